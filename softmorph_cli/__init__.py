@@ -1,0 +1,3 @@
+"""Soft morphology and skeletons for predicted probability maps."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,108 @@
+"""A probability map together with what its axes mean and where it lies in the world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.errors import InputError
+
+SPATIAL_AXES: Final = ("YX", "ZYX")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file a volume was read from.
+
+    Attributes:
+        path: The file.
+        format: Its family: "nifti", "tiff", "png", "nrrd", "metaimage", "npy".
+        shape: Its shape on disk, in the file's own axis order.
+        dtype: Its element type on disk, as NumPy names it.
+        header: What the reader of that format wants back when it writes; opaque to everybody else.
+    """
+
+    path: Path
+    format: str
+    shape: tuple[int, ...]
+    dtype: str
+    header: Any = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A map of probabilities; frozen, and its array is never written to.
+
+    Attributes:
+        array: float32 or float64 in [0, 1]; mapped axes (time, channel, ...) first, then (Y, X) or (Z, Y, X).
+        axes: One letter for each array axis, ending in "YX" or "ZYX"; for example "TCZYX".
+        spacing: Voxel size along each *spatial* axis in array order, or None where the file does not say.
+        unit: Unit of `spacing`: "mm", "um", "nm", ..., or None where it is unknown.
+        affine: 4 x 4, maps array index (z, y, x, 1) to world (x, y, z, 1) in mm, RAS+; None where unknown.
+        channels: A name for each index of axis "C", or None.
+        source: The file it was read from, or None.
+        notes: What a reader had to decide and a person should know, one sentence each.
+    """
+
+    array: npt.NDArray[Any]
+    axes: str
+    spacing: tuple[float, ...] | None = None
+    unit: str | None = None
+    affine: npt.NDArray[np.float64] | None = None
+    channels: tuple[str, ...] | None = None
+    source: Source | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit each other and that the values are probabilities.
+
+        Raises:
+            InputError: If they do not.
+        """
+        if self.array.ndim != len(self.axes) or len(set(self.axes)) != len(self.axes):
+            raise InputError(
+                f"axes {self.axes!r} do not name the {self.array.ndim} axes of an array of shape "
+                f"{self.array.shape}: give one distinct letter for each."
+            )
+        if self.spatial_axes not in SPATIAL_AXES or set(self.mapped_axes) & set("ZYX"):
+            raise InputError(f"axes {self.axes!r} must end in YX or ZYX, with every other axis before them.")
+        if self.array.dtype not in (np.float32, np.float64):
+            raise InputError(f"a volume holds float32 or float64, not {self.array.dtype}.")
+        if self.array.size == 0:
+            raise InputError(f"the map is empty: its shape is {self.array.shape}.")
+        if self.spacing is not None and (
+            len(self.spacing) != self.spatial_dims or not all(np.isfinite(s) and s > 0 for s in self.spacing)
+        ):
+            raise InputError(f"spacing {self.spacing} must be {self.spatial_dims} positive numbers.")
+        low, high = float(self.array.min()), float(self.array.max())
+        if not (low >= 0 and high <= 1):
+            raise InputError(f"probabilities lie in [0, 1]; this map has values from {low:g} to {high:g}.")
+
+    @property
+    def spatial_dims(self) -> int:
+        """2 or 3."""
+        return 3 if self.axes.endswith("ZYX") else 2
+
+    @property
+    def spatial_axes(self) -> str:
+        """The trailing axes that filters work along: "YX" or "ZYX"."""
+        return self.axes[-self.spatial_dims :]
+
+    @property
+    def mapped_axes(self) -> str:
+        """The leading axes that filters are mapped over, never across."""
+        return self.axes[: -self.spatial_dims]
+
+    def with_array(self, array: npt.NDArray[Any]) -> Volume:
+        """Return the same place in the world with other values of the same shape.
+
+        Raises:
+            InputError: If the shape differs or the values are no probabilities.
+        """
+        if array.shape != self.array.shape:
+            raise InputError(f"a map of shape {array.shape} cannot take the place of one of {self.array.shape}.")
+        return replace(self, array=array)

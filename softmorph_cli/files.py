@@ -1,0 +1,84 @@
+"""Writing files so that nobody ever finds half of one: beside the target first, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from softmorph_cli.errors import FileError
+
+
+def check_writable(path: Path, *, force: bool = False) -> None:
+    """Refuse, before anything is computed, a path that could not or should not be written.
+
+    Args:
+        path: The file to be written later.
+        force: Whether an existing file may be replaced.
+
+    Raises:
+        FileError: If the folder is missing or read-only, the path is a folder, or the file exists and `force`
+            is off.
+    """
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise FileError(f"{path}: the folder {folder} does not exist; create it first: mkdir -p {folder}")
+    if path.is_dir():
+        raise FileError(f"{path} is a folder; name a file in it.")
+    if path.exists() and not force:
+        raise FileError(f"{path} exists already; add --force to replace it.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise FileError(f"{path}: the folder {folder} is read-only; choose another output folder.")
+
+
+@contextmanager
+def replacing(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """Give a temporary path in the same folder and rename it to `path` when the block ends well.
+
+    The temporary name ends like the real one, because libraries choose a format by it. If the block raises
+    (a full disk, Ctrl-C, SIGTERM turned into an exception), the temporary file is removed and `path` is as it
+    was before. A symbolic link is followed: its target is replaced, not the link.
+
+    Args:
+        path: The file to be written.
+        force: Whether an existing file may be replaced.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        FileError: As `check_writable`, or when the system refuses to write.
+    """
+    check_writable(path, force=force)
+    target = path.resolve()
+    temporary = target.with_name(f".softmorph-{secrets.token_hex(6)}-{target.name}")
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        temporary.replace(target)
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"{path} could not be written: {_reason(error)}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    # Some file systems report a full disk only here; after it the rename cannot expose an empty file.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; nothing was left behind. Free some space or choose another output folder."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "the folder is read-only; choose another output folder."
+    return f"{error.strerror or error}."

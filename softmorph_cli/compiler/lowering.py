@@ -1,0 +1,130 @@
+"""Diagram or expression, under a logic, -> Program.
+
+`multilinear` evaluates the decision diagram: each node is low + x (high - low), which is the expectation of
+the Boolean function for independent voxels, and on bit planes the function itself. The fuzzy logics evaluate
+the expression as it was written, because their AND does not distribute over OR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Final
+
+from softmorph_cli.compiler.diagram import Diagram
+from softmorph_cli.compiler.program import Builder, Op, Program
+from softmorph_cli.rules.expression import And, Constant, Expression, Not, Var, Xor, walk
+
+Connective = Callable[[Builder, int, int], int]
+
+
+def lower_diagram(diagram: Diagram) -> Program:
+    """Return the program of a diagram: exact expectation on probabilities, the rule itself on bits."""
+    builder = Builder()
+    references = [builder.const(0), builder.const(1)]
+    for node in diagram.nodes:
+        references.append(
+            builder.mix(builder.input(node.offset), references[node.low], references[node.high])
+        )
+    return builder.build(references[diagram.root])
+
+
+def lower_expression(expression: Expression, logic: str) -> Program:
+    """Return the program of an expression under a fuzzy logic.
+
+    Args:
+        expression: The tree as written; repeated operands fold from left to right.
+        logic: A key of `LOGICS`.
+    """
+    conjunction, disjunction, parity = LOGICS[logic]
+    builder = Builder()
+    value: dict[Expression, int] = {}
+    for node in walk(expression):
+        arguments = [value[argument] for argument in node.arguments]
+        match node:
+            case Constant():
+                value[node] = builder.const(int(node.value))
+            case Var():
+                value[node] = builder.input(node.offset)
+            case Not():
+                value[node] = builder.negate(arguments[0])
+            case _:
+                fold = conjunction if isinstance(node, And) else parity if isinstance(node, Xor) else disjunction
+                value[node] = reduce(lambda a, b, f=fold: f(builder, a, b), arguments)  # type: ignore[misc]
+    return builder.build(value[expression])
+
+
+def _dual(conjunction: Connective) -> Connective:
+    """OR as NOT (NOT a AND NOT b), which stays accurate near 1 where the closed forms divide by zero."""
+    return lambda b, x, y: b.negate(conjunction(b, b.negate(x), b.negate(y)))
+
+
+def _parity(conjunction: Connective, disjunction: Connective) -> Connective:
+    return lambda b, x, y: disjunction(b, conjunction(b, x, b.negate(y)), conjunction(b, b.negate(x), y))
+
+
+def _product(b: Builder, x: int, y: int) -> int:
+    return b.emit(Op.MUL, x, y)
+
+
+def _minimum(b: Builder, x: int, y: int) -> int:
+    return b.emit(Op.MIN, x, y)
+
+
+def _maximum(b: Builder, x: int, y: int) -> int:
+    return b.emit(Op.MAX, x, y)
+
+
+def _bounded_and(b: Builder, x: int, y: int) -> int:
+    # max(0, x + y - 1), with y - 1 taken first: x - (1 - y) loses nothing when both are near 1.
+    return b.emit(Op.MAX, b.const(0), b.emit(Op.SUB, x, b.negate(y)))
+
+
+def _bounded_or(b: Builder, x: int, y: int) -> int:
+    return b.emit(Op.MIN, b.const(1), b.emit(Op.ADD, x, y))
+
+
+def _einstein_and(b: Builder, x: int, y: int) -> int:
+    # 2 - (x + y - xy) = 1 + (1 - x)(1 - y)
+    below = b.emit(Op.ADD, b.const(1), b.emit(Op.MUL, b.negate(x), b.negate(y)))
+    return b.emit(Op.DIV, b.emit(Op.MUL, x, y), below)
+
+
+def _einstein_or(b: Builder, x: int, y: int) -> int:
+    below = b.emit(Op.ADD, b.const(1), b.emit(Op.MUL, x, y))
+    return b.emit(Op.DIV, b.emit(Op.ADD, x, y), below)
+
+
+def _hamacher_and(b: Builder, x: int, y: int) -> int:
+    # x + y - xy = x + y (1 - x); it is 0 only at x = y = 0, where DIV gives the 0 that the logic wants.
+    below = b.emit(Op.ADD, x, b.emit(Op.MUL, y, b.negate(x)))
+    return b.emit(Op.DIV, b.emit(Op.MUL, x, y), below)
+
+
+def _drastic_and(b: Builder, x: int, y: int) -> int:
+    one_is_one = b.negate(b.emit(Op.STEP, b.negate(_maximum(b, x, y))))
+    return _minimum(b, _minimum(b, x, y), one_is_one)
+
+
+def _drastic_or(b: Builder, x: int, y: int) -> int:
+    none_is_zero = b.emit(Op.STEP, _minimum(b, x, y))
+    return _maximum(b, _maximum(b, x, y), none_is_zero)
+
+
+def _probabilistic_parity(b: Builder, x: int, y: int) -> int:
+    return b.mix(x, y, b.negate(y))
+
+
+def _logic(conjunction: Connective, disjunction: Connective) -> tuple[Connective, Connective, Connective]:
+    return conjunction, disjunction, _parity(conjunction, disjunction)
+
+
+# AND, OR and XOR of every logic. NOT is 1 - a in all of them.
+LOGICS: Final[dict[str, tuple[Connective, Connective, Connective]]] = {
+    "product": (_product, _dual(_product), _probabilistic_parity),
+    "minmax": _logic(_minimum, _maximum),
+    "lukasiewicz": _logic(_bounded_and, _bounded_or),
+    "einstein": _logic(_einstein_and, _einstein_or),
+    "hamacher": _logic(_hamacher_and, _dual(_hamacher_and)),
+    "drastic": _logic(_drastic_and, _drastic_or),
+}

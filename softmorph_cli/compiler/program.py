@@ -1,0 +1,214 @@
+"""Program: an immutable straight line of instructions, the one language between rules and devices.
+
+The instruction set is closed. A backend that can spell these eleven operations runs every rule under every
+method. A program made of `INPUT`, `CONST`, `NOT`, `MUL` and `MIX` alone is also a Boolean circuit: on bit
+planes `MUL` is AND, `NOT` is the complement and `MIX` selects, so 64 binary images go through at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Final, TypeVar
+
+from softmorph_cli.rules.neighborhood import Offset
+
+T = TypeVar("T")
+
+
+class Op(StrEnum):
+    """What an instruction computes from its operands."""
+
+    INPUT = "input"  # the value at one offset of the neighbourhood
+    CONST = "const"  # 0 or 1
+    NOT = "not"  # 1 - a
+    ADD = "add"
+    SUB = "sub"
+    MUL = "mul"
+    DIV = "div"  # a / b, and 0 where b = 0
+    MIN = "min"
+    MAX = "max"
+    MIX = "mix"  # low + x (high - low), operands in the order x, low, high
+    STEP = "step"  # 1 where a > 0, else 0
+
+
+BOOLEAN: Final = frozenset({Op.INPUT, Op.CONST, Op.NOT, Op.MUL, Op.MIX})
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One operation.
+
+    Attributes:
+        op: What to compute.
+        operands: Indices of earlier instructions; for `INPUT` the index into the program's inputs, for
+            `CONST` the value itself.
+    """
+
+    op: Op
+    operands: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Straight-line code for the new value of one voxel.
+
+    Attributes:
+        inputs: The offset that each input stands for, as drawn for the rule's first direction.
+        instructions: In an order in which operands come first; the last one is the result.
+    """
+
+    inputs: tuple[Offset, ...]
+    instructions: tuple[Instruction, ...]
+
+    @cached_property
+    def is_boolean(self) -> bool:
+        """Whether the program also runs on bit planes."""
+        return all(instruction.op in BOOLEAN for instruction in self.instructions)
+
+    @cached_property
+    def code(self) -> str:
+        """The instructions as text, one a line, without the offsets."""
+        return "\n".join(" ".join((i.op, *map(str, i.operands))) for i in self.instructions)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A name for what the code computes; the same for all programs that differ in their offsets only."""
+        return hashlib.sha256(self.code.encode()).hexdigest()[:20]
+
+    def __str__(self) -> str:
+        """Return the text form, which `parse` reads."""
+        offsets = "; ".join(" ".join(map(str, offset)) for offset in self.inputs)
+        return f"inputs {offsets}\n{self.code}\n"
+
+
+def parse(text: str) -> Program:
+    """Read a program's text form.
+
+    Raises:
+        ValueError: If it is no program.
+    """
+    head, *lines = text.strip().splitlines()
+    keyword, _, offsets = head.partition(" ")
+    if keyword != "inputs" or not lines:
+        raise ValueError("not a program")
+    inputs = tuple(tuple(map(int, offset.split())) for offset in offsets.split(";")) if offsets else ()
+    instructions = []
+    for number, line in enumerate(lines):
+        op, *operands = line.split()
+        instruction = Instruction(Op(op), tuple(map(int, operands)))
+        limit = {Op.INPUT: len(inputs), Op.CONST: 2}.get(instruction.op, number)
+        if any(not 0 <= operand < limit for operand in instruction.operands):
+            raise ValueError(f"operand out of range: {line}")
+        instructions.append(instruction)
+    return Program(inputs, tuple(instructions))
+
+
+def execute(program: Program, inputs: Sequence[T], algebra: Mapping[Op, Callable[..., T]]) -> T:
+    """Run a program on any kind of value.
+
+    Args:
+        program: What to run.
+        inputs: One value for each of the program's inputs.
+        algebra: How to do each operation; `CONST` is called with 0 or 1.
+    """
+    # Values that no later instruction needs are dropped, so that big arrays do not pile up.
+    last_use = {o: n for n, i in enumerate(program.instructions) if i.op not in _LEAVES for o in i.operands}
+    values: dict[int, Any] = {}
+    for number, (op, operands) in enumerate((i.op, i.operands) for i in program.instructions):
+        if op is Op.INPUT:
+            values[number] = inputs[operands[0]]
+        elif op is Op.CONST:
+            values[number] = algebra[op](operands[0])
+        else:
+            values[number] = algebra[op](*(values[operand] for operand in operands))
+            for operand in set(operands):
+                if last_use[operand] == number:
+                    del values[operand]
+    return values[len(program.instructions) - 1]  # type: ignore[no-any-return]
+
+
+_LEAVES: Final = frozenset({Op.INPUT, Op.CONST})
+
+# Plain numbers: the definition of every operation.
+NUMBERS: Final[Mapping[Op, Callable[..., float]]] = {
+    Op.CONST: float,
+    Op.NOT: lambda a: 1 - a,
+    Op.ADD: lambda a, b: a + b,
+    Op.SUB: lambda a, b: a - b,
+    Op.MUL: lambda a, b: a * b,
+    Op.DIV: lambda a, b: a / b if b != 0 else 0.0,
+    Op.MIN: min,
+    Op.MAX: max,
+    Op.MIX: lambda x, low, high: low + x * (high - low),
+    Op.STEP: lambda a: float(a > 0),
+}
+
+
+class Builder:
+    """Collects instructions so that no two of them are alike; every value is made through `emit`."""
+
+    def __init__(self) -> None:
+        """Begin an empty program."""
+        self._inputs: dict[Offset, int] = {}
+        self._numbers: dict[Instruction, int] = {}
+        self._instructions: list[Instruction] = []
+
+    def emit(self, op: Op, *operands: int) -> int:
+        """Return the number of an instruction, added if it is new."""
+        instruction = Instruction(op, operands)
+        number = self._numbers.setdefault(instruction, len(self._instructions))
+        if number == len(self._instructions):
+            self._instructions.append(instruction)
+        return number
+
+    def input(self, offset: Offset) -> int:
+        """Return the value at an offset."""
+        return self.emit(Op.INPUT, self._inputs.setdefault(offset, len(self._inputs)))
+
+    def const(self, value: int) -> int:
+        """Return 0 or 1."""
+        return self.emit(Op.CONST, value)
+
+    def negate(self, a: int) -> int:
+        """Return 1 - a; twice is nothing."""
+        instruction = self._instructions[a]
+        match instruction.op:
+            case Op.NOT:
+                return instruction.operands[0]
+            case Op.CONST:
+                return self.const(1 - instruction.operands[0])
+        return self.emit(Op.NOT, a)
+
+    def mix(self, x: int, low: int, high: int) -> int:
+        """Return low + x (high - low), shorter where low and high are constants."""
+        zero, one = (self._numbers.get(Instruction(Op.CONST, (value,))) for value in (0, 1))
+        if low == zero and low is not None:
+            return x if high == one else self.emit(Op.MUL, x, high)
+        if low == one and high == zero and low is not None:
+            return self.negate(x)
+        return self.emit(Op.MIX, x, low, high)
+
+    def build(self, result: int) -> Program:
+        """Return the program that computes `result` and nothing that it does not need."""
+        instructions = self._instructions
+        needed = {result}
+        for number in range(result, -1, -1):
+            if number in needed and instructions[number].op not in _LEAVES:
+                needed.update(instructions[number].operands)
+        renumbered: dict[int, int] = {}
+        offsets = list(self._inputs)
+        inputs: dict[int, int] = {}
+        kept = []
+        for number in sorted(needed):
+            op, operands = instructions[number].op, instructions[number].operands
+            if op is Op.INPUT:
+                operands = (inputs.setdefault(operands[0], len(inputs)),)
+            elif op is not Op.CONST:
+                operands = tuple(renumbered[operand] for operand in operands)
+            renumbered[number] = len(kept)
+            kept.append(Instruction(op, operands))
+        return Program(tuple(offsets[index] for index in inputs), tuple(kept))

@@ -1,0 +1,103 @@
+"""What every device has to offer, and which one serves a request."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from softmorph_cli import machine
+from softmorph_cli.compiler import Step
+from softmorph_cli.errors import InputError, UsageError
+
+
+class Field(Protocol):
+    """One image on its way through the sweeps of a filter."""
+
+    @property
+    def changed(self) -> int:
+        """How many voxels the last sweep altered."""
+
+    def begin(self, steps: tuple[Step, ...]) -> None:
+        """Announce the steps that will be swept in turn, one iteration after the other."""
+
+    def sweep(self, step: Step) -> None:
+        """Apply one sub-iteration to all voxels at once."""
+
+    def image(self) -> Any:
+        """Return the image as it is now; valid until the next sweep."""
+
+    def close(self) -> None:
+        """Give back what the field holds."""
+
+
+class Backend(Protocol):
+    """A device. Images are (Y, X) or (Z, Y, X) arrays of the backend's own kind.
+
+    Planes are integer images of the same shape in which every bit belongs to another binary image.
+    """
+
+    name: str
+
+    def field(self, image: Any) -> Field:
+        """Begin a filter on probabilities or on planes; the image is not modified."""
+
+    def pack_levels(self, image: Any, levels: int, chunk: int) -> Any:
+        """Return the level sets {p > (k + 1/2) / levels} for k from 64 chunk on, one in each bit."""
+
+    def pack_samples(self, image: Any, draws: int, chunk: int, seed: int, index: int) -> Any:
+        """Return independent Bernoulli draws, one in each bit.
+
+        Draw k of voxel v depends on (seed, index, v, k) alone: neither threads nor `draws` change it.
+
+        Args:
+            image: Probabilities.
+            draws: How many in all; this chunk holds those from 64 chunk on.
+            chunk: Which 64 of them.
+            seed: Any integer.
+            index: Number of the image among those of one call.
+        """
+
+    def pack_mask(self, image: Any, threshold: float) -> Any:
+        """Return the binary image {p > threshold} in all bits of the narrowest planes."""
+
+    def count(self, planes: Any, like: Any) -> Any:
+        """Return how many bits are set at each voxel, as an image of the type of `like`."""
+
+    def sharpen(self, image: Any, level: float, sharpness: float) -> Any:
+        """Return sigmoid(sharpness (logit p - logit level)), with logits clipped at +-16."""
+
+    def total(self, image: Any) -> float:
+        """Return the sum in float64, in an order that does not depend on threads."""
+
+    def distance(self, first: Any, second: Any) -> float:
+        """Return the summed absolute difference in float64."""
+
+
+def choose(device: str = "auto", *, threads: int | None = None, gradient: bool = False) -> Backend:
+    """Return the backend for a request.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "cuda:N". "auto" is the CPU, because a map read from a file is there.
+        threads: For the CPU; None for as many as the machine allows.
+        gradient: Whether autograd has to pass through.
+
+    Raises:
+        UsageError: If there is no such kind of device.
+        InputError: If this machine has no such device.
+    """
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+        raise UsageError(f"unknown device {device!r}: use auto, cpu, cuda or cuda:N.")
+    if threads is not None and threads < 1:
+        raise UsageError(f"--threads {threads}: at least 1 is needed.")
+    if kind in ("auto", "cpu") and not gradient:
+        from softmorph_cli.kernels.numba_cpu import NumbaBackend
+
+        return NumbaBackend(threads or machine.threads())
+    import torch
+
+    from softmorph_cli.kernels.torch_eager import TorchBackend
+
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise InputError(f"device {device!r} is not there: torch sees {found} CUDA devices; use --device cpu.")
+    return TorchBackend("cpu" if kind in ("auto", "cpu") else device)

@@ -1,0 +1,177 @@
+"""Programs in plain torch operations: the readable reference, on any device, with autograd.
+
+It is the oracle that every faster backend is tested against. Leading axes are allowed: a sweep treats all
+images of a batch alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.program import Op, execute
+from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, LOGIT_LIMIT, bits_in_chunk, seed_key
+
+
+def _divide(a: Tensor, b: Tensor) -> Tensor:
+    # The inner `where` keeps the unused branch finite: 0 * inf in the backward pass would be NaN.
+    empty = b == 0
+    return torch.where(empty, 0, a / torch.where(empty, 1, b))
+
+
+def _floats(like: Tensor) -> Mapping[Op, Callable[..., Tensor]]:
+    return {
+        Op.CONST: lambda value: like.new_full((), value),
+        Op.NOT: lambda a: 1 - a,
+        Op.ADD: torch.add,
+        Op.SUB: torch.sub,
+        Op.MUL: torch.mul,
+        Op.DIV: _divide,
+        Op.MIN: torch.minimum,
+        Op.MAX: torch.maximum,
+        Op.MIX: lambda x, low, high: low + x * (high - low),
+        Op.STEP: lambda a: (a > 0).to(a.dtype),
+    }
+
+
+def _bits(like: Tensor) -> Mapping[Op, Callable[..., Tensor]]:
+    return {
+        Op.CONST: lambda value: like.new_full((), -value),
+        Op.NOT: torch.bitwise_not,
+        Op.MUL: torch.bitwise_and,
+        Op.MIX: lambda x, low, high: low ^ (x & (low ^ high)),
+    }
+
+
+class TorchField:
+    """See `softmorph_cli.kernels.backend.Field`.
+
+    Args:
+        image: (..., Y, X) or (..., Z, Y, X); floating point, or int64 planes.
+    """
+
+    def __init__(self, image: Tensor) -> None:
+        """Start from an image, which is never written to."""
+        self._image = self._before = image
+
+    @property
+    def changed(self) -> int:
+        """How many voxels the last sweep altered."""
+        return int((self._image != self._before).sum())
+
+    def begin(self, steps: tuple[Step, ...]) -> None:
+        """Nothing to prepare."""
+
+    def sweep(self, step: Step) -> None:
+        """Apply one sub-iteration."""
+        image = self._image
+        dimensions = len(step.offsets[0]) if step.offsets else 0
+        planes = not image.is_floating_point()
+        padded = pad(image, (1, 1) * dimensions, value=-step.outside if planes else step.outside)
+        sizes = image.shape[image.ndim - dimensions :]
+        neighbors = [
+            padded[(..., *(slice(1 + o, 1 + o + size) for o, size in zip(offset, sizes, strict=True)))]
+            for offset in step.offsets
+        ]
+        result = execute(step.program, neighbors, _bits(image) if planes else _floats(image))
+        self._before, self._image = image, result.expand_as(image)
+
+    def image(self) -> Tensor:
+        """Return the image as it is now."""
+        return self._image
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class TorchBackend:
+    """See `softmorph_cli.kernels.backend.Backend`. Planes are int64.
+
+    Args:
+        device: A torch device.
+    """
+
+    name = "torch_eager"
+
+    def __init__(self, device: str) -> None:
+        """Keep the device."""
+        self.device = torch.device(device)
+
+    def _tensor(self, image: Any) -> Tensor:
+        return torch.as_tensor(image, device=self.device)
+
+    def field(self, image: Any) -> TorchField:
+        """Begin a filter."""
+        return TorchField(self._tensor(image))
+
+    def pack_levels(self, image: Any, levels: int, chunk: int) -> Tensor:
+        """Return level sets as planes."""
+        values = self._tensor(image)
+        values = values if levels & (levels - 1) == 0 else values.double()
+        below = torch.ceil(values * levels - 0.5).to(torch.int64) - 64 * chunk
+        bits = bits_in_chunk(levels, chunk)
+        ladder = torch.tensor([(1 << n) - 1 if n < 64 else -1 for n in range(bits + 1)], device=self.device)
+        return ladder[below.clamp(0, bits)]
+
+    def pack_samples(self, image: Any, draws: int, chunk: int, seed: int, index: int) -> Tensor:
+        """Return Bernoulli draws as planes."""
+        values = self._tensor(image)
+        thresholds = (values.double() * 2.0**32).to(torch.int64)
+        voxels = torch.arange(values.numel(), device=self.device).reshape(values.shape)
+        key = _signed(seed_key(seed, index))
+        planes = torch.zeros_like(thresholds)
+        for bit in range(bits_in_chunk(draws, chunk)):
+            counter = (voxels << 20) + (64 * chunk + bit)
+            planes |= (_upper_half(_mix(counter * _signed(GOLDEN) + key)) < thresholds).to(torch.int64) << bit
+        return planes
+
+    def pack_mask(self, image: Any, threshold: float) -> Tensor:
+        """Return {p > threshold} as planes."""
+        return -(self._tensor(image) > threshold).to(torch.int64)
+
+    def count(self, planes: Any, like: Any) -> Tensor:
+        """Return the number of set bits."""
+        x = planes
+        x = x - (_shift(x, 1) & 0x5555555555555555)
+        x = (x & 0x3333333333333333) + (_shift(x, 2) & 0x3333333333333333)
+        x = (x + _shift(x, 4)) & 0x0F0F0F0F0F0F0F0F
+        return _shift(x * 0x0101010101010101, 56).to(self._tensor(like).dtype)
+
+    def sharpen(self, image: Any, level: float, sharpness: float) -> Tensor:
+        """Return the map seen through a steep sigmoid around a level."""
+        logits = torch.logit(self._tensor(image)).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        return torch.sigmoid(sharpness * (logits - float(np.log(level / (1 - level)))))
+
+    def total(self, image: Any) -> float:
+        """Return the sum; rows on the device, then in NumPy's fixed order."""
+        rows = self._tensor(image).detach().double().sum(dim=-1)
+        return float(rows.cpu().numpy().sum())
+
+    def distance(self, first: Any, second: Any) -> float:
+        """Return the summed absolute difference."""
+        return self.total((first.detach().double() - second.detach().double()).abs())
+
+
+# torch has no unsigned 64-bit arithmetic: products wrap around as they should, right shifts need masking.
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _shift(value: Tensor, places: int) -> Tensor:
+    return (value >> places) & ((1 << (64 - places)) - 1)
+
+
+def _mix(value: Tensor) -> Tensor:
+    for places, factor in FINALIZER:
+        value = (value ^ _shift(value, places)) * _signed(factor)
+    return value ^ _shift(value, 31)
+
+
+def _upper_half(value: Tensor) -> Tensor:
+    return _shift(value, 32)

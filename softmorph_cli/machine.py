@@ -1,0 +1,34 @@
+"""What this process may use of the machine: threads and memory, as affinity, cgroup and SLURM allow."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def threads() -> int:
+    """Return the number of threads to use by default: the smallest of all the limits in force, at least 1."""
+    limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
+        if quota != "max":
+            limits.append(max(1, int(quota) // int(period)))
+    for variable in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
+        with suppress(ValueError):
+            limits.append(int(os.environ.get(variable, "")))
+    return max(1, min(limits))
+
+
+def memory() -> int | None:
+    """Return the bytes this process may use, or None where no limit can be read."""
+    limits = []
+    with suppress(OSError, ValueError):
+        limits.append(int((_CGROUP / "memory.max").read_text()))
+    with suppress(ValueError):
+        limits.append(int(os.environ.get("SLURM_MEM_PER_NODE", "")) << 20)
+    with suppress(OSError, ValueError, AttributeError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(limits, default=None)

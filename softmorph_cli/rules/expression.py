@@ -1,0 +1,254 @@
+"""Boolean expressions over the neighbours of a voxel.
+
+Expressions are interned: two that are built alike are the same object. Comparing is therefore free, and a
+symmetric function such as "at least 14 of 27" stays a small graph instead of an exponential tree.
+
+The tree as written is what `product` and the t-norms evaluate (they are not distributive); the decision
+diagram sees the Boolean function only. Repeated arguments are folded from left to right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from softmorph_cli.rules.neighborhood import Offset, Rotation, rotate
+
+
+@dataclass(frozen=True, eq=False)
+class Expression:
+    """Base of all nodes; build them with the functions below, which intern."""
+
+    def __and__(self, other: Expression) -> Expression:
+        """Return `self AND other`."""
+        return all_of(self, other)
+
+    def __or__(self, other: Expression) -> Expression:
+        """Return `self OR other`."""
+        return any_of(self, other)
+
+    def __xor__(self, other: Expression) -> Expression:
+        """Return `self XOR other`."""
+        return xor(self, other)
+
+    def __invert__(self) -> Expression:
+        """Return `NOT self`."""
+        return negation(self)
+
+    @property
+    def arguments(self) -> tuple[Expression, ...]:
+        """The node's operands, left to right."""
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(Expression):
+    """True or false."""
+
+    value: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Var(Expression):
+    """Whether the voxel at an offset is foreground."""
+
+    offset: Offset
+
+
+@dataclass(frozen=True, eq=False)
+class Not(Expression):
+    """Negation."""
+
+    operand: Expression
+
+    @property
+    def arguments(self) -> tuple[Expression, ...]:
+        """The operand."""
+        return (self.operand,)
+
+
+@dataclass(frozen=True, eq=False)
+class _Operation(Expression):
+    operands: tuple[Expression, ...]
+
+    @property
+    def arguments(self) -> tuple[Expression, ...]:
+        """The operands, left to right."""
+        return self.operands
+
+
+class And(_Operation):
+    """Conjunction of two or more."""
+
+
+class Or(_Operation):
+    """Disjunction of two or more."""
+
+
+class Xor(_Operation):
+    """Parity of two or more, nested to the left."""
+
+
+@cache
+def constant(value: bool) -> Constant:
+    """Return the constant."""
+    return Constant(value)
+
+
+@cache
+def var(offset: Offset) -> Var:
+    """Return the variable of an offset."""
+    return Var(offset)
+
+
+@cache
+def negation(operand: Expression) -> Expression:
+    """Return NOT operand; a double negation cancels."""
+    if isinstance(operand, Not):
+        return operand.operand
+    return constant(not operand.value) if isinstance(operand, Constant) else Not(operand)
+
+
+def all_of(*operands: Expression) -> Expression:
+    """Return the AND of the operands (true if there are none)."""
+    return _fold(And, operands, neutral=True)
+
+
+def any_of(*operands: Expression) -> Expression:
+    """Return the OR of the operands (false if there are none)."""
+    return _fold(Or, operands, neutral=False)
+
+
+@cache
+def xor(*operands: Expression) -> Expression:
+    """Return the parity of two or more operands."""
+    return operands[0] if len(operands) == 1 else Xor(operands)
+
+
+@cache
+def _fold(kind: type[And] | type[Or], operands: tuple[Expression, ...], *, neutral: bool) -> Expression:
+    if constant(not neutral) in operands:
+        return constant(not neutral)
+    kept = tuple(operand for operand in operands if operand is not constant(neutral))
+    if not kept:
+        return constant(neutral)
+    return kept[0] if len(kept) == 1 else kind(kept)
+
+
+def at_least(count: int, operands: Sequence[Expression]) -> Expression:
+    """Return "at least `count` of the operands are true" as a graph of `count * len(operands)` nodes."""
+
+    @cache
+    def of_rest(wanted: int, first: int) -> Expression:
+        left = len(operands) - first
+        if wanted <= 0:
+            return constant(True)
+        if wanted > left:
+            return constant(False)
+        return any_of(all_of(operands[first], of_rest(wanted - 1, first + 1)), of_rest(wanted, first + 1))
+
+    return of_rest(count, 0)
+
+
+def exactly(count: int, operands: Sequence[Expression]) -> Expression:
+    """Return "exactly `count` of the operands are true"."""
+
+    @cache
+    def of_rest(wanted: int, first: int) -> Expression:
+        if wanted < 0 or wanted > len(operands) - first:
+            return constant(False)
+        if first == len(operands):
+            return constant(True)
+        head = operands[first]
+        return any_of(
+            all_of(head, of_rest(wanted - 1, first + 1)), all_of(negation(head), of_rest(wanted, first + 1))
+        )
+
+    return of_rest(count, 0)
+
+
+def walk(expression: Expression) -> Iterator[Expression]:
+    """Yield every distinct node once, operands before the nodes that use them."""
+    seen: set[Expression] = set()
+    stack: list[tuple[Expression, bool]] = [(expression, False)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            yield node
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((argument, False) for argument in reversed(node.arguments))
+
+
+def variables(expression: Expression) -> tuple[Offset, ...]:
+    """Return the offsets an expression depends on, in the order in which it first names them."""
+    return tuple(node.offset for node in walk(expression) if isinstance(node, Var))
+
+
+def substitute(expression: Expression, replace: Callable[[Var], Expression]) -> Expression:
+    """Return the expression with every variable replaced."""
+    new: dict[Expression, Expression] = {}
+    for node in walk(expression):
+        arguments = [new[argument] for argument in node.arguments]
+        match node:
+            case Var():
+                new[node] = replace(node)
+            case Not():
+                new[node] = negation(arguments[0])
+            case And():
+                new[node] = all_of(*arguments)
+            case Or():
+                new[node] = any_of(*arguments)
+            case Xor():
+                new[node] = xor(*arguments)
+            case _:
+                new[node] = node
+    return new[expression]
+
+
+def turned(expression: Expression, rotation: Rotation) -> Expression:
+    """Return the expression with every offset rotated."""
+    return substitute(expression, lambda v: var(rotate(v.offset, rotation)))
+
+
+def evaluate(expression: Expression, foreground: Callable[[Offset], bool]) -> bool:
+    """Return the truth value for one configuration of the neighbourhood."""
+    value: dict[Expression, bool] = {}
+    for node in walk(expression):
+        arguments = [value[argument] for argument in node.arguments]
+        match node:
+            case Constant():
+                value[node] = node.value
+            case Var():
+                value[node] = foreground(node.offset)
+            case Not():
+                value[node] = not arguments[0]
+            case And():
+                value[node] = all(arguments)
+            case Or():
+                value[node] = any(arguments)
+            case _:
+                value[node] = sum(arguments) % 2 == 1
+    return value[expression]
+
+
+def canonical(expression: Expression) -> str:
+    """Return a text with one line per distinct node: equal texts mean equal expressions.
+
+    It stays short for shared graphs, so it can key a cache.
+    """
+    number: dict[Expression, int] = {}
+    lines = []
+    for index, node in enumerate(walk(expression)):
+        number[node] = index
+        match node:
+            case Constant():
+                lines.append(f"const {int(node.value)}")
+            case Var():
+                lines.append(f"var {' '.join(map(str, node.offset))}")
+            case _:
+                operands = " ".join(str(number[argument]) for argument in node.arguments)
+                lines.append(f"{type(node).__name__.lower()} {operands}")
+    return "\n".join(lines)

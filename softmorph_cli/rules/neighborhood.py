@@ -1,0 +1,98 @@
+"""The one definition of neighbours: their names and order, connectivity, and rotations.
+
+An offset is a tuple of -1, 0, 1 in array-axis order: (dy, dx) in 2D, (dz, dy, dx) in 3D; rows grow
+downwards. Everything that depends on where a neighbour lies (pictures, schedules, structuring elements)
+is derived from here.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Final
+
+Offset = tuple[int, ...]
+Rotation = tuple[tuple[int, ...], ...]
+
+# Clockwise from the north.
+COMPASS: Final[dict[str, Offset]] = {
+    "N": (-1, 0),
+    "NE": (-1, 1),
+    "E": (0, 1),
+    "SE": (1, 1),
+    "S": (1, 0),
+    "SW": (1, -1),
+    "W": (0, -1),
+    "NW": (-1, -1),
+}
+
+# A rule is drawn for its first direction; these proper rotations, applied to offsets as column vectors,
+# turn it to the others. 2D: quarter turns clockwise. 3D: Palágyi & Kuba's six border directions; "U" is
+# the side at -1 on the middle axis.
+DIRECTIONS: Final[dict[int, dict[str, Rotation]]] = {
+    2: {
+        "N": ((1, 0), (0, 1)),
+        "E": ((0, 1), (-1, 0)),
+        "S": ((-1, 0), (0, -1)),
+        "W": ((0, -1), (1, 0)),
+    },
+    3: {
+        "U": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        "E": ((1, 0, 0), (0, 0, 1), (0, -1, 0)),
+        "S": ((0, 1, 0), (-1, 0, 0), (0, 0, 1)),
+        "D": ((-1, 0, 0), (0, -1, 0), (0, 0, 1)),
+        "W": ((1, 0, 0), (0, 0, -1), (0, 1, 0)),
+        "N": ((0, -1, 0), (1, 0, 0), (0, 0, 1)),
+    },
+}
+
+# How many coordinates of a neighbour may differ from the centre's.
+_REACH: Final[dict[int, dict[int, int]]] = {2: {4: 1, 8: 2}, 3: {6: 1, 18: 2, 26: 3}}
+
+CONNECTIVITIES: Final = {dimensions: tuple(reach) for dimensions, reach in _REACH.items()}
+
+
+def centre(dimensions: int) -> Offset:
+    """Return the offset of the voxel itself."""
+    return (0,) * dimensions
+
+
+def block(dimensions: int) -> tuple[Offset, ...]:
+    """Return all 9 or 27 offsets of the 3 x 3 (x 3) block in array order, the centre in the middle."""
+    return tuple(product((-1, 0, 1), repeat=dimensions))
+
+
+def neighbors(connectivity: int, dimensions: int) -> tuple[Offset, ...]:
+    """Return the neighbours of a connectivity, without the centre.
+
+    Args:
+        connectivity: 4 or 8 in 2D; 6, 18 or 26 in 3D.
+        dimensions: 2 or 3.
+
+    Raises:
+        KeyError: If there is no such connectivity in these dimensions.
+    """
+    reach = _REACH[dimensions][connectivity]
+    return tuple(o for o in block(dimensions) if 0 < sum(map(abs, o)) <= reach)
+
+
+def rotate(offset: Offset, rotation: Rotation) -> Offset:
+    """Apply a rotation to an offset taken as a column vector."""
+    return tuple(sum(r * o for r, o in zip(row, offset, strict=True)) for row in rotation)
+
+
+def quarter_turn(axis: int, dimensions: int) -> Rotation:
+    """Return the rotation by 90 degrees about an array axis (2D turns about the axis out of the plane)."""
+    first, second = (0, 1) if dimensions == 2 else [a for a in range(3) if a != axis]
+    matrix = [[int(i == j) for j in range(dimensions)] for i in range(dimensions)]
+    matrix[first][first] = matrix[second][second] = 0
+    matrix[first][second], matrix[second][first] = 1, -1
+    return tuple(map(tuple, matrix))
+
+
+def name(offset: Offset) -> str:
+    """Name an offset as rule files write it: "C", a compass point in 2D, "[z,y,x]" in 3D."""
+    if not any(offset):
+        return "C"
+    if len(offset) == 2:
+        return next(n for n, o in COMPASS.items() if o == offset)
+    return f"[{','.join(map(str, offset))}]"

@@ -1,0 +1,98 @@
+"""Templates drawn as pictures.
+
+Marks: `1` foreground, `0` background, `.` either, `x` at least one of these is foreground, `*` the voxel
+itself (either, because an action decides about it). In 2D a picture is three lines of three marks. In 3D
+each line holds three groups: the groups are the slices at -1, 0, +1 along axis 0, the lines run along
+axis 1, the marks within a group along axis 2::
+
+    000  000  000
+    xxx  x*x  xxx
+    xxx  x1x  xxx
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from softmorph_cli.errors import RuleError
+from softmorph_cli.rules.expression import Expression, all_of, any_of, negation, turned, var
+from softmorph_cli.rules.neighborhood import Offset, Rotation, block, centre
+
+_MARKS = frozenset("10.x*")
+
+
+@dataclass(frozen=True)
+class Template:
+    """One picture and the axis about which it also counts in its four quarter turns.
+
+    Attributes:
+        marks: Every offset of the block with its mark.
+        quarter_turn: The rotation that takes one alternative to the next, or None for the picture alone.
+    """
+
+    marks: tuple[tuple[Offset, str], ...]
+    quarter_turn: Rotation | None = None
+
+    def __str__(self) -> str:
+        """Draw the picture."""
+        rows: dict[tuple[int, ...], str] = {}
+        for offset, mark in self.marks:
+            rows[offset[:-1]] = rows.get(offset[:-1], "") + mark
+        if len(self.marks) == 9:
+            return "\n".join(rows.values())
+        return "\n".join("  ".join(rows[a, b] for a in (-1, 0, 1)) for b in (-1, 0, 1))
+
+    @property
+    def expression(self) -> Expression:
+        """The template as an expression.
+
+        With quarter turns, what all four have in common is factored out in front of the OR of what they
+        differ in: the form that `product` and the t-norms evaluate.
+        """
+        alternatives = [_conditions(self.marks)]
+        if self.quarter_turn is not None:
+            for _ in range(3):
+                alternatives.append([turned(c, self.quarter_turn) for c in alternatives[-1]])
+        common = [c for c in alternatives[0] if all(c in alternative for alternative in alternatives)]
+        rest = [all_of(*(c for c in alternative if c not in common)) for alternative in alternatives]
+        return all_of(*common, any_of(*rest)) if len(rest) > 1 else all_of(*common)
+
+
+def _conditions(marks: tuple[tuple[Offset, str], ...]) -> list[Expression]:
+    misses: list[Expression] = [negation(var(offset)) for offset, mark in marks if mark == "0"]
+    hits: list[Expression] = [var(offset) for offset, mark in marks if mark == "1"]
+    some = [var(offset) for offset, mark in marks if mark == "x"]
+    return misses + hits + ([any_of(*some)] if some else [])
+
+
+def parse(picture: str, dimensions: int, quarter_turn: Rotation | None = None) -> Template:
+    """Read a picture.
+
+    Args:
+        picture: The drawing, see the module's docstring.
+        dimensions: 2 or 3.
+        quarter_turn: See `Template`.
+
+    Raises:
+        RuleError: If the picture has other marks or another shape.
+    """
+    groups = [line.split() for line in picture.strip().splitlines() if line.strip()]
+    wanted = (1 if dimensions == 2 else 3) * ["..."]
+    if len(groups) != 3 or any([len(g) for g in line] != [len(g) for g in wanted] for line in groups):
+        form = "3 lines of 3 marks" if dimensions == 2 else "3 lines of 3 groups of 3 marks"
+        raise RuleError(f"a {dimensions}D picture has {form}; this one does not:\n{picture.strip()}")
+    unknown = {mark for line in groups for group in line for mark in group} - _MARKS
+    if unknown:
+        raise RuleError(f"unknown mark {sorted(unknown)[0]!r} in a picture: use 1, 0, . (either), x (any) or *.")
+    if dimensions == 2:
+        drawn = {(row - 1, column - 1): groups[row][0][column] for row in range(3) for column in range(3)}
+    else:
+        drawn = {
+            (group - 1, line - 1, mark - 1): groups[line][group][mark]
+            for group in range(3)
+            for line in range(3)
+            for mark in range(3)
+        }
+    if any((mark == "*") != (offset == centre(dimensions)) for offset, mark in drawn.items() if mark == "*"):
+        raise RuleError("the mark * stands for the voxel itself: it belongs in the middle of the picture.")
+    return Template(tuple((offset, drawn[offset]) for offset in block(dimensions)), quarter_turn)

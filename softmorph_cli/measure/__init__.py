@@ -1,0 +1,1 @@
+"""Numbers about maps: statistics and the change a filter made."""

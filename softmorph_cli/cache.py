@@ -20,8 +20,8 @@ VARIABLE = "SOFTMORPH_CACHE_DIR"
 def root() -> Path:
     """Return the cache folder, made if need be.
 
-    `SOFTMORPH_CACHE_DIR` if it is set, else the user's cache folder, else (where the home folder is read-only)
-    a private folder in the system's temporary one.
+    `SOFTMORPH_CACHE_DIR` if it is set, else the user's cache folder, else (where the home folder is
+    read-only) a private folder in the system's temporary one.
     """
     return _root(os.environ.get(VARIABLE))
 

@@ -32,3 +32,7 @@ class UsageError(SoftmorphError, ValueError):
     """A call that is wrong whatever the data: an unknown method, two options that exclude each other (2)."""
 
     exit_code = 2
+
+
+class SoftmorphWarning(UserWarning):
+    """What a person should know about a result that is valid all the same."""

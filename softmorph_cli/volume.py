@@ -104,5 +104,7 @@ class Volume:
             InputError: If the shape differs or the values are no probabilities.
         """
         if array.shape != self.array.shape:
-            raise InputError(f"a map of shape {array.shape} cannot take the place of one of {self.array.shape}.")
+            raise InputError(
+                f"a map of shape {array.shape} cannot take the place of one of {self.array.shape}."
+            )
         return replace(self, array=array)

@@ -14,7 +14,7 @@ from softmorph_cli.errors import RuleError
 from softmorph_cli.rules.expression import And, Constant, Expression, Not, Var, Xor, variables, walk
 from softmorph_cli.rules.neighborhood import Offset
 
-# Straight-line code of this length still compiles in seconds. While it is being built a diagram may be larger.
+# Straight-line code of this length still compiles in seconds; on the way there a diagram may be larger.
 MAX_NODES: Final = 2_000
 _MAX_NODES_ON_THE_WAY: Final = 200_000
 
@@ -60,7 +60,7 @@ def build(expression: Expression, order: tuple[Offset, ...] = ()) -> Diagram:
     """
     from dd import autoref
 
-    bdd = autoref.BDD()
+    bdd: Any = autoref.BDD()
     bdd._bdd.max_nodes = _MAX_NODES_ON_THE_WAY
     bdd.configure(reordering=not order)
     names = {offset: f"v{','.join(map(str, offset))}" for offset in (*order, *variables(expression))}

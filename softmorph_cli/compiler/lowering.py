@@ -49,7 +49,9 @@ def lower_expression(expression: Expression, logic: str) -> Program:
             case Not():
                 value[node] = builder.negate(arguments[0])
             case _:
-                fold = conjunction if isinstance(node, And) else parity if isinstance(node, Xor) else disjunction
+                fold = (
+                    conjunction if isinstance(node, And) else parity if isinstance(node, Xor) else disjunction
+                )
                 value[node] = reduce(lambda a, b, f=fold: f(builder, a, b), arguments)  # type: ignore[misc]
     return builder.build(value[expression])
 

@@ -202,7 +202,7 @@ class Builder:
         renumbered: dict[int, int] = {}
         offsets = list(self._inputs)
         inputs: dict[int, int] = {}
-        kept = []
+        kept: list[Instruction] = []
         for number in sorted(needed):
             op, operands = instructions[number].op, instructions[number].operands
             if op is Op.INPUT:

@@ -1,0 +1,1 @@
+"""WHAT a user runs: borders, iteration, stopping, and the choice of a method."""

@@ -1,0 +1,1 @@
+"""Programs on a device: one backend a file, all behind the protocols of `backend`."""

@@ -59,8 +59,8 @@ class Backend(Protocol):
     def pack_mask(self, image: Any, threshold: float) -> Any:
         """Return the binary image {p > threshold} in all bits of the narrowest planes."""
 
-    def count(self, planes: Any, like: Any) -> Any:
-        """Return how many bits are set at each voxel, as an image of the type of `like`."""
+    def count(self, planes: Any, bits: int, like: Any) -> Any:
+        """Return how many of the lowest `bits` are set at each voxel, as an image of the type of `like`."""
 
     def sharpen(self, image: Any, level: float, sharpness: float) -> Any:
         """Return sigmoid(sharpness (logit p - logit level)), with logits clipped at +-16."""
@@ -99,5 +99,7 @@ def choose(device: str = "auto", *, threads: int | None = None, gradient: bool =
 
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
-        raise InputError(f"device {device!r} is not there: torch sees {found} CUDA devices; use --device cpu.")
+        raise InputError(
+            f"device {device!r} is not there: torch sees {found} CUDA devices; use --device cpu."
+        )
     return TorchBackend("cpu" if kind in ("auto", "cpu") else device)

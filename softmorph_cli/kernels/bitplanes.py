@@ -79,7 +79,8 @@ def pack_levels(image: npt.NDArray[Any], levels: int, chunk: int) -> npt.NDArray
 
 def count(planes: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return how many bits are set at each voxel."""
-    return np.bitwise_count(planes).astype(dtype)
+    counted: npt.NDArray[Any] = np.bitwise_count(planes).astype(dtype)
+    return counted
 
 
 SAMPLER: Final = f'''\

@@ -27,17 +27,17 @@ from softmorph_cli.kernels import bitplanes, source
 
 RUN: Final = 64
 
-# How each operation is written for floats and for bit planes.
+# How each operation is written for floats and for bit planes. No branches: Numba would make each a block.
 _FLOATS: Final = {
     Op.NOT: "one - {0}",
     Op.ADD: "{0} + {1}",
     Op.SUB: "{0} - {1}",
     Op.MUL: "{0} * {1}",
-    Op.DIV: "{0} / {1} if {1} != zero else zero",
-    Op.MIN: "{0} if {0} < {1} else {1}",
-    Op.MAX: "{0} if {0} > {1} else {1}",
+    Op.DIV: "divide({0}, {1})",
+    Op.MIN: "min({0}, {1})",
+    Op.MAX: "max({0}, {1})",
     Op.MIX: "{1} + {0} * ({2} - {1})",
-    Op.STEP: "one if {0} > zero else zero",
+    Op.STEP: "step({0})",
 }
 _BITS: Final = {Op.NOT: "{0} ^ one", Op.MUL: "{0} & {1}", Op.MIX: "{1} ^ ({0} & ({1} ^ {2}))"}
 
@@ -49,14 +49,14 @@ from numba import njit, types, uint64
 import numpy as np
 
 zero, one = np.{dtype}({zero}), np.{dtype}({one})
-U0, U1, RUN = np.uint64(0), np.uint64(1), np.uint64({run})
+U0, U1, THREE, RUN = np.uint64(0), np.uint64(1), np.uint64(3), np.uint64({run})
 
-@njit(
+{helpers}@njit(
     "int64({dtype}[::1], {dtype}[::1], uint64[::1], uint64, uint64, uint64, uint64, uint64, uint64, uint64,"
-    " uint64, int32[:, :, ::1], int32, int32)",
+    " int32[:, :, ::1], int32, int32)",
     nogil=True, cache=True, error_model="numpy", fastmath={{"contract"}},
 )
-def sweep(src, dst, offsets, here, plane, pitch, ny, nx, first, last, nz, stamps, now, depth):
+def sweep(src, dst, offsets, here, plane, pitch, ny, nx, first, last, stamps, now, depth):
     changed = 0
     runs = (nx + RUN - U1) // RUN
 {offsets}
@@ -65,11 +65,10 @@ def sweep(src, dst, offsets, here, plane, pitch, ny, nx, first, last, nz, stamps
         y = row - z * ny
         for run in range(U0, runs):
             settled = True
-            for zz in range(z - U1 if z > U0 else z, z + U1 + U1 if z + U1 < nz else z + U1):
-                for yy in range(y - U1 if y > U0 else y, y + U1 + U1 if y + U1 < ny else y + U1):
-                    for rr in range(run - U1 if run > U0 else run, run + U1 + U1 if run + U1 < runs else run + U1):
-                        if stamps[zz, yy, rr] >= now - depth:
-                            settled = False
+            for zz in range(z, z + THREE):
+                for yy in range(y, y + THREE):
+                    for rr in range(run, run + THREE):
+                        settled &= stamps[zz, yy, rr] < now - depth
             if settled:
                 continue
             start = z * plane + y * pitch + run * RUN
@@ -83,11 +82,22 @@ def sweep(src, dst, offsets, here, plane, pitch, ny, nx, first, last, nz, stamps
                 differing += src[i + here] != dst[i + here]
             if differing:
                 changed += differing
-                stamps[z, y, run] = now
+                stamps[z + U1, y + U1, run + U1] = now
     return changed
 '''
 
-_SKIP: Final = '''\
+_HELPERS: Final = """\
+@njit
+def divide(a, b):
+    return a / b if b != zero else zero
+
+@njit
+def step(a):
+    return one if a > zero else zero
+
+"""
+
+_SKIP: Final = """\
             idle = True
             for i in range(start, start + count):
                 idle &= src[i + here] == {absorbing}
@@ -95,7 +105,7 @@ _SKIP: Final = '''\
                 for i in range(start, start + count):
                     dst[i + here] = {absorbing}
                 continue
-'''
+"""
 
 
 def generate(program: Program, dtype: np.dtype[Any], absorbing: int | None) -> str:
@@ -118,6 +128,7 @@ def generate(program: Program, dtype: np.dtype[Any], absorbing: int | None) -> s
         run=RUN,
         offsets="\n".join(f"    o{k} = offsets[{k}]" for k in range(len(program.inputs))),
         skip="" if absorbing is None else _SKIP.format(absorbing=("zero", "one")[absorbing]),
+        helpers=_HELPERS if any(i.op in (Op.DIV, Op.STEP) for i in program.instructions) else "",
         body="\n".join(body),
         result=f"v{len(program.instructions) - 1}",
     )
@@ -145,12 +156,14 @@ class NumbaField:
         padded = tuple(size + 2 for size in image.shape)
         self._current = np.zeros(padded, image.dtype)
         self._current[self._inside] = image
-        self._next = self._current.copy()
+        # The first sweep after `begin` writes every voxel, so only the padding has to be right.
+        self._next = np.zeros(padded, image.dtype)
         self._outside = 0
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         nz, ny, nx = (1, *image.shape)[-3:]
-        self._stamps = np.zeros((nz, ny, -(-nx // RUN)), np.int32)
+        # One run of padding on every side, so that the kernel need not ask where the image ends.
+        self._stamps = np.zeros((nz + 2, ny + 2, -(-nx // RUN) + 2), np.int32)
         self._strides = tuple(stride // image.itemsize for stride in self._current.strides)
         self._sweeps = 0
         self._depth = 0
@@ -163,7 +176,9 @@ class NumbaField:
         outside = steps[0].outside
         if outside != self._outside:
             self._outside = outside
-            value = outside if self._current.dtype.kind == "f" else outside * np.iinfo(self._current.dtype).max
+            value = (
+                outside if self._current.dtype.kind == "f" else outside * np.iinfo(self._current.dtype).max
+            )
             for buffer in (self._current, self._next):
                 for axis in range(buffer.ndim):
                     face = np.moveaxis(buffer, axis, 0)
@@ -178,13 +193,12 @@ class NumbaField:
         nz, ny, nx = (1, *self._shape)[-3:]
         self._sweeps += 1
         source_, target = self._current.reshape(-1), self._next.reshape(-1)
+        where = np.array(offsets, np.uint64)
+        sizes = tuple(map(np.uint64, (sum(strides), plane, pitch, ny, nx)))
+        clock = self._stamps, np.int32(self._sweeps), np.int32(self._depth)
 
         def rows(first: int, last: int) -> int:
-            return kernel(
-                source_, target, np.array(offsets, np.uint64), np.uint64(sum(strides)), np.uint64(plane),
-                np.uint64(pitch), np.uint64(ny), np.uint64(nx), np.uint64(first), np.uint64(last), np.uint64(nz),
-                self._stamps, np.int32(self._sweeps), np.int32(self._depth),
-            )  # fmt: skip
+            return kernel(source_, target, where, *sizes, np.uint64(first), np.uint64(last), *clock)
 
         total = nz * ny
         if self._pool is None:
@@ -245,8 +259,8 @@ class NumbaBackend:
         """Return {p > threshold} as planes."""
         return np.where(image > threshold, np.uint8(255), np.uint8(0))
 
-    def count(self, planes: npt.NDArray[Any], like: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the number of set bits."""
+    def count(self, planes: npt.NDArray[Any], bits: int, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the number of set bits; the planes' type has no others than those in use."""
         return bitplanes.count(planes, like.dtype)
 
     def sharpen(self, image: npt.NDArray[Any], level: float, sharpness: float) -> npt.NDArray[Any]:
@@ -254,7 +268,9 @@ class NumbaBackend:
         from scipy.special import expit, logit
 
         logits = np.clip(logit(image), -bitplanes.LOGIT_LIMIT, bitplanes.LOGIT_LIMIT)
-        sharpened: npt.NDArray[Any] = expit(image.dtype.type(sharpness) * (logits - image.dtype.type(logit(level))))
+        sharpened: npt.NDArray[Any] = expit(
+            image.dtype.type(sharpness) * (logits - image.dtype.type(logit(level)))
+        )
         return sharpened
 
     def total(self, image: npt.NDArray[Any]) -> float:

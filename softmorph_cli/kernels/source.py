@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import sys
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 from softmorph_cli import cache as disk
@@ -23,9 +25,21 @@ def load(name: str, text: str) -> ModuleType:
     """
     key = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:20]}"
     path = disk.store("kernels", f"{key}.py", text)
-    spec = importlib.util.spec_from_file_location(f"softmorph_cli.kernels.generated.{key}", path)
+    try:
+        return _import(f"softmorph_cli.kernels.generated.{key}", path)
+    except Exception:
+        # Compiled code that a crash left damaged, or that another version wrote: make it anew, once.
+        for compiled in (path.parent / "__pycache__").glob(f"{key}.*"):
+            compiled.unlink(missing_ok=True)
+        return _import(f"softmorph_cli.kernels.generated.{key}", path)
+
+
+def _import(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot import {path}")
     module = importlib.util.module_from_spec(spec)
+    # Numba finds a function's globals again by the name of its module.
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module

@@ -16,7 +16,8 @@ from torch.nn.functional import pad
 
 from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.program import Op, execute
-from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, LOGIT_LIMIT, bits_in_chunk, seed_key
+from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, LOGIT_LIMIT, WORD, bits_in_chunk, seed_key
+from softmorph_cli.rules.neighborhood import Offset
 
 
 def _divide(a: Tensor, b: Tensor) -> Tensor:
@@ -71,14 +72,11 @@ class TorchField:
     def sweep(self, step: Step) -> None:
         """Apply one sub-iteration."""
         image = self._image
-        dimensions = len(step.offsets[0]) if step.offsets else 0
         planes = not image.is_floating_point()
-        padded = pad(image, (1, 1) * dimensions, value=-step.outside if planes else step.outside)
-        sizes = image.shape[image.ndim - dimensions :]
-        neighbors = [
-            padded[(..., *(slice(1 + o, 1 + o + size) for o, size in zip(offset, sizes, strict=True)))]
-            for offset in step.offsets
-        ]
+        outside = -step.outside if planes else step.outside
+        dimensions = len(step.offsets[0]) if step.offsets else 0
+        padded = pad(image, (1, 1) * dimensions, value=outside) if dimensions else image
+        neighbors = [_window(padded, offset) for offset in step.offsets]
         result = execute(step.program, neighbors, _bits(image) if planes else _floats(image))
         self._before, self._image = image, result.expand_as(image)
 
@@ -88,6 +86,13 @@ class TorchField:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+def _window(padded: Tensor, offset: Offset) -> Tensor:
+    """Return a view in which every voxel has the value of its neighbour at an offset."""
+    for axis, o in enumerate(offset, start=-len(offset)):
+        padded = padded.narrow(axis, 1 + o, padded.shape[axis] - 2)
+    return padded
 
 
 class TorchBackend:
@@ -135,9 +140,9 @@ class TorchBackend:
         """Return {p > threshold} as planes."""
         return -(self._tensor(image) > threshold).to(torch.int64)
 
-    def count(self, planes: Any, like: Any) -> Tensor:
+    def count(self, planes: Any, bits: int, like: Any) -> Tensor:
         """Return the number of set bits."""
-        x = planes
+        x = planes if bits == WORD else planes & ((1 << bits) - 1)
         x = x - (_shift(x, 1) & 0x5555555555555555)
         x = (x & 0x3333333333333333) + (_shift(x, 2) & 0x3333333333333333)
         x = (x + _shift(x, 4)) & 0x0F0F0F0F0F0F0F0F

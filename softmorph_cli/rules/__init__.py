@@ -1,0 +1,1 @@
+"""WHAT a filter is: Boolean rules as data. No arrays, no devices."""

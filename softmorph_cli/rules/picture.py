@@ -83,16 +83,14 @@ def parse(picture: str, dimensions: int, quarter_turn: Rotation | None = None) -
         raise RuleError(f"a {dimensions}D picture has {form}; this one does not:\n{picture.strip()}")
     unknown = {mark for line in groups for group in line for mark in group} - _MARKS
     if unknown:
-        raise RuleError(f"unknown mark {sorted(unknown)[0]!r} in a picture: use 1, 0, . (either), x (any) or *.")
-    if dimensions == 2:
-        drawn = {(row - 1, column - 1): groups[row][0][column] for row in range(3) for column in range(3)}
-    else:
-        drawn = {
-            (group - 1, line - 1, mark - 1): groups[line][group][mark]
-            for group in range(3)
-            for line in range(3)
-            for mark in range(3)
-        }
-    if any((mark == "*") != (offset == centre(dimensions)) for offset, mark in drawn.items() if mark == "*"):
+        raise RuleError(
+            f"unknown mark {sorted(unknown)[0]!r} in a picture: use 1, 0, . (either), x (any) or *."
+        )
+    drawn: dict[Offset, str] = {}
+    for row, line in enumerate(groups, start=-1):
+        for group, marks in enumerate(line, start=-1):
+            for column, mark in enumerate(marks, start=-1):
+                drawn[(row, column) if dimensions == 2 else (group, row, column)] = mark
+    if any(mark == "*" and offset != centre(dimensions) for offset, mark in drawn.items()):
         raise RuleError("the mark * stands for the voxel itself: it belongs in the middle of the picture.")
     return Template(tuple((offset, drawn[offset]) for offset in block(dimensions)), quarter_turn)

@@ -65,7 +65,18 @@ from softmorph_cli.rules.picture import Template, parse
 from softmorph_cli.rules.rule import Action, Rule, SubIteration
 
 _KEYS = frozenset(
-    {"title", "citation", "dimensions", "action", "when", "schedule", "iterations", "outside", "order", "templates"}
+    {
+        "title",
+        "citation",
+        "dimensions",
+        "action",
+        "when",
+        "schedule",
+        "iterations",
+        "outside",
+        "order",
+        "templates",
+    }
 )
 # A string of nothing but marks is a picture; no expression looks like one.
 _DRAWN = re.compile(r"(?:\s*[10.x*]){9,}\s*")
@@ -155,7 +166,9 @@ class _Reader:
         found: list[tuple[str, Template | str]] = []
         for name, entry in self.mapping("templates").items():
             if name in self.named or not name.isidentifier():
-                raise self.error(name, f"a template cannot be called {name!r}: take a plain word that is still free")
+                raise self.error(
+                    name, f"a template cannot be called {name!r}: take a plain word that is still free"
+                )
             template: Template | str
             if isinstance(entry, str) and _DRAWN.fullmatch(entry):
                 entry = {"picture": entry}
@@ -207,7 +220,9 @@ class _Reader:
         if value == "until stable":
             return None
         if type(value) is not int or value < 1:
-            raise self.error("iterations", f"`iterations` is a positive number or \"until stable\", not {value!r}")
+            raise self.error(
+                "iterations", f'`iterations` is a positive number or "until stable", not {value!r}'
+            )
         return value
 
     def order(self) -> tuple[Offset, ...]:

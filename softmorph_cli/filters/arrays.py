@@ -1,0 +1,183 @@
+"""The public boundary: arrays of the caller's kind in, arrays of the same kind out.
+
+NumPy arrays and torch tensors are accepted; (Y, X) is 2D, (Z, Y, X) is 3D, and further leading axes count
+as separate images only where the caller says so with `spatial_dims`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.method import METHODS, Family, find
+from softmorph_cli.filters.run import combine
+from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.kernels.backend import Backend, choose
+
+
+def is_tensor(image: Any) -> bool:
+    """Say whether this is a torch tensor, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(image, torch.Tensor)
+
+
+def spatial_dimensions(image: Any, spatial_dims: int | None) -> int:
+    """Return 2 or 3.
+
+    Args:
+        image: An array.
+        spatial_dims: What the caller said; None to go by the number of axes.
+
+    Raises:
+        InputError: If the number of axes is not 2 or 3 and the caller said nothing, or said something else.
+        UsageError: If the caller said neither 2 nor 3.
+    """
+    if spatial_dims not in (None, 2, 3):
+        raise UsageError(f"spatial_dims is 2 or 3, not {spatial_dims!r}.")
+    if spatial_dims is None and image.ndim not in (2, 3):
+        raise InputError(
+            f"an image of shape {tuple(image.shape)} has {image.ndim} axes: (Y, X) or (Z, Y, X) is expected; "
+            "say spatial_dims=2 or spatial_dims=3 to filter each image of its leading axes."
+        )
+    dimensions: int = spatial_dims or image.ndim
+    if image.ndim < dimensions:
+        raise InputError(f"an image of shape {tuple(image.shape)} has no {dimensions} spatial axes.")
+    return dimensions
+
+
+def for_each(
+    image: Any,
+    spatial_dims: int | None,
+    settings: Settings,
+    filter_one: Callable[[Backend, Any, int, int], Result],
+    *,
+    until_stable: bool,
+) -> Result:
+    """Run a filter on every image of an array.
+
+    Args:
+        image: NumPy array or torch tensor with values in [0, 1].
+        spatial_dims: See `spatial_dimensions`.
+        settings: Their method and device are used here.
+        filter_one: Called with the backend, one image of its kind, the image's number and how many there are.
+        until_stable: Whether each image stops by itself; if not, torch takes a whole batch at once.
+
+    Raises:
+        InputError: If the values are no probabilities, or a gradient is asked of a method that has none.
+    """
+    if not is_tensor(image):
+        array = np.asarray(image)
+        check_probabilities(array)
+        dimensions = spatial_dimensions(array, spatial_dims)
+        backend = choose(settings.device, threads=settings.threads)
+        result = _map(_float_array(array), dimensions, backend, filter_one, np.stack)
+        return replace(
+            result,
+            image=_as_numpy(result.image, array.dtype),
+            standard_error=_as_numpy(result.standard_error, array.dtype),
+        )
+    import torch
+
+    check_probabilities(image)
+    dimensions = spatial_dimensions(image, spatial_dims)
+    gradient = image.requires_grad and torch.is_grad_enabled()
+    if gradient:
+        check_gradient(settings.method)
+    wide = image if image.dtype in (torch.float32, torch.float64) else image.float()
+    device = str(image.device) if settings.device == "auto" else settings.device
+    backend = choose(device, threads=settings.threads, gradient=gradient)
+    if backend.name == "numba_cpu":
+        wide = wide.detach().cpu().numpy()
+    alone = until_stable or find(settings.method).family in (Family.LEVELS, Family.SAMPLES)
+    if backend.name == "torch_eager" and not alone:
+        result = filter_one(backend, wide, 0, 1)
+    else:
+        stack = np.stack if backend.name == "numba_cpu" else torch.stack
+        result = _map(wide, dimensions, backend, filter_one, stack)
+    kind = image.dtype if image.is_floating_point() else torch.float32
+
+    def back(values: Any) -> Any:
+        if values is None:
+            return None
+        tensor = torch.as_tensor(values, device=image.device)
+        return tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor.to(kind)
+
+    return replace(result, image=back(result.image), standard_error=back(result.standard_error))
+
+
+def check_gradient(method: str) -> None:
+    """Refuse a method that has no gradient.
+
+    Raises:
+        InputError: Naming one that has.
+    """
+    if not find(method).differentiable:
+        able = ", ".join(name for name, m in METHODS.items() if m.differentiable)
+        raise InputError(
+            f"method {method!r} has no gradient, but the input requires one: use 'smooth-levels', the "
+            f"differentiable form of levels (or another of {able}), or pass image.detach()."
+        )
+
+
+def check_probabilities(image: Any) -> None:
+    """Refuse what cannot be a probability map.
+
+    Raises:
+        InputError: If the array is empty, not real, or has values that are NaN or outside [0, 1].
+    """
+    if 0 in image.shape:
+        raise InputError(f"the image is empty: its shape is {tuple(image.shape)}.")
+    kind = "f" if is_tensor(image) and image.is_floating_point() else getattr(image.dtype, "kind", "i")
+    if str(image.dtype).endswith("bool"):
+        return
+    if kind != "f":
+        raise InputError(
+            f"probabilities are floating-point numbers, not {image.dtype}: divide by the maximum first."
+        )
+    values = image.detach() if is_tensor(image) else image
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 1):
+        raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")
+
+
+def _float_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    native = array.dtype.newbyteorder("=")
+    return np.ascontiguousarray(array, native if native in (np.float32, np.float64) else np.float32)
+
+
+def _map(
+    images: Any,
+    dimensions: int,
+    backend: Backend,
+    filter_one: Callable[[Backend, Any, int, int], Result],
+    stack: Callable[[list[Any]], Any],
+) -> Result:
+    leading = tuple(images.shape[: images.ndim - dimensions])
+    flat = images.reshape((-1, *images.shape[images.ndim - dimensions :]))
+    results = [filter_one(backend, one, index, len(flat)) for index, one in enumerate(flat)]
+    told = combine(results)
+    if not leading:
+        return replace(told, image=results[0].image, standard_error=results[0].standard_error)
+
+    def together(parts: list[Any]) -> Any:
+        return None if parts[0] is None else stack(parts).reshape(images.shape)
+
+    return replace(
+        told,
+        image=together([result.image for result in results]),
+        standard_error=together([result.standard_error for result in results]),
+    )
+
+
+def _as_numpy(values: Any, dtype: np.dtype[Any]) -> Any:
+    if values is None:
+        return None
+    array = values.cpu().numpy() if is_tensor(values) else values
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8)
+    return np.ascontiguousarray(array, dtype if dtype.kind == "f" else np.float32)

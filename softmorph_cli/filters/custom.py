@@ -1,0 +1,77 @@
+"""Any Boolean rule as a soft filter: a bundled one by name, or a user's file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from softmorph_cli.errors import RuleError, UsageError
+from softmorph_cli.filters.arrays import for_each, spatial_dimensions
+from softmorph_cli.filters.method import Family, find
+from softmorph_cli.filters.run import Job, Phase, run
+from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.kernels.backend import Backend
+from softmorph_cli.rules import catalog, rulefile
+from softmorph_cli.rules.rule import Rule
+
+
+def load_rule(rule: str | Path | Rule, dimensions: int | None = None) -> Rule:
+    """Return a rule by its name or file.
+
+    Args:
+        rule: A rule, the name of a bundled one, or the path of a TOML file (anything that ends in ".toml" or
+            names an existing file).
+        dimensions: 2 or 3, to choose between the forms of a bundled rule.
+
+    Raises:
+        RuleError: If there is no such rule or it is malformed.
+        FileError: If the file cannot be read.
+    """
+    if isinstance(rule, Rule):
+        return rule
+    path = Path(rule)
+    if path.suffix == ".toml" or path.is_file():
+        return rulefile.load(path)
+    return catalog.bundled(str(rule), dimensions)
+
+
+def apply(
+    rule: str | Path | Rule,
+    image: Any,
+    settings: Settings,
+    *,
+    iterations: int | None = None,
+    spatial_dims: int | None = None,
+) -> Result:
+    """Run a rule and say how it went.
+
+    Args:
+        rule: See `load_rule`.
+        image: NumPy array or torch tensor in [0, 1]: (Y, X), (Z, Y, X), or with leading axes.
+        settings: How to run.
+        iterations: How many; None for the rule's own number, which may be "until nothing changes".
+        spatial_dims: 2 or 3 where there are leading axes.
+
+    Raises:
+        RuleError: If the rule does not exist, is malformed, too large, or for other dimensions.
+        UsageError: If the method does not exist here.
+    """
+    if find(settings.method).family is Family.POOLING:
+        raise UsageError(f"method {settings.method!r} is a skeleton of its own: choose another for a rule.")
+    if iterations is not None and iterations < 1:
+        raise UsageError(f"iterations {iterations}: at least 1 is needed.")
+    dimensions = spatial_dimensions(image, spatial_dims)
+    found = load_rule(rule, dimensions)
+    if found.dimensions != dimensions:
+        raise RuleError(f"rule {found.name!r} is {found.dimensions}D, but the image is {dimensions}D.")
+    phases = (Phase(found, found.iterations if iterations is None else iterations),)
+
+    def one(backend: Backend, values: Any, index: int, count: int) -> Result:
+        return run(Job(found.name, phases, settings, backend, index, count), values)
+
+    result = for_each(image, spatial_dims, settings, one, until_stable=phases[0].iterations is None)
+    if result.stop_reason == "max_iterations":
+        capped = f"stopped at the cap of {settings.max_iterations} iterations before it came to rest."
+        result = replace(result, warnings=(*result.warnings, capped))
+    return result

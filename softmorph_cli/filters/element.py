@@ -1,0 +1,74 @@
+"""How often and along which axes a structuring element is applied: iterations, or a radius with a spacing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.run import Phase
+from softmorph_cli.rules.rule import Rule
+
+RuleFor = Callable[[tuple[int, ...]], Rule]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Iterations along each axis, and the radius that they amount to (None where none was asked for)."""
+
+    steps: tuple[int, ...]
+    radius: tuple[float, ...] | None = None
+
+    def phases(self, rule_for: RuleFor) -> tuple[Phase, ...]:
+        """Return the phases: all axes first; an axis leaves the element once it has had its share.
+
+        Args:
+            rule_for: Gives the rule whose element reaches along some axes only.
+        """
+        phases = []
+        for done, until in pairwise((0, *sorted(set(self.steps) - {0}))):
+            axes = tuple(axis for axis, steps in enumerate(self.steps) if steps >= until)
+            phases.append(Phase(rule_for(axes), until - done))
+        return tuple(phases)
+
+
+def reach(
+    dimensions: int, iterations: int | None, radius: float | None, spacing: Sequence[float] | None
+) -> Reach:
+    """Return how far an element goes along each axis.
+
+    Args:
+        dimensions: 2 or 3.
+        iterations: The same number along all axes; 1 if neither this nor a radius is given.
+        radius: In the unit of `spacing`: floor(radius / spacing) iterations along each axis.
+        spacing: Voxel size along each axis, in array order.
+
+    Raises:
+        UsageError: If both are given, or one is not positive.
+        InputError: If the spacing is unknown or does not fit, or the radius is smaller than every voxel.
+    """
+    if radius is None:
+        count = 1 if iterations is None else iterations
+        if count < 1:
+            raise UsageError(f"iterations {count}: at least 1 is needed.")
+        return Reach((count,) * dimensions)
+    if iterations is not None:
+        raise UsageError("give either iterations or a radius, not both.")
+    if not radius > 0:
+        raise UsageError(f"radius {radius:g}: it must be positive.")
+    if spacing is None:
+        raise InputError(
+            "a radius needs the voxel size, which is unknown here: give iterations (a number of voxels)."
+        )
+    if len(spacing) != dimensions or not all(np.isfinite(s) and s > 0 for s in spacing):
+        raise InputError(f"spacing {tuple(spacing)} must be {dimensions} positive numbers, in array order.")
+    # A radius of three voxels is three steps, also where 2.4 / 0.8 comes out as 2.9999999999999996.
+    steps = tuple(int(np.floor(radius / s * (1 + 1e-9))) for s in spacing)
+    if not any(steps):
+        raise InputError(
+            f"radius {radius:g} is smaller than one voxel (spacing {', '.join(f'{s:g}' for s in spacing)})."
+        )
+    return Reach(steps, tuple(n * float(s) for n, s in zip(steps, spacing, strict=True)))

@@ -1,0 +1,82 @@
+"""The ways to make a binary filter soft, and what each of them can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from softmorph_cli.compiler import DIAGRAM
+from softmorph_cli.errors import UsageError
+
+
+class Family(Enum):
+    """How a map is represented while the steps run."""
+
+    STEPWISE = auto()  # as probabilities; each step's output feeds the next
+    LEVELS = auto()  # as the bit planes of its level sets
+    SAMPLES = auto()  # as the bit planes of random draws
+    SMOOTH_LEVELS = auto()  # as a few steep sigmoids of itself, one after the other
+    POOLING = auto()  # clDice's own skeleton, made of minima and maxima
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to make a binary filter soft.
+
+    Attributes:
+        name: What people type.
+        family: How it runs.
+        logic: Which program of a rule it runs, see `compile_rule`.
+        differentiable: Whether autograd can pass through.
+        summary: One line for people.
+    """
+
+    name: str
+    family: Family
+    logic: str
+    differentiable: bool
+    summary: str
+
+
+_ALL: Final = (
+    Method(
+        "multilinear", Family.STEPWISE, DIAGRAM, True, "exact expectation of each step, independent voxels"
+    ),
+    Method("product", Family.STEPWISE, "product", True, "the papers' polynomial: AND = ab, OR = a + b - ab"),
+    Method("minmax", Family.STEPWISE, "minmax", True, "AND = minimum, OR = maximum"),
+    Method("lukasiewicz", Family.STEPWISE, "lukasiewicz", True, "bounded sums: AND = max(0, a + b - 1)"),
+    Method("einstein", Family.STEPWISE, "einstein", True, "AND = ab / (2 - (a + b - ab))"),
+    Method("hamacher", Family.STEPWISE, "hamacher", True, "AND = ab / (a + b - ab)"),
+    Method("drastic", Family.STEPWISE, "drastic", False, "AND = min where the other is 1, else 0"),
+    Method(
+        "levels", Family.LEVELS, DIAGRAM, False, "mean of the binary filter over the level sets of the map"
+    ),
+    Method("smooth-levels", Family.SMOOTH_LEVELS, DIAGRAM, True, "differentiable form of levels"),
+    Method(
+        "sampled", Family.SAMPLES, DIAGRAM, False, "mean over random draws of the whole map, with its error"
+    ),
+    Method(
+        "cldice",
+        Family.POOLING,
+        "minmax",
+        True,
+        "min/max-pool skeleton of the clDice paper (skeletonize only)",
+    ),
+)
+METHODS: Final = {method.name: method for method in _ALL}
+
+# The papers' own words.
+ALIASES: Final = {"probabilistic": "multilinear", "quasi-probabilistic": "product", "bounded": "lukasiewicz"}
+
+
+def find(name: str) -> Method:
+    """Return a method by its name or alias.
+
+    Raises:
+        UsageError: If there is none; the message lists them.
+    """
+    method = METHODS.get(ALIASES.get(name, name))
+    if method is None:
+        raise UsageError(f"unknown method {name!r}: use one of {', '.join((*METHODS, *ALIASES))}.")
+    return method

@@ -1,0 +1,127 @@
+"""Soft erosion, dilation, opening, closing, and what is built from them: gradient, top-hat, black-hat.
+
+Erosion is AND over the structuring element and dilation is OR, see `softmorph_cli.rules.structuring`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.arrays import for_each, spatial_dimensions
+from softmorph_cli.filters.element import Reach, reach
+from softmorph_cli.filters.method import Family, find
+from softmorph_cli.filters.run import Job, Phase, run
+from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.kernels.backend import Backend
+from softmorph_cli.rules import structuring
+
+
+@dataclass(frozen=True)
+class Element:
+    """A structuring element and how often it is applied.
+
+    Attributes:
+        erosion: Connectivity of the erosion: 4 or 8 in 2D; 6, 18 or 26 in 3D. None for 4 or 6.
+        dilation: Connectivity of the dilation, likewise.
+        iterations: How often; None for once, unless there is a radius.
+        radius: Instead of iterations, in the unit of `spacing`.
+        spacing: Voxel size along each spatial axis, in array order.
+    """
+
+    erosion: int | None = None
+    dilation: int | None = None
+    iterations: int | None = None
+    radius: float | None = None
+    spacing: Sequence[float] | None = None
+
+
+def _erosion(element: Element, far: Reach, dimensions: int) -> tuple[Phase, ...]:
+    connectivity = structuring.check_connectivity(element.erosion, dimensions)
+    return far.phases(partial(structuring.erosion, connectivity, dimensions))
+
+
+def _dilation(element: Element, far: Reach, dimensions: int) -> tuple[Phase, ...]:
+    connectivity = structuring.check_connectivity(element.dilation, dimensions)
+    return far.phases(partial(structuring.dilation, connectivity, dimensions))
+
+
+_Sequence = tuple[Callable[[Element, Reach, int], tuple[Phase, ...]], ...]
+_IDENTITY: Final[_Sequence] = ()
+
+# Every operation is one sequence, or the difference of two: what comes out first minus what comes second.
+OPERATIONS: Final[dict[str, tuple[_Sequence, ...]]] = {
+    "erosion": ((_erosion,),),
+    "dilation": ((_dilation,),),
+    "opening": ((_erosion, _dilation),),
+    "closing": ((_dilation, _erosion),),
+    "gradient": ((_dilation,), (_erosion,)),
+    "tophat": (_IDENTITY, (_erosion, _dilation)),
+    "blackhat": ((_dilation, _erosion), _IDENTITY),
+}
+
+_CLAMPED: Final = (
+    "a soft opening or closing can pass its input: the difference was negative at some voxels and is 0 there."
+)
+
+
+def operate(
+    name: str, image: Any, element: Element, settings: Settings, spatial_dims: int | None = None
+) -> Result:
+    """Run a morphological operation and say how it went.
+
+    Args:
+        name: A key of `OPERATIONS`.
+        image: NumPy array or torch tensor in [0, 1]: (Y, X), (Z, Y, X), or with leading axes.
+        element: The structuring element.
+        settings: How to run.
+        spatial_dims: 2 or 3 where there are leading axes.
+
+    Raises:
+        InputError: If image, connectivity or spacing do not fit each other.
+        UsageError: If the method does not exist here.
+    """
+    if find(settings.method).family is Family.POOLING:
+        raise UsageError(
+            f"method {settings.method!r} is a skeleton: use it with skeletonize, or choose multilinear."
+        )
+    dimensions = spatial_dimensions(image, spatial_dims)
+    far = reach(dimensions, element.iterations, element.radius, element.spacing)
+    sequences = [
+        tuple(phase for part in sequence for phase in part(element, far, dimensions))
+        for sequence in OPERATIONS[name]
+    ]
+
+    def one(backend: Backend, values: Any, index: int, count: int) -> Result:
+        results = [
+            run(
+                Job(name, phases, settings, backend, index * len(sequences) + part, count * len(sequences)),
+                values,
+            )
+            if phases
+            else Result(values)
+            for part, phases in enumerate(sequences)
+        ]
+        return results[0] if len(results) == 1 else _difference(results, backend)
+
+    result = for_each(image, spatial_dims, settings, one, until_stable=False)
+    return replace(result, iterations=max(far.steps), radius=far.radius)
+
+
+def _difference(results: list[Result], backend: Backend) -> Result:
+    first, second = results
+    difference = first.image - second.image
+    negative = backend.total(-difference.clip(max=0)) > 1e-6
+    errors = [result.standard_error for result in results if result.standard_error is not None]
+    # Both sides see the same draws, but how they go together is unknown: the sum bounds the error.
+    error = sum(errors[1:], errors[0]) if errors else None
+    return replace(
+        first,
+        image=difference.clip(min=0),
+        standard_error=error,
+        iterations=max(first.iterations, second.iterations),
+        warnings=(_CLAMPED,) if negative else (),
+    )

@@ -1,0 +1,230 @@
+"""Runs phases of a rule on one image: how the map is represented, how often to iterate, when to stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from softmorph_cli.compiler import Step, compile_rule
+from softmorph_cli.filters.method import Family, Method, find
+from softmorph_cli.filters.settings import Progress, Result, Settings
+from softmorph_cli.kernels.backend import Backend, Field
+from softmorph_cli.kernels.bitplanes import bits_in_chunk, chunks
+from softmorph_cli.rules.rule import Rule
+
+# From the reason that says least to the one that says most about what a person should know.
+_REASONS = ("iterations", "stable", "tolerance", "max_iterations")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A rule applied some number of times, or until nothing changes (None)."""
+
+    rule: Rule
+    iterations: int | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image's way through a filter.
+
+    Attributes:
+        operation: What to call it in progress reports.
+        phases: One after the other, each on the result of the one before.
+        settings: How to run.
+        backend: Where to run.
+        index: Number of the image among those of one call, from 0.
+        count: How many images there are.
+    """
+
+    operation: str
+    phases: tuple[Phase, ...]
+    settings: Settings
+    backend: Backend
+    index: int = 0
+    count: int = 1
+
+    @property
+    def method(self) -> Method:
+        """The method in force."""
+        return find(self.settings.method)
+
+
+def run(job: Job, image: Any) -> Result:
+    """Return the soft filter of one image.
+
+    Args:
+        job: What to do.
+        image: (Y, X) or (Z, Y, X) probabilities of the backend's kind; not modified.
+    """
+    match job.method.family:
+        case Family.LEVELS | Family.SAMPLES:
+            return _planes(job, image)
+        case Family.SMOOTH_LEVELS:
+            return _smooth_levels(job, image)
+        case _:
+            return sweep(job, image)
+
+
+def run_binary(job: Job, image: Any, threshold: float) -> Result:
+    """Return the binary filter of {p > threshold}, as a Boolean image."""
+    result = sweep(job, job.backend.pack_mask(image, threshold))
+    return replace(result, image=result.image != 0)
+
+
+def _planes(job: Job, image: Any) -> Result:
+    settings, backend = job.settings, job.backend
+    total: Any = 0
+    results = []
+    for chunk in chunks(settings.levels):
+        if job.method.family is Family.LEVELS:
+            planes = backend.pack_levels(image, settings.levels, chunk)
+        else:
+            planes = backend.pack_samples(image, settings.levels, chunk, settings.seed, job.index)
+        result = sweep(job, planes, chunk, len(chunks(settings.levels)))
+        results.append(result)
+        total = total + backend.count(result.image, bits_in_chunk(settings.levels, chunk), image)
+    mean = total / settings.levels
+    error = None
+    if job.method.family is Family.SAMPLES:
+        error = (mean * (1 - mean) / (settings.levels - 1)) ** 0.5
+    return replace(_together(results), image=mean, standard_error=error)
+
+
+def _smooth_levels(job: Job, image: Any) -> Result:
+    count = job.settings.smooth_levels
+    total: Any = 0
+    results = []
+    for k in range(count):
+        sharpened = job.backend.sharpen(image, (k + 0.5) / count, job.settings.sharpness)
+        results.append(sweep(job, sharpened, k, count))
+        total = total + results[-1].image
+    return replace(_together(results), image=total / count)
+
+
+def _together(results: list[Result]) -> Result:
+    return Result(
+        image=None,
+        iterations=max(result.iterations for result in results),
+        stop_reason=max((result.stop_reason for result in results), key=_REASONS.index),
+    )
+
+
+def combine(results: list[Result]) -> Result:
+    """Return one result that tells of several images: their iterations, reason, radius and warnings."""
+    told = dict.fromkeys(warning for result in results for warning in result.warnings)
+    return replace(_together(results), radius=results[0].radius, warnings=tuple(told))
+
+
+def sweep(job: Job, image: Any, part: int = 0, parts: int = 1) -> Result:
+    """Return the job's phases applied to one image just as it is represented.
+
+    Args:
+        job: What to do; its method's logic chooses the programs.
+        image: Probabilities or planes of the backend's kind.
+        part: Number of this run among those that one image takes, from 0, for progress.
+        parts: How many those are.
+    """
+    field = job.backend.field(image)
+    results = []
+    try:
+        for phase in job.phases:
+            steps = compile_rule(phase.rule, job.method.logic)
+            report = _Reporter(job, phase, part + parts * job.index, parts * job.count)
+            results.append(_iterate(field, steps, phase, job, report))
+        result = field.image()
+    finally:
+        field.close()
+    return Result(
+        image=result,
+        iterations=sum(iterations for iterations, _ in results),
+        stop_reason=max((reason for _, reason in results), key=_REASONS.index, default="iterations"),
+    )
+
+
+class _Reporter:
+    def __init__(self, job: Job, phase: Phase, part: int, parts: int) -> None:
+        self.job, self.phase, self.part, self.parts = job, phase, part, parts
+
+    def __call__(self, iteration: int, field: Field) -> None:
+        if self.job.settings.progress is not None:
+            self.job.settings.progress(
+                Progress(
+                    operation=self.job.operation,
+                    iteration=iteration,
+                    iterations=self.phase.iterations,
+                    changed=field.changed,
+                    part=self.part + 1,
+                    parts=self.parts,
+                )
+            )
+
+
+def _iterate(
+    field: Field, steps: tuple[Step, ...], phase: Phase, job: Job, report: _Reporter
+) -> tuple[int, str]:
+    field.begin(steps)
+    if phase.iterations is not None:
+        for iteration in range(1, phase.iterations + 1):
+            for step in steps:
+                field.sweep(step)
+                report(iteration, field)
+        return phase.iterations, "iterations"
+
+    binary = job.method.family in (Family.LEVELS, Family.SAMPLES)
+    stop = _FixedPoint() if binary else _SmallChange(field, phase.rule, job)
+    for iteration in range(1, job.settings.max_iterations + 1):
+        stop.before(field)
+        for step in steps:
+            field.sweep(step)
+            stop.after_sweep(field)
+            report(iteration, field)
+        if stop.reached(field):
+            return iteration, stop.reason
+    return job.settings.max_iterations, "max_iterations"
+
+
+class _FixedPoint:
+    """Binary images stop when a whole iteration changes none of them."""
+
+    reason = "stable"
+
+    def before(self, field: Field) -> None:
+        self.changed = 0
+
+    def after_sweep(self, field: Field) -> None:
+        self.changed += field.changed
+
+    def reached(self, field: Field) -> bool:
+        return self.changed == 0
+
+
+class _SmallChange:
+    """Probabilities stop when an iteration's summed change is at most a share of the first sum.
+
+    The rule of the SoftMorph authors. A rule that only deletes (or only adds) changes by the difference of
+    two sums; any other needs its image from before the iteration.
+    """
+
+    reason = "tolerance"
+
+    def __init__(self, field: Field, rule: Rule, job: Job) -> None:
+        self.backend = job.backend
+        self.monotone = rule.absorbing is not None
+        self.first = self.sum = self.backend.total(field.image())
+        self.tolerance = job.settings.tolerance
+
+    def before(self, field: Field) -> None:
+        if not self.monotone:
+            self.image = field.image() + 0
+
+    def after_sweep(self, field: Field) -> None:
+        pass
+
+    def reached(self, field: Field) -> bool:
+        if self.monotone:
+            now = self.backend.total(field.image())
+            change, self.sum = abs(self.sum - now), now
+        else:
+            change = self.backend.distance(self.image, field.image())
+        return change <= self.tolerance * self.first

@@ -1,0 +1,102 @@
+"""What a caller can choose about how a filter runs, whatever the filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from softmorph_cli.errors import UsageError
+from softmorph_cli.filters import method as methods
+from softmorph_cli.kernels.bitplanes import check_count
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a filter is; passed to the callback after every sub-iteration.
+
+    Attributes:
+        operation: What is running, for people.
+        iteration: The iteration under way, from 1.
+        iterations: How many there will be, or None until nothing changes.
+        changed: Voxels that the last sub-iteration altered (for levels: in any of them).
+        part: Which image, level or group of levels this is, from 1.
+        parts: How many of them there are.
+    """
+
+    operation: str
+    iteration: int
+    iterations: int | None
+    changed: int
+    part: int
+    parts: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a filter runs.
+
+    Attributes:
+        method: Name of a method.
+        levels: For `levels` and `sampled`: how many binary images; 8, 16, 32 or a multiple of 64.
+        smooth_levels: For `smooth-levels`: how many levels.
+        sharpness: For `smooth-levels`: steepness of the sigmoid on the logit scale.
+        seed: For `sampled`.
+        tolerance: For the step-by-step methods without a number of iterations: stop when one iteration's
+            summed change is at most this share of the input's sum.
+        max_iterations: A cap that ends runaways.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: On the CPU; None for as many as the machine allows.
+        progress: Called after every sub-iteration.
+    """
+
+    method: str = "multilinear"
+    levels: int = 64
+    smooth_levels: int = 16
+    sharpness: float = 20.0
+    seed: int = 0
+    tolerance: float = 0.02
+    max_iterations: int = 1000
+    device: str = "auto"
+    threads: int | None = None
+    progress: Callable[[Progress], None] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what is wrong whatever the image.
+
+        Raises:
+            UsageError: If a value is out of range.
+        """
+        methods.find(self.method)
+        check_count(self.levels)
+        for name, value, low in (
+            ("smooth_levels", self.smooth_levels, 1),
+            ("max_iterations", self.max_iterations, 1),
+            ("tolerance", self.tolerance, 0),
+        ):
+            if not value >= low:
+                raise UsageError(f"{name} {value}: at least {low} is needed.")
+        if not self.sharpness > 0:
+            raise UsageError(f"sharpness {self.sharpness}: it must be positive.")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a filter gives back.
+
+    Attributes:
+        image: Of the input's kind, shape and floating-point type; uint8 0 and 1 from a hard skeleton.
+        standard_error: Of the same shape, from `sampled` only: the standard error of each voxel's mean.
+        iterations: How many ran (the largest number, where images or levels differ).
+        stop_reason: "iterations" (as many as asked for), "stable" (nothing changed), "tolerance" (the change
+            became small) or "max_iterations" (the cap was reached).
+        radius: The radius reached along each axis, where one was asked for, in the unit of the spacing.
+        warnings: What a person should know about this result.
+    """
+
+    image: Any
+    standard_error: Any = None
+    iterations: int = 0
+    stop_reason: str = "iterations"
+    radius: tuple[float, ...] | None = None
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,128 @@
+"""Soft skeletons by thinning, the exact binary one, and clDice's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.arrays import for_each, is_tensor, spatial_dimensions
+from softmorph_cli.filters.method import Family, find
+from softmorph_cli.filters.run import Job, Phase, run, run_binary, sweep
+from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.kernels.backend import Backend
+from softmorph_cli.rules import catalog, structuring
+
+CLDICE_ITERATIONS: Final = 10
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings under which a paper's results were made.
+
+    Attributes:
+        method: Their method, unless the caller names another that is allowed.
+        allowed: The methods the paper has.
+        iterations: Their number, or None until the change is at most `tolerance`.
+        tolerance: See `Settings`.
+        dimensions: What the preset is for; None for both.
+        citation: The paper.
+    """
+
+    method: str
+    allowed: tuple[str, ...]
+    iterations: int | None
+    tolerance: float
+    dimensions: int | None
+    citation: str
+
+
+PRESETS: Final = {
+    "softmorph-2d": Preset(
+        "product", ("product", "multilinear"), None, 0.02, 2, "Guzzi et al., MICCAI 2024, 2D experiments"
+    ),
+    "softmorph-3d": Preset("product", ("product",), 5, 0.02, 3, "Guzzi et al., MICCAI 2024, 3D experiments"),
+    "cldice": Preset("cldice", ("cldice",), CLDICE_ITERATIONS, 0.02, None, "Shit et al., CVPR 2021"),
+}
+
+_FADED: Final = (
+    "the skeleton faded: its maximum is {after:.2f} while the input's is {before:.2f}. Step-by-step methods "
+    "over-thin; use method levels (or smooth-levels where a gradient is needed)."
+)
+
+
+def thinning(
+    image: Any,
+    settings: Settings,
+    *,
+    iterations: int | None = None,
+    hard: bool = False,
+    threshold: float = 0.5,
+    spatial_dims: int | None = None,
+) -> Result:
+    """Run a skeletonization and say how it went.
+
+    Args:
+        image: NumPy array or torch tensor in [0, 1]: (Y, X), (Z, Y, X), or with leading axes.
+        settings: How to run.
+        iterations: How many; None until nothing changes (clDice: 10).
+        hard: Give the exact binary skeleton of {p > threshold} as uint8 0 and 1 instead.
+        threshold: For `hard`.
+        spatial_dims: 2 or 3 where there are leading axes.
+
+    Raises:
+        InputError: If the image is no probability map.
+        UsageError: If an argument is out of range.
+    """
+    if iterations is not None and iterations < 1:
+        raise UsageError(f"iterations {iterations}: at least 1 is needed.")
+    if not 0 <= threshold < 1:
+        raise UsageError(f"threshold {threshold:g}: it must be at least 0 and below 1.")
+    dimensions = spatial_dimensions(image, spatial_dims)
+    rule = catalog.bundled("thinning", dimensions)
+    phases = (Phase(rule, iterations),)
+    # One bit plane is a level set of its own; it runs the diagram's program to a fixed point.
+    settings = replace(settings, method="levels") if hard else settings
+
+    def one(backend: Backend, values: Any, index: int, count: int) -> Result:
+        job = Job("skeleton", phases, settings, backend, index, count)
+        if hard:
+            return run_binary(job, values, threshold)
+        if job.method.family is Family.POOLING:
+            return _cldice(job, values, iterations or CLDICE_ITERATIONS, dimensions)
+        return _warn_if_faded(run(job, values), values)
+
+    pooling = find(settings.method).family is Family.POOLING
+    until_stable = hard or (iterations is None and not pooling)
+    result = for_each(image, spatial_dims, settings, one, until_stable=until_stable)
+    if result.stop_reason == "max_iterations":
+        capped = f"stopped at the cap of {settings.max_iterations} iterations before it came to rest."
+        result = replace(result, warnings=(*result.warnings, capped))
+    return result
+
+
+def _warn_if_faded(result: Result, image: Any) -> Result:
+    before, after = (
+        float((values.detach() if is_tensor(values) else values).max()) for values in (image, result.image)
+    )
+    if after < 0.5 <= before:
+        return replace(result, warnings=(_FADED.format(before=before, after=after),))
+    return result
+
+
+def _cldice(job: Job, image: Any, iterations: int, dimensions: int) -> Result:
+    """The min/max-pool skeleton: the sum of what an opening removes, over ever smaller erosions."""
+    cross, box = {2: (4, 8), 3: (6, 26)}[dimensions]
+    erode = replace(job, phases=(Phase(structuring.erosion(cross, dimensions), 1),))
+    dilate = replace(job, phases=(Phase(structuring.dilation(box, dimensions), 1),))
+
+    def residue(values: Any, eroded: Any) -> Any:
+        return (values - sweep(dilate, eroded).image).clip(min=0)
+
+    eroded = sweep(erode, image).image
+    skeleton = residue(image, eroded)
+    for _ in range(iterations):
+        image, eroded = eroded, sweep(erode, eroded).image
+        delta = residue(image, eroded)
+        skeleton = skeleton + (delta - skeleton * delta).clip(min=0)
+    return Result(skeleton, iterations=iterations)

@@ -1,0 +1,56 @@
+"""NumPy .npy files: values and shape, no geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from softmorph_cli.io.raw import Array, Kept, Provenance, Raw
+from softmorph_cli.volume import Volume
+
+
+@dataclass(frozen=True)
+class Npy:
+    """The .npy family; nothing in it is ever unpickled."""
+
+    name: str = "npy"
+    title: str = "NumPy"
+    suffixes: tuple[str, ...] = (".npy",)
+    output_types: tuple[str, ...] = ("float32", "float64", "float16", "uint8", "uint16")
+    holds: frozenset[str] = frozenset({"stack"})
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether the magic of .npy is there."""
+        return head.startswith(b"\x93NUMPY")
+
+    def read(self, path: Path) -> Raw:
+        """Map the array; a shape of 2 or 3 axes is (Y, X) or (Z, Y, X), more need names."""
+        with path.open("rb") as stream:
+            version = np.lib.format.read_magic(stream)
+            read = (
+                np.lib.format.read_array_header_1_0
+                if version < (2, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, _, dtype = read(stream)
+        if dtype.hasobject:
+            # Never unpickled: the shape and the type are all that is looked at.
+            return Raw(np.broadcast_to(np.empty((), object), shape), None, self.name, shape, "object")
+        # An empty array cannot be mapped; the values' check will name it.
+        array = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
+        axes = {2: "YX", 3: "ZYX"}.get(array.ndim)
+        return Raw(array, axes, self.name, shape, str(dtype), native=())
+
+    def write(
+        self, volume: Volume, array: Array, path: Path, *, one: int, provenance: Provenance
+    ) -> list[str]:
+        """Write in the axis order the source .npy had, if there was one."""
+        kept = volume.source.header if volume.source else None
+        axes = volume.axes
+        if isinstance(kept, Kept) and kept.format == self.name and set(kept.axes) == set(axes):
+            array = array.transpose([axes.index(axis) for axis in kept.axes])
+        with path.open("wb") as stream:
+            np.save(stream, array, allow_pickle=False)
+        return [] if one == 1 else [f".npy does not say that {one} means 1; read it with --divide-by {one}."]

@@ -1,0 +1,180 @@
+"""The registry of formats, and telling them apart: by content first, then by suffix."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import Final
+
+from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
+from softmorph_cli.files import check_writable
+from softmorph_cli.io.arrays import Npy
+from softmorph_cli.io.images import METAIMAGE, NRRD, Png
+from softmorph_cli.io.nifti import Nifti
+from softmorph_cli.io.raw import Format, Raw
+from softmorph_cli.io.tiff import Tiff
+
+FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), NRRD, METAIMAGE, Npy())
+ACCEPTED: Final = "NIfTI (.nii, .nii.gz), TIFF, PNG, NRRD, MetaImage (.mha, .mhd) and .npy"
+
+_HEAD = 1024
+_GZIP = b"\x1f\x8b"
+# What else people have at hand, so that a refusal can name it.
+_OTHERS = (
+    (b"\xff\xd8\xff", "a JPEG image, which loses what it stores"),
+    (b"PK\x03\x04", "a zip archive (.npz, .zip)"),
+    (b"\x89HDF", "HDF5"),
+    (b"GIF8", "a GIF image"),
+    (b"BM", "a BMP image"),
+    (b"%PDF", "a PDF document"),
+    (b"\x80\x04", "a Python pickle, which is never loaded"),
+    (b"<", "a text in HTML or XML"),
+)
+
+
+def detect(path: Path) -> Format:
+    """Find the family of an existing file.
+
+    Raises:
+        FileError: If the file is missing, a folder, empty, unreadable, of an unknown type, or of another
+            type than its name says.
+    """
+    head, zipped = _first_bytes(path)
+    content = next((family for family in FORMATS if family.recognises(head)), None)
+    named = named_format(path)
+    if content is None:
+        if named is not None:
+            raise FileError(
+                f"{path} is called {suffix_of(path)} but {_describe(head, zipped)}, so it is no "
+                f"{named.title} file or a damaged one; write it again from its source."
+            )
+        raise FileError(
+            f"cannot tell the file type of {path}: its suffix {suffix_of(path)!r} is unknown and "
+            f"{_describe(head, zipped)}; read are {ACCEPTED}."
+        )
+    if named is not None and named is not content:
+        right = ".nii" if content.name == "nifti" and not zipped else content.suffixes[0]
+        raise FileError(
+            f"{path} is called {suffix_of(path)} but holds {content.title}; rename it: "
+            f"mv {path} {path.name.removesuffix(suffix_of(path))}{right}"
+        )
+    if content.name == "nifti" and named is content and zipped != (suffix_of(path) == ".nii.gz"):
+        wrong, right = (".nii", ".nii.gz") if zipped else (".nii.gz", ".nii")
+        raise FileError(
+            f"{path} is called {wrong} but is {'' if zipped else 'not '}compressed; rename it: "
+            f"mv {path} {path.name.removesuffix(wrong)}{right}"
+        )
+    if zipped and content.name != "nifti":
+        raise FileError(f"{path} is a gzipped {content.title} file; unpack it first: gunzip {path}")
+    return content
+
+
+def read_raw(path: Path) -> tuple[Format, Raw]:
+    """Read a file as its format describes it.
+
+    Raises:
+        FileError: As `detect`, or if the file is damaged.
+        InputError: If its format refuses what it holds.
+    """
+    family = detect(path)
+    try:
+        return family, family.read(path)
+    except (SoftmorphError, MemoryError):
+        raise
+    # Damaged files make the libraries raise nearly anything (struct.error, zlib.error, RuntimeError, ...).
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise FileError(
+            f"{path} starts as a {family.title} file but is cut short or damaged ({reason}); "
+            "copy or write it again."
+        ) from error
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix, lower case, a known double one such as .nii.gz whole; "" if there is none."""
+    name = path.name.lower()
+    known = sorted((s for family in FORMATS for s in family.suffixes), key=len, reverse=True)
+    return next((s for s in known if name.endswith(s)), path.suffix.lower())
+
+
+def named_format(path: Path) -> Format | None:
+    """The family that a file of this name belongs to."""
+    return next((family for family in FORMATS if suffix_of(path) in family.suffixes), None)
+
+
+def target_format(path: Path, output_type: str | None) -> Format:
+    """The family to write, by name.
+
+    Raises:
+        UsageError: If the suffix is unknown or the family cannot store `output_type`.
+    """
+    family = named_format(path)
+    if family is None:
+        raise UsageError(
+            f"cannot tell the format of {path} from its suffix {suffix_of(path)!r}; write {ACCEPTED}."
+        )
+    if suffix_of(path) in (".mhd", ".nhdr"):
+        raise UsageError(
+            f"{path} would keep its voxels in a second file, and two files cannot be replaced in one step; "
+            f"write {family.suffixes[0]} instead."
+        )
+    if output_type is not None and output_type not in (*family.output_types, "mask"):
+        held = ", ".join(family.output_types)
+        raise UsageError(f"{family.title} cannot hold --output-type {output_type}; it holds {held}.")
+    return family
+
+
+def check_target(
+    path: str | Path, *, output_type: str | None = None, force: bool = False, axes: str | None = None
+) -> None:
+    """Refuse, before anything is computed, an output that `write` would refuse.
+
+    Args:
+        path: The file to be written later.
+        output_type: As for `write`.
+        force: Whether an existing file may be replaced.
+        axes: The axes of the volume, if known.
+
+    Raises:
+        UsageError: If the format or type cannot be written.
+        FileError: If the folder is missing or read-only, or the file exists and `force` is off.
+        InputError: If the format cannot hold the axes.
+    """
+    family = target_format(Path(path), output_type)
+    check_writable(Path(path), force=force)
+    if axes is not None and "stack" not in family.holds and len(axes) > 2:
+        raise InputError(
+            f"{family.title} holds one 2-D image, not axes {axes}; write {path} as .tif or .nii.gz."
+        )
+
+
+def _first_bytes(path: Path) -> tuple[bytes, bool]:
+    if path.is_dir():
+        raise FileError(f"{path} is a folder; name one file in it.")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD)
+    except FileNotFoundError as error:
+        raise FileError(f"{path} does not exist.") from error
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not head:
+        raise FileError(f"{path} is empty (0 bytes); write it again from its source.")
+    if not head.startswith(_GZIP):
+        return head, False
+    try:
+        with gzip.open(path) as unpacked:
+            return unpacked.read(_HEAD), True
+    except (OSError, EOFError, zlib.error) as error:
+        raise FileError(f"{path} is gzipped but cut short or damaged ({error}); copy it again.") from error
+
+
+def _describe(head: bytes, zipped: bool) -> str:
+    other = next((name for magic, name in _OTHERS if head.startswith(magic)), None)
+    if head[128:132] == b"DICM":
+        other = "DICOM"
+    elif head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"):
+        other = "an Analyze 7.5 header or a damaged NIfTI"
+    kind = other or f"starts with the bytes {head[:8].hex(' ')}"
+    return ("it unpacks to " if zipped and other else "it is " if other else "it ") + kind

@@ -1,0 +1,286 @@
+"""PNG, NRRD and MetaImage through SimpleITK, whose world is LPS where ours is RAS."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.io.raw import MILLIMETRES, Affine, Array, Provenance, Raw, in_millimetres, kept_native
+from softmorph_cli.volume import Volume
+
+_ONE = "softmorph_divide_by"
+_SIGNATURE = "softmorph"
+_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_REVERSED = [2, 1, 0, 3]
+_PNG_PALETTE = 3
+# Keys that ITK makes up while reading, and would write a second time.
+_ITK_KEYS = re.compile(r"ITK_|NRRD_(kinds|space|pixel|units|centerings)")
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Hold back what the C libraries under SimpleITK print; the exception says it again."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def read_image(path: Path, reader: str) -> Any:
+    """Read with a named ITK reader, whatever the file is called."""
+    import SimpleITK
+
+    with _silent():
+        return SimpleITK.ReadImage(str(path), imageIO=reader)
+
+
+def read_pixels(path: Path, reader: str) -> Array:
+    """Read the numbers alone; the first axis is the slowest."""
+    import SimpleITK
+
+    return np.asarray(SimpleITK.GetArrayFromImage(read_image(path, reader)))
+
+
+def _write_image(image: Any, path: Path) -> None:
+    import SimpleITK
+
+    with _silent():
+        try:
+            SimpleITK.WriteImage(image, str(path), useCompression=True)
+        except RuntimeError as error:
+            # ITK keeps no error number; the last line of its text is the reason.
+            raise OSError(str(error).strip().splitlines()[-1]) from error
+
+
+@dataclass(frozen=True)
+class Png:
+    """8- and 16-bit grey PNG; the type's maximum means 1."""
+
+    name: str = "png"
+    title: str = "PNG"
+    suffixes: tuple[str, ...] = (".png",)
+    output_types: tuple[str, ...] = ("uint16", "uint8")
+    holds: frozenset[str] = frozenset()
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether the PNG signature is there."""
+        return head.startswith(b"\x89PNG\r\n\x1a\n")
+
+    def read(self, path: Path) -> Raw:
+        """Read one image; a file that this package wrote says so and needs no guess about its range."""
+        content = path.read_bytes()
+        if b"IEND" not in content[-16:]:
+            raise FileError(f"{path} is cut short: it starts as a PNG file but does not end as one.")
+        if content[25] == _PNG_PALETTE:
+            raise InputError(
+                f"{path} is a PNG with a colour palette, whose numbers are colours; "
+                "convert it to grey first: magick in.png -colorspace Gray out.png"
+            )
+        array = read_pixels(path, "PNGImageIO")
+        ours = re.search(rb"tEXt" + _ONE.encode() + rb"\0(\d+)", content)
+        return Raw(
+            array=array,
+            axes="YX" if array.ndim == 2 else "YXC",
+            format=self.name,
+            shape=array.shape,
+            dtype=str(array.dtype),
+            full_scale=True,
+            slope=1 / int(ours[1]) if ours else 1.0,
+            colour=array.ndim == 3,
+        )
+
+    def write(
+        self, volume: Volume, array: Array, path: Path, *, one: int, provenance: Provenance
+    ) -> list[str]:
+        """Write one grey image; a mask becomes 0 and 255, which is what a viewer can show."""
+        import SimpleITK
+
+        if array.ndim != 2:
+            raise InputError(
+                f"PNG holds one 2-D image, not a map of shape {array.shape} (axes {volume.axes}); "
+                "write .tif or .nii.gz."
+            )
+        lost = []
+        if one == 1:
+            array, one = array * np.uint8(255), 255
+            lost.append("a mask is 0 and 255 in PNG.")
+        _write_image(SimpleITK.GetImageFromArray(np.ascontiguousarray(array)), path)
+        texts = {_ONE: str(one)}
+        if provenance:
+            texts[_SIGNATURE] = json.dumps(dict(provenance), default=str)
+        _insert_texts(path, texts)
+        return lost
+
+
+def _insert_texts(path: Path, texts: dict[str, str]) -> None:
+    # SimpleITK cannot write text chunks; they go behind IHDR, which always ends at byte 33.
+    content = path.read_bytes()
+    chunks = b""
+    for key, text in texts.items():
+        body = b"tEXt" + key.encode("latin-1") + b"\0" + text.encode("ascii", "backslashreplace")
+        chunks += (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    path.write_bytes(content[:33] + chunks + content[33:])
+
+
+@dataclass(frozen=True)
+class Itk:
+    """A family that stores what an ITK image is: NRRD or MetaImage."""
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    magic: re.Pattern[bytes]
+    reader: str
+    output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
+    holds: frozenset[str] = frozenset({"spacing", "affine", "stack"})
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether the family's first words are there."""
+        return bool(self.magic.match(head))
+
+    def read(self, path: Path) -> Raw:
+        """Read pixels, direction, origin, spacing and the metadata dictionary."""
+        import SimpleITK
+
+        image = read_image(path, self.reader)
+        array = SimpleITK.GetArrayFromImage(image)
+        vector = image.GetNumberOfComponentsPerPixel() > 1
+        axes = {2: "YX", 3: "ZYX", 4: "TZYX"}.get(image.GetDimension())
+        metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+        spacing = dict(zip("XYZ", image.GetSpacing(), strict=False))
+        unit, affine = self._world(path, metadata, image, spacing)
+        ours = metadata.get(_ONE, "").strip()
+        return Raw(
+            array=array,
+            axes=axes + "C" * vector if axes else None,
+            format=self.name,
+            shape=tuple(image.GetSize()) + (image.GetNumberOfComponentsPerPixel(),) * vector,
+            dtype=str(array.dtype),
+            spacing=spacing,
+            unit=unit,
+            affine=affine,
+            slope=1 / int(ours) if ours.isdigit() else 1.0,
+            colour=vector and array.dtype == np.uint8 and array.shape[-1] in (3, 4),
+            native=metadata,
+        )
+
+    def _world(
+        self, path: Path, metadata: dict[str, str], image: Any, spacing: dict[str, float]
+    ) -> tuple[str | None, Affine | None]:
+        """Find unit and affine; a NRRD without `space` has neither, and `spacing` is put into the unit."""
+        unit: str | None = "mm"
+        if self.name == "nrrd":
+            named = _nrrd_unit(path)
+            unit = named or ("mm" if "NRRD_space" in metadata else None)
+            if "NRRD_space" not in metadata:
+                return unit, None
+        affine = _affine(image)
+        affine[:3] *= MILLIMETRES[unit or "mm"]
+        return unit, affine
+
+    def write(
+        self, volume: Volume, array: Array, path: Path, *, one: int, provenance: Provenance
+    ) -> list[str]:
+        """Write compressed, with the source's metadata dictionary, always in millimetres."""
+        import SimpleITK
+
+        others = volume.mapped_axes.replace("C", "")
+        if len(others) > 1:
+            raise InputError(
+                f"{self.title} holds one axis beside channels and space, not {others!r}; write .npy."
+            )
+        axes, sizes, affine = volume.axes, in_millimetres(volume), volume.affine
+        if volume.spatial_dims == 2 and (others or (affine is not None and not _in_plane(affine))):
+            array, axes = np.expand_dims(array, -3), f"{volume.mapped_axes}ZYX"
+            depth = 1.0 if affine is None else float(np.linalg.norm(affine[:3, 0]))
+            sizes = None if sizes is None else (depth, *sizes)
+        if "C" in axes:
+            array = np.moveaxis(array, axes.index("C"), -1)
+        image: Any = SimpleITK.GetImageFromArray(np.ascontiguousarray(array), isVector="C" in axes)
+        lost = _orient(image, affine, sizes)
+        if sizes is not None and volume.unit not in MILLIMETRES:
+            lost.append(f"the unit of its voxel size is unknown; {self.title} readers take it as mm.")
+        if volume.channels:
+            lost.append(f"{self.title} cannot hold the channel names {', '.join(volume.channels)}.")
+        metadata = dict(kept_native(volume, self.name) or {})
+        metadata.pop(_ONE, None)
+        if one != 1:
+            metadata[_ONE] = str(one)
+        if provenance:
+            metadata[_SIGNATURE] = json.dumps(dict(provenance), default=str)
+        for key, value in metadata.items():
+            if not _ITK_KEYS.match(key):
+                image.SetMetaData(key, value)
+        _write_image(image, path)
+        return lost
+
+
+NRRD = Itk("nrrd", "NRRD", (".nrrd", ".nhdr"), re.compile(rb"NRRD\d"), "NrrdImageIO")
+METAIMAGE = Itk(
+    "metaimage",
+    "MetaImage",
+    (".mha", ".mhd"),
+    re.compile(rb"\s*(ObjectType|NDims|Comment|ObjectSubType)\s*="),
+    "MetaImageIO",
+)
+
+
+def _nrrd_unit(path: Path) -> str | None:
+    with path.open("rb") as stream:
+        header = stream.read(1 << 16).split(b"\n\n")[0]
+    named = re.search(rb'^(?:space )?units:\s*"?([^"\s]+)', header, re.MULTILINE)
+    spelling = named[1].decode("utf-8", "replace") if named else ""
+    return {"mm": "mm", "um": "um", "µm": "um", "micron": "um", "microns": "um", "nm": "nm"}.get(spelling)
+
+
+def _affine(image: Any) -> Affine:
+    """LPS direction, origin and spacing -> RAS affine over the index (z, y, x, 1)."""
+    dims = min(image.GetDimension(), 3)
+    direction = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)[:dims, :dims]
+    affine = np.eye(4)
+    affine[:dims, :dims] = direction * image.GetSpacing()[:dims]
+    affine[:dims, 3] = image.GetOrigin()[:dims]
+    return (_LPS @ affine)[:, _REVERSED]
+
+
+def _in_plane(affine: Affine) -> bool:
+    """Whether a 2-D image says it all: the plane is z = 0, and x and y stay in it."""
+    return bool(np.allclose(affine[2, 1:], 0) and np.allclose(affine[:2, 0], 0))
+
+
+def _orient(image: Any, affine: Affine | None, sizes: tuple[float, ...] | None) -> list[str]:
+    total = image.GetDimension()
+    lost: list[str] = []
+    if affine is not None:
+        dims = min(total, 3)
+        linear = (_LPS @ affine)[:, _REVERSED]
+        steps = np.linalg.norm(linear[:dims, :dims], axis=0)
+        direction, spacing, origin = np.eye(total), np.ones(total), np.zeros(total)
+        if np.linalg.matrix_rank(linear[:dims, :dims]) == dims:
+            direction[:dims, :dims] = linear[:dims, :dims] / steps
+            spacing[:dims], origin[:dims] = steps, linear[:dims, 3]
+            image.SetDirection(direction.ravel().tolist())
+            image.SetSpacing(spacing.tolist())
+            image.SetOrigin(origin.tolist())
+            return lost
+        lost.append("its affine is singular and cannot be kept.")
+    if sizes is not None:
+        image.SetSpacing([*reversed(sizes), *[1.0] * (total - len(sizes))])
+    return lost

@@ -1,0 +1,236 @@
+"""NIfTI-1 and NIfTI-2. The only module that knows that files are (X, Y, Z)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softmorph_cli.errors import InputError
+from softmorph_cli.io.raw import MILLIMETRES, Affine, Array, Provenance, Raw, in_millimetres, kept_native
+from softmorph_cli.volume import Volume
+
+_COMMENT = "comment"
+_LABEL_INTENT = 1002
+_LONGEST_NIFTI1_AXIS = 32767
+_UNITS = {1: ("mm", 1e3), 2: ("mm", 1.0), 3: ("um", 1.0)}
+# Index (x, y, z, 1) of a file <-> index (z, y, x, 1) of an array.
+_REVERSED = [2, 1, 0, 3]
+_FILE_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "CTZYX"}
+
+
+@dataclass(frozen=True)
+class Nifti:
+    """The NIfTI family, through nibabel."""
+
+    name: str = "nifti"
+    title: str = "NIfTI"
+    suffixes: tuple[str, ...] = (".nii.gz", ".nii")
+    output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
+    holds: frozenset[str] = frozenset({"spacing", "affine", "stack"})
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether the magic of a single-file NIfTI, or of the .hdr of a pair, is there."""
+        return head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0")
+
+    def read(self, path: Path) -> Raw:
+        """Read the stored numbers and the header; nothing is scaled yet."""
+        nibabel = _nibabel()
+
+        head, zipped = _head(path)
+        if head[344:347] == b"ni1" or head[4:7] == b"ni2":
+            raise InputError(
+                f"{path} is the header of a NIfTI pair (.hdr and .img), which is not read; "
+                f"make one file of it first: nib-convert {path} {path.with_suffix('.nii').name}"
+            )
+        kind = nibabel.Nifti2Image if head[4:6] == b"n+" else nibabel.Nifti1Image
+        with _quiet() as complaints, (gzip.open if zipped else open)(path, "rb") as stream:
+            image = kind.from_stream(stream)
+            header = image.header
+            array = np.asanyarray(image.dataobj.get_unscaled())
+        # Only the proxy still knows the scaling; nibabel blanks it in the header it hands out.
+        slope, inter = image.dataobj.slope, image.dataobj.inter
+        axes, colour, array = _FILE_AXES.get(image.ndim), False, array.T
+        if array.dtype.names in (("R", "G", "B"), ("R", "G", "B", "A")):
+            array = (
+                array.view("u1").reshape(*array.shape, -1) if array.flags.c_contiguous else _samples(array)
+            )
+            axes, colour = axes.replace("C", "V") + "C", True
+        spacing, unit, affine, notes = _geometry(header)
+        return Raw(
+            array=array,
+            axes=axes,
+            format=self.name,
+            shape=tuple(image.shape),
+            dtype=str(header.get_data_dtype()),
+            spacing=spacing,
+            unit=unit,
+            affine=affine,
+            slope=float(slope),
+            inter=float(inter),
+            colour=colour,
+            native=header.copy(),
+            notes=(*notes, *(f"its header is unusual: {text}." for text in complaints)),
+        )
+
+    def write(
+        self, volume: Volume, array: Array, path: Path, *, one: int, provenance: Provenance
+    ) -> list[str]:
+        """Write with slope 1 for floats, and for integers the slope that brings them back into [0, 1]."""
+        nibabel = _nibabel()
+
+        array, lost = _in_file_order(volume, array)
+        source = kept_native(volume, self.name)
+        header = source.copy() if source is not None else None
+        big = max(array.shape) > _LONGEST_NIFTI1_AXIS
+        second = big if header is None else big or header.sizeof_hdr == 540
+        make, head = (
+            (nibabel.Nifti2Image, nibabel.Nifti2Header)
+            if second
+            else (nibabel.Nifti1Image, nibabel.Nifti1Header)
+        )
+        header = head() if header is None else head.from_header(header)
+        header.set_data_dtype(array.dtype)
+        header.set_data_shape(array.shape)
+        header.set_slope_inter(1 / one, 0)
+        header["vox_offset"] = 0
+        if float(header["cal_max"]) > 1 or float(header["cal_min"]) < 0:
+            header["cal_min"], header["cal_max"] = 0, 1
+        if int(header["intent_code"]) == _LABEL_INTENT:
+            header.set_intent("none")
+        _place(header, volume, fresh=source is None)
+        if provenance:
+            _sign(header, provenance)
+        # Without an affine nibabel leaves the geometry of the header alone, to the bit.
+        make(array, None, header).to_filename(path)
+        return lost
+
+
+def _nibabel() -> Any:
+    # Half of nibabel has no annotations; as Any it is at least honest.
+    import nibabel
+
+    return nibabel
+
+
+def _head(path: Path) -> tuple[bytes, bool]:
+    with path.open("rb") as stream:
+        zipped = stream.read(2) == b"\x1f\x8b"
+    with (gzip.open if zipped else open)(path, "rb") as stream:
+        return bytes(stream.read(352)), zipped
+
+
+def _geometry(header: Any) -> tuple[dict[str, float], str | None, Affine | None, list[str]]:
+    unit, factor = _UNITS.get(int(header["xyzt_units"]) & 7, (None, 1.0))
+    affine = None
+    if int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0:
+        # World coordinates are millimetres by the standard; many writers leave the unit field at zero.
+        unit = unit or "mm"
+        affine = np.asarray(header.get_best_affine(), dtype=np.float64)[:, _REVERSED]
+        affine[:3] *= factor * MILLIMETRES[unit]
+    steps = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))[::-1] * factor
+    notes = []
+    if affine is not None:
+        from_affine = np.linalg.norm(affine[:3, :3], axis=0) / MILLIMETRES[unit or "mm"]
+        used = min(int(header["dim"][0]), 3)
+        if np.all(from_affine > 0):
+            if not np.allclose(from_affine[-used:], steps[-used:], rtol=1e-3):
+                notes.append("its voxel size and its affine disagree; the affine is used.")
+            steps = from_affine
+    if not np.all(np.isfinite(steps) & (steps > 0)):
+        return {}, unit, affine, [*notes, "its header gives no valid voxel size."]
+    return dict(zip("ZYX", (float(step) for step in steps), strict=True)), unit, affine, notes
+
+
+def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
+    axes, lost = volume.axes, []
+    mapped = volume.mapped_axes
+    if len(mapped) > 2:
+        raise InputError(
+            f"NIfTI holds two axes beside x, y and z, not {mapped!r}; choose one channel with --channel, "
+            "or write .npy or .tif."
+        )
+    if volume.spatial_dims == 2 and (mapped or not _was_flat(volume)):
+        array, axes = np.expand_dims(array, -3), f"{mapped}ZYX"
+    if mapped not in ("", "T", "CT", "TC"):
+        lost.append(f"NIfTI has no name for axis {mapped!r}; it is written as the {3 + len(mapped)}th axis.")
+    order = sorted(range(len(axes)), key=lambda i: "XYZT".find(axes[i]) % 5)
+    return array.transpose(order), lost
+
+
+def _was_flat(volume: Volume) -> bool:
+    return volume.source is not None and volume.source.format == "nifti" and len(volume.source.shape) == 2
+
+
+def _place(header: Any, volume: Volume, *, fresh: bool) -> None:
+    """Write the affine and the voxel size, or move those of the source along with a crop."""
+    affine = volume.affine
+    if fresh:
+        sizes = in_millimetres(volume)
+        if sizes is not None and volume.unit in MILLIMETRES:
+            header.set_xyzt_units("mm")
+        if sizes is not None and len(sizes) == 2:
+            sizes = (1.0, *sizes)
+        if affine is None and sizes is not None:
+            affine = np.diag([*sizes, 1.0])[_REVERSED]
+        if affine is None:
+            return
+        header.set_sform(affine[:, _REVERSED], code="aligned")
+        columns = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
+        header["pixdim"][1:4] = columns if np.all(columns > 0) else 1.0
+        return
+    if affine is None or (int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0):
+        return
+    unit, factor = _UNITS.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
+    wanted = affine[:, _REVERSED].copy()
+    wanted[:3] /= factor * MILLIMETRES[unit]
+    present = header.get_best_affine()
+    if np.allclose(wanted, present, rtol=1e-6, atol=1e-9):
+        return
+    if not np.allclose(wanted[:3, :3], present[:3, :3], rtol=1e-5, atol=1e-8):
+        header.set_sform(wanted, code=int(header["sform_code"]) or "aligned")
+        header.set_qform(wanted, code=0)
+        return
+    # A crop: the corner moved by whole voxels, for both transforms, which may differ.
+    corner = np.linalg.lstsq(present[:3, :3], wanted[:3, 3] - present[:3, 3], rcond=None)[0]
+    if int(header["qform_code"]) > 0:
+        moved = header.get_qform()[:3, :3] @ corner
+        for name, step in zip(("qoffset_x", "qoffset_y", "qoffset_z"), moved, strict=True):
+            header[name] = float(header[name]) + step
+    if int(header["sform_code"]) > 0:
+        moved = header.get_sform()[:3, :3] @ corner
+        for name, step in zip(("srow_x", "srow_y", "srow_z"), moved, strict=True):
+            header[name][3] = float(header[name][3]) + step
+
+
+def _sign(header: Any, provenance: Provenance) -> None:
+    text = json.dumps({"softmorph": dict(provenance)}, default=str)
+    header.extensions.append(_nibabel().nifti1.Nifti1Extension(_COMMENT, text.encode()))
+    if not bytes(header["descrip"].item()).strip(b"\0 "):
+        header["descrip"] = f"softmorph {provenance.get('version', '')}".encode()[:79]
+
+
+@contextmanager
+def _quiet() -> Iterator[list[str]]:
+    """Collect what nibabel has to say about a header instead of letting it print."""
+    from nibabel.imageglobals import logger
+
+    said: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    handlers, propagate, collect = list(logger.handlers), logger.propagate, Collect()
+    logger.handlers, logger.propagate = [collect], False
+    try:
+        yield said
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate

@@ -1,0 +1,128 @@
+"""What a file is and what to type next, for files that `read` takes and for those it refuses."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from softmorph_cli.errors import InputError
+from softmorph_cli.io import select
+from softmorph_cli.io.formats import detect, read_raw, suffix_of
+from softmorph_cli.io.raw import Raw
+from softmorph_cli.io.values import Content, Verdict, examine, judge
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is in a file.
+
+    Attributes:
+        path: The file.
+        format: Its family, as in `Source.format`.
+        shape: Its shape on disk, in the file's own axis order.
+        dtype: Its element type on disk.
+        axes: A letter for each axis of the array as `read` sees it, or None where the file does not say.
+        spacing: Voxel size by axis letter, where known.
+        unit: "mm", "um", "nm" or None.
+        low: The smallest finite value, after the file's own scaling; None where there are no real numbers.
+        high: The largest.
+        nans: How many values are not a number.
+        infinities: How many are infinite.
+        integers: Whether every finite value is whole.
+        distinct: How many distinct values, or None where there are more than `limit`.
+        kind: "probability", "mask", "labels", "logits", "image", "rgb", "complex", "other" or "empty".
+        found: The reason in words.
+        suggestion: The command line to try next, "" if there is none.
+        notes: What the reader had to decide.
+    """
+
+    path: Path
+    format: str
+    shape: tuple[int, ...]
+    dtype: str
+    axes: str | None
+    spacing: dict[str, float]
+    unit: str | None
+    low: float | None
+    high: float | None
+    nans: int
+    infinities: int
+    integers: bool
+    distinct: int | None
+    kind: str
+    found: str
+    suggestion: str
+    notes: tuple[str, ...] = ()
+
+
+def probe(path: str | Path, *, limit: int = 1024) -> Probe:
+    """Look at a file without asking that it be a probability map.
+
+    Args:
+        path: The file.
+        limit: Up to how many distinct values are counted.
+
+    Raises:
+        FileError: If the file is missing, empty, damaged or of an unknown type.
+    """
+    path = Path(path)
+    try:
+        _, raw = read_raw(path)
+    except InputError as error:
+        raw = Raw(np.empty(0), None, detect(path).name, (), "")
+        return _describe(path, raw, "other", str(error))
+    try:
+        raw = select.arrange(select.name_axes(raw, str(path)))
+    except InputError:
+        raw = replace(raw, axes=None)
+    if raw.array.size == 0:
+        return _describe(path, raw, "empty", "no voxels")
+    if raw.array.dtype.kind not in "fiub":
+        kind, found = (
+            ("complex" if raw.array.dtype.kind == "c" else "other"),
+            f"values of type {raw.array.dtype}",
+        )
+    else:
+        content = examine(raw.array, raw.slope, raw.inter, cap=limit)
+        verdict = judge(content, raw)
+        kind, found, option = verdict.kind, verdict.found, verdict.option
+    finite = content is not None and content.low <= content.high
+    bad = content.nans + content.infinities if content else 0
+    return Probe(
+        path=path,
+        format=raw.format,
+        shape=raw.shape,
+        dtype=raw.dtype,
+        axes=raw.axes,
+        spacing=dict(raw.spacing),
+        unit=raw.unit,
+        low=content.low if content and finite else None,
+        high=content.high if content and finite else None,
+        nans=content.nans if content else 0,
+        infinities=content.infinities if content else 0,
+        integers=content.integers if content else False,
+        distinct=len(content.distinct) if content and content.distinct is not None else None,
+        kind=kind,
+        found=found,
+        suggestion=suggestion,
+        notes=raw.notes,
+    )
+
+
+def _suggestion(path: Path, raw: Raw, verdict: Verdict, bad: int) -> str:
+    """The command that would read the file; nothing where no option helps."""
+    kind, ndim = verdict.kind, raw.array.ndim
+    if kind == "empty" or (kind == "image" and not verdict.option) or not 2 <= ndim <= 5:
+        return ""
+    words = [verdict.option] if verdict.option else []
+    if raw.axes is None:
+        words.append(f"--axes {'TCZYX'[-ndim:]}")
+    if bad:
+        words.append("--mask MASK")
+    suffix = suffix_of(path)
+    # What keeps its voxels in a second file is read but not written.
+    suffix = {".mhd": ".mha", ".nhdr": ".nrrd"}.get(suffix, suffix)
+    return " ".join(["softmorph skeletonize", shlex.quote(str(path)), f"skeleton{suffix}", *words])

@@ -1,0 +1,148 @@
+"""What a file holds before anybody calls it a probability: numbers of any type, named axes, geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.volume import Volume
+
+Array = npt.NDArray[Any]
+Affine = npt.NDArray[np.float64]
+Provenance = Mapping[str, Any]
+
+# The letter of a slice axis that is mapped over (`per_slice`); writing turns it into "Z" again.
+SLICE: Final = "S"
+
+MILLIMETRES: Final = {"mm": 1.0, "um": 1e-3, "nm": 1e-6}
+
+# How files spell a unit: ours, and how many of ours it is.
+_SPELLINGS: Final = {
+    "m": ("mm", 1e3), "meter": ("mm", 1e3), "metre": ("mm", 1e3),
+    "cm": ("mm", 10.0), "centimeter": ("mm", 10.0),
+    "mm": ("mm", 1.0), "millimeter": ("mm", 1.0), "millimetre": ("mm", 1.0),
+    "inch": ("mm", 25.4), "in": ("mm", 25.4),
+    "um": ("um", 1.0), "micron": ("um", 1.0), "microns": ("um", 1.0), "micrometer": ("um", 1.0),
+    "µm": ("um", 1.0), "μm": ("um", 1.0), "\\u00b5m": ("um", 1.0),
+    "nm": ("nm", 1.0), "nanometer": ("nm", 1.0), "Å": ("nm", 0.1), "angstrom": ("nm", 0.1),
+}  # fmt: skip
+
+
+def length(value: float, unit: str | None) -> tuple[float, str | None]:
+    """Bring a length to mm, um or nm; a unit nobody knows becomes None and the number stays."""
+    name, factor = _SPELLINGS.get((unit or "").strip(), (None, 1.0))
+    if name is None:
+        name, factor = _SPELLINGS.get((unit or "").strip().lower(), (None, 1.0))
+    return value * factor, name
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A file as its format describes it.
+
+    Attributes:
+        array: Any type, axes in any order; possibly a read-only view of the file.
+        axes: A letter for each axis ("Z", "Y", "X" are spatial), or None where the format does not say.
+        format: The name of the family.
+        shape: The shape on disk, in the file's own order.
+        dtype: The element type on disk.
+        spacing: Voxel size by axis letter, for as many of Z, Y, X as the file knows.
+        unit: "mm", "um", "nm" or None.
+        affine: 4 x 4, array index (z, y, x, 1) to RAS+ mm, or None.
+        channels: Names along "C", or None.
+        slope: A stored number times `slope` plus `inter` is the value it means.
+        inter: See `slope`.
+        full_scale: Whether the type's maximum means 1 in this format, as in PNG and TIFF.
+        colour: Whether "C" holds the samples of a colour image.
+        native: What the writer of the same format wants to have back.
+        notes: What the reader had to decide.
+    """
+
+    array: Array
+    axes: str | None
+    format: str
+    shape: tuple[int, ...]
+    dtype: str
+    spacing: Mapping[str, float] = field(default_factory=dict)
+    unit: str | None = None
+    affine: Affine | None = None
+    channels: tuple[str, ...] | None = None
+    slope: float = 1.0
+    inter: float = 0.0
+    full_scale: bool = False
+    colour: bool = False
+    native: Any = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What `write` needs of the file a volume came from; `Source.header` is one of these.
+
+    Attributes:
+        format: The name of the family.
+        native: What that family's reader put aside.
+        axes: The axes in the order of the raw array, as they were understood.
+        spacing: Voxel size by letter, the axes a volume does not filter along included.
+        dropped: The letter of the spatial axis of size one that was left out, or None.
+    """
+
+    format: str
+    native: Any
+    axes: str
+    spacing: Mapping[str, float]
+    dropped: str | None = None
+
+
+class Format(Protocol):
+    """One family of files: how to recognise, read and write it."""
+
+    @property
+    def name(self) -> str:
+        """As in `Source.format`."""
+
+    @property
+    def title(self) -> str:
+        """As a person says it."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What its files are called, lower case; the first is the usual one."""
+
+    @property
+    def output_types(self) -> tuple[str, ...]:
+        """What `write` can store, the default first."""
+
+    @property
+    def holds(self) -> frozenset[str]:
+        """Which of "spacing", "affine", "channels", "stack" it can hold."""
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether a file with these first bytes (unpacked, where it is gzipped) is of this family."""
+
+    def read(self, path: Path) -> Raw:
+        """Read the file; any exception that is no SoftmorphError means that it is damaged."""
+
+    def write(
+        self, volume: Volume, array: Array, path: Path, *, one: int, provenance: Provenance
+    ) -> list[str]:
+        """Write `array`, the values of `volume` times `one`, and return what could not be kept."""
+
+
+def kept_native(volume: Volume, name: str) -> Any:
+    """Return what the reader of family `name` put aside, or None if the volume came from elsewhere."""
+    kept = volume.source.header if volume.source else None
+    return kept.native if isinstance(kept, Kept) and kept.format == name else None
+
+
+def in_millimetres(volume: Volume) -> tuple[float, ...] | None:
+    """The spacing in mm, unchanged where the unit is unknown, None where the spacing is."""
+    if volume.spacing is None:
+        return None
+    factor = MILLIMETRES.get(volume.unit or "", 1.0)
+    return tuple(size * factor for size in volume.spacing)

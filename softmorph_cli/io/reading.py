@@ -1,0 +1,138 @@
+"""From a file to a Volume: raw, then the part that is meant, then values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.errors import InputError
+from softmorph_cli.io import select
+from softmorph_cli.io.formats import read_raw
+from softmorph_cli.io.raw import SLICE, Array, Kept, Raw
+from softmorph_cli.io.values import check_type, probabilities
+from softmorph_cli.volume import Source, Volume
+
+
+def read(
+    path: str | Path,
+    *,
+    axes: str | None = None,
+    per_slice: bool = False,
+    channel: int | str | None = None,
+    channel_axis: int | str | None = None,
+    divide_by: float | None = None,
+    label: int | None = None,
+    clip: bool = False,
+    from_logits: str | None = None,
+    region: str | None = None,
+    mask: str | Path | None = None,
+    dtype: npt.DTypeLike | None = None,
+) -> Volume:
+    """Read a probability map.
+
+    Args:
+        path: NIfTI, TIFF, PNG, NRRD, MetaImage or .npy; told apart by content.
+        axes: A letter for each axis of the array, such as "CZYX", instead of what the file says.
+        per_slice: Take each slice along z as an image of its own; the axis is then called "S".
+        channel: Keep one channel, by number or name.
+        channel_axis: The axis that holds channels, by letter or number, where the file does not say.
+        divide_by: What the value 1 is stored as, for example 255.
+        label: Read a label map as the mask of this label.
+        clip: Cut values outside [0, 1].
+        from_logits: "sigmoid", or "softmax" over the channels, to turn logits into probabilities.
+        region: "z0:z1,y0:y1,x0:x1", in voxels, one range for each spatial axis, ends open at will.
+        mask: A file of the same spatial shape; voxels where it is 0 become 0, whatever they hold.
+        dtype: float32 or float64; by default float32, and float64 where a .npy file is float64.
+
+    Returns:
+        The map, its geometry, and in `notes` what had to be decided.
+
+    Raises:
+        FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
+        InputError: If its values are no probabilities or an option does not fit it.
+        UsageError: If an option is malformed or two exclude each other.
+    """
+    path = Path(path)
+    name = str(path)
+    family, raw = read_raw(path)
+    check_type(raw, name)
+    raw = select.name_axes(raw, name, axes=axes, channel_axis=channel_axis)
+    filed_axes = raw.axes or ""
+    raw = select.arrange(raw)
+    inside = _mask(Path(mask), raw, name) if mask is not None else None
+    if region is not None:
+        raw, cuts = select.crop(raw, region, name)
+        inside = inside[cuts] if inside is not None else None
+    wanted = _dtype(dtype, raw)
+    # Softmax needs all channels, so one of them is chosen after it; everything else is cheaper the other way.
+    late = from_logits == "softmax"
+    if not late:
+        raw = _one_channel(raw, channel, name)
+    values, notes = probabilities(
+        raw, name, wanted, inside=inside, divide_by=divide_by, label=label, clip=clip, from_logits=from_logits
+    )
+    raw = replace(raw, array=values)
+    if late and channel is not None:
+        raw = select.pick_channel(raw, channel, name)
+    values = raw.array
+    full_spacing = raw.spacing
+    raw, values, dropped = select.drop_singleton(raw, values)
+    letters = raw.axes or ""
+    if per_slice and letters.endswith("ZYX"):
+        letters = letters[:-3] + SLICE + "YX"
+    spatial = "ZYX" if letters.endswith("ZYX") else "YX"
+    return Volume(
+        array=np.ascontiguousarray(values),
+        axes=letters,
+        spacing=tuple(raw.spacing[a] for a in spatial) if set(spatial) <= set(raw.spacing) else None,
+        unit=raw.unit,
+        affine=raw.affine,
+        channels=raw.channels if "C" in letters else None,
+        source=Source(
+            path,
+            family.name,
+            raw.shape,
+            raw.dtype,
+            Kept(family.name, raw.native, filed_axes, full_spacing, dropped),
+        ),
+        notes=(*raw.notes, *notes),
+    )
+
+
+def _one_channel(raw: Raw, channel: int | str | None, name: str) -> Raw:
+    if channel is not None:
+        return select.pick_channel(raw, channel, name)
+    if raw.colour:
+        count = raw.array.shape[(raw.axes or "").index("C")]
+        raise InputError(
+            f"{name} holds a colour image of {count} samples per pixel; choose one with --channel 0 (red), "
+            "1 (green) or 2 (blue), or name the axes with --axes if they are no colours."
+        )
+    return raw
+
+
+def _dtype(dtype: npt.DTypeLike | None, raw: Raw) -> np.dtype[Any]:
+    if dtype is None:
+        return np.dtype(
+            np.float64 if raw.format == "npy" and raw.dtype.endswith(("float64", "f8")) else np.float32
+        )
+    wanted = np.dtype(dtype)
+    if wanted not in (np.float32, np.float64):
+        raise InputError(f"a map is read as float32 or float64, not {wanted}.")
+    return wanted
+
+
+def _mask(path: Path, raw: Raw, name: str) -> Array:
+    _, other = read_raw(path)
+    check_type(other, str(path))
+    other = select.arrange(select.name_axes(other, str(path)))
+    shape, found = raw.array.shape[-len(select.spatial(raw)) :], other.array.shape
+    if [size for size in found if size > 1] != [size for size in shape if size > 1]:
+        raise InputError(
+            f"--mask {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
+        )
+    return np.asarray(other.array != 0).reshape(shape)

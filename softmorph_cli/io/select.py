@@ -1,0 +1,200 @@
+"""Which part of a file is meant: names of axes, a region, a channel, a mask. Geometry moves along."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io.raw import Affine, Array, Raw
+
+_RANGE = re.compile(r"(\d*):(\d*)")
+_COLOURS = ("red", "green", "blue", "alpha")
+
+
+def name_axes(raw: Raw, name: str, *, axes: str | None = None, channel_axis: int | str | None = None) -> Raw:
+    """Settle what each axis is; their order stays.
+
+    Args:
+        raw: As the format read it.
+        name: The file, for messages.
+        axes: A letter for each axis of `raw.array`, instead of what the file says.
+        channel_axis: Which axis holds channels: its letter, or its number among the axes of `raw.array`.
+
+    Raises:
+        InputError: If the axes do not fit the file.
+        UsageError: If `axes` are no distinct letters with Y and X among them.
+    """
+    letters = raw.axes
+    if axes is not None:
+        letters = axes.upper()
+        if not letters.isalpha() or len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters):
+            raise UsageError(
+                f"--axes {axes!r} must be distinct letters with Y and X among them, such as CZYX."
+            )
+    if letters is None and isinstance(channel_axis, int):
+        rest = raw.array.ndim - 1
+        letters = {2: "YX", 3: "ZYX", 4: "TZYX"}.get(rest, "")
+        position = channel_axis % max(raw.array.ndim, 1)
+        letters = letters[:position] + "C" + letters[position:]
+        channel_axis = "C"
+    if letters is None:
+        raise InputError(
+            f"{name} has {raw.array.ndim} axes, its shape is {raw.array.shape}, and does not name them; "
+            "say what they are with --axes, for example --axes CZYX."
+        )
+    if len(letters) != raw.array.ndim:
+        raise InputError(
+            f"{name} has {raw.array.ndim} axes, its shape is {raw.array.shape}; "
+            f"--axes {letters} names {len(letters)}."
+        )
+    if channel_axis is not None:
+        letters = _with_channel(letters, channel_axis, name)
+    return replace(_rename(raw, letters), colour=raw.colour and axes is None)
+
+
+def arrange(raw: Raw) -> Raw:
+    """Bring named axes into order: mapped ones first, then Z, Y, X."""
+    letters = raw.axes or ""
+    wanted = [a for a in letters if a not in "ZYX"] + [a for a in "ZYX" if a in letters]
+    array = raw.array.transpose([letters.index(a) for a in wanted])
+    return replace(raw, array=array, axes="".join(wanted))
+
+
+def _with_channel(letters: str, channel_axis: int | str, name: str) -> str:
+    if isinstance(channel_axis, str) and not channel_axis.lstrip("-").isdigit():
+        position = letters.find(channel_axis.upper())
+    else:
+        position = int(channel_axis)
+        position = position + len(letters) if position < 0 else position
+    if not 0 <= position < len(letters):
+        raise InputError(f"{name} has no axis {channel_axis}; its axes are {letters}.")
+    if letters[position] == "C":
+        return letters
+    others = letters[:position] + letters[position + 1 :]
+    if letters[position] in "ZYX":
+        # A spatial letter was wrong for this axis: the others keep their order and count from the last.
+        spatial = [a for a in others if a in "ZYX"]
+        if len(spatial) < 2:
+            raise InputError(f"{name} has axes {letters}; without {letters[position]} no image is left.")
+        names = iter("ZYX"[-len(spatial) :])
+        others = "".join(next(names) if a in "ZYX" else a for a in others)
+    others = others.replace("C", "V")
+    return others[:position] + "C" + others[position:]
+
+
+def _rename(raw: Raw, letters: str) -> Raw:
+    if raw.axes is None or letters == raw.axes:
+        return replace(raw, axes=letters)
+    spacing = {
+        new: raw.spacing[old] for old, new in zip(raw.axes, letters, strict=True) if old in raw.spacing
+    }
+    spacing = {axis: size for axis, size in spacing.items() if axis in "ZYX"}
+    moved = any(new in "ZYX" and new != old for old, new in zip(raw.axes, letters, strict=True))
+    if raw.affine is None or not moved:
+        return replace(raw, axes=letters, spacing=spacing)
+    note = f"its axes were read as {letters}, so its place in the world is not kept."
+    return replace(raw, axes=letters, spacing=spacing, affine=None, notes=(*raw.notes, note))
+
+
+def spatial(raw: Raw) -> str:
+    """The trailing spatial letters of arranged axes."""
+    return "".join(axis for axis in raw.axes or "" if axis in "ZYX")
+
+
+def crop(raw: Raw, region: str, name: str) -> tuple[Raw, tuple[slice, ...]]:
+    """Cut out a region, one `start:stop` for each spatial axis in array order.
+
+    Returns:
+        The smaller file, its affine moved along, and the spatial slices.
+
+    Raises:
+        UsageError: If `region` is not written as "z0:z1,y0:y1,x0:x1".
+        InputError: If it does not fit the shape.
+    """
+    parts = region.split(",")
+    ranges = [found for part in parts if (found := _RANGE.fullmatch(part.strip()))]
+    letters = spatial(raw)
+    if len(ranges) != len(parts):
+        raise UsageError(
+            f"--region {region!r} must read z0:z1,y0:y1,x0:x1; an end may be left open, as in 5:,:,:20."
+        )
+    shape = raw.array.shape[-len(letters) :]
+    if len(ranges) != len(letters):
+        raise InputError(
+            f"--region {region!r} names {len(ranges)} axes; {name} has {len(letters)}, {letters} of {shape}."
+        )
+    cuts = []
+    for found, size, letter in zip(ranges, shape, letters, strict=True):
+        start, stop = int(found[1] or 0), int(found[2] or size)
+        if not 0 <= start < stop <= size:
+            raise InputError(
+                f"--region {region!r} does not fit: axis {letter} of {name} runs from 0 to {size}."
+            )
+        cuts.append(slice(start, stop))
+    affine = raw.affine
+    if affine is not None:
+        corner = [0.0] * (3 - len(cuts)) + [float(cut.start) for cut in cuts]
+        affine = affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ corner
+    index: tuple[Any, ...] = (..., *cuts)
+    return replace(raw, array=raw.array[index], affine=affine), tuple(cuts)
+
+
+def pick_channel(raw: Raw, channel: int | str, name: str) -> Raw:
+    """Keep one channel, by number or by name; of a file with a single mapped axis, one index along that.
+
+    Raises:
+        InputError: If there is no such channel.
+    """
+    axes = raw.axes or ""
+    mapped = axes.removesuffix(spatial(raw))
+    axis = "C" if "C" in axes else mapped
+    if len(axis) != 1:
+        raise InputError(
+            f"{name} has no channel axis, its axes are {axes} of {raw.array.shape}; "
+            "name it with --channel-axis, or leave --channel out."
+        )
+    count = raw.array.shape[axes.index(axis)]
+    names = raw.channels or (_COLOURS[:count] if raw.colour else ())
+    if isinstance(channel, str) and channel in names:
+        index = names.index(channel)
+    elif isinstance(channel, int) or channel.lstrip("-").isdigit():
+        index = int(channel)
+    else:
+        index = count
+    if not -count <= index < count:
+        known = f" or {', '.join(names)}" if names else ""
+        raise InputError(f"{name} has no channel {channel!r}; choose --channel 0 to {count - 1}{known}.")
+    array = raw.array.take(index, axis=axes.index(axis)) if raw.array.size else raw.array
+    return replace(raw, array=array, axes=axes.replace(axis, ""), channels=None, colour=False)
+
+
+def drop_singleton(raw: Raw, array: Array) -> tuple[Raw, Array, str | None]:
+    """Take a volume with a spatial axis of size one as an image: filters then work in 2-D.
+
+    The affine keeps a column for the missing axis, now the first, so that it stays 4 x 4.
+    """
+    axes = raw.axes or ""
+    letter = next((a for a in spatial(raw) if array.shape[axes.index(a)] == 1), None)
+    if letter is None or spatial(raw) != "ZYX":
+        return raw, array, None
+    kept = [a for a in "ZYX" if a != letter]
+    new = dict(zip(kept, "YX", strict=True))
+    spacing = {new[a]: raw.spacing[a] for a in kept if a in raw.spacing}
+    affine = None if raw.affine is None else raw.affine[:, _columns(letter)]
+    small = np.squeeze(array, axis=axes.index(letter))
+    return replace(raw, axes=axes[:-3] + "YX", spacing=spacing, affine=affine), small, letter
+
+
+def restore_affine(affine: Affine, letter: str) -> Affine:
+    """Undo what `drop_singleton` did to the affine's columns."""
+    return affine[:, np.argsort(_columns(letter))]
+
+
+def _columns(letter: str) -> list[int]:
+    first = "ZYX".index(letter)
+    return [first, *(i for i in range(3) if i != first), 3]

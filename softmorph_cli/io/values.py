@@ -1,0 +1,337 @@
+"""The one place where a file's numbers become probabilities, or a sentence that says why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io.raw import Array, Raw
+
+SILENT_OVERSHOOT: Final = 1e-6
+NOTED_OVERSHOOT: Final = 1e-4
+# Interpolation and sharpening overshoot by so much at most; beyond it numbers mean something else.
+_RINGING = 0.1
+_SCALES = (100, 255, 1000, 1023, 4095, 10000, 16383, 32767, 65535)
+_BLOCK = 1 << 20
+_FEW = 64
+_VOXELS_PER_LABEL = 4
+_CAP = 1024
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in an array of numbers.
+
+    Attributes:
+        size: How many values there are.
+        low: The smallest finite value, NaN if there is none.
+        high: The largest finite value.
+        nans: How many values are not a number.
+        infinities: How many are infinite.
+        first_bad: The index of the first of either.
+        integers: Whether every finite value is whole.
+        distinct: The distinct values in order, or None where there are more than a cap.
+    """
+
+    size: int
+    low: float
+    high: float
+    nans: int
+    infinities: int
+    first_bad: tuple[int, ...] | None
+    integers: bool
+    distinct: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an array probably is, why in words, and the option that reads it ("" if none is needed)."""
+
+    kind: str
+    found: str
+    option: str = ""
+
+
+def examine(array: Array, slope: float = 1.0, inter: float = 0.0, *, cap: int = _CAP) -> Content:
+    """Measure an array of real numbers, block by block; `slope` and `inter` as in `Raw`."""
+    flat = array.reshape(-1)
+    low, high, nans, infinities, first = np.inf, -np.inf, 0, 0, -1
+    integers, seen = True, set[float]()
+    for start in range(0, flat.size, _BLOCK):
+        block = flat[start : start + _BLOCK]
+        if slope != 1 or inter != 0 or block.dtype.kind == "b":
+            block = block * np.float64(slope) + inter
+        if block.dtype.kind == "f":
+            finite = np.isfinite(block)
+            if not finite.all():
+                missing = int(np.isnan(block).sum())
+                nans += missing
+                infinities += int((~finite).sum()) - missing
+                first = first if first >= 0 else start + int(np.argmin(finite))
+                block = block[finite]
+            integers = integers and bool((block == np.rint(block)).all())
+        if block.size:
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
+            if len(seen) <= cap:
+                seen.update(np.unique(block).tolist())
+    return Content(
+        size=flat.size,
+        low=low if low <= high else float("nan"),
+        high=high if low <= high else float("nan"),
+        nans=nans,
+        infinities=infinities,
+        first_bad=tuple(int(i) for i in np.unravel_index(first, array.shape)) if first >= 0 else None,
+        integers=integers,
+        distinct=tuple(sorted(seen)) if len(seen) <= cap else None,
+    )
+
+
+def judge(content: Content, raw: Raw) -> Verdict:
+    """Say what finite numbers like these probably are, and which option reads them."""
+    low, high = content.low, content.high
+    if raw.colour:
+        return Verdict("rgb", "a colour image", "--channel 0")
+    if np.isnan(low):
+        return Verdict("empty", "no finite value")
+    spread = f"values from {low:g} to {high:g}"
+    if content.integers and low >= 0 and high <= 1:
+        return Verdict("mask", "only 0 and 1")
+    if low >= -NOTED_OVERSHOOT and high <= 1 + NOTED_OVERSHOOT:
+        return Verdict("probability", spread)
+    if content.integers and low >= 0:
+        if (
+            raw.full_scale
+            and raw.array.dtype.kind in "ui"
+            and raw.slope == 1
+            and high > (top := _top(raw)) >> 2
+        ):
+            return Verdict("probability", f"{spread} of a type that ends at {top}")
+        if _like_labels(content):
+            values = [f"{value:g}" for value in content.distinct or () if value]
+            shown = ", ".join(values[:8]) + (", ..." if len(values) > 8 else "")
+            return Verdict("labels", f"integers that look like labels ({shown})", f"--label {values[0]}")
+        scale = next((scale for scale in _SCALES if high <= scale), int(high))
+        return Verdict("image", f"integers from {low:g} to {high:g}", f"--divide-by {scale}")
+    if low >= -_RINGING and high <= 1 + _RINGING:
+        return Verdict("probability", f"{spread}, slightly outside [0, 1]", "--clip")
+    if low < 0:
+        if content.integers:
+            return Verdict("image", f"integers from {low:g} to {high:g}, which are no probabilities", "")
+        return Verdict("logits", f"{spread}, which look like logits", "--from-logits sigmoid")
+    scale = next((scale for scale in _SCALES if high <= scale), int(np.ceil(high)))
+    return Verdict("image", spread, f"--divide-by {scale}")
+
+
+def _top(raw: Raw) -> int:
+    return int(np.iinfo(raw.array.dtype).max)
+
+
+def _like_labels(content: Content) -> bool:
+    distinct = content.distinct
+    if distinct is None or (set(distinct) <= {0.0, content.high} and content.high in (*_SCALES, 254)):
+        return False
+    # Every label has its region, so there are many voxels to a label; label numbers also leave gaps.
+    many = len(distinct) * _VOXELS_PER_LABEL <= content.size
+    return many and (len(distinct) <= _FEW or len(distinct) < 0.25 * (content.high + 1))
+
+
+def check_type(raw: Raw, name: str) -> None:
+    """Refuse what holds no real numbers, none at all, or too few axes.
+
+    Raises:
+        InputError: One sentence with the type or shape that was found.
+    """
+    array = raw.array
+    if array.dtype.kind == "c":
+        raise InputError(
+            f"{name} holds complex numbers ({array.dtype}); probabilities are real: save the part or the "
+            "magnitude you mean as float32."
+        )
+    if array.dtype.kind == "O":
+        raise InputError(
+            f"{name} holds Python objects (dtype object), which are never unpickled; "
+            "save plain numbers: numpy.save(path, array.astype('float32'))."
+        )
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} holds {array.dtype}, which are no numbers; save floats or integers.")
+    if array.size == 0:
+        raise InputError(f"{name} is empty: its shape is {array.shape}.")
+    if not 2 <= array.ndim <= 5:
+        axes = "axis" if array.ndim == 1 else "axes"
+        raise InputError(
+            f"{name} has {array.ndim} {axes}, its shape is {array.shape}; maps have 2 to 5: "
+            "(Y, X) or (Z, Y, X), and before them time or channel."
+        )
+
+
+def probabilities(
+    raw: Raw,
+    name: str,
+    dtype: np.dtype[Any],
+    *,
+    inside: Array | None = None,
+    divide_by: float | None = None,
+    label: int | None = None,
+    clip: bool = False,
+    from_logits: str | None = None,
+) -> tuple[Array, list[str]]:
+    """Turn stored numbers into a new array of `dtype` in [0, 1].
+
+    Args:
+        raw: What the file holds, its axes settled.
+        name: The file, for messages.
+        dtype: float32 or float64; nothing wider is made on the way.
+        inside: True where values count, broadcastable to the array; elsewhere the result is 0.
+        divide_by: What the value 1 is stored as.
+        label: The result is 1 where the value is this, 0 elsewhere.
+        clip: Whether values outside [0, 1] are cut off.
+        from_logits: "sigmoid" or "softmax" (over axis "C").
+
+    Returns:
+        The array and what had to be decided.
+
+    Raises:
+        InputError: If the values are no probabilities; the sentence names the option that helps.
+        UsageError: If options exclude each other.
+    """
+    _check_options(divide_by, label, from_logits)
+    array, stored = raw.array, raw.slope == 1 and raw.inter == 0
+    whole = stored and array.dtype.kind in "iub"
+    notes: list[str] = []
+    if whole and from_logits is None and divide_by is None:
+        if inside is not None:
+            array = np.where(inside, array, np.zeros((), array.dtype))
+        low, high = int(array.min()), int(array.max())
+        if label is not None:
+            return _one_label(array, raw, name, label, dtype), notes
+        if low >= 0 and high <= 1:
+            return array.astype(dtype), ["it holds only 0 and 1 and is taken as a mask."]
+        if not (raw.full_scale and low >= 0 and high > _top(raw) >> 2):
+            raise InputError(_refusal(replace_array(raw, array), name, clip=clip))
+        divide_by = _top(raw)
+    values = _scaled(raw, array, dtype, divide_by)
+    if inside is not None:
+        np.copyto(values, 0, where=~inside)
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise InputError(_not_finite(values, raw, name))
+    if label is not None:
+        return _one_label(values, raw, name, label, dtype), notes
+    if from_logits is not None:
+        _squash(values, raw, name, from_logits)
+        if inside is not None:
+            np.copyto(values, 0, where=~inside)
+        return values, notes
+    overshoot = max(float(-low), float(high) - 1)
+    if overshoot > NOTED_OVERSHOOT and not clip:
+        raise InputError(_refusal(replace_array(raw, values), name, divided=divide_by))
+    if overshoot > 0:
+        np.clip(values, 0, 1, out=values)
+    if overshoot > SILENT_OVERSHOOT:
+        notes.append(f"values outside [0, 1] by up to {overshoot:.2g} were clipped.")
+    return values, notes
+
+
+def replace_array(raw: Raw, array: Array) -> Raw:
+    """The same file with other numbers, whose scaling is already applied."""
+    return replace(raw, array=array, slope=1.0, inter=0.0)
+
+
+def _check_options(divide_by: float | None, label: int | None, from_logits: str | None) -> None:
+    if sum(option is not None for option in (divide_by, label, from_logits)) > 1:
+        raise UsageError("--divide-by, --label and --from-logits exclude each other; give one of them.")
+    if from_logits not in (None, "sigmoid", "softmax"):
+        raise UsageError(f"--from-logits is sigmoid or softmax, not {from_logits!r}.")
+    if divide_by is not None and not (np.isfinite(divide_by) and divide_by > 0):
+        raise UsageError(f"--divide-by needs a positive number, not {divide_by!r}.")
+
+
+def _scaled(raw: Raw, array: Array, dtype: np.dtype[Any], divide_by: float | None) -> Array:
+    # A value that does not fit float32 becomes infinite here and is named as such right after.
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.array(array, dtype=dtype, order="C")
+        if raw.slope != 1:
+            values *= dtype.type(raw.slope)
+        if raw.inter != 0:
+            values += dtype.type(raw.inter)
+        if divide_by is not None:
+            values /= dtype.type(divide_by)
+    return values
+
+
+def _one_label(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[Any]) -> Array:
+    # A label that went through a float slope is not exactly whole any more.
+    chosen = np.abs(array - label) < 1e-3 if array.dtype.kind == "f" else array == label
+    if not chosen.any():
+        content = examine(array)
+        present = [f"{value:g}" for value in (content.distinct or ())[:12]]
+        shown = ", ".join(present) or "too many values to list"
+        raise InputError(f"{name} has no label {label}; it holds {shown}: choose one of them with --label.")
+    return np.asarray(chosen.astype(dtype))
+
+
+def _squash(values: Array, raw: Raw, name: str, how: str) -> None:
+    """Logits to probabilities in place; the exponent never overflows upwards."""
+    if how == "sigmoid":
+        with np.errstate(over="ignore"):
+            np.negative(values, out=values)
+            np.exp(values, out=values)
+        values += 1
+        np.reciprocal(values, out=values)
+        return
+    axis = (raw.axes or "").find("C")
+    if axis < 0:
+        raise InputError(
+            f"{name} has no channel axis for softmax, its axes are {raw.axes}; "
+            "name it with --channel-axis, or use --from-logits sigmoid."
+        )
+    values -= values.max(axis=axis, keepdims=True)
+    np.exp(values, out=values)
+    values /= values.sum(axis=axis, keepdims=True)
+
+
+def _not_finite(values: Array, raw: Raw, name: str) -> str:
+    content = examine(values)
+    place = ", ".join(
+        f"{a.lower()}={i}" for a, i in zip(raw.axes or "", content.first_bad or (), strict=False)
+    )
+    parts = []
+    if content.nans:
+        parts.append(
+            f"{content.nans} {'value that is' if content.nans == 1 else 'values that are'} not a number (NaN)"
+        )
+    if content.infinities:
+        parts.append(f"{content.infinities} infinite {'value' if content.infinities == 1 else 'values'}")
+    return (
+        f"{name} holds {' and '.join(parts)}, the first at ({place}); probabilities are finite: "
+        "set these voxels to 0, or leave them out with --mask FILE."
+    )
+
+
+def _refusal(raw: Raw, name: str, *, clip: bool = False, divided: float | None = None) -> str:
+    """One sentence: what was found, what is accepted, what to type next."""
+    content = examine(raw.array)
+    verdict = judge(content, raw)
+    if divided is not None:
+        return (
+            f"{name} reaches from {content.low:g} to {content.high:g} after dividing by {divided:g}; "
+            "probabilities lie in [0, 1]: divide by a larger number or add --clip."
+        )
+    advice = {
+        "labels": f"choose one label with {verdict.option}, or name what 1 is stored as with --divide-by.",
+        "logits": "convert them with --from-logits sigmoid (or softmax over the channels), or use --clip.",
+        "probability": "cut them to [0, 1] with --clip.",
+    }.get(verdict.kind, f"scale them with {verdict.option}." if verdict.option else "give a probability map.")
+    found = verdict.found
+    if raw.full_scale and raw.array.dtype.kind in "ui" and verdict.kind == "image" and content.low >= 0:
+        bits = int(content.high).bit_length()
+        found = f"{found}, {bits} bits in a {raw.array.dtype} that ends at {_top(raw)}"
+        advice = (
+            f"name what 1 is stored as, with {verdict.option}, or --divide-by {_top(raw)} if it is faint."
+        )
+    if verdict.kind == "image" and content.low < 0 and clip:
+        found += " (--clip is for small overshoot of real numbers)"
+    return f"{name} holds {found}; probabilities lie in [0, 1]: {advice}"

@@ -58,10 +58,8 @@ class Nifti:
         # Only the proxy still knows the scaling; nibabel blanks it in the header it hands out.
         slope, inter = image.dataobj.slope, image.dataobj.inter
         axes, colour, array = _FILE_AXES.get(image.ndim), False, array.T
-        if array.dtype.names in (("R", "G", "B"), ("R", "G", "B", "A")):
-            array = (
-                array.view("u1").reshape(*array.shape, -1) if array.flags.c_contiguous else _samples(array)
-            )
+        if axes and array.dtype.names in (("R", "G", "B"), ("R", "G", "B", "A")):
+            array = np.stack([array[sample] for sample in array.dtype.names], axis=-1)
             axes, colour = axes.replace("C", "V") + "C", True
         spacing, unit, affine, notes = _geometry(header)
         return Raw(
@@ -99,7 +97,6 @@ class Nifti:
         header = head() if header is None else head.from_header(header)
         header.set_data_dtype(array.dtype)
         header.set_data_shape(array.shape)
-        header.set_slope_inter(1 / one, 0)
         header["vox_offset"] = 0
         if float(header["cal_max"]) > 1 or float(header["cal_min"]) < 0:
             header["cal_min"], header["cal_max"] = 0, 1
@@ -109,7 +106,10 @@ class Nifti:
         if provenance:
             _sign(header, provenance)
         # Without an affine nibabel leaves the geometry of the header alone, to the bit.
-        make(array, None, header).to_filename(path)
+        image = make(array, None, header)
+        # Only here: an image takes no scaling over from the header it is made with.
+        image.header.set_slope_inter(1 / one, 0)
+        image.to_filename(path)
         return lost
 
 

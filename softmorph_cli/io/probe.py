@@ -81,16 +81,18 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
     if raw.array.size == 0:
         return _describe(path, raw, "empty", "no voxels")
     if raw.array.dtype.kind not in "fiub":
-        kind, found = (
-            ("complex" if raw.array.dtype.kind == "c" else "other"),
-            f"values of type {raw.array.dtype}",
-        )
-    else:
-        content = examine(raw.array, raw.slope, raw.inter, cap=limit)
-        verdict = judge(content, raw)
-        kind, found, option = verdict.kind, verdict.found, verdict.option
+        kind = "complex" if raw.array.dtype.kind == "c" else "other"
+        return _describe(path, raw, kind, f"values of type {raw.array.dtype}")
+    content = examine(raw.array, raw.slope, raw.inter, cap=limit)
+    verdict = judge(content, raw)
+    suggestion = _suggestion(path, raw, verdict, content.nans + content.infinities)
+    return _describe(path, raw, verdict.kind, verdict.found, content, suggestion)
+
+
+def _describe(
+    path: Path, raw: Raw, kind: str, found: str, content: Content | None = None, suggestion: str = ""
+) -> Probe:
     finite = content is not None and content.low <= content.high
-    bad = content.nans + content.infinities if content else 0
     return Probe(
         path=path,
         format=raw.format,

@@ -1,0 +1,96 @@
+"""Where the views of one or two maps lie on a sheet. Lengths are pixels, extents are in units of spacing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+# The maps take at most this much; the sheet is narrower where they are small.
+LARGEST: Final = (920, 1444)
+NARROWEST: Final = 560
+LARGEST_VOXEL: Final = 40
+THINNEST: Final = 3
+GAP: Final = 20
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where one view of one map lies: its caption's upper left corner, and the size of its image below."""
+
+    x: int
+    y: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An arrangement of cells, `cells[map][view]`, in an area of `height` x `width`.
+
+    Attributes:
+        scale: Pixels for one unit of spacing, the same for every view.
+    """
+
+    scale: float
+    height: int
+    width: int
+    cells: tuple[tuple[Cell, ...], ...]
+
+
+def arrange(
+    extents: Sequence[tuple[float, float]],
+    maps: int,
+    *,
+    voxel: float,
+    caption: int,
+    caption_width: int,
+) -> Layout:
+    """Return the arrangement that shows the views largest: maps beside each other, or one below the other.
+
+    Args:
+        extents: Height and width of each view.
+        maps: How many maps there are; each is shown in all views.
+        voxel: The shortest side of a voxel.
+        caption: Height of the caption above each view.
+        caption_width: Width a caption needs.
+    """
+    beside, below = (_scale(*_tracks(extents, maps, by_row), voxel, caption) for by_row in (False, True))
+    # Beside each other is easier to compare; it is given up only for clearly larger views.
+    by_row = below > 1.15 * beside
+    scale = below if by_row else beside
+    rows, columns = _tracks(extents, maps, by_row)
+
+    widths = [max(round(extent * scale), caption_width) for extent in columns]
+    heights = [max(round(extent * scale), THINNEST) + caption for extent in rows]
+    content = sum(widths) + GAP * (len(widths) - 1)
+    margin = max(0, NARROWEST - content) // 2
+    lefts = [margin + sum(widths[:k]) + GAP * k for k in range(len(widths))]
+    tops = [sum(heights[:k]) + GAP * k for k in range(len(heights))]
+
+    def cell(which: int, view: int) -> Cell:
+        row, column = (which, view) if by_row else (view, which)
+        height, width = (max(round(extent * scale), THINNEST) for extent in extents[view])
+        return Cell(lefts[column], tops[row], height, width)
+
+    cells = tuple(tuple(cell(which, view) for view in range(len(extents))) for which in range(maps))
+    return Layout(scale, tops[-1] + heights[-1], max(content, NARROWEST), cells)
+
+
+def _tracks(
+    extents: Sequence[tuple[float, float]], maps: int, by_row: bool
+) -> tuple[list[float], list[float]]:
+    """Return the heights of the rows and the widths of the columns of a grid of views."""
+    heights, widths = [e[0] for e in extents], [e[1] for e in extents]
+    return ([max(heights)] * maps, widths) if by_row else (heights, [max(widths)] * maps)
+
+
+def _scale(rows: list[float], columns: list[float], voxel: float, caption: int) -> float:
+    free_height = LARGEST[0] - len(rows) * caption - GAP * (len(rows) - 1)
+    free_width = LARGEST[1] - GAP * (len(columns) - 1)
+    pixels = min(free_height / sum(rows), free_width / sum(columns), LARGEST_VOXEL / voxel) * voxel
+    # Whole pixels for each voxel look cleaner, where that costs little.
+    if pixels >= 1 and math.floor(pixels) >= 0.8 * pixels:
+        pixels = math.floor(pixels)
+    return pixels / voxel

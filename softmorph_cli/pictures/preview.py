@@ -1,0 +1,157 @@
+"""A picture of a map and of what a filter made of it, to be read at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.errors import InputError
+from softmorph_cli.files import replacing
+from softmorph_cli.pictures.layout import arrange
+from softmorph_cli.pictures.sheet import PALE_INK, Sheet
+from softmorph_cli.pictures.views import (
+    NOTHING,
+    choose_views,
+    first_index,
+    first_index_words,
+    resize,
+    round_length,
+    window,
+)
+from softmorph_cli.volume import Volume
+
+MARGIN: Final = 28
+CAPTION: Final = 28
+FOOTER: Final = 66
+LONGEST_SCALE_BAR: Final = 180
+COLOR_BAR: Final = (12, 220)
+TIMES: Final = " \u00d7 "
+
+
+def preview(
+    before: Volume,
+    after: Volume | None,
+    path: Path,
+    *,
+    title: str = "",
+    subtitle: str = "",
+    force: bool = False,
+) -> None:
+    """Write a PNG that shows a map and the result of a filter side by side.
+
+    A sparse volume is shown as maximum projections along its three axes, a dense one as three slices, each
+    map as suits it, and the picture says which. Both have one scale and the true proportions of the voxels;
+    wide empty margins are cut off. Where the affine is known, right and up are the world's R, A or S;
+    otherwise the first row is on top. Of several times or channels the first is shown. A map larger than the
+    picture is reduced by taking maxima, so that lines one voxel wide stay.
+
+    Args:
+        before: The input.
+        after: The result, of the same axes and shape, or None to show the input alone.
+        path: The PNG to write.
+        title: First line, for example the command.
+        subtitle: Second line.
+        force: Whether an existing file may be replaced.
+
+    Raises:
+        InputError: If the two maps differ in axes or shape.
+        FileError: If `path` exists and `force` is off, or if it cannot be written.
+    """
+    if after is not None and (after.axes, after.array.shape) != (before.axes, before.array.shape):
+        raise InputError(
+            f"maps of axes {before.axes} and {after.axes}, shapes {before.array.shape} and "
+            f"{after.array.shape}, cannot be shown side by side: they must agree."
+        )
+    with replacing(path, force=force) as temporary:
+        _draw(before, after, title, subtitle).save(temporary, title=title, description=subtitle)
+
+
+def _draw(before: Volume, after: Volume | None, title: str, subtitle: str) -> Sheet:
+    names = [""] if after is None else ["input", "result"]
+    arrays = [first_index(volume) for volume in (before, after) if volume is not None]
+    box = window(arrays)
+    cut = arrays[0][box].shape != arrays[0].shape
+    top = scale_top(arrays)
+    spacing, unit = voxel_size(before)
+    arrays = [array[box] for array in arrays]
+    start = tuple(part.start or 0 for part in box)
+    # Both maps are seen from the same sides, but a skeleton in slices would be a few lonely dots.
+    views = [choose_views(array, spacing, affine=before.affine, start=start) for array in arrays]
+
+    captions = [view.caption for row in views for view in row]
+    caption_height = CAPTION if after is not None or any(captions) else 0
+    layout = arrange(
+        [view.extent for view in views[0]],
+        len(names),
+        voxel=min(spacing),
+        caption=caption_height,
+        caption_width=max(70 + 8 * len(caption) for caption in captions),
+    )
+    facts = size_words(before) + (f" \u00b7 margins below {NOTHING} cut off" if cut else "")
+    lines = [line for line in (subtitle, facts, first_index_words(before)) if line]
+    header = (36 if title else 0) + 24 * len(lines) + 14
+    sheet = Sheet(layout.width + 2 * MARGIN, MARGIN + header + layout.height + FOOTER + MARGIN)
+    sheet.text(MARGIN, MARGIN + 18, title, size=21, bold=True)
+    for number, line in enumerate(lines):
+        sheet.text(MARGIN, MARGIN + header - 24 * (len(lines) - number), line, size=15, color=PALE_INK)
+
+    for name, array, row, cells in zip(names, arrays, views, layout.cells, strict=True):
+        for view, cell in zip(row, cells, strict=True):
+            x, y = MARGIN + cell.x, MARGIN + header + cell.y
+            begin = sheet.text(x, y + CAPTION - 9, name, size=16, bold=True) + (10 if name else 0)
+            sheet.text(begin, y + CAPTION - 9, view.caption, size=15, color=PALE_INK)
+            values = resize(view.image(array), cell.height, cell.width)
+            sheet.image(x, y + caption_height, np.asarray(values, np.float64) / top)
+    _draw_scales(sheet, layout.scale, unit, top)
+    return sheet
+
+
+def _draw_scales(sheet: Sheet, scale: float, unit: str, top: float) -> None:
+    """Draw the scale bar at the lower left and the colour bar at the lower right."""
+    y = sheet.height - MARGIN - 32
+    length = round_length(LONGEST_SCALE_BAR / scale)
+    sheet.bar(MARGIN, y + 3, round(length * scale), 5)
+    sheet.text(MARGIN, y + 31, f"{length:g} {unit}", size=15)
+    height, width = COLOR_BAR
+    left = sheet.width - MARGIN - width
+    sheet.text(left - 14, y + 11, "probability", size=15, align="right")
+    sheet.image(left, y, np.tile(np.linspace(0, 1, width), (height, 1)))
+    sheet.text(left, y + 31, "0", size=14)
+    sheet.text(left + width / 2, y + 31, f"{top / 2:g}", size=14, align="center")
+    sheet.text(left + width, y + 31, f"{top:g}", size=14, align="right")
+
+
+def size_words(volume: Volume) -> str:
+    """Say how many voxels a map has along x, y (and z), and how large they are."""
+    shape = volume.array.shape[-volume.spatial_dims :]
+    words = TIMES.join(f"{n}" for n in reversed(shape))
+    words += " voxels (x, y, z)" if volume.spatial_dims == 3 else " pixels"
+    if volume.spacing is not None and volume.unit is not None:
+        words += " of " + TIMES.join(f"{size:.3g}" for size in reversed(volume.spacing))
+        words += f" {_unit_sign(volume.unit)}"
+    return words
+
+
+def voxel_size(volume: Volume) -> tuple[tuple[float, ...], str]:
+    """Return the size of a voxel and its unit; without a known unit, measured in voxels along x."""
+    name = "voxels" if volume.spatial_dims == 3 else "pixels"
+    if volume.spacing is None:
+        return (1.0,) * volume.spatial_dims, name
+    if volume.unit is not None:
+        return volume.spacing, _unit_sign(volume.unit)
+    relative = tuple(size / volume.spacing[-1] for size in volume.spacing)
+    return relative, name if set(relative) == {1.0} else f"{name} along x"
+
+
+def scale_top(arrays: Sequence[npt.NDArray[Any]]) -> float:
+    """Return where the colour scale ends: the least of 1, 0.5, 0.2, 0.1, ... that no map exceeds."""
+    largest = max(float(array.max()) for array in arrays)
+    return 1 / round_length(1 / largest) if largest > 1e-6 else 1.0
+
+
+def _unit_sign(unit: str) -> str:
+    return "\u00b5m" if unit == "um" else unit

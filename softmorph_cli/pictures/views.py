@@ -1,0 +1,173 @@
+"""From a volume to the flat images a preview shows: which views, which way up, at which size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.volume import Volume
+
+# The share of its bounding box that a map fills; beyond it, projections hide more than they show.
+DENSE: Final = 0.1
+# What is not above this is dark in every picture, and may be cut off at the margins.
+NOTHING: Final = 0.01
+AXIS_WORDS: Final = {"T": "time", "C": "channel"}
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at a map.
+
+    Attributes:
+        axis: The spatial axis looked along, None for an image.
+        plane: The slice shown, None where the maximum along `axis` is.
+        flips: Whether the image's rows and columns are turned, so that up and right are superior, anterior
+            and right.
+        extent: Height and width, in units of spacing.
+        caption: What is shown, for the reader.
+    """
+
+    axis: int | None
+    plane: int | None
+    flips: tuple[bool, bool]
+    extent: tuple[float, float]
+    caption: str
+
+    def image(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the image (rows, columns) of one spatial array, (Z, Y, X) or (Y, X)."""
+        if self.axis is not None:
+            array = array.max(self.axis) if self.plane is None else array.take(self.plane, self.axis)
+        image: npt.NDArray[Any] = np.flip(array, tuple(k for k in (0, 1) if self.flips[k]))
+        return image
+
+
+def first_index(volume: Volume) -> npt.NDArray[Any]:
+    """Return the first time, channel, ... of a volume: a view of its array with the spatial axes alone."""
+    array: npt.NDArray[Any] = volume.array[(0,) * len(volume.mapped_axes)]
+    return array
+
+
+def first_index_words(volume: Volume) -> str:
+    """Say which of several times, channels, ... `first_index` takes; "" where there is but one."""
+    words = []
+    for axis, length in zip(volume.mapped_axes, volume.array.shape, strict=False):
+        name = f" ({volume.channels[0]})" if axis == "C" and volume.channels else ""
+        if length > 1:
+            words.append(f"{AXIS_WORDS.get(axis, f'axis {axis}')} 0{name} of {length}")
+    return "showing " + ", ".join(words) if words else ""
+
+
+def window(arrays: Sequence[npt.NDArray[Any]]) -> tuple[slice, ...]:
+    """Return the box around all that these maps hold, with some room; the whole where that is most of it."""
+    shape = arrays[0].shape
+    box = []
+    for axis, length in enumerate(shape):
+        others = tuple(k for k in range(len(shape)) if k != axis)
+        held = np.flatnonzero(np.max([array.max(axis=others) for array in arrays], axis=0) > NOTHING)
+        room = max(2, length // 20)
+        box.append(slice(max(0, held[0] - room), held[-1] + 1 + room) if held.size else slice(None))
+    if arrays[0][tuple(box)].size > 0.8 * arrays[0].size:
+        return (slice(None),) * len(shape)
+    return tuple(box)
+
+
+def is_dense(array: npt.NDArray[Any]) -> bool:
+    """Tell a lobe from a tree of vessels: does what is above half the maximum fill its bounding box?"""
+    above = array > array.max() / 2
+    box = 1
+    for axis in range(above.ndim):
+        occupied = np.flatnonzero(above.any(axis=tuple(k for k in range(above.ndim) if k != axis)))
+        box *= int(occupied[-1] - occupied[0]) + 1 if occupied.size else 0
+    return int(np.count_nonzero(above)) > DENSE * box
+
+
+def choose_views(
+    array: npt.NDArray[Any],
+    spacing: tuple[float, ...],
+    *,
+    affine: npt.NDArray[np.float64] | None = None,
+    start: tuple[int, ...] = (0, 0, 0),
+) -> list[View]:
+    """Return the views that show a map best.
+
+    An image is shown as it is. A volume is seen along each of its axes: as the maximum along it where the map
+    is sparse, as the slice that holds most of the map where it is dense. A view that is one voxel high or
+    wide is left out, unless there is no other.
+
+    Args:
+        array: The map, (Z, Y, X) or (Y, X).
+        spacing: Size of a voxel along each axis.
+        affine: 4 x 4, from array index to world (RAS+), or None.
+        start: Where in the whole map the array begins; captions count from the map's begin.
+    """
+    if array.ndim == 2:
+        return [_view(array.shape, spacing, (0, 1), None, None, "", None)]
+    dense = is_dense(array)
+    views = []
+    for axis, rows, columns in ((0, 1, 2), (1, 0, 2), (2, 0, 1)):
+        if 1 in (array.shape[rows], array.shape[columns]) and array.shape.count(1) < 2:
+            continue
+        plane = _fullest(array.sum(axis=(rows, columns), dtype=np.float64)) if dense else None
+        name = "zyx"[axis]
+        caption = f"maximum along {name}" if plane is None else f"slice at {name} = {plane + start[axis]}"
+        views.append(_view(array.shape, spacing, (rows, columns), axis, plane, caption, affine))
+    return views
+
+
+def _fullest(sums: npt.NDArray[np.float64]) -> int:
+    # Of equals the one in the middle: a block is cut through its middle, not along its face.
+    equals = np.flatnonzero(sums == sums.max())
+    return int(equals[equals.size // 2])
+
+
+def _view(
+    shape: tuple[int, ...],
+    spacing: tuple[float, ...],
+    shown: tuple[int, int],
+    axis: int | None,
+    plane: int | None,
+    caption: str,
+    affine: npt.NDArray[np.float64] | None,
+) -> View:
+    flips = (False, False)
+    if affine is not None:
+        (up, rises), (right, goes_right) = (_world_direction(affine[:3, k]) for k in shown)
+        # Rows run downward on a screen: where the world's coordinate rises with the row, turn the image over.
+        flips = (rises, not goes_right)
+        caption += f" \u00b7 right {right}, up {up}"
+    rows, columns = shown
+    extent = (shape[rows] * spacing[rows], shape[columns] * spacing[columns])
+    return View(axis, plane, flips, extent, caption)
+
+
+def _world_direction(column: npt.NDArray[np.float64]) -> tuple[str, bool]:
+    """Return the world axis an array axis is nearest to, and whether it runs the same way."""
+    nearest = int(np.abs(column).argmax())
+    return "RAS"[nearest], bool(column[nearest] > 0)
+
+
+def resize(image: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
+    """Return an image at another size, each axis on its own.
+
+    An axis that shrinks takes the maximum of what falls into a pixel, so that a line one voxel wide stays;
+    one that grows repeats its voxels.
+    """
+    for axis, size in enumerate((height, width)):
+        length = image.shape[axis]
+        if size < length:
+            image = np.maximum.reduceat(image, np.arange(size) * length // size, axis=axis)
+        else:
+            image = image.take((2 * np.arange(size) + 1) * length // (2 * size), axis=axis)
+    return image
+
+
+def round_length(longest: float) -> float:
+    """Return the longest of the lengths 1, 2 or 5 times a power of ten that is not above `longest` (> 0)."""
+    power = 10.0 ** np.floor(np.log10(longest))
+    # The tolerance is for floating point alone: 0.3 / 0.1 is a little below 3.
+    factor = max(f for f in (0.5, 1.0, 2.0, 5.0, 10.0) if f * power <= longest * (1 + 1e-9))
+    return float(f"{factor * power:.6g}")

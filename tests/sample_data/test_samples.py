@@ -1,0 +1,128 @@
+"""The shipped samples are what their script makes, and what their README says."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+import tifffile
+from scipy import ndimage
+from skimage.data import retina as retina_photograph
+
+FOLDER = Path(__file__).parents[2] / "sample_data"
+
+
+@pytest.fixture(scope="module")
+def make_samples():
+    spec = importlib.util.spec_from_file_location("make_samples", FOLDER / "make_samples.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["make_samples"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["make_samples"]
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return nibabel.load(FOLDER / "vessel_tree.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def tree_map(tree):
+    return np.asarray(tree.dataobj, dtype=np.float32).T
+
+
+@pytest.fixture(scope="module")
+def retina():
+    return tifffile.imread(FOLDER / "retina_vessels.tif")
+
+
+def almost_all_equal(found, expected, quantum):
+    """Whether all but one in a thousand agree: a sum in another order may tip a rounding or a threshold."""
+    return np.mean(np.abs(found.astype(np.float64) - expected) > quantum) < 1e-3
+
+
+def test_the_tree_is_what_the_script_makes(make_samples, tree, tree_map):
+    again = make_samples.vessel_tree()
+    assert again.shape == tree_map.shape
+    assert almost_all_equal(again, tree_map, 1 / 1024 + 1e-9)
+    assert np.allclose(tree.affine, make_samples.tree_affine(), atol=1e-6)
+
+
+def test_the_retina_is_what_the_script_makes(make_samples, retina):
+    # JPEG decoders may differ by one grey level, which is less than 0.02 in probability nearly everywhere.
+    assert almost_all_equal(make_samples.retina_vessels() / 65535, retina / 65535, 0.02)
+
+
+def test_the_script_writes_all_three(make_samples, retina, tree_map, tmp_path, monkeypatch):
+    monkeypatch.setattr(make_samples, "vessel_tree", lambda: tree_map)
+    monkeypatch.setattr(make_samples, "retina_vessels", lambda: retina)
+    make_samples.write_samples(tmp_path)
+    shipped = {"retina_vessels.png", "retina_vessels.tif", "vessel_tree.nii.gz"}
+    assert {path.name for path in tmp_path.iterdir()} == shipped
+    assert {path.name for path in FOLDER.iterdir() if path.suffix not in {".py", ".md", ""}} == shipped
+    again = nibabel.load(tmp_path / "vessel_tree.nii.gz")
+    assert again.header == nibabel.load(FOLDER / "vessel_tree.nii.gz").header
+    assert np.array_equal(np.asarray(again.dataobj).T, tree_map)
+    assert np.array_equal(tifffile.imread(tmp_path / "retina_vessels.tif"), retina)
+
+
+def test_the_tree_is_one_piece_without_loops_or_cavities(tree_map):
+    from skimage.measure import euler_number
+
+    above = tree_map > 0.5
+    assert ndimage.label(above, np.ones((3, 3, 3)))[1] == 1
+    assert ndimage.label(~above)[1] == 1  # no cavities
+    assert euler_number(above, connectivity=3) == 1  # components - tunnels + cavities: so no tunnels
+
+
+def test_the_tree_is_soft_and_its_steps_are_those_named(tree_map):
+    assert tree_map.min() == 0
+    assert 0.95 < tree_map.max() < 1
+    assert np.array_equal(tree_map * 1024, np.rint(tree_map * 1024))
+    assert 0.005 < np.mean(tree_map > 0.5) < 0.02
+    assert np.mean((tree_map > 0.1) & (tree_map < 0.9)) > 0.01
+
+
+def test_the_tree_has_a_real_oblique_geometry(tree):
+    header = tree.header
+    assert header.get_xyzt_units() == ("mm", "unknown")
+    assert np.allclose(header.get_zooms(), (0.5, 0.5, 0.8))
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 1)
+    assert np.allclose(header.get_sform(), header.get_qform(), atol=1e-5)
+    off_axis = tree.affine[:3, :3] - np.diag(np.diag(tree.affine[:3, :3]))
+    assert np.abs(off_axis).max() > 0.1
+    assert header.get_data_dtype() == np.float32
+    assert nibabel.aff2axcodes(tree.affine) == ("R", "A", "S")
+
+
+def test_both_retina_files_hold_the_same_map(retina):
+    png = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(FOLDER / "retina_vessels.png"))
+    assert (png.dtype, png.shape) == (np.uint16, (705, 705))
+    assert np.array_equal(png, retina)
+
+
+def test_the_retina_looks_like_a_segmentation_of_vessels(retina):
+    p = retina / 65535
+    assert 0.05 < np.mean(p > 0.5) < 0.15  # vessels cover about a tenth of a fundus photograph
+    assert np.mean(p == 0) > 0.7
+    assert 0.9 < p.max() < 1
+    dark = retina_photograph()[:1410:2, :1410:2].max(axis=-1) < 20
+    assert 0.2 < dark.mean() < 0.3
+    assert p[dark].max() == 0  # nothing outside the field of view
+    labels, count = ndimage.label(p > 0.5, np.ones((3, 3)))
+    assert np.bincount(labels.ravel())[1:].max() > 0.5 * np.count_nonzero(p > 0.5)
+    assert count > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kilobytes"),
+    [("retina_vessels.png", 600), ("retina_vessels.tif", 600), ("vessel_tree.nii.gz", 1000)],
+)
+def test_files_are_small(name, kilobytes):
+    assert (FOLDER / name).stat().st_size < 1000 * kilobytes

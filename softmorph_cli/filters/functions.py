@@ -203,9 +203,7 @@ def skeletonize(
 
     Source: 3D, Palágyi & Kuba (1998); 2D and the soft forms, Guzzi et al. (2024); clDice, Shit et al. (2021).
     """
-    method, iterations, tolerance = resolve_preset(preset, method, iterations)
-    if tolerance is not None:
-        how.setdefault("tolerance", tolerance)
+    method, iterations = resolve_preset(preset, method, iterations)
     return _output(
         thinning(
             image,
@@ -246,23 +244,21 @@ def apply_rule(
     return _output(custom.apply(rule, image, settings, iterations=iterations, spatial_dims=spatial_dims))
 
 
-def resolve_preset(
-    preset: str | None, method: str | None, iterations: int | None
-) -> tuple[str, int | None, float | None]:
-    """Return method, iterations and tolerance of a skeletonization, with a preset's where it is silent.
+def resolve_preset(preset: str | None, method: str | None, iterations: int | None) -> tuple[str, int | None]:
+    """Return method and iterations of a skeletonization, with a preset's where they are not given.
 
     Raises:
         UsageError: If there is no such preset, or it excludes the method.
     """
     if preset is None:
-        return method or "levels", iterations, None
+        return method or "levels", iterations
     if preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}: use one of {', '.join(PRESETS)}.")
     chosen = PRESETS[preset]
     name = find(method).name if method else chosen.method
     if name not in chosen.allowed:
         raise UsageError(f"preset {preset} goes with method {' or '.join(chosen.allowed)}, not {name}.")
-    return name, chosen.iterations if iterations is None else iterations, chosen.tolerance
+    return name, chosen.iterations if iterations is None else iterations
 
 
 def _element(

@@ -23,8 +23,7 @@ class Preset:
     Attributes:
         method: Their method, unless the caller names another that is allowed.
         allowed: The methods the paper has.
-        iterations: Their number, or None until the change is at most `tolerance`.
-        tolerance: See `Settings`.
+        iterations: Their number, or None until the change is at most 2 % of the input (the default tolerance).
         dimensions: What the preset is for; None for both.
         citation: The paper.
     """
@@ -32,17 +31,16 @@ class Preset:
     method: str
     allowed: tuple[str, ...]
     iterations: int | None
-    tolerance: float
     dimensions: int | None
     citation: str
 
 
 PRESETS: Final = {
     "softmorph-2d": Preset(
-        "product", ("product", "multilinear"), None, 0.02, 2, "Guzzi et al., MICCAI 2024, 2D experiments"
+        "product", ("product", "multilinear"), None, 2, "Guzzi et al., MICCAI 2024, 2D experiments"
     ),
-    "softmorph-3d": Preset("product", ("product",), 5, 0.02, 3, "Guzzi et al., MICCAI 2024, 3D experiments"),
-    "cldice": Preset("cldice", ("cldice",), CLDICE_ITERATIONS, 0.02, None, "Shit et al., CVPR 2021"),
+    "softmorph-3d": Preset("product", ("product",), 5, 3, "Guzzi et al., MICCAI 2024, 3D experiments"),
+    "cldice": Preset("cldice", ("cldice",), CLDICE_ITERATIONS, None, "Shit et al., CVPR 2021"),
 }
 
 _FADED: Final = (

@@ -1,0 +1,111 @@
+"""The application: every command with its examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from softmorph_cli import __version__
+from softmorph_cli.cli.apply import apply
+from softmorph_cli.cli.info import info
+from softmorph_cli.cli.morphology import blackhat, close, dilate, erode, gradient, open_, tophat
+from softmorph_cli.cli.rules import rules
+from softmorph_cli.cli.skeletonize import skeletonize
+from softmorph_cli.cli.stats import stats
+
+app = typer.Typer(
+    name="softmorph",
+    help="Soft morphology and skeletons for predicted probability maps of vessels, airways, neurons, roads.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+
+# Name, function, two examples.
+_COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
+    (
+        "skeletonize",
+        skeletonize,
+        "softmorph skeletonize vessels.nii.gz skeleton.nii.gz --preview skeleton.png",
+        "softmorph skeletonize vessels.tif centreline.tif --hard --threshold 0.4",
+    ),
+    (
+        "erode",
+        erode,
+        "softmorph erode vessels.nii.gz core.nii.gz --radius 1.5mm",
+        "softmorph erode roads.png thin.png --iterations 2 --connectivity 8",
+    ),
+    (
+        "dilate",
+        dilate,
+        "softmorph dilate vessels.nii.gz wide.nii.gz --radius 1.5mm",
+        "softmorph dilate roads.png wide.png --connectivity 8 --method minmax",
+    ),
+    (
+        "open",
+        open_,
+        "softmorph open airways.nii.gz trunk.nii.gz --iterations 2",
+        "softmorph open cells.tif clean.tif --erosion-connectivity 26 --dilation-connectivity 6",
+    ),
+    (
+        "close",
+        close,
+        "softmorph close vessels.nii.gz whole.nii.gz --radius 2mm --stats whole.json",
+        "softmorph close roads.png whole.png --connectivity 8",
+    ),
+    (
+        "gradient",
+        gradient,
+        "softmorph gradient organ.nii.gz border.nii.gz",
+        "softmorph gradient cells.tif border.tif --method levels --levels 16",
+    ),
+    (
+        "tophat",
+        tophat,
+        "softmorph tophat vessels.nii.gz small.nii.gz --radius 3mm",
+        "softmorph tophat roads.png narrow.png --iterations 4",
+    ),
+    (
+        "blackhat",
+        blackhat,
+        "softmorph blackhat vessels.nii.gz gaps.nii.gz --radius 2mm",
+        "softmorph blackhat roads.png gaps.png --iterations 3",
+    ),
+    (
+        "apply",
+        apply,
+        "softmorph apply majority vessels.nii.gz smooth.nii.gz",
+        "softmorph apply my_rule.toml map.tif out.tif --iterations 3",
+    ),
+    (
+        "stats",
+        stats,
+        "softmorph stats vessels.nii.gz",
+        "softmorph stats softmax.nii.gz --json > statistics.json",
+    ),
+    ("rules", rules, "softmorph rules", "softmorph rules thinning-3d"),
+    ("info", info, "softmorph info unknown_file.nii.gz", "softmorph info --warm"),
+)
+
+for _name, _function, *_examples in _COMMANDS:
+    _epilog = "Examples:\n\n" + "\n\n".join(f"[cyan]{example}[/cyan]" for example in _examples)
+    app.command(_name, epilog=_epilog)(_function)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"softmorph {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> Any:
+    pass

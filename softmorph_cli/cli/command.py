@@ -1,0 +1,116 @@
+"""What every command shares: bundles of options, errors that become exit statuses, clean interruption."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, get_type_hints
+
+import typer
+
+from softmorph_cli.errors import SoftmorphError
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a function fit for Typer.
+
+    A parameter annotated with a dataclass of options is replaced by those options, one by one: each bundle is
+    written down once and means the same everywhere. Errors end the process with their exit status and one
+    sentence on stderr; with `--verbose` the traceback is shown.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    bundles: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+
+    @functools.wraps(function)
+    def run(**given: Any) -> None:
+        verbose = bool(given.get("verbose"))
+        for name, bundle in bundles.items():
+            fields = [field.name for field in dataclasses.fields(bundle)]
+            given[name] = bundle(**{field: given.pop(field) for field in fields})
+        with _exit_status(verbose), _terminable():
+            function(**given)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name not in bundles:
+            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+            continue
+        bundle = bundles[parameter.name]
+        options = get_type_hints(bundle, include_extras=True)
+        parameters.extend(
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=options[field.name],
+            )
+            for field in dataclasses.fields(bundle)
+        )
+    parameters.sort(key=lambda p: p.kind)
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception, so that temporary files are removed on the way out."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    def stop(number: int, frame: object) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _exit_status(verbose: bool) -> Iterator[None]:
+    try:
+        yield
+    except SoftmorphError as error:
+        if verbose:
+            import traceback
+
+            typer.echo(traceback.format_exc(), err=True)
+        complain(str(error))
+        raise typer.Exit(error.exit_code) from None
+    except MemoryError:
+        complain("out of memory: cut out a part with --region, or use fewer --levels (8, 16 or 32).")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        complain("interrupted; files that were not finished are as they were before.")
+        raise typer.Exit(INTERRUPTED) from None
+    except _Terminated:
+        complain("terminated; files that were not finished are as they were before.")
+        raise typer.Exit(TERMINATED) from None
+
+
+def complain(message: str) -> None:
+    """Print an error as one line on stderr."""
+    typer.echo(f"{typer.style('error:', fg=typer.colors.RED, bold=True)} {message}", err=True)
+
+
+def warn(message: str) -> None:
+    """Print a warning as one line on stderr."""
+    typer.echo(f"{typer.style('warning:', fg=typer.colors.YELLOW)} {message}", err=True)
+
+
+def note(message: str) -> None:
+    """Print what was decided as one line on stderr."""
+    typer.echo(f"{typer.style('note:', fg=typer.colors.CYAN)} {message}", err=True)

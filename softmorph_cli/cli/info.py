@@ -1,0 +1,120 @@
+"""softmorph info."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from softmorph_cli import __version__
+from softmorph_cli.cli import report
+from softmorph_cli.cli.command import command
+from softmorph_cli.errors import UsageError
+
+_LIBRARIES = ("torch", "numpy", "numba", "scipy", "dd", "nibabel", "SimpleITK", "tifffile", "matplotlib")
+
+
+@command
+def info(
+    source: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A file to look at.", show_default=False)
+    ] = None,
+    *,
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Compile every kernel now (a few minutes), so that no run has to.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+) -> None:
+    """What a file is and what to type next; without a file, what this installation is."""
+    if source is not None and warm:
+        raise UsageError("--warm goes without a file.")
+    if warm:
+        _warm()
+        return
+    title, facts, footer = _of_machine() if source is None else _of_file(source)
+    if json:
+        typer.echo(report.as_json({**report.head(), **facts}))
+        return
+    lines = [
+        [name.replace("_", " "), _plain(value)]
+        for name, value in facts.items()
+        if value not in (None, [], {})
+    ]
+    report.table(title, ("", ""), lines, err=False, footer=footer)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return " × ".join(_plain(one) for one in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
+    from softmorph_cli.io import probe
+
+    found = probe(source)
+    facts = {
+        "path": str(found.path),
+        "format": found.format,
+        "shape": list(found.shape),
+        "dtype": found.dtype,
+        "axes": found.axes,
+        "spacing": found.spacing,
+        "unit": found.unit,
+        "smallest": found.low,
+        "largest": found.high,
+        "NaN": found.nans or None,
+        "infinite": found.infinities or None,
+        "distinct_values": found.distinct,
+        "kind": found.kind,
+        "found": found.found,
+        "notes": list(found.notes),
+        "try_next": found.suggestion or None,
+    }
+    return f"{source}: {found.kind}", facts, ""
+
+
+def _of_machine() -> tuple[str, dict[str, Any], str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    from softmorph_cli import cache, machine
+
+    libraries = {}
+    for name in _LIBRARIES:
+        try:
+            libraries[name] = version(name)
+        except PackageNotFoundError:
+            libraries[name] = "missing"
+    memory = machine.memory()
+    facts = {
+        "softmorph": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": machine.threads(),
+        "memory": f"{memory / 2**30:.1f} GiB" if memory else None,
+        "cuda_devices": _cuda_devices(),
+        "cache_folder": str(cache.root()),
+        "libraries": libraries,
+    }
+    return "softmorph", facts, "softmorph info FILE looks at a file; --warm compiles every kernel"
+
+
+def _cuda_devices() -> str:
+    import torch
+
+    names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    return ", ".join(f"cuda:{n} {name}" for n, name in enumerate(names)) or "none"
+
+
+def _warm() -> None:
+    from softmorph_cli.kernels.warm import kernels
+
+    todo = list(kernels())
+    for number, (name, compile_it) in enumerate(todo, start=1):
+        typer.echo(f"{number} of {len(todo)}: {name}", err=True)
+        compile_it()

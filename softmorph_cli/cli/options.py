@@ -1,0 +1,269 @@
+"""Every option that more than one command has, written down once: name, meaning, unit, default, effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Input = Annotated[
+    Path,
+    typer.Argument(
+        metavar="IN",
+        help="Probability map: .nii, .nii.gz, .tif, .png, .nrrd, .mha, .mhd or .npy.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUT",
+        help="File to write; its name chooses the format: .nii.gz, .nii, .tif, .png, .nrrd, .mha or .npy.",
+        show_default=False,
+    ),
+]
+Connectivity = Annotated[
+    int | None,
+    typer.Option(
+        "--connectivity",
+        "-c",
+        help="Neighbours that count: 4 or 8 in 2D, 6, 18 or 26 in 3D. (default: 4 in 2D, 6 in 3D)",
+        show_default=False,
+    ),
+]
+Iterations = Annotated[
+    int | None,
+    typer.Option(
+        "--iterations", "-n", metavar="N", help="How often, one voxel each. (default: 1)", show_default=False
+    ),
+]
+Radius = Annotated[
+    str | None,
+    typer.Option(
+        "--radius",
+        "-r",
+        metavar="LENGTH",
+        help="Instead of --iterations: a length with its unit, such as 2.5mm, 300um or 4vox. Each axis gets "
+        "floor(radius / voxel size) steps; the radius reached is reported.",
+        show_default=False,
+    ),
+]
+
+_READ = "Reading IN"
+_HOW = "Method and machine"
+_OUT = "Output"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the numbers of a file become a probability map."""
+
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|N",
+            help="Take one channel, by number (from 0) or name. (default: all, each by itself)",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+    channel_axis: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AXIS",
+            help="Which axis holds channels, by letter or number, where the file does not say.",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LETTERS",
+            help="A letter for each axis, such as TYX or CZYX, instead of what the file says.",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+    per_slice: Annotated[
+        bool,
+        typer.Option("--per-slice", help="Treat each slice along z as a 2D image.", rich_help_panel=_READ),
+    ] = False
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Z0:Z1,Y0:Y1,X0:X1",
+            help="Cut out this box (in voxels, ends open at will); OUT is the box at its place in the world.",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where this image of the same shape is 0, the map is taken as 0.",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+    from_logits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="sigmoid|softmax",
+            help="The file holds logits: turn them into probabilities first.",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+    divide_by: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="What probability 1 is stored as, such as 255 or 4095.",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+    label: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="The file is a label map: read label K as a mask.",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+    clip: Annotated[
+        bool, typer.Option("--clip", help="Cut values outside [0, 1] off.", rich_help_panel=_READ)
+    ] = False
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How a filter runs, whatever the filter."""
+
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            "-m",
+            help="How the binary filter is made soft: multilinear, product, minmax, lukasiewicz, einstein, "
+            "hamacher, drastic, levels, smooth-levels, sampled; skeletonize also cldice. "
+            "(default: levels for skeletonize, else multilinear)",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None
+    levels: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Binary images for levels and sampled: 8, 16, 32 or a multiple of 64; fewer are faster.",
+            rich_help_panel=_HOW,
+        ),
+    ] = 64
+    smooth_levels: Annotated[
+        int, typer.Option(metavar="N", help="Levels for smooth-levels.", rich_help_panel=_HOW)
+    ] = 16
+    sharpness: Annotated[
+        float,
+        typer.Option(
+            metavar="S",
+            help="Steepness for smooth-levels, per unit of logit; larger is closer to levels.",
+            rich_help_panel=_HOW,
+        ),
+    ] = 20.0
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Which random draws for sampled.", rich_help_panel=_HOW)
+    ] = 0
+    max_iterations: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Stop here, with a warning, if nothing else stops before.", rich_help_panel=_HOW
+        ),
+    ] = 1000
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Without --iterations, step-by-step methods stop when one iteration's summed change is at "
+            "most this share of the input's sum.",
+            rich_help_panel=_HOW,
+        ),
+    ] = 0.02
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="auto (the CPU), cpu, cuda or cuda:N.", rich_help_panel=_HOW)
+    ] = "auto"
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="CPU threads. (default: what affinity, cgroup and SLURM allow)",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What is written where, and what is said."""
+
+    output_type: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            help="float32, uint8, uint16, or float16 (.tif, .npy). (default: float32; PNG uint16)",
+            rich_help_panel=_OUT,
+            show_default=False,
+        ),
+    ] = None
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Replace files that exist.", rich_help_panel=_OUT)
+    ] = False
+    stats: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH.json",
+            help="Write the statistics as JSON.",
+            rich_help_panel=_OUT,
+            show_default=False,
+        ),
+    ] = None
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH.png",
+            help="Draw input and result side by side.",
+            rich_help_panel=_OUT,
+            show_default=False,
+        ),
+    ] = None
+    standard_error: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="With --method sampled: write each voxel's standard error.",
+            rich_help_panel=_OUT,
+            show_default=False,
+        ),
+    ] = None
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print the statistics on stdout as one JSON object.", rich_help_panel=_OUT
+        ),
+    ] = False
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_OUT),
+    ] = False
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Say more; show the traceback of an error.", rich_help_panel=_OUT
+        ),
+    ] = False

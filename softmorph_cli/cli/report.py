@@ -1,0 +1,110 @@
+"""What a run tells: the JSON of schema 1 and the table for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from softmorph_cli import __version__
+
+if TYPE_CHECKING:
+    from softmorph_cli.measure.statistics import Statistics
+    from softmorph_cli.volume import Volume
+
+SCHEMA = 1
+
+STOPPED = {
+    "iterations": "as many as asked for",
+    "stable": "nothing changed any more",
+    "tolerance": "the change became small",
+    "max_iterations": "stopped at the cap",
+}
+
+
+def describe(volume: Volume) -> dict[str, Any]:
+    """Return the JSON's `input`."""
+    source = volume.source
+    return {
+        "path": str(source.path) if source else None,
+        "format": source.format if source else None,
+        "shape": list(source.shape) if source else list(volume.array.shape),
+        "axes": volume.axes,
+        "spacing": list(volume.spacing) if volume.spacing else None,
+        "unit": volume.unit,
+        "dtype": source.dtype if source else str(volume.array.dtype),
+    }
+
+
+def head() -> dict[str, Any]:
+    """Return the fields that every JSON begins with."""
+    return {"schema": SCHEMA, "softmorph_version": __version__}
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """Return a JSON text; NaN and infinity would be no JSON, so they are refused."""
+    return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def save(document: Mapping[str, Any], path: Path, *, force: bool) -> None:
+    """Write a JSON file in one step."""
+    from softmorph_cli.files import replacing
+
+    with replacing(path, force=force) as temporary:
+        temporary.write_text(as_json(document) + "\n", encoding="utf-8")
+
+
+def number(value: float) -> str:
+    """Return a number as people read it: five figures, thousands apart."""
+    return f"{value:,.0f}" if abs(value) >= 1e5 or value == int(value) else f"{value:,.5g}"
+
+
+def rows(statistics: Sequence[Statistics]) -> list[list[str]]:
+    """Return the lines of the table: a name, then one column for each of the statistics."""
+    first = statistics[0]
+    components = f"components above 0.5 ({first.connectivity}-connected)"
+    named = first.volume_unit != "voxels"
+    what = f"expected {'area' if first.volume_unit == 'mm^2' else 'volume'}"
+    unit = first.volume_unit.replace("^2", "²").replace("^3", "³")
+    return [
+        [
+            f"{what} ({unit})" if named else "expected foreground (voxels)",
+            *(f"{number(s.expected_volume)} ± {number(s.volume_std)}" for s in statistics),
+        ],
+        ["voxels above 0.5", *(f"{s.voxels_above_half:,}" for s in statistics)],
+        [components, *(f"{s.components_above_half:,}" for s in statistics)],
+        ["largest value", *(f"{s.max:.4g}" for s in statistics)],
+    ]
+
+
+def table(
+    title: str, columns: Sequence[str], lines: Sequence[Sequence[str]], *, err: bool, footer: str = ""
+) -> None:
+    """Print a table: drawn on a terminal, plain lines elsewhere."""
+    stream = sys.stderr if err else sys.stdout
+    if not stream.isatty():
+        typer.echo(title, err=err)
+        for name, *values in lines:
+            # Several columns of figures need their names beside them; a list of things does not.
+            named = len(columns) > 2 and not columns[0]
+            shown = [f"{c} {v}" for c, v in zip(columns[1:], values, strict=True)] if named else values
+            typer.echo(f"  {name}: {', '.join(shown)}", err=err)
+        if footer:
+            typer.echo(f"  {footer}", err=err)
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption=footer)
+    drawn.caption_justify = "left"
+    drawn.add_column(columns[0])
+    for column in columns[1:]:
+        drawn.add_column(column, justify="right")
+    for line in lines:
+        drawn.add_row(*line)
+    Console(stderr=err).print(drawn)

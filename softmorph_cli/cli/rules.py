@@ -1,0 +1,74 @@
+"""softmorph rules."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from softmorph_cli.cli.command import command
+from softmorph_cli.cli.report import table
+
+
+@command
+def rules(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A bundled rule or a TOML file to draw.", show_default=False),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+) -> None:
+    """List the bundled Boolean rules; with a name, draw one with its citation.
+
+    Marks: 1 foreground, 0 background, . either, x at least one of these foreground, * the voxel itself.
+
+    A 3D picture has the slices z-1, z and z+1 side by side.
+    """
+    from softmorph_cli.rules import catalog
+
+    if name is None:
+        found = [catalog.bundled(one) for one in catalog.names()]
+        lines = [[rule.name, f"{rule.dimensions}D", rule.title] for rule in found]
+        table(
+            "bundled rules",
+            ("name", "", "what it does"),
+            lines,
+            err=False,
+            footer="softmorph rules NAME draws one",
+        )
+        return
+    _draw(name)
+
+
+def _draw(name: str) -> None:
+    from softmorph_cli.errors import RuleError
+    from softmorph_cli.filters.custom import load_rule
+    from softmorph_cli.rules.picture import Template
+
+    try:
+        found = [load_rule(name)]
+    except RuleError:
+        # A name without its dimension means every form there is.
+        from softmorph_cli.rules import catalog
+
+        found = [catalog.bundled(one) for one in catalog.names() if one in (f"{name}-2d", f"{name}-3d")]
+        if not found:
+            raise
+    for rule in found:
+        typer.echo(typer.style(f"{rule.name}: {rule.title}", bold=True))
+        if rule.citation:
+            typer.echo(f"Source: {rule.citation}")
+        where = {"delete": "deletes a voxel where", "add": "adds a voxel where", "set": "sets a voxel to"}
+        typer.echo(f"\n{rule.dimensions}D; {where[rule.action]}:\n  {' '.join(rule.condition.split())}")
+        directions = " ".join(sub.label for sub in rule.sub_iterations)
+        times = "until nothing changes" if rule.iterations is None else f"{rule.iterations} by default"
+        typer.echo(
+            f"one iteration: {len(rule.sub_iterations)} sub-iteration{'s' * (len(rule.sub_iterations) > 1)}"
+            f" ({directions}; drawn for the first); iterations: {times}; outside the image: {rule.outside}"
+        )
+        for label, template in rule.templates:
+            turns = isinstance(template, Template) and template.quarter_turn is not None
+            typer.echo(f"\n{label}{' and its quarter turns' if turns else ''}:")
+            for line in str(template).splitlines():
+                typer.echo(f"    {line}")
+        typer.echo("")

@@ -1,0 +1,52 @@
+"""Interpolating a map to cubic voxels, for filters that count voxels instead of lengths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from softmorph_cli.errors import InputError
+from softmorph_cli.volume import Volume
+
+
+def isotropic(volume: Volume) -> Volume:
+    """Return the map on a grid of cubic voxels of its finest spacing, interpolated linearly.
+
+    The corners of the grid stay where they are; where the extent is no multiple of the finest spacing, an
+    axis' new spacing differs from it by less than half a voxel over the whole extent, and is stated exactly.
+
+    Args:
+        volume: A map whose spacing is known.
+
+    Returns:
+        The new map with its spacing and affine; no longer tied to the header of its file.
+
+    Raises:
+        InputError: If the spacing is unknown.
+    """
+    from scipy import ndimage
+
+    if volume.spacing is None:
+        raise InputError("the voxel size is unknown, so the map cannot be made isotropic.")
+    shape = volume.array.shape[-volume.spatial_dims :]
+    finest = min(volume.spacing)
+    new_shape = tuple(max(1, round(n * s / finest)) for n, s in zip(shape, volume.spacing, strict=True))
+    factors = np.array(new_shape) / np.array(shape)
+    mapped = volume.array.shape[: -volume.spatial_dims]
+    array = np.empty((*mapped, *new_shape), volume.array.dtype)
+    for index in np.ndindex(mapped):
+        ndimage.zoom(
+            volume.array[index], factors, output=array[index], order=1, mode="nearest", grid_mode=True
+        )
+    affine = None
+    if volume.affine is not None:
+        # A new index i lies at (i + 1/2) / factor - 1/2 on the old grid. In 2D the affine keeps its z column.
+        step = np.eye(4)
+        first = 3 - volume.spatial_dims
+        step[range(first, 3), range(first, 3)] = 1 / factors
+        step[first:3, 3] = 0.5 / factors - 0.5
+        affine = volume.affine @ step
+    spacing = tuple(float(s / f) for s, f in zip(volume.spacing, factors, strict=True))
+    clipped = np.clip(array, 0, 1, out=array)
+    return replace(volume, array=clipped, spacing=spacing, affine=affine, source=None)

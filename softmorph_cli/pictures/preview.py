@@ -14,7 +14,6 @@ from softmorph_cli.files import replacing
 from softmorph_cli.pictures.layout import arrange
 from softmorph_cli.pictures.sheet import PALE_INK, Sheet
 from softmorph_cli.pictures.views import (
-    NOTHING,
     choose_views,
     first_index,
     first_index_words,
@@ -29,6 +28,8 @@ CAPTION: Final = 28
 FOOTER: Final = 66
 LONGEST_SCALE_BAR: Final = 180
 COLOR_BAR: Final = (12, 220)
+# The share of the colour scale that looks black: margins below it are cut off.
+DARK: Final = 0.01
 TIMES: Final = " \u00d7 "
 
 
@@ -45,8 +46,8 @@ def preview(
 
     A sparse volume is shown as maximum projections along its three axes, a dense one as three slices, each
     map as suits it, and the picture says which. Both have one scale and the true proportions of the voxels;
-    wide empty margins are cut off. Where the affine is known, right and up are the world's R, A or S;
-    otherwise the first row is on top. Of several times or channels the first is shown. A map larger than the
+    wide empty margins are cut off. Where a volume's affine is known, right and up are the world's R, A or
+    S; otherwise the first row is on top. Of several times or channels the first is shown. A map larger than the
     picture is reduced by taking maxima, so that lines one voxel wide stay.
 
     Args:
@@ -73,9 +74,9 @@ def preview(
 def _draw(before: Volume, after: Volume | None, title: str, subtitle: str) -> Sheet:
     names = [""] if after is None else ["input", "result"]
     arrays = [first_index(volume) for volume in (before, after) if volume is not None]
-    box = window(arrays)
-    cut = arrays[0][box].shape != arrays[0].shape
     top = scale_top(arrays)
+    box = window(arrays, DARK * top)
+    cut = arrays[0][box].shape != arrays[0].shape
     spacing, unit = voxel_size(before)
     arrays = [array[box] for array in arrays]
     start = tuple(part.start or 0 for part in box)
@@ -91,7 +92,7 @@ def _draw(before: Volume, after: Volume | None, title: str, subtitle: str) -> Sh
         caption=caption_height,
         caption_width=max(70 + 8 * len(caption) for caption in captions),
     )
-    facts = size_words(before) + (f" \u00b7 margins below {NOTHING} cut off" if cut else "")
+    facts = size_words(before) + (f" \u00b7 margins below {DARK * top:g} cut off" if cut else "")
     lines = [line for line in (subtitle, facts, first_index_words(before)) if line]
     header = (36 if title else 0) + 24 * len(lines) + 14
     sheet = Sheet(layout.width + 2 * MARGIN, MARGIN + header + layout.height + FOOTER + MARGIN)
@@ -144,7 +145,7 @@ def voxel_size(volume: Volume) -> tuple[tuple[float, ...], str]:
     if volume.unit is not None:
         return volume.spacing, _unit_sign(volume.unit)
     relative = tuple(size / volume.spacing[-1] for size in volume.spacing)
-    return relative, name if set(relative) == {1.0} else f"{name} along x"
+    return relative, name if np.allclose(relative, 1, rtol=1e-4) else f"{name} along x"
 
 
 def scale_top(arrays: Sequence[npt.NDArray[Any]]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any, Final
 
 import numpy as np
@@ -13,8 +14,6 @@ from softmorph_cli.volume import Volume
 
 # The share of its bounding box that a map fills; beyond it, projections hide more than they show.
 DENSE: Final = 0.1
-# What is not above this is dark in every picture, and may be cut off at the margins.
-NOTHING: Final = 0.01
 AXIS_WORDS: Final = {"T": "time", "C": "channel"}
 
 
@@ -61,13 +60,13 @@ def first_index_words(volume: Volume) -> str:
     return "showing " + ", ".join(words) if words else ""
 
 
-def window(arrays: Sequence[npt.NDArray[Any]]) -> tuple[slice, ...]:
-    """Return the box around all that these maps hold, with some room; the whole where that is most of it."""
+def window(arrays: Sequence[npt.NDArray[Any]], above: float) -> tuple[slice, ...]:
+    """Return the box around all that is above a value in these maps, with some room; the whole if most of it."""
     shape = arrays[0].shape
     box = []
     for axis, length in enumerate(shape):
         others = tuple(k for k in range(len(shape)) if k != axis)
-        held = np.flatnonzero(np.max([array.max(axis=others) for array in arrays], axis=0) > NOTHING)
+        held = np.flatnonzero(np.max([array.max(axis=others) for array in arrays], axis=0) > above)
         room = max(2, length // 20)
         box.append(slice(max(0, held[0] - room), held[-1] + 1 + room) if held.size else slice(None))
     if arrays[0][tuple(box)].size > 0.8 * arrays[0].size:
@@ -135,7 +134,8 @@ def _view(
 ) -> View:
     flips = (False, False)
     if affine is not None:
-        (up, rises), (right, goes_right) = (_world_direction(affine[:3, k]) for k in shown)
+        directions = world_directions(affine)
+        (up, rises), (right, goes_right) = directions[shown[0]], directions[shown[1]]
         # Rows run downward on a screen: where the world's coordinate rises with the row, turn the image over.
         flips = (rises, not goes_right)
         caption += f" \u00b7 right {right}, up {up}"
@@ -144,10 +144,14 @@ def _view(
     return View(axis, plane, flips, extent, caption)
 
 
-def _world_direction(column: npt.NDArray[np.float64]) -> tuple[str, bool]:
-    """Return the world axis an array axis is nearest to, and whether it runs the same way."""
-    nearest = int(np.abs(column).argmax())
-    return "RAS"[nearest], bool(column[nearest] > 0)
+def world_directions(affine: npt.NDArray[np.float64]) -> list[tuple[str, bool]]:
+    """Return for each array axis the world axis it stands for, and whether it runs the same way.
+
+    Each world axis is given once, so that the sum of cosines is largest: right at any obliqueness.
+    """
+    columns = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    best = max(permutations(range(3)), key=lambda p: sum(abs(columns[p[k], k]) for k in range(3)))
+    return [("RAS"[best[k]], bool(columns[best[k], k] > 0)) for k in range(3)]
 
 
 def resize(image: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:

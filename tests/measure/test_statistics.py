@@ -136,10 +136,11 @@ def test_a_map_turned_upside_down_in_probability(p):
 
 
 def test_memory_layout_does_not_change_a_bit():
-    p = np.random.default_rng(0).random((70, 130, 90))
-    expected = summarize(p, spatial_dims=3)
-    assert summarize(np.asfortranarray(p), spatial_dims=3) == expected
-    assert summarize(np.repeat(p, 2, axis=1)[:, ::2], spatial_dims=3) == expected
+    for seed in range(8):  # two orders of summing may agree by chance
+        p = np.random.default_rng(seed).random((70, 50, 170 + seed)) ** 9
+        expected = summarize(p, spatial_dims=3)
+        assert summarize(np.asfortranarray(p), spatial_dims=3) == expected
+        assert summarize(np.repeat(p, 2, axis=1)[:, ::2], spatial_dims=3) == expected
 
 
 def test_the_input_is_left_alone():

@@ -156,6 +156,8 @@ def test_words_about_size_and_units():
     assert size_words(Volume(p, "CYX")) == "4 \u00d7 3 pixels"
     assert voxel_size(Volume(p, "ZYX")) == ((1, 1, 1), "voxels")
     assert voxel_size(Volume(p, "ZYX", (3.0, 1.0, 2.0))) == ((1.5, 0.5, 1), "voxels along x")
+    # What went through float32 in a header is still isotropic.
+    assert voxel_size(Volume(p, "ZYX", (0.3, 0.3, float(np.float32(0.3)))))[1] == "voxels"
     assert voxel_size(Volume(p, "CYX", (2.0, 2.0))) == ((1, 1), "pixels")
 
 

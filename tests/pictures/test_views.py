@@ -17,6 +17,7 @@ from softmorph_cli.pictures.views import (
     resize,
     round_length,
     window,
+    world_directions,
 )
 from softmorph_cli.volume import Volume
 
@@ -138,6 +139,15 @@ def test_superior_anterior_and_right_are_up_and_right_whatever_the_file_says(sig
     assert side.caption.endswith("right A, up S")
 
 
+def test_a_steeply_oblique_scan_still_has_three_directions():
+    # z and y of the array are both nearer to S than to anything else, y only just.
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[0, 0, 1], [-0.6, 0.68, 0], [0.8, 0.74, 0]])
+    assert world_directions(affine) == [("S", True), ("A", True), ("R", True)]
+    affine[:3, 0] *= -7  # neither sign nor voxel size changes which axis is which
+    assert world_directions(affine) == [("S", False), ("A", True), ("R", True)]
+
+
 def test_without_an_affine_the_first_row_is_on_top():
     p = np.zeros((6, 7), dtype=np.float32)
     p[0, 0] = 1
@@ -148,10 +158,11 @@ def test_without_an_affine_the_first_row_is_on_top():
 def test_the_window_holds_all_of_both_maps_and_some_room():
     first, second = np.zeros((100, 100)), np.zeros((100, 100))
     first[50, 30], second[60, 32] = 1, 0.5
-    assert window([first, second]) == (slice(45, 66), slice(25, 38))
+    assert window([first, second], 0.01) == (slice(45, 66), slice(25, 38))
     second[0, 0] = second[99, 99] = 0.02
-    assert window([first, second]) == (slice(None), slice(None))
-    assert window([np.zeros((5, 6))]) == (slice(None), slice(None))
+    assert window([first, second], 0.01) == (slice(None), slice(None))
+    assert window([first, second], 0.02) == (slice(45, 66), slice(25, 38))
+    assert window([np.zeros((5, 6))], 0.01) == (slice(None), slice(None))
 
 
 def test_the_first_channel_is_shown_and_named():

@@ -81,7 +81,10 @@ def _draw(before: Volume, after: Volume | None, title: str, subtitle: str) -> Sh
     arrays = [array[box] for array in arrays]
     start = tuple(part.start or 0 for part in box)
     # Both maps are seen from the same sides, but a skeleton in slices would be a few lonely dots.
-    views = [choose_views(array, spacing, affine=before.affine, start=start) for array in arrays]
+    views = [
+        choose_views(array, spacing, affine=before.affine, start=start, reference=arrays[0])
+        for array in arrays
+    ]
 
     captions = [view.caption for row in views for view in row]
     caption_height = CAPTION if after is not None or any(captions) else 0

@@ -90,6 +90,7 @@ def choose_views(
     *,
     affine: npt.NDArray[np.float64] | None = None,
     start: tuple[int, ...] = (0, 0, 0),
+    reference: npt.NDArray[Any] | None = None,
 ) -> list[View]:
     """Return the views that show a map best.
 
@@ -102,15 +103,17 @@ def choose_views(
         spacing: Size of a voxel along each axis.
         affine: 4 x 4, from array index to world (RAS+), or None.
         start: Where in the whole map the array begins; captions count from the map's begin.
+        reference: Another map of this shape that decides which slices are taken, so that both show the same.
     """
     if array.ndim == 2:
         return [_view(array.shape, spacing, (0, 1), None, None, "", None)]
     dense = is_dense(array)
+    mass = array if reference is None else reference
     views = []
     for axis, rows, columns in ((0, 1, 2), (1, 0, 2), (2, 0, 1)):
         if 1 in (array.shape[rows], array.shape[columns]) and array.shape.count(1) < 2:
             continue
-        plane = _fullest(array.sum(axis=(rows, columns), dtype=np.float64)) if dense else None
+        plane = _fullest(mass.sum(axis=(rows, columns), dtype=np.float64)) if dense else None
         name = "zyx"[axis]
         caption = f"maximum along {name}" if plane is None else f"slice at {name} = {plane + start[axis]}"
         views.append(_view(array.shape, spacing, (rows, columns), axis, plane, caption, affine))

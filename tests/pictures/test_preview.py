@@ -79,6 +79,36 @@ def test_voxels_have_their_true_proportions(tmp_path):
     assert height / width == pytest.approx(5, rel=0.03)
 
 
+def captions_of(before, after, path, monkeypatch):
+    written = []
+
+    class Watched(Sheet):
+        def text(self, x, baseline, words, **style):
+            written.append(words)
+            return super().text(x, baseline, words, **style)
+
+    monkeypatch.setattr(module, "Sheet", Watched)
+    preview(before, after, path)
+    return [words for words in written if words.startswith(("slice", "maximum"))]
+
+
+def test_both_maps_are_cut_at_the_same_planes(tmp_path, monkeypatch):
+    p, q = np.zeros((2, 20, 20, 20), dtype=np.float32)
+    p[4:15, 3:18, 2:15] = 1
+    q[4:8, 3:9, 2:6] = 1  # its own middle planes would be others
+    before = Volume(p, "ZYX")
+    found = captions_of(before, before.with_array(q), tmp_path / "preview.png", monkeypatch)
+    assert found == ["slice at z = 9", "slice at y = 10", "slice at x = 8"] * 2
+
+
+def test_the_skeleton_of_a_dense_map_is_projected(tmp_path, monkeypatch):
+    before = Volume(np.ones((20, 20, 20), dtype=np.float32), "ZYX")
+    line = np.zeros_like(before.array)
+    line[np.arange(20), np.arange(20), np.arange(20)] = 1
+    found = captions_of(before, before.with_array(line), tmp_path / "preview.png", monkeypatch)
+    assert [words.split()[0] for words in found] == ["slice"] * 3 + ["maximum"] * 3
+
+
 def test_a_skeleton_in_a_map_of_four_million_pixels_stays_visible(tmp_path):
     p = np.zeros((2000, 2000), dtype=np.float32)
     p[777, :] = 1

@@ -28,6 +28,7 @@ _MINISWHITE = 0
 _INCH, _CENTIMETRE = 2, 3
 # Lossless codecs that tifffile lacks on its own and SimpleITK's libtiff has.
 _LIBTIFF_CODECS = ("LZW", "PACKBITS")
+_BROKEN = re.compile(r"invalid page offset|corrupted|invalid offset|truncated|missing data")
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _OME_UNITS = {"mm": "mm", "um": "µm", "nm": "nm"}
 
@@ -62,7 +63,7 @@ class Tiff:
         """Read the first series with the axes its metadata give it."""
         import tifffile
 
-        with _quiet(), tifffile.TiffFile(path) as file:
+        with _quiet() as complaints, tifffile.TiffFile(path) as file:
             series = file.series[0]
             page = series.keyframe
             if page.photometric == _PALETTE:
@@ -79,6 +80,9 @@ class Tiff:
             if page.photometric == _MINISWHITE and array.dtype != np.bool_:
                 notes.append("it is marked 'white is zero'; its numbers are taken as they are stored.")
             kind, native, spacing, unit, channels, told = _metadata(file, page, axes or "")
+            if broken := next(filter(_BROKEN.search, complaints), None):
+                # What tifffile can still make out of a file cut short would pass for the whole of it.
+                raise ValueError(broken)
             ours = re.search(_ONE + r"(?:\W|quot)*(\d+)", page.description)
         return Raw(
             array=array,
@@ -343,11 +347,20 @@ def _plain_options(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep tifffile's log off the terminal; what matters is raised or noted."""
+def _quiet() -> Iterator[list[str]]:
+    """Collect tifffile's log instead of letting it print."""
     logger = logging.getLogger("tifffile")
-    disabled, logger.disabled = logger.disabled, True
+    said: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    collect, propagate, disabled = Collect(logging.WARNING), logger.propagate, logger.disabled
+    logger.addHandler(collect)
+    logger.propagate = logger.disabled = False
     try:
-        yield
+        yield said
     finally:
-        logger.disabled = disabled
+        logger.removeHandler(collect)
+        logger.propagate, logger.disabled = propagate, disabled

@@ -121,8 +121,8 @@ def judge(content: Content, raw: Raw) -> Verdict:
         if content.integers:
             return Verdict("image", f"integers from {low:g} to {high:g}, which are no probabilities", "")
         return Verdict("logits", f"{spread}, which look like logits", "--from-logits sigmoid")
-    scale = next((scale for scale in _SCALES if high <= scale), int(np.ceil(high)))
-    return Verdict("image", spread, f"--divide-by {scale}")
+    scale = next((scale for scale in _SCALES if high <= scale), np.ceil(high))
+    return Verdict("image", spread, f"--divide-by {scale:g}")
 
 
 def _top(raw: Raw) -> int:

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io import read
+
+RNG = np.random.default_rng(0)
+SOFT = RNG.random((4, 5, 6), dtype=np.float32)
+LABELS = np.repeat(np.arange(4, dtype=np.int16), 30).reshape(4, 5, 6)
+TWELVE_BITS = RNG.integers(0, 4096, (40, 50), dtype=np.uint16)
+
+
+def npy(folder: Path, array: Any) -> Path:
+    np.save(folder / "map.npy", array)
+    return folder / "map.npy"
+
+
+def with_value(value: float, dtype: Any = np.float32) -> Any:
+    array = SOFT.astype(dtype)
+    array[1, 2, 3] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (with_value(1.05), r"slightly outside \[0, 1\]; probabilities lie in \[0, 1\]: cut them .*--clip"),
+        (with_value(-0.05), r"values from -0\.05 to .* with --clip"),
+        (SOFT * 255, r"values from .* to 25\d.*: scale them with --divide-by 255"),
+        (SOFT * 12 - 6, r"which look like logits; .*--from-logits sigmoid \(or softmax"),
+        (with_value(np.nan), r"1 value that is not a number \(NaN\), the first at \(z=1, y=2, x=3\)"),
+        (with_value(np.inf), r"1 infinite value, the first at \(z=1, y=2, x=3\)"),
+        (with_value(-np.inf), "1 infinite value"),
+        (with_value(1e300, np.float64), r"to 1e\+300; .*--divide-by 1e\+300\."),
+        ((SOFT * 255).astype(np.uint8), "integers from 0 to 25.*: scale them with --divide-by 255"),
+        (LABELS, r"integers that look like labels \(1, 2, 3\); .*--label 1"),
+        (LABELS.astype(np.float32), r"integers that look like labels \(1, 2, 3\); .*--label 1"),
+        (LABELS - 1, "integers from -1 to 2, which are no probabilities"),
+        (SOFT.astype(np.complex64), r"complex numbers \(complex64\); probabilities are real"),
+        (np.array([[1, "a"], [None, 2]], dtype=object), "Python objects .* never unpickled"),
+        (np.array([["a", "b"], ["c", "d"]]), "which are no numbers; save floats or integers"),
+        (np.zeros((3, 0, 4), np.float32), r"is empty: its shape is \(3, 0, 4\)"),
+        (np.zeros(5, np.float32), r"has 1 axis, its shape is \(5,\); maps have 2 to 5"),
+        (np.zeros((1,) * 6, np.float32), "has 6 axes"),
+        (np.zeros((2, 3, 4, 5), np.float32), r"does not name them; .*--axes CZYX"),
+    ],
+)
+def test_bad_values_are_one_sentence(tmp_path: Path, array: Any, text: str) -> None:
+    path = tmp_path / "map.npy"
+    np.save(path, array, allow_pickle=array.dtype == object)
+    with pytest.raises(InputError, match=text) as caught:
+        read(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_twelve_bits_in_sixteen(tmp_path: Path) -> None:
+    path = tmp_path / "map.tif"
+    tifffile.imwrite(path, TWELVE_BITS)
+    with pytest.raises(
+        InputError, match=r"12 bits in a uint16 that ends at 65535; .*--divide-by 4095, or --div"
+    ):
+        read(path)
+    np.testing.assert_allclose(read(path, divide_by=4095).array, TWELVE_BITS / 4095, atol=1e-7)
+    tifffile.imwrite(path, TWELVE_BITS * np.uint16(16))
+    np.testing.assert_allclose(read(path).array, TWELVE_BITS * 16 / 65535, atol=1e-7)
+    tifffile.imwrite(path, LABELS.astype(np.uint8), photometric="minisblack")
+    with pytest.raises(InputError, match="look like labels"):
+        read(path)
+
+
+@pytest.mark.parametrize(("over", "noted"), [(5e-7, False), (5e-5, True)])
+@pytest.mark.parametrize("side", [0, 1])
+def test_small_overshoot_is_clipped(tmp_path: Path, over: float, noted: bool, side: int) -> None:
+    volume = read(npy(tmp_path, with_value(1 + over if side else -over)))
+    assert volume.array[1, 2, 3] == side
+    assert bool(volume.notes) == noted
+    if noted:
+        assert volume.notes[0].startswith("values outside [0, 1] by up to 5")
+
+
+def test_clip(tmp_path: Path) -> None:
+    volume = read(npy(tmp_path, SOFT * 3 - 1), clip=True)
+    assert np.array_equal(volume.array, np.clip(SOFT * 3 - 1, 0, 1))
+    assert "were clipped" in volume.notes[0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, bool])
+def test_zero_and_one_are_a_mask_in_every_type(tmp_path: Path, dtype: Any) -> None:
+    hard = (SOFT > 0.5).astype(dtype)
+    volume = read(npy(tmp_path, hard))
+    assert np.array_equal(volume.array, hard)
+    assert volume.notes == ("it holds only 0 and 1 and is taken as a mask.",)
+
+
+def test_label(tmp_path: Path) -> None:
+    for labels in (LABELS, LABELS.astype(np.float64)):
+        assert np.array_equal(read(npy(tmp_path, labels), label=2).array, LABELS == 2)
+    with pytest.raises(InputError, match="has no label 9; it holds 0, 1, 2, 3"):
+        read(npy(tmp_path, LABELS), label=9)
+
+
+def test_divide_by(tmp_path: Path) -> None:
+    stored = np.array([[0, 51], [102, 255]], np.int32)
+    assert np.array_equal(
+        read(npy(tmp_path, stored), divide_by=255).array, stored.astype(np.float32) / np.float32(255)
+    )
+    with pytest.raises(
+        InputError, match=r"from 0 to 2\.55 after dividing by 100; .*larger number or add --clip"
+    ):
+        read(npy(tmp_path, stored), divide_by=100)
+    with pytest.raises(UsageError, match="needs a positive number"):
+        read(npy(tmp_path, stored), divide_by=0)
+
+
+def test_logits(tmp_path: Path) -> None:
+    logits = (SOFT.astype(np.float64) - 0.5) * 400
+    volume = read(npy(tmp_path, logits.astype(np.float32)), from_logits="sigmoid")
+    np.testing.assert_allclose(volume.array, 1 / (1 + np.exp(-logits)), atol=1e-4)
+    path = npy(tmp_path, logits.astype(np.float32))
+    shares = np.exp(logits - logits.max(0)) / np.exp(logits - logits.max(0)).sum(0)
+    soft = read(path, axes="CYX", from_logits="softmax")
+    np.testing.assert_allclose(soft.array, shares, atol=1e-4)
+    one = read(path, axes="CYX", from_logits="softmax", channel=2)
+    np.testing.assert_allclose(one.array, shares[2], atol=1e-4)
+    with pytest.raises(InputError, match="no channel axis for softmax, its axes are ZYX"):
+        read(path, from_logits="softmax")
+    with pytest.raises(UsageError, match="sigmoid or softmax, not 'tanh'"):
+        read(path, from_logits="tanh")
+
+
+def test_options_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="exclude each other"):
+        read(npy(tmp_path, LABELS), label=1, divide_by=3)
+
+
+def test_mask_zeroes_the_outside_whatever_it_holds(tmp_path: Path) -> None:
+    inside = SOFT > 0.3
+    np.save(tmp_path / "mask.npy", inside)
+    dirty = np.where(inside, SOFT, np.nan).astype(np.float32)
+    volume = read(npy(tmp_path, dirty), mask=tmp_path / "mask.npy")
+    assert np.array_equal(volume.array, np.where(inside, SOFT, 0))
+    cut = read(npy(tmp_path, dirty), mask=tmp_path / "mask.npy", region="1:3,:,2:")
+    assert np.array_equal(cut.array, volume.array[1:3, :, 2:])
+    logits = read(npy(tmp_path, SOFT), mask=tmp_path / "mask.npy", from_logits="sigmoid")
+    assert np.all(logits.array[~inside] == 0)
+    whole = read(npy(tmp_path, np.where(inside, 1, 77).astype(np.uint8)), mask=tmp_path / "mask.npy")
+    assert np.array_equal(whole.array, inside)
+    np.save(tmp_path / "mask.npy", inside[1:])
+    with pytest.raises(InputError, match=r"--mask .* has shape \(3, 5, 6\); .* has \(4, 5, 6\)"):
+        read(npy(tmp_path, SOFT), mask=tmp_path / "mask.npy")
+
+
+def test_float32_read_never_makes_float64(tmp_path: Path) -> None:
+    import tracemalloc
+
+    path = npy(tmp_path, RNG.random((60, 70, 80)))
+    size = 60 * 70 * 80 * 4
+    tracemalloc.start()
+    read(path, dtype=np.float32)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * size

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,11 +221,35 @@ def test_full_disk_leaves_things_as_they_were(
     assert [p.read_bytes() for p in tmp_path.iterdir()] == ([b"mine"] if existing else [])
 
 
-def test_really_full_device_is_one_sentence(volume: Volume, tmp_path: Path) -> None:
-    from softmorph_cli.io.images import NRRD
+_LIMITED = """
+import resource, signal, sys
+import numpy as np
+from softmorph_cli.errors import FileError
+from softmorph_cli.io import write
+from softmorph_cli.volume import Volume
+array = np.random.default_rng(0).random((10, 100, 100), dtype=np.float32)
+volume = Volume(array, "ZYX")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+for path in sys.argv[1:]:
+    try:
+        write(Volume(array[0], "YX") if path.endswith("png") else volume, path)
+    except FileError as error:
+        assert "could not be written" in str(error), error
+    else:
+        raise AssertionError(f"{path} was cut short and nobody noticed")
+"""
 
-    with pytest.raises(OSError, match=r"\S"):
-        NRRD.write(volume, volume.array, tmp_path / "nowhere" / "map.nrrd", one=1, provenance={})
+
+def test_a_write_that_the_system_cuts_short_is_noticed_in_every_format(tmp_path: Path) -> None:
+    # A file size limit cuts real writes of real libraries, as a full disk or a quota does.
+    (tmp_path / "map.nii").write_bytes(b"mine")
+    paths = [str(tmp_path / f"new{suffix}") for suffix in [*SUFFIXES, ".png"]]
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED, *paths], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [p.name for p in tmp_path.iterdir()] == ["map.nii"]
 
 
 def _unpacked(path: Path) -> bytes:

@@ -35,15 +35,20 @@ def load(kind: str, key: str) -> str | None:
 
 
 def store(kind: str, key: str, text: str) -> Path:
-    """Keep a text under a key and return its file; an entry that is there already is left untouched."""
+    """Keep a text under a key and return its file; an entry that holds just this text is left untouched."""
     folder = root() / kind
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / key
+    kept = load(kind, key)
+    if kept == text:
+        return path
     temporary = folder / f".{secrets.token_hex(8)}"
     try:
         temporary.write_text(text, encoding="utf-8")
-        # A link fails where the entry exists, so its time stamp (which Numba's cache goes by) never changes.
+        # A link fails where another process was first, so the time stamp that Numba's cache goes by stays.
         try:
+            if kept is not None:
+                raise OSError("damaged: replace it")
             path.hardlink_to(temporary)
         except FileExistsError:
             pass

@@ -82,8 +82,10 @@ def skeletonize(
     settings = filtering.settings_of(computing, method)
 
     def filter_volume(volume: Volume, settings: Settings) -> Result:
+        from softmorph_cli.filters.functions import check_preset
         from softmorph_cli.filters.skeleton import thinning
 
+        check_preset(preset, volume.spatial_dims)
         return thinning(
             volume.array,
             settings,

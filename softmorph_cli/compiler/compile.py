@@ -9,6 +9,7 @@ from typing import Final
 
 from softmorph_cli import cache as disk
 from softmorph_cli.compiler.program import Program, parse
+from softmorph_cli.errors import RuleError
 from softmorph_cli.rules.expression import Expression, canonical
 from softmorph_cli.rules.neighborhood import Offset, centre, rotate
 from softmorph_cli.rules.rule import Rule
@@ -17,7 +18,7 @@ from softmorph_cli.rules.rule import Rule
 DIAGRAM: Final = "multilinear"
 
 # Part of every key on disk: raise it when the same rule is to give another program.
-_EDITION: Final = 1
+_EDITION: Final = 2
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,11 @@ def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
     """
     steps = []
     for sub_iteration in rule.sub_iterations:
-        program = _compile(rule.update(sub_iteration), (centre(rule.dimensions), *rule.order), logic)
+        order = (centre(rule.dimensions), *rule.order)
+        try:
+            program = _compile(rule.update(sub_iteration), order, logic)
+        except RuleError as error:
+            raise RuleError(f"{rule.origin or rule.name}: {error}.") from error
         offsets = tuple(rotate(offset, sub_iteration.rotation) for offset in program.inputs)
         steps.append(Step(program, offsets, rule.outside, rule.absorbing))
     return tuple(steps)
@@ -66,7 +71,7 @@ def _compile(update: Expression, order: tuple[Offset, ...], logic: str) -> Progr
         try:
             return parse(known)
         except ValueError:
-            pass  # a damaged entry: compile again
+            pass  # damaged or cut short: compile again, which also mends the entry
     program = _build(update, order, logic)
     disk.store("programs", key, str(program))
     return program

@@ -7,7 +7,7 @@ becomes a node of its own, so that what follows sees plain decisions only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import reduce
 from typing import Any, Final
 
 from softmorph_cli.errors import RuleError
@@ -17,6 +17,7 @@ from softmorph_cli.rules.neighborhood import Offset
 # Straight-line code of this length still compiles in seconds; on the way there a diagram may be larger.
 MAX_NODES: Final = 2_000
 _MAX_NODES_ON_THE_WAY: Final = 200_000
+_MAX_NODES_TO_SIFT: Final = 4_000
 
 
 @dataclass(frozen=True)
@@ -58,53 +59,65 @@ def build(expression: Expression, order: tuple[Offset, ...] = ()) -> Diagram:
     Raises:
         RuleError: If the diagram grows past `MAX_NODES`.
     """
-    from dd import autoref
+    import dd.bdd
 
-    bdd: Any = autoref.BDD()
-    bdd._bdd.max_nodes = _MAX_NODES_ON_THE_WAY
-    bdd.configure(reordering=not order)
+    # dd's own annotations call the class abstract, which it is not.
+    dd_bdd: Any = dd.bdd
+    manager = dd_bdd.BDD()
+    manager.max_nodes = _MAX_NODES_ON_THE_WAY
     names = {offset: f"v{','.join(map(str, offset))}" for offset in (*order, *variables(expression))}
     offsets = {name: offset for offset, name in names.items()}
-    bdd.declare(*names.values())
+    manager.declare(*names.values())
     try:
-        function = _translate(expression, names, bdd)
+        root = _translate(expression, names, manager)
     except RuntimeError as error:
+        # A full manager is left half-way through an operation; its destructor would complain about that.
+        manager._ref.clear()
+        manager._ref[1] = 0
         raise RuleError(_too_large(_MAX_NODES_ON_THE_WAY)) from error
-    if not order:
-        bdd.collect_garbage()
-        bdd.reorder()
+    if not order and len(names) > 1:
+        manager.incref(root)
+        manager.collect_garbage()
+        if len(manager) <= _MAX_NODES_TO_SIFT:
+            dd_bdd.reorder(manager)
+        manager.decref(root)
+    return _lower(root, manager, offsets)
 
+
+def _lower(root: int, manager: Any, offsets: dict[str, Offset]) -> Diagram:
     nodes: list[Node] = []
+    references = {1: 1, -1: 0}
 
-    @cache
     def reference(node: int) -> int:
-        if abs(node) == 1:
-            return int(node > 0)
-        level, low, high = bdd._bdd.succ(abs(node))
-        sign = 1 if node > 0 else -1
-        below = reference(sign * low), reference(sign * high)
-        nodes.append(Node(offsets[bdd.var_at_level(level)], *below))
-        if len(nodes) > MAX_NODES:
-            raise RuleError(_too_large(MAX_NODES))
-        return len(nodes) + 1
+        if node not in references:
+            level, low, high = manager.succ(abs(node))
+            sign = 1 if node > 0 else -1
+            nodes.append(
+                Node(offsets[manager.var_at_level(level)], reference(sign * low), reference(sign * high))
+            )
+            if len(nodes) > MAX_NODES:
+                raise RuleError(_too_large(MAX_NODES))
+            references[node] = len(nodes) + 1
+        return references[node]
 
-    return Diagram(root=reference(function.node), nodes=tuple(nodes))
+    return Diagram(root=reference(root), nodes=tuple(nodes))
 
 
-def _translate(expression: Expression, names: dict[Offset, str], bdd: Any) -> Any:
-    value: dict[Expression, Any] = {}
+def _translate(expression: Expression, names: dict[Offset, str], manager: Any) -> int:
+    # References are plain numbers, negative for a complement; nothing is collected meanwhile.
+    value: dict[Expression, int] = {}
     for node in walk(expression):
         arguments = [value[argument] for argument in node.arguments]
         match node:
             case Constant():
-                value[node] = bdd.true if node.value else bdd.false
+                value[node] = 1 if node.value else -1
             case Var():
-                value[node] = bdd.var(names[node.offset])
+                value[node] = manager.var(names[node.offset])
             case Not():
-                value[node] = ~arguments[0]
+                value[node] = -arguments[0]
             case _:
                 operator = "and" if isinstance(node, And) else "xor" if isinstance(node, Xor) else "or"
-                value[node] = reduce(lambda a, b, o=operator: bdd.apply(o, a, b), arguments)  # type: ignore[misc]
+                value[node] = reduce(lambda a, b, o=operator: manager.apply(o, a, b), arguments)  # type: ignore[misc]
     return value[expression]
 
 

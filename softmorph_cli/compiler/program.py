@@ -35,6 +35,9 @@ class Op(StrEnum):
     STEP = "step"  # 1 where a > 0, else 0
 
 
+ARITY: Final = (
+    dict.fromkeys(Op, 1) | dict.fromkeys((Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.MIN, Op.MAX), 2) | {Op.MIX: 3}
+)
 BOOLEAN: Final = frozenset({Op.INPUT, Op.CONST, Op.NOT, Op.MUL, Op.MIX})
 
 
@@ -82,7 +85,8 @@ class Program:
     def __str__(self) -> str:
         """Return the text form, which `parse` reads."""
         offsets = "; ".join(" ".join(map(str, offset)) for offset in self.inputs)
-        return f"inputs {offsets}\n{self.code}\n"
+        body = f"inputs {offsets}\n{self.code}\n"
+        return f"{body}end {_checksum(body)}\n"
 
 
 def parse(text: str) -> Program:
@@ -91,20 +95,25 @@ def parse(text: str) -> Program:
     Raises:
         ValueError: If it is no program.
     """
-    head, *lines = text.strip().splitlines()
-    keyword, _, offsets = head.partition(" ")
-    if keyword != "inputs" or not lines:
-        raise ValueError("not a program")
+    body, _, end = text.rpartition("end ")
+    if end.strip() != _checksum(body):
+        raise ValueError("the text is damaged or cut short")
+    head, *lines = body.splitlines()
+    offsets = head.removeprefix("inputs").strip()
     inputs = tuple(tuple(map(int, offset.split())) for offset in offsets.split(";")) if offsets else ()
     instructions = []
     for number, line in enumerate(lines):
         op, *operands = line.split()
         instruction = Instruction(Op(op), tuple(map(int, operands)))
         limit = {Op.INPUT: len(inputs), Op.CONST: 2}.get(instruction.op, number)
-        if any(not 0 <= operand < limit for operand in instruction.operands):
-            raise ValueError(f"operand out of range: {line}")
+        if len(operands) != ARITY[instruction.op] or any(not 0 <= o < limit for o in instruction.operands):
+            raise ValueError(f"wrong operands: {line}")
         instructions.append(instruction)
     return Program(inputs, tuple(instructions))
+
+
+def _checksum(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()[:16]
 
 
 def execute(program: Program, inputs: Sequence[T], algebra: Mapping[Op, Callable[..., T]]) -> T:

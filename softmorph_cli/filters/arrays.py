@@ -26,6 +26,11 @@ def is_tensor(image: Any) -> bool:
     return torch is not None and isinstance(image, torch.Tensor)
 
 
+def as_array(image: Any) -> Any:
+    """Return a tensor or NumPy array as it is, and anything else as a NumPy array."""
+    return image if is_tensor(image) else np.asarray(image)
+
+
 def spatial_dimensions(image: Any, spatial_dims: int | None) -> int:
     """Return 2 or 3.
 
@@ -61,7 +66,7 @@ def for_each(
     """Run a filter on every image of an array.
 
     Args:
-        image: NumPy array or torch tensor with values in [0, 1].
+        image: What `as_array` gave, with values in [0, 1].
         spatial_dims: See `spatial_dimensions`.
         settings: Their method and device are used here.
         filter_one: Called with the backend, one image of its kind, the image's number and how many there are.
@@ -71,7 +76,7 @@ def for_each(
         InputError: If the values are no probabilities, or a gradient is asked of a method that has none.
     """
     if not is_tensor(image):
-        array = np.asarray(image)
+        array: np.ndarray[Any, Any] = image
         check_probabilities(array)
         dimensions = spatial_dimensions(array, spatial_dims)
         backend = choose(settings.device, threads=settings.threads)
@@ -146,8 +151,8 @@ def check_probabilities(image: Any) -> None:
 
 
 def _float_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    native = array.dtype.newbyteorder("=")
-    return np.ascontiguousarray(array, native if native in (np.float32, np.float64) else np.float32)
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 4
+    return np.ascontiguousarray(array, np.float64 if wide else np.float32)
 
 
 def _map(

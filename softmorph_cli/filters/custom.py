@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from softmorph_cli.errors import RuleError, UsageError
-from softmorph_cli.filters.arrays import for_each, spatial_dimensions
+from softmorph_cli.filters.arrays import as_array, for_each, spatial_dimensions
 from softmorph_cli.filters.method import Family, find
 from softmorph_cli.filters.run import Job, Phase, run
 from softmorph_cli.filters.settings import Result, Settings
@@ -61,6 +61,7 @@ def apply(
         raise UsageError(f"method {settings.method!r} is a skeleton of its own: choose another for a rule.")
     if iterations is not None and iterations < 1:
         raise UsageError(f"iterations {iterations}: at least 1 is needed.")
+    image = as_array(image)
     dimensions = spatial_dimensions(image, spatial_dims)
     found = load_rule(rule, dimensions)
     if found.dimensions != dimensions:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-
-import numpy as np
+from math import floor, isfinite
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.run import Phase
@@ -36,20 +35,22 @@ class Reach:
 
 
 def reach(
-    dimensions: int, iterations: int | None, radius: float | None, spacing: Sequence[float] | None
+    shape: tuple[int, ...], iterations: int | None, radius: float | None, spacing: Sequence[float] | None
 ) -> Reach:
     """Return how far an element goes along each axis.
 
     Args:
-        dimensions: 2 or 3.
+        shape: The image's, along its spatial axes.
         iterations: The same number along all axes; 1 if neither this nor a radius is given.
         radius: In the unit of `spacing`: floor(radius / spacing) iterations along each axis.
         spacing: Voxel size along each axis, in array order.
 
     Raises:
         UsageError: If both are given, or one is not positive.
-        InputError: If the spacing is unknown or does not fit, or the radius is smaller than every voxel.
+        InputError: If the spacing is unknown or does not fit, or the radius is smaller than every voxel or
+            larger than the image.
     """
+    dimensions = len(shape)
     if radius is None:
         count = 1 if iterations is None else iterations
         if count < 1:
@@ -57,18 +58,24 @@ def reach(
         return Reach((count,) * dimensions)
     if iterations is not None:
         raise UsageError("give either iterations or a radius, not both.")
-    if not radius > 0:
-        raise UsageError(f"radius {radius:g}: it must be positive.")
+    if not (radius > 0 and isfinite(radius)):
+        raise UsageError(f"radius {radius:g}: it must be positive and finite.")
     if spacing is None:
         raise InputError(
             "a radius needs the voxel size, which is unknown here: give iterations (a number of voxels)."
         )
-    if len(spacing) != dimensions or not all(np.isfinite(s) and s > 0 for s in spacing):
+    if len(spacing) != dimensions or not all(isfinite(s) and s > 0 for s in spacing):
         raise InputError(f"spacing {tuple(spacing)} must be {dimensions} positive numbers, in array order.")
+    sizes = ", ".join(f"{s:g}" for s in spacing)
+    # Beyond the whole image there is nothing more to reach.
+    if any(radius / s > 2 * size for s, size in zip(spacing, shape, strict=True)):
+        raise InputError(
+            f"radius {radius:g} is larger than the image (voxel size {sizes}): choose a smaller one."
+        )
     # A radius of three voxels is three steps, also where 2.4 / 0.8 comes out as 2.9999999999999996.
-    steps = tuple(int(np.floor(radius / s * (1 + 1e-9))) for s in spacing)
+    steps = tuple(floor(radius / s * (1 + 1e-9)) for s in spacing)
     if not any(steps):
         raise InputError(
-            f"radius {radius:g} is smaller than one voxel (spacing {', '.join(f'{s:g}' for s in spacing)})."
+            f"radius {radius:g} is smaller than one voxel (voxel size {sizes}): choose a larger one."
         )
     return Reach(steps, tuple(n * float(s) for n, s in zip(steps, spacing, strict=True)))

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from softmorph_cli.errors import SoftmorphWarning, UsageError
+from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
 from softmorph_cli.filters import custom, morphology
+from softmorph_cli.filters.arrays import as_array, spatial_dimensions
 from softmorph_cli.filters.method import find
 from softmorph_cli.filters.morphology import Element
 from softmorph_cli.filters.settings import Result, Settings
@@ -204,6 +205,8 @@ def skeletonize(
     Source: 3D, Palágyi & Kuba (1998); 2D and the soft forms, Guzzi et al. (2024); clDice, Shit et al. (2021).
     """
     method, iterations = resolve_preset(preset, method, iterations)
+    image = as_array(image)
+    check_preset(preset, spatial_dimensions(image, spatial_dims))
     return _output(
         thinning(
             image,
@@ -259,6 +262,17 @@ def resolve_preset(preset: str | None, method: str | None, iterations: int | Non
     if name not in chosen.allowed:
         raise UsageError(f"preset {preset} goes with method {' or '.join(chosen.allowed)}, not {name}.")
     return name, chosen.iterations if iterations is None else iterations
+
+
+def check_preset(preset: str | None, dimensions: int) -> None:
+    """Refuse a preset that was made for other dimensions.
+
+    Raises:
+        InputError: Naming the dimensions it is for.
+    """
+    wanted = PRESETS[preset].dimensions if preset else None
+    if wanted not in (None, dimensions):
+        raise InputError(f"preset {preset} is for {wanted}D maps; this one is {dimensions}D.")
 
 
 def _element(

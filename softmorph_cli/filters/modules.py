@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.functions import How
 from softmorph_cli.filters.method import find
-from softmorph_cli.filters.morphology import Element, operate
+from softmorph_cli.filters.morphology import Element, check_method, operate
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.filters.skeleton import thinning
 
@@ -52,7 +52,10 @@ class _Morphology(nn.Module):
             UsageError: If an argument is out of range.
         """
         super().__init__()
+        if iterations < 1:
+            raise UsageError(f"iterations {iterations}: at least 1 is needed.")
         self.settings = Settings(method, **how)
+        check_method(method)
         self.element = Element(
             connectivity if erosion_connectivity is None else erosion_connectivity,
             connectivity if dilation_connectivity is None else dilation_connectivity,

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.arrays import for_each, spatial_dimensions
+from softmorph_cli.filters.arrays import as_array, for_each, spatial_dimensions
 from softmorph_cli.filters.element import Reach, reach
 from softmorph_cli.filters.method import Family, find
 from softmorph_cli.filters.run import Job, Phase, run
@@ -84,12 +84,10 @@ def operate(
         InputError: If image, connectivity or spacing do not fit each other.
         UsageError: If the method does not exist here.
     """
-    if find(settings.method).family is Family.POOLING:
-        raise UsageError(
-            f"method {settings.method!r} is a skeleton: use it with skeletonize, or choose multilinear."
-        )
+    check_method(settings.method)
+    image = as_array(image)
     dimensions = spatial_dimensions(image, spatial_dims)
-    far = reach(dimensions, element.iterations, element.radius, element.spacing)
+    far = reach(tuple(image.shape[-dimensions:]), element.iterations, element.radius, element.spacing)
     sequences = [
         tuple(phase for part in sequence for phase in part(element, far, dimensions))
         for sequence in OPERATIONS[name]
@@ -97,12 +95,7 @@ def operate(
 
     def one(backend: Backend, values: Any, index: int, count: int) -> Result:
         results = [
-            run(
-                Job(name, phases, settings, backend, index * len(sequences) + part, count * len(sequences)),
-                values,
-            )
-            if phases
-            else Result(values)
+            run(Job(name, phases, settings, backend, index, count, part, len(sequences)), values)
             for part, phases in enumerate(sequences)
         ]
         return results[0] if len(results) == 1 else _difference(results, backend)
@@ -111,12 +104,22 @@ def operate(
     return replace(result, iterations=max(far.steps), radius=far.radius)
 
 
+def check_method(method: str) -> None:
+    """Refuse a method that is a skeleton by itself.
+
+    Raises:
+        UsageError: Naming one that works here.
+    """
+    if find(method).family is Family.POOLING:
+        raise UsageError(f"method {method!r} is a skeleton: use it with skeletonize, or choose multilinear.")
+
+
 def _difference(results: list[Result], backend: Backend) -> Result:
     first, second = results
     difference = first.image - second.image
     negative = backend.total(-difference.clip(max=0)) > 1e-6
     errors = [result.standard_error for result in results if result.standard_error is not None]
-    # Both sides see the same draws, but how they go together is unknown: the sum bounds the error.
+    # Both sides see the same draws, but how they go together is not known: the sum bounds the error.
     error = sum(errors[1:], errors[0]) if errors else None
     return replace(
         first,

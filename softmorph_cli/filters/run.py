@@ -33,8 +33,10 @@ class Job:
         phases: One after the other, each on the result of the one before.
         settings: How to run.
         backend: Where to run.
-        index: Number of the image among those of one call, from 0.
+        index: Number of the image among those of one call, from 0; random draws depend on it.
         count: How many images there are.
+        part: Number of this job among those that one image takes, from 0.
+        parts: How many those are.
     """
 
     operation: str
@@ -43,6 +45,8 @@ class Job:
     backend: Backend
     index: int = 0
     count: int = 1
+    part: int = 0
+    parts: int = 1
 
     @property
     def method(self) -> Method:
@@ -130,7 +134,8 @@ def sweep(job: Job, image: Any, part: int = 0, parts: int = 1) -> Result:
     try:
         for phase in job.phases:
             steps = compile_rule(phase.rule, job.method.logic)
-            report = _Reporter(job, phase, part + parts * job.index, parts * job.count)
+            done = part + parts * (job.part + job.parts * job.index)
+            report = _Reporter(job, phase, done, parts * job.parts * job.count)
             results.append(_iterate(field, steps, phase, job, report))
         result = field.image()
     finally:

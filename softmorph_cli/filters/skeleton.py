@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.arrays import for_each, is_tensor, spatial_dimensions
+from softmorph_cli.filters.arrays import as_array, for_each, is_tensor, spatial_dimensions
 from softmorph_cli.filters.method import Family, find
 from softmorph_cli.filters.run import Job, Phase, run, run_binary, sweep
 from softmorph_cli.filters.settings import Result, Settings
@@ -76,6 +76,7 @@ def thinning(
         raise UsageError(f"iterations {iterations}: at least 1 is needed.")
     if not 0 <= threshold < 1:
         raise UsageError(f"threshold {threshold:g}: it must be at least 0 and below 1.")
+    image = as_array(image)
     dimensions = spatial_dimensions(image, spatial_dims)
     rule = catalog.bundled("thinning", dimensions)
     phases = (Phase(rule, iterations),)

@@ -7,6 +7,7 @@ Steele, Lea & Flood 2014): draw k of voxel v is a pure function of (seed, image,
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -16,8 +17,8 @@ from softmorph_cli.errors import UsageError
 
 WORD: Final = 64
 
-# Beyond this the sigmoid is 0 or 1 to seven digits, and steeper ones would only overflow.
-LOGIT_LIMIT: Final = 16.0
+# The probabilities with logits -16 and 16: what lies beyond is 0 or 1 to seven digits.
+LOGIT_RANGE: Final = (1 / (1 + math.exp(16)), 1 / (1 + math.exp(-16)))
 
 GOLDEN: Final = 0x9E3779B97F4A7C15
 FINALIZER: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))

@@ -267,7 +267,7 @@ class NumbaBackend:
         """Return the map seen through a steep sigmoid around a level."""
         from scipy.special import expit, logit
 
-        logits = np.clip(logit(image), -bitplanes.LOGIT_LIMIT, bitplanes.LOGIT_LIMIT)
+        logits = logit(np.clip(image, *map(image.dtype.type, bitplanes.LOGIT_RANGE)))
         sharpened: npt.NDArray[Any] = expit(
             image.dtype.type(sharpness) * (logits - image.dtype.type(logit(level)))
         )

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from torch.utils.checkpoint import checkpoint
 
 from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.program import Op, execute
-from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, LOGIT_LIMIT, WORD, bits_in_chunk, seed_key
+from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, LOGIT_RANGE, WORD, bits_in_chunk, seed_key
 from softmorph_cli.rules.neighborhood import Offset
 
 
@@ -71,14 +72,13 @@ class TorchField:
 
     def sweep(self, step: Step) -> None:
         """Apply one sub-iteration."""
-        image = self._image
-        planes = not image.is_floating_point()
-        outside = -step.outside if planes else step.outside
-        dimensions = len(step.offsets[0]) if step.offsets else 0
-        padded = pad(image, (1, 1) * dimensions, value=outside) if dimensions else image
-        neighbors = [_window(padded, offset) for offset in step.offsets]
-        result = execute(step.program, neighbors, _bits(image) if planes else _floats(image))
-        self._before, self._image = image, result.expand_as(image)
+        self._before = self._image
+        if self._image.requires_grad and torch.is_grad_enabled():
+            # Keep one map per sub-iteration and compute the program's hundred values again in the backward
+            # pass: without that a skeleton of 64^3 does not fit into 64 GB.
+            self._image = checkpoint(_sweep, self._image, step, use_reentrant=False)
+        else:
+            self._image = _sweep(self._image, step)
 
     def image(self) -> Tensor:
         """Return the image as it is now."""
@@ -86,6 +86,16 @@ class TorchField:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+def _sweep(image: Tensor, step: Step) -> Tensor:
+    planes = not image.is_floating_point()
+    dimensions = len(step.offsets[0]) if step.offsets else 0
+    outside = -step.outside if planes else step.outside
+    padded = pad(image, (1, 1) * dimensions, value=outside) if dimensions else image
+    neighbors = [_window(padded, offset) for offset in step.offsets]
+    result = execute(step.program, neighbors, _bits(image) if planes else _floats(image))
+    return result.expand_as(image)
 
 
 def _window(padded: Tensor, offset: Offset) -> Tensor:
@@ -150,7 +160,8 @@ class TorchBackend:
 
     def sharpen(self, image: Any, level: float, sharpness: float) -> Tensor:
         """Return the map seen through a steep sigmoid around a level."""
-        logits = torch.logit(self._tensor(image)).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        # Clamped before the logit, whose slope at 0 and 1 is infinite and would poison the gradient.
+        logits = torch.logit(self._tensor(image).clamp(*LOGIT_RANGE))
         return torch.sigmoid(sharpness * (logits - float(np.log(level / (1 - level)))))
 
     def total(self, image: Any) -> float:

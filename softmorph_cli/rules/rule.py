@@ -49,6 +49,7 @@ class Rule:
         templates: The named pictures and expressions it was written with, for drawing.
         condition: How they combine, as written.
         order: Variable order of the decision diagram, top to bottom, where a good one is known.
+        origin: Where the condition is written ("my_rule.toml, line 7"), for messages.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Rule:
     templates: tuple[tuple[str, Template | str], ...] = ()
     condition: str = ""
     order: tuple[Offset, ...] = field(default=(), repr=False)
+    origin: str = field(default="", compare=False)
 
     def update(self, sub_iteration: SubIteration) -> Expression:
         """Return the new value of a voxel, as drawn for the first direction."""

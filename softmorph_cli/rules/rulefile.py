@@ -33,6 +33,7 @@ turned to the others; `{turn = "S", when = "..."}` gives a pass a condition of i
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 import tomllib
 from collections.abc import Mapping
@@ -148,6 +149,7 @@ class _Reader:
             templates=tuple(templates),
             condition=condition,
             order=self.order(),
+            origin=self.place("when" if "when" in self.table else next(iter(dict(templates)))),
         )
 
     def name_neighbours(self) -> None:
@@ -165,7 +167,7 @@ class _Reader:
     def templates(self) -> list[tuple[str, Template | str]]:
         found: list[tuple[str, Template | str]] = []
         for name, entry in self.mapping("templates").items():
-            if name in self.named or not name.isidentifier():
+            if name in self.named or not name.isidentifier() or keyword.iskeyword(name):
                 raise self.error(
                     name, f"a template cannot be called {name!r}: take a plain word that is still free"
                 )
@@ -185,12 +187,14 @@ class _Reader:
         if not isinstance(entry, dict) or not isinstance(entry.get("picture"), str):
             raise self.error(name, f"template {name} needs a `picture`, or must be an expression in quotes")
         if extra := set(entry) - _TEMPLATE_KEYS:
-            raise self.error(sorted(extra)[0], f"template {name} has an unknown key {sorted(extra)[0]!r}")
+            raise self.error(
+                sorted(extra)[0], f"template {name} has an unknown key {sorted(extra)[0]!r}", name
+            )
         axis = entry.get("turn_about_axis", 0 if entry.get("turn") else None)
         if "turn" in entry and self.dimensions == 3:
-            raise self.error("turn", f"template {name} is 3D: say turn_about_axis = 0, 1 or 2")
+            raise self.error("turn", f"template {name} is 3D: say turn_about_axis = 0, 1 or 2", name)
         if axis is not None and axis not in range(self.dimensions if self.dimensions == 3 else 1):
-            raise self.error("turn_about_axis", f"template {name} cannot be turned about axis {axis!r}")
+            raise self.error("turn_about_axis", f"template {name} cannot be turned about axis {axis!r}", name)
         turn = None if axis is None else quarter_turn(axis, self.dimensions)
         try:
             return parse(entry["picture"], self.dimensions, turn)
@@ -245,7 +249,7 @@ class _Reader:
             raise self.error(key, f"cannot read the expression {text!r}: {error.msg}") from error
         except ValueError as error:
             raise self.error(key, f"{error} in the expression {text!r}") from error
-        except RecursionError as error:
+        except (RecursionError, MemoryError) as error:
             raise self.error(key, "the expression is nested too deeply") from error
         return result
 
@@ -268,7 +272,9 @@ class _Reader:
                 return any_of(self.convert(left), self.convert(right))
             case ast.BinOp(left=left, op=ast.BitXor(), right=right):
                 return xor(self.convert(left), self.convert(right))
-            case ast.Call(func=ast.Name(id="at_least" | "exactly" as function), args=[count, *operands]):
+            case ast.Call(
+                func=ast.Name(id="at_least" | "exactly" as function), args=[count, *operands], keywords=[]
+            ):
                 return self.count(function, count, operands)
         raise ValueError(f"{ast.unparse(node)!r} is not allowed: use & | ^ ~ ( ) at_least exactly and names")
 
@@ -305,9 +311,15 @@ class _Reader:
             raise self.error(key, f"`{key}` is a table")
         return value
 
-    def error(self, key: str, message: str) -> RuleError:
-        """Make an error that names the line on which `key` is written, where it is written at all."""
+    def error(self, key: str, message: str, within: str = "") -> RuleError:
+        return RuleError(f"{self.place(key, within)}: {message}.")
+
+    def place(self, key: str, within: str = "") -> str:
+        """Name the file and the line on which `key` is written (after `within`), if it is written at all."""
+        found = not within
         for number, line in enumerate(self.lines, start=1):
-            if line.split("=")[0].strip(" []\"'").split(".")[-1] == key and not line.lstrip().startswith("#"):
-                return RuleError(f"{self.origin}, line {number}: {message}.")
-        return RuleError(f"{self.origin}: {message}.")
+            written = line.split("=")[0].strip(" []\"'").split(".")[-1]
+            found = found or written == within
+            if found and written == key:
+                return f"{self.origin}, line {number}"
+        return self.place(within) if within else self.origin

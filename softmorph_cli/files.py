@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from softmorph_cli.errors import FileError
@@ -23,15 +24,23 @@ def check_writable(path: Path, *, force: bool = False) -> None:
         FileError: If the folder is missing or read-only, the path is a folder, or the file exists and `force`
             is off.
     """
-    folder = path.resolve().parent
-    if not folder.is_dir():
-        raise FileError(f"{path}: the folder {folder} does not exist; create it first: mkdir -p {folder}")
-    if path.is_dir():
-        raise FileError(f"{path} is a folder; name a file in it.")
-    if path.exists() and not force:
-        raise FileError(f"{path} exists already; add --force to replace it.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise FileError(f"{path}: the folder {folder} is read-only; choose another output folder.")
+    try:
+        folder = path.resolve().parent
+        if path.is_dir():
+            raise FileError(f"{path} is a folder; name a file in it.")
+        if folder.exists() and not folder.is_dir():
+            raise FileError(f"{path}: {folder} is a file, not a folder; choose another output folder.")
+        if not folder.is_dir():
+            create = shlex.join(["mkdir", "-p", str(folder)])
+            raise FileError(f"{path}: the folder {folder} does not exist; create it first: {create}")
+        if path.exists() and not force:
+            raise FileError(f"{path} exists already; add --force to replace it.")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise FileError(f"{path}: the folder {folder} is read-only; choose another output folder.")
+    except FileError:
+        raise
+    except (OSError, RuntimeError) as error:  # a name too long, a circle of symbolic links
+        raise FileError(f"{path} cannot be written: {_reason(error)}") from error
 
 
 @contextmanager
@@ -54,7 +63,7 @@ def replacing(path: Path, *, force: bool = False) -> Iterator[Path]:
     """
     check_writable(path, force=force)
     target = path.resolve()
-    temporary = target.with_name(f".softmorph-{secrets.token_hex(6)}-{target.name}")
+    temporary = target.with_name(f".softmorph-{secrets.token_hex(6)}-{target.name[-20:]}")
     try:
         yield temporary
         _flush_to_disk(temporary)
@@ -64,7 +73,8 @@ def replacing(path: Path, *, force: bool = False) -> Iterator[Path]:
             raise
         raise FileError(f"{path} could not be written: {_reason(error)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -76,9 +86,13 @@ def _flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | RuntimeError) -> str:
+    if isinstance(error, RuntimeError):
+        return "its symbolic links lead in a circle."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full; nothing was left behind. Free some space or choose another output folder."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "the folder is read-only; choose another output folder."
+    if error.errno == errno.ENAMETOOLONG:
+        return "its name is too long; choose a shorter one."
     return f"{error.strerror or error}."

@@ -74,10 +74,15 @@ class Volume:
             raise InputError(f"a volume holds float32 or float64, not {self.array.dtype}.")
         if self.array.size == 0:
             raise InputError(f"the map is empty: its shape is {self.array.shape}.")
+        # Beyond these bounds no unit makes sense, and volumes would overflow.
         if self.spacing is not None and (
-            len(self.spacing) != self.spatial_dims or not all(np.isfinite(s) and s > 0 for s in self.spacing)
+            len(self.spacing) != self.spatial_dims or not all(1e-12 < s < 1e12 for s in self.spacing)
         ):
-            raise InputError(f"spacing {self.spacing} must be {self.spatial_dims} positive numbers.")
+            sizes = ", ".join(f"{s:g}" for s in self.spacing)
+            raise InputError(
+                f"voxel size {sizes} must be {self.spatial_dims} positive numbers of a sensible size: "
+                "correct the file's header."
+            )
         low, high = float(self.array.min()), float(self.array.max())
         if not (low >= 0 and high <= 1):
             raise InputError(f"probabilities lie in [0, 1]; this map has values from {low:g} to {high:g}.")

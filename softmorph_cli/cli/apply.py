@@ -63,6 +63,7 @@ def apply(
         filter_volume,
         settings=settings,
         parameters={"rule": rule, "iterations": iterations},
+        until_stable=iterations is None,
         reading=reading,
         writing=writing,
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import inspect
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, get_type_hints
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, get_type_hints
 
 import typer
 
@@ -83,22 +86,40 @@ def _terminable() -> Iterator[None]:
 def _exit_status(verbose: bool) -> Iterator[None]:
     try:
         yield
+        sys.stdout.flush()
+    except typer.Exit:
+        raise
     except SoftmorphError as error:
-        if verbose:
-            import traceback
-
-            typer.echo(traceback.format_exc(), err=True)
-        complain(str(error))
-        raise typer.Exit(error.exit_code) from None
+        _end(str(error), error.exit_code, verbose)
     except MemoryError:
-        complain("out of memory: cut out a part with --region, or use fewer --levels (8, 16 or 32).")
-        raise typer.Exit(1) from None
+        _end("out of memory: cut out a part with --region, or use fewer --levels (8, 16 or 32).", 1, verbose)
     except KeyboardInterrupt:
-        complain("interrupted; files that were not finished are as they were before.")
-        raise typer.Exit(INTERRUPTED) from None
+        _end("interrupted; files that were not finished are as they were before.", INTERRUPTED, verbose)
     except _Terminated:
-        complain("terminated; files that were not finished are as they were before.")
-        raise typer.Exit(TERMINATED) from None
+        _end("terminated; files that were not finished are as they were before.", TERMINATED, verbose)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever was reading has seen enough
+            raise
+        _silence_stdout()
+        _end(f"the system refused: {error}.", 1, verbose)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        _end(f"{what} (a bug in softmorph: please report it with the output of --verbose).", 1, verbose)
+
+
+def _end(message: str, status: int, verbose: bool) -> NoReturn:
+    if verbose:
+        import traceback
+
+        typer.echo(traceback.format_exc(), err=True)
+    complain(message)
+    raise typer.Exit(status) from None
+
+
+def _silence_stdout() -> None:
+    # What could not be printed is still buffered; flushing it again at exit would fail again, with a traceback.
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(message: str) -> None:

@@ -16,7 +16,7 @@ from softmorph_cli.cli import report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Computing, Reading, Writing
 from softmorph_cli.cli.progress import reporting
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Result, Settings
@@ -59,6 +59,8 @@ def run(
     reading: Reading,
     writing: Writing,
     mask: bool = False,
+    until_stable: bool = False,
+    radius_unit: str | None = None,
     prepare: Callable[[Volume], Volume] = lambda volume: volume,
     concerns: Callable[[Volume], list[str]] = lambda volume: [],
     remarks: Callable[[Statistics, Statistics], list[str]] = lambda before, after: [],
@@ -75,6 +77,8 @@ def run(
         reading: Options.
         writing: Options.
         mask: Whether the result is binary and is to be stored as 0 and 1.
+        until_stable: Whether the filter stops by itself.
+        radius_unit: Unit of the radius reached; None for that of the map.
         prepare: Changes the map before it is filtered (resampling).
         concerns: Gives warnings about the map that was read.
         remarks: Gives notes on the statistics before and after.
@@ -83,13 +87,15 @@ def run(
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
     output_type = _output_type(writing, mask)
-    _check_outputs(source, target, writing, settings, output_type)
+    _check_outputs(source, target, reading, writing, settings, output_type)
     from softmorph_cli.io import check_target, write
     from softmorph_cli.measure.statistics import change, summarize
 
     started = time.perf_counter()
     original = read_volume(source, reading)
-    check_target(target, output_type=output_type, force=writing.force, axes=original.axes)
+    for path, kind in ((target, output_type), (writing.standard_error, None)):
+        if path is not None:
+            check_target(path, output_type=kind, force=writing.force, axes=original.axes)
     read_seconds = time.perf_counter() - started
     warnings = concerns(original)
     if not writing.quiet:
@@ -99,7 +105,11 @@ def run(
     started = time.perf_counter()
     volume = prepare(original)
     with reporting(quiet=writing.quiet) as progress:
-        result = filter_volume(volume, replace(settings, progress=progress))
+        try:
+            result = filter_volume(volume, replace(settings, progress=progress))
+        except InputError as error:
+            # What a filter finds wrong with the numbers is wrong with this file.
+            raise InputError(f"{source}: {error}") from error
     filter_seconds = time.perf_counter() - started
     filtered = volume.with_array(result.image.astype(volume.array.dtype, copy=False))
     warnings += result.warnings
@@ -109,17 +119,21 @@ def run(
     )
 
     started = time.perf_counter()
-    parameters = {name: value for name, value in parameters.items() if value is not None}
+    parameters = {
+        **{name: value for name, value in parameters.items() if value is not None},
+        **({} if mask else settings.relevant(until_stable=until_stable)),
+    }
+    read_with = _given(reading)
     method = "binary" if mask else settings.method
     provenance = {
         "command": f"softmorph {operation}",
         "version": __version__,
-        "parameters": {"method": method, **parameters},
+        "parameters": {"method": method, **parameters, **read_with},
     }
     warnings += write(filtered, target, output_type=output_type, force=writing.force, provenance=provenance)
     if writing.standard_error is not None:
-        error = volume.with_array(result.standard_error)
-        warnings += write(error, writing.standard_error, force=writing.force, provenance=provenance)
+        errors = volume.with_array(result.standard_error)
+        warnings += write(errors, writing.standard_error, force=writing.force, provenance=provenance)
     if writing.preview is not None:
         from softmorph_cli.pictures.preview import preview
 
@@ -131,14 +145,14 @@ def run(
     seconds = {"read": read_seconds, "filter": filter_seconds, "write": write_seconds}
     document = {
         **report.head(),
-        "input": report.describe(original),
+        "input": report.describe(original) | {"read_with": read_with},
         "output": {
             "path": str(target),
             "shape": list(filtered.array.shape),
             "axes": filtered.axes,
             "spacing": list(filtered.spacing) if filtered.spacing else None,
             "unit": filtered.unit,
-            "type": output_type or "default",
+            "dtype": _stored_type(target, output_type, filtered),
         },
         "steps": [
             {
@@ -148,13 +162,14 @@ def run(
                 "iterations": result.iterations,
                 "stop_reason": result.stop_reason,
                 "radius_reached": list(result.radius) if result.radius else None,
+                "radius_unit": (radius_unit or volume.unit) if result.radius else None,
                 "seconds": filter_seconds,
             }
         ],
         "before": before.as_dict(),
         "after": after.as_dict(),
         "change": change(volume.array, filtered.array),
-        "device": settings.device,
+        "device": result.device,
         "seconds": seconds,
         "warnings": warnings,
     }
@@ -165,7 +180,7 @@ def run(
     if not writing.quiet:
         for message in remarks(before, after):
             note(message)
-        _tell(operation, target, method, result, [before, after], seconds, volume)
+        _tell(operation, target, method, result, [before, after], seconds, volume, radius_unit)
     if writing.json:
         typer.echo(report.as_json(document))
 
@@ -182,7 +197,12 @@ def _output_type(writing: Writing, mask: bool) -> str | None:
 
 
 def _check_outputs(
-    source: Path, target: Path, writing: Writing, settings: Settings, output_type: str | None
+    source: Path,
+    target: Path,
+    reading: Reading,
+    writing: Writing,
+    settings: Settings,
+    output_type: str | None,
 ) -> None:
     from softmorph_cli.files import check_writable
     from softmorph_cli.filters.method import find
@@ -198,11 +218,26 @@ def _check_outputs(
     others = [path for path in (writing.stats, writing.preview, writing.standard_error) if path is not None]
     for path in others:
         check_writable(path, force=writing.force)
-    outputs = [path.resolve() for path in (target, *others)]
-    if len(set(outputs)) < len(outputs) or source.resolve() in outputs[1:]:
-        raise UsageError(
-            "two of the files named are the same: give IN, OUT and every other output its own path."
-        )
+    used: list[Path] = [path for path in (source, reading.mask) if path is not None]
+    for path in (target, *others):
+        # IN may be replaced by OUT, on request; nothing else may take the place of a file that is in use.
+        taken = [other for other in used if other.resolve() == path.resolve()]
+        if taken and not (path == target and taken == [source]):
+            raise UsageError(f"{path} is named twice: give every input and output its own path.")
+        used.append(path)
+
+
+def _given(reading: Reading) -> dict[str, Any]:
+    """Return the reading options that were used."""
+    chosen = {name: value for name, value in asdict(reading).items() if value not in (None, False)}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}
+
+
+def _stored_type(target: Path, output_type: str | None, volume: Volume) -> str:
+    if output_type == "mask":
+        return "uint8"
+    default = {".png": "uint16", ".npy": str(volume.array.dtype)}
+    return output_type or default.get(target.suffix.lower(), "float32")
 
 
 def _tell(
@@ -213,6 +248,7 @@ def _tell(
     statistics: list[Statistics],
     seconds: Mapping[str, float],
     volume: Volume,
+    radius_unit: str | None,
 ) -> None:
     lines = report.rows(statistics)
     count = f"{result.iterations} iteration{'s' if result.iterations != 1 else ''}"
@@ -220,7 +256,8 @@ def _tell(
     if result.radius is not None:
         reached = " × ".join(f"{r:g}" for r in result.radius)
         told.append(
-            f"radius reached {reached} {volume.unit or 'voxels'} ({' × '.join(volume.spatial_axes.lower())})"
+            f"radius reached {reached} {radius_unit or volume.unit or 'voxels'}"
+            f" ({' × '.join(volume.spatial_axes.lower())})"
         )
     told.append(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
     report.table(f"{operation} → {target}", ("", "before", "after"), lines, err=True, footer="; ".join(told))

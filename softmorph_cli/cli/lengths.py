@@ -23,8 +23,8 @@ def parse(text: str) -> tuple[float, str]:
         raise UsageError(
             f"--radius {text!r} is no length: give a number and a unit, such as 2.5mm, 300um or 4vox."
         )
-    if not float(match[1]) > 0:
-        raise UsageError(f"--radius {text!r}: it must be more than 0.")
+    if not 0 < float(match[1]) < float("inf"):
+        raise UsageError(f"--radius {text!r}: it must be more than 0 and finite.")
     return float(match[1]), unit
 
 

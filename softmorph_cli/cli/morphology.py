@@ -210,6 +210,7 @@ def _run(
     if radius is not None and iterations is not None:
         raise UsageError("give either --iterations or --radius, not both.")
     length = lengths.parse(radius) if radius is not None else None
+    in_voxels = length is not None and length[1] == "vox"
     settings = filtering.settings_of(computing, computing.method or _DEFAULT_METHOD)
 
     def filter_volume(volume: Volume, settings: Settings) -> Result:
@@ -217,7 +218,7 @@ def _run(
 
         spacing = volume.spacing
         far = None
-        if length is not None and length[1] == "vox":
+        if length is not None and in_voxels:
             far, spacing = length[0], (1.0,) * volume.spatial_dims
         elif length is not None:
             far = lengths.in_unit(length, volume.unit, source)
@@ -236,6 +237,7 @@ def _run(
             "iterations": iterations,
             "radius": radius,
         },
+        radius_unit="voxels" if in_voxels else None,
         reading=reading,
         writing=writing,
     )

@@ -27,12 +27,12 @@ STOPPED = {
 
 
 def describe(volume: Volume) -> dict[str, Any]:
-    """Return the JSON's `input`."""
+    """Return the JSON's `input`; shape, axes and spacing are all in array order."""
     source = volume.source
     return {
         "path": str(source.path) if source else None,
         "format": source.format if source else None,
-        "shape": list(source.shape) if source else list(volume.array.shape),
+        "shape": list(volume.array.shape),
         "axes": volume.axes,
         "spacing": list(volume.spacing) if volume.spacing else None,
         "unit": volume.unit,

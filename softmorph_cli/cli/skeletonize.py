@@ -139,6 +139,7 @@ def skeletonize(
         reading=reading,
         writing=writing,
         mask=hard,
+        until_stable=iterations is None and method != "cldice",
         prepare=prepare,
         concerns=concerns,
         remarks=remarks,

@@ -10,6 +10,7 @@ import typer
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import command, note
 from softmorph_cli.cli.options import Input, Reading
+from softmorph_cli.errors import UsageError
 
 
 @command
@@ -32,9 +33,14 @@ def stats(
     """Statistics of a probability map: expected volume, components, certainty. Nothing is filtered."""
     from softmorph_cli.files import check_writable
 
-    for path in (stats, preview):
-        if path is not None:
-            check_writable(path, force=force)
+    outputs = [path for path in (stats, preview) if path is not None]
+    for path in outputs:
+        check_writable(path, force=force)
+    inputs = [path for path in (source, reading.mask) if path is not None]
+    if len({path.resolve() for path in inputs + outputs}) < len(inputs + outputs):
+        raise UsageError("a file is named twice: give every input and output its own path.")
+    if preview is not None and preview.suffix.lower() != ".png":
+        raise UsageError(f"--preview {preview}: a preview is a PNG; end its name with .png.")
     from softmorph_cli.measure.statistics import summarize
 
     volume = filtering.read_volume(source, reading)

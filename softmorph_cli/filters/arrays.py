@@ -85,6 +85,7 @@ def for_each(
             result,
             image=_as_numpy(result.image, array.dtype),
             standard_error=_as_numpy(result.standard_error, array.dtype),
+            device="cpu" if settings.device == "auto" else settings.device,
         )
     import torch
 
@@ -112,7 +113,10 @@ def for_each(
         tensor = torch.as_tensor(values, device=image.device)
         return tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor.to(kind)
 
-    return replace(result, image=back(result.image), standard_error=back(result.standard_error))
+    ran_on = device if device != "auto" else "cpu"
+    return replace(
+        result, image=back(result.image), standard_error=back(result.standard_error), device=ran_on
+    )
 
 
 def check_gradient(method: str) -> None:

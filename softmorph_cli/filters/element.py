@@ -72,8 +72,8 @@ def reach(
         raise InputError(
             f"radius {radius:g} is larger than the image (voxel size {sizes}): choose a smaller one."
         )
-    # A radius of three voxels is three steps, also where 2.4 / 0.8 comes out as 2.9999999999999996.
-    steps = tuple(floor(radius / s * (1 + 1e-9)) for s in spacing)
+    # A radius of three voxels is three steps, also where a header's float32 makes it 2.9999998 of them.
+    steps = tuple(floor(radius / s * (1 + 1e-5)) for s in spacing)
     if not any(steps):
         raise InputError(
             f"radius {radius:g} is smaller than one voxel (voxel size {sizes}): choose a larger one."

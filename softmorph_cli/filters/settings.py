@@ -70,14 +70,35 @@ class Settings:
         methods.find(self.method)
         check_count(self.levels)
         for name, value, low in (
-            ("smooth_levels", self.smooth_levels, 1),
-            ("max_iterations", self.max_iterations, 1),
+            ("smooth-levels", self.smooth_levels, 1),
+            ("max-iterations", self.max_iterations, 1),
             ("tolerance", self.tolerance, 0),
         ):
             if not value >= low:
-                raise UsageError(f"{name} {value}: at least {low} is needed.")
-        if not self.sharpness > 0:
-            raise UsageError(f"sharpness {self.sharpness}: it must be positive.")
+                raise UsageError(f"--{name} {value}: at least {low} is needed.")
+        if not 0 < self.sharpness < float("inf"):
+            raise UsageError(f"--sharpness {self.sharpness}: it must be positive and finite.")
+
+    def relevant(self, *, until_stable: bool) -> dict[str, float]:
+        """Return the settings that the method listens to, by the names they are typed with.
+
+        Args:
+            until_stable: Whether the filter runs without a number of iterations.
+        """
+        match methods.find(self.method).family:
+            case methods.Family.LEVELS:
+                chosen: dict[str, float] = {"levels": self.levels}
+            case methods.Family.SAMPLES:
+                chosen = {"levels": self.levels, "seed": self.seed}
+            case methods.Family.SMOOTH_LEVELS:
+                chosen = {"smooth_levels": self.smooth_levels, "sharpness": self.sharpness}
+            case _:
+                chosen = {}
+        if until_stable:
+            chosen["max_iterations"] = self.max_iterations
+            if methods.find(self.method).family in (methods.Family.STEPWISE, methods.Family.SMOOTH_LEVELS):
+                chosen["tolerance"] = self.tolerance
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,7 @@ class Result:
         stop_reason: "iterations" (as many as asked for), "stable" (nothing changed), "tolerance" (the change
             became small) or "max_iterations" (the cap was reached).
         radius: The radius reached along each axis, where one was asked for, in the unit of the spacing.
+        device: What it ran on: "cpu", "cuda:0", ...
         warnings: What a person should know about this result.
     """
 
@@ -99,4 +121,5 @@ class Result:
     iterations: int = 0
     stop_reason: str = "iterations"
     radius: tuple[float, ...] | None = None
+    device: str = "cpu"
     warnings: tuple[str, ...] = ()

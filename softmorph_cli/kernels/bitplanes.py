@@ -32,7 +32,7 @@ def check_count(levels: int) -> int:
         UsageError: If it is not 8, 16, 32 or a multiple of 64 (2^20 at most).
     """
     if levels not in (8, 16, 32) and (levels <= 0 or levels % WORD or levels > 1 << 20):
-        raise UsageError(f"levels {levels} do not fill words: use 8, 16, 32 or a multiple of 64.")
+        raise UsageError(f"--levels {levels}: use 8, 16, 32 or a multiple of 64.")
     return levels
 
 

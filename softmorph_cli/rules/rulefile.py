@@ -210,7 +210,7 @@ class _Reader:
         passes = []
         for entry in entries:
             given = entry if isinstance(entry, dict) else {"turn": entry}
-            if not set(given) <= {"turn", "when"} or given.get("turn") not in directions:
+            if not set(given) <= {"turn", "when"} or given.get("turn") not in tuple(directions):
                 raise self.error("schedule", f"{entry!r} is not a direction: use {', '.join(directions)}")
             if "when" in given:
                 expression = self.expression(str(given["when"]), "schedule")

@@ -119,8 +119,9 @@ def run(
     )
 
     started = time.perf_counter()
+    chosen = {name: value for name, value in parameters.items() if value is not None}
     parameters = {
-        **{name: value for name, value in parameters.items() if value is not None},
+        **chosen,
         **({} if mask else settings.relevant(until_stable=until_stable)),
     }
     read_with = _given(reading)
@@ -137,7 +138,7 @@ def run(
     if writing.preview is not None:
         from softmorph_cli.pictures.preview import preview
 
-        words = ", ".join(f"{name} {value}" for name, value in {"method": method, **parameters}.items())
+        words = ", ".join(f"{name} {value}" for name, value in {"method": method, **chosen}.items())
         title = f"softmorph {operation} {source.name}"
         preview(volume, filtered, writing.preview, title=title, subtitle=words, force=writing.force)
     write_seconds = time.perf_counter() - started

@@ -75,48 +75,81 @@ def for_each(
     Raises:
         InputError: If the values are no probabilities, or a gradient is asked of a method that has none.
     """
-    if not is_tensor(image):
-        array: np.ndarray[Any, Any] = image
-        check_probabilities(array)
-        dimensions = spatial_dimensions(array, spatial_dims)
-        backend = choose(settings.device, threads=settings.threads)
-        result = _map(_float_array(array), dimensions, backend, filter_one, np.stack)
-        return replace(
-            result,
-            image=_as_numpy(result.image, array.dtype),
-            standard_error=_as_numpy(result.standard_error, array.dtype),
-            device="cpu" if settings.device == "auto" else settings.device,
-        )
-    import torch
-
     check_probabilities(image)
     dimensions = spatial_dimensions(image, spatial_dims)
-    gradient = image.requires_grad and torch.is_grad_enabled()
-    if gradient:
+    kind: _Torch | _NumPy = _Torch(image) if is_tensor(image) else _NumPy(image)
+    if kind.gradient:
         check_gradient(settings.method)
-    wide = image if image.dtype in (torch.float32, torch.float64) else image.float()
-    device = str(image.device) if settings.device == "auto" else settings.device
-    backend = choose(device, threads=settings.threads, gradient=gradient)
-    if backend.name == "numba_cpu":
-        wide = wide.detach().cpu().numpy()
+    device = kind.device if settings.device == "auto" else settings.device
+    backend = choose(device, threads=settings.threads, gradient=kind.gradient)
+    images = kind.wide()
     alone = until_stable or find(settings.method).family in (Family.LEVELS, Family.SAMPLES)
-    if backend.name == "torch_eager" and not alone:
-        result = filter_one(backend, wide, 0, 1)
+    if images.ndim == dimensions or (backend.name == "torch_eager" and not alone):
+        stack = [images]
     else:
-        stack = np.stack if backend.name == "numba_cpu" else torch.stack
-        result = _map(wide, dimensions, backend, filter_one, stack)
-    kind = image.dtype if image.is_floating_point() else torch.float32
+        stack = images.reshape((-1, *images.shape[-dimensions:]))
+    results = [filter_one(backend, backend.array(one), index, len(stack)) for index, one in enumerate(stack)]
 
-    def back(values: Any) -> Any:
-        if values is None:
+    def together(parts: list[Any]) -> Any:
+        if parts[0] is None:
             return None
-        tensor = torch.as_tensor(values, device=image.device)
-        return tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor.to(kind)
+        own = [kind.own(part) for part in parts]
+        return own[0] if len(own) == 1 else kind.stack(own).reshape(images.shape)
 
-    ran_on = device if device != "auto" else "cpu"
     return replace(
-        result, image=back(result.image), standard_error=back(result.standard_error), device=ran_on
+        combine(results),
+        image=together([result.image for result in results]),
+        standard_error=together([result.standard_error for result in results]),
+        device=device,
     )
+
+
+class _NumPy:
+    """What has to be known about the caller's array; `_Torch` says the same of a tensor."""
+
+    device = "cpu"
+    gradient = False
+    stack = staticmethod(np.stack)
+
+    def __init__(self, image: np.ndarray[Any, Any]) -> None:
+        self.image = image
+
+    def wide(self) -> Any:
+        """Return the image in float32 or float64."""
+        kind = self.image.dtype
+        return np.ascontiguousarray(
+            self.image, np.float64 if kind.kind == "f" and kind.itemsize > 4 else np.float32
+        )
+
+    def own(self, values: Any) -> Any:
+        """Return a backend's image as the caller's kind and type (uint8 for a binary one)."""
+        array = values.cpu().numpy() if is_tensor(values) else values
+        if array.dtype == np.bool_:
+            return array.astype(np.uint8)
+        return np.ascontiguousarray(array, self.image.dtype if self.image.dtype.kind == "f" else np.float32)
+
+
+class _Torch:
+    """See `_NumPy`."""
+
+    def __init__(self, image: Any) -> None:
+        import torch
+
+        self.torch, self.image, self.stack = torch, image, torch.stack
+        self.device = str(image.device)
+        self.gradient = image.requires_grad and torch.is_grad_enabled()
+
+    def wide(self) -> Any:
+        """Return the image in float32 or float64."""
+        keep = self.image.dtype in (self.torch.float32, self.torch.float64)
+        return self.image if keep else self.image.float()
+
+    def own(self, values: Any) -> Any:
+        """Return a backend's image as the caller's kind and type (uint8 for a binary one)."""
+        tensor = self.torch.as_tensor(values, device=self.image.device)
+        if tensor.dtype == self.torch.bool:
+            return tensor.to(self.torch.uint8)
+        return tensor.to(self.image.dtype if self.image.is_floating_point() else self.torch.float32)
 
 
 def check_gradient(method: str) -> None:
@@ -152,41 +185,3 @@ def check_probabilities(image: Any) -> None:
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 1):
         raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")
-
-
-def _float_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    wide = array.dtype.kind == "f" and array.dtype.itemsize > 4
-    return np.ascontiguousarray(array, np.float64 if wide else np.float32)
-
-
-def _map(
-    images: Any,
-    dimensions: int,
-    backend: Backend,
-    filter_one: Callable[[Backend, Any, int, int], Result],
-    stack: Callable[[list[Any]], Any],
-) -> Result:
-    leading = tuple(images.shape[: images.ndim - dimensions])
-    flat = images.reshape((-1, *images.shape[images.ndim - dimensions :]))
-    results = [filter_one(backend, one, index, len(flat)) for index, one in enumerate(flat)]
-    told = combine(results)
-    if not leading:
-        return replace(told, image=results[0].image, standard_error=results[0].standard_error)
-
-    def together(parts: list[Any]) -> Any:
-        return None if parts[0] is None else stack(parts).reshape(images.shape)
-
-    return replace(
-        told,
-        image=together([result.image for result in results]),
-        standard_error=together([result.standard_error for result in results]),
-    )
-
-
-def _as_numpy(values: Any, dtype: np.dtype[Any]) -> Any:
-    if values is None:
-        return None
-    array = values.cpu().numpy() if is_tensor(values) else values
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8)
-    return np.ascontiguousarray(array, dtype if dtype.kind == "f" else np.float32)

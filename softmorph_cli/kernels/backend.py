@@ -37,6 +37,9 @@ class Backend(Protocol):
 
     name: str
 
+    def array(self, image: Any) -> Any:
+        """Return an image of any kind as one of the backend's own, where it computes."""
+
     def field(self, image: Any) -> Field:
         """Begin a filter on probabilities or on planes; the image is not modified."""
 

@@ -232,6 +232,10 @@ class NumbaBackend:
         """Keep the number of threads."""
         self.threads = threads
 
+    def array(self, image: Any) -> npt.NDArray[Any]:
+        """Return a NumPy array; a tensor gives up its place in autograd."""
+        return image if isinstance(image, np.ndarray) else image.detach().cpu().numpy()
+
     def field(self, image: npt.NDArray[Any]) -> NumbaField:
         """Begin a filter."""
         return NumbaField(image, threads=self.threads)

@@ -118,16 +118,17 @@ class TorchBackend:
         """Keep the device."""
         self.device = torch.device(device)
 
-    def _tensor(self, image: Any) -> Tensor:
+    def array(self, image: Any) -> Tensor:
+        """Return a tensor on the backend's device."""
         return torch.as_tensor(image, device=self.device)
 
     def field(self, image: Any) -> TorchField:
         """Begin a filter."""
-        return TorchField(self._tensor(image))
+        return TorchField(self.array(image))
 
     def pack_levels(self, image: Any, levels: int, chunk: int) -> Tensor:
         """Return level sets as planes."""
-        values = self._tensor(image)
+        values = self.array(image)
         values = values if levels & (levels - 1) == 0 else values.double()
         below = torch.ceil(values * levels - 0.5).to(torch.int64) - 64 * chunk
         bits = bits_in_chunk(levels, chunk)
@@ -136,7 +137,7 @@ class TorchBackend:
 
     def pack_samples(self, image: Any, draws: int, chunk: int, seed: int, index: int) -> Tensor:
         """Return Bernoulli draws as planes."""
-        values = self._tensor(image)
+        values = self.array(image)
         thresholds = (values.double() * 2.0**32).to(torch.int64)
         voxels = torch.arange(values.numel(), device=self.device).reshape(values.shape)
         key = _signed(seed_key(seed, index))
@@ -148,7 +149,7 @@ class TorchBackend:
 
     def pack_mask(self, image: Any, threshold: float) -> Tensor:
         """Return {p > threshold} as planes."""
-        return -(self._tensor(image) > threshold).to(torch.int64)
+        return -(self.array(image) > threshold).to(torch.int64)
 
     def count(self, planes: Any, bits: int, like: Any) -> Tensor:
         """Return the number of set bits."""
@@ -156,17 +157,17 @@ class TorchBackend:
         x = x - (_shift(x, 1) & 0x5555555555555555)
         x = (x & 0x3333333333333333) + (_shift(x, 2) & 0x3333333333333333)
         x = (x + _shift(x, 4)) & 0x0F0F0F0F0F0F0F0F
-        return _shift(x * 0x0101010101010101, 56).to(self._tensor(like).dtype)
+        return _shift(x * 0x0101010101010101, 56).to(self.array(like).dtype)
 
     def sharpen(self, image: Any, level: float, sharpness: float) -> Tensor:
         """Return the map seen through a steep sigmoid around a level."""
         # Clamped before the logit, whose slope at 0 and 1 is infinite and would poison the gradient.
-        logits = torch.logit(self._tensor(image).clamp(*LOGIT_RANGE))
+        logits = torch.logit(self.array(image).clamp(*LOGIT_RANGE))
         return torch.sigmoid(sharpness * (logits - float(np.log(level / (1 - level)))))
 
     def total(self, image: Any) -> float:
         """Return the sum; rows on the device, then in NumPy's fixed order."""
-        rows = self._tensor(image).detach().double().sum(dim=-1)
+        rows = self.array(image).detach().double().sum(dim=-1)
         return float(rows.cpu().numpy().sum())
 
     def distance(self, first: Any, second: Any) -> float:

@@ -35,7 +35,11 @@ def load(kind: str, key: str) -> str | None:
 
 
 def store(kind: str, key: str, text: str) -> Path:
-    """Keep a text under a key and return its file; an entry that holds just this text is left untouched."""
+    """Keep a text under a key and return its file; an entry that holds just this text is left untouched.
+
+    Raises:
+        OSError: If the folder cannot be written any more.
+    """
     folder = root() / kind
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / key
@@ -55,7 +59,8 @@ def store(kind: str, key: str, text: str) -> Path:
         except OSError:
             temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
     return path
 
 

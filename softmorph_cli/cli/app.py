@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -19,7 +20,8 @@ app = typer.Typer(
     name="softmorph",
     help="Soft morphology and skeletons for predicted probability maps of vessels, airways, neurons, roads.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    # Boxes and colours are for people; a log file or a pipe gets plain lines.
+    rich_markup_mode="rich" if sys.stdout.isatty() and sys.stderr.isatty() else None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
@@ -91,7 +93,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
 )
 
 for _name, _function, *_examples in _COMMANDS:
-    _epilog = "Examples:\n\n" + "\n\n".join(f"[cyan]{example}[/cyan]" for example in _examples)
+    _epilog = "Examples:\n\n" + "\n\n".join(_examples)
     app.command(_name, epilog=_epilog)(_function)
 
 

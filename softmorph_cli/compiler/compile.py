@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -73,7 +74,9 @@ def _compile(update: Expression, order: tuple[Offset, ...], logic: str) -> Progr
         except ValueError:
             pass  # damaged or cut short: compile again, which also mends the entry
     program = _build(update, order, logic)
-    disk.store("programs", key, str(program))
+    # A cache that cannot be written costs time in the next process, nothing else.
+    with suppress(OSError):
+        disk.store("programs", key, str(program))
     return program
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -24,14 +25,25 @@ def load(name: str, text: str) -> ModuleType:
         text: Python source.
     """
     key = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:20]}"
-    path = disk.store("kernels", f"{key}.py", text)
-    try:
-        return _import(f"softmorph_cli.kernels.generated.{key}", path)
-    except Exception:
-        # Compiled code that a crash left damaged, or that another version wrote: make it anew, once.
-        for compiled in (path.parent / "__pycache__").glob(f"{key}.*"):
+    module = f"softmorph_cli.kernels.generated.{key}"
+    for _ in range(2):
+        try:
+            path = disk.store("kernels", f"{key}.py", text)
+            return _import(module, path)
+        except Exception:
+            # Compiled code that a crash left damaged, or that another version wrote: make it anew, once.
+            _forget(key)
+    # The folder cannot be used (a full disk, say): compile for this process alone.
+    loose = ModuleType(module)
+    sys.modules[module] = loose
+    exec(compile(text.replace("cache=True", "cache=False"), module, "exec"), loose.__dict__)
+    return loose
+
+
+def _forget(key: str) -> None:
+    with suppress(OSError):
+        for compiled in (disk.root() / "kernels" / "__pycache__").glob(f"{key}.*"):
             compiled.unlink(missing_ok=True)
-        return _import(f"softmorph_cli.kernels.generated.{key}", path)
 
 
 def _import(name: str, path: Path) -> ModuleType:

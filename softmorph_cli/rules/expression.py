@@ -10,7 +10,7 @@ diagram sees the Boolean function only. Repeated arguments are folded from left 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from softmorph_cli.rules.neighborhood import Offset, Rotation, rotate
@@ -60,7 +60,7 @@ class Var(Expression):
 class Not(Expression):
     """Negation."""
 
-    operand: Expression
+    operand: Expression = field(repr=False)
 
     @property
     def arguments(self) -> tuple[Expression, ...]:
@@ -70,7 +70,8 @@ class Not(Expression):
 
 @dataclass(frozen=True, eq=False)
 class _Operation(Expression):
-    operands: tuple[Expression, ...]
+    # Not in the repr: a shared graph written out as a tree would never end.
+    operands: tuple[Expression, ...] = field(repr=False)
 
     @property
     def arguments(self) -> tuple[Expression, ...]:

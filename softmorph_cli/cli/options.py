@@ -24,33 +24,6 @@ Output = Annotated[
         show_default=False,
     ),
 ]
-Connectivity = Annotated[
-    int | None,
-    typer.Option(
-        "--connectivity",
-        "-c",
-        help="Neighbours that count: 4 or 8 in 2D, 6, 18 or 26 in 3D. (default: 4 in 2D, 6 in 3D)",
-        show_default=False,
-    ),
-]
-Iterations = Annotated[
-    int | None,
-    typer.Option(
-        "--iterations", "-n", metavar="N", help="How often, one voxel each. (default: 1)", show_default=False
-    ),
-]
-Radius = Annotated[
-    str | None,
-    typer.Option(
-        "--radius",
-        "-r",
-        metavar="LENGTH",
-        help="Instead of --iterations: a length with its unit, such as 2.5mm, 300um or 4vox. Each axis gets "
-        "floor(radius / voxel size) steps; the radius reached is reported.",
-        show_default=False,
-    ),
-]
-
 _READ = "Reading IN"
 _HOW = "Method and machine"
 _OUT = "Output"

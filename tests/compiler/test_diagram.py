@@ -123,4 +123,7 @@ def test_the_error_names_the_rule() -> None:
 
 def test_large_but_allowed_diagrams_pass() -> None:
     ring = [var(o) for o in neighbors(26, 3)]
-    assert 200 < len(build(exactly(13, ring), tuple(neighbors(26, 3)))) <= MAX_NODES
+    size = len(build(exactly(13, ring), tuple(neighbors(26, 3))))
+    # 13 of 26: at level k, min(k, 26 - k) + 1 counts are still open, and two of them are decided.
+    assert 180 < size < 200
+    assert size <= MAX_NODES

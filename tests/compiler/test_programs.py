@@ -298,6 +298,11 @@ def test_at_least_and_exactly_are_small_graphs() -> None:
     assert len(list(ex.walk(ex.exactly(13, ring)))) < 1500
 
 
+def test_a_shared_graph_has_a_short_repr() -> None:
+    # A tree would have 12870 leaves; for 14 of 27 a tree's text would never end.
+    assert len(repr(ex.at_least(8, [ex.var(o) for o in block(3)[:16]]))) < 20_000
+
+
 def test_an_unknown_rule_for_other_dimensions_is_no_program() -> None:
     with pytest.raises(RuleError):
         loads("dimensions = 5\n", name="r")

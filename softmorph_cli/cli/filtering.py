@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -97,7 +96,6 @@ def run(
         if path is not None:
             check_target(path, output_type=kind, force=writing.force, axes=original.axes)
     read_seconds = time.perf_counter() - started
-    warnings = concerns(original)
     if not writing.quiet:
         for message in original.notes:
             note(message)
@@ -112,25 +110,22 @@ def run(
             raise InputError(f"{source}: {error}") from error
     filter_seconds = time.perf_counter() - started
     filtered = volume.with_array(result.image.astype(volume.array.dtype, copy=False))
-    warnings += result.warnings
     before, after = (
         summarize(v.array, spacing=v.spacing, unit=v.unit, spatial_dims=v.spatial_dims)
         for v in (volume, filtered)
     )
 
     started = time.perf_counter()
-    chosen = {name: value for name, value in parameters.items() if value is not None}
-    parameters = {
-        **chosen,
-        **({} if mask else settings.relevant(until_stable=until_stable)),
-    }
-    read_with = _given(reading)
     method = "binary" if mask else settings.method
+    chosen = {name: value for name, value in parameters.items() if value is not None}
+    in_force = chosen if mask else {**chosen, **settings.relevant(until_stable=until_stable)}
+    read_with = _given(reading)
     provenance = {
         "command": f"softmorph {operation}",
         "version": __version__,
-        "parameters": {"method": method, **parameters, **read_with},
+        "parameters": {"method": method, **in_force, **read_with},
     }
+    warnings = [*concerns(original), *result.warnings]
     warnings += write(filtered, target, output_type=output_type, force=writing.force, provenance=provenance)
     if writing.standard_error is not None:
         errors = volume.with_array(result.standard_error)
@@ -143,6 +138,7 @@ def run(
         preview(volume, filtered, writing.preview, title=title, subtitle=words, force=writing.force)
     write_seconds = time.perf_counter() - started
 
+    unit = (radius_unit or volume.unit or "voxels") if result.radius else None
     seconds = {"read": read_seconds, "filter": filter_seconds, "write": write_seconds}
     document = {
         **report.head(),
@@ -159,11 +155,11 @@ def run(
             {
                 "operation": operation,
                 "method": method,
-                "parameters": parameters,
+                "parameters": in_force,
                 "iterations": result.iterations,
                 "stop_reason": result.stop_reason,
                 "radius_reached": list(result.radius) if result.radius else None,
-                "radius_unit": (radius_unit or volume.unit) if result.radius else None,
+                "radius_unit": unit,
                 "seconds": filter_seconds,
             }
         ],
@@ -181,9 +177,25 @@ def run(
     if not writing.quiet:
         for message in remarks(before, after):
             note(message)
-        _tell(operation, target, method, result, [before, after], seconds, volume, radius_unit)
+        footer = [_how_it_ran(method, result), *_reached(result, unit, volume)]
+        footer.append(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
+        columns = ("", "before", "after")
+        rows = report.rows([before, after])
+        report.table(f"{operation} → {target}", columns, rows, err=True, footer="; ".join(footer))
     if writing.json:
         typer.echo(report.as_json(document))
+
+
+def _how_it_ran(method: str, result: Result) -> str:
+    count = f"{result.iterations} iteration{'s' if result.iterations != 1 else ''}"
+    return f"{method}, {count} ({report.STOPPED[result.stop_reason]})"
+
+
+def _reached(result: Result, unit: str | None, volume: Volume) -> list[str]:
+    if result.radius is None:
+        return []
+    reached = " × ".join(f"{r:g}" for r in result.radius)
+    return [f"radius reached {reached} {unit} ({' × '.join(volume.spatial_axes.lower())})"]
 
 
 def _output_type(writing: Writing, mask: bool) -> str | None:
@@ -230,7 +242,7 @@ def _check_outputs(
 
 def _given(reading: Reading) -> dict[str, Any]:
     """Return the reading options that were used."""
-    chosen = {name: value for name, value in asdict(reading).items() if value not in (None, False)}
+    chosen = {n: value for n, value in asdict(reading).items() if value is not None and value is not False}
     return {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}
 
 
@@ -239,27 +251,3 @@ def _stored_type(target: Path, output_type: str | None, volume: Volume) -> str:
         return "uint8"
     default = {".png": "uint16", ".npy": str(volume.array.dtype)}
     return output_type or default.get(target.suffix.lower(), "float32")
-
-
-def _tell(
-    operation: str,
-    target: Path,
-    method: str,
-    result: Result,
-    statistics: list[Statistics],
-    seconds: Mapping[str, float],
-    volume: Volume,
-    radius_unit: str | None,
-) -> None:
-    lines = report.rows(statistics)
-    count = f"{result.iterations} iteration{'s' if result.iterations != 1 else ''}"
-    told = [f"{method}, {count} ({report.STOPPED[result.stop_reason]})"]
-    if result.radius is not None:
-        reached = " × ".join(f"{r:g}" for r in result.radius)
-        told.append(
-            f"radius reached {reached} {radius_unit or volume.unit or 'voxels'}"
-            f" ({' × '.join(volume.spatial_axes.lower())})"
-        )
-    told.append(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
-    report.table(f"{operation} → {target}", ("", "before", "after"), lines, err=True, footer="; ".join(told))
-    sys.stderr.flush()

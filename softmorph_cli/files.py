@@ -89,7 +89,8 @@ def _flush_to_disk(path: Path) -> None:
 def _reason(error: OSError | RuntimeError) -> str:
     if isinstance(error, RuntimeError):
         return "its symbolic links lead in a circle."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    # ITK keeps no error number, only the system's words.
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
         return "the disk is full; nothing was left behind. Free some space or choose another output folder."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "the folder is read-only; choose another output folder."

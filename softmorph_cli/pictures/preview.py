@@ -67,6 +67,8 @@ def preview(
             f"maps of axes {before.axes} and {after.axes}, shapes {before.array.shape} and "
             f"{after.array.shape}, cannot be shown side by side: they must agree."
         )
+    # A file's name may hold bytes that are no text.
+    title, subtitle = (words.encode("utf-8", "replace").decode() for words in (title, subtitle))
     with replacing(path, force=force) as temporary:
         _draw(before, after, title, subtitle).save(temporary, title=title, description=subtitle)
 

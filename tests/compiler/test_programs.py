@@ -232,32 +232,54 @@ def test_text_form_round_trip(name: str, logic: str) -> None:
         assert str(again) == str(step.program)
 
 
+def _program(*lines: str) -> Program:
+    instructions = []
+    for line in lines:
+        op, *operands = line.split()
+        instructions.append(Instruction(Op(op), tuple(map(int, operands))))
+    return Program(((0, 0), (0, 1)), tuple(instructions))
+
+
 @pytest.mark.parametrize(
-    "text",
+    "lines",
     [
-        "",
-        "nonsense",
-        "inputs 0 0",
-        "inputs 0 0\ninput 1\n",
-        "inputs 0 0\ninput 0\nnot 1\n",
-        "inputs 0 0\ninput 0\nnot -1\n",
-        "inputs 0 0\ninput 0\nfrobnicate 0\n",
-        "inputs 0 0\ninput 0\nconst 2\n",
-        "inputs 0 0\ninput 0\nmix 0 0\n",
-        "inputs 0 0\ninput 0\nnot 0 0\n",
-        "inputs 0 0\ninput\n",
-        "inputs 0 x\ninput 0\n",
+        ("input 2",),
+        ("input -1",),
+        ("input 0", "not 1"),
+        ("input 0", "not -1"),
+        ("input 0", "const 2"),
+        ("input 0", "mix 0 0"),
+        ("input 0", "mul 0"),
+        ("input 0", "not 0 0"),
+        ("input",),
+        ("input 0", "add 0 1", "input 1"),
     ],
 )
+def test_instructions_that_reach_for_what_is_not_there_are_refused(lines: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="operand"):
+        parse(str(_program(*lines)))
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "inputs 0 0", "end ", "inputs 0 0\ninput 0\n"])
 def test_what_is_no_program_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError, match="damaged"):
         parse(text)
 
 
+def test_a_text_that_was_cut_or_changed_anywhere_is_refused() -> None:
+    text = str(compile_rule(RULES["thinning-2d"], DIAGRAM)[0].program)
+    assert str(parse(text)) == text
+    for place in range(0, len(text.rstrip()), 5):
+        with pytest.raises(ValueError, match=r"."):
+            parse(text[:place])
+        with pytest.raises(ValueError, match=r"."):
+            parse(f"{text[:place]}{'7' if text[place] != '7' else '8'}{text[place + 1 :]}")
+
+
 def test_fingerprints_tell_code_apart_but_not_offsets() -> None:
-    one = Program(((0, 0), (0, 1)), parse("inputs 0 0; 0 1\ninput 0\ninput 1\nmul 0 1\n").instructions)
+    one = _program("input 0", "input 1", "mul 0 1")
     moved = Program(((0, 0), (1, 0)), one.instructions)
-    other = parse("inputs 0 0; 0 1\ninput 0\ninput 1\nmin 0 1\n")
+    other = _program("input 0", "input 1", "min 0 1")
     assert one.fingerprint == moved.fingerprint
     assert one.fingerprint != other.fingerprint
     assert one.is_boolean
@@ -265,14 +287,13 @@ def test_fingerprints_tell_code_apart_but_not_offsets() -> None:
 
 
 def test_plain_numbers_define_every_operation() -> None:
-    program = parse(
-        "inputs 0 0; 0 1\ninput 0\ninput 1\nconst 1\nnot 0\nadd 0 1\nsub 0 1\ndiv 0 1\nmin 0 1\nmax 0 1\n"
-        "mix 0 1 2\nstep 0\nmul 3 4\nadd 11 5\nadd 12 6\nadd 13 7\nadd 14 8\nadd 15 9\nadd 16 10\n"
-    )
+    operations = ("not 0", "add 0 1", "sub 0 1", "div 0 1", "min 0 1", "max 0 1", "mix 0 1 2", "step 0")
+    total = ("mul 3 4", "add 11 5", "add 12 6", "add 13 7", "add 14 8", "add 15 9", "add 16 10")
+    program = _program("input 0", "input 1", "const 1", *operations, *total)
     a, b = 0.25, 0.5
     wanted = (1 - a) * (a + b) + (a - b) + a / b + a + b + (b + a * (1 - b)) + 1
     assert execute(program, [a, b], NUMBERS) == pytest.approx(wanted, abs=1e-15)
-    assert execute(parse("inputs 0 0\ninput 0\nconst 0\ndiv 0 1\n"), [3.0], NUMBERS) == 0
+    assert execute(_program("input 0", "const 0", "div 0 1"), [3.0, 0.0], NUMBERS) == 0
     assert set(NUMBERS) | {Op.INPUT} == set(Op)
 
 

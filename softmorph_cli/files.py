@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shlex
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ def check_writable(path: Path, *, force: bool = False) -> None:
     """
     try:
         folder = path.resolve().parent
+        if path == Path():  # an empty word, from a shell variable that is not set
+            raise FileError("an output has an empty name; name a file.")
         if path.is_dir():
             raise FileError(f"{path} is a folder; name a file in it.")
         if folder.exists() and not folder.is_dir():
@@ -89,8 +92,10 @@ def _flush_to_disk(path: Path) -> None:
 def _reason(error: OSError | RuntimeError) -> str:
     if isinstance(error, RuntimeError):
         return "its symbolic links lead in a circle."
-    # ITK keeps no error number, only the system's words.
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+    # ITK keeps no error number, only the system's words; NumPy only counts what it could not write.
+    words = str(error)
+    short = os.strerror(errno.ENOSPC) in words or re.search(r"\d+ requested and \d+ written", words)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or short:
         return "the disk is full; nothing was left behind. Free some space or choose another output folder."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "the folder is read-only; choose another output folder."

@@ -124,14 +124,19 @@ def _silence_stdout() -> None:
 
 def complain(message: str) -> None:
     """Print an error as one line on stderr."""
-    typer.echo(f"{typer.style('error:', fg=typer.colors.RED, bold=True)} {message}", err=True)
+    _say("error", typer.colors.RED, message)
 
 
 def warn(message: str) -> None:
     """Print a warning as one line on stderr."""
-    typer.echo(f"{typer.style('warning:', fg=typer.colors.YELLOW)} {message}", err=True)
+    _say("warning", typer.colors.YELLOW, message)
 
 
 def note(message: str) -> None:
     """Print what was decided as one line on stderr."""
-    typer.echo(f"{typer.style('note:', fg=typer.colors.CYAN)} {message}", err=True)
+    _say("note", typer.colors.CYAN, message)
+
+
+def _say(kind: str, color: str, message: str) -> None:
+    coloured = bool(os.environ.get("FORCE_COLOR")) or (sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
+    typer.echo(f"{typer.style(f'{kind}:', fg=color, bold=True)} {message}", err=True, color=coloured)

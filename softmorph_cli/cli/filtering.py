@@ -182,8 +182,18 @@ def run(
         columns = ("", "before", "after")
         rows = report.rows([before, after])
         report.table(f"{operation} → {target}", columns, rows, err=True, footer="; ".join(footer))
+    if writing.verbose:
+        _tell_more(settings, result, in_force)
     if writing.json:
         typer.echo(report.as_json(document))
+
+
+def _tell_more(settings: Settings, result: Result, in_force: Mapping[str, Any]) -> None:
+    from softmorph_cli import cache, machine
+
+    threads = settings.threads or machine.threads()
+    note(f"ran on {result.device} with {threads} threads; kernels are kept in {cache.root()}.")
+    note(f"in force: {', '.join(f'{name} {value}' for name, value in in_force.items()) or 'defaults'}.")
 
 
 def _how_it_ran(method: str, result: Result) -> str:

@@ -165,7 +165,8 @@ def _run(
             far, spacing = length[0], (1.0,) * volume.spatial_dims
         elif length is not None:
             far = lengths.in_unit(length, volume.unit, source)
-        element = Element(erosion, dilation, iterations, far, spacing)
+        unit = "voxels" if in_voxels else volume.unit or ""
+        element = Element(erosion, dilation, iterations, far, spacing, unit)
         return operate(operation, volume.array, element, settings, volume.spatial_dims)
 
     filtering.run(

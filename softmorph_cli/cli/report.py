@@ -47,7 +47,7 @@ def head() -> dict[str, Any]:
 
 def as_json(document: Mapping[str, Any]) -> str:
     """Return a JSON text; NaN and infinity would be no JSON, so they are refused."""
-    return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)
+    return json.dumps(document, indent=2, allow_nan=False)
 
 
 def save(document: Mapping[str, Any], path: Path, *, force: bool) -> None:
@@ -99,12 +99,14 @@ def table(
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption=footer)
-    drawn.caption_justify = "left"
+    # As Text, so that brackets in a file's name are not taken for markup.
+    drawn = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", caption=Text(footer))
+    drawn.title_style, drawn.caption_justify = "bold", "left"
     drawn.add_column(columns[0])
     for column in columns[1:]:
         drawn.add_column(column, justify="right")
     for line in lines:
-        drawn.add_row(*line)
+        drawn.add_row(*map(Text, line))
     Console(stderr=err).print(drawn)

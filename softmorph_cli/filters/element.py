@@ -35,7 +35,11 @@ class Reach:
 
 
 def reach(
-    shape: tuple[int, ...], iterations: int | None, radius: float | None, spacing: Sequence[float] | None
+    shape: tuple[int, ...],
+    iterations: int | None,
+    radius: float | None,
+    spacing: Sequence[float] | None,
+    unit: str = "",
 ) -> Reach:
     """Return how far an element goes along each axis.
 
@@ -44,6 +48,7 @@ def reach(
         iterations: The same number along all axes; 1 if neither this nor a radius is given.
         radius: In the unit of `spacing`: floor(radius / spacing) iterations along each axis.
         spacing: Voxel size along each axis, in array order.
+        unit: Unit of radius and spacing, for messages.
 
     Raises:
         UsageError: If both are given, or one is not positive.
@@ -66,16 +71,13 @@ def reach(
         )
     if len(spacing) != dimensions or not all(isfinite(s) and s > 0 for s in spacing):
         raise InputError(f"spacing {tuple(spacing)} must be {dimensions} positive numbers, in array order.")
-    sizes = ", ".join(f"{s:g}" for s in spacing)
+    sizes = f"{' × '.join(f'{s:g}' for s in spacing)} {unit}".rstrip()
+    asked = f"radius {radius:g} {unit}".rstrip()
     # Beyond the whole image there is nothing more to reach.
     if any(radius / s > 2 * size for s, size in zip(spacing, shape, strict=True)):
-        raise InputError(
-            f"radius {radius:g} is larger than the image (voxel size {sizes}): choose a smaller one."
-        )
+        raise InputError(f"{asked} is larger than the image (voxel size {sizes}): choose a smaller one.")
     # A radius of three voxels is three steps, also where a header's float32 makes it 2.9999998 of them.
     steps = tuple(floor(radius / s * (1 + 1e-5)) for s in spacing)
     if not any(steps):
-        raise InputError(
-            f"radius {radius:g} is smaller than one voxel (voxel size {sizes}): choose a larger one."
-        )
+        raise InputError(f"{asked} is smaller than one voxel (voxel size {sizes}): choose a larger one.")
     return Reach(steps, tuple(n * float(s) for n, s in zip(steps, spacing, strict=True)))

@@ -30,6 +30,7 @@ class Element:
         iterations: How often; None for once, unless there is a radius.
         radius: Instead of iterations, in the unit of `spacing`.
         spacing: Voxel size along each spatial axis, in array order.
+        unit: Unit of radius and spacing, for messages.
     """
 
     erosion: int | None = None
@@ -37,6 +38,7 @@ class Element:
     iterations: int | None = None
     radius: float | None = None
     spacing: Sequence[float] | None = None
+    unit: str = ""
 
 
 def _erosion(element: Element, far: Reach, dimensions: int) -> tuple[Phase, ...]:
@@ -87,7 +89,9 @@ def operate(
     check_method(settings.method)
     image = as_array(image)
     dimensions = spatial_dimensions(image, spatial_dims)
-    far = reach(tuple(image.shape[-dimensions:]), element.iterations, element.radius, element.spacing)
+    far = reach(
+        tuple(image.shape[-dimensions:]), element.iterations, element.radius, element.spacing, element.unit
+    )
     sequences = [
         tuple(phase for part in sequence for phase in part(element, far, dimensions))
         for sequence in OPERATIONS[name]

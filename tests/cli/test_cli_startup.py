@@ -1,0 +1,167 @@
+"""Start-up stays light, and every command explains itself."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from helpers_cli import ESCAPE, process, random_map, run, save, script
+
+import softmorph_cli
+from softmorph_cli.cli.app import app
+from softmorph_cli.filters.method import METHODS
+from softmorph_cli.filters.skeleton import PRESETS
+
+HEAVY = ("torch", "numba", "nibabel", "SimpleITK", "tifffile", "matplotlib", "scipy", "numpy", "dd")
+COMMANDS = {
+    "skeletonize", "erode", "dilate", "open", "close", "gradient", "tophat", "blackhat", "apply",
+    "stats", "rules", "info",
+}  # fmt: skip
+LATER = {"chain", "batch", "inspect", "evaluate", "topology", "bench", "fill", "despeckle", "threshold"}
+GROUP = typer.main.get_command(app)
+
+IMPORTED = """
+import sys
+from softmorph_cli.__main__ import main
+sys.argv = ["softmorph", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("imported:", *sorted(sys.modules))
+"""
+
+
+def imported(*arguments: object) -> set[str]:
+    ended = script(IMPORTED, *arguments)
+    assert ended.code == 0, ended.err
+    return set(ended.out.split("imported: ")[1].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["skeletonize", "--help"], ["info", "-h"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    assert imported(*arguments) & set(HEAVY) == set()
+
+
+def test_the_check_above_can_fail() -> None:
+    assert {"numpy", "nibabel"} <= imported("stats", save("in.nii.gz", random_map()))
+
+
+def test_a_run_over_nifti_imports_what_it_needs_and_no_more() -> None:
+    save("in.nii.gz", random_map())
+    run("skeletonize", "in.nii.gz", "warm.nii.gz")
+    found = imported("skeletonize", "in.nii.gz", "out.nii.gz")
+    assert found & {"torch", "SimpleITK", "tifffile", "matplotlib", "dd", "rich.table"} == set()
+    assert {"nibabel", "numba"} <= found
+
+
+def test_an_unknown_rule_or_a_refused_output_imports_no_kernels() -> None:
+    save("in.nii.gz", random_map())
+    assert imported("rules") & set(HEAVY) <= {"numpy"}
+
+
+@pytest.mark.parametrize("command", [[sys.executable, "-m", "softmorph_cli"], ["softmorph"]])
+def test_both_ways_to_start_it(command: list[str]) -> None:
+    beside = shutil.which("softmorph", path=str(Path(sys.executable).parent))
+    if command == ["softmorph"]:
+        assert beside is not None, "the package is not installed"
+        command = [beside]
+    ended = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert ended.stdout == f"softmorph {softmorph_cli.__version__}\n"
+    assert ended.stderr == ""
+    assert (
+        "Usage: softmorph "
+        in subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+    )
+
+
+def test_the_commands_are_those_of_the_contract() -> None:
+    assert isinstance(GROUP, typer.core.TyperGroup)
+    assert set(GROUP.commands) == COMMANDS
+    shown = run("--help").out
+    for name in COMMANDS:
+        assert f" {name} " in shown
+    assert not [name for name in LATER if f" {name} " in shown]
+
+
+def test_no_arguments_are_a_call_for_help() -> None:
+    ended = process()
+    assert "Usage: softmorph " in ended.out + ended.err
+    assert ESCAPE not in ended.out + ended.err
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_each_help_has_a_sentence_and_two_examples(name: str) -> None:
+    command = GROUP.commands[name]  # type: ignore[attr-defined]
+    assert command.help
+    shown = run(name, "--help").out
+    assert shown.count(f"softmorph {name} ") + shown.count(f"softmorph {name}\n") >= 2, shown
+    examples = shown.split("Examples:")[1]
+    assert examples.count(f"softmorph {name}") == 2
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_each_option_says_what_it_does(name: str) -> None:
+    shown = run(name, "--help").out
+    for parameter in GROUP.commands[name].params:  # type: ignore[attr-defined]
+        assert parameter.help, f"{name} {parameter.name}"
+        assert parameter.help.endswith((".", ")")) or parameter.help.startswith("Show"), parameter.help
+        long = next((o for o in parameter.opts if o.startswith("--")), str(parameter.metavar))
+        assert long.strip("[]{}") in shown
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_no_flag_looks_as_if_it_took_a_value(name: str) -> None:
+    assert "<bool>" not in run(name, "--help").out
+
+
+def test_help_names_every_method_and_preset() -> None:
+    for name in ("skeletonize", "erode", "apply"):
+        words = " ".join(run(name, "--help").out.replace("│", " ").split())
+        for method in METHODS:
+            assert f"{method}" in words, method
+    words = run("skeletonize", "--help").out
+    for preset in PRESETS:
+        assert preset in words
+
+
+def test_the_examples_of_help_work() -> None:
+    """Whoever copies an example with their own file gets a result."""
+    import shlex
+
+    from softmorph_cli.cli.app import _COMMANDS
+
+    sources = {
+        "nii.gz": lambda path: save(path, random_map((6, 7, 8)), (0.5, 0.5, 0.5)),
+        "tif": lambda path: save(path, random_map((6, 7, 8)), (0.5, 0.5, 0.5)),
+        "png": lambda path: save(path, (65535 * random_map((9, 11))).astype("uint16"), None),
+    }
+    rule = next((Path(softmorph_cli.__file__).parent / "rules").rglob("*majority*3d*.toml"))
+    Path("my_rule.toml").write_text(rule.read_text(encoding="utf-8"), encoding="utf-8")
+    for name, _, *examples in _COMMANDS:
+        for example in examples:
+            words = shlex.split(example.split(" > ")[0])
+            assert words[:2] == ["softmorph", name]
+            if words[2:] == ["--warm"]:
+                continue
+            files = [word for word in words[2:] if word.endswith((".nii.gz", ".tif", ".png"))]
+            if files:
+                sources[files[0].split(".", 1)[1]](files[0])
+            run(*words[1:])
+            for path in files[1:]:
+                assert Path(path).is_file(), example
+                Path(path).unlink()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_of_the_shell(shell: str) -> None:
+    changes = {"_SOFTMORPH_COMPLETE": f"source_{shell}"}
+    beside = shutil.which("softmorph", path=str(Path(sys.executable).parent))
+    assert beside is not None
+    ended = subprocess.run([beside], env=changes, capture_output=True, text=True, check=False)
+    assert "softmorph" in ended.stdout
+    assert "Traceback" not in ended.stderr

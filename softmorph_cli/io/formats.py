@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import re
+import shlex
+import stat
 import zlib
 from pathlib import Path
 from typing import Final
@@ -18,6 +21,8 @@ from softmorph_cli.io.tiff import Tiff
 FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), NRRD, METAIMAGE, Npy())
 ACCEPTED: Final = "NIfTI (.nii, .nii.gz), TIFF, PNG, NRRD, MetaImage (.mha, .mhd) and .npy"
 
+# Their voxels lie in a second file: read, but never written.
+_TWO_FILES = (".mhd", ".nhdr")
 _HEAD = 1024
 _GZIP = b"\x1f\x8b"
 # What else people have at hand, so that a refusal can name it.
@@ -30,6 +35,16 @@ _OTHERS = (
     (b"%PDF", "a PDF document"),
     (b"\x80\x04", "a Python pickle, which is never loaded"),
     (b"<", "a text in HTML or XML"),
+)
+# What the libraries say of a damaged file, in plain words.
+_REASONS = (
+    (
+        r"Expected \d+ bytes|mmap length|EOF|ended before|got only|but received|end of header|requires a buffer",
+        "it ends too early",
+    ),
+    (r"LIBDEFLATE|zlib|decompress|CRC|PNGImageIO", "its compressed data do not unpack"),
+    (r"IFD|page offset|index \d+ out of range", "its table of pages is broken"),
+    (r"Reason: Success", "its header and its data do not fit each other"),
 )
 
 
@@ -54,19 +69,24 @@ def detect(path: Path) -> Format:
             f"{_describe(head, zipped)}; read are {ACCEPTED}."
         )
     if named is not None and named is not content:
-        right = ".nii" if content.name == "nifti" and not zipped else content.suffixes[0]
+        plain = ".nii" if content.name == "nifti" else content.suffixes[0]
         raise FileError(
-            f"{path} is called {suffix_of(path)} but holds {content.title}; rename it: "
-            f"mv {path} {path.name.removesuffix(suffix_of(path))}{right}"
+            f"{path} is called {suffix_of(path)} but holds {content.title}; "
+            f"rename it: {_rename(path, plain + '.gz' * zipped)}"
         )
     if content.name == "nifti" and named is content and zipped != (suffix_of(path) == ".nii.gz"):
         wrong, right = (".nii", ".nii.gz") if zipped else (".nii.gz", ".nii")
         raise FileError(
-            f"{path} is called {wrong} but is {'' if zipped else 'not '}compressed; rename it: "
-            f"mv {path} {path.name.removesuffix(wrong)}{right}"
+            f"{path} is called {wrong} but is {'' if zipped else 'not '}compressed; "
+            f"rename it: {_rename(path, right)}"
         )
     if zipped and content.name != "nifti":
-        raise FileError(f"{path} is a gzipped {content.title} file; unpack it first: gunzip {path}")
+        # gunzip takes no other suffix.
+        if path.suffix.lower() != ".gz":
+            advice = f"rename it: {_rename(path, suffix_of(path) + '.gz')}"
+        else:
+            advice = f"unpack it first: {shlex.join(['gunzip', str(path)])}"
+        raise FileError(f"{path} is a gzipped {content.title} file; {advice}")
     return content
 
 
@@ -84,9 +104,8 @@ def read_raw(path: Path) -> tuple[Format, Raw]:
         raise
     # Damaged files make the libraries raise nearly anything (struct.error, zlib.error, RuntimeError, ...).
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise FileError(
-            f"{path} starts as a {family.title} file but is cut short or damaged ({reason}); "
+            f"{path} starts as a {family.title} file but is cut short or damaged ({_reason(error)}); "
             "copy or write it again."
         ) from error
 
@@ -103,18 +122,28 @@ def named_format(path: Path) -> Format | None:
     return next((family for family in FORMATS if suffix_of(path) in family.suffixes), None)
 
 
+def target_suffix(path: Path, family: Format) -> str:
+    """The suffix for a result of the file `path`, which is of this family: its own, if it can be written."""
+    suffix = suffix_of(path)
+    return suffix if suffix in family.suffixes and suffix not in _TWO_FILES else family.suffixes[0]
+
+
 def target_format(path: Path, output_type: str | None) -> Format:
     """The family to write, by name.
 
     Raises:
+        FileError: If it is a folder with no such suffix.
         UsageError: If the suffix is unknown or the family cannot store `output_type`.
     """
     family = named_format(path)
     if family is None:
+        if _is_folder(path):
+            check_writable(path)  # which says so
+        written = ACCEPTED.replace(", .mhd", "")
         raise UsageError(
-            f"cannot tell the format of {path} from its suffix {suffix_of(path)!r}; write {ACCEPTED}."
+            f"cannot tell the format of {path} from its suffix {suffix_of(path)!r}; write {written}."
         )
-    if suffix_of(path) in (".mhd", ".nhdr"):
+    if suffix_of(path) in _TWO_FILES:
         raise UsageError(
             f"{path} would keep its voxels in a second file, and two files cannot be replaced in one step; "
             f"write {family.suffixes[0]} instead."
@@ -150,15 +179,22 @@ def check_target(
 
 
 def _first_bytes(path: Path) -> tuple[bytes, bool]:
-    if path.is_dir():
-        raise FileError(f"{path} is a folder; name one file in it.")
     try:
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD)
+        mode, head = path.stat().st_mode, b""
+        # A pipe could be read only once, and this first look would take its head away.
+        if stat.S_ISREG(mode):
+            with path.open("rb") as stream:
+                head = stream.read(_HEAD)
     except FileNotFoundError as error:
         raise FileError(f"{path} does not exist.") from error
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if path == Path():  # an empty word, from a shell variable that is not set
+        raise FileError("an input has an empty name, or that of the current folder; name a file.")
+    if stat.S_ISDIR(mode):
+        raise FileError(f"{path} is a folder; name one file in it.")
+    if not stat.S_ISREG(mode):
+        raise FileError(f"{path} is a pipe or a device, not a file; write it to a file first.")
     if not head:
         raise FileError(f"{path} is empty (0 bytes); write it again from its source.")
     if not head.startswith(_GZIP):
@@ -167,7 +203,28 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
         with gzip.open(path) as unpacked:
             return unpacked.read(_HEAD), True
     except (OSError, EOFError, zlib.error) as error:
-        raise FileError(f"{path} is gzipped but cut short or damaged ({error}); copy it again.") from error
+        raise FileError(
+            f"{path} is gzipped but cut short or damaged ({_reason(error)}); copy it again."
+        ) from error
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long
+        return False
+
+
+def _rename(path: Path, suffix: str) -> str:
+    """The command that gives a file another suffix and leaves it in its folder."""
+    stem = path.name[: len(path.name) - len(suffix_of(path))]
+    return shlex.join(["mv", str(path), str(path.with_name(stem + suffix))])
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    known = (plain for pattern, plain in _REASONS if re.search(pattern, text))
+    return next(known, (text.splitlines() or [type(error).__name__])[-1])
 
 
 def _describe(head: bytes, zipped: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,10 @@ _REVERSED = [2, 1, 0, 3]
 _PNG_PALETTE = 3
 # Keys that ITK makes up while reading, and would write a second time.
 _ITK_KEYS = re.compile(r"ITK_|NRRD_(kinds|space|pixel|units|centerings)")
+# A header's one file of voxels; a list or a numbered series of files is left to ITK.
+_DATA_FILE = re.compile(
+    rb"^(?:ElementDataFile *=|data ?file:) *(?!(?i:LIST|LOCAL))([^%\s]+)\s*$", re.MULTILINE
+)
 
 
 @contextmanager
@@ -89,9 +94,11 @@ class Png:
         if b"IEND" not in content[-16:]:
             raise FileError(f"{path} is cut short: it starts as a PNG file but does not end as one.")
         if content[25] == _PNG_PALETTE:
+            grey = path.with_name(f"{path.stem}_grey.png")
+            command = shlex.join(["magick", str(path), "-colorspace", "Gray", str(grey)])
             raise InputError(
                 f"{path} is a PNG with a colour palette, whose numbers are colours; "
-                "convert it to grey first: magick in.png -colorspace Gray out.png"
+                f"convert it to grey first: {command}"
             )
         array = read_pixels(path, "PNGImageIO")
         ours = re.search(rb"tEXt" + _ONE.encode() + rb"\0(\d+)", content)
@@ -159,13 +166,19 @@ class Itk:
         """Read pixels, direction, origin, spacing and the metadata dictionary."""
         import SimpleITK
 
+        header = _header(path)
+        data = _DATA_FILE.search(header)
+        if data and not (path.parent / (name := os.fsdecode(data[1]))).exists():
+            raise FileError(
+                f"{path} keeps its voxels in {name}, which does not exist; copy the two files together."
+            )
         image = read_image(path, self.reader)
         array = SimpleITK.GetArrayFromImage(image)
         vector = image.GetNumberOfComponentsPerPixel() > 1
         axes = {2: "YX", 3: "ZYX", 4: "TZYX"}.get(image.GetDimension())
         metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
         spacing = dict(zip("XYZ", image.GetSpacing(), strict=False))
-        unit, affine = self._world(path, metadata, image, spacing)
+        unit, affine = self._world(header, metadata, image, spacing)
         ours = metadata.get(_ONE, "").strip()
         return Raw(
             array=array,
@@ -182,12 +195,12 @@ class Itk:
         )
 
     def _world(
-        self, path: Path, metadata: dict[str, str], image: Any, spacing: dict[str, float]
+        self, header: bytes, metadata: dict[str, str], image: Any, spacing: dict[str, float]
     ) -> tuple[str | None, Affine | None]:
         """Find unit and affine; a NRRD without `space` has neither, and `spacing` is put into the unit."""
         unit: str | None = "mm"
         if self.name == "nrrd":
-            named = _nrrd_unit(path)
+            named = _nrrd_unit(header)
             unit = named or ("mm" if "NRRD_space" in metadata else None)
             if "NRRD_space" not in metadata:
                 return unit, None
@@ -242,9 +255,13 @@ METAIMAGE = Itk(
 )
 
 
-def _nrrd_unit(path: Path) -> str | None:
+def _header(path: Path) -> bytes:
+    """The text that a NRRD or a MetaImage begins with; of the latter, some voxels may follow it."""
     with path.open("rb") as stream:
-        header = stream.read(1 << 16).split(b"\n\n")[0]
+        return stream.read(1 << 16).replace(b"\r\n", b"\n").split(b"\n\n")[0]
+
+
+def _nrrd_unit(header: bytes) -> str | None:
     named = re.search(rb'^(?:space )?units:\s*"?([^"\s]+)', header, re.MULTILINE)
     spelling = named[1].decode("utf-8", "replace") if named else ""
     return {"mm": "mm", "um": "um", "µm": "um", "micron": "um", "microns": "um", "nm": "nm"}.get(spelling)

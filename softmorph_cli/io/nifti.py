@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,15 +47,19 @@ class Nifti:
 
         head, zipped = _head(path)
         if head[344:347] == b"ni1" or head[4:7] == b"ni2":
+            convert = shlex.join(["nib-convert", str(path), str(path.with_suffix(".nii"))])
             raise InputError(
                 f"{path} is the header of a NIfTI pair (.hdr and .img), which is not read; "
-                f"make one file of it first: nib-convert {path} {path.with_suffix('.nii').name}"
+                f"make one file of it first: {convert}"
             )
         kind = nibabel.Nifti2Image if head[4:6] == b"n+" else nibabel.Nifti1Image
         with _quiet() as complaints, (gzip.open if zipped else open)(path, "rb") as stream:
             image = kind.from_stream(stream)
             header = image.header
             array = np.asanyarray(image.dataobj.get_unscaled())
+            # gzip compares its checksum only at the very end.
+            while zipped and stream.read(1 << 20):
+                pass
         # Only the proxy still knows the scaling; nibabel blanks it in the header it hands out.
         slope, inter = image.dataobj.slope, image.dataobj.inter
         axes, colour, array = _FILE_AXES.get(image.ndim), False, array.T
@@ -135,7 +140,8 @@ def _geometry(header: Any) -> tuple[dict[str, float], str | None, Affine | None,
         unit = unit or "mm"
         affine = np.asarray(header.get_best_affine(), dtype=np.float64)[:, _REVERSED]
         affine[:3] *= factor * MILLIMETRES[unit]
-    steps = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))[::-1] * factor
+    stored = header["pixdim"].dtype.type
+    steps = np.abs(_shortest(header["pixdim"][3:0:-1], stored)) * factor
     notes = []
     if affine is not None:
         from_affine = np.linalg.norm(affine[:3, :3], axis=0) / MILLIMETRES[unit or "mm"]
@@ -143,10 +149,17 @@ def _geometry(header: Any) -> tuple[dict[str, float], str | None, Affine | None,
         if np.all(from_affine > 0):
             if not np.allclose(from_affine[-used:], steps[-used:], rtol=1e-3):
                 notes.append("its voxel size and its affine disagree; the affine is used.")
-            steps = from_affine
+            # The length of an oblique column is rounded more often than the voxel size itself.
+            steps = np.where(np.isclose(from_affine, steps, rtol=1e-5, atol=0), steps, from_affine)
     if not np.all(np.isfinite(steps) & (steps > 0)):
         return {}, unit, affine, [*notes, "its header gives no valid voxel size."]
-    return dict(zip("ZYX", (float(step) for step in steps), strict=True)), unit, affine, notes
+    return dict(zip("ZYX", _shortest(steps, stored).tolist(), strict=True)), unit, affine, notes
+
+
+def _shortest(numbers: Any, stored: type[np.floating[Any]]) -> Affine:
+    """The shortest decimals that are stored as the same numbers: 0.8, not 0.800000011920929."""
+    with np.errstate(over="ignore"):
+        return np.array([float(str(stored(number))) for number in numbers])
 
 
 def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
@@ -186,7 +199,9 @@ def _place(header: Any, volume: Volume, *, fresh: bool) -> None:
         columns = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
         header["pixdim"][1:4] = columns if np.all(columns > 0) else 1.0
         return
-    if affine is None or (int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0):
+    placed = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
+    if affine is None or not placed:
+        _resize(header, volume, forget=placed)
         return
     unit, factor = _UNITS.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
     wanted = affine[:, _REVERSED].copy()
@@ -208,6 +223,22 @@ def _place(header: Any, volume: Volume, *, fresh: bool) -> None:
         moved = header.get_sform()[:3, :3] @ corner
         for name, step in zip(("srow_x", "srow_y", "srow_z"), moved, strict=True):
             header[name][3] = float(header[name][3]) + step
+
+
+def _resize(header: Any, volume: Volume, *, forget: bool) -> None:
+    """Write the voxel size alone; `forget` the place in the world, which is that of other axes."""
+    if forget:
+        header["sform_code"] = header["qform_code"] = 0
+        header["pixdim"][1:] = 1
+    if volume.spacing is None:
+        return
+    code = int(header["xyzt_units"])
+    if volume.unit == "mm" and code & 7 == 0:
+        header["xyzt_units"] = code | 2
+    sizes = np.array(volume.spacing[::-1]) / _UNITS.get(code & 7, (None, 1.0))[1]
+    present = header["pixdim"][1 : 1 + len(sizes)]
+    if not np.allclose(np.abs(present), sizes, rtol=1e-6, atol=0):
+        present[:] = sizes
 
 
 def _sign(header: Any, provenance: Provenance) -> None:

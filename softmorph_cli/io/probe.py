@@ -10,8 +10,8 @@ import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import select
-from softmorph_cli.io.formats import detect, read_raw, suffix_of
-from softmorph_cli.io.raw import Raw
+from softmorph_cli.io.formats import detect, read_raw, target_suffix
+from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.values import Content, Verdict, examine, judge
 
 
@@ -22,9 +22,9 @@ class Probe:
     Attributes:
         path: The file.
         format: Its family, as in `Source.format`.
-        shape: Its shape on disk, in the file's own axis order.
+        shape: Its shape in the order of `axes`.
         dtype: Its element type on disk.
-        axes: A letter for each axis of the array as `read` sees it, or None where the file does not say.
+        axes: A letter for each axis in the order that `read` gives them, or None where the file does not say.
         spacing: Voxel size by axis letter, where known.
         unit: "mm", "um", "nm" or None.
         low: The smallest finite value, after the file's own scaling; None where there are no real numbers.
@@ -70,9 +70,9 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
     """
     path = Path(path)
     try:
-        _, raw = read_raw(path)
+        family, raw = read_raw(path)
     except InputError as error:
-        raw = Raw(np.empty(0), None, detect(path).name, (), "")
+        raw = Raw(np.empty(()), None, detect(path).name, (), "")
         return _describe(path, raw, "other", str(error))
     try:
         raw = select.arrange(select.name_axes(raw, str(path)))
@@ -85,7 +85,7 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
         return _describe(path, raw, kind, f"values of type {raw.array.dtype}")
     content = examine(raw.array, raw.slope, raw.inter, cap=limit)
     verdict = judge(content, raw)
-    suggestion = _suggestion(path, raw, verdict, content.nans + content.infinities)
+    suggestion = _suggestion(path, family, raw, verdict, content.nans + content.infinities)
     return _describe(path, raw, verdict.kind, verdict.found, content, suggestion)
 
 
@@ -96,7 +96,7 @@ def _describe(
     return Probe(
         path=path,
         format=raw.format,
-        shape=raw.shape,
+        shape=raw.array.shape,
         dtype=raw.dtype,
         axes=raw.axes,
         spacing=dict(raw.spacing),
@@ -114,7 +114,7 @@ def _describe(
     )
 
 
-def _suggestion(path: Path, raw: Raw, verdict: Verdict, bad: int) -> str:
+def _suggestion(path: Path, family: Format, raw: Raw, verdict: Verdict, bad: int) -> str:
     """The command that would read the file; nothing where no option helps."""
     kind, ndim = verdict.kind, raw.array.ndim
     if kind == "empty" or (kind == "image" and not verdict.option) or not 2 <= ndim <= 5:
@@ -124,7 +124,5 @@ def _suggestion(path: Path, raw: Raw, verdict: Verdict, bad: int) -> str:
         words.append(f"--axes {'TCZYX'[-ndim:]}")
     if bad:
         words.append("--mask MASK")
-    suffix = suffix_of(path)
-    # What keeps its voxels in a second file is read but not written.
-    suffix = {".mhd": ".mha", ".nhdr": ".nrrd"}.get(suffix, suffix)
-    return " ".join(["softmorph skeletonize", shlex.quote(str(path)), f"skeleton{suffix}", *words])
+    target = f"skeleton{target_suffix(path, family)}"
+    return " ".join(["softmorph skeletonize", shlex.quote(str(path)), target, *words])

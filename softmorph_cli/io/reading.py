@@ -85,22 +85,25 @@ def read(
     if per_slice and letters.endswith("ZYX"):
         letters = letters[:-3] + SLICE + "YX"
     spatial = "ZYX" if letters.endswith("ZYX") else "YX"
-    return Volume(
-        array=np.ascontiguousarray(values),
-        axes=letters,
-        spacing=tuple(raw.spacing[a] for a in spatial) if set(spatial) <= set(raw.spacing) else None,
-        unit=raw.unit,
-        affine=raw.affine,
-        channels=raw.channels if "C" in letters else None,
-        source=Source(
-            path,
-            family.name,
-            raw.shape,
-            raw.dtype,
-            Kept(family.name, raw.native, filed_axes, full_spacing, dropped),
-        ),
-        notes=(*raw.notes, *notes),
-    )
+    try:
+        return Volume(
+            array=np.ascontiguousarray(values),
+            axes=letters,
+            spacing=tuple(raw.spacing[a] for a in spatial) if set(spatial) <= set(raw.spacing) else None,
+            unit=raw.unit,
+            affine=raw.affine,
+            channels=raw.channels if "C" in letters else None,
+            source=Source(
+                path,
+                family.name,
+                raw.shape,
+                raw.dtype,
+                Kept(family.name, raw.native, filed_axes, full_spacing, dropped),
+            ),
+            notes=(*raw.notes, *notes),
+        )
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def _one_channel(raw: Raw, channel: int | str | None, name: str) -> Raw:

@@ -11,6 +11,7 @@ import numpy as np
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.raw import Affine, Array, Raw
 
+_INTEGER = re.compile(r"-?[0-9]+")
 _RANGE = re.compile(r"(\d*):(\d*)")
 _COLOURS = ("red", "green", "blue", "alpha")
 
@@ -26,30 +27,37 @@ def name_axes(raw: Raw, name: str, *, axes: str | None = None, channel_axis: int
 
     Raises:
         InputError: If the axes do not fit the file.
-        UsageError: If `axes` are no distinct letters with Y and X among them.
+        UsageError: If `axes` are no distinct letters with Y and X among them, or `channel_axis` is empty.
     """
-    letters = raw.axes
+    letters, count = raw.axes, raw.array.ndim
+    if channel_axis == "":
+        raise UsageError("--channel-axis '' must be a letter, such as C, or the number of an axis.")
+    if isinstance(channel_axis, str) and _INTEGER.fullmatch(channel_axis):
+        channel_axis = int(channel_axis)
+    if isinstance(channel_axis, int) and not -count <= channel_axis < count:
+        raise InputError(f"{name} has no axis {channel_axis}; its shape is {raw.array.shape}.")
     if axes is not None:
         letters = axes.upper()
-        if not letters.isalpha() or len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters):
+        if (
+            not (letters.isascii() and letters.isalpha())
+            or len(set(letters)) != len(letters)
+            or not {"Y", "X"} <= set(letters)
+        ):
             raise UsageError(
                 f"--axes {axes!r} must be distinct letters with Y and X among them, such as CZYX."
             )
     if letters is None and isinstance(channel_axis, int):
-        rest = raw.array.ndim - 1
-        letters = {2: "YX", 3: "ZYX", 4: "TZYX"}.get(rest, "")
-        position = channel_axis % max(raw.array.ndim, 1)
+        letters = {2: "YX", 3: "ZYX", 4: "TZYX"}.get(count - 1, "")
+        position = channel_axis % count
         letters = letters[:position] + "C" + letters[position:]
-        channel_axis = "C"
     if letters is None:
         raise InputError(
-            f"{name} has {raw.array.ndim} axes, its shape is {raw.array.shape}, and does not name them; "
+            f"{name} has {count} axes, its shape is {raw.array.shape}, and does not name them; "
             "say what they are with --axes, for example --axes CZYX."
         )
-    if len(letters) != raw.array.ndim:
+    if len(letters) != count:
         raise InputError(
-            f"{name} has {raw.array.ndim} axes, its shape is {raw.array.shape}; "
-            f"--axes {letters} names {len(letters)}."
+            f"{name} has {count} axes, its shape is {raw.array.shape}; --axes {letters} names {len(letters)}."
         )
     if channel_axis is not None:
         letters = _with_channel(letters, channel_axis, name)
@@ -65,12 +73,11 @@ def arrange(raw: Raw) -> Raw:
 
 
 def _with_channel(letters: str, channel_axis: int | str, name: str) -> str:
-    if isinstance(channel_axis, str) and not channel_axis.lstrip("-").isdigit():
-        position = letters.find(channel_axis.upper())
+    if isinstance(channel_axis, int):
+        position = channel_axis % len(letters)
+    elif channel_axis.upper() in set(letters):
+        position = letters.index(channel_axis.upper())
     else:
-        position = int(channel_axis)
-        position = position + len(letters) if position < 0 else position
-    if not 0 <= position < len(letters):
         raise InputError(f"{name} has no axis {channel_axis}; its axes are {letters}.")
     if letters[position] == "C":
         return letters
@@ -89,15 +96,21 @@ def _with_channel(letters: str, channel_axis: int | str, name: str) -> str:
 def _rename(raw: Raw, letters: str) -> Raw:
     if raw.axes is None or letters == raw.axes:
         return replace(raw, axes=letters)
-    spacing = {
-        new: raw.spacing[old] for old, new in zip(raw.axes, letters, strict=True) if old in raw.spacing
-    }
-    spacing = {axis: size for axis, size in spacing.items() if axis in "ZYX"}
-    moved = any(new in "ZYX" and new != old for old, new in zip(raw.axes, letters, strict=True))
-    if raw.affine is None or not moved:
+    source = {new: old for old, new in zip(raw.axes, letters, strict=True) if new in "ZYX"}
+    spacing = {new: raw.spacing[old] for new, old in source.items() if old in raw.spacing}
+    if all(new == old for new, old in source.items()):
         return replace(raw, axes=letters, spacing=spacing)
-    note = f"its axes were read as {letters}, so its place in the world is not kept."
-    return replace(raw, axes=letters, spacing=spacing, affine=None, notes=(*raw.notes, note))
+    affine, told = raw.affine, []
+    if raw.spacing:
+        told.append(f"voxel size {'kept' if len(spacing) == len(source) else 'dropped'}")
+    if affine is not None:
+        # Axes of space that changed places take their columns along; any other axis has none.
+        permuted = set(source) == set(source.values())
+        affine = affine[:, [*("ZYX".index(source.get(a, a)) for a in "ZYX"), 3]] if permuted else None
+        told.append(f"orientation and origin {'kept' if permuted else 'dropped'}")
+    note = f"its axes, slowest first, were read as {letters} instead of {raw.axes}: {', '.join(told)}."
+    notes = (*raw.notes, note) if told else raw.notes
+    return replace(raw, axes=letters, spacing=spacing, affine=affine, notes=notes)
 
 
 def spatial(raw: Raw) -> str:
@@ -162,7 +175,7 @@ def pick_channel(raw: Raw, channel: int | str, name: str) -> Raw:
     names = raw.channels or (_COLOURS[:count] if raw.colour else ())
     if isinstance(channel, str) and channel in names:
         index = names.index(channel)
-    elif isinstance(channel, int) or channel.lstrip("-").isdigit():
+    elif isinstance(channel, int) or _INTEGER.fullmatch(channel):
         index = int(channel)
     else:
         index = count

@@ -110,19 +110,19 @@ def judge(content: Content, raw: Raw) -> Verdict:
         ):
             return Verdict("probability", f"{spread} of a type that ends at {top}")
         if _like_labels(content):
-            values = [f"{value:g}" for value in content.distinct or () if value]
+            values = [str(int(value)) for value in content.distinct or () if value]
             shown = ", ".join(values[:8]) + (", ..." if len(values) > 8 else "")
             return Verdict("labels", f"integers that look like labels ({shown})", f"--label {values[0]}")
         scale = next((scale for scale in _SCALES if high <= scale), int(high))
-        return Verdict("image", f"integers from {low:g} to {high:g}", f"--divide-by {scale}")
+        return Verdict("image", f"integers from {low:.15g} to {high:.15g}", f"--divide-by {scale}")
     if low >= -_RINGING and high <= 1 + _RINGING:
         return Verdict("probability", f"{spread}, slightly outside [0, 1]", "--clip")
     if low < 0:
         if content.integers:
-            return Verdict("image", f"integers from {low:g} to {high:g}, which are no probabilities", "")
+            return Verdict("image", f"integers from {low:.15g} to {high:.15g}, which are no probabilities")
         return Verdict("logits", f"{spread}, which look like logits", "--from-logits sigmoid")
     scale = next((scale for scale in _SCALES if high <= scale), np.ceil(high))
-    return Verdict("image", spread, f"--divide-by {scale:g}")
+    return Verdict("image", spread, f"--divide-by {scale:.15g}")
 
 
 def _top(raw: Raw) -> int:
@@ -263,11 +263,21 @@ def _scaled(raw: Raw, array: Array, dtype: np.dtype[Any], divide_by: float | Non
 
 
 def _one_label(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[Any]) -> Array:
-    # A label that went through a float slope is not exactly whole any more.
-    chosen = np.abs(array - label) < 1e-3 if array.dtype.kind == "f" else array == label
+    if array.dtype.kind == "f":
+        # A label that went through a float slope is not exactly whole any more.
+        nearest = np.rint(array)
+        off = np.abs(array - nearest)
+        if off.max() > 1e-3:
+            found = array.reshape(-1)[off.argmax()]
+            raise InputError(
+                f"{name} holds numbers that are not whole, such as {found:g}, so it is no label map; "
+                "leave --label out."
+            )
+        array = nearest
+    chosen = array == label
     if not chosen.any():
         content = examine(array)
-        present = [f"{value:g}" for value in (content.distinct or ())[:12]]
+        present = [str(int(value)) for value in (content.distinct or ())[:12]]
         shown = ", ".join(present) or "too many values to list"
         raise InputError(f"{name} has no label {label}; it holds {shown}: choose one of them with --label.")
     return np.asarray(chosen.astype(dtype))

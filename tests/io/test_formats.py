@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
+import shlex
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from softmorph_cli.errors import FileError
-from softmorph_cli.io import probe, read, write
+from softmorph_cli.errors import FileError, UsageError
+from softmorph_cli.io import check_target, probe, read, write
 from softmorph_cli.volume import Volume
 
 FLAT = Volume(np.random.default_rng(0).random((5, 7), dtype=np.float32), "YX")
@@ -60,7 +63,7 @@ def test_mislabelled_files_and_files_without_a_suffix(tmp_path: Path, real: str)
     assert read(tmp_path / "bare").array.shape == (5, 7)
     wrong = ".png" if real != ".png" else ".nii.gz"
     (tmp_path / f"map{wrong}").write_bytes(content)
-    with pytest.raises(FileError, match=rf"is called {wrong} but holds .*; rename it: mv .* map{real}$"):
+    with pytest.raises(FileError, match=rf"is called {wrong} but holds .*; rename it: mv .*map{real}$"):
         read(tmp_path / f"map{wrong}")
 
 
@@ -68,8 +71,60 @@ def test_mislabelled_files_and_files_without_a_suffix(tmp_path: Path, real: str)
 def test_compression_that_the_name_denies(tmp_path: Path, real: str, wrong: str) -> None:
     write(FLAT, tmp_path / f"map{real}")
     (tmp_path / f"map{real}").rename(tmp_path / f"map{wrong}")
-    with pytest.raises(FileError, match=rf"is called {wrong} but is .*compressed; .* map{real}$"):
+    with pytest.raises(FileError, match=rf"is called {wrong} but is .*compressed; .*map{real}$"):
         read(tmp_path / f"map{wrong}")
+
+
+@pytest.mark.parametrize(("name", "zipped"), [("My Map.NII.GZ", False), ("a map.png", True), ("it's", True)])
+def test_the_advice_can_be_typed_until_the_file_is_read(tmp_path: Path, name: str, zipped: bool) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    write(FLAT, tmp_path / "in.tif")
+    content = (tmp_path / "in.tif").read_bytes()
+    path = folder / name
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    for _ in range(3):
+        try:
+            assert read(path).array.shape == (5, 7)
+            break
+        except FileError as error:
+            command = str(error).rsplit(": ", 1)[1]
+        subprocess.run(shlex.split(command), check=True)
+        (path,) = folder.iterdir()
+    else:
+        pytest.fail(f"still not read: {path}")
+
+
+def test_a_pipe_is_refused_and_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    with pytest.raises(FileError, match=r"pipe\.npy is a pipe or a device, not a file"):
+        read(tmp_path / "pipe.npy")
+
+
+def test_names_that_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "loop.npy").symlink_to("loop.npy")
+    for name in ("loop.npy", "n" * 300):
+        with pytest.raises(FileError, match="cannot be read: "):
+            read(tmp_path / name)
+    with pytest.raises(UsageError, match="cannot tell the format"):
+        check_target(tmp_path / ("n" * 300))
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_empty_names(name: str) -> None:
+    with pytest.raises(FileError, match="an input has an empty name"):
+        read(name)
+    with pytest.raises(FileError, match="an output has an empty name"):
+        check_target(name)
+
+
+@pytest.mark.parametrize("name", ["folder", "folder.nii.gz", "folder.odd"])
+def test_a_folder_as_target(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(FileError, match=f"{name} is a folder; name a file in it"):
+        check_target(tmp_path / name)
+    with pytest.raises(FileError, match=f"{name} is a folder; name a file in it"):
+        write(FLAT, tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".npy"])
@@ -78,7 +133,18 @@ def test_cut_short(volume: Volume, tmp_path: Path, suffix: str, missing: int) ->
     path = tmp_path / f"map{suffix}"
     write(volume, path)
     path.write_bytes(path.read_bytes()[:-missing])
-    with pytest.raises(FileError, match="cut short or damaged"):
+    with pytest.raises(FileError, match=r"cut short or damaged \(it ends too early\); copy"):
         read(path)
     with pytest.raises(FileError, match="cut short or damaged"):
         probe(path)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (30, 40, 50)])
+def test_a_checksum_that_does_not_fit(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = tmp_path / "map.nii.gz"
+    write(Volume(np.random.default_rng(0).random(shape, dtype=np.float32), "ZYX"[-len(shape) :]), path)
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=r"cut short or damaged \(its compressed data do not unpack\)"):
+        read(path)

@@ -141,8 +141,23 @@ def test_mhd_is_read(tmp_path: Path) -> None:
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), tmp_path / "in.mhd")
     assert np.array_equal(read(tmp_path / "in.mhd").array, values)
     (tmp_path / "in.raw").unlink()
-    with pytest.raises(FileError, match="starts as a MetaImage file but is cut short or damaged"):
+    with pytest.raises(FileError, match=r"keeps its voxels in in\.raw, which does not exist"):
         read(tmp_path / "in.mhd")
+
+
+def test_nhdr_without_its_data_file(tmp_path: Path) -> None:
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(RNG.random((4, 5))), tmp_path / "in.nhdr")
+    (tmp_path / "in.raw").unlink()
+    with pytest.raises(FileError, match=r"keeps its voxels in in\.raw, which does not exist"):
+        read(tmp_path / "in.nhdr")
+
+
+def test_an_absurd_voxel_size_names_the_file(tmp_path: Path) -> None:
+    image = SimpleITK.GetImageFromArray(RNG.random((4, 5, 6)))
+    image.SetSpacing([1e200] * 3)
+    SimpleITK.WriteImage(image, tmp_path / "in.mha")
+    with pytest.raises(InputError, match=r"in\.mha: voxel size 1e\+200"):
+        read(tmp_path / "in.mha")
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
@@ -150,5 +165,5 @@ def test_cut_short(volume: Volume, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"map{suffix}"
     write(volume, path)
     path.write_bytes(path.read_bytes()[:-60])
-    with pytest.raises(FileError, match="is cut short or damaged"):
+    with pytest.raises(FileError, match=r"is cut short or damaged \(it[a-z ]+\); copy"):
         read(path)

@@ -109,6 +109,34 @@ def test_units(tmp_path: Path) -> None:
     assert int(nibabel.load(tmp_path / "bare2.nii").header["sform_code"]) == 0
 
 
+def test_voxel_sizes_are_the_shortest_decimals(tmp_path: Path) -> None:
+    values = np.zeros((3, 4, 5), np.float32)
+    turn = np.array([[0.6, -0.8, 0], [0.8, 0.6, 0], [0, 0, 1]])
+    for columns in (np.eye(3), turn):
+        affine = np.eye(4)
+        affine[:3, :3] = columns * [0.8, 0.1, 0.333]
+        for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+            volume = read(save(tmp_path / "map.nii", values, affine, kind=kind))
+            assert volume.spacing == (0.333, 0.1, 0.8)
+            assert volume.affine is not None
+            exact = nibabel.load(tmp_path / "map.nii").affine
+            assert np.array_equal(volume.affine[:, [2, 1, 0, 3]], exact)
+    bare = nibabel.Nifti1Image(values, None)
+    bare.header["pixdim"][1:4], bare.header["xyzt_units"] = (0.0008, 0.0001, 0.002), 1
+    bare.to_filename(tmp_path / "metres.nii")
+    assert read(tmp_path / "metres.nii").spacing == (2, 0.1, 0.8)
+
+
+def test_where_sizes_disagree_the_affine_is_used(tmp_path: Path) -> None:
+    path = save(tmp_path / "map.nii", np.zeros((3, 4, 5), np.float32), np.diag([0.4, 2, 3, 1]))
+    content = bytearray(path.read_bytes())
+    content[80:84] = np.float32(0.8).tobytes()  # pixdim[1]
+    path.write_bytes(content)
+    volume = read(path)
+    assert volume.spacing == (3, 2, 0.4)
+    assert "disagree" in volume.notes[0]
+
+
 def test_four_and_five_dimensions_come_back(tmp_path: Path) -> None:
     values = np.random.default_rng(3).random((3, 4, 5, 2, 3), dtype=np.float32)
     path = save(tmp_path / "in.nii", values)
@@ -161,7 +189,9 @@ def test_input_is_not_touched(tmp_path: Path) -> None:
 
 def test_pairs_are_refused(tmp_path: Path) -> None:
     nibabel.Nifti1Pair(np.zeros((3, 4, 5), np.float32), np.eye(4)).to_filename(tmp_path / "map.hdr")
-    with pytest.raises(InputError, match="header of a NIfTI pair"):
+    with pytest.raises(
+        InputError, match=r"header of a NIfTI pair .*: nib-convert \S+/map\.hdr \S+/map\.nii$"
+    ):
         read(tmp_path / "map.hdr")
 
 

@@ -40,6 +40,26 @@ def test_suggestion(tmp_path: Path, array: Any, kind: str, option: str) -> None:
     )
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".tif", ".nrrd", ".mha", ".npy"])
+@pytest.mark.parametrize("name", ["bare", "map.dat"])
+def test_the_suggested_output_can_be_written(tmp_path: Path, suffix: str, name: str) -> None:
+    write(Volume(SOFT, "ZYX"), tmp_path / f"in{suffix}")
+    (tmp_path / f"in{suffix}").rename(tmp_path / name)
+    target = shlex.split(probe(tmp_path / name).suggestion)[3]
+    assert target == f"skeleton{'.nii.gz' if suffix == '.nii' else suffix}"
+
+
+def test_large_numbers_are_suggested_in_full(tmp_path: Path) -> None:
+    path = tmp_path / "map.npy"
+    top = 2**64 - 1
+    np.save(path, np.where(LABELS > 1, np.uint64(top), np.uint64(0)))
+    assert probe(path).suggestion.endswith(f"--label {top}")
+    assert np.array_equal(read(path, label=top).array, LABELS > 1)
+    np.save(path, SOFT * np.float32(1234567))
+    option = probe(path).suggestion.split()[-1]
+    assert read(path, divide_by=float(option)).array.max() <= 1
+
+
 @pytest.mark.parametrize("array", [LABELS, (SOFT * 255).astype(np.uint8), SOFT * 20 - 10, SOFT * 1.05])
 def test_the_suggested_option_reads_the_file(tmp_path: Path, array: Any) -> None:
     np.save(tmp_path / "map.npy", array)
@@ -85,7 +105,7 @@ def test_counts(tmp_path: Path) -> None:
 def test_geometry_and_scaling(volume: Volume, tmp_path: Path) -> None:
     write(volume, tmp_path / "map.nii.gz", output_type="uint8")
     found = probe(tmp_path / "map.nii.gz")
-    assert (found.format, found.shape, found.dtype, found.axes) == ("nifti", (6, 5, 4), "uint8", "ZYX")
+    assert (found.format, found.shape, found.dtype, found.axes) == ("nifti", (4, 5, 6), "uint8", "ZYX")
     assert (found.low, found.unit, found.kind) == (0, "mm", "probability")
     assert found.high == pytest.approx(1)
     assert list(found.spacing) == ["Z", "Y", "X"]

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import read, write
+from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)
 SOFT = RNG.random((4, 5, 6), dtype=np.float32)
@@ -90,11 +92,80 @@ def test_channels(four: Path, path: Path) -> None:
         read(path, channel_axis="T")
 
 
-def test_affine_does_not_survive_wrong_axes(tmp_path: Path, volume) -> None:  # type: ignore[no-untyped-def]
+def test_channel_axes_that_are_none(four: Path, path: Path) -> None:
+    with pytest.raises(UsageError, match="--channel-axis '' must be a letter"):
+        read(path, channel_axis="")
+    for axis in ("ZY", "--1", "²"):
+        with pytest.raises(InputError, match=f"has no axis {axis}; its axes are ZYX"):
+            read(path, channel_axis=axis)
+    for number in (4, -5, "4"):
+        with pytest.raises(InputError, match=rf"has no axis {number}; its shape is \(3, 4, 5, 6\)"):
+            read(four, channel_axis=number)
+    assert np.array_equal(read(four, channel_axis="-1", channel=2).array, FOUR[..., 2])
+    with pytest.raises(InputError, match="has no channel '--1'"):
+        read(four, axes="CZYX", channel="--1")
+
+
+def test_axes_of_space_that_change_places_take_their_geometry_along(tmp_path: Path, volume: Volume) -> None:
+    for suffix in (".nii", ".mha"):
+        write(volume, tmp_path / f"map{suffix}")
+        turned = read(tmp_path / f"map{suffix}", axes="YZX")
+        assert turned.spacing is not None
+        assert volume.spacing is not None
+        assert turned.affine is not None
+        np.testing.assert_allclose(turned.spacing, np.array(volume.spacing)[[1, 0, 2]], rtol=1e-6)
+        # The voxel (z, y, x) of the file is now (y, z, x), at the same place.
+        np.testing.assert_allclose(turned.affine @ [2, 1, 3, 1], volume.affine @ [1, 2, 3, 1], rtol=1e-6)
+        assert turned.notes[-1] == (
+            "its axes, slowest first, were read as YZX instead of ZYX: "
+            "voxel size kept, orientation and origin kept."
+        )
+        write(turned, tmp_path / f"out{suffix}")
+        again = read(tmp_path / f"out{suffix}")
+        assert np.array_equal(again.array, volume.array.transpose(1, 0, 2))
+        np.testing.assert_allclose(again.affine, turned.affine, rtol=1e-6)
+        np.testing.assert_allclose(again.spacing, turned.spacing, rtol=1e-6)
+        same = read(tmp_path / f"map{suffix}", axes="TYX")
+        assert same.affine is not None
+        assert not any("axes" in note for note in same.notes)
+
+
+def test_what_no_header_can_describe_is_dropped(tmp_path: Path, volume: Volume) -> None:
     write(volume, tmp_path / "map.nii")
-    turned = read(tmp_path / "map.nii", axes="YZX")
-    assert turned.affine is None
-    assert turned.spacing is not None
-    np.testing.assert_allclose(turned.spacing, np.array(volume.spacing)[[1, 0, 2]], rtol=1e-6)
-    assert "its place in the world is not kept" in turned.notes[0]
-    assert read(tmp_path / "map.nii", axes="TYX").affine is not None
+    assert volume.spacing is not None
+    channels = read(tmp_path / "map.nii", channel_axis="X")
+    assert (channels.axes, channels.affine) == ("CYX", None)
+    assert channels.notes == (
+        "its axes, slowest first, were read as YXC instead of ZYX: "
+        "voxel size kept, orientation and origin dropped.",
+    )
+    write(channels, tmp_path / "out.nii")
+    header = nibabel.load(tmp_path / "out.nii").header
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (0, 0)
+    np.testing.assert_allclose(header["pixdim"][1:4], [*volume.spacing[1::-1], 1], rtol=1e-6)
+    again = read(tmp_path / "out.nii", axes="CZYX")
+    np.testing.assert_allclose(again.spacing, channels.spacing, rtol=1e-6)
+    assert again.unit == "mm"
+
+
+def test_time_taken_for_space_has_no_voxel_size(tmp_path: Path) -> None:
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((6, 5, 4, 3))
+    header["pixdim"][1:5] = 1, 2, 3, 2.5
+    nibabel.Nifti1Image(FOUR.T, np.diag([1.0, 2, 3, 1]), header).to_filename(tmp_path / "map.nii")
+    turned = read(tmp_path / "map.nii", axes="ZTYX")
+    assert (turned.spacing, turned.affine) == (None, None)
+    assert turned.notes[-1].endswith("voxel size dropped, orientation and origin dropped.")
+    write(turned, tmp_path / "out.nii")
+    assert nibabel.load(tmp_path / "out.nii").header["pixdim"][1:5].tolist() == [1, 1, 1, 1]
+
+
+def test_a_header_without_a_place_follows_too(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(SOFT.T, None)
+    image.header["pixdim"][1:4] = 1, 2, 3
+    image.to_filename(tmp_path / "map.nii")
+    turned = read(tmp_path / "map.nii", axes="XYZ")
+    assert (turned.spacing, turned.affine) == ((1, 2, 3), None)
+    write(turned, tmp_path / "out.nii")
+    assert nibabel.load(tmp_path / "out.nii").header["pixdim"][1:4].tolist() == [3, 2, 1]
+    assert nibabel.load(tmp_path / "out.nii").shape == (4, 5, 6)

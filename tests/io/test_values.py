@@ -140,6 +140,13 @@ def test_options_exclude_each_other(tmp_path: Path) -> None:
         read(npy(tmp_path, LABELS), label=1, divide_by=3)
 
 
+@pytest.mark.parametrize("array", [SOFT, np.where(SOFT > 0.5, 1, SOFT)])
+def test_a_probability_map_has_no_labels(tmp_path: Path, array: Any) -> None:
+    message = r"numbers that are not whole, such as 0\.\d+, so it is no label map; leave --label out"
+    with pytest.raises(InputError, match=message):
+        read(npy(tmp_path, array), label=1)
+
+
 def test_mask_zeroes_the_outside_whatever_it_holds(tmp_path: Path) -> None:
     inside = SOFT > 0.3
     np.save(tmp_path / "mask.npy", inside)

@@ -1,0 +1,209 @@
+"""Erosion to black-hat: against products typed out, against SciPy, radii with a unit, and clamping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers_maps import close, same_bits
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+import softmorph_cli
+from softmorph_cli import SoftmorphWarning
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.element import reach
+from softmorph_cli.filters.morphology import OPERATIONS, Element, operate
+from softmorph_cli.filters.settings import Settings
+
+RNG = np.random.default_rng(21)
+IMAGE = RNG.random((9, 11))
+VOLUME = RNG.random((6, 7, 8))
+ELEMENTS = [(2, 4), (2, 8), (3, 6), (3, 18), (3, 26)]
+
+
+def footprint(dimensions: int, connectivity: int) -> np.ndarray:
+    order = {4: 1, 8: 2, 6: 1, 18: 2, 26: 3}[connectivity]
+    return ndimage.generate_binary_structure(dimensions, order)
+
+
+def product_over(image: np.ndarray, structure: np.ndarray) -> np.ndarray:
+    """The product over the element, each voxel once; outside counts as 1."""
+    padded = np.pad(image, 1, constant_values=1)
+    result = np.ones_like(image)
+    for offset in np.argwhere(structure):
+        result *= padded[tuple(slice(o, o + n) for o, n in zip(offset, image.shape, strict=True))]
+    return result
+
+
+@pytest.mark.parametrize("method", ["multilinear", "product"])
+@pytest.mark.parametrize(("dimensions", "connectivity"), ELEMENTS)
+def test_erosion_and_dilation_are_products(dimensions: int, connectivity: int, method: str) -> None:
+    image = IMAGE if dimensions == 2 else VOLUME
+    structure = footprint(dimensions, connectivity)
+    eroded = softmorph_cli.erosion(image, connectivity=connectivity, method=method)
+    assert close(eroded, product_over(image, structure), 1e-13)
+    dilated = softmorph_cli.dilation(image, connectivity=connectivity, method=method)
+    assert close(dilated, 1 - product_over(1 - image, structure), 1e-13)
+
+
+@pytest.mark.parametrize(("dimensions", "connectivity"), ELEMENTS)
+def test_minmax_is_grey_morphology(dimensions: int, connectivity: int) -> None:
+    image = IMAGE if dimensions == 2 else VOLUME
+    structure = footprint(dimensions, connectivity)
+    how: dict[str, Any] = {"connectivity": connectivity, "method": "minmax", "iterations": 2}
+    wanted = image
+    for _ in range(2):
+        wanted = ndimage.grey_erosion(wanted, footprint=structure, mode="constant", cval=1)
+    assert same_bits(softmorph_cli.erosion(image, **how), wanted)
+    for _ in range(2):
+        wanted = ndimage.grey_dilation(wanted, footprint=structure, mode="constant", cval=0)
+    assert same_bits(softmorph_cli.opening(image, **how), wanted)
+
+
+def test_defaults_are_the_cross_once() -> None:
+    assert same_bits(softmorph_cli.erosion(IMAGE), softmorph_cli.erosion(IMAGE, connectivity=4, iterations=1))
+    assert same_bits(softmorph_cli.dilation(VOLUME), softmorph_cli.dilation(VOLUME, connectivity=6))
+
+
+def test_composed_operations() -> None:
+    e, d = softmorph_cli.erosion, softmorph_cli.dilation
+    two: dict[str, Any] = {"iterations": 2}
+    mixed: dict[str, Any] = {"erosion_connectivity": 8, "dilation_connectivity": 4, "iterations": 2}
+    opened = d(e(IMAGE, connectivity=8, **two), connectivity=4, **two)
+    assert close(softmorph_cli.opening(IMAGE, **mixed), opened, 1e-14)
+    closed = e(d(IMAGE, connectivity=4, **two), connectivity=8, **two)
+    assert close(softmorph_cli.closing(IMAGE, **mixed), closed, 1e-14)
+    assert close(
+        softmorph_cli.closing(IMAGE, connectivity=8), e(d(IMAGE, connectivity=8), connectivity=8), 1e-14
+    )
+    overridden = softmorph_cli.opening(IMAGE, connectivity=8, dilation_connectivity=4)
+    assert close(overridden, d(e(IMAGE, connectivity=8), connectivity=4), 1e-14)
+    assert close(softmorph_cli.gradient(IMAGE, **two), d(IMAGE, **two) - e(IMAGE, **two), 1e-14)
+
+
+@pytest.mark.parametrize(("name", "partner"), [("tophat", "opening"), ("blackhat", "closing")])
+def test_hats_are_clamped_at_0_and_say_so(name: str, partner: str) -> None:
+    sign = 1 if name == "tophat" else -1
+    image = IMAGE * 0.2 + (0.7 if name == "tophat" else 0.05)
+    with pytest.warns(SoftmorphWarning, match="can pass its input"):
+        got = getattr(softmorph_cli, name)(image)
+    difference = sign * (image - getattr(softmorph_cli, partner)(image))
+    assert (difference < 0).any()
+    assert close(got, np.maximum(difference, 0), 1e-14)
+
+
+@pytest.mark.parametrize("name", ["tophat", "blackhat", "gradient"])
+def test_nothing_is_said_where_nothing_is_clamped(name: str) -> None:
+    # minmax: an opening never exceeds its input (warnings are errors here).
+    assert getattr(softmorph_cli, name)(IMAGE, method="minmax").max() > 0
+    binary = (IMAGE > 0.4).astype(float)
+    assert set(np.unique(getattr(softmorph_cli, name)(binary))) == {0, 1}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("method", ["multilinear", "levels", "smooth-levels", "drastic"])
+@pytest.mark.filterwarnings("ignore::softmorph_cli.SoftmorphWarning")
+def test_every_operation_under_every_kind_of_method(operation: str, method: str) -> None:
+    result = operate(operation, IMAGE, Element(), Settings(method, levels=8))
+    assert result.image.shape == IMAGE.shape
+    assert result.image.dtype == IMAGE.dtype
+    assert 0 <= result.image.min() <= result.image.max() <= 1
+    assert result.iterations == 1
+    assert result.stop_reason == "iterations"
+
+
+# ---------------------------------------------------------------------------------------------- radius
+
+
+def _stepwise(image: np.ndarray, connectivity: int, steps: tuple[int, ...]) -> np.ndarray:
+    """Erode step by step; an axis leaves the element once it has had its share."""
+    for k in range(max(steps)):
+        structure = footprint(image.ndim, connectivity)
+        for axis, count in enumerate(steps):
+            if k >= count:
+                structure = structure.copy()
+                np.moveaxis(structure, axis, 0)[[0, 2]] = False
+        image = product_over(image, structure)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("radius", "spacing", "steps"),
+    [
+        (2.4, (0.8, 0.8), (3, 3)),
+        (1.0, (0.5, 1.0), (2, 1)),
+        (3.0, (1.0, 5.0), (3, 0)),
+        (0.3, (0.1, 0.1), (3, 3)),
+        (2.9, (1.0, 1.5), (2, 1)),
+        (3.0, (2.5, 1.0, 0.7), (1, 3, 4)),
+        (2.0, (4.0, 1.0, 1.0), (0, 2, 2)),
+    ],
+)
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_radius_with_a_unit(
+    radius: float, spacing: tuple[float, ...], steps: tuple[int, ...], wide: bool
+) -> None:
+    image = (IMAGE if len(spacing) == 2 else VOLUME) * 0.2 + 0.8
+    connectivity = {(2, False): 4, (2, True): 8, (3, False): 6, (3, True): 26}[len(spacing), wide]
+    element = Element(connectivity, connectivity, radius=radius, spacing=spacing)
+    result = operate("erosion", image, element, Settings())
+    assert close(result.image, _stepwise(image, connectivity, steps), 1e-13)
+    assert result.iterations == max(steps)
+    assert result.radius is not None
+    assert result.radius == pytest.approx([n * s for n, s in zip(steps, spacing, strict=True)])
+    got = softmorph_cli.erosion(image, connectivity=connectivity, radius=radius, spacing=np.array(spacing))
+    assert same_bits(got, result.image)
+
+
+def test_an_18_element_loses_an_axis() -> None:
+    got = softmorph_cli.erosion(VOLUME, connectivity=18, radius=2.0, spacing=(1.5, 1.0, 1.0))
+    assert close(got, _stepwise(VOLUME, 18, (1, 2, 2)), 1e-13)
+
+
+def test_opening_with_a_radius_erodes_and_dilates_by_it() -> None:
+    how: dict[str, Any] = {"radius": 2.0, "spacing": (1.0, 2.0)}
+    wanted = softmorph_cli.dilation(softmorph_cli.erosion(IMAGE, **how), **how)
+    assert close(softmorph_cli.opening(IMAGE, **how), wanted, 1e-14)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "fragment"),
+    [
+        ({"radius": 2.0}, InputError, "voxel size"),
+        ({"radius": 2.0, "iterations": 2, "spacing": (1, 1)}, UsageError, "not both"),
+        ({"radius": 0.0, "spacing": (1, 1)}, UsageError, "radius"),
+        ({"radius": -1.0, "spacing": (1, 1)}, UsageError, "radius"),
+        ({"radius": float("nan"), "spacing": (1, 1)}, UsageError, "radius"),
+        ({"radius": float("inf"), "spacing": (1, 1)}, (UsageError, InputError), "radius"),
+        ({"radius": 0.5, "spacing": (1, 1)}, InputError, "smaller than one voxel"),
+        ({"radius": 2.0, "spacing": (1, 1, 1)}, InputError, "2 positive numbers"),
+        ({"radius": 2.0, "spacing": (1, 0)}, InputError, "positive"),
+        ({"radius": 2.0, "spacing": (1, float("nan"))}, InputError, "positive"),
+        ({"iterations": 0}, UsageError, "at least 1"),
+        ({"connectivity": 6}, InputError, "connectivity 6 does not exist in 2D: use one of 4, 8"),
+        ({"method": "cldice"}, UsageError, "skeleton"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments: dict[str, Any], kind: Any, fragment: str) -> None:
+    with pytest.raises(kind, match=fragment):
+        softmorph_cli.erosion(IMAGE, **arguments)
+
+
+@given(st.integers(1, 60), st.floats(0.01, 10))
+def test_n_voxels_are_n_steps_however_the_division_rounds(n: int, size: float) -> None:
+    assert reach((200, 200), None, n * size, (size, size)).steps == (n, n)
+
+
+def test_reach_phases_shrink_the_element() -> None:
+    steps = reach((99, 99, 99), None, 3.0, (1.0, 3.0, 1.5))
+    asked: list[tuple[int, ...]] = []
+
+    def rule_for(axes: tuple[int, ...]) -> Any:
+        asked.append(axes)
+        return None
+
+    assert [phase.iterations for phase in steps.phases(rule_for)] == [1, 1, 1]
+    assert asked == [(0, 1, 2), (0, 2), (0,)]

@@ -19,7 +19,7 @@ from softmorph_cli.rules.rule import Rule
 DIAGRAM: Final = "multilinear"
 
 # Part of every key on disk: raise it when the same rule is to give another program.
-_EDITION: Final = 2
+_EDITION: Final = 3
 
 
 @dataclass(frozen=True)
@@ -88,5 +88,4 @@ def _build(update: Expression, order: tuple[Offset, ...], logic: str) -> Program
         return lower_expression(update, logic)
     from softmorph_cli.compiler.diagram import build
 
-    # The centre alone is no order: then the diagram looks for one itself.
-    return lower_diagram(build(update, order if len(order) > 1 else ()))
+    return lower_diagram(build(update, order))

@@ -17,7 +17,6 @@ from softmorph_cli.rules.neighborhood import Offset
 # Straight-line code of this length still compiles in seconds; on the way there a diagram may be larger.
 MAX_NODES: Final = 2_000
 _MAX_NODES_ON_THE_WAY: Final = 200_000
-_MAX_NODES_TO_SIFT: Final = 4_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,9 @@ def build(expression: Expression, order: tuple[Offset, ...] = ()) -> Diagram:
 
     Args:
         expression: The Boolean function.
-        order: Variables from top to bottom; those missing follow below. Without it the order is sifted.
+        order: Variables from top to bottom; those missing follow in the order in which the expression names
+            them. It is not sifted: dd's sifting depends on Python's hash seed, and one rule must always give
+            one program.
 
     Raises:
         RuleError: If the diagram grows past `MAX_NODES`.
@@ -75,12 +76,6 @@ def build(expression: Expression, order: tuple[Offset, ...] = ()) -> Diagram:
         manager._ref.clear()
         manager._ref[1] = 0
         raise RuleError(_too_large(_MAX_NODES_ON_THE_WAY)) from error
-    if not order and len(names) > 1:
-        manager.incref(root)
-        manager.collect_garbage()
-        if len(manager) <= _MAX_NODES_TO_SIFT:
-            dd_bdd.reorder(manager)
-        manager.decref(root)
     return _lower(root, manager, offsets)
 
 

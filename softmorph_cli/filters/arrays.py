@@ -94,7 +94,7 @@ def for_each(
         if parts[0] is None:
             return None
         own = [kind.own(part) for part in parts]
-        return own[0] if len(own) == 1 else kind.stack(own).reshape(images.shape)
+        return (own[0] if len(own) == 1 else kind.stack(own)).reshape(images.shape)
 
     return replace(
         combine(results),

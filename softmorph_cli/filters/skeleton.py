@@ -89,7 +89,10 @@ def thinning(
             return run_binary(job, values, threshold)
         if job.method.family is Family.POOLING:
             return _cldice(job, values, iterations or CLDICE_ITERATIONS, dimensions)
-        return _warn_if_faded(run(job, values), values)
+        result = run(job, values)
+        # The level sets are thinned exactly: a low maximum is then a fact about the map.
+        exact = job.method.family in (Family.LEVELS, Family.SAMPLES)
+        return result if exact else _warn_if_faded(result, values, dimensions)
 
     pooling = find(settings.method).family is Family.POOLING
     until_stable = hard or (iterations is None and not pooling)
@@ -100,13 +103,17 @@ def thinning(
     return result
 
 
-def _warn_if_faded(result: Result, image: Any) -> Result:
-    before, after = (
-        float((values.detach() if is_tensor(values) else values).max()) for values in (image, result.image)
-    )
-    if after < 0.5 <= before:
-        return replace(result, warnings=(_FADED.format(before=before, after=after),))
+def _warn_if_faded(result: Result, image: Any, dimensions: int) -> Result:
+    for before, after in zip(_maxima(image, dimensions), _maxima(result.image, dimensions), strict=True):
+        if after < 0.5 <= before:
+            return replace(result, warnings=(*result.warnings, _FADED.format(before=before, after=after)))
     return result
+
+
+def _maxima(images: Any, dimensions: int) -> list[float]:
+    """Return the largest value of each image: of one, or of a batch that torch takes at once."""
+    values = images.detach() if is_tensor(images) else images
+    return [float(one.max()) for one in values.reshape((-1, *values.shape[-dimensions:]))]
 
 
 def _cldice(job: Job, image: Any, iterations: int, dimensions: int) -> Result:

@@ -127,6 +127,20 @@ def test_the_fourth_axis_of_nifti_is_mapped_over() -> None:
         np.testing.assert_array_equal(result.get_fdata(dtype=np.float32).T[time], wanted)
 
 
+@pytest.mark.parametrize("name", ["erode", "skeletonize", "tophat"])
+@pytest.mark.parametrize("extra", [(1,), (1, 1), (3, 1), (1, 2)])
+def test_a_mapped_axis_of_one(name: str, extra: tuple[int, ...]) -> None:
+    """A 4-D file of a single volume, and the 5-D vector of NIfTI whose time is one."""
+    image = random_map((*extra, 6, 7, 8))
+    nibabel.Nifti1Image(image.T, np.eye(4)).to_filename("in.nii.gz")
+    run(name, "in.nii.gz", "out.nii.gz", "--preview", "p.png")
+    result = nibabel.load("out.nii.gz")
+    assert result.shape == nibabel.load("in.nii.gz").shape
+    for index in np.ndindex(extra):
+        wanted = quietly(FUNCTIONS[name], image[index])
+        np.testing.assert_array_equal(result.get_fdata(dtype=np.float32).T[index], wanted)
+
+
 @pytest.mark.parametrize("name", ["in.ome.tif", "in.tif"])
 def test_time_and_channel_of_tiff_are_mapped_over(name: str) -> None:
     image = random_map((2, 6, 3, 7, 8))
@@ -516,3 +530,28 @@ def test_info_of_this_machine() -> None:
     assert Path(facts["cache_folder"]).is_dir()
     assert "missing" not in facts["libraries"].values()
     assert "cache folder: " in run("info").out
+
+
+def test_axes_that_are_turned_take_their_voxel_sizes_and_places_along() -> None:
+    """The letters are in the array's order, slowest first: XYZ calls the slices x."""
+    save("in.nii.gz", random_map())
+    ended = run("erode", "in.nii.gz", "out.nii.gz", "--axes", "XYZ")
+    assert "read as XYZ instead of ZYX" in ended.err
+    source, result = nibabel.load("in.nii.gz"), nibabel.load("out.nii.gz")
+    assert result.shape == (6, 7, 8)
+    np.testing.assert_allclose(result.header.get_zooms(), SPACING)
+    for place in ([0, 0, 0], [7, 3, 1], [2, 6, 5]):
+        np.testing.assert_allclose(result.affine @ [*place[::-1], 1], source.affine @ [*place, 1])
+    wanted = softmorph_cli.erosion(random_map())
+    np.testing.assert_array_equal(result.get_fdata(dtype=np.float32), wanted)
+
+
+def test_voxel_sizes_are_those_of_the_header_to_the_digit() -> None:
+    save("in.nii.gz", random_map(), (0.8, 0.5, 0.3))
+    turned = nibabel.load("in.nii.gz")
+    cosine, sine = np.cos(0.3), np.sin(0.3)
+    rotation = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    turned.affine[:3, :3] = rotation @ turned.affine[:3, :3]
+    nibabel.Nifti1Image(random_map().T, turned.affine).to_filename("in.nii.gz")
+    for command in (["stats", "in.nii.gz", "--json"], ["erode", "in.nii.gz", "out.nii.gz", "--json"]):
+        assert run(*command).json["input"]["spacing"] == [0.8, 0.5, 0.3]

@@ -312,7 +312,7 @@ def test_names_of_nothing(name: str) -> None:
     for arguments in (["in.npy", name], [name, "out.npy"]):
         result = CliRunner().invoke(app, ["erode", *arguments])
         assert result.exit_code in (1, 2)
-        assert not re.search(r"(^| )\.( |$)", complaint(result.stderr))
+        assert not re.search(r"(^| )\.( |$)", complaint(result.stderr).replace(name or "?", "?"))
 
 
 @pytest.mark.parametrize("suffix", [".png"])

@@ -125,7 +125,11 @@ def run(
         "version": __version__,
         "parameters": {"method": method, **in_force, **read_with},
     }
-    warnings = [*concerns(original), *result.warnings]
+    idle = settings.idle(until_stable=until_stable)
+    if mask and settings.levels != type(settings).levels:
+        idle.append("levels")
+    warnings = [f"--{name.replace('_', '-')} has no effect with method {method}." for name in idle]
+    warnings += [*concerns(original), *result.warnings]
     warnings += write(filtered, target, output_type=output_type, force=writing.force, provenance=provenance)
     if writing.standard_error is not None:
         errors = volume.with_array(result.standard_error)

@@ -73,6 +73,9 @@ def skeletonize(
     method, iterations = resolve_preset(preset, computing.method, iterations)
     if iterations is not None and iterations < 1:
         raise UsageError(f"--iterations {iterations}: at least 1 is needed.")
+    if threshold is not None and not hard:
+        raise UsageError("--threshold goes with --hard: a soft skeleton has none.")
+    threshold = 0.5 if threshold is None else threshold
     if not 0 <= threshold < 1:
         raise UsageError(f"--threshold {threshold:g}: it must be at least 0 and below 1.")
     if resample not in (None, "iso"):

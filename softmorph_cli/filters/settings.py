@@ -100,6 +100,14 @@ class Settings:
                 chosen["tolerance"] = self.tolerance
         return chosen
 
+    def idle(self, *, until_stable: bool) -> list[str]:
+        """Return the names of settings that were changed but that the method does not listen to."""
+        heard = self.relevant(until_stable=until_stable)
+        numbers = ("levels", "seed", "smooth_levels", "sharpness", "tolerance", "max_iterations")
+        return [
+            name for name in numbers if name not in heard and getattr(self, name) != getattr(Settings, name)
+        ]
+
 
 @dataclass(frozen=True)
 class Result:

@@ -42,8 +42,13 @@ def skeletonize(
         ),
     ] = False,
     threshold: Annotated[
-        float, typer.Option(metavar="P", help="Probability above which --hard counts a voxel as foreground.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Probability above which --hard counts a voxel as foreground. (default: 0.5)",
+            show_default=False,
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -75,9 +80,9 @@ def skeletonize(
         raise UsageError(f"--iterations {iterations}: at least 1 is needed.")
     if threshold is not None and not hard:
         raise UsageError("--threshold goes with --hard: a soft skeleton has none.")
-    threshold = 0.5 if threshold is None else threshold
-    if not 0 <= threshold < 1:
-        raise UsageError(f"--threshold {threshold:g}: it must be at least 0 and below 1.")
+    cut = 0.5 if threshold is None else threshold
+    if not 0 <= cut < 1:
+        raise UsageError(f"--threshold {cut:g}: it must be at least 0 and below 1.")
     if resample not in (None, "iso"):
         raise UsageError(f"--resample {resample}: only iso is known.")
     if hard and (computing.method or preset):
@@ -94,7 +99,7 @@ def skeletonize(
             settings,
             iterations=iterations,
             hard=hard,
-            threshold=threshold,
+            threshold=cut,
             spatial_dims=volume.spatial_dims,
         )
 
@@ -135,7 +140,7 @@ def skeletonize(
         parameters={
             "iterations": iterations,
             "hard": hard or None,
-            "threshold": threshold if hard else None,
+            "threshold": cut if hard else None,
             "preset": preset,
             "resample": resample,
         },

@@ -293,7 +293,14 @@ WRONG: dict[str, tuple[list[str], tuple[str, ...]]] = {
         ["skeletonize", "in.npy", "out.npy", "--hard", "--threshold", "1"],
         ("--threshold 1", "below 1"),
     ),
-    "threshold NaN": (["skeletonize", "in.npy", "out.npy", "--threshold", "nan"], ("--threshold nan",)),
+    "threshold NaN": (
+        ["skeletonize", "in.npy", "out.npy", "--hard", "--threshold", "nan"],
+        ("--threshold nan",),
+    ),
+    "threshold of a soft skeleton": (
+        ["skeletonize", "in.npy", "out.npy", "--threshold", "0.9"],
+        ("--threshold", "--hard"),
+    ),
     "preset": (["skeletonize", "in.npy", "out.npy", "--preset", "mine"], ("mine", "softmorph-2d")),
     "preset method": (
         ["skeletonize", "in.npy", "out.npy", "--preset", "cldice", "--method", "levels"],

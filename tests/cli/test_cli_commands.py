@@ -556,3 +556,22 @@ def test_voxel_sizes_are_those_of_the_header_to_the_digit() -> None:
     nibabel.Nifti1Image(random_map().T, turned.affine).to_filename("in.nii.gz")
     for command in (["stats", "in.nii.gz", "--json"], ["erode", "in.nii.gz", "out.nii.gz", "--json"]):
         assert run(*command).json["input"]["spacing"] == [0.8, 0.5, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["erode"], ["--seed", "3"]),
+        (["erode"], ["--levels", "8"]),
+        (["erode", "--method", "levels"], ["--sharpness", "3"]),
+        (["skeletonize"], ["--tolerance", "0.5"]),
+        (["skeletonize", "--hard"], ["--levels", "8"]),
+    ],
+)
+def test_an_option_without_effect_is_said(command: list[str], option: list[str]) -> None:
+    save("in.npy", SQUARE)
+    name, *more = command
+    warning = f"warning: {option[0]} has no effect with method "
+    assert warning in run(name, "in.npy", "a.npy", *more, *option, "-q").err
+    assert "no effect" not in run(name, "in.npy", "b.npy", *more, "-q").err
+    np.testing.assert_array_equal(load("a.npy"), load("b.npy"))

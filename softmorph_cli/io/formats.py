@@ -186,7 +186,8 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
             with path.open("rb") as stream:
                 head = stream.read(_HEAD)
     except FileNotFoundError as error:
-        raise FileError(f"{path} does not exist.") from error
+        aside = " (maps are read from files, not from standard input)" if str(path) == "-" else ""
+        raise FileError(f"{path} does not exist{aside}.") from error
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
     if path == Path():  # an empty word, from a shell variable that is not set

@@ -95,8 +95,12 @@ def load(path: Path) -> Rule:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise FileError(f"{path} does not exist; softmorph rules lists the bundled rules.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"{path} cannot be read as a rule file: {error}") from error
+    except UnicodeDecodeError as error:
+        raise FileError(
+            f"{path} is no rule file: it holds no text; type softmorph apply RULE IN OUT."
+        ) from error
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
     return loads(text, name=path.stem, origin=str(path))
 
 

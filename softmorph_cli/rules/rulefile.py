@@ -97,7 +97,7 @@ def load(path: Path) -> Rule:
         raise FileError(f"{path} does not exist; softmorph rules lists the bundled rules.") from error
     except UnicodeDecodeError as error:
         raise FileError(
-            f"{path} is no rule file: it holds no text; type softmorph apply RULE IN OUT."
+            f"{path} is no rule file: it is not text in UTF-8; type softmorph apply RULE IN OUT."
         ) from error
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -20,7 +20,6 @@ from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.kernels.torch_eager import TorchBackend
 from softmorph_cli.rules import catalog
 
-
 # A map of noise fades under every method; that is not what these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:the skeleton faded")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def test_stepwise_methods_stop_at_the_tolerance(method: str, tolerance: float) -
     assert result.stop_reason == "tolerance"
     n = result.iterations
     sums = _sums(VESSELS, method, n)
-    changes = [before - after for before, after in zip(sums, sums[1:], strict=False)]
+    changes = [before - after for before, after in pairwise(sums)]
     assert changes[-1] <= tolerance * sums[0]
     assert all(change > tolerance * sums[0] for change in changes[:-1])
     assert same_bits(result.image, thinning(VESSELS, Settings(method), iterations=n).image)

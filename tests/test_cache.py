@@ -1,0 +1,183 @@
+"""The cache folder: where it is, whose it may be, and many processes at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import pytest
+
+import softmorph_cli
+from softmorph_cli import cache
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Neither the variable nor the real home or temporary folder."""
+    monkeypatch.delenv(cache.VARIABLE, raising=False)
+    monkeypatch.setattr(
+        platformdirs, "user_cache_path", lambda *_a, **_k: tmp_path / "home" / ".cache" / "softmorph"
+    )
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    cache._root.cache_clear()
+    yield tmp_path
+    cache._root.cache_clear()
+
+
+def test_the_variable_chooses_the_folder(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cache.VARIABLE, str(elsewhere / "a" / "b"))
+    assert cache.root() == elsewhere / "a" / "b"
+    assert cache.root().stat().st_mode & 0o777 == 0o700
+
+
+def test_the_default_is_the_users_cache_folder(elsewhere: Path) -> None:
+    assert cache.root() == elsewhere / "home" / ".cache" / "softmorph"
+    assert cache.root().stat().st_mode & 0o777 == 0o700
+
+
+def _refuse_under(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulate a read-only folder: the tests may run as root, whom permissions do not stop."""
+    real_mkdir, real_touch = Path.mkdir, Path.touch
+
+    def guard(path: Path) -> None:
+        if folder in (path, *path.parents):
+            raise PermissionError(13, "Permission denied", str(path))
+
+    def mkdir(self: Path, *args: object, **kwargs: object) -> None:
+        guard(self)
+        real_mkdir(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    def touch(self: Path, *args: object, **kwargs: object) -> None:
+        guard(self)
+        real_touch(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    monkeypatch.setattr(Path, "touch", touch)
+
+
+def test_a_read_only_home_falls_back_to_a_private_temporary_folder(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse_under(elsewhere / "home", monkeypatch)
+    assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.getuid()}"
+    assert cache.root().stat().st_mode & 0o777 == 0o700
+    assert not (elsewhere / "home").exists()
+    path = cache.store("programs", "key", "text")
+    assert cache.load("programs", "key") == "text"
+    assert path.parent.parent == cache.root()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o772, 0o720])
+def test_a_folder_that_others_can_write_to_is_not_used(mode: int, elsewhere: Path) -> None:
+    home = elsewhere / "home" / ".cache" / "softmorph"
+    home.mkdir(parents=True)
+    home.chmod(mode)
+    assert cache.root() != home
+    assert cache.root().stat().st_mode & 0o022 == 0
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_folder_that_others_can_only_read_is_used(mode: int, elsewhere: Path) -> None:
+    home = elsewhere / "home" / ".cache" / "softmorph"
+    home.mkdir(parents=True)
+    home.chmod(mode)
+    assert cache.root() == home
+
+
+def test_a_folder_of_somebody_else_is_not_used(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _refuse_under(elsewhere / "home", monkeypatch)
+    mine = os.getuid()
+    # The candidate in the shared temporary folder was made by another user before us.
+    (elsewhere / "tmp" / f"softmorph-{mine + 1}").mkdir(mode=0o700)
+    monkeypatch.setattr(os, "getuid", lambda: mine + 1)
+    chosen = cache.root()
+    assert chosen != elsewhere / "tmp" / f"softmorph-{mine + 1}"
+    assert chosen.parent == elsewhere / "tmp"
+    assert chosen.stat().st_mode & 0o077 == 0
+
+
+def test_a_file_where_the_folder_should_be(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (elsewhere / "file").write_text("")
+    monkeypatch.setenv(cache.VARIABLE, str(elsewhere / "file"))
+    assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.getuid()}"
+
+
+def test_store_and_load(elsewhere: Path) -> None:
+    assert cache.load("kind", "key") is None
+    path = cache.store("kind", "key", "first")
+    assert path.read_text() == "first"
+    assert cache.load("kind", "key") == "first"
+    stamp = path.stat().st_mtime_ns
+    inode = path.stat().st_ino
+    cache.store("kind", "key", "first")
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (stamp, inode)
+    assert [p.name for p in path.parent.iterdir()] == ["key"]
+    path.write_bytes(b"\xff\xfe")
+    assert cache.load("kind", "key") is None
+    cache.store("kind", "key", "first")
+    assert cache.load("kind", "key") == "first"
+
+
+def test_nothing_is_left_behind_where_links_do_not_exist(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_args: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    path = cache.store("kind", "key", "text")
+    assert path.read_text() == "text"
+    assert [p.name for p in path.parent.iterdir()] == ["key"]
+
+
+FIRST_RUN = """
+import sys
+import numpy as np
+import softmorph_cli
+image = np.random.default_rng(0).random((20, 70)).astype(np.float32)
+image[5:15, 10:60] = 1
+sys.stdout.write(softmorph_cli.erosion(image).tobytes().hex())
+"""
+
+
+def _first_runs_at_once(count: int, folder: Path) -> None:
+    environment = os.environ | {cache.VARIABLE: str(folder)}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", FIRST_RUN],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(count)
+    ]
+    told = [process.communicate() for process in running]
+    assert [errors for _, errors in told] == [""] * count
+    assert [process.returncode for process in running] == [0] * count
+    assert len({output for output, _ in told}) == 1
+    image = np.random.default_rng(0).random((20, 70)).astype(np.float32)
+    image[5:15, 10:60] = 1
+    eroded = np.frombuffer(bytes.fromhex(told[0][0]), np.float32)
+    assert (eroded == softmorph_cli.erosion(image).ravel()).all()
+    # No temporary names are left, and every entry is whole.
+    assert [p for p in folder.rglob(".*") if p.is_file()] == []
+    assert len(list((folder / "programs").iterdir())) == 1
+    assert len(list((folder / "kernels").glob("*.py"))) == 1
+
+
+def test_eight_first_runs_at_once_share_one_cache(tmp_path: Path) -> None:
+    _first_runs_at_once(8, tmp_path / "cache")
+
+
+@pytest.mark.heavy
+def test_twenty_first_runs_at_once_share_one_cache(tmp_path: Path) -> None:
+    _first_runs_at_once(20, tmp_path / "cache")

@@ -1,0 +1,83 @@
+"""Threads and memory: the smallest of affinity, cgroup, SLURM and OMP limits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from softmorph_cli import machine
+
+
+@pytest.fixture
+def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cgroup, 16 CPUs, and none of the variables."""
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(16)), raising=False)
+    for variable in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS", "SLURM_MEM_PER_NODE"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
+def test_affinity(cgroup: Path) -> None:
+    assert machine.threads() == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("max 100000\n", 16),
+        ("400000 100000\n", 4),
+        ("250000 100000\n", 2),
+        ("50000 100000\n", 1),
+        ("9000000 100000\n", 16),
+        ("", 16),
+        ("nonsense\n", 16),
+        ("1 0\n", 16),
+    ],
+)
+def test_cgroup_quota(text: str, expected: int, cgroup: Path) -> None:
+    (cgroup / "cpu.max").write_text(text)
+    assert machine.threads() == expected
+
+
+@pytest.mark.parametrize("variable", ["SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("3", 3), ("64", 16), ("0", 1), ("", 16), ("many", 16), ("-2", 1)]
+)
+def test_variables(
+    value: str, expected: int, variable: str, cgroup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert machine.threads() == expected
+
+
+def test_the_smallest_limit_wins(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cgroup / "cpu.max").write_text("600000 100000")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "5")
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    assert machine.threads() == 5
+
+
+def test_without_affinity(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert machine.threads() == 6
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert machine.threads() == 1
+
+
+def test_memory(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    physical = machine.memory()
+    assert physical is not None
+    assert physical > 1 << 26
+    (cgroup / "memory.max").write_text("max\n")
+    assert machine.memory() == physical
+    (cgroup / "memory.max").write_text("1048576\n")
+    assert machine.memory() == 1 << 20
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "0.5")
+    assert machine.memory() == 1 << 20
+    (cgroup / "memory.max").unlink()
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "3")
+    assert machine.memory() == 3 << 20

@@ -1,0 +1,74 @@
+"""A volume refuses parts that do not fit, in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from softmorph_cli import Volume
+from softmorph_cli.errors import InputError
+
+MAP = np.full((4, 5, 6), 0.25, np.float32)
+
+
+def test_a_volume_knows_its_axes() -> None:
+    volume = Volume(np.zeros((2, 3, 4, 5, 6)), "TCZYX", spacing=(2.0, 1.0, 0.5), unit="um")
+    assert volume.spatial_dims == 3
+    assert volume.spatial_axes == "ZYX"
+    assert volume.mapped_axes == "TC"
+    flat = Volume(np.zeros((2, 3, 4)), "CYX")
+    assert flat.spatial_dims == 2
+    assert flat.spatial_axes == "YX"
+    assert flat.mapped_axes == "C"
+    assert Volume(MAP, "ZYX").mapped_axes == ""
+
+
+def test_a_volume_is_frozen_and_keeps_the_array_it_was_given() -> None:
+    volume = Volume(MAP, "ZYX")
+    assert volume.array is MAP
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        volume.axes = "YXZ"  # type: ignore[misc]
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "too few letters": ({"axes": "YX"}, r"axes 'YX' do not name the 3 axes of an array of shape \(4, 5, 6\)"),
+    "a letter twice": ({"axes": "YYX"}, r"one distinct letter"),
+    "wrong end": ({"axes": "XYZ"}, r"axes 'XYZ' must end in YX or ZYX"),
+    "spatial in front": ({"axes": "ZCYX", "array": MAP[None]}, r"must end in YX or ZYX"),
+    "float16": ({"array": MAP.astype(np.float16)}, r"float32 or float64, not float16"),
+    "integers": ({"array": np.zeros((4, 5, 6), int)}, r"not int64"),
+    "big-endian": ({"array": MAP.astype(">i2")}, r"not >?i"),
+    "empty": ({"array": np.zeros((4, 0, 6))}, r"the map is empty: its shape is \(4, 0, 6\)"),
+    "above 1": ({"array": MAP * 5}, r"probabilities lie in \[0, 1\]; this map has values from 1.25 to 1.25"),
+    "negative": ({"array": -MAP}, r"values from -0.25"),
+    "NaN": ({"array": MAP * np.nan}, r"values from nan to nan"),
+    "infinite": ({"array": MAP + np.inf}, r"to inf"),
+    "two spacings": ({"spacing": (1.0, 1.0)}, r"must be 3 positive numbers"),
+    "zero spacing": ({"spacing": (1.0, 0.0, 1.0)}, r"must be 3 positive numbers"),
+    "negative spacing": ({"spacing": (1.0, -1.0, 1.0)}, r"must be 3 positive numbers"),
+    "NaN spacing": ({"spacing": (1.0, float("nan"), 1.0)}, r"must be 3 positive numbers"),
+    "infinite spacing": ({"spacing": (1.0, float("inf"), 1.0)}, r"must be 3 positive numbers"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_does_not_fit_is_refused(case: str) -> None:
+    changed, fragment = BAD[case]
+    with pytest.raises(InputError, match=fragment):
+        Volume(**({"array": MAP, "axes": "ZYX"} | changed))
+
+
+def test_with_array_stays_in_place() -> None:
+    volume = Volume(MAP, "ZYX", spacing=(3.0, 1.0, 1.0), unit="mm", affine=np.eye(4), notes=("a",))
+    other = volume.with_array(MAP * 2)
+    assert (other.spacing, other.unit, other.notes) == (volume.spacing, volume.unit, volume.notes)
+    assert other.affine is volume.affine
+    assert (other.array == 0.5).all()
+    assert (volume.array == 0.25).all()
+    with pytest.raises(InputError, match=r"\(5, 6\) cannot take the place of one of \(4, 5, 6\)"):
+        volume.with_array(MAP[0])
+    with pytest.raises(InputError, match="probabilities"):
+        volume.with_array(MAP * 9)

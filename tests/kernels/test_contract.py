@@ -418,6 +418,14 @@ def test_draws_depend_on_seed_image_voxel_and_number_alone(make: Callable[[], An
     assert np.abs(planes - 0.3).max() < 5 * (0.21 / image.size) ** 0.5
 
 
+def test_the_cpu_takes_the_threads_it_is_told_or_all_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("softmorph_cli.machine.threads", lambda: 5)
+    for threads, expected in ((None, 5), (1, 1), (3, 3)):
+        backend = choose("cpu", threads=threads)
+        assert isinstance(backend, NumbaBackend)
+        assert backend.threads == expected
+
+
 def test_choosing_a_backend() -> None:
     assert choose("auto", threads=3).name == "numba_cpu"
     assert choose("cpu", gradient=True).name == "torch_eager"

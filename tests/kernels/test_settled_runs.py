@@ -17,7 +17,7 @@ from softmorph_cli.compiler import DIAGRAM, Step, compile_rule
 from softmorph_cli.kernels.bitplanes import pack_levels
 from softmorph_cli.kernels.numba_cpu import NumbaField
 from softmorph_cli.kernels.torch_eager import TorchField
-from softmorph_cli.rules import catalog
+from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules.rulefile import loads
 
 MAPS_3D = [((5, 15, 260), 0, 0.0), ((4, 13, 330), 1, 0.1), ((5, 14, 200), 2, 0.3), ((6, 7, 400), 3, 0.05)]
@@ -127,6 +127,19 @@ def test_a_second_filter_on_the_same_field_begins_anew() -> None:
         sweep_all(field, steps, count)
         wanted = _plain(wanted, steps, count)[0]
     assert same_bits(field.image(), wanted)
+    field.close()
+
+
+def test_what_has_settled_for_one_filter_has_not_for_the_next() -> None:
+    line = np.zeros((5, 300))
+    line[2, 5:290] = 1
+    thinning, dilation = _steps("thinning-2d"), compile_rule(structuring.dilation(4, 2), DIAGRAM)
+    field = NumbaField(line, threads=1)
+    field.begin(thinning)
+    assert sum(sweep_all(field, thinning, 5)) == 0
+    field.begin(dilation)
+    assert sweep_all(field, dilation, 1) == [2 * 285 + 2]
+    assert same_bits(field.image(), _plain(line, dilation, 1)[0])
     field.close()
 
 

@@ -43,20 +43,21 @@ def store(kind: str, key: str, text: str) -> Path:
     folder = root() / kind
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / key
-    kept = load(kind, key)
-    if kept == text:
+    occupied = path.exists()
+    if occupied and load(kind, key) == text:
         return path
     temporary = folder / f".{secrets.token_hex(8)}"
     try:
         temporary.write_text(text, encoding="utf-8")
         # A link fails where another process was first, so the time stamp that Numba's cache goes by stays.
         try:
-            if kept is not None:
-                raise OSError("damaged: replace it")
-            path.hardlink_to(temporary)
+            if occupied:
+                temporary.replace(path)
+            else:
+                path.hardlink_to(temporary)
         except FileExistsError:
             pass
-        except OSError:
+        except OSError:  # a file system without links
             temporary.replace(path)
     finally:
         with suppress(OSError):

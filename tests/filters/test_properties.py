@@ -69,9 +69,9 @@ def test_morphology_stays_within_0_and_1(operation: str, method: str, image: np.
 @given(image=maps())
 @settings(max_examples=25)
 def test_a_stepwise_skeleton_is_never_above_its_input(method: str, image: np.ndarray) -> None:
-    # a b / (a + b - a b) may round up by a step where b is 1.
-    above = 4e-7 if method == "hamacher" else 0
-    assert (_skeleton(image, method, iterations=2) <= image * np.float64(1 + above)).all()
+    # a b / (a + b - a b) may round up by a step where b is 1; among the denormal numbers a step is large.
+    step, smallest = (4e-7, np.finfo(np.float32).tiny) if method == "hamacher" else (0, 0)
+    assert (_skeleton(image, method, iterations=2) <= image * np.float64(1 + step) + smallest).all()
 
 
 @given(image=maps())

@@ -36,10 +36,14 @@ def main() -> None:
     hard = softmorph_cli.skeletonize(image, hard=True) > 0
     reference = softmorph_cli.skeletonize(image)
     near = ndimage.binary_dilation(hard, BLOCK)
-    rows = ["| method | iterations | correlation with `levels` | hard skeleton found | stays within | maximum | seconds |"]
+    rows = [
+        "| method | iterations | correlation with `levels` | hard skeleton found | stays within | maximum | seconds |"
+    ]
     rows.append("|---|---|---|---|---|---|---|")
     for method, iterations in RUNS:
-        softmorph_cli.skeletonize(image[:8, :8, :8], method=method, iterations=1)  # compile before the clock starts
+        softmorph_cli.skeletonize(
+            image[:8, :8, :8], method=method, iterations=1
+        )  # compile before the clock starts
         started = time.perf_counter()
         result = softmorph_cli.skeletonize(image, method=method, iterations=iterations)
         seconds = time.perf_counter() - started

@@ -2,17 +2,23 @@
 
 It is private to the user, written atomically, and shared safely by many processes: two that compute the same
 entry write the same bytes, and the first to finish wins. Code is imported from it, so a folder that belongs
-to somebody else is never used.
+to somebody else, or that everybody may write to, is never used.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
+import shutil
+import stat
 import tempfile
+import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+from softmorph_cli.errors import SoftmorphWarning
 
 VARIABLE = "SOFTMORPH_CACHE_DIR"
 
@@ -70,19 +76,26 @@ def _root(chosen: str | None) -> Path:
     from platformdirs import user_cache_path
 
     user = f"softmorph-{os.getuid()}"
-    candidates = [Path(chosen)] if chosen else [user_cache_path("softmorph", appauthor=False)]
-    candidates.append(Path(tempfile.gettempdir()) / user)
-    for candidate in candidates:
-        if _usable(candidate):
+    wanted = Path(chosen) if chosen else user_cache_path("softmorph", appauthor=False)
+    shared = Path(tempfile.gettempdir()) / user
+    for candidate in (wanted, shared):
+        # A folder that the user names may belong to a group; one that is merely found may not.
+        named = bool(chosen) and candidate is wanted
+        if _usable(candidate, others=stat.S_IWOTH if named else stat.S_IWOTH | stat.S_IWGRP):
             return candidate
-    return Path(tempfile.mkdtemp(prefix=f"{user}-"))
+        if named:
+            reason = "it cannot be written, or others may write to it (chmod 700 helps)"
+            warnings.warn(f"{VARIABLE}={chosen} is not used: {reason}.", SoftmorphWarning, stacklevel=2)
+    alone = tempfile.mkdtemp(prefix=f"{user}-")
+    atexit.register(shutil.rmtree, alone, ignore_errors=True)
+    return Path(alone)
 
 
-def _usable(folder: Path) -> bool:
+def _usable(folder: Path, others: int) -> bool:
     with suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / f".{secrets.token_hex(8)}"
         probe.touch()
         probe.unlink()
-        return folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o022
+        return folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & others
     return False

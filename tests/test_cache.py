@@ -15,6 +15,7 @@ import pytest
 
 import softmorph_cli
 from softmorph_cli import cache
+from softmorph_cli.errors import SoftmorphWarning
 
 
 @pytest.fixture
@@ -84,6 +85,27 @@ def test_a_folder_that_others_can_write_to_is_not_used(mode: int, elsewhere: Pat
     assert list(home.iterdir()) == []
 
 
+def test_a_folder_that_is_named_may_belong_to_a_group(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = elsewhere / "named"
+    named.mkdir()
+    named.chmod(0o775)
+    monkeypatch.setenv(cache.VARIABLE, str(named))
+    assert cache.root() == named
+
+
+def test_a_folder_that_is_named_but_open_to_all_is_refused_aloud(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = elsewhere / "named"
+    named.mkdir()
+    named.chmod(0o777)
+    monkeypatch.setenv(cache.VARIABLE, str(named))
+    with pytest.warns(SoftmorphWarning, match="chmod 700"):
+        assert cache.root() != named
+
+
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_a_folder_that_others_can_only_read_is_used(mode: int, elsewhere: Path) -> None:
     home = elsewhere / "home" / ".cache" / "softmorph"
@@ -107,6 +129,8 @@ def test_a_folder_of_somebody_else_is_not_used(elsewhere: Path, monkeypatch: pyt
 def test_a_file_where_the_folder_should_be(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (elsewhere / "file").write_text("")
     monkeypatch.setenv(cache.VARIABLE, str(elsewhere / "file"))
+    with pytest.warns(SoftmorphWarning, match="is not used"):
+        cache.root()
     assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.getuid()}"
 
 

@@ -53,6 +53,21 @@ def test_variables(
     assert machine.threads() == expected
 
 
+def test_limits_of_every_group_above_count(
+    cgroup: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path_factory.mktemp("proc") / "cgroup"
+    own.write_text("1:name=systemd:/elsewhere\n0::/user.slice/job\n")
+    monkeypatch.setattr(machine, "_OWN_CGROUP", own)
+    (cgroup / "user.slice" / "job").mkdir(parents=True)
+    assert machine.threads() == 16
+    (cgroup / "user.slice" / "cpu.max").write_text("300000 100000\n")
+    (cgroup / "user.slice" / "job" / "cpu.max").write_text("max 100000\n")
+    assert machine.threads() == 3
+    (cgroup / "user.slice" / "job" / "memory.max").write_text("4096\n")
+    assert machine.memory() == 4096
+
+
 def test_the_smallest_limit_wins(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cgroup / "cpu.max").write_text("600000 100000")
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "5")

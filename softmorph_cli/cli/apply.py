@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,13 +42,12 @@ def apply(
     writing: Writing,
 ) -> None:
     """Run any Boolean rule as a soft filter: a bundled one by name, or your own file."""
-    from softmorph_cli.filters.custom import load_rule
+    from softmorph_cli.filters.custom import check_rule
 
     if iterations is not None and iterations < 1:
         raise UsageError(f"--iterations {iterations}: at least 1 is needed.")
     settings = filtering.settings_of(computing, computing.method or "multilinear")
-    if Path(rule).suffix == ".toml":
-        load_rule(rule)  # a malformed file is reported before the map is read
+    check_rule(rule)  # a wrong name or a malformed file is reported before the map is read
 
     def filter_volume(volume: Volume, settings: Settings) -> Result:
         from softmorph_cli.filters.custom import apply as apply_to

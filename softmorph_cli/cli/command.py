@@ -10,16 +10,16 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, get_type_hints
 
 import typer
 
-from softmorph_cli.errors import SoftmorphError
+from softmorph_cli.errors import SoftmorphError, SoftmorphWarning
 
 INTERRUPTED = 130
-TERMINATED = 143
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -38,7 +38,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         for name, bundle in bundles.items():
             fields = [field.name for field in dataclasses.fields(bundle)]
             given[name] = bundle(**{field: given.pop(field) for field in fields})
-        with _exit_status(verbose), _terminable():
+        with _exit_status(verbose), _terminable(), warnings.catch_warnings():
+            _print_own_warnings()
             function(**given)
 
     parameters: list[inspect.Parameter] = []
@@ -63,23 +64,40 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _print_own_warnings() -> None:
+    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+        if issubclass(category, SoftmorphWarning):
+            warn(str(message))
+        else:
+            before(message, category, *rest)
+
+    before = warnings.showwarning
+    warnings.showwarning = show  # type: ignore[assignment]
+
+
 class _Terminated(BaseException):
-    """SIGTERM, as an exception, so that temporary files are removed on the way out."""
+    """A signal that ends the process, as an exception, so that temporary files are removed on the way out."""
+
+    def __init__(self, number: int) -> None:
+        self.status = 128 + number
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
-        raise _Terminated
+        raise _Terminated(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    # Also the hang-up of a closed terminal, unless nohup has it ignored.
+    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -95,8 +113,8 @@ def _exit_status(verbose: bool) -> Iterator[None]:
         _end("out of memory: cut out a part with --region, or use fewer --levels (8, 16 or 32).", 1, verbose)
     except KeyboardInterrupt:
         _end("interrupted; files that were not finished are as they were before.", INTERRUPTED, verbose)
-    except _Terminated:
-        _end("terminated; files that were not finished are as they were before.", TERMINATED, verbose)
+    except _Terminated as signalled:
+        _end("terminated; files that were not finished are as they were before.", signalled.status, verbose)
     except OSError as error:
         if error.errno == errno.EPIPE:  # whoever was reading has seen enough
             raise

@@ -102,6 +102,7 @@ def run(
 
     started = time.perf_counter()
     volume = prepare(original)
+    _check_memory(volume, settings)
     with reporting(quiet=writing.quiet) as progress:
         try:
             result = filter_volume(volume, replace(settings, progress=progress))
@@ -112,7 +113,7 @@ def run(
     filtered = volume.with_array(result.image.astype(volume.array.dtype, copy=False))
     before, after = (
         summarize(v.array, spacing=v.spacing, unit=v.unit, spatial_dims=v.spatial_dims)
-        for v in (volume, filtered)
+        for v in (original, filtered)
     )
 
     started = time.perf_counter()
@@ -128,8 +129,14 @@ def run(
     idle = settings.idle(until_stable=until_stable)
     if mask and settings.levels != type(settings).levels:
         idle.append("levels")
-    warnings = [f"--{name.replace('_', '-')} has no effect with method {method}." for name in idle]
+    what = "--hard" if mask else f"method {method}"
+    warnings = [f"--{name.replace('_', '-')} has no effect with {what}." for name in idle]
     warnings += [*concerns(original), *result.warnings]
+    if filtered.spacing != original.spacing:
+        warnings.append(
+            "the result is on a finer grid: its standard deviation takes interpolated voxels as independent "
+            "and is too small, and its voxel counts are of the new grid."
+        )
     warnings += write(filtered, target, output_type=output_type, force=writing.force, provenance=provenance)
     if writing.standard_error is not None:
         errors = volume.with_array(result.standard_error)
@@ -252,6 +259,23 @@ def _check_outputs(
         if taken and not (path == target and taken == [source]):
             raise UsageError(f"{path} is named twice: give every input and output its own path.")
         used.append(path)
+
+
+def _check_memory(volume: Volume, settings: Settings) -> None:
+    """Refuse what cannot fit, before the system kills the process without a word."""
+    from math import prod
+
+    from softmorph_cli import machine
+
+    image = prod(volume.array.shape[-volume.spatial_dims :])
+    # The input, the result and the result as it is written; while one image runs, its working copies.
+    needed = 3 * volume.array.nbytes + image * settings.bytes_per_voxel(volume.array.itemsize)
+    allowed = machine.memory()
+    if settings.device in ("auto", "cpu") and allowed is not None and needed > allowed:
+        raise InputError(
+            f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "
+            "cut out a part with --region, or use fewer --levels (8, 16 or 32)."
+        )
 
 
 def _given(reading: Reading) -> dict[str, Any]:

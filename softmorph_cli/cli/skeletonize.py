@@ -73,20 +73,17 @@ def skeletonize(
 
     The default method thins 64 level sets at once and takes their mean; for one unbroken curve use --hard.
     """
-    from softmorph_cli.filters.functions import resolve_preset
+    from softmorph_cli.filters.functions import check_hard, resolve_preset
 
+    check_hard(hard, method=computing.method, preset=preset, iterations=iterations, threshold=threshold)
     method, iterations = resolve_preset(preset, computing.method, iterations)
     if iterations is not None and iterations < 1:
         raise UsageError(f"--iterations {iterations}: at least 1 is needed.")
-    if threshold is not None and not hard:
-        raise UsageError("--threshold goes with --hard: a soft skeleton has none.")
     cut = 0.5 if threshold is None else threshold
     if not 0 <= cut < 1:
         raise UsageError(f"--threshold {cut:g}: it must be at least 0 and below 1.")
     if resample not in (None, "iso"):
         raise UsageError(f"--resample {resample}: only iso is known.")
-    if hard and (computing.method or preset):
-        raise UsageError("--hard is the binary skeleton: it goes without --method and --preset.")
     settings = filtering.settings_of(computing, method)
 
     def filter_volume(volume: Volume, settings: Settings) -> Result:

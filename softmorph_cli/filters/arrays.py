@@ -27,7 +27,13 @@ def is_tensor(image: Any) -> bool:
 
 
 def as_array(image: Any) -> Any:
-    """Return a tensor or NumPy array as it is, and anything else as a NumPy array."""
+    """Return a tensor or NumPy array as it is, and anything else as a NumPy array.
+
+    Raises:
+        InputError: If it is a masked array, whose mask would be lost.
+    """
+    if isinstance(image, np.ma.MaskedArray):
+        raise InputError("a masked array: fill it first, image.filled(0).")
     return image if is_tensor(image) else np.asarray(image)
 
 

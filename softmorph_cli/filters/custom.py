@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from softmorph_cli.errors import RuleError, UsageError
 from softmorph_cli.filters.arrays import as_array, for_each, spatial_dimensions
-from softmorph_cli.filters.method import Family, find
+from softmorph_cli.filters.morphology import check_method
 from softmorph_cli.filters.run import Job, Phase, run
-from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.filters.settings import Result, Settings, warn_if_capped
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.rules import catalog, rulefile
 from softmorph_cli.rules.rule import Rule
@@ -21,7 +20,7 @@ def load_rule(rule: str | Path | Rule, dimensions: int | None = None) -> Rule:
 
     Args:
         rule: A rule, the name of a bundled one, or the path of a TOML file (anything that ends in ".toml" or
-            names an existing file).
+            holds a slash).
         dimensions: 2 or 3, to choose between the forms of a bundled rule.
 
     Raises:
@@ -31,9 +30,20 @@ def load_rule(rule: str | Path | Rule, dimensions: int | None = None) -> Rule:
     if isinstance(rule, Rule):
         return rule
     path = Path(rule)
-    if path.suffix == ".toml" or path.is_file():
+    if path.suffix == ".toml" or len(path.parts) > 1:
         return rulefile.load(path)
     return catalog.bundled(str(rule), dimensions)
+
+
+def check_rule(rule: str) -> None:
+    """Refuse a rule that does not exist, in any dimension, or is malformed.
+
+    Raises:
+        RuleError: If there is no such rule or it is malformed.
+        FileError: If its file cannot be read.
+    """
+    if rule not in {name.removesuffix("-2d").removesuffix("-3d") for name in catalog.names()}:
+        load_rule(rule)
 
 
 def apply(
@@ -57,8 +67,7 @@ def apply(
         RuleError: If the rule does not exist, is malformed, too large, or for other dimensions.
         UsageError: If the method does not exist here.
     """
-    if find(settings.method).family is Family.POOLING:
-        raise UsageError(f"method {settings.method!r} is a skeleton of its own: choose another for a rule.")
+    check_method(settings.method)
     if iterations is not None and iterations < 1:
         raise UsageError(f"iterations {iterations}: at least 1 is needed.")
     image = as_array(image)
@@ -72,7 +81,4 @@ def apply(
         return run(Job(found.name, phases, settings, backend, index, count), values)
 
     result = for_each(image, spatial_dims, settings, one, until_stable=phases[0].iterations is None)
-    if result.stop_reason == "max_iterations":
-        capped = f"stopped at the cap of {settings.max_iterations} iterations before it came to rest."
-        result = replace(result, warnings=(*result.warnings, capped))
-    return result
+    return warn_if_capped(result, settings)

@@ -180,7 +180,7 @@ def skeletonize(
     method: str | None = None,
     iterations: int | None = None,
     hard: bool = False,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     preset: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
@@ -192,8 +192,8 @@ def skeletonize(
         method: How the thinning is made soft; default "levels".
         iterations: How many; default until nothing changes (see `Settings.tolerance`; clDice: 10).
         hard: Return the exact binary skeleton of {p > threshold} instead, as uint8 0 and 1. It has the
-            components, tunnels and cavities of the thresholded map.
-        threshold: For `hard`.
+            components, tunnels and cavities of the thresholded map. Goes without method, preset, iterations.
+        threshold: For `hard`; default 0.5.
         preset: "softmorph-2d", "softmorph-3d" or "cldice": the settings of those papers.
         spatial_dims: 2 or 3 where there are leading axes.
         **how: See `How`.
@@ -204,6 +204,7 @@ def skeletonize(
 
     Source: 3D, Palágyi & Kuba (1998); 2D and the soft forms, Guzzi et al. (2024); clDice, Shit et al. (2021).
     """
+    check_hard(hard, method=method, preset=preset, iterations=iterations, threshold=threshold)
     method, iterations = resolve_preset(preset, method, iterations)
     image = as_array(image)
     check_preset(preset, spatial_dimensions(image, spatial_dims))
@@ -213,7 +214,7 @@ def skeletonize(
             Settings(method, **how),
             iterations=iterations,
             hard=hard,
-            threshold=threshold,
+            threshold=0.5 if threshold is None else threshold,
             spatial_dims=spatial_dims,
         )
     )
@@ -262,6 +263,27 @@ def resolve_preset(preset: str | None, method: str | None, iterations: int | Non
     if name not in chosen.allowed:
         raise UsageError(f"preset {preset} goes with method {' or '.join(chosen.allowed)}, not {name}.")
     return name, chosen.iterations if iterations is None else iterations
+
+
+def check_hard(
+    hard: bool,
+    *,
+    method: str | None,
+    preset: str | None,
+    iterations: int | None,
+    threshold: float | None,
+) -> None:
+    """Refuse what the exact binary skeleton leaves no room for, and a threshold without it.
+
+    Raises:
+        UsageError: If the arguments exclude each other.
+    """
+    if hard and (method or preset or iterations is not None):
+        raise UsageError(
+            "--hard is the exact binary skeleton: it goes without --method, --preset and --iterations."
+        )
+    if threshold is not None and not hard:
+        raise UsageError("--threshold goes with --hard: a soft skeleton has none.")
 
 
 def check_preset(preset: str | None, dimensions: int) -> None:

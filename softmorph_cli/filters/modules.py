@@ -15,6 +15,7 @@ from softmorph_cli.filters.method import find
 from softmorph_cli.filters.morphology import Element, check_method, operate
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.filters.skeleton import thinning
+from softmorph_cli.rules.neighborhood import CONNECTIVITIES
 
 
 def _spatial_dims(batch: Tensor) -> int:
@@ -54,6 +55,10 @@ class _Morphology(nn.Module):
         super().__init__()
         if iterations < 1:
             raise UsageError(f"iterations {iterations}: at least 1 is needed.")
+        known = {None}.union(*CONNECTIVITIES.values())
+        for value in (connectivity, erosion_connectivity, dilation_connectivity):
+            if value not in known:
+                raise UsageError(f"connectivity {value}: use 4 or 8 in 2D, 6, 18 or 26 in 3D.")
         self.settings = Settings(method, **how)
         check_method(method)
         self.element = Element(

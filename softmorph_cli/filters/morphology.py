@@ -14,7 +14,7 @@ from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.arrays import as_array, for_each, spatial_dimensions
 from softmorph_cli.filters.element import Reach, reach
 from softmorph_cli.filters.method import Family, find
-from softmorph_cli.filters.run import Job, Phase, run
+from softmorph_cli.filters.run import Job, Phase, run, run_difference
 from softmorph_cli.filters.settings import Result, Settings
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.rules import structuring
@@ -65,10 +65,6 @@ OPERATIONS: Final[dict[str, tuple[_Sequence, ...]]] = {
     "blackhat": ((_dilation, _erosion), _IDENTITY),
 }
 
-_CLAMPED: Final = (
-    "a soft opening or closing can pass its input: the difference was negative at some voxels and is 0 there."
-)
-
 
 def operate(
     name: str, image: Any, element: Element, settings: Settings, spatial_dims: int | None = None
@@ -98,11 +94,11 @@ def operate(
     ]
 
     def one(backend: Backend, values: Any, index: int, count: int) -> Result:
-        results = [
-            run(Job(name, phases, settings, backend, index, count, part, len(sequences)), values)
+        jobs = [
+            Job(name, phases, settings, backend, index, count, part, len(sequences))
             for part, phases in enumerate(sequences)
         ]
-        return results[0] if len(results) == 1 else _difference(results, backend)
+        return run(jobs[0], values) if len(jobs) == 1 else run_difference(jobs[0], jobs[1], values)
 
     result = for_each(image, spatial_dims, settings, one, until_stable=False)
     return replace(result, iterations=max(far.steps), radius=far.radius)
@@ -116,19 +112,3 @@ def check_method(method: str) -> None:
     """
     if find(method).family is Family.POOLING:
         raise UsageError(f"method {method!r} is a skeleton: use it with skeletonize, or choose multilinear.")
-
-
-def _difference(results: list[Result], backend: Backend) -> Result:
-    first, second = results
-    difference = first.image - second.image
-    negative = backend.total(-difference.clip(max=0)) > 1e-6
-    errors = [result.standard_error for result in results if result.standard_error is not None]
-    # Both sides see the same draws, but how they go together is not known: the sum bounds the error.
-    error = sum(errors[1:], errors[0]) if errors else None
-    return replace(
-        first,
-        image=difference.clip(min=0),
-        standard_error=error,
-        iterations=max(first.iterations, second.iterations),
-        warnings=(_CLAMPED,) if negative else (),
-    )

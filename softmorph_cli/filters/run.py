@@ -16,6 +16,11 @@ from softmorph_cli.rules.rule import Rule
 _REASONS = ("iterations", "stable", "tolerance", "max_iterations")
 
 
+_CLAMPED = (
+    "a soft opening or closing can pass its input: the difference was negative at some voxels and is 0 there."
+)
+
+
 @dataclass(frozen=True)
 class Phase:
     """A rule applied some number of times, or until nothing changes (None)."""
@@ -63,7 +68,7 @@ def run(job: Job, image: Any) -> Result:
     """
     match job.method.family:
         case Family.LEVELS | Family.SAMPLES:
-            return _planes(job, image)
+            return _planes(image, job)
         case Family.SMOOTH_LEVELS:
             return _smooth_levels(job, image)
         case _:
@@ -76,7 +81,21 @@ def run_binary(job: Job, image: Any, threshold: float) -> Result:
     return replace(result, image=result.image != 0)
 
 
-def _planes(job: Job, image: Any) -> Result:
+def run_difference(first: Job, second: Job, image: Any) -> Result:
+    """Return what the first job leaves and the second does not.
+
+    On bit planes that is exact: each level set or draw gives a binary difference of its own. On probabilities
+    it is first minus second, cut at 0 (with a warning where that changes anything).
+    """
+    if first.method.family in (Family.LEVELS, Family.SAMPLES):
+        return _planes(image, first, second)
+    results = [run(first, image), run(second, image)]
+    difference = results[0].image - results[1].image
+    negative = first.backend.total(-difference.clip(max=0)) > 1e-6
+    return replace(combine(results), image=difference.clip(min=0), warnings=(_CLAMPED,) if negative else ())
+
+
+def _planes(image: Any, job: Job, without: Job | None = None) -> Result:
     settings, backend = job.settings, job.backend
     total: Any = 0
     results = []
@@ -85,9 +104,13 @@ def _planes(job: Job, image: Any) -> Result:
             planes = backend.pack_levels(image, settings.levels, chunk)
         else:
             planes = backend.pack_samples(image, settings.levels, chunk, settings.seed, job.index)
-        result = sweep(job, planes, chunk, len(chunks(settings.levels)))
-        results.append(result)
-        total = total + backend.count(result.image, bits_in_chunk(settings.levels, chunk), image)
+        parts = len(chunks(settings.levels))
+        results.append(sweep(job, planes, chunk, parts))
+        kept = results[-1].image
+        if without is not None:
+            results.append(sweep(without, planes, chunk, parts))
+            kept = kept & ~results[-1].image
+        total = total + backend.count(kept, bits_in_chunk(settings.levels, chunk), image)
     mean = total / settings.levels
     error = None
     if job.method.family is Family.SAMPLES:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters import method as methods
-from softmorph_cli.kernels.bitplanes import check_count
+from softmorph_cli.kernels.bitplanes import check_count, word_of
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,21 @@ class Settings:
                 chosen["tolerance"] = self.tolerance
         return chosen
 
+    def bytes_per_voxel(self, itemsize: int) -> int:
+        """Return what a CPU run holds for each voxel of the image under way, beside the image itself.
+
+        Args:
+            itemsize: Bytes of one probability.
+        """
+        match methods.find(self.method).family:
+            case methods.Family.LEVELS | methods.Family.SAMPLES:
+                # The packed planes, the two buffers that take turns, and the sum.
+                return 3 * word_of(self.levels).itemsize + 2 * itemsize
+            case methods.Family.STEPWISE:
+                return 2 * itemsize
+            case _:
+                return 5 * itemsize
+
     def idle(self, *, until_stable: bool) -> list[str]:
         """Return the names of settings that were changed but that the method does not listen to."""
         heard = self.relevant(until_stable=until_stable)
@@ -131,3 +146,11 @@ class Result:
     radius: tuple[float, ...] | None = None
     device: str = "cpu"
     warnings: tuple[str, ...] = ()
+
+
+def warn_if_capped(result: Result, settings: Settings) -> Result:
+    """Return the result with a warning if the cap ended it."""
+    if result.stop_reason != "max_iterations":
+        return result
+    capped = f"stopped at the cap of {settings.max_iterations} iterations before it came to rest."
+    return replace(result, warnings=(*result.warnings, capped))

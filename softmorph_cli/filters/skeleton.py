@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.arrays import as_array, for_each, is_tensor, spatial_dimensions
 from softmorph_cli.filters.method import Family, find
 from softmorph_cli.filters.run import Job, Phase, run, run_binary, sweep
-from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.filters.settings import Result, Settings, warn_if_capped
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.rules import catalog, structuring
 
@@ -82,6 +82,8 @@ def thinning(
     phases = (Phase(rule, iterations),)
     # One bit plane is a level set of its own; it runs the diagram's program to a fixed point.
     settings = replace(settings, method="levels") if hard else settings
+    if hard and is_tensor(image) and image.requires_grad:
+        raise InputError("a hard skeleton has no gradient: pass image.detach(), or use smooth-levels.")
 
     def one(backend: Backend, values: Any, index: int, count: int) -> Result:
         job = Job("skeleton", phases, settings, backend, index, count)
@@ -97,10 +99,7 @@ def thinning(
     pooling = find(settings.method).family is Family.POOLING
     until_stable = hard or (iterations is None and not pooling)
     result = for_each(image, spatial_dims, settings, one, until_stable=until_stable)
-    if result.stop_reason == "max_iterations":
-        capped = f"stopped at the cap of {settings.max_iterations} iterations before it came to rest."
-        result = replace(result, warnings=(*result.warnings, capped))
-    return result
+    return warn_if_capped(result, settings)
 
 
 def _warn_if_faded(result: Result, image: Any, dimensions: int) -> Result:

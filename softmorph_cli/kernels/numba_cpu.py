@@ -110,6 +110,8 @@ _SKIP: Final = """\
 
 def generate(program: Program, dtype: np.dtype[Any], absorbing: int | None) -> str:
     """Return the source of a kernel: a function `sweep` for one program and one element type."""
+    if dtype.kind == "u" and not program.is_boolean:
+        raise ValueError("a program with arithmetic cannot run on bit planes")
     spelling, zero, one = (_FLOATS, 0, 1) if dtype.kind == "f" else (_BITS, 0, np.iinfo(dtype).max)
     body = []
     for number, (op, operands) in enumerate((i.op, i.operands) for i in program.instructions):

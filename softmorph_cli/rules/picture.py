@@ -92,5 +92,5 @@ def parse(picture: str, dimensions: int, quarter_turn: Rotation | None = None) -
             for column, mark in enumerate(marks, start=-1):
                 drawn[(row, column) if dimensions == 2 else (group, row, column)] = mark
     if any(mark == "*" and offset != centre(dimensions) for offset, mark in drawn.items()):
-        raise RuleError("the mark * stands for the voxel itself: it belongs in the middle of the picture.")
+        raise RuleError("the mark * stands for the voxel itself: it belongs in the middle of the picture")
     return Template(tuple((offset, drawn[offset]) for offset in block(dimensions)), quarter_turn)

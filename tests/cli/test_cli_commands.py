@@ -380,6 +380,25 @@ def test_uneven_voxels_are_warned_about_and_made_cubic() -> None:
     for new, old in zip(corners, original, strict=True):
         np.testing.assert_allclose(result.affine @ new, source.affine @ old, atol=1e-4)
     assert ended.json["output"]["spacing"] == pytest.approx([1, 1, 1])
+    # What was before is the file, not its interpolation.
+    assert ended.json["before"] == run("stats", "in.nii.gz", "--json").json["statistics"]
+    assert any("finer grid" in warning for warning in ended.json["warnings"])
+
+
+def test_a_map_that_cannot_fit_is_refused_before_it_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    save("in.npy", random_map())
+    needed = []
+    for levels in (64, 8):
+        monkeypatch.setattr("softmorph_cli.machine.memory", lambda: 1)
+        ended = run("skeletonize", "in.npy", "out.npy", "--levels", levels, code=1)
+        assert "--region" in ended.err
+        assert not Path("out.npy").exists()
+        from softmorph_cli.filters.settings import Settings
+
+        needed.append(Settings("levels", levels=levels).bytes_per_voxel(4))
+    assert needed[0] > 2 * needed[1]
+    monkeypatch.setattr("softmorph_cli.machine.memory", lambda: 1 << 30)
+    run("skeletonize", "in.npy", "out.npy")
 
 
 @pytest.mark.parametrize(
@@ -571,7 +590,7 @@ def test_voxel_sizes_are_those_of_the_header_to_the_digit() -> None:
 def test_an_option_without_effect_is_said(command: list[str], option: list[str]) -> None:
     save("in.npy", SQUARE)
     name, *more = command
-    warning = f"warning: {option[0]} has no effect with method "
+    warning = f"warning: {option[0]} has no effect with "
     assert warning in run(name, "in.npy", "a.npy", *more, *option, "-q").err
     assert "no effect" not in run(name, "in.npy", "b.npy", *more, "-q").err
     np.testing.assert_array_equal(load("a.npy"), load("b.npy"))

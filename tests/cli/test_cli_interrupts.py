@@ -17,8 +17,8 @@ from helpers_cli import complaint, everything, random_map, run, save, script
 # Long before it would end by itself.
 PROMPTLY = 10.0
 
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "terminated"}
 
 
 def until(descriptor: int, words: bytes, seconds: float = 90) -> bytes:
@@ -112,7 +112,13 @@ WRITERS = {
 
 
 @pytest.mark.parametrize(
-    ("number", "old"), [(signal.SIGINT, None), (signal.SIGINT, b"the old result"), (signal.SIGTERM, b"old")]
+    ("number", "old"),
+    [
+        (signal.SIGINT, None),
+        (signal.SIGINT, b"the old result"),
+        (signal.SIGTERM, b"old"),
+        (signal.SIGHUP, b"old"),
+    ],
 )
 @pytest.mark.parametrize("target", WRITERS)
 def test_while_writing(target: str, number: signal.Signals, old: bytes | None) -> None:

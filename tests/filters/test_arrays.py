@@ -218,7 +218,7 @@ def test_rules_are_loaded_by_name_path_or_as_they_are(tmp_path: Any) -> None:
         softmorph_cli.apply_rule("shift", IMAGE)
     with pytest.raises(SoftmorphError, match="does not exist"):
         softmorph_cli.apply_rule(tmp_path / "absent.toml", IMAGE)
-    with pytest.raises(UsageError, match="skeleton of its own"):
+    with pytest.raises(UsageError, match="is a skeleton: use it with skeletonize"):
         softmorph_cli.apply_rule("majority", IMAGE, method="cldice")
     with pytest.raises(UsageError, match="at least 1"):
         softmorph_cli.apply_rule("majority", IMAGE, iterations=0)

@@ -135,13 +135,11 @@ def test_hard_keeps_components_and_holes_of_images() -> None:
     assert sum(topology(image).tunnels for image in images) > 500
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("part", range(10))
 def test_hard_keeps_the_topology_of_200_volumes(part: int) -> None:
     assert all(_keeps_topology(volume) for volume in _dense_volumes(20, 24, 100 + part))
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("part", range(5))
 def test_hard_keeps_the_topology_of_300_images(part: int) -> None:
     assert all(_keeps_topology(image) for image in _dense_images(60, 200 + part))

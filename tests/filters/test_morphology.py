@@ -207,3 +207,24 @@ def test_reach_phases_shrink_the_element() -> None:
 
     assert [phase.iterations for phase in steps.phases(rule_for)] == [1, 1, 1]
     assert asked == [(0, 1, 2), (0, 2), (0,)]
+
+
+@pytest.mark.parametrize("name", ["gradient", "tophat", "blackhat"])
+def test_differences_of_draws_have_their_own_standard_error(name: str) -> None:
+    image = np.random.default_rng(3).random((12, 12)).astype(np.float32)
+    runs = [getattr(softmorph_cli, name)(image, method="sampled", seed=seed) for seed in range(120)]
+    spread = np.std([mean for mean, _ in runs], axis=0)
+    claimed = np.mean([error for _, error in runs], axis=0)
+    ratio = np.median(claimed[spread > 0.02] / spread[spread > 0.02])
+    assert 0.9 < ratio < 1.1
+
+
+@pytest.mark.parametrize(
+    ("name", "opened", "first"), [("tophat", "opening", False), ("blackhat", "closing", True)]
+)
+def test_hats_of_levels_are_differences_of_level_sets(name: str, opened: str, first: bool) -> None:
+    image = np.random.default_rng(4).random((13, 70))
+    quantised = np.ceil(image * 64 - 0.5) / 64
+    other = getattr(softmorph_cli, opened)(image, method="levels")
+    expected = other - quantised if first else quantised - other
+    np.testing.assert_array_equal(getattr(softmorph_cli, name)(image, method="levels"), expected)

@@ -144,7 +144,8 @@ def run(
     if writing.preview is not None:
         from softmorph_cli.pictures.preview import preview
 
-        words = ", ".join(f"{name} {value}" for name, value in {"method": method, **chosen}.items())
+        shown = {} if mask else {"method": method}
+        words = ", ".join(n if value is True else f"{n} {value}" for n, value in {**shown, **chosen}.items())
         title = f"softmorph {operation} {source.name}"
         preview(volume, filtered, writing.preview, title=title, subtitle=words, force=writing.force)
     write_seconds = time.perf_counter() - started

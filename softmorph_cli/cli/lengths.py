@@ -6,8 +6,9 @@ import re
 from typing import Final
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.units import millimetres
 
-MILLIMETRES: Final = {"nm": 1e-6, "um": 1e-3, "µm": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0}
+_UNITS: Final = ("nm", "um", "µm", "mm", "cm", "m", "vox")
 _FORM = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-zµ]+)\s*")
 
 
@@ -19,7 +20,7 @@ def parse(text: str) -> tuple[float, str]:
     """
     match = _FORM.fullmatch(text)
     unit = match[2] if match else ""
-    if match is None or unit not in (*MILLIMETRES, "vox"):
+    if match is None or unit not in _UNITS:
         raise UsageError(
             f"--radius {text!r} is no length: give a number and a unit, such as 2.5mm, 300um or 4vox."
         )
@@ -28,15 +29,16 @@ def parse(text: str) -> tuple[float, str]:
     return float(match[1]), unit
 
 
-def in_unit(length: tuple[float, str], unit: str | None, path: object) -> float:
+def in_unit(length: tuple[float, str], unit: str | None) -> float:
     """Return a length in the unit of a map's spacing.
 
     Raises:
         InputError: If the map's unit is not known.
     """
     number, own = length
-    if unit not in MILLIMETRES:
+    ours, theirs = millimetres(own), millimetres(unit)
+    if ours is None or theirs is None:
         raise InputError(
-            f"{path} does not say how large its voxels are: give the radius in voxels, {number:g}vox."
+            "the file does not say how large its voxels are: give the radius in voxels, such as 4vox."
         )
-    return number * MILLIMETRES[own] / MILLIMETRES[unit]
+    return number * (ours / theirs)

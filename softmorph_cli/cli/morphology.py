@@ -164,7 +164,7 @@ def _run(
         if length is not None and in_voxels:
             far, spacing = length[0], (1.0,) * volume.spatial_dims
         elif length is not None:
-            far = lengths.in_unit(length, volume.unit, source)
+            far = lengths.in_unit(length, volume.unit)
         unit = "voxels" if in_voxels else volume.unit or ""
         element = Element(erosion, dilation, iterations, far, spacing, unit)
         return operate(operation, volume.array, element, settings, volume.spatial_dims)

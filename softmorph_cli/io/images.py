@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io.raw import MILLIMETRES, Affine, Array, Provenance, Raw, in_millimetres, kept_native
+from softmorph_cli.io.raw import Affine, Array, Provenance, Raw, in_millimetres, kept_native
+from softmorph_cli.units import MILLIMETRES, length
 from softmorph_cli.volume import Volume
 
 _ONE = "softmorph_divide_by"
@@ -177,8 +178,8 @@ class Itk:
         vector = image.GetNumberOfComponentsPerPixel() > 1
         axes = {2: "YX", 3: "ZYX", 4: "TZYX"}.get(image.GetDimension())
         metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
-        spacing = dict(zip("XYZ", image.GetSpacing(), strict=False))
-        unit, affine = self._world(header, metadata, image, spacing)
+        factor, unit, affine, notes = self._world(header, metadata, image)
+        spacing = {letter: size * factor for letter, size in zip("XYZ", image.GetSpacing(), strict=False)}
         ours = metadata.get(_ONE, "").strip()
         return Raw(
             array=array,
@@ -192,21 +193,37 @@ class Itk:
             slope=1 / int(ours) if ours.isdigit() else 1.0,
             colour=vector and array.dtype == np.uint8 and array.shape[-1] in (3, 4),
             native=metadata,
+            notes=notes,
         )
 
     def _world(
-        self, header: bytes, metadata: dict[str, str], image: Any, spacing: dict[str, float]
-    ) -> tuple[str | None, Affine | None]:
-        """Find unit and affine; a NRRD without `space` has neither, and `spacing` is put into the unit."""
-        unit: str | None = "mm"
-        if self.name == "nrrd":
-            named = _nrrd_unit(header)
-            unit = named or ("mm" if "NRRD_space" in metadata else None)
-            if "NRRD_space" not in metadata:
-                return unit, None
+        self, header: bytes, metadata: dict[str, str], image: Any
+    ) -> tuple[float, str | None, Affine | None, tuple[str, ...]]:
+        """Find how the file measures space.
+
+        MetaImage is in millimetres, and so is a NRRD with a `space` that names no unit. A NRRD without
+        `space` has no affine, nor has one in a unit that nobody knows.
+
+        Returns:
+            What the stored lengths are to be multiplied by, the unit they are in then, the affine in mm, and
+            what had to be decided.
+        """
+        if self.name != "nrrd":
+            return 1.0, "mm", _affine(image), ()
+        placed = "NRRD_space" in metadata
+        named = _nrrd_units(header)
+        found = {length(1.0, name) for name in named} or {(1.0, "mm" if placed else None)}
+        factor, unit = found.pop()
+        if found or (named and unit is None):
+            units = ", ".join(dict.fromkeys(named))
+            wrong = "differ from axis to axis" if found else "are not known"
+            lost = "the unit, orientation and origin are dropped" if placed else "the unit is dropped"
+            return 1.0, None, None, (f"its units of length, {units}, {wrong}: {lost}.",)
+        if not placed or unit is None:
+            return factor, unit, None, ()
         affine = _affine(image)
-        affine[:3] *= MILLIMETRES[unit or "mm"]
-        return unit, affine
+        affine[:3] *= factor * MILLIMETRES[unit]
+        return factor, unit, affine, ()
 
     def write(
         self, volume: Volume, array: Array, path: Path, *, one: int, provenance: Provenance
@@ -261,10 +278,22 @@ def _header(path: Path) -> bytes:
         return stream.read(1 << 16).replace(b"\r\n", b"\n").split(b"\n\n")[0]
 
 
-def _nrrd_unit(header: bytes) -> str | None:
-    named = re.search(rb'^(?:space )?units:\s*"?([^"\s]+)', header, re.MULTILINE)
-    spelling = named[1].decode("utf-8", "replace") if named else ""
-    return {"mm": "mm", "um": "um", "µm": "um", "micron": "um", "microns": "um", "nm": "nm"}.get(spelling)
+def _nrrd_units(header: bytes) -> list[str]:
+    """The units of the axes of space as they are spelt, those left blank passed over."""
+    for key in (b"space units", b"units"):
+        field = re.search(rb"^" + key + rb":[ \t]*(.*)$", header, re.MULTILINE)
+        spelt = [_text(word).strip() for word in re.findall(rb'"([^"]*)"', field[1])] if field else []
+        if named := [word for word in spelt if word not in ("", "???", "none")]:
+            # Axes beside space come last, or first and blank, as those of vectors do.
+            return named[:3]
+    return []
+
+
+def _text(field: bytes) -> str:
+    try:
+        return field.decode()
+    except UnicodeDecodeError:
+        return field.decode("latin-1")
 
 
 def _affine(image: Any) -> Affine:

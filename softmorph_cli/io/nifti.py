@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.io.raw import MILLIMETRES, Affine, Array, Provenance, Raw, in_millimetres, kept_native
+from softmorph_cli.io.raw import Affine, Array, Provenance, Raw, in_millimetres, kept_native
+from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
 
 _COMMENT = "comment"

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -18,27 +19,6 @@ Provenance = Mapping[str, Any]
 
 # The letter of a slice axis that is mapped over (`per_slice`); writing turns it into "Z" again.
 SLICE: Final = "S"
-
-MILLIMETRES: Final = {"mm": 1.0, "um": 1e-3, "nm": 1e-6}
-
-# How files spell a unit: ours, and how many of ours it is.
-_SPELLINGS: Final = {
-    "m": ("mm", 1e3), "meter": ("mm", 1e3), "metre": ("mm", 1e3),
-    "cm": ("mm", 10.0), "centimeter": ("mm", 10.0),
-    "mm": ("mm", 1.0), "millimeter": ("mm", 1.0), "millimetre": ("mm", 1.0),
-    "inch": ("mm", 25.4), "in": ("mm", 25.4),
-    "um": ("um", 1.0), "micron": ("um", 1.0), "microns": ("um", 1.0), "micrometer": ("um", 1.0),
-    "µm": ("um", 1.0), "μm": ("um", 1.0), "\\u00b5m": ("um", 1.0),
-    "nm": ("nm", 1.0), "nanometer": ("nm", 1.0), "Å": ("nm", 0.1), "angstrom": ("nm", 0.1),
-}  # fmt: skip
-
-
-def length(value: float, unit: str | None) -> tuple[float, str | None]:
-    """Bring a length to mm, um or nm; a unit nobody knows becomes None and the number stays."""
-    name, factor = _SPELLINGS.get((unit or "").strip(), (None, 1.0))
-    if name is None:
-        name, factor = _SPELLINGS.get((unit or "").strip().lower(), (None, 1.0))
-    return value * factor, name
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def name_axes(raw: Raw, name: str, *, axes: str | None = None, channel_axis: int
     if letters is None:
         raise InputError(
             f"{name} has {count} axes, its shape is {raw.array.shape}, and does not name them; "
-            "say what they are with --axes, for example --axes CZYX."
+            f"say what they are with --axes, for example --axes {'TCZYX'[-count:]}."
         )
     if len(letters) != count:
         raise InputError(

@@ -16,7 +16,8 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.images import read_pixels
-from softmorph_cli.io.raw import Array, Provenance, Raw, kept_native, length
+from softmorph_cli.io.raw import Array, Provenance, Raw, kept_native
+from softmorph_cli.units import MILLIMETRES, length
 from softmorph_cli.volume import Volume
 
 # Past this many bytes classic TIFF's 32-bit offsets end; some room is left for the tags.
@@ -243,8 +244,8 @@ def _read_ome(xml: str) -> tuple[_Native, dict[str, float], str | None, tuple[st
             value, name = length(size, pixels.get(f"PhysicalSize{letter}Unit", "µm"))
             unit = unit or name
             # X names the unit; a file may give Z in another one.
-            factor = {"mm": 1e6, "um": 1e3, "nm": 1.0}
-            spacing[letter] = value * factor[name] / factor[unit] if name and unit else value
+            factor = MILLIMETRES[name] / MILLIMETRES[unit] if name and unit else 1.0
+            spacing[letter] = value * factor
     names = tuple(channel.get("Name") or "" for channel in pixels.findall("{*}Channel"))
     step = pixels.get("TimeIncrement")
     native = _Native(

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.units import millimetres
 
 # A power of two: k / 32 is exact in every float type, so a value on an edge falls into the same bin in each.
 BINS: Final = 32
 BLOCK_VOXELS: Final = 2**19
-MM_PER_UNIT: Final = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "nm": 1e-6}
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def summarize(
         )
     if spacing is not None and len(spacing) != spatial_dims:
         raise InputError(f"spacing {tuple(spacing)} must be {spatial_dims} numbers.")
-    scale = None if spacing is None or unit is None else MM_PER_UNIT.get(unit)
+    scale = millimetres(unit)
     voxel, volume_unit = 1.0, "voxels"
     if spacing is not None and scale is not None:
         voxel, volume_unit = math.prod(size * scale for size in spacing), f"mm^{spatial_dims}"

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import check_target, read, write
+from softmorph_cli.io import check_target, probe, read, write
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)
@@ -134,6 +134,84 @@ def test_nrrd_units_and_no_space(tmp_path: Path) -> None:
     assert read(tmp_path / "no.nrrd").unit is None
     lost = write(read(tmp_path / "no.nrrd"), tmp_path / "out.nrrd")
     assert lost == ["the unit of its voxel size is unknown; NRRD readers take it as mm."]
+
+
+PLAIN = "spacings: 0.5 0.25 2\n"
+PLACED = (
+    "space: left-posterior-superior\nspace directions: (0.5,0,0) (0,0.25,0) (0,0,2)\nspace origin: (1,2,3)\n"
+)
+
+
+def nrrd(path: Path, fields: str) -> Volume:
+    head = f"NRRD0005\ntype: uint8\ndimension: 3\nsizes: 2 3 4\nencoding: raw\n{fields}\n"
+    path.write_bytes(head.encode("latin-1") + bytes([0, 1] * 12))
+    return read(path)
+
+
+@pytest.mark.parametrize(
+    ("named", "unit", "factor", "to_mm"),
+    [
+        ("", "mm", 1.0, 1.0),
+        ('space units: "" "" ""\n', "mm", 1.0, 1.0),
+        ('space units: "mm" "mm" "mm"\n', "mm", 1.0, 1.0),
+        ('space units: "cm" "cm" "cm"\n', "mm", 10.0, 10.0),
+        ('space units: "micrometer" "micrometer" "micrometer"\n', "um", 1.0, 1e-3),
+        ('space units: "\xb5m" "um" "micron"\n', "um", 1.0, 1e-3),
+        ('space units: "Angstrom" "Angstrom" "Angstrom"\n', "nm", 0.1, 1e-7),
+    ],
+)
+def test_nrrd_unit_scales_voxel_size_and_affine(
+    tmp_path: Path, named: str, unit: str, factor: float, to_mm: float
+) -> None:
+    volume = nrrd(tmp_path / "in.nrrd", PLACED + named)
+    assert volume.unit == unit
+    assert volume.spacing == pytest.approx((2.0 * factor, 0.25 * factor, 0.5 * factor))
+    assert volume.affine is not None
+    expected = np.array([[0, 0, -0.5, -1], [0, -0.25, 0, -2], [2, 0, 0, 3]]) * to_mm
+    np.testing.assert_allclose(volume.affine[:3], expected, rtol=1e-12)
+    # What is written is in millimetres, whatever the source was in.
+    write(volume, tmp_path / "out.nrrd")
+    again = read(tmp_path / "out.nrrd")
+    assert again.unit == "mm"
+    assert again.spacing == pytest.approx((2.0 * to_mm, 0.25 * to_mm, 0.5 * to_mm))
+    np.testing.assert_allclose(again.affine[:3], expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("named", "unit", "factor"),
+    [("", None, 1.0), ('units: "" "" ""\n', None, 1.0), ('units: "cm" "cm" "cm"\n', "mm", 10.0)],
+)
+def test_nrrd_unit_without_space(tmp_path: Path, named: str, unit: str | None, factor: float) -> None:
+    volume = nrrd(tmp_path / "in.nrrd", PLAIN + named)
+    assert (volume.spacing, volume.unit, volume.affine) == (
+        (2.0 * factor, 0.25 * factor, 0.5 * factor),
+        unit,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        (
+            PLACED + 'space units: "nautical mile" "nautical mile" "nautical mile"\n',
+            "its units of length, nautical mile, are not known: the unit, orientation and origin are dropped.",
+        ),
+        (
+            PLACED + 'space units: "mm" "mm" "cm"\n',
+            "its units of length, mm, cm, differ from axis to axis: "
+            "the unit, orientation and origin are dropped.",
+        ),
+        (
+            PLAIN + 'units: "parsec" "parsec" "parsec"\n',
+            "its units of length, parsec, are not known: the unit is dropped.",
+        ),
+    ],
+)
+def test_nrrd_unit_that_is_not_known_is_not_millimetres(tmp_path: Path, fields: str, note: str) -> None:
+    volume = nrrd(tmp_path / "in.nrrd", fields)
+    assert (volume.spacing, volume.unit, volume.affine) == ((2.0, 0.25, 0.5), None, None)
+    assert probe(tmp_path / "in.nrrd").notes == (note,)
 
 
 def test_mhd_is_read(tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""Units of length: how files and people spell them, and what they are in millimetres."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The units that a map's voxel size is given in.
+MILLIMETRES: Final = {"mm": 1.0, "um": 1e-3, "nm": 1e-6}
+
+# Every spelling: one of the units above, and how many of it.
+_SPELLINGS: Final = {
+    spelling: (unit, factor)
+    for spellings, unit, factor in (
+        ("m meter meters metre metres", "mm", 1e3),
+        ("cm centimeter centimeters centimetre centimetres", "mm", 10.0),
+        ("mm millimeter millimeters millimetre millimetres", "mm", 1.0),
+        ("in inch inches", "mm", 25.4),
+        # "u", the micro sign, the Greek letter, and the micro sign as ImageJ writes it in ASCII.
+        ("um \u00b5m \u03bcm \\u00b5m", "um", 1.0),
+        ("micron microns micrometer micrometers micrometre micrometres", "um", 1.0),
+        ("nm nanometer nanometers nanometre nanometres", "nm", 1.0),
+        # The letter and the sign.
+        ("\u00c5 \u212b angstrom angstroms", "nm", 0.1),
+    )
+    for spelling in spellings.split()
+}
+
+
+def length(value: float, unit: str | None) -> tuple[float, str | None]:
+    """Bring a length to mm, um or nm; a unit nobody knows becomes None and the number stays."""
+    spelling = (unit or "").strip()
+    name, factor = _SPELLINGS.get(spelling) or _SPELLINGS.get(spelling.lower()) or (None, 1.0)
+    return value * factor, name
+
+
+def millimetres(unit: str | None) -> float | None:
+    """How many millimetres a unit is, however it is spelt; None where nobody knows it."""
+    factor, name = length(1.0, unit)
+    return None if name is None else factor * MILLIMETRES[name]

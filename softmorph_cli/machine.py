@@ -33,7 +33,8 @@ def memory() -> int | None:
         limits.append(int(os.environ.get("SLURM_MEM_PER_NODE", "")) << 20)
     with suppress(OSError, ValueError, AttributeError):
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return min(limits, default=None)
+    # SLURM says 0 where a job may use all of a node.
+    return min((limit for limit in limits if limit > 0), default=None)
 
 
 def _in_force(name: str) -> list[str]:

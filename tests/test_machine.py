@@ -96,3 +96,6 @@ def test_memory(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (cgroup / "memory.max").unlink()
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "3")
     assert machine.memory() == 3 << 20
+    for nonsense in ("0", "-1"):
+        monkeypatch.setenv("SLURM_MEM_PER_NODE", nonsense)
+        assert machine.memory() == physical

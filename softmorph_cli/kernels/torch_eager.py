@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
-from torch.utils.checkpoint import checkpoint
 
 from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.program import Op, execute
@@ -74,9 +75,7 @@ class TorchField:
         """Apply one sub-iteration."""
         self._before = self._image
         if self._image.requires_grad and torch.is_grad_enabled():
-            # Keep one map per sub-iteration and compute the program's hundred values again in the backward
-            # pass: without that a skeleton of 64^3 does not fit into 64 GB.
-            self._image = checkpoint(_sweep, self._image, step, use_reentrant=False)
+            self._image = _Recomputed.apply(self._image, step)  # type: ignore[no-untyped-call]
         else:
             self._image = _sweep(self._image, step)
 
@@ -86,6 +85,30 @@ class TorchField:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+class _Recomputed(Function):
+    """A sub-iteration of which autograd keeps one map and computes the program's hundred values again.
+
+    Without that a skeleton of 64^3 would not fit into 64 GB. It can be differentiated once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, step: Step) -> Tensor:
+        ctx.save_for_backward(image)
+        ctx.step = step
+        return _sweep(image, step)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (image,) = ctx.saved_tensors
+        with torch.enable_grad():
+            again = image.detach().requires_grad_()
+            result = _sweep(again, ctx.step)
+        if not result.requires_grad:  # a rule that does not look at the map
+            return torch.zeros_like(image), None
+        return torch.autograd.grad(result, again, gradient)[0], None
 
 
 def _sweep(image: Tensor, step: Step) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,7 +239,6 @@ def _check_outputs(
     settings: Settings,
     output_type: str | None,
 ) -> None:
-    from softmorph_cli.files import check_writable
     from softmorph_cli.filters.method import find
     from softmorph_cli.io import check_target
 
@@ -248,14 +247,41 @@ def _check_outputs(
         if find(settings.method).name != "sampled":
             raise UsageError("--standard-error goes with --method sampled: other methods have none.")
         check_target(writing.standard_error, force=writing.force)
-    if writing.preview is not None and writing.preview.suffix.lower() != ".png":
-        raise UsageError(f"--preview {writing.preview}: a preview is a PNG; end its name with .png.")
     others = [path for path in (writing.stats, writing.preview, writing.standard_error) if path is not None]
-    for path in others:
-        check_writable(path, force=writing.force)
-    used: list[Path] = [path for path in (source, reading.mask) if path is not None]
-    for path in (target, *others):
-        # IN may be replaced by OUT, on request; nothing else may take the place of a file that is in use.
+    check_side_outputs(source, reading.mask, others, writing.preview, force=writing.force, target=target)
+
+
+def check_side_outputs(
+    source: Path,
+    mask: Path | None,
+    outputs: Sequence[Path],
+    preview: Path | None,
+    *,
+    force: bool,
+    target: Path | None = None,
+) -> None:
+    """Refuse, before anything is computed, outputs that cannot be written or that are in use.
+
+    Args:
+        source: IN.
+        mask: The mask that is read, if any.
+        outputs: What is written beside OUT; `preview` is among them.
+        preview: The picture, if one is wanted.
+        force: Whether existing files may be replaced.
+        target: OUT, if there is one; it alone may take the place of IN.
+
+    Raises:
+        FileError: If one cannot or may not be written.
+        UsageError: If the preview is no PNG, or a file is named twice.
+    """
+    from softmorph_cli.files import check_writable
+
+    if preview is not None and preview.suffix.lower() != ".png":
+        raise UsageError(f"--preview {preview}: a preview is a PNG; end its name with .png.")
+    for path in outputs:
+        check_writable(path, force=force)
+    used = [path for path in (source, mask) if path is not None]
+    for path in outputs if target is None else (target, *outputs):
         taken = [other for other in used if other.resolve() == path.resolve()]
         if taken and not (path == target and taken == [source]):
             raise UsageError(f"{path} is named twice: give every input and output its own path.")

@@ -10,7 +10,6 @@ import typer
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import command, note
 from softmorph_cli.cli.options import Input, Reading
-from softmorph_cli.errors import UsageError
 
 
 @command
@@ -31,16 +30,8 @@ def stats(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Statistics of a probability map: expected volume, components, certainty. Nothing is filtered."""
-    from softmorph_cli.files import check_writable
-
     outputs = [path for path in (stats, preview) if path is not None]
-    for path in outputs:
-        check_writable(path, force=force)
-    inputs = [path for path in (source, reading.mask) if path is not None]
-    if len({path.resolve() for path in inputs + outputs}) < len(inputs + outputs):
-        raise UsageError("a file is named twice: give every input and output its own path.")
-    if preview is not None and preview.suffix.lower() != ".png":
-        raise UsageError(f"--preview {preview}: a preview is a PNG; end its name with .png.")
+    filtering.check_side_outputs(source, reading.mask, outputs, preview, force=force)
     from softmorph_cli.measure.statistics import summarize
 
     volume = filtering.read_volume(source, reading)

@@ -19,7 +19,7 @@ from softmorph_cli.rules.rule import Rule
 DIAGRAM: Final = "multilinear"
 
 # Part of every key on disk: raise it when the same rule is to give another program.
-_EDITION: Final = 3
+_EDITION: Final = 4
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ def _einstein_or(b: Builder, x: int, y: int) -> int:
 def _hamacher_and(b: Builder, x: int, y: int) -> int:
     # x + y - xy = x + y (1 - x); it is 0 only at x = y = 0, where DIV gives the 0 that the logic wants.
     below = b.emit(Op.ADD, x, b.emit(Op.MUL, y, b.negate(x)))
-    return b.emit(Op.DIV, b.emit(Op.MUL, x, y), below)
+    # x (y / ..), not (xy) / ..: the quotient stays in [0, 1], and so do the derivatives, at the corner too.
+    return b.emit(Op.MUL, x, b.emit(Op.DIV, y, below))
 
 
 def _drastic_and(b: Builder, x: int, y: int) -> int:

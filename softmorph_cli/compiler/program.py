@@ -124,10 +124,22 @@ def execute(program: Program, inputs: Sequence[T], algebra: Mapping[Op, Callable
         inputs: One value for each of the program's inputs.
         algebra: How to do each operation; `CONST` is called with 0 or 1.
     """
+    last = len(program.instructions) - 1
+    return execute_all(program.instructions, (last,), inputs, algebra)[0]
+
+
+def execute_all(
+    instructions: Sequence[Instruction],
+    results: Sequence[int],
+    inputs: Sequence[T],
+    algebra: Mapping[Op, Callable[..., T]],
+) -> list[T]:
+    """Run instructions on any kind of value and return the results with the given numbers."""
     # Values that no later instruction needs are dropped, so that big arrays do not pile up.
-    last_use = {o: n for n, i in enumerate(program.instructions) if i.op not in _LEAVES for o in i.operands}
+    last_use = {o: n for n, i in enumerate(instructions) if i.op not in _LEAVES for o in i.operands}
+    last_use |= dict.fromkeys(results, len(instructions))
     values: dict[int, Any] = {}
-    for number, (op, operands) in enumerate((i.op, i.operands) for i in program.instructions):
+    for number, (op, operands) in enumerate((i.op, i.operands) for i in instructions):
         if op is Op.INPUT:
             values[number] = inputs[operands[0]]
         elif op is Op.CONST:
@@ -137,7 +149,7 @@ def execute(program: Program, inputs: Sequence[T], algebra: Mapping[Op, Callable
             for operand in set(operands):
                 if last_use[operand] == number:
                     del values[operand]
-    return values[len(program.instructions) - 1]  # type: ignore[no-any-return]
+    return [values[result] for result in results]
 
 
 _LEAVES: Final = frozenset({Op.INPUT, Op.CONST})
@@ -203,21 +215,27 @@ class Builder:
 
     def build(self, result: int) -> Program:
         """Return the program that computes `result` and nothing that it does not need."""
-        instructions = self._instructions
-        needed = {result}
-        for number in range(result, -1, -1):
-            if number in needed and instructions[number].op not in _LEAVES:
-                needed.update(instructions[number].operands)
-        renumbered: dict[int, int] = {}
+        instructions, _ = self.needed([result])
         offsets = list(self._inputs)
         inputs: dict[int, int] = {}
+        kept = tuple(
+            Instruction(i.op, (inputs.setdefault(i.operands[0], len(inputs)),)) if i.op is Op.INPUT else i
+            for i in instructions
+        )
+        return Program(tuple(offsets[index] for index in inputs), kept)
+
+    def needed(self, results: Sequence[int]) -> tuple[tuple[Instruction, ...], tuple[int, ...]]:
+        """Return the instructions that some results need, renumbered, and the results' new numbers."""
+        wanted = set(results)
+        for number in range(max(wanted), -1, -1):
+            if number in wanted and self._instructions[number].op not in _LEAVES:
+                wanted.update(self._instructions[number].operands)
+        renumbered: dict[int, int] = {}
         kept: list[Instruction] = []
-        for number in sorted(needed):
-            op, operands = instructions[number].op, instructions[number].operands
-            if op is Op.INPUT:
-                operands = (inputs.setdefault(operands[0], len(inputs)),)
-            elif op is not Op.CONST:
+        for number in sorted(wanted):
+            op, operands = self._instructions[number].op, self._instructions[number].operands
+            if op not in _LEAVES:
                 operands = tuple(renumbered[operand] for operand in operands)
             renumbered[number] = len(kept)
             kept.append(Instruction(op, operands))
-        return Program(tuple(offsets[index] for index in inputs), tuple(kept))
+        return tuple(kept), tuple(renumbered[result] for result in results)

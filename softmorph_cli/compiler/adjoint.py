@@ -1,0 +1,133 @@
+"""Program -> its reverse-mode program: how the result's gradient falls on every input.
+
+The reverse sweep is written in the same eleven operations, so a backend that runs programs runs gradients.
+Where a function has a corner the derivative is the one torch takes: minimum and maximum share a tie evenly,
+`DIV` has none where it gives 0 by convention, `STEP` has none anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from softmorph_cli.compiler.program import Builder, Instruction, Op, Program
+
+
+@dataclass(frozen=True)
+class Adjoint:
+    """Straight-line code from a voxel's inputs and its result's gradient to the gradient of each input.
+
+    Attributes:
+        seed: Index of the input that holds the result's gradient: one more than the program's own.
+        instructions: See `Program.instructions`.
+        partials: For each of the program's inputs, in their order, the instruction that gives its share.
+    """
+
+    seed: int
+    instructions: tuple[Instruction, ...]
+    partials: tuple[int, ...]
+
+
+class _Reverse:
+    """Builds the instructions; None stands for a gradient that is 0 whatever the input."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.builder = Builder()
+        seed = len(program.inputs)
+        # Inputs are numbered, not placed: offsets belong to the program.
+        self.slots = [self.builder.emit(Op.INPUT, k) for k in range(seed + 1)]
+        self.values: list[int] = []
+        for op, operands in ((i.op, i.operands) for i in program.instructions):
+            match op:
+                case Op.INPUT:
+                    value = self.slots[operands[0]]
+                case Op.CONST:
+                    value = self.builder.const(operands[0])
+                case Op.NOT:
+                    value = self.builder.negate(self.values[operands[0]])
+                case _:
+                    value = self.builder.emit(op, *(self.values[operand] for operand in operands))
+            self.values.append(value)
+        self.gradients: list[int | None] = [None] * len(program.instructions)
+        self.gradients[-1] = self.slots[seed]
+
+    def run(self) -> Adjoint:
+        """Walk back from the result."""
+        for number in reversed(range(len(self.gradients))):
+            gradient = self.gradients[number]
+            instruction = self.program.instructions[number]
+            if gradient is not None and instruction.op not in (Op.INPUT, Op.CONST):
+                self._share(number, instruction, gradient)
+        partials: dict[int, int] = {}
+        for number, instruction in enumerate(self.program.instructions):
+            if instruction.op is Op.INPUT:
+                gradient = self.gradients[number]
+                partials[instruction.operands[0]] = self.builder.const(0) if gradient is None else gradient
+        wanted = [partials[k] for k in range(len(self.program.inputs))]
+        instructions, results = self.builder.needed(wanted)
+        return Adjoint(len(self.program.inputs), instructions, results)
+
+    def _share(self, number: int, instruction: Instruction, a: int) -> None:
+        emit, operands = self.builder.emit, instruction.operands
+        values = [self.values[operand] for operand in operands]
+        match instruction.op:
+            case Op.NOT:
+                self._take(operands[0], a)
+            case Op.ADD:
+                self._give(operands[0], a)
+                self._give(operands[1], a)
+            case Op.SUB:
+                self._give(operands[0], a)
+                self._take(operands[1], a)
+            case Op.MUL:
+                self._give(operands[0], emit(Op.MUL, a, values[1]))
+                self._give(operands[1], emit(Op.MUL, a, values[0]))
+            case Op.DIV:
+                share = emit(Op.DIV, a, values[1])
+                self._give(operands[0], share)
+                self._take(operands[1], emit(Op.MUL, share, self.values[number]))
+            case Op.MIN | Op.MAX:
+                larger = emit(Op.MUL, a, self._half_step(*values))
+                smaller = emit(Op.SUB, a, larger)
+                first, second = (larger, smaller) if instruction.op is Op.MAX else (smaller, larger)
+                self._give(operands[0], first)
+                self._give(operands[1], second)
+            case Op.MIX:
+                x, low, high = values
+                on_high = emit(Op.MUL, a, x)
+                self._give(operands[0], emit(Op.MUL, a, self._difference(high, low)))
+                self._give(operands[1], emit(Op.SUB, a, on_high))
+                self._give(operands[2], on_high)
+            case Op.STEP:
+                pass
+
+    def _half_step(self, x: int, y: int) -> int:
+        """Return 1 where x > y, 1/2 where x = y, 0 where x < y."""
+        emit = self.builder.emit
+        one = self.builder.const(1)
+        above, below = emit(Op.STEP, emit(Op.SUB, x, y)), emit(Op.STEP, emit(Op.SUB, y, x))
+        return emit(Op.DIV, emit(Op.ADD, above, self.builder.negate(below)), emit(Op.ADD, one, one))
+
+    def _difference(self, x: int, y: int) -> int:
+        """Return x - y; 1 - y has an instruction of its own, which may be there already."""
+        return self.builder.negate(y) if x == self.builder.const(1) else self.builder.emit(Op.SUB, x, y)
+
+    def _give(self, operand: int, share: int) -> None:
+        before = self.gradients[operand]
+        self.gradients[operand] = share if before is None else self.builder.emit(Op.ADD, before, share)
+
+    def _take(self, operand: int, share: int) -> None:
+        before = self.gradients[operand]
+        base = self.builder.const(0) if before is None else before
+        self.gradients[operand] = self.builder.emit(Op.SUB, base, share)
+
+
+@cache
+def adjoint(program: Program) -> Adjoint:
+    """Return the reverse-mode program.
+
+    Args:
+        program: Any program; what it computes on bit planes has no gradient.
+    """
+    return _Reverse(program).run()

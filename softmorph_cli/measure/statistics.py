@@ -19,7 +19,10 @@ from softmorph_cli.units import millimetres
 
 # A power of two: k / 32 is exact in every float type, so a value on an edge falls into the same bin in each.
 BINS: Final = 32
-BLOCK_VOXELS: Final = 2**19
+# Small enough for what is made of a block to stay in cache, and for the heap to hand the same memory out again.
+BLOCK_VOXELS: Final = 2**15
+# Labels take 5 bytes a voxel, and where blocks meet there is more to do; a map of 128^3 is one of these.
+LABEL_VOXELS: Final = 2**21
 
 
 @dataclass(frozen=True)
@@ -235,14 +238,12 @@ def _components(array: npt.NDArray[Any]) -> int:
     are one component: what is left to count is the components of the graph of labels.
     """
     from scipy.ndimage import label
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
 
     structure = np.ones((3,) * array.ndim, dtype=bool)
     labels_so_far = 0
     shared_plane: npt.NDArray[Any] | None = None
     pairs: list[npt.NDArray[np.int64]] = []
-    for rows in _row_ranges(array.shape):
+    for rows in _row_ranges(array.shape, LABEL_VOXELS):
         start = rows.start if shared_plane is None else rows.start - 1
         labels, count = label(array[start : rows.stop] > 0.5, structure)
         if shared_plane is not None:
@@ -253,6 +254,9 @@ def _components(array: npt.NDArray[Any]) -> int:
         labels_so_far += count
     if not pairs or labels_so_far == 0:
         return labels_so_far
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     first, second = np.concatenate(pairs, axis=1) - 1
     graph = coo_array((np.ones(first.size, dtype=bool), (first, second)), shape=(labels_so_far,) * 2)
     return int(connected_components(graph, directed=False)[0])
@@ -268,9 +272,9 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[int | slice, ...]]:
     if len(shape) > 2 and math.prod(shape[1:]) > BLOCK_VOXELS:
         yield from ((plane, *rest) for plane in range(shape[0]) for rest in _blocks(shape[1:]))
     else:
-        yield from ((rows,) for rows in _row_ranges(shape))
+        yield from ((rows,) for rows in _row_ranges(shape, BLOCK_VOXELS))
 
 
-def _row_ranges(shape: tuple[int, ...]) -> Iterator[slice]:
-    step = max(1, BLOCK_VOXELS // math.prod(shape[1:]))
+def _row_ranges(shape: tuple[int, ...], voxels: int) -> Iterator[slice]:
+    step = max(1, voxels // math.prod(shape[1:]))
     return (slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import shlex
 import stat
-import zlib
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +15,7 @@ from softmorph_cli.io.images import METAIMAGE, NRRD, Png
 from softmorph_cli.io.nifti import Nifti
 from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.tiff import Tiff
+from softmorph_cli.io.zipped import DAMAGED, MAGIC, Unzipped
 
 FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), NRRD, METAIMAGE, Npy())
 ACCEPTED: Final = "NIfTI (.nii, .nii.gz), TIFF, PNG, NRRD, MetaImage (.mha, .mhd) and .npy"
@@ -24,7 +23,6 @@ ACCEPTED: Final = "NIfTI (.nii, .nii.gz), TIFF, PNG, NRRD, MetaImage (.mha, .mhd
 # Their voxels lie in a second file: read, but never written.
 _TWO_FILES = (".mhd", ".nhdr")
 _HEAD = 1024
-_GZIP = b"\x1f\x8b"
 # What else people have at hand, so that a refusal can name it.
 _OTHERS = (
     (b"\xff\xd8\xff", "a JPEG image, which loses what it stores"),
@@ -42,7 +40,7 @@ _REASONS = (
         r"Expected \d+ bytes|mmap length|EOF|ended before|got only|but received|end of header|requires a buffer",
         "it ends too early",
     ),
-    (r"LIBDEFLATE|zlib|decompress|CRC|PNGImageIO", "its compressed data do not unpack"),
+    (r"LIBDEFLATE|zlib|decompress|deflate|CRC|Incorrect length|PNGImageIO", "its compressed data do not unpack"),
     (r"IFD|page offset|index \d+ out of range", "its table of pages is broken"),
     (r"Reason: Success", "its header and its data do not fit each other"),
 )
@@ -198,12 +196,12 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
         raise FileError(f"{path} is a pipe or a device, not a file; write it to a file first.")
     if not head:
         raise FileError(f"{path} is empty (0 bytes); write it again from its source.")
-    if not head.startswith(_GZIP):
+    if not head.startswith(MAGIC):
         return head, False
     try:
-        with gzip.open(path) as unpacked:
+        with Unzipped(path) as unpacked:
             return unpacked.read(_HEAD), True
-    except (OSError, EOFError, zlib.error) as error:
+    except DAMAGED as error:
         raise FileError(
             f"{path} is gzipped but cut short or damaged ({_reason(error)}); copy it again."
         ) from error

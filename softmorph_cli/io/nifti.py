@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import shlex
@@ -10,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.raw import Affine, Array, Provenance, Raw, in_millimetres, kept_native
+from softmorph_cli.io.zipped import MAGIC, Unzipped, zipping
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
 
@@ -54,8 +54,9 @@ class Nifti:
                 f"make one file of it first: {convert}"
             )
         kind = nibabel.Nifti2Image if head[4:6] == b"n+" else nibabel.Nifti1Image
-        with _quiet() as complaints, (gzip.open if zipped else open)(path, "rb") as stream:
-            image = kind.from_stream(stream)
+        with _quiet() as complaints, _open(path, zipped) as stream:
+            # Read-only: what could still change on disk is copied by whoever wants to keep it.
+            image = kind.from_file_map(kind.make_file_map({"image": stream}), mmap="r")
             header = image.header
             array = np.asanyarray(image.dataobj.get_unscaled())
             # gzip compares its checksum only at the very end.
@@ -115,7 +116,9 @@ class Nifti:
         image = make(array, None, header)
         # Only here: an image takes no scaling over from the header it is made with.
         image.header.set_slope_inter(1 / one, 0)
-        image.to_filename(path)
+        zipped = path.name.lower().endswith(".gz")
+        with zipping(path) if zipped else path.open("wb") as stream:
+            image.to_stream(stream)
         return lost
 
 
@@ -128,9 +131,13 @@ def _nibabel() -> Any:
 
 def _head(path: Path) -> tuple[bytes, bool]:
     with path.open("rb") as stream:
-        zipped = stream.read(2) == b"\x1f\x8b"
-    with (gzip.open if zipped else open)(path, "rb") as stream:
-        return bytes(stream.read(352)), zipped
+        zipped = stream.read(len(MAGIC)) == MAGIC
+    with _open(path, zipped) as stream:
+        return stream.read(352), zipped
+
+
+def _open(path: Path, zipped: bool) -> Unzipped | BinaryIO:
+    return Unzipped(path) if zipped else path.open("rb")
 
 
 def _geometry(header: Any) -> tuple[dict[str, float], str | None, Affine | None, list[str]]:

@@ -26,7 +26,7 @@ class Raw:
     """A file as its format describes it.
 
     Attributes:
-        array: Any type, axes in any order; possibly a read-only view of the file.
+        array: Any type, axes in any order; a read-only view of the file, or writeable and nobody else's.
         axes: A letter for each axis ("Z", "Y", "X" are spatial), or None where the format does not say.
         format: The name of the family.
         shape: The shape on disk, in the file's own order.

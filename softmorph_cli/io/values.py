@@ -178,7 +178,7 @@ def probabilities(
     clip: bool = False,
     from_logits: str | None = None,
 ) -> tuple[Array, list[str]]:
-    """Turn stored numbers into a new array of `dtype` in [0, 1].
+    """Turn stored numbers into an array of `dtype` in [0, 1]; that of `raw` is used up if it is writeable.
 
     Args:
         raw: What the file holds, its axes settled.
@@ -252,7 +252,8 @@ def _check_options(divide_by: float | None, label: int | None, from_logits: str 
 def _scaled(raw: Raw, array: Array, dtype: np.dtype[Any], divide_by: float | None) -> Array:
     # A value that does not fit float32 becomes infinite here and is named as such right after.
     with np.errstate(over="ignore", invalid="ignore"):
-        values = np.array(array, dtype=dtype, order="C")
+        # What may be written to belongs to nobody else (see `Raw`), so floats need no second copy.
+        values = np.array(array, dtype=dtype, order="C", copy=None if array.flags.writeable else True)
         if raw.slope != 1:
             values *= dtype.type(raw.slope)
         if raw.inter != 0:

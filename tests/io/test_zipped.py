@@ -1,0 +1,101 @@
+"""Gzip: what is written is plain gzip, what is read takes no second copy, what is damaged says so."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+
+from softmorph_cli.errors import FileError
+from softmorph_cli.io import read, write
+from softmorph_cli.volume import Volume
+
+
+def test_what_is_written_is_plain_gzip_of_the_same_bytes_every_time(volume: Volume, tmp_path: Path) -> None:
+    for name in ("map.nii", "map.nii.gz", "other name.NII.GZ"):
+        write(volume, tmp_path / name)
+    first, second = ((tmp_path / name).read_bytes() for name in ("map.nii.gz", "other name.NII.GZ"))
+    assert first == second
+    assert first[:8] == b"\x1f\x8b\x08" + bytes(5)  # no name, no time
+    assert gzip.decompress(first) == (tmp_path / "map.nii").read_bytes()
+    np.testing.assert_array_equal(np.asarray(nibabel.load(tmp_path / "map.nii.gz").dataobj).T, volume.array)
+
+
+def peak(work: Callable[[], Any]) -> int:
+    tracemalloc.start()
+    work()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
+@pytest.mark.parametrize(("suffix", "stored", "copies"), [
+    (".nii.gz", "float32", 1), (".nii", "float32", 1), (".nii", "float64", 1), (".nii.gz", "uint8", 1.25),
+    (".nii.gz", "float64", 3),
+])  # fmt: skip
+def test_reading_takes_the_map_once_and_what_the_file_holds(
+    tmp_path: Path, suffix: str, stored: str, copies: float
+) -> None:
+    array = np.random.default_rng(0).integers(0, 2, (150, 200, 100)).astype(stored)
+    if stored != "uint8":
+        array[0] = 0.5
+    path = tmp_path / f"map{suffix}"
+    nibabel.Nifti1Image(array, np.eye(4)).to_filename(path)
+    read(path)  # imports
+    size = array.size * np.dtype(np.float32).itemsize
+    assert peak(lambda: read(path)) < copies * size + 5e6
+
+
+def test_writing_takes_no_copy(tmp_path: Path) -> None:
+    volume = Volume(np.random.default_rng(0).random((150, 200, 100), dtype=np.float32), "ZYX")
+    write(volume, tmp_path / "map.nii.gz")
+    assert peak(lambda: write(volume, tmp_path / "map.nii.gz", force=True)) < 0.1 * volume.array.nbytes
+
+
+def test_a_map_in_memory_of_its_own(volume: Volume, tmp_path: Path) -> None:
+    """What happens to the file later does not reach the map that was read from it."""
+    for name in ("map.nii", "map.npy"):
+        write(volume, tmp_path / name)
+        found = read(tmp_path / name)
+        with (tmp_path / name).open("r+b") as stream:
+            stream.seek(400)
+            stream.write(b"\xff" * 40)
+        np.testing.assert_array_equal(found.array, volume.array)
+
+
+def test_several_members_and_padding_are_gzip_too(volume: Volume, tmp_path: Path) -> None:
+    path = tmp_path / "map.nii"
+    write(volume, path)
+    content = path.read_bytes()
+    members = gzip.compress(content[:500]) + gzip.compress(content[500:]) + bytes(99)
+    (tmp_path / "map.nii.gz").write_bytes(members)
+    np.testing.assert_array_equal(read(tmp_path / "map.nii.gz").array, volume.array)
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 0x55]) + content[place:][1:]
+
+
+@pytest.mark.parametrize(("damage", "reason"), [
+    (lambda content: content[: len(content) // 2], "it ends too early"),
+    (lambda content: content[:-4], "it ends too early"),
+    (lambda content: content + b"\x1f", "it ends too early"),
+    (lambda content: flipped(content, -6), "its compressed data do not unpack"),
+    (lambda content: flipped(content, -2), "its compressed data do not unpack"),
+    (lambda content: content[:10] + b"\xff" + content[11:], "its compressed data do not unpack"),
+    (lambda content: flipped(content, len(content) // 2), ""),
+])  # fmt: skip
+def test_damage_is_one_sentence(
+    volume: Volume, tmp_path: Path, damage: Callable[[bytes], bytes], reason: str
+) -> None:
+    path = tmp_path / "map.nii.gz"
+    write(volume, path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(FileError, match=rf"cut short or damaged \(.*{reason}.*\); copy .*again\.$"):
+        read(path)

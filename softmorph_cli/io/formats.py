@@ -40,7 +40,10 @@ _REASONS = (
         r"Expected \d+ bytes|mmap length|EOF|ended before|got only|but received|end of header|requires a buffer",
         "it ends too early",
     ),
-    (r"LIBDEFLATE|zlib|decompress|deflate|CRC|Incorrect length|PNGImageIO", "its compressed data do not unpack"),
+    (
+        r"LIBDEFLATE|zlib|decompress|deflate|CRC|Incorrect length|PNGImageIO",
+        "its compressed data do not unpack",
+    ),
     (r"IFD|page offset|index \d+ out of range", "its table of pages is broken"),
     (r"Reason: Success", "its header and its data do not fit each other"),
 )

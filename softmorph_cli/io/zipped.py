@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from isal import igzip, isal_zlib
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"\x1f\x8b"
 # What reading a damaged file raises.
-DAMAGED: Final = (OSError, EOFError, isal_zlib.error)
+DAMAGED: Final = (OSError, EOFError, cast("type[Exception]", isal_zlib.error))
 
 # Out of 0 to 3: the next one takes half as long again to save 2 %.
 _LEVEL: Final = 2
@@ -26,7 +26,7 @@ class Unzipped(igzip.IGzipFile):
 
     def __init__(self, path: Path) -> None:
         """Open it."""
-        super().__init__(path, "rb")
+        super().__init__(path, "rb")  # type: ignore[no-untyped-call]
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill a buffer piece by piece; the inherited method first unpacks all of it a second time."""
@@ -40,5 +40,7 @@ class Unzipped(igzip.IGzipFile):
 @contextmanager
 def zipping(path: Path) -> Iterator[Any]:
     """Open a new gzip file for writing, without name and time: the same content makes the same bytes."""
-    with path.open("wb") as file, igzip.IGzipFile("", "wb", _LEVEL, file, mtime=0) as stream:
-        yield stream
+    with path.open("wb") as file:
+        stream = igzip.IGzipFile("", "wb", _LEVEL, file, mtime=0)  # type: ignore[no-untyped-call]
+        with stream:
+            yield stream

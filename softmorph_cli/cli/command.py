@@ -29,7 +29,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     written down once and means the same everywhere. Errors end the process with their exit status and one
     sentence on stderr; with `--verbose` the traceback is shown.
     """
-    hints = get_type_hints(function, include_extras=True)
+    hints = _hints(function)
     bundles: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
 
     @functools.wraps(function)
@@ -48,7 +48,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(annotation=hints[parameter.name]))
             continue
         bundle = bundles[parameter.name]
-        options = get_type_hints(bundle, include_extras=True)
+        options = _hints(bundle)
         parameters.extend(
             inspect.Parameter(
                 field.name,
@@ -62,6 +62,12 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+@functools.cache
+def _hints(annotated: Any) -> dict[str, Any]:
+    # The annotations are text that has to be compiled: once for a bundle, not once for each command.
+    return get_type_hints(annotated, include_extras=True)
 
 
 def _print_own_warnings() -> None:

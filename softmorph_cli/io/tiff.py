@@ -135,6 +135,8 @@ class Tiff:
                 np.ascontiguousarray(array),
                 photometric="minisblack",
                 compression="zlib",
+                # Without imagecodecs zlib's own level 6 takes twice as long for 8 % less.
+                compressionargs={"level": 1},
                 bigtiff=big,
                 software=f"softmorph {provenance.get('version', '')}".strip(),
                 **options,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from helpers_cli import ESCAPE, process, random_map, run, save, script
+from helpers_cli import ESCAPE, SPACING, process, random_map, run, save, script
 
 import softmorph_cli
 from softmorph_cli.cli.app import app
@@ -17,6 +17,13 @@ from softmorph_cli.filters.method import METHODS
 from softmorph_cli.filters.skeleton import PRESETS
 
 HEAVY = ("torch", "numba", "nibabel", "SimpleITK", "tifffile", "matplotlib", "scipy", "numpy", "dd")
+FILE_LIBRARIES = {"nibabel", "SimpleITK", "tifffile"}
+COMPILER = {"dd", "softmorph_cli.compiler.diagram", "softmorph_cli.compiler.lowering"}
+# What no run over a small file needs once its kernel is cached.
+UNUSED = COMPILER | {
+    "torch", "triton", "matplotlib", "PIL", "rich", "scipy.sparse", "softmorph_cli.pictures",
+    "softmorph_cli.kernels.torch_eager", "softmorph_cli.filters.modules",
+}  # fmt: skip
 COMMANDS = {
     "skeletonize", "erode", "dilate", "open", "close", "gradient", "tophat", "blackhat", "apply",
     "stats", "rules", "info",
@@ -51,12 +58,42 @@ def test_the_check_above_can_fail() -> None:
     assert {"numpy", "nibabel"} <= imported("stats", save("in.nii.gz", random_map()))
 
 
-def test_a_run_over_nifti_imports_what_it_needs_and_no_more() -> None:
+@pytest.mark.parametrize(("suffix", "library"), [
+    ("nii.gz", "nibabel"), ("nii", "nibabel"), ("tif", "tifffile"), ("png", "SimpleITK"), ("nrrd", "SimpleITK"),
+    ("mha", "SimpleITK"), ("npy", None),
+])  # fmt: skip
+def test_a_warm_run_imports_the_library_of_its_format_and_no_other(suffix: str, library: str | None) -> None:
+    source, flat = f"in.{suffix}", suffix == "png"
+    save(
+        source,
+        (65535 * random_map((9, 11))).astype("uint16") if flat else random_map(),
+        None if flat else SPACING,
+    )
+    run("skeletonize", source, f"warm.{suffix}")
+    found = imported("skeletonize", source, f"out.{suffix}")
+    assert found & FILE_LIBRARIES == ({library} if library else set())
+    assert found & UNUSED == set()
+    assert {"numba", "scipy.ndimage"} <= found
+
+
+def test_only_the_first_run_compiles(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOFTMORPH_CACHE_DIR", str(here / "cache"))
     save("in.nii.gz", random_map())
-    run("skeletonize", "in.nii.gz", "warm.nii.gz")
-    found = imported("skeletonize", "in.nii.gz", "out.nii.gz")
-    assert found & {"torch", "SimpleITK", "tifffile", "matplotlib", "dd", "rich.table"} == set()
-    assert {"nibabel", "numba"} <= found
+    seen, kept = [], []
+    for number in range(2):
+        seen.append(imported("skeletonize", "in.nii.gz", f"out{number}.nii.gz"))
+        kept.append(
+            {path: path.stat().st_mtime_ns for path in (here / "cache").rglob("*.*") if path.is_file()}
+        )
+    assert seen[0] & COMPILER == COMPILER
+    assert seen[1] & COMPILER == set()
+    assert kept[0] == kept[1]
+    assert any(path.suffix == ".nbc" for path in kept[0])
+
+
+def test_a_preview_alone_draws() -> None:
+    save("in.nii.gz", random_map())
+    assert "matplotlib" in imported("stats", "in.nii.gz", "--preview", "map.png")
 
 
 def test_an_unknown_rule_or_a_refused_output_imports_no_kernels() -> None:

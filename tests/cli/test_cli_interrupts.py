@@ -95,7 +95,8 @@ from softmorph_cli.__main__ import main
 import {module} as module
 
 def half(*arguments, **more):
-    path = Path(next(str(a) for a in arguments if ".softmorph-" in str(a)))
+    names = [str(getattr(getattr(a, "fileobj", a), "name", a)) for a in arguments]
+    path = Path(next(name for name in names if ".softmorph-" in name))
     path.write_bytes(b"half")
     os.kill(os.getpid(), signal.{signal})
     time.sleep(60)
@@ -105,7 +106,7 @@ sys.argv = ["softmorph", "erode", "in.npy", *sys.argv[1:]]
 main()
 """
 WRITERS = {
-    "out.nii.gz": ("nibabel", "module.Nifti1Image.to_filename"),
+    "out.nii.gz": ("nibabel", "module.Nifti1Image.to_stream"),
     "out.tif": ("tifffile", "module.imwrite"),
     "out.mha": ("SimpleITK", "module.WriteImage"),
 }

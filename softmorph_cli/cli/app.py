@@ -10,6 +10,7 @@ import typer
 
 from softmorph_cli import __version__
 from softmorph_cli.cli.apply import apply
+from softmorph_cli.cli.bench import bench
 from softmorph_cli.cli.info import info
 from softmorph_cli.cli.morphology import blackhat, close, dilate, erode, gradient, open_, tophat
 from softmorph_cli.cli.rules import rules
@@ -90,6 +91,12 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
     ),
     ("rules", rules, "softmorph rules", "softmorph rules thinning-3d"),
     ("info", info, "softmorph info unknown_file.nii.gz", "softmorph info --warm"),
+    (
+        "bench",
+        bench,
+        "softmorph bench --size 96,192,384 --plot speed.png",
+        "softmorph bench --operation skeletonize --device cuda --json > speed.json",
+    ),
 )
 
 for _name, _function, *_examples in _COMMANDS:

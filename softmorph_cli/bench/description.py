@@ -1,0 +1,54 @@
+"""What this machine is, as far as it decides how fast things are."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from softmorph_cli import __version__, machine
+from softmorph_cli.bench.peers import installed
+from softmorph_cli.bench.works import How
+
+LIBRARIES: Final = ("numpy", "numba", "torch", "triton", "scipy", "scikit-image", "SimpleITK")
+
+
+def describe(how: How) -> dict[str, Any]:
+    """Return processor, memory, threads, device, how busy it is, and the versions of what is measured."""
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": how.threads,
+        "memory_bytes": machine.memory(),
+        "device": device_name(how.device),
+        # Of the last minute: above 0 before a start, it says whom this run shared the machine with.
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "softmorph": __version__,
+        "libraries": {name: found for name in LIBRARIES if (found := installed(name)) is not None},
+    }
+
+
+def processor() -> str:
+    """Return the processor's name; where the system hides it, its architecture."""
+    with suppress(OSError):
+        # "model name" on x86; ARM kernels give a board's name at best.
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"^(?:model name|Model)\s*:\s*(\S.*)$", told, re.MULTILINE)
+        if found is not None:
+            return " ".join(found[1].split())
+    return platform.processor() or platform.machine()
+
+
+def device_name(device: str) -> str:
+    """Return "cpu", or the GPU's number and name."""
+    if not device.startswith("cuda"):
+        return "cpu"
+    import torch
+
+    number = int(device.partition(":")[2] or 0)
+    return f"cuda:{number} {torch.cuda.get_device_name(number)}"

@@ -1,0 +1,76 @@
+"""The maps that are measured: drawn, so that every machine measures the same."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+Map = npt.NDArray[np.float32]
+ITEMSIZE: Final = 4
+
+# So many walks in an image 256 voxels wide leave about 5 % of it above 0.5, in 3D and in 2D.
+WALKS: Final = {3: 160, 2: 3}
+STEPS: Final = 8  # of one voxel each, after which the course has turned too far to draw them as one piece
+SOFTNESS: Final = 0.8
+# Farther out than this the probability would be below 1/1800: it is 0 there, as in most predicted maps.
+SKIRT: Final = 6.0
+
+
+def noise(shape: tuple[int, ...], seed: int = 0) -> Map:
+    """Return independent uniform values: no voxel is settled, so that nothing can be skipped."""
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+def vessels(shape: tuple[int, ...], seed: int = 1) -> Map:
+    """Draw soft tubes along random walks; their share of the image does not depend on its size.
+
+    Args:
+        shape: (Z, Y, X) or (Y, X).
+        seed: Which walks.
+
+    Returns:
+        1 / (1 + exp(-d / 0.8)), where d is the distance in voxels to the tubes' surface, positive inside.
+    """
+    rng = np.random.default_rng(seed)
+    dimensions = len(shape)
+    inside = np.full(shape, -SKIRT, np.float32)
+    size = float(np.prod(shape)) ** (1 / dimensions)
+    for _ in range(max(1, round(WALKS[dimensions] * (size / 256) ** (dimensions - 1)))):
+        place, course = rng.random(dimensions) * shape, rng.normal(size=dimensions)
+        radius = rng.uniform(1.5, 5)
+        for _ in range(max(1, round(2 * size / STEPS))):
+            course += 0.08 * STEPS**0.5 * rng.normal(size=dimensions)
+            course /= np.linalg.norm(course)
+            end = place + STEPS * course
+            _draw_piece(inside, place, end, radius)
+            place = end
+            if (place < 0).any() or (place >= shape).any():
+                break
+    np.divide(inside, -SOFTNESS, out=inside)
+    empty = inside >= SKIRT / SOFTNESS
+    np.exp(inside, out=inside)
+    inside += 1
+    np.reciprocal(inside, out=inside)
+    inside[empty] = 0
+    return inside
+
+
+def _draw_piece(inside: Map, start: npt.NDArray[Any], end: npt.NDArray[Any], radius: float) -> None:
+    """Raise each voxel to its depth within one straight piece of tube with round ends."""
+    low = np.maximum(np.floor(np.minimum(start, end) - radius - SKIRT), 0).astype(int)
+    high = np.minimum(np.ceil(np.maximum(start, end) + radius + SKIRT) + 1, inside.shape).astype(int)
+    if (low >= high).any():
+        return
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    # Coordinates from the start of the piece; its axis is `step`, `STEPS` long.
+    grid = [axis.astype(np.float32) - np.float32(p) for axis, p in zip(np.ogrid[box], start, strict=True)]
+    step = (end - start).astype(np.float32)
+    along = sum(g * s for g, s in zip(grid, step, strict=True)) / np.float32(step @ step)
+    along = np.clip(along, 0, 1)
+    square = sum((g - along * s) ** 2 for g, s in zip(grid, step, strict=True))
+    np.maximum(inside[box], np.float32(radius) - np.sqrt(square), out=inside[box])
+
+
+DRAWN: Final = {"noise": noise, "vessels": vessels}

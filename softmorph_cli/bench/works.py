@@ -1,0 +1,141 @@
+"""What is measured: each operation and method, on the map that asks most of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import softmorph_cli
+from softmorph_cli.bench.clock import Task
+from softmorph_cli.errors import UsageError
+
+GRADIENT_ITERATIONS: Final = 5
+
+
+@dataclass(frozen=True)
+class How:
+    """Where the works run.
+
+    Attributes:
+        device: "cpu", "cuda" or "cuda:N".
+        threads: On the CPU.
+    """
+
+    device: str
+    threads: int
+
+    @property
+    def on_cuda(self) -> bool:
+        """Whether maps are torch tensors on a GPU, not NumPy arrays."""
+        return self.device.startswith("cuda")
+
+    def place(self, array: Any) -> Any:
+        """Return a map where and as the device takes it."""
+        if not self.on_cuda:
+            return array
+        import torch
+
+        return torch.from_numpy(array).to(self.device)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One filter with its settings.
+
+    Attributes:
+        operation: What people call it; what --operation chooses by.
+        method: What --method chooses by; "hard" for the exact binary skeleton.
+        detail: What tells it from its neighbours in the table.
+        drawn: Which map it is run on: "noise" (nothing can be skipped) or "vessels".
+        task: Takes a map and the device and returns what is to be timed.
+    """
+
+    operation: str
+    method: str
+    detail: str
+    drawn: str
+    task: Callable[[Any, How], Task]
+
+    @property
+    def name(self) -> str:
+        """The name of this work alone, for people."""
+        return f"{self.operation} {self.detail}, {self.method}"
+
+
+def _filter(operation: str, method: str, detail: str, drawn: str, **options: Any) -> Work:
+    chosen: dict[str, Any] = {"hard": True} if method == "hard" else {"method": method}
+    options |= chosen
+
+    def task(image: Any, how: How) -> Task:
+        function = getattr(softmorph_cli, operation)
+        return Task(lambda _: function(image, device=how.device, threads=how.threads, **options))
+
+    return Work(operation, method, detail, drawn, task)
+
+
+def _gradient(method: str, part: str) -> Work:
+    """Training through `SoftSkeletonizer`: its forward run that remembers, or the backward run after it."""
+
+    def task(image: Any, how: How) -> Task:
+        import torch
+
+        module = softmorph_cli.SoftSkeletonizer(
+            GRADIENT_ITERATIONS, method, device=how.device, threads=how.threads
+        )
+        image = image if torch.is_tensor(image) else torch.from_numpy(image)
+
+        def leaf() -> Any:
+            return image[None, None].detach().requires_grad_()
+
+        if part == "forward":
+            return Task(module, leaf)
+        # Not the sum: its gradient is the same everywhere, which no loss is.
+        return Task(torch.autograd.backward, lambda: module(leaf()).square().sum())
+
+    return Work(f"training {part}", method, f"{GRADIENT_ITERATIONS} iterations", "vessels", task)
+
+
+def works(dimensions: int) -> tuple[Work, ...]:
+    """Return everything that is measured, in the table's order."""
+    elements = (6, 18, 26) if dimensions == 3 else (4, 8)
+    steps = f"{GRADIENT_ITERATIONS} iterations"
+    return (
+        *(
+            _filter(operation, "multilinear", f"{c}-connected", "noise", connectivity=c)
+            for operation in ("erosion", "dilation")
+            for c in elements
+        ),
+        _filter("opening", "multilinear", f"{elements[0]}-connected", "noise"),
+        *(
+            _filter("skeletonize", method, "1 iteration", "noise", iterations=1)
+            for method in ("multilinear", "product", "minmax")
+        ),
+        _filter("skeletonize", "levels", "to the end", "vessels"),
+        _filter("skeletonize", "hard", "to the end", "vessels"),
+        _filter("skeletonize", "smooth-levels", steps, "vessels", iterations=GRADIENT_ITERATIONS),
+        *(
+            _gradient(method, part)
+            for method in ("multilinear", "smooth-levels")
+            for part in ("forward", "backward")
+        ),
+    )
+
+
+def choose(dimensions: int, operations: Iterable[str] = (), methods: Iterable[str] = ()) -> tuple[Work, ...]:
+    """Return the works of these operations and methods; of all where none is named.
+
+    Raises:
+        UsageError: If a name is none of theirs, or nothing is of both.
+    """
+    every = chosen = works(dimensions)
+    for option, names in (("operation", tuple(operations)), ("method", tuple(methods))):
+        known = dict.fromkeys(getattr(work, option) for work in every)
+        for name in names:
+            if name not in known:
+                raise UsageError(f"--{option} {name}: what is measured is {', '.join(known)}.")
+        if names:
+            chosen = tuple(work for work in chosen if getattr(work, option) in names)
+    if not chosen:
+        raise UsageError("nothing that is measured is of both this --operation and this --method.")
+    return chosen

@@ -1,0 +1,302 @@
+"""softmorph bench."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from softmorph_cli.cli import report
+from softmorph_cli.cli.command import command, note
+from softmorph_cli.cli.progress import MINUTE
+from softmorph_cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from softmorph_cli.bench.measure import Comparison, Growth, Row
+
+# Below it a map is all border; the walks need some room.
+SMALLEST = 8
+# What the drawn maps, a copy and a result take at most.
+BYTES_PER_VOXEL = 20
+
+
+@command
+def bench(
+    *,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--size",
+            "-s",
+            metavar="N[,N...]",
+            help="Voxels along each axis; several for the growth, repeated or as a list. "
+            "(default: 128, in 2D 1024)",
+            show_default=False,
+        ),
+    ] = None,
+    dimensions: Annotated[int, typer.Option(metavar="2|3", help="Images or volumes.")] = 3,
+    operation: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only erosion, dilation, opening, skeletonize, training forward or training backward; "
+            "may be repeated. (default: all)",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            "-m",
+            metavar="NAME",
+            help="Only multilinear, product, minmax, levels, hard or smooth-levels; may be repeated. "
+            "(default: all)",
+            show_default=False,
+        ),
+    ] = None,
+    repeats: Annotated[
+        int,
+        typer.Option(metavar="N", help="Warm runs of each, the fastest counts; fewer of what takes long."),
+    ] = 5,
+    memory: Annotated[
+        bool,
+        typer.Option(
+            "--memory/--no-memory",
+            help="Measure the peak memory beyond the input: on the CPU the growth of the resident memory of a "
+            "fresh process for each work, after a warm-up on a small map; on CUDA torch's allocations.",
+        ),
+    ] = True,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="auto (the CPU), cpu, cuda or cuda:N.")
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="CPU threads. (default: what affinity, cgroup and SLURM allow)",
+            show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH.png", help="Draw time against size, both logarithmic.", show_default=False
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no notes.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Speed and memory on this machine, next to a plain copy and to other libraries.
+
+    Drawn maps: independent noise where every voxel has to be computed, soft vessels for skeletons to the end.
+
+    All that is compared takes turns in one run. The first run, which compiles or loads, is told apart.
+    """
+    sizes = _sizes(size, dimensions)
+    if repeats < 1:
+        raise UsageError(f"--repeats {repeats}: at least 1 is needed.")
+    if plot is not None:
+        _check_plot(plot, force)
+    from softmorph_cli import machine
+    from softmorph_cli.bench import description, measure, works
+    from softmorph_cli.kernels.backend import choose
+
+    chosen = works.choose(dimensions, operation or (), method or ())
+    choose(device, threads=threads)  # refuses a device that is not there, and 0 threads
+    how = works.How("cpu" if device == "auto" else device, threads or machine.threads())
+    _check_memory(sizes[-1] ** dimensions, machine.memory())
+    facts = description.describe(how)
+
+    found = []
+    with _telling(quiet=quiet) as tell:
+        for extent in sizes:
+            shape = (extent,) * dimensions
+            found.append(measure.measure(shape, chosen, how, repeats=repeats, memory=memory, tell=tell))
+    rows = [row for one in found for row in one.rows]
+    comparisons = [comparison for one in found for comparison in one.comparisons]
+    growth = measure.growth(rows)
+    notes = list(dict.fromkeys(text for one in found for text in one.notes))
+    if not quiet:
+        for text in notes:
+            note(text)
+    if plot is not None:
+        _draw(rows, comparisons, facts, plot, force=force)
+    if json:
+        asked = {
+            "sizes": sizes,
+            "dimensions": dimensions,
+            "operations": operation or [],
+            "methods": method or [],
+            "repeats": repeats,
+            "memory": memory,
+            "device": how.device,
+            "threads": how.threads,
+        }
+        figures = {
+            "rows": [asdict(one) for one in rows],
+            "comparisons": [asdict(one) for one in comparisons],
+            "growth": [asdict(one) for one in growth],
+        }
+        document = {**report.head(), "command": asked, "machine": facts, **figures, "notes": notes}
+        typer.echo(report.as_json(document))
+        return
+    _print_machine(facts)
+    for extent, one in zip(sizes, found, strict=True):
+        _print_rows(f"{_size_name(extent, dimensions)}, {how.device}", one.rows)
+    _print_comparisons(comparisons, several=len(sizes) > 1)
+    _print_growth(growth)
+
+
+def _sizes(given: Sequence[str] | None, dimensions: int) -> list[int]:
+    if dimensions not in (2, 3):
+        raise UsageError(f"--dimensions {dimensions}: use 2 or 3.")
+    words = [word.strip() for text in given or () for word in text.split(",")]
+    for word in words:
+        if not (word.isascii() and word.isdigit() and int(word) >= SMALLEST):
+            raise UsageError(f"--size {word}: a whole number of voxels, at least {SMALLEST}, is needed.")
+    return sorted({int(word) for word in words}) or [128 if dimensions == 3 else 1024]
+
+
+def _check_plot(plot: Path, force: bool) -> None:
+    from softmorph_cli.files import check_writable
+
+    if plot.suffix.lower() != ".png":
+        raise UsageError(f"--plot {plot}: a plot is a PNG; let its name end in .png.")
+    check_writable(plot, force=force)
+
+
+def _check_memory(voxels: int, memory: int | None) -> None:
+    needed = BYTES_PER_VOXEL * voxels
+    if memory is not None and needed > memory:
+        raise InputError(
+            f"the drawn maps alone would take {needed / 2**30:.1f} GiB of the {memory / 2**30:.1f} GiB "
+            "this process may use: choose a smaller --size."
+        )
+
+
+@contextmanager
+def _telling(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Give something that shows what is under way: one line that is replaced, or a line a minute."""
+    if quiet:
+        yield lambda words: None
+        return
+    if not sys.stderr.isatty():
+        last = time.monotonic()
+
+        def say(words: str) -> None:
+            nonlocal last
+            if time.monotonic() - last >= MINUTE:
+                last = time.monotonic()
+                typer.echo(words, err=True)
+
+        yield say
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    # No thread that turns a wheel: it would run on the cores that are being measured.
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        yield lambda words: live.update(Text(words), refresh=True)
+
+
+def _size_name(extent: int, dimensions: int) -> str:
+    return " × ".join([str(extent)] * dimensions) + (" voxels" if dimensions == 3 else " pixels")
+
+
+def _print_machine(facts: dict[str, Any]) -> None:
+    memory, load = facts["memory_bytes"], facts["load_before"]
+    lines = [
+        ["processor", f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads used"],
+        ["device", facts["device"]],
+        ["memory", f"{memory / 2**30:.1f} GiB" if memory else "unknown"],
+        ["load before", "unknown" if load is None else f"{load:.2f} (0 is a quiet machine)"],
+        ["system", f"{facts['system']}, Python {facts['python']}"],
+        ["softmorph", facts["softmorph"]],
+        ["libraries", ", ".join(f"{name} {version}" for name, version in facts["libraries"].items())],
+    ]
+    report.table("this machine", ("", ""), lines, err=False)
+
+
+def _print_rows(title: str, rows: Sequence[Row]) -> None:
+    from softmorph_cli.pictures.curves import duration
+
+    with_ruler = any(row.ratio_to_ruler is not None for row in rows)
+    with_memory = any(row.peak_bytes is not None for row in rows)
+    columns = ["", "time", "MVoxel/s", "/ copy"]
+    columns += ["/ ruler"] * with_ruler + ["memory / input"] * with_memory + ["first run"]
+    lines = []
+    for row in rows:
+        line = [row.name, duration(row.seconds), f"{row.mvoxel_per_s:.3g}", _ratio(row.ratio_to_copy)]
+        line += [_ratio(row.ratio_to_ruler)] * with_ruler + [_ratio(row.peak_to_input)] * with_memory
+        lines.append([*line, duration(row.first_seconds)])
+    footer = "/ copy: time over that of a plain copy of the map"
+    if with_ruler:
+        footer += "; / ruler: over that of scipy.ndimage.grey_erosion, nearest neighbours"
+    if with_memory:
+        footer += "; memory: the peak beyond the input"
+    report.table(title, columns, lines, err=False, footer=footer)
+
+
+def _print_comparisons(comparisons: Sequence[Comparison], *, several: bool) -> None:
+    from softmorph_cli.pictures.curves import duration
+
+    lines = []
+    for one in comparisons:
+        name = f"{one.name} ({one.library} {one.version})"
+        size = f", {one.shape[0]}^{len(one.shape)}" if several else ""
+        compared = "as above" if one.work is None else f"{_ratio(one.ratio)} × its time for {one.work}"
+        lines.append([name + size, duration(one.seconds), f"{one.mvoxel_per_s:.3g}", compared])
+    report.table("compared with", ("", "time", "MVoxel/s", "softmorph takes"), lines, err=False)
+
+
+def _print_growth(growth: Sequence[Growth]) -> None:
+    if not growth:
+        return
+    first = growth[0]
+    ends = f"{first.largest[0]}^{len(first.largest)} over {first.smallest[0]}^{len(first.smallest)}"
+    lines = [[one.work, _ratio(one.ratio)] for one in growth]
+    report.table(f"time per voxel, {ends}", ("", "ratio"), lines, err=False)
+
+
+def _ratio(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def _draw(
+    rows: Sequence[Row], comparisons: Sequence[Comparison], facts: dict[str, Any], path: Path, *, force: bool
+) -> None:
+    from math import prod
+
+    from softmorph_cli.pictures.curves import Curve, draw_curves
+
+    points: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for row in rows:
+        points.setdefault((row.name, row.operation), []).append((prod(row.shape), row.seconds))
+    for one in comparisons:
+        points.setdefault((one.name, ""), []).append((prod(one.shape), one.seconds))
+    curves = [Curve(name, family, tuple(found)) for (name, family), found in points.items()]
+    shapes = sorted({row.shape for row in rows})
+    sizes = [(float(prod(shape)), f"{shape[0]}{'³' if len(shape) == 3 else '²'}") for shape in shapes]
+    where = facts["processor"] + f", {facts['threads']} threads"
+    if facts["device"] != "cpu":
+        where = facts["device"]
+    draw_curves(
+        curves,
+        sizes,
+        path,
+        title=f"softmorph {facts['softmorph']}: time against size",
+        subtitle=f"{where}; the fastest of several warm runs",
+        force=force,
+    )

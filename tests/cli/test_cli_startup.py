@@ -26,9 +26,9 @@ UNUSED = COMPILER | {
 }  # fmt: skip
 COMMANDS = {
     "skeletonize", "erode", "dilate", "open", "close", "gradient", "tophat", "blackhat", "apply",
-    "stats", "rules", "info",
+    "stats", "rules", "info", "bench",
 }  # fmt: skip
-LATER = {"chain", "batch", "inspect", "evaluate", "topology", "bench", "fill", "despeckle", "threshold"}
+LATER = {"chain", "batch", "inspect", "evaluate", "topology", "fill", "despeckle", "threshold"}
 GROUP = typer.main.get_command(app)
 
 IMPORTED = """
@@ -49,7 +49,7 @@ def imported(*arguments: object) -> set[str]:
     return set(ended.out.split("imported: ")[1].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["skeletonize", "--help"], ["info", "-h"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["skeletonize", "--help"], ["bench", "-h"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert imported(*arguments) & set(HEAVY) == set()
 
@@ -183,7 +183,7 @@ def test_the_examples_of_help_work() -> None:
         for example in examples:
             words = shlex.split(example.split(" > ")[0])
             assert words[:2] == ["softmorph", name]
-            if words[2:] == ["--warm"]:
+            if words[2:] == ["--warm"] or name == "bench":  # minutes
                 continue
             files = [word for word in words[2:] if word.endswith((".nii.gz", ".tif", ".png"))]
             if files:

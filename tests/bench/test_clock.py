@@ -1,0 +1,98 @@
+"""Turns, and which of the times count: with a clock that the works themselves wind on."""
+
+from __future__ import annotations
+
+import pytest
+
+from softmorph_cli.bench.clock import Task, Timing, take_turns
+from softmorph_cli.errors import InputError
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def task(self, *seconds: float, prepare: float = 0.0) -> Task:
+        """Take so long the first time, so long the second, ...; then always as the last time."""
+        left = list(seconds)
+
+        def run(_: object) -> None:
+            self.now += left.pop(0) if len(left) > 1 else left[0]
+
+        def prepared() -> None:
+            self.now += prepare
+
+        return Task(run, prepared)
+
+
+def test_the_first_run_is_told_apart_and_the_smallest_of_the_others_counts() -> None:
+    clock = Clock()
+    timings, refused = take_turns({"a": clock.task(9, 3, 2, 4)}, repeats=3, clock=clock)
+    assert timings == {"a": Timing(9, (3, 2, 4))}
+    assert timings["a"].seconds == 2
+    assert refused == {}
+
+
+def test_all_take_turns() -> None:
+    clock, heard = Clock(), []
+    take_turns({"a": clock.task(1), "b": clock.task(1)}, repeats=2, clock=clock, tell=heard.append)
+    assert heard == ["a", "b"] * 3
+
+
+def test_preparing_is_not_seen() -> None:
+    clock = Clock()
+    timings, _ = take_turns({"a": clock.task(1, prepare=50)}, repeats=1, clock=clock)
+    assert timings["a"] == Timing(1, (1,))
+
+
+def test_waiting_for_the_device_is_seen_after_the_run_but_not_before_it() -> None:
+    clock = Clock()
+    queued = [0.0]
+
+    def settle() -> None:
+        clock.now += queued[0]
+        queued[0] = 0.0
+
+    def run(_: object) -> None:
+        queued[0] += 5
+
+    def prepare() -> None:
+        queued[0] += 100
+
+    timings, _ = take_turns({"a": Task(run, prepare)}, repeats=1, settle=settle, clock=clock)
+    assert timings["a"].seconds == 5
+
+
+def test_what_takes_long_sits_the_rest_out_and_what_is_quick_gets_more() -> None:
+    clock = Clock()
+    tasks = {"long": clock.task(30), "plain": clock.task(1), "quick": clock.task(0.1)}
+    timings, _ = take_turns(tasks, repeats=4, least=0.95, patience=20, clock=clock)
+    assert {name: len(timing.warm) for name, timing in timings.items()} == {
+        "long": 1,
+        "plain": 4,
+        "quick": 10,
+    }
+
+
+def test_nothing_gets_more_than_ten_times_as_many() -> None:
+    clock = Clock()
+    timings, _ = take_turns({"a": clock.task(0.0)}, repeats=2, least=1, clock=clock)
+    assert len(timings["a"].warm) == 20
+
+
+def test_a_refusal_is_told_and_the_others_go_on_while_a_bug_is_no_refusal() -> None:
+    def refuse(_: object) -> None:
+        raise InputError("too large.")
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    clock = Clock()
+    timings, refused = take_turns({"no": Task(refuse), "yes": clock.task(1)}, repeats=1, clock=clock)
+    assert list(timings) == ["yes"]
+    assert str(refused["no"]) == "too large."
+    with pytest.raises(ZeroDivisionError):
+        take_turns({"bug": Task(fail)}, repeats=1, clock=clock)

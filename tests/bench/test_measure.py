@@ -1,0 +1,140 @@
+"""Rows, ratios and growth, from times that are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from softmorph_cli.bench import measure, works
+from softmorph_cli.bench.clock import Task, Timing
+from softmorph_cli.bench.description import describe, processor
+from softmorph_cli.bench.peers import COPY, PEERS, RULER, installed
+from softmorph_cli.errors import InputError, UsageError
+
+HOW = works.How("cpu", 1)
+SHAPE = (10, 10, 10)
+EROSION = works.choose(3, ["erosion"])[0]
+KNOWN = {COPY: 0.25, RULER: 0.5, "scikit-image erosion": 2.0, "SimpleITK GrayscaleErode": 4.0}
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Let the clock say: a second for every work, `KNOWN` for the others."""
+
+    def turns(tasks: dict[str, Task], **settings: Any) -> tuple[dict[str, Timing], dict[str, Any]]:
+        return {name: Timing(9.0, (KNOWN.get(name, 1.0),) * 3) for name in tasks}, {}
+
+    monkeypatch.setattr(measure, "take_turns", turns)
+    return {"repeats": 1, "memory": False}
+
+
+def test_ratios_and_rates(known: dict[str, Any]) -> None:
+    found = measure.measure(SHAPE, [EROSION], HOW, **known)
+    (row,) = found.rows
+    assert (row.seconds, row.first_seconds, row.runs) == (1.0, 9.0, 3)
+    assert row.mvoxel_per_s == pytest.approx(1e-3)
+    assert (row.ratio_to_copy, row.ratio_to_ruler) == (4.0, 2.0)
+    assert row.peak_bytes is None
+    assert row.share_above_half == pytest.approx(0.5, abs=0.1)
+    compared = {one.name: (one.work, one.ratio) for one in found.comparisons}
+    assert compared == {
+        COPY: (None, None),
+        RULER: (None, None),
+        "scikit-image erosion": (row.name, 0.5),
+        "SimpleITK GrayscaleErode": (row.name, 0.25),
+    }
+
+
+def test_memory_is_told_in_bytes_and_in_inputs(
+    known: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure.peak, "of_fresh_process", lambda work, shape, *, threads: 8000)
+    (row,) = measure.measure(SHAPE, [EROSION], HOW, **{**known, "memory": True}).rows
+    assert (row.peak_bytes, row.peak_to_input) == (8000, 2.0)
+
+
+def test_memory_that_cannot_be_measured_is_a_note(
+    known: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> int:
+        raise InputError("killed.")
+
+    monkeypatch.setattr(measure.peak, "of_fresh_process", fail)
+    found = measure.measure(SHAPE, [EROSION], HOW, **{**known, "memory": True})
+    assert found.rows[0].peak_bytes is None
+    assert found.notes == ("killed.",)
+
+
+def test_a_missing_library_is_left_out_with_a_note(
+    known: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from softmorph_cli.bench import peers
+
+    monkeypatch.setattr(peers, "installed", lambda name: None if name == "scikit-image" else installed(name))
+    found = measure.measure(SHAPE, [EROSION], HOW, **known)
+    assert found.notes == ("scikit-image erosion is left out: scikit-image is not installed.",)
+    assert "scikit-image erosion" not in {one.name for one in found.comparisons}
+
+
+def test_what_refuses_is_left_out_and_only_if_nothing_is_left_refused() -> None:
+    from dataclasses import replace
+
+    def refuse(image: Any, how: works.How) -> Task:
+        def run(_: None) -> None:
+            raise InputError("not here.")
+
+        return Task(run)
+
+    broken = replace(EROSION, detail="broken", task=refuse)
+    found = measure.measure(SHAPE, [EROSION, broken], HOW, repeats=1, memory=False)
+    assert [row.name for row in found.rows] == [EROSION.name]
+    assert found.notes == ("10 x 10 x 10: erosion broken, multilinear is left out: not here.",)
+    with pytest.raises(InputError, match=r"^not here\.$"):
+        measure.measure(SHAPE, [broken], HOW, repeats=1, memory=False)
+
+
+def test_growth_is_the_time_per_voxel_of_the_largest_over_the_smallest(known: dict[str, Any]) -> None:
+    rows = [measure.measure((n,) * 3, [EROSION], HOW, **known).rows[0] for n in (20, 10, 40)]
+    # The same second for 64 times the voxels.
+    assert measure.growth(rows) == [
+        measure.Growth(EROSION.name, (10, 10, 10), (40, 40, 40), pytest.approx(1 / 64))
+    ]
+    assert measure.growth(rows[:1]) == []
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_each_work_has_a_name_of_its_own(dimensions: int) -> None:
+    every = works.choose(dimensions)
+    assert len({work.name for work in every} | {peer.name for peer in PEERS}) == len(every) + len(PEERS)
+
+
+def test_works_are_chosen_by_operation_and_method() -> None:
+    assert {w.operation for w in works.choose(3, ["erosion", "opening"])} == {"erosion", "opening"}
+    assert {w.method for w in works.choose(2, [], ["levels", "hard"])} == {"levels", "hard"}
+    with pytest.raises(UsageError, match="--operation erode: what is measured is erosion, dilation, "):
+        works.choose(3, ["erode"])
+    with pytest.raises(UsageError, match="--method sampled: what is measured is multilinear, "):
+        works.choose(3, [], ["sampled"])
+    with pytest.raises(UsageError, match="both"):
+        works.choose(3, ["erosion"], ["levels"])
+
+
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def test_each_peer_runs_where_it_says(peer: Any) -> None:
+    from softmorph_cli.bench.maps import DRAWN
+
+    for dimensions in peer.dimensions:
+        image = DRAWN[peer.drawn]((12,) * dimensions)
+        before = image.copy()
+        assert peer.task(image, HOW)() is not None
+        assert (image == before).all()
+
+
+def test_the_machine() -> None:
+    facts = describe(HOW)
+    assert facts["processor"] == processor() != ""
+    assert facts["threads"] == 1
+    assert facts["device"] == "cpu"
+    assert {"numpy", "numba", "torch"} <= facts["libraries"].keys()
+    assert installed("no-such-library") is None

@@ -1,0 +1,50 @@
+"""The peak of memory is that of the work, no more and no less."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from softmorph_cli.bench import peak, works
+from softmorph_cli.bench.clock import Task
+from softmorph_cli.errors import SoftmorphError
+
+MIB = 2**20
+EROSION = works.choose(3, ["erosion"])[0]
+
+
+def test_what_is_held_and_freed_again_counts() -> None:
+    def take() -> None:
+        np.ones(64 * MIB, np.uint8)
+
+    peak.held(take)
+    for _ in range(2):
+        assert 60 * MIB < peak.held(take) < 70 * MIB
+    assert peak.held(lambda: None) < 2 * MIB
+
+
+def test_a_work_in_its_own_process_holds_at_least_its_result() -> None:
+    shape = (96, 96, 96)
+    found = peak.of_fresh_process(EROSION, shape, threads=1)
+    assert found is not None
+    assert 0.9 < found / (4 * 96**3) < 8
+
+
+def test_a_work_that_fails_there_is_told() -> None:
+    with pytest.raises(SoftmorphError, match=r"memory of erosion .* could not be measured: .*StopIteration"):
+        peak.of_fresh_process(replace(EROSION, detail="of another kind"), (24, 24, 24), threads=1)
+
+
+def test_without_proc_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr(peak, "_STATUS", tmp_path / "status")
+    assert peak.of_fresh_process(EROSION, (24, 24, 24), threads=1) is None
+    (tmp_path / "status").write_text("VmPeak:\t 1 kB\n")
+    with pytest.raises(SoftmorphError, match="no VmRSS"):
+        peak.held(lambda: None)
+
+
+def test_a_task_prepares_and_runs() -> None:
+    assert Task(lambda number: number + 1, lambda: 4)() == 5

@@ -9,17 +9,35 @@ from functools import cache
 from typing import Final
 
 from softmorph_cli import cache as disk
-from softmorph_cli.compiler.program import Program, parse
+from softmorph_cli.compiler.program import Op, Program, parse
 from softmorph_cli.errors import RuleError
-from softmorph_cli.rules.expression import Expression, canonical
+from softmorph_cli.rules.expression import And, Expression, Or, Var, canonical
 from softmorph_cli.rules.neighborhood import Offset, centre, rotate
-from softmorph_cli.rules.rule import Rule
+from softmorph_cli.rules.rule import Rule, SubIteration
 
 # The logic that goes through the decision diagram: exact on probabilities, and the one for bit planes.
 DIAGRAM: Final = "multilinear"
 
 # Part of every key on disk: raise it when the same rule is to give another program.
 _EDITION: Final = 4
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One associative and commutative operation over all inputs, as an alternative to a step's program.
+
+    Attributes:
+        op: `MUL` (which is AND on bit planes), `MIN` or `MAX`.
+        complement: Whether inputs and result are negated: OR, as the complement of AND.
+    """
+
+    op: Op
+    complement: bool = False
+
+    @property
+    def neutral(self) -> int:
+        """The value (after negation, if any) that changes nothing."""
+        return 0 if self.op is Op.MAX else 1
 
 
 @dataclass(frozen=True)
@@ -32,12 +50,14 @@ class Step:
         outside: The value of voxels outside the image.
         absorbing: A value that a voxel never leaves in this step (0 or 1), so that whole runs of it can be
             skipped; None if there is none.
+        fold: The same as `program` where that is a fold whose neutral value lies outside the image.
     """
 
     program: Program
     offsets: tuple[Offset, ...]
     outside: int
     absorbing: int | None
+    fold: Fold | None = None
 
 
 @cache
@@ -59,8 +79,25 @@ def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
         except RuleError as error:
             raise RuleError(f"{rule.origin or rule.name}: {error}.") from error
         offsets = tuple(rotate(offset, sub_iteration.rotation) for offset in program.inputs)
-        steps.append(Step(program, offsets, rule.outside, rule.absorbing))
+        steps.append(Step(program, offsets, rule.outside, rule.absorbing, _fold(rule, sub_iteration, logic)))
     return tuple(steps)
+
+
+def _fold(rule: Rule, sub_iteration: SubIteration, logic: str) -> Fold | None:
+    update = rule.update(sub_iteration)
+    conjunction = isinstance(update, And)
+    if not isinstance(update, And | Or) or not all(isinstance(a, Var) for a in update.arguments):
+        return None
+    # Outside counts as foreground for an AND and as background for an OR: it is as if it were not there.
+    if rule.outside != int(conjunction) or len(set(update.arguments)) < len(update.arguments):
+        return None
+    match logic:
+        case "multilinear" | "product":
+            return Fold(Op.MUL, complement=not conjunction)
+        case "minmax":
+            return Fold(Op.MIN if conjunction else Op.MAX)
+        case _:
+            return None
 
 
 @cache

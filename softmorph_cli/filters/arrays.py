@@ -81,7 +81,7 @@ def for_each(
     Raises:
         InputError: If the values are no probabilities, or a gradient is asked of a method that has none.
     """
-    check_probabilities(image)
+    check_kind(image)
     dimensions = spatial_dimensions(image, spatial_dims)
     kind: _Torch | _NumPy = _Torch(image) if is_tensor(image) else _NumPy(image)
     if kind.gradient:
@@ -89,6 +89,7 @@ def for_each(
     device = kind.device if settings.device == "auto" else settings.device
     backend = choose(device, threads=settings.threads, gradient=kind.gradient)
     images = kind.wide()
+    check_range(*backend.extremes(backend.array(images)))
     alone = until_stable or find(settings.method).family in (Family.LEVELS, Family.SAMPLES)
     if images.ndim == dimensions or (backend.name == "torch_eager" and not alone):
         stack = [images]
@@ -172,22 +173,26 @@ def check_gradient(method: str) -> None:
         )
 
 
-def check_probabilities(image: Any) -> None:
-    """Refuse what cannot be a probability map.
+def check_kind(image: Any) -> None:
+    """Refuse what cannot be a probability map, whatever its values.
 
     Raises:
-        InputError: If the array is empty, not real, or has values that are NaN or outside [0, 1].
+        InputError: If the array is empty or not of floating-point (or Boolean) type.
     """
     if 0 in image.shape:
         raise InputError(f"the image is empty: its shape is {tuple(image.shape)}.")
     kind = "f" if is_tensor(image) and image.is_floating_point() else getattr(image.dtype, "kind", "i")
-    if str(image.dtype).endswith("bool"):
-        return
-    if kind != "f":
+    if kind != "f" and not str(image.dtype).endswith("bool"):
         raise InputError(
             f"probabilities are floating-point numbers, not {image.dtype}: divide by the maximum first."
         )
-    values = image.detach() if is_tensor(image) else image
-    low, high = float(values.min()), float(values.max())
+
+
+def check_range(low: float, high: float) -> None:
+    """Refuse values that are no probabilities.
+
+    Raises:
+        InputError: If they reach beyond [0, 1] or are NaN.
+    """
     if not (low >= 0 and high <= 1):
         raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")

@@ -97,21 +97,27 @@ def run_difference(first: Job, second: Job, image: Any) -> Result:
 
 def _planes(image: Any, job: Job, without: Job | None = None) -> Result:
     settings, backend = job.settings, job.backend
-    total: Any = 0
+    parts = len(chunks(settings.levels))
+
+    def pack(chunk: int) -> Any:
+        if job.method.family is Family.LEVELS:
+            return backend.pack_levels(image, settings.levels, chunk)
+        return backend.pack_samples(image, settings.levels, chunk, settings.seed, job.index)
+
+    mean: Any = None
     results = []
     for chunk in chunks(settings.levels):
-        if job.method.family is Family.LEVELS:
-            planes = backend.pack_levels(image, settings.levels, chunk)
-        else:
-            planes = backend.pack_samples(image, settings.levels, chunk, settings.seed, job.index)
-        parts = len(chunks(settings.levels))
-        results.append(sweep(job, planes, chunk, parts))
-        kept = results[-1].image
+        # Planes are packed anew for each job: keeping them would cost more memory than packing costs time.
+        one = sweep(job, pack(chunk), chunk, parts)
+        kept = one.image
         if without is not None:
-            results.append(sweep(without, planes, chunk, parts))
-            kept = kept & ~results[-1].image
-        total = total + backend.count(kept, bits_in_chunk(settings.levels, chunk), image)
-    mean = total / settings.levels
+            other = sweep(without, pack(chunk), chunk, parts)
+            kept = kept & ~other.image
+            results.append(replace(other, image=None))
+        counted = backend.count(kept, bits_in_chunk(settings.levels, chunk), image)
+        mean = counted if mean is None else mean + counted
+        results.append(replace(one, image=None))
+    mean /= settings.levels
     error = None
     if job.method.family is Family.SAMPLES:
         error = (mean * (1 - mean) / (settings.levels - 1)) ** 0.5
@@ -120,12 +126,19 @@ def _planes(image: Any, job: Job, without: Job | None = None) -> Result:
 
 def _smooth_levels(job: Job, image: Any) -> Result:
     count = job.settings.smooth_levels
+    logits = job.backend.logits(image)
     total: Any = 0
     results = []
     for k in range(count):
-        sharpened = job.backend.sharpen(image, (k + 0.5) / count, job.settings.sharpness)
-        results.append(sweep(job, sharpened, k, count))
-        total = total + results[-1].image
+
+        def one(logits: Any, k: int = k) -> Any:
+            sharpened = job.backend.sharpen(logits, (k + 0.5) / count, job.settings.sharpness)
+            result = sweep(job, sharpened, k, count)
+            results.append(replace(result, image=None))
+            return result.image
+
+        # Level by level, or the maps of all levels would be kept for the gradient at once.
+        total = total + job.backend.streamed(one, logits)
     return replace(_together(results), image=total / count)
 
 
@@ -153,6 +166,7 @@ def sweep(job: Job, image: Any, part: int = 0, parts: int = 1) -> Result:
         parts: How many those are.
     """
     field = job.backend.field(image)
+    del image  # the field lets go of it when it can
     results = []
     try:
         for phase in job.phases:

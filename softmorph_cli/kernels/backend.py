@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from softmorph_cli import machine
@@ -43,6 +44,9 @@ class Backend(Protocol):
     def field(self, image: Any) -> Field:
         """Begin a filter on probabilities or on planes; the image is not modified."""
 
+    def extremes(self, image: Any) -> tuple[float, float]:
+        """Return the smallest and the largest value; NaN for both where there is one."""
+
     def pack_levels(self, image: Any, levels: int, chunk: int) -> Any:
         """Return the level sets {p > (k + 1/2) / levels} for k from 64 chunk on, one in each bit."""
 
@@ -65,8 +69,14 @@ class Backend(Protocol):
     def count(self, planes: Any, bits: int, like: Any) -> Any:
         """Return how many of the lowest `bits` are set at each voxel, as an image of the type of `like`."""
 
-    def sharpen(self, image: Any, level: float, sharpness: float) -> Any:
-        """Return sigmoid(sharpness (logit p - logit level)), with logits clipped at +-16."""
+    def logits(self, image: Any) -> Any:
+        """Return the logits of probabilities, clipped at +-16."""
+
+    def sharpen(self, logits: Any, level: float, sharpness: float) -> Any:
+        """Return sigmoid(sharpness (logit p - logit level))."""
+
+    def streamed(self, work: Callable[[Any], Any], image: Any) -> Any:
+        """Return `work(image)`; where there is a gradient, keep `image` alone and do the work again for it."""
 
     def total(self, image: Any) -> float:
         """Return the sum in float64, in an order that does not depend on threads."""
@@ -96,6 +106,10 @@ def choose(device: str = "auto", *, threads: int | None = None, gradient: bool =
         from softmorph_cli.kernels.numba_cpu import NumbaBackend
 
         return NumbaBackend(threads or machine.threads())
+    if kind in ("auto", "cpu"):
+        from softmorph_cli.kernels.autograd import CompiledBackend
+
+        return CompiledBackend(threads or machine.threads())
     import torch
 
     from softmorph_cli.kernels.torch_eager import TorchBackend
@@ -105,4 +119,4 @@ def choose(device: str = "auto", *, threads: int | None = None, gradient: bool =
         raise InputError(
             f"device {device!r} is not there: torch sees {found} CUDA devices; use --device cpu."
         )
-    return TorchBackend("cpu" if kind in ("auto", "cpu") else device)
+    return TorchBackend(device)

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import Timer
 from types import ModuleType
+from typing import Final
 
 from softmorph_cli import cache as disk
+
+_LOG: Final = logging.getLogger("softmorph_cli")
+
+# Seconds after which a person would like to know what takes so long.
+_PATIENCE: Final = 5.0
 
 
 @cache
@@ -24,6 +32,16 @@ def load(name: str, text: str) -> ModuleType:
         name: What the module is about; becomes part of the file's name.
         text: Python source.
     """
+    note = Timer(_PATIENCE, _LOG.warning, ("compiling %s: this is done once, and kept", name))
+    note.daemon = True
+    note.start()
+    try:
+        return _load(name, text)
+    finally:
+        note.cancel()
+
+
+def _load(name: str, text: str) -> ModuleType:
     key = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:20]}"
     module = f"softmorph_cli.kernels.generated.{key}"
     for _ in range(2):

@@ -111,6 +111,46 @@ class _Recomputed(Function):
         return torch.autograd.grad(result, again, gradient)[0], None
 
 
+class _Sharpen(Function):
+    """sigmoid(sharpness (logits - level)), of which one map is made and kept, not four."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, level: float, sharpness: float) -> Tensor:
+        result = (logits - level).mul_(sharpness).sigmoid_()
+        ctx.save_for_backward(result)
+        ctx.sharpness = sharpness
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (result,) = ctx.saved_tensors
+        slope = (1 - result).mul_(result).mul_(gradient).mul_(ctx.sharpness)
+        return slope, None, None
+
+
+class _Streamed(Function):
+    """Work that autograd keeps nothing of but its input.
+
+    torch.utils.checkpoint does the same, but what it keeps is let go by the garbage collector, some time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.save_for_backward(image)
+        ctx.work = work
+        return work(image)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (image,) = ctx.saved_tensors
+        with torch.enable_grad():
+            again = image.detach().requires_grad_()
+            result = ctx.work(again)
+        return torch.autograd.grad(result, again, gradient)[0], None
+
+
 def _sweep(image: Tensor, step: Step) -> Tensor:
     planes = not image.is_floating_point()
     dimensions = len(step.offsets[0]) if step.offsets else 0
@@ -149,6 +189,11 @@ class TorchBackend:
         """Begin a filter."""
         return TorchField(self.array(image))
 
+    def extremes(self, image: Any) -> tuple[float, float]:
+        """Return the smallest and the largest value, in one wait for the device."""
+        low, high = torch.stack(torch.aminmax(self.array(image).detach())).tolist()
+        return low, high
+
     def pack_levels(self, image: Any, levels: int, chunk: int) -> Tensor:
         """Return level sets as planes."""
         values = self.array(image)
@@ -182,11 +227,19 @@ class TorchBackend:
         x = (x + _shift(x, 4)) & 0x0F0F0F0F0F0F0F0F
         return _shift(x * 0x0101010101010101, 56).to(self.array(like).dtype)
 
-    def sharpen(self, image: Any, level: float, sharpness: float) -> Tensor:
-        """Return the map seen through a steep sigmoid around a level."""
+    def logits(self, image: Any) -> Tensor:
+        """Return the logits, clipped."""
         # Clamped before the logit, whose slope at 0 and 1 is infinite and would poison the gradient.
-        logits = torch.logit(self.array(image).clamp(*LOGIT_RANGE))
-        return torch.sigmoid(sharpness * (logits - float(np.log(level / (1 - level)))))
+        return torch.logit(self.array(image).clamp(*LOGIT_RANGE))
+
+    def sharpen(self, logits: Any, level: float, sharpness: float) -> Tensor:
+        """Return the map seen through a steep sigmoid around a level."""
+        result: Tensor = _Sharpen.apply(logits, float(np.log(level / (1 - level))), sharpness)  # type: ignore[no-untyped-call]
+        return result
+
+    def streamed(self, work: Callable[[Any], Any], image: Any) -> Any:
+        """Return `work(image)`, done again on the way back."""
+        return _Streamed.apply(image, work)  # type: ignore[no-untyped-call]
 
     def total(self, image: Any) -> float:
         """Return the sum; rows on the device, then in NumPy's fixed order."""

@@ -11,11 +11,15 @@ import pytest
 
 from softmorph_cli import cache
 from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler.needs import needs
 from softmorph_cli.kernels import numba_cpu, source
-from softmorph_cli.kernels.numba_cpu import NumbaField, generate
-from softmorph_cli.rules import structuring
+from softmorph_cli.kernels.numba_cpu import NumbaField
+from softmorph_cli.kernels.numba_text import pull_text, sweep_text
+from softmorph_cli.rules import catalog, structuring
 
 STEPS = compile_rule(structuring.erosion(4, 2), DIAGRAM)
+THINNING = compile_rule(catalog.bundled("thinning-3d"), DIAGRAM)[0]
+FLOAT = np.dtype(np.float32)
 IMAGE = np.full((4, 5), 0.5, np.float32)
 
 
@@ -29,7 +33,9 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def _forget() -> None:
     source.load.cache_clear()
-    numba_cpu._kernel.cache_clear()
+    numba_cpu._sweep_kernel.cache_clear()
+    numba_cpu._fold_kernel.cache_clear()
+    numba_cpu._select_kernel.cache_clear()
 
 
 def _erode() -> np.ndarray:
@@ -69,22 +75,36 @@ def test_a_damaged_cache_is_made_anew(suffix: str, damage: Callable[[Path], None
 
 
 def test_every_index_of_the_generated_code_is_unsigned() -> None:
-    text = generate(STEPS[0].program, np.dtype(np.float32), None)
-    signature = re.search(r'"int64\((.*?)"\n\s*"(.*?)"', text, re.DOTALL)
-    assert signature is not None
-    assert "uint64, uint64, uint64" in signature[1]
-    # int32 is for the stamps alone.
-    assert re.findall(r"(?<!u)int64", signature[1] + signature[2]) == []
+    program = THINNING.program
+    texts = [sweep_text(program, FLOAT, needs(THINNING), 0), pull_text(program, FLOAT, (0, 1), 3)]
+    for text in texts:
+        (signature,) = re.findall(r'@njit\(\s*"(?:int64|void)\((.*?)\)",', text, re.DOTALL)
+        assert signature.count("uint64") >= 4
+        assert re.findall(r"(?<!u)int64", signature) == []
 
 
-def test_types_and_skipping_have_kernels_of_their_own() -> None:
-    program = STEPS[0].program
+def test_types_and_needs_have_kernels_of_their_own() -> None:
     texts = {
-        generate(program, np.dtype(dtype), absorbing)
+        sweep_text(THINNING.program, np.dtype(dtype), pairs, 0)
         for dtype in ("float32", "float64", "uint8", "uint64")
-        for absorbing in (None, 0, 1)
+        for pairs in ((), ((0, 1),), ((0, 0),), ((0, 1), (1, 0)))
     }
-    assert len(texts) == 12
+    assert len(texts) == 16
+
+
+def test_long_compiling_is_announced(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(source, "_PATIENCE", 0.05)
+    source.load("slow", "import time\ntime.sleep(1)\nvalue = 3\n")
+    assert [record.getMessage() for record in caplog.records] == [
+        "compiling slow: this is done once, and kept"
+    ]
+
+
+def test_short_compiling_is_not(fresh: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert source.load("quick", "value = 3\n").value == 3
+    assert caplog.records == []
 
 
 def test_a_kernel_file_is_written_once(fresh: Path) -> None:

@@ -168,10 +168,10 @@ def test_an_element_that_reaches_along_some_axes_only(connectivity: int, axes: t
         assert (run_binary(rule, image, 1) == ndimage.binary_dilation(image, element)).all()
 
 
-def test_a_box_is_one_pass_per_axis() -> None:
-    assert len(structuring.erosion(26, 3).sub_iterations) == 3
-    assert len(structuring.erosion(8, 2).sub_iterations) == 2
-    assert len(structuring.erosion(18, 3).sub_iterations) == 1
+def test_an_element_is_one_pass() -> None:
+    for connectivity, size in ((26, 27), (18, 19), (6, 7)):
+        (one,) = structuring.erosion(connectivity, 3).sub_iterations
+        assert len(one.expression.arguments) == size
 
 
 @pytest.mark.parametrize(("connectivity", "dimensions"), [(6, 2), (26, 2), (4, 3), (8, 3), (0, 2), (5, 3)])

@@ -1,0 +1,94 @@
+"""What has to hold at a voxel for a program to change it, found by evaluating with one input fixed.
+
+A thinning deletes only foreground, and only where the neighbour on its border side is background. With that
+input the other way round every instruction collapses to a constant or to the voxel itself, by identities that
+hold exactly in floating-point arithmetic (0 x = 0, 1 x = x, c + x (c - c) = c) for operands in [0, 1]. So where
+a need is not met, leaving the voxel alone is bit for bit what the program would have done.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from softmorph_cli.compiler.compile import Step
+from softmorph_cli.compiler.program import Op, Program
+
+# A value is known as 0 or 1, or as a copy of an instruction (its number counted from 2, so that they differ).
+_FIRST = 2
+_BELOW = ((Op.MUL, 0, 0), (Op.MIN, 0, 0), (Op.MAX, 1, 1))
+_NEUTRAL = ((Op.MUL, 1), (Op.MIN, 1), (Op.MAX, 0), (Op.ADD, 0))
+
+
+@cache
+def needs(step: Step, *, bits: bool = False) -> tuple[tuple[int, int], ...]:
+    """Return what has to hold at a voxel, at the least, for a step to change it.
+
+    Args:
+        step: A sub-iteration.
+        bits: Whether it runs on bit planes, where more is certain.
+
+    Returns:
+        Pairs of an input and a value: where the input is exactly 1 - value, the voxel keeps its value, exactly.
+        The pair of the voxel itself comes first, if there is one.
+    """
+    zero = (0,) * len(step.offsets[0]) if step.offsets else ()
+    if zero not in step.offsets:
+        return ()
+    centre = step.offsets.index(zero)
+    found = {
+        k: 1 - value
+        for k in range(len(step.offsets))
+        for value in (0, 1)
+        if _collapses(step.program, k, value, centre, bits)
+    }
+    if step.absorbing is not None:
+        found[centre] = 1 - step.absorbing
+    return tuple(sorted(found.items(), key=lambda pair: pair[0] != centre))
+
+
+def _collapses(program: Program, fixed: int, value: int, centre: int, bits: bool) -> bool:
+    known: list[int] = []
+    own = value if fixed == centre else -1
+    for number, (op, operands) in enumerate((i.op, i.operands) for i in program.instructions):
+        this = number + _FIRST
+        if op is Op.INPUT:
+            known.append(value if operands[0] == fixed else this)
+            if operands[0] == centre:
+                own = known[-1]
+        elif op is Op.CONST:
+            known.append(operands[0])
+        elif bits and op is Op.MIX and known[operands[0]] == 1:
+            known.append(known[operands[2]])
+        else:
+            known.append(_simplify(op, [known[operand] for operand in operands], this))
+    return known[-1] == own
+
+
+def _simplify(op: Op, values: list[int], this: int) -> int:
+    first, last = values[0], values[-1]
+    if op is Op.NOT and first < _FIRST:
+        return 1 - first
+    if op is Op.DIV and first == 0:
+        return 0
+    if op is Op.STEP and first == 0:
+        return 0
+    if op is Op.SUB and last == 0:
+        return first
+    if op is Op.MIX:
+        x, low, high = values
+        if low == high and low < _FIRST:
+            return low
+        if x == 0:
+            return low
+        if x == 1 and low < _FIRST and high < _FIRST:
+            return high
+        if (low, high) == (0, 1):
+            return x
+        return this
+    for kind, operand, result in _BELOW:
+        if op is kind and operand in values:
+            return result
+    for kind, operand in _NEUTRAL:
+        if op is kind and operand in values:
+            return last if first == operand else first
+    return this

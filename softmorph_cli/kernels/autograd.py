@@ -1,0 +1,173 @@
+"""Programs with a gradient on the CPU: the compiled kernels behind `torch.autograd.Function`.
+
+Autograd keeps the map that each sub-iteration started from and nothing else. The way back computes a
+program's hundred values again, in registers, and adds their shares run by run. Slabs of the image that are at
+work at once are a slab apart (two colours), so no two threads add to the same voxel and the sums do not
+depend on their number. Differentiable once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.adjoint import adjoint
+from softmorph_cli.compiler.program import NUMBERS, execute_all
+from softmorph_cli.kernels import numba_text, source
+from softmorph_cli.kernels.numba_cpu import Array, Grid, NumbaField, Pool, Sweeps
+from softmorph_cli.kernels.torch_eager import TorchBackend
+
+# Thickness of a slab: planes of a volume, rows of an image. At least 2, or slabs of a colour would meet.
+_PLANES: Final = 4
+_ROWS: Final = 32
+
+
+class CompiledField:
+    """See `softmorph_cli.kernels.backend.Field`; the image is a tensor that may require a gradient.
+
+    Sweeps are carried out when the image is asked for: all of them are then one node of autograd's graph.
+
+    Args:
+        image: (Y, X) or (Z, Y, X), float32 or float64, on the CPU.
+        threads: How many threads share a sweep.
+    """
+
+    def __init__(self, image: Tensor, threads: int) -> None:
+        """Start from an image, which is never written to."""
+        self._image = image
+        self._pool = Pool(threads, image.numel())
+        self._pending: list[Step] = []
+
+    @property
+    def changed(self) -> int:
+        """How many voxels the last sweep altered."""
+        self.image()
+        return self._sweeps.changed
+
+    def begin(self, steps: tuple[Step, ...]) -> None:
+        """Find the steps' kernels."""
+        dtype = self.image().detach().numpy().dtype
+        grid = Grid(tuple(self._image.shape), numba_text.run_length(dtype))
+        self._sweeps = Sweeps(grid, dtype, steps)
+
+    def sweep(self, step: Step) -> None:
+        """Apply one sub-iteration, later."""
+        self._pending.append(step)
+
+    def image(self) -> Tensor:
+        """Return the image as it is now."""
+        if self._pending:
+            work = tuple(self._pending), self._sweeps, self._pool
+            self._pending = []
+            self._image = _Chain.apply(self._image, *work)  # type: ignore[no-untyped-call]
+        return self._image
+
+    def close(self) -> None:
+        """Nothing to give back: the way back may still need the threads."""
+
+
+class _Detached:
+    """The same without a gradient: nothing is kept, and what has settled is skipped."""
+
+    def __init__(self, image: Tensor, threads: int) -> None:
+        self._field = NumbaField(image.numpy(), threads=threads)
+        self.begin, self.sweep, self.close = self._field.begin, self._field.sweep, self._field.close
+
+    @property
+    def changed(self) -> int:
+        return self._field.changed
+
+    def image(self) -> Tensor:
+        return torch.from_numpy(self._field.image().copy())
+
+
+class _Chain(Function):
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, steps: tuple[Step, ...], sweeps: Sweeps, pool: Pool) -> Tensor:
+        # One block for all maps goes back to the system as a whole; single ones would leave a heap in pieces.
+        maps = np.zeros((len(steps) + 1, sweeps.grid.length), sweeps.dtype)
+        sweeps.enter(image.detach().numpy(), maps[0], pool)
+        for step, before, after in zip(steps, maps[:-1], maps[1:], strict=True):
+            sweeps.surround(after)
+            sweeps.everywhere(step, before, after, pool)
+        ctx.save_for_backward(torch.from_numpy(maps[:-1]))
+        ctx.work = steps, sweeps.grid, pool
+        return torch.from_numpy(sweeps.leave(maps[-1], pool))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        steps, grid, pool = ctx.work
+        maps = ctx.saved_tensors[0].numpy()
+        incoming, outgoing = np.zeros_like(maps[0]), np.zeros_like(maps[0])
+        grid.image(incoming)[grid.inside] = gradient.numpy()
+        for step, image in zip(reversed(steps), reversed(maps), strict=True):
+            _pull(step, image, incoming, outgoing, grid, pool)
+            incoming, outgoing = outgoing, incoming
+        return torch.from_numpy(grid.image(incoming)[grid.inside].copy()), None, None, None
+
+
+def _pull(step: Step, image: Array, gradient: Array, result: Array, grid: Grid, pool: Pool) -> None:
+    kernel = _pull_kernel(step, image.dtype, len(grid.shape))
+    # What falls on the padding is nobody's; the next sweep back does not look at it.
+    result.fill(0)
+    offsets = grid.offsets(step)
+    slab = _PLANES * grid.shape[1] if len(grid.shape) == 3 else _ROWS
+    slabs = -(-grid.rows // slab)
+    for colour in (0, 1):
+
+        def part(first: int, last: int, colour: int = colour) -> None:
+            for number in range(2 * first + colour, min(2 * last, slabs), 2):
+                rows = np.uint64(number * slab), np.uint64(min((number + 1) * slab, grid.rows))
+                kernel(image, gradient, result, offsets, grid.row_sizes, *rows)
+
+        pool.share(part, (slabs + 1) // 2)
+
+
+@cache
+def _pull_kernel(step: Step, dtype: np.dtype[Any], dimensions: int) -> Callable[..., None]:
+    text = numba_text.pull_text(step.program, dtype, _steady(step), dimensions)
+    name = f"pull_{step.program.fingerprint}_{dtype.name}"
+    return source.load(name, text).pull  # type: ignore[no-any-return]
+
+
+def _steady(step: Step) -> tuple[int, ...]:
+    """Return the values (0, 1) of which a uniform neighbourhood hands a gradient on unchanged."""
+    reverse = adjoint(step.program)
+    own = [float(not any(offset)) for offset in step.offsets]
+
+    def shares(value: int) -> list[float]:
+        inputs = [float(value)] * len(own)
+        return execute_all(reverse.instructions, reverse.partials, [*inputs, 1.0], NUMBERS)
+
+    return tuple(value for value in (0, 1) if shares(value) == own)
+
+
+class CompiledBackend(TorchBackend):
+    """See `softmorph_cli.kernels.backend.Backend`: tensors on the CPU, swept by compiled kernels.
+
+    Args:
+        threads: How many threads share the work.
+    """
+
+    name = "numba_cpu"
+
+    def __init__(self, threads: int) -> None:
+        """Keep the number of threads."""
+        super().__init__("cpu")
+        self.threads = threads
+
+    def field(self, image: Any) -> Any:
+        """Begin a filter."""
+        tensor = self.array(image)
+        if tensor.requires_grad and torch.is_grad_enabled():
+            return CompiledField(tensor, self.threads)
+        return _Detached(tensor.detach(), self.threads)

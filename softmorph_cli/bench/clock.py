@@ -69,7 +69,7 @@ def take_turns(
         patience: A task whose warm runs took longer than this in all, in seconds, sits the rest out.
         settle: Waits until the device is done; called on both sides of the clock.
         clock: Returns seconds.
-        tell: Hears the name of each task before it runs.
+        tell: Hears the name of each task before it runs; not that of the quick ones in the further rounds.
 
     Returns:
         The timings, and why the others refused to run.
@@ -79,7 +79,6 @@ def take_turns(
     warm: dict[str, list[float]] = {}
 
     def measure(name: str) -> float:
-        tell(name)
         prepared = tasks[name].prepare()
         settle()
         started = clock()
@@ -90,6 +89,7 @@ def take_turns(
         return seconds
 
     for name in tasks:
+        tell(name)
         try:
             first[name] = measure(name)
         except SoftmorphError as error:
@@ -98,6 +98,9 @@ def take_turns(
             warm[name] = []
     for turn in range(10 * repeats):
         for name, seconds in warm.items():
-            if not seconds or sum(seconds) < (patience if turn < repeats else least):
-                seconds.append(measure(name))
+            if seconds and sum(seconds) >= (patience if turn < repeats else least):
+                continue
+            if turn < repeats:
+                tell(name)
+            seconds.append(measure(name))
     return {name: Timing(first[name], tuple(seconds)) for name, seconds in warm.items()}, refused

@@ -233,18 +233,18 @@ def _print_rows(title: str, rows: Sequence[Row]) -> None:
     with_ruler = any(row.ratio_to_ruler is not None for row in rows)
     with_memory = any(row.peak_bytes is not None for row in rows)
     columns = ["", "time", "MVoxel/s", "/ copy"]
-    columns += ["/ ruler"] * with_ruler + ["memory / input"] * with_memory + ["first run"]
+    columns += ["/ ruler"] * with_ruler + ["memory"] * with_memory + ["first"]
     lines = []
     for row in rows:
-        line = [row.name, duration(row.seconds), f"{row.mvoxel_per_s:.3g}", _ratio(row.ratio_to_copy)]
+        line = [row.name, duration(row.seconds), _rate(row.mvoxel_per_s), _ratio(row.ratio_to_copy)]
         line += [_ratio(row.ratio_to_ruler)] * with_ruler + [_ratio(row.peak_to_input)] * with_memory
         lines.append([*line, duration(row.first_seconds)])
     footer = "/ copy: time over that of a plain copy of the map"
     if with_ruler:
         footer += "; / ruler: over that of scipy.ndimage.grey_erosion, nearest neighbours"
     if with_memory:
-        footer += "; memory: the peak beyond the input"
-    report.table(title, columns, lines, err=False, footer=footer)
+        footer += "; memory: the peak beyond the input over the input"
+    report.table(title, columns, lines, err=False, footer=f"{footer}; first: the run that compiles or loads")
 
 
 def _print_comparisons(comparisons: Sequence[Comparison], *, several: bool) -> None:
@@ -255,7 +255,7 @@ def _print_comparisons(comparisons: Sequence[Comparison], *, several: bool) -> N
         name = f"{one.name} ({one.library} {one.version})"
         size = f", {one.shape[0]}^{len(one.shape)}" if several else ""
         compared = "as above" if one.work is None else f"{_ratio(one.ratio)} × its time for {one.work}"
-        lines.append([name + size, duration(one.seconds), f"{one.mvoxel_per_s:.3g}", compared])
+        lines.append([name + size, duration(one.seconds), _rate(one.mvoxel_per_s), compared])
     report.table("compared with", ("", "time", "MVoxel/s", "softmorph takes"), lines, err=False)
 
 
@@ -266,6 +266,10 @@ def _print_growth(growth: Sequence[Growth]) -> None:
     ends = f"{first.largest[0]}^{len(first.largest)} over {first.smallest[0]}^{len(first.smallest)}"
     lines = [[one.work, _ratio(one.ratio)] for one in growth]
     report.table(f"time per voxel, {ends}", ("", "ratio"), lines, err=False)
+
+
+def _rate(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def _ratio(value: float | None) -> str:

@@ -1,0 +1,444 @@
+"""Programs on a GPU: Triton kernels generated from them, see `triton_source`.
+
+What to expect of one sub-iteration of the 3D thinning on a 512^3 float32 map, from the machine code for sm_90
+(68 registers, nothing spilled): a voxel takes 333 instructions, 233 of them the program's 120 nodes, 54 the
+loads, and 34 more for its share of a tile's beginning. 134 million voxels at 128 lanes a cycle on 132
+multiprocessors of 1.755 to 1.98 GHz make 1.5 to 1.7 ms, 6 to 6.5 times the clone of the map (1.07 GB at 4.2
+TB/s: 0.26 ms); memory is idle most of that time. 64 level sets take 430 instructions, 1.7 to 2.0 ms. A gradient
+takes 840 instructions and 9 scratch values written and read, 3.4 to 3.8 ms and 2.3 ms.
+
+A block of 16 x 16 x 32 voxels is skipped when it has settled: when nothing in it or its 26 neighbours has
+changed since the same step was last applied. `stamps` keeps for every block the number of the last sweep that
+changed it; a block that is being stamped by the same sweep looks settled or not, and both give the same bits.
+Runs with the absorbing value need no test of their own, because they settle in the first iteration.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from math import prod
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.program import Program
+from softmorph_cli.kernels import source, triton_maps, triton_source
+from softmorph_cli.kernels.bitplanes import bits_in_chunk, seed_key
+from softmorph_cli.kernels.torch_eager import TorchBackend
+from softmorph_cli.rules.neighborhood import DIRECTIONS, Offset, rotate
+
+# A block of voxels for skipping is DEEP x DEEP x WIDE; a program instance rolls DEEP deep through half of one.
+_DEEP: Final = 16
+_HIGH: Final = 8
+_WIDE: Final = 32
+_TILE: Final = {"DEEP": _DEEP, "HIGH": _HIGH, "WIDE": _WIDE}
+# One voxel a lane; contraction is left to the text, see `triton_source`.
+_OPTIONS: Final = {"num_warps": _HIGH * _WIDE // 32, "num_stages": 1, "enable_fp_fusion": False}
+# The gradient needs all registers there are; no two of its kernels have to agree bit for bit.
+_FREE: Final = {"num_stages": 1, "enable_fp_fusion": True}
+_GRADIENT: Final = {"DEEP": 32, "HIGH": 4, "WIDE": 32, "num_warps": 4, **_FREE}
+_COLLECT: Final = {"DEEP": 1, "HIGH": 8, "WIDE": 32, "num_warps": 8, **_FREE}
+
+# Bytes of scratch memory that a gradient takes at most (but for a single slab of `_GRADIENT["DEEP"]` rows).
+_SCRATCH: Final = 1 << 28
+
+
+class _Turn(NamedTuple):
+    """How a step's program lies in the image.
+
+    Attributes:
+        program: With offsets of three axes.
+        axes: Which image axis (0 z, 1 y, 2 x) each canonical axis of the program is.
+        signs: Whether it runs along (1) or against it (-1).
+    """
+
+    program: Program
+    axes: tuple[int, ...]
+    signs: tuple[int, ...]
+
+
+@cache
+def _turn(step: Step) -> _Turn:
+    dimensions = _dimensions(step)
+    program, rotation = Program(step.offsets, step.program.instructions), None
+    for candidate in DIRECTIONS[dimensions].values():
+        if tuple(rotate(offset, candidate) for offset in step.program.inputs) == step.offsets:
+            program, rotation = step.program, candidate
+            break
+    unit: list[Offset] = [tuple(int(i == j) for j in range(dimensions)) for i in range(dimensions)]
+    # A step whose offsets are nobody's turn is a program of its own, drawn as it lies.
+    turned = [u if rotation is None else rotate(u, rotation) for u in unit]
+    images = [(0, 0, *u)[-3:] for u in turned]
+    if dimensions == 2:
+        images.insert(0, (1, 0, 0))
+    axes = tuple(next(axis for axis in range(3) if u[axis]) for u in images)
+    signs = tuple(sum(u) for u in images)
+    return _Turn(triton_source.solid(program), axes, signs)
+
+
+def _dimensions(step: Step) -> int:
+    return len(step.offsets[0]) if step.offsets else 2
+
+
+class _Frame(NamedTuple):
+    """An image along the canonical axes of a program; the first three attributes are what kernels take.
+
+    Attributes:
+        sizes: Voxels.
+        strides: Voxels from one to the next in memory.
+        signs: See `_Turn`.
+        images: How many there are.
+        across: Whether the image's last axis is canonical axis 1 (else 2).
+    """
+
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+    signs: tuple[int, ...]
+    images: int
+    across: bool
+
+    @classmethod
+    def of(cls, image: Tensor, dimensions: int, turn: _Turn) -> _Frame:
+        shape = _solid_shape(image, dimensions)
+        strides = (shape[1] * shape[2], shape[2], 1)
+        return cls(
+            sizes=tuple(shape[axis] for axis in turn.axes),
+            strides=tuple(strides[axis] for axis in turn.axes),
+            signs=turn.signs,
+            images=image.numel() // prod(shape),
+            across=turn.axes[1] == 2,
+        )
+
+    @property
+    def geometry(self) -> tuple[int, ...]:
+        return (*self.sizes, *self.strides, *self.signs, int(self.across), prod(self.sizes))
+
+    def tiles(self, rows: int, deep: int, high: int, wide: int) -> int:
+        """Return how many tiles take `rows` along axis 0."""
+        other, last = reversed(self.sizes[1:]) if self.across else self.sizes[1:]
+        return self.images * -(-rows // deep) * -(-other // high) * -(-last // wide)
+
+
+def _solid_shape(image: Tensor, dimensions: int) -> tuple[int, ...]:
+    """Return (Z, Y, X). In 2D all images lie in one stack: nothing looks from one to the next."""
+    return tuple(image.shape[-3:]) if dimensions == 3 else (prod(image.shape[:-2]), *image.shape[-2:])
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+@cache
+def _forward(program: Program, dtype: str, outside: int) -> Any:
+    text = triton_source.generate(program, dtype, outside)
+    return source.load(f"{program.fingerprint}_{dtype}_triton", text).sweep
+
+
+@cache
+def _backward(program: Program, dtype: str, outside: int) -> Any:
+    text = triton_source.generate_backward(program, dtype, outside)
+    return source.load(f"{program.fingerprint}_{dtype}_triton_gradient", text)
+
+
+def _device_of(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Return a context in which kernels are launched where a tensor lies (on the CPU: interpreted)."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
+
+
+class _Track(NamedTuple):
+    """What a sweep notes down: per block the last sweep that changed it, and how many voxels this one did."""
+
+    stamps: Tensor
+    changed: Tensor
+    now: int
+    depth: int
+
+
+def _sweep(image: Tensor, result: Tensor, step: Step, track: _Track | None) -> None:
+    turn = _turn(step)
+    frame = _Frame.of(image, _dimensions(step), turn)
+    kernel = _forward(turn.program, _name(image.dtype), step.outside)
+    if track is None:
+        notes, where, clock = (result, result), (0, 0, 0), (0, 0)
+    else:
+        notes, clock = track[:2], track[2:]
+        strides = track.stamps.stride()
+        rolled, other = turn.axes[0], 1 - turn.axes[0]
+        where = (strides[0], strides[1 + rolled], strides[1 + other])
+    grid = (frame.tiles(frame.sizes[0], _DEEP, _HIGH, _WIDE),)
+    with _device_of(image):
+        kernel[grid](
+            image,
+            result,
+            *notes,
+            *frame.geometry,
+            *where,
+            *clock,
+            TRACK=track is not None,
+            **_TILE,
+            **_OPTIONS,
+        )
+
+
+def sweep(image: Tensor, step: Step) -> Tensor:
+    """Return the image after one sub-iteration.
+
+    Args:
+        image: (..., Y, X) or (..., Z, Y, X) on a CUDA device: float32, float64, or integer planes.
+        step: What to do.
+
+    Raises:
+        ValueError: If the program has arithmetic and the image holds planes.
+    """
+    image = image.detach().contiguous()
+    result = torch.empty_like(image)
+    if image.numel():
+        _sweep(image, result, step, None)
+    return result
+
+
+def sweep_backward(gradient: Tensor, image: Tensor, step: Step, *, scratch: int = _SCRATCH) -> Tensor:
+    """Return the gradient of a sub-iteration's input from that of its result: the same bits in every run.
+
+    Args:
+        gradient: Of the result.
+        image: The input of `sweep`, float32 or float64.
+        step: The sub-iteration.
+        scratch: Bytes that intermediate sums may take.
+    """
+    image, gradient = image.detach().contiguous(), gradient.contiguous()
+    result = torch.zeros_like(image)
+    if not image.numel() or not step.offsets:
+        return result
+    turn = _turn(step)
+    dimensions = _dimensions(step)
+    shape = _solid_shape(image, dimensions)
+    kernels = _backward(turn.program, _name(image.dtype), step.outside)
+    sums = triton_source.partial_count(turn.program)
+    # As many whole images as the scratch memory takes; of one that is too large, slabs.
+    together = max(1, scratch // (sums * prod(shape) * image.itemsize))
+    stacks = [tensor.view(-1, *shape) for tensor in (image, gradient, result)]
+    for one in range(0, len(stacks[0]), together):
+        some, seed, into = (stack[one : one + together] for stack in stacks)
+        frame = _Frame.of(some, 3, turn)
+        line = some.numel() // frame.sizes[0]
+        rows = min(frame.sizes[0], max(_GRADIENT["DEEP"], scratch // (sums * line * image.itemsize)))
+        partials = image.new_empty(sums * rows * line)
+        for first in range(0, frame.sizes[0], rows):
+            slab = min(rows, frame.sizes[0] - first)
+            where = (*frame.geometry, first, slab, slab * line)
+            with _device_of(image):
+                kernels.spread[_grid(frame, slab, _GRADIENT)](some, seed, partials, *where, **_GRADIENT)
+                kernels.collect[_grid(frame, slab, _COLLECT)](partials, into, *where, **_COLLECT)
+    return result
+
+
+def _grid(frame: _Frame, rows: int, options: dict[str, int]) -> tuple[int]:
+    return (frame.tiles(rows, options["DEEP"], options["HIGH"], options["WIDE"]),)
+
+
+class TritonField:
+    """See `softmorph_cli.kernels.backend.Field`.
+
+    Args:
+        image: As for `sweep`; never written to.
+    """
+
+    def __init__(self, image: Tensor) -> None:
+        """Start from an image."""
+        self._current = image.detach().contiguous()
+        # The image given is not written to, and let go after the first sweep.
+        self._given = True
+        self._spare: Tensor | None = None
+        self._stamps: Tensor | None = None
+        self._changed = torch.zeros((), dtype=torch.int64, device=image.device)
+        self._sweeps = 0
+        self._depth = 0
+
+    @property
+    def changed(self) -> int:
+        """How many voxels the last sweep altered. Reading it waits for the device."""
+        return int(self._changed)
+
+    def begin(self, steps: tuple[Step, ...]) -> None:
+        """Say which steps will now be swept in turn, so that settled blocks can be told."""
+        # The first two sweeps fill the two buffers; before that a block that is skipped would be missing.
+        self._depth = max(len(steps), 2)
+        dimensions = max(map(_dimensions, steps))
+        shape = _solid_shape(self._current, dimensions)
+        images = self._current.numel() // prod(shape)
+        # One block of padding on every side, so that the kernel need not ask where the image ends.
+        blocks = (-(-size // edge) + 2 for size, edge in zip(shape, (_DEEP, _DEEP, _WIDE), strict=True))
+        size = (images, *blocks)
+        self._stamps = torch.full(size, self._sweeps, dtype=torch.int32, device=self._current.device)
+
+    def sweep(self, step: Step) -> None:
+        """Apply one sub-iteration to all voxels at once."""
+        if self._stamps is None:
+            self.begin((step,))
+        assert self._stamps is not None
+        self._sweeps += 1
+        self._changed.zero_()
+        target = torch.empty_like(self._current) if self._spare is None else self._spare
+        _sweep(self._current, target, step, _Track(self._stamps, self._changed, self._sweeps, self._depth))
+        self._spare = None if self._given else self._current
+        self._current, self._given = target, False
+
+    def image(self) -> Tensor:
+        """Return the image as it is now; valid until the next sweep."""
+        return self._current
+
+    def close(self) -> None:
+        """Give back the buffer that is not the result."""
+        self._spare = self._stamps = None
+
+
+def free_memory(device: torch.device) -> int:
+    """Return how many bytes torch can still allocate on a device."""
+    if device.type != "cuda":
+        return sys.maxsize
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+class TritonBackend(TorchBackend):
+    """See `softmorph_cli.kernels.backend.Backend`. Planes have the narrowest type that torch has for them.
+
+    An image that would take more than a quarter of the device's free memory stays on the host; what is done
+    to it goes through the device in parts, with the same result bit for bit.
+
+    Args:
+        device: A CUDA device (the CPU under Triton's interpreter).
+        free: Returns the bytes that are free on a device.
+    """
+
+    name = "triton_cuda"
+
+    def __init__(self, device: str, *, free: Callable[[torch.device], int] = free_memory) -> None:
+        """Keep the device."""
+        super().__init__(device)
+        self._free = free
+        self._roomy: dict[int, bool] = {}
+
+    def _holds(self, size: int) -> bool:
+        return size <= self._free(self.device)
+
+    def array(self, image: Any) -> Tensor:
+        """Return a tensor on the device, or on the host if there is little room for it."""
+        tensor = torch.as_tensor(image)
+        stays = tensor.device.type == self.device.type or not self._holds(4 * tensor.nbytes)
+        return tensor if stays else tensor.to(self.device)
+
+    def field(self, image: Any) -> Any:
+        """Begin a filter."""
+        from softmorph_cli.kernels.triton_stream import StreamedField
+
+        tensor = self.array(image)
+        if tensor.device.type == self.device.type and self._holds(2 * tensor.nbytes):
+            return TritonField(tensor)
+        return StreamedField(tensor, self.device, self._free(self.device))
+
+    def pack_levels(self, image: Any, levels: int, chunk: int) -> Tensor:
+        """Return level sets as planes."""
+        return self._packed(
+            image, levels, lambda part, planes, _: triton_maps.pack_levels(part, planes, levels, chunk)
+        )
+
+    def pack_samples(self, image: Any, draws: int, chunk: int, seed: int, index: int) -> Tensor:
+        """Return Bernoulli draws as planes."""
+        key = seed_key(seed, index)
+        return self._packed(
+            image,
+            draws,
+            lambda part, planes, voxel: triton_maps.pack_samples(part, planes, draws, chunk, key, voxel),
+        )
+
+    def _packed(self, image: Any, levels: int, pack: Callable[[Tensor, Tensor, int], None]) -> Tensor:
+        tensor = self.array(image)
+        dtype = _PLANES[bits_in_chunk(levels, 0)]
+        # Room for the planes and the two buffers of their field; else they go where the field streams from.
+        # Said once for all planes of a size: some are combined with others.
+        size = 3 * tensor.numel() * dtype.itemsize
+        room = self._roomy.setdefault(size, self._holds(size))
+        planes = torch.empty(tensor.shape, dtype=dtype, device=tensor.device if room else "cpu")
+        self._in_parts(pack, tensor, planes)
+        return planes
+
+    def pack_mask(self, image: Any, threshold: float) -> Tensor:
+        """Return {p > threshold} as planes of 8 bits."""
+        return -(self.array(image) > threshold).to(torch.uint8)
+
+    def count(self, planes: Any, bits: int, like: Any) -> Tensor:
+        """Return the number of set bits, where `like` lies."""
+        like = self.array(like)
+        counted = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+        self._in_parts(
+            lambda part, out, _: triton_maps.count(part, out, bits), torch.as_tensor(planes), counted
+        )
+        return counted
+
+    def logits(self, image: Any) -> Tensor:
+        """Return the logits, clipped."""
+        return self._as_one(super().logits, self.array(image))
+
+    def sharpen(self, logits: Any, level: float, sharpness: float) -> Tensor:
+        """Return the map seen through a steep sigmoid around a level."""
+        sharpen = super().sharpen
+        return self._as_one(lambda part: sharpen(part, level, sharpness), logits)
+
+    def _as_one(self, do: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+        """Return torch's result, computed on the device wherever the image lies."""
+        if image.device.type == self.device.type:
+            return do(image)
+        result = torch.empty_like(image, memory_format=torch.contiguous_format)
+        self._in_parts(lambda part, out, _: out.copy_(do(part)), image, result)
+        return result
+
+    def total(self, image: Any) -> float:
+        """Return the sum; rows on the device, then in NumPy's fixed order."""
+        return self._summed(self.array(image))
+
+    def distance(self, first: Any, second: Any) -> float:
+        """Return the summed absolute difference."""
+        return self._summed(first, second)
+
+    def _summed(self, *images: Tensor) -> float:
+        lines = [image.detach().contiguous().view(-1, image.shape[-1]) for image in images]
+        many = max(1, _PART // lines[0].shape[1])
+        sums = []
+        for first in range(0, len(lines[0]), many):
+            here = [line[first : first + many].to(self.device) for line in lines]
+            with _device_of(here[0]):
+                sums.append(triton_maps.row_sums(*here).cpu())
+        return float(torch.cat(sums).numpy().sum())
+
+    def _in_parts(self, do: Callable[[Tensor, Tensor, int], Any], image: Tensor, result: Tensor) -> None:
+        """Compute a result voxel by voxel: at once if all is on the device, else part by part.
+
+        Args:
+            do: Called with voxels, where to write, and the number of the first of them.
+            image: Where to read.
+            result: Where to write; contiguous.
+        """
+        flat, out = image.detach().contiguous().view(-1), result.view(-1)
+        size = flat.numel() if image.device == result.device and image.is_cuda else _PART
+        for first in range(0, flat.numel(), size):
+            target = out[first : first + size]
+            part = flat[first : first + size].to(self.device)
+            there = target.device.type == self.device.type
+            written = target if there else torch.empty_like(target, device=self.device)
+            with _device_of(part):
+                do(part, written, first)
+            if not there:
+                target.copy_(written)
+
+
+# Voxels that go through the device at a time.
+_PART: Final = 1 << 24
+
+_PLANES: Final = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}

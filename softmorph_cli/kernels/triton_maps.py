@@ -1,0 +1,132 @@
+"""What is computed voxel by voxel on a GPU, in one pass and without temporaries."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, WORD, bits_in_chunk
+
+_BLOCK: Final = 1024
+_ROW_BLOCK: Final = 256
+# Products and differences are rounded one by one, as torch and NumPy do.
+_OPTIONS: Final = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": False}
+
+
+@triton.jit(do_not_specialize=["size", "levels", "first", "bits"])
+def _levels(image, planes, size, levels, first, bits, EXACT: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    values = tl.load(image + at, mask=at < size, other=0)
+    if EXACT:
+        values = values.to(tl.float64)
+    below = tl.ceil(values * levels.to(values.dtype) - 0.5).to(tl.int64) - first
+    below = tl.minimum(tl.maximum(below, 0), bits.to(tl.int64))
+    # A shift by 64 has no meaning.
+    ladder = tl.where(below > 63, -1, ((below * 0 + 1) << (below & 63)) - 1)
+    tl.store(planes + at, ladder.to(planes.dtype.element_ty), mask=at < size)
+
+
+@triton.jit(do_not_specialize=["size", "voxel", "key", "first", "bits"])
+def _samples(
+    image,
+    planes,
+    size,
+    voxel,
+    key,
+    first,
+    bits,
+    WEYL: tl.constexpr,
+    FIRST: tl.constexpr,
+    SECOND: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    threshold = (tl.load(image + at, mask=at < size, other=0).to(tl.float64) * 4294967296.0).to(tl.int64)
+    start = ((at + voxel) << 20) + first
+    weyl = key.to(tl.int64).to(tl.uint64, bitcast=True)
+    planes_here = at * 0
+    for bit in range(bits):
+        h = (start + bit).to(tl.uint64, bitcast=True) * WEYL + weyl
+        h = (h ^ (h >> 30)) * FIRST
+        h = (h ^ (h >> 27)) * SECOND
+        h = (h ^ (h >> 31)) >> 32
+        planes_here |= (h.to(tl.int64) < threshold).to(tl.int64) << bit
+    tl.store(planes + at, planes_here.to(planes.dtype.element_ty), mask=at < size)
+
+
+@triton.jit(do_not_specialize=["size", "used"])
+def _count(planes, counts, size, used, BLOCK: tl.constexpr):
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    word = tl.load(planes + at, mask=at < size, other=0).to(tl.int64) & used
+    # The usual sums of ever wider fields of bits; unsigned, for shifts that bring in zeros.
+    x = word.to(tl.uint64, bitcast=True)
+    x = x - ((x >> 1) & 0x5555555555555555)
+    x = (x & 0x3333333333333333) + ((x >> 2) & 0x3333333333333333)
+    x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F
+    x = (x * 0x0101010101010101) >> 56
+    tl.store(counts + at, x.to(tl.int32).to(counts.dtype.element_ty), mask=at < size)
+
+
+@triton.jit(do_not_specialize=["width"])
+def _row_sums(first, second, sums, width, PAIR: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    total = tl.zeros([BLOCK], tl.float64)
+    for start in range(0, width, BLOCK):
+        x = start + tl.arange(0, BLOCK)
+        values = tl.load(first + row * width + x, mask=x < width, other=0).to(tl.float64)
+        if PAIR:
+            values = tl.abs(
+                values - tl.load(second + row * width + x, mask=x < width, other=0).to(tl.float64)
+            )
+        total += values
+    tl.store(sums + row, tl.sum(total))
+
+
+def _grid(image: Tensor) -> tuple[int]:
+    return (-(-image.numel() // _BLOCK),)
+
+
+def pack_levels(image: Tensor, planes: Tensor, levels: int, chunk: int) -> None:
+    """Write level sets as planes; see `Backend.pack_levels`."""
+    # p * levels is exact where levels is a power of two; else float64 makes it exact for float32 input.
+    exact = levels & (levels - 1) != 0
+    bits = bits_in_chunk(levels, chunk)
+    numbers = (image.numel(), levels, WORD * chunk, bits)
+    _levels[_grid(image)](image, planes, *numbers, EXACT=exact, BLOCK=_BLOCK, **_OPTIONS)
+
+
+def pack_samples(image: Tensor, planes: Tensor, draws: int, chunk: int, key: int, voxel: int) -> None:
+    """Write Bernoulli draws as planes; `voxel` is the number of the first. See `Backend.pack_samples`."""
+    numbers = (image.numel(), voxel, _signed(key), WORD * chunk, bits_in_chunk(draws, chunk))
+    constants = {"WEYL": GOLDEN, "FIRST": FINALIZER[0][1], "SECOND": FINALIZER[1][1], "BLOCK": _BLOCK}
+    _samples[_grid(image)](image, planes, *numbers, **constants, **_OPTIONS)
+
+
+def count(planes: Tensor, counts: Tensor, bits: int) -> None:
+    """Write how many of the lowest `bits` are set at each voxel."""
+    used = _signed((1 << bits) - 1)
+    _count[_grid(planes)](planes, counts, planes.numel(), used, BLOCK=_BLOCK, **_OPTIONS)
+
+
+def row_sums(first: Tensor, second: Tensor | None = None) -> Tensor:
+    """Return each row's float64 sum of the first image, or of the absolute difference of both.
+
+    Args:
+        first: (rows, X).
+        second: Likewise.
+    """
+    sums = torch.empty(first.shape[0], dtype=torch.float64, device=first.device)
+    other: Any = first if second is None else second
+    _row_sums[(first.shape[0],)](
+        first, other, sums, first.shape[1], PAIR=second is not None, BLOCK=_ROW_BLOCK, **_OPTIONS
+    )
+    return sums
+
+
+# Triton's integers are signed unless they have to be unsigned: one type of argument, one compilation.
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value

@@ -1,0 +1,117 @@
+"""Maps that do not fit on the device: they stay on the host and go through it slab by slab.
+
+A visit brings a slab and as many planes on either side as there are steps in an iteration, applies all the
+steps, and takes back the slab: what is wrong at the cut sides moves in by one plane a step and ends before it.
+
+A slab is left alone when an iteration can find nothing new in it: its result depends on the slab and the halo
+alone, so if neither it nor its neighbours are different from what they were an iteration ago, neither is the
+result. (Whole iterations are compared, hence this needs no numbers of sweeps as blocks do.)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from softmorph_cli.compiler import Step
+from softmorph_cli.kernels import triton_cuda
+
+
+class StreamedField:
+    """See `softmorph_cli.kernels.backend.Field`.
+
+    A whole iteration is computed when its first step is asked for.
+
+    Args:
+        image: On the host or on the device; never written to. Results lie where it lies.
+        device: Where to compute.
+        free: Bytes that are free there.
+    """
+
+    def __init__(self, image: Tensor, device: torch.device, free: int) -> None:
+        """Start from an image."""
+        self._base = image.detach().contiguous()
+        # The image given is not written to, and let go after the first iteration.
+        self._given, self._place = True, image.device
+        self._ahead = self._spare = torch.empty(0)
+        self._device, self._free = device, free
+        self._steps: tuple[Step, ...] = ()
+        self._done = 0
+        self.changed = 0
+
+    def begin(self, steps: tuple[Step, ...]) -> None:
+        """Say which steps will now be swept in turn."""
+        if self._done:
+            self._base = self._evaluate(self._steps[: self._done])
+            self._given, self._done = False, 0
+            self._spare = self._ahead
+        self._steps = steps
+        self._axis = -max(len(step.offsets[0]) if step.offsets else 2 for step in steps)
+        size = self._base.shape[self._axis]
+        # Two images of a slab, the places where they differ, and as much again to be safe.
+        plane = 4 * self._base.nbytes // size
+        thick = max(len(steps), self._free // max(plane, 1) - 2 * len(steps))
+        self._slabs = [(low, min(low + thick, size)) for low in range(0, size, thick)]
+        self._active = [True] * len(self._slabs)
+        self._counts = [[0] * len(steps) for _ in self._slabs]
+
+    def sweep(self, step: Step) -> None:
+        """Apply one sub-iteration."""
+        if not self._steps or step != self._steps[self._done]:
+            self.begin((step,))
+        if self._done == 0:
+            self._advance()
+        self.changed = sum(counts[self._done] for counts in self._counts)
+        self._done += 1
+        if self._done == len(self._steps):
+            self._spare = torch.empty(0) if self._given else self._base
+            self._base, self._given, self._done = self._ahead, False, 0
+
+    def image(self) -> Tensor:
+        """Return the image as it is now; valid until the next sweep."""
+        image = self._evaluate(self._steps[: self._done]) if self._done else self._base
+        return image.to(self._place)
+
+    def close(self) -> None:
+        """Give back the buffer that is not the result."""
+        self._spare = self._ahead = torch.empty(0)
+
+    def _advance(self) -> None:
+        """Compute the iteration that begins now."""
+        fresh = not self._spare.numel()
+        self._ahead = torch.empty_like(self._base, device="cpu") if fresh else self._spare
+        active = []
+        for number, (low, high) in enumerate(self._slabs):
+            # A slab that is left alone is equal in both buffers, once both have been filled.
+            if not (fresh or any(self._active[max(number - 1, 0) : number + 2])):
+                active.append(False)
+                continue
+            result, self._counts[number], differs = self._visit(low, high, self._steps)
+            self._ahead.narrow(self._axis, low, high - low).copy_(result)
+            active.append(differs)
+        self._active = active
+
+    def _evaluate(self, steps: tuple[Step, ...]) -> Tensor:
+        """Return the image that some steps make of the one at the beginning of the iteration."""
+        image = torch.empty_like(self._base, device="cpu")
+        for low, high in self._slabs:
+            image.narrow(self._axis, low, high - low).copy_(self._visit(low, high, steps)[0])
+        return image
+
+    def _visit(self, low: int, high: int, steps: tuple[Step, ...]) -> tuple[Tensor, list[int], bool]:
+        """Return a slab after some steps, how many of its voxels each changed, and whether all did."""
+        halo = len(steps)
+        start, stop = max(low - halo, 0), min(high + halo, self._base.shape[self._axis])
+        image = self._base.narrow(self._axis, start, stop - start).to(self._device)
+
+        def slab(whole: Tensor) -> Tensor:
+            return whole.narrow(self._axis, low - start, high - low)
+
+        before = image
+        counts = []
+        for step in steps:
+            after = triton_cuda.sweep(image, step)
+            counts.append((slab(after) != slab(image)).sum())
+            image = after
+        differs = not torch.equal(slab(image), slab(before))
+        return slab(image), [int(count) for count in counts], differs

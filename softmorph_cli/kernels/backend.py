@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol
 
 from softmorph_cli import machine
 from softmorph_cli.compiler import Step
-from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
 
 
 class Field(Protocol):
@@ -119,4 +121,17 @@ def choose(device: str = "auto", *, threads: int | None = None, gradient: bool =
         raise InputError(
             f"device {device!r} is not there: torch sees {found} CUDA devices; use --device cpu."
         )
+    if not gradient:
+        try:
+            from softmorph_cli.kernels.triton_cuda import TritonBackend
+        except ImportError:
+            _note_missing_triton()
+        else:
+            return TritonBackend(device)
     return TorchBackend(device)
+
+
+@cache
+def _note_missing_triton() -> None:
+    note = "triton is not installed: plain torch computes on the GPU, many times slower (pip install triton)."
+    warnings.warn(note, SoftmorphWarning, stacklevel=3)

@@ -1,0 +1,158 @@
+"""What can be said about the GPU's kernels without a GPU: their text, their machine code, their results.
+
+Results come from Triton's interpreter, which has to be chosen before triton is imported and patches it for
+good. Hence a process of its own, where `test_triton_contract` runs; here triton only compiles.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from softmorph_cli import SoftmorphWarning
+from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.kernels import backend, source
+from softmorph_cli.kernels.torch_eager import TorchBackend
+from softmorph_cli.kernels.triton_source import generate, generate_backward, solid
+from softmorph_cli.rules import catalog, structuring
+from softmorph_cli.rules.rule import Rule
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CONTRACT = Path(__file__).with_name("test_triton_contract.py")
+
+
+def test_the_contract_under_the_interpreter() -> None:
+    pytest.importorskip("triton")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", str(CONTRACT)],
+        env=os.environ | {"TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
+    assert re.search(r"\b\d\d passed", run.stdout)
+
+
+def test_golden_source() -> None:
+    # Written by this test's own expression; to be read before it is replaced.
+    (step,) = compile_rule(structuring.erosion(4, 2), DIAGRAM)
+    program = solid(step.program)
+    text = generate(program, "float32", 1) + generate_backward(program, "float64", 1)
+    assert text == (GOLDEN / "triton_erosion_4.txt").read_text()
+
+
+def test_arithmetic_has_no_text_for_planes() -> None:
+    (step,) = compile_rule(structuring.erosion(4, 2), "einstein")
+    with pytest.raises(ValueError, match="cannot run on bit planes"):
+        generate(solid(step.program), "int64", 1)
+
+
+def test_all_directions_of_a_rule_share_one_text() -> None:
+    for dimensions in (2, 3):
+        steps = compile_rule(catalog.bundled("thinning", dimensions), DIAGRAM)
+        assert len({generate(solid(step.program), "float32", 0) for step in steps}) == 1
+
+
+# ---------------------------------------------------------------------- machine code
+
+
+@cache
+def machine_code(rule: Rule, logic: str, dtype: str, kernel: str) -> Any:
+    """A kernel compiled for sm_90, which needs no GPU."""
+    triton = pytest.importorskip("triton")
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        pytest.skip("the interpreter compiles nothing")
+    from triton.backends.compiler import GPUTarget
+
+    from softmorph_cli.kernels import triton_cuda
+
+    step = compile_rule(rule, logic)[0]
+    make = generate if kernel == "sweep" else generate_backward
+    text = make(solid(step.program), dtype, step.outside)
+    function = getattr(source.load(f"{rule.name}_{dtype}_test", text), kernel)
+    if kernel == "sweep":
+        constants, options = {"TRACK": True, **triton_cuda._TILE}, dict(triton_cuda._OPTIONS)
+    else:
+        options = {**(triton_cuda._GRADIENT if kernel == "spread" else triton_cuda._COLLECT)}
+        constants = {name: options.pop(name) for name in ("DEEP", "HIGH", "WIDE")}
+    element = {"float32": "*fp32", "float64": "*fp64", "uint8": "*u8"}.get(dtype, f"*i{dtype[3:]}")
+    pointers = dict.fromkeys(("src", "dst", "gradient", "partials", "result"), element)
+    pointers |= {"stamps": "*i32", "changed": "*i64"}
+    signature = {
+        name: "constexpr" if name in constants else pointers.get(name, "i32") for name in function.arg_names
+    }
+    asked = triton.compiler.ASTSource(function, signature, constexprs=constants)
+    return triton.compile(asked, target=GPUTarget("cuda", 90, 32), options=options)
+
+
+def registers_and_stack(compiled: Any, folder: Path) -> tuple[int, int]:
+    import triton
+
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    if not tool.exists():
+        pytest.skip("this triton brings no cuobjdump")
+    (folder / "kernel.cubin").write_bytes(compiled.asm["cubin"])
+    usage = subprocess.run(
+        [tool, "-res-usage", folder / "kernel.cubin"], capture_output=True, text=True, check=True
+    ).stdout
+    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
+    assert found is not None
+    return int(found[1]), int(found[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "logic", "dtype", "kernel", "limit"),
+    [
+        # Three workgroups of 256 fit on a multiprocessor up to 80 registers, two up to 128.
+        ("thinning-3d", DIAGRAM, "float32", "sweep", 80),
+        ("thinning-3d", DIAGRAM, "uint8", "sweep", 80),
+        ("thinning-3d", DIAGRAM, "int64", "sweep", 128),
+        ("thinning-3d", DIAGRAM, "float32", "spread", 255),
+        ("thinning-2d", "hamacher", "float64", "sweep", 128),
+        ("thinning-2d", "hamacher", "float64", "collect", 80),
+    ],
+)
+def test_kernels_compile_for_a_gpu_and_spill_nothing(
+    name: str, logic: str, dtype: str, kernel: str, limit: int, tmp_path: Path
+) -> None:
+    compiled = machine_code(catalog.bundled(name), logic, dtype, kernel)
+    registers, stack = registers_and_stack(compiled, tmp_path)
+    assert registers <= limit
+    assert stack == 0
+
+
+def test_bits_do_not_depend_on_what_the_compiler_contracts() -> None:
+    code = machine_code(catalog.bundled("thinning-3d"), DIAGRAM, "float32", "sweep").asm["ptx"]
+    assert len(re.findall(r"\bfma\.rn\.f32", code)) > 100
+    # A product or a sum of which no mode of rounding is said may be contracted by the assembler.
+    assert not re.findall(r"\b(?:mul|add|sub)\.f32", code)
+
+
+# ---------------------------------------------------------------------- which backend serves a request
+
+
+@pytest.fixture
+def a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    backend._note_missing_triton.cache_clear()
+
+
+def test_triton_serves_the_gpu(a_gpu: None) -> None:
+    pytest.importorskip("triton")
+    assert backend.choose("cuda").name == "triton_cuda"
+
+
+def test_without_triton_torch_does_and_says_so_once(a_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "softmorph_cli.kernels.triton_cuda", None)
+    with pytest.warns(SoftmorphWarning, match=r"^triton is not installed: .*pip install triton\)\.$"):
+        chosen = backend.choose("cuda:0")
+    assert type(chosen) is TorchBackend
+    assert type(backend.choose("cuda")) is TorchBackend

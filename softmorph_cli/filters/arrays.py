@@ -100,8 +100,7 @@ def for_each(
     def together(parts: list[Any]) -> Any:
         if parts[0] is None:
             return None
-        own = [kind.own(part) for part in parts]
-        return (own[0] if len(own) == 1 else kind.stack(own)).reshape(images.shape)
+        return kind.own(parts[0] if len(parts) == 1 else kind.stack(parts)).reshape(images.shape)
 
     return replace(
         combine(results),
@@ -116,7 +115,6 @@ class _NumPy:
 
     device = "cpu"
     gradient = False
-    stack = staticmethod(np.stack)
 
     def __init__(self, image: np.ndarray[Any, Any]) -> None:
         self.image = image
@@ -127,6 +125,10 @@ class _NumPy:
         return np.ascontiguousarray(
             self.image, np.float64 if kind.kind == "f" and kind.itemsize > 4 else np.float32
         )
+
+    def stack(self, parts: list[Any]) -> Any:
+        """Return a backend's images as one."""
+        return np.stack([part.cpu().numpy() if is_tensor(part) else part for part in parts])
 
     def own(self, values: Any) -> Any:
         """Return a backend's image as the caller's kind and type (uint8 for a binary one)."""
@@ -142,7 +144,7 @@ class _Torch:
     def __init__(self, image: Any) -> None:
         import torch
 
-        self.torch, self.image, self.stack = torch, image, torch.stack
+        self.torch, self.image = torch, image
         self.device = str(image.device)
         self.gradient = image.requires_grad and torch.is_grad_enabled()
 
@@ -150,6 +152,10 @@ class _Torch:
         """Return the image in float32 or float64."""
         keep = self.image.dtype in (self.torch.float32, self.torch.float64)
         return self.image if keep else self.image.float()
+
+    def stack(self, parts: list[Any]) -> Any:
+        """Return a backend's images as one."""
+        return self.torch.stack([self.torch.as_tensor(part, device=self.image.device) for part in parts])
 
     def own(self, values: Any) -> Any:
         """Return a backend's image as the caller's kind and type (uint8 for a binary one)."""

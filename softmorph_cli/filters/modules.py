@@ -5,6 +5,7 @@ They hold no parameters. Values must lie in [0, 1]: put a sigmoid or softmax bef
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Unpack
 
 from torch import Tensor, nn
@@ -12,18 +13,18 @@ from torch import Tensor, nn
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.functions import How
 from softmorph_cli.filters.method import find
-from softmorph_cli.filters.morphology import Element, check_method, operate
+from softmorph_cli.filters.morphology import Element, check_method
+from softmorph_cli.filters.operators import apply, recipe
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.rules.neighborhood import CONNECTIVITIES
 
 
-def _spatial_dims(batch: Tensor) -> int:
+def _checked(batch: Tensor) -> Tensor:
     if batch.ndim not in (4, 5):
         raise InputError(
             f"a batch is (B, C, H, W) or (B, C, D, H, W); this tensor has shape {tuple(batch.shape)}."
         )
-    return batch.ndim - 2
+    return batch
 
 
 class _Morphology(nn.Module):
@@ -66,6 +67,7 @@ class _Morphology(nn.Module):
             connectivity if dilation_connectivity is None else dilation_connectivity,
             iterations,
         )
+        self.recipe = recipe(self.operation, self.settings, **asdict(self.element))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Return the filtered batch, of the same shape and type.
@@ -76,10 +78,7 @@ class _Morphology(nn.Module):
         Raises:
             InputError: If shape or values do not fit, or the method has no gradient and one is needed.
         """
-        result: Tensor = operate(
-            self.operation, batch, self.element, self.settings, _spatial_dims(batch)
-        ).image
-        return result
+        return apply(_checked(batch), self.recipe)
 
     def extra_repr(self) -> str:
         """Say what is set."""
@@ -131,6 +130,7 @@ class SoftSkeletonizer(nn.Module):
             raise UsageError(f"iterations {iterations}: at least 1 is needed.")
         self.iterations = iterations
         self.settings = Settings(find(method).name, **how)
+        self.recipe = recipe("skeleton", self.settings, iterations=iterations)
 
     def forward(self, batch: Tensor) -> Tensor:
         """Return the soft skeletons, of the same shape and type.
@@ -141,10 +141,7 @@ class SoftSkeletonizer(nn.Module):
         Raises:
             InputError: If shape or values do not fit, or the method has no gradient and one is needed.
         """
-        result: Tensor = thinning(
-            batch, self.settings, iterations=self.iterations, spatial_dims=_spatial_dims(batch)
-        ).image
-        return result
+        return apply(_checked(batch), self.recipe)
 
     def extra_repr(self) -> str:
         """Say what is set."""

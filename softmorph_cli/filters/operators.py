@@ -1,0 +1,102 @@
+"""The filters as a torch operator, which `torch.compile` takes for one opaque step of its graph.
+
+A recipe, plain text, says what to do: operators take tensors and text. Its way back filters once more to find
+the gradient, because an operator's backward gets nothing but what the forward was given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softmorph_cli.filters.morphology import Element, operate
+from softmorph_cli.filters.settings import Settings
+from softmorph_cli.filters.skeleton import thinning
+
+
+def recipe(operation: str, settings: Settings, **arguments: Any) -> str:
+    """Return a filter as text.
+
+    Args:
+        operation: "skeleton" or a key of `morphology.OPERATIONS`.
+        settings: How to run.
+        **arguments: For a skeleton its `iterations`, for an operation the fields of its `Element`.
+    """
+    chosen = {name: value for name, value in asdict(settings).items() if name != "progress"}
+    return json.dumps({"operation": operation, "settings": chosen, "arguments": arguments})
+
+
+@cache
+def follow(text: str) -> Callable[[Tensor], Tensor]:
+    """Return the filter that a recipe describes, of (B, C, [D,] H, W)."""
+    said = json.loads(text)
+    operation, settings, arguments = said["operation"], Settings(**said["settings"]), said["arguments"]
+
+    def run(batch: Tensor) -> Tensor:
+        dimensions = batch.ndim - 2
+        if operation == "skeleton":
+            result = thinning(batch, settings, spatial_dims=dimensions, **arguments)
+        else:
+            result = operate(operation, batch, Element(**arguments), settings, dimensions)
+        image: Tensor = result.image
+        return image
+
+    return run
+
+
+def apply(batch: Tensor, text: str) -> Tensor:
+    """Return the filtered batch: directly, or as an operator where torch is compiling."""
+    if torch.compiler.is_compiling():
+        result: Tensor = torch.ops.softmorph.filter(batch, text)
+        return result
+    return follow(text)(batch)
+
+
+@torch.library.custom_op("softmorph::filter", mutates_args=())
+def _filter(batch: Tensor, text: str) -> Tensor:
+    return follow(text)(batch.detach()).contiguous()
+
+
+@torch.library.custom_op("softmorph::filter_backward", mutates_args=())
+def _filter_backward(gradient: Tensor, batch: Tensor, text: str) -> Tensor:
+    def again() -> Tensor:
+        with torch.cuda.stream(stream) if stream is not None else nullcontext():
+            start = batch.detach().requires_grad_()
+            (found,) = torch.autograd.grad(follow(text)(start), start, gradient)
+        return found.contiguous()
+
+    stream = torch.cuda.current_stream(batch.device) if batch.is_cuda else None
+    # Within an operator autograd is switched off for the thread it runs in, and cannot be switched on.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(again).result()
+
+
+@_filter.register_fake
+def _(batch: Tensor, text: str) -> Tensor:
+    return torch.empty_like(batch, memory_format=torch.contiguous_format)
+
+
+@_filter_backward.register_fake
+def _(gradient: Tensor, batch: Tensor, text: str) -> Tensor:
+    return torch.empty_like(batch, memory_format=torch.contiguous_format)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, str], output: Tensor) -> None:
+    batch, ctx.text = inputs
+    ctx.save_for_backward(batch)
+
+
+def _way_back(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    (batch,) = ctx.saved_tensors
+    return torch.ops.softmorph.filter_backward(gradient, batch, ctx.text), None
+
+
+_filter.register_autograd(_way_back, setup_context=_keep)

@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,13 @@ import torch
 from softmorph_cli import SoftmorphWarning
 from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.kernels import backend, source
+from softmorph_cli.kernels.bitplanes import GOLDEN
 from softmorph_cli.kernels.torch_eager import TorchBackend
 from softmorph_cli.kernels.triton_source import generate, generate_backward, solid
 from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules.rule import Rule
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+TEXTS = Path(__file__).parents[1] / "golden"
 CONTRACT = Path(__file__).with_name("test_triton_contract.py")
 
 
@@ -46,7 +46,7 @@ def test_golden_source() -> None:
     (step,) = compile_rule(structuring.erosion(4, 2), DIAGRAM)
     program = solid(step.program)
     text = generate(program, "float32", 1) + generate_backward(program, "float64", 1)
-    assert text == (GOLDEN / "triton_erosion_4.txt").read_text()
+    assert text == (TEXTS / "triton_erosion_4.txt").read_text()
 
 
 def test_arithmetic_has_no_text_for_planes() -> None:
@@ -64,33 +64,42 @@ def test_all_directions_of_a_rule_share_one_text() -> None:
 # ---------------------------------------------------------------------- machine code
 
 
-@cache
-def machine_code(rule: Rule, logic: str, dtype: str, kernel: str) -> Any:
-    """A kernel compiled for sm_90, which needs no GPU."""
+def machine_code(
+    function: Any, pointers: dict[str, str], options: dict[str, Any], integer: str = "i32"
+) -> Any:
+    """A kernel compiled for sm_90, which needs no GPU; capitals among the options are its constants."""
     triton = pytest.importorskip("triton")
     if os.environ.get("TRITON_INTERPRET") == "1":
         pytest.skip("the interpreter compiles nothing")
     from triton.backends.compiler import GPUTarget
 
+    constants = {name: value for name, value in options.items() if name.isupper()}
+    options = {name: value for name, value in options.items() if not name.isupper()}
+    types = {name: pointers.get(name, integer) for name in function.arg_names} | dict.fromkeys(
+        constants, "constexpr"
+    )
+    asked = triton.compiler.ASTSource(function, types, constexprs=constants)
+    return triton.compile(asked, target=GPUTarget("cuda", 90, 32), options=options)
+
+
+def generated(rule: Rule, logic: str, dtype: str, kernel: str, integer: str = "i32") -> Any:
+    """One of a rule's kernels, compiled."""
+    pytest.importorskip("triton")
     from softmorph_cli.kernels import triton_cuda
 
     step = compile_rule(rule, logic)[0]
     make = generate if kernel == "sweep" else generate_backward
     text = make(solid(step.program), dtype, step.outside)
-    function = getattr(source.load(f"{rule.name}_{dtype}_test", text), kernel)
-    if kernel == "sweep":
-        constants, options = {"TRACK": True, **triton_cuda._TILE}, dict(triton_cuda._OPTIONS)
-    else:
-        options = {**(triton_cuda._GRADIENT if kernel == "spread" else triton_cuda._COLLECT)}
-        constants = {name: options.pop(name) for name in ("DEEP", "HIGH", "WIDE")}
+    options = {
+        "sweep": {"TRACK": True, **triton_cuda._TILE, **triton_cuda._OPTIONS},
+        "spread": triton_cuda._GRADIENT,
+        "collect": triton_cuda._COLLECT,
+    }
     element = {"float32": "*fp32", "float64": "*fp64", "uint8": "*u8"}.get(dtype, f"*i{dtype[3:]}")
     pointers = dict.fromkeys(("src", "dst", "gradient", "partials", "result"), element)
     pointers |= {"stamps": "*i32", "changed": "*i64"}
-    signature = {
-        name: "constexpr" if name in constants else pointers.get(name, "i32") for name in function.arg_names
-    }
-    asked = triton.compiler.ASTSource(function, signature, constexprs=constants)
-    return triton.compile(asked, target=GPUTarget("cuda", 90, 32), options=options)
+    function = getattr(source.load(f"{rule.name}_{dtype}_test", text), kernel)
+    return machine_code(function, pointers, options[kernel], integer)
 
 
 def registers_and_stack(compiled: Any, folder: Path) -> tuple[int, int]:
@@ -123,17 +132,42 @@ def registers_and_stack(compiled: Any, folder: Path) -> tuple[int, int]:
 def test_kernels_compile_for_a_gpu_and_spill_nothing(
     name: str, logic: str, dtype: str, kernel: str, limit: int, tmp_path: Path
 ) -> None:
-    compiled = machine_code(catalog.bundled(name), logic, dtype, kernel)
+    compiled = generated(catalog.bundled(name), logic, dtype, kernel)
     registers, stack = registers_and_stack(compiled, tmp_path)
     assert registers <= limit
     assert stack == 0
 
 
 def test_bits_do_not_depend_on_what_the_compiler_contracts() -> None:
-    code = machine_code(catalog.bundled("thinning-3d"), DIAGRAM, "float32", "sweep").asm["ptx"]
+    code = generated(catalog.bundled("thinning-3d"), DIAGRAM, "float32", "sweep").asm["ptx"]
     assert len(re.findall(r"\bfma\.rn\.f32", code)) > 100
     # A product or a sum of which no mode of rounding is said may be contracted by the assembler.
     assert not re.findall(r"\b(?:mul|add|sub)\.f32", code)
+
+
+@pytest.mark.parametrize("kernel", ["sweep", "spread", "collect"])
+def test_sizes_of_64_bits_compile_too(kernel: str) -> None:
+    assert generated(structuring.erosion(6, 3), "einstein", "float32", kernel, integer="i64").asm["cubin"]
+
+
+@pytest.mark.parametrize("planes", ["*u8", "*i64"])
+@pytest.mark.parametrize("image", ["*fp32", "*fp64"])
+def test_what_is_done_voxel_by_voxel_compiles(image: str, planes: str) -> None:
+    # The interpreter is lenient about types; the compiler is not.
+    pytest.importorskip("triton")
+    from softmorph_cli.kernels import triton_maps as maps
+
+    pointers = {"image": image, "planes": planes, "counts": image, "first": image, "second": image}
+    for kernel, constants in (
+        (maps._levels, {"EXACT": True, "BLOCK": 1024}),
+        (maps._levels, {"EXACT": False, "BLOCK": 1024}),
+        (maps._samples, {"WEYL": GOLDEN, "FIRST": 1, "SECOND": 1, "BLOCK": 1024}),
+        (maps._count, {"BLOCK": 1024}),
+        (maps._row_sums, {"PAIR": True, "BLOCK": 256}),
+    ):
+        own = pointers if kernel is maps._row_sums else {n: p for n, p in pointers.items() if n != "first"}
+        types = own | {"sums": "*fp64"}
+        assert machine_code(kernel, types, {**constants, **maps._OPTIONS}).asm["cubin"]
 
 
 # ---------------------------------------------------------------------- which backend serves a request

@@ -227,7 +227,7 @@ class Builder:
     def needed(self, results: Sequence[int]) -> tuple[tuple[Instruction, ...], tuple[int, ...]]:
         """Return the instructions that some results need, renumbered, and the results' new numbers."""
         wanted = set(results)
-        for number in range(max(wanted), -1, -1):
+        for number in range(max(wanted, default=-1), -1, -1):
             if number in wanted and self._instructions[number].op not in _LEAVES:
                 wanted.update(self._instructions[number].operands)
         renumbered: dict[int, int] = {}

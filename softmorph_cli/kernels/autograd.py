@@ -93,7 +93,7 @@ class _Chain(Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, steps: tuple[Step, ...], sweeps: Sweeps, pool: Pool) -> Tensor:
         # One block for all maps goes back to the system as a whole; single ones would leave a heap in pieces.
-        maps = np.zeros((len(steps) + 1, sweeps.grid.length), sweeps.dtype)
+        maps = np.empty((len(steps) + 1, sweeps.grid.length), sweeps.dtype)
         sweeps.enter(image.detach().numpy(), maps[0], pool)
         for step, before, after in zip(steps, maps[:-1], maps[1:], strict=True):
             sweeps.surround(after)
@@ -116,9 +116,11 @@ class _Chain(Function):
 
 
 def _pull(step: Step, image: Array, gradient: Array, result: Array, grid: Grid, pool: Pool) -> None:
-    kernel = _pull_kernel(step, image.dtype, len(grid.shape))
     # What falls on the padding is nobody's; the next sweep back does not look at it.
     result.fill(0)
+    if not step.offsets:  # a rule that does not look at the map
+        return
+    kernel = _pull_kernel(step, image.dtype, len(grid.shape))
     offsets = grid.offsets(step)
     slab = _PLANES * grid.shape[1] if len(grid.shape) == 3 else _ROWS
     slabs = -(-grid.rows // slab)

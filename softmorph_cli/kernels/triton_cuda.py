@@ -1,11 +1,13 @@
 """Programs on a GPU: Triton kernels generated from them, see `triton_source`.
 
-What to expect of one sub-iteration of the 3D thinning on a 512^3 float32 map, from the machine code for sm_90
-(68 registers, nothing spilled): a voxel takes 333 instructions, 233 of them the program's 120 nodes, 54 the
-loads, and 34 more for its share of a tile's beginning. 134 million voxels at 128 lanes a cycle on 132
-multiprocessors of 1.755 to 1.98 GHz make 1.5 to 1.7 ms, 6 to 6.5 times the clone of the map (1.07 GB at 4.2
-TB/s: 0.26 ms); memory is idle most of that time. 64 level sets take 430 instructions, 1.7 to 2.0 ms. A gradient
-takes 840 instructions and 9 scratch values written and read, 3.4 to 3.8 ms and 2.3 ms.
+What to expect of one sub-iteration of the 3D thinning on a 512^3 float32 map, by counting the machine code for
+sm_90 (68 registers, nothing spilled, 24 warps on a multiprocessor); no GPU has measured it yet. A voxel takes
+360 instructions: 233 are the program's 120 nodes, 65 the 9 loads and their addresses, 31 its share of a tile's
+beginning. 134 million voxels at 128 lanes a cycle on 132 multiprocessors of 1.75 to 1.98 GHz make 1.45 to 1.65
+ms if every cycle issues, 5.6 to 6.4 times the clone of the map (1.07 GB at 4.2 TB/s: 0.26 ms); memory is idle
+most of that time. 64 level sets take 420 instructions in 128 registers, 1.7 to 1.9 ms. A gradient takes 800
+instructions in 253 registers (8 warps, so hardly every cycle issues) and 9 scratch values written and read:
+3.2 to 3.7 ms and 2.3 ms.
 
 A block of 16 x 16 x 32 voxels is skipped when it has settled: when nothing in it or its 26 neighbours has
 changed since the same step was last applied. `stamps` keeps for every block the number of the last sweep that

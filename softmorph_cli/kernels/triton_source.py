@@ -38,6 +38,8 @@ _SPELLED: Final = {
     Op.MIX: "tl.fma({0}, {2} - {1}, {1})",
     Op.STEP: "tl.where({0} > 0, one, zero)",
 }
+# Where a row begins is computed anew every turn from a 32-bit row number: of pointers that grow by a constant
+# the compiler makes one for every load, and takes twice the instructions to move them all.
 # A choice of bits is one instruction of the device in this form; low ^ (x & (low ^ high)), whose inner part is
 # found to be shared by several nodes and kept, takes half as many again.
 _BITS: Final = {Op.NOT: "~{0}", Op.MUL: "{0} & {1}", Op.MIX: "({0} & {2}) | (~{0} & {1})"}
@@ -88,7 +90,7 @@ _LANES: Final = """\
     b_m, b_c, b_p = (c2 - d2 >= 0) & (c2 - d2 < n2), c2 < n2, (c2 + d2 >= 0) & (c2 + d2 < n2)
     inside = a_c & b_c
     at = c1.to(tl.int64) * m1 + c2.to(tl.int64) * m2
-    s0, s1, s2 = m0.to(tl.int64) * d0, m1.to(tl.int64) * d1, m2.to(tl.int64) * d2
+    s1, s2 = m1.to(tl.int64) * d1, m2.to(tl.int64) * d2
     still = tl.zeros([HIGH * WIDE], tl.int32)
     zero = tl.zeros([HIGH * WIDE], {element})
     one = {one}
@@ -110,24 +112,23 @@ def sweep({signature}, TRACK: tl.constexpr, DEEP: tl.constexpr, HIGH: tl.constex
 {lanes}
     count = tl.minimum(n0 - tile_r * DEEP, DEEP)
     r = tile_r * DEEP + tl.where(d0 > 0, 0, count - 1)
-    start = batch * whole + r.to(tl.int64) * m0
-    row = src + start
-    into = dst + start
+    image, into = src + batch * whole, dst + batch * whole
+    row_m, row_c = image + (r - d0).to(tl.int64) * m0, image + r.to(tl.int64) * m0
     differing = tl.zeros([HIGH * WIDE], tl.int32)
     r_m = (still + (r - d0) >= 0) & (still + (r - d0) < n0)
 {ahead}
     for _ in range(count):
         r_m = (still + (r - d0) >= 0) & (still + (r - d0) < n0)
         r_p = (still + (r + d0) >= 0) & (still + (r + d0) < n0)
+        row_m, row_c = image + (r - d0).to(tl.int64) * m0, image + r.to(tl.int64) * m0
+        row_p = image + (r + d0).to(tl.int64) * m0
 {loads}
 {body}
-        tl.store(into + at, {result}, mask=inside)
+        tl.store(into + r.to(tl.int64) * m0 + at, {result}, mask=inside)
         if TRACK:
             differing += (({result} != w_ccc) & inside).to(tl.int32)
 {carry}
         r += d0
-        row += s0
-        into += s0
     if TRACK:
         total = tl.sum(differing)
         if total > 0:
@@ -145,9 +146,8 @@ def spread({signature}, DEEP: tl.constexpr, HIGH: tl.constexpr, WIDE: tl.constex
     low = tile_r * DEEP
     count = tl.minimum(rows - low, DEEP)
     r = first + low + tl.where(d0 > 0, 0, count - 1) - {halo} * d0
-    start = batch * whole + r.to(tl.int64) * m0
-    row = src + start
-    seed = gradient + start
+    image, seed = src + batch * whole, gradient + batch * whole
+    row_m, row_c = image + (r - d0).to(tl.int64) * m0, image + r.to(tl.int64) * m0
     line = n_o.to(tl.int64) * n_x
     spot = o.to(tl.int64) * n_x + x
     r_m = (still + (r - d0) >= 0) & (still + (r - d0) < n0)
@@ -157,7 +157,9 @@ def spread({signature}, DEEP: tl.constexpr, HIGH: tl.constexpr, WIDE: tl.constex
         r_m = (still + (r - d0) >= 0) & (still + (r - d0) < n0)
         r_c = (still + r >= 0) & (still + r < n0)
         r_p = (still + (r + d0) >= 0) & (still + (r + d0) < n0)
-        g = tl.load(seed + at, mask=inside & r_c, other=0)
+        row_m, row_c = image + (r - d0).to(tl.int64) * m0, image + r.to(tl.int64) * m0
+        row_p = image + (r + d0).to(tl.int64) * m0
+        g = tl.load(seed + r.to(tl.int64) * m0 + at, mask=inside & r_c, other=0)
 {loads}
 {body}
         into = partials + (batch * rows + (r - {halo} * d0 - first)) * line + spot
@@ -165,8 +167,6 @@ def spread({signature}, DEEP: tl.constexpr, HIGH: tl.constexpr, WIDE: tl.constex
 {stores}
 {carry}
         r += d0
-        row += s0
-        seed += s0
 """
 
 _COLLECT: Final = """\
@@ -290,12 +290,12 @@ class _Windows:
         return "w_" + "".join(_LETTER[o] for o in offset)
 
     def _load(self, o0: int, o1: int, o2: int) -> str:
-        where = "".join(_along(o, f"s{axis}") for axis, o in enumerate((o0, o1, o2)))
+        where = _along(o1, "s1") + _along(o2, "s2")
         at = f"(at{where})" if where else "at"
         mask = f"a_{_LETTER[o1]} & b_{_LETTER[o2]}"
         if o0 or not self.within:
             mask += f" & r_{_LETTER[o0]}"
-        return f"{self.name((o0, o1, o2))} = tl.load(row + {at}, mask={mask}, other=outside)"
+        return f"{self.name((o0, o1, o2))} = tl.load(row_{_LETTER[o0]} + {at}, mask={mask}, other=outside)"
 
     def ahead(self) -> list[str]:
         """What has to be there before the first turn."""

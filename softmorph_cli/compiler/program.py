@@ -67,6 +67,10 @@ class Program:
     inputs: tuple[Offset, ...]
     instructions: tuple[Instruction, ...]
 
+    def __hash__(self) -> int:
+        """Hash the fingerprint, which is known after the first time: programs are keys of many tables."""
+        return hash((self.fingerprint, self.inputs))
+
     @cached_property
     def is_boolean(self) -> bool:
         """Whether the program also runs on bit planes."""

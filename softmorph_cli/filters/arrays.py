@@ -91,7 +91,7 @@ def for_each(
     images = kind.wide()
     check_range(*backend.extremes(backend.array(images)))
     alone = until_stable or find(settings.method).family in (Family.LEVELS, Family.SAMPLES)
-    if images.ndim == dimensions or (backend.name == "torch_eager" and not alone):
+    if images.ndim == dimensions or (backend.batches and not alone):
         stack = [images]
     else:
         stack = images.reshape((-1, *images.shape[-dimensions:]))

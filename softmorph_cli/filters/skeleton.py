@@ -94,7 +94,7 @@ def thinning(
         result = run(job, values)
         # The level sets are thinned exactly: a low maximum is then a fact about the map.
         exact = job.method.family in (Family.LEVELS, Family.SAMPLES)
-        return result if exact else _warn_if_faded(result, values, dimensions)
+        return result if exact else _warn_if_faded(backend, result, values, dimensions)
 
     pooling = find(settings.method).family is Family.POOLING
     until_stable = hard or (iterations is None and not pooling)
@@ -102,17 +102,14 @@ def thinning(
     return warn_if_capped(result, settings)
 
 
-def _warn_if_faded(result: Result, image: Any, dimensions: int) -> Result:
-    for before, after in zip(_maxima(image, dimensions), _maxima(result.image, dimensions), strict=True):
-        if after < 0.5 <= before:
-            return replace(result, warnings=(*result.warnings, _FADED.format(before=before, after=after)))
+def _warn_if_faded(backend: Backend, result: Result, image: Any, dimensions: int) -> Result:
+    # One image, or a batch that torch takes at once.
+    shape = (-1, *image.shape[-dimensions:])
+    for before, after in zip(image.reshape(shape), result.image.reshape(shape), strict=True):
+        high, low = backend.extremes(before)[1], backend.extremes(after)[1]
+        if low < 0.5 <= high:
+            return replace(result, warnings=(*result.warnings, _FADED.format(before=high, after=low)))
     return result
-
-
-def _maxima(images: Any, dimensions: int) -> list[float]:
-    """Return the largest value of each image: of one, or of a batch that torch takes at once."""
-    values = images.detach() if is_tensor(images) else images
-    return [float(one.max()) for one in values.reshape((-1, *values.shape[-dimensions:]))]
 
 
 def _cldice(job: Job, image: Any, iterations: int, dimensions: int) -> Result:

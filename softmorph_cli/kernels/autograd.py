@@ -22,8 +22,10 @@ from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.adjoint import adjoint
 from softmorph_cli.compiler.program import NUMBERS, execute_all
 from softmorph_cli.kernels import numba_text, source
-from softmorph_cli.kernels.numba_cpu import Array, Grid, NumbaField, Pool, Sweeps
+from softmorph_cli.kernels.grid import Array, Grid
+from softmorph_cli.kernels.numba_cpu import NumbaField, Sweeps
 from softmorph_cli.kernels.torch_eager import TorchBackend
+from softmorph_cli.kernels.workers import Pool
 
 # Thickness of a slab: planes of a volume, rows of an image. At least 2, or slabs of a colour would meet.
 _PLANES: Final = 4
@@ -71,7 +73,7 @@ class CompiledField:
         return self._image
 
     def close(self) -> None:
-        """Nothing to give back: the way back may still need the threads."""
+        """Nothing to give back."""
 
 
 class _Detached:
@@ -86,7 +88,7 @@ class _Detached:
         return self._field.changed
 
     def image(self) -> Tensor:
-        return torch.from_numpy(self._field.image().copy())
+        return torch.from_numpy(self._field.image())
 
 
 class _Chain(Function):
@@ -94,9 +96,9 @@ class _Chain(Function):
     def forward(ctx: Any, image: Tensor, steps: tuple[Step, ...], sweeps: Sweeps, pool: Pool) -> Tensor:
         # One block for all maps goes back to the system as a whole; single ones would leave a heap in pieces.
         maps = np.empty((len(steps) + 1, sweeps.grid.length), sweeps.dtype)
-        sweeps.enter(image.detach().numpy(), maps[0], pool)
+        sweeps.surround(maps[0], pool, image.detach().numpy())
         for step, before, after in zip(steps, maps[:-1], maps[1:], strict=True):
-            sweeps.surround(after)
+            sweeps.surround(after, pool)
             sweeps.everywhere(step, before, after, pool)
         ctx.save_for_backward(torch.from_numpy(maps[:-1]))
         ctx.work = steps, sweeps.grid, pool
@@ -161,6 +163,7 @@ class CompiledBackend(TorchBackend):
     """
 
     name = "numba_cpu"
+    batches = False
 
     def __init__(self, threads: int) -> None:
         """Keep the number of threads."""

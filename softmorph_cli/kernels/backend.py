@@ -39,6 +39,8 @@ class Backend(Protocol):
     """
 
     name: str
+    batches: bool
+    """Whether a field takes leading axes, a whole batch at once."""
 
     def array(self, image: Any) -> Any:
         """Return an image of any kind as one of the backend's own, where it computes."""
@@ -121,14 +123,13 @@ def choose(device: str = "auto", *, threads: int | None = None, gradient: bool =
         raise InputError(
             f"device {device!r} is not there: torch sees {found} CUDA devices; use --device cpu."
         )
-    if not gradient:
-        try:
-            from softmorph_cli.kernels.triton_cuda import TritonBackend
-        except ImportError:
-            _note_missing_triton()
-        else:
-            return TritonBackend(device)
-    return TorchBackend(device)
+    try:
+        from softmorph_cli.kernels.triton_autograd import FusedBackend
+        from softmorph_cli.kernels.triton_cuda import TritonBackend
+    except ImportError:
+        _note_missing_triton()
+        return TorchBackend(device)
+    return FusedBackend(device) if gradient else TritonBackend(device)
 
 
 @cache

@@ -15,29 +15,23 @@ Generated in `numba_text` and `numba_folds`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
 from math import prod
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.compile import Fold
 from softmorph_cli.compiler.needs import needs
 from softmorph_cli.compiler.program import Program
 from softmorph_cli.kernels import bitplanes, numba_folds, numba_text, source
+from softmorph_cli.kernels.grid import Array, Grid
+from softmorph_cli.kernels.workers import SCRATCH, Pool
 from softmorph_cli.rules.neighborhood import Offset
-
-Array = npt.NDArray[Any]
 
 # Values that stay in a core's cache between two looks at them.
 _PIECE: Final = 1 << 16
-
-# Below this many voxels a second thread costs more than it gives.
-_SMALL: Final = 1 << 14
 
 
 @cache
@@ -57,77 +51,10 @@ def _select_kernel() -> Callable[..., tuple[int, int]]:
     return source.load("select", numba_text.SELECT).select  # type: ignore[no-any-return]
 
 
-class Grid:
-    """Where the voxels of an image lie in a padded flat buffer, and how they are cut into runs.
-
-    Args:
-        shape: (Y, X) or (Z, Y, X).
-        run: Voxels of a run.
-    """
-
-    def __init__(self, shape: tuple[int, ...], run: int) -> None:
-        """Work out the sizes."""
-        self.shape, self.run = shape, run
-        self.padded = tuple(size + 2 for size in shape)
-        self.size = prod(self.padded)
-        # A run at the end of the last row reads on behind it.
-        self.length = self.size + run
-        self.inside = (slice(1, -1),) * len(shape)
-        self.strides = tuple(prod(self.padded[axis + 1 :]) for axis in range(len(shape)))
-        # The place of a voxel's own value, seen from its first neighbour.
-        self.here = sum(self.strides)
-        nz, ny, nx = (1, *shape)[-3:]
-        self.rows = nz * ny
-        self.runs = (nz + 2, ny + 2, -(-nx // run) + 2)
-        plane, pitch, _ = (0, *self.strides)[-3:]
-        layer, line = self.runs[1] * self.runs[2], self.runs[2]
-        self.sizes = np.array([self.here, plane, pitch, nx, layer, line], np.uint64)
-        self.row_sizes = np.array([self.here, plane, pitch, nx, ny], np.uint64)
-
-    def image(self, flat: Array) -> Array:
-        """Return a buffer as an image with its padding."""
-        return flat[: self.size].reshape(self.padded)
-
-    def numbers(self) -> Array:
-        """Return the numbers of all runs, in the order in which they lie."""
-        all_runs = np.arange(prod(self.runs), dtype=np.uint32).reshape(self.runs)
-        return np.ascontiguousarray(all_runs[1:-1, 1:-1, 1:-1]).reshape(-1)
-
-    def offsets(self, step: Step) -> Array:
-        """Return where a step's inputs lie, seen from a voxel's first neighbour."""
-        places = [
-            sum((o + 1) * stride for o, stride in zip(offset, self.strides, strict=True))
-            for offset in step.offsets
-        ]
-        return np.array(places, np.uint64)
-
-
-class Pool:
-    """Threads that share loops; a single thread where work is small.
-
-    Args:
-        threads: How many.
-        voxels: How much work there is.
-    """
-
-    def __init__(self, threads: int, voxels: int) -> None:
-        """Start them when they are first needed."""
-        self.threads = threads if voxels > _SMALL else 1
-        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
-
-    def share(self, work: Callable[[int, int], Any], total: int, parts: int | None = None) -> list[Any]:
-        """Call `work(first, last)` on equal parts of a range; return what the calls return, in order."""
-        parts = min(total, parts or self.threads)
-        bounds = [total * part // max(parts, 1) for part in range(parts + 1)]
-        pairs = list(pairwise(bounds))
-        if self._pool is None:
-            return [work(first, last) for first, last in pairs]
-        return list(self._pool.map(lambda pair: work(*pair), pairs))
-
-    def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+@cache
+def _enter_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
+    text = numba_text.ENTER.format(dtype=dtype.name, tiny=repr(float(np.finfo(dtype).tiny)))
+    return source.load(f"enter_{dtype.name}", text).enter  # type: ignore[no-any-return]
 
 
 class Sweeps:
@@ -158,19 +85,37 @@ class Sweeps:
         """Return what a voxel's change needs, as far as the kernels look at it."""
         return needs(step, bits=self.dtype.kind == "u")[:2]
 
-    def surround(self, flat: Array) -> None:
-        """Put the steps' value outside into the padding of a buffer of zeros."""
-        if self.steps[0].outside:
-            image = self.grid.image(flat)
-            for axis in range(image.ndim):
-                face = np.moveaxis(image, axis, 0)
-                face[0] = face[-1] = 1 if self.dtype.kind == "f" else np.iinfo(self.dtype).max
+    def surround(self, flat: Array, pool: Pool, image: Array | None = None) -> None:
+        """Put the steps' value outside into the padding of a buffer, and an image within.
 
-    def enter(self, image: Array, flat: Array, pool: Pool) -> None:
-        """Put an image into a buffer of zeros."""
-        self.surround(flat)
-        target = self.grid.image(flat)[self.grid.inside]
-        pool.share(lambda first, last: np.copyto(target[first:last], image[first:last]), len(image))
+        By several threads: the first to touch new memory waits until the system has cleared it.
+        """
+        value = self.steps[0].outside * (1 if self.dtype.kind == "f" else np.iinfo(self.dtype).max)
+        padded = self.grid.image(flat)
+        enter = None if image is None else self._enter(np.ascontiguousarray(image), flat)
+
+        def part(first: int, last: int) -> None:
+            planes = padded[first + 1 : last + 1]
+            for axis in range(1, planes.ndim):
+                face = np.moveaxis(planes, axis, 0)
+                face[0] = face[-1] = value
+            if enter is not None:
+                enter(first, last)
+
+        pool.share(part, self.grid.shape[0])
+        padded[0] = padded[-1] = value
+        flat[self.grid.size :] = 0
+
+    def _enter(self, image: Array, flat: Array) -> Callable[[int, int], None]:
+        if self.dtype.kind == "u":
+            target = self.grid.image(flat)[self.grid.inside]
+            return lambda first, last: np.copyto(target[first:last], image[first:last])
+        kernel, source, sizes = _enter_kernel(self.dtype), image.reshape(-1), self.grid.row_sizes
+        # In 3D a plane has many rows; in 2D the first axis counts rows.
+        height = self.grid.rows // self.grid.shape[0]
+        return lambda first, last: kernel(
+            source, flat, sizes, np.uint64(first * height), np.uint64(last * height)
+        )
 
     def leave(self, flat: Array, pool: Pool) -> Array:
         """Return a copy of the image in a buffer."""
@@ -204,9 +149,10 @@ class _Runs:
         self._pool = pool
         self.grid = Grid(image.shape, numba_text.run_length(image.dtype))
         self._sweeps = Sweeps(self.grid, image.dtype, steps)
-        self._current, self._next = (np.zeros(self.grid.length, image.dtype) for _ in range(2))
-        self._sweeps.enter(image, self._current, pool)
-        self._sweeps.surround(self._next)
+        # The first sweep writes every run; only the padding has to be right before it.
+        self._current, self._next = (SCRATCH.take(self.grid.length, image.dtype) for _ in range(2))
+        self._sweeps.surround(self._current, pool, image)
+        self._sweeps.surround(self._next, pool)
         self._live = self._sweeps.numbers
         self._active = np.empty_like(self._live)
         # A run that one step leaves alone for ever is dead only if the others do so, too.
@@ -231,7 +177,11 @@ class _Runs:
         self._current, self._next = self._next, self._current
 
     def image(self) -> Array:
-        return self.grid.image(self._current)[self.grid.inside]
+        return self._sweeps.leave(self._current, self._pool)
+
+    def close(self) -> None:
+        for buffer in (self._current, self._next):
+            SCRATCH.give(buffer)
 
 
 class _Folds:
@@ -259,6 +209,9 @@ class _Folds:
     def image(self) -> Array:
         return self._image
 
+    def close(self) -> None:
+        self._spare = None
+
 
 class NumbaField:
     """One image on its way through the sweeps of a filter.
@@ -283,7 +236,8 @@ class NumbaField:
     def begin(self, steps: tuple[Step, ...]) -> None:
         """Say which steps will now be swept in turn, so that settled runs can be told."""
         image = self.image()
-        self._image = self._way = None
+        self.close()
+        self._image = None
         folds = all(step.fold is not None for step in steps)
         self._way = _Folds(image, self._pool) if folds else _Runs(image, steps, self._pool)
 
@@ -293,14 +247,16 @@ class NumbaField:
         self._way.sweep(step)
 
     def image(self) -> Array:
-        """Return the image as it is now (perhaps a view without the padding; valid until the next sweep)."""
+        """Return the image as it is now (valid until the next sweep)."""
         image = self._image if self._way is None else self._way.image()
         assert image is not None
         return image
 
     def close(self) -> None:
-        """End the threads."""
-        self._pool.close()
+        """Give back the buffers."""
+        if self._way is not None:
+            self._way.close()
+            self._way = None
 
 
 class NumbaBackend:
@@ -311,6 +267,7 @@ class NumbaBackend:
     """
 
     name = "numba_cpu"
+    batches = False
 
     def __init__(self, threads: int) -> None:
         """Keep the number of threads."""
@@ -378,11 +335,7 @@ class NumbaBackend:
         return counted
 
     def _share(self, work: Callable[[int, int], Any], total: int, voxels: int) -> list[Any]:
-        pool = Pool(self.threads, voxels)
-        try:
-            return pool.share(work, total)
-        finally:
-            pool.close()
+        return Pool(self.threads, voxels).share(work, total)
 
     def logits(self, image: Array) -> Array:
         """Return the logits, clipped."""

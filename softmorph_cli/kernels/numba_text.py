@@ -6,6 +6,7 @@ that two slabs at work at once do not meet. `numba_cpu` sees to all of it.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -28,6 +29,12 @@ FLOATS: Final = {
 }
 BITS: Final = {Op.NOT: "{0} ^ one", Op.MUL: "{0} & {1}", Op.MIX: "{1} ^ ({0} & ({1} ^ {2}))"}
 
+# Bytes of a run on the way back.
+_PULL_BYTES: Final = 64
+
+# Runs that are computed together at most, so that what comes of them stays in the nearest cache.
+_JOIN: Final = 16
+
 _HELPERS: Final = """\
 @njit
 def divide(a, b):
@@ -38,6 +45,41 @@ def step(a):
     return one if a > zero else zero
 
 """
+
+# Numbers too small for a float's full precision are taken for 0, as on a GPU: products of many small
+# probabilities are full of them, and arithmetic on them is several times slower.
+_FLUSH: Final = """\
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+SMALL_IS_ZERO = np.uint32(0x8040)
+
+def _call(builder, name, slot):
+    kind = ir.FunctionType(ir.VoidType(), [slot.type])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [slot])
+
+@intrinsic
+def get_mode(typingctx):
+    def codegen(context, builder, signature, args):
+        slot = cgutils.alloca_once(builder, ir.IntType(32))
+        _call(builder, "llvm.x86.sse.stmxcsr", slot)
+        return builder.load(slot)
+    return types.uint32(), codegen
+
+@intrinsic
+def set_mode(typingctx, mode):
+    def codegen(context, builder, signature, args):
+        slot = cgutils.alloca_once(builder, ir.IntType(32))
+        builder.store(args[0], slot)
+        _call(builder, "llvm.x86.sse.ldmxcsr", slot)
+        return context.get_dummy_value()
+    return types.void(types.uint32), codegen
+
+"""
+_FLUSH_BEGIN: Final = "    mode = get_mode()\n    set_mode(mode | SMALL_IS_ZERO)"
+_FLUSH_END: Final = "    set_mode(mode)"
+_X86: Final = platform.machine() in ("x86_64", "AMD64")
 
 # Every index is uint64: signed ones make Numba test for wrap-around and keep LLVM from vectorising.
 HEAD: Final = '''\
@@ -53,8 +95,9 @@ U0, U1, U2, RUN = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64({run})
 
 OPTIONS: Final = 'nogil=True, cache=True, error_model="numpy", fastmath={{"contract"}}'
 
-# Two voxels half a run apart go through the program side by side: a diagram is one long chain of dependent
-# operations, and the second chain fills the cycles in which the first one waits for its last result.
+# Runs that follow each other and have to be computed are joined: entering the loop over voxels costs as much
+# as thirty of them. Of a join two halves go through the program side by side: a diagram is one long chain of
+# dependent operations, and the second chain fills the cycles in which the first waits for its last result.
 _SWEEP: Final = f"""\
 @njit(
     "int64({{dtype}}[::1], {{dtype}}[::1], uint64[::1], uint64[::1], uint32[::1], uint64, uint64, int32[::1],"
@@ -62,49 +105,73 @@ _SWEEP: Final = f"""\
 )
 def sweep(src, dst, offsets, sizes, active, first, last, near, dead, now):
     here, plane, pitch, nx, layer, line = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]
-    fresh = np.empty(RUN, np.{{dtype}})
+{{begin}}
+    fresh = np.empty(JOIN * RUN, np.{{dtype}})
     changed = 0
+    run, x, start, count = U0, U0, U0, U0
+    join, join_run, join_start, join_end = U0, U0, U0, U0
 {{offsets}}
-    for k in range(first, last):
-        run = np.uint64(active[k])
-        z = run // layer
-        rest = run - z * layer
-        y = rest // line
-        x = (rest - y * line - U1) * RUN
-        start = (z - U1) * plane + (y - U1) * pitch + x
-        count = min(RUN, nx - x)
+    # One turn more than there are runs computes the last join.
+    for k in range(first, last + U1):
+        wanted = k < last
+        if wanted:
+            following = run + U1
+            run = np.uint64(active[k])
+            if run == following:
+                x += RUN
+                start += RUN
+            else:
+                z = run // layer
+                rest = run - z * layer
+                y = rest // line
+                x = (rest - y * line - U1) * RUN
+                start = (z - U1) * plane + (y - U1) * pitch + x
+            count = min(RUN, nx - x)
 {{skip}}
-        for i in range(U0, WAY):
+            if wanted and U0 < join < JOIN and run == join_run + join:
+                join += U1
+                join_end = start + count
+                continue
+        if join:
+            half = join * RUN // WAYS
+            join_half = join_start + half
+            for i in range(U0, half):
 {{body}}
-        differing = 0
-        for i in range(U0, count):
-            j = start + here + i
-            differing += fresh[i] != src[j]
-            dst[j] = fresh[i]
-        if differing:
-            changed += differing
-            for corner in range(run - layer - line - U1, run + layer, layer):
-                for edge in range(corner, corner + U2 * line + U1, line):
-                    near[edge] = now
-                    near[edge + U1] = now
-                    near[edge + U2] = now
+            for part in range(U0, join):
+                begin = join_start + part * RUN
+                differing = 0
+                for i in range(begin, min(begin + RUN, join_end)):
+                    value = fresh[i - join_start]
+                    differing += value != src[i + here]
+                    dst[i + here] = value
+                if differing:
+                    changed += differing
+                    own = join_run + part
+                    for corner in range(own - layer - line - U1, own + layer, layer):
+                        for edge in range(corner, corner + U2 * line + U1, line):
+                            near[edge] = now
+                            near[edge + U1] = now
+                            near[edge + U2] = now
+        join = U0
+        if wanted:
+            join, join_run, join_start, join_end = U1, run, start, start + count
+{{end}}
     return changed
 """
 
 # A look at the first voxel is enough where maps are dense. The rest of the run is looked at only if nothing
 # could happen to that one.
 _SKIP: Final = """\
-        if not ({apt_first}):
-            alive, apt = False, False
-            for i in range(start, start + count):
-                alive |= {alive}
-                apt |= {apt}
-            if not apt:
-                for i in range(start + here, start + here + count):
-                    dst[i] = src[i]
-                if {absorbs} and not alive:
-                    dead[run] = 1
-                continue
+            if not ({apt_first}):
+                alive, wanted = False, False
+                for i in range(start, start + count):
+                    alive |= {alive}
+                    wanted |= {apt}
+                if not wanted:
+                    for i in range(start + here, start + here + count):
+                        dst[i] = src[i]
+                    if {absorbs} and not alive:
+                        dead[run] = 1
 """
 
 # Gradients of neighbouring voxels fall on the same places. Within a run they are added one input after the
@@ -113,6 +180,7 @@ _PULL: Final = f"""\
 @njit("void({{dtype}}[::1], {{dtype}}[::1], {{dtype}}[::1], uint64[::1], uint64[::1], uint64, uint64)", {OPTIONS})
 def pull(src, gradient, out, offsets, sizes, first, last):
     here, plane, pitch, nx, ny = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+{{begin}}
     share = np.empty(SHARES * RUN, np.{{dtype}})
 {{offsets}}
     for row in range(first, last):
@@ -151,8 +219,8 @@ _UNIFORM: Final = """\
 
 
 def run_length(dtype: np.dtype[Any]) -> int:
-    """Return the voxels of a run: short for planes, which thin out soon, longer for dense probabilities."""
-    return (256 if dtype.kind == "f" else 128) // dtype.itemsize
+    """Return the voxels of a run: short for planes, which thin out soon, longer for probabilities."""
+    return (512 if dtype.kind == "f" else 128) // dtype.itemsize
 
 
 def sweep_text(program: Program, dtype: np.dtype[Any], needs: Sequence[tuple[int, int]], centre: int) -> str:
@@ -169,19 +237,18 @@ def sweep_text(program: Program, dtype: np.dtype[Any], needs: Sequence[tuple[int
     ways = 2 if dtype.kind == "f" else 1
     body = []
     for number, instruction in enumerate(program.instructions):
-        for way in range(ways):
-            load = f"src[start + {'i' if way == 0 else 'i + WAY'} + o{{}}]"
-            body.append(f"v{way}_{number} = {_value(instruction, dtype, f'v{way}_', load)}")
-    for way in range(ways):
-        target = "i" if way == 0 else "i + WAY"
-        body.append(f"fresh[{target}] = v{way}_{len(program.instructions) - 1}")
+        for way, start in zip(range(ways), ("join_start", "join_half"), strict=False):
+            value = _value(instruction, dtype, f"v{way}_", f"src[{start} + i + o{{}}]")
+            body.append(f"v{way}_{number} = {value}")
+    for way, place in zip(range(ways), ("i", "half + i"), strict=False):
+        body.append(f"fresh[{place}] = v{way}_{len(program.instructions) - 1}")
     text = HEAD + _SWEEP
     return text.format(
         **_common(program, program.instructions, dtype),
-        constants=f"WAY = np.uint64({run_length(dtype) // ways})",
+        constants=f"WAYS, JOIN = np.uint64({ways}), np.uint64({_JOIN})",
         offsets="\n".join(f"    o{k} = offsets[{k}]" for k in range(len(program.inputs))),
         skip=_skip(dtype, needs, centre) if needs else "",
-        body="\n".join(f"            {line}" for line in body),
+        body="\n".join(f"                {line}" for line in body),
     )
 
 
@@ -204,7 +271,7 @@ def pull_text(program: Program, dtype: np.dtype[Any], steady: Sequence[int], dim
     known = " or ".join(f"same == {('zero', 'one')[value]}" for value in steady)
     text = HEAD + _PULL
     return text.format(
-        **_common(program, reverse.instructions, dtype),
+        **_common(program, reverse.instructions, dtype) | {"run": _PULL_BYTES // dtype.itemsize},
         constants=f"SHARES = np.uint64({len(reverse.partials)})",
         offsets="\n".join(f"    o{k} = offsets[{k}]" for k in range(len(program.inputs))),
         uniform=_UNIFORM.format(steady=known, depths=("U0", "U2")[dimensions == 3]) if known else "",
@@ -213,13 +280,17 @@ def pull_text(program: Program, dtype: np.dtype[Any], steady: Sequence[int], dim
 
 
 def _common(program: Program, instructions: Sequence[Instruction], dtype: np.dtype[Any]) -> dict[str, Any]:
+    helpers = _HELPERS if any(i.op in (Op.DIV, Op.STEP) for i in instructions) else ""
+    flush = _X86 and dtype.kind == "f"
     return {
         "fingerprint": program.fingerprint,
+        "begin": _FLUSH_BEGIN if flush else "",
+        "end": _FLUSH_END if flush else "",
         "dtype": dtype.name,
         "zero": 0,
         "one": 1 if dtype.kind == "f" else np.iinfo(dtype).max,
         "run": run_length(dtype),
-        "helpers": _HELPERS if any(i.op in (Op.DIV, Op.STEP) for i in instructions) else "",
+        "helpers": (_FLUSH if flush else "") + helpers,
     }
 
 
@@ -247,6 +318,32 @@ def _skip(dtype: np.dtype[Any], needs: Sequence[tuple[int, int]], centre: int) -
         absorbs=needs[0][0] == centre,
     )
 
+
+# A padded copy, with what is too small for full precision as 0 from the start.
+ENTER: Final = f'''\
+"""Generated by softmorph: an image of {{dtype}} into its padded buffer."""
+
+from numba import njit, types
+import numpy as np
+
+zero, tiny = np.{{dtype}}(0), np.{{dtype}}({{tiny}})
+U0, U1 = np.uint64(0), np.uint64(1)
+
+@njit(
+    types.void(
+        types.Array(types.{{dtype}}, 1, "C", readonly=True), types.{{dtype}}[::1], types.uint64[::1],
+        types.uint64, types.uint64,
+    ), {OPTIONS},
+)
+def enter(image, flat, sizes, first, last):
+    here, plane, pitch, nx, ny = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+    for row in range(first, last):
+        z = row // ny
+        start = here + z * plane + (row - z * ny) * pitch
+        for i in range(U0, nx):
+            value = image[row * nx + i]
+            flat[start + i] = value if value >= tiny else zero
+'''
 
 SELECT: Final = '''\
 """Generated by softmorph: which runs a sweep has to visit."""

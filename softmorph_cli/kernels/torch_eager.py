@@ -176,6 +176,7 @@ class TorchBackend:
     """
 
     name = "torch_eager"
+    batches = True
 
     def __init__(self, device: str) -> None:
         """Keep the device."""

@@ -320,6 +320,7 @@ class TritonBackend(TorchBackend):
     """
 
     name = "triton_cuda"
+    batches = False
 
     def __init__(self, device: str, *, free: Callable[[torch.device], int] = free_memory) -> None:
         """Keep the device."""

@@ -435,3 +435,22 @@ def test_skeletons_are_those_of_the_cpu(
     monkeypatch.setattr(arrays, "choose", lambda *_args, **_kwargs: backend)
     got = softmorph_cli.skeletonize(image, **options)
     assert close(got, wanted, 1e-12 if options == {"method": "multilinear"} else 0)
+
+
+def test_autograd_goes_through_the_kernels() -> None:
+    from softmorph_cli.kernels.triton_autograd import FusedBackend
+
+    steps = compile_rule(catalog.bundled("thinning-2d"), DIAGRAM)
+    image = torch.rand((2, 7, 9), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    results = []
+    for backend in (FusedBackend("cpu"), TorchBackend("cpu")):
+        start = image.clone().requires_grad_()
+        field = backend.field(start)
+        field.begin(steps)
+        for step in steps:
+            field.sweep(step)
+        (gradient,) = torch.autograd.grad(field.image().square().sum(), start)
+        results.append((field.image().detach(), gradient))
+    for ours, theirs in zip(*results, strict=True):
+        assert close(ours, theirs, 1e-12)
+    assert results[0][1].abs().max() > 0.1

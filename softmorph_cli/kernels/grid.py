@@ -1,0 +1,58 @@
+"""How an image lies in a padded flat buffer, and how it is cut into runs."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.compiler import Step
+
+Array = npt.NDArray[Any]
+
+
+class Grid:
+    """Where the voxels of an image lie in a padded flat buffer, and how they are cut into runs.
+
+    Args:
+        shape: (Y, X) or (Z, Y, X).
+        run: Voxels of a run.
+    """
+
+    def __init__(self, shape: tuple[int, ...], run: int) -> None:
+        """Work out the sizes."""
+        self.shape, self.run = shape, run
+        self.padded = tuple(size + 2 for size in shape)
+        self.size = prod(self.padded)
+        # A run at the end of the last row reads on behind it.
+        self.length = self.size + run
+        self.inside = (slice(1, -1),) * len(shape)
+        self.strides = tuple(prod(self.padded[axis + 1 :]) for axis in range(len(shape)))
+        # The place of a voxel's own value, seen from its first neighbour.
+        self.here = sum(self.strides)
+        nz, ny, nx = (1, *shape)[-3:]
+        self.rows = nz * ny
+        self.runs = (nz + 2, ny + 2, -(-nx // run) + 2)
+        plane, pitch, _ = (0, *self.strides)[-3:]
+        layer, line = self.runs[1] * self.runs[2], self.runs[2]
+        self.sizes = np.array([self.here, plane, pitch, nx, layer, line], np.uint64)
+        self.row_sizes = np.array([self.here, plane, pitch, nx, ny], np.uint64)
+
+    def image(self, flat: Array) -> Array:
+        """Return a buffer as an image with its padding."""
+        return flat[: self.size].reshape(self.padded)
+
+    def numbers(self) -> Array:
+        """Return the numbers of all runs, in the order in which they lie."""
+        all_runs = np.arange(prod(self.runs), dtype=np.uint32).reshape(self.runs)
+        return np.ascontiguousarray(all_runs[1:-1, 1:-1, 1:-1]).reshape(-1)
+
+    def offsets(self, step: Step) -> Array:
+        """Return where a step's inputs lie, seen from a voxel's first neighbour."""
+        places = [
+            sum((o + 1) * stride for o, stride in zip(offset, self.strides, strict=True))
+            for offset in step.offsets
+        ]
+        return np.array(places, np.uint64)

@@ -201,6 +201,7 @@ def pull(src, gradient, out, offsets, sizes, first, last):
                 to = start + offsets[k]
                 for i in range(U0, count):
                     out[to + i] += share[k * RUN + i]
+{{end}}
 """
 
 _UNIFORM: Final = """\

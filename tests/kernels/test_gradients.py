@@ -11,6 +11,7 @@ from helpers_run import sweep_all
 from torch.autograd import gradcheck
 
 from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.kernels.autograd import CompiledBackend
 from softmorph_cli.kernels.torch_eager import TorchBackend, TorchField
 from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules.rule import Rule
@@ -99,3 +100,20 @@ def test_a_whole_iteration_is_differentiable_and_the_input_is_left_alone() -> No
     assert torch.equal(image.detach(), before)
     assert image.grad is not None
     assert image.grad.abs().max() > 0
+
+
+def test_the_floating_point_mode_is_left_as_it_was() -> None:
+    def tiny_survives() -> bool:
+        return bool((np.array([1e-40], np.float32) + np.float32(0))[0] > 0)
+
+    assert tiny_survives()
+    for name in ("thinning-2d", "thinning-3d"):
+        rule = catalog.bundled(name)
+        image = torch.rand((5,) * rule.dimensions, requires_grad=True)
+        field = CompiledBackend(1).field(image)
+        field.begin(compile_rule(rule, DIAGRAM))
+        sweep_all(field, compile_rule(rule, DIAGRAM), 1)
+        result = field.image()
+        assert tiny_survives()
+        result.sum().backward()
+        assert tiny_survives()

@@ -89,7 +89,9 @@ def for_each(
     device = kind.device if settings.device == "auto" else settings.device
     backend = choose(device, threads=settings.threads, gradient=kind.gradient)
     images = kind.wide()
-    check_range(*backend.extremes(backend.array(images)))
+    if not backend.proper(backend.array(images)):
+        low, high = backend.extremes(backend.array(images))
+        raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")
     alone = until_stable or find(settings.method).family in (Family.LEVELS, Family.SAMPLES)
     if images.ndim == dimensions or (backend.batches and not alone):
         stack = [images]
@@ -192,13 +194,3 @@ def check_kind(image: Any) -> None:
         raise InputError(
             f"probabilities are floating-point numbers, not {image.dtype}: divide by the maximum first."
         )
-
-
-def check_range(low: float, high: float) -> None:
-    """Refuse values that are no probabilities.
-
-    Raises:
-        InputError: If they reach beyond [0, 1] or are NaN.
-    """
-    if not (low >= 0 and high <= 1):
-        raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")

@@ -48,6 +48,9 @@ class Backend(Protocol):
     def field(self, image: Any) -> Field:
         """Begin a filter on probabilities or on planes; the image is not modified."""
 
+    def proper(self, image: Any) -> bool:
+        """Say whether all values lie in [0, 1]; NaN does not."""
+
     def extremes(self, image: Any) -> tuple[float, float]:
         """Return the smallest and the largest value; NaN for both where there is one."""
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from math import prod
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +29,6 @@ from softmorph_cli.kernels import bitplanes, numba_folds, numba_text, source
 from softmorph_cli.kernels.grid import Array, Grid
 from softmorph_cli.kernels.workers import SCRATCH, Pool
 from softmorph_cli.rules.neighborhood import Offset
-
-# Values that stay in a core's cache between two looks at them.
-_PIECE: Final = 1 << 16
 
 
 @cache
@@ -55,6 +52,12 @@ def _select_kernel() -> Callable[..., tuple[int, int]]:
 def _enter_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
     text = numba_text.ENTER.format(dtype=dtype.name, tiny=repr(float(np.finfo(dtype).tiny)))
     return source.load(f"enter_{dtype.name}", text).enter  # type: ignore[no-any-return]
+
+
+@cache
+def _improper_kernel(dtype: np.dtype[Any]) -> Callable[..., int]:
+    text = numba_text.IMPROPER.format(dtype=dtype.name)
+    return source.load(f"improper_{dtype.name}", text).improper  # type: ignore[no-any-return]
 
 
 class Sweeps:
@@ -281,18 +284,18 @@ class NumbaBackend:
         """Begin a filter."""
         return NumbaField(image, threads=self.threads)
 
+    def proper(self, image: Array) -> bool:
+        """Say whether all values lie in [0, 1], in one pass over memory."""
+        kernel, flat = _improper_kernel(image.dtype), np.ascontiguousarray(image).reshape(-1)
+
+        def part(first: int, last: int) -> int:
+            return kernel(flat, np.uint64(first), np.uint64(last))
+
+        return not any(self._share(part, flat.size, flat.size))
+
     def extremes(self, image: Array) -> tuple[float, float]:
-        """Return the smallest and the largest value, or NaN for both, in one pass over memory."""
-        flat = image.reshape(-1)
-
-        def part(first: int, last: int) -> tuple[Any, Any]:
-            # The second look at a piece finds it in cache.
-            pieces = [flat[k : min(k + _PIECE, last)] for k in range(first, last, _PIECE)]
-            lows, highs = zip(*((piece.min(), piece.max()) for piece in pieces), strict=True)
-            return np.min(lows), np.max(highs)
-
-        lows, highs = zip(*self._share(part, flat.size, flat.size), strict=True)
-        return float(np.min(lows)), float(np.max(highs))
+        """Return the smallest and the largest value; NaN for both where there is one."""
+        return float(image.min()), float(image.max())
 
     def pack_levels(self, image: Array, levels: int, chunk: int) -> Array:
         """Return level sets as planes."""

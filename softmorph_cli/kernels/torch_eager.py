@@ -190,8 +190,13 @@ class TorchBackend:
         """Begin a filter."""
         return TorchField(self.array(image))
 
+    def proper(self, image: Any) -> bool:
+        """Say whether all values lie in [0, 1], in one wait for the device."""
+        low, high = self.extremes(image)
+        return low >= 0 and high <= 1
+
     def extremes(self, image: Any) -> tuple[float, float]:
-        """Return the smallest and the largest value, in one wait for the device."""
+        """Return the smallest and the largest value; NaN for both where there is one."""
         low, high = torch.stack(torch.aminmax(self.array(image).detach())).tolist()
         return low, high
 

@@ -161,7 +161,7 @@ class _Torch:
 
     def own(self, values: Any) -> Any:
         """Return a backend's image as the caller's kind and type (uint8 for a binary one)."""
-        tensor = self.torch.as_tensor(values, device=self.image.device)
+        tensor = self.torch.as_tensor(values, device=self.image.device).contiguous()
         if tensor.dtype == self.torch.bool:
             return tensor.to(self.torch.uint8)
         return tensor.to(self.image.dtype if self.image.is_floating_point() else self.torch.float32)

@@ -111,9 +111,10 @@ class Settings:
                 # The packed planes, the two buffers that take turns, and the sum.
                 return 3 * word_of(self.levels).itemsize + 2 * itemsize
             case methods.Family.STEPWISE:
-                return 2 * itemsize
+                # Two buffers, and the result.
+                return 3 * itemsize
             case _:
-                return 5 * itemsize
+                return 7 * itemsize
 
     def idle(self, *, until_stable: bool) -> list[str]:
         """Return the names of settings that were changed but that the method does not listen to."""

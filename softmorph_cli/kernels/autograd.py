@@ -88,7 +88,7 @@ class _Detached:
         return self._field.changed
 
     def image(self) -> Tensor:
-        return torch.from_numpy(self._field.image())
+        return torch.from_numpy(np.ascontiguousarray(self._field.image()))
 
 
 class _Chain(Function):

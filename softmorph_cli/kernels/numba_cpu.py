@@ -180,7 +180,10 @@ class _Runs:
         self._current, self._next = self._next, self._current
 
     def image(self) -> Array:
-        return self._sweeps.leave(self._current, self._pool)
+        # A buffer that another filter may get is not shown; a large one is not copied.
+        if SCRATCH.keeps(self._current):
+            return self._sweeps.leave(self._current, self._pool)
+        return self.grid.image(self._current)[self.grid.inside]
 
     def close(self) -> None:
         for buffer in (self._current, self._next):

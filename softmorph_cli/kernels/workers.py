@@ -75,9 +75,13 @@ class Scratch:
         fits = spare.size == length and spare.dtype == dtype
         return spare if fits else np.empty(length, dtype)
 
+    def keeps(self, buffer: Array) -> bool:
+        """Say whether a buffer of this size would be kept."""
+        return buffer.nbytes <= _KEPT_BYTES
+
     def give(self, buffer: Array) -> None:
         """Keep a buffer that nobody looks at any more, or let go of it."""
-        if buffer.nbytes <= _KEPT_BYTES and len(self._spare) < _KEPT:
+        if self.keeps(buffer) and len(self._spare) < _KEPT:
             self._spare.append(buffer)
 
 

@@ -152,10 +152,11 @@ class _Runs:
         self._pool = pool
         self.grid = Grid(image.shape, numba_text.run_length(image.dtype))
         self._sweeps = Sweeps(self.grid, image.dtype, steps)
-        # The first sweep writes every run; only the padding has to be right before it.
-        self._current, self._next = (SCRATCH.take(self.grid.length, image.dtype) for _ in range(2))
+        # Planes are large and short-lived beside the map they came from: they would only fill memory.
+        self._recycled = image.dtype.kind == "f"
+        self._current = self._buffer()
         self._sweeps.surround(self._current, pool, image)
-        self._sweeps.surround(self._next, pool)
+        self._next: Array | None = None
         self._live = self._sweeps.numbers
         self._active = np.empty_like(self._live)
         # A run that one step leaves alone for ever is dead only if the others do so, too.
@@ -164,12 +165,21 @@ class _Runs:
         self._depth = len(steps)
         self._done = 0
 
+    def _buffer(self) -> Array:
+        length, dtype = self.grid.length, self._sweeps.dtype
+        return SCRATCH.take(length, dtype) if self._recycled else np.empty(length, dtype)
+
     @property
     def changed(self) -> int:
         return self._sweeps.changed
 
     def sweep(self, step: Step) -> None:
         sweeps = self._sweeps
+        if self._next is None:
+            # Not before it is needed: the image that was entered is gone by now. The first sweep writes every
+            # run, so only the padding has to be right before it.
+            self._next = self._buffer()
+            sweeps.surround(self._next, self._pool)
         self._done += 1
         if not self._drop:
             sweeps.dead.fill(0)
@@ -181,13 +191,14 @@ class _Runs:
 
     def image(self) -> Array:
         # A buffer that another filter may get is not shown; a large one is not copied.
-        if SCRATCH.keeps(self._current):
+        if self._recycled and SCRATCH.keeps(self._current):
             return self._sweeps.leave(self._current, self._pool)
         return self.grid.image(self._current)[self.grid.inside]
 
     def close(self) -> None:
         for buffer in (self._current, self._next):
-            SCRATCH.give(buffer)
+            if self._recycled and buffer is not None:
+                SCRATCH.give(buffer)
 
 
 class _Folds:

@@ -25,7 +25,10 @@ from softmorph_cli.rules.neighborhood import Offset
 def _divide(a: Tensor, b: Tensor) -> Tensor:
     # The inner `where` keeps the unused branch finite: 0 * inf in the backward pass would be NaN.
     empty = b == 0
-    return torch.where(empty, 0, a / torch.where(empty, 1, b))
+    safe = torch.where(empty, 1, b)
+    # a / b, with (da - q db) / b for a derivative: torch's own, -(q / b) db, overflows where b is denormal.
+    whole, quotient = safe.detach(), (a / safe).detach()
+    return torch.where(empty, 0, (a - quotient * (safe - whole)) / whole)
 
 
 def _floats(like: Tensor) -> Mapping[Op, Callable[..., Tensor]]:

@@ -27,9 +27,9 @@ from helpers_run import sweep_all
 from softmorph_cli.compiler import DIAGRAM, Step, compile_rule
 from softmorph_cli.compiler.program import Instruction, Op, Program
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.kernels.autograd import CompiledBackend
 from softmorph_cli.kernels.backend import Backend, choose
 from softmorph_cli.kernels.bitplanes import bits_in_chunk
-from softmorph_cli.kernels.autograd import CompiledBackend
 from softmorph_cli.kernels.numba_cpu import NumbaBackend
 from softmorph_cli.kernels.torch_eager import TorchBackend
 from softmorph_cli.rules import catalog, structuring
@@ -229,7 +229,9 @@ class Contract:
         inner[[0, 0, -1, -1], [0, -1, 0, -1]] = 0.5**3
         inner[1, 1:3] = 0.5**5
         assert close(self.sweep(image, step), inner, 1e-15)
-        assert close(self.sweep(image, replace(step, outside=0, fold=None)), np.pad(np.full((1, 2), 0.5**5), 1), 1e-15)
+        assert close(
+            self.sweep(image, replace(step, outside=0, fold=None)), np.pad(np.full((1, 2), 0.5**5), 1), 1e-15
+        )
 
     def test_outside_changes_between_two_filters_on_one_field(self) -> None:
         erosion = compile_rule(structuring.erosion(4, 2), DIAGRAM)

@@ -29,7 +29,7 @@ FLOATS: Final = {
 }
 BITS: Final = {Op.NOT: "{0} ^ one", Op.MUL: "{0} & {1}", Op.MIX: "{1} ^ ({0} & ({1} ^ {2}))"}
 
-# Bytes of a run on the way back.
+# Bytes of a run on the way back: short, because whole neighbourhoods of it are looked at for what is uniform.
 _PULL_BYTES: Final = 64
 
 # Runs that are computed together at most, so that what comes of them stays in the nearest cache.

@@ -133,7 +133,8 @@ def sweep(src, dst, offsets, sizes, active, first, last, near, dead, now):
                 join_end = start + count
                 continue
         if join:
-            half = join * RUN // WAYS
+            # Whole vectors, as few as hold the join.
+            half = (join_end - join_start + WAYS * LANES - U1) // (WAYS * LANES) * LANES
             join_half = join_start + half
             for i in range(U0, half):
 {{body}}
@@ -235,7 +236,7 @@ def sweep_text(program: Program, dtype: np.dtype[Any], needs: Sequence[tuple[int
     """
     if dtype.kind == "u" and not program.is_boolean:
         raise ValueError("a program with arithmetic cannot run on bit planes")
-    ways = 2 if dtype.kind == "f" else 1
+    ways, lanes = 2 if dtype.kind == "f" else 1, 64 // dtype.itemsize
     body = []
     for number, instruction in enumerate(program.instructions):
         for way, start in zip(range(ways), ("join_start", "join_half"), strict=False):
@@ -246,7 +247,7 @@ def sweep_text(program: Program, dtype: np.dtype[Any], needs: Sequence[tuple[int
     text = HEAD + _SWEEP
     return text.format(
         **_common(program, program.instructions, dtype),
-        constants=f"WAYS, JOIN = np.uint64({ways}), np.uint64({_JOIN})",
+        constants=f"WAYS, JOIN, LANES = np.uint64({ways}), np.uint64({_JOIN}), np.uint64({lanes})",
         offsets="\n".join(f"    o{k} = offsets[{k}]" for k in range(len(program.inputs))),
         skip=_skip(dtype, needs, centre) if needs else "",
         body="\n".join(f"                {line}" for line in body),

@@ -59,6 +59,11 @@ class Step:
     absorbing: int | None
     fold: Fold | None = None
 
+    @property
+    def centre(self) -> int | None:
+        """Which input is the voxel itself; None where the program does not look at it."""
+        return next((k for k, offset in enumerate(self.offsets) if not any(offset)), None)
+
 
 @cache
 def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:

@@ -31,10 +31,9 @@ def needs(step: Step, *, bits: bool = False) -> tuple[tuple[int, int], ...]:
         Pairs of an input and a value: where the input is exactly 1 - value, the voxel keeps its value, exactly.
         The pair of the voxel itself comes first, if there is one.
     """
-    zero = (0,) * len(step.offsets[0]) if step.offsets else ()
-    if zero not in step.offsets:
+    centre = step.centre
+    if centre is None:
         return ()
-    centre = step.offsets.index(zero)
     found = {
         k: 1 - value
         for k in range(len(step.offsets))

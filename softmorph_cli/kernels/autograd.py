@@ -146,7 +146,7 @@ def _pull_kernel(step: Step, dtype: np.dtype[Any], dimensions: int) -> Callable[
 def _steady(step: Step) -> tuple[int, ...]:
     """Return the values (0, 1) of which a uniform neighbourhood hands a gradient on unchanged."""
     reverse = adjoint(step.program)
-    own = [float(not any(offset)) for offset in step.offsets]
+    own = [float(k == step.centre) for k in range(len(step.offsets))]
 
     def shares(value: int) -> list[float]:
         inputs = [float(value)] * len(own)

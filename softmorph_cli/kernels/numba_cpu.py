@@ -32,7 +32,9 @@ from softmorph_cli.rules.neighborhood import Offset
 
 
 @cache
-def _sweep_kernel(program: Program, dtype: np.dtype[Any], needs: Any, centre: int) -> Callable[..., int]:
+def _sweep_kernel(
+    program: Program, dtype: np.dtype[Any], needs: Any, centre: int | None
+) -> Callable[..., int]:
     text = numba_text.sweep_text(program, dtype, needs, centre)
     return source.load(f"sweep_{program.fingerprint}_{dtype.name}", text).sweep  # type: ignore[no-any-return]
 
@@ -80,9 +82,7 @@ class Sweeps:
         self.changed = 0
 
     def _kernel(self, step: Step) -> Callable[..., int]:
-        zero = (0,) * len(self.grid.shape)
-        centre = step.offsets.index(zero) if zero in step.offsets else -1
-        return _sweep_kernel(step.program, self.dtype, self.needs(step), centre)
+        return _sweep_kernel(step.program, self.dtype, self.needs(step), step.centre)
 
     def needs(self, step: Step) -> tuple[tuple[int, int], ...]:
         """Return what a voxel's change needs, as far as the kernels look at it."""

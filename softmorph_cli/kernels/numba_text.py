@@ -225,14 +225,16 @@ def run_length(dtype: np.dtype[Any]) -> int:
     return (512 if dtype.kind == "f" else 128) // dtype.itemsize
 
 
-def sweep_text(program: Program, dtype: np.dtype[Any], needs: Sequence[tuple[int, int]], centre: int) -> str:
+def sweep_text(
+    program: Program, dtype: np.dtype[Any], needs: Sequence[tuple[int, int]], centre: int | None
+) -> str:
     """Return the source of `sweep`: one sub-iteration of the runs that may change.
 
     Args:
         program: The new value of a voxel.
         dtype: float32, float64, or an unsigned type of planes.
         needs: See `compiler.needs`; a few are enough.
-        centre: Which input is the voxel itself, or -1.
+        centre: Which input is the voxel itself, if one is.
     """
     if dtype.kind == "u" and not program.is_boolean:
         raise ValueError("a program with arithmetic cannot run on bit planes")
@@ -306,7 +308,7 @@ def _value(instruction: Instruction, dtype: np.dtype[Any], prefix: str, load: st
     return spelling[op].format(*(f"{prefix}{operand}" for operand in operands))
 
 
-def _skip(dtype: np.dtype[Any], needs: Sequence[tuple[int, int]], centre: int) -> str:
+def _skip(dtype: np.dtype[Any], needs: Sequence[tuple[int, int]], centre: int | None) -> str:
     def holds(needs: Sequence[tuple[int, int]], place: str) -> str:
         if dtype.kind == "f":
             return " & ".join(f"(src[{place} + o{k}] != {('one', 'zero')[value]})" for k, value in needs)

@@ -7,6 +7,7 @@ images of a batch alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ class TorchField:
         """Apply one sub-iteration."""
         self._before = self._image
         if self._image.requires_grad and torch.is_grad_enabled():
-            self._image = _Recomputed.apply(self._image, step)  # type: ignore[no-untyped-call]
+            self._image = _Recomputed.apply(self._image, partial(_sweep, step=step))  # type: ignore[no-untyped-call]
         else:
             self._image = _sweep(self._image, step)
 
@@ -88,30 +89,6 @@ class TorchField:
 
     def close(self) -> None:
         """Nothing to give back."""
-
-
-class _Recomputed(Function):
-    """A sub-iteration of which autograd keeps one map and computes the program's hundred values again.
-
-    Without that a skeleton of 64^3 would not fit into 64 GB. It can be differentiated once.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, image: Tensor, step: Step) -> Tensor:
-        ctx.save_for_backward(image)
-        ctx.step = step
-        return _sweep(image, step)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (image,) = ctx.saved_tensors
-        with torch.enable_grad():
-            again = image.detach().requires_grad_()
-            result = _sweep(again, ctx.step)
-        if not result.requires_grad:  # a rule that does not look at the map
-            return torch.zeros_like(image), None
-        return torch.autograd.grad(result, again, gradient)[0], None
 
 
 class _Sharpen(Function):
@@ -132,9 +109,10 @@ class _Sharpen(Function):
         return slope, None, None
 
 
-class _Streamed(Function):
-    """Work that autograd keeps nothing of but its input.
+class _Recomputed(Function):
+    """Work of which autograd keeps its input alone: it is done again on the way back, and differentiated once.
 
+    A sub-iteration's hundred values, kept for a skeleton of 64^3, would not fit into 64 GB.
     torch.utils.checkpoint does the same, but what it keeps is let go by the garbage collector, some time.
     """
 
@@ -151,6 +129,8 @@ class _Streamed(Function):
         with torch.enable_grad():
             again = image.detach().requires_grad_()
             result = ctx.work(again)
+        if not result.requires_grad:  # a rule that does not look at the map
+            return torch.zeros_like(image), None
         return torch.autograd.grad(result, again, gradient)[0], None
 
 
@@ -248,7 +228,7 @@ class TorchBackend:
 
     def streamed(self, work: Callable[[Any], Any], image: Any) -> Any:
         """Return `work(image)`, done again on the way back."""
-        return _Streamed.apply(image, work)  # type: ignore[no-untyped-call]
+        return _Recomputed.apply(image, work)  # type: ignore[no-untyped-call]
 
     def total(self, image: Any) -> float:
         """Return the sum; rows on the device, then in NumPy's fixed order."""

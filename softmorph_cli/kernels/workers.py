@@ -10,9 +10,8 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from softmorph_cli.kernels.grid import Array
 
 # Below this many voxels a second thread costs more than it gives.
 _SMALL: Final = 1 << 15

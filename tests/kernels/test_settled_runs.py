@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers_fields import plain, swept
 from helpers_maps import close, same_bits, vessels
 from helpers_run import sweep_all
 
 from softmorph_cli.compiler import DIAGRAM, Step, compile_rule
-from softmorph_cli.kernels import numba_cpu
 from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField
 from softmorph_cli.kernels.torch_eager import TorchField
 from softmorph_cli.rules import catalog, structuring
@@ -27,31 +27,6 @@ def _steps(name: str) -> tuple[Step, ...]:
     return compile_rule(catalog.bundled(name), DIAGRAM)
 
 
-def _skipping(image: np.ndarray, steps: tuple[Step, ...], iterations: int) -> tuple[np.ndarray, list[int]]:
-    field = NumbaField(image, threads=2)
-    field.begin(steps)
-    changed = sweep_all(field, steps, iterations)
-    result = field.image().copy()
-    field.close()
-    return result, changed
-
-
-def _plain(image: np.ndarray, steps: tuple[Step, ...], iterations: int) -> tuple[np.ndarray, list[int]]:
-    """The same programs with nothing skipped, told before every sweep that everything may have changed."""
-    field = NumbaField(image, threads=2)
-    changed = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numba_cpu, "needs", lambda step, *, bits: ())
-        for _ in range(iterations):
-            for step in steps:
-                field.begin(steps)
-                field.sweep(step)
-                changed.append(field.changed)
-    result = field.image().copy()
-    field.close()
-    return result, changed
-
-
 def _reference(image: np.ndarray, steps: tuple[Step, ...], iterations: int) -> tuple[np.ndarray, list[int]]:
     field = TorchField(torch.as_tensor(image))
     changed = sweep_all(field, steps, iterations)
@@ -62,7 +37,7 @@ def _reference(image: np.ndarray, steps: tuple[Step, ...], iterations: int) -> t
 def test_levels_equal_a_plain_torch_loop(name: str, shape: tuple[int, ...], seed: int, noise: float) -> None:
     planes = NumbaBackend(2).pack_levels(vessels(shape, seed, noise=noise).astype(np.float32), 64, 0)
     steps = _steps(name)
-    got, changed = _skipping(planes, steps, 7)
+    got, changed = swept(planes, steps, 7, threads=2)
     wanted, counted = _reference(planes.view(np.int64), steps, 7)
     assert same_bits(got.view(np.int64), wanted)
     assert changed == counted
@@ -76,8 +51,8 @@ def test_multilinear_equals_plain_evaluation(
 ) -> None:
     image = vessels(shape, seed, noise=noise).astype(dtype)
     steps = _steps(name)
-    got, changed = _skipping(image, steps, 5)
-    wanted, counted = _plain(image, steps, 5)
+    got, changed = swept(image, steps, 5, threads=2)
+    wanted, counted = plain(image, steps, 5)
     assert same_bits(got, wanted)
     assert changed == counted
     # torch does not contract a * b + c; the loop is the same one otherwise.
@@ -89,7 +64,7 @@ def test_binary_maps_settle_and_stay_settled(seed: int) -> None:
     mask = vessels((6, 15, 270), 10 + seed, branches=12) > 0.3
     planes = np.where(mask, np.uint8(255), np.uint8(0))
     steps = _steps("thinning-3d")
-    got, changed = _skipping(planes, steps, 10)
+    got, changed = swept(planes, steps, 10, threads=2)
     wanted, counted = _reference(np.where(mask, -1, 0).astype(np.int64), steps, 10)
     assert same_bits(got != 0, wanted != 0)
     assert changed == counted
@@ -111,7 +86,7 @@ def test_rules_of_any_depth_and_action(action: str, text: str, schedule: str) ->
     mask = np.random.default_rng(4).random((30, 400)) < 0.45
     mask[:, 150:260] = False
     mask[10:20, 300:400] = True
-    got, changed = _skipping(np.where(mask, np.uint8(255), np.uint8(0)), steps, 12)
+    got, changed = swept(np.where(mask, np.uint8(255), np.uint8(0)), steps, 12, threads=2)
     wanted, counted = _reference(np.where(mask, -1, 0).astype(np.int64), steps, 12)
     assert same_bits(got != 0, wanted != 0)
     assert changed == counted
@@ -125,7 +100,7 @@ def test_a_second_filter_on_the_same_field_begins_anew() -> None:
     for steps, count in ((first, 6), (second, 3), (first, 4)):
         field.begin(steps)
         sweep_all(field, steps, count)
-        wanted = _plain(wanted, steps, count)[0]
+        wanted = plain(wanted, steps, count)[0]
     assert same_bits(field.image(), wanted)
     field.close()
 
@@ -139,7 +114,7 @@ def test_what_has_settled_for_one_filter_has_not_for_the_next() -> None:
     assert sum(sweep_all(field, thinning, 5)) == 0
     field.begin(dilation)
     assert sweep_all(field, dilation, 1) == [2 * 285 + 2]
-    assert same_bits(field.image(), _plain(line, dilation, 1)[0])
+    assert same_bits(field.image(), plain(line, dilation, 1)[0])
     field.close()
 
 
@@ -151,5 +126,5 @@ def test_the_comparison_sees_runs_skipped_too_early() -> None:
     field.begin(steps)
     field._way._depth = 1
     sweep_all(field, steps, 9)
-    assert not same_bits(field.image(), _plain(planes, steps, 9)[0])
+    assert not same_bits(field.image(), plain(planes, steps, 9)[0])
     field.close()

@@ -1,0 +1,1 @@
+"""From a skeleton to a graph of branches: traced, pruned, measured, exported."""

@@ -1,0 +1,111 @@
+"""Taking branches away: short spurs, one after another, and one branch of every cycle."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from softmorph_cli.graphs.trace import Graph, Voxels
+
+Weigh = Callable[[Voxels], float]
+
+
+def prune_spurs(graph: Graph, shorter_than: float, length: Weigh) -> int:
+    """Take away spurs, in place: branches from an end point to a junction, the shortest first.
+
+    After a spur has gone, the two branches that are left at its junction are one; whether that is a spur is asked
+    anew. A branch between two end points is a component of its own and stays.
+
+    Args:
+        graph: As `trace` returns it.
+        shorter_than: Spurs of this length and longer stay, in the unit of `length`.
+        length: The length of a path.
+
+    Returns:
+        How many went.
+    """
+    waiting: list[tuple[float, int, int, int]] = []
+
+    def consider(u: int, v: int, key: int) -> None:
+        tip, fork = (u, v) if graph.degree(u) == 1 else (v, u)
+        if graph.degree(tip) == 1 and graph.degree(fork) > 2:
+            cost = length(graph.edges[u, v, key]["path"])
+            if cost < shorter_than:
+                heapq.heappush(waiting, (cost, tip, fork, key))
+
+    for u, v, key in graph.edges(keys=True):
+        consider(u, v, key)
+    gone = 0
+    while waiting:
+        _, tip, fork, key = heapq.heappop(waiting)
+        # A branch that was joined with another since has another key or other ends.
+        if not graph.has_edge(tip, fork, key) or graph.degree(tip) != 1 or graph.degree(fork) < 3:
+            continue
+        graph.remove_node(tip)
+        gone += 1
+        joined = _join(graph, fork)
+        if joined is not None:
+            consider(*joined)
+    return gone
+
+
+def prune_cycles(graph: Graph, weight: Weigh) -> int:
+    """Take branches away, in place, until no cycle is left: those of the least weight (a maximum spanning forest).
+
+    Where nothing but loops would be left of a component, its heaviest loop is opened instead: it loses the step
+    that closes it.
+
+    Returns:
+        How many cycles there were.
+    """
+    import networkx as nx
+
+    for u, v, key, path in graph.edges(keys=True, data="path"):
+        graph.edges[u, v, key]["weight"] = weight(path)
+    kept = {
+        (frozenset((u, v)), key)
+        for u, v, key in nx.maximum_spanning_edges(graph, weight="weight", keys=True, data=False)
+    }
+    extra = [(u, v, key) for u, v, key in graph.edges(keys=True) if (frozenset((u, v)), key) not in kept]
+    extra.sort(key=lambda edge: graph.edges[edge]["weight"])
+    for u, v, key in extra:
+        if u == v and graph.degree(u) == 2:
+            _open(graph, u, key)
+        else:
+            graph.remove_edge(u, v, key)
+    for node in {node for u, v, _ in extra for node in (u, v)}:
+        _join(graph, node)
+    return len(extra)
+
+
+def _open(graph: Graph, node: int, key: int) -> None:
+    path = graph.edges[node, node, key]["path"]
+    graph.remove_edge(node, node, key)
+    end = max(graph.nodes) + 1
+    graph.add_node(end, voxels=path[-2:-1])
+    graph.add_edge(node, end, path=path[:-1], start=node)
+
+
+def _join(graph: Graph, node: int) -> tuple[int, int, int] | None:
+    """Make one branch of the two at a node that is no junction any more; return it, if there are two."""
+    edges = list(graph.edges(node, keys=True, data=True))
+    if graph.degree(node) != 2 or len(edges) != 2:  # a ring's only node has one edge
+        return None
+    (_, first, key_1, one), (_, second, key_2, two) = edges
+    here = _from(one, first), _from(two, node)
+    path = np.concatenate([here[0], here[1][1:]])
+    # A key that was never used: whoever still waits for one of the old branches must not find this one.
+    key = graph.graph["keys"] = graph.graph.get("keys", 1_000_000) + 1
+    graph.remove_edge(node, first, key_1)
+    graph.remove_edge(node, second, key_2)
+    graph.remove_node(node)
+    graph.add_edge(first, second, key=key, path=path, start=first)
+    return first, second, key
+
+
+def _from(edge: dict[str, Any], node: int) -> Voxels:
+    path: Voxels = edge["path"]
+    return path if edge["start"] == node else path[::-1]

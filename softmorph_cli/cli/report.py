@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from softmorph_cli import __version__
+from softmorph_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
     from softmorph_cli.volume import Volume
 
 SCHEMA = 1
+STDOUT = Path("-")
 
 STOPPED = {
     "iterations": "as many as asked for",
@@ -56,6 +58,56 @@ def save(document: Mapping[str, Any], path: Path, *, force: bool) -> None:
 
     with replacing(path, force=force) as temporary:
         temporary.write_text(as_json(document) + "\n", encoding="utf-8")
+
+
+def check_deliverable(path: Path, *, force: bool) -> None:
+    """Refuse, before anything is read, a PATH that `deliver` could not write; stdout is always fine.
+
+    Raises:
+        FileError: If the folder is missing or read-only, or the file exists and `force` is off.
+    """
+    from softmorph_cli.files import check_writable
+
+    if path != STDOUT:
+        check_writable(path, force=force)
+
+
+def check_stdout(wanted: Mapping[str, Path | bool | None]) -> None:
+    """Refuse two results on stdout.
+
+    Args:
+        wanted: Options by name, such as {"--json": True, "--csv": Path("-")}: a PATH that may be "-", or
+            whether the option prints.
+
+    Raises:
+        UsageError: If more than one of them prints; the sentence names them.
+    """
+    printing = [name for name, value in wanted.items() if value is True or value == STDOUT]
+    if len(printing) > 1:
+        spelt = [f"{name} -" if isinstance(wanted[name], Path) else name for name in printing]
+        raise UsageError(
+            f"{' and '.join(spelt)} would both print on stdout; give one of them, or a file in place of -."
+        )
+
+
+def deliver(text: str, path: Path, *, force: bool) -> None:
+    """Write a text to PATH in one step, or print it where PATH is "-"; the bytes are the same, in UTF-8.
+
+    A file's name that is no UTF-8 keeps its bytes.
+
+    Raises:
+        FileError: If the file cannot or may not be written.
+    """
+    from softmorph_cli.files import replacing
+
+    content = text if text.endswith("\n") or not text else text + "\n"
+    # Unpaired surrogates are how Python keeps such names.
+    encoded = content.encode("utf-8", "surrogateescape")
+    if path == STDOUT:
+        typer.echo(encoded, nl=False)
+        return
+    with replacing(path, force=force) as temporary:
+        temporary.write_bytes(encoded)
 
 
 def number(value: float) -> str:

@@ -42,7 +42,7 @@ class Frame:
     @property
     def dims(self) -> int:
         """2 or 3 array axes."""
-        return self.matrix.shape[1]
+        return int(self.matrix.shape[1])
 
     @property
     def suffix(self) -> str:

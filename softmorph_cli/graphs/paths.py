@@ -1,4 +1,9 @@
-"""The length of a branch: a chain of voxels is longer than the curve it follows, so it is smoothed first."""
+"""The length of a branch: a chain of voxels is longer than the curve it follows, so it is smoothed first.
+
+A moving average is the usual choice. A local parabola (Savitzky & Golay, Analytical Chemistry 36, 1964) keeps what an
+average cuts short, the curvature: on drawn rings of radius 6 the error is -1.5 % where 9 averaged points give -9 %, on
+straight lines both are within half a percent (`tests/graphs/test_lengths.py` measures it).
+"""
 
 from __future__ import annotations
 
@@ -7,45 +12,34 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-# Voxels to either side that a place is averaged over: 9 in all.
-REACH: Final = 4
+# Points that a parabola is fitted to.
+WINDOW: Final = 15
 
 
 def smooth(points: npt.NDArray[Any], *, closed: bool = False) -> npt.NDArray[np.float64]:
-    """Return a moving average over 9 points that keeps both ends where they are.
-
-    Near an end the window shrinks to what lies evenly around a point. A closed chain has no ends: it is averaged
-    around.
+    """Return a chain of points smoothed by local parabolas, its two ends kept where they are.
 
     Args:
         points: Shape (N, 3), along the chain; the last is the first again where it is closed.
-        closed: Whether it is a ring.
+        closed: Whether it is a ring, which has no ends: it is smoothed around.
     """
+    from scipy.signal import savgol_filter
+
     points = np.asarray(points, np.float64)
-    count = len(points)
+    # Around the first point, so that places far from the origin lose no digits.
+    chain = points - points[0]
     if closed:
-        ring = points[:-1]
-        reach = min(REACH, (len(ring) - 1) // 2)
-        wrapped = np.concatenate([ring[len(ring) - reach :], ring, ring[:reach]])
-        averaged = _windows(wrapped, np.full(len(wrapped), reach))[reach : reach + len(ring)]
-        return np.concatenate([averaged, averaged[:1]])
-    place = np.arange(count)
-    return _windows(points, np.minimum(REACH, np.minimum(place, count - 1 - place)))
+        chain = chain[:-1]
+    window = min(WINDOW, len(chain) - (len(chain) + 1) % 2)
+    if window < 5:  # a parabola through three points changes nothing
+        return points
+    smoothed = savgol_filter(chain, window, 2, axis=0, mode="wrap" if closed else "interp") + points[0]
+    if closed:
+        return np.concatenate([smoothed, smoothed[:1]])
+    smoothed[0], smoothed[-1] = points[0], points[-1]
+    return np.asarray(smoothed, np.float64)
 
 
 def length(points: npt.NDArray[np.float64]) -> float:
     """Return the length of a polyline."""
     return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
-
-
-def _windows(points: npt.NDArray[np.float64], reach: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return at each place the mean of the points up to `reach` away; where they run out, what there is."""
-    # Sums are taken from the middle of the chain, so that places far from the origin lose no digits.
-    middle = points[len(points) // 2]
-    sums = np.concatenate([np.zeros((1, points.shape[1])), np.cumsum(points - middle, axis=0)])
-    place = np.arange(len(points))
-    low, high = np.maximum(place - reach, 0), np.minimum(place + reach + 1, len(points))
-    averaged: npt.NDArray[np.float64] = (sums[high] - sums[low]) / (high - low)[:, None] + middle
-    # A window of one is the point itself, to the last bit.
-    averaged[reach == 0] = points[reach == 0]
-    return averaged

@@ -56,5 +56,4 @@ def radii(
     if len(points) == 0:
         return None
     tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
-    distances: npt.NDArray[np.float64] = tree.query(frame.world(voxels), workers=-1)[0]
-    return distances
+    return np.asarray(tree.query(frame.world(voxels), workers=-1)[0])

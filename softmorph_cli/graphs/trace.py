@@ -1,6 +1,6 @@
 """From the voxels of a skeleton to a multigraph: end points and junctions, and the branches between them.
 
-skan walks the branches. It is given `links` instead of a skeleton image: its own graph of all 26-neighbours has the
+skan walks along the branches. It is given `links` instead of a skeleton image: its own graph of all 26-neighbours has the
 wrong number of cycles where a skeleton forks (on 76 of 80 drawn maps, `tests/graphs/test_trace.py`), and it would
 hold the image densely.
 """

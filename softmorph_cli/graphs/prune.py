@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,15 @@ from softmorph_cli.graphs.trace import Graph, Voxels
 Weigh = Callable[[Voxels], float]
 
 
-def prune_spurs(graph: Graph, shorter_than: float, length: Weigh) -> int:
+def spurs(graph: Graph) -> Iterator[tuple[int, int, Voxels]]:
+    """Yield the end point, the junction and the path of every spur."""
+    for u, v, path in graph.edges(data="path"):
+        tip, fork = (u, v) if graph.degree(u) == 1 else (v, u)
+        if graph.degree(tip) == 1 and graph.degree(fork) > 2:
+            yield tip, fork, path
+
+
+def prune_spurs(graph: Graph, shorter_than: Weigh, length: Weigh) -> int:
     """Take away spurs, in place: branches from an end point to a junction, the shortest first.
 
     After a spur has gone, the two branches that are left at its junction are one; whether that is a spur is asked
@@ -21,7 +29,7 @@ def prune_spurs(graph: Graph, shorter_than: float, length: Weigh) -> int:
 
     Args:
         graph: As `trace` returns it.
-        shorter_than: Spurs of this length and longer stay, in the unit of `length`.
+        shorter_than: The least length of a spur that stays, given its junction's voxels.
         length: The length of a path.
 
     Returns:
@@ -33,7 +41,7 @@ def prune_spurs(graph: Graph, shorter_than: float, length: Weigh) -> int:
         tip, fork = (u, v) if graph.degree(u) == 1 else (v, u)
         if graph.degree(tip) == 1 and graph.degree(fork) > 2:
             cost = length(graph.edges[u, v, key]["path"])
-            if cost < shorter_than:
+            if cost < shorter_than(graph.nodes[fork]["voxels"][:1]):
                 heapq.heappush(waiting, (cost, tip, fork, key))
 
     for u, v, key in graph.edges(keys=True):

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.graphs.frame import Frame
+from softmorph_cli.graphs.trace import Sample
 
 
 def surface(image: npt.NDArray[Any], threshold: float, frame: Frame) -> npt.NDArray[np.float64]:
@@ -39,16 +40,13 @@ def surface(image: npt.NDArray[Any], threshold: float, frame: Frame) -> npt.NDAr
     return np.concatenate(found)
 
 
-def radii(
-    image: npt.NDArray[Any], threshold: float, frame: Frame, voxels: npt.NDArray[np.intp]
-) -> npt.NDArray[np.float64] | None:
-    """Return the distance of each voxel, shape (N, d), to the surface; None where there is no surface.
+def radii(image: npt.NDArray[Any], threshold: float, frame: Frame) -> Sample | None:
+    """Return what tells the distance of voxels, shape (N, d), to the surface; None where there is none.
 
     Args:
         image: Probabilities.
         threshold: Inside is what is above it.
         frame: Where the voxels lie; radii are in its unit.
-        voxels: Array indices.
     """
     from scipy.spatial import cKDTree
 
@@ -56,4 +54,4 @@ def radii(
     if len(points) == 0:
         return None
     tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
-    return np.asarray(tree.query(frame.world(voxels), workers=-1)[0])
+    return lambda voxels: np.asarray(tree.query(frame.world(voxels), workers=-1)[0])

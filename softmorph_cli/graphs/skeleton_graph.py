@@ -11,16 +11,13 @@ import numpy.typing as npt
 
 from softmorph_cli.graphs import paths
 from softmorph_cli.graphs.frame import Frame
-from softmorph_cli.graphs.trace import Graph, Voxels
+from softmorph_cli.graphs.trace import Graph, Sample, Voxels
 
 # What a voxel can be asked for, in the order of tables and exports.
 RADIUS: Final = "radius"
 CERTAINTY: Final = "certainty"
 LEVELS: Final = "levels"
 QUANTITIES: Final = (RADIUS, CERTAINTY, LEVELS)
-
-# Array indices, shape (N, d) -> one number each.
-Sample = Callable[[Voxels], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """ "end point", "junction", "ring" (its only node) or "voxel" (no branch at all)."""
+        """One of "end point", "junction", "ring" (its only node) and "voxel" (no branch at all)."""
         return {0: "voxel", 1: "end point", 2: "ring"}.get(self.degree, "junction")
 
 

@@ -1,12 +1,12 @@
 """From the voxels of a skeleton to a multigraph: end points and junctions, and the branches between them.
 
-skan walks along the branches. It is given `links` instead of a skeleton image: its own graph of all 26-neighbours has the
-wrong number of cycles where a skeleton forks (on 76 of 80 drawn maps, `tests/graphs/test_trace.py`), and it would
-hold the image densely.
+skan walks along the branches. It is given `links` instead of a skeleton image: its own graph of all 26-neighbours has
+the wrong number of cycles where a skeleton forks (on 76 of 80 drawn maps), and it would hold the image densely.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,10 @@ from softmorph_cli.graphs.links import links
 
 # networkx is loaded only where a graph is made: its own types cannot be named here.
 Graph = Any
+# Array indices, shape (N, d).
 Voxels = npt.NDArray[np.intp]
+# What tells one number for each of some voxels.
+Sample = Callable[[Voxels], npt.NDArray[np.float64]]
 
 
 def trace(voxels: Voxels) -> Graph:

@@ -2,12 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from softmorph_cli.graphs.skeleton_graph import SkeletonGraph
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.settings import Progress, Settings
+from softmorph_cli.filters.skeleton import thinning
+from softmorph_cli.graphs.frame import Frame
+from softmorph_cli.graphs.prune import prune_cycles, prune_spurs, spurs
+from softmorph_cli.graphs.radii import radii
+from softmorph_cli.graphs.skeleton_graph import (
+    CERTAINTY,
+    LEVELS,
+    RADIUS,
+    SkeletonGraph,
+    measure,
+    path_length,
+)
+from softmorph_cli.graphs.trace import Sample, Voxels, trace
+from softmorph_cli.inspection.cavities import filled
 from softmorph_cli.volume import Volume
+
+MAP, SKELETON = "map", "skeleton"
+# Above it a voxel belongs to the curve, where nothing else is asked for.
+THRESHOLDS: Final = {MAP: 0.5, SKELETON: 0.25}
+CYCLES: Final = ("shortest", "least-certain")
+# Less than this share of its voxels is left of a mass when it is thinned; of a curve nearly all are.
+CURVE: Final = 0.3
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What to look at, and what to leave out.
+
+    Attributes:
+        kind: "map" (a probability map, whose exact centreline is traced) or "skeleton" (a file that is one).
+        threshold: A voxel above it belongs to the curve's object; None for 0.5, of a skeleton 0.25.
+        prune: Spurs shorter than this go, in the frame's unit; 0 for none.
+        prune_inside: Whether spurs go whose tip lies inside the vessel they leave: shorter than its radius.
+        prune_cycles: "shortest" or "least-certain": which branch of every cycle goes; None for none.
+        levels: Level sets of the soft skeleton whose values are measured along the curve; 0 for none.
+        threads: On the CPU; None for as many as the machine allows.
+    """
+
+    kind: str = MAP
+    threshold: float | None = None
+    prune: float = 0.0
+    prune_inside: bool = False
+    prune_cycles: str | None = None
+    levels: int = 64
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is wrong whatever the image.
+
+        Raises:
+            UsageError: If a value is out of range.
+        """
+        if self.kind not in THRESHOLDS:
+            raise UsageError(f"unknown kind {self.kind!r}: use map or skeleton.")
+        if not 0 <= self.cut < 1:
+            raise UsageError(f"threshold {self.cut:g}: it must be at least 0 and below 1.")
+        if not self.prune >= 0:
+            raise UsageError(f"prune {self.prune:g}: a length is at least 0.")
+        if self.prune_cycles not in (None, *CYCLES):
+            raise UsageError(f"prune_cycles {self.prune_cycles!r}: use {' or '.join(CYCLES)}.")
+
+    @property
+    def cut(self) -> float:
+        """The threshold in force."""
+        return THRESHOLDS[self.kind] if self.threshold is None else self.threshold
 
 
 @dataclass(frozen=True)
@@ -18,10 +86,282 @@ class Inspection:
         volume: The map; of a skeleton file without a map, the file itself. Two or three axes, nothing mapped.
         graph: The graph of its curve.
         parameters: What was asked for, by name, for the JSON and the page.
-        warnings: One sentence each.
+        notes: What was decided, one sentence each.
+        warnings: What a person should know about the result, one sentence each.
     """
 
     volume: Volume
     graph: SkeletonGraph
     parameters: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+Tell = Callable[[str], None]
+
+
+def inspect(
+    volume: Volume,
+    choices: Choices | None = None,
+    *,
+    reference: Volume | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    stage: Tell = lambda name: None,
+) -> Inspection:
+    """Trace and measure the curve in a map, or a curve that is there already.
+
+    Args:
+        volume: A probability map, or a skeleton.
+        choices: What to look at.
+        reference: Of a skeleton, the map it came from: it brings radii and certainty.
+        progress: Called after every sub-iteration of thinning.
+        stage: Called with the name of what begins.
+
+    Raises:
+        InputError: If the image holds several channels, or the two do not fit each other.
+        UsageError: If a reference is given for a map.
+    """
+    choices = choices or Choices()
+    volume = _single(volume)
+    if reference is not None:
+        if choices.kind == MAP:
+            raise UsageError("a reference map goes with a skeleton: a map is its own.")
+        reference = _fitting(_single(reference), volume)
+    settings = Settings("levels", levels=choices.levels or 8, threads=choices.threads, progress=progress)
+    stage("centreline")
+    found = (
+        _from_map(volume, choices.cut, settings)
+        if choices.kind == MAP
+        else _again(volume, choices.cut, settings)
+    )
+    source = volume if choices.kind == MAP else reference
+    quantities: dict[str, Sample] = {}
+    frame = Frame.of(volume)
+    warnings = list(found.warnings)
+    if source is not None and len(found.voxels):
+        stage("radii")
+        # A reference is cut where a map is.
+        radius = radii(source.array, choices.cut if choices.kind == MAP else THRESHOLDS[MAP], frame)
+        if radius is None:
+            warnings.append("the map has no surface inside the image, so radii are not known.")
+        else:
+            quantities[RADIUS] = radius
+        quantities[CERTAINTY] = _at(source.array)
+    if choices.kind == SKELETON and not found.binary:
+        quantities[LEVELS if reference is not None else CERTAINTY] = _at(volume.array)
+    if choices.kind == MAP and choices.levels and len(found.voxels):
+        stage("soft skeleton")
+        quantities[LEVELS] = _sampled(thinning(volume.array, settings).image, found.voxels)
+    stage("branches")
+    graph = trace(found.voxels)
+    gone = _prune(graph, choices, frame, quantities)
+    measured = measure(graph, frame, volume.array.shape, quantities)
+    if measured.nodes and not measured.branches:
+        count = len(measured.nodes)
+        what = "a single voxel" if count == 1 else f"{count:,} single voxels"
+        warnings.append(f"the centreline is {what}: it has no branch, and so no length.")
+    return Inspection(
+        volume=reference or volume,
+        graph=measured,
+        parameters={
+            "as": choices.kind,
+            "threshold": choices.cut,
+            "prune": "radius" if choices.prune_inside else choices.prune or None,
+            "prune_cycles": choices.prune_cycles,
+            "levels": choices.levels if LEVELS in quantities and choices.kind == MAP else None,
+            **gone,
+        },
+        notes=(*found.notes, *_remarks(measured, choices, graph)),
+        warnings=tuple(warnings),
+    )
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """The voxels of a curve, and what was seen on the way."""
+
+    voxels: Voxels
+    binary: bool = False
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _from_map(volume: Volume, threshold: float, settings: Settings) -> _Curve:
+    """Return the exact centreline of what is above the threshold, cavities filled."""
+    image, cavities, voxels = filled(volume.array, threshold)
+    notes, warnings = [], []
+    if cavities:
+        many = f"{cavities:,} cavities" if cavities > 1 else "1 cavity"
+        notes.append(
+            f"{many} inside the object ({voxels:,} voxels in all) counted as filled: a centreline cannot pass "
+            "through a closed shell."
+        )
+    curve = np.argwhere(thinning(image, settings, hard=True, threshold=threshold).image)
+    if len(curve) == 0:
+        top = float(volume.array.max())
+        lower = f"; try --threshold {_below(top):g}" if top > 0 else ": the map is 0 everywhere"
+        warnings.append(f"nothing is above {threshold:g}, the largest value is {top:.3g}{lower}.")
+    return _Curve(curve, notes=tuple(notes), warnings=tuple(warnings))
+
+
+def _again(volume: Volume, threshold: float, settings: Settings) -> _Curve:
+    """Return a skeleton thinned to one voxel, and say what that did to it."""
+    array = volume.array
+    above = array > threshold
+    count = int(np.count_nonzero(above))
+    binary = bool(((array == 0) | (array == 1)).all())
+    curve = np.argwhere(thinning(array, settings, hard=True, threshold=threshold).image)
+    top = float(array.max())
+    if count == 0:
+        why = (
+            "the file is 0 everywhere"
+            if top == 0
+            else f"its largest value is {top:.3g}; try a lower --threshold"
+        )
+        return _Curve(curve, binary, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
+    if len(curve) < CURVE * count:
+        told = (
+            f"thinning left {len(curve):,} of {count:,} voxels: this is no skeleton but a solid object; "
+            "leave out --as skeleton, or add --as map."
+        )
+        return _Curve(curve, binary, warnings=(told,))
+    before, after = (_components(np.argwhere(mask)) for mask in (array > 0, above))
+    warnings = []
+    if before != after or len(curve) != count:
+        warnings.append(
+            f"cut at {threshold:g} and thinned to one voxel, the skeleton has {_pieces(after)} and {len(curve):,} "
+            f"voxels; above 0 it had {_pieces(before)} and {int(np.count_nonzero(array)):,}."
+        )
+    return _Curve(curve, binary, warnings=tuple(warnings))
+
+
+def _pieces(count: int) -> str:
+    return f"{count:,} component{'s' if count != 1 else ''}"
+
+
+def _components(voxels: Voxels) -> int:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    pairs = cKDTree(voxels).query_pairs(1.5, p=np.inf, output_type="ndarray")
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(voxels),) * 2)
+    return int(connected_components(graph, directed=False)[0])
+
+
+def _prune(graph: Any, choices: Choices, frame: Frame, quantities: Mapping[str, Sample]) -> dict[str, int]:
+    """Prune a graph as chosen; return how much went, by name."""
+    length = path_length(frame)
+    gone = {}
+    if choices.prune_inside:
+        if RADIUS not in quantities:
+            raise UsageError(
+                "--prune radius needs the map: add --map MAP, or give a length, such as --prune 2mm."
+            )
+        inside = quantities[RADIUS]
+        gone["pruned_spurs"] = prune_spurs(graph, lambda fork: float(inside(fork)[0]), length)
+    elif choices.prune:
+        gone["pruned_spurs"] = prune_spurs(graph, lambda fork: choices.prune, length)
+    if choices.prune_cycles == "shortest":
+        gone["pruned_cycles"] = prune_cycles(graph, length)
+    elif choices.prune_cycles == "least-certain":
+        if CERTAINTY not in quantities:
+            raise UsageError(
+                "--prune-cycles least-certain needs soft values: add --map MAP, or take shortest."
+            )
+        certainty = quantities[CERTAINTY]
+        gone["pruned_cycles"] = prune_cycles(graph, lambda path: float(certainty(path).mean()))
+    return gone
+
+
+def _at(array: npt.NDArray[Any]) -> Sample:
+    return lambda voxels: array[tuple(voxels.T)].astype(np.float64)
+
+
+def _sampled(image: npt.NDArray[Any], voxels: Voxels) -> Sample:
+    """Keep an image's values at some voxels, and let the image go."""
+    at = np.ravel_multi_index(tuple(voxels.T), image.shape)
+    values = image.ravel()[at].astype(np.float64)
+    shape = image.shape
+
+    def ask(wanted: Voxels) -> npt.NDArray[np.float64]:
+        # `argwhere` gave the voxels in C order, so their numbers are sorted.
+        found: npt.NDArray[np.float64] = values[
+            np.searchsorted(at, np.ravel_multi_index(tuple(wanted.T), shape))
+        ]
+        return found
+
+    return ask
+
+
+def _single(volume: Volume) -> Volume:
+    """Return a volume without its mapped axes.
+
+    Raises:
+        InputError: If one of them is longer than 1.
+    """
+    shape = volume.array.shape[: -volume.spatial_dims]
+    for axis, size in zip(volume.mapped_axes, shape, strict=True):
+        if size > 1:
+            names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
+            what = {"C": "channels", "T": "times", "S": "slices"}.get(axis, f"images along {axis}")
+            name = volume.source.path if volume.source else "the map"
+            choose = "--channel 0" if axis == "C" else f"--channel-axis {axis} --channel 0"
+            raise InputError(
+                f"{name} holds {size} {what}{names}, and one is inspected at a time: add {choose}."
+            )
+    return replace(volume, array=volume.array[(0,) * len(shape)], axes=volume.spatial_axes, channels=None)
+
+
+def _fitting(reference: Volume, volume: Volume) -> Volume:
+    """Return the reference if it lies on the skeleton's grid.
+
+    Raises:
+        InputError: If it does not.
+    """
+    if reference.array.shape != volume.array.shape:
+        raise InputError(
+            f"the map's shape is {reference.array.shape} and the skeleton's {volume.array.shape}: "
+            "--map takes the map that this skeleton was made from."
+        )
+    ours, theirs = Frame.of(volume), Frame.of(reference)
+    corner = np.array(volume.array.shape) - 1
+    # A tenth of a voxel: less is the rounding of file formats.
+    near = 0.1 * float(np.linalg.norm(ours.matrix, axis=0).min())
+    if ours.unit == theirs.unit and not all(
+        np.allclose(ours.world(end), theirs.world(end), rtol=0, atol=near) for end in (0 * corner, corner)
+    ):
+        raise InputError(
+            "the map and the skeleton lie at different places: the first voxel is at "
+            f"{_place(theirs.world(0 * corner))} in the map and at {_place(ours.world(0 * corner))} in the skeleton."
+        )
+    return reference
+
+
+def _place(place: npt.NDArray[np.float64]) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in place) + ")"
+
+
+def _below(top: float) -> float:
+    """Return a threshold to try for a map of this maximum: half of it, as people write it."""
+    return float(f"{top / 2:.1g}")
+
+
+def _remarks(measured: SkeletonGraph, choices: Choices, graph: Any) -> list[str]:
+    if (
+        choices.prune_inside
+        or choices.prune
+        or not measured.branches
+        or RADIUS not in measured.branches[0].along
+    ):
+        return []
+    radius = {tuple(b.voxels[k].tolist()): b.along[RADIUS][k] for b in measured.branches for k in (0, -1)}
+    lengths = path_length(measured.frame)
+    inside = sum(
+        lengths(path) < radius[tuple(graph.nodes[fork]["voxels"][0].tolist())]
+        for _, fork, path in spurs(graph)
+    )
+    if inside == 0:
+        return []
+    ends = "1 spur ends" if inside == 1 else f"{inside:,} spurs end"
+    return [f"{ends} inside the vessel they leave: --prune radius takes such spurs off."]

@@ -363,5 +363,5 @@ def _remarks(measured: SkeletonGraph, choices: Choices, graph: Any) -> list[str]
     )
     if inside == 0:
         return []
-    ends = "1 spur ends" if inside == 1 else f"{inside:,} spurs end"
-    return [f"{ends} inside the vessel they leave: --prune radius takes such spurs off."]
+    ends = "1 spur ends inside the vessel it leaves" if inside == 1 else f"{inside:,} spurs end inside their vessel"
+    return [f"{ends}: --prune radius takes such spurs off."]

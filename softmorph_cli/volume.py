@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ class Source:
         shape: Its shape on disk, in the file's own axis order.
         dtype: Its element type on disk, as NumPy names it.
         header: What the reader of that format wants back when it writes; opaque to everybody else.
+        provenance: What softmorph said of the file when it wrote it (command, version, parameters), or empty.
     """
 
     path: Path
@@ -31,6 +33,7 @@ class Source:
     shape: tuple[int, ...]
     dtype: str
     header: Any = field(default=None, repr=False, compare=False)
+    provenance: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

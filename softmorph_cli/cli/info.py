@@ -41,7 +41,7 @@ def info(
     lines = [
         [name.replace("_", " "), _plain(value)]
         for name, value in facts.items()
-        if value not in (None, [], {})
+        if value not in (None, [], {}) and name != "provenance"  # which is the footer
     ]
     report.table(title, ("", ""), lines, err=False, footer=footer)
 
@@ -74,9 +74,10 @@ def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
         "kind": found.kind,
         "found": found.found,
         "notes": list(found.notes),
+        "provenance": dict(found.provenance) or None,
         "try_next": found.suggestion or None,
     }
-    return f"{source}: {found.kind}", facts, ""
+    return f"{source}: {found.kind}", facts, report.made_by(found.provenance)
 
 
 def _of_machine() -> tuple[str, dict[str, Any], str]:

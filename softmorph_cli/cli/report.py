@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 STDOUT = Path("-")
+_LONGEST_WORDS = 2000
 
 STOPPED = {
     "iterations": "as many as asked for",
@@ -108,6 +109,23 @@ def deliver(text: str, path: Path, *, force: bool) -> None:
         return
     with replacing(path, force=force) as temporary:
         temporary.write_bytes(encoded)
+
+
+def made_by(provenance: Mapping[str, Any]) -> str:
+    """Return "made by softmorph skeletonize 0.1.0 (method levels, levels 64)", or "" where nothing is known."""
+    if not provenance:
+        return ""
+    parameters = provenance.get("parameters")
+    chosen = parameters if isinstance(parameters, Mapping) else {}
+    words = [
+        str(name) if value is True else f"{name} {value}"
+        for name, value in chosen.items()
+        if value is not None and value is not False
+    ]
+    what = f"{provenance.get('command', 'softmorph')} {provenance.get('version', '')}".rstrip()
+    said = f"made by {what} ({', '.join(words)})" if words else f"made by {what}"
+    # Anybody may have written the file, and a terminal obeys what cannot be printed.
+    return "".join(letter if letter.isprintable() else "?" for letter in said)[:_LONGEST_WORDS]
 
 
 def number(value: float) -> str:

@@ -3,6 +3,6 @@
 from softmorph_cli.io.formats import check_target
 from softmorph_cli.io.probe import Probe, probe
 from softmorph_cli.io.reading import read
-from softmorph_cli.io.writing import write
+from softmorph_cli.io.writing import write, write_labels
 
-__all__ = ["Probe", "check_target", "probe", "read", "write"]
+__all__ = ["Probe", "check_target", "probe", "read", "write", "write_labels"]

@@ -19,7 +19,7 @@ class Npy:
     title: str = "NumPy"
     suffixes: tuple[str, ...] = (".npy",)
     output_types: tuple[str, ...] = ("float32", "float64", "float16", "uint8", "uint16")
-    holds: frozenset[str] = frozenset({"stack"})
+    holds: frozenset[str] = frozenset({"stack", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
         """Whether the magic of .npy is there."""
@@ -44,7 +44,14 @@ class Npy:
         return Raw(array, axes, self.name, shape, str(dtype), native=())
 
     def write(
-        self, volume: Volume, array: Array, path: Path, *, one: int, provenance: Provenance
+        self,
+        volume: Volume,
+        array: Array,
+        path: Path,
+        *,
+        one: int,
+        provenance: Provenance,
+        labels: bool = False,
     ) -> list[str]:
         """Write in the axis order the source .npy had, if there was one."""
         kept = volume.source.header if volume.source else None
@@ -53,4 +60,6 @@ class Npy:
             array = array.transpose([axes.index(axis) for axis in kept.axes])
         with path.open("wb") as stream:
             np.save(stream, array, allow_pickle=False)
+        if labels:
+            return [".npy does not say that its numbers are labels; read one with --label K."]
         return [] if one == 1 else [f".npy does not say that {one} means 1; read it with --divide-by {one}."]

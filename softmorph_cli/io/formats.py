@@ -23,6 +23,7 @@ ACCEPTED: Final = "NIfTI (.nii, .nii.gz), TIFF, PNG, NRRD, MetaImage (.mha, .mhd
 # Their voxels lie in a second file: read, but never written.
 _TWO_FILES = (".mhd", ".nhdr")
 _HEAD = 1024
+_LABEL_TYPES = (("uint8", 2**8 - 1), ("uint16", 2**16 - 1), ("uint32", 2**32 - 1))
 # What else people have at hand, so that a refusal can name it.
 _OTHERS = (
     (b"\xff\xd8\xff", "a JPEG image, which loses what it stores"),
@@ -149,34 +150,58 @@ def target_format(path: Path, output_type: str | None) -> Format:
             f"{path} would keep its voxels in a second file, and two files cannot be replaced in one step; "
             f"write {family.suffixes[0]} instead."
         )
-    if output_type is not None and output_type not in (*family.output_types, "mask"):
+    if output_type not in (None, "mask", "labels", *family.output_types):
         held = ", ".join(family.output_types)
         raise UsageError(f"{family.title} cannot hold --output-type {output_type}; it holds {held}.")
     return family
 
 
 def check_target(
-    path: str | Path, *, output_type: str | None = None, force: bool = False, axes: str | None = None
+    path: str | Path,
+    *,
+    output_type: str | None = None,
+    force: bool = False,
+    axes: str | None = None,
+    highest_label: int | None = None,
 ) -> None:
-    """Refuse, before anything is computed, an output that `write` would refuse.
+    """Refuse, before anything is computed, an output that `write` or `write_labels` would refuse.
 
     Args:
         path: The file to be written later.
-        output_type: As for `write`.
+        output_type: As for `write`, or "labels" for `write_labels`.
         force: Whether an existing file may be replaced.
         axes: The axes of the volume, if known.
+        highest_label: Of a label image, if known.
 
     Raises:
         UsageError: If the format or type cannot be written.
         FileError: If the folder is missing or read-only, or the file exists and `force` is off.
-        InputError: If the format cannot hold the axes.
+        InputError: If the format cannot hold the axes or the labels.
     """
     family = target_format(Path(path), output_type)
     check_writable(Path(path), force=force)
+    if highest_label is not None:
+        label_type(highest_label, Path(path), family)
     if axes is not None and "stack" not in family.holds and len(axes) > 2:
         raise InputError(
             f"{family.title} holds one 2-D image, not axes {axes}; write {path} as .tif or .nii.gz."
         )
+
+
+def label_type(highest: int, path: Path, family: Format) -> str:
+    """The smallest type that holds labels up to `highest`.
+
+    Raises:
+        InputError: If none does, or the format does not hold that type.
+    """
+    found = next((name for name, top in _LABEL_TYPES if highest <= top), None)
+    if found is None:
+        raise InputError(f"labels reach {highest}; {path} can hold at most {_LABEL_TYPES[-1][1]}.")
+    if found == "uint32" and "uint32" not in family.holds:
+        raise InputError(
+            f"{family.title} holds labels up to 65535 and these reach {highest}; write {path} as .tif or .nii.gz."
+        )
+    return found
 
 
 def _first_bytes(path: Path) -> tuple[bytes, bool]:

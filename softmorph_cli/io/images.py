@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -17,15 +16,16 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io.raw import Affine, Array, Provenance, Raw, in_millimetres, kept_native
+from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
+from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Provenance, Raw, in_millimetres, kept_native
 from softmorph_cli.units import MILLIMETRES, length
 from softmorph_cli.volume import Volume
 
-_ONE = "softmorph_divide_by"
-_SIGNATURE = "softmorph"
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _REVERSED = [2, 1, 0, 3]
 _PNG_PALETTE = 3
+# MetaIO writes longer ones and cannot read the file afterwards.
+_LONGEST_META = 30_000
 # Keys that ITK makes up while reading, and would write a second time.
 _ITK_KEYS = re.compile(r"ITK_|NRRD_(kinds|space|pixel|units|centerings)")
 # A header's one file of voxels; a list or a numbered series of files is left to ITK.
@@ -102,20 +102,30 @@ class Png:
                 f"convert it to grey first: {command}"
             )
         array = read_pixels(path, "PNGImageIO")
-        ours = re.search(rb"tEXt" + _ONE.encode() + rb"\0(\d+)", content)
+        texts = _texts(content)
+        ours, labels = texts.get(ONE, ""), LABELS in texts
         return Raw(
             array=array,
             axes="YX" if array.ndim == 2 else "YXC",
             format=self.name,
             shape=array.shape,
             dtype=str(array.dtype),
-            full_scale=True,
-            slope=1 / int(ours[1]) if ours else 1.0,
+            full_scale=not labels,
+            slope=_slope(ours),
             colour=array.ndim == 3,
+            labels=labels,
+            provenance=parse(texts.get(SIGNATURE), named=True),
         )
 
     def write(
-        self, volume: Volume, array: Array, path: Path, *, one: int, provenance: Provenance
+        self,
+        volume: Volume,
+        array: Array,
+        path: Path,
+        *,
+        one: int,
+        provenance: Provenance,
+        labels: bool = False,
     ) -> list[str]:
         """Write one grey image; a mask becomes 0 and 255, which is what a viewer can show."""
         import SimpleITK
@@ -126,13 +136,13 @@ class Png:
                 "write .tif or .nii.gz."
             )
         lost = []
-        if one == 1:
+        if one == 1 and not labels:
             array, one = array * np.uint8(255), 255
             lost.append("a mask is 0 and 255 in PNG.")
         _write_image(SimpleITK.GetImageFromArray(np.ascontiguousarray(array)), path)
-        texts = {_ONE: str(one)}
+        texts = {LABELS: str(array.max())} if labels else {ONE: str(one)}
         if provenance:
-            texts[_SIGNATURE] = json.dumps(dict(provenance), default=str)
+            texts[SIGNATURE] = as_text(provenance)
         _insert_texts(path, texts)
         return lost
 
@@ -147,6 +157,22 @@ def _insert_texts(path: Path, texts: dict[str, str]) -> None:
     path.write_bytes(content[:33] + chunks + content[33:])
 
 
+def _slope(one: str) -> float:
+    """What stored numbers are multiplied by, where a file says which of them stands for 1."""
+    return 1 / int(one) if one.isdecimal() and int(one) else 1.0
+
+
+def _texts(content: bytes) -> dict[str, str]:
+    """The text chunks of a PNG; where a key comes twice, the last one."""
+    texts, at = {}, 8
+    while (end := at + 12 + int.from_bytes(content[at : at + 4], "big")) <= len(content):
+        if content[at + 4 : at + 8] == b"tEXt":
+            key, _, text = content[at + 8 : end - 4].partition(b"\0")
+            texts[key.decode("latin-1")] = text.decode("latin-1")
+        at = end
+    return texts
+
+
 @dataclass(frozen=True)
 class Itk:
     """A family that stores what an ITK image is: NRRD or MetaImage."""
@@ -157,7 +183,7 @@ class Itk:
     magic: re.Pattern[bytes]
     reader: str
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
-    holds: frozenset[str] = frozenset({"spacing", "affine", "stack"})
+    holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
         """Whether the family's first words are there."""
@@ -180,7 +206,7 @@ class Itk:
         metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
         factor, unit, affine, notes = self._world(header, metadata, image)
         spacing = {letter: size * factor for letter, size in zip("XYZ", image.GetSpacing(), strict=False)}
-        ours = metadata.get(_ONE, "").strip()
+        ours, labels = metadata.get(ONE, "").strip(), LABELS in metadata
         return Raw(
             array=array,
             axes=axes + "C" * vector if axes else None,
@@ -190,8 +216,10 @@ class Itk:
             spacing=spacing,
             unit=unit,
             affine=affine,
-            slope=1 / int(ours) if ours.isdigit() else 1.0,
-            colour=vector and array.dtype == np.uint8 and array.shape[-1] in (3, 4),
+            slope=_slope(ours),
+            colour=vector and array.dtype == np.uint8 and array.shape[-1] in (3, 4) and not labels,
+            labels=labels,
+            provenance=parse(metadata.get(SIGNATURE), named=True),
             native=metadata,
             notes=notes,
         )
@@ -226,7 +254,14 @@ class Itk:
         return factor, unit, affine, ()
 
     def write(
-        self, volume: Volume, array: Array, path: Path, *, one: int, provenance: Provenance
+        self,
+        volume: Volume,
+        array: Array,
+        path: Path,
+        *,
+        one: int,
+        provenance: Provenance,
+        labels: bool = False,
     ) -> list[str]:
         """Write compressed, with the source's metadata dictionary, always in millimetres."""
         import SimpleITK
@@ -250,13 +285,18 @@ class Itk:
         if volume.channels:
             lost.append(f"{self.title} cannot hold the channel names {', '.join(volume.channels)}.")
         metadata = dict(kept_native(volume, self.name) or {})
-        metadata.pop(_ONE, None)
+        for key in (ONE, LABELS):
+            metadata.pop(key, None)
         if one != 1:
-            metadata[_ONE] = str(one)
+            metadata[ONE] = str(one)
+        if labels:
+            metadata[LABELS] = str(array.max())
         if provenance:
-            metadata[_SIGNATURE] = json.dumps(dict(provenance), default=str)
+            metadata[SIGNATURE] = as_text(provenance)
         for key, value in metadata.items():
-            if not _ITK_KEYS.match(key):
+            if self.name == "metaimage" and len(value) > _LONGEST_META:
+                lost.append(f"{self.title} cannot hold the {len(value):,} characters of {key!r}.")
+            elif not _ITK_KEYS.match(key):
                 image.SetMetaData(key, value)
         _write_image(image, path)
         return lost

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 from collections.abc import Iterator
@@ -14,12 +13,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Affine, Array, Provenance, Raw, in_millimetres, kept_native
 from softmorph_cli.io.zipped import MAGIC, Unzipped, zipping
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
 
 _COMMENT = "comment"
+_COMMENT_CODE = 6
 _LABEL_INTENT = 1002
 _LONGEST_NIFTI1_AXIS = 32767
 _UNITS = {1: ("mm", 1e3), 2: ("mm", 1.0), 3: ("um", 1.0)}
@@ -36,7 +37,7 @@ class Nifti:
     title: str = "NIfTI"
     suffixes: tuple[str, ...] = (".nii.gz", ".nii")
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
-    holds: frozenset[str] = frozenset({"spacing", "affine", "stack"})
+    holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
         """Whether the magic of a single-file NIfTI, or of the .hdr of a pair, is there."""
@@ -81,12 +82,21 @@ class Nifti:
             slope=float(slope),
             inter=float(inter),
             colour=colour,
+            labels=int(header["intent_code"]) == _LABEL_INTENT,
+            provenance=parse(*_comments(header)),
             native=header.copy(),
             notes=(*notes, *(f"its header is unusual: {text}." for text in complaints)),
         )
 
     def write(
-        self, volume: Volume, array: Array, path: Path, *, one: int, provenance: Provenance
+        self,
+        volume: Volume,
+        array: Array,
+        path: Path,
+        *,
+        one: int,
+        provenance: Provenance,
+        labels: bool = False,
     ) -> list[str]:
         """Write with slope 1 for floats, and for integers the slope that brings them back into [0, 1]."""
         nibabel = _nibabel()
@@ -105,10 +115,14 @@ class Nifti:
         header.set_data_dtype(array.dtype)
         header.set_data_shape(array.shape)
         header["vox_offset"] = 0
-        if float(header["cal_max"]) > 1 or float(header["cal_min"]) < 0:
-            header["cal_min"], header["cal_max"] = 0, 1
-        if int(header["intent_code"]) == _LABEL_INTENT:
-            header.set_intent("none")
+        if labels:
+            header["cal_min"] = header["cal_max"] = 0  # viewers find the range themselves
+            header.set_intent("label")
+        else:
+            if float(header["cal_max"]) > 1 or float(header["cal_min"]) < 0:
+                header["cal_min"], header["cal_max"] = 0, 1
+            if int(header["intent_code"]) == _LABEL_INTENT:
+                header.set_intent("none")
         _place(header, volume, fresh=source is None)
         if provenance:
             _sign(header, provenance)
@@ -249,8 +263,14 @@ def _resize(header: Any, volume: Volume, *, forget: bool) -> None:
         present[:] = sizes
 
 
+def _comments(header: Any) -> list[str | bytes]:
+    """The texts of the extensions that are text."""
+    comments = [one for one in header.extensions if one.get_code() == _COMMENT_CODE]
+    return [text for one in comments if isinstance(text := one.get_content(), str | bytes)]
+
+
 def _sign(header: Any, provenance: Provenance) -> None:
-    text = json.dumps({"softmorph": dict(provenance)}, default=str)
+    text = f'{{"{SIGNATURE}": {as_text(provenance)}}}'
     header.extensions.append(_nibabel().nifti1.Nifti1Extension(_COMMENT, text.encode()))
     if not bytes(header["descrip"].item()).strip(b"\0 "):
         header["descrip"] = f"softmorph {provenance.get('version', '')}".encode()[:79]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +39,7 @@ class Probe:
         found: The reason in words.
         suggestion: The command line to try next, "" if there is none.
         notes: What the reader had to decide.
+        provenance: What softmorph said of the file when it wrote it, or empty.
     """
 
     path: Path
@@ -56,6 +59,7 @@ class Probe:
     found: str
     suggestion: str
     notes: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 def probe(path: str | Path, *, limit: int = 1024) -> Probe:
@@ -111,6 +115,7 @@ def _describe(
         found=found,
         suggestion=suggestion,
         notes=raw.notes,
+        provenance=raw.provenance,
     )
 
 

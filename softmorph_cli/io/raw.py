@@ -19,6 +19,9 @@ Provenance = Mapping[str, Any]
 
 # The letter of a slice axis that is mapped over (`per_slice`); writing turns it into "Z" again.
 SLICE: Final = "S"
+# Keys in a file's own metadata: the stored number that stands for 1, or the highest label.
+ONE: Final = "softmorph_divide_by"
+LABELS: Final = "softmorph_labels"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Raw:
         inter: See `slope`.
         full_scale: Whether the type's maximum means 1 in this format, as in PNG and TIFF.
         colour: Whether "C" holds the samples of a colour image.
+        labels: Whether the file says that its numbers are those of labels.
+        provenance: What softmorph said of the file when it wrote it, or empty.
         native: What the writer of the same format wants to have back.
         notes: What the reader had to decide.
     """
@@ -56,6 +61,8 @@ class Raw:
     inter: float = 0.0
     full_scale: bool = False
     colour: bool = False
+    labels: bool = False
+    provenance: Provenance = field(default_factory=dict)
     native: Any = None
     notes: tuple[str, ...] = ()
 
@@ -100,7 +107,7 @@ class Format(Protocol):
 
     @property
     def holds(self) -> frozenset[str]:
-        """Which of "spacing", "affine", "channels", "stack" it can hold."""
+        """Which of "spacing", "affine", "channels", "stack" and "uint32" (labels) it can hold."""
 
     def recognises(self, head: bytes) -> bool:
         """Whether a file with these first bytes (unpacked, where it is gzipped) is of this family."""
@@ -109,9 +116,19 @@ class Format(Protocol):
         """Read the file; any exception that is no SoftmorphError means that it is damaged."""
 
     def write(
-        self, volume: Volume, array: Array, path: Path, *, one: int, provenance: Provenance
+        self,
+        volume: Volume,
+        array: Array,
+        path: Path,
+        *,
+        one: int,
+        provenance: Provenance,
+        labels: bool = False,
     ) -> list[str]:
-        """Write `array`, the values of `volume` times `one`, and return what could not be kept."""
+        """Write `array`, the values of `volume` times `one`, and return what could not be kept.
+
+        With `labels` the numbers are those of labels at the place of `volume`, and `one` is 1.
+        """
 
 
 def kept_native(volume: Volume, name: str) -> Any:

@@ -99,6 +99,7 @@ def read(
                 raw.shape,
                 raw.dtype,
                 Kept(family.name, raw.native, filed_axes, full_spacing, dropped),
+                raw.provenance,
             ),
             notes=(*raw.notes, *notes),
         )

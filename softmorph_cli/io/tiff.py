@@ -9,21 +9,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.images import read_pixels
-from softmorph_cli.io.raw import Array, Provenance, Raw, kept_native
+from softmorph_cli.io.provenance import SIGNATURE, parse
+from softmorph_cli.io.raw import LABELS, ONE, Array, Provenance, Raw, kept_native
 from softmorph_cli.units import MILLIMETRES, length
 from softmorph_cli.volume import Volume
 
 # Past this many bytes classic TIFF's 32-bit offsets end; some room is left for the tags.
 CLASSIC_LIMIT = 2**32 - 2**25
 
-_ONE: Final = "softmorph_divide_by"
 _PALETTE = 3
 _MINISWHITE = 0
 _INCH, _CENTIMETRE = 2, 3
@@ -31,6 +31,7 @@ _INCH, _CENTIMETRE = 2, 3
 _LIBTIFF_CODECS = ("LZW", "PACKBITS")
 _BROKEN = re.compile(r"invalid page offset|corrupted|invalid offset|truncated|missing data")
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
+_OME_TYPES = (*_IMAGEJ_TYPES, "uint32")
 _OME_UNITS = {"mm": "mm", "um": "µm", "nm": "nm"}
 
 
@@ -54,7 +55,7 @@ class Tiff:
     title: str = "TIFF"
     suffixes: tuple[str, ...] = (".tif", ".tiff", ".btf", ".tf8")
     output_types: tuple[str, ...] = ("float32", "float16", "uint8", "uint16")
-    holds: frozenset[str] = frozenset({"spacing", "stack", "channels"})
+    holds: frozenset[str] = frozenset({"spacing", "stack", "channels", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
         """Whether the mark of a classic or a big TIFF, in either byte order, is there."""
@@ -84,7 +85,7 @@ class Tiff:
             if broken := next(filter(_BROKEN.search, complaints), None):
                 # What tifffile can still make out of a file cut short would pass for the whole of it.
                 raise ValueError(broken)
-            ours = re.search(_ONE + r"(?:\W|quot)*(\d+)", page.description)
+            one, labels = _mark(page.description, ONE), _mark(page.description, LABELS) is not None
         return Raw(
             array=array,
             axes=axes,
@@ -94,15 +95,24 @@ class Tiff:
             spacing=spacing,
             unit=unit,
             channels=channels,
-            slope=1 / int(ours[1]) if ours and array.dtype.kind in "ui" else 1.0,
-            full_scale=True,
+            slope=1 / one if one and array.dtype.kind in "ui" else 1.0,
+            full_scale=not labels,
             colour=kind == "colour",
+            labels=labels,
+            provenance=parse(native.description, str(native.imagej.get("Info", ""))),
             native=native,
             notes=(*notes, *told),
         )
 
     def write(
-        self, volume: Volume, array: Array, path: Path, *, one: int, provenance: Provenance
+        self,
+        volume: Volume,
+        array: Array,
+        path: Path,
+        *,
+        one: int,
+        provenance: Provenance,
+        labels: bool = False,
     ) -> list[str]:
         """Write zlib-compressed in the source's flavour; ImageJ's where there is none."""
         import tifffile
@@ -117,15 +127,20 @@ class Tiff:
         if flavour == "imagej" and big:
             flavour = "ome"
             lost.append("ImageJ's own TIFF ends at 4 GiB; this is an OME BigTIFF.")
-        if str(array.dtype) not in _IMAGEJ_TYPES:
+        if flavour == "imagej" and array.dtype == np.uint32:
+            flavour = "ome"
+            lost.append("ImageJ's own TIFF has no uint32; this is an OME-TIFF.")
+        if str(array.dtype) not in _OME_TYPES:
             if flavour != "plain":
                 lost.append(f"ImageJ and OME have no {array.dtype}; this is a plain TIFF.")
             flavour = "plain"
         array, axes, renamed = _in_page_order(volume, array)
         lost += renamed
-        signature: dict[str, Any] = {"softmorph": dict(provenance)} if provenance else {}
-        if one != 1:
-            signature[_ONE] = one
+        signature: dict[str, Any] = {SIGNATURE: dict(provenance)} if provenance else {}
+        if labels:
+            signature[LABELS] = int(array.max())
+        elif one != 1:
+            signature[ONE] = one
         prepare = {"ome": _ome_options, "imagej": _imagej_options, "plain": _plain_options}[flavour]
         options, more = prepare(volume, axes, native, signature)
         lost += more
@@ -221,6 +236,12 @@ def _metadata(
     return kind, native, {}, None, None, []
 
 
+def _mark(description: str, key: str) -> int | None:
+    """The number beside one of our keys, in any of the three flavours."""
+    found = re.search(key + r"(?:\W|quot)*(\d+)", description)
+    return int(found[1]) if found else None
+
+
 def _json(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
@@ -252,6 +273,7 @@ def _read_ome(xml: str) -> tuple[_Native, dict[str, float], str | None, tuple[st
     step = pixels.get("TimeIncrement")
     native = _Native(
         "ome",
+        description=root.findtext(".//{*}Image/{*}Description") or "",
         extra_ome=extra,
         time_increment=(step, pixels.get("TimeIncrementUnit", "s")) if step else None,
     )
@@ -300,7 +322,7 @@ def _imagej_options(
     metadata: dict[str, Any] = {
         "axes": axes,
         "min": 0,
-        "max": signature.get(_ONE, 1),
+        "max": signature.get(LABELS, signature.get(ONE, 1)),
     }
     kept = native.imagej
     for key in ("finterval", "fps", "tunit", "mode", "loop", "LUTs", "Labels", "unit", "Info"):
@@ -316,8 +338,7 @@ def _imagej_options(
     _, factor = 1.0, length(1.0, metadata.get("unit", ""))[0]
     if "Z" in sizes:
         metadata["spacing"] = sizes["Z"] / factor
-    if _ONE in signature:
-        metadata[_ONE] = signature[_ONE]
+    metadata.update((key, signature[key]) for key in (ONE, LABELS) if key in signature)
     if signature:
         metadata["Info"] = "\n".join(filter(None, [kept.get("Info", ""), json.dumps(signature, default=str)]))
     if volume.channels:

@@ -101,6 +101,8 @@ def judge(content: Content, raw: Raw) -> Verdict:
         return Verdict("mask", "only 0 and 1")
     if low >= -NOTED_OVERSHOOT and high <= 1 + NOTED_OVERSHOOT:
         return Verdict("probability", spread)
+    if content.integers and low >= 0 and raw.labels:
+        return _labels(content, "labels")
     if content.integers and low >= 0:
         if (
             raw.full_scale
@@ -110,9 +112,7 @@ def judge(content: Content, raw: Raw) -> Verdict:
         ):
             return Verdict("probability", f"{spread} of a type that ends at {top}")
         if _like_labels(content):
-            values = [str(int(value)) for value in content.distinct or () if value]
-            shown = ", ".join(values[:8]) + (", ..." if len(values) > 8 else "")
-            return Verdict("labels", f"integers that look like labels ({shown})", f"--label {values[0]}")
+            return _labels(content, "integers that look like labels")
         scale = next((scale for scale in _SCALES if high <= scale), int(high))
         return Verdict("image", f"integers from {low:.15g} to {high:.15g}", f"--divide-by {scale}")
     if low >= -_RINGING and high <= 1 + _RINGING:
@@ -123,6 +123,15 @@ def judge(content: Content, raw: Raw) -> Verdict:
         return Verdict("logits", f"{spread}, which look like logits", "--from-logits sigmoid")
     scale = next((scale for scale in _SCALES if high <= scale), np.ceil(high))
     return Verdict("image", spread, f"--divide-by {scale:.15g}")
+
+
+def _labels(content: Content, what: str) -> Verdict:
+    if content.distinct is None:
+        # Which of them are there is not known, only that the highest is.
+        return Verdict("labels", f"{what} (up to {int(content.high)})", f"--label {int(content.high)}")
+    values = [str(int(value)) for value in content.distinct if value]
+    shown = ", ".join(values[:8]) + (", ..." if len(values) > 8 else "")
+    return Verdict("labels", f"{what} ({shown})", f"--label {values[0]}")
 
 
 def _top(raw: Raw) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.files import replacing
-from softmorph_cli.io.formats import target_format
+from softmorph_cli.io.formats import label_type, target_format
 from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Provenance
 from softmorph_cli.io.select import restore_affine
 from softmorph_cli.volume import Volume
@@ -45,42 +48,107 @@ def write(
     family = target_format(path, output_type)
     if output_type is None:
         output_type = str(volume.array.dtype) if family.name == "npy" else family.output_types[0]
-    volume = _as_filed(volume, family)
+    kind = output_type
+    return _store(
+        volume, volume.array, path, family, kind, lambda array: _encode(array, kind), force, provenance
+    )
+
+
+def write_labels(
+    labels: npt.NDArray[Any],
+    like: Volume,
+    path: str | Path,
+    *,
+    force: bool = False,
+    provenance: Provenance | None = None,
+) -> list[str]:
+    """Write a label image, 0 for the background, to where a map lies in the world.
+
+    It is stored as the smallest of uint8, uint16 and uint32 that holds its highest label, as the numbers they
+    are. Every format but .npy says that they are labels, so that `read` asks for `--label K` instead of taking
+    255 of them for probabilities; labels 0 and 1 alone are read as the mask they are.
+
+    Args:
+        labels: Integers from 0, of the shape of `like`.
+        like: The map whose axes, geometry and source are those of the labels; its values are not looked at.
+        path: Where to, as for `write`; PNG holds one image with labels up to 65535.
+        force: Whether an existing file may be replaced.
+        provenance: As for `write`.
+
+    Returns:
+        What the file could not keep, one sentence each.
+
+    Raises:
+        FileError: If the file cannot or may not be written.
+        InputError: If the labels are no integers from 0, of another shape, or more than the format can hold.
+        UsageError: If the suffix is unknown.
+    """
+    path = Path(path)
+    family = target_format(path, "labels")
+    if labels.shape != like.array.shape:
+        raise InputError(f"labels of shape {labels.shape} do not fit a map of shape {like.array.shape}.")
+    if labels.dtype.kind not in "biu" or (labels.dtype.kind == "i" and labels.min() < 0):
+        raise InputError(f"labels are integers from 0; these are {labels.dtype} from {labels.min():g}.")
+    kind = label_type(int(labels.max()), path, family)
+    return _store(
+        like, labels, path, family, "labels", lambda array: (array.astype(kind), 1), force, provenance
+    )
+
+
+def _store(
+    volume: Volume,
+    array: Array,
+    path: Path,
+    family: Format,
+    output_type: str,
+    encode: Callable[[Array], tuple[Array, int]],
+    force: bool,
+    provenance: Provenance | None,
+) -> list[str]:
+    """Write `array`, which lies where `volume` does, as `encode` stores it."""
+    volume, array = _as_filed(volume, array, family)
     with replacing(path, force=force) as temporary:
-        array, one = _encode(volume.array, output_type)
-        lost = family.write(volume, array, temporary, one=one, provenance=provenance or {})
+        stored, one = encode(array)
+        lost = family.write(
+            volume, stored, temporary, one=one, provenance=provenance or {}, labels=output_type == "labels"
+        )
     return [*_lost(volume, family, output_type), *lost]
 
 
-def _as_filed(volume: Volume, family: Format) -> Volume:
-    """Slices become z again, and a spatial axis of size one comes back where it was."""
+def _as_filed(volume: Volume, array: Array, family: Format) -> tuple[Volume, Array]:
+    """Slices become z again, and a spatial axis of size one comes back where it was.
+
+    Returns:
+        The map as it is filed, and `array`, of the map's shape, moved along with it.
+    """
     kept = volume.source.header if volume.source else None
     kept = kept if isinstance(kept, Kept) else None
-    axes = volume.axes
+    axes, spacing = volume.axes, volume.spacing
+
+    def moved(move: Callable[[Array], Array], **changes: Any) -> tuple[Volume, Array]:
+        return replace(volume, array=move(volume.array), **changes), move(array)
+
     if SLICE in axes and volume.spatial_dims == 2:
-        array = np.moveaxis(volume.array, axes.index(SLICE), -3)
-        spacing = volume.spacing
+        slices = axes.index(SLICE)
         if spacing is not None:
             spacing = (kept.spacing["Z"], *spacing) if kept and "Z" in kept.spacing else None
         axes = axes.replace(SLICE, "")[:-2] + "ZYX"
-        return replace(volume, array=array, axes=axes, spacing=spacing)
+        return moved(lambda a: np.moveaxis(a, slices, -3), axes=axes, spacing=spacing)
     if "stack" not in family.holds:
-        flat = [i for i, size in enumerate(volume.array.shape[:-2]) if size == 1]
+        flat = tuple(i for i, size in enumerate(volume.array.shape[:-2]) if size == 1)
         if not flat:
-            return volume
+            return volume, array
         axes = "".join(axis for i, axis in enumerate(axes) if i not in flat)
-        spacing = volume.spacing[-2:] if volume.spacing else None
-        return replace(volume, array=np.squeeze(volume.array, tuple(flat)), axes=axes, spacing=spacing)
+        spacing = spacing[-2:] if spacing else None
+        return moved(lambda a: np.squeeze(a, flat), axes=axes, spacing=spacing)
     if kept is None or kept.dropped is None or volume.spatial_dims != 2:
-        return volume
+        return volume, array
     at = "ZYX".index(kept.dropped)
-    spacing = volume.spacing
     if spacing is not None:
         size = kept.spacing.get(kept.dropped)
         spacing = None if size is None else (*spacing[:at], size, *spacing[at:])
-    return replace(
-        volume,
-        array=np.expand_dims(volume.array, len(volume.mapped_axes) + at),
+    return moved(
+        lambda a: np.expand_dims(a, len(volume.mapped_axes) + at),
         axes=volume.mapped_axes + "ZYX",
         spacing=spacing,
         affine=None if volume.affine is None else restore_affine(volume.affine, kept.dropped),

@@ -1,0 +1,60 @@
+"""What made a file: the text that `write` leaves in it, and reading it back.
+
+The text is JSON in a place that the format leaves to its users: a comment extension of NIfTI, the Info of
+ImageJ's TIFF, the description of an OME or a plain one, a text chunk of PNG, a key of NRRD and MetaImage.
+It goes wherever the other program takes that place. nibabel copies extensions into what it makes from the
+header of a file, and so do others with keys: provenance says which softmorph command wrote the file, or the
+file it was made from, not that nobody changed it since.
+
+A file that softmorph wrote several times may hold several such texts; the last one counts. A file that it
+wrote without provenance keeps what its source held where keys and comments are kept (NIfTI, NRRD, MetaImage,
+ImageJ's TIFF).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from softmorph_cli.io.raw import Provenance
+
+SIGNATURE: Final = "softmorph"
+
+
+def as_text(provenance: Provenance) -> str:
+    """Return the JSON of a provenance alone, for a place that has SIGNATURE as its name; all ASCII."""
+    return json.dumps(dict(provenance), default=str)
+
+
+def parse(*texts: str | bytes | None, named: bool = False) -> dict[str, Any]:
+    """Find the provenance in what a file holds.
+
+    Args:
+        texts: In the order they were written; a text may hold lines of other programs too.
+        named: Whether the texts were found under the name SIGNATURE, and do not name it themselves.
+
+    Returns:
+        The one that was written last; empty where there is none, or only what nobody can read.
+    """
+    for text in reversed(texts):
+        plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else text or ""
+        # An extension of NIfTI is filled up with zeros.
+        plain = plain.strip("\0 \r\n\t")
+        for line in dict.fromkeys((plain, *reversed(plain.splitlines()))):
+            if not named and f'"{SIGNATURE}"' not in line:
+                continue
+            whole = _object(line)
+            found = whole if named else whole.get(SIGNATURE)
+            if found and isinstance(found, dict):
+                return found
+    return {}
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+        # What can be read may still be what cannot be written again: NaN, half of a surrogate pair.
+        json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,1 @@
+"""A measured graph as text, one format a file: whoever calls writes it."""

@@ -310,7 +310,7 @@ def test_a_tree_in_swc_is_as_long_as_the_graph(seed, spacing):
     mask = random_tree(seed, tuple(size / min(spacing) for size in spacing)).mask
     graph = graph_of(mask, frame(mask.shape, spacing=spacing))
     assert graph.cycles == 0
-    assert len(graph.branches) > 4
+    assert len(graph.branches) >= 3
     text, warnings = swc_text(graph)
     assert warnings == ()
     assert length_of(text) == pytest.approx(graph.length, rel=1e-12)

@@ -45,6 +45,11 @@ class Frame:
         return int(self.matrix.shape[1])
 
     @property
+    def finest(self) -> float:
+        """The shortest side of a voxel."""
+        return float(np.linalg.norm(self.matrix, axis=0).min())
+
+    @property
     def suffix(self) -> str:
         """How names of lengths end: "mm" or "voxels"."""
         return self.unit or "voxels"

@@ -15,22 +15,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Voxels = npt.NDArray[np.intp]
 
-def links(voxels: npt.NDArray[np.intp]) -> Any:
-    """Return the edges of the graph of a skeleton's voxels.
+
+def neighbours(voxels: Voxels) -> Voxels:
+    """Return the pairs of voxels, shape (M, 2), by number, that share a corner.
 
     Args:
         voxels: Array indices, shape (N, 2) or (N, 3), each voxel once.
+    """
+    from scipy.spatial import cKDTree
+
+    # Within a distance of 1 along every axis; the half makes up for rounding.
+    pairs: Voxels = cKDTree(voxels).query_pairs(1.5, p=np.inf, output_type="ndarray")
+    return pairs
+
+
+def links(voxels: Voxels, pairs: Voxels) -> Any:
+    """Return the edges of the graph of a skeleton's voxels.
+
+    Args:
+        voxels: Array indices, shape (N, 2) or (N, 3).
+        pairs: Their `neighbours`.
 
     Returns:
         A symmetric N x N `scipy.sparse.csr_array` of ones: voxels that follow each other. It holds no triangle
         that could be left out; the voxels' order decides only between equals.
     """
     from scipy.sparse import coo_array
-    from scipy.spatial import cKDTree
 
-    # Within a distance of 1 along every axis; the half makes up for rounding.
-    pairs = cKDTree(voxels).query_pairs(1.5, p=np.inf, output_type="ndarray")
     kept = pairs[~_collapsed(voxels, pairs)]
     ends = np.concatenate([kept, kept[:, ::-1]])
     ones = np.ones(len(ends))
@@ -39,7 +52,7 @@ def links(voxels: npt.NDArray[np.intp]) -> Any:
     return graph
 
 
-def _collapsed(voxels: npt.NDArray[np.intp], pairs: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+def _collapsed(voxels: Voxels, pairs: Voxels) -> npt.NDArray[np.bool_]:
     """Mark the edges that go, the longest first, so that paths run through faces."""
     gone = np.zeros(len(pairs), bool)
     around: dict[int, set[int]] = {}

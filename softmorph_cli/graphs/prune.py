@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import numpy as np
-
-from softmorph_cli.graphs.trace import Graph, Voxels
+from softmorph_cli.graphs.trace import Graph, Voxels, join
 
 Weigh = Callable[[Voxels], float]
 
@@ -54,7 +51,7 @@ def prune_spurs(graph: Graph, shorter_than: Weigh, length: Weigh) -> int:
             continue
         graph.remove_node(tip)
         gone += 1
-        joined = _join(graph, fork)
+        joined = join(graph, fork)
         if joined is not None:
             consider(*joined)
     return gone
@@ -85,7 +82,7 @@ def prune_cycles(graph: Graph, weight: Weigh) -> int:
         else:
             graph.remove_edge(u, v, key)
     for node in {node for u, v, _ in extra for node in (u, v)}:
-        _join(graph, node)
+        join(graph, node)
     return len(extra)
 
 
@@ -95,25 +92,3 @@ def _open(graph: Graph, node: int, key: int) -> None:
     end = max(graph.nodes) + 1
     graph.add_node(end, voxels=path[-2:-1])
     graph.add_edge(node, end, path=path[:-1], start=node)
-
-
-def _join(graph: Graph, node: int) -> tuple[int, int, int] | None:
-    """Make one branch of the two at a node that is no junction any more; return it, if there are two."""
-    edges = list(graph.edges(node, keys=True, data=True))
-    if graph.degree(node) != 2 or len(edges) != 2:  # a ring's only node has one edge
-        return None
-    (_, first, key_1, one), (_, second, key_2, two) = edges
-    here = _from(one, first), _from(two, node)
-    path = np.concatenate([here[0], here[1][1:]])
-    # A key that was never used: whoever still waits for one of the old branches must not find this one.
-    key = graph.graph["keys"] = graph.graph.get("keys", 1_000_000) + 1
-    graph.remove_edge(node, first, key_1)
-    graph.remove_edge(node, second, key_2)
-    graph.remove_node(node)
-    graph.add_edge(first, second, key=key, path=path, start=first)
-    return first, second, key
-
-
-def _from(edge: dict[str, Any], node: int) -> Voxels:
-    path: Voxels = edge["path"]
-    return path if edge["start"] == node else path[::-1]

@@ -97,7 +97,17 @@ class Inspection:
     warnings: tuple[str, ...] = ()
 
 
-Tell = Callable[[str], None]
+# What a long inspection goes through, in order; reading and writing are the caller's.
+STAGES: Final = ("reading", "centreline", "radii", "soft skeleton", "branches", "writing")
+
+
+def is_skeleton(volume: Volume) -> bool:
+    """Say whether softmorph wrote a file as a skeleton; nothing is guessed from its values."""
+    made = volume.source.provenance if volume.source else {}
+    parameters = made.get("parameters")
+    image = parameters.get("image") if isinstance(parameters, Mapping) else None
+    command = made.get("command")
+    return command == "softmorph skeletonize" or (command == "softmorph inspect" and image == "skeleton")
 
 
 def inspect(
@@ -106,7 +116,7 @@ def inspect(
     *,
     reference: Volume | None = None,
     progress: Callable[[Progress], None] | None = None,
-    stage: Tell = lambda name: None,
+    stage: Callable[[str], None] = lambda name: None,
 ) -> Inspection:
     """Trace and measure the curve in a map, or a curve that is there already.
 
@@ -115,7 +125,7 @@ def inspect(
         choices: What to look at.
         reference: Of a skeleton, the map it came from: it brings radii and certainty.
         progress: Called after every sub-iteration of thinning.
-        stage: Called with the name of what begins.
+        stage: Called with the name of what begins, one of `STAGES`.
 
     Raises:
         InputError: If the image holds several channels, or the two do not fit each other.
@@ -177,7 +187,7 @@ def inspect(
 
 
 @dataclass(frozen=True)
-class _Curve:
+class _Found:
     """The voxels of a curve, and what was seen on the way."""
 
     voxels: Voxels
@@ -186,7 +196,20 @@ class _Curve:
     warnings: tuple[str, ...] = ()
 
 
-def _from_map(volume: Volume, threshold: float, settings: Settings) -> _Curve:
+def _curve(image: npt.NDArray[Any], threshold: float, settings: Settings) -> Voxels:
+    """Return the voxels of the exact centreline, in C order.
+
+    Where it forks, the parallel thinning leaves clumps in which single voxels look like ends of their own. Lee's
+    sequential one, which takes any voxel whose loss changes no topology, leaves none of them.
+    """
+    from skimage.morphology import skeletonize
+
+    centreline = thinning(image, settings, hard=True, threshold=threshold).image
+    thin: Callable[..., npt.NDArray[np.bool_]] = skeletonize
+    return np.argwhere(thin(centreline.view(bool), method="lee"))
+
+
+def _from_map(volume: Volume, threshold: float, settings: Settings) -> _Found:
     """Return the exact centreline of what is above the threshold, cavities filled."""
     image, cavities, voxels = filled(volume.array, threshold)
     notes, warnings = [], []
@@ -196,21 +219,21 @@ def _from_map(volume: Volume, threshold: float, settings: Settings) -> _Curve:
             f"{many} inside the object ({voxels:,} voxels in all) counted as filled: a centreline cannot pass "
             "through a closed shell."
         )
-    curve = np.argwhere(thinning(image, settings, hard=True, threshold=threshold).image)
+    curve = _curve(image, threshold, settings)
     if len(curve) == 0:
         top = float(volume.array.max())
         lower = f"; try --threshold {_below(top):g}" if top > 0 else ": the map is 0 everywhere"
         warnings.append(f"nothing is above {threshold:g}, the largest value is {top:.3g}{lower}.")
-    return _Curve(curve, notes=tuple(notes), warnings=tuple(warnings))
+    return _Found(curve, notes=tuple(notes), warnings=tuple(warnings))
 
 
-def _again(volume: Volume, threshold: float, settings: Settings) -> _Curve:
+def _again(volume: Volume, threshold: float, settings: Settings) -> _Found:
     """Return a skeleton thinned to one voxel, and say what that did to it."""
     array = volume.array
     above = array > threshold
     count = int(np.count_nonzero(above))
     binary = bool(((array == 0) | (array == 1)).all())
-    curve = np.argwhere(thinning(array, settings, hard=True, threshold=threshold).image)
+    curve = _curve(array, threshold, settings)
     top = float(array.max())
     if count == 0:
         why = (
@@ -218,13 +241,13 @@ def _again(volume: Volume, threshold: float, settings: Settings) -> _Curve:
             if top == 0
             else f"its largest value is {top:.3g}; try a lower --threshold"
         )
-        return _Curve(curve, binary, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
+        return _Found(curve, binary, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
     if len(curve) < CURVE * count:
         told = (
             f"thinning left {len(curve):,} of {count:,} voxels: this is no skeleton but a solid object; "
             "leave out --as skeleton, or add --as map."
         )
-        return _Curve(curve, binary, warnings=(told,))
+        return _Found(curve, binary, warnings=(told,))
     before, after = (_components(np.argwhere(mask)) for mask in (array > 0, above))
     warnings = []
     if before != after or len(curve) != count:
@@ -232,7 +255,7 @@ def _again(volume: Volume, threshold: float, settings: Settings) -> _Curve:
             f"cut at {threshold:g} and thinned to one voxel, the skeleton has {_pieces(after)} and {len(curve):,} "
             f"voxels; above 0 it had {_pieces(before)} and {int(np.count_nonzero(array)):,}."
         )
-    return _Curve(curve, binary, warnings=tuple(warnings))
+    return _Found(curve, binary, warnings=tuple(warnings))
 
 
 def _pieces(count: int) -> str:
@@ -327,7 +350,7 @@ def _fitting(reference: Volume, volume: Volume) -> Volume:
     ours, theirs = Frame.of(volume), Frame.of(reference)
     corner = np.array(volume.array.shape) - 1
     # A tenth of a voxel: less is the rounding of file formats.
-    near = 0.1 * float(np.linalg.norm(ours.matrix, axis=0).min())
+    near = 0.1 * ours.finest
     if ours.unit == theirs.unit and not all(
         np.allclose(ours.world(end), theirs.world(end), rtol=0, atol=near) for end in (0 * corner, corner)
     ):
@@ -363,5 +386,9 @@ def _remarks(measured: SkeletonGraph, choices: Choices, graph: Any) -> list[str]
     )
     if inside == 0:
         return []
-    ends = "1 spur ends inside the vessel it leaves" if inside == 1 else f"{inside:,} spurs end inside their vessel"
+    ends = (
+        "1 spur ends inside the vessel it leaves"
+        if inside == 1
+        else f"{inside:,} spurs end inside their vessel"
+    )
     return [f"{ends}: --prune radius takes such spurs off."]

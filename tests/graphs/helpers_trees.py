@@ -70,7 +70,9 @@ def random_tree(
     return Tree(mask, tuple(curves), length, end_points=forked + 2, junctions=forked)
 
 
-def _curve(rng: np.random.Generator, place: np.ndarray, heading: np.ndarray | None, extent: float) -> np.ndarray:
+def _curve(
+    rng: np.random.Generator, place: np.ndarray, heading: np.ndarray | None, extent: float
+) -> np.ndarray:
     direction = rng.standard_normal(len(place))
     direction /= np.linalg.norm(direction)
     if heading is not None:
@@ -85,7 +87,9 @@ def _curve(rng: np.random.Generator, place: np.ndarray, heading: np.ndarray | No
 def _voxels(curve: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Return the voxels of a curve: those its points fall into, joined by straight lines."""
     corners = np.rint(curve / sizes).astype(int)
-    steps = [np.stack(line_nd(a, b, endpoint=True), axis=1) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+    steps = [
+        np.stack(line_nd(a, b, endpoint=True), axis=1) for a, b in zip(corners[:-1], corners[1:], strict=True)
+    ]
     chain = np.concatenate(steps)
     return np.unique(chain, axis=0)
 

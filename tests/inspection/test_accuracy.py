@@ -1,19 +1,11 @@
-"""How right counts and lengths are, on trees, lines and rings that are drawn; the README's figures come from here.
-
-`python tests/inspection/test_accuracy.py` prints them.
-"""
+"""How right counts and lengths are, on trees, lines, rings and tubes that are drawn."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-from skimage.draw import line_nd
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "graphs")]
 from helpers_trees import Tree, random_tree
+from skimage.draw import line_nd
 
 from softmorph_cli import Volume
 from softmorph_cli.graphs import paths
@@ -126,22 +118,3 @@ def test_tubes_have_the_counts_of_their_axes_and_their_radius(seed: int) -> None
         radius = branch.along["radius"]
         quarter = len(radius) // 4
         assert radius[quarter:-quarter].mean() == pytest.approx(3.0, abs=0.25)
-
-
-def _print() -> None:
-    for spacing in (FLAT, ISOTROPIC, UNEVEN):
-        smoothed, raw = (100 * e for e in errors(spacing))
-        lines = 100 * line_errors(spacing)
-        print(  # noqa: T201
-            f"{spacing}: trees {smoothed.mean():+.1f} % (worst {smoothed[np.abs(smoothed).argmax()]:+.1f}), "
-            f"raw {raw.mean():+.1f} % (worst {raw[np.abs(raw).argmax()]:+.1f}); lines at most {lines.max():+.1f} %"
-        )
-    rings = {
-        r: round(100 * (graph_of(ring(r), FLAT).length / (2 * np.pi * r) - 1), 1)
-        for r in (4, 5, 6, 8, 12, 20)
-    }
-    print("rings, % by radius:", rings)  # noqa: T201
-
-
-if __name__ == "__main__":
-    _print()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,7 @@ def random_tree(
             if (curve < 0).any() or (curve / sizes > shape - 1).any():
                 continue
             drawn = _voxels(curve, sizes)
-            if _free(drawn, voxels, [d for _, d in added], place / sizes, clearance, dims):
+            if _free(drawn, voxels, [d for _, d in added], place / sizes, clearance):
                 added.append((curve, drawn))
         if len(added) < wanted:
             continue
@@ -87,14 +88,18 @@ def _curve(
 def _voxels(curve: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Return the voxels of a curve: those its points fall into, joined by straight lines."""
     corners = np.rint(curve / sizes).astype(int)
-    steps = [
-        np.stack(line_nd(a, b, endpoint=True), axis=1) for a, b in zip(corners[:-1], corners[1:], strict=True)
-    ]
+    steps = [np.stack(line_nd(a, b, endpoint=True), axis=1) for a, b in itertools.pairwise(corners)]
     chain = np.concatenate(steps)
     return np.unique(chain, axis=0)
 
 
-def _free(drawn, others, siblings, place, clearance, dims) -> bool:
+def _free(
+    drawn: np.ndarray,
+    others: list[np.ndarray],
+    siblings: list[np.ndarray],
+    place: np.ndarray,
+    clearance: float,
+) -> bool:
     """Say whether a branch keeps away from all others, its own beginning aside, and from itself."""
     far = drawn[np.abs(drawn - place).max(axis=1) > clearance]
     if len(far) < 6:

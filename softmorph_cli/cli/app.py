@@ -12,6 +12,7 @@ from softmorph_cli import __version__
 from softmorph_cli.cli.apply import apply
 from softmorph_cli.cli.bench import bench
 from softmorph_cli.cli.info import info
+from softmorph_cli.cli.inspect import inspect
 from softmorph_cli.cli.morphology import blackhat, close, dilate, erode, gradient, open_, tophat
 from softmorph_cli.cli.rules import rules
 from softmorph_cli.cli.skeletonize import skeletonize
@@ -82,6 +83,12 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
         apply,
         "softmorph apply majority vessels.nii.gz smooth.nii.gz",
         "softmorph apply my_rule.toml map.tif out.tif --iterations 3",
+    ),
+    (
+        "inspect",
+        inspect,
+        "softmorph inspect vessels.nii.gz --prune radius --report vessels.html",
+        "softmorph inspect centreline.nii.gz --map vessels.nii.gz --csv branches.csv --swc tree.swc",
     ),
     (
         "stats",

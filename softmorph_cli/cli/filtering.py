@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
     from softmorph_cli.volume import Volume
 
+# Thinning takes voxels off one by one, so it follows the grid, not the world.
+UNEVEN = 1.5
+
 Filter = Callable[["Volume", "Settings"], "Result"]
 
 
@@ -120,7 +123,7 @@ def run(
     method = "binary" if mask else settings.method
     chosen = {name: value for name, value in parameters.items() if value is not None}
     in_force = chosen if mask else {**chosen, **settings.relevant(until_stable=until_stable)}
-    read_with = _given(reading)
+    read_with = given(reading)
     provenance = {
         "command": f"softmorph {operation}",
         "version": __version__,
@@ -305,8 +308,19 @@ def _check_memory(volume: Volume, settings: Settings) -> None:
         )
 
 
-def _given(reading: Reading) -> dict[str, Any]:
-    """Return the reading options that were used."""
+def uneven(volume: Volume) -> list[str]:
+    """Warn of a map whose voxels are far from cubic, before it is thinned."""
+    if volume.spacing is None or max(volume.spacing) <= UNEVEN * min(volume.spacing):
+        return []
+    sizes = " × ".join(f"{size:g}" for size in volume.spacing)
+    return [
+        f"voxels are {sizes} {volume.unit or ''}".rstrip()
+        + ": thinning counts voxels, not lengths; add --resample iso to make them cubic first."
+    ]
+
+
+def given(reading: Reading) -> dict[str, Any]:
+    """Return the reading options that were used, for the JSON."""
     chosen = {n: value for n, value in asdict(reading).items() if value is not None and value is not False}
     return {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}
 

@@ -12,8 +12,8 @@ _UNITS: Final = ("nm", "um", "µm", "mm", "cm", "m", "vox")
 _FORM = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-zµ]+)\s*")
 
 
-def parse(text: str) -> tuple[float, str]:
-    """Return a length's number and unit ("vox" for voxels).
+def parse(text: str, option: str = "--radius") -> tuple[float, str]:
+    """Return the number and the unit ("vox" for voxels) of a length that was given for an option.
 
     Raises:
         UsageError: If it is no length with a unit.
@@ -22,10 +22,10 @@ def parse(text: str) -> tuple[float, str]:
     unit = match[2] if match else ""
     if match is None or unit not in _UNITS:
         raise UsageError(
-            f"--radius {text!r} is no length: give a number and a unit, such as 2.5mm, 300um or 4vox."
+            f"{option} {text!r} is no length: give a number and a unit, such as 2.5mm, 300um or 4vox."
         )
     if not 0 < float(match[1]) < float("inf"):
-        raise UsageError(f"--radius {text!r}: it must be more than 0 and finite.")
+        raise UsageError(f"{option} {text!r}: it must be more than 0 and finite.")
     return float(match[1]), unit
 
 
@@ -39,6 +39,6 @@ def in_unit(length: tuple[float, str], unit: str | None) -> float:
     ours, theirs = millimetres(own), millimetres(unit)
     if ours is None or theirs is None:
         raise InputError(
-            "the file does not say how large its voxels are: give the radius in voxels, such as 4vox."
+            "the file does not say how large its voxels are: give the length in voxels, such as 4vox."
         )
     return number * (ours / theirs)

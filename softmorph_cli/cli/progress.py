@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -18,18 +20,18 @@ MINUTE = 60.0
 
 
 @contextmanager
-def reporting(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+def reporting(*, quiet: bool) -> Iterator[Bar | Lines | None]:
     """Give a callback for `Settings.progress`, or None if nothing is to be shown."""
     if quiet:
         yield None
     elif sys.stderr.isatty():
-        bar = _Bar()
+        bar = Bar()
         try:
             yield bar
         finally:
             bar.close()
     else:
-        yield _Lines()
+        yield Lines()
 
 
 def _words(progress: Progress) -> str:
@@ -38,13 +40,41 @@ def _words(progress: Progress) -> str:
     return f"{progress.operation}: iteration {progress.iteration}{of}{part}, {progress.changed:,} voxels changing"
 
 
-class _Bar:
+class Bar:
+    """A bar on a terminal, for what lasts."""
+
     def __init__(self) -> None:
+        """Begin to count the time."""
         self.started = time.monotonic()
         self.bar: Any = None
         self.task: Any = None
+        self.timer: threading.Timer | None = None
+        self.stages: tuple[str, int, int] | None = None
 
     def __call__(self, progress: Progress) -> None:
+        """Say how far a filter is."""
+        if self.stages is not None:
+            name, done, total = self.stages
+            self._show(_words(replace(progress, operation=name)), done, total)
+            return
+        # Until convergence nobody knows how far it is: then only the parts that are done can fill the bar.
+        share = progress.iteration - 1 if progress.iterations else 0
+        total = progress.parts * (progress.iterations or 1)
+        done = (progress.part - 1) * (progress.iterations or 1) + share
+        known = progress.iterations is not None or progress.parts > 1
+        self._show(_words(progress), done, total if known else None)
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """Say which part of the work begins, and how many of how many are done."""
+        self.stages = name, done, total
+        self._show(name, done, total)
+        if self.bar is None and self.timer is None:
+            # A part may be a single call that says nothing until it ends.
+            self.timer = threading.Timer(PATIENCE, lambda: self.stage(*(self.stages or (name, done, total))))
+            self.timer.daemon = True
+            self.timer.start()
+
+    def _show(self, words: str, done: int, total: int | None) -> None:
         if time.monotonic() - self.started < PATIENCE:
             return
         if self.bar is None:
@@ -62,25 +92,33 @@ class _Bar:
             )
             self.task = self.bar.add_task("", total=None)
             self.bar.start()
-        # Until convergence nobody knows how far it is: then only the parts that are done can fill the bar.
-        share = progress.iteration - 1 if progress.iterations else 0
-        total = progress.parts * (progress.iterations or 1)
-        done = (progress.part - 1) * (progress.iterations or 1) + share
-        known = progress.iterations is not None or progress.parts > 1
-        self.bar.update(
-            self.task, description=_words(progress), total=total if known else None, completed=done
-        )
+        self.bar.update(self.task, description=words, total=total, completed=done)
 
     def close(self) -> None:
+        """Take the bar away."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer.join()
         if self.bar is not None:
             self.bar.stop()
 
 
-class _Lines:
+class Lines:
+    """A line a minute, where there is no terminal."""
+
     def __init__(self) -> None:
+        """Begin to count the time."""
         self.last = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
+        """Say how far a filter is."""
+        self._say(_words(progress))
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """Say which part of the work begins, and how many of how many are done."""
+        self._say(f"{name} ({done + 1} of {total})")
+
+    def _say(self, words: str) -> None:
         if time.monotonic() - self.last >= MINUTE:
             self.last = time.monotonic()
-            typer.echo(_words(progress), err=True)
+            typer.echo(words, err=True)

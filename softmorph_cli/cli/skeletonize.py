@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
     from softmorph_cli.volume import Volume
 
-# Thinning takes voxels off one by one, so it follows the grid, not the world.
-_UNEVEN = 1.5
-
 
 @command
 def skeletonize(
@@ -112,13 +109,7 @@ def skeletonize(
         return isotropic(volume)
 
     def concerns(volume: Volume) -> list[str]:
-        if resample or volume.spacing is None or max(volume.spacing) <= _UNEVEN * min(volume.spacing):
-            return []
-        sizes = " × ".join(f"{size:g}" for size in volume.spacing)
-        return [
-            f"voxels are {sizes} {volume.unit or ''}".rstrip()
-            + ": thinning counts voxels, not lengths; add --resample iso to make them cubic first."
-        ]
+        return [] if resample else filtering.uneven(volume)
 
     def remarks(before: Statistics, after: Statistics) -> list[str]:
         if hard or after.components_above_half <= before.components_above_half:

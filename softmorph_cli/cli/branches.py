@@ -1,0 +1,193 @@
+"""What `softmorph inspect` shows in the terminal: the picture, the summary, the branches, the components."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from softmorph_cli.cli.report import number
+from softmorph_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from softmorph_cli.graphs.skeleton_graph import Branch, SkeletonGraph, Spread
+    from softmorph_cli.inspection.inspect import Inspection
+    from softmorph_cli.volume import Volume
+
+Rows = list[list[str]]
+COMPONENTS: Final = 8
+
+_ORDERS: Final = {
+    "length": "longest first",
+    "tortuosity": "most tortuous first",
+    "radius": "widest first",
+    "certainty": "least certain first",
+}
+
+
+def check_order(sort: str) -> None:
+    """Refuse an order that nobody knows.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    if sort not in _ORDERS:
+        raise UsageError(f"--sort {sort}: use {', '.join(_ORDERS)}.")
+
+
+def heading(sort: str, count: int) -> str:
+    """Return the title of the table of branches."""
+    return f"branches, {_ORDERS[sort]}" if count > 1 else "the branch"
+
+
+def facts(volume: Volume) -> list[tuple[str, str]]:
+    """Return what a page says about a map: its size and that of its voxels."""
+    size = " × ".join(map(str, volume.array.shape))
+    spacing = " × ".join(f"{s:g}" for s in volume.spacing) if volume.spacing else "unknown"
+    return [
+        (f"size ({', '.join(volume.axes.lower())})", size),
+        ("voxel size", f"{spacing} {volume.unit or ''}".rstrip()),
+    ]
+
+
+def words(found: Inspection) -> str:
+    """Return the line below the summary: how the curve was found."""
+    volume, asked = found.volume, found.parameters
+    parts = [f"{name} {value}" for name, value in facts(volume)]
+    parts.append(f"above {asked['threshold']:g}, {3**volume.spatial_dims - 1}-connected")
+    for name, what in (("pruned_spurs", "spurs pruned"), ("pruned_cycles", "cycles cut")):
+        if name in asked:
+            parts.append(f"{asked[name]:,} {what}")
+    return "; ".join(parts)
+
+
+def picture(found: Inspection) -> None:
+    """Print the picture of the skeleton, as large as the window allows."""
+    from rich.console import Console
+
+    from softmorph_cli.pictures.terminal import picture
+
+    console = Console()
+    colors = console.color_system is not None and not os.environ.get("NO_COLOR")
+    drawn = picture(found.volume, found.graph, width=console.width, height=console.height, colors=colors)
+    if drawn is not None:
+        console.print(drawn)
+
+
+def summary(graph: SkeletonGraph) -> Rows:
+    """Return the lines of the summary: a name and a value."""
+    unit = graph.frame.suffix
+    rows = [
+        ["components", f"{len(graph.components):,}"],
+        ["cycles", f"{graph.cycles:,}"],
+        ["end points", f"{len(graph.end_points):,}"],
+        ["junctions", f"{len(graph.junctions):,}"],
+        ["branches", f"{len(graph.branches):,}"],
+    ]
+    if not graph.branches:
+        return rows
+    rows.append([f"total length ({unit})", number(graph.length)])
+    rows.append([f"longest branch ({unit})", number(graph.branches[0].length)])
+    for name, quantity in (
+        (f"radius ({unit})", "radius"),
+        ("certainty", "certainty"),
+        ("soft skeleton", "levels"),
+    ):
+        spread = graph.spread(quantity)
+        if spread is not None:
+            rows.append([name, f"{_short(spread.mean)} ({_short(spread.min)} to {_short(spread.max)})"])
+    return rows
+
+
+def table(graph: SkeletonGraph, *, top: int, sort: str) -> tuple[tuple[str, ...], Rows]:
+    """Return the columns and the lines of the table of branches.
+
+    Args:
+        graph: The graph.
+        top: How many; 0 for all.
+        sort: In which order.
+    """
+    if not graph.branches:
+        return (), []
+    unit, first = graph.frame.suffix, graph.branches[0]
+    columns: list[tuple[str, Callable[[Branch], str]]] = [
+        (f"length ({unit})", lambda b: _short(b.length)),
+        ("tortuosity", lambda b: "" if b.tortuosity is None else f"{b.tortuosity:.3f}"),
+    ]
+    for name, quantity in (
+        (f"radius ({unit})", "radius"),
+        ("certainty", "certainty"),
+        ("soft skeleton", "levels"),
+    ):
+        if first.spread(quantity) is not None:
+            columns.append((name, _mean(quantity)))
+            if quantity == "certainty":
+                columns.append(("least", _least(quantity)))
+    columns += [("kind", lambda b: b.kind), ("component", lambda b: str(b.component))]
+    chosen = _sorted(graph.branches, sort)[: top or None]
+    lines = [[f"branch {b.number}", *(value(b) for _, value in columns)] for b in chosen]
+    return ("", *(name for name, _ in columns)), lines
+
+
+def components(graph: SkeletonGraph) -> tuple[tuple[str, ...], Rows]:
+    """Return the columns and the lines of the table of components; none where there is but one."""
+    if len(graph.components) < 2:
+        return (), []
+    names = (f"length ({graph.frame.suffix})", "branches", "end points", "junctions", "cycles")
+    lines = [
+        [
+            f"component {c.number}",
+            _short(c.length),
+            f"{c.branches:,}",
+            f"{c.end_points:,}",
+            f"{c.junctions:,}",
+            f"{c.cycles:,}",
+        ]
+        for c in graph.components[:COMPONENTS]
+    ]
+    rest = graph.components[COMPONENTS:]
+    if rest:
+        lines.append(
+            [
+                f"{len(rest):,} more",
+                _short(sum(c.length for c in rest)),
+                f"{sum(c.branches for c in rest):,}",
+                f"{sum(c.end_points for c in rest):,}",
+                f"{sum(c.junctions for c in rest):,}",
+                f"{sum(c.cycles for c in rest):,}",
+            ]
+        )
+    return ("", *names), lines
+
+
+def _sorted(every: Sequence[Branch], sort: str) -> list[Branch]:
+    def key(branch: Branch) -> float:
+        if sort == "length":
+            return -branch.length
+        if sort == "tortuosity":
+            return -(branch.tortuosity or 0.0)
+        spread = branch.spread(sort)
+        if spread is None:
+            return 0.0
+        return -spread.mean if sort == "radius" else spread.mean
+
+    return sorted(every, key=key)
+
+
+def _mean(quantity: str) -> Callable[[Branch], str]:
+    return lambda branch: _short(_known(branch, quantity).mean)
+
+
+def _least(quantity: str) -> Callable[[Branch], str]:
+    return lambda branch: _short(_known(branch, quantity).min)
+
+
+def _known(branch: Branch, quantity: str) -> Spread:
+    spread = branch.spread(quantity)
+    assert spread is not None
+    return spread
+
+
+def _short(value: float) -> str:
+    """Return a measured number: as many figures as anybody reads."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

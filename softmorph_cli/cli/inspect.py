@@ -1,0 +1,408 @@
+"""softmorph inspect."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from softmorph_cli import __version__
+from softmorph_cli.cli import branches, filtering, lengths, report
+from softmorph_cli.cli.command import command, note, warn
+from softmorph_cli.cli.options import Reading
+from softmorph_cli.cli.progress import reporting
+from softmorph_cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from softmorph_cli.graphs.skeleton_graph import SkeletonGraph
+    from softmorph_cli.inspection.inspect import Choices, Inspection
+    from softmorph_cli.volume import Volume
+
+_CURVE, _TABLE, _TEXTS, _PICTURES = "The curve", "The table", "Exports", "Images and pictures"
+
+
+def _text_option(flag: str, what: str) -> Any:
+    return typer.Option(flag, metavar="PATH|-", help=what, rich_help_panel=_TEXTS, show_default=False)
+
+
+def _image_option(flag: str, what: str) -> Any:
+    return typer.Option(flag, metavar="OUT", help=what, rich_help_panel=_PICTURES, show_default=False)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Which voxels are the curve, and which branches stay."""
+
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="map|skeleton",
+            help="What IN is. (default: skeleton where softmorph wrote it as one, else map)",
+            rich_help_panel=_CURVE,
+            show_default=False,
+        ),
+    ] = None
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--map",
+            metavar="MAP",
+            help="Of a skeleton: the map it came from, for radii and certainty.",
+            rich_help_panel=_CURVE,
+            show_default=False,
+        ),
+    ] = None
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="A voxel above it is foreground. (default: 0.5, of a skeleton 0.25)",
+            rich_help_panel=_CURVE,
+            show_default=False,
+        ),
+    ] = None
+    resample: Annotated[
+        str | None,
+        typer.Option(
+            metavar="iso",
+            help="iso: first interpolate a map to cubic voxels of the finest spacing; images are on that grid.",
+            rich_help_panel=_CURVE,
+            show_default=False,
+        ),
+    ] = None
+    prune: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH|radius",
+            help="Take off spurs shorter than this, such as 2mm, 300um or 4vox, one after another; radius: "
+            "those shorter than the vessel's radius where they leave it. (default: none)",
+            rich_help_panel=_CURVE,
+            show_default=False,
+        ),
+    ] = None
+    prune_cycles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="shortest|least-certain",
+            help="Take this branch out of every cycle. (default: cycles stay)",
+            rich_help_panel=_CURVE,
+            show_default=False,
+        ),
+    ] = None
+    levels: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Level sets of the soft skeleton that is measured along the curve: 8, 16, 32, 64; 0 for none. "
+            "Fewer take less memory.",
+            rich_help_panel=_CURVE,
+        ),
+    ] = 64
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="CPU threads. (default: what affinity, cgroup and SLURM allow)",
+            rich_help_panel=_CURVE,
+            show_default=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What is written where; a text whose PATH is - goes to stdout, in place of the table."""
+
+    json: Annotated[Path | None, _text_option("--json", "All numbers as one JSON object.")] = None
+    csv: Annotated[Path | None, _text_option("--csv", "A row for each branch, units in the names.")] = None
+    graphml: Annotated[Path | None, _text_option("--graphml", "The graph, cycles and paths kept.")] = None
+    swc: Annotated[Path | None, _text_option("--swc", "A tree with radii, for neuron tools.")] = None
+    obj: Annotated[Path | None, _text_option("--obj", "Polylines in world coordinates.")] = None
+    skeleton: Annotated[Path | None, _image_option("--skeleton", "The curve's voxels, 0 and 1.")] = None
+    branch_labels: Annotated[
+        Path | None, _image_option("--branch-labels", "Each voxel of the curve as the number of its branch.")
+    ] = None
+    tagged: Annotated[
+        Path | None, _image_option("--tagged", "The curve: 1 end point, 2 junction, 3 in between.")
+    ] = None
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH.png",
+            help="Draw the skeleton over the map.",
+            rich_help_panel=_PICTURES,
+            show_default=False,
+        ),
+    ] = None
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH.html",
+            help="One page with pictures, tables and histograms that opens without a network.",
+            rich_help_panel=_PICTURES,
+            show_default=False,
+        ),
+    ] = None
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")] = False
+
+    @property
+    def texts(self) -> dict[str, Path]:
+        """The exports wanted, by name."""
+        every = {name: getattr(self, name) for name in ("json", "csv", "graphml", "swc", "obj")}
+        return {name: path for name, path in every.items() if path is not None}
+
+    @property
+    def images(self) -> dict[str, Path]:
+        """The images wanted, by name."""
+        every = {name: getattr(self, name) for name in ("skeleton", "branch_labels", "tagged")}
+        return {name: path for name, path in every.items() if path is not None}
+
+    @property
+    def others(self) -> dict[str, Path]:
+        """The picture and the page, if they are wanted."""
+        every = {name: getattr(self, name) for name in ("preview", "report")}
+        return {name: path for name, path in every.items() if path is not None}
+
+
+@command
+def inspect(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="IN", help="Probability map, or a skeleton.", show_default=False),
+    ],
+    *,
+    top: Annotated[
+        int,
+        typer.Option(metavar="N", help="Branches in the table; 0 for all of them.", rich_help_panel=_TABLE),
+    ] = 10,
+    sort: Annotated[
+        str,
+        typer.Option(
+            metavar="KEY",
+            help="The table's order: length (longest first), tortuosity, radius, certainty (least first).",
+            rich_help_panel=_TABLE,
+        ),
+    ] = "length",
+    curve: Curve,
+    saving: Saving,
+    reading: Reading,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but results, warnings and errors.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+) -> None:
+    """What is in this skeleton or map: branches with length, radius and certainty, pictures, exports.
+
+    A map's exact centreline is traced, the one that skeletonize --hard writes; the map's values along it say how
+    certain each branch is.
+    """
+    if top < 0:
+        raise UsageError(f"--top {top}: give a number of branches, or 0 for all.")
+    branches.check_order(sort)
+    length = lengths.parse(curve.prune, "--prune") if curve.prune not in (None, "radius") else None
+    if curve.resample not in (None, "iso"):
+        raise UsageError(f"--resample {curve.resample}: only iso is known.")
+    _check(source, curve, saving, reading)
+    from softmorph_cli.inspection.inspect import SKELETON, STAGES, Choices, is_skeleton
+    from softmorph_cli.inspection.inspect import inspect as look
+
+    choices = Choices(
+        kind=curve.kind or "map",
+        threshold=curve.threshold,
+        prune_inside=curve.prune == "radius",
+        prune_cycles=curve.prune_cycles,
+        levels=curve.levels,
+        threads=curve.threads,
+    )
+    started = time.perf_counter()
+    with reporting(quiet=quiet) as progress:
+
+        def stage(name: str) -> None:
+            if progress is not None:
+                progress.stage(name, STAGES.index(name), len(STAGES))
+
+        stage("reading")
+        volume = filtering.read_volume(source, reading)
+        notes = list(volume.notes)
+        if curve.kind is None and is_skeleton(volume):
+            choices = replace(choices, kind=SKELETON)
+            notes.append(
+                "softmorph wrote this file as a skeleton, and it is taken as one; add --as map if it is not."
+            )
+        reference = None
+        if curve.reference is not None:
+            if choices.kind != SKELETON:
+                raise UsageError("--map goes with a skeleton: add --as skeleton, or leave it out.")
+            reference = filtering.read_volume(curve.reference, reading)
+        if curve.resample is not None:
+            volume = _resampled(volume, source, choices)
+        if length is not None:
+            choices = replace(choices, prune=_in_frame(length, volume))
+        read_seconds = time.perf_counter() - started
+
+        started = time.perf_counter()
+        try:
+            found = look(volume, choices, reference=reference, progress=progress, stage=stage)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+        inspect_seconds = time.perf_counter() - started
+        stage("writing")
+        warnings = [*found.warnings]
+        if choices.kind != SKELETON and curve.resample is None:
+            warnings += filtering.uneven(volume)
+        given = {**found.parameters, "prune": curve.prune, "resample": curve.resample}
+        found = replace(found, parameters={name: v for name, v in given.items() if v is not None})
+        warnings += _write_images(found, volume, saving)
+        begin = {
+            **report.head(),
+            "input": report.describe(volume) | {"path": str(source), "read_with": filtering.given(reading)},
+            "map": str(curve.reference) if curve.reference else None,
+            "parameters": found.parameters,
+            "seconds": {"read": read_seconds, "inspect": inspect_seconds},
+        }
+        found = replace(found, warnings=tuple(warnings))
+        _draw(found, saving, source)
+        warnings += _write_texts(found, begin, saving, volume)
+    if not quiet:
+        for message in (*notes, *found.notes):
+            note(message)
+    for message in warnings:
+        warn(message)
+    if not any(path == report.STDOUT for path in saving.texts.values()):
+        _show(found, source, top=top, sort=sort)
+
+
+def _check(source: Path, curve: Curve, saving: Saving, reading: Reading) -> None:
+    """Refuse, before anything is read, what cannot be written."""
+    report.check_stdout({f"--{name}": path for name, path in saving.texts.items()})
+    files = [path for path in saving.texts.values() if path != report.STDOUT]
+    files += [*saving.images.values(), *saving.others.values()]
+    if saving.report is not None and saving.report.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--report {saving.report}: a report is a web page; end its name with .html.")
+    filtering.check_side_outputs(source, reading.mask, files, saving.preview, force=saving.force)
+    if curve.reference is not None:
+        filtering.check_side_outputs(curve.reference, None, files, None, force=saving.force)
+    from softmorph_cli.io import check_target
+
+    for name, path in saving.images.items():
+        check_target(path, output_type="mask" if name == "skeleton" else None, force=saving.force)
+
+
+def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:
+    from softmorph_cli.filters.resample import isotropic
+
+    if choices.kind != "map":
+        raise UsageError("--resample iso goes with a map: a skeleton would come out broken.")
+    if volume.spacing is None:
+        raise InputError(f"{source} does not say how large its voxels are: --resample iso cannot be done.")
+    return isotropic(volume)
+
+
+def _in_frame(length: tuple[float, str], volume: Volume) -> float:
+    """Return a length in the unit that branches are measured in."""
+    from softmorph_cli.graphs.frame import Frame
+
+    frame = Frame.of(volume)
+    return length[0] * frame.finest if length[1] == "vox" else lengths.in_unit(length, frame.unit)
+
+
+def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str]:
+    from softmorph_cli.graphs import images
+    from softmorph_cli.io import write_labels
+
+    draw: Mapping[str, Callable[[SkeletonGraph], Any]] = {
+        "skeleton": images.skeleton_image,
+        "branch_labels": images.branch_labels,
+        "tagged": images.tagged,
+    }
+    warnings = []
+    for name, path in saving.images.items():
+        provenance = {
+            "command": "softmorph inspect",
+            "version": __version__,
+            "parameters": {"image": name, **found.parameters},
+        }
+        warnings += write_labels(
+            draw[name](found.graph), volume, path, force=saving.force, provenance=provenance
+        )
+    return warnings
+
+
+def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving, volume: Volume) -> list[str]:
+    """Write the exports, the JSON last, so that it holds every warning; return the new ones."""
+    from softmorph_cli.graphs.exports.document import document
+    from softmorph_cli.graphs.exports.graphml import graphml_text
+    from softmorph_cli.graphs.exports.obj import obj_text
+    from softmorph_cli.graphs.exports.swc import swc_text
+    from softmorph_cli.graphs.exports.table import csv_text
+
+    warnings: list[str] = []
+
+    def swc(graph: SkeletonGraph) -> str:
+        # The format's own unit is the micrometre; a map in mm stays in mm.
+        text, cut = swc_text(graph, "um" if volume.unit in ("um", "nm") else "mm")
+        warnings.extend(cut)
+        return text
+
+    def everything(graph: SkeletonGraph) -> str:
+        return report.as_json({**begin, **document(graph), "warnings": [*found.warnings, *warnings]})
+
+    make: dict[str, Callable[[SkeletonGraph], str]] = {
+        "csv": csv_text,
+        "graphml": graphml_text,
+        "swc": swc,
+        "obj": obj_text,
+        "json": everything,
+    }
+    for name, text in make.items():
+        if name in saving.texts:
+            report.deliver(text(found.graph), saving.texts[name], force=saving.force)
+    return warnings
+
+
+def _draw(found: Inspection, saving: Saving, source: Path) -> None:
+    if not saving.others:
+        return
+    from softmorph_cli.pictures.graph_preview import graph_png, preview_graph
+
+    title = f"softmorph inspect {source.name}"
+    words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
+    if saving.preview is not None:
+        preview_graph(
+            found.volume, found.graph, saving.preview, title=title, subtitle=words, force=saving.force
+        )
+    if saving.report is not None:
+        from softmorph_cli.pages.inspection_page import inspection_page
+        from softmorph_cli.pictures.looks import DARK, LIGHT
+
+        pictures = {
+            name: graph_png(found.volume, found.graph, look=look)
+            for name, look in (("dark", DARK), ("light", LIGHT))
+        }
+        facts = [("file", str(source)), *branches.facts(found.volume)]
+        page = inspection_page(found, title=title, facts=facts, pictures=pictures)
+        report.deliver(page, saving.report, force=saving.force)
+
+
+def _show(found: Inspection, source: Path, *, top: int, sort: str) -> None:
+    """Print the picture and the tables; plain lines where stdout is no terminal."""
+    if sys.stdout.isatty():
+        branches.picture(found)
+    report.table(
+        str(source), ("", ""), branches.summary(found.graph), err=False, footer=branches.words(found)
+    )
+    columns, lines = branches.table(found.graph, top=top, sort=sort)
+    if lines:
+        shown = len(lines)
+        left = len(found.graph.branches) - shown
+        footer = f"{left:,} more branches; --top 0 shows all, --csv PATH writes them" if left else ""
+        report.table(branches.heading(sort, shown), columns, lines, err=False, footer=footer)
+    columns, lines = branches.components(found.graph)
+    if lines:
+        report.table("components, longest first", columns, lines, err=False)

@@ -64,5 +64,5 @@ def test_a_radius_on_a_map_of_unknown_size(unit: str | None) -> None:
     with pytest.raises(InputError) as caught:
         lengths.in_unit((2.5, "mm"), unit)
     assert str(caught.value) == (
-        "the file does not say how large its voxels are: give the radius in voxels, such as 4vox."
+        "the file does not say how large its voxels are: give the length in voxels, such as 4vox."
     )

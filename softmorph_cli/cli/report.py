@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 STDOUT = Path("-")
 _LONGEST_WORDS = 2000
+_LEAST_WIDTH = 5  # of a column that may be folded
 
 STOPPED = {
     "iterations": "as many as asked for",
@@ -133,18 +134,29 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1e5 or value == int(value) else f"{value:,.5g}"
 
 
+def expected(statistics: Statistics) -> str:
+    """Return the expected volume and its standard deviation."""
+    return f"{number(statistics.expected_volume)} ± {number(statistics.volume_std)}"
+
+
+def expected_of(volume_unit: str) -> str:
+    """Return what is expected, with its unit: a volume, an area or voxels."""
+    if volume_unit == "voxels":
+        return "expected foreground (voxels)"
+    return f"expected {'area' if volume_unit == 'mm^2' else 'volume'} ({spelt(volume_unit)})"
+
+
+def spelt(volume_unit: str) -> str:
+    """Return a unit as people write it: mm², mm³."""
+    return volume_unit.replace("^2", "²").replace("^3", "³")
+
+
 def rows(statistics: Sequence[Statistics]) -> list[list[str]]:
     """Return the lines of the table: a name, then one column for each of the statistics."""
     first = statistics[0]
     components = f"components above 0.5 ({first.connectivity}-connected)"
-    named = first.volume_unit != "voxels"
-    what = f"expected {'area' if first.volume_unit == 'mm^2' else 'volume'}"
-    unit = first.volume_unit.replace("^2", "²").replace("^3", "³")
     return [
-        [
-            f"{what} ({unit})" if named else "expected foreground (voxels)",
-            *(f"{number(s.expected_volume)} ± {number(s.volume_std)}" for s in statistics),
-        ],
+        [expected_of(first.volume_unit), *map(expected, statistics)],
         ["voxels above 0.5", *(f"{s.voxels_above_half:,}" for s in statistics)],
         [components, *(f"{s.components_above_half:,}" for s in statistics)],
         ["largest value", *(f"{s.max:.4g}" for s in statistics)],
@@ -152,9 +164,24 @@ def rows(statistics: Sequence[Statistics]) -> list[list[str]]:
 
 
 def table(
-    title: str, columns: Sequence[str], lines: Sequence[Sequence[str]], *, err: bool, footer: str = ""
+    title: str,
+    columns: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    *,
+    err: bool,
+    footer: str = "",
+    figures: int = 0,
 ) -> None:
-    """Print a table: drawn on a terminal, plain lines elsewhere."""
+    """Print a table: drawn on a terminal, plain lines elsewhere.
+
+    Args:
+        title: Stands above it.
+        columns: Their names; that of the first may be empty, and a name may have several lines.
+        lines: The cells, as many in each line as there are columns.
+        err: Whether it goes to stderr.
+        footer: Stands below it.
+        figures: So many of the last columns hold figures, which are not broken while there is room.
+    """
     stream = sys.stderr if err else sys.stdout
     if not stream.isatty():
         typer.echo(title, err=err)
@@ -174,9 +201,23 @@ def table(
     # As Text, so that brackets in a file's name are not taken for markup.
     drawn = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", caption=Text(footer))
     drawn.title_style, drawn.caption_justify = "bold", "left"
-    drawn.add_column(columns[0])
-    for column in columns[1:]:
-        drawn.add_column(column, justify="right")
+    console = Console(stderr=err)
+    if figures:
+        drawn.padding, drawn.pad_edge = (0, 1, 0, 0), False
+    widths = [
+        max(len(part) for cell in (name, *cells) for part in cell.splitlines() or [""])
+        for name, *cells in zip(columns, *lines, strict=True)
+    ]
+    whole = len(columns) - figures
+    room = console.width - sum(widths[whole:]) - 2 * len(columns) >= _LEAST_WIDTH * whole
+    for number, column in enumerate(columns):
+        # Folded where it is too wide: a figure that ends in dots would be a wrong one.
+        drawn.add_column(
+            column,
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=number >= whole and room,
+        )
     for line in lines:
         drawn.add_row(*map(Text, line))
-    Console(stderr=err).print(drawn)
+    console.print(drawn)

@@ -2,58 +2,278 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from softmorph_cli.cli import filtering, report
-from softmorph_cli.cli.command import command, note
-from softmorph_cli.cli.options import Input, Reading
+from softmorph_cli.cli.command import command, complain, note
+from softmorph_cli.cli.options import Reading
+from softmorph_cli.cli.progress import reporting
+from softmorph_cli.errors import FileError, SoftmorphError, UsageError
+
+if TYPE_CHECKING:
+    from softmorph_cli.measure.statistics import Statistics
+    from softmorph_cli.volume import Volume
+
+# Always all of them, in this order: tables of different runs then fit below each other.
+_COLUMNS = (
+    *("file", "channel", "axes", "size_z", "size_y", "size_x"),
+    *("spacing_z", "spacing_y", "spacing_x", "spacing_unit", "voxels"),
+    *("expected_voxels", "std_voxels", "expected_area_mm2", "std_area_mm2"),
+    *("expected_volume_mm3", "std_volume_mm3", "voxels_above_half", "components_above_half", "connectivity"),
+    *("mean", "min", "max", "entropy_bits"),
+)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What is kept of a map when its voxels are gone."""
+
+    path: Path
+    shape: tuple[int, ...]
+    axes: str
+    spatial_axes: str
+    spacing: tuple[float, ...] | None
+    unit: str | None
+    found: Statistics
+    names: tuple[str, ...]
+    described: dict[str, Any]
+    notes: tuple[str, ...]
+
+    @property
+    def voxel_size(self) -> str:
+        sizes = " × ".join(f"{s:g}" for s in self.spacing) if self.spacing else "unknown"
+        return f"{sizes} {self.unit or ''}".rstrip()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return {"input": self.described, "statistics": self.found.as_dict()}
+
+    @property
+    def parts(self) -> list[tuple[str, Statistics]]:
+        """The channels and their names; the map itself, without a name, where there are none."""
+        return list(zip(self.names, self.found.per_channel, strict=True)) or [("", self.found)]
 
 
 @command
 def stats(
-    source: Input,
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IN...",
+            help="Probability maps: .nii, .nii.gz, .tif, .png, .nrrd, .mha, .mhd or .npy; "
+            "several become the rows of one table.",
+            show_default=False,
+        ),
+    ],
     *,
     reading: Reading,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="PATH|-",
+            help="Write a table with one row for each file and channel; - prints it on stdout.",
+            show_default=False,
+        ),
+    ] = None,
     stats: Annotated[
         Path | None,
         typer.Option("--stats", metavar="PATH.json", help="Write them as JSON too.", show_default=False),
     ] = None,
     preview: Annotated[
         Path | None,
-        typer.Option("--preview", metavar="PATH.png", help="Draw the map.", show_default=False),
+        typer.Option("--preview", metavar="PATH.png", help="Draw the map (of one file).", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Statistics of a probability map: expected volume, components, certainty. Nothing is filtered."""
-    outputs = [path for path in (stats, preview) if path is not None]
-    filtering.check_side_outputs(source, reading.mask, outputs, preview, force=force)
+    """Statistics of probability maps: expected volume, components, certainty. Nothing is filtered.
+
+    A file that fails does not stop the others; the exit status is then 1.
+    """
+    report.check_stdout({"--json": json, "--csv": csv})
+    if preview is not None and len(sources) > 1:
+        raise UsageError(
+            f"--preview draws one map and {len(sources)} files are named: give one file with it, "
+            "or leave it out."
+        )
+    outputs = [path for path in (csv, stats, preview) if path is not None and path != report.STDOUT]
+    for source in sources:
+        filtering.check_side_outputs(source, reading.mask, outputs, preview, force=force)
+
+    failed: list[dict[str, str]] = []
+    if len(sources) == 1:
+        measured = [_measure(sources[0], reading, preview, force=force)]
+        for message in measured[0].notes:
+            note(message)
+        document = {**report.head(), **measured[0].document}
+    else:
+        measured, failed = _measure_all(sources, reading, verbose=verbose)
+        document = {**report.head(), "files": [one.document for one in measured], "failed": failed}
+    if measured:
+        if stats is not None:
+            report.save(document, stats, force=force)
+        if csv is not None:
+            report.deliver(_as_csv(measured), csv, force=force)
+        if json:
+            typer.echo(report.as_json(document))
+        elif csv != report.STDOUT:
+            if len(sources) == 1:
+                _show_one(measured[0])
+            else:
+                _show_all(measured, len(sources))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _measure(path: Path, reading: Reading, preview: Path | None = None, *, force: bool = False) -> _Measured:
+    """Read and measure one file; its voxels are gone when this returns."""
     from softmorph_cli.measure.statistics import summarize
 
-    volume = filtering.read_volume(source, reading)
-    for message in volume.notes:
-        note(message)
+    try:
+        volume = filtering.read_volume(path, reading)
+    except FileError:
+        if path != Path() and _is_folder(path):
+            command = f"softmorph stats {_pattern(path)}"
+            raise FileError(f"{path} is a folder; name the files in it: {command}") from None
+        raise
     found = summarize(
         volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims
     )
-    document = {**report.head(), "input": report.describe(volume), "statistics": found.as_dict()}
     if preview is not None:
         from softmorph_cli.pictures.preview import preview as draw
 
-        draw(volume, None, preview, title=f"softmorph stats {source.name}", force=force)
-    if stats is not None:
-        report.save(document, stats, force=force)
-    if json:
-        typer.echo(report.as_json(document))
-        return
-    parts = found.per_channel
-    columns = [_part_name(volume.mapped_axes, volume.channels, part.index) for part in parts]
-    shown = [found, *parts]
-    size = " × ".join(map(str, volume.array.shape))
+        draw(volume, None, preview, title=f"softmorph stats {path.name}", force=force)
+    return _Measured(
+        path=path,
+        shape=volume.array.shape,
+        axes=volume.axes,
+        spatial_axes=volume.spatial_axes,
+        spacing=volume.spacing,
+        unit=volume.unit,
+        found=found,
+        names=tuple(_part_name(volume, part.index) for part in found.per_channel),
+        described=report.describe(volume),
+        notes=volume.notes,
+    )
+
+
+def _measure_all(
+    paths: Sequence[Path], reading: Reading, *, verbose: bool
+) -> tuple[list[_Measured], list[dict[str, str]]]:
+    """Measure one file after another, past those that fail.
+
+    Returns:
+        What was measured, and what the JSON says of each file that failed; a person has been told.
+
+    Raises:
+        UsageError: If the options are wrong for any file.
+    """
+    measured: list[_Measured] = []
+    failed: list[dict[str, str]] = []
+    with reporting(quiet=False) as progress:
+        for number, path in enumerate(paths, start=1):
+            if progress is not None:
+                progress.stage(f"file {number} of {len(paths)}: {path.name}", number - 1, len(paths))
+            try:
+                one = _measure(path, reading)
+            except UsageError:
+                raise
+            except (SoftmorphError, MemoryError) as error:
+                if verbose:
+                    import traceback
+
+                    typer.echo(traceback.format_exc(), err=True)
+                reason = str(error)
+                if isinstance(error, MemoryError):
+                    reason = "out of memory: cut out a part with --region."
+                reason = reason if str(path) in reason else f"{path}: {reason}"
+                failed.append({"path": str(path), "error": reason})
+                complain(reason)
+                continue
+            for message in one.notes:
+                note(f"{path}: {message}")
+            measured.append(one)
+    return measured, failed
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long
+        return False
+
+
+def _pattern(folder: Path) -> str:
+    """The pattern that names the maps in a folder, for the shell."""
+    from softmorph_cli.io.formats import FORMATS, suffix_of
+
+    known = {suffix for family in FORMATS for suffix in family.suffixes}
+    try:
+        found = Counter(s for path in folder.iterdir() if (s := suffix_of(path)) in known)
+    except OSError:
+        found = Counter()
+    suffix = max(sorted(found), key=lambda s: found[s], default=".nii.gz")
+    return f"{shlex.quote(str(folder))}/*{suffix}"
+
+
+def _part_name(volume: Volume, index: tuple[int, ...]) -> str:
+    names = []
+    for axis, number in zip(volume.mapped_axes, index, strict=True):
+        named = axis == "C" and volume.channels is not None
+        names.append(volume.channels[number] if named and volume.channels else f"{axis}{number}")
+    return " ".join(names)
+
+
+def _as_csv(measured: Sequence[_Measured]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for one in measured:
+        writer.writerows(_csv_row(one, name, part) for name, part in one.parts)
+    return text.getvalue()
+
+
+def _csv_row(one: _Measured, name: str, part: Statistics) -> dict[str, Any]:
+    axes = one.spatial_axes.lower()
+    row: dict[str, Any] = {
+        "file": one.path,
+        "channel": name,
+        "axes": one.axes,
+        **{f"size_{a}": size for a, size in zip(axes, one.shape[-len(axes) :], strict=True)},
+        **{f"spacing_{a}": size for a, size in zip(axes, one.spacing or (), strict=False)},
+        "spacing_unit": one.unit or "",
+        "voxels": sum(part.histogram.counts),
+        "expected_voxels": part.sum,
+        # An empty map has no deviation either.
+        "std_voxels": part.volume_std * (part.sum / part.expected_volume) if part.expected_volume else 0.0,
+        **{column: getattr(part, column) for column in _COLUMNS if column in _FIELDS},
+    }
+    if part.volume_unit != "voxels":
+        kind = "area_mm2" if part.volume_unit == "mm^2" else "volume_mm3"
+        row |= {f"expected_{kind}": part.expected_volume, f"std_{kind}": part.volume_std}
+    return row
+
+
+_FIELDS = (
+    *("voxels_above_half", "components_above_half", "connectivity"),
+    *("mean", "min", "max", "entropy_bits"),
+)
+
+
+def _show_one(one: _Measured) -> None:
+    shown = [one.found, *one.found.per_channel]
     lines = [
         *report.rows(shown),
         ["mean", *(f"{s.mean:.4g}" for s in shown)],
@@ -61,14 +281,44 @@ def stats(
         ["entropy (bits)", *(report.number(s.entropy_bits) for s in shown)],
         ["voxels in all", *(f"{sum(s.histogram.counts):,}" for s in shown)],
     ]
-    spacing = " × ".join(f"{s:g}" for s in volume.spacing) if volume.spacing else "unknown"
-    footer = f"{size} ({volume.axes}), voxel size {spacing} {volume.unit or ''}".rstrip()
-    report.table(str(source), ("", "whole map", *columns), lines, err=False, footer=footer)
+    footer = f"{' × '.join(map(str, one.shape))} ({one.axes}), voxel size {one.voxel_size}"
+    report.table(str(one.path), ("", "whole map", *one.names), lines, err=False, footer=footer)
 
 
-def _part_name(axes: str, channels: tuple[str, ...] | None, index: tuple[int, ...]) -> str:
-    names = []
-    for axis, number in zip(axes, index, strict=True):
-        named = axis == "C" and channels is not None
-        names.append(channels[number] if named and channels else f"{axis}{number}")
-    return " ".join(names)
+def _show_all(measured: Sequence[_Measured], asked: int) -> None:
+    if not sys.stdout.isatty():
+        for one in measured:
+            _show_one(one)
+        return
+    rows = [(one, name, part) for one in measured for name, part in one.parts]
+    connectivities = sorted({part.connectivity for _, _, part in rows})
+    channels = any(name for _, name, _ in rows)
+    # One unit stands above its column, several stand beside their numbers.
+    mixed = len({part.volume_unit for _, _, part in rows}) > 1
+    figures = (
+        "expected" if mixed else report.expected_of(rows[0][2].volume_unit).replace(" ", "\n", 1),
+        "voxels\n> 0.5",
+        "compo-\nnents\n> 0.5",
+        "mean",
+        "largest\nvalue",
+        "entropy\n(bits)",
+    )
+    lines = [
+        [
+            str(one.path),
+            *([name] if channels else []),
+            " × ".join(map(str, one.shape[-len(one.spatial_axes) :])),
+            one.voxel_size,
+            report.expected(part) + (f" {report.spelt(part.volume_unit)}" if mixed else ""),
+            f"{part.voxels_above_half:,}",
+            f"{part.components_above_half:,}",
+            f"{part.mean:.4g}",
+            f"{part.max:.4g}",
+            report.number(part.entropy_bits),
+        ]
+        for one, name, part in rows
+    ]
+    title = f"{asked} files" if len(measured) == asked else f"{len(measured)} of {asked} files"
+    columns = ("file", *(["channel"] if channels else []), "size", "voxel size", *figures)
+    footer = f"components are {'- or '.join(map(str, connectivities))}-connected"
+    report.table(title, columns, lines, err=False, footer=footer, figures=len(figures))

@@ -44,10 +44,12 @@ def trace(voxels: Voxels) -> Graph:
     adjacency = links(voxels, pairs)
     crowded = np.flatnonzero(np.bincount(pairs.ravel(), minlength=len(voxels)) > 2)
     cluster, inner = _clusters(adjacency, crowded)
+    inward = np.arange(len(voxels))
     for members in _groups(cluster, crowded):
         middle = voxels[members].mean(axis=0)
         nearest = np.argsort(((voxels[members] - middle) ** 2).sum(axis=1), kind="stable")
         graph.add_node(int(cluster[members[0]]), voxels=voxels[members[nearest]])
+        _lead_inward(adjacency, members, int(nearest[0]), inward)
     in_cluster = np.zeros(len(voxels), bool)
     in_cluster[crowded] = True
     for walked in _walk(adjacency, voxels):
@@ -56,7 +58,7 @@ def trace(voxels: Voxels) -> Graph:
         for begin, end in itertools.pairwise([0, *cuts.tolist(), len(walked) - 1]):
             piece = walked[begin : end + 1]
             if len(piece) > 2 or (int(piece[0]), int(piece[-1])) not in inner:
-                _add(graph, voxels, piece, cluster)
+                _add(graph, voxels, piece, cluster, inward)
     for voxel in np.flatnonzero(np.diff(adjacency.indptr) == 0).tolist():
         graph.add_node(int(cluster[voxel]), voxels=voxels[[voxel]])
     for node in list(graph):
@@ -74,7 +76,7 @@ def join(graph: Graph, node: int) -> tuple[int, int, int] | None:
     if graph.degree(node) != 2 or len(edges) != 2:  # a ring's only node has one edge
         return None
     (_, first, key_1, one), (_, second, key_2, two) = edges
-    path = np.concatenate([_from(one, first), _from(two, node)[1:]])
+    path = _spliced(_from(one, first), _from(two, node))
     # A key that was never used: whoever still waits for one of the old branches must not find this one.
     key = graph.graph["joined"] = graph.graph.get("joined", len(graph.edges)) + 1
     graph.remove_edge(node, first, key_1)
@@ -82,6 +84,14 @@ def join(graph: Graph, node: int) -> tuple[int, int, int] | None:
     graph.remove_node(node)
     graph.add_edge(first, second, key=key, path=path, start=first)
     return first, second, key
+
+
+def _spliced(before: Voxels, after: Voxels) -> Voxels:
+    """Return one path after the other; a way into a cluster and back again is left out."""
+    again = 1
+    while again < min(len(before), len(after)) and (before[-1 - again] == after[again]).all():
+        again += 1
+    return np.concatenate([before[: len(before) - again + 1], after[again:]])
 
 
 def _from(edge: dict[str, Any], node: int) -> Voxels:
@@ -125,16 +135,25 @@ def _groups(cluster: Voxels, crowded: Voxels) -> list[Voxels]:
     return np.split(order, cuts) if crowded.size else []
 
 
-def _add(graph: Graph, voxels: Voxels, piece: Voxels, cluster: Voxels) -> None:
+def _lead_inward(adjacency: Any, members: Voxels, middle: int, inward: Voxels) -> None:
+    """Set, for each voxel of a cluster, the next one on the way to its middle."""
+    from scipy.sparse.csgraph import breadth_first_order
+
+    if len(members) > 1:
+        among = adjacency[members][:, members]
+        reached, before = breadth_first_order(among, middle, directed=False)
+        inward[members[reached[1:]]] = members[before[reached[1:]]]
+
+
+def _add(graph: Graph, voxels: Voxels, piece: Voxels, cluster: Voxels, inward: Voxels) -> None:
     """Add a branch; its path goes from one node's middle voxel to the other's."""
-    path = voxels[piece]
-    parts, nodes = [path], []
-    for voxel, before in ((int(piece[0]), True), (int(piece[-1]), False)):
-        node = int(cluster[voxel])
+    path = piece.tolist()
+    while inward[path[0]] != path[0]:
+        path.insert(0, int(inward[path[0]]))
+    while inward[path[-1]] != path[-1]:
+        path.append(int(inward[path[-1]]))
+    start, end = int(cluster[path[0]]), int(cluster[path[-1]])
+    for node, voxel in ((start, path[0]), (end, path[-1])):
         if node not in graph:  # an end point, or where a ring begins
             graph.add_node(node, voxels=voxels[[voxel]])
-        middle = graph.nodes[node]["voxels"][:1]
-        if (middle[0] != voxels[voxel]).any():
-            parts.insert(0, middle) if before else parts.append(middle)
-        nodes.append(node)
-    graph.add_edge(*nodes, path=np.concatenate(parts), start=nodes[0])
+    graph.add_edge(start, end, path=voxels[path], start=start)

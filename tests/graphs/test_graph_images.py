@@ -51,7 +51,10 @@ def test_labels_are_branch_numbers_and_the_longest_has_the_junction():
 
 
 def test_a_cluster_belongs_to_the_longest_branch_that_meets_there():
-    graph = vessel_graph(2)
+    # A cross whose middle is a block of 3 x 3: its corners lie on no path.
+    cross = np.zeros((11, 13), bool)
+    cross[5, 1:12] = cross[1:10, 6] = cross[4:7, 5:8] = True
+    graph = graph_of(cross)
     labels = branch_labels(graph)
     on_paths = {tuple(voxel) for branch in graph.branches for voxel in branch.voxels.tolist()}
     beside = 0

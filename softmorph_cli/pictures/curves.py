@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli.files import replacing
+from softmorph_cli.pictures.looks import LIGHT
 from softmorph_cli.pictures.sheet import FONT
 
-PAPER, INK, PALE, FAINT = "#ffffff", "#222222", "#6b6b6b", "#d9d9d9"
+PAPER, INK, PALE, FAINT = LIGHT.paper, LIGHT.ink, LIGHT.pale_ink, "#d9d9d9"
 # Okabe and Ito's, without the yellow that a white page swallows: told apart by all kinds of colour vision.
 COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 # A colour may serve two curves, a colour and a mark together only one.

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.files import replacing
 from softmorph_cli.pictures.layout import arrange
-from softmorph_cli.pictures.sheet import PALE_INK, Sheet
+from softmorph_cli.pictures.looks import Colors
+from softmorph_cli.pictures.sheet import Sheet
 from softmorph_cli.pictures.views import (
     choose_views,
     first_index,
@@ -29,7 +30,7 @@ FOOTER: Final = 66
 LONGEST_SCALE_BAR: Final = 180
 COLOR_BAR: Final = (12, 220)
 # The share of the colour scale that looks black: margins below it are cut off.
-DARK: Final = 0.01
+BLACK: Final = 0.01
 TIMES: Final = " \u00d7 "
 
 
@@ -77,7 +78,7 @@ def _draw(before: Volume, after: Volume | None, title: str, subtitle: str) -> Sh
     names = [""] if after is None else ["input", "result"]
     arrays = [first_index(volume) for volume in (before, after) if volume is not None]
     top = scale_top(arrays)
-    box = window(arrays, DARK * top)
+    box = window(arrays, BLACK * top)
     cut = arrays[0][box].shape != arrays[0].shape
     spacing, unit = voxel_size(before)
     arrays = [array[box] for array in arrays]
@@ -97,35 +98,54 @@ def _draw(before: Volume, after: Volume | None, title: str, subtitle: str) -> Sh
         caption=caption_height,
         caption_width=max(70 + 8 * len(caption) for caption in captions),
     )
-    facts = size_words(before) + (f" \u00b7 margins below {DARK * top:g} cut off" if cut else "")
+    facts = size_words(before) + (f" \u00b7 margins below {BLACK * top:g} cut off" if cut else "")
     lines = [line for line in (subtitle, facts, first_index_words(before)) if line]
     header = (36 if title else 0) + 24 * len(lines) + 14
     sheet = Sheet(layout.width + 2 * MARGIN, MARGIN + header + layout.height + FOOTER + MARGIN)
     sheet.text(MARGIN, MARGIN + 18, title, size=21, bold=True)
     for number, line in enumerate(lines):
-        sheet.text(MARGIN, MARGIN + header - 24 * (len(lines) - number), line, size=15, color=PALE_INK)
+        sheet.text(
+            MARGIN, MARGIN + header - 24 * (len(lines) - number), line, size=15, color=sheet.look.pale_ink
+        )
 
     for name, array, row, cells in zip(names, arrays, views, layout.cells, strict=True):
         for view, cell in zip(row, cells, strict=True):
             x, y = MARGIN + cell.x, MARGIN + header + cell.y
             begin = sheet.text(x, y + CAPTION - 9, name, size=16, bold=True) + (10 if name else 0)
-            sheet.text(begin, y + CAPTION - 9, view.caption, size=15, color=PALE_INK)
+            sheet.text(begin, y + CAPTION - 9, view.caption, size=15, color=sheet.look.pale_ink)
             values = resize(view.image(array), cell.height, cell.width)
             sheet.image(x, y + caption_height, np.asarray(values, np.float64) / top)
-    _draw_scales(sheet, layout.scale, unit, top)
+    draw_scales(sheet, layout.scale, unit, top, "probability")
     return sheet
 
 
-def _draw_scales(sheet: Sheet, scale: float, unit: str, top: float) -> None:
-    """Draw the scale bar at the lower left and the colour bar at the lower right."""
+def draw_scales(
+    sheet: Sheet,
+    scale: float,
+    unit: str,
+    top: float,
+    what: str,
+    colors: Colors | None = None,
+) -> None:
+    """Draw the scale bar at the lower left and the colour bar, from 0 to `top`, at the lower right.
+
+    Args:
+        sheet: To draw on.
+        scale: Pixels for one unit.
+        unit: What lengths are in.
+        top: The value at the colour bar's right end.
+        what: What the colours stand for.
+        colors: From shares of `top` to colours; those of a map if not given.
+    """
     y = sheet.height - MARGIN - 32
     length = round_length(LONGEST_SCALE_BAR / scale)
     sheet.bar(MARGIN, y + 3, round(length * scale), 5)
     sheet.text(MARGIN, y + 31, f"{length:g} {unit}", size=15)
     height, width = COLOR_BAR
     left = sheet.width - MARGIN - width
-    sheet.text(left - 14, y + 11, "probability", size=15, align="right")
-    sheet.image(left, y, np.tile(np.linspace(0, 1, width), (height, 1)))
+    sheet.text(left - 14, y + 11, what, size=15, align="right")
+    shares = np.tile(np.linspace(0, 1, width), (height, 1))
+    sheet.image(left, y, shares, colors)
     sheet.text(left, y + 31, "0", size=14)
     sheet.text(left + width / 2, y + 31, f"{top / 2:g}", size=14, align="center")
     sheet.text(left + width, y + 31, f"{top:g}", size=14, align="right")

@@ -36,6 +36,27 @@ class View:
     extent: tuple[float, float]
     caption: str
 
+    @property
+    def shown(self) -> tuple[int, int]:
+        """The array axes that run down and across the image."""
+        return (1, 2) if self.axis == 0 else (0, 2) if self.axis == 1 else (0, 1)
+
+    def places(self, index: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[np.float64]:
+        """Return where array indices, shape (N, d), whole or between voxels, lie in the image of an array.
+
+        Args:
+            index: Of the array shown.
+            shape: Of that array.
+
+        Returns:
+            Shape (N, 2): shares of the image's width from the left and of its height from the top.
+        """
+        across = []
+        for axis, flip in zip(reversed(self.shown), reversed(self.flips), strict=True):
+            share = (index[:, axis] + 0.5) / shape[axis]
+            across.append(1 - share if flip else share)
+        return np.stack(across, axis=-1)
+
     def image(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the image (rows, columns) of one spatial array, (Z, Y, X) or (Y, X)."""
         if self.axis is not None:
@@ -91,6 +112,7 @@ def choose_views(
     affine: npt.NDArray[np.float64] | None = None,
     start: tuple[int, ...] = (0, 0, 0),
     reference: npt.NDArray[Any] | None = None,
+    slices: bool = True,
 ) -> list[View]:
     """Return the views that show a map best.
 
@@ -104,10 +126,11 @@ def choose_views(
         affine: 4 x 4, from array index to world (RAS+), or None.
         start: Where in the whole map the array begins; captions count from the map's begin.
         reference: Another map of this shape that decides which slices are taken, so that both show the same.
+        slices: Whether a dense map is shown as slices; if not, every volume is projected.
     """
     if array.ndim == 2:
         return [_view(array.shape, spacing, (0, 1), None, None, "", None)]
-    dense = is_dense(array)
+    dense = slices and is_dense(array)
     mass = array if reference is None else reference
     views = []
     for axis, rows, columns in ((0, 1, 2), (1, 0, 2), (2, 0, 1)):

@@ -10,8 +10,9 @@ import pytest
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.pictures import preview as module
+from softmorph_cli.pictures.looks import DARK
 from softmorph_cli.pictures.preview import preview, scale_top, size_words, voxel_size
-from softmorph_cli.pictures.sheet import PAPER, Sheet
+from softmorph_cli.pictures.sheet import Sheet
 from softmorph_cli.pictures.views import round_length
 from softmorph_cli.volume import Volume
 
@@ -142,7 +143,7 @@ def test_maps_of_every_kind_fit_on_the_sheet(name, alone, tmp_path, monkeypatch)
     volume, placed = VOLUMES[name], []
 
     class Watched(Sheet):
-        def image(self, x, y, values):
+        def image(self, x, y, values, colors=None):
             placed.append((x, y, *values.shape[::-1]))
             assert x >= 0
             assert y >= 0
@@ -150,7 +151,7 @@ def test_maps_of_every_kind_fit_on_the_sheet(name, alone, tmp_path, monkeypatch)
             assert y + values.shape[0] <= self.height
             assert values.min() >= 0
             assert values.max() <= 1
-            super().image(x, y, values)
+            super().image(x, y, values, colors)
 
         def text(self, x, baseline, words, **style):
             end = super().text(x, baseline, words, **style)
@@ -278,4 +279,4 @@ def test_the_sheet_has_the_size_asked_for(tmp_path):
         Sheet(width, height).save(tmp_path / "sheet.png", title="", description="")
         picture = pixels(tmp_path / "sheet.png")
         assert picture.shape[:2] == (height, width)
-        assert where(picture, tuple(bytes.fromhex(PAPER[1:]))).all()
+        assert where(picture, tuple(bytes.fromhex(DARK.paper[1:]))).all()

@@ -88,7 +88,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
         "inspect",
         inspect,
         "softmorph inspect vessels.nii.gz --prune radius --report vessels.html",
-        "softmorph inspect centreline.nii.gz --map vessels.nii.gz --csv branches.csv --swc tree.swc",
+        "softmorph inspect centreline.nii.gz --as skeleton --map vessels.nii.gz --csv branches.csv --swc tree.swc",
     ),
     (
         "stats",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -41,7 +40,7 @@ def heading(sort: str, count: int) -> str:
 
 
 def facts(volume: Volume) -> list[tuple[str, str]]:
-    """Return what a page says about a map: its size and that of its voxels."""
+    """Return what a person wants to know first: the size of the map and that of its voxels."""
     size = " × ".join(map(str, volume.array.shape))
     spacing = " × ".join(f"{s:g}" for s in volume.spacing) if volume.spacing else "unknown"
     return [
@@ -68,10 +67,11 @@ def picture(found: Inspection) -> None:
     from softmorph_cli.pictures.terminal import picture
 
     console = Console()
-    colors = console.color_system is not None and not os.environ.get("NO_COLOR")
-    drawn = picture(found.volume, found.graph, width=console.width, height=console.height, colors=colors)
-    if drawn is not None:
-        console.print(drawn)
+    # Under NO_COLOR rich still names a system of colours.
+    colors = console.color_system is not None and not console.no_color
+    console.print(
+        picture(found.volume, found.graph, width=console.width, height=console.height, colors=colors)
+    )
 
 
 def summary(graph: SkeletonGraph) -> Rows:
@@ -112,7 +112,7 @@ def table(graph: SkeletonGraph, *, top: int, sort: str) -> tuple[tuple[str, ...]
     unit, first = graph.frame.suffix, graph.branches[0]
     columns: list[tuple[str, Callable[[Branch], str]]] = [
         (f"length ({unit})", lambda b: _short(b.length)),
-        ("tortuosity", lambda b: "" if b.tortuosity is None else f"{b.tortuosity:.3f}"),
+        ("tortuosity", lambda b: "-" if b.tortuosity is None else f"{b.tortuosity:.3f}"),
     ]
     for name, quantity in (
         (f"radius ({unit})", "radius"),

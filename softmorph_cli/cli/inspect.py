@@ -209,6 +209,10 @@ def inspect(
     if curve.resample not in (None, "iso"):
         raise UsageError(f"--resample {curve.resample}: only iso is known.")
     _check(source, curve, saving, reading)
+    if sys.stdout.isatty():
+        from softmorph_cli.pictures.graphics import wanted
+
+        wanted()  # refuses what SOFTMORPH_PICTURES may not be
     from softmorph_cli.inspection.inspect import SKELETON, STAGES, Choices, is_skeleton
     from softmorph_cli.inspection.inspect import inspect as look
 
@@ -385,8 +389,8 @@ def _draw(found: Inspection, saving: Saving, source: Path) -> None:
             name: graph_png(found.volume, found.graph, look=look)
             for name, look in (("dark", DARK), ("light", LIGHT))
         }
-        facts = [("file", str(source)), *branches.facts(found.volume)]
-        page = inspection_page(found, title=title, facts=facts, pictures=pictures)
+        facts = {"file": str(source), "connectivity": str(3**found.volume.spatial_dims - 1)}
+        page = inspection_page(found, title=source.name, facts=facts, pictures=pictures)
         report.deliver(page, saving.report, force=saving.force)
 
 

@@ -26,7 +26,7 @@ UNUSED = COMPILER | {
 }  # fmt: skip
 COMMANDS = {
     "skeletonize", "erode", "dilate", "open", "close", "gradient", "tophat", "blackhat", "apply",
-    "stats", "rules", "info", "bench",
+    "inspect", "stats", "rules", "info", "bench",
 }  # fmt: skip
 LATER = {"chain", "batch", "inspect", "evaluate", "topology", "fill", "despeckle", "threshold"}
 GROUP = typer.main.get_command(app)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli import machine
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.settings import Progress, Settings
 from softmorph_cli.filters.skeleton import thinning
@@ -137,7 +138,8 @@ def inspect(
         if choices.kind == MAP:
             raise UsageError("a reference map goes with a skeleton: a map is its own.")
         reference = _fitting(_single(reference), volume)
-    settings = Settings("levels", levels=choices.levels or 8, threads=choices.threads, progress=progress)
+    levels = _affordable(volume, choices.levels)
+    settings = Settings("levels", levels=levels or 8, threads=choices.threads, progress=progress)
     stage("centreline")
     found = (
         _from_map(volume, choices.cut, settings)
@@ -148,6 +150,11 @@ def inspect(
     quantities: dict[str, Sample] = {}
     frame = Frame.of(volume)
     warnings = list(found.warnings)
+    if levels < choices.levels:
+        instead = f"{levels} levels" if levels else "no levels"
+        warnings.append(
+            f"the soft skeleton has {instead} instead of {choices.levels}: more would not fit into memory."
+        )
     if source is not None and len(found.voxels):
         stage("radii")
         # A reference is cut where a map is.
@@ -159,7 +166,7 @@ def inspect(
         quantities[CERTAINTY] = _at(source.array)
     if choices.kind == SKELETON and not found.binary:
         quantities[LEVELS if reference is not None else CERTAINTY] = _at(volume.array)
-    if choices.kind == MAP and choices.levels and len(found.voxels):
+    if choices.kind == MAP and levels and len(found.voxels):
         stage("soft skeleton")
         quantities[LEVELS] = _sampled(thinning(volume.array, settings).image, found.voxels)
     stage("branches")
@@ -178,12 +185,34 @@ def inspect(
             "threshold": choices.cut,
             "prune": "radius" if choices.prune_inside else choices.prune or None,
             "prune_cycles": choices.prune_cycles,
-            "levels": choices.levels if LEVELS in quantities and choices.kind == MAP else None,
+            "levels": levels if LEVELS in quantities and choices.kind == MAP else None,
             **gone,
         },
         notes=(*found.notes, *_remarks(measured, choices, graph)),
         warnings=tuple(warnings),
     )
+
+
+def _affordable(volume: Volume, levels: int) -> int:
+    """Return as many of these levels as fit into memory, 0 if none do.
+
+    Raises:
+        InputError: If not even the centreline fits.
+    """
+    allowed = machine.memory()
+    if allowed is None:
+        return levels
+    # The map, a copy without its cavities, the mask and what ITK makes of it.
+    base = 2 * volume.array.nbytes + 3 * volume.array.size
+    for count in (levels, *(fewer for fewer in (32, 16, 8) if fewer < levels)):
+        if base + volume.array.size * Settings("levels", levels=count or 8).bytes_per_voxel(4) <= allowed:
+            return count
+    if base + volume.array.size * 4 > allowed:
+        raise InputError(
+            f"inspecting this map needs about {(base + 4 * volume.array.size) / 2**30:.1f} GiB, and "
+            f"{allowed / 2**30:.1f} GiB may be used: cut out a part with --region."
+        )
+    return 0
 
 
 @dataclass(frozen=True)

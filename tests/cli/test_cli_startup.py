@@ -28,7 +28,7 @@ COMMANDS = {
     "skeletonize", "erode", "dilate", "open", "close", "gradient", "tophat", "blackhat", "apply",
     "inspect", "stats", "rules", "info", "bench",
 }  # fmt: skip
-LATER = {"chain", "batch", "inspect", "evaluate", "topology", "fill", "despeckle", "threshold"}
+LATER = {"chain", "batch", "evaluate", "topology", "fill", "despeckle", "threshold"}
 GROUP = typer.main.get_command(app)
 
 IMPORTED = """

@@ -34,9 +34,9 @@ def check_order(sort: str) -> None:
         raise UsageError(f"--sort {sort}: use {', '.join(_ORDERS)}.")
 
 
-def heading(sort: str, count: int) -> str:
+def heading(sort: str) -> str:
     """Return the title of the table of branches."""
-    return f"branches, {_ORDERS[sort]}" if count > 1 else "the branch"
+    return f"branches, {_ORDERS[sort]}"
 
 
 def facts(volume: Volume) -> list[tuple[str, str]]:

@@ -403,10 +403,9 @@ def _show(found: Inspection, source: Path, *, top: int, sort: str) -> None:
     )
     columns, lines = branches.table(found.graph, top=top, sort=sort)
     if lines:
-        shown = len(lines)
-        left = len(found.graph.branches) - shown
+        left = len(found.graph.branches) - len(lines)
         footer = f"{left:,} more branches; --top 0 shows all, --csv PATH writes them" if left else ""
-        report.table(branches.heading(sort, shown), columns, lines, err=False, footer=footer)
+        report.table(branches.heading(sort), columns, lines, err=False, footer=footer)
     columns, lines = branches.components(found.graph)
     if lines:
         report.table("components, longest first", columns, lines, err=False)

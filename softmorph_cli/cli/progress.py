@@ -49,6 +49,8 @@ class Bar:
         self.bar: Any = None
         self.task: Any = None
         self.timer: threading.Timer | None = None
+        # The timer's thread and the work's own must not start a bar each.
+        self.lock = threading.Lock()
         self.stages: tuple[str, int, int] | None = None
 
     def __call__(self, progress: Progress) -> None:
@@ -77,22 +79,26 @@ class Bar:
     def _show(self, words: str, done: int, total: int | None) -> None:
         if time.monotonic() - self.started < PATIENCE:
             return
-        if self.bar is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-            from rich.progress import Progress as RichProgress
+        with self.lock:
+            if self.bar is None:
+                self._start()
+            self.bar.update(self.task, description=words, total=total, completed=done)
 
-            self.bar = RichProgress(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self.task = self.bar.add_task("", total=None)
-            self.bar.start()
-        self.bar.update(self.task, description=words, total=total, completed=done)
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        self.bar = RichProgress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=None)
+        self.bar.start()
 
     def close(self) -> None:
         """Take the bar away."""

@@ -198,9 +198,7 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
-    # As Text, so that brackets in a file's name are not taken for markup.
-    drawn = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", caption=Text(footer))
-    drawn.title_style, drawn.caption_justify = "bold", "left"
+    drawn = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
     console = Console(stderr=err)
     if figures:
         drawn.padding, drawn.pad_edge = (0, 1, 0, 0), False
@@ -218,6 +216,11 @@ def table(
             overflow="fold",
             no_wrap=number >= whole and room,
         )
+    # As Text, so that brackets in a file's name are not taken for markup.
     for line in lines:
         drawn.add_row(*map(Text, line))
+    # Not as the table's own title and caption: those are broken to its width.
+    console.print(Text(title, style="bold"))
     console.print(drawn)
+    if footer:
+        console.print(Text(footer, style="dim italic"))

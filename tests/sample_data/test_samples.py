@@ -67,7 +67,7 @@ def test_the_script_writes_all_three(make_samples, retina, tree_map, tmp_path, m
     assert {path.name for path in tmp_path.iterdir()} == shipped
     # Beside them lies only the README's picture, which the program draws.
     others = {path.name for path in FOLDER.iterdir() if path.suffix not in {".py", ".md", ""}} - shipped
-    assert others == {"vessel_tree_skeleton.png"}
+    assert others == {"vessel_tree_skeleton.png", "vessel_tree_graph.png"}
     again = nibabel.load(tmp_path / "vessel_tree.nii.gz")
     assert again.header == nibabel.load(FOLDER / "vessel_tree.nii.gz").header
     assert np.array_equal(np.asarray(again.dataobj).T, tree_map)

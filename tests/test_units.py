@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from softmorph_cli.cli import lengths
+from softmorph_cli import lengths
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.units import MILLIMETRES, length, millimetres
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from softmorph_cli import documents
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import command, note
 from softmorph_cli.cli.progress import MINUTE
@@ -146,8 +147,8 @@ def bench(
             "comparisons": [asdict(one) for one in comparisons],
             "growth": [asdict(one) for one in growth],
         }
-        document = {**report.head(), "command": asked, "machine": facts, **figures, "notes": notes}
-        typer.echo(report.as_json(document))
+        document = {**documents.head(), "command": asked, "machine": facts, **figures, "notes": notes}
+        typer.echo(documents.as_json(document))
         return
     _print_machine(facts)
     for extent, one in zip(sizes, found, strict=True):

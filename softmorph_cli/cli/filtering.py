@@ -1,257 +1,189 @@
-"""The way of every filtering command: check, read, filter, measure, write, tell."""
+"""The way of every filtering command: check, run its steps on a file, tell."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from softmorph_cli import __version__
+from softmorph_cli import documents
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Computing, Reading, Writing
 from softmorph_cli.cli.progress import reporting
-from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Result, Settings
-    from softmorph_cli.measure.statistics import Statistics
+    from softmorph_cli.steps.process import Outputs, Processed
+    from softmorph_cli.steps.step import Step
     from softmorph_cli.volume import Volume
 
-# Thinning takes voxels off one by one, so it follows the grid, not the world.
-UNEVEN = 1.5
 
-Filter = Callable[["Volume", "Settings"], "Result"]
-
-
-def settings_of(computing: Computing, method: str) -> Settings:
-    """Return the settings that the options ask for.
+def settings_of(computing: Computing) -> Settings:
+    """Return the settings that the options ask for, the method aside.
 
     Raises:
         UsageError: If one is out of range.
     """
     from softmorph_cli.filters.settings import Settings
 
-    return Settings(**{**asdict(computing), "method": method})
+    chosen = asdict(computing)
+    del chosen["method"]
+    return Settings(**chosen)
+
+
+def reading_arguments(reading: Reading) -> dict[str, Any]:
+    """Return the reading options as `softmorph_cli.io.read` takes them."""
+    chosen = asdict(reading)
+    for name in ("channel", "channel_axis"):
+        value = chosen[name]
+        chosen[name] = int(value) if value is not None and value.lstrip("-").isdigit() else value
+    return chosen
 
 
 def read_volume(path: Path, reading: Reading) -> Volume:
     """Read IN as the options say."""
     from softmorph_cli.io import read
 
-    chosen = asdict(reading)
-    for name in ("channel", "channel_axis"):
-        value = chosen[name]
-        chosen[name] = int(value) if value is not None and value.lstrip("-").isdigit() else value
-    return read(path, **chosen)
+    return read(path, **reading_arguments(reading))
 
 
-def run(
+def run_one(
     operation: str,
+    given: Mapping[str, Any],
     source: Path,
     target: Path,
-    filter_volume: Filter,
-    *,
-    settings: Settings,
-    parameters: Mapping[str, Any],
     reading: Reading,
+    computing: Computing,
     writing: Writing,
-    mask: bool = False,
-    until_stable: bool = False,
-    radius_unit: str | None = None,
-    prepare: Callable[[Volume], Volume] = lambda volume: volume,
-    concerns: Callable[[Volume], list[str]] = lambda volume: [],
-    remarks: Callable[[Statistics, Statistics], list[str]] = lambda before, after: [],
 ) -> None:
-    """Run one filter on one file.
+    """Run one operation on one file.
 
     Args:
-        operation: The command's name.
+        operation: The command's name, which is the operation's.
+        given: Its parameters; None where they are not given.
         source: IN.
         target: OUT.
-        filter_volume: The filter.
-        settings: How it runs.
-        parameters: What the JSON and the provenance say about it.
         reading: Options.
+        computing: Options.
         writing: Options.
-        mask: Whether the result is binary and is to be stored as 0 and 1.
-        until_stable: Whether the filter stops by itself.
-        radius_unit: Unit of the radius reached; None for that of the map.
-        prepare: Changes the map before it is filtered (resampling).
-        concerns: Gives warnings about the map that was read.
-        remarks: Gives notes on the statistics before and after.
 
     Raises:
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
-    output_type = _output_type(writing, mask)
-    _check_outputs(source, target, reading, writing, settings, output_type)
-    from softmorph_cli.io import check_target, write
-    from softmorph_cli.measure.statistics import change, summarize
+    from softmorph_cli.steps.operations import make
 
-    started = time.perf_counter()
-    original = read_volume(source, reading)
-    for path, kind in ((target, output_type), (writing.standard_error, None)):
-        if path is not None:
-            check_target(path, output_type=kind, force=writing.force, axes=original.axes)
-    read_seconds = time.perf_counter() - started
-    if not writing.quiet:
-        for message in original.notes:
-            note(message)
+    step = make(operation, given, settings_of(computing), method=computing.method)
+    run(operation, [step], source, target, reading, writing)
 
-    started = time.perf_counter()
-    volume = prepare(original)
-    _check_memory(volume, settings)
+
+def run(
+    command: str, steps: Sequence[Step], source: Path, target: Path, reading: Reading, writing: Writing
+) -> None:
+    """Run steps on one file, and tell how it went.
+
+    Raises:
+        SoftmorphError: If anything is refused or fails; no output is then half-written.
+    """
+    from softmorph_cli.steps.process import process
+
+    outputs = outputs_of(target, writing)
+    _check_outputs(source, reading, outputs, steps)
     with reporting(quiet=writing.quiet) as progress:
-        try:
-            result = filter_volume(volume, replace(settings, progress=progress))
-        except InputError as error:
-            # What a filter finds wrong with the numbers is wrong with this file.
-            raise InputError(f"{source}: {error}") from error
-    filter_seconds = time.perf_counter() - started
-    filtered = volume.with_array(result.image.astype(volume.array.dtype, copy=False))
-    before, after = (
-        summarize(v.array, spacing=v.spacing, unit=v.unit, spatial_dims=v.spatial_dims)
-        for v in (original, filtered)
+        processed = process(
+            command,
+            source,
+            steps,
+            outputs,
+            reading=reading_arguments(reading),
+            progress=progress,
+            tell=_quiet if writing.quiet else note,
+        )
+    _tell(command, steps, target, processed, writing)
+
+
+def outputs_of(target: Path, writing: Writing) -> Outputs:
+    """Return what is written where."""
+    from softmorph_cli.steps.process import Outputs
+
+    return Outputs(
+        target=target,
+        output_type=writing.output_type,
+        force=writing.force,
+        stats=writing.stats,
+        preview=writing.preview,
+        standard_error=writing.standard_error,
     )
 
-    started = time.perf_counter()
-    method = "binary" if mask else settings.method
-    chosen = {name: value for name, value in parameters.items() if value is not None}
-    in_force = chosen if mask else {**chosen, **settings.relevant(until_stable=until_stable)}
-    read_with = given(reading)
-    provenance = {
-        "command": f"softmorph {operation}",
-        "version": __version__,
-        "parameters": {"method": method, **in_force, **read_with},
-    }
-    idle = settings.idle(until_stable=until_stable)
-    if mask and settings.levels != type(settings).levels:
-        idle.append("levels")
-    what = "--hard" if mask else f"method {method}"
-    warnings = [f"--{name.replace('_', '-')} has no effect with {what}." for name in idle]
-    warnings += [*concerns(original), *result.warnings]
-    if filtered.spacing != original.spacing:
-        warnings.append(
-            "the result is on a finer grid: its standard deviation takes interpolated voxels as independent "
-            "and is too small, and its voxel counts are of the new grid."
-        )
-    warnings += write(filtered, target, output_type=output_type, force=writing.force, provenance=provenance)
-    if writing.standard_error is not None:
-        errors = volume.with_array(result.standard_error)
-        warnings += write(errors, writing.standard_error, force=writing.force, provenance=provenance)
-    if writing.preview is not None:
-        from softmorph_cli.pictures.preview import preview
 
-        shown = {} if mask else {"method": method}
-        words = ", ".join(n if value is True else f"{n} {value}" for n, value in {**shown, **chosen}.items())
-        title = f"softmorph {operation} {source.name}"
-        preview(volume, filtered, writing.preview, title=title, subtitle=words, force=writing.force)
-    write_seconds = time.perf_counter() - started
+def _quiet(message: str) -> None:
+    pass
 
-    unit = (radius_unit or volume.unit or "voxels") if result.radius else None
-    seconds = {"read": read_seconds, "filter": filter_seconds, "write": write_seconds}
-    document = {
-        **report.head(),
-        "input": report.describe(original) | {"read_with": read_with},
-        "output": {
-            "path": str(target),
-            "shape": list(filtered.array.shape),
-            "axes": filtered.axes,
-            "spacing": list(filtered.spacing) if filtered.spacing else None,
-            "unit": filtered.unit,
-            "dtype": _stored_type(target, output_type, filtered),
-        },
-        "steps": [
-            {
-                "operation": operation,
-                "method": method,
-                "parameters": in_force,
-                "iterations": result.iterations,
-                "stop_reason": result.stop_reason,
-                "radius_reached": list(result.radius) if result.radius else None,
-                "radius_unit": unit,
-                "seconds": filter_seconds,
-            }
-        ],
-        "before": before.as_dict(),
-        "after": after.as_dict(),
-        "change": change(volume.array, filtered.array),
-        "device": result.device,
-        "seconds": seconds,
-        "warnings": warnings,
-    }
-    if writing.stats is not None:
-        report.save(document, writing.stats, force=writing.force)
-    for message in warnings:
+
+def _tell(command: str, steps: Sequence[Step], target: Path, processed: Processed, writing: Writing) -> None:
+    for message in processed.warnings:
         warn(message)
     if not writing.quiet:
-        for message in remarks(before, after):
+        for message in processed.notes:
             note(message)
-        footer = [_how_it_ran(method, result), *_reached(result, unit, volume)]
-        footer.append(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
-        columns = ("", "before", "after")
-        rows = report.rows([before, after])
-        report.table(f"{operation} → {target}", columns, rows, err=True, footer="; ".join(footer))
+        ran = "; ".join(_how_it_ran(*one) for one in zip(steps, processed.results, strict=True))
+        reached = _reached(processed.document) if len(steps) == 1 else []
+        seconds = ", ".join(f"{name} {value:.2f} s" for name, value in processed.document["seconds"].items())
+        rows = report.rows([processed.before, processed.after])
+        footer = "; ".join(part for part in (ran, *reached, seconds) if part)
+        report.table(f"{command} → {target}", ("", "before", "after"), rows, err=True, footer=footer)
     if writing.verbose:
-        _tell_more(settings, result, in_force)
+        _tell_more(steps, processed)
     if writing.json:
-        typer.echo(report.as_json(document))
+        typer.echo(documents.as_json(processed.document))
 
 
-def _tell_more(settings: Settings, result: Result, in_force: Mapping[str, Any]) -> None:
+def _tell_more(steps: Sequence[Step], processed: Processed) -> None:
     from softmorph_cli import cache, machine
 
-    threads = settings.threads or machine.threads()
-    note(f"ran on {result.device} with {threads} threads; kernels are kept in {cache.root()}.")
-    note(f"in force: {', '.join(f'{name} {value}' for name, value in in_force.items()) or 'defaults'}.")
+    last = steps[-1]
+    threads = (last.settings.threads if last.settings else None) or machine.threads()
+    device = processed.document["device"]
+    note(f"ran on {device} with {threads} threads; kernels are kept in {cache.root()}.")
+    for step in steps:
+        told = ", ".join(f"{name} {value}" for name, value in step.in_force.items()) or "defaults"
+        note(f"in force: {told}.")
 
 
-def _how_it_ran(method: str, result: Result) -> str:
+def _how_it_ran(step: Step, result: Result) -> str:
+    if step.settings is None:
+        return step.operation
     count = f"{result.iterations} iteration{'s' if result.iterations != 1 else ''}"
-    return f"{method}, {count} ({report.STOPPED[result.stop_reason]})"
+    return f"{step.method}, {count} ({report.STOPPED[result.stop_reason]})"
 
 
-def _reached(result: Result, unit: str | None, volume: Volume) -> list[str]:
-    if result.radius is None:
+def _reached(document: Mapping[str, Any]) -> list[str]:
+    (step,) = document["steps"]
+    if step["radius_reached"] is None:
         return []
-    reached = " × ".join(f"{r:g}" for r in result.radius)
-    return [f"radius reached {reached} {unit} ({' × '.join(volume.spatial_axes.lower())})"]
+    x = " × "
+    reached = x.join(f"{r:g}" for r in step["radius_reached"])
+    axes = document["output"]["axes"][-len(step["radius_reached"]) :].lower()
+    return [f"radius reached {reached} {step['radius_unit']} ({x.join(axes)})"]
 
 
-def _output_type(writing: Writing, mask: bool) -> str | None:
-    allowed = (None, "float32", "float16", "uint8", "uint16")
-    if writing.output_type not in allowed:
-        raise UsageError(f"--output-type {writing.output_type}: use float32, float16, uint8 or uint16.")
-    if mask:
-        if writing.output_type not in (None, "uint8"):
-            raise UsageError(f"a hard skeleton is written as uint8 0 and 1, not {writing.output_type}.")
-        return "mask"
-    return writing.output_type
-
-
-def _check_outputs(
-    source: Path,
-    target: Path,
-    reading: Reading,
-    writing: Writing,
-    settings: Settings,
-    output_type: str | None,
-) -> None:
+def _check_outputs(source: Path, reading: Reading, outputs: Outputs, steps: Sequence[Step]) -> None:
     from softmorph_cli.filters.method import find
     from softmorph_cli.io import check_target
 
-    check_target(target, output_type=output_type, force=writing.force)
-    if writing.standard_error is not None:
-        if find(settings.method).name != "sampled":
+    check_target(outputs.target, output_type=outputs.stored(steps), force=outputs.force)
+    if outputs.standard_error is not None:
+        settings = steps[-1].settings
+        if settings is None or find(settings.method).name != "sampled":
             raise UsageError("--standard-error goes with --method sampled: other methods have none.")
-        check_target(writing.standard_error, force=writing.force)
-    others = [path for path in (writing.stats, writing.preview, writing.standard_error) if path is not None]
-    check_side_outputs(source, reading.mask, others, writing.preview, force=writing.force, target=target)
+        check_target(outputs.standard_error, force=outputs.force)
+    check_side_outputs(
+        source, reading.mask, outputs.beside, outputs.preview, force=outputs.force, target=outputs.target
+    )
 
 
 def check_side_outputs(
@@ -291,42 +223,7 @@ def check_side_outputs(
         used.append(path)
 
 
-def _check_memory(volume: Volume, settings: Settings) -> None:
-    """Refuse what cannot fit, before the system kills the process without a word."""
-    from math import prod
-
-    from softmorph_cli import machine
-
-    image = prod(volume.array.shape[-volume.spatial_dims :])
-    # The input, the result and the result as it is written; while one image runs, its working copies.
-    needed = 3 * volume.array.nbytes + image * settings.bytes_per_voxel(volume.array.itemsize)
-    allowed = machine.memory()
-    if settings.device in ("auto", "cpu") and allowed is not None and needed > allowed:
-        raise InputError(
-            f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "
-            "cut out a part with --region, or use fewer --levels (8, 16 or 32)."
-        )
-
-
-def uneven(volume: Volume) -> list[str]:
-    """Warn of a map whose voxels are far from cubic, before it is thinned."""
-    if volume.spacing is None or max(volume.spacing) <= UNEVEN * min(volume.spacing):
-        return []
-    sizes = " × ".join(f"{size:g}" for size in volume.spacing)
-    return [
-        f"voxels are {sizes} {volume.unit or ''}".rstrip()
-        + ": thinning counts voxels, not lengths; add --resample iso to make them cubic first."
-    ]
-
-
 def given(reading: Reading) -> dict[str, Any]:
     """Return the reading options that were used, for the JSON."""
     chosen = {n: value for n, value in asdict(reading).items() if value is not None and value is not False}
     return {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}
-
-
-def _stored_type(target: Path, output_type: str | None, volume: Volume) -> str:
-    if output_type == "mask":
-        return "uint8"
-    default = {".png": "uint16", ".npy": str(volume.array.dtype)}
-    return output_type or default.get(target.suffix.lower(), "float32")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from softmorph_cli import __version__
+from softmorph_cli import __version__, documents
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import command
 from softmorph_cli.errors import UsageError
@@ -36,7 +36,7 @@ def info(
         return
     title, facts, footer = _of_machine() if source is None else _of_file(source)
     if json:
-        typer.echo(report.as_json({**report.head(), **facts}))
+        typer.echo(documents.as_json({**documents.head(), **facts}))
         return
     lines = [
         [name.replace("_", " "), _plain(value)]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softmorph_cli import __version__
-from softmorph_cli.cli import branches, filtering, lengths, report
+from softmorph_cli import __version__, documents, lengths
+from softmorph_cli.cli import branches, filtering, report
 from softmorph_cli.cli.command import command, note, warn
 from softmorph_cli.cli.options import Reading
 from softmorph_cli.cli.progress import reporting
@@ -215,6 +215,7 @@ def inspect(
         wanted()  # refuses what SOFTMORPH_PICTURES may not be
     from softmorph_cli.inspection.inspect import SKELETON, STAGES, Choices, is_skeleton
     from softmorph_cli.inspection.inspect import inspect as look
+    from softmorph_cli.steps.operations import uneven
 
     choices = Choices(
         kind=curve.kind or "map",
@@ -259,13 +260,14 @@ def inspect(
         stage("writing")
         warnings = [*found.warnings]
         if choices.kind != SKELETON and curve.resample is None:
-            warnings += filtering.uneven(volume)
+            warnings += uneven(volume)
         given = {**found.parameters, "prune": curve.prune, "resample": curve.resample}
         found = replace(found, parameters={name: v for name, v in given.items() if v is not None})
         warnings += _write_images(found, volume, saving)
         begin = {
-            **report.head(),
-            "input": report.describe(volume) | {"path": str(source), "read_with": filtering.given(reading)},
+            **documents.head(),
+            "input": documents.described(volume)
+            | {"path": str(source), "read_with": filtering.given(reading)},
             "map": str(curve.reference) if curve.reference else None,
             "parameters": found.parameters,
             "seconds": {"read": read_seconds, "inspect": inspect_seconds},
@@ -355,7 +357,7 @@ def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving, vo
         return text
 
     def everything(graph: SkeletonGraph) -> str:
-        return report.as_json({**begin, **document(graph), "warnings": [*found.warnings, *warnings]})
+        return documents.as_json({**begin, **document(graph), "warnings": [*found.warnings, *warnings]})
 
     make: dict[str, Callable[[SkeletonGraph], str]] = {
         "csv": csv_text,

@@ -12,7 +12,7 @@ Input = Annotated[
     Path,
     typer.Argument(
         metavar="IN",
-        help="Probability map: .nii, .nii.gz, .tif, .png, .nrrd, .mha, .mhd or .npy.",
+        help="Probability map: .nii, .nii.gz, .tif, .png, .nrrd, .mha, .mhd, .npy or nnU-Net's .npz.",
         show_default=False,
     ),
 ]
@@ -78,6 +78,16 @@ class Reading:
         typer.Option(
             metavar="FILE",
             help="Where this image of the same shape is 0, the map is taken as 0.",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="For nnU-Net's .npz: take voxel size and orientation from this image. "
+            "(default: the labels beside it, which are checked)",
             rich_help_panel=_READ,
             show_default=False,
         ),

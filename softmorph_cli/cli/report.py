@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from softmorph_cli import __version__
 from softmorph_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
-    from softmorph_cli.volume import Volume
 
 SCHEMA = 1
 STDOUT = Path("-")
@@ -28,38 +25,6 @@ STOPPED = {
     "tolerance": "the change became small",
     "max_iterations": "stopped at the cap",
 }
-
-
-def describe(volume: Volume) -> dict[str, Any]:
-    """Return the JSON's `input`; shape, axes and spacing are all in array order."""
-    source = volume.source
-    return {
-        "path": str(source.path) if source else None,
-        "format": source.format if source else None,
-        "shape": list(volume.array.shape),
-        "axes": volume.axes,
-        "spacing": list(volume.spacing) if volume.spacing else None,
-        "unit": volume.unit,
-        "dtype": source.dtype if source else str(volume.array.dtype),
-    }
-
-
-def head() -> dict[str, Any]:
-    """Return the fields that every JSON begins with."""
-    return {"schema": SCHEMA, "softmorph_version": __version__}
-
-
-def as_json(document: Mapping[str, Any]) -> str:
-    """Return a JSON text; NaN and infinity would be no JSON, so they are refused."""
-    return json.dumps(document, indent=2, allow_nan=False)
-
-
-def save(document: Mapping[str, Any], path: Path, *, force: bool) -> None:
-    """Write a JSON file in one step."""
-    from softmorph_cli.files import replacing
-
-    with replacing(path, force=force) as temporary:
-        temporary.write_text(as_json(document) + "\n", encoding="utf-8")
 
 
 def check_deliverable(path: Path, *, force: bool) -> None:

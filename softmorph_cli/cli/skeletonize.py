@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from softmorph_cli.cli import filtering
 from softmorph_cli.cli.command import command
 from softmorph_cli.cli.options import Computing, Input, Output, Reading, Writing
-from softmorph_cli.errors import InputError, UsageError
-
-if TYPE_CHECKING:
-    from softmorph_cli.filters.settings import Result, Settings
-    from softmorph_cli.measure.statistics import Statistics
-    from softmorph_cli.volume import Volume
 
 
 @command
@@ -70,73 +64,11 @@ def skeletonize(
 
     The default method thins 64 level sets at once and takes their mean; for one unbroken curve use --hard.
     """
-    from softmorph_cli.filters.functions import check_hard, resolve_preset
-
-    check_hard(hard, method=computing.method, preset=preset, iterations=iterations, threshold=threshold)
-    method, iterations = resolve_preset(preset, computing.method, iterations)
-    if iterations is not None and iterations < 1:
-        raise UsageError(f"--iterations {iterations}: at least 1 is needed.")
-    cut = 0.5 if threshold is None else threshold
-    if not 0 <= cut < 1:
-        raise UsageError(f"--threshold {cut:g}: it must be at least 0 and below 1.")
-    if resample not in (None, "iso"):
-        raise UsageError(f"--resample {resample}: only iso is known.")
-    settings = filtering.settings_of(computing, method)
-
-    def filter_volume(volume: Volume, settings: Settings) -> Result:
-        from softmorph_cli.filters.functions import check_preset
-        from softmorph_cli.filters.skeleton import thinning
-
-        check_preset(preset, volume.spatial_dims)
-        return thinning(
-            volume.array,
-            settings,
-            iterations=iterations,
-            hard=hard,
-            threshold=cut,
-            spatial_dims=volume.spatial_dims,
-        )
-
-    def prepare(volume: Volume) -> Volume:
-        if resample is None:
-            return volume
-        if volume.spacing is None:
-            raise InputError(
-                f"{source} does not say how large its voxels are: --resample iso cannot be done."
-            )
-        from softmorph_cli.filters.resample import isotropic
-
-        return isotropic(volume)
-
-    def concerns(volume: Volume) -> list[str]:
-        return [] if resample else filtering.uneven(volume)
-
-    def remarks(before: Statistics, after: Statistics) -> list[str]:
-        if hard or after.components_above_half <= before.components_above_half:
-            return []
-        return [
-            "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "
-            "are pieces of curves. Add --hard for the exact, unbroken centreline."
-        ]
-
-    filtering.run(
-        "skeletonize",
-        source,
-        target,
-        filter_volume,
-        settings=settings,
-        parameters={
-            "iterations": iterations,
-            "hard": hard or None,
-            "threshold": cut if hard else None,
-            "preset": preset,
-            "resample": resample,
-        },
-        reading=reading,
-        writing=writing,
-        mask=hard,
-        until_stable=iterations is None and method != "cldice",
-        prepare=prepare,
-        concerns=concerns,
-        remarks=remarks,
-    )
+    given = {
+        "iterations": iterations,
+        "hard": hard,
+        "threshold": threshold,
+        "preset": preset,
+        "resample": resample,
+    }
+    filtering.run_one("skeletonize", given, source, target, reading, computing, writing)

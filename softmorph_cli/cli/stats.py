@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from softmorph_cli import documents
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import command, complain, note
 from softmorph_cli.cli.options import Reading
@@ -117,17 +118,17 @@ def stats(
         measured = [_measure(sources[0], reading, preview, force=force)]
         for message in measured[0].notes:
             note(message)
-        document = {**report.head(), **measured[0].document}
+        document = {**documents.head(), **measured[0].document}
     else:
         measured, failed = _measure_all(sources, reading, verbose=verbose)
-        document = {**report.head(), "files": [one.document for one in measured], "failed": failed}
+        document = {**documents.head(), "files": [one.document for one in measured], "failed": failed}
     if measured:
         if stats is not None:
-            report.save(document, stats, force=force)
+            documents.save(document, stats, force=force)
         if csv is not None:
             report.deliver(_as_csv(measured), csv, force=force)
         if json:
-            typer.echo(report.as_json(document))
+            typer.echo(documents.as_json(document))
         elif csv != report.STDOUT:
             if len(sources) == 1:
                 _show_one(measured[0])
@@ -164,7 +165,7 @@ def _measure(path: Path, reading: Reading, preview: Path | None = None, *, force
         unit=volume.unit,
         found=found,
         names=tuple(_part_name(volume, part.index) for part in found.per_channel),
-        described=report.describe(volume),
+        described=documents.described(volume),
         notes=volume.notes,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +12,26 @@ from softmorph_cli.volume import Volume
 
 
 def isotropic(volume: Volume) -> Volume:
-    """Return the map on a grid of cubic voxels of its finest spacing, interpolated linearly.
+    """Return the map on a grid of cubic voxels of its finest spacing, see `resampled`.
 
-    The corners of the grid stay where they are; where the extent is no multiple of the finest spacing, an
-    axis' new spacing differs from it by less than half a voxel over the whole extent, and is stated exactly.
+    Raises:
+        InputError: If the spacing is unknown.
+    """
+    if volume.spacing is None:
+        raise InputError("the voxel size is unknown, so the map cannot be made isotropic.")
+    return resampled(volume, (min(volume.spacing),) * volume.spatial_dims)
+
+
+def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
+    """Return the map on a grid of another spacing, interpolated linearly.
+
+    The corners of the grid stay where they are; where the extent is no multiple of the spacing, an
+    axis' new spacing differs from it by less than half a voxel over the whole extent, and is stated exactly. Onto
+    coarser voxels each one is the mean of those it covers, so that thin lines fade but do not vanish by chance.
 
     Args:
         volume: A map whose spacing is known.
+        spacing: Wanted voxel size along each spatial axis, in the map's unit.
 
     Returns:
         The new map with its spacing and affine; no longer tied to the header of its file.
@@ -28,17 +42,21 @@ def isotropic(volume: Volume) -> Volume:
     from scipy import ndimage
 
     if volume.spacing is None:
-        raise InputError("the voxel size is unknown, so the map cannot be made isotropic.")
+        raise InputError("the voxel size is unknown, so the map cannot be resampled.")
     shape = volume.array.shape[-volume.spatial_dims :]
-    finest = min(volume.spacing)
-    new_shape = tuple(max(1, round(n * s / finest)) for n, s in zip(shape, volume.spacing, strict=True))
+    new_shape = tuple(
+        max(1, round(n * s / new)) for n, s, new in zip(shape, volume.spacing, spacing, strict=True)
+    )
     factors = np.array(new_shape) / np.array(shape)
     mapped = volume.array.shape[: -volume.spatial_dims]
     array = np.empty((*mapped, *new_shape), volume.array.dtype)
     for index in np.ndindex(mapped):
-        ndimage.zoom(
-            volume.array[index], factors, output=array[index], order=1, mode="nearest", grid_mode=True
-        )
+        image = volume.array[index]
+        for axis, factor in enumerate(factors):
+            if factor < 1:
+                # A box as wide as the new voxel; zoom then takes its value at the new voxel's middle.
+                image = ndimage.uniform_filter1d(image, max(1, round(1 / factor)), axis=axis, mode="nearest")
+        ndimage.zoom(image, factors, output=array[index], order=1, mode="nearest", grid_mode=True)
     affine = None
     if volume.affine is not None:
         # A new index i lies at (i + 1/2) / factor - 1/2 on the old grid. In 2D the affine keeps its z column.

@@ -1,0 +1,336 @@
+"""Every operation by name: its parameters, as data, and what makes a step of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from softmorph_cli import lengths
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.measure.statistics import Statistics
+from softmorph_cli.steps.step import LABELS, MASK, PROBABILITY, Step
+from softmorph_cli.volume import Volume
+
+# Thinning takes voxels off one by one, so it follows the grid, not the world.
+UNEVEN: Final = 1.5
+
+Given = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What can be done.
+
+    Attributes:
+        help: One sentence.
+        parameters: The name of each parameter, and the type of its value: int, float, str or bool.
+        build: Makes a step of parameters and settings; refuses values that are wrong whatever the map.
+        method: The method where none is chosen; None for an operation that has no methods.
+    """
+
+    help: str
+    parameters: Mapping[str, type]
+    build: Callable[[Given, Settings], Step]
+    method: str | None = "multilinear"
+
+    @property
+    def keys(self) -> dict[str, type]:
+        """Every key a step of this operation takes, those of its method among them."""
+        return {**self.parameters, **(SETTINGS if self.method else {})}
+
+
+# What a step may say about its method.
+SETTINGS: Final[Mapping[str, type]] = {
+    "method": str,
+    "levels": int,
+    "smooth_levels": int,
+    "sharpness": float,
+    "seed": int,
+    "tolerance": float,
+    "max_iterations": int,
+}
+
+
+def make(name: str, given: Given, settings: Settings | None = None, *, method: str | None = None) -> Step:
+    """Return a step.
+
+    Args:
+        name: The operation.
+        given: Values by parameter; those that are None count as not given. Names of `SETTINGS` change the settings.
+        settings: How to run where the step does not say.
+        method: The method, where the step names none.
+
+    Raises:
+        UsageError: If there is no such operation or parameter, or a value is wrong whatever the map.
+    """
+    if name not in OPERATIONS:
+        raise UsageError(f"unknown step {name!r}: use {', '.join(OPERATIONS)}.")
+    operation = OPERATIONS[name]
+    given = {key: value for key, value in given.items() if value is not None}
+    for key in given:
+        if key not in operation.keys:
+            raise UsageError(f"{name} has no {key!r}: it takes {', '.join(operation.keys) or 'nothing'}.")
+    changed = {key: value for key, value in given.items() if key in SETTINGS}
+    chosen = {key: value for key, value in given.items() if key not in SETTINGS}
+    named = changed.pop("method", None) or method
+    settings = replace(settings or Settings(), **changed)
+    if named is not None:
+        chosen["method"] = named
+    return operation.build(chosen, settings)
+
+
+def _at_least_one(iterations: int | None) -> None:
+    if iterations is not None and iterations < 1:
+        raise UsageError(f"--iterations {iterations}: at least 1 is needed.")
+
+
+def _morphology(name: str, operation: str) -> Callable[[Given, Settings], Step]:
+    def build(given: Given, settings: Settings) -> Step:
+        connectivity = given.get("connectivity")
+        erosion = given.get("erosion_connectivity") or connectivity
+        dilation = given.get("dilation_connectivity") or connectivity
+        for value in (connectivity, erosion, dilation):
+            if value not in (None, 4, 8, 6, 18, 26):
+                raise UsageError(f"connectivity {value}: use 4 or 8 in 2D, 6, 18 or 26 in 3D.")
+        iterations, radius = given.get("iterations"), given.get("radius")
+        _at_least_one(iterations)
+        if radius is not None and iterations is not None:
+            raise UsageError("give either --iterations or --radius, not both.")
+        length = lengths.parse(radius) if radius is not None else None
+        in_voxels = length is not None and length[1] == "vox"
+
+        def run(volume: Volume, settings: Settings) -> Result:
+            from softmorph_cli.filters.morphology import Element, operate
+
+            spacing = volume.spacing
+            far = None
+            if length is not None and in_voxels:
+                far, spacing = length[0], (1.0,) * volume.spatial_dims
+            elif length is not None:
+                far = lengths.in_unit(length, volume.unit)
+            unit = "voxels" if in_voxels else volume.unit or ""
+            element = Element(erosion, dilation, iterations, far, spacing, unit)
+            return operate(operation, volume.array, element, settings, volume.spatial_dims)
+
+        return Step(
+            operation=name,
+            parameters={
+                "erosion_connectivity": erosion,
+                "dilation_connectivity": dilation,
+                "iterations": iterations,
+                "radius": radius,
+            },
+            settings=replace(settings, method=given.get("method") or "multilinear"),
+            run=run,
+            radius_unit="voxels" if in_voxels else None,
+        )
+
+    return build
+
+
+def _skeletonize(given: Given, settings: Settings) -> Step:
+    from softmorph_cli.filters.functions import check_hard, check_preset, resolve_preset
+
+    hard, threshold, preset = bool(given.get("hard")), given.get("threshold"), given.get("preset")
+    iterations, resample = given.get("iterations"), given.get("resample")
+    check_hard(hard, method=given.get("method"), preset=preset, iterations=iterations, threshold=threshold)
+    method, iterations = resolve_preset(preset, given.get("method"), iterations)
+    _at_least_one(iterations)
+    cut = 0.5 if threshold is None else threshold
+    if not 0 <= cut < 1:
+        raise UsageError(f"--threshold {cut:g}: it must be at least 0 and below 1.")
+    if resample not in (None, "iso"):
+        raise UsageError(f"--resample {resample}: only iso is known.")
+
+    def run(volume: Volume, settings: Settings) -> Result:
+        from softmorph_cli.filters.skeleton import thinning
+
+        check_preset(preset, volume.spatial_dims)
+        dims = volume.spatial_dims
+        return thinning(
+            volume.array, settings, iterations=iterations, hard=hard, threshold=cut, spatial_dims=dims
+        )
+
+    def prepare(volume: Volume) -> Volume:
+        if resample is None:
+            return volume
+        from softmorph_cli.filters.resample import isotropic
+
+        if volume.spacing is None:
+            raise InputError(
+                f"{called(volume)} does not say how large its voxels are: --resample iso cannot be done."
+            )
+        return isotropic(volume)
+
+    def remarks(before: Statistics, after: Statistics) -> list[str]:
+        if hard or after.components_above_half <= before.components_above_half:
+            return []
+        return [
+            "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "
+            "are pieces of curves. Add --hard for the exact, unbroken centreline."
+        ]
+
+    return Step(
+        operation="skeletonize",
+        parameters={
+            "iterations": iterations,
+            "hard": hard or None,
+            "threshold": cut if hard else None,
+            "preset": preset,
+            "resample": resample,
+        },
+        settings=replace(settings, method=method),
+        run=run,
+        gives=MASK if hard else PROBABILITY,
+        until_stable=iterations is None and method != "cldice",
+        prepare=prepare,
+        concerns=lambda volume: [] if resample else uneven(volume),
+        remarks=remarks,
+    )
+
+
+def _apply(given: Given, settings: Settings) -> Step:
+    from softmorph_cli.filters.custom import check_rule
+
+    rule, iterations = given.get("rule"), given.get("iterations")
+    if rule is None:
+        raise UsageError("apply needs a rule: a name (see softmorph rules) or a TOML file.")
+    _at_least_one(iterations)
+    check_rule(rule)  # a wrong name or a malformed file is reported before the map is read
+
+    def run(volume: Volume, settings: Settings) -> Result:
+        from softmorph_cli.filters.custom import apply
+
+        return apply(rule, volume.array, settings, iterations=iterations, spatial_dims=volume.spatial_dims)
+
+    return Step(
+        operation="apply",
+        parameters={"rule": rule, "iterations": iterations},
+        settings=replace(settings, method=given.get("method") or "multilinear"),
+        run=run,
+        until_stable=iterations is None,
+    )
+
+
+def _fill(given: Given, settings: Settings) -> Step:
+    def run(volume: Volume, settings: Settings) -> Result:
+        from softmorph_cli.filters.greylevel import fill
+
+        return Result(fill(volume.array, volume.spatial_dims))
+
+    return Step("fill", {}, None, run)
+
+
+def _despeckle(given: Given, settings: Settings) -> Step:
+    size = given.get("min_size")
+    if size is None:
+        raise UsageError("despeckle needs --min-size: a volume such as 50um3, in 2D an area, or 30vox.")
+    least = lengths.parse_size(size, "--min-size")
+
+    def run(volume: Volume, settings: Settings) -> Result:
+        from softmorph_cli.filters.greylevel import despeckle
+
+        return Result(despeckle(volume.array, _voxels(least, volume), volume.spatial_dims))
+
+    return Step("despeckle", {"min_size": size}, None, run)
+
+
+def _threshold(given: Given, settings: Settings) -> Step:
+    cut, largest, size = given.get("threshold", 0.5), given.get("largest"), given.get("min_size")
+    labels = bool(given.get("labels"))
+    if not 0 <= cut < 1:
+        raise UsageError(f"--threshold {cut:g}: it must be at least 0 and below 1.")
+    if largest is not None and largest < 1:
+        raise UsageError(f"--largest {largest}: keep at least 1 component.")
+    least = lengths.parse_size(size, "--min-size") if size is not None else None
+
+    def run(volume: Volume, settings: Settings) -> Result:
+        from softmorph_cli.filters.greylevel import components
+
+        voxels = _voxels(least, volume) if least is not None else 1
+        if not labels and largest is None and voxels == 1:
+            return Result(volume.array > cut)
+        found = components(volume.array, cut, volume.spatial_dims, largest=largest, voxels=voxels)
+        return Result(found if labels else found > 0)
+
+    parameters = {"threshold": cut, "largest": largest, "min_size": size, "labels": labels or None}
+    return Step("threshold", parameters, None, run, gives=LABELS if labels else MASK)
+
+
+def _resample(given: Given, settings: Settings) -> Step:
+    spacing = given.get("spacing", "iso")
+    sizes = None if spacing == "iso" else [lengths.parse(part, "--spacing") for part in spacing.split(",")]
+    if sizes is not None and "vox" in {unit for _, unit in sizes}:
+        raise UsageError(f"--spacing {spacing}: give lengths in mm, um or nm, or iso.")
+
+    def prepare(volume: Volume) -> Volume:
+        from softmorph_cli.filters.resample import isotropic, resampled
+
+        if volume.spacing is None:
+            raise InputError(
+                f"{called(volume)} does not say how large its voxels are: it cannot be resampled."
+            )
+        if sizes is None:
+            return isotropic(volume)
+        if len(sizes) not in (1, volume.spatial_dims):
+            raise InputError(
+                f"--spacing {spacing}: give one length, or one for each of {', '.join(volume.spatial_axes)}."
+            )
+        wanted = [lengths.in_unit(size, volume.unit) for size in sizes]
+        return resampled(volume, wanted * volume.spatial_dims if len(wanted) == 1 else wanted)
+
+    return Step(
+        "resample", {"spacing": spacing}, None, lambda volume, settings: Result(volume.array), prepare=prepare
+    )
+
+
+def _voxels(size: tuple[float, str, int | None], volume: Volume) -> int:
+    return lengths.in_voxels(size, volume.spacing, volume.unit, volume.spatial_dims)
+
+
+def called(volume: Volume) -> str:
+    """Return what a map is called in messages."""
+    return str(volume.source.path) if volume.source else "the map"
+
+
+def uneven(volume: Volume) -> list[str]:
+    """Warn of a map whose voxels are far from cubic, before it is thinned."""
+    if volume.spacing is None or max(volume.spacing) <= UNEVEN * min(volume.spacing):
+        return []
+    sizes = " × ".join(f"{size:g}" for size in volume.spacing)
+    return [
+        f"voxels are {sizes} {volume.unit or ''}".rstrip()
+        + ": thinning counts voxels, not lengths; add --resample iso to make them cubic first."
+    ]
+
+
+_ONE: Final = {"iterations": int, "radius": str, "connectivity": int}
+_TWO: Final = {**_ONE, "erosion_connectivity": int, "dilation_connectivity": int}
+
+OPERATIONS: Final[Mapping[str, Operation]] = {
+    "erode": Operation("Soft erosion.", _ONE, _morphology("erode", "erosion")),
+    "dilate": Operation("Soft dilation.", _ONE, _morphology("dilate", "dilation")),
+    "open": Operation("Soft opening.", _TWO, _morphology("open", "opening")),
+    "close": Operation("Soft closing.", _TWO, _morphology("close", "closing")),
+    "gradient": Operation("Dilation minus erosion.", _ONE, _morphology("gradient", "gradient")),
+    "tophat": Operation("The map minus its opening.", _ONE, _morphology("tophat", "tophat")),
+    "blackhat": Operation("The closing minus the map.", _ONE, _morphology("blackhat", "blackhat")),
+    "skeletonize": Operation(
+        "Soft skeleton, or the exact one.",
+        {"iterations": int, "hard": bool, "threshold": float, "preset": str, "resample": str},
+        _skeletonize,
+        method="levels",
+    ),
+    "apply": Operation("Any Boolean rule.", {"rule": str, "iterations": int}, _apply),
+    "fill": Operation("Fill holes, at every level.", {}, _fill, method=None),
+    "despeckle": Operation("Take specks away, at every level.", {"min_size": str}, _despeckle, method=None),
+    "threshold": Operation(
+        "Binarize, keep the largest components, label them.",
+        {"threshold": float, "largest": int, "min_size": str, "labels": bool},
+        _threshold,
+        method=None,
+    ),
+    "resample": Operation("Interpolate to another voxel size.", {"spacing": str}, _resample, method=None),
+}

@@ -1,0 +1,227 @@
+"""From a file to a file: read, apply steps, measure, write, and a document that tells of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from softmorph_cli import documents, machine
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.settings import Progress, Result, Settings
+from softmorph_cli.io import check_target, read, write, write_labels
+from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.measure.statistics import Statistics, change, summarize
+from softmorph_cli.steps import telling
+from softmorph_cli.steps.step import LABELS, MASK, Done, Step, perform
+from softmorph_cli.volume import Volume
+
+OUTPUT_TYPES = ("float32", "float16", "uint8", "uint16")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written where.
+
+    Attributes:
+        target: The result.
+        output_type: Its element type; None for what suits the format.
+        force: Whether files that exist may be replaced.
+        stats: The document as JSON.
+        preview: A picture of input and result.
+        standard_error: Of method sampled.
+        stages: A folder that keeps what every step makes.
+    """
+
+    target: Path
+    output_type: str | None = None
+    force: bool = False
+    stats: Path | None = None
+    preview: Path | None = None
+    standard_error: Path | None = None
+    stages: Path | None = None
+
+    @property
+    def beside(self) -> list[Path]:
+        """The files beside the target."""
+        return [path for path in (self.stats, self.preview, self.standard_error) if path is not None]
+
+    def stored(self, steps: Sequence[Step]) -> str | None:
+        """Return the type the result is stored as.
+
+        Raises:
+            UsageError: If it is none, or does not go with what the last step gives.
+        """
+        if self.output_type not in (None, *OUTPUT_TYPES):
+            raise UsageError(f"--output-type {self.output_type}: use float32, float16, uint8 or uint16.")
+        last = steps[-1]
+        if last.gives == MASK:
+            if self.output_type not in (None, "uint8"):
+                name = "a hard skeleton" if last.operation == "skeletonize" else "a mask"
+                raise UsageError(f"{name} is written as uint8 0 and 1, not {self.output_type}.")
+            return "mask"
+        if last.gives == LABELS:
+            if self.output_type is not None:
+                raise UsageError("labels take the smallest type that holds them: leave out --output-type.")
+            return "labels"
+        return self.output_type
+
+
+@dataclass(frozen=True)
+class Processed:
+    """How a file went.
+
+    Attributes:
+        document: The JSON of schema 1.
+        before: Statistics of what was read.
+        after: Statistics of what was written.
+        results: How each step went, without its image.
+        notes: What a person may want to know.
+        warnings: What a person should know.
+    """
+
+    document: dict[str, Any]
+    before: Statistics
+    after: Statistics
+    results: tuple[Result, ...]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+
+def process(
+    command: str,
+    source: Path,
+    steps: Sequence[Step],
+    outputs: Outputs,
+    *,
+    reading: Mapping[str, Any] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    tell: Callable[[str], None] = lambda note: None,
+) -> Processed:
+    """Run steps on a file and write the result.
+
+    Args:
+        command: What it is called in the provenance, such as "skeletonize" or "chain".
+        source: The file to read.
+        steps: At least one, each applied to the result of the one before.
+        outputs: What to write; whoever calls has checked that it may be written.
+        reading: Arguments for `read`.
+        progress: Called after every sub-iteration.
+        tell: Called with each note of the reader, as soon as it is known.
+
+    Raises:
+        SoftmorphError: If anything is refused or fails; no output is then half-written.
+    """
+    stored = outputs.stored(steps)
+    # By identity: channel 0 is a choice.
+    reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
+    started = time.perf_counter()
+    original = read(source, **reading)
+    for path, kind in ((outputs.target, stored), (outputs.standard_error, None)):
+        if path is not None:
+            check_target(path, output_type=kind, force=outputs.force, axes=original.axes)
+    read_seconds = time.perf_counter() - started
+    for message in original.notes:
+        tell(message)
+
+    before = _measured(original)
+    shown = telling.plain(reading)
+    volume, after, made = original, before, None
+    results: list[Result] = []
+    reports: list[dict[str, Any]] = []
+    warnings: list[str] = []
+    for number, step in enumerate(steps, 1):
+        check_memory(volume, step)
+        started = time.perf_counter()
+        # What was between is let go: however long the chain, three maps are held.
+        made = perform(step, volume, name=str(source), progress=progress)
+        seconds = time.perf_counter() - started
+        volume = made.volume
+        after = _measured(volume)
+        warnings += made.warnings
+        results.append(replace(made.result, image=None))
+        reports.append(telling.step(step, made, seconds))
+        if len(steps) > 1:
+            reports[-1]["after"] = after.as_dict()
+        if outputs.stages is not None:
+            path = outputs.stages / f"{number:02d}-{step.operation}{suffix_of(outputs.target)}"
+            so_far = telling.provenance(command, reports, shown)
+            warnings += _store(made, path, None, outputs.force, so_far)
+
+    started = time.perf_counter()
+    assert made is not None
+    if volume.spacing != original.spacing:
+        finer = prod(volume.array.shape) > prod(original.array.shape)
+        warnings.append(
+            f"the result is on a {'finer' if finer else 'coarser'} grid: its standard deviation takes interpolated "
+            f"voxels as independent and is {'too small' if finer else 'not that of the map'}, and its voxel counts "
+            "are of the new grid."
+        )
+    provenance = telling.provenance(command, reports, shown)
+    warnings += _store(made, outputs.target, stored, outputs.force, provenance)
+    if outputs.standard_error is not None:
+        errors = made.prepared.with_array(made.result.standard_error)
+        warnings += write(errors, outputs.standard_error, force=outputs.force, provenance=provenance)
+    first = made.prepared if len(steps) == 1 else original
+    if outputs.preview is not None:
+        from softmorph_cli.pictures.preview import preview
+
+        title = f"softmorph {command} {source.name}"
+        words = telling.words(steps)
+        preview(first, volume, outputs.preview, title=title, subtitle=words, force=outputs.force)
+    write_seconds = time.perf_counter() - started
+
+    comparable = first.array.shape == volume.array.shape
+    told = {
+        **documents.head(),
+        "input": documents.described(original) | {"read_with": shown},
+        "output": telling.output(outputs.target, volume, stored),
+        "steps": reports,
+        "before": before.as_dict(),
+        "after": after.as_dict(),
+        "change": change(first.array, volume.array) if comparable else None,
+        "device": made.result.device,
+        "seconds": {
+            "read": read_seconds,
+            "filter": sum(report["seconds"] for report in reports),
+            "write": write_seconds,
+        },
+        "warnings": warnings,
+    }
+    if outputs.stats is not None:
+        documents.save(told, outputs.stats, force=outputs.force)
+    notes = steps[-1].remarks(before, after)
+    return Processed(told, before, after, tuple(results), tuple(notes), tuple(warnings))
+
+
+def check_memory(volume: Volume, step: Step) -> None:
+    """Refuse what cannot fit, before the system kills the process without a word.
+
+    Raises:
+        InputError: If it does not fit.
+    """
+    settings = step.settings or Settings()
+    image = prod(volume.array.shape[-volume.spatial_dims :])
+    # The input, the result and the result as it is written; while one image runs, its working copies.
+    needed = 3 * volume.array.nbytes + image * settings.bytes_per_voxel(volume.array.itemsize)
+    allowed = machine.memory()
+    if settings.device in ("auto", "cpu") and allowed is not None and needed > allowed:
+        raise InputError(
+            f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "
+            "cut out a part with --region, or use fewer --levels (8, 16 or 32)."
+        )
+
+
+def _measured(volume: Volume) -> Statistics:
+    return summarize(volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims)
+
+
+def _store(
+    made: Done, path: Path, stored: str | None, force: bool, provenance: Mapping[str, Any]
+) -> list[str]:
+    if made.labels is not None:
+        return write_labels(made.labels, made.volume, path, force=force, provenance=provenance)
+    return write(made.volume, path, output_type=stored, force=force, provenance=provenance)

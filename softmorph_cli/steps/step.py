@@ -1,0 +1,132 @@
+"""One step: an operation with its parameters, ready to be applied to any map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from softmorph_cli.errors import InputError
+from softmorph_cli.filters.settings import Progress, Result, Settings
+from softmorph_cli.volume import Volume
+
+if TYPE_CHECKING:
+    from softmorph_cli.measure.statistics import Statistics
+
+# What the values of a result are.
+PROBABILITY, MASK, LABELS = "probability", "mask", "labels"
+
+
+def _as_it_is(volume: Volume) -> Volume:
+    return volume
+
+
+def _nothing(*about: Any) -> list[str]:
+    return []
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operation with its parameters.
+
+    Attributes:
+        operation: Its name, as it is typed.
+        parameters: What was asked for, by name; None where it was not.
+        settings: How it runs; None where nothing of it applies.
+        run: Applies it to an array of probabilities with the map's axes, given the map.
+        gives: What the result is: "probability", "mask" (0 and 1) or "labels" (whole numbers).
+        until_stable: Whether it stops by itself.
+        radius_unit: Unit of the radius it reaches; None for that of the map.
+        prepare: Changes the map before (resampling).
+        concerns: Warnings about the map it is given.
+        remarks: Notes on the statistics before and after.
+    """
+
+    operation: str
+    parameters: Mapping[str, Any]
+    settings: Settings | None
+    run: Callable[[Volume, Settings], Result]
+    gives: str = PROBABILITY
+    until_stable: bool = False
+    radius_unit: str | None = None
+    prepare: Callable[[Volume], Volume] = _as_it_is
+    concerns: Callable[[Volume], list[str]] = _nothing
+    remarks: Callable[[Statistics, Statistics], list[str]] = field(default=_nothing)
+
+    @property
+    def method(self) -> str | None:
+        """The method's name as the JSON has it."""
+        if self.settings is None:
+            return None
+        return "binary" if self.gives == MASK else self.settings.method
+
+    @property
+    def in_force(self) -> dict[str, Any]:
+        """The parameters that have an effect, those of the method among them."""
+        chosen = {name: value for name, value in self.parameters.items() if value is not None}
+        if self.settings is None or self.gives == MASK:
+            return chosen
+        return {**chosen, **self.settings.relevant(until_stable=self.until_stable)}
+
+    def idle(self) -> list[str]:
+        """Return a warning for every setting that was changed without effect."""
+        if self.settings is None:
+            return []
+        names = self.settings.idle(until_stable=self.until_stable)
+        if self.gives == MASK and self.settings.levels != Settings.levels:
+            names.append("levels")
+        what = "--hard" if self.gives == MASK else f"method {self.settings.method}"
+        return [f"--{name.replace('_', '-')} has no effect with {what}." for name in names]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a step made of a map.
+
+    Attributes:
+        volume: The result.
+        prepared: The map it was applied to, after `prepare`.
+        result: How it went.
+        labels: The labels, where the step gives some; the volume then holds what is labelled, as 0 and 1.
+        warnings: One sentence each.
+    """
+
+    volume: Volume
+    prepared: Volume
+    result: Result
+    labels: Any = None
+    warnings: tuple[str, ...] = ()
+
+
+def perform(
+    step: Step, volume: Volume, *, name: str, progress: Callable[[Progress], None] | None = None
+) -> Done:
+    """Apply a step to a map.
+
+    Args:
+        step: The step.
+        volume: The map.
+        name: What the map is called, for messages.
+        progress: Called after every sub-iteration.
+
+    Raises:
+        InputError: If the step does not fit the map; the sentence begins with its name.
+    """
+    prepared = step.prepare(volume)
+    settings = step.settings or Settings()
+    try:
+        result = step.run(prepared, replace(settings, progress=progress))
+    except InputError as error:
+        # What a filter finds wrong with the numbers is wrong with this file.
+        raise InputError(f"{name}: {error}") from error
+    image = result.image
+    labels = image if step.gives == LABELS else None
+    if labels is not None:
+        image = labels > 0
+    return Done(
+        volume=prepared.with_array(image.astype(prepared.array.dtype, copy=False)),
+        prepared=prepared,
+        result=result,
+        labels=labels,
+        warnings=(*step.idle(), *step.concerns(volume), *result.warnings),
+    )

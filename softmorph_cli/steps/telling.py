@@ -1,0 +1,76 @@
+"""What is told of steps: in the JSON, in a file's provenance, under a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from softmorph_cli import __version__
+from softmorph_cli.steps.step import Done, Step
+from softmorph_cli.volume import Volume
+
+_DEFAULT_TYPES: Final = {".png": "uint16"}
+
+
+def step(step: Step, made: Done, seconds: float) -> dict[str, Any]:
+    """Return what the JSON says of a step."""
+    result = made.result
+    unit = (step.radius_unit or made.prepared.unit or "voxels") if result.radius else None
+    return {
+        "operation": step.operation,
+        "method": step.method,
+        "parameters": step.in_force,
+        "iterations": result.iterations,
+        "stop_reason": result.stop_reason,
+        "radius_reached": list(result.radius) if result.radius else None,
+        "radius_unit": unit,
+        "seconds": seconds,
+    }
+
+
+def provenance(
+    command: str, reports: Sequence[Mapping[str, Any]], read_with: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a file says of how it was made; of several steps each one's operation, method and parameters."""
+    told = [{"method": report["method"], **report["parameters"]} for report in reports]
+    if len(told) == 1:
+        parameters = {name: value for name, value in told[0].items() if value is not None}
+    else:
+        names = [{"operation": report["operation"]} for report in reports]
+        parameters = {"steps": [{**name, **one} for name, one in zip(names, told, strict=True)]}
+    return {
+        "command": f"softmorph {command}",
+        "version": __version__,
+        "parameters": {**parameters, **read_with},
+    }
+
+
+def words(steps: Sequence[Step]) -> str:
+    """Return what stands under a picture."""
+    if len(steps) > 1:
+        return " \u2192 ".join(one.operation for one in steps)
+    only = steps[0]
+    method = {"method": only.method} if only.method not in (None, "binary") else {}
+    chosen = {name: value for name, value in only.parameters.items() if value is not None}
+    return ", ".join(
+        name if value is True else f"{name} {value}" for name, value in {**method, **chosen}.items()
+    )
+
+
+def output(target: Path, volume: Volume, stored: str | None) -> dict[str, Any]:
+    """Return the JSON's `output`."""
+    default = {**_DEFAULT_TYPES, ".npy": str(volume.array.dtype)}.get(target.suffix.lower(), "float32")
+    return {
+        "path": str(target),
+        "shape": list(volume.array.shape),
+        "axes": volume.axes,
+        "spacing": list(volume.spacing) if volume.spacing else None,
+        "unit": volume.unit,
+        "dtype": {"mask": "uint8", "labels": "labels"}.get(stored or "", stored or default),
+    }
+
+
+def plain(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as JSON holds them."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}

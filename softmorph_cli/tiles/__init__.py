@@ -1,0 +1,1 @@
+"""Filters on maps larger than memory, tile by tile."""

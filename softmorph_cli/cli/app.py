@@ -11,6 +11,8 @@ import typer
 from softmorph_cli import __version__
 from softmorph_cli.cli.apply import apply
 from softmorph_cli.cli.bench import bench
+from softmorph_cli.cli.chain import chain
+from softmorph_cli.cli.greylevel import despeckle, fill, resample, threshold
 from softmorph_cli.cli.info import info
 from softmorph_cli.cli.inspect import inspect
 from softmorph_cli.cli.morphology import blackhat, close, dilate, erode, gradient, open_, tophat
@@ -83,6 +85,37 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
         apply,
         "softmorph apply majority vessels.nii.gz smooth.nii.gz",
         "softmorph apply my_rule.toml map.tif out.tif --iterations 3",
+    ),
+    (
+        "fill",
+        fill,
+        "softmorph fill cells.tif solid.tif",
+        "softmorph fill organ.nii.gz whole.nii.gz --stats whole.json",
+    ),
+    (
+        "despeckle",
+        despeckle,
+        "softmorph despeckle vessels.nii.gz clean.nii.gz --min-size 5mm3",
+        "softmorph despeckle roads.png clean.png --min-size 40vox",
+    ),
+    (
+        "threshold",
+        threshold,
+        "softmorph threshold airways.nii.gz tree.nii.gz --threshold 0.4 --largest 1",
+        "softmorph threshold cells.tif labels.tif --labels --min-size 30vox",
+    ),
+    (
+        "resample",
+        resample,
+        "softmorph resample vessels.nii.gz cubic.nii.gz",
+        "softmorph resample vessels.nii.gz coarse.nii.gz --spacing 1mm",
+    ),
+    (
+        "chain",
+        chain,
+        "softmorph chain vessels.nii.gz line.nii.gz close:iterations=2,connectivity=26 despeckle:min-size=5mm3 "
+        "skeletonize:hard",
+        "softmorph chain vessels.nii.gz line.nii.gz --pipeline steps.toml --save-steps stages",
     ),
     (
         "inspect",

@@ -82,16 +82,32 @@ def run_one(
 
 
 def run(
-    command: str, steps: Sequence[Step], source: Path, target: Path, reading: Reading, writing: Writing
+    command: str,
+    steps: Sequence[Step],
+    source: Path,
+    target: Path,
+    reading: Reading,
+    writing: Writing,
+    *,
+    stages: Path | None = None,
 ) -> None:
     """Run steps on one file, and tell how it went.
+
+    Args:
+        command: What it is called.
+        steps: At least one.
+        source: IN.
+        target: OUT.
+        reading: Options.
+        writing: Options.
+        stages: A folder that keeps what every step makes.
 
     Raises:
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
     from softmorph_cli.steps.process import process
 
-    outputs = outputs_of(target, writing)
+    outputs = outputs_of(target, writing, stages)
     _check_outputs(source, reading, outputs, steps)
     with reporting(quiet=writing.quiet) as progress:
         processed = process(
@@ -106,7 +122,7 @@ def run(
     _tell(command, steps, target, processed, writing)
 
 
-def outputs_of(target: Path, writing: Writing) -> Outputs:
+def outputs_of(target: Path, writing: Writing, stages: Path | None = None) -> Outputs:
     """Return what is written where."""
     from softmorph_cli.steps.process import Outputs
 
@@ -117,6 +133,7 @@ def outputs_of(target: Path, writing: Writing) -> Outputs:
         stats=writing.stats,
         preview=writing.preview,
         standard_error=writing.standard_error,
+        stages=stages,
     )
 
 
@@ -181,6 +198,8 @@ def _check_outputs(source: Path, reading: Reading, outputs: Outputs, steps: Sequ
         if settings is None or find(settings.method).name != "sampled":
             raise UsageError("--standard-error goes with --method sampled: other methods have none.")
         check_target(outputs.standard_error, force=outputs.force)
+    if outputs.stages is not None:
+        outputs.make_stages(steps)
     check_side_outputs(
         source, reading.mask, outputs.beside, outputs.preview, force=outputs.force, target=outputs.target
     )

@@ -48,7 +48,7 @@ class Curve:
             show_default=False,
         ),
     ] = None
-    reference: Annotated[
+    map_file: Annotated[
         Path | None,
         typer.Option(
             "--map",
@@ -241,10 +241,10 @@ def inspect(
                 "softmorph wrote this file as a skeleton, and it is taken as one; add --as map if it is not."
             )
         reference = None
-        if curve.reference is not None:
+        if curve.map_file is not None:
             if choices.kind != SKELETON:
                 raise UsageError("--map goes with a skeleton: add --as skeleton, or leave it out.")
-            reference = filtering.read_volume(curve.reference, reading)
+            reference = filtering.read_volume(curve.map_file, reading)
         if curve.resample is not None:
             volume = _resampled(volume, source, choices)
         if length is not None:
@@ -268,7 +268,7 @@ def inspect(
             **documents.head(),
             "input": documents.described(volume)
             | {"path": str(source), "read_with": filtering.given(reading)},
-            "map": str(curve.reference) if curve.reference else None,
+            "map": str(curve.map_file) if curve.map_file else None,
             "parameters": found.parameters,
             "seconds": {"read": read_seconds, "inspect": inspect_seconds},
         }
@@ -292,8 +292,8 @@ def _check(source: Path, curve: Curve, saving: Saving, reading: Reading) -> None
     if saving.report is not None and saving.report.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--report {saving.report}: a report is a web page; end its name with .html.")
     filtering.check_side_outputs(source, reading.mask, files, saving.preview, force=saving.force)
-    if curve.reference is not None:
-        filtering.check_side_outputs(curve.reference, None, files, None, force=saving.force)
+    if curve.map_file is not None:
+        filtering.check_side_outputs(curve.map_file, None, files, None, force=saving.force)
     from softmorph_cli.io import check_target
 
     for name, path in saving.images.items():

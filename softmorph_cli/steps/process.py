@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from softmorph_cli import documents, machine
-from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.io import check_target, read, write, write_labels
 from softmorph_cli.io.formats import suffix_of
@@ -48,6 +48,25 @@ class Outputs:
     def beside(self) -> list[Path]:
         """The files beside the target."""
         return [path for path in (self.stats, self.preview, self.standard_error) if path is not None]
+
+    def stage(self, number: int, step: Step) -> Path:
+        """Return where the result of a step, from 1, is kept."""
+        assert self.stages is not None
+        return self.stages / f"{number:02d}-{step.operation}{suffix_of(self.target)}"
+
+    def make_stages(self, steps: Sequence[Step]) -> None:
+        """Make the folder of stages, and refuse what could not be written into it.
+
+        Raises:
+            FileError: If it cannot be made, or holds such files already and `force` is off.
+        """
+        assert self.stages is not None
+        try:
+            self.stages.mkdir(exist_ok=True)
+        except OSError as error:
+            raise FileError(f"{self.stages} cannot be made: {error.strerror or error}.") from error
+        for number, step in enumerate(steps, 1):
+            check_target(self.stage(number, step), force=self.force)
 
     def stored(self, steps: Sequence[Step]) -> str | None:
         """Return the type the result is stored as.
@@ -147,9 +166,8 @@ def process(
         if len(steps) > 1:
             reports[-1]["after"] = after.as_dict()
         if outputs.stages is not None:
-            path = outputs.stages / f"{number:02d}-{step.operation}{suffix_of(outputs.target)}"
             so_far = telling.provenance(command, reports, shown)
-            warnings += _store(made, path, None, outputs.force, so_far)
+            warnings += _store(made, outputs.stage(number, step), None, outputs.force, so_far)
 
     started = time.perf_counter()
     assert made is not None

@@ -1,0 +1,78 @@
+"""softmorph chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from softmorph_cli.cli import filtering
+from softmorph_cli.cli.command import command
+from softmorph_cli.cli.options import Computing, Input, Output, Reading, Writing
+from softmorph_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from softmorph_cli.steps.step import Step
+
+Steps = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="STEP...",
+        help="Operations in order, as name:key=value,key=value: close:iterations=2,connectivity=26 skeletonize:hard. "
+        "Keys are the long options of the command of that name.",
+        show_default=False,
+    ),
+]
+Pipeline = Annotated[
+    Path | None,
+    typer.Option(
+        "--pipeline",
+        metavar="FILE.toml",
+        help='The steps instead: tables [[step]] with operation = "close", iterations = 2.',
+        show_default=False,
+    ),
+]
+
+
+@command
+def chain(
+    source: Input,
+    target: Output,
+    steps: Steps = None,
+    *,
+    pipeline: Pipeline = None,
+    save_steps: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-steps",
+            metavar="DIR",
+            help="Keep what every step makes in this folder: 01-close.nii.gz, 02-... It is made if need be.",
+            show_default=False,
+        ),
+    ] = None,
+    reading: Reading,
+    computing: Computing,
+    writing: Writing,
+) -> None:
+    """Run several steps in memory: one read, one write, statistics of every step."""
+    chosen = chosen_steps(steps, pipeline, computing)
+    filtering.run("chain", chosen, source, target, reading, writing, stages=save_steps)
+
+
+def chosen_steps(
+    steps: list[str] | None, pipeline: Path | None, computing: Computing
+) -> list[Step]:
+    """Return the steps that were typed, or those of the file.
+
+    Raises:
+        UsageError: If both are given, or one is wrong.
+    """
+    from softmorph_cli.steps import text
+
+    settings = filtering.settings_of(computing)
+    if pipeline is not None:
+        if steps:
+            raise UsageError("give the steps, or --pipeline FILE.toml, not both.")
+        return text.pipeline(pipeline, settings, method=computing.method)
+    return text.steps(steps or [], settings, method=computing.method)

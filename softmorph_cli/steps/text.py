@@ -1,0 +1,150 @@
+"""Steps as people write them: on the command line, and in a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from softmorph_cli.errors import FileError, RuleError, UsageError
+from softmorph_cli.filters.settings import Settings
+from softmorph_cli.steps.operations import OPERATIONS, Operation, make
+from softmorph_cli.steps.step import LABELS, Step
+
+_YES: Final = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+_KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the operation and the parameters of a step such as `close:iterations=2,connectivity=26`.
+
+    A flag stands for itself, as in `skeletonize:hard`. A value may hold commas, as in `resample:spacing=2mm,1mm,1mm`:
+    what follows a comma and names no key belongs to the value before. A dash in a key is an underscore.
+
+    Raises:
+        UsageError: If there is no such operation or key, or a value is not of its type.
+    """
+    name, _, rest = text.partition(":")
+    operation = _operation(name.strip(), text)
+    given: dict[str, str] = {}
+    last: str | None = None
+    for part in rest.split(",") if rest else ():
+        key, equals, value = part.partition("=")
+        key = key.strip().replace("-", "_")
+        if not equals and last is not None and operation.keys.get(key) is not bool:
+            given[last] += f",{part}"
+            continue
+        if not key:
+            raise UsageError(f"step {text!r}: give each parameter as key=value.")
+        if key in given:
+            raise UsageError(f"step {text!r} gives {key} twice.")
+        given[key] = value.strip() if equals else "true"
+        last = key
+    return name.strip(), {key: _typed(operation, key, value, text) for key, value in given.items()}
+
+
+def steps(texts: Sequence[str], settings: Settings, *, method: str | None = None) -> list[Step]:
+    """Return the steps of a chain.
+
+    Args:
+        texts: As for `parse`.
+        settings: How they run where they do not say.
+        method: The method of those that have one and do not say.
+
+    Raises:
+        UsageError: If one is wrong, or one that gives labels is not the last.
+    """
+    return _chain([(text, *parse(text)) for text in texts], settings, method)
+
+
+def pipeline(path: Path, settings: Settings, *, method: str | None = None) -> list[Step]:
+    """Return the steps of a TOML file: tables `[[step]]` with `operation` and its parameters.
+
+    Raises:
+        FileError: If it cannot be read.
+        RuleError: If it is no TOML, or holds anything else.
+        UsageError: If a step is wrong.
+    """
+    try:
+        held = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RuleError(f"{path} is no TOML: {error}.") from error
+    tables = held.get("step")
+    if (
+        set(held) != {"step"}
+        or not isinstance(tables, list)
+        or not all(isinstance(t, Mapping) for t in tables)
+    ):
+        raise RuleError(
+            f'{path}: a pipeline holds tables [[step]] and nothing else, each with operation = "NAME".'
+        )
+    found = []
+    for number, table in enumerate(tables, 1):
+        given = dict(table)
+        name, where = str(given.pop("operation", "")), f"{path}, step {number}"
+        operation = _operation(name, where)
+        found.append(
+            (where, name, {key: _checked(operation, key, value, where) for key, value in given.items()})
+        )
+    return _chain(found, settings, method)
+
+
+def _chain(
+    found: Sequence[tuple[str, str, dict[str, Any]]], settings: Settings, method: str | None
+) -> list[Step]:
+    if not found:
+        names = ", ".join(OPERATIONS)
+        raise UsageError(f"a chain needs a step, such as close:iterations=2; there are {names}.")
+    made = []
+    for text, name, given in found:
+        try:
+            made.append(make(name, given, settings, method=method if OPERATIONS[name].method else None))
+        except UsageError as error:
+            raise UsageError(f"step {text!r}: {error}") from error
+    for text, step in zip([text for text, *_ in found][:-1], made[:-1], strict=True):
+        if step.gives == LABELS:
+            raise UsageError(f"step {text!r} gives labels, which nothing can be done to: make it the last.")
+    return made
+
+
+def _operation(name: str, where: str) -> Operation:
+    if name not in OPERATIONS:
+        raise UsageError(f"step {where!r}: there is no operation {name!r}; use {', '.join(OPERATIONS)}.")
+    return OPERATIONS[name]
+
+
+def _key(operation: Operation, key: str, where: str) -> type:
+    if key not in operation.keys:
+        right = ", ".join(operation.keys) or "no parameters"
+        raise UsageError(f"step {where!r}: there is no {key!r}; it takes {right}.")
+    return operation.keys[key]
+
+
+def _typed(operation: Operation, key: str, value: str, where: str) -> Any:
+    kind = _key(operation, key, where)
+    try:
+        return _YES[value.lower()] if kind is bool else kind(value)
+    except (KeyError, ValueError):
+        raise UsageError(f"step {where!r}: {key} is {_KINDS[kind]}, not {value!r}.") from None
+
+
+def _checked(operation: Operation, key: str, value: Any, where: str) -> Any:
+    kind = _key(operation, key, where)
+    # TOML has types of its own; a whole number is a number too, but true is no whole number.
+    if isinstance(value, bool) != (kind is bool) or not isinstance(
+        value, (kind, int) if kind is float else kind
+    ):
+        raise UsageError(f"{where}: {key} is {_KINDS[kind]}, not {value!r}.")
+    return kind(value)

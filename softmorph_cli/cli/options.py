@@ -82,9 +82,10 @@ class Reading:
             show_default=False,
         ),
     ] = None
-    reference: Annotated[
+    like: Annotated[
         Path | None,
         typer.Option(
+            "--reference",
             metavar="FILE",
             help="For nnU-Net's .npz: take voxel size and orientation from this image. "
             "(default: the labels beside it, which are checked)",

@@ -13,21 +13,24 @@ from softmorph_cli.files import check_writable
 from softmorph_cli.io.arrays import Npy
 from softmorph_cli.io.images import METAIMAGE, NRRD, Png
 from softmorph_cli.io.nifti import Nifti
+from softmorph_cli.io.npz import Npz
 from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.tiff import Tiff
 from softmorph_cli.io.zipped import DAMAGED, MAGIC, Unzipped
 
-FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), NRRD, METAIMAGE, Npy())
-ACCEPTED: Final = "NIfTI (.nii, .nii.gz), TIFF, PNG, NRRD, MetaImage (.mha, .mhd) and .npy"
+FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), NRRD, METAIMAGE, Npy(), Npz())
+ACCEPTED: Final = "NIfTI (.nii, .nii.gz), TIFF, PNG, NRRD, MetaImage (.mha, .mhd), .npy and nnU-Net .npz"
 
 # Their voxels lie in a second file: read, but never written.
 _TWO_FILES = (".mhd", ".nhdr")
+# Network outputs hold no geometry: a result goes into the format of the image beside them.
+_INSTEAD = {".npz": ".nii.gz"}
 _HEAD = 1024
 _LABEL_TYPES = (("uint8", 2**8 - 1), ("uint16", 2**16 - 1), ("uint32", 2**32 - 1))
 # What else people have at hand, so that a refusal can name it.
 _OTHERS = (
     (b"\xff\xd8\xff", "a JPEG image, which loses what it stores"),
-    (b"PK\x03\x04", "a zip archive (.npz, .zip)"),
+    (b"PK\x03\x04", "a zip archive"),
     (b"\x89HDF", "HDF5"),
     (b"GIF8", "a GIF image"),
     (b"BM", "a BMP image"),
@@ -127,6 +130,8 @@ def named_format(path: Path) -> Format | None:
 def target_suffix(path: Path, family: Format) -> str:
     """The suffix for a result of the file `path`, which is of this family: its own, if it can be written."""
     suffix = suffix_of(path)
+    if family.suffixes[0] in _INSTEAD:
+        return _INSTEAD[family.suffixes[0]]
     return suffix if suffix in family.suffixes and suffix not in _TWO_FILES else family.suffixes[0]
 
 
@@ -141,9 +146,13 @@ def target_format(path: Path, output_type: str | None) -> Format:
     if family is None:
         if _is_folder(path):
             check_writable(path)  # which says so
-        written = ACCEPTED.replace(", .mhd", "")
+        written = ACCEPTED.replace(", .mhd", "").replace(", .npy and nnU-Net .npz", " and .npy")
         raise UsageError(
             f"cannot tell the format of {path} from its suffix {suffix_of(path)!r}; write {written}."
+        )
+    if suffix_of(path) in _INSTEAD:
+        raise UsageError(
+            f"{path}: {family.title} files are read, not written; write {_INSTEAD[suffix_of(path)]} instead."
         )
     if suffix_of(path) in _TWO_FILES:
         raise UsageError(

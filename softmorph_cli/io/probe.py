@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.io import select
+from softmorph_cli.io import nnunet, select
 from softmorph_cli.io.formats import detect, read_raw, target_suffix
+from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.values import Content, Verdict, examine, judge
 
@@ -82,6 +83,8 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
         raw = select.arrange(select.name_axes(raw, str(path)))
     except InputError:
         raw = replace(raw, axes=None)
+    if raw.format == NNUNET and raw.array.size:
+        raw = nnunet.told(raw, path)
     if raw.array.size == 0:
         return _describe(path, raw, "empty", "no voxels")
     if raw.array.dtype.kind not in "fiub":
@@ -89,6 +92,8 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
         return _describe(path, raw, kind, f"values of type {raw.array.dtype}")
     content = examine(raw.array, raw.slope, raw.inter, cap=limit)
     verdict = judge(content, raw)
+    if raw.format == NNUNET:
+        verdict = nnunet.advise(verdict, raw)
     suggestion = _suggestion(path, family, raw, verdict, content.nans + content.infinities)
     return _describe(path, raw, verdict.kind, verdict.found, content, suggestion)
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.io import select
+from softmorph_cli.io import nnunet, select
 from softmorph_cli.io.formats import read_raw
+from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.raw import SLICE, Array, Kept, Raw
 from softmorph_cli.io.values import check_type, probabilities
 from softmorph_cli.volume import Source, Volume
@@ -30,12 +31,13 @@ def read(
     from_logits: str | None = None,
     region: str | None = None,
     mask: str | Path | None = None,
+    like: str | Path | None = None,
     dtype: npt.DTypeLike | None = None,
 ) -> Volume:
     """Read a probability map.
 
     Args:
-        path: NIfTI, TIFF, PNG, NRRD, MetaImage or .npy; told apart by content.
+        path: NIfTI, TIFF, PNG, NRRD, MetaImage, .npy or nnU-Net's .npz; told apart by content.
         axes: A letter for each axis of the array, such as "CZYX", instead of what the file says.
         per_slice: Take each slice along z as an image of its own; the axis is then called "S".
         channel: Keep one channel, by number or name.
@@ -46,6 +48,7 @@ def read(
         from_logits: "sigmoid", or "softmax" over the channels, to turn logits into probabilities.
         region: "z0:z1,y0:y1,x0:x1", in voxels, one range for each spatial axis, ends open at will.
         mask: A file of the same spatial shape; voxels where it is 0 become 0, whatever they hold.
+        like: For an .npz of nnU-Net: the image that says where it lies, instead of the labels beside it.
         dtype: float32 or float64; by default float32, and float64 where a .npy file is float64.
 
     Returns:
@@ -63,6 +66,15 @@ def read(
     raw = select.name_axes(raw, name, axes=axes, channel_axis=channel_axis)
     filed_axes = raw.axes or ""
     raw = select.arrange(raw)
+    network = family.name == NNUNET
+    if network:
+        raw = nnunet.place(raw, path, like, from_logits=from_logits)
+        if from_logits is None and divide_by is None and not clip:
+            nnunet.refuse_logits(raw, name)
+    elif like is not None:
+        raise InputError(
+            f"{name} is no .npz of nnU-Net and says itself where it lies; leave --reference out."
+        )
     inside = _mask(Path(mask), raw, name) if mask is not None else None
     if region is not None:
         raw, cuts = select.crop(raw, region, name)
@@ -76,8 +88,8 @@ def read(
         raw, name, wanted, inside=inside, divide_by=divide_by, label=label, clip=clip, from_logits=from_logits
     )
     raw = replace(raw, array=values)
-    if late and channel is not None:
-        raw = select.pick_channel(raw, channel, name)
+    if late and (network or channel is not None):
+        raw = _one_channel(raw, channel, name)
     values = raw.array
     full_spacing = raw.spacing
     raw, values, dropped = select.drop_singleton(raw, values)
@@ -98,7 +110,7 @@ def read(
                 family.name,
                 raw.shape,
                 raw.dtype,
-                Kept(family.name, raw.native, filed_axes, full_spacing, dropped),
+                nnunet.keep(Kept(family.name, raw.native, filed_axes, full_spacing, dropped)),
                 raw.provenance,
             ),
             notes=(*raw.notes, *notes),
@@ -108,6 +120,8 @@ def read(
 
 
 def _one_channel(raw: Raw, channel: int | str | None, name: str) -> Raw:
+    if raw.format == NNUNET:
+        return nnunet.choose(raw, channel, name)
     if channel is not None:
         return select.pick_channel(raw, channel, name)
     if raw.colour:

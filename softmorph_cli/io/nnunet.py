@@ -1,0 +1,461 @@
+"""nnU-Net's outputs: which class each channel is, and the image that says where they lie in the world.
+
+`nnUNetv2_predict --save_probabilities` writes three files for a case: the labels (`case.nii.gz`, or another ending
+that dataset.json names), the probabilities of all classes (`case.npz`) and `case.pkl`, a Python pickle, which is never
+opened. When nnU-Net saves the probabilities it has already undone its crop and its own order of axes
+(`transpose_forward` in plans.json), so what is left is the order of the class that read the image
+(`image_reader_writer` in plans.json):
+
+- SimpleITKIO, NibabelIO: (Z, Y, X), which is the file's (X, Y, Z) backwards. Tiff3DIO: the order of the pages.
+- NibabelIOWithReorient, SimpleITKIOWithReorient: the same after the image was turned to RAS+; labels are turned back
+  when they are written and probabilities are not, so it is done here.
+- NaturalImage2DIO and 2-D images of SimpleITKIO: (1, Y, X).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from softmorph_cli.errors import FileError, InputError, SoftmorphError
+from softmorph_cli.io import select
+from softmorph_cli.io.formats import named_format, read_raw
+from softmorph_cli.io.raw import Affine, Array, Kept, Raw
+from softmorph_cli.io.values import NOTED_OVERSHOOT, Verdict
+from softmorph_cli.volume import Volume
+
+Kind = Literal["complete", "rest", "overlapping", "nested"]
+
+ENDINGS: Final = (".nii.gz", ".nii", ".nrrd", ".mha", ".tif", ".tiff", ".png")
+_READERS = ("SimpleITKIO", "NibabelIO", "Tiff3DIO", "NaturalImage2DIO")
+_REORIENTING = "WithReorient"
+# Results lie in trainer/fold_0/validation, and dataset.json and plans.json in the first of these.
+_PARENTS = 3
+# Rounding: float16 has 11 bits, and the sum of many classes adds up their errors.
+_ROUNDING: Final = {"float16": 1e-3}
+_SUM = 0.02
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the channels of a map stand for.
+
+    Attributes:
+        labels: The label of each channel, in order; one for a map without a channel axis.
+        kind: "complete": one class at each voxel, and the background is one of the channels, so that they sum to 1;
+            "rest": one class at each voxel, and the background is what the channels leave of 1;
+            "overlapping": each channel by itself; "nested": the same, but where several are above one half the
+            last one counts (nnU-Net's regions).
+    """
+
+    labels: tuple[int, ...]
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Network:
+    """`Raw.native` of an .npz that has found its place.
+
+    Attributes:
+        classes: What its channels are.
+        format: The family of the image that its geometry is from.
+        header: What that family's reader put aside.
+        logits: Whether its values are outside [0, 1].
+    """
+
+    classes: Classes
+    format: str
+    header: Any
+    logits: bool
+
+
+@dataclass(frozen=True)
+class KeptNetwork(Kept):
+    """A `Kept` of the image beside an .npz, so that a result takes that header over."""
+
+    classes: Classes | None = None
+
+
+def place(
+    raw: Raw, path: Path, reference: str | Path | None = None, *, from_logits: str | None = None
+) -> Raw:
+    """Give the channels of an .npz their names and its voxels their place.
+
+    Args:
+        raw: The .npz as it is stored, its axes named and arranged.
+        path: The file.
+        reference: An image of the same grid; only its geometry is used. Without it, it is the file of labels
+            beside the .npz, and these must be the classes of highest probability.
+        from_logits: What will be done to the values, or None.
+
+    Raises:
+        FileError: If there is no such image, or it cannot be read.
+        InputError: If shapes or labels disagree, or a description is malformed.
+    """
+    if raw.axes not in ("CZYX", "CYX"):
+        raise InputError(
+            f"{path} has axes {raw.axes} of shape {raw.array.shape}; an .npz of nnU-Net has one axis of classes "
+            "and two or three of space: name them with --axes CZYX."
+        )
+    dataset, plans = _description(path, "dataset.json", "labels"), _description(path, "plans.json", "")
+    low, high = float(raw.array.min()), float(raw.array.max())
+    logits = low < -NOTED_OVERSHOOT or high > 1 + NOTED_OVERSHOOT
+    sums = not logits and _sums_to_one(raw.array, 0)
+    names, classes, notes = _classes(dataset, path, raw.array.shape[0])
+    if classes is None:
+        one = sums or (logits and from_logits != "sigmoid")
+        count = len(raw.array)
+        classes = Classes(tuple(range(count)), "complete") if one else _apart(count)
+        names = tuple(f"label {label}" for label in classes.labels)
+    exclusive = classes.kind == "complete"
+    if from_logits is not None and sums and exclusive:
+        raise InputError(f"{path} holds probabilities already, which sum to 1; leave --from-logits out.")
+    if from_logits is not None and exclusive != (from_logits == "softmax"):
+        right, why = ("softmax", "exclude each other") if exclusive else ("sigmoid", "overlap")
+        raise InputError(f"the classes of {path} {why}: use --from-logits {right}.")
+    if exclusive and not logits and not sums:
+        notes.append("its channels do not sum to 1, though its classes exclude each other.")
+    beside = Path(reference) if reference is not None else _sibling(path, dataset)
+    family, image = read_raw(beside)
+    image = select.arrange(select.name_axes(image, str(beside)))
+    array, told = _as_filed(raw.array, image, _reader(dataset, plans), path, beside)
+    array = _fitted(array, raw, image, path, beside)
+    if reference is None:
+        classes, more = _checked(array, image, classes, logits, path, beside)
+        told += more
+    if image.format == "tiff" and not image.spacing:
+        image = replace(image, spacing=_spacing_beside(beside))
+    return replace(
+        raw,
+        array=array,
+        axes="C" + (image.axes or ""),
+        spacing=image.spacing,
+        unit=image.unit,
+        affine=image.affine,
+        channels=names,
+        # A TIFF of nnU-Net says nothing that is worth keeping, and ImageJ's kind names channels.
+        native=Network(classes, family.name, None if family.name == "tiff" else image.native, logits),
+        notes=(*raw.notes, *notes, *told),
+    )
+
+
+def refuse_logits(raw: Raw, name: str) -> None:
+    """Name the option that reads logits.
+
+    Raises:
+        InputError: If the values are outside [0, 1].
+    """
+    if isinstance(raw.native, Network) and raw.native.logits:
+        low, high = float(raw.array.min()), float(raw.array.max())
+        raise InputError(
+            f"{name} holds values from {low:g} to {high:g}, so it is an old file of logits; "
+            f"turn them into probabilities with {_option(raw.native.classes)}."
+        )
+
+
+def choose(raw: Raw, channel: int | str | None, name: str) -> Raw:
+    """Keep one channel, counted and named as in the file, or all but the background; a single one loses its axis.
+
+    Raises:
+        InputError: If there is no such channel.
+    """
+    network, count = raw.native, raw.array.shape[0]
+    classes, names = network.classes, raw.channels or ()
+    if channel is not None:
+        picked = select.pick_channel(raw, channel, name)
+        index = names.index(channel) if channel in names else int(channel) % count
+        kind: Kind = "rest" if classes.kind == "complete" else classes.kind
+        return replace(picked, native=replace(network, classes=Classes((classes.labels[index],), kind)))
+    if classes.kind != "complete" or classes.labels[0] != 0 or count == 1:
+        return raw
+    network = replace(network, classes=Classes(classes.labels[1:], "rest"))
+    left_out = f"{names[0]!r} is left out (--channel 0 takes it)"
+    if count == 2:
+        notes = (*raw.notes, f"{names[1]!r} is read; {left_out}.")
+        return replace(raw, array=raw.array[1], axes=raw.axes and raw.axes[1:], native=network, notes=notes)
+    return replace(
+        raw, array=raw.array[1:], channels=names[1:], native=network, notes=(*raw.notes, left_out + ".")
+    )
+
+
+def keep(kept: Kept) -> Kept:
+    """Turn the .npz into the image beside it, for whoever writes the result."""
+    network = kept.native
+    if not isinstance(network, Network):
+        return kept
+    return KeptNetwork(
+        network.format, network.header, kept.axes, kept.spacing, kept.dropped, classes=network.classes
+    )
+
+
+def classes(volume: Volume) -> Classes:
+    """Say what the channels of a map are: as nnU-Net describes them, or as their sums tell.
+
+    Ask it of the map as it was read: what a filter returns has other sums. Channels that sum to 1 everywhere
+    are labels 0, 1, 2, ... with the background first, as softmax gives them (where a mask made all of them 0,
+    too, if there are values between). Others are labels 1, 2, ...; they exclude each other where no sum
+    is above 1.
+    """
+    kept = volume.source.header if volume.source else None
+    if isinstance(kept, KeptNetwork) and kept.classes is not None:
+        return kept.classes
+    mapped = volume.mapped_axes
+    axis = volume.axes.find("C") if "C" in mapped else 0
+    if not mapped or ("C" not in mapped and len(mapped) > 1):
+        return Classes((1,), "rest")
+    count = volume.array.shape[axis]
+    total = volume.array.sum(axis=axis)
+    one = np.abs(total - 1) <= _SUM
+    if count > 1 and one.all():
+        return Classes(tuple(range(count)), "complete")
+    masked = count > 1 and bool((one | (total == 0)).all())
+    if masked and bool(((volume.array > 0) & (volume.array < 1)).any()):
+        return Classes(tuple(range(count)), "complete")
+    return Classes(tuple(range(1, count + 1)), "rest") if float(total.max()) <= 1 + _SUM else _apart(count)
+
+
+def told(raw: Raw, path: Path) -> Raw:
+    """Say in the notes what an .npz is, whether or not it could be read; for `probe`."""
+    try:
+        raw = place(raw, path)
+    except SoftmorphError as error:
+        return replace(raw, notes=(*raw.notes, str(error)))
+    found = raw.native.classes
+    pairs = zip(raw.channels or (), found.labels, strict=True)
+    said = ", ".join(f"{name} ({label})" for name, label in pairs)
+    how = {"complete": "exclude each other", "nested": "are regions that overlap"}.get(found.kind, "overlap")
+    return replace(raw, notes=(*raw.notes, f"its classes {how}: {said}."))
+
+
+def advise(verdict: Verdict, raw: Raw) -> Verdict:
+    """Name the options that read this .npz."""
+    network, option = raw.native, verdict.option
+    if verdict.kind == "logits":
+        option = _option(network.classes) if isinstance(network, Network) else "--from-logits softmax"
+    if not isinstance(network, Network):
+        option = f"{option} --reference IMAGE".strip()
+    return replace(verdict, option=option)
+
+
+def _option(found: Classes) -> str:
+    return f"--from-logits {'softmax' if found.kind == 'complete' else 'sigmoid'}"
+
+
+def _apart(count: int) -> Classes:
+    return Classes(tuple(range(1, count + 1)), "overlapping")
+
+
+def _sums_to_one(array: Array, axis: int) -> bool:
+    total = array.sum(axis=axis, dtype=np.float32)
+    return bool((np.abs(total - 1) <= _SUM).all())
+
+
+def _description(path: Path, called: str, key: str) -> Mapping[str, Any]:
+    """Return dataset.json or plans.json from beside the file or above it; empty if there is none.
+
+    Raises:
+        FileError: If it is there and cannot be read.
+    """
+    key = key or "image_reader_writer"
+    folder = path.absolute().parent
+    for place in (folder, *list(folder.parents)[:_PARENTS]):
+        file = place / called
+        try:
+            if not file.is_file():
+                continue
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise FileError(
+                f"{file}, which describes {path.name}, cannot be read ({error}); "
+                "copy it again from the folder of the trained model."
+            ) from error
+        # Other programs have files of this name, too.
+        if isinstance(found, dict) and key in found:
+            return found
+    return {}
+
+
+def _classes(
+    dataset: Mapping[str, Any], path: Path, count: int
+) -> tuple[tuple[str, ...], Classes | None, list[str]]:
+    """The names of the channels and what they are, as dataset.json says; None where it does not."""
+    if not dataset:
+        return (), None, ["there is no dataset.json beside it, so its classes have no names."]
+    named = dataset["labels"]
+    try:
+        if all(str(key).isdecimal() for key in named):  # nnU-Net 1 has it the other way round
+            named = {str(name): int(label) for label, name in named.items()}
+        values = {
+            str(name): sorted({int(v) for v in value}) if isinstance(value, list) else [int(value)]
+            for name, value in named.items()
+            if name != "ignore"
+        }
+        order = [int(label) for label in dataset.get("regions_class_order") or ()]
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"the labels in the dataset.json of {path} must be a number, or a list of numbers, for each name, "
+            f"not {json.dumps(named)[:120]}; copy it again from the folder of the trained model."
+        ) from error
+    notes: list[str] = []
+    if any(len(value) > 1 for value in values.values()):
+        names = tuple(name for name, value in values.items() if value != [0])
+        found = Classes(tuple(order), "nested")
+        if len(order) != len(names):
+            found = _apart(len(names))
+            notes.append("its dataset.json gives no regions_class_order for all regions.")
+    else:
+        by_label = {value[0]: name for name, value in sorted(values.items(), key=lambda item: item[1])}
+        names, found = tuple(by_label.values()), Classes(tuple(by_label), "complete")
+    if len(names) != count:
+        told = f"it has {count} channels, but dataset.json names {len(names)} ({', '.join(names)}): names are not used."
+        return (), None, [told]
+    return names, found, notes
+
+
+def _reader(dataset: Mapping[str, Any], plans: Mapping[str, Any]) -> str:
+    name = plans.get("image_reader_writer") or dataset.get("overwrite_image_reader_writer")
+    return str(name) if name else _READERS[0]
+
+
+def _sibling(path: Path, dataset: Mapping[str, Any]) -> Path:
+    """The file of labels beside the .npz.
+
+    Raises:
+        FileError: If there is none.
+    """
+    stem = path.name[: -len(path.suffix)] if path.suffix else path.name
+    ending = str(dataset.get("file_ending") or "")
+    endings = dict.fromkeys((ending, *ENDINGS) if ending.startswith(".") else ENDINGS)
+    beside = [path.with_name(stem + one) for one in endings]
+    found = next((one for one in beside if one.is_file()), None)
+    wanted = path.with_name(stem + (ending or ENDINGS[0]))
+    if found is None:
+        raise FileError(
+            f"{path} does not say where it lies, and {wanted} is not beside it; "
+            "name an image of the same grid with --reference FILE."
+        )
+    if named_format(found) is None:
+        raise FileError(
+            f"{found}, which says where {path.name} lies, is in a format that is not read; "
+            "save it as .nii.gz and name it with --reference FILE."
+        )
+    return found
+
+
+def _as_filed(array: Array, image: Raw, reader: str, path: Path, beside: Path) -> tuple[Array, list[str]]:
+    """Bring the reader's axis order into that of the image on disk."""
+    if not reader.endswith(_REORIENTING):
+        if reader in _READERS:
+            return array, []
+        return array, [f"its reader {reader} is not known; its axes are taken to be those of {beside.name}."]
+    if image.affine is None:
+        raise InputError(
+            f"{path} was turned to RAS+ by {reader}, and {beside} has no orientation to turn it back; "
+            "name an image that has one with --reference FILE."
+        )
+    if array.ndim != 4 or image.axes != "ZYX":
+        raise InputError(f"{reader} reads 3-D images; {path} has shape {array.shape[1:]}.")
+    source, flip = _turns(image.affine)
+    array = array.transpose([0, *(1 + axis for axis in source)])
+    return np.flip(array, tuple(1 + axis for axis in range(3) if flip[axis])), []
+
+
+def _turns(affine: Affine) -> tuple[list[int], list[bool]]:
+    """For each axis of a file, in (Z, Y, X), which axis it is of the same image in RAS+, and whether it is flipped."""
+    from nibabel import orientations
+
+    backwards = [2, 1, 0, 3]
+    # One row for each of the file's axes x, y, z: the axis of the world nearest to it, and its sign.
+    find: Any = orientations.io_orientation  # which has no annotations
+    found = find(affine[:, backwards])[::-1]
+    return [2 - int(axis) for axis, _ in found], [sign < 0 for _, sign in found]
+
+
+def _fitted(array: Array, raw: Raw, image: Raw, path: Path, beside: Path) -> Array:
+    """Return the array in the very shape of the image.
+
+    Raises:
+        InputError: If they differ in more than an axis of one voxel.
+    """
+    shape, wanted = array.shape[1:], image.array.shape
+    full = [size for size in shape if size > 1] == [size for size in wanted if size > 1]
+    if set(image.axes or "") <= set("ZYX") and (shape == wanted or (len(shape) != len(wanted) and full)):
+        return array.reshape(array.shape[0], *wanted)
+    advice = "name the image it belongs to with --reference FILE."
+    if raw.shape[1:] == wanted[::-1] or shape == wanted[::-1]:
+        advice = "its axes are in the opposite order: add --axes CXYZ."
+    elif raw.notes and raw.native == "softmax":
+        advice = "nnU-Net 1 leaves out the empty border that it cropped: predict again with nnU-Net 2."
+    raise InputError(
+        f"{path} has {' × '.join(map(str, shape))} voxels and {beside} has {' × '.join(map(str, wanted))} "
+        f"(z × y × x): {advice}"
+    )
+
+
+def _checked(
+    array: Array, image: Raw, found: Classes, logits: bool, path: Path, beside: Path
+) -> tuple[Classes, list[str]]:
+    """Compare the classes of highest probability with the labels beside the file.
+
+    Raises:
+        InputError: If they are not the same.
+    """
+    if found.kind == "overlapping":
+        return found, ["its regions have no order, so they are not compared with the labels beside it."]
+    labels = image.array
+    if image.slope != 1 or image.inter != 0:
+        labels = labels * image.slope + image.inter
+    wrong = _disagreement(array, labels, found, logits)
+    counted = Classes(tuple(range(len(found.labels))), found.kind)
+    if (
+        wrong
+        and found.kind == "complete"
+        and counted != found
+        and not _disagreement(array, labels, counted, logits)
+    ):
+        return counted, [f"{beside.name} numbers the classes from 0, not as dataset.json does."]
+    if wrong:
+        size = labels.size
+        what = "most probable class" if found.kind == "complete" else "last region above one half"
+        raise InputError(
+            f"{path} and {beside} disagree in {wrong} of {size} voxels ({100 * wrong / size:.3g} %): its {what} "
+            f"is not the label there; bring the two files of one prediction together, or use only the "
+            f"geometry with --reference {beside} (labels that were edited or postprocessed)."
+        )
+    return found, []
+
+
+def _disagreement(array: Array, labels: Array, found: Classes, logits: bool) -> int:
+    """In how many voxels the label is not the class; what rounding can explain is passed over."""
+    wrong, size = 0, float(np.abs(array).max()) if logits else 1.0
+    tolerance = _ROUNDING.get(str(array.dtype), 1e-6) * max(1.0, size)
+    half = np.float32(0 if logits else 0.5)
+    for index in range(array.shape[1]):
+        block, here = array[:, index].astype(np.float32), labels[index]
+        if found.kind == "nested":
+            painted = np.zeros(here.shape, np.int64)
+            for channel, label in zip(block, found.labels, strict=True):
+                painted[channel > half] = label
+            close = (np.abs(block - half) <= tolerance).any(axis=0)
+            wrong += int(np.count_nonzero((painted != here) & ~close))
+        else:
+            own = np.full(here.shape, -np.inf, np.float32)
+            for channel, label in zip(block, found.labels, strict=True):
+                np.copyto(own, channel, where=here == label)
+            wrong += int(np.count_nonzero(own < block.max(axis=0) - tolerance))
+    return wrong
+
+
+def _spacing_beside(image: Path) -> dict[str, float]:
+    """The voxel size that Tiff3DIO keeps in case.json, along z, y and x; it has no unit."""
+    try:
+        found = json.loads(image.with_suffix(".json").read_text(encoding="utf-8"))["spacing"]
+        sizes = [float(size) for size in found]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return {}
+    return dict(zip("ZYX", sizes, strict=True)) if len(sizes) == 3 else {}

@@ -1,0 +1,604 @@
+"""softmorph inspect: the curve of a map or of a skeleton, in tables, texts, images and pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from helpers_cli import BOXES, ESCAPE, Ended, everything, load, process, random_map, refused, run, save
+from scipy.spatial import cKDTree
+from test_cli_terminal import on_terminal
+
+import softmorph_cli
+from softmorph_cli.io import write
+from softmorph_cli.volume import Volume
+
+# (z, y, x), and in the file (0.5, 0.5, 2) mm.
+SPACING = (2.0, 0.5, 0.5)
+SHAPE = (18, 76, 120)
+FORK = (20.0, 20.0, 18.0)
+TIPS = ((20.0, 4.0, 18.0), (26.0, 30.0, 28.0), (14.0, 32.0, 10.0))
+TEXTS = {"json": "j.json", "csv": "c.csv", "graphml": "g.graphml", "swc": "s.swc", "obj": "o.obj"}
+IMAGES = {"skeleton": "skeleton.nii.gz", "branch-labels": "labels.nii.gz", "tagged": "tagged.nii.gz"}
+PICTURES = {"preview": "p.png", "report": "r.html"}
+OUTPUTS = TEXTS | IMAGES | PICTURES
+GRAPH = ("components", "cycles", "end_points", "junctions", "branches", "length_mm")
+UNEVEN = "voxels are 2 × 0.5 × 0.5 mm: thinning counts voxels, not lengths"
+
+
+def curves() -> list[np.ndarray]:
+    """Return three arms and a tilted ring as points in mm, (z, y, x)."""
+    turn = np.linspace(0, 2 * np.pi, 400)
+    ring = np.stack([12 + 3 * np.sin(turn), 18 + 9 * np.sin(turn), 45 + 9 * np.cos(turn)], axis=1)
+    return [*(np.linspace(FORK, tip, 100) for tip in TIPS), ring]
+
+
+def length(points: np.ndarray) -> float:
+    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+
+
+def drawn() -> np.ndarray:
+    """Draw the curves as soft tubes of radius 1.5 mm."""
+    places = np.stack(np.indices(SHAPE), axis=-1).reshape(-1, 3) * np.array(SPACING)
+    away = cKDTree(np.concatenate(curves())).query(places)[0].reshape(SHAPE)
+    return (1 / (1 + np.exp(4 * (away - 1.5)))).astype(np.float32)
+
+
+def flags(wanted: dict[str, str], folder: Path | None = None) -> list[str]:
+    return [
+        part
+        for name, path in wanted.items()
+        for part in (f"--{name}", str(folder / path) if folder else path)
+    ]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the map, and with everything that one run makes of it."""
+    folder = tmp_path_factory.mktemp("inspect")
+    save(folder / "tree.nii.gz", drawn(), SPACING)
+    ended = run("inspect", folder / "tree.nii.gz", *flags(OUTPUTS, folder))
+    (folder / "out.txt").write_text(ended.out, encoding="utf-8")
+    (folder / "err.txt").write_text(ended.err, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def tree(kept: Path) -> Path:
+    """The map under its short name, in the folder of the test."""
+    Path("tree.nii.gz").write_bytes((kept / "tree.nii.gz").read_bytes())
+    return Path("tree.nii.gz")
+
+
+@pytest.fixture
+def skeleton(kept: Path) -> Path:
+    """The skeleton that inspect wrote."""
+    Path("skeleton.nii.gz").write_bytes((kept / "skeleton.nii.gz").read_bytes())
+    return Path("skeleton.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def document(kept: Path) -> Any:
+    return json.loads((kept / "j.json").read_text(encoding="utf-8"))
+
+
+def rows(text: str) -> dict[str, dict[str, str]]:
+    """Return the plain lines of the tables of branches and components: name, then column and cell."""
+    found = {}
+    for line in text.splitlines():
+        match = re.fullmatch(r"  ((?:branch|component) \d+): (.*)", line)
+        if match:
+            cells = (cell.rsplit(" ", 1) for cell in re.sub("end to end", "end-to-end", match[2]).split(", "))
+            found[match[1]] = dict(cells)
+    return found
+
+
+# What the whole is for
+
+
+def test_a_tree_of_three_arms_and_a_ring_on_uneven_voxels(document: Any) -> None:
+    graph = document["graph"]
+    assert tuple(name for name in graph if name in GRAPH) == GRAPH
+    counts = {name: graph[name] for name in GRAPH[:-1]}
+    assert counts == {"components": 2, "cycles": 1, "end_points": 3, "junctions": 1, "branches": 4}
+    assert graph["length_mm"] == pytest.approx(sum(map(length, curves())), rel=0.06)
+
+
+def test_each_arm_is_where_it_was_drawn(document: Any) -> None:
+    *arms, ring = curves()
+    first, *others = document["branches"]
+    assert (first["kind"], first["tortuosity"]) == ("loop", None)
+    assert first["length_mm"] == pytest.approx(length(ring), rel=0.06)
+    found = {}
+    for branch in others:
+        assert branch["kind"] == "spur"
+        ends = np.array([[branch[f"{end}_{axis}_mm"] for axis in "zyx"] for end in ("start", "end")])
+        away = [min(np.linalg.norm(ends - tip, axis=1)) for tip in TIPS]
+        assert min(away) < 2
+        found[int(np.argmin(away))] = branch["length_mm"]
+        assert min(np.linalg.norm(ends - FORK, axis=1)) < 2
+    assert [found[k] for k in range(3)] == pytest.approx([length(arm) for arm in arms], abs=2)
+    radius = document["graph"]["radius"]
+    # Slices of 2 mm hold no more of a radius of 1.5; in voxels it would be 3.
+    assert (radius["unit"], radius["mean"]) == ("mm", pytest.approx(1.5, abs=0.5))
+
+
+# JSON and the other texts
+
+
+def test_the_json_says_what_was_done_with_what(document: Any, kept: Path) -> None:
+    assert set(document) == {
+        "schema",
+        "softmorph_version",
+        "input",
+        "map",
+        "parameters",
+        "seconds",
+        "graph",
+        "components",
+        "branches",
+        "nodes",
+        "warnings",
+    }
+    assert document["schema"] == 1
+    assert document["softmorph_version"] == softmorph_cli.__version__
+    assert document["input"] == {
+        "path": str(kept / "tree.nii.gz"),
+        "format": "nifti",
+        "shape": list(SHAPE),
+        "axes": "ZYX",
+        "spacing": list(SPACING),
+        "unit": "mm",
+        "dtype": "float32",
+        "read_with": {},
+    }
+    assert document["map"] is None
+    assert document["parameters"] == {"as": "map", "threshold": 0.5, "levels": 64}
+    assert set(document["seconds"]) == {"read", "inspect"}
+    assert all(value > 0 for value in document["seconds"].values())
+
+
+def test_every_warning_is_in_the_json_and_on_stderr(document: Any, kept: Path) -> None:
+    """That of the SWC too, which is written before it."""
+    told = (kept / "err.txt").read_text(encoding="utf-8").splitlines()
+    assert [f"warning: {warning}" for warning in document["warnings"]] == told
+    assert len(told) == 2
+    assert told[0].startswith(f"warning: {UNEVEN}")
+    assert "1 cycle was cut open" in told[1]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_on_stdout_is_alone_there_and_the_same(name: str, tree: Path, kept: Path) -> None:
+    ended = run("inspect", tree, f"--{name}", "-")
+    written = (kept / TEXTS[name]).read_text(encoding="utf-8")
+    if name != "json":
+        assert ended.out == written
+        return
+    found, wanted = ended.json, json.loads(written)
+    for one in (found, wanted):
+        del one["seconds"], one["warnings"], one["input"]["path"]
+    assert found == wanted
+    assert ended.out.startswith("{")
+    assert ended.out.endswith("}\n")
+
+
+def test_the_csv_has_units_in_its_names_and_the_numbers_of_the_json(kept: Path, document: Any) -> None:
+    text = (kept / "c.csv").read_text(encoding="utf-8")
+    found = list(csv.DictReader(io.StringIO(text)))
+    assert {"length_mm", "chord_mm", "radius_mean_mm", "start_x_mm", "end_z_mm", "start_z_voxel"} <= set(
+        found[0]
+    )
+    assert len(found) == 4
+    for row, branch in zip(found, document["branches"], strict=True):
+        assert float(row["length_mm"]) == branch["length_mm"]
+        # The affine takes voxels to the world: here it is the spacing alone.
+        for axis, size in zip("zyx", SPACING, strict=True):
+            assert float(row[f"end_{axis}_mm"]) == int(row[f"end_{axis}_voxel"]) * size
+
+
+def test_without_a_voxel_size_names_say_voxels() -> None:
+    np.save("bare.npy", drawn())
+    names = run("inspect", "bare.npy", "--csv", "-", "--levels", 0).out.splitlines()[0].split(",")
+    assert "length_voxels" in names
+    assert not [name for name in names if name.endswith("_mm")]
+    graph = run("inspect", "bare.npy", "--json", "-", "--levels", 0).json["graph"]
+    assert graph["unit"] == "voxels"
+    assert "length_mm" not in graph
+
+
+@pytest.mark.parametrize("name", ["swc", "obj", "graphml"])
+def test_texts_for_other_programs_have_every_branch(name: str, kept: Path, document: Any) -> None:
+    """That they are read back is the business of `tests/graphs/test_exports.py`; here they are the right ones."""
+    text = (kept / TEXTS[name]).read_text(encoding="utf-8")
+    branches = document["branches"]
+    if name == "obj":
+        assert len(re.findall(r"^l ", text, re.M)) == len(branches)
+    elif name == "graphml":
+        assert text.count("<edge ") == len(branches)
+    else:
+        points = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+        assert sum(point[6] == "-1" for point in points) == document["graph"]["components"]
+        # In mm, as the map is: in micrometres they would be a thousand times as far.
+        assert max(float(point[2]) for point in points) == pytest.approx(54, abs=1)
+
+
+# Images
+
+
+@pytest.mark.parametrize(("name", "values"), [("skeleton", 1), ("branch-labels", 4), ("tagged", 3)])
+def test_images_open_elsewhere_at_the_same_place(name: str, values: int, kept: Path, document: Any) -> None:
+    image, source = nibabel.load(kept / IMAGES[name]), nibabel.load(kept / "tree.nii.gz")
+    np.testing.assert_array_equal(image.affine, source.affine)
+    assert image.shape == source.shape
+    assert image.header.get_data_dtype() == np.uint8
+    assert image.header.get_xyzt_units()[0] == "mm"
+    array = load(kept / IMAGES[name])
+    assert np.unique(array).tolist() == list(range(values + 1))
+    assert np.count_nonzero(array) == document["graph"]["voxels"]
+
+
+def test_an_image_of_a_region_lies_where_the_region_does(tree: Path) -> None:
+    run("inspect", tree, "--region", "4:,:,40:", "--skeleton", "part.nii.gz", "--levels", 0)
+    part, whole = nibabel.load("part.nii.gz"), nibabel.load(tree)
+    assert part.shape == (80, 76, 14)
+    np.testing.assert_allclose(part.affine @ [0, 0, 0, 1], whole.affine @ [40, 0, 4, 1])
+
+
+def test_images_of_a_resampled_map_are_on_its_grid(tree: Path) -> None:
+    ended = run(
+        "inspect", tree, "--resample", "iso", "--skeleton", "fine.nii.gz", "--levels", 0, "--json", "-"
+    )
+    fine = nibabel.load("fine.nii.gz")
+    assert fine.header.get_zooms() == (0.5, 0.5, 0.5)
+    assert fine.shape == (120, 76, 72)
+    assert np.count_nonzero(load("fine.nii.gz")) == ended.json["graph"]["voxels"]
+    assert ended.json["parameters"]["resample"] == "iso"
+    assert UNEVEN not in ended.err
+    assert ended.json["graph"]["length_mm"] == pytest.approx(sum(map(length, curves())), rel=0.06)
+
+
+# The preview and the page
+
+
+def test_the_preview_is_a_picture_of_the_curve(kept: Path) -> None:
+    import matplotlib.image
+
+    picture = matplotlib.image.imread(kept / "p.png")
+    assert min(picture.shape[:2]) > 100
+    assert len(np.unique(picture.reshape(-1, picture.shape[-1]), axis=0)) > 50
+
+
+def test_the_report_is_one_page_about_this_file(kept: Path, document: Any) -> None:
+    page = (kept / "r.html").read_text(encoding="utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    assert "<title>tree.nii.gz" in page
+    assert "data:image/png;base64," in page
+    assert UNEVEN.removeprefix("v") in page  # a sentence of its own begins with a capital
+    assert f"{document['graph']['length_mm']:.0f}" in page
+
+
+# A skeleton, known or named
+
+
+def test_a_skeleton_is_recognised_by_who_wrote_it(skeleton: Path, tree: Path, document: Any) -> None:
+    ended = run("inspect", skeleton, "--json", "-")
+    assert ended.json["parameters"] == {"as": "skeleton", "threshold": 0.25}
+    assert "note: softmorph wrote this file as a skeleton, and it is taken as one; add --as map" in ended.err
+    found = {name: ended.json["graph"][name] for name in GRAPH}
+    assert found == {name: document["graph"][name] for name in GRAPH}
+    assert ended.json["graph"]["radius"] is None
+    ended = run("inspect", skeleton, "--map", tree, "--json", "-")
+    assert ended.json["map"] == str(tree)
+    assert ended.json["graph"]["radius"] == document["graph"]["radius"]
+    assert ended.json["graph"]["certainty"] == document["graph"]["certainty"]
+
+
+def test_what_a_file_is_can_be_said(skeleton: Path) -> None:
+    ended = run("inspect", skeleton, "--as", "map", "--json", "-", "--levels", 0)
+    assert ended.json["parameters"]["as"] == "map"
+    assert ended.json["graph"]["radius"] is not None
+    assert "softmorph wrote" not in ended.err
+    # The same voxels from another program are a map.
+    save("other.nii.gz", load(skeleton).astype(np.uint8), SPACING)
+    assert run("inspect", "other.nii.gz", "--json", "-", "--levels", 0).json["parameters"]["as"] == "map"
+    ended = run("inspect", "other.nii.gz", "--as", "skeleton", "--json", "-")
+    assert ended.json["parameters"]["as"] == "skeleton"
+
+
+@pytest.mark.parametrize(("hard", "certainty"), [(["--hard"], False), ([], True)])
+def test_what_skeletonize_wrote(tree: Path, hard: list[str], certainty: bool) -> None:
+    run("skeletonize", tree, "out.nii.gz", *hard)
+    found = run("inspect", "out.nii.gz", "--json", "-").json
+    assert found["parameters"]["as"] == "skeleton"
+    assert (found["graph"]["certainty"] is not None) is certainty
+    assert (found["graph"]["components"], found["graph"]["cycles"]) == (2, 1)
+
+
+def test_labels_are_no_map(kept: Path) -> None:
+    refused("inspect", kept / IMAGES["tagged"], says=("holds labels (1, 2, 3)", "--label 1"))
+
+
+def test_a_map_of_another_place_is_refused(skeleton: Path) -> None:
+    save("small.nii.gz", drawn()[1:], SPACING)
+    says = ("skeleton.nii.gz: ", "the map's shape is (17, 76, 120) and the skeleton's (18, 76, 120)")
+    refused("inspect", skeleton, "--map", "small.nii.gz", says=says)
+    refused("inspect", skeleton, "--map", "none.nii.gz", says="none.nii.gz does not exist")
+
+
+# Pruning by lengths with units
+
+
+@pytest.mark.parametrize(
+    ("prune", "gone"), [("15mm", 0), ("16mm", 1), ("16000um", 1), ("30vox", 0), ("32vox", 1)]
+)
+def test_a_length_has_its_unit(prune: str, gone: int, tree: Path) -> None:
+    """A voxel is as long as its shortest side, 0.5 mm. When one arm has gone, the others are one branch."""
+    ended = run("inspect", tree, "--prune", prune, "--json", "-", "--levels", 0)
+    assert ended.json["parameters"]["prune"] == prune
+    assert ended.json["parameters"]["pruned_spurs"] == gone
+    assert ended.json["graph"]["junctions"] == 1 - gone
+    assert ended.json["graph"]["cycles"] == 1
+
+
+def test_pruning_is_told_in_words_and_numbers(tree: Path) -> None:
+    ended = run("inspect", tree, "--prune", "1mm", "--prune-cycles", "shortest", "--levels", 0)
+    assert "; 0 spurs pruned" in ended.out
+    assert "  cycles: 0\n" in ended.out
+    assert "  end points: 5\n" in ended.out
+    plain = run("inspect", tree, "--levels", 0)
+    assert "spurs pruned" not in plain.out
+
+
+def test_a_length_needs_voxels_of_a_known_size() -> None:
+    np.save("bare.npy", drawn())
+    refused("inspect", "bare.npy", "--prune", "2mm", says=("does not say how large its voxels are", "4vox"))
+    refused("inspect", "bare.npy", "--resample", "iso", says=("bare.npy does not say", "--resample iso"))
+
+
+# Tables
+
+
+def test_plain_lines_have_the_numbers_of_the_json(kept: Path, document: Any) -> None:
+    out = (kept / "out.txt").read_text(encoding="utf-8")
+    assert out.startswith(f"{kept / 'tree.nii.gz'}\n")
+    graph = document["graph"]
+    for name in GRAPH[:-1]:
+        assert f"  {name.replace('_', ' ')}: {graph[name]}\n" in out
+    assert f"  total length (mm): {graph['length_mm']:.5g}\n" in out
+    assert f"  longest branch (mm): {graph['longest_branch_mm']:.5g}\n" in out
+    assert "size (z, y, x) 18 × 76 × 120; voxel size 2 × 0.5 × 0.5 mm; above 0.5, 26-connected" in out
+    table = rows(out)
+    columns = {
+        "length (mm)": "length_mm",
+        "tortuosity": "tortuosity",
+        "radius (mm)": "radius_mean_mm",
+        "certainty": "certainty_mean",
+        "least": "certainty_min",
+        "soft skeleton": "levels_mean",
+    }
+    assert len(document["branches"]) == 4
+    for branch in document["branches"]:
+        row = table[f"branch {branch['branch']}"]
+        assert set(row) == {*columns, "kind", "component"}
+        for column, name in columns.items():
+            if branch[name] is None:
+                assert row[column] == "-"
+            else:
+                # Three figures.
+                assert float(row[column]) == pytest.approx(branch[name], rel=5.1e-3)
+        assert (row["kind"], row["component"]) == (branch["kind"], str(branch["component"]))
+    for component in document["components"]:
+        row = table[f"component {component['number']}"]
+        assert float(row["length (mm)"]) == pytest.approx(component["length_mm"], rel=5.1e-3)
+        names = ("branches", "end points", "junctions", "cycles")
+        assert [int(row[name]) for name in names] == [component[n.replace(" ", "_")] for n in names]
+
+
+def shown(ended: Ended) -> list[int]:
+    return [int(name.split()[1]) for name in rows(ended.out) if name.startswith("branch")]
+
+
+def test_the_order_and_the_length_of_the_table(tree: Path, document: Any) -> None:
+    branches = document["branches"]
+    orders = {
+        "length": lambda b: -b["length_mm"],
+        "tortuosity": lambda b: -(b["tortuosity"] or 0),
+        "radius": lambda b: -b["radius_mean_mm"],
+        "certainty": lambda b: b["certainty_mean"],
+    }
+    found = {}
+    for sort, key in orders.items():
+        found[sort] = shown(run("inspect", tree, "--sort", sort, "--levels", 0))
+        assert found[sort] == [b["branch"] for b in sorted(branches, key=key)]
+    # The orders differ: each could have been mistaken for another.
+    assert len({tuple(order) for order in found.values()}) >= 3
+    ended = run("inspect", tree, "--sort", "radius", "--top", 2, "--levels", 0)
+    assert "branches, widest first\n" in ended.out
+    assert shown(ended) == found["radius"][:2]
+    assert "  2 more branches; --top 0 shows all, --csv PATH writes them\n" in ended.out
+    for top in (0, 4, 99):
+        ended = run("inspect", tree, "--top", top, "--levels", 0)
+        assert shown(ended) == [1, 2, 3, 4]
+        assert "more branches" not in ended.out
+
+
+def test_one_component_needs_no_table_of_components() -> None:
+    image = np.zeros((5, 7, 20), np.float32)
+    image[2, 3, 2:18] = 1
+    save("line.nii.gz", image)
+    assert "components, longest first" not in run("inspect", "line.nii.gz", "--levels", 0).out
+
+
+def test_components_beyond_the_first_are_summed_up() -> None:
+    image = np.zeros((5, 60, 30), np.float32)
+    for k in range(11):
+        image[2, 5 * k + 3, 2 : 6 + 2 * k] = 1
+    save("lines.npy", image)
+    out = run("inspect", "lines.npy", "--top", 1, "--levels", 0).out
+    table = out.split("components, longest first\n")[1].splitlines()
+    assert [line.split(":")[0].strip() for line in table] == [
+        *(f"component {n}" for n in range(1, 9)),
+        "3 more",
+    ]
+    assert "length (voxels) 15, branches 3, end points 6, junctions 0, cycles 0" in table[-1]
+
+
+def test_quiet_keeps_results_and_warnings(skeleton: Path, tree: Path) -> None:
+    loud, still = (run("inspect", skeleton, *more) for more in ([], ["-q"]))
+    assert loud.err.count("note: ") == 2
+    assert still.err == ""
+    assert still.out == loud.out
+    assert run("inspect", tree, "--quiet", "--levels", 0).err.startswith(f"warning: {UNEVEN}")
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_what_exists_is_refused_before_the_input_is_read(name: str) -> None:
+    Path(OUTPUTS[name]).write_bytes(b"precious")
+    refused("inspect", "missing.nii.gz", *flags(OUTPUTS), says=(OUTPUTS[name], "exists already", "--force"))
+
+
+def test_force_replaces_them_all(tree: Path) -> None:
+    for name in OUTPUTS.values():
+        Path(name).write_bytes(b"old")
+    run("inspect", tree, *flags(OUTPUTS), "--force", "--levels", 0)
+    found = everything()
+    assert set(found) == {"tree.nii.gz", *OUTPUTS.values()}
+    assert b"old" not in found.values()
+
+
+def test_outputs_are_left_alone_when_the_input_is_bad_even_with_force() -> None:
+    save("in.nii.gz", random_map() * 2)
+    for name in OUTPUTS.values():
+        Path(name).write_bytes(b"old")
+    refused("inspect", "in.nii.gz", *flags(OUTPUTS), "--force", says="in.nii.gz")
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_missing_folder_is_refused_before_the_input_is_read(name: str) -> None:
+    refused("inspect", "missing.nii.gz", f"--{name}", f"gone/{OUTPUTS[name]}", says=("gone", "mkdir -p"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--json", "-", "--csv", "-"], "--json - and --csv - would both print on stdout"),
+        (["--obj", "-", "--swc", "-", "--csv", "x"], "--swc - and --obj - would both"),
+        (["--report", "r.txt"], "--report r.txt: a report is a web page; end its name with .html"),
+        (["--preview", "p.jpg"], "--preview p.jpg: a preview is a PNG; end its name with .png"),
+        (["--skeleton", "s.xyz"], "s.xyz"),
+        (["--csv", "same", "--json", "same"], "same is named twice"),
+        (["--skeleton", "missing.nii.gz", "--force"], "missing.nii.gz is named twice"),
+        (["--as", "skeleton", "--map", "m.nii.gz", "--tagged", "m.nii.gz"], "m.nii.gz is named twice"),
+        (["--sort", "width"], "--sort width: use length, tortuosity, radius, certainty"),
+        (["--top", "-1"], "--top -1: give a number of branches, or 0 for all"),
+        (["--as", "vessel"], "use map or skeleton"),
+        (["--prune", "3"], "--prune '3' is no length: give a number and a unit, such as 2.5mm"),
+        (["--prune", "3miles"], "--prune '3miles' is no length"),
+        (["--prune", "0mm"], "--prune '0mm': it must be more than 0"),
+        (["--prune-cycles", "all"], "use shortest or least-certain"),
+        (["--threshold", "1"], "threshold 1: it must be at least 0 and below 1"),
+        (["--resample", "cubic"], "--resample cubic: only iso is known"),
+    ],
+)
+def test_wrong_words_are_refused_before_the_input_is_read(arguments: list[str], says: str) -> None:
+    refused("inspect", "missing.nii.gz", *arguments, code=2, says=says)
+
+
+def test_words_that_do_not_fit_the_file(tree: Path, skeleton: Path) -> None:
+    for arguments, says in (
+        ([tree, "--map", tree], "--map goes with a skeleton: add --as skeleton, or leave it out"),
+        ([tree, "--levels", 7], "--levels 7: use 8, 16, 32 or a multiple of 64"),
+        ([skeleton, "--prune", "radius"], "--prune radius needs the map: add --map MAP"),
+        ([skeleton, "--prune-cycles", "least-certain"], "--prune-cycles least-certain needs soft values"),
+        ([skeleton, "--resample", "iso"], "--resample iso goes with a map"),
+    ):
+        refused("inspect", *arguments, "--csv", "c.csv", code=2, says=says)
+
+
+@pytest.mark.parametrize(
+    ("axes", "option"), [("CZYX", "--channel 0"), ("TZYX", "--channel-axis T --channel 0")]
+)
+def test_a_file_of_several_maps_names_what_to_type(axes: str, option: str) -> None:
+    pair = np.zeros((2, 5, 12, 20), np.float32)
+    pair[0, 2, 5, 2:17] = pair[1, 2, 5, 2:12] = 0.9
+    write(Volume(pair, axes, (1.0, 1.0, 1.0), "mm"), "pair.ome.tif")
+    sentence = refused(
+        "inspect", "pair.ome.tif", says=("pair.ome.tif", "holds 2", "one is inspected at a time")
+    )
+    assert sentence.endswith(f"add {option}.")
+    for channel, steps in ((0, 14), (1, 9)):
+        typed = option.replace("--channel 0", f"--channel {channel}").split()
+        ended = run(
+            "inspect",
+            "pair.ome.tif",
+            *typed,
+            *flags({"json": "-", "skeleton": f"{channel}.tif", "levels": "0"}),
+        )
+        assert ended.json["graph"]["length_mm"] == pytest.approx(steps)
+        np.testing.assert_array_equal(load(f"{channel}.tif"), pair[channel] > 0.5)
+
+
+# Maps with nothing to see
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (np.zeros((5, 6, 7)), "the map is 0 everywhere"),
+        (np.full((5, 6, 7), 0.3), "nothing is above 0.5, the largest value is 0.3; try --threshold 0.2"),
+        (np.ones((5, 6, 7)), "no surface inside the image, so radii are not known"),
+        (np.pad([[[1.0]]], 2), "the centreline is a single voxel: it has no branch, and so no length"),
+    ],
+    ids=["empty", "faint", "full", "one voxel"],
+)
+def test_every_output_can_be_made_of_next_to_nothing(image: np.ndarray, says: str) -> None:
+    save("in.nii.gz", image.astype(np.float32), (1.0, 1.0, 1.0))
+    ended = run("inspect", "in.nii.gz", *flags(OUTPUTS), "--levels", 0)
+    assert f"{says}." in ended.err
+    assert set(everything()) == {"in.nii.gz", *OUTPUTS.values()}
+    document = json.loads(Path("j.json").read_text(encoding="utf-8"))
+    assert says in document["warnings"][0]
+    assert np.count_nonzero(load("skeleton.nii.gz")) == document["graph"]["voxels"]
+    assert says[1:] in Path("r.html").read_text(encoding="utf-8")
+
+
+# Real processes
+
+
+def test_exit_statuses_of_real_processes(tree: Path) -> None:
+    ended = process("inspect", tree, "--levels", "0")
+    assert ended.code == 0
+    assert "  components: 2\n" in ended.out
+    for text in (ended.out, ended.err):
+        assert ESCAPE not in text
+        assert not BOXES.search(text)
+        assert "\u2580" not in text
+        assert "\u2584" not in text
+    assert all(line == line.rstrip() for line in ended.out.splitlines())
+    for arguments, code in ((["missing.nii.gz"], 1), ([tree, "--sort", "width"], 2), ([tree, "--what"], 2)):
+        ended = process("inspect", *arguments)
+        assert (ended.code, ended.out) == (code, "")
+
+
+def test_a_picture_and_tables_on_a_terminal(tree: Path) -> None:
+    code, screen = on_terminal("inspect", tree, "--levels", 0, columns=120)
+    assert code == 0
+    assert f"{ESCAPE}[" in screen
+    picture, tables = screen.split("total length (mm)")
+    assert re.search("[\u2580\u2584\u28ff\u2801-\u28fe]", picture)
+    assert not re.search("[\u2580\u2584]", tables)
+    assert BOXES.search(tables)
+    for words in ("components", "junctions"):
+        assert words in picture
+    for words in ("branches, longest first", "branch 4", "components, longest first", "26-connected"):
+        assert words in tables

@@ -1,0 +1,74 @@
+"""Where array indices lie in the world, and in which unit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers_graphs import frame, oblique
+
+from softmorph_cli.graphs.frame import Frame
+from softmorph_cli.volume import Volume
+
+
+@pytest.mark.parametrize(("unit", "millimetres"), [("mm", 1.0), ("um", 1e-3), ("nm", 1e-6)])
+def test_every_known_unit_becomes_millimetres(unit: str, millimetres: float) -> None:
+    where = frame((2, 2, 2), spacing=(3.0, 2.0, 1.5), unit=unit)
+    assert (where.unit, where.suffix) == ("mm", "mm")
+    # The world is (x, y, z), the array (z, y, x).
+    np.testing.assert_allclose(where.world(np.array([1, 10, 100])), np.array([150, 20, 3]) * millimetres)
+    assert where.finest == pytest.approx(1.5 * millimetres)
+
+
+@pytest.mark.parametrize("unit", ["mm", "um", None])
+def test_an_affine_is_in_millimetres_whatever_is_said_beside_it(unit: str | None) -> None:
+    affine = oblique()
+    where = frame((2, 2, 2), spacing=(7.0, 8.0, 9.0), unit=unit, affine=affine)
+    assert where.unit == "mm"
+    index = np.array([3.0, 4.0, 5.0])
+    np.testing.assert_allclose(where.world(index), (affine @ [*index, 1])[:3])
+    np.testing.assert_allclose(where.finest, 0.3)
+
+
+def test_an_image_lies_in_the_plane_of_its_affine() -> None:
+    affine = oblique()
+    where = frame((2, 2), spacing=(0.31, 0.3), affine=affine)
+    assert where.dims == 2
+    # An image is the slice z = 0.
+    np.testing.assert_allclose(where.world(np.array([4, 5])), (affine @ [0, 4, 5, 1])[:3])
+    np.testing.assert_allclose(where.world(np.array([0, 0])), affine[:3, 3])
+
+
+def test_an_image_without_one_lies_at_z_0() -> None:
+    where = frame((2, 2), spacing=(3.0, 2.0))
+    np.testing.assert_allclose(where.world(np.array([1, 10])), [20, 3, 0])
+
+
+def test_a_mirrored_axis_has_a_length_all_the_same() -> None:
+    where = frame((2, 2, 2), affine=np.diag([-0.5, -0.6, 2.0, 1.0])[:, [2, 1, 0, 3]])
+    assert where.finest == pytest.approx(0.5)
+    np.testing.assert_allclose(where.world(np.array([1, 1, 1])), [-0.5, -0.6, 2])
+
+
+@pytest.mark.parametrize("unit", [None, "furlong"])
+def test_without_a_known_unit_lengths_are_voxels_along_x_and_shapes_are_kept(unit: str | None) -> None:
+    where = frame((2, 2, 2), spacing=(2.0, 0.25, 0.5), unit=unit)
+    assert where.unit is None
+    assert where.suffix == "voxels"
+    np.testing.assert_allclose(where.world(np.eye(3)), [[0, 0, 4], [0, 0.5, 0], [1, 0, 0]])
+    assert where.finest == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_without_a_voxel_size_a_unit_says_nothing(dims: int) -> None:
+    where = Frame.of(Volume(np.zeros((2,) * dims, np.float32), "ZYX"[-dims:], None, "mm"))
+    assert (where.suffix, where.finest) == ("voxels", 1.0)
+    np.testing.assert_array_equal(where.world(np.arange(dims)), [*range(dims)[::-1], 0][:3])
+
+
+def test_places_have_the_shape_of_their_indices() -> None:
+    where = frame((2, 2, 2), affine=oblique())
+    index = np.random.default_rng(0).random((4, 5, 3))
+    places = where.world(index)
+    assert places.shape == (4, 5, 3)
+    np.testing.assert_allclose(places[2, 3], where.world(index[2, 3]))
+    assert where.world(np.zeros((0, 3))).shape == (0, 3)

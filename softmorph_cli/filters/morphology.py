@@ -85,13 +85,7 @@ def operate(
     check_method(settings.method)
     image = as_array(image)
     dimensions = spatial_dimensions(image, spatial_dims)
-    far = reach(
-        tuple(image.shape[-dimensions:]), element.iterations, element.radius, element.spacing, element.unit
-    )
-    sequences = [
-        tuple(phase for part in sequence for phase in part(element, far, dimensions))
-        for sequence in OPERATIONS[name]
-    ]
+    far, sequences = plan(name, tuple(image.shape[-dimensions:]), element)
 
     def one(backend: Backend, values: Any, index: int, count: int) -> Result:
         jobs = [
@@ -102,6 +96,25 @@ def operate(
 
     result = for_each(image, spatial_dims, settings, one, until_stable=False)
     return replace(result, iterations=max(far.steps), radius=far.radius)
+
+
+def plan(name: str, shape: tuple[int, ...], element: Element) -> tuple[Reach, tuple[tuple[Phase, ...], ...]]:
+    """Return how far an operation goes, and its one sequence of phases, or the two whose difference it is.
+
+    Args:
+        name: A key of `OPERATIONS`.
+        shape: The image's, along its spatial axes.
+        element: The structuring element.
+
+    Raises:
+        InputError: If connectivity or spacing do not fit the image.
+        UsageError: If iterations or radius are out of range.
+    """
+    far = reach(shape, element.iterations, element.radius, element.spacing, element.unit)
+    return far, tuple(
+        tuple(phase for part in sequence for phase in part(element, far, len(shape)))
+        for sequence in OPERATIONS[name]
+    )
 
 
 def check_method(method: str) -> None:

@@ -15,8 +15,10 @@ from softmorph_cli.rules.rule import Rule
 # From the reason that says least to the one that says most about what a person should know.
 _REASONS = ("iterations", "stable", "tolerance", "max_iterations")
 
+# Of the summed negative part of a difference: rounding.
+NEGLIGIBLE = 1e-6
 
-_CLAMPED = (
+CLAMPED = (
     "a soft opening or closing can pass its input: the difference was negative at some voxels and is 0 there."
 )
 
@@ -89,29 +91,47 @@ def run_difference(first: Job, second: Job, image: Any) -> Result:
     """
     if first.method.family in (Family.LEVELS, Family.SAMPLES):
         return _planes(image, first, second)
+    result = signed_difference(first, second, image)
+    difference = result.image
+    negative = below_zero(first.backend, difference) > NEGLIGIBLE
+    return replace(result, image=difference.clip(min=0), warnings=(CLAMPED,) if negative else ())
+
+
+def signed_difference(first: Job, second: Job, image: Any) -> Result:
+    """Return the first job's probabilities minus the second's, where they may also be negative."""
     results = [run(first, image), run(second, image)]
-    difference = results[0].image - results[1].image
-    negative = first.backend.total(-difference.clip(max=0)) > 1e-6
-    return replace(combine(results), image=difference.clip(min=0), warnings=(_CLAMPED,) if negative else ())
+    return replace(combine(results), image=results[0].image - results[1].image)
+
+
+def below_zero(backend: Backend, difference: Any) -> float:
+    """Return how much of a difference is negative, summed; above `NEGLIGIBLE` a person should know of it."""
+    return backend.total(-difference.clip(max=0))
+
+
+def pack(job: Job, image: Any, chunk: int) -> Any:
+    """Return the planes that a job on level sets or draws starts from: those of one chunk."""
+    settings = job.settings
+    if job.method.family is Family.LEVELS:
+        return job.backend.pack_levels(image, settings.levels, chunk)
+    return job.backend.pack_samples(image, settings.levels, chunk, settings.seed, job.index)
+
+
+def standard_error(mean: Any, draws: int) -> Any:
+    """Return the standard error of a mean over random draws."""
+    return (mean * (1 - mean) / (draws - 1)) ** 0.5
 
 
 def _planes(image: Any, job: Job, without: Job | None = None) -> Result:
     settings, backend = job.settings, job.backend
     parts = len(chunks(settings.levels))
-
-    def pack(chunk: int) -> Any:
-        if job.method.family is Family.LEVELS:
-            return backend.pack_levels(image, settings.levels, chunk)
-        return backend.pack_samples(image, settings.levels, chunk, settings.seed, job.index)
-
     mean: Any = None
     results = []
     for chunk in chunks(settings.levels):
         # Planes are packed anew for each job: keeping them would cost more memory than packing costs time.
-        one = sweep(job, pack(chunk), chunk, parts)
+        one = sweep(job, pack(job, image, chunk), chunk, parts)
         kept = one.image
         if without is not None:
-            other = sweep(without, pack(chunk), chunk, parts)
+            other = sweep(without, pack(job, image, chunk), chunk, parts)
             kept = kept & ~other.image
             results.append(replace(other, image=None))
         counted = backend.count(kept, bits_in_chunk(settings.levels, chunk), image)
@@ -120,7 +140,7 @@ def _planes(image: Any, job: Job, without: Job | None = None) -> Result:
     mean /= settings.levels
     error = None
     if job.method.family is Family.SAMPLES:
-        error = (mean * (1 - mean) / (settings.levels - 1)) ** 0.5
+        error = standard_error(mean, settings.levels)
     return replace(_together(results), image=mean, standard_error=error)
 
 

@@ -90,7 +90,7 @@ def thinning(
         if hard:
             return run_binary(job, values, threshold)
         if job.method.family is Family.POOLING:
-            return _cldice(job, values, iterations or CLDICE_ITERATIONS, dimensions)
+            return cldice(job, values, iterations or CLDICE_ITERATIONS, dimensions)
         result = run(job, values)
         # The level sets are thinned exactly: a low maximum is then a fact about the map.
         exact = job.method.family in (Family.LEVELS, Family.SAMPLES)
@@ -106,14 +106,19 @@ def _warn_if_faded(backend: Backend, result: Result, image: Any, dimensions: int
     # One image, or a batch that torch takes at once.
     shape = (-1, *image.shape[-dimensions:])
     for before, after in zip(image.reshape(shape), result.image.reshape(shape), strict=True):
-        high, low = backend.extremes(before)[1], backend.extremes(after)[1]
-        if low < 0.5 <= high:
-            return replace(result, warnings=(*result.warnings, _FADED.format(before=high, after=low)))
+        warning = faded(backend.extremes(before)[1], backend.extremes(after)[1])
+        if warning:
+            return replace(result, warnings=(*result.warnings, *warning))
     return result
 
 
-def _cldice(job: Job, image: Any, iterations: int, dimensions: int) -> Result:
-    """The min/max-pool skeleton: the sum of what an opening removes, over ever smaller erosions."""
+def faded(before: float, after: float) -> tuple[str, ...]:
+    """Return what to say of a skeleton with these maxima, of the map and of itself; nothing if it is well."""
+    return (_FADED.format(before=before, after=after),) if after < 0.5 <= before else ()
+
+
+def cldice(job: Job, image: Any, iterations: int, dimensions: int) -> Result:
+    """Return the min/max-pool skeleton: the sum of what an opening removes, over ever smaller erosions."""
     cross, box = {2: (4, 8), 3: (6, 26)}[dimensions]
     erode = replace(job, phases=(Phase(structuring.erosion(cross, dimensions), 1),))
     dilate = replace(job, phases=(Phase(structuring.dilation(box, dimensions), 1),))

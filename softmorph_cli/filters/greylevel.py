@@ -46,10 +46,23 @@ def despeckle(image: Image, voxels: int, spatial_dims: int) -> Image:
 
     Source: Vincent, *Grayscale area openings and closings* (1994); scikit-image's max-tree.
     """
+    from scipy.ndimage import find_objects, label
     from skimage.morphology import area_opening
 
     opened: Callable[..., Any] = area_opening
-    return _each(image, spatial_dims, lambda plane: opened(plane, voxels, connectivity=spatial_dims))
+
+    def one(plane: Image) -> Image:
+        # Each object by itself: a max-tree takes ten times as long on the flat background around them.
+        result = np.zeros_like(plane)
+        labels, _ = label(plane > 0, np.ones((3,) * spatial_dims, bool))
+        for number, box in enumerate(find_objects(labels), 1):
+            inside = labels[box] == number
+            if np.count_nonzero(inside) >= voxels:
+                alone = np.where(inside, plane[box], 0)
+                result[box] += opened(alone, voxels, connectivity=spatial_dims)
+        return result
+
+    return _each(image, spatial_dims, one)
 
 
 def components(

@@ -105,10 +105,15 @@ STAGES: Final = ("reading", "centreline", "radii", "soft skeleton", "branches", 
 def is_skeleton(volume: Volume) -> bool:
     """Say whether softmorph wrote a file as a skeleton; nothing is guessed from its values."""
     made = volume.source.provenance if volume.source else {}
-    parameters = made.get("parameters")
-    image = parameters.get("image") if isinstance(parameters, Mapping) else None
-    command = made.get("command")
-    return command == "softmorph skeletonize" or (command == "softmorph inspect" and image == "skeleton")
+    command, parameters = made.get("command"), made.get("parameters")
+    parameters = parameters if isinstance(parameters, Mapping) else {}
+    if command == "softmorph chain":
+        steps = parameters.get("steps") or [parameters]
+        last = steps[-1] if isinstance(steps, list) else None
+        return isinstance(last, Mapping) and last.get("operation") == "skeletonize"
+    return command == "softmorph skeletonize" or (
+        command == "softmorph inspect" and parameters.get("image") == "skeleton"
+    )
 
 
 def inspect(

@@ -32,13 +32,19 @@ def step(step: Step, made: Done, seconds: float) -> dict[str, Any]:
 def provenance(
     command: str, reports: Sequence[Mapping[str, Any]], read_with: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what a file says of how it was made; of several steps each one's operation, method and parameters."""
-    told = [{"method": report["method"], **report["parameters"]} for report in reports]
-    if len(told) == 1:
-        parameters = {name: value for name, value in told[0].items() if value is not None}
-    else:
-        names = [{"operation": report["operation"]} for report in reports]
-        parameters = {"steps": [{**name, **one} for name, one in zip(names, told, strict=True)]}
+    """Return what a file says of how it was made; of a chain each step's operation, method and parameters."""
+    told = [
+        {
+            "operation": report["operation"],
+            **({"method": report["method"]} if report["method"] else {}),
+            **report["parameters"],
+        }
+        for report in reports
+    ]
+    parameters = {"steps": told}
+    if command == told[0]["operation"]:
+        # The command says it already.
+        parameters = {name: value for name, value in told[0].items() if name != "operation"}
     return {
         "command": f"softmorph {command}",
         "version": __version__,

@@ -1,7 +1,7 @@
 """Filters of grey levels that are exact at every threshold: filling holes, and taking specks away.
 
 Each of them treats all level sets {p > t} at once: the result's level set is the binary filter of the map's. They come
-from ITK and scikit-image, and run on one image after another.
+from ITK, and run on one image after another.
 """
 
 from __future__ import annotations
@@ -44,23 +44,21 @@ def despeckle(image: Image, voxels: int, spatial_dims: int) -> Image:
         voxels: The least size that stays; components are 8- or 26-connected.
         spatial_dims: 2 or 3.
 
-    Source: Vincent, *Grayscale area openings and closings* (1994); scikit-image's max-tree.
+    Source: Vincent, *Grayscale area openings and closings* (1994); ITK's AreaOpeningImageFilter.
     """
-    from scipy.ndimage import find_objects, label
-    from skimage.morphology import area_opening
+    import SimpleITK
 
-    opened: Callable[..., Any] = area_opening
+    opening: Any = SimpleITK.AreaOpeningImageFilter()
+    # Half a voxel less: sizes are compared as floating-point numbers.
+    opening.SetLambda(voxels - 0.5)
+    opening.SetUseImageSpacing(False)
+    opening.SetFullyConnected(True)
 
     def one(plane: Image) -> Image:
-        # Each object by itself: a max-tree takes ten times as long on the flat background around them.
-        result = np.zeros_like(plane)
-        labels, _ = label(plane > 0, np.ones((3,) * spatial_dims, bool))
-        for number, box in enumerate(find_objects(labels), 1):
-            inside = labels[box] == number
-            if np.count_nonzero(inside) >= voxels:
-                alone = np.where(inside, plane[box], 0)
-                result[box] += opened(alone, voxels, connectivity=spatial_dims)
-        return result
+        # ITK counts wrongly where an object touches the image's border (2.5.2): a border of zeros keeps it away.
+        image = SimpleITK.GetImageFromArray(np.pad(plane, 1))
+        opened = np.asarray(SimpleITK.GetArrayViewFromImage(opening.Execute(image)))
+        return opened[(slice(1, -1),) * spatial_dims].copy()
 
     return _each(image, spatial_dims, one)
 

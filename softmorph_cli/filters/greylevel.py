@@ -55,10 +55,10 @@ def despeckle(image: Image, voxels: int, spatial_dims: int) -> Image:
     opening.SetFullyConnected(True)
 
     def one(plane: Image) -> Image:
-        # ITK counts wrongly where an object touches the image's border (2.5.2): a border of zeros keeps it away.
+        # ITK counts wrongly where an object touches the image's border (2.5.7): a border of zeros keeps it away.
         image = SimpleITK.GetImageFromArray(np.pad(plane, 1))
-        opened = np.asarray(SimpleITK.GetArrayViewFromImage(opening.Execute(image)))
-        return opened[(slice(1, -1),) * spatial_dims].copy()
+        opened = np.asarray(SimpleITK.GetArrayFromImage(opening.Execute(image)))
+        return np.ascontiguousarray(opened[(slice(1, -1),) * spatial_dims])
 
     return _each(image, spatial_dims, one)
 

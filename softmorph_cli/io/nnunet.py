@@ -122,7 +122,9 @@ def place(
         notes.append("its channels do not sum to 1, though its classes exclude each other.")
     beside = Path(reference) if reference is not None else _sibling(path, dataset)
     family, image = read_raw(beside)
-    image = select.arrange(select.name_axes(image, str(beside)))
+    # Tiff3DIO looks at no metadata, and a narrow map of bytes may pass for a colour image.
+    pages = family.name == "tiff" and image.array.ndim == 3 == raw.array.ndim - 1
+    image = select.arrange(select.name_axes(image, str(beside), axes="ZYX" if pages else None))
     array, told = _as_filed(raw.array, image, _reader(dataset, plans), path, beside)
     array = _fitted(array, raw, image, path, beside)
     if reference is None:

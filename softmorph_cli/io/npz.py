@@ -40,7 +40,8 @@ class Npz:
         Raises:
             InputError: If the archive holds no array with a name that is known.
         """
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, so that it is closed even where it is no whole archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             key = next((key for key in _KEYS if key in archive.files), None)
             if key is None:
                 raise InputError(_other(path, archive.files))

@@ -13,7 +13,7 @@ from softmorph_cli.cli.options import Computing, Input, Output, Reading, Writing
 from softmorph_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from softmorph_cli.steps.step import Step
+    from softmorph_cli.steps.text import Spec
 
 Steps = Annotated[
     list[str] | None,
@@ -56,13 +56,14 @@ def chain(
     writing: Writing,
 ) -> None:
     """Run several steps in memory: one read, one write, statistics of every step."""
-    chosen = chosen_steps(steps, pipeline, computing)
+    from softmorph_cli.steps.text import build
+
+    specs = chosen_steps(steps, pipeline)
+    chosen = build(specs, filtering.settings_of(computing), method=computing.method)
     filtering.run("chain", chosen, source, target, reading, writing, stages=save_steps)
 
 
-def chosen_steps(
-    steps: list[str] | None, pipeline: Path | None, computing: Computing
-) -> list[Step]:
+def chosen_steps(steps: list[str] | None, pipeline: Path | None) -> list[Spec]:
     """Return the steps that were typed, or those of the file.
 
     Raises:
@@ -70,9 +71,8 @@ def chosen_steps(
     """
     from softmorph_cli.steps import text
 
-    settings = filtering.settings_of(computing)
-    if pipeline is not None:
-        if steps:
-            raise UsageError("give the steps, or --pipeline FILE.toml, not both.")
-        return text.pipeline(pipeline, settings, method=computing.method)
-    return text.steps(steps or [], settings, method=computing.method)
+    if pipeline is None:
+        return text.specs(steps or [])
+    if steps:
+        raise UsageError("give the steps, or --pipeline FILE.toml, not both.")
+    return text.pipeline(pipeline)

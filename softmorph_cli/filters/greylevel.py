@@ -48,7 +48,8 @@ def despeckle(image: Image, voxels: int, spatial_dims: int) -> Image:
     """
     import SimpleITK
 
-    opening: Any = SimpleITK.AreaOpeningImageFilter()
+    make: Callable[[], Any] = SimpleITK.AreaOpeningImageFilter
+    opening = make()
     # Half a voxel less: sizes are compared as floating-point numbers.
     opening.SetLambda(voxels - 0.5)
     opening.SetUseImageSpacing(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,21 +54,31 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     return name.strip(), {key: _typed(operation, key, value, text) for key, value in given.items()}
 
 
-def steps(texts: Sequence[str], settings: Settings, *, method: str | None = None) -> list[Step]:
-    """Return the steps of a chain.
+@dataclass(frozen=True)
+class Spec:
+    """A step as data, which can be sent to another process.
 
-    Args:
-        texts: As for `parse`.
-        settings: How they run where they do not say.
-        method: The method of those that have one and do not say.
+    Attributes:
+        text: How it was written, for messages.
+        operation: Its name.
+        given: Its parameters.
+    """
+
+    text: str
+    operation: str
+    given: Mapping[str, Any]
+
+
+def specs(texts: Sequence[str]) -> list[Spec]:
+    """Return the steps of a chain, each as for `parse`.
 
     Raises:
-        UsageError: If one is wrong, or one that gives labels is not the last.
+        UsageError: If one is wrong.
     """
-    return _chain([(text, *parse(text)) for text in texts], settings, method)
+    return [Spec(text, *parse(text)) for text in texts]
 
 
-def pipeline(path: Path, settings: Settings, *, method: str | None = None) -> list[Step]:
+def pipeline(path: Path) -> list[Spec]:
     """Return the steps of a TOML file: tables `[[step]]` with `operation` and its parameters.
 
     Raises:
@@ -95,27 +106,37 @@ def pipeline(path: Path, settings: Settings, *, method: str | None = None) -> li
         given = dict(table)
         name, where = str(given.pop("operation", "")), f"{path}, step {number}"
         operation = _operation(name, where)
-        found.append(
-            (where, name, {key: _checked(operation, key, value, where) for key, value in given.items()})
-        )
-    return _chain(found, settings, method)
+        checked = {key: _checked(operation, key, value, where) for key, value in given.items()}
+        found.append(Spec(where, name, checked))
+    return found
 
 
-def _chain(
-    found: Sequence[tuple[str, str, dict[str, Any]]], settings: Settings, method: str | None
-) -> list[Step]:
+def build(found: Sequence[Spec], settings: Settings, *, method: str | None = None) -> list[Step]:
+    """Return the steps of a chain, ready to run.
+
+    Args:
+        found: What they are.
+        settings: How they run where they do not say.
+        method: The method of those that have one and do not say.
+
+    Raises:
+        UsageError: If there is none, a value is out of range, or one that gives labels is not the last.
+    """
     if not found:
         names = ", ".join(OPERATIONS)
         raise UsageError(f"a chain needs a step, such as close:iterations=2; there are {names}.")
     made = []
-    for text, name, given in found:
+    for spec in found:
         try:
-            made.append(make(name, given, settings, method=method if OPERATIONS[name].method else None))
+            own = method if OPERATIONS[spec.operation].method else None
+            made.append(make(spec.operation, spec.given, settings, method=own))
         except UsageError as error:
-            raise UsageError(f"step {text!r}: {error}") from error
-    for text, step in zip([text for text, *_ in found][:-1], made[:-1], strict=True):
+            raise UsageError(f"step {spec.text!r}: {error}") from error
+    for spec, step in zip(found[:-1], made[:-1], strict=True):
         if step.gives == LABELS:
-            raise UsageError(f"step {text!r} gives labels, which nothing can be done to: make it the last.")
+            raise UsageError(
+                f"step {spec.text!r} gives labels, which nothing can be done to: make it the last."
+            )
     return made
 
 

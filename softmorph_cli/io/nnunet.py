@@ -26,7 +26,7 @@ from softmorph_cli.errors import FileError, InputError, SoftmorphError
 from softmorph_cli.io import select
 from softmorph_cli.io.formats import named_format, read_raw
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
-from softmorph_cli.io.values import NOTED_OVERSHOOT, Verdict
+from softmorph_cli.io.values import Verdict
 from softmorph_cli.volume import Volume
 
 Kind = Literal["complete", "rest", "overlapping", "nested"]
@@ -39,6 +39,7 @@ _PARENTS = 3
 # Rounding: float16 has 11 bits, and the sum of many classes adds up their errors.
 _ROUNDING: Final = {"float16": 1e-3}
 _SUM = 0.02
+_OVERSHOOT = 0.1
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Network:
         classes: What its channels are.
         format: The family of the image that its geometry is from.
         header: What that family's reader put aside.
-        logits: Whether its values are outside [0, 1].
+        logits: Whether its values reach far below 0.
     """
 
     classes: Classes
@@ -103,8 +104,8 @@ def place(
             "and two or three of space: name them with --axes CZYX."
         )
     dataset, plans = _description(path, "dataset.json", "labels"), _description(path, "plans.json", "")
-    low, high = float(raw.array.min()), float(raw.array.max())
-    logits = low < -NOTED_OVERSHOOT or high > 1 + NOTED_OVERSHOOT
+    # Less is overshoot, and what is only too large is scaled: `values` has its words for both.
+    logits = float(raw.array.min()) < -_OVERSHOOT
     sums = not logits and _sums_to_one(raw.array, 0)
     names, classes, notes = _classes(dataset, path, raw.array.shape[0])
     if classes is None:
@@ -150,7 +151,7 @@ def refuse_logits(raw: Raw, name: str) -> None:
     """Name the option that reads logits.
 
     Raises:
-        InputError: If the values are outside [0, 1].
+        InputError: If the values are logits.
     """
     if isinstance(raw.native, Network) and raw.native.logits:
         low, high = float(raw.array.min()), float(raw.array.max())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.filters.channels import argmax, without_channels
 from softmorph_cli.io import check_target, classes, probe, read, write, write_labels
+from softmorph_cli.volume import Volume
 
 SHAPE = (5, 7, 4)
 LABELS = {"background": 0, "liver": 1, "tumour": 2}
@@ -354,6 +355,21 @@ def test_logits_are_named_and_turned(tmp_path: Path) -> None:
         read(case(tmp_path, softmax(logits)), from_logits="softmax")
 
 
+def test_other_scales_have_the_usual_words(tmp_path: Path) -> None:
+    describe(tmp_path)
+    stored = softmax(logits_of(3))
+    labels = stored.argmax(axis=0)
+    bytes_ = np.rint(255 * stored).astype(np.uint8)
+    path = case(tmp_path, bytes_, bytes_.argmax(axis=0))
+    with pytest.raises(InputError, match="--divide-by 255"):
+        read(path)
+    assert np.allclose(read(path, divide_by=255).array, stored[1:], atol=0.002)
+    path = case(tmp_path, 1.02 * stored - 0.01, labels)
+    with pytest.raises(InputError, match=r"cut them to .* with --clip"):
+        read(path)
+    assert read(path, clip=True).array.shape == (2, *SHAPE)
+
+
 def test_logits_of_regions(tmp_path: Path) -> None:
     describe(tmp_path, {"background": 0, "whole": [1, 2], "core": [2]}, regions_class_order=[1, 2])
     logits = logits_of(2)
@@ -452,6 +468,21 @@ def test_results_take_the_header_of_the_labels(tmp_path: Path) -> None:
 def test_it_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nnU-Net .npz files are read, not written; write .nii.gz"):
         check_target(tmp_path / "out.npz")
+
+
+def test_what_channels_are_that_nobody_describes() -> None:
+    def found(array: NDArray[Any], axes: str = "CZYX") -> tuple[tuple[int, ...], str]:
+        known = classes(Volume(array.astype(np.float32), axes))
+        return known.labels, known.kind
+
+    soft = softmax(logits_of(3))
+    hard = (soft == soft.max(axis=0)).astype(np.float32)
+    masked = soft * (np.arange(SHAPE[2]) > 1)
+    assert found(soft) == found(soft, "TZYX") == found(masked) == found(hard) == ((0, 1, 2), "complete")
+    # Masks of some organs: where none of them is, the background is.
+    assert found(hard[1:]) == found(soft[1:]) == ((1, 2), "rest")
+    assert found(np.sqrt(soft)) == ((1, 2, 3), "overlapping")
+    assert found(soft[0], "ZYX") == ((1,), "rest")
 
 
 @pytest.mark.parametrize("file_shape", [(4, 7, 5, 3), (4, 7, 5, 1, 3)])

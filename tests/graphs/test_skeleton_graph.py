@@ -25,10 +25,10 @@ def lines(*lengths: int) -> np.ndarray:
 
 
 def two() -> np.ndarray:
-    """Draw three arms of 8, 8.5 and 7 (in steps of 1) beside one line of 20, the longest branch."""
+    """Draw a line of 20, the longest branch, and below it three arms of 8, 8.5 and 7."""
     image = np.zeros((40, 30), bool)
-    SHAPES["arms"][0](image, 10, 11)
-    line(image, 30, 20)
+    line(image, 3, 20)
+    SHAPES["arms"][0](image, 20, 11)
     return image
 
 
@@ -55,10 +55,16 @@ def test_components_are_numbered_by_their_whole_length() -> None:
     assert [branch.component for branch in graph.branches] == [2, 1, 1, 1]
     assert graph.components[1].length == pytest.approx(20)
     assert graph.components[0].length == pytest.approx(8 + 6 * 2**0.5 + 5 * 2**0.5)
+    # Nor does the place in the image count.
+    graph = graph_of(lines(5, 20, 9), frame((16, 26), spacing=(1.0, 1.0)))
+    assert [c.length for c in graph.components] == pytest.approx([20, 9, 5])
+    assert [int(b.voxels[0, 0]) for b in sorted(graph.branches, key=lambda b: b.component)] == [6, 10, 2]
 
 
 def test_each_component_sums_up_its_own(vessel: SkeletonGraph) -> None:
-    assert len(vessel.components) > 1
+    lengths = [component.length for component in vessel.components]
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(lengths) > 1
     for component in vessel.components:
         branches = [b for b in vessel.branches if b.component == component.number]
         nodes = [n for n in vessel.nodes if n.component == component.number]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +15,17 @@ from softmorph_cli.io.arrays import Npy
 from softmorph_cli.io.images import METAIMAGE, NRRD, Png
 from softmorph_cli.io.nifti import Nifti
 from softmorph_cli.io.npz import Npz
+from softmorph_cli.io.omezarr import OmeZarr
 from softmorph_cli.io.raw import Format, Raw
+from softmorph_cli.io.stores import is_node
 from softmorph_cli.io.tiff import Tiff
 from softmorph_cli.io.zipped import DAMAGED, MAGIC, Unzipped
 
-FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), NRRD, METAIMAGE, Npy(), Npz())
-ACCEPTED: Final = "NIfTI (.nii, .nii.gz), TIFF, PNG, NRRD, MetaImage (.mha, .mhd), .npy and nnU-Net .npz"
+_OME_ZARR = OmeZarr()
+FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), NRRD, METAIMAGE, _OME_ZARR, Npy(), Npz())
+ACCEPTED: Final = (
+    "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha, .mhd), .npy and nnU-Net .npz"
+)
 
 # Their voxels lie in a second file: read, but never written.
 _TWO_FILES = (".mhd", ".nhdr")
@@ -54,12 +60,14 @@ _REASONS = (
 
 
 def detect(path: Path) -> Format:
-    """Find the family of an existing file.
+    """Find the family of an existing file, or of a Zarr store, which is a folder.
 
     Raises:
         FileError: If the file is missing, a folder, empty, unreadable, of an unknown type, or of another
             type than its name says.
     """
+    if is_node(path):
+        return _OME_ZARR
     head, zipped = _first_bytes(path)
     content = next((family for family in FORMATS if family.recognises(head)), None)
     named = named_format(path)
@@ -95,14 +103,26 @@ def detect(path: Path) -> Format:
     return content
 
 
-def read_raw(path: Path) -> tuple[Format, Raw]:
+def read_raw(path: Path, *, resolution: int | None = None, lazy: bool = False) -> tuple[Format, Raw]:
     """Read a file as its format describes it.
+
+    Args:
+        path: The file.
+        resolution: Which one of an OME-Zarr.
+        lazy: Leave the voxels of a TIFF in its file until they are needed, as those of a Zarr store, of .npy
+            and of uncompressed NIfTI always are.
 
     Raises:
         FileError: As `detect`, or if the file is damaged.
-        InputError: If its format refuses what it holds.
+        InputError: If its format refuses what it holds, or has no resolutions.
     """
     family = detect(path)
+    if isinstance(family, OmeZarr):
+        family = replace(family, resolution=resolution)
+    elif resolution is not None:
+        raise InputError(f"{path} is {family.title} and has one resolution only; leave --resolution out.")
+    if lazy and isinstance(family, Tiff):
+        family = replace(family, lazy=True)
     try:
         return family, family.read(path)
     except (SoftmorphError, MemoryError):
@@ -135,12 +155,12 @@ def target_suffix(path: Path, family: Format) -> str:
     return suffix if suffix in family.suffixes and suffix not in _TWO_FILES else family.suffixes[0]
 
 
-def target_format(path: Path, output_type: str | None) -> Format:
+def target_format(path: Path, output_type: str | None, *, pyramid: bool = False) -> Format:
     """The family to write, by name.
 
     Raises:
         FileError: If it is a folder with no such suffix.
-        UsageError: If the suffix is unknown or the family cannot store `output_type`.
+        UsageError: If the suffix is unknown or the family cannot store `output_type` or a pyramid.
     """
     family = named_format(path)
     if family is None:
@@ -162,6 +182,10 @@ def target_format(path: Path, output_type: str | None) -> Format:
     if output_type not in (None, "mask", "labels", *family.output_types):
         held = ", ".join(family.output_types)
         raise UsageError(f"{family.title} cannot hold --output-type {output_type}; it holds {held}.")
+    if pyramid and not isinstance(family, OmeZarr):
+        raise UsageError(f"{path}: --pyramid goes with OME-Zarr (.zarr), not with {family.title}.")
+    if isinstance(family, OmeZarr):
+        family = replace(family, pyramid=pyramid)
     return family
 
 
@@ -170,6 +194,7 @@ def check_target(
     *,
     output_type: str | None = None,
     force: bool = False,
+    pyramid: bool = False,
     axes: str | None = None,
     highest_label: int | None = None,
 ) -> None:
@@ -179,6 +204,7 @@ def check_target(
         path: The file to be written later.
         output_type: As for `write`, or "labels" for `write_labels`.
         force: Whether an existing file may be replaced.
+        pyramid: As for `write`.
         axes: The axes of the volume, if known.
         highest_label: Of a label image, if known.
 
@@ -187,8 +213,8 @@ def check_target(
         FileError: If the folder is missing or read-only, or the file exists and `force` is off.
         InputError: If the format cannot hold the axes or the labels.
     """
-    family = target_format(Path(path), output_type)
-    check_writable(Path(path), force=force)
+    family = target_format(Path(path), output_type, pyramid=pyramid)
+    check_writable(Path(path), force=force, store=isinstance(family, OmeZarr))
     if highest_label is not None:
         label_type(highest_label, Path(path), family)
     if axes is not None and "stack" not in family.holds and len(axes) > 2:

@@ -32,12 +32,14 @@ def read(
     region: str | None = None,
     mask: str | Path | None = None,
     like: str | Path | None = None,
+    resolution: int | None = None,
     dtype: npt.DTypeLike | None = None,
 ) -> Volume:
     """Read a probability map.
 
     Args:
-        path: NIfTI, TIFF, PNG, NRRD, MetaImage, .npy or nnU-Net's .npz; told apart by content.
+        path: NIfTI, TIFF, PNG, NRRD, MetaImage, .npy, nnU-Net's .npz or OME-Zarr; told apart by content. A path
+            into a store, such as map.zarr/1 or map.zarr/labels/cells, names one of its arrays or images.
         axes: A letter for each axis of the array, such as "CZYX", instead of what the file says.
         per_slice: Take each slice along z as an image of its own; the axis is then called "S".
         channel: Keep one channel, by number or name.
@@ -49,6 +51,7 @@ def read(
         region: "z0:z1,y0:y1,x0:x1", in voxels, one range for each spatial axis, ends open at will.
         mask: A file of the same spatial shape; voxels where it is 0 become 0, whatever they hold.
         like: For an .npz of nnU-Net: the image that says where it lies, instead of the labels beside it.
+        resolution: Of an OME-Zarr with several: 0, the default, is the finest.
         dtype: float32 or float64; by default float32, and float64 where a .npy file is float64.
 
     Returns:
@@ -61,7 +64,7 @@ def read(
     """
     path = Path(path)
     name = str(path)
-    family, raw = read_raw(path)
+    family, raw = read_raw(path, resolution=resolution)
     check_type(raw, name)
     raw = select.name_axes(raw, name, axes=axes, channel_axis=channel_axis)
     filed_axes = raw.axes or ""
@@ -84,6 +87,8 @@ def read(
     late = from_logits == "softmax"
     if not late:
         raw = _one_channel(raw, channel, name)
+    # Only what was chosen of a store is read, and only here.
+    raw = replace(raw, array=np.asarray(raw.array))
     values, notes = probabilities(
         raw, name, wanted, inside=inside, divide_by=divide_by, label=label, clip=clip, from_logits=from_logits
     )
@@ -153,4 +158,4 @@ def _mask(path: Path, raw: Raw, name: str) -> Array:
         raise InputError(
             f"--mask {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
         )
-    return np.asarray(other.array != 0).reshape(shape)
+    return np.asarray(np.asarray(other.array) != 0).reshape(shape)

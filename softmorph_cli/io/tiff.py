@@ -18,6 +18,7 @@ from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Provenance, Raw, kept_native
+from softmorph_cli.io.tiles import stored_tiles
 from softmorph_cli.units import MILLIMETRES, length
 from softmorph_cli.volume import Volume
 
@@ -49,8 +50,13 @@ class _Native:
 
 @dataclass(frozen=True)
 class Tiff:
-    """The TIFF family."""
+    """The TIFF family.
 
+    Attributes:
+        lazy: Whether voxels are left in the file until they are needed.
+    """
+
+    lazy: bool = False
     name: str = "tiff"
     title: str = "TIFF"
     suffixes: tuple[str, ...] = (".tif", ".tiff", ".btf", ".tf8")
@@ -75,7 +81,7 @@ class Tiff:
                 )
             if any(one is None for one in series.pages):
                 raise FileError(f"{path} is one part of a multi-file OME-TIFF and other parts are missing.")
-            array = _pixels(path, series)
+            array = stored_tiles(path, series) if self.lazy else _pixels(path, series)
             axes, notes = _axes(series.axes)
             if len(file.series) > 1:
                 notes.append(f"it holds {len(file.series)} image series; the first is read.")

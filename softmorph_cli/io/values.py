@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.raw import Array, Raw
 
 SILENT_OVERSHOOT: Final = 1e-6
@@ -55,13 +57,12 @@ class Verdict:
     option: str = ""
 
 
-def examine(array: Array, slope: float = 1.0, inter: float = 0.0, *, cap: int = _CAP) -> Content:
+def examine(array: Array | Lazy, slope: float = 1.0, inter: float = 0.0, *, cap: int = _CAP) -> Content:
     """Measure an array of real numbers, block by block; `slope` and `inter` as in `Raw`."""
-    flat = array.reshape(-1)
-    low, high, nans, infinities, first = np.inf, -np.inf, 0, 0, -1
+    low, high, nans, infinities = np.inf, -np.inf, 0, 0
+    first: tuple[int, ...] | None = None
     integers, seen = True, set[float]()
-    for start in range(0, flat.size, _BLOCK):
-        block = flat[start : start + _BLOCK]
+    for place, block in _pieces(array):
         if slope != 1 or inter != 0 or block.dtype.kind == "b":
             block = block * np.float64(slope) + inter
         if block.dtype.kind == "f":
@@ -70,7 +71,7 @@ def examine(array: Array, slope: float = 1.0, inter: float = 0.0, *, cap: int = 
                 missing = int(np.isnan(block).sum())
                 nans += missing
                 infinities += int((~finite).sum()) - missing
-                first = first if first >= 0 else start + int(np.argmin(finite))
+                first = first or place(int(np.argmin(finite)))
                 block = block[finite]
             integers = integers and bool((block == np.rint(block)).all())
         if block.size:
@@ -78,15 +79,34 @@ def examine(array: Array, slope: float = 1.0, inter: float = 0.0, *, cap: int = 
             if len(seen) <= cap:
                 seen.update(np.unique(block).tolist())
     return Content(
-        size=flat.size,
+        size=array.size,
         low=low if low <= high else float("nan"),
         high=high if low <= high else float("nan"),
         nans=nans,
         infinities=infinities,
-        first_bad=tuple(int(i) for i in np.unravel_index(first, array.shape)) if first >= 0 else None,
+        first_bad=first,
         integers=integers,
         distinct=tuple(sorted(seen)) if len(seen) <= cap else None,
     )
+
+
+def _pieces(array: Array | Lazy) -> Iterator[tuple[Callable[[int], tuple[int, ...]], Array]]:
+    """The values in flat blocks; beside each, what gives the index in the array of a value in the block."""
+    boxes = array.boxes() if isinstance(array, Lazy) else iter(((slice(0, None),) * array.ndim,))
+    for box in boxes:
+        corner = tuple(cut.start for cut in box)
+        part = np.asarray(array[box])
+        flat = part.reshape(-1)
+        for start in range(0, flat.size, _BLOCK):
+
+            def place(
+                at: int, start: int = start, shape: tuple[int, ...] = part.shape, corner: Any = corner
+            ) -> tuple[int, ...]:
+                return tuple(
+                    int(i) + c for i, c in zip(np.unravel_index(start + at, shape), corner, strict=True)
+                )
+
+            yield place, flat[start : start + _BLOCK]
 
 
 def judge(content: Content, raw: Raw) -> Verdict:
@@ -186,6 +206,7 @@ def probabilities(
     label: int | None = None,
     clip: bool = False,
     from_logits: str | None = None,
+    corner: tuple[int, ...] | None = None,
 ) -> tuple[Array, list[str]]:
     """Turn stored numbers into an array of `dtype` in [0, 1]; that of `raw` is used up if it is writeable.
 
@@ -198,6 +219,7 @@ def probabilities(
         label: The result is 1 where the value is this, 0 elsewhere.
         clip: Whether values outside [0, 1] are cut off.
         from_logits: "sigmoid" or "softmax" (over axis "C").
+        corner: Where the array begins in the whole map, if it is a block of one.
 
     Returns:
         The array and what had to be decided.
@@ -206,7 +228,7 @@ def probabilities(
         InputError: If the values are no probabilities; the sentence names the option that helps.
         UsageError: If options exclude each other.
     """
-    _check_options(divide_by, label, from_logits)
+    check_options(divide_by, label, from_logits)
     array, stored = raw.array, raw.slope == 1 and raw.inter == 0
     whole = stored and array.dtype.kind in "iub"
     notes: list[str] = []
@@ -215,20 +237,18 @@ def probabilities(
             array = np.where(inside, array, np.zeros((), array.dtype))
         low, high = int(array.min()), int(array.max())
         if label is not None:
-            return _one_label(array, raw, name, label, dtype), notes
+            return _one_label(array, raw, name, label, dtype, block=corner is not None), notes
         if low >= 0 and high <= 1:
             return array.astype(dtype), ["it holds only 0 and 1 and is taken as a mask."]
-        if not (raw.full_scale and low >= 0 and high > _top(raw) >> 2):
-            raise InputError(_refusal(replace_array(raw, array), name, clip=clip))
-        divide_by = _top(raw)
+        divide_by = full_scale(replace_array(raw, array), name, low, high, clip=clip)
     values = _scaled(raw, array, dtype, divide_by)
     if inside is not None:
         np.copyto(values, 0, where=~inside)
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(_not_finite(values, raw, name))
+        raise InputError(_not_finite(values, raw, name, corner))
     if label is not None:
-        return _one_label(values, raw, name, label, dtype), notes
+        return _one_label(values, raw, name, label, dtype, block=corner is not None), notes
     if from_logits is not None:
         _squash(values, raw, name, from_logits)
         if inside is not None:
@@ -244,12 +264,35 @@ def probabilities(
     return values, notes
 
 
+def full_scale(raw: Raw, name: str, low: int, high: int, *, clip: bool = False) -> int:
+    """The stored number that stands for 1 in integers that are no mask, where the format says so.
+
+    Args:
+        raw: What the file holds, or a part of it.
+        name: The file, for messages.
+        low: The smallest of its numbers.
+        high: The largest.
+        clip: As for `probabilities`.
+
+    Raises:
+        InputError: If the format does not, or the numbers end far below their type.
+    """
+    if not (raw.full_scale and low >= 0 and high > _top(raw) >> 2):
+        raise InputError(_refusal(raw, name, clip=clip))
+    return _top(raw)
+
+
 def replace_array(raw: Raw, array: Array) -> Raw:
     """The same file with other numbers, whose scaling is already applied."""
     return replace(raw, array=array, slope=1.0, inter=0.0)
 
 
-def _check_options(divide_by: float | None, label: int | None, from_logits: str | None) -> None:
+def check_options(divide_by: float | None, label: int | None, from_logits: str | None) -> None:
+    """Refuse options that exclude each other, whatever the file.
+
+    Raises:
+        UsageError: If they do, or one is malformed.
+    """
     if sum(option is not None for option in (divide_by, label, from_logits)) > 1:
         raise UsageError("--divide-by, --label and --from-logits exclude each other; give one of them.")
     if from_logits not in (None, "sigmoid", "softmax"):
@@ -272,7 +315,7 @@ def _scaled(raw: Raw, array: Array, dtype: np.dtype[Any], divide_by: float | Non
     return values
 
 
-def _one_label(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[Any]) -> Array:
+def _one_label(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[Any], *, block: bool) -> Array:
     if array.dtype.kind == "f":
         # A label that went through a float slope is not exactly whole any more.
         nearest = np.rint(array)
@@ -285,12 +328,16 @@ def _one_label(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[An
             )
         array = nearest
     chosen = array == label
-    if not chosen.any():
-        content = examine(array)
-        present = [str(int(value)) for value in (content.distinct or ())[:12]]
-        shown = ", ".join(present) or "too many values to list"
-        raise InputError(f"{name} has no label {label}; it holds {shown}: choose one of them with --label.")
+    if not block and not chosen.any():
+        raise no_label(array, name, label)
     return np.asarray(chosen.astype(dtype))
+
+
+def no_label(array: Array | Lazy, name: str, label: int) -> InputError:
+    """What to say of a label map without this label."""
+    present = [str(int(value)) for value in (examine(array).distinct or ())[:12]]
+    shown = ", ".join(present) or "too many values to list"
+    return InputError(f"{name} has no label {label}; it holds {shown}: choose one of them with --label.")
 
 
 def _squash(values: Array, raw: Raw, name: str, how: str) -> None:
@@ -313,11 +360,11 @@ def _squash(values: Array, raw: Raw, name: str, how: str) -> None:
     values /= values.sum(axis=axis, keepdims=True)
 
 
-def _not_finite(values: Array, raw: Raw, name: str) -> str:
+def _not_finite(values: Array, raw: Raw, name: str, corner: tuple[int, ...] | None) -> str:
     content = examine(values)
-    place = ", ".join(
-        f"{a.lower()}={i}" for a, i in zip(raw.axes or "", content.first_bad or (), strict=False)
-    )
+    first = content.first_bad or ()
+    at = [i + start for i, start in zip(first, corner or (0,) * len(first), strict=True)]
+    place = ", ".join(f"{a.lower()}={i}" for a, i in zip(raw.axes or "", at, strict=False))
     parts = []
     if content.nans:
         parts.append(

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.files import replacing
+from softmorph_cli.files import replacing, replacing_store
 from softmorph_cli.io.formats import label_type, target_format
+from softmorph_cli.io.omezarr import OmeZarr
 from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Provenance
 from softmorph_cli.io.select import restore_affine
 from softmorph_cli.volume import Volume
@@ -24,16 +25,18 @@ def write(
     *,
     output_type: str | None = None,
     force: bool = False,
+    pyramid: bool = False,
     provenance: Provenance | None = None,
 ) -> list[str]:
     """Write a map in the format its name says; the old file or the new one is there, never half a file.
 
     Args:
         volume: The map.
-        path: Where to; .nii.gz, .nii, .tif, .ome.tif, .png, .nrrd, .mha or .npy.
+        path: Where to; .nii.gz, .nii, .tif, .ome.tif, .png, .nrrd, .mha, .npy or .zarr (OME-Zarr).
         output_type: float32, float16 (TIFF, .npy), uint8, uint16, or "mask" for a map of 0 and 1 that is
             stored as such. By default float32, uint16 in PNG, and the map's own type in .npy.
-        force: Whether an existing file may be replaced.
+        force: Whether an existing file may be replaced; of folders only Zarr stores are.
+        pyramid: Whether an OME-Zarr gets coarser resolutions too, each half the one before, by the mean.
         provenance: What made the file (command, version, parameters); stored where the format can hold it.
 
     Returns:
@@ -45,12 +48,12 @@ def write(
         UsageError: If the suffix is unknown or the format cannot store `output_type`.
     """
     path = Path(path)
-    family = target_format(path, output_type)
+    family = target_format(path, output_type, pyramid=pyramid)
     if output_type is None:
         output_type = str(volume.array.dtype) if family.name == "npy" else family.output_types[0]
     kind = output_type
     return _store(
-        volume, volume.array, path, family, kind, lambda array: _encode(array, kind), force, provenance
+        volume, volume.array, path, family, kind, lambda array: encode(array, kind), force, provenance
     )
 
 
@@ -107,7 +110,8 @@ def _store(
 ) -> list[str]:
     """Write `array`, which lies where `volume` does, as `encode` stores it."""
     volume, array = _as_filed(volume, array, family)
-    with replacing(path, force=force) as temporary:
+    replace_it = replacing_store if isinstance(family, OmeZarr) else replacing
+    with replace_it(path, force=force) as temporary:
         stored, one = encode(array)
         lost = family.write(
             volume, stored, temporary, one=one, provenance=provenance or {}, labels=output_type == "labels"
@@ -155,7 +159,7 @@ def _as_filed(volume: Volume, array: Array, family: Format) -> tuple[Volume, Arr
     )
 
 
-def _encode(array: Array, output_type: str) -> tuple[Array, int]:
+def encode(array: Array, output_type: str) -> tuple[Array, int]:
     """The numbers to store, and the one that stands for 1."""
     if output_type == "mask":
         if not ((array == 0) | (array == 1)).all():

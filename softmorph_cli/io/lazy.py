@@ -1,0 +1,136 @@
+"""An array that is read from its file when it is needed, and only the part that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
+from typing import Any, Protocol
+
+import numpy as np
+
+from softmorph_cli.io.raw import Array
+
+# Of an examination piece by piece, the bytes of one piece.
+_PIECE = 1 << 27
+
+Index = tuple[slice | int, ...]
+
+
+class Stored(Protocol):
+    """What stores an array: a Zarr array or a mapped file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As on disk."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As on disk."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Read a part."""
+
+
+class Lazy:
+    """A view of a stored array: axes in another order, ranges cut out, single indices taken.
+
+    It knows as much of NumPy's words as the steps between a file and its values use; `numpy.asarray` reads it.
+
+    Attributes:
+        stored: What is viewed.
+        ndim: The number of axes of the view.
+        shape: The shape of the view.
+        dtype: The stored element type.
+        chunks: The extent of one stored piece along each axis of the view.
+    """
+
+    def __init__(
+        self,
+        stored: Stored,
+        chunks: Sequence[int],
+        read: Callable[[Stored, Index], Array],
+        *,
+        cuts: Index | None = None,
+        order: Sequence[int] | None = None,
+    ) -> None:
+        """View a stored array.
+
+        Args:
+            stored: Its shape and type are looked at; values are read by `read` alone.
+            chunks: The extent of one stored piece along each stored axis.
+            read: Reads a part, one range or number for each stored axis, and raises what a user should see.
+            cuts: A range, or a number for an axis that is left out, for each stored axis.
+            order: The stored axes that are left, in the order of the view.
+        """
+        self.stored: Any = stored
+        self._chunks, self._read = tuple(chunks), read
+        self._cuts = cuts or tuple(slice(0, size) for size in stored.shape)
+        self._order = tuple(range(len(self._cuts)) if order is None else order)
+        self.shape = tuple(self._range(axis).stop - self._range(axis).start for axis in self._order)
+        self.chunks = tuple(min(self._chunks[a], n) for a, n in zip(self._order, self.shape, strict=True))
+        self.ndim = len(self.shape)
+        self.dtype = np.dtype(stored.dtype)
+        self.size = prod(self.shape)
+        self.nbytes = self.size * self.dtype.itemsize
+
+    def __getitem__(self, index: Any) -> Lazy:
+        """A smaller view, not read yet; ranges without steps, numbers from 0 and an ellipsis."""
+        parts = list(index) if isinstance(index, tuple) else [index]
+        if Ellipsis in parts:
+            at = parts.index(Ellipsis)
+            parts[at : at + 1] = [slice(None)] * (self.ndim - len(parts) + 1)
+        parts += [slice(None)] * (self.ndim - len(parts))
+        cuts, order = list(self._cuts), []
+        for axis, size, part in zip(self._order, self.shape, parts, strict=True):
+            start = self._range(axis).start
+            if isinstance(part, slice):
+                first, last, step = part.indices(size)
+                if step != 1:
+                    raise IndexError("a stored array is cut without steps.")
+                cuts[axis] = slice(start + first, start + max(first, last))
+                order.append(axis)
+            else:
+                cuts[axis] = start + range(size)[part]
+        return self._view(cuts, order)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Read the view into an array of its own."""
+        read = self._read(self.stored, self._cuts)
+        kept = sorted(self._order)
+        values = read.transpose([kept.index(axis) for axis in self._order])
+        return values if dtype is None else values.astype(dtype, copy=False)
+
+    def transpose(self, order: Sequence[int]) -> Lazy:
+        """The axes in another order."""
+        return self._view(self._cuts, [self._order[axis] for axis in order])
+
+    def take(self, index: int, axis: int) -> Lazy:
+        """One index along an axis, which is then gone."""
+        where: list[Any] = [slice(None)] * self.ndim
+        where[axis] = index
+        return self[tuple(where)]
+
+    def squeeze(self, axis: int) -> Lazy:
+        """Leave an axis of size one out."""
+        return self.take(0, axis)
+
+    def boxes(self) -> Iterator[tuple[slice, ...]]:
+        """Ranges that cover the view, each made of whole stored pieces and of a bounded size."""
+        step = list(self.chunks)
+        # Along the last axes first, so that a box is long where the file is.
+        for axis in reversed(range(self.ndim)):
+            room = _PIECE // max(1, prod(step) * self.dtype.itemsize)
+            step[axis] *= max(1, min(-(-self.shape[axis] // step[axis]), room))
+        counts = [-(-size // one) for size, one in zip(self.shape, step, strict=True)]
+        for number in np.ndindex(*counts):
+            first = [n * one for n, one in zip(number, step, strict=True)]
+            yield tuple(
+                slice(at, min(at + one, size)) for at, one, size in zip(first, step, self.shape, strict=True)
+            )
+
+    def _range(self, axis: int) -> slice:
+        cut = self._cuts[axis]
+        return cut if isinstance(cut, slice) else slice(cut, cut + 1)
+
+    def _view(self, cuts: Sequence[slice | int], order: Sequence[int]) -> Lazy:
+        return Lazy(self.stored, self._chunks, self._read, cuts=tuple(cuts), order=order)

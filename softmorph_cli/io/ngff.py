@@ -1,0 +1,308 @@
+"""The metadata of OME-Zarr (NGFF 0.4 and 0.5): what an image says of its axes, resolutions and channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from softmorph_cli.errors import FileError
+from softmorph_cli.units import MILLIMETRES, length
+
+VERSIONS: Final = ("0.4", "0.5")
+# Where each version keeps its numbers.
+ZARR_FORMAT: Final[Mapping[str, Literal[2, 3]]] = {"0.4": 2, "0.5": 3}
+
+_UNITS = {"mm": "millimeter", "um": "micrometer", "nm": "nanometer"}
+_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
+_COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution: its array inside the group, and where its voxels lie, one number for each axis."""
+
+    path: str
+    scale: tuple[float, ...] | None
+    translation: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the metadata of one image say.
+
+    Attributes:
+        version: "0.4" or "0.5".
+        letters: A letter for each axis.
+        axes: What the file says of each axis, by letter.
+        levels: The resolutions, the finest first.
+        name: What the image is called, or "".
+        omero: How it is to be shown, or empty.
+        labels: Whether it is a label image.
+        notes: What had to be decided.
+    """
+
+    version: str
+    letters: str
+    axes: Mapping[str, Mapping[str, Any]]
+    levels: tuple[Level, ...]
+    name: str = ""
+    omero: Mapping[str, Any] = field(default_factory=dict)
+    labels: bool = False
+    notes: tuple[str, ...] = ()
+
+    def channels(self) -> tuple[str, ...] | None:
+        """The names of the channels, if each has one."""
+        listed = self.omero.get("channels")
+        told = (
+            [one.get("label") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+        )
+        names = tuple(str(one) for one in told if one)
+        return names if names and len(names) == len(listed or ()) else None
+
+    def sizes(self, level: Level) -> tuple[dict[str, float], str | None]:
+        """The voxel size by axis letter, and its unit, that of x; none where no size was meant."""
+        if level.scale is None:
+            return {}, None
+        spacing, unit = {}, None
+        for letter, size in zip(reversed(self.letters), reversed(level.scale), strict=True):
+            if letter in "ZYX":
+                value, name = length(size, self.axes[letter].get("unit"))
+                unit = unit or name
+                spacing[letter] = value * (MILLIMETRES[name] / MILLIMETRES[unit] if name and unit else 1.0)
+        if unit is None and all(size == 1 for size in spacing.values()):
+            return {}, None
+        return spacing, unit
+
+    def corner(self, level: Level) -> dict[str, float]:
+        """Where the centre of the first voxel lies along each axis of space, in the unit of that of x."""
+        found, unit = {}, self.sizes(level)[1]
+        for letter, place in zip(self.letters, level.translation, strict=True):
+            if letter in "ZYX":
+                value, name = length(place, self.axes[letter].get("unit"))
+                found[letter] = value * (MILLIMETRES[name] / MILLIMETRES[unit] if name and unit else 1.0)
+        return found
+
+
+def parse(attributes: Mapping[str, Any], where: str) -> Image | None:
+    """Read the metadata of an image; None where a group is none.
+
+    Args:
+        attributes: Those of the group.
+        where: The group, for messages.
+
+    Raises:
+        FileError: If they are of another version or contradict the specification in what is needed.
+    """
+    ome = attributes.get("ome")
+    told = ome if isinstance(ome, dict) else attributes
+    if "multiscales" not in told:
+        return None
+    try:
+        scales = told["multiscales"]
+        if not (isinstance(scales, list) and scales and isinstance(scales[0], dict)):
+            raise _MetadataError("its list of images (multiscales) is empty or no list")
+        first = scales[0]
+        version = str(told.get("version") or first.get("version") or ("0.5" if told is ome else "0.4"))
+        if version not in VERSIONS:
+            raise _MetadataError(f"they are of version {version}; read are {' and '.join(VERSIONS)}")
+        letters, axes, notes = _axes(first.get("axes"))
+        outer = _transform(first.get("coordinateTransformations"), len(letters), "the image")
+        datasets = first.get("datasets")
+        if not (isinstance(datasets, list) and datasets):
+            raise _MetadataError("they list no resolution (datasets)")
+        levels = tuple(_level(one, outer, len(letters)) for one in datasets)
+    except _MetadataError as error:
+        raise FileError(f"{where}: its OME-Zarr metadata cannot be used: {error}.") from error
+    if len(scales) > 1:
+        notes.append(f"it describes {len(scales)} images; the first is read.")
+    omero = told.get("omero")
+    return Image(
+        version=version,
+        letters=letters,
+        axes=axes,
+        levels=levels,
+        name=str(first.get("name") or ""),
+        omero=omero if isinstance(omero, dict) else {},
+        labels=isinstance(told.get("image-label"), dict),
+        notes=tuple(notes),
+    )
+
+
+def compose(
+    version: str,
+    letters: str,
+    axes: Mapping[str, Mapping[str, Any]],
+    levels: Sequence[Level],
+    *,
+    name: str,
+    unit: str | None,
+    channels: Sequence[str] | None = None,
+    omero: Mapping[str, Any] | None = None,
+    labels: bool = False,
+    top: float = 1.0,
+) -> dict[str, Any]:
+    """The attributes of an image.
+
+    Args:
+        version: "0.4" or "0.5".
+        letters: A letter for each axis: time, then a channel or another one, then space.
+        axes: What the source said of an axis, by letter; the type and the unit of space are ours.
+        levels: The resolutions, the finest first.
+        name: What it is called.
+        unit: Of its voxel size.
+        channels: Their names.
+        omero: How the source was shown.
+        labels: Whether the numbers are those of labels.
+        top: The stored number that stands for 1.
+    """
+    described: list[dict[str, Any]] = []
+    for letter in letters:
+        one = dict(axes.get(letter, {"name": letter.lower()}))
+        if letter in _TYPES:
+            one["type"] = _TYPES[letter]
+        if letter in "ZYX":
+            one.pop("unit", None)
+            if unit in _UNITS:
+                one["unit"] = _UNITS[unit]
+        described.append(one)
+    datasets = [
+        {
+            "path": level.path,
+            "coordinateTransformations": [
+                {"type": "scale", "scale": list(level.scale or (1.0,) * len(letters))},
+                *(
+                    [{"type": "translation", "translation": list(level.translation)}]
+                    if any(level.translation)
+                    else []
+                ),
+            ],
+        }
+        for level in levels
+    ]
+    image: dict[str, Any] = {"name": name, "axes": described, "datasets": datasets}
+    told: dict[str, Any] = {"multiscales": [image]}
+    tag = {"version": version} if version == "0.4" else {}
+    image |= tag
+    if len(levels) > 1:
+        image["type"] = "nearest" if labels else "mean"
+    if channels:
+        told["omero"] = {"channels": _shown(channels, omero or {}, top), **tag}
+    if labels:
+        told["image-label"] = dict(tag)
+    return told if version == "0.4" else {"ome": {"version": version, **told}}
+
+
+class _MetadataError(Exception):
+    """What is wrong with the metadata, without the name of the file."""
+
+
+def _axes(listed: Any) -> tuple[str, dict[str, dict[str, Any]], list[str]]:
+    if not (isinstance(listed, list) and listed and all(isinstance(one, dict) for one in listed)):
+        raise _MetadataError("they do not name the axes")
+    names = [str(one.get("name") or "") for one in listed]
+    if not all(names) or len(set(names)) != len(names):
+        raise _MetadataError(f"axes {', '.join(map(repr, names))} must have distinct names")
+    notes: list[str] = []
+    for name, one in zip(names, listed, strict=True):
+        natural, kind = _TYPES.get(name.upper()), one.get("type")
+        if natural and kind is not None and kind != natural:
+            raise _MetadataError(f"they call the axis {name!r} one of {kind}, not of {natural}")
+    space = [
+        n
+        for n, one in zip(names, listed, strict=True)
+        if (one.get("type") or _TYPES.get(n.upper())) == "space"
+    ]
+    if len(space) not in (2, 3):
+        raise _MetadataError(
+            f"they name {len(space)} axes of space ({', '.join(space) or 'none'}); an image has 2 or 3"
+        )
+    usual = "ZYX"[-len(space) :]
+    if {n.upper() for n in space} <= set("ZYX"):
+        letter = {n: n.upper() for n in space}
+        if not {"Y", "X"} <= set(letter.values()):
+            raise _MetadataError(f"its axes of space are {', '.join(space)}, without y or x")
+    else:
+        letter = dict(zip(space, usual, strict=True))
+        notes.append(
+            f"its axes of space are called {', '.join(space)} and are taken as {', '.join(usual.lower())}; "
+            "--axes changes it."
+        )
+    free = iter("VWUPQ")
+    for name, one in zip(names, listed, strict=True):
+        if name not in letter:
+            wish = {"time": "T", "channel": "C"}.get(one.get("type") or "", name.upper())
+            letter[name] = wish if wish in ("T", "C") and wish not in letter.values() else next(free)
+    letters = "".join(letter[name] for name in names)
+    kinds = ["TIME" if a == "T" else "SPACE" if a in "ZYX" else "OTHER" for a in letters]
+    if sorted(kinds, key=["TIME", "OTHER", "SPACE"].index) != kinds:
+        notes.append(
+            f"its axes are in the order {', '.join(names)}, which OME-Zarr does not allow; they are read by name."
+        )
+    return letters, {letter[n]: dict(one) for n, one in zip(names, listed, strict=True)}, notes
+
+
+def _level(told: Any, outer: tuple[Any, Any], count: int) -> Level:
+    path = told.get("path") if isinstance(told, dict) else None
+    if not isinstance(path, str) or not path.strip("/") or ".." in path.split("/"):
+        raise _MetadataError(f"a resolution has no path inside the store ({path!r})")
+    scale, translation = _transform(told.get("coordinateTransformations"), count, f"resolution {path!r}")
+    if scale is None:
+        return Level(path.strip("/"), None, (0.0,) * count)
+    by, along = outer[0] if outer[0] is not None else np.ones(count), outer[1]
+    # First the resolution's own, then that of all of them.
+    return Level(path.strip("/"), _plain(scale * by), _plain(translation * by + along))
+
+
+def _transform(told: Any, count: int, whose: str) -> tuple[Any, Any]:
+    scale, translation = None, np.zeros(count)
+    if not isinstance(told or [], list):
+        raise _MetadataError(f"the transformations of {whose} are no list")
+    for one in told or ():
+        kind = one.get("type") if isinstance(one, dict) else None
+        if kind == "identity":
+            continue
+        numbers = one.get(kind) if isinstance(one, dict) and kind in ("scale", "translation") else None
+        if not isinstance(numbers, list):
+            raise _MetadataError(f"{whose} has a transformation that is neither a scale nor a translation")
+        if len(numbers) != count:
+            raise _MetadataError(f"the {kind} of {whose} has {len(numbers)} numbers for {count} axes")
+        try:
+            values = np.array(numbers, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise _MetadataError(f"the {kind} of {whose} is {numbers}, not numbers") from error
+        if not np.isfinite(values).all() or (kind == "scale" and (values <= 0).any()):
+            shown = ", ".join(f"{value:g}" for value in values)
+            raise _MetadataError(f"the {kind} of {whose} is {shown}; voxel sizes are positive numbers")
+        if kind == "scale":
+            scale = values if scale is None else scale * values
+            translation = translation * values
+        else:
+            translation = translation + values
+    return scale, translation
+
+
+def _plain(numbers: Any) -> tuple[float, ...]:
+    """Without the last bits of a product: 0.3, not 0.30000000000000004."""
+    return tuple(float(f"{number:.15g}") for number in numbers)
+
+
+def _shown(channels: Sequence[str], omero: Mapping[str, Any], top: float) -> list[dict[str, Any]]:
+    listed = omero.get("channels")
+    before = listed if isinstance(listed, list) and len(listed) == len(channels) else [{}] * len(channels)
+    window = {"min": 0.0, "max": float(top), "start": 0.0, "end": float(top)}
+    shown = []
+    for number, (name, old) in enumerate(zip(channels, before, strict=True)):
+        colour = old.get("color") if isinstance(old, dict) else None
+        usable = isinstance(colour, str) and len(colour) == 6
+        shown.append(
+            {
+                "label": name,
+                "color": colour if usable else _COLOURS[number % len(_COLOURS)],
+                "active": True,
+                "window": window,
+            }
+        )
+    return shown

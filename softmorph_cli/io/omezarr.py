@@ -1,0 +1,375 @@
+"""OME-Zarr: images in Zarr stores, through zarr; NGFF 0.4 in stores of version 2, and 0.5 in those of 3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from softmorph_cli.errors import FileError, InputError, UsageError
+from softmorph_cli.io import ngff
+from softmorph_cli.io.provenance import SIGNATURE, as_text
+from softmorph_cli.io.raw import ONE, Affine, Array, Provenance, Raw, kept_native
+from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
+from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
+from softmorph_cli.units import MILLIMETRES
+from softmorph_cli.volume import Volume
+
+_ROWS = {"Z": 2, "Y": 1, "X": 0}
+# A pyramid ends where an image fits one screen or one chunk.
+_SMALL = 64
+
+
+@dataclass(frozen=True)
+class Native:
+    """What an OME-Zarr's writer wants back: the version, and what axes and viewers were told."""
+
+    version: str
+    axes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    scale: Mapping[str, float] = field(default_factory=dict)
+    translation: Mapping[str, float] = field(default_factory=dict)
+    omero: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Place(Protocol):
+    """What is written of a map beside its values: a `Volume` has it, and so has one read in blocks."""
+
+    @property
+    def axes(self) -> str:
+        """As in `Volume`."""
+
+    @property
+    def spacing(self) -> tuple[float, ...] | None:
+        """As in `Volume`."""
+
+    @property
+    def unit(self) -> str | None:
+        """As in `Volume`."""
+
+    @property
+    def affine(self) -> Affine | None:
+        """As in `Volume`."""
+
+    @property
+    def channels(self) -> tuple[str, ...] | None:
+        """As in `Volume`."""
+
+
+@dataclass(frozen=True)
+class OmeZarr:
+    """The OME-Zarr family; plain arrays of a Zarr store are read too.
+
+    Attributes:
+        resolution: Which resolution is read; the finest if None.
+        pyramid: Whether coarser resolutions are written too.
+    """
+
+    resolution: int | None = None
+    pyramid: bool = False
+    name: str = "ome-zarr"
+    title: str = "OME-Zarr"
+    suffixes: tuple[str, ...] = (".ome.zarr", ".zarr")
+    output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
+    # What it holds of an affine is for `layout` to say.
+    holds: frozenset[str] = frozenset({"spacing", "affine", "channels", "stack", "uint32"})
+
+    def recognises(self, head: bytes) -> bool:
+        """Never: a store is a folder, not a file (see `stores.is_node`)."""
+        return False
+
+    def read(self, path: Path) -> Raw:
+        """Open an image, one of its resolutions, or an array; values are read when they are needed."""
+        found = node(path)
+        if found is None:
+            raise FileError(f"{path} is no node of a Zarr store.")
+        image, level, array = _choose(found, str(path), self.resolution)
+        lazy = open_array(array, str(path))
+        notes = list(image.notes) if image is not None else []
+        if image is not None and found.kind == "group" and self.resolution is None and len(image.levels) > 1:
+            last = len(image.levels) - 1
+            others = "--resolution 1" + (f" to {last} are" if last > 1 else " is")
+            notes.append(f"it has {last + 1} resolutions; the finest is read, {others} coarser.")
+        if note := missing_chunks(array, lazy, str(path)):
+            notes.append(note)
+        raw = Raw(
+            array=cast(Array, lazy),
+            axes=_names(array, lazy.ndim),
+            format=self.name,
+            shape=lazy.shape,
+            dtype=str(lazy.dtype),
+            native=Native("0.5" if array.zarr_format == 3 else "0.4"),
+            notes=tuple(notes),
+        )
+        return raw if image is None or level is None else _placed(raw, image, level, found, path)
+
+    def write(
+        self,
+        volume: Volume,
+        array: Array,
+        path: Path,
+        *,
+        one: int,
+        provenance: Provenance,
+        labels: bool = False,
+    ) -> list[str]:
+        """Fill an empty folder; in the version of the source, 0.4 where there is none."""
+        order, letters = filed_order(volume.axes)
+        levels = [np.ascontiguousarray(array.transpose(order))]
+        while self.pyramid and max(_spatial(levels[-1], letters)) > _SMALL:
+            levels.append(_halved(levels[-1], letters, labels))
+        attributes, lost = layout(
+            volume,
+            kept_native(volume, self.name),
+            [level.shape for level in levels],
+            name=path.name.rpartition("-")[2].removesuffix(".zarr").removesuffix(".ome"),
+            one=one,
+            provenance=provenance,
+            labels=labels,
+        )
+        create_group(path, attributes)
+        for number, level in enumerate(levels):
+            chunks = chunk_shape(level.shape, letters)
+            target = create_array(
+                path / str(number), attributes, level.shape, level.dtype, chunks, letters.lower()
+            )
+            store(target, level, chunks)
+        return lost
+
+
+def layout(
+    place: Place,
+    native: Native | None,
+    shapes: list[tuple[int, ...]],
+    *,
+    name: str,
+    one: int,
+    provenance: Provenance,
+    labels: bool = False,
+) -> tuple[dict[str, Any], list[str]]:
+    """The attributes of a group, and what they cannot keep of a map.
+
+    Args:
+        place: The map's axes and geometry.
+        native: What the reader of an OME-Zarr put aside, if the map is from one.
+        shapes: Those of the resolutions, axes in the order of `filed_order`.
+        name: What the image is called.
+        one: The stored number that stands for 1.
+        provenance: What made it.
+        labels: Whether the numbers are those of labels.
+    """
+    native = native if isinstance(native, Native) else Native("0.4")
+    _, letters = filed_order(place.axes)
+    spatial = [letter for letter in letters if letter in "ZYX"]
+    sizes = dict(zip(spatial, place.spacing or (1.0,) * len(spatial), strict=True))
+    corner, lost = _corner(place, spatial)
+    levels = []
+    for number in range(len(shapes)):
+        # How many of the finest voxels lie in one of these along each axis.
+        by = {
+            letter: 2.0 ** sum(before[i] > 1 for before in shapes[:number]) if letter in sizes else 1.0
+            for i, letter in enumerate(letters)
+        }
+        scale = {a: (sizes[a] if a in sizes else native.scale.get(a, 1.0)) * by[a] for a in letters}
+        shift = {
+            a: corner.get(a, 0.0) + sizes[a] * (by[a] - 1) / 2
+            if a in sizes
+            else native.translation.get(a, 0.0)
+            for a in letters
+        }
+        levels.append(
+            ngff.Level(str(number), tuple(scale[a] for a in letters), tuple(_tidy(shift[a]) for a in letters))
+        )
+    attributes = ngff.compose(
+        native.version,
+        letters,
+        {letter: native.axes[letter] for letter in letters if letter in native.axes},
+        levels,
+        name=name,
+        unit=place.unit,
+        channels=place.channels if "C" in letters else None,
+        omero=native.omero,
+        labels=labels,
+        top=one,
+    )
+    if provenance:
+        attributes[SIGNATURE] = json.loads(as_text(provenance))
+    if one != 1:
+        attributes[ONE] = one
+    if place.unit is not None and place.unit not in MILLIMETRES:
+        lost.append(f"OME-Zarr has no unit {place.unit!r}; voxel sizes are written without one.")
+    return attributes, lost
+
+
+def filed_order(axes: str) -> tuple[list[int], str]:
+    """The order in which the axes are stored, and their letters: time, another one, space.
+
+    Raises:
+        InputError: If there are more axes than the format has.
+    """
+    others = [letter for letter in axes if letter not in "TZYX"]
+    if len(others) > 1:
+        raise InputError(
+            f"OME-Zarr holds time and one axis of channels beside space, not axes {axes}; write .npy, or "
+            "choose one with --channel."
+        )
+    letters = [letter for letter in ("T", *others, "Z", "Y", "X") if letter in axes]
+    return [axes.index(letter) for letter in letters], "".join(letters)
+
+
+def _choose(
+    found: Node, name: str, resolution: int | None
+) -> tuple[ngff.Image | None, ngff.Level | None, Node]:
+    """The image a node is or belongs to, the resolution that is meant, and its array."""
+    if found.kind == "array":
+        if resolution is not None:
+            raise UsageError(f"{name} names one array of a Zarr store already; leave --resolution out.")
+        for parent in found.path.absolute().parents:
+            group = node(parent)
+            if group is None:
+                break
+            image = ngff.parse(group.attributes, str(parent)) if group.kind == "group" else None
+            inside = found.path.absolute().relative_to(parent).as_posix()
+            for level in image.levels if image is not None else ():
+                if level.path == inside:
+                    return image, level, found
+        return None, None, found
+    image = ngff.parse(found.attributes, name)
+    if image is None:
+        raise FileError(f"{name} {_instead(found)}.")
+    count = len(image.levels)
+    if not -1 < (resolution or 0) < count:
+        have = f"has {count} resolutions, 0 to {count - 1}" if count > 1 else "has one resolution, 0"
+        raise InputError(f"{name} {have}, and no --resolution {resolution}.")
+    level = image.levels[resolution or 0]
+    array = node(found.path / level.path)
+    if array is None or array.kind != "array":
+        raise FileError(
+            f"{name} lists the resolution {level.path!r}, and there is no such array: {held(found.path)}; "
+            "copy the store again."
+        )
+    return image, level, array
+
+
+def _instead(found: Node) -> str:
+    """What a group is that is no image."""
+    told = found.attributes.get("ome")
+    told = told if isinstance(told, dict) else found.attributes
+    first = next(
+        (c for c in sorted(found.path.iterdir()) if (node(c) if c.is_dir() else None)), found.path / "0"
+    )
+    for key, kind in (
+        ("plate", "is a plate of many images"),
+        ("well", "is a well of several images"),
+        ("bioformats2raw.layout", "holds several images"),
+        ("labels", "is a list of label images"),
+    ):
+        if key in told:
+            inside = (
+                told[key][0] if key == "labels" and isinstance(told[key], list) and told[key] else first.name
+            )
+            return f"{kind}, {held(found.path)}; name one, as in {found.path / str(inside)}"
+    return f"is a Zarr group that does not say what it is, {held(found.path)}; name an array in it, as in {first}"
+
+
+def _names(array: Node, count: int) -> str | None:
+    """The letters of the axes of a plain array: those it has names for, or the usual ones."""
+    told = array.attributes.get("_ARRAY_DIMENSIONS")
+    if array.zarr_format == 3:
+        told = json.loads((array.path / "zarr.json").read_text(encoding="utf-8")).get("dimension_names")
+    letters = "".join(str(one).upper() for one in told) if isinstance(told, list) else ""
+    if len(letters) == count == len(set(letters) & set("TCZYX")) and {"Y", "X"} <= set(letters):
+        return letters
+    return {2: "YX", 3: "ZYX"}.get(count)
+
+
+def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: Path) -> Raw:
+    """Add what the metadata of its image say of an array."""
+    if len(image.letters) != raw.array.ndim:
+        raise FileError(
+            f"{path}: its OME-Zarr metadata name {len(image.letters)} axes ({', '.join(image.letters)}), and the "
+            f"array {level.path!r} has {raw.array.ndim}, its shape is {raw.shape}."
+        )
+    group = node(found.path if found.kind == "group" else _parent(found.path, level.path))
+    told = group.attributes if group is not None else {}
+    spacing, unit = image.sizes(level)
+    affine = None
+    if spacing:
+        affine = np.eye(4)[:, [2, 1, 0, 3]]
+        factor = MILLIMETRES.get(unit or "", 1.0)
+        for letter, place in image.corner(level).items():
+            row = _ROWS[letter]
+            affine[row, 2 - row] = spacing[letter] * factor
+            affine[row, 3] = place * factor
+    others = [i for i, letter in enumerate(image.letters) if letter not in "ZYX"]
+    one, provenance = told.get(ONE), told.get(SIGNATURE)
+    return replace(
+        raw,
+        axes=image.letters,
+        spacing=spacing,
+        unit=unit,
+        affine=affine,
+        channels=image.channels(),
+        slope=1 / one if isinstance(one, int) and one > 0 and raw.array.dtype.kind in "ui" else 1.0,
+        labels=image.labels,
+        provenance=provenance if isinstance(provenance, dict) else {},
+        native=Native(
+            version=image.version,
+            axes=image.axes,
+            scale={image.letters[i]: level.scale[i] for i in others} if level.scale else {},
+            translation={image.letters[i]: level.translation[i] for i in others},
+            omero=image.omero,
+        ),
+    )
+
+
+def _parent(path: Path, inside: str) -> Path:
+    return path.absolute().parents[len(Path(inside).parts) - 1]
+
+
+def _corner(place: Place, spatial: list[str]) -> tuple[dict[str, float], list[str]]:
+    """Where the first voxel lies, if the affine turns and flips nothing; else what is lost."""
+    if place.affine is None:
+        return {}, []
+    lost = ["OME-Zarr cannot hold orientation and origin (the affine) of this map."]
+    if place.spacing is None:
+        return {}, lost
+    factor = MILLIMETRES.get(place.unit or "", 1.0)
+    straight, corner = np.zeros((3, 3)), {}
+    for letter, size in zip(spatial, place.spacing, strict=True):
+        row = _ROWS[letter]
+        straight[row, 2 - row] = size * factor
+        corner[letter] = float(place.affine[row, 3]) / factor
+    given = place.affine[:3, :3].copy()
+    if len(spatial) == 2:  # of an image the first column is that of no axis
+        given[:, 0] = 0
+    if not np.allclose(given, straight, rtol=1e-5, atol=1e-6 * straight.max()):
+        return {}, lost
+    return corner, []
+
+
+def _tidy(number: float) -> float:
+    """Without the last bits of a change of unit and back."""
+    return float(f"{number:.12g}")
+
+
+def _spatial(array: Array, letters: str) -> list[int]:
+    return [size for size, letter in zip(array.shape, letters, strict=True) if letter in "ZYX"]
+
+
+def _halved(array: Array, letters: str, labels: bool) -> Array:
+    """Half as many voxels along each axis of space: the mean of those there are, of labels the first."""
+    if labels:
+        return np.ascontiguousarray(array[tuple(slice(None, None, 2 if a in "ZYX" else 1) for a in letters)])
+    values = array.astype(np.float32, copy=False)
+    for axis, letter in enumerate(letters):
+        if letter in "ZYX" and array.shape[axis] > 1:
+            first = values[(slice(None),) * axis + (slice(None, None, 2),)]
+            second = values[(slice(None),) * axis + (slice(1, None, 2),)]
+            if first.shape != second.shape:  # an odd number: the last one is its own mean
+                second = np.concatenate([second, values[(slice(None),) * axis + (slice(-1, None),)]], axis)
+            values = (first + second) * np.float32(0.5)
+    return values if array.dtype.kind == "f" else np.floor(values + np.float32(0.5)).astype(array.dtype)

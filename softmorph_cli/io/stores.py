@@ -1,0 +1,200 @@
+"""Zarr stores as folders: their nodes and attributes, and their arrays through zarr."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+import numpy as np
+
+from softmorph_cli.errors import FileError
+from softmorph_cli.files import is_store
+from softmorph_cli.io.lazy import Index, Lazy, Stored
+from softmorph_cli.io.provenance import SIGNATURE
+from softmorph_cli.io.raw import Array
+
+# An attribute of the arrays written here, below SIGNATURE: no chunk was left out, so none may be missing.
+WHOLE: Final = "all_chunks_stored"
+_PICKLES = re.compile(r'"(numcodecs\.)?pickle"')
+
+
+@dataclass(frozen=True)
+class Node:
+    """A group or an array of a store.
+
+    Attributes:
+        path: Its folder.
+        kind: "group" or "array".
+        zarr_format: 2 or 3.
+        attributes: What it says of itself.
+    """
+
+    path: Path
+    kind: str
+    zarr_format: Literal[2, 3]
+    attributes: Mapping[str, Any]
+
+
+def node(path: Path) -> Node | None:
+    """Look at a folder; None where it is no node of a Zarr store.
+
+    Raises:
+        FileError: If its metadata are damaged.
+    """
+    if (path / "zarr.json").is_file():
+        told = _json(path / "zarr.json")
+        kind, attributes = told.get("node_type"), told.get("attributes") or {}
+        if told.get("zarr_format") != 3 or kind not in ("group", "array") or not isinstance(attributes, dict):
+            raise FileError(f"{path / 'zarr.json'} does not describe a group or an array of Zarr version 3.")
+        return Node(path, kind, 3, attributes)
+    for kind, mark in (("array", ".zarray"), ("group", ".zgroup")):
+        if (path / mark).is_file():
+            _json(path / mark)
+            inside = path / ".zattrs"
+            return Node(path, kind, 2, _json(inside) if inside.is_file() else {})
+    return None
+
+
+def is_node(path: Path) -> bool:
+    """Whether a path leads to a node of a Zarr store.
+
+    Raises:
+        FileError: If it leads into a store, but to none of its nodes, or to a folder that is called .zarr and
+            is no store.
+    """
+    try:
+        if path == Path() or path.is_file():
+            return False
+        if is_store(path):
+            return True
+        outer = next(filter(is_store, path.absolute().parents), None)
+        if outer is None and path.is_dir() and path.suffix.lower() == ".zarr":
+            raise FileError(
+                f"{path} is a folder without Zarr's metadata (.zgroup, .zarray or zarr.json); it is no Zarr "
+                "store, or its copy is not complete."
+            )
+    except (OSError, RuntimeError) as error:  # a name too long, a circle of symbolic links
+        if isinstance(error, FileError):
+            raise
+        return False
+    if outer is None:
+        return False
+    raise FileError(
+        f"{path} does not name an image: the Zarr {'group' if (outer / '0').exists() else 'node'} {outer} "
+        f"has no {path.absolute().relative_to(outer)}; {held(outer)}."
+    )
+
+
+def held(group: Path) -> str:
+    """Say what a group holds: "it holds 0, 1 and labels"."""
+    names = sorted(child.name for child in group.iterdir() if child.is_dir() and is_store(child))
+    if not names:
+        return "it holds no array and no group"
+    shown = [*names[:8], "..."] if len(names) > 8 else names
+    return f"it holds {', '.join(shown)}"
+
+
+def open_array(found: Node, name: str) -> Lazy:
+    """Open an array, whose values are read when they are needed.
+
+    Args:
+        found: The node of the array.
+        name: What the user called it, for messages.
+
+    Raises:
+        FileError: If its metadata are damaged or it is compressed with something unknown.
+    """
+    import zarr
+
+    mark = found.path / ("zarr.json" if found.zarr_format == 3 else ".zarray")
+    if _PICKLES.search(mark.read_text(encoding="utf-8")):
+        raise FileError(f"{name} holds Python objects, which are never unpickled; save plain numbers.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about codecs that are not in the standard yet
+            array: Any = zarr.open_array(str(found.path), mode="r", zarr_format=found.zarr_format)
+            dtype, chunks = np.dtype(array.dtype), tuple(array.shards or array.chunks)
+            # Codecs of version 2 are made when the array is opened, those of version 3 may come later.
+            _ = array.compressors, array.filters
+    except Exception as error:
+        codec = _unknown_codec(error)
+        if codec:
+            raise FileError(
+                f"{name} is compressed with {codec}, which is not known here; "
+                "write it again with blosc, zstd or gzip."
+            ) from error
+        raise FileError(
+            f"{mark} is cut short or damaged ({_reason(error)}); copy the store again."
+        ) from error
+    if dtype.hasobject:
+        raise FileError(f"{name} holds Python objects, which are never unpickled; save plain numbers.")
+
+    def read(stored: Stored, index: Index) -> Array:
+        try:
+            # Numbers with a step of their own, such as a big-endian type, are brought to this machine's.
+            part = np.asarray(stored[index])
+        except (MemoryError, FileError):
+            raise
+        # A damaged chunk makes its codec raise nearly anything.
+        except Exception as error:
+            if codec := _unknown_codec(error):
+                raise FileError(f"{name} is compressed with {codec}, which is not known here.") from error
+            raise FileError(
+                f"{name} has a chunk that is cut short or damaged ({_reason(error)}); copy the store again."
+            ) from error
+        return part.astype(part.dtype.newbyteorder("="), copy=False)
+
+    return Lazy(cast(Stored, array), chunks, read)
+
+
+def missing_chunks(found: Node, lazy: Lazy, name: str) -> str | None:
+    """Count the chunks that are not stored, which read as one constant; a note if there are any.
+
+    Raises:
+        FileError: If the array says that all of them were stored.
+    """
+    total = prod(-(-size // one) for size, one in zip(lazy.shape, lazy.chunks, strict=True))
+    files = (name for _, _, names in os.walk(found.path) for name in names)
+    lost = total - sum(
+        not name.startswith((".z", "zarr.json")) and not name.endswith(".partial") for name in files
+    )
+    if lost <= 0:
+        return None
+    told = found.attributes.get(SIGNATURE)
+    if isinstance(told, dict) and told.get(WHOLE):
+        raise FileError(
+            f"{name} misses {lost} of its {total} chunks, and softmorph wrote all of them; copy the store again."
+        )
+    return (
+        f"{lost} of its {total} chunks are not stored and read as its fill value, {lazy.stored.fill_value}."
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path} is cut short or no JSON; copy the store again.") from error
+    if not isinstance(told, dict):
+        raise FileError(f"{path} is no JSON object, as Zarr's metadata are.")
+    return told
+
+
+def _unknown_codec(error: Exception) -> str | None:
+    if type(error).__name__ != "UnknownCodecError":
+        return None
+    return str(error).rpartition(":")[2].strip(" '\"") or "something"
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")

@@ -1,0 +1,117 @@
+"""Writing the arrays of a Zarr store: every chunk, compressed, with a checksum."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from softmorph_cli import machine
+from softmorph_cli.io.provenance import SIGNATURE
+from softmorph_cli.io.raw import Array
+from softmorph_cli.io.stores import WHOLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A quarter of a million values in a chunk of a small map; eight times as many where there would be thousands.
+_SIDES = {2: (512, 1024), 3: (64, 128)}
+_LARGE = 1 << 30
+
+
+def chunk_shape(shape: Sequence[int], letters: str) -> tuple[int, ...]:
+    """The chunks of a new array: cubes or squares of space, one of anything else."""
+    spatial = [size for size, letter in zip(shape, letters, strict=True) if letter in "ZYX"]
+    side = _SIDES[len(spatial)][prod(spatial) > _LARGE]
+    return tuple(
+        min(size, side) if letter in "ZYX" else 1 for size, letter in zip(shape, letters, strict=True)
+    )
+
+
+def create_group(path: Path, attributes: Mapping[str, Any]) -> None:
+    """Write the attributes of an image into an empty folder, in the version they are of."""
+    if "ome" in attributes:
+        _save(path / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
+    else:
+        _save(path / ".zgroup", {"zarr_format": 2})
+        _save(path / ".zattrs", dict(attributes))
+
+
+def create_array(
+    path: Path,
+    attributes: Mapping[str, Any],
+    shape: Sequence[int],
+    dtype: Any,
+    chunks: Sequence[int],
+    names: str,
+) -> Any:
+    """Make an array of a group with these attributes, and open it for writing."""
+    import zarr
+
+    common: dict[str, Any] = {
+        "shape": tuple(shape),
+        "dtype": np.dtype(dtype),
+        "chunks": tuple(chunks),
+        "fill_value": 0,
+        # A chunk of zeros is a few bytes long, and one that is missing is then known to be lost.
+        "config": {"write_empty_chunks": True},
+        "attributes": {SIGNATURE: {WHOLE: True}},
+    }
+    if "ome" in attributes:
+        from zarr.codecs import ZstdCodec
+
+        return zarr.create_array(
+            str(path),
+            zarr_format=3,
+            compressors=[ZstdCodec(checksum=True)],
+            dimension_names=list(names),
+            **common,
+        )
+    from numcodecs import Zstd
+
+    return zarr.create_array(
+        str(path),
+        zarr_format=2,
+        compressors=[Zstd(checksum=True)],
+        chunk_key_encoding={"name": "v2", "separator": "/"},
+        **common,
+    )
+
+
+def store(target: Any, array: Array, chunks: Sequence[int]) -> None:
+    """Write a whole array, a chunk at a time in every thread."""
+    ranges = [
+        [slice(at, at + one) for at in range(0, size, one)]
+        for size, one in zip(array.shape, chunks, strict=True)
+    ]
+
+    def put(cut: tuple[slice, ...]) -> None:
+        target[cut] = array[cut]
+
+    with workers() as pool:
+        for _ in pool.map(put, product(*ranges)):
+            pass
+
+
+@contextmanager
+def workers() -> Iterator[ThreadPoolExecutor]:
+    """Threads that finish what they have begun, and begin nothing else, before an error or a signal goes on.
+
+    What writes in the background would otherwise bring back the folder that is being removed.
+    """
+    pool = ThreadPoolExecutor(machine.threads())
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _save(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")

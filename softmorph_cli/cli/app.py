@@ -90,7 +90,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
         "fill",
         fill,
         "softmorph fill cells.tif solid.tif",
-        "softmorph fill organ.nii.gz whole.nii.gz --stats whole.json",
+        "softmorph fill organ.nii.gz solid.nii.gz --preview solid.png",
     ),
     (
         "despeckle",

@@ -26,9 +26,9 @@ UNUSED = COMPILER | {
 }  # fmt: skip
 COMMANDS = {
     "skeletonize", "erode", "dilate", "open", "close", "gradient", "tophat", "blackhat", "apply",
-    "inspect", "stats", "rules", "info", "bench",
+    "fill", "despeckle", "threshold", "resample", "chain", "inspect", "stats", "rules", "info", "bench",
 }  # fmt: skip
-LATER = {"chain", "batch", "evaluate", "topology", "fill", "despeckle", "threshold"}
+LATER = {"batch", "evaluate", "topology"}
 GROUP = typer.main.get_command(app)
 
 IMPORTED = """
@@ -179,6 +179,7 @@ def test_the_examples_of_help_work() -> None:
     }
     rule = next((Path(softmorph_cli.__file__).parent / "rules").rglob("*majority*3d*.toml"))
     Path("my_rule.toml").write_text(rule.read_text(encoding="utf-8"), encoding="utf-8")
+    Path("steps.toml").write_text('[[step]]\noperation = "close"\n', encoding="utf-8")
     for name, _, *examples in _COMMANDS:
         for example in examples:
             words = shlex.split(example.split(" > ")[0])

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from softmorph_cli.errors import FileError, RuleError, UsageError
+from softmorph_cli.filters.settings import Settings
+from softmorph_cli.steps.operations import OPERATIONS, SETTINGS, make
+from softmorph_cli.steps.text import build, parse, pipeline, specs
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fill", ("fill", {})),
+        ("erode:iterations=3", ("erode", {"iterations": 3})),
+        ("close:iterations=2,connectivity=26", ("close", {"iterations": 2, "connectivity": 26})),
+        ("skeletonize:hard", ("skeletonize", {"hard": True})),
+        ("skeletonize:hard,threshold=0.4", ("skeletonize", {"hard": True, "threshold": 0.4})),
+        ("skeletonize:threshold=0.4,hard", ("skeletonize", {"threshold": 0.4, "hard": True})),
+        ("skeletonize:hard=no", ("skeletonize", {"hard": False})),
+        ("despeckle:min-size=5mm3", ("despeckle", {"min_size": "5mm3"})),
+        ("resample:spacing=2mm,1mm,1mm", ("resample", {"spacing": "2mm,1mm,1mm"})),
+        ("apply:rule=my rule.toml,iterations=2", ("apply", {"rule": "my rule.toml", "iterations": 2})),
+        ("erode:method=levels,levels=16", ("erode", {"method": "levels", "levels": 16})),
+    ],
+)
+def test_steps_are_read_as_people_write_them(text: str, expected: tuple[str, dict[str, Any]]) -> None:
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("blur", "no operation 'blur'; use erode,"),
+        ("erode:iteration=2", "no 'iteration'; it takes iterations, radius, connectivity, method"),
+        ("fill:iterations=2", "no 'iterations'; it takes no parameters"),
+        ("erode:iterations=two", "iterations is a whole number, not 'two'"),
+        ("skeletonize:threshold=half", "threshold is a number, not 'half'"),
+        ("skeletonize:hard=maybe", "hard is true or false, not 'maybe'"),
+        ("erode:iterations=2,iterations=3", "gives iterations twice"),
+        ("erode:=2", "give each parameter as key=value"),
+        ("despeckle:method=levels", "no 'method'; it takes min_size"),
+    ],
+)
+def test_what_is_wrong_with_a_step_is_said_with_what_is_right(text: str, says: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse(text)
+    assert says in str(raised.value)
+    assert text in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        ([], "a chain needs a step"),
+        (["erode:iterations=0"], "at least 1 is needed"),
+        (["despeckle"], "needs --min-size"),
+        (["apply"], "needs a rule"),
+        (["apply:rule=no-such-rule"], "no-such-rule"),
+        (["despeckle:min-size=5"], "is no size"),
+        (["threshold:labels", "close"], "make it the last"),
+        (["skeletonize:hard,method=levels"], "goes without --method"),
+        (["erode:levels=7"], "levels"),
+    ],
+)
+def test_values_that_are_wrong_whatever_the_map_are_refused_at_once(texts: list[str], says: str) -> None:
+    with pytest.raises((UsageError, RuleError)) as raised:
+        build(specs(texts), Settings())
+    assert says in str(raised.value)
+
+
+def test_a_step_says_its_method_or_takes_that_of_the_chain() -> None:
+    texts = ["erode", "close:method=minmax", "skeletonize", "fill"]
+    methods = [step.method for step in build(specs(texts), Settings())]
+    assert methods == ["multilinear", "minmax", "levels", None]
+    methods = [step.method for step in build(specs(texts), Settings(), method="product")]
+    assert methods == ["product", "minmax", "product", None]
+
+
+def test_a_file_says_the_same_as_words(tmp_path: Path) -> None:
+    path = tmp_path / "steps.toml"
+    path.write_text(
+        '[[step]]\noperation = "close"\niterations = 2\n\n'
+        '[[step]]\noperation = "skeletonize"\nhard = true\nthreshold = 0.4\n'
+    )
+    typed = specs(["close:iterations=2", "skeletonize:hard,threshold=0.4"])
+    assert [(s.operation, s.given) for s in pipeline(path)] == [(s.operation, s.given) for s in typed]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[[step]\n", "no TOML"),
+        ("", "tables [[step]]"),
+        ('step = "close"', "tables [[step]]"),
+        ('[[step]]\noperation = "close"\n[other]\nx = 1', "tables [[step]]"),
+        ("[[step]]\niterations = 2", "no operation ''"),
+        ('[[step]]\noperation = "close"\niterations = "two"', "step 1: iterations is a whole number"),
+        ('[[step]]\noperation = "close"\niterations = true', "iterations is a whole number, not True"),
+        ('[[step]]\noperation = "skeletonize"\nhard = 1', "hard is true or false, not 1"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "steps.toml"
+    path.write_text(content)
+    with pytest.raises((RuleError, UsageError)) as raised:
+        pipeline(path)
+    assert says in str(raised.value)
+    assert str(path) in str(raised.value)
+    with pytest.raises(FileError, match="cannot be read"):
+        pipeline(tmp_path / "none.toml")
+
+
+def test_keys_are_the_options_of_the_commands() -> None:
+    import typer
+
+    from softmorph_cli.cli.app import app
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, operation in OPERATIONS.items():
+        options = {parameter.name for parameter in commands[name].params}
+        assert set(operation.parameters) <= options, name
+        if operation.method:
+            assert set(SETTINGS) <= options, name
+
+
+def test_a_value_of_none_is_not_given() -> None:
+    assert make("erode", {"iterations": None, "radius": "2mm"}).in_force == {"radius": "2mm"}

@@ -130,6 +130,7 @@ def outputs_of(target: Path, writing: Writing, stages: Path | None = None) -> Ou
         target=target,
         output_type=writing.output_type,
         force=writing.force,
+        pyramid=writing.pyramid,
         stats=writing.stats,
         preview=writing.preview,
         standard_error=writing.standard_error,
@@ -192,7 +193,8 @@ def _check_outputs(source: Path, reading: Reading, outputs: Outputs, steps: Sequ
     from softmorph_cli.filters.method import find
     from softmorph_cli.io import check_target
 
-    check_target(outputs.target, output_type=outputs.stored(steps), force=outputs.force)
+    kind = outputs.stored(steps)
+    check_target(outputs.target, output_type=kind, force=outputs.force, pyramid=outputs.pyramid)
     if outputs.standard_error is not None:
         settings = steps[-1].settings
         if settings is None or find(settings.method).name != "sampled":

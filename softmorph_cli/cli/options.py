@@ -12,7 +12,7 @@ Input = Annotated[
     Path,
     typer.Argument(
         metavar="IN",
-        help="Probability map: .nii, .nii.gz, .tif, .png, .nrrd, .mha, .mhd, .npy or nnU-Net's .npz.",
+        help="Probability map: .nii, .nii.gz, .tif, .png, .nrrd, .mha, .mhd, .npy, .zarr or nnU-Net's .npz.",
         show_default=False,
     ),
 ]
@@ -20,7 +20,7 @@ Output = Annotated[
     Path,
     typer.Argument(
         metavar="OUT",
-        help="File to write; its name chooses the format: .nii.gz, .nii, .tif, .png, .nrrd, .mha or .npy.",
+        help="File to write; its name chooses the format: .nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha or .npy.",
         show_default=False,
     ),
 ]
@@ -89,6 +89,16 @@ class Reading:
             metavar="FILE",
             help="For nnU-Net's .npz: take voxel size and orientation from this image. "
             "(default: the labels beside it, which are checked)",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+    resolution: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Which resolution of an OME-Zarr, 0 the finest, as IN.zarr/N is. (default: 0)",
             rich_help_panel=_READ,
             show_default=False,
         ),
@@ -207,6 +217,14 @@ class Writing:
     ] = None
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Replace files that exist.", rich_help_panel=_OUT)
+    ] = False
+    pyramid: Annotated[
+        bool,
+        typer.Option(
+            "--pyramid",
+            help="Write coarser resolutions too, each half the one before (.zarr only).",
+            rich_help_panel=_OUT,
+        ),
     ] = False
     stats: Annotated[
         Path | None,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
 import numpy as np
@@ -267,11 +268,11 @@ def _settle(
 
 
 class Written:
-    """A store that is being written; any number of threads may write blocks that share no chunk.
+    """A store that is being written, by any number of threads, each voxel once.
 
     Attributes:
         shape: Along the axes of space.
-        chunks: Blocks are made of whole ones, or reach the end.
+        chunks: Blocks made of whole ones, or that reach the end, are written side by side; others one by one.
         resumed: Whether an earlier run's store is gone on with.
         lost: What the file cannot keep, one sentence each.
     """
@@ -284,6 +285,7 @@ class Written:
         self.shape: tuple[int, ...] = tuple(array.shape)
         self.chunks: tuple[int, ...] = tuple(array.chunks)
         self.resumed, self.lost = resumed, lost
+        self._alone = Lock()
 
     def write(self, slices: Sequence[slice], block: Array) -> None:
         """Store a block of probabilities; when this returns, its chunks are in the folder.
@@ -297,11 +299,16 @@ class Written:
         if block.shape != shape:
             raise InputError(f"a block of shape {block.shape} does not fill one of {shape}.")
         stored, _ = encode(block, self._dtype)
-        # In a thread that no signal interrupts: see `workers`.
-        self._pool.submit(self._array.__setitem__, cuts, stored).result()
+        # A part of a chunk is put in by writing the chunk again, which only one may do at a time.
+        with nullcontext() if self._whole(cuts) else self._alone:
+            # In a thread that no signal interrupts: see `workers`.
+            self._pool.submit(self._array.__setitem__, cuts, stored).result()
 
     def has(self, slices: Sequence[slice]) -> bool:
-        """Whether all chunks of a block are there, as an earlier run left them; each is there whole or not."""
+        """Whether all chunks of a block are there, as an earlier run left them.
+
+        Blocks that were made of whole chunks are there whole or not at all; of others, a part may be.
+        """
         ranges = [
             range(cut.start // one, -(-cut.stop // one))
             for cut, one in zip(self._cuts(slices), self.chunks, strict=True)
@@ -320,11 +327,13 @@ class Written:
         return self._folder / str(self._array.metadata.encode_chunk_key(number))
 
     def _cuts(self, slices: Sequence[slice]) -> tuple[slice, ...]:
-        cuts = tuple(slice(*part.indices(size)[:2]) for part, size in zip(slices, self.shape, strict=True))
-        for cut, size, one in zip(cuts, self.shape, self.chunks, strict=True):
-            if cut.start % one or not (cut.stop % one == 0 or cut.stop == size) or cut.stop <= cut.start:
-                raise InputError(f"blocks {slices} must be made of whole chunks of {self.chunks}.")
-        return cuts
+        return tuple(slice(*part.indices(size)[:2]) for part, size in zip(slices, self.shape, strict=True))
+
+    def _whole(self, cuts: tuple[slice, ...]) -> bool:
+        return all(
+            cut.start % one == 0 and (cut.stop % one == 0 or cut.stop == size)
+            for cut, size, one in zip(cuts, self.shape, self.chunks, strict=True)
+        )
 
 
 @contextmanager

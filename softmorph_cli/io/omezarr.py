@@ -204,6 +204,12 @@ def layout(
     return attributes, lost
 
 
+def is_plain(place: Place) -> bool:
+    """Whether the affine says nothing but the voxel size: nothing is turned, flipped or moved."""
+    corner, lost = _corner(place, [letter for letter in place.axes if letter in "ZYX"])
+    return not lost and not any(corner.values())
+
+
 def filed_order(axes: str) -> tuple[list[int], str]:
     """The order in which the axes are stored, and their letters: time, another one, space.
 

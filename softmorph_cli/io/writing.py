@@ -13,7 +13,7 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.files import replacing, replacing_store
 from softmorph_cli.io.formats import label_type, target_format
-from softmorph_cli.io.omezarr import OmeZarr
+from softmorph_cli.io.omezarr import OmeZarr, is_plain
 from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Provenance
 from softmorph_cli.io.select import restore_affine
 from softmorph_cli.volume import Volume
@@ -63,6 +63,7 @@ def write_labels(
     path: str | Path,
     *,
     force: bool = False,
+    pyramid: bool = False,
     provenance: Provenance | None = None,
 ) -> list[str]:
     """Write a label image, 0 for the background, to where a map lies in the world.
@@ -76,6 +77,7 @@ def write_labels(
         like: The map whose axes, geometry and source are those of the labels; its values are not looked at.
         path: Where to, as for `write`; PNG holds one image with labels up to 65535.
         force: Whether an existing file may be replaced.
+        pyramid: As for `write`, by every second label along each axis.
         provenance: As for `write`.
 
     Returns:
@@ -87,7 +89,7 @@ def write_labels(
         UsageError: If the suffix is unknown.
     """
     path = Path(path)
-    family = target_format(path, "labels")
+    family = target_format(path, "labels", pyramid=pyramid)
     if labels.shape != like.array.shape:
         raise InputError(f"labels of shape {labels.shape} do not fit a map of shape {like.array.shape}.")
     if labels.dtype.kind not in "biu" or (labels.dtype.kind == "i" and labels.min() < 0):
@@ -181,8 +183,13 @@ def _lost(volume: Volume, family: Format, output_type: str) -> list[str]:
         lost.append("float16 keeps 11 bits: values are rounded by up to 0.00025.")
     if volume.spacing is not None and "spacing" not in family.holds:
         lost.append(f"{family.title} cannot hold the voxel size.")
-    if volume.affine is not None and "affine" not in family.holds:
+    if volume.affine is not None and "affine" not in family.holds and not _placeless(volume):
         lost.append(f"{family.title} cannot hold orientation and origin (the affine).")
     if volume.channels and family.name in ("nifti", "npy"):
         lost.append(f"{family.title} cannot hold the channel names {', '.join(volume.channels)}.")
     return lost
+
+
+def _placeless(volume: Volume) -> bool:
+    """Whether an OME-Zarr, which has no directions, put the map at the origin: nobody misses that."""
+    return volume.source is not None and volume.source.format == OmeZarr.name and is_plain(volume)

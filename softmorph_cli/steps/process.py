@@ -30,6 +30,7 @@ class Outputs:
         target: The result.
         output_type: Its element type; None for what suits the format.
         force: Whether files that exist may be replaced.
+        pyramid: Whether an OME-Zarr gets coarser resolutions too.
         stats: The document as JSON.
         preview: A picture of input and result.
         standard_error: Of method sampled.
@@ -39,6 +40,7 @@ class Outputs:
     target: Path
     output_type: str | None = None
     force: bool = False
+    pyramid: bool = False
     stats: Path | None = None
     preview: Path | None = None
     standard_error: Path | None = None
@@ -179,7 +181,7 @@ def process(
             "are of the new grid."
         )
     provenance = telling.provenance(command, reports, shown)
-    warnings += _store(made, outputs.target, stored, outputs.force, provenance)
+    warnings += _store(made, outputs.target, stored, outputs.force, provenance, outputs.pyramid)
     if outputs.standard_error is not None:
         errors = made.prepared.with_array(made.result.standard_error)
         warnings += write(errors, outputs.standard_error, force=outputs.force, provenance=provenance)
@@ -238,8 +240,15 @@ def _measured(volume: Volume) -> Statistics:
 
 
 def _store(
-    made: Done, path: Path, stored: str | None, force: bool, provenance: Mapping[str, Any]
+    made: Done,
+    path: Path,
+    stored: str | None,
+    force: bool,
+    provenance: Mapping[str, Any],
+    pyramid: bool = False,
 ) -> list[str]:
     if made.labels is not None:
-        return write_labels(made.labels, made.volume, path, force=force, provenance=provenance)
-    return write(made.volume, path, output_type=stored, force=force, provenance=provenance)
+        return write_labels(
+            made.labels, made.volume, path, force=force, pyramid=pyramid, provenance=provenance
+        )
+    return write(made.volume, path, output_type=stored, force=force, pyramid=pyramid, provenance=provenance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -121,6 +122,8 @@ def process(
     reading: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] = lambda note: None,
+    computing: AbstractContextManager[Any] | None = None,
+    memory: int | None = None,
 ) -> Processed:
     """Run steps on a file and write the result.
 
@@ -132,6 +135,8 @@ def process(
         reading: Arguments for `read`.
         progress: Called after every sub-iteration.
         tell: Called with each note of the reader, as soon as it is known.
+        computing: Held while a step runs, but not while files are read and written.
+        memory: Bytes that may be used, where it is less than the machine allows.
 
     Raises:
         SoftmorphError: If anything is refused or fails; no output is then half-written.
@@ -155,10 +160,11 @@ def process(
     reports: list[dict[str, Any]] = []
     warnings: list[str] = []
     for number, step in enumerate(steps, 1):
-        check_memory(volume, step)
+        check_memory(volume, step, memory)
         started = time.perf_counter()
         # What was between is let go: however long the chain, three maps are held.
-        made = perform(step, volume, name=str(source), progress=progress)
+        with computing or nullcontext():
+            made = perform(step, volume, name=str(source), progress=progress)
         seconds = time.perf_counter() - started
         volume = made.volume
         after = _measured(volume)
@@ -217,8 +223,13 @@ def process(
     return Processed(told, before, after, tuple(results), tuple(notes), tuple(warnings))
 
 
-def check_memory(volume: Volume, step: Step) -> None:
+def check_memory(volume: Volume, step: Step, memory: int | None = None) -> None:
     """Refuse what cannot fit, before the system kills the process without a word.
+
+    Args:
+        volume: The map.
+        step: What is done to it.
+        memory: Bytes that this one of several workers may use; None for what the machine allows.
 
     Raises:
         InputError: If it does not fit.
@@ -227,11 +238,12 @@ def check_memory(volume: Volume, step: Step) -> None:
     image = prod(volume.array.shape[-volume.spatial_dims :])
     # The input, the result and the result as it is written; while one image runs, its working copies.
     needed = 3 * volume.array.nbytes + image * settings.bytes_per_voxel(volume.array.itemsize)
-    allowed = machine.memory()
+    allowed = memory or machine.memory()
     if settings.device in ("auto", "cpu") and allowed is not None and needed > allowed:
         raise InputError(
             f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "
-            "cut out a part with --region, or use fewer --levels (8, 16 or 32)."
+            f"{'use fewer --workers, ' if memory else ''}cut out a part with --region, or use fewer --levels "
+            "(8, 16 or 32)."
         )
 
 

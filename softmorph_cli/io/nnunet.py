@@ -36,7 +36,7 @@ _READERS = ("SimpleITKIO", "NibabelIO", "Tiff3DIO", "NaturalImage2DIO")
 _REORIENTING = "WithReorient"
 # Results lie in trainer/fold_0/validation, and dataset.json and plans.json in the first of these.
 _PARENTS = 3
-# Rounding: float16 has 11 bits, and the sum of many classes adds up their errors.
+# float16 has 11 bits, and the sum of many classes adds up their errors.
 _ROUNDING: Final = {"float16": 1e-3}
 _SUM = 0.02
 _OVERSHOOT = 0.1
@@ -434,9 +434,11 @@ def _checked(
 
 
 def _disagreement(array: Array, labels: Array, found: Classes, logits: bool) -> int:
-    """In how many voxels the label is not the class; what rounding can explain is passed over."""
-    wrong, size = 0, float(np.abs(array).max()) if logits else 1.0
-    tolerance = _ROUNDING.get(str(array.dtype), 1e-6) * max(1.0, size)
+    """In how many voxels the label is not the class; what rounding can explain is passed over.
+
+    Rounding makes ties but turns no order round, so it matters only beside the fixed one half of regions.
+    """
+    wrong, tolerance = 0, _ROUNDING.get(str(array.dtype), 1e-6)
     half = np.float32(0 if logits else 0.5)
     for index in range(array.shape[1]):
         block, here = array[:, index].astype(np.float32), labels[index]
@@ -450,7 +452,7 @@ def _disagreement(array: Array, labels: Array, found: Classes, logits: bool) -> 
             own = np.full(here.shape, -np.inf, np.float32)
             for channel, label in zip(block, found.labels, strict=True):
                 np.copyto(own, channel, where=here == label)
-            wrong += int(np.count_nonzero(own < block.max(axis=0) - tolerance))
+            wrong += int(np.count_nonzero(own < block.max(axis=0)))
     return wrong
 
 

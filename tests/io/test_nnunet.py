@@ -262,6 +262,17 @@ def test_ties_of_rounded_probabilities_are_no_disagreement(tmp_path: Path) -> No
     assert read(path).array.shape == SHAPE
 
 
+def test_rounding_to_one_half_is_no_disagreement(tmp_path: Path) -> None:
+    describe(tmp_path, {"background": 0, "whole": [1, 2], "core": [2]}, regions_class_order=[1, 2])
+    exact = np.full((2, *SHAPE), 0.2)
+    exact[0, 0] = 0.5001
+    path = case(tmp_path, exact.astype(np.float16), exact[0] > 0.5)
+    assert read(path).array.shape == (2, *SHAPE)
+    exact[0, 0] = 0.51
+    with pytest.raises(InputError, match="in 28 of 140 voxels"):
+        read(case(tmp_path, exact.astype(np.float16), exact[0] > 1))
+
+
 def test_a_cube_in_another_order_is_found_by_its_labels(tmp_path: Path) -> None:
     describe(tmp_path)
     stored = softmax(logits_of(3, (6, 6, 6)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from softmorph_cli.cli.report import number
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from softmorph_cli.graphs.skeleton_graph import Branch, SkeletonGraph, Spread
@@ -34,6 +34,16 @@ def check_order(sort: str) -> None:
         raise UsageError(f"--sort {sort}: use {', '.join(_ORDERS)}.")
 
 
+def check_known(graph: SkeletonGraph, sort: str) -> None:
+    """Refuse an order by what is not known.
+
+    Raises:
+        InputError: Naming what would bring it.
+    """
+    if sort in ("radius", "certainty") and graph.branches and graph.branches[0].spread(sort) is None:
+        raise InputError(f"--sort {sort}: no branch has a {sort} here; add --map MAP, or sort by length.")
+
+
 def heading(sort: str) -> str:
     """Return the title of the table of branches."""
     return f"branches, {_ORDERS[sort]}"
@@ -54,9 +64,9 @@ def words(found: Inspection) -> str:
     volume, asked = found.volume, found.parameters
     parts = [f"{name} {value}" for name, value in facts(volume)]
     parts.append(f"above {asked['threshold']:g}, {3**volume.spatial_dims - 1}-connected")
-    for name, what in (("pruned_spurs", "spurs pruned"), ("pruned_cycles", "cycles cut")):
+    for name, thing, what in (("pruned_spurs", "spur", "pruned"), ("pruned_cycles", "cycle", "cut")):
         if name in asked:
-            parts.append(f"{asked[name]:,} {what}")
+            parts.append(f"{asked[name]:,} {thing}{'s' if asked[name] != 1 else ''} {what}")
     return "; ".join(parts)
 
 

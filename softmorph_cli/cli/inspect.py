@@ -233,7 +233,7 @@ def inspect(
                 progress.stage(name, STAGES.index(name), len(STAGES))
 
         stage("reading")
-        volume = filtering.read_volume(source, reading)
+        volume = _read(source, reading if curve.map_file is None else _without_values(reading))
         notes = list(volume.notes)
         if curve.kind is None and is_skeleton(volume):
             choices = replace(choices, kind=SKELETON)
@@ -244,19 +244,21 @@ def inspect(
         if curve.map_file is not None:
             if choices.kind != SKELETON:
                 raise UsageError("--map goes with a skeleton: add --as skeleton, or leave it out.")
-            reference = filtering.read_volume(curve.map_file, reading)
+            reference = _read(curve.map_file, reading)
+            notes += [f"{curve.map_file}: {message}" for message in reference.notes]
         if curve.resample is not None:
             volume = _resampled(volume, source, choices)
-        if length is not None:
-            choices = replace(choices, prune=_in_frame(length, volume))
         read_seconds = time.perf_counter() - started
 
         started = time.perf_counter()
         try:
+            if length is not None:
+                choices = replace(choices, prune=_in_frame(length, volume))
             found = look(volume, choices, reference=reference, progress=progress, stage=stage)
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
         inspect_seconds = time.perf_counter() - started
+        branches.check_known(found.graph, sort)
         stage("writing")
         warnings = [*found.warnings]
         if choices.kind != SKELETON and curve.resample is None:
@@ -282,6 +284,21 @@ def inspect(
         warn(message)
     if not any(path == report.STDOUT for path in saving.texts.values()):
         _show(found, source, top=top, sort=sort)
+
+
+def _read(path: Path, reading: Reading) -> Volume:
+    from softmorph_cli.inspection.inspect import single
+
+    volume = filtering.read_volume(path, reading)
+    try:
+        return single(volume)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _without_values(reading: Reading) -> Reading:
+    """Return the options that say where a map is; those about its values are not meant for its skeleton."""
+    return replace(reading, from_logits=None, divide_by=None, label=None, clip=False)
 
 
 def _check(source: Path, curve: Curve, saving: Saving, reading: Reading) -> None:
@@ -320,23 +337,21 @@ def _in_frame(length: tuple[float, str], volume: Volume) -> float:
 
 def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str]:
     from softmorph_cli.graphs import images
-    from softmorph_cli.io import write_labels
+    from softmorph_cli.io import write, write_labels
 
-    draw: Mapping[str, Callable[[SkeletonGraph], Any]] = {
-        "skeleton": images.skeleton_image,
-        "branch_labels": images.branch_labels,
-        "tagged": images.tagged,
-    }
     warnings = []
     for name, path in saving.images.items():
-        provenance = {
+        made = {
             "command": "softmorph inspect",
             "version": __version__,
             "parameters": {"image": name, **found.parameters},
         }
-        warnings += write_labels(
-            draw[name](found.graph), volume, path, force=saving.force, provenance=provenance
-        )
+        if name == "skeleton":
+            mask = volume.with_array(images.skeleton_image(found.graph).astype(volume.array.dtype))
+            warnings += write(mask, path, output_type="mask", force=saving.force, provenance=made)
+        else:
+            draw = images.branch_labels if name == "branch_labels" else images.tagged
+            warnings += write_labels(draw(found.graph), volume, path, force=saving.force, provenance=made)
     return warnings
 
 

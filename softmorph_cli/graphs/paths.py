@@ -2,7 +2,7 @@
 
 A moving average is the usual choice. A local parabola (Savitzky & Golay, Analytical Chemistry 36, 1964) keeps what an
 average cuts short, the curvature: on drawn rings of radius 6 the error is -1.5 % where 9 averaged points give -9 %, on
-straight lines both are within half a percent (`tests/graphs/test_lengths.py` measures it).
+straight lines both are within half a percent (`tests/inspection/test_accuracy.py` measures it).
 """
 
 from __future__ import annotations

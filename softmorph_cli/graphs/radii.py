@@ -19,7 +19,7 @@ import numpy.typing as npt
 from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.graphs.trace import Sample, Voxels
 
-# How far a place is moved, in sides of a voxel.
+# How far a place is moved, in sides of a voxel along the axis that it moves most along.
 STEPS: Final = (0.5, 0.5, 0.25)
 # Voxels whose surface is looked for at once: what is made of them stays small beside the map.
 BLOCK: Final = 2**22
@@ -76,12 +76,15 @@ def radii(image: npt.NDArray[Any], threshold: float, frame: Frame) -> Sample | N
         return None
     tree: Any = cKDTree(points, balanced_tree=False, compact_nodes=False)
 
+    to_index = np.linalg.pinv(frame.matrix)
+
     def ask(voxels: Voxels) -> npt.NDArray[np.float64]:
         places = frame.world(voxels)
         radius, nearest = tree.query(places, workers=-1)
         for step in STEPS:
-            away = (places - points[nearest]) / np.maximum(radius, np.finfo(float).tiny)[:, None]
-            moved = places + step * frame.finest * away
+            away = places - points[nearest]
+            sides = np.abs(away @ to_index.T).max(axis=1, keepdims=True)
+            moved = places + step * away / np.maximum(sides, np.finfo(float).tiny)
             further, then = tree.query(moved, workers=-1)
             better = further > radius
             places[better], radius[better], nearest[better] = moved[better], further[better], then[better]

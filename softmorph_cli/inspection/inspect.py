@@ -65,13 +65,13 @@ class Choices:
             UsageError: If a value is out of range.
         """
         if self.kind not in THRESHOLDS:
-            raise UsageError(f"unknown kind {self.kind!r}: use map or skeleton.")
+            raise UsageError(f"--as {self.kind}: use map or skeleton.")
         if not 0 <= self.cut < 1:
-            raise UsageError(f"threshold {self.cut:g}: it must be at least 0 and below 1.")
+            raise UsageError(f"--threshold {self.cut:g}: it must be at least 0 and below 1.")
         if not self.prune >= 0:
-            raise UsageError(f"prune {self.prune:g}: a length is at least 0.")
+            raise UsageError(f"--prune {self.prune:g}: a length is at least 0.")
         if self.prune_cycles not in (None, *CYCLES):
-            raise UsageError(f"prune_cycles {self.prune_cycles!r}: use {' or '.join(CYCLES)}.")
+            raise UsageError(f"--prune-cycles {self.prune_cycles}: use {' or '.join(CYCLES)}.")
 
     @property
     def cut(self) -> float:
@@ -138,11 +138,11 @@ def inspect(
         UsageError: If a reference is given for a map.
     """
     choices = choices or Choices()
-    volume = _single(volume)
+    volume = single(volume)
     if reference is not None:
         if choices.kind == MAP:
             raise UsageError("a reference map goes with a skeleton: a map is its own.")
-        reference = _fitting(_single(reference), volume)
+        reference = _fitting(single(reference), volume)
     levels = _affordable(volume, choices.levels)
     settings = Settings("levels", levels=levels or 8, threads=choices.threads, progress=progress)
     stage("centreline")
@@ -163,7 +163,8 @@ def inspect(
     if source is not None and len(found.voxels):
         stage("radii")
         # A reference is cut where a map is.
-        radius = radii(source.array, choices.cut if choices.kind == MAP else THRESHOLDS[MAP], frame)
+        cut = choices.cut if choices.kind == MAP else THRESHOLDS[MAP]
+        radius = radii(filled(source.array, cut)[0] if found.image is None else found.image, cut, frame)
         if radius is None:
             warnings.append("the map has no surface inside the image, so radii are not known.")
         else:
@@ -222,9 +223,10 @@ def _affordable(volume: Volume, levels: int) -> int:
 
 @dataclass(frozen=True)
 class _Found:
-    """The voxels of a curve, and what was seen on the way."""
+    """The voxels of a curve, the map without its cavities, and what was seen on the way."""
 
     voxels: Voxels
+    image: npt.NDArray[Any] | None = None
     binary: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -249,8 +251,9 @@ def _from_map(volume: Volume, threshold: float, settings: Settings) -> _Found:
     notes, warnings = [], []
     if cavities:
         many = f"{cavities:,} cavities" if cavities > 1 else "1 cavity"
+        size = f"{voxels:,} voxels in all" if voxels > 1 else "1 voxel"
         notes.append(
-            f"{many} inside the object ({voxels:,} voxels in all) counted as filled: a centreline cannot pass "
+            f"{many} inside the object ({size}) counted as filled: a centreline cannot pass "
             "through a closed shell."
         )
     curve = _curve(image, threshold, settings)
@@ -258,7 +261,7 @@ def _from_map(volume: Volume, threshold: float, settings: Settings) -> _Found:
         top = float(volume.array.max())
         lower = f"; try --threshold {_below(top):g}" if top > 0 else ": the map is 0 everywhere"
         warnings.append(f"nothing is above {threshold:g}, the largest value is {top:.3g}{lower}.")
-    return _Found(curve, notes=tuple(notes), warnings=tuple(warnings))
+    return _Found(curve, image, notes=tuple(notes), warnings=tuple(warnings))
 
 
 def _again(volume: Volume, threshold: float, settings: Settings) -> _Found:
@@ -275,13 +278,13 @@ def _again(volume: Volume, threshold: float, settings: Settings) -> _Found:
             if top == 0
             else f"its largest value is {top:.3g}; try a lower --threshold"
         )
-        return _Found(curve, binary, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
+        return _Found(curve, binary=binary, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
     if len(curve) < CURVE * count:
         told = (
             f"thinning left {len(curve):,} of {count:,} voxels: this is no skeleton but a solid object; "
             "leave out --as skeleton, or add --as map."
         )
-        return _Found(curve, binary, warnings=(told,))
+        return _Found(curve, binary=binary, warnings=(told,))
     before, after = (_components(np.argwhere(mask)) for mask in (array > 0, above))
     warnings = []
     if before != after or len(curve) != count:
@@ -289,7 +292,7 @@ def _again(volume: Volume, threshold: float, settings: Settings) -> _Found:
             f"cut at {threshold:g} and thinned to one voxel, the skeleton has {_pieces(after)} and {len(curve):,} "
             f"voxels; above 0 it had {_pieces(before)} and {int(np.count_nonzero(array)):,}."
         )
-    return _Found(curve, binary, warnings=tuple(warnings))
+    return _Found(curve, binary=binary, warnings=tuple(warnings))
 
 
 def _pieces(count: int) -> str:
@@ -351,8 +354,8 @@ def _sampled(image: npt.NDArray[Any], voxels: Voxels) -> Sample:
     return ask
 
 
-def _single(volume: Volume) -> Volume:
-    """Return a volume without its mapped axes.
+def single(volume: Volume) -> Volume:
+    """Return a volume without its mapped axes, as it is inspected.
 
     Raises:
         InputError: If one of them is longer than 1.
@@ -362,11 +365,11 @@ def _single(volume: Volume) -> Volume:
         if size > 1:
             names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
             what = {"C": "channels", "T": "times", "S": "slices"}.get(axis, f"images along {axis}")
-            name = volume.source.path if volume.source else "the map"
-            choose = "--channel 0" if axis == "C" else f"--channel-axis {axis} --channel 0"
-            raise InputError(
-                f"{name} holds {size} {what}{names}, and one is inspected at a time: add {choose}."
-            )
+            choose = {
+                "C": "add --channel 0",
+                "S": "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:",
+            }.get(axis, f"add --channel-axis {axis} --channel 0")
+            raise InputError(f"it holds {size} {what}{names}, and one is inspected at a time: {choose}.")
     return replace(volume, array=volume.array[(0,) * len(shape)], axes=volume.spatial_axes, channels=None)
 
 
@@ -382,15 +385,18 @@ def _fitting(reference: Volume, volume: Volume) -> Volume:
             "--map takes the map that this skeleton was made from."
         )
     ours, theirs = Frame.of(volume), Frame.of(reference)
-    corner = np.array(volume.array.shape) - 1
+    first = np.zeros(volume.spatial_dims)
+    # As many places as tell two affine maps apart.
+    places = np.vstack([first, np.diag(np.array(volume.array.shape) - 1.0)])
     # A tenth of a voxel: less is the rounding of file formats.
     near = 0.1 * ours.finest
-    if ours.unit == theirs.unit and not all(
-        np.allclose(ours.world(end), theirs.world(end), rtol=0, atol=near) for end in (0 * corner, corner)
+    if ours.unit == theirs.unit and not np.allclose(
+        ours.world(places), theirs.world(places), rtol=0, atol=near
     ):
         raise InputError(
             "the map and the skeleton lie at different places: the first voxel is at "
-            f"{_place(theirs.world(0 * corner))} in the map and at {_place(ours.world(0 * corner))} in the skeleton."
+            f"{_place(theirs.world(first))} in the map and at {_place(ours.world(first))} in the skeleton, the last at "
+            f"{_place(theirs.world(places.sum(axis=0)))} and at {_place(ours.world(places.sum(axis=0)))}."
         )
     return reference
 

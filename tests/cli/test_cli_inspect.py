@@ -603,3 +603,40 @@ def test_a_picture_and_tables_on_a_terminal(tree: Path) -> None:
         assert words in picture
     for words in ("branches, longest first", "branch 4", "components, longest first", "26-connected"):
         assert words in tables
+
+
+def test_images_of_a_file_with_a_channel_axis_of_one(tmp_path: Path) -> None:
+    image = np.zeros((1, 8, 9, 10), np.float32)
+    image[0, 4, 4, 1:9] = 1
+    np.save("one.npy", image)
+    run("inspect", "one.npy", "--axes", "CZYX", "--skeleton", "s.nii.gz", "--branch-labels", "b.nii.gz")
+    assert load("s.nii.gz").sum() == load("b.nii.gz").sum() == 8
+
+
+def test_an_order_by_what_is_not_known_is_refused() -> None:
+    image = np.zeros((9, 9), np.uint8)
+    image[4, 1:8] = 1
+    save("line.png", image * 255)
+    words = ("inspect", "line.png", "--as", "skeleton", "--divide-by", 255, "--sort", "radius")
+    refused(*words, says=("no branch has a radius", "--map MAP"))
+
+
+def test_options_about_values_are_meant_for_the_map() -> None:
+    line = np.zeros((9, 9), np.float32)
+    line[4, 1:8] = 1
+    np.save("line.npy", line)
+    np.save("logits.npy", (20 * line - 10).astype(np.float32))
+    found = run(
+        "inspect",
+        "line.npy",
+        "--as",
+        "skeleton",
+        "--map",
+        "logits.npy",
+        "--from-logits",
+        "sigmoid",
+        "--json",
+        "-",
+    ).json
+    assert found["graph"]["branches"] == 1
+    assert found["graph"]["certainty"]["min"] > 0.99

@@ -150,7 +150,7 @@ def test_the_curve_is_what_is_above_the_threshold(kind: str, default: float) -> 
 @pytest.mark.parametrize(
     ("choices", "says"),
     [
-        ({"kind": "vessel"}, "unknown kind 'vessel': use map or skeleton"),
+        ({"kind": "vessel"}, "--as vessel: use map or skeleton"),
         ({"threshold": 1}, "threshold 1: it must be at least 0 and below 1"),
         ({"threshold": -0.1}, "threshold -0.1"),
         ({"threshold": float("nan")}, "threshold nan"),
@@ -314,7 +314,7 @@ def test_no_limit_and_no_levels_ask_for_nothing(vessel: Volume, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("axes", "more", "says"),
     [
-        ("CYX", {}, r"the map holds 2 channels, and one is inspected at a time: add --channel 0\."),
+        ("CYX", {}, r"it holds 2 channels, and one is inspected at a time: add --channel 0\."),
         ("CYX", {"channels": ("axon", "soma")}, r"2 channels \(axon, soma\), .* add --channel 0\."),
         ("TYX", {}, r"2 times, .* add --channel-axis T --channel 0\."),
         ("QYX", {}, r"2 images along Q, .* add --channel-axis Q --channel 0\."),
@@ -595,3 +595,22 @@ def test_a_map_that_touches_every_border() -> None:
     assert found.warnings == ()
     ends = np.array([node.voxels[0] for node in found.graph.end_points])
     assert (np.abs(ends - 12).max(axis=1) >= 9).all()
+
+
+def test_a_map_whose_axes_changed_places_is_refused() -> None:
+    # The two opposite corners lie at the same places, the others do not.
+    affine = np.eye(4)[:, [2, 1, 0, 3]]
+    skeleton = Volume(np.zeros((8, 8, 8), np.float32), "ZYX", (1.0, 1.0, 1.0), "mm", affine)
+    turned = Volume(np.zeros((8, 8, 8), np.float32), "ZYX", (1.0, 1.0, 1.0), "mm", affine[:, [0, 2, 1, 3]])
+    with pytest.raises(InputError, match="lie at different places"):
+        inspect(skeleton, Choices(kind="skeleton"), reference=turned)
+
+
+def test_a_filled_cavity_is_no_surface() -> None:
+    tube = np.zeros((13, 13, 30), np.float32)
+    rows, columns = np.ogrid[-6:7, -6:7]
+    tube[(rows**2 + columns**2 <= 16)[:, :, None].repeat(30, axis=2)] = 1
+    whole = inspect(Volume(tube, "ZYX"), Choices(levels=0)).graph
+    tube[6, 6, 15] = 0
+    holed = inspect(Volume(tube, "ZYX"), Choices(levels=0)).graph
+    assert np.array_equal(holed.branches[0].along["radius"], whole.branches[0].along["radius"])

@@ -1,0 +1,113 @@
+"""What an interrupted run has to know to go on: a small file, replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from softmorph_cli.files import replacing
+
+NAME: Final = "softmorph-tiles.json"
+
+# Raise it when files of an older version can no longer be continued.
+_EDITION: Final = 1
+
+# Seconds between two writes while tiles are done: a run that is killed repeats no more than that.
+_OFTEN: Final = 2.0
+
+
+@dataclass
+class Word:
+    """How far the planes of one word of levels are.
+
+    Attributes:
+        passes: Passes that are complete.
+        iterations: Iterations that are complete.
+        reason: Why it stopped; "" while it runs.
+        version: Of each tile: the last pass that wrote its planes; 0 for none.
+        live: Of each tile: whether the last iteration of the last pass changed it.
+        dead: Of each tile: whether nothing can ever change in it.
+        last: The last iteration of the pass under way that changed anything, from 1; 0 for none yet.
+        done: Tiles of the pass under way that are done: whether they are live, were written, are dead.
+    """
+
+    passes: int = 0
+    iterations: int = 0
+    reason: str = ""
+    version: list[int] = field(default_factory=list)
+    live: list[bool] = field(default_factory=list)
+    dead: list[bool] = field(default_factory=list)
+    last: int = 0
+    done: dict[int, tuple[bool, bool, bool]] = field(default_factory=dict)
+
+
+@dataclass
+class State:
+    """How far a run is.
+
+    Attributes:
+        words: One for each word of planes begun.
+        written: Tiles whose result the target has.
+    """
+
+    words: list[Word] = field(default_factory=list)
+    written: list[int] = field(default_factory=list)
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+class Manifest:
+    """The file.
+
+    Args:
+        folder: Where it lies.
+        identity: What the run's result depends on; a run with another is not continued.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        """Keep where and what."""
+        self.path = folder / NAME
+        self.identity = json.loads(json.dumps({"edition": _EDITION, **identity}))
+        self._saved = 0.0
+
+    def load(self) -> tuple[State, str]:
+        """Return how far an interrupted run came, and in words why that cannot be continued, if so."""
+        if not self.path.exists():
+            return State(), ""
+        try:
+            read = json.loads(self.path.read_text(encoding="utf-8"))
+            identity, state = read["identity"], _state(read["state"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return State(), f"{self.path} is damaged: the interrupted run was not continued but begun anew."
+        if identity != self.identity:
+            known = identity if isinstance(identity, dict) else {}
+            names = sorted({*known, *self.identity})
+            other = ", ".join(name for name in names if known.get(name) != self.identity.get(name))
+            return (
+                State(),
+                f"{self.path} is of a run with another {other}: it was not continued but begun anew.",
+            )
+        return state, ""
+
+    def save(self, state: State) -> None:
+        """Write how far the run is; who finds the file finds all of it."""
+        text = json.dumps({"identity": self.identity, "state": asdict(state)})
+        with replacing(self.path, force=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        self._saved = time.monotonic()
+
+    def save_sometimes(self, state: State) -> None:
+        """Write it if the last time is a while ago."""
+        if time.monotonic() - self._saved > _OFTEN:
+            self.save(state)
+
+
+def _state(read: dict[str, Any]) -> State:
+    words = []
+    for word in read["words"]:
+        done = {int(tile): (bool(a), bool(b), bool(c)) for tile, (a, b, c) in word.pop("done").items()}
+        words.append(Word(**word, done=done))
+    facts = {str(name): float(value) for name, value in read["facts"].items()}
+    return State(words, [int(tile) for tile in read["written"]], facts)

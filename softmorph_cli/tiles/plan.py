@@ -1,0 +1,218 @@
+"""How a map is cut so that memory is enough, and what that will take: decided before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import Final
+
+import numpy as np
+
+from softmorph_cli import machine
+from softmorph_cli.errors import InputError
+from softmorph_cli.filters.method import Family
+from softmorph_cli.kernels.bitplanes import chunks as words_of
+from softmorph_cli.kernels.bitplanes import word_of
+from softmorph_cli.tiles.spec import Spec, Task, task
+from softmorph_cli.tiles.tiling import Tiling, size
+
+# What the process holds beside the tile: Python, NumPy, and the compiler that loads the kernels.
+BASE: Final = 190 << 20
+
+# Of the memory that is left, what tiles may take: the system gives memory in pages and takes it back late.
+_SHARE: Final = 0.92
+
+# Nanoseconds on one core: of a voxel in one iteration (planes thin out, probabilities do not), of a voxel
+# that is read, packed or unpacked; and the iterations that a map of unknown content takes, at a guess.
+_SWEEP_PLANES, _SWEEP_FLOATS, _MOVE = 14.0, 16.0, 14.0
+_GUESS: Final = 30
+# Of bit planes, what is left after compression, at a guess on the safe side.
+_COMPRESSED: Final = 0.15
+
+_LONGEST_PASS: Final = 8
+_SMALLEST: Final = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a map will be filtered.
+
+    Attributes:
+        shape: The map's.
+        tile: Voxels of a tile along each axis.
+        halo: What is read around a tile on each side, along each axis.
+        tiles: How many tiles.
+        pass_length: Iterations of a pass; None where every tile is done at once.
+        peak_bytes: Memory of the whole process at most, estimated.
+        scratch_bytes: Disk for what lies between passes, at a guess.
+        seconds: At a guess; it depends on the map.
+    """
+
+    shape: tuple[int, ...]
+    tile: tuple[int, ...]
+    halo: tuple[int, ...]
+    tiles: int
+    pass_length: int | None
+    peak_bytes: int
+    scratch_bytes: int
+    seconds: float
+
+
+def plan(
+    spec: Spec,
+    shape: tuple[int, ...],
+    *,
+    memory: int | None = None,
+    chunks: tuple[int, ...] | None = None,
+    itemsize: int = 4,
+) -> Plan:
+    """Decide how to cut a map.
+
+    Args:
+        spec: The filter; its settings say how many threads there are.
+        shape: The map's.
+        memory: Bytes that the process may take; None for most of what the machine allows.
+        chunks: What is stored together.
+        itemsize: Bytes of a probability.
+
+    Raises:
+        InputError: If no tile is small enough.
+        SoftmorphError: As `spec.task`.
+    """
+    return cut(task(spec, shape), memory, chunks, itemsize)
+
+
+def cut(work: Task, memory: int | None, chunks: tuple[int, ...] | None, itemsize: int) -> Plan:
+    """Decide how to cut a map for a filter that is ready. See `plan`."""
+    allowed = memory or (machine.memory() or 4 << 30) * 3 // 4
+    best: tuple[float, Plan] | None = None
+    least: int | None = None
+    for halo, length in _ways(work):
+        for tile in _tiles(work.shape, chunks or (1,) * len(work.shape)):
+            found = _plan(work, tile, halo, length, itemsize)
+            least = found.peak_bytes if least is None else min(least, found.peak_bytes)
+            if found.peak_bytes <= allowed:
+                if best is None or found.seconds < best[0]:
+                    best = found.seconds, found
+                break
+    if best is None:
+        assert least is not None
+        raise InputError(
+            f"{_words(allowed)} are too little memory for {work.name} of a map of {_times(work.shape)} voxels: "
+            f"at least {_words(least)} are needed{_advice(work)}."
+        )
+    return best[1]
+
+
+def _advice(work: Task) -> str:
+    if work.binary and work.settings.levels > 8 and not work.spec.hard:
+        return " (fewer with a smaller --levels)"
+    return ""
+
+
+def _ways(work: Task) -> Iterator[tuple[tuple[int, ...], int | None]]:
+    """Yield halos and lengths of a pass to choose from."""
+    if work.halo is not None:
+        yield work.halo, None
+    if work.passable:
+        longest = min(_LONGEST_PASS, work.iterations or work.settings.max_iterations)
+        for length in range(1, longest + 1):
+            yield tuple(length * reach for reach in work.reach), length
+
+
+def _tiles(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Yield tiles from large to small: of nearly equal sides, whole chunks where those are no longer."""
+    edge = max(shape)
+    seen: set[tuple[int, ...]] = set()
+    while edge >= _SMALLEST or not seen:
+        tile = []
+        for extent, chunk in zip(shape, chunks, strict=True):
+            count = ceil(extent / min(edge, extent))
+            even = ceil(extent / count)
+            step = chunk if chunk <= edge else 8
+            # Whole chunks; and no tile at the far border that is a mere sliver.
+            tile.append(min(max(even // step, 1) * step if edge < extent else extent, extent))
+        if tuple(tile) not in seen:
+            seen.add(tuple(tile))
+            yield tuple(tile)
+        edge = min(edge - 1, int(edge / 1.08))
+
+
+def _plan(
+    work: Task, tile: tuple[int, ...], halo: tuple[int, ...], length: int | None, itemsize: int
+) -> Plan:
+    tiling = Tiling(work.shape, tile)
+    whole = len(tiling) == 1
+    if whole and length is not None:
+        # Nothing to wait for: the one tile runs until it is done.
+        halo, length = (0,) * len(halo), work.iterations or work.settings.max_iterations
+    region = prod(min(t + 2 * h, s) for t, h, s in zip(tile, halo, work.shape, strict=True))
+    core = prod(tile)
+    held = (
+        _held_at_once(work, region, core, itemsize)
+        if length is None
+        else _held_in_pass(work, region, core, itemsize, whole)
+    )
+    read = _mean_region(tiling, halo) * len(tiling)
+    words = len(words_of(work.settings.levels)) if work.binary and not work.spec.hard else 1
+    iterations = work.iterations or _GUESS
+    passes = ceil(iterations / length) if length and not whole else 1
+    sweep = _SWEEP_PLANES if work.binary else _SWEEP_FLOATS
+    if work.method.family is Family.SMOOTH_LEVELS:
+        words = work.settings.smooth_levels
+    threads = work.settings.threads or machine.threads()
+    spent = read * words * (sweep * iterations / threads + _MOVE * passes)
+    scratch = 0 if length is None else prod(work.shape) * _word(work).itemsize * (words + 1) * _COMPRESSED
+    return Plan(
+        shape=work.shape,
+        tile=tile,
+        halo=halo,
+        tiles=len(tiling),
+        pass_length=length,
+        peak_bytes=int(BASE + held / _SHARE),
+        scratch_bytes=int(scratch),
+        seconds=spent * 1e-9,
+    )
+
+
+def _mean_region(tiling: Tiling, halo: tuple[int, ...]) -> float:
+    # Along each axis by itself: a map may have a million tiles.
+    total = 1.0
+    for extent, tile, reach in zip(tiling.shape, tiling.tile, halo, strict=True):
+        line = Tiling((extent,), (tile,))
+        total *= sum(size(line.grown(line.core(n), (reach,)))[0] for n in range(len(line))) / len(line)
+    return total
+
+
+def _word(work: Task) -> np.dtype[np.unsignedinteger]:
+    return np.dtype(np.uint8) if work.spec.hard else word_of(work.settings.levels)
+
+
+def _held_at_once(work: Task, region: int, core: int, itemsize: int) -> int:
+    per_voxel = work.settings.bytes_per_voxel(itemsize)
+    if work.spec.hard:
+        per_voxel = 4
+    if len(work.sequences) == 2:
+        per_voxel += 2 * (_word(work).itemsize if work.binary else itemsize)
+    # The map's region, the next one (it is read meanwhile), what the filter holds, and what is written.
+    return region * (2 * itemsize + per_voxel) + 2 * core * itemsize
+
+
+def _held_in_pass(work: Task, region: int, core: int, itemsize: int, whole: bool) -> int:
+    word = _word(work).itemsize
+    # The map's region and its planes come before the second buffer; the core is kept for comparison.
+    sweeping = 2 * word * region + (0 if whole else word * core)
+    return max(sweeping, region * (itemsize + word), (3 * word) * core // 2, core * (2 * itemsize + word))
+
+
+def _words(count: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))

@@ -1,0 +1,40 @@
+"""How far a map filtered in tiles is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TileProgress:
+    """Passed to the callback after every tile.
+
+    Attributes:
+        operation: What is running, for people.
+        stage: "filter" (every tile at once), "pass" (a few iterations) or "write" (what the passes left).
+        tile: Which tile was done.
+        done: How many of this stage or pass are done.
+        total: How many there are to do.
+        passes: The pass under way, from 1.
+        iterations: Iterations complete before this pass.
+        word: Which group of 64 levels, from 1.
+        words: How many groups there are.
+        live: Tiles of this pass that may change further.
+        changed: Voxels of this tile that the pass's last iteration altered.
+    """
+
+    operation: str
+    stage: str
+    tile: int
+    done: int
+    total: int
+    passes: int = 1
+    iterations: int = 0
+    word: int = 1
+    words: int = 1
+    live: int = 0
+    changed: int = 0
+
+
+Report = Callable[[TileProgress], object]

@@ -1,0 +1,202 @@
+"""What is to be done to a map, and how far each voxel of the result looks for it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from softmorph_cli.compiler import Step, compile_rule
+from softmorph_cli.errors import InputError, RuleError, UsageError
+from softmorph_cli.filters import morphology
+from softmorph_cli.filters.custom import load_rule
+from softmorph_cli.filters.method import Family, Method, find
+from softmorph_cli.filters.morphology import Element, check_method
+from softmorph_cli.filters.run import Phase
+from softmorph_cli.filters.settings import Settings
+from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS
+from softmorph_cli.rules import catalog
+from softmorph_cli.rules.rule import Rule
+
+SKELETONIZE: Final = "skeletonize"
+APPLY: Final = "apply"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A filter as a person asks for it.
+
+    Attributes:
+        operation: "skeletonize", "apply", or a key of `morphology.OPERATIONS`.
+        settings: Method, levels and so on; the device is always the CPU, and `progress` is not called.
+        iterations: Of "skeletonize" and "apply": how many; None for the rule's own number, which may be until
+            nothing changes.
+        hard: Of "skeletonize": the binary skeleton of {p > threshold}.
+        threshold: For `hard`.
+        element: Of the morphological operations.
+        rule: Of "apply": see `custom.load_rule`.
+    """
+
+    operation: str
+    settings: Settings = field(default_factory=Settings)
+    iterations: int | None = None
+    hard: bool = False
+    threshold: float = 0.5
+    element: Element = field(default_factory=Element)
+    rule: str | Path | Rule | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A filter made ready for a map of some shape.
+
+    Attributes:
+        spec: What was asked for; its method is "levels" where it is a hard skeleton.
+        shape: The map's.
+        name: What to call it, for people.
+        sequences: The phases; two sequences where the result is their difference; none for clDice.
+        iterations: How many, as a result reports it; None until nothing changes.
+        radius: The radius reached, where one was asked for.
+    """
+
+    spec: Spec
+    shape: tuple[int, ...]
+    name: str
+    sequences: tuple[tuple[Phase, ...], ...]
+    iterations: int | None
+    radius: tuple[float, ...] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """How it runs."""
+        return self.spec.settings
+
+    @property
+    def method(self) -> Method:
+        """The method in force."""
+        return find(self.settings.method)
+
+    @property
+    def binary(self) -> bool:
+        """Whether it runs on bit planes."""
+        return self.method.family in (Family.LEVELS, Family.SAMPLES)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of one iteration, where there is one phase."""
+        return compile_rule(self.sequences[0][0].rule, self.method.logic)
+
+    @property
+    def passable(self) -> bool:
+        """Whether it can run a few iterations at a time, its planes being kept in between."""
+        return self.binary and len(self.sequences) == 1 and len(self.sequences[0]) == 1
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """How far one iteration looks along each axis, where there is one phase."""
+        return iteration_reach(self.steps, len(self.shape))
+
+    @property
+    def halo(self) -> tuple[int, ...] | None:
+        """How far the whole filter looks along each axis; None where that has no end."""
+        dimensions = len(self.shape)
+        if self.method.family is Family.POOLING:
+            # The last of N + 1 erosions, and the dilation of what it leaves.
+            return ((self.iterations or CLDICE_ITERATIONS) + 2,) * dimensions
+        reaches = [(0,) * dimensions]
+        for phases in self.sequences:
+            total = [0] * dimensions
+            for phase in phases:
+                if phase.iterations is None:
+                    return None
+                one = iteration_reach(compile_rule(phase.rule, self.method.logic), dimensions)
+                total = [t + phase.iterations * r for t, r in zip(total, one, strict=True)]
+            reaches.append(tuple(total))
+        return tuple(map(max, zip(*reaches, strict=True)))
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the result depends on, as plain values."""
+        settings = asdict(replace(self.settings, progress=None))
+        for name in ("progress", "threads", "device"):
+            settings.pop(name)
+        programs = [
+            (step.program.fingerprint, step.offsets, step.outside, phase.iterations)
+            for phases in self.sequences
+            for phase in phases
+            for step in compile_rule(phase.rule, self.method.logic)
+        ]
+        return {
+            "operation": self.name,
+            "shape": list(self.shape),
+            "settings": settings,
+            "iterations": self.iterations,
+            "threshold": self.spec.threshold if self.spec.hard else None,
+            "programs": hashlib.sha256(repr(programs).encode()).hexdigest(),
+        }
+
+
+def iteration_reach(steps: tuple[Step, ...], dimensions: int) -> tuple[int, ...]:
+    """Return how far one iteration looks along each axis: what its steps reach, one after the other."""
+    return tuple(
+        sum(max((abs(offset[axis]) for offset in step.offsets), default=0) for step in steps)
+        for axis in range(dimensions)
+    )
+
+
+def task(spec: Spec, shape: tuple[int, ...]) -> Task:
+    """Make a filter ready for a map of some shape.
+
+    Raises:
+        InputError: If the shape, connectivity or spacing do not fit each other, or the filter stops by a sum
+            over the whole map.
+        RuleError: If the rule does not exist or is for other dimensions.
+        UsageError: If an argument is out of range.
+    """
+    dimensions = len(shape)
+    if dimensions not in (2, 3) or 0 in shape:
+        raise InputError(f"a map of shape {shape}: (Y, X) or (Z, Y, X) is expected, none of them 0.")
+    if spec.iterations is not None and spec.iterations < 1:
+        raise UsageError(f"iterations {spec.iterations}: at least 1 is needed.")
+    if not spec.settings.device.startswith(("auto", "cpu")):
+        raise UsageError(f"tiles are filtered on the CPU: leave out device {spec.settings.device!r}.")
+    match spec.operation:
+        case "skeletonize":
+            made = _skeletonize(spec, shape)
+        case "apply":
+            made = _apply(spec, shape)
+        case name if name in morphology.OPERATIONS:
+            check_method(spec.settings.method)
+            far, sequences = morphology.plan(name, shape, spec.element)
+            made = Task(spec, shape, name, sequences, max(far.steps), far.radius)
+        case other:
+            known = ", ".join((SKELETONIZE, APPLY, *morphology.OPERATIONS))
+            raise UsageError(f"unknown operation {other!r}: use one of {known}.")
+    if made.halo is None and not made.binary:
+        raise InputError(
+            f"method {made.method.name} without a number of iterations stops by a sum over the whole map, which "
+            "tiles do not have: give iterations, or use method levels."
+        )
+    return made
+
+
+def _skeletonize(spec: Spec, shape: tuple[int, ...]) -> Task:
+    if not 0 <= spec.threshold < 1:
+        raise UsageError(f"threshold {spec.threshold:g}: it must be at least 0 and below 1.")
+    if spec.hard:
+        spec = replace(spec, settings=replace(spec.settings, method="levels"))
+    if find(spec.settings.method).family is Family.POOLING:
+        return Task(spec, shape, "skeleton", (), spec.iterations or CLDICE_ITERATIONS)
+    rule = catalog.bundled("thinning", len(shape))
+    return Task(spec, shape, "skeleton", ((Phase(rule, spec.iterations),),), spec.iterations)
+
+
+def _apply(spec: Spec, shape: tuple[int, ...]) -> Task:
+    check_method(spec.settings.method)
+    if spec.rule is None:
+        raise UsageError("apply needs a rule.")
+    rule = load_rule(spec.rule, len(shape))
+    if rule.dimensions != len(shape):
+        raise RuleError(f"rule {rule.name!r} is {rule.dimensions}D, but the map is {len(shape)}D.")
+    iterations = rule.iterations if spec.iterations is None else spec.iterations
+    return Task(spec, shape, rule.name, ((Phase(rule, iterations),),), iterations)

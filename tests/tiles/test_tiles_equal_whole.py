@@ -1,0 +1,180 @@
+"""A map filtered in tiles is, bit for bit, the map filtered as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers_maps import same_bits, vessels
+from helpers_tiles import tiled, whole
+from softmorph_cli.filters.morphology import OPERATIONS, Element
+from softmorph_cli.filters.settings import Settings
+from softmorph_cli.rules.expression import negation, var
+from softmorph_cli.rules.neighborhood import DIRECTIONS
+from softmorph_cli.rules.rule import Action, Rule, SubIteration
+from softmorph_cli.tiles import Spec
+
+RNG = np.random.default_rng(5)
+TUBES = vessels((61, 49, 73), 1, noise=0.08).astype(np.float32)
+NOISE = RNG.random((45, 41, 67), np.float32)
+FLAT = vessels((90, 77), 2, branches=9, noise=0.1).astype(np.float32)
+GRAIN = RNG.random((83, 90), np.float32)
+# Every other tile reaches from border to border along some axis.
+CUTS = {3: ((24, 16, 32), (32, 64, 17)), 2: ((16, 32), (23, 90))}
+MAPS = pytest.mark.parametrize("image", [TUBES, NOISE, FLAT, GRAIN], ids=["tubes", "noise", "flat", "grain"])
+METHODS = ("multilinear", "product", "minmax", "lukasiewicz", "einstein", "hamacher", "drastic")
+
+
+def check(spec: Spec, image: np.ndarray, length: int | None = None) -> None:
+    wanted = whole(spec, image)
+    for tile in CUTS[image.ndim]:
+        got = tiled(spec, image, tile, length)
+        assert same_bits(got.image, wanted.image)
+        if wanted.standard_error is not None:
+            assert same_bits(got.error, wanted.standard_error)
+        told = got.result
+        assert (told.iterations, told.stop_reason) == (wanted.iterations, wanted.stop_reason)
+        assert (told.radius, told.warnings, told.image) == (wanted.radius, wanted.warnings, None)
+
+
+@MAPS
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_morphology(operation: str, image: np.ndarray) -> None:
+    box = {2: 8, 3: 26}[image.ndim]
+    check(Spec(operation, Settings("multilinear"), element=Element(None, box, 2)), image)
+    check(Spec(operation, Settings("levels", levels=16), element=Element(box, None, 3)), image)
+
+
+@pytest.mark.parametrize("method", [*METHODS[1:], "sampled", "smooth-levels"])
+@pytest.mark.parametrize("operation", ["opening", "blackhat"])
+def test_morphology_by_every_method(operation: str, method: str) -> None:
+    settings = Settings(method, levels=64, smooth_levels=3, seed=9)
+    check(Spec(operation, settings, element=Element(iterations=2)), NOISE)
+
+
+def test_a_radius_is_that_of_the_whole_map() -> None:
+    element = Element(radius=4.0, spacing=(2.0, 1.0, 1.3))
+    check(Spec("closing", Settings("multilinear"), element=element), TUBES)
+
+
+@MAPS
+@pytest.mark.parametrize("method", [*METHODS, "smooth-levels", "cldice"])
+def test_skeletons_of_a_fixed_number_of_iterations(method: str, image: np.ndarray) -> None:
+    check(Spec("skeletonize", Settings(method, smooth_levels=3), iterations=2), image)
+
+
+@MAPS
+@pytest.mark.parametrize("method", ["levels", "sampled"])
+@pytest.mark.parametrize(("iterations", "length"), [(3, None), (3, 1), (5, 2), (50, 3)])
+def test_planes_of_a_fixed_number(
+    method: str, iterations: int, length: int | None, image: np.ndarray
+) -> None:
+    check(Spec("skeletonize", Settings(method, levels=32, seed=-3), iterations=iterations), image, length)
+
+
+@MAPS
+@pytest.mark.parametrize("levels", [8, 64, 192])
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_level_sets_come_to_the_same_rest(levels: int, length: int, image: np.ndarray) -> None:
+    check(Spec("skeletonize", Settings("levels", levels=levels)), image, length)
+
+
+@MAPS
+@pytest.mark.parametrize("length", [1, 3])
+def test_hard_skeletons(length: int, image: np.ndarray) -> None:
+    check(Spec("skeletonize", hard=True, threshold=0.3), image, length)
+    check(Spec("skeletonize", hard=True, iterations=4), image, length)
+    check(Spec("skeletonize", hard=True, iterations=2), image)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_draws_come_to_the_same_rest(length: int) -> None:
+    check(Spec("skeletonize", Settings("sampled", levels=128, seed=4)), TUBES, length)
+
+
+@MAPS
+@pytest.mark.parametrize("cap", range(1, 9))
+def test_passes_end_exactly_at_the_cap(cap: int, image: np.ndarray) -> None:
+    for length in (1, 2, 3):
+        check(Spec("skeletonize", Settings("levels", levels=8, max_iterations=cap)), image, length)
+
+
+def test_every_number_of_iterations_until_rest_is_told_rightly() -> None:
+    # Balls of growing size come to rest after different numbers of iterations, in the middle of passes.
+    grid = np.stack(np.meshgrid(*(np.arange(40.0),) * 3, indexing="ij"))
+    told = set()
+    for radius in np.arange(1, 17, 1.5):
+        centre = np.array([16.0, 23.0, 20.0])[:, None, None, None]
+        ball = (np.linalg.norm(grid - centre, axis=0) < radius).astype(np.float32)
+        spec = Spec("skeletonize", hard=True)
+        told.add(whole(spec, ball).iterations)
+        for length in (2, 3, 5):
+            got = tiled(spec, ball, (16, 24, 17), length)
+            assert same_bits(got.image, whole(spec, ball).image)
+            assert got.result.iterations == whole(spec, ball).iterations
+    assert len(told) > 5
+
+
+@pytest.mark.parametrize("rule", ["prune", "majority", "boundary", "guo-hall", "zhang-suen", "corners"])
+@pytest.mark.parametrize("method", ["levels", "multilinear"])
+def test_rules_of_the_catalogue(rule: str, method: str) -> None:
+    check(Spec("apply", Settings(method, levels=16), rule=rule, iterations=3), FLAT)
+    if method == "levels":
+        check(Spec("apply", Settings(method, levels=16), rule=rule, iterations=7), FLAT, 2)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_rule_that_never_rests(length: int) -> None:
+    # Every voxel becomes the opposite of its upper neighbour: no pass may take a net nothing for rest.
+    upright = next(iter(DIRECTIONS[2].values()))
+    turning = Rule("turning", 2, Action.SET, (SubIteration(negation(var((-1, 0))), upright),) * 2)
+    for cap in (5, 6, 7):
+        check(Spec("apply", Settings("levels", levels=8, max_iterations=cap), rule=turning), FLAT, length)
+
+
+def test_a_rule_that_only_adds_and_one_that_sets() -> None:
+    upright = next(iter(DIRECTIONS[3].values()))
+    growing = Rule("growing", 3, Action.ADD, (SubIteration(var((0, 1, 1)), upright),))
+    falling = Rule("falling", 3, Action.SET, (SubIteration(var((1, 0, -1)), upright),), outside=1)
+    for rule in (growing, falling):
+        for length in (1, 4):
+            check(Spec("apply", Settings("levels", levels=16), rule=rule), NOISE[:20, :36], length)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64, bool])
+def test_types(kind: Any) -> None:
+    image = (TUBES > 0.4) if kind is bool else TUBES.astype(kind)
+    for spec, length in (
+        (Spec("skeletonize", Settings("levels", levels=16)), 2),
+        (Spec("dilation", Settings("product")), None),
+    ):
+        wanted = whole(spec, image).image
+        kept = image.astype(wanted.dtype) if kind is bool else image
+        got = tiled(spec, kept, (24, 24, 40), length)
+        assert same_bits(got.image, wanted)
+
+
+def test_faded_skeletons_and_clamped_differences_are_told() -> None:
+    faded = whole(Spec("skeletonize", Settings("product"), iterations=9), TUBES)
+    assert faded.warnings
+    check(Spec("skeletonize", Settings("product"), iterations=9), TUBES)
+    spec = Spec("tophat", Settings("multilinear"), element=Element(iterations=2))
+    even = np.full((31, 40, 37), 0.7, np.float32)
+    assert whole(spec, even).warnings
+    check(spec, even)
+
+
+@pytest.mark.heavy
+def test_many_cuts_of_many_maps() -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(40):
+        shape = tuple(int(n) for n in rng.integers(20, 80, 3))
+        image = vessels(shape, seed, branches=int(rng.integers(2, 12)), noise=float(rng.random() / 4))
+        tile = tuple(int(n) for n in rng.integers(9, 40, 3))
+        length = int(rng.integers(1, 5))
+        spec = Spec("skeletonize", Settings("levels", levels=int(rng.choice([8, 32, 64, 128]))))
+        wanted, got = whole(spec, image), tiled(spec, image, tile, length)
+        assert same_bits(got.image, wanted.image)
+        assert got.result.iterations == wanted.iterations

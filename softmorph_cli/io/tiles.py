@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,13 +31,16 @@ def stored_tiles(path: Path, series: Any) -> Array:
     import zarr
 
     codec = series.keyframe.compression.name
-    array: Any = zarr.open_array(
-        tifffile.imread(path, aszarr=True, series=0, level=0), mode="r", zarr_format=2
-    )
-    if np.prod(array.chunks) * array.dtype.itemsize > _LONGEST:
+    file = tifffile.TiffFile(path)
+    store = file.series[0].aszarr(level=0)
+    array: Any = _Tiles(zarr.open_array(store, mode="r", zarr_format=2))
+    # Nobody says when the last part was read.
+    weakref.finalize(array, _close, store, file)
+    if prod(array.chunks) * array.dtype.itemsize > _LONGEST:
+        size = prod(array.shape) * array.dtype.itemsize / 2**30
         raise FileError(
-            f"{path} is one strip of {array.nbytes / 2**30:.1f} GiB, which cannot be read in parts; save it with tiles "
-            "or as OME-Zarr."
+            f"{path} is one strip of {size:.1f} GiB, which cannot be read in parts; save it with tiles, or as "
+            "OME-Zarr."
         )
 
     def read(stored: Stored, index: Index) -> Array:
@@ -54,3 +59,21 @@ def stored_tiles(path: Path, series: Any) -> Array:
         return part.astype(part.dtype.newbyteorder("="), copy=False)
 
     return cast(Array, Lazy(array, array.chunks, read))
+
+
+class _Tiles:
+    """The array, so that something may happen when nobody needs it any more."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.shape: tuple[int, ...] = tuple(array.shape)
+        self.chunks: tuple[int, ...] = tuple(array.chunks)
+        self.dtype = np.dtype(array.dtype)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._array[index]
+
+
+def _close(store: Any, file: Any) -> None:
+    store.close()
+    file.close()

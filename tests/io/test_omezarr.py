@@ -16,6 +16,7 @@ import numpy as np
 import ome_zarr_models
 import pytest
 import zarr
+from helpers_zarr import NAMES, SOFT, make
 
 from softmorph_cli import files
 from softmorph_cli.errors import FileError, InputError, UsageError
@@ -24,54 +25,8 @@ from softmorph_cli.io.omezarr import OmeZarr
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)
-SOFT = RNG.random((6, 7, 8), dtype=np.float32)
-NAMES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 UNITS = {"um": "micrometer", "nm": "nanometer", "mm": "millimeter"}
 PROVENANCE = {"command": "softmorph erode é", "version": "0.1", "parameters": {"iterations": 2}}
-
-
-def make(
-    path: Path,
-    array: Any = SOFT,
-    axes: str = "ZYX",
-    *,
-    version: str = "0.4",
-    unit: str | None = "micrometer",
-    scale: list[float] | None = None,
-    translation: list[float] | None = None,
-    outer: list[dict[str, Any]] | None = None,
-    extra: dict[str, Any] | None = None,
-    coarse: Any = None,
-    chunks: tuple[int, ...] | None = None,
-) -> Path:
-    """A store as other programs write it."""
-    group = zarr.open_group(str(path), mode="w", zarr_format=2 if version == "0.4" else 3)
-    datasets = []
-    for number, level in enumerate([array] if coarse is None else [array, coarse]):
-        options: dict[str, Any] = {"dimension_names": list(axes.lower())} if version == "0.5" else {}
-        stored = group.create_array(
-            str(number), shape=level.shape, dtype=level.dtype, chunks=chunks or level.shape, **options
-        )
-        stored[...] = level
-        factor = [2.0 if a in "ZYX" and number else 1.0 for a in axes]
-        sizes = [f * s for f, s in zip(factor, scale or [1.0] * len(axes), strict=True)]
-        steps: list[dict[str, Any]] = [{"type": "scale", "scale": sizes}]
-        if translation:
-            steps.append({"type": "translation", "translation": translation})
-        datasets.append({"path": str(number), "coordinateTransformations": steps})
-    described = [
-        {"name": a.lower(), "type": NAMES[a]} | ({"unit": unit} if unit and a in "ZYX" else {}) for a in axes
-    ]
-    image: dict[str, Any] = {"axes": described, "datasets": datasets, "name": "map"}
-    if outer:
-        image["coordinateTransformations"] = outer
-    told = {"multiscales": [image], **(extra or {})}
-    if version == "0.4":
-        image["version"] = "0.4"
-        group.attrs.update(told)
-    else:
-        group.attrs.update({"ome": {"version": "0.5", **told}})
-    return path
 
 
 def metadata(path: Path) -> Path:

@@ -131,6 +131,8 @@ def outputs_of(target: Path, writing: Writing, stages: Path | None = None) -> Ou
         output_type=writing.output_type,
         force=writing.force,
         pyramid=writing.pyramid,
+        renormalize=writing.renormalize,
+        argmax=writing.argmax,
         stats=writing.stats,
         preview=writing.preview,
         standard_error=writing.standard_error,
@@ -203,13 +205,13 @@ def _check_outputs(source: Path, reading: Reading, outputs: Outputs, steps: Sequ
     if outputs.stages is not None:
         outputs.make_stages(steps)
     check_side_outputs(
-        source, reading.mask, outputs.beside, outputs.preview, force=outputs.force, target=outputs.target
+        source, reading.others, outputs.beside, outputs.preview, force=outputs.force, target=outputs.target
     )
 
 
 def check_side_outputs(
     source: Path,
-    mask: Path | None,
+    others: Sequence[Path],
     outputs: Sequence[Path],
     preview: Path | None,
     *,
@@ -220,7 +222,7 @@ def check_side_outputs(
 
     Args:
         source: IN.
-        mask: The mask that is read, if any.
+        others: What else is read: a mask, a reference.
         outputs: What is written beside OUT; `preview` is among them.
         preview: The picture, if one is wanted.
         force: Whether existing files may be replaced.
@@ -236,9 +238,9 @@ def check_side_outputs(
         raise UsageError(f"--preview {preview}: a preview is a PNG; end its name with .png.")
     for path in outputs:
         check_writable(path, force=force)
-    used = [path for path in (source, mask) if path is not None]
+    used = [source, *others]
     for path in outputs if target is None else (target, *outputs):
-        taken = [other for other in used if other.resolve() == path.resolve()]
+        taken = [one for one in used if one.resolve() == path.resolve()]
         if taken and not (path == target and taken == [source]):
             raise UsageError(f"{path} is named twice: give every input and output its own path.")
         used.append(path)

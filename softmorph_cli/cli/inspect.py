@@ -308,9 +308,9 @@ def _check(source: Path, curve: Curve, saving: Saving, reading: Reading) -> None
     files += [*saving.images.values(), *saving.others.values()]
     if saving.report is not None and saving.report.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--report {saving.report}: a report is a web page; end its name with .html.")
-    filtering.check_side_outputs(source, reading.mask, files, saving.preview, force=saving.force)
+    filtering.check_side_outputs(source, reading.others, files, saving.preview, force=saving.force)
     if curve.map_file is not None:
-        filtering.check_side_outputs(curve.map_file, None, files, None, force=saving.force)
+        filtering.check_side_outputs(curve.map_file, [], files, None, force=saving.force)
     from softmorph_cli.io import check_target
 
     for name, path in saving.images.items():

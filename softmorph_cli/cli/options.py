@@ -134,6 +134,11 @@ class Reading:
         bool, typer.Option("--clip", help="Cut values outside [0, 1] off.", rich_help_panel=_READ)
     ] = False
 
+    @property
+    def others(self) -> list[Path]:
+        """The files that are read beside IN."""
+        return [path for path in (self.mask, self.like) if path is not None]
+
 
 @dataclass(frozen=True)
 class Computing:
@@ -217,6 +222,22 @@ class Writing:
     ] = None
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Replace files that exist.", rich_help_panel=_OUT)
+    ] = False
+    renormalize: Annotated[
+        bool,
+        typer.Option(
+            "--renormalize",
+            help="Of classes that exclude each other: make the channels of each voxel sum to 1 again.",
+            rich_help_panel=_OUT,
+        ),
+    ] = False
+    argmax: Annotated[
+        bool,
+        typer.Option(
+            "--argmax",
+            help="Write one label image of all channels: the most probable class, 0 for the background.",
+            rich_help_panel=_OUT,
+        ),
     ] = False
     pyramid: Annotated[
         bool,

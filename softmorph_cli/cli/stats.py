@@ -111,7 +111,7 @@ def stats(
         )
     outputs = [path for path in (csv, stats, preview) if path is not None and path != report.STDOUT]
     for source in sources:
-        filtering.check_side_outputs(source, reading.mask, outputs, preview, force=force)
+        filtering.check_side_outputs(source, reading.others, outputs, preview, force=force)
 
     failed: list[dict[str, str]] = []
     if len(sources) == 1:

@@ -17,7 +17,7 @@ from softmorph_cli.io import check_target, read, write, write_labels
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.measure.statistics import Statistics, change, summarize
 from softmorph_cli.steps import telling
-from softmorph_cli.steps.step import LABELS, MASK, Done, Step, perform
+from softmorph_cli.steps.step import LABELS, MASK, PROBABILITY, Done, Step, perform
 from softmorph_cli.volume import Volume
 
 OUTPUT_TYPES = ("float32", "float16", "uint8", "uint16")
@@ -32,6 +32,8 @@ class Outputs:
         output_type: Its element type; None for what suits the format.
         force: Whether files that exist may be replaced.
         pyramid: Whether an OME-Zarr gets coarser resolutions too.
+        renormalize: Whether the channels of classes that exclude each other sum to 1 again.
+        argmax: Whether one label image of all channels is written instead of them.
         stats: The document as JSON.
         preview: A picture of input and result.
         standard_error: Of method sampled.
@@ -42,6 +44,8 @@ class Outputs:
     output_type: str | None = None
     force: bool = False
     pyramid: bool = False
+    renormalize: bool = False
+    argmax: bool = False
     stats: Path | None = None
     preview: Path | None = None
     standard_error: Path | None = None
@@ -80,6 +84,14 @@ class Outputs:
         if self.output_type not in (None, *OUTPUT_TYPES):
             raise UsageError(f"--output-type {self.output_type}: use float32, float16, uint8 or uint16.")
         last = steps[-1]
+        if (self.renormalize or self.argmax) and last.gives != PROBABILITY:
+            raise UsageError(
+                f"--renormalize and --argmax need probabilities, and {last.operation} gives none here."
+            )
+        if self.argmax and self.output_type is not None:
+            raise UsageError("labels take the smallest type that holds them: leave out --output-type.")
+        if self.argmax:
+            return "labels"
         if last.gives == MASK:
             if self.output_type not in (None, "uint8"):
                 name = "a hard skeleton" if last.operation == "skeletonize" else "a mask"
@@ -179,6 +191,10 @@ def process(
 
     started = time.perf_counter()
     assert made is not None
+    if outputs.renormalize or outputs.argmax:
+        made = _classes(made, original, outputs, str(source))
+        volume = made.volume
+        after = _measured(volume)
     if volume.spacing != original.spacing:
         finer = prod(volume.array.shape) > prod(original.array.shape)
         warnings.append(
@@ -221,6 +237,28 @@ def process(
         documents.save(told, outputs.stats, force=outputs.force)
     notes = steps[-1].remarks(before, after)
     return Processed(told, before, after, tuple(results), tuple(notes), tuple(warnings))
+
+
+def _classes(made: Done, original: Volume, outputs: Outputs, name: str) -> Done:
+    """Return what a step made with its channels brought together as asked for."""
+    from softmorph_cli.filters import channels
+    from softmorph_cli.io import classes
+
+    try:
+        # A filter forgets what its channels are to each other: the map as it was read says it.
+        found = classes(original)
+        volume = made.volume
+        if outputs.renormalize:
+            same = original.array.shape == volume.array.shape
+            volume = channels.renormalize(volume, before=original if same else made.prepared, kind=found.kind)
+        if not outputs.argmax:
+            return replace(made, volume=volume)
+        labels = channels.argmax(volume, kind=found.kind, labels=found.labels)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    where = channels.without_channels(volume)
+    mask = where.with_array((labels > 0).astype(where.array.dtype))
+    return replace(made, volume=mask, labels=labels)
 
 
 def check_memory(volume: Volume, step: Step, memory: int | None = None) -> None:

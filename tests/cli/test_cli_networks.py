@@ -1,0 +1,89 @@
+"""What networks write, through the command line: classes filtered one by one and brought together again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from helpers_cli import load, refused, run
+
+import softmorph_cli
+
+LABELS = {"background": 0, "vein": 1, "artery": 5}
+
+
+@pytest.fixture
+def probabilities() -> np.ndarray:
+    raised = np.exp(3 * np.random.default_rng(4).standard_normal((3, 6, 7, 8)))
+    return (raised / raised.sum(axis=0)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _case(probabilities: np.ndarray) -> None:
+    np.savez_compressed("case.npz", probabilities=probabilities)
+    labels = np.array(list(LABELS.values()), np.uint8)[probabilities.argmax(axis=0)]
+    image = SimpleITK.GetImageFromArray(labels)
+    image.SetSpacing((1.5, 2.0, 3.0))
+    SimpleITK.WriteImage(image, "case.nii.gz")
+    Path("dataset.json").write_text(json.dumps({"labels": LABELS, "file_ending": ".nii.gz"}))
+    Path("plans.json").write_text(
+        json.dumps({"image_reader_writer": "SimpleITKIO", "transpose_forward": [0, 1, 2]})
+    )
+
+
+def test_argmax_of_what_nothing_changed_is_the_label_image_beside_it() -> None:
+    # A resampling onto the same grid changes nothing.
+    run("resample", "case.npz", "labels.nii.gz", "--spacing", "3mm,2mm,1.5mm", "--argmax")
+    np.testing.assert_array_equal(load("labels.nii.gz"), load("case.nii.gz"))
+    place = SimpleITK.ReadImage("labels.nii.gz")
+    assert place.GetSpacing() == pytest.approx((1.5, 2.0, 3.0))
+
+
+def test_renormalized_classes_leave_nobody_more_than_one(probabilities: np.ndarray) -> None:
+    run("dilate", "case.npz", "wide.nii.gz")
+    run("dilate", "case.npz", "shared.nii.gz", "--renormalize")
+    wide, shared = load("wide.nii.gz"), load("shared.nii.gz")
+    np.testing.assert_array_equal(wide[0], softmorph_cli.dilation(probabilities[1]))
+    assert wide.sum(axis=0).max() > 1.01
+    assert shared.sum(axis=0).max() <= 1 + 1e-6
+    below = wide.sum(axis=0) <= 1
+    np.testing.assert_array_equal(shared[:, below], wide[:, below])
+
+
+def test_labels_after_a_filter_have_the_values_of_the_dataset() -> None:
+    run(
+        "chain",
+        "case.npz",
+        "labels.nii.gz",
+        "dilate",
+        "erode",
+        "--renormalize",
+        "--argmax",
+        "--stats",
+        "s.json",
+    )
+    found = load("labels.nii.gz")
+    assert found.shape == (6, 7, 8)
+    assert set(np.unique(found)) <= set(LABELS.values())
+    assert 5 in found
+    assert json.loads(Path("s.json").read_text())["output"]["dtype"] == "labels"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("threshold", "case.npz", "x.nii.gz", "--argmax"), "need probabilities"),
+        (("skeletonize", "case.npz", "x.nii.gz", "--hard", "--renormalize"), "need probabilities"),
+        (("erode", "case.npz", "x.nii.gz", "--argmax", "--output-type", "uint8"), "leave out --output-type"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(words: tuple[str, ...], says: str) -> None:
+    refused(*words, code=2, says=says)
+
+
+def test_the_reference_is_no_place_to_write() -> None:
+    words = ("erode", "case.npz", "case.nii.gz", "--reference", "case.nii.gz", "--force")
+    refused(*words, code=2, says="named twice")

@@ -10,6 +10,7 @@ import typer
 
 from softmorph_cli import __version__
 from softmorph_cli.cli.apply import apply
+from softmorph_cli.cli.batch import batch
 from softmorph_cli.cli.bench import bench
 from softmorph_cli.cli.chain import chain
 from softmorph_cli.cli.greylevel import despeckle, fill, resample, threshold
@@ -116,6 +117,12 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
         "softmorph chain vessels.nii.gz line.nii.gz close:iterations=2,connectivity=26 despeckle:min-size=5mm3 "
         "skeletonize:hard",
         "softmorph chain vessels.nii.gz line.nii.gz --pipeline steps.toml --save-steps stages",
+    ),
+    (
+        "batch",
+        batch,
+        "softmorph batch predictions skeletons close:iterations=2 skeletonize --suffix _skeleton",
+        "softmorph batch predictions lines --pipeline steps.toml --recursive --resume --workers 4",
     ),
     (
         "inspect",

@@ -1,0 +1,101 @@
+"""One batch at a time in a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from softmorph_cli.errors import FileError
+
+
+def name_of(tag: str) -> str:
+    """Return the name of the lock; `tag` tells parts apart."""
+    return f".softmorph-batch{tag}.lock"
+
+
+@contextmanager
+def held(folder: Path, tag: str) -> Iterator[None]:
+    """Hold a folder for this process. The lock of a process that is gone is no lock.
+
+    Args:
+        folder: It has to be there.
+        tag: Of the part; parts of one batch may run at once.
+
+    Raises:
+        FileError: If another batch holds it, or the folder cannot be written.
+    """
+    path = folder / name_of(tag)
+    descriptor = _take(path, folder)
+    try:
+        os.ftruncate(descriptor, 0)
+        with suppress(OSError):  # on a full disk the lock holds all the same
+            os.pwrite(descriptor, json.dumps(_me()).encode(), 0)
+        yield
+    finally:
+        # While it is still locked: whoever waits for it sees that it is no longer this file.
+        with suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _me() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def _take(path: Path, folder: Path) -> int:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise FileError(
+                f"{folder} cannot be written to ({error.strerror or error}); choose another output folder."
+            ) from error
+        holder = _holder(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise _refusal(folder, holder) from None
+        except OSError:  # a file system without locks: then its word is all there is
+            if holder and holder != _me() and _alive(holder):
+                os.close(descriptor)
+                raise _refusal(folder, holder, path) from None
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)  # its last holder took it away just now
+
+
+def _holder(descriptor: int) -> dict[str, Any]:
+    try:
+        told = json.loads(os.pread(descriptor, 4096, 0))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _alive(holder: dict[str, Any]) -> bool:
+    if holder.get("host") != socket.gethostname():
+        return True  # nobody here can tell
+    try:
+        os.kill(int(holder["pid"]), 0)
+    except (ProcessLookupError, KeyError, ValueError, TypeError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _refusal(folder: Path, holder: dict[str, Any], path: Path | None = None) -> FileError:
+    who = f" (process {holder['pid']} on {holder.get('host', '?')})" if "pid" in holder else ""
+    gone = f"; if it is gone, remove {path}" if path is not None else ""
+    return FileError(
+        f"another batch{who} is writing to {folder}; wait for it, choose another output folder, or share the "
+        f"files out with --num-parts and --part-id{gone}."
+    )

@@ -1,0 +1,233 @@
+"""What a batch has done so far, line by line in a file that survives whatever ends the batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from softmorph_cli import __version__
+from softmorph_cli.errors import FileError
+from softmorph_cli.files import is_store
+
+_STEM: Final = "softmorph-manifest"
+_NAME: Final = re.compile(rf"{_STEM}(-\d+-of-\d+)?\.jsonl")
+# What is read with a file and has its name: labels that say where a network's output lies, detached voxels.
+_WITH_OTHERS: Final = (".npz", ".mhd", ".nhdr")
+BEGUN, DONE, FAILED = "begun", "done", "failed"
+
+
+@dataclass(frozen=True)
+class Record:
+    """The last that is known of a file.
+
+    Attributes:
+        name: The input's path below the input folder.
+        target: The result's path below the output folder.
+        state: "begun", "done" or "failed".
+        when: Seconds since 1970.
+        identity: The input when it was read, as `identity` returns it.
+        fingerprint: Of the parameters.
+        output_size: Bytes of the result.
+        row: What the summary says of it.
+    """
+
+    name: str
+    target: str
+    state: str
+    when: float = 0.0
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    output_size: int | None = None
+    row: Mapping[str, Any] = field(default_factory=dict)
+
+
+def name_of(parts: int = 1, part: int = 0) -> str:
+    """Return the name of the manifest of a batch, or of a part of one."""
+    return f"{_STEM}{tag(parts, part)}.jsonl"
+
+
+def tag(parts: int, part: int) -> str:
+    """Return what stands in the names of a part's own files."""
+    return f"-{part}-of-{parts}" if parts > 1 else ""
+
+
+def identity(path: Path) -> dict[str, Any]:
+    """Return what tells whether a file has changed: its size and time, and those of what is read with it.
+
+    Raises:
+        OSError: If it cannot be looked at.
+    """
+    if path.is_dir():
+        sizes = [Path(parent, name).stat() for parent, _, names in os.walk(path) for name in names]
+        return {
+            "size": sum(one.st_size for one in sizes),
+            "mtime_ns": max((one.st_mtime_ns for one in sizes), default=0),
+            "files": len(sizes),
+        }
+    state = path.stat()
+    found: dict[str, Any] = {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
+    if path.suffix.lower() in _WITH_OTHERS:
+        beside = sorted(path.parent.glob(f"{_escaped(path.stem)}.*"))
+        found["beside"] = {
+            one.name: [one.stat().st_size, one.stat().st_mtime_ns]
+            for one in beside
+            if one != path and one.is_file()
+        }
+    return found
+
+
+def known(folder: Path) -> tuple[dict[str, Record], set[str]]:
+    """Return what the manifests in a folder say: the last of each input, and all targets that are a batch's own.
+
+    Raises:
+        FileError: If one cannot be read.
+    """
+    records: dict[str, Record] = {}
+    targets: set[str] = set()
+    if not folder.is_dir():
+        return records, targets
+    for path in sorted(folder.iterdir()):
+        if _NAME.fullmatch(path.name) is None:
+            continue
+        for record in _records(path):
+            targets.add(record.target)
+            before = records.get(record.name)
+            # The same folder may have been split into other parts before; lines of one file are in order.
+            if before is None or record.when >= before.when:
+                records[record.name] = record
+    return records, targets
+
+
+def exists(folder: Path) -> bool:
+    """Whether a folder holds a manifest."""
+    return folder.is_dir() and any(_NAME.fullmatch(path.name) for path in folder.iterdir())
+
+
+def _records(path: Path) -> list[Record]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    found = []
+    for line in lines:
+        try:
+            held = json.loads(line)
+            state = held["state"]
+            if state not in (BEGUN, DONE, FAILED):
+                continue
+            found.append(
+                Record(
+                    name=str(held["input"]),
+                    target=str(held["output"]),
+                    state=state,
+                    when=float(held["when"]),
+                    identity=dict(held.get("identity") or {}),
+                    fingerprint=str(held.get("fingerprint", "")),
+                    output_size=held.get("output_size"),
+                    row=dict(held.get("row") or {}),
+                )
+            )
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue  # the batch was killed, or the disk full, while this line was written
+    return found
+
+
+class Manifest:
+    """A manifest that is written to. Every line is on the disk before the next thing is done.
+
+    Args:
+        path: The file; lines are added to it.
+        told: What the batch does, for whoever reads the file.
+    """
+
+    def __init__(self, path: Path, told: Mapping[str, Any]) -> None:
+        """Open it, and begin a new line if the last is broken.
+
+        Raises:
+            FileError: If it cannot be written.
+        """
+        self.path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise self._refusal(error) from error
+        size = os.fstat(self._descriptor).st_size
+        self._broken = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+        self._add({"state": "batch", "version": __version__, "parameters": dict(told), "when": time.time()})
+
+    def __enter__(self) -> Manifest:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def write(self, record: Record) -> None:
+        """Add what is now known of a file.
+
+        Raises:
+            FileError: If it cannot be written.
+        """
+        line: dict[str, Any] = {
+            "state": record.state,
+            "input": record.name,
+            "output": record.target,
+            "when": record.when or time.time(),
+        }
+        for name in ("identity", "fingerprint", "output_size", "row"):
+            value = getattr(record, name)
+            if value not in (None, "", {}):
+                line[name] = value
+        self._add(line)
+
+    def _add(self, line: Mapping[str, Any]) -> None:
+        text = ("\n" if self._broken else "") + json.dumps(line) + "\n"
+        left = text.encode()
+        self._broken = True
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+            self._broken = False
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: OSError) -> FileError:
+        return FileError(
+            f"{self.path}, which says what is done, cannot be written ({error.strerror or error}): the batch "
+            "stops here. Free some space or see to the folder's permissions, then add --resume to go on."
+        )
+
+
+def unchanged(record: Record, source: Path, target: Path, fingerprint: str) -> str | None:
+    """Return why a file has to be done again, in a word or two; None if its result is there and up to date."""
+    if record.state != DONE:
+        return "failed before" if record.state == FAILED else "not finished"
+    if record.fingerprint != fingerprint:
+        return "other parameters"
+    try:
+        if dict(record.identity) != identity(source):
+            return "input changed"
+    except OSError:
+        return "input changed"
+    try:
+        size = target.stat().st_size
+    except OSError:
+        return "output missing"
+    if is_store(target):
+        return None
+    return "output changed" if record.output_size not in (None, size) else None
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", text)

@@ -1,0 +1,98 @@
+"""What is done to every file, as data: it goes to other processes, and the manifest knows it by a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from softmorph_cli import __version__
+
+if TYPE_CHECKING:
+    from softmorph_cli.filters.settings import Settings
+    from softmorph_cli.steps.step import Step
+    from softmorph_cli.steps.text import Spec
+
+# They change how fast a result comes, not what it is.
+_SAME_RESULT: Final = ("device", "threads", "progress")
+_FILES: Final = ("mask", "like")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done to every file.
+
+    Attributes:
+        specs: The steps.
+        settings: How they run where they do not say.
+        method: The method of those that have one and do not say.
+        reading: Arguments for `softmorph_cli.io.read`.
+        output_type: Element type of the results; None for what suits the format.
+        pyramid: Whether an OME-Zarr gets coarser resolutions too.
+    """
+
+    specs: tuple[Spec, ...]
+    settings: Settings
+    method: str | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    output_type: str | None = None
+    pyramid: bool = False
+
+    def steps(self) -> list[Step]:
+        """Return the steps, ready to run.
+
+        Raises:
+            UsageError: If one is wrong.
+        """
+        from softmorph_cli.steps.text import build
+
+        return build(self.specs, self.settings, method=self.method)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """All that a result depends on, beside the file: plain values."""
+        settings = {name: value for name, value in asdict(self.settings).items() if name not in _SAME_RESULT}
+        reading = {n: v for n, v in self.reading.items() if v is not None and v is not False}
+        for name in _FILES:
+            if name in reading:
+                reading[name] = _stamp(Path(reading[name]))
+        steps = [
+            {"operation": spec.operation, **{name: _content(value) for name, value in spec.given.items()}}
+            for spec in self.specs
+        ]
+        return {
+            "steps": steps,
+            "method": self.method,
+            "settings": settings,
+            "reading": reading,
+            "output_type": self.output_type,
+            **({"pyramid": True} if self.pyramid else {}),
+            "version": ".".join(__version__.split(".")[:2]),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen letters that change when a result would."""
+        text = json.dumps(self.told, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _stamp(path: Path) -> list[Any]:
+    try:
+        state = path.stat()
+    except OSError:
+        return [path.name]
+    return [path.name, state.st_size, state.st_mtime_ns]
+
+
+def _content(value: Any) -> Any:
+    """Return a value; of a rule file what it holds, since the rule may change under its name."""
+    if isinstance(value, str) and value.endswith(".toml"):
+        try:
+            return hashlib.sha256(Path(value).read_bytes()).hexdigest()
+        except OSError:
+            return value
+    return value

@@ -1,0 +1,138 @@
+"""What came of a batch: one row for each file, as CSV and as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from softmorph_cli import documents
+from softmorph_cli.files import replacing
+
+# Always all of them, in this order: tables of different batches then fit below each other.
+_FIGURES: Final = (
+    *("expected_voxels", "expected_area_mm2", "std_area_mm2", "expected_volume_mm3", "std_volume_mm3"),
+    *("voxels_above_half", "components_above_half", "max"),
+)
+COLUMNS: Final = (
+    *("input", "output", "status", "error", "warnings", "seconds"),
+    *("seconds_read", "seconds_filter", "seconds_write", "axes", "shape", "iterations"),
+    *(f"{name}_{when}" for name in _FIGURES for when in ("before", "after")),
+    "connectivity",
+)
+GOOD: Final = ("done", "skipped")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What came of a file.
+
+    Attributes:
+        input: The file that was read.
+        output: The file that was written.
+        status: "done", "skipped" (done before), "failed", "not run" or "not finished".
+        row: Everything else.
+    """
+
+    input: str
+    output: str
+    status: str
+    row: Mapping[str, Any]
+
+    @property
+    def error(self) -> str | None:
+        """What is wrong with it."""
+        error = self.row.get("error")
+        return None if error is None else str(error)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a batch.
+
+    Attributes:
+        parameters: What was done.
+        entries: Every file, sorted by name.
+    """
+
+    parameters: Mapping[str, Any]
+    entries: Sequence[Entry]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many files ended how."""
+        return Counter(entry.status for entry in self.entries)
+
+    @property
+    def bad(self) -> list[Entry]:
+        """Files without an up-to-date result."""
+        return [entry for entry in self.entries if entry.status not in GOOD]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON."""
+        counts = self.counts
+        return {
+            **documents.head(),
+            "command": "batch",
+            "parameters": dict(self.parameters),
+            "counts": {
+                name: counts[name] for name in ("done", "skipped", "failed", "not run", "not finished")
+            },
+            "files": [
+                {"input": one.input, "output": one.output, "status": one.status, **one.row}
+                for one in self.entries
+            ],
+        }
+
+    @property
+    def table(self) -> str:
+        """The CSV."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_cells(entry) for entry in self.entries)
+        return text.getvalue()
+
+
+def paths(folder: Path, tag: str) -> tuple[Path, Path]:
+    """Return where the summary of a batch, or of a part of one, is kept."""
+    return folder / f"summary{tag}.csv", folder / f"summary{tag}.json"
+
+
+def save(summary: Summary, folder: Path, tag: str) -> None:
+    """Write both files, each in one step.
+
+    Raises:
+        FileError: If one cannot be written.
+    """
+    # A file's name that is no UTF-8 keeps its bytes.
+    table = summary.table.encode("utf-8", "surrogateescape")
+    document = documents.as_json(summary.document).encode()
+    for path, content in zip(paths(folder, tag), (table, document + b"\n"), strict=True):
+        with replacing(path, force=True) as temporary:
+            temporary.write_bytes(content)
+
+
+def _cells(entry: Entry) -> dict[str, Any]:
+    row = entry.row
+    cells: dict[str, Any] = {
+        "input": entry.input,
+        "output": entry.output,
+        "status": entry.status,
+        "error": entry.error or "",
+        "warnings": len(row.get("warnings", ())),
+        "shape": " ".join(map(str, row.get("shape", ()))),
+        "iterations": " ".join(map(str, row.get("iterations", ()))),
+        "connectivity": row.get("after", {}).get("connectivity", ""),
+    }
+    for name in ("seconds", "seconds_read", "seconds_filter", "seconds_write", "axes"):
+        cells[name] = row.get(name, "")
+    for when in ("before", "after"):
+        found = row.get(when, {})
+        cells |= {f"{name}_{when}": found.get(name, "") for name in _FIGURES}
+    return cells

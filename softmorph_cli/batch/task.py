@@ -1,0 +1,190 @@
+"""One file's work: data that any process can be sent, and the function that does it."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from softmorph_cli.batch.recipe import Recipe
+from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning
+
+if TYPE_CHECKING:
+    from softmorph_cli.filters.settings import Progress
+    from softmorph_cli.measure.statistics import Statistics
+    from softmorph_cli.steps.process import Processed
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file's work. It can be pickled.
+
+    Attributes:
+        name: The input's name in the manifest.
+        source: The file to read.
+        target: The file to write.
+        recipe: What is done.
+        force: Whether the target may be replaced.
+        threads: CPU threads, where the recipe does not say; None for as many as the machine allows.
+        memory: Bytes it may use; None for as much as the machine allows.
+    """
+
+    name: str
+    source: Path
+    target: Path
+    recipe: Recipe
+    force: bool = False
+    threads: int | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a file went. It can be pickled.
+
+    Attributes:
+        task: Which file.
+        error: What is wrong with it, in one sentence; None if its result is written.
+        row: What the summary says of it.
+        output_size: Bytes of the result.
+        seconds: How long it took.
+        warnings: What a person should know.
+        notes: What a person may want to know.
+        traceback: Where the error came from, for `--verbose`.
+    """
+
+    task: Task
+    error: str | None = None
+    row: Row = field(default_factory=dict)
+    output_size: int | None = None
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    traceback: str = ""
+
+
+def run_task(
+    task: Task,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    computing: AbstractContextManager[Any] | None = None,
+) -> Outcome:
+    """Read a file, run the steps, write the result; whatever goes wrong with it becomes an outcome.
+
+    Args:
+        task: The work.
+        progress: Called after every sub-iteration; what it raises ends the work and is raised here.
+        computing: Held while a step runs.
+    """
+    started = time.perf_counter()
+    notes: list[str] = []
+    try:
+        processed, told = _run(task, progress, computing or nullcontext(), notes.append)
+        size = size_of(task.target)
+    except Exception as error:
+        return Outcome(
+            task,
+            error=_sentence(error, task),
+            seconds=time.perf_counter() - started,
+            notes=tuple(notes),
+            traceback=traceback.format_exc(),
+        )
+    return Outcome(
+        task,
+        row=_row(processed),
+        output_size=size,
+        seconds=time.perf_counter() - started,
+        warnings=tuple(dict.fromkeys((*processed.warnings, *told))),
+        notes=(*notes, *processed.notes),
+    )
+
+
+def _run(
+    task: Task,
+    progress: Callable[[Progress], None] | None,
+    computing: AbstractContextManager[Any],
+    tell: Callable[[str], None],
+) -> tuple[Processed, list[str]]:
+    from softmorph_cli.steps.process import Outputs, process
+
+    recipe = task.recipe
+    if recipe.settings.threads is None and task.threads is not None:
+        recipe = replace(recipe, settings=replace(recipe.settings, threads=task.threads))
+    try:
+        task.target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{task.target.parent} cannot be made: {error.strerror or error}.") from error
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SoftmorphWarning)
+        processed = process(
+            "batch",
+            task.source,
+            recipe.steps(),
+            Outputs(task.target, output_type=recipe.output_type, force=task.force, pyramid=recipe.pyramid),
+            reading=recipe.reading,
+            progress=progress,
+            tell=tell,
+            computing=computing,
+            memory=task.memory,
+        )
+    return processed, [str(one.message) for one in caught if issubclass(one.category, SoftmorphWarning)]
+
+
+def _sentence(error: Exception, task: Task) -> str:
+    if isinstance(error, MemoryError):
+        said = "out of memory: use fewer --workers, or fewer --levels (8, 16 or 32)."
+    elif isinstance(error, SoftmorphError):
+        said = str(error)
+    elif isinstance(error, OSError):
+        said = f"the system refused: {error}."
+    else:
+        said = f"{type(error).__name__}: {error} (a bug in softmorph: please report it with --verbose)."
+    said = " ".join(said.split())
+    known = any(str(path) in said for path in (task.source, task.target))
+    return said if known else f"{task.source}: {said}"
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a store.
+
+    Raises:
+        OSError: If it is not there.
+    """
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(Path(parent, name).stat().st_size for parent, _, names in os.walk(path) for name in names)
+
+
+def _row(processed: Processed) -> Row:
+    document = processed.document
+    return {
+        "shape": document["input"]["shape"],
+        "axes": document["input"]["axes"],
+        "output_shape": document["output"]["shape"],
+        "iterations": [step["iterations"] for step in document["steps"]],
+        "stop_reasons": [step["stop_reason"] for step in document["steps"]],
+        "device": document["device"],
+        **{f"seconds_{name}": round(value, 4) for name, value in document["seconds"].items()},
+        "before": _figures(processed.before),
+        "after": _figures(processed.after),
+    }
+
+
+def _figures(found: Statistics) -> dict[str, Any]:
+    kind = {"mm^3": "volume_mm3", "mm^2": "area_mm2"}.get(found.volume_unit)
+    return {
+        "expected_voxels": found.sum,
+        **({f"expected_{kind}": found.expected_volume, f"std_{kind}": found.volume_std} if kind else {}),
+        "voxels_above_half": found.voxels_above_half,
+        "components_above_half": found.components_above_half,
+        "connectivity": found.connectivity,
+        "max": found.max,
+    }

@@ -1,0 +1,297 @@
+"""softmorph batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from softmorph_cli import documents
+from softmorph_cli.cli import filtering, report
+from softmorph_cli.cli.batch_progress import watching
+from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
+from softmorph_cli.cli.command import command
+from softmorph_cli.cli.options import Computing, Reading
+from softmorph_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from softmorph_cli.batch.run import Item, Order
+    from softmorph_cli.batch.summary import Summary
+    from softmorph_cli.steps.text import Spec
+
+_FILES = "Which files"
+_RUN = "How the batch runs"
+_PARTS = "Parts of a batch, for array jobs"
+_OUT = "Output"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Which files are read, and what the results are called."""
+
+    glob: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Which names, such as 'case_*.nii.gz'; with a / in it, which paths below IN_DIR. "
+            "(default: all that can be read; of nnU-Net's outputs the .npz)",
+            rich_help_panel=_FILES,
+            show_default=False,
+        ),
+    ] = None
+    recursive: Annotated[
+        bool,
+        typer.Option(
+            "--recursive",
+            "-r",
+            help="Read the folders in IN_DIR too; OUT_DIR gets folders of the same names.",
+            rich_help_panel=_FILES,
+        ),
+    ] = False
+    suffix: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="Names of results: _skeleton is added before the format, .tif is another format, _s.nii.gz is both. "
+            "(default: the input's name)",
+            rich_help_panel=_FILES,
+            show_default=False,
+        ),
+    ] = ""
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a batch runs."""
+
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            "-w",
+            metavar="N",
+            help="Files at once, which share the cores. (default: as many as cores and memory allow; with CUDA 3, "
+            "which take turns on the device)",
+            rich_help_panel=_RUN,
+            show_default=False,
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Skip files that are done with the same parameters and have not changed since.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast", help="Begin no file after one has failed. (default: go on)", rich_help_panel=_RUN
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            "-n",
+            help="Say what would be done to which file; write nothing.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False
+    num_parts: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Split the files into N parts and do one of them; the others may run at the same time.",
+            rich_help_panel=_PARTS,
+            show_default=False,
+        ),
+    ] = None
+    part_id: Annotated[
+        int | None,
+        typer.Option(
+            metavar="I", help="Which part, from 0 to N - 1.", rich_help_panel=_PARTS, show_default=False
+        ),
+    ] = None
+    summarize: Annotated[
+        bool,
+        typer.Option(
+            "--summarize",
+            help="Compute nothing: merge what all parts have done into summary.csv and summary.json.",
+            rich_help_panel=_PARTS,
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is written, and what is said."""
+
+    output_type: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            help="float32, uint8, uint16, or float16 (.tif, .npy). (default: float32; PNG uint16)",
+            rich_help_panel=_OUT,
+            show_default=False,
+        ),
+    ] = None
+    pyramid: Annotated[
+        bool,
+        typer.Option("--pyramid", help="Write coarser resolutions too (.zarr only).", rich_help_panel=_OUT),
+    ] = False
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Replace results that exist.", rich_help_panel=_OUT)
+    ] = False
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the summary as JSON instead of a table.", rich_help_panel=_OUT),
+    ] = False
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_OUT),
+    ] = False
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Say more of every file; show tracebacks of errors.", rich_help_panel=_OUT
+        ),
+    ] = False
+
+
+@command
+def batch(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="IN_DIR", help="Folder of probability maps.", show_default=False),
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT_DIR",
+            help="Folder for the results, summary.csv and summary.json; it is made if need be.",
+            show_default=False,
+        ),
+    ],
+    steps: Steps = None,
+    *,
+    pipeline: Pipeline = None,
+    files: Files,
+    running: Running,
+    reading: Reading,
+    computing: Computing,
+    results: Results,
+) -> None:
+    """Run the steps of a chain on every file of a folder, several at once; one that fails stops no other.
+
+    The exit status is 1 if any file failed. After an interruption the same command with --resume goes on.
+    """
+    order = _order(source, target, chosen_steps(steps, pipeline), files, running, reading, computing, results)
+    if running.dry_run:
+        _tell_plan(order, results)
+        return
+    from softmorph_cli.batch.run import carry_out, summarize
+
+    if running.summarize:
+        summary = summarize(order)
+    else:
+        with watching(quiet=results.quiet, verbose=results.verbose) as watcher:
+            summary = carry_out(order, watcher)
+    _tell(summary, order, results)
+    if summary.bad:
+        raise typer.Exit(1)
+
+
+def _order(
+    source: Path,
+    target: Path,
+    specs: list[Spec],
+    files: Files,
+    running: Running,
+    reading: Reading,
+    computing: Computing,
+    results: Results,
+) -> Order:
+    from softmorph_cli.batch.plan import Choice
+    from softmorph_cli.batch.recipe import Recipe
+    from softmorph_cli.batch.run import Order
+
+    if (running.num_parts is None) != (running.part_id is None):
+        raise UsageError("--num-parts N and --part-id I go together, such as --num-parts 10 --part-id 0.")
+    recipe = Recipe(
+        specs=tuple(specs),
+        settings=filtering.settings_of(computing),
+        method=computing.method,
+        reading=filtering.reading_arguments(reading),
+        output_type=results.output_type,
+        pyramid=results.pyramid,
+    )
+    apart = tuple(path for path in (reading.mask, reading.like) if path is not None)
+    return Order(
+        choice=Choice(source, target, files.glob, files.recursive, files.suffix, apart),
+        recipe=recipe,
+        resume=running.resume,
+        force=results.force,
+        fail_fast=running.fail_fast,
+        workers=running.workers,
+        parts=running.num_parts if running.num_parts is not None else 1,
+        part=running.part_id or 0,
+    )
+
+
+def _tell_plan(order: Order, results: Results) -> None:
+    from softmorph_cli.batch.run import all_jobs, decide
+
+    items = decide(order, all_jobs(order)[0])
+    if results.json:
+        told = [
+            {"input": str(i.job.source), "output": str(i.job.target), "action": i.action, "why": i.why}
+            for i in items
+        ]
+        typer.echo(
+            documents.as_json({**documents.head(), "command": "batch", "dry_run": True, "files": told})
+        )
+        return
+    for item in items:
+        typer.echo(_line(item))
+    counts = ", ".join(
+        f"{sum(item.action == action for item in items)} {action}" for action in ("new", "redo", "skip")
+    )
+    if not results.quiet:
+        typer.echo(f"{counts}; nothing was written.", err=True)
+
+
+def _line(item: Item) -> str:
+    why = f" ({item.why})" if item.why else ""
+    return f"{item.action:<4} {item.job.source} → {item.job.target}{why}"
+
+
+def _tell(summary: Summary, order: Order, results: Results) -> None:
+    if results.json:
+        typer.echo(documents.as_json(summary.document))
+        return
+    if results.quiet:
+        return
+    counts = summary.counts
+    always = ("done", "skipped", "failed")
+    lines = [[name, f"{counts[name]:,}"] for name in always]
+    lines += [[name, f"{count:,}"] for name, count in sorted(counts.items()) if name not in always]
+    # Its name stands before it already.
+    lines += [
+        [one.input, (one.error or "").removeprefix(one.input).removeprefix(":").strip()]
+        for one in summary.bad
+        if one.status == "failed"
+    ]
+    from softmorph_cli.batch.summary import paths
+
+    table, _ = paths(order.choice.target, order.tag)
+    report.table(
+        f"batch → {order.choice.target}",
+        ("", "files"),
+        lines,
+        err=False,
+        footer=f"a row for each file: {table}",
+    )

@@ -1,0 +1,170 @@
+"""How far a batch is: on a terminal a bar over the files and one for each worker, elsewhere a line a minute."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from softmorph_cli.cli.command import complain, note, warn
+from softmorph_cli.cli.progress import MINUTE
+
+if TYPE_CHECKING:
+    from softmorph_cli.batch.engine import Sign
+    from softmorph_cli.batch.task import Outcome
+    from softmorph_cli.filters.settings import Progress
+
+_NAME_WIDTH = 32
+
+
+@contextmanager
+def watching(*, quiet: bool, verbose: bool) -> Iterator[Telling]:
+    """Give whoever shows how far a batch is.
+
+    Args:
+        quiet: Show no progress.
+        verbose: Show notes and tracebacks.
+    """
+    telling = Telling(quiet=quiet, verbose=verbose)
+    try:
+        yield telling
+    finally:
+        telling.close()
+
+
+class Telling:
+    """Tells a person, on stderr."""
+
+    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+        """Begin with nothing to show."""
+        self.quiet, self.verbose = quiet, verbose
+        self.files = self.done = self.failed = 0
+        self.started = self.last = time.monotonic()
+        self.bars: _Bars | None = None
+        self.said: Counter[str] = Counter()
+
+    def begin(self, files: int, workers: int) -> None:
+        """So many files are to be done, by so many workers."""
+        self.files, self.started = files, time.monotonic()
+        if not self.quiet and sys.stderr.isatty():
+            self.bars = _Bars(files, workers)
+
+    def sign(self, sign: Sign | None) -> None:
+        """A worker is at something; None: about a second has gone by."""
+        if self.bars is not None and sign is not None:
+            self.bars.sign(sign)
+        elif self.bars is None and not self.quiet and time.monotonic() - self.last >= MINUTE:
+            self.last = time.monotonic()
+            typer.echo(self._line(), err=True)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """A file is done, or failed."""
+        self.done += 1
+        if outcome.error is not None:
+            self.failed += 1
+            if outcome.traceback and self.verbose:
+                typer.echo(outcome.traceback, err=True)
+            complain(outcome.error)
+        if self.verbose:
+            for message in outcome.notes:
+                note(f"{outcome.task.source}: {message}")
+            if outcome.error is None:
+                note(f"{outcome.task.source} → {outcome.task.target} in {outcome.seconds:.2f} s")
+        for message in outcome.warnings:
+            general = message.replace(str(outcome.task.source), "IN").replace(str(outcome.task.target), "OUT")
+            self.said[general] += 1
+            if self.said[general] == 1:
+                warn(message if str(outcome.task.source) in message else f"{outcome.task.source}: {message}")
+        if self.bars is not None:
+            self.bars.advance(self.failed)
+
+    def note(self, message: str) -> None:
+        """Something a person may want to know."""
+        if not self.quiet:
+            note(message)
+
+    def close(self) -> None:
+        """Take the bars away, and say what was left out."""
+        if self.bars is not None:
+            self.bars.close()
+        for message, count in self.said.items():
+            if count > 1:
+                warn(f"{count - 1} more file{'s' if count > 2 else ''}: {message}")
+
+    def _line(self) -> str:
+        failed = f", {self.failed} failed" if self.failed else ""
+        left = ""
+        if self.done:
+            seconds = (time.monotonic() - self.started) / self.done * (self.files - self.done)
+            left = f"; about {_duration(seconds)} left"
+        return f"{self.done} of {self.files} files{failed}{left}"
+
+
+class _Bars:
+    """Bars on a terminal."""
+
+    def __init__(self, files: int, workers: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self.bar: Any = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self.files, self.done = files, 0
+        self.whole = self.bar.add_task(f"0 of {files} files", total=files)
+        self.workers = [self.bar.add_task("", total=None, visible=False) for _ in range(workers)]
+        self.bar.start()
+
+    def sign(self, sign: Sign) -> None:
+        if sign.worker >= len(self.workers):
+            return
+        task = self.workers[sign.worker]
+        if sign.progress is None:
+            self.bar.reset(task, description=_short(sign.name), total=None, visible=True)
+            return
+        total, done = _share(sign.progress)
+        words = f"{_short(sign.name)} {_words(sign.progress)}"
+        self.bar.update(task, description=words, total=total, completed=done, visible=True)
+
+    def advance(self, failed: int) -> None:
+        self.done += 1
+        words = f"{self.done} of {self.files} files" + (f", {failed} failed" if failed else "")
+        self.bar.update(self.whole, description=words, completed=self.done)
+
+    def close(self) -> None:
+        self.bar.stop()
+
+
+def _short(name: str) -> str:
+    shown = name if len(name) <= _NAME_WIDTH else "…" + name[1 - _NAME_WIDTH :]
+    return "".join(letter if letter.isprintable() else "?" for letter in shown)
+
+
+def _words(progress: Progress) -> str:
+    of = f" of {progress.iterations}" if progress.iterations else ""
+    return f"{progress.operation}: iteration {progress.iteration}{of}"
+
+
+def _share(progress: Progress) -> tuple[int | None, int]:
+    each = progress.iterations or 1
+    share = progress.iteration - 1 if progress.iterations else 0
+    known = progress.iterations is not None or progress.parts > 1
+    return (progress.parts * each if known else None), (progress.part - 1) * each + share
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

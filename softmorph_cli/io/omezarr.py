@@ -125,7 +125,7 @@ class OmeZarr:
             volume,
             kept_native(volume, self.name),
             [level.shape for level in levels],
-            name=path.name.rpartition("-")[2].removesuffix(".zarr").removesuffix(".ome"),
+            name=stem(path),
             one=one,
             provenance=provenance,
             labels=labels,
@@ -208,6 +208,12 @@ def is_plain(place: Place) -> bool:
     """Whether the affine says nothing but the voxel size: nothing is turned, flipped or moved."""
     corner, lost = _corner(place, [letter for letter in place.axes if letter in "ZYX"])
     return not lost and not any(corner.values())
+
+
+def stem(path: Path) -> str:
+    """What an image in a file of this name is called; `replacing_store` puts a prefix before a name."""
+    name = path.name.split("-", 2)[-1] if path.name.startswith(".softmorph-") else path.name
+    return name[: -len(".zarr")].removesuffix(".ome") if name.lower().endswith(".zarr") else name
 
 
 def filed_order(axes: str) -> tuple[list[int], str]:

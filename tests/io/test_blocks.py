@@ -14,8 +14,7 @@ import tifffile
 from helpers_zarr import make
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import read, write
-from softmorph_cli.io.blocks import Blocks, create_blocks, open_blocks
+from softmorph_cli.io import Blocks, create_blocks, open_blocks, read, write
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.volume import Volume
 

@@ -102,11 +102,12 @@ def test_what_others_wrote_comes_back_in_its_version(whole: Path, version: str, 
 @pytest.mark.parametrize("unit", ["um", "nm", "mm", None])
 def test_a_new_store_is_0_4_and_holds_the_unit(whole: Path, unit: str | None) -> None:
     volume = Volume(SOFT, "ZYX", (3.0, 0.5, 0.25), unit)
-    assert write(volume, whole / "map.zarr") == []
+    assert write(volume, whole / "my-map.ome.zarr") == []
+    (whole / "my-map.ome.zarr").rename(whole / "map.zarr")
     again = read(whole / "map.zarr")
     assert (again.spacing, again.unit, again.notes) == ((3.0, 0.5, 0.25), unit, ())
     attributes = json.loads((whole / "map.zarr" / ".zattrs").read_text())["multiscales"][0]
-    assert attributes["version"] == "0.4"
+    assert (attributes["version"], attributes["name"]) == ("0.4", "my-map")
     assert [axis.get("unit") for axis in attributes["axes"]] == [UNITS.get(unit or "")] * 3
     ome_zarr_models.open_ome_zarr(str(whole / "map.zarr"), version="0.4")
 

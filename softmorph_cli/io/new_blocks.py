@@ -1,0 +1,176 @@
+"""A new OME-Zarr, written block by block: maps larger than memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from softmorph_cli.errors import FileError, InputError, UsageError
+from softmorph_cli.files import check_writable, replacing_store
+from softmorph_cli.io.blocks import Blocks
+from softmorph_cli.io.formats import target_format
+from softmorph_cli.io.omezarr import Native, OmeZarr, layout, stem
+from softmorph_cli.io.raw import Array, Kept, Provenance
+from softmorph_cli.io.stores import node
+from softmorph_cli.io.storing import chunk_shape, create_array, create_group, workers
+from softmorph_cli.io.writing import encode
+
+
+class Written:
+    """A store that is being written, by any number of threads, each voxel once.
+
+    Attributes:
+        shape: Along the axes of space.
+        chunks: Blocks made of whole ones, or that reach the end, are written side by side; others one by one.
+        resumed: Whether an earlier run's store is gone on with.
+        lost: What the file cannot keep, one sentence each.
+    """
+
+    def __init__(
+        self, array: Any, folder: Path, dtype: str, pool: Any, resumed: bool, lost: list[str]
+    ) -> None:
+        """Write to an open array; for `create_blocks`."""
+        self._array, self._folder, self._dtype, self._pool = array, folder, dtype, pool
+        self.shape: tuple[int, ...] = tuple(array.shape)
+        self.chunks: tuple[int, ...] = tuple(array.chunks)
+        self.resumed, self.lost = resumed, lost
+        self._alone = Lock()
+
+    def write(self, slices: Sequence[slice], block: Array) -> None:
+        """Store a block of probabilities; when this returns, its chunks are in the folder.
+
+        Raises:
+            InputError: If the block does not fit, or a mask is asked for and it holds other values.
+            OSError: If the system refuses.
+        """
+        cuts = self._cuts(slices)
+        shape = tuple(cut.stop - cut.start for cut in cuts)
+        if block.shape != shape:
+            raise InputError(f"a block of shape {block.shape} does not fill one of {shape}.")
+        stored, _ = encode(block, self._dtype)
+        # A part of a chunk is put in by writing the chunk again, which only one may do at a time.
+        with nullcontext() if self._whole(cuts) else self._alone:
+            # In a thread that no signal interrupts: see `workers`.
+            self._pool.submit(self._array.__setitem__, cuts, stored).result()
+
+    def has(self, slices: Sequence[slice]) -> bool:
+        """Whether all chunks of a block are there, as an earlier run left them.
+
+        Blocks that were made of whole chunks are there whole or not at all; of others, a part may be.
+        """
+        ranges = [
+            range(cut.start // one, -(-cut.stop // one))
+            for cut, one in zip(self._cuts(slices), self.chunks, strict=True)
+        ]
+        return all(
+            self._chunk(tuple(r[i] for r, i in zip(ranges, number, strict=True))).is_file()
+            for number in np.ndindex(*map(len, ranges))
+        )
+
+    def missing(self) -> int:
+        """How many chunks are not there yet."""
+        grid = (-(-size // one) for size, one in zip(self.shape, self.chunks, strict=True))
+        return sum(not self._chunk(number).is_file() for number in np.ndindex(*grid))
+
+    def _chunk(self, number: tuple[int, ...]) -> Path:
+        return self._folder / str(self._array.metadata.encode_chunk_key(number))
+
+    def _cuts(self, slices: Sequence[slice]) -> tuple[slice, ...]:
+        return tuple(slice(*part.indices(size)[:2]) for part, size in zip(slices, self.shape, strict=True))
+
+    def _whole(self, cuts: tuple[slice, ...]) -> bool:
+        return all(
+            cut.start % one == 0 and (cut.stop % one == 0 or cut.stop == size)
+            for cut, size, one in zip(cuts, self.shape, self.chunks, strict=True)
+        )
+
+
+@contextmanager
+def create_blocks(
+    path: str | Path,
+    like: Blocks,
+    *,
+    dtype: str = "float32",
+    chunks: Sequence[int] | None = None,
+    force: bool = False,
+    keep: bool = False,
+    resume: bool = False,
+    provenance: Provenance | None = None,
+) -> Iterator[Written]:
+    """Write an OME-Zarr block by block; it takes its name when the block ends well, and every chunk is there.
+
+    Args:
+        path: A name that ends in .zarr.
+        like: The map whose axes, geometry and version are those of the new one.
+        dtype: float32, uint8 (255 means 1), uint16, or "mask" (0 and 1).
+        chunks: The extent of a chunk; by default 64 or 128 along each axis.
+        force: Whether an existing store may be replaced.
+        keep: If the block raises, leave what was written beside `path`, for a later run to resume.
+        resume: Go on with what an earlier run kept, if it is of the same shape, type, chunks and provenance;
+            keeps it as well. `Written.has` says which blocks are there.
+        provenance: As for `write`.
+
+    Yields:
+        What blocks are written to.
+
+    Raises:
+        FileError: As `write`; if the block ends and chunks were not written; or if what was kept is of
+            another run.
+        UsageError: If the name or the type is that of another format.
+    """
+    path = Path(path)
+    family = target_format(path, dtype)
+    if not isinstance(family, OmeZarr):
+        raise UsageError(f"{path}: a map larger than memory is written as OME-Zarr; end its name with .zarr.")
+    check_writable(path, force=force, store=True)
+    one = {"uint8": 255, "uint16": 65535}.get(dtype, 1)
+    stored = "uint8" if dtype == "mask" else dtype
+    shape = like.shape
+    chunks = tuple(chunks or chunk_shape(shape, like.axes))
+    chunks = tuple(min(size, wanted) for size, wanted in zip(shape, chunks, strict=True))
+    attributes, lost = layout(
+        like, _native(like), [shape], name=stem(path), one=one, provenance=provenance or {}
+    )
+    with replacing_store(path, force=force, keep=keep, resume=resume) as folder:
+        found = node(folder / "0") if resume else None
+        if found is None:
+            create_group(folder, attributes)
+            array = create_array(folder / "0", attributes, shape, stored, chunks, like.axes.lower())
+        else:
+            array = _reopen(folder, path, attributes, shape, stored, chunks)
+        with workers() as pool:
+            written = Written(array, folder / "0", dtype, pool, found is not None, lost)
+            yield written
+        if left := written.missing():
+            raise FileError(f"{path} is not complete: {left} of its chunks were not written.")
+
+
+def _reopen(
+    folder: Path, path: Path, attributes: Any, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...]
+) -> Any:
+    import zarr
+
+    group, other = (
+        node(folder),
+        f"{folder} was kept by a run with other settings; remove it, or run without --resume.",
+    )
+    if group is None or dict(group.attributes) != json.loads(json.dumps(attributes)):
+        raise FileError(other)
+    array: Any = zarr.open_array(str(folder / "0"), mode="r+", config={"write_empty_chunks": True})
+    if (tuple(array.shape), str(array.dtype), tuple(array.chunks)) != (shape, dtype, chunks):
+        raise FileError(other)
+    # What was cut off in the middle of a chunk.
+    for left in folder.rglob("*.partial"):
+        left.unlink(missing_ok=True)
+    return array
+
+
+def _native(like: Blocks) -> Native | None:
+    kept = like.source.header
+    return kept.native if isinstance(kept, Kept) and kept.format == OmeZarr.name else None

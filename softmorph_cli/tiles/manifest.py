@@ -19,6 +19,9 @@ _EDITION: Final = 1
 _OFTEN: Final = 2.0
 
 
+Corners = list[list[int]]
+
+
 @dataclass
 class Word:
     """How far the planes of one word of levels are.
@@ -28,20 +31,22 @@ class Word:
         iterations: Iterations that are complete.
         reason: Why it stopped; "" while it runs.
         version: Of each tile: the last pass that wrote its planes; 0 for none.
-        live: Of each tile: whether the last iteration of the last pass changed it.
+        live: Of each tile: first and last (exclusive) along each axis of a box in the map that holds the
+            voxels which the last iteration of the last pass changed; None where it changed none.
         dead: Of each tile: whether nothing can ever change in it.
         last: The last iteration of the pass under way that changed anything, from 1; 0 for none yet.
-        done: Tiles of the pass under way that are done: whether they are live, were written, are dead.
+        done: Tiles of the pass under way that are done: where they are live, whether they were
+            written and are dead.
     """
 
     passes: int = 0
     iterations: int = 0
     reason: str = ""
     version: list[int] = field(default_factory=list)
-    live: list[bool] = field(default_factory=list)
+    live: list[Corners | None] = field(default_factory=list)
     dead: list[bool] = field(default_factory=list)
     last: int = 0
-    done: dict[int, tuple[bool, bool, bool]] = field(default_factory=dict)
+    done: dict[int, tuple[Corners | None, bool, bool]] = field(default_factory=dict)
 
 
 @dataclass
@@ -107,7 +112,9 @@ class Manifest:
 def _state(read: dict[str, Any]) -> State:
     words = []
     for word in read["words"]:
-        done = {int(tile): (bool(a), bool(b), bool(c)) for tile, (a, b, c) in word.pop("done").items()}
+        done = {
+            int(tile): (live, bool(new), bool(dead)) for tile, (live, new, dead) in word.pop("done").items()
+        }
         words.append(Word(**word, done=done))
     facts = {str(name): float(value) for name, value in read["facts"].items()}
     return State(words, [int(tile) for tile in read["written"]], facts)

@@ -3,9 +3,9 @@
 A pass of k iterations reads each tile with a halo as wide as k iterations look, from what the pass before left
 (never from this pass), and keeps the core: so the core is what the whole map would hold after k iterations.
 
-Which tiles a pass visits. If no tile around changed in the *last* iteration of a pass, the region was the same
-before and after that iteration; so were all regions that follow from it, and the core stays as it is for
-another pass. Hence a tile is visited only if a tile that its region touches changed in the last iteration.
+What a pass visits. If the *last* iteration of a pass changed nothing within k iterations' reach of a voxel, the
+next k find there what that iteration found, and leave the voxel alone. So of each tile a box is kept that holds
+what the last iteration changed; the next pass computes what of a tile lies in reach of such boxes, if any does.
 
 When it stops. The whole map stops after an iteration in which nothing changes. `Word.last` is the last iteration
 of a pass that changed a core; below the pass's length, the one after it changed nothing anywhere.
@@ -13,9 +13,8 @@ of a pass that changed a core; below the pass's length, the one after it changed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,12 +22,12 @@ from softmorph_cli.filters.run import Job, pack
 from softmorph_cli.kernels.backend import Field
 from softmorph_cli.kernels.workers import Pool
 from softmorph_cli.tiles.blocks import Array, Source
-from softmorph_cli.tiles.manifest import Manifest, State, Word
+from softmorph_cli.tiles.manifest import Corners, Manifest, State, Word
 from softmorph_cli.tiles.plan import Plan
 from softmorph_cli.tiles.progress import Report, TileProgress
 from softmorph_cli.tiles.spec import Task
 from softmorph_cli.tiles.store import Key, Store
-from softmorph_cli.tiles.tiling import Box, Tiling, within
+from softmorph_cli.tiles.tiling import Box, Tiling, hull, overlap, within
 from softmorph_cli.tiles.window import Kind, Window, check_proper
 
 
@@ -78,7 +77,11 @@ class Passes:
             if number == len(self.state.words):
                 blank = [0] * len(self.tiling)
                 self.state.words.append(
-                    Word(version=blank, live=[True] * len(blank), dead=[False] * len(blank))
+                    Word(
+                        version=blank,
+                        live=[_corners(self.tiling.core(tile)) for tile in range(len(blank))],
+                        dead=[False] * len(blank),
+                    )
                 )
             while not self.state.words[number].reason:
                 self._pass(number, self.state.words[number])
@@ -92,11 +95,12 @@ class Passes:
     def _pass(self, number: int, word: Word) -> None:
         cap = self.work.iterations or self.work.settings.max_iterations
         length = min(self.length, cap - word.iterations)
-        visited = [tile for tile in range(len(self.tiling)) if self._may_change(word, tile)]
-        for tile in visited:
+        focused = ((tile, self._focus(word, tile)) for tile in range(len(self.tiling)))
+        visited = {tile: focus for tile, focus in focused if focus is not None}
+        for tile, focus in visited.items():
             if tile in word.done:
                 continue
-            changed = self._visit(number, word, tile, length)
+            changed = self._visit(number, word, tile, focus, length)
             self.manifest.save_sometimes(self.state)
             self.report(
                 TileProgress(
@@ -109,7 +113,7 @@ class Passes:
                     iterations=word.iterations,
                     word=number + 1,
                     words=self.words,
-                    live=sum(live for live, _, _ in word.done.values()),
+                    live=sum(live is not None for live, _, _ in word.done.values()),
                     changed=changed,
                 )
             )
@@ -118,15 +122,22 @@ class Passes:
         self.manifest.save(self.state)
         self.store.keep(self.kept())
 
-    def _may_change(self, word: Word, tile: int) -> bool:
+    def _focus(self, word: Word, tile: int) -> Box | None:
+        """Return what of a tile the next pass may change; None for nothing."""
         if word.dead[tile]:
-            return False
-        around = self.tiling.touched(self.tiling.grown(self.tiling.core(tile), self.plan.halo))
-        return any(word.live[other] for other in around)
+            return None
+        core = self.tiling.core(tile)
+        parts = []
+        for other in self.tiling.touched(self.tiling.grown(core, self.plan.halo)):
+            corners = word.live[other]
+            if corners is not None:
+                live = tuple(slice(first, last) for first, last in corners)
+                parts.append(overlap(core, self.tiling.grown(live, self.plan.halo)))
+        return hull(part for part in parts if part is not None)
 
     def _finish(self, word: Word, length: int, cap: int) -> None:
         word.passes += 1
-        word.live = [False] * len(self.tiling)
+        word.live = [None] * len(self.tiling)
         for tile, (live, new, dead) in word.done.items():
             word.live[tile], word.dead[tile] = live, dead
             if new:
@@ -141,34 +152,41 @@ class Passes:
             word.reason = "stable" if rested else "max_iterations" if word.iterations == cap else ""
         word.last, word.done = 0, {}
 
-    def _visit(self, number: int, word: Word, tile: int, length: int) -> int:
-        core = self.tiling.core(tile)
-        region = self.tiling.grown(core, self.plan.halo)
-        inner = within(core, region)
+    def _visit(self, number: int, word: Word, tile: int, focus: Box, length: int) -> int:
+        core, first = self.tiling.core(tile), word.passes == 0
+        region = self.tiling.grown(focus, self.plan.halo)
         planes = self._load(number, word, region)
-        first = word.passes == 0
-        if self._dead(planes[inner]):
-            self._keep(number, word, tile, planes[inner] if first else None, live=False, dead=True)
+        if self._dead(planes[within(focus, region)]):
+            # In the first pass the focus is the core; later this part of it is nothing new.
+            self._keep(number, word, tile, planes[within(core, region)] if first else None, live=None)
             return 0
         field = self.job.backend.field(planes)
         # The field lets go of it: there is no room for a third buffer.
         del planes
         try:
             field.begin(self.steps)
-            moved, changed = self._iterations(field, inner, word, length, exact=region == core)
-            final = field.image()[inner]
-            new = final if moved or first else None
-            self._keep(number, word, tile, new, live=changed > 0, dead=self._dead(final))
+            moved, change = self._iterations(field, focus, region, word, length)
+            final = field.image()[within(focus, region)]
+            if focus == core:
+                self._keep(number, word, tile, final if moved or first else None, live=change.box)
+                return change.count
+            part = final.copy() if moved else None
         finally:
             field.close()
-        return changed
+        del field, final
+        if part is None:
+            self._keep(number, word, tile, None, live=None)
+            return 0
+        tiled = self.store.read(core, number, word.version)
+        tiled[within(focus, core)] = part
+        self._keep(number, word, tile, tiled, live=change.box)
+        return change.count
 
-    def _keep(
-        self, number: int, word: Word, tile: int, planes: Array | None, *, live: bool, dead: bool
-    ) -> None:
+    def _keep(self, number: int, word: Word, tile: int, planes: Array | None, *, live: Box | None) -> None:
         if planes is not None:
             self.store.write(Key(number, tile, word.passes + 1), planes)
-        word.done[tile] = live, planes is not None, dead
+        dead = planes is not None and self._dead(planes)
+        word.done[tile] = None if live is None else _corners(live), planes is not None, dead
 
     def _load(self, number: int, word: Word, region: Box) -> Array:
         if word.passes:
@@ -181,47 +199,61 @@ class Passes:
         return pack(replace(self.job, backend=window), values, number)  # type: ignore[no-any-return]
 
     def _iterations(
-        self, field: Field, inner: Box, word: Word, length: int, *, exact: bool
-    ) -> tuple[int, int]:
+        self, field: Field, focus: Box, region: Box, word: Word, length: int
+    ) -> tuple[int, _Change]:
         """Run a pass over a region.
 
         Returns:
-            How many changes there were in the region at all, halo included, and how many voxels of the core
-            the last iteration changed.
+            How many changes there were in the region at all, halo included, and what the last iteration changed
+            of the focus.
         """
-        total = changed = 0
+        total, change = 0, _Change()
         for iteration in range(1, length + 1):
-            # The core alone tells, and looking at it takes time: it is looked at where nobody knows yet of a
-            # change as late as this.
-            watched = not exact and (iteration == length or iteration > word.last)
-            moved, changed = self._iterate(field, inner, watched)
+            # What lies in the halo is not to be believed, and looking at the focus takes time: it is looked at
+            # where nobody knows yet of a change as late as this.
+            watched = focus != region and (iteration == length or iteration > word.last)
+            moved, change = self._iterate(field, focus, region, watched)
             total += moved
             if not moved:
-                return total, 0
-            changed = moved if exact else changed
-            if changed:
+                return total, _Change()
+            if focus == region:
+                change = _Change(moved, focus)
+            if change.count:
                 word.last = max(word.last, iteration)
-        return total, changed
+        return total, change
 
-    def _iterate(self, field: Field, inner: Box, watched: bool) -> tuple[int, int]:
+    def _iterate(self, field: Field, focus: Box, region: Box, watched: bool) -> tuple[int, _Change]:
         # Of a rule that only deletes or only adds, no step undoes another.
         units = [self.steps] if self.absorbing is not None else [(step,) for step in self.steps]
-        moved = changed = 0
+        inner = within(focus, region)
+        moved, change = 0, _Change()
         for steps in units:
             before = field.image()[inner].copy() if watched else None
             for step in steps:
                 field.sweep(step)
                 moved += field.changed
             if before is not None and moved:
-                changed += self._differing(before, field.image()[inner])
-        return moved, changed
+                change += self._differing(before, field.image()[inner], focus)
+        return moved, change
 
-    def _differing(self, before: Array, after: Array) -> int:
-        def part(first: int, last: int) -> int:
-            pairs = zip(before[first:last], after[first:last], strict=True)
-            return sum(int(np.count_nonzero(a != b)) for a, b in pairs)
+    def _differing(self, before: Array, after: Array, focus: Box) -> _Change:
+        def part(first: int, last: int) -> _Change:
+            found = _Change()
+            for place in range(first, last):
+                differs = before[place] != after[place]
+                count = int(np.count_nonzero(differs))
+                if count:
+                    found += _Change(count, (slice(place, place + 1), *_bounds(differs)))
+            return found
 
-        return sum(self._shared(part, before))
+        found = sum(Pool(self.threads, before.size).share(part, len(before)), _Change())
+        if found.box is None:
+            return found
+        placed = (
+            slice(inner.start + outer.start, inner.stop + outer.start)
+            for inner, outer in zip(found.box, focus, strict=True)
+        )
+        return _Change(found.count, tuple(placed))
 
     def _dead(self, core: Array) -> bool:
         """Say whether all voxels have a value that the rule never changes."""
@@ -230,5 +262,29 @@ class Passes:
         value = core.dtype.type(np.iinfo(core.dtype).max if self.absorbing else 0)
         return not any(bool((plane != value).any()) for plane in core)
 
-    def _shared(self, work: Callable[[int, int], Any], image: Array) -> list[Any]:
-        return Pool(self.threads, image.size).share(work, len(image))
+
+@dataclass(frozen=True)
+class _Change:
+    """How many voxels changed, and a box that holds them."""
+
+    count: int = 0
+    box: Box | None = None
+
+    def __add__(self, other: _Change) -> _Change:
+        return _Change(
+            self.count + other.count, hull(box for box in (self.box, other.box) if box is not None)
+        )
+
+
+def _bounds(mask: Array) -> Box:
+    """Return the smallest box that holds what is true, which is something."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        places = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(int(places[0]), int(places[-1]) + 1))
+    return tuple(box)
+
+
+def _corners(box: Box) -> Corners:
+    return [[part.start, part.stop] for part in box]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, product
@@ -77,6 +78,17 @@ def overlap(first: Box, second: Box) -> Box | None:
         slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(first, second, strict=True)
     )
     return common if all(part.start < part.stop for part in common) else None
+
+
+def hull(boxes: Iterable[Box]) -> Box | None:
+    """Return the smallest box that holds some boxes; None if there are none."""
+    listed = list(boxes)
+    if not listed:
+        return None
+    return tuple(
+        slice(min(part.start for part in parts), max(part.stop for part in parts))
+        for parts in zip(*listed, strict=True)
+    )
 
 
 def pieces(shape: tuple[int, ...], margin: tuple[int, ...], longest: int) -> list[Box]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from helpers_maps import same_bits, vessels
 from helpers_tiles import tiled, whole
+
 from softmorph_cli.filters.morphology import OPERATIONS, Element
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.rules.expression import negation, var

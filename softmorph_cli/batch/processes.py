@@ -29,6 +29,7 @@ _TICK: Final = 1.0
 # Seconds between two signs of one worker, and seconds it has to take its temporary file away.
 _OFTEN: Final = 0.2
 _GRACE: Final = 5.0
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class ProcessEngine:
@@ -55,7 +56,7 @@ class ProcessEngine:
                     task = next(tasks, None)
                     if task is None:
                         break
-                    if worker is None:
+                    if worker is None or not worker.process.is_alive():
                         worker = places[number] = _Worker(number, self.threads)
                     worker.give(replace(task, threads=self.threads, memory=self.memory))
                     watch(Sign(number, task.name))
@@ -196,6 +197,7 @@ def _work(connection: Connection[Any, Any], threads: int) -> None:
             signal.signal(one, signal.SIG_IGN)
         raise _Stopped
 
+    _die_with_parent()
     with suppress(_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
         for one in heard:
             signal.signal(one, stop)
@@ -216,6 +218,14 @@ class _Telling:
         if time.monotonic() - self.last >= _OFTEN:
             self.last = time.monotonic()
             self.connection.send(progress)
+
+
+def _die_with_parent() -> None:
+    """Let the system kill this process when its parent is killed: the next batch then has the folder to itself."""
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _follow_parent() -> None:

@@ -73,7 +73,7 @@ class Running:
             "-w",
             metavar="N",
             help="Files at once, which share the cores. (default: as many as cores and memory allow; with CUDA 3, "
-            "which take turns on the device)",
+            "which take turns on the device; --threads are those of each)",
             rich_help_panel=_RUN,
             show_default=False,
         ),
@@ -279,19 +279,11 @@ def _tell(summary: Summary, order: Order, results: Results) -> None:
     always = ("done", "skipped", "failed")
     lines = [[name, f"{counts[name]:,}"] for name in always]
     lines += [[name, f"{count:,}"] for name, count in sorted(counts.items()) if name not in always]
-    # Its name stands before it already.
-    lines += [
-        [one.input, (one.error or "").removeprefix(one.input).removeprefix(":").strip()]
-        for one in summary.bad
-        if one.status == "failed"
-    ]
     from softmorph_cli.batch.summary import paths
 
     table, _ = paths(order.choice.target, order.tag)
-    report.table(
-        f"batch → {order.choice.target}",
-        ("", "files"),
-        lines,
-        err=False,
-        footer=f"a row for each file: {table}",
-    )
+    footer = f"a row for each file: {table}"
+    report.table(f"batch → {order.choice.target}", ("", "files"), lines, err=False, footer=footer)
+    for entry in summary.bad:
+        if entry.error is not None:
+            typer.echo(f"failed: {entry.error}")

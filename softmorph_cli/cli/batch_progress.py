@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import Counter
@@ -47,6 +48,7 @@ class Telling:
         self.started = self.last = time.monotonic()
         self.bars: _Bars | None = None
         self.said: Counter[str] = Counter()
+        self.first: dict[str, str] = {}
 
     def begin(self, files: int, workers: int) -> None:
         """So many files are to be done, by so many workers."""
@@ -77,8 +79,11 @@ class Telling:
                 note(f"{outcome.task.source} → {outcome.task.target} in {outcome.seconds:.2f} s")
         for message in outcome.warnings:
             general = message.replace(str(outcome.task.source), "IN").replace(str(outcome.task.target), "OUT")
+            # Of warnings that differ in nothing but numbers, one is enough.
+            general = re.sub(r"\d[\d.,]*", "N", general)
             self.said[general] += 1
             if self.said[general] == 1:
+                self.first[general] = message
                 warn(message if str(outcome.task.source) in message else f"{outcome.task.source}: {message}")
         if self.bars is not None:
             self.bars.advance(self.failed)
@@ -92,9 +97,10 @@ class Telling:
         """Take the bars away, and say what was left out."""
         if self.bars is not None:
             self.bars.close()
-        for message, count in self.said.items():
+        for general, count in self.said.items():
             if count > 1:
-                warn(f"{count - 1} more file{'s' if count > 2 else ''}: {message}")
+                files = f"{count - 1} more file{'s' if count > 2 else ''}"
+                warn(f"as of the first, of {files}: {self.first[general]}")
 
     def _line(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""

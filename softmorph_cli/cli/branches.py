@@ -121,19 +121,19 @@ def table(graph: SkeletonGraph, *, top: int, sort: str) -> tuple[tuple[str, ...]
         return (), []
     unit, first = graph.frame.suffix, graph.branches[0]
     columns: list[tuple[str, Callable[[Branch], str]]] = [
-        (f"length ({unit})", lambda b: _short(b.length)),
-        ("tortuosity", lambda b: "-" if b.tortuosity is None else f"{b.tortuosity:.3f}"),
+        (f"length\n({unit})", lambda b: _short(b.length)),
+        ("tortu-\nosity", lambda b: "-" if b.tortuosity is None else f"{b.tortuosity:.3f}"),
     ]
     for name, quantity in (
-        (f"radius ({unit})", "radius"),
-        ("certainty", "certainty"),
-        ("soft skeleton", "levels"),
+        (f"radius\n({unit})", "radius"),
+        ("cer-\ntainty", "certainty"),
+        ("soft\nskeleton", "levels"),
     ):
         if first.spread(quantity) is not None:
             columns.append((name, _mean(quantity)))
             if quantity == "certainty":
                 columns.append(("least", _least(quantity)))
-    columns += [("kind", lambda b: b.kind), ("component", lambda b: str(b.component))]
+    columns += [("kind", lambda b: b.kind), ("com-\nponent", lambda b: str(b.component))]
     chosen = _sorted(graph.branches, sort)[: top or None]
     lines = [[f"branch {b.number}", *(value(b) for _, value in columns)] for b in chosen]
     return ("", *(name for name, _ in columns)), lines

@@ -233,7 +233,7 @@ def inspect(
                 progress.stage(name, STAGES.index(name), len(STAGES))
 
         stage("reading")
-        volume = _read(source, reading if curve.map_file is None else _without_values(reading))
+        volume = _read(source, reading) if curve.map_file is None else _read_skeleton(source, reading)
         notes = list(volume.notes)
         if curve.kind is None and is_skeleton(volume):
             choices = replace(choices, kind=SKELETON)
@@ -273,6 +273,7 @@ def inspect(
             "map": str(curve.map_file) if curve.map_file else None,
             "parameters": found.parameters,
             "seconds": {"read": read_seconds, "inspect": inspect_seconds},
+            "notes": [*notes, *found.notes],
         }
         found = replace(found, warnings=tuple(warnings))
         _draw(found, saving, source)
@@ -296,9 +297,14 @@ def _read(path: Path, reading: Reading) -> Volume:
         raise InputError(f"{path}: {error}") from error
 
 
-def _without_values(reading: Reading) -> Reading:
-    """Return the options that say where a map is; those about its values are not meant for its skeleton."""
-    return replace(reading, from_logits=None, divide_by=None, label=None, clip=False)
+def _read_skeleton(path: Path, reading: Reading) -> Volume:
+    """Read a skeleton whose map is given too: options about values are meant for the map, those about axes perhaps."""
+    place = replace(reading, from_logits=None, divide_by=None, label=None, clip=False)
+    alone = replace(place, channel=None, channel_axis=None, axes=None, resolution=None, like=None)
+    try:
+        return _read(path, alone)
+    except InputError:
+        return _read(path, place)
 
 
 def _check(source: Path, curve: Curve, saving: Saving, reading: Reading) -> None:
@@ -421,8 +427,11 @@ def _show(found: Inspection, source: Path, *, top: int, sort: str) -> None:
     columns, lines = branches.table(found.graph, top=top, sort=sort)
     if lines:
         left = len(found.graph.branches) - len(lines)
-        footer = f"{left:,} more branches; --top 0 shows all, --csv PATH writes them" if left else ""
-        report.table(branches.heading(sort), columns, lines, err=False, footer=footer)
+        more = "1 more branch" if left == 1 else f"{left:,} more branches"
+        footer = f"{more}; --top 0 shows all, --csv PATH writes them" if left else ""
+        report.table(
+            branches.heading(sort), columns, lines, err=False, footer=footer, figures=len(columns) - 1
+        )
     columns, lines = branches.components(found.graph)
     if lines:
         report.table("components, longest first", columns, lines, err=False)

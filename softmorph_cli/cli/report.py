@@ -153,7 +153,8 @@ def table(
         for name, *values in lines:
             # Several columns of figures need their names beside them; a list of things does not.
             named = len(columns) > 2 and not columns[0]
-            shown = [f"{c} {v}" for c, v in zip(columns[1:], values, strict=True)] if named else values
+            heads = [column.replace("-\n", "").replace("\n", " ") for column in columns[1:]]
+            shown = [f"{c} {v}" for c, v in zip(heads, values, strict=True)] if named else values
             typer.echo(f"  {name}: {', '.join(shown)}", err=err)
         if footer:
             typer.echo(f"  {footer}", err=err)

@@ -35,8 +35,8 @@ def skeleton_image(graph: SkeletonGraph) -> npt.NDArray[np.uint8]:
 def branch_labels(graph: SkeletonGraph) -> npt.NDArray[Any]:
     """Return at each voxel the number of its branch, 0 elsewhere; uint8, uint16 or uint32, the smallest that does.
 
-    Where branches share voxels, at junctions, the longest has them; it also has the rest of a junction's cluster. A
-    lone voxel belongs to no branch and stays 0.
+    Where branches share voxels, at junctions, the longest has them, but for one voxel of a branch that would have
+    none; it also has the rest of a junction's cluster. A lone voxel belongs to no branch and stays 0.
     """
     image = np.zeros(graph.shape, np.min_scalar_type(len(graph.branches)))
     # Branches are numbered from the longest on: it is drawn last.
@@ -47,6 +47,11 @@ def branch_labels(graph: SkeletonGraph) -> npt.NDArray[Any]:
         image[tuple(node.voxels.T)] = longest.get(node.number, 0)
     for branch in reversed(graph.branches):
         image[tuple(branch.voxels.T)] = branch.number
+    # A short one may lie under longer ones altogether, within a cluster.
+    seen = set(np.unique(image).tolist())
+    for branch in graph.branches:
+        if branch.number not in seen:
+            image[tuple(branch.voxels[len(branch.voxels) // 2])] = branch.number
     return image
 
 

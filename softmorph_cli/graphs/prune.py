@@ -60,8 +60,8 @@ def prune_spurs(graph: Graph, shorter_than: Weigh, length: Weigh) -> int:
 def prune_cycles(graph: Graph, weight: Weigh) -> int:
     """Take branches away, in place, until no cycle is left: those of the least weight (a maximum spanning forest).
 
-    Where nothing but loops would be left of a component, its heaviest loop is opened instead: it loses the step
-    that closes it.
+    Where nothing but loops would be left of a component, its heaviest loop is opened instead: it loses the voxel
+    before the one where it closes.
 
     Returns:
         How many cycles there were.
@@ -81,14 +81,26 @@ def prune_cycles(graph: Graph, weight: Weigh) -> int:
             _open(graph, u, key)
         else:
             graph.remove_edge(u, v, key)
-    for node in {node for u, v, _ in extra for node in (u, v)}:
-        join(graph, node)
+    _join_all(graph, {node for u, v, _ in extra for node in (u, v)})
     return len(extra)
+
+
+def _join_all(graph: Graph, nodes: set[int]) -> None:
+    """Join the branches at nodes that are none any more, each path once a round: a long one is not copied for each."""
+    while nodes:
+        touched: set[int] = set()
+        for node in sorted(nodes):
+            around = set(graph.adj[node]) if node in graph else set()
+            if not touched & {node, *around}:
+                nodes.discard(node)
+                if node in graph and join(graph, node) is not None:
+                    touched |= around
 
 
 def _open(graph: Graph, node: int, key: int) -> None:
     path = graph.edges[node, node, key]["path"]
     graph.remove_edge(node, node, key)
     end = max(graph.nodes) + 1
-    graph.add_node(end, voxels=path[-2:-1])
-    graph.add_edge(node, end, path=path[:-1], start=node)
+    # Without its last voxel but one: beside the first it would still close the ring.
+    graph.add_node(end, voxels=path[-3:-2])
+    graph.add_edge(node, end, path=path[:-2], start=node)

@@ -34,6 +34,8 @@ THRESHOLDS: Final = {MAP: 0.5, SKELETON: 0.25}
 CYCLES: Final = ("shortest", "least-certain")
 # Less than this share of its voxels is left of a mass when it is thinned; of a curve nearly all are.
 CURVE: Final = 0.3
+# More than this share of the centreline within junctions, and lengths mean little.
+SHARED: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -179,12 +181,19 @@ def inspect(
     graph = trace(found.voxels)
     gone = _prune(graph, choices, frame, quantities)
     measured = measure(graph, frame, volume.array.shape, quantities)
+    shared = _shared(measured)
+    if shared > SHARED:
+        warnings.append(
+            f"branches run together within junctions along {shared:.0%} of the centreline, and each of them counts "
+            "that length: this object is no network of curves."
+        )
     if measured.nodes and not measured.branches:
         count = len(measured.nodes)
         what = "a single voxel" if count == 1 else f"{count:,} single voxels"
         warnings.append(f"the centreline is {what}: it has no branch, and so no length.")
     return Inspection(
-        volume=reference or volume,
+        # The map's values at the skeleton's place: a map may come without one.
+        volume=volume if reference is None else volume.with_array(reference.array.astype(volume.array.dtype)),
         graph=measured,
         parameters={
             "as": choices.kind,
@@ -313,15 +322,6 @@ def _prune(graph: Any, choices: Choices, frame: Frame, quantities: Mapping[str, 
     """Prune a graph as chosen; return how much went, by name."""
     length = path_length(frame)
     gone = {}
-    if choices.prune_inside:
-        if RADIUS not in quantities:
-            raise UsageError(
-                "--prune radius needs the map: add --map MAP, or give a length, such as --prune 2mm."
-            )
-        inside = quantities[RADIUS]
-        gone["pruned_spurs"] = prune_spurs(graph, lambda fork: float(inside(fork)[0]), length)
-    elif choices.prune:
-        gone["pruned_spurs"] = prune_spurs(graph, lambda fork: choices.prune, length)
     if choices.prune_cycles == "shortest":
         gone["pruned_cycles"] = prune_cycles(graph, length)
     elif choices.prune_cycles == "least-certain":
@@ -331,6 +331,16 @@ def _prune(graph: Any, choices: Choices, frame: Frame, quantities: Mapping[str, 
             )
         certainty = quantities[CERTAINTY]
         gone["pruned_cycles"] = prune_cycles(graph, lambda path: float(certainty(path).mean()))
+    # Cycles first: what is left of one may be a spur.
+    if choices.prune_inside:
+        if RADIUS not in quantities:
+            raise UsageError(
+                "--prune radius needs the map: add --map MAP, or give a length, such as --prune 2mm."
+            )
+        inside = quantities[RADIUS]
+        gone["pruned_spurs"] = prune_spurs(graph, lambda fork: float(inside(fork)[0]), length)
+    elif choices.prune:
+        gone["pruned_spurs"] = prune_spurs(graph, lambda fork: choices.prune, length)
     return gone
 
 
@@ -361,6 +371,13 @@ def single(volume: Volume) -> Volume:
         InputError: If one of them is longer than 1.
     """
     shape = volume.array.shape[: -volume.spatial_dims]
+    if sum(size > 1 for size in shape) > 1:
+        held = " x ".join(
+            f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, shape, strict=True)
+        )
+        raise InputError(
+            f"it holds {held}, and one is inspected at a time: write that one to a file of its own first."
+        )
     for axis, size in zip(volume.mapped_axes, shape, strict=True):
         if size > 1:
             names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
@@ -399,6 +416,15 @@ def _fitting(reference: Volume, volume: Volume) -> Volume:
             f"{_place(theirs.world(places.sum(axis=0)))} and at {_place(ours.world(places.sum(axis=0)))}."
         )
     return reference
+
+
+def _shared(measured: SkeletonGraph) -> float:
+    """Return how many voxels of paths lie on other paths too, their ends aside, as a share of all voxels."""
+    inner = [branch.voxels[1:-1] for branch in measured.branches]
+    if not inner:
+        return 0.0
+    flat = np.ravel_multi_index(tuple(np.concatenate(inner).T), measured.shape)
+    return 1 - len(np.unique(flat)) / max(1, len(flat))
 
 
 def _place(place: npt.NDArray[np.float64]) -> str:

@@ -101,8 +101,10 @@ def inspection_page(
         # The policy lets this one script run and none that a name might smuggle in.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    # A file's name may hold bytes that are no text.
-    return page.encode("utf-8", "replace").decode()
+    # A file's name may hold bytes that are no text, and signs that nobody can see.
+    return "".join(
+        c if c.isprintable() or c.isspace() else "\ufffd" for c in page.encode("utf-8", "replace").decode()
+    )
 
 
 def _facts(

@@ -146,6 +146,7 @@ def test_the_json_says_what_was_done_with_what(document: Any, kept: Path) -> Non
         "branches",
         "nodes",
         "warnings",
+        "notes",
     }
     assert document["schema"] == 1
     assert document["softmorph_version"] == softmorph_cli.__version__

@@ -614,3 +614,18 @@ def test_a_filled_cavity_is_no_surface() -> None:
     tube[6, 6, 15] = 0
     holed = inspect(Volume(tube, "ZYX"), Choices(levels=0)).graph
     assert np.array_equal(holed.branches[0].along["radius"], whole.branches[0].along["radius"])
+
+
+def test_what_is_no_network_of_curves_is_said() -> None:
+    noise = np.random.default_rng(0).random((24, 24, 24)).astype(np.float32)
+    assert any("no network of curves" in warning for warning in inspect(Volume(noise, "ZYX")).warnings)
+    assert not any("no network" in w for w in inspect(Volume(tree().astype(np.float32), "ZYX")).warnings)
+
+
+def test_a_map_without_a_place_lies_where_its_skeleton_does() -> None:
+    line = np.zeros((5, 9, 9), np.float32)
+    line[2, 4, 1:8] = 1
+    skeleton = Volume(line, "ZYX", (2.0, 1.0, 1.0), "mm")
+    found = inspect(skeleton, Choices(kind="skeleton"), reference=Volume(line * np.float32(0.75), "ZYX"))
+    assert (found.volume.spacing, found.volume.unit) == (skeleton.spacing, "mm")
+    assert found.volume.array.max() == 0.75

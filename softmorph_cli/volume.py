@@ -21,7 +21,7 @@ class Source:
 
     Attributes:
         path: The file.
-        format: Its family: "nifti", "tiff", "png", "nrrd", "metaimage", "npy".
+        format: Its family: "nifti", "tiff", "png", "nrrd", "metaimage", "npy", "ome-zarr", "nnunet".
         shape: Its shape on disk, in the file's own axis order.
         dtype: Its element type on disk, as NumPy names it.
         header: What the reader of that format wants back when it writes; opaque to everybody else.

@@ -13,7 +13,7 @@ from softmorph_cli.cli import report
 from softmorph_cli.cli.command import command
 from softmorph_cli.errors import UsageError
 
-_LIBRARIES = ("torch", "numpy", "numba", "scipy", "dd", "nibabel", "SimpleITK", "tifffile", "matplotlib")
+_LIBRARIES = ("torch", "numpy", "numba", "scipy", "dd", "nibabel", "SimpleITK", "tifffile", "zarr", "matplotlib")
 
 
 @command

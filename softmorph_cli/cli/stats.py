@@ -211,7 +211,9 @@ def _measure_all(
 
 def _is_folder(path: Path) -> bool:
     try:
-        return path.is_dir()
+        from softmorph_cli.files import is_store
+
+        return path.is_dir() and not is_store(path)
     except OSError:  # a name too long
         return False
 

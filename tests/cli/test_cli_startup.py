@@ -26,9 +26,9 @@ UNUSED = COMPILER | {
 }  # fmt: skip
 COMMANDS = {
     "skeletonize", "erode", "dilate", "open", "close", "gradient", "tophat", "blackhat", "apply",
-    "fill", "despeckle", "threshold", "resample", "chain", "inspect", "stats", "rules", "info", "bench",
+    "fill", "despeckle", "threshold", "resample", "chain", "batch", "inspect", "stats", "rules", "info", "bench",
 }  # fmt: skip
-LATER = {"batch", "evaluate", "topology"}
+LATER = {"evaluate", "topology"}
 GROUP = typer.main.get_command(app)
 
 IMPORTED = """
@@ -187,6 +187,9 @@ def test_the_examples_of_help_work() -> None:
             if words[2:] == ["--warm"] or name == "bench":  # minutes
                 continue
             files = [word for word in words[2:] if word.endswith((".nii.gz", ".tif", ".png"))]
+            if name == "batch":
+                Path(words[2]).mkdir(exist_ok=True)
+                save(f"{words[2]}/case.nii.gz", random_map((6, 7, 8)), (0.5, 0.5, 0.5))
             if files:
                 sources[files[0].split(".", 1)[1]](files[0])
             run(*words[1:])

@@ -28,7 +28,7 @@ from softmorph_cli.tiles.progress import Report, TileProgress
 from softmorph_cli.tiles.spec import Task
 from softmorph_cli.tiles.store import Key, Store
 from softmorph_cli.tiles.tiling import Box, Tiling, hull, overlap, within
-from softmorph_cli.tiles.window import Kind, Window, check_proper
+from softmorph_cli.tiles.window import Kind, Window, check_proper, give_back_memory
 
 
 class Passes:
@@ -101,6 +101,7 @@ class Passes:
             if tile in word.done:
                 continue
             changed = self._visit(number, word, tile, focus, length)
+            give_back_memory()
             self.manifest.save_sometimes(self.state)
             self.report(
                 TileProgress(

@@ -20,8 +20,11 @@ from softmorph_cli.tiles.tiling import Tiling, size
 # What the process holds beside the tile: Python, NumPy, and the compiler that loads the kernels.
 BASE: Final = 190 << 20
 
-# Of the memory that is left, what tiles may take: the system gives memory in pages and takes it back late.
+# What is counted here is this share of what is really held: padding, pages, and what is small.
 _SHARE: Final = 0.92
+
+# Arrays below glibc's largest threshold lie in its heap and leave gaps there.
+_HEAP: Final = 48 << 20
 
 # Nanoseconds on one core: of a voxel in one iteration (planes thin out, probabilities do not), of a voxel
 # that is read, packed or unpacked; and the iterations that a map of unknown content takes, at a guess.
@@ -170,7 +173,7 @@ def _plan(
         halo=halo,
         tiles=len(tiling),
         pass_length=length,
-        peak_bytes=int(BASE + held / _SHARE),
+        peak_bytes=int(BASE + held / _SHARE + min(held / 2, _HEAP)),
         scratch_bytes=int(scratch),
         seconds=spent * 1e-9,
     )
@@ -201,8 +204,9 @@ def _held_at_once(work: Task, region: int, core: int, itemsize: int) -> int:
 
 def _held_in_pass(work: Task, region: int, core: int, itemsize: int, whole: bool) -> int:
     word = _word(work).itemsize
-    # The map's region and its planes come before the second buffer; the core is kept for comparison.
-    sweeping = 2 * word * region + (0 if whole else word * core)
+    # The map's region and its planes come before the second buffer; the core is kept for comparison. Every run
+    # has a few numbers of its own, about one byte a voxel.
+    sweeping = (2 * word + 1) * region + (0 if whole else word * core)
     return max(sweeping, region * (itemsize + word), (3 * word) * core // 2, core * (2 * itemsize + word))
 
 

@@ -29,7 +29,7 @@ from softmorph_cli.tiles.progress import Report, TileProgress
 from softmorph_cli.tiles.spec import Spec, Task, task
 from softmorph_cli.tiles.store import Store, written
 from softmorph_cli.tiles.tiling import Tiling
-from softmorph_cli.tiles.window import Kind, ahead
+from softmorph_cli.tiles.window import Kind, ahead, give_back_memory
 
 _REASONS: Final = ("iterations", "stable", "max_iterations")
 
@@ -55,8 +55,8 @@ def filter_tiles(
         target: Takes the result: uint8 0 and 1 from a hard skeleton, else of the source's floating-point type.
         spec: The filter.
         memory: Bytes that the process may take; None for most of what the machine allows.
-        scratch: A folder for what lies between passes, this run's alone; made if missing, emptied at the end,
-            kept as it is when the run is interrupted. None for a temporary one.
+        scratch: A folder for what lies between passes, this run's alone; made if missing, emptied at the end
+            (and removed, if a run made it), kept as it is when the run is interrupted. None for a temporary one.
         resume: Go on where an interrupted run with the same scratch folder was, if it was the same run.
         fingerprint: Of the source's content: another one is not the same run.
         target_kept: Whether the target still holds what the interrupted run wrote; if not, all of it is
@@ -106,7 +106,7 @@ def _folder(scratch: Path | None) -> Iterator[Path]:
             yield Path(name)
         return
     with written(scratch):
-        made = not scratch.exists()
+        made = not scratch.exists() or (scratch / manifests.NAME).exists()
         scratch.mkdir(parents=True, exist_ok=True)
         others = [path.name for path in scratch.iterdir() if not _ours(path)]
     if others:
@@ -213,6 +213,7 @@ class _Run:
             self.error_target.write(box, np.ascontiguousarray(error, self.kind.own))
 
     def _wrote(self, tile: int, manifest: Manifest, state: State, stage: str) -> None:
+        give_back_memory()
         state.written.append(tile)
         manifest.save_sometimes(state)
         words = max((word.passes for word in state.words), default=1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise, product
 from math import prod
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -98,6 +100,24 @@ def check_proper(backend: Backend, values: Any) -> None:
     if not backend.proper(values):
         low, high = backend.extremes(values)
         raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")
+
+
+def give_back_memory() -> None:
+    """Hand freed memory back to the system, where the C library (glibc) would keep it for later.
+
+    Tiles are of many sizes: what one leaves in the heap, the next may not fit into.
+    """
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], object] | None:
+    try:
+        return cast("Callable[[int], object]", ctypes.CDLL(None).malloc_trim)
+    except (OSError, AttributeError, TypeError):
+        return None
 
 
 def ahead(load: Callable[[Item], Value], items: Iterable[Item]) -> Iterator[tuple[Item, Value]]:

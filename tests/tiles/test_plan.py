@@ -1,0 +1,153 @@
+"""Maps are cut so that memory is enough; what cannot fit is refused, and progress is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers_maps import same_bits, vessels
+from helpers_tiles import tiled, whole
+
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.morphology import Element
+from softmorph_cli.filters.settings import Settings
+from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, filter_tiles, plan
+from softmorph_cli.tiles.spec import task
+
+MB = 10**6
+LEVELS = Spec("skeletonize", Settings("levels"))
+
+
+def test_halos_follow_from_the_rules() -> None:
+    assert task(LEVELS, (9, 9, 9)).reach == (6, 6, 6)
+    assert task(LEVELS, (9, 9)).reach == (4, 4)
+    assert task(LEVELS, (9, 9)).halo is None
+    assert task(Spec("skeletonize", Settings("product"), iterations=5), (9, 9, 9)).halo == (30, 30, 30)
+    assert task(Spec("opening", element=Element(iterations=3)), (9, 9)).halo == (6, 6)
+    assert task(Spec("gradient", element=Element(iterations=3)), (9, 9)).halo == (3, 3)
+    far = Element(radius=4, spacing=(2, 1, 4))
+    assert task(Spec("closing", element=far), (9, 9, 9)).halo == (4, 8, 2)
+
+
+@pytest.mark.parametrize("memory", [300, 500, 2000, 16000])
+@pytest.mark.parametrize("shape", [(768, 768, 768), (100, 3000, 2000), (40000, 30000)])
+def test_plans_fit_and_keep_to_chunks(memory: int, shape: tuple[int, ...]) -> None:
+    found = plan(LEVELS, shape, memory=memory * MB, chunks=(16,) * len(shape))
+    assert found.peak_bytes <= memory * MB
+    assert all(t % 16 == 0 or t == s for t, s in zip(found.tile, shape, strict=True))
+    assert found.seconds > 0
+    assert found.scratch_bytes > 0
+
+
+def test_fewer_levels_take_larger_tiles_and_less_disk() -> None:
+    few = plan(Spec("skeletonize", Settings("levels", levels=8)), (768,) * 3, memory=500 * MB)
+    many = plan(LEVELS, (768,) * 3, memory=500 * MB)
+    assert few.scratch_bytes < many.scratch_bytes
+    assert few.tiles < many.tiles
+
+
+def test_what_cannot_fit_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"too little memory for skeleton of a map of 768 × 768 × 768 voxels: at"
+    ):
+        plan(LEVELS, (768,) * 3, memory=50 * MB)
+    with pytest.raises(InputError, match="stops by a sum over the whole map"):
+        plan(Spec("skeletonize", Settings("product")), (768,) * 3)
+    with pytest.raises(UsageError, match="unknown operation 'erode'"):
+        plan(Spec("erode"), (768,) * 3)
+    with pytest.raises(UsageError, match="filtered on the CPU"):
+        plan(Spec("erosion", Settings(device="cuda")), (768,) * 3)
+
+
+def test_values_that_are_no_probabilities_are_refused() -> None:
+    image = np.full((30, 30), 0.5, np.float32)
+    image[29, 29] = 1.5
+    for spec in (LEVELS, Spec("erosion")):
+        with pytest.raises(InputError, match=r"values from 0\.5 to 1\.5"):
+            tiled(spec, image, (16, 16), 2 if spec is LEVELS else None)
+    with pytest.raises(InputError, match="divide by the maximum"):
+        tiled(LEVELS, image.astype(np.uint8), (16, 16), 2)
+
+
+def test_only_tiles_that_can_still_change_are_visited() -> None:
+    image = np.zeros((64, 64, 64), np.float32)
+    image[4:20, 4:20, 4:24] = 0.9  # thick, in one corner; the rest is empty or thin
+    image[50, 50, 30:60] = 0.8
+    spec = Spec("skeletonize", hard=True)
+    got = tiled(spec, image, (16, 16, 16), 1)
+    assert same_bits(got.image, whole(spec, image).image)
+    passes = [p for p in got.progress if p.stage == "pass"]
+    visits = {p.passes: p.total for p in passes}
+    assert visits[1] == 64
+    assert max(visits[number] for number in visits if number > 1) < 30
+    assert visits[max(visits)] <= 12
+    assert [p.done for p in passes if p.passes == 2] == list(range(1, visits[2] + 1))
+    assert passes[-1].live == 0
+    assert passes[0].operation == "skeleton"
+
+
+_MEASURED = """
+import sys, numpy as np
+from pathlib import Path
+from softmorph_cli.filters.settings import Settings
+from softmorph_cli.tiles import Spec, filter_tiles
+
+folder, memory = Path(sys.argv[1]), int(sys.argv[2])
+
+class Planes:  # read and written without mapping the file, whose pages would count as memory
+    shape, chunks = (256,) * 3, (64,) * 3
+    def read(self, box):
+        out = np.empty([part.stop - part.start for part in box], np.float32)
+        with (folder / "in.raw").open("rb") as file:
+            for k, z in enumerate(range(box[0].start, box[0].stop)):
+                file.seek(4 * 256 * 256 * z)
+                out[k] = np.fromfile(file, np.float32, 256 * 256).reshape(256, 256)[box[1:]]
+        return out
+    def write(self, box, values):
+        with (folder / "out.raw").open("r+b") as file:
+            for z, plane in enumerate(values, box[0].start):
+                for y, row in enumerate(plane, box[1].start):
+                    file.seek(4 * (256 * (256 * z + y) + box[2].start))
+                    file.write(row.tobytes())
+
+(folder / "out.raw").write_bytes(b"")
+with (folder / "out.raw").open("r+b") as file:
+    file.truncate(4 * 256**3)
+result = filter_tiles(Planes(), Planes(), Spec("skeletonize", Settings("levels")), memory=memory)
+peak = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))
+print(result.iterations, 1024 * int(peak.split()[1]))
+"""
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+def test_memory_stays_below_what_was_allowed(tmp_path: Path) -> None:
+    image = vessels((256, 256, 256), 4, branches=30, noise=0.05).astype(np.float32)
+    image.tofile(tmp_path / "in.raw")
+    allowed = 300 * MB
+    ended = subprocess.run(
+        [sys.executable, "-c", _MEASURED, str(tmp_path), str(allowed)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ),
+    )
+    iterations, peak = map(int, ended.stdout.split())
+    wanted = whole(LEVELS, image)
+    assert same_bits(np.fromfile(tmp_path / "out.raw", np.float32).reshape(image.shape), wanted.image)
+    assert iterations == wanted.iterations
+    assert peak < allowed
+
+
+def test_without_a_plan_one_is_made(tmp_path: Path) -> None:
+    image = vessels((40, 30, 50), 8).astype(np.float32)
+    out = np.empty_like(image)
+    filter_tiles(
+        ArraySource(image, (16, 16, 16)), ArrayTarget(out), LEVELS, memory=400 * MB, scratch=tmp_path
+    )
+    assert same_bits(out, whole(LEVELS, image).image)
+    assert list(tmp_path.iterdir()) == []

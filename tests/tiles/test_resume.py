@@ -1,0 +1,136 @@
+"""An interrupted run goes on where it was, and only if it is the same run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers_maps import same_bits, vessels
+from helpers_tiles import Tiled, cut_by_hand, tiled, whole
+
+from softmorph_cli.errors import FileError
+from softmorph_cli.filters.morphology import Element
+from softmorph_cli.filters.settings import Settings
+from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, TileProgress, filter_tiles
+from softmorph_cli.tiles.manifest import NAME
+
+MAP = vessels((44, 51, 60), 3, branches=8, noise=0.1).astype(np.float32)
+LEVELS = Spec("skeletonize", Settings("levels", levels=128))
+TILE, LENGTH = (16, 24, 24), 2
+
+
+class StopError(Exception):
+    """Comes from outside, at any time."""
+
+
+def until(count: int, seen: list[Any]) -> Any:
+    def report(progress: TileProgress) -> None:
+        seen.append(progress)
+        if len(seen) == count:
+            raise StopError
+
+    return report
+
+
+def run(spec: Spec, out: np.ndarray, length: int | None, scratch: Path, **more: Any) -> Any:
+    plan = cut_by_hand(spec, MAP.shape, TILE, length)
+    return filter_tiles(ArraySource(MAP), ArrayTarget(out), spec, plan=plan, scratch=scratch, **more)
+
+
+def test_a_run_interrupted_anywhere_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    undisturbed: Tiled = tiled(LEVELS, MAP, TILE, LENGTH)
+    total = len(undisturbed.progress)
+    rng = np.random.default_rng(1)
+    for number, first in enumerate(rng.choice(total, 6, replace=False) + 1):
+        scratch, out = tmp_path / f"s{number}", np.zeros_like(MAP)
+        seen: list[Any] = []
+        with pytest.raises(StopError):
+            run(LEVELS, out, LENGTH, scratch, progress=until(int(first), seen))
+        second: list[Any] = []
+        more = {"resume": True, "target_kept": True}
+        if total - first > 3:
+            with pytest.raises(StopError):
+                run(LEVELS, out, LENGTH, scratch, progress=until(3, second), **more)
+        result = run(LEVELS, out, LENGTH, scratch, progress=second.append, **more)
+        assert same_bits(out, undisturbed.image)
+        assert (result.iterations, result.stop_reason) == (undisturbed.result.iterations, "stable")
+        # Nothing was done twice, and nothing is left.
+        assert len(seen) + len(second) == total
+        assert result.warnings == ()
+        assert not scratch.exists()
+
+
+def test_a_target_that_was_lost_is_written_again(tmp_path: Path) -> None:
+    undisturbed = tiled(LEVELS, MAP, TILE, LENGTH)
+    out, seen = np.zeros_like(MAP), []
+    with pytest.raises(StopError):
+        run(LEVELS, out, LENGTH, tmp_path / "s", progress=until(len(undisturbed.progress) - 2, seen))
+    out[...] = 0
+    run(LEVELS, out, LENGTH, tmp_path / "s", resume=True)
+    assert same_bits(out, undisturbed.image)
+
+
+def test_tiles_done_at_once_are_not_done_again(tmp_path: Path) -> None:
+    spec = Spec("tophat", Settings("multilinear"), element=Element(iterations=2))
+    out, seen, rest = np.zeros_like(MAP), [], []
+    with pytest.raises(StopError):
+        run(spec, out, None, tmp_path / "s", progress=until(5, seen))
+    result = run(spec, out, None, tmp_path / "s", progress=rest.append, resume=True, target_kept=True)
+    wanted = whole(spec, MAP)
+    assert same_bits(out, wanted.image)
+    assert result.warnings == wanted.warnings
+    assert len(seen) + len(rest) == len(tiled(spec, MAP, TILE).progress)
+
+
+@pytest.mark.parametrize("change", ["levels", "input", "broken", "cut short"])
+def test_another_run_is_not_continued_and_says_so(change: str, tmp_path: Path) -> None:
+    scratch, out, spec = tmp_path / "s", np.zeros_like(MAP), LEVELS
+    with pytest.raises(StopError):
+        run(LEVELS, out, LENGTH, scratch, progress=until(20, []), fingerprint="a")
+    manifest, fingerprint = scratch / NAME, "a"
+    wanted = "is damaged: the interrupted run was not continued but begun anew"
+    if change == "levels":
+        spec, wanted = Spec("skeletonize", Settings("levels", levels=64)), "another settings: it was not"
+    elif change == "input":
+        fingerprint, wanted = "b", "another input: it was not continued but begun anew"
+    elif change == "broken":
+        manifest.write_text("{}")
+    else:
+        manifest.write_text(manifest.read_text()[:-20])
+    result = run(spec, out, LENGTH, scratch, resume=True, fingerprint=fingerprint)
+    assert same_bits(out, whole(spec, MAP).image)
+    assert wanted in result.warnings[0]
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "altered"])
+def test_damaged_planes_are_an_error(damage: str, tmp_path: Path) -> None:
+    scratch, out = tmp_path / "s", np.zeros_like(MAP)
+    with pytest.raises(StopError):
+        run(LEVELS, out, LENGTH, scratch, progress=until(30, []))
+    for path in scratch.glob("*.planes"):
+        kept = path.read_bytes()
+        if damage == "missing":
+            path.unlink()
+        elif damage == "short":
+            path.write_bytes(kept[: len(kept) // 2])
+        else:
+            path.write_bytes(kept[:-1500] + bytes(1500))
+    with pytest.raises(FileError, match="planes kept between passes are missing or damaged"):
+        run(LEVELS, out, LENGTH, scratch, resume=True)
+
+
+def test_without_resume_a_run_begins_anew(tmp_path: Path) -> None:
+    scratch, out, seen = tmp_path / "s", np.zeros_like(MAP), []
+    with pytest.raises(StopError):
+        run(LEVELS, out, LENGTH, scratch, progress=until(20, []))
+    run(LEVELS, out, LENGTH, scratch, progress=seen.append)
+    assert len(seen) == len(tiled(LEVELS, MAP, TILE, LENGTH).progress)
+
+
+def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(FileError, match=r"not a scratch folder: it holds thesis\.txt"):
+        run(LEVELS, np.zeros_like(MAP), LENGTH, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"

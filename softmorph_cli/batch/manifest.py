@@ -20,6 +20,7 @@ _STEM: Final = "softmorph-manifest"
 _NAME: Final = re.compile(rf"{_STEM}(-\d+-of-\d+)?\.jsonl")
 # What is read with a file and has its name: labels that say where a network's output lies, detached voxels.
 _WITH_OTHERS: Final = (".npz", ".mhd", ".nhdr")
+_DESCRIPTIONS: Final = ("dataset.json", "plans.json")
 BEGUN, DONE, FAILED = "begun", "done", "failed"
 
 
@@ -75,6 +76,8 @@ def identity(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
     if path.suffix.lower() in _WITH_OTHERS:
         beside = sorted(path.parent.glob(f"{_escaped(path.stem)}.*"))
+        if path.suffix.lower() == _WITH_OTHERS[0]:
+            beside += [path.with_name(name) for name in _DESCRIPTIONS]
         found["beside"] = {
             one.name: [one.stat().st_size, one.stat().st_mtime_ns]
             for one in beside

@@ -56,7 +56,10 @@ class ProcessEngine:
                     task = next(tasks, None)
                     if task is None:
                         break
-                    if worker is None or not worker.process.is_alive():
+                    if worker is not None and not worker.process.is_alive():
+                        worker.end(0)
+                        worker = None
+                    if worker is None:
                         worker = places[number] = _Worker(number, self.threads)
                     worker.give(replace(task, threads=self.threads, memory=self.memory))
                     watch(Sign(number, task.name))
@@ -197,6 +200,8 @@ def _work(connection: Connection[Any, Any], threads: int) -> None:
             signal.signal(one, signal.SIG_IGN)
         raise _Stopped
 
+    # The results of the command are on stdout; what a library prints is none.
+    os.dup2(2, 1)
     _die_with_parent()
     with suppress(_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
         for one in heard:

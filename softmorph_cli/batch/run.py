@@ -179,7 +179,7 @@ def carry_out(order: Order, watcher: Watcher, engine: MakeEngine = choose) -> su
         engine: Makes who does the work.
 
     Raises:
-        SoftmorphError: If anything is refused before the first file; a file that fails is told in the summary.
+        SoftmorphError: If anything is refused before the first result; a file that fails is told in the summary.
     """
     jobs, others = all_jobs(order)
     folder = order.choice.target
@@ -229,11 +229,15 @@ def _do(
 ) -> None:
     fingerprint, folder = order.recipe.fingerprint, order.choice.target
     seen: dict[str, dict[str, Any]] = {}
-    failed = False
+    failed = any_done = False
 
     def tell(outcome: Outcome) -> None:
-        nonlocal failed
+        nonlocal failed, any_done
+        if outcome.wrong_call and not any_done:
+            # It would be said of every file.
+            raise UsageError(str(outcome.error))
         failed = failed or outcome.error is not None
+        any_done = any_done or outcome.error is None
         task = outcome.task
         row = {
             **outcome.row,
@@ -308,6 +312,7 @@ def summarize(order: Order) -> summary.Summary:
     if order.choice.source.is_dir():
         for job in plan.jobs(order.choice, None):
             entries.setdefault(job.name, summary.Entry(str(job.source), str(job.target), _NOT_RUN, {}))
-    done = summary.Summary(order.recipe.told, [entries[name] for name in sorted(entries)])
+    told = order.recipe.told if order.recipe.specs else {}
+    done = summary.Summary(told, [entries[name] for name in sorted(entries)])
     summary.save(done, folder, "")
     return done

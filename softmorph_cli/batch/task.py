@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softmorph_cli.batch.recipe import Recipe
-from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning
+from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning, UsageError
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
@@ -59,6 +60,7 @@ class Outcome:
         warnings: What a person should know.
         notes: What a person may want to know.
         traceback: Where the error came from, for `--verbose`.
+        wrong_call: Whether the call is wrong, whatever the file.
     """
 
     task: Task
@@ -69,6 +71,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     traceback: str = ""
+    wrong_call: bool = False
 
 
 def run_task(
@@ -96,6 +99,7 @@ def run_task(
             seconds=time.perf_counter() - started,
             notes=tuple(notes),
             traceback=traceback.format_exc(),
+            wrong_call=isinstance(error, UsageError),
         )
     return Outcome(
         task,
@@ -122,8 +126,7 @@ def _run(
         task.target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"{task.target.parent} cannot be made: {error.strerror or error}.") from error
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SoftmorphWarning)
+    with _caught() as caught:
         processed = process(
             "batch",
             task.source,
@@ -136,6 +139,17 @@ def _run(
             memory=task.memory,
         )
     return processed, [str(one.message) for one in caught if issubclass(one.category, SoftmorphWarning)]
+
+
+@contextmanager
+def _caught() -> Iterator[list[warnings.WarningMessage]]:
+    # What a thread changed about warnings, it would change for all of them, and might never change back.
+    if threading.current_thread() is not threading.main_thread():
+        yield []
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SoftmorphWarning)
+        yield caught
 
 
 def _sentence(error: Exception, task: Task) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator, Iterator
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
 
 _TICK: Final = 1.0
+_OFTEN: Final = 0.2
 
 
 class ThreadEngine:
@@ -34,10 +36,15 @@ class ThreadEngine:
         busy: dict[int, threading.Thread] = {}
 
         def work(number: int, task: Task) -> None:
+            last = time.monotonic()
+
             def progress(progress: Progress) -> None:
+                nonlocal last
                 if stopping.is_set():
                     raise _Stopped
-                told.put((number, Sign(number, task.name, progress)))
+                if time.monotonic() - last >= _OFTEN:
+                    last = time.monotonic()
+                    told.put((number, Sign(number, task.name, progress)))
 
             try:
                 told.put((number, run_task(task, progress=progress, computing=device)))

@@ -34,6 +34,12 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Telling]:
     telling = Telling(quiet=quiet, verbose=verbose)
     try:
         yield telling
+    except Exception:
+        raise
+    except BaseException:  # interrupted or terminated
+        telling.close()
+        telling.note("what is done stays done: the same command with --resume goes on.")
+        raise
     finally:
         telling.close()
 
@@ -97,10 +103,12 @@ class Telling:
         """Take the bars away, and say what was left out."""
         if self.bars is not None:
             self.bars.close()
+            self.bars = None
         for general, count in self.said.items():
             if count > 1:
                 files = f"{count - 1} more file{'s' if count > 2 else ''}"
                 warn(f"as of the first, of {files}: {self.first[general]}")
+        self.said.clear()
 
     def _line(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""

@@ -107,9 +107,9 @@ def test_why_a_file_is_done_again(tmp_path: Path) -> None:
 
 
 def test_what_is_read_with_a_file_belongs_to_it(tmp_path: Path) -> None:
-    folder(tmp_path, "a.npz", "a.nii.gz", "a[1].npz", "a1.tif")
+    folder(tmp_path, "a.npz", "a.nii.gz", "a[1].npz", "a1.tif", "dataset.json")
     before = identity(tmp_path / "a.npz")
-    assert set(before["beside"]) == {"a.nii.gz"}
+    assert set(before["beside"]) == {"a.nii.gz", "dataset.json"}
     assert "beside" in identity(tmp_path / "a[1].npz")
     (tmp_path / "a.nii.gz").write_bytes(b"x")
     assert identity(tmp_path / "a.npz") != before

@@ -52,6 +52,11 @@ def results(folder: str | Path = "out") -> dict[str, bytes]:
     return {name: content for name, content in everything(Path(folder)).items() if not name.startswith(OURS)}
 
 
+def written(folder: str | Path = "out") -> list[Path]:
+    """Return the results by their names; pathlib's patterns match hidden files too."""
+    return [path for path in Path(folder).glob("*.nii.gz") if not path.name.startswith(".")]
+
+
 def times(folder: str | Path = "out") -> dict[str, int]:
     return {name: (Path(folder) / name).stat().st_mtime_ns for name in results(folder)}
 
@@ -203,6 +208,12 @@ def test_refused_with_clear_words_and_nothing_written(
     assert everything() == before
 
 
+def test_a_call_that_is_wrong_for_every_file_is_said_once(source: Path) -> None:
+    assert "--region" in complaint(batch("erode", "--region", "1:x", code=2).err)
+    assert results() == {}
+    assert counts(batch("erode", "--json")) == {"done": 6}
+
+
 def test_workers_below_one(source: Path) -> None:
     assert "--workers 0" in complaint(batch("erode", "--workers", "0", code=2).err)
 
@@ -309,9 +320,7 @@ def watched(folder: str = "out") -> Iterator[list[str]]:
 
     def look() -> None:
         while not ended.is_set():
-            for path in Path(folder).glob("*.nii.gz"):
-                if path.name.startswith("."):
-                    continue
+            for path in written(folder):
                 try:
                     if load(path).shape != SHAPE:
                         wrong.append(path.name)
@@ -384,7 +393,7 @@ def test_killed_half_way_and_resumed(source: Path, many: list[str]) -> None:
     run("batch", "in", "undisturbed", SLOW)
     with watched() as wrong:
         with begun("in", "out", SLOW) as running:
-            until(lambda: len(list(Path("out").glob("*.nii.gz"))) >= 4)
+            until(lambda: len(written()) >= 4)
             children = workers(running.pid)
             running.send_signal(signal.SIGKILL)
             running.wait(10)
@@ -406,7 +415,7 @@ def test_killed_half_way_and_resumed(source: Path, many: list[str]) -> None:
 def test_interrupted(source: Path, many: list[str], number: int, code: int, word: str) -> None:
     with watched() as wrong:
         with begun("in", "out", SLOW) as running:
-            until(lambda: len(list(Path("out").glob("*.nii.gz"))) >= 2)
+            until(lambda: len(written()) >= 2)
             children = workers(running.pid)
             running.send_signal(number)
             out, err = running.communicate(timeout=10)
@@ -445,7 +454,7 @@ def test_ctrl_c_reaches_a_whole_terminal(source: Path, many: list[str]) -> None:
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        until(lambda: b" of 30 files" in shown and list(Path("out").glob("*.nii.gz")))
+        until(lambda: b" of 30 files" in shown and written())
         os.killpg(running.pid, signal.SIGINT)
         running.wait(10)
     finally:
@@ -464,7 +473,7 @@ def test_ctrl_c_reaches_a_whole_terminal(source: Path, many: list[str]) -> None:
 
 def test_a_worker_is_killed(source: Path, many: list[str]) -> None:
     with begun("in", "out", SLOW, "--workers", "2", "--json") as running:
-        until(lambda: len(list(Path("out").glob("*.nii.gz"))) >= 2)
+        until(lambda: len(written()) >= 2)
         os.kill(workers(running.pid)[0], signal.SIGKILL)
         out, err = running.communicate(timeout=60)
     assert running.returncode == 1
@@ -480,7 +489,7 @@ def test_a_worker_is_killed(source: Path, many: list[str]) -> None:
 
 def test_two_at_once(source: Path, many: list[str]) -> None:
     with begun("in", "out", SLOW) as running:
-        until(lambda: list(Path("out").glob("*.nii.gz")))
+        until(lambda: written())
         sentence = complaint(batch(SLOW, "--resume", code=1).err)
         assert sentence.startswith(f"another batch (process {running.pid} on ")
         assert "writing to out" in sentence
@@ -506,7 +515,7 @@ def test_the_output_folder_is_full(source: Path, many: list[str]) -> None:
         last = ended.err.splitlines()[-1]
         assert "No space left" in last or "disk is full" in last
         assert "--resume" in ended.err
-        whole = list(Path("out").glob("*.nii.gz"))
+        whole = written()
         assert whole
         assert all(load(path).shape == SHAPE for path in whole)
         assert not [path.name for path in Path("out").iterdir() if path.name.startswith(".")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -26,14 +26,11 @@ from softmorph_cli.graphs.skeleton_graph import (
 )
 from softmorph_cli.graphs.trace import Sample, Voxels, trace
 from softmorph_cli.inspection.cavities import filled
+from softmorph_cli.inspection.curve import of_map, of_skeleton
+from softmorph_cli.inspection.kind import MAP, SKELETON, THRESHOLDS, fitting, single
 from softmorph_cli.volume import Volume
 
-MAP, SKELETON = "map", "skeleton"
-# Above it a voxel belongs to the curve, where nothing else is asked for.
-THRESHOLDS: Final = {MAP: 0.5, SKELETON: 0.25}
 CYCLES: Final = ("shortest", "least-certain")
-# Less than this share of its voxels is left of a mass when it is thinned; of a curve nearly all are.
-CURVE: Final = 0.3
 # More than this share of the centreline within junctions, and lengths mean little.
 SHARED: Final = 0.1
 
@@ -104,20 +101,6 @@ class Inspection:
 STAGES: Final = ("reading", "centreline", "radii", "soft skeleton", "branches", "writing")
 
 
-def is_skeleton(volume: Volume) -> bool:
-    """Say whether softmorph wrote a file as a skeleton; nothing is guessed from its values."""
-    made = volume.source.provenance if volume.source else {}
-    command, parameters = made.get("command"), made.get("parameters")
-    parameters = parameters if isinstance(parameters, Mapping) else {}
-    if command == "softmorph chain":
-        steps = parameters.get("steps") or [parameters]
-        last = steps[-1] if isinstance(steps, list) else None
-        return isinstance(last, Mapping) and last.get("operation") == "skeletonize"
-    return command == "softmorph skeletonize" or (
-        command == "softmorph inspect" and parameters.get("image") == "skeleton"
-    )
-
-
 def inspect(
     volume: Volume,
     choices: Choices | None = None,
@@ -144,14 +127,14 @@ def inspect(
     if reference is not None:
         if choices.kind == MAP:
             raise UsageError("a reference map goes with a skeleton: a map is its own.")
-        reference = _fitting(single(reference), volume)
+        reference = fitting(single(reference), volume)
     levels = _affordable(volume, choices.levels)
     settings = Settings("levels", levels=levels or 8, threads=choices.threads, progress=progress)
     stage("centreline")
     found = (
-        _from_map(volume, choices.cut, settings)
+        of_map(volume, choices.cut, settings)
         if choices.kind == MAP
-        else _again(volume, choices.cut, settings)
+        else of_skeleton(volume, choices.cut, settings)
     )
     source = volume if choices.kind == MAP else reference
     quantities: dict[str, Sample] = {}
@@ -230,94 +213,6 @@ def _affordable(volume: Volume, levels: int) -> int:
     return 0
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The voxels of a curve, the map without its cavities, and what was seen on the way."""
-
-    voxels: Voxels
-    image: npt.NDArray[Any] | None = None
-    binary: bool = False
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-def _curve(image: npt.NDArray[Any], threshold: float, settings: Settings) -> Voxels:
-    """Return the voxels of the exact centreline, in C order.
-
-    Where it forks, the parallel thinning leaves clumps in which single voxels look like ends of their own. Lee's
-    sequential one, which takes any voxel whose loss changes no topology, leaves none of them.
-    """
-    from skimage.morphology import skeletonize
-
-    centreline = thinning(image, settings, hard=True, threshold=threshold).image
-    thin: Callable[..., npt.NDArray[np.bool_]] = skeletonize
-    return np.argwhere(thin(centreline.view(bool), method="lee"))
-
-
-def _from_map(volume: Volume, threshold: float, settings: Settings) -> _Found:
-    """Return the exact centreline of what is above the threshold, cavities filled."""
-    image, cavities, voxels = filled(volume.array, threshold)
-    notes, warnings = [], []
-    if cavities:
-        many = f"{cavities:,} cavities" if cavities > 1 else "1 cavity"
-        size = f"{voxels:,} voxels in all" if voxels > 1 else "1 voxel"
-        notes.append(
-            f"{many} inside the object ({size}) counted as filled: a centreline cannot pass "
-            "through a closed shell."
-        )
-    curve = _curve(image, threshold, settings)
-    if len(curve) == 0:
-        top = float(volume.array.max())
-        lower = f"; try --threshold {_below(top):g}" if top > 0 else ": the map is 0 everywhere"
-        warnings.append(f"nothing is above {threshold:g}, the largest value is {top:.3g}{lower}.")
-    return _Found(curve, image, notes=tuple(notes), warnings=tuple(warnings))
-
-
-def _again(volume: Volume, threshold: float, settings: Settings) -> _Found:
-    """Return a skeleton thinned to one voxel, and say what that did to it."""
-    array = volume.array
-    above = array > threshold
-    count = int(np.count_nonzero(above))
-    binary = bool(((array == 0) | (array == 1)).all())
-    curve = _curve(array, threshold, settings)
-    top = float(array.max())
-    if count == 0:
-        why = (
-            "the file is 0 everywhere"
-            if top == 0
-            else f"its largest value is {top:.3g}; try a lower --threshold"
-        )
-        return _Found(curve, binary=binary, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
-    if len(curve) < CURVE * count:
-        told = (
-            f"thinning left {len(curve):,} of {count:,} voxels: this is no skeleton but a solid object; "
-            "leave out --as skeleton, or add --as map."
-        )
-        return _Found(curve, binary=binary, warnings=(told,))
-    before, after = (_components(np.argwhere(mask)) for mask in (array > 0, above))
-    warnings = []
-    if before != after or len(curve) != count:
-        warnings.append(
-            f"cut at {threshold:g} and thinned to one voxel, the skeleton has {_pieces(after)} and {len(curve):,} "
-            f"voxels; above 0 it had {_pieces(before)} and {int(np.count_nonzero(array)):,}."
-        )
-    return _Found(curve, binary=binary, warnings=tuple(warnings))
-
-
-def _pieces(count: int) -> str:
-    return f"{count:,} component{'s' if count != 1 else ''}"
-
-
-def _components(voxels: Voxels) -> int:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
-
-    pairs = cKDTree(voxels).query_pairs(1.5, p=np.inf, output_type="ndarray")
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(voxels),) * 2)
-    return int(connected_components(graph, directed=False)[0])
-
-
 def _prune(graph: Any, choices: Choices, frame: Frame, quantities: Mapping[str, Sample]) -> dict[str, int]:
     """Prune a graph as chosen; return how much went, by name."""
     length = path_length(frame)
@@ -364,60 +259,6 @@ def _sampled(image: npt.NDArray[Any], voxels: Voxels) -> Sample:
     return ask
 
 
-def single(volume: Volume) -> Volume:
-    """Return a volume without its mapped axes, as it is inspected.
-
-    Raises:
-        InputError: If one of them is longer than 1.
-    """
-    shape = volume.array.shape[: -volume.spatial_dims]
-    if sum(size > 1 for size in shape) > 1:
-        held = " x ".join(
-            f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, shape, strict=True)
-        )
-        raise InputError(
-            f"it holds {held}, and one is inspected at a time: write that one to a file of its own first."
-        )
-    for axis, size in zip(volume.mapped_axes, shape, strict=True):
-        if size > 1:
-            names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
-            what = {"C": "channels", "T": "times", "S": "slices"}.get(axis, f"images along {axis}")
-            choose = {
-                "C": "add --channel 0",
-                "S": "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:",
-            }.get(axis, f"add --channel-axis {axis} --channel 0")
-            raise InputError(f"it holds {size} {what}{names}, and one is inspected at a time: {choose}.")
-    return replace(volume, array=volume.array[(0,) * len(shape)], axes=volume.spatial_axes, channels=None)
-
-
-def _fitting(reference: Volume, volume: Volume) -> Volume:
-    """Return the reference if it lies on the skeleton's grid.
-
-    Raises:
-        InputError: If it does not.
-    """
-    if reference.array.shape != volume.array.shape:
-        raise InputError(
-            f"the map's shape is {reference.array.shape} and the skeleton's {volume.array.shape}: "
-            "--map takes the map that this skeleton was made from."
-        )
-    ours, theirs = Frame.of(volume), Frame.of(reference)
-    first = np.zeros(volume.spatial_dims)
-    # As many places as tell two affine maps apart.
-    places = np.vstack([first, np.diag(np.array(volume.array.shape) - 1.0)])
-    # A tenth of a voxel: less is the rounding of file formats.
-    near = 0.1 * ours.finest
-    if ours.unit == theirs.unit and not np.allclose(
-        ours.world(places), theirs.world(places), rtol=0, atol=near
-    ):
-        raise InputError(
-            "the map and the skeleton lie at different places: the first voxel is at "
-            f"{_place(theirs.world(first))} in the map and at {_place(ours.world(first))} in the skeleton, the last at "
-            f"{_place(theirs.world(places.sum(axis=0)))} and at {_place(ours.world(places.sum(axis=0)))}."
-        )
-    return reference
-
-
 def _shared(measured: SkeletonGraph) -> float:
     """Return how many voxels of paths lie on other paths too, their ends aside, as a share of all voxels."""
     inner = [branch.voxels[1:-1] for branch in measured.branches]
@@ -425,15 +266,6 @@ def _shared(measured: SkeletonGraph) -> float:
         return 0.0
     flat = np.ravel_multi_index(tuple(np.concatenate(inner).T), measured.shape)
     return 1 - len(np.unique(flat)) / max(1, len(flat))
-
-
-def _place(place: npt.NDArray[np.float64]) -> str:
-    return "(" + ", ".join(f"{value:.4g}" for value in place) + ")"
-
-
-def _below(top: float) -> float:
-    """Return a threshold to try for a map of this maximum: half of it, as people write it."""
-    return float(f"{top / 2:.1g}")
 
 
 def _remarks(measured: SkeletonGraph, choices: Choices, graph: Any) -> list[str]:

@@ -14,14 +14,8 @@ from helpers_maps import tree
 from softmorph_cli import Volume, machine, skeletonize
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.graphs.images import skeleton_image
-from softmorph_cli.inspection.inspect import (
-    SKELETON,
-    STAGES,
-    Choices,
-    Inspection,
-    inspect,
-    is_skeleton,
-)
+from softmorph_cli.inspection.inspect import STAGES, Choices, Inspection, inspect
+from softmorph_cli.inspection.kind import SKELETON, is_skeleton
 from softmorph_cli.volume import Source
 
 ISOTROPIC = (1.0, 1.0, 1.0)

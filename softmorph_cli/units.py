@@ -37,3 +37,23 @@ def millimetres(unit: str | None) -> float | None:
     """How many millimetres a unit is, however it is spelt; None where nobody knows it."""
     factor, name = length(1.0, unit)
     return None if name is None else factor * MILLIMETRES[name]
+
+
+# Bytes: the units of a thousand and those of 1024.
+BYTES: Final = {
+    "B": 1,
+    **{f"{letter}B": 1000**power for power, letter in enumerate("kMGT", 1)},
+    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)},
+}
+
+
+def bytes_of(text: str) -> int | None:
+    """Return how many bytes a text such as 4GB or 512MiB says, however it is spelt; None if it says none."""
+    number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+    unit = text.strip()[len(number) :].strip().lower()
+    factor = next((factor for name, factor in BYTES.items() if name.lower() in (unit, f"{unit}b")), None)
+    try:
+        count = float(number) * (factor or 0)
+    except ValueError:
+        return None
+    return int(count) if unit and 1 <= count < 2**63 else None

@@ -8,7 +8,7 @@ import typer
 
 from softmorph_cli.cli import filtering
 from softmorph_cli.cli.command import command
-from softmorph_cli.cli.options import Computing, Input, Output, Reading, Writing
+from softmorph_cli.cli.options import Computing, Input, Large, Output, Reading, Writing
 
 
 @command
@@ -35,7 +35,8 @@ def apply(
     reading: Reading,
     computing: Computing,
     writing: Writing,
+    large: Large,
 ) -> None:
     """Run any Boolean rule as a soft filter: a bundled one by name, or your own file."""
     given = {"rule": rule, "iterations": iterations}
-    filtering.run_one("apply", given, source, target, reading, computing, writing)
+    filtering.run_one("apply", given, source, target, reading, computing, writing, large)

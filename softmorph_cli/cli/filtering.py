@@ -12,7 +12,7 @@ import typer
 from softmorph_cli import documents
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import note, warn
-from softmorph_cli.cli.options import Computing, Reading, Writing
+from softmorph_cli.cli.options import Computing, Large, Reading, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import UsageError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Result, Settings
     from softmorph_cli.steps.process import Outputs, Processed
     from softmorph_cli.steps.step import Step
+    from softmorph_cli.tiles.progress import TileProgress
     from softmorph_cli.volume import Volume
 
 
@@ -60,6 +61,7 @@ def run_one(
     reading: Reading,
     computing: Computing,
     writing: Writing,
+    large: Large | None = None,
 ) -> None:
     """Run one operation on one file.
 
@@ -71,6 +73,7 @@ def run_one(
         reading: Options.
         computing: Options.
         writing: Options.
+        large: Options; None for an operation that needs the whole map.
 
     Raises:
         SoftmorphError: If anything is refused or fails; no output is then half-written.
@@ -78,6 +81,9 @@ def run_one(
     from softmorph_cli.steps.operations import make
 
     step = make(operation, given, settings_of(computing), method=computing.method)
+    if large is not None and large.wanted:
+        run_tiled(operation, step, source, target, reading, writing, large)
+        return
     run(operation, [step], source, target, reading, writing)
 
 
@@ -120,6 +126,55 @@ def run(
             tell=_quiet if writing.quiet else note,
         )
     _tell(command, steps, target, processed, writing)
+
+
+def run_tiled(
+    command: str,
+    step: Step,
+    source: Path,
+    target: Path,
+    reading: Reading,
+    writing: Writing,
+    large: Large,
+) -> None:
+    """Run a step on one file tile by tile, or say how that would go.
+
+    Raises:
+        SoftmorphError: If anything is refused or fails; no output is then half-written.
+    """
+    from softmorph_cli.steps import tiled
+    from softmorph_cli.units import bytes_of
+
+    memory = None if large.memory is None else bytes_of(large.memory)
+    if large.memory is not None and memory is None:
+        raise UsageError(f"--memory {large.memory}: give a number and a unit, such as 4GB or 512MiB.")
+    how = tiled.Large(memory, large.scratch, large.resume)
+    outputs = outputs_of(target, writing)
+    arguments = reading_arguments(reading)
+    if large.dry_run:
+        blocks, _, plan = tiled.prepare(source, step, outputs, how, arguments)
+        report.table(
+            f"{command} → {target}, not run", ("", ""), report.planned(blocks.shape, plan), err=False
+        )
+        return
+    _check_outputs(source, reading, outputs, [step])
+    with reporting(quiet=writing.quiet) as bar:
+
+        def tell(progress: TileProgress) -> None:
+            if bar is not None:
+                bar.stage(report.tile(progress), progress.done, progress.total)
+
+        processed = tiled.process_tiled(
+            command,
+            source,
+            step,
+            outputs,
+            how,
+            reading=arguments,
+            progress=tell,
+            tell=_quiet if writing.quiet else note,
+        )
+    _tell(command, [step], target, processed, writing)
 
 
 def outputs_of(target: Path, writing: Writing, stages: Path | None = None) -> Outputs:

@@ -13,7 +13,18 @@ from softmorph_cli.cli import report
 from softmorph_cli.cli.command import command
 from softmorph_cli.errors import UsageError
 
-_LIBRARIES = ("torch", "numpy", "numba", "scipy", "dd", "nibabel", "SimpleITK", "tifffile", "zarr", "matplotlib")
+_LIBRARIES = (
+    "torch",
+    "numpy",
+    "numba",
+    "scipy",
+    "dd",
+    "nibabel",
+    "SimpleITK",
+    "tifffile",
+    "zarr",
+    "matplotlib",
+)
 
 
 @command

@@ -10,7 +10,7 @@ import typer
 
 from softmorph_cli.cli import filtering
 from softmorph_cli.cli.command import command
-from softmorph_cli.cli.options import Computing, Input, Output, Reading, Writing
+from softmorph_cli.cli.options import Computing, Input, Large, Output, Reading, Writing
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,9 @@ def _command(name: str, options: type[OneElement], help_text: str) -> Callable[.
         reading: Reading,
         computing: Computing,
         writing: Writing,
+        large: Large,
     ) -> None:
-        filtering.run_one(name, asdict(element), source, target, reading, computing, writing)
+        filtering.run_one(name, asdict(element), source, target, reading, computing, writing, large)
 
     run.__doc__ = help_text
     run.__annotations__["element"] = options

@@ -27,6 +27,7 @@ Output = Annotated[
 _READ = "Reading IN"
 _HOW = "Method and machine"
 _OUT = "Output"
+_LARGE = "Larger than memory"
 
 
 @dataclass(frozen=True)
@@ -290,3 +291,49 @@ class Writing:
             "--verbose", "-v", help="Say more; show the traceback of an error.", rich_help_panel=_OUT
         ),
     ] = False
+
+
+@dataclass(frozen=True)
+class Large:
+    """How a map larger than memory is worked on, tile by tile."""
+
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Work tile by tile in at most this much memory, such as 4GB: the same result, bit for bit. "
+            "OUT is a .zarr; IN best is one too.",
+            rich_help_panel=_LARGE,
+            show_default=False,
+        ),
+    ] = None
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for what lies between passes; kept when the run is interrupted. (default: a temporary one)",
+            rich_help_panel=_LARGE,
+            show_default=False,
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on where a run with the same --scratch was interrupted.",
+            rich_help_panel=_LARGE,
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say how the map would be cut, and what memory, disk and time it may take; do nothing.",
+            rich_help_panel=_LARGE,
+        ),
+    ] = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything of it was asked for."""
+        return self != Large()

@@ -13,6 +13,8 @@ from softmorph_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
+    from softmorph_cli.tiles.plan import Plan
+    from softmorph_cli.tiles.progress import TileProgress
 
 SCHEMA = 1
 STDOUT = Path("-")
@@ -126,6 +128,35 @@ def rows(statistics: Sequence[Statistics]) -> list[list[str]]:
         [components, *(f"{s.components_above_half:,}" for s in statistics)],
         ["largest value", *(f"{s.max:.4g}" for s in statistics)],
     ]
+
+
+def planned(shape: Sequence[int], plan: Plan) -> list[list[str]]:
+    """Return the lines that say how a map would be cut."""
+    once = (
+        "all iterations at once" if plan.pass_length is None else f"{plan.pass_length} iterations at a time"
+    )
+    return [
+        ["map (voxels)", " × ".join(map(str, shape))],
+        ["tiles", f"{plan.tiles:,} of {' × '.join(map(str, plan.tile))}, {once}"],
+        ["read around each (voxels)", " × ".join(map(str, plan.halo))],
+        ["memory, at most", size(plan.peak_bytes)],
+        ["disk between passes, at a guess", size(plan.scratch_bytes)],
+        ["time, at a guess", f"{plan.seconds:,.0f} s"],
+    ]
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as people read it."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def tile(progress: TileProgress) -> str:
+    """Return where a map is that is worked on tile by tile."""
+    at = f"{progress.operation}: tile {progress.done} of {progress.total}"
+    if progress.stage != "pass":
+        return at + (", writing" if progress.stage == "write" else "")
+    group = f", levels {progress.word} of {progress.words}" if progress.words > 1 else ""
+    return f"{at}, pass {progress.passes}{group}, {progress.live} tiles still changing"
 
 
 def table(

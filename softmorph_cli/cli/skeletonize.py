@@ -8,7 +8,7 @@ import typer
 
 from softmorph_cli.cli import filtering
 from softmorph_cli.cli.command import command
-from softmorph_cli.cli.options import Computing, Input, Output, Reading, Writing
+from softmorph_cli.cli.options import Computing, Input, Large, Output, Reading, Writing
 
 
 @command
@@ -59,6 +59,7 @@ def skeletonize(
     reading: Reading,
     computing: Computing,
     writing: Writing,
+    large: Large,
 ) -> None:
     """Soft skeleton: how certain it is that each voxel lies on the centreline.
 
@@ -71,4 +72,4 @@ def skeletonize(
         "preset": preset,
         "resample": resample,
     }
-    filtering.run_one("skeletonize", given, source, target, reading, computing, writing)
+    filtering.run_one("skeletonize", given, source, target, reading, computing, writing, large)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli import lengths
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.settings import Result, Settings
 from softmorph_cli.measure.statistics import Statistics
-from softmorph_cli.steps.step import LABELS, MASK, PROBABILITY, Step
+from softmorph_cli.steps.step import LABELS, MASK, PROBABILITY, Place, Step
 from softmorph_cli.volume import Volume
+
+if TYPE_CHECKING:
+    from softmorph_cli.filters.morphology import Element
+    from softmorph_cli.tiles.spec import Spec
 
 # Thinning takes voxels off one by one, so it follows the grid, not the world.
 UNEVEN: Final = 1.5
@@ -101,18 +105,29 @@ def _morphology(name: str, operation: str) -> Callable[[Given, Settings], Step]:
         length = lengths.parse(radius) if radius is not None else None
         in_voxels = length is not None and length[1] == "vox"
 
-        def run(volume: Volume, settings: Settings) -> Result:
-            from softmorph_cli.filters.morphology import Element, operate
+        chosen = replace(settings, method=given.get("method") or "multilinear")
 
-            spacing = volume.spacing
+        def element(place: Place) -> Element:
+            from softmorph_cli.filters.morphology import Element
+
+            spacing = place.spacing
             far = None
             if length is not None and in_voxels:
-                far, spacing = length[0], (1.0,) * volume.spatial_dims
+                far, spacing = length[0], (1.0,) * (3 if place.axes.endswith("ZYX") else 2)
             elif length is not None:
-                far = lengths.in_unit(length, volume.unit)
-            unit = "voxels" if in_voxels else volume.unit or ""
-            element = Element(erosion, dilation, iterations, far, spacing, unit)
-            return operate(operation, volume.array, element, settings, volume.spatial_dims)
+                far = lengths.in_unit(length, place.unit)
+            unit = "voxels" if in_voxels else place.unit or ""
+            return Element(erosion, dilation, iterations, far, spacing, unit)
+
+        def run(volume: Volume, settings: Settings) -> Result:
+            from softmorph_cli.filters.morphology import operate
+
+            return operate(operation, volume.array, element(volume), settings, volume.spatial_dims)
+
+        def tiled(place: Place) -> Spec:
+            from softmorph_cli.tiles.spec import Spec
+
+            return Spec(operation, chosen, element=element(place))
 
         return Step(
             operation=name,
@@ -122,9 +137,10 @@ def _morphology(name: str, operation: str) -> Callable[[Given, Settings], Step]:
                 "iterations": iterations,
                 "radius": radius,
             },
-            settings=replace(settings, method=given.get("method") or "multilinear"),
+            settings=chosen,
             run=run,
             radius_unit="voxels" if in_voxels else None,
+            tiled=tiled,
         )
 
     return build
@@ -172,6 +188,14 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
             "are pieces of curves. Add --hard for the exact, unbroken centreline."
         ]
 
+    settings = replace(settings, method=method)
+
+    def tiled(place: Place) -> Spec:
+        from softmorph_cli.tiles.spec import Spec
+
+        check_preset(preset, 3 if place.axes.endswith("ZYX") else 2)
+        return Spec("skeletonize", settings, iterations=iterations, hard=hard, threshold=cut)
+
     return Step(
         operation="skeletonize",
         parameters={
@@ -181,8 +205,9 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
             "preset": preset,
             "resample": resample,
         },
-        settings=replace(settings, method=method),
+        settings=settings,
         run=run,
+        tiled=tiled if resample is None else None,
         gives=MASK if hard else PROBABILITY,
         until_stable=iterations is None and method != "cldice",
         prepare=prepare,
@@ -205,10 +230,18 @@ def _apply(given: Given, settings: Settings) -> Step:
 
         return apply(rule, volume.array, settings, iterations=iterations, spatial_dims=volume.spatial_dims)
 
+    settings = replace(settings, method=given.get("method") or "multilinear")
+
+    def tiled(place: Place) -> Spec:
+        from softmorph_cli.tiles.spec import Spec
+
+        return Spec("apply", settings, iterations=iterations, rule=rule)
+
     return Step(
         operation="apply",
         parameters={"rule": rule, "iterations": iterations},
-        settings=replace(settings, method=given.get("method") or "multilinear"),
+        settings=settings,
+        tiled=tiled,
         run=run,
         until_stable=iterations is None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.settings import Progress, Result, Settings
@@ -12,6 +12,24 @@ from softmorph_cli.volume import Volume
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
+    from softmorph_cli.tiles.spec import Spec
+
+
+class Place(Protocol):
+    """What tells how large the voxels of a map are: a volume, or blocks of one."""
+
+    @property
+    def spacing(self) -> tuple[float, ...] | None:
+        """As in `Volume`."""
+
+    @property
+    def unit(self) -> str | None:
+        """As in `Volume`."""
+
+    @property
+    def axes(self) -> str:
+        """As in `Volume`."""
+
 
 # What the values of a result are.
 PROBABILITY, MASK, LABELS = "probability", "mask", "labels"
@@ -40,6 +58,8 @@ class Step:
         prepare: Changes the map before (resampling).
         concerns: Warnings about the map it is given.
         remarks: Notes on the statistics before and after.
+        tiled: The same for maps that are worked on tile by tile, given what is known of the map's place; None where
+            the whole map is needed.
     """
 
     operation: str
@@ -52,6 +72,7 @@ class Step:
     prepare: Callable[[Volume], Volume] = _as_it_is
     concerns: Callable[[Volume], list[str]] = _nothing
     remarks: Callable[[Statistics, Statistics], list[str]] = field(default=_nothing)
+    tiled: Callable[[Place], Spec] | None = None
 
     @property
     def method(self) -> str | None:

@@ -1,0 +1,217 @@
+"""From a file to an OME-Zarr tile by tile: maps larger than memory, with the same result and the same document."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from softmorph_cli import documents
+from softmorph_cli.errors import UsageError
+from softmorph_cli.io import create_blocks, open_blocks
+from softmorph_cli.io.blocks import Blocks
+from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.measure.statistics import Statistics, summarize
+from softmorph_cli.steps import telling
+from softmorph_cli.steps.process import Outputs, Processed
+from softmorph_cli.steps.step import Done, Step
+from softmorph_cli.tiles.plan import Plan, plan
+from softmorph_cli.tiles.progress import Report
+from softmorph_cli.tiles.run import filter_tiles
+from softmorph_cli.tiles.spec import Spec
+from softmorph_cli.volume import Volume
+
+# What statistics hold of a map at once, in voxels.
+SLAB: Final = 2**24
+_READING: Final = (
+    "resolution",
+    "axes",
+    "channel",
+    "channel_axis",
+    "divide_by",
+    "label",
+    "clip",
+    "from_logits",
+    "region",
+    "mask",
+)
+
+
+@dataclass(frozen=True)
+class Large:
+    """How a map larger than memory is worked on.
+
+    Attributes:
+        memory: Bytes that the process may take; None for most of what the machine allows.
+        scratch: A folder for what lies between passes; None for a temporary one.
+        resume: Whether to go on where an interrupted run with the same scratch folder was.
+    """
+
+    memory: int | None = None
+    scratch: Path | None = None
+    resume: bool = False
+
+
+def prepare(
+    source: Path, step: Step, outputs: Outputs, large: Large, reading: Mapping[str, Any]
+) -> tuple[Blocks, Spec, Plan]:
+    """Open a map and decide how it would be cut; nothing is computed.
+
+    Raises:
+        UsageError: If the step, an output or an option does not go with tiles.
+        SoftmorphError: If the map cannot be opened, or memory is too little for any tile.
+    """
+    if step.tiled is None:
+        raise UsageError(f"{step.operation} takes the whole map: leave out --memory, --scratch and --resume.")
+    if large.resume and large.scratch is None:
+        raise UsageError("--resume needs the --scratch DIR of the run that was interrupted.")
+    if suffix_of(outputs.target) not in (".zarr", ".ome.zarr"):
+        raise UsageError(f"{outputs.target}: tile by tile an OME-Zarr is written; end its name with .zarr.")
+    # Whatever needs all of the map at once.
+    for name in ("preview", "standard_error", "stages", "pyramid", "renormalize", "argmax"):
+        if getattr(outputs, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} needs the whole map: leave it out, or leave out --memory."
+            )
+    for name, value in reading.items():
+        if value is not None and value is not False and name not in _READING:
+            raise UsageError(f"--{name.replace('_', '-')} is not known tile by tile.")
+    blocks = open_blocks(source, **{name: reading[name] for name in _READING if name in reading})
+    spec = step.tiled(blocks)
+    return blocks, spec, plan(spec, blocks.shape, memory=large.memory, chunks=blocks.chunks)
+
+
+def process_tiled(
+    command: str,
+    source: Path,
+    step: Step,
+    outputs: Outputs,
+    large: Large,
+    *,
+    reading: Mapping[str, Any] | None = None,
+    progress: Report | None = None,
+    tell: Callable[[str], None] = lambda note: None,
+) -> Processed:
+    """Run one step on a file tile by tile; the result is bit for bit that of `process`.
+
+    Args:
+        command: As for `process`.
+        source: OME-Zarr, TIFF, uncompressed NIfTI or .npy; others are read whole.
+        step: The step.
+        outputs: The target is an .ome.zarr or .zarr.
+        large: How.
+        reading: Arguments for `open_blocks`.
+        progress: Called after every tile.
+        tell: Called with each note of the reader.
+
+    Raises:
+        SoftmorphError: As `prepare`, or if anything is refused or fails; the target is then as it was before.
+    """
+    reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
+    started = time.perf_counter()
+    blocks, spec, cut = prepare(source, step, outputs, large, reading)
+    for message in blocks.notes:
+        tell(message)
+    read_seconds = time.perf_counter() - started
+
+    started = time.perf_counter()
+    stored = outputs.stored([step])
+    kind = stored or "float32"
+    shown = telling.plain(reading)
+    made_by = {"operation": step.operation, "method": step.method, "parameters": step.in_force}
+    with create_blocks(
+        outputs.target,
+        blocks,
+        dtype=kind,
+        force=outputs.force,
+        keep=large.scratch is not None,
+        resume=large.resume,
+        provenance=telling.provenance(command, [made_by], shown),
+    ) as written:
+        result = filter_tiles(
+            blocks,
+            written,
+            spec,
+            memory=large.memory,
+            scratch=large.scratch,
+            resume=large.resume,
+            fingerprint=_fingerprint(source, shown),
+            target_kept=written.resumed,
+            progress=progress,
+            plan=cut,
+        )
+        warnings = [*step.idle(), *step.concerns(_place(blocks)), *result.warnings, *written.lost]
+    filter_seconds = time.perf_counter() - started
+
+    started = time.perf_counter()
+    before, after = _measured(blocks), _measured(open_blocks(outputs.target))
+    measure_seconds = time.perf_counter() - started
+    place = _place(blocks)
+    report = telling.step(step, Done(place, place, result), filter_seconds) | {"tiles": asdict(cut)}
+    told = {
+        **documents.head(),
+        "input": documents.described(place) | {"shape": list(blocks.shape), "read_with": shown},
+        "output": telling.output(outputs.target, place, kind) | {"shape": list(blocks.shape)},
+        "steps": [report],
+        "before": before.as_dict(),
+        "after": after.as_dict(),
+        "change": None,
+        "device": "cpu",
+        "seconds": {"read": read_seconds, "filter": filter_seconds, "measure": measure_seconds},
+        "warnings": warnings,
+    }
+    if outputs.stats is not None:
+        documents.save(told, outputs.stats, force=outputs.force)
+    notes = step.remarks(before, after)
+    return Processed(told, before, after, (result,), tuple(notes), tuple(warnings))
+
+
+def _place(blocks: Blocks) -> Volume:
+    """Return a map of one voxel at the place of a large one, for what looks at the geometry alone."""
+    one = np.zeros((1,) * len(blocks.shape), np.float32)
+    return Volume(one, blocks.axes, blocks.spacing, blocks.unit, blocks.affine, source=blocks.source)
+
+
+def _measured(blocks: Blocks) -> Statistics:
+    slabs: Any = _Slabs(blocks)
+    return summarize(slabs, spacing=blocks.spacing, unit=blocks.unit, spatial_dims=len(blocks.shape))
+
+
+class _Slabs:
+    """A map as statistics index it: from the first row to the last, of which a slab is held."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self.blocks, self.shape, self.ndim = blocks, blocks.shape, len(blocks.shape)
+        self.size = math.prod(blocks.shape)
+        rows = SLAB // math.prod(blocks.shape[1:])
+        # Whole chunks, so that none is unpacked twice.
+        self.rows = max(1, rows // blocks.chunks[0] * blocks.chunks[0] or rows)
+        self.begin, self.slab = 0, np.zeros((0, *blocks.shape[1:]), np.float32)
+
+    def __getitem__(self, index: Any) -> Any:
+        if index == ():
+            return self
+        first, *rest = index if isinstance(index, tuple) else (index,)
+        cut = slice(first, first + 1) if isinstance(first, int) else first
+        low, high, _ = cut.indices(self.shape[0])
+        if not self.begin <= low <= high <= self.begin + len(self.slab):
+            self.begin = low // self.rows * self.rows
+            end = max(high, self.begin + self.rows)
+            self.slab = np.zeros(0, np.float32)
+            whole = [slice(None)] * (self.ndim - 1)
+            self.slab = self.blocks.read((slice(self.begin, end), *whole))
+        part = self.slab[low - self.begin : high - self.begin]
+        return part[(0, *rest)] if isinstance(first, int) else part[(slice(None), *rest)]
+
+
+def _fingerprint(source: Path, read_with: Mapping[str, Any]) -> str:
+    """Return what changes when a file, or any file of a store, is another one."""
+    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    told = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
+    return hashlib.sha256(repr((told, sorted(read_with.items()))).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,11 @@ MAPS = pytest.mark.parametrize("image", [TUBES, NOISE, FLAT, GRAIN], ids=["tubes
 METHODS = ("multilinear", "product", "minmax", "lukasiewicz", "einstein", "hamacher", "drastic")
 
 
+def and_heavily(*often: Any, heavy: Iterable[Any]) -> list[Any]:
+    """Return values of which some run with -m heavy alone."""
+    return [*often, *(pytest.param(value, marks=pytest.mark.heavy) for value in heavy)]
+
+
 def check(spec: Spec, image: np.ndarray, length: int | None = None) -> None:
     wanted = whole(spec, image)
     for tile in CUTS[image.ndim]:
@@ -47,7 +53,7 @@ def test_morphology(operation: str, image: np.ndarray) -> None:
     check(Spec(operation, Settings("levels", levels=16), element=Element(box, None, 3)), image)
 
 
-@pytest.mark.parametrize("method", [*METHODS[1:], "sampled", "smooth-levels"])
+@pytest.mark.parametrize("method", and_heavily("product", "sampled", "smooth-levels", heavy=METHODS[2:]))
 @pytest.mark.parametrize("operation", ["opening", "blackhat"])
 def test_morphology_by_every_method(operation: str, method: str) -> None:
     settings = Settings(method, levels=64, smooth_levels=3, seed=9)
@@ -60,7 +66,10 @@ def test_a_radius_is_that_of_the_whole_map() -> None:
 
 
 @MAPS
-@pytest.mark.parametrize("method", [*METHODS, "smooth-levels", "cldice"])
+@pytest.mark.parametrize(
+    "method",
+    and_heavily("multilinear", "minmax", "smooth-levels", "cldice", heavy=[METHODS[1], *METHODS[3:]]),
+)
 def test_skeletons_of_a_fixed_number_of_iterations(method: str, image: np.ndarray) -> None:
     check(Spec("skeletonize", Settings(method, smooth_levels=3), iterations=2), image)
 
@@ -75,8 +84,8 @@ def test_planes_of_a_fixed_number(
 
 
 @MAPS
-@pytest.mark.parametrize("levels", [8, 64, 192])
-@pytest.mark.parametrize("length", [1, 2, 4])
+@pytest.mark.parametrize("levels", and_heavily(8, 64, heavy=[192]))
+@pytest.mark.parametrize("length", and_heavily(2, heavy=[1, 4]))
 def test_level_sets_come_to_the_same_rest(levels: int, length: int, image: np.ndarray) -> None:
     check(Spec("skeletonize", Settings("levels", levels=levels)), image, length)
 
@@ -89,13 +98,13 @@ def test_hard_skeletons(length: int, image: np.ndarray) -> None:
     check(Spec("skeletonize", hard=True, iterations=2), image)
 
 
-@pytest.mark.parametrize("length", [1, 2, 3])
+@pytest.mark.parametrize("length", and_heavily(3, heavy=[1, 2]))
 def test_draws_come_to_the_same_rest(length: int) -> None:
     check(Spec("skeletonize", Settings("sampled", levels=128, seed=4)), TUBES, length)
 
 
 @MAPS
-@pytest.mark.parametrize("cap", range(1, 9))
+@pytest.mark.parametrize("cap", and_heavily(2, 3, 7, heavy=[1, 4, 5, 6, 8]))
 def test_passes_end_exactly_at_the_cap(cap: int, image: np.ndarray) -> None:
     for length in (1, 2, 3):
         check(Spec("skeletonize", Settings("levels", levels=8, max_iterations=cap)), image, length)

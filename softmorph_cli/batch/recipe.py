@@ -13,6 +13,7 @@ from softmorph_cli import __version__
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Settings
+    from softmorph_cli.steps.process import Outputs
     from softmorph_cli.steps.step import Step
     from softmorph_cli.steps.text import Spec
 
@@ -32,6 +33,8 @@ class Recipe:
         reading: Arguments for `softmorph_cli.io.read`.
         output_type: Element type of the results; None for what suits the format.
         pyramid: Whether an OME-Zarr gets coarser resolutions too.
+        renormalize: Whether the channels of classes that exclude each other sum to 1 again.
+        argmax: Whether one label image of all channels is written instead of them.
     """
 
     specs: tuple[Spec, ...]
@@ -40,6 +43,8 @@ class Recipe:
     reading: Mapping[str, Any] = field(default_factory=dict)
     output_type: str | None = None
     pyramid: bool = False
+    renormalize: bool = False
+    argmax: bool = False
 
     def steps(self) -> list[Step]:
         """Return the steps, ready to run.
@@ -50,6 +55,19 @@ class Recipe:
         from softmorph_cli.steps.text import build
 
         return build(self.specs, self.settings, method=self.method)
+
+    def outputs(self, target: Path, *, force: bool = False) -> Outputs:
+        """Return what is written for one file."""
+        from softmorph_cli.steps.process import Outputs
+
+        return Outputs(
+            target,
+            output_type=self.output_type,
+            force=force,
+            pyramid=self.pyramid,
+            renormalize=self.renormalize,
+            argmax=self.argmax,
+        )
 
     @property
     def told(self) -> dict[str, Any]:
@@ -69,7 +87,7 @@ class Recipe:
             "settings": settings,
             "reading": reading,
             "output_type": self.output_type,
-            **({"pyramid": True} if self.pyramid else {}),
+            **{name: True for name in ("pyramid", "renormalize", "argmax") if getattr(self, name)},
             "version": ".".join(__version__.split(".")[:2]),
         }
 

@@ -95,9 +95,7 @@ def stored_as(recipe: Recipe, target: Path) -> str | None:
     Raises:
         UsageError: If a step is wrong, or the type does not go with what the last gives.
     """
-    from softmorph_cli.steps.process import Outputs
-
-    return Outputs(target, output_type=recipe.output_type).stored(recipe.steps())
+    return recipe.outputs(target).stored(recipe.steps())
 
 
 def all_jobs(order: Order) -> tuple[list[Job], list[Job]]:

@@ -117,7 +117,7 @@ def _run(
     computing: AbstractContextManager[Any],
     tell: Callable[[str], None],
 ) -> tuple[Processed, list[str]]:
-    from softmorph_cli.steps.process import Outputs, process
+    from softmorph_cli.steps.process import process
 
     recipe = task.recipe
     if recipe.settings.threads is None and task.threads is not None:
@@ -131,7 +131,7 @@ def _run(
             "batch",
             task.source,
             recipe.steps(),
-            Outputs(task.target, output_type=recipe.output_type, force=task.force, pyramid=recipe.pyramid),
+            recipe.outputs(task.target, force=task.force),
             reading=recipe.reading,
             progress=progress,
             tell=tell,

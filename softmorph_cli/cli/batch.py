@@ -13,7 +13,7 @@ from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
 from softmorph_cli.cli.command import command
-from softmorph_cli.cli.options import Computing, Reading
+from softmorph_cli.cli.options import Computing, Reading, Results
 from softmorph_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -126,42 +126,6 @@ class Running:
     ] = False
 
 
-@dataclass(frozen=True)
-class Results:
-    """What is written, and what is said."""
-
-    output_type: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TYPE",
-            help="float32, uint8, uint16, or float16 (.tif, .npy). (default: float32; PNG uint16)",
-            rich_help_panel=_OUT,
-            show_default=False,
-        ),
-    ] = None
-    pyramid: Annotated[
-        bool,
-        typer.Option("--pyramid", help="Write coarser resolutions too (.zarr only).", rich_help_panel=_OUT),
-    ] = False
-    force: Annotated[
-        bool, typer.Option("--force", "-f", help="Replace results that exist.", rich_help_panel=_OUT)
-    ] = False
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Print the summary as JSON instead of a table.", rich_help_panel=_OUT),
-    ] = False
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_OUT),
-    ] = False
-    verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose", "-v", help="Say more of every file; show tracebacks of errors.", rich_help_panel=_OUT
-        ),
-    ] = False
-
-
 @command
 def batch(
     source: Annotated[
@@ -228,6 +192,8 @@ def _order(
         reading=filtering.reading_arguments(reading),
         output_type=results.output_type,
         pyramid=results.pyramid,
+        renormalize=results.renormalize,
+        argmax=results.argmax,
     )
     apart = tuple(path for path in (reading.mask, reading.like) if path is not None)
     return Order(

@@ -209,8 +209,8 @@ class Computing:
 
 
 @dataclass(frozen=True)
-class Writing:
-    """What is written where, and what is said."""
+class Results:
+    """How results are written, and what is said."""
 
     output_type: Annotated[
         str | None,
@@ -248,6 +248,28 @@ class Writing:
             rich_help_panel=_OUT,
         ),
     ] = False
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print the statistics on stdout as one JSON object.", rich_help_panel=_OUT
+        ),
+    ] = False
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_OUT),
+    ] = False
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Say more; show the traceback of an error.", rich_help_panel=_OUT
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class Writing(Results):
+    """The same, and what is written beside one result."""
+
     stats: Annotated[
         Path | None,
         typer.Option(
@@ -275,22 +297,6 @@ class Writing:
             show_default=False,
         ),
     ] = None
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print the statistics on stdout as one JSON object.", rich_help_panel=_OUT
-        ),
-    ] = False
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_OUT),
-    ] = False
-    verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose", "-v", help="Say more; show the traceback of an error.", rich_help_panel=_OUT
-        ),
-    ] = False
 
 
 @dataclass(frozen=True)

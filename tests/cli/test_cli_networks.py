@@ -87,3 +87,13 @@ def test_what_makes_no_sense_is_refused(words: tuple[str, ...], says: str) -> No
 def test_the_reference_is_no_place_to_write() -> None:
     words = ("erode", "case.npz", "case.nii.gz", "--reference", "case.nii.gz", "--force")
     refused(*words, code=2, says="named twice")
+
+
+def test_a_folder_of_cases_becomes_a_folder_of_label_images() -> None:
+    Path("cases").mkdir()
+    for name in ("case.npz", "case.nii.gz", "dataset.json", "plans.json"):
+        Path(name).rename(f"cases/{name}")
+    run("batch", "cases", "out", "dilate", "--renormalize", "--argmax", "--workers", 1)
+    run("dilate", "cases/case.npz", "one.nii.gz", "--renormalize", "--argmax")
+    np.testing.assert_array_equal(load("out/case.nii.gz"), load("one.nii.gz"))
+    assert len(list(Path("out").glob("*.nii.gz"))) == 1

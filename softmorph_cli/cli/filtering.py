@@ -151,6 +151,8 @@ def run_tiled(
     how = tiled.Large(memory, large.scratch, large.resume)
     outputs = outputs_of(target, writing)
     arguments = reading_arguments(reading)
+    if large.dry_run and large.memory is None and large.scratch is None:
+        raise UsageError("--dry-run tells how a map is cut: add --memory SIZE, such as --memory 4GB.")
     if large.dry_run:
         blocks, _, plan = tiled.prepare(source, step, outputs, how, arguments)
         report.table(
@@ -162,7 +164,7 @@ def run_tiled(
 
         def tell(progress: TileProgress) -> None:
             if bar is not None:
-                bar.stage(report.tile(progress), progress.done, progress.total)
+                bar.say(report.tile(progress), progress.done, progress.total)
 
         processed = tiled.process_tiled(
             command,
@@ -257,11 +259,21 @@ def _check_outputs(source: Path, reading: Reading, outputs: Outputs, steps: Sequ
         if settings is None or find(settings.method).name != "sampled":
             raise UsageError("--standard-error goes with --method sampled: other methods have none.")
         check_target(outputs.standard_error, force=outputs.force)
+    beside = [path for path in (outputs.stats, outputs.preview) if path is not None]
+    images = [path for path in (outputs.standard_error,) if path is not None]
+    if outputs.stages is not None:
+        images += [outputs.stage(number, step) for number, step in enumerate(steps, 1)]
+    check_side_outputs(
+        source,
+        reading.others,
+        beside,
+        outputs.preview,
+        force=outputs.force,
+        target=outputs.target,
+        images=images,
+    )
     if outputs.stages is not None:
         outputs.make_stages(steps)
-    check_side_outputs(
-        source, reading.others, outputs.beside, outputs.preview, force=outputs.force, target=outputs.target
-    )
 
 
 def check_side_outputs(
@@ -272,6 +284,7 @@ def check_side_outputs(
     *,
     force: bool,
     target: Path | None = None,
+    images: Sequence[Path] = (),
 ) -> None:
     """Refuse, before anything is computed, outputs that cannot be written or that are in use.
 
@@ -282,6 +295,7 @@ def check_side_outputs(
         preview: The picture, if one is wanted.
         force: Whether existing files may be replaced.
         target: OUT, if there is one; it alone may take the place of IN.
+        images: Files that `check_target` has looked at: only their names are compared.
 
     Raises:
         FileError: If one cannot or may not be written.
@@ -294,7 +308,7 @@ def check_side_outputs(
     for path in outputs:
         check_writable(path, force=force)
     used = [source, *others]
-    for path in outputs if target is None else (target, *outputs):
+    for path in (*outputs, *images) if target is None else (target, *outputs, *images):
         taken = [one for one in used if one.resolve() == path.resolve()]
         if taken and not (path == target and taken == [source]):
             raise UsageError(f"{path} is named twice: give every input and output its own path.")

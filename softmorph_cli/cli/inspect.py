@@ -102,6 +102,8 @@ def inspect(
                 raise UsageError("--map goes with a skeleton: add --as skeleton, or leave it out.")
             reference = _read(curve.map_file, reading)
             notes += [f"{curve.map_file}: {message}" for message in reference.notes]
+        _check_images(saving, volume.axes)
+        given = documents.described(volume)
         if curve.resample is not None:
             volume = _resampled(volume, source, choices)
         read_seconds = time.perf_counter() - started
@@ -119,13 +121,12 @@ def inspect(
         warnings = [*found.warnings]
         if choices.kind != SKELETON and curve.resample is None:
             warnings += uneven(volume)
-        given = {**found.parameters, "prune": curve.prune, "resample": curve.resample}
-        found = replace(found, parameters={name: v for name, v in given.items() if v is not None})
+        asked = {**found.parameters, "prune": curve.prune, "resample": curve.resample}
+        found = replace(found, parameters={name: v for name, v in asked.items() if v is not None})
         warnings += _write_images(found, volume, saving)
         begin = {
             **documents.head(),
-            "input": documents.described(volume)
-            | {"path": str(source), "read_with": filtering.given(reading)},
+            "input": given | {"path": str(source), "read_with": filtering.given(reading)},
             "map": str(curve.map_file) if curve.map_file else None,
             "parameters": found.parameters,
             "seconds": {"read": read_seconds, "inspect": inspect_seconds},
@@ -167,16 +168,21 @@ def _check(source: Path, curve: Curve, saving: Saving, reading: Reading) -> None
     """Refuse, before anything is read, what cannot be written."""
     report.check_stdout({f"--{name}": path for name, path in saving.texts.items()})
     files = [path for path in saving.texts.values() if path != report.STDOUT]
-    files += [*saving.images.values(), *saving.others.values()]
+    files += saving.others.values()
     if saving.report is not None and saving.report.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--report {saving.report}: a report is a web page; end its name with .html.")
-    filtering.check_side_outputs(source, reading.others, files, saving.preview, force=saving.force)
-    if curve.map_file is not None:
-        filtering.check_side_outputs(curve.map_file, [], files, None, force=saving.force)
+    read = [*reading.others, *([curve.map_file] if curve.map_file is not None else [])]
+    images = list(saving.images.values())
+    filtering.check_side_outputs(source, read, files, saving.preview, force=saving.force, images=images)
+    _check_images(saving, None)
+
+
+def _check_images(saving: Saving, axes: str | None) -> None:
     from softmorph_cli.io import check_target
 
     for name, path in saving.images.items():
-        check_target(path, output_type="mask" if name == "skeleton" else None, force=saving.force)
+        kind = "mask" if name == "skeleton" else "labels"
+        check_target(path, output_type=kind, force=saving.force, axes=axes)
 
 
 def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:

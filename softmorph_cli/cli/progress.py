@@ -76,6 +76,10 @@ class Bar:
             self.timer.daemon = True
             self.timer.start()
 
+    def say(self, words: str, done: int, total: int) -> None:
+        """Say how far the work is, in words that hold the numbers."""
+        self._show(words, done, total)
+
     def _show(self, words: str, done: int, total: int | None) -> None:
         if time.monotonic() - self.started < PATIENCE:
             return
@@ -123,6 +127,10 @@ class Lines:
     def stage(self, name: str, done: int, total: int) -> None:
         """Say which part of the work begins, and how many of how many are done."""
         self._say(f"{name} ({done + 1} of {total})")
+
+    def say(self, words: str, done: int, total: int) -> None:
+        """Say how far the work is, in words that hold the numbers."""
+        self._say(words)
 
     def _say(self, words: str) -> None:
         if time.monotonic() - self.last >= MINUTE:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from softmorph_cli import machine
 from softmorph_cli.errors import InputError
 from softmorph_cli.volume import Volume
 
@@ -18,7 +20,7 @@ def isotropic(volume: Volume) -> Volume:
         InputError: If the spacing is unknown.
     """
     if volume.spacing is None:
-        raise InputError("the voxel size is unknown, so the map cannot be made isotropic.")
+        raise InputError("the file does not say how large its voxels are, so the map cannot be resampled.")
     return resampled(volume, (min(volume.spacing),) * volume.spatial_dims)
 
 
@@ -42,11 +44,18 @@ def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
     from scipy import ndimage
 
     if volume.spacing is None:
-        raise InputError("the voxel size is unknown, so the map cannot be resampled.")
+        raise InputError("the file does not say how large its voxels are, so the map cannot be resampled.")
     shape = volume.array.shape[-volume.spatial_dims :]
     new_shape = tuple(
         max(1, round(n * s / new)) for n, s, new in zip(shape, volume.spacing, spacing, strict=True)
     )
+    needed = math.prod(volume.array.shape[: -volume.spatial_dims] + new_shape) * volume.array.itemsize
+    allowed = machine.memory()
+    if allowed is not None and needed > allowed:
+        raise InputError(
+            f"on that grid the map has {' x '.join(map(str, new_shape))} voxels, {needed / 2**30:.1f} GiB, and "
+            f"{allowed / 2**30:.1f} GiB may be used: choose larger voxels."
+        )
     factors = np.array(new_shape) / np.array(shape)
     mapped = volume.array.shape[: -volume.spatial_dims]
     array = np.empty((*mapped, *new_shape), volume.array.dtype)

@@ -67,6 +67,8 @@ class Choices:
             raise UsageError(f"--as {self.kind}: use map or skeleton.")
         if not 0 <= self.cut < 1:
             raise UsageError(f"--threshold {self.cut:g}: it must be at least 0 and below 1.")
+        if self.levels:
+            Settings("levels", levels=self.levels)
         if not self.prune >= 0:
             raise UsageError(f"--prune {self.prune:g}: a length is at least 0.")
         if self.prune_cycles not in (None, *CYCLES):
@@ -128,7 +130,12 @@ def inspect(
         if choices.kind == MAP:
             raise UsageError("a reference map goes with a skeleton: a map is its own.")
         reference = fitting(single(reference), volume)
-    levels = _affordable(volume, choices.levels)
+    if choices.prune_inside and choices.kind == SKELETON and reference is None:
+        raise UsageError(
+            "--prune radius needs the map: add --map MAP, or give a length, such as --prune 2mm."
+        )
+    wanted = choices.levels if choices.kind == MAP else 0
+    levels = _affordable(volume, wanted)
     settings = Settings("levels", levels=levels or 8, threads=choices.threads, progress=progress)
     stage("centreline")
     found = (
@@ -140,7 +147,7 @@ def inspect(
     quantities: dict[str, Sample] = {}
     frame = Frame.of(volume)
     warnings = list(found.warnings)
-    if levels < choices.levels:
+    if levels < wanted:
         instead = f"{levels} levels" if levels else "no levels"
         warnings.append(
             f"the soft skeleton has {instead} instead of {choices.levels}: more would not fit into memory."
@@ -155,6 +162,12 @@ def inspect(
         else:
             quantities[RADIUS] = radius
         quantities[CERTAINTY] = _at(source.array)
+        outside = int(np.count_nonzero(quantities[CERTAINTY](found.voxels) <= cut))
+        if choices.kind == SKELETON and outside:
+            warnings.append(
+                f"{outside:,} of {len(found.voxels):,} voxels of the skeleton lie where the map is not above {cut:g}: "
+                "their radius counts as 0."
+            )
     if choices.kind == SKELETON and not found.binary:
         quantities[LEVELS if reference is not None else CERTAINTY] = _at(volume.array)
     if choices.kind == MAP and levels and len(found.voxels):
@@ -202,8 +215,12 @@ def _affordable(volume: Volume, levels: int) -> int:
         return levels
     # The map, a copy without its cavities, the mask and what ITK makes of it.
     base = 2 * volume.array.nbytes + 3 * volume.array.size
-    for count in (levels, *(fewer for fewer in (32, 16, 8) if fewer < levels)):
-        if base + volume.array.size * Settings("levels", levels=count or 8).bytes_per_voxel(4) <= allowed:
+    for count in (levels, *(fewer for fewer in (64, 32, 16, 8) if fewer < levels)):
+        if (
+            base
+            + volume.array.size * Settings("levels", levels=count or 8).bytes_per_voxel(volume.array.itemsize)
+            <= allowed
+        ):
             return count
     if base + volume.array.size * 4 > allowed:
         raise InputError(
@@ -229,9 +246,7 @@ def _prune(graph: Any, choices: Choices, frame: Frame, quantities: Mapping[str, 
     # Cycles first: what is left of one may be a spur.
     if choices.prune_inside:
         if RADIUS not in quantities:
-            raise UsageError(
-                "--prune radius needs the map: add --map MAP, or give a length, such as --prune 2mm."
-            )
+            raise InputError("no radii are known here: give --prune a length, such as --prune 2mm.")
         inside = quantities[RADIUS]
         gone["pruned_spurs"] = prune_spurs(graph, lambda fork: float(inside(fork)[0]), length)
     elif choices.prune:

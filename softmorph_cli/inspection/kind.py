@@ -23,9 +23,11 @@ def is_skeleton(volume: Volume) -> bool:
     made = volume.source.provenance if volume.source else {}
     command, parameters = made.get("command"), made.get("parameters")
     parameters = parameters if isinstance(parameters, Mapping) else {}
-    if command == "softmorph chain":
-        steps = parameters.get("steps") or [parameters]
-        last = steps[-1] if isinstance(steps, list) else None
+    if parameters.get("argmax"):
+        return False  # labels of several
+    if command in ("softmorph chain", "softmorph batch"):
+        steps = parameters.get("steps")
+        last = steps[-1] if isinstance(steps, list) and steps else None
         return isinstance(last, Mapping) and last.get("operation") == "skeletonize"
     return command == "softmorph skeletonize" or (
         command == "softmorph inspect" and parameters.get("image") == "skeleton"

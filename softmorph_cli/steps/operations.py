@@ -93,8 +93,8 @@ def _at_least_one(iterations: int | None) -> None:
 def _morphology(name: str, operation: str) -> Callable[[Given, Settings], Step]:
     def build(given: Given, settings: Settings) -> Step:
         connectivity = given.get("connectivity")
-        erosion = given.get("erosion_connectivity") or connectivity
-        dilation = given.get("dilation_connectivity") or connectivity
+        erosion = given.get("erosion_connectivity", connectivity)
+        dilation = given.get("dilation_connectivity", connectivity)
         for value in (connectivity, erosion, dilation):
             if value not in (None, 4, 8, 6, 18, 26):
                 raise UsageError(f"connectivity {value}: use 4 or 8 in 2D, 6, 18 or 26 in 3D.")
@@ -174,10 +174,6 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
             return volume
         from softmorph_cli.filters.resample import isotropic
 
-        if volume.spacing is None:
-            raise InputError(
-                f"{called(volume)} does not say how large its voxels are: --resample iso cannot be done."
-            )
         return isotropic(volume)
 
     def remarks(before: Statistics, after: Statistics) -> list[str]:
@@ -301,10 +297,6 @@ def _resample(given: Given, settings: Settings) -> Step:
     def prepare(volume: Volume) -> Volume:
         from softmorph_cli.filters.resample import isotropic, resampled
 
-        if volume.spacing is None:
-            raise InputError(
-                f"{called(volume)} does not say how large its voxels are: it cannot be resampled."
-            )
         if sizes is None:
             return isotropic(volume)
         if len(sizes) not in (1, volume.spatial_dims):
@@ -321,11 +313,6 @@ def _resample(given: Given, settings: Settings) -> Step:
 
 def _voxels(size: tuple[float, str, int | None], volume: Volume) -> int:
     return lengths.in_voxels(size, volume.spacing, volume.unit, volume.spatial_dims)
-
-
-def called(volume: Volume) -> str:
-    """Return what a map is called in messages."""
-    return str(volume.source.path) if volume.source else "the map"
 
 
 def uneven(volume: Volume) -> list[str]:

@@ -10,9 +10,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from softmorph_cli import documents, machine
+from softmorph_cli import documents
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.filters.settings import Progress, Result, Settings
+from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.io import check_target, read, write, write_labels
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.measure.statistics import Statistics, change, summarize
@@ -160,23 +160,26 @@ def process(
     original = read(source, **reading)
     for path, kind in ((outputs.target, stored), (outputs.standard_error, None)):
         if path is not None:
-            check_target(path, output_type=kind, force=outputs.force, axes=original.axes)
+            # A label image has no channels.
+            axes = original.axes.replace("C", "") if kind == "labels" else original.axes
+            check_target(path, output_type=kind, force=outputs.force, axes=axes)
     read_seconds = time.perf_counter() - started
     for message in original.notes:
         tell(message)
 
     before = _measured(original)
     shown = telling.plain(reading)
-    volume, after, made = original, before, None
+    volume, after, made, unfiltered = original, before, None, original
     results: list[Result] = []
     reports: list[dict[str, Any]] = []
     warnings: list[str] = []
     for number, step in enumerate(steps, 1):
-        check_memory(volume, step, memory)
         started = time.perf_counter()
         # What was between is let go: however long the chain, three maps are held.
         with computing or nullcontext():
-            made = perform(step, volume, name=str(source), progress=progress)
+            made = perform(step, volume, name=str(source), progress=progress, memory=memory)
+        if outputs.renormalize and made.prepared.array.shape != volume.array.shape:
+            unfiltered = step.prepare(unfiltered)
         seconds = time.perf_counter() - started
         volume = made.volume
         after = _measured(volume)
@@ -187,12 +190,18 @@ def process(
             reports[-1]["after"] = after.as_dict()
         if outputs.stages is not None:
             so_far = telling.provenance(command, reports, shown)
-            warnings += _store(made, outputs.stage(number, step), None, outputs.force, so_far)
+            warnings += _store(
+                made,
+                outputs.stage(number, step),
+                "mask" if step.gives == MASK else None,
+                outputs.force,
+                so_far,
+            )
 
     started = time.perf_counter()
     assert made is not None
     if outputs.renormalize or outputs.argmax:
-        made = _classes(made, original, outputs, str(source))
+        made = _classes(made, original, unfiltered, outputs, str(source))
         volume = made.volume
         after = _measured(volume)
     if volume.spacing != original.spacing:
@@ -202,7 +211,8 @@ def process(
             f"voxels as independent and is {'too small' if finer else 'not that of the map'}, and its voxel counts "
             "are of the new grid."
         )
-    provenance = telling.provenance(command, reports, shown)
+    together = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
+    provenance = telling.provenance(command, reports, shown | together)
     warnings += _store(made, outputs.target, stored, outputs.force, provenance, outputs.pyramid)
     if outputs.standard_error is not None:
         errors = made.prepared.with_array(made.result.standard_error)
@@ -239,8 +249,16 @@ def process(
     return Processed(told, before, after, tuple(results), tuple(notes), tuple(warnings))
 
 
-def _classes(made: Done, original: Volume, outputs: Outputs, name: str) -> Done:
-    """Return what a step made with its channels brought together as asked for."""
+def _classes(made: Done, original: Volume, unfiltered: Volume, outputs: Outputs, name: str) -> Done:
+    """Return what a step made with its channels brought together as asked for.
+
+    Args:
+        made: What the last step made.
+        original: The map as it was read.
+        unfiltered: The same on the grid of what was made.
+        outputs: What is asked for.
+        name: What the map is called.
+    """
     from softmorph_cli.filters import channels
     from softmorph_cli.io import classes
 
@@ -249,8 +267,7 @@ def _classes(made: Done, original: Volume, outputs: Outputs, name: str) -> Done:
         found = classes(original)
         volume = made.volume
         if outputs.renormalize:
-            same = original.array.shape == volume.array.shape
-            volume = channels.renormalize(volume, before=original if same else made.prepared, kind=found.kind)
+            volume = channels.renormalize(volume, before=unfiltered, kind=found.kind)
         if not outputs.argmax:
             return replace(made, volume=volume)
         labels = channels.argmax(volume, kind=found.kind, labels=found.labels)
@@ -259,30 +276,6 @@ def _classes(made: Done, original: Volume, outputs: Outputs, name: str) -> Done:
     where = channels.without_channels(volume)
     mask = where.with_array((labels > 0).astype(where.array.dtype))
     return replace(made, volume=mask, labels=labels)
-
-
-def check_memory(volume: Volume, step: Step, memory: int | None = None) -> None:
-    """Refuse what cannot fit, before the system kills the process without a word.
-
-    Args:
-        volume: The map.
-        step: What is done to it.
-        memory: Bytes that this one of several workers may use; None for what the machine allows.
-
-    Raises:
-        InputError: If it does not fit.
-    """
-    settings = step.settings or Settings()
-    image = prod(volume.array.shape[-volume.spatial_dims :])
-    # The input, the result and the result as it is written; while one image runs, its working copies.
-    needed = 3 * volume.array.nbytes + image * settings.bytes_per_voxel(volume.array.itemsize)
-    allowed = memory or machine.memory()
-    if settings.device in ("auto", "cpu") and allowed is not None and needed > allowed:
-        raise InputError(
-            f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "
-            f"{'use fewer --workers, ' if memory else ''}cut out a part with --region, or use fewer --levels "
-            "(8, 16 or 32)."
-        )
 
 
 def _measured(volume: Volume) -> Statistics:

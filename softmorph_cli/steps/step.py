@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
+from softmorph_cli import machine
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.volume import Volume
@@ -120,7 +122,12 @@ class Done:
 
 
 def perform(
-    step: Step, volume: Volume, *, name: str, progress: Callable[[Progress], None] | None = None
+    step: Step,
+    volume: Volume,
+    *,
+    name: str,
+    progress: Callable[[Progress], None] | None = None,
+    memory: int | None = None,
 ) -> Done:
     """Apply a step to a map.
 
@@ -129,13 +136,15 @@ def perform(
         volume: The map.
         name: What the map is called, for messages.
         progress: Called after every sub-iteration.
+        memory: Bytes that this one of several workers may use; None for what the machine allows.
 
     Raises:
-        InputError: If the step does not fit the map; the sentence begins with its name.
+        InputError: If the step does not fit the map, or not into memory; the sentence begins with the map's name.
     """
-    prepared = step.prepare(volume)
     settings = step.settings or Settings()
     try:
+        prepared = step.prepare(volume)
+        check_memory(prepared, settings, memory)
         result = step.run(prepared, replace(settings, progress=progress))
     except InputError as error:
         # What a filter finds wrong with the numbers is wrong with this file.
@@ -151,3 +160,26 @@ def perform(
         labels=labels,
         warnings=(*step.idle(), *step.concerns(volume), *result.warnings),
     )
+
+
+def check_memory(volume: Volume, settings: Settings, memory: int | None) -> None:
+    """Refuse what cannot fit, before the system kills the process without a word.
+
+    Args:
+        volume: The map.
+        settings: How it is filtered.
+        memory: Bytes that this one of several workers may use; None for what the machine allows.
+
+    Raises:
+        InputError: If it does not fit.
+    """
+    image = prod(volume.array.shape[-volume.spatial_dims :])
+    # The input, the result and the result as it is written; while one image runs, its working copies.
+    needed = 3 * volume.array.nbytes + image * settings.bytes_per_voxel(volume.array.itemsize)
+    allowed = memory or machine.memory()
+    if settings.device in ("auto", "cpu") and allowed is not None and needed > allowed:
+        raise InputError(
+            f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "
+            f"{'use fewer --workers, ' if memory else ''}cut out a part with --region, use fewer --levels (8, 16 or "
+            "32), or write a .zarr with --memory 4GB."
+        )

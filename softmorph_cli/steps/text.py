@@ -103,7 +103,7 @@ def pipeline(path: Path) -> list[Spec]:
         )
     found = []
     for number, table in enumerate(tables, 1):
-        given = dict(table)
+        given = {key.replace("-", "_"): value for key, value in table.items()}
         name, where = str(given.pop("operation", "")), f"{path}, step {number}"
         operation = _operation(name, where)
         checked = {key: _checked(operation, key, value, where) for key, value in given.items()}

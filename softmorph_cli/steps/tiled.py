@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,8 +27,9 @@ from softmorph_cli.tiles.run import filter_tiles
 from softmorph_cli.tiles.spec import Spec
 from softmorph_cli.volume import Volume
 
-# What statistics hold of a map at once, in voxels.
-SLAB: Final = 2**24
+# What statistics hold of a map at once: in voxels at most, and bytes of memory for each.
+SLAB: Final = 2**26
+SHARE: Final = 32
 _READING: Final = (
     "resolution",
     "axes",
@@ -141,7 +142,7 @@ def process_tiled(
             memory=large.memory,
             scratch=large.scratch,
             resume=large.resume,
-            fingerprint=_fingerprint(source, shown),
+            fingerprint=_fingerprint([source, *(Path(reading[n]) for n in ("mask",) if n in reading)], shown),
             target_kept=written.resumed,
             progress=progress,
             plan=cut,
@@ -150,7 +151,7 @@ def process_tiled(
     filter_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
-    before, after = _measured(blocks), _measured(open_blocks(outputs.target))
+    before, after = (_measured(one, large.memory) for one in (blocks, open_blocks(outputs.target)))
     measure_seconds = time.perf_counter() - started
     place = _place(blocks)
     report = telling.step(step, Done(place, place, result), filter_seconds) | {"tiles": asdict(cut)}
@@ -178,19 +179,19 @@ def _place(blocks: Blocks) -> Volume:
     return Volume(one, blocks.axes, blocks.spacing, blocks.unit, blocks.affine, source=blocks.source)
 
 
-def _measured(blocks: Blocks) -> Statistics:
-    slabs: Any = _Slabs(blocks)
+def _measured(blocks: Blocks, memory: int | None) -> Statistics:
+    slabs: Any = _Slabs(blocks, min(SLAB, (memory or SHARE * SLAB) // SHARE))
     return summarize(slabs, spacing=blocks.spacing, unit=blocks.unit, spatial_dims=len(blocks.shape))
 
 
 class _Slabs:
     """A map as statistics index it: from the first row to the last, of which a slab is held."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Blocks, voxels: int) -> None:
         self.blocks, self.shape, self.ndim = blocks, blocks.shape, len(blocks.shape)
         self.size = math.prod(blocks.shape)
-        rows = SLAB // math.prod(blocks.shape[1:])
-        # Whole chunks, so that none is unpacked twice.
+        rows = voxels // math.prod(blocks.shape[1:])
+        # Whole chunks where they fit: others are unpacked again for each slab.
         self.rows = max(1, rows // blocks.chunks[0] * blocks.chunks[0] or rows)
         self.begin, self.slab = 0, np.zeros((0, *blocks.shape[1:]), np.float32)
 
@@ -210,8 +211,11 @@ class _Slabs:
         return part[(0, *rest)] if isinstance(first, int) else part[(slice(None), *rest)]
 
 
-def _fingerprint(source: Path, read_with: Mapping[str, Any]) -> str:
+def _fingerprint(sources: Sequence[Path], read_with: Mapping[str, Any]) -> str:
     """Return what changes when a file, or any file of a store, is another one."""
-    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
-    told = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
+    told = []
+    for source in sources:
+        for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
+            state = path.stat()
+            told.append((str(path), state.st_size, state.st_mtime_ns))
     return hashlib.sha256(repr((told, sorted(read_with.items()))).encode()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from helpers_cli import load, random_map, refused, run, save
@@ -110,3 +111,39 @@ def test_resample_changes_the_grid_and_says_so() -> None:
     assert coarse.array.mean() == pytest.approx(float(random_map().mean()), rel=0.05)
     refused("resample", "in.nii.gz", "x.nii.gz", "--spacing", "2vox", code=2, says="give lengths in mm")
     refused("resample", "in.nii.gz", "x.nii.gz", "--spacing", "1mm,2mm", says="one for each of Z, Y, X")
+
+
+def test_a_stage_never_takes_the_place_of_what_is_read_or_written() -> None:
+    Path("stages").mkdir()
+    save("stages/01-close.nii.gz", random_map())
+    refused(
+        "chain",
+        "stages/01-close.nii.gz",
+        "out.nii.gz",
+        "close",
+        "--save-steps",
+        "stages",
+        "--force",
+        code=2,
+        says="named twice",
+    )
+    refused(
+        "chain", "in.nii.gz", "new/01-close.nii.gz", "close", "--save-steps", "new", says="does not exist"
+    )
+    assert not Path("new").exists()
+
+
+def test_a_mask_stays_a_mask_between_steps() -> None:
+    run("chain", "in.nii.gz", "out.nii.gz", "threshold", "erode", "--save-steps", "stages")
+    assert nibabel.load("stages/01-threshold.nii.gz").get_data_dtype() == np.uint8
+
+
+def test_a_grid_that_fits_no_memory_is_refused_before_it_is_made() -> None:
+    refused("resample", "in.nii.gz", "x.nii.gz", "--spacing", "1um", says="choose larger voxels")
+
+
+def test_keys_of_a_file_may_have_dashes() -> None:
+    Path("p.toml").write_text('[[step]]\noperation = "despeckle"\nmin-size = "3vox"\n')
+    run("chain", "in.nii.gz", "a.nii.gz", "--pipeline", "p.toml")
+    run("despeckle", "in.nii.gz", "b.nii.gz", "--min-size", "3vox")
+    np.testing.assert_array_equal(load("a.nii.gz"), load("b.nii.gz"))

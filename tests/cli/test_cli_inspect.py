@@ -641,3 +641,37 @@ def test_options_about_values_are_meant_for_the_map() -> None:
     ).json
     assert found["graph"]["branches"] == 1
     assert found["graph"]["certainty"]["min"] > 0.99
+
+
+def test_images_that_cannot_be_written_are_refused_before_anything_is_computed() -> None:
+    image = np.zeros((5, 9, 9), np.float32)
+    image[2, 4, 1:8] = 1
+    save("map.nii.gz", image)
+    refused("inspect", "map.nii.gz", "--csv", "b.csv", "--skeleton", "s.png", says="s.png as .tif")
+
+
+def test_a_store_is_replaced_where_that_is_asked_for() -> None:
+    image = np.zeros((5, 9, 9), np.float32)
+    image[2, 4, 1:8] = 1
+    save("map.nii.gz", image)
+    for _ in range(2):
+        run("inspect", "map.nii.gz", "--skeleton", "s.zarr", "--force")
+    refused("inspect", "map.nii.gz", "--skeleton", "s.zarr", says="--force")
+
+
+def test_what_a_batch_made_is_known_as_a_skeleton() -> None:
+    image = np.zeros((5, 9, 9), np.float32)
+    image[2, 3:6, 1:8] = 0.9
+    Path("maps").mkdir()
+    save("maps/a.nii.gz", image)
+    run("batch", "maps", "out", "skeletonize:hard", "--workers", 1)
+    assert "taken as one" in run("inspect", "out/a.nii.gz").err
+
+
+def test_a_skeleton_beside_its_map_is_said() -> None:
+    image = np.zeros((9, 9), np.float32)
+    image[4, 1:8] = 1
+    np.save("line.npy", image)
+    np.save("faint.npy", np.float32(0.4) * image + np.float32(0.4) * (image * (np.arange(9) > 4)))
+    told = run("inspect", "line.npy", "--as", "skeleton", "--map", "faint.npy").err
+    assert "lie where the map is not above 0.5" in told

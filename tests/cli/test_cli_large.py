@@ -72,6 +72,7 @@ def test_the_scratch_folder_is_empty_in_the_end() -> None:
         (("erode", "in.ome.zarr", "out.zarr", "--memory", "much"), 2, "such as 4GB or 512MiB"),
         (("erode", "in.ome.zarr", "out.zarr", "--memory", "1MB"), 1, "too little memory"),
         (("erode", "in.ome.zarr", "out.nii.gz", "--memory", "1GB"), 2, "end its name with .zarr"),
+        (("erode", "in.ome.zarr", "out.zarr", "--dry-run"), 2, "add --memory SIZE"),
         (("erode", "in.ome.zarr", "out.zarr", "--resume"), 2, "--resume needs the --scratch"),
         (("erode", "in.ome.zarr", "out.zarr", "--memory", "1GB", "--preview", "p.png"), 2, "--preview needs"),
         (

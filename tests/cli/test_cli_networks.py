@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from helpers_cli import load, refused, run
+from helpers_cli import load, refused, run, save
 
 import softmorph_cli
 
@@ -97,3 +97,15 @@ def test_a_folder_of_cases_becomes_a_folder_of_label_images() -> None:
     run("dilate", "cases/case.npz", "one.nii.gz", "--renormalize", "--argmax")
     np.testing.assert_array_equal(load("out/case.nii.gz"), load("one.nii.gz"))
     assert len(list(Path("out").glob("*.nii.gz"))) == 1
+
+
+def test_classes_sum_to_one_again_on_another_grid_too(probabilities: np.ndarray) -> None:
+    np.save("all.npy", probabilities)
+    axes = ("--axes", "CZYX")
+    run("chain", "all.npy", "out.npy", "resample", "dilate", "erode", "--renormalize", *axes, code=1)
+    save("all.nii.gz", probabilities, (3.0, 2.0, 1.5))
+    run("chain", "all.nii.gz", "out.nii.gz", "resample", "dilate", "erode", "--renormalize")
+    assert load("out.nii.gz").sum(axis=0) == pytest.approx(1, abs=1e-5)
+    # Its only further axis holds the classes, which one label image does not have.
+    run("dilate", "all.nii.gz", "labels.nii.gz", "--argmax")
+    assert load("labels.nii.gz").shape == (6, 7, 8)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from softmorph_cli.tiles.plan import Plan
     from softmorph_cli.tiles.progress import TileProgress
 
-SCHEMA = 1
 STDOUT = Path("-")
 _LONGEST_WORDS = 2000
 _LEAST_WIDTH = 5  # of a column that may be folded
@@ -27,18 +26,6 @@ STOPPED = {
     "tolerance": "the change became small",
     "max_iterations": "stopped at the cap",
 }
-
-
-def check_deliverable(path: Path, *, force: bool) -> None:
-    """Refuse, before anything is read, a PATH that `deliver` could not write; stdout is always fine.
-
-    Raises:
-        FileError: If the folder is missing or read-only, or the file exists and `force` is off.
-    """
-    from softmorph_cli.files import check_writable
-
-    if path != STDOUT:
-        check_writable(path, force=force)
 
 
 def check_stdout(wanted: Mapping[str, Path | bool | None]) -> None:

@@ -400,10 +400,6 @@ def test_text_goes_to_a_file_or_to_stdout(capfdbinary: pytest.CaptureFixture[byt
     assert [path.name for path in Path().iterdir()] == ["out.txt"]
     with pytest.raises(FileError, match="exists already"):
         report.deliver("new", Path("out.txt"), force=False)
-    with pytest.raises(FileError, match="exists already"):
-        report.check_deliverable(Path("out.txt"), force=False)
-    report.check_deliverable(Path("out.txt"), force=True)
-    report.check_deliverable(Path("-"), force=False)
 
 
 def test_only_one_result_is_printed() -> None:

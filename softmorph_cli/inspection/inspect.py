@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -168,6 +168,8 @@ def inspect(
                 f"{outside:,} of {len(found.voxels):,} voxels of the skeleton lie where the map is not above {cut:g}: "
                 "their radius counts as 0."
             )
+    # The copy without cavities is not needed any more, and the soft skeleton takes most of the memory.
+    found = replace(found, image=None)
     if choices.kind == SKELETON and not found.binary:
         quantities[LEVELS if reference is not None else CERTAINTY] = _at(volume.array)
     if choices.kind == MAP and levels and len(found.voxels):

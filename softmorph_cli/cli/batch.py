@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _FILES = "Which files"
 _RUN = "How the batch runs"
 _PARTS = "Parts of a batch, for array jobs"
-_OUT = "Output"
 
 
 @dataclass(frozen=True)

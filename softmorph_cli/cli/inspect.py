@@ -54,8 +54,8 @@ def inspect(
 ) -> None:
     """What is in this skeleton or map: branches with length, radius and certainty, pictures, exports.
 
-    A map's exact centreline is traced, the one that skeletonize --hard writes; the map's values along it say how
-    certain each branch is.
+    A map's exact centreline is traced, that of skeletonize --hard with cavities filled and thinned to one voxel; the
+    map's values along it say how certain each branch is.
     """
     if top < 0:
         raise UsageError(f"--top {top}: give a number of branches, or 0 for all.")

@@ -13,9 +13,15 @@ Weigh = Callable[[Voxels], float]
 def spurs(graph: Graph) -> Iterator[tuple[int, int, Voxels]]:
     """Yield the end point, the junction and the path of every spur."""
     for u, v, path in graph.edges(data="path"):
-        tip, fork = (u, v) if graph.degree(u) == 1 else (v, u)
-        if graph.degree(tip) == 1 and graph.degree(fork) > 2:
-            yield tip, fork, path
+        ends = _spur(graph, u, v)
+        if ends is not None:
+            yield *ends, path
+
+
+def _spur(graph: Graph, u: int, v: int) -> tuple[int, int] | None:
+    """Return the end point and the junction of a branch between these nodes, if it is a spur."""
+    tip, fork = (u, v) if graph.degree(u) == 1 else (v, u)
+    return (tip, fork) if graph.degree(tip) == 1 and graph.degree(fork) > 2 else None
 
 
 def prune_spurs(graph: Graph, shorter_than: Weigh, length: Weigh) -> int:
@@ -35,11 +41,11 @@ def prune_spurs(graph: Graph, shorter_than: Weigh, length: Weigh) -> int:
     waiting: list[tuple[float, int, int, int]] = []
 
     def consider(u: int, v: int, key: int) -> None:
-        tip, fork = (u, v) if graph.degree(u) == 1 else (v, u)
-        if graph.degree(tip) == 1 and graph.degree(fork) > 2:
+        ends = _spur(graph, u, v)
+        if ends is not None:
             cost = length(graph.edges[u, v, key]["path"])
-            if cost < shorter_than(graph.nodes[fork]["voxels"][:1]):
-                heapq.heappush(waiting, (cost, tip, fork, key))
+            if cost < shorter_than(graph.nodes[ends[1]]["voxels"][:1]):
+                heapq.heappush(waiting, (cost, *ends, key))
 
     for u, v, key in graph.edges(keys=True):
         consider(u, v, key)
@@ -47,7 +53,7 @@ def prune_spurs(graph: Graph, shorter_than: Weigh, length: Weigh) -> int:
     while waiting:
         _, tip, fork, key = heapq.heappop(waiting)
         # A branch that was joined with another since has another key or other ends.
-        if not graph.has_edge(tip, fork, key) or graph.degree(tip) != 1 or graph.degree(fork) < 3:
+        if not graph.has_edge(tip, fork, key) or _spur(graph, tip, fork) is None:
             continue
         graph.remove_node(tip)
         gone += 1

@@ -14,7 +14,7 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.settings import Progress, Settings
 from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.graphs.frame import Frame
-from softmorph_cli.graphs.prune import prune_cycles, prune_spurs, spurs
+from softmorph_cli.graphs.prune import prune_cycles, prune_spurs
 from softmorph_cli.graphs.radii import radii
 from softmorph_cli.graphs.skeleton_graph import (
     CERTAINTY,
@@ -201,7 +201,7 @@ def inspect(
             "levels": levels if LEVELS in quantities and choices.kind == MAP else None,
             **gone,
         },
-        notes=(*found.notes, *_remarks(measured, choices, graph)),
+        notes=(*found.notes, *_remarks(measured, choices)),
         warnings=tuple(warnings),
     )
 
@@ -285,7 +285,7 @@ def _shared(measured: SkeletonGraph) -> float:
     return 1 - len(np.unique(flat)) / max(1, len(flat))
 
 
-def _remarks(measured: SkeletonGraph, choices: Choices, graph: Any) -> list[str]:
+def _remarks(measured: SkeletonGraph, choices: Choices) -> list[str]:
     if (
         choices.prune_inside
         or choices.prune
@@ -293,11 +293,11 @@ def _remarks(measured: SkeletonGraph, choices: Choices, graph: Any) -> list[str]
         or RADIUS not in measured.branches[0].along
     ):
         return []
-    radius = {tuple(b.voxels[k].tolist()): b.along[RADIUS][k] for b in measured.branches for k in (0, -1)}
-    lengths = path_length(measured.frame)
+    # Nodes are numbered from 1 on; a path begins at the first of its two.
     inside = sum(
-        lengths(path) < radius[tuple(graph.nodes[fork]["voxels"][0].tolist())]
-        for _, fork, path in spurs(graph)
+        b.length < b.along[RADIUS][0 if measured.nodes[b.nodes[0] - 1].degree > 1 else -1]
+        for b in measured.branches
+        if b.kind == "spur"
     )
     if inside == 0:
         return []

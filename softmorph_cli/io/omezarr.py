@@ -13,6 +13,7 @@ import numpy as np
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import ngff
 from softmorph_cli.io.provenance import SIGNATURE, as_text
+from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import ONE, Affine, Array, Provenance, Raw, kept_native
 from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
 from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
@@ -20,8 +21,6 @@ from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
 
 _ROWS = {"Z": 2, "Y": 1, "X": 0}
-# A pyramid ends where an image fits one screen or one chunk.
-_SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -118,25 +117,22 @@ class OmeZarr:
     ) -> list[str]:
         """Fill an empty folder; in the version of the source, 0.4 where there is none."""
         order, letters = filed_order(volume.axes)
-        levels = [np.ascontiguousarray(array.transpose(order))]
-        while self.pyramid and max(_spatial(levels[-1], letters)) > _SMALL:
-            levels.append(_halved(levels[-1], letters, labels))
+        finest = np.ascontiguousarray(array.transpose(order))
         attributes, lost = layout(
             volume,
             kept_native(volume, self.name),
-            [level.shape for level in levels],
+            pyramid_shapes(finest.shape, letters) if self.pyramid else [finest.shape],
             name=stem(path),
             one=one,
             provenance=provenance,
             labels=labels,
         )
         create_group(path, attributes)
-        for number, level in enumerate(levels):
-            chunks = chunk_shape(level.shape, letters)
-            target = create_array(
-                path / str(number), attributes, level.shape, level.dtype, chunks, letters.lower()
-            )
-            store(target, level, chunks)
+        chunks = chunk_shape(finest.shape, letters)
+        target = create_array(path / "0", attributes, finest.shape, finest.dtype, chunks, letters.lower())
+        store(target, finest, chunks)
+        if self.pyramid:
+            create_coarser(path, attributes, finest, letters, labels=labels)
         return lost
 
 
@@ -366,22 +362,3 @@ def _corner(place: Place, spatial: list[str]) -> tuple[dict[str, float], list[st
 def _tidy(number: float) -> float:
     """Without the last bits of a change of unit and back."""
     return float(f"{number:.12g}")
-
-
-def _spatial(array: Array, letters: str) -> list[int]:
-    return [size for size, letter in zip(array.shape, letters, strict=True) if letter in "ZYX"]
-
-
-def _halved(array: Array, letters: str, labels: bool) -> Array:
-    """Half as many voxels along each axis of space: the mean of those there are, of labels the first."""
-    if labels:
-        return np.ascontiguousarray(array[tuple(slice(None, None, 2 if a in "ZYX" else 1) for a in letters)])
-    values = array.astype(np.float32, copy=False)
-    for axis, letter in enumerate(letters):
-        if letter in "ZYX" and array.shape[axis] > 1:
-            first = values[(slice(None),) * axis + (slice(None, None, 2),)]
-            second = values[(slice(None),) * axis + (slice(1, None, 2),)]
-            if first.shape != second.shape:  # an odd number: the last one is its own mean
-                second = np.concatenate([second, values[(slice(None),) * axis + (slice(-1, None),)]], axis)
-            values = (first + second) * np.float32(0.5)
-    return values if array.dtype.kind == "f" else np.floor(values + np.float32(0.5)).astype(array.dtype)

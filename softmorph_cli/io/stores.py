@@ -167,14 +167,19 @@ def missing_chunks(found: Node, lazy: Lazy, name: str) -> str | None:
     )
     if lost <= 0:
         return None
-    told = found.attributes.get(SIGNATURE)
-    if isinstance(told, dict) and told.get(WHOLE):
+    if says_whole(found):
         raise FileError(
             f"{name} misses {lost} of its {total} chunks, and softmorph wrote all of them; copy the store again."
         )
     return (
         f"{lost} of its {total} chunks are not stored and read as its fill value, {lazy.stored.fill_value}."
     )
+
+
+def says_whole(found: Node) -> bool:
+    """Whether an array says that all of its chunks were stored, as those written here do."""
+    told = found.attributes.get(SIGNATURE)
+    return isinstance(told, dict) and bool(told.get(WHOLE))
 
 
 def _json(path: Path) -> dict[str, Any]:

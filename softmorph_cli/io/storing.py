@@ -85,6 +85,18 @@ def create_array(
     )
 
 
+def reopen_array(path: Path) -> Any:
+    """Open an array that `create_array` made, to go on writing."""
+    import zarr
+
+    return zarr.open_array(str(path), mode="r+", config={"write_empty_chunks": True})
+
+
+def chunk_file(array: Any, path: Path, number: Sequence[int]) -> Path:
+    """Where a chunk of the array in the folder `path` lies, there or not; its number along each axis."""
+    return path / str(array.metadata.encode_chunk_key(tuple(number)))
+
+
 def store(target: Any, array: Array, chunks: Sequence[int]) -> None:
     """Write a whole array, a chunk at a time in every thread."""
     ranges = [
@@ -101,12 +113,15 @@ def store(target: Any, array: Array, chunks: Sequence[int]) -> None:
 
 
 @contextmanager
-def workers() -> Iterator[ThreadPoolExecutor]:
+def workers(most: int | None = None) -> Iterator[ThreadPoolExecutor]:
     """Threads that finish what they have begun, and begin nothing else, before an error or a signal goes on.
 
     What writes in the background would otherwise bring back the folder that is being removed.
+
+    Args:
+        most: Not more of them than this.
     """
-    pool = ThreadPoolExecutor(machine.threads())
+    pool = ThreadPoolExecutor(min(machine.threads(), most or machine.threads()))
     try:
         yield pool
     finally:

@@ -28,6 +28,10 @@ class RuleError(SoftmorphError, ValueError):
     """A Boolean rule that is malformed, or whose decision diagram is too large (exit status 1)."""
 
 
+class ClusterError(SoftmorphError):
+    """Other machines that are not there, cannot do the work, or went away (exit status 1)."""
+
+
 class UsageError(SoftmorphError, ValueError):
     """A call that is wrong whatever the data: an unknown method, two options that exclude each other (2)."""
 

@@ -1,0 +1,7 @@
+"""Other processes and other machines by Dask: who is there, and one piece of work at a time for each of them."""
+
+from softmorph_cli.cluster.cluster import Cluster, Lost
+from softmorph_cli.cluster.connect import Where, connected
+from softmorph_cli.cluster.worker import say, stopped
+
+__all__ = ["Cluster", "Lost", "Where", "connected", "say", "stopped"]

@@ -1,0 +1,171 @@
+"""Finding a cluster, or starting one here, and leaving nothing of it behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from softmorph_cli import machine
+from softmorph_cli.cluster.cluster import Cluster
+from softmorph_cli.errors import ClusterError, UsageError
+
+# Seconds: for the scheduler to answer, and for the first worker to come.
+_ANSWER: Final = 10.0
+PATIENCE: Final = 600.0
+_LOOK: Final = 0.1
+_FILE: Final = ".json"
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which cluster.
+
+    Attributes:
+        scheduler: Address of a Dask scheduler, or path of its scheduler file (.json); None to start a cluster here.
+        workers: How many processes are started here; None for one per core.
+    """
+
+    scheduler: str | None = None
+    workers: int | None = None
+
+
+@contextmanager
+def connected(
+    where: Where,
+    *,
+    memory: int | None = None,
+    threads: int | None = None,
+    tell: Callable[[str], None] = lambda message: None,
+    patience: float = PATIENCE,
+) -> Iterator[Cluster]:
+    """Give a cluster; one that was started here ends with the block.
+
+    Args:
+        where: Which one.
+        memory: Of a cluster that is started here: bytes that each process may take; None for its share.
+        threads: Of a cluster that is started here: CPU threads of each process; None for its share.
+        tell: Called with what a person may want to know while it takes long.
+        patience: Seconds to wait for a worker, at the beginning and whenever all are gone.
+
+    Raises:
+        ClusterError: If Dask is not installed, nobody answers, no worker comes, or one that is there cannot do
+            the work.
+        UsageError: If the address is none, or less than one worker is wanted.
+    """
+    if where.workers is not None and where.workers < 1:
+        raise UsageError(f"--workers {where.workers}: at least 1 is needed.")
+    if find_spec("distributed") is None:
+        raise ClusterError(
+            "work on several machines needs Dask, which is not installed; "
+            "type: pip install 'softmorph-cli[cluster]'"
+        )
+    with _quiet():
+        opened = _local(where, memory, threads) if where.scheduler is None else _remote(where.scheduler)
+        with opened as (client, name, limit):
+            cluster = Cluster(client, name, memory=limit, tell=tell, patience=patience)
+            cluster.wait()
+            yield cluster
+
+
+@contextmanager
+def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tuple[Any, str, int | None]]:
+    from distributed import Client, LocalCluster
+
+    cores, allowed = machine.threads(), machine.memory()
+    count = where.workers or max(1, cores // (threads or 1))
+    share = memory or (allowed // count if allowed is not None else None)
+    with TemporaryDirectory(prefix="softmorph-") as scratch:
+        with _deaf():
+            local = LocalCluster(
+                n_workers=count,
+                threads_per_worker=threads or max(1, cores // count),
+                processes=True,
+                dashboard_address=None,
+                # What an item takes is estimated, and refused if it cannot fit; Dask would kill it for less.
+                memory_limit=None,
+                local_directory=scratch,
+                silence_logs=logging.CRITICAL,
+                # The results of a command are on stdout; what a library prints is none.
+                preload=["import os; os.dup2(2, 1)"],
+            )
+        with local, Client(local, set_as_default=False) as client:
+            yield client, "the local cluster", share
+
+
+@contextmanager
+def _remote(scheduler: str) -> Iterator[tuple[Any, str, int | None]]:
+    from distributed import Client
+
+    address = _address(scheduler)
+    try:
+        client = Client(address, timeout=_ANSWER, set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        raise ClusterError(
+            f"--scheduler {scheduler}: no Dask scheduler answers at {address}; start one with: dask scheduler"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"--scheduler {scheduler}: that is no address; use one such as tcp://node1:8786, or the path of the "
+            "file that dask scheduler --scheduler-file PATH.json writes."
+        ) from error
+    with client:
+        yield client, f"the cluster at {address}", None
+
+
+def _address(scheduler: str) -> str:
+    """Return an address; a scheduler file's, where one is named, may come a little late."""
+    if not scheduler.endswith(_FILE):
+        return scheduler
+    path, end = Path(scheduler), time.monotonic() + _ANSWER
+    while True:
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["address"])
+        except FileNotFoundError:
+            said = "there is no such file"
+        except (OSError, ValueError, KeyError, TypeError):  # or half of one
+            said = "that is no scheduler file"
+        if time.monotonic() > end:
+            raise ClusterError(
+                f"--scheduler {scheduler}: {said}; write it with: dask scheduler --scheduler-file {scheduler}"
+            )
+        time.sleep(_LOOK)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's log from the terminal: what a person has to know comes as our own sentences."""
+    import distributed  # noqa: F401  (which sets its loggers up)
+
+    names = ("distributed", "tornado", "tornado.application", "asyncio")
+    handlers = {handler for name in names for handler in logging.getLogger(name).handlers}
+    before = {handler: handler.level for handler in handlers}
+    for handler in handlers:
+        handler.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            # Of other versions somewhere: those that matter are refused.
+            warnings.filterwarnings("ignore", module="distributed")
+            yield
+    finally:
+        for handler, level in before.items():
+            handler.setLevel(level)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Start threads and processes that a Ctrl-C, which goes to all of them, does not reach: their parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

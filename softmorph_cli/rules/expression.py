@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from softmorph_cli.rules.neighborhood import Offset, Rotation, rotate
 
@@ -40,6 +41,22 @@ class Expression:
     def arguments(self) -> tuple[Expression, ...]:
         """The node's operands, left to right."""
         return ()
+
+    def __reduce__(self) -> tuple[Callable[..., Expression], tuple[Any, ...]]:
+        """Pickle how it is built: whoever unpickles it interns it as well."""
+        match self:
+            case Constant():
+                return constant, (self.value,)
+            case Var():
+                return var, (self.offset,)
+            case Not():
+                return negation, (self.operand,)
+            case And():
+                return all_of, self.operands
+            case Or():
+                return any_of, self.operands
+            case _:
+                return xor, self.arguments
 
 
 @dataclass(frozen=True, eq=False)

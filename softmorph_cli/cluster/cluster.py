@@ -1,37 +1,34 @@
-"""The workers of a cluster, and one item at a time for each of them, whatever becomes of them."""
+"""One item at a time for each worker of a cluster, whatever becomes of the workers."""
 
 from __future__ import annotations
 
 import pickle
 import secrets
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from softmorph_cli.cluster.worker import TOPIC, Facts, busy, carry_out, facts, unseen
-from softmorph_cli.errors import ClusterError
+from softmorph_cli.cluster.members import Members
+from softmorph_cli.cluster.worker import TOPIC, busy, carry_out
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 _TICK: Final = 1.0
 # Seconds for a result to come that is ready, and for items that were stopped to end.
-_FETCH: Final = 5.0
+_FETCH: Final = 2.0
 _GRACE: Final = 5.0
 _OFTEN: Final = 0.1
-_PACKAGE: Final = "softmorph-cli"
 
 
 @dataclass(frozen=True)
 class Lost:
-    """An item that nobody could do: each worker that had it died.
+    """An item that nobody could do: every worker that had it died.
 
     Attributes:
         deaths: How many.
@@ -40,80 +37,48 @@ class Lost:
     deaths: int
 
 
-@dataclass
-class _Piece:
-    """An item on its way."""
-
-    item: Any
-    deaths: int = 0
-    future: Any = None
-
-
 class Cluster:
     """A cluster of Dask.
 
     Args:
         client: Dask's client.
-        name: What messages call the cluster.
+        members: Its workers.
         memory: Bytes that an item may take, where the workers do not say.
-        tell: Called with what a person may want to know.
-        patience: Seconds to wait for a worker when there is none.
     """
 
-    def __init__(
-        self, client: Any, name: str, *, memory: int | None, tell: Callable[[str], None], patience: float
-    ) -> None:
-        """Keep them; nobody is asked yet."""
-        self._client, self._name, self._memory = client, name, memory
-        self._tell, self._patience = tell, patience
-        self._facts: dict[str, Facts] = {}
-        self._refused: set[str] = set()
-        self._seen: list[Path] = []
-        self._looked = self._last_alive = time.monotonic()
+    def __init__(self, client: Any, members: Members, memory: int | None = None) -> None:
+        """Keep them."""
+        self._client, self._members, self._memory = client, members, memory
 
     @property
     def workers(self) -> int:
         """How many workers are there."""
-        return len(self._facts)
+        return len(self._members.facts)
 
     @property
     def threads(self) -> int:
         """CPU threads that an item may use: the least of all workers."""
-        return min((one.threads for one in self._facts.values()), default=1)
+        return min((one.threads for one in self._members.facts.values()), default=1)
 
     @property
     def memory(self) -> int | None:
         """Bytes that an item may take: the least of all workers; None where there is no limit."""
-        limits = [one.memory for one in self._facts.values() if one.memory is not None]
+        limits = [one.memory for one in self._members.facts.values() if one.memory is not None]
         return min(limits, default=self._memory)
 
-    def wait(self) -> None:
-        """Wait for the first worker, and refuse those that cannot do the work.
+    def check_folders(self, read: Sequence[Path], written: Sequence[Path] = ()) -> None:
+        """Refuse folders that a worker does not see; a worker that comes later and does not gets no work.
+
+        Args:
+            read: Folders, or files, that are there.
+            written: Folders that are there and will be written to. A file is put there for a moment, so that a
+                folder of the same name on another disk is told apart.
 
         Raises:
-            ClusterError: If none comes, or one lacks softmorph or has another version of it or of Python.
+            ClusterError: If a worker does not see one.
+            FileError: If nothing can be written into one of `written`.
         """
-        end, told = time.monotonic() + self._patience, False
-        while not self._addresses():
-            if time.monotonic() > end:
-                raise self._empty()
-            if not told:
-                self._tell(
-                    f"{self._name} has no worker yet; waiting up to {_duration(self._patience)} for one."
-                )
-                told = True
-            time.sleep(min(_TICK, self._patience))
-        self._look(strict=True)
-
-    def check_folders(self, folders: Sequence[Path]) -> None:
-        """Refuse folders that a worker does not see; workers that come later are looked at too.
-
-        Raises:
-            ClusterError: If one is not there for a worker.
-        """
-        self._seen = [folder.resolve() for folder in folders]
-        for address, wrong in self._wrong_folders(list(self._facts)).items():
-            raise ClusterError(f"{wrong} ({address})")
+        self._members.check_folders(read, written)
 
     def each(
         self,
@@ -126,203 +91,155 @@ class Cluster:
         """Do every item, one at a time on each worker, and yield what came of it, in no order.
 
         An item is drawn from the iterator when a worker is free for it. One whose worker dies goes to another,
-        as often as Dask allows (distributed.scheduler.allowed-failures). When the generator is closed, or
-        anything is raised in it, everything under way ends.
+        as often as Dask allows (distributed.scheduler.allowed-failures); it may have been done already, so doing
+        it twice must be as good as once. When the generator is closed, or anything is raised in it, everything
+        under way is told to end (see `stopped`), and has a few seconds for it.
 
         Args:
-            function: What is done; importable where the workers are, as all it takes and returns can be pickled.
+            function: What is done. It has to be importable on the workers, and what it takes and returns to go
+                through pickle.
             items: The work.
             tick: Called about once a second.
             heard: Called with an item and what it `say`s on its way.
 
         Raises:
-            ClusterError: If the scheduler is gone, or all workers are and none comes.
+            ClusterError: If the scheduler is gone, or all workers are and no other comes.
             Exception: What the function raises.
         """
-        import dask
-
-        allowed = int(dask.config.get("distributed.scheduler.allowed-failures"))
-        run, number, exhausted = secrets.token_hex(6), 0, False
-        at: dict[str, _Piece] = {}
-        keys: dict[str, _Piece] = {}
-        again: deque[_Piece] = deque()
-        told: SimpleQueue[tuple[str, bytes | None]] = SimpleQueue()
-
-        def begin(address: str, piece: _Piece) -> None:
-            nonlocal number
-            number += 1
-            key = f"softmorph-{run}-{number}"
-            work = pickle.dumps((function, piece.item))
-            # Where it runs is said here, so that every worker has one, and one that dies is known by its item.
-            piece.future = self._client.submit(carry_out, work, key=key, workers=[address], pure=False)
-            at[address], keys[key] = piece, piece
-            piece.future.add_done_callback(lambda _: told.put((key, None)))
-
-        def end(piece: _Piece) -> None:
-            for address in [address for address, one in at.items() if one is piece]:
-                del at[address]
-            keys.pop(piece.future.key, None)
-            piece.future.release()
-
-        def died(piece: _Piece) -> bool:
-            """Whether it is lost."""
-            with suppress(Exception):
-                piece.future.cancel()
-            end(piece)
-            piece.deaths += 1
-            if piece.deaths <= allowed:
-                again.append(piece)
-            return piece.deaths > allowed
-
-        self._client.subscribe_topic(TOPIC, lambda event: told.put(event[1]))
+        round_ = _Round(self._client, self._members, function)
         try:
             while True:
-                self._look()
-                for address in [address for address in at if address not in self._facts]:
-                    piece = at[address]
-                    if died(piece):
-                        yield piece.item, Lost(piece.deaths)
-                for address in [address for address in self._facts if address not in at]:
-                    if again:
-                        begin(address, again.popleft())
-                        continue
-                    if exhausted:
-                        break
-                    try:
-                        item = next(items)
-                    except StopIteration:
-                        exhausted = True
-                        break
-                    begin(address, _Piece(item))
-                if exhausted and not at and not again:
+                self._members.look()
+                yield from round_.bury()
+                if not round_.fill(items):
                     return
                 tick()
-                try:
-                    key, word = told.get(timeout=_TICK)
-                except Empty:
-                    continue
-                found = keys.get(key)
-                if found is None:
-                    continue
-                if word is not None:
-                    heard(found.item, pickle.loads(word))
-                    continue
-                status = found.future.status
-                if status == "finished":
-                    try:
-                        value = found.future.result(timeout=_FETCH)
-                    except (TimeoutError, OSError):
-                        # It went with its worker, unless it is only slow.
-                        told.put((key, None))
-                        self._look(now=True)
-                        continue
-                    end(found)
-                    yield found.item, value
-                elif status == "error":
-                    error = found.future.exception()
-                    if type(error).__name__ == "KilledWorker":
-                        if died(found):
-                            yield found.item, Lost(found.deaths)
-                        continue
-                    end(found)
-                    raise error
-                else:
-                    self._look(now=True)
+                yield from round_.listen(heard)
         finally:
-            self._stop(at)
+            round_.close()
 
-    def _stop(self, at: dict[str, _Piece]) -> None:
-        """Cancel what is under way, and wait a little for it to end."""
-        with suppress(Exception):  # of a cluster that is gone, nothing is left to stop
-            self._client.unsubscribe_topic(TOPIC)
-            if not at:
+
+@dataclass(eq=False)
+class _Piece:
+    """An item on its way.
+
+    Attributes:
+        item: It.
+        deaths: How many workers died of it, or with it.
+        future: Dask's word for what will come of it.
+    """
+
+    item: Any
+    deaths: int = 0
+    future: Any = None
+
+
+class _Round:
+    """What is under way.
+
+    Args:
+        client: Dask's client.
+        members: The workers.
+        function: What is done with an item.
+    """
+
+    def __init__(self, client: Any, members: Members, function: Callable[[Any], Any]) -> None:
+        import dask
+
+        self._client, self._members, self._function = client, members, function
+        self._allowed = int(dask.config.get("distributed.scheduler.allowed-failures"))
+        self._name, self._number, self._exhausted = f"softmorph-{secrets.token_hex(6)}", 0, False
+        # By the worker that has it, and by the key that Dask knows it by.
+        self._at: dict[str, _Piece] = {}
+        self._keys: dict[str, _Piece] = {}
+        self._again: deque[_Piece] = deque()
+        # Keys with what was said, or with None when something has become of them.
+        self._told: SimpleQueue[tuple[str, bytes | None]] = SimpleQueue()
+        client.subscribe_topic(TOPIC, lambda event: self._told.put(event[1]))
+
+    def bury(self) -> Iterator[tuple[Any, Lost]]:
+        """Take back what dead workers had, and yield what is lost."""
+        for address in [address for address in self._at if address not in self._members.facts]:
+            yield from self._died(self._at[address])
+
+    def fill(self, items: Iterator[Any]) -> bool:
+        """Give every free worker an item; say whether anything is left to wait for."""
+        for address in self._members.facts:
+            if address in self._at:
+                continue
+            if self._again:
+                self._begin(address, self._again.popleft())
+                continue
+            if not self._exhausted:
+                for item in items:
+                    self._begin(address, _Piece(item))
+                    break
+                else:
+                    self._exhausted = True
+        return bool(self._at or self._again or not self._exhausted)
+
+    def listen(self, heard: Callable[[Any, Any], None]) -> Iterator[tuple[Any, Any]]:
+        """Wait up to a second for something to happen, and yield what came of an item."""
+        try:
+            key, said = self._told.get(timeout=_TICK)
+        except Empty:
+            return
+        piece = self._keys.get(key)
+        if piece is None:  # of another batch, or of a worker that was thought to be dead
+            return
+        if said is not None:
+            heard(piece.item, pickle.loads(said))
+        elif piece.future.status == "finished":
+            try:
+                value = piece.future.result(timeout=_FETCH)
+            except (TimeoutError, OSError):
+                # It is gone with its worker, or slow to come: ask again, unless the worker is found dead.
+                self._told.put((key, None))
+                self._members.look(now=True)
                 return
-            self._client.cancel([piece.future for piece in at.values()])
+            self._end(piece)
+            yield piece.item, value
+        elif piece.future.status == "error":
+            error = piece.future.exception()
+            if type(error).__name__ != "KilledWorker":
+                raise error
+            yield from self._died(piece)
+        else:  # cancelled, by nobody here: the scheduler has lost it
+            self._members.look(now=True)
+            yield from self._died(piece)
+
+    def close(self) -> None:
+        """Tell what is under way to end, and wait a little for it."""
+        with suppress(Exception):  # of a cluster that is gone, nothing is left to end
+            self._client.unsubscribe_topic(TOPIC)
+            if not self._at:
+                return
+            self._client.cancel([piece.future for piece in self._at.values()])
             last = time.monotonic() + _GRACE
             while time.monotonic() < last:
                 time.sleep(_OFTEN)
-                alive = [address for address in self._addresses() if address in at]
-                if not any(self._client.run(busy, workers=alive, on_error="ignore").values()):
+                if not any(self._members.ask(busy, of=list(self._at)).values()):
                     return
 
-    def _look(self, *, now: bool = False, strict: bool = False) -> None:
-        """See who is there; about once a second is enough, unless it is asked for now."""
-        moment = time.monotonic()
-        if not (now or strict) and moment - self._looked < _TICK and self._facts:
-            return
-        self._looked = moment
-        there = self._addresses()
-        for address in [address for address in self._facts if address not in there]:
-            del self._facts[address]
-        new = [address for address in there if address not in self._facts and address not in self._refused]
-        if new:
-            self._admit(new, strict=strict)
-        if self._facts:
-            self._last_alive = moment
-        elif moment - self._last_alive > self._patience:
-            raise self._empty()
+    def _begin(self, address: str, piece: _Piece) -> None:
+        self._number += 1
+        key = f"{self._name}-{self._number}"
+        work = pickle.dumps((self._function, piece.item))
+        # We say where it runs: so every worker has one, and of one that dies it is known what it had.
+        piece.future = self._client.submit(carry_out, work, key=key, workers=[address], pure=False)
+        self._at[address] = self._keys[key] = piece
+        piece.future.add_done_callback(lambda _: self._told.put((key, None)))
 
-    def _admit(self, new: Sequence[str], *, strict: bool) -> None:
-        """Ask workers what they are, and take those that can do the work."""
-        wrong = self._wrong_versions(new)
-        good = [address for address in new if address not in wrong]
-        wrong |= self._wrong_folders(good)
-        good = [address for address in good if address not in wrong]
-        for address, said in wrong.items():
-            if strict:
-                raise ClusterError(f"{said} ({address})")
-            self._refused.add(address)
-            self._tell(f"a worker that came later gets no work: {said} ({address})")
-        if good:
-            found = self._client.run(facts, workers=good, on_error="ignore")
-            self._facts |= found
+    def _end(self, piece: _Piece) -> None:
+        self._at = {address: one for address, one in self._at.items() if one is not piece}
+        self._keys.pop(piece.future.key, None)
+        piece.future.release()
 
-    def _wrong_versions(self, addresses: Sequence[str]) -> dict[str, str]:
-        """Return what is wrong with whom. Nothing of ours is sent: it might not be understood there."""
-        import platform
-
-        here, own = "{}.{}".format(*sys.version_info), version(_PACKAGE)
-        pythons = self._client.run(platform.python_version, workers=list(addresses), on_error="ignore")
-        packages = self._client.run(version, _PACKAGE, workers=list(addresses), on_error="return")
-        wrong = {}
-        for address, python in pythons.items():
-            package = packages.get(address)
-            if python.rpartition(".")[0] != here:
-                wrong[address] = (
-                    f"a worker runs Python {python}, and here it is {here}; use the same on all machines"
-                )
-            elif isinstance(package, Exception):
-                wrong[address] = (
-                    f"a worker has no softmorph; type there: pip install '{_PACKAGE}[cluster]=={own}'"
-                )
-            elif package != own:
-                wrong[address] = (
-                    f"a worker has softmorph {package}, and here it is {own}; type there: "
-                    f"pip install '{_PACKAGE}[cluster]=={own}'"
-                )
-        return wrong
-
-    def _wrong_folders(self, addresses: Sequence[str]) -> dict[str, str]:
-        if not self._seen or not addresses:
-            return {}
-        found = self._client.run(unseen, self._seen, workers=list(addresses), on_error="ignore")
-        return {
-            address: f"a worker does not see {paths[0]}; use a folder that all machines share"
-            for address, paths in found.items()
-            if paths
-        }
-
-    def _addresses(self) -> list[str]:
-        try:
-            return list(self._client.nthreads())
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ClusterError(f"{self._name} is gone: its scheduler no longer answers.") from error
-
-    def _empty(self) -> ClusterError:
-        return ClusterError(
-            f"{self._name} has had no worker for {_duration(self._patience)}; start some with: dask worker ADDRESS"
-        )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+    def _died(self, piece: _Piece) -> Iterator[tuple[Any, Lost]]:
+        piece.future.cancel()
+        self._end(piece)
+        piece.deaths += 1
+        if piece.deaths <= self._allowed:
+            self._again.append(piece)
+        else:
+            yield piece.item, Lost(piece.deaths)

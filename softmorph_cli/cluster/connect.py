@@ -8,7 +8,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from softmorph_cli import machine
 from softmorph_cli.cluster.cluster import Cluster
+from softmorph_cli.cluster.members import Members
 from softmorph_cli.errors import ClusterError, UsageError
 
 # Seconds: for the scheduler to answer, and for the first worker to come.
@@ -72,9 +73,11 @@ def connected(
     with _quiet():
         opened = _local(where, memory, threads) if where.scheduler is None else _remote(where.scheduler)
         with opened as (client, name, limit):
-            cluster = Cluster(client, name, memory=limit, tell=tell, patience=patience)
-            cluster.wait()
-            yield cluster
+            # Work that nobody waits for any more may still fail; that is no news.
+            client.loop.asyncio_loop.set_exception_handler(lambda loop, context: None)
+            members = Members(client, name, tell=tell, patience=patience)
+            members.wait()
+            yield Cluster(client, members, limit)
 
 
 @contextmanager
@@ -84,22 +87,24 @@ def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tu
     cores, allowed = machine.threads(), machine.memory()
     count = where.workers or max(1, cores // (threads or 1))
     share = memory or (allowed // count if allowed is not None else None)
-    with TemporaryDirectory(prefix="softmorph-") as scratch:
+    with TemporaryDirectory(prefix="softmorph-") as scratch, ExitStack() as stack:
         with _deaf():
-            local = LocalCluster(
-                n_workers=count,
-                threads_per_worker=threads or max(1, cores // count),
-                processes=True,
-                dashboard_address=None,
-                # What an item takes is estimated, and refused if it cannot fit; Dask would kill it for less.
-                memory_limit=None,
-                local_directory=scratch,
-                silence_logs=logging.CRITICAL,
-                # The results of a command are on stdout; what a library prints is none.
-                preload=["import os; os.dup2(2, 1)"],
+            local = stack.enter_context(
+                LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=threads or max(1, cores // count),
+                    processes=True,
+                    dashboard_address=None,
+                    # What an item takes is estimated, and refused if it cannot fit; Dask would kill it for less.
+                    memory_limit=None,
+                    local_directory=scratch,
+                    silence_logs=logging.CRITICAL,
+                    # The results of a command are on stdout; what a library prints is none.
+                    preload=["import os; os.dup2(2, 1)"],
+                )
             )
-        with local, Client(local, set_as_default=False) as client:
-            yield client, "the local cluster", share
+        client = stack.enter_context(Client(local, set_as_default=False))
+        yield client, "the local cluster", share
 
 
 @contextmanager
@@ -146,7 +151,7 @@ def _quiet() -> Iterator[None]:
     """Keep Dask's log from the terminal: what a person has to know comes as our own sentences."""
     import distributed  # noqa: F401  (which sets its loggers up)
 
-    names = ("distributed", "tornado", "tornado.application", "asyncio")
+    names = ("distributed", "tornado", "tornado.application")
     handlers = {handler for name in names for handler in logging.getLogger(name).handlers}
     before = {handler: handler.level for handler in handlers}
     for handler in handlers:

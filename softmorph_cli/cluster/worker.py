@@ -135,12 +135,11 @@ def busy() -> bool:
 def facts(dask_worker: Any) -> Facts:
     """Say what this worker is; Dask gives it."""
     import dask
-    import psutil
 
     limit = dask_worker.memory_manager.memory_limit
     # Whoever takes more is ended by its nanny.
     share = dask.config.get("distributed.worker.memory.terminate") or 1.0
-    taken = psutil.Process().memory_info().rss
+    taken = dask_worker.monitor.get_process_memory()
     memory = max(1, int(limit * share) - taken) if limit else None
     return Facts(socket.gethostname(), dask_worker.state.nthreads, memory)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,10 +18,27 @@ from softmorph_cli.files import check_writable, replacing_store
 from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.formats import target_format
 from softmorph_cli.io.omezarr import Native, OmeZarr, layout, stem
+from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import Array, Kept, Provenance
-from softmorph_cli.io.stores import node
-from softmorph_cli.io.storing import chunk_shape, create_array, create_group, workers
+from softmorph_cli.io.stores import node, open_array
+from softmorph_cli.io.storing import (
+    chunk_file,
+    chunk_shape,
+    create_array,
+    create_group,
+    reopen_array,
+    workers,
+)
 from softmorph_cli.io.writing import encode
+
+
+@dataclass(frozen=True)
+class _Pyramid:
+    """What the coarser resolutions are made with."""
+
+    attributes: Mapping[str, Any]
+    letters: str
+    memory: int | None
 
 
 class Written:
@@ -33,13 +52,24 @@ class Written:
     """
 
     def __init__(
-        self, array: Any, folder: Path, dtype: str, pool: Any, resumed: bool, lost: list[str]
+        self,
+        array: Any,
+        path: Path,
+        folder: Path,
+        dtype: str,
+        pool: Any,
+        resumed: bool,
+        lost: list[str],
+        pyramid: _Pyramid | None = None,
     ) -> None:
         """Write to an open array; for `create_blocks`."""
-        self._array, self._folder, self._dtype, self._pool = array, folder, dtype, pool
+        self._array, self._path, self._folder, self._dtype, self._pool = array, path, folder, dtype, pool
         self.shape: tuple[int, ...] = tuple(array.shape)
         self.chunks: tuple[int, ...] = tuple(array.chunks)
         self.resumed, self.lost = resumed, lost
+        self._pyramid = pyramid
+        # Whether there are coarser resolutions that a block written now would contradict.
+        self._outdated = resumed and pyramid is not None
         self._alone = Lock()
 
     def write(self, slices: Sequence[slice], block: Array) -> None:
@@ -54,6 +84,8 @@ class Written:
         if block.shape != shape:
             raise InputError(f"a block of shape {block.shape} does not fill one of {shape}.")
         stored, _ = encode(block, self._dtype)
+        if self._outdated:
+            self._remove_coarser()
         # A part of a chunk is put in by writing the chunk again, which only one may do at a time.
         with nullcontext() if self._whole(cuts) else self._alone:
             # In a thread that no signal interrupts: see `workers`.
@@ -78,8 +110,48 @@ class Written:
         grid = (-(-size // one) for size, one in zip(self.shape, self.chunks, strict=True))
         return sum(not self._chunk(number).is_file() for number in np.ndindex(*grid))
 
+    def complete(self, progress: Callable[[int, int], object] | None = None) -> None:
+        """Write the coarser resolutions, where there are to be any; all else has to be there.
+
+        What an interrupted run wrote of them stays, unless a block has been written since.
+
+        Args:
+            progress: Called after every chunk: how many are done, and how many there are.
+
+        Raises:
+            FileError: If chunks were not written, or what an interrupted run left is damaged.
+            OSError: If the system refuses.
+        """
+        if left := self.missing():
+            raise FileError(f"{self._path} is not complete: {left} of its chunks were not written.")
+        if self._pyramid is None:
+            return
+        found = node(self._folder)
+        assert found is not None
+        try:
+            create_coarser(
+                self._folder.parent,
+                self._pyramid.attributes,
+                open_array(found, str(self._path)),
+                self._pyramid.letters,
+                memory=self._pyramid.memory,
+                progress=progress,
+            )
+        except FileError as error:
+            advice = "; run again without --resume" if self.resumed else ""
+            raise FileError(f"{self._path}: a chunk that was written of it is damaged{advice}.") from error
+        self._outdated = True
+
+    def _remove_coarser(self) -> None:
+        with self._alone:
+            if self._outdated:
+                for place in self._folder.parent.iterdir():
+                    if place.is_dir() and place != self._folder:
+                        shutil.rmtree(place)
+                self._outdated = False
+
     def _chunk(self, number: tuple[int, ...]) -> Path:
-        return self._folder / str(self._array.metadata.encode_chunk_key(number))
+        return chunk_file(self._array, self._folder, number)
 
     def _cuts(self, slices: Sequence[slice]) -> tuple[slice, ...]:
         return tuple(slice(*part.indices(size)[:2]) for part, size in zip(slices, self.shape, strict=True))
@@ -101,6 +173,8 @@ def create_blocks(
     force: bool = False,
     keep: bool = False,
     resume: bool = False,
+    pyramid: bool = False,
+    memory: int | None = None,
     provenance: Provenance | None = None,
 ) -> Iterator[Written]:
     """Write an OME-Zarr block by block; it takes its name when the block ends well, and every chunk is there.
@@ -114,6 +188,8 @@ def create_blocks(
         keep: If the block raises, leave what was written beside `path`, for a later run to resume.
         resume: Go on with what an earlier run kept, if it is of the same shape, type, chunks and provenance;
             keeps it as well. `Written.has` says which blocks are there.
+        pyramid: Whether coarser resolutions are written too, as by `write`: by `Written.complete`, or in the end.
+        memory: Bytes that may be taken for them.
         provenance: As for `write`.
 
     Yields:
@@ -135,8 +211,14 @@ def create_blocks(
     chunks = tuple(chunks or chunk_shape(shape, like.axes))
     chunks = tuple(min(size, wanted) for size, wanted in zip(shape, chunks, strict=True))
     attributes, lost = layout(
-        like, _native(like), [shape], name=stem(path), one=one, provenance=provenance or {}
+        like,
+        _native(like),
+        pyramid_shapes(shape, like.axes) if pyramid else [shape],
+        name=stem(path),
+        one=one,
+        provenance=provenance or {},
     )
+    coarser = _Pyramid(attributes, like.axes, memory) if pyramid else None
     with replacing_store(path, force=force, keep=keep, resume=resume) as folder:
         found = node(folder / "0") if resume else None
         if found is None:
@@ -145,24 +227,21 @@ def create_blocks(
         else:
             array = _reopen(folder, path, attributes, shape, stored, chunks)
         with workers() as pool:
-            written = Written(array, folder / "0", dtype, pool, found is not None, lost)
+            written = Written(array, path, folder / "0", dtype, pool, found is not None, lost, coarser)
             yield written
-        if left := written.missing():
-            raise FileError(f"{path} is not complete: {left} of its chunks were not written.")
+        written.complete()
 
 
 def _reopen(
     folder: Path, path: Path, attributes: Any, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...]
 ) -> Any:
-    import zarr
-
     group, other = (
         node(folder),
         f"{folder} was kept by a run with other settings; remove it, or run without --resume.",
     )
     if group is None or dict(group.attributes) != json.loads(json.dumps(attributes)):
         raise FileError(other)
-    array: Any = zarr.open_array(str(folder / "0"), mode="r+", config={"write_empty_chunks": True})
+    array = reopen_array(folder / "0")
     if (tuple(array.shape), str(array.dtype), tuple(array.chunks)) != (shape, dtype, chunks):
         raise FileError(other)
     # What was cut off in the middle of a chunk.

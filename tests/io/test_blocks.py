@@ -355,3 +355,96 @@ def test_an_interrupted_store_is_resumed(tmp_path: Path, version: str) -> None:
         for cut in cuts:
             out.write(cut, source.read(cut))
     assert np.array_equal(read(target).array, SOFT)
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("version", "dtype"), [("0.4", "float32"), ("0.5", "float32"), ("0.4", "mask"), ("0.5", "uint8")]
+)
+@pytest.mark.parametrize("shape", [(67, 130, 71), (530, 199)])
+def test_coarser_resolutions_are_those_of_the_whole_map(
+    tmp_path: Path, version: str, dtype: str, shape: tuple[int, ...]
+) -> None:
+    array = RNG.random(shape, dtype=np.float32)
+    array = np.round(array) if dtype == "mask" else array
+    axes, places = "ZYX"[-len(shape) :], [5.0, -2.0, 7.0][-len(shape) :]
+    scale = [3.0, 0.5, 0.25][-len(shape) :]
+    made = make(tmp_path / "in.zarr", array, axes, version=version, scale=scale, translation=places)
+    source, volume = open_blocks(made), read(made)
+    for name in ("whole", "blocks"):
+        (tmp_path / name).mkdir()
+    told = {"command": "x"}
+    write(volume, tmp_path / "whole/map.zarr", output_type=dtype, pyramid=True, provenance=told)
+    with create_blocks(
+        tmp_path / "blocks/map.zarr", source, dtype=dtype, pyramid=True, provenance=told
+    ) as out:
+        for cut in boxes(source.shape, 64):
+            out.write(cut, source.read(cut))
+    assert contents(tmp_path / "blocks/map.zarr") == contents(tmp_path / "whole/map.zarr")
+
+
+def test_an_interrupted_pyramid_is_resumed(tmp_path: Path) -> None:
+    array = RNG.random((67, 300, 151), dtype=np.float32)
+    other = make(tmp_path / "other.zarr", array[::-1])
+    source, target = open_blocks(make(tmp_path / "in.zarr", array)), tmp_path / "map.zarr"
+    write(read(tmp_path / "in.zarr"), tmp_path / "whole.zarr", pyramid=True)
+    wanted = contents(tmp_path / "whole.zarr")
+    kept = tmp_path / ".softmorph-partial-map.zarr"
+    whole = tuple(slice(0, size) for size in source.shape)
+
+    def stop(after: int) -> Any:
+        def progress(done: int, total: int) -> None:
+            assert total == 6 + 2 + 1
+            if done == after:
+                raise KeyboardInterrupt
+
+        return progress
+
+    def made() -> dict[Path, int]:
+        return {p: p.stat().st_ino for n in "123" for p in (kept / n).glob("*/*/*") if p.is_file()}
+
+    # Before the pyramid, in the middle of it, and when all of it is there.
+    with pytest.raises(KeyboardInterrupt), create_blocks(target, source, keep=True, pyramid=True) as out:  # noqa: PT012
+        out.write(whole, source.read(whole))
+        raise KeyboardInterrupt
+    for after in (2, 6, 9):
+        before = made()
+        with (
+            pytest.raises(KeyboardInterrupt),
+            create_blocks(target, source, resume=True, pyramid=True) as out,
+        ):
+            out.complete(stop(after))
+        assert len(before) < after <= len(made())
+        assert before.items() <= made().items()
+    before = made()
+    assert len(before) == 9
+    # What is written again makes what was made of it void.
+    with pytest.raises(KeyboardInterrupt), create_blocks(target, source, resume=True, pyramid=True) as out:  # noqa: PT012
+        out.write(whole, open_blocks(other).read(whole))
+        assert made() == {}
+        out.complete(stop(7))
+    with create_blocks(target, source, resume=True, pyramid=True) as out:
+        out.write(whole, source.read(whole))
+    assert {n: c for n, c in contents(target).items() if n != ".zattrs"} == {
+        n: c for n, c in wanted.items() if n != ".zattrs"
+    }
+    assert {p.name for p in tmp_path.iterdir()} == {"in.zarr", "other.zarr", "map.zarr", "whole.zarr"}
+
+
+def test_damage_of_what_was_kept_is_told(tmp_path: Path) -> None:
+    source, target = open_blocks(make(tmp_path / "in.zarr", SOFT.repeat(2, axis=0))), tmp_path / "map.zarr"
+    whole = tuple(slice(0, size) for size in source.shape)
+    with pytest.raises(KeyboardInterrupt), create_blocks(target, source, keep=True, pyramid=True) as out:  # noqa: PT012
+        out.write(whole, source.read(whole))
+        raise KeyboardInterrupt
+    chunk = tmp_path / ".softmorph-partial-map.zarr/0/0/0/0"
+    chunk.write_bytes(chunk.read_bytes()[:100])
+    with (
+        pytest.raises(FileError, match=r"a chunk that was written of it is damaged; run again without --res"),
+        create_blocks(target, source, resume=True, pyramid=True),
+    ):
+        pass
+    assert not target.exists()

@@ -139,6 +139,8 @@ def size(count: float) -> str:
 
 def tile(progress: TileProgress) -> str:
     """Return where a map is that is worked on tile by tile."""
+    if progress.stage == "pyramid":
+        return f"{progress.operation}: coarser resolutions, chunk {progress.done} of {progress.total}"
     at = f"{progress.operation}: tile {progress.done} of {progress.total}"
     if progress.stage != "pass":
         return at + (", writing" if progress.stage == "write" else "")

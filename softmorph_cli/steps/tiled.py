@@ -6,6 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +22,8 @@ from softmorph_cli.measure.statistics import Statistics, summarize
 from softmorph_cli.steps import telling
 from softmorph_cli.steps.process import Outputs, Processed
 from softmorph_cli.steps.step import Done, Step
-from softmorph_cli.tiles.plan import Plan, plan
-from softmorph_cli.tiles.progress import Report
+from softmorph_cli.tiles.plan import BASE, Plan, plan
+from softmorph_cli.tiles.progress import Report, TileProgress
 from softmorph_cli.tiles.run import filter_tiles
 from softmorph_cli.tiles.spec import Spec
 from softmorph_cli.volume import Volume
@@ -72,10 +73,11 @@ def prepare(
         raise UsageError(f"{step.operation} takes the whole map: leave out --memory, --scratch and --resume.")
     if large.resume and large.scratch is None:
         raise UsageError("--resume needs the --scratch DIR of the run that was interrupted.")
-    if suffix_of(outputs.target) not in (".zarr", ".ome.zarr"):
-        raise UsageError(f"{outputs.target}: tile by tile an OME-Zarr is written; end its name with .zarr.")
+    for path in (outputs.target, outputs.standard_error):
+        if path is not None and suffix_of(path) not in (".zarr", ".ome.zarr"):
+            raise UsageError(f"{path}: tile by tile an OME-Zarr is written; end its name with .zarr.")
     # Whatever needs all of the map at once.
-    for name in ("preview", "standard_error", "stages", "pyramid", "renormalize", "argmax"):
+    for name in ("preview", "stages", "renormalize", "argmax"):
         if getattr(outputs, name):
             raise UsageError(
                 f"--{name.replace('_', '-')} needs the whole map: leave it out, or leave out --memory."
@@ -126,15 +128,32 @@ def process_tiled(
     kind = stored or "float32"
     shown = telling.plain(reading)
     made_by = {"operation": step.operation, "method": step.method, "parameters": step.in_force}
-    with create_blocks(
-        outputs.target,
-        blocks,
-        dtype=kind,
-        force=outputs.force,
-        keep=large.scratch is not None,
-        resume=large.resume,
-        provenance=telling.provenance(command, [made_by], shown),
-    ) as written:
+    create: dict[str, Any] = {
+        "force": outputs.force,
+        "keep": large.scratch is not None,
+        "resume": large.resume,
+        "provenance": telling.provenance(command, [made_by], shown),
+    }
+    with ExitStack() as stores:
+        errors = None
+        if outputs.standard_error is not None:
+            errors = stores.enter_context(create_blocks(outputs.standard_error, blocks, **create))
+        # It takes its name first: what may still fail of it does so before the errors have theirs.
+        written = stores.enter_context(
+            create_blocks(
+                outputs.target,
+                blocks,
+                dtype=kind,
+                pyramid=outputs.pyramid,
+                memory=max(1, large.memory - BASE) if large.memory else None,
+                **create,
+            )
+        )
+
+        def coarser(done: int, total: int) -> None:
+            if progress is not None:
+                progress(TileProgress(step.operation, "pyramid", done, done, total))
+
         result = filter_tiles(
             blocks,
             written,
@@ -143,11 +162,14 @@ def process_tiled(
             scratch=large.scratch,
             resume=large.resume,
             fingerprint=_fingerprint([source, *(Path(reading[n]) for n in ("mask",) if n in reading)], shown),
-            target_kept=written.resumed,
+            target_kept=written.resumed and (errors is None or errors.resumed),
             progress=progress,
+            error_target=errors,
             plan=cut,
+            finish=lambda: written.complete(coarser),
         )
-        warnings = [*step.idle(), *step.concerns(_place(blocks)), *result.warnings, *written.lost]
+        lost = [*written.lost, *(errors.lost if errors is not None else [])]
+        warnings = [*step.idle(), *step.concerns(_place(blocks)), *result.warnings, *lost]
     filter_seconds = time.perf_counter() - started
 
     started = time.perf_counter()

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import numpy as np
-
 from softmorph_cli import machine
 from softmorph_cli.errors import FileError
-from softmorph_cli.filters.method import Family
-from softmorph_cli.filters.run import standard_error
 from softmorph_cli.filters.settings import Result, warn_if_capped
-from softmorph_cli.kernels.bitplanes import bits_in_chunk, word_of
-from softmorph_cli.kernels.bitplanes import chunks as words_of
-from softmorph_cli.kernels.numba_cpu import NumbaBackend
 from softmorph_cli.tiles import manifest as manifests
-from softmorph_cli.tiles.blocks import Array, Source, Target
+from softmorph_cli.tiles.blocks import Source, Target
+from softmorph_cli.tiles.crew import Alone, Crew
 from softmorph_cli.tiles.manifest import Manifest, State
-from softmorph_cli.tiles.once import Once
+from softmorph_cli.tiles.once import Facts
 from softmorph_cli.tiles.passes import Passes
 from softmorph_cli.tiles.plan import Plan, cut
 from softmorph_cli.tiles.progress import Report, TileProgress
+from softmorph_cli.tiles.site import Left, Site
 from softmorph_cli.tiles.spec import Spec, Task, task
-from softmorph_cli.tiles.store import Store, written
-from softmorph_cli.tiles.tiling import Tiling
-from softmorph_cli.tiles.window import Kind, ahead, give_back_memory
+from softmorph_cli.tiles.store import written
+from softmorph_cli.tiles.window import Kind
 
 _REASONS: Final = ("iterations", "stable", "max_iterations")
 
@@ -47,6 +41,8 @@ def filter_tiles(
     progress: Report | None = None,
     error_target: Target | None = None,
     plan: Plan | None = None,
+    finish: Callable[[], object] | None = None,
+    crew: Crew | None = None,
 ) -> Result:
     """Filter a map tile by tile.
 
@@ -64,6 +60,9 @@ def filter_tiles(
         progress: Called after every tile.
         error_target: Takes the standard error of method `sampled`.
         plan: How to cut the map; None to decide here.
+        finish: Called when the target has all of the result, and the scratch folder still what it takes to go
+            on: a run that is interrupted there need not filter again.
+        crew: Who works on the tiles; None for this process alone.
 
     Returns:
         What a filter says of itself, without an image.
@@ -74,18 +73,29 @@ def filter_tiles(
         SoftmorphError: As `spec.task`.
     """
     work = task(spec, tuple(source.shape))
-    kind = Kind(source)
+    kind = Kind.of(source)
     chosen = plan or cut(work, memory, tuple(source.chunks), kind.wide.itemsize)
-    run = _Run(work, chosen, source, target, kind, progress, error_target)
     with _folder(scratch) as folder:
+        site = Site(
+            replace(work, spec=replace(work.spec, settings=replace(work.settings, progress=None))),
+            chosen,
+            source,
+            target,
+            kind,
+            folder,
+            work.settings.threads or machine.threads(),
+            error_target,
+        )
         manifest = Manifest(folder, _identity(work, chosen, kind, fingerprint))
         state, told = manifest.load() if resume else (State(), "")
         if not target_kept:
             state.written.clear()
-            if chosen.pass_length is None:
-                state.facts.clear()
+            state.facts = Facts()
+        run = _Run(site, crew or Alone(), manifest, state, progress or (lambda _: None))
         try:
-            result = run.once(manifest, state) if chosen.pass_length is None else run.passes(manifest, state)
+            result = run.once() if chosen.pass_length is None else run.passes()
+            if finish is not None:
+                finish()
         except BaseException:
             # Whatever ended it: what is done need not be done again.
             with suppress(OSError):
@@ -126,104 +136,50 @@ def _ours(path: Path) -> bool:
 class _Run:
     """One map on its way."""
 
-    def __init__(
-        self,
-        work: Task,
-        plan: Plan,
-        source: Source,
-        target: Target,
-        kind: Kind,
-        progress: Report | None,
-        error_target: Target | None,
-    ) -> None:
-        self.work, self.plan, self.source, self.target, self.kind = work, plan, source, target, kind
-        self.error_target = error_target
-        self.tiling = Tiling(plan.shape, plan.tile)
-        self.threads = work.settings.threads or machine.threads()
-        self.report: Report = progress or (lambda _: None)
+    def __init__(self, site: Site, crew: Crew, manifest: Manifest, state: State, report: Report) -> None:
+        self.site, self.crew, self.manifest, self.state, self.report = site, crew, manifest, state, report
 
-    def once(self, manifest: Manifest, state: State) -> Result:
+    def once(self) -> Result:
         """Filter every tile in one go."""
-        work = self.work
-        once = Once(work, self.tiling, self.plan.halo, self.threads, state.facts)
-        done = set(state.written)
-        left = [tile for tile in range(len(self.tiling)) if tile not in done]
-        for tile, values in ahead(lambda tile: self.kind.read(self.source, once.region(tile)), left):
-            self._write(tile, *once.filter(tile, values))
-            del values
-            self._wrote(tile, manifest, state, "filter")
+        work = self.site.work
+        with closing(self.crew.each(self.site, Site.filter, self._left(), Site.read)) as coming:
+            for tile, facts in coming:
+                self.state.facts += facts
+                self._wrote(tile, "filter")
         assert work.iterations is not None
-        return Result(None, iterations=work.iterations, radius=work.radius, warnings=once.warnings())
+        warnings = self.site.once.warnings(self.state.facts)
+        return Result(None, iterations=work.iterations, radius=work.radius, warnings=warnings)
 
-    def passes(self, manifest: Manifest, state: State) -> Result:
+    def passes(self) -> Result:
         """Filter in passes, then write what they leave."""
-        hard, settings = self.work.spec.hard, self.work.settings
-        words = 1 if hard else len(words_of(settings.levels))
-        dtype = np.dtype(np.uint8) if hard else word_of(settings.levels)
-        store = Store(manifest.path.parent, self.tiling, self.plan.halo, dtype, self.threads)
-        passes = Passes(
-            self.work,
-            self.plan,
-            self.source,
-            self.kind,
-            store,
-            manifest,
-            state,
-            words=words,
-            threads=self.threads,
-            report=self.report,
-        )
-        store.keep(passes.kept())
-        passes.run()
-        done = set(state.written)
-        for tile in range(len(self.tiling)):
-            if tile not in done:
-                self._write(tile, *self._result(store, state, tile))
-                self._wrote(tile, manifest, state, "write")
+        Passes(self.site, self.crew, self.manifest, self.state, self.report).run()
+        words = self.state.words
+        left = (Left(tile, [{tile: word.version[tile]} for word in words]) for tile in self._left())
+        with closing(self.crew.each(self.site, Site.finish, left)) as coming:
+            for one, _ in coming:
+                self._wrote(one.tile, "write")
         result = Result(
             None,
-            iterations=max(word.iterations for word in state.words),
-            stop_reason=max((word.reason for word in state.words), key=_REASONS.index),
+            iterations=max(word.iterations for word in words),
+            stop_reason=max((word.reason for word in words), key=_REASONS.index),
         )
-        return warn_if_capped(result, settings)
+        return warn_if_capped(result, self.site.work.settings)
 
-    def _result(self, store: Store, state: State, tile: int) -> tuple[Array, Array | None]:
-        core = self.tiling.core(tile)
-        if self.work.spec.hard:
-            return store.read(core, 0, state.words[0].version) != 0, None
-        levels, like = self.work.settings.levels, np.empty(0, self.kind.wide)
-        backend = NumbaBackend(self.threads)
-        # In the order, and with the arithmetic, of the whole map's mean.
-        mean: Array | None = None
-        for number, word in enumerate(state.words):
-            counted = backend.count(
-                store.read(core, number, word.version), bits_in_chunk(levels, number), like
-            )
-            mean = counted if mean is None else mean + counted
-        assert mean is not None
-        mean /= levels
-        drawn = self.work.method.family is Family.SAMPLES
-        return mean, standard_error(mean, levels) if drawn and self.error_target else None
+    def _left(self) -> list[int]:
+        """Return the tiles whose result the target lacks."""
+        done = set(self.state.written)
+        return [tile for tile in range(len(self.site.tiling)) if tile not in done]
 
-    def _write(self, tile: int, image: Array, error: Array | None) -> None:
-        box = self.tiling.core(tile)
-        own = np.dtype(np.uint8) if image.dtype == np.bool_ else self.kind.own
-        self.target.write(box, np.ascontiguousarray(image, own))
-        if error is not None and self.error_target is not None:
-            self.error_target.write(box, np.ascontiguousarray(error, self.kind.own))
-
-    def _wrote(self, tile: int, manifest: Manifest, state: State, stage: str) -> None:
-        give_back_memory()
-        state.written.append(tile)
-        manifest.save_sometimes(state)
-        words = max((word.passes for word in state.words), default=1)
+    def _wrote(self, tile: int, stage: str) -> None:
+        self.state.written.append(tile)
+        self.manifest.save_sometimes(self.state)
         self.report(
             TileProgress(
-                operation=self.work.name,
+                operation=self.site.work.name,
                 stage=stage,
                 tile=tile,
-                done=len(state.written),
-                total=len(self.tiling),
-                passes=words,
+                done=len(self.state.written),
+                total=len(self.site.tiling),
+                passes=max((word.passes for word in self.state.words), default=1),
             )
         )

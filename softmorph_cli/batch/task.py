@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,12 +84,12 @@ def run_task(
     Args:
         task: The work.
         progress: Called after every sub-iteration; what it raises ends the work and is raised here.
-        computing: Held while a step runs.
+        computing: Held while a step runs; None where no other task runs in this process.
     """
     started = time.perf_counter()
     notes: list[str] = []
     try:
-        processed, told = _run(task, progress, computing or nullcontext(), notes.append)
+        processed, told = _run(task, progress, computing, notes.append)
         size = size_of(task.target)
     except Exception as error:
         return Outcome(
@@ -114,7 +113,7 @@ def run_task(
 def _run(
     task: Task,
     progress: Callable[[Progress], None] | None,
-    computing: AbstractContextManager[Any],
+    computing: AbstractContextManager[Any] | None,
     tell: Callable[[str], None],
 ) -> tuple[Processed, list[str]]:
     from softmorph_cli.steps.process import process
@@ -126,7 +125,7 @@ def _run(
         task.target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"{task.target.parent} cannot be made: {error.strerror or error}.") from error
-    with _caught() as caught:
+    with _caught(alone=computing is None) as caught:
         processed = process(
             "batch",
             task.source,
@@ -142,9 +141,9 @@ def _run(
 
 
 @contextmanager
-def _caught() -> Iterator[list[warnings.WarningMessage]]:
-    # What a thread changed about warnings, it would change for all of them, and might never change back.
-    if threading.current_thread() is not threading.main_thread():
+def _caught(*, alone: bool) -> Iterator[list[warnings.WarningMessage]]:
+    # What one of several threads changed about warnings, it would change for all of them.
+    if not alone:
         yield []
         return
     with warnings.catch_warnings(record=True) as caught:

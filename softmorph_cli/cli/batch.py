@@ -13,12 +13,13 @@ from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
 from softmorph_cli.cli.command import command
-from softmorph_cli.cli.options import Computing, Reading, Results
+from softmorph_cli.cli.options import Computing, Machines, Reading, Results
 from softmorph_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from softmorph_cli.batch.run import Item, Order
+    from softmorph_cli.batch.run import Item, Order, Watcher
     from softmorph_cli.batch.summary import Summary
+    from softmorph_cli.cluster import Where
     from softmorph_cli.steps.text import Spec
 
 _FILES = "Which files"
@@ -146,6 +147,7 @@ def batch(
     running: Running,
     reading: Reading,
     computing: Computing,
+    machines: Machines,
     results: Results,
 ) -> None:
     """Run the steps of a chain on every file of a folder, several at once; one that fails stops no other.
@@ -153,6 +155,7 @@ def batch(
     The exit status is 1 if any file failed. After an interruption the same command with --resume goes on.
     """
     order = _order(source, target, chosen_steps(steps, pipeline), files, running, reading, computing, results)
+    where = machines.where(running.workers)
     if running.dry_run:
         _tell_plan(order, results)
         return
@@ -162,10 +165,18 @@ def batch(
         summary = summarize(order)
     else:
         with watching(quiet=results.quiet, verbose=results.verbose) as watcher:
-            summary = carry_out(order, watcher)
+            summary = carry_out(order, watcher) if where is None else _carry_out_on(where, order, watcher)
     _tell(summary, order, results)
     if summary.bad:
         raise typer.Exit(1)
+
+
+def _carry_out_on(where: Where, order: Order, watcher: Watcher) -> Summary:
+    from softmorph_cli.batch.on_cluster import on_cluster
+    from softmorph_cli.batch.run import carry_out
+
+    with on_cluster(where, order.choice, watcher.note) as engine:
+        return carry_out(order, watcher, engine)
 
 
 def _order(

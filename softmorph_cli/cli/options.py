@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from softmorph_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from softmorph_cli.cluster import Where
 
 Input = Annotated[
     Path,
@@ -28,6 +33,7 @@ _READ = "Reading IN"
 _HOW = "Method and machine"
 _OUT = "Output"
 _LARGE = "Larger than memory"
+_MACHINES = "More than one machine"
 
 
 @dataclass(frozen=True)
@@ -343,3 +349,51 @@ class Large:
     def wanted(self) -> bool:
         """Whether anything of it was asked for."""
         return self != Large()
+
+
+@dataclass(frozen=True)
+class Machines:
+    """On which machines the work is done, by Dask."""
+
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Work on a Dask cluster that is there, such as tcp://node1:8786 or the path of its scheduler file "
+            "(.json). All its workers have to see the same folders. (default: this machine, without Dask)",
+            rich_help_panel=_MACHINES,
+            show_default=False,
+        ),
+    ] = None
+    local_cluster: Annotated[
+        bool,
+        typer.Option(
+            "--local-cluster",
+            help="Work on a Dask cluster of processes on this machine, started for this run.",
+            rich_help_panel=_MACHINES,
+        ),
+    ] = False
+
+    def where(self, workers: int | None = None) -> Where | None:
+        """Return which cluster does the work; None where none was asked for, and nothing of Dask is needed.
+
+        Args:
+            workers: How many processes a cluster on this machine has; None to decide.
+
+        Raises:
+            UsageError: If both are asked for, or a number of processes for a cluster that is there.
+        """
+        if self.scheduler is None and not self.local_cluster:
+            return None
+        if self.scheduler is not None and self.local_cluster:
+            raise UsageError(
+                "--scheduler names a cluster that is there and --local-cluster starts one: choose one of them."
+            )
+        if self.scheduler is not None and workers is not None:
+            raise UsageError(
+                "--workers is how many processes are started here; with --scheduler leave it out: every worker of "
+                "the cluster gets work."
+            )
+        from softmorph_cli.cluster import Where
+
+        return Where(self.scheduler, workers)

@@ -2,6 +2,6 @@
 
 from softmorph_cli.cluster.cluster import Cluster, Lost
 from softmorph_cli.cluster.connect import Where, connected
-from softmorph_cli.cluster.worker import say, stopped
+from softmorph_cli.cluster.worker import Stopped, say, stopped
 
-__all__ = ["Cluster", "Lost", "Where", "connected", "say", "stopped"]
+__all__ = ["Cluster", "Lost", "Stopped", "Where", "connected", "say", "stopped"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import signal
@@ -72,16 +73,16 @@ def connected(
         )
     with _quiet():
         opened = _local(where, memory, threads) if where.scheduler is None else _remote(where.scheduler)
-        with opened as (client, name, limit):
+        with opened as (client, limit):
             # Work that nobody waits for any more may still fail; that is no news.
             client.loop.asyncio_loop.set_exception_handler(lambda loop, context: None)
-            members = Members(client, name, tell=tell, patience=patience)
+            members = Members(client, *_names(where, client), tell=tell, patience=patience)
             members.wait()
             yield Cluster(client, members, limit)
 
 
 @contextmanager
-def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tuple[Any, str, int | None]]:
+def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tuple[Any, int | None]]:
     from distributed import Client, LocalCluster
 
     cores, allowed = machine.threads(), machine.memory()
@@ -104,17 +105,18 @@ def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tu
                 )
             )
         client = stack.enter_context(Client(local, set_as_default=False))
-        yield client, "the local cluster", share
+        yield client, share
 
 
 @contextmanager
-def _remote(scheduler: str) -> Iterator[tuple[Any, str, int | None]]:
+def _remote(scheduler: str) -> Iterator[tuple[Any, int | None]]:
     from distributed import Client
 
     address = _address(scheduler)
     try:
-        client = Client(address, timeout=_ANSWER, set_as_default=False)
-    except (OSError, TimeoutError) as error:
+        # A client that finds nobody takes its time to end.
+        asyncio.run(_reach(address))
+    except OSError as error:
         raise ClusterError(
             f"--scheduler {scheduler}: no Dask scheduler answers at {address}; start one with: dask scheduler"
         ) from error
@@ -123,8 +125,25 @@ def _remote(scheduler: str) -> Iterator[tuple[Any, str, int | None]]:
             f"--scheduler {scheduler}: that is no address; use one such as tcp://node1:8786, or the path of the "
             "file that dask scheduler --scheduler-file PATH.json writes."
         ) from error
-    with client:
-        yield client, f"the cluster at {address}", None
+    with Client(address, timeout=_ANSWER, set_as_default=False) as client:
+        yield client, None
+
+
+async def _reach(address: str) -> None:
+    """See whether anybody answers."""
+    from distributed import Security, connect
+
+    comm = await connect(address, timeout=_ANSWER, **Security().get_connection_args("client"))
+    await comm.close()
+
+
+def _names(where: Where, client: Any) -> tuple[str, str]:
+    """Return what messages call a cluster, and what to do when it has no worker."""
+    if where.scheduler is None:
+        return "the local cluster", "try fewer --workers"
+    address = client.scheduler.address
+    joining = f"--scheduler-file {where.scheduler}" if where.scheduler.endswith(_FILE) else address
+    return f"the cluster at {address}", f"start some with: dask worker {joining}"
 
 
 def _address(scheduler: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import platform
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,14 +24,18 @@ class Members:
     Args:
         client: Dask's client.
         name: What messages call the cluster.
+        remedy: What to do when it has no worker.
         tell: Called with what a person may want to know.
         patience: Seconds to wait for a worker when there is none.
     """
 
-    def __init__(self, client: Any, name: str, *, tell: Callable[[str], None], patience: float) -> None:
+    def __init__(
+        self, client: Any, name: str, remedy: str, *, tell: Callable[[str], None], patience: float
+    ) -> None:
         """Keep them; nobody is asked yet."""
         self.facts: dict[str, Facts] = {}
-        self._client, self._name, self._tell, self._patience = client, name, tell, patience
+        self._client, self._name, self._remedy = client, name, remedy
+        self._tell, self._patience = tell, patience
         self._refused: set[str] = set()
         self._read: list[Path] = []
         self._written: list[Path] = []
@@ -114,44 +118,35 @@ class Members:
             )
         if moment - self._alone_since >= self._patience:
             raise ClusterError(
-                f"{self._name} has had no worker for {_duration(self._patience)}; start some, such as with: "
-                "dask worker ADDRESS"
+                f"{self._name} has had no worker for {_duration(self._patience)}; {self._remedy}"
             )
 
     def _admit(self, new: Sequence[str], *, strict: bool) -> None:
         """Ask workers what they are, and take those that can do the work."""
         wrong = self._wrong_versions(new)
         wrong |= self._wrong_folders([address for address in new if address not in wrong])
+        found = self.ask(facts, of=[address for address in new if address not in wrong])
+        for address, one in found.items():
+            if isinstance(one, Exception):
+                wrong[address] = f"a worker cannot run softmorph: {one}"
+            else:
+                self.facts[address] = one
         for address, said in wrong.items():
             if strict:
                 raise ClusterError(f"{said} ({address}).")
             self._refused.add(address)
             self._tell(f"a worker that came later gets no work: {said} ({address}).")
-        good = [address for address in new if address not in wrong]
-        self.facts |= {
-            address: one for address, one in self.ask(facts, of=good).items() if isinstance(one, Facts)
-        }
 
     def _wrong_versions(self, addresses: Sequence[str]) -> dict[str, str]:
-        """Return what is wrong with whom. Nothing of ours is sent: it might not be understood there."""
-        import platform
-
-        here, own = "{}.{}".format(*sys.version_info), version(_PACKAGE)
+        # Nothing of ours is sent before: it might not be understood there.
         pythons = self.ask(platform.python_version, of=addresses)
         packages = self.ask(version, _PACKAGE, of=addresses)
-        wrong = {}
-        for address, python in pythons.items():
-            package = packages.get(address, own)
-            install = f"type there: pip install '{_PACKAGE}[cluster]=={own}'"
-            if python.rpartition(".")[0] != here:
-                wrong[address] = (
-                    f"a worker runs Python {python}, and here it is {here}; use the same everywhere"
-                )
-            elif isinstance(package, Exception):
-                wrong[address] = f"a worker has no softmorph; {install}"
-            elif package != own:
-                wrong[address] = f"a worker has softmorph {package}, and here it is {own}; {install}"
-        return wrong
+        found = {
+            address: wrong_version(python, packages[address])
+            for address, python in pythons.items()
+            if address in packages
+        }
+        return {address: wrong for address, wrong in found.items() if wrong is not None}
 
     def _wrong_folders(self, addresses: Sequence[str]) -> dict[str, str]:
         with ExitStack() as marks:
@@ -164,6 +159,25 @@ class Members:
             for address, missing in found.items()
             if missing
         }
+
+
+def wrong_version(python: str, package: str | Exception) -> str | None:
+    """Return what is wrong with a worker of this version of Python and of softmorph, if anything is.
+
+    Args:
+        python: Such as "3.12.1".
+        package: Such as "0.1.0"; what was raised where there is none.
+    """
+    here, own = platform.python_version(), version(_PACKAGE)
+    install = f"type there: pip install '{_PACKAGE}[cluster]=={own}'"
+    # What is sent between minor versions of Python is not understood.
+    if python.rpartition(".")[0] != here.rpartition(".")[0]:
+        return f"a worker runs Python {python}, and here it is {here}; use the same on all machines"
+    if isinstance(package, Exception):
+        return f"a worker has no softmorph; {install}"
+    if package != own:
+        return f"a worker has softmorph {package}, and here it is {own}; {install}"
+    return None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli.files import replacing
+from softmorph_cli.tiles.once import Facts
 
 NAME: Final = "softmorph-tiles.json"
 
@@ -56,11 +57,12 @@ class State:
     Attributes:
         words: One for each word of planes begun.
         written: Tiles whose result the target has.
+        facts: What is known of these, where every tile is done at once.
     """
 
     words: list[Word] = field(default_factory=list)
     written: list[int] = field(default_factory=list)
-    facts: dict[str, float] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
 
 
 class Manifest:
@@ -116,5 +118,4 @@ def _state(read: dict[str, Any]) -> State:
             int(tile): (live, bool(new), bool(dead)) for tile, (live, new, dead) in word.pop("done").items()
         }
         words.append(Word(**word, done=done))
-    facts = {str(name): float(value) for name, value in read["facts"].items()}
-    return State(words, [int(tile) for tile in read["written"]], facts)
+    return State(words, [int(tile) for tile in read["written"]], Facts(**read["facts"]))

@@ -19,12 +19,32 @@ from softmorph_cli.filters.run import (
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.filters.skeleton import cldice, faded
 from softmorph_cli.tiles.blocks import Array
+from softmorph_cli.tiles.progress import go_on
 from softmorph_cli.tiles.spec import SKELETONIZE, Task
 from softmorph_cli.tiles.tiling import Box, Tiling, within
 from softmorph_cli.tiles.window import Window, check_proper
 
 
-@dataclass
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a tile, or of all of them, for warnings.
+
+    Attributes:
+        below: How much of a difference was negative, summed.
+        before: The map's maximum, where a skeleton may fade.
+        after: The skeleton's.
+    """
+
+    below: float = 0.0
+    before: float = 0.0
+    after: float = 0.0
+
+    def __add__(self, other: Facts) -> Facts:
+        """Return what is known of both."""
+        return Facts(self.below + other.below, max(self.before, other.before), max(self.after, other.after))
+
+
+@dataclass(frozen=True)
 class Once:
     """A filter that does a tile in one go.
 
@@ -33,21 +53,19 @@ class Once:
         tiling: How the map is cut.
         halo: How far the filter looks.
         threads: How many threads compute.
-        facts: What is known of the whole map, for warnings; grows with every tile.
     """
 
     work: Task
     tiling: Tiling
     halo: tuple[int, ...]
     threads: int
-    facts: dict[str, float]
 
     def region(self, tile: int) -> Box:
         """Return what a tile looks at."""
         return self.tiling.grown(self.tiling.core(tile), self.halo)
 
-    def filter(self, tile: int, values: Array) -> tuple[Array, Array | None]:
-        """Return a tile of the result and, for random draws, of its standard error.
+    def filter(self, tile: int, values: Array) -> tuple[Array, Array | None, Facts]:
+        """Return a tile of the result, for random draws of its standard error, and what is known of it.
 
         Args:
             tile: Which.
@@ -61,21 +79,20 @@ class Once:
         window = Window(self.threads, region, self.tiling.shape)
         check_proper(window, values)
         result = self._run(window, values)
-        image = result.image[inner]
+        image, facts = result.image[inner], Facts()
         if self._signed:
-            self._add("below", below_zero(window, image))
+            facts = Facts(below=below_zero(window, image))
             image = image.clip(min=0)
         elif self._fading:
-            self._raise("before", window.extremes(values[inner])[1])
-            self._raise("after", window.extremes(image)[1])
+            facts = Facts(before=window.extremes(values[inner])[1], after=window.extremes(image)[1])
         error = result.standard_error
-        return image, None if error is None else error[inner]
+        return image, None if error is None else error[inner], facts
 
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self, facts: Facts) -> tuple[str, ...]:
         """Return what a person should know of the whole."""
         if self._signed:
-            return (CLAMPED,) if self.facts.get("below", 0) > NEGLIGIBLE else ()
-        return faded(self.facts["before"], self.facts["after"]) if self._fading and self.facts else ()
+            return (CLAMPED,) if facts.below > NEGLIGIBLE else ()
+        return faded(facts.before, facts.after) if self._fading else ()
 
     @property
     def _signed(self) -> bool:
@@ -88,7 +105,7 @@ class Once:
 
     def _run(self, window: Window, values: Any) -> Result:
         work = self.work
-        settings = replace(work.settings, progress=None)
+        settings = replace(work.settings, progress=lambda _: go_on())
         jobs = [Job(work.name, phases, settings, window) for phases in work.sequences]
         if work.method.family is Family.POOLING:
             assert work.iterations is not None
@@ -98,9 +115,3 @@ class Once:
         if self._signed:
             return signed_difference(jobs[0], jobs[1], values)
         return run(jobs[0], values) if len(jobs) == 1 else run_difference(jobs[0], jobs[1], values)
-
-    def _add(self, name: str, value: float) -> None:
-        self.facts[name] = self.facts.get(name, 0.0) + value
-
-    def _raise(self, name: str, value: float) -> None:
-        self.facts[name] = max(self.facts.get(name, 0.0), value)

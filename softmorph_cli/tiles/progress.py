@@ -1,9 +1,11 @@
-"""How far a map filtered in tiles is."""
+"""How far a map filtered in tiles is, and whether anybody still waits for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from softmorph_cli.cluster.worker import Stopped, stopped
 
 
 @dataclass(frozen=True)
@@ -12,7 +14,8 @@ class TileProgress:
 
     Attributes:
         operation: What is running, for people.
-        stage: "filter" (every tile at once), "pass" (a few iterations) or "write" (what the passes left).
+        stage: "filter" (every tile at once), "pass" (a few iterations), "write" (what the passes left) or
+            "pyramid" (coarser resolutions, of which chunks are counted).
         tile: Which tile was done.
         done: How many of this stage or pass are done.
         total: How many there are to do.
@@ -38,3 +41,13 @@ class TileProgress:
 
 
 Report = Callable[[TileProgress], object]
+
+
+def go_on() -> None:
+    """Go on, or end here if this is a worker's process and nobody waits for its tile any more.
+
+    Raises:
+        Stopped: If so.
+    """
+    if stopped():
+        raise Stopped

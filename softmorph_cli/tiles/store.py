@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import secrets
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,13 +108,13 @@ class Store:
                     temporary.unlink()
         return 8 * len(lengths) + sum(max(length, 0) for length in lengths)
 
-    def read(self, region: Box, word: int, versions: list[int]) -> Array:
+    def read(self, region: Box, word: int, versions: Mapping[int, int]) -> Array:
         """Return the planes of a region that may lie in many tiles.
 
         Args:
             region: Which voxels.
             word: Which of the words.
-            versions: Of each tile of the map: the pass that wrote its planes.
+            versions: Of each tile that shares voxels with the region: the pass that wrote its planes.
 
         Raises:
             FileError: If a file is missing or damaged.

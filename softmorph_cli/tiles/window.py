@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise, product
 from math import prod
@@ -67,24 +68,33 @@ class Window(NumbaBackend):
         return planes
 
 
+@dataclass(frozen=True)
 class Kind:
-    """Of what type a map's values are, what they are computed in, and what the result is of.
+    """Of what type a map's values are.
 
-    Args:
-        source: The map; one voxel of it is read.
-
-    Raises:
-        InputError: If they are no floating-point numbers.
+    Attributes:
+        wide: What they are computed in.
+        own: What the result is of.
     """
 
-    def __init__(self, source: Source) -> None:
-        """Look at one voxel."""
+    wide: np.dtype[Any]
+    own: np.dtype[Any]
+
+    @classmethod
+    def of(cls, source: Source) -> Kind:
+        """Look at one voxel of a map.
+
+        Raises:
+            InputError: If its values are no floating-point numbers.
+        """
         probe = np.asarray(source.read((slice(0, 1),) * len(source.shape)))
         check_kind(probe)
         # As the whole map would be: see filters.arrays.
         floating = probe.dtype.kind == "f"
-        self.wide = np.dtype(np.float64 if floating and probe.dtype.itemsize > 4 else np.float32)
-        self.own = probe.dtype if floating else np.dtype(np.float32)
+        return cls(
+            wide=np.dtype(np.float64 if floating and probe.dtype.itemsize > 4 else np.float32),
+            own=probe.dtype if floating else np.dtype(np.float32),
+        )
 
     def read(self, source: Source, region: Box) -> Array:
         """Return a region as it is computed in."""

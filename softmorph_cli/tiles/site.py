@@ -1,0 +1,138 @@
+"""All that one process needs to work on any tile of a run: the map, the filter, how it is cut, where results go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from softmorph_cli.filters.method import Family
+from softmorph_cli.filters.run import standard_error
+from softmorph_cli.kernels.bitplanes import bits_in_chunk, word_of
+from softmorph_cli.kernels.bitplanes import chunks as words_of
+from softmorph_cli.kernels.numba_cpu import NumbaBackend
+from softmorph_cli.tiles.blocks import Array, Source, Target
+from softmorph_cli.tiles.once import Facts, Once
+from softmorph_cli.tiles.plan import Plan
+from softmorph_cli.tiles.progress import go_on
+from softmorph_cli.tiles.spec import Task
+from softmorph_cli.tiles.store import Store
+from softmorph_cli.tiles.tiling import Tiling
+from softmorph_cli.tiles.visits import Visit, Visited, Visits
+from softmorph_cli.tiles.window import Kind
+
+
+@dataclass(frozen=True)
+class Left:
+    """A tile whose passes are over.
+
+    Attributes:
+        tile: Which.
+        versions: For each word of planes: of each tile that is looked at, the pass that wrote its planes.
+    """
+
+    tile: int
+    versions: Sequence[Mapping[int, int]]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A run, as far as a tile's work needs it. It can be pickled where its source and targets can.
+
+    Attributes:
+        work: The filter.
+        plan: How the map is cut.
+        source: The map.
+        target: Takes the result.
+        kind: Of what type values are.
+        folder: Where planes lie between passes.
+        threads: How many threads compute.
+        error_target: Takes the standard error of method `sampled`.
+    """
+
+    work: Task
+    plan: Plan
+    source: Source
+    target: Target
+    kind: Kind
+    folder: Path
+    threads: int
+    error_target: Target | None = None
+
+    def __reduce__(self) -> tuple[type[Site], tuple[object, ...]]:
+        """Pickle what is given; the rest is made where it is needed."""
+        given = self.work, self.plan, self.source, self.target, self.kind, self.folder, self.threads
+        return Site, (*given, self.error_target)
+
+    @cached_property
+    def tiling(self) -> Tiling:
+        """How the map is cut."""
+        return Tiling(self.plan.shape, self.plan.tile)
+
+    @cached_property
+    def words(self) -> int:
+        """How many words of planes there are."""
+        return 1 if self.work.spec.hard else len(words_of(self.work.settings.levels))
+
+    @cached_property
+    def store(self) -> Store:
+        """Planes between passes."""
+        dtype = np.dtype(np.uint8) if self.work.spec.hard else word_of(self.work.settings.levels)
+        return Store(self.folder, self.tiling, self.plan.halo, dtype, self.threads)
+
+    @cached_property
+    def visits(self) -> Visits:
+        """A tile in one pass."""
+        return Visits(self.work, self.plan, self.source, self.kind, self.store, self.threads)
+
+    @cached_property
+    def once(self) -> Once:
+        """A tile in one go."""
+        return Once(self.work, self.tiling, self.plan.halo, self.threads)
+
+    def visit(self, visit: Visit) -> Visited:
+        """Bring a tile one pass further."""
+        return self.visits.do(visit)
+
+    def read(self, tile: int) -> Array:
+        """Return what a tile that is done in one go looks at."""
+        return self.kind.read(self.source, self.once.region(tile))
+
+    def filter(self, tile: int, values: Array) -> Facts:
+        """Filter a tile in one go and write it; return what is known of it."""
+        image, error, facts = self.once.filter(tile, values)
+        self._write(tile, image, error)
+        return facts
+
+    def finish(self, left: Left) -> None:
+        """Write what the passes left of a tile."""
+        self._write(left.tile, *self._result(left))
+
+    def _result(self, left: Left) -> tuple[Array, Array | None]:
+        core = self.tiling.core(left.tile)
+        if self.work.spec.hard:
+            return self.store.read(core, 0, left.versions[0]) != 0, None
+        levels, like = self.work.settings.levels, np.empty(0, self.kind.wide)
+        backend = NumbaBackend(self.threads)
+        # In the order, and with the arithmetic, of the whole map's mean.
+        mean: Array | None = None
+        for number, versions in enumerate(left.versions):
+            counted = backend.count(
+                self.store.read(core, number, versions), bits_in_chunk(levels, number), like
+            )
+            mean = counted if mean is None else mean + counted
+        assert mean is not None
+        mean /= levels
+        drawn = self.work.method.family is Family.SAMPLES
+        return mean, standard_error(mean, levels) if drawn and self.error_target else None
+
+    def _write(self, tile: int, image: Array, error: Array | None) -> None:
+        go_on()
+        box = self.tiling.core(tile)
+        own = np.dtype(np.uint8) if image.dtype == np.bool_ else self.kind.own
+        self.target.write(box, np.ascontiguousarray(image, own))
+        if error is not None and self.error_target is not None:
+            self.error_target.write(box, np.ascontiguousarray(error, self.kind.own))

@@ -1,0 +1,225 @@
+"""One tile in one pass: what is asked is data and so is the answer, so that any process can be asked.
+
+A visit reads the tile with a halo as wide as its iterations look, from what the pass before left (never from this
+pass), and keeps the core: so the core is what the whole map would hold after these iterations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from softmorph_cli.filters.run import Job, pack
+from softmorph_cli.kernels.backend import Field
+from softmorph_cli.kernels.workers import Pool
+from softmorph_cli.tiles.blocks import Array, Source
+from softmorph_cli.tiles.plan import Plan
+from softmorph_cli.tiles.progress import go_on
+from softmorph_cli.tiles.spec import Task
+from softmorph_cli.tiles.store import Key, Store
+from softmorph_cli.tiles.tiling import Box, Tiling, hull, within
+from softmorph_cli.tiles.window import Kind, Window, check_proper
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What is asked.
+
+    Attributes:
+        word: Which word of planes.
+        passes: How many passes are complete; before the first, planes are packed from the map.
+        tile: Which tile.
+        focus: What of it may change.
+        length: How many iterations.
+        last: The last iteration of this pass that is known to have changed anything anywhere, from 1; 0 for none.
+            Only later ones are of interest.
+        versions: Of each tile that is looked at: the pass that wrote its planes.
+    """
+
+    word: int
+    passes: int
+    tile: int
+    focus: Box
+    length: int
+    last: int
+    versions: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class Visited:
+    """What came of it.
+
+    Attributes:
+        live: A box in the map that holds what the last iteration changed of the tile; None for nothing.
+        new: Whether planes were written.
+        dead: Whether nothing can ever change in the tile.
+        last: The last iteration that changed anything in the tile, as far as that is of interest.
+        changed: How many voxels the last iteration changed.
+    """
+
+    live: Box | None = None
+    new: bool = False
+    dead: bool = False
+    last: int = 0
+    changed: int = 0
+
+
+class Visits:
+    """Visits to the tiles of one map.
+
+    Args:
+        work: The filter, of one phase, on bit planes.
+        plan: How the map is cut.
+        source: The map.
+        kind: Of what type its values are.
+        store: For the planes.
+        threads: How many threads compute.
+    """
+
+    def __init__(
+        self, work: Task, plan: Plan, source: Source, kind: Kind, store: Store, threads: int
+    ) -> None:
+        """Keep what takes part."""
+        self.work, self.plan, self.source, self.kind = work, plan, source, kind
+        self.store, self.threads = store, threads
+        self.tiling = Tiling(plan.shape, plan.tile)
+        self.steps = work.steps
+        self.absorbing = work.sequences[0][0].rule.absorbing
+        self.job = Job(work.name, work.sequences[0], work.settings, Window(threads, (), plan.shape))
+
+    def do(self, visit: Visit) -> Visited:
+        """Bring a tile one pass further.
+
+        Raises:
+            InputError: If the values are no probabilities.
+            FileError: If planes are missing or damaged, or cannot be written.
+        """
+        core, focus, first = self.tiling.core(visit.tile), visit.focus, visit.passes == 0
+        region = self.tiling.grown(focus, self.plan.halo)
+        planes = self._load(visit, region)
+        if self._dead(planes[within(focus, region)]):
+            # In the first pass the focus is the core; later this part of it is nothing new.
+            return self._keep(visit, planes[within(core, region)] if first else None)
+        field = self.job.backend.field(planes)
+        # The field lets go of it: there is no room for a third buffer.
+        del planes
+        try:
+            field.begin(self.steps)
+            moved, last, change = self._iterations(field, focus, region, visit)
+            final = field.image()[within(focus, region)]
+            if focus == core:
+                kept = self._keep(visit, final if moved or first else None)
+                return replace(kept, live=change.box, last=last, changed=change.count)
+            part = final.copy() if moved else None
+        finally:
+            field.close()
+        del field, final
+        if part is None:
+            return Visited(last=last)
+        tiled = self.store.read(core, visit.word, visit.versions)
+        tiled[within(focus, core)] = part
+        return replace(self._keep(visit, tiled), live=change.box, last=last, changed=change.count)
+
+    def _keep(self, visit: Visit, planes: Array | None) -> Visited:
+        if planes is None:
+            return Visited()
+        self.store.write(Key(visit.word, visit.tile, visit.passes + 1), planes)
+        return Visited(new=True, dead=self._dead(planes))
+
+    def _load(self, visit: Visit, region: Box) -> Array:
+        if visit.passes:
+            return self.store.read(region, visit.word, visit.versions)
+        window = Window(self.threads, region, self.plan.shape)
+        values = self.kind.read(self.source, region)
+        check_proper(window, values)
+        if self.work.spec.hard:
+            return self.job.backend.pack_mask(values, self.work.spec.threshold)  # type: ignore[no-any-return]
+        return pack(replace(self.job, backend=window), values, visit.word)  # type: ignore[no-any-return]
+
+    def _iterations(self, field: Field, focus: Box, region: Box, visit: Visit) -> tuple[int, int, _Change]:
+        """Run a pass over a region.
+
+        Returns:
+            How many changes there were in the region at all, halo included; the last iteration that is known to
+            have changed anything; and what the last iteration of all changed of the focus.
+        """
+        total, last, change = 0, visit.last, _Change()
+        for iteration in range(1, visit.length + 1):
+            go_on()
+            # What lies in the halo is not to be believed, and looking at the focus takes time: it is looked at
+            # where nobody knows yet of a change as late as this.
+            watched = focus != region and (iteration == visit.length or iteration > last)
+            moved, change = self._iterate(field, focus, region, watched)
+            total += moved
+            if not moved:
+                return total, last, _Change()
+            if focus == region:
+                change = _Change(moved, focus)
+            if change.count:
+                last = max(last, iteration)
+        return total, last, change
+
+    def _iterate(self, field: Field, focus: Box, region: Box, watched: bool) -> tuple[int, _Change]:
+        # Of a rule that only deletes or only adds, no step undoes another.
+        units = [self.steps] if self.absorbing is not None else [(step,) for step in self.steps]
+        inner = within(focus, region)
+        moved, change = 0, _Change()
+        for steps in units:
+            before = field.image()[inner].copy() if watched else None
+            for step in steps:
+                field.sweep(step)
+                moved += field.changed
+            if before is not None and moved:
+                change += self._differing(before, field.image()[inner], focus)
+        return moved, change
+
+    def _differing(self, before: Array, after: Array, focus: Box) -> _Change:
+        def part(first: int, last: int) -> _Change:
+            found = _Change()
+            for place in range(first, last):
+                differs = before[place] != after[place]
+                count = int(np.count_nonzero(differs))
+                if count:
+                    found += _Change(count, (slice(place, place + 1), *_bounds(differs)))
+            return found
+
+        found = sum(Pool(self.threads, before.size).share(part, len(before)), _Change())
+        if found.box is None:
+            return found
+        placed = (
+            slice(inner.start + outer.start, inner.stop + outer.start)
+            for inner, outer in zip(found.box, focus, strict=True)
+        )
+        return _Change(found.count, tuple(placed))
+
+    def _dead(self, core: Array) -> bool:
+        """Say whether all voxels have a value that the rule never changes."""
+        if self.absorbing is None:
+            return False
+        value = core.dtype.type(np.iinfo(core.dtype).max if self.absorbing else 0)
+        return not any(bool((plane != value).any()) for plane in core)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """How many voxels changed, and a box that holds them."""
+
+    count: int = 0
+    box: Box | None = None
+
+    def __add__(self, other: _Change) -> _Change:
+        return _Change(
+            self.count + other.count, hull(box for box in (self.box, other.box) if box is not None)
+        )
+
+
+def _bounds(mask: Array) -> Box:
+    """Return the smallest box that holds what is true, which is something."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        places = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(int(places[0]), int(places[-1]) + 1))
+    return tuple(box)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import select
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
@@ -23,8 +23,26 @@ _SINGLE = np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
+class _Options:
+    """How a file is read: the options of `open_blocks`."""
+
+    resolution: int | None
+    axes: str | None
+    channel: int | str | None
+    channel_axis: int | str | None
+    divide_by: float | None
+    label: int | None
+    clip: bool
+    from_logits: str | None
+    region: str | None
+    mask: Path | None
+
+
+@dataclass(frozen=True)
 class Blocks:
     """One image of a file, of which blocks are read; any number of threads may do so.
+
+    Pickled blocks open the file again where they arrive, by its absolute path.
 
     Attributes:
         path: The file.
@@ -54,6 +72,14 @@ class Blocks:
     notes: tuple[str, ...]
     channels: tuple[str, ...] | None = None
     _read: Callable[[tuple[slice, ...]], Array] = field(repr=False, kw_only=True)
+    _options: _Options = field(repr=False, kw_only=True)
+    _divisor: float | None = field(repr=False, kw_only=True)
+
+    def __reduce__(self) -> tuple[Callable[..., Blocks], tuple[object, ...]]:
+        """Pickle how to open it again, from any working folder, without going through all of it again."""
+        mask = self._options.mask
+        options = replace(self._options, mask=None if mask is None else mask.absolute())
+        return _reopen, (self.path.absolute(), options, self._divisor, self.shape)
 
     def read(self, slices: Sequence[slice]) -> npt.NDArray[np.float32]:
         """Read a block as probabilities.
@@ -96,24 +122,48 @@ def open_blocks(
         InputError: As `read`, or if more than one image is left: blocks are those of one.
         UsageError: As `read`.
     """
-    path = Path(path)
+    given = _Options(
+        resolution=resolution,
+        axes=axes,
+        channel=channel,
+        channel_axis=channel_axis,
+        divide_by=divide_by,
+        label=label,
+        clip=clip,
+        from_logits=from_logits,
+        region=region,
+        mask=None if mask is None else Path(mask),
+    )
+    return _open(Path(path), given)
+
+
+def _reopen(path: Path, given: _Options, divisor: float | None, shape: tuple[int, ...]) -> Blocks:
+    blocks = _open(path, given, settled=True, divisor=divisor)
+    if blocks.shape != shape:
+        raise FileError(f"{path} is another map now, of shape {blocks.shape} instead of {shape}.")
+    return blocks
+
+
+def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float | None = None) -> Blocks:
+    """Open a map; `settled` says that what no block can tell alone is known, its divisor among it."""
     name = str(path)
-    check_options(divide_by, label, from_logits)
-    family, raw = read_raw(path, resolution=resolution, lazy=True)
+    label, from_logits = given.label, given.from_logits
+    check_options(given.divide_by, label, from_logits)
+    family, raw = read_raw(path, resolution=given.resolution, lazy=True)
     if family.name == NNUNET:
         raise InputError(f"{name} is an .npz, which is read as a whole only.")
     in_memory = not isinstance(raw.array, Lazy | np.memmap)
     check_type(raw, name)
     raw = replace(raw, array=_in_parts(raw.array))
-    raw = select.arrange(select.name_axes(raw, name, axes=axes, channel_axis=channel_axis))
+    raw = select.arrange(select.name_axes(raw, name, axes=given.axes, channel_axis=given.channel_axis))
     filed, full = raw.axes or "", select.spatial(raw)
-    inside = _Mask(Path(mask), raw, name) if mask is not None else None
-    if region is not None:
-        raw, cuts = select.crop(raw, region, name)
+    inside = _Mask(given.mask, raw, name) if given.mask is not None else None
+    if given.region is not None:
+        raw, cuts = select.crop(raw, given.region, name)
         if inside is not None:
             inside.crop(cuts)
     softmax = from_logits == "softmax"
-    raw = _one_image(raw, name, channel, softmax=softmax)
+    raw = _one_image(raw, name, given.channel, softmax=softmax)
     full_spacing = raw.spacing
     raw, array, dropped = select.drop_singleton(raw, raw.array)
     raw = replace(raw, array=array)
@@ -126,17 +176,13 @@ def open_blocks(
         part = replace(raw, array=np.asarray(raw.array[index]))
         return part, inside.read(dict(zip(place, cuts, strict=True)), cuts) if inside is not None else None
 
-    divisor, notes = divide_by, list[str]()
-    if label is not None or (
-        divide_by is None
-        and from_logits is None
-        and raw.array.dtype.kind in "iub"
-        and raw.slope == 1
-        and raw.inter == 0
-    ):
-        lazy = cast(Lazy, raw.array)
-        parts = (stored(cuts) for cuts in lazy.boxes())
-        divisor, notes = _settle(raw, parts, name, divide_by, label, clip)
+    notes: list[str] = []
+    if not settled:
+        divisor = given.divide_by
+        integers = raw.array.dtype.kind in "iub" and raw.slope == 1 and raw.inter == 0
+        if label is not None or (divisor is None and from_logits is None and integers):
+            parts = (stored(cuts) for cuts in cast(Lazy, raw.array).boxes())
+            divisor, notes = _settle(raw, parts, name, divisor, label, given.clip)
 
     def read_block(cuts: tuple[slice, ...]) -> Array:
         part, seen = stored(cuts)
@@ -148,12 +194,12 @@ def open_blocks(
             inside=seen,
             divide_by=divisor,
             label=label,
-            clip=clip,
+            clip=given.clip,
             from_logits=from_logits,
             corner=(0,) * mapped + tuple(cut.start for cut in cuts),
         )
-        if softmax and channel is not None:
-            values = select.pick_channel(replace(part, array=values), channel, name).array
+        if softmax and given.channel is not None:
+            values = select.pick_channel(replace(part, array=values), given.channel, name).array
         return np.ascontiguousarray(values.reshape(values.shape[-len(cuts) :]))
 
     return Blocks(
@@ -176,6 +222,8 @@ def open_blocks(
         ),
         notes=(*raw.notes, *notes),
         _read=read_block,
+        _options=given,
+        _divisor=divisor,
     )
 
 

@@ -44,6 +44,8 @@ class _Pyramid:
 class Written:
     """A store that is being written, by any number of threads, each voxel once.
 
+    Pickled, it is one that another process writes whole chunks to; only that keeps two from writing the same one.
+
     Attributes:
         shape: Along the axes of space.
         chunks: Blocks made of whole ones, or that reach the end, are written side by side; others one by one.
@@ -70,7 +72,15 @@ class Written:
         self._pyramid = pyramid
         # Whether there are coarser resolutions that a block written now would contradict.
         self._outdated = resumed and pyramid is not None
+        self._elsewhere = False
         self._alone = Lock()
+
+    def __reduce__(self) -> tuple[Callable[..., Written], tuple[object, ...]]:
+        """Pickle how to open it again; from now on others may write, and be killed in the middle of it."""
+        if self._outdated:
+            self._remove_coarser()
+        self._elsewhere = True
+        return _open_elsewhere, (self._path, self._folder, self._dtype)
 
     def write(self, slices: Sequence[slice], block: Array) -> None:
         """Store a block of probabilities; when this returns, its chunks are in the folder.
@@ -86,6 +96,13 @@ class Written:
         stored, _ = encode(block, self._dtype)
         if self._outdated:
             self._remove_coarser()
+        if self._pool is None:
+            if not self._whole(cuts):
+                raise InputError(
+                    f"{self._path}: a block that is not made of whole chunks is written by one process only."
+                )
+            self._array[cuts] = stored
+            return
         # A part of a chunk is put in by writing the chunk again, which only one may do at a time.
         with nullcontext() if self._whole(cuts) else self._alone:
             # In a thread that no signal interrupts: see `workers`.
@@ -122,6 +139,8 @@ class Written:
             FileError: If chunks were not written, or what an interrupted run left is damaged.
             OSError: If the system refuses.
         """
+        if self._elsewhere:
+            _remove_halves(self._folder)
         if left := self.missing():
             raise FileError(f"{self._path} is not complete: {left} of its chunks were not written.")
         if self._pyramid is None:
@@ -244,10 +263,18 @@ def _reopen(
     array = reopen_array(folder / "0")
     if (tuple(array.shape), str(array.dtype), tuple(array.chunks)) != (shape, dtype, chunks):
         raise FileError(other)
-    # What was cut off in the middle of a chunk.
+    _remove_halves(folder)
+    return array
+
+
+def _open_elsewhere(path: Path, folder: Path, dtype: str) -> Written:
+    return Written(reopen_array(folder), path, folder, dtype, None, False, [])
+
+
+def _remove_halves(folder: Path) -> None:
+    """Remove what was cut off in the middle of a chunk."""
     for left in folder.rglob("*.partial"):
         left.unlink(missing_ok=True)
-    return array
 
 
 def _native(like: Blocks) -> Native | None:

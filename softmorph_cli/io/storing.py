@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # A quarter of a million values in a chunk of a small map; eight times as many where there would be thousands.
 _SIDES = {2: (512, 1024), 3: (64, 128)}
 _LARGE = 1 << 30
+# A chunk that is shorter is not worth its file.
+_LEAST = 16
 
 
 def chunk_shape(shape: Sequence[int], letters: str) -> tuple[int, ...]:
@@ -33,6 +35,26 @@ def chunk_shape(shape: Sequence[int], letters: str) -> tuple[int, ...]:
     return tuple(
         min(size, side) if letter in "ZYX" else 1 for size, letter in zip(shape, letters, strict=True)
     )
+
+
+def chunks_of_tiles(shape: Sequence[int], letters: str, tile: Sequence[int]) -> tuple[int, ...]:
+    """The chunks of a new array that is written in tiles: whole ones, so that no two tiles share a chunk.
+
+    Args:
+        shape: The array's, axes of space alone.
+        letters: Its axes.
+        tile: The extent of a tile, the last of which may be shorter.
+    """
+    most = _SIDES[len(shape)][1]
+
+    def along(extent: int, length: int, default: int) -> int:
+        if length >= extent:
+            return default
+        parts = [part for part in range(1, length + 1) if length % part == 0]
+        # Rather a large chunk than thousands of slivers.
+        return max((p for p in parts if _LEAST <= p <= most), default=min(p for p in parts if p >= _LEAST))
+
+    return tuple(map(along, shape, tile, chunk_shape(shape, letters)))
 
 
 def create_group(path: Path, attributes: Mapping[str, Any]) -> None:

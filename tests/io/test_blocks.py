@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -16,6 +17,7 @@ from helpers_zarr import make
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import Blocks, create_blocks, open_blocks, read, write
 from softmorph_cli.io.lazy import Lazy
+from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)
@@ -106,6 +108,44 @@ def test_softmax_sees_all_channels(tmp_path: Path, channel: int) -> None:
         together(open_blocks(tmp_path / "logits.npy", **options)),
         read(tmp_path / "logits.npy", **options).array,
     )
+
+
+BYTES = (SOFT * 255).astype(np.uint8)
+BYTES[:16] = BYTES[:16] > 200  # which look like a mask
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "options"),
+    [
+        ("map.zarr", SOFT, {"mask": "mask.npy", "region": "3:30,:20,7:"}),
+        ("map.nii.gz", SOFT, {"from_logits": "sigmoid"}),
+        ("map.npy", SOFT, {"clip": True, "divide_by": 0.5}),
+        ("tiled.tif", BYTES, {}),
+        ("labels.npy", BYTES, {"label": 3}),
+    ],
+)
+def test_pickled_blocks_are_the_same_in_another_folder(
+    tmp_path: Path, name: str, array: Any, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("mask.npy", (SOFT > 0.3).astype(np.uint8))
+    path = save(Path(name), array)
+    blocks = open_blocks(path, **options)
+    packed, wanted = pickle.dumps(blocks), together(blocks)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    # What all of a file says, nobody finds out again.
+    monkeypatch.setattr("softmorph_cli.io.blocks._settle", None)
+    again = pickle.loads(packed)
+    assert np.array_equal(together(again), wanted)
+    assert (again.shape, again.axes, again.spacing) == (blocks.shape, blocks.axes, blocks.spacing)
+
+
+def test_a_file_that_was_replaced_is_not_taken_for_the_same(tmp_path: Path) -> None:
+    packed = pickle.dumps(open_blocks(save(tmp_path / "map.npy", SOFT)))
+    np.save(tmp_path / "map.npy", SOFT[1:])
+    with pytest.raises(FileError, match=r"is another map now, of shape \(39, 50, 60\) instead of \(40, "):
+        pickle.loads(packed)
 
 
 @pytest.mark.parametrize("name", ["map.ome.zarr", "map.ome.tif"])
@@ -287,6 +327,40 @@ def test_blocks_that_share_a_chunk_are_put_together(tmp_path: Path) -> None:
     ):
         list(pool.map(lambda cut: out.write(cut, source.read(cut)), boxes(source.shape, 11)))
     assert np.array_equal(read(tmp_path / "out.zarr").array, SOFT)
+
+
+def test_another_process_writes_whole_chunks_alone(tmp_path: Path) -> None:
+    source = open_blocks(save(tmp_path / "map.npy"))
+    with create_blocks(tmp_path / "out.zarr", source, chunks=(16, 16, 16), dtype="uint16") as out:
+        other = pickle.loads(pickle.dumps(out))
+        with pytest.raises(InputError, match="not made of whole chunks is written by one process only"):
+            other.write((slice(8), slice(16), slice(16)), SOFT[:8, :16, :16])
+        for cut in boxes(source.shape):
+            other.write(cut, source.read(cut))
+        # What a process that was killed leaves.
+        left = next((tmp_path / ".").glob(".softmorph-*")) / "0" / "0" / "c.partial"
+        left.write_bytes(b"half")
+    found = read(tmp_path / "out.zarr").array
+    assert np.array_equal(np.rint(found * 65535), np.rint(SOFT * 65535))
+    assert not list((tmp_path / "out.zarr").rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile", "wanted"),
+    [
+        ((300, 300, 300), (88, 96, 300), (88, 96, 64)),
+        ((300, 300, 300), (200, 211, 264), (100, 211, 88)),
+        ((600, 600, 600), (262, 1000, 16), (131, 64, 16)),
+        ((40000, 30000), (3000, 2048), (1000, 1024)),
+        ((30, 20, 50), (17, 20, 40), (17, 20, 40)),
+    ],
+)
+def test_chunks_of_tiles_are_shared_by_none(
+    shape: tuple[int, ...], tile: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
+    found = chunks_of_tiles(shape, "ZYX"[-len(shape) :], tile)
+    assert found == wanted
+    assert all(t >= n or t % one == 0 for n, t, one in zip(shape, tile, found, strict=True))
 
 
 def test_what_is_not_complete_is_not_kept(tmp_path: Path) -> None:

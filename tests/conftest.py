@@ -6,9 +6,14 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from softmorph_cli.cluster import Cluster
 
 # Set while conftest is imported: subprocesses and xdist workers inherit it.
 if "PYTEST_XDIST_WORKER" not in os.environ:
@@ -29,3 +34,12 @@ def torch_only(monkeypatch: pytest.MonkeyPatch) -> None:
     from softmorph_cli.kernels.torch_eager import TorchBackend
 
     monkeypatch.setattr(arrays, "choose", lambda *_args, **_kwargs: TorchBackend("cpu"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Give a local cluster of two processes; whoever kills one of them leaves it to come back by itself."""
+    from softmorph_cli.cluster import Where, connected
+
+    with connected(Where(workers=2), threads=1) as local:
+        yield local

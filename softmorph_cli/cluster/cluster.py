@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 _TICK: Final = 1.0
 # Seconds for a result to come that is ready, and for items that were stopped to end.
 _FETCH: Final = 2.0
-_GRACE: Final = 5.0
+_GRACE: Final = 3.0
 _OFTEN: Final = 0.1
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -21,8 +22,9 @@ from softmorph_cli.cluster.cluster import Cluster
 from softmorph_cli.cluster.members import Members
 from softmorph_cli.errors import ClusterError, UsageError
 
-# Seconds: for the scheduler to answer, and for the first worker to come.
+# Seconds: for the scheduler to answer, for processes here to start, and for the first worker elsewhere to come.
 _ANSWER: Final = 10.0
+_START: Final = 60.0
 PATIENCE: Final = 600.0
 _LOOK: Final = 0.1
 _FILE: Final = ".json"
@@ -83,28 +85,40 @@ def connected(
 
 @contextmanager
 def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tuple[Any, int | None]]:
+    import dask
     from distributed import Client, LocalCluster
 
     cores, allowed = machine.threads(), machine.memory()
     count = where.workers or max(1, cores // (threads or 1))
     share = memory or (allowed // count if allowed is not None else None)
     with TemporaryDirectory(prefix="softmorph-") as scratch, ExitStack() as stack:
+        stack.enter_context(dask.config.set({"temporary-directory": scratch}))
         with _deaf():
             local = stack.enter_context(
                 LocalCluster(
-                    n_workers=count,
+                    # They come below, where an interruption finds everything in place.
+                    n_workers=0,
                     threads_per_worker=threads or max(1, cores // count),
                     processes=True,
-                    dashboard_address=None,
+                    # Nothing to look at, and nothing that others could look at.
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
                     # What an item takes is estimated, and refused if it cannot fit; Dask would kill it for less.
                     memory_limit=None,
-                    local_directory=scratch,
                     silence_logs=logging.CRITICAL,
                     # The results of a command are on stdout; what a library prints is none.
                     preload=["import os; os.dup2(2, 1)"],
                 )
             )
         client = stack.enter_context(Client(local, set_as_default=False))
+        local.scale(count)
+        try:
+            client.wait_for_workers(count, timeout=_START)
+        except TimeoutError as error:
+            raise ClusterError(
+                f"{count} processes of a local cluster did not start within {_START:.0f} seconds; "
+                "try fewer --workers."
+            ) from error
         yield client, share
 
 
@@ -125,7 +139,11 @@ def _remote(scheduler: str) -> Iterator[tuple[Any, int | None]]:
             f"--scheduler {scheduler}: that is no address; use one such as tcp://node1:8786, or the path of the "
             "file that dask scheduler --scheduler-file PATH.json writes."
         ) from error
-    with Client(address, timeout=_ANSWER, set_as_default=False) as client:
+    with warnings.catch_warnings():
+        # Of other versions somewhere: those that matter are refused.
+        warnings.simplefilter("ignore")
+        client = Client(address, timeout=_ANSWER, set_as_default=False)
+    with client:
         yield client, None
 
 
@@ -176,10 +194,7 @@ def _quiet() -> Iterator[None]:
     for handler in handlers:
         handler.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings():
-            # Of other versions somewhere: those that matter are refused.
-            warnings.filterwarnings("ignore", module="distributed")
-            yield
+        yield
     finally:
         for handler, level in before.items():
             handler.setLevel(level)
@@ -188,6 +203,8 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _deaf() -> Iterator[None]:
     """Start threads and processes that a Ctrl-C, which goes to all of them, does not reach: their parent ends them."""
+    # It unblocks signals when it starts, so it has to be there before.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

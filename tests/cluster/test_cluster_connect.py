@@ -1,0 +1,205 @@
+"""Finding a cluster: one that is there is used, and what is wrong is said in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+
+import pytest
+from helpers_cluster import where, working_folder
+
+from softmorph_cli.cluster import Cluster, Lost, Where, connect, connected, members
+from softmorph_cli.cluster.members import wrong_version
+from softmorph_cli.errors import ClusterError, FileError, UsageError
+
+OWN = version("softmorph-cli")
+
+
+@contextmanager
+def started(*command: str, folder: Path, path: str = "") -> Iterator[None]:
+    """Run a process of Dask's in another working folder, and end it."""
+    changes = {"PYTHONPATH": os.pathsep.join([path, str(Path(__file__).parent)])}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=os.environ | changes,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give the file of a scheduler that runs in a process of its own."""
+    folder = tmp_path_factory.mktemp("scheduler")
+    path = folder / "scheduler.json"
+    command = (*("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"), "--no-dashboard")
+    with started(*command, "--scheduler-file", str(path), folder=folder):
+        yield path
+
+
+def a_worker(scheduler: Path, folder: Path, path: str = "") -> ExitStack:
+    options = ("--nthreads", "3", "--memory-limit", "3GB", "--no-dashboard", "--no-nanny")
+    stack = ExitStack()
+    stack.enter_context(
+        started(
+            *("distributed.cli.dask_worker", "--scheduler-file", str(scheduler), *options),
+            folder=folder,
+            path=path,
+        )
+    )
+    return stack
+
+
+def test_a_cluster_that_is_there(scheduler: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    # Asked for before anybody is there: the scheduler's file, and its workers, come late.
+    with ExitStack() as stack:
+        stack.enter_context(a_worker(scheduler, tmp_path))
+        cluster = stack.enter_context(connected(Where(str(scheduler)), tell=told.append))
+        assert (cluster.workers, cluster.threads) == (1, 3)
+        # The worker is ended at 95 %, and something is in its memory already.
+        assert cluster.memory is not None
+        assert 2e9 < cluster.memory < 0.95 * 3e9
+        assert dict(cluster.each(working_folder, iter([0]))) == {0: (str(tmp_path), "3")}
+        assert all("waiting up to 10 minutes" in message for message in told)
+
+        seen, own = tmp_path / "seen", tmp_path / "own"
+        seen.mkdir()
+        own.mkdir()
+        cluster.check_folders([seen], [own])
+        assert list(own.iterdir()) == []
+        with pytest.raises(
+            ClusterError, match=f"does not see {tmp_path / 'none'}; use a folder that all machi"
+        ):
+            cluster.check_folders([seen, tmp_path / "none"])
+        with pytest.raises(FileError, match="cannot be written to"):
+            cluster.check_folders([], [tmp_path / "none"])
+        cluster.check_folders([seen], [own])
+
+        # Another one comes, with another version: it gets nothing, and nobody else is troubled.
+        other = tmp_path / "softmorph_cli-0.0.1.dist-info"
+        other.mkdir()
+        (other / "METADATA").write_text("Metadata-Version: 2.1\nName: softmorph-cli\nVersion: 0.0.1\n")
+        told.clear()
+        stack.enter_context(a_worker(scheduler, tmp_path, str(tmp_path)))
+        end = time.monotonic() + 30
+        while not told:
+            assert time.monotonic() < end
+            assert len(list(cluster.each(working_folder, iter([0])))) == 1
+            time.sleep(0.1)
+        assert cluster.workers == 1
+        assert f"gets no work: a worker has softmorph 0.0.1, and here it is {OWN}" in told[0]
+        # Whoever begins now is told before anything is done.
+        with (
+            pytest.raises(
+                ClusterError, match=r"has softmorph 0\.0\.1.*pip install 'softmorph-cli\[cluster\]=="
+            ),
+            connected(Where(str(scheduler))),
+        ):
+            pass
+
+
+def test_a_folder_of_the_same_name_on_another_disk(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def elsewhere(folder: Path) -> Iterator[Path]:
+        yield folder / "mark that only this machine sees"
+
+    monkeypatch.setattr(members, "_marked", elsewhere)
+    with pytest.raises(ClusterError, match=f"does not see {tmp_path}; use a folder that all machines share"):
+        cluster.check_folders([], [tmp_path])
+    monkeypatch.undo()
+    cluster.check_folders([])
+
+
+def test_nobody_works(scheduler: Path) -> None:
+    told: list[str] = []
+    with (
+        pytest.raises(
+            ClusterError, match=f"no worker for 0 seconds; start some with: dask worker --sch.* {scheduler}"
+        ),
+        connected(Where(str(scheduler)), tell=told.append, patience=0.2),
+    ):
+        pass
+    assert len(told) == 1
+    assert "has no worker yet; waiting up to 0 seconds" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "error", "says"),
+    [
+        (
+            "127.0.0.1:1",
+            ClusterError,
+            "no Dask scheduler answers at 127.0.0.1:1; start one with: dask scheduler",
+        ),
+        ("node 7", UsageError, "that is no address; use one such as tcp://node1:8786"),
+        ("http://127.0.0.1:8786", UsageError, "that is no address"),
+        ("", UsageError, "that is no address"),
+        (
+            "none.json",
+            ClusterError,
+            "there is no such file; write it with: dask scheduler --scheduler-file none.json",
+        ),
+        ("other.json", ClusterError, "that is no scheduler file"),
+    ],
+)
+def test_nobody_answers(
+    scheduler: str, error: type[Exception], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(connect, "_ANSWER", 0.2)
+    Path("other.json").write_text(json.dumps({"addresses": []}))
+    with pytest.raises(error, match=f"--scheduler {scheduler}: {says}"), connected(Where(scheduler)):
+        pass
+
+
+def test_dask_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(ClusterError, match=r"not installed; type: pip install 'softmorph-cli\[cluster\]'"),
+        connected(Where()),
+    ):
+        pass
+
+
+def test_no_workers_at_all() -> None:
+    with pytest.raises(UsageError, match="--workers 0: at least 1"), connected(Where(workers=0)):
+        pass
+
+
+def test_versions() -> None:
+    major, minor, _ = python_version().split(".")
+    assert wrong_version(python_version(), OWN) is None
+    assert wrong_version(f"{major}.{minor}.99", OWN) is None
+    assert f"runs Python {major}.99.1" in (wrong_version(f"{major}.99.1", OWN) or "")
+    assert "has softmorph 0.0.1" in (wrong_version(python_version(), "0.0.1") or "")
+    assert "has no softmorph" in (wrong_version(python_version(), ModuleNotFoundError()) or "")
+
+
+def test_a_cluster_here_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with connected(Where(workers=1), memory=10**9, threads=2) as cluster:
+        assert (cluster.workers, cluster.threads, cluster.memory) == (1, 2, 10**9)
+        assert len(list(tmp_path.iterdir())) == 1
+        ((_, found),) = cluster.each(where, iter([0]))
+        assert not isinstance(found, Lost)
+        process, threads = found
+        assert threads == "2"
+    assert list(tmp_path.iterdir()) == []
+    assert not Path(f"/proc/{process}").exists()

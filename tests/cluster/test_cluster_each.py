@@ -1,0 +1,127 @@
+"""One item at a time for each worker: every item is done once, whatever becomes of the workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import dask
+import pytest
+from helpers_cluster import (
+    die_of_three,
+    once_endless,
+    square,
+    telling,
+    until_stopped,
+    where,
+    wrong,
+)
+
+from softmorph_cli.cluster import Cluster, Lost
+from softmorph_cli.cluster.worker import say, stopped
+
+
+def test_every_item_and_what_came_of_it(cluster: Cluster) -> None:
+    assert dict(cluster.each(square, iter(range(20)))) == {n: n * n for n in range(20)}
+    assert list(cluster.each(square, iter(()))) == []
+    assert cluster.threads == 1
+    assert cluster.memory is None or cluster.memory > 0
+
+
+def test_an_item_is_drawn_when_there_is_a_worker_for_it(cluster: Cluster) -> None:
+    drawn, ended, most = 0, 0, 0
+
+    def items() -> Iterator[int]:
+        nonlocal drawn, most
+        for number in range(8):
+            drawn += 1
+            most = max(most, drawn - ended)
+            yield number
+
+    for _ in cluster.each(where, items()):
+        ended += 1
+    assert (drawn, ended) == (8, 8)
+    assert most <= 2
+
+
+def test_workers_share_the_work_and_know_their_threads(cluster: Cluster) -> None:
+    done = [value for _, value in cluster.each(where, iter(range(6)))]
+    processes = Counter(value[0] for value in done if not isinstance(value, Lost))
+    assert len(processes) == 2
+    assert os.getpid() not in processes
+    assert {value[1] for value in done if not isinstance(value, Lost)} == {"1"}
+
+
+def test_what_is_said_on_the_way(cluster: Cluster) -> None:
+    heard: list[tuple[int, Any]] = []
+    ticks: list[float] = []
+    assert sorted(
+        cluster.each(
+            telling,
+            iter(range(2)),
+            heard=lambda item, value: heard.append((item, value)),
+            tick=lambda: ticks.append(time.monotonic()),
+        )
+    ) == [(0, 0), (1, 1)]
+    assert {(0, ("at", 0)), (1, ("at", 1))} == set(heard)
+    # Not every 20 ms: a thousand workers would keep the scheduler busy.
+    assert all(count <= 3 for count in Counter(item for item, _ in heard).values())
+    assert ticks
+
+
+def test_outside_a_worker_nobody_listens_and_nobody_stops() -> None:
+    say("something")
+    assert not stopped()
+
+
+def test_what_a_function_raises_is_raised_here(cluster: Cluster) -> None:
+    with pytest.raises(ValueError, match="1 is wrong"):
+        list(cluster.each(wrong, iter([1])))
+
+
+def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    marks = [tmp_path / name for name in ("a", "b", "c", "d")]
+    for mark in marks[1:]:
+        mark.touch()
+    killed: list[int] = []
+
+    def kill() -> None:
+        if not killed and marks[0].exists():
+            killed.append(int(marks[0].read_text()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    found = cluster.each(once_endless, iter(marks), tick=kill)
+    assert dict(found) == {mark: mark.name for mark in marks}
+    assert len(killed) == 1
+
+
+def test_an_item_that_kills_every_worker_is_lost_alone(cluster: Cluster) -> None:
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        found = dict(cluster.each(die_of_three, iter(range(6))))
+    assert found == {0: 0, 1: 1, 2: 2, 3: Lost(2), 4: 4, 5: 5}
+
+
+def test_closed_in_the_middle(cluster: Cluster, tmp_path: Path) -> None:
+    marks = [tmp_path / "a", tmp_path / "b"]
+
+    class EnoughError(Exception):
+        pass
+
+    def tick() -> None:
+        if all(mark.exists() for mark in marks):
+            raise EnoughError
+
+    with (
+        closing(cluster.each(until_stopped, iter(marks), tick=tick)) as running,
+        pytest.raises(EnoughError),
+    ):
+        list(running)
+    # Both are told, and waited for.
+    assert all(mark.with_suffix(".stopped").exists() for mark in marks)
+    assert dict(cluster.each(square, iter([4]))) == {4: 16}

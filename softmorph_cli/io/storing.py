@@ -111,7 +111,9 @@ def reopen_array(path: Path) -> Any:
     """Open an array that `create_array` made, to go on writing."""
     import zarr
 
-    return zarr.open_array(str(path), mode="r+", config={"write_empty_chunks": True})
+    # Its argument `config` is for arrays that it creates.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        return zarr.open_array(str(path), mode="r+")
 
 
 def chunk_file(array: Any, path: Path, number: Sequence[int]) -> Path:

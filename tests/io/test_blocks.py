@@ -431,6 +431,24 @@ def test_an_interrupted_store_is_resumed(tmp_path: Path, version: str) -> None:
     assert np.array_equal(read(target).array, SOFT)
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_empty_chunks_of_a_resumed_store_are_not_missing(tmp_path: Path, version: str) -> None:
+    empty = np.where(SOFT > 2, SOFT, 0)
+    source, target = open_blocks(make(tmp_path / "in.zarr", empty, version=version)), tmp_path / "out.zarr"
+    cuts = list(boxes(source.shape))
+    settings: dict[str, Any] = {"chunks": (16, 16, 16), "keep": True}
+    with pytest.raises(KeyboardInterrupt), create_blocks(target, source, **settings) as out:  # noqa: PT012
+        out.write(cuts[0], source.read(cuts[0]))
+        raise KeyboardInterrupt
+    with create_blocks(target, source, resume=True, **settings) as out:
+        other = pickle.loads(pickle.dumps(out))
+        for cut in cuts[1:20]:
+            out.write(cut, source.read(cut))
+        for cut in cuts[20:]:
+            other.write(cut, source.read(cut))
+    assert not read(target).array.any()
+
+
 def contents(store: Path) -> dict[str, bytes]:
     return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
 

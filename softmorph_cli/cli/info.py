@@ -25,6 +25,8 @@ _LIBRARIES = (
     "zarr",
     "matplotlib",
 )
+# By the extra that installs it.
+_EXTRAS = {"terminal": "textual-image", "cluster": "distributed"}
 
 
 @command
@@ -92,16 +94,8 @@ def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
 
 
 def _of_machine() -> tuple[str, dict[str, Any], str]:
-    from importlib.metadata import PackageNotFoundError, version
-
     from softmorph_cli import cache, machine
 
-    libraries = {}
-    for name in _LIBRARIES:
-        try:
-            libraries[name] = version(name)
-        except PackageNotFoundError:
-            libraries[name] = "missing"
     memory = machine.memory()
     facts = {
         "softmorph": __version__,
@@ -111,9 +105,22 @@ def _of_machine() -> tuple[str, dict[str, Any], str]:
         "memory": f"{memory / 2**30:.1f} GiB" if memory else None,
         "cuda_devices": _cuda_devices(),
         "cache_folder": str(cache.root()),
-        "libraries": libraries,
+        "libraries": {name: _version(name) or "missing" for name in _LIBRARIES},
+        "extras": {
+            library: _version(library) or f"missing (pip install 'softmorph-cli[{extra}]')"
+            for extra, library in _EXTRAS.items()
+        },
     }
     return "softmorph", facts, "softmorph info FILE looks at a file; --warm compiles every kernel"
+
+
+def _version(library: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _cuda_devices() -> str:

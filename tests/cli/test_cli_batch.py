@@ -195,6 +195,9 @@ def test_a_summary_of_somebody_else(source: Path) -> None:
         (["in", "out", "erode", "--num-parts", "3"], 2, "go together"),
         (["in", "out", "erode", "--num-parts", "3", "--part-id", "3"], 2, "counted from 0"),
         (["in", "out", "erode", "--summarize"], 1, "holds no manifest"),
+        (["in", "out", "erode", "--scheduler", "a:1", "--local-cluster"], 2, "choose one of them"),
+        (["in", "out", "erode", "--scheduler", "a:1", "--workers", "2"], 2, "with --scheduler leave it out"),
+        (["in", "out", "erode", "--scheduler", "node 7"], 2, "--scheduler node 7: that is no address"),
         (["in", "out/deep", "erode"], 1, "mkdir -p out"),
     ],
 )
@@ -216,6 +219,12 @@ def test_a_call_that_is_wrong_for_every_file_is_said_once(source: Path) -> None:
 
 def test_workers_below_one(source: Path) -> None:
     assert "--workers 0" in complaint(batch("erode", "--workers", "0", code=2).err)
+
+
+def test_dask_is_missing(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert "pip install 'softmorph-cli[cluster]'" in complaint(batch("erode", "--local-cluster", code=1).err)
+    assert results() == {}
 
 
 def test_two_inputs_one_output(source: Path) -> None:
@@ -367,8 +376,10 @@ def alive(pid: int) -> bool:
 
 
 def workers(pid: int) -> list[int]:
-    """Return the processes of a batch that do its work."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """Return the processes of a batch that do its work, whichever of its threads started them."""
+    listed = [
+        child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
+    ]
     return [
         int(child)
         for child in listed
@@ -433,12 +444,18 @@ def test_interrupted(source: Path, many: list[str], number: int, code: int, word
     assert set(results()) == set(many)
 
 
-def test_ctrl_c_reaches_a_whole_terminal(source: Path, many: list[str]) -> None:
+@pytest.mark.parametrize("options", [[], ["--local-cluster", "--workers", "2"]])
+def test_ctrl_c_reaches_a_whole_terminal(source: Path, many: list[str], options: list[str]) -> None:
     """The terminal sends it to the workers too: one sentence all the same, and the bar is gone."""
     terminal, other_end = pty.openpty()
-    command = [sys.executable, "-m", "softmorph_cli", "batch", "in", "out", SLOW]
+    command = [sys.executable, "-m", "softmorph_cli", "batch", "in", "out", SLOW, *options]
+    Path("tmp").mkdir()
     running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=other_end, start_new_session=True, env=environment()
+        command,
+        stdout=subprocess.PIPE,
+        stderr=other_end,
+        start_new_session=True,
+        env=environment({"TMPDIR": str(Path("tmp").absolute())}),
     )
     os.close(other_end)
     shown = bytearray()
@@ -455,6 +472,7 @@ def test_ctrl_c_reaches_a_whole_terminal(source: Path, many: list[str]) -> None:
     reader.start()
     try:
         until(lambda: b" of 30 files" in shown and written())
+        children = workers(running.pid)
         os.killpg(running.pid, signal.SIGINT)
         running.wait(10)
     finally:
@@ -469,6 +487,10 @@ def test_ctrl_c_reaches_a_whole_terminal(source: Path, many: list[str]) -> None:
     assert "Traceback" not in words
     assert words.count("error:") == 1
     assert words.rfind("\x1b[?25h") >= words.rfind("\x1b[?25l")
+    assert children
+    assert not any(map(alive, children))
+    assert not list(Path("tmp").iterdir())
+    assert not [path.name for path in Path("out").iterdir() if path.name.startswith(".")]
 
 
 def test_a_worker_is_killed(source: Path, many: list[str]) -> None:
@@ -485,6 +507,22 @@ def test_a_worker_is_killed(source: Path, many: list[str]) -> None:
     assert found["counts"]["done"] == len(many) - 1
     ended = process("batch", "in", "out", SLOW, "--resume", "--json")
     assert counts(ended) == {"done": 1, "skipped": len(many) - 1}
+
+
+def test_a_worker_of_a_cluster_is_killed(source: Path, many: list[str]) -> None:
+    """Nothing is lost, and nothing is said: that is what a cluster is for."""
+    with (
+        watched() as wrong,
+        begun("in", "out", SLOW, "--local-cluster", "--workers", "2", "--json") as running,
+    ):
+        until(lambda: len(written()) >= 2)
+        os.kill(workers(running.pid)[0], signal.SIGKILL)
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (0, b"")
+    assert json.loads(out)["counts"]["done"] == len(many)
+    assert wrong == []
+    assert set(results()) == set(many)
+    assert not [path.name for path in Path("out").iterdir() if path.name.startswith(".")]
 
 
 def test_two_at_once(source: Path, many: list[str]) -> None:

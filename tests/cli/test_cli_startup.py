@@ -16,7 +16,19 @@ from softmorph_cli.cli.app import app
 from softmorph_cli.filters.method import METHODS
 from softmorph_cli.filters.skeleton import PRESETS
 
-HEAVY = ("torch", "numba", "nibabel", "SimpleITK", "tifffile", "matplotlib", "scipy", "numpy", "dd")
+HEAVY = (
+    "torch",
+    "numba",
+    "nibabel",
+    "SimpleITK",
+    "tifffile",
+    "matplotlib",
+    "scipy",
+    "numpy",
+    "dd",
+    "dask",
+    "distributed",
+)
 FILE_LIBRARIES = {"nibabel", "SimpleITK", "tifffile"}
 COMPILER = {"dd", "softmorph_cli.compiler.diagram", "softmorph_cli.compiler.lowering"}
 # What no run over a small file needs once its kernel is cached.
@@ -49,7 +61,9 @@ def imported(*arguments: object) -> set[str]:
     return set(ended.out.split("imported: ")[1].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["skeletonize", "--help"], ["bench", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["skeletonize", "--help"], ["bench", "-h"], ["batch", "-h"]]
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert imported(*arguments) & set(HEAVY) == set()
 
@@ -94,6 +108,15 @@ def test_only_the_first_run_compiles(here: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_preview_alone_draws() -> None:
     save("in.nii.gz", random_map())
     assert "matplotlib" in imported("stats", "in.nii.gz", "--preview", "map.png")
+
+
+def test_a_batch_imports_nothing_of_dask_unless_it_is_asked_for() -> None:
+    Path("in").mkdir()
+    save("in/a.npy", random_map())
+    found = imported("batch", "in", "out", "erode", "--workers", "1")
+    assert found & {"dask", "distributed", "softmorph_cli.cluster"} == set()
+    asked = imported("batch", "in", "out", "erode", "--workers", "1", "--local-cluster", "--force")
+    assert {"dask", "distributed", "softmorph_cli.cluster"} <= asked
 
 
 def test_an_unknown_rule_or_a_refused_output_imports_no_kernels() -> None:

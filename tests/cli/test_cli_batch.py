@@ -511,6 +511,7 @@ def test_a_worker_is_killed(source: Path, many: list[str]) -> None:
 
 def test_a_worker_of_a_cluster_is_killed(source: Path, many: list[str]) -> None:
     """Nothing is lost, and nothing is said: that is what a cluster is for."""
+    run("chain", "in/case_0.nii.gz", "compiled.nii.gz", "dilate")
     with (
         watched() as wrong,
         begun("in", "out", SLOW, "--local-cluster", "--workers", "2", "--json") as running,

@@ -511,7 +511,6 @@ def test_a_worker_is_killed(source: Path, many: list[str]) -> None:
 
 def test_a_worker_of_a_cluster_is_killed(source: Path, many: list[str]) -> None:
     """Nothing is lost, and nothing is said: that is what a cluster is for."""
-    run("chain", "in/case_0.nii.gz", "compiled.nii.gz", "dilate")
     with (
         watched() as wrong,
         begun("in", "out", SLOW, "--local-cluster", "--workers", "2", "--json") as running,
@@ -519,7 +518,9 @@ def test_a_worker_of_a_cluster_is_killed(source: Path, many: list[str]) -> None:
         until(lambda: len(written()) >= 2)
         os.kill(workers(running.pid)[0], signal.SIGKILL)
         out, err = running.communicate(timeout=60)
-    assert (running.returncode, err) == (0, b"")
+    assert running.returncode == 0
+    # What was compiled by the way is all there may be.
+    assert [line for line in err.decode().splitlines() if not line.startswith("compiling ")] == []
     assert json.loads(out)["counts"]["done"] == len(many)
     assert wrong == []
     assert set(results()) == set(many)

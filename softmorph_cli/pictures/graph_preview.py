@@ -88,7 +88,8 @@ def _draw(volume: Volume, graph: SkeletonGraph, title: str, subtitle: str, look:
         caption=caption_height,
         caption_width=max(8 * len(caption) for caption in captions),
     )
-    facts = size_words(volume) + (f" \u00b7 margins below {BLACK * scene.top:g} cut off" if scene.cut else "")
+    facts = size_words(graph.shape, volume.spacing, volume.unit)
+    facts += f" \u00b7 margins below {BLACK * scene.top:g} cut off" if scene.cut else ""
     lines = [line for line in (subtitle, facts, first_index_words(volume)) if line]
     header = (36 if title else 0) + 24 * len(lines) + 14
     height = MARGIN + header + layout.height + LEGEND + FOOTER + MARGIN

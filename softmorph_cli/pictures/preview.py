@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,8 @@ from softmorph_cli.files import replacing
 from softmorph_cli.pictures.layout import arrange
 from softmorph_cli.pictures.looks import Colors
 from softmorph_cli.pictures.sheet import Sheet
-from softmorph_cli.pictures.views import (
-    choose_views,
-    first_index,
-    first_index_words,
-    resize,
-    round_length,
-    window,
-)
+from softmorph_cli.pictures.survey import Held, Map, fullest_planes, images, is_dense, profiles
+from softmorph_cli.pictures.views import choose_views, first_index, first_index_words, round_length, window
 from softmorph_cli.volume import Volume
 
 MARGIN: Final = 28
@@ -32,6 +26,22 @@ COLOR_BAR: Final = (12, 220)
 # The share of the colour scale that looks black: margins below it are cut off.
 BLACK: Final = 0.01
 TIMES: Final = " \u00d7 "
+
+
+class Placed(Map, Protocol):
+    """A map that is read in blocks, with its place in the world."""
+
+    @property
+    def spacing(self) -> tuple[float, ...] | None:
+        """As in `Volume`."""
+
+    @property
+    def unit(self) -> str | None:
+        """As in `Volume`."""
+
+    @property
+    def affine(self) -> npt.NDArray[np.float64] | None:
+        """As in `Volume`."""
 
 
 def preview(
@@ -68,29 +78,66 @@ def preview(
             f"maps of axes {before.axes} and {after.axes}, shapes {before.array.shape} and "
             f"{after.array.shape}, cannot be shown side by side: they must agree."
         )
+    maps = [Held(first_index(volume)) for volume in (before, after) if volume is not None]
+    _save(maps, before, first_index_words(before), path, title, subtitle, force)
+
+
+def preview_blocks(
+    before: Placed, after: Map, path: Path, *, title: str = "", subtitle: str = "", force: bool = False
+) -> None:
+    """Write the picture of `preview`, pixel for pixel, of maps that are larger than memory.
+
+    Args:
+        before: The input.
+        after: The result, of the same shape.
+        path: As for `preview`.
+        title: As for `preview`.
+        subtitle: As for `preview`.
+        force: As for `preview`.
+
+    Raises:
+        FileError: As `preview`, or if a map is damaged.
+    """
+    _save([before, after], before, "", path, title, subtitle, force)
+
+
+def _save(
+    maps: Sequence[Map],
+    place: Volume | Placed,
+    also: str,
+    path: Path,
+    title: str,
+    subtitle: str,
+    force: bool,
+) -> None:
     # A file's name may hold bytes that are no text.
     title, subtitle = (words.encode("utf-8", "replace").decode() for words in (title, subtitle))
     with replacing(path, force=force) as temporary:
-        _draw(before, after, title, subtitle).save(temporary, title=title, description=subtitle)
+        _draw(maps, place, also, title, subtitle).save(temporary, title=title, description=subtitle)
 
 
-def _draw(before: Volume, after: Volume | None, title: str, subtitle: str) -> Sheet:
-    names = [""] if after is None else ["input", "result"]
-    arrays = [first_index(volume) for volume in (before, after) if volume is not None]
-    top = scale_top(arrays)
-    box = window(arrays, BLACK * top)
-    cut = arrays[0][box].shape != arrays[0].shape
-    spacing, unit = voxel_size(before)
-    arrays = [array[box] for array in arrays]
-    start = tuple(part.start or 0 for part in box)
-    # Both maps are seen from the same sides, but a skeleton in slices would be a few lonely dots.
+def _draw(maps: Sequence[Map], place: Volume | Placed, also: str, title: str, subtitle: str) -> Sheet:
+    names = ["input", "result"] if len(maps) > 1 else [""]
+    whole = maps[0].shape
+    along = [profiles(one) for one in maps]
+    largest = [float(one[0].max()) for one in along]
+    top = scale_top(max(largest))
+    box = window(along, BLACK * top)
+    shape = tuple(part.stop - part.start for part in box)
+    spacing, unit = voxel_size(len(shape), place.spacing, place.unit)
+    # Both maps are cut at the same planes, but a skeleton in slices would be a few lonely dots.
+    dense = [
+        len(shape) == 3 and is_dense(one, box, most / 2) for one, most in zip(maps, largest, strict=True)
+    ]
+    planes = fullest_planes(maps[0], box, top) if any(dense) else None
+    start = tuple(part.start for part in box)
     views = [
-        choose_views(array, spacing, affine=before.affine, start=start, reference=arrays[0])
-        for array in arrays
+        choose_views(shape, spacing, affine=place.affine, start=start, planes=planes if one else None)
+        for one in dense
     ]
 
     captions = [view.caption for row in views for view in row]
-    caption_height = CAPTION if after is not None or any(captions) else 0
+    caption_height = CAPTION if len(maps) > 1 or any(captions) else 0
     layout = arrange(
         [view.extent for view in views[0]],
         len(names),
@@ -98,8 +145,9 @@ def _draw(before: Volume, after: Volume | None, title: str, subtitle: str) -> Sh
         caption=caption_height,
         caption_width=max(70 + 8 * len(caption) for caption in captions),
     )
-    facts = size_words(before) + (f" \u00b7 margins below {BLACK * top:g} cut off" if cut else "")
-    lines = [line for line in (subtitle, facts, first_index_words(before)) if line]
+    facts = size_words(whole, place.spacing, place.unit)
+    facts += f" \u00b7 margins below {BLACK * top:g} cut off" if shape != whole else ""
+    lines = [line for line in (subtitle, facts, also) if line]
     header = (36 if title else 0) + 24 * len(lines) + 14
     sheet = Sheet(layout.width + 2 * MARGIN, MARGIN + header + layout.height + FOOTER + MARGIN)
     sheet.text(MARGIN, MARGIN + 18, title, size=21, bold=True)
@@ -108,13 +156,13 @@ def _draw(before: Volume, after: Volume | None, title: str, subtitle: str) -> Sh
             MARGIN, MARGIN + header - 24 * (len(lines) - number), line, size=15, color=sheet.look.pale_ink
         )
 
-    for name, array, row, cells in zip(names, arrays, views, layout.cells, strict=True):
-        for view, cell in zip(row, cells, strict=True):
+    for name, one, row, cells in zip(names, maps, views, layout.cells, strict=True):
+        sizes = [(cell.height, cell.width) for cell in cells]
+        for view, cell, values in zip(row, cells, images(one, box, row, sizes), strict=True):
             x, y = MARGIN + cell.x, MARGIN + header + cell.y
             begin = sheet.text(x, y + CAPTION - 9, name, size=16, bold=True) + (10 if name else 0)
             sheet.text(begin, y + CAPTION - 9, view.caption, size=15, color=sheet.look.pale_ink)
-            values = resize(view.image(array), cell.height, cell.width)
-            sheet.image(x, y + caption_height, np.asarray(values, np.float64) / top)
+            sheet.image(x, y + caption_height, values / top)
     draw_scales(sheet, layout.scale, unit, top, "probability")
     return sheet
 
@@ -151,31 +199,31 @@ def draw_scales(
     sheet.text(left + width, y + 31, f"{top:g}", size=14, align="right")
 
 
-def size_words(volume: Volume) -> str:
+def size_words(shape: Sequence[int], spacing: tuple[float, ...] | None, unit: str | None) -> str:
     """Say how many voxels a map has along x, y (and z), and how large they are."""
-    shape = volume.array.shape[-volume.spatial_dims :]
     words = TIMES.join(f"{n}" for n in reversed(shape))
-    words += " voxels (x, y, z)" if volume.spatial_dims == 3 else " pixels"
-    if volume.spacing is not None and volume.unit is not None:
-        words += " of " + TIMES.join(f"{size:.3g}" for size in reversed(volume.spacing))
-        words += f" {_unit_sign(volume.unit)}"
+    words += " voxels (x, y, z)" if len(shape) == 3 else " pixels"
+    if spacing is not None and unit is not None:
+        words += " of " + TIMES.join(f"{size:.3g}" for size in reversed(spacing))
+        words += f" {_unit_sign(unit)}"
     return words
 
 
-def voxel_size(volume: Volume) -> tuple[tuple[float, ...], str]:
+def voxel_size(
+    dims: int, spacing: tuple[float, ...] | None, unit: str | None
+) -> tuple[tuple[float, ...], str]:
     """Return the size of a voxel and its unit; without a known unit, measured in voxels along x."""
-    name = "voxels" if volume.spatial_dims == 3 else "pixels"
-    if volume.spacing is None:
-        return (1.0,) * volume.spatial_dims, name
-    if volume.unit is not None:
-        return volume.spacing, _unit_sign(volume.unit)
-    relative = tuple(size / volume.spacing[-1] for size in volume.spacing)
+    name = "voxels" if dims == 3 else "pixels"
+    if spacing is None:
+        return (1.0,) * dims, name
+    if unit is not None:
+        return spacing, _unit_sign(unit)
+    relative = tuple(size / spacing[-1] for size in spacing)
     return relative, name if np.allclose(relative, 1, rtol=1e-4) else f"{name} along x"
 
 
-def scale_top(arrays: Sequence[npt.NDArray[Any]]) -> float:
-    """Return where the colour scale ends: the least of 1, 0.5, 0.2, 0.1, ... that no map exceeds."""
-    largest = max(float(array.max()) for array in arrays)
+def scale_top(largest: float) -> float:
+    """Return where the colour scale ends: the least of 1, 0.5, 0.2, 0.1, ... that a largest value does not exceed."""
     return 1 / round_length(1 / largest) if largest > 1e-6 else 1.0
 
 

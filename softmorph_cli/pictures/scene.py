@@ -13,7 +13,8 @@ from softmorph_cli.graphs.skeleton_graph import CERTAINTY, Branch, SkeletonGraph
 from softmorph_cli.pictures.layout import Cell
 from softmorph_cli.pictures.preview import BLACK, scale_top, voxel_size
 from softmorph_cli.pictures.sheet import Sheet
-from softmorph_cli.pictures.views import View, choose_views, first_index, is_dense, resize, window
+from softmorph_cli.pictures.survey import Held, images, is_dense, profiles
+from softmorph_cli.pictures.views import View, choose_views, first_index, resize, whole, window
 from softmorph_cli.volume import Volume
 
 # Soft values along a curve are told apart in this many steps.
@@ -63,22 +64,24 @@ class Scene:
                 f"a map of shape {array.shape} and the graph of an image of shape {graph.shape} cannot be "
                 "shown in one picture: they must agree."
             )
-        top = scale_top([array])
-        box = window([array], BLACK * top)
+        along = profiles(Held(array))
+        largest = float(along[0].max())
+        top = scale_top(largest)
+        box = window([along], BLACK * top)
         held = [branch.voxels for branch in graph.branches] + [node.voxels for node in graph.nodes]
         if held:
             low = np.min([voxels.min(axis=0) for voxels in held], axis=0)
             high = np.max([voxels.max(axis=0) for voxels in held], axis=0)
             box = tuple(
-                slice(min(part.start or 0, int(a)), max(n if part.stop is None else part.stop, int(b) + 1))
-                for part, n, a, b in zip(box, array.shape, low, high, strict=True)
+                slice(min(part.start, int(a)), max(part.stop, int(b) + 1))
+                for part, a, b in zip(box, low, high, strict=True)
             )
+        dense = array.ndim == 3 and is_dense(Held(array), box, largest / 2)
         cut = array[box].shape != array.shape
         array = array[box]
-        start = tuple(part.start or 0 for part in box)
-        spacing, unit = voxel_size(volume)
-        views = choose_views(array, spacing, affine=volume.affine, start=start, slices=False)
-        dense = array.ndim == 3 and is_dense(array)
+        start = tuple(part.start for part in box)
+        spacing, unit = voxel_size(array.ndim, volume.spacing, volume.unit)
+        views = choose_views(array.shape, spacing, affine=volume.affine, start=start)
         return cls(array, start, cut, graph, tuple(views), spacing, unit, top, dense)
 
     def caption(self, view: View) -> str:
@@ -92,7 +95,8 @@ class Scene:
             mean = self.array.mean(axis=view.axis, dtype=np.float64)
             image = np.flip(mean, tuple(k for k in (0, 1) if view.flips[k]))
             return resize(image / max(float(image.max()), 1e-12), height, width)
-        return np.asarray(resize(view.image(self.array), height, width), np.float64) / self.top
+        (image,) = images(Held(self.array), whole(self.array.shape), [view], [(height, width)])
+        return image / self.top
 
     def curve(self, view: View) -> npt.NDArray[np.float64]:
         """Return the soft values of the curve's voxels as seen from one side, voxel for voxel; -1 beside them."""

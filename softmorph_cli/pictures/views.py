@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -12,9 +13,9 @@ import numpy.typing as npt
 
 from softmorph_cli.volume import Volume
 
-# The share of its bounding box that a map fills; beyond it, projections hide more than they show.
-DENSE: Final = 0.1
 AXIS_WORDS: Final = {"T": "time", "C": "channel"}
+
+Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,6 @@ class View:
             across.append(1 - share if flip else share)
         return np.stack(across, axis=-1)
 
-    def image(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the image (rows, columns) of one spatial array, (Z, Y, X) or (Y, X)."""
-        if self.axis is not None:
-            array = array.max(self.axis) if self.plane is None else array.take(self.plane, self.axis)
-        image: npt.NDArray[Any] = np.flip(array, tuple(k for k in (0, 1) if self.flips[k]))
-        return image
-
 
 def first_index(volume: Volume) -> npt.NDArray[Any]:
     """Return the first time, channel, ... of a volume: a view of its array with the spatial axes alone."""
@@ -81,72 +75,61 @@ def first_index_words(volume: Volume) -> str:
     return "showing " + ", ".join(words) if words else ""
 
 
-def window(arrays: Sequence[npt.NDArray[Any]], above: float) -> tuple[slice, ...]:
-    """Return the box around all that is above a value in these maps, with some room; the whole if most of it."""
-    shape = arrays[0].shape
+def whole(shape: tuple[int, ...]) -> Box:
+    """Return the box that is all of a map."""
+    return tuple(slice(0, size) for size in shape)
+
+
+def window(maps: Sequence[Sequence[npt.NDArray[Any]]], above: float) -> Box:
+    """Return the box around all that is above a value in these maps, with some room; the whole if most of it.
+
+    Args:
+        maps: Of each, the largest value at each index along each axis.
+        above: The value.
+    """
     box = []
-    for axis, length in enumerate(shape):
-        others = tuple(k for k in range(len(shape)) if k != axis)
-        held = np.flatnonzero(np.max([array.max(axis=others) for array in arrays], axis=0) > above)
+    for profiles in zip(*maps, strict=True):
+        length = len(profiles[0])
+        held = np.flatnonzero(np.max(profiles, axis=0) > above)
         room = max(2, length // 20)
-        box.append(slice(max(0, held[0] - room), held[-1] + 1 + room) if held.size else slice(None))
-    if arrays[0][tuple(box)].size > 0.8 * arrays[0].size:
-        return (slice(None),) * len(shape)
-    return tuple(box)
-
-
-def is_dense(array: npt.NDArray[Any]) -> bool:
-    """Tell a lobe from a tree of vessels: does what is above half the maximum fill its bounding box?"""
-    above = array > array.max() / 2
-    box = 1
-    for axis in range(above.ndim):
-        occupied = np.flatnonzero(above.any(axis=tuple(k for k in range(above.ndim) if k != axis)))
-        box *= int(occupied[-1] - occupied[0]) + 1 if occupied.size else 0
-    return int(np.count_nonzero(above)) > DENSE * box
+        first, last = (int(held[0]) - room, int(held[-1]) + 1 + room) if held.size else (0, length)
+        box.append(slice(max(0, first), min(last, length)))
+    shape = tuple(len(profile) for profile in maps[0])
+    mostly = prod(part.stop - part.start for part in box) > 0.8 * prod(shape)
+    return whole(shape) if mostly else tuple(box)
 
 
 def choose_views(
-    array: npt.NDArray[Any],
+    shape: tuple[int, ...],
     spacing: tuple[float, ...],
     *,
     affine: npt.NDArray[np.float64] | None = None,
     start: tuple[int, ...] = (0, 0, 0),
-    reference: npt.NDArray[Any] | None = None,
-    slices: bool = True,
+    planes: tuple[int, ...] | None = None,
 ) -> list[View]:
     """Return the views that show a map best.
 
-    An image is shown as it is. A volume is seen along each of its axes: as the maximum along it where the map
-    is sparse, as the slice that holds most of the map where it is dense. A view that is one voxel high or
-    wide is left out, unless there is no other.
+    An image is shown as it is. A volume is seen along each of its axes: as the maximum along it, or as a slice.
+    A view that is one voxel high or wide is left out, unless there is no other.
 
     Args:
-        array: The map, (Z, Y, X) or (Y, X).
+        shape: Of the map, (Z, Y, X) or (Y, X).
         spacing: Size of a voxel along each axis.
         affine: 4 x 4, from array index to world (RAS+), or None.
         start: Where in the whole map the array begins; captions count from the map's begin.
-        reference: Another map of this shape that decides which slices are taken, so that both show the same.
-        slices: Whether a dense map is shown as slices; if not, every volume is projected.
+        planes: The slice to be shown along each axis, or None for maxima.
     """
-    if array.ndim == 2:
-        return [_view(array.shape, spacing, (0, 1), None, None, "", None)]
-    dense = slices and is_dense(array)
-    mass = array if reference is None else reference
+    if len(shape) == 2:
+        return [_view(shape, spacing, (0, 1), None, None, "", None)]
     views = []
     for axis, rows, columns in ((0, 1, 2), (1, 0, 2), (2, 0, 1)):
-        if 1 in (array.shape[rows], array.shape[columns]) and array.shape.count(1) < 2:
+        if 1 in (shape[rows], shape[columns]) and shape.count(1) < 2:
             continue
-        plane = _fullest(mass.sum(axis=(rows, columns), dtype=np.float64)) if dense else None
+        plane = None if planes is None else planes[axis]
         name = "zyx"[axis]
         caption = f"maximum along {name}" if plane is None else f"slice at {name} = {plane + start[axis]}"
-        views.append(_view(array.shape, spacing, (rows, columns), axis, plane, caption, affine))
+        views.append(_view(shape, spacing, (rows, columns), axis, plane, caption, affine))
     return views
-
-
-def _fullest(sums: npt.NDArray[np.float64]) -> int:
-    # Of equals the one in the middle: a block is cut through its middle, not along its face.
-    equals = np.flatnonzero(sums == sums.max())
-    return int(equals[equals.size // 2])
 
 
 def _view(

@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from softmorph_cli.pictures.layout import arrange
+from softmorph_cli.pictures.survey import Held, fullest_planes, is_dense, profiles
+from softmorph_cli.pictures.survey import images as images_of
 from softmorph_cli.pictures.views import (
     choose_views,
     first_index,
     first_index_words,
-    is_dense,
     resize,
     round_length,
+    whole,
     window,
     world_directions,
 )
@@ -35,6 +37,16 @@ def diagonal(n=40):
     p = np.zeros((n, n, n), dtype=np.float32)
     p[np.arange(n), np.arange(n), np.arange(n)] = 1
     return p
+
+
+def dense(p):
+    return is_dense(Held(p), whole(p.shape), float(p.max()) / 2)
+
+
+def image(view, p, box=None, size=None):
+    box = box or whole(p.shape)
+    size = size or tuple(box[axis].stop - box[axis].start for axis in view.shown)
+    return images_of(Held(p), box, [view], [size])[0]
 
 
 @pytest.mark.parametrize(
@@ -89,35 +101,36 @@ def test_a_line_one_voxel_wide_stays_one_line(size):
 
 
 def test_lobes_are_dense_and_lines_are_sparse():
-    assert is_dense(ball())
-    assert is_dense(0.1 * ball())
-    assert is_dense(np.ones((3, 4, 5)))
-    assert not is_dense(diagonal())
-    assert not is_dense(np.zeros((3, 4, 5)))
+    assert dense(ball())
+    assert dense(0.1 * ball())
+    assert dense(np.ones((3, 4, 5)))
+    assert not dense(diagonal())
+    assert not dense(np.zeros((3, 4, 5)))
 
 
 def test_a_sparse_map_is_shown_as_projections():
     p = diagonal(40)
-    views = choose_views(p, (0.8, 0.5, 0.25))
+    views = choose_views(p.shape, (0.8, 0.5, 0.25))
     assert [view.caption for view in views] == [f"maximum along {axis}" for axis in "zyx"]
     assert [view.extent for view in views] == [(20, 10), (32, 10), (32, 20)]
     for view in views:
-        assert np.array_equal(view.image(p), np.eye(40))
+        assert np.array_equal(image(view, p), np.eye(40))
 
 
 def test_a_dense_map_is_shown_as_slices_through_its_fullest_planes():
     p = np.zeros((30, 40, 50), dtype=np.float32)
     p[3:12, 10:21, 30:33] = 0.9
-    views = choose_views(p, (1.0, 1.0, 1.0), start=(100, 0, 0))
+    planes = fullest_planes(Held(p), whole(p.shape), 1.0)
+    views = choose_views(p.shape, (1.0, 1.0, 1.0), start=(100, 0, 0), planes=planes)
     # All planes of a block are equally full: its middle is shown, counted from the whole map's begin.
     assert [view.caption for view in views] == ["slice at z = 107", "slice at y = 15", "slice at x = 31"]
-    assert np.array_equal(views[2].image(p), p[:, :, 31])
+    assert np.array_equal(image(views[2], p), p[:, :, 31])
 
 
 def test_a_single_slice_has_no_side_views():
-    assert [v.axis for v in choose_views(np.ones((1, 4, 5)), (1.0, 1.0, 1.0))] == [0]
-    assert [v.axis for v in choose_views(np.ones((4, 5, 1)), (1.0, 1.0, 1.0))] == [2]
-    assert len(choose_views(np.ones((1, 1, 5)), (1.0, 1.0, 1.0))) == 3
+    assert [v.axis for v in choose_views((1, 4, 5), (1.0, 1.0, 1.0))] == [0]
+    assert [v.axis for v in choose_views((4, 5, 1), (1.0, 1.0, 1.0))] == [2]
+    assert len(choose_views((1, 1, 5), (1.0, 1.0, 1.0))) == 3
 
 
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, 1), (1, -1, 1), (-1, -1, -1)])
@@ -131,9 +144,9 @@ def test_superior_anterior_and_right_are_up_and_right_whatever_the_file_says(sig
         affine[2 - axis, axis] = sign * 0.9
         affine[(3 - axis) % 3, axis] = 0.2
     affine[3, 3] = 1
-    above, front, side = choose_views(p, (1.0, 1.0, 1.0), affine=affine)
+    above, front, side = choose_views(p.shape, (1.0, 1.0, 1.0), affine=affine)
     for view in (above, front, side):
-        assert view.image(p)[0, -1] == 1
+        assert image(view, p)[0, -1] == 1
     assert above.caption.endswith("right R, up A")
     assert front.caption.endswith("right R, up S")
     assert side.caption.endswith("right A, up S")
@@ -151,18 +164,24 @@ def test_a_steeply_oblique_scan_still_has_three_directions():
 def test_without_an_affine_the_first_row_is_on_top():
     p = np.zeros((6, 7), dtype=np.float32)
     p[0, 0] = 1
-    (view,) = choose_views(p, (1.0, 1.0))
-    assert (view.caption, np.array_equal(view.image(p), p)) == ("", True)
+    (view,) = choose_views(p.shape, (1.0, 1.0))
+    assert (view.caption, np.array_equal(image(view, p), p)) == ("", True)
 
 
 def test_the_window_holds_all_of_both_maps_and_some_room():
     first, second = np.zeros((100, 100)), np.zeros((100, 100))
     first[50, 30], second[60, 32] = 1, 0.5
-    assert window([first, second], 0.01) == (slice(45, 66), slice(25, 38))
+
+    def found(*maps, above):
+        return window([profiles(Held(p)) for p in maps], above)
+
+    assert found(first, second, above=0.01) == (slice(45, 66), slice(25, 38))
     second[0, 0] = second[99, 99] = 0.02
-    assert window([first, second], 0.01) == (slice(None), slice(None))
-    assert window([first, second], 0.02) == (slice(45, 66), slice(25, 38))
-    assert window([np.zeros((5, 6))], 0.01) == (slice(None), slice(None))
+    assert found(first, second, above=0.01) == (slice(0, 100), slice(0, 100))
+    assert found(first, second, above=0.02) == (slice(45, 66), slice(25, 38))
+    assert found(np.zeros((5, 6)), above=0.01) == (slice(0, 5), slice(0, 6))
+    second[2, 98] = 1
+    assert found(second, above=0.5) == (slice(0, 8), slice(93, 100))
 
 
 def test_the_first_channel_is_shown_and_named():

@@ -18,8 +18,8 @@ from softmorph_cli.io.storing import chunk_file, chunk_shape, create_array, reop
 
 # A pyramid ends where an image fits one screen or one chunk.
 _SMALL: Final = 64
-# What a thread holds while it makes a chunk: what it reads, halves and packs, in chunks of float32.
-_HELD: Final = 6
+# What a thread takes to make a chunk, in chunks of float32: what it reads, halves and packs, and gaps in the heap.
+_HELD: Final = 12
 
 
 def pyramid_shapes(shape: Sequence[int], letters: str) -> list[tuple[int, ...]]:

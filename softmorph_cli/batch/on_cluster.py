@@ -171,7 +171,9 @@ def _told(task: Task, sent: Task, value: Outcome | Lost) -> Outcome:
         )
 
     def ours(text: str) -> str:
-        return text.replace(str(sent.source), str(task.source)).replace(str(sent.target), str(task.target))
+        text = text.replace(str(sent.source), str(task.source)).replace(str(sent.target), str(task.target))
+        # A cluster that is there has no such option.
+        return text.replace("use fewer --workers", "use fewer or larger workers")
 
     return replace(
         value,

@@ -182,6 +182,17 @@ def test_closed_in_the_middle(cluster: Cluster, tmp_path: Path) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_a_file_that_is_too_large_for_a_worker(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder(tmp_path, "a.npy")
+    monkeypatch.setattr(Cluster, "memory", 1000)
+    (done,) = ClusterEngine(cluster).outcomes(
+        iter([task(tmp_path / "a.npy", tmp_path / "b.npy")]), lambda sign: None
+    )
+    assert "may be used: use fewer or larger workers, cut out a part" in (done.error or "")
+
+
 def test_the_scheduler_goes_away(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder(tmp_path / "in", "a.npy")
 

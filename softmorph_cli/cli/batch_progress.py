@@ -137,12 +137,17 @@ class _Bars:
         )
         self.files, self.done = files, 0
         self.whole = self.bar.add_task(f"0 of {files} files", total=files)
-        self.workers = [self.bar.add_task("", total=None, visible=False) for _ in range(workers)]
+        self.workers: list[Any] = []
+        self._make_room(workers)
         self.bar.start()
 
+    def _make_room(self, workers: int) -> None:
+        self.workers += [
+            self.bar.add_task("", total=None, visible=False) for _ in range(len(self.workers), workers)
+        ]
+
     def sign(self, sign: Sign) -> None:
-        if sign.worker >= len(self.workers):
-            return
+        self._make_room(sign.worker + 1)  # to a cluster more may come
         task = self.workers[sign.worker]
         if sign.progress is None:
             self.bar.reset(task, description=_short(sign.name), total=None, visible=True)

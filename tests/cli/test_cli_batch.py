@@ -565,3 +565,17 @@ def test_the_output_folder_is_full(source: Path, many: list[str]) -> None:
         assert sum(counts(ended).values()) == len(many)
     finally:
         subprocess.run(["umount", "out"], check=False)
+
+
+def test_bars_of_workers_that_come_later() -> None:
+    from softmorph_cli.batch.engine import Sign
+    from softmorph_cli.cli.batch_progress import _Bars
+
+    bars = _Bars(files=9, workers=1)
+    try:
+        for number in (0, 2, 1):
+            bars.sign(Sign(number, f"case_{number}.npy"))
+        shown = [task.description for task in bars.bar.tasks if task.visible]
+    finally:
+        bars.close()
+    assert shown == ["0 of 9 files", "case_0.npy", "case_1.npy", "case_2.npy"]

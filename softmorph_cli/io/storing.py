@@ -98,13 +98,14 @@ def create_array(
         )
     from numcodecs import Zstd
 
-    return zarr.create_array(
+    array = zarr.create_array(
         str(path),
         zarr_format=2,
-        compressors=[Zstd(checksum=True)],
+        compressors=[Zstd()],
         chunk_key_encoding={"name": "v2", "separator": "/"},
         **common,
     )
+    return _with_checksums(array)
 
 
 def reopen_array(path: Path) -> Any:
@@ -113,7 +114,17 @@ def reopen_array(path: Path) -> Any:
 
     # Its argument `config` is for arrays that it creates.
     with zarr.config.set({"array.write_empty_chunks": True}):
-        return zarr.open_array(str(path), mode="r+")
+        return _with_checksums(zarr.open_array(str(path), mode="r+"))
+
+
+def _with_checksums(array: Any) -> Any:
+    """Let the chunks of an array carry checksums, which every reader heeds.
+
+    The metadata of version 2 do not name them: TensorStore and zarrs (Rust) refuse a word that they do not know.
+    """
+    if array.metadata.zarr_format == 2:
+        array.metadata.compressor.checksum = True
+    return array
 
 
 def chunk_file(array: Any, path: Path, number: Sequence[int]) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -198,6 +199,8 @@ def _work(connection: Connection[Any, Any], threads: int) -> None:
     def stop(number: int, frame: object) -> None:
         for one in heard:
             signal.signal(one, signal.SIG_IGN)
+        # Where a library calls back from its own code, nobody hears what is raised, and it would be printed.
+        sys.unraisablehook = lambda unraisable: None
         raise _Stopped
 
     # The results of the command are on stdout; what a library prints is none.

@@ -56,7 +56,9 @@ class Blocks:
         in_memory: Whether the format keeps no pieces, so that all of the file is held in memory.
         source: As in `Volume`.
         notes: What had to be decided.
-        channels: None; one channel is all there is.
+        mapped: The letters of the axes that hold no more than this one image; `read` has them before those of
+            space.
+        channels: As in `Volume`, where one of them is that of channels.
     """
 
     path: Path
@@ -70,6 +72,7 @@ class Blocks:
     in_memory: bool
     source: Source
     notes: tuple[str, ...]
+    mapped: str = ""
     channels: tuple[str, ...] | None = None
     _read: Callable[[tuple[slice, ...]], Array] = field(repr=False, kw_only=True)
     _options: _Options = field(repr=False, kw_only=True)
@@ -80,6 +83,12 @@ class Blocks:
         mask = self._options.mask
         options = replace(self._options, mask=None if mask is None else mask.absolute())
         return _reopen, (self.path.absolute(), options, self._divisor, self.shape)
+
+    @property
+    def dropped(self) -> str | None:
+        """The letter of the axis of space of size one that is left out, or None."""
+        kept = self.source.header
+        return kept.dropped if isinstance(kept, Kept) else None
 
     def read(self, slices: Sequence[slice]) -> npt.NDArray[np.float32]:
         """Read a block as probabilities.
@@ -163,7 +172,7 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
         if inside is not None:
             inside.crop(cuts)
     softmax = from_logits == "softmax"
-    raw = _one_image(raw, name, given.channel, softmax=softmax)
+    raw, kept, channels = _one_image(raw, name, given.channel, softmax=softmax)
     full_spacing = raw.spacing
     raw, array, dropped = select.drop_singleton(raw, raw.array)
     raw = replace(raw, array=array)
@@ -221,6 +230,8 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
             raw.provenance,
         ),
         notes=(*raw.notes, *notes),
+        mapped=kept,
+        channels=channels,
         _read=read_block,
         _options=given,
         _divisor=divisor,
@@ -264,11 +275,19 @@ def _in_parts(array: Any) -> Array:
     return cast(Array, Lazy(array, chunks, lambda stored, index: np.array(stored[index])))
 
 
-def _one_image(raw: Raw, name: str, channel: int | str | None, *, softmax: bool) -> Raw:
-    """Leave the mapped axes out, of size one each; for softmax keep the channels, if one is chosen later."""
+def _one_image(
+    raw: Raw, name: str, channel: int | str | None, *, softmax: bool
+) -> tuple[Raw, str, tuple[str, ...] | None]:
+    """Leave the mapped axes out, of size one each; for softmax keep the channels, if one is chosen later.
+
+    Returns:
+        The image; the mapped axes that `read` would leave, and the names of the channels there.
+    """
     if channel is not None and not softmax:
         raw = select.pick_channel(raw, channel, name)
-    for letter in (raw.axes or "").removesuffix(select.spatial(raw)):
+    mapped, channels = (raw.axes or "").removesuffix(select.spatial(raw)), raw.channels
+    left = mapped.replace("C", "") if softmax and channel is not None else mapped
+    for letter in mapped:
         at = (raw.axes or "").index(letter)
         count = raw.array.shape[at]
         if letter == "C" and softmax and (count == 1 or channel is not None):
@@ -280,7 +299,7 @@ def _one_image(raw: Raw, name: str, channel: int | str | None, *, softmax: bool)
             )
         axes = (raw.axes or "").replace(letter, "")
         raw = replace(raw, array=raw.array.take(0, axis=at), axes=axes, channels=None)
-    return raw
+    return raw, left, channels if "C" in left else None
 
 
 def _settle(

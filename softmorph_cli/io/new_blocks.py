@@ -17,9 +17,9 @@ from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.files import check_writable, replacing_store
 from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.formats import target_format
-from softmorph_cli.io.omezarr import Native, OmeZarr, layout, stem
+from softmorph_cli.io.omezarr import OmeZarr, filed_order, layout, stem
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
-from softmorph_cli.io.raw import Array, Kept, Provenance
+from softmorph_cli.io.raw import Array, Provenance, kept_native
 from softmorph_cli.io.stores import node, open_array
 from softmorph_cli.io.storing import (
     chunk_file,
@@ -29,7 +29,8 @@ from softmorph_cli.io.storing import (
     reopen_array,
     workers,
 )
-from softmorph_cli.io.writing import encode
+from softmorph_cli.io.writing import as_filed, encode
+from softmorph_cli.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Written:
     def __init__(
         self,
         array: Any,
+        along: tuple[int, ...],
         path: Path,
         folder: Path,
         dtype: str,
@@ -64,10 +66,11 @@ class Written:
         lost: list[str],
         pyramid: _Pyramid | None = None,
     ) -> None:
-        """Write to an open array; for `create_blocks`."""
+        """Write to an open array, to which blocks lie along some of its axes; for `create_blocks`."""
         self._array, self._path, self._folder, self._dtype, self._pool = array, path, folder, dtype, pool
-        self.shape: tuple[int, ...] = tuple(array.shape)
-        self.chunks: tuple[int, ...] = tuple(array.chunks)
+        self._along = along
+        self.shape: tuple[int, ...] = tuple(array.shape[axis] for axis in along)
+        self.chunks: tuple[int, ...] = tuple(array.chunks[axis] for axis in along)
         self.resumed, self.lost = resumed, lost
         self._pyramid = pyramid
         # Whether there are coarser resolutions that a block written now would contradict.
@@ -80,7 +83,7 @@ class Written:
         if self._outdated:
             self._remove_coarser()
         self._elsewhere = True
-        return _open_elsewhere, (self._path, self._folder, self._dtype)
+        return _open_elsewhere, (self._along, self._path, self._folder, self._dtype)
 
     def write(self, slices: Sequence[slice], block: Array) -> None:
         """Store a block of probabilities; when this returns, its chunks are in the folder.
@@ -94,6 +97,8 @@ class Written:
         if block.shape != shape:
             raise InputError(f"a block of shape {block.shape} does not fill one of {shape}.")
         stored, _ = encode(block, self._dtype)
+        stored = stored.reshape(self._among(shape, 1))
+        index = self._among(cuts, slice(0, 1))
         if self._outdated:
             self._remove_coarser()
         if self._pool is None:
@@ -101,12 +106,12 @@ class Written:
                 raise InputError(
                     f"{self._path}: a block that is not made of whole chunks is written by one process only."
                 )
-            self._array[cuts] = stored
+            self._array[index] = stored
             return
         # A part of a chunk is put in by writing the chunk again, which only one may do at a time.
         with nullcontext() if self._whole(cuts) else self._alone:
             # In a thread that no signal interrupts: see `workers`.
-            self._pool.submit(self._array.__setitem__, cuts, stored).result()
+            self._pool.submit(self._array.__setitem__, index, stored).result()
 
     def has(self, slices: Sequence[slice]) -> bool:
         """Whether all chunks of a block are there, as an earlier run left them.
@@ -170,7 +175,10 @@ class Written:
                 self._outdated = False
 
     def _chunk(self, number: tuple[int, ...]) -> Path:
-        return chunk_file(self._array, self._folder, number)
+        return chunk_file(self._array, self._folder, self._among(number, 0))
+
+    def _among(self, own: Sequence[Any], other: Any) -> tuple[Any, ...]:
+        return _among(self._array.ndim, self._along, own, other)
 
     def _cuts(self, slices: Sequence[slice]) -> tuple[slice, ...]:
         return tuple(slice(*part.indices(size)[:2]) for part, size in zip(slices, self.shape, strict=True))
@@ -226,33 +234,60 @@ def create_blocks(
     check_writable(path, force=force, store=True)
     one = {"uint8": 255, "uint16": 65535}.get(dtype, 1)
     stored = "uint8" if dtype == "mask" else dtype
-    shape = like.shape
-    chunks = tuple(chunks or chunk_shape(shape, like.axes))
-    chunks = tuple(min(size, wanted) for size, wanted in zip(shape, chunks, strict=True))
+    place, letters, along = _filed(like, family)
+    shape = _among(len(letters), along, like.shape, 1)
+    if chunks is None:
+        chunks = chunk_shape(shape, letters)
+    else:
+        chunks = _among(len(letters), along, tuple(map(min, like.shape, chunks)), 1)
     attributes, lost = layout(
-        like,
-        _native(like),
-        pyramid_shapes(shape, like.axes) if pyramid else [shape],
+        place,
+        kept_native(place, family.name),
+        pyramid_shapes(shape, letters) if pyramid else [shape],
         name=stem(path),
         one=one,
         provenance=provenance or {},
     )
-    coarser = _Pyramid(attributes, like.axes, memory) if pyramid else None
+    coarser = _Pyramid(attributes, letters, memory) if pyramid else None
     with replacing_store(path, force=force, keep=keep, resume=resume) as folder:
         found = node(folder / "0") if resume else None
         if found is None:
             create_group(folder, attributes)
-            array = create_array(folder / "0", attributes, shape, stored, chunks, like.axes.lower())
+            array = create_array(folder / "0", attributes, shape, stored, chunks, letters.lower())
         else:
-            array = _reopen(folder, path, attributes, shape, stored, chunks)
+            array = _reopen(folder, attributes, shape, stored, chunks)
         with workers() as pool:
-            written = Written(array, path, folder / "0", dtype, pool, found is not None, lost, coarser)
+            resumed = found is not None
+            written = Written(array, along, path, folder / "0", dtype, pool, resumed, lost, coarser)
             yield written
         written.complete()
 
 
+def _among(count: int, along: Sequence[int], own: Sequence[Any], other: Any) -> tuple[Any, ...]:
+    """Put what blocks have along each of their axes among all axes of an array, and `other` along the rest."""
+    every = [other] * count
+    for axis, one in zip(along, own, strict=True):
+        every[axis] = one
+    return tuple(every)
+
+
+def _filed(like: Blocks, family: OmeZarr) -> tuple[Volume, str, tuple[int, ...]]:
+    """The axes and the place of a map as `write` files it, of a single voxel.
+
+    Returns:
+        The place; the letters of all axes in order; which of them are those of `like`, the others being of size one.
+    """
+    axes = like.mapped + like.axes
+    one = np.zeros((1,) * len(axes), np.float32)
+    volume = Volume(one, axes, like.spacing, like.unit, like.affine, like.channels, like.source)
+    place, _ = as_filed(volume, one, family)
+    _, letters = filed_order(place.axes)
+    spatial = [letter for letter in "ZYX" if letter in letters and letter != like.dropped]
+    return place, letters, tuple(map(letters.index, spatial))
+
+
 def _reopen(
-    folder: Path, path: Path, attributes: Any, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...]
+    folder: Path, attributes: Any, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...]
 ) -> Any:
     group, other = (
         node(folder),
@@ -267,16 +302,11 @@ def _reopen(
     return array
 
 
-def _open_elsewhere(path: Path, folder: Path, dtype: str) -> Written:
-    return Written(reopen_array(folder), path, folder, dtype, None, False, [])
+def _open_elsewhere(along: tuple[int, ...], path: Path, folder: Path, dtype: str) -> Written:
+    return Written(reopen_array(folder), along, path, folder, dtype, None, False, [])
 
 
 def _remove_halves(folder: Path) -> None:
     """Remove what was cut off in the middle of a chunk."""
     for left in folder.rglob("*.partial"):
         left.unlink(missing_ok=True)
-
-
-def _native(like: Blocks) -> Native | None:
-    kept = like.source.header
-    return kept.native if isinstance(kept, Kept) and kept.format == OmeZarr.name else None

@@ -31,7 +31,9 @@ _LEAST = 16
 def chunk_shape(shape: Sequence[int], letters: str) -> tuple[int, ...]:
     """The chunks of a new array: cubes or squares of space, one of anything else."""
     spatial = [size for size, letter in zip(shape, letters, strict=True) if letter in "ZYX"]
-    side = _SIDES[len(spatial)][prod(spatial) > _LARGE]
+    # One slice of a volume is an image.
+    flat = len(spatial) == 2 or 1 in spatial
+    side = _SIDES[2 if flat else 3][prod(spatial) > _LARGE]
     return tuple(
         min(size, side) if letter in "ZYX" else 1 for size, letter in zip(shape, letters, strict=True)
     )

@@ -111,7 +111,7 @@ def _store(
     provenance: Provenance | None,
 ) -> list[str]:
     """Write `array`, which lies where `volume` does, as `encode` stores it."""
-    volume, array = _as_filed(volume, array, family)
+    volume, array = as_filed(volume, array, family)
     replace_it = replacing_store if isinstance(family, OmeZarr) else replacing
     with replace_it(path, force=force) as temporary:
         stored, one = encode(array)
@@ -121,7 +121,7 @@ def _store(
     return [*_lost(volume, family, output_type), *lost]
 
 
-def _as_filed(volume: Volume, array: Array, family: Format) -> tuple[Volume, Array]:
+def as_filed(volume: Volume, array: Array, family: Format) -> tuple[Volume, Array]:
     """Slices become z again, and a spatial axis of size one comes back where it was.
 
     Returns:

@@ -311,7 +311,8 @@ def test_geometry_and_version_go_along(tmp_path: Path) -> None:
             whole = tuple(slice(0, n) for n in source.shape)
             out.write(whole, source.read(whole))
         found = read(tmp_path / "out.zarr")
-        assert (found.axes, found.spacing, found.unit) == ("ZYX", (3.0, 0.5, 0.25), "um")
+        # Axes of one image each come back too.
+        assert (found.axes, found.spacing, found.unit) == ("TCZYX", (3.0, 0.5, 0.25), "um")
         assert found.affine is not None
         np.testing.assert_allclose(found.affine[:3, 3] * 1e3, [7.0, 6.0, 29.0])
         assert zarr.open_group(str(tmp_path / "out.zarr"), mode="r").metadata.zarr_format == (
@@ -456,16 +457,21 @@ def contents(store: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("version", "dtype"), [("0.4", "float32"), ("0.5", "float32"), ("0.4", "mask"), ("0.5", "uint8")]
 )
-@pytest.mark.parametrize("shape", [(67, 130, 71), (530, 199)])
+@pytest.mark.parametrize(
+    "shape", [(67, 130, 71), (530, 199), (1, 70, 513), (131, 1, 70), (1, 1, 5, 67, 6), (2, 20, 1, 66)]
+)
 def test_coarser_resolutions_are_those_of_the_whole_map(
     tmp_path: Path, version: str, dtype: str, shape: tuple[int, ...]
 ) -> None:
     array = RNG.random(shape, dtype=np.float32)
     array = np.round(array) if dtype == "mask" else array
-    axes, places = "ZYX"[-len(shape) :], [5.0, -2.0, 7.0][-len(shape) :]
-    scale = [3.0, 0.5, 0.25][-len(shape) :]
-    made = make(tmp_path / "in.zarr", array, axes, version=version, scale=scale, translation=places)
-    source, volume = open_blocks(made), read(made)
+    axes, places = "TCZYX"[-len(shape) :], [0.0, 0.0, 5.0, -2.0, 7.0][-len(shape) :]
+    numbers: dict[str, Any] = {"scale": [1.5, 1.0, 3.0, 0.5, 0.25][-len(shape) :], "translation": places}
+    names = {"omero": {"channels": [{"label": "soma", "color": "00FF00"}]}}
+    made = make(tmp_path / "in.zarr", array, axes, version=version, extra=names, **numbers)
+    # Of several channels one is chosen, and its axis is gone.
+    channel = 1 if len(shape) == 4 else None
+    source, volume = open_blocks(made, channel=channel), read(made, channel=channel)
     for name in ("whole", "blocks"):
         (tmp_path / name).mkdir()
     told = {"command": "x"}

@@ -148,21 +148,21 @@ def run_tiled(
     memory = None if large.memory is None else bytes_of(large.memory)
     if large.memory is not None and memory is None:
         raise UsageError(f"--memory {large.memory}: give a number and a unit, such as 4GB or 512MiB.")
-    how = tiled.Large(memory, large.scratch, large.resume)
+    where = large.where()
+    how = tiled.Large(memory, large.scratch, large.resume, where)
     outputs = outputs_of(target, writing)
     arguments = reading_arguments(reading)
-    if large.dry_run and large.memory is None and large.scratch is None:
+    tell = _quiet if writing.quiet else note
+    if large.dry_run and large.memory is None and large.scratch is None and where is None:
         raise UsageError("--dry-run tells how a map is cut: add --memory SIZE, such as --memory 4GB.")
     if large.dry_run:
-        blocks, _, plan = tiled.prepare(source, step, outputs, how, arguments)
-        report.table(
-            f"{command} → {target}, not run", ("", ""), report.planned(blocks.shape, plan), err=False
-        )
+        with tiled.prepared(source, step, outputs, how, arguments, tell) as ready:
+            report.table(f"{command} → {target}, not run", ("", ""), report.planned(ready.plan), err=False)
         return
     _check_outputs(source, reading, outputs, [step])
     with reporting(quiet=writing.quiet) as bar:
 
-        def tell(progress: TileProgress) -> None:
+        def show(progress: TileProgress) -> None:
             if bar is not None:
                 bar.say(report.tile(progress), progress.done, progress.total)
 
@@ -173,8 +173,8 @@ def run_tiled(
             outputs,
             how,
             reading=arguments,
-            progress=tell,
-            tell=_quiet if writing.quiet else note,
+            progress=show,
+            tell=tell,
         )
     _tell(command, [step], target, processed, writing)
 
@@ -224,8 +224,11 @@ def _tell_more(steps: Sequence[Step], processed: Processed) -> None:
 
     last = steps[-1]
     threads = (last.settings.threads if last.settings else None) or machine.threads()
-    device = processed.document["device"]
-    note(f"ran on {device} with {threads} threads; kernels are kept in {cache.root()}.")
+    where = f"{processed.document['device']} with {threads} threads"
+    tiles = processed.document["steps"][-1].get("tiles")
+    if tiles is not None and tiles["workers"] > 1:
+        where = report.workers(tiles["workers"], tiles["threads"])
+    note(f"ran on {where}; kernels are kept in {cache.root()}.")
     for step in steps:
         told = ", ".join(f"{name} {value}" for name, value in step.in_force.items()) or "defaults"
         note(f"in force: {told}.")

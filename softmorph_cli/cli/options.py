@@ -306,52 +306,6 @@ class Writing(Results):
 
 
 @dataclass(frozen=True)
-class Large:
-    """How a map larger than memory is worked on, tile by tile."""
-
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Work tile by tile in at most this much memory, such as 4GB: the same result, bit for bit. "
-            "OUT is a .zarr; IN best is one too.",
-            rich_help_panel=_LARGE,
-            show_default=False,
-        ),
-    ] = None
-    scratch: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder for what lies between passes; kept when the run is interrupted. (default: a temporary one)",
-            rich_help_panel=_LARGE,
-            show_default=False,
-        ),
-    ] = None
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on where a run with the same --scratch was interrupted.",
-            rich_help_panel=_LARGE,
-        ),
-    ] = False
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Say how the map would be cut, and what memory, disk and time it may take; do nothing.",
-            rich_help_panel=_LARGE,
-        ),
-    ] = False
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anything of it was asked for."""
-        return self != Large()
-
-
-@dataclass(frozen=True)
 class Machines:
     """On which machines the work is done, by Dask."""
 
@@ -397,3 +351,50 @@ class Machines:
         from softmorph_cli.cluster import Where
 
         return Where(self.scheduler, workers)
+
+
+@dataclass(frozen=True)
+class Large(Machines):
+    """How a map larger than memory is worked on, tile by tile, and where."""
+
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Work tile by tile in at most this much memory, such as 4GB (of a cluster, each process): the same "
+            "result, bit for bit. OUT is a .zarr; IN best is one too.",
+            rich_help_panel=_LARGE,
+            show_default=False,
+        ),
+    ] = None
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for what lies between passes; kept when the run is interrupted. (default: a temporary one, "
+            "with --scheduler beside OUT)",
+            rich_help_panel=_LARGE,
+            show_default=False,
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on where a run with the same --scratch was interrupted.",
+            rich_help_panel=_LARGE,
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say how the map would be cut, and what memory, disk and time it may take; do nothing.",
+            rich_help_panel=_LARGE,
+        ),
+    ] = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything of it was asked for."""
+        return self != Large()

@@ -117,19 +117,26 @@ def rows(statistics: Sequence[Statistics]) -> list[list[str]]:
     ]
 
 
-def planned(shape: Sequence[int], plan: Plan) -> list[list[str]]:
+def planned(plan: Plan) -> list[list[str]]:
     """Return the lines that say how a map would be cut."""
     once = (
         "all iterations at once" if plan.pass_length is None else f"{plan.pass_length} iterations at a time"
     )
+    several = plan.workers > 1
     return [
-        ["map (voxels)", " × ".join(map(str, shape))],
+        ["map (voxels)", " × ".join(map(str, plan.shape))],
         ["tiles", f"{plan.tiles:,} of {' × '.join(map(str, plan.tile))}, {once}"],
         ["read around each (voxels)", " × ".join(map(str, plan.halo))],
-        ["memory, at most", size(plan.peak_bytes)],
+        *([["tiles at once", workers(plan.workers, plan.threads)]] if several else []),
+        [f"memory{' of each process' if several else ''}, at most", size(plan.peak_bytes)],
         ["disk between passes, at a guess", size(plan.scratch_bytes)],
         ["time, at a guess", f"{plan.seconds:,.0f} s"],
     ]
+
+
+def workers(count: int, threads: int) -> str:
+    """Return who works on a map: "4 processes of 2 threads"."""
+    return f"{count} processes of {threads} thread{'s' if threads > 1 else ''}"
 
 
 def size(count: float) -> str:

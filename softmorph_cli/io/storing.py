@@ -40,21 +40,20 @@ def chunk_shape(shape: Sequence[int], letters: str) -> tuple[int, ...]:
 
 
 def chunks_of_tiles(shape: Sequence[int], letters: str, tile: Sequence[int]) -> tuple[int, ...]:
-    """The chunks of a new array that is written in tiles: whole ones, so that no two tiles share a chunk.
+    """The chunks of a new array that is written in tiles: `chunk_shape`, or such that no two tiles share a chunk.
 
     Args:
         shape: The array's, axes of space alone.
         letters: Its axes.
         tile: The extent of a tile, the last of which may be shorter.
     """
-    most = _SIDES[len(shape)][1]
 
     def along(extent: int, length: int, default: int) -> int:
         if length >= extent:
             return default
-        parts = [part for part in range(1, length + 1) if length % part == 0]
+        parts = [part for part in range(_LEAST, length + 1) if length % part == 0]
         # Rather a large chunk than thousands of slivers.
-        return max((p for p in parts if _LEAST <= p <= most), default=min(p for p in parts if p >= _LEAST))
+        return max((part for part in parts if part <= default), default=min(parts, default=length))
 
     return tuple(map(along, shape, tile, chunk_shape(shape, letters)))
 

@@ -5,32 +5,40 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from softmorph_cli import documents
+from softmorph_cli import documents, machine
 from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.settings import Result
 from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.measure.statistics import Statistics, summarize
 from softmorph_cli.steps import telling
 from softmorph_cli.steps.process import Outputs, Processed
 from softmorph_cli.steps.step import Done, Step
+from softmorph_cli.tiles.crew import Alone, Crew, Spread
+from softmorph_cli.tiles.manifest import cut_of
 from softmorph_cli.tiles.plan import BASE, Plan, plan
 from softmorph_cli.tiles.progress import Report, TileProgress
 from softmorph_cli.tiles.run import filter_tiles
 from softmorph_cli.tiles.spec import Spec
 from softmorph_cli.volume import Volume
 
+if TYPE_CHECKING:
+    from softmorph_cli.cluster import Cluster, Where
+
 # What statistics hold of a map at once: in voxels at most, and bytes of memory for each.
 SLAB: Final = 2**26
 SHARE: Final = 32
+_OPTIONS: Final = "--memory, --scratch, --resume, --scheduler and --local-cluster"
 _READING: Final = (
     "resolution",
     "axes",
@@ -50,27 +58,57 @@ class Large:
     """How a map larger than memory is worked on.
 
     Attributes:
-        memory: Bytes that the process may take; None for most of what the machine allows.
+        memory: Bytes that the process may take, or each process of a cluster; None for most of what the machine
+            allows.
         scratch: A folder for what lies between passes; None for a temporary one.
         resume: Whether to go on where an interrupted run with the same scratch folder was.
+        where: Which cluster works on the tiles; None for this process alone.
     """
 
     memory: int | None = None
     scratch: Path | None = None
     resume: bool = False
+    where: Where | None = None
 
 
-def prepare(
-    source: Path, step: Step, outputs: Outputs, large: Large, reading: Mapping[str, Any]
-) -> tuple[Blocks, Spec, Plan]:
-    """Open a map and decide how it would be cut; nothing is computed.
+@dataclass(frozen=True)
+class Prepared:
+    """A map, and how it will be filtered.
+
+    Attributes:
+        blocks: The map.
+        spec: The filter.
+        plan: How the map is cut.
+        goes_on: Whether that is how an interrupted run cut it that is to go on.
+        crew: Who works on the tiles.
+        leave: Ends what was started or asked for to work on them.
+    """
+
+    blocks: Blocks
+    spec: Spec
+    plan: Plan
+    goes_on: bool
+    crew: Crew
+    leave: Callable[[], None]
+
+
+@contextmanager
+def prepared(
+    source: Path,
+    step: Step,
+    outputs: Outputs,
+    large: Large,
+    reading: Mapping[str, Any],
+    tell: Callable[[str], None] = lambda note: None,
+) -> Iterator[Prepared]:
+    """Open a map, find who works on it and decide how it is cut; nothing is computed.
 
     Raises:
         UsageError: If the step, an output or an option does not go with tiles.
-        SoftmorphError: If the map cannot be opened, or memory is too little for any tile.
+        SoftmorphError: If the map cannot be opened, memory is too little for any tile, or a cluster is not there.
     """
     if step.tiled is None:
-        raise UsageError(f"{step.operation} takes the whole map: leave out --memory, --scratch and --resume.")
+        raise UsageError(f"{step.operation} takes the whole map: leave out {_OPTIONS}.")
     if large.resume and large.scratch is None:
         raise UsageError("--resume needs the --scratch DIR of the run that was interrupted.")
     for path in (outputs.target, outputs.standard_error):
@@ -80,14 +118,51 @@ def prepare(
     for name in ("preview", "stages", "renormalize", "argmax"):
         if getattr(outputs, name):
             raise UsageError(
-                f"--{name.replace('_', '-')} needs the whole map: leave it out, or leave out --memory."
+                f"--{name.replace('_', '-')} needs the whole map: leave it out, or leave out {_OPTIONS}."
             )
     for name, value in reading.items():
         if value is not None and value is not False and name not in _READING:
             raise UsageError(f"--{name.replace('_', '-')} is not known tile by tile.")
     blocks = open_blocks(source, **{name: reading[name] for name in _READING if name in reading})
     spec = step.tiled(blocks)
-    return blocks, spec, plan(spec, blocks.shape, memory=large.memory, chunks=blocks.chunks)
+    like = cut_of(large.scratch) if large.resume and large.scratch is not None else None
+    with ExitStack() as stack:
+        crew: Crew = Alone()
+        memory = large.memory
+        if large.where is not None:
+            cluster = stack.enter_context(_cluster(large.where, memory, spec.settings.threads, tell))
+            spec = replace(spec, settings=replace(spec.settings, threads=cluster.threads))
+            most = cluster.memory
+            if most is not None:
+                memory = most * 3 // 4 if memory is None else min(memory, most)
+            masks = [Path(reading[name]) for name in ("mask",) if reading.get(name) is not None]
+            written = [path.parent for path in (outputs.target, outputs.standard_error) if path is not None]
+            crew = Spread(cluster, [source, *masks], written)
+        chosen = plan(
+            spec, blocks.shape, memory=memory, chunks=blocks.chunks, workers=crew.workers, like=like
+        )
+        goes_on = (chosen.tile, chosen.halo, chosen.pass_length) == like
+        yield Prepared(blocks, spec, chosen, goes_on, crew, stack.close)
+
+
+@contextmanager
+def _cluster(
+    where: Where, memory: int | None, threads: int | None, tell: Callable[[str], None]
+) -> Iterator[Cluster]:
+    from softmorph_cli.cluster import connected
+
+    allowed = machine.memory()
+    if where.scheduler is None and where.workers is None and memory is not None and allowed is not None:
+        wanted = max(1, machine.threads() // (threads or 1))
+        fitting = max(1, min(wanted, allowed // memory))
+        if fitting < wanted:
+            tell(
+                f"{fitting} processes instead of {wanted}: each may take --memory, and this machine has no more."
+            )
+        where = replace(where, workers=fitting)
+        threads = threads or max(1, machine.threads() // fitting)
+    with connected(where, memory=memory, threads=threads, tell=tell) as cluster:
+        yield cluster
 
 
 def process_tiled(
@@ -118,20 +193,62 @@ def process_tiled(
     """
     reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
     started = time.perf_counter()
-    blocks, spec, cut = prepare(source, step, outputs, large, reading)
-    for message in blocks.notes:
-        tell(message)
-    read_seconds = time.perf_counter() - started
+    with prepared(source, step, outputs, large, reading, tell) as ready:
+        blocks = ready.blocks
+        for message in blocks.notes:
+            tell(message)
+        read_seconds = time.perf_counter() - started
+
+        started = time.perf_counter()
+        kind = outputs.stored([step]) or "float32"
+        shown = telling.plain(reading)
+        result, lost = _filter(command, source, step, outputs, large, ready, kind, reading, progress)
+        warnings = [*step.idle(), *step.concerns(_place(blocks)), *result.warnings, *lost]
+        filter_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
-    stored = outputs.stored([step])
-    kind = stored or "float32"
-    shown = telling.plain(reading)
+    before, after = (_measured(one, large.memory) for one in (blocks, open_blocks(outputs.target)))
+    measure_seconds = time.perf_counter() - started
+    place = _place(blocks)
+    report = telling.step(step, Done(place, place, result), filter_seconds) | {"tiles": asdict(ready.plan)}
+    told = {
+        **documents.head(),
+        "input": documents.described(place) | {"shape": list(blocks.shape), "read_with": shown},
+        "output": telling.output(outputs.target, place, kind) | {"shape": list(blocks.shape)},
+        "steps": [report],
+        "before": before.as_dict(),
+        "after": after.as_dict(),
+        "change": None,
+        "device": "cpu",
+        "seconds": {"read": read_seconds, "filter": filter_seconds, "measure": measure_seconds},
+        "warnings": warnings,
+    }
+    if outputs.stats is not None:
+        documents.save(told, outputs.stats, force=outputs.force)
+    notes = step.remarks(before, after)
+    return Processed(told, before, after, (result,), tuple(notes), tuple(warnings))
+
+
+def _filter(
+    command: str,
+    source: Path,
+    step: Step,
+    outputs: Outputs,
+    large: Large,
+    ready: Prepared,
+    kind: str,
+    reading: Mapping[str, Any],
+    progress: Report | None,
+) -> tuple[Result, list[str]]:
+    """Filter a map; return what the filter says, and what the files cannot keep."""
+    blocks, shown = ready.blocks, telling.plain(reading)
     made_by = {"operation": step.operation, "method": step.method, "parameters": step.in_force}
     create: dict[str, Any] = {
         "force": outputs.force,
         "keep": large.scratch is not None,
-        "resume": large.resume,
+        # What is cut otherwise begins anew.
+        "resume": large.resume and ready.goes_on,
+        "chunks": chunks_of_tiles(blocks.shape, blocks.axes, ready.plan.tile),
         "provenance": telling.provenance(command, [made_by], shown),
     }
     with ExitStack() as stores:
@@ -149,50 +266,31 @@ def process_tiled(
                 **create,
             )
         )
+        # Before a folder is removed that some worker may still be writing to.
+        stores.callback(ready.leave)
 
         def coarser(done: int, total: int) -> None:
             if progress is not None:
                 progress(TileProgress(step.operation, "pyramid", done, done, total))
 
+        far = large.where is not None and large.where.scheduler is not None
         result = filter_tiles(
             blocks,
             written,
-            spec,
-            memory=large.memory,
+            ready.spec,
             scratch=large.scratch,
+            # A temporary folder of this machine is not that of another one.
+            beside=outputs.target.resolve().parent if far else None,
             resume=large.resume,
             fingerprint=_fingerprint([source, *(Path(reading[n]) for n in ("mask",) if n in reading)], shown),
             target_kept=written.resumed and (errors is None or errors.resumed),
             progress=progress,
             error_target=errors,
-            plan=cut,
+            plan=ready.plan,
             finish=lambda: written.complete(coarser),
+            crew=ready.crew,
         )
-        lost = [*written.lost, *(errors.lost if errors is not None else [])]
-        warnings = [*step.idle(), *step.concerns(_place(blocks)), *result.warnings, *lost]
-    filter_seconds = time.perf_counter() - started
-
-    started = time.perf_counter()
-    before, after = (_measured(one, large.memory) for one in (blocks, open_blocks(outputs.target)))
-    measure_seconds = time.perf_counter() - started
-    place = _place(blocks)
-    report = telling.step(step, Done(place, place, result), filter_seconds) | {"tiles": asdict(cut)}
-    told = {
-        **documents.head(),
-        "input": documents.described(place) | {"shape": list(blocks.shape), "read_with": shown},
-        "output": telling.output(outputs.target, place, kind) | {"shape": list(blocks.shape)},
-        "steps": [report],
-        "before": before.as_dict(),
-        "after": after.as_dict(),
-        "change": None,
-        "device": "cpu",
-        "seconds": {"read": read_seconds, "filter": filter_seconds, "measure": measure_seconds},
-        "warnings": warnings,
-    }
-    if outputs.stats is not None:
-        documents.save(told, outputs.stats, force=outputs.force)
-    notes = step.remarks(before, after)
-    return Processed(told, before, after, (result,), tuple(notes), tuple(warnings))
+        return result, [*written.lost, *(errors.lost if errors is not None else [])]
 
 
 def _place(blocks: Blocks) -> Volume:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ Array = npt.NDArray[Any]
 
 
 class Source(Protocol):
-    """A map that is read in boxes, by one thread at a time."""
+    """A map that is read in boxes, by one thread at a time; to be read by other processes, it can be pickled."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -28,7 +28,11 @@ class Source(Protocol):
 
 
 class Target(Protocol):
-    """A map that is written in boxes, each voxel once, by one thread at a time."""
+    """A map that is written in boxes, each voxel once, by one thread at a time.
+
+    To be written by other processes it can be pickled. Whoever is killed may have written his box, and another
+    writes the same once more.
+    """
 
     def write(self, box: Box, values: Array, /) -> None:
         """Put values where they belong."""
@@ -63,6 +67,10 @@ class ArrayTarget:
     def __init__(self, array: Array) -> None:
         """Keep the array."""
         self.array = array
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be sent: whoever writes to the copy writes to nobody."""
+        raise TypeError("an array in memory is written to by its own process: give another target.")
 
     def write(self, box: Box, values: Array) -> None:
         """Copy values into the array."""

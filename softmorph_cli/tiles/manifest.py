@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from softmorph_cli.files import replacing
 from softmorph_cli.tiles.once import Facts
+from softmorph_cli.tiles.plan import Cut
 
 NAME: Final = "softmorph-tiles.json"
 
@@ -63,6 +64,16 @@ class State:
     words: list[Word] = field(default_factory=list)
     written: list[int] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
+
+
+def cut_of(folder: Path) -> Cut | None:
+    """Return how an interrupted run with this scratch folder cut its map; None where there is none, or no telling."""
+    try:
+        identity = json.loads((folder / NAME).read_text(encoding="utf-8"))["identity"]
+        length = identity["pass_length"]
+        return tuple(identity["tile"]), tuple(identity["halo"]), length
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class Manifest:

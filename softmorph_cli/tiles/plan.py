@@ -15,10 +15,13 @@ from softmorph_cli.filters.method import Family
 from softmorph_cli.kernels.bitplanes import chunks as words_of
 from softmorph_cli.kernels.bitplanes import word_of
 from softmorph_cli.tiles.spec import Spec, Task, task
-from softmorph_cli.tiles.tiling import Tiling, size
+from softmorph_cli.tiles.tiling import Tiling
 
 # What the process holds beside the tile: Python, NumPy, and the compiler that loads the kernels.
 BASE: Final = 190 << 20
+
+# And what Dask takes in a worker's process.
+_DASK: Final = 30 << 20
 
 # What is counted here is this share of what is really held: padding, pages, and what is small.
 _SHARE: Final = 0.92
@@ -47,9 +50,11 @@ class Plan:
         halo: What is read around a tile on each side, along each axis.
         tiles: How many tiles.
         pass_length: Iterations of a pass; None where every tile is done at once.
-        peak_bytes: Memory of the whole process at most, estimated.
+        peak_bytes: Memory of the whole process, or of each, at most, estimated.
         scratch_bytes: Disk for what lies between passes, at a guess.
         seconds: At a guess; it depends on the map.
+        workers: How many tiles are worked on at once, by a process each.
+        threads: How many threads work on a tile.
     """
 
     shape: tuple[int, ...]
@@ -60,6 +65,12 @@ class Plan:
     peak_bytes: int
     scratch_bytes: int
     seconds: float
+    workers: int = 1
+    threads: int = 1
+
+
+# Tiles, halo and length of a pass.
+Cut = tuple[tuple[int, ...], tuple[int, ...], int | None]
 
 
 def plan(
@@ -69,43 +80,54 @@ def plan(
     memory: int | None = None,
     chunks: tuple[int, ...] | None = None,
     itemsize: int = 4,
+    workers: int = 1,
+    like: Cut | None = None,
 ) -> Plan:
     """Decide how to cut a map.
 
     Args:
         spec: The filter; its settings say how many threads there are.
         shape: The map's.
-        memory: Bytes that the process may take; None for most of what the machine allows.
+        memory: Bytes that a process may take; None for most of what the machine allows.
         chunks: What is stored together.
         itemsize: Bytes of a probability.
+        workers: How many processes work on tiles of their own.
+        like: How an earlier run of the same cut it: taken again where memory is enough for it.
 
     Raises:
         InputError: If no tile is small enough.
         SoftmorphError: As `spec.task`.
     """
-    return cut(task(spec, shape), memory, chunks, itemsize)
+    return cut(task(spec, shape), memory, chunks, itemsize, workers, like)
 
 
-def cut(work: Task, memory: int | None, chunks: tuple[int, ...] | None, itemsize: int) -> Plan:
+def cut(
+    work: Task,
+    memory: int | None,
+    chunks: tuple[int, ...] | None,
+    itemsize: int,
+    workers: int = 1,
+    like: Cut | None = None,
+) -> Plan:
     """Decide how to cut a map for a filter that is ready. See `plan`."""
     allowed = memory or (machine.memory() or 4 << 30) * 3 // 4
-    best: tuple[float, Plan] | None = None
+    best: Plan | None = None
     least: int | None = None
     for halo, length in _ways(work):
         for tile in _tiles(work.shape, chunks or (1,) * len(work.shape)):
-            found = _plan(work, tile, halo, length, itemsize)
+            found = _plan(work, tile, halo, length, itemsize, workers)
+            if (found.tile, found.halo, found.pass_length) == like and found.peak_bytes <= allowed:
+                return found
             least = found.peak_bytes if least is None else min(least, found.peak_bytes)
-            if found.peak_bytes <= allowed:
-                if best is None or found.seconds < best[0]:
-                    best = found.seconds, found
-                break
+            if found.peak_bytes <= allowed and (best is None or found.seconds < best.seconds):
+                best = found
     if best is None:
         assert least is not None
         raise InputError(
             f"{_words(allowed)} are too little memory for {work.name} of a map of {_times(work.shape)} voxels: "
             f"at least {_words(least)} are needed{_advice(work)}."
         )
-    return best[1]
+    return best
 
 
 def _advice(work: Task) -> str:
@@ -143,7 +165,12 @@ def _tiles(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[in
 
 
 def _plan(
-    work: Task, tile: tuple[int, ...], halo: tuple[int, ...], length: int | None, itemsize: int
+    work: Task,
+    tile: tuple[int, ...],
+    halo: tuple[int, ...],
+    length: int | None,
+    itemsize: int,
+    workers: int,
 ) -> Plan:
     tiling = Tiling(work.shape, tile)
     whole = len(tiling) == 1
@@ -166,6 +193,9 @@ def _plan(
         words = work.settings.smooth_levels
     threads = work.settings.threads or machine.threads()
     spent = read * words * (sweep * iterations / threads + _MOVE * passes)
+    # Of equal pieces, none begun before a worker is free, what the last of them makes the others wait at most
+    # (R. L. Graham, Bell System Technical Journal 45, 1966).
+    spent *= 1 / workers + (1 - 1 / workers) / len(tiling)
     scratch = 0 if length is None else prod(work.shape) * _word(work).itemsize * (words + 1) * _COMPRESSED
     return Plan(
         shape=work.shape,
@@ -173,9 +203,11 @@ def _plan(
         halo=halo,
         tiles=len(tiling),
         pass_length=length,
-        peak_bytes=int(BASE + held / _SHARE + min(held / 2, _HEAP)),
+        peak_bytes=int(BASE + (_DASK if workers > 1 else 0) + held / _SHARE + min(held / 2, _HEAP)),
         scratch_bytes=int(scratch),
         seconds=spent * 1e-9,
+        workers=workers,
+        threads=threads,
     )
 
 
@@ -183,8 +215,9 @@ def _mean_region(tiling: Tiling, halo: tuple[int, ...]) -> float:
     # Along each axis by itself: a map may have a million tiles.
     total = 1.0
     for extent, tile, reach in zip(tiling.shape, tiling.tile, halo, strict=True):
-        line = Tiling((extent,), (tile,))
-        total *= sum(size(line.grown(line.core(n), (reach,)))[0] for n in range(len(line))) / len(line)
+        first = np.arange(0, extent, tile)
+        last = np.minimum(first + tile, extent)
+        total *= float((np.minimum(last + reach, extent) - np.maximum(first - reach, 0)).mean())
     return total
 
 

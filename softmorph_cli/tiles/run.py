@@ -25,6 +25,7 @@ from softmorph_cli.tiles.spec import Spec, Task, task
 from softmorph_cli.tiles.store import written
 from softmorph_cli.tiles.window import Kind
 
+_TEMPORARY: Final = ".softmorph-tiles-"
 _REASONS: Final = ("iterations", "stable", "max_iterations")
 
 
@@ -35,6 +36,7 @@ def filter_tiles(
     *,
     memory: int | None = None,
     scratch: Path | None = None,
+    beside: Path | None = None,
     resume: bool = False,
     fingerprint: str = "",
     target_kept: bool = False,
@@ -53,6 +55,7 @@ def filter_tiles(
         memory: Bytes that the process may take; None for most of what the machine allows.
         scratch: A folder for what lies between passes, this run's alone; made if missing, emptied at the end
             (and removed, if a run made it), kept as it is when the run is interrupted. None for a temporary one.
+        beside: Where a temporary one is made; None for where this machine has its temporary files.
         resume: Go on where an interrupted run with the same scratch folder was, if it was the same run.
         fingerprint: Of the source's content: another one is not the same run.
         target_kept: Whether the target still holds what the interrupted run wrote; if not, all of it is
@@ -75,7 +78,7 @@ def filter_tiles(
     work = task(spec, tuple(source.shape))
     kind = Kind.of(source)
     chosen = plan or cut(work, memory, tuple(source.chunks), kind.wide.itemsize)
-    with _folder(scratch) as folder:
+    with _folder(scratch, beside) as folder:
         site = Site(
             replace(work, spec=replace(work.spec, settings=replace(work.settings, progress=None))),
             chosen,
@@ -110,11 +113,13 @@ def _identity(work: Task, plan: Plan, kind: Kind, fingerprint: str) -> dict[str,
 
 
 @contextmanager
-def _folder(scratch: Path | None) -> Iterator[Path]:
+def _folder(scratch: Path | None, beside: Path | None) -> Iterator[Path]:
     if scratch is None:
-        with TemporaryDirectory(prefix="softmorph-tiles-") as name:
+        # A worker that nobody waits for any more may be about to write a last file.
+        with TemporaryDirectory(prefix=_TEMPORARY, dir=beside, ignore_cleanup_errors=True) as name:
             yield Path(name)
         return
+    scratch = scratch.absolute()
     with written(scratch):
         made = not scratch.exists() or (scratch / manifests.NAME).exists()
         scratch.mkdir(parents=True, exist_ok=True)

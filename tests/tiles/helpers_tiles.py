@@ -1,17 +1,24 @@
-"""Runs a filter in tiles and as a whole."""
+"""Runs a filter in tiles, by this process or by a cluster, and as a whole."""
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from softmorph_cli.cluster import Cluster
 from softmorph_cli.filters.custom import apply
 from softmorph_cli.filters.morphology import operate
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.filters.skeleton import thinning
+from softmorph_cli.io import create_blocks, open_blocks, read
+from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.tiles import ArraySource, ArrayTarget, Plan, Spec, filter_tiles
+from softmorph_cli.tiles.crew import Spread
 from softmorph_cli.tiles.spec import task
 
 
@@ -60,4 +67,82 @@ def tiled(
         error_target=ArrayTarget(made.error),
         **more,
     )
+    return made
+
+
+@dataclass(frozen=True)
+class Once:
+    """A source, or a target, of which the first that has to do with it is never done."""
+
+    of: Any
+    mark: Path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.of.shape)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return tuple(self.of.chunks)
+
+    def read(self, box: Any) -> Any:
+        # The first read is that of one voxel, by whoever asks for all of it.
+        if any(part.stop - part.start > 1 for part in box):
+            self._wait()
+        return self.of.read(box)
+
+    def write(self, box: Any, values: Any) -> None:
+        self.of.write(box, values)
+        self._wait()
+
+    def _wait(self) -> None:
+        try:
+            with self.mark.open("x") as file:
+                file.write(str(os.getpid()))
+        except FileExistsError:
+            return
+        time.sleep(60)
+        raise AssertionError("nobody ended it")
+
+
+def on_cluster(
+    cluster: Cluster,
+    spec: Spec,
+    folder: Path,
+    image: np.ndarray,
+    tile: tuple[int, ...],
+    length: int | None = None,
+    *,
+    source: Any = lambda blocks: blocks,
+    target: Any = lambda written: written,
+    **more: Any,
+) -> Tiled:
+    """Run a filter in tiles of a given size on a cluster, from a file and into stores."""
+    np.save(folder / "in.npy", image)
+    blocks = open_blocks(folder / "in.npy")
+    made = Tiled(np.empty(0), np.empty(0), Result(None))
+    store: dict[str, Any] = {
+        "chunks": chunks_of_tiles(image.shape, "ZYX"[-image.ndim :], tile),
+        "force": True,
+    }
+    with (
+        create_blocks(folder / "error.zarr", blocks, **store) as errors,
+        create_blocks(
+            folder / "out.zarr", blocks, dtype="mask" if spec.hard else "float32", **store
+        ) as written,
+    ):
+        drawn = spec.settings.method == "sampled"
+        made.result = filter_tiles(
+            source(blocks),
+            target(written),
+            spec,
+            plan=cut_by_hand(spec, image.shape, tile, length),
+            error_target=errors if drawn else None,
+            crew=Spread(cluster, [folder / "in.npy"], [folder]),
+            **{"progress": made.progress.append, **more},
+        )
+        if not drawn:
+            whole_map = tuple(slice(0, size) for size in image.shape)
+            errors.write(whole_map, np.zeros(image.shape, np.float32))
+    made.image, made.error = read(folder / "out.zarr").array, read(folder / "error.zarr").array
     return made

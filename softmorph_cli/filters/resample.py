@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from softmorph_cli import machine
 from softmorph_cli.errors import InputError
@@ -61,11 +63,11 @@ def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
     array = np.empty((*mapped, *new_shape), volume.array.dtype)
     for index in np.ndindex(mapped):
         image = volume.array[index]
-        for axis, factor in enumerate(factors):
-            if factor < 1:
-                # A box as wide as the new voxel; zoom then takes its value at the new voxel's middle.
-                image = ndimage.uniform_filter1d(image, max(1, round(1 / factor)), axis=axis, mode="nearest")
-        ndimage.zoom(image, factors, output=array[index], order=1, mode="nearest", grid_mode=True)
+        for axis, size in enumerate(new_shape):
+            if size < shape[axis]:
+                image = _means(image, size, axis)
+        finer = np.array(new_shape) / np.array(image.shape)
+        ndimage.zoom(image, finer, output=array[index], order=1, mode="nearest", grid_mode=True)
     affine = None
     if volume.affine is not None:
         # A new index i lies at (i + 1/2) / factor - 1/2 on the old grid. In 2D the affine keeps its z column.
@@ -77,3 +79,27 @@ def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
     spacing = tuple(float(s / f) for s, f in zip(volume.spacing, factors, strict=True))
     clipped = np.clip(array, 0, 1, out=array)
     return replace(volume, array=clipped, spacing=spacing, affine=affine, source=None)
+
+
+def _means(image: npt.NDArray[Any], size: int, axis: int) -> npt.NDArray[Any]:
+    """Return the means over `size` intervals of one length along an axis; a voxel that two share counts in parts."""
+    from scipy import sparse
+
+    count = image.shape[axis]
+    ends = np.arange(size + 1) * (count / size)
+    old = np.arange(count)
+    # Of each old voxel: the new ones that its two ends lie in. They are neighbours at most, being longer.
+    first = np.minimum((old * size) // count, size - 1)
+    last = np.minimum(-(-(old + 1) * size // count) - 1, size - 1)
+    inside = np.where(first == last, 1.0, ends[first + 1] - old)
+    weights = sparse.csr_array(
+        (
+            np.concatenate([inside, 1 - inside]) * (size / count),
+            (np.concatenate([first, last]), np.concatenate([old, old])),
+        ),
+        shape=(size, count),
+        dtype=image.dtype,
+    )
+    flat = np.moveaxis(image, axis, 0).reshape(count, -1)
+    means = (weights @ flat).reshape(size, *np.delete(image.shape, axis))
+    return np.ascontiguousarray(np.moveaxis(means, 0, axis))

@@ -95,7 +95,7 @@ def replacing(path: Path, *, force: bool = False) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, FileError):
             raise
-        raise FileError(f"{path} could not be written: {_reason(error)}") from error
+        raise not_written(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -140,13 +140,24 @@ def replacing_store(
     except OSError as error:
         if isinstance(error, FileError):
             raise
-        raise FileError(f"{path} could not be written: {_reason(error)}") from error
+        raise not_written(path, error, kept=temporary if keep else None) from error
     finally:
         if lock is not None:
             os.close(lock)
         # After an exchange this is what was there before.
         if done or not keep:
             _remove(temporary)
+
+
+def not_written(path: Path, error: OSError, *, kept: Path | None = None) -> FileError:
+    """Say why the system refused to write a file, and what to do.
+
+    Args:
+        path: The file.
+        error: What the system said.
+        kept: Where what was written so far is kept, for `replacing_store` to resume; None where nothing is.
+    """
+    return FileError(f"{path} could not be written: {_reason(error, kept)}")
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
@@ -224,13 +235,15 @@ def _flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _reason(error: OSError | RuntimeError) -> str:
+def _reason(error: OSError | RuntimeError, kept: Path | None = None) -> str:
     if isinstance(error, RuntimeError):
         return "its symbolic links lead in a circle."
     # ITK keeps no error number, only the system's words; NumPy only counts what it could not write.
     words = str(error)
     short = os.strerror(errno.ENOSPC) in words or re.search(r"\d+ requested and \d+ written", words)
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or short:
+        if kept is not None:
+            return f"the disk is full; what was done is kept in {kept}. Free some space, then go on with --resume."
         return "the disk is full; nothing was left behind. Free some space or choose another output folder."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "the folder is read-only; choose another output folder."

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.files import check_writable, replacing_store
+from softmorph_cli.files import check_writable, not_written, replacing_store
 from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.formats import target_format
 from softmorph_cli.io.omezarr import OmeZarr, filed_order, layout, stem
@@ -65,6 +67,7 @@ class Written:
         resumed: bool,
         lost: list[str],
         pyramid: _Pyramid | None = None,
+        kept: Path | None = None,
     ) -> None:
         """Write to an open array, to which blocks lie along some of its axes; for `create_blocks`."""
         self._array, self._path, self._folder, self._dtype, self._pool = array, path, folder, dtype, pool
@@ -72,7 +75,7 @@ class Written:
         self.shape: tuple[int, ...] = tuple(array.shape[axis] for axis in along)
         self.chunks: tuple[int, ...] = tuple(array.chunks[axis] for axis in along)
         self.resumed, self.lost = resumed, lost
-        self._pyramid = pyramid
+        self._pyramid, self._kept = pyramid, kept
         # Whether there are coarser resolutions that a block written now would contradict.
         self._outdated = resumed and pyramid is not None
         self._elsewhere = False
@@ -89,16 +92,14 @@ class Written:
         """Store a block of probabilities; when this returns, its chunks are in the folder.
 
         Raises:
+            FileError: If the system refuses.
             InputError: If the block does not fit, or a mask is asked for and it holds other values.
-            OSError: If the system refuses.
         """
         cuts = self._cuts(slices)
         shape = tuple(cut.stop - cut.start for cut in cuts)
         if block.shape != shape:
             raise InputError(f"a block of shape {block.shape} does not fill one of {shape}.")
         stored, _ = encode(block, self._dtype)
-        stored = stored.reshape(self._among(shape, 1))
-        index = self._among(cuts, slice(0, 1))
         if self._outdated:
             self._remove_coarser()
         if self._pool is None:
@@ -106,26 +107,28 @@ class Written:
                 raise InputError(
                     f"{self._path}: a block that is not made of whole chunks is written by one process only."
                 )
-            self._array[index] = stored
+            self._put(cuts, stored)
             return
         # A part of a chunk is put in by writing the chunk again, which only one may do at a time.
         with nullcontext() if self._whole(cuts) else self._alone:
-            # In a thread that no signal interrupts: see `workers`.
-            self._pool.submit(self._array.__setitem__, index, stored).result()
+            # Each chunk in a thread that no signal interrupts, and none goes on when this has failed: see `workers`.
+            begun = [
+                self._pool.submit(self._put, box, stored[_within(box, cuts)]) for box in self._pieces(cuts)
+            ]
+            _, left = wait(begun, return_when=FIRST_EXCEPTION)
+            for one in left:
+                one.cancel()
+            wait(left)
+            for one in begun:
+                if not one.cancelled():
+                    one.result()
 
     def has(self, slices: Sequence[slice]) -> bool:
         """Whether all chunks of a block are there, as an earlier run left them.
 
         Blocks that were made of whole chunks are there whole or not at all; of others, a part may be.
         """
-        ranges = [
-            range(cut.start // one, -(-cut.stop // one))
-            for cut, one in zip(self._cuts(slices), self.chunks, strict=True)
-        ]
-        return all(
-            self._chunk(tuple(r[i] for r, i in zip(ranges, number, strict=True))).is_file()
-            for number in np.ndindex(*map(len, ranges))
-        )
+        return all(self._chunk(number).is_file() for number in self._numbers(self._cuts(slices)))
 
     def missing(self) -> int:
         """How many chunks are not there yet."""
@@ -141,8 +144,7 @@ class Written:
             progress: Called after every chunk: how many are done, and how many there are.
 
         Raises:
-            FileError: If chunks were not written, or what an interrupted run left is damaged.
-            OSError: If the system refuses.
+            FileError: If chunks were not written, what an interrupted run left is damaged, or the system refuses.
         """
         if self._elsewhere:
             _remove_halves(self._folder)
@@ -164,7 +166,33 @@ class Written:
         except FileError as error:
             advice = "; run again without --resume" if self.resumed else ""
             raise FileError(f"{self._path}: a chunk that was written of it is damaged{advice}.") from error
+        except OSError as error:
+            raise not_written(self._path, error, kept=self._kept) from error
         self._outdated = True
+
+    def _put(self, cuts: tuple[slice, ...], stored: Array) -> None:
+        shape = self._among(stored.shape, 1)
+        try:
+            self._array[self._among(cuts, slice(0, 1))] = stored.reshape(shape)
+        except OSError as error:
+            raise not_written(self._path, error, kept=self._kept) from error
+
+    def _numbers(self, cuts: tuple[slice, ...]) -> Iterator[tuple[int, ...]]:
+        """The chunks that a block has part in."""
+        return product(
+            *(
+                range(cut.start // one, -(-cut.stop // one))
+                for cut, one in zip(cuts, self.chunks, strict=True)
+            )
+        )
+
+    def _pieces(self, cuts: tuple[slice, ...]) -> Iterator[tuple[slice, ...]]:
+        """A block chunk by chunk."""
+        for number in self._numbers(cuts):
+            yield tuple(
+                slice(max(cut.start, n * one), min(cut.stop, (n + 1) * one))
+                for cut, n, one in zip(cuts, number, self.chunks, strict=True)
+            )
 
     def _remove_coarser(self) -> None:
         with self._alone:
@@ -258,9 +286,17 @@ def create_blocks(
             array = _reopen(folder, attributes, shape, stored, chunks)
         with workers() as pool:
             resumed = found is not None
-            written = Written(array, along, path, folder / "0", dtype, pool, resumed, lost, coarser)
+            kept = folder if keep or resume else None
+            written = Written(array, along, path, folder / "0", dtype, pool, resumed, lost, coarser, kept)
             yield written
         written.complete()
+
+
+def _within(box: tuple[slice, ...], cuts: tuple[slice, ...]) -> tuple[slice, ...]:
+    """Where a part of a block lies in it."""
+    return tuple(
+        slice(one.start - cut.start, one.stop - cut.start) for one, cut in zip(box, cuts, strict=True)
+    )
 
 
 def _among(count: int, along: Sequence[int], own: Sequence[Any], other: Any) -> tuple[Any, ...]:

@@ -280,7 +280,8 @@ def _instead(found: Node) -> str:
                 told[key][0] if key == "labels" and isinstance(told[key], list) and told[key] else first.name
             )
             return f"{kind}, {held(found.path)}; name one, as in {found.path / str(inside)}"
-    return f"is a Zarr group that does not say what it is, {held(found.path)}; name an array in it, as in {first}"
+    lost = " (it has no .zattrs)" if found.zarr_format == 2 and not (found.path / ".zattrs").exists() else ""
+    return f"is a Zarr group that does not say what it is{lost}, {held(found.path)}; name an array in it, as in {first}"
 
 
 def _names(array: Node, count: int) -> str | None:

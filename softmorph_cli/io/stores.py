@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -136,6 +137,17 @@ def open_array(found: Node, name: str) -> Lazy:
     if dtype.hasobject:
         raise FileError(f"{name} holds Python objects, which are never unpickled; save plain numbers.")
 
+    def damaged(index: Index) -> str:
+        """Name the first chunk that cannot be read."""
+        cuts = [part if isinstance(part, slice) else slice(part, part + 1) for part in index]
+        numbers = (range(c.start // one, -(-c.stop // one)) for c, one in zip(cuts, chunks, strict=True))
+        for number in product(*numbers):
+            try:
+                _ = array[tuple(slice(n * one, (n + 1) * one) for n, one in zip(number, chunks, strict=True))]
+            except Exception:
+                return f", {found.path / array.metadata.encode_chunk_key(number)}"
+        return ""
+
     def read(stored: Stored, index: Index) -> Array:
         try:
             # Numbers with a step of their own, such as a big-endian type, are brought to this machine's.
@@ -147,7 +159,8 @@ def open_array(found: Node, name: str) -> Lazy:
             if codec := _unknown_codec(error):
                 raise FileError(f"{name} is compressed with {codec}, which is not known here.") from error
             raise FileError(
-                f"{name} has a chunk that is cut short or damaged ({_reason(error)}); copy the store again."
+                f"{name} has a chunk that is cut short or damaged{damaged(index)} ({_reason(error)}); copy it, or "
+                "the store, again."
             ) from error
         return part.astype(part.dtype.newbyteorder("="), copy=False)
 
@@ -168,8 +181,12 @@ def missing_chunks(found: Node, lazy: Lazy, name: str) -> str | None:
     if lost <= 0:
         return None
     if says_whole(found):
+        grid = (-(-size // one) for size, one in zip(lazy.shape, lazy.chunks, strict=True))
+        keys = map(lazy.stored.metadata.encode_chunk_key, np.ndindex(*grid))
+        first = next((path for key in keys if not (path := found.path / key).is_file()), found.path)
         raise FileError(
-            f"{name} misses {lost} of its {total} chunks, and softmorph wrote all of them; copy the store again."
+            f"{name} misses {lost} of its {total} chunks, the first of them {first}, and softmorph wrote all of them; "
+            "copy the store again."
         )
     return (
         f"{lost} of its {total} chunks are not stored and read as its fill value, {lazy.stored.fill_value}."

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
 import pickle
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -547,3 +551,40 @@ def test_damage_of_what_was_kept_is_told(tmp_path: Path) -> None:
     ):
         pass
     assert not target.exists()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_full_disk_is_said_of_its_own_file_and_nothing_writes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
+    from zarr.storage import LocalStore
+
+    plain = LocalStore.set
+
+    async def full(self: LocalStore, key: str, value: Any) -> None:
+        if key == "0/0/0":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        # Others are still at work when the first has failed.
+        await asyncio.sleep(0.1 if key[0].isdigit() else 0)
+        await plain(self, key, value)
+
+    source = open_blocks(make(tmp_path / "in.zarr", SOFT))
+    whole = tuple(slice(0, size) for size in source.shape)
+    settings: dict[str, Any] = {"chunks": (16, 16, 16), "keep": keep}
+    monkeypatch.setattr(LocalStore, "set", full)
+    words = r"out\.zarr could not be written: the disk is full; "
+    words += r"what was done is kept in .*partial-out\.zarr.* --resume" if keep else "nothing was left behind"
+    with (
+        pytest.raises(FileError, match=words),
+        create_blocks(tmp_path / "other.zarr", source, **settings),
+        create_blocks(tmp_path / "out.zarr", source, **settings) as out,
+    ):
+        out.write(whole, source.read(whole))
+    time.sleep(0.3)
+    left = {p.name for p in tmp_path.iterdir()} - {"in.zarr"}
+    assert left == ({".softmorph-partial-other.zarr", ".softmorph-partial-out.zarr"} if keep else set())
+    monkeypatch.undo()
+    with create_blocks(tmp_path / "out.zarr", source, resume=keep, chunks=(16, 16, 16)) as out:
+        assert out.resumed == keep
+        out.write(whole, source.read(whole))
+    assert np.array_equal(read(tmp_path / "out.zarr").array, SOFT)

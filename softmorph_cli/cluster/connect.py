@@ -9,7 +9,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import resource_tracker
@@ -92,7 +92,11 @@ def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tu
     count = where.workers or max(1, cores // (threads or 1))
     share = memory or (allowed // count if allowed is not None else None)
     with TemporaryDirectory(prefix="softmorph-") as scratch, ExitStack() as stack:
-        stack.enter_context(dask.config.set({"temporary-directory": scratch}))
+        # Dask would tell this process what is meant for its workers: to use a single thread.
+        inherited, own = "distributed.nanny.pre-spawn-environ", "distributed.nanny.environ"
+        environment = {**dask.config.get(inherited), **dask.config.get(own)}
+        chosen = {"temporary-directory": scratch, inherited: {}, own: environment}
+        stack.enter_context(dask.config.set(chosen))
         with _deaf():
             local = stack.enter_context(
                 LocalCluster(
@@ -112,13 +116,9 @@ def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tu
             )
         client = stack.enter_context(Client(local, set_as_default=False))
         local.scale(count)
-        try:
+        # Those that take longer are given work when they come.
+        with suppress(TimeoutError):
             client.wait_for_workers(count, timeout=_START)
-        except TimeoutError as error:
-            raise ClusterError(
-                f"{count} processes of a local cluster did not start within {_START:.0f} seconds; "
-                "try fewer --workers."
-            ) from error
         yield client, share
 
 

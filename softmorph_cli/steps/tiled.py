@@ -113,7 +113,9 @@ def prepared(
         raise UsageError("--resume needs the --scratch DIR of the run that was interrupted.")
     for path in (outputs.target, outputs.standard_error):
         if path is not None and suffix_of(path) not in (".zarr", ".ome.zarr"):
-            raise UsageError(f"{path}: tile by tile an OME-Zarr is written; end its name with .zarr.")
+            raise UsageError(
+                f"{path}: tile by tile, as on a cluster, an OME-Zarr is written; end its name with .zarr."
+            )
     # Whatever needs all of the map at once.
     for name in ("preview", "stages", "renormalize", "argmax"):
         if getattr(outputs, name):
@@ -137,7 +139,10 @@ def prepared(
                 memory = most * 3 // 4 if memory is None else min(memory, most)
             masks = [Path(reading[name]) for name in ("mask",) if reading.get(name) is not None]
             written = [path.parent for path in (outputs.target, outputs.standard_error) if path is not None]
-            crew = Spread(cluster, [source, *masks], written)
+            advice = "start again, with --scratch DIR to be able to go on"
+            if large.scratch is not None:
+                advice = "what is done stays done, and the same command with --resume goes on"
+            crew = Spread(cluster, [source, *masks], written, advice)
         chosen = plan(
             spec, blocks.shape, memory=memory, chunks=blocks.chunks, workers=crew.workers, like=like
         )

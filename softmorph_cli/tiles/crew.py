@@ -80,11 +80,18 @@ class Spread:
         cluster: It.
         read: Files and folders that every worker has to see.
         written: Folders that every worker has to see and that are written to.
+        advice: What to do when the cluster is lost in the middle, as the end of a sentence.
     """
 
-    def __init__(self, cluster: Cluster, read: Sequence[Path] = (), written: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        read: Sequence[Path] = (),
+        written: Sequence[Path] = (),
+        advice: str = "start again",
+    ) -> None:
         """Keep them; nobody is asked yet."""
-        self._cluster, self._read, self._written = cluster, read, written
+        self._cluster, self._read, self._written, self._advice = cluster, read, written, advice
         self._run = secrets.token_hex(6)
         self._checked = False
 
@@ -104,14 +111,18 @@ class Spread:
         if not self._checked:
             self._cluster.check_folders(self._read, [*self._written, site.folder])
             self._checked = True
-        with closing(self._cluster.each(_Order(self._run, site, work, read), iter(items))) as coming:
-            for item, value in coming:
-                if isinstance(value, Lost):
-                    raise ClusterError(
-                        f"all {value.deaths} workers that had one of the tiles died, most likely because memory "
-                        "ran out: give a smaller --memory."
-                    )
-                yield item, value
+        order = _Order(self._run, site, work, read)
+        try:
+            with closing(self._cluster.each(order, iter(items))) as coming:
+                for item, value in coming:
+                    if isinstance(value, Lost):
+                        raise ClusterError(
+                            f"all {value.deaths} workers that had one of the tiles died, most likely because memory "
+                            "ran out: give a smaller --memory."
+                        )
+                    yield item, value
+        except ClusterError as error:
+            raise ClusterError(f"{str(error).removesuffix('.')}; {self._advice}.") from error
 
 
 class _Order:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_cli import everything, random_map, refused, run, save
+from helpers_cli import everything, random_map, refused, run, save, script
 from helpers_maps import vessels
 
 import softmorph_cli
+import softmorph_cli.machine
+from softmorph_cli.cli import report
+from softmorph_cli.tiles.progress import TileProgress
 from softmorph_cli.units import bytes_of
 
 SHAPE = (70, 66, 80)
@@ -24,12 +29,20 @@ def _maps() -> None:
     softmorph_cli.write(image, "in.ome.zarr")
 
 
+def little(*words: object, on_cluster: bool = False) -> tuple[str, str]:
+    """Return options for memory that is so little that there are many tiles."""
+    ended = run(*words, "--memory", "1MB", code=1)
+    found = re.search(r"at least (\d+) MB are needed", ended.err)
+    assert found is not None, ended.err
+    return "--memory", f"{int(found[1]) + (35 if on_cluster else 2)}MB"
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("erode", "--iterations", 2),
         ("close", "--radius", "2um"),
-        ("skeletonize", "--levels", 16),
+        ("skeletonize",),
         ("skeletonize", "--hard", "--threshold", 0.4),
         ("apply", "majority"),
     ],
@@ -37,7 +50,8 @@ def _maps() -> None:
 def test_tile_by_tile_is_what_the_whole_map_gives(words: tuple[object, ...]) -> None:
     name, *more = words
     rule = [more.pop(0)] if name == "apply" else []
-    run(name, *rule, "in.ome.zarr", "tiles.ome.zarr", *more, "--memory", "300MB", "--stats", "t.json")
+    tiled = (name, *rule, "in.ome.zarr", "tiles.ome.zarr", *more)
+    run(*tiled, *little(*tiled), "--stats", "t.json")
     run(name, *rule, "in.ome.zarr", "whole.ome.zarr", *more, "--stats", "w.json")
     tiles, whole = (softmorph_cli.read(f"{which}.ome.zarr") for which in ("tiles", "whole"))
     np.testing.assert_array_equal(tiles.array, whole.array)
@@ -46,6 +60,7 @@ def test_tile_by_tile_is_what_the_whole_map_gives(words: tuple[object, ...]) -> 
     assert told["before"] == wanted["before"]
     assert told["after"] == wanted["after"]
     step, same = told["steps"][0], wanted["steps"][0]
+    assert step["tiles"]["tiles"] > 1
     for key in ("operation", "method", "parameters", "iterations", "stop_reason", "radius_reached"):
         assert step[key] == same[key]
     made = (v.source.provenance for v in (tiles, whole) if v.source)
@@ -61,14 +76,111 @@ def test_a_dry_run_tells_and_does_nothing() -> None:
 
 
 def test_the_scratch_folder_is_empty_in_the_end() -> None:
-    run("skeletonize", "in.ome.zarr", "out.zarr", "--levels", 8, "--memory", "260MB", "--scratch", "scratch")
+    words = ("skeletonize", "in.ome.zarr", "out.zarr", "--levels", 8, "--scratch", "scratch")
+    run(*words, *little(*words))
     assert not Path("scratch").exists()
     assert sorted(path.name for path in Path().iterdir()) == ["in.ome.zarr", "out.zarr"]
+
+
+def test_on_a_cluster_it_is_what_the_whole_map_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
+    words = ("skeletonize", "in.ome.zarr", "tiles.ome.zarr", "--pyramid")
+    memory = little(*words, on_cluster=True)
+    said = run(*words, *memory, "--local-cluster", "--stats", "t.json", "--verbose").err
+    run("skeletonize", "in.ome.zarr", "whole.ome.zarr", "--pyramid", "--stats", "w.json")
+    for resolution in ("", "/1"):
+        tiles, whole = (softmorph_cli.read(f"{which}.ome.zarr{resolution}") for which in ("tiles", "whole"))
+        np.testing.assert_array_equal(tiles.array, whole.array)
+    told, wanted = (json.loads(Path(f"{which}.json").read_text()) for which in "tw")
+    assert told["after"] == wanted["after"]
+    assert told["warnings"] == wanted["warnings"]
+    cut = told["steps"][0]["tiles"]
+    assert cut["workers"] == softmorph_cli.machine.threads()
+    assert cut["threads"] == 1
+    assert cut["tiles"] > 2
+    assert cut["workers"] == 1 or "ran on 2 processes of 1 thread" in said
+    assert sorted(path.name for path in Path().iterdir()) == [
+        *("in.ome.zarr", "t.json", "tiles.ome.zarr", "w.json", "whole.ome.zarr")
+    ]
+
+
+def test_a_dry_run_on_a_cluster_says_who_would_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(softmorph_cli.machine, "threads", lambda: 3)
+    monkeypatch.setattr(softmorph_cli.machine, "memory", lambda: 700_000_000)
+    before = everything()
+    words = ("skeletonize", "in.ome.zarr", "out.zarr", "--local-cluster", "--memory", "300MB", "--dry-run")
+    ended = run(*words, "--levels", 8)
+    assert "tiles at once: 2 processes of 1 thread" in ended.out
+    assert "memory of each process, at most: " in ended.out
+    assert "2 processes instead of 3: each may take --memory, and this machine has no more" in ended.err
+    assert everything() == before
+
+
+KILLED = """
+import os, signal, sys
+from softmorph_cli.__main__ import main
+from softmorph_cli.cli import report
+
+real = report.tile
+
+def tile(progress):
+    if (progress.stage, progress.passes, progress.done) == ("pass", 2, 3):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(progress)
+
+report.tile = tile
+sys.argv = ["softmorph", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("where", [(), ("--local-cluster", "--threads", 1)], ids=["alone", "cluster"])
+def test_a_killed_run_is_gone_on_with(where: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
+    words = ("skeletonize", "in.ome.zarr", "out.ome.zarr", "--scratch", "scratch")
+    memory = little(*words, on_cluster=bool(where))
+    ended = script(KILLED, *words, *memory, *where)
+    assert ended.code == -signal.SIGKILL, ended.err
+    assert not Path("out.ome.zarr").exists()
+    seen: list[TileProgress] = []
+    real = report.tile
+    monkeypatch.setattr(report, "tile", lambda progress: (seen.append(progress), real(progress))[1])
+    # On this process alone, whoever began.
+    assert "begun anew" not in run(*words, *memory, "--resume").err
+    assert seen[0].passes == 2
+    run("skeletonize", "in.ome.zarr", "whole.ome.zarr")
+    tiles, whole = (softmorph_cli.read(f"{which}.ome.zarr") for which in ("out", "whole"))
+    np.testing.assert_array_equal(tiles.array, whole.array)
+    assert sorted(path.name for path in Path().iterdir()) == ["in.ome.zarr", "out.ome.zarr", "whole.ome.zarr"]
+
+
+def test_with_less_memory_a_run_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("skeletonize", "in.ome.zarr", "out.ome.zarr", "--scratch", "scratch")
+
+    def stop(progress: TileProgress) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(report, "tile", stop)
+        run(*words, "--memory", "1GB", code=130)
+    ended = run(*words, *little(*words), "--resume")
+    assert "is of a run with another " in ended.err
+    assert "it was not continued but begun anew" in ended.err
+    run("skeletonize", "in.ome.zarr", "whole.ome.zarr")
+    tiles, whole = (softmorph_cli.read(f"{which}.ome.zarr") for which in ("out", "whole"))
+    np.testing.assert_array_equal(tiles.array, whole.array)
 
 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
+        (("erode", "in.ome.zarr", "out.nii.gz", "--local-cluster"), 2, "as on a cluster, an OME-Zarr"),
+        (
+            ("erode", "in.ome.zarr", "out.zarr", "--local-cluster", "--scheduler", "x"),
+            2,
+            "choose one of them",
+        ),
+        (("erode", "in.ome.zarr", "out.zarr", "--local-cluster", "--device", "cuda"), 2, "on the CPU"),
         (("erode", "in.ome.zarr", "out.zarr", "--memory", "much"), 2, "such as 4GB or 512MiB"),
         (("erode", "in.ome.zarr", "out.zarr", "--memory", "1MB"), 1, "too little memory"),
         (("erode", "in.ome.zarr", "out.nii.gz", "--memory", "1GB"), 2, "end its name with .zarr"),

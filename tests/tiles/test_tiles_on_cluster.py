@@ -197,5 +197,5 @@ def test_a_tile_that_every_worker_dies_of_ends_the_run(
 
     np.save(tmp_path / "in.npy", TUBES)
     deadly: Any = Deadly()
-    with pytest.raises(ClusterError, match="all 4 workers that had one of the tiles died"):
+    with pytest.raises(ClusterError, match=r"all 4 workers that had one of the tiles died.*; start again\.$"):
         on_cluster(deadly, LEVELS, tmp_path, TUBES, TILE, LENGTH)

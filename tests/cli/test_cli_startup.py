@@ -119,6 +119,11 @@ def test_a_batch_imports_nothing_of_dask_unless_it_is_asked_for() -> None:
     assert {"dask", "distributed", "softmorph_cli.cluster"} <= asked
 
 
+def test_tiles_import_nothing_of_dask_unless_it_is_asked_for() -> None:
+    save("in.npy", random_map())
+    assert imported("erode", "in.npy", "out.zarr", "--memory", "1GB") & {"dask", "distributed"} == set()
+
+
 def test_an_unknown_rule_or_a_refused_output_imports_no_kernels() -> None:
     save("in.nii.gz", random_map())
     assert imported("rules") & set(HEAVY) <= {"numpy"}

@@ -143,6 +143,7 @@ def run_tiled(
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
     from softmorph_cli.steps import tiled
+    from softmorph_cli.tiles.manifest import NAME
     from softmorph_cli.units import bytes_of
 
     memory = None if large.memory is None else bytes_of(large.memory)
@@ -166,16 +167,15 @@ def run_tiled(
             if bar is not None:
                 bar.say(report.tile(progress), progress.done, progress.total)
 
-        processed = tiled.process_tiled(
-            command,
-            source,
-            step,
-            outputs,
-            how,
-            reading=arguments,
-            progress=show,
-            tell=tell,
-        )
+        try:
+            processed = tiled.process_tiled(
+                command, source, step, outputs, how, reading=arguments, progress=show, tell=tell
+            )
+        except BaseException as error:
+            kept = large.scratch is not None and (large.scratch / NAME).is_file()
+            if kept and "--resume" not in str(error):
+                tell(f"what is done is kept in {large.scratch}: the same command with --resume goes on.")
+            raise
     _tell(command, [step], target, processed, writing)
 
 

@@ -16,7 +16,7 @@ from softmorph_cli.pictures.views import Box, View, resize, whole
 # The share of its bounding box that a map fills; beyond it, projections hide more than they show.
 DENSE: Final = 0.1
 # Voxels that are looked at together, unless more are stored together.
-BLOCK: Final = 1 << 22
+BLOCK: Final = 1 << 21
 # Into how many parts the end of the colour scale is cut, so that sums are whole numbers: exact in any order.
 PARTS: Final = 1 << 20
 

@@ -117,7 +117,7 @@ def prepared(
                 f"{path}: tile by tile, as on a cluster, an OME-Zarr is written; end its name with .zarr."
             )
     # Whatever needs all of the map at once.
-    for name in ("preview", "stages", "renormalize", "argmax"):
+    for name in ("stages", "renormalize", "argmax"):
         if getattr(outputs, name):
             raise UsageError(
                 f"--{name.replace('_', '-')} needs the whole map: leave it out, or leave out {_OPTIONS}."
@@ -212,7 +212,13 @@ def process_tiled(
         filter_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
-    before, after = (_measured(one, large.memory) for one in (blocks, open_blocks(outputs.target)))
+    made = open_blocks(outputs.target)
+    before, after = (_measured(one, large.memory) for one in (blocks, made))
+    if outputs.preview is not None:
+        from softmorph_cli.pictures.preview import preview_blocks
+
+        title, words = f"softmorph {command} {source.name}", telling.words([step])
+        preview_blocks(blocks, made, outputs.preview, title=title, subtitle=words, force=outputs.force)
     measure_seconds = time.perf_counter() - started
     place = _place(blocks)
     report = telling.step(step, Done(place, place, result), filter_seconds) | {"tiles": asdict(ready.plan)}

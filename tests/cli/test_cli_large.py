@@ -186,7 +186,7 @@ def test_with_less_memory_a_run_begins_anew(monkeypatch: pytest.MonkeyPatch) -> 
         (("erode", "in.ome.zarr", "out.nii.gz", "--memory", "1GB"), 2, "end its name with .zarr"),
         (("erode", "in.ome.zarr", "out.zarr", "--dry-run"), 2, "add --memory SIZE"),
         (("erode", "in.ome.zarr", "out.zarr", "--resume"), 2, "--resume needs the --scratch"),
-        (("erode", "in.ome.zarr", "out.zarr", "--memory", "1GB", "--preview", "p.png"), 2, "--preview needs"),
+        (("erode", "in.ome.zarr", "out.zarr", "--memory", "1GB", "--argmax"), 2, "--argmax needs"),
         (
             ("skeletonize", "in.ome.zarr", "out.zarr", "--memory", "1GB", "--method", "product"),
             1,

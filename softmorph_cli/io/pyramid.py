@@ -66,7 +66,8 @@ def create_coarser(
         every = list(np.ndindex(*_counts(size, chunks)))
         left = [one for one in every if not chunk_file(target, place, one).is_file()]
         done += len(every) - len(left)
-        threads = max(1, memory // (_HELD * 4 * prod(chunks))) if memory else None
+        larger = max(prod(chunks), prod(getattr(source, "chunks", None) or chunks))
+        threads = max(1, memory // (_HELD * 4 * larger)) if memory else None
         with workers(threads) as pool:
             for _ in pool.map(partial(_make, source, target, letters, labels), left):
                 done += 1

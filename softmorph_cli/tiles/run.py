@@ -98,6 +98,8 @@ def filter_tiles(
         try:
             result = run.once() if chosen.pass_length is None else run.passes()
             if finish is not None:
+                # Who is killed in there goes on there.
+                manifest.save(state)
                 finish()
         except BaseException:
             # Whatever ended it: what is done need not be done again.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from softmorph_cli.evaluation.pair import Pair
+from softmorph_cli.evaluation.pair import Pair, Settings
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Metric:
         better: Which values are better: "higher", "lower" (0 is perfect) or "one" (a ratio that is 1 when perfect).
         cost: Measured time and memory at 128^3, for people.
         compute: Measures a pair.
-        expensive: Whether it is only computed when asked for.
+        asked_by: It is only computed where one of these settings is given; none for always.
     """
 
     names: tuple[str, ...]
@@ -46,4 +46,8 @@ class Metric:
     better: Literal["higher", "lower", "one"]
     cost: str
     compute: Callable[[Pair], Reading] = field(compare=False)
-    expensive: bool = False
+    asked_by: tuple[str, ...] = ()
+
+    def wanted(self, settings: Settings) -> bool:
+        """Say whether these settings ask for it."""
+        return not self.asked_by or any(getattr(settings, name) for name in self.asked_by)

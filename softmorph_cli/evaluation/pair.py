@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.evaluation.distances import Distances, between
 from softmorph_cli.filters import method as methods
 from softmorph_cli.filters.settings import Settings as FilterSettings
 from softmorph_cli.filters.skeleton import thinning
@@ -28,8 +29,9 @@ T = TypeVar("T")
 # the majority.
 TRUTH: Final = 0.5
 
-# The side of a patch along each axis, as in the clDice paper.
+# The side of a patch along each axis, as in the clDice paper, and how many there are where nobody says.
 PATCH: Final = {2: 64, 3: 48}
+PATCHES: Final = 100
 
 
 class Both(NamedTuple, Generic[T]):
@@ -50,7 +52,7 @@ class Settings:
         iterations: Of soft skeletons; None until nothing changes (`cldice`: 10).
         tolerance: Of the normalised surface Dice, in mm; in voxels where the size of a voxel is unknown.
         expensive: Whether the metrics that take long are wanted too.
-        patches: How many random patches Betti errors are averaged over.
+        patches: How many random patches Betti errors are averaged over; None for 100 where they are wanted.
         seed: Of their places.
         threads: On the CPU; None for as many as the machine allows.
     """
@@ -61,7 +63,7 @@ class Settings:
     iterations: int | None = None
     tolerance: float = 1.0
     expensive: bool = False
-    patches: int = 100
+    patches: int | None = None
     seed: int = 0
     threads: int | None = None
 
@@ -76,10 +78,15 @@ class Settings:
             raise UsageError(f"--threshold {self.threshold:g}: it must be at least 0 and below 1.")
         if not 0 <= self.tolerance < math.inf:
             raise UsageError(f"--tolerance {self.tolerance:g}: a distance is at least 0.")
-        if self.patches < 1:
+        if self.patches is not None and self.patches < 1:
             raise UsageError(f"--patches {self.patches}: at least 1 is needed.")
         if self.iterations is not None and self.iterations < 1:
             raise UsageError(f"--iterations {self.iterations}: at least 1 is needed.")
+
+    @property
+    def patch_count(self) -> int:
+        """How many patches there are."""
+        return PATCHES if self.patches is None else self.patches
 
     def as_dict(self, dims: int) -> dict[str, Any]:
         """Return, for JSON, all that a metric of maps with 2 or 3 axes depends on, in words where it is a choice."""
@@ -97,11 +104,9 @@ class Settings:
             "soft_skeleton_iterations": self.iterations or "until nothing changes",
             "nsd_tolerance": self.tolerance,
             "expensive": self.expensive,
-            **(
-                {"patches": self.patches, "patch": [PATCH[dims]] * dims, "seed": self.seed}
-                if self.expensive
-                else {}
-            ),
+            "patches": self.patch_count if self.expensive or self.patches else None,
+            "patch_shape": [PATCH[dims]] * dims,
+            "seed": self.seed,
         }
 
 
@@ -212,6 +217,11 @@ class Pair:
         return Both(
             *(betti_numbers(mask, self.settings.connectivity) for mask in (self.predicted, self.truth))
         )
+
+    @cached_property
+    def surfaces(self) -> Distances:
+        """How far both surfaces are apart, in the unit of `spacing`; neither mask may be empty."""
+        return between(self.predicted, self.truth, self.spacing)
 
     @property
     def _cut(self) -> tuple[tuple[Volume, float], ...]:

@@ -1,0 +1,57 @@
+"""Loops on the way from a mask to a larger one: which are filled there, and which are new."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from softmorph_cli.evaluation.warp import Mask, warp
+from softmorph_cli.graphs.links import Voxels, neighbours
+
+
+def unpaired_loops(small: Mask, large: Mask, connectivity: int) -> int:
+    """Return dim ker + dim coker of H_1(small) -> H_1(large).
+
+    Both are thinned first, voxel by simple voxel, the smaller one to what keeps its topology and the larger one to
+    that and what it needs beside it, which changes neither the homology nor the map; few voxels are left for gudhi.
+
+    Args:
+        small: A mask, shape (Z, Y, X), within the other.
+        large: The other.
+        connectivity: Of both: 6 or 26.
+    """
+    if not (large & ~small).any():
+        return 0
+    import gudhi
+
+    core = warp(small, np.zeros_like(small), connectivity)
+    whole = warp(large, core, connectivity)
+    voxels = np.argwhere(whole)
+    tree = gudhi.SimplexTree()
+    tree.insert_batch(np.arange(len(voxels))[None], np.where(core[whole], 0.0, 1.0))
+    # What is there in the smaller mask comes first; what is in the larger one alone comes second.
+    for level, mask in enumerate((core, whole)):
+        edges = _edges(voxels, mask, connectivity)
+        tree.insert_batch(edges.T, np.full(len(edges), float(level)))
+    # Loops need no more than triangles.
+    tree.expansion(2)
+    # Without a triangle loops are of the highest dimension, which gudhi leaves out where it is not asked.
+    tree.compute_persistence(homology_coeff_field=2, persistence_dim_max=True)
+    found = np.asarray(tree.persistence_intervals_in_dimension(1)).reshape(-1, 2)
+    return int(np.count_nonzero((found[:, 0] == 1) | (found[:, 1] == 1)))
+
+
+def _edges(voxels: Voxels, mask: Mask, connectivity: int) -> Voxels:
+    """Return pairs of those voxels that are in the mask, by number; their cliques make a complex with its loops."""
+    numbers = np.flatnonzero(mask[tuple(voxels.T)])
+    voxels = voxels[numbers]
+    pairs = neighbours(voxels)
+    if connectivity == 26:
+        # Cubes that touch pairwise have a point in common: their nerve is the clique complex.
+        return np.take(numbers, pairs)
+    # Through faces, four voxels in a square fill a loop: a diagonal, always the same one, makes two triangles of it.
+    step = voxels[pairs[:, 1]] - voxels[pairs[:, 0]]
+    faces = np.abs(step).sum(axis=1) == 1
+    square = (np.abs(step).sum(axis=1) == 2) & (np.abs(step.sum(axis=1)) == 2)
+    for axis in np.eye(3, dtype=np.intp):
+        square &= mask[tuple((voxels[pairs[:, 0]] + step * axis).T)]
+    return np.take(numbers, pairs[faces | square])

@@ -45,13 +45,14 @@ def _edges(voxels: Voxels, mask: Mask, connectivity: int) -> Voxels:
     numbers = np.flatnonzero(mask[tuple(voxels.T)])
     voxels = voxels[numbers]
     pairs = neighbours(voxels)
-    if connectivity == 26:
-        # Cubes that touch pairwise have a point in common: their nerve is the clique complex.
-        return np.take(numbers, pairs)
-    # Through faces, four voxels in a square fill a loop: a diagonal, always the same one, makes two triangles of it.
-    step = voxels[pairs[:, 1]] - voxels[pairs[:, 0]]
-    faces = np.abs(step).sum(axis=1) == 1
-    square = (np.abs(step).sum(axis=1) == 2) & (np.abs(step.sum(axis=1)) == 2)
-    for axis in np.eye(3, dtype=np.intp):
-        square &= mask[tuple((voxels[pairs[:, 0]] + step * axis).T)]
-    return np.take(numbers, pairs[faces | square])
+    # Cubes that touch pairwise have a point in common: their nerve is the clique complex.
+    if connectivity == 6:
+        # Through faces, four voxels in a square fill a loop: a diagonal, always the same one, makes two triangles.
+        step = voxels[pairs[:, 1]] - voxels[pairs[:, 0]]
+        faces = np.abs(step).sum(axis=1) == 1
+        square = (np.abs(step).sum(axis=1) == 2) & (np.abs(step.sum(axis=1)) == 2)
+        for axis in np.eye(3, dtype=np.intp):
+            square &= mask[tuple((voxels[pairs[:, 0]] + step * axis).T)]
+        pairs = pairs[faces | square]
+    edges: Voxels = numbers[pairs]
+    return edges

@@ -62,16 +62,22 @@ def street_mover(prediction: Curves, reference: Curves, box: Points, count: int 
     return float(ot.emd2([], [], costs))
 
 
+def sides(pair: Pair) -> Points:
+    """Return the sides of the image, in the shortest side of a voxel."""
+    found: Points = np.linalg.norm(pair.frame.matrix, axis=0) * np.array(pair.shape) / pair.frame.finest
+    return found
+
+
 def _measure(pair: Pair) -> Reading:
     graphs = pair.graphs
-    frame = pair.frame
-    sides = np.linalg.norm(frame.matrix, axis=0) * np.array(pair.shape) / frame.finest
     prediction, reference = Curves.of(graphs.prediction), Curves.of(graphs.reference)
     notes: tuple[str, ...] = ()
     if prediction.empty != reference.empty:
         which = "prediction" if prediction.empty else "reference"
-        notes = (f"the {which}'s centreline is empty, so smd is the squared diagonal of the image: the worst.",)
-    return Reading({"smd": street_mover(prediction, reference, sides)}, notes)
+        notes = (
+            f"the {which}'s centreline is empty, so smd is the squared diagonal of the image: the worst.",
+        )
+    return Reading({"smd": street_mover(prediction, reference, sides(pair))}, notes)
 
 
 METRICS: Final = (

@@ -122,7 +122,7 @@ METRICS: Final = (
         ),
         unit="count",
         better="lower",
-        cost="DIU",
+        cost="1.2 s",
         compute=_diu,
     ),
 )

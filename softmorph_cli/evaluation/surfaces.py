@@ -80,7 +80,7 @@ METRICS: Final = (
         source=_SOURCE,
         unit="mm",
         better="lower",
-        cost="SURFACES",
+        cost="0.8 s; about 60 bytes for each voxel of the box around both masks, the most of all",
         compute=_distance("hd95", lambda found: hausdorff(found, PERCENT)),
     ),
     Metric(

@@ -76,3 +76,16 @@ def responses(dims: int) -> dict[str, dict[str, float | None]]:
     truth = drawn(dims)
     cases = {"none": truth, **{name: change(dims) for name, change in CHANGES.items()}}
     return {name: dict(measured(pair(map_, truth > 0.5, patches=20)).values) for name, map_ in cases.items()}
+
+
+# How much a metric has to change to count as moved: a fortieth of a ratio, a tenth of a count, half a voxel.
+LEAST = {"smd": 0.0025, "hd95_mm": 0.5, "assd_mm": 0.5}
+RATIO, COUNT = 0.025, 0.1
+
+
+def is_moved(name: str, perfect: float | None, changed: float | None) -> bool:
+    """Say whether a metric differs by enough from what it is of a perfect prediction."""
+    if perfect is None or changed is None:
+        return False
+    count = name.startswith("betti") or name in ("euler_error", "diu")
+    return abs(changed - perfect) > LEAST.get(name, COUNT if count else RATIO)

@@ -5,18 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from helpers_drawn import CHANGES, responses
-
-# How much a metric has to change to count as moved: a fortieth of a ratio, a tenth of a count, half a voxel.
-LEAST = {"smd": 0.0025, "hd95_mm": 0.5, "assd_mm": 0.5}
-RATIO, COUNT = 0.025, 0.1
-
-
-def least(name: str) -> float:
-    """Return how much a metric has to change to count as moved."""
-    count = name.startswith("betti") or name in ("euler_error", "diu")
-    return LEAST.get(name, COUNT if count else RATIO)
-
+from helpers_drawn import CHANGES, is_moved, responses
 
 BETTI = {"betti_1_error", "betti_1_error_patches", "euler_error", "euler_ratio", "diu"}
 CAVITY = {"betti_2_error", "betti_2_error_patches", "euler_error", "euler_ratio", "diu"}
@@ -40,16 +29,13 @@ MOVED = {
 }
 
 
-@cache
-def answers(dims: int) -> dict[str, dict[str, float | None]]:
-    return responses(dims)
+answers = cache(responses)
 
 
 def moved(dims: int, change: str) -> set[str]:
     """Return the metrics that a change moves."""
     perfect, changed = answers(dims)["none"], answers(dims)[change]
-    known = [name for name, value in perfect.items() if value is not None]
-    return {name for name in known if abs(changed[name] - perfect[name]) > least(name)}
+    return {name for name in perfect if is_moved(name, perfect[name], changed[name])}
 
 
 @pytest.mark.parametrize("dims", [2, 3])

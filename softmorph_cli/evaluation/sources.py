@@ -132,7 +132,8 @@ def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> 
         return flat.with_array((labels == label).astype(np.float32))
 
     held = tuple(int(label) for label in np.unique(labels) if label)
-    return Opened(path, held, {}, take, flat, notes=like.notes)
+    told = ("it holds several labels and is taken as a label map.",) if len(held) > 1 else ()
+    return Opened(path, held, {}, take, flat, notes=(*like.notes, *told))
 
 
 def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:

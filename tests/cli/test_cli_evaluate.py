@@ -11,8 +11,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from helpers_cli import complaint, everything, load, process, random_map, refused, run, save
+from helpers_cli import BOXES, complaint, everything, load, process, random_map, refused, run, save
 from scipy.stats import bootstrap
+from test_cli_terminal import on_terminal
 
 KEYS = [
     "dice", "accuracy", "iou", "precision", "recall", "soft_dice", "cldice", "soft_cldice", "betti_0_error",
@@ -465,3 +466,23 @@ def test_in_a_process_of_its_own(pair: tuple[Path, Path]) -> None:
     assert (failed.code, failed.out) == (1, "")
     assert complaint(failed.err) == "nowhere.nii.gz does not exist."
     assert everything() == before
+
+
+def test_on_a_terminal_tables_are_drawn(folders: dict[str, float]) -> None:
+    save("pred.nii.gz", labelled(1))
+    save("ref.nii.gz", labelled(2))
+    code, shown = on_terminal("evaluate", "pred.nii.gz", "ref.nii.gz", "--metrics", "dice,betti_0_error")
+    assert code == 0
+    assert "label 1" in shown
+    assert BOXES.search(shown)
+    code, shown = on_terminal(
+        "evaluate", "predictions", "references", "--metrics", "dice,betti_0_error", columns=80
+    )
+    assert code == 0
+    for words in ("betti_0_error", "lower is better", "95 % interval", "median", "pairs"):
+        assert words in shown, shown
+    code, shown = on_terminal(
+        "evaluate", "predictions/case_0.nii.gz", "references/case_0.nii", "--metrics", "dice"
+    )
+    assert code == 0
+    assert "higher is better" in shown

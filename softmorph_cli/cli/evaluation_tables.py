@@ -54,15 +54,16 @@ def show_pair(title: str, rows: Sequence[Row], metrics: Sequence[Metric], footer
             lines = [[*line, directions.get(line[0], "")] for line in lines]
         report.table(title, columns, lines, err=False, footer=footer)
         return
-    for start in range(0, len(rows), _BESIDE):
-        some = rows[start : start + _BESIDE]
+    beside = _BESIDE if sys.stdout.isatty() else len(rows)
+    for start in range(0, len(rows), beside):
+        some = rows[start : start + beside]
         names = list(dict.fromkeys(name for row in some for name in row.values))
         report.table(
             title if start == 0 else f"{title}, continued",
             ("", *(class_name(row.label, row.name) for row in some)),
             [[name, *(figure(row.values.get(name)) for row in some)] for name in names],
             err=False,
-            footer=footer if start + _BESIDE >= len(rows) else "",
+            footer=footer if start + beside >= len(rows) else "",
             figures=len(some),
         )
 

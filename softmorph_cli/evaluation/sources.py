@@ -14,6 +14,7 @@ from softmorph_cli.evaluation.grid import on_one_grid
 from softmorph_cli.inspection.kind import single
 from softmorph_cli.io import classes as classes_of
 from softmorph_cli.io import read, read_labels
+from softmorph_cli.io.raw import SLICE
 from softmorph_cli.volume import Volume
 
 _SHOWN: Final = 8
@@ -124,6 +125,11 @@ def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> 
         return None
     labels, like = found
     if _class_axis(like) is not None:
+        if labels.max() > 1:
+            raise InputError(
+                f"{path} holds several labels in several images ({like.axes} of {like.array.shape}): write each image "
+                "to a file of its own."
+            )
         return None  # a mask for each class
     flat = single(like)
     labels = labels.reshape(flat.array.shape)
@@ -150,7 +156,7 @@ def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
         held = labels if known else ()
         told = (*volume.notes, *notes)
         return Opened(path, held, names, lambda label: flat, flat, one=not known, notes=told)
-    if len(labels) != volume.array.shape[axis]:  # along another axis than that of channels
+    if volume.axes[axis] == SLICE or len(labels) != volume.array.shape[axis]:
         labels = tuple(range(1, volume.array.shape[axis] + 1))
     index = {label: k for k, label in enumerate(labels) if label}
     flat = replace(volume, array=_one(volume, axis, 0), axes=volume.spatial_axes, channels=None)
@@ -165,6 +171,8 @@ def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
 
 def _names(labels: Sequence[int], volume: Volume) -> dict[int, str]:
     """Return the names of classes; what only says the number again is none."""
+    if SLICE in volume.axes:
+        return {label: f"slice {label - 1}" for label in labels}
     pairs = zip(labels, volume.channels or (), strict=False)
     return {label: name for label, name in pairs if name != f"label {label}"}
 
@@ -239,7 +247,7 @@ def _class_axis(volume: Volume) -> int | None:
         return None
     # A NIfTI has no name for its fourth axis.
     plain = volume.source is not None and volume.source.format == "nifti"
-    return long[0] if volume.axes[long[0]] == "C" or plain else None
+    return long[0] if volume.axes[long[0]] in ("C", SLICE) or plain else None
 
 
 def _one(volume: Volume, axis: int, index: int) -> Any:

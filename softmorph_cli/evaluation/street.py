@@ -89,10 +89,10 @@ METRICS: Final = (
             f"step, end to end, to {POINTS} points. smd is the mean squared distance over which the one set of "
             "points has to be carried to become the other, by the exact optimal transport. Coordinates are divided by "
             "the longest side of the image, the same for both, so smd is in units of that side squared and its square "
-            "root is a distance as a share of it. Branches are walked from the longest on. Walks of one graph in another "
-            f"order differ by up to half of the squared step, the graph's length / {POINTS}: smaller values say nothing. "
-            "A voxel on its own counts as one voxel of length. Both graphs empty: 0; one of them: the squared diagonal "
-            "of the image."
+            "root is a distance as a share of it. Branches are walked from the longest on. Walks of one graph in "
+            "another order differ by up to half of the squared step, which is the graph's length / "
+            f"{POINTS}: smaller values say nothing. A voxel on its own counts as one voxel of length. Both graphs "
+            "empty: 0; one of them: the squared diagonal of the image."
         ),
         source="Belli & Kipf, Image-conditioned graph generation for road network extraction, 2019; ot.emd2 of POT",
         unit="longest side squared",

@@ -11,20 +11,26 @@ from softmorph_cli.graphs.links import Voxels, neighbours
 def unpaired_loops(small: Mask, large: Mask, connectivity: int) -> int:
     """Return dim ker + dim coker of H_1(small) -> H_1(large).
 
-    Both are thinned first, voxel by simple voxel, the smaller one to what keeps its topology and the larger one to
-    that and what it needs beside it, which changes neither the homology nor the map; few voxels are left for gudhi.
+    Both are changed first, by flips of simple voxels, which changes neither the homology nor the map: they come as near
+    to each other as that goes, and then both lose what is not next to a voxel in which they differ. Of a network few
+    voxels are left for gudhi.
 
     Args:
         small: A mask, shape (Z, Y, X), within the other.
         large: The other.
         connectivity: Of both: 6 or 26.
     """
-    if not (large & ~small).any():
+    large = warp(large, small, connectivity)
+    small = warp(small, large, connectivity)
+    new = large & ~small
+    if not new.any():
         return 0
     import gudhi
+    from scipy.ndimage import binary_dilation
 
-    core = warp(small, np.zeros_like(small), connectivity)
-    whole = warp(large, core, connectivity)
+    # Elsewhere both look the same around a voxel: it is simple in both or in neither.
+    whole = warp(large, large & binary_dilation(new, np.ones((3, 3, 3), bool)), connectivity)
+    core = whole & ~new
     voxels = np.argwhere(whole)
     tree = gudhi.SimplexTree()
     tree.insert_batch(np.arange(len(voxels))[None], np.where(core[whole], 0.0, 1.0))

@@ -111,16 +111,17 @@ def warp(start: Mask, target: Mask, connectivity: int) -> Mask:
         [np.ravel_multi_index(tuple(p), shape) for p in around.offsets + 1]
     ) - np.ravel_multi_index((1,) * start.ndim, shape)
     left = np.flatnonzero(image != wanted)
-    # No two voxels of one class are neighbours: each can be flipped whatever the others do.
-    parity = 2 ** np.arange(start.ndim) @ (np.stack(np.unravel_index(left, shape)) % 2)
     fresh = np.ones(image.size, bool)
     while True:
         # A layer: those that are next to where the mask has their wanted value already.
-        layer = fresh[left] & np.any([image[left + step] == wanted[left] for step in steps], axis=0)
-        fresh[left[layer]] = False
+        now = left[fresh[left]]
+        fresh[now] = False
+        layer = now[np.logical_or.reduce([image[now + step] == wanted[now] for step in steps])]
+        # No two voxels of one class are neighbours: each can be flipped whatever the others do.
+        parity = 2 ** np.arange(start.ndim) @ (np.stack(np.unravel_index(layer, shape)) % 2)
         flipped = [np.zeros(0, np.intp)]
         for turn in range(2**start.ndim):
-            now = left[layer & (parity == turn)]
+            now = layer[parity == turn]
             codes = np.zeros(len(now), np.int32)
             for k, step in enumerate(steps):
                 codes |= image[now + step].astype(np.int32) << k
@@ -134,5 +135,4 @@ def warp(start: Mask, target: Mask, connectivity: int) -> Mask:
             return result
         for step in steps:
             fresh[done + step] = True
-        still = image[left] != wanted[left]
-        left, parity = left[still], parity[still]
+        left = left[image[left] != wanted[left]]

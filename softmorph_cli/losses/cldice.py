@@ -1,6 +1,10 @@
 """Soft clDice (Shit et al., CVPR 2021) with any differentiable skeleton, alone and beside soft Dice.
 
-Three things in MONAI's own are odd. Its values are the default here; what differs:
+The min/max-pool skeleton of a map that is 1 everywhere is empty: nothing sticks out of it. So a prediction of
+foreground everywhere has a perfect clDice, in MONAI's loss as here with method "cldice", and a young network can
+fall for it. Keep alpha low, or take "smooth-levels", for which the outside of the map is background.
+
+Three more things in MONAI's own are odd. Its values are the default here; what differs:
 
 - clDice of several classes is one ratio of sums over all of them, so a large class drowns a thin one.
   `per_class=True` takes one clDice for each class, as Dice is taken.

@@ -71,6 +71,13 @@ def test_a_gap_costs_more_than_as_many_voxels_at_the_border(name: str) -> None:
     assert loss(gap, WHOLE) > loss(thin, WHOLE) + 0.02
 
 
+def test_foreground_everywhere_is_perfect_to_the_pool_skeleton_alone() -> None:
+    """The flaw that the module's text warns of."""
+    everywhere = torch.ones_like(WHOLE)
+    assert SoftCLDiceLoss()(everywhere, WHOLE) < 1e-3
+    assert SoftCLDiceLoss(method="smooth-levels")(everywhere, WHOLE) > 0.5
+
+
 @pytest.mark.usefixtures("torch_only")  # compiling a gradient of each takes longer than the test
 @pytest.mark.parametrize("method", DIFFERENTIABLE)
 def test_every_differentiable_skeleton_will_do(method: str) -> None:

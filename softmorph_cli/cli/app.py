@@ -13,6 +13,7 @@ from softmorph_cli.cli.apply import apply
 from softmorph_cli.cli.batch import batch
 from softmorph_cli.cli.bench import bench
 from softmorph_cli.cli.chain import chain
+from softmorph_cli.cli.evaluate import evaluate
 from softmorph_cli.cli.greylevel import despeckle, fill, resample, threshold
 from softmorph_cli.cli.info import info
 from softmorph_cli.cli.inspect import inspect
@@ -135,6 +136,12 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
         stats,
         "softmorph stats vessels.nii.gz",
         "softmorph stats softmax.nii.gz --json > statistics.json",
+    ),
+    (
+        "evaluate",
+        evaluate,
+        "softmorph evaluate vessels.nii.gz reference.nii.gz --error-map wrong.nii.gz",
+        "softmorph evaluate predictions references --csv pairs.csv --metrics dice,cldice,betti_0_error",
     ),
     ("rules", rules, "softmorph rules", "softmorph rules thinning-3d"),
     ("info", info, "softmorph info unknown_file.nii.gz", "softmorph info --warm"),

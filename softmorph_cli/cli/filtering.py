@@ -12,7 +12,7 @@ import typer
 from softmorph_cli import documents
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import note, warn
-from softmorph_cli.cli.options import Computing, Large, Reading, Writing
+from softmorph_cli.cli.options import Computing, Large, Opening, Reading, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import UsageError
 
@@ -37,7 +37,7 @@ def settings_of(computing: Computing) -> Settings:
     return Settings(**chosen)
 
 
-def reading_arguments(reading: Reading) -> dict[str, Any]:
+def reading_arguments(reading: Opening) -> dict[str, Any]:
     """Return the reading options as `softmorph_cli.io.read` takes them."""
     chosen = asdict(reading)
     for name in ("channel", "channel_axis"):
@@ -318,7 +318,7 @@ def check_side_outputs(
         used.append(path)
 
 
-def given(reading: Reading) -> dict[str, Any]:
+def given(reading: Opening) -> dict[str, Any]:
     """Return the reading options that were used, for the JSON."""
     chosen = {n: value for n, value in asdict(reading).items() if value is not None and value is not False}
     return {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}

@@ -37,8 +37,8 @@ _MACHINES = "More than one machine"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How the numbers of a file become a probability map."""
+class Opening:
+    """How the numbers of a file become a probability map, labels aside."""
 
     channel: Annotated[
         str | None,
@@ -128,6 +128,20 @@ class Reading:
             show_default=False,
         ),
     ] = None
+    clip: Annotated[
+        bool, typer.Option("--clip", help="Cut values outside [0, 1] off.", rich_help_panel=_READ)
+    ] = False
+
+    @property
+    def others(self) -> list[Path]:
+        """The files that are read beside IN."""
+        return [path for path in (self.mask, self.like) if path is not None]
+
+
+@dataclass(frozen=True)
+class Reading(Opening):
+    """The same, and which label of a label map."""
+
     label: Annotated[
         int | None,
         typer.Option(
@@ -137,14 +151,6 @@ class Reading:
             show_default=False,
         ),
     ] = None
-    clip: Annotated[
-        bool, typer.Option("--clip", help="Cut values outside [0, 1] off.", rich_help_panel=_READ)
-    ] = False
-
-    @property
-    def others(self) -> list[Path]:
-        """The files that are read beside IN."""
-        return [path for path in (self.mask, self.like) if path is not None]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from softmorph_cli.io.formats import check_target
 from softmorph_cli.io.new_blocks import Written, create_blocks
 from softmorph_cli.io.nnunet import Classes, classes
 from softmorph_cli.io.probe import Probe, probe
-from softmorph_cli.io.reading import read
+from softmorph_cli.io.reading import read, read_labels
 from softmorph_cli.io.writing import write, write_labels
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "open_blocks",
     "probe",
     "read",
+    "read_labels",
     "write",
     "write_labels",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.npz import NAME as NNUNET
-from softmorph_cli.io.raw import SLICE, Array, Kept, Raw
-from softmorph_cli.io.values import check_type, probabilities
+from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Raw
+from softmorph_cli.io.values import check_type, label_numbers, probabilities
 from softmorph_cli.volume import Source, Volume
 
 
@@ -64,11 +65,7 @@ def read(
     """
     path = Path(path)
     name = str(path)
-    family, raw = read_raw(path, resolution=resolution)
-    check_type(raw, name)
-    raw = select.name_axes(raw, name, axes=axes, channel_axis=channel_axis)
-    filed_axes = raw.axes or ""
-    raw = select.arrange(raw)
+    family, raw, filed_axes = _named(path, axes, channel_axis, resolution)
     network = family.name == NNUNET
     if network:
         raw = nnunet.place(raw, path, like, from_logits=from_logits)
@@ -95,7 +92,84 @@ def read(
     raw = replace(raw, array=values)
     if late and (network or channel is not None):
         raw = _one_channel(raw, channel, name)
-    values = raw.array
+    return _volume(raw, raw.array, path, family, filed_axes, per_slice=per_slice, notes=notes)
+
+
+def read_labels(
+    path: str | Path,
+    *,
+    axes: str | None = None,
+    per_slice: bool = False,
+    channel_axis: int | str | None = None,
+    region: str | None = None,
+    mask: str | Path | None = None,
+    resolution: int | None = None,
+    surely: bool = False,
+) -> tuple[Array, Volume] | None:
+    """Read the labels of a label map, all of them; a mask is one with label 1, or with whichever it has.
+
+    Args:
+        path: As for `read`, and so are all others but the last.
+        axes: Letters of axes.
+        per_slice: Whether slices are images of their own.
+        channel_axis: Which axis holds channels.
+        region: What to cut out.
+        mask: Where there is no label.
+        resolution: Of an OME-Zarr.
+        surely: Whether whole numbers are labels, also where they look like grey values.
+
+    Returns:
+        The labels, integers from 0, and a map of the same shape that is 1 where there is any label, as `write_labels`
+        takes them; None where the file holds no labels, but probabilities or something else.
+
+    Raises:
+        FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
+        InputError: If an option does not fit it.
+        UsageError: If an option is malformed.
+    """
+    path = Path(path)
+    name = str(path)
+    family, raw, filed_axes = _named(path, axes, channel_axis, resolution)
+    if family.name == NNUNET or raw.colour:
+        return None
+    inside = _mask(Path(mask), raw, name) if mask is not None else None
+    if region is not None:
+        raw, cuts = select.crop(raw, region, name)
+        inside = inside[cuts] if inside is not None else None
+    raw = replace(raw, array=np.asarray(raw.array))
+    labels = label_numbers(raw, surely=surely)
+    if labels is None:
+        return None
+    if inside is not None:
+        labels = np.where(inside, labels, np.zeros((), labels.dtype))
+    any_label = (labels > 0).astype(np.float32)
+    like = _volume(raw, any_label, path, family, filed_axes, per_slice=per_slice, notes=[])
+    return labels.reshape(like.array.shape), like
+
+
+def _named(
+    path: Path, axes: str | None, channel_axis: int | str | None, resolution: int | None
+) -> tuple[Format, Raw, str]:
+    """Return a file whose axes are named and in order, and their letters as they were filed."""
+    name = str(path)
+    family, raw = read_raw(path, resolution=resolution)
+    check_type(raw, name)
+    raw = select.name_axes(raw, name, axes=axes, channel_axis=channel_axis)
+    filed_axes = raw.axes or ""
+    return family, select.arrange(raw), filed_axes
+
+
+def _volume(
+    raw: Raw,
+    values: Array,
+    path: Path,
+    family: Format,
+    filed_axes: str,
+    *,
+    per_slice: bool,
+    notes: Sequence[str],
+) -> Volume:
+    name = str(path)
     full_spacing = raw.spacing
     raw, values, dropped = select.drop_singleton(raw, values)
     letters = raw.axes or ""

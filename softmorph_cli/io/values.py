@@ -264,6 +264,27 @@ def probabilities(
     return values, notes
 
 
+def label_numbers(raw: Raw, *, surely: bool = False) -> Array | None:
+    """Return the numbers of a label map as unsigned integers, or None where a file holds something else.
+
+    Args:
+        raw: What the file holds.
+        surely: Whether whole numbers are labels, also where they look like grey values.
+    """
+    content = examine(raw.array, raw.slope, raw.inter)
+    if not content.integers or not content.low >= 0 or content.nans or content.infinities:
+        return None
+    kind = judge(content, raw).kind
+    # 0 and one other number are a mask, whatever the number; 255 is 1 where the format says so.
+    mask = content.distinct is not None and set(content.distinct) <= {0.0, content.high}
+    if not (surely or kind in ("labels", "mask") or (mask and kind != "probability")):
+        return None
+    numbers = raw.array
+    if raw.slope != 1 or raw.inter != 0:
+        numbers = np.rint(numbers * np.float64(raw.slope) + raw.inter)
+    return np.asarray(numbers.astype(np.min_scalar_type(int(content.high))))
+
+
 def full_scale(raw: Raw, name: str, low: int, high: int, *, clip: bool = False) -> int:
     """The stored number that stands for 1 in integers that are no mask, where the format says so.
 

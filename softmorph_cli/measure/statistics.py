@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.measure.components import count_components, row_ranges
 from softmorph_cli.units import millimetres
 
 # A power of two: k / 32 is exact in every float type, so a value on an edge falls into the same bin in each.
 BINS: Final = 32
 # Small enough for what is made of a block to stay in cache, and for the heap to hand the same memory out again.
 BLOCK_VOXELS: Final = 2**15
-# Labels take 5 bytes a voxel, and where blocks meet there is more to do; a map of 128^3 is one of these.
-LABEL_VOXELS: Final = 2**21
 
 
 @dataclass(frozen=True)
@@ -206,7 +205,7 @@ def _merged(totals: Sequence[_Total], components: int | None = None) -> _Total:
 def _total(array: npt.NDArray[Any]) -> _Total:
     """Return the totals of one map without mapped axes."""
     totals = [_block_total(_float64(array[part])) for part in _blocks(array.shape)]
-    return _merged(totals, _components(array))
+    return _merged(totals, count_components(array, 0.5, 3**array.ndim - 1))
 
 
 def _block_total(p: npt.NDArray[np.float64]) -> _Total:
@@ -231,37 +230,6 @@ def _block_total(p: npt.NDArray[np.float64]) -> _Total:
     )
 
 
-def _components(array: npt.NDArray[Any]) -> int:
-    """Count the components of p > 0.5 (8- or 26-connected) block by block.
-
-    Neighbouring blocks share a plane. A voxel of that plane has a label in both, and two labels of one voxel
-    are one component: what is left to count is the components of the graph of labels.
-    """
-    from scipy.ndimage import label
-
-    structure = np.ones((3,) * array.ndim, dtype=bool)
-    labels_so_far = 0
-    shared_plane: npt.NDArray[Any] | None = None
-    pairs: list[npt.NDArray[np.int64]] = []
-    for rows in _row_ranges(array.shape, LABEL_VOXELS):
-        start = rows.start if shared_plane is None else rows.start - 1
-        labels, count = label(array[start : rows.stop] > 0.5, structure)
-        if shared_plane is not None:
-            foreground = shared_plane > 0
-            same = np.stack([shared_plane[foreground], labels[0][foreground] + labels_so_far])
-            pairs.append(np.unique(same, axis=1))
-        shared_plane = np.where(labels[-1] > 0, labels[-1] + np.int64(labels_so_far), 0)
-        labels_so_far += count
-    if not pairs or labels_so_far == 0:
-        return labels_so_far
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    first, second = np.concatenate(pairs, axis=1) - 1
-    graph = coo_array((np.ones(first.size, dtype=bool), (first, second)), shape=(labels_so_far,) * 2)
-    return int(connected_components(graph, directed=False)[0])
-
-
 def _float64(block: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     # C order whatever the memory layout: the order of a sum must not depend on how the map was loaded.
     return np.ascontiguousarray(block, dtype=np.float64)
@@ -272,9 +240,4 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[int | slice, ...]]:
     if len(shape) > 2 and math.prod(shape[1:]) > BLOCK_VOXELS:
         yield from ((plane, *rest) for plane in range(shape[0]) for rest in _blocks(shape[1:]))
     else:
-        yield from ((rows,) for rows in _row_ranges(shape, BLOCK_VOXELS))
-
-
-def _row_ranges(shape: tuple[int, ...], voxels: int) -> Iterator[slice]:
-    step = max(1, voxels // math.prod(shape[1:]))
-    return (slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step))
+        yield from ((rows,) for rows in row_ranges(shape, BLOCK_VOXELS))

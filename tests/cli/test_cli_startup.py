@@ -38,9 +38,10 @@ UNUSED = COMPILER | {
 }  # fmt: skip
 COMMANDS = {
     "skeletonize", "erode", "dilate", "open", "close", "gradient", "tophat", "blackhat", "apply",
-    "fill", "despeckle", "threshold", "resample", "chain", "batch", "inspect", "stats", "rules", "info", "bench",
+    "fill", "despeckle", "threshold", "resample", "chain", "batch", "inspect", "stats", "evaluate", "rules", "info",
+    "bench",
 }  # fmt: skip
-LATER = {"evaluate", "topology"}
+LATER = {"topology"}
 GROUP = typer.main.get_command(app)
 
 IMPORTED = """
@@ -218,10 +219,14 @@ def test_the_examples_of_help_work() -> None:
             if name == "batch":
                 Path(words[2]).mkdir(exist_ok=True)
                 save(f"{words[2]}/case.nii.gz", random_map((6, 7, 8)), (0.5, 0.5, 0.5))
-            if files:
-                sources[files[0].split(".", 1)[1]](files[0])
+            read = 2 if name == "evaluate" else 1
+            for path in files[:read]:
+                sources[path.split(".", 1)[1]](path)
+            for folder in words[2:4] if name == "evaluate" and not files else ():
+                Path(folder).mkdir(exist_ok=True)
+                save(f"{folder}/case.nii.gz", random_map((6, 7, 8)), (0.5, 0.5, 0.5))
             run(*words[1:])
-            for path in files[1:]:
+            for path in files[read:]:
                 assert Path(path).is_file(), example
                 Path(path).unlink()
 

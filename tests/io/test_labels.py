@@ -15,7 +15,7 @@ import SimpleITK
 import tifffile
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import check_target, probe, read, write, write_labels
+from softmorph_cli.io import check_target, probe, read, read_labels, write, write_labels
 from softmorph_cli.volume import Volume
 
 SUFFIXES = [".nii", ".nii.gz", ".tif", ".ome.tif", ".nrrd", ".mha", ".npy"]
@@ -273,3 +273,68 @@ def test_it_warns_of_nothing(volume: Volume, tmp_path: Path) -> None:
                 labels = made(volume.array.shape, 1, dtype)
                 write_labels(labels, volume, tmp_path / f"labels{suffix}", force=True)
                 assert np.array_equal(elsewhere(tmp_path / f"labels{suffix}"), labels)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("highest", [1, 37, 300])
+def test_all_labels_are_read_as_they_were_written(
+    volume: Volume, tmp_path: Path, suffix: str, highest: int
+) -> None:
+    labels = made(volume.array.shape, highest)
+    path = tmp_path / f"labels{suffix}"
+    write_labels(labels, volume, path)
+    found = read_labels(path)
+    assert found is not None
+    assert np.array_equal(found[0], labels)
+    one = read(path, label=1)
+    assert np.array_equal(found[1].array, labels > 0)
+    assert (found[1].axes, found[1].spacing, found[1].unit) == (one.axes, one.spacing, one.unit)
+    region = ",".join("1:" for _ in labels.shape)
+    part = read_labels(path, region=region)
+    assert part is not None
+    assert np.array_equal(part[0], labels[(slice(1, None),) * labels.ndim])
+
+
+def test_what_holds_no_labels(volume: Volume, tmp_path: Path) -> None:
+    write(volume, tmp_path / "map.nii.gz")
+    assert read_labels(tmp_path / "map.nii.gz") is None
+    grey = np.arange(volume.array.size, dtype=np.uint8).reshape(volume.array.shape)
+    np.save(tmp_path / "grey.npy", grey)
+    assert read_labels(tmp_path / "grey.npy") is None
+    # Unless somebody knows better.
+    surely = read_labels(tmp_path / "grey.npy", surely=True)
+    assert surely is not None
+    assert np.array_equal(surely[0], grey)
+    bad = np.where(grey > 3, np.nan, 1.0).astype(np.float32)
+    np.save(tmp_path / "bad.npy", bad)
+    assert read_labels(tmp_path / "bad.npy", surely=True) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "suffix", "expected"), [(255, ".npy", 255), (1, ".npy", 1), (255, ".png", None)]
+)
+def test_a_mask_has_one_label_unless_its_format_has_another_word_for_one(
+    tmp_path: Path, one: int, suffix: str, expected: int | None
+) -> None:
+    mask = np.zeros((9, 11), np.uint8)
+    mask[2:5, 3:8] = one
+    path = tmp_path / f"mask{suffix}"
+    if suffix == ".npy":
+        np.save(path, mask)
+    else:
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(mask), str(path))
+    found = read_labels(path)
+    assert (found is None) == (expected is None)
+    if found is not None:
+        assert set(np.unique(found[0])) == {0, expected}
+
+
+def test_labels_outside_of_a_mask_are_none(volume: Volume, tmp_path: Path) -> None:
+    labels = made(volume.array.shape, 5)
+    inside = np.zeros(volume.array.shape, np.float32)
+    inside[..., :2] = 1
+    write_labels(labels, volume, tmp_path / "labels.nii.gz")
+    write(volume.with_array(inside), tmp_path / "mask.nii.gz")
+    found = read_labels(tmp_path / "labels.nii.gz", mask=tmp_path / "mask.nii.gz")
+    assert found is not None
+    assert np.array_equal(found[0], labels * (inside > 0))

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.measure import statistics
+from softmorph_cli.measure import components, statistics
 from softmorph_cli.measure.statistics import change, summarize
 
 FIELDS = {
@@ -116,7 +116,7 @@ def test_channels_are_summarized_one_by_one_and_together():
 def test_blocks_of_any_size_give_what_the_plain_formulas_give(p, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics, "BLOCK_VOXELS", block)
-        patch.setattr(statistics, "LABEL_VOXELS", block)
+        patch.setattr(components, "LABEL_VOXELS", block)
         found = summarize(p, spatial_dims=p.ndim)
     q = p.astype(np.float64)
     assert found.sum == q.sum()  # sixteenths: exact in any order

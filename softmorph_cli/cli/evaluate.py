@@ -1,0 +1,206 @@
+"""softmorph evaluate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from softmorph_cli import __version__, documents, lengths
+from softmorph_cli.cli import evaluation_tables as tables
+from softmorph_cli.cli import filtering, report
+from softmorph_cli.cli.command import command, note, warn
+from softmorph_cli.cli.evaluate_options import Comparing, Measuring, Telling
+from softmorph_cli.cli.options import Opening
+from softmorph_cli.cli.progress import reporting
+from softmorph_cli.errors import FileError, UsageError
+
+if TYPE_CHECKING:
+    from softmorph_cli.evaluation.pair import Pair
+    from softmorph_cli.evaluation.run import Order, Row
+
+
+@command
+def evaluate(
+    prediction: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="PRED",
+            help="Predicted probability map, mask or label map, or a folder of them.",
+            show_default=False,
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="REF",
+            help="What is true: mask or label map, or a folder; case.npz goes with case.nii.gz.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    comparing: Comparing,
+    measuring: Measuring,
+    telling: Telling,
+    opening: Opening,
+) -> None:
+    """How well a prediction agrees with a reference: overlap, centrelines, topology, graphs, surfaces.
+
+    Two files, or two folders matched by name. Label maps and files of several classes are compared class by class.
+    Options of reading are for PRED; --axes, --channel-axis, --per-slice, --region and --mask for REF too.
+    """
+    report.check_stdout({"--json": telling.json, "--csv": telling.csv})
+    if comparing.explain:
+        if prediction is not None:
+            raise UsageError("--explain goes without files.")
+        _explain(telling)
+        return
+    if prediction is None or reference is None:
+        raise UsageError(
+            "give PRED and REF, two files or two folders; softmorph evaluate --explain says what is measured."
+        )
+    folders = [_is_folder(path) for path in (prediction, reference)]
+    if any(folders) and not all(folders):
+        folder, other = (prediction, reference) if folders[0] else (reference, prediction)
+        if not other.exists():
+            raise FileError(f"{other} does not exist.")
+        raise UsageError(f"{folder} is a folder and {other} is a file: give two files or two folders.")
+    _check_outputs(prediction, reference, opening, telling, folder=all(folders))
+    order = _order(comparing, measuring, telling, opening, strict=not any(folders))
+    if all(folders):
+        from softmorph_cli.cli.evaluate_folders import evaluate_folders
+
+        evaluate_folders(prediction, reference, order, opening.others, telling)
+    else:
+        _files(prediction, reference, order, telling)
+
+
+def _is_folder(path: Path) -> bool:
+    from softmorph_cli.files import is_store
+
+    try:
+        return path.is_dir() and not is_store(path)
+    except OSError:  # a name too long
+        return False
+
+
+def _check_outputs(
+    prediction: Path, reference: Path, opening: Opening, telling: Telling, *, folder: bool
+) -> None:
+    """Refuse, before anything is read, what cannot be written."""
+    files = [path for path in (telling.csv, telling.stats) if path is not None and path != report.STDOUT]
+    images = [telling.error_map] if telling.error_map is not None else []
+    filtering.check_side_outputs(
+        prediction, [reference, *opening.others], files, None, force=telling.force, images=images
+    )
+    if folder and (images or opening.like is not None):
+        option = "--error-map" if images else "--reference"
+        raise UsageError(f"{option} is for one pair: give two files with it, or leave it out.")
+    for path in images:
+        from softmorph_cli.io import check_target
+
+        check_target(path, output_type="labels", force=telling.force)
+
+
+def _order(
+    comparing: Comparing, measuring: Measuring, telling: Telling, opening: Opening, *, strict: bool
+) -> Order:
+    from softmorph_cli.evaluation.pair import Settings
+    from softmorph_cli.evaluation.run import Order
+
+    tolerance = measuring.tolerance
+    names = comparing.metrics
+    return Order(
+        settings=Settings(
+            threshold=measuring.threshold,
+            connectivity=measuring.connectivity,
+            method=measuring.method,
+            iterations=measuring.iterations,
+            expensive=comparing.expensive,
+            patches=comparing.patches,
+            seed=measuring.seed,
+            threads=measuring.threads,
+        ),
+        tolerance=None if tolerance is None else lengths.parse(tolerance, "--tolerance"),
+        names=None if names is None else tuple(name.strip() for name in names.split(",")),
+        labels=tuple(comparing.label or ()),
+        same_grid=comparing.same_grid,
+        reading=filtering.reading_arguments(opening),
+        strict=strict,
+        one_class=telling.error_map is not None,
+    )
+
+
+def _explain(telling: Telling) -> None:
+    from softmorph_cli.evaluation.registry import METRICS
+
+    if telling.json:
+        typer.echo(documents.as_json({**documents.head(), "metrics": tables.explanations(METRICS)}))
+    else:
+        tables.explain(METRICS)
+
+
+def _files(prediction: Path, reference: Path, order: Order, telling: Telling) -> None:
+    from softmorph_cli.evaluation.run import evaluate_files
+
+    started = time.perf_counter()
+    mapped: dict[str, Any] = {}
+
+    def look(pair: Pair) -> None:
+        if telling.error_map is not None:
+            mapped.update(_write_error_map(pair, telling.error_map, order, force=telling.force))
+
+    with reporting(quiet=telling.quiet) as progress:
+        # Reading, every metric, and the map.
+        stages = [0, 1 + len(order.metrics) * max(1, len(order.labels))]
+
+        def stage(name: str) -> None:
+            if progress is not None:
+                progress.stage(name, min(stages[0], stages[1] - 1), stages[1])
+            stages[0] += 1
+
+        found = evaluate_files(prediction, reference, order, stage=stage, look=look)
+    seconds = time.perf_counter() - started
+    warnings = [_of_class(row, found.rows, told) for row in found.rows for told in row.notes]
+    if not telling.quiet:
+        for path, told in found.notes:
+            note(told if path is None else f"{path}: {told}")
+    for message in warnings:
+        warn(message)
+    document = {
+        **tables.head(),
+        **found.as_dict(),
+        "parameters": dict(found.parameters),
+        **({"error_map": mapped} if mapped else {}),
+        "seconds": seconds,
+        "warnings": warnings,
+    }
+    begin = {"prediction": prediction, "reference": reference}
+    tables.deliver(document, [(begin, row) for row in found.rows], order, telling)
+    if telling.json or telling.csv == report.STDOUT:
+        return
+    title = f"{prediction} against {reference}"
+    tables.show_pair(title, found.rows, order.metrics, tables.footer(found.parameters, seconds))
+    if mapped:
+        lines = [[kind["what"], f"{kind['regions']:,}"] for kind in mapped["kinds"]]
+        report.table(f"where topology is wrong → {telling.error_map}", ("", "regions"), lines, err=False)
+
+
+def _of_class(row: Row, rows: Sequence[Row], told: str) -> str:
+    return told if len(rows) == 1 else f"{tables.class_name(row.label, row.name)}: {told}"
+
+
+def _write_error_map(pair: Pair, path: Path, order: Order, *, force: bool) -> dict[str, Any]:
+    from softmorph_cli.evaluation.located import KINDS, error_map
+    from softmorph_cli.io import write_labels
+
+    found = error_map(pair)
+    parameters = {"threshold": pair.settings.threshold, "connectivity": order.settings.connectivity}
+    made = {"command": "softmorph evaluate", "version": __version__, "parameters": parameters}
+    for message in write_labels(found.labels, pair.prediction, path, force=force, provenance=made):
+        warn(message)
+    kinds = [{"label": kind, "what": what, "regions": found.regions[kind]} for kind, what in KINDS.items()]
+    return {"path": str(path), "kinds": kinds}

@@ -1,0 +1,189 @@
+"""What softmorph evaluate tells: tables, CSV, the definitions of metrics."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from softmorph_cli import documents
+from softmorph_cli.cli import report
+from softmorph_cli.cli.evaluate_options import Telling
+
+if TYPE_CHECKING:
+    from softmorph_cli.evaluation.metric import Metric
+    from softmorph_cli.evaluation.run import Order, Row
+    from softmorph_cli.evaluation.summary import Summary
+
+# Classes beside each other in one table; more make more tables.
+_BESIDE: Final = 6
+_WIDTH: Final = 100
+_BETTER: Final = {"higher": "higher is better", "lower": "lower is better", "one": "1 is best"}
+_UNDEFINED: Final = "undefined"
+
+
+def figure(value: float | None) -> str:
+    """Return a value as people read it."""
+    return _UNDEFINED if value is None else report.number(round(value, 9))
+
+
+def class_name(label: int, name: str | None) -> str:
+    """Return what a class is called in a table."""
+    return f"{name} ({label})" if name else f"label {label}"
+
+
+def plain(classes: Sequence[tuple[int, str | None]]) -> bool:
+    """Say whether there is nothing but a mask, whose class need not be named."""
+    return list(classes) == [(1, None)]
+
+
+def show_pair(title: str, rows: Sequence[Row], metrics: Sequence[Metric], footer: str) -> None:
+    """Print one pair: a line for each metric, a column for each class."""
+    if plain([(row.label, row.name) for row in rows]):
+        lines = [[name, figure(value)] for name, value in rows[0].values.items()]
+        columns: tuple[str, ...] = ("", "")
+        if sys.stdout.isatty():
+            directions = _directions(metrics)
+            columns = ("metric", "value", "")
+            lines = [[*line, directions.get(line[0], "")] for line in lines]
+        report.table(title, columns, lines, err=False, footer=footer)
+        return
+    beside = _BESIDE if sys.stdout.isatty() else len(rows)
+    for start in range(0, len(rows), beside):
+        some = rows[start : start + beside]
+        names = list(dict.fromkeys(name for row in some for name in row.values))
+        report.table(
+            title if start == 0 else f"{title}, continued",
+            ("", *(class_name(row.label, row.name) for row in some)),
+            [[name, *(figure(row.values.get(name)) for row in some)] for name in names],
+            err=False,
+            footer=footer if start + beside >= len(rows) else "",
+            figures=len(some),
+        )
+
+
+def show_summary(
+    title: str, summaries: Mapping[str, Summary], metrics: Sequence[Metric], footer: str, *, err: bool
+) -> None:
+    """Print many pairs of one class: a line for each metric."""
+    lines = [
+        [
+            name,
+            figure(one.mean),
+            figure(one.median),
+            _UNDEFINED if one.low is None else f"{figure(one.low)} to {figure(one.high)}",
+            f"{one.count:,}",
+        ]
+        for name, one in summaries.items()
+    ]
+    columns: tuple[str, ...] = ("", "mean", "median", "95 % interval\nof the mean", "pairs")
+    if (sys.stderr if err else sys.stdout).isatty():
+        directions = _directions(metrics)
+        columns = ("metric", *columns[1:], " ")
+        lines = [[*line, directions.get(line[0], "")] for line in lines]
+    report.table(title, columns, lines, err=err, footer=footer, figures=len(columns) - 1)
+
+
+def csv_text(entries: Sequence[tuple[Mapping[str, Any], Row]], metrics: Sequence[Metric]) -> str:
+    """Return a table with a row for each pair and class; what is not defined is empty.
+
+    Args:
+        entries: What stands before the metrics, by column, and the metrics.
+        metrics: Those that may be there: all have their columns, so that tables of different runs fit below each other.
+    """
+    names = [name for metric in metrics for name in metric.names]
+    more = [name for _, row in entries for name in row.values if name not in names]
+    columns = [*(entries[0][0] if entries else ()), "label", "class", *names, *dict.fromkeys(more)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for begin, row in entries:
+        values = {name: value for name, value in row.values.items() if value is not None}
+        writer.writerow({**begin, "label": row.label, "class": row.name or "", **values})
+    return text.getvalue()
+
+
+def explanations(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+    """Return the definitions for JSON."""
+    return [
+        {
+            "names": list(metric.names),
+            "title": metric.title,
+            "definition": metric.definition,
+            "source": metric.source,
+            "unit": metric.unit,
+            "better": metric.better,
+            "cost": metric.cost,
+            "asked_by": [f"--{name}" for name in metric.asked_by],
+        }
+        for metric in metrics
+    ]
+
+
+def explain(metrics: Sequence[Metric]) -> None:
+    """Print the definitions for people."""
+    for metric in metrics:
+        typer.secho(f"{metric.title}: {', '.join(metric.names)}", bold=True)
+        asked = (
+            f"; only with {' or '.join(f'--{name}' for name in metric.asked_by)}" if metric.asked_by else ""
+        )
+        facts = f"unit {metric.unit}, {_BETTER[metric.better]}{asked}"
+        for line in (
+            metric.definition,
+            f"Source: {metric.source}.",
+            f"Cost at 128^3: {metric.cost}.",
+            f"[{facts}]",
+        ):
+            typer.echo(textwrap.indent(textwrap.fill(line, _WIDTH), "  "))
+        typer.echo("")
+
+
+def _directions(metrics: Sequence[Metric]) -> dict[str, str]:
+    return {name: _BETTER[metric.better] for metric in metrics for name in metric.names}
+
+
+def head() -> dict[str, Any]:
+    """Return what the JSON begins with."""
+    return {**documents.head(), "command": "evaluate"}
+
+
+def footer(parameters: Mapping[str, Any], seconds: float) -> str:
+    """Return what stands below a table: what the metrics depend on."""
+    return (
+        f"p > {parameters['threshold']:g}; {parameters['connectivity']}-connected, background "
+        f"{parameters['background_connectivity']}; soft skeletons by {parameters['soft_skeleton']}; {seconds:.1f} s; "
+        "--explain says what each metric is"
+    )
+
+
+def deliver(
+    document: Mapping[str, Any],
+    entries: Sequence[tuple[Mapping[str, Any], Row]],
+    order: Order,
+    telling: Telling,
+) -> None:
+    """Write the files that are wanted, and print what is wanted on stdout in place of a table."""
+    if telling.stats is not None:
+        documents.save(document, telling.stats, force=telling.force)
+    if telling.csv is not None:
+        report.deliver(csv_text(entries, _columns(order)), telling.csv, force=telling.force)
+    if telling.json:
+        typer.echo(documents.as_json(document))
+
+
+def _columns(order: Order) -> tuple[Metric, ...]:
+    """Return the metrics that have a column: all, or those that were named."""
+    from softmorph_cli.evaluation.registry import METRICS
+
+    if order.names is None:
+        return METRICS
+    return tuple(
+        replace(metric, names=tuple(name for name in metric.names if name in order.names))
+        for metric in order.metrics
+    )

@@ -1,0 +1,215 @@
+"""Two files compared: opened, brought onto one grid, and measured class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from softmorph_cli import documents, lengths
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.evaluation.junctions import NEAR, REACH
+from softmorph_cli.evaluation.metric import Metric
+from softmorph_cli.evaluation.pair import Pair, Settings
+from softmorph_cli.evaluation.registry import METRICS
+from softmorph_cli.evaluation.sources import (
+    Compared,
+    check_held,
+    compared,
+    open_prediction,
+    open_reference,
+    wanted,
+)
+from softmorph_cli.evaluation.street import POINTS, sides
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is compared, and how.
+
+    Attributes:
+        settings: Its tolerance aside, if one is given here.
+        tolerance: A number and a unit, or None.
+        names: Metrics, by their names in the JSON; None for all that the settings ask for.
+        labels: Which classes; none for all.
+        same_grid: Whether equal shapes are enough, whatever the headers say.
+        reading: Arguments of `softmorph_cli.io.read`.
+        strict: Whether a label that neither file holds is a mistake.
+        one_class: Whether more than one class is refused.
+    """
+
+    settings: Settings
+    tolerance: tuple[float, str] | None = None
+    names: tuple[str, ...] | None = None
+    labels: tuple[int, ...] = ()
+    same_grid: bool = False
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    strict: bool = True
+    one_class: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse metrics that nobody knows.
+
+        Raises:
+            UsageError: If there is one.
+        """
+        known = [name for metric in METRICS for name in metric.names]
+        for name in self.names or ():
+            if name not in known:
+                raise UsageError(
+                    f"--metrics {name}: there is no such metric; choose from {', '.join(known)}."
+                )
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that are computed."""
+        if self.names is None:
+            return tuple(metric for metric in METRICS if metric.wanted(self.settings))
+        return tuple(metric for metric in METRICS if set(metric.names) & set(self.names))
+
+    def kept(self, values: Mapping[str, float | None], metric: Metric) -> dict[str, float | None]:
+        """Return what was asked for of a metric's values."""
+        unasked = set() if self.names is None else set(metric.names) - set(self.names)
+        return {name: value for name, value in values.items() if name not in unasked}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One class of one pair of files."""
+
+    label: int
+    name: str | None
+    values: Mapping[str, float | None]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "label": self.label,
+            "name": self.name,
+            "metrics": dict(self.values),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Two files and what was found.
+
+    Attributes:
+        prediction: What the JSON says of it.
+        reference: What the JSON says of it.
+        parameters: All that the metrics depend on.
+        rows: One for each class.
+        notes: What was decided, and about which file; None for both.
+        held: The labels that either has.
+    """
+
+    prediction: Mapping[str, Any]
+    reference: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    notes: tuple[tuple[Path | None, str], ...]
+    held: frozenset[int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON, its parameters aside; the metrics of a single class stand for themselves, too."""
+        alone = {"metrics": dict(self.rows[0].values)} if len(self.rows) == 1 else {}
+        return {
+            "prediction": dict(self.prediction),
+            "reference": dict(self.reference),
+            **alone,
+            "classes": [row.as_dict() for row in self.rows],
+            "notes": [told if path is None else f"{path}: {told}" for path, told in self.notes],
+        }
+
+
+def evaluate_files(
+    prediction: Path,
+    reference: Path,
+    order: Order,
+    *,
+    stage: Callable[[str], None] = lambda name: None,
+    look: Callable[[Pair], None] = lambda pair: None,
+) -> Evaluated:
+    """Compare two files.
+
+    Args:
+        prediction: A map, a mask, a label map, or a map of several classes.
+        reference: A mask, a label map, or maps of the classes.
+        order: What is compared, and how.
+        stage: Called with the name of what begins.
+        look: Called with every pair of maps before it is measured.
+
+    Raises:
+        SoftmorphError: If a file cannot be read, or the two cannot be compared.
+    """
+    stage("reading")
+    mine = open_prediction(prediction, order.reading, reference)
+    its = open_reference(reference, order.reading, labelled=bool(order.labels))
+    if order.strict:
+        check_held(mine, its, order.labels)
+    classes = wanted(mine, its, order.labels)
+    if order.one_class and len(classes) > 1:
+        held = ", ".join(map(str, classes))
+        raise InputError(f"an error map is of one class, and these are {held}: add --label {classes[0]}.")
+    rows: list[Row] = []
+    notes: list[tuple[Path | None, str]] = [
+        (path, note) for path, one in ((prediction, mine), (reference, its)) for note in one.notes
+    ]
+    parameters: dict[str, Any] = {}
+    for each in compared(mine, its, order.labels, same_grid=order.same_grid):
+        pair = Pair(each.prediction, each.reference, order.settings)
+        pair = replace(pair, settings=replace(order.settings, tolerance=_tolerance(order, pair)))
+        parameters = parameters or _parameters(pair, order)
+        look(pair)
+        which = f"class {each.name or each.label}, " if len(classes) > 1 else ""
+        rows.append(_measured(each, pair, order, lambda title, which=which: stage(which + title)))  # type: ignore[misc]
+        notes += [(None, note) for note in each.notes if (None, note) not in notes]
+    return Evaluated(
+        documents.described(mine.like) | {"path": str(prediction)},
+        documents.described(its.like) | {"path": str(reference)},
+        parameters,
+        tuple(rows),
+        tuple(notes),
+        frozenset(mine.labels) | frozenset(its.labels),
+    )
+
+
+def _measured(each: Compared, pair: Pair, order: Order, stage: Callable[[str], None]) -> Row:
+    values: dict[str, float | None] = {}
+    notes: list[str] = []
+    for metric in order.metrics:
+        stage(metric.title)
+        reading = metric.compute(pair)
+        values |= order.kept(reading.values, metric)
+        notes += [note for note in reading.notes if note not in notes]
+    return Row(each.label, each.name, values, tuple(notes))
+
+
+def _tolerance(order: Order, pair: Pair) -> float:
+    """Return the tolerance in the pair's unit."""
+    if order.tolerance is None:
+        return order.settings.tolerance
+    number, unit = order.tolerance
+    if unit == "vox":
+        return number * pair.frame.finest
+    try:
+        return lengths.in_unit(order.tolerance, pair.unit)
+    except InputError as error:
+        raise InputError(f"--tolerance {number:g}{unit}: {error}") from error
+
+
+def _parameters(pair: Pair, order: Order) -> dict[str, Any]:
+    finest, unit = pair.frame.finest, pair.frame.suffix
+    return {
+        **pair.settings.as_dict(pair.dims),
+        "same_grid": order.same_grid,
+        "smd_points": POINTS,
+        f"smd_longest_side_{unit}": float(sides(pair).max() * finest),
+        "opt_j_reach_voxels": REACH,
+        "opt_j_near_voxels": NEAR,
+        **({"opt_j_reach_mm": REACH * finest, "opt_j_near_mm": NEAR * finest} if unit == "mm" else {}),
+        "opt_j_matching": "one to one, the cheapest pair first; of equal ones the first node",
+    }

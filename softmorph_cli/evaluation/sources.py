@@ -1,0 +1,262 @@
+"""What is compared in two files: one map each, or class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.evaluation.grid import on_one_grid
+from softmorph_cli.inspection.kind import single
+from softmorph_cli.io import classes as classes_of
+from softmorph_cli.io import read, read_labels
+from softmorph_cli.io.raw import SLICE
+from softmorph_cli.volume import Volume
+
+_SHOWN: Final = 8
+# Options of reading that say where the voxels are, and so go for both files.
+_PLACE: Final = ("axes", "channel_axis", "per_slice", "region", "mask")
+_VALUES: Final = ("channel", "divide_by", "from_logits", "clip")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file as an evaluation sees it.
+
+    Attributes:
+        path: The file.
+        labels: The classes it holds, without the background.
+        names: Of those that have one.
+        one: Whether it is one map that may stand for any class.
+        only: Whether one class was chosen of it, so that no other is compared.
+        take: Returns the map of a class, empty where the file has none of it.
+        like: Where it lies; its values are not looked at.
+        notes: What was decided.
+    """
+
+    path: Path
+    labels: tuple[int, ...]
+    names: Mapping[int, str]
+    take: Callable[[int], Volume] = field(repr=False)
+    like: Volume
+    one: bool = False
+    only: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A prediction and a reference of one class.
+
+    Attributes:
+        label: The number of the class; 1 for a mask.
+        name: Of the class, or None.
+        prediction: Its map.
+        reference: Its map.
+        notes: What a person should know about them.
+    """
+
+    label: int
+    name: str | None
+    prediction: Volume
+    reference: Volume
+    notes: tuple[str, ...] = ()
+
+
+def open_prediction(path: Path, reading: Mapping[str, Any], reference: Path) -> Opened:
+    """Open a prediction: a map, a mask, a label map, or a map of several classes.
+
+    Args:
+        path: The file.
+        reading: Arguments of `softmorph_cli.io.read`, without `label`.
+        reference: The reference: it says where an .npz of nnU-Net lies that has no image beside it.
+
+    Raises:
+        SoftmorphError: If the file cannot be read.
+    """
+    if not any(reading[name] not in (None, False) for name in _VALUES):
+        found = _labelled(path, {name: reading[name] for name in (*_PLACE, "resolution")})
+        if found is not None:
+            return found
+    notes: tuple[str, ...] = ()
+    try:
+        volume = read(path, **reading)
+    except FileError:
+        if path.suffix.lower() != ".npz" or reading["like"] is not None or not path.is_file():
+            raise
+        volume = read(path, **{**reading, "like": reference})
+        notes = (f"it does not say where it lies, and is taken to lie where {reference} does.",)
+    found = _mapped(path, volume, notes)
+    return replace(found, only=bool(found.labels)) if reading["channel"] is not None else found
+
+
+def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool) -> Opened:
+    """Open a reference: a mask, a label map, or maps of the classes.
+
+    Args:
+        path: The file.
+        reading: Those of the prediction: only what says where the voxels are goes for the reference too, and letters of
+            axes only if they fit it.
+        labelled: Whether labels were asked for: whole numbers are labels then.
+
+    Raises:
+        SoftmorphError: If the file cannot be read.
+    """
+    place = {name: reading[name] for name in _PLACE}
+    try:
+        return _reference(path, place, labelled)
+    except InputError:
+        if place["axes"] is None and place["channel_axis"] is None:
+            raise
+        return _reference(path, {**place, "axes": None, "channel_axis": None}, labelled)
+
+
+def _reference(path: Path, place: Mapping[str, Any], labelled: bool) -> Opened:
+    return _labelled(path, place, surely=labelled) or _mapped(path, read(path, **place), ())
+
+
+def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> Opened | None:
+    found = read_labels(path, **place, surely=surely)
+    if found is None:
+        return None
+    labels, like = found
+    if _class_axis(like) is not None:
+        if labels.max() > 1:
+            raise InputError(
+                f"{path} holds several labels in several images ({like.axes} of {like.array.shape}): write each image "
+                "to a file of its own."
+            )
+        return None  # a mask for each class
+    flat = single(like)
+    labels = labels.reshape(flat.array.shape)
+
+    def take(label: int) -> Volume:
+        return flat.with_array((labels == label).astype(np.float32))
+
+    held = tuple(int(label) for label in np.unique(labels) if label)
+    told = ("it holds several labels and is taken as a label map.",) if len(held) > 1 else ()
+    return Opened(path, held, {}, take, flat, notes=(*like.notes, *told))
+
+
+def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
+    axis = _class_axis(volume)
+    labels = classes_of(volume).labels
+    if axis is None:
+        try:
+            flat = single(volume)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        # Of nnU-Net's classes each one has its label.
+        known = volume.source is not None and volume.source.format == "nnunet"
+        names = _names(labels, volume)
+        held = labels if known else ()
+        told = (*volume.notes, *notes)
+        return Opened(path, held, names, lambda label: flat, flat, one=not known, notes=told)
+    if volume.axes[axis] == SLICE or len(labels) != volume.array.shape[axis]:
+        labels = tuple(range(1, volume.array.shape[axis] + 1))
+    index = {label: k for k, label in enumerate(labels) if label}
+    flat = replace(volume, array=_one(volume, axis, 0), axes=volume.spatial_axes, channels=None)
+
+    def take(label: int) -> Volume:
+        if label not in index:
+            return flat.with_array(np.zeros_like(flat.array))
+        return flat.with_array(_one(volume, axis, index[label]))
+
+    return Opened(path, tuple(index), _names(labels, volume), take, flat, notes=(*volume.notes, *notes))
+
+
+def _names(labels: Sequence[int], volume: Volume) -> dict[int, str]:
+    """Return the names of classes; what only says the number again is none."""
+    if SLICE in volume.axes:
+        return {label: f"slice {label - 1}" for label in labels}
+    pairs = zip(labels, volume.channels or (), strict=False)
+    return {label: name for label, name in pairs if name != f"label {label}"}
+
+
+def check_held(prediction: Opened, reference: Opened, labels: Sequence[int]) -> None:
+    """Refuse labels that neither file has; files without any are empty, which is no mistake.
+
+    Raises:
+        InputError: If there is one.
+    """
+    several = [source for source in (prediction, reference) if not source.one]
+    if not several or not any(source.labels for source in several):
+        return
+    for label in labels:
+        if not any(label in source.labels for source in several):
+            told = "; ".join(f"{source.path} holds {_listed(source.labels)}" for source in several)
+            raise InputError(f"there is no label {label}: {told}.")
+
+
+def compared(
+    prediction: Opened, reference: Opened, labels: Sequence[int], *, same_grid: bool
+) -> Iterator[Compared]:
+    """Give the classes of two files, one after the other; each is made when it is asked for.
+
+    Args:
+        prediction: One file.
+        reference: The other.
+        labels: Which classes; none for all that either file holds.
+        same_grid: See `on_one_grid`.
+
+    Raises:
+        InputError: If the files do not lie on one grid, or one map would stand for several classes.
+    """
+    placed, told = on_one_grid(prediction.like, reference.like, same_grid=same_grid)
+    for label in wanted(prediction, reference, labels):
+        mine, its = prediction.take(label), reference.take(label)
+        yield Compared(
+            label,
+            prediction.names.get(label) or reference.names.get(label),
+            placed.with_array(mine.array),
+            its,
+            told,
+        )
+
+
+def wanted(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tuple[int, ...]:
+    """Return the classes that are compared: those asked for, or all that either file holds; 1 for two single maps.
+
+    Raises:
+        InputError: If one map would stand for several of them.
+    """
+    ones = [source for source in (prediction, reference) if source.one]
+    held = {label for source in (prediction, reference) for label in source.labels}
+    if prediction.only and not labels:
+        return prediction.labels
+    classes = tuple(dict.fromkeys(labels)) or tuple(sorted(held)) or (1,)
+    if ones and len(classes) > 1:
+        other = reference if ones[0] is prediction else prediction
+        if labels:
+            raise InputError(f"{ones[0].path} is one map, which has no labels: give one --label.")
+        raise InputError(
+            f"{ones[0].path} is one map and {other.path} holds the labels {_listed(classes)}: say which of them it is, "
+            f"such as --label {classes[0]}."
+        )
+    return classes
+
+
+def _class_axis(volume: Volume) -> int | None:
+    """Return the axis along which classes lie, None where there is one map or what lies there are no classes."""
+    long = [axis for axis in range(len(volume.mapped_axes)) if volume.array.shape[axis] > 1]
+    if len(long) != 1:
+        return None
+    # A NIfTI has no name for its fourth axis.
+    plain = volume.source is not None and volume.source.format == "nifti"
+    return long[0] if volume.axes[long[0]] in ("C", SLICE) or plain else None
+
+
+def _one(volume: Volume, axis: int, index: int) -> Any:
+    """Return the map at an index of an axis; all others that are mapped have one."""
+    at = tuple(index if k == axis else 0 for k in range(len(volume.mapped_axes)))
+    return volume.array[at]
+
+
+def _listed(labels: Sequence[int]) -> str:
+    if not labels:
+        return "none"
+    return ", ".join(map(str, labels[:_SHOWN])) + (", ..." if len(labels) > _SHOWN else "")

@@ -1,0 +1,112 @@
+"""Metrics of how far two surfaces are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.evaluation.distances import Distances, average, hausdorff, rectangular, within
+from softmorph_cli.evaluation.metric import Metric, Reading
+from softmorph_cli.evaluation.pair import Pair
+
+PERCENT: Final = 95.0
+_SHEARED: Final = (
+    "the voxels are sheared, so distances between surfaces are not computed: resample the maps first."
+)
+
+
+def _distance(name: str, measure: Callable[[Distances], float]) -> Callable[[Pair], Reading]:
+    """Return what computes a distance, in mm or, under a name of its own, in voxels."""
+
+    def compute(pair: Pair) -> Reading:
+        key = f"{name}_mm"
+        if not rectangular(pair.frame.matrix):
+            return Reading({key: None}, (_SHEARED,))
+        empty = [which for which, mask in _masks(pair) if not mask.any()]
+        if len(empty) == 1:
+            return Reading(
+                {key: None}, (f"the {empty[0]} is empty: {key} has no surface to be measured to.",)
+            )
+        value = 0.0 if empty else measure(pair.surfaces)
+        if pair.unit == "mm":
+            return Reading({key: value})
+        why = f"the size of a voxel is unknown: {name}_voxels is in voxels, and {key} is not known."
+        return Reading({key: None, f"{name}_voxels": value}, (why,))
+
+    return compute
+
+
+def _surface_dice(pair: Pair) -> Reading:
+    if not rectangular(pair.frame.matrix):
+        return Reading({"nsd": None}, (_SHEARED,))
+    empty = [which for which, mask in _masks(pair) if not mask.any()]
+    if empty:
+        return Reading({"nsd": float(len(empty) == 2)})
+    value = within(pair.surfaces, pair.settings.tolerance)
+    if pair.unit == "mm":
+        return Reading({"nsd": value})
+    why = (
+        f"the size of a voxel is unknown: the tolerance of nsd is {pair.settings.tolerance:g} voxels, not mm."
+    )
+    return Reading({"nsd": value}, (why,))
+
+
+def _masks(pair: Pair) -> tuple[tuple[str, npt.NDArray[np.bool_]], ...]:
+    return ("prediction", pair.predicted), ("reference", pair.truth)
+
+
+_SURFACES: Final = (
+    "A surface's elements lie where 2 x 2 (x 2) voxels meet that are not all alike; each is weighted by its area on "
+    "the marching cubes' surface (in 2D the contour's length), with voxels as large as the file says. Outside of the "
+    "map is background."
+)
+_EMPTY: Final = (
+    "Both masks empty: 0; one of them: null. In mm; where the size of a voxel is unknown null, and the same in voxels "
+    "is given under the name {name}_voxels."
+)
+_SOURCE: Final = "Nikolov et al., 2018 (arXiv:1809.04430); surface-distance 0.1 by DeepMind"
+
+METRICS: Final = (
+    Metric(
+        names=("hd95_mm",),
+        title="Hausdorff distance, 95 %",
+        definition=(
+            f"For each of the two surfaces, the least distance to the other one within which {PERCENT:g} % of its area "
+            f"lie; hd95_mm is the larger of the two. {_SURFACES} {_EMPTY.format(name='hd95')}"
+        ),
+        source=_SOURCE,
+        unit="mm",
+        better="lower",
+        cost="0.8 s; about 60 bytes for each voxel of the box around both masks, the most of all",
+        compute=_distance("hd95", lambda found: hausdorff(found, PERCENT)),
+    ),
+    Metric(
+        names=("assd_mm",),
+        title="Average symmetric surface distance",
+        definition=(
+            "The mean distance to the other surface over the elements of both surfaces together. "
+            f"{_SURFACES} {_EMPTY.format(name='assd')}"
+        ),
+        source=_SOURCE,
+        unit="mm",
+        better="lower",
+        cost="none beside hd95_mm",
+        compute=_distance("assd", average),
+    ),
+    Metric(
+        names=("nsd",),
+        title="Normalised surface Dice",
+        definition=(
+            "The share of both surfaces' area that is at most the tolerance (--tolerance, 1 mm, or 1 voxel where the "
+            f"size of a voxel is unknown) from the other surface. {_SURFACES} Both masks empty: 1; one of them: 0."
+        ),
+        source=_SOURCE,
+        unit="1",
+        better="higher",
+        cost="none beside hd95_mm",
+        compute=_surface_dice,
+    ),
+)

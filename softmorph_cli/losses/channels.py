@@ -1,0 +1,179 @@
+"""What every loss does with a network's output: activation, one-hot labels, background, checks, reduction."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Final, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
+
+REDUCTIONS: Final = ("mean", "sum", "none")
+
+
+class Channels(TypedDict, total=False):
+    """Keyword arguments that every loss takes, as in MONAI; `ChannelLoss` has their meaning and defaults."""
+
+    include_background: bool
+    to_onehot_y: bool
+    sigmoid: bool
+    softmax: bool
+    reduction: str
+
+
+class ChannelLoss(nn.Module):
+    """A loss of (B, C, [D,] H, W): it holds no parameters, and computes in float32 what is narrower.
+
+    Args:
+        include_background: If False, channel 0 is left out; a single channel is never left out.
+        to_onehot_y: The target holds labels 0 to C - 1 in one channel.
+        sigmoid: Apply a sigmoid to the input first.
+        softmax: Apply a softmax over the channels to the input first.
+        reduction: "mean" or "sum" over items and channels, or "none": (B, C, [1,] 1, 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        include_background: bool = True,
+        to_onehot_y: bool = False,
+        sigmoid: bool = False,
+        softmax: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        """Keep the settings.
+
+        Raises:
+            UsageError: If they exclude each other, or the reduction is unknown.
+        """
+        super().__init__()
+        if sigmoid and softmax:
+            raise UsageError("sigmoid=True and softmax=True exclude each other: choose one.")
+        if reduction not in REDUCTIONS:
+            raise UsageError(f"unknown reduction {reduction!r}: use one of {', '.join(REDUCTIONS)}.")
+        self.include_background, self.to_onehot_y = include_background, to_onehot_y
+        self.sigmoid, self.softmax = sigmoid, softmax
+        self.reduction = reduction
+
+    def pair(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities and target as they are compared, of one shape and floating-point type.
+
+        Raises:
+            InputError: If shapes or values do not fit.
+        """
+        p = self.probabilities(input)
+        g = self.truth(target, input.shape[1]).to(p.dtype)
+        if p.shape != g.shape:
+            hint = "; labels in one channel need to_onehot_y=True" if target.shape[1] == 1 else ""
+            raise InputError(
+                f"input has shape {tuple(input.shape)} and target {tuple(target.shape)}: they must agree{hint}."
+            )
+        return p, g
+
+    def probabilities(self, input: Tensor) -> Tensor:
+        """Return the channels of a network's output that count, as probabilities.
+
+        Raises:
+            InputError: If its shape or values do not fit.
+        """
+        _check_shape("input", input)
+        if not input.is_floating_point():
+            raise InputError(
+                f"the input is of type {input.dtype}; probabilities or logits are floating-point numbers."
+            )
+        wide = input if input.dtype == torch.float64 else input.float()
+        if self.softmax:
+            if input.shape[1] == 1:
+                raise InputError("softmax=True over a single channel is 1 everywhere: use sigmoid=True.")
+            p = wide.softmax(1)
+        elif self.sigmoid:
+            p = wide.sigmoid()
+        else:
+            check_values("input", wide, "; if these are logits, set sigmoid=True or softmax=True")
+            p = wide
+        if p.shape[1] == 1 and not self.include_background:
+            _note("include_background=False has no effect: there is a single channel, and it is kept.")
+        return self._foreground(p)
+
+    def truth(self, target: Tensor, channels: int) -> Tensor:
+        """Return the channels of a target that count, with values in [0, 1].
+
+        Args:
+            target: (B, C, [D,] H, W), or labels (B, 1, [D,] H, W) with `to_onehot_y`.
+            channels: How many the network has.
+
+        Raises:
+            InputError: If its shape or values do not fit.
+        """
+        _check_shape("target", target)
+        if self.to_onehot_y and channels > 1:
+            return self._foreground(_one_hot(target, channels))
+        if self.to_onehot_y:
+            _note("to_onehot_y=True has no effect: the network has a single channel.")
+        wide = target if target.dtype == torch.float64 else target.float()
+        hint = "; labels of classes need to_onehot_y=True" if target.shape[1] == 1 and channels > 1 else ""
+        check_values("target", wide, hint)
+        return self._foreground(wide)
+
+    def _foreground(self, batch: Tensor) -> Tensor:
+        return batch if self.include_background or batch.shape[1] == 1 else batch[:, 1:]
+
+    def reduced(self, losses: Tensor, dimensions: int) -> Tensor:
+        """Return what `reduction` says of losses per item and channel.
+
+        Args:
+            losses: (B, C), or (C,) where the batch counts as one.
+            dimensions: 2 or 3, the axes of space that "none" appends with length 1, as MONAI does.
+        """
+        if self.reduction == "none":
+            return losses.reshape(*losses.shape, *(1,) * dimensions)
+        return losses.mean() if self.reduction == "mean" else losses.sum()
+
+
+def space(batch: Tensor) -> tuple[int, ...]:
+    """Return the axes of space of (B, C, [D,] H, W)."""
+    return tuple(range(2, batch.ndim))
+
+
+def check_values(name: str, values: Tensor, hint: str = "") -> None:
+    """Refuse values outside of [0, 1], and NaN.
+
+    Raises:
+        InputError: With the smallest and the largest value.
+    """
+    if torch.compiler.is_compiling():  # looking at values would break the graph in two
+        return
+    low, high = torch.stack(torch.aminmax(values.detach())).tolist()
+    if not (low >= 0 and high <= 1):
+        raise InputError(f"the {name} lies in [0, 1]; this one has values from {low:g} to {high:g}{hint}.")
+
+
+def _check_shape(name: str, batch: Tensor) -> None:
+    if batch.ndim not in (4, 5) or 0 in batch.shape:
+        raise InputError(
+            f"the {name} has shape {tuple(batch.shape)}; (B, C, H, W) or (B, C, D, H, W) is expected, none of them 0."
+        )
+
+
+def _one_hot(labels: Tensor, channels: int) -> Tensor:
+    if labels.shape[1] != 1:
+        raise InputError(
+            f"to_onehot_y=True takes labels in one channel; this target has {labels.shape[1]}: leave it out."
+        )
+    whole = labels.long()
+    if not torch.compiler.is_compiling():
+        low, high = torch.stack(torch.aminmax(whole)).tolist()
+        if low < 0 or high >= channels:
+            raise InputError(
+                f"labels from {low} to {high} do not fit {channels} channels: 0 to {channels - 1} do."
+            )
+        if labels.is_floating_point() and bool((whole != labels).any()):
+            raise InputError("to_onehot_y=True takes whole numbers; this target has others.")
+    one_hot = torch.zeros((len(labels), channels, *labels.shape[2:]), device=labels.device)
+    return one_hot.scatter_(1, whole, 1)
+
+
+def _note(text: str) -> None:
+    warnings.warn(text, SoftmorphWarning, stacklevel=5)

@@ -1,0 +1,196 @@
+"""What clDice does to a network: a tiny one, trained on drawn vessels with Dice alone and with clDice beside it.
+
+Run: python -m softmorph_cli.losses.example [--seeds 3] [--steps 300]     (a few minutes on 2 cores)
+
+The vessels are thin, the images noisy, and here and there the contrast fails: a network that is graded by area alone
+may leave a gap there, one that is graded by its skeleton has a reason to bridge it. All networks of a seed start from
+the same weights and see the same images in the same order; they differ in the loss alone. The difficulty of the
+images, alpha and the steps were settled on seeds 100 and 101, before any other seed was run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from softmorph_cli.filters.functions import skeletonize
+from softmorph_cli.losses.cldice import SoftDiceCLDiceLoss
+from softmorph_cli.losses.dice import SoftDiceLoss
+from softmorph_cli.topology.betti import betti_numbers
+
+SIZE: Final = 64
+TRAINING, TEST, BATCH = 200, 100, 8
+# The vessels' radius is at most 1.5 pixels; three thinning iterations leave room for a prediction that is thicker.
+ITERATIONS: Final = 3
+ALPHA: Final = 0.3
+LOSSES: Final[dict[str, Callable[[], nn.Module]]] = {
+    "Dice": lambda: SoftDiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1),
+    "Dice + clDice, pool": lambda: SoftDiceCLDiceLoss(ITERATIONS, ALPHA, sigmoid=True),
+    "Dice + clDice, smooth-levels": lambda: SoftDiceCLDiceLoss(
+        ITERATIONS, ALPHA, "smooth-levels", smooth_levels=4, sigmoid=True
+    ),
+}
+MEASURES: Final = ("Dice", "clDice", "b0 error", "b1 error")
+
+Map = npt.NDArray[np.float32]
+
+
+def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Draw vessels on an uneven, noisy background.
+
+    Returns:
+        Images and their masks of 0 and 1, each (count, 1, SIZE, SIZE).
+    """
+    images, masks = zip(*(_draw_one(rng) for _ in range(count)), strict=True)
+    return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(masks))[:, None]
+
+
+def _draw_one(rng: np.random.Generator) -> tuple[Map, Map]:
+    from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+    contrast = np.full((SIZE, SIZE), np.nan)
+    for _ in range(rng.integers(2, 5)):
+        start, bend, end = rng.uniform(0, SIZE - 1, (3, 2))
+        t = np.linspace(0, 1, 4 * SIZE)[:, None]
+        line = np.rint((1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end).astype(int)
+        along = np.full(len(line), rng.uniform(0.4, 0.9))
+        for _ in range(rng.integers(1, 5)):  # gaps of 4 to 12 % of its length
+            gap = rng.integers(0, len(line))
+            along[gap : gap + rng.integers(len(line) // 25, len(line) // 8)] = 0.05
+        contrast[tuple(line.T)] = along
+    distance, nearest = distance_transform_edt(np.isnan(contrast), return_indices=True)
+    mask = distance <= rng.uniform(0.8, 1.5)
+    vessels = gaussian_filter(mask * contrast[tuple(nearest)], 0.5)
+    uneven = gaussian_filter(rng.normal(size=(SIZE, SIZE)), 6) * 3
+    image = vessels + uneven + 0.3 * rng.normal(size=(SIZE, SIZE))
+    return image.astype(np.float32), mask.astype(np.float32)
+
+
+class Network(nn.Module):
+    """A U-Net of two levels below the full size and about 25,000 weights; gives logits."""
+
+    def __init__(self, width: int = 8) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.down = nn.ModuleList([_block(1, width), _block(width, 2 * width), _block(2 * width, 4 * width)])
+        self.up = nn.ModuleList([_block(6 * width, 2 * width), _block(3 * width, width)])
+        self.last = nn.Conv2d(width, 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits, of the same shape as the images."""
+        kept = [self.down[0](images)]
+        for block in list(self.down)[1:]:
+            kept.append(block(nn.functional.max_pool2d(kept[-1], 2)))
+        values = kept.pop()
+        for block in self.up:
+            wider = nn.functional.interpolate(values, scale_factor=2, mode="bilinear")
+            values = block(torch.cat([wider, kept.pop()], 1))
+        logits: Tensor = self.last(values)
+        return logits
+
+
+def _block(channels: int, width: int) -> nn.Module:
+    layers = []
+    for given in (channels, width):
+        layers += [nn.Conv2d(given, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def train(loss: nn.Module, seed: int, steps: int, images: Tensor, masks: Tensor) -> Network:
+    """Return a network after so many steps of Adam on random batches."""
+    torch.manual_seed(seed)
+    network = Network().train()
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        batch = torch.randint(len(images), (BATCH,))
+        optimizer.zero_grad()
+        loss(network(images[batch]), masks[batch]).backward()
+        optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+def measure(network: Network, images: Tensor, masks: Tensor) -> tuple[float, ...]:
+    """Return the means over the images of `MEASURES`, of what is above one half."""
+    with torch.no_grad():
+        found = (network(images) > 0).numpy()[:, 0]
+    each = [_measure_one(p, g) for p, g in zip(found, masks.numpy()[:, 0] > 0, strict=True)]
+    return tuple(np.mean(each, axis=0).tolist())
+
+
+def _measure_one(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> tuple[float, ...]:
+    dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+    of_found, of_truth = (skeletonize(mask.astype(np.float32), hard=True) > 0 for mask in (found, truth))
+    precision = truth[of_found].mean() if of_found.any() else 0.0
+    sensitivity = found[of_truth].mean()
+    cldice = 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0
+    ours, theirs = betti_numbers(found), betti_numbers(truth)
+    return dice, cldice, abs(ours.b0 - theirs.b0), abs(ours.b1 - theirs.b1)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train all networks of all seeds; print what each is worth on images it never saw."""
+    parser = argparse.ArgumentParser(
+        prog="python -m softmorph_cli.losses.example",
+        description="Trains a tiny network on drawn vessels, with Dice alone and with clDice beside it.",
+    )
+    parser.add_argument("--seeds", type=_positive, default=3, help="how many (default 3)")
+    parser.add_argument("--first-seed", type=int, default=0, help="they count up from here (default 0)")
+    parser.add_argument("--steps", type=_positive, default=300, help="of training (default 300)")
+    options = parser.parse_args(arguments)
+    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in LOSSES}
+    _tell("", "trained with", *MEASURES, "seconds")
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        rng = np.random.default_rng(seed)
+        training, test = draw(TRAINING, rng), draw(TEST, rng)
+        for name, make in LOSSES.items():
+            started = time.perf_counter()
+            network = train(make(), seed, options.steps, *training)
+            seconds = time.perf_counter() - started
+            rows[name].append(measure(network, *test))
+            _tell(f"seed {seed}", name, *rows[name][-1], seconds)
+    for name, found in rows.items():
+        _tell("mean", name, *np.mean(found, axis=0).tolist())
+    for line in verdict(rows):
+        sys.stdout.write(f"{line}\n")
+
+
+def verdict(rows: dict[str, list[tuple[float, ...]]]) -> list[str]:
+    """Return in words on how many seeds each loss beats the first one's clDice."""
+    (baseline, alone), *others = rows.items()
+    at = MEASURES.index("clDice")
+    lines = []
+    for name, found in others:
+        gains = [with_it[at] - without[at] for with_it, without in zip(found, alone, strict=True)]
+        better = sum(gain > 0 for gain in gains)
+        lines.append(
+            f"{name}: clDice above that of {baseline} alone on {better} of {len(gains)} seeds, "
+            f"by {np.mean(gains):+.3f} in the mean ({min(gains):+.3f} to {max(gains):+.3f})."
+        )
+    return lines
+
+
+def _tell(seed: str, name: str, *cells: str | float) -> None:
+    shown = (cell if isinstance(cell, str) else f"{cell:.3f}" for cell in cells)
+    sys.stdout.write(f"{seed:<10}{name:<30}{''.join(f'{text:>10}' for text in shown)}\n")
+    sys.stdout.flush()
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: at least 1 is needed")
+    return number
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Each metric answers to what it is for: the table of README.md."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from helpers_drawn import CHANGES, is_moved, responses
+
+BETTI = {"betti_1_error", "betti_1_error_patches", "euler_error", "euler_ratio", "diu"}
+CAVITY = {"betti_2_error", "betti_2_error_patches", "euler_error", "euler_ratio", "diu"}
+CENTRELINES = {"cldice", "soft_cldice", "opt_j_f1", "smd"}
+VOXELS = {"dice", "iou", "soft_dice"}
+SURFACES = {"hd95_mm", "assd_mm", "nsd"}
+MOVED = {
+    "a hole in the trunk": {2: BETTI | {"opt_j_f1"}, 3: CAVITY},
+    "a bridge between two branches": {
+        2: BETTI | CENTRELINES | {"iou", "precision", "nsd", "hd95_mm"},
+        3: BETTI | CENTRELINES,
+    },
+    "a branch missing": {
+        2: CENTRELINES | VOXELS | SURFACES | {"recall", "betti_0_error_patches"},
+        3: CENTRELINES | VOXELS | SURFACES | {"recall", "betti_0_error_patches"},
+    },
+    "all vessels 1.5 voxels thicker": {
+        2: VOXELS | SURFACES | {"precision", "accuracy", "betti_0_error_patches"},
+        3: VOXELS | SURFACES | {"precision", "accuracy", "opt_j_f1"},
+    },
+}
+
+
+answers = cache(responses)
+
+
+def moved(dims: int, change: str) -> set[str]:
+    """Return the metrics that a change moves."""
+    perfect, changed = answers(dims)["none"], answers(dims)[change]
+    return {name for name in perfect if is_moved(name, perfect[name], changed[name])}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_moves_the_metrics_it_should_and_no_others(change: str, dims: int) -> None:
+    assert moved(dims, change) == MOVED[change][dims]

@@ -1,0 +1,75 @@
+"""The topological loss against its formula on drawn maps, and its gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from softmorph_cli.errors import InputError
+from softmorph_cli.topology.loss import topological_loss
+
+
+def drawn() -> torch.Tensor:
+    """Draw a ring of 0.8 that is 0.4 at its weakest, around 0.1, and a speck of 0.6, on 0."""
+    p = torch.zeros(7, 11, dtype=torch.float64)
+    p[1:6, 1:6] = 0.8
+    p[2:5, 2:5] = 0.1
+    p[3, 1] = 0.4
+    p[5, 9] = 0.6
+    return p
+
+
+@pytest.mark.parametrize(
+    ("prior", "loss"),
+    [
+        ((1, 1), (1 - 0.8**2) + 0.6**2 + (1 - 0.3**2)),
+        ((2, 0), (1 - 0.8**2) + (1 - 0.6**2) + 0.3**2),
+        ((0, 0), 0.8**2 + 0.6**2 + 0.3**2),
+        ((3, 2), (1 - 0.8**2) + (1 - 0.6**2) + 1 + (1 - 0.3**2) + 1),
+    ],
+)
+def test_drawn_maps_have_the_loss_on_paper(prior: tuple[int, int], loss: float) -> None:
+    assert topological_loss(drawn(), prior).item() == pytest.approx(loss, abs=1e-12)
+
+
+def test_a_map_that_has_it_loses_nothing() -> None:
+    assert topological_loss((drawn() > 0.3).double(), (2, 1)).item() == 0
+    assert topological_loss(torch.zeros(4, 5, 6), (0, 0, 0)).item() == 0
+    assert topological_loss(torch.zeros(4, 5, 6), (1, 0, 2)).item() == 3
+
+
+def test_its_gradient_is_in_the_voxels_that_bear_the_bars() -> None:
+    p = drawn().requires_grad_()
+    topological_loss(p, (1, 1)).backward()
+    assert p.grad is not None
+    touched = {tuple(at): round(p.grad[tuple(at)].item(), 9) for at in p.grad.nonzero().tolist()}
+    assert touched.pop((5, 9)) == 1.2  # the speck goes down
+    assert touched.pop((3, 1)) == -0.6  # the gap goes up
+    # A voxel of the ring goes up, one inside of it down, and one of 0 between ring and speck up.
+    assert {value: p[at].item() for at, value in touched.items()} == {-1.6: 0.8, 0.6: 0.1, -1.2: 0}
+
+
+@pytest.mark.parametrize(
+    ("shape", "connectivity"), [((5, 6), 8), ((5, 6), 4), ((4, 3, 4), 26), ((4, 3, 4), 6)]
+)
+def test_gradcheck(shape: tuple[int, ...], connectivity: int) -> None:
+    # Values a fiftieth apart: the order, and with it the pairs, stay under gradcheck's steps.
+    size = int(np.prod(shape))
+    values = np.random.default_rng(0).permutation(size) / (size + 2) + 0.01
+    p = torch.from_numpy(values.reshape(shape)).requires_grad_()
+    prior = (2, 1, 1)[: len(shape)]
+    assert torch.autograd.gradcheck(lambda q: topological_loss(q, prior, connectivity), (p,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_small_types(dtype: torch.dtype) -> None:
+    loss = topological_loss(drawn().to(dtype), (1, 1))
+    assert loss.dtype == dtype
+    assert loss.item() == pytest.approx(1.63, abs=0.02)
+
+
+@pytest.mark.parametrize("prior", [(1,), (1, 0, 0), (1, -1)])
+def test_a_prior_that_does_not_fit_is_refused(prior: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"the prior .* Betti numbers"):
+        topological_loss(drawn(), prior)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import signal
+import struct
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -129,7 +130,7 @@ def _remote(scheduler: str) -> Iterator[tuple[Any, int | None]]:
     address = _address(scheduler)
     try:
         # A client that finds nobody takes its time to end.
-        asyncio.run(_reach(address))
+        found = asyncio.run(_is_scheduler(address))
     except OSError as error:
         raise ClusterError(
             f"--scheduler {scheduler}: no Dask scheduler answers at {address}; start one with: dask scheduler"
@@ -139,6 +140,11 @@ def _remote(scheduler: str) -> Iterator[tuple[Any, int | None]]:
             f"--scheduler {scheduler}: that is no address; use one such as tcp://node1:8786, or the path of the "
             "file that dask scheduler --scheduler-file PATH.json writes."
         ) from error
+    if not found:
+        raise ClusterError(
+            f"--scheduler {scheduler}: what answers at {address} is no Dask scheduler; give the address that dask "
+            "scheduler prints as its own (not that of a worker, not that of the dashboard)."
+        )
     with warnings.catch_warnings():
         # Of other versions somewhere: those that matter are refused.
         warnings.simplefilter("ignore")
@@ -147,12 +153,19 @@ def _remote(scheduler: str) -> Iterator[tuple[Any, int | None]]:
         yield client, None
 
 
-async def _reach(address: str) -> None:
-    """See whether anybody answers."""
-    from distributed import Security, connect
+async def _is_scheduler(address: str) -> bool:
+    """See whether anybody answers, and whether it is a scheduler."""
+    from distributed import Security, rpc
 
-    comm = await connect(address, timeout=_ANSWER, **Security().get_connection_args("client"))
-    await comm.close()
+    given = Security().get_connection_args("client")
+    try:
+        async with rpc(address, timeout=_ANSWER, connection_args=given) as there:
+            # The time limit of Dask ends when somebody takes the call; that one may say nothing.
+            said = await asyncio.wait_for(there.identity(), _ANSWER)
+    except (struct.error, MemoryError):  # others' first bytes, read as the length of a message
+        return False
+    # Workers tell who they are, too.
+    return "workers" in said
 
 
 def _names(where: Where, client: Any) -> tuple[str, str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -76,6 +78,10 @@ def test_a_cluster_that_is_there(scheduler: Path, tmp_path: Path) -> None:
         assert 2e9 < cluster.memory < 0.95 * 3e9
         assert dict(cluster.each(working_folder, iter([0]))) == {0: (str(tmp_path), "3")}
         assert all("waiting up to 10 minutes" in message for message in told)
+        # It answers, and is not who gives work.
+        worker = next(iter(cluster._members.facts))
+        with pytest.raises(ClusterError, match="is no Dask scheduler"), connected(Where(worker)):
+            pass
 
         seen, own = tmp_path / "seen", tmp_path / "own"
         seen.mkdir()
@@ -167,6 +173,32 @@ def test_nobody_answers(
     Path("other.json").write_text(json.dumps({"addresses": []}))
     with pytest.raises(error, match=f"--scheduler {scheduler}: {says}"), connected(Where(scheduler)):
         pass
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        (
+            b"SSH-2.0-OpenSSH_9.6\r\n",
+            "what answers at .* is no Dask scheduler; give the address that dask sch",
+        ),
+        (bytes(64), "what answers at .* is no Dask scheduler"),
+        (b"", "no Dask scheduler answers"),  # who says nothing, and waits
+    ],
+)
+def test_somebody_else_answers(first: bytes, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "_ANSWER", 0.5 if not first else 10.0)
+    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as taken:
+
+        def take() -> None:
+            with suppress(OSError):  # when the test is over
+                while True:
+                    taken.enter_context(listening.accept()[0]).sendall(first)
+
+        threading.Thread(target=take, daemon=True).start()
+        address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=says), connected(Where(address)):
+            pass
 
 
 def test_dask_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,9 @@ def on_cluster(where: Where, choice: Choice, tell: Callable[[str], None]) -> Ite
                 here = replace(where, workers=own.workers)
                 entered = connected(here, memory=own.memory, threads=own.threads, tell=tell)
             cluster = stack.enter_context(entered)
-            cluster.check_folders([choice.source, *_files(recipe)], [choice.target])
+            # A file of it: on a machine where its disk is not mounted, the folder may be there and empty.
+            read = [choice.source, *(job.source for job in jobs[:1]), *_files(recipe)]
+            cluster.check_folders(read, [choice.target])
             return ClusterEngine(cluster, stack.close), note
 
         yield make

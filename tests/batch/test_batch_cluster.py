@@ -19,7 +19,7 @@ from helpers_batch import folder, order, recipe, task
 from softmorph_cli.batch import on_cluster as room
 from softmorph_cli.batch.engine import Sign
 from softmorph_cli.batch.on_cluster import ClusterEngine, on_cluster
-from softmorph_cli.batch.plan import Choice
+from softmorph_cli.batch.plan import Choice, Job
 from softmorph_cli.batch.recipe import Recipe
 from softmorph_cli.batch.run import Order, carry_out
 from softmorph_cli.batch.task import Outcome, run_task
@@ -232,3 +232,12 @@ def test_how_a_cluster_is_asked_for(
         pytest.raises(UsageError, match="leave it out with --device cuda"),
     ):
         make([], recipe(settings=Settings(device="cuda")), None)
+    # The folder is there, and is not the one: nothing is mounted on it.
+    empty = tmp_path / "in" / "only here.npy"
+    with (
+        on_cluster(Where("tcp://a:1"), choice, lambda message: None) as make,
+        pytest.raises(
+            ClusterError, match=r"does not see .*only here\.npy; use a folder that all machines share"
+        ),
+    ):
+        make([Job(empty.name, empty, tmp_path / "out" / empty.name)], recipe(), None)

@@ -11,6 +11,7 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.settings import Result, Settings
 from softmorph_cli.measure.statistics import Statistics
 from softmorph_cli.steps.step import LABELS, MASK, PROBABILITY, Place, Step
+from softmorph_cli.units import millimetres
 from softmorph_cli.volume import Volume
 
 if TYPE_CHECKING:
@@ -297,8 +298,12 @@ def _resample(given: Given, settings: Settings) -> Step:
     def prepare(volume: Volume) -> Volume:
         from softmorph_cli.filters.resample import isotropic, resampled
 
-        if sizes is None:
+        if sizes is None or volume.spacing is None:  # which it refuses
             return isotropic(volume)
+        if millimetres(volume.unit) is None:
+            raise InputError(
+                "the file does not say in which unit its voxel size is; only --spacing iso does without."
+            )
         if len(sizes) not in (1, volume.spatial_dims):
             raise InputError(
                 f"--spacing {spacing}: give one length, or one for each of {', '.join(volume.spatial_axes)}."

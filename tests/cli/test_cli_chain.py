@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -111,6 +112,14 @@ def test_resample_changes_the_grid_and_says_so() -> None:
     assert coarse.array.mean() == pytest.approx(float(random_map().mean()), rel=0.05)
     refused("resample", "in.nii.gz", "x.nii.gz", "--spacing", "2vox", code=2, says="give lengths in mm")
     refused("resample", "in.nii.gz", "x.nii.gz", "--spacing", "1mm,2mm", says="one for each of Z, Y, X")
+    # Lengths in voxels, the advice elsewhere, are no way out here.
+    save("none.npy", random_map())
+    refused("resample", "none.npy", "x.nii.gz", "--spacing", "2mm", says="so the map cannot be resampled")
+    softmorph_cli.write(replace(coarse, unit=None), "nameless.zarr")
+    refused(
+        "resample", "nameless.zarr", "x.nii.gz", "--spacing", "2mm", says="only --spacing iso does without"
+    )
+    run("resample", "nameless.zarr", "y.nii.gz")
 
 
 def test_a_stage_never_takes_the_place_of_what_is_read_or_written() -> None:

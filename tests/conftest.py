@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["SOFTMORPH_CACHE_DIR"] = tempfile.mkdtemp(prefix="softmorph-tests-")
     atexit.register(shutil.rmtree, os.environ["SOFTMORPH_CACHE_DIR"], ignore_errors=True)
+    # Several processes share the cores: torch's threads must not spin while they wait for each other.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # The first example of a property may compile a kernel: no deadlines.
 settings.register_profile(

@@ -30,14 +30,16 @@ from softmorph_cli.tiles.plan import BASE, Plan, plan
 from softmorph_cli.tiles.progress import Report, TileProgress
 from softmorph_cli.tiles.run import filter_tiles
 from softmorph_cli.tiles.spec import Spec
+from softmorph_cli.tiles.window import share_one_heap
 from softmorph_cli.volume import Volume
 
 if TYPE_CHECKING:
     from softmorph_cli.cluster import Cluster, Where
 
-# What statistics hold of a map at once: in voxels at most, and bytes of memory for each.
+# What statistics hold of a map at once: in voxels at most and at least, and bytes of memory for each.
 SLAB: Final = 2**26
-SHARE: Final = 32
+LEAST: Final = 2**20
+SHARE: Final = 20
 _OPTIONS: Final = "--memory, --scratch, --resume, --scheduler and --local-cluster"
 _READING: Final = (
     "resolution",
@@ -125,6 +127,8 @@ def prepared(
     for name, value in reading.items():
         if value is not None and value is not False and name not in _READING:
             raise UsageError(f"--{name.replace('_', '-')} is not known tile by tile.")
+    # Before anything of the store is read: that is when its threads start.
+    share_one_heap()
     blocks = open_blocks(source, **{name: reading[name] for name in _READING if name in reading})
     spec = step.tiled(blocks)
     like = cut_of(large.scratch) if large.resume and large.scratch is not None else None
@@ -311,7 +315,8 @@ def _place(blocks: Blocks) -> Volume:
 
 
 def _measured(blocks: Blocks, memory: int | None) -> Statistics:
-    slabs: Any = _Slabs(blocks, min(SLAB, (memory or SHARE * SLAB) // SHARE))
+    room = SLAB if memory is None else (memory - BASE) // SHARE
+    slabs: Any = _Slabs(blocks, min(SLAB, max(room, LEAST)))
     return summarize(slabs, spacing=blocks.spacing, unit=blocks.unit, spatial_dims=len(blocks.shape))
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from softmorph_cli.cluster import Cluster, Lost
 from softmorph_cli.errors import ClusterError
 from softmorph_cli.tiles.site import Site
-from softmorph_cli.tiles.window import ahead, give_back_memory
+from softmorph_cli.tiles.window import ahead, give_back_memory, share_one_heap
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -168,6 +168,7 @@ def _unpacked(
 
 @lru_cache(maxsize=1)
 def _site(run: str, packed: bytes) -> Site:
+    share_one_heap()
     site = pickle.loads(packed)
     assert isinstance(site, Site)
     return site

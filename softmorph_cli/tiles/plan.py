@@ -21,13 +21,13 @@ from softmorph_cli.tiles.tiling import Tiling
 BASE: Final = 190 << 20
 
 # And what Dask takes in a worker's process.
-_DASK: Final = 30 << 20
+_DASK: Final = 60 << 20
 
 # What is counted here is this share of what is really held: padding, pages, and what is small.
 _SHARE: Final = 0.92
 
 # Arrays below glibc's largest threshold lie in its heap and leave gaps there.
-_HEAP: Final = 48 << 20
+_HEAP: Final = 32 << 20
 
 # Nanoseconds on one core: of a voxel in one iteration (planes thin out, probabilities do not), of a voxel
 # that is read, packed or unpacked; and the iterations that a map of unknown content takes, at a guess.
@@ -177,14 +177,15 @@ def _plan(
     if whole and length is not None:
         # Nothing to wait for: the one tile runs until it is done.
         halo, length = (0,) * len(halo), work.iterations or work.settings.max_iterations
-    region = prod(min(t + 2 * h, s) for t, h, s in zip(tile, halo, work.shape, strict=True))
-    core = prod(tile)
+    sizes = _region_sizes(tiling, halo)
+    region, core = prod(int(along.max()) for along in sizes), prod(tile)
     held = (
         _held_at_once(work, region, core, itemsize)
         if length is None
         else _held_in_pass(work, region, core, itemsize, whole)
     )
-    read = _mean_region(tiling, halo) * len(tiling)
+    # Along each axis by itself: a map may have a million tiles.
+    read = prod(int(along.sum()) for along in sizes)
     words = len(words_of(work.settings.levels)) if work.binary and not work.spec.hard else 1
     iterations = work.iterations or _GUESS
     passes = ceil(iterations / length) if length and not whole else 1
@@ -211,14 +212,14 @@ def _plan(
     )
 
 
-def _mean_region(tiling: Tiling, halo: tuple[int, ...]) -> float:
-    # Along each axis by itself: a map may have a million tiles.
-    total = 1.0
+def _region_sizes(tiling: Tiling, halo: tuple[int, ...]) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """Return, along each axis, how far each tile looks, itself included."""
+    sizes = []
     for extent, tile, reach in zip(tiling.shape, tiling.tile, halo, strict=True):
         first = np.arange(0, extent, tile)
         last = np.minimum(first + tile, extent)
-        total *= float((np.minimum(last + reach, extent) - np.maximum(first - reach, 0)).mean())
-    return total
+        sizes.append(np.minimum(last + reach, extent) - np.maximum(first - reach, 0))
+    return sizes
 
 
 def _word(work: Task) -> np.dtype[np.unsignedinteger]:

@@ -34,7 +34,7 @@ def little(*words: object, on_cluster: bool = False) -> tuple[str, str]:
     ended = run(*words, "--memory", "1MB", code=1)
     found = re.search(r"at least (\d+) MB are needed", ended.err)
     assert found is not None, ended.err
-    return "--memory", f"{int(found[1]) + (35 if on_cluster else 2)}MB"
+    return "--memory", f"{int(found[1]) + (66 if on_cluster else 2)}MB"
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def repair(
     box = (slice(None), *(settings.region or whole))
     state = _State(_with_rest(array[box], settings.kind), priors, settings)
     p = state.result()
-    found = before = state.count(p)
+    found = before = count(p, priors, settings)
     best, best_step, fewest = p, 0, state.missing(found)
     if fewest and not array[box].any():
         where = " in the region" if settings.region else ""
@@ -143,17 +143,38 @@ def repair(
         else:
             step += 1
             p = state.result()
-            found = state.count(p)
+            found = count(p, priors, settings)
             missing = state.missing(found)
             if missing < fewest:
                 best, best_step, fewest = p, step, missing
             stopped = _stopped(missing)
-    after = state.count(best)
+    after = count(best, priors, settings)
     result = best = best[: len(array)]
     if settings.region is not None:
         result = array.copy()
         result[box] = best
     return Repaired(result, stopped, step, best_step, before, after)
+
+
+def masks(array: Array, priors: Sequence[Prior], settings: Settings) -> tuple[Mask, ...]:
+    """Return what is above the threshold, of each prior.
+
+    Args:
+        array: Probabilities, shape (C, Y, X) or (C, Z, Y, X).
+        priors: Of which channels.
+        settings: The threshold, and what the channels are to each other.
+    """
+    link = _link(settings.kind)
+    return tuple(link.union(array, prior.channels) > settings.threshold for prior in priors)
+
+
+def count(array: Array, priors: Sequence[Prior], settings: Settings) -> tuple[Betti, ...]:
+    """Return the Betti numbers of each prior's mask."""
+    return tuple(betti_numbers(mask, settings.connectivity) for mask in masks(array, priors, settings))
+
+
+def _link(kind: Kind) -> Link:
+    return Independent() if kind == "apart" else Exclusive()
 
 
 def _with_rest(array: Array, kind: Kind) -> Array:
@@ -189,7 +210,7 @@ class _State:
     kept: dict[tuple[int, int], _Kept] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.link = Independent() if self.settings.kind == "apart" else Exclusive()
+        self.link = _link(self.settings.kind)
         near = np.clip(self.start, _NEAREST, 1 - _NEAREST).astype(np.float32)
         self.logits = self.link.logits(near)
         self.change = np.zeros_like(self.logits)
@@ -210,15 +231,6 @@ class _State:
         """Return them as a file holds them."""
         p = self.smooth_result()
         return p if self.settings.rounded is None else self.settings.rounded(p).astype(p.dtype, copy=False)
-
-    def count(self, p: Array) -> tuple[Betti, ...]:
-        """Return the Betti numbers of each prior's mask."""
-        return tuple(
-            betti_numbers(
-                self.link.union(p, prior.channels) > self.settings.threshold, self.settings.connectivity
-            )
-            for prior in self.priors
-        )
 
     def missing(self, found: Sequence[Betti]) -> int:
         """Return how far Betti numbers are from the priors, all differences added up."""
@@ -251,8 +263,7 @@ class _State:
         """Return what one prior moves."""
         prior, members = self.priors[number], self.priors[number].channels
         height = self.link.height(self.logits + self.change, members) + self.deeper[number] - self.level
-        mask = self.link.union(p, members) > self.settings.threshold
-        was = self.link.union(self.start, members) > self.settings.threshold
+        (mask,), (was,) = (masks(one, [prior], self.settings) for one in (p, self.start))
         scene = _Scene(height, mask, was, self._foreground, self.sigma)
         aims: list[_Aim] = []
         for dimension, asked in enumerate(prior.betti):

@@ -38,5 +38,11 @@ class UsageError(SoftmorphError, ValueError):
     exit_code = 2
 
 
+class NotReachedError(SoftmorphError, RuntimeError):
+    """What was asked for could not be had; the best that was found is written all the same (exit status 3)."""
+
+    exit_code = 3
+
+
 class SoftmorphWarning(UserWarning):
     """What a person should know about a result that is valid all the same."""

@@ -21,6 +21,7 @@ from softmorph_cli.cli.morphology import blackhat, close, dilate, erode, gradien
 from softmorph_cli.cli.rules import rules
 from softmorph_cli.cli.skeletonize import skeletonize
 from softmorph_cli.cli.stats import stats
+from softmorph_cli.cli.topology import topology
 
 app = typer.Typer(
     name="softmorph",
@@ -156,6 +157,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
 for _name, _function, *_examples in _COMMANDS:
     _epilog = "Examples:\n\n" + "\n\n".join(_examples)
     app.command(_name, epilog=_epilog)(_function)
+app.add_typer(topology, name="topology")
 
 
 def _show_version(wanted: bool) -> None:

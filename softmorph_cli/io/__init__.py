@@ -9,13 +9,14 @@ from softmorph_cli.io.new_blocks import Written, create_blocks
 from softmorph_cli.io.nnunet import Classes, classes
 from softmorph_cli.io.probe import Probe, probe
 from softmorph_cli.io.reading import read, read_labels
-from softmorph_cli.io.writing import write, write_labels
+from softmorph_cli.io.writing import as_stored, write, write_labels
 
 __all__ = [
     "Blocks",
     "Classes",
     "Probe",
     "Written",
+    "as_stored",
     "check_target",
     "classes",
     "create_blocks",

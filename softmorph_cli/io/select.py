@@ -128,14 +128,36 @@ def crop(raw: Raw, region: str, name: str) -> tuple[Raw, tuple[slice, ...]]:
         UsageError: If `region` is not written as "z0:z1,y0:y1,x0:x1".
         InputError: If it does not fit the shape.
     """
+    letters = spatial(raw)
+    cuts = box(region, letters, raw.array.shape[-len(letters) :], name)
+    affine = raw.affine
+    if affine is not None:
+        corner = [0.0] * (3 - len(cuts)) + [float(cut.start) for cut in cuts]
+        affine = affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ corner
+    index: tuple[Any, ...] = (..., *cuts)
+    return replace(raw, array=raw.array[index], affine=affine), cuts
+
+
+def box(region: str, letters: str, shape: tuple[int, ...], name: str) -> tuple[slice, ...]:
+    """Return the slices that a region names.
+
+    Args:
+        region: "z0:z1,y0:y1,x0:x1", ends open at will.
+        letters: The spatial axes.
+        shape: Their sizes.
+        name: What the map is called.
+
+    Raises:
+        UsageError: If it is not written so.
+        InputError: If it does not fit the shape.
+    """
     parts = region.split(",")
     ranges = [found for part in parts if (found := _RANGE.fullmatch(part.strip()))]
-    letters = spatial(raw)
     if len(ranges) != len(parts):
         raise UsageError(
             f"--region {region!r} must read z0:z1,y0:y1,x0:x1; an end may be left open, as in 5:,:,:20."
         )
-    shape = raw.array.shape[-len(letters) :]
     if len(ranges) != len(letters):
         raise InputError(
             f"--region {region!r} names {len(ranges)} axes; {name} has {len(letters)}, {letters} of {shape}."
@@ -148,13 +170,7 @@ def crop(raw: Raw, region: str, name: str) -> tuple[Raw, tuple[slice, ...]]:
                 f"--region {region!r} does not fit: axis {letter} of {name} runs from 0 to {size}."
             )
         cuts.append(slice(start, stop))
-    affine = raw.affine
-    if affine is not None:
-        corner = [0.0] * (3 - len(cuts)) + [float(cut.start) for cut in cuts]
-        affine = affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ corner
-    index: tuple[Any, ...] = (..., *cuts)
-    return replace(raw, array=raw.array[index], affine=affine), tuple(cuts)
+    return tuple(cuts)
 
 
 def pick_channel(raw: Raw, channel: int | str, name: str) -> Raw:

@@ -49,12 +49,33 @@ def write(
     """
     path = Path(path)
     family = target_format(path, output_type, pyramid=pyramid)
-    if output_type is None:
-        output_type = str(volume.array.dtype) if family.name == "npy" else family.output_types[0]
-    kind = output_type
+    kind = _kind(family, output_type, volume.array)
     return _store(
         volume, volume.array, path, family, kind, lambda array: encode(array, kind), force, provenance
     )
+
+
+def as_stored(array: Array, path: Path, output_type: str | None = None) -> Array:
+    """Return the probabilities that a file keeps of an array, in the array's type: what `read` would give back.
+
+    Args:
+        array: Probabilities.
+        path: The file, by whose name `write` would choose the format.
+        output_type: As for `write`.
+
+    Raises:
+        UsageError: As `write`.
+    """
+    family = target_format(path, output_type)
+    stored, one = encode(array, _kind(family, output_type, array))
+    read: Array = stored.astype(array.dtype, copy=False) / array.dtype.type(one)
+    return read
+
+
+def _kind(family: Format, output_type: str | None, array: Array) -> str:
+    if output_type is not None:
+        return output_type
+    return str(array.dtype) if family.name == "npy" else family.output_types[0]
 
 
 def write_labels(

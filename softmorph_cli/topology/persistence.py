@@ -15,15 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.machine import memory
 from softmorph_cli.topology.betti import connectivities
 from softmorph_cli.topology.merging import cavity_pairs, component_pairs
 
+# What gudhi takes for each voxel of a 3D map.
+BYTES: Final = 700
 # Voxels of birth and of death.
 _Ends = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
@@ -95,8 +98,8 @@ def bars(image: npt.NDArray[Any], connectivity: int | None = None) -> Bars:
         The bars; births and deaths are values of the map as they are, in its own type. A map of zeros has none.
 
     Raises:
-        InputError: If the map has not 2 or 3 axes of floating-point numbers in [0, 1], or the connectivity does
-            not exist.
+        InputError: If the map has not 2 or 3 axes of floating-point numbers in [0, 1], the connectivity does not
+            exist, or memory does not suffice.
     """
     foreground = connectivities(image.ndim, connectivity)[0]
     _check(image)
@@ -163,6 +166,7 @@ def _of_complex(box: npt.NDArray[Any], foreground: int) -> list[_Ends]:
     """Return the same of every dimension."""
     if not box[(slice(1, -1),) * box.ndim].size:
         return [_voxels(np.empty((0, 2), np.int64), box.shape, "F")] * box.ndim
+    _check_memory(box.size)
     import gudhi
 
     by_faces = foreground == 2 * box.ndim
@@ -178,6 +182,20 @@ def _of_complex(box: npt.NDArray[Any], foreground: int) -> list[_Ends]:
     # What never dies does so at voxel 0, which is in the border.
     pairs[0] = np.concatenate([[[int(lasting[0][0]), 0]], pairs[0]])
     return [_voxels(p, box.shape, "F") for p in pairs]
+
+
+def _check_memory(voxels: int) -> None:
+    """Refuse what the system would end without a word.
+
+    Raises:
+        InputError: If this machine cannot hold the complex.
+    """
+    needed, limit = BYTES * voxels, memory()
+    if limit is not None and needed > limit:
+        raise InputError(
+            f"loops of {voxels:,} voxels take about {needed / 1e9:.1f} GB, and {limit / 1e9:.1f} GB may be used: "
+            "cut out a part with --region."
+        )
 
 
 def _voxels(pairs: npt.NDArray[np.int64], shape: tuple[int, ...], order: Literal["C", "F"]) -> _Ends:

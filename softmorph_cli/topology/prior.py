@@ -1,12 +1,30 @@
-"""What topology is asked for: Betti numbers, which have to fit the map's axes."""
+"""What topology is asked for: Betti numbers, of a map, of some of its channels, of unions of channels."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import FileError, InputError, UsageError
 
-NAMES = ("b0", "b1", "b2")
+NAMES: Final = ("b0", "b1", "b2")
+_EXAMPLE: Final = 'channels = ["artery", "vein"]\nbetti = [1, 0, 0]'
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The Betti numbers that a channel, or a union of channels, should have.
+
+    Attributes:
+        channels: Their numbers; those of a union of several, ascending.
+        betti: b0, b1 and, in 3D, b2.
+    """
+
+    channels: tuple[int, ...]
+    betti: tuple[int, ...]
 
 
 def check_prior(prior: Sequence[int], dims: int) -> tuple[int, ...]:
@@ -30,3 +48,74 @@ def check_prior(prior: Sequence[int], dims: int) -> tuple[int, ...]:
     if min(prior) < 0:
         raise InputError(f"the prior {asked} has a negative number; Betti numbers count things: 0, 1, 2, ...")
     return tuple(prior)
+
+
+def parse_betti(text: str) -> tuple[int, ...]:
+    """Return the numbers of a text such as "1,0,0".
+
+    Raises:
+        UsageError: If it is no list of integers.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--betti {text!r}: give integers with commas between, such as 1,0 or 1,0,0."
+        ) from None
+
+
+def read_priors(path: Path, names: Sequence[str] | None, count: int, dims: int) -> tuple[Prior, ...]:
+    """Read a TOML file of priors, a table `[[prior]]` for each channel and union that has one.
+
+    Args:
+        path: Its tables hold `channels`, a list of names or numbers from 0, and `betti`, a list of integers. Several
+            channels stand for their union.
+        names: Of the map's channels, where they have some.
+        count: How many channels there are.
+        dims: 2 or 3.
+
+    Raises:
+        FileError: If the file cannot be read.
+        InputError: If it holds anything else, or does not fit the map.
+    """
+    try:
+        held = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no TOML: {error}.") from error
+    tables = held.get("prior")
+    if not isinstance(tables, list) or not tables or set(held) != {"prior"}:
+        raise InputError(f"{path} has to hold tables [[prior]] and nothing else, each like\n{_EXAMPLE}")
+    try:
+        priors = tuple(_prior(table, names, count, dims) for table in tables)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    given = [prior.channels for prior in priors]
+    twice = next((channels for channels in given if given.count(channels) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path} has two priors for channels {', '.join(map(str, twice))}; give one.")
+    return priors
+
+
+def _prior(table: Any, names: Sequence[str] | None, count: int, dims: int) -> Prior:
+    if not isinstance(table, dict) or set(table) != {"channels", "betti"}:
+        keys = ", ".join(table) if isinstance(table, dict) else repr(table)
+        raise InputError(
+            f"a prior holds channels and betti, not {keys or 'nothing'}; write for example\n{_EXAMPLE}"
+        )
+    channels, betti = table["channels"], table["betti"]
+    if not isinstance(channels, list) or not channels:
+        raise InputError(f"channels = {channels!r} is no list of names or numbers.")
+    if not isinstance(betti, list) or any(type(number) is not int for number in betti):
+        raise InputError(f"betti = {betti!r} is no list of integers.")
+    return Prior(tuple(sorted({_channel(one, names, count) for one in channels})), check_prior(betti, dims))
+
+
+def _channel(one: Any, names: Sequence[str] | None, count: int) -> int:
+    if type(one) is int and 0 <= one < count:
+        return one
+    if isinstance(one, str) and names and one in names:
+        return list(names).index(one)
+    known = f"the names {', '.join(names)} or " if names else ""
+    raise InputError(f"there is no channel {one!r}: use {known}the numbers 0 to {count - 1}.")

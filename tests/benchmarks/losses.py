@@ -1,6 +1,6 @@
 """Forward and backward of Dice + clDice beside MONAI's, in time and memory: the figures in the README.
 
-Run: python tests/benchmarks/losses.py [--threads 2] [--repeats 5]
+Run: python tests/benchmarks/losses.py [--repeats 5]     (OMP_NUM_THREADS=1 for one thread: all of them heed it)
 
 The losses take turns in one run, the smallest time of each counts. Memory is that of a fresh process, beyond the
 batch. "vessels" are a good prediction of drawn vessels, "noise" one of which nothing is settled: the worst case.
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from softmorph_cli import machine
 from softmorph_cli.bench import maps, peak
 from softmorph_cli.bench.clock import Task, take_turns
 from softmorph_cli.losses import SkeletonRecallLoss, SoftDiceCLDiceLoss
@@ -61,13 +62,11 @@ def _task(make: Callable[[], nn.Module], given: Tensor, target: Tensor) -> Task:
     return Task(lambda _: _step(loss, given, target))
 
 
-def _held(name: str, drawn: str, shape: tuple[int, ...], threads: int) -> int:
+def _held(name: str, drawn: str, shape: tuple[int, ...]) -> int:
     """Return the bytes that a step holds beyond its batch, in a process of its own."""
     words = [
         sys.executable,
         __file__,
-        "--threads",
-        str(threads),
         "--held",
         name,
         drawn,
@@ -90,14 +89,14 @@ def _tell_held(name: str, drawn: str, extents: str) -> None:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--held", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(machine.threads())
     if options.held:
         _tell_held(*options.held)
         return
+    sys.stdout.write(f"{machine.threads()} threads\n\n")
     sys.stdout.write("| batch | loss | seconds | x MONAI | MB | x MONAI |\n|---|---|---|---|---|---|\n")
     for shape in SHAPES:
         for drawn in ("vessels", "noise"):
@@ -105,7 +104,7 @@ def main() -> None:
             tasks = {name: _task(make, given, target) for name, make in LOSSES.items()}
             timings, refused = take_turns(tasks, repeats=options.repeats, patience=30)
             assert not refused, refused
-            held = {name: _held(name, drawn, shape, options.threads) / 1e6 for name in LOSSES}
+            held = {name: _held(name, drawn, shape) / 1e6 for name in LOSSES}
             for name in LOSSES:
                 seconds, megabytes = timings[name].seconds, held[name]
                 sys.stdout.write(

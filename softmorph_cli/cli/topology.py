@@ -1,0 +1,33 @@
+"""softmorph topology: what topology a map has, and giving it another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+
+from softmorph_cli.cli.topology_numbers import numbers
+from softmorph_cli.cli.topology_repair import repair
+
+_COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
+    (
+        "numbers",
+        numbers,
+        "softmorph topology numbers vessels.nii.gz --plot bars.png",
+        "softmorph topology numbers roads.png --threshold 0.4 --connectivity 4 --json > roads.json",
+    ),
+    (
+        "repair",
+        repair,
+        "softmorph topology repair vessels.nii.gz one.nii.gz --betti 1,0,0 --preview one.png",
+        "softmorph topology repair softmax.nii.gz tree.nii.gz --priors priors.toml --smooth 0.5mm",
+    ),
+)
+
+topology = typer.Typer(
+    help="Betti numbers and persistence bars of a map, and repairing it until it has the right ones.",
+    epilog="Examples:\n\n" + "\n\n".join(command[2] for command in _COMMANDS),
+    no_args_is_help=True,
+)
+for _name, _function, *_examples in _COMMANDS:
+    topology.command(_name, epilog="Examples:\n\n" + "\n\n".join(_examples))(_function)

@@ -1,0 +1,285 @@
+"""softmorph topology numbers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from softmorph_cli import documents
+from softmorph_cli.cli import filtering, report
+from softmorph_cli.cli.command import command, note
+from softmorph_cli.cli.options import Reading
+from softmorph_cli.cli.progress import reporting
+from softmorph_cli.cli.topology_options import Masking, Showing
+from softmorph_cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from softmorph_cli.graphs.frame import Frame
+    from softmorph_cli.topology.betti import Betti
+    from softmorph_cli.topology.persistence import Bars
+    from softmorph_cli.volume import Volume
+
+# What classes of each dimension are called, by the number of spatial axes.
+NAMES: Final = {2: ("components", "holes"), 3: ("components", "loops", "cavities")}
+_ONE: Final = {"components": "component", "holes": "hole", "loops": "loop", "cavities": "cavity"}
+# Betti curves are told at these thresholds, drawn ones at finer ones.
+_STEPS, _FINE_STEPS = 100, 500
+_SHOWN: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is known of one channel, or of a map without any."""
+
+    name: str
+    betti: Betti
+    bars: Bars | None
+
+
+@command
+def numbers(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Probability map, or a mask.", show_default=False)
+    ],
+    *,
+    masking: Masking,
+    showing: Showing,
+    reading: Reading,
+) -> None:
+    """Betti numbers of a map: at a threshold, along all thresholds, and its longest persistence bars.
+
+    A bar is a component, loop or cavity that lives between two thresholds, its birth and its death; the voxels are
+    told where it comes and goes. Voxel indices are those of the array, z first; world coordinates those of the file.
+    """
+    _check(source, showing, reading)
+    started = time.perf_counter()
+    volume = filtering.read_volume(source, reading)
+    read_seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    try:
+        with reporting(quiet=showing.quiet) as progress:
+            parts = _parts(volume)
+            if showing.plot is not None and len(parts) > 1:
+                raise InputError(
+                    f"it holds {len(parts)} channels ({', '.join(name for name, _ in parts)}), and --plot draws one: "
+                    "add --channel."
+                )
+            found = []
+            for number, (name, array) in enumerate(parts):
+                if progress is not None:
+                    progress.stage(name or "counting", number, len(parts))
+                found.append(_look(name, array, masking, showing))
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+    from softmorph_cli.graphs.frame import Frame
+    from softmorph_cli.topology.betti import connectivities
+
+    frame = Frame.of(volume)
+    foreground, background = connectivities(volume.spatial_dims, masking.connectivity)
+    document = {
+        **documents.head(),
+        "input": documents.described(volume) | {"read_with": filtering.given(reading)},
+        "parameters": {
+            "threshold": masking.threshold,
+            "connectivity": foreground,
+            "background_connectivity": background,
+        },
+        "maps": [_as_document(one, volume, frame, showing.top) for one in found],
+        "seconds": {"read": read_seconds, "topology": time.perf_counter() - started},
+        "notes": list(volume.notes),
+    }
+    if showing.plot is not None:
+        _draw(found[0], volume, masking.threshold, showing, source)
+    if showing.stats is not None:
+        documents.save(document, showing.stats, force=showing.force)
+    if not showing.quiet:
+        for message in volume.notes:
+            note(message)
+    if showing.json:
+        typer.echo(documents.as_json(document))
+    else:
+        _show(found, volume, frame, masking.threshold, showing, source)
+
+
+def _check(source: Path, showing: Showing, reading: Reading) -> None:
+    if showing.top < 0:
+        raise UsageError(f"--top {showing.top}: give a number of bars, or 0 for all.")
+    if showing.plot is not None and showing.no_bars:
+        raise UsageError("--plot draws bars: leave out --no-bars.")
+    if showing.plot is not None and showing.plot.suffix.lower() != ".png":
+        raise UsageError(f"--plot {showing.plot}: the picture is a PNG; end its name with .png.")
+    outputs = [path for path in (showing.plot, showing.stats) if path is not None]
+    filtering.check_side_outputs(source, reading.others, outputs, None, force=showing.force)
+
+
+def _parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
+    """Return the channels and times of a map with their names; the map itself, without one, where there are none."""
+    import numpy as np
+
+    shape = volume.array.shape[: -volume.spatial_dims]
+    parts = []
+    for index in np.ndindex(shape):
+        words = []
+        for axis, size, number in zip(volume.mapped_axes, shape, index, strict=True):
+            named = axis == "C" and volume.channels is not None
+            if size > 1:
+                words.append(volume.channels[number] if named and volume.channels else f"{axis}{number}")
+        parts.append((" ".join(words), volume.array[index]))
+    return parts
+
+
+def _look(name: str, array: npt.NDArray[Any], masking: Masking, showing: Showing) -> _Found:
+    from softmorph_cli.topology.betti import betti_numbers
+    from softmorph_cli.topology.persistence import bars
+
+    if not 0 <= masking.threshold < 1:
+        raise InputError(
+            f"a threshold of probability is at least 0 and less than 1, not {masking.threshold:g}."
+        )
+    betti = betti_numbers(array > masking.threshold, masking.connectivity)
+    return _Found(name, betti, None if showing.no_bars else bars(array, masking.connectivity))
+
+
+def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[str, Any]:
+    names = NAMES[volume.spatial_dims]
+    document: dict[str, Any] = {
+        "channel": one.name or None,
+        "betti": {f"b{k}": number for k, number in enumerate(one.betti.numbers)},
+        "euler": one.betti.euler,
+    }
+    if one.bars is None:
+        return document
+    thresholds = [k / _STEPS for k in range(_STEPS + 1)]
+    curves = one.bars.curves(thresholds)
+    document["curves"] = {"thresholds": thresholds} | {f"b{k}": c.tolist() for k, c in enumerate(curves)}
+    document["bars"] = {name: len(bars) for name, bars in zip(names, one.bars.diagrams, strict=True)}
+    document["longest_bars"] = [
+        {
+            "dimension": dimension,
+            "birth": birth,
+            "death": death,
+            "length": birth - death,
+            "birth_voxel": list(born),
+            "death_voxel": list(died) if died else None,
+            "birth_world": _world(frame, born),
+            "death_world": _world(frame, died) if died else None,
+        }
+        for dimension, birth, death, born, died in _longest(one.bars, top)
+    ]
+    document["world_unit"] = frame.suffix
+    return document
+
+
+_Bar = tuple[int, float, float, tuple[int, ...], tuple[int, ...] | None]
+
+
+def _longest(bars: Bars, top: int) -> list[_Bar]:
+    """Return dimension, birth, death and their voxels of the longest bars; None for a death outside of the map."""
+    every: list[_Bar] = []
+    for dimension, diagram in enumerate(bars.diagrams):
+        part = slice(top or None)
+        for birth, death, born, died in zip(
+            diagram.birth[part].tolist(),
+            diagram.death[part].tolist(),
+            diagram.birth_at[part].tolist(),
+            diagram.death_at[part].tolist(),
+            strict=True,
+        ):
+            every.append((dimension, birth, death, tuple(born), tuple(died) if died[0] >= 0 else None))
+    every.sort(key=lambda bar: bar[2] - bar[1])
+    return every[: top or None]
+
+
+def _world(frame: Frame, index: tuple[int, ...]) -> list[float]:
+    import numpy as np
+
+    place: list[float] = frame.world(np.array(index)).tolist()
+    return place
+
+
+def _draw(one: _Found, volume: Volume, threshold: float, showing: Showing, source: Path) -> None:
+    from softmorph_cli.pictures.persistence import Dimension, draw_persistence
+
+    assert one.bars is not None
+    assert showing.plot is not None
+    thresholds = [k / _FINE_STEPS for k in range(_FINE_STEPS + 1)]
+    names = NAMES[volume.spatial_dims]
+    drawn = [
+        Dimension(name, diagram.birth, diagram.death, counts)
+        for name, diagram, counts in zip(names, one.bars.diagrams, one.bars.curves(thresholds), strict=True)
+    ]
+    words = f"above {threshold:g} (shaded): {counted(one.betti)}; {one.betti.connectivity}-connected"
+    draw_persistence(
+        drawn,
+        thresholds,
+        threshold,
+        showing.plot,
+        title=f"softmorph topology numbers {source.name}",
+        subtitle=words,
+        force=showing.force,
+    )
+
+
+def counted(betti: Betti) -> str:
+    """Return "1 component, 2 loops, 0 cavities"."""
+    names = NAMES[len(betti.numbers)]
+    return ", ".join(
+        f"{number:,} {_ONE[name] if number == 1 else name}"
+        for number, name in zip(betti.numbers, names, strict=True)
+    )
+
+
+def _show(
+    found: list[_Found], volume: Volume, frame: Frame, threshold: float, showing: Showing, source: Path
+) -> None:
+    names = NAMES[volume.spatial_dims]
+    lines = [
+        [f"{name} (b{k})", *(f"{one.betti.numbers[k]:,}" for one in found)] for k, name in enumerate(names)
+    ]
+    lines.append(["Euler characteristic", *(f"{one.betti.euler:,}" for one in found)])
+    heads = ", ".join(f"{level:g}" for level in _SHOWN)
+    for k, name in enumerate(names):
+        curves = [one.bars.curves(_SHOWN)[k] for one in found if one.bars is not None]
+        if curves:
+            lines.append([f"{name} above {heads}", *(" ".join(f"{n:,}" for n in curve) for curve in curves)])
+    from softmorph_cli.topology.betti import connectivities
+
+    foreground, background = connectivities(volume.spatial_dims, found[0].betti.connectivity)
+    footer = f"{foreground}-connected, the background {background}-connected"
+    columns = ("", *(one.name or f"above {threshold:g}" for one in found))
+    report.table(
+        f"{source}, above {threshold:g}", columns, lines, err=False, footer=footer, figures=len(found)
+    )
+    for one in found:
+        if one.bars is None:
+            continue
+        rows = [
+            [
+                _ONE[names[dimension]],
+                f"{birth:.4g}",
+                " ".join(map(str, born)),
+                " ".join(f"{place:.4g}" for place in _world(frame, born)),
+                f"{death:.4g}",
+                " ".join(map(str, died)) if died else "outside",
+                " ".join(f"{place:.4g}" for place in _world(frame, died)) if died else "",
+            ]
+            for dimension, birth, death, born, died in _longest(one.bars, showing.top)
+        ]
+        left = sum(map(len, one.bars.diagrams)) - len(rows)
+        axes = " ".join(volume.spatial_axes.lower())
+        places = (f"at\n({axes})", f"in {frame.suffix}\n(x y z)")
+        columns = ("", "birth", *places, "death", *places)
+        report.table(
+            f"longest bars{' of ' + one.name if one.name else ''}",
+            columns,
+            rows,
+            err=False,
+            footer=f"{left:,} more bars; --top 0 shows all" if left else "",
+            figures=6,
+        )

@@ -1,0 +1,198 @@
+"""The options of softmorph topology, in bundles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from softmorph_cli.cli.options import Reading
+
+_TOPOLOGY, _REPAIR, _OUT = "Topology", "Repair", "Output"
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Which mask is meant, and what is connected in it."""
+
+    threshold: Annotated[
+        float,
+        typer.Option(metavar="P", help="A voxel above it is foreground.", rich_help_panel=_TOPOLOGY),
+    ] = 0.5
+    connectivity: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Of the foreground: 8 or 4 in 2D, 26 or 6 in 3D; the background has the other one. "
+            "(default: 8 or 26)",
+            rich_help_panel=_TOPOLOGY,
+            show_default=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What is told of bars."""
+
+    top: Annotated[
+        int,
+        typer.Option(metavar="N", help="Bars in the table and the JSON; 0 for all.", rich_help_panel=_OUT),
+    ] = 10
+    no_bars: Annotated[
+        bool,
+        typer.Option(
+            "--no-bars",
+            help="Only count at the threshold: a second for 256 x 256 x 256 voxels. In 3D bars take 700 bytes a voxel.",
+            rich_help_panel=_OUT,
+        ),
+    ] = False
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH.png",
+            help="Draw the persistence diagram and the Betti curves.",
+            rich_help_panel=_OUT,
+            show_default=False,
+        ),
+    ] = None
+    stats: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH.json",
+            help="Write what is found as JSON.",
+            rich_help_panel=_OUT,
+            show_default=False,
+        ),
+    ] = None
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object instead of tables.", rich_help_panel=_OUT),
+    ] = False
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Replace files that exist.", rich_help_panel=_OUT)
+    ] = False
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Print nothing but results, warnings and errors.", rich_help_panel=_OUT
+        ),
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.", rich_help_panel=_OUT)
+    ] = False
+
+
+@dataclass(frozen=True)
+class Whole(Reading):
+    """The same, of a map that is written whole."""
+
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Z0:Z1,Y0:Y1,X0:X1",
+            help="Change the map in this box alone (in voxels, ends open at will); the prior is that of the box, "
+            "cut out. OUT is the whole map.",
+            rich_help_panel=_REPAIR,
+            show_default=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What topology is asked for, and how it is reached."""
+
+    betti: Annotated[
+        str | None,
+        typer.Option(
+            metavar="B0,B1[,B2]",
+            help="The Betti numbers that the mask should have: components, loops (in 2D holes), in 3D cavities.",
+            rich_help_panel=_REPAIR,
+            show_default=False,
+        ),
+    ] = None
+    priors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml",
+            help="Of several channels: Betti numbers of each and of unions, in a file as README.md shows.",
+            rich_help_panel=_REPAIR,
+            show_default=False,
+        ),
+    ] = None
+    weight: Annotated[
+        float,
+        typer.Option(
+            "--lambda",
+            metavar="WEIGHT",
+            help="Weight of the squared change, summed over the voxels: 0.5 changes a little less in a few more "
+            "steps, from 1 on the prior may not be reached.",
+            rich_help_panel=_REPAIR,
+        ),
+    ] = 0.1
+    max_steps: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Give up after so many steps, with exit status 3 and the best step's map.",
+            rich_help_panel=_REPAIR,
+        ),
+    ] = 100
+    smooth: Annotated[
+        str,
+        typer.Option(
+            metavar="LENGTH",
+            help="How wide a gap is bridged at a step: the standard deviation of the Gaussian by which the neighbours "
+            "of a voxel follow, such as 1vox or 0.5mm. Larger takes fewer steps and flips more voxels.",
+            rich_help_panel=_REPAIR,
+        ),
+    ] = "1vox"
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How the result is written, and what is said."""
+
+    output_type: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            help="float32, uint8, uint16, or float16 (.tif, .npy). (default: float32; PNG uint16)",
+            rich_help_panel=_OUT,
+            show_default=False,
+        ),
+    ] = None
+    stats: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH.json",
+            help="Write how it went, with the certificate, as JSON.",
+            rich_help_panel=_OUT,
+            show_default=False,
+        ),
+    ] = None
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH.png",
+            help="Draw input and result side by side.",
+            rich_help_panel=_OUT,
+            show_default=False,
+        ),
+    ] = None
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the same JSON on stdout.", rich_help_panel=_OUT)
+    ] = False
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Replace files that exist.", rich_help_panel=_OUT)
+    ] = False
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_OUT),
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.", rich_help_panel=_OUT)
+    ] = False

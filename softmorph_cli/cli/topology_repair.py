@@ -1,0 +1,362 @@
+"""softmorph topology repair."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from softmorph_cli import __version__, documents, lengths
+from softmorph_cli.cli import filtering, report
+from softmorph_cli.cli.command import command, note, warn
+from softmorph_cli.cli.options import Input, Output
+from softmorph_cli.cli.progress import reporting
+from softmorph_cli.cli.topology_numbers import counted
+from softmorph_cli.cli.topology_options import Asking, Masking, Saving, Whole
+from softmorph_cli.errors import InputError, NotReachedError, UsageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from softmorph_cli.topology.betti import Betti
+    from softmorph_cli.topology.prior import Prior
+    from softmorph_cli.topology.repair import Kind, Repaired, Settings
+    from softmorph_cli.volume import Volume
+
+_STOPPED = {
+    "reached": "reached",
+    "stuck": "not reached: there is no bar left that could be moved",
+    "max_steps": "not reached: stopped at --max-steps",
+}
+
+
+@command
+def repair(
+    source: Input,
+    target: Output,
+    *,
+    asking: Asking,
+    masking: Masking,
+    reading: Whole,
+    saving: Saving,
+) -> None:
+    """Change a map as little as need be until its mask has given Betti numbers, as 1,0,0 for one tree.
+
+    Gaps are bridged and specks erased, loops opened, cavities filled, whatever takes less. OUT is read back, and its
+    Betti numbers are told; the exit status is 3 where they are not those asked for.
+    """
+    _check(source, target, asking, reading, saving)
+    started = time.perf_counter()
+    volume = filtering.read_volume(source, replace(reading, region=None))
+    from softmorph_cli.io import check_target
+
+    check_target(target, output_type=saving.output_type, force=saving.force, axes=volume.axes)
+    read_seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    try:
+        array, kind = _channels(volume)
+        priors = _priors(asking, volume, len(array))
+        settings = _settings(asking, masking, reading, saving, volume, target, kind)
+        found = _run(array, priors, settings, volume.spatial_dims, quiet=saving.quiet)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+    repair_seconds = time.perf_counter() - started
+
+    started = time.perf_counter()
+    result = volume.with_array(found.array.reshape(volume.array.shape))
+    parameters = _parameters(asking, masking, reading, priors, settings)
+    warnings = _write(volume, result, target, saving, parameters, source)
+    certificate = _certificate(target, result, saving.output_type, priors, settings)
+    write_seconds = time.perf_counter() - started
+    scopes = (
+        [("whole map", None)]
+        if settings.region is None
+        else [("region", settings.region), ("whole map", None)]
+    )
+    before = {name: _count(array, priors, settings, box) for name, box in scopes}
+    reached = all(
+        betti.numbers == prior.betti for betti, prior in zip(certificate[scopes[0][0]], priors, strict=True)
+    )
+    changed = _change(array, found.array, priors, settings)
+    document = {
+        **documents.head(),
+        "input": documents.described(volume) | {"read_with": filtering.given(replace(reading, region=None))},
+        "output": {"path": str(target), "shape": list(result.array.shape), "axes": result.axes},
+        "parameters": parameters,
+        "reached": reached,
+        "stopped": found.stopped,
+        "steps": found.steps,
+        "best_step": found.best_step,
+        "change": changed,
+        "certificate": {
+            "read_from": str(target),
+            "priors": [
+                {
+                    "channels": list(prior.channels),
+                    "betti": list(prior.betti),
+                    **{
+                        name.replace(" ", "_"): {
+                            "before": list(before[name][k].numbers),
+                            "after": list(certificate[name][k].numbers),
+                        }
+                        for name, _ in scopes
+                    },
+                }
+                for k, prior in enumerate(priors)
+            ],
+        },
+        "seconds": {"read": read_seconds, "repair": repair_seconds, "write": write_seconds},
+        "notes": list(volume.notes),
+        "warnings": warnings,
+    }
+    if saving.stats is not None:
+        documents.save(document, saving.stats, force=saving.force)
+    for message in warnings:
+        warn(message)
+    if not saving.quiet:
+        for message in volume.notes:
+            note(message)
+        _show(target, found, priors, before, certificate, changed, volume, repair_seconds)
+    if saving.json:
+        typer.echo(documents.as_json(document))
+    if not reached:
+        raise NotReachedError(_excuse(target, found, priors, certificate[scopes[0][0]], asking))
+
+
+def _check(source: Path, target: Path, asking: Asking, reading: Whole, saving: Saving) -> None:
+    from softmorph_cli.io import check_target
+
+    if (asking.betti is None) == (asking.priors is None):
+        raise UsageError(
+            "say what topology is asked for: --betti 1,0,0, or of several channels --priors FILE."
+        )
+    if not 0 <= asking.weight < float("inf"):
+        raise UsageError(f"--lambda {asking.weight:g}: it must be at least 0 and finite.")
+    if asking.max_steps < 0:
+        raise UsageError(f"--max-steps {asking.max_steps}: it must be at least 0.")
+    lengths.parse(asking.smooth, "--smooth")
+    check_target(target, output_type=saving.output_type, force=saving.force)
+    read = [*reading.others, *([asking.priors] if asking.priors is not None else [])]
+    beside = [path for path in (saving.stats, saving.preview) if path is not None]
+    filtering.check_side_outputs(source, read, beside, saving.preview, force=saving.force, target=target)
+
+
+def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
+    """Return the map with its channels first and no other mapped axis, and what they are to each other."""
+    from softmorph_cli.io import classes
+
+    mapped = volume.array.shape[: -volume.spatial_dims]
+    if sum(size > 1 for size in mapped) > 1:
+        held = " x ".join(
+            f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, mapped, strict=True)
+        )
+        raise InputError(f"it holds {held}; write one of them to a file of its own first.")
+    array = volume.array.reshape(-1, *volume.array.shape[-volume.spatial_dims :])
+    if len(array) == 1:
+        return array, "apart"
+    kind = classes(volume).kind
+    return array, kind if kind in ("complete", "rest") else "apart"
+
+
+def _priors(asking: Asking, volume: Volume, count: int) -> tuple[Prior, ...]:
+    from softmorph_cli.topology.prior import Prior, check_prior, parse_betti, read_priors
+
+    if asking.priors is not None:
+        return read_priors(asking.priors, volume.channels, count, volume.spatial_dims)
+    assert asking.betti is not None
+    if count > 1:
+        names = f" ({', '.join(volume.channels)})" if volume.channels else ""
+        raise InputError(
+            f"it holds {count} channels{names}: take one with --channel, or give each its prior with --priors FILE."
+        )
+    return (Prior((0,), check_prior(parse_betti(asking.betti), volume.spatial_dims)),)
+
+
+def _settings(
+    asking: Asking, masking: Masking, reading: Whole, saving: Saving, volume: Volume, target: Path, kind: Kind
+) -> Settings:
+    from softmorph_cli.io import as_stored
+    from softmorph_cli.io.select import box
+    from softmorph_cli.topology.repair import Settings
+
+    dims = volume.spatial_dims
+    number, unit = lengths.parse(asking.smooth, "--smooth")
+    if unit == "vox":
+        smooth = (number,) * dims
+    else:
+        own = lengths.in_unit((number, unit), volume.unit)
+        if volume.spacing is None:
+            raise InputError(
+                "it does not say how large its voxels are: give --smooth in voxels, such as 1vox."
+            )
+        smooth = tuple(own / size for size in volume.spacing)
+    region = None
+    if reading.region is not None:
+        region = box(reading.region, volume.spatial_axes, volume.array.shape[-dims:], "the map")
+    return Settings(
+        threshold=masking.threshold,
+        connectivity=masking.connectivity,
+        weight=asking.weight,
+        max_steps=asking.max_steps,
+        smooth=smooth,
+        region=region,
+        kind=kind,
+        rounded=lambda array: as_stored(array, target, saving.output_type),
+    )
+
+
+def _run(
+    array: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings, dims: int, *, quiet: bool
+) -> Repaired:
+    from softmorph_cli.topology.repair import repair as change
+
+    with reporting(quiet=quiet) as bar:
+
+        def tell(step: int, most: int, found: Sequence[Betti]) -> None:
+            if bar is not None:
+                bar.say(f"step {step}: {'; '.join(map(counted, found))}", step, most)
+
+        return change(array, priors, settings, tell)
+
+
+def _parameters(
+    asking: Asking, masking: Masking, reading: Whole, priors: Sequence[Prior], settings: Settings
+) -> dict[str, Any]:
+    from softmorph_cli.topology.betti import connectivities
+
+    foreground, background = connectivities(len(priors[0].betti), masking.connectivity)
+    return {
+        "priors": [{"channels": list(prior.channels), "betti": list(prior.betti)} for prior in priors],
+        "channels_are": settings.kind,
+        "threshold": masking.threshold,
+        "connectivity": foreground,
+        "background_connectivity": background,
+        "lambda": asking.weight,
+        "max_steps": asking.max_steps,
+        "smooth": asking.smooth,
+        "smooth_voxels": list(settings.smooth),
+        "region": reading.region,
+    }
+
+
+def _write(
+    before: Volume, after: Volume, target: Path, saving: Saving, parameters: dict[str, Any], source: Path
+) -> list[str]:
+    from softmorph_cli.io import write
+
+    made = {
+        "command": "softmorph topology repair",
+        "version": __version__,
+        "parameters": {name: value for name, value in parameters.items() if value is not None},
+    }
+    warnings = write(after, target, output_type=saving.output_type, force=saving.force, provenance=made)
+    if saving.preview is not None:
+        from softmorph_cli.pictures.preview import preview
+
+        words = "; ".join(
+            f"{'channels ' + ', '.join(map(str, prior['channels'])) + ': ' if len(parameters['priors']) > 1 else ''}"
+            f"prior {','.join(map(str, prior['betti']))}"
+            for prior in parameters["priors"]
+        )
+        title = f"softmorph topology repair {source.name}"
+        preview(before, after, saving.preview, title=title, subtitle=words, force=saving.force)
+    return warnings
+
+
+def _certificate(
+    target: Path, written: Volume, output_type: str | None, priors: Sequence[Prior], settings: Settings
+) -> dict[str, tuple[Betti, ...]]:
+    """Return the Betti numbers of what is in the file, in the region and in the whole map."""
+    from softmorph_cli.io import read
+
+    # A bare array says neither what 1 is stored as nor which of its axes are of space.
+    one = {"uint8": 255, "uint16": 65535}.get(output_type or "") if target.suffix.lower() == ".npy" else None
+    try:
+        back = read(target, divide_by=one)
+    except InputError:
+        back = read(target, divide_by=one, axes=written.axes)
+    if back.array.size != written.array.size:
+        raise InputError(
+            f"{target} was read back as {back.array.shape} and written as {written.array.shape}."
+        )
+    array = back.array.reshape(-1, *written.array.shape[-written.spatial_dims :])
+    counts = {"whole map": _count(array, priors, settings, None)}
+    if settings.region is not None:
+        counts["region"] = _count(array, priors, settings, settings.region)
+    return counts
+
+
+def _count(
+    array: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings, box: tuple[slice, ...] | None
+) -> tuple[Betti, ...]:
+    from softmorph_cli.topology.repair import count
+
+    return count(array if box is None else array[(slice(None), *box)], priors, settings)
+
+
+def _change(
+    before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings
+) -> dict[str, Any]:
+    """Return how much changed: voxels on the other side of the threshold, and the probabilities."""
+    import numpy as np
+
+    from softmorph_cli.measure.statistics import change
+    from softmorph_cli.topology.repair import masks
+
+    pairs = zip(masks(before, priors, settings), masks(after, priors, settings), strict=True)
+    flipped = [int(np.count_nonzero(one != other)) for one, other in pairs]
+    squared = float(np.mean(np.square(after - before), dtype=np.float64))
+    return {"voxels_flipped": flipped, **change(before, after), "mean_squared": squared}
+
+
+def _label(prior: Prior, volume: Volume) -> str:
+    names = [volume.channels[c] if volume.channels else f"channel {c}" for c in prior.channels]
+    return " or ".join(names)
+
+
+def _show(
+    target: Path,
+    found: Repaired,
+    priors: Sequence[Prior],
+    before: dict[str, tuple[Betti, ...]],
+    after: dict[str, tuple[Betti, ...]],
+    changed: dict[str, Any],
+    volume: Volume,
+    seconds: float,
+) -> None:
+    numbers = "b0 b1" if volume.spatial_dims == 2 else "b0 b1 b2"
+    lines = []
+    for name in before:
+        for k, prior in enumerate(priors):
+            where = name if len(priors) == 1 else f"{_label(prior, volume)}, {name}"
+            asked = prior.betti if name == next(iter(before)) else ()
+            cells = (before[name][k].numbers, after[name][k].numbers, asked)
+            lines.append([f"{where} ({numbers})", *(" ".join(map(str, cell)) or "any" for cell in cells)])
+    steps = f"{found.steps} step{'s' if found.steps != 1 else ''}"
+    flips = " + ".join(f"{count:,}" for count in changed["voxels_flipped"])
+    footer = (
+        f"{_STOPPED[found.stopped]} ({steps}, {seconds:.1f} s); {flips} voxels flipped, the largest change of p is "
+        f"{changed['max_abs']:.2g}, its mean square {changed['mean_squared']:.2g}"
+    )
+    columns = ("", "before", "in the file", "prior")
+    report.table(f"topology repair → {target}", columns, lines, err=True, footer=footer)
+
+
+def _excuse(
+    target: Path, found: Repaired, priors: Sequence[Prior], after: Sequence[Betti], asking: Asking
+) -> str:
+    wrong = [
+        f"{','.join(map(str, prior.betti))} was not reached, the best has {','.join(map(str, betti.numbers))}"
+        for prior, betti in zip(priors, after, strict=True)
+        if prior.betti != betti.numbers
+    ]
+    advice = {
+        "stuck": "nothing in the map is left that could become it",
+        "max_steps": f"try more than {asking.max_steps} --max-steps, a larger --smooth or a smaller --lambda",
+        "reached": "the file rounds its values: write it as float32",
+    }[found.stopped]
+    return f"the prior {'; '.join(wrong)} and is in {target}: {advice}."

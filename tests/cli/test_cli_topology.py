@@ -1,0 +1,280 @@
+"""softmorph topology: numbers as they are counted, repairs with a certificate read from the file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from helpers_cli import complaint, load, process, refused, run, save
+from helpers_topology import broken_ring, vessels
+from PIL import Image
+
+from softmorph_cli.cli.topology_numbers import counted
+from softmorph_cli.io import read
+from softmorph_cli.topology.betti import Betti, betti_numbers
+from softmorph_cli.topology.persistence import bars
+
+
+def softmax(path: str = "softmax.nii.gz") -> np.ndarray:
+    """Write background, artery and vein, either with a gap, as NIfTI with the classes last; return (C, Z, Y, X)."""
+    z, y, _ = np.indices((6, 12, 20)).astype(float)
+    logits = np.zeros((3, 6, 12, 20))
+    for channel, row in ((1, 3.0), (2, 8.0)):
+        logits[channel] = 4 - 2.5 * np.hypot(z - 2.5, y - row)
+        logits[channel, :, :, 8:12] -= 4
+    p = (np.exp(logits) / np.exp(logits).sum(axis=0)).astype(np.float32)
+    image = nibabel.Nifti1Image(p.transpose(3, 2, 1, 0), np.diag([0.5, 0.5, 1.0, 1.0]))
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)
+    return p
+
+
+# Numbers.
+
+
+def test_numbers_are_those_of_the_map() -> None:
+    p = vessels(24, noise=1.5)
+    save("v.nii.gz", p)
+    found = run("topology", "numbers", "v.nii.gz", "--json").json
+    (one,) = found["maps"]
+    betti = betti_numbers(p > 0.5)
+    assert one["betti"] == {"b0": betti.b0, "b1": betti.b1, "b2": betti.b2}
+    assert one["euler"] == betti.euler
+    assert found["parameters"] == {"threshold": 0.5, "connectivity": 26, "background_connectivity": 6}
+    wanted = bars(p)
+    assert one["bars"] == dict(
+        zip(("components", "loops", "cavities"), map(len, wanted.diagrams), strict=True)
+    )
+    at = one["curves"]["thresholds"].index(0.3)
+    assert [one["curves"][f"b{k}"][at] for k in range(3)] == list(betti_numbers(p > 0.3).numbers)
+    assert len(one["longest_bars"]) == 10
+    lengths = [bar["length"] for bar in one["longest_bars"]]
+    assert lengths == sorted(lengths, reverse=True)
+    for bar in one["longest_bars"]:
+        assert p[tuple(bar["birth_voxel"])] == np.float32(bar["birth"])
+        if bar["death_voxel"] is not None:
+            assert p[tuple(bar["death_voxel"])] == np.float32(bar["death"])
+    z, y, x = one["longest_bars"][0]["birth_voxel"]
+    assert one["longest_bars"][0]["birth_world"] == [1.5 * x, 2 * y, 3 * z]
+    assert one["world_unit"] == "mm"
+    everything = run("topology", "numbers", "v.nii.gz", "--json", "--top", 0).json["maps"][0]["longest_bars"]
+    assert len(everything) == sum(map(len, wanted.diagrams))
+
+
+def test_the_table_names_what_is_counted() -> None:
+    save("ring.png", np.rint(65535 * broken_ring()).astype(np.uint16), None)
+    shown = run("topology", "numbers", "ring.png", "--top", 2).out
+    assert "components (b0): 2" in shown
+    assert "holes (b1): 0" in shown
+    assert "8-connected, the background 4-connected" in shown
+    assert "more bars; --top 0 shows all" in shown
+    assert len(re.findall("^  component: birth", shown, re.MULTILINE)) == 2
+    shown = run("topology", "numbers", "ring.png", "--no-bars", "--connectivity", 4, "--threshold", 0.05).out
+    assert "holes (b1): 1" in shown
+    assert "birth" not in shown
+    assert "4-connected, the background 8-connected" in shown
+
+
+def test_numbers_of_each_channel() -> None:
+    p = softmax()
+    found = run("topology", "numbers", "softmax.nii.gz", "--json", "--stats", "n.json").json
+    assert [one["betti"]["b0"] for one in found["maps"]] == [betti_numbers(c > 0.5).b0 for c in p]
+    assert len({one["channel"] for one in found["maps"]}) == 3
+    assert Path("n.json").read_text(encoding="utf-8").startswith("{")
+    shown = run("topology", "numbers", "softmax.nii.gz").out
+    assert shown.count("longest bars of ") == 3
+    refused("topology", "numbers", "softmax.nii.gz", "--plot", "n.png", says=("3 channels", "--channel"))
+    run("topology", "numbers", "softmax.nii.gz", "--plot", "n.png", "--channel", 1)
+    with Image.open("n.png") as image:
+        assert image.format == "PNG"
+
+
+def test_an_empty_map_has_numbers() -> None:
+    save("zero.nii.gz", np.zeros((4, 5, 6), np.float32))
+    (one,) = run("topology", "numbers", "zero.nii.gz", "--json").json["maps"]
+    assert one["betti"] == {"b0": 0, "b1": 0, "b2": 0}
+    assert one["longest_bars"] == []
+    run("topology", "numbers", "zero.nii.gz", "--plot", "zero.png")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--connectivity", 18], 1, "26 (background 6)"),
+        (["--threshold", 1], 1, "less than 1"),
+        (["--top", -1], 2, "--top"),
+        (["--plot", "a.png", "--no-bars"], 2, "--no-bars"),
+        (["--plot", "a.jpg"], 2, ".png"),
+    ],
+)
+def test_numbers_that_cannot_be_had(options: list[object], code: int, says: str) -> None:
+    save("v.nii.gz", vessels(16))
+    refused("topology", "numbers", "v.nii.gz", *options, code=code, says=says)
+
+
+def test_words() -> None:
+    assert counted(Betti(1, 2, None, -1, 8)) == "1 component, 2 holes"
+    assert counted(Betti(1200, 1, 1, 1200, 26)) == "1,200 components, 1 loop, 1 cavity"
+
+
+# Repair.
+
+
+def test_a_ring_is_repaired_and_certified() -> None:
+    p = broken_ring()
+    save("ring.nii.gz", p)
+    ended = run(
+        *("topology", "repair", "ring.nii.gz", "one.nii.gz", "--betti", "1,1"),
+        *("--stats", "one.json", "--preview", "one.png", "--json"),
+    )
+    told = ended.json
+    q = load("one.nii.gz").reshape(p.shape)
+    assert betti_numbers(q > 0.5).numbers == (1, 1)
+    (certificate,) = told["certificate"]["priors"]
+    assert certificate["whole_map"] == {"before": [2, 0], "after": [1, 1]}
+    assert told["reached"]
+    assert told["change"]["voxels_flipped"] == [int(((q > 0.5) != (p > 0.5)).sum())]
+    assert 0 < told["change"]["voxels_flipped"][0] < 200
+    assert told["change"]["max_abs"] == pytest.approx(float(np.abs(q - p).max()))
+    assert 0 <= q.min() <= q.max() <= 1
+    before, after = (nibabel.load(name) for name in ("ring.nii.gz", "one.nii.gz"))
+    np.testing.assert_array_equal(before.affine, after.affine)
+    assert before.header.get_zooms() == after.header.get_zooms()
+    assert "whole map (b0 b1): before 2 0, in the file 1 1, prior 1 1" in ended.err
+    assert read("one.nii.gz").source.provenance["command"] == "softmorph topology repair"  # type: ignore[union-attr]
+    assert Path("one.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [("o.png", None), ("o.png", "uint8"), ("o.tif", "uint8"), ("o.npy", "uint8"), ("o.nrrd", "float32"),
+     ("o.npy", "float16"), ("o.mha", "uint16"), ("o.zarr", None)],
+)  # fmt: skip
+def test_the_certificate_is_of_what_the_file_holds(target: str, kind: str | None) -> None:
+    save("ring.npy", broken_ring(noise=2.0))
+    options = ["--output-type", kind] if kind else []
+    # A level that rounding to 256 steps moves across.
+    ended = run(
+        *("topology", "repair", "ring.npy", target, "--betti", "1,1", "--threshold", 0.351, "--json"),
+        *options,
+    )
+    (certificate,) = ended.json["certificate"]["priors"]
+    assert certificate["whole_map"]["after"] == [1, 1]
+    back = read(target, divide_by=255 if (target, kind) == ("o.npy", "uint8") else None).array
+    assert betti_numbers(back.reshape(72, 72) > 0.351).numbers == (1, 1)
+
+
+def test_a_region_changes_alone_and_the_whole_map_is_told_too() -> None:
+    p = vessels(32)
+    save("v.nii.gz", p)
+    ended = run(
+        *("topology", "repair", "v.nii.gz", "o.nii.gz", "--betti", "1,0,0", "--json"),
+        *("--region", "20:30,4:14,7:19"),
+    )
+    (certificate,) = ended.json["certificate"]["priors"]
+    assert certificate["region"] == {"before": [2, 0, 0], "after": [1, 0, 0]}
+    assert certificate["whole_map"] == {"before": [3, 0, 0], "after": [2, 0, 0]}
+    q = load("o.nii.gz")
+    box = np.zeros(p.shape, bool)
+    box[20:30, 4:14, 7:19] = True
+    np.testing.assert_array_equal(q[~box], p[~box])
+    assert "whole map (b0 b1 b2): before 3 0 0, in the file 2 0 0, prior any" in ended.err
+
+
+def test_a_prior_that_is_not_reached_ends_with_3_and_the_best_map() -> None:
+    y, x = np.mgrid[:30, :30] - 14
+    save("blob.nii.gz", np.exp(-(y**2 + x**2) / 40).astype(np.float32))
+    ended = run("topology", "repair", "blob.nii.gz", "o.nii.gz", "--betti", "4,0", "--json", code=3)
+    assert "4,0 was not reached, the best has 1,0 and is in o.nii.gz" in ended.err.replace("\n", " ")
+    assert not ended.json["reached"]
+    assert ended.json["stopped"] == "stuck"
+    np.testing.assert_array_equal(load("o.nii.gz"), load("blob.nii.gz"))
+    save("ring.nii.gz", broken_ring())
+    steps = ("--max-steps", 1, "--smooth", "0.5vox")
+    ended = run("topology", "repair", "ring.nii.gz", "r.nii.gz", "--betti", "1,1", *steps, code=3)
+    assert "--max-steps" in complaint(
+        "\n".join(line for line in ended.err.splitlines() if line.startswith("error"))
+    )
+    assert Path("r.nii.gz").exists()
+
+
+def test_classes_with_priors_for_each_and_for_their_union() -> None:
+    p = softmax()
+    Path("priors.toml").write_text(
+        "[[prior]]\nchannels = [1]\nbetti = [1, 0, 0]\n\n[[prior]]\nchannels = [1, 2]\nbetti = [2, 0, 0]\n",
+        encoding="utf-8",
+    )
+    ended = run("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--priors", "priors.toml", "--json")
+    assert ended.json["parameters"]["channels_are"] == "complete"
+    first, second = ended.json["certificate"]["priors"]
+    assert first["whole_map"] == {"before": [2, 0, 0], "after": [1, 0, 0]}
+    assert second["whole_map"]["after"] == [2, 0, 0]
+    q = read("o.nii.gz").array
+    assert q.shape == p.shape
+    np.testing.assert_allclose(q.sum(axis=0), 1, atol=1e-5)
+    assert betti_numbers(q[1] > 0.5).numbers == (1, 0, 0)
+
+
+def test_one_channel_of_several() -> None:
+    softmax()
+    run("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--betti", "1,0,0", "--channel", 2)
+    assert betti_numbers(read("o.nii.gz").array.reshape(6, 12, 20) > 0.5).numbers == (1, 0, 0)
+
+
+def test_a_length_in_millimetres() -> None:
+    save("v.nii.gz", vessels(32)[::2], (2.0, 1.0, 1.0))
+    told = run(
+        *("topology", "repair", "v.nii.gz", "o.nii.gz", "--betti", "1,0,0", "--smooth", "1mm", "--json")
+    ).json
+    assert told["parameters"]["smooth_voxels"] == [0.5, 1.0, 1.0]
+    save("bare.npy", broken_ring())
+    refused(*("topology", "repair", "bare.npy", "o.npy", "--betti", "1,1", "--smooth", "1mm"), says="4vox")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        ([], 2, "--betti"),
+        (["--betti", "1,0"], 1, "3 (b0,b1,b2)"),
+        (["--betti", "1,0,x"], 2, "integers"),
+        (["--betti", "1,0,-1"], 1, "negative"),
+        (["--betti", "1,0,0", "--priors", "p.toml"], 2, "--priors"),
+        (["--priors", "none.toml"], 1, "none.toml"),
+        (["--betti", "1,0,0", "--lambda", "-1"], 2, "--lambda"),
+        (["--betti", "1,0,0", "--max-steps", "-1"], 2, "--max-steps"),
+        (["--betti", "1,0,0", "--smooth", "2"], 2, "--smooth"),
+        (["--betti", "1,0,0", "--region", "0:4"], 1, "--region"),
+        (["--betti", "1,0,0", "--threshold", "1"], 1, "between 0 and 1"),
+        (["--betti", "1,0,0", "--connectivity", "18"], 1, "26 (background 6)"),
+        (["--betti", "1,0,0", "--output-type", "int8"], 2, "int8"),
+        (["--betti", "1,0,0", "--stats", "v.nii.gz"], 1, "v.nii.gz"),
+    ],
+)
+def test_what_cannot_be_repaired(options: list[object], code: int, says: str) -> None:
+    save("v.nii.gz", vessels(16))
+    refused("topology", "repair", "v.nii.gz", "o.nii.gz", *options, code=code, says=says)
+
+
+def test_maps_that_cannot_be_repaired() -> None:
+    save("zero.nii.gz", np.zeros((4, 5, 6), np.float32))
+    refused("topology", "repair", "zero.nii.gz", "o.nii.gz", "--betti", "1,0,0", says="0 everywhere")
+    softmax()
+    says = ("3 channels", "--channel", "--priors")
+    refused("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--betti", "1,0,0", says=says)
+
+
+@pytest.mark.parametrize("name", ["numbers", "repair"])
+def test_each_help_has_a_sentence_and_two_examples(name: str) -> None:
+    shown = run("topology", name, "--help").out
+    assert shown.count(f"softmorph topology {name} ") >= 2
+
+
+def test_as_people_run_it() -> None:
+    save("ring.nii.gz", broken_ring())
+    ended = process("topology", "repair", "ring.nii.gz", "o.nii.gz", "--betti", "1,1", "--quiet")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    ended = process("topology")
+    assert "numbers" in ended.out + ended.err

@@ -1,0 +1,55 @@
+"""Priors from text and from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from softmorph_cli.errors import FileError, InputError, UsageError
+from softmorph_cli.topology.prior import Prior, parse_betti, read_priors
+
+
+def test_numbers_are_read() -> None:
+    assert parse_betti("1,0, 2") == (1, 0, 2)
+    for text in ("", "1;0", "1,0.5", "a"):
+        with pytest.raises(UsageError, match="--betti"):
+            parse_betti(text)
+
+
+def test_a_file_names_channels_and_unions(tmp_path: Path) -> None:
+    path = tmp_path / "priors.toml"
+    path.write_text(
+        '[[prior]]\nchannels = ["vein"]\nbetti = [1, 0]\n\n[[prior]]\nchannels = ["vein", 0]\nbetti = [2, 1]\n'
+    )
+    found = read_priors(path, ("artery", "vein"), 2, 2)
+    assert found == (Prior((1,), (1, 0)), Prior((0, 1), (2, 1)))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "tables"),
+        ("prior = 3", "tables"),
+        ("a = 1\n[[prior]]\nchannels = [0]\nbetti = [1, 0]", "nothing else"),
+        ("[[prior]]\nchannels = [0]", "channels and betti"),
+        ("[[prior]]\nchannels = 0\nbetti = [1, 0]", "no list of names"),
+        ('[[prior]]\nchannels = ["bone"]\nbetti = [1, 0]', "no channel 'bone'.*artery, vein"),
+        ("[[prior]]\nchannels = [2]\nbetti = [1, 0]", "no channel 2"),
+        ("[[prior]]\nchannels = [true]\nbetti = [1, 0]", "no channel True"),
+        ("[[prior]]\nchannels = [0]\nbetti = [1, 0, 0]", "2 axes has 2"),
+        ("[[prior]]\nchannels = [0]\nbetti = [1, 0.5]", "no list of integers"),
+        ("[[prior]]\nchannels = [0]\nbetti = [1, 0]\n" * 2, "two priors"),
+        ("[[prior", "no TOML"),
+    ],
+)
+def test_what_is_no_prior_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "priors.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says):
+        read_priors(path, ("artery", "vein"), 2, 2)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="cannot be read"):
+        read_priors(tmp_path / "no.toml", None, 2, 2)

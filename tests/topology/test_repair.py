@@ -1,0 +1,275 @@
+"""Maps with gaps, specks, loops and cavities get the topology that is asked for, and change little."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers_topology import broken_ring, noisy, vessels
+
+from softmorph_cli.errors import InputError
+from softmorph_cli.topology.betti import Betti, betti_numbers
+from softmorph_cli.topology.prior import Prior
+from softmorph_cli.topology.repair import Repaired, Settings, repair
+
+
+def repaired(p: np.ndarray, *betti: int, **settings: object) -> Repaired:
+    """Repair one channel, and check what holds whatever happens."""
+    before = p.tobytes()
+    chosen = Settings(**settings)  # type: ignore[arg-type]
+    found = repair(p[None], [Prior((0,), betti)], chosen)
+    assert p.tobytes() == before
+    q = found.array[0]
+    assert (q.shape, q.dtype) == (p.shape, p.dtype)
+    assert q.min() >= 0
+    assert q.max() <= 1
+    box = chosen.region or (slice(None),) * p.ndim
+    for image, told in ((p, found.before), (q, found.after)):
+        assert told == (betti_numbers(image[box] > chosen.threshold, chosen.connectivity),)
+    assert (found.stopped == "reached") == (found.after[0].numbers == betti)
+    return found
+
+
+def flipped(p: np.ndarray, found: Repaired, threshold: float = 0.5) -> int:
+    return int(((p > threshold) != (found.array[0] > threshold)).sum())
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("connectivity", [8, 4])
+def test_a_ring_with_a_gap_and_a_speck(noise: float, connectivity: int) -> None:
+    p = broken_ring(noise=noise)
+    found = repaired(p, 1, 1, connectivity=connectivity)
+    assert found.before[0].numbers != (1, 1)
+    assert found.stopped == "reached"
+    assert found.best_step == found.steps < 10
+    assert flipped(p, found) < 60
+
+
+@pytest.mark.parametrize("gap", [0.15, 0.01])
+@pytest.mark.parametrize("smooth", [1.0, 2.0])
+def test_a_wider_gaussian_takes_fewer_steps_and_more_voxels(gap: float, smooth: float) -> None:
+    p = broken_ring(gap=gap)
+    narrow, wide = (repaired(p, 1, 1, smooth=(size, size)) for size in (0.5, smooth))
+    assert narrow.stopped == wide.stopped == "reached"
+    assert wide.steps < narrow.steps
+    assert flipped(p, wide) > flipped(p, narrow)
+
+
+@pytest.mark.parametrize(("noise", "connectivity"), [(0.0, 26), (0.0, 6), (1.0, 26), (1.5, 6)])
+def test_vessels_with_two_gaps(noise: float, connectivity: int) -> None:
+    p = vessels(32, noise=noise)
+    found = repaired(p, 1, 0, 0, connectivity=connectivity)
+    assert found.before[0].b0 > 2
+    assert found.stopped == "reached"
+    assert flipped(p, found) < 60
+
+
+def test_masks_are_joined_where_the_gap_is_narrowest() -> None:
+    p = (vessels(32) > 0.5).astype(np.float32)
+    found = repaired(p, 1, 0, 0)
+    assert found.stopped == "reached"
+    assert flipped(p, found) < 30
+    bars = np.zeros((11, 20), np.float32)
+    bars[2, :] = bars[8, :] = 1
+    bars[4:6, 11:16] = 1  # from the one towards the other, still apart from both
+    found = repaired(bars, 1, 0)
+    assert found.stopped == "reached"
+    added = np.argwhere((found.array[0] > 0.5) & (bars == 0))
+    assert (np.abs(added[:, 1] - 13) <= 3).all()
+
+
+def drawn() -> tuple[np.ndarray, np.ndarray]:
+    """Draw a torus and a hollow ball."""
+    z, y, x = np.indices((24, 24, 24)) - 11.5
+    torus = 1 / (1 + np.exp(np.hypot(np.hypot(y, x) - 7, z) - 2))
+    ball = 1 / (1 + np.exp(np.abs(np.sqrt(z**2 + y**2 + x**2) - 7) - 2))
+    return torus.astype(np.float32), ball.astype(np.float32)
+
+
+def test_a_loop_is_opened_and_a_cavity_filled() -> None:
+    torus, ball = drawn()
+    found = repaired(torus, 1, 0, 0)
+    assert found.before[0].numbers == (1, 1, 0)
+    assert found.stopped == "reached"
+    found = repaired(ball, 1, 0, 0)
+    assert found.before[0].numbers == (1, 0, 1)
+    assert found.stopped == "reached"
+    assert betti_numbers(found.array[0] > 0.5).numbers == (1, 0, 0)
+
+
+def test_what_is_too_few_grows() -> None:
+    # A ring that is closed at 0.3, another beside it at 0.2.
+    p = broken_ring(gap=0.3)
+    assert repaired(p, 2, 1).stopped == "reached"
+    torus, _ = drawn()
+    p = np.where(np.arange(24)[:, None] < 16, torus, 0.4 * torus).astype(np.float32)
+    found = repaired(p, 1, 1, 0)
+    assert found.before[0].numbers == (1, 0, 0)
+    assert found.stopped == "reached"
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.8])
+def test_at_another_threshold(threshold: float) -> None:
+    p = broken_ring(noise=1.5)
+    found = repaired(p, 1, 1, threshold=threshold)
+    assert found.stopped == "reached"
+    assert found.steps > 0
+
+
+def test_nothing_is_done_where_it_is_right() -> None:
+    torus, _ = drawn()
+    found = repaired(torus, 1, 1, 0)
+    assert (found.stopped, found.steps) == ("reached", 0)
+    assert found.array[0].tobytes() == torus.tobytes()
+
+
+def test_most_voxels_keep_their_bits() -> None:
+    p = vessels(32)
+    q = repaired(p, 1, 0, 0).array[0]
+    assert (p == q).mean() > 0.9
+
+
+def test_what_cannot_be_had_is_said() -> None:
+    y, x = np.mgrid[:30, :30] - 14
+    blob = np.exp(-(y**2 + x**2) / 40).astype(np.float32)
+    found = repaired(blob, 4, 0)
+    assert found.stopped == "stuck"
+    assert found.after[0].numbers == (1, 0)
+
+
+def test_the_best_step_counts_where_steps_end() -> None:
+    p = broken_ring(gap=0.01)
+    found = repaired(p, 1, 1, max_steps=1, smooth=(0.5, 0.5))
+    assert (found.stopped, found.steps) == ("max_steps", 1)
+    missing = [sum(np.abs(np.subtract(b[0].numbers, (1, 1)))) for b in (found.before, found.after)]
+    assert missing[1] <= missing[0]
+    assert repaired(p, 1, 1, max_steps=0).array[0].tobytes() == p.tobytes()
+
+
+def test_a_region_alone_changes() -> None:
+    # Cut out, a part of the ring is two pieces that the gap parts.
+    p = broken_ring()
+    region = (slice(30, 56), slice(34, 56))
+    found = repaired(p, 1, 0, region=region)
+    assert (found.stopped, found.before[0].numbers) == ("reached", (2, 0))
+    outside = np.ones(p.shape, bool)
+    outside[region] = False
+    np.testing.assert_array_equal(found.array[0][outside], p[outside])
+    assert betti_numbers(found.array[0] > 0.5).numbers == (2, 1)  # the speck is elsewhere
+
+
+def test_numbers_are_those_of_what_a_file_holds() -> None:
+    p = broken_ring(noise=1.0)
+
+    def coarse(q: np.ndarray) -> np.ndarray:
+        return np.rint(q * 5) / 5
+
+    found = repair(p[None], [Prior((0,), (1, 1))], Settings(rounded=coarse, threshold=0.45))
+    assert found.stopped == "reached"
+    assert set(np.unique(found.array)) <= {np.float32(k / 5) for k in range(6)}
+    assert betti_numbers(found.array[0] > 0.45).numbers == (1, 1)
+
+
+def test_a_larger_lambda_changes_less() -> None:
+    p = broken_ring()
+    changes = []
+    for weight in (0.0, 0.5):
+        found = repaired(p, 1, 1, weight=weight)
+        assert found.stopped == "reached"
+        changes.append(float(np.square(found.array[0] - p).sum()))
+    assert changes[1] < 0.95 * changes[0]
+    assert repaired(p, 1, 1, weight=5.0, max_steps=30).stopped == "max_steps"
+
+
+def test_voxels_that_are_not_cubic() -> None:
+    p = vessels(32)[::2]
+    found = repaired(p, 1, 0, 0, smooth=(0.5, 1.0, 1.0))
+    assert found.stopped == "reached"
+
+
+def classes() -> np.ndarray:
+    """Draw an artery and a vein side by side, each with a gap, and the background, summing to 1."""
+    logits = np.zeros((3, 24, 40), np.float32)
+    rows = np.arange(24)[:, None]
+    for channel, row in ((1, 9), (2, 14)):
+        logits[channel] = 4 - 2.2 * np.abs(rows - row)
+        logits[channel, :, 18:22] -= 4 + channel
+    logits = logits.astype(np.float64)
+    return np.exp(logits) / np.exp(logits).sum(axis=0)
+
+
+def test_classes_still_sum_to_one_and_unions_count() -> None:
+    p = classes()
+    priors = [Prior((1,), (1, 0)), Prior((2,), (1, 0)), Prior((1, 2), (2, 1))]
+    found = repair(p, priors[:2], Settings(kind="complete"))
+    assert [betti.numbers for betti in found.before] == [(2, 0), (2, 0)]
+    assert found.stopped == "reached"
+    np.testing.assert_allclose(found.array.sum(axis=0), 1, atol=1e-6)
+    assert [betti_numbers(found.array[c] > 0.5).numbers for c in (1, 2)] == [(1, 0), (1, 0)]
+    # Joined to one, with a hole between them: only their union is asked.
+    found = repair(p, [Prior((1, 2), (1, 0))], Settings(kind="complete"))
+    assert found.stopped == "reached"
+    assert betti_numbers(found.array[1:].sum(axis=0) > 0.5).numbers == (1, 0)
+    with pytest.raises(InputError, match="everywhere"):
+        repair(p, [Prior((0, 1, 2), (1, 0))], Settings(kind="complete"))
+
+
+def test_classes_without_their_background() -> None:
+    p = classes()[1:]
+    found = repair(p, [Prior((0,), (1, 0)), Prior((1,), (1, 0))], Settings(kind="rest"))
+    assert found.stopped == "reached"
+    assert found.array.shape == p.shape
+    assert found.array.sum(axis=0).max() <= 1 + 1e-6
+
+
+def test_channels_apart() -> None:
+    p = np.stack([broken_ring(), broken_ring(noise=2.0), broken_ring(noise=1.0)])
+    found = repair(p, [Prior((0,), (1, 1)), Prior((0, 1), (1, 1))], Settings())
+    assert found.stopped == "reached"
+    assert betti_numbers(found.array[:2].max(axis=0) > 0.5).numbers == (1, 1)
+    np.testing.assert_array_equal(found.array[2], p[2])
+
+
+def test_progress_tells_the_numbers() -> None:
+    told: list[tuple[int, int, tuple[int, ...]]] = []
+
+    def progress(step: int, most: int, found: list[Betti]) -> None:
+        told.append((step, most, found[0].numbers))
+
+    repair(broken_ring()[None], [Prior((0,), (1, 1))], Settings(max_steps=20), progress)  # type: ignore[arg-type]
+    assert told[0] == (0, 20, (2, 0))
+    assert [step for step, _, _ in told] == list(range(len(told)))
+
+
+@pytest.mark.parametrize(
+    ("betti", "settings", "says"),
+    [
+        ((1, 0, 0), {}, "2 axes has 2"),
+        ((1, -1), {}, "negative"),
+        ((1, 0), {"threshold": 1.0}, "between 0 and 1"),
+        ((1, 0), {"connectivity": 26}, "no topology in 2D"),
+        ((3, 0), {"region": (slice(0, 2), slice(0, 2))}, "0 everywhere in the region"),
+    ],
+)
+def test_what_does_not_fit_is_refused(betti: tuple[int, ...], settings: dict, says: str) -> None:
+    p = broken_ring()
+    p[:2, :2] = 0
+    with pytest.raises(InputError, match=says):
+        repaired(p, *betti, **settings)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("noise", [0.0, 2.5])
+def test_vessels_of_96_voxels(noise: float) -> None:
+    p = vessels(96, radius=3.0, noise=noise)
+    found = repaired(p, 1, 0, 0)
+    assert found.stopped == "reached"
+    assert flipped(p, found) < 0.05 * (p > 0.5).sum()
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", range(30))
+def test_noise_of_all_kinds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    p = noisy(np.full((20, 20, 20), 0.3), rng.uniform(0.5, 3), seed)
+    found = repaired(p, 1, 0, 0, connectivity=26 if seed % 2 else 6)
+    assert found.stopped == "reached"

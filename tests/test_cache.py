@@ -185,7 +185,9 @@ def _first_runs_at_once(count: int, folder: Path) -> None:
         for _ in range(count)
     ]
     told = [process.communicate() for process in running]
-    assert [errors for _, errors in told] == [""] * count
+    # On a busy machine they say what takes so long; nothing else.
+    said = [line for _, errors in told for line in errors.splitlines()]
+    assert [line for line in said if not line.startswith("compiling ")] == []
     assert [process.returncode for process in running] == [0] * count
     assert len({output for output, _ in told}) == 1
     image = np.random.default_rng(0).random((20, 70)).astype(np.float32)

@@ -39,9 +39,16 @@ def torch_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """Give a local cluster of two processes; whoever kills one of them leaves it to come back by itself."""
+def _cluster() -> Iterator[Cluster]:
     from softmorph_cli.cluster import Where, connected
 
     with connected(Where(workers=2), threads=1) as local:
         yield local
+
+
+@pytest.fixture
+def cluster(_cluster: Cluster) -> Cluster:
+    """Give a local cluster of two processes; whoever kills one of them leaves it to come back by itself."""
+    # Workers that come back are asked for the folders of the run before, which are gone.
+    _cluster.check_folders([])
+    return _cluster

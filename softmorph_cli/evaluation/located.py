@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.evaluation.loops import unpaired_loops
+from softmorph_cli.evaluation.loops import kept_loops
 from softmorph_cli.evaluation.metric import Metric, Reading
 from softmorph_cli.evaluation.pair import Mask, Pair
 from softmorph_cli.evaluation.warp import warp
-from softmorph_cli.topology.betti import connectivities
+from softmorph_cli.measure.components import label_components
+from softmorph_cli.topology.betti import betti_numbers, connectivities
 
 # The labels of the error map, and what each says; 0 is where topology is right.
 KINDS: Final = {
@@ -47,23 +48,16 @@ def _diu(pair: Pair) -> Reading:
     outer, inner = (~np.pad(mask, 1) for mask in (either, both))
     count = _unpaired(both, either, foreground) + _unpaired(outer, inner, background)
     if pair.dims == 3:
-        count += unpaired_loops(both, either, foreground)
+        loops = sum(betti_numbers(mask, foreground).b1 for mask in (both, either))
+        count += loops - 2 * kept_loops(both, either, foreground)
     return Reading({"diu": count})
 
 
 def _unpaired(small: Mask, large: Mask, connectivity: int) -> int:
     """Return dim ker + dim coker of H0(small) -> H0(large), the first mask lying within the second."""
-    labels, components = _components(large, connectivity)
+    labels, components = label_components(large, connectivity)
     hit = np.count_nonzero(np.bincount(labels[small], minlength=components + 1)[1:])
-    return int(_components(small, connectivity)[1] + components - 2 * hit)
-
-
-def _components(mask: Mask, connectivity: int) -> tuple[npt.NDArray[Any], int]:
-    from scipy.ndimage import generate_binary_structure, label
-
-    full = connectivity == 3**mask.ndim - 1
-    labels, count = label(mask, generate_binary_structure(mask.ndim, mask.ndim if full else 1))
-    return labels, count
+    return int(label_components(small, connectivity)[1] + components - 2 * hit)
 
 
 def error_map(pair: Pair) -> ErrorMap:
@@ -90,12 +84,12 @@ def error_map(pair: Pair) -> ErrorMap:
     labels[extra & _alone(predicted, truth, foreground)] = EXTRA
     labels[missing & _alone(truth, predicted, foreground)] = MISSED
     full = 3**pair.dims - 1
-    return ErrorMap(labels, {kind: _components(labels == kind, full)[1] for kind in KINDS})
+    return ErrorMap(labels, {kind: label_components(labels == kind, full)[1] for kind in KINDS})
 
 
 def _alone(mask: Mask, other: Mask, connectivity: int) -> Mask:
     """Return the components of a mask that have no voxel in the other one."""
-    labels, count = _components(mask, connectivity)
+    labels, count = label_components(mask, connectivity)
     met = np.zeros(count + 1, bool)
     met[0] = True
     met[labels[other]] = True

@@ -1,6 +1,8 @@
-"""Loops on the way from a mask to a larger one: which are filled there, and which are new."""
+"""Loops of masks in 3D that are loops of a larger mask too."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,42 +10,70 @@ from softmorph_cli.evaluation.warp import Mask, warp
 from softmorph_cli.graphs.links import Voxels, neighbours
 
 
-def unpaired_loops(small: Mask, large: Mask, connectivity: int) -> int:
-    """Return dim ker + dim coker of H_1(small) -> H_1(large).
+def kept_loops(small: Mask, large: Mask, connectivity: int) -> int:
+    """Return the rank of H_1(small) -> H_1(large).
 
-    Both are changed first, by flips of simple voxels, which changes neither the homology nor the map: they come as near
-    to each other as that goes, and then both lose what is not next to a voxel in which they differ. Of a network few
-    voxels are left for gudhi.
+    All masks are thinned first by flips of simple voxels, which changes neither their homology nor the maps between:
+    of a network few voxels are left for gudhi.
 
     Args:
         small: A mask, shape (Z, Y, X), within the other.
         large: The other.
         connectivity: Of both: 6 or 26.
     """
-    large = warp(large, small, connectivity)
-    small = warp(small, large, connectivity)
-    new = large & ~small
-    if not new.any():
-        return 0
-    import gudhi
-    from scipy.ndimage import binary_dilation
+    line = _thin(small, connectivity)
+    return _rank([line], warp(large, line, connectivity), connectivity)
 
-    # Elsewhere both look the same around a voxel: it is simple in both or in neither.
-    whole = warp(large, large & binary_dilation(new, np.ones((3, 3, 3), bool)), connectivity)
-    core = whole & ~new
+
+def common_loops(first: Mask, second: Mask, connectivity: int) -> int:
+    """Return the dimension of the common part of the images of H_1 of two masks in H_1 of their union.
+
+    Args:
+        first: A mask, shape (Z, Y, X).
+        second: Another.
+        connectivity: Of both: 6 or 26.
+    """
+    lines = [_thin(mask, connectivity) for mask in (first, second)]
+    union = warp(first | second, lines[0] | lines[1], connectivity)
+    alone = sum(_rank([line], union, connectivity) for line in lines)
+    return alone - _rank(lines, union, connectivity)
+
+
+def _thin(mask: Mask, connectivity: int) -> Mask:
+    return warp(mask, np.zeros_like(mask), connectivity)
+
+
+def _rank(parts: Sequence[Mask], whole: Mask, connectivity: int) -> int:
+    """Return the rank of the sum of the maps from H_1 of each part to H_1 of the whole.
+
+    At first there are copies of the parts, apart from each other; then comes the whole, and joins each voxel's copy to
+    the voxel and its neighbours. A loop that is there at first and lasts is one of the whole.
+    """
+    import gudhi
+
     voxels = np.argwhere(whole)
+    everywhere = _edges(voxels, whole, connectivity)
+    at_first, later, total = [], [everywhere], len(voxels)
+    for part in parts:
+        inside = np.flatnonzero(part[whole])
+        copy = np.full(len(voxels), -1)
+        copy[inside] = total + np.arange(len(inside))
+        total += len(inside)
+        at_first.append(copy[_edges(voxels, part, connectivity)])
+        joined = np.concatenate([everywhere, everywhere[:, ::-1], np.stack([inside, inside], axis=1)])
+        joined = joined[copy[joined[:, 0]] >= 0]
+        later.append(np.stack([copy[joined[:, 0]], joined[:, 1]], axis=1))
     tree = gudhi.SimplexTree()
-    tree.insert_batch(np.arange(len(voxels))[None], np.where(core[whole], 0.0, 1.0))
-    # What is there in the smaller mask comes first; what is in the larger one alone comes second.
-    for level, mask in enumerate((core, whole)):
-        edges = _edges(voxels, mask, connectivity)
+    # What is inserted first keeps its level: no edge comes before its voxels.
+    tree.insert_batch(np.arange(total)[None], (np.arange(total) < len(voxels)).astype(float))
+    for level, edges in enumerate((np.concatenate(at_first), np.concatenate(later))):
         tree.insert_batch(edges.T, np.full(len(edges), float(level)))
     # Loops need no more than triangles.
     tree.expansion(2)
     # Without a triangle loops are of the highest dimension, which gudhi leaves out where it is not asked.
     tree.compute_persistence(homology_coeff_field=2, persistence_dim_max=True)
     found = np.asarray(tree.persistence_intervals_in_dimension(1)).reshape(-1, 2)
-    return int(np.count_nonzero((found[:, 0] == 1) | (found[:, 1] == 1)))
+    return int(np.count_nonzero((found[:, 0] == 0) & np.isinf(found[:, 1])))
 
 
 def _edges(voxels: Voxels, mask: Mask, connectivity: int) -> Voxels:

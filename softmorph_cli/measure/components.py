@@ -1,4 +1,4 @@
-"""Connected components, counted block by block: a map of any size takes the labels of one block."""
+"""Connected components: their labels, and their number block by block, which takes the labels of one block alone."""
 
 from __future__ import annotations
 
@@ -24,16 +24,12 @@ def count_components(array: npt.NDArray[Any], threshold: float, connectivity: in
         threshold: Above it is foreground.
         connectivity: 4 or 8, 6 or 26.
     """
-    from scipy.ndimage import generate_binary_structure, label
-
-    full = connectivity == 3**array.ndim - 1
-    structure = generate_binary_structure(array.ndim, array.ndim if full else 1)
     labels_so_far = 0
     shared_plane: npt.NDArray[Any] | None = None
     pairs: list[npt.NDArray[np.int64]] = []
     for rows in row_ranges(array.shape, LABEL_VOXELS):
         start = rows.start if shared_plane is None else rows.start - 1
-        labels, count = label(array[start : rows.stop] > threshold, structure)
+        labels, count = label_components(array[start : rows.stop] > threshold, connectivity)
         if shared_plane is not None:
             foreground = shared_plane > 0
             same = np.stack([shared_plane[foreground], labels[0][foreground] + labels_so_far])
@@ -42,11 +38,35 @@ def count_components(array: npt.NDArray[Any], threshold: float, connectivity: in
         labels_so_far += count
     if not pairs or labels_so_far == 0:
         return labels_so_far
+    return count_groups(labels_so_far, *(np.concatenate(pairs, axis=1) - 1))
+
+
+def label_components(mask: npt.NDArray[np.bool_], connectivity: int) -> tuple[npt.NDArray[Any], int]:
+    """Return the labels of the connected components of a mask, 0 outside, and how many there are.
+
+    Args:
+        mask: Shape (Y, X) or (Z, Y, X).
+        connectivity: 4 or 8, 6 or 26.
+    """
+    from scipy.ndimage import generate_binary_structure, label
+
+    full = connectivity == 3**mask.ndim - 1
+    labels, count = label(mask, generate_binary_structure(mask.ndim, mask.ndim if full else 1))
+    return labels, count
+
+
+def count_groups(nodes: int, first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]) -> int:
+    """Return how many components a graph has.
+
+    Args:
+        nodes: How many nodes there are, numbered from 0.
+        first: One end of each edge.
+        second: The other end.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    first, second = np.concatenate(pairs, axis=1) - 1
-    graph = coo_array((np.ones(first.size, dtype=bool), (first, second)), shape=(labels_so_far,) * 2)
+    graph = coo_array((np.ones(len(first), dtype=bool), (first, second)), shape=(nodes, nodes))
     return int(connected_components(graph, directed=False)[0])
 
 

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.measure.components import label_components
 from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
 from softmorph_cli.topology.link import Exclusive, Independent, Link, Voxels
 from softmorph_cli.topology.persistence import Diagram, diagram
@@ -390,11 +391,7 @@ class _Parts:
         self, height: Array, mask: Mask, was: Mask, connectivity: int, at: npt.NDArray[np.int64]
     ) -> None:
         """Find them."""
-        from scipy.ndimage import generate_binary_structure, label
-
-        full = connectivity == 3**mask.ndim - 1
-        structure = generate_binary_structure(mask.ndim, mask.ndim if full else 1)
-        self.labels, count = label(mask, structure)
+        self.labels, count = label_components(mask, connectivity)
         self.numbers = self.labels[tuple(np.maximum(at.T, 0))]
         self.height = height
         costs = np.bincount(self.labels[mask], weights=height[mask], minlength=count + 1)

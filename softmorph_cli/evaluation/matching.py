@@ -68,7 +68,7 @@ METRICS: Final = (
         ),
         unit="count",
         better="lower",
-        cost="?",
+        cost="3 s",
         compute=_matching,
         asked_by=("expensive",),
     ),

@@ -21,6 +21,7 @@ KEYS = [
     "diu",
 ]  # fmt: skip
 PATCHES = ["betti_0_error_patches", "betti_1_error_patches", "betti_2_error_patches"]
+MATCHING = ["betti_matching_0_error", "betti_matching_1_error", "betti_matching_2_error"]
 SHAPE = (10, 16, 18)
 
 
@@ -62,9 +63,12 @@ def test_the_keys_are_those_of_the_contract(pair: tuple[Path, Path]) -> None:
     assert list(found["metrics"]) == KEYS
     assert all(isinstance(value, int | float) for value in found["metrics"].values())
     assert found["metrics"]["dice"] == pytest.approx(dice(tube(shift=1), tube()))
-    expensive = run("evaluate", *pair, "--json", "--patches", 2).json["metrics"]
-    assert set(expensive) == {*KEYS, *PATCHES}
-    assert {name: expensive[name] for name in KEYS} == found["metrics"]
+    patches = run("evaluate", *pair, "--json", "--patches", 2).json["metrics"]
+    assert set(patches) == {*KEYS, *PATCHES}
+    assert {name: patches[name] for name in KEYS} == found["metrics"]
+    expensive = run("evaluate", *pair, "--json", "--patches", 2, "--expensive").json["metrics"]
+    assert set(expensive) == {*KEYS, *PATCHES, *MATCHING}
+    assert {name: expensive[name] for name in patches} == patches
 
 
 def test_the_json_says_how_it_was_measured(pair: tuple[Path, Path]) -> None:
@@ -99,11 +103,11 @@ def test_the_table_and_the_csv(pair: tuple[Path, Path]) -> None:
 
 def test_it_explains_itself_without_files() -> None:
     shown = run("evaluate", "--explain").out
-    for name in (*KEYS, *PATCHES):
+    for name in (*KEYS, *PATCHES, *MATCHING):
         assert name in shown
     assert shown.count("Source: ") == shown.count("Cost at 128^3: ") > 8
     metrics = run("evaluate", "--explain", "--json").json["metrics"]
-    assert [name for metric in metrics for name in metric["names"] if name in (*KEYS, *PATCHES)]
+    assert [name for metric in metrics for name in metric["names"] if name in (*KEYS, *PATCHES, *MATCHING)]
     assert all(metric["definition"] and metric["source"] and metric["cost"] for metric in metrics)
     refused("evaluate", "--explain", "x.nii.gz", code=2, says="without files")
 

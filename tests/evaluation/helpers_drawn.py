@@ -75,7 +75,8 @@ def responses(dims: int) -> dict[str, dict[str, float | None]]:
     """Return every metric of a perfect prediction and of each change of it."""
     truth = drawn(dims)
     cases = {"none": truth, **{name: change(dims) for name, change in CHANGES.items()}}
-    return {name: dict(measured(pair(map_, truth > 0.5, patches=20)).values) for name, map_ in cases.items()}
+    asked = {"patches": 20, "expensive": True}
+    return {name: dict(measured(pair(map_, truth > 0.5, **asked)).values) for name, map_ in cases.items()}
 
 
 # How much a metric has to change to count as moved: a fortieth of a ratio, a tenth of a count, half a voxel.

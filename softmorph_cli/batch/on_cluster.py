@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from softmorph_cli.batch.engine import Engine, Sign, Watch, shares
+from softmorph_cli.batch.engine import Engine, Sign, Watch
 from softmorph_cli.batch.leftovers import clear
 from softmorph_cli.batch.plan import Choice, Job
 from softmorph_cli.batch.recipe import Recipe
 from softmorph_cli.batch.run import MakeEngine
+from softmorph_cli.batch.sharing import shares
 from softmorph_cli.batch.task import Outcome, Task, run_task
 from softmorph_cli.cluster import Cluster, Lost, Stopped, Where, connected, say, stopped
 from softmorph_cli.errors import ClusterError, UsageError

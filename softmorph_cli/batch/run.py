@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from softmorph_cli.batch import leftovers, lock, manifest, plan, summary
-from softmorph_cli.batch.engine import Engine, Sign, choose
+from softmorph_cli.batch.engine import Engine, Sign
 from softmorph_cli.batch.manifest import BEGUN, DONE, FAILED, Manifest, Record
 from softmorph_cli.batch.plan import Choice, Job
 from softmorph_cli.batch.recipe import Recipe
+from softmorph_cli.batch.sharing import choose
 from softmorph_cli.batch.task import Outcome, Task
 from softmorph_cli.errors import FileError, UsageError
 from softmorph_cli.files import check_writable

@@ -128,7 +128,7 @@ def choose(device: str = "auto", *, threads: int | None = None, gradient: bool =
         )
     try:
         from softmorph_cli.kernels.triton_autograd import FusedBackend
-        from softmorph_cli.kernels.triton_cuda import TritonBackend
+        from softmorph_cli.kernels.triton_backend import TritonBackend
     except ImportError:
         _note_missing_triton()
         return TorchBackend(device)

@@ -17,11 +17,12 @@ import pytest
 from helpers_batch import SIDE, folder, recipe, task
 
 from softmorph_cli import machine
-from softmorph_cli.batch import engine as engines
-from softmorph_cli.batch.engine import Engine, choose, shares
+from softmorph_cli.batch import sharing
+from softmorph_cli.batch.engine import Engine
 from softmorph_cli.batch.plan import Job
 from softmorph_cli.batch.processes import ProcessEngine
 from softmorph_cli.batch.recipe import Recipe
+from softmorph_cli.batch.sharing import choose, shares
 from softmorph_cli.batch.task import Task, run_task
 from softmorph_cli.batch.threads import ThreadEngine
 from softmorph_cli.errors import UsageError
@@ -190,9 +191,9 @@ def test_who_does_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nibabel.Nifti2Image(np.zeros((10, 20), np.float32), np.eye(4)).to_filename(tmp_path / "b.nii")
     (tmp_path / "c.nii.gz").write_bytes(b"\x1f\x8bbroken")
     per_voxel = 12 + Settings().bytes_per_voxel(4)
-    assert engines.most_needed([tmp_path / "a.nii.gz"], recipe()) == 10**6 * per_voxel
-    assert engines.most_needed([tmp_path / "b.nii"], recipe()) == 200 * per_voxel
-    assert engines.most_needed([tmp_path / "c.nii.gz", tmp_path / "none"], recipe()) == 0
+    assert sharing.most_needed([tmp_path / "a.nii.gz"], recipe()) == 10**6 * per_voxel
+    assert sharing.most_needed([tmp_path / "b.nii"], recipe()) == 200 * per_voxel
+    assert sharing.most_needed([tmp_path / "c.nii.gz", tmp_path / "none"], recipe()) == 0
 
     jobs = [Job(str(n), tmp_path / "a.nii.gz", tmp_path / "o") for n in range(10)]
     monkeypatch.setattr(machine, "threads", lambda: 8)

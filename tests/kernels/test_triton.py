@@ -185,7 +185,7 @@ def test_triton_serves_the_gpu(a_gpu: None) -> None:
 
 
 def test_without_triton_torch_does_and_says_so_once(a_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "softmorph_cli.kernels.triton_cuda", None)
+    monkeypatch.setitem(sys.modules, "softmorph_cli.kernels.triton_backend", None)
     with pytest.warns(SoftmorphWarning, match=r"^triton is not installed: .*pip install triton\)\.$"):
         chosen = backend.choose("cuda:0")
     assert type(chosen) is TorchBackend

@@ -34,8 +34,9 @@ if not (INTERPRETED or torch.cuda.is_available()):
     pytest.skip("no GPU, and not under Triton's interpreter", allow_module_level=True)
 pytest.importorskip("triton")
 
-from softmorph_cli.kernels import triton_cuda  # noqa: E402
-from softmorph_cli.kernels.triton_cuda import TritonBackend, TritonField, sweep, sweep_backward  # noqa: E402
+from softmorph_cli.kernels import triton_backend, triton_cuda  # noqa: E402
+from softmorph_cli.kernels.triton_backend import TritonBackend  # noqa: E402
+from softmorph_cli.kernels.triton_cuda import TritonField, sweep, sweep_backward  # noqa: E402
 from softmorph_cli.kernels.triton_stream import StreamedField  # noqa: E402
 
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -401,7 +402,7 @@ def test_what_is_done_voxel_by_voxel_is_the_same_in_parts(monkeypatch: pytest.Mo
     ]
     wanted = [operation(whole, image.to(DEVICE)).cpu() for operation in operations]
     sums = whole.total(image.to(DEVICE)), whole.distance(image.to(DEVICE), 1 - image.to(DEVICE))
-    monkeypatch.setattr(triton_cuda, "_PART", 100)
+    monkeypatch.setattr(triton_backend, "_PART", 100)
     for operation, expected in zip(operations, wanted, strict=True):
         assert same_bits(operation(parts, image), expected)
     assert (parts.total(image), parts.distance(image, 1 - image)) == sums

@@ -1,0 +1,160 @@
+"""A GPU by Triton's kernels: maps that fit lie there, others go through it in parts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from softmorph_cli.kernels import triton_maps
+from softmorph_cli.kernels.bitplanes import bits_in_chunk, seed_key
+from softmorph_cli.kernels.torch_eager import TorchBackend
+from softmorph_cli.kernels.triton_cuda import TritonField, device_of
+from softmorph_cli.kernels.triton_stream import StreamedField
+
+# Voxels that go through the device at a time.
+_PART: Final = 1 << 24
+
+_PLANES: Final = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}
+
+
+def free_memory(device: torch.device) -> int:
+    """Return how many bytes torch can still allocate on a device."""
+    if device.type != "cuda":
+        return sys.maxsize
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+class TritonBackend(TorchBackend):
+    """See `softmorph_cli.kernels.backend.Backend`. Planes have the narrowest type that torch has for them.
+
+    An image that would take more than a quarter of the device's free memory stays on the host; what is done
+    to it goes through the device in parts, with the same result bit for bit.
+
+    Args:
+        device: A CUDA device (the CPU under Triton's interpreter).
+        free: Returns the bytes that are free on a device.
+    """
+
+    name = "triton_cuda"
+    batches = False
+
+    def __init__(self, device: str, *, free: Callable[[torch.device], int] = free_memory) -> None:
+        """Keep the device."""
+        super().__init__(device)
+        self._free = free
+        self._roomy: dict[int, bool] = {}
+
+    def _holds(self, size: int) -> bool:
+        return size <= self._free(self.device)
+
+    def array(self, image: Any) -> Tensor:
+        """Return a tensor on the device, or on the host if there is little room for it."""
+        tensor = torch.as_tensor(image)
+        stays = tensor.device.type == self.device.type or not self._holds(4 * tensor.nbytes)
+        return tensor if stays else tensor.to(self.device)
+
+    def field(self, image: Any) -> Any:
+        """Begin a filter."""
+        tensor = self.array(image)
+        if tensor.device.type == self.device.type and self._holds(2 * tensor.nbytes):
+            return TritonField(tensor)
+        return StreamedField(tensor, self.device, self._free(self.device))
+
+    def pack_levels(self, image: Any, levels: int, chunk: int) -> Tensor:
+        """Return level sets as planes."""
+        return self._packed(
+            image, levels, lambda part, planes, _: triton_maps.pack_levels(part, planes, levels, chunk)
+        )
+
+    def pack_samples(self, image: Any, draws: int, chunk: int, seed: int, index: int) -> Tensor:
+        """Return Bernoulli draws as planes."""
+        key = seed_key(seed, index)
+        return self._packed(
+            image,
+            draws,
+            lambda part, planes, voxel: triton_maps.pack_samples(part, planes, draws, chunk, key, voxel),
+        )
+
+    def _packed(self, image: Any, levels: int, pack: Callable[[Tensor, Tensor, int], None]) -> Tensor:
+        tensor = self.array(image)
+        dtype = _PLANES[bits_in_chunk(levels, 0)]
+        # Room for the planes and the two buffers of their field; else they go where the field streams from.
+        # Said once for all planes of a size: some are combined with others.
+        size = 3 * tensor.numel() * dtype.itemsize
+        room = self._roomy.setdefault(size, self._holds(size))
+        planes = torch.empty(tensor.shape, dtype=dtype, device=tensor.device if room else "cpu")
+        self._in_parts(pack, tensor, planes)
+        return planes
+
+    def pack_mask(self, image: Any, threshold: float) -> Tensor:
+        """Return {p > threshold} as planes of 8 bits."""
+        return -(self.array(image) > threshold).to(torch.uint8)
+
+    def count(self, planes: Any, bits: int, like: Any) -> Tensor:
+        """Return the number of set bits, where `like` lies."""
+        like = self.array(like)
+        counted = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+        self._in_parts(
+            lambda part, out, _: triton_maps.count(part, out, bits), torch.as_tensor(planes), counted
+        )
+        return counted
+
+    def logits(self, image: Any) -> Tensor:
+        """Return the logits, clipped."""
+        return self._as_one(super().logits, self.array(image))
+
+    def sharpen(self, logits: Any, level: float, sharpness: float) -> Tensor:
+        """Return the map seen through a steep sigmoid around a level."""
+        sharpen = super().sharpen
+        return self._as_one(lambda part: sharpen(part, level, sharpness), logits)
+
+    def _as_one(self, do: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+        """Return torch's result, computed on the device wherever the image lies."""
+        if image.device.type == self.device.type:
+            return do(image)
+        result = torch.empty_like(image, memory_format=torch.contiguous_format)
+        self._in_parts(lambda part, out, _: out.copy_(do(part)), image, result)
+        return result
+
+    def total(self, image: Any) -> float:
+        """Return the sum; rows on the device, then in NumPy's fixed order."""
+        return self._summed(self.array(image))
+
+    def distance(self, first: Any, second: Any) -> float:
+        """Return the summed absolute difference."""
+        return self._summed(first, second)
+
+    def _summed(self, *images: Tensor) -> float:
+        lines = [image.detach().contiguous().view(-1, image.shape[-1]) for image in images]
+        many = max(1, _PART // lines[0].shape[1])
+        sums = []
+        for first in range(0, len(lines[0]), many):
+            here = [line[first : first + many].to(self.device) for line in lines]
+            with device_of(here[0]):
+                sums.append(triton_maps.row_sums(*here).cpu())
+        return float(torch.cat(sums).numpy().sum())
+
+    def _in_parts(self, do: Callable[[Tensor, Tensor, int], Any], image: Tensor, result: Tensor) -> None:
+        """Compute a result voxel by voxel: at once if all is on the device, else part by part.
+
+        Args:
+            do: Called with voxels, where to write, and the number of the first of them.
+            image: Where to read.
+            result: Where to write; contiguous.
+        """
+        flat, out = image.detach().contiguous().view(-1), result.view(-1)
+        size = flat.numel() if image.device == result.device and image.is_cuda else _PART
+        for first in range(0, flat.numel(), size):
+            target = out[first : first + size]
+            part = flat[first : first + size].to(self.device)
+            there = target.device.type == self.device.type
+            written = target if there else torch.empty_like(target, device=self.device)
+            with device_of(part):
+                do(part, written, first)
+            if not there:
+                target.copy_(written)

@@ -33,7 +33,7 @@ ITERATIONS: Final = 3
 ALPHA: Final = 0.3
 LOSSES: Final[dict[str, Callable[[], nn.Module]]] = {
     "Dice": lambda: SoftDiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1),
-    "Dice + clDice, pool": lambda: SoftDiceCLDiceLoss(ITERATIONS, ALPHA, sigmoid=True),
+    "Dice + clDice, cldice": lambda: SoftDiceCLDiceLoss(ITERATIONS, ALPHA, sigmoid=True),
     "Dice + clDice, smooth-levels": lambda: SoftDiceCLDiceLoss(
         ITERATIONS, ALPHA, "smooth-levels", smooth_levels=4, sigmoid=True
     ),

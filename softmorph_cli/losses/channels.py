@@ -30,6 +30,9 @@ class Channels(TypedDict, total=False):
 class ChannelLoss(nn.Module):
     """A loss of (B, C, [D,] H, W): it holds no parameters, and computes in float32 what is narrower.
 
+    Of MONAI's arguments `other_act`, `weight` and `ignore_index` are not there. Refused, where MONAI computes on, are
+    NaN and values outside of [0, 1], unless the loss is compiled, and a softmax over a single channel.
+
     Args:
         include_background: If False, channel 0 is left out; a single channel is never left out.
         to_onehot_y: The target holds labels 0 to C - 1 in one channel.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
+import sys
 import warnings
+from pathlib import Path
 from typing import Final, TypedDict
 
 import torch
@@ -25,6 +29,9 @@ class Channels(TypedDict, total=False):
 
 class ChannelLoss(nn.Module):
     """A loss of (B, C, [D,] H, W): it holds no parameters, and computes in float32 what is narrower.
+
+    Of MONAI's arguments `other_act`, `weight` and `ignore_index` are not there. Refused, where MONAI computes on, are
+    NaN and values outside of [0, 1], unless the loss is compiled, and a softmax over a single channel.
 
     Args:
         include_background: If False, channel 0 is left out; a single channel is never left out.
@@ -66,7 +73,8 @@ class ChannelLoss(nn.Module):
         p = self.probabilities(input)
         g = self.truth(target, input.shape[1]).to(p.dtype)
         if p.shape != g.shape:
-            hint = "; labels in one channel need to_onehot_y=True" if target.shape[1] == 1 else ""
+            labels = target.shape[1] == 1 and input.shape[1] > 1
+            hint = "; labels in one channel need to_onehot_y=True" if labels else ""
             raise InputError(
                 f"input has shape {tuple(input.shape)} and target {tuple(target.shape)}: they must agree{hint}."
             )
@@ -84,30 +92,31 @@ class ChannelLoss(nn.Module):
                 f"the input is of type {input.dtype}; probabilities or logits are floating-point numbers."
             )
         wide = input if input.dtype == torch.float64 else input.float()
-        if self.softmax:
-            if input.shape[1] == 1:
-                raise InputError("softmax=True over a single channel is 1 everywhere: use sigmoid=True.")
-            p = wide.softmax(1)
-        elif self.sigmoid:
-            p = wide.sigmoid()
-        else:
-            check_values("input", wide, "; if these are logits, set sigmoid=True or softmax=True")
-            p = wide
+        if self.softmax and input.shape[1] == 1:
+            raise InputError("softmax=True over a single channel is 1 everywhere: use sigmoid=True.")
+        p = wide.softmax(1) if self.softmax else wide.sigmoid() if self.sigmoid else wide
+        # Of logits NaN alone gets that far, and then all losses say so alike, those without a skeleton too.
+        check_values("input", p, "; if these are logits, set sigmoid=True or softmax=True")
         if p.shape[1] == 1 and not self.include_background:
             _note("include_background=False has no effect: there is a single channel, and it is kept.")
         return self._foreground(p)
 
-    def truth(self, target: Tensor, channels: int) -> Tensor:
+    def truth(self, target: Tensor, channels: int | None) -> Tensor:
         """Return the channels of a target that count, with values in [0, 1].
 
         Args:
             target: (B, C, [D,] H, W), or labels (B, 1, [D,] H, W) with `to_onehot_y`.
-            channels: How many the network has.
+            channels: How many the network has; None for as many as the target, which labels do not tell.
 
         Raises:
-            InputError: If its shape or values do not fit.
+            InputError: If its shape or values do not fit, or it holds labels and `channels` is None.
         """
         _check_shape("target", target)
+        if channels is None and self.to_onehot_y:
+            raise InputError(
+                "labels do not tell how many channels the network has: say it, as in skeleton(target, channels=3)."
+            )
+        channels = channels or target.shape[1]
         if self.to_onehot_y and channels > 1:
             return self._foreground(_one_hot(target, channels))
         if self.to_onehot_y:
@@ -141,19 +150,31 @@ def check_values(name: str, values: Tensor, hint: str = "") -> None:
     """Refuse values outside of [0, 1], and NaN.
 
     Raises:
-        InputError: With the smallest and the largest value.
+        InputError: With the smallest and the largest value, or that there is NaN.
     """
     if torch.compiler.is_compiling():  # looking at values would break the graph in two
         return
     low, high = torch.stack(torch.aminmax(values.detach())).tolist()
+    if math.isnan(low):
+        raise InputError(
+            f"the {name} holds NaN: there is NaN or infinity in the data, or training has diverged."
+        )
     if not (low >= 0 and high <= 1):
-        raise InputError(f"the {name} lies in [0, 1]; this one has values from {low:g} to {high:g}{hint}.")
+        # Enough digits to tell apart from 1 what float32 can.
+        found = f"from {low:.8g} to {high:.8g}"
+        raise InputError(f"the {name} lies in [0, 1]; this one has values {found}{hint}.")
 
 
 def _check_shape(name: str, batch: Tensor) -> None:
     if batch.ndim not in (4, 5) or 0 in batch.shape:
+        hint = (
+            f"; {name}[None] adds the axis of items, {name}[:, None] that of channels"
+            if batch.ndim == 3
+            else ""
+        )
         raise InputError(
-            f"the {name} has shape {tuple(batch.shape)}; (B, C, H, W) or (B, C, D, H, W) is expected, none of them 0."
+            f"the {name} has shape {tuple(batch.shape)}; (B, C, H, W) or (B, C, D, H, W) is expected, none of them "
+            f"0{hint}."
         )
 
 
@@ -176,4 +197,11 @@ def _one_hot(labels: Tensor, channels: int) -> Tensor:
 
 
 def _note(text: str) -> None:
-    warnings.warn(text, SoftmorphWarning, stacklevel=5)
+    """Warn of the line that called, not of one in between: torch calls `forward` through two of its own."""
+    if torch.compiler.is_compiling():
+        return
+    within = tuple(str(Path(file).parents[1]) + os.sep for file in (__file__, nn.__file__))
+    frame, depth = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(within):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(text, SoftmorphWarning, stacklevel=depth)

@@ -69,7 +69,7 @@ class SoftCLDiceLoss(ChannelLoss):
         rest = {name: value for name, value in how.items() if name not in channels}
         super().__init__(**cast(Channels, channels))
         self.skeletonizer = SoftSkeletonizer(iter_, method, **cast(How, rest))
-        if smooth <= 0:
+        if not smooth > 0:
             raise UsageError(
                 f"smooth {smooth:g}: it must be positive, or two empty skeletons would give 0 / 0."
             )
@@ -99,12 +99,15 @@ class SoftCLDiceLoss(ChannelLoss):
 
         Args:
             target: (B, C, [D,] H, W).
-            channels: The network's, where the target holds labels; default the target's.
+            channels: The network's; needed where the target holds labels.
 
         Returns:
             (B, C, [D,] H, W), without channel 0 where the background is left out.
+
+        Raises:
+            InputError: If shape or values do not fit, or channels is missing.
         """
-        return self._skeletonized(self.truth(target, channels or target.shape[1]))
+        return self._skeletonized(self.truth(target, channels))
 
     def _skeletonized(self, batch: Tensor) -> Tensor:
         skeleton: Tensor = self.skeletonizer(batch)

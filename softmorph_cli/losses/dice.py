@@ -75,12 +75,8 @@ class SoftDiceLoss(ChannelLoss):
             UsageError: If they exclude each other.
         """
         super().__init__(**channels)
-        self.squared_pred, self.jaccard, self.soft_label, self.batch = (
-            squared_pred,
-            jaccard,
-            soft_label,
-            batch,
-        )
+        self.squared_pred, self.jaccard = squared_pred, jaccard
+        self.batch, self.soft_label = batch, soft_label
         self.smooth_nr, self.smooth_dr = smooth_nr, smooth_dr
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

@@ -65,12 +65,15 @@ class SkeletonRecallLoss(ChannelLoss):
 
         Args:
             target: (B, C, [D,] H, W).
-            channels: The network's, where the target holds labels; default the target's.
+            channels: The network's; needed where the target holds labels.
 
         Returns:
             (B, C, [D,] H, W), without channel 0 where the background is left out.
+
+        Raises:
+            InputError: If shape or values do not fit, or channels is missing.
         """
-        return self._thick(self.truth(target, channels or target.shape[1]))
+        return self._thick(self.truth(target, channels))
 
     def _thick(self, g: Tensor) -> Tensor:
         thin = _centrelines(g.detach()).to(g.dtype)

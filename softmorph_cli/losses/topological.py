@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Unpack
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.losses.channels import ChannelLoss, Channels
 from softmorph_cli.topology.loss import topological_loss
 
@@ -34,11 +35,10 @@ class TopologicalLoss(ChannelLoss):
         """Keep the settings; whether they fit the maps is seen when there are some.
 
         Raises:
-            UsageError: If arguments exclude each other.
+            UsageError: If arguments exclude each other, or the prior is none.
         """
         super().__init__(**channels)
-        numbers = [one for one in prior if isinstance(one, int)]
-        self.priors = [numbers] if numbers else [list(one) for one in prior if not isinstance(one, int)]
+        self.priors = _priors(prior)
         self.connectivity = connectivity
 
     def forward(self, input: Tensor, target: Tensor | None = None) -> Tensor:
@@ -59,12 +59,26 @@ class TopologicalLoss(ChannelLoss):
             )
         priors = self.priors if len(self.priors) == classes else self.priors * classes
         losses = [
-            torch.stack(
-                [_loss(one, prior, self.connectivity) for one, prior in zip(item, priors, strict=True)]
-            )
+            _loss(one, prior, self.connectivity)
             for item in p
+            for one, prior in zip(item, priors, strict=True)
         ]
-        return self.reduced(torch.stack(losses), p.ndim - 2)
+        return self.reduced(torch.stack(losses).reshape(p.shape[:2]), p.ndim - 2)
+
+
+def _priors(prior: Any) -> list[list[int]]:
+    """Return the Betti numbers of each class, or of all alike, from one sequence of integers or several."""
+    try:
+        several = all(isinstance(one, Iterable) for one in prior)
+        found = [[index(number) for number in one] for one in (prior if several else [prior])]
+    except TypeError:
+        found = []
+    if not found:
+        raise UsageError(
+            f"prior {prior!r}: whole numbers b0, b1 and, in 3D, b2 are needed, as in (1, 0), or one such sequence "
+            "for each class."
+        )
+    return found
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # gudhi, on the CPU

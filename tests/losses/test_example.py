@@ -75,12 +75,15 @@ def test_it_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     with pytest.raises(SystemExit):
         example.main(["--steps", "0"])
     assert "at least 1 is needed" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        example.main(["--alpha", "0.7"])
+    assert "alpha 0.7: it lies between" in capsys.readouterr().err
 
 
 def test_networks_of_a_seed_differ_in_the_loss_alone() -> None:
     images, masks = example.draw(8, np.random.default_rng(2))
-    first, second = (example.train(example.LOSSES["Dice"](), 3, 2, images, masks) for _ in range(2))
-    other = example.train(example.LOSSES["Dice + clDice, pool"](), 3, 2, images, masks)
+    first, second = (example.train(example.LOSSES["Dice"](0.3), 3, 2, images, masks) for _ in range(2))
+    other = example.train(example.LOSSES["Dice + clDice, cldice"](0.3), 3, 2, images, masks)
     for one, same, different in zip(first.parameters(), second.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(one, same)
         assert (one - different).abs().max() < 0.05

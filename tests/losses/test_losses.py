@@ -15,7 +15,7 @@ from skimage.measure import label
 from torch import Tensor, nn
 
 from softmorph_cli import SoftSkeletonizer
-from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
 from softmorph_cli.filters.method import METHODS
 from softmorph_cli.losses import (
     SkeletonRecallLoss,
@@ -160,7 +160,7 @@ def test_a_kept_skeleton_changes_nothing(name: str, space: tuple[int, ...]) -> N
     for got, wanted in zip(_slope(loss, p, g, target_skeleton=kept), _slope(loss, p, g), strict=True):
         assert torch.equal(got, wanted)
     assert not torch.equal(loss(p, g, target_skeleton=torch.zeros_like(kept)), loss(p, g)), "it is looked at"
-    # Kept as bytes for a data loader.
+    # Kept in half the bytes for a data loader.
     torch.testing.assert_close(loss(p, g, target_skeleton=kept.half()), loss(p, g), atol=1e-3, rtol=1e-3)
 
 
@@ -171,6 +171,8 @@ def test_a_kept_skeleton_of_labels(name: str) -> None:
     kept = loss.skeleton(target, channels=3)
     assert kept.shape == (2, 2, 9, 10)
     torch.testing.assert_close(loss(given, target, target_skeleton=kept), loss(given, target))
+    with pytest.raises(InputError, match=r"skeleton\(target, channels=3\)"):
+        loss.skeleton(target)
     with pytest.raises(InputError, match="target_skeleton has shape"):
         loss(given, target, target_skeleton=kept[:, :1])
     with pytest.raises(InputError, match="target_skeleton lies in"):
@@ -245,17 +247,42 @@ def test_wrong_tensors_are_refused_in_words(name: str) -> None:
     for wrong_p, wrong_g, words in (
         (p, g[:1], r"input has shape \(2, 3, 9, 10\) and target \(1, 3, 9, 10\): they must agree\."),
         (p, g[:, :1], "labels in one channel need to_onehot_y=True"),
-        (p[0], g, r"input has shape \(3, 9, 10\); \(B, C, H, W\)"),
+        (p[0], g, r"input has shape \(3, 9, 10\); \(B, C, H, W\).*input\[None\] adds the axis of items"),
         (p, g[0, 0], r"target has shape \(9, 10\); \(B, C, H, W\)"),
         (p[:0], g[:0], "none of them 0"),
         (p * 3, g, r"input lies in \[0, 1\].* set sigmoid=True or softmax=True"),
-        (p * float("nan"), g, "from nan to nan"),
+        (p * float("nan"), g, "the input holds NaN"),
+        (p, g * float("nan"), "the target holds NaN"),
+        (p + 1 - p.max() + 1e-7, g, r"to 1\.0000001; if"),
         (p, g - 0.5, r"target lies in \[0, 1\]; this one has values from -0\.5 to 0\.5"),
         (p, labels(2, 3, 9, 10), "labels of classes need to_onehot_y=True"),
         (p.int(), g, "of type torch.int32"),
     ):
         with pytest.raises(InputError, match=words):
             loss(wrong_p, wrong_g)
+
+
+@pytest.mark.parametrize("name", WITH_TARGET)
+def test_a_hint_at_labels_where_there_may_be_some(name: str) -> None:
+    with pytest.raises(InputError, match=r"they must agree\.$"):
+        LOSSES[name]()(noise(1, 1, 9, 10), noise(1, 1, 9, 9))
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_logits_that_are_nan_are_refused_by_all_losses_alike(name: str, activation: str) -> None:
+    logits = torch.zeros(1, 2, 9, 10)
+    logits[0, 1, 3, 3] = float("nan")
+    with pytest.raises(InputError, match="the input holds NaN"):
+        LOSSES[name](**{activation: True})(logits, labels(1, 2, 9, 10).expand(1, 2, 9, 10))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_warning_names_the_line_that_called(name: str) -> None:
+    loss = LOSSES[name](include_background=False)
+    with pytest.warns(SoftmorphWarning, match="has no effect") as caught:
+        loss(noise(1, 1, 9, 10), noise(1, 1, 9, 10).round())
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_wrong_labels_are_refused_in_words() -> None:
@@ -282,6 +309,10 @@ def test_wrong_labels_are_refused_in_words() -> None:
         (lambda: SoftCLDiceLoss(0), "iterations 0"),
         (lambda: SoftCLDiceLoss(3, "fuzzy"), "unknown method 'fuzzy'"),
         (lambda: SoftCLDiceLoss(smooth=0.0), "must be positive"),
+        (lambda: SoftCLDiceLoss(smooth=float("nan")), "must be positive"),
+        (lambda: TopologicalLoss(1), r"prior 1: whole numbers b0, b1"),
+        (lambda: TopologicalLoss((1.0, 0)), r"prior \(1\.0, 0\): whole numbers"),
+        (lambda: TopologicalLoss(()), "whole numbers"),
         (lambda: SoftCLDiceLoss(3, "smooth-levels", sharpness=-1.0), "sharpness"),
         (lambda: SoftDiceCLDiceLoss(alpha=0.6), "alpha 0.6: it lies between 0"),
         (lambda: SoftDiceCLDiceLoss(alpha=float("nan")), "alpha nan"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from helpers_losses import logits_of, noise
@@ -75,6 +76,14 @@ def test_following_the_slope_closes_a_ring() -> None:
         optimizer.step()
     assert counted[0] == (2, 0)
     assert counted[-1] == (1, 1)
+
+
+def test_a_prior_in_any_whole_numbers() -> None:
+    p = noise(2, 2, 6, 7)
+    wanted = TopologicalLoss([(1, 0), (2, 1)])(p)
+    for prior in (np.array([[1, 0], [2, 1]]), [np.array([1, 0]), (np.int8(2), True)]):
+        assert torch.equal(TopologicalLoss(prior)(p), wanted)
+    assert torch.equal(TopologicalLoss(np.array([1, 0]))(p), TopologicalLoss((1, 0))(p))
 
 
 def test_a_target_may_be_given_but_is_not_looked_at() -> None:

@@ -21,6 +21,8 @@ _SHOWN: Final = 8
 # Options of reading that say where the voxels are, and so go for both files.
 _PLACE: Final = ("axes", "channel_axis", "per_slice", "region", "mask")
 _VALUES: Final = ("channel", "divide_by", "from_logits", "clip")
+# What stands for true in masks of 8 and 16 bits.
+_TRUE: Final = (255, 65535)
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,11 @@ def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> 
         return flat.with_array((labels == label).astype(np.float32))
 
     held = tuple(int(label) for label in np.unique(labels) if label)
-    told = ("it holds several labels and is taken as a label map.",) if len(held) > 1 else ()
-    return Opened(path, held, {}, take, flat, notes=(*like.notes, *told))
+    if len(held) == 1 and held[0] in _TRUE:
+        told = f"it holds only 0 and {held[0]} and is taken as a mask."
+        return Opened(path, (), {}, lambda label: flat, flat, one=True, notes=(*like.notes, told))
+    several = (f"it holds the labels {_listed(held)} and is taken as a label map.",) if len(held) > 1 else ()
+    return Opened(path, held, {}, take, flat, notes=(*like.notes, *several))
 
 
 def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
@@ -190,6 +195,18 @@ def check_held(prediction: Opened, reference: Opened, labels: Sequence[int]) -> 
         if not any(label in source.labels for source in several):
             told = "; ".join(f"{source.path} holds {_listed(source.labels)}" for source in several)
             raise InputError(f"there is no label {label}: {told}.")
+
+
+def strangers(prediction: Opened, reference: Opened) -> tuple[str, ...]:
+    """Say that two files have no label in common, so that each class is in one of them only."""
+    mine, its = set(prediction.labels), set(reference.labels)
+    if not mine or not its or mine & its:
+        return ()
+    return (
+        f"no label is in both files, so every class is compared with nothing: {prediction.path} holds "
+        f"{_listed(prediction.labels)} and {reference.path} {_listed(reference.labels)}. If the same is meant, make "
+        "masks of them first: softmorph threshold LABELS MASK --label K",
+    )
 
 
 def compared(

@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from helpers_cli import BOXES, complaint, everything, load, process, random_map, refused, run, save, script
 from scipy.stats import bootstrap
 from test_cli_terminal import on_terminal
@@ -521,6 +522,38 @@ def test_what_is_refused(pair: tuple[Path, Path], folders: dict[str, float]) -> 
     )
 
 
+def test_a_reference_that_needs_an_option_is_made_a_mask_first() -> None:
+    """Options such as --divide-by are for the prediction: the command that is named does what the reference needs."""
+    image = tube()
+    save("pred.nii.gz", mask(image))
+    grey = np.round(random_map(SHAPE) * 100).astype(np.uint8) + np.uint8(150) * mask(image)
+    logits = np.where(mask(image) == 1, 4.5, -4.25).astype(np.float32)
+    times = np.stack([mask(image), mask(tube(shift=1))])
+    save("grey.nii.gz", grey)
+    save("logits.npy", logits, None)
+    tifffile.imwrite("times.ome.tif", times, metadata={"axes": "TZYX"}, ome=True)
+    for name in ("grey.nii.gz", "logits.npy", "times.ome.tif"):
+        sentence = refused(
+            "evaluate", "pred.nii.gz", name, says=(name, "make a mask of the reference first: ")
+        )
+        words = shlex.split(sentence.split("first: ")[1])
+        run(*words[1:], "--force")
+        ended = run("evaluate", "pred.nii.gz", words[3], "--metrics", "dice", "--json")
+        assert ended.json["metrics"]["dice"] == 1, name
+
+
+def test_a_network_against_a_network() -> None:
+    save("like.nii.gz", mask(tube()))
+    one = tube()
+    np.savez("a.npz", probabilities=np.stack([1 - one, one]))
+    np.savez("b.npz", probabilities=np.stack([one, 1 - one]))
+    refused("evaluate", "a.npz", "b.npz", says="--reference FILE")
+    found = run(
+        "evaluate", "a.npz", "b.npz", "--reference", "like.nii.gz", "--metrics", "dice", "--json"
+    ).json
+    assert found["metrics"]["dice"] == pytest.approx(dice(one, 1 - one))
+
+
 def test_folders_without_a_name_in_common() -> None:
     for folder, name in (("predictions", "a.nii.gz"), ("references", "b.nii.gz")):
         Path(folder).mkdir()
@@ -529,6 +562,10 @@ def test_folders_without_a_name_in_common() -> None:
     refused("evaluate", "predictions", "references", says=says)
     Path("nothing").mkdir()
     refused("evaluate", "nothing", "references", says="nothing holds no file that can be read")
+    # There is no --recursive here.
+    Path("nothing/deeper").mkdir()
+    sentence = refused("evaluate", "nothing", "references", says="folders in it are left alone")
+    assert "--recursive" not in sentence
 
 
 def test_in_a_process_of_its_own(pair: tuple[Path, Path]) -> None:

@@ -253,7 +253,10 @@ def test_pot_leaves_what_it_does_not_need() -> None:
     """A fresh process: PyTorch takes two seconds to load, and nothing here computes with it."""
     save("pred.nii.gz", tube())
     code = (
-        "import sys\n"
+        "import os, sys\n"
+        # What a run in this process has set.
+        "for name in [name for name in os.environ if name.startswith('POT_')]:\n"
+        "    del os.environ[name]\n"
         "from softmorph_cli.cli.app import app\n"
         "app(['evaluate', 'pred.nii.gz', 'pred.nii.gz', '--metrics', 'smd'], standalone_mode=False)\n"
         "print(*(name for name in ('ot', 'torch', 'jax', 'tensorflow') if name in sys.modules))"

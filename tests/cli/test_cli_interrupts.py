@@ -224,7 +224,7 @@ def called():
 def busy(*arguments):
     # What is raised within is printed and forgotten.
     ctypes.CFUNCTYPE(None)(called)()
-    time.sleep(60)
+    time.sleep(20)
 
 filtering.reading_arguments = busy
 sys.argv = ["softmorph", "evaluate", "in.npy", "in.npy"]

@@ -99,9 +99,27 @@ def _terminable() -> Iterator[None]:
     # Also the hang-up of a closed terminal, unless nohup has it ignored.
     heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in heard}
+    hook, repeated = sys.unraisablehook, list[threading.Timer]()
+
+    def unheard(unraisable: Any) -> None:
+        raised = unraisable.exc_value
+        if not isinstance(raised, KeyboardInterrupt | _Terminated):
+            hook(unraisable)
+            return
+        # It came up where Python can only ignore it, such as in Numba's callbacks from C: send the signal once more,
+        # a little later, or it would come up in the same place.
+        number = signal.SIGINT if isinstance(raised, KeyboardInterrupt) else raised.status - 128
+        repeated.append(threading.Timer(0.02, os.kill, (os.getpid(), number)))
+        repeated[-1].daemon = True
+        repeated[-1].start()
+
+    sys.unraisablehook = unheard
     try:
         yield
     finally:
+        sys.unraisablehook = hook
+        for timer in repeated:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,10 @@ from softmorph_cli.errors import FileError, UsageError
 if TYPE_CHECKING:
     from softmorph_cli.evaluation.pair import Pair
     from softmorph_cli.evaluation.run import Order, Row
+
+# POT loads whichever of these is installed, to compute with its arrays too; nobody does here, and PyTorch alone takes
+# two seconds. A process that uses POT itself must not find them gone, so this is no matter of the metric.
+_UNUSED = ("PYTORCH", "JAX", "CUPY", "TENSORFLOW")
 
 
 @command
@@ -53,6 +58,8 @@ def evaluate(
     Options of reading are for PRED; --axes, --channel-axis, --per-slice, --region and --mask for REF too.
     """
     report.check_stdout({"--json": telling.json, "--csv": telling.csv})
+    if telling.stats == report.STDOUT:
+        raise UsageError("--stats - names no file: --json prints the JSON on stdout.")
     if comparing.explain:
         if prediction is not None:
             raise UsageError("--explain goes without files.")
@@ -62,6 +69,8 @@ def evaluate(
         raise UsageError(
             "give PRED and REF, two files or two folders; softmorph evaluate --explain says what is measured."
         )
+    for backend in _UNUSED:
+        os.environ.setdefault(f"POT_BACKEND_DISABLE_{backend}", "1")
     folders = [_is_folder(path) for path in (prediction, reference)]
     if any(folders) and not all(folders):
         folder, other = (prediction, reference) if folders[0] else (reference, prediction)
@@ -148,10 +157,13 @@ def _files(prediction: Path, reference: Path, order: Order, telling: Telling) ->
 
     started = time.perf_counter()
     mapped: dict[str, Any] = {}
+    lost: list[str] = []
 
     def look(pair: Pair) -> None:
         if telling.error_map is not None:
-            mapped.update(_write_error_map(pair, telling.error_map, order, force=telling.force))
+            made, losses = _write_error_map(pair, telling.error_map, order, force=telling.force)
+            mapped.update(made)
+            lost.extend(losses)
 
     with reporting(quiet=telling.quiet) as progress:
         # Reading, every metric, and the map.
@@ -164,7 +176,7 @@ def _files(prediction: Path, reference: Path, order: Order, telling: Telling) ->
 
         found = evaluate_files(prediction, reference, order, stage=stage, look=look)
     seconds = time.perf_counter() - started
-    warnings = [_of_class(row, found.rows, told) for row in found.rows for told in row.notes]
+    warnings = [*lost, *(_of_class(row, found.rows, told) for row in found.rows for told in row.notes)]
     if not telling.quiet:
         for path, told in found.notes:
             note(told if path is None else f"{path}: {told}")
@@ -193,14 +205,16 @@ def _of_class(row: Row, rows: Sequence[Row], told: str) -> str:
     return told if len(rows) == 1 else f"{tables.class_name(row.label, row.name)}: {told}"
 
 
-def _write_error_map(pair: Pair, path: Path, order: Order, *, force: bool) -> dict[str, Any]:
+def _write_error_map(
+    pair: Pair, path: Path, order: Order, *, force: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """Write the error map; return what the JSON says of it, and what the file cannot hold."""
     from softmorph_cli.evaluation.located import KINDS, error_map
     from softmorph_cli.io import write_labels
 
     found = error_map(pair)
     parameters = {"threshold": pair.settings.threshold, "connectivity": order.settings.connectivity}
     made = {"command": "softmorph evaluate", "version": __version__, "parameters": parameters}
-    for message in write_labels(found.labels, pair.prediction, path, force=force, provenance=made):
-        warn(message)
+    lost = write_labels(found.labels, pair.prediction, path, force=force, provenance=made)
     kinds = [{"label": kind, "what": what, "regions": found.regions[kind]} for kind, what in KINDS.items()]
-    return {"path": str(path), "kinds": kinds}
+    return {"path": str(path), "kinds": kinds}, list(lost)

@@ -145,7 +145,9 @@ def explain(metrics: Sequence[Metric]) -> None:
 
 
 def _directions(metrics: Sequence[Metric]) -> dict[str, str]:
-    return {name: _BETTER[metric.better] for metric in metrics for name in metric.names}
+    known = {name: _BETTER[metric.better] for metric in metrics for name in metric.names}
+    # Where the size of a voxel is unknown, distances have names of their own.
+    return known | {f"{name[:-3]}_voxels": told for name, told in known.items() if name.endswith("_mm")}
 
 
 def head() -> dict[str, Any]:

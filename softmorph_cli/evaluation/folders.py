@@ -71,7 +71,9 @@ def match(
         several = next((paths for paths in (mine[stem], its[stem]) if len(paths) > 1), None)
         if several:
             names = " and ".join(path.name for path in several)
-            told = f"{several[0].parent} holds {names}, and one of them is compared: move the others away."
+            told = (
+                f"{several[0].parent} holds {names}, of which only one can be compared: move the rest away."
+            )
             ambiguous.append((stem, told))
         else:
             pairs.append((stem, mine[stem][0], its[stem][0]))

@@ -74,14 +74,17 @@ def _times(sizes: Sequence[float]) -> str:
 def _dimensions(prediction: Volume, reference: Volume, ours: str, theirs: str) -> str:
     flat, deep = (ours, theirs) if prediction.spatial_dims == 2 else (theirs, ours)
     image, stack = (prediction, reference) if prediction.spatial_dims == 2 else (reference, prediction)
-    middle = stack.array.shape[0] // 2
+    size, shape = image.array.shape, stack.array.shape
+    told = f"{flat} is 2D ({_times(size)}) and {deep} 3D ({_times(shape)})"
+    across = [axis for axis in range(3) if shape[:axis] + shape[axis + 1 :] == size]
+    if not across:
+        return f"{told}, and no slice of it has the size of the other: compare maps of one grid."
+    box = [":"] * 3
+    box[across[0]] = f"{shape[across[0]] // 2}:{shape[across[0]] // 2 + 1}"
     cut = shlex.join(
         ["softmorph", "threshold", deep, f"slice{''.join(Path(deep).suffixes[-2:]) or '.nii.gz'}"]
     )
-    return (
-        f"{flat} is 2D ({_times(image.array.shape)}) and {deep} 3D ({_times(stack.array.shape)}): cut out the slice it "
-        f"goes with, such as: {cut} --region {middle}:{middle + 1},:,:"
-    )
+    return f"{told}: cut out the slice it goes with, such as: {cut} --region {','.join(box)}"
 
 
 def _shapes(prediction: Volume, reference: Volume, ours: str, theirs: str) -> str:

@@ -254,7 +254,7 @@ METRICS: Final = (
         "images, ECCV 2020",
         unit="1",
         better="higher",
-        cost="tracing both graphs 0.9 s, once for smd and opt_j_f1; then 10 ms (5 s for graphs of 7,500 branches)",
+        cost="tracing both graphs as for smd; then 10 ms (5 s for graphs of 7,500 branches)",
         compute=_measure,
     ),
 )

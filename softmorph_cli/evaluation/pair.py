@@ -80,6 +80,12 @@ class Settings:
             raise UsageError(f"--tolerance {self.tolerance:g}: a distance is at least 0.")
         if self.patches is not None and self.patches < 1:
             raise UsageError(f"--patches {self.patches}: at least 1 is needed.")
+        if self.connectivity not in (None, 4, 8, 6, 26):
+            raise UsageError(f"--connectivity {self.connectivity}: it is 4 or 8 in 2D, 6 or 26 in 3D.")
+        if self.seed < 0:
+            raise UsageError(f"--seed {self.seed}: it must be at least 0.")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"--threads {self.threads}: at least 1 is needed.")
         if self.iterations is not None and self.iterations < 1:
             raise UsageError(f"--iterations {self.iterations}: at least 1 is needed.")
 

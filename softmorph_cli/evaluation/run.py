@@ -19,6 +19,7 @@ from softmorph_cli.evaluation.sources import (
     compared,
     open_prediction,
     open_reference,
+    strangers,
     wanted,
 )
 from softmorph_cli.evaluation.street import POINTS, sides
@@ -58,7 +59,7 @@ class Order:
         for name in self.names or ():
             if name not in known:
                 raise UsageError(
-                    f"--metrics {name}: there is no such metric; choose from {', '.join(known)}."
+                    f"--metrics {name!r}: there is no such metric; choose from {', '.join(known)}."
                 )
 
     @property
@@ -158,6 +159,7 @@ def evaluate_files(
     notes: list[tuple[Path | None, str]] = [
         (path, note) for path, one in ((prediction, mine), (reference, its)) for note in one.notes
     ]
+    notes += [(None, note) for note in strangers(mine, its) if not order.labels]
     parameters: dict[str, Any] = {}
     for each in compared(mine, its, order.labels, same_grid=order.same_grid):
         pair = Pair(each.prediction, each.reference, order.settings)
@@ -205,6 +207,7 @@ def _parameters(pair: Pair, order: Order) -> dict[str, Any]:
     finest, unit = pair.frame.finest, pair.frame.suffix
     return {
         **pair.settings.as_dict(pair.dims),
+        "nsd_tolerance_unit": unit,
         "same_grid": order.same_grid,
         "smd_points": POINTS,
         f"smd_longest_side_{unit}": float(sides(pair).max() * finest),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from softmorph_cli.evaluation.grid import on_one_grid
 from softmorph_cli.inspection.kind import single
 from softmorph_cli.io import classes as classes_of
 from softmorph_cli.io import read, read_labels
+from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.raw import SLICE
 from softmorph_cli.volume import Volume
 
@@ -21,6 +24,12 @@ _SHOWN: Final = 8
 # Options of reading that say where the voxels are, and so go for both files.
 _PLACE: Final = ("axes", "channel_axis", "per_slice", "region", "mask")
 _VALUES: Final = ("channel", "divide_by", "from_logits", "clip")
+# As a refusal names them, with their value, to someone who filters the file.
+_OPTION: Final = re.compile(
+    r"--(?:channel-axis \w+ --channel \w+|channel \w+|divide-by \d+(?:\.\d+)?|from-logits \w+|clip)"
+)
+# What stands for true in masks of 8 and 16 bits.
+_TRUE: Final = (255, 65535)
 
 
 @dataclass(frozen=True)
@@ -107,16 +116,29 @@ def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool) ->
         SoftmorphError: If the file cannot be read.
     """
     place = {name: reading[name] for name in _PLACE}
+    # What an .npz of nnU-Net is told by --reference.
+    like = reading["like"] if path.suffix.lower() == ".npz" else None
     try:
-        return _reference(path, place, labelled)
-    except InputError:
-        if place["axes"] is None and place["channel_axis"] is None:
+        try:
+            return _reference(path, place, labelled, like)
+        except InputError:
+            if place["axes"] is None and place["channel_axis"] is None:
+                raise
+            return _reference(path, {**place, "axes": None, "channel_axis": None}, labelled, like)
+    except InputError as error:
+        option = _OPTION.search(str(error))
+        if option is None:
             raise
-        return _reference(path, {**place, "axes": None, "channel_axis": None}, labelled)
+        suffix = suffix_of(path)
+        mask = f"mask{'.nii.gz' if suffix == '.npz' else suffix}"
+        command = shlex.join(["softmorph", "threshold", str(path), mask, *option[0].split()])
+        raise InputError(
+            f"{error} That option is for the prediction; make a mask of the reference first: {command}"
+        ) from error
 
 
-def _reference(path: Path, place: Mapping[str, Any], labelled: bool) -> Opened:
-    return _labelled(path, place, surely=labelled) or _mapped(path, read(path, **place), ())
+def _reference(path: Path, place: Mapping[str, Any], labelled: bool, like: Path | None) -> Opened:
+    return _labelled(path, place, surely=labelled) or _mapped(path, read(path, **place, like=like), ())
 
 
 def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> Opened | None:
@@ -131,25 +153,25 @@ def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> 
                 "to a file of its own."
             )
         return None  # a mask for each class
-    flat = single(like)
+    flat = _single(path, like)
     labels = labels.reshape(flat.array.shape)
 
     def take(label: int) -> Volume:
         return flat.with_array((labels == label).astype(np.float32))
 
     held = tuple(int(label) for label in np.unique(labels) if label)
-    told = ("it holds several labels and is taken as a label map.",) if len(held) > 1 else ()
-    return Opened(path, held, {}, take, flat, notes=(*like.notes, *told))
+    if len(held) == 1 and held[0] in _TRUE:
+        told = f"it holds only 0 and {held[0]} and is taken as a mask."
+        return Opened(path, (), {}, lambda label: flat, flat, one=True, notes=(*like.notes, told))
+    several = (f"it holds the labels {_listed(held)} and is taken as a label map.",) if len(held) > 1 else ()
+    return Opened(path, held, {}, take, flat, notes=(*like.notes, *several))
 
 
 def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
     axis = _class_axis(volume)
     labels = classes_of(volume).labels
     if axis is None:
-        try:
-            flat = single(volume)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+        flat = _single(path, volume)
         # Of nnU-Net's classes each one has its label.
         known = volume.source is not None and volume.source.format == "nnunet"
         names = _names(labels, volume)
@@ -167,6 +189,14 @@ def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
         return flat.with_array(_one(volume, axis, index[label]))
 
     return Opened(path, tuple(index), _names(labels, volume), take, flat, notes=(*volume.notes, *notes))
+
+
+def _single(path: Path, volume: Volume) -> Volume:
+    """Return a volume without its mapped axes; if one of them is longer than 1, the refusal names the file."""
+    try:
+        return single(volume)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _names(labels: Sequence[int], volume: Volume) -> dict[int, str]:
@@ -190,6 +220,18 @@ def check_held(prediction: Opened, reference: Opened, labels: Sequence[int]) -> 
         if not any(label in source.labels for source in several):
             told = "; ".join(f"{source.path} holds {_listed(source.labels)}" for source in several)
             raise InputError(f"there is no label {label}: {told}.")
+
+
+def strangers(prediction: Opened, reference: Opened) -> tuple[str, ...]:
+    """Say that two files have no label in common, so that each class is in one of them only."""
+    mine, its = set(prediction.labels), set(reference.labels)
+    if not mine or not its or mine & its:
+        return ()
+    return (
+        f"no label is in both files, so every class is compared with nothing: {prediction.path} holds "
+        f"{_listed(prediction.labels)} and {reference.path} {_listed(reference.labels)}. If the same is meant, make "
+        "masks of them first: softmorph threshold LABELS MASK --label K",
+    )
 
 
 def compared(

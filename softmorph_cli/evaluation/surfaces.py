@@ -13,6 +13,11 @@ from softmorph_cli.evaluation.metric import Metric, Reading
 from softmorph_cli.evaluation.pair import Pair
 
 PERCENT: Final = 95.0
+# One sentence for all metrics, so that a person is told once.
+_NO_SIZE: Final = (
+    "the size of a voxel is unknown: distances between surfaces (hd95_voxels, assd_voxels in place of hd95_mm, "
+    "assd_mm) and the tolerance of nsd are in voxels."
+)
 _SHEARED: Final = (
     "the voxels are sheared, so distances between surfaces are not computed: resample the maps first."
 )
@@ -27,14 +32,12 @@ def _distance(name: str, measure: Callable[[Distances], float]) -> Callable[[Pai
             return Reading({key: None}, (_SHEARED,))
         empty = [which for which, mask in _masks(pair) if not mask.any()]
         if len(empty) == 1:
-            return Reading(
-                {key: None}, (f"the {empty[0]} is empty: {key} has no surface to be measured to.",)
-            )
+            why = f"the {empty[0]} is empty: distances between surfaces (hd95_mm, assd_mm) are not defined."
+            return Reading({key: None}, (why,))
         value = 0.0 if empty else measure(pair.surfaces)
         if pair.unit == "mm":
             return Reading({key: value})
-        why = f"the size of a voxel is unknown: {name}_voxels is in voxels, and {key} is not known."
-        return Reading({key: None, f"{name}_voxels": value}, (why,))
+        return Reading({key: None, f"{name}_voxels": value}, (_NO_SIZE,))
 
     return compute
 
@@ -48,10 +51,7 @@ def _surface_dice(pair: Pair) -> Reading:
     value = within(pair.surfaces, pair.settings.tolerance)
     if pair.unit == "mm":
         return Reading({"nsd": value})
-    why = (
-        f"the size of a voxel is unknown: the tolerance of nsd is {pair.settings.tolerance:g} voxels, not mm."
-    )
-    return Reading({"nsd": value}, (why,))
+    return Reading({"nsd": value}, (_NO_SIZE,))
 
 
 def _masks(pair: Pair) -> tuple[tuple[str, npt.NDArray[np.bool_]], ...]:

@@ -46,7 +46,7 @@ def single(volume: Volume) -> Volume:
             f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, shape, strict=True)
         )
         raise InputError(
-            f"it holds {held}, and one is inspected at a time: write that one to a file of its own first."
+            f"it holds {held}, and one is taken at a time: write that one to a file of its own first."
         )
     for axis, size in zip(volume.mapped_axes, shape, strict=True):
         if size > 1:
@@ -56,7 +56,7 @@ def single(volume: Volume) -> Volume:
                 "C": "add --channel 0",
                 "S": "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:",
             }.get(axis, f"add --channel-axis {axis} --channel 0")
-            raise InputError(f"it holds {size} {what}{names}, and one is inspected at a time: {choose}.")
+            raise InputError(f"it holds {size} {what}{names}, and one is taken at a time: {choose}.")
     return replace(volume, array=volume.array[(0,) * len(shape)], axes=volume.spatial_axes, channels=None)
 
 

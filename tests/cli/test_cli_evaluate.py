@@ -11,7 +11,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from helpers_cli import BOXES, complaint, everything, load, process, random_map, refused, run, save
+import tifffile
+from helpers_cli import BOXES, complaint, everything, load, process, random_map, refused, run, save, script
 from scipy.stats import bootstrap
 from test_cli_terminal import on_terminal
 
@@ -203,6 +204,68 @@ def test_a_mask_may_be_stored_as_255() -> None:
     assert run("evaluate", "flat.npy", "flat.png", "--metrics", "dice", "--json").json["metrics"]["dice"] == 1
 
 
+@pytest.mark.parametrize("true", [255, 65535])
+def test_masks_of_0_and_255_against_masks_of_0_and_1(true: int) -> None:
+    image = tube()
+    save("pred.nii.gz", mask(tube(shift=1)))
+    save("high.nii.gz", mask(image).astype(np.uint16) * np.uint16(true))
+    for one, other in (("pred.nii.gz", "high.nii.gz"), ("high.nii.gz", "pred.nii.gz")):
+        ended = run("evaluate", one, other, "--metrics", "dice", "--json")
+        assert ended.json["metrics"]["dice"] == pytest.approx(dice(tube(shift=1), image))
+        assert f"high.nii.gz: it holds only 0 and {true} and is taken as a mask" in ended.err
+    # Of a label map it may be any class.
+    save("labels.nii.gz", labelled())
+    refused("evaluate", "high.nii.gz", "labels.nii.gz", says="such as --label 1")
+    found = run("evaluate", "high.nii.gz", "labels.nii.gz", "--label", 3, "--metrics", "dice", "--json").json
+    assert found["metrics"]["dice"] == pytest.approx(dice(image, labelled() == 3))
+
+
+def test_labels_of_which_none_is_in_both_files_are_named() -> None:
+    for label in (1, 3):
+        save(f"{label}.nii.gz", mask(tube()) * np.uint8(label))
+    ended = run("evaluate", "3.nii.gz", "1.nii.gz", "--metrics", "dice", "--json")
+    assert [one["metrics"]["dice"] for one in ended.json["classes"]] == [0, 0]
+    assert "no label is in both files" in ended.err
+    assert "3.nii.gz holds 3 and 1.nii.gz 1" in ended.err
+    run("threshold", "3.nii.gz", "mask.nii.gz", "--label", 3)
+    ended = run("evaluate", "mask.nii.gz", "1.nii.gz", "--metrics", "dice", "--json")
+    assert ended.json["metrics"]["dice"] == 1
+    assert "no label" not in ended.err
+
+
+def test_what_an_error_map_cannot_hold_is_in_the_json(pair: tuple[Path, Path]) -> None:
+    ended = run("evaluate", *pair, "--metrics", "dice", "--error-map", "wrong.tif", "--json")
+    assert "the affine" in ended.err
+    assert any("the affine" in told for told in ended.json["warnings"])
+
+
+def test_an_unknown_voxel_size_is_told_once() -> None:
+    save("pred.npy", tube())
+    save("ref.npy", mask(tube(shift=1)))
+    ended = run("evaluate", "pred.npy", "ref.npy", "--metrics", "hd95_mm,assd_mm,nsd", "--json")
+    assert ended.err.count("the size of a voxel is unknown") == 1
+    assert ended.json["parameters"]["nsd_tolerance_unit"] == "voxels"
+    assert ended.json["metrics"]["hd95_mm"] is None
+    assert ended.json["metrics"]["hd95_voxels"] > 0
+
+
+def test_pot_leaves_what_it_does_not_need() -> None:
+    """A fresh process: PyTorch takes two seconds to load, and nothing here computes with it."""
+    save("pred.nii.gz", tube())
+    code = (
+        "import os, sys\n"
+        # What a run in this process has set.
+        "for name in [name for name in os.environ if name.startswith('POT_')]:\n"
+        "    del os.environ[name]\n"
+        "from softmorph_cli.cli.app import app\n"
+        "app(['evaluate', 'pred.nii.gz', 'pred.nii.gz', '--metrics', 'smd'], standalone_mode=False)\n"
+        "print(*(name for name in ('ot', 'torch', 'jax', 'tensorflow') if name in sys.modules))"
+    )
+    ended = script(code)
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines()[-1] == "ot"
+
+
 def test_the_error_map(pair: tuple[Path, Path]) -> None:
     image = tube()
     image[4, 1, 1] = image[5, 14, 2] = 0.9
@@ -392,6 +455,12 @@ def test_2d_against_3d(pair: tuple[Path, Path]) -> None:
     words = shlex.split(sentence.split("such as: ")[1])
     run(*words[1:])
     run("evaluate", words[3], "flat.npy", "--metrics", "dice")
+    # A slice along another axis, and none at all.
+    save("side.npy", mask(tube((10, 16))), None)
+    refused("evaluate", "pred.nii.gz", "side.npy", says="--region :,:,9:10")
+    save("small.npy", mask(tube((16, 17))), None)
+    sentence = refused("evaluate", "small.npy", "pred.nii.gz", says="no slice of it has the size")
+    assert "--region" not in sentence
 
 
 @pytest.mark.parametrize(
@@ -434,6 +503,12 @@ def test_what_is_refused(pair: tuple[Path, Path], folders: dict[str, float]) -> 
     )
     refused("evaluate", *pair, "--metrics", "dice,dise", code=2, says=("dise", "cldice"))
     refused("evaluate", *pair, "--connectivity", 8, says="use 26 (background 6) or 6")
+    refused("evaluate", *pair, "--connectivity", 5, code=2, says="--connectivity 5")
+    refused("evaluate", *pair, "--seed", -1, "--patches", 3, code=2, says="--seed -1")
+    refused("evaluate", "predictions", "references", "--seed", -1, code=2, says="--seed -1")
+    refused("evaluate", *pair, "--threads", 0, "--metrics", "dice", code=2, says="--threads 0")
+    refused("evaluate", *pair, "--stats", "-", code=2, says="--json")
+    assert not Path("-").exists()
     refused("evaluate", *pair, "--tolerance", "fast", code=2, says="--tolerance")
     refused("evaluate", *pair, "--json", "--csv", "-", code=2, says="both print on stdout")
     refused("evaluate", "predictions", "references", "--error-map", "x.nii.gz", code=2, says="one pair")
@@ -450,6 +525,38 @@ def test_what_is_refused(pair: tuple[Path, Path], folders: dict[str, float]) -> 
     )
 
 
+def test_a_reference_that_needs_an_option_is_made_a_mask_first() -> None:
+    """Options such as --divide-by are for the prediction: the command that is named does what the reference needs."""
+    image = tube()
+    save("pred.nii.gz", mask(image))
+    grey = np.round(random_map(SHAPE) * 100).astype(np.uint8) + np.uint8(150) * mask(image)
+    logits = np.where(mask(image) == 1, 4.5, -4.25).astype(np.float32)
+    times = np.stack([mask(image), mask(tube(shift=1))])
+    save("grey.nii.gz", grey)
+    save("logits.npy", logits, None)
+    tifffile.imwrite("times.ome.tif", times, metadata={"axes": "TZYX"}, ome=True)
+    for name in ("grey.nii.gz", "logits.npy", "times.ome.tif"):
+        sentence = refused(
+            "evaluate", "pred.nii.gz", name, says=(name, "make a mask of the reference first: ")
+        )
+        words = shlex.split(sentence.split("first: ")[1])
+        run(*words[1:], "--force")
+        ended = run("evaluate", "pred.nii.gz", words[3], "--metrics", "dice", "--json")
+        assert ended.json["metrics"]["dice"] == 1, name
+
+
+def test_a_network_against_a_network() -> None:
+    save("like.nii.gz", mask(tube()))
+    one = tube()
+    np.savez("a.npz", probabilities=np.stack([1 - one, one]))
+    np.savez("b.npz", probabilities=np.stack([one, 1 - one]))
+    refused("evaluate", "a.npz", "b.npz", says="--reference FILE")
+    found = run(
+        "evaluate", "a.npz", "b.npz", "--reference", "like.nii.gz", "--metrics", "dice", "--json"
+    ).json
+    assert found["metrics"]["dice"] == pytest.approx(dice(one, 1 - one))
+
+
 def test_folders_without_a_name_in_common() -> None:
     for folder, name in (("predictions", "a.nii.gz"), ("references", "b.nii.gz")):
         Path(folder).mkdir()
@@ -458,6 +565,10 @@ def test_folders_without_a_name_in_common() -> None:
     refused("evaluate", "predictions", "references", says=says)
     Path("nothing").mkdir()
     refused("evaluate", "nothing", "references", says="nothing holds no file that can be read")
+    # There is no --recursive here.
+    Path("nothing/deeper").mkdir()
+    sentence = refused("evaluate", "nothing", "references", says="folders in it are left alone")
+    assert "--recursive" not in sentence
 
 
 def test_in_a_process_of_its_own(pair: tuple[Path, Path]) -> None:

@@ -211,3 +211,30 @@ def test_a_signal_that_was_ignored_stays_ignored() -> None:
     ended = script(code, "out.tif", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     assert ended.code == 1
     assert "disk is full" in complaint(ended.err)
+
+
+IN_A_CALLBACK = """
+import ctypes, os, signal, sys, time
+from softmorph_cli.__main__ import main
+from softmorph_cli.cli import filtering
+
+def called():
+    os.kill(os.getpid(), signal.{signal})
+
+def busy(*arguments):
+    # What is raised within is printed and forgotten.
+    ctypes.CFUNCTYPE(None)(called)()
+    time.sleep(20)
+
+filtering.reading_arguments = busy
+sys.argv = ["softmorph", "evaluate", "in.npy", "in.npy"]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_where_python_can_only_ignore_it(number: signal.Signals) -> None:
+    save("in.npy", random_map())
+    ended = script(IN_A_CALLBACK.format(signal=number.name))
+    assert ended.code == CODES[number], ended.err
+    assert WORDS[number] in complaint(ended.err)

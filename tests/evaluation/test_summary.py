@@ -75,7 +75,7 @@ def test_a_name_twice_in_one_folder_is_not_compared() -> None:
     found = match(Path("p"), Path("r"), ["a.nii", "b.nii"], ["a.nii", "a.png", "b.nii"])
     assert [stem for stem, *_ in found.pairs] == ["b"]
     assert found.ambiguous == (
-        ("a", "r holds a.nii and a.png, and one of them is compared: move the others away."),
+        ("a", "r holds a.nii and a.png, of which only one can be compared: move the rest away."),
     )
 
 

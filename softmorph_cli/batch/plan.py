@@ -43,8 +43,7 @@ class Choice:
         target: The folder that is written.
         glob: Which names; one with / in it is compared with the path below the folder. None for all that can be
             read.
-        recursive: Whether folders in it are read too; the results lie in folders of the same names. None where a
-            person cannot choose, and they are not.
+        recursive: Whether folders in it are read too; the results lie in folders of the same names.
         suffix: What is added to names: `_skeleton` before the format, `.tif` as another format, or both.
         apart: Files that are read for every input, such as a mask, and so are no inputs.
     """
@@ -52,7 +51,7 @@ class Choice:
     source: Path
     target: Path
     glob: str | None = None
-    recursive: bool | None = False
+    recursive: bool = False
     suffix: str = ""
     apart: tuple[Path, ...] = ()
 
@@ -89,7 +88,7 @@ def inputs(choice: Choice) -> list[str]:
     from softmorph_cli.io.formats import ACCEPTED, FORMATS, suffix_of
 
     known = {suffix for family in FORMATS for suffix in family.suffixes}
-    every = sorted(_walk(choice.source, "", bool(choice.recursive)))
+    every = sorted(_walk(choice.source, "", choice.recursive))
     matching = [name for name in every if _matches(name, choice.glob)]
     readable = [name for name in matching if suffix_of(Path(name)) in known]
     # Of a network's output, the labels beside it say where it lies; they are no map.
@@ -113,10 +112,7 @@ def inputs(choice: Choice) -> list[str]:
     deeper = any(one.is_dir() and not one.name.startswith(".") for one in choice.source.iterdir())
     more = ""
     if deeper and not choice.recursive:
-        hint = "add --recursive for the folders in it"
-        more = (
-            f"; {hint if choice.recursive is False else 'folders in it are left alone, so name one of them'}"
-        )
+        more = "; folders in it are left alone: name one of them, or give softmorph batch --recursive"
     raise FileError(f"{where} holds no file that can be read; read are {ACCEPTED}{more}.")
 
 

@@ -65,10 +65,7 @@ def evaluate_folders(
     from softmorph_cli.batch.plan import Choice, inputs
     from softmorph_cli.evaluation.folders import match
 
-    mine, its = (
-        inputs(Choice(folder, folder, recursive=None, apart=tuple(apart)))
-        for folder in (prediction, reference)
-    )
+    mine, its = (inputs(Choice(folder, folder, apart=tuple(apart))) for folder in (prediction, reference))
     matched = match(prediction, reference, mine, its)
     for message in matched.unmatched:
         warn(message)

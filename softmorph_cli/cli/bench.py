@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import documents
-from softmorph_cli.cli import report
+from softmorph_cli.cli import common, report
 from softmorph_cli.cli.command import command, note
 from softmorph_cli.cli.progress import MINUTE
 from softmorph_cli.errors import InputError, UsageError
@@ -77,24 +77,17 @@ def bench(
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="auto (the CPU), cpu, cuda or cuda:N.")
     ] = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="CPU threads. (default: what affinity, cgroup and SLURM allow)",
-            show_default=False,
-        ),
-    ] = None,
+    threads: Annotated[int | None, common.threads()] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH.png", help="Draw time against size, both logarithmic.", show_default=False
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")] = False,
+    force: Annotated[bool, common.force()] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no notes.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+    verbose: Annotated[bool, common.verbose()] = False,
 ) -> None:
     """Speed and memory on this machine, next to a plain copy and to other libraries.
 

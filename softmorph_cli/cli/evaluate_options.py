@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from softmorph_cli.cli import common
+
 _WHAT, _HOW, _OUT = "What is compared", "How it is measured", "Output"
 
 
@@ -125,15 +127,7 @@ class Measuring:
         int,
         typer.Option(metavar="N", help="Which random patches and bootstrap samples.", rich_help_panel=_HOW),
     ] = 0
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="CPU threads. (default: what affinity, cgroup and SLURM allow)",
-            rich_help_panel=_HOW,
-            show_default=False,
-        ),
-    ] = None
+    threads: Annotated[int | None, common.threads(_HOW)] = None
 
 
 @dataclass(frozen=True)
@@ -172,16 +166,6 @@ class Telling:
             show_default=False,
         ),
     ] = None
-    force: Annotated[
-        bool, typer.Option("--force", "-f", help="Replace files that exist.", rich_help_panel=_OUT)
-    ] = False
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet", "-q", help="Print nothing but results, warnings and errors.", rich_help_panel=_OUT
-        ),
-    ] = False
-    verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", help="Show the traceback of an error.", rich_help_panel=_OUT),
-    ] = False
+    force: Annotated[bool, common.force(_OUT)] = False
+    quiet: Annotated[bool, common.quiet(_OUT, but="results, warnings and errors")] = False
+    verbose: Annotated[bool, common.verbose(_OUT)] = False

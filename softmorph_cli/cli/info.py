@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from softmorph_cli import __version__, documents
-from softmorph_cli.cli import report
+from softmorph_cli.cli import common, report
 from softmorph_cli.cli.command import command
 from softmorph_cli.errors import UsageError
 
@@ -39,7 +39,7 @@ def info(
         bool, typer.Option("--warm", help="Compile every kernel now (a few minutes), so that no run has to.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+    verbose: Annotated[bool, common.verbose()] = False,
 ) -> None:
     """What a file is and what to type next; without a file, what this installation is."""
     if source is not None and warm:

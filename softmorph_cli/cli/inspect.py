@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import __version__, documents, lengths
-from softmorph_cli.cli import branches, filtering, report
+from softmorph_cli.cli import branches, common, filtering, report
 from softmorph_cli.cli.command import command, note, warn
 from softmorph_cli.cli.inspect_options import TABLE, Curve, Saving
 from softmorph_cli.cli.options import Reading
@@ -47,10 +47,8 @@ def inspect(
     curve: Curve,
     saving: Saving,
     reading: Reading,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print nothing but results, warnings and errors.")
-    ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[bool, common.quiet(but="results, warnings and errors")] = False,
+    verbose: Annotated[bool, common.verbose()] = False,
 ) -> None:
     """What is in this skeleton or map: branches with length, radius and certainty, pictures, exports.
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from softmorph_cli.cli import common
+
 _CURVE, TABLE, _TEXTS, _PICTURES = "The curve", "The table", "Exports", "Images and pictures"
 
 
@@ -89,15 +91,7 @@ class Curve:
             rich_help_panel=_CURVE,
         ),
     ] = 64
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="CPU threads. (default: what affinity, cgroup and SLURM allow)",
-            rich_help_panel=_CURVE,
-            show_default=False,
-        ),
-    ] = None
+    threads: Annotated[int | None, common.threads(_CURVE)] = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +128,7 @@ class Saving:
             show_default=False,
         ),
     ] = None
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")] = False
+    force: Annotated[bool, common.force()] = False
 
     @property
     def texts(self) -> dict[str, Path]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from softmorph_cli.cli import common
 from softmorph_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -209,33 +210,15 @@ class Computing:
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="auto (the CPU), cpu, cuda or cuda:N.", rich_help_panel=_HOW)
     ] = "auto"
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="CPU threads. (default: what affinity, cgroup and SLURM allow)",
-            rich_help_panel=_HOW,
-            show_default=False,
-        ),
-    ] = None
+    threads: Annotated[int | None, common.threads(_HOW)] = None
 
 
 @dataclass(frozen=True)
 class Results:
     """How results are written, and what is said."""
 
-    output_type: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TYPE",
-            help="float32, uint8, uint16, or float16 (.tif, .npy). (default: float32; PNG uint16)",
-            rich_help_panel=_OUT,
-            show_default=False,
-        ),
-    ] = None
-    force: Annotated[
-        bool, typer.Option("--force", "-f", help="Replace files that exist.", rich_help_panel=_OUT)
-    ] = False
+    output_type: Annotated[str | None, common.output_type(_OUT)] = None
+    force: Annotated[bool, common.force(_OUT)] = False
     renormalize: Annotated[
         bool,
         typer.Option(
@@ -266,10 +249,7 @@ class Results:
             "--json", help="Print the statistics on stdout as one JSON object.", rich_help_panel=_OUT
         ),
     ] = False
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_OUT),
-    ] = False
+    quiet: Annotated[bool, common.quiet(_OUT)] = False
     verbose: Annotated[
         bool,
         typer.Option(

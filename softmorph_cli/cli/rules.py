@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from softmorph_cli.cli import common
 from softmorph_cli.cli.command import command
 from softmorph_cli.cli.report import table
 
@@ -16,7 +17,7 @@ def rules(
         str | None,
         typer.Argument(metavar="[NAME]", help="A bundled rule or a TOML file to draw.", show_default=False),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+    verbose: Annotated[bool, common.verbose()] = False,
 ) -> None:
     """List the bundled Boolean rules; with a name, draw one with its citation.
 

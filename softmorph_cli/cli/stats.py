@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import documents
-from softmorph_cli.cli import filtering, report
+from softmorph_cli.cli import common, filtering, report
 from softmorph_cli.cli.command import command, complain, note
 from softmorph_cli.cli.options import Reading
 from softmorph_cli.cli.progress import reporting
@@ -95,9 +95,9 @@ def stats(
         Path | None,
         typer.Option("--preview", metavar="PATH.png", help="Draw the map (of one file).", show_default=False),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")] = False,
+    force: Annotated[bool, common.force()] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+    verbose: Annotated[bool, common.verbose()] = False,
 ) -> None:
     """Statistics of probability maps: expected volume, components, certainty. Nothing is filtered.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ def repair(
     started = time.perf_counter()
     volume = filtering.read_volume(source, replace(reading, region=None))
     from softmorph_cli.io import check_target
+    from softmorph_cli.steps import telling
 
     check_target(target, output_type=saving.output_type, force=saving.force, axes=volume.axes)
     read_seconds = time.perf_counter() - started
@@ -70,45 +71,27 @@ def repair(
     result = volume.with_array(found.array.reshape(volume.array.shape))
     parameters = _parameters(asking, masking, reading, priors, settings)
     warnings = _write(volume, result, target, saving, parameters, source)
-    certificate = _certificate(target, result, saving.output_type, priors, settings)
+    back = _read_back(target, result, saving.output_type)
+    boxes = {"whole map": None} if settings.region is None else {"region": settings.region, "whole map": None}
+    counts = _Counts(
+        tuple(boxes),
+        {name: _count(array, priors, settings, box) for name, box in boxes.items()},
+        {name: _count(back, priors, settings, box) for name, box in boxes.items()},
+    )
     write_seconds = time.perf_counter() - started
-    scopes = (
-        [("whole map", None)]
-        if settings.region is None
-        else [("region", settings.region), ("whole map", None)]
-    )
-    before = {name: _count(array, priors, settings, box) for name, box in scopes}
-    reached = all(
-        betti.numbers == prior.betti for betti, prior in zip(certificate[scopes[0][0]], priors, strict=True)
-    )
+    reached = counts.reached(priors)
     changed = _change(array, found.array, priors, settings)
     document = {
         **documents.head(),
         "input": documents.described(volume) | {"read_with": filtering.given(replace(reading, region=None))},
-        "output": {"path": str(target), "shape": list(result.array.shape), "axes": result.axes},
+        "output": telling.output(target, result, saving.output_type),
         "parameters": parameters,
         "reached": reached,
         "stopped": found.stopped,
         "steps": found.steps,
         "best_step": found.best_step,
         "change": changed,
-        "certificate": {
-            "read_from": str(target),
-            "priors": [
-                {
-                    "channels": list(prior.channels),
-                    "betti": list(prior.betti),
-                    **{
-                        name.replace(" ", "_"): {
-                            "before": list(before[name][k].numbers),
-                            "after": list(certificate[name][k].numbers),
-                        }
-                        for name, _ in scopes
-                    },
-                }
-                for k, prior in enumerate(priors)
-            ],
-        },
+        "certificate": {"read_from": str(target), "priors": counts.certificate(priors)},
         "seconds": {"read": read_seconds, "repair": repair_seconds, "write": write_seconds},
         "notes": list(volume.notes),
         "warnings": warnings,
@@ -120,11 +103,48 @@ def repair(
     if not saving.quiet:
         for message in volume.notes:
             note(message)
-        _show(target, found, priors, before, certificate, changed, volume, repair_seconds)
+        _show(target, found, priors, counts, changed, volume, repair_seconds)
     if saving.json:
         typer.echo(documents.as_json(document))
     if not reached:
-        raise NotReachedError(_excuse(target, found, priors, certificate[scopes[0][0]], asking))
+        raise NotReachedError(_excuse(target, found, priors, counts.after[counts.scopes[0]], asking))
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Betti numbers of each prior's mask.
+
+    Attributes:
+        scopes: Of what: the region where there is one, and the whole map; the first of them has the priors.
+        before: By scope, of the input.
+        after: By scope, of what is in the file.
+    """
+
+    scopes: tuple[str, ...]
+    before: dict[str, tuple[Betti, ...]]
+    after: dict[str, tuple[Betti, ...]]
+
+    def reached(self, priors: Sequence[Prior]) -> bool:
+        """Whether the file has what was asked for."""
+        found = self.after[self.scopes[0]]
+        return all(betti.numbers == prior.betti for betti, prior in zip(found, priors, strict=True))
+
+    def certificate(self, priors: Sequence[Prior]) -> list[dict[str, Any]]:
+        """Return what the JSON says of each prior."""
+        return [
+            {
+                "channels": list(prior.channels),
+                "betti": list(prior.betti),
+                **{
+                    scope.replace(" ", "_"): {
+                        "before": list(self.before[scope][k].numbers),
+                        "after": list(self.after[scope][k].numbers),
+                    }
+                    for scope in self.scopes
+                },
+            }
+            for k, prior in enumerate(priors)
+        ]
 
 
 def _check(source: Path, target: Path, asking: Asking, reading: Whole, saving: Saving) -> None:
@@ -267,10 +287,8 @@ def _write(
     return warnings
 
 
-def _certificate(
-    target: Path, written: Volume, output_type: str | None, priors: Sequence[Prior], settings: Settings
-) -> dict[str, tuple[Betti, ...]]:
-    """Return the Betti numbers of what is in the file, in the region and in the whole map."""
+def _read_back(target: Path, written: Volume, output_type: str | None) -> npt.NDArray[Any]:
+    """Return the probabilities that are in the file, the channels first."""
     from softmorph_cli.io import read
 
     # A bare array says neither what 1 is stored as nor which of its axes are of space.
@@ -283,11 +301,7 @@ def _certificate(
         raise InputError(
             f"{target} was read back as {back.array.shape} and written as {written.array.shape}."
         )
-    array = back.array.reshape(-1, *written.array.shape[-written.spatial_dims :])
-    counts = {"whole map": _count(array, priors, settings, None)}
-    if settings.region is not None:
-        counts["region"] = _count(array, priors, settings, settings.region)
-    return counts
+    return back.array.reshape(-1, *written.array.shape[-written.spatial_dims :])
 
 
 def _count(
@@ -322,19 +336,18 @@ def _show(
     target: Path,
     found: Repaired,
     priors: Sequence[Prior],
-    before: dict[str, tuple[Betti, ...]],
-    after: dict[str, tuple[Betti, ...]],
+    counts: _Counts,
     changed: dict[str, Any],
     volume: Volume,
     seconds: float,
 ) -> None:
     numbers = "b0 b1" if volume.spatial_dims == 2 else "b0 b1 b2"
     lines = []
-    for name in before:
+    for scope in counts.scopes:
         for k, prior in enumerate(priors):
-            where = name if len(priors) == 1 else f"{_label(prior, volume)}, {name}"
-            asked = prior.betti if name == next(iter(before)) else ()
-            cells = (before[name][k].numbers, after[name][k].numbers, asked)
+            where = scope if len(priors) == 1 else f"{_label(prior, volume)}, {scope}"
+            asked = prior.betti if scope == counts.scopes[0] else ()
+            cells = (counts.before[scope][k].numbers, counts.after[scope][k].numbers, asked)
             lines.append([f"{where} ({numbers})", *(" ".join(map(str, cell)) or "any" for cell in cells)])
     steps = f"{found.steps} step{'s' if found.steps != 1 else ''}"
     flips = " + ".join(f"{count:,}" for count in changed["voxels_flipped"])

@@ -251,14 +251,24 @@ class _State:
                 _strongest(spread if aim.spread else alone, at, aim.by * shares)
         if not alone.any() and not spread.any():
             return False
-        p = self.smooth_result()
-        pull = self.link.back(p, 2 * self.settings.weight * (p - self.start))
-        self.change -= pull.astype(self.change.dtype)
+        self._pull_back()
         self.change += alone
         for channel, peaks in enumerate(spread):
             _spread(peaks, self.sigma, self.peak, self.change[channel])
         self.steps += 1
         return True
+
+    def _pull_back(self) -> None:
+        """Go down the gradient of the squared change, but leave each mask as it is: what is bridged stays so."""
+        p = self.smooth_result()
+        pull = self.link.back(p, 2 * self.settings.weight * (p - self.start))
+        before, moved = self.change, np.abs(self.change)
+        was = masks(self.result(), self.priors, self.settings)
+        # No further than back to the start, however large lambda is.
+        self.change = before - np.clip(pull, -moved, moved).astype(before.dtype)
+        now = masks(self.result(), self.priors, self.settings)
+        crossed = np.any([one != other for one, other in zip(was, now, strict=True)], axis=0)
+        self.change[:, crossed] = before[:, crossed]
 
     def _aims(self, number: int, p: Array, betti: Betti) -> list[_Aim]:
         """Return what one prior moves."""

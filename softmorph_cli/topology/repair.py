@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -46,6 +47,10 @@ _NEAREST: Final = 1e-4
 _DEEPER: Final = 0.05  # in logits, for each voxel further from the others
 # How far past the threshold an end moves, in logits, so that voxels around it follow.
 _PAST: Final = 0.3
+# Beyond so many times it makes no difference how often a voxel has been moved.
+_MOST_TRIED: Final = 60
+# A larger lambda pulls all the way back, as this one does.
+_HEAVIEST: Final = 1e6
 # Gaussians end here, in standard deviations.
 _REACH: Final = 3.0
 # Bars of loops in 3D are used for so many steps at most.
@@ -219,6 +224,7 @@ class _State:
         self.sigma = self.settings.smooth[-(self.start.ndim - 1) :]
         self.peak = _peak(self.sigma)
         self.deeper = [_deeper(self.link.union(self.start, p.channels), self.sigma) for p in self.priors]
+        self.tried = [_Tried(self.start.shape[1:]) for _ in self.priors]
 
     def smooth_result(self) -> Array:
         """Return the probabilities; where nothing moved they are those of the input, to the bit."""
@@ -243,15 +249,17 @@ class _State:
 
     def move(self, p: Array, found: Sequence[Betti]) -> bool:
         """Take a step; say whether there was anything to move."""
+        self._pull_back()
         alone, spread = np.zeros_like(self.change), np.zeros_like(self.change)
         for number, (prior, betti) in enumerate(zip(self.priors, found, strict=True)):
             for aim in self._aims(number, p, betti) if betti.numbers != prior.betti else ():
                 at = tuple(aim.at.T)
+                if aim.spread:
+                    self.tried[number].add(aim)
                 shares = self.link.shares(self.logits + self.change, prior.channels, at)
                 _strongest(spread if aim.spread else alone, at, aim.by * shares)
         if not alone.any() and not spread.any():
             return False
-        self._pull_back()
         self.change += alone
         for channel, peaks in enumerate(spread):
             _spread(peaks, self.sigma, self.peak, self.change[channel])
@@ -261,7 +269,7 @@ class _State:
     def _pull_back(self) -> None:
         """Go down the gradient of the squared change, but leave each mask as it is: what is bridged stays so."""
         p = self.smooth_result()
-        pull = self.link.back(p, 2 * self.settings.weight * (p - self.start))
+        pull = self.link.back(p, 2 * min(self.settings.weight, _HEAVIEST) * (p - self.start))
         before, moved = self.change, np.abs(self.change)
         was = masks(self.result(), self.priors, self.settings)
         # No further than back to the start, however large lambda is.
@@ -275,7 +283,7 @@ class _State:
         prior, members = self.priors[number], self.priors[number].channels
         height = self.link.height(self.logits + self.change, members) + self.deeper[number] - self.level
         (mask,), (was,) = (masks(one, [prior], self.settings) for one in (p, self.start))
-        scene = _Scene(height, mask, was, self._foreground, self.sigma)
+        scene = _Scene(height, mask, was, self._foreground, self.sigma, self.tried[number])
         aims: list[_Aim] = []
         for dimension, asked in enumerate(prior.betti):
             if betti.numbers[dimension] == asked:
@@ -285,8 +293,9 @@ class _State:
             if kept is not None and self.steps - kept.step < _KEPT:
                 wrong = scene.aims(kept.diagram, asked, dimension)
             if not wrong:
-                # In (0, 1) and in the order of the logits.
+                # In (0, 1) and in the order of the logits; the longest are those in probability.
                 bars = diagram(0.5 + 0.5 * height / (1 + np.abs(height)), dimension, self._foreground)
+                bars = _by_length(bars, self.link.union(p, members))
                 self.kept[number, dimension] = _Kept(bars, self.steps)
                 wrong = scene.aims(bars, asked, dimension)
             aims += wrong
@@ -312,6 +321,38 @@ class _Aim:
     spread: bool
 
 
+class _Tried:
+    """How often voxels have been moved up, and down, with their neighbours.
+
+    What was bridged and makes a loop would be cut again, and be bridged again, for ever. Moving a voxel back doubles
+    in cost with every time it has been moved, so that something else becomes cheaper.
+
+    Args:
+        shape: Of the map.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        """Begin with none."""
+        self.up, self.down = (np.zeros(shape, np.int16) for _ in range(2))
+
+    def add(self, aim: _Aim) -> None:
+        """Count an aim: its voxels twice, those around them once."""
+        last = np.array(self.up.shape) - 1
+        for counts, moved in ((self.up, aim.by > 0), (self.down, aim.by < 0)):
+            around = [np.clip(aim.at[moved] + step, 0, last) for step in product((-1, 0, 1), repeat=len(last))]
+            at = np.concatenate(around).T
+            counts[tuple(at)] += 1
+            counts[tuple(aim.at[moved].T)] += 1
+
+    def raising(self, at: npt.NDArray[np.int64]) -> Array:
+        """Return by what the cost of moving voxels up is multiplied."""
+        return np.exp2(np.minimum(self.down[tuple(np.maximum(at.T, 0))], _MOST_TRIED))
+
+    def lowering(self, at: npt.NDArray[np.int64]) -> Array:
+        """Return the same of moving them down."""
+        return np.exp2(np.minimum(self.up[tuple(np.maximum(at.T, 0))], _MOST_TRIED))
+
+
 @dataclass(frozen=True)
 class _Scene:
     """A map at one step.
@@ -322,6 +363,7 @@ class _Scene:
         was: What was above it at the start.
         foreground: Its connectivity.
         sigma: Of the Gaussian, along each axis.
+        tried: What has been moved before.
     """
 
     height: Array
@@ -329,6 +371,7 @@ class _Scene:
     was: Mask
     foreground: int
     sigma: Sequence[float]
+    tried: _Tried
 
     def costly(self, dimension: int) -> bool:
         """Whether bars of a dimension take the whole complex."""
@@ -350,17 +393,19 @@ class _Scene:
             last = self.mask.ndim - 1
             births, deaths = bars.birth_at[extra], bars.death_at[extra]
             within = inside[extra]
+            raising = below[extra] * self.tried.raising(deaths)
+            lowering = above[extra] * self.tried.lowering(births)
             if dimension == 0:
                 parts = _Parts(self.height, self.mask, self.was, self.foreground, births)
-                lower = (parts.cost < below[extra] * 2 * self._gap(deaths)) | ~within
+                lower = (parts.cost < raising * 2 * self._gap(deaths)) | ~within
                 aims.append(parts.aim(lower, -1))
             elif dimension == last:
                 background = connectivities(last + 1, self.foreground)[1]
                 parts = _Parts(-self.height, ~self.mask, ~self.was, background, deaths)
-                lower = above[extra] * 2 * self._wall(births) < parts.cost
+                lower = lowering * 2 * self._wall(births) < parts.cost
                 aims.append(parts.aim(~lower, 1))
             else:
-                lower = above[extra] * self._wall(births) ** 2 < below[extra] * self._gap(deaths) ** 2
+                lower = lowering * self._wall(births) ** 2 < raising * self._gap(deaths) ** 2
                 lower |= ~within
             if dimension > 0:
                 aims.append(_Aim(births[lower], -(above[extra] + _PAST)[lower], True))
@@ -412,6 +457,13 @@ class _Parts:
         """Return what erases some of them: components with sign -1, cavities with 1."""
         at = np.argwhere(np.isin(self.labels, self.numbers[chosen]) & (self.labels > 0))
         return _Aim(at, sign * (self.height[tuple(at.T)] + _PAST), False)
+
+
+def _by_length(bars: Diagram, p: Array) -> Diagram:
+    """Return bars with the longest in probability first, and equally long ones as they were."""
+    death = np.where(bars.death_at[:, 0] >= 0, p[tuple(np.maximum(bars.death_at.T, 0))], 0)
+    order = np.argsort(death - p[tuple(bars.birth_at.T)], kind="stable")
+    return Diagram(*(part[order] for part in (bars.birth, bars.death, bars.birth_at, bars.death_at)))
 
 
 def _strongest(aims: Array, at: Voxels, wanted: Array) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from helpers_cli import complaint, load, process, refused, run, save
+from helpers_cli import complaint, everything, load, process, refused, run, save, script
 from helpers_topology import broken_ring, vessels
 from PIL import Image
 
@@ -270,6 +270,39 @@ def test_maps_that_cannot_be_repaired() -> None:
 def test_each_help_has_a_sentence_and_two_examples(name: str) -> None:
     shown = run("topology", name, "--help").out
     assert shown.count(f"softmorph topology {name} ") >= 2
+
+
+LONG = """
+import os, signal, sys, threading, time
+import gudhi
+from softmorph_cli.__main__ import main
+
+def forever(*_, **__):
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.{signal})).start()
+    time.sleep(60)
+
+gudhi.CubicalComplex.compute_persistence = forever
+sys.argv = ["softmorph", "topology", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(
+    "command",
+    [("numbers", "v.nii.gz", "--plot", "o.png", "--stats", "o.json"),
+     ("repair", "v.nii.gz", "o.nii.gz", "--betti", "1,0,0", "--preview", "o.png")],
+)  # fmt: skip
+def test_while_gudhi_computes(command: tuple[str, ...], name: str, status: int) -> None:
+    # A torus, so that loops are asked for, and gudhi's one long call with them.
+    z, y, x = np.indices((16, 16, 16)) - 7.5
+    save("v.nii.gz", (1 / (1 + np.exp(np.hypot(np.hypot(y, x) - 5, z) - 1.5))).astype(np.float32))
+    before = everything()
+    ended = script(LONG.format(signal=name), *command)
+    assert ended.code == status, ended.err
+    # gudhi says nothing of what it had begun.
+    assert complaint(ended.err).startswith("interrupted" if name == "SIGINT" else "terminated")
+    assert everything() == before
 
 
 def test_as_people_run_it() -> None:

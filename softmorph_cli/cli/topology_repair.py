@@ -49,7 +49,7 @@ def repair(
     Gaps are bridged and specks erased, loops opened, cavities filled, whatever takes less. OUT is read back, and its
     Betti numbers are told; the exit status is 3 where they are not those asked for.
     """
-    _check(source, target, asking, reading, saving)
+    _check(source, target, asking, masking, reading, saving)
     started = time.perf_counter()
     volume = filtering.read_volume(source, replace(reading, region=None))
     from softmorph_cli.io import check_target
@@ -147,13 +147,20 @@ class _Counts:
         ]
 
 
-def _check(source: Path, target: Path, asking: Asking, reading: Whole, saving: Saving) -> None:
+def _check(
+    source: Path, target: Path, asking: Asking, masking: Masking, reading: Whole, saving: Saving
+) -> None:
     from softmorph_cli.io import check_target
 
     if (asking.betti is None) == (asking.priors is None):
         raise UsageError(
             "say what topology is asked for: --betti 1,0,0, or of several channels --priors FILE."
         )
+    if asking.betti is not None:
+        from softmorph_cli.topology.prior import parse_betti
+
+        parse_betti(asking.betti)
+    masking.check()
     if not 0 <= asking.weight < float("inf"):
         raise UsageError(f"--lambda {asking.weight:g}: it must be at least 0 and finite.")
     if asking.max_steps < 0:
@@ -351,8 +358,9 @@ def _show(
             lines.append([f"{where} ({numbers})", *(" ".join(map(str, cell)) or "any" for cell in cells)])
     steps = f"{found.steps} step{'s' if found.steps != 1 else ''}"
     flips = " + ".join(f"{count:,}" for count in changed["voxels_flipped"])
+    flips += " voxel flipped" if flips == "1" else " voxels flipped"
     footer = (
-        f"{_STOPPED[found.stopped]} ({steps}, {seconds:.1f} s); {flips} voxels flipped, the largest change of p is "
+        f"{_STOPPED[found.stopped]} ({steps}, {seconds:.1f} s); {flips}, the largest change of p is "
         f"{changed['max_abs']:.2g}, its mean square {changed['mean_squared']:.2g}"
     )
     columns = ("", "before", "in the file", "prior")
@@ -369,7 +377,7 @@ def _excuse(
     ]
     advice = {
         "stuck": "nothing in the map is left that could become it",
-        "max_steps": f"try more than {asking.max_steps} --max-steps, a larger --smooth or a smaller --lambda",
+        "max_steps": f"try more than {asking.max_steps} --max-steps, or another --smooth",
         "reached": "the file rounds its values: write it as float32",
     }[found.stopped]
     return f"the prior {'; '.join(wrong)} and is in {target}: {advice}."

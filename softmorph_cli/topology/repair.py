@@ -132,7 +132,16 @@ def repair(
         if settings.kind == "complete" and len(prior.channels) == len(array):
             raise InputError("the union of all classes is everywhere; give a prior for fewer of them.")
     if not _NEAREST < settings.threshold < 1 - _NEAREST:
-        raise InputError(f"a threshold of probability is between 0 and 1, not {settings.threshold:g}.")
+        raise InputError(
+            f"a repair needs a threshold between {_NEAREST:g} and {1 - _NEAREST:g}, not {settings.threshold:g}: "
+            "such as --threshold 0.5."
+        )
+    widest = max(settings.smooth[-dims:])
+    if widest > max(array.shape[1:]):
+        raise InputError(
+            f"a change of {widest:g} voxels around each voxel is wider than the map of {max(array.shape[1:])}: "
+            "use a smaller --smooth, such as 1vox."
+        )
     whole = (slice(None),) * dims
     box = (slice(None), *(settings.region or whole))
     state = _State(_with_rest(array[box], settings.kind), priors, settings)
@@ -343,7 +352,9 @@ class _Tried:
         """Count an aim: its voxels twice, those around them once."""
         last = np.array(self.up.shape) - 1
         for counts, moved in ((self.up, aim.by > 0), (self.down, aim.by < 0)):
-            around = [np.clip(aim.at[moved] + step, 0, last) for step in product((-1, 0, 1), repeat=len(last))]
+            around = [
+                np.clip(aim.at[moved] + step, 0, last) for step in product((-1, 0, 1), repeat=len(last))
+            ]
             at = np.concatenate(around).T
             counts[tuple(at)] += 1
             counts[tuple(aim.at[moved].T)] += 1
@@ -508,11 +519,8 @@ def _deeper(p: Array, sigma: Sequence[float]) -> Array:
 
 def _peak(sigma: Sequence[float]) -> float:
     """Return the largest weight of the Gaussian, in which a single voxel's value is multiplied by it."""
-    from scipy.ndimage import gaussian_filter
-
-    one = np.zeros([2 * _radius(size) + 1 for size in sigma])
-    one[tuple(size // 2 for size in one.shape)] = 1
-    return float(gaussian_filter(one, sigma, mode="constant", truncate=_REACH).max())
+    weights = [np.exp(-0.5 * (np.arange(-_radius(size), _radius(size) + 1) / size) ** 2) for size in sigma]
+    return float(np.prod([1 / along.sum() for along in weights]))
 
 
 def _spread(aim: Array, sigma: Sequence[float], peak: float, change: Array) -> None:

@@ -103,8 +103,10 @@ def test_an_empty_map_has_numbers() -> None:
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (["--connectivity", 18], 1, "26 (background 6)"),
-        (["--threshold", 1], 1, "less than 1"),
+        (["--connectivity", 18], 2, "26 or 6 in 3D"),
+        (["--connectivity", 8], 1, "26 (background 6)"),
+        (["--threshold", 1], 2, "below 1"),
+        (["--threshold", "nan"], 2, "below 1"),
         (["--top", -1], 2, "--top"),
         (["--plot", "a.png", "--no-bars"], 2, "--no-bars"),
         (["--plot", "a.jpg"], 2, ".png"),
@@ -240,15 +242,21 @@ def test_a_length_in_millimetres() -> None:
         ([], 2, "--betti"),
         (["--betti", "1,0"], 1, "3 (b0,b1,b2)"),
         (["--betti", "1,0,x"], 2, "integers"),
-        (["--betti", "1,0,-1"], 1, "negative"),
+        (["--betti", "1,0,-1"], 2, "negative"),
+        (["--betti", "1"], 2, "1,0,0"),
+        (["--betti", "1,0,0,0"], 2, "1,0,0"),
         (["--betti", "1,0,0", "--priors", "p.toml"], 2, "--priors"),
         (["--priors", "none.toml"], 1, "none.toml"),
         (["--betti", "1,0,0", "--lambda", "-1"], 2, "--lambda"),
         (["--betti", "1,0,0", "--max-steps", "-1"], 2, "--max-steps"),
         (["--betti", "1,0,0", "--smooth", "2"], 2, "--smooth"),
         (["--betti", "1,0,0", "--region", "0:4"], 1, "--region"),
-        (["--betti", "1,0,0", "--threshold", "1"], 1, "between 0 and 1"),
-        (["--betti", "1,0,0", "--connectivity", "18"], 1, "26 (background 6)"),
+        (["--betti", "1,0,0", "--threshold", "1"], 2, "below 1"),
+        (["--betti", "1,0,0", "--threshold", "0"], 1, "between 0.0001 and 0.9999"),
+        (["--betti", "1,0,0", "--connectivity", "18"], 2, "26 or 6 in 3D"),
+        (["--betti", "1,0,0", "--connectivity", "4"], 1, "26 (background 6)"),
+        (["--betti", "1,0,0", "--smooth", "1e9vox"], 1, "--smooth"),
+        (["--betti", "1,0,0", "--region", "90:95,:,:"], 1, "--region"),
         (["--betti", "1,0,0", "--output-type", "int8"], 2, "int8"),
         (["--betti", "1,0,0", "--stats", "v.nii.gz"], 1, "v.nii.gz"),
     ],
@@ -264,6 +272,47 @@ def test_maps_that_cannot_be_repaired() -> None:
     softmax()
     says = ("3 channels", "--channel", "--priors")
     refused("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--betti", "1,0,0", says=says)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[[prior]]\nchannels = ["artery"]\nbetti = [1, 0, 0]', "'artery': use the numbers 0 to 2"),
+        ("[[prior]]\nchannels = [1]", "betti = [1, 0, 0]"),
+        ("[prior]\nchannels = [1]\nbetti = [1, 0, 0]", "tables [[prior]]"),
+        ("[[prior]]\nchannels = [1]\nbetti = '1,0,0'", "no list of integers"),
+        ("[[prior]]\nchannels = [0, 1, 2]\nbetti = [1, 0, 0]", "everywhere"),
+        ("channels = [1", "no TOML"),
+        ("", "tables [[prior]]"),
+    ],
+)
+def test_a_file_of_priors_that_does_not_fit(text: str, says: str) -> None:
+    softmax()
+    Path("p.toml").write_text(text, encoding="utf-8")
+    refused("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--priors", "p.toml", says=says)
+
+
+def test_where_a_bar_ends() -> None:
+    save("v.nii.gz", vessels(16))
+    shown = run("topology", "numbers", "v.nii.gz", "--region", "2:,:,:").out
+    assert "at (z y x) outside, in mm (x y z) -" in shown
+    assert "voxels count from the corner of --region" in shown
+    assert not any(line.endswith(" ") for line in shown.splitlines())
+    # Without a size of voxels the world would be the array's indices again.
+    np.save("bare.npy", broken_ring())
+    shown = run("topology", "numbers", "bare.npy").out
+    assert "death 0, at (y x) outside" in shown
+    assert "(x y z)" not in shown
+    np.save("zero.npy", np.zeros((5, 5), np.float32))
+    assert "none: the map is 0" in run("topology", "numbers", "zero.npy").out
+
+
+def test_memory_that_does_not_suffice_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    save("v.nii.gz", vessels(16))
+    monkeypatch.setattr("softmorph_cli.topology.persistence.memory", lambda: 1_000_000)
+    says = ("may be used", "--region", "--no-bars")
+    refused("topology", "numbers", "v.nii.gz", says=says)
+    run("topology", "numbers", "v.nii.gz", "--no-bars")
 
 
 @pytest.mark.parametrize("name", ["numbers", "repair"])

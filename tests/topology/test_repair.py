@@ -297,7 +297,8 @@ def test_progress_tells_the_numbers() -> None:
     [
         ((1, 0, 0), {}, "2 axes has 2"),
         ((1, -1), {}, "negative"),
-        ((1, 0), {"threshold": 1.0}, "between 0 and 1"),
+        ((1, 0), {"threshold": 1.0}, "between 0.0001 and 0.9999"),
+        ((1, 0), {"smooth": (1000.0, 1.0)}, "wider than the map"),
         ((1, 0), {"connectivity": 26}, "no topology in 2D"),
         ((3, 0), {"region": (slice(0, 2), slice(0, 2))}, "0 everywhere in the region"),
     ],

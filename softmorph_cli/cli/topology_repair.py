@@ -376,7 +376,7 @@ def _excuse(
         if prior.betti != betti.numbers
     ]
     advice = {
-        "stuck": "nothing in the map is left that could become it",
+        "stuck": "nothing in the map is left that could become it; ask for other numbers, or take another --threshold",
         "max_steps": f"try more than {asking.max_steps} --max-steps, or another --smooth",
         "reached": "the file rounds its values: write it as float32",
     }[found.stopped]

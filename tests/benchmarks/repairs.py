@@ -1,16 +1,21 @@
-"""What a repair takes, beside gradient descent on the whole topological loss, on drawn maps.
+"""What a repair takes: as a command, and beside gradient descent on the whole topological loss.
 
-Run: `python tests/benchmarks/repairs.py` (some minutes, all of them Adam's).
+Run: `python tests/benchmarks/repairs.py` (some minutes, most of them Adam's).
 
-The descent is that of Adam (step 0.1) on logits z = z0 + Gaussian(u), with `softmorph_cli.topology.loss` and lambda
+The first table is that of whole commands, each in a process of its own. The second compares on drawn maps: the
+descent is that of Adam (step 0.1) on logits z = z0 + Gaussian(u), with `softmorph_cli.topology.loss` and lambda
 times the summed squared change; it stops, as the repair does, at the first step that has the prior.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +24,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from helpers_topology import broken_ring, vessels
 
+from softmorph_cli.io import read
 from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.loss import topological_loss
 from softmorph_cli.topology.prior import Prior
 from softmorph_cli.topology.repair import Settings, repair
 
 MOST = 150
+# A process counts what its parent held when it began, so that the parent has to be a small one.
+LAUNCHER = """
+import resource, subprocess, sys
+ended = subprocess.run(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(ended.returncode)
+"""
+SAMPLE = Path(__file__).resolve().parents[2] / "sample_data" / "retina_vessels.tif"
 
 
 def smoothed(u: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -63,6 +77,58 @@ def descend(
     return step, q.detach().numpy(), reached
 
 
+def command(*arguments: object) -> tuple[dict[str, Any], float, int]:
+    """Run softmorph topology; return its JSON, seconds and the most bytes it held."""
+    began = time.perf_counter()
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-c", LAUNCHER, sys.executable, "-m", "softmorph_cli", "topology"),
+            *(*map(str, arguments), "--json", "--quiet"),
+        ],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    seconds = time.perf_counter() - began
+    return json.loads(ended.stdout), seconds, int(ended.stderr.splitlines()[-1]) * 1024
+
+
+def commands() -> None:
+    """Print what whole commands take."""
+    whole, box = (), ("--region", "60:90,10:40,23:53")
+    tree, tree_noisy = vessels(96, radius=3.0), vessels(96, radius=3.0, noise=1.5)
+    repairs = [
+        ("ring 72², gap and speck", broken_ring(), "1,1", whole),
+        ("sample retina 705²", read(SAMPLE).array, "1,0", whole),
+        ("vessels 96³, two gaps, box of 30³", tree, "1,0,0", box),
+        ("vessels 96³, two gaps", tree, "1,0,0", whole),
+        ("vessels 96³, two gaps, noise", tree_noisy, "1,0,0", whole),
+    ]
+    print("| map | from, to | voxels flipped | steps | time | memory |")  # noqa: T201
+    print("|---" * 6 + "|")  # noqa: T201
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "in.npy"), Path(folder, "out.npy")
+        for name, p, prior, options in repairs:
+            np.save(source, p)
+            found, seconds, memory = command("repair", source, target, "--betti", prior, "--force", *options)
+            (certificate,) = found["certificate"]["priors"]
+            scope = certificate["region" if options else "whole_map"]
+            ends = " to ".join(",".join(map(str, scope[end])) for end in ("before", "after"))
+            (flips,) = found["change"]["voxels_flipped"]
+            print(  # noqa: T201
+                f"| `repair` {name} | {ends} | {flips} | {found['steps']} | {seconds:.1f} s | {memory / 1e9:.2f} GB |"
+            )
+        for size in (96, 128):
+            np.save(source, vessels(size, radius=3.0, noise=1.5))
+            for option in ([], ["--no-bars"]):
+                found, seconds, memory = command("numbers", source, *option)
+                numbers = ",".join(map(str, found["maps"][0]["betti"].values()))
+                name = " ".join(["`numbers`", f"vessels {size}³, noise", *(f"`{o}`" for o in option)])
+                print(  # noqa: T201
+                    f"| {name} | {numbers} | | | {seconds:.1f} s | {memory / 1e9:.2f} GB |", flush=True
+                )
+
+
 def told(p: np.ndarray, q: np.ndarray, steps: int, reached: bool, seconds: float) -> str:
     """Return a cell of the table."""
     flips = int(((p > 0.5) != (q > 0.5)).sum())
@@ -70,7 +136,8 @@ def told(p: np.ndarray, q: np.ndarray, steps: int, reached: bool, seconds: float
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
+    commands()
     torch.set_num_threads(2)
     maps = [
         ("ring 72²", broken_ring(), (1, 1)),
@@ -81,6 +148,7 @@ def main() -> None:
     ]
     runs = ((2.0, 0.0), (2.0, 0.1), (1.0, 0.0))
     heads = [f"Adam, smooth {sigma:g}, lambda {weight:g}" for sigma, weight in runs]
+    print()  # noqa: T201
     print(f"| map | from, to | repair | {' | '.join(heads)} |")  # noqa: T201
     print("|---" * (3 + len(runs)) + "|")  # noqa: T201
     for name, p, prior in maps:

@@ -232,6 +232,11 @@ def test_a_length_in_millimetres() -> None:
         *("topology", "repair", "v.nii.gz", "o.nii.gz", "--betti", "1,0,0", "--smooth", "1mm", "--json")
     ).json
     assert told["parameters"]["smooth_voxels"] == [0.5, 1.0, 1.0]
+    assert told["output"]["spacing"] == [2.0, 1.0, 1.0]
+    before, after = (nibabel.load(name) for name in ("v.nii.gz", "o.nii.gz"))
+    np.testing.assert_array_equal(before.affine, after.affine)
+    q = load("o.nii.gz")
+    assert 0 <= q.min() <= q.max() <= 1
     save("bare.npy", broken_ring())
     refused(*("topology", "repair", "bare.npy", "o.npy", "--betti", "1,1", "--smooth", "1mm"), says="4vox")
 
@@ -352,6 +357,29 @@ def test_while_gudhi_computes(command: tuple[str, ...], name: str, status: int) 
     # gudhi says nothing of what it had begun.
     assert complaint(ended.err).startswith("interrupted" if name == "SIGINT" else "terminated")
     assert everything() == before
+
+
+MEASURED = """
+import resource, subprocess, sys
+ended = subprocess.run([sys.executable, "-m", "softmorph_cli", "topology", *sys.argv[1:]])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+sys.exit(ended.returncode)
+"""
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("region", [(), ("--region", "60:90,10:40,23:53")])
+def test_a_tree_of_96_voxels_takes_less_than_minutes_and_a_gigabyte(region: tuple[str, ...]) -> None:
+    p = vessels(96, radius=3.0)
+    save("v.nii.gz", p)
+    asked = ("repair", "v.nii.gz", "o.nii.gz", "--betti", "1,0,0", "--quiet")
+    ended = script(MEASURED, *asked, *region)  # 120 s at most
+    assert ended.code == 0, ended.err
+    assert int(ended.out) < 1e9
+    q = load("o.nii.gz")
+    assert ((p > 0.5) != (q > 0.5)).sum() < 100
+    cut = q[60:90, 10:40, 23:53] if region else q
+    assert betti_numbers(cut > 0.5).numbers == (1, 0, 0)
 
 
 def test_as_people_run_it() -> None:

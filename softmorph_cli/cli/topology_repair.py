@@ -70,7 +70,7 @@ def repair(
     started = time.perf_counter()
     result = volume.with_array(found.array.reshape(volume.array.shape))
     parameters = _parameters(asking, masking, reading, priors, settings)
-    warnings = _write(volume, result, target, saving, parameters, source)
+    warnings = _write(volume, result, target, saving, parameters, source, priors, settings)
     back = _read_back(target, result, saving.output_type)
     boxes = {"whole map": None} if settings.region is None else {"region": settings.region, "whole map": None}
     counts = _Counts(
@@ -271,7 +271,14 @@ def _parameters(
 
 
 def _write(
-    before: Volume, after: Volume, target: Path, saving: Saving, parameters: dict[str, Any], source: Path
+    before: Volume,
+    after: Volume,
+    target: Path,
+    saving: Saving,
+    parameters: dict[str, Any],
+    source: Path,
+    priors: Sequence[Prior],
+    settings: Settings,
 ) -> list[str]:
     from softmorph_cli.io import write
 
@@ -284,14 +291,27 @@ def _write(
     if saving.preview is not None:
         from softmorph_cli.pictures.preview import preview
 
+        many = any(size > 1 for size in before.array.shape[: -before.spatial_dims])
         words = "; ".join(
-            f"{'channels ' + ', '.join(map(str, prior['channels'])) + ': ' if len(parameters['priors']) > 1 else ''}"
-            f"prior {','.join(map(str, prior['betti']))}"
-            for prior in parameters["priors"]
+            f"{_label(prior, before) + ': ' if many else ''}prior {','.join(map(str, prior.betti))}"
+            for prior in priors
         )
+        if many:
+            words += f"; shown is {_label(priors[0], before)}"
         title = f"softmorph topology repair {source.name}"
-        preview(before, after, saving.preview, title=title, subtitle=words, force=saving.force)
+        # The first channel is often the background, which is of no interest.
+        shown, result = (_of_prior(volume, priors[0], settings) for volume in (before, after))
+        preview(shown, result, saving.preview, title=title, subtitle=words, force=saving.force)
     return warnings
+
+
+def _of_prior(volume: Volume, prior: Prior, settings: Settings) -> Volume:
+    """Return the map of which a prior asks, without any other axes than those of space."""
+    from softmorph_cli.topology.repair import union
+
+    dims = volume.spatial_dims
+    array = volume.array.reshape(-1, *volume.array.shape[-dims:])
+    return replace(volume, array=union(array, prior, settings), axes=volume.axes[-dims:], channels=None)
 
 
 def _read_back(target: Path, written: Volume, output_type: str | None) -> npt.NDArray[Any]:

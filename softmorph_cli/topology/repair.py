@@ -183,8 +183,18 @@ def masks(array: Array, priors: Sequence[Prior], settings: Settings) -> tuple[Ma
         priors: Of which channels.
         settings: The threshold, and what the channels are to each other.
     """
-    link = _link(settings.kind)
-    return tuple(link.union(array, prior.channels) > settings.threshold for prior in priors)
+    return tuple(union(array, prior, settings) > settings.threshold for prior in priors)
+
+
+def union(array: Array, prior: Prior, settings: Settings) -> Array:
+    """Return the probability of any of a prior's channels.
+
+    Args:
+        array: Probabilities, shape (C, Y, X) or (C, Z, Y, X).
+        prior: Of which channels.
+        settings: What the channels are to each other.
+    """
+    return np.minimum(_link(settings.kind).union(array, prior.channels), 1)
 
 
 def count(array: Array, priors: Sequence[Prior], settings: Settings) -> tuple[Betti, ...]:

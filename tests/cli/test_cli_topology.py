@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -16,6 +17,7 @@ from softmorph_cli.cli.topology_numbers import counted
 from softmorph_cli.io import read
 from softmorph_cli.topology.betti import Betti, betti_numbers
 from softmorph_cli.topology.persistence import bars
+from softmorph_cli.volume import Volume
 
 
 def softmax(path: str = "softmax.nii.gz") -> np.ndarray:
@@ -218,6 +220,23 @@ def test_classes_with_priors_for_each_and_for_their_union() -> None:
     assert q.shape == p.shape
     np.testing.assert_allclose(q.sum(axis=0), 1, atol=1e-5)
     assert betti_numbers(q[1] > 0.5).numbers == (1, 0, 0)
+
+
+def test_the_preview_shows_the_class_that_is_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = softmax()
+    text = "[[prior]]\nchannels = [2]\nbetti = [1, 0, 0]\n"
+    Path("priors.toml").write_text(text, encoding="utf-8")
+    shown: list[Any] = []
+
+    def preview(before: Volume, after: Volume, path: Path, **words: Any) -> None:
+        shown.extend((before.array, after.array, words["subtitle"]))
+
+    monkeypatch.setattr("softmorph_cli.pictures.preview.preview", preview)
+    run("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--priors", "priors.toml", "--preview", "o.png")
+    before, after, words = shown
+    np.testing.assert_array_equal(before, p[2])
+    assert betti_numbers(after > 0.5).numbers == (1, 0, 0)
+    assert words == "channel 2: prior 1,0,0; shown is channel 2"
 
 
 def test_one_channel_of_several() -> None:

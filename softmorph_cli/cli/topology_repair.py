@@ -107,7 +107,7 @@ def repair(
     if saving.json:
         typer.echo(documents.as_json(document))
     if not reached:
-        raise NotReachedError(_excuse(target, found, priors, counts.after[counts.scopes[0]], asking))
+        raise NotReachedError(_excuse(target, found, priors, counts.after[counts.scopes[0]], asking, volume))
 
 
 @dataclass(frozen=True)
@@ -388,10 +388,16 @@ def _show(
 
 
 def _excuse(
-    target: Path, found: Repaired, priors: Sequence[Prior], after: Sequence[Betti], asking: Asking
+    target: Path,
+    found: Repaired,
+    priors: Sequence[Prior],
+    after: Sequence[Betti],
+    asking: Asking,
+    volume: Volume,
 ) -> str:
     wrong = [
-        f"{','.join(map(str, prior.betti))} was not reached, the best has {','.join(map(str, betti.numbers))}"
+        f"{','.join(map(str, prior.betti))}{' of ' + _label(prior, volume) if len(priors) > 1 else ''} was not "
+        f"reached, the best has {','.join(map(str, betti.numbers))}"
         for prior, betti in zip(priors, after, strict=True)
         if prior.betti != betti.numbers
     ]

@@ -222,6 +222,16 @@ def test_classes_with_priors_for_each_and_for_their_union() -> None:
     assert betti_numbers(q[1] > 0.5).numbers == (1, 0, 0)
 
 
+def test_which_of_several_priors_is_not_reached() -> None:
+    softmax()
+    tables = [
+        f"[[prior]]\nchannels = {c}\nbetti = {b}\n" for c, b in (("[1]", "[1, 0, 0]"), ("[2]", "[0, 0, 1]"))
+    ]
+    Path("priors.toml").write_text("\n".join(tables), encoding="utf-8")
+    ended = run("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--priors", "priors.toml", code=3)
+    assert "the prior 0,0,1 of channel 2 was not reached" in ended.err.replace("\n", " ")
+
+
 def test_the_preview_shows_the_class_that_is_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
     p = softmax()
     text = "[[prior]]\nchannels = [2]\nbetti = [1, 0, 0]\n"

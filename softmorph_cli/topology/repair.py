@@ -491,7 +491,8 @@ def _by_length(bars: Diagram, p: Array, mask: Mask, tried: _Tried) -> Diagram:
     """
     birth_at, death_at = tuple(bars.birth_at.T), tuple(np.maximum(bars.death_at.T, 0))
     inside = bars.death_at[:, 0] >= 0
-    length = p[birth_at] - np.where(inside, p[death_at], 0)
+    # To a hundredth: of what is certain the deepest is the longest, whatever has moved a little.
+    length = np.round(p[birth_at] - np.where(inside, p[death_at], 0), 2)
     born, dead = mask[birth_at], inside & mask[death_at]
     times = np.where(born, 0, tried.up[birth_at]) + np.where(dead, tried.down[death_at], 0)
     length = length * _TRIED_LENGTH ** np.maximum(times - 2, 0)

@@ -209,6 +209,25 @@ def test_another_bar_is_taken_where_the_longest_cannot_live(seed: int) -> None:
     assert repaired(p, 3, 1).stopped == "reached"
 
 
+def test_the_largest_piece_of_a_mask_stays() -> None:
+    # All bars of a mask are equally long; a bridge that touches the largest piece makes it no shorter than others.
+    from scipy.ndimage import distance_transform_edt
+
+    rng = np.random.default_rng(7)
+    axis = np.ones((64, 64), bool)
+    for _ in range(5):
+        a, b = rng.uniform(0, 63, (2, 2))
+        axis[tuple(np.rint(a + np.linspace(0, 1, 400)[:, None] * (b - a)).astype(int).T)] = False
+    mask = distance_transform_edt(axis) < 2
+    for _ in range(4):
+        mask &= np.hypot(*(np.indices(mask.shape) - rng.uniform(0, 64, 2)[:, None, None])) > 3.7
+    p = mask.astype(np.float32)
+    found = repaired(p, 1, 0)
+    assert found.before[0].b0 > 2
+    assert found.stopped == "reached"
+    assert flipped(p, found) < 0.1 * mask.sum()
+
+
 def test_the_sample_retina_becomes_one_tree() -> None:
     p = read(SAMPLE).array[320:, 320:]
     found = repaired(p, 1, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 from pathlib import Path
 
 
@@ -20,11 +21,22 @@ def main() -> None:
         from softmorph_cli.cli.app import app
 
         app(prog_name="softmorph")
+    except SystemExit as ended:
+        _leave(ended.code)
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
         # What is left dies with the process; to sort it first takes longer than reading and writing the map.
         gc.freeze()
+
+
+def _leave(status: object) -> None:
+    """End at once where, after an interruption, a library still computes; its end is not to be waited for."""
+    if isinstance(status, int) and any(t.name == "softmorph computing" for t in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 if __name__ == "__main__":

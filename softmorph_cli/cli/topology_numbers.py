@@ -57,6 +57,7 @@ def numbers(
     A bar is a component, loop or cavity that lives between two thresholds, its birth and its death; the voxels are
     told where it comes and goes. Voxel indices are those of the array, z first; world coordinates those of the file.
     """
+    masking.check()
     _check(source, showing, reading)
     started = time.perf_counter()
     volume = filtering.read_volume(source, reading)
@@ -104,7 +105,7 @@ def numbers(
     if showing.json:
         typer.echo(documents.as_json(document))
     else:
-        _show(found, volume, frame, masking.threshold, showing, source)
+        _show(found, volume, frame, masking.threshold, showing, source, cut=reading.region is not None)
 
 
 def _check(source: Path, showing: Showing, reading: Reading) -> None:
@@ -138,10 +139,6 @@ def _look(name: str, array: npt.NDArray[Any], masking: Masking, showing: Showing
     from softmorph_cli.topology.betti import betti_numbers
     from softmorph_cli.topology.persistence import bars
 
-    if not 0 <= masking.threshold < 1:
-        raise InputError(
-            f"a threshold of probability is at least 0 and less than 1, not {masking.threshold:g}."
-        )
     betti = betti_numbers(array > masking.threshold, masking.connectivity)
     return _Found(name, betti, None if showing.no_bars else bars(array, masking.connectivity))
 
@@ -203,6 +200,19 @@ def _world(frame: Frame, index: tuple[int, ...]) -> list[float]:
     return place
 
 
+def _in_world(frame: Frame) -> bool:
+    """Return whether there is a world: without a size of voxels it would be their indices turned round."""
+    return frame.suffix != "voxels"
+
+
+def _places(frame: Frame, index: tuple[int, ...] | None) -> list[str]:
+    """Return the cells that say where a bar ends; None is outside of the map."""
+    if index is None:
+        return ["outside", *(["-"] if _in_world(frame) else [])]
+    world = [" ".join(f"{place:.4g}" for place in _world(frame, index))] if _in_world(frame) else []
+    return [" ".join(map(str, index)), *world]
+
+
 def _draw(one: _Found, volume: Volume, threshold: float, showing: Showing, source: Path) -> None:
     from softmorph_cli.pictures.persistence import Dimension, draw_persistence
 
@@ -236,7 +246,14 @@ def counted(betti: Betti) -> str:
 
 
 def _show(
-    found: list[_Found], volume: Volume, frame: Frame, threshold: float, showing: Showing, source: Path
+    found: list[_Found],
+    volume: Volume,
+    frame: Frame,
+    threshold: float,
+    showing: Showing,
+    source: Path,
+    *,
+    cut: bool,
 ) -> None:
     names = NAMES[volume.spatial_dims]
     lines = [
@@ -263,23 +280,23 @@ def _show(
             [
                 _ONE[names[dimension]],
                 f"{birth:.4g}",
-                " ".join(map(str, born)),
-                " ".join(f"{place:.4g}" for place in _world(frame, born)),
+                *_places(frame, born),
                 f"{death:.4g}",
-                " ".join(map(str, died)) if died else "outside",
-                " ".join(f"{place:.4g}" for place in _world(frame, died)) if died else "",
+                *_places(frame, died),
             ]
             for dimension, birth, death, born, died in _longest(one.bars, showing.top)
         ]
         left = sum(map(len, one.bars.diagrams)) - len(rows)
         axes = " ".join(volume.spatial_axes.lower())
-        places = (f"at\n({axes})", f"in {frame.suffix}\n(x y z)")
+        places = [f"at\n({axes})", *([f"in {frame.suffix}\n(x y z)"] if _in_world(frame) else [])]
+        counted_from = "voxels count from the corner of --region" if cut else ""
+        more = f"{left:,} more bars; --top 0 shows all" if left else ""
         columns = ("", "birth", *places, "death", *places)
         report.table(
             f"longest bars{' of ' + one.name if one.name else ''}",
             columns,
             rows,
             err=False,
-            footer=f"{left:,} more bars; --top 0 shows all" if left else "",
-            figures=6,
+            footer="; ".join(part for part in (more, counted_from) if part) if rows else "none: the map is 0",
+            figures=2 + 2 * len(places),
         )

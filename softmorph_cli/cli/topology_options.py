@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from softmorph_cli.cli.options import Reading
+from softmorph_cli.errors import UsageError
 
 _TOPOLOGY, _REPAIR, _OUT = "Topology", "Repair", "Output"
 
@@ -32,6 +33,19 @@ class Masking:
         ),
     ] = None
 
+    def check(self) -> None:
+        """Refuse what fits no map.
+
+        Raises:
+            UsageError: If the threshold is none, or the connectivity has no topology in any dimension.
+        """
+        if not 0 <= self.threshold < 1:
+            raise UsageError(f"--threshold {self.threshold:g}: it must be at least 0 and below 1.")
+        if self.connectivity not in (None, 4, 6, 8, 26):
+            raise UsageError(
+                f"--connectivity {self.connectivity} has no topology: use 8 or 4 in 2D, 26 or 6 in 3D."
+            )
+
 
 @dataclass(frozen=True)
 class Showing:
@@ -45,7 +59,8 @@ class Showing:
         bool,
         typer.Option(
             "--no-bars",
-            help="Only count at the threshold: a second for 256 x 256 x 256 voxels. In 3D bars take 700 bytes a voxel.",
+            help="Only count at the threshold: a second for 256 x 256 x 256 voxels. Bars in 3D take up to 550 bytes "
+            "a voxel.",
             rich_help_panel=_OUT,
         ),
     ] = False
@@ -129,7 +144,7 @@ class Asking:
             "--lambda",
             metavar="WEIGHT",
             help="Weight of the squared change, summed over the voxels: 0.5 changes a little less in a few more "
-            "steps, from 1 on the prior may not be reached.",
+            "steps.",
             rich_help_panel=_REPAIR,
         ),
     ] = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +49,11 @@ def repair(
     Gaps are bridged and specks erased, loops opened, cavities filled, whatever takes less. OUT is read back, and its
     Betti numbers are told; the exit status is 3 where they are not those asked for.
     """
-    _check(source, target, asking, reading, saving)
+    _check(source, target, asking, masking, reading, saving)
     started = time.perf_counter()
     volume = filtering.read_volume(source, replace(reading, region=None))
     from softmorph_cli.io import check_target
+    from softmorph_cli.steps import telling
 
     check_target(target, output_type=saving.output_type, force=saving.force, axes=volume.axes)
     read_seconds = time.perf_counter() - started
@@ -69,46 +70,28 @@ def repair(
     started = time.perf_counter()
     result = volume.with_array(found.array.reshape(volume.array.shape))
     parameters = _parameters(asking, masking, reading, priors, settings)
-    warnings = _write(volume, result, target, saving, parameters, source)
-    certificate = _certificate(target, result, saving.output_type, priors, settings)
+    warnings = _write(volume, result, target, saving, parameters, source, priors, settings)
+    back = _read_back(target, result, saving.output_type)
+    boxes = {"whole map": None} if settings.region is None else {"region": settings.region, "whole map": None}
+    counts = _Counts(
+        tuple(boxes),
+        {name: _count(array, priors, settings, box) for name, box in boxes.items()},
+        {name: _count(back, priors, settings, box) for name, box in boxes.items()},
+    )
     write_seconds = time.perf_counter() - started
-    scopes = (
-        [("whole map", None)]
-        if settings.region is None
-        else [("region", settings.region), ("whole map", None)]
-    )
-    before = {name: _count(array, priors, settings, box) for name, box in scopes}
-    reached = all(
-        betti.numbers == prior.betti for betti, prior in zip(certificate[scopes[0][0]], priors, strict=True)
-    )
+    reached = counts.reached(priors)
     changed = _change(array, found.array, priors, settings)
     document = {
         **documents.head(),
         "input": documents.described(volume) | {"read_with": filtering.given(replace(reading, region=None))},
-        "output": {"path": str(target), "shape": list(result.array.shape), "axes": result.axes},
+        "output": telling.output(target, result, saving.output_type),
         "parameters": parameters,
         "reached": reached,
         "stopped": found.stopped,
         "steps": found.steps,
         "best_step": found.best_step,
         "change": changed,
-        "certificate": {
-            "read_from": str(target),
-            "priors": [
-                {
-                    "channels": list(prior.channels),
-                    "betti": list(prior.betti),
-                    **{
-                        name.replace(" ", "_"): {
-                            "before": list(before[name][k].numbers),
-                            "after": list(certificate[name][k].numbers),
-                        }
-                        for name, _ in scopes
-                    },
-                }
-                for k, prior in enumerate(priors)
-            ],
-        },
+        "certificate": {"read_from": str(target), "priors": counts.certificate(priors)},
         "seconds": {"read": read_seconds, "repair": repair_seconds, "write": write_seconds},
         "notes": list(volume.notes),
         "warnings": warnings,
@@ -120,20 +103,64 @@ def repair(
     if not saving.quiet:
         for message in volume.notes:
             note(message)
-        _show(target, found, priors, before, certificate, changed, volume, repair_seconds)
+        _show(target, found, priors, counts, changed, volume, repair_seconds)
     if saving.json:
         typer.echo(documents.as_json(document))
     if not reached:
-        raise NotReachedError(_excuse(target, found, priors, certificate[scopes[0][0]], asking))
+        raise NotReachedError(_excuse(target, found, priors, counts.after[counts.scopes[0]], asking, volume))
 
 
-def _check(source: Path, target: Path, asking: Asking, reading: Whole, saving: Saving) -> None:
+@dataclass(frozen=True)
+class _Counts:
+    """Betti numbers of each prior's mask.
+
+    Attributes:
+        scopes: Of what: the region where there is one, and the whole map; the first of them has the priors.
+        before: By scope, of the input.
+        after: By scope, of what is in the file.
+    """
+
+    scopes: tuple[str, ...]
+    before: dict[str, tuple[Betti, ...]]
+    after: dict[str, tuple[Betti, ...]]
+
+    def reached(self, priors: Sequence[Prior]) -> bool:
+        """Whether the file has what was asked for."""
+        found = self.after[self.scopes[0]]
+        return all(betti.numbers == prior.betti for betti, prior in zip(found, priors, strict=True))
+
+    def certificate(self, priors: Sequence[Prior]) -> list[dict[str, Any]]:
+        """Return what the JSON says of each prior."""
+        return [
+            {
+                "channels": list(prior.channels),
+                "betti": list(prior.betti),
+                **{
+                    scope.replace(" ", "_"): {
+                        "before": list(self.before[scope][k].numbers),
+                        "after": list(self.after[scope][k].numbers),
+                    }
+                    for scope in self.scopes
+                },
+            }
+            for k, prior in enumerate(priors)
+        ]
+
+
+def _check(
+    source: Path, target: Path, asking: Asking, masking: Masking, reading: Whole, saving: Saving
+) -> None:
     from softmorph_cli.io import check_target
 
     if (asking.betti is None) == (asking.priors is None):
         raise UsageError(
             "say what topology is asked for: --betti 1,0,0, or of several channels --priors FILE."
         )
+    if asking.betti is not None:
+        from softmorph_cli.topology.prior import parse_betti
+
+        parse_betti(asking.betti)
+    masking.check()
     if not 0 <= asking.weight < float("inf"):
         raise UsageError(f"--lambda {asking.weight:g}: it must be at least 0 and finite.")
     if asking.max_steps < 0:
@@ -244,7 +271,14 @@ def _parameters(
 
 
 def _write(
-    before: Volume, after: Volume, target: Path, saving: Saving, parameters: dict[str, Any], source: Path
+    before: Volume,
+    after: Volume,
+    target: Path,
+    saving: Saving,
+    parameters: dict[str, Any],
+    source: Path,
+    priors: Sequence[Prior],
+    settings: Settings,
 ) -> list[str]:
     from softmorph_cli.io import write
 
@@ -257,20 +291,31 @@ def _write(
     if saving.preview is not None:
         from softmorph_cli.pictures.preview import preview
 
+        many = any(size > 1 for size in before.array.shape[: -before.spatial_dims])
         words = "; ".join(
-            f"{'channels ' + ', '.join(map(str, prior['channels'])) + ': ' if len(parameters['priors']) > 1 else ''}"
-            f"prior {','.join(map(str, prior['betti']))}"
-            for prior in parameters["priors"]
+            f"{_label(prior, before) + ': ' if many else ''}prior {','.join(map(str, prior.betti))}"
+            for prior in priors
         )
+        if many:
+            words += f"; shown is {_label(priors[0], before)}"
         title = f"softmorph topology repair {source.name}"
-        preview(before, after, saving.preview, title=title, subtitle=words, force=saving.force)
+        # The first channel is often the background, which is of no interest.
+        shown, result = (_of_prior(volume, priors[0], settings) for volume in (before, after))
+        preview(shown, result, saving.preview, title=title, subtitle=words, force=saving.force)
     return warnings
 
 
-def _certificate(
-    target: Path, written: Volume, output_type: str | None, priors: Sequence[Prior], settings: Settings
-) -> dict[str, tuple[Betti, ...]]:
-    """Return the Betti numbers of what is in the file, in the region and in the whole map."""
+def _of_prior(volume: Volume, prior: Prior, settings: Settings) -> Volume:
+    """Return the map of which a prior asks, without any other axes than those of space."""
+    from softmorph_cli.topology.repair import union
+
+    dims = volume.spatial_dims
+    array = volume.array.reshape(-1, *volume.array.shape[-dims:])
+    return replace(volume, array=union(array, prior, settings), axes=volume.axes[-dims:], channels=None)
+
+
+def _read_back(target: Path, written: Volume, output_type: str | None) -> npt.NDArray[Any]:
+    """Return the probabilities that are in the file, the channels first."""
     from softmorph_cli.io import read
 
     # A bare array says neither what 1 is stored as nor which of its axes are of space.
@@ -283,11 +328,7 @@ def _certificate(
         raise InputError(
             f"{target} was read back as {back.array.shape} and written as {written.array.shape}."
         )
-    array = back.array.reshape(-1, *written.array.shape[-written.spatial_dims :])
-    counts = {"whole map": _count(array, priors, settings, None)}
-    if settings.region is not None:
-        counts["region"] = _count(array, priors, settings, settings.region)
-    return counts
+    return back.array.reshape(-1, *written.array.shape[-written.spatial_dims :])
 
 
 def _count(
@@ -322,24 +363,24 @@ def _show(
     target: Path,
     found: Repaired,
     priors: Sequence[Prior],
-    before: dict[str, tuple[Betti, ...]],
-    after: dict[str, tuple[Betti, ...]],
+    counts: _Counts,
     changed: dict[str, Any],
     volume: Volume,
     seconds: float,
 ) -> None:
     numbers = "b0 b1" if volume.spatial_dims == 2 else "b0 b1 b2"
     lines = []
-    for name in before:
+    for scope in counts.scopes:
         for k, prior in enumerate(priors):
-            where = name if len(priors) == 1 else f"{_label(prior, volume)}, {name}"
-            asked = prior.betti if name == next(iter(before)) else ()
-            cells = (before[name][k].numbers, after[name][k].numbers, asked)
+            where = scope if len(priors) == 1 else f"{_label(prior, volume)}, {scope}"
+            asked = prior.betti if scope == counts.scopes[0] else ()
+            cells = (counts.before[scope][k].numbers, counts.after[scope][k].numbers, asked)
             lines.append([f"{where} ({numbers})", *(" ".join(map(str, cell)) or "any" for cell in cells)])
     steps = f"{found.steps} step{'s' if found.steps != 1 else ''}"
     flips = " + ".join(f"{count:,}" for count in changed["voxels_flipped"])
+    flips += " voxel flipped" if flips == "1" else " voxels flipped"
     footer = (
-        f"{_STOPPED[found.stopped]} ({steps}, {seconds:.1f} s); {flips} voxels flipped, the largest change of p is "
+        f"{_STOPPED[found.stopped]} ({steps}, {seconds:.1f} s); {flips}, the largest change of p is "
         f"{changed['max_abs']:.2g}, its mean square {changed['mean_squared']:.2g}"
     )
     columns = ("", "before", "in the file", "prior")
@@ -347,16 +388,22 @@ def _show(
 
 
 def _excuse(
-    target: Path, found: Repaired, priors: Sequence[Prior], after: Sequence[Betti], asking: Asking
+    target: Path,
+    found: Repaired,
+    priors: Sequence[Prior],
+    after: Sequence[Betti],
+    asking: Asking,
+    volume: Volume,
 ) -> str:
     wrong = [
-        f"{','.join(map(str, prior.betti))} was not reached, the best has {','.join(map(str, betti.numbers))}"
+        f"{','.join(map(str, prior.betti))}{' of ' + _label(prior, volume) if len(priors) > 1 else ''} was not "
+        f"reached, the best has {','.join(map(str, betti.numbers))}"
         for prior, betti in zip(priors, after, strict=True)
         if prior.betti != betti.numbers
     ]
     advice = {
-        "stuck": "nothing in the map is left that could become it",
-        "max_steps": f"try more than {asking.max_steps} --max-steps, a larger --smooth or a smaller --lambda",
+        "stuck": "nothing in the map is left that could become it; ask for other numbers, or take another --threshold",
+        "max_steps": f"try more than {asking.max_steps} --max-steps, or another --smooth",
         "reached": "the file rounds its values: write it as float32",
     }[found.stopped]
     return f"the prior {'; '.join(wrong)} and is in {target}: {advice}."

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli.errors import FileError, InputError, UsageError
+from softmorph_cli.topology.betti import CONNECTIVITIES
 
 NAMES: Final = ("b0", "b1", "b2")
-_EXAMPLE: Final = 'channels = ["artery", "vein"]\nbetti = [1, 0, 0]'
+_EXAMPLE: Final = 'channels = ["artery", "vein"] and betti = [1, 0, 0]'
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,23 @@ def parse_betti(text: str) -> tuple[int, ...]:
     """Return the numbers of a text such as "1,0,0".
 
     Raises:
-        UsageError: If it is no list of integers.
+        UsageError: If it is no list of two or three integers of at least 0.
     """
     try:
-        return tuple(int(part) for part in text.split(","))
+        numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise UsageError(
             f"--betti {text!r}: give integers with commas between, such as 1,0 or 1,0,0."
         ) from None
+    if len(numbers) not in CONNECTIVITIES:
+        raise UsageError(
+            f"--betti {text}: give two numbers for a map in 2D, such as 1,0, or three in 3D, such as 1,0,0."
+        )
+    if min(numbers) < 0:
+        raise UsageError(
+            f"--betti {text}: Betti numbers count things, and none is negative; such as 1,0 or 1,0,0."
+        )
+    return numbers
 
 
 def read_priors(path: Path, names: Sequence[str] | None, count: int, dims: int) -> tuple[Prior, ...]:
@@ -86,7 +96,9 @@ def read_priors(path: Path, names: Sequence[str] | None, count: int, dims: int) 
         raise InputError(f"{path} is no TOML: {error}.") from error
     tables = held.get("prior")
     if not isinstance(tables, list) or not tables or set(held) != {"prior"}:
-        raise InputError(f"{path} has to hold tables [[prior]] and nothing else, each like\n{_EXAMPLE}")
+        raise InputError(
+            f"{path} has to hold tables [[prior]] and nothing else, each with two lines, such as {_EXAMPLE}."
+        )
     try:
         priors = tuple(_prior(table, names, count, dims) for table in tables)
     except InputError as error:
@@ -102,7 +114,7 @@ def _prior(table: Any, names: Sequence[str] | None, count: int, dims: int) -> Pr
     if not isinstance(table, dict) or set(table) != {"channels", "betti"}:
         keys = ", ".join(table) if isinstance(table, dict) else repr(table)
         raise InputError(
-            f"a prior holds channels and betti, not {keys or 'nothing'}; write for example\n{_EXAMPLE}"
+            f"a prior holds channels and betti, not {keys or 'nothing'}; write for example {_EXAMPLE}."
         )
     channels, betti = table["channels"], table["betti"]
     if not isinstance(channels, list) or not channels:

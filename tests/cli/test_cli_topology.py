@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
-from helpers_cli import complaint, load, process, refused, run, save
+from helpers_cli import complaint, everything, load, process, refused, run, save, script
 from helpers_topology import broken_ring, vessels
 from PIL import Image
 
@@ -16,6 +17,7 @@ from softmorph_cli.cli.topology_numbers import counted
 from softmorph_cli.io import read
 from softmorph_cli.topology.betti import Betti, betti_numbers
 from softmorph_cli.topology.persistence import bars
+from softmorph_cli.volume import Volume
 
 
 def softmax(path: str = "softmax.nii.gz") -> np.ndarray:
@@ -103,8 +105,10 @@ def test_an_empty_map_has_numbers() -> None:
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (["--connectivity", 18], 1, "26 (background 6)"),
-        (["--threshold", 1], 1, "less than 1"),
+        (["--connectivity", 18], 2, "26 or 6 in 3D"),
+        (["--connectivity", 8], 1, "26 (background 6)"),
+        (["--threshold", 1], 2, "below 1"),
+        (["--threshold", "nan"], 2, "below 1"),
         (["--top", -1], 2, "--top"),
         (["--plot", "a.png", "--no-bars"], 2, "--no-bars"),
         (["--plot", "a.jpg"], 2, ".png"),
@@ -218,6 +222,33 @@ def test_classes_with_priors_for_each_and_for_their_union() -> None:
     assert betti_numbers(q[1] > 0.5).numbers == (1, 0, 0)
 
 
+def test_which_of_several_priors_is_not_reached() -> None:
+    softmax()
+    tables = [
+        f"[[prior]]\nchannels = {c}\nbetti = {b}\n" for c, b in (("[1]", "[1, 0, 0]"), ("[2]", "[0, 0, 1]"))
+    ]
+    Path("priors.toml").write_text("\n".join(tables), encoding="utf-8")
+    ended = run("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--priors", "priors.toml", code=3)
+    assert "the prior 0,0,1 of channel 2 was not reached" in ended.err.replace("\n", " ")
+
+
+def test_the_preview_shows_the_class_that_is_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = softmax()
+    text = "[[prior]]\nchannels = [2]\nbetti = [1, 0, 0]\n"
+    Path("priors.toml").write_text(text, encoding="utf-8")
+    shown: list[Any] = []
+
+    def preview(before: Volume, after: Volume, path: Path, **words: Any) -> None:
+        shown.extend((before.array, after.array, words["subtitle"]))
+
+    monkeypatch.setattr("softmorph_cli.pictures.preview.preview", preview)
+    run("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--priors", "priors.toml", "--preview", "o.png")
+    before, after, words = shown
+    np.testing.assert_array_equal(before, p[2])
+    assert betti_numbers(after > 0.5).numbers == (1, 0, 0)
+    assert words == "channel 2: prior 1,0,0; shown is channel 2"
+
+
 def test_one_channel_of_several() -> None:
     softmax()
     run("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--betti", "1,0,0", "--channel", 2)
@@ -230,6 +261,11 @@ def test_a_length_in_millimetres() -> None:
         *("topology", "repair", "v.nii.gz", "o.nii.gz", "--betti", "1,0,0", "--smooth", "1mm", "--json")
     ).json
     assert told["parameters"]["smooth_voxels"] == [0.5, 1.0, 1.0]
+    assert told["output"]["spacing"] == [2.0, 1.0, 1.0]
+    before, after = (nibabel.load(name) for name in ("v.nii.gz", "o.nii.gz"))
+    np.testing.assert_array_equal(before.affine, after.affine)
+    q = load("o.nii.gz")
+    assert 0 <= q.min() <= q.max() <= 1
     save("bare.npy", broken_ring())
     refused(*("topology", "repair", "bare.npy", "o.npy", "--betti", "1,1", "--smooth", "1mm"), says="4vox")
 
@@ -240,15 +276,21 @@ def test_a_length_in_millimetres() -> None:
         ([], 2, "--betti"),
         (["--betti", "1,0"], 1, "3 (b0,b1,b2)"),
         (["--betti", "1,0,x"], 2, "integers"),
-        (["--betti", "1,0,-1"], 1, "negative"),
+        (["--betti", "1,0,-1"], 2, "negative"),
+        (["--betti", "1"], 2, "1,0,0"),
+        (["--betti", "1,0,0,0"], 2, "1,0,0"),
         (["--betti", "1,0,0", "--priors", "p.toml"], 2, "--priors"),
         (["--priors", "none.toml"], 1, "none.toml"),
         (["--betti", "1,0,0", "--lambda", "-1"], 2, "--lambda"),
         (["--betti", "1,0,0", "--max-steps", "-1"], 2, "--max-steps"),
         (["--betti", "1,0,0", "--smooth", "2"], 2, "--smooth"),
         (["--betti", "1,0,0", "--region", "0:4"], 1, "--region"),
-        (["--betti", "1,0,0", "--threshold", "1"], 1, "between 0 and 1"),
-        (["--betti", "1,0,0", "--connectivity", "18"], 1, "26 (background 6)"),
+        (["--betti", "1,0,0", "--threshold", "1"], 2, "below 1"),
+        (["--betti", "1,0,0", "--threshold", "0"], 1, "between 0.0001 and 0.9999"),
+        (["--betti", "1,0,0", "--connectivity", "18"], 2, "26 or 6 in 3D"),
+        (["--betti", "1,0,0", "--connectivity", "4"], 1, "26 (background 6)"),
+        (["--betti", "1,0,0", "--smooth", "1e9vox"], 1, "--smooth"),
+        (["--betti", "1,0,0", "--region", "90:95,:,:"], 1, "--region"),
         (["--betti", "1,0,0", "--output-type", "int8"], 2, "int8"),
         (["--betti", "1,0,0", "--stats", "v.nii.gz"], 1, "v.nii.gz"),
     ],
@@ -266,10 +308,107 @@ def test_maps_that_cannot_be_repaired() -> None:
     refused("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--betti", "1,0,0", says=says)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[[prior]]\nchannels = ["artery"]\nbetti = [1, 0, 0]', "'artery': use the numbers 0 to 2"),
+        ("[[prior]]\nchannels = [1]", "betti = [1, 0, 0]"),
+        ("[prior]\nchannels = [1]\nbetti = [1, 0, 0]", "tables [[prior]]"),
+        ("[[prior]]\nchannels = [1]\nbetti = '1,0,0'", "no list of integers"),
+        ("[[prior]]\nchannels = [0, 1, 2]\nbetti = [1, 0, 0]", "everywhere"),
+        ("channels = [1", "no TOML"),
+        ("", "tables [[prior]]"),
+    ],
+)
+def test_a_file_of_priors_that_does_not_fit(text: str, says: str) -> None:
+    softmax()
+    Path("p.toml").write_text(text, encoding="utf-8")
+    refused("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--priors", "p.toml", says=says)
+
+
+def test_where_a_bar_ends() -> None:
+    save("v.nii.gz", vessels(16))
+    shown = run("topology", "numbers", "v.nii.gz", "--region", "2:,:,:").out
+    assert "at (z y x) outside, in mm (x y z) -" in shown
+    assert "voxels count from the corner of --region" in shown
+    assert not any(line.endswith(" ") for line in shown.splitlines())
+    # Without a size of voxels the world would be the array's indices again.
+    np.save("bare.npy", broken_ring())
+    shown = run("topology", "numbers", "bare.npy").out
+    assert "death 0, at (y x) outside" in shown
+    assert "(x y z)" not in shown
+    np.save("zero.npy", np.zeros((5, 5), np.float32))
+    assert "none: the map is 0" in run("topology", "numbers", "zero.npy").out
+
+
+def test_memory_that_does_not_suffice_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    save("v.nii.gz", vessels(16))
+    monkeypatch.setattr("softmorph_cli.topology.persistence.memory", lambda: 1_000_000)
+    says = ("may be used", "--region", "--no-bars")
+    refused("topology", "numbers", "v.nii.gz", says=says)
+    run("topology", "numbers", "v.nii.gz", "--no-bars")
+
+
 @pytest.mark.parametrize("name", ["numbers", "repair"])
 def test_each_help_has_a_sentence_and_two_examples(name: str) -> None:
     shown = run("topology", name, "--help").out
     assert shown.count(f"softmorph topology {name} ") >= 2
+
+
+LONG = """
+import os, signal, sys, threading, time
+import gudhi
+from softmorph_cli.__main__ import main
+
+def forever(*_, **__):
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.{signal})).start()
+    time.sleep(60)
+
+gudhi.CubicalComplex.compute_persistence = forever
+sys.argv = ["softmorph", "topology", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(
+    "command",
+    [("numbers", "v.nii.gz", "--plot", "o.png", "--stats", "o.json"),
+     ("repair", "v.nii.gz", "o.nii.gz", "--betti", "1,0,0", "--preview", "o.png")],
+)  # fmt: skip
+def test_while_gudhi_computes(command: tuple[str, ...], name: str, status: int) -> None:
+    # A torus, so that loops are asked for, and gudhi's one long call with them.
+    z, y, x = np.indices((16, 16, 16)) - 7.5
+    save("v.nii.gz", (1 / (1 + np.exp(np.hypot(np.hypot(y, x) - 5, z) - 1.5))).astype(np.float32))
+    before = everything()
+    ended = script(LONG.format(signal=name), *command)
+    assert ended.code == status, ended.err
+    # gudhi says nothing of what it had begun.
+    assert complaint(ended.err).startswith("interrupted" if name == "SIGINT" else "terminated")
+    assert everything() == before
+
+
+MEASURED = """
+import resource, subprocess, sys
+ended = subprocess.run([sys.executable, "-m", "softmorph_cli", "topology", *sys.argv[1:]])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+sys.exit(ended.returncode)
+"""
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("region", [(), ("--region", "60:90,10:40,23:53")])
+def test_a_tree_of_96_voxels_takes_less_than_minutes_and_a_gigabyte(region: tuple[str, ...]) -> None:
+    p = vessels(96, radius=3.0)
+    save("v.nii.gz", p)
+    asked = ("repair", "v.nii.gz", "o.nii.gz", "--betti", "1,0,0", "--quiet")
+    ended = script(MEASURED, *asked, *region)  # 120 s at most
+    assert ended.code == 0, ended.err
+    assert int(ended.out) < 1e9
+    q = load("o.nii.gz")
+    assert ((p > 0.5) != (q > 0.5)).sum() < 100
+    cut = q[60:90, 10:40, 23:53] if region else q
+    assert betti_numbers(cut > 0.5).numbers == (1, 0, 0)
 
 
 def test_as_people_run_it() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers_topology import broken_ring, noisy, vessels
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.io import read
 from softmorph_cli.topology.betti import Betti, betti_numbers
 from softmorph_cli.topology.prior import Prior
 from softmorph_cli.topology.repair import Repaired, Settings, repair
+
+SAMPLE = Path(__file__).resolve().parents[2] / "sample_data" / "retina_vessels.tif"
 
 
 def repaired(p: np.ndarray, *betti: int, **settings: object) -> Repaired:
@@ -45,7 +50,7 @@ def test_a_ring_with_a_gap_and_a_speck(noise: float, connectivity: int) -> None:
 
 
 @pytest.mark.parametrize("gap", [0.15, 0.01])
-@pytest.mark.parametrize("smooth", [1.0, 2.0])
+@pytest.mark.parametrize("smooth", [2.0, 3.0])
 def test_a_wider_gaussian_takes_fewer_steps_and_more_voxels(gap: float, smooth: float) -> None:
     p = broken_ring(gap=gap)
     narrow, wide = (repaired(p, 1, 1, smooth=(size, size)) for size in (0.5, smooth))
@@ -177,7 +182,73 @@ def test_a_larger_lambda_changes_less() -> None:
         assert found.stopped == "reached"
         changes.append(float(np.square(found.array[0] - p).sum()))
     assert changes[1] < 0.95 * changes[0]
-    assert repaired(p, 1, 1, weight=5.0, max_steps=30).stopped == "max_steps"
+
+
+@pytest.mark.parametrize("weight", [5.0, 1e6, 1e300])
+def test_no_lambda_undoes_a_repair(weight: float) -> None:
+    found = repaired(broken_ring(), 1, 1, weight=weight)
+    assert found.stopped == "reached"
+    assert found.steps < 10
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_went_to_and_fro_is_reached(seed: int) -> None:
+    # Where nothing but noise is, a bridge makes a hole, and cutting the hole takes the bridge away.
+    p = np.random.default_rng(seed).random((40, 40)).astype(np.float32)
+    found = repaired(p, 1, 0)
+    assert found.stopped == "reached"
+    assert flipped(p, found) < 160
+    # Loops of 3D, of which both ends are in one voxel.
+    p = np.random.default_rng(seed).random((10, 10, 10)).astype(np.float32) ** 3
+    assert repaired(p, 1, 0, 0).stopped == "reached"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_another_bar_is_taken_where_the_longest_cannot_live(seed: int) -> None:
+    p = noisy(broken_ring(48), 1.5, seed + 4)
+    assert repaired(p, 3, 1).stopped == "reached"
+
+
+def test_the_largest_piece_of_a_mask_stays() -> None:
+    # All bars of a mask are equally long; a bridge that touches the largest piece makes it no shorter than others.
+    from scipy.ndimage import distance_transform_edt
+
+    rng = np.random.default_rng(7)
+    axis = np.ones((64, 64), bool)
+    for _ in range(5):
+        a, b = rng.uniform(0, 63, (2, 2))
+        axis[tuple(np.rint(a + np.linspace(0, 1, 400)[:, None] * (b - a)).astype(int).T)] = False
+    mask = distance_transform_edt(axis) < 2
+    for _ in range(4):
+        mask &= np.hypot(*(np.indices(mask.shape) - rng.uniform(0, 64, 2)[:, None, None])) > 3.7
+    p = mask.astype(np.float32)
+    found = repaired(p, 1, 0)
+    assert found.before[0].b0 > 2
+    assert found.stopped == "reached"
+    assert flipped(p, found) < 0.1 * mask.sum()
+
+
+def test_the_sample_retina_becomes_one_tree() -> None:
+    p = read(SAMPLE).array[320:, 320:]
+    found = repaired(p, 1, 0)
+    assert found.before[0].b0 > 20
+    assert found.stopped == "reached"
+    assert found.steps < 20
+    assert flipped(p, found) < 0.02 * p.size
+
+
+def test_the_longest_bars_are_those_in_probability() -> None:
+    # A line with a dip from 0.99 to 0.75; two specks that live from 0.6 and 0.55 down to 0.4. In logits, or by how
+    # near they are to the threshold, the specks are the longer ones.
+    p = np.full((9, 21), 0.4, np.float32)
+    p[1, 1:20] = 0.99
+    p[1, 10] = 0.75
+    p[7, 4], p[7, 16] = 0.6, 0.55
+    found = repaired(p, 2, 0)
+    assert found.before[0].numbers == (3, 0)
+    assert found.stopped == "reached"
+    assert found.array[0][1, 10] < 0.5
+    assert found.array[0][7, [4, 16]].max() < 0.5
 
 
 def test_voxels_that_are_not_cubic() -> None:
@@ -245,7 +316,8 @@ def test_progress_tells_the_numbers() -> None:
     [
         ((1, 0, 0), {}, "2 axes has 2"),
         ((1, -1), {}, "negative"),
-        ((1, 0), {"threshold": 1.0}, "between 0 and 1"),
+        ((1, 0), {"threshold": 1.0}, "between 0.0001 and 0.9999"),
+        ((1, 0), {"smooth": (1000.0, 1.0)}, "wider than the map"),
         ((1, 0), {"connectivity": 26}, "no topology in 2D"),
         ((3, 0), {"region": (slice(0, 2), slice(0, 2))}, "0 everywhere in the region"),
     ],

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from softmorph_cli.cli import common
 from softmorph_cli.cli.options import Reading
 from softmorph_cli.errors import UsageError
 
@@ -86,18 +87,9 @@ class Showing:
         bool,
         typer.Option("--json", help="Print one JSON object instead of tables.", rich_help_panel=_OUT),
     ] = False
-    force: Annotated[
-        bool, typer.Option("--force", "-f", help="Replace files that exist.", rich_help_panel=_OUT)
-    ] = False
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet", "-q", help="Print nothing but results, warnings and errors.", rich_help_panel=_OUT
-        ),
-    ] = False
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.", rich_help_panel=_OUT)
-    ] = False
+    force: Annotated[bool, common.force(_OUT)] = False
+    quiet: Annotated[bool, common.quiet(_OUT, but="results, warnings and errors")] = False
+    verbose: Annotated[bool, common.verbose(_OUT)] = False
 
 
 @dataclass(frozen=True)
@@ -171,15 +163,7 @@ class Asking:
 class Saving:
     """How the result is written, and what is said."""
 
-    output_type: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TYPE",
-            help="float32, uint8, uint16, or float16 (.tif, .npy). (default: float32; PNG uint16)",
-            rich_help_panel=_OUT,
-            show_default=False,
-        ),
-    ] = None
+    output_type: Annotated[str | None, common.output_type(_OUT)] = None
     stats: Annotated[
         Path | None,
         typer.Option(
@@ -201,13 +185,6 @@ class Saving:
     json: Annotated[
         bool, typer.Option("--json", help="Print the same JSON on stdout.", rich_help_panel=_OUT)
     ] = False
-    force: Annotated[
-        bool, typer.Option("--force", "-f", help="Replace files that exist.", rich_help_panel=_OUT)
-    ] = False
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_OUT),
-    ] = False
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.", rich_help_panel=_OUT)
-    ] = False
+    force: Annotated[bool, common.force(_OUT)] = False
+    quiet: Annotated[bool, common.quiet(_OUT)] = False
+    verbose: Annotated[bool, common.verbose(_OUT)] = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import command, note, warn
 from softmorph_cli.cli.options import Input, Output
 from softmorph_cli.cli.progress import reporting
+from softmorph_cli.cli.topology_certificate import Certificate, certify, read_back
 from softmorph_cli.cli.topology_numbers import counted
 from softmorph_cli.cli.topology_options import Asking, Masking, Saving, Whole
 from softmorph_cli.errors import InputError, NotReachedError, UsageError
@@ -71,15 +72,9 @@ def repair(
     result = volume.with_array(found.array.reshape(volume.array.shape))
     parameters = _parameters(asking, masking, reading, priors, settings)
     warnings = _write(volume, result, target, saving, parameters, source, priors, settings)
-    back = _read_back(target, result, saving.output_type)
-    boxes = {"whole map": None} if settings.region is None else {"region": settings.region, "whole map": None}
-    counts = _Counts(
-        tuple(boxes),
-        {name: _count(array, priors, settings, box) for name, box in boxes.items()},
-        {name: _count(back, priors, settings, box) for name, box in boxes.items()},
-    )
+    certificate = certify(array, read_back(target, result, saving.output_type), priors, settings)
     write_seconds = time.perf_counter() - started
-    reached = counts.reached(priors)
+    reached = certificate.reached(priors)
     changed = _change(array, found.array, priors, settings)
     document = {
         **documents.head(),
@@ -91,7 +86,7 @@ def repair(
         "steps": found.steps,
         "best_step": found.best_step,
         "change": changed,
-        "certificate": {"read_from": str(target), "priors": counts.certificate(priors)},
+        "certificate": {"read_from": str(target), "priors": certificate.as_list(priors)},
         "seconds": {"read": read_seconds, "repair": repair_seconds, "write": write_seconds},
         "notes": list(volume.notes),
         "warnings": warnings,
@@ -103,48 +98,11 @@ def repair(
     if not saving.quiet:
         for message in volume.notes:
             note(message)
-        _show(target, found, priors, counts, changed, volume, repair_seconds)
+        _show(target, found, priors, certificate, changed, volume, repair_seconds)
     if saving.json:
         typer.echo(documents.as_json(document))
     if not reached:
-        raise NotReachedError(_excuse(target, found, priors, counts.after[counts.scopes[0]], asking, volume))
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """Betti numbers of each prior's mask.
-
-    Attributes:
-        scopes: Of what: the region where there is one, and the whole map; the first of them has the priors.
-        before: By scope, of the input.
-        after: By scope, of what is in the file.
-    """
-
-    scopes: tuple[str, ...]
-    before: dict[str, tuple[Betti, ...]]
-    after: dict[str, tuple[Betti, ...]]
-
-    def reached(self, priors: Sequence[Prior]) -> bool:
-        """Whether the file has what was asked for."""
-        found = self.after[self.scopes[0]]
-        return all(betti.numbers == prior.betti for betti, prior in zip(found, priors, strict=True))
-
-    def certificate(self, priors: Sequence[Prior]) -> list[dict[str, Any]]:
-        """Return what the JSON says of each prior."""
-        return [
-            {
-                "channels": list(prior.channels),
-                "betti": list(prior.betti),
-                **{
-                    scope.replace(" ", "_"): {
-                        "before": list(self.before[scope][k].numbers),
-                        "after": list(self.after[scope][k].numbers),
-                    }
-                    for scope in self.scopes
-                },
-            }
-            for k, prior in enumerate(priors)
-        ]
+        raise NotReachedError(_excuse(target, found, priors, certificate.asked, asking, volume))
 
 
 def _check(
@@ -314,31 +272,6 @@ def _of_prior(volume: Volume, prior: Prior, settings: Settings) -> Volume:
     return replace(volume, array=union(array, prior, settings), axes=volume.axes[-dims:], channels=None)
 
 
-def _read_back(target: Path, written: Volume, output_type: str | None) -> npt.NDArray[Any]:
-    """Return the probabilities that are in the file, the channels first."""
-    from softmorph_cli.io import read
-
-    # A bare array says neither what 1 is stored as nor which of its axes are of space.
-    one = {"uint8": 255, "uint16": 65535}.get(output_type or "") if target.suffix.lower() == ".npy" else None
-    try:
-        back = read(target, divide_by=one)
-    except InputError:
-        back = read(target, divide_by=one, axes=written.axes)
-    if back.array.size != written.array.size:
-        raise InputError(
-            f"{target} was read back as {back.array.shape} and written as {written.array.shape}."
-        )
-    return back.array.reshape(-1, *written.array.shape[-written.spatial_dims :])
-
-
-def _count(
-    array: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings, box: tuple[slice, ...] | None
-) -> tuple[Betti, ...]:
-    from softmorph_cli.topology.repair import count
-
-    return count(array if box is None else array[(slice(None), *box)], priors, settings)
-
-
 def _change(
     before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings
 ) -> dict[str, Any]:
@@ -363,18 +296,18 @@ def _show(
     target: Path,
     found: Repaired,
     priors: Sequence[Prior],
-    counts: _Counts,
+    certificate: Certificate,
     changed: dict[str, Any],
     volume: Volume,
     seconds: float,
 ) -> None:
     numbers = "b0 b1" if volume.spatial_dims == 2 else "b0 b1 b2"
     lines = []
-    for scope in counts.scopes:
+    for scope in certificate.scopes:
         for k, prior in enumerate(priors):
             where = scope if len(priors) == 1 else f"{_label(prior, volume)}, {scope}"
-            asked = prior.betti if scope == counts.scopes[0] else ()
-            cells = (counts.before[scope][k].numbers, counts.after[scope][k].numbers, asked)
+            asked = prior.betti if scope == certificate.scopes[0] else ()
+            cells = (certificate.before[scope][k].numbers, certificate.after[scope][k].numbers, asked)
             lines.append([f"{where} ({numbers})", *(" ".join(map(str, cell)) or "any" for cell in cells)])
     steps = f"{found.steps} step{'s' if found.steps != 1 else ''}"
     flips = " + ".join(f"{count:,}" for count in changed["voxels_flipped"])

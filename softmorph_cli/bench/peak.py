@@ -57,7 +57,8 @@ def of_fresh_process(work: Work, shape: tuple[int, ...], *, threads: int) -> int
 def held(run: Callable[[], object]) -> int:
     """Return the bytes by which this process grew at most while something ran, from the kernel's marks.
 
-    Where the mark cannot be set back the answer may be too large, never too small.
+    The kernel counts pages in batches for each thread, so that the marks are off by some hundred kB. Where the mark
+    cannot be set back the answer may be too large.
     """
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

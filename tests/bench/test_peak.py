@@ -27,10 +27,10 @@ def test_what_is_held_and_freed_again_counts() -> None:
 
 
 def test_a_work_in_its_own_process_holds_at_least_its_result() -> None:
-    shape = (96, 96, 96)
-    found = peak.of_fresh_process(EROSION, shape, threads=1)
+    # The kernel's marks are off by some hundred kB.
+    found = peak.of_fresh_process(EROSION, (128, 128, 128), threads=1)
     assert found is not None
-    assert 0.9 < found / (4 * 96**3) < 8
+    assert 0.9 < found / (4 * 128**3) < 8
 
 
 def test_a_work_that_fails_there_is_told() -> None:

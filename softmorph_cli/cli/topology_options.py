@@ -177,7 +177,7 @@ class Saving:
         Path | None,
         typer.Option(
             metavar="PATH.png",
-            help="Draw input and result side by side.",
+            help="Draw input and result side by side, a ring around each place that changed.",
             rich_help_panel=_OUT,
             show_default=False,
         ),

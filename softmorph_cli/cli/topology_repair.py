@@ -259,7 +259,10 @@ def _write(
         title = f"softmorph topology repair {source.name}"
         # The first channel is often the background, which is of no interest.
         shown, result = (_of_prior(volume, priors[0], settings) for volume in (before, after))
-        preview(shown, result, saving.preview, title=title, subtitle=words, force=saving.force)
+        flipped = (shown.array > settings.threshold) != (result.array > settings.threshold)
+        preview(
+            *(shown, result, saving.preview), title=title, subtitle=words, force=saving.force, changed=flipped
+        )
     return warnings
 
 

@@ -33,6 +33,7 @@ class Look:
         ink: Of words.
         pale_ink: Of words that matter less.
         bar: Of the scale bar.
+        ring: Around what is to be looked at; no colour of the colour map.
         curve: Where in the colour map curves of soft value 0 and 1 lie; neither end is lost on the backdrop.
         backdrop: The greys of 0 and 1 of a map that curves are drawn over.
         marks: By kind of node. Told apart by shape alone, and by all kinds of colour vision.
@@ -42,6 +43,7 @@ class Look:
     ink: str
     pale_ink: str
     bar: str
+    ring: str
     curve: tuple[float, float]
     backdrop: tuple[int, int]
     marks: Mapping[str, Mark]
@@ -69,6 +71,7 @@ DARK: Final = Look(
     ink="#f4f4f4",
     pale_ink="#a9a9b3",
     bar="#ffffff",
+    ring="#4fd1ff",
     curve=(0.4, 1.0),
     backdrop=(0, 100),
     marks={
@@ -82,6 +85,7 @@ LIGHT: Final = Look(
     ink="#222222",
     pale_ink="#6b6b6b",
     bar="#222222",
+    ring="#0072b2",
     # More ink where the map is surer.
     curve=(0.9, 0.06),
     backdrop=(252, 204),

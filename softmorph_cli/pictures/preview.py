@@ -11,11 +11,19 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.files import replacing
+from softmorph_cli.measure.components import label_components
 from softmorph_cli.pictures.layout import arrange
 from softmorph_cli.pictures.looks import Colors
 from softmorph_cli.pictures.sheet import Sheet
 from softmorph_cli.pictures.survey import Held, Map, fullest_planes, images, is_dense, profiles
-from softmorph_cli.pictures.views import choose_views, first_index, first_index_words, round_length, window
+from softmorph_cli.pictures.views import (
+    Box,
+    choose_views,
+    first_index,
+    first_index_words,
+    round_length,
+    window,
+)
 from softmorph_cli.volume import Volume
 
 MARGIN: Final = 28
@@ -25,6 +33,8 @@ LONGEST_SCALE_BAR: Final = 180
 COLOR_BAR: Final = (12, 220)
 # The share of the colour scale that looks black: margins below it are cut off.
 BLACK: Final = 0.01
+# Pixels between what is ringed and its ring.
+RING: Final = 9
 TIMES: Final = " \u00d7 "
 
 
@@ -52,6 +62,7 @@ def preview(
     title: str = "",
     subtitle: str = "",
     force: bool = False,
+    changed: npt.NDArray[np.bool_] | None = None,
 ) -> None:
     """Write a PNG that shows a map and the result of a filter side by side.
 
@@ -68,6 +79,7 @@ def preview(
         title: First line, for example the command.
         subtitle: Second line.
         force: Whether an existing file may be replaced.
+        changed: A mask of voxels to look for, shape (Y, X) or (Z, Y, X): each place gets a ring in the result.
 
     Raises:
         InputError: If the two maps differ in axes or shape.
@@ -79,7 +91,12 @@ def preview(
             f"{after.array.shape}, cannot be shown side by side: they must agree."
         )
     maps = [Held(first_index(volume)) for volume in (before, after) if volume is not None]
-    _save(maps, before, first_index_words(before), path, title, subtitle, force)
+    places = [] if changed is None else _places(changed)
+    also = first_index_words(before)
+    if places:
+        also = f"{also}; " if also else ""
+        also += f"{len(places):,} ring{'s' if len(places) > 1 else ''} where voxels crossed the threshold"
+    _save(maps, before, also, path, title, subtitle, force, places)
 
 
 def preview_blocks(
@@ -109,14 +126,30 @@ def _save(
     title: str,
     subtitle: str,
     force: bool,
+    places: Sequence[Box] = (),
 ) -> None:
     # A file's name may hold bytes that are no text.
     title, subtitle = (words.encode("utf-8", "replace").decode() for words in (title, subtitle))
     with replacing(path, force=force) as temporary:
-        _draw(maps, place, also, title, subtitle).save(temporary, title=title, description=subtitle)
+        _draw(maps, place, also, title, subtitle, places).save(temporary, title=title, description=subtitle)
 
 
-def _draw(maps: Sequence[Map], place: Volume | Placed, also: str, title: str, subtitle: str) -> Sheet:
+def _places(changed: npt.NDArray[np.bool_]) -> list[Box]:
+    """Return the box of each place where something changed."""
+    from scipy.ndimage import find_objects
+
+    labels, _ = label_components(changed, 3**changed.ndim - 1)
+    return list(find_objects(labels))
+
+
+def _draw(
+    maps: Sequence[Map],
+    place: Volume | Placed,
+    also: str,
+    title: str,
+    subtitle: str,
+    places: Sequence[Box],
+) -> Sheet:
     names = ["input", "result"] if len(maps) > 1 else [""]
     whole = maps[0].shape
     along = [profiles(one) for one in maps]
@@ -163,8 +196,24 @@ def _draw(maps: Sequence[Map], place: Volume | Placed, also: str, title: str, su
             begin = sheet.text(x, y + CAPTION - 9, name, size=16, bold=True) + (10 if name else 0)
             sheet.text(begin, y + CAPTION - 9, view.caption, size=15, color=sheet.look.pale_ink)
             sheet.image(x, y + caption_height, values / top)
+            if one is maps[-1]:
+                rings = [
+                    np.add(ring * (cell.width, cell.height), (x, y + caption_height))
+                    for ring in view.spans(places, box)
+                ]
+                _draw_rings(sheet, rings)
     draw_scales(sheet, layout.scale, unit, top, "probability")
     return sheet
+
+
+def _draw_rings(sheet: Sheet, spans: Sequence[npt.NDArray[np.float64]]) -> None:
+    """Draw a ring around each span, given by two opposite corners (x, y)."""
+    turn = np.linspace(0, 2 * np.pi, 49)
+    circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    rings = [span.mean(axis=0) + (np.ptp(span, axis=0).max() / 2 + RING) * circle for span in spans]
+    color = np.frombuffer(bytes.fromhex(sheet.look.ring[1:]), np.uint8)
+    if rings:
+        sheet.lines(rings, np.tile(color, (len(rings), 1)), 1.5)
 
 
 def draw_scales(

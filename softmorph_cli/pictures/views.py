@@ -58,6 +58,25 @@ class View:
             across.append(1 - share if flip else share)
         return np.stack(across, axis=-1)
 
+    def spans(self, places: Sequence[Box], window: Box) -> list[npt.NDArray[np.float64]]:
+        """Return where boxes of a map lie in the image of a window of it, without those that a slice does not meet.
+
+        Args:
+            places: Boxes of voxels.
+            window: The part of the map that is shown.
+
+        Returns:
+            Of each two opposite corners, shape (2, 2), as `places` gives them.
+        """
+        shape = [part.stop - part.start for part in window]
+        spans = []
+        for place in places:
+            first = np.array([part.start - seen.start for part, seen in zip(place, window, strict=True)])
+            last = np.array([part.stop - 1 - seen.start for part, seen in zip(place, window, strict=True)])
+            if self.axis is None or self.plane is None or first[self.axis] <= self.plane <= last[self.axis]:
+                spans.append(self.places(np.stack([first - 0.5, last + 0.5]), shape))
+        return spans
+
 
 def first_index(volume: Volume) -> npt.NDArray[Any]:
     """Return the first time, channel, ... of a volume: a view of its array with the spatial axes alone."""

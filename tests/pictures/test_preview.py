@@ -13,7 +13,7 @@ from softmorph_cli.pictures import preview as module
 from softmorph_cli.pictures.looks import DARK
 from softmorph_cli.pictures.preview import preview, scale_top, size_words, voxel_size
 from softmorph_cli.pictures.sheet import Sheet
-from softmorph_cli.pictures.views import round_length
+from softmorph_cli.pictures.views import choose_views, round_length
 from softmorph_cli.volume import Volume
 
 BRIGHTEST = (252, 254, 164)  # the ends of inferno
@@ -57,6 +57,53 @@ def test_a_png_of_both_maps_is_written(tmp_path):
     assert dark[np.ix_(rows, columns + 680 + 20)].all()
     assert picture.shape[1] == 2 * 680 + 20 + 2 * module.MARGIN
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_changed_is_ringed_in_the_result_alone(tmp_path):
+    before = Volume(np.ones((50, 40), dtype=np.float32), "YX")
+    after = before.with_array(before.array.copy())
+    after.array[10, 5] = after.array[30:33, 30] = 0
+    preview(before, after, tmp_path / "plain.png")
+    preview(before, after, tmp_path / "ringed.png", changed=after.array != before.array)
+    ring = np.frombuffer(bytes.fromhex(DARK.ring[1:]), np.uint8)
+    drawn = [np.abs(pixels(tmp_path / name) - ring).sum(-1) < 60 for name in ("plain.png", "ringed.png")]
+    assert not drawn[0].any()
+    # Where images lie: 17 pixels a voxel, the result's rows are those of the dark pixels within it.
+    dark = where(pixels(tmp_path / "ringed.png"), DARKEST)
+    for rows, columns in zip((slice(10, 11), slice(30, 33)), (5, 30), strict=True):
+        result = np.argwhere(dark)
+        left, top = result[:, 1].min() - 5 * 17, result[:, 0].min() - 10 * 17
+        middle = top + 17 * (rows.start + rows.stop) / 2, left + 17 * (columns + 0.5)
+        radius = 17 * (rows.stop - rows.start) / 2 + module.RING
+        around = np.hypot(*(np.argwhere(drawn[1]) - middle).T)
+        near = around[around < 3 * radius]
+        assert near.size > 3 * radius
+        assert np.abs(near - radius).max() < 3
+        drawn[1][tuple(np.argwhere(drawn[1])[around < 3 * radius].T)] = False
+    assert not drawn[1].any()
+
+
+def test_rings_follow_the_view_and_skip_slices_they_do_not_meet():
+    shape, window = (8, 10, 12), (slice(1, 7), slice(0, 10), slice(2, 12))
+    place = (slice(2, 3), slice(4, 6), slice(11, 12))
+    size = tuple(part.stop - part.start for part in window)
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])[:, [2, 1, 0, 3]]
+    for planes, met in ((None, 3), ((1, 4, 9), 3), ((1, 3, 9), 2), ((0, 6, 8), 0)):
+        views = choose_views(size, (1.0,) * 3, affine=affine, planes=planes)
+        spans = [view.spans([place], window) for view in views]
+        assert sum(map(len, spans)) == met
+    marked = np.zeros(shape)
+    marked[place] = 1
+    for view in choose_views(size, (1.0,) * 3, affine=affine):
+        image = marked[window].max(axis=view.axis)
+        image = image[:: -1 if view.flips[0] else 1, :: -1 if view.flips[1] else 1]
+        (span,) = view.spans([place], window)
+        low, high = np.sort(span, axis=0) * image.shape[::-1]
+        rows, columns = np.nonzero(image)
+        assert (low, high) == (
+            pytest.approx([columns.min(), rows.min()]),
+            pytest.approx([columns.max() + 1, rows.max() + 1]),
+        )
 
 
 def test_the_scale_bar_is_as_long_as_it_says(tmp_path):

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -25,6 +26,7 @@ def main() -> None:
         _leave(ended.code)
         raise
     except KeyboardInterrupt:
+        _leave(130)
         sys.exit(130)
     finally:
         # What is left dies with the process; to sort it first takes longer than reading and writing the map.
@@ -34,8 +36,9 @@ def main() -> None:
 def _leave(status: object) -> None:
     """End at once where, after an interruption, a library still computes; its end is not to be waited for."""
     if isinstance(status, int) and any(t.name == "softmorph computing" for t in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # whoever read it is gone
+                stream.flush()
         os._exit(status)
 
 

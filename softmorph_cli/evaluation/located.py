@@ -116,7 +116,7 @@ METRICS: Final = (
         ),
         unit="count",
         better="lower",
-        cost="0.8 s",
+        cost="0.8 s; of noise 10 s",
         compute=_diu,
     ),
 )

@@ -8,6 +8,7 @@ import numpy as np
 
 from softmorph_cli.evaluation.warp import Mask, warp
 from softmorph_cli.graphs.links import Voxels, neighbours
+from softmorph_cli.topology.interruptible import interruptible
 
 
 def kept_loops(small: Mask, large: Mask, connectivity: int) -> int:
@@ -46,28 +47,41 @@ def _thin(mask: Mask, connectivity: int) -> Mask:
 def _rank(parts: Sequence[Mask], whole: Mask, connectivity: int) -> int:
     """Return the rank of the sum of the maps from H_1 of each part to H_1 of the whole.
 
-    At first there are copies of the parts, apart from each other; then comes the whole, and joins each voxel's copy to
-    the voxel and its neighbours. A loop that is there at first and lasts is one of the whole.
+    At first there are the parts, apart from each other; then comes the whole. A loop that is there at first and lasts
+    is one of the whole. Voxels that an earlier part has too are copied, and the whole joins each copy to its voxel and
+    its voxel's neighbours.
     """
-    import gudhi
-
     voxels = np.argwhere(whole)
     everywhere = _edges(voxels, whole, connectivity)
     at_first, later, total = [], [everywhere], len(voxels)
+    taken = np.zeros(len(voxels), bool)
     for part in parts:
-        inside = np.flatnonzero(part[whole])
-        copy = np.full(len(voxels), -1)
-        copy[inside] = total + np.arange(len(inside))
-        total += len(inside)
-        at_first.append(copy[_edges(voxels, part, connectivity)])
-        joined = np.concatenate([everywhere, everywhere[:, ::-1], np.stack([inside, inside], axis=1)])
-        joined = joined[copy[joined[:, 0]] >= 0]
-        later.append(np.stack([copy[joined[:, 0]], joined[:, 1]], axis=1))
+        inside = part[whole]
+        copied = np.flatnonzero(inside & taken)
+        taken |= inside
+        number = np.arange(len(voxels))
+        number[copied] = total + np.arange(len(copied))
+        total += len(copied)
+        at_first.append(number[_edges(voxels, part, connectivity)])
+        joined = np.concatenate([everywhere, everywhere[:, ::-1], np.stack([copied, copied], axis=1)])
+        joined = joined[number[joined[:, 0]] >= len(voxels)]
+        later.append(np.stack([number[joined[:, 0]], joined[:, 1]], axis=1))
+    found: int = interruptible(lambda: _lasting(total, np.concatenate(at_first), np.concatenate(later)))
+    return found
+
+
+def _lasting(voxels: int, at_first: Voxels, later: Voxels) -> int:
+    """Return how many loops of a clique complex are there with the first edges, and last when the others come."""
+    import gudhi
+
     tree = gudhi.SimplexTree()
-    # What is inserted first keeps its level: no edge comes before its voxels.
-    tree.insert_batch(np.arange(total)[None], (np.arange(total) < len(voxels)).astype(float))
-    for level, edges in enumerate((np.concatenate(at_first), np.concatenate(later))):
+    # Of loops it makes no difference when voxels come.
+    tree.insert_batch(np.arange(voxels)[None], np.zeros(voxels))
+    # What is inserted first keeps its level.
+    for level, edges in enumerate((at_first, later)):
         tree.insert_batch(edges.T, np.full(len(edges), float(level)))
+    # Edges without which the loops are the same: of noise most are, and with them most triangles.
+    tree = tree.collapse_edges()
     # Loops need no more than triangles.
     tree.expansion(2)
     # Without a triangle loops are of the highest dimension, which gudhi leaves out where it is not asked.

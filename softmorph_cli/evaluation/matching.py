@@ -68,7 +68,7 @@ METRICS: Final = (
         ),
         unit="count",
         better="lower",
-        cost="3 s",
+        cost="3 s; of noise a minute or more",
         compute=_matching,
         asked_by=("expensive",),
     ),

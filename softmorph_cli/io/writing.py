@@ -68,8 +68,12 @@ def as_stored(array: Array, path: Path, output_type: str | None = None) -> Array
     """
     family = target_format(path, output_type)
     stored, one = encode(array, _kind(family, output_type, array))
-    read: Array = stored.astype(array.dtype, copy=False) / array.dtype.type(one)
-    return read
+    if stored.dtype.kind == "f":
+        return stored.astype(array.dtype, copy=False)
+    # As `read` does it, to the last bit: by the slope that a file holds, but a bare array is told what 1 is.
+    numbers, scale = stored.astype(np.float32), np.float32(1 / one)
+    read: Array = numbers / np.float32(one) if family.name == "npy" else numbers * scale
+    return read.astype(array.dtype, copy=False)
 
 
 def _kind(family: Format, output_type: str | None, array: Array) -> str:

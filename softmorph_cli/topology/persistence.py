@@ -13,8 +13,7 @@ wanted. A border of one voxel of p = 0 is added, so that what touches the border
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -24,6 +23,7 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.machine import memory
 from softmorph_cli.topology.betti import connectivities
+from softmorph_cli.topology.interruptible import interruptible
 from softmorph_cli.topology.merging import cavity_pairs, component_pairs
 
 # What gudhi takes for each voxel of a 3D map; measured 390 on vessels, 510 on noise.
@@ -168,7 +168,7 @@ def _of_complex(box: npt.NDArray[Any], foreground: int) -> list[_Ends]:
     if not box[(slice(1, -1),) * box.ndim].size:
         return [_voxels(np.empty((0, 2), np.int64), box.shape, "F")] * box.ndim
     _check_memory(box.size)
-    paired, lasting = _interruptible(lambda: _computed(box, by_faces=foreground == 2 * box.ndim))
+    paired, lasting = interruptible(lambda: _computed(box, by_faces=foreground == 2 * box.ndim))
     pairs = [np.asarray(p, np.int64).reshape(-1, 2) for p in paired]
     pairs += [np.empty((0, 2), np.int64)] * (box.ndim - len(pairs))
     # What never dies does so at voxel 0, which is in the border.
@@ -185,30 +185,6 @@ def _computed(box: npt.NDArray[Any], *, by_faces: bool) -> Any:
     )
     cube.compute_persistence(homology_coeff_field=2, min_persistence=0)
     return cube.vertices_of_persistence_pairs() if by_faces else cube.cofaces_of_persistence_pairs()
-
-
-def _interruptible(work: Callable[[], Any]) -> Any:
-    """Return what a long call returns, and let Ctrl-C and signals end the wait for it.
-
-    Python hears of signals between its own instructions, and gudhi may take minutes within one. It leaves other
-    threads alone meanwhile, so that the main thread can listen.
-    """
-    done: list[Any] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            done.append(work())
-        except BaseException as error:
-            failed.append(error)
-
-    # By this name the command line knows what it must not wait for when it ends.
-    thread = threading.Thread(target=run, name="softmorph computing", daemon=True)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return done[0]
 
 
 def _check_memory(voxels: int) -> None:

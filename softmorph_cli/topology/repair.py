@@ -87,7 +87,7 @@ class Repaired:
         stopped: "reached", "stuck" where no bar is left to move, or "max_steps".
         steps: How many steps were taken.
         best_step: The step whose map it is, 0 for the input.
-        before: Betti numbers of each prior's mask, within the region.
+        before: Betti numbers of each prior's mask, within the region, as a file would hold the input.
         after: The same of the result.
     """
 

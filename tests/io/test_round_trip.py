@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import check_target, read, write
+from softmorph_cli.io import as_stored, check_target, read, write
 from softmorph_cli.io.arrays import Npy
 from softmorph_cli.volume import Volume
 
@@ -258,3 +258,16 @@ def _unpacked(path: Path) -> bytes:
     content = path.read_bytes()
     # ImageJ writes its Info in UTF-16.
     return gzip.decompress(content) if path.suffix == ".gz" else content.replace(b"\0", b"")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("output_type", "one"), [("uint8", 255), ("uint16", 65535)])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".tif", ".png", ".nrrd", ".mha", ".npy", ".ome.zarr"])
+def test_what_a_file_keeps_is_known_to_the_last_bit(
+    suffix: str, output_type: str, one: int, dtype: type, tmp_path: Path
+) -> None:
+    array = (np.arange(65536) % (one + 1) / one).reshape(256, 256).astype(dtype)
+    path = tmp_path / f"map{suffix}"
+    write(Volume(array, "YX"), path, output_type=output_type)
+    back = read(path, divide_by=one if suffix == ".npy" else None).array
+    np.testing.assert_array_equal(as_stored(array, path, output_type), back.astype(dtype))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import threading
 from contextlib import suppress
 from pathlib import Path
+
+from softmorph_cli.interruption import still_computing
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
 
 def _leave(status: object) -> None:
     """End at once where, after an interruption, a library still computes; its end is not to be waited for."""
-    if isinstance(status, int) and any(t.name == "softmorph computing" for t in threading.enumerate()):
+    if isinstance(status, int) and still_computing():
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):  # whoever read it is gone
                 stream.flush()

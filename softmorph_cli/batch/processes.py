@@ -13,15 +13,15 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli.batch.engine import Sign, Watch
 from softmorph_cli.batch.leftovers import clear
 from softmorph_cli.batch.task import Outcome, Task, run_task
+from softmorph_cli.interruption import deaf
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
@@ -104,7 +104,7 @@ class _Worker:
         self.connection, other_end = context.Pipe()
         # Not a daemon: those may not start processes, and nobody knows what a library does.
         self.process = context.Process(target=_work, args=(other_end, threads), name=f"softmorph-{number}")
-        with _deaf():
+        with deaf():
             self.process.start()
         other_end.close()
 
@@ -172,18 +172,6 @@ def _died(task: Task, status: int | None) -> str:
     return (
         f"{task.source}: the worker ended with status {status}; try the file by itself with softmorph chain."
     )
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Start processes that a Ctrl-C, which goes to all of them, does not reach: their parent ends them."""
-    # It unblocks signals when it starts, so it has to be there before.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Stopped(BaseException):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import signal
 import struct
 import time
 import warnings
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
-from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -22,6 +20,7 @@ from softmorph_cli import machine
 from softmorph_cli.cluster.cluster import Cluster
 from softmorph_cli.cluster.members import Members
 from softmorph_cli.errors import ClusterError, UsageError
+from softmorph_cli.interruption import deaf
 
 # Seconds: for the scheduler to answer, for processes here to start, and for the first worker elsewhere to come.
 _ANSWER: Final = 10.0
@@ -98,7 +97,7 @@ def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tu
         environment = {**dask.config.get(inherited), **dask.config.get(own)}
         chosen = {"temporary-directory": scratch, inherited: {}, own: environment}
         stack.enter_context(dask.config.set(chosen))
-        with _deaf():
+        with deaf():
             local = stack.enter_context(
                 LocalCluster(
                     # They come below, where an interruption finds everything in place.
@@ -211,15 +210,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for handler, level in before.items():
             handler.setLevel(level)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Start threads and processes that a Ctrl-C, which goes to all of them, does not reach: their parent ends them."""
-    # It unblocks signals when it starts, so it has to be there before.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -8,7 +8,7 @@ import numpy as np
 
 from softmorph_cli.evaluation.warp import Mask, warp
 from softmorph_cli.graphs.links import Voxels, neighbours
-from softmorph_cli.topology.interruptible import interruptible
+from softmorph_cli.interruption import interruptible
 
 
 def kept_loops(small: Mask, large: Mask, connectivity: int) -> int:

@@ -17,7 +17,7 @@ from softmorph_cli.filters.settings import Result
 from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.io import create_blocks, open_blocks, read
 from softmorph_cli.io.storing import chunks_of_tiles
-from softmorph_cli.tiles import ArraySource, ArrayTarget, Plan, Spec, filter_tiles
+from softmorph_cli.tiles import ArraySource, ArrayTarget, Plan, Spec, TileProgress, filter_tiles
 from softmorph_cli.tiles.crew import Spread
 from softmorph_cli.tiles.spec import task
 
@@ -146,3 +146,18 @@ def on_cluster(
             errors.write(whole_map, np.zeros(image.shape, np.float32))
     made.image, made.error = read(folder / "out.zarr").array, read(folder / "error.zarr").array
     return made
+
+
+class StopError(Exception):
+    """Comes from outside, at any time."""
+
+
+def until(count: int, seen: list[Any]) -> Any:
+    """Return what keeps each report of progress and stops at so many."""
+
+    def report(progress: TileProgress) -> None:
+        seen.append(progress)
+        if len(seen) == count:
+            raise StopError
+
+    return report

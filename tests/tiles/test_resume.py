@@ -8,30 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers_maps import same_bits, vessels
-from helpers_tiles import Tiled, cut_by_hand, tiled, whole
+from helpers_tiles import StopError, Tiled, cut_by_hand, tiled, until, whole
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.filters.morphology import Element
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, TileProgress, filter_tiles
+from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, filter_tiles
 from softmorph_cli.tiles.manifest import NAME
 
 MAP = vessels((44, 51, 60), 3, branches=8, noise=0.1).astype(np.float32)
 LEVELS = Spec("skeletonize", Settings("levels", levels=128))
 TILE, LENGTH = (16, 24, 24), 2
-
-
-class StopError(Exception):
-    """Comes from outside, at any time."""
-
-
-def until(count: int, seen: list[Any]) -> Any:
-    def report(progress: TileProgress) -> None:
-        seen.append(progress)
-        if len(seen) == count:
-            raise StopError
-
-    return report
 
 
 def run(spec: Spec, out: np.ndarray, length: int | None, scratch: Path, **more: Any) -> Any:

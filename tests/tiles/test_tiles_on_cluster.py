@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers_maps import same_bits, vessels
-from helpers_tiles import Once, Tiled, cut_by_hand, on_cluster, tiled, whole
+from helpers_tiles import Once, StopError, Tiled, cut_by_hand, on_cluster, tiled, until, whole
 
 from softmorph_cli.cluster import Cluster, Lost
 from softmorph_cli.errors import ClusterError, InputError
@@ -22,7 +22,7 @@ from softmorph_cli.filters.morphology import Element
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.rules import catalog
-from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, TileProgress, filter_tiles
+from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, filter_tiles
 from softmorph_cli.tiles.crew import Spread
 
 RNG = np.random.default_rng(5)
@@ -92,19 +92,6 @@ def test_a_worker_that_is_killed_loses_nothing(when: str, cluster: Cluster, tmp_
     thread.join(0)
     assert not thread.is_alive()
     check(made, LEVELS, TUBES)
-
-
-class StopError(Exception):
-    """Comes from outside, at any time."""
-
-
-def until(count: int, seen: list[Any]) -> Any:
-    def report(progress: TileProgress) -> None:
-        seen.append(progress)
-        if len(seen) == count:
-            raise StopError
-
-    return report
 
 
 @pytest.mark.parametrize("first", ["cluster", "alone"])

@@ -1,0 +1,53 @@
+"""Who hears a Ctrl-C: long calls of a library do, through the thread that waits; what a process starts does not."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+_THREAD: Final = "softmorph computing"
+
+
+def interruptible(work: Callable[[], Any]) -> Any:
+    """Return what a long call returns, and let Ctrl-C and signals end the wait for it.
+
+    Python hears of signals between its own instructions, and gudhi may take minutes within one. It leaves other
+    threads alone meanwhile, so that the main thread can listen.
+    """
+    done: list[Any] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name=_THREAD, daemon=True)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+def still_computing() -> bool:
+    """Return whether such a call goes on although nobody waits for it any more."""
+    return any(thread.name == _THREAD for thread in threading.enumerate())
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Start threads and processes that a Ctrl-C, which goes to all of them, does not reach: their parent ends them."""
+    from multiprocessing import resource_tracker
+
+    # It unblocks signals when it starts, so it has to be there before.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -18,6 +18,10 @@ from softmorph_cli.rules.rule import Rule, SubIteration
 # The logic that goes through the decision diagram: exact on probabilities, and the one for bit planes.
 DIAGRAM: Final = "multilinear"
 
+# The same on bit planes of nested level sets, which it keeps nested; and on values by their order alone.
+NESTED: Final = "nested"
+RANKS: Final = "ranks"
+
 # Part of every key on disk: raise it when the same rule is to give another program.
 _EDITION: Final = 4
 
@@ -51,6 +55,10 @@ class Step:
         absorbing: A value that a voxel never leaves in this step (0 or 1), so that whole runs of it can be
             skipped; None if there is none.
         fold: The same as `program` where that is a fold whose neutral value lies outside the image.
+        subfield: The parity, along each axis, of the voxels to which the step is applied, by their index in the
+            whole map; None for all voxels.
+        ranked: Whether the step acts on values by their order: a voxel is lowered to the highest value, of its
+            own and its neighbours' lower ones, at which `program` keeps it among the neighbours that are as high.
     """
 
     program: Program
@@ -58,6 +66,8 @@ class Step:
     outside: int
     absorbing: int | None
     fold: Fold | None = None
+    subfield: Offset | None = None
+    ranked: bool = False
 
     @property
     def centre(self) -> int | None:
@@ -71,7 +81,7 @@ def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
 
     Args:
         rule: The rule.
-        logic: `DIAGRAM` or a key of `lowering.LOGICS`.
+        logic: `DIAGRAM`, `NESTED`, `RANKS` or a key of `lowering.LOGICS`.
 
     Raises:
         RuleError: If the rule's decision diagram is too large.
@@ -80,17 +90,29 @@ def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
     for sub_iteration in rule.sub_iterations:
         order = (centre(rule.dimensions), *rule.order)
         try:
-            program = _compile(rule.update(sub_iteration), order, logic)
+            program = _compile(rule.update(sub_iteration), order, DIAGRAM if logic == RANKS else logic)
         except RuleError as error:
             raise RuleError(f"{rule.origin or rule.name}: {error}.") from error
         offsets = tuple(rotate(offset, sub_iteration.rotation) for offset in program.inputs)
-        steps.append(Step(program, offsets, rule.outside, rule.absorbing, _fold(rule, sub_iteration, logic)))
+        steps.append(
+            Step(
+                program,
+                offsets,
+                rule.outside,
+                rule.absorbing,
+                _fold(rule, sub_iteration, logic),
+                sub_iteration.subfield,
+                logic == RANKS,
+            )
+        )
     return tuple(steps)
 
 
 def _fold(rule: Rule, sub_iteration: SubIteration, logic: str) -> Fold | None:
     update = rule.update(sub_iteration)
     conjunction = isinstance(update, And)
+    if sub_iteration.subfield is not None:
+        return None
     if not isinstance(update, And | Or) or not all(isinstance(a, Var) for a in update.arguments):
         return None
     # Outside counts as foreground for an AND and as background for an OR: it is as if it were not there.
@@ -126,8 +148,8 @@ def _build(update: Expression, order: tuple[Offset, ...], logic: str) -> Program
     # Imported late: what comes from the cache needs neither dd nor the rest of the compiler.
     from softmorph_cli.compiler.lowering import lower_diagram, lower_expression
 
-    if logic != DIAGRAM:
+    if logic not in (DIAGRAM, NESTED):
         return lower_expression(update, logic)
     from softmorph_cli.compiler.diagram import build
 
-    return lower_diagram(build(update, order))
+    return lower_diagram(build(update, order), nested=logic == NESTED)

@@ -53,7 +53,15 @@ def _bits(like: Tensor) -> Mapping[Op, Callable[..., Tensor]]:
         Op.NOT: torch.bitwise_not,
         Op.MUL: torch.bitwise_and,
         Op.MIX: lambda x, low, high: low ^ (x & (low ^ high)),
+        Op.FILL: _fill,
     }
+
+
+def _fill(words: Tensor) -> Tensor:
+    # The sign bit is the highest plane: an arithmetic shift copies it downwards, as it should.
+    for places in (1, 2, 4, 8, 16, 32):
+        words = words | (words >> places)
+    return words
 
 
 class TorchField:

@@ -26,11 +26,14 @@ class SubIteration:
         expression: The condition, as drawn for the rule's first direction.
         rotation: Turns the offsets of `expression` to this pass's direction.
         label: The direction's name, for people.
+        subfield: The parity, along each axis, of the voxels that take part, by their index in the whole map;
+            None for all. Voxels of one subfield are not neighbours of each other.
     """
 
     expression: Expression
     rotation: Rotation
     label: str = ""
+    subfield: Offset | None = None
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,9 @@ def _fold(rule: Rule, sub_iteration: SubIteration, logic: str) -> Fold | None:
     # Outside counts as foreground for an AND and as background for an OR: it is as if it were not there.
     if rule.outside != int(conjunction) or len(set(update.arguments)) < len(update.arguments):
         return None
+    # A fold is computed for whole rows at once.
+    if sub_iteration.subfield is not None:
+        return None
     match logic:
         case "multilinear" | "product":
             return Fold(Op.MUL, complement=not conjunction)

@@ -111,15 +111,13 @@ def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
 def _fold(rule: Rule, sub_iteration: SubIteration, logic: str) -> Fold | None:
     update = rule.update(sub_iteration)
     conjunction = isinstance(update, And)
+    # A fold is computed for whole rows at once.
     if sub_iteration.subfield is not None:
         return None
     if not isinstance(update, And | Or) or not all(isinstance(a, Var) for a in update.arguments):
         return None
     # Outside counts as foreground for an AND and as background for an OR: it is as if it were not there.
     if rule.outside != int(conjunction) or len(set(update.arguments)) < len(update.arguments):
-        return None
-    # A fold is computed for whole rows at once.
-    if sub_iteration.subfield is not None:
         return None
     match logic:
         case "multilinear" | "product":

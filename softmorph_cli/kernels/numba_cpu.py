@@ -30,6 +30,7 @@ from softmorph_cli.kernels import bitplanes, numba_folds, numba_text, source
 from softmorph_cli.kernels.grid import Array, Grid
 from softmorph_cli.kernels.numba_ranks import Ranks
 from softmorph_cli.kernels.workers import SCRATCH, Pool
+from softmorph_cli.level_sets import LevelSets, round_down
 from softmorph_cli.rules.neighborhood import Offset
 
 
@@ -134,7 +135,7 @@ class Sweeps:
         self, step: Step, source: Array, target: Array, runs: Array, count: int, now: int, pool: Pool
     ) -> None:
         """Apply a step to the first `count` of some runs; `changed` then says how many voxels did."""
-        kernel, offsets, sizes = next(found for ready, *found in self._ready if ready is step)
+        kernel, offsets, sizes = next((k, o, s) for ready, k, o, s in self._ready if ready is step)
         near, dead, clock = self.near, self.dead, np.int32(now)
 
         def part(first: int, last: int) -> int:
@@ -262,11 +263,11 @@ class NumbaField:
 
     def begin(self, steps: tuple[Step, ...]) -> None:
         """Say which steps will now be swept in turn, so that settled runs can be told."""
-        image = self.image()
+        image, sources = self.image(), self.origins() if self._carry else None
         self.close()
         self._image = None
         if steps[0].ranked:
-            self._way = Ranks(image, steps, self._pool, self._origin, carry=self._carry)
+            self._way = Ranks(image, steps, self._pool, self._origin, carry=self._carry, sources=sources)
         elif all(step.fold is not None for step in steps):
             self._way = _Folds(image, self._pool)
         else:
@@ -282,6 +283,13 @@ class NumbaField:
         image = self._image if self._way is None else self._way.image()
         assert image is not None
         return image
+
+    def origins(self) -> Array | None:
+        """Return for each voxel the raster index of the voxel its value comes from, -1 where it is 0.
+
+        None before ranked steps.
+        """
+        return self._way.origins() if isinstance(self._way, Ranks) else None
 
     def close(self) -> None:
         """Give back the buffers."""
@@ -349,6 +357,42 @@ class NumbaBackend:
 
         self._share(part, flat.size, flat.size)
         return planes
+
+    def pack_nested(self, image: Array, sets: LevelSets) -> Array:
+        """Return nested level sets as planes."""
+        planes = np.empty(image.shape, bitplanes.word_of(sets.count))
+
+        def part(first: int, last: int) -> None:
+            bitplanes.pack_nested(image[first:last], sets, planes[first:last])
+
+        self._share(part, len(image), image.size)
+        return planes
+
+    def bins(self, image: Array, sets: LevelSets) -> Array:
+        """Return how many thresholds lie below each value."""
+        found = np.empty(image.shape, image.dtype)
+
+        def part(first: int, last: int) -> None:
+            for values, out in zip(image[first:last], found[first:last], strict=True):
+                out[...] = bitplanes.bins_of(values, sets)
+
+        self._share(part, len(image), image.size)
+        return found
+
+    def refine(self, image: Array, counts: Array, sets: LevelSets) -> Array:
+        """Return the map lowered to the top of each voxel's bin."""
+        refined = np.empty(image.shape, image.dtype)
+
+        def part(first: int, last: int) -> None:
+            bitplanes.refine(image[first:last], counts[first:last], sets, refined[first:last])
+
+        self._share(part, len(image), image.size)
+        return refined
+
+    def above(self, image: Array, threshold: float) -> Array:
+        """Return the map where it is above a threshold."""
+        found: Array = np.where(image > round_down(threshold, image.dtype), image, image.dtype.type(0))
+        return found
 
     def pack_mask(self, image: Array, threshold: float) -> Array:
         """Return {p > threshold} as planes."""

@@ -12,7 +12,7 @@ threads cannot meet.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class Ranks:
         pool: Shares the work.
         origin: The index of the image's first voxel in the whole map.
         carry: Whether each value keeps the index of the voxel that it comes from.
+        sources: Where the values come from so far; None for each from its own voxel.
     """
 
     def __init__(
@@ -46,10 +47,11 @@ class Ranks:
         origin: tuple[int, ...] | None = None,
         *,
         carry: bool = False,
+        sources: Array | None = None,
     ) -> None:
         """List the voxels above 0."""
         self._pool, self._dtype = pool, image.dtype
-        self.grid = Grid(image.shape, 0, origin)
+        self.grid = Grid(image.shape, 1, origin)
         bits = np.dtype(f"int{8 * image.dtype.itemsize}")
         self._keys = np.zeros(self.grid.length, bits)
         if steps[0].outside:
@@ -58,7 +60,8 @@ class Ranks:
         image = np.ascontiguousarray(image)
         # The bits of -0.0 are those of a negative integer.
         pool.share(
-            lambda first, last: np.maximum(image[first:last].view(bits), 0, out=inside[first:last]), len(image)
+            lambda first, last: np.maximum(image[first:last].view(bits), 0, out=inside[first:last]),
+            len(image),
         )
         self._near = np.zeros(self.grid.length, np.int32)
         self._around = self._places(block(len(image.shape)))
@@ -73,8 +76,8 @@ class Ranks:
         self._sources = np.empty(room if carry else 0, np.int64)
         if carry:
             self._origins = np.full(self.grid.length, -1, np.int64)
-            numbers = np.arange(image.size).reshape(image.shape)
-            self.grid.image(self._origins)[self.grid.inside] = numbers
+            start = np.arange(image.size).reshape(image.shape) if sources is None else sources
+            self.grid.image(self._origins)[self.grid.inside] = start
         self._depth, self._done = len(steps), 0
         self.changed = 0
 
@@ -88,7 +91,7 @@ class Ranks:
 
     def _listed(self) -> Array:
         """Return the places of all voxels above 0, in order."""
-        padded, here = self.grid.image(self._keys), self.grid.here
+        padded = self.grid.image(self._keys)
         layer = self.grid.strides[0]
         kind = np.uint32 if self.grid.length < 1 << 32 else np.int64
 
@@ -98,7 +101,6 @@ class Ranks:
             planes[inner] = padded[first + 1 : last + 1][inner] > 0
             return (np.flatnonzero(planes) + (first + 1) * layer).astype(kind)
 
-        del here
         return np.concatenate(self._pool.share(part, self.grid.shape[0]))
 
     def _of(self, subfield: Offset | None, listed: Array) -> Array:
@@ -112,7 +114,7 @@ class Ranks:
 
     def sweep(self, step: Step) -> None:
         """Apply one sub-iteration to all voxels at once."""
-        offsets, table = next(found for ready, *found in self._ready if ready is step)
+        offsets, table = next((places, found) for ready, places, found in self._ready if ready is step)
         if self._done % self._depth == 0:
             self._lists = {name: one[self._keys[one] > 0] for name, one in self._lists.items()}
         self._done += 1
@@ -123,11 +125,25 @@ class Ranks:
 
         def look(first: int, last: int) -> list[tuple[int, int]]:
             return [
-                (one * room, one * room + kernels.sweep(
-                    self._keys, index, one, threads, offsets, table.bits, table.border, self._near, since,
-                    self._where[one * room :], self._values[one * room :],
-                    self._origins, self._sources[one * room :],
-                ))
+                (
+                    one * room,
+                    one * room
+                    + kernels.sweep(
+                        self._keys,
+                        index,
+                        one,
+                        threads,
+                        offsets,
+                        table.bits,
+                        table.border,
+                        self._near,
+                        since,
+                        self._where[one * room :],
+                        self._values[one * room :],
+                        self._origins,
+                        self._sources[one * room :],
+                    ),
+                )
                 for one in range(first, last)
             ]
 
@@ -136,8 +152,14 @@ class Ranks:
         def apply(first: int, last: int) -> None:
             for start, end in found[first:last]:
                 kernels.apply(
-                    self._keys, self._where[start:end], self._values[start:end], self._near, self._around, now,
-                    self._origins, self._sources[start:end],
+                    self._keys,
+                    self._where[start:end],
+                    self._values[start:end],
+                    self._near,
+                    self._around,
+                    now,
+                    self._origins,
+                    self._sources[start:end],
                 )
 
         self._pool.share(apply, len(found))

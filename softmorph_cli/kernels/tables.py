@@ -12,7 +12,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,7 @@ _BLOCK: Final = 32
 _CODES: Final = {Op.INPUT: 0, Op.CONST: 1, Op.NOT: 2, Op.MUL: 3, Op.MIX: 4}
 
 # Bit j of a configuration's number is neighbour j. Within a word of 64 configurations the lowest six vary.
-_WITHIN: Final = tuple(
-    sum(1 << n for n in range(64) if n >> bit & 1) for bit in range(6)
-)
+_WITHIN: Final = tuple(sum(1 << n for n in range(64) if n >> bit & 1) for bit in range(6))
 
 
 @dataclass(frozen=True)

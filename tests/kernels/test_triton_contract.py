@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from helpers_contract import lopsided
 from helpers_maps import close, same_bits, vessels
 from helpers_run import sweep_all
 from test_contract import Contract, thinning
@@ -26,7 +26,6 @@ from softmorph_cli.filters import arrays
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.kernels.torch_eager import TorchBackend, TorchField
 from softmorph_cli.rules import catalog, structuring
-from softmorph_cli.rules.neighborhood import DIRECTIONS, rotate
 from softmorph_cli.rules.rule import Rule
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -102,25 +101,6 @@ class TestTriton(Contract):
 
 
 # ---------------------------------------------------------------------- small programs in all directions
-
-
-@cache
-def lopsided(bits: bool = False) -> tuple[Step, ...]:
-    """A program that looks the same from no two sides, turned to all six directions."""
-    builder = Builder()
-    here, above, ahead, corner, below = (
-        builder.input(o) for o in [(0, 0, 0), (-1, 0, 0), (0, 1, 0), (1, -1, 1), (1, 0, 0)]
-    )
-    chosen = builder.mix(ahead, builder.mix(above, builder.const(1), corner), builder.negate(below))
-    if not bits:
-        upper = builder.emit(Op.MAX, builder.emit(Op.MIN, above, corner), builder.emit(Op.STEP, below))
-        share = builder.emit(Op.DIV, chosen, builder.emit(Op.ADD, corner, builder.emit(Op.SUB, upper, here)))
-        chosen = builder.emit(Op.MUL, chosen, builder.mix(share, ahead, builder.const(0)))
-    program = builder.build(builder.emit(Op.MUL, here, chosen))
-    return tuple(
-        Step(program, tuple(rotate(o, turn) for o in program.inputs), outside=1, absorbing=None)
-        for turn in DIRECTIONS[3].values()
-    )
 
 
 def random_map(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> torch.Tensor:

@@ -237,7 +237,9 @@ def sweep(job: Job, image: Any, part: int = 0, parts: int = 1, logic: str | None
         parts: How many those are.
         logic: Of the programs, where it is not that of the method.
     """
-    field = job.backend.field(image)
+    traces = job.backend.traces and logic == RANKS and job.settings.level_sets is None
+    traced = job.backend.traced(image) if traces else None
+    field: Field = traced or job.backend.field(image)
     del image  # the field lets go of it when it can
     results = []
     try:
@@ -249,10 +251,12 @@ def sweep(job: Job, image: Any, part: int = 0, parts: int = 1, logic: str | None
             if results[-1][1] == "max_iterations":
                 break
         result = field.image()
+        origins = None if traced is None else traced.origins()
     finally:
         field.close()
     return Result(
         image=result,
+        origins=origins,
         iterations=sum(iterations for iterations, _ in results),
         stop_reason=max((reason for _, reason in results), key=_REASONS.index, default="iterations"),
     )

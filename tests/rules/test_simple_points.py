@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_reference import truth
+from helpers_reference import truth, where
 from scipy import ndimage
 
 from softmorph_cli.compiler.diagram import Diagram, build
@@ -158,31 +158,18 @@ def test_a_template_cannot_be_called_simple() -> None:
         loads('dimensions = 2\naction = "set"\n[templates]\nsimple = "N"\n', name="r")
 
 
-def _where(sub_iteration: SubIteration, mask: np.ndarray) -> np.ndarray:
-    """Return where the condition of an upright pass holds in its subfield."""
-    padded = np.pad(mask, 1)
-    windows = {
-        offset: padded[tuple(slice(1 + o, 1 + o + n) for o, n in zip(offset, mask.shape, strict=True))]
-        for offset in block(mask.ndim)
-    }
-    inside = np.zeros(mask.shape, bool)
-    parity = sub_iteration.subfield or ()
-    inside[tuple(slice(p, None, 2) for p in parity)] = True
-    return truth(sub_iteration.expression, windows) & inside
-
-
 def _thinned(rule: Rule, mask: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
     """Run a deleting rule over subfields to its end, in each at once, or one voxel after another in any order."""
     mask, before = mask.copy(), None
     while before is None or (mask != before).any():
         before = mask.copy()
         for sub_iteration in rule.sub_iterations:
-            found = np.argwhere(mask & _where(sub_iteration, mask))
+            found = np.argwhere(mask & where(sub_iteration, mask))
             if rng is None:
                 mask[tuple(found.T)] = False
                 continue
             for place in rng.permutation(found):
-                assert _where(sub_iteration, mask)[tuple(place)]
+                assert where(sub_iteration, mask)[tuple(place)]
                 mask[tuple(place)] = False
     return mask
 
@@ -207,7 +194,7 @@ def test_thinning_by_subfields_keeps_topology_and_leaves_nothing_to_delete(dimen
         assert betti_numbers(thin).numbers == betti_numbers(mask).numbers
         assert not (thin & ~mask).any()
         everywhere = SubIteration(rule.sub_iterations[0].expression, rule.sub_iterations[0].rotation)
-        assert not (thin & _where(everywhere, thin)).any()
+        assert not (thin & where(everywhere, thin)).any()
         shortened += int(mask.sum() - thin.sum())
     assert shortened > 1000
 
@@ -217,7 +204,7 @@ def test_without_subfields_the_same_rule_breaks_lines() -> None:
     everywhere = SubIteration(sub_iteration.expression, sub_iteration.rotation)
     mask = np.zeros((6, 12), bool)
     mask[2:4, 1:11] = True
-    assert not (mask & ~_where(everywhere, mask)).any()
+    assert not (mask & ~where(everywhere, mask)).any()
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])

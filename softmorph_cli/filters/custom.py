@@ -13,6 +13,7 @@ from softmorph_cli.filters.settings import Result, Settings, warn_if_capped
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.rules import catalog, rulefile
 from softmorph_cli.rules.rule import Rule
+from softmorph_cli.rules.simple_points import SUFFIX, with_simple
 
 
 def load_rule(rule: str | Path | Rule, dimensions: int | None = None) -> Rule:
@@ -20,19 +21,18 @@ def load_rule(rule: str | Path | Rule, dimensions: int | None = None) -> Rule:
 
     Args:
         rule: A rule, the name of a bundled one, or the path of a TOML file (anything that ends in ".toml" or
-            holds a slash).
+            holds a slash). With "+simple" at its end, the rule at simple points alone, subfield by subfield.
         dimensions: 2 or 3, to choose between the forms of a bundled rule.
 
     Raises:
-        RuleError: If there is no such rule or it is malformed.
+        RuleError: If there is no such rule, it is malformed, or it is to be confined and does not delete.
         FileError: If the file cannot be read.
     """
     if isinstance(rule, Rule):
         return rule
-    path = Path(rule)
-    if path.suffix == ".toml" or len(path.parts) > 1:
-        return rulefile.load(path)
-    return catalog.bundled(str(rule), dimensions)
+    path, name = rulefile.named_file(rule), str(rule).removesuffix(SUFFIX)
+    found = catalog.bundled(name, dimensions) if path is None else rulefile.load(path)
+    return found if name == str(rule) else with_simple(found)
 
 
 def check_rule(rule: str) -> None:
@@ -42,8 +42,9 @@ def check_rule(rule: str) -> None:
         RuleError: If there is no such rule or it is malformed.
         FileError: If its file cannot be read.
     """
-    if rule not in {name.removesuffix("-2d").removesuffix("-3d") for name in catalog.names()}:
-        load_rule(rule)
+    name = rule.removesuffix(SUFFIX)
+    for form in catalog.forms(name) or (name,):
+        load_rule(form + rule.removeprefix(name))
 
 
 def apply(

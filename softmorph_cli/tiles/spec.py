@@ -17,6 +17,7 @@ from softmorph_cli.filters.run import Phase
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS
 from softmorph_cli.rules import catalog
+from softmorph_cli.rules.neighborhood import subfields
 from softmorph_cli.rules.rule import Rule
 
 SKELETONIZE: Final = "skeletonize"
@@ -121,7 +122,7 @@ class Task:
         for name in ("progress", "threads", "device"):
             settings.pop(name)
         programs = [
-            (step.program.fingerprint, step.offsets, step.outside, phase.iterations)
+            (step.program.fingerprint, step.offsets, step.outside, step.subfield, phase.iterations)
             for phases in self.sequences
             for phase in phases
             for step in compile_rule(phase.rule, self.method.logic)
@@ -137,11 +138,24 @@ class Task:
 
 
 def iteration_reach(steps: tuple[Step, ...], dimensions: int) -> tuple[int, ...]:
-    """Return how far one iteration looks along each axis: what its steps reach, one after the other."""
-    return tuple(
-        sum(max((abs(offset[axis]) for offset in step.offsets), default=0) for step in steps)
-        for axis in range(dimensions)
-    )
+    """Return how far one iteration looks along each axis: what its steps reach, one after the other.
+
+    A step over a subfield takes on only what its neighbours of the other subfields have looked at before it, so 8
+    such steps together reach less than 8.
+    """
+    none = (0,) * dimensions
+    reach = dict.fromkeys(subfields(dimensions), none)
+    for step in steps:
+        moved = {}
+        for parity in reach:
+            if step.subfield in (None, parity):
+                looked = [none]
+                for offset in step.offsets:
+                    there = reach[tuple((p + o) % 2 for p, o in zip(parity, offset, strict=True))]
+                    looked.append(tuple(r + abs(o) for r, o in zip(there, offset, strict=True)))
+                moved[parity] = tuple(map(max, *looked)) if step.offsets else none
+        reach |= moved
+    return tuple(map(max, *reach.values()))
 
 
 def task(spec: Spec, shape: tuple[int, ...]) -> Task:

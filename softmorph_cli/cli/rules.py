@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -45,6 +46,7 @@ def _draw(name: str) -> None:
     from softmorph_cli.errors import RuleError
     from softmorph_cli.filters.custom import load_rule
     from softmorph_cli.rules.picture import Template
+    from softmorph_cli.rules.simple_points import MEANING
 
     try:
         found = [load_rule(name)]
@@ -61,11 +63,15 @@ def _draw(name: str) -> None:
             typer.echo(f"Source: {rule.citation}")
         where = {"delete": "deletes a voxel where", "add": "adds a voxel where", "set": "sets a voxel to"}
         typer.echo(f"\n{rule.dimensions}D; {where[rule.action]}:\n  {' '.join(rule.condition.split())}")
-        directions = " ".join(sub.label for sub in rule.sub_iterations)
+        if re.search(r"\bsimple\b", " ".join(map(str, (rule.condition, *dict(rule.templates).values())))):
+            typer.echo(f"  (simple: {MEANING[rule.dimensions]})")
+        passes = " ".join(sub.label for sub in rule.sub_iterations)
+        fields = rule.sub_iterations[0].subfield is not None
+        which = "each over the voxels whose index has this parity" if fields else "drawn for the first"
         times = "until nothing changes" if rule.iterations is None else f"{rule.iterations} by default"
         typer.echo(
             f"one iteration: {len(rule.sub_iterations)} sub-iteration{'s' * (len(rule.sub_iterations) > 1)}"
-            f" ({directions}; drawn for the first); iterations: {times}; outside the image: {rule.outside}"
+            f" ({passes}; {which}); iterations: {times}; outside the image: {rule.outside}"
         )
         for label, template in rule.templates:
             turns = isinstance(template, Template) and template.quarter_turn is not None

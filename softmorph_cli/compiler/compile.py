@@ -51,6 +51,8 @@ class Step:
         absorbing: A value that a voxel never leaves in this step (0 or 1), so that whole runs of it can be
             skipped; None if there is none.
         fold: The same as `program` where that is a fold whose neutral value lies outside the image.
+        subfield: The parity, along each axis, of the index in the whole map of the voxels that this step changes;
+            None for all voxels.
     """
 
     program: Program
@@ -58,6 +60,7 @@ class Step:
     outside: int
     absorbing: int | None
     fold: Fold | None = None
+    subfield: Offset | None = None
 
     @property
     def centre(self) -> int | None:
@@ -84,7 +87,8 @@ def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
         except RuleError as error:
             raise RuleError(f"{rule.origin or rule.name}: {error}.") from error
         offsets = tuple(rotate(offset, sub_iteration.rotation) for offset in program.inputs)
-        steps.append(Step(program, offsets, rule.outside, rule.absorbing, _fold(rule, sub_iteration, logic)))
+        fold = _fold(rule, sub_iteration, logic)
+        steps.append(Step(program, offsets, rule.outside, rule.absorbing, fold, sub_iteration.subfield))
     return tuple(steps)
 
 
@@ -95,6 +99,9 @@ def _fold(rule: Rule, sub_iteration: SubIteration, logic: str) -> Fold | None:
         return None
     # Outside counts as foreground for an AND and as background for an OR: it is as if it were not there.
     if rule.outside != int(conjunction) or len(set(update.arguments)) < len(update.arguments):
+        return None
+    # A fold is computed for whole rows at once.
+    if sub_iteration.subfield is not None:
         return None
     match logic:
         case "multilinear" | "product":

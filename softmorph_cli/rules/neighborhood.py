@@ -75,6 +75,11 @@ def neighbors(connectivity: int, dimensions: int) -> tuple[Offset, ...]:
     return tuple(o for o in block(dimensions) if 0 < sum(map(abs, o)) <= reach)
 
 
+def subfields(dimensions: int) -> tuple[Offset, ...]:
+    """Return the 4 or 8 parities of an index, counted as binary numbers with the first axis in front."""
+    return tuple(product((0, 1), repeat=dimensions))
+
+
 def rotate(offset: Offset, rotation: Rotation) -> Offset:
     """Apply a rotation to an offset taken as a column vector."""
     return tuple(sum(r * o for r, o in zip(row, offset, strict=True)) for row in rotation)

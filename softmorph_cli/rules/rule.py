@@ -20,17 +20,20 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class SubIteration:
-    """One simultaneous pass over all voxels.
+    """One simultaneous pass over all voxels, or over one subfield of them.
 
     Attributes:
         expression: The condition, as drawn for the rule's first direction.
         rotation: Turns the offsets of `expression` to this pass's direction.
-        label: The direction's name, for people.
+        label: The direction's or the subfield's name, for people.
+        subfield: The pass changes only voxels whose index in the whole map has this parity along each axis, such
+            as (0, 1, 1); None for all voxels. Voxels of one subfield are not neighbours.
     """
 
     expression: Expression
     rotation: Rotation
     label: str = ""
+    subfield: Offset | None = None
 
 
 @dataclass(frozen=True)

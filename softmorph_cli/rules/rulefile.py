@@ -7,7 +7,8 @@ The schema::
     dimensions = 2                              # 2 or 3
     action = "delete"                           # delete | add | set
     when = "A | (B & ~N)"                       # optional: default is any of the templates
-    schedule = ["N", "E", "S", "W"]             # optional: the passes of one iteration; default one pass
+    schedule = ["N", "E", "S", "W"]             # optional: the passes of one iteration; default one pass;
+                                                # or "subfields": one pass for each parity of the index
     iterations = 1                              # a number, or "until stable"; default 1
     outside = 0                                 # 0 or 1: the value of voxels outside the image
     order = ["N", "E"]                          # optional: variable order of the decision diagram
@@ -26,8 +27,12 @@ The schema::
 An expression is written with `&`, `|`, `^`, `~`, parentheses, the names of templates, and neighbours: `C` is
 the voxel itself, `N NE E SE S SW W NW` its neighbours in 2D, `[z,y,x]` an offset. `at_least(k, ...)` and
 `exactly(k, ...)` count expressions or a set: `cross` (4 or 6), `ring` (8 or 26), `block` (9 or 27, with the
-voxel itself). Each entry of `schedule` is a direction: the rule is drawn for "N" in 2D and "U" in 3D and is
-turned to the others; `{turn = "S", when = "..."}` gives a pass a condition of its own.
+voxel itself). `simple` holds where deleting the voxel alone keeps the topology, (8, 4) in 2D and (26, 6) in 3D,
+see softmorph_cli.rules.simple_points. Each entry of `schedule` is a direction: the rule is drawn for "N" in 2D
+and "U" in 3D and is turned to the others; `{turn = "S", when = "..."}` gives a pass a condition of its own. With
+"subfields" the rule is not turned: the 4 or 8 passes change the voxels whose index has the parity (0, 0), (0, 1),
+(1, 0), (1, 1), in 3D (0, 0, 0) to (1, 1, 1). Voxels of one subfield are not neighbours, so a pass does the same as
+one voxel after the other in any order.
 """
 
 from __future__ import annotations
@@ -61,9 +66,11 @@ from softmorph_cli.rules.neighborhood import (
     centre,
     neighbors,
     quarter_turn,
+    subfields,
 )
 from softmorph_cli.rules.picture import Template, parse
 from softmorph_cli.rules.rule import Action, Rule, SubIteration
+from softmorph_cli.rules.simple_points import simple
 
 _KEYS = frozenset(
     {
@@ -81,6 +88,8 @@ _KEYS = frozenset(
 )
 # A string of nothing but marks is a picture; no expression looks like one.
 _DRAWN = re.compile(r"(?:\s*[10.x*]){9,}\s*")
+_SIMPLE = "simple"
+_SUBFIELDS = "subfields"
 _TEMPLATE_KEYS = frozenset({"picture", "turn", "turn_about_axis"})
 
 
@@ -171,7 +180,7 @@ class _Reader:
     def templates(self) -> list[tuple[str, Template | str]]:
         found: list[tuple[str, Template | str]] = []
         for name, entry in self.mapping("templates").items():
-            if name in self.named or not name.isidentifier() or keyword.iskeyword(name):
+            if name in (*self.named, _SIMPLE) or not name.isidentifier() or keyword.iskeyword(name):
                 raise self.error(
                     name, f"a template cannot be called {name!r}: take a plain word that is still free"
                 )
@@ -207,9 +216,18 @@ class _Reader:
 
     def schedule(self, condition: str) -> tuple[SubIteration, ...]:
         directions = DIRECTIONS[self.dimensions]
-        entries = self.table.get("schedule", [next(iter(directions))])
+        upright, *_ = directions
+        entries = self.table.get("schedule", [upright])
+        if entries == _SUBFIELDS:
+            expression = self.expression(condition, "when")
+            return tuple(
+                SubIteration(expression, directions[upright], "".join(map(str, parity)), parity)
+                for parity in subfields(self.dimensions)
+            )
         if not isinstance(entries, list) or not entries:
-            raise self.error("schedule", f"`schedule` is a list of directions: {', '.join(directions)}")
+            raise self.error(
+                "schedule", f'`schedule` is a list of directions: {", ".join(directions)}; or "{_SUBFIELDS}"'
+            )
         common: Expression | None = None
         passes = []
         for entry in entries:
@@ -261,6 +279,8 @@ class _Reader:
         match node:
             case ast.Constant(value=0 | 1 as value):
                 return constant(bool(value))
+            case ast.Name(id=name) if name == _SIMPLE:
+                return simple(self.dimensions)
             case ast.Name(id=name) if isinstance(self.named.get(name), Expression):
                 return self.named[name]  # type: ignore[return-value]
             case ast.Name(id=name):

@@ -28,6 +28,8 @@ NAMES = (
     "prune-3d",
     "thinning-2d",
     "thinning-3d",
+    "thinning-subfields-2d",
+    "thinning-subfields-3d",
     "zhang-suen-2d",
 )
 

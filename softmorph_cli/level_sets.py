@@ -7,6 +7,7 @@ its bin and never out of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
@@ -101,6 +102,15 @@ class LevelSets:
         self._check(low <= high, True, str(kind), "float32", most)
         return low, high
 
+    def bounds(self, dtype: DTypeLike) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the least and the greatest stored number of each bin: `floats`, or `codes` of a whole integer type.
+
+        Raises:
+            UsageError: If a bin holds no number of that type.
+        """
+        kind: np.dtype[Any] = np.dtype(dtype)
+        return self.floats(kind) if kind.kind == "f" else self.codes(int(np.iinfo(kind).max))
+
     def _check(self, held: NDArray[np.bool_], fits: bool, name: str, wider: str, most: int) -> None:
         """Refuse a type in which a bin has no number.
 
@@ -126,3 +136,32 @@ def round_down(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
     wide = np.asarray(values, np.float64)
     narrow = wide.astype(dtype)
     return np.where(narrow.astype(np.float64) > wide, np.nextafter(narrow, narrow.dtype.type(0)), narrow)
+
+
+def nested_levels(provenance: Mapping[str, Any]) -> LevelSets | Literal["exact"] | None:
+    """Return the level sets that a map is exact at, by what its file says of how it was made.
+
+    Args:
+        provenance: Of a file, or what is about to be written into one: a command with its parameters, or those of
+            its steps.
+
+    Returns:
+        None unless the values are those that method `nested` gave: nothing came after it.
+    """
+    made = provenance.get("parameters")
+    # Read as logits, or a coarser resolution, which is made of means: they are other values.
+    if not isinstance(made, Mapping) or provenance.get("read_with"):
+        return None
+    if made.get("renormalize") or made.get("argmax"):
+        return None
+    steps = made.get("steps", [made])
+    last = steps[-1] if isinstance(steps, list) and steps else None
+    if not isinstance(last, Mapping) or last.get("method") != "nested":
+        return None
+    levels, lowest = last.get("levels"), last.get("lowest")
+    if levels == "exact":
+        return "exact"
+    try:
+        return LevelSets(levels, lowest)  # type: ignore[arg-type]
+    except (UsageError, TypeError):
+        return None

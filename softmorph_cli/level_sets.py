@@ -131,6 +131,19 @@ class LevelSets:
         )
 
 
+def parse_levels(value: str | int) -> Levels:
+    """Return a number of levels as it is typed: a whole number, or exact.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    if value == "exact":
+        return "exact"
+    if isinstance(value, bool) or not str(value).strip().lstrip("-").isdigit():
+        raise UsageError(f"--levels {value}: use 8, 16, 32, a multiple of 64, or exact (method nested).")
+    return int(value)
+
+
 def round_down(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
     """Return numbers of at least 0 as a narrower float type that is nowhere greater: rounded towards 0."""
     wide = np.asarray(values, np.float64)

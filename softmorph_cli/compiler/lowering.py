@@ -18,15 +18,22 @@ from softmorph_cli.rules.expression import And, Constant, Expression, Not, Var, 
 Connective = Callable[[Builder, int, int], int]
 
 
-def lower_diagram(diagram: Diagram) -> Program:
-    """Return the program of a diagram: exact expectation on probabilities, the rule itself on bits."""
+def lower_diagram(diagram: Diagram, *, nested: bool = False) -> Program:
+    """Return the program of a diagram: exact expectation on probabilities, the rule itself on bits.
+
+    Args:
+        diagram: The new value of a voxel.
+        nested: On bit planes of nested level sets: a voxel leaves a level only if it leaves, or has left, the
+            level above, so that the level sets stay nested.
+    """
     builder = Builder()
     references = [builder.const(0), builder.const(1)]
     for node in diagram.nodes:
         references.append(
             builder.mix(builder.input(node.offset), references[node.low], references[node.high])
         )
-    return builder.build(references[diagram.root])
+    result = references[diagram.root]
+    return builder.build(builder.emit(Op.FILL, result) if nested else result)
 
 
 def lower_expression(expression: Expression, logic: str) -> Program:

@@ -21,13 +21,17 @@ from softmorph_cli.filters.method import find
 from softmorph_cli.filters.morphology import Element
 from softmorph_cli.filters.settings import Result, Settings
 from softmorph_cli.filters.skeleton import PRESETS, thinning
+from softmorph_cli.level_sets import Levels
 from softmorph_cli.rules.rule import Rule
 
 
 class How(TypedDict, total=False):
     """Keyword arguments that every function takes; their meaning and defaults are those of `Settings`."""
 
-    levels: int
+    levels: Levels
+    lowest: float | None
+    finish: bool
+    prune_contrast: float
     smooth_levels: int
     sharpness: float
     seed: int
@@ -185,11 +189,14 @@ def skeletonize(
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
-    """Return the soft skeleton; by default a map of certainty, the mean over 64 level sets.
+    """Return the soft skeleton; by default the nested one, a centreline at each of its levels.
+
+    At each of L levels t_k (1/(2L), 1/L, 2/L, ...) the set {result > t_k} is a centreline, one voxel wide, with
+    the components, loops and cavities of {image > t_k}; it holds the centrelines of the levels above.
 
     Args:
         image: Probabilities, see the module's docstring. Outside the image counts as 0.
-        method: How the thinning is made soft; default "levels".
+        method: How the thinning is made soft; default "nested" (`SoftSkeletonizer`: "smooth-levels").
         iterations: How many; default until nothing changes (see `Settings.tolerance`; clDice: 10).
         hard: Return the exact binary skeleton of {p > threshold} instead, as uint8 0 and 1. It has the
             components, tunnels and cavities of the thresholded map. Goes without method, preset, iterations.
@@ -255,7 +262,7 @@ def resolve_preset(preset: str | None, method: str | None, iterations: int | Non
         UsageError: If there is no such preset, or it excludes the method.
     """
     if preset is None:
-        return method or "levels", iterations
+        return method or "nested", iterations
     if preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}: use one of {', '.join(PRESETS)}.")
     chosen = PRESETS[preset]

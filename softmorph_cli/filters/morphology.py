@@ -124,4 +124,4 @@ def check_method(method: str) -> None:
         UsageError: Naming one that works here.
     """
     if find(method).family is Family.POOLING:
-        raise UsageError(f"method {method!r} is a skeleton: use it with skeletonize, or choose multilinear.")
+        raise UsageError(f"method {method!r} is a skeleton: use it with skeletonize, or choose minmax.")

@@ -27,7 +27,12 @@ FLOATS: Final = {
     Op.MIX: "{1} + {0} * ({2} - {1})",
     Op.STEP: "step({0})",
 }
-BITS: Final = {Op.NOT: "{0} ^ one", Op.MUL: "{0} & {1}", Op.MIX: "{1} ^ ({0} & ({1} ^ {2}))"}
+BITS: Final = {
+    Op.NOT: "{0} ^ one",
+    Op.MUL: "{0} & {1}",
+    Op.MIX: "{1} ^ ({0} & ({1} ^ {2}))",
+    Op.FILL: "fill({0})",
+}
 
 # Bytes of a run on the way back: short, because whole neighbourhoods of it are looked at for what is uniform.
 _PULL_BYTES: Final = 64
@@ -43,6 +48,15 @@ def divide(a, b):
 @njit
 def step(a):
     return one if a > zero else zero
+
+"""
+
+# Each line doubles the number of bits that the highest one has been copied to.
+_FILL: Final = """\
+@njit
+def fill(a):
+{lines}
+    return a
 
 """
 
@@ -108,7 +122,7 @@ def sweep(src, dst, offsets, sizes, active, first, last, near, dead, now):
 {{begin}}
     fresh = np.empty(JOIN * RUN, np.{{dtype}})
     changed = 0
-    run, x, start, count = U0, U0, U0, U0
+    run, x, start, count, y, z = U0, U0, U0, U0, U0, U0
     join, join_run, join_start, join_end = U0, U0, U0, U0
 {{offsets}}
     # One turn more than there are runs computes the last join.
@@ -142,7 +156,7 @@ def sweep(src, dst, offsets, sizes, active, first, last, near, dead, now):
                 begin = join_start + part * RUN
                 differing = 0
                 for i in range(begin, min(begin + RUN, join_end)):
-                    value = fresh[i - join_start]
+                    value = {{value}}
                     differing += value != src[i + here]
                     dst[i + here] = value
                 if differing:
@@ -174,6 +188,17 @@ _SKIP: Final = """\
                     if {absorbs} and not alive:
                         dead[run] = 1
 """
+
+# Rows of another subfield stay as they are, and so does every other voxel of the rest. Runs are of an even
+# number of voxels and numbered from 1 along each axis.
+_ROWS: Final = """\
+            if wanted and ((z ^ sizes[6]) & U1 == U0 or (y ^ sizes[7]) & U1 == U0):
+                wanted = False
+                for i in range(start + here, start + here + count):
+                    dst[i] = src[i]
+"""
+_VALUE: Final = "fresh[i - join_start]"
+_VALUE_OF_SUBFIELD: Final = f"{_VALUE} if (i - join_start) & U1 == sizes[8] else src[i + here]"
 
 # Gradients of neighbouring voxels fall on the same places. Within a run they are added one input after the
 # other; runs of one slab come one after the other; slabs at work at once are too far apart to meet.
@@ -226,7 +251,12 @@ def run_length(dtype: np.dtype[Any]) -> int:
 
 
 def sweep_text(
-    program: Program, dtype: np.dtype[Any], needs: Sequence[tuple[int, int]], centre: int | None
+    program: Program,
+    dtype: np.dtype[Any],
+    needs: Sequence[tuple[int, int]],
+    centre: int | None,
+    *,
+    subfield: bool = False,
 ) -> str:
     """Return the source of `sweep`: one sub-iteration of the runs that may change.
 
@@ -235,6 +265,8 @@ def sweep_text(
         dtype: float32, float64, or an unsigned type of planes.
         needs: See `compiler.needs`; a few are enough.
         centre: Which input is the voxel itself, if one is.
+        subfield: Whether only the voxels of one subfield change; the last three of `sizes` are its parities,
+            counted from the buffer's first voxel.
     """
     if dtype.kind == "u" and not program.is_boolean:
         raise ValueError("a program with arithmetic cannot run on bit planes")
@@ -251,7 +283,8 @@ def sweep_text(
         **_common(program, program.instructions, dtype),
         constants=f"WAYS, JOIN, LANES = np.uint64({ways}), np.uint64({_JOIN}), np.uint64({lanes})",
         offsets="\n".join(f"    o{k} = offsets[{k}]" for k in range(len(program.inputs))),
-        skip=_skip(dtype, needs, centre) if needs else "",
+        skip=(_skip(dtype, needs, centre) if needs else "") + (_ROWS if subfield else ""),
+        value=_VALUE_OF_SUBFIELD if subfield else _VALUE,
         body="\n".join(f"                {line}" for line in body),
     )
 
@@ -285,6 +318,10 @@ def pull_text(program: Program, dtype: np.dtype[Any], steady: Sequence[int], dim
 
 def _common(program: Program, instructions: Sequence[Instruction], dtype: np.dtype[Any]) -> dict[str, Any]:
     helpers = _HELPERS if any(i.op in (Op.DIV, Op.STEP) for i in instructions) else ""
+    if any(i.op is Op.FILL for i in instructions):
+        shifts = (1 << n for n in range((8 * dtype.itemsize).bit_length() - 1))
+        lines = "\n".join(f"    a |= a >> np.{dtype.name}({shift})" for shift in shifts)
+        helpers += _FILL.format(lines=lines)
     flush = _X86 and dtype.kind == "f"
     return {
         "fingerprint": program.fingerprint,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from softmorph_cli import lengths
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.level_sets import parse_levels
 from softmorph_cli.measure.statistics import Statistics
 from softmorph_cli.steps.step import LABELS, MASK, PROBABILITY, Place, Step
 from softmorph_cli.units import millimetres
@@ -41,15 +42,18 @@ class Operation:
     method: str | None = "multilinear"
 
     @property
-    def keys(self) -> dict[str, type]:
+    def keys(self) -> dict[str, Any]:
         """Every key a step of this operation takes, those of its method among them."""
         return {**self.parameters, **(SETTINGS if self.method else {})}
 
 
 # What a step may say about its method.
-SETTINGS: Final[Mapping[str, type]] = {
+SETTINGS: Final[Mapping[str, Any]] = {
     "method": str,
-    "levels": int,
+    "levels": parse_levels,
+    "lowest": float,
+    "finish": bool,
+    "prune_contrast": float,
     "smooth_levels": int,
     "sharpness": float,
     "seed": int,
@@ -346,7 +350,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "Soft skeleton, or the exact one.",
         {"iterations": int, "hard": bool, "threshold": float, "preset": str, "resample": str},
         _skeletonize,
-        method="levels",
+        method="nested",
     ),
     "apply": Operation("Any Boolean rule.", {"rule": str, "iterations": int}, _apply),
     "fill": Operation("Fill holes, at every level.", {}, _fill, method=None),

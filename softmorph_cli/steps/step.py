@@ -96,7 +96,7 @@ class Step:
         if self.settings is None:
             return []
         names = self.settings.idle(until_stable=self.until_stable)
-        if self.gives == MASK and self.settings.levels != Settings.levels:
+        if self.gives == MASK and self.settings.levels is not None:
             names.append("levels")
         what = "--hard" if self.gives == MASK else f"method {self.settings.method}"
         return [f"--{name.replace('_', '-')} has no effect with {what}." for name in names]

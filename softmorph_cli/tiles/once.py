@@ -11,8 +11,8 @@ from softmorph_cli.filters.run import (
     NEGLIGIBLE,
     Job,
     below_zero,
+    nested_binary,
     run,
-    run_binary,
     run_difference,
     signed_difference,
 )
@@ -111,7 +111,7 @@ class Once:
             assert work.iterations is not None
             return cldice(Job(work.name, (), settings, window), values, work.iterations, len(work.shape))
         if work.spec.hard:
-            return run_binary(jobs[0], values, work.spec.threshold)
+            return nested_binary(jobs[0], values, work.spec.threshold)
         if self._signed:
             return signed_difference(jobs[0], jobs[1], values)
         return run(jobs[0], values) if len(jobs) == 1 else run_difference(jobs[0], jobs[1], values)

@@ -95,7 +95,7 @@ def test_types_that_cannot_tell_levels_apart_are_refused(sets: LevelSets, dtype:
 
 @pytest.mark.parametrize("arguments", [(0,), (-8,), (2.5,), (True,), ("exact",), (8, 1.0), (8, -0.1)])
 def test_what_makes_no_thresholds_is_refused(arguments: Any) -> None:
-    with pytest.raises(UsageError, match="--levels|--lowest"):
+    with pytest.raises(UsageError, match=r"--levels|--lowest"):
         LevelSets(*arguments)
 
 

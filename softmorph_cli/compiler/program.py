@@ -34,7 +34,7 @@ class Op(StrEnum):
     MAX = "max"
     MIX = "mix"  # low + x (high - low), operands in the order x, low, high
     STEP = "step"  # 1 where a > 0, else 0
-    FILL = "fill"  # on bit planes: the highest set bit and all bits below it
+    FILL = "fill"  # on bit planes: the lowest set bit and all bits above it
 
 
 ARITY: Final = (

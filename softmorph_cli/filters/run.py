@@ -91,7 +91,7 @@ def nested(job: Job, image: Any) -> Result:
     phases, results = job.phases, []
     if len(sets.thresholds) <= WORD and not _has_subfields(phases[0]):
         first = sweep(replace(job, phases=phases[:1]), backend.pack_nested(image, sets))
-        counts, phases = backend.count(first.image, len(sets.thresholds), image), phases[1:]
+        counts, phases = backend.count(first.image, WORD, image), phases[1:]
         results.append(replace(first, image=None))
         del first
     else:

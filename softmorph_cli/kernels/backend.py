@@ -72,7 +72,7 @@ class Backend(Protocol):
         """
 
     def pack_nested(self, image: Any, sets: LevelSets) -> Any:
-        """Return the level sets {p > t_k}, 64 at most, t_k in bit k."""
+        """Return the level sets {p > t_k}, 64 at most; t_0 has a word's highest bit, t_1 the next."""
 
     def bins(self, image: Any, sets: LevelSets) -> Any:
         """Return how many of the thresholds lie below each value, as an image of the same type."""

@@ -1,7 +1,8 @@
 """Bit planes: many binary images in one integer image, one in each bit.
 
 Level sets are nested, so the bits of a voxel form a ladder: as many ones as there are levels below its
-probability. Random draws come from a counter-based generator (SplitMix64's finaliser over a Weyl sequence,
+probability. Where they are to stay nested (`pack_nested`) the lowest threshold has the highest bit: what fills a
+word from its lowest set bit upwards is then v | -v. Random draws come from a counter-based generator (SplitMix64's finaliser over a Weyl sequence,
 Steele, Lea & Flood 2014): draw k of voxel v is a pure function of (seed, image, v, k).
 """
 
@@ -101,7 +102,8 @@ def bins_of(part: npt.NDArray[Any], sets: LevelSets) -> npt.NDArray[Any]:
 
 def pack_nested(image: npt.NDArray[Any], sets: LevelSets, planes: npt.NDArray[Any]) -> None:
     """Write the level sets {p > t_k} as planes. See `Backend.pack_nested`."""
-    ladder = np.array([(1 << n) - 1 for n in range(len(sets.thresholds) + 1)], planes.dtype)
+    bits = 8 * planes.dtype.itemsize
+    ladder = np.array([(1 << bits) - (1 << bits - n) for n in range(len(sets.thresholds) + 1)], planes.dtype)
     # Slice by slice: the temporaries stay in cache.
     for part, out in zip(image, planes, strict=True):
         np.take(ladder, bins_of(part, sets).astype(np.uint8), out=out)

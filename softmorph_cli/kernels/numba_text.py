@@ -31,7 +31,7 @@ BITS: Final = {
     Op.NOT: "{0} ^ one",
     Op.MUL: "{0} & {1}",
     Op.MIX: "{1} ^ ({0} & ({1} ^ {2}))",
-    Op.FILL: "fill({0})",
+    Op.FILL: "{0} | (zero - {0})",
 }
 
 # Bytes of a run on the way back: short, because whole neighbourhoods of it are looked at for what is uniform.
@@ -48,15 +48,6 @@ def divide(a, b):
 @njit
 def step(a):
     return one if a > zero else zero
-
-"""
-
-# Each line doubles the number of bits that the highest one has been copied to.
-_FILL: Final = """\
-@njit
-def fill(a):
-{lines}
-    return a
 
 """
 
@@ -318,10 +309,6 @@ def pull_text(program: Program, dtype: np.dtype[Any], steady: Sequence[int], dim
 
 def _common(program: Program, instructions: Sequence[Instruction], dtype: np.dtype[Any]) -> dict[str, Any]:
     helpers = _HELPERS if any(i.op in (Op.DIV, Op.STEP) for i in instructions) else ""
-    if any(i.op is Op.FILL for i in instructions):
-        shifts = (1 << n for n in range((8 * dtype.itemsize).bit_length() - 1))
-        lines = "\n".join(f"    a |= a >> np.{dtype.name}({shift})" for shift in shifts)
-        helpers += _FILL.format(lines=lines)
     flush = _X86 and dtype.kind == "f"
     return {
         "fingerprint": program.fingerprint,

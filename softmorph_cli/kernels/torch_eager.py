@@ -54,15 +54,8 @@ def _bits(like: Tensor) -> Mapping[Op, Callable[..., Tensor]]:
         Op.NOT: torch.bitwise_not,
         Op.MUL: torch.bitwise_and,
         Op.MIX: lambda x, low, high: low ^ (x & (low ^ high)),
-        Op.FILL: _fill,
+        Op.FILL: lambda a: a | -a,
     }
-
-
-def _fill(words: Tensor) -> Tensor:
-    # The sign bit is the highest plane: an arithmetic shift copies it downwards, as it should.
-    for places in (1, 2, 4, 8, 16, 32):
-        words = words | (words >> places)
-    return words
 
 
 class TorchField:
@@ -247,7 +240,8 @@ class TorchBackend:
     def pack_nested(self, image: Any, sets: LevelSets) -> Tensor:
         """Return nested level sets as planes."""
         count = len(sets.thresholds)
-        ladder = torch.tensor([(1 << n) - 1 if n < 64 else -1 for n in range(count + 1)], device=self.device)
+        # The upper n bits of a word are -1 shifted: the sign bit, the lowest threshold, is among them.
+        ladder = torch.tensor([-1 << (64 - n) if n else 0 for n in range(count + 1)], device=self.device)
         return ladder[self.bins(image, sets).to(torch.int64)]
 
     def bins(self, image: Any, sets: LevelSets) -> Tensor:

@@ -161,15 +161,8 @@ def nested_levels(provenance: Mapping[str, Any]) -> LevelSets | Literal["exact"]
     Returns:
         None unless the values are those that method `nested` gave: nothing came after it.
     """
-    made = provenance.get("parameters")
-    # Read as logits, or a coarser resolution, which is made of means: they are other values.
-    if not isinstance(made, Mapping) or provenance.get("read_with"):
-        return None
-    if made.get("renormalize") or made.get("argmax"):
-        return None
-    steps = made.get("steps", [made])
-    last = steps[-1] if isinstance(steps, list) and steps else None
-    if not isinstance(last, Mapping) or last.get("method") != "nested":
+    last = _last_step(provenance)
+    if last.get("method") != "nested":
         return None
     levels, lowest = last.get("levels"), last.get("lowest")
     if levels == "exact":
@@ -178,3 +171,35 @@ def nested_levels(provenance: Mapping[str, Any]) -> LevelSets | Literal["exact"]
         return LevelSets(levels, lowest)  # type: ignore[arg-type]
     except (UsageError, TypeError):
         return None
+
+
+def nested_finished(provenance: Mapping[str, Any]) -> bool:
+    """Return whether a file says that its level sets are curves one voxel wide; see `nested_levels`."""
+    return nested_levels(provenance) is not None and _last_step(provenance).get("finish") is True
+
+
+def _last_step(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters of what gave a map its values; empty where that is not known."""
+    made = provenance.get("parameters")
+    # Read as logits, or a coarser resolution, which is made of means: they are other values.
+    if not isinstance(made, Mapping) or provenance.get("read_with"):
+        return {}
+    if made.get("renormalize") or made.get("argmax"):
+        return {}
+    steps = made.get("steps", [made])
+    last = steps[-1] if isinstance(steps, list) and steps else None
+    return last if isinstance(last, Mapping) else {}
+
+
+def at_level(threshold: float, levels: LevelSets | Literal["exact"] | None) -> tuple[float, tuple[str, ...]]:
+    """Return the threshold at which a map is cut, and what a person should know about it.
+
+    Args:
+        threshold: The one that is asked for.
+        levels: Those that the map is exact at; None for a map of any other kind.
+    """
+    if not isinstance(levels, LevelSets) or (used := levels.nearest(threshold)) == threshold:
+        return threshold, ()
+    return used, (
+        f"threshold {threshold:g} -> {used:g}, the nearest of the {levels.count} levels of this nested skeleton.",
+    )

@@ -29,6 +29,8 @@ class Found:
     voxels: Voxels
     image: npt.NDArray[Any] | None = None
     binary: bool = False
+    # Whether the voxels are those of a level of a nested skeleton, as they are.
+    level: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -120,7 +122,7 @@ def of_skeleton(volume: Volume, threshold: float, settings: Settings) -> Found:
         )
         return Found(curve, binary=binary, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
     if exact is not None:
-        return Found(curve, binary=binary)
+        return Found(curve, binary=binary, level=True)
     if len(curve) < CURVE * count:
         told = (
             f"thinning left {len(curve):,} of {count:,} voxels: this is no skeleton but a solid object; "

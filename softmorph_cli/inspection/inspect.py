@@ -32,6 +32,9 @@ from softmorph_cli.level_sets import Levels, LevelSets, at_level
 from softmorph_cli.volume import Volume
 
 CYCLES: Final = ("shortest", "least-certain")
+# The method of the soft skeleton whose values are measured along a map's centreline. A nested one is 0 at half of that
+# centreline's voxels: its lines lie beside it, held by those of the levels above.
+SOFT: Final = "levels"
 # More than this share of the centreline within junctions, and lengths mean little.
 SHARED: Final = 0.1
 
@@ -70,7 +73,7 @@ class Choices:
         if not 0 <= self.cut < 1:
             raise UsageError(f"--threshold {self.cut:g}: it must be at least 0 and below 1.")
         if self.levels:
-            Settings("levels", levels=self.levels)
+            Settings(SOFT, levels=self.levels)
         if not self.prune >= 0:
             raise UsageError(f"--prune {self.prune:g}: a length is at least 0.")
         if self.prune_cycles not in (None, *CYCLES):
@@ -139,7 +142,7 @@ def inspect(
         )
     wanted = choices.levels if choices.kind == MAP else 0
     levels = _affordable(volume, wanted)
-    settings = Settings("levels", levels=levels or 8, threads=choices.threads, progress=progress)
+    settings = Settings(SOFT, levels=levels or 8, threads=choices.threads, progress=progress)
     stage("centreline")
     found = (
         of_map(volume, choices.cut, settings)
@@ -184,9 +187,15 @@ def inspect(
     measured = measure(graph, frame, volume.array.shape, quantities)
     shared = _shared(measured)
     if shared > SHARED:
+        why = (
+            "what loops and cavities of higher levels leave filled is many voxels here: make the skeleton with "
+            "fewer --levels, or with --hard."
+            if found.level
+            else "this object is no network of curves."
+        )
         warnings.append(
             f"branches run together within junctions along {shared:.0%} of the centreline, and each of them counts "
-            "that length: this object is no network of curves."
+            f"that length: {why}"
         )
     if measured.nodes and not measured.branches:
         count = len(measured.nodes)
@@ -234,7 +243,7 @@ def _affordable(volume: Volume, levels: int) -> int:
     for count in (levels, *(fewer for fewer in (64, 32, 16, 8) if fewer < levels)):
         if (
             base
-            + volume.array.size * Settings("levels", levels=count or 8).bytes_per_voxel(volume.array.itemsize)
+            + volume.array.size * Settings(SOFT, levels=count or 8).bytes_per_voxel(volume.array.itemsize)
             <= allowed
         ):
             return count

@@ -279,6 +279,8 @@ def create_blocks(
         provenance=provenance or {},
     )
     levels = nested_levels(provenance or {})
+    if isinstance(levels, LevelSets) and dtype != "mask":
+        levels.bounds(dtype)  # before anything is written
     lost += coarser_lost(levels) if pyramid else []
     coarser = _Pyramid(attributes, letters, memory) if pyramid else None
     with replacing_store(path, force=force, keep=keep, resume=resume) as folder:

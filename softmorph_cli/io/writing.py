@@ -56,7 +56,7 @@ def write(
     lost = _store(
         volume, volume.array, path, family, kind, lambda array: encode(array, kind, levels), force, provenance
     )
-    return [*lost, *(coarser_lost(levels) if pyramid else [])]
+    return [*rounding_lost(kind, levels), *lost, *(coarser_lost(levels) if pyramid else [])]
 
 
 def as_stored(array: Array, path: Path, output_type: str | None = None) -> Array:
@@ -147,7 +147,7 @@ def _store(
         lost = family.write(
             volume, stored, temporary, one=one, provenance=provenance or {}, labels=output_type == "labels"
         )
-    return [*_lost(volume, family, output_type), *lost]
+    return [*_lost(volume, family), *lost]
 
 
 def as_filed(volume: Volume, array: Array, family: Format) -> tuple[Volume, Array]:
@@ -229,6 +229,18 @@ def _within_bins(array: Array, stored: Array, levels: LevelSets) -> Array:
     return stored
 
 
+def rounding_lost(output_type: str, levels: LevelSets | Literal["exact"] | None) -> list[str]:
+    """Return by how much values are rounded; into the bin of a level set they may go twice as far as the nearest."""
+    keeps, by = {"uint8": ("256 steps", 0.002), "float16": ("11 bits", 0.00025)}.get(output_type, ("", 0.0))
+    if not keeps:
+        return []
+    if not isinstance(levels, LevelSets):
+        return [f"{output_type} keeps {keeps}: values are rounded by up to {by:g}."]
+    return [
+        f"{output_type} keeps {keeps}: values are rounded by up to {2 * by:g}; its {levels.count} level sets stay."
+    ]
+
+
 def coarser_lost(levels: LevelSets | Literal["exact"] | None) -> list[str]:
     """Return what the coarser resolutions of a map do not keep of it."""
     if levels is None:
@@ -238,12 +250,8 @@ def coarser_lost(levels: LevelSets | Literal["exact"] | None) -> list[str]:
     ]
 
 
-def _lost(volume: Volume, family: Format, output_type: str) -> list[str]:
+def _lost(volume: Volume, family: Format) -> list[str]:
     lost = []
-    if output_type == "uint8":
-        lost.append("uint8 keeps 256 steps: values are rounded by up to 0.002.")
-    if output_type == "float16":
-        lost.append("float16 keeps 11 bits: values are rounded by up to 0.00025.")
     if volume.spacing is not None and "spacing" not in family.holds:
         lost.append(f"{family.title} cannot hold the voxel size.")
     if volume.affine is not None and "affine" not in family.holds and not _placeless(volume):

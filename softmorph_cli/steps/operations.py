@@ -186,7 +186,7 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
             return []
         return [
             "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "
-            "are pieces of curves. Add --hard for the exact, unbroken centreline."
+            "are pieces of curves. Method nested keeps them whole at each of its levels, and --hard at one threshold."
         ]
 
     settings = replace(settings, method=method)
@@ -214,6 +214,10 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
         prepare=prepare,
         concerns=lambda volume: [] if resample else uneven(volume),
         remarks=remarks,
+        # What is resampled first has no levels any more.
+        at=(lambda used: _skeletonize({**given, "threshold": used}, settings))
+        if hard and resample is None
+        else None,
     )
 
 
@@ -290,7 +294,15 @@ def _threshold(given: Given, settings: Settings) -> Step:
         return Result(found if labels else found > 0)
 
     parameters = {"threshold": cut, "largest": largest, "min_size": size, "labels": labels or None}
-    return Step("threshold", parameters, None, run, gives=LABELS if labels else MASK)
+    gives = LABELS if labels else MASK
+    return Step(
+        "threshold",
+        parameters,
+        None,
+        run,
+        gives=gives,
+        at=lambda used: _threshold({**given, "threshold": used}, settings),
+    )
 
 
 def _resample(given: Given, settings: Settings) -> Step:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from softmorph_cli.errors import RuleError, UsageError
+from softmorph_cli.filters import defaults
 from softmorph_cli.filters.arrays import as_array, for_each, spatial_dimensions
 from softmorph_cli.filters.morphology import check_method
 from softmorph_cli.filters.run import Job, Phase, run
@@ -35,15 +36,35 @@ def load_rule(rule: str | Path | Rule, dimensions: int | None = None) -> Rule:
     return catalog.bundled(str(rule), dimensions)
 
 
-def check_rule(rule: str) -> None:
-    """Refuse a rule that does not exist, in any dimension, or is malformed.
+def forms(rule: str | Path | Rule) -> list[Rule]:
+    """Return a rule in every number of dimensions it has: a bundled one may be named without them.
 
     Raises:
         RuleError: If there is no such rule or it is malformed.
         FileError: If its file cannot be read.
     """
-    if rule not in {name.removesuffix("-2d").removesuffix("-3d") for name in catalog.names()}:
-        load_rule(rule)
+    names = [] if isinstance(rule, Rule) else [f"{rule}-{dimensions}d" for dimensions in (2, 3)]
+    return [catalog.bundled(name) for name in names if name in catalog.names()] or [load_rule(rule)]
+
+
+def default_method(rule: str | Path | Rule) -> str:
+    """Return the method of a rule where none is chosen; it does not depend on the map's dimensions.
+
+    Raises:
+        RuleError: If there is no such rule or it is malformed.
+        FileError: If its file cannot be read.
+    """
+    found = {defaults.method_of_rule(form) for form in forms(rule)}
+    return found.pop() if len(found) == 1 else defaults.ANY_RULE
+
+
+def resolved(settings: Settings, rule: str | Path | Rule) -> Settings:
+    """Return the settings with the name of their method, or of the rule's where they have none.
+
+    Raises:
+        SoftmorphError: As `default_method`.
+    """
+    return settings.resolved(default_method(rule) if settings.method is None else settings.method)
 
 
 def apply(
@@ -67,6 +88,7 @@ def apply(
         RuleError: If the rule does not exist, is malformed, too large, or for other dimensions.
         UsageError: If the method does not exist here.
     """
+    settings = resolved(settings, rule)
     check_method(settings.method)
     if iterations is not None and iterations < 1:
         raise UsageError(f"iterations {iterations}: at least 1 is needed.")

@@ -37,7 +37,7 @@ class Settings:
     """How a filter runs.
 
     Attributes:
-        method: Name of a method.
+        method: Name of a method; None for the filter's own, see `softmorph_cli.filters.defaults`.
         levels: For `levels` and `sampled`: how many binary images; 8, 16, 32 or a multiple of 64.
         smooth_levels: For `smooth-levels`: how many levels.
         sharpness: For `smooth-levels`: steepness of the sigmoid on the logit scale.
@@ -50,7 +50,7 @@ class Settings:
         progress: Called after every sub-iteration.
     """
 
-    method: str = "multilinear"
+    method: str | None = None
     levels: int = 64
     smooth_levels: int = 16
     sharpness: float = 20.0
@@ -67,7 +67,8 @@ class Settings:
         Raises:
             UsageError: If a value is out of range.
         """
-        methods.find(self.method)
+        if self.method is not None:
+            methods.find(self.method)
         check_count(self.levels)
         for name, value, low in (
             ("smooth-levels", self.smooth_levels, 1),
@@ -78,6 +79,10 @@ class Settings:
                 raise UsageError(f"--{name} {value}: at least {low} is needed.")
         if not 0 < self.sharpness < float("inf"):
             raise UsageError(f"--sharpness {self.sharpness}: it must be positive and finite.")
+
+    def resolved(self, default: str) -> Settings:
+        """Return the settings with the name of their method, or of a default where they have none."""
+        return replace(self, method=methods.find(default if self.method is None else self.method).name)
 
     def relevant(self, *, until_stable: bool) -> dict[str, float]:
         """Return the settings that the method listens to, by the names they are typed with.
@@ -106,11 +111,11 @@ class Settings:
         Args:
             itemsize: Bytes of one probability.
         """
-        match methods.find(self.method).family:
+        match None if self.method is None else methods.find(self.method).family:
             case methods.Family.LEVELS | methods.Family.SAMPLES:
                 # The packed planes, the two buffers that take turns, and the sum.
                 return 3 * word_of(self.levels).itemsize + 2 * itemsize
-            case methods.Family.STEPWISE:
+            case methods.Family.STEPWISE | None:
                 # Two buffers, and the result.
                 return 3 * itemsize
             case _:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters import defaults
 from softmorph_cli.filters.arrays import as_array, for_each, is_tensor, spatial_dimensions
 from softmorph_cli.filters.method import Family, find
 from softmorph_cli.filters.run import Job, Phase, run, run_binary, sweep
@@ -81,7 +82,9 @@ def thinning(
     rule = catalog.bundled("thinning", dimensions)
     phases = (Phase(rule, iterations),)
     # One bit plane is a level set of its own; it runs the diagram's program to a fixed point.
-    settings = replace(settings, method="levels") if hard else settings
+    settings = (
+        replace(settings, method="levels") if hard else settings.resolved(defaults.METHOD_OF["skeletonize"])
+    )
     if hard and is_tensor(image) and image.requires_grad:
         raise InputError("a hard skeleton has no gradient: pass image.detach(), or use smooth-levels.")
 

@@ -248,7 +248,7 @@ def sweep_text(
         body.append(f"fresh[{place}] = v{way}_{len(program.instructions) - 1}")
     text = HEAD + _SWEEP
     return text.format(
-        **_common(program, program.instructions, dtype, flush=not program.is_increasing),
+        **_common(program, program.instructions, dtype),
         constants=f"WAYS, JOIN, LANES = np.uint64({ways}), np.uint64({_JOIN}), np.uint64({lanes})",
         offsets="\n".join(f"    o{k} = offsets[{k}]" for k in range(len(program.inputs))),
         skip=_skip(dtype, needs, centre) if needs else "",
@@ -275,7 +275,7 @@ def pull_text(program: Program, dtype: np.dtype[Any], steady: Sequence[int], dim
     known = " or ".join(f"same == {('zero', 'one')[value]}" for value in steady)
     text = HEAD + _PULL
     return text.format(
-        **_common(program, reverse.instructions, dtype, flush=True) | {"run": _PULL_BYTES // dtype.itemsize},
+        **_common(program, reverse.instructions, dtype) | {"run": _PULL_BYTES // dtype.itemsize},
         constants=f"SHARES = np.uint64({len(reverse.partials)})",
         offsets="\n".join(f"    o{k} = offsets[{k}]" for k in range(len(program.inputs))),
         uniform=_UNIFORM.format(steady=known, depths=("U0", "U2")[dimensions == 3]) if known else "",
@@ -283,11 +283,9 @@ def pull_text(program: Program, dtype: np.dtype[Any], steady: Sequence[int], dim
     )
 
 
-def _common(
-    program: Program, instructions: Sequence[Instruction], dtype: np.dtype[Any], *, flush: bool
-) -> dict[str, Any]:
+def _common(program: Program, instructions: Sequence[Instruction], dtype: np.dtype[Any]) -> dict[str, Any]:
     helpers = _HELPERS if any(i.op in (Op.DIV, Op.STEP) for i in instructions) else ""
-    flush = flush and _X86 and dtype.kind == "f"
+    flush = _X86 and dtype.kind == "f" and not program.is_increasing
     return {
         "fingerprint": program.fingerprint,
         "begin": _FLUSH_BEGIN if flush else "",

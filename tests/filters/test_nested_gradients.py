@@ -109,7 +109,9 @@ def test_values_with_and_without_a_gradient_are_the_same_bits(name: str, dtype: 
     result, _ = _slope(image, image, **FORMS[name])
     wanted = softmorph_cli.skeletonize(image, spatial_dims=2, **FORMS[name])
     assert same_bits(result, wanted)
-    assert same_bits(result, torch.from_numpy(softmorph_cli.skeletonize(image.numpy(), spatial_dims=2, **FORMS[name])))
+    assert same_bits(
+        result, torch.from_numpy(softmorph_cli.skeletonize(image.numpy(), spatial_dims=2, **FORMS[name]))
+    )
 
 
 def test_the_default_skeleton_of_a_tensor_has_a_gradient() -> None:

@@ -118,51 +118,34 @@ class Ranks:
         if self._done % self._depth == 0:
             self._lists = {name: one[self._keys[one] > 0] for name, one in self._lists.items()}
         self._done += 1
-        index, threads = self._lists[step.subfield], self._pool.threads
+        index = self._lists[step.subfield]
+        # A few voxels are looked at sooner than a second thread is woken.
+        pool = self._pool if index.size > _BLOCK else Pool(1, 0)
+        threads = pool.threads
         kernels = source.load(f"ranks_{len(offsets)}", _text(len(offsets)))
         room = -(-index.size // (threads * _BLOCK)) * _BLOCK
         since, now = np.int32(self._done - self._depth), np.int32(self._done)
 
-        def look(first: int, last: int) -> list[tuple[int, int]]:
-            return [
-                (
-                    one * room,
-                    one * room
-                    + kernels.sweep(
-                        self._keys,
-                        index,
-                        one,
-                        threads,
-                        offsets,
-                        table.bits,
-                        table.border,
-                        self._near,
-                        since,
-                        self._where[one * room :],
-                        self._values[one * room :],
-                        self._origins,
-                        self._sources[one * room :],
-                    ),
-                )
-                for one in range(first, last)
-            ]
+        def look(one: int, _: int) -> tuple[int, int]:
+            start = one * room
+            outputs = (part[start:] for part in (self._where, self._values, self._sources))
+            where, values, sources = outputs
+            found = kernels.sweep(
+                *(self._keys, index, one, threads, offsets, table.bits, table.border, self._near, since),
+                *(where, values, self._origins, sources),
+            )
+            return start, start + found
 
-        found = [bounds for part in self._pool.share(look, threads) for bounds in part]
+        found = pool.share(look, threads)
 
-        def apply(first: int, last: int) -> None:
-            for start, end in found[first:last]:
-                kernels.apply(
-                    self._keys,
-                    self._where[start:end],
-                    self._values[start:end],
-                    self._near,
-                    self._around,
-                    now,
-                    self._origins,
-                    self._sources[start:end],
-                )
+        def apply(one: int, _: int) -> None:
+            part = slice(*found[one])
+            kernels.apply(
+                *(self._keys, self._where[part], self._values[part], self._near, self._around, now),
+                *(self._origins, self._sources[part]),
+            )
 
-        self._pool.share(apply, len(found))
+        pool.share(apply, threads)
         self.changed = sum(end - start for start, end in found)
 
     def image(self) -> Array:

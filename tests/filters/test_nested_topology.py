@@ -179,3 +179,23 @@ def test_iterations_that_are_given_leave_lines_unfinished() -> None:
     few = sm.skeletonize(image, levels=16, iterations=1)
     np.testing.assert_array_equal(few, sm.skeletonize(image, levels=16, iterations=1, finish=False))
     assert differing_levels(few, image, LevelSets(16).thresholds) == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_contrast_takes_no_component_that_lasts_longer(seed: int) -> None:
+    image = random_map((22, 23) if seed % 2 else (9, 10, 11), seed, smooth=1.0)
+    for contrast in (0.05, 0.2):
+        pruned = sm.skeletonize(image, levels="exact", prune_contrast=contrast)
+        kept, of_map = bars(pruned).diagrams[0], bars(image).diagrams[0]
+        lasting = of_map.birth[of_map.birth - of_map.death > contrast]
+        assert np.isin(lasting, kept.birth).all()
+
+
+def test_a_contrast_takes_what_noise_adds() -> None:
+    image = random_map((60, 61), 4, smooth=2.0)
+    noisy = np.clip(image + 0.05 * (random_map((60, 61), 5) - 0.5), 0, 1).astype(np.float32)
+    everything = sm.skeletonize(noisy, levels="exact") > 0.3
+    lasting = sm.skeletonize(noisy, levels="exact", prune_contrast=0.06) > 0.3
+    plain = sm.skeletonize(image, levels="exact") > 0.3
+    assert end_points(everything) > 2 * end_points(lasting)
+    assert plain.sum() < lasting.sum() < 0.8 * everything.sum()

@@ -123,17 +123,17 @@ def of_skeleton(volume: Volume, threshold: float, settings: Settings) -> Found:
         return Found(curve, binary=binary, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
     if exact is not None:
         return Found(curve, binary=binary, level=True)
-    if len(curve) < CURVE * count:
-        told = (
-            f"thinning left {len(curve):,} of {count:,} voxels: this is no skeleton but a solid object; "
-            "leave out --as skeleton, or add --as map."
-        )
-        return Found(curve, binary=binary, warnings=(told,))
     notes = []
     if exact_levels(volume) is not None and volume.source and nested_finished(volume.source.provenance):
         notes.append(
             "its file says that it is a finished nested skeleton, but it was changed or cut since: it is thinned again."
         )
+    if len(curve) < CURVE * count:
+        told = (
+            f"thinning left {len(curve):,} of {count:,} voxels: this is no skeleton but a solid object; "
+            "leave out --as skeleton, or add --as map."
+        )
+        return Found(curve, binary=binary, notes=tuple(notes), warnings=(told,))
     # A soft skeleton may be above 0 nearly everywhere.
     before, after = (label(mask, np.ones((3,) * array.ndim))[1] for mask in (array > 0, above))
     warnings = []

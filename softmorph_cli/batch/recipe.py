@@ -108,9 +108,14 @@ def _stamp(path: Path) -> list[Any]:
 
 def _content(value: Any) -> Any:
     """Return a value; of a rule file what it holds, since the rule may change under its name."""
-    if isinstance(value, str) and value.endswith(".toml"):
-        try:
-            return hashlib.sha256(Path(value).read_bytes()).hexdigest()
-        except OSError:
-            return value
-    return value
+    from softmorph_cli.rules.rulefile import named_file
+    from softmorph_cli.rules.simple_points import SUFFIX
+
+    path = named_file(value) if isinstance(value, str) else None
+    if path is None:
+        return value
+    try:
+        held = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return value
+    return held + SUFFIX if value.endswith(SUFFIX) else held

@@ -167,7 +167,7 @@ class _Torch:
         return tensor.to(self.image.dtype if self.image.is_floating_point() else self.torch.float32)
 
 
-def check_gradient(method: str) -> None:
+def check_gradient(method: str | None) -> None:
     """Refuse a method that has no gradient.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from softmorph_cli.compiler import DIAGRAM, RANKS, Step, compile_rule
+from softmorph_cli.compiler import DIAGRAM, MINMAX, RANKS, Step, compile_rule, is_increasing
 from softmorph_cli.filters.method import Family, Method, find
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.kernels.backend import Backend, Field
@@ -17,6 +17,11 @@ _REASONS = ("iterations", "stable", "tolerance", "max_iterations")
 
 # Of the summed negative part of a difference: rounding.
 NEGLIGIBLE = 1e-6
+
+FUZZY = (
+    "{rule} is not increasing, so method minmax is the papers' fuzzy logic on it and no threshold of the result is "
+    "the rule's: use method levels for the mean of the rule over the level sets of the map."
+)
 
 CLAMPED = (
     "a soft opening or closing can pass its input: the difference was negative at some voxels and is 0 there."
@@ -76,7 +81,16 @@ def run(job: Job, image: Any) -> Result:
         case Family.SMOOTH_LEVELS:
             return _smooth_levels(job, image)
         case _:
-            return sweep(job, image)
+            result = sweep(job, image)
+            return replace(result, warnings=(*result.warnings, *fuzzy(job.method, job.phases)))
+
+
+def fuzzy(method: Method, phases: tuple[Phase, ...]) -> tuple[str, ...]:
+    """Return what to say where minima and maxima are not the rule at every threshold; nothing where they are."""
+    rules = (
+        [] if method.logic != MINMAX else [phase.rule for phase in phases if not is_increasing(phase.rule)]
+    )
+    return tuple(FUZZY.format(rule=rule.name) for rule in rules)
 
 
 def nested(job: Job, image: Any) -> Result:
@@ -287,8 +301,7 @@ def _iterate(
                 report(iteration, field)
         return phase.iterations, "iterations"
 
-    binary = job.method.family in (Family.NESTED, Family.LEVELS, Family.SAMPLES)
-    stop = _FixedPoint() if binary else _SmallChange(field, phase.rule, job)
+    stop = _FixedPoint() if _is_exact(job, steps) else _SmallChange(field, phase.rule, job)
     for iteration in range(1, job.settings.max_iterations + 1):
         stop.before(field)
         for step in steps:
@@ -300,8 +313,15 @@ def _iterate(
     return job.settings.max_iterations, "max_iterations"
 
 
+def _is_exact(job: Job, steps: tuple[Step, ...]) -> bool:
+    """Say whether every level set or draw is the binary rule: it then comes to rest."""
+    if job.method.family in (Family.NESTED, Family.LEVELS, Family.SAMPLES):
+        return True
+    return job.method.logic == MINMAX and all(step.program.is_increasing for step in steps)
+
+
 class _FixedPoint:
-    """Binary images stop when a whole iteration changes none of them."""
+    """Binary images, and all level sets of a map at once, stop when a whole iteration changes none of them."""
 
     reason = "stable"
 

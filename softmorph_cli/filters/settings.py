@@ -38,7 +38,7 @@ class Settings:
     """How a filter runs.
 
     Attributes:
-        method: Name of a method.
+        method: Name of a method; None for the filter's own, see `softmorph_cli.filters.defaults`.
         levels: For `nested`, `levels` and `sampled`: how many binary images; 8, 16, 32 or a multiple of 64. For
             `nested` also "exact": every value of the map is a level. None for the method's own number.
         lowest: For `nested`: values up to here are background; None for 1 / (2 levels), 0 with "exact".
@@ -56,7 +56,7 @@ class Settings:
         progress: Called after every sub-iteration.
     """
 
-    method: str = "multilinear"
+    method: str | None = None
     levels: Levels | None = None
     lowest: float | None = None
     finish: bool = True
@@ -76,8 +76,8 @@ class Settings:
         Raises:
             UsageError: If a value is out of range.
         """
-        family = methods.find(self.method).family
-        if self.levels == "exact" and family is not methods.Family.NESTED:
+        method = None if self.method is None else methods.find(self.method)
+        if self.levels == "exact" and method is not None and method.family is not methods.Family.NESTED:
             raise UsageError("--levels exact goes with --method nested; others take a number.")
         if self.levels is not None and self.levels != "exact":
             check_count(self.levels)
@@ -105,7 +105,7 @@ class Settings:
     @property
     def levels_in_force(self) -> Levels | None:
         """The number of levels, the method's own where none is chosen; None where it has none."""
-        own = methods.find(self.method).levels
+        own = None if self.method is None else methods.find(self.method).levels
         return own if own is None or self.levels is None else self.levels
 
     @property
@@ -113,6 +113,10 @@ class Settings:
         """For `nested`: the levels that are exact; None where all of them are."""
         chosen = self.levels_in_force
         return LevelSets(chosen, self.lowest) if isinstance(chosen, int) else None
+
+    def resolved(self, default: str) -> Settings:
+        """Return the settings with the name of their method, or of a default where they have none."""
+        return replace(self, method=methods.find(default if self.method is None else self.method).name)
 
     def relevant(self, *, until_stable: bool) -> dict[str, Any]:
         """Return the settings that the method listens to, by the names they are typed with.
@@ -146,7 +150,7 @@ class Settings:
         Args:
             itemsize: Bytes of one probability.
         """
-        match methods.find(self.method).family:
+        match None if self.method is None else methods.find(self.method).family:
             case methods.Family.NESTED:
                 sets = self.level_sets
                 planes = 0 if sets is None or len(sets.thresholds) > WORD else word_of(sets.count).itemsize
@@ -156,7 +160,7 @@ class Settings:
             case methods.Family.LEVELS | methods.Family.SAMPLES:
                 # The packed planes, the two buffers that take turns, and the sum.
                 return 3 * word_of(self.planes).itemsize + 2 * itemsize
-            case methods.Family.STEPWISE:
+            case methods.Family.STEPWISE | None:
                 # Two buffers, and the result.
                 return 3 * itemsize
             case _:

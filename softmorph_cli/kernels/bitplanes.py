@@ -1,9 +1,10 @@
 """Bit planes: many binary images in one integer image, one in each bit.
 
 Level sets are nested, so the bits of a voxel form a ladder: as many ones as there are levels below its
-probability. Where they are to stay nested (`pack_nested`) the lowest threshold has the highest bit: what fills a
-word from its lowest set bit upwards is then v | -v. Random draws come from a counter-based generator (SplitMix64's finaliser over a Weyl sequence,
-Steele, Lea & Flood 2014): draw k of voxel v is a pure function of (seed, image, v, k).
+probability. Where they are to stay nested (`pack_nested`) the lowest threshold has the highest bit, because
+filling a word from its lowest set bit upwards is v | -v. Random draws come from a counter-based generator
+(SplitMix64's finaliser over a Weyl sequence, Steele, Lea & Flood 2014): draw k of voxel v is a pure function of
+(seed, image, v, k).
 """
 
 from __future__ import annotations

@@ -54,8 +54,8 @@ def _select_kernel() -> Callable[..., tuple[int, int]]:
 
 
 @cache
-def _enter_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
-    text = numba_text.ENTER.format(dtype=dtype.name, tiny=repr(float(np.finfo(dtype).tiny)))
+def _enter_kernel(dtype: np.dtype[Any], tiny: float) -> Callable[..., None]:
+    text = numba_text.ENTER.format(dtype=dtype.name, tiny=repr(tiny))
     return source.load(f"enter_{dtype.name}", text).enter  # type: ignore[no-any-return]
 
 
@@ -117,7 +117,9 @@ class Sweeps:
         if self.dtype.kind == "u":
             target = self.grid.image(flat)[self.grid.inside]
             return lambda first, last: np.copyto(target[first:last], image[first:last])
-        kernel, source, sizes = _enter_kernel(self.dtype), image.reshape(-1), self.grid.row_sizes
+        compared = all(step.program.is_increasing for step in self.steps)
+        kernel = _enter_kernel(self.dtype, 0.0 if compared else float(np.finfo(self.dtype).tiny))
+        source, sizes = image.reshape(-1), self.grid.row_sizes
         # In 3D a plane has many rows; in 2D the first axis counts rows.
         height = self.grid.rows // self.grid.shape[0]
         return lambda first, last: kernel(

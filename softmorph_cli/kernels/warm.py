@@ -18,7 +18,8 @@ from softmorph_cli.rules.rule import Rule
 def kernels() -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield a name and a function that compiles, for every rule, logic and element type.
 
-    float64 and fewer than 64 levels are rare enough to be compiled when they are met.
+    float64, fewer than 64 levels, and fuzzy logics of rules over subfields, whose programs are long, are rare enough
+    to be compiled when they are met.
     """
     rules = [catalog.bundled(name) for name in catalog.names()]
     for dimensions, connectivities in CONNECTIVITIES.items():
@@ -27,7 +28,7 @@ def kernels() -> Iterator[tuple[str, Callable[[], None]]]:
     for rule in rules:
         for dtype in ("uint64", "uint8", "float32"):
             yield f"{rule.name}, {DIAGRAM}, {dtype}", partial(_compile, rule, DIAGRAM, dtype)
-        for logic in LOGICS:
+        for logic in LOGICS if rule.sub_iterations[0].subfield is None else ():
             yield f"{rule.name}, {logic}, float32", partial(_compile, rule, logic, "float32")
 
 

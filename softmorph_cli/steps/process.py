@@ -217,9 +217,9 @@ def process(
     if volume.spacing != original.spacing:
         finer = prod(volume.array.shape) > prod(original.array.shape)
         warnings.append(
-            f"the result is on a {'finer' if finer else 'coarser'} grid: its standard deviation takes interpolated "
-            f"voxels as independent and is {'too small' if finer else 'not that of the map'}, and its voxel counts "
-            "are of the new grid."
+            f"the result is on a {'finer' if finer else 'coarser'} grid: its standard deviation for independent voxels "
+            f"is {'too small' if finer else 'not that of the map'}, as interpolated voxels are not independent "
+            "(that for comonotone voxels and the quantiles hold), and its voxel counts are of the new grid."
         )
     together = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
     provenance = telling.provenance(command, reports, shown | together)

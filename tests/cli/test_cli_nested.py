@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 from helpers_cli import load, refused, run, save
+from helpers_maps import tree
 from helpers_nested import nested_reference
 from helpers_topology import broken_ring, noisy, vessels
 from PIL import Image
@@ -104,7 +105,8 @@ def test_more_levels_fit_where_other_values_are_written() -> None:
 
 
 def test_a_skeleton_that_is_exact_says_nothing_of_broken_lines() -> None:
-    words = ("skeletonize", "in.nii.gz", "s.nii.gz", "--force")
+    save("tree.nii.gz", tree(), spacing=(1.0, 1.0, 1.0))
+    words = ("skeletonize", "tree.nii.gz", "s.nii.gz", "--force")
     assert BREAKS not in run(*words, "--method", "nested").err
     assert BREAKS not in run(*words, "--method", "nested", "--levels", "exact").err
     assert BREAKS in run(*words, "--method", "levels").err

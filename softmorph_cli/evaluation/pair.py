@@ -193,7 +193,7 @@ class Pair:
 
         def skeleton(volume: Volume, cut: float) -> Mask:
             settings = self._filter("nested")
-            drawn = nested_curve(volume, cut, settings)
+            drawn = nested_curve(volume, cut)
             if drawn is not None:
                 return drawn
             return np.asarray(thinning(volume.array, settings, hard=True, threshold=cut).image.view(bool))
@@ -217,7 +217,7 @@ class Pair:
 
         def graph(volume: Volume, cut: float) -> SkeletonGraph:
             settings = self._filter("nested")
-            drawn = nested_curve(volume, cut, settings)
+            drawn = nested_curve(volume, cut)
             voxels = of_map(volume, cut, settings).voxels if drawn is None else np.argwhere(drawn)
             return measure(trace(voxels), self.frame, self.shape, {})
 

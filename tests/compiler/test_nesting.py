@@ -181,6 +181,30 @@ def test_findings_about_random_2d_rules_are_right_either_way() -> None:
         assert sum(part in reason for reason in reasons) >= 3, part
 
 
+SQUARE = ((0, 0), (0, 1), (1, 0), (1, 1))
+COMPONENTS = [c for size in (2, 3, 4) for c in combinations(SQUARE, size)]
+
+
+def _exactly(image: tuple[Offset, ...], pixels: tuple[Offset, ...]) -> Rule:
+    """A rule that deletes where the ring is that of one of some pixels of an image."""
+    rings = []
+    for y, x in pixels:
+        seen = {(v - y, w - x) for v, w in image}
+        marks = [f"{'' if o in seen else '~'}[{o[0]},{o[1]}]" for o in ring(2).offsets]
+        rings.append(f"({' & '.join(marks)})")
+    return _rule(" | ".join(rings))
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_rule_that_deletes_one_small_component_whole(component: tuple[Offset, ...]) -> None:
+    rule = _exactly(component, component)
+    found = check(rule)
+    assert found.reason == f"it deletes a component of {len(component)} pixels at once"
+    assert found.counterexample is not None
+    assert _is_violation(rule, found.counterexample)
+    assert check(_exactly(component, component[1:])).holds
+
+
 def test_the_brute_force_sees_a_rule_that_breaks_pairs_alone() -> None:
     rule = next(r for r in _random_rules(70) if "two neighbours" in check(r).reason)
     assert not _subsets_keep_topology(rule)

@@ -15,6 +15,7 @@ from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Computing, Large, Opening, Reading, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import UsageError
+from softmorph_cli.level_sets import parse_levels
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Result, Settings
@@ -34,6 +35,8 @@ def settings_of(computing: Computing) -> Settings:
 
     chosen = asdict(computing)
     del chosen["method"]
+    if computing.levels is not None:
+        chosen["levels"] = parse_levels(computing.levels)
     return Settings(**chosen)
 
 
@@ -229,8 +232,8 @@ def _tell_more(steps: Sequence[Step], processed: Processed) -> None:
     if tiles is not None and tiles["workers"] > 1:
         where = report.workers(tiles["workers"], tiles["threads"])
     note(f"ran on {where}; kernels are kept in {cache.root()}.")
-    for step in steps:
-        told = ", ".join(f"{name} {value}" for name, value in step.in_force.items()) or "defaults"
+    for step in processed.document["steps"]:
+        told = ", ".join(f"{name} {value}" for name, value in step["parameters"].items()) or "defaults"
         note(f"in force: {told}.")
 
 

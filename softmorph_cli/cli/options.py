@@ -10,6 +10,7 @@ import typer
 
 from softmorph_cli.cli import common
 from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.defaults import ANY_RULE, INCREASING, THINNING
 
 if TYPE_CHECKING:
     from softmorph_cli.cluster import Where
@@ -163,21 +164,41 @@ class Computing:
         typer.Option(
             "--method",
             "-m",
-            help="How the binary filter is made soft: multilinear, product, minmax, lukasiewicz, einstein, "
+            help="How the binary filter is made soft: nested, multilinear, product, minmax, lukasiewicz, einstein, "
             "hamacher, drastic, levels, smooth-levels, sampled; skeletonize also cldice. "
-            "(default: levels for skeletonize, else multilinear)",
+            f"(default: {THINNING} for skeletonize, {INCREASING} for the others; for apply {INCREASING} if the rule is "
+            f"increasing, else {ANY_RULE})",
             rich_help_panel=_HOW,
             show_default=False,
         ),
     ] = None
     levels: Annotated[
-        int,
+        str | None,
         typer.Option(
             metavar="N",
-            help="Binary images for levels and sampled: 8, 16, 32 or a multiple of 64; fewer are faster.",
+            help="Level sets for nested, levels and sampled: 8, 16, 32 or a multiple of 64; for nested also exact, "
+            "which takes every value of the map as a level. (default: nested 16, levels and sampled 64)",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None
+    lowest: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="For nested: values up to P are background. (default: half of the first level)",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None
+    finish: Annotated[
+        bool,
+        typer.Option(
+            "--finish/--no-finish",
+            help="For nested and --hard: reduce lines to one voxel's width at the end.",
             rich_help_panel=_HOW,
         ),
-    ] = 64
+    ] = True
     smooth_levels: Annotated[
         int, typer.Option(metavar="N", help="Levels for smooth-levels.", rich_help_panel=_HOW)
     ] = 16

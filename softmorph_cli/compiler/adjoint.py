@@ -1,6 +1,6 @@
 """Program -> its reverse-mode program: how the result's gradient falls on every input.
 
-The reverse sweep is written in the same eleven operations, so a backend that runs programs runs gradients.
+The reverse sweep is written in the same operations, so a backend that runs programs runs gradients.
 Where a function has a corner the derivative is the one torch takes: minimum and maximum share a tie evenly,
 `DIV` has none where it gives 0 by convention, `STEP` has none anywhere.
 """
@@ -99,6 +99,8 @@ class _Reverse:
                 self._give(operands[0], emit(Op.MUL, a, self._difference(high, low)))
                 self._give(operands[1], emit(Op.SUB, a, on_high))
                 self._give(operands[2], on_high)
+            case Op.FILL:
+                self._give(operands[0], a)
             case Op.STEP:
                 pass
 

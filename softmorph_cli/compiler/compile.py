@@ -18,8 +18,15 @@ from softmorph_cli.rules.rule import Rule, SubIteration
 # The logic that goes through the decision diagram: exact on probabilities, and the one for bit planes.
 DIAGRAM: Final = "multilinear"
 
+# The same on bit planes of nested level sets, which it keeps nested; and on values by their order alone.
+NESTED: Final = "nested"
+RANKS: Final = "ranks"
+
+# The logic of minima and maxima: threshold decomposition where the rule is increasing.
+MINMAX: Final = "minmax"
+
 # Part of every key on disk: raise it when the same rule is to give another program.
-_EDITION: Final = 4
+_EDITION: Final = 5
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,10 @@ class Step:
         absorbing: A value that a voxel never leaves in this step (0 or 1), so that whole runs of it can be
             skipped; None if there is none.
         fold: The same as `program` where that is a fold whose neutral value lies outside the image.
-        subfield: The parity, along each axis, of the index in the whole map of the voxels that this step changes;
-            None for all voxels.
+        subfield: The parity, along each axis, of the voxels to which the step is applied, by their index in the
+            whole map; None for all voxels.
+        ranked: Whether the step acts on values by their order: a voxel is lowered to the highest value, of its
+            own and its neighbours' lower ones, at which `program` keeps it among the neighbours that are as high.
     """
 
     program: Program
@@ -61,6 +70,7 @@ class Step:
     absorbing: int | None
     fold: Fold | None = None
     subfield: Offset | None = None
+    ranked: bool = False
 
     @property
     def centre(self) -> int | None:
@@ -74,7 +84,7 @@ def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
 
     Args:
         rule: The rule.
-        logic: `DIAGRAM` or a key of `lowering.LOGICS`.
+        logic: `DIAGRAM`, `NESTED`, `RANKS` or a key of `lowering.LOGICS`.
 
     Raises:
         RuleError: If the rule's decision diagram is too large.
@@ -83,25 +93,44 @@ def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
     for sub_iteration in rule.sub_iterations:
         order = (centre(rule.dimensions), *rule.order)
         try:
-            program = _compile(rule.update(sub_iteration), order, logic)
+            program = _compile(rule.update(sub_iteration), order, DIAGRAM if logic == RANKS else logic)
         except RuleError as error:
             raise RuleError(f"{rule.origin or rule.name}: {error}.") from error
         offsets = tuple(rotate(offset, sub_iteration.rotation) for offset in program.inputs)
-        fold = _fold(rule, sub_iteration, logic)
-        steps.append(Step(program, offsets, rule.outside, rule.absorbing, fold, sub_iteration.subfield))
+        steps.append(
+            Step(
+                program,
+                offsets,
+                rule.outside,
+                rule.absorbing,
+                _fold(rule, sub_iteration, logic),
+                sub_iteration.subfield,
+                logic == RANKS,
+            )
+        )
     return tuple(steps)
+
+
+def is_increasing(rule: Rule) -> bool:
+    """Say whether more foreground in the input never gives less in the output.
+
+    `MINMAX` is then exact at every threshold: each level set of the output is the binary rule on that level set of
+    the input. Of any other rule it is a fuzzy logic on the condition as written. A rule too large for a diagram
+    counts as increasing only if its condition is written without complements.
+    """
+    return all(step.program.is_increasing for step in compile_rule(rule, MINMAX))
 
 
 def _fold(rule: Rule, sub_iteration: SubIteration, logic: str) -> Fold | None:
     update = rule.update(sub_iteration)
     conjunction = isinstance(update, And)
+    # A fold is computed for whole rows at once.
+    if sub_iteration.subfield is not None:
+        return None
     if not isinstance(update, And | Or) or not all(isinstance(a, Var) for a in update.arguments):
         return None
     # Outside counts as foreground for an AND and as background for an OR: it is as if it were not there.
     if rule.outside != int(conjunction) or len(set(update.arguments)) < len(update.arguments):
-        return None
-    # A fold is computed for whole rows at once.
-    if sub_iteration.subfield is not None:
         return None
     match logic:
         case "multilinear" | "product":
@@ -131,10 +160,17 @@ def _compile(update: Expression, order: tuple[Offset, ...], logic: str) -> Progr
 
 def _build(update: Expression, order: tuple[Offset, ...], logic: str) -> Program:
     # Imported late: what comes from the cache needs neither dd nor the rest of the compiler.
-    from softmorph_cli.compiler.lowering import lower_diagram, lower_expression
+    from softmorph_cli.compiler.lowering import lower_diagram, lower_expression, lower_increasing
 
-    if logic != DIAGRAM:
+    if logic not in (DIAGRAM, NESTED, MINMAX):
         return lower_expression(update, logic)
-    from softmorph_cli.compiler.diagram import build
+    from softmorph_cli.compiler import diagram
 
-    return lower_diagram(build(update, order))
+    if logic != MINMAX:
+        return lower_diagram(diagram.build(update, order), nested=logic == NESTED)
+    # A rule too large for a diagram has its fuzzy logic all the same.
+    with suppress(RuleError):
+        made = diagram.build(update, order)
+        if diagram.is_increasing(made):
+            return lower_increasing(made)
+    return lower_expression(update, logic)

@@ -2,7 +2,8 @@
 
 A thinning deletes only foreground, and only where the neighbour on its border side is background. With that
 input the other way round every instruction collapses to a constant or to the voxel itself, by identities that
-hold exactly in floating-point arithmetic (0 x = 0, 1 x = x, c + x (c - c) = c) for operands in [0, 1]. So where
+hold exactly in floating-point arithmetic (0 x = 0, 1 x = x, c + x (c - c) = c) for operands in [0, 1]; and
+filling the word of a voxel whose level sets are nested leaves it as it is. So where
 a need is not met, leaving the voxel alone is bit for bit what the program would have done.
 """
 
@@ -67,6 +68,9 @@ def _simplify(op: Op, values: list[int], this: int) -> int:
     first, last = values[0], values[-1]
     if op is Op.NOT and first < _FIRST:
         return 1 - first
+    if op is Op.FILL:
+        # Compared with the voxel's own word only, which is filled already.
+        return first
     if op is Op.DIV and first == 0:
         return 0
     if op is Op.STEP and first == 0:

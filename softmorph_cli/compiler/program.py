@@ -1,8 +1,9 @@
 """Program: an immutable straight line of instructions, the one language between rules and devices.
 
-The instruction set is closed. A backend that can spell these eleven operations runs every rule under every
+The instruction set is closed. A backend that can spell these twelve operations runs every rule under every
 method. A program made of `INPUT`, `CONST`, `NOT`, `MUL` and `MIX` alone is also a Boolean circuit: on bit
 planes `MUL` is AND, `NOT` is the complement and `MIX` selects, so 64 binary images go through at once.
+`FILL` exists on bit planes only: it keeps nested level sets nested.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ class Op(StrEnum):
     MAX = "max"
     MIX = "mix"  # low + x (high - low), operands in the order x, low, high
     STEP = "step"  # 1 where a > 0, else 0
+    FILL = "fill"  # on bit planes: the lowest set bit and all bits above it
 
 
 ARITY: Final = (
     dict.fromkeys(Op, 1) | dict.fromkeys((Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.MIN, Op.MAX), 2) | {Op.MIX: 3}
 )
-BOOLEAN: Final = frozenset({Op.INPUT, Op.CONST, Op.NOT, Op.MUL, Op.MIX})
+BOOLEAN: Final = frozenset({Op.INPUT, Op.CONST, Op.NOT, Op.MUL, Op.MIX, Op.FILL})
+INCREASING: Final = frozenset({Op.INPUT, Op.CONST, Op.MIN, Op.MAX})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,11 @@ class Program:
     def is_boolean(self) -> bool:
         """Whether the program also runs on bit planes."""
         return all(instruction.op in BOOLEAN for instruction in self.instructions)
+
+    @cached_property
+    def is_increasing(self) -> bool:
+        """Whether it only compares: its result is an input, 0 or 1, and every threshold commutes with it."""
+        return all(instruction.op in INCREASING for instruction in self.instructions)
 
     @cached_property
     def code(self) -> str:
@@ -170,6 +178,8 @@ NUMBERS: Final[Mapping[Op, Callable[..., float]]] = {
     Op.MAX: max,
     Op.MIX: lambda x, low, high: low + x * (high - low),
     Op.STEP: lambda a: float(a > 0),
+    # A number is a single plane.
+    Op.FILL: lambda a: a,
 }
 
 

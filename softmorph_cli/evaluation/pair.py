@@ -18,7 +18,7 @@ from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.graphs.skeleton_graph import SkeletonGraph, measure
 from softmorph_cli.graphs.trace import trace
-from softmorph_cli.inspection.curve import of_map
+from softmorph_cli.inspection.curve import nested_curve, of_map
 from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
 from softmorph_cli.volume import Volume
 
@@ -190,11 +190,15 @@ class Pair:
     @cached_property
     def skeletons(self) -> Both[Mask]:
         """The exact centrelines of both masks: one voxel wide, of the same topology as the masks (26 or 8)."""
-        made = (
-            thinning(volume.array, self._filter("levels"), hard=True, threshold=cut).image.view(bool)
-            for volume, cut in self._cut
-        )
-        return Both(*made)
+
+        def skeleton(volume: Volume, cut: float) -> Mask:
+            settings = self._filter("nested")
+            drawn = nested_curve(volume, cut, settings)
+            if drawn is not None:
+                return drawn
+            return np.asarray(thinning(volume.array, settings, hard=True, threshold=cut).image.view(bool))
+
+        return Both(*(skeleton(volume, cut) for volume, cut in self._cut))
 
     @cached_property
     def soft_skeletons(self) -> Both[npt.NDArray[Any]]:
@@ -212,8 +216,10 @@ class Pair:
         """The graphs of both centrelines as `softmorph inspect` traces them: cavities filled, nothing pruned."""
 
         def graph(volume: Volume, cut: float) -> SkeletonGraph:
-            found = of_map(volume, cut, self._filter("levels"))
-            return measure(trace(found.voxels), self.frame, self.shape, {})
+            settings = self._filter("nested")
+            drawn = nested_curve(volume, cut, settings)
+            voxels = of_map(volume, cut, settings).voxels if drawn is None else np.argwhere(drawn)
+            return measure(trace(voxels), self.frame, self.shape, {})
 
         return Both(*(graph(volume, cut) for volume, cut in self._cut))
 

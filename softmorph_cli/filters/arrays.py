@@ -92,7 +92,7 @@ def for_each(
     if not backend.proper(backend.array(images)):
         low, high = backend.extremes(backend.array(images))
         raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")
-    alone = until_stable or find(settings.method).family in (Family.LEVELS, Family.SAMPLES)
+    alone = until_stable or find(settings.method).family in (Family.NESTED, Family.LEVELS, Family.SAMPLES)
     if images.ndim == dimensions or (backend.batches and not alone):
         stack = [images]
     else:
@@ -167,7 +167,7 @@ class _Torch:
         return tensor.to(self.image.dtype if self.image.is_floating_point() else self.torch.float32)
 
 
-def check_gradient(method: str) -> None:
+def check_gradient(method: str | None) -> None:
     """Refuse a method that has no gradient.
 
     Raises:

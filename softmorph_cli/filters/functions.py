@@ -21,13 +21,17 @@ from softmorph_cli.filters.method import find
 from softmorph_cli.filters.morphology import Element
 from softmorph_cli.filters.settings import Result, Settings
 from softmorph_cli.filters.skeleton import PRESETS, thinning
+from softmorph_cli.level_sets import Levels
 from softmorph_cli.rules.rule import Rule
 
 
 class How(TypedDict, total=False):
     """Keyword arguments that every function takes; their meaning and defaults are those of `Settings`."""
 
-    levels: int
+    levels: Levels
+    lowest: float | None
+    finish: bool
+    prune_contrast: float
     smooth_levels: int
     sharpness: float
     seed: int
@@ -44,7 +48,7 @@ def erosion(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
@@ -56,7 +60,9 @@ def erosion(
         iterations: How often; default once.
         radius: Instead of iterations, in the unit of `spacing`: floor(radius / spacing) along each axis.
         spacing: Voxel size along each spatial axis, in array order.
-        method: How the Boolean rule is made soft, see `softmorph_cli.filters.method`.
+        method: How the Boolean rule is made soft, see `softmorph_cli.filters.method`; default "minmax": every
+            threshold of the result is the binary erosion of that threshold of the image. (`SoftErosion`, as the
+            paper: "multilinear".)
         spatial_dims: 2 or 3 where there are leading axes.
         **how: See `How`.
 
@@ -75,11 +81,14 @@ def dilation(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
-    """Return the soft dilation: OR over the structuring element; outside counts as 0. As `erosion`."""
+    """Return the soft dilation: OR over the structuring element; outside counts as 0. As `erosion`.
+
+    The default method is "minmax" (`SoftDilation`, as the paper: "multilinear").
+    """
     element = Element(connectivity, connectivity, iterations, radius, spacing)
     return _output(morphology.operate("dilation", image, element, Settings(method, **how), spatial_dims))
 
@@ -93,13 +102,14 @@ def opening(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
     """Return the soft opening: n erosions, then n dilations.
 
-    Args and errors as `erosion`; `erosion_connectivity` and `dilation_connectivity` override `connectivity`.
+    Args and errors as `erosion`; `erosion_connectivity` and `dilation_connectivity` override `connectivity`. The
+    default method is "minmax" (`SoftOpening`, as the paper: "multilinear").
     """
     element = _element(connectivity, erosion_connectivity, dilation_connectivity, iterations, radius, spacing)
     return _output(morphology.operate("opening", image, element, Settings(method, **how), spatial_dims))
@@ -114,11 +124,14 @@ def closing(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
-    """Return the soft closing: n dilations, then n erosions. Args and errors as `opening`."""
+    """Return the soft closing: n dilations, then n erosions. Args and errors as `opening`.
+
+    The default method is "minmax" (`SoftClosing`, as the paper: "multilinear").
+    """
     element = _element(connectivity, erosion_connectivity, dilation_connectivity, iterations, radius, spacing)
     return _output(morphology.operate("closing", image, element, Settings(method, **how), spatial_dims))
 
@@ -130,7 +143,7 @@ def gradient(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
@@ -146,7 +159,7 @@ def tophat(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
@@ -165,7 +178,7 @@ def blackhat(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
@@ -185,11 +198,14 @@ def skeletonize(
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
-    """Return the soft skeleton; by default a map of certainty, the mean over 64 level sets.
+    """Return the soft skeleton; by default the nested one, a centreline at each of its levels.
+
+    At each of L levels t_k (1/(2L), 1/L, 2/L, ...) the set {result > t_k} is a centreline, one voxel wide, with
+    the components, loops and cavities of {image > t_k}; it holds the centrelines of the levels above.
 
     Args:
         image: Probabilities, see the module's docstring. Outside the image counts as 0.
-        method: How the thinning is made soft; default "levels".
+        method: How the thinning is made soft; default "nested" (`SoftSkeletonizer`: "smooth-levels").
         iterations: How many; default until nothing changes (see `Settings.tolerance`; clDice: 10).
         hard: Return the exact binary skeleton of {p > threshold} instead, as uint8 0 and 1. It has the
             components, tunnels and cavities of the thresholded map. Goes without method, preset, iterations.
@@ -225,7 +241,7 @@ def apply_rule(
     image: Any,
     *,
     iterations: int | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
@@ -235,7 +251,7 @@ def apply_rule(
         rule: The name of a bundled rule, the path of a TOML file, or a `Rule`.
         image: Probabilities, see the module's docstring.
         iterations: How many; default as the rule says.
-        method: How the rule is made soft.
+        method: How the rule is made soft; default "minmax" for an increasing rule, "levels" for any other.
         spatial_dims: 2 or 3 where there are leading axes.
         **how: See `How`.
 
@@ -248,14 +264,16 @@ def apply_rule(
     return _output(custom.apply(rule, image, settings, iterations=iterations, spatial_dims=spatial_dims))
 
 
-def resolve_preset(preset: str | None, method: str | None, iterations: int | None) -> tuple[str, int | None]:
+def resolve_preset(
+    preset: str | None, method: str | None, iterations: int | None
+) -> tuple[str | None, int | None]:
     """Return method and iterations of a skeletonization, with a preset's where they are not given.
 
     Raises:
         UsageError: If there is no such preset, or it excludes the method.
     """
     if preset is None:
-        return method or "levels", iterations
+        return method, iterations
     if preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}: use one of {', '.join(PRESETS)}.")
     chosen = PRESETS[preset]

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from softmorph_cli.compiler import DIAGRAM
+from softmorph_cli.compiler import DIAGRAM, NESTED
 from softmorph_cli.errors import UsageError
+from softmorph_cli.level_sets import Levels
 
 
 class Family(Enum):
     """How a map is represented while the steps run."""
 
     STEPWISE = auto()  # as probabilities; each step's output feeds the next
-    LEVELS = auto()  # as the bit planes of its level sets
+    NESTED = auto()  # as the bit planes of its level sets, which stay nested, or as values by their order
+    LEVELS = auto()  # as the bit planes of its level sets, each by itself
     SAMPLES = auto()  # as the bit planes of random draws
     SMOOTH_LEVELS = auto()  # as a few steep sigmoids of itself, one after the other
     POOLING = auto()  # clDice's own skeleton, made of minima and maxima
@@ -30,6 +32,7 @@ class Method:
         logic: Which program of a rule it runs, see `compile_rule`.
         differentiable: Whether autograd can pass through.
         summary: One line for people.
+        levels: How many level sets or draws it takes unless the caller says; None where it has none.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Method:
     logic: str
     differentiable: bool
     summary: str
+    levels: Levels | None = None
 
 
 _ALL: Final = (
@@ -50,11 +54,29 @@ _ALL: Final = (
     Method("hamacher", Family.STEPWISE, "hamacher", True, "AND = ab / (a + b - ab)"),
     Method("drastic", Family.STEPWISE, "drastic", False, "AND = min where the other is 1, else 0"),
     Method(
-        "levels", Family.LEVELS, DIAGRAM, False, "mean of the binary filter over the level sets of the map"
+        "nested",
+        Family.NESTED,
+        NESTED,
+        True,
+        "every level set thinned to a centreline that holds those of the levels above",
+        16,
+    ),
+    Method(
+        "levels",
+        Family.LEVELS,
+        DIAGRAM,
+        False,
+        "mean of the binary filter over the level sets of the map",
+        64,
     ),
     Method("smooth-levels", Family.SMOOTH_LEVELS, DIAGRAM, True, "differentiable form of levels"),
     Method(
-        "sampled", Family.SAMPLES, DIAGRAM, False, "mean over random draws of the whole map, with its error"
+        "sampled",
+        Family.SAMPLES,
+        DIAGRAM,
+        False,
+        "mean over random draws of the whole map, with its error",
+        64,
     ),
     Method(
         "cldice",
@@ -70,13 +92,16 @@ METHODS: Final = {method.name: method for method in _ALL}
 ALIASES: Final = {"probabilistic": "multilinear", "quasi-probabilistic": "product", "bounded": "lukasiewicz"}
 
 
-def find(name: str) -> Method:
+def find(name: str | None) -> Method:
     """Return a method by its name or alias.
+
+    Args:
+        name: None, of settings that leave the method to the filter, is no method.
 
     Raises:
         UsageError: If there is none; the message lists them.
     """
-    method = METHODS.get(ALIASES.get(name, name))
+    method = None if name is None else METHODS.get(ALIASES.get(name, name))
     if method is None:
         raise UsageError(f"unknown method {name!r}: use one of {', '.join((*METHODS, *ALIASES))}.")
     return method

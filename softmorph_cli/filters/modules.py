@@ -1,6 +1,7 @@
 """The filters as `torch.nn.Module`s over (B, C, [D,] H, W), with gradients, for training.
 
-They hold no parameters. Values must lie in [0, 1]: put a sigmoid or softmax before them.
+They hold no parameters. Values must lie in [0, 1]: put a sigmoid or softmax before them. Their default methods are
+those of the papers whose names they carry; the functions and commands of the same filters have others.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class _Morphology(nn.Module):
         Args:
             connectivity: 4 or 8 in 2D, 6, 18 or 26 in 3D; default 4 and 6.
             iterations: How often.
-            method: How the Boolean rule is made soft.
+            method: How the Boolean rule is made soft; default "multilinear", as the paper. (The functions:
+                "minmax".)
             erosion_connectivity: Overrides `connectivity` for the erosion.
             dilation_connectivity: Overrides `connectivity` for the dilation.
             **how: See `softmorph_cli.filters.functions.How`.
@@ -115,7 +117,7 @@ class SoftSkeletonizer(nn.Module):
     Args:
         iterations: How many thinning iterations; about the largest radius in voxels. Required, because a
             number found from the data would change from batch to batch.
-        method: How the thinning is made soft.
+        method: How the thinning is made soft; default "smooth-levels". (The function `skeletonize`: "levels".)
         **how: See `softmorph_cli.filters.functions.How`.
     """
 

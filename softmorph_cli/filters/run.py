@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from softmorph_cli.compiler import Step, compile_rule
+from softmorph_cli.compiler import DIAGRAM, MINMAX, RANKS, Step, compile_rule, is_increasing
 from softmorph_cli.filters.method import Family, Method, find
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.kernels.backend import Backend, Field
-from softmorph_cli.kernels.bitplanes import bits_in_chunk, chunks
+from softmorph_cli.kernels.bitplanes import WORD, bits_in_chunk, chunks
 from softmorph_cli.rules.rule import Rule
 
 # From the reason that says least to the one that says most about what a person should know.
@@ -17,6 +17,11 @@ _REASONS = ("iterations", "stable", "tolerance", "max_iterations")
 
 # Of the summed negative part of a difference: rounding.
 NEGLIGIBLE = 1e-6
+
+FUZZY = (
+    "{rule} is not increasing, so method minmax is the papers' fuzzy logic on it and no threshold of the result is "
+    "the rule's: use method levels for the mean of the rule over the level sets of the map."
+)
 
 CLAMPED = (
     "a soft opening or closing can pass its input: the difference was negative at some voxels and is 0 there."
@@ -69,18 +74,76 @@ def run(job: Job, image: Any) -> Result:
         image: (Y, X) or (Z, Y, X) probabilities of the backend's kind; not modified.
     """
     match job.method.family:
+        case Family.NESTED:
+            return nested(job, image)
         case Family.LEVELS | Family.SAMPLES:
             return _planes(image, job)
         case Family.SMOOTH_LEVELS:
             return _smooth_levels(job, image)
         case _:
-            return sweep(job, image)
+            result = sweep(job, image)
+            return replace(result, warnings=(*result.warnings, *fuzzy(job.method, job.phases)))
 
 
-def run_binary(job: Job, image: Any, threshold: float) -> Result:
-    """Return the binary filter of {p > threshold}, as a Boolean image."""
-    result = sweep(job, job.backend.pack_mask(image, threshold))
-    return replace(result, image=result.image != 0)
+def fuzzy(method: Method, phases: tuple[Phase, ...]) -> tuple[str, ...]:
+    """Return what to say where minima and maxima are not the rule at every threshold; nothing where they are."""
+    rules = (
+        [] if method.logic != MINMAX else [phase.rule for phase in phases if not is_increasing(phase.rule)]
+    )
+    return tuple(FUZZY.format(rule=rule.name) for rule in rules)
+
+
+def nested(job: Job, image: Any) -> Result:
+    """Return the filter of all level sets at once, of which each stays within the one below.
+
+    Up to 64 levels of a rule without subfields are bit planes; all else is done on values by their order, with
+    the same result.
+    """
+    backend, sets = job.backend, job.settings.level_sets
+    if sets is None:
+        return _ranked(job, backend.above(image, job.settings.lowest or 0.0), job.phases)
+    phases, results = job.phases, []
+    if len(sets.thresholds) <= WORD and not _has_subfields(phases[0]):
+        first = sweep(replace(job, phases=phases[:1]), backend.pack_nested(image, sets))
+        counts, phases = backend.count(first.image, WORD, image), phases[1:]
+        results.append(replace(first, image=None))
+        del first
+    else:
+        counts = backend.bins(image, sets)
+    if phases and not _capped(results):
+        results.append(_ranked(job, counts, phases))
+        counts = results[-1].image
+    return replace(_in_turn(results), image=backend.refine(image, counts, sets))
+
+
+def nested_binary(job: Job, image: Any, threshold: float) -> Result:
+    """Return the filter of {p > threshold} alone, as a Boolean image."""
+    backend = job.backend
+    # One plane is nested whatever the rule does to it.
+    first = sweep(replace(job, phases=job.phases[:1]), backend.pack_mask(image, threshold), logic=DIAGRAM)
+    mask, results = first.image != 0, [replace(first, image=None)]
+    if job.phases[1:] and not _capped(results):
+        results.append(_ranked(job, backend.count(first.image, 1, image), job.phases[1:]))
+        mask = results[-1].image != 0
+    return replace(_in_turn(results), image=mask)
+
+
+def _capped(results: list[Result]) -> bool:
+    return any(result.stop_reason == "max_iterations" for result in results)
+
+
+def _in_turn(results: list[Result]) -> Result:
+    """Return one result for phases that ran one after the other."""
+    return replace(_together(results), iterations=sum(result.iterations for result in results))
+
+
+def _has_subfields(phase: Phase) -> bool:
+    return any(one.subfield is not None for one in phase.rule.sub_iterations)
+
+
+def _ranked(job: Job, values: Any, phases: tuple[Phase, ...]) -> Result:
+    """Return phases applied to values by their order."""
+    return sweep(replace(job, phases=phases), values, logic=RANKS)
 
 
 def run_difference(first: Job, second: Job, image: Any) -> Result:
@@ -112,8 +175,8 @@ def pack(job: Job, image: Any, chunk: int) -> Any:
     """Return the planes that a job on level sets or draws starts from: those of one chunk."""
     settings = job.settings
     if job.method.family is Family.LEVELS:
-        return job.backend.pack_levels(image, settings.levels, chunk)
-    return job.backend.pack_samples(image, settings.levels, chunk, settings.seed, job.index)
+        return job.backend.pack_levels(image, settings.planes, chunk)
+    return job.backend.pack_samples(image, settings.planes, chunk, settings.seed, job.index)
 
 
 def standard_error(mean: Any, draws: int) -> Any:
@@ -123,10 +186,10 @@ def standard_error(mean: Any, draws: int) -> Any:
 
 def _planes(image: Any, job: Job, without: Job | None = None) -> Result:
     settings, backend = job.settings, job.backend
-    parts = len(chunks(settings.levels))
+    parts = len(chunks(settings.planes))
     mean: Any = None
     results = []
-    for chunk in chunks(settings.levels):
+    for chunk in chunks(settings.planes):
         # Planes are packed anew for each job: keeping them would cost more memory than packing costs time.
         one = sweep(job, pack(job, image, chunk), chunk, parts)
         kept = one.image
@@ -134,13 +197,13 @@ def _planes(image: Any, job: Job, without: Job | None = None) -> Result:
             other = sweep(without, pack(job, image, chunk), chunk, parts)
             kept = kept & ~other.image
             results.append(replace(other, image=None))
-        counted = backend.count(kept, bits_in_chunk(settings.levels, chunk), image)
+        counted = backend.count(kept, bits_in_chunk(settings.planes, chunk), image)
         mean = counted if mean is None else mean + counted
         results.append(replace(one, image=None))
-    mean /= settings.levels
+    mean /= settings.planes
     error = None
     if job.method.family is Family.SAMPLES:
-        error = standard_error(mean, settings.levels)
+        error = standard_error(mean, settings.planes)
     return replace(_together(results), image=mean, standard_error=error)
 
 
@@ -163,10 +226,12 @@ def _smooth_levels(job: Job, image: Any) -> Result:
 
 
 def _together(results: list[Result]) -> Result:
+    finished = [result.finished for result in results if result.finished is not None]
     return Result(
         image=None,
         iterations=max(result.iterations for result in results),
         stop_reason=max((result.stop_reason for result in results), key=_REASONS.index),
+        finished=all(finished) if finished else None,
     )
 
 
@@ -176,7 +241,7 @@ def combine(results: list[Result]) -> Result:
     return replace(_together(results), radius=results[0].radius, warnings=tuple(told))
 
 
-def sweep(job: Job, image: Any, part: int = 0, parts: int = 1) -> Result:
+def sweep(job: Job, image: Any, part: int = 0, parts: int = 1, logic: str | None = None) -> Result:
     """Return the job's phases applied to one image just as it is represented.
 
     Args:
@@ -184,16 +249,19 @@ def sweep(job: Job, image: Any, part: int = 0, parts: int = 1) -> Result:
         image: Probabilities or planes of the backend's kind.
         part: Number of this run among those that one image takes, from 0, for progress.
         parts: How many those are.
+        logic: Of the programs, where it is not that of the method.
     """
     field = job.backend.field(image)
     del image  # the field lets go of it when it can
     results = []
     try:
         for phase in job.phases:
-            steps = compile_rule(phase.rule, job.method.logic)
+            steps = compile_rule(phase.rule, logic or job.method.logic)
             done = part + parts * (job.part + job.parts * job.index)
             report = _Reporter(job, phase, done, parts * job.parts * job.count)
             results.append(_iterate(field, steps, phase, job, report))
+            if results[-1][1] == "max_iterations":
+                break
         result = field.image()
     finally:
         field.close()
@@ -233,8 +301,7 @@ def _iterate(
                 report(iteration, field)
         return phase.iterations, "iterations"
 
-    binary = job.method.family in (Family.LEVELS, Family.SAMPLES)
-    stop = _FixedPoint() if binary else _SmallChange(field, phase.rule, job)
+    stop = _FixedPoint() if _is_exact(job, steps) else _SmallChange(field, phase.rule, job)
     for iteration in range(1, job.settings.max_iterations + 1):
         stop.before(field)
         for step in steps:
@@ -246,8 +313,15 @@ def _iterate(
     return job.settings.max_iterations, "max_iterations"
 
 
+def _is_exact(job: Job, steps: tuple[Step, ...]) -> bool:
+    """Say whether every level set or draw is the binary rule: it then comes to rest."""
+    if job.method.family in (Family.NESTED, Family.LEVELS, Family.SAMPLES):
+        return True
+    return job.method.logic == MINMAX and all(step.program.is_increasing for step in steps)
+
+
 class _FixedPoint:
-    """Binary images stop when a whole iteration changes none of them."""
+    """Binary images, and all level sets of a map at once, stop when a whole iteration changes none of them."""
 
     reason = "stable"
 

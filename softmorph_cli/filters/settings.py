@@ -8,7 +8,8 @@ from typing import Any
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters import method as methods
-from softmorph_cli.kernels.bitplanes import check_count, word_of
+from softmorph_cli.kernels.bitplanes import WORD, check_count, word_of
+from softmorph_cli.level_sets import Levels, LevelSets
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,13 @@ class Settings:
     """How a filter runs.
 
     Attributes:
-        method: Name of a method.
-        levels: For `levels` and `sampled`: how many binary images; 8, 16, 32 or a multiple of 64.
+        method: Name of a method; None for the filter's own, see `softmorph_cli.filters.defaults`.
+        levels: For `nested`, `levels` and `sampled`: how many binary images; 8, 16, 32 or a multiple of 64. For
+            `nested` also "exact": every value of the map is a level. None for the method's own number.
+        lowest: For `nested`: values up to here are background; None for 1 / (2 levels), 0 with "exact".
+        finish: For `nested` skeletons: whether the thinned level sets are reduced to one voxel's width.
+        prune_contrast: For `nested` skeletons: what is there for less than this much of height is let go; 0
+            keeps everything.
         smooth_levels: For `smooth-levels`: how many levels.
         sharpness: For `smooth-levels`: steepness of the sigmoid on the logit scale.
         seed: For `sampled`.
@@ -50,8 +56,11 @@ class Settings:
         progress: Called after every sub-iteration.
     """
 
-    method: str = "multilinear"
-    levels: int = 64
+    method: str | None = None
+    levels: Levels | None = None
+    lowest: float | None = None
+    finish: bool = True
+    prune_contrast: float = 0.0
     smooth_levels: int = 16
     sharpness: float = 20.0
     seed: int = 0
@@ -67,8 +76,15 @@ class Settings:
         Raises:
             UsageError: If a value is out of range.
         """
-        methods.find(self.method)
-        check_count(self.levels)
+        method = None if self.method is None else methods.find(self.method)
+        if self.levels == "exact" and method is not None and method.family is not methods.Family.NESTED:
+            raise UsageError("--levels exact goes with --method nested; others take a number.")
+        if self.levels is not None and self.levels != "exact":
+            check_count(self.levels)
+        if self.lowest is not None and not 0 <= self.lowest < 1:
+            raise UsageError(f"--lowest {self.lowest}: it must be at least 0 and below 1.")
+        if not 0 <= self.prune_contrast < 1:
+            raise UsageError(f"--prune-contrast {self.prune_contrast}: it must be at least 0 and below 1.")
         for name, value, low in (
             ("smooth-levels", self.smooth_levels, 1),
             ("max-iterations", self.max_iterations, 1),
@@ -79,17 +95,45 @@ class Settings:
         if not 0 < self.sharpness < float("inf"):
             raise UsageError(f"--sharpness {self.sharpness}: it must be positive and finite.")
 
-    def relevant(self, *, until_stable: bool) -> dict[str, float]:
+    @property
+    def planes(self) -> int:
+        """How many binary images `levels` and `sampled` take."""
+        chosen = self.levels_in_force
+        assert isinstance(chosen, int)
+        return chosen
+
+    @property
+    def levels_in_force(self) -> Levels | None:
+        """The number of levels, the method's own where none is chosen; None where it has none."""
+        own = None if self.method is None else methods.find(self.method).levels
+        return own if own is None or self.levels is None else self.levels
+
+    @property
+    def level_sets(self) -> LevelSets | None:
+        """For `nested`: the levels that are exact; None where all of them are."""
+        chosen = self.levels_in_force
+        return LevelSets(chosen, self.lowest) if isinstance(chosen, int) else None
+
+    def resolved(self, default: str) -> Settings:
+        """Return the settings with the name of their method, or of a default where they have none."""
+        return replace(self, method=methods.find(default if self.method is None else self.method).name)
+
+    def relevant(self, *, until_stable: bool) -> dict[str, Any]:
         """Return the settings that the method listens to, by the names they are typed with.
 
         Args:
             until_stable: Whether the filter runs without a number of iterations.
         """
         match methods.find(self.method).family:
+            case methods.Family.NESTED:
+                chosen: dict[str, Any] = {"levels": self.levels_in_force}
+                chosen |= {} if self.lowest is None else {"lowest": self.lowest}
+                chosen |= {"finish": self.finish and until_stable}
+                chosen |= {"prune_contrast": self.prune_contrast} if self.prune_contrast else {}
             case methods.Family.LEVELS:
-                chosen: dict[str, float] = {"levels": self.levels}
+                chosen = {"levels": self.levels_in_force}
             case methods.Family.SAMPLES:
-                chosen = {"levels": self.levels, "seed": self.seed}
+                chosen = {"levels": self.levels_in_force, "seed": self.seed}
             case methods.Family.SMOOTH_LEVELS:
                 chosen = {"smooth_levels": self.smooth_levels, "sharpness": self.sharpness}
             case _:
@@ -106,11 +150,17 @@ class Settings:
         Args:
             itemsize: Bytes of one probability.
         """
-        match methods.find(self.method).family:
+        match None if self.method is None else methods.find(self.method).family:
+            case methods.Family.NESTED:
+                sets = self.level_sets
+                planes = 0 if sets is None or len(sets.thresholds) > WORD else word_of(sets.count).itemsize
+                # First the packed planes and the two buffers that take turns; then values, in which places they
+                # changed last, and lists of those that are left.
+                return max(3 * planes + itemsize, 3 * itemsize + 16)
             case methods.Family.LEVELS | methods.Family.SAMPLES:
                 # The packed planes, the two buffers that take turns, and the sum.
-                return 3 * word_of(self.levels).itemsize + 2 * itemsize
-            case methods.Family.STEPWISE:
+                return 3 * word_of(self.planes).itemsize + 2 * itemsize
+            case methods.Family.STEPWISE | None:
                 # Two buffers, and the result.
                 return 3 * itemsize
             case _:
@@ -119,7 +169,16 @@ class Settings:
     def idle(self, *, until_stable: bool) -> list[str]:
         """Return the names of settings that were changed but that the method does not listen to."""
         heard = self.relevant(until_stable=until_stable)
-        numbers = ("levels", "seed", "smooth_levels", "sharpness", "tolerance", "max_iterations")
+        numbers = (
+            "levels",
+            "lowest",
+            "prune_contrast",
+            "seed",
+            "smooth_levels",
+            "sharpness",
+            "tolerance",
+            "max_iterations",
+        )
         return [
             name for name in numbers if name not in heard and getattr(self, name) != getattr(Settings, name)
         ]
@@ -137,6 +196,7 @@ class Result:
             became small) or "max_iterations" (the cap was reached).
         radius: The radius reached along each axis, where one was asked for, in the unit of the spacing.
         device: What it ran on: "cpu", "cuda:0", ...
+        finished: For `nested` skeletons: whether the level sets were reduced to one voxel's width.
         warnings: What a person should know about this result.
     """
 
@@ -146,6 +206,7 @@ class Result:
     stop_reason: str = "iterations"
     radius: tuple[float, ...] | None = None
     device: str = "cpu"
+    finished: bool | None = None
     warnings: tuple[str, ...] = ()
 
 

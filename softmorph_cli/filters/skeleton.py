@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters import defaults
 from softmorph_cli.filters.arrays import as_array, for_each, is_tensor, spatial_dimensions
 from softmorph_cli.filters.method import Family, find
-from softmorph_cli.filters.run import Job, Phase, run, run_binary, sweep
+from softmorph_cli.filters.run import Job, Phase, nested_binary, run, sweep
 from softmorph_cli.filters.settings import Result, Settings, warn_if_capped
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.rules import catalog, structuring
@@ -63,8 +64,8 @@ def thinning(
     Args:
         image: NumPy array or torch tensor in [0, 1]: (Y, X), (Z, Y, X), or with leading axes.
         settings: How to run.
-        iterations: How many; None until nothing changes (clDice: 10).
-        hard: Give the exact binary skeleton of {p > threshold} as uint8 0 and 1 instead.
+        iterations: How many; None until nothing changes (clDice: 10). With a number there is no finishing.
+        hard: Give the binary skeleton of {p > threshold} as uint8 0 and 1 instead.
         threshold: For `hard`.
         spatial_dims: 2 or 3 where there are leading axes.
 
@@ -78,20 +79,24 @@ def thinning(
         raise UsageError(f"threshold {threshold:g}: it must be at least 0 and below 1.")
     image = as_array(image)
     dimensions = spatial_dimensions(image, spatial_dims)
-    rule = catalog.bundled("thinning", dimensions)
-    phases = (Phase(rule, iterations),)
-    # One bit plane is a level set of its own; it runs the diagram's program to a fixed point.
-    settings = replace(settings, method="levels") if hard else settings
+    settings = (
+        replace(settings, method="nested", levels=None)
+        if hard
+        else settings.resolved(defaults.METHOD_OF["skeletonize"])
+    )
+    phases = thinning_phases(dimensions, settings, iterations)
     if hard and is_tensor(image) and image.requires_grad:
         raise InputError("a hard skeleton has no gradient: pass image.detach(), or use smooth-levels.")
 
     def one(backend: Backend, values: Any, index: int, count: int) -> Result:
         job = Job("skeleton", phases, settings, backend, index, count)
         if hard:
-            return run_binary(job, values, threshold)
+            return _marked(nested_binary(job, values, threshold), phases)
         if job.method.family is Family.POOLING:
             return cldice(job, values, iterations or CLDICE_ITERATIONS, dimensions)
         result = run(job, values)
+        if job.method.family is Family.NESTED:
+            return _marked(result, phases)
         # The level sets are thinned exactly: a low maximum is then a fact about the map.
         exact = job.method.family in (Family.LEVELS, Family.SAMPLES)
         return result if exact else _warn_if_faded(backend, result, values, dimensions)
@@ -100,6 +105,26 @@ def thinning(
     until_stable = hard or (iterations is None and not pooling)
     result = for_each(image, spatial_dims, settings, one, until_stable=until_stable)
     return warn_if_capped(result, settings)
+
+
+def thinning_phases(dimensions: int, settings: Settings, iterations: int | None) -> tuple[Phase, ...]:
+    """Return the phases of a skeletonization.
+
+    To the end, a nested skeleton is finished: the templates leave lines two voxels thick in places, and more where
+    the level above holds voxels; one simple point after another then goes until a line is one voxel wide.
+
+    Args:
+        dimensions: 2 or 3.
+        settings: The method and whether to finish.
+        iterations: How many; None until nothing changes.
+    """
+    thin = Phase(catalog.bundled("thinning", dimensions), iterations)
+    finishes = find(settings.method).family is Family.NESTED and settings.finish and iterations is None
+    return (thin, Phase(catalog.bundled("thinning-subfields", dimensions), None)) if finishes else (thin,)
+
+
+def _marked(result: Result, phases: tuple[Phase, ...]) -> Result:
+    return replace(result, finished=len(phases) > 1 and result.stop_reason == "stable")
 
 
 def _warn_if_faded(backend: Backend, result: Result, image: Any, dimensions: int) -> Result:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from softmorph_cli import machine
 from softmorph_cli.compiler import Step
 from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
+from softmorph_cli.level_sets import LevelSets
 
 
 class Field(Protocol):
@@ -46,7 +47,7 @@ class Backend(Protocol):
         """Return an image of any kind as one of the backend's own, where it computes."""
 
     def field(self, image: Any) -> Field:
-        """Begin a filter on probabilities or on planes; the image is not modified."""
+        """Begin a filter on probabilities, on planes or (ranked steps) on values; the image is not modified."""
 
     def proper(self, image: Any) -> bool:
         """Say whether all values lie in [0, 1]; NaN does not."""
@@ -69,6 +70,24 @@ class Backend(Protocol):
             seed: Any integer.
             index: Number of the image among those of one call.
         """
+
+    def pack_nested(self, image: Any, sets: LevelSets) -> Any:
+        """Return the level sets {p > t_k}, 64 at most; t_0 has a word's highest bit, t_1 the next."""
+
+    def bins(self, image: Any, sets: LevelSets) -> Any:
+        """Return how many of the thresholds lie below each value, as an image of the same type."""
+
+    def refine(self, image: Any, counts: Any, sets: LevelSets) -> Any:
+        """Return the map lowered to the top of each voxel's bin: min(p, t_n) of the type, where n is its count.
+
+        Args:
+            image: Probabilities.
+            counts: How many level sets hold each voxel, at most those that held it in `image`.
+            sets: The thresholds.
+        """
+
+    def above(self, image: Any, threshold: float) -> Any:
+        """Return the map where it is above a threshold, 0 elsewhere."""
 
     def pack_mask(self, image: Any, threshold: float) -> Any:
         """Return the binary image {p > threshold} in all bits of the narrowest planes."""

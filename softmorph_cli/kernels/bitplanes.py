@@ -1,8 +1,10 @@
 """Bit planes: many binary images in one integer image, one in each bit.
 
 Level sets are nested, so the bits of a voxel form a ladder: as many ones as there are levels below its
-probability. Random draws come from a counter-based generator (SplitMix64's finaliser over a Weyl sequence,
-Steele, Lea & Flood 2014): draw k of voxel v is a pure function of (seed, image, v, k).
+probability. Where they are to stay nested (`pack_nested`) the lowest threshold has the highest bit, because
+filling a word from its lowest set bit upwards is v | -v. Random draws come from a counter-based generator
+(SplitMix64's finaliser over a Weyl sequence, Steele, Lea & Flood 2014): draw k of voxel v is a pure function of
+(seed, image, v, k).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import UsageError
+from softmorph_cli.level_sets import LevelSets, round_down
 
 WORD: Final = 64
 
@@ -74,6 +77,46 @@ def pack_levels(image: npt.NDArray[Any], levels: int, chunk: int, planes: npt.ND
         below = np.ceil(part.astype(exact, copy=False) * exact.type(levels) - exact.type(0.5))
         below -= exact.type(WORD * chunk)
         np.take(ladder, np.clip(below, 0, bits, out=below).astype(np.uint8), out=out)
+
+
+def bins_of(part: npt.NDArray[Any], sets: LevelSets) -> npt.NDArray[Any]:
+    """Return how many thresholds lie below each value, in the type of the values.
+
+    Args:
+        part: Probabilities.
+        sets: The thresholds; a value has to be above the lowest to count at all.
+    """
+    count, dtype = sets.count, part.dtype
+    if count & (count - 1):
+        # p * count is not exact, and a bin is chosen by comparing.
+        return np.searchsorted(sets.thresholds, part, side="left").astype(dtype)
+    # Multiples of 1 / count from this one on are thresholds.
+    first = count - len(sets.thresholds) + 1
+    found: npt.NDArray[Any] = np.ceil(part * dtype.type(count))
+    if first > 1:
+        found -= dtype.type(first - 1)
+    np.maximum(found, 1, out=found)
+    # A value of this type is above the threshold just where it is above the next lower one of the type.
+    found *= part > round_down(sets.thresholds[0], dtype)
+    return found
+
+
+def pack_nested(image: npt.NDArray[Any], sets: LevelSets, planes: npt.NDArray[Any]) -> None:
+    """Write the level sets {p > t_k} as planes. See `Backend.pack_nested`."""
+    bits = 8 * planes.dtype.itemsize
+    ladder = np.array([(1 << bits) - (1 << bits - n) for n in range(len(sets.thresholds) + 1)], planes.dtype)
+    # Slice by slice: the temporaries stay in cache.
+    for part, out in zip(image, planes, strict=True):
+        np.take(ladder, bins_of(part, sets).astype(np.uint8), out=out)
+
+
+def refine(
+    image: npt.NDArray[Any], counts: npt.NDArray[Any], sets: LevelSets, refined: npt.NDArray[Any]
+) -> None:
+    """Write the values of a nested skeleton. See `Backend.refine`."""
+    bounds = np.concatenate(([0], round_down(sets.upper_bounds, image.dtype))).astype(image.dtype)
+    for part, kept, out in zip(image, counts, refined, strict=True):
+        np.minimum(part, np.take(bounds, kept.astype(np.int64)), out=out)
 
 
 SAMPLER: Final = f'''\

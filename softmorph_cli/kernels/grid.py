@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.compiler import Step
+from softmorph_cli.rules.neighborhood import Offset
 
 Array = npt.NDArray[Any]
 
@@ -19,11 +20,13 @@ class Grid:
     Args:
         shape: (Y, X) or (Z, Y, X).
         run: Voxels of a run.
+        origin: The index of the first voxel in the whole map, of which the image is a part.
     """
 
-    def __init__(self, shape: tuple[int, ...], run: int) -> None:
+    def __init__(self, shape: tuple[int, ...], run: int, origin: tuple[int, ...] | None = None) -> None:
         """Work out the sizes."""
         self.shape, self.run = shape, run
+        self.origin = origin or (0,) * len(shape)
         self.padded = tuple(size + 2 for size in shape)
         self.size = prod(self.padded)
         # A run at the end of the last row reads on behind it.
@@ -39,6 +42,16 @@ class Grid:
         layer, line = self.runs[1] * self.runs[2], self.runs[2]
         self.sizes = np.array([self.here, plane, pitch, nx, layer, line], np.uint64)
         self.row_sizes = np.array([self.here, plane, pitch, nx, ny], np.uint64)
+
+    def parity(self, subfield: Offset) -> tuple[int, ...]:
+        """Return the parity of a subfield's voxels along each axis, by their index in the image."""
+        return tuple((parity + first) & 1 for parity, first in zip(subfield, self.origin, strict=True))
+
+    def sizes_for(self, step: Step) -> Array:
+        """Return the sizes that a sweep of a step takes: those of the grid, then the subfield's parities."""
+        if step.subfield is None:
+            return self.sizes
+        return np.array([*self.sizes, *(0, *self.parity(step.subfield))[-3:]], np.uint64)
 
     def image(self, flat: Array) -> Array:
         """Return a buffer as an image with its padding."""

@@ -1,6 +1,6 @@
 """Programs on the CPU: generated straight-line source, compiled by Numba, vectorised, multi-threaded.
 
-Two ways through an image:
+Three ways through an image:
 
 - `_Runs`, for any program. The image lies in a flat buffer with one voxel of padding, so that a neighbour is
   a linear offset; two such buffers take turns. Work goes in runs of voxels along the last axis. A run is left
@@ -8,6 +8,7 @@ Two ways through an image:
   was last applied), and for ever if every voxel of it has a value that the steps never change. The runs that
   remain are listed for each sweep and dealt to the threads in equal numbers.
 - `_Folds`, for erosion and dilation: one pass over the rows of plain arrays, bound by memory.
+- `Ranks`, for steps on values by their order alone: the voxels above 0 one by one, by table.
 
 Generated in `numba_text` and `numba_folds`.
 """
@@ -27,15 +28,17 @@ from softmorph_cli.compiler.needs import needs
 from softmorph_cli.compiler.program import Program
 from softmorph_cli.kernels import bitplanes, numba_folds, numba_text, source
 from softmorph_cli.kernels.grid import Array, Grid
+from softmorph_cli.kernels.numba_ranks import Ranks
 from softmorph_cli.kernels.workers import SCRATCH, Pool
+from softmorph_cli.level_sets import LevelSets, round_down
 from softmorph_cli.rules.neighborhood import Offset
 
 
 @cache
 def _sweep_kernel(
-    program: Program, dtype: np.dtype[Any], needs: Any, centre: int | None
+    program: Program, dtype: np.dtype[Any], needs: Any, centre: int | None, subfield: bool
 ) -> Callable[..., int]:
-    text = numba_text.sweep_text(program, dtype, needs, centre)
+    text = numba_text.sweep_text(program, dtype, needs, centre, subfield=subfield)
     return source.load(f"sweep_{program.fingerprint}_{dtype.name}", text).sweep  # type: ignore[no-any-return]
 
 
@@ -51,8 +54,8 @@ def _select_kernel() -> Callable[..., tuple[int, int]]:
 
 
 @cache
-def _enter_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
-    text = numba_text.ENTER.format(dtype=dtype.name, tiny=repr(float(np.finfo(dtype).tiny)))
+def _enter_kernel(dtype: np.dtype[Any], tiny: float) -> Callable[..., None]:
+    text = numba_text.ENTER.format(dtype=dtype.name, tiny=repr(tiny))
     return source.load(f"enter_{dtype.name}", text).enter  # type: ignore[no-any-return]
 
 
@@ -75,14 +78,15 @@ class Sweeps:
         """Find or compile the kernels."""
         self.grid, self.dtype, self.steps = grid, dtype, steps
         # Hashing a program takes longer than a sweep over a small image: kernels are found once.
-        self._ready = [(step, self._kernel(step), grid.offsets(step)) for step in steps]
+        self._ready = [(step, self._kernel(step), grid.offsets(step), grid.sizes_for(step)) for step in steps]
         self.near = np.zeros(prod(grid.runs), np.int32)
         self.dead = np.zeros(prod(grid.runs), np.uint8)
         self.numbers = grid.numbers()
         self.changed = 0
 
     def _kernel(self, step: Step) -> Callable[..., int]:
-        return _sweep_kernel(step.program, self.dtype, self.needs(step), step.centre)
+        subfield = step.subfield is not None
+        return _sweep_kernel(step.program, self.dtype, self.needs(step), step.centre, subfield)
 
     def needs(self, step: Step) -> tuple[tuple[int, int], ...]:
         """Return what a voxel's change needs, as far as the kernels look at it."""
@@ -113,7 +117,9 @@ class Sweeps:
         if self.dtype.kind == "u":
             target = self.grid.image(flat)[self.grid.inside]
             return lambda first, last: np.copyto(target[first:last], image[first:last])
-        kernel, source, sizes = _enter_kernel(self.dtype), image.reshape(-1), self.grid.row_sizes
+        compared = all(step.program.is_increasing for step in self.steps)
+        kernel = _enter_kernel(self.dtype, 0.0 if compared else float(np.finfo(self.dtype).tiny))
+        source, sizes = image.reshape(-1), self.grid.row_sizes
         # In 3D a plane has many rows; in 2D the first axis counts rows.
         height = self.grid.rows // self.grid.shape[0]
         return lambda first, last: kernel(
@@ -131,8 +137,8 @@ class Sweeps:
         self, step: Step, source: Array, target: Array, runs: Array, count: int, now: int, pool: Pool
     ) -> None:
         """Apply a step to the first `count` of some runs; `changed` then says how many voxels did."""
-        kernel, offsets = next((k, o) for ready, k, o in self._ready if ready is step)
-        sizes, near, dead, clock = self.grid.sizes, self.near, self.dead, np.int32(now)
+        kernel, offsets, sizes = next((k, o, s) for ready, k, o, s in self._ready if ready is step)
+        near, dead, clock = self.near, self.dead, np.int32(now)
 
         def part(first: int, last: int) -> int:
             bounds = np.uint64(first), np.uint64(last)
@@ -148,9 +154,11 @@ class Sweeps:
 class _Runs:
     """Any program, run by run, where something may change."""
 
-    def __init__(self, image: Array, steps: tuple[Step, ...], pool: Pool) -> None:
+    def __init__(
+        self, image: Array, steps: tuple[Step, ...], pool: Pool, origin: tuple[int, ...] | None
+    ) -> None:
         self._pool = pool
-        self.grid = Grid(image.shape, numba_text.run_length(image.dtype))
+        self.grid = Grid(image.shape, numba_text.run_length(image.dtype), origin)
         self._sweeps = Sweeps(self.grid, image.dtype, steps)
         # Planes are large and short-lived beside the map they came from: they would only fill memory.
         self._recycled = image.dtype.kind == "f"
@@ -237,13 +245,18 @@ class NumbaField:
         image: (Y, X) or (Z, Y, X); float32 or float64 probabilities, or unsigned integers holding one binary
             image in each bit. It is never written to.
         threads: How many threads share a sweep.
+        origin: The index of the image's first voxel in the whole map, of which it is a part.
+        carry: Whether ranked steps keep for each value the voxel that it comes from.
     """
 
-    def __init__(self, image: Array, *, threads: int) -> None:
+    def __init__(
+        self, image: Array, *, threads: int, origin: tuple[int, ...] | None = None, carry: bool = False
+    ) -> None:
         """Start from an image."""
         self._image: Array | None = image
         self._pool = Pool(threads, image.size)
-        self._way: _Runs | _Folds | None = None
+        self._origin, self._carry = origin, carry
+        self._way: _Runs | _Folds | Ranks | None = None
 
     @property
     def changed(self) -> int:
@@ -252,11 +265,15 @@ class NumbaField:
 
     def begin(self, steps: tuple[Step, ...]) -> None:
         """Say which steps will now be swept in turn, so that settled runs can be told."""
-        image = self.image()
+        image, sources = self.image(), self.origins() if self._carry else None
         self.close()
         self._image = None
-        folds = all(step.fold is not None for step in steps)
-        self._way = _Folds(image, self._pool) if folds else _Runs(image, steps, self._pool)
+        if steps[0].ranked:
+            self._way = Ranks(image, steps, self._pool, self._origin, carry=self._carry, sources=sources)
+        elif all(step.fold is not None for step in steps):
+            self._way = _Folds(image, self._pool)
+        else:
+            self._way = _Runs(image, steps, self._pool, self._origin)
 
     def sweep(self, step: Step) -> None:
         """Apply one sub-iteration to all voxels at once; `changed` then counts the voxels it altered."""
@@ -268,6 +285,13 @@ class NumbaField:
         image = self._image if self._way is None else self._way.image()
         assert image is not None
         return image
+
+    def origins(self) -> Array | None:
+        """Return for each voxel the raster index of the voxel its value comes from, -1 where it is 0.
+
+        None before ranked steps.
+        """
+        return self._way.origins() if isinstance(self._way, Ranks) else None
 
     def close(self) -> None:
         """Give back the buffers."""
@@ -335,6 +359,42 @@ class NumbaBackend:
 
         self._share(part, flat.size, flat.size)
         return planes
+
+    def pack_nested(self, image: Array, sets: LevelSets) -> Array:
+        """Return nested level sets as planes."""
+        planes = np.empty(image.shape, bitplanes.word_of(sets.count))
+
+        def part(first: int, last: int) -> None:
+            bitplanes.pack_nested(image[first:last], sets, planes[first:last])
+
+        self._share(part, len(image), image.size)
+        return planes
+
+    def bins(self, image: Array, sets: LevelSets) -> Array:
+        """Return how many thresholds lie below each value."""
+        found = np.empty(image.shape, image.dtype)
+
+        def part(first: int, last: int) -> None:
+            for values, out in zip(image[first:last], found[first:last], strict=True):
+                out[...] = bitplanes.bins_of(values, sets)
+
+        self._share(part, len(image), image.size)
+        return found
+
+    def refine(self, image: Array, counts: Array, sets: LevelSets) -> Array:
+        """Return the map lowered to the top of each voxel's bin."""
+        refined = np.empty(image.shape, image.dtype)
+
+        def part(first: int, last: int) -> None:
+            bitplanes.refine(image[first:last], counts[first:last], sets, refined[first:last])
+
+        self._share(part, len(image), image.size)
+        return refined
+
+    def above(self, image: Array, threshold: float) -> Array:
+        """Return the map where it is above a threshold."""
+        found: Array = np.where(image > round_down(threshold, image.dtype), image, image.dtype.type(0))
+        return found
 
     def pack_mask(self, image: Array, threshold: float) -> Array:
         """Return {p > threshold} as planes."""

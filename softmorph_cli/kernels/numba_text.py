@@ -27,7 +27,12 @@ FLOATS: Final = {
     Op.MIX: "{1} + {0} * ({2} - {1})",
     Op.STEP: "step({0})",
 }
-BITS: Final = {Op.NOT: "{0} ^ one", Op.MUL: "{0} & {1}", Op.MIX: "{1} ^ ({0} & ({1} ^ {2}))"}
+BITS: Final = {
+    Op.NOT: "{0} ^ one",
+    Op.MUL: "{0} & {1}",
+    Op.MIX: "{1} ^ ({0} & ({1} ^ {2}))",
+    Op.FILL: "{0} | (zero - {0})",
+}
 
 # Bytes of a run on the way back: short, because whole neighbourhoods of it are looked at for what is uniform.
 _PULL_BYTES: Final = 64
@@ -47,7 +52,7 @@ def step(a):
 """
 
 # Numbers too small for a float's full precision are taken for 0, as on a GPU: products of many small
-# probabilities are full of them, and arithmetic on them is several times slower.
+# probabilities are full of them, and arithmetic on them is several times slower. Comparing them is not.
 _FLUSH: Final = """\
 from llvmlite import ir
 from numba.core import cgutils
@@ -108,7 +113,7 @@ def sweep(src, dst, offsets, sizes, active, first, last, near, dead, now):
 {{begin}}
     fresh = np.empty(JOIN * RUN, np.{{dtype}})
     changed = 0
-    run, x, start, count = U0, U0, U0, U0
+    run, x, start, count, y, z = U0, U0, U0, U0, U0, U0
     join, join_run, join_start, join_end = U0, U0, U0, U0
 {{offsets}}
     # One turn more than there are runs computes the last join.
@@ -142,7 +147,7 @@ def sweep(src, dst, offsets, sizes, active, first, last, near, dead, now):
                 begin = join_start + part * RUN
                 differing = 0
                 for i in range(begin, min(begin + RUN, join_end)):
-                    value = fresh[i - join_start]
+                    value = {{value}}
                     differing += value != src[i + here]
                     dst[i + here] = value
                 if differing:
@@ -174,6 +179,17 @@ _SKIP: Final = """\
                     if {absorbs} and not alive:
                         dead[run] = 1
 """
+
+# Rows of another subfield stay as they are, and so does every other voxel of the rest. Runs are of an even
+# number of voxels and numbered from 1 along each axis.
+_ROWS: Final = """\
+            if wanted and ((z ^ sizes[6]) & U1 == U0 or (y ^ sizes[7]) & U1 == U0):
+                wanted = False
+                for i in range(start + here, start + here + count):
+                    dst[i] = src[i]
+"""
+_VALUE: Final = "fresh[i - join_start]"
+_VALUE_OF_SUBFIELD: Final = f"{_VALUE} if (i - join_start) & U1 == sizes[8] else src[i + here]"
 
 # Gradients of neighbouring voxels fall on the same places. Within a run they are added one input after the
 # other; runs of one slab come one after the other; slabs at work at once are too far apart to meet.
@@ -226,7 +242,12 @@ def run_length(dtype: np.dtype[Any]) -> int:
 
 
 def sweep_text(
-    program: Program, dtype: np.dtype[Any], needs: Sequence[tuple[int, int]], centre: int | None
+    program: Program,
+    dtype: np.dtype[Any],
+    needs: Sequence[tuple[int, int]],
+    centre: int | None,
+    *,
+    subfield: bool = False,
 ) -> str:
     """Return the source of `sweep`: one sub-iteration of the runs that may change.
 
@@ -235,6 +256,8 @@ def sweep_text(
         dtype: float32, float64, or an unsigned type of planes.
         needs: See `compiler.needs`; a few are enough.
         centre: Which input is the voxel itself, if one is.
+        subfield: Whether only the voxels of one subfield change; the last three of `sizes` are its parities,
+            counted from the buffer's first voxel.
     """
     if dtype.kind == "u" and not program.is_boolean:
         raise ValueError("a program with arithmetic cannot run on bit planes")
@@ -251,7 +274,8 @@ def sweep_text(
         **_common(program, program.instructions, dtype),
         constants=f"WAYS, JOIN, LANES = np.uint64({ways}), np.uint64({_JOIN}), np.uint64({lanes})",
         offsets="\n".join(f"    o{k} = offsets[{k}]" for k in range(len(program.inputs))),
-        skip=_skip(dtype, needs, centre) if needs else "",
+        skip=(_skip(dtype, needs, centre) if needs else "") + (_ROWS if subfield else ""),
+        value=_VALUE_OF_SUBFIELD if subfield else _VALUE,
         body="\n".join(f"                {line}" for line in body),
     )
 
@@ -285,7 +309,7 @@ def pull_text(program: Program, dtype: np.dtype[Any], steady: Sequence[int], dim
 
 def _common(program: Program, instructions: Sequence[Instruction], dtype: np.dtype[Any]) -> dict[str, Any]:
     helpers = _HELPERS if any(i.op in (Op.DIV, Op.STEP) for i in instructions) else ""
-    flush = _X86 and dtype.kind == "f"
+    flush = _X86 and dtype.kind == "f" and not program.is_increasing
     return {
         "fingerprint": program.fingerprint,
         "begin": _FLUSH_BEGIN if flush else "",
@@ -323,7 +347,7 @@ def _skip(dtype: np.dtype[Any], needs: Sequence[tuple[int, int]], centre: int | 
     )
 
 
-# A padded copy, with what is too small for full precision as 0 from the start.
+# A padded copy, with values below `tiny` as 0 from the start.
 ENTER: Final = f'''\
 """Generated by softmorph: an image of {{dtype}} into its padded buffer."""
 

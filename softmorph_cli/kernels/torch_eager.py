@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.program import Op, execute
 from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, LOGIT_RANGE, WORD, bits_in_chunk, seed_key
+from softmorph_cli.level_sets import LevelSets, round_down
 from softmorph_cli.rules.neighborhood import Offset
 
 
@@ -53,6 +54,7 @@ def _bits(like: Tensor) -> Mapping[Op, Callable[..., Tensor]]:
         Op.NOT: torch.bitwise_not,
         Op.MUL: torch.bitwise_and,
         Op.MIX: lambda x, low, high: low ^ (x & (low ^ high)),
+        Op.FILL: lambda a: a | -a,
     }
 
 
@@ -140,8 +142,39 @@ def _sweep(image: Tensor, step: Step) -> Tensor:
     outside = -step.outside if planes else step.outside
     padded = pad(image, (1, 1) * dimensions, value=outside) if dimensions else image
     neighbors = [_window(padded, offset) for offset in step.offsets]
-    result = execute(step.program, neighbors, _bits(image) if planes else _floats(image))
+    if step.ranked:
+        result = _ranked(image, neighbors, step)
+    else:
+        result = execute(step.program, neighbors, _bits(image) if planes else _floats(image))
+    if step.subfield is not None:
+        result = torch.where(_in_subfield(image, step.subfield), result, image)
     return result.expand_as(image)
+
+
+def _ranked(image: Tensor, neighbors: list[Tensor], step: Step) -> Tensor:
+    """Return each voxel's highest value at which the step keeps it.
+
+    Bit j of a word stands for the configuration of the neighbours that are at least as high as candidate j.
+    """
+    candidates = torch.stack(neighbors)
+    bits = (1 << torch.arange(len(neighbors), device=image.device)).reshape(-1, *(1,) * image.ndim)
+    words = [((value >= candidates) * bits).sum(0) for value in neighbors]
+    kept = execute(step.program, words, _bits(words[0]))
+    result = torch.zeros_like(image)
+    for j, candidate in enumerate(neighbors):
+        # Candidates above the voxel's own value are none: its own bit is not set there.
+        held = (kept >> j & 1).bool() & (candidate > 0)
+        result = torch.where(held, torch.maximum(result, candidate), result)
+    return result
+
+
+def _in_subfield(image: Tensor, subfield: Offset) -> Tensor:
+    """Return which voxels of an image, its last axes, have this parity."""
+    mask = torch.ones((), dtype=torch.bool, device=image.device)
+    for axis, parity in zip(range(-len(subfield), 0), subfield, strict=True):
+        places = torch.arange(image.shape[axis], device=image.device)
+        mask = mask & ((places & 1) == parity).reshape(-1, *(1,) * (-axis - 1))
+    return mask
 
 
 def _window(padded: Tensor, offset: Offset) -> Tensor:
@@ -203,6 +236,32 @@ class TorchBackend:
             counter = (voxels << 20) + (64 * chunk + bit)
             planes |= (_upper_half(_mix(counter * _signed(GOLDEN) + key)) < thresholds).to(torch.int64) << bit
         return planes
+
+    def pack_nested(self, image: Any, sets: LevelSets) -> Tensor:
+        """Return nested level sets as planes."""
+        count = len(sets.thresholds)
+        # The upper n bits of a word are -1 shifted: the sign bit, the lowest threshold, is among them.
+        ladder = torch.tensor([-1 << (64 - n) if n else 0 for n in range(count + 1)], device=self.device)
+        return ladder[self.bins(image, sets).to(torch.int64)]
+
+    def bins(self, image: Any, sets: LevelSets) -> Tensor:
+        """Return how many thresholds lie below each value."""
+        values = self.array(image).detach()
+        thresholds = torch.as_tensor(sets.thresholds, device=values.device)
+        return torch.bucketize(values.double(), thresholds).to(values.dtype)
+
+    def refine(self, image: Any, counts: Any, sets: LevelSets) -> Tensor:
+        """Return the map lowered to the top of each voxel's bin."""
+        values = self.array(image)
+        dtype = np.float32 if values.dtype == torch.float32 else np.float64
+        bounds = np.concatenate(([0], round_down(sets.upper_bounds, dtype)))
+        tops = torch.as_tensor(bounds, dtype=values.dtype, device=values.device)[counts.to(torch.int64)]
+        return torch.minimum(values, tops)
+
+    def above(self, image: Any, threshold: float) -> Tensor:
+        """Return the map where it is above a threshold."""
+        values = self.array(image)
+        return torch.where(values.double() > threshold, values, 0)
 
     def pack_mask(self, image: Any, threshold: float) -> Tensor:
         """Return {p > threshold} as planes."""

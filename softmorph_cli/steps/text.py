@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from softmorph_cli.errors import FileError, RuleError, UsageError
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.level_sets import parse_levels
 from softmorph_cli.steps.operations import OPERATIONS, Operation, make
 from softmorph_cli.steps.step import LABELS, Step
 
@@ -128,7 +129,7 @@ def build(found: Sequence[Spec], settings: Settings, *, method: str | None = Non
     made = []
     for spec in found:
         try:
-            own = method if OPERATIONS[spec.operation].method else None
+            own = method if OPERATIONS[spec.operation].methods else None
             made.append(make(spec.operation, spec.given, settings, method=own))
         except UsageError as error:
             raise UsageError(f"step {spec.text!r}: {error}") from error
@@ -146,7 +147,7 @@ def _operation(name: str, where: str) -> Operation:
     return OPERATIONS[name]
 
 
-def _key(operation: Operation, key: str, where: str) -> type:
+def _key(operation: Operation, key: str, where: str) -> Any:
     if key not in operation.keys:
         right = ", ".join(operation.keys) or "no parameters"
         raise UsageError(f"step {where!r}: there is no {key!r}; it takes {right}.")
@@ -163,6 +164,8 @@ def _typed(operation: Operation, key: str, value: str, where: str) -> Any:
 
 def _checked(operation: Operation, key: str, value: Any, where: str) -> Any:
     kind = _key(operation, key, where)
+    if kind is parse_levels:
+        return parse_levels(value)
     # TOML has types of its own; a whole number is a number too, but true is no whole number.
     if isinstance(value, bool) != (kind is bool) or not isinstance(
         value, (kind, int) if kind is float else kind

@@ -20,6 +20,7 @@ from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.storing import chunks_of_tiles
+from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, summarize
 from softmorph_cli.steps import telling
 from softmorph_cli.steps.process import Outputs, Processed
@@ -79,6 +80,8 @@ class Prepared:
 
     Attributes:
         blocks: The map.
+        step: What is done to it, its threshold a level of the map where that is a nested skeleton.
+        notes: What a person should know about that.
         spec: The filter.
         plan: How the map is cut.
         goes_on: Whether that is how an interrupted run cut it that is to go on.
@@ -87,6 +90,8 @@ class Prepared:
     """
 
     blocks: Blocks
+    step: Step
+    notes: tuple[str, ...]
     spec: Spec
     plan: Plan
     goes_on: bool
@@ -130,6 +135,8 @@ def prepared(
     # Before anything of the store is read: that is when its threads start.
     share_one_heap()
     blocks = open_blocks(source, **{name: reading[name] for name in _READING if name in reading})
+    step, nearest = step.settled(nested_levels(blocks.source.provenance))
+    assert step.tiled is not None
     spec = step.tiled(blocks)
     like = cut_of(large.scratch) if large.resume and large.scratch is not None else None
     with ExitStack() as stack:
@@ -151,7 +158,7 @@ def prepared(
             spec, blocks.shape, memory=memory, chunks=blocks.chunks, workers=crew.workers, like=like
         )
         goes_on = (chosen.tile, chosen.halo, chosen.pass_length) == like
-        yield Prepared(blocks, spec, chosen, goes_on, crew, stack.close)
+        yield Prepared(blocks, step, nearest, spec, chosen, goes_on, crew, stack.close)
 
 
 @contextmanager
@@ -203,7 +210,7 @@ def process_tiled(
     reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
     started = time.perf_counter()
     with prepared(source, step, outputs, large, reading, tell) as ready:
-        blocks = ready.blocks
+        blocks, step = ready.blocks, ready.step
         for message in blocks.notes:
             tell(message)
         read_seconds = time.perf_counter() - started
@@ -240,7 +247,9 @@ def process_tiled(
     }
     if outputs.stats is not None:
         documents.save(told, outputs.stats, force=outputs.force)
-    notes = step.remarks(before, after)
+    notes = [*ready.notes]
+    if nested_levels(made.source.provenance) is None:
+        notes += step.remarks(before, after)
     return Processed(told, before, after, (result,), tuple(notes), tuple(warnings))
 
 

@@ -11,8 +11,9 @@ from softmorph_cli.filters.run import (
     NEGLIGIBLE,
     Job,
     below_zero,
+    fuzzy,
+    nested_binary,
     run,
-    run_binary,
     run_difference,
     signed_difference,
 )
@@ -92,7 +93,8 @@ class Once:
         """Return what a person should know of the whole."""
         if self._signed:
             return (CLAMPED,) if facts.below > NEGLIGIBLE else ()
-        return faded(facts.before, facts.after) if self._fading else ()
+        told = [warning for phases in self.work.sequences for warning in fuzzy(self.work.method, phases)]
+        return (*told, *(faded(facts.before, facts.after) if self._fading else ()))
 
     @property
     def _signed(self) -> bool:
@@ -111,7 +113,7 @@ class Once:
             assert work.iterations is not None
             return cldice(Job(work.name, (), settings, window), values, work.iterations, len(work.shape))
         if work.spec.hard:
-            return run_binary(jobs[0], values, work.spec.threshold)
+            return nested_binary(jobs[0], values, work.spec.threshold)
         if self._signed:
             return signed_difference(jobs[0], jobs[1], values)
         return run(jobs[0], values) if len(jobs) == 1 else run_difference(jobs[0], jobs[1], values)

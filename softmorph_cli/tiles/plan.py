@@ -131,7 +131,7 @@ def cut(
 
 
 def _advice(work: Task) -> str:
-    if work.binary and work.settings.levels > 8 and not work.spec.hard:
+    if work.binary and work.settings.planes > 8 and not work.spec.hard:
         return " (fewer with a smaller --levels)"
     return ""
 
@@ -186,7 +186,7 @@ def _plan(
     )
     # Along each axis by itself: a map may have a million tiles.
     read = prod(int(along.sum()) for along in sizes)
-    words = len(words_of(work.settings.levels)) if work.binary and not work.spec.hard else 1
+    words = len(words_of(work.settings.planes)) if work.binary and not work.spec.hard else 1
     iterations = work.iterations or _GUESS
     passes = ceil(iterations / length) if length and not whole else 1
     sweep = _SWEEP_PLANES if work.binary else _SWEEP_FLOATS
@@ -223,7 +223,7 @@ def _region_sizes(tiling: Tiling, halo: tuple[int, ...]) -> list[np.ndarray[tupl
 
 
 def _word(work: Task) -> np.dtype[np.unsignedinteger]:
-    return np.dtype(np.uint8) if work.spec.hard else word_of(work.settings.levels)
+    return np.dtype(np.uint8) if work.spec.hard else word_of(work.settings.planes)
 
 
 def _held_at_once(work: Task, region: int, core: int, itemsize: int) -> int:

@@ -75,12 +75,12 @@ class Site:
     @cached_property
     def words(self) -> int:
         """How many words of planes there are."""
-        return 1 if self.work.spec.hard else len(words_of(self.work.settings.levels))
+        return 1 if self.work.spec.hard else len(words_of(self.work.settings.planes))
 
     @cached_property
     def store(self) -> Store:
         """Planes between passes."""
-        dtype = np.dtype(np.uint8) if self.work.spec.hard else word_of(self.work.settings.levels)
+        dtype = np.dtype(np.uint8) if self.work.spec.hard else word_of(self.work.settings.planes)
         return Store(self.folder, self.tiling, self.plan.halo, dtype, self.threads)
 
     @cached_property
@@ -115,7 +115,7 @@ class Site:
         core = self.tiling.core(left.tile)
         if self.work.spec.hard:
             return self.store.read(core, 0, left.versions[0]) != 0, None
-        levels, like = self.work.settings.levels, np.empty(0, self.kind.wide)
+        levels, like = self.work.settings.planes, np.empty(0, self.kind.wide)
         backend = NumbaBackend(self.threads)
         # In the order, and with the arithmetic, of the whole map's mean.
         mean: Array | None = None

@@ -10,7 +10,8 @@ from typing import Any, Final
 from softmorph_cli.compiler import Step, compile_rule
 from softmorph_cli.errors import InputError, RuleError, UsageError
 from softmorph_cli.filters import morphology
-from softmorph_cli.filters.custom import load_rule
+from softmorph_cli.filters.custom import load_rule, resolved
+from softmorph_cli.filters.defaults import METHOD_OF
 from softmorph_cli.filters.method import Family, Method, find
 from softmorph_cli.filters.morphology import Element, check_method
 from softmorph_cli.filters.run import Phase
@@ -30,7 +31,8 @@ class Spec:
 
     Attributes:
         operation: "skeletonize", "apply", or a key of `morphology.OPERATIONS`.
-        settings: Method, levels and so on; the device is always the CPU, and `progress` is not called.
+        settings: Method (None for the filter's own), levels and so on; the device is always the CPU, and `progress`
+            is not called.
         iterations: Of "skeletonize" and "apply": how many; None for the rule's own number, which may be until
             nothing changes.
         hard: Of "skeletonize": the binary skeleton of {p > threshold}.
@@ -174,24 +176,37 @@ def task(spec: Spec, shape: tuple[int, ...]) -> Task:
         raise UsageError(f"iterations {spec.iterations}: at least 1 is needed.")
     if not spec.settings.device.startswith(("auto", "cpu")):
         raise UsageError(f"tiles are filtered on the CPU: leave out device {spec.settings.device!r}.")
+    spec = _resolved(spec)
     match spec.operation:
         case "skeletonize":
             made = _skeletonize(spec, shape)
         case "apply":
             made = _apply(spec, shape)
-        case name if name in morphology.OPERATIONS:
-            check_method(spec.settings.method)
+        case name:
             far, sequences = morphology.plan(name, shape, spec.element)
             made = Task(spec, shape, name, sequences, max(far.steps), far.radius)
-        case other:
-            known = ", ".join((SKELETONIZE, APPLY, *morphology.OPERATIONS))
-            raise UsageError(f"unknown operation {other!r}: use one of {known}.")
     if made.halo is None and not made.binary:
         raise InputError(
             f"method {made.method.name} without a number of iterations stops by a sum over the whole map, which "
             "tiles do not have: give iterations, or use method levels."
         )
     return made
+
+
+def _resolved(spec: Spec) -> Spec:
+    """Return a filter with the method it has."""
+    if spec.operation == APPLY:
+        if spec.rule is None:
+            raise UsageError("apply needs a rule.")
+        settings = resolved(spec.settings, spec.rule)
+    elif spec.operation in METHOD_OF:
+        settings = spec.settings.resolved(METHOD_OF[spec.operation])
+    else:
+        known = ", ".join((*METHOD_OF, APPLY))
+        raise UsageError(f"unknown operation {spec.operation!r}: use one of {known}.")
+    if spec.operation != SKELETONIZE:
+        check_method(settings.method)
+    return replace(spec, settings=settings)
 
 
 def _skeletonize(spec: Spec, shape: tuple[int, ...]) -> Task:
@@ -206,9 +221,7 @@ def _skeletonize(spec: Spec, shape: tuple[int, ...]) -> Task:
 
 
 def _apply(spec: Spec, shape: tuple[int, ...]) -> Task:
-    check_method(spec.settings.method)
-    if spec.rule is None:
-        raise UsageError("apply needs a rule.")
+    assert spec.rule is not None
     rule = load_rule(spec.rule, len(shape))
     if rule.dimensions != len(shape):
         raise RuleError(f"rule {rule.name!r} is {rule.dimensions}D, but the map is {len(shape)}D.")

@@ -382,7 +382,8 @@ def test_uneven_voxels_are_warned_about_and_made_cubic() -> None:
     assert ended.json["output"]["spacing"] == pytest.approx([1, 1, 1])
     # What was before is the file, not its interpolation.
     assert ended.json["before"] == run("stats", "in.nii.gz", "--json").json["statistics"]
-    assert any("finer grid" in warning for warning in ended.json["warnings"])
+    (warning,) = [warning for warning in ended.json["warnings"] if "finer grid" in warning]
+    assert "standard deviation for independent voxels is too small" in warning
 
 
 def test_a_map_that_cannot_fit_is_refused_before_it_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

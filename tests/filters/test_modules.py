@@ -31,7 +31,10 @@ def _batch(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_modules_are_the_functions(module: Any, gradient: bool, shape: tuple[int, ...]) -> None:
     batch = _batch(*shape).requires_grad_(gradient)
     dims = len(shape) - 2
-    for arguments in ({}, {"connectivity": 8 if dims == 2 else 18, "iterations": 2, "method": "minmax"}):
+    for arguments in (
+        {"method": "multilinear"},
+        {"connectivity": 8 if dims == 2 else 18, "iterations": 2, "method": "minmax"},
+    ):
         got = module(**arguments)(batch)
         assert got.shape == batch.shape
         wanted = MORPHOLOGY[module](batch.detach().numpy(), spatial_dims=dims, **arguments)

@@ -1,0 +1,242 @@
+"""Steps on values by their order alone, on the CPU: the exact nested skeleton, voxel by voxel.
+
+A voxel is lowered to the highest value, of its own and its neighbours' lower ones, at which the rule keeps it
+among the neighbours that are as high. Between two neighbours' values nothing changes, so every level set is
+treated as the rule treats it, under the condition that it stays inside the level sets below.
+
+Values are compared as integers: the bits of floats of at least 0 have their order, subnormal ones too. Only
+voxels above 0 are listed; of these only those are looked at in whose neighbourhood something has changed since
+the same step was last applied. Changes are collected first and applied afterwards, so one buffer is enough and
+threads cannot meet.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from softmorph_cli.compiler import Step
+from softmorph_cli.kernels import source
+from softmorph_cli.kernels.grid import Array, Grid
+from softmorph_cli.kernels.tables import Table, table_of
+from softmorph_cli.kernels.workers import Pool
+from softmorph_cli.rules.neighborhood import Offset, block
+
+# Listed voxels that a thread takes at a time.
+_BLOCK: Final = 1 << 12
+
+
+class Ranks:
+    """A way through an image for ranked steps.
+
+    Args:
+        image: (Y, X) or (Z, Y, X), float32 or float64, at least 0; not modified.
+        steps: Those of one iteration; all of a rule that only deletes.
+        pool: Shares the work.
+        origin: The index of the image's first voxel in the whole map.
+        carry: Whether each value keeps the index of the voxel that it comes from.
+        sources: Where the values come from so far; None for each from its own voxel.
+    """
+
+    def __init__(
+        self,
+        image: Array,
+        steps: tuple[Step, ...],
+        pool: Pool,
+        origin: tuple[int, ...] | None = None,
+        *,
+        carry: bool = False,
+        sources: Array | None = None,
+    ) -> None:
+        """List the voxels above 0."""
+        self._pool, self._dtype = pool, image.dtype
+        self.grid = Grid(image.shape, 1, origin)
+        bits = np.dtype(f"int{8 * image.dtype.itemsize}")
+        self._keys = np.zeros(self.grid.length, bits)
+        if steps[0].outside:
+            self._keys[:] = np.iinfo(bits).max
+        inside = self.grid.image(self._keys)[self.grid.inside]
+        image = np.ascontiguousarray(image)
+        # The bits of -0.0 are those of a negative integer.
+        pool.share(
+            lambda first, last: np.maximum(image[first:last].view(bits), 0, out=inside[first:last]),
+            len(image),
+        )
+        self._near = np.zeros(self.grid.length, np.int32)
+        self._around = self._places(block(len(image.shape)))
+        self._ready = [(step, *self._prepared(step)) for step in steps]
+        listed = self._listed()
+        self._lists: dict[Offset | None, Array] = {
+            field: self._of(field, listed) for field in dict.fromkeys(step.subfield for step in steps)
+        }
+        room = max(one.size for one in self._lists.values()) + pool.threads * _BLOCK
+        self._where, self._values = np.empty(room, listed.dtype), np.empty(room, bits)
+        self._origins = np.empty(0, np.int64)
+        self._sources = np.empty(room if carry else 0, np.int64)
+        if carry:
+            self._origins = np.full(self.grid.length, -1, np.int64)
+            start = np.arange(image.size).reshape(image.shape) if sources is None else sources
+            self.grid.image(self._origins)[self.grid.inside] = start
+        self._depth, self._done = len(steps), 0
+        self.changed = 0
+
+    def _places(self, offsets: tuple[Offset, ...]) -> Array:
+        strides = self.grid.strides
+        return np.array([sum(o * s for o, s in zip(one, strides, strict=True)) for one in offsets], np.int64)
+
+    def _prepared(self, step: Step) -> tuple[Array, Table]:
+        table = table_of(step)
+        return self._places(tuple(step.offsets[k] for k in table.neighbours)), table
+
+    def _listed(self) -> Array:
+        """Return the places of all voxels above 0, in order."""
+        padded = self.grid.image(self._keys)
+        layer = self.grid.strides[0]
+        kind = np.uint32 if self.grid.length < 1 << 32 else np.int64
+
+        def part(first: int, last: int) -> Array:
+            planes = np.zeros(padded[first + 1 : last + 1].shape, bool)
+            inner = (slice(None), *self.grid.inside[1:])
+            planes[inner] = padded[first + 1 : last + 1][inner] > 0
+            return (np.flatnonzero(planes) + (first + 1) * layer).astype(kind)
+
+        return np.concatenate(self._pool.share(part, self.grid.shape[0]))
+
+    def _of(self, subfield: Offset | None, listed: Array) -> Array:
+        if subfield is None:
+            return listed
+        places = np.unravel_index(listed, self.grid.padded)
+        mine = np.ones(listed.size, bool)
+        for place, parity in zip(places, self.grid.parity(subfield), strict=True):
+            mine &= (place - 1) & 1 == parity
+        return listed[mine]
+
+    def sweep(self, step: Step) -> None:
+        """Apply one sub-iteration to all voxels at once."""
+        offsets, table = next((places, found) for ready, places, found in self._ready if ready is step)
+        if self._done % self._depth == 0:
+            self._lists = {name: one[self._keys[one] > 0] for name, one in self._lists.items()}
+        self._done += 1
+        index, threads = self._lists[step.subfield], self._pool.threads
+        kernels = source.load(f"ranks_{len(offsets)}", _text(len(offsets)))
+        room = -(-index.size // (threads * _BLOCK)) * _BLOCK
+        since, now = np.int32(self._done - self._depth), np.int32(self._done)
+
+        def look(first: int, last: int) -> list[tuple[int, int]]:
+            return [
+                (
+                    one * room,
+                    one * room
+                    + kernels.sweep(
+                        self._keys,
+                        index,
+                        one,
+                        threads,
+                        offsets,
+                        table.bits,
+                        table.border,
+                        self._near,
+                        since,
+                        self._where[one * room :],
+                        self._values[one * room :],
+                        self._origins,
+                        self._sources[one * room :],
+                    ),
+                )
+                for one in range(first, last)
+            ]
+
+        found = [bounds for part in self._pool.share(look, threads) for bounds in part]
+
+        def apply(first: int, last: int) -> None:
+            for start, end in found[first:last]:
+                kernels.apply(
+                    self._keys,
+                    self._where[start:end],
+                    self._values[start:end],
+                    self._near,
+                    self._around,
+                    now,
+                    self._origins,
+                    self._sources[start:end],
+                )
+
+        self._pool.share(apply, len(found))
+        self.changed = sum(end - start for start, end in found)
+
+    def image(self) -> Array:
+        """Return a view of the image as it is now."""
+        return self.grid.image(self._keys)[self.grid.inside].view(self._dtype)
+
+    def origins(self) -> Array:
+        """Return for each voxel the raster index of the voxel that its value comes from; -1 where it is 0."""
+        found: Array = np.where(self.image() > 0, self.grid.image(self._origins)[self.grid.inside], -1)
+        return found
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def _text(count: int) -> str:
+    return _TEXT.format(count=count, lanes=-(-count // 8) * 8, block=_BLOCK)
+
+
+# The loops over lanes have a fixed length and no branches, so that they become a few vector operations.
+_TEXT: Final = '''\
+"""Generated by softmorph: steps on values by their order, {count} neighbours."""
+
+from numba import njit
+import numpy as np
+
+BITS = np.array([1 << j if j < {count} else 0 for j in range({lanes})], np.uint32)
+
+@njit(nogil=True, cache=True)
+def sweep(keys, index, thread, threads, offsets, table, border, near, since, where, values, origins, sources):
+    v = np.full({lanes}, -1, keys.dtype)
+    nothing = keys.dtype.type(0)
+    found = 0
+    for start in range(thread * {block}, index.size, threads * {block}):
+        for q in range(start, min(start + {block}, index.size)):
+            i = np.int64(index[q])
+            own = keys[i]
+            if near[i] < since or own <= 0:
+                continue
+            if border >= 0 and keys[i + offsets[border]] >= own:
+                continue
+            for j in range({count}):
+                v[j] = keys[i + offsets[j]]
+            c = own
+            while c > 0:
+                config = np.uint32(0)
+                below = nothing
+                for j in range({lanes}):
+                    config |= BITS[j] if v[j] >= c else np.uint32(0)
+                    below = max(below, v[j] if v[j] < c else nothing)
+                if (table[config >> np.uint32(3)] >> (config & np.uint32(7))) & 1 == 0:
+                    break
+                c = below
+            if c != own:
+                where[found] = index[q]
+                values[found] = c
+                if origins.size:
+                    # Of several voxels with this value the first.
+                    least = np.int64(-1)
+                    for j in range({count}):
+                        if v[j] == c and c > 0:
+                            other = origins[i + offsets[j]]
+                            least = other if least < 0 or other < least else least
+                    sources[found] = least
+                found += 1
+    return found
+
+@njit(nogil=True, cache=True)
+def apply(keys, where, values, near, around, now, origins, sources):
+    for q in range(where.size):
+        i = np.int64(where[q])
+        keys[i] = values[q]
+        if origins.size:
+            origins[i] = sources[q]
+        for place in around:
+            near[i + place] = now
+'''

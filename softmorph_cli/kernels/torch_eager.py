@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from softmorph_cli.compiler.program import Op, execute
 from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, LOGIT_RANGE, WORD, bits_in_chunk, seed_key
 from softmorph_cli.level_sets import LevelSets, round_down
 from softmorph_cli.rules.neighborhood import Offset
+
+_TYPES: Final = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 def _divide(a: Tensor, b: Tensor) -> Tensor:
@@ -141,7 +143,10 @@ class _Recomputed(Function):
 def _sweep(image: Tensor, step: Step, floor: Tensor | None = None) -> Tensor:
     planes = not image.is_floating_point()
     dimensions = len(step.offsets[0]) if step.offsets else 0
-    outside = -step.outside if planes else step.outside
+    outside: float = -step.outside if planes else step.outside
+    if step.ranked:
+        # Without -0.0; and whatever the values are, outside is below or above all of them.
+        image, outside = image + 0, torch.inf if outside else 0
     padded = pad(image, (1, 1) * dimensions, value=outside) if dimensions else image
     neighbors = [_window(padded, offset) for offset in step.offsets]
     if step.ranked:
@@ -190,6 +195,11 @@ def _window(padded: Tensor, offset: Offset) -> Tensor:
     for axis, o in enumerate(offset, start=-len(offset)):
         padded = padded.narrow(axis, 1 + o, padded.shape[axis] - 2)
     return padded
+
+
+def tops(sets: LevelSets, dtype: torch.dtype) -> Tensor:
+    """Return the greatest number of a type that a voxel held by n level sets may have, for each n from 0 on."""
+    return torch.as_tensor(np.concatenate(([0], round_down(sets.upper_bounds, _TYPES[dtype]))), dtype=dtype)
 
 
 class TorchBackend:
@@ -261,15 +271,15 @@ class TorchBackend:
     def refine(self, image: Any, counts: Any, sets: LevelSets) -> Tensor:
         """Return the map lowered to the top of each voxel's bin."""
         values = self.array(image)
-        dtype = np.float32 if values.dtype == torch.float32 else np.float64
-        bounds = np.concatenate(([0], round_down(sets.upper_bounds, dtype)))
-        tops = torch.as_tensor(bounds, dtype=values.dtype, device=values.device)[counts.to(torch.int64)]
-        return torch.minimum(values, tops)
+        bounds = tops(sets, values.dtype).to(values.device)[counts.to(torch.int64)]
+        # Where both are equal the value stays, and with it its gradient; -0.0 becomes 0.
+        return torch.where(values > bounds, bounds, values) + 0
 
     def above(self, image: Any, threshold: float) -> Tensor:
         """Return the map where it is above a threshold."""
         values = self.array(image)
-        return torch.where(values.double() > threshold, values, 0)
+        # A value of this type is above the threshold just where it is above the next lower one of the type.
+        return torch.where(values > float(round_down(threshold, _TYPES[values.dtype])), values, 0)
 
     def pack_mask(self, image: Any, threshold: float) -> Tensor:
         """Return {p > threshold} as planes."""

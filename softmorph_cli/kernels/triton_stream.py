@@ -10,6 +10,7 @@ result. (Whole iterations are compared, hence this needs no numbers of sweeps as
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -114,8 +115,17 @@ class StreamedField:
         before = image
         counts = []
         for step in steps:
-            after = triton_cuda.sweep(image, step)
+            after = triton_cuda.sweep(image, _seen_from(step, start, self._axis))
             counts.append((slab(after) != slab(image)).sum())
             image = after
         differs = not torch.equal(slab(image), slab(before))
         return slab(image), [int(count) for count in counts], differs
+
+
+def _seen_from(step: Step, start: int, axis: int) -> Step:
+    """Return a step as it is for an image whose first voxel has the index `start` along an axis."""
+    if step.subfield is None or start % 2 == 0:
+        return step
+    parities = list(step.subfield)
+    parities[axis] ^= 1
+    return replace(step, subfield=tuple(parities))

@@ -32,6 +32,7 @@ class How(TypedDict, total=False):
     lowest: float | None
     finish: bool
     prune_contrast: float
+    surrogate: bool
     smooth_levels: int
     sharpness: float
     seed: int

@@ -258,7 +258,9 @@ def sweep(
         logic: Of the programs, where it is not that of the method.
         floor: See `Field.begin`.
     """
-    field = job.backend.field(image)
+    traces = job.backend.traces and logic == RANKS and job.settings.level_sets is None
+    traced = job.backend.traced(image) if traces else None
+    field: Field = traced or job.backend.field(image)
     del image  # the field lets go of it when it can
     results = []
     try:
@@ -271,10 +273,12 @@ def sweep(
             if results[-1][1] == "max_iterations":
                 break
         result = field.image()
+        origins = None if traced is None else traced.origins()
     finally:
         field.close()
     return Result(
         image=result,
+        origins=origins,
         iterations=sum(iterations for iterations, _ in results),
         stop_reason=max((reason for _, reason in results), key=_REASONS.index, default="iterations"),
     )

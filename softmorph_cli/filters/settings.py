@@ -45,6 +45,8 @@ class Settings:
         finish: For `nested` skeletons: whether the thinned level sets are reduced to one voxel's width.
         prune_contrast: For `nested` skeletons: what is there for less than this much of height is let go; 0
             keeps everything.
+        surrogate: For `nested` with a number of levels: whether a voxel that is cut to the top of its bin hands its
+            gradient on to itself as one that keeps its value does. That is no derivative, which is 0 there.
         smooth_levels: For `smooth-levels`: how many levels.
         sharpness: For `smooth-levels`: steepness of the sigmoid on the logit scale.
         seed: For `sampled`.
@@ -61,6 +63,7 @@ class Settings:
     lowest: float | None = None
     finish: bool = True
     prune_contrast: float = 0.0
+    surrogate: bool = False
     smooth_levels: int = 16
     sharpness: float = 20.0
     seed: int = 0
@@ -77,10 +80,13 @@ class Settings:
             UsageError: If a value is out of range.
         """
         method = None if self.method is None else methods.find(self.method)
-        if self.levels == "exact" and method is not None and method.family is not methods.Family.NESTED:
+        other = method is not None and method.family is not methods.Family.NESTED
+        if self.levels == "exact" and other:
             raise UsageError("--levels exact goes with --method nested; others take a number.")
         if self.levels is not None and self.levels != "exact":
             check_count(self.levels)
+        if self.surrogate and (other or self.levels == "exact"):
+            raise UsageError("surrogate=True goes with method nested and a number of levels; leave it out.")
         if self.lowest is not None and not 0 <= self.lowest < 1:
             raise UsageError(f"--lowest {self.lowest}: it must be at least 0 and below 1.")
         if not 0 <= self.prune_contrast < 1:
@@ -195,6 +201,8 @@ class Result:
     Attributes:
         image: Of the input's kind, shape and floating-point type; uint8 0 and 1 from a hard skeleton.
         standard_error: Of the same shape, from `sampled` only: the standard error of each voxel's mean.
+        origins: Inside, of a nested filter of all values through which a gradient goes: for each voxel the raster
+            index of the voxel that its value comes from, -1 where it is 0.
         iterations: How many ran (the largest number, where images or levels differ).
         stop_reason: "iterations" (as many as asked for), "stable" (nothing changed), "tolerance" (the change
             became small) or "max_iterations" (the cap was reached).
@@ -206,6 +214,7 @@ class Result:
 
     image: Any
     standard_error: Any = None
+    origins: Any = None
     iterations: int = 0
     stop_reason: str = "iterations"
     radius: tuple[float, ...] | None = None

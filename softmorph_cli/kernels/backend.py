@@ -54,6 +54,13 @@ def refuse_floor(floor: Any) -> None:
         )
 
 
+class TracedField(Field, Protocol):
+    """A filter by ranked steps that says where its values come from."""
+
+    def origins(self) -> Any:
+        """Return for each voxel the raster index of the voxel that its value comes from; -1 where it is 0."""
+
+
 class Backend(Protocol):
     """A device. Images are (Y, X) or (Z, Y, X) arrays of the backend's own kind.
 
@@ -63,12 +70,17 @@ class Backend(Protocol):
     name: str
     batches: bool
     """Whether a field takes leading axes, a whole batch at once."""
+    traces: bool
+    """Whether a nested filter of all values is to say where they come from, because a gradient goes there."""
 
     def array(self, image: Any) -> Any:
         """Return an image of any kind as one of the backend's own, where it computes."""
 
     def field(self, image: Any) -> Field:
         """Begin a filter on probabilities, on planes or (ranked steps) on values; the image is not modified."""
+
+    def traced(self, image: Any) -> TracedField:
+        """Begin a filter by ranked steps on values that also says where they come from."""
 
     def proper(self, image: Any) -> bool:
         """Say whether all values lie in [0, 1]; NaN does not."""

@@ -311,6 +311,7 @@ class NumbaBackend:
 
     name = "numba_cpu"
     batches = False
+    traces = False
 
     def __init__(self, threads: int) -> None:
         """Keep the number of threads."""
@@ -323,6 +324,10 @@ class NumbaBackend:
     def field(self, image: Array) -> NumbaField:
         """Begin a filter."""
         return NumbaField(image, threads=self.threads)
+
+    def traced(self, image: Array) -> NumbaField:
+        """Begin a filter by ranked steps that says where its values come from."""
+        return NumbaField(image, threads=self.threads, carry=True)
 
     def proper(self, image: Array) -> bool:
         """Say whether all values lie in [0, 1], in one pass over memory."""

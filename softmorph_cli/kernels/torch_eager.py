@@ -148,7 +148,7 @@ def _sweep(image: Tensor, step: Step, floor: Tensor | None = None) -> Tensor:
         # Without -0.0; and whatever the values are, outside is below or above all of them.
         image, outside = image + 0, torch.inf if outside else 0
     padded = pad(image, (1, 1) * dimensions, value=outside) if dimensions else image
-    neighbors = [_window(padded, offset) for offset in step.offsets]
+    neighbors = [window(padded, offset) for offset in step.offsets]
     if step.ranked:
         result = _ranked(image, neighbors, step, floor)
     else:
@@ -190,7 +190,7 @@ def _in_subfield(image: Tensor, subfield: Offset) -> Tensor:
     return mask
 
 
-def _window(padded: Tensor, offset: Offset) -> Tensor:
+def window(padded: Tensor, offset: Offset) -> Tensor:
     """Return a view in which every voxel has the value of its neighbour at an offset."""
     for axis, o in enumerate(offset, start=-len(offset)):
         padded = padded.narrow(axis, 1 + o, padded.shape[axis] - 2)
@@ -211,6 +211,7 @@ class TorchBackend:
 
     name = "torch_eager"
     batches = True
+    traces = False
 
     def __init__(self, device: str) -> None:
         """Keep the device."""
@@ -223,6 +224,12 @@ class TorchBackend:
     def field(self, image: Any) -> TorchField:
         """Begin a filter."""
         return TorchField(self.array(image))
+
+    def traced(self, image: Any) -> Any:
+        """Begin a filter by ranked steps that says where its values come from."""
+        from softmorph_cli.kernels.origins import TracedField
+
+        return TracedField(self, self.array(image))
 
     def proper(self, image: Any) -> bool:
         """Say whether all values lie in [0, 1], in one wait for the device."""

@@ -33,7 +33,7 @@ DIFFERING = [
     ("dilation", "SoftDilation", "minmax", "multilinear"),
     ("opening", "SoftOpening", "minmax", "multilinear"),
     ("closing", "SoftClosing", "minmax", "multilinear"),
-    ("skeletonize", "SoftSkeletonizer", "levels", "smooth-levels"),
+    ("skeletonize", "SoftSkeletonizer", "nested", "smooth-levels"),
 ]
 BY_RULE = {
     "minmax": {"isolated-2d", "isolated-3d", "majority-2d", "majority-3d"},

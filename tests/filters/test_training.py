@@ -26,6 +26,7 @@ from softmorph_cli.rules import catalog
 MODULES = {
     "smooth-levels": SoftSkeletonizer(2, smooth_levels=3),
     "multilinear": SoftSkeletonizer(2, "multilinear"),
+    "nested": SoftSkeletonizer(method="nested", levels="exact"),
     "opening": SoftOpening(),
     "cldice": SoftSkeletonizer(2, "cldice"),
 }

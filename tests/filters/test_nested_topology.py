@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.ndimage import convolve, gaussian_filter
+from helpers_topology import noisy
+from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter
 
 import softmorph_cli as sm
 from softmorph_cli.compiler import RANKS, compile_rule
@@ -182,20 +183,22 @@ def test_iterations_that_are_given_leave_lines_unfinished() -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_contrast_takes_no_component_that_lasts_longer(seed: int) -> None:
+def test_a_contrast_leaves_as_many_components_as_last_longer(seed: int) -> None:
+    # Not each at its own height: a ridge that falls off in small steps is shortened step by step.
     image = random_map((22, 23) if seed % 2 else (9, 10, 11), seed, smooth=1.0)
     for contrast in (0.05, 0.2):
-        pruned = sm.skeletonize(image, levels="exact", prune_contrast=contrast)
-        kept, of_map = bars(pruned).diagrams[0], bars(image).diagrams[0]
-        lasting = of_map.birth[of_map.birth - of_map.death > contrast]
-        assert np.isin(lasting, kept.birth).all()
+        kept = bars(sm.skeletonize(image, levels="exact", prune_contrast=contrast)).diagrams[0]
+        of_map = bars(image).diagrams[0]
+        assert len(of_map) >= len(kept) >= (of_map.birth - of_map.death > contrast).sum()
 
 
-def test_a_contrast_takes_what_noise_adds() -> None:
-    image = random_map((60, 61), 4, smooth=2.0)
-    noisy = np.clip(image + 0.05 * (random_map((60, 61), 5) - 0.5), 0, 1).astype(np.float32)
-    everything = sm.skeletonize(noisy, levels="exact") > 0.3
-    lasting = sm.skeletonize(noisy, levels="exact", prune_contrast=0.06) > 0.3
-    plain = sm.skeletonize(image, levels="exact") > 0.3
-    assert end_points(everything) > 2 * end_points(lasting)
-    assert plain.sum() < lasting.sum() < 0.8 * everything.sum()
+def test_a_contrast_takes_spurs_and_discs_of_noise() -> None:
+    tree = sm.read(SAMPLES / "vessel_tree.nii.gz").array
+    map_with_noise = noisy(tree, 1.0, 0)
+    everything = sm.skeletonize(map_with_noise, levels="exact", lowest=1 / 128) > 0.5
+    lasting = sm.skeletonize(map_with_noise, levels="exact", lowest=1 / 128, prune_contrast=0.05) > 0.5
+    assert lasting.sum() < 0.7 * everything.sum()
+    # The branches of the tree without noise stay.
+    branches = sm.skeletonize(tree, hard=True, threshold=0.75) > 0
+    near = distance_transform_edt(~lasting)[branches]
+    assert near.max() <= 6

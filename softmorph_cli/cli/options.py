@@ -191,6 +191,14 @@ class Computing:
             show_default=False,
         ),
     ] = None
+    prune_contrast: Annotated[
+        float,
+        typer.Option(
+            metavar="C",
+            help="For nested: let go what is there for less than this much of probability: spurs, discs, specks.",
+            rich_help_panel=_HOW,
+        ),
+    ] = 0.0
     finish: Annotated[
         bool,
         typer.Option(

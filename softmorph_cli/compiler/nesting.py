@@ -172,14 +172,12 @@ def _prove_3d(deleted: Words, *, alone: bool) -> Nesting:
     failure = first_failure(deleted, alone=alone)
     if failure is None:
         return _PROVEN
-    image, peers = failure
-    if not _is_simple(image, 3):
-        reason, peers = (
-            "it deletes a voxel that is not simple, whose deletion alone may change the topology",
-            set(),
-        )
-    else:
+    # A voxel that alone may not go says more than one that may not go with others.
+    image, peers = first_failure(deleted, alone=True) or failure
+    if peers:
         reason = "a voxel that it deletes need not stay simple where it deletes neighbours as well"
+    else:
+        reason = "it deletes a voxel that is not simple, whose deletion alone may change the topology"
     marks = {o: "p" if o in peers else "1" if o in image else "0" for o in block(3)} | {centre(3): "d"}
     return Nesting(False, reason, str(Template(tuple(marks.items()))))
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.evaluation.distances import Distances, between
 from softmorph_cli.filters import method as methods
+from softmorph_cli.filters.defaults import METHOD_OF
 from softmorph_cli.filters.settings import Settings as FilterSettings
 from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.graphs.frame import Frame
@@ -59,7 +60,7 @@ class Settings:
 
     threshold: float = 0.5
     connectivity: int | None = None
-    method: str = "levels"
+    method: str = METHOD_OF["skeletonize"]
     iterations: int | None = None
     tolerance: float = 1.0
     expensive: bool = False
@@ -105,7 +106,7 @@ class Settings:
             "background_connectivity": background,
             "skeleton": "softmorph skeletonize --hard of the thresholded map: "
             + {2: "2D thinning", 3: "3D thinning by Palágyi & Kuba 1998"}[dims]
-            + f", which keeps {3**dims - 1}-connected components and holes",
+            + f", finished to one voxel by subfields, which keeps {3**dims - 1}-connected components and holes",
             "soft_skeleton": self.method,
             "soft_skeleton_iterations": self.iterations or "until nothing changes",
             "nsd_tolerance": self.tolerance,
@@ -193,7 +194,7 @@ class Pair:
 
         def skeleton(volume: Volume, cut: float) -> Mask:
             settings = self._filter("nested")
-            drawn = nested_curve(volume, cut, settings)
+            drawn = nested_curve(volume, cut)
             if drawn is not None:
                 return drawn
             return np.asarray(thinning(volume.array, settings, hard=True, threshold=cut).image.view(bool))
@@ -217,7 +218,7 @@ class Pair:
 
         def graph(volume: Volume, cut: float) -> SkeletonGraph:
             settings = self._filter("nested")
-            drawn = nested_curve(volume, cut, settings)
+            drawn = nested_curve(volume, cut)
             voxels = of_map(volume, cut, settings).voxels if drawn is None else np.argwhere(drawn)
             return measure(trace(voxels), self.frame, self.shape, {})
 

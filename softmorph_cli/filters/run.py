@@ -100,10 +100,12 @@ def nested(job: Job, image: Any) -> Result:
     the same result.
     """
     backend, sets = job.backend, job.settings.level_sets
+    contrast = job.settings.prune_contrast
     if sets is None:
-        return _ranked(job, backend.above(image, job.settings.lowest or 0.0), job.phases)
+        start = backend.above(image, job.settings.lowest or 0.0)
+        return _ranked(job, start, job.phases, contrast)
     phases, results = job.phases, []
-    if len(sets.thresholds) <= WORD and not _has_subfields(phases[0]):
+    if len(sets.thresholds) <= WORD and not _has_subfields(phases[0]) and not contrast:
         first = sweep(replace(job, phases=phases[:1]), backend.pack_nested(image, sets))
         counts, phases = backend.count(first.image, WORD, image), phases[1:]
         results.append(replace(first, image=None))
@@ -111,7 +113,7 @@ def nested(job: Job, image: Any) -> Result:
     else:
         counts = backend.bins(image, sets)
     if phases and not _capped(results):
-        results.append(_ranked(job, counts, phases))
+        results.append(_ranked(job, counts, phases, contrast * sets.count))
         counts = results[-1].image
     return replace(_in_turn(results), image=backend.refine(image, counts, sets))
 
@@ -141,9 +143,11 @@ def _has_subfields(phase: Phase) -> bool:
     return any(one.subfield is not None for one in phase.rule.sub_iterations)
 
 
-def _ranked(job: Job, values: Any, phases: tuple[Phase, ...]) -> Result:
-    """Return phases applied to values by their order."""
-    return sweep(replace(job, phases=phases), values, logic=RANKS)
+def _ranked(job: Job, values: Any, phases: tuple[Phase, ...], contrast: float = 0.0) -> Result:
+    """Return phases applied to values by their order; what is there for less than a contrast of height goes."""
+    # From what the map was, not from what is left of it: step by step a long branch would go as well.
+    floor = (values - contrast).clip(min=0) if contrast else None
+    return sweep(replace(job, phases=phases), values, logic=RANKS, floor=floor)
 
 
 def run_difference(first: Job, second: Job, image: Any) -> Result:
@@ -241,7 +245,9 @@ def combine(results: list[Result]) -> Result:
     return replace(_together(results), radius=results[0].radius, warnings=tuple(told))
 
 
-def sweep(job: Job, image: Any, part: int = 0, parts: int = 1, logic: str | None = None) -> Result:
+def sweep(
+    job: Job, image: Any, part: int = 0, parts: int = 1, *, logic: str | None = None, floor: Any = None
+) -> Result:
     """Return the job's phases applied to one image just as it is represented.
 
     Args:
@@ -250,6 +256,7 @@ def sweep(job: Job, image: Any, part: int = 0, parts: int = 1, logic: str | None
         part: Number of this run among those that one image takes, from 0, for progress.
         parts: How many those are.
         logic: Of the programs, where it is not that of the method.
+        floor: See `Field.begin`.
     """
     traces = job.backend.traces and logic == RANKS and job.settings.level_sets is None
     traced = job.backend.traced(image) if traces else None
@@ -259,6 +266,7 @@ def sweep(job: Job, image: Any, part: int = 0, parts: int = 1, logic: str | None
     try:
         for phase in job.phases:
             steps = compile_rule(phase.rule, logic or job.method.logic)
+            field.begin(steps, floor)
             done = part + parts * (job.part + job.parts * job.index)
             report = _Reporter(job, phase, done, parts * job.parts * job.count)
             results.append(_iterate(field, steps, phase, job, report))
@@ -297,7 +305,6 @@ class _Reporter:
 def _iterate(
     field: Field, steps: tuple[Step, ...], phase: Phase, job: Job, report: _Reporter
 ) -> tuple[int, str]:
-    field.begin(steps)
     if phase.iterations is not None:
         for iteration in range(1, phase.iterations + 1):
             for step in steps:

@@ -150,6 +150,10 @@ class Settings:
                 chosen["tolerance"] = self.tolerance
         return chosen
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the method and what it can listen to: all that a result depends on."""
+        return {"method": self.method, **self.relevant(until_stable=True)}
+
     def bytes_per_voxel(self, itemsize: int) -> int:
         """Return what a CPU run holds for each voxel of the image under way, beside the image itself.
 

@@ -228,7 +228,7 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
             raw.shape,
             raw.dtype,
             Kept(family.name, raw.native, filed, full_spacing, dropped),
-            read_with(raw.provenance, divide_by=given.divide_by, label=label, from_logits=from_logits),
+            read_with(raw.provenance, divide_by=given.divide_by, from_logits=from_logits),
         ),
         notes=(*raw.notes, *notes),
         mapped=kept,

@@ -90,7 +90,8 @@ def read(
     values, notes = probabilities(
         raw, name, wanted, inside=inside, divide_by=divide_by, label=label, clip=clip, from_logits=from_logits
     )
-    provenance = read_with(raw.provenance, divide_by=divide_by, label=label, from_logits=from_logits)
+    # A mask of one label is the same at every threshold.
+    provenance = read_with(raw.provenance, divide_by=divide_by, from_logits=from_logits)
     raw = replace(raw, array=values, provenance=provenance)
     if late and (network or channel is not None):
         raw = _one_channel(raw, channel, name)

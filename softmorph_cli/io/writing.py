@@ -218,8 +218,8 @@ def encode(
 def _within_bins(array: Array, stored: Array, levels: LevelSets) -> Array:
     """Return stored numbers that lie in the bins of the values they stand for."""
     low, high = levels.bounds(stored.dtype)
-    # A skeleton is 0 nearly everywhere.
-    above = np.nonzero(array > levels.thresholds[0])
+    # A skeleton is 0 nearly everywhere; along one axis NumPy finds what is not several times faster.
+    above = np.unravel_index(np.flatnonzero(array > levels.thresholds[0]), array.shape)
     bins, rounded = levels.bins(array[above]), stored[above]
     fitting = np.clip(rounded, low[bins], high[bins]).astype(stored.dtype)
     if (fitting == rounded).all():

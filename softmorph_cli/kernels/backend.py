@@ -20,8 +20,17 @@ class Field(Protocol):
     def changed(self) -> int:
         """How many voxels the last sweep altered."""
 
-    def begin(self, steps: tuple[Step, ...]) -> None:
-        """Announce the steps that will be swept in turn, one iteration after the other."""
+    def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
+        """Announce the steps that will be swept in turn, one iteration after the other.
+
+        Args:
+            steps: Those of one iteration.
+            floor: For ranked steps: a voxel that is kept at a value is lowered all the same where the rule deletes
+                it at a lower one that is above this image; None keeps everything.
+
+        Raises:
+            InputError: If the field cannot take a floor.
+        """
 
     def sweep(self, step: Step) -> None:
         """Apply one sub-iteration to all voxels at once."""
@@ -31,6 +40,18 @@ class Field(Protocol):
 
     def close(self) -> None:
         """Give back what the field holds."""
+
+
+def refuse_floor(floor: Any) -> None:
+    """Refuse a floor where a field cannot take one.
+
+    Raises:
+        InputError: If there is one.
+    """
+    if floor is not None:
+        raise InputError(
+            "--prune-contrast works on the CPU and without a gradient: leave out --device, or detach the tensor."
+        )
 
 
 class TracedField(Field, Protocol):

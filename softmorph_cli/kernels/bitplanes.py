@@ -115,8 +115,11 @@ def refine(
 ) -> None:
     """Write the values of a nested skeleton. See `Backend.refine`."""
     bounds = np.concatenate(([0], round_down(sets.upper_bounds, image.dtype))).astype(image.dtype)
+    # A skeleton is 0 nearly everywhere: only the rest is looked up.
+    refined[...] = 0
     for part, kept, out in zip(image, counts, refined, strict=True):
-        np.minimum(part, np.take(bounds, kept.astype(np.int64)), out=out)
+        held = np.nonzero(kept)
+        out[held] = np.minimum(part[held], bounds[kept[held].astype(np.intp)])
 
 
 SAMPLER: Final = f'''\

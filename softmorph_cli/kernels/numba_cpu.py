@@ -263,13 +263,15 @@ class NumbaField:
         """How many voxels the last sweep altered."""
         return 0 if self._way is None else self._way.changed
 
-    def begin(self, steps: tuple[Step, ...]) -> None:
+    def begin(self, steps: tuple[Step, ...], floor: Array | None = None) -> None:
         """Say which steps will now be swept in turn, so that settled runs can be told."""
         image, sources = self.image(), self.origins() if self._carry else None
         self.close()
         self._image = None
         if steps[0].ranked:
-            self._way = Ranks(image, steps, self._pool, self._origin, carry=self._carry, sources=sources)
+            self._way = Ranks(
+                image, steps, self._pool, self._origin, carry=self._carry, sources=sources, floor=floor
+            )
         elif all(step.fold is not None for step in steps):
             self._way = _Folds(image, self._pool)
         else:

@@ -26,7 +26,7 @@ from softmorph_cli.steps import telling
 from softmorph_cli.steps.process import Outputs, Processed
 from softmorph_cli.steps.step import Done, Step
 from softmorph_cli.tiles.crew import Alone, Crew, Spread
-from softmorph_cli.tiles.manifest import cut_of
+from softmorph_cli.tiles.manifest import cut_of, other_default
 from softmorph_cli.tiles.plan import BASE, Plan, plan
 from softmorph_cli.tiles.progress import Report, TileProgress
 from softmorph_cli.tiles.run import filter_tiles
@@ -138,7 +138,10 @@ def prepared(
     step, nearest = step.settled(nested_levels(blocks.source.provenance))
     assert step.tiled is not None
     spec = step.tiled(blocks)
-    like = cut_of(large.scratch) if large.resume and large.scratch is not None else None
+    like = None
+    if large.resume and large.scratch is not None:
+        _check_default(large.scratch, spec, blocks.shape)
+        like = cut_of(large.scratch)
     with ExitStack() as stack:
         crew: Crew = Alone()
         memory = large.memory
@@ -159,6 +162,15 @@ def prepared(
         )
         goes_on = (chosen.tile, chosen.halo, chosen.pass_length) == like
         yield Prepared(blocks, step, nearest, spec, chosen, goes_on, crew, stack.close)
+
+
+def _check_default(scratch: Path, spec: Spec, shape: tuple[int, ...]) -> None:
+    method = other_default(scratch, spec, shape)
+    if method is not None:
+        raise UsageError(
+            f"{scratch} is of a run with --method {method}, which is not the default: add --method {method} beside "
+            "--resume to continue it, or name another --scratch."
+        )
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,9 +120,6 @@ class Task:
 
     def identity(self) -> dict[str, Any]:
         """Return what the result depends on, as plain values."""
-        settings = asdict(replace(self.settings, progress=None))
-        for name in ("progress", "threads", "device"):
-            settings.pop(name)
         programs = [
             (step.program.fingerprint, step.offsets, step.outside, step.subfield, phase.iterations)
             for phases in self.sequences
@@ -132,7 +129,7 @@ class Task:
         return {
             "operation": self.name,
             "shape": list(self.shape),
-            "settings": settings,
+            "settings": self.settings.as_dict(),
             "iterations": self.iterations,
             "threshold": self.spec.threshold if self.spec.hard else None,
             "programs": hashlib.sha256(repr(programs).encode()).hexdigest(),

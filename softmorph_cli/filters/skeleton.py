@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters import defaults
 from softmorph_cli.filters.arrays import as_array, for_each, is_tensor, spatial_dimensions
 from softmorph_cli.filters.method import Family, find
 from softmorph_cli.filters.run import Job, Phase, nested_binary, run, sweep
@@ -45,7 +46,7 @@ PRESETS: Final = {
 
 _FADED: Final = (
     "the skeleton faded: its maximum is {after:.2f} while the input's is {before:.2f}. Step-by-step methods "
-    "over-thin; use method levels (or smooth-levels where a gradient is needed)."
+    "over-thin; use method nested (or smooth-levels to train through)."
 )
 
 
@@ -78,8 +79,11 @@ def thinning(
         raise UsageError(f"threshold {threshold:g}: it must be at least 0 and below 1.")
     image = as_array(image)
     dimensions = spatial_dimensions(image, spatial_dims)
-    if hard:
-        settings = replace(settings, method="nested", levels=None)
+    settings = (
+        replace(settings, method="nested", levels=None)
+        if hard
+        else settings.resolved(defaults.METHOD_OF["skeletonize"])
+    )
     phases = thinning_phases(dimensions, settings, iterations)
     if hard and is_tensor(image) and image.requires_grad:
         raise InputError("a hard skeleton has no gradient: pass image.detach(), or use smooth-levels.")

@@ -70,22 +70,24 @@ class TorchField:
     def __init__(self, image: Tensor) -> None:
         """Start from an image, which is never written to."""
         self._image = self._before = image
+        self._floor: Tensor | None = None
 
     @property
     def changed(self) -> int:
         """How many voxels the last sweep altered."""
         return int((self._image != self._before).sum())
 
-    def begin(self, steps: tuple[Step, ...]) -> None:
-        """Nothing to prepare."""
+    def begin(self, steps: tuple[Step, ...], floor: Tensor | None = None) -> None:
+        """Keep the floor; there is nothing else to prepare."""
+        self._floor = floor
 
     def sweep(self, step: Step) -> None:
         """Apply one sub-iteration."""
         self._before = self._image
         if self._image.requires_grad and torch.is_grad_enabled():
-            self._image = _Recomputed.apply(self._image, partial(_sweep, step=step))  # type: ignore[no-untyped-call]
+            self._image = _Recomputed.apply(self._image, partial(_sweep, step=step, floor=self._floor))  # type: ignore[no-untyped-call]
         else:
-            self._image = _sweep(self._image, step)
+            self._image = _sweep(self._image, step, self._floor)
 
     def image(self) -> Tensor:
         """Return the image as it is now."""
@@ -138,7 +140,7 @@ class _Recomputed(Function):
         return torch.autograd.grad(result, again, gradient)[0], None
 
 
-def _sweep(image: Tensor, step: Step) -> Tensor:
+def _sweep(image: Tensor, step: Step, floor: Tensor | None = None) -> Tensor:
     planes = not image.is_floating_point()
     dimensions = len(step.offsets[0]) if step.offsets else 0
     outside: float = -step.outside if planes else step.outside
@@ -146,9 +148,9 @@ def _sweep(image: Tensor, step: Step) -> Tensor:
         # Without -0.0; and whatever the values are, outside is below or above all of them.
         image, outside = image + 0, torch.inf if outside else 0
     padded = pad(image, (1, 1) * dimensions, value=outside) if dimensions else image
-    neighbors = [_window(padded, offset) for offset in step.offsets]
+    neighbors = [window(padded, offset) for offset in step.offsets]
     if step.ranked:
-        result = _ranked(image, neighbors, step)
+        result = _ranked(image, neighbors, step, floor)
     else:
         result = execute(step.program, neighbors, _bits(image) if planes else _floats(image))
     if step.subfield is not None:
@@ -156,7 +158,7 @@ def _sweep(image: Tensor, step: Step) -> Tensor:
     return result.expand_as(image)
 
 
-def _ranked(image: Tensor, neighbors: list[Tensor], step: Step) -> Tensor:
+def _ranked(image: Tensor, neighbors: list[Tensor], step: Step, floor: Tensor | None) -> Tensor:
     """Return each voxel's highest value at which the step keeps it.
 
     Bit j of a word stands for the configuration of the neighbours that are at least as high as candidate j.
@@ -166,9 +168,15 @@ def _ranked(image: Tensor, neighbors: list[Tensor], step: Step) -> Tensor:
     words = [((value >= candidates) * bits).sum(0) for value in neighbors]
     kept = execute(step.program, words, _bits(words[0]))
     result = torch.zeros_like(image)
+    # The lowest value above the floor at which it is deleted: what lies above that is of too little height.
+    deleted = torch.full_like(image, torch.inf)
+    if floor is not None:
+        for j, candidate in enumerate(neighbors):
+            goes = ~(kept >> j & 1).bool() & (candidate <= image) & (candidate > floor)
+            deleted = torch.where(goes, torch.minimum(deleted, candidate), deleted)
     for j, candidate in enumerate(neighbors):
         # Candidates above the voxel's own value are none: its own bit is not set there.
-        held = (kept >> j & 1).bool() & (candidate > 0)
+        held = (kept >> j & 1).bool() & (candidate > 0) & (candidate < deleted)
         result = torch.where(held, torch.maximum(result, candidate), result)
     return result
 
@@ -182,7 +190,7 @@ def _in_subfield(image: Tensor, subfield: Offset) -> Tensor:
     return mask
 
 
-def _window(padded: Tensor, offset: Offset) -> Tensor:
+def window(padded: Tensor, offset: Offset) -> Tensor:
     """Return a view in which every voxel has the value of its neighbour at an offset."""
     for axis, o in enumerate(offset, start=-len(offset)):
         padded = padded.narrow(axis, 1 + o, padded.shape[axis] - 2)
@@ -203,6 +211,7 @@ class TorchBackend:
 
     name = "torch_eager"
     batches = True
+    traces = False
 
     def __init__(self, device: str) -> None:
         """Keep the device."""
@@ -215,6 +224,12 @@ class TorchBackend:
     def field(self, image: Any) -> TorchField:
         """Begin a filter."""
         return TorchField(self.array(image))
+
+    def traced(self, image: Any) -> Any:
+        """Begin a filter by ranked steps that says where its values come from."""
+        from softmorph_cli.kernels.origins import TracedField
+
+        return TracedField(self, self.array(image))
 
     def proper(self, image: Any) -> bool:
         """Say whether all values lie in [0, 1], in one wait for the device."""

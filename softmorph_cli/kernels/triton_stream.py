@@ -11,12 +11,14 @@ result. (Whole iterations are compared, hence this needs no numbers of sweeps as
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from softmorph_cli.compiler import Step
 from softmorph_cli.kernels import triton_cuda
+from softmorph_cli.kernels.backend import refuse_floor
 
 
 class StreamedField:
@@ -41,8 +43,9 @@ class StreamedField:
         self._done = 0
         self.changed = 0
 
-    def begin(self, steps: tuple[Step, ...]) -> None:
+    def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
         """Say which steps will now be swept in turn."""
+        refuse_floor(floor)
         if self._done:
             self._base = self._evaluate(self._steps[: self._done])
             self._given, self._done = False, 0

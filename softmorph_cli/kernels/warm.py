@@ -33,7 +33,9 @@ def kernels() -> Iterator[tuple[str, Callable[[], None]]]:
         for logic in () if simple else LOGICS:
             yield f"{rule.name}, {logic}, float32", partial(_compile, rule, logic, "float32")
     for dimensions in CONNECTIVITIES:
-        thinning, finishing = (catalog.bundled(name, dimensions) for name in ("thinning", "thinning-subfields"))
+        thinning, finishing = (
+            catalog.bundled(name, dimensions) for name in ("thinning", "thinning-subfields")
+        )
         for dtype in ("uint16", "uint64"):
             yield f"{thinning.name}, {NESTED}, {dtype}", partial(_compile, thinning, NESTED, dtype)
         for rule in (thinning, finishing):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from softmorph_cli.errors import UsageError
 from softmorph_cli.files import replacing
+from softmorph_cli.filters.settings import Settings
 from softmorph_cli.tiles.once import Facts
 from softmorph_cli.tiles.plan import Cut
+from softmorph_cli.tiles.spec import Spec, task
 
 NAME: Final = "softmorph-tiles.json"
 
@@ -20,6 +23,9 @@ _EDITION: Final = 1
 # Seconds between two writes while tiles are done: a run that is killed repeats no more than that.
 _OFTEN: Final = 2.0
 
+
+# What may be wrong with the file.
+_DAMAGE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError)
 
 Corners = list[list[int]]
 
@@ -69,11 +75,32 @@ class State:
 def cut_of(folder: Path) -> Cut | None:
     """Return how an interrupted run with this scratch folder cut its map; None where there is none, or no telling."""
     try:
-        identity = json.loads((folder / NAME).read_text(encoding="utf-8"))["identity"]
-        length = identity["pass_length"]
-        return tuple(identity["tile"]), tuple(identity["halo"]), length
-    except (OSError, ValueError, KeyError, TypeError):
+        identity = _read(folder / NAME)["identity"]
+        return tuple(identity["tile"]), tuple(identity["halo"]), identity["pass_length"]
+    except _DAMAGE:
         return None
+
+
+def other_default(folder: Path, spec: Spec, shape: tuple[int, ...]) -> str | None:
+    """Return the method of an interrupted run that the same filter would go on with, were it named.
+
+    Args:
+        folder: The run's scratch folder.
+        spec: The filter as it is asked for now.
+        shape: The map's.
+
+    Raises:
+        SoftmorphError: As `spec.task`.
+    """
+    try:
+        known = _read(folder / NAME)["identity"]
+        method = known["settings"]["method"]
+    except _DAMAGE:
+        return None
+    if spec.settings.method is not None or method == task(spec, shape).settings.method:
+        return None
+    then = task(replace(spec, settings=replace(spec.settings, method=method)), shape).identity()
+    return method if json.loads(json.dumps(then)).items() <= known.items() else None
 
 
 class Manifest:
@@ -95,14 +122,13 @@ class Manifest:
         if not self.path.exists():
             return State(), ""
         try:
-            read = json.loads(self.path.read_text(encoding="utf-8"))
+            read = _read(self.path)
             identity, state = read["identity"], _state(read["state"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except _DAMAGE:
             return State(), f"{self.path} is damaged: the interrupted run was not continued but begun anew."
         if identity != self.identity:
-            known = identity if isinstance(identity, dict) else {}
-            names = sorted({*known, *self.identity})
-            other = ", ".join(name for name in names if known.get(name) != self.identity.get(name))
+            names = sorted({*identity, *self.identity})
+            other = ", ".join(name for name in names if identity.get(name) != self.identity.get(name))
             return (
                 State(),
                 f"{self.path} is of a run with another {other}: it was not continued but begun anew.",
@@ -120,6 +146,13 @@ class Manifest:
         """Write it if the last time is a while ago."""
         if time.monotonic() - self._saved > _OFTEN:
             self.save(state)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what the file holds, of the settings those alone that their method listens to."""
+    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    settings = Settings(**read["identity"]["settings"]).as_dict()
+    return {**read, "identity": {**read["identity"], "settings": settings}}
 
 
 def _state(read: dict[str, Any]) -> State:

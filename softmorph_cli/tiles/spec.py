@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli.compiler import Step, compile_rule
 from softmorph_cli.errors import InputError, RuleError, UsageError
 from softmorph_cli.filters import morphology
-from softmorph_cli.filters.custom import load_rule
+from softmorph_cli.filters.custom import load_rule, resolved
+from softmorph_cli.filters.defaults import METHOD_OF
 from softmorph_cli.filters.method import Family, Method, find
 from softmorph_cli.filters.morphology import Element, check_method
 from softmorph_cli.filters.run import Phase
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS
 from softmorph_cli.rules import catalog
+from softmorph_cli.rules.neighborhood import subfields
 from softmorph_cli.rules.rule import Rule
 
 SKELETONIZE: Final = "skeletonize"
@@ -29,7 +31,8 @@ class Spec:
 
     Attributes:
         operation: "skeletonize", "apply", or a key of `morphology.OPERATIONS`.
-        settings: Method, levels and so on; the device is always the CPU, and `progress` is not called.
+        settings: Method (None for the filter's own), levels and so on; the device is always the CPU, and `progress`
+            is not called.
         iterations: Of "skeletonize" and "apply": how many; None for the rule's own number, which may be until
             nothing changes.
         hard: Of "skeletonize": the binary skeleton of {p > threshold}.
@@ -117,11 +120,8 @@ class Task:
 
     def identity(self) -> dict[str, Any]:
         """Return what the result depends on, as plain values."""
-        settings = asdict(replace(self.settings, progress=None))
-        for name in ("progress", "threads", "device"):
-            settings.pop(name)
         programs = [
-            (step.program.fingerprint, step.offsets, step.outside, phase.iterations)
+            (step.program.fingerprint, step.offsets, step.outside, step.subfield, phase.iterations)
             for phases in self.sequences
             for phase in phases
             for step in compile_rule(phase.rule, self.method.logic)
@@ -129,7 +129,7 @@ class Task:
         return {
             "operation": self.name,
             "shape": list(self.shape),
-            "settings": settings,
+            "settings": self.settings.as_dict(),
             "iterations": self.iterations,
             "threshold": self.spec.threshold if self.spec.hard else None,
             "programs": hashlib.sha256(repr(programs).encode()).hexdigest(),
@@ -137,11 +137,24 @@ class Task:
 
 
 def iteration_reach(steps: tuple[Step, ...], dimensions: int) -> tuple[int, ...]:
-    """Return how far one iteration looks along each axis: what its steps reach, one after the other."""
-    return tuple(
-        sum(max((abs(offset[axis]) for offset in step.offsets), default=0) for step in steps)
-        for axis in range(dimensions)
-    )
+    """Return how far one iteration looks along each axis: what its steps reach, one after the other.
+
+    A step over a subfield takes on only what its neighbours of the other subfields have looked at before it, so 8
+    such steps together reach less than 8.
+    """
+    none = (0,) * dimensions
+    reach = dict.fromkeys(subfields(dimensions), none)
+    for step in steps:
+        moved = {}
+        for parity in reach:
+            if step.subfield in (None, parity):
+                looked = [none]
+                for offset in step.offsets:
+                    there = reach[tuple((p + o) % 2 for p, o in zip(parity, offset, strict=True))]
+                    looked.append(tuple(r + abs(o) for r, o in zip(there, offset, strict=True)))
+                moved[parity] = tuple(map(max, *looked)) if step.offsets else none
+        reach |= moved
+    return tuple(map(max, *reach.values()))
 
 
 def task(spec: Spec, shape: tuple[int, ...]) -> Task:
@@ -160,24 +173,37 @@ def task(spec: Spec, shape: tuple[int, ...]) -> Task:
         raise UsageError(f"iterations {spec.iterations}: at least 1 is needed.")
     if not spec.settings.device.startswith(("auto", "cpu")):
         raise UsageError(f"tiles are filtered on the CPU: leave out device {spec.settings.device!r}.")
+    spec = _resolved(spec)
     match spec.operation:
         case "skeletonize":
             made = _skeletonize(spec, shape)
         case "apply":
             made = _apply(spec, shape)
-        case name if name in morphology.OPERATIONS:
-            check_method(spec.settings.method)
+        case name:
             far, sequences = morphology.plan(name, shape, spec.element)
             made = Task(spec, shape, name, sequences, max(far.steps), far.radius)
-        case other:
-            known = ", ".join((SKELETONIZE, APPLY, *morphology.OPERATIONS))
-            raise UsageError(f"unknown operation {other!r}: use one of {known}.")
     if made.halo is None and not made.binary:
         raise InputError(
             f"method {made.method.name} without a number of iterations stops by a sum over the whole map, which "
             "tiles do not have: give iterations, or use method levels."
         )
     return made
+
+
+def _resolved(spec: Spec) -> Spec:
+    """Return a filter with the method it has."""
+    if spec.operation == APPLY:
+        if spec.rule is None:
+            raise UsageError("apply needs a rule.")
+        settings = resolved(spec.settings, spec.rule)
+    elif spec.operation in METHOD_OF:
+        settings = spec.settings.resolved(METHOD_OF[spec.operation])
+    else:
+        known = ", ".join((*METHOD_OF, APPLY))
+        raise UsageError(f"unknown operation {spec.operation!r}: use one of {known}.")
+    if spec.operation != SKELETONIZE:
+        check_method(settings.method)
+    return replace(spec, settings=settings)
 
 
 def _skeletonize(spec: Spec, shape: tuple[int, ...]) -> Task:
@@ -192,9 +218,7 @@ def _skeletonize(spec: Spec, shape: tuple[int, ...]) -> Task:
 
 
 def _apply(spec: Spec, shape: tuple[int, ...]) -> Task:
-    check_method(spec.settings.method)
-    if spec.rule is None:
-        raise UsageError("apply needs a rule.")
+    assert spec.rule is not None
     rule = load_rule(spec.rule, len(shape))
     if rule.dimensions != len(shape):
         raise RuleError(f"rule {rule.name!r} is {rule.dimensions}D, but the map is {len(shape)}D.")

@@ -82,6 +82,36 @@ class TestTriton(Contract):
     def test_changed_counts_the_voxels_that_differ(self) -> None:
         super().test_changed_counts_the_voxels_that_differ()
 
+    def some(self, steps: tuple[Step, ...]) -> range:
+        """A direction that is not the program's own; a subfield whose parities are not all alike."""
+        return range(1, 2) if INTERPRETED else range(len(steps))
+
+    @pytest.mark.parametrize(
+        ("name", "dtype"),
+        [
+            ("thinning-subfields", "float32"),
+            *(pytest.param("thinning", dtype, marks=few) for dtype in ("float32", "float64")),
+        ],
+    )
+    def test_ranked_steps_to_the_end(self, name: str, dtype: str) -> None:
+        super().test_ranked_steps_to_the_end(name, dtype)
+
+    @pytest.mark.parametrize(
+        ("levels", "lowest", "dtype"),
+        [
+            (64, None, "float32"),
+            ("exact", 0.2, "float64"),
+            *(pytest.param(*how, marks=few) for how in [(8, None, "float32"), (128, None, "float64")]),
+        ],
+    )
+    def test_a_nested_skeleton(self, levels: int | str, lowest: float | None, dtype: str) -> None:
+        super().test_a_nested_skeleton(levels, lowest, dtype)
+
+    @few
+    @pytest.mark.parametrize("levels", [16, "exact"])
+    def test_a_nested_skeleton_in_3d(self, levels: int | str) -> None:
+        super().test_a_nested_skeleton_in_3d(levels)
+
     def test_leading_axes_are_separate_images(self) -> None:
         rng = np.random.default_rng(0)
         for shape, steps in (((2, 2, 3, 4, 5), lopsided()[:2]), ((3, 2, 9, 10), thinning(2)[:2])):

@@ -127,7 +127,6 @@ def test_what_a_step_does_is_known_before_the_map() -> None:
         "fill": None,
     }
     assert make("apply", {"rule": "thinning"}).method == "levels"
-    assert make("close", {}, method="probabilistic").method == "multilinear"
     assert make("skeletonize", {"preset": "cldice"}).method == "cldice"
 
 

@@ -288,14 +288,15 @@ class _Reporter:
     def __init__(self, job: Job, phase: Phase, part: int, parts: int) -> None:
         self.job, self.phase, self.part, self.parts = job, phase, part, parts
 
-    def __call__(self, iteration: int, field: Field) -> None:
+    def __call__(self, iteration: int, field: Field, step: Step) -> None:
         if self.job.settings.progress is not None:
             self.job.settings.progress(
                 Progress(
                     operation=self.job.operation,
                     iteration=iteration,
                     iterations=self.phase.iterations,
-                    changed=field.changed,
+                    # Asking would end what folds are done together for.
+                    changed=None if step.fold else field.changed,
                     part=self.part + 1,
                     parts=self.parts,
                 )
@@ -309,7 +310,7 @@ def _iterate(
         for iteration in range(1, phase.iterations + 1):
             for step in steps:
                 field.sweep(step)
-                report(iteration, field)
+                report(iteration, field, step)
         return phase.iterations, "iterations"
 
     stop = _FixedPoint() if _is_exact(job, steps) else _SmallChange(field, phase.rule, job)
@@ -318,7 +319,7 @@ def _iterate(
         for step in steps:
             field.sweep(step)
             stop.after_sweep(field)
-            report(iteration, field)
+            report(iteration, field, step)
         if stop.reached(field):
             return iteration, stop.reason
     return job.settings.max_iterations, "max_iterations"

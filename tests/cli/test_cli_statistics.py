@@ -210,7 +210,7 @@ def test_outputs_carry_their_provenance() -> None:
         ]
     for text in texts:
         text = text.decode() if isinstance(text, bytes) else text
-        for part in ("softmorph erode", softmorph_cli.__version__, "multilinear", '"iterations": 2'):
+        for part in ("softmorph erode", softmorph_cli.__version__, "minmax", '"iterations": 2'):
             assert part in text
 
 

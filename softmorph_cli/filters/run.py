@@ -10,6 +10,7 @@ from softmorph_cli.filters.method import Family, Method, find
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.kernels.backend import Backend, Field
 from softmorph_cli.kernels.bitplanes import WORD, bits_in_chunk, chunks
+from softmorph_cli.level_sets import LevelSets
 from softmorph_cli.rules.rule import Rule
 
 # From the reason that says least to the one that says most about what a person should know.
@@ -86,20 +87,32 @@ def nested(job: Job, image: Any) -> Result:
     the same result.
     """
     backend, sets = job.backend, job.settings.level_sets
-    if sets is None:
-        return _ranked(job, backend.above(image, job.settings.lowest or 0.0), job.phases)
     phases, results = job.phases, []
-    if len(sets.thresholds) <= WORD and not _has_subfields(phases[0]):
+    if in_planes(sets, phases[0]):
+        assert sets is not None
         first = sweep(replace(job, phases=phases[:1]), backend.pack_nested(image, sets))
-        counts, phases = backend.count(first.image, WORD, image), phases[1:]
+        values, phases = backend.count(first.image, WORD, image), phases[1:]
         results.append(replace(first, image=None))
         del first
     else:
-        counts = backend.bins(image, sets)
+        values = to_ranks(job, image)
     if phases and not _capped(results):
-        results.append(_ranked(job, counts, phases))
-        counts = results[-1].image
-    return replace(_in_turn(results), image=backend.refine(image, counts, sets))
+        results.append(_ranked(job, values, phases))
+        values = results[-1].image
+    return replace(_in_turn(results), image=values if sets is None else backend.refine(image, values, sets))
+
+
+def in_planes(sets: LevelSets | None, phase: Phase) -> bool:
+    """Say whether the first phase of a nested filter runs on bit planes."""
+    return sets is not None and len(sets.thresholds) <= WORD and not _has_subfields(phase)
+
+
+def to_ranks(job: Job, image: Any) -> Any:
+    """Return the values whose order a nested filter goes by where it does not run on bit planes."""
+    sets = job.settings.level_sets
+    if sets is None:
+        return job.backend.above(image, job.settings.lowest or 0.0)
+    return job.backend.bins(image, sets)
 
 
 def nested_binary(job: Job, image: Any, threshold: float) -> Result:

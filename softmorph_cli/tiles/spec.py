@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from softmorph_cli.compiler import Step, compile_rule
+import numpy as np
+
+from softmorph_cli.compiler import DIAGRAM, RANKS, Step, compile_rule
 from softmorph_cli.errors import InputError, RuleError, UsageError
 from softmorph_cli.filters import morphology
 from softmorph_cli.filters.custom import load_rule
 from softmorph_cli.filters.method import Family, Method, find
 from softmorph_cli.filters.morphology import Element, check_method
-from softmorph_cli.filters.run import Phase
-from softmorph_cli.filters.settings import Settings
-from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS
-from softmorph_cli.rules import catalog
+from softmorph_cli.filters.run import Phase, in_planes
+from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS, mark_finished, thinning_phases
+from softmorph_cli.kernels.bitplanes import chunks as words_of
+from softmorph_cli.kernels.bitplanes import word_of
+from softmorph_cli.rules.neighborhood import subfields
 from softmorph_cli.rules.rule import Rule
 
 SKELETONIZE: Final = "skeletonize"
@@ -48,11 +53,51 @@ class Spec:
 
 
 @dataclass(frozen=True)
+class Part:
+    """An image that is brought to rest a few iterations at a time.
+
+    Attributes:
+        name: What to call it beside the others, for people; "" for the only one.
+        phase: The rule, and how often.
+        logic: Of the rule's programs, see `compile_rule`.
+        dtype: Of a voxel: unsigned for planes, floating for values; None for values of the map's own type.
+        word: Of planes: which 64.
+        follows: Whether it begins with what the part before left, and only if that came to rest by itself; else
+            with the map.
+    """
+
+    name: str
+    phase: Phase
+    logic: str
+    dtype: np.dtype[Any] | None
+    word: int = 0
+    follows: bool = False
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of one iteration."""
+        return compile_rule(self.phase.rule, self.logic)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it is values that go by their order; else planes."""
+        return self.logic == RANKS
+
+    def reach(self) -> tuple[int, ...]:
+        """Return how far one iteration looks along each axis."""
+        return iteration_reach(self.steps, self.phase.rule.dimensions)
+
+    def type_for(self, wide: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the type of a voxel where a map is computed in the type `wide`."""
+        return self.dtype or wide
+
+
+@dataclass(frozen=True)
 class Task:
     """A filter made ready for a map of some shape.
 
     Attributes:
-        spec: What was asked for; its method is "levels" where it is a hard skeleton.
+        spec: What was asked for; its method is "nested" where it is a hard skeleton.
         shape: The map's.
         name: What to call it, for people.
         sequences: The phases; two sequences where the result is their difference; none for clDice.
@@ -77,25 +122,40 @@ class Task:
         """The method in force."""
         return find(self.settings.method)
 
-    @property
-    def binary(self) -> bool:
-        """Whether it runs on bit planes."""
-        return self.method.family in (Family.LEVELS, Family.SAMPLES)
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The steps of one iteration, where there is one phase."""
-        return compile_rule(self.sequences[0][0].rule, self.method.logic)
-
-    @property
-    def passable(self) -> bool:
-        """Whether it can run a few iterations at a time, its planes being kept in between."""
-        return self.binary and len(self.sequences) == 1 and len(self.sequences[0]) == 1
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """What runs a few iterations at a time, one after the other; empty where all has to be done at once."""
+        if len(self.sequences) != 1:
+            return ()
+        (first, *others), settings = self.sequences[0], self.settings
+        if self.method.family is Family.NESTED:
+            name, sets = "thinning" if others else "", settings.level_sets
+            exact = None if sets is None else np.dtype(np.float32)
+            if self.spec.hard:
+                begun = Part(name, first, DIAGRAM, np.dtype(np.uint8))
+            elif in_planes(sets, first):
+                begun = Part(name, first, self.method.logic, word_of(settings.planes))
+            else:
+                begun = Part(name, first, RANKS, exact)
+            return begun, *(Part("finishing", phase, RANKS, exact, follows=True) for phase in others)
+        if others or self.method.family not in (Family.LEVELS, Family.SAMPLES):
+            return ()
+        words = words_of(settings.planes)
+        return tuple(
+            Part(
+                f"levels {word + 1} of {len(words)}" if len(words) > 1 else "",
+                first,
+                self.method.logic,
+                word_of(settings.planes),
+                word,
+            )
+            for word in words
+        )
 
     @property
     def reach(self) -> tuple[int, ...]:
-        """How far one iteration looks along each axis, where there is one phase."""
-        return iteration_reach(self.steps, len(self.shape))
+        """How far one iteration looks along each axis, of whatever part."""
+        return tuple(map(max, zip(*(part.reach() for part in self.parts), strict=True)))
 
     @property
     def halo(self) -> tuple[int, ...] | None:
@@ -117,31 +177,59 @@ class Task:
 
     def identity(self) -> dict[str, Any]:
         """Return what the result depends on, as plain values."""
-        settings = asdict(replace(self.settings, progress=None))
-        for name in ("progress", "threads", "device"):
-            settings.pop(name)
+        phases = [(phase, self.method.logic) for phases in self.sequences for phase in phases]
+        # Words of planes have the same programs.
+        phases = list(dict.fromkeys((part.phase, part.logic) for part in self.parts)) or phases
         programs = [
-            (step.program.fingerprint, step.offsets, step.outside, phase.iterations)
-            for phases in self.sequences
-            for phase in phases
-            for step in compile_rule(phase.rule, self.method.logic)
+            (step.program.fingerprint, step.offsets, step.outside, phase.iterations, *(step.subfield or ()))
+            for phase, logic in phases
+            for step in compile_rule(phase.rule, logic)
         ]
         return {
             "operation": self.name,
             "shape": list(self.shape),
-            "settings": settings,
+            "settings": self._heard,
             "iterations": self.iterations,
             "threshold": self.spec.threshold if self.spec.hard else None,
             "programs": hashlib.sha256(repr(programs).encode()).hexdigest(),
         }
 
+    @property
+    def _heard(self) -> dict[str, Any]:
+        """The settings that the result depends on, by the names they are typed with."""
+        chosen = {"method": self.method.name, **self.settings.relevant(until_stable=True)}
+        if self.spec.hard:
+            return {name: chosen[name] for name in ("finish", "max_iterations")}
+        if self.method.family is Family.NESTED:
+            chosen |= {name: getattr(self.settings, name) for name in ("lowest", "prune_contrast")}
+        return chosen
+
+    def marked(self, result: Result) -> Result:
+        """Return a result that says whether it is finished, where that may be asked."""
+        if self.spec.operation != SKELETONIZE or self.method.family is not Family.NESTED:
+            return result
+        return mark_finished(result, self.sequences[0])
+
 
 def iteration_reach(steps: tuple[Step, ...], dimensions: int) -> tuple[int, ...]:
-    """Return how far one iteration looks along each axis: what its steps reach, one after the other."""
-    return tuple(
-        sum(max((abs(offset[axis]) for offset in step.offsets), default=0) for step in steps)
-        for axis in range(dimensions)
-    )
+    """Return how far one iteration looks along each axis: what its steps reach, one after the other.
+
+    A step over a subfield takes on only what its neighbours of the other subfields have looked at before it, so 8
+    such steps together reach less than 8.
+    """
+    none = (0,) * dimensions
+    reach = dict.fromkeys(subfields(dimensions), none)
+    for step in steps:
+        moved = {}
+        for parity in reach:
+            if step.subfield in (None, parity):
+                looked = [none]
+                for offset in step.offsets:
+                    there = reach[tuple((p + o) % 2 for p, o in zip(parity, offset, strict=True))]
+                    looked.append(tuple(r + abs(o) for r, o in zip(there, offset, strict=True)))
+                moved[parity] = tuple(map(max, *looked)) if step.offsets else none
+        reach |= moved
+    return tuple(map(max, *reach.values()))
 
 
 def task(spec: Spec, shape: tuple[int, ...]) -> Task:
@@ -172,10 +260,11 @@ def task(spec: Spec, shape: tuple[int, ...]) -> Task:
         case other:
             known = ", ".join((SKELETONIZE, APPLY, *morphology.OPERATIONS))
             raise UsageError(f"unknown operation {other!r}: use one of {known}.")
-    if made.halo is None and not made.binary:
+    if made.halo is None and not made.parts:
+        other = "nested" if spec.operation == SKELETONIZE else "levels"
         raise InputError(
             f"method {made.method.name} without a number of iterations stops by a sum over the whole map, which "
-            "tiles do not have: give iterations, or use method levels."
+            f"tiles do not have: give iterations, or use method {other}."
         )
     return made
 
@@ -184,11 +273,11 @@ def _skeletonize(spec: Spec, shape: tuple[int, ...]) -> Task:
     if not 0 <= spec.threshold < 1:
         raise UsageError(f"threshold {spec.threshold:g}: it must be at least 0 and below 1.")
     if spec.hard:
-        spec = replace(spec, settings=replace(spec.settings, method="levels"))
+        spec = replace(spec, settings=replace(spec.settings, method="nested", levels=None))
     if find(spec.settings.method).family is Family.POOLING:
         return Task(spec, shape, "skeleton", (), spec.iterations or CLDICE_ITERATIONS)
-    rule = catalog.bundled("thinning", len(shape))
-    return Task(spec, shape, "skeleton", ((Phase(rule, spec.iterations),),), spec.iterations)
+    phases = thinning_phases(len(shape), spec.settings, spec.iterations)
+    return Task(spec, shape, "skeleton", (phases,), spec.iterations)
 
 
 def _apply(spec: Spec, shape: tuple[int, ...]) -> Task:

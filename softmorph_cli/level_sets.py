@@ -7,6 +7,7 @@ its bin and never out of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
@@ -101,6 +102,15 @@ class LevelSets:
         self._check(low <= high, True, str(kind), "float32", most)
         return low, high
 
+    def bounds(self, dtype: DTypeLike) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the least and the greatest stored number of each bin: `floats`, or `codes` of a whole integer type.
+
+        Raises:
+            UsageError: If a bin holds no number of that type.
+        """
+        kind: np.dtype[Any] = np.dtype(dtype)
+        return self.floats(kind) if kind.kind == "f" else self.codes(int(np.iinfo(kind).max))
+
     def _check(self, held: NDArray[np.bool_], fits: bool, name: str, wider: str, most: int) -> None:
         """Refuse a type in which a bin has no number.
 
@@ -139,3 +149,57 @@ def round_down(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
     wide = np.asarray(values, np.float64)
     narrow = wide.astype(dtype)
     return np.where(narrow.astype(np.float64) > wide, np.nextafter(narrow, narrow.dtype.type(0)), narrow)
+
+
+def nested_levels(provenance: Mapping[str, Any]) -> LevelSets | Literal["exact"] | None:
+    """Return the level sets that a map is exact at, by what its file says of how it was made.
+
+    Args:
+        provenance: Of a file, or what is about to be written into one: a command with its parameters, or those of
+            its steps.
+
+    Returns:
+        None unless the values are those that method `nested` gave: nothing came after it.
+    """
+    last = _last_step(provenance)
+    if last.get("method") != "nested":
+        return None
+    levels, lowest = last.get("levels"), last.get("lowest")
+    if levels == "exact":
+        return "exact"
+    try:
+        return LevelSets(levels, lowest)  # type: ignore[arg-type]
+    except (UsageError, TypeError):
+        return None
+
+
+def nested_finished(provenance: Mapping[str, Any]) -> bool:
+    """Return whether a file says that its level sets are curves one voxel wide; see `nested_levels`."""
+    return nested_levels(provenance) is not None and _last_step(provenance).get("finish") is True
+
+
+def _last_step(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters of what gave a map its values; empty where that is not known."""
+    made = provenance.get("parameters")
+    # Read as logits, or a coarser resolution, which is made of means: they are other values.
+    if not isinstance(made, Mapping) or provenance.get("read_with"):
+        return {}
+    if made.get("renormalize") or made.get("argmax"):
+        return {}
+    steps = made.get("steps", [made])
+    last = steps[-1] if isinstance(steps, list) and steps else None
+    return last if isinstance(last, Mapping) else {}
+
+
+def at_level(threshold: float, levels: LevelSets | Literal["exact"] | None) -> tuple[float, tuple[str, ...]]:
+    """Return the threshold at which a map is cut, and what a person should know about it.
+
+    Args:
+        threshold: The one that is asked for.
+        levels: Those that the map is exact at; None for a map of any other kind.
+    """
+    if not isinstance(levels, LevelSets) or (used := levels.nearest(threshold)) == threshold:
+        return threshold, ()
+    return used, (
+        f"threshold {threshold:g} -> {used:g}, the nearest of the {levels.count} levels of this nested skeleton.",
+    )

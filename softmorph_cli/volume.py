@@ -25,7 +25,9 @@ class Source:
         shape: Its shape on disk, in the file's own axis order.
         dtype: Its element type on disk, as NumPy names it.
         header: What the reader of that format wants back when it writes; opaque to everybody else.
-        provenance: What softmorph said of the file when it wrote it (command, version, parameters), or empty.
+        provenance: What softmorph said of the file when it wrote it (command, version, parameters), and under
+            "read_with" options of reading that changed its values; empty where nothing is known, or where a volume
+            has other values than the file (`with_array`).
     """
 
     path: Path
@@ -106,7 +108,7 @@ class Volume:
         return self.axes[: -self.spatial_dims]
 
     def with_array(self, array: npt.NDArray[Any]) -> Volume:
-        """Return the same place in the world with other values of the same shape.
+        """Return the same place in the world with other values of the same shape, whose provenance is not known.
 
         Raises:
             InputError: If the shape differs or the values are no probabilities.
@@ -115,4 +117,5 @@ class Volume:
             raise InputError(
                 f"a map of shape {array.shape} cannot take the place of one of {self.array.shape}."
             )
-        return replace(self, array=array)
+        source = None if self.source is None else replace(self.source, provenance={})
+        return replace(self, array=array, source=source)

@@ -1,6 +1,6 @@
 """The rules typed a second time, straight from the papers' formulas, to hold the package against.
 
-Nothing here is imported from the package except the classes of its expression trees (in `truth`).
+Nothing here is imported from the package except the classes of its expression trees and sub-iterations.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from itertools import product
 import numpy as np
 
 from softmorph_cli.rules import expression as ex
+from softmorph_cli.rules.rule import SubIteration
 
 # ---------------------------------------------------------------- 2D thinning, filters.md section 4
 
@@ -236,3 +237,17 @@ def truth(tree: ex.Expression, value_of: Mapping[tuple[int, ...], np.ndarray]) -
             case _:
                 raise TypeError(type(node))
     return known[tree]
+
+
+def where(sub_iteration: SubIteration, mask: np.ndarray) -> np.ndarray:
+    """Return where the condition of a sub-iteration holds, in its subfield; outside is background."""
+    padded = np.pad(mask, 1)
+    windows = {}
+    for offset in product((-1, 0, 1), repeat=mask.ndim):
+        place = np.array(sub_iteration.rotation) @ offset
+        windows[offset] = padded[
+            tuple(slice(1 + o, 1 + o + n) for o, n in zip(place, mask.shape, strict=True))
+        ]
+    inside = np.zeros(mask.shape, bool)
+    inside[tuple(slice(parity, None, 2) for parity in sub_iteration.subfield or ())] = True
+    return truth(sub_iteration.expression, windows) & inside

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers_maps import Topology, close, golden_tolerance, same_bits, topology, tree, vessels
+from helpers_nested import lowered, nested_reference
 from helpers_reference import (
     MASKS,
     NUMBERED,
@@ -19,6 +20,8 @@ from helpers_reference import (
     zhang_suen,
 )
 
+from softmorph_cli.level_sets import Levels, LevelSets
+from softmorph_cli.rules import catalog
 from softmorph_cli.rules.expression import all_of, any_of, negation, var, xor
 
 
@@ -137,3 +140,38 @@ def test_truth_of_every_kind_of_node() -> None:
     assert (truth(any_of(all_of(a, negation(b)), c), rows) == ((x & ~y) | z)).all()
     assert (truth(xor(a, b, c), rows) == x ^ y ^ z).all()
     assert (truth(xor(a, b, c), rows) != (x | y | z)).any()
+
+
+def test_the_nested_reference_on_a_bar_worked_out_by_hand() -> None:
+    """A bar three pixels wide: its middle row is the line, each level's end stays where the levels above hold it."""
+    bar = np.zeros((5, 9), np.float32)
+    bar[1:4, 1:8] = 0.9
+    bar[2, 2:5] = 0.6
+    for levels in (8, "exact"):
+        found = nested_reference(bar, levels)
+        assert np.array_equal(found > 0.7, nested_reference((bar > 0.7).astype(np.float32), levels) > 0)
+    # The hole above 0.6 leaves its filling in the levels below.
+    assert (found[2, 2:5] > 0.5).all()
+    solid = np.where(bar > 0, 0.9, 0).astype(np.float32)
+    line = nested_reference(solid, 8)
+    assert np.array_equal(np.unique(line), np.float32([0, 0.9]))
+    assert topology(line > 0) == topology(solid > 0)
+    assert (line > 0).sum() <= 7
+
+
+@pytest.mark.parametrize("levels", [8, 64, 128, "exact"])
+@pytest.mark.parametrize("shape", [(24, 25), (9, 10, 11)])
+def test_the_nested_reference_keeps_topology_and_leaves_nothing_to_delete(
+    levels: Levels, shape: tuple[int, ...]
+) -> None:
+    p = np.random.default_rng(len(shape)).random(shape).astype(np.float32)
+    p[p < 0.3] = 0
+    found = nested_reference(p, levels)
+    assert (found <= p).all()
+    thresholds = LevelSets(levels).thresholds if levels != "exact" else np.unique(p)[:-1:7]
+    for threshold in thresholds:
+        assert topology(found > threshold) == topology(p > threshold), threshold
+    (deletes,) = {s.expression for s in catalog.bundled("thinning-subfields", len(shape)).sub_iterations}
+    ranks = LevelSets(levels).bins(found) + 1 if levels != "exact" else np.searchsorted(np.unique(p), found)
+    assert np.array_equal(lowered(ranks, deletes), ranks)
+    assert not np.array_equal(lowered(np.searchsorted(np.unique(p), p), deletes), ranks)

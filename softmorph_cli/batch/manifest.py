@@ -6,7 +6,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -108,18 +109,37 @@ def known(folder: Path) -> tuple[dict[str, Record], set[str]]:
     return records, targets
 
 
+def batches(folder: Path) -> list[Mapping[str, Any]]:
+    """Return the parameters of every batch that the manifests in a folder tell of.
+
+    Raises:
+        FileError: If one cannot be read.
+    """
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        for line in _lines(path) if _NAME.fullmatch(path.name) else []:
+            if not line.startswith(b'{"state": "batch"'):
+                continue
+            with suppress(ValueError, KeyError, RecursionError):
+                found.append(json.loads(line)["parameters"])
+    return [told for told in found if isinstance(told, dict)]
+
+
 def exists(folder: Path) -> bool:
     """Whether a folder holds a manifest."""
     return folder.is_dir() and any(_NAME.fullmatch(path.name) for path in folder.iterdir())
 
 
-def _records(path: Path) -> list[Record]:
+def _lines(path: Path) -> list[bytes]:
     try:
-        lines = path.read_bytes().splitlines()
+        return path.read_bytes().splitlines()
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _records(path: Path) -> list[Record]:
     found = []
-    for line in lines:
+    for line in _lines(path):
         try:
             held = json.loads(line)
             state = held["state"]
@@ -212,11 +232,18 @@ class Manifest:
         )
 
 
-def unchanged(record: Record, source: Path, target: Path, fingerprint: str) -> str | None:
-    """Return why a file has to be done again, in a word or two; None if its result is there and up to date."""
+def unchanged(record: Record, source: Path, target: Path, fingerprints: Collection[str]) -> str | None:
+    """Return why a file has to be done again, in a word or two; None if its result is there and up to date.
+
+    Args:
+        record: What is known of it.
+        source: The file.
+        target: Its result.
+        fingerprints: Those of parameters with this result.
+    """
     if record.state != DONE:
         return "failed before" if record.state == FAILED else "not finished"
-    if record.fingerprint != fingerprint:
+    if record.fingerprint not in fingerprints:
         return "other parameters"
     try:
         if dict(record.identity) != identity(source):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from softmorph_cli.batch.engine import Engine, Sign, Watch
 from softmorph_cli.batch.leftovers import clear
@@ -21,8 +21,6 @@ from softmorph_cli.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
-
-_RULE: Final = ".toml"
 
 
 @contextmanager
@@ -142,7 +140,7 @@ def _absolute(recipe: Recipe) -> Recipe:
         replace(
             spec,
             given={
-                name: str(Path(value).absolute()) if _is_rule_file(value) else value
+                name: str(Path(value).absolute()) if _rule_file(value) else value
                 for name, value in spec.given.items()
             },
         )
@@ -154,13 +152,14 @@ def _absolute(recipe: Recipe) -> Recipe:
 def _files(recipe: Recipe) -> list[Path]:
     """Return the files that are read for every input."""
     found = [value for value in recipe.reading.values() if isinstance(value, Path)]
-    rules = [value for spec in recipe.specs for value in spec.given.values() if _is_rule_file(value)]
-    return [*found, *map(Path, rules)]
+    rules = [_rule_file(value) for spec in recipe.specs for value in spec.given.values()]
+    return [*found, *filter(None, rules)]
 
 
-def _is_rule_file(value: object) -> bool:
-    # As `load_rule` tells them from names of bundled rules.
-    return isinstance(value, str) and (value.endswith(_RULE) or len(Path(value).parts) > 1)
+def _rule_file(value: object) -> Path | None:
+    from softmorph_cli.rules.rulefile import named_file
+
+    return named_file(value) if isinstance(value, str) else None
 
 
 def _told(task: Task, sent: Task, value: Outcome | Lost) -> Outcome:

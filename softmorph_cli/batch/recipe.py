@@ -71,7 +71,13 @@ class Recipe:
 
     @property
     def told(self) -> dict[str, Any]:
-        """All that a result depends on, beside the file: plain values."""
+        """All that a result depends on, beside the file: plain values.
+
+        Raises:
+            SoftmorphError: If a step is wrong.
+        """
+        from softmorph_cli.steps.step import MASK
+
         settings = {name: value for name, value in asdict(self.settings).items() if name not in _SAME_RESULT}
         reading = {n: v for n, v in self.reading.items() if v is not None and v is not False}
         for name in _FILES:
@@ -85,6 +91,10 @@ class Recipe:
             "steps": steps,
             "method": self.method,
             "settings": settings,
+            "in_force": [
+                step.settings.as_dict() if step.settings is not None and step.gives != MASK else {}
+                for step in self.steps()
+            ],
             "reading": reading,
             "output_type": self.output_type,
             **{name: True for name in ("pyramid", "renormalize", "argmax") if getattr(self, name)},
@@ -94,8 +104,13 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """Sixteen letters that change when a result would."""
-        text = json.dumps(self.told, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return fingerprint_of(self.told)
+
+
+def fingerprint_of(told: Mapping[str, Any]) -> str:
+    """Return the fingerprint of what `Recipe.told` is, or was when a manifest was written."""
+    text = json.dumps(told, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _stamp(path: Path) -> list[Any]:
@@ -108,9 +123,14 @@ def _stamp(path: Path) -> list[Any]:
 
 def _content(value: Any) -> Any:
     """Return a value; of a rule file what it holds, since the rule may change under its name."""
-    if isinstance(value, str) and value.endswith(".toml"):
-        try:
-            return hashlib.sha256(Path(value).read_bytes()).hexdigest()
-        except OSError:
-            return value
-    return value
+    from softmorph_cli.rules.rulefile import named_file
+    from softmorph_cli.rules.simple_points import SUFFIX
+
+    path = named_file(value) if isinstance(value, str) else None
+    if path is None:
+        return value
+    try:
+        held = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return value
+    return held + SUFFIX if value.endswith(SUFFIX) else held

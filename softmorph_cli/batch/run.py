@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from softmorph_cli.batch import leftovers, lock, manifest, plan, summary
+from softmorph_cli.batch import former, leftovers, lock, manifest, plan, summary
 from softmorph_cli.batch.engine import Engine, Sign
 from softmorph_cli.batch.manifest import BEGUN, DONE, FAILED, Manifest, Record
 from softmorph_cli.batch.plan import Choice, Job
-from softmorph_cli.batch.recipe import Recipe
+from softmorph_cli.batch.recipe import Recipe, fingerprint_of
 from softmorph_cli.batch.sharing import choose
 from softmorph_cli.batch.task import Outcome, Task
 from softmorph_cli.errors import FileError, UsageError
@@ -112,15 +112,34 @@ def all_jobs(order: Order) -> tuple[list[Job], list[Job]]:
     return own, [job for job in every if job.name not in names]
 
 
+def _continued(order: Order, records: Collection[Record]) -> set[str]:
+    """Return the fingerprints of earlier batches whose results are those of this one.
+
+    Raises:
+        UsageError: If what is done in the folder had other default methods.
+    """
+    folder = order.choice.target
+    wanted = former.comparable(order.recipe.told)
+    same, done = {order.recipe.fingerprint}, {one.fingerprint for one in records if one.state == DONE}
+    for told in manifest.batches(folder):
+        mark = fingerprint_of(told)
+        if former.comparable(told) == wanted:
+            same.add(mark)
+        elif mark in done and (advice := former.advice(order.recipe, told)) is not None:
+            raise UsageError(f"{folder} {advice} to continue it, or choose another output folder.")
+    return same
+
+
 def decide(order: Order, jobs: Sequence[Job]) -> list[Item]:
     """Return what happens to each file.
 
     Raises:
         FileError: If results are there that may not be replaced.
+        UsageError: If an earlier batch is resumed that had other default methods.
     """
     folder = order.choice.target
     records, ours = manifest.known(folder)
-    fingerprint = order.recipe.fingerprint
+    fingerprints = _continued(order, records.values()) if order.resume else set()
     items = []
     for job in jobs:
         record, below = records.get(job.name), _below(job, folder)
@@ -133,7 +152,7 @@ def decide(order: Order, jobs: Sequence[Job]) -> list[Item]:
             there = job.target.exists()
             items.append(Item(job, REDO if there else NEW, "other input" if there else "", None, own))
             continue
-        why = manifest.unchanged(record, job.source, job.target, fingerprint)
+        why = manifest.unchanged(record, job.source, job.target, fingerprints)
         items.append(Item(job, SKIP if why is None else REDO, why or "done already", record, own))
     if not order.force:
         _refuse_existing(order, items)

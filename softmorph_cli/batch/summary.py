@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from softmorph_cli import documents
 from softmorph_cli.files import replacing
+from softmorph_cli.measure.columns import SPREAD
 
 # Always all of them, in this order: tables of different batches then fit below each other.
 _FIGURES: Final = (
@@ -23,6 +24,7 @@ COLUMNS: Final = (
     *("seconds_read", "seconds_filter", "seconds_write", "axes", "shape", "iterations"),
     *(f"{name}_{when}" for name in _FIGURES for when in ("before", "after")),
     "connectivity",
+    *(f"{name}_{when}" for name in SPREAD for when in ("before", "after")),
 )
 GOOD: Final = ("done", "skipped")
 
@@ -134,5 +136,5 @@ def _cells(entry: Entry) -> dict[str, Any]:
         cells[name] = row.get(name, "")
     for when in ("before", "after"):
         found = row.get(when, {})
-        cells |= {f"{name}_{when}": found.get(name, "") for name in _FIGURES}
+        cells |= {f"{name}_{when}": found.get(name, "") for name in (*_FIGURES, *SPREAD)}
     return cells

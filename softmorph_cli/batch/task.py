@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from softmorph_cli.batch.recipe import Recipe
 from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning, UsageError
+from softmorph_cli.measure.columns import volume_columns
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
@@ -192,10 +193,8 @@ def _row(processed: Processed) -> Row:
 
 
 def _figures(found: Statistics) -> dict[str, Any]:
-    kind = {"mm^3": "volume_mm3", "mm^2": "area_mm2"}.get(found.volume_unit)
     return {
-        "expected_voxels": found.sum,
-        **({f"expected_{kind}": found.expected_volume, f"std_{kind}": found.volume_std} if kind else {}),
+        **volume_columns(found),
         "voxels_above_half": found.voxels_above_half,
         "components_above_half": found.components_above_half,
         "connectivity": found.connectivity,

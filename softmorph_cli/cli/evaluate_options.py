@@ -109,11 +109,11 @@ class Measuring:
             "--method",
             "-m",
             metavar="METHOD",
-            help="How soft skeletons are made, for soft_cldice: levels, smooth-levels, multilinear, product, cldice "
-            "(the paper's), ...",
+            help="How soft skeletons are made, for soft_cldice: nested, levels, smooth-levels, multilinear, product, "
+            "cldice (the paper's), ...",
             rich_help_panel=_HOW,
         ),
-    ] = "levels"
+    ] = "nested"
     iterations: Annotated[
         int | None,
         typer.Option(

@@ -232,8 +232,8 @@ def _tell_more(steps: Sequence[Step], processed: Processed) -> None:
     if tiles is not None and tiles["workers"] > 1:
         where = report.workers(tiles["workers"], tiles["threads"])
     note(f"ran on {where}; kernels are kept in {cache.root()}.")
-    for step in steps:
-        told = ", ".join(f"{name} {value}" for name, value in step.in_force.items()) or "defaults"
+    for step in processed.document["steps"]:
+        told = ", ".join(f"{name} {value}" for name, value in step["parameters"].items()) or "defaults"
         note(f"in force: {told}.")
 
 

@@ -49,7 +49,8 @@ class Curve:
         float | None,
         typer.Option(
             metavar="P",
-            help="A voxel above it is foreground. (default: 0.5, of a skeleton 0.25)",
+            help="A voxel above it is foreground; of a nested skeleton the nearest level is taken. (default: 0.5, of a "
+            "skeleton by another method 0.25)",
             rich_help_panel=_CURVE,
             show_default=False,
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -61,6 +61,10 @@ class TwoElements(OneElement):
     ] = None
 
 
+# Of the default method.
+_EXACT: Final = "Every threshold of OUT is exactly the binary filter of that threshold of IN."
+
+
 def _command(name: str, options: type[OneElement], help_text: str) -> Callable[..., None]:
     def run(
         source: Input,
@@ -82,22 +86,22 @@ def _command(name: str, options: type[OneElement], help_text: str) -> Callable[.
 erode = _command(
     "erode",
     OneElement,
-    "Soft erosion: the probability that all voxels of the structuring element are foreground.",
+    f"Soft erosion: the least value within the structuring element. {_EXACT}",
 )
 dilate = _command(
     "dilate",
     OneElement,
-    "Soft dilation: the probability that any voxel of the structuring element is foreground.",
+    f"Soft dilation: the greatest value within the structuring element. {_EXACT}",
 )
 open_ = _command(
     "open",
     TwoElements,
-    "Soft opening: erosions, then dilations. Removes what is thinner than the element.",
+    f"Soft opening: erosions, then dilations. Removes what is thinner than the element. {_EXACT}",
 )
 close = _command(
     "close",
     TwoElements,
-    "Soft closing: dilations, then erosions. Fills gaps thinner than the element.",
+    f"Soft closing: dilations, then erosions. Fills gaps thinner than the element. {_EXACT}",
 )
 gradient = _command(
     "gradient",

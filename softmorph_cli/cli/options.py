@@ -10,6 +10,7 @@ import typer
 
 from softmorph_cli.cli import common
 from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.defaults import ANY_RULE, INCREASING, THINNING
 
 if TYPE_CHECKING:
     from softmorph_cli.cluster import Where
@@ -165,7 +166,8 @@ class Computing:
             "-m",
             help="How the binary filter is made soft: nested, multilinear, product, minmax, lukasiewicz, einstein, "
             "hamacher, drastic, levels, smooth-levels, sampled; skeletonize also cldice. "
-            "(default: levels for skeletonize, else multilinear)",
+            f"(default: {THINNING} for skeletonize, {INCREASING} for the others; for apply {INCREASING} if the rule is "
+            f"increasing, else {ANY_RULE})",
             rich_help_panel=_HOW,
             show_default=False,
         ),
@@ -189,6 +191,14 @@ class Computing:
             show_default=False,
         ),
     ] = None
+    prune_contrast: Annotated[
+        float,
+        typer.Option(
+            metavar="C",
+            help="For nested: let go what is there for less than this much of probability: spurs, discs, specks.",
+            rich_help_panel=_HOW,
+        ),
+    ] = 0.0
     finish: Annotated[
         bool,
         typer.Option(

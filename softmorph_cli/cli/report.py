@@ -88,9 +88,10 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1e5 or value == int(value) else f"{value:,.5g}"
 
 
-def expected(statistics: Statistics) -> str:
-    """Return the expected volume and its standard deviation."""
-    return f"{number(statistics.expected_volume)} ± {number(statistics.volume_std)}"
+def quantiles(statistics: Statistics) -> str:
+    """Return the 5, 50 and 95 % quantiles of the volume if voxels are comonotone."""
+    found = statistics.volume_quantiles
+    return " / ".join(map(number, (found.q05, found.q50, found.q95)))
 
 
 def expected_of(volume_unit: str) -> str:
@@ -110,7 +111,10 @@ def rows(statistics: Sequence[Statistics]) -> list[list[str]]:
     first = statistics[0]
     components = f"components above 0.5 ({first.connectivity}-connected)"
     return [
-        [expected_of(first.volume_unit), *map(expected, statistics)],
+        [expected_of(first.volume_unit), *(number(s.expected_volume) for s in statistics)],
+        ["standard deviation, voxels independent", *(number(s.volume_std_independent) for s in statistics)],
+        ["standard deviation, voxels comonotone", *(number(s.volume_std_comonotone) for s in statistics)],
+        ["5 / 50 / 95 % quantile, voxels comonotone", *map(quantiles, statistics)],
         ["voxels above 0.5", *(f"{s.voxels_above_half:,}" for s in statistics)],
         [components, *(f"{s.components_above_half:,}" for s in statistics)],
         ["largest value", *(f"{s.max:.4g}" for s in statistics)],

@@ -25,6 +25,8 @@ def rules(
     Marks: 1 foreground, 0 background, . either, x at least one of these foreground, * the voxel itself.
 
     A 3D picture has the slices z-1, z and z+1 side by side.
+
+    NAME+simple is a deleting rule at simple points alone, subfield by subfield, here and for softmorph apply.
     """
     from softmorph_cli.rules import catalog
 
@@ -46,7 +48,7 @@ def _draw(name: str) -> None:
     from softmorph_cli.errors import RuleError
     from softmorph_cli.filters.custom import load_rule
     from softmorph_cli.rules.picture import Template
-    from softmorph_cli.rules.simple_points import MEANING
+    from softmorph_cli.rules.simple_points import MEANING, SUFFIX
 
     try:
         found = [load_rule(name)]
@@ -54,7 +56,8 @@ def _draw(name: str) -> None:
         # A name without its dimension means every form there is.
         from softmorph_cli.rules import catalog
 
-        found = [catalog.bundled(one) for one in catalog.names() if one in (f"{name}-2d", f"{name}-3d")]
+        plain = name.removesuffix(SUFFIX)
+        found = [load_rule(form + name.removeprefix(plain)) for form in catalog.forms(plain)]
         if not found:
             raise
     for rule in found:
@@ -67,11 +70,13 @@ def _draw(name: str) -> None:
             typer.echo(f"  (simple: {MEANING[rule.dimensions]})")
         passes = " ".join(sub.label for sub in rule.sub_iterations)
         fields = rule.sub_iterations[0].subfield is not None
-        which = "each over the voxels whose index has this parity" if fields else "drawn for the first"
+        turned = len({sub.rotation for sub in rule.sub_iterations}) > 1
+        which = ["drawn for the first"] if turned or not fields else []
+        which += ["each over the voxels whose index has this parity"] if fields else []
         times = "until nothing changes" if rule.iterations is None else f"{rule.iterations} by default"
         typer.echo(
             f"one iteration: {len(rule.sub_iterations)} sub-iteration{'s' * (len(rule.sub_iterations) > 1)}"
-            f" ({passes}; {which}); iterations: {times}; outside the image: {rule.outside}"
+            f" ({'; '.join((passes, *which))}); iterations: {times}; outside the image: {rule.outside}"
         )
         for label, template in rule.templates:
             turns = isinstance(template, Template) and template.quarter_turn is not None

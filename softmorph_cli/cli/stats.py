@@ -20,6 +20,7 @@ from softmorph_cli.cli.command import command, complain, note
 from softmorph_cli.cli.options import Reading
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
+from softmorph_cli.measure.columns import SPREAD, volume_columns
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
@@ -32,6 +33,7 @@ _COLUMNS = (
     *("expected_voxels", "std_voxels", "expected_area_mm2", "std_area_mm2"),
     *("expected_volume_mm3", "std_volume_mm3", "voxels_above_half", "components_above_half", "connectivity"),
     *("mean", "min", "max", "entropy_bits"),
+    *SPREAD,
 )
 
 
@@ -100,6 +102,11 @@ def stats(
     verbose: Annotated[bool, common.verbose()] = False,
 ) -> None:
     """Statistics of probability maps: expected volume, components, certainty. Nothing is filtered.
+
+    How far the volume may be from the expected one depends on how voxels depend on each other. Its standard deviation
+    is given for independent voxels, whose errors average out, and for comonotone ones, where one threshold drawn
+    between 0 and 1 decides for all: no dependence gives a larger one. The errors of a network usually lie between
+    the two. The quantiles are those of comonotone voxels: the volumes above 0.95, 0.5 and 0.05.
 
     A file that fails does not stop the others; the exit status is then 1.
     """
@@ -250,7 +257,7 @@ def _as_csv(measured: Sequence[_Measured]) -> str:
 
 def _csv_row(one: _Measured, name: str, part: Statistics) -> dict[str, Any]:
     axes = one.spatial_axes.lower()
-    row: dict[str, Any] = {
+    return {
         "file": one.path,
         "channel": name,
         "axes": one.axes,
@@ -258,15 +265,9 @@ def _csv_row(one: _Measured, name: str, part: Statistics) -> dict[str, Any]:
         **{f"spacing_{a}": size for a, size in zip(axes, one.spacing or (), strict=False)},
         "spacing_unit": one.unit or "",
         "voxels": sum(part.histogram.counts),
-        "expected_voxels": part.sum,
-        # An empty map has no deviation either.
-        "std_voxels": part.volume_std * (part.sum / part.expected_volume) if part.expected_volume else 0.0,
+        **volume_columns(part),
         **{column: getattr(part, column) for column in _COLUMNS if column in _FIELDS},
     }
-    if part.volume_unit != "voxels":
-        kind = "area_mm2" if part.volume_unit == "mm^2" else "volume_mm3"
-        row |= {f"expected_{kind}": part.expected_volume, f"std_{kind}": part.volume_std}
-    return row
 
 
 _FIELDS = (
@@ -298,8 +299,10 @@ def _show_all(measured: Sequence[_Measured], asked: int) -> None:
     channels = any(name for _, name, _ in rows)
     # One unit stands above its column, several stand beside their numbers.
     mixed = len({part.volume_unit for _, _, part in rows}) > 1
+    expected = "expected" if mixed else report.expected_of(rows[0][2].volume_unit).replace(" ", "\n", 1)
     figures = (
-        "expected" if mixed else report.expected_of(rows[0][2].volume_unit).replace(" ", "\n", 1),
+        f"{expected}\n±inde-\npendent,\n±como-\nnotone",
+        "5 %\n50 %\n95 % como-\nnotone",
         "voxels\n> 0.5",
         "compo-\nnents\n> 0.5",
         "mean",
@@ -312,7 +315,9 @@ def _show_all(measured: Sequence[_Measured], asked: int) -> None:
             *([name] if channels else []),
             " × ".join(map(str, one.shape[-len(one.spatial_axes) :])),
             one.voxel_size,
-            report.expected(part) + (f" {report.spelt(part.volume_unit)}" if mixed else ""),
+            f"{report.number(part.expected_volume)}{f' {report.spelt(part.volume_unit)}' if mixed else ''}\n"
+            f"±{report.number(part.volume_std_independent)}\n±{report.number(part.volume_std_comonotone)}",
+            report.quantiles(part).replace(" / ", "\n"),
             f"{part.voxels_above_half:,}",
             f"{part.components_above_half:,}",
             f"{part.mean:.4g}",

@@ -61,6 +61,8 @@ def numbers(
     _check(source, showing, reading)
     started = time.perf_counter()
     volume = filtering.read_volume(source, reading)
+    masking, nearest = masking.at_level(volume)
+    notes = [*volume.notes, *nearest]
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
     try:
@@ -93,14 +95,14 @@ def numbers(
         },
         "maps": [_as_document(one, volume, frame, showing.top) for one in found],
         "seconds": {"read": read_seconds, "topology": time.perf_counter() - started},
-        "notes": list(volume.notes),
+        "notes": notes,
     }
     if showing.plot is not None:
         _draw(found[0], volume, masking.threshold, showing, source)
     if showing.stats is not None:
         documents.save(document, showing.stats, force=showing.force)
     if not showing.quiet:
-        for message in volume.notes:
+        for message in notes:
             note(message)
     if showing.json:
         typer.echo(documents.as_json(document))

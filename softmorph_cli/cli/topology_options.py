@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from softmorph_cli.cli import common
 from softmorph_cli.cli.options import Reading
 from softmorph_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from softmorph_cli.volume import Volume
 
 _TOPOLOGY, _REPAIR, _OUT = "Topology", "Repair", "Output"
 
@@ -46,6 +49,14 @@ class Masking:
             raise UsageError(
                 f"--connectivity {self.connectivity} has no topology: use 8 or 4 in 2D, 26 or 6 in 3D."
             )
+
+    def at_level(self, volume: Volume) -> tuple[Masking, tuple[str, ...]]:
+        """Return the threshold for a map, a level of it where it is a nested skeleton, and what is to be said of it."""
+        from softmorph_cli.inspection.kind import exact_levels
+        from softmorph_cli.level_sets import at_level
+
+        used, told = at_level(self.threshold, exact_levels(volume))
+        return replace(self, threshold=used), told
 
 
 @dataclass(frozen=True)

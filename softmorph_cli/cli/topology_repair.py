@@ -53,6 +53,8 @@ def repair(
     _check(source, target, asking, masking, reading, saving)
     started = time.perf_counter()
     volume = filtering.read_volume(source, replace(reading, region=None))
+    masking, nearest = masking.at_level(volume)
+    notes = [*volume.notes, *nearest]
     from softmorph_cli.io import check_target
     from softmorph_cli.steps import telling
 
@@ -88,7 +90,7 @@ def repair(
         "change": changed,
         "certificate": {"read_from": str(target), "priors": certificate.as_list(priors)},
         "seconds": {"read": read_seconds, "repair": repair_seconds, "write": write_seconds},
-        "notes": list(volume.notes),
+        "notes": notes,
         "warnings": warnings,
     }
     if saving.stats is not None:
@@ -96,7 +98,7 @@ def repair(
     for message in warnings:
         warn(message)
     if not saving.quiet:
-        for message in volume.notes:
+        for message in notes:
             note(message)
         _show(target, found, priors, certificate, changed, volume, repair_seconds)
     if saving.json:

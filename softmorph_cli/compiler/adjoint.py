@@ -99,7 +99,9 @@ class _Reverse:
                 self._give(operands[0], emit(Op.MUL, a, self._difference(high, low)))
                 self._give(operands[1], emit(Op.SUB, a, on_high))
                 self._give(operands[2], on_high)
-            case Op.STEP | Op.FILL:
+            case Op.FILL:
+                self._give(operands[0], a)
+            case Op.STEP:
                 pass
 
     def _half_step(self, x: int, y: int) -> int:

@@ -22,8 +22,11 @@ DIAGRAM: Final = "multilinear"
 NESTED: Final = "nested"
 RANKS: Final = "ranks"
 
+# The logic of minima and maxima: threshold decomposition where the rule is increasing.
+MINMAX: Final = "minmax"
+
 # Part of every key on disk: raise it when the same rule is to give another program.
-_EDITION: Final = 4
+_EDITION: Final = 5
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,16 @@ def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def is_increasing(rule: Rule) -> bool:
+    """Say whether more foreground in the input never gives less in the output.
+
+    `MINMAX` is then exact at every threshold: each level set of the output is the binary rule on that level set of
+    the input. Of any other rule it is a fuzzy logic on the condition as written. A rule too large for a diagram
+    counts as increasing only if its condition is written without complements.
+    """
+    return all(step.program.is_increasing for step in compile_rule(rule, MINMAX))
+
+
 def _fold(rule: Rule, sub_iteration: SubIteration, logic: str) -> Fold | None:
     update = rule.update(sub_iteration)
     conjunction = isinstance(update, And)
@@ -147,10 +160,17 @@ def _compile(update: Expression, order: tuple[Offset, ...], logic: str) -> Progr
 
 def _build(update: Expression, order: tuple[Offset, ...], logic: str) -> Program:
     # Imported late: what comes from the cache needs neither dd nor the rest of the compiler.
-    from softmorph_cli.compiler.lowering import lower_diagram, lower_expression
+    from softmorph_cli.compiler.lowering import lower_diagram, lower_expression, lower_increasing
 
-    if logic not in (DIAGRAM, NESTED):
+    if logic not in (DIAGRAM, NESTED, MINMAX):
         return lower_expression(update, logic)
-    from softmorph_cli.compiler.diagram import build
+    from softmorph_cli.compiler import diagram
 
-    return lower_diagram(build(update, order), nested=logic == NESTED)
+    if logic != MINMAX:
+        return lower_diagram(diagram.build(update, order), nested=logic == NESTED)
+    # A rule too large for a diagram has its fuzzy logic all the same.
+    with suppress(RuleError):
+        made = diagram.build(update, order)
+        if diagram.is_increasing(made):
+            return lower_increasing(made)
+    return lower_expression(update, logic)

@@ -6,8 +6,8 @@ becomes a node of its own, so that what follows sees plain decisions only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, field
+from functools import cache, reduce
 from typing import Any, Final
 
 from softmorph_cli.errors import RuleError
@@ -38,10 +38,12 @@ class Diagram:
     Attributes:
         nodes: Children before parents.
         root: Reference of the whole function.
+        order: The variables from top to bottom.
     """
 
     nodes: tuple[Node, ...]
     root: int
+    order: tuple[Offset, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         """Return the number of decision nodes."""
@@ -95,7 +97,35 @@ def _lower(root: int, manager: Any, offsets: dict[str, Offset]) -> Diagram:
             references[node] = len(nodes) + 1
         return references[node]
 
-    return Diagram(root=reference(root), nodes=tuple(nodes))
+    return Diagram(root=reference(root), nodes=tuple(nodes), order=tuple(offsets.values()))
+
+
+def is_increasing(diagram: Diagram) -> bool:
+    """Say whether more foreground never gives less: setting voxels never turns the function off.
+
+    Every node is the function with some voxels fixed. So the function is increasing exactly if the low function
+    of every node implies its high one; the implication is tested on the diagram, for all inputs at once.
+    """
+    depth = {offset: number for number, offset in enumerate(diagram.order)}
+
+    def branches(reference: int, top: int) -> tuple[int, int]:
+        if reference < 2 or depth[diagram.nodes[reference - 2].offset] != top:
+            return reference, reference
+        node = diagram.nodes[reference - 2]
+        return node.low, node.high
+
+    @cache
+    def implies(first: int, second: int) -> bool:
+        if first == 0 or second == 1 or first == second:
+            return True
+        # In a reduced diagram no other node is constant, and no two are the same function.
+        if first == 1 or second == 0:
+            return False
+        top = min(depth[diagram.nodes[reference - 2].offset] for reference in (first, second))
+        pairs = zip(branches(first, top), branches(second, top), strict=True)
+        return all(implies(one, other) for one, other in pairs)
+
+    return all(implies(node.low, node.high) for node in diagram.nodes)
 
 
 def _translate(expression: Expression, names: dict[Offset, str], manager: Any) -> int:

@@ -1,8 +1,9 @@
 """Diagram or expression, under a logic, -> Program.
 
 `multilinear` evaluates the decision diagram: each node is low + x (high - low), which is the expectation of
-the Boolean function for independent voxels, and on bit planes the function itself. The fuzzy logics evaluate
-the expression as it was written, because their AND does not distribute over OR.
+the Boolean function for independent voxels, and on bit planes the function itself. `minmax` evaluates the diagram
+of an increasing rule: each node is max(low, min(x, high)), so that every level set of the result is the rule on that
+level set. The fuzzy logics evaluate the expression as it was written, because their AND does not distribute over OR.
 """
 
 from __future__ import annotations
@@ -27,13 +28,26 @@ def lower_diagram(diagram: Diagram, *, nested: bool = False) -> Program:
             level above, so that the level sets stay nested.
     """
     builder = Builder()
+    result = _lower_nodes(diagram, builder, builder.mix)
+    return builder.build(builder.emit(Op.FILL, result) if nested else result)
+
+
+def lower_increasing(diagram: Diagram) -> Program:
+    """Return the program of an increasing diagram in minima and maxima: the rule at every threshold at once."""
+    builder = Builder()
+
+    def choose(x: int, low: int, high: int) -> int:
+        within = x if high == builder.const(1) else builder.emit(Op.MIN, x, high)
+        return within if low == builder.const(0) else builder.emit(Op.MAX, low, within)
+
+    return builder.build(_lower_nodes(diagram, builder, choose))
+
+
+def _lower_nodes(diagram: Diagram, builder: Builder, choose: Callable[[int, int, int], int]) -> int:
     references = [builder.const(0), builder.const(1)]
     for node in diagram.nodes:
-        references.append(
-            builder.mix(builder.input(node.offset), references[node.low], references[node.high])
-        )
-    result = references[diagram.root]
-    return builder.build(builder.emit(Op.FILL, result) if nested else result)
+        references.append(choose(builder.input(node.offset), references[node.low], references[node.high]))
+    return references[diagram.root]
 
 
 def lower_expression(expression: Expression, logic: str) -> Program:

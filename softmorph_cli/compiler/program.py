@@ -41,6 +41,7 @@ ARITY: Final = (
     dict.fromkeys(Op, 1) | dict.fromkeys((Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.MIN, Op.MAX), 2) | {Op.MIX: 3}
 )
 BOOLEAN: Final = frozenset({Op.INPUT, Op.CONST, Op.NOT, Op.MUL, Op.MIX, Op.FILL})
+INCREASING: Final = frozenset({Op.INPUT, Op.CONST, Op.MIN, Op.MAX})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,11 @@ class Program:
     def is_boolean(self) -> bool:
         """Whether the program also runs on bit planes."""
         return all(instruction.op in BOOLEAN for instruction in self.instructions)
+
+    @cached_property
+    def is_increasing(self) -> bool:
+        """Whether it only compares: its result is an input, 0 or 1, and every threshold commutes with it."""
+        return all(instruction.op in INCREASING for instruction in self.instructions)
 
     @cached_property
     def code(self) -> str:

@@ -13,12 +13,13 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.evaluation.distances import Distances, between
 from softmorph_cli.filters import method as methods
+from softmorph_cli.filters.defaults import METHOD_OF
 from softmorph_cli.filters.settings import Settings as FilterSettings
 from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.graphs.skeleton_graph import SkeletonGraph, measure
 from softmorph_cli.graphs.trace import trace
-from softmorph_cli.inspection.curve import of_map
+from softmorph_cli.inspection.curve import nested_curve, of_map
 from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
 from softmorph_cli.volume import Volume
 
@@ -59,7 +60,7 @@ class Settings:
 
     threshold: float = 0.5
     connectivity: int | None = None
-    method: str = "levels"
+    method: str = METHOD_OF["skeletonize"]
     iterations: int | None = None
     tolerance: float = 1.0
     expensive: bool = False
@@ -105,7 +106,7 @@ class Settings:
             "background_connectivity": background,
             "skeleton": "softmorph skeletonize --hard of the thresholded map: "
             + {2: "2D thinning", 3: "3D thinning by Palágyi & Kuba 1998"}[dims]
-            + f", which keeps {3**dims - 1}-connected components and holes",
+            + f", finished to one voxel by subfields, which keeps {3**dims - 1}-connected components and holes",
             "soft_skeleton": self.method,
             "soft_skeleton_iterations": self.iterations or "until nothing changes",
             "nsd_tolerance": self.tolerance,
@@ -190,11 +191,15 @@ class Pair:
     @cached_property
     def skeletons(self) -> Both[Mask]:
         """The exact centrelines of both masks: one voxel wide, of the same topology as the masks (26 or 8)."""
-        made = (
-            thinning(volume.array, self._filter("levels"), hard=True, threshold=cut).image.view(bool)
-            for volume, cut in self._cut
-        )
-        return Both(*made)
+
+        def skeleton(volume: Volume, cut: float) -> Mask:
+            settings = self._filter("nested")
+            drawn = nested_curve(volume, cut)
+            if drawn is not None:
+                return drawn
+            return np.asarray(thinning(volume.array, settings, hard=True, threshold=cut).image.view(bool))
+
+        return Both(*(skeleton(volume, cut) for volume, cut in self._cut))
 
     @cached_property
     def soft_skeletons(self) -> Both[npt.NDArray[Any]]:
@@ -212,8 +217,10 @@ class Pair:
         """The graphs of both centrelines as `softmorph inspect` traces them: cavities filled, nothing pruned."""
 
         def graph(volume: Volume, cut: float) -> SkeletonGraph:
-            found = of_map(volume, cut, self._filter("levels"))
-            return measure(trace(found.voxels), self.frame, self.shape, {})
+            settings = self._filter("nested")
+            drawn = nested_curve(volume, cut)
+            voxels = of_map(volume, cut, settings).voxels if drawn is None else np.argwhere(drawn)
+            return measure(trace(voxels), self.frame, self.shape, {})
 
         return Both(*(graph(volume, cut) for volume, cut in self._cut))
 

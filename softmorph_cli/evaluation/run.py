@@ -23,6 +23,8 @@ from softmorph_cli.evaluation.sources import (
     wanted,
 )
 from softmorph_cli.evaluation.street import POINTS, sides
+from softmorph_cli.inspection.kind import exact_levels
+from softmorph_cli.level_sets import at_level
 
 
 @dataclass(frozen=True)
@@ -163,12 +165,15 @@ def evaluate_files(
     parameters: dict[str, Any] = {}
     for each in compared(mine, its, order.labels, same_grid=order.same_grid):
         pair = Pair(each.prediction, each.reference, order.settings)
-        pair = replace(pair, settings=replace(order.settings, tolerance=_tolerance(order, pair)))
+        threshold, nearest = at_level(order.settings.threshold, exact_levels(each.prediction))
+        settings = replace(order.settings, tolerance=_tolerance(order, pair), threshold=threshold)
+        pair = replace(pair, settings=settings)
         parameters = parameters or _parameters(pair, order)
         look(pair)
         which = f"class {each.name or each.label}, " if len(classes) > 1 else ""
         rows.append(_measured(each, pair, order, lambda title, which=which: stage(which + title)))  # type: ignore[misc]
-        notes += [(None, note) for note in each.notes if (None, note) not in notes]
+        told = [*((None, note) for note in each.notes), *((prediction, note) for note in nearest)]
+        notes += [one for one in told if one not in notes]
     return Evaluated(
         documents.described(mine.like) | {"path": str(prediction)},
         documents.described(its.like) | {"path": str(reference)},

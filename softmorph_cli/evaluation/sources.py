@@ -186,7 +186,7 @@ def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
     def take(label: int) -> Volume:
         if label not in index:
             return flat.with_array(np.zeros_like(flat.array))
-        return flat.with_array(_one(volume, axis, index[label]))
+        return replace(flat, array=_one(volume, axis, index[label]))
 
     return Opened(path, tuple(index), _names(labels, volume), take, flat, notes=(*volume.notes, *notes))
 
@@ -254,7 +254,7 @@ def compared(
         yield Compared(
             label,
             prediction.names.get(label) or reference.names.get(label),
-            placed.with_array(mine.array),
+            replace(mine, spacing=placed.spacing, unit=placed.unit, affine=placed.affine),
             its,
             told,
         )

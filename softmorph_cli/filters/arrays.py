@@ -87,26 +87,35 @@ def for_each(
     if kind.gradient:
         check_gradient(settings.method)
     device = kind.device if settings.device == "auto" else settings.device
-    backend = choose(device, threads=settings.threads, gradient=kind.gradient)
-    images = kind.wide()
+    family = find(settings.method).family
+    # A nested filter runs as it does without a gradient, which then goes where the values come from.
+    traced = kind.gradient and family is Family.NESTED
+    backend = choose(device, threads=settings.threads, gradient=kind.gradient and not traced)
+    backend.traces = traced
+    wide = kind.wide()
+    images = wide.detach() if traced else wide
     if not backend.proper(backend.array(images)):
         low, high = backend.extremes(backend.array(images))
         raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")
-    alone = until_stable or find(settings.method).family in (Family.NESTED, Family.LEVELS, Family.SAMPLES)
+    alone = until_stable or family in (Family.NESTED, Family.LEVELS, Family.SAMPLES)
     if images.ndim == dimensions or (backend.batches and not alone):
         stack = [images]
     else:
         stack = images.reshape((-1, *images.shape[-dimensions:]))
     results = [filter_one(backend, backend.array(one), index, len(stack)) for index, one in enumerate(stack)]
 
-    def together(parts: list[Any]) -> Any:
+    def together(parts: list[Any], gradient: Callable[[Any], Any] = lambda values: values) -> Any:
         if parts[0] is None:
             return None
-        return kind.own(parts[0] if len(parts) == 1 else kind.stack(parts)).reshape(images.shape)
+        values = parts[0] if len(parts) == 1 else kind.stack(parts)
+        return kind.own(gradient(values)).reshape(images.shape)
+
+    def hand_back(values: Any) -> Any:
+        return kind.traced(values, wide, [result.origins for result in results], settings.surrogate)
 
     return replace(
         combine(results),
-        image=together([result.image for result in results]),
+        image=together([result.image for result in results], *([hand_back] if traced else [])),
         standard_error=together([result.standard_error for result in results]),
         device=device,
     )
@@ -120,6 +129,10 @@ class _NumPy:
 
     def __init__(self, image: np.ndarray[Any, Any]) -> None:
         self.image = image
+
+    def traced(self, values: Any, wide: Any, origins: list[Any], surrogate: bool) -> Any:
+        """Return a nested filter's values, here without a gradient."""
+        return values
 
     def wide(self) -> Any:
         """Return the image in float32 or float64."""
@@ -155,6 +168,28 @@ class _Torch:
         keep = self.image.dtype in (self.torch.float32, self.torch.float64)
         return self.image if keep else self.image.float()
 
+    def traced(self, values: Any, wide: Any, origins: list[Any], surrogate: bool) -> Any:
+        """Return a nested filter's values with a gradient.
+
+        Args:
+            values: Of the filter, all images in one.
+            wide: What `wide` gave, through which the gradient goes.
+            origins: For each image where its values come from; None for the voxels that keep their own.
+            surrogate: Whether all voxels that are not 0 hand their gradient on as if they kept their own.
+        """
+        from softmorph_cli.kernels.origins import with_gradient
+
+        torch = self.torch
+        values = torch.as_tensor(values, device=wide.device).reshape(wide.shape)
+        if origins[0] is None:
+            kept = (values > 0) & (surrogate | (values == wide.detach()))
+            own = torch.arange(values.numel(), device=wide.device).reshape(wide.shape)
+            return with_gradient(wide, values, torch.where(kept, own, -1))
+        size = values.numel() // len(origins)
+        first = size * torch.arange(len(origins), device=wide.device)[:, None]
+        each = self.stack(origins).reshape(len(origins), size)
+        return with_gradient(wide, values, torch.where(each < 0, -1, each + first))
+
     def stack(self, parts: list[Any]) -> Any:
         """Return a backend's images as one."""
         return self.torch.stack([self.torch.as_tensor(part, device=self.image.device) for part in parts])
@@ -167,7 +202,7 @@ class _Torch:
         return tensor.to(self.image.dtype if self.image.is_floating_point() else self.torch.float32)
 
 
-def check_gradient(method: str) -> None:
+def check_gradient(method: str | None) -> None:
     """Refuse a method that has no gradient.
 
     Raises:

@@ -32,6 +32,7 @@ class How(TypedDict, total=False):
     lowest: float | None
     finish: bool
     prune_contrast: float
+    surrogate: bool
     smooth_levels: int
     sharpness: float
     seed: int
@@ -48,7 +49,7 @@ def erosion(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
@@ -60,7 +61,9 @@ def erosion(
         iterations: How often; default once.
         radius: Instead of iterations, in the unit of `spacing`: floor(radius / spacing) along each axis.
         spacing: Voxel size along each spatial axis, in array order.
-        method: How the Boolean rule is made soft, see `softmorph_cli.filters.method`.
+        method: How the Boolean rule is made soft, see `softmorph_cli.filters.method`; default "minmax": every
+            threshold of the result is the binary erosion of that threshold of the image. (`SoftErosion`, as the
+            paper: "multilinear".)
         spatial_dims: 2 or 3 where there are leading axes.
         **how: See `How`.
 
@@ -79,11 +82,14 @@ def dilation(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
-    """Return the soft dilation: OR over the structuring element; outside counts as 0. As `erosion`."""
+    """Return the soft dilation: OR over the structuring element; outside counts as 0. As `erosion`.
+
+    The default method is "minmax" (`SoftDilation`, as the paper: "multilinear").
+    """
     element = Element(connectivity, connectivity, iterations, radius, spacing)
     return _output(morphology.operate("dilation", image, element, Settings(method, **how), spatial_dims))
 
@@ -97,13 +103,14 @@ def opening(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
     """Return the soft opening: n erosions, then n dilations.
 
-    Args and errors as `erosion`; `erosion_connectivity` and `dilation_connectivity` override `connectivity`.
+    Args and errors as `erosion`; `erosion_connectivity` and `dilation_connectivity` override `connectivity`. The
+    default method is "minmax" (`SoftOpening`, as the paper: "multilinear").
     """
     element = _element(connectivity, erosion_connectivity, dilation_connectivity, iterations, radius, spacing)
     return _output(morphology.operate("opening", image, element, Settings(method, **how), spatial_dims))
@@ -118,11 +125,14 @@ def closing(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
-    """Return the soft closing: n dilations, then n erosions. Args and errors as `opening`."""
+    """Return the soft closing: n dilations, then n erosions. Args and errors as `opening`.
+
+    The default method is "minmax" (`SoftClosing`, as the paper: "multilinear").
+    """
     element = _element(connectivity, erosion_connectivity, dilation_connectivity, iterations, radius, spacing)
     return _output(morphology.operate("closing", image, element, Settings(method, **how), spatial_dims))
 
@@ -134,7 +144,7 @@ def gradient(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
@@ -150,7 +160,7 @@ def tophat(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
@@ -169,7 +179,7 @@ def blackhat(
     iterations: int | None = None,
     radius: float | None = None,
     spacing: Sequence[float] | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
@@ -232,7 +242,7 @@ def apply_rule(
     image: Any,
     *,
     iterations: int | None = None,
-    method: str = "multilinear",
+    method: str | None = None,
     spatial_dims: int | None = None,
     **how: Unpack[How],
 ) -> Any:
@@ -242,7 +252,7 @@ def apply_rule(
         rule: The name of a bundled rule, the path of a TOML file, or a `Rule`.
         image: Probabilities, see the module's docstring.
         iterations: How many; default as the rule says.
-        method: How the rule is made soft.
+        method: How the rule is made soft; default "minmax" for an increasing rule, "levels" for any other.
         spatial_dims: 2 or 3 where there are leading axes.
         **how: See `How`.
 
@@ -255,14 +265,16 @@ def apply_rule(
     return _output(custom.apply(rule, image, settings, iterations=iterations, spatial_dims=spatial_dims))
 
 
-def resolve_preset(preset: str | None, method: str | None, iterations: int | None) -> tuple[str, int | None]:
+def resolve_preset(
+    preset: str | None, method: str | None, iterations: int | None
+) -> tuple[str | None, int | None]:
     """Return method and iterations of a skeletonization, with a preset's where they are not given.
 
     Raises:
         UsageError: If there is no such preset, or it excludes the method.
     """
     if preset is None:
-        return method or "nested", iterations
+        return method, iterations
     if preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}: use one of {', '.join(PRESETS)}.")
     chosen = PRESETS[preset]

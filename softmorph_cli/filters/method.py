@@ -92,13 +92,16 @@ METHODS: Final = {method.name: method for method in _ALL}
 ALIASES: Final = {"probabilistic": "multilinear", "quasi-probabilistic": "product", "bounded": "lukasiewicz"}
 
 
-def find(name: str) -> Method:
+def find(name: str | None) -> Method:
     """Return a method by its name or alias.
+
+    Args:
+        name: None, of settings that leave the method to the filter, is no method.
 
     Raises:
         UsageError: If there is none; the message lists them.
     """
-    method = METHODS.get(ALIASES.get(name, name))
+    method = None if name is None else METHODS.get(ALIASES.get(name, name))
     if method is None:
         raise UsageError(f"unknown method {name!r}: use one of {', '.join((*METHODS, *ALIASES))}.")
     return method

@@ -1,6 +1,7 @@
 """The filters as `torch.nn.Module`s over (B, C, [D,] H, W), with gradients, for training.
 
-They hold no parameters. Values must lie in [0, 1]: put a sigmoid or softmax before them.
+They hold no parameters. Values must lie in [0, 1]: put a sigmoid or softmax before them. Their default methods are
+those of the papers whose names they carry; the functions and commands of the same filters have others.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.functions import How
-from softmorph_cli.filters.method import find
+from softmorph_cli.filters.method import Family, find
 from softmorph_cli.filters.morphology import Element, check_method
 from softmorph_cli.filters.operators import apply, recipe
 from softmorph_cli.filters.settings import Settings
@@ -45,7 +46,8 @@ class _Morphology(nn.Module):
         Args:
             connectivity: 4 or 8 in 2D, 6, 18 or 26 in 3D; default 4 and 6.
             iterations: How often.
-            method: How the Boolean rule is made soft.
+            method: How the Boolean rule is made soft; default "multilinear", as the paper. (The functions:
+                "minmax".)
             erosion_connectivity: Overrides `connectivity` for the erosion.
             dilation_connectivity: Overrides `connectivity` for the dilation.
             **how: See `softmorph_cli.filters.functions.How`.
@@ -112,24 +114,34 @@ class SoftClosing(_Morphology):
 class SoftSkeletonizer(nn.Module):
     """Soft skeleton with a gradient that does not fade: `smooth-levels` unless another method is chosen.
 
+    "nested" is as exact here as without a gradient: with `levels="exact"` every value is that of some voxel, which
+    gets its gradient; with a number of levels the voxels that keep their value get it, and with `surrogate=True`
+    those that are cut to the top of their bin, too.
+
     Args:
         iterations: How many thinning iterations; about the largest radius in voxels. Required, because a
-            number found from the data would change from batch to batch.
-        method: How the thinning is made soft.
+            number found from the data would change from batch to batch; but None, to the end, is the default of
+            "nested", of which further iterations change nothing.
+        method: How the thinning is made soft; default "smooth-levels". (The function `skeletonize`: "nested".)
         **how: See `softmorph_cli.filters.functions.How`.
     """
 
-    def __init__(self, iterations: int, method: str = "smooth-levels", **how: Unpack[How]) -> None:
+    def __init__(
+        self, iterations: int | None = None, method: str = "smooth-levels", **how: Unpack[How]
+    ) -> None:
         """Choose the filter.
 
         Raises:
             UsageError: If an argument is out of range.
         """
         super().__init__()
-        if iterations < 1:
+        chosen = find(method)
+        if iterations is None and chosen.family is not Family.NESTED:
+            raise UsageError(f"method {chosen.name} needs a number of iterations, such as iterations=3.")
+        if iterations is not None and iterations < 1:
             raise UsageError(f"iterations {iterations}: at least 1 is needed.")
         self.iterations = iterations
-        self.settings = Settings(find(method).name, **how)
+        self.settings = Settings(chosen.name, **how)
         self.recipe = recipe("skeleton", self.settings, iterations=iterations)
 
     def forward(self, batch: Tensor) -> Tensor:

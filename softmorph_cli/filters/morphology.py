@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from softmorph_cli.errors import UsageError
+from softmorph_cli.filters import defaults
 from softmorph_cli.filters.arrays import as_array, for_each, spatial_dimensions
 from softmorph_cli.filters.element import Reach, reach
 from softmorph_cli.filters.method import Family, find
@@ -82,6 +83,7 @@ def operate(
         InputError: If image, connectivity or spacing do not fit each other.
         UsageError: If the method does not exist here.
     """
+    settings = settings.resolved(defaults.METHOD_OF[name])
     check_method(settings.method)
     image = as_array(image)
     dimensions = spatial_dimensions(image, spatial_dims)
@@ -117,11 +119,13 @@ def plan(name: str, shape: tuple[int, ...], element: Element) -> tuple[Reach, tu
     )
 
 
-def check_method(method: str) -> None:
+def check_method(method: str | None) -> None:
     """Refuse a method that is a skeleton by itself.
 
     Raises:
-        UsageError: Naming one that works here.
+        UsageError: Naming the operation that it goes with.
     """
     if find(method).family is Family.POOLING:
-        raise UsageError(f"method {method!r} is a skeleton: use it with skeletonize, or choose minmax.")
+        raise UsageError(
+            f"method {method!r} is a skeleton: use it with skeletonize, and leave the method out here."
+        )

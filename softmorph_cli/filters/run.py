@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from softmorph_cli.compiler import DIAGRAM, RANKS, Step, compile_rule
+from softmorph_cli.compiler import DIAGRAM, MINMAX, RANKS, Step, compile_rule, is_increasing
 from softmorph_cli.filters.method import Family, Method, find
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.kernels.backend import Backend, Field
 from softmorph_cli.kernels.bitplanes import WORD, bits_in_chunk, chunks
-from softmorph_cli.level_sets import LevelSets
 from softmorph_cli.rules.rule import Rule
 
 # From the reason that says least to the one that says most about what a person should know.
@@ -18,6 +17,11 @@ _REASONS = ("iterations", "stable", "tolerance", "max_iterations")
 
 # Of the summed negative part of a difference: rounding.
 NEGLIGIBLE = 1e-6
+
+FUZZY = (
+    "{rule} is not increasing, so method minmax is the papers' fuzzy logic on it and no threshold of the result is "
+    "the rule's: use method levels for the mean of the rule over the level sets of the map."
+)
 
 CLAMPED = (
     "a soft opening or closing can pass its input: the difference was negative at some voxels and is 0 there."
@@ -77,7 +81,16 @@ def run(job: Job, image: Any) -> Result:
         case Family.SMOOTH_LEVELS:
             return _smooth_levels(job, image)
         case _:
-            return sweep(job, image)
+            result = sweep(job, image)
+            return replace(result, warnings=(*result.warnings, *fuzzy(job.method, job.phases)))
+
+
+def fuzzy(method: Method, phases: tuple[Phase, ...]) -> tuple[str, ...]:
+    """Return what to say where minima and maxima are not the rule at every threshold; nothing where they are."""
+    rules = (
+        [] if method.logic != MINMAX else [phase.rule for phase in phases if not is_increasing(phase.rule)]
+    )
+    return tuple(FUZZY.format(rule=rule.name) for rule in rules)
 
 
 def nested(job: Job, image: Any) -> Result:
@@ -88,23 +101,27 @@ def nested(job: Job, image: Any) -> Result:
     """
     backend, sets = job.backend, job.settings.level_sets
     phases, results = job.phases, []
-    if in_planes(sets, phases[0]):
-        assert sets is not None
+    if sets is None:
+        start = to_ranks(job, image)
+        return _ranked(job, start, phases, floor_of(job.settings, start))
+    if in_planes(job.settings, phases[0]):
         first = sweep(replace(job, phases=phases[:1]), backend.pack_nested(image, sets))
-        values, phases = backend.count(first.image, WORD, image), phases[1:]
+        counts, phases = backend.count(first.image, WORD, image), phases[1:]
         results.append(replace(first, image=None))
         del first
     else:
-        values = to_ranks(job, image)
+        counts = to_ranks(job, image)
     if phases and not _capped(results):
-        results.append(_ranked(job, values, phases))
-        values = results[-1].image
-    return replace(_in_turn(results), image=values if sets is None else backend.refine(image, values, sets))
+        results.append(_ranked(job, counts, phases, floor_of(job.settings, counts)))
+        counts = results[-1].image
+    return replace(_in_turn(results), image=backend.refine(image, counts, sets))
 
 
-def in_planes(sets: LevelSets | None, phase: Phase) -> bool:
+def in_planes(settings: Settings, phase: Phase) -> bool:
     """Say whether the first phase of a nested filter runs on bit planes."""
-    return sets is not None and len(sets.thresholds) <= WORD and not _has_subfields(phase)
+    sets = settings.level_sets
+    few = sets is not None and len(sets.thresholds) <= WORD
+    return few and not _has_subfields(phase) and not settings.prune_contrast
 
 
 def to_ranks(job: Job, image: Any) -> Any:
@@ -113,6 +130,18 @@ def to_ranks(job: Job, image: Any) -> Any:
     if sets is None:
         return job.backend.above(image, job.settings.lowest or 0.0)
     return job.backend.bins(image, sets)
+
+
+def floor_of(settings: Settings, start: Any) -> Any:
+    """Return what the values of a nested filter are pruned to, see `Field.begin`; None where nothing is pruned.
+
+    Args:
+        settings: How the filter runs.
+        start: What it starts from: step by step, from what is left, a long branch would go as well.
+    """
+    sets, contrast = settings.level_sets, settings.prune_contrast
+    height = contrast if sets is None else contrast * sets.count
+    return (start - height).clip(min=0) if contrast else None
 
 
 def nested_binary(job: Job, image: Any, threshold: float) -> Result:
@@ -140,9 +169,9 @@ def _has_subfields(phase: Phase) -> bool:
     return any(one.subfield is not None for one in phase.rule.sub_iterations)
 
 
-def _ranked(job: Job, values: Any, phases: tuple[Phase, ...]) -> Result:
-    """Return phases applied to values by their order."""
-    return sweep(replace(job, phases=phases), values, logic=RANKS)
+def _ranked(job: Job, values: Any, phases: tuple[Phase, ...], floor: Any = None) -> Result:
+    """Return phases applied to values by their order, down to a floor."""
+    return sweep(replace(job, phases=phases), values, logic=RANKS, floor=floor)
 
 
 def run_difference(first: Job, second: Job, image: Any) -> Result:
@@ -240,7 +269,9 @@ def combine(results: list[Result]) -> Result:
     return replace(_together(results), radius=results[0].radius, warnings=tuple(told))
 
 
-def sweep(job: Job, image: Any, part: int = 0, parts: int = 1, logic: str | None = None) -> Result:
+def sweep(
+    job: Job, image: Any, part: int = 0, parts: int = 1, *, logic: str | None = None, floor: Any = None
+) -> Result:
     """Return the job's phases applied to one image just as it is represented.
 
     Args:
@@ -249,23 +280,29 @@ def sweep(job: Job, image: Any, part: int = 0, parts: int = 1, logic: str | None
         part: Number of this run among those that one image takes, from 0, for progress.
         parts: How many those are.
         logic: Of the programs, where it is not that of the method.
+        floor: See `Field.begin`.
     """
-    field = job.backend.field(image)
+    traces = job.backend.traces and logic == RANKS and job.settings.level_sets is None
+    traced = job.backend.traced(image) if traces else None
+    field: Field = traced or job.backend.field(image)
     del image  # the field lets go of it when it can
     results = []
     try:
         for phase in job.phases:
             steps = compile_rule(phase.rule, logic or job.method.logic)
+            field.begin(steps, floor)
             done = part + parts * (job.part + job.parts * job.index)
             report = _Reporter(job, phase, done, parts * job.parts * job.count)
             results.append(_iterate(field, steps, phase, job, report))
             if results[-1][1] == "max_iterations":
                 break
         result = field.image()
+        origins = None if traced is None else traced.origins()
     finally:
         field.close()
     return Result(
         image=result,
+        origins=origins,
         iterations=sum(iterations for iterations, _ in results),
         stop_reason=max((reason for _, reason in results), key=_REASONS.index, default="iterations"),
     )
@@ -292,7 +329,6 @@ class _Reporter:
 def _iterate(
     field: Field, steps: tuple[Step, ...], phase: Phase, job: Job, report: _Reporter
 ) -> tuple[int, str]:
-    field.begin(steps)
     if phase.iterations is not None:
         for iteration in range(1, phase.iterations + 1):
             for step in steps:
@@ -300,8 +336,7 @@ def _iterate(
                 report(iteration, field)
         return phase.iterations, "iterations"
 
-    binary = job.method.family in (Family.NESTED, Family.LEVELS, Family.SAMPLES)
-    stop = _FixedPoint() if binary else _SmallChange(field, phase.rule, job)
+    stop = _FixedPoint() if _is_exact(job, steps) else _SmallChange(field, phase.rule, job)
     for iteration in range(1, job.settings.max_iterations + 1):
         stop.before(field)
         for step in steps:
@@ -313,8 +348,15 @@ def _iterate(
     return job.settings.max_iterations, "max_iterations"
 
 
+def _is_exact(job: Job, steps: tuple[Step, ...]) -> bool:
+    """Say whether every level set or draw is the binary rule: it then comes to rest."""
+    if job.method.family in (Family.NESTED, Family.LEVELS, Family.SAMPLES):
+        return True
+    return job.method.logic == MINMAX and all(step.program.is_increasing for step in steps)
+
+
 class _FixedPoint:
-    """Binary images stop when a whole iteration changes none of them."""
+    """Binary images, and all level sets of a map at once, stop when a whole iteration changes none of them."""
 
     reason = "stable"
 

@@ -38,13 +38,15 @@ class Settings:
     """How a filter runs.
 
     Attributes:
-        method: Name of a method.
+        method: Name of a method; None for the filter's own, see `softmorph_cli.filters.defaults`.
         levels: For `nested`, `levels` and `sampled`: how many binary images; 8, 16, 32 or a multiple of 64. For
             `nested` also "exact": every value of the map is a level. None for the method's own number.
         lowest: For `nested`: values up to here are background; None for 1 / (2 levels), 0 with "exact".
         finish: For `nested` skeletons: whether the thinned level sets are reduced to one voxel's width.
         prune_contrast: For `nested` skeletons: what is there for less than this much of height is let go; 0
             keeps everything.
+        surrogate: For `nested` with a number of levels: whether a voxel that is cut to the top of its bin hands its
+            gradient on to itself as one that keeps its value does. That is no derivative, which is 0 there.
         smooth_levels: For `smooth-levels`: how many levels.
         sharpness: For `smooth-levels`: steepness of the sigmoid on the logit scale.
         seed: For `sampled`.
@@ -56,11 +58,12 @@ class Settings:
         progress: Called after every sub-iteration.
     """
 
-    method: str = "multilinear"
+    method: str | None = None
     levels: Levels | None = None
     lowest: float | None = None
     finish: bool = True
     prune_contrast: float = 0.0
+    surrogate: bool = False
     smooth_levels: int = 16
     sharpness: float = 20.0
     seed: int = 0
@@ -76,11 +79,14 @@ class Settings:
         Raises:
             UsageError: If a value is out of range.
         """
-        family = methods.find(self.method).family
-        if self.levels == "exact" and family is not methods.Family.NESTED:
+        method = None if self.method is None else methods.find(self.method)
+        other = method is not None and method.family is not methods.Family.NESTED
+        if self.levels == "exact" and other:
             raise UsageError("--levels exact goes with --method nested; others take a number.")
         if self.levels is not None and self.levels != "exact":
             check_count(self.levels)
+        if self.surrogate and (other or self.levels == "exact"):
+            raise UsageError("surrogate=True goes with method nested and a number of levels; leave it out.")
         if self.lowest is not None and not 0 <= self.lowest < 1:
             raise UsageError(f"--lowest {self.lowest}: it must be at least 0 and below 1.")
         if not 0 <= self.prune_contrast < 1:
@@ -105,7 +111,7 @@ class Settings:
     @property
     def levels_in_force(self) -> Levels | None:
         """The number of levels, the method's own where none is chosen; None where it has none."""
-        own = methods.find(self.method).levels
+        own = None if self.method is None else methods.find(self.method).levels
         return own if own is None or self.levels is None else self.levels
 
     @property
@@ -113,6 +119,10 @@ class Settings:
         """For `nested`: the levels that are exact; None where all of them are."""
         chosen = self.levels_in_force
         return LevelSets(chosen, self.lowest) if isinstance(chosen, int) else None
+
+    def resolved(self, default: str) -> Settings:
+        """Return the settings with the name of their method, or of a default where they have none."""
+        return replace(self, method=methods.find(default if self.method is None else self.method).name)
 
     def relevant(self, *, until_stable: bool) -> dict[str, Any]:
         """Return the settings that the method listens to, by the names they are typed with.
@@ -140,13 +150,17 @@ class Settings:
                 chosen["tolerance"] = self.tolerance
         return chosen
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the method and what it can listen to: all that a result depends on."""
+        return {"method": self.method, **self.relevant(until_stable=True)}
+
     def bytes_per_voxel(self, itemsize: int) -> int:
         """Return what a CPU run holds for each voxel of the image under way, beside the image itself.
 
         Args:
             itemsize: Bytes of one probability.
         """
-        match methods.find(self.method).family:
+        match None if self.method is None else methods.find(self.method).family:
             case methods.Family.NESTED:
                 sets = self.level_sets
                 planes = 0 if sets is None or len(sets.thresholds) > WORD else word_of(sets.count).itemsize
@@ -156,7 +170,7 @@ class Settings:
             case methods.Family.LEVELS | methods.Family.SAMPLES:
                 # The packed planes, the two buffers that take turns, and the sum.
                 return 3 * word_of(self.planes).itemsize + 2 * itemsize
-            case methods.Family.STEPWISE:
+            case methods.Family.STEPWISE | None:
                 # Two buffers, and the result.
                 return 3 * itemsize
             case _:
@@ -187,6 +201,8 @@ class Result:
     Attributes:
         image: Of the input's kind, shape and floating-point type; uint8 0 and 1 from a hard skeleton.
         standard_error: Of the same shape, from `sampled` only: the standard error of each voxel's mean.
+        origins: Inside, of a nested filter of all values through which a gradient goes: for each voxel the raster
+            index of the voxel that its value comes from, -1 where it is 0.
         iterations: How many ran (the largest number, where images or levels differ).
         stop_reason: "iterations" (as many as asked for), "stable" (nothing changed), "tolerance" (the change
             became small) or "max_iterations" (the cap was reached).
@@ -198,6 +214,7 @@ class Result:
 
     image: Any
     standard_error: Any = None
+    origins: Any = None
     iterations: int = 0
     stop_reason: str = "iterations"
     radius: tuple[float, ...] | None = None

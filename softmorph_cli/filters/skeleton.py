@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters import defaults
 from softmorph_cli.filters.arrays import as_array, for_each, is_tensor, spatial_dimensions
 from softmorph_cli.filters.method import Family, find
 from softmorph_cli.filters.run import Job, Phase, nested_binary, run, sweep
@@ -78,8 +79,11 @@ def thinning(
         raise UsageError(f"threshold {threshold:g}: it must be at least 0 and below 1.")
     image = as_array(image)
     dimensions = spatial_dimensions(image, spatial_dims)
-    if hard:
-        settings = replace(settings, method="nested", levels=None)
+    settings = (
+        replace(settings, method="nested", levels=None)
+        if hard
+        else settings.resolved(defaults.METHOD_OF["skeletonize"])
+    )
     phases = thinning_phases(dimensions, settings, iterations)
     if hard and is_tensor(image) and image.requires_grad:
         raise InputError("a hard skeleton has no gradient: pass image.detach(), or use smooth-levels.")

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.compiler import RANKS, compile_rule
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.graphs.trace import Voxels
 from softmorph_cli.inspection.cavities import filled
+from softmorph_cli.inspection.kind import exact_levels
+from softmorph_cli.kernels.tables import table_of
+from softmorph_cli.level_sets import LevelSets, nested_finished
+from softmorph_cli.rules import catalog
 from softmorph_cli.volume import Volume
 
 # Less than this share of its voxels is left of a mass when it is thinned; of a curve nearly all are.
 CURVE: Final = 0.3
+# Voxels whose neighbours are looked at together.
+_BLOCK: Final = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -26,21 +32,60 @@ class Found:
     voxels: Voxels
     image: npt.NDArray[Any] | None = None
     binary: bool = False
+    # Whether the voxels are those of a level of a nested skeleton, as they are.
+    level: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
 def _curve(image: npt.NDArray[Any], threshold: float, settings: Settings) -> Voxels:
-    """Return the voxels of the exact centreline, in C order.
+    """Return the voxels of the exact centreline, one voxel wide, in C order."""
+    return np.argwhere(thinning(image, settings, hard=True, threshold=threshold).image)
 
-    Where it forks, the parallel thinning leaves clumps in which single voxels look like ends of their own. Lee's
-    sequential one, which takes any voxel whose loss changes no topology, leaves none of them.
+
+def nested_curve(volume: Volume, threshold: float) -> npt.NDArray[np.bool_] | None:
+    """Return {p > threshold} of a nested skeleton: a curve one voxel wide, which needs no thinning.
+
+    That a file says so is not believed alone, since other programs copy what it says to what they make of it.
+
+    Args:
+        volume: What was read of a file, no mapped axes.
+        threshold: One of its levels.
+
+    Returns:
+        None for anything but a finished nested skeleton.
     """
-    from skimage.morphology import skeletonize
+    levels = exact_levels(volume)
+    if volume.source is None or levels is None or not nested_finished(volume.source.provenance):
+        return None
+    above = volume.array > threshold
+    # Where each value is a level, those that fewer bits make equal are one, and what held a voxel cannot be seen.
+    kept = np.dtype(volume.source.dtype)
+    seen = isinstance(levels, LevelSets) or (kept.kind == "f" and kept.itemsize >= 4)
+    return above if not seen or _is_finished(volume.array, above, levels) else None
 
-    centreline = thinning(image, settings, hard=True, threshold=threshold).image
-    thin: Callable[..., npt.NDArray[np.bool_]] = skeletonize
-    return np.argwhere(thin(centreline.view(bool), method="lee"))
+
+def _is_finished(
+    image: npt.NDArray[Any], above: npt.NDArray[np.bool_], levels: LevelSets | Literal["exact"]
+) -> bool:
+    """Return whether no voxel of a mask may be deleted from the highest level set that holds it."""
+    # The condition is the same in every subfield.
+    step = compile_rule(catalog.bundled("thinning-subfields", image.ndim), RANKS)[0]
+    table = table_of(step)
+    padded, places = np.pad(image, 1), np.argwhere(above)
+
+    def order(voxels: Voxels) -> npt.NDArray[Any]:
+        values = padded[tuple(voxels.T)]
+        return levels.bins(values) if isinstance(levels, LevelSets) else values
+
+    for start in range(0, len(places), _BLOCK):
+        at = places[start : start + _BLOCK] + 1
+        own, configuration = order(at), np.zeros(len(at), np.uint32)
+        for bit, neighbour in enumerate(table.neighbours):
+            configuration |= (order(at + step.offsets[neighbour]) >= own).astype(np.uint32) << np.uint32(bit)
+        if (table.bits[configuration >> 3] >> (configuration & 7) & 1).any():
+            return False
+    return True
 
 
 def of_map(volume: Volume, threshold: float, settings: Settings) -> Found:
@@ -63,14 +108,15 @@ def of_map(volume: Volume, threshold: float, settings: Settings) -> Found:
 
 
 def of_skeleton(volume: Volume, threshold: float, settings: Settings) -> Found:
-    """Return a skeleton thinned to one voxel, and say what that did to it."""
+    """Return a skeleton thinned to one voxel, and say what that did to it; a finished nested one as it is."""
     from scipy.ndimage import label
 
     array = volume.array
     above = array > threshold
     count = int(np.count_nonzero(above))
     binary = bool(((array == 0) | (array == 1)).all())
-    curve = _curve(array, threshold, settings)
+    exact = nested_curve(volume, threshold)
+    curve = _curve(array, threshold, settings) if exact is None else np.argwhere(exact)
     top = float(array.max())
     if count == 0:
         why = (
@@ -79,12 +125,19 @@ def of_skeleton(volume: Volume, threshold: float, settings: Settings) -> Found:
             else f"its largest value is {top:.3g}; try a lower --threshold"
         )
         return Found(curve, binary=binary, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
+    if exact is not None:
+        return Found(curve, binary=binary, level=True)
+    notes = []
+    if exact_levels(volume) is not None and volume.source and nested_finished(volume.source.provenance):
+        notes.append(
+            "its file says that it is a finished nested skeleton, but it was changed or cut since: it is thinned again."
+        )
     if len(curve) < CURVE * count:
         told = (
             f"thinning left {len(curve):,} of {count:,} voxels: this is no skeleton but a solid object; "
             "leave out --as skeleton, or add --as map."
         )
-        return Found(curve, binary=binary, warnings=(told,))
+        return Found(curve, binary=binary, notes=tuple(notes), warnings=(told,))
     # A soft skeleton may be above 0 nearly everywhere.
     before, after = (label(mask, np.ones((3,) * array.ndim))[1] for mask in (array > 0, above))
     warnings = []
@@ -93,7 +146,7 @@ def of_skeleton(volume: Volume, threshold: float, settings: Settings) -> Found:
             f"cut at {threshold:g} and thinned to one voxel, the skeleton has {_pieces(after)} and {len(curve):,} "
             f"voxels; above 0 it had {_pieces(before)} and {int(np.count_nonzero(array)):,}."
         )
-    return Found(curve, binary=binary, warnings=tuple(warnings))
+    return Found(curve, binary=binary, notes=tuple(notes), warnings=tuple(warnings))
 
 
 def _pieces(count: int) -> str:

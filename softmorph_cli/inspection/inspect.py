@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,14 @@ from softmorph_cli.graphs.skeleton_graph import (
 from softmorph_cli.graphs.trace import Sample, Voxels, trace
 from softmorph_cli.inspection.cavities import filled
 from softmorph_cli.inspection.curve import of_map, of_skeleton
-from softmorph_cli.inspection.kind import MAP, SKELETON, THRESHOLDS, fitting, single
+from softmorph_cli.inspection.kind import MAP, SKELETON, THRESHOLDS, exact_levels, fitting, single
+from softmorph_cli.level_sets import Levels, LevelSets, at_level
 from softmorph_cli.volume import Volume
 
 CYCLES: Final = ("shortest", "least-certain")
+# The method of the soft skeleton whose values are measured along a map's centreline. A nested one is 0 at half of that
+# centreline's voxels: its lines lie beside it, held by those of the levels above.
+SOFT: Final = "levels"
 # More than this share of the centreline within junctions, and lengths mean little.
 SHARED: Final = 0.1
 
@@ -41,7 +45,8 @@ class Choices:
 
     Attributes:
         kind: "map" (a probability map, whose exact centreline is traced) or "skeleton" (a file that is one).
-        threshold: A voxel above it belongs to the curve's object; None for 0.5, of a skeleton 0.25.
+        threshold: A voxel above it belongs to the curve's object; None for 0.5, of a skeleton that is not exact at
+            its levels 0.25.
         prune: Spurs shorter than this go, in the frame's unit; 0 for none.
         prune_inside: Whether spurs go whose tip lies inside the vessel they leave: shorter than its radius.
         prune_cycles: "shortest" or "least-certain": which branch of every cycle goes; None for none.
@@ -68,7 +73,7 @@ class Choices:
         if not 0 <= self.cut < 1:
             raise UsageError(f"--threshold {self.cut:g}: it must be at least 0 and below 1.")
         if self.levels:
-            Settings("levels", levels=self.levels)
+            Settings(SOFT, levels=self.levels)
         if not self.prune >= 0:
             raise UsageError(f"--prune {self.prune:g}: a length is at least 0.")
         if self.prune_cycles not in (None, *CYCLES):
@@ -124,8 +129,9 @@ def inspect(
         InputError: If the image holds several channels, or the two do not fit each other.
         UsageError: If a reference is given for a map.
     """
-    choices = choices or Choices()
     volume = single(volume)
+    exact = exact_levels(volume)
+    choices, nearest = _at_level(choices or Choices(), exact)
     if reference is not None:
         if choices.kind == MAP:
             raise UsageError("a reference map goes with a skeleton: a map is its own.")
@@ -136,7 +142,7 @@ def inspect(
         )
     wanted = choices.levels if choices.kind == MAP else 0
     levels = _affordable(volume, wanted)
-    settings = Settings("levels", levels=levels or 8, threads=choices.threads, progress=progress)
+    settings = Settings(SOFT, levels=levels or 8, threads=choices.threads, progress=progress)
     stage("centreline")
     found = (
         of_map(volume, choices.cut, settings)
@@ -154,8 +160,8 @@ def inspect(
         )
     if source is not None and len(found.voxels):
         stage("radii")
-        # A reference is cut where a map is.
-        cut = choices.cut if choices.kind == MAP else THRESHOLDS[MAP]
+        # A reference is cut where a map is, or where the skeleton is that of a level of it.
+        cut = choices.cut if choices.kind == MAP or exact is not None else THRESHOLDS[MAP]
         radius = radii(filled(source.array, cut)[0] if found.image is None else found.image, cut, frame)
         if radius is None:
             warnings.append("the map has no surface inside the image, so radii are not known.")
@@ -181,9 +187,15 @@ def inspect(
     measured = measure(graph, frame, volume.array.shape, quantities)
     shared = _shared(measured)
     if shared > SHARED:
+        why = (
+            "what loops and cavities of higher levels leave filled is many voxels here: make the skeleton with "
+            "fewer --levels, or with --hard."
+            if found.level
+            else "this object is no network of curves."
+        )
         warnings.append(
             f"branches run together within junctions along {shared:.0%} of the centreline, and each of them counts "
-            "that length: this object is no network of curves."
+            f"that length: {why}"
         )
     if measured.nodes and not measured.branches:
         count = len(measured.nodes)
@@ -198,12 +210,23 @@ def inspect(
             "threshold": choices.cut,
             "prune": "radius" if choices.prune_inside else choices.prune or None,
             "prune_cycles": choices.prune_cycles,
-            "levels": levels if LEVELS in quantities and choices.kind == MAP else None,
+            "levels": levels if LEVELS in quantities and choices.kind == MAP else _count(exact),
             **gone,
         },
-        notes=(*found.notes, *_remarks(measured, choices)),
+        notes=(*nearest, *found.notes, *_remarks(measured, choices)),
         warnings=tuple(warnings),
     )
+
+
+def _at_level(
+    choices: Choices, exact: LevelSets | Literal["exact"] | None
+) -> tuple[Choices, tuple[str, ...]]:
+    """Return choices whose threshold is a level of a nested skeleton, and what is to be said of that."""
+    if exact is None:
+        return choices, ()
+    asked = THRESHOLDS[MAP] if choices.threshold is None else choices.threshold
+    used, told = at_level(asked, exact)
+    return replace(choices, threshold=used), told
 
 
 def _affordable(volume: Volume, levels: int) -> int:
@@ -220,7 +243,7 @@ def _affordable(volume: Volume, levels: int) -> int:
     for count in (levels, *(fewer for fewer in (64, 32, 16, 8) if fewer < levels)):
         if (
             base
-            + volume.array.size * Settings("levels", levels=count or 8).bytes_per_voxel(volume.array.itemsize)
+            + volume.array.size * Settings(SOFT, levels=count or 8).bytes_per_voxel(volume.array.itemsize)
             <= allowed
         ):
             return count
@@ -230,6 +253,10 @@ def _affordable(volume: Volume, levels: int) -> int:
             f"{allowed / 2**30:.1f} GiB may be used: cut out a part with --region."
         )
     return 0
+
+
+def _count(exact: LevelSets | Literal["exact"] | None) -> Levels | None:
+    return exact.count if isinstance(exact, LevelSets) else exact
 
 
 def _prune(graph: Any, choices: Choices, frame: Frame, quantities: Mapping[str, Sample]) -> dict[str, int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.graphs.frame import Frame
+from softmorph_cli.level_sets import LevelSets, nested_levels
 from softmorph_cli.volume import Volume
 
 MAP, SKELETON = "map", "skeleton"
@@ -32,6 +33,20 @@ def is_skeleton(volume: Volume) -> bool:
     return command == "softmorph skeletonize" or (
         command == "softmorph inspect" and parameters.get("image") == "skeleton"
     )
+
+
+def exact_levels(volume: Volume) -> LevelSets | Literal["exact"] | None:
+    """Return the level sets at which a volume is a nested skeleton that softmorph wrote, None where it is none.
+
+    Provenance may have been copied to a map that another program changed: what has values that no skeleton of these
+    levels has is none.
+    """
+    levels = nested_levels(volume.source.provenance if volume.source else {})
+    if isinstance(levels, LevelSets):
+        array = volume.array
+        if bool(((array > 0) & (array <= levels.thresholds[0])).any()):
+            return None
+    return levels
 
 
 def single(volume: Volume) -> Volume:

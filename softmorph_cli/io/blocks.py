@@ -15,6 +15,7 @@ from softmorph_cli.io import select
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.npz import NAME as NNUNET
+from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
 from softmorph_cli.io.values import check_options, check_type, full_scale, no_label, probabilities
 from softmorph_cli.volume import Source
@@ -227,7 +228,7 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
             raw.shape,
             raw.dtype,
             Kept(family.name, raw.native, filed, full_spacing, dropped),
-            raw.provenance,
+            read_with(raw.provenance, divide_by=given.divide_by, from_logits=from_logits),
         ),
         notes=(*raw.notes, *notes),
         mapped=kept,

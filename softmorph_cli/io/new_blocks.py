@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,7 +31,8 @@ from softmorph_cli.io.storing import (
     reopen_array,
     workers,
 )
-from softmorph_cli.io.writing import as_filed, encode
+from softmorph_cli.io.writing import as_filed, coarser_lost, encode
+from softmorph_cli.level_sets import LevelSets, nested_levels
 from softmorph_cli.volume import Volume
 
 
@@ -66,6 +67,7 @@ class Written:
         pool: Any,
         resumed: bool,
         lost: list[str],
+        levels: LevelSets | Literal["exact"] | None = None,
         pyramid: _Pyramid | None = None,
         kept: Path | None = None,
     ) -> None:
@@ -74,7 +76,7 @@ class Written:
         self._along = along
         self.shape: tuple[int, ...] = tuple(array.shape[axis] for axis in along)
         self.chunks: tuple[int, ...] = tuple(array.chunks[axis] for axis in along)
-        self.resumed, self.lost = resumed, lost
+        self.resumed, self.lost, self._levels = resumed, lost, levels
         self._pyramid, self._kept = pyramid, kept
         # Whether there are coarser resolutions that a block written now would contradict.
         self._outdated = resumed and pyramid is not None
@@ -86,7 +88,7 @@ class Written:
         if self._outdated:
             self._remove_coarser()
         self._elsewhere = True
-        return _open_elsewhere, (self._along, self._path, self._folder, self._dtype)
+        return _open_elsewhere, (self._along, self._path, self._folder, self._dtype, self._levels)
 
     def write(self, slices: Sequence[slice], block: Array) -> None:
         """Store a block of probabilities; when this returns, its chunks are in the folder.
@@ -99,7 +101,7 @@ class Written:
         shape = tuple(cut.stop - cut.start for cut in cuts)
         if block.shape != shape:
             raise InputError(f"a block of shape {block.shape} does not fill one of {shape}.")
-        stored, _ = encode(block, self._dtype)
+        stored, _ = encode(block, self._dtype, self._levels)
         if self._outdated:
             self._remove_coarser()
         if self._pool is None:
@@ -276,6 +278,10 @@ def create_blocks(
         one=one,
         provenance=provenance or {},
     )
+    levels = nested_levels(provenance or {})
+    if isinstance(levels, LevelSets) and dtype != "mask":
+        levels.bounds(dtype)  # before anything is written
+    lost += coarser_lost(levels) if pyramid else []
     coarser = _Pyramid(attributes, letters, memory) if pyramid else None
     with replacing_store(path, force=force, keep=keep, resume=resume) as folder:
         found = node(folder / "0") if resume else None
@@ -287,7 +293,9 @@ def create_blocks(
         with workers() as pool:
             resumed = found is not None
             kept = folder if keep or resume else None
-            written = Written(array, along, path, folder / "0", dtype, pool, resumed, lost, coarser, kept)
+            written = Written(
+                array, along, path, folder / "0", dtype, pool, resumed, lost, levels, coarser, kept
+            )
             yield written
         written.complete()
 
@@ -338,8 +346,14 @@ def _reopen(
     return array
 
 
-def _open_elsewhere(along: tuple[int, ...], path: Path, folder: Path, dtype: str) -> Written:
-    return Written(reopen_array(folder), along, path, folder, dtype, None, False, [])
+def _open_elsewhere(
+    along: tuple[int, ...],
+    path: Path,
+    folder: Path,
+    dtype: str,
+    levels: LevelSets | Literal["exact"] | None,
+) -> Written:
+    return Written(reopen_array(folder), along, path, folder, dtype, None, False, [], levels)
 
 
 def _remove_halves(folder: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import ngff
-from softmorph_cli.io.provenance import SIGNATURE, as_text
+from softmorph_cli.io.provenance import SIGNATURE, as_text, read_with
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import ONE, Affine, Array, Provenance, Raw, kept_native
 from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
@@ -315,6 +315,9 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
             affine[row, 3] = place * factor
     others = [i for i, letter in enumerate(image.letters) if letter not in "ZYX"]
     one, provenance = told.get(ONE), told.get(SIGNATURE)
+    provenance = provenance if isinstance(provenance, dict) else {}
+    if provenance and (number := image.levels.index(level)):
+        provenance = read_with(provenance, resolution=number)
     return replace(
         raw,
         axes=image.letters,
@@ -324,7 +327,7 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
         channels=image.channels(),
         slope=1 / one if isinstance(one, int) and one > 0 and raw.array.dtype.kind in "ui" else 1.0,
         labels=image.labels,
-        provenance=provenance if isinstance(provenance, dict) else {},
+        provenance=provenance,
         native=Native(
             version=image.version,
             axes=image.axes,

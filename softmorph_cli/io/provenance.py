@@ -50,6 +50,20 @@ def parse(*texts: str | bytes | None, named: bool = False) -> dict[str, Any]:
     return {}
 
 
+def read_with(provenance: Provenance, **options: Any) -> Provenance:
+    """Return a provenance that names, under "read_with", the options by which values are not those of the file.
+
+    Args:
+        provenance: Of the file; an empty one stays so.
+        options: By name; those that are None change nothing.
+    """
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if not provenance or not chosen:
+        return provenance
+    before = provenance.get("read_with")
+    return {**provenance, "read_with": {**(before if isinstance(before, dict) else {}), **chosen}}
+
+
 def _object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)

@@ -14,6 +14,7 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.npz import NAME as NNUNET
+from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Raw
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
 from softmorph_cli.volume import Source, Volume
@@ -89,7 +90,9 @@ def read(
     values, notes = probabilities(
         raw, name, wanted, inside=inside, divide_by=divide_by, label=label, clip=clip, from_logits=from_logits
     )
-    raw = replace(raw, array=values)
+    # A mask of one label is the same at every threshold.
+    provenance = read_with(raw.provenance, divide_by=divide_by, from_logits=from_logits)
+    raw = replace(raw, array=values, provenance=provenance)
     if late and (network or channel is not None):
         raw = _one_channel(raw, channel, name)
     return _volume(raw, raw.array, path, family, filed_axes, per_slice=per_slice, notes=notes)

@@ -367,7 +367,8 @@ def _plain_options(
     if volume.channels:
         metadata["channels"] = list(volume.channels)
         lost.append(f"few programs find the channel names {', '.join(volume.channels)} in a plain TIFF.")
-    options: dict[str, Any] = {"metadata": metadata}
+    # The name alone would make an OME-TIFF of it.
+    options: dict[str, Any] = {"ome": False, "metadata": metadata}
     if native.resolution:
         x, y, per = native.resolution
         options["resolution"], options["resolutionunit"] = (x, y), per

@@ -9,6 +9,7 @@ depend on their number. Differentiable once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.adjoint import adjoint
 from softmorph_cli.compiler.program import NUMBERS, execute_all
 from softmorph_cli.kernels import numba_text, source
+from softmorph_cli.kernels.backend import refuse_floor
 from softmorph_cli.kernels.grid import Array, Grid
 from softmorph_cli.kernels.numba_cpu import NumbaField, Sweeps
 from softmorph_cli.kernels.torch_eager import TorchBackend
@@ -54,8 +56,9 @@ class CompiledField:
         self.image()
         return self._sweeps.changed
 
-    def begin(self, steps: tuple[Step, ...]) -> None:
+    def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
         """Find the steps' kernels."""
+        refuse_floor(floor)
         dtype = self.image().detach().numpy().dtype
         grid = Grid(tuple(self._image.shape), numba_text.run_length(dtype))
         self._sweeps = Sweeps(grid, dtype, steps)
@@ -80,7 +83,11 @@ class _Detached:
     """The same without a gradient: nothing is kept, and what has settled is skipped."""
 
     def __init__(self, image: Tensor, threads: int) -> None:
-        self._field = NumbaField(image.numpy(), threads=threads)
+        array = image.numpy()
+        # torch's planes are signed, where it has no operations on others.
+        self._signed = array.dtype.kind == "i"
+        array = array.view(f"u{array.dtype.name}") if self._signed else array
+        self._field = NumbaField(array, threads=threads)
         self.begin, self.sweep, self.close = self._field.begin, self._field.sweep, self._field.close
 
     @property
@@ -88,7 +95,8 @@ class _Detached:
         return self._field.changed
 
     def image(self) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self._field.image()))
+        array = np.ascontiguousarray(self._field.image())
+        return torch.from_numpy(array.view(array.dtype.name[1:]) if self._signed else array)
 
 
 class _Chain(Function):
@@ -121,6 +129,15 @@ def _pull(step: Step, image: Array, gradient: Array, result: Array, grid: Grid, 
     # What falls on the padding is nobody's; the next sweep back does not look at it.
     result.fill(0)
     if not step.offsets:  # a rule that does not look at the map
+        return
+    if step.subfield is not None:
+        # Voxels of other subfields keep their value: what arrives there stays.
+        mine = tuple(slice(parity, None, 2) for parity in grid.parity(step.subfield))
+        staying = gradient.copy()
+        grid.image(staying)[grid.inside][mine] = 0
+        gradient -= staying
+        _pull(replace(step, subfield=None), image, gradient, result, grid, pool)
+        result += staying
         return
     kernel = _pull_kernel(step, image.dtype, len(grid.shape))
     offsets = grid.offsets(step)

@@ -20,8 +20,17 @@ class Field(Protocol):
     def changed(self) -> int:
         """How many voxels the last sweep altered."""
 
-    def begin(self, steps: tuple[Step, ...]) -> None:
-        """Announce the steps that will be swept in turn, one iteration after the other."""
+    def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
+        """Announce the steps that will be swept in turn, one iteration after the other.
+
+        Args:
+            steps: Those of one iteration.
+            floor: For ranked steps: a voxel that is kept at a value is lowered all the same where the rule deletes
+                it at a lower one that is above this image; None keeps everything.
+
+        Raises:
+            InputError: If the field cannot take a floor.
+        """
 
     def sweep(self, step: Step) -> None:
         """Apply one sub-iteration to all voxels at once."""
@@ -33,6 +42,25 @@ class Field(Protocol):
         """Give back what the field holds."""
 
 
+def refuse_floor(floor: Any) -> None:
+    """Refuse a floor where a field cannot take one.
+
+    Raises:
+        InputError: If there is one.
+    """
+    if floor is not None:
+        raise InputError(
+            "--prune-contrast works on the CPU and without a gradient: leave out --device, or detach the tensor."
+        )
+
+
+class TracedField(Field, Protocol):
+    """A filter by ranked steps that says where its values come from."""
+
+    def origins(self) -> Any:
+        """Return for each voxel the raster index of the voxel that its value comes from; -1 where it is 0."""
+
+
 class Backend(Protocol):
     """A device. Images are (Y, X) or (Z, Y, X) arrays of the backend's own kind.
 
@@ -42,12 +70,17 @@ class Backend(Protocol):
     name: str
     batches: bool
     """Whether a field takes leading axes, a whole batch at once."""
+    traces: bool
+    """Whether a nested filter of all values is to say where they come from, because a gradient goes there."""
 
     def array(self, image: Any) -> Any:
         """Return an image of any kind as one of the backend's own, where it computes."""
 
     def field(self, image: Any) -> Field:
         """Begin a filter on probabilities, on planes or (ranked steps) on values; the image is not modified."""
+
+    def traced(self, image: Any) -> TracedField:
+        """Begin a filter by ranked steps on values that also says where they come from."""
 
     def proper(self, image: Any) -> bool:
         """Say whether all values lie in [0, 1]; NaN does not."""

@@ -1,9 +1,10 @@
 """Bit planes: many binary images in one integer image, one in each bit.
 
 Level sets are nested, so the bits of a voxel form a ladder: as many ones as there are levels below its
-probability. Where they are to stay nested (`pack_nested`) the lowest threshold has the highest bit: what fills a
-word from its lowest set bit upwards is then v | -v. Random draws come from a counter-based generator (SplitMix64's finaliser over a Weyl sequence,
-Steele, Lea & Flood 2014): draw k of voxel v is a pure function of (seed, image, v, k).
+probability. Where they are to stay nested (`pack_nested`) the lowest threshold has the highest bit, because
+filling a word from its lowest set bit upwards is v | -v. Random draws come from a counter-based generator
+(SplitMix64's finaliser over a Weyl sequence, Steele, Lea & Flood 2014): draw k of voxel v is a pure function of
+(seed, image, v, k).
 """
 
 from __future__ import annotations
@@ -114,8 +115,11 @@ def refine(
 ) -> None:
     """Write the values of a nested skeleton. See `Backend.refine`."""
     bounds = np.concatenate(([0], round_down(sets.upper_bounds, image.dtype))).astype(image.dtype)
+    # A skeleton is 0 nearly everywhere: only the rest is looked up.
+    refined[...] = 0
     for part, kept, out in zip(image, counts, refined, strict=True):
-        np.minimum(part, np.take(bounds, kept.astype(np.int64)), out=out)
+        held = np.nonzero(kept)
+        out[held] = np.minimum(part[held], bounds[kept[held].astype(np.intp)])
 
 
 SAMPLER: Final = f'''\

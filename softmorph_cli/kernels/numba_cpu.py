@@ -54,8 +54,8 @@ def _select_kernel() -> Callable[..., tuple[int, int]]:
 
 
 @cache
-def _enter_kernel(dtype: np.dtype[Any]) -> Callable[..., None]:
-    text = numba_text.ENTER.format(dtype=dtype.name, tiny=repr(float(np.finfo(dtype).tiny)))
+def _enter_kernel(dtype: np.dtype[Any], tiny: float) -> Callable[..., None]:
+    text = numba_text.ENTER.format(dtype=dtype.name, tiny=repr(tiny))
     return source.load(f"enter_{dtype.name}", text).enter  # type: ignore[no-any-return]
 
 
@@ -117,7 +117,9 @@ class Sweeps:
         if self.dtype.kind == "u":
             target = self.grid.image(flat)[self.grid.inside]
             return lambda first, last: np.copyto(target[first:last], image[first:last])
-        kernel, source, sizes = _enter_kernel(self.dtype), image.reshape(-1), self.grid.row_sizes
+        compared = all(step.program.is_increasing for step in self.steps)
+        kernel = _enter_kernel(self.dtype, 0.0 if compared else float(np.finfo(self.dtype).tiny))
+        source, sizes = image.reshape(-1), self.grid.row_sizes
         # In 3D a plane has many rows; in 2D the first axis counts rows.
         height = self.grid.rows // self.grid.shape[0]
         return lambda first, last: kernel(
@@ -261,13 +263,15 @@ class NumbaField:
         """How many voxels the last sweep altered."""
         return 0 if self._way is None else self._way.changed
 
-    def begin(self, steps: tuple[Step, ...]) -> None:
+    def begin(self, steps: tuple[Step, ...], floor: Array | None = None) -> None:
         """Say which steps will now be swept in turn, so that settled runs can be told."""
         image, sources = self.image(), self.origins() if self._carry else None
         self.close()
         self._image = None
         if steps[0].ranked:
-            self._way = Ranks(image, steps, self._pool, self._origin, carry=self._carry, sources=sources)
+            self._way = Ranks(
+                image, steps, self._pool, self._origin, carry=self._carry, sources=sources, floor=floor
+            )
         elif all(step.fold is not None for step in steps):
             self._way = _Folds(image, self._pool)
         else:
@@ -307,6 +311,7 @@ class NumbaBackend:
 
     name = "numba_cpu"
     batches = False
+    traces = False
 
     def __init__(self, threads: int) -> None:
         """Keep the number of threads."""
@@ -319,6 +324,10 @@ class NumbaBackend:
     def field(self, image: Array) -> NumbaField:
         """Begin a filter."""
         return NumbaField(image, threads=self.threads)
+
+    def traced(self, image: Array) -> NumbaField:
+        """Begin a filter by ranked steps that says where its values come from."""
+        return NumbaField(image, threads=self.threads, carry=True)
 
     def proper(self, image: Array) -> bool:
         """Say whether all values lie in [0, 1], in one pass over memory."""

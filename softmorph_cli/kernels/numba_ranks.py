@@ -40,6 +40,8 @@ class Ranks:
         origin: The index of the image's first voxel in the whole map.
         carry: Whether each value keeps the index of the voxel that it comes from.
         sources: Where the values come from so far; None for each from its own voxel.
+        floor: A voxel that is kept at a value is lowered all the same where the rule deletes it at a lower one
+            that is above this image; None keeps everything.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Ranks:
         *,
         carry: bool = False,
         sources: Array | None = None,
+        floor: Array | None = None,
     ) -> None:
         """List the voxels above 0."""
         self._pool, self._dtype = pool, image.dtype
@@ -67,6 +70,9 @@ class Ranks:
             len(image),
         )
         self._near = np.zeros(self.grid.length, np.int32)
+        self._floor = np.zeros(0 if floor is None else self.grid.length, bits)
+        if floor is not None:
+            self.grid.image(self._floor)[self.grid.inside] = np.ascontiguousarray(floor).view(bits)
         self._around = self._places(block(len(image.shape)))
         self._ready = [(step, *self._prepared(step)) for step in steps]
         listed = self._listed()
@@ -128,51 +134,34 @@ class Ranks:
         if self._done % self._depth == 0:
             self._lists = {name: one[self._keys[one] > 0] for name, one in self._lists.items()}
         self._done += 1
-        index, threads = self._lists[step.subfield], self._pool.threads
+        index = self._lists[step.subfield]
+        # A few voxels are looked at sooner than a second thread is woken.
+        pool = self._pool if index.size > _BLOCK else Pool(1, 0)
+        threads = pool.threads
         kernels = source.load(f"ranks_{len(offsets)}", _text(len(offsets)))
         room = -(-index.size // (threads * _BLOCK)) * _BLOCK
         since, now = np.int32(self._done - self._depth), np.int32(self._done)
 
-        def look(first: int, last: int) -> list[tuple[int, int]]:
-            return [
-                (
-                    one * room,
-                    one * room
-                    + kernels.sweep(
-                        self._keys,
-                        index,
-                        one,
-                        threads,
-                        offsets,
-                        table.bits,
-                        table.border,
-                        self._near,
-                        since,
-                        self._where[one * room :],
-                        self._values[one * room :],
-                        self._origins,
-                        self._sources[one * room :],
-                    ),
-                )
-                for one in range(first, last)
-            ]
+        def look(one: int, _: int) -> tuple[int, int]:
+            start = one * room
+            outputs = (part[start:] for part in (self._where, self._values, self._sources))
+            where, values, sources = outputs
+            found = kernels.sweep(
+                *(self._keys, index, one, threads, offsets, table.bits, table.border, self._near, since),
+                *(where, values, self._origins, sources, self._floor),
+            )
+            return start, start + found
 
-        found = [bounds for part in self._pool.share(look, threads) for bounds in part]
+        found = pool.share(look, threads)
 
-        def apply(first: int, last: int) -> None:
-            for start, end in found[first:last]:
-                kernels.apply(
-                    self._keys,
-                    self._where[start:end],
-                    self._values[start:end],
-                    self._near,
-                    self._around,
-                    now,
-                    self._origins,
-                    self._sources[start:end],
-                )
+        def apply(one: int, _: int) -> None:
+            part = slice(*found[one])
+            kernels.apply(
+                *(self._keys, self._where[part], self._values[part], self._near, self._around, now),
+                *(self._origins, self._sources[part]),
+            )
 
-        self._pool.share(apply, len(found))
+        pool.share(apply, threads)
         self.changed = sum(end - start for start, end in found)
 
     def image(self) -> Array:
@@ -202,7 +191,9 @@ import numpy as np
 BITS = np.array([1 << j if j < {count} else 0 for j in range({lanes})], np.uint32)
 
 @njit(nogil=True, cache=True)
-def sweep(keys, index, thread, threads, offsets, table, border, near, since, where, values, origins, sources):
+def sweep(
+    keys, index, thread, threads, offsets, table, border, near, since, where, values, origins, sources, floor
+):
     v = np.full({lanes}, -1, keys.dtype)
     nothing = keys.dtype.type(0)
     found = 0
@@ -216,16 +207,21 @@ def sweep(keys, index, thread, threads, offsets, table, border, near, since, whe
                 continue
             for j in range({count}):
                 v[j] = keys[i + offsets[j]]
-            c = own
+            c, kept = own, nothing
             while c > 0:
                 config = np.uint32(0)
                 below = nothing
                 for j in range({lanes}):
                     config |= BITS[j] if v[j] >= c else np.uint32(0)
                     below = max(below, v[j] if v[j] < c else nothing)
-                if (table[config >> np.uint32(3)] >> (config & np.uint32(7))) & 1 == 0:
-                    break
+                if (table[config >> np.uint32(3)] >> (config & np.uint32(7))) & 1:
+                    kept = nothing
+                else:
+                    kept = max(kept, c)
+                    if floor.size == 0 or below <= floor[i]:
+                        break
                 c = below
+            c = kept
             if c != own:
                 where[found] = index[q]
                 values[found] = c

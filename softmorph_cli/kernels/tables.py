@@ -69,6 +69,8 @@ def _bits(program: Program, centre: int | None) -> tuple[int, npt.NDArray[np.uin
             if bits.size == size:
                 return int(head), bits
     words = _compute(program, centre)
+    # As those that are read: for Numba an array that may be written to has another type, and takes another kernel.
+    words.setflags(write=False)
     bits, border = words.view(np.uint8), _border(words, program, centre)
     with suppress(OSError):
         disk.store("tables", key, f"{border} {base64.b64encode(zlib.compress(bits.tobytes(), 1)).decode()}")

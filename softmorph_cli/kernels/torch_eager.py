@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from softmorph_cli.compiler.program import Op, execute
 from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, LOGIT_RANGE, WORD, bits_in_chunk, seed_key
 from softmorph_cli.level_sets import LevelSets, round_down
 from softmorph_cli.rules.neighborhood import Offset
+
+_TYPES: Final = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 def _divide(a: Tensor, b: Tensor) -> Tensor:
@@ -68,22 +70,24 @@ class TorchField:
     def __init__(self, image: Tensor) -> None:
         """Start from an image, which is never written to."""
         self._image = self._before = image
+        self._floor: Tensor | None = None
 
     @property
     def changed(self) -> int:
         """How many voxels the last sweep altered."""
         return int((self._image != self._before).sum())
 
-    def begin(self, steps: tuple[Step, ...]) -> None:
-        """Nothing to prepare."""
+    def begin(self, steps: tuple[Step, ...], floor: Tensor | None = None) -> None:
+        """Keep the floor; there is nothing else to prepare."""
+        self._floor = floor
 
     def sweep(self, step: Step) -> None:
         """Apply one sub-iteration."""
         self._before = self._image
         if self._image.requires_grad and torch.is_grad_enabled():
-            self._image = _Recomputed.apply(self._image, partial(_sweep, step=step))  # type: ignore[no-untyped-call]
+            self._image = _Recomputed.apply(self._image, partial(_sweep, step=step, floor=self._floor))  # type: ignore[no-untyped-call]
         else:
-            self._image = _sweep(self._image, step)
+            self._image = _sweep(self._image, step, self._floor)
 
     def image(self) -> Tensor:
         """Return the image as it is now."""
@@ -136,14 +140,17 @@ class _Recomputed(Function):
         return torch.autograd.grad(result, again, gradient)[0], None
 
 
-def _sweep(image: Tensor, step: Step) -> Tensor:
+def _sweep(image: Tensor, step: Step, floor: Tensor | None = None) -> Tensor:
     planes = not image.is_floating_point()
     dimensions = len(step.offsets[0]) if step.offsets else 0
-    outside = -step.outside if planes else step.outside
-    padded = pad(image, (1, 1) * dimensions, value=outside) if dimensions else image
-    neighbors = [_window(padded, offset) for offset in step.offsets]
+    outside: float = -step.outside if planes else step.outside
     if step.ranked:
-        result = _ranked(image, neighbors, step)
+        # Without -0.0; and whatever the values are, outside is below or above all of them.
+        image, outside = image + 0, torch.inf if outside else 0
+    padded = pad(image, (1, 1) * dimensions, value=outside) if dimensions else image
+    neighbors = [window(padded, offset) for offset in step.offsets]
+    if step.ranked:
+        result = _ranked(image, neighbors, step, floor)
     else:
         result = execute(step.program, neighbors, _bits(image) if planes else _floats(image))
     if step.subfield is not None:
@@ -151,7 +158,7 @@ def _sweep(image: Tensor, step: Step) -> Tensor:
     return result.expand_as(image)
 
 
-def _ranked(image: Tensor, neighbors: list[Tensor], step: Step) -> Tensor:
+def _ranked(image: Tensor, neighbors: list[Tensor], step: Step, floor: Tensor | None) -> Tensor:
     """Return each voxel's highest value at which the step keeps it.
 
     Bit j of a word stands for the configuration of the neighbours that are at least as high as candidate j.
@@ -161,9 +168,15 @@ def _ranked(image: Tensor, neighbors: list[Tensor], step: Step) -> Tensor:
     words = [((value >= candidates) * bits).sum(0) for value in neighbors]
     kept = execute(step.program, words, _bits(words[0]))
     result = torch.zeros_like(image)
+    # The lowest value above the floor at which it is deleted: what lies above that is of too little height.
+    deleted = torch.full_like(image, torch.inf)
+    if floor is not None:
+        for j, candidate in enumerate(neighbors):
+            goes = ~(kept >> j & 1).bool() & (candidate <= image) & (candidate > floor)
+            deleted = torch.where(goes, torch.minimum(deleted, candidate), deleted)
     for j, candidate in enumerate(neighbors):
         # Candidates above the voxel's own value are none: its own bit is not set there.
-        held = (kept >> j & 1).bool() & (candidate > 0)
+        held = (kept >> j & 1).bool() & (candidate > 0) & (candidate < deleted)
         result = torch.where(held, torch.maximum(result, candidate), result)
     return result
 
@@ -177,11 +190,16 @@ def _in_subfield(image: Tensor, subfield: Offset) -> Tensor:
     return mask
 
 
-def _window(padded: Tensor, offset: Offset) -> Tensor:
+def window(padded: Tensor, offset: Offset) -> Tensor:
     """Return a view in which every voxel has the value of its neighbour at an offset."""
     for axis, o in enumerate(offset, start=-len(offset)):
         padded = padded.narrow(axis, 1 + o, padded.shape[axis] - 2)
     return padded
+
+
+def tops(sets: LevelSets, dtype: torch.dtype) -> Tensor:
+    """Return the greatest number of a type that a voxel held by n level sets may have, for each n from 0 on."""
+    return torch.as_tensor(np.concatenate(([0], round_down(sets.upper_bounds, _TYPES[dtype]))), dtype=dtype)
 
 
 class TorchBackend:
@@ -193,6 +211,7 @@ class TorchBackend:
 
     name = "torch_eager"
     batches = True
+    traces = False
 
     def __init__(self, device: str) -> None:
         """Keep the device."""
@@ -205,6 +224,12 @@ class TorchBackend:
     def field(self, image: Any) -> TorchField:
         """Begin a filter."""
         return TorchField(self.array(image))
+
+    def traced(self, image: Any) -> Any:
+        """Begin a filter by ranked steps that says where its values come from."""
+        from softmorph_cli.kernels.origins import TracedField
+
+        return TracedField(self, self.array(image))
 
     def proper(self, image: Any) -> bool:
         """Say whether all values lie in [0, 1], in one wait for the device."""
@@ -253,15 +278,15 @@ class TorchBackend:
     def refine(self, image: Any, counts: Any, sets: LevelSets) -> Tensor:
         """Return the map lowered to the top of each voxel's bin."""
         values = self.array(image)
-        dtype = np.float32 if values.dtype == torch.float32 else np.float64
-        bounds = np.concatenate(([0], round_down(sets.upper_bounds, dtype)))
-        tops = torch.as_tensor(bounds, dtype=values.dtype, device=values.device)[counts.to(torch.int64)]
-        return torch.minimum(values, tops)
+        bounds = tops(sets, values.dtype).to(values.device)[counts.to(torch.int64)]
+        # Where both are equal the value stays, and with it its gradient; -0.0 becomes 0.
+        return torch.where(values > bounds, bounds, values) + 0
 
     def above(self, image: Any, threshold: float) -> Tensor:
         """Return the map where it is above a threshold."""
         values = self.array(image)
-        return torch.where(values.double() > threshold, values, 0)
+        # A value of this type is above the threshold just where it is above the next lower one of the type.
+        return torch.where(values > float(round_down(threshold, _TYPES[values.dtype])), values, 0)
 
     def pack_mask(self, image: Any, threshold: float) -> Tensor:
         """Return {p > threshold} as planes."""

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from softmorph_cli.kernels import triton_maps
 from softmorph_cli.kernels.bitplanes import bits_in_chunk, seed_key
-from softmorph_cli.kernels.torch_eager import TorchBackend
+from softmorph_cli.kernels.torch_eager import TorchBackend, tops
 from softmorph_cli.kernels.triton_cuda import TritonField, device_of
 from softmorph_cli.kernels.triton_stream import StreamedField
+from softmorph_cli.level_sets import LevelSets
 
 # Voxels that go through the device at a time.
 _PART: Final = 1 << 24
@@ -79,6 +80,38 @@ class TritonBackend(TorchBackend):
             draws,
             lambda part, planes, voxel: triton_maps.pack_samples(part, planes, draws, chunk, key, voxel),
         )
+
+    def pack_nested(self, image: Any, sets: LevelSets) -> Tensor:
+        """Return nested level sets as planes."""
+        return self._packed(image, sets.count, lambda part, planes, _: self._bins(part, planes, sets))
+
+    def bins(self, image: Any, sets: LevelSets) -> Tensor:
+        """Return how many thresholds lie below each value, where the image lies."""
+        tensor = self.array(image)
+        found = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+        self._in_parts(lambda part, out, _: self._bins(part, out, sets), tensor, found)
+        return found
+
+    def _bins(self, part: Tensor, found: Tensor, sets: LevelSets) -> None:
+        triton_maps.bins(part, found, torch.as_tensor(sets.thresholds, device=self.device))
+
+    def refine(self, image: Any, counts: Any, sets: LevelSets) -> Tensor:
+        """Return the map lowered to the top of each voxel's bin, where it lies."""
+        tensor = self.array(image)
+        bounds, kept = tops(sets, tensor.dtype).to(self.device), counts.contiguous().view(-1)
+        refined = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+
+        def write(part: Tensor, out: Tensor, first: int) -> None:
+            here = kept[first : first + part.numel()].to(self.device)
+            triton_maps.refine(part, here, out, bounds)
+
+        self._in_parts(write, tensor, refined)
+        return refined
+
+    def above(self, image: Any, threshold: float) -> Tensor:
+        """Return the map where it is above a threshold."""
+        above = super().above
+        return self._as_one(lambda part: above(part, threshold), self.array(image))
 
     def _packed(self, image: Any, levels: int, pack: Callable[[Tensor, Tensor, int], None]) -> Tensor:
         tensor = self.array(image)

@@ -18,6 +18,7 @@ Runs with the absorbing value need no test of their own, because they settle in 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cache
 from math import prod
 from typing import Any, Final, NamedTuple
@@ -27,7 +28,8 @@ from torch import Tensor
 
 from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.program import Program
-from softmorph_cli.kernels import source, triton_source
+from softmorph_cli.kernels import source, triton_gradient, triton_source
+from softmorph_cli.kernels.backend import refuse_floor
 from softmorph_cli.rules.neighborhood import DIRECTIONS, Offset, rotate
 
 # A block of voxels for skipping is DEEP x DEEP x WIDE; a program instance rolls DEEP deep through half of one.
@@ -132,14 +134,14 @@ def _name(dtype: torch.dtype) -> str:
 
 
 @cache
-def _forward(program: Program, dtype: str, outside: int) -> Any:
-    text = triton_source.generate(program, dtype, outside)
+def _forward(program: Program, dtype: str, outside: int, ranked: bool, subfield: bool) -> Any:
+    text = triton_source.generate(program, dtype, outside, ranked=ranked, subfield=subfield)
     return source.load(f"{program.fingerprint}_{dtype}_triton", text).sweep
 
 
 @cache
 def _backward(program: Program, dtype: str, outside: int) -> Any:
-    text = triton_source.generate_backward(program, dtype, outside)
+    text = triton_gradient.generate_backward(program, dtype, outside)
     return source.load(f"{program.fingerprint}_{dtype}_triton_gradient", text)
 
 
@@ -160,7 +162,8 @@ class _Track(NamedTuple):
 def _sweep(image: Tensor, result: Tensor, step: Step, track: _Track | None) -> None:
     turn = _turn(step)
     frame = _Frame.of(image, _dimensions(step), turn)
-    kernel = _forward(turn.program, _name(image.dtype), step.outside)
+    chosen = step.subfield is not None
+    kernel = _forward(turn.program, _name(image.dtype), step.outside, step.ranked, chosen)
     if track is None:
         notes, where, clock = (result, result), (0, 0, 0), (0, 0)
     else:
@@ -177,10 +180,20 @@ def _sweep(image: Tensor, result: Tensor, step: Step, track: _Track | None) -> N
             *frame.geometry,
             *where,
             *clock,
+            *_parities(step, turn),
             TRACK=track is not None,
             **_TILE,
             **_OPTIONS,
         )
+
+
+def _parities(step: Step, turn: _Turn) -> tuple[int, ...]:
+    """Return a subfield's parities along the canonical axes of a program; nothing where there is none."""
+    if step.subfield is None:
+        return ()
+    # In 2D the first axis counts images.
+    parities = (2, *step.subfield)[-3:]
+    return tuple(parities[axis] for axis in turn.axes)
 
 
 def sweep(image: Tensor, step: Step) -> Tensor:
@@ -209,6 +222,13 @@ def sweep_backward(gradient: Tensor, image: Tensor, step: Step, *, scratch: int 
         step: The sub-iteration.
         scratch: Bytes that intermediate sums may take.
     """
+    if step.subfield is not None:
+        # Voxels of other subfields keep their value: what arrives there stays.
+        mine: tuple[Any, ...] = (..., *(slice(parity, None, 2) for parity in step.subfield))
+        staying = gradient.clone()
+        staying[mine] = 0
+        whole = replace(step, subfield=None)
+        return sweep_backward(gradient - staying, image, whole, scratch=scratch) + staying
     image, gradient = image.detach().contiguous(), gradient.contiguous()
     result = torch.zeros_like(image)
     if not image.numel() or not step.offsets:
@@ -217,7 +237,7 @@ def sweep_backward(gradient: Tensor, image: Tensor, step: Step, *, scratch: int 
     dimensions = _dimensions(step)
     shape = _solid_shape(image, dimensions)
     kernels = _backward(turn.program, _name(image.dtype), step.outside)
-    sums = triton_source.partial_count(turn.program)
+    sums = triton_gradient.partial_count(turn.program)
     # As many whole images as the scratch memory takes; of one that is too large, slabs.
     together = max(1, scratch // (sums * prod(shape) * image.itemsize))
     stacks = [tensor.view(-1, *shape) for tensor in (image, gradient, result)]
@@ -263,8 +283,9 @@ class TritonField:
         """How many voxels the last sweep altered. Reading it waits for the device."""
         return int(self._changed)
 
-    def begin(self, steps: tuple[Step, ...]) -> None:
+    def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
         """Say which steps will now be swept in turn, so that settled blocks can be told."""
+        refuse_floor(floor)
         # The first two sweeps fill the two buffers; before that a block that is skipped would be missing.
         self._depth = max(len(steps), 2)
         dimensions = max(map(_dimensions, steps))

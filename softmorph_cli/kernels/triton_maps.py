@@ -58,6 +58,37 @@ def _samples(
     tl.store(planes + at, planes_here.to(planes.dtype.element_ty), mask=at < size)
 
 
+@triton.jit(do_not_specialize=["size", "many", "turns"])
+def _bins(
+    image, thresholds, found, size, many, turns, PLANES: tl.constexpr, BITS: tl.constexpr, BLOCK: tl.constexpr
+):
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    values = tl.load(image + at, mask=at < size, other=0).to(tl.float64)
+    # Thresholds before `low` are below the value, those from `high` on are not.
+    low = tl.zeros([BLOCK], tl.int32)
+    high = low + many
+    for _ in range(turns):
+        middle = (low + high) // 2
+        below = tl.load(thresholds + middle, mask=low < high, other=float("inf")) < values
+        low = tl.where(below, middle + 1, low)
+        high = tl.where(below, high, middle)
+    if PLANES:
+        # As many bits from the highest down; a shift by all of them has no meaning.
+        ladder = tl.where(low == 0, 0, (low.to(tl.int64) * 0 - 1) << (BITS - tl.maximum(low, 1)).to(tl.int64))
+        tl.store(found + at, ladder.to(found.dtype.element_ty), mask=at < size)
+    else:
+        tl.store(found + at, low.to(found.dtype.element_ty), mask=at < size)
+
+
+@triton.jit(do_not_specialize=["size"])
+def _refine(image, counts, bounds, refined, size, BLOCK: tl.constexpr):
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    values = tl.load(image + at, mask=at < size, other=0)
+    number = tl.load(counts + at, mask=at < size, other=0).to(tl.int32)
+    top = tl.load(bounds + number, mask=at < size, other=0)
+    tl.store(refined + at, tl.where(values < top, values, top), mask=at < size)
+
+
 @triton.jit(do_not_specialize=["size", "used"])
 def _count(planes, counts, size, used, BLOCK: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -106,9 +137,39 @@ def pack_samples(image: Tensor, planes: Tensor, draws: int, chunk: int, key: int
     _samples[_grid(image)](image, planes, *numbers, **constants, **_OPTIONS)
 
 
+def bins(image: Tensor, found: Tensor, thresholds: Tensor) -> None:
+    """Write how many thresholds lie below each value.
+
+    Args:
+        image: Probabilities.
+        found: Where to write: numbers of a floating-point type, or planes, of which so many have a bit from the
+            highest down.
+        thresholds: float64, ascending.
+    """
+    many = thresholds.numel()
+    planes = not found.dtype.is_floating_point
+    constants = {"PLANES": planes, "BITS": 8 * found.itemsize, "BLOCK": _BLOCK}
+    _bins[_grid(image)](
+        image, thresholds, found, image.numel(), many, many.bit_length(), **constants, **_OPTIONS
+    )
+
+
+def refine(image: Tensor, counts: Tensor, refined: Tensor, bounds: Tensor) -> None:
+    """Write the lesser of each value and the bound with the number that `counts` has there.
+
+    Args:
+        image: Probabilities.
+        counts: Whole numbers from 0 on, of any type.
+        refined: Where to write.
+        bounds: Of the type of `image`.
+    """
+    _refine[_grid(image)](image, counts, bounds, refined, image.numel(), BLOCK=_BLOCK, **_OPTIONS)
+
+
 def count(planes: Tensor, counts: Tensor, bits: int) -> None:
     """Write how many of the lowest `bits` are set at each voxel."""
-    used = _signed((1 << bits) - 1)
+    # The sign of a narrow word is not to be counted again in a wide one.
+    used = _signed((1 << min(bits, 8 * planes.itemsize)) - 1)
     _count[_grid(planes)](planes, counts, planes.numel(), used, BLOCK=_BLOCK, **_OPTIONS)
 
 

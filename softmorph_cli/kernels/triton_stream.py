@@ -10,11 +10,15 @@ result. (Whole iterations are compared, hence this needs no numbers of sweeps as
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from softmorph_cli.compiler import Step
 from softmorph_cli.kernels import triton_cuda
+from softmorph_cli.kernels.backend import refuse_floor
 
 
 class StreamedField:
@@ -39,8 +43,9 @@ class StreamedField:
         self._done = 0
         self.changed = 0
 
-    def begin(self, steps: tuple[Step, ...]) -> None:
+    def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
         """Say which steps will now be swept in turn."""
+        refuse_floor(floor)
         if self._done:
             self._base = self._evaluate(self._steps[: self._done])
             self._given, self._done = False, 0
@@ -110,8 +115,17 @@ class StreamedField:
         before = image
         counts = []
         for step in steps:
-            after = triton_cuda.sweep(image, step)
+            after = triton_cuda.sweep(image, _seen_from(step, start, self._axis))
             counts.append((slab(after) != slab(image)).sum())
             image = after
         differs = not torch.equal(slab(image), slab(before))
         return slab(image), [int(count) for count in counts], differs
+
+
+def _seen_from(step: Step, start: int, axis: int) -> Step:
+    """Return a step as it is for an image whose first voxel has the index `start` along an axis."""
+    if step.subfield is None or start % 2 == 0:
+        return step
+    parities = list(step.subfield)
+    parities[axis] ^= 1
+    return replace(step, subfield=tuple(parities))

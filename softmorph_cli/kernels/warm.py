@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS
-from softmorph_cli.kernels.numba_cpu import NumbaField
+from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField
 from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules.neighborhood import CONNECTIVITIES
 from softmorph_cli.rules.rule import Rule
@@ -18,8 +18,10 @@ from softmorph_cli.rules.rule import Rule
 def kernels() -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield a name and a function that compiles, for every rule, logic and element type.
 
-    float64 and fewer than 64 levels are rare enough to be compiled when they are met.
+    float64, and numbers of levels other than 1, 16 and 64, are rare enough to be compiled when they are met. So
+    are fuzzy logics on simple points, which are thousands of operations when they are written out.
     """
+    yield "check of values, float32", partial(_check, "float32")
     rules = [catalog.bundled(name) for name in catalog.names()]
     for dimensions, connectivities in CONNECTIVITIES.items():
         for connectivity in connectivities:
@@ -27,8 +29,21 @@ def kernels() -> Iterator[tuple[str, Callable[[], None]]]:
     for rule in rules:
         for dtype in ("uint64", "uint8", "float32"):
             yield f"{rule.name}, {DIAGRAM}, {dtype}", partial(_compile, rule, DIAGRAM, dtype)
-        for logic in LOGICS:
+        simple = any(one.subfield is not None for one in rule.sub_iterations)
+        for logic in () if simple else LOGICS:
             yield f"{rule.name}, {logic}, float32", partial(_compile, rule, logic, "float32")
+    for dimensions in CONNECTIVITIES:
+        thinning, finishing = (
+            catalog.bundled(name, dimensions) for name in ("thinning", "thinning-subfields")
+        )
+        for dtype in ("uint16", "uint64"):
+            yield f"{thinning.name}, {NESTED}, {dtype}", partial(_compile, thinning, NESTED, dtype)
+        for rule in (thinning, finishing):
+            yield f"{rule.name}, {RANKS}, float32", partial(_compile, rule, RANKS, "float32")
+
+
+def _check(dtype: str) -> None:
+    NumbaBackend(threads=1).proper(np.zeros(1, dtype))
 
 
 def _compile(rule: Rule, logic: str, dtype: str) -> None:

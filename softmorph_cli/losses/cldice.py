@@ -16,15 +16,19 @@ Three more things in MONAI's own are odd. Its values are the default here; what 
 
 from __future__ import annotations
 
-from typing import Unpack, cast
+from typing import Final, Unpack, cast
 
 from torch import Tensor
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.functions import How
+from softmorph_cli.filters.method import Family, find
 from softmorph_cli.filters.modules import SoftSkeletonizer
 from softmorph_cli.losses.channels import ChannelLoss, Channels, check_values, space
 from softmorph_cli.losses.dice import soft_dice
+
+# MONAI's.
+ITERATIONS: Final = 3
 
 
 class Skeletal(Channels, How, total=False):
@@ -51,7 +55,7 @@ class SoftCLDiceLoss(ChannelLoss):
 
     def __init__(
         self,
-        iter_: int = 3,
+        iter_: int | None = None,
         method: str = "cldice",
         *,
         smooth_nr: float = 1.0,
@@ -68,7 +72,9 @@ class SoftCLDiceLoss(ChannelLoss):
         channels = {name: how[name] for name in Channels.__annotations__ if name in how}  # type: ignore[literal-required]
         rest = {name: value for name, value in how.items() if name not in channels}
         super().__init__(**cast(Channels, channels))
-        self.skeletonizer = SoftSkeletonizer(iter_, method, **cast(How, rest))
+        to_the_end = iter_ is None and find(method).family is Family.NESTED
+        iterations = None if to_the_end else ITERATIONS if iter_ is None else iter_
+        self.skeletonizer = SoftSkeletonizer(iterations, method, **cast(How, rest))
         if not smooth > 0:
             raise UsageError(
                 f"smooth {smooth:g}: it must be positive, or two empty skeletons would give 0 / 0."
@@ -147,7 +153,7 @@ class SoftDiceCLDiceLoss(SoftCLDiceLoss):
 
     def __init__(
         self,
-        iter_: int = 3,
+        iter_: int | None = None,
         alpha: float = 0.5,
         method: str = "cldice",
         *,

@@ -1,6 +1,6 @@
 """What clDice does to a network: a tiny one, trained on drawn vessels with Dice alone and with clDice beside it.
 
-Run: python -m softmorph_cli.losses.example [--seeds 3] [--steps 300] [--alpha 0.3]     (a few minutes on 2 cores)
+Run: python -m softmorph_cli.losses.example [--dimensions 3] [--seeds 3] [--alpha 0.3]     (minutes on 2 cores)
 
 The vessels are thin, the images noisy, and here and there the contrast fails: a network that is graded by area alone
 may leave a gap there, one that is graded by its skeleton has a reason to bridge it. All networks of a seed start from
@@ -24,13 +24,20 @@ from torch import Tensor, nn
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.functions import skeletonize
-from softmorph_cli.losses.cldice import SoftDiceCLDiceLoss
+from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import SoftDiceLoss
 from softmorph_cli.topology.betti import betti_numbers
 
-SIZE: Final = 64
-TRAINING, TEST, BATCH = 200, 100, 8
-# The vessels' radius is at most 1.5 pixels; three thinning iterations leave room for a prediction that is thicker.
+# For 2 and 3 dimensions.
+SIZE: Final = {2: 64, 3: 32}
+TRAINING: Final = {2: 200, 3: 60}
+TEST: Final = {2: 100, 3: 40}
+BATCH: Final = {2: 8, 3: 2}
+WIDTH: Final = {2: 8, 3: 6}
+STEPS: Final = {2: 300, 3: 200}
+RATE: Final = {2: 3e-3, 3: 2e-2}
+RADIUS: Final = {2: (0.8, 1.5), 3: (1.0, 1.8)}
+# Three thinning iterations leave room for a prediction that is thicker than the vessels.
 ITERATIONS: Final = 3
 # Each made with alpha, which says nothing to the first.
 LOSSES: Final[dict[str, Callable[[float], nn.Module]]] = {
@@ -39,29 +46,37 @@ LOSSES: Final[dict[str, Callable[[float], nn.Module]]] = {
     "Dice + clDice, smooth-levels": lambda alpha: SoftDiceCLDiceLoss(
         ITERATIONS, alpha, "smooth-levels", smooth_levels=4, sigmoid=True
     ),
+    "Dice + clDice, nested, exact": lambda alpha: SoftDiceCLDiceLoss(
+        None, alpha, "nested", levels="exact", sigmoid=True
+    ),
+    "Dice + clDice, nested, 16": lambda alpha: SoftDiceCLDiceLoss(
+        None, alpha, "nested", levels=16, surrogate=True, sigmoid=True
+    ),
 }
 MEASURES: Final = ("Dice", "clDice", "b0 error", "b1 error")
 
 Map = npt.NDArray[np.float32]
 
 
-def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def draw(count: int, rng: np.random.Generator, dimensions: int = 2) -> tuple[Tensor, Tensor]:
     """Draw vessels on an uneven, noisy background.
 
     Returns:
-        Images and their masks of 0 and 1, each (count, 1, SIZE, SIZE).
+        Images and their masks of 0 and 1, each (count, 1, [D,] H, W).
     """
-    images, masks = zip(*(_draw_one(rng) for _ in range(count)), strict=True)
+    images, masks = zip(*(_draw_one(rng, dimensions) for _ in range(count)), strict=True)
     return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(masks))[:, None]
 
 
-def _draw_one(rng: np.random.Generator) -> tuple[Map, Map]:
+def _draw_one(rng: np.random.Generator, dimensions: int) -> tuple[Map, Map]:
     from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-    contrast = np.full((SIZE, SIZE), np.nan)
+    size = SIZE[dimensions]
+    shape = (size,) * dimensions
+    contrast = np.full(shape, np.nan)
     for _ in range(rng.integers(2, 5)):
-        start, bend, end = rng.uniform(0, SIZE - 1, (3, 2))
-        t = np.linspace(0, 1, 4 * SIZE)[:, None]
+        start, bend, end = rng.uniform(0, size - 1, (3, dimensions))
+        t = np.linspace(0, 1, 4 * size)[:, None]
         line = np.rint((1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end).astype(int)
         along = np.full(len(line), rng.uniform(0.4, 0.9))
         for _ in range(rng.integers(1, 5)):  # gaps of 4 to 12 % of its length
@@ -69,53 +84,67 @@ def _draw_one(rng: np.random.Generator) -> tuple[Map, Map]:
             along[gap : gap + rng.integers(len(line) // 25, len(line) // 8)] = 0.05
         contrast[tuple(line.T)] = along
     distance, nearest = distance_transform_edt(np.isnan(contrast), return_indices=True)
-    mask = distance <= rng.uniform(0.8, 1.5)
+    mask = distance <= rng.uniform(*RADIUS[dimensions])
     vessels = gaussian_filter(mask * contrast[tuple(nearest)], 0.5)
-    uneven = gaussian_filter(rng.normal(size=(SIZE, SIZE)), 6) * 3
-    image = vessels + uneven + 0.3 * rng.normal(size=(SIZE, SIZE))
+    uneven = gaussian_filter(rng.normal(size=shape), 6) * 3
+    image = vessels + uneven + 0.3 * rng.normal(size=shape)
     return image.astype(np.float32), mask.astype(np.float32)
 
 
 class Network(nn.Module):
-    """A U-Net of two levels below the full size and about 25,000 weights; gives logits."""
+    """A U-Net of two levels below the full size and 25,000 (3D: 40,000) weights; gives logits."""
 
-    def __init__(self, width: int = 8) -> None:
+    def __init__(self, dimensions: int = 2) -> None:
         """Make the layers."""
         super().__init__()
-        self.down = nn.ModuleList([_block(1, width), _block(width, 2 * width), _block(2 * width, 4 * width)])
-        self.up = nn.ModuleList([_block(6 * width, 2 * width), _block(3 * width, width)])
-        self.last = nn.Conv2d(width, 1, 1)
+        width = WIDTH[dimensions]
+        block = _block2 if dimensions == 2 else _block3
+        self.down = nn.ModuleList([block(1, width), block(width, 2 * width), block(2 * width, 4 * width)])
+        self.up = nn.ModuleList([block(6 * width, 2 * width), block(3 * width, width)])
+        self.last = (nn.Conv2d if dimensions == 2 else nn.Conv3d)(width, 1, 1)
+        self.pool = (nn.MaxPool2d if dimensions == 2 else nn.MaxPool3d)(2)
+        self.mode = "bilinear" if dimensions == 2 else "trilinear"
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, of the same shape as the images."""
         kept = [self.down[0](images)]
         for block in list(self.down)[1:]:
-            kept.append(block(nn.functional.max_pool2d(kept[-1], 2)))
+            kept.append(block(self.pool(kept[-1])))
         values = kept.pop()
         for block in self.up:
-            wider = nn.functional.interpolate(values, scale_factor=2, mode="bilinear")
+            wider = nn.functional.interpolate(values, scale_factor=2, mode=self.mode)
             values = block(torch.cat([wider, kept.pop()], 1))
         logits: Tensor = self.last(values)
         return logits
 
 
-def _block(channels: int, width: int) -> nn.Module:
-    layers = []
+def _block2(channels: int, width: int) -> nn.Module:
+    layers: list[nn.Module] = []
     for given in (channels, width):
         layers += [nn.Conv2d(given, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def _block3(channels: int, width: int) -> nn.Module:
+    layers: list[nn.Module] = []
+    for given in (channels, width):
+        layers += [nn.Conv3d(given, width, 3, padding=1), nn.BatchNorm3d(width), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
 def train(loss: nn.Module, seed: int, steps: int, images: Tensor, masks: Tensor) -> Network:
     """Return a network after so many steps of Adam on random batches."""
     torch.manual_seed(seed)
-    network = Network().train()
-    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    dimensions = images.ndim - 2
+    network = Network(dimensions).train()
+    optimizer = torch.optim.Adam(network.parameters(), RATE[dimensions])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    skeletons = loss.skeleton(masks) if isinstance(loss, SoftCLDiceLoss) else None
     for _ in range(steps):
-        batch = torch.randint(len(images), (BATCH,))
+        batch = torch.randint(len(images), (BATCH[dimensions],))
+        more = () if skeletons is None else (skeletons[batch],)
         optimizer.zero_grad()
-        loss(network(images[batch]), masks[batch]).backward()
+        loss(network(images[batch]), masks[batch], *more).backward()
         optimizer.step()
         schedule.step()
     return network.eval()
@@ -145,13 +174,15 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m softmorph_cli.losses.example",
         description="Trains a tiny network on drawn vessels, with Dice alone and with clDice beside it.",
     )
+    parser.add_argument("--dimensions", type=int, choices=(2, 3), default=2, help="of the images (default 2)")
     parser.add_argument("--seeds", type=_positive, default=3, help="how many (default 3)")
     parser.add_argument("--first-seed", type=int, default=0, help="they count up from here (default 0)")
-    parser.add_argument("--steps", type=_positive, default=300, help="of training (default 300)")
+    parser.add_argument("--steps", type=_positive, help="of training (default 300, in 3D 200)")
     parser.add_argument(
         "--alpha", type=float, default=0.3, help="the weight of clDice, 0 to 0.5 (default 0.3)"
     )
     options = parser.parse_args(arguments)
+    dimensions = options.dimensions
     try:
         losses = {name: make(options.alpha) for name, make in LOSSES.items()}
     except UsageError as wrong:
@@ -160,10 +191,10 @@ def main(arguments: list[str] | None = None) -> None:
     _tell("", "trained with", *MEASURES, "seconds")
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         rng = np.random.default_rng(seed)
-        training, test = draw(TRAINING, rng), draw(TEST, rng)
+        training, test = (draw(count[dimensions], rng, dimensions) for count in (TRAINING, TEST))
         for name, loss in losses.items():
             started = time.perf_counter()
-            network = train(loss, seed, options.steps, *training)
+            network = train(loss, seed, options.steps or STEPS[dimensions], *training)
             seconds = time.perf_counter() - started
             rows[name].append(measure(network, *test))
             _tell(f"seed {seed}", name, *rows[name][-1], seconds)
@@ -174,18 +205,26 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def verdict(rows: dict[str, list[tuple[float, ...]]]) -> list[str]:
-    """Return in words on how many seeds each loss beats the first one's clDice."""
+    """Return in words what each loss changes beside the first, seed by seed, with 95 % intervals over seeds."""
     (baseline, alone), *others = rows.items()
-    at = MEASURES.index("clDice")
     lines = []
     for name, found in others:
-        gains = [with_it[at] - without[at] for with_it, without in zip(found, alone, strict=True)]
-        better = sum(gain > 0 for gain in gains)
+        gains = np.asarray(found) - np.asarray(alone)
+        changes = (f"{measure} {interval(gains[:, k])}" for k, measure in enumerate(MEASURES))
+        better = (gains[:, MEASURES.index("clDice")] > 0).sum()
         lines.append(
-            f"{name}: clDice above that of {baseline} alone on {better} of {len(gains)} seeds, "
-            f"by {np.mean(gains):+.3f} in the mean ({min(gains):+.3f} to {max(gains):+.3f})."
+            f"{name} minus {baseline}: {', '.join(changes)}; clDice is above on {better} of {len(gains)} seeds."
         )
     return lines
+
+
+def interval(gains: npt.NDArray[np.float64]) -> str:
+    """Return the mean of differences, with half of its 95 % interval where there are two or more."""
+    if len(gains) == 1:
+        return f"{gains[0]:+.3f}"
+    from scipy.stats import sem, t
+
+    return f"{gains.mean():+.3f} ± {t.ppf(0.975, len(gains) - 1) * sem(gains):.3f}"
 
 
 def _tell(seed: str, name: str, *cells: str | float) -> None:

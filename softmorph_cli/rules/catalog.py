@@ -18,6 +18,11 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir()))
 
 
+def forms(name: str) -> tuple[str, ...]:
+    """Return the names of the bundled rules that have this name and their dimensions after it."""
+    return tuple(one for one in names() if one in (f"{name}-2d", f"{name}-3d"))
+
+
 @cache
 def bundled(name: str, dimensions: int | None = None) -> Rule:
     """Return a bundled rule.

@@ -70,7 +70,7 @@ from softmorph_cli.rules.neighborhood import (
 )
 from softmorph_cli.rules.picture import Template, parse
 from softmorph_cli.rules.rule import Action, Rule, SubIteration
-from softmorph_cli.rules.simple_points import simple
+from softmorph_cli.rules.simple_points import SUFFIX, simple
 
 _KEYS = frozenset(
     {
@@ -91,6 +91,15 @@ _DRAWN = re.compile(r"(?:\s*[10.x*]){9,}\s*")
 _SIMPLE = "simple"
 _SUBFIELDS = "subfields"
 _TEMPLATE_KEYS = frozenset({"picture", "turn", "turn_about_axis"})
+
+
+def named_file(rule: str | Path) -> Path | None:
+    """Return the file that the text of a rule names, which may end in "+simple"; None for a bundled rule.
+
+    A file is what ends in ".toml" or holds a slash.
+    """
+    path = Path(str(rule).removesuffix(SUFFIX))
+    return path if path.suffix == ".toml" or len(path.parts) > 1 else None
 
 
 def load(path: Path) -> Rule:

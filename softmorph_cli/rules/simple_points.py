@@ -9,6 +9,7 @@ single images: Robert & Malandain, *Fast binary image processing using binary de
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -17,8 +18,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.errors import RuleError
 from softmorph_cli.rules.expression import Expression, all_of, any_of, constant, negation, var
-from softmorph_cli.rules.neighborhood import CONNECTIVITIES, Offset, neighbors
+from softmorph_cli.rules.neighborhood import CONNECTIVITIES, subfields
+from softmorph_cli.rules.ring import Masks, components, ring
+from softmorph_cli.rules.rule import Action, Rule
+
+# At the end of a rule's name: the rule at simple points alone, see `with_simple`.
+SUFFIX: Final = "+simple"
 
 FOLDER: Final = resources.files("softmorph_cli.rules") / "diagrams"
 
@@ -40,14 +47,49 @@ def simple(dimensions: int) -> Expression:
     Args:
         dimensions: 2 or 3.
     """
-    ring = neighbors(max(CONNECTIVITIES[dimensions]), dimensions)
-    known = [constant(False), constant(True)]
-    values: list[Expression] = [*known]
+    offsets = ring(dimensions).offsets
+    values: list[Expression] = [constant(False), constant(True)]
     for line in (FOLDER / _name(dimensions)).read_text(encoding="ascii").splitlines():
         place, low, high = map(int, line.split())
-        voxel = var(ring[place])
+        voxel = var(offsets[place])
         values.append(any_of(all_of(voxel, values[high]), all_of(negation(voxel), values[low])))
     return values[-1]
+
+
+def with_simple(rule: Rule) -> Rule:
+    """Return a deleting rule confined to simple points, each of its passes subfield by subfield.
+
+    Whatever the rule, this keeps the topology of the image, outside of which is background: voxels of one subfield
+    are not neighbours, so all that are simple may go at once.
+
+    Raises:
+        RuleError: If the rule does not delete.
+    """
+    if rule.action is not Action.DELETE:
+        raise RuleError(
+            f"rule {rule.name} is no deleting rule, and simple points concern deletion alone: type {rule.name} "
+            f"without {SUFFIX}."
+        )
+    predicate = simple(rule.dimensions)
+    passes = [
+        replace(
+            one,
+            expression=all_of(predicate, one.expression),
+            label=one.label if one.subfield else f"{one.label}{''.join(map(str, parity))}",
+            subfield=parity,
+        )
+        for one in rule.sub_iterations
+        for parity in ((one.subfield,) if one.subfield else subfields(rule.dimensions))
+    ]
+    return replace(
+        rule,
+        name=rule.name + SUFFIX,
+        title=f"{rule.title or rule.name}; simple points alone, by subfields",
+        condition=f"simple & ({rule.condition})",
+        sub_iterations=tuple(passes),
+        outside=0,
+        order=ring(rule.dimensions).offsets,
+    )
 
 
 def table(dimensions: int) -> npt.NDArray[np.bool_]:
@@ -59,18 +101,13 @@ def table(dimensions: int) -> npt.NDArray[np.bool_]:
     Returns:
         Shape (2^8,) or (2^26,). Bit k of a configuration's number is the neighbour k in array order.
     """
-    from numba import njit
+    import numba
 
-    smallest, *rest = CONNECTIVITIES[dimensions]
-    ring = neighbors(rest[-1], dimensions)
-    # The background is looked at where it can touch: the corners of a cube are left out.
-    near = neighbors(rest[0], dimensions)
-    cross = neighbors(smallest, dimensions)
-    grow = np.array([_bits(ring, _around(o, ring)) for o in ring])
-    flow = np.array([_bits(ring, _around(o, cross) & set(near) if o in near else set()) for o in ring])
-    result = np.empty(1 << len(ring), np.bool_)
-    components: Any = njit(_components)
-    njit(_fill)(result, grow, flow, _bits(ring, set(near)), _bits(ring, set(cross)), components)
+    njit: Any = numba.njit
+    neighbours = ring(dimensions)
+    result = np.empty(1 << len(neighbours.offsets), np.bool_)
+    tables = neighbours.grow, neighbours.flow, neighbours.near, neighbours.cross
+    njit(_fill)(result, *tables, njit(components))
     return result
 
 
@@ -113,46 +150,9 @@ def _name(dimensions: int) -> str:
     return f"simple-{dimensions}d.txt"
 
 
-def _around(offset: Offset, offsets: tuple[Offset, ...]) -> set[Offset]:
-    return {tuple(a + b for a, b in zip(offset, other, strict=True)) for other in offsets}
-
-
-def _bits(ring: tuple[Offset, ...], chosen: set[Offset]) -> int:
-    return sum(1 << k for k, offset in enumerate(ring) if offset in chosen)
-
-
-def _components(members: int, wanted: int, adjacent: npt.NDArray[np.int64]) -> int:
-    """Count the components of `members` that hold any of `wanted`; 2 stands for two or more."""
-    found = 0
-    while members & wanted:
-        found += 1
-        if found == 2:
-            break
-        front = members & wanted
-        front &= -front
-        members ^= front
-        while front:
-            lowest, place = front & -front, 0
-            front ^= lowest
-            while lowest > 1:
-                lowest >>= 1
-                place += 1
-            new = adjacent[place] & members
-            members ^= new
-            front |= new
-    return found
-
-
-def _fill(
-    result: npt.NDArray[np.bool_],
-    grow: npt.NDArray[np.int64],
-    flow: npt.NDArray[np.int64],
-    near: int,
-    cross: int,
-    components: Any,
-) -> None:
-    for ring in range(result.size):
-        result[ring] = components(ring, ring, grow) == 1 and components(near & ~ring, cross, flow) == 1
+def _fill(result: npt.NDArray[np.bool_], grow: Masks, flow: Masks, near: int, cross: int, count: Any) -> None:
+    for bits in range(result.size):
+        result[bits] = count(bits, bits, grow) == 1 and count(near & ~bits, cross, flow) == 1
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli import lengths
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.defaults import METHOD_OF
 from softmorph_cli.filters.settings import Result, Settings
 from softmorph_cli.level_sets import parse_levels
 from softmorph_cli.measure.statistics import Statistics
@@ -33,18 +34,18 @@ class Operation:
         help: One sentence.
         parameters: The name of each parameter, and the type of its value: int, float, str or bool.
         build: Makes a step of parameters and settings; refuses values that are wrong whatever the map.
-        method: The method where none is chosen; None for an operation that has no methods.
+        methods: Whether there are several ways to make it soft; see `filters.defaults` for the one it has by itself.
     """
 
     help: str
     parameters: Mapping[str, type]
     build: Callable[[Given, Settings], Step]
-    method: str | None = "multilinear"
+    methods: bool = True
 
     @property
     def keys(self) -> dict[str, Any]:
         """Every key a step of this operation takes, those of its method among them."""
-        return {**self.parameters, **(SETTINGS if self.method else {})}
+        return {**self.parameters, **(SETTINGS if self.methods else {})}
 
 
 # What a step may say about its method.
@@ -83,11 +84,9 @@ def make(name: str, given: Given, settings: Settings | None = None, *, method: s
             raise UsageError(f"{name} has no {key!r}: it takes {', '.join(operation.keys) or 'nothing'}.")
     changed = {key: value for key, value in given.items() if key in SETTINGS}
     chosen = {key: value for key, value in given.items() if key not in SETTINGS}
-    named = changed.pop("method", None) or method
-    settings = replace(settings or Settings(), **changed)
-    if named is not None:
-        chosen["method"] = named
-    return operation.build(chosen, settings)
+    if method is not None:
+        changed = {"method": method, **changed}
+    return operation.build(chosen, replace(settings or Settings(), **changed))
 
 
 def _at_least_one(iterations: int | None) -> None:
@@ -110,8 +109,6 @@ def _morphology(name: str, operation: str) -> Callable[[Given, Settings], Step]:
         length = lengths.parse(radius) if radius is not None else None
         in_voxels = length is not None and length[1] == "vox"
 
-        chosen = replace(settings, method=given.get("method") or "multilinear")
-
         def element(place: Place) -> Element:
             from softmorph_cli.filters.morphology import Element
 
@@ -132,7 +129,7 @@ def _morphology(name: str, operation: str) -> Callable[[Given, Settings], Step]:
         def tiled(place: Place) -> Spec:
             from softmorph_cli.tiles.spec import Spec
 
-            return Spec(operation, chosen, element=element(place))
+            return Spec(operation, settings, element=element(place))
 
         return Step(
             operation=name,
@@ -142,7 +139,7 @@ def _morphology(name: str, operation: str) -> Callable[[Given, Settings], Step]:
                 "iterations": iterations,
                 "radius": radius,
             },
-            settings=chosen,
+            settings=settings.resolved(METHOD_OF[operation]),
             run=run,
             radius_unit="voxels" if in_voxels else None,
             tiled=tiled,
@@ -156,8 +153,10 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
 
     hard, threshold, preset = bool(given.get("hard")), given.get("threshold"), given.get("preset")
     iterations, resample = given.get("iterations"), given.get("resample")
-    check_hard(hard, method=given.get("method"), preset=preset, iterations=iterations, threshold=threshold)
-    method, iterations = resolve_preset(preset, given.get("method"), iterations)
+    check_hard(hard, method=settings.method, preset=preset, iterations=iterations, threshold=threshold)
+    method, iterations = resolve_preset(preset, settings.method, iterations)
+    settings = replace(settings, method=method)
+    in_force = settings.resolved(METHOD_OF["skeletonize"])
     _at_least_one(iterations)
     cut = 0.5 if threshold is None else threshold
     if not 0 <= cut < 1:
@@ -186,10 +185,8 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
             return []
         return [
             "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "
-            "are pieces of curves. Add --hard for the exact, unbroken centreline."
+            "are pieces of curves. Method nested keeps them whole at each of its levels, and --hard at one threshold."
         ]
-
-    settings = replace(settings, method=method)
 
     def tiled(place: Place) -> Spec:
         from softmorph_cli.tiles.spec import Spec
@@ -206,32 +203,34 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
             "preset": preset,
             "resample": resample,
         },
-        settings=settings,
+        settings=in_force,
         run=run,
         tiled=tiled if resample is None else None,
         gives=MASK if hard else PROBABILITY,
-        until_stable=iterations is None and method != "cldice",
+        until_stable=iterations is None and in_force.method != "cldice",
         prepare=prepare,
         concerns=lambda volume: [] if resample else uneven(volume),
         remarks=remarks,
+        # What is resampled first has no levels any more.
+        at=(lambda used: _skeletonize({**given, "threshold": used}, settings))
+        if hard and resample is None
+        else None,
     )
 
 
 def _apply(given: Given, settings: Settings) -> Step:
-    from softmorph_cli.filters.custom import check_rule
+    from softmorph_cli.filters.custom import forms, resolved
 
     rule, iterations = given.get("rule"), given.get("iterations")
     if rule is None:
         raise UsageError("apply needs a rule: a name (see softmorph rules) or a TOML file.")
     _at_least_one(iterations)
-    check_rule(rule)  # a wrong name or a malformed file is reported before the map is read
+    forms(rule)  # a wrong name or a malformed file is reported before the map is read
 
     def run(volume: Volume, settings: Settings) -> Result:
         from softmorph_cli.filters.custom import apply
 
         return apply(rule, volume.array, settings, iterations=iterations, spatial_dims=volume.spatial_dims)
-
-    settings = replace(settings, method=given.get("method") or "multilinear")
 
     def tiled(place: Place) -> Spec:
         from softmorph_cli.tiles.spec import Spec
@@ -241,7 +240,7 @@ def _apply(given: Given, settings: Settings) -> Step:
     return Step(
         operation="apply",
         parameters={"rule": rule, "iterations": iterations},
-        settings=settings,
+        settings=resolved(settings, rule),
         tiled=tiled,
         run=run,
         until_stable=iterations is None,
@@ -290,7 +289,15 @@ def _threshold(given: Given, settings: Settings) -> Step:
         return Result(found if labels else found > 0)
 
     parameters = {"threshold": cut, "largest": largest, "min_size": size, "labels": labels or None}
-    return Step("threshold", parameters, None, run, gives=LABELS if labels else MASK)
+    gives = LABELS if labels else MASK
+    return Step(
+        "threshold",
+        parameters,
+        None,
+        run,
+        gives=gives,
+        at=lambda used: _threshold({**given, "threshold": used}, settings),
+    )
 
 
 def _resample(given: Given, settings: Settings) -> Step:
@@ -350,16 +357,15 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "Soft skeleton, or the exact one.",
         {"iterations": int, "hard": bool, "threshold": float, "preset": str, "resample": str},
         _skeletonize,
-        method="nested",
     ),
     "apply": Operation("Any Boolean rule.", {"rule": str, "iterations": int}, _apply),
-    "fill": Operation("Fill holes, at every level.", {}, _fill, method=None),
-    "despeckle": Operation("Take specks away, at every level.", {"min_size": str}, _despeckle, method=None),
+    "fill": Operation("Fill holes, at every level.", {}, _fill, methods=False),
+    "despeckle": Operation("Take specks away, at every level.", {"min_size": str}, _despeckle, methods=False),
     "threshold": Operation(
         "Binarize, keep the largest components, label them.",
         {"threshold": float, "largest": int, "min_size": str, "labels": bool},
         _threshold,
-        method=None,
+        methods=False,
     ),
-    "resample": Operation("Interpolate to another voxel size.", {"spacing": str}, _resample, method=None),
+    "resample": Operation("Interpolate to another voxel size.", {"spacing": str}, _resample, methods=False),
 }

@@ -13,8 +13,10 @@ from typing import Any
 from softmorph_cli import documents
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.filters.settings import Progress, Result
+from softmorph_cli.inspection.kind import exact_levels
 from softmorph_cli.io import check_target, read, write, write_labels
 from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, change, summarize
 from softmorph_cli.steps import telling
 from softmorph_cli.steps.step import LABELS, MASK, PROBABILITY, Done, Step, perform
@@ -79,7 +81,7 @@ class Outputs:
         """Return the type the result is stored as.
 
         Raises:
-            UsageError: If it is none, or does not go with what the last step gives.
+            UsageError: If it is none, does not go with what the last step gives, or cannot tell its levels apart.
         """
         if self.output_type not in (None, *OUTPUT_TYPES):
             raise UsageError(f"--output-type {self.output_type}: use float32, float16, uint8 or uint16.")
@@ -101,6 +103,9 @@ class Outputs:
             if self.output_type is not None:
                 raise UsageError("labels take the smallest type that holds them: leave out --output-type.")
             return "labels"
+        method = None if self.renormalize else last.method
+        if last.settings is not None and method == "nested" and last.settings.level_sets is not None:
+            last.settings.level_sets.bounds(self.output_type or telling.default_type(self.target))
         return self.output_type
 
 
@@ -170,10 +175,14 @@ def process(
     before = _measured(original)
     shown = telling.plain(reading)
     volume, after, made, unfiltered = original, before, None, original
+    levels = exact_levels(original)
     results: list[Result] = []
     reports: list[dict[str, Any]] = []
     warnings: list[str] = []
-    for number, step in enumerate(steps, 1):
+    notes: list[str] = []
+    for number, asked in enumerate(steps, 1):
+        step, nearest = asked.settled(levels)
+        notes += nearest
         started = time.perf_counter()
         # What was between is let go: however long the chain, three maps are held.
         with computing or nullcontext():
@@ -188,8 +197,9 @@ def process(
         reports.append(telling.step(step, made, seconds))
         if len(steps) > 1:
             reports[-1]["after"] = after.as_dict()
+        so_far = telling.provenance(command, reports, shown)
+        levels = nested_levels(so_far)
         if outputs.stages is not None:
-            so_far = telling.provenance(command, reports, shown)
             warnings += _store(
                 made,
                 outputs.stage(number, step),
@@ -207,9 +217,9 @@ def process(
     if volume.spacing != original.spacing:
         finer = prod(volume.array.shape) > prod(original.array.shape)
         warnings.append(
-            f"the result is on a {'finer' if finer else 'coarser'} grid: its standard deviation takes interpolated "
-            f"voxels as independent and is {'too small' if finer else 'not that of the map'}, and its voxel counts "
-            "are of the new grid."
+            f"the result is on a {'finer' if finer else 'coarser'} grid: its standard deviation for independent voxels "
+            f"is {'too small' if finer else 'not that of the map'}, as interpolated voxels are not independent "
+            "(that for comonotone voxels and the quantiles hold), and its voxel counts are of the new grid."
         )
     together = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
     provenance = telling.provenance(command, reports, shown | together)
@@ -245,7 +255,8 @@ def process(
     }
     if outputs.stats is not None:
         documents.save(told, outputs.stats, force=outputs.force)
-    notes = steps[-1].remarks(before, after)
+    if nested_levels(provenance) is None:
+        notes += steps[-1].remarks(before, after)
     return Processed(told, before, after, tuple(results), tuple(notes), tuple(warnings))
 
 

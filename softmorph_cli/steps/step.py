@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from softmorph_cli import machine
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.settings import Progress, Result, Settings
+from softmorph_cli.level_sets import LevelSets, at_level
 from softmorph_cli.volume import Volume
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Step:
         prepare: Changes the map before (resampling).
         concerns: Warnings about the map it is given.
         remarks: Notes on the statistics before and after.
+        at: The same at another threshold; None for a step that has none.
         tiled: The same for maps that are worked on tile by tile, given what is known of the map's place; None where
             the whole map is needed.
     """
@@ -74,7 +76,15 @@ class Step:
     prepare: Callable[[Volume], Volume] = _as_it_is
     concerns: Callable[[Volume], list[str]] = _nothing
     remarks: Callable[[Statistics, Statistics], list[str]] = field(default=_nothing)
+    at: Callable[[float], Step] | None = None
     tiled: Callable[[Place], Spec] | None = None
+
+    def settled(self, levels: LevelSets | Literal["exact"] | None) -> tuple[Step, tuple[str, ...]]:
+        """Return the step for a map that is exact at these levels, and what a person should know about it."""
+        if self.at is None:
+            return self, ()
+        used, told = at_level(self.parameters["threshold"], levels)
+        return self.at(used) if told else self, told
 
     @property
     def method(self) -> str | None:

@@ -15,12 +15,15 @@ _DEFAULT_TYPES: Final = {".png": "uint16"}
 
 def step(step: Step, made: Done, seconds: float) -> dict[str, Any]:
     """Return what the JSON says of a step."""
-    result = made.result
+    result, chosen = made.result, step.in_force
+    if "finish" in chosen and result.finished is not None:
+        # Stopped by the cap there is no finishing, whatever was asked for.
+        chosen["finish"] = result.finished
     unit = (step.radius_unit or made.prepared.unit or "voxels") if result.radius else None
     return {
         "operation": step.operation,
         "method": step.method,
-        "parameters": step.in_force,
+        "parameters": chosen,
         "iterations": result.iterations,
         "stop_reason": result.stop_reason,
         "radius_reached": list(result.radius) if result.radius else None,
@@ -66,7 +69,7 @@ def words(steps: Sequence[Step]) -> str:
 
 def output(target: Path, volume: Volume, stored: str | None) -> dict[str, Any]:
     """Return the JSON's `output`."""
-    default = {**_DEFAULT_TYPES, ".npy": str(volume.array.dtype)}.get(target.suffix.lower(), "float32")
+    default = str(volume.array.dtype) if target.suffix.lower() == ".npy" else default_type(target)
     return {
         "path": str(target),
         "shape": list(volume.array.shape),
@@ -75,6 +78,11 @@ def output(target: Path, volume: Volume, stored: str | None) -> dict[str, Any]:
         "unit": volume.unit,
         "dtype": {"mask": "uint8", "labels": "labels"}.get(stored or "", stored or default),
     }
+
+
+def default_type(target: Path) -> str:
+    """Return the type that probabilities are stored as where none is chosen; .npy keeps that of the map."""
+    return _DEFAULT_TYPES.get(target.suffix.lower(), "float32")
 
 
 def plain(chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def build(found: Sequence[Spec], settings: Settings, *, method: str | None = Non
     made = []
     for spec in found:
         try:
-            own = method if OPERATIONS[spec.operation].method else None
+            own = method if OPERATIONS[spec.operation].methods else None
             made.append(make(spec.operation, spec.given, settings, method=own))
         except UsageError as error:
             raise UsageError(f"step {spec.text!r}: {error}") from error

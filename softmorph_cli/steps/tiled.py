@@ -20,12 +20,13 @@ from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.storing import chunks_of_tiles
+from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, summarize
 from softmorph_cli.steps import telling
 from softmorph_cli.steps.process import Outputs, Processed
 from softmorph_cli.steps.step import Done, Step
 from softmorph_cli.tiles.crew import Alone, Crew, Spread
-from softmorph_cli.tiles.manifest import cut_of
+from softmorph_cli.tiles.manifest import cut_of, other_default
 from softmorph_cli.tiles.plan import BASE, Plan, plan
 from softmorph_cli.tiles.progress import Report, TileProgress
 from softmorph_cli.tiles.run import filter_tiles
@@ -79,6 +80,8 @@ class Prepared:
 
     Attributes:
         blocks: The map.
+        step: What is done to it, its threshold a level of the map where that is a nested skeleton.
+        notes: What a person should know about that.
         spec: The filter.
         plan: How the map is cut.
         goes_on: Whether that is how an interrupted run cut it that is to go on.
@@ -87,6 +90,8 @@ class Prepared:
     """
 
     blocks: Blocks
+    step: Step
+    notes: tuple[str, ...]
     spec: Spec
     plan: Plan
     goes_on: bool
@@ -130,8 +135,13 @@ def prepared(
     # Before anything of the store is read: that is when its threads start.
     share_one_heap()
     blocks = open_blocks(source, **{name: reading[name] for name in _READING if name in reading})
+    step, nearest = step.settled(nested_levels(blocks.source.provenance))
+    assert step.tiled is not None
     spec = step.tiled(blocks)
-    like = cut_of(large.scratch) if large.resume and large.scratch is not None else None
+    like = None
+    if large.resume and large.scratch is not None:
+        _check_default(large.scratch, spec, blocks.shape)
+        like = cut_of(large.scratch)
     with ExitStack() as stack:
         crew: Crew = Alone()
         memory = large.memory
@@ -151,7 +161,16 @@ def prepared(
             spec, blocks.shape, memory=memory, chunks=blocks.chunks, workers=crew.workers, like=like
         )
         goes_on = (chosen.tile, chosen.halo, chosen.pass_length) == like
-        yield Prepared(blocks, spec, chosen, goes_on, crew, stack.close)
+        yield Prepared(blocks, step, nearest, spec, chosen, goes_on, crew, stack.close)
+
+
+def _check_default(scratch: Path, spec: Spec, shape: tuple[int, ...]) -> None:
+    method = other_default(scratch, spec, shape)
+    if method is not None:
+        raise UsageError(
+            f"{scratch} is of a run with --method {method}, which is not the default: add --method {method} beside "
+            "--resume to continue it, or name another --scratch."
+        )
 
 
 @contextmanager
@@ -203,7 +222,7 @@ def process_tiled(
     reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
     started = time.perf_counter()
     with prepared(source, step, outputs, large, reading, tell) as ready:
-        blocks = ready.blocks
+        blocks, step = ready.blocks, ready.step
         for message in blocks.notes:
             tell(message)
         read_seconds = time.perf_counter() - started
@@ -240,7 +259,9 @@ def process_tiled(
     }
     if outputs.stats is not None:
         documents.save(told, outputs.stats, force=outputs.force)
-    notes = step.remarks(before, after)
+    notes = [*ready.notes]
+    if nested_levels(made.source.provenance) is None:
+        notes += step.remarks(before, after)
     return Processed(told, before, after, (result,), tuple(notes), tuple(warnings))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,18 +13,19 @@ from softmorph_cli.files import replacing
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.tiles.once import Facts
 from softmorph_cli.tiles.plan import Cut
+from softmorph_cli.tiles.spec import Spec, task
 
 NAME: Final = "softmorph-tiles.json"
 
 # Raise it when files of an older version can no longer be continued.
 _EDITION: Final = 1
 
-# Where all of these are the same, other settings are an oversight: most likely defaults that have changed.
-_SAME_TASK: Final = ("operation", "shape", "input", "threshold")
-
 # Seconds between two writes while tiles are done: a run that is killed repeats no more than that.
 _OFTEN: Final = 2.0
 
+
+# What may be wrong with the file.
+_DAMAGE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError)
 
 Corners = list[list[int]]
 
@@ -74,11 +75,32 @@ class State:
 def cut_of(folder: Path) -> Cut | None:
     """Return how an interrupted run with this scratch folder cut its map; None where there is none, or no telling."""
     try:
-        identity = json.loads((folder / NAME).read_text(encoding="utf-8"))["identity"]
-        length = identity["pass_length"]
-        return tuple(identity["tile"]), tuple(identity["halo"]), length
-    except (OSError, ValueError, KeyError, TypeError):
+        identity = _read(folder / NAME)["identity"]
+        return tuple(identity["tile"]), tuple(identity["halo"]), identity["pass_length"]
+    except _DAMAGE:
         return None
+
+
+def other_default(folder: Path, spec: Spec, shape: tuple[int, ...]) -> str | None:
+    """Return the method of an interrupted run that the same filter would go on with, were it named.
+
+    Args:
+        folder: The run's scratch folder.
+        spec: The filter as it is asked for now.
+        shape: The map's.
+
+    Raises:
+        SoftmorphError: As `spec.task`.
+    """
+    try:
+        known = _read(folder / NAME)["identity"]
+        method = known["settings"]["method"]
+    except _DAMAGE:
+        return None
+    if spec.settings.method is not None or method == task(spec, shape).settings.method:
+        return None
+    then = task(replace(spec, settings=replace(spec.settings, method=method)), shape).identity()
+    return method if json.loads(json.dumps(then)).items() <= known.items() else None
 
 
 class Manifest:
@@ -96,47 +118,22 @@ class Manifest:
         self._saved = 0.0
 
     def load(self) -> tuple[State, str]:
-        """Return how far an interrupted run came, and in words why that cannot be continued, if so.
-
-        Raises:
-            UsageError: If it is the same task with other settings; the sentence names them.
-        """
+        """Return how far an interrupted run came, and in words why that cannot be continued, if so."""
         if not self.path.exists():
             return State(), ""
         try:
-            read = json.loads(self.path.read_text(encoding="utf-8"))
+            read = _read(self.path)
             identity, state = read["identity"], _state(read["state"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except _DAMAGE:
             return State(), f"{self.path} is damaged: the interrupted run was not continued but begun anew."
-        known = identity if isinstance(identity, dict) else {}
-        if isinstance(known.get("settings"), dict):
-            self._check_settings(known)
-        if known != self.identity:
-            names = sorted({*known, *self.identity})
-            other = ", ".join(name for name in names if known.get(name) != self.identity.get(name))
+        if identity != self.identity:
+            names = sorted({*identity, *self.identity})
+            other = ", ".join(name for name in names if identity.get(name) != self.identity.get(name))
             return (
                 State(),
                 f"{self.path} is of a run with another {other}: it was not continued but begun anew.",
             )
         return state, ""
-
-    def _check_settings(self, known: dict[str, Any]) -> None:
-        """Take the settings of an interrupted run for those of this one where they mean the same.
-
-        Raises:
-            UsageError: If they mean something else, and the task is the same.
-        """
-        wanted = self.identity["settings"]
-        # An older version wrote down more than mattered, and did not finish.
-        theirs = {"finish": False, **known["settings"]}
-        found = {name: theirs.get(name) for name in wanted}
-        if found == wanted:
-            known["settings"] = wanted
-        elif all(known.get(name) == self.identity[name] for name in _SAME_TASK):
-            raise UsageError(
-                f"{self.path.parent} holds an interrupted run {_options(theirs, wanted)}: give the options of that "
-                "run to go on with it, or leave out --resume to begin anew."
-            )
 
     def save(self, state: State) -> None:
         """Write how far the run is; who finds the file finds all of it."""
@@ -151,20 +148,11 @@ class Manifest:
             self.save(state)
 
 
-def _options(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    """Return the options that tell one run from another: "with --method levels and --levels 128"."""
-    names = [name for name, value in ours.items() if theirs.get(name) != value]
-    if "method" in names:
-        own = Settings(theirs["method"]).relevant(until_stable=True)
-        names = ["method", *(name for name, value in own.items() if theirs.get(name) != value)]
-    spelt = {name: f"--{name.replace('_', '-')} {theirs.get(name)}" for name in names}
-    absent = [f"--{name.replace('_', '-')}" for name in names if theirs.get(name) is None]
-    present = [option for name, option in spelt.items() if theirs.get(name) is not None]
-    if "finish" in names:
-        present.remove(spelt["finish"])
-        (absent if theirs["finish"] else present).append("--no-finish")
-    groups = ((kind, options) for kind, options in (("with", present), ("without", absent)) if options)
-    return " and ".join(f"{kind} {' and '.join(options)}" for kind, options in groups)
+def _read(path: Path) -> dict[str, Any]:
+    """Return what the file holds, of the settings those alone that their method listens to."""
+    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    settings = Settings(**read["identity"]["settings"]).as_dict()
+    return {**read, "identity": {**read["identity"], "settings": settings}}
 
 
 def _state(read: dict[str, Any]) -> State:

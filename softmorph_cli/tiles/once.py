@@ -11,6 +11,7 @@ from softmorph_cli.filters.run import (
     NEGLIGIBLE,
     Job,
     below_zero,
+    fuzzy,
     nested_binary,
     run,
     run_difference,
@@ -92,7 +93,8 @@ class Once:
         """Return what a person should know of the whole."""
         if self._signed:
             return (CLAMPED,) if facts.below > NEGLIGIBLE else ()
-        return faded(facts.before, facts.after) if self._fading else ()
+        told = [warning for phases in self.work.sequences for warning in fuzzy(self.work.method, phases)]
+        return (*told, *(faded(facts.before, facts.after) if self._fading else ()))
 
     @property
     def _signed(self) -> bool:

@@ -13,7 +13,8 @@ import numpy as np
 from softmorph_cli.compiler import DIAGRAM, RANKS, Step, compile_rule
 from softmorph_cli.errors import InputError, RuleError, UsageError
 from softmorph_cli.filters import morphology
-from softmorph_cli.filters.custom import load_rule
+from softmorph_cli.filters.custom import check_nesting, load_rule, resolved
+from softmorph_cli.filters.defaults import METHOD_OF
 from softmorph_cli.filters.method import Family, Method, find
 from softmorph_cli.filters.morphology import Element, check_method
 from softmorph_cli.filters.run import Phase, in_planes
@@ -34,7 +35,8 @@ class Spec:
 
     Attributes:
         operation: "skeletonize", "apply", or a key of `morphology.OPERATIONS`.
-        settings: Method, levels and so on; the device is always the CPU, and `progress` is not called.
+        settings: Method (None for the filter's own), levels and so on; the device is always the CPU, and `progress`
+            is not called.
         iterations: Of "skeletonize" and "apply": how many; None for the rule's own number, which may be until
             nothing changes.
         hard: Of "skeletonize": the binary skeleton of {p > threshold}.
@@ -130,14 +132,16 @@ class Task:
         (first, *others), settings = self.sequences[0], self.settings
         if self.method.family is Family.NESTED:
             name, sets = "thinning" if others else "", settings.level_sets
-            exact = None if sets is None else np.dtype(np.float32)
+            # Numbers of levels are exact in either type, what is taken off them is not.
+            whole = sets is not None and not settings.prune_contrast
+            kind = np.dtype(np.float32) if whole or self.spec.hard else None
             if self.spec.hard:
                 begun = Part(name, first, DIAGRAM, np.dtype(np.uint8))
-            elif in_planes(sets, first):
+            elif in_planes(settings, first):
                 begun = Part(name, first, self.method.logic, word_of(settings.planes))
             else:
-                begun = Part(name, first, RANKS, exact)
-            return begun, *(Part("finishing", phase, RANKS, exact, follows=True) for phase in others)
+                begun = Part(name, first, RANKS, kind)
+            return begun, *(Part("finishing", phase, RANKS, kind, follows=True) for phase in others)
         if others or self.method.family not in (Family.LEVELS, Family.SAMPLES):
             return ()
         words = words_of(settings.planes)
@@ -188,21 +192,11 @@ class Task:
         return {
             "operation": self.name,
             "shape": list(self.shape),
-            "settings": self._heard,
+            "settings": self.settings.as_dict(),
             "iterations": self.iterations,
             "threshold": self.spec.threshold if self.spec.hard else None,
             "programs": hashlib.sha256(repr(programs).encode()).hexdigest(),
         }
-
-    @property
-    def _heard(self) -> dict[str, Any]:
-        """The settings that the result depends on, by the names they are typed with."""
-        chosen = {"method": self.method.name, **self.settings.relevant(until_stable=True)}
-        if self.spec.hard:
-            return {name: chosen[name] for name in ("finish", "max_iterations")}
-        if self.method.family is Family.NESTED:
-            chosen |= {name: getattr(self.settings, name) for name in ("lowest", "prune_contrast")}
-        return chosen
 
     def marked(self, result: Result) -> Result:
         """Return a result that says whether it is finished, where that may be asked."""
@@ -248,18 +242,15 @@ def task(spec: Spec, shape: tuple[int, ...]) -> Task:
         raise UsageError(f"iterations {spec.iterations}: at least 1 is needed.")
     if not spec.settings.device.startswith(("auto", "cpu")):
         raise UsageError(f"tiles are filtered on the CPU: leave out device {spec.settings.device!r}.")
+    spec = _resolved(spec)
     match spec.operation:
         case "skeletonize":
             made = _skeletonize(spec, shape)
         case "apply":
             made = _apply(spec, shape)
-        case name if name in morphology.OPERATIONS:
-            check_method(spec.settings.method)
+        case name:
             far, sequences = morphology.plan(name, shape, spec.element)
             made = Task(spec, shape, name, sequences, max(far.steps), far.radius)
-        case other:
-            known = ", ".join((SKELETONIZE, APPLY, *morphology.OPERATIONS))
-            raise UsageError(f"unknown operation {other!r}: use one of {known}.")
     if made.halo is None and not made.parts:
         other = "nested" if spec.operation == SKELETONIZE else "levels"
         raise InputError(
@@ -267,6 +258,22 @@ def task(spec: Spec, shape: tuple[int, ...]) -> Task:
             f"tiles do not have: give iterations, or use method {other}."
         )
     return made
+
+
+def _resolved(spec: Spec) -> Spec:
+    """Return a filter with the method it has."""
+    if spec.operation == APPLY:
+        if spec.rule is None:
+            raise UsageError("apply needs a rule.")
+        settings = resolved(spec.settings, spec.rule)
+    elif spec.operation in METHOD_OF:
+        settings = spec.settings.resolved(METHOD_OF[spec.operation])
+    else:
+        known = ", ".join((*METHOD_OF, APPLY))
+        raise UsageError(f"unknown operation {spec.operation!r}: use one of {known}.")
+    if spec.operation != SKELETONIZE:
+        check_method(settings.method)
+    return replace(spec, settings=settings)
 
 
 def _skeletonize(spec: Spec, shape: tuple[int, ...]) -> Task:
@@ -281,11 +288,10 @@ def _skeletonize(spec: Spec, shape: tuple[int, ...]) -> Task:
 
 
 def _apply(spec: Spec, shape: tuple[int, ...]) -> Task:
-    check_method(spec.settings.method)
-    if spec.rule is None:
-        raise UsageError("apply needs a rule.")
+    assert spec.rule is not None
     rule = load_rule(spec.rule, len(shape))
     if rule.dimensions != len(shape):
         raise RuleError(f"rule {rule.name!r} is {rule.dimensions}D, but the map is {len(shape)}D.")
+    check_nesting(spec.settings, spec.rule, rule)
     iterations = rule.iterations if spec.iterations is None else spec.iterations
     return Task(spec, shape, rule.name, ((Phase(rule, iterations),),), iterations)

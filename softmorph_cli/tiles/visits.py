@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from softmorph_cli.filters.method import Family
-from softmorph_cli.filters.run import Job, pack, to_ranks
+from softmorph_cli.filters.run import Job, floor_of, pack, to_ranks
 from softmorph_cli.kernels.backend import Field
 from softmorph_cli.kernels.bitplanes import WORD
 from softmorph_cli.kernels.workers import Pool
@@ -104,7 +104,7 @@ class Visits:
         # The field lets go of it: there is no room for a third buffer.
         del image
         try:
-            field.begin(part.steps)
+            field.begin(part.steps, self._floor(part, window))
             moved, last, change = self._iterations(field, part, focus, region, visit)
             final = field.image()[within(focus, region)]
             if focus == core:
@@ -142,6 +142,9 @@ class Visits:
             return window.count(before, WORD, np.empty(0, part.dtype))
         values = self.kind.read(self.source, window.region)
         check_proper(window, values)
+        return self._packed(part, window, values)
+
+    def _packed(self, part: Part, window: Window, values: Array) -> Array:
         if self.work.spec.hard:
             return window.pack_mask(values, self.work.spec.threshold)
         job = Job(self.work.name, (part.phase,), self.work.settings, window)
@@ -153,6 +156,14 @@ class Visits:
         sets = self.work.settings.level_sets
         assert sets is not None
         return window.pack_nested(values, sets)
+
+    def _floor(self, part: Part, window: Window) -> Array | None:
+        if not part.ranked or self.work.spec.hard or not self.work.settings.prune_contrast:
+            return None
+        # From the map in every pass: what is kept between them has lost it.
+        values = self.kind.read(self.source, window.region)
+        job = Job(self.work.name, (part.phase,), self.work.settings, window)
+        return np.asarray(floor_of(self.work.settings, to_ranks(job, values)))
 
     def _iterations(
         self, field: Field, part: Part, focus: Box, region: Box, visit: Visit

@@ -110,8 +110,19 @@ def test_the_summary(source: Path) -> None:
     assert int(row["voxels_above_half_before"]) == (load("in/case_0.nii.gz") > 0.5).sum()
     assert (row["components_above_half_before"], row["connectivity"]) == ("1", "26")
     assert float(row["seconds"]) > 0
-    assert rows["in/flat.tif"]["expected_volume_mm3_before"] == ""
+    for when, name in (("before", "in/case_0.nii.gz"), ("after", "out/case_0.nii.gz")):
+        found = run("stats", name, "--json").json["statistics"]
+        assert float(row[f"std_volume_mm3_{when}"]) == found["volume_std"]
+        for kind in ("independent", "comonotone"):
+            assert float(row[f"std_{kind}_volume_mm3_{when}"]) == found[f"volume_std_{kind}"]
+        for quantile, volume in found["volume_quantiles"].items():
+            assert float(row[f"{quantile}_volume_mm3_{when}"]) == volume
+            assert int(row[f"{quantile}_voxels_{when}"]) == round(volume / 9)
+    flat = rows["in/flat.tif"]
+    assert flat["expected_volume_mm3_before"] == flat["q05_volume_mm3_before"] == ""
+    assert float(flat["std_comonotone_voxels_before"]) > float(flat["std_independent_voxels_before"]) > 0
     assert rows["in/broken.nii.gz"]["status"] == "failed"
+    assert rows["in/broken.nii.gz"]["q05_voxels_before"] == ""
     assert "cut short" in rows["in/broken.nii.gz"]["error"]
     assert (
         batch("erode", "--resume", "--json", code=1).json["files"][1]["before"]
@@ -147,10 +158,11 @@ def test_resume_redoes_exactly_what_is_missing_or_changed(source: Path) -> None:
     assert counts(batch("erode", "--resume", "--json")) == {"done": 1, "skipped": 5}
     assert {name for name in GOOD if second[name] != times()[name]} == {"case_1.nii.gz"}
     # Other parameters: all of them.
-    assert counts(batch("erode", "--method", "minmax", "--resume", "--json")) == {"done": 6}
-    assert counts(batch("erode:method=minmax", "--resume", "--json")) == {"done": 6}
-    assert counts(batch("erode:method=minmax", "--resume", "--threads", "2", "--json")) == {"skipped": 6}
-    assert counts(batch("erode:method=minmax", "--force", "--json")) == {"done": 6}
+    assert counts(batch("erode", "--method", "product", "--resume", "--json")) == {"done": 6}
+    # The same ones, said otherwise: none.
+    assert counts(batch("erode:method=product", "--resume", "--json")) == {"skipped": 6}
+    assert counts(batch("erode:method=product", "--resume", "--threads", "2", "--json")) == {"skipped": 6}
+    assert counts(batch("erode:method=product", "--force", "--json")) == {"done": 6}
 
 
 def test_what_was_there_before_is_refused_before_anything_is_computed(source: Path) -> None:

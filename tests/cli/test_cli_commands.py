@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 import SimpleITK
 import tifffile
 from helpers_cli import SPACING, SUFFIXES, load, random_map, run, save
+from helpers_maps import vessels
 
 import softmorph_cli
+from softmorph_cli.topology.betti import betti_numbers
 
 SQUARE = random_map((9, 11), 3)
 FUNCTIONS = {
@@ -382,7 +385,8 @@ def test_uneven_voxels_are_warned_about_and_made_cubic() -> None:
     assert ended.json["output"]["spacing"] == pytest.approx([1, 1, 1])
     # What was before is the file, not its interpolation.
     assert ended.json["before"] == run("stats", "in.nii.gz", "--json").json["statistics"]
-    assert any("finer grid" in warning for warning in ended.json["warnings"])
+    (warning,) = [warning for warning in ended.json["warnings"] if "finer grid" in warning]
+    assert "standard deviation for independent voxels is too small" in warning
 
 
 def test_a_map_that_cannot_fit_is_refused_before_it_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,6 +446,37 @@ def test_rules_lists_and_draws_each() -> None:
     both = run("rules", "thinning").out
     assert "thinning-2d: " in both
     assert "thinning-3d: " in both
+
+
+def test_rules_draws_simple_points_and_subfields() -> None:
+    drawn = run("rules", "thinning-subfields").out
+    for dimensions, passes in ((2, "00 01 10 11"), (3, "000 001 010 011 100 101 110 111")):
+        assert f"thinning-subfields-{dimensions}d: " in drawn
+        assert f"({passes}; each over the voxels whose index has this parity)" in drawn
+    assert drawn.count("simple & ~exactly(1, ring)\n  (simple: its ") == 2
+    confined = run("rules", "zhang-suen+simple").out
+    assert confined.startswith("zhang-suen-2d+simple: ")
+    assert "N00 N01 N10 N11 S00 S01 S10 S11; drawn for the first; each over" in confined
+    for name in ("thinning", "zhang-suen"):
+        assert "(simple: " not in run("rules", name).out
+
+
+@pytest.mark.parametrize("named", ["zhang-suen", "my own rule.toml"])
+def test_a_rule_that_cannot_be_nested_names_the_one_that_can(named: str) -> None:
+    save("in.npy", vessels((40, 60), 5).astype(np.float32))
+    bundled = Path(softmorph_cli.__file__).parent / "rules"
+    text = next(bundled.rglob("*zhang*.toml")).read_text(encoding="utf-8")
+    Path("my own rule.toml").write_text(text, encoding="utf-8")
+    refusal = run("apply", named, "in.npy", "out.npy", "--method", "nested", code=2).err
+    assert "\n    0000\n    0dd0\n    0dd0\n    0000\n" in refusal
+    assert not Path("out.npy").exists()
+    command = shlex.split(refusal[refusal.index("softmorph apply") :].partition(" for this rule")[0])
+    place = {"IN": "in.npy", "OUT": "out.npy"}
+    run(*(place.get(word, word) for word in command[1:]))
+    before, after = load("in.npy"), load("out.npy")
+    # 1/2 is a threshold of every number of levels.
+    assert betti_numbers(after > 0.5).numbers == betti_numbers(before > 0.5).numbers
+    assert (after > 0.5).sum() < 0.8 * (before > 0.5).sum()
 
 
 def test_a_file_of_two_dimensions_in_three_comes_back_as_it_was() -> None:

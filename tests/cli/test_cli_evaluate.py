@@ -84,7 +84,7 @@ def test_the_json_says_how_it_was_measured(pair: tuple[Path, Path]) -> None:
     assert parameters["opt_j_reach_mm"] == pytest.approx(25 * 1.5)
     assert parameters["smd_longest_side_mm"] == pytest.approx(16 * 2.0)
     assert "--hard" in parameters["skeleton"]
-    assert parameters["soft_skeleton"] == "levels"
+    assert parameters["soft_skeleton"] == "nested"
     assert "equals the threshold" in parameters["ties"]
     assert found["prediction"]["path"] == "pred.nii.gz"
     assert found["reference"]["spacing"] == [3.0, 2.0, 1.5]

@@ -28,7 +28,10 @@ from softmorph_cli.volume import Volume
 HEADER = (
     "file,channel,axes,size_z,size_y,size_x,spacing_z,spacing_y,spacing_x,spacing_unit,voxels,"
     "expected_voxels,std_voxels,expected_area_mm2,std_area_mm2,expected_volume_mm3,std_volume_mm3,"
-    "voxels_above_half,components_above_half,connectivity,mean,min,max,entropy_bits"
+    "voxels_above_half,components_above_half,connectivity,mean,min,max,entropy_bits,"
+    "std_independent_voxels,std_comonotone_voxels,q05_voxels,q50_voxels,q95_voxels,"
+    "std_independent_area_mm2,std_comonotone_area_mm2,q05_area_mm2,q50_area_mm2,q95_area_mm2,"
+    "std_independent_volume_mm3,std_comonotone_volume_mm3,q05_volume_mm3,q50_volume_mm3,q95_volume_mm3"
 )
 
 
@@ -75,13 +78,20 @@ def test_the_csv_from_the_files(maps: dict[str, np.ndarray]) -> None:
         assert float(row["std_voxels"]) == pytest.approx(deviation)
         assert float(row["expected_volume_mm3"]) == pytest.approx(p.sum() * voxel)
         assert float(row["std_volume_mm3"]) == pytest.approx(deviation * voxel)
-        assert (row["expected_area_mm2"], row["std_area_mm2"]) == ("", "")
+        assert (row["expected_area_mm2"], row["std_area_mm2"], row["q50_area_mm2"]) == ("", "", "")
+        for kind in ("voxels", "volume_mm3"):
+            assert row[f"std_independent_{kind}"] == row[f"std_{kind}"]
+        for name, threshold in (("q05", 0.95), ("q50", 0.5), ("q95", 0.05)):
+            assert int(row[f"{name}_voxels"]) == (p > threshold).sum()
+            assert float(row[f"{name}_volume_mm3"]) == pytest.approx((p > threshold).sum() * voxel)
         assert int(row["voxels_above_half"]) == (p > 0.5).sum()
         assert float(row["mean"]) == pytest.approx(p.mean())
         assert (float(row["min"]), float(row["max"])) == (p.min(), p.max())
         found = run("stats", row["file"], "--json").json["statistics"]
         for name in ("entropy_bits", "components_above_half", "mean", "max"):
             assert float(row[name]) == found[name]
+        assert float(row["std_comonotone_volume_mm3"]) == found["volume_std_comonotone"]
+        assert float(row["std_comonotone_voxels"]) == pytest.approx(found["volume_std_comonotone"] / voxel)
 
 
 def test_units_and_channels_of_a_csv(mixed: list[str]) -> None:
@@ -95,7 +105,8 @@ def test_units_and_channels_of_a_csv(mixed: list[str]) -> None:
     for row in rows:
         filled = {name for name in row if name.startswith(("expected_", "std_")) and row[name]}
         kind = {"case_0.nii.gz": {"volume_mm3"}, "pair.ome.tif": {"area_mm2"}}.get(row["file"], set())
-        assert filled == {f"{what}_{unit}" for what in ("expected", "std") for unit in {"voxels"} | kind}
+        figures = ("expected", "std", "std_independent", "std_comonotone")
+        assert filled == {f"{what}_{unit}" for what in figures for unit in {"voxels"} | kind}
     axon = rows[1]
     pair = random_map((2, 5, 6), seed=9)[0].astype(np.float64)
     assert float(axon["expected_area_mm2"]) == pytest.approx(pair.sum() * 2e-3 * 1.5e-3)
@@ -108,8 +119,8 @@ def test_units_and_channels_of_a_csv(mixed: list[str]) -> None:
 def test_an_empty_map_has_no_deviation() -> None:
     save("empty.nii.gz", np.zeros((3, 4, 5), np.float32))
     (row,) = parsed(run("stats", "empty.nii.gz", "--csv", "-").out)
-    names = ("expected_voxels", "std_voxels", "expected_volume_mm3", "std_volume_mm3")
-    assert {float(row[name]) for name in names} == {0.0}
+    names = ("expected", "std", "std_independent", "std_comonotone", "q05", "q50", "q95")
+    assert {float(row[f"{name}_{kind}"]) for name in names for kind in ("voxels", "volume_mm3")} == {0.0}
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -131,7 +142,7 @@ def test_one_file_is_as_it_was(maps: dict[str, np.ndarray]) -> None:
     assert list(document) == ["schema", "softmorph_version", "input", "statistics"]
     assert json.loads(Path("out.json").read_text(encoding="utf-8")) == document
     assert run("stats", name).out.splitlines()[0] == name
-    assert len(run("stats", name).out.splitlines()) == 10
+    assert len(run("stats", name).out.splitlines()) == 13
 
 
 def test_the_json_of_several(maps: dict[str, np.ndarray]) -> None:
@@ -160,11 +171,16 @@ def test_a_table_on_a_terminal(maps: dict[str, np.ndarray]) -> None:
     for name in maps:
         found = run("stats", name, "--json").json["statistics"]
         # The table comes last; a bar on a slow machine names files too.
-        *_, line = [line for line in shown.splitlines() if name in line]
+        lines = shown.splitlines()
+        *_, row = [number for number, line in enumerate(lines) if name in line]
+        line = "".join(lines[row : row + 3])
         for words in (
             "6 × 7 × 8",
             "3 × 2 × 1.5 mm",
-            f"{report.number(found['expected_volume'])} ± {report.number(found['volume_std'])} ",
+            f" {report.number(found['expected_volume'])} ",
+            f" ±{report.number(found['volume_std_independent'])} ",
+            f" ±{report.number(found['volume_std_comonotone'])} ",
+            *(f" {report.number(volume)} " for volume in found["volume_quantiles"].values()),
             f"{found['voxels_above_half']:,}",
             f"{found['mean']:.4g}",
             report.number(found["entropy_bits"]),

@@ -40,6 +40,7 @@ TENSORS: dict[Op, Callable[..., Any]] = {
     Op.MAX: torch.maximum,
     Op.MIX: lambda x, low, high: low + x * (high - low),
     Op.STEP: lambda a: (a > 0).double(),
+    Op.FILL: lambda a: a,
 }
 
 
@@ -129,6 +130,7 @@ def _partials(program: Program, *values: float) -> list[float]:
     [
         ("not 0", (0.2,), [-1]),
         ("step 0", (0.2,), [0]),
+        ("fill 0", (0.2,), [1]),
         ("add 0 1", (0.2, 0.7), [1, 1]),
         ("sub 0 1", (0.2, 0.7), [1, -1]),
         ("mul 0 1", (0.25, 0.75), [0.75, 0.25]),

@@ -51,6 +51,7 @@ def _floats(dtype: str, contracted: bool) -> dict[Op, Callable[..., Any]]:
         Op.MAX: np.maximum,
         Op.MIX: mix,
         Op.STEP: lambda a: (a > 0).astype(dtype),
+        Op.FILL: lambda a: a,
     }
 
 

@@ -127,6 +127,7 @@ ARRAYS: dict[Op, Callable[..., Any]] = {
     Op.MAX: np.maximum,
     Op.MIX: lambda x, low, high: low + x * (high - low),
     Op.STEP: lambda a: (np.asarray(a) > 0).astype(float),
+    Op.FILL: lambda a: a,
 }
 
 

@@ -18,6 +18,8 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "smooth skeleton": lambda: SoftSkeletonizer(2, smooth_levels=4),
     "multilinear skeleton": lambda: SoftSkeletonizer(2, method="multilinear"),
     "cldice skeleton": lambda: SoftSkeletonizer(2, method="cldice"),
+    "nested skeleton": lambda: SoftSkeletonizer(method="nested", levels="exact"),
+    "nested skeleton, surrogate": lambda: SoftSkeletonizer(2, "nested", levels=8, surrogate=True),
     "erosion": lambda: SoftErosion(8, method="product"),
     "closing": lambda: SoftClosing(4, 2),
 }

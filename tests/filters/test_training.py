@@ -7,6 +7,7 @@ import gc
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from softmorph_cli.rules import catalog
 MODULES = {
     "smooth-levels": SoftSkeletonizer(2, smooth_levels=3),
     "multilinear": SoftSkeletonizer(2, "multilinear"),
+    "nested": SoftSkeletonizer(method="nested", levels="exact"),
     "opening": SoftOpening(),
     "cldice": SoftSkeletonizer(2, "cldice"),
 }
@@ -56,11 +58,14 @@ FADES = pytest.mark.filterwarnings("ignore:the skeleton faded")
 
 FILTERS: dict[str, Callable[[Tensor], Tensor]] = {
     "smooth-levels": _smooth_levels,
-    "opening": softmorph_cli.opening,
-    "closing": lambda x: softmorph_cli.closing(x, iterations=2),
-    "gradient": softmorph_cli.gradient,
+    "opening": partial(softmorph_cli.opening, method="multilinear"),
+    "closing": partial(softmorph_cli.closing, method="multilinear", iterations=2),
+    "gradient": partial(softmorph_cli.gradient, method="multilinear"),
+    "grey-level closing": partial(softmorph_cli.closing, iterations=2),
     "until stable": lambda x: softmorph_cli.skeletonize(x, method="multilinear", tolerance=0.2),
-    "majority until stable": lambda x: softmorph_cli.apply_rule(MAJORITY, x, tolerance=0.05),
+    "majority until stable": lambda x: softmorph_cli.apply_rule(
+        MAJORITY, x, method="multilinear", tolerance=0.05
+    ),
 }
 
 
@@ -78,7 +83,8 @@ def test_gradcheck_of_differences_cut_at_zero(name: str) -> None:
     rows, columns = torch.meshgrid(torch.arange(5.0), torch.arange(6.0), indexing="ij")
     image = (0.05 + 0.9 * ((rows + columns) % 2)).double() - 0.1 * _batch(5, 6, dtype=torch.float64).abs()
     image = image.clamp(0.01, 0.99).requires_grad_()
-    assert gradcheck(getattr(softmorph_cli, name), (image,), eps=1e-6, atol=1e-5, rtol=1e-4)
+    run = partial(getattr(softmorph_cli, name), method="multilinear")
+    assert gradcheck(run, (image,), eps=1e-6, atol=1e-5, rtol=1e-4)
 
 
 def test_gradcheck_of_cldice_away_from_ties() -> None:
@@ -94,7 +100,7 @@ def test_gradcheck_of_cldice_away_from_ties() -> None:
 @pytest.mark.filterwarnings("ignore:a soft opening or closing can pass its input")
 def test_values_with_and_without_a_gradient_are_the_same(name: str) -> None:
     image = _batch(40, 70)
-    function = FILTERS.get(name) or softmorph_cli.tophat
+    function = FILTERS.get(name) or partial(softmorph_cli.tophat, method="multilinear")
     with_gradient = function(image.clone().requires_grad_())
     assert with_gradient.requires_grad
     torch.testing.assert_close(with_gradient.detach(), function(image), atol=1e-6, rtol=0)

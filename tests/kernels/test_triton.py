@@ -21,7 +21,8 @@ from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.kernels import backend, source
 from softmorph_cli.kernels.bitplanes import GOLDEN
 from softmorph_cli.kernels.torch_eager import TorchBackend
-from softmorph_cli.kernels.triton_source import generate, generate_backward, solid
+from softmorph_cli.kernels.triton_gradient import generate_backward
+from softmorph_cli.kernels.triton_source import generate, solid
 from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules.rule import Rule
 

@@ -29,6 +29,7 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "dice": SoftDiceLoss,
     "cldice": SoftCLDiceLoss,
     "smooth cldice": lambda **how: SoftCLDiceLoss(2, "smooth-levels", smooth_levels=3, **how),
+    "nested cldice": lambda **how: SoftCLDiceLoss(method="nested", levels="exact", **how),
     "both": SoftDiceCLDiceLoss,
     "recall": SkeletonRecallLoss,
     "topological": lambda **how: TopologicalLoss((1, 0), **how),
@@ -75,7 +76,32 @@ def test_foreground_everywhere_is_perfect_to_the_pool_skeleton_alone() -> None:
     """The flaw that the module's text warns of."""
     everywhere = torch.ones_like(WHOLE)
     assert SoftCLDiceLoss()(everywhere, WHOLE) < 1e-3
-    assert SoftCLDiceLoss(method="smooth-levels")(everywhere, WHOLE) > 0.5
+    for method in ("smooth-levels", "nested"):
+        assert SoftCLDiceLoss(method=method)(everywhere, WHOLE) > 0.5
+
+
+@pytest.mark.parametrize("make", [SoftCLDiceLoss, SoftDiceCLDiceLoss])
+def test_iterations_are_monais_and_to_the_end_for_nested(make: Callable[..., SoftCLDiceLoss]) -> None:
+    assert make().skeletonizer.iterations == 3
+    assert make(method="smooth-levels").skeletonizer.iterations == 3
+    assert make(method="nested").skeletonizer.iterations is None
+    assert make(2, method="nested").skeletonizer.iterations == 2
+
+
+def test_settings_of_a_nested_skeleton_go_through() -> None:
+    p, g = tubes(1, 1, 20, 24), tubes(1, 1, 20, 24, seed=1).round()
+    for how in ({"levels": 8}, {"levels": 8, "surrogate": True}, {"levels": "exact", "lowest": 0.3}):
+        skeletonizer = SoftSkeletonizer(method="nested", **how)
+        loss = SoftDiceCLDiceLoss(alpha=0.3, method="nested", **how)
+        leaf = p.clone().requires_grad_()
+        of_p, of_g = skeletonizer(leaf), skeletonizer(g)
+        precision = ((of_p * g).sum() + 1) / (of_p.sum() + 1)
+        sensitivity = ((of_g * leaf).sum() + 1) / (of_g.sum() + 1)
+        cldice = 2 * precision * sensitivity / (precision + sensitivity + 1e-4)
+        wanted = 0.7 * SoftDiceLoss(smooth_nr=1, smooth_dr=1)(leaf, g) + 0.3 * (1 - cldice)
+        (slope,) = torch.autograd.grad(wanted, leaf)
+        for got, right in zip(_slope(loss, p, g), (wanted.detach(), slope), strict=True):
+            torch.testing.assert_close(got, right)
 
 
 @pytest.mark.usefixtures("torch_only")  # compiling a gradient of each takes longer than the test

@@ -21,6 +21,8 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "cldice, pool": lambda **how: SoftCLDiceLoss(2, **how),
     "cldice, smooth levels": lambda **how: SoftCLDiceLoss(2, "smooth-levels", **SMOOTH, **how),
     "cldice, multilinear": lambda **how: SoftCLDiceLoss(1, "multilinear", **how),
+    "cldice, nested": lambda **how: SoftCLDiceLoss(method="nested", levels="exact", **how),
+    "cldice, nested in bins": lambda **how: SoftCLDiceLoss(method="nested", **how),
     "both, pool": lambda **how: SoftDiceCLDiceLoss(2, 0.4, **how),
     "both, per class": lambda **how: SoftDiceCLDiceLoss(1, 0.4, per_class=True, **how),
     "recall": lambda **how: SkeletonRecallLoss(1, **how),

@@ -22,6 +22,9 @@ FIELDS = {
     "sum",
     "expected_volume",
     "volume_std",
+    "volume_std_independent",
+    "volume_std_comonotone",
+    "volume_quantiles",
     "volume_unit",
     "mean",
     "min",
@@ -81,6 +84,7 @@ def test_the_json_has_the_fields_of_schema_1_and_nothing_but_plain_values():
     found = summarize(np.full((3, 4), 0.5), spatial_dims=2).as_dict()
     assert set(found) == FIELDS
     assert set(found["histogram"]) == {"edges", "counts"}
+    assert set(found["volume_quantiles"]) == {"q05", "q50", "q95"}
     assert len(found["histogram"]["edges"]) == len(found["histogram"]["counts"]) + 1
     assert json.loads(json.dumps(found)) == found
 
@@ -135,6 +139,7 @@ def test_a_map_turned_upside_down_in_probability(p):
     found, opposite = (summarize(q, spatial_dims=p.ndim) for q in (p, 1 - p))
     assert found.sum + opposite.sum == p.size
     assert found.volume_std == opposite.volume_std
+    assert found.volume_std_comonotone == pytest.approx(opposite.volume_std_comonotone, rel=1e-12)
     assert found.entropy_bits == pytest.approx(opposite.entropy_bits, abs=1e-9)
 
 

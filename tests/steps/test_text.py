@@ -73,11 +73,11 @@ def test_values_that_are_wrong_whatever_the_map_are_refused_at_once(texts: list[
 
 
 def test_a_step_says_its_method_or_takes_that_of_the_chain() -> None:
-    texts = ["erode", "close:method=minmax", "skeletonize", "fill"]
+    texts = ["erode", "close:method=product", "skeletonize", "fill"]
     methods = [step.method for step in build(specs(texts), Settings())]
-    assert methods == ["multilinear", "minmax", "levels", None]
-    methods = [step.method for step in build(specs(texts), Settings(), method="product")]
-    assert methods == ["product", "minmax", "product", None]
+    assert methods == ["minmax", "product", "levels", None]
+    methods = [step.method for step in build(specs(texts), Settings(), method="multilinear")]
+    assert methods == ["multilinear", "product", "multilinear", None]
 
 
 def test_a_file_says_the_same_as_words(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_keys_are_the_options_of_the_commands() -> None:
     for name, operation in OPERATIONS.items():
         options = {parameter.name for parameter in commands[name].params}
         assert set(operation.parameters) <= options, name
-        if operation.method:
+        if operation.methods:
             assert set(SETTINGS) <= options, name
 
 

@@ -48,6 +48,14 @@ def test_above_a_lowest_level(levels: Any, image: np.ndarray) -> None:
 
 
 @MAPS
+@pytest.mark.parametrize("levels", [16, "exact"])
+def test_pruned_by_contrast(levels: Any, image: np.ndarray) -> None:
+    # In float64 what is taken off numbers of levels is rounded otherwise than in float32.
+    for kind in (np.float32, np.float64):
+        compare(nested(levels, prune_contrast=0.07), image.astype(kind), 2)
+
+
+@MAPS
 @LEVELS
 @pytest.mark.parametrize(("iterations", "length"), [(2, None), (3, 2), (60, 3)])
 def test_so_many_iterations_are_not_finished(
@@ -81,11 +89,13 @@ def test_what_follows_begins_only_after_rest(levels: Any) -> None:
 
 
 @MAPS
-@pytest.mark.parametrize("method", ["nested", "levels", "multilinear", "minmax", "sampled"])
+@pytest.mark.parametrize("method", ["nested", "levels", "multilinear", "sampled"])
 def test_rules_over_subfields(method: str, image: np.ndarray) -> None:
-    spec = Spec("apply", Settings(method, levels=None), rule="thinning-subfields", iterations=2)
+    if method == "multilinear" and image.ndim == 3:
+        pytest.skip("the program is long, and takes a minute to compile")
+    spec = Spec("apply", Settings(method), rule="thinning-subfields", iterations=2)
     compare(spec, image, None)
-    if method in ("nested", "levels", "sampled"):
+    if method != "multilinear":
         compare(spec, image, 1)
         compare(replace(spec, iterations=None), image, 2)
 
@@ -125,9 +135,7 @@ def test_many_cuts_of_many_maps(seed: int) -> None:
     for threads in (1, 2):
         one = replace(spec, settings=replace(spec.settings, threads=threads))
         check(one, image, int(rng.integers(1, 5)), [tile])
-        hard = Spec(
-            "skeletonize", replace(Settings(), threads=threads), hard=True, threshold=float(rng.random())
-        )
+        hard = Spec("skeletonize", Settings(threads=threads), hard=True, threshold=float(rng.random()))
         check(hard, image, int(rng.integers(1, 5)), [tile])
 
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers_maps import same_bits, vessels
+from helpers_reference import where
 from helpers_tiles import tiled, whole
 
+from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.morphology import Element
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.rules.expression import constant
+from softmorph_cli.rules.neighborhood import block
+from softmorph_cli.rules.rulefile import loads
 from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, filter_tiles, plan
-from softmorph_cli.tiles.spec import task
+from softmorph_cli.tiles.spec import iteration_reach, task
 
 MB = 10**6
 LEVELS = Spec("skeletonize", Settings("levels"))
@@ -26,11 +33,31 @@ def test_halos_follow_from_the_rules() -> None:
     assert task(LEVELS, (9, 9, 9)).reach == (6, 6, 6)
     assert task(LEVELS, (9, 9)).reach == (4, 4)
     assert task(LEVELS, (9, 9)).halo is None
+    assert task(Spec("apply", Settings("levels"), rule="thinning-subfields"), (9, 9, 9)).reach == (2, 4, 8)
     assert task(Spec("skeletonize", Settings("product"), iterations=5), (9, 9, 9)).halo == (30, 30, 30)
     assert task(Spec("opening", element=Element(iterations=3)), (9, 9)).halo == (6, 6)
     assert task(Spec("gradient", element=Element(iterations=3)), (9, 9)).halo == (3, 3)
     far = Element(radius=4, spacing=(2, 1, 4))
     assert task(Spec("closing", element=far), (9, 9, 9)).halo == (4, 8, 2)
+
+
+@pytest.mark.parametrize(
+    ("d", "schedule"), [(2, '"subfields"'), (3, '"subfields"'), (2, '["N", "S", "E"]'), (3, '["U", "D"]')]
+)
+def test_an_iteration_looks_as_far_as_its_reach_and_no_farther(d: int, schedule: str) -> None:
+    # A parity depends on every voxel that it looks at.
+    parity = " ^ ".join(map(str, map(list, block(d))))
+    rule = loads(f'dimensions = {d}\naction = "set"\nwhen = "{parity}"\nschedule = {schedule}\n', name="r")
+    farthest = np.zeros(d, int)
+    for place in product((12, 13), repeat=d):
+        mask = np.zeros((26,) * d, bool)
+        mask[place] = True
+        for sub_iteration in rule.sub_iterations:
+            inside = where(replace(sub_iteration, expression=constant(True)), mask)
+            mask = np.where(inside, where(sub_iteration, mask), mask)
+        # What one voxel alone makes is what it changes: parities add up.
+        farthest = np.maximum(farthest, np.abs(np.argwhere(mask) - place).max(axis=0))
+    assert tuple(farthest) == iteration_reach(compile_rule(rule, DIAGRAM), d)
 
 
 @pytest.mark.parametrize("memory", [300, 500, 2000, 16000])

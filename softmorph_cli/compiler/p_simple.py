@@ -1,0 +1,168 @@
+"""P-simple points in 3D: voxels that may go together with any of their neighbours that may go.
+
+A voxel x of a set P is P-simple if it is simple whatever part of the rest of P is gone already. Of a set of
+P-simple voxels any subset may go at once, and topology (26, 6) is kept. Which neighbours a sub-iteration deletes is
+not known from the neighbourhood of x alone, so P is taken as large as it can be: a neighbour belongs to it unless
+what x sees of that neighbour's neighbourhood excludes it. More in P makes fewer voxels P-simple: the test is safe.
+
+Source: Bertrand, *On P-simple points*, Comptes rendus de l'Académie des sciences 321 (1995).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.rules.neighborhood import Offset
+from softmorph_cli.rules.ring import Masks, Ring, around, components, ring
+
+Words = npt.NDArray[np.uint64]
+# For every view of a neighbour whether it may be deleted.
+Allowed = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _View:
+    """What a voxel x sees of the rings of its neighbours y.
+
+    Attributes:
+        seen: For each y, 9 bits of the ring of x at a time, what they add to the number of the view, (26, 3, 512).
+        shown: The same from the ring of y.
+        back: The bit of x in the ring of y, (26,).
+        start: Where the views of each y begin among all, (27,).
+    """
+
+    seen: Masks
+    shown: Masks
+    back: Masks
+    start: Masks
+
+
+def first_failure(deleted: Words, *, alone: bool) -> tuple[set[Offset], set[Offset]] | None:
+    """Return a neighbourhood in which a deleted voxel is not P-simple; None if there is none.
+
+    Args:
+        deleted: See `deletions.deletions`, shape (2^20,).
+        alone: Whether none of its neighbours can be deleted with it: P-simple then means simple.
+
+    Returns:
+        The foreground neighbours, and those of them that may be deleted as well.
+    """
+    mark, search = _compiled()
+    neighbours, view = ring(3), _view()
+    allowed = np.zeros(view.start[-1], np.bool_)
+    if not alone:
+        mark(deleted, view.shown, view.back, view.start, allowed)
+    tables = (neighbours.grow, neighbours.flow, neighbours.near, neighbours.cross, squares())
+    bits, peers = search(deleted, view.seen, view.start, allowed, tables)
+    return None if bits < 0 else (neighbours.chosen(bits), neighbours.chosen(peers))
+
+
+@cache
+def _compiled() -> tuple[Any, Any]:
+    import numba
+
+    njit: Any = numba.njit
+    test, peers, count = njit(is_p_simple), njit(peers_of), njit(components)
+
+    def search(deleted: Words, seen: Masks, start: Masks, allowed: Allowed, tables: tuple[Any, ...]) -> Any:
+        for word in range(deleted.size):
+            for bit in range(64 if deleted[word] else 0):
+                if deleted[word] >> np.uint64(bit) & np.uint64(1):
+                    bits = 64 * word + bit
+                    others = peers(bits, seen, start, allowed)
+                    if not test(bits, others, tables, count):
+                        return bits, others
+        return -1, 0
+
+    return njit(_mark), njit(search)
+
+
+def is_p_simple(bits: int, peers: int, tables: tuple[Any, ...], count: Any) -> bool:
+    """Say whether a voxel is P-simple, by Bertrand's local characterisation.
+
+    Args:
+        bits: The foreground of its ring.
+        peers: Which of it belongs to P.
+        tables: `grow`, `flow`, `near`, `cross` of the ring, and `squares()`.
+        count: `rules.ring.components`, or the same compiled.
+    """
+    grow, flow, near, cross, square = tables
+    kept = bits & ~peers
+    # What stays is one component, the background is one component, and every peer touches what stays.
+    if count(kept, kept, grow) != 1 or count(near & ~bits, cross, flow) != 1:
+        return False
+    for place in range(26):
+        if not peers >> place & 1:
+            continue
+        if not grow[place] & kept:
+            return False
+        # A direct neighbour in P lies in a unit square with x whose other two voxels are background.
+        if cross >> place & 1:
+            found = False
+            for pair in square[place]:
+                found = found or not bits & pair
+            if not found:
+                return False
+    return True
+
+
+@cache
+def squares() -> Masks:
+    """Return the other two voxels of the four unit squares of x and each direct neighbour, as bits, shape (26, 4)."""
+    neighbours = ring(3)
+    found = np.zeros((26, 4), np.int64)
+    sides = sorted(neighbours.chosen(neighbours.cross))
+    for k, offset in enumerate(neighbours.offsets):
+        if offset in sides:
+            across = [side for side in sides if not any(a and b for a, b in zip(side, offset, strict=True))]
+            found[k] = [neighbours.bits({side} | around(offset, {side})) for side in across]
+    return found
+
+
+@cache
+def _view() -> _View:
+    neighbours = ring(3)
+    seen, shown = (np.zeros((26, 3, 512), np.int64) for _ in range(2))
+    back, start = np.zeros(26, np.int64), np.zeros(27, np.int64)
+    for k, offset in enumerate(neighbours.offsets):
+        opposite = tuple(-o for o in offset)
+        common = sorted(neighbours.chosen(neighbours.bits(around(offset, set(neighbours.offsets)))))
+        for bit, place in enumerate(common):
+            _gather(seen[k], neighbours, place, bit)
+            _gather(shown[k], neighbours, tuple(map(int, np.add(place, opposite))), bit)
+        back[k] = neighbours.bits({opposite})
+        start[k + 1] = start[k] + (1 << len(common))
+    return _View(seen, shown, back, start)
+
+
+def _gather(table: Masks, neighbours: Ring, place: Offset, bit: int) -> None:
+    nine, within = divmod(neighbours.offsets.index(place), 9)
+    table[nine, np.arange(512) >> within & 1 == 1] |= 1 << bit
+
+
+def _mark(deleted: Words, shown: Masks, back: Masks, start: Masks, allowed: Allowed) -> None:
+    """Mark the views of a neighbour with which it can be deleted; x is foreground."""
+    for word in range(deleted.size):
+        for bit in range(64 if deleted[word] else 0):
+            if deleted[word] >> np.uint64(bit) & np.uint64(1):
+                bits = 64 * word + bit
+                for y in range(26):
+                    if bits & back[y]:
+                        low, middle = shown[y, 0, bits & 511], shown[y, 1, bits >> 9 & 511]
+                        allowed[start[y] + (low | middle | shown[y, 2, bits >> 18])] = True
+
+
+def peers_of(bits: int, seen: Masks, start: Masks, allowed: Allowed) -> int:
+    """Return the foreground neighbours of a ring that may be deleted, as far as the ring shows."""
+    found = 0
+    for y in range(26):
+        if bits >> y & 1:
+            view = seen[y, 0, bits & 511] | seen[y, 1, bits >> 9 & 511] | seen[y, 2, bits >> 18]
+            if allowed[start[y] + view]:
+                found |= 1 << y
+    return found

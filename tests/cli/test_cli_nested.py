@@ -1,0 +1,276 @@
+"""A nested skeleton through the command line: written in any type, cut at its levels, inspected as it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from helpers_cli import load, refused, run, save
+from helpers_maps import tree
+from helpers_nested import nested_reference
+from helpers_topology import broken_ring, noisy, vessels
+from PIL import Image
+
+from softmorph_cli.io import read
+from softmorph_cli.level_sets import LevelSets, nested_levels
+from softmorph_cli.topology.betti import betti_numbers
+
+NEAREST = "threshold 0.4 -> 0.375, the nearest of the 8 levels of this nested skeleton."
+BREAKS = "a threshold on it breaks lines"
+CUT = "thinned to one voxel"
+
+
+@pytest.fixture(scope="module")
+def probabilities() -> np.ndarray:
+    return noisy(vessels(20), 1.0, 4)
+
+
+@pytest.fixture(scope="module")
+def expected(probabilities: np.ndarray) -> np.ndarray:
+    return nested_reference(probabilities, 8)
+
+
+@pytest.fixture(autouse=True)
+def _map(probabilities: np.ndarray) -> None:
+    save("in.nii.gz", probabilities, spacing=(1.0, 1.0, 1.0))
+
+
+def skeleton(*more: object, target: str = "s.nii.gz") -> str:
+    run("skeletonize", "in.nii.gz", target, "--method", "nested", "--levels", 8, *more)
+    return target
+
+
+def provenance(path: str) -> dict[str, Any]:
+    source = read(path).source
+    assert source is not None
+    return dict(source.provenance)
+
+
+@pytest.mark.parametrize("output_type", ["float32", "uint8", "uint16"])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".tif", ".nrrd", ".zarr"])
+def test_the_file_has_the_topology_of_the_map_at_every_level(
+    probabilities: np.ndarray, expected: np.ndarray, suffix: str, output_type: str
+) -> None:
+    again = read(skeleton("--output-type", output_type, target=f"s{suffix}"))
+    assert again.source is not None
+    assert nested_levels(again.source.provenance) == LevelSets(8)
+    for threshold in LevelSets(8).thresholds:
+        above = again.array > threshold
+        assert np.array_equal(above, expected > threshold)
+        assert betti_numbers(above) == betti_numbers(probabilities > threshold)
+
+
+def test_png_keeps_every_level() -> None:
+    p = broken_ring(noise=1.0)
+    Image.fromarray(np.rint(p * 65535).astype(np.uint16)).save("in.png")
+    p = (np.asarray(Image.open("in.png")) / np.float32(65535)).astype(np.float32)
+    for name, more in (("s.png", ()), ("t.png", ("--output-type", "uint8"))):
+        run("skeletonize", "in.png", name, "--method", "nested", "--levels", 16, *more)
+        with Image.open(name) as image:
+            numbers = np.asarray(image)
+        shares = numbers / np.iinfo(numbers.dtype).max
+        for threshold in LevelSets(16).thresholds:
+            assert betti_numbers(shares > threshold) == betti_numbers(p > threshold)
+            assert np.array_equal(shares > threshold, read(name).array > threshold)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("skeletonize", "missing.nii.gz", "out.nii.gz", "--levels", 128, "--output-type", "uint8"),
+        ("skeletonize", "missing.png", "out.png", "--levels", 32768),
+        (
+            "chain",
+            "missing.nii.gz",
+            "out.tif",
+            "close",
+            "skeletonize:levels=4096",
+            "--output-type",
+            "float16",
+        ),
+        ("batch", ".", "out", "skeletonize:levels=128", "--output-type", "uint8"),
+    ],
+)
+def test_levels_that_do_not_fit_are_refused_before_anything_is_read(words: tuple[object, ...]) -> None:
+    assert " --output-type " in refused(*words, code=2, says=("levels do not fit into", "--levels "))
+
+
+def test_more_levels_fit_where_other_values_are_written() -> None:
+    run("chain", "in.nii.gz", "out.nii.gz", "skeletonize:levels=128", "dilate", "--output-type", "uint8")
+    assert nested_levels(provenance("out.nii.gz")) is None
+
+
+def test_a_skeleton_that_is_exact_says_nothing_of_broken_lines() -> None:
+    save("tree.nii.gz", tree(), spacing=(1.0, 1.0, 1.0))
+    words = ("skeletonize", "tree.nii.gz", "s.nii.gz", "--force")
+    assert BREAKS not in run(*words, "--method", "nested").err
+    assert BREAKS not in run(*words, "--method", "nested", "--levels", "exact").err
+    assert BREAKS in run(*words, "--method", "levels").err
+
+
+def test_inspect_takes_a_level_as_it_is(expected: np.ndarray) -> None:
+    skeleton()
+    more = ("--threshold", 0.4, "--json", "j.json", "--skeleton", "curve.nii.gz")
+    ended = run("inspect", "s.nii.gz", *more)
+    assert f"note: {NEAREST}" in ended.err
+    assert CUT not in ended.err
+    assert "above 0.375" in ended.out
+    document = json.loads(Path("j.json").read_text())
+    assert document["parameters"]["threshold"] == 0.375
+    assert document["parameters"]["levels"] == 8
+    assert NEAREST in document["notes"]
+    assert not any(CUT in warning for warning in document["warnings"])
+    curve = load("curve.nii.gz") > 0
+    assert not (curve & (expected <= 0.375)).any()
+    assert betti_numbers(curve) == betti_numbers(expected > 0.375)
+
+
+def test_inspect_of_exact_levels_takes_any_threshold() -> None:
+    run("skeletonize", "in.nii.gz", "s.nii.gz", "--method", "nested", "--levels", "exact")
+    ended = run("inspect", "s.nii.gz", "--threshold", 0.4, "--json", "-")
+    assert ended.json["parameters"]["threshold"] == 0.4
+    assert ended.json["parameters"]["levels"] == "exact"
+    assert "->" not in ended.err
+    assert CUT not in ended.err
+
+
+def test_inspect_of_what_is_no_finished_skeleton_says_what_thinning_does() -> None:
+    for name, more in (("a", ("--no-finish",)), ("b", ("--iterations", 1))):
+        skeleton(*more, target=f"{name}.nii.gz")
+        assert provenance(f"{name}.nii.gz")["parameters"]["finish"] is False
+        ended = run("inspect", f"{name}.nii.gz", "--threshold", 0.3, "--json", "-")
+        # Its level sets are those of the map all the same.
+        assert ended.json["parameters"]["threshold"] == 0.25
+        assert CUT in ended.err or "no skeleton but a solid object" in ended.err
+    skeleton("--max-iterations", 1, target="c.nii.gz")
+    assert provenance("c.nii.gz")["parameters"]["finish"] is False
+    run("skeletonize", "in.nii.gz", "d.nii.gz", "--method", "levels")
+    assert CUT in run("inspect", "d.nii.gz").err
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ("dilate", "--iterations", 1),
+        ("close", "--iterations", 1),
+        ("resample", "--spacing", "0.8mm"),
+        ("despeckle", "--min-size", "3vox"),
+    ],
+)
+def test_what_came_after_is_cut_where_it_is_asked_for(step: tuple[object, ...]) -> None:
+    skeleton()
+    name, *more = step
+    run(name, "s.nii.gz", "later.nii.gz", *more)
+    ended = run("inspect", "later.nii.gz", "--as", "skeleton", "--threshold", 0.4, "--json", "-")
+    assert ended.json["parameters"]["threshold"] == 0.4
+    run(
+        "chain",
+        "in.nii.gz",
+        "chain.nii.gz",
+        "skeletonize:levels=8",
+        _typed(name, more),
+        "threshold:threshold=0.4",
+    )
+    ended = run("threshold", "later.nii.gz", "mask.nii.gz", "--threshold", 0.4, "--json")
+    assert "->" not in ended.err
+    assert ended.json["steps"][0]["parameters"] == {"threshold": 0.4}
+    np.testing.assert_array_equal(load("mask.nii.gz"), load("chain.nii.gz"))
+
+
+def _typed(name: object, more: list[object]) -> str:
+    flag, value = more
+    return f"{name}:{str(flag).removeprefix('--')}={value}"
+
+
+def test_a_file_that_another_program_changed_is_not_believed() -> None:
+    from scipy.ndimage import gaussian_filter, grey_dilation
+
+    image = nibabel.load(skeleton())
+    values = np.asarray(image.get_fdata(), np.float32)
+    for name, changed in (("blurred", gaussian_filter(values, 1)), ("thick", grey_dilation(values, 3))):
+        # nibabel copies what softmorph said along with the header.
+        nibabel.save(nibabel.Nifti1Image(changed, image.affine, image.header), f"{name}.nii.gz")
+        assert nested_levels(provenance(f"{name}.nii.gz")) == LevelSets(8)
+        ended = run("inspect", f"{name}.nii.gz", "--threshold", 0.4, "--json", "-")
+        assert ended.json["warnings"] != []
+        assert ended.json["parameters"]["threshold"] == (0.4 if name == "blurred" else 0.375)
+        assert ("changed or cut since" in ended.err) == (name == "thick")
+
+
+def test_threshold_takes_the_nearest_level(expected: np.ndarray) -> None:
+    skeleton("--output-type", "uint8")
+    ended = run("threshold", "s.nii.gz", "mask.nii.gz", "--threshold", 0.4, "--json", "--verbose")
+    assert f"note: {NEAREST}" in ended.err
+    assert "in force: threshold 0.375." in ended.err
+    assert ended.json["steps"][0]["parameters"] == {"threshold": 0.375}
+    assert provenance("mask.nii.gz")["parameters"]["threshold"] == 0.375
+    np.testing.assert_array_equal(load("mask.nii.gz") > 0, expected > 0.375)
+    # In one go, and with what else the command can do.
+    ended = run("chain", "in.nii.gz", "chain.nii.gz", "skeletonize:levels=8", "threshold:threshold=0.4")
+    assert f"note: {NEAREST}" in ended.err
+    np.testing.assert_array_equal(load("mask.nii.gz"), load("chain.nii.gz"))
+    run("threshold", "s.nii.gz", "labels.nii.gz", "--threshold", 0.4, "--labels")
+    np.testing.assert_array_equal(load("labels.nii.gz") > 0, expected > 0.375)
+    # A level itself is nothing to speak of.
+    assert "->" not in run("threshold", "s.nii.gz", "half.nii.gz").err
+
+
+def test_a_hard_skeleton_of_a_nested_one_is_cut_at_a_level_too(expected: np.ndarray) -> None:
+    skeleton(target="s.zarr")
+    words = ("--hard", "--threshold", 0.4)
+    ended = run("skeletonize", "s.zarr", "whole.zarr", *words, "--json")
+    assert NEAREST in ended.err
+    assert ended.json["steps"][0]["parameters"]["threshold"] == 0.375
+    whole = read("whole.zarr").array > 0
+    assert betti_numbers(whole) == betti_numbers(expected > 0.375)
+    assert not (whole & (expected <= 0.375)).any()
+
+
+def test_evaluate_takes_the_nearest_level() -> None:
+    skeleton("--output-type", "uint16")
+    run("threshold", "in.nii.gz", "truth.nii.gz")
+    words = ("--metrics", "dice,cldice", "--json")
+    ended = run("evaluate", "s.nii.gz", "truth.nii.gz", "--threshold", 0.4, *words)
+    assert f"note: s.nii.gz: {NEAREST}" in ended.err
+    assert ended.json["parameters"]["threshold"] == 0.375
+    assert f"s.nii.gz: {NEAREST}" in ended.json["notes"]
+    same = run("evaluate", "s.nii.gz", "truth.nii.gz", "--threshold", 0.375, *words)
+    assert same.json["metrics"] == ended.json["metrics"]
+    # Its centreline is itself, so all of it lies in the mask of the map at a higher level's expense only.
+    run("threshold", "s.nii.gz", "self.nii.gz", "--threshold", 0.4)
+    itself = run("evaluate", "s.nii.gz", "self.nii.gz", "--threshold", 0.4, *words).json["metrics"]
+    assert itself["dice"] == 1
+    run("skeletonize", "in.nii.gz", "other.nii.gz", "--method", "levels")
+    assert "->" not in run("evaluate", "other.nii.gz", "truth.nii.gz", "--threshold", 0.4, *words).err
+
+
+def test_topology_is_counted_at_the_nearest_level(probabilities: np.ndarray) -> None:
+    skeleton()
+    ended = run("topology", "numbers", "s.nii.gz", "--threshold", 0.4, "--no-bars", "--json")
+    assert f"note: {NEAREST}" in ended.err
+    assert ended.json["parameters"]["threshold"] == 0.375
+    assert tuple(ended.json["maps"][0]["betti"].values())[:3] == betti_numbers(probabilities > 0.375).numbers
+    assert "->" not in run("topology", "numbers", "in.nii.gz", "--threshold", 0.4, "--no-bars").err
+
+
+def test_a_coarser_resolution_is_no_nested_skeleton() -> None:
+    save("big.nii.gz", np.pad(load("in.nii.gz"), ((30, 30),) * 3))
+    ended = run("skeletonize", "big.nii.gz", "s.zarr", "--method", "nested", "--levels", 8, "--pyramid")
+    assert "only resolution 0 is the nested skeleton" in ended.err
+    for resolution, used in ((0, 0.375), (1, 0.4)):
+        words = ("inspect", "s.zarr", "--resolution", resolution, "--threshold", 0.4, "--json", "-")
+        assert run(*words).json["parameters"]["threshold"] == used
+
+
+def test_classes_that_are_renormalized_are_no_nested_skeletons_any_more(probabilities: np.ndarray) -> None:
+    classes = np.stack([1 - probabilities, probabilities]).astype(np.float32)
+    np.save("in.npy", classes)
+    words = ("skeletonize", "in.npy", "--axes", "CZYX", "--method", "nested", "--levels", 8, "--force")
+    run(*words[:2], "s.tif", *words[2:])
+    assert nested_levels(provenance("s.tif")) == LevelSets(8)
+    run(*words[:2], "s.tif", *words[2:], "--renormalize")
+    assert nested_levels(provenance("s.tif")) is None

@@ -1,0 +1,164 @@
+"""Which method a filter has where none is chosen: one table, and what every command and function makes of it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from dataclasses import replace
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers_maps import same_bits
+
+import softmorph_cli
+from softmorph_cli import SoftmorphWarning
+from softmorph_cli.filters import custom, defaults, morphology
+from softmorph_cli.filters.method import METHODS
+from softmorph_cli.filters.settings import Settings
+from softmorph_cli.filters.skeleton import thinning
+from softmorph_cli.rules import catalog
+from softmorph_cli.rules.rule import Action, Rule
+from softmorph_cli.rules.rulefile import loads
+from softmorph_cli.steps.operations import make
+from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, filter_tiles
+
+IMAGE = np.random.default_rng(6).random((9, 12)).astype(np.float32)
+
+# A function, the module of the same filter, and the default method of each: all pairs that differ.
+DIFFERING = [
+    ("erosion", "SoftErosion", "minmax", "multilinear"),
+    ("dilation", "SoftDilation", "minmax", "multilinear"),
+    ("opening", "SoftOpening", "minmax", "multilinear"),
+    ("closing", "SoftClosing", "minmax", "multilinear"),
+    ("skeletonize", "SoftSkeletonizer", "nested", "smooth-levels"),
+]
+BY_RULE = {
+    "minmax": {"isolated-2d", "isolated-3d", "majority-2d", "majority-3d"},
+}
+
+
+def test_the_table_has_every_operation_and_names_methods() -> None:
+    assert set(defaults.METHOD_OF) == {*morphology.OPERATIONS, "skeletonize"}
+    assert {*defaults.METHOD_OF.values(), defaults.INCREASING, defaults.ANY_RULE} <= set(METHODS)
+
+
+def test_functions_and_modules_that_differ_name_each_others_default() -> None:
+    found = []
+    for name, module in (
+        (name, getattr(softmorph_cli, f"Soft{title}"))
+        for name, title in (
+            ("erosion", "Erosion"), ("dilation", "Dilation"), ("opening", "Opening"), ("closing", "Closing"),
+            ("skeletonize", "Skeletonizer"),
+        )
+    ):  # fmt: skip
+        own = inspect.signature(module).parameters["method"].default
+        if own != defaults.METHOD_OF[name]:
+            found.append((name, module.__name__, defaults.METHOD_OF[name], own))
+    assert found == DIFFERING
+    for name, title, of_function, of_module in DIFFERING:
+        module = getattr(softmorph_cli, title)
+        for text in (getattr(softmorph_cli, name).__doc__, f"{module.__doc__} {module.__init__.__doc__}"):
+            assert f'"{of_function}"' in text, (name, text)
+            assert f'"{of_module}"' in text, (name, text)
+
+
+@pytest.mark.parametrize("name", defaults.METHOD_OF)
+def test_a_function_without_a_method_has_that_of_the_table(name: str) -> None:
+    run = getattr(softmorph_cli, name)
+    assert same_bits(run(IMAGE), run(IMAGE, method=defaults.METHOD_OF[name]))
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_a_rule_has_the_method_that_it_allows_and_never_fails(name: str) -> None:
+    wanted = next((method for method, names in BY_RULE.items() if name in names), "levels")
+    assert defaults.method_of_rule(catalog.bundled(name)) == wanted
+    image = IMAGE if name.endswith("2d") else IMAGE[None]
+    assert same_bits(
+        softmorph_cli.apply_rule(name, image), softmorph_cli.apply_rule(name, image, method=wanted)
+    )
+
+
+def test_both_forms_of_a_bundled_rule_have_one_method() -> None:
+    for name in {name[:-3] for name in catalog.names()}:
+        assert len({defaults.method_of_rule(form) for form in custom.forms(name)}) == 1, name
+
+
+def test_forms_that_differ_have_the_method_of_any_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "method_of_rule", lambda rule: ("minmax", "product")[rule.dimensions == 3])
+    assert custom.default_method("majority") == "levels"
+    assert custom.default_method("majority-2d") == "minmax"
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_a_deleting_rule_that_nests_is_a_thinning(holds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    nesting: Any = ModuleType("softmorph_cli.compiler.nesting")
+    asked: list[Rule] = []
+
+    def check(rule: Rule) -> SimpleNamespace:
+        asked.append(rule)
+        return SimpleNamespace(holds=holds)
+
+    nesting.check = check
+    monkeypatch.setitem(sys.modules, nesting.__name__, nesting)
+    monkeypatch.setattr(defaults, "THINNING", "sampled")  # told from the others by its name
+    method_of_rule = defaults.method_of_rule.__wrapped__
+    thin = catalog.bundled("thinning-2d")
+    assert method_of_rule(thin) == ("sampled" if holds else "levels")
+    # Nothing else is asked about: increasing rules, and those that add or set.
+    for rule in (catalog.bundled("isolated-2d"), replace(thin, action=Action.SET)):
+        assert method_of_rule(rule) in ("minmax", "levels")
+    assert asked == [thin]
+
+
+def test_what_a_step_does_is_known_before_the_map() -> None:
+    given = {"apply": {"rule": "majority"}, "despeckle": {"min_size": "3vox"}}
+    found = {
+        name: make(name, given.get(name, {})).method
+        for name in ("close", "tophat", "skeletonize", "apply", "fill")
+    }
+    assert found == {
+        "close": "minmax",
+        "tophat": "minmax",
+        "skeletonize": "levels",
+        "apply": "minmax",
+        "fill": None,
+    }
+    assert make("apply", {"rule": "thinning"}).method == "levels"
+    assert make("close", {}, method="probabilistic").method == "multilinear"
+    assert make("skeletonize", {"preset": "cldice"}).method == "cldice"
+
+
+def test_minmax_of_a_rule_that_is_not_increasing_says_what_it_is() -> None:
+    says = r"thinning-2d is not increasing, so method minmax is the papers' fuzzy logic.* use method levels"
+    for run in (
+        lambda: softmorph_cli.apply_rule("thinning-2d", IMAGE, method="minmax", iterations=1),
+        lambda: softmorph_cli.skeletonize(IMAGE * 0.4, method="minmax", iterations=1),
+    ):
+        with pytest.warns(SoftmorphWarning, match=says):
+            run()
+    for spec in (
+        Spec("apply", Settings("minmax"), rule="thinning", iterations=1),
+        Spec("skeletonize", Settings("minmax"), iterations=1),
+    ):
+        target = ArrayTarget(np.zeros_like(IMAGE))
+        (warning,) = filter_tiles(ArraySource(IMAGE * 0.4), target, spec).warnings
+        assert "fuzzy logic" in warning
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        softmorph_cli.apply_rule("majority", IMAGE, method="minmax")
+        assert thinning(IMAGE, Settings("cldice")).warnings == ()
+
+
+def test_an_increasing_rule_runs_until_nothing_changes() -> None:
+    # Slowly: one voxel a time, of which a hundredth part of the sum would be nothing.
+    grow = 'dimensions = 2\naction = "add"\nwhen = "W"\niterations = "until stable"\n'
+    image = np.zeros((30, 40))
+    image[:, :30] = 1
+    image[3, 0] = 1
+    image[3, 1:] = 0
+    result = custom.apply(loads(grow, name="grow"), image, Settings())
+    assert (result.iterations, result.stop_reason) == (40, "stable")
+    assert (result.image == 1).all()

@@ -1,0 +1,204 @@
+"""Nested skeletons: at every level a centreline with the topology of the map, inside the level below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers_topology import noisy
+from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter
+
+import softmorph_cli as sm
+from softmorph_cli.compiler import RANKS, compile_rule
+from softmorph_cli.kernels.tables import table_of
+from softmorph_cli.level_sets import LevelSets
+from softmorph_cli.rules import catalog
+from softmorph_cli.topology.betti import betti_numbers
+from softmorph_cli.topology.persistence import bars
+
+SAMPLES = Path(__file__).parents[2] / "sample_data"
+Image = np.ndarray[Any, Any]
+
+
+def random_map(shape: tuple[int, ...], seed: int, smooth: float = 0.0) -> Image:
+    """Return noise, or smoothed noise stretched to [0, 1]."""
+    p = np.random.default_rng(seed).random(shape)
+    if smooth:
+        p = gaussian_filter(p, smooth)
+        p = (p - p.min()) / (p.max() - p.min())
+    return p.astype(np.float32)
+
+
+def differing_levels(skeleton: Image, image: Image, thresholds: Any) -> list[float]:
+    """Return the thresholds at which the Betti numbers of the skeleton are not those of the map."""
+    return [t for t in thresholds if betti_numbers(skeleton > t) != betti_numbers(image > t)]
+
+
+def removable(skeleton: Image, thresholds: Any) -> int:
+    """Count voxels that could go at some level: simple, no curve end, and not held by the level above."""
+    (step, *_) = compile_rule(catalog.bundled("thinning-subfields", skeleton.ndim), RANKS)
+    table, count = table_of(step), 0
+    for t, higher in zip(thresholds, [*thresholds[1:], np.inf], strict=True):
+        padded = np.pad(skeleton > t, 1)
+        places = np.argwhere(padded & ~np.pad(skeleton > higher, 1))
+        configurations = np.zeros(len(places), np.int64)
+        for bit, k in enumerate(table.neighbours):
+            configurations |= padded[tuple((places + step.offsets[k]).T)].astype(np.int64) << bit
+        count += int((table.bits[configurations >> 3] >> (configurations & 7) & 1).sum())
+    return count
+
+
+def end_points(mask: Image) -> int:
+    return int((mask & (convolve(mask.astype(int), np.ones((3,) * mask.ndim), mode="constant") == 2)).sum())
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_every_level_of_images_has_their_topology(seed: int) -> None:
+    image = random_map((26 + seed % 5, 31), seed, smooth=(seed % 4) / 2)
+    levels = (8, 16, 64)[seed % 3]
+    thresholds = LevelSets(levels).thresholds
+    skeleton = sm.skeletonize(image, levels=levels)
+    chosen = thresholds[:: max(1, len(thresholds) // 13)]
+    assert differing_levels(skeleton, image, chosen) == []
+    assert removable(skeleton, thresholds) == 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_level_of_dense_volumes_has_their_topology(seed: int) -> None:
+    image = random_map((11 + seed % 3, 13, 16), seed, smooth=(seed % 3) / 2)
+    levels = (8, 16, 64)[seed % 3]
+    thresholds = LevelSets(levels).thresholds
+    skeleton = sm.skeletonize(image, levels=levels)
+    chosen = thresholds[:: max(1, len(thresholds) // 10)]
+    assert differing_levels(skeleton, image, chosen) == []
+    assert removable(skeleton, thresholds) == 0
+
+
+@pytest.mark.parametrize("levels", [128, 192])
+def test_more_than_64_levels(levels: int) -> None:
+    image = random_map((14, 15, 17), 5, smooth=0.7)
+    skeleton = sm.skeletonize(image, levels=levels)
+    thresholds = LevelSets(levels).thresholds
+    assert differing_levels(skeleton, image, thresholds[::5]) == []
+    assert removable(skeleton, thresholds) == 0
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_exact_skeletons_have_the_topology_at_any_threshold(seed: int) -> None:
+    shape = (27, 24) if seed % 2 else (9, 12, 13)
+    image = random_map(shape, seed, smooth=(seed % 3) / 2)
+    skeleton = sm.skeletonize(image, levels="exact")
+    anywhere = np.random.default_rng(seed).random(8).tolist()
+    assert differing_levels(skeleton, image, anywhere) == []
+    assert np.isin(skeleton[skeleton > 0], image).all()
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_exact_skeletons_have_the_persistence_diagram_of_the_map(seed: int) -> None:
+    shape = (23, 25) if seed % 2 else (9, 10, 11)
+    image = random_map(shape, seed, smooth=(seed % 3) / 2)
+    skeleton = sm.skeletonize(image, levels="exact")
+    for own, of_map in zip(bars(skeleton).diagrams, bars(image).diagrams, strict=True):
+        assert sorted(zip(own.birth, own.death, strict=True)) == sorted(
+            zip(of_map.birth, of_map.death, strict=True)
+        )
+
+
+def test_the_comparison_sees_a_skeleton_that_breaks() -> None:
+    # The mean over level sets breaks, and a skeleton that is not finished can lose voxels.
+    tree = sm.read(SAMPLES / "vessel_tree.nii.gz").array
+    assert differing_levels(sm.skeletonize(tree, method="levels"), tree, [0.5]) == [0.5]
+    assert removable(sm.skeletonize(tree, levels=64, finish=False), LevelSets(64).thresholds) > 0
+
+
+def test_levels_are_refined_within_their_bins() -> None:
+    image = random_map((40, 41), 1, smooth=1.0)
+    for levels in (8, 64, 128):
+        sets = LevelSets(levels)
+        skeleton = sm.skeletonize(image, levels=levels)
+        bins = sets.bins(skeleton)
+        bounds = np.append(sets.upper_bounds, 0).astype(np.float32)[bins]
+        np.testing.assert_array_equal(skeleton, np.where(bins < 0, 0, np.minimum(image, bounds)))
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_planes_and_values_are_two_ways_to_one_skeleton(dimensions: int) -> None:
+    image = random_map((15,) * dimensions, dimensions, smooth=0.6)
+    for levels in (8, 16, 32, 64):
+        sets = LevelSets(levels)
+        counts = (sets.bins(image) + 1).astype(np.float32)
+        as_values = sm.skeletonize(counts / 128, levels="exact") * 128
+        np.testing.assert_array_equal(sets.bins(sm.skeletonize(image, levels=levels)) + 1, as_values)
+
+
+@pytest.mark.parametrize("method", [{"levels": 8}, {"levels": 64}, {"levels": "exact"}, {"hard": True}])
+def test_binary_maps_have_one_skeleton(method: dict[str, Any]) -> None:
+    mask = random_map((20, 21, 22), 3, smooth=1.0) > 0.5
+    finished = sm.skeletonize(mask.astype(np.float32), **method)
+    reference = sm.skeletonize(mask.astype(np.float32), hard=True)
+    np.testing.assert_array_equal(finished > 0, reference > 0)
+    assert betti_numbers(reference > 0) == betti_numbers(mask)
+    # Without finishing it is the rule to its fixed point.
+    bare = sm.skeletonize(mask.astype(np.float32), **method, finish=False)
+    np.testing.assert_array_equal(
+        bare > 0, sm.apply_rule("thinning-3d", mask.astype(np.float32), method="levels") > 0
+    )
+
+
+def test_lowest_makes_no_planes_below() -> None:
+    image = random_map((30, 31), 7, smooth=0.8)
+    skeleton = sm.skeletonize(image, levels=16, lowest=0.3)
+    sets = LevelSets(16, 0.3)
+    assert sets.thresholds[:3].tolist() == [0.3, 5 / 16, 6 / 16]
+    assert skeleton[skeleton > 0].min() > np.float32(0.3)
+    assert differing_levels(skeleton, image, sets.thresholds) == []
+    exact = sm.skeletonize(image, levels="exact", lowest=0.3)
+    assert exact[exact > 0].min() > np.float32(0.3)
+
+
+def test_the_sample_tree_is_one_thin_line() -> None:
+    tree = sm.read(SAMPLES / "vessel_tree.nii.gz").array
+    for method in ({}, {"levels": 8}, {"levels": 64}, {"levels": "exact", "lowest": 1 / 128}, {"hard": True}):
+        skeleton = sm.skeletonize(tree, **method) > 0.5
+        assert betti_numbers(skeleton).numbers == (1, 0, 0)
+        assert skeleton.sum() <= 725
+        assert end_points(skeleton) <= 20
+    skeleton = sm.skeletonize(tree, levels=64)
+    assert differing_levels(skeleton, tree, LevelSets(64).thresholds) == []
+
+
+def test_the_sample_retina_at_every_level() -> None:
+    retina = sm.read(SAMPLES / "retina_vessels.tif").array
+    skeleton = sm.skeletonize(retina, levels=64)
+    assert differing_levels(skeleton, retina, LevelSets(64).thresholds[::4]) == []
+
+
+def test_iterations_that_are_given_leave_lines_unfinished() -> None:
+    image = random_map((30, 31), 2, smooth=1.5)
+    few = sm.skeletonize(image, levels=16, iterations=1)
+    np.testing.assert_array_equal(few, sm.skeletonize(image, levels=16, iterations=1, finish=False))
+    assert differing_levels(few, image, LevelSets(16).thresholds) == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_contrast_leaves_as_many_components_as_last_longer(seed: int) -> None:
+    # Not each at its own height: a ridge that falls off in small steps is shortened step by step.
+    image = random_map((22, 23) if seed % 2 else (9, 10, 11), seed, smooth=1.0)
+    for contrast in (0.05, 0.2):
+        kept = bars(sm.skeletonize(image, levels="exact", prune_contrast=contrast)).diagrams[0]
+        of_map = bars(image).diagrams[0]
+        assert len(of_map) >= len(kept) >= (of_map.birth - of_map.death > contrast).sum()
+
+
+def test_a_contrast_takes_spurs_and_discs_of_noise() -> None:
+    tree = sm.read(SAMPLES / "vessel_tree.nii.gz").array
+    map_with_noise = noisy(tree, 1.0, 0)
+    everything = sm.skeletonize(map_with_noise, levels="exact", lowest=1 / 128) > 0.5
+    lasting = sm.skeletonize(map_with_noise, levels="exact", lowest=1 / 128, prune_contrast=0.05) > 0.5
+    assert lasting.sum() < 0.7 * everything.sum()
+    # The branches of the tree without noise stay.
+    branches = sm.skeletonize(tree, hard=True, threshold=0.75) > 0
+    near = distance_transform_edt(~lasting)[branches]
+    assert near.max() <= 6

@@ -111,6 +111,9 @@ def works(dimensions: int) -> tuple[Work, ...]:
             _filter("skeletonize", method, "1 iteration", "noise", iterations=1)
             for method in ("multilinear", "product", "minmax")
         ),
+        _filter("skeletonize", "nested", "to the end", "vessels"),
+        _filter("skeletonize", "nested", "64 levels", "vessels", levels=64),
+        _filter("skeletonize", "nested", "exact above 1/128", "vessels", levels="exact", lowest=1 / 128),
         _filter("skeletonize", "levels", "to the end", "vessels"),
         _filter("skeletonize", "hard", "to the end", "vessels"),
         _filter("skeletonize", "smooth-levels", steps, "vessels", iterations=GRADIENT_ITERATIONS),

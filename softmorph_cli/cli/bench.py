@@ -57,7 +57,7 @@ def bench(
             "--method",
             "-m",
             metavar="NAME",
-            help="Only multilinear, product, minmax, levels, hard or smooth-levels; may be repeated. "
+            help="Only nested, levels, minmax, multilinear, product, hard or smooth-levels; may be repeated. "
             "(default: all)",
             show_default=False,
         ),

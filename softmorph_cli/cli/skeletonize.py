@@ -61,9 +61,10 @@ def skeletonize(
     writing: Writing,
     large: Large,
 ) -> None:
-    """Soft skeleton: how certain it is that each voxel lies on the centreline.
+    """Soft skeleton: at each of its levels a centreline, one voxel wide.
 
-    The default method thins 64 level sets at once and takes their mean; for one unbroken curve use --hard.
+    OUT > t has the components, loops and cavities of IN > t for t = 1/(2L), 1/L, 2/L, ... (L is --levels, 16), and
+    holds the centrelines of the levels above. For the mask of a single centreline use --hard.
     """
     given = {
         "iterations": iterations,

@@ -252,7 +252,8 @@ def apply_rule(
         rule: The name of a bundled rule, the path of a TOML file, or a `Rule`.
         image: Probabilities, see the module's docstring.
         iterations: How many; default as the rule says.
-        method: How the rule is made soft; default "minmax" for an increasing rule, "levels" for any other.
+        method: How the rule is made soft; default "minmax" for an increasing rule, "nested" for a
+            thinning whose level sets can be kept nested, "levels" for any other.
         spatial_dims: 2 or 3 where there are leading axes.
         **how: See `How`.
 

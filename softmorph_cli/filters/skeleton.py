@@ -46,7 +46,7 @@ PRESETS: Final = {
 
 _FADED: Final = (
     "the skeleton faded: its maximum is {after:.2f} while the input's is {before:.2f}. Step-by-step methods "
-    "over-thin; use method nested (or smooth-levels where a gradient is needed)."
+    "over-thin; use method nested (or smooth-levels to train through)."
 )
 
 

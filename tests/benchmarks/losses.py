@@ -39,6 +39,8 @@ LOSSES: dict[str, Callable[[], nn.Module]] = {
     "pool": SoftDiceCLDiceLoss,
     "smooth-levels, 16 levels": lambda: SoftDiceCLDiceLoss(3, 0.5, "smooth-levels"),
     "smooth-levels, 4 levels": lambda: SoftDiceCLDiceLoss(3, 0.5, "smooth-levels", smooth_levels=4),
+    "nested, exact": lambda: SoftDiceCLDiceLoss(method="nested", levels="exact"),
+    "nested, 16 levels": lambda: SoftDiceCLDiceLoss(method="nested", levels=16, surrogate=True),
     "skeleton recall": SkeletonRecallLoss,
 }
 

@@ -96,10 +96,37 @@ def dense(bench: Bench) -> Iterator[Bar]:
 
 
 def levels(bench: Bench) -> Iterator[Bar]:
-    """The default skeleton, to the end."""
+    """A skeleton of 64 level sets, each by itself."""
     for size in (192, 256):
         ratio, how = bench.against(find("skeletonize", "levels"), SKIMAGE, size)
         yield Bar(f"`levels` to the end, vessels {size}^3", 1.5, ratio, "x scikit-image, one mask", how)
+
+
+def nested(bench: Bench) -> Iterator[Bar]:
+    """The default skeleton: level sets that stay nested, finished to one voxel."""
+    works = {
+        "levels": find("skeletonize", "levels"),
+        "planes": find("skeletonize", "nested", "64"),
+        "exact": find("skeletonize", "nested", "exact"),
+    }
+    for size in (128, 256):
+        image = maps.DRAWN["vessels"]((size,) * 3)
+        mask = next(one for one in PEERS if one.name == SKIMAGE).task(image, bench.how)
+        tasks = {name: work.task(image, bench.how) for name, work in works.items()}
+        seconds = bench.turns({**tasks, "mask": mask})
+        for ours, theirs, limit, what, than in (
+            ("planes", "levels", 1.6, "64 levels, finished", "`levels`"),
+            ("planes", "mask", 1.0, "64 levels, finished", "scikit-image, one mask"),
+            ("exact", "planes", 4.0, "`--levels exact`, finished", "64 levels"),
+        ):
+            how = f"{duration(seconds[ours])} / {duration(seconds[theirs])}"
+            yield Bar(
+                f"`nested` {what}, vessels {size}^3", limit, seconds[ours] / seconds[theirs], f"x {than}", how
+            )
+    held = bench.held(works["planes"], 256) - 50 * MB
+    yield Bar(
+        "memory of `nested`, 64 levels, 256^3, less 50 MB", 6.5, held / (maps.ITEMSIZE * 256**3), "x input"
+    )
 
 
 def boxes(bench: Bench) -> Iterator[Bar]:
@@ -205,7 +232,7 @@ def cuda(bench: Bench) -> Iterator[Bar]:
     tree = torch.from_numpy(maps.vessels((512,) * 3))
     whole = Task(lambda _: softmorph_cli.skeletonize(tree.to("cuda")).cpu())
     seconds = bench.turns({"whole": whole}, torch.cuda.synchronize)["whole"]
-    yield Bar("`levels` to the end, vessels 512^3, upload and download included", 3, seconds, "s")
+    yield Bar("`nested` to the end, vessels 512^3, upload and download included", 3, seconds, "s")
 
 
 def _sub_iterations(bench: Bench) -> Iterator[Bar]:
@@ -227,7 +254,7 @@ def _sub_iterations(bench: Bench) -> Iterator[Bar]:
 
 PARTS = {
     part.__name__: part
-    for part in (dense, levels, boxes, gradient, smooth, command, memory, large, growth, cuda)
+    for part in (dense, nested, levels, boxes, gradient, smooth, command, memory, large, growth, cuda)
 }
 
 

@@ -35,49 +35,68 @@ def test_its_measures_on_known_masks() -> None:
     assert example.measure(_Known(torch.zeros_like(ring)), ring, ring) == (0, 0, 1, 1)
 
 
-def test_what_is_drawn() -> None:
-    images, masks = example.draw(6, np.random.default_rng(1))
-    again, _ = example.draw(6, np.random.default_rng(1))
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_what_is_drawn(dimensions: int) -> None:
+    images, masks = example.draw(6, np.random.default_rng(1), dimensions)
+    again, _ = example.draw(6, np.random.default_rng(1), dimensions)
     assert torch.equal(images, again)
-    assert images.shape == masks.shape == (6, 1, example.SIZE, example.SIZE)
+    assert images.shape == masks.shape == (6, 1, *(example.SIZE[dimensions],) * dimensions)
     assert set(masks.unique().tolist()) == {0.0, 1.0}
     inside = images[masks > 0].mean() - images[masks == 0].mean()
     assert 0.2 < inside < 0.9
-    assert 0.02 < masks.mean() < 0.3
+    assert 0.005 < masks.mean() < 0.3
 
 
 def test_the_verdict_is_honest_either_way() -> None:
     rows = {
-        "Dice": [(0.0, 0.5), (0.0, 0.7)],
-        "good": [(0.0, 0.6), (0.0, 0.8)],
-        "bad": [(0.0, 0.4), (0.0, 0.7)],
+        "Dice": [(0.0, 0.5, 1.0, 0.0), (0.0, 0.7, 1.0, 0.0)],
+        "good": [(0.0, 0.6, 0.5, 0.0), (0.0, 0.8, 0.5, 0.0)],
+        "bad": [(0.0, 0.4, 1.0, 0.0), (0.0, 0.7, 1.0, 0.0)],
     }
     good, bad = example.verdict(rows)
-    assert (
-        good
-        == "good: clDice above that of Dice alone on 2 of 2 seeds, by +0.100 in the mean (+0.100 to +0.100)."
+    # Of two differences a and b the interval is (a + b) / 2 +- 12.706 |a - b| / 2.
+    assert good == (
+        "good minus Dice: Dice +0.000 ± 0.000, clDice +0.100 ± 0.000, b0 error -0.500 ± 0.000, "
+        "b1 error +0.000 ± 0.000; clDice is above on 2 of 2 seeds."
     )
-    assert (
-        bad
-        == "bad: clDice above that of Dice alone on 0 of 2 seeds, by -0.050 in the mean (-0.100 to +0.000)."
-    )
+    assert "clDice -0.050 ± 0.635" in bad
+    assert bad.endswith("clDice is above on 0 of 2 seeds.")
+    (alone,) = example.verdict({"Dice": rows["Dice"][:1], "good": rows["good"][:1]})
+    assert "clDice +0.100, b0" in alone
 
 
-def test_it_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(example, "TRAINING", 8)
-    monkeypatch.setattr(example, "TEST", 4)
-    example.main(["--seeds", "1", "--steps", "2"])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_it_runs(
+    dimensions: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(example, "SIZE", {2: 32, 3: 16})
+    monkeypatch.setattr(example, "TRAINING", {dimensions: 8})
+    monkeypatch.setattr(example, "TEST", {dimensions: 4})
+    example.main(["--dimensions", str(dimensions), "--seeds", "1", "--steps", "2"])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 3 + 3 + 2
-    for name, row in zip(example.LOSSES, lines[1:4], strict=True):
+    losses = len(example.LOSSES)
+    assert len(lines) == 1 + losses + losses + losses - 1
+    for name, row in zip(example.LOSSES, lines[1 : 1 + losses], strict=True):
         assert row.startswith(f"seed 0    {name}")
         assert len(row.split()[-5:]) == 5
+
+
+def test_what_it_refuses(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         example.main(["--steps", "0"])
     assert "at least 1 is needed" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         example.main(["--alpha", "0.7"])
     assert "alpha 0.7: it lies between" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [name for name in example.LOSSES if name != "Dice"])
+def test_skeletons_are_kept_and_no_weight_is_another(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, masks = example.draw(4, np.random.default_rng(2))
+    kept = example.train(example.LOSSES[name](0.3), 3, 1, images, masks)
+    monkeypatch.setattr(example, "SoftCLDiceLoss", int)
+    made = example.train(example.LOSSES[name](0.3), 3, 1, images, masks)
+    assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), made.parameters(), strict=True))
 
 
 def test_networks_of_a_seed_differ_in_the_loss_alone() -> None:

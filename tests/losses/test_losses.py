@@ -76,8 +76,11 @@ def test_foreground_everywhere_is_perfect_to_the_pool_skeleton_alone() -> None:
     """The flaw that the module's text warns of."""
     everywhere = torch.ones_like(WHOLE)
     assert SoftCLDiceLoss()(everywhere, WHOLE) < 1e-3
-    for method in ("smooth-levels", "nested"):
-        assert SoftCLDiceLoss(method=method)(everywhere, WHOLE) > 0.5
+    assert SoftCLDiceLoss(method="smooth-levels")(everywhere, WHOLE) > 0.5
+    # Thinned to the end, a rectangle is a line in its middle, a square a single voxel.
+    aside = WHOLE.roll(4, dims=-2)
+    assert SoftCLDiceLoss(method="nested")(everywhere, aside) > 0.9
+    assert 0.3 < SoftCLDiceLoss(method="nested")(everywhere[..., :15], aside[..., :15]) < 0.4
 
 
 @pytest.mark.parametrize("make", [SoftCLDiceLoss, SoftDiceCLDiceLoss])

@@ -63,17 +63,18 @@ def _bits(program: Program, centre: int | None) -> tuple[int, npt.NDArray[np.uin
     known = disk.load("tables", key)
     if known is not None:
         with suppress(ValueError, zlib.error):
-            head, _, packed = known.partition(" ")
-            size = _words(program, centre).size * 8
-            bits = np.frombuffer(zlib.decompress(base64.b64decode(packed)), np.uint8)
-            if bits.size == size:
-                return int(head), bits
+            # The last byte is the border's position and one more; zlib tells whether any of them is damaged.
+            packed = zlib.decompress(base64.b64decode(known))
+            size = _words(program, centre).nbytes
+            if len(packed) == size + 1:
+                return packed[size] - 1, np.frombuffer(packed, np.uint8, size)
     words = _compute(program, centre)
     # As those that are read: for Numba an array that may be written to has another type, and takes another kernel.
     words.setflags(write=False)
     bits, border = words.view(np.uint8), _border(words, program, centre)
     with suppress(OSError):
-        disk.store("tables", key, f"{border} {base64.b64encode(zlib.compress(bits.tobytes(), 1)).decode()}")
+        packed = zlib.compress(bits.tobytes() + bytes([border + 1]), 1)
+        disk.store("tables", key, base64.b64encode(packed).decode())
     return border, bits
 
 

@@ -23,6 +23,7 @@ from helpers_reference import (
     turn,
 )
 from helpers_run import sweep_all
+from test_nested_contract import NestedContract
 
 from softmorph_cli.compiler import DIAGRAM, Step, compile_rule
 from softmorph_cli.compiler.program import Instruction, Op, Program
@@ -87,32 +88,8 @@ def fractional_blocks(dimensions: int, count: int, fractional: int, seed: int) -
     return blocks
 
 
-class Contract:
-    """Subclasses say how to make the backend and how to move arrays to and from it."""
-
-    plane_types: tuple[str, ...]
-
-    def backend(self) -> Backend:
-        raise NotImplementedError
-
-    def give(self, array: np.ndarray) -> Any:
-        raise NotImplementedError
-
-    def take(self, image: Any) -> np.ndarray:
-        return np.array(image)
-
-    def planes(self, mask: np.ndarray, dtype: str) -> np.ndarray:
-        """The same binary image in all bits."""
-        return np.where(mask, np.array(-1).astype(dtype), np.array(0, dtype))
-
-    def sweep(self, image: np.ndarray, *steps: Step, begin: tuple[Step, ...] = ()) -> np.ndarray:
-        field = self.backend().field(self.give(image))
-        try:
-            field.begin(begin or steps)
-            sweep_all(field, steps)
-            return self.take(field.image())
-        finally:
-            field.close()
+class Contract(NestedContract):
+    """What holds for all of them; what concerns nested level sets stands in `test_nested_contract`."""
 
     # ------------------------------------------------------------------ binary input: the rule itself
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from helpers_contract import lopsided
 from helpers_maps import close, same_bits, vessels
 from helpers_run import sweep_all
 from test_contract import Contract, thinning
@@ -26,7 +26,6 @@ from softmorph_cli.filters import arrays
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.kernels.torch_eager import TorchBackend, TorchField
 from softmorph_cli.rules import catalog, structuring
-from softmorph_cli.rules.neighborhood import DIRECTIONS, rotate
 from softmorph_cli.rules.rule import Rule
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -83,6 +82,36 @@ class TestTriton(Contract):
     def test_changed_counts_the_voxels_that_differ(self) -> None:
         super().test_changed_counts_the_voxels_that_differ()
 
+    def some(self, steps: tuple[Step, ...]) -> range:
+        """A direction that is not the program's own; a subfield whose parities are not all alike."""
+        return range(1, 2) if INTERPRETED else range(len(steps))
+
+    @pytest.mark.parametrize(
+        ("name", "dtype"),
+        [
+            ("thinning-subfields", "float32"),
+            *(pytest.param("thinning", dtype, marks=few) for dtype in ("float32", "float64")),
+        ],
+    )
+    def test_ranked_steps_to_the_end(self, name: str, dtype: str) -> None:
+        super().test_ranked_steps_to_the_end(name, dtype)
+
+    @pytest.mark.parametrize(
+        ("levels", "lowest", "dtype"),
+        [
+            (64, None, "float32"),
+            ("exact", 0.2, "float64"),
+            *(pytest.param(*how, marks=few) for how in [(8, None, "float32"), (128, None, "float64")]),
+        ],
+    )
+    def test_a_nested_skeleton(self, levels: int | str, lowest: float | None, dtype: str) -> None:
+        super().test_a_nested_skeleton(levels, lowest, dtype)
+
+    @few
+    @pytest.mark.parametrize("levels", [16, "exact"])
+    def test_a_nested_skeleton_in_3d(self, levels: int | str) -> None:
+        super().test_a_nested_skeleton_in_3d(levels)
+
     def test_leading_axes_are_separate_images(self) -> None:
         rng = np.random.default_rng(0)
         for shape, steps in (((2, 2, 3, 4, 5), lopsided()[:2]), ((3, 2, 9, 10), thinning(2)[:2])):
@@ -102,25 +131,6 @@ class TestTriton(Contract):
 
 
 # ---------------------------------------------------------------------- small programs in all directions
-
-
-@cache
-def lopsided(bits: bool = False) -> tuple[Step, ...]:
-    """A program that looks the same from no two sides, turned to all six directions."""
-    builder = Builder()
-    here, above, ahead, corner, below = (
-        builder.input(o) for o in [(0, 0, 0), (-1, 0, 0), (0, 1, 0), (1, -1, 1), (1, 0, 0)]
-    )
-    chosen = builder.mix(ahead, builder.mix(above, builder.const(1), corner), builder.negate(below))
-    if not bits:
-        upper = builder.emit(Op.MAX, builder.emit(Op.MIN, above, corner), builder.emit(Op.STEP, below))
-        share = builder.emit(Op.DIV, chosen, builder.emit(Op.ADD, corner, builder.emit(Op.SUB, upper, here)))
-        chosen = builder.emit(Op.MUL, chosen, builder.mix(share, ahead, builder.const(0)))
-    program = builder.build(builder.emit(Op.MUL, here, chosen))
-    return tuple(
-        Step(program, tuple(rotate(o, turn) for o in program.inputs), outside=1, absorbing=None)
-        for turn in DIRECTIONS[3].values()
-    )
 
 
 def random_map(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> torch.Tensor:

@@ -77,10 +77,10 @@ def test_foreground_everywhere_is_perfect_to_the_pool_skeleton_alone() -> None:
     everywhere = torch.ones_like(WHOLE)
     assert SoftCLDiceLoss()(everywhere, WHOLE) < 1e-3
     assert SoftCLDiceLoss(method="smooth-levels")(everywhere, WHOLE) > 0.5
-    # Thinned to the end, a rectangle is a line in its middle, a square a single voxel.
+    # Thinned to the end, a rectangle is a line in its middle, a square a voxel or two.
     aside = WHOLE.roll(4, dims=-2)
     assert SoftCLDiceLoss(method="nested")(everywhere, aside) > 0.9
-    assert 0.3 < SoftCLDiceLoss(method="nested")(everywhere[..., :15], aside[..., :15]) < 0.4
+    assert 0.3 < SoftCLDiceLoss(method="nested")(everywhere[..., :15], aside[..., :15]) < 0.6
 
 
 @pytest.mark.parametrize("make", [SoftCLDiceLoss, SoftDiceCLDiceLoss])

@@ -66,7 +66,7 @@ def test_every_work_runs_in_two_dimensions_in_a_process_of_its_own() -> None:
     ended = process("bench", *TINY, "--dimensions", 2, "--no-memory", "--json")
     assert ended.code == 0, ended.err
     assert {row["method"] for row in ended.json["rows"]} == {
-        "multilinear", "product", "minmax", "levels", "hard", "smooth-levels",
+        "nested", "multilinear", "product", "minmax", "levels", "hard", "smooth-levels",
     }  # fmt: skip
     assert {row["operation"] for row in ended.json["rows"]} >= {"training forward", "training backward"}
     assert "SimpleITK BinaryThinning of one mask" in {one["name"] for one in ended.json["comparisons"]}

@@ -64,14 +64,14 @@ def test_what_was_written_says_the_method_it_has(here: Path) -> None:
     for words, method in (
         (["erode"], "minmax"),
         (["apply", "majority"], "minmax"),
-        (["skeletonize"], "levels"),
+        (["skeletonize"], "nested"),
     ):
         document = run(*words, "in.nii.gz", "out.nii.gz", "--force", "--json").json
         parameters = run("info", "out.nii.gz", "--json").json["provenance"]["parameters"]
         assert document["steps"][0]["method"] == parameters["method"] == method
-        assert (parameters.get("levels") == 64) == (method == "levels")
+        assert parameters.get("levels") == {"nested": 16}.get(method)
     chain = ("chain", "in.nii.gz", "out.nii.gz", "close", "skeletonize", "--force", "--json")
-    assert [step["method"] for step in run(*chain).json["steps"]] == ["minmax", "levels"]
+    assert [step["method"] for step in run(*chain).json["steps"]] == ["minmax", "nested"]
 
 
 # ---------------------------------------------------------------- a batch under the defaults of before

@@ -172,7 +172,7 @@ def test_it_says_what_ran_and_what_was_written(target: str, options: list[str], 
     source = softmorph_cli.read(target).source
     assert source is not None
     assert source.dtype == stored
-    assert document["steps"][0]["method"] == ("binary" if "--hard" in options else "levels")
+    assert document["steps"][0]["method"] == ("binary" if "--hard" in options else "nested")
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def _resolved(spec: Spec) -> Spec:
         known = ", ".join((*METHOD_OF, APPLY))
         raise UsageError(f"unknown operation {spec.operation!r}: use one of {known}.")
     if spec.operation != SKELETONIZE:
-        check_method(settings.method)
+        check_method(settings.method, thinning=spec.operation == APPLY)
     return replace(spec, settings=settings)
 
 

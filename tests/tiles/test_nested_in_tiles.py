@@ -139,14 +139,11 @@ def test_many_cuts_of_many_maps(seed: int) -> None:
         check(hard, image, int(rng.integers(1, 5)), [tile])
 
 
-def test_equal_values_and_thick_lines_at_odd_places() -> None:
-    # Two voxels thick: which of them stays hangs on the parity of the index in the whole map.
-    image = np.zeros((40, 61), np.float32)
-    for row, value in enumerate((0.4, 0.6, 0.6, 0.9)):
-        image[3 + 9 * row : 5 + 9 * row, 2:58] = value
-    spec = nested("exact")
-    wanted = whole(spec, image).image
-    moved = whole(spec, np.pad(image, ((1, 0), (0, 0)))).image[1:]
+def test_the_parity_is_that_of_the_whole_map() -> None:
+    spec = nested(8)
+    wanted = whole(spec, GRAIN).image
+    moved = whole(spec, np.pad(GRAIN, ((1, 0), (0, 0)))).image[1:]
+    # Or tiles that begin at odd voxels would prove nothing.
     assert not same_bits(moved, wanted)
-    for tile in ((9, 11), (13, 21), (40, 7)):
-        assert same_bits(tiled(spec, image, tile, 1).image, wanted)
+    for tile in ((9, 11), (13, 21), (71, 7)):
+        assert same_bits(tiled(spec, GRAIN, tile, 1).image, wanted)

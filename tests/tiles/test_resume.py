@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from helpers_tiles import StopError, Tiled, cut_by_hand, tiled, until, whole
 from softmorph_cli.errors import FileError
 from softmorph_cli.filters.morphology import Element
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, filter_tiles
+from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, TileProgress, filter_tiles
 from softmorph_cli.tiles.manifest import NAME
 
 MAP = vessels((44, 51, 60), 3, branches=8, noise=0.1).astype(np.float32)
@@ -26,27 +27,70 @@ def run(spec: Spec, out: np.ndarray, length: int | None, scratch: Path, **more: 
     return filter_tiles(ArraySource(MAP), ArrayTarget(out), spec, plan=plan, scratch=scratch, **more)
 
 
-def test_a_run_interrupted_anywhere_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
-    undisturbed: Tiled = tiled(LEVELS, MAP, TILE, LENGTH)
-    total = len(undisturbed.progress)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        LEVELS,
+        Spec("skeletonize", Settings("nested")),
+        Spec("skeletonize", Settings("nested", levels="exact", prune_contrast=0.05)),
+        Spec("skeletonize", hard=True, threshold=0.4),
+    ],
+    ids=["levels", "nested", "exact", "hard"],
+)
+def test_a_run_interrupted_anywhere_ends_as_an_undisturbed_one(spec: Spec, tmp_path: Path) -> None:
+    undisturbed: Tiled = tiled(spec, MAP, TILE, LENGTH)
+    kinds = [(one.stage, one.part) for one in undisturbed.progress]
+    total = len(kinds)
     rng = np.random.default_rng(1)
-    for number, first in enumerate(rng.choice(total, 6, replace=False) + 1):
-        scratch, out = tmp_path / f"s{number}", np.zeros_like(MAP)
+    # The first and the last report of every part and stage, and some others.
+    ends = [kinds.index(kind) + 1 for kind in dict.fromkeys(kinds)]
+    stops = {*ends, *(end - 1 for end in ends[1:]), *(rng.choice(total, 2, replace=False) + 1)}
+    for first in sorted(map(int, stops)):
+        scratch, out = tmp_path / f"s{first}", np.zeros_like(MAP, np.uint8 if spec.hard else None)
         seen: list[Any] = []
         with pytest.raises(StopError):
-            run(LEVELS, out, LENGTH, scratch, progress=until(int(first), seen))
+            run(spec, out, LENGTH, scratch, progress=until(first, seen))
         second: list[Any] = []
         more = {"resume": True, "target_kept": True}
         if total - first > 3:
             with pytest.raises(StopError):
-                run(LEVELS, out, LENGTH, scratch, progress=until(3, second), **more)
-        result = run(LEVELS, out, LENGTH, scratch, progress=second.append, **more)
+                run(spec, out, LENGTH, scratch, progress=until(3, second), **more)
+        result = run(spec, out, LENGTH, scratch, progress=second.append, **more)
         assert same_bits(out, undisturbed.image)
         assert (result.iterations, result.stop_reason) == (undisturbed.result.iterations, "stable")
+        assert result.finished == undisturbed.result.finished
         # Nothing was done twice, and nothing is left.
         assert len(seen) + len(second) == total
         assert result.warnings == ()
         assert not scratch.exists()
+
+
+def test_only_what_is_still_needed_is_kept(tmp_path: Path) -> None:
+    """When all of the second part has been written once, what the first one left is gone."""
+    spec, parts = Spec("skeletonize", Settings("nested")), list[tuple[int, set[str]]]()
+
+    def look(progress: TileProgress) -> None:
+        if progress.part == "finishing":
+            parts.append((progress.passes, {path.name[0] for path in (tmp_path / "s").glob("*.planes")}))
+
+    run(spec, np.zeros_like(MAP), LENGTH, tmp_path / "s", progress=look)
+    assert next(kept for passes, kept in parts if passes == 1) == {"0", "1"}
+    assert {"".join(kept) for passes, kept in parts if passes > 1} == {"1"}
+
+
+def test_a_run_of_level_sets_that_an_older_version_began_goes_on(tmp_path: Path) -> None:
+    scratch, out, first, rest = tmp_path / "s", np.zeros_like(MAP), list[Any](), list[Any]()
+    with pytest.raises(StopError):
+        run(LEVELS, out, LENGTH, scratch, progress=until(30, first))
+    manifest = scratch / NAME
+    told = json.loads(manifest.read_text())
+    told["state"]["words"] = told["state"].pop("courses")
+    told["identity"]["settings"] |= {"smooth_levels": 16, "sharpness": 20.0, "seed": 0, "tolerance": 0.02}
+    manifest.write_text(json.dumps(told))
+    result = run(LEVELS, out, LENGTH, scratch, resume=True, progress=rest.append)
+    assert result.warnings == ()
+    assert same_bits(out, whole(LEVELS, MAP).image)
+    assert len(first) + len(rest) == len(tiled(LEVELS, MAP, TILE, LENGTH).progress)
 
 
 def test_a_target_that_was_lost_is_written_again(tmp_path: Path) -> None:

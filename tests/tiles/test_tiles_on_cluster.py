@@ -40,6 +40,7 @@ def check(made: Tiled, spec: Spec, image: np.ndarray) -> None:
     told = made.result
     assert (told.iterations, told.stop_reason) == (wanted.iterations, wanted.stop_reason)
     assert (told.radius, told.warnings) == (wanted.radius, wanted.warnings)
+    assert told.finished == wanted.finished
 
 
 @pytest.mark.parametrize(
@@ -47,11 +48,13 @@ def check(made: Tiled, spec: Spec, image: np.ndarray) -> None:
     [
         (Spec("skeletonize", Settings("levels", levels=128), iterations=4), 3),
         (Spec("skeletonize", hard=True, threshold=0.3), 3),
+        (Spec("skeletonize", Settings("nested")), 3),
+        (Spec("skeletonize", Settings("nested", levels="exact")), 2),
         (Spec("skeletonize", Settings("sampled", levels=64, seed=4)), 3),
         (Spec("erosion", Settings("multilinear"), element=Element(None, 26, 2)), None),
         (Spec("apply", Settings("levels", levels=8), rule=catalog.bundled("thinning", 3), iterations=3), 2),
     ],
-    ids=["levels", "hard", "sampled", "erosion", "rule"],
+    ids=["levels", "hard", "nested", "exact", "sampled", "erosion", "rule"],
 )
 def test_the_same_result(spec: Spec, length: int | None, cluster: Cluster, tmp_path: Path) -> None:
     # First here, so that the kernels are compiled once.
@@ -59,8 +62,8 @@ def test_the_same_result(spec: Spec, length: int | None, cluster: Cluster, tmp_p
     made = on_cluster(cluster, spec, tmp_path, TUBES, TILE, length)
     check(made, spec, TUBES)
     # As many visits, of as many tiles in each pass; only their order may be another.
-    assert Counter((p.stage, p.passes) for p in made.progress) == Counter(
-        (p.stage, p.passes) for p in alone.progress
+    assert Counter((p.stage, p.part, p.passes) for p in made.progress) == Counter(
+        (p.stage, p.part, p.passes) for p in alone.progress
     )
 
 

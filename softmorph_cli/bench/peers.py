@@ -97,7 +97,7 @@ def _sitk_thinning(image: Any, how: How) -> Task:
     return Task(lambda _: thin.Execute(mask))
 
 
-_EROSION: Final = ("erosion", "multilinear")
+_EROSION: Final = ("erosion", "minmax")
 _LEVELS: Final = ("skeletonize", "levels")
 _HARD: Final = ("skeletonize", "hard")
 

@@ -11,6 +11,7 @@ from softmorph_cli.bench.clock import Task
 from softmorph_cli.errors import UsageError
 
 GRADIENT_ITERATIONS: Final = 5
+CLOSING_RADIUS: Final = 3  # voxels
 
 
 @dataclass(frozen=True)
@@ -96,17 +97,35 @@ def _gradient(method: str, part: str) -> Work:
     return Work(f"training {part}", method, f"{GRADIENT_ITERATIONS} iterations", "vessels", task)
 
 
+def line_passes(connectivity: int, dimensions: int, radius: int) -> int:
+    """Return how many minima and maxima along one axis make up a closing: what it takes, written in 1-D passes.
+
+    A box is its lines one after the other, along each axis once whatever its radius. A cross is not: each of its
+    iterations takes a line along each axis.
+    """
+    box = connectivity == 3**dimensions - 1
+    return 2 * dimensions * (1 if box else radius)
+
+
+def _closing(connectivity: int, dimensions: int) -> Work:
+    passes = line_passes(connectivity, dimensions, CLOSING_RADIUS)
+    detail = f"{connectivity}-connected, radius {CLOSING_RADIUS}, {passes} 1-D passes"
+    size = {"radius": float(CLOSING_RADIUS), "spacing": (1.0,) * dimensions}
+    return _filter("closing", "minmax", detail, "noise", connectivity=connectivity, **size)
+
+
 def works(dimensions: int) -> tuple[Work, ...]:
     """Return everything that is measured, in the table's order."""
     elements = (6, 18, 26) if dimensions == 3 else (4, 8)
     steps = f"{GRADIENT_ITERATIONS} iterations"
     return (
         *(
-            _filter(operation, "multilinear", f"{c}-connected", "noise", connectivity=c)
+            _filter(operation, "minmax", f"{c}-connected", "noise", connectivity=c)
             for operation in ("erosion", "dilation")
             for c in elements
         ),
-        _filter("opening", "multilinear", f"{elements[0]}-connected", "noise"),
+        _filter("opening", "minmax", f"{elements[0]}-connected", "noise"),
+        *(_closing(connectivity, dimensions) for connectivity in (elements[0], elements[-1])),
         *(
             _filter("skeletonize", method, "1 iteration", "noise", iterations=1)
             for method in ("multilinear", "product", "minmax")

@@ -37,6 +37,11 @@ def apply(
     writing: Writing,
     large: Large,
 ) -> None:
-    """Run any Boolean rule as a soft filter: a bundled one by name, or your own file."""
+    """Run any Boolean rule as a soft filter: a bundled one by name, or your own file.
+
+    If more foreground never gives less (majority), every threshold of OUT is exactly the binary rule on that threshold
+    of IN. A thinning whose level sets can be kept nested has method nested. Of any other rule OUT is the mean over 64
+    level sets.
+    """
     given = {"rule": rule, "iterations": iterations}
     filtering.run_one("apply", given, source, target, reading, computing, writing, large)

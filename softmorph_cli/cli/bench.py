@@ -46,7 +46,7 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Only erosion, dilation, opening, skeletonize, training forward or training backward; "
+            help="Only erosion, dilation, opening, closing, skeletonize, training forward or training backward; "
             "may be repeated. (default: all)",
             show_default=False,
         ),

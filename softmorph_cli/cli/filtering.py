@@ -15,7 +15,6 @@ from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Computing, Large, Opening, Reading, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import UsageError
-from softmorph_cli.level_sets import parse_levels
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Result, Settings
@@ -32,6 +31,7 @@ def settings_of(computing: Computing) -> Settings:
         UsageError: If one is out of range.
     """
     from softmorph_cli.filters.settings import Settings
+    from softmorph_cli.level_sets import parse_levels
 
     chosen = asdict(computing)
     del chosen["method"]

@@ -37,7 +37,8 @@ def reporting(*, quiet: bool) -> Iterator[Bar | Lines | None]:
 def _words(progress: Progress) -> str:
     of = f" of {progress.iterations}" if progress.iterations else ""
     part = f", part {progress.part} of {progress.parts}" if progress.parts > 1 else ""
-    return f"{progress.operation}: iteration {progress.iteration}{of}{part}, {progress.changed:,} voxels changing"
+    changing = "" if progress.changed is None else f", {progress.changed:,} voxels changing"
+    return f"{progress.operation}: iteration {progress.iteration}{of}{part}{changing}"
 
 
 class Bar:

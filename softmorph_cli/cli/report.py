@@ -155,8 +155,8 @@ def tile(progress: TileProgress) -> str:
     at = f"{progress.operation}: tile {progress.done} of {progress.total}"
     if progress.stage != "pass":
         return at + (", writing" if progress.stage == "write" else "")
-    group = f", levels {progress.word} of {progress.words}" if progress.words > 1 else ""
-    return f"{at}, pass {progress.passes}{group}, {progress.live} tiles still changing"
+    part = f", {progress.part}" if progress.part else ""
+    return f"{at}{part}, pass {progress.passes}, {progress.live} tiles still changing"
 
 
 def table(

@@ -111,7 +111,7 @@ def apply(
         UsageError: If the method does not exist here.
     """
     settings = resolved(settings, rule)
-    check_method(settings.method)
+    check_method(settings.method, thinning=True)
     if iterations is not None and iterations < 1:
         raise UsageError(f"iterations {iterations}: at least 1 is needed.")
     image = as_array(image)

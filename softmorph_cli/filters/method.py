@@ -48,7 +48,9 @@ _ALL: Final = (
         "multilinear", Family.STEPWISE, DIAGRAM, True, "exact expectation of each step, independent voxels"
     ),
     Method("product", Family.STEPWISE, "product", True, "the papers' polynomial: AND = ab, OR = a + b - ab"),
-    Method("minmax", Family.STEPWISE, "minmax", True, "AND = minimum, OR = maximum"),
+    Method(
+        "minmax", Family.STEPWISE, "minmax", True, "an increasing filter at every threshold; else min and max"
+    ),
     Method("lukasiewicz", Family.STEPWISE, "lukasiewicz", True, "bounded sums: AND = max(0, a + b - 1)"),
     Method("einstein", Family.STEPWISE, "einstein", True, "AND = ab / (2 - (a + b - ab))"),
     Method("hamacher", Family.STEPWISE, "hamacher", True, "AND = ab / (a + b - ab)"),

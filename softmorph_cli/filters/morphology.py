@@ -119,8 +119,12 @@ def plan(name: str, shape: tuple[int, ...], element: Element) -> tuple[Reach, tu
     )
 
 
-def check_method(method: str | None) -> None:
-    """Refuse a method that is a skeleton by itself.
+def check_method(method: str | None, *, thinning: bool = False) -> None:
+    """Refuse a method that is a skeleton by itself, and one of thinnings for what is none.
+
+    Args:
+        method: Its name, or None.
+        thinning: Whether the rule may be a thinning.
 
     Raises:
         UsageError: Naming the operation that it goes with.
@@ -128,4 +132,8 @@ def check_method(method: str | None) -> None:
     if find(method).family is Family.POOLING:
         raise UsageError(
             f"method {method!r} is a skeleton: use it with skeletonize, and leave the method out here."
+        )
+    if find(method).family is Family.NESTED and not thinning:
+        raise UsageError(
+            f"method {method!r} is for thinnings: use it with skeletonize, and leave it out here."
         )

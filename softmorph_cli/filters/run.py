@@ -100,22 +100,48 @@ def nested(job: Job, image: Any) -> Result:
     the same result.
     """
     backend, sets = job.backend, job.settings.level_sets
-    contrast = job.settings.prune_contrast
-    if sets is None:
-        start = backend.above(image, job.settings.lowest or 0.0)
-        return _ranked(job, start, job.phases, contrast)
     phases, results = job.phases, []
-    if len(sets.thresholds) <= WORD and not _has_subfields(phases[0]) and not contrast:
+    if sets is None:
+        start = to_ranks(job, image)
+        return _ranked(job, start, phases, floor_of(job.settings, start))
+    if in_planes(job.settings, phases[0]):
         first = sweep(replace(job, phases=phases[:1]), backend.pack_nested(image, sets))
         counts, phases = backend.count(first.image, WORD, image), phases[1:]
         results.append(replace(first, image=None))
         del first
     else:
-        counts = backend.bins(image, sets)
+        counts = to_ranks(job, image)
     if phases and not _capped(results):
-        results.append(_ranked(job, counts, phases, contrast * sets.count))
+        results.append(_ranked(job, counts, phases, floor_of(job.settings, counts)))
         counts = results[-1].image
     return replace(_in_turn(results), image=backend.refine(image, counts, sets))
+
+
+def in_planes(settings: Settings, phase: Phase) -> bool:
+    """Say whether the first phase of a nested filter runs on bit planes."""
+    sets = settings.level_sets
+    few = sets is not None and len(sets.thresholds) <= WORD
+    return few and not _has_subfields(phase) and not settings.prune_contrast
+
+
+def to_ranks(job: Job, image: Any) -> Any:
+    """Return the values whose order a nested filter goes by where it does not run on bit planes."""
+    sets = job.settings.level_sets
+    if sets is None:
+        return job.backend.above(image, job.settings.lowest or 0.0)
+    return job.backend.bins(image, sets)
+
+
+def floor_of(settings: Settings, start: Any) -> Any:
+    """Return what the values of a nested filter are pruned to, see `Field.begin`; None where nothing is pruned.
+
+    Args:
+        settings: How the filter runs.
+        start: What it starts from: step by step, from what is left, a long branch would go as well.
+    """
+    sets, contrast = settings.level_sets, settings.prune_contrast
+    height = contrast if sets is None else contrast * sets.count
+    return (start - height).clip(min=0) if contrast else None
 
 
 def nested_binary(job: Job, image: Any, threshold: float) -> Result:
@@ -143,10 +169,8 @@ def _has_subfields(phase: Phase) -> bool:
     return any(one.subfield is not None for one in phase.rule.sub_iterations)
 
 
-def _ranked(job: Job, values: Any, phases: tuple[Phase, ...], contrast: float = 0.0) -> Result:
-    """Return phases applied to values by their order; what is there for less than a contrast of height goes."""
-    # From what the map was, not from what is left of it: step by step a long branch would go as well.
-    floor = (values - contrast).clip(min=0) if contrast else None
+def _ranked(job: Job, values: Any, phases: tuple[Phase, ...], floor: Any = None) -> Result:
+    """Return phases applied to values by their order, down to a floor."""
     return sweep(replace(job, phases=phases), values, logic=RANKS, floor=floor)
 
 
@@ -288,14 +312,15 @@ class _Reporter:
     def __init__(self, job: Job, phase: Phase, part: int, parts: int) -> None:
         self.job, self.phase, self.part, self.parts = job, phase, part, parts
 
-    def __call__(self, iteration: int, field: Field) -> None:
+    def __call__(self, iteration: int, field: Field, step: Step) -> None:
         if self.job.settings.progress is not None:
             self.job.settings.progress(
                 Progress(
                     operation=self.job.operation,
                     iteration=iteration,
                     iterations=self.phase.iterations,
-                    changed=field.changed,
+                    # Asking would end what folds are done together for.
+                    changed=None if step.fold else field.changed,
                     part=self.part + 1,
                     parts=self.parts,
                 )
@@ -309,7 +334,7 @@ def _iterate(
         for iteration in range(1, phase.iterations + 1):
             for step in steps:
                 field.sweep(step)
-                report(iteration, field)
+                report(iteration, field, step)
         return phase.iterations, "iterations"
 
     stop = _FixedPoint() if _is_exact(job, steps) else _SmallChange(field, phase.rule, job)
@@ -318,7 +343,7 @@ def _iterate(
         for step in steps:
             field.sweep(step)
             stop.after_sweep(field)
-            report(iteration, field)
+            report(iteration, field, step)
         if stop.reached(field):
             return iteration, stop.reason
     return job.settings.max_iterations, "max_iterations"

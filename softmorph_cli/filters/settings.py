@@ -20,7 +20,8 @@ class Progress:
         operation: What is running, for people.
         iteration: The iteration under way, from 1.
         iterations: How many there will be, or None until nothing changes.
-        changed: Voxels that the last sub-iteration altered (for levels: in any of them).
+        changed: Voxels that the last sub-iteration altered (for levels: in any of them); None of erosions and
+            dilations, several of which are done at once.
         part: Which image, level or group of levels this is, from 1.
         parts: How many of them there are.
     """
@@ -28,7 +29,7 @@ class Progress:
     operation: str
     iteration: int
     iterations: int | None
-    changed: int
+    changed: int | None
     part: int
     parts: int
 
@@ -121,8 +122,8 @@ class Settings:
         return LevelSets(chosen, self.lowest) if isinstance(chosen, int) else None
 
     def resolved(self, default: str) -> Settings:
-        """Return the settings with the name of their method, or of a default where they have none."""
-        return replace(self, method=methods.find(default if self.method is None else self.method).name)
+        """Return the settings with a method: their own, or a default where they have none."""
+        return self if self.method is not None else replace(self, method=default)
 
     def relevant(self, *, until_stable: bool) -> dict[str, Any]:
         """Return the settings that the method listens to, by the names they are typed with.
@@ -152,7 +153,7 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the method and what it can listen to: all that a result depends on."""
-        return {"method": self.method, **self.relevant(until_stable=True)}
+        return {"method": methods.find(self.method).name, **self.relevant(until_stable=True)}
 
     def bytes_per_voxel(self, itemsize: int) -> int:
         """Return what a CPU run holds for each voxel of the image under way, beside the image itself.

@@ -91,12 +91,12 @@ def thinning(
     def one(backend: Backend, values: Any, index: int, count: int) -> Result:
         job = Job("skeleton", phases, settings, backend, index, count)
         if hard:
-            return _marked(nested_binary(job, values, threshold), phases)
+            return mark_finished(nested_binary(job, values, threshold), phases)
         if job.method.family is Family.POOLING:
             return cldice(job, values, iterations or CLDICE_ITERATIONS, dimensions)
         result = run(job, values)
         if job.method.family is Family.NESTED:
-            return _marked(result, phases)
+            return mark_finished(result, phases)
         # The level sets are thinned exactly: a low maximum is then a fact about the map.
         exact = job.method.family in (Family.LEVELS, Family.SAMPLES)
         return result if exact else _warn_if_faded(backend, result, values, dimensions)
@@ -123,7 +123,13 @@ def thinning_phases(dimensions: int, settings: Settings, iterations: int | None)
     return (thin, Phase(catalog.bundled("thinning-subfields", dimensions), None)) if finishes else (thin,)
 
 
-def _marked(result: Result, phases: tuple[Phase, ...]) -> Result:
+def mark_finished(result: Result, phases: tuple[Phase, ...]) -> Result:
+    """Return a nested skeleton that says whether it is finished.
+
+    Args:
+        result: It.
+        phases: Those that it was to run through.
+    """
     return replace(result, finished=len(phases) > 1 and result.stop_reason == "stable")
 
 

@@ -7,7 +7,7 @@ Three ways through an image:
   alone, exactly, if it is settled (nothing in it or in its neighbouring runs has changed since the same step
   was last applied), and for ever if every voxel of it has a value that the steps never change. The runs that
   remain are listed for each sweep and dealt to the threads in equal numbers.
-- `_Folds`, for erosion and dilation: one pass over the rows of plain arrays, bound by memory.
+- `folds.Folds`, for erosion and dilation: rows of plain arrays, several iterations for each pass over memory.
 - `Ranks`, for steps on values by their order alone: the voxels above 0 one by one, by table.
 
 Generated in `numba_text` and `numba_folds`.
@@ -23,15 +23,14 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.compiler import Step
-from softmorph_cli.compiler.compile import Fold
 from softmorph_cli.compiler.needs import needs
 from softmorph_cli.compiler.program import Program
-from softmorph_cli.kernels import bitplanes, numba_folds, numba_text, source
+from softmorph_cli.kernels import bitplanes, numba_text, source
+from softmorph_cli.kernels.folds import Folds
 from softmorph_cli.kernels.grid import Array, Grid
 from softmorph_cli.kernels.numba_ranks import Ranks
 from softmorph_cli.kernels.workers import SCRATCH, Pool
 from softmorph_cli.level_sets import LevelSets, round_down
-from softmorph_cli.rules.neighborhood import Offset
 
 
 @cache
@@ -40,12 +39,6 @@ def _sweep_kernel(
 ) -> Callable[..., int]:
     text = numba_text.sweep_text(program, dtype, needs, centre, subfield=subfield)
     return source.load(f"sweep_{program.fingerprint}_{dtype.name}", text).sweep  # type: ignore[no-any-return]
-
-
-@cache
-def _fold_kernel(fold: Fold, offsets: tuple[Offset, ...], dtype: np.dtype[Any]) -> Callable[..., int]:
-    name = f"fold_{fold.op}_{len(offsets)}_{dtype.name}"
-    return source.load(name, numba_folds.fold_text(fold, offsets, dtype)).fold  # type: ignore[no-any-return]
 
 
 @cache
@@ -209,35 +202,6 @@ class _Runs:
                 SCRATCH.give(buffer)
 
 
-class _Folds:
-    """Erosion and dilation, row by row, from one plain array to another; the caller's is never written to."""
-
-    def __init__(self, image: Array, pool: Pool) -> None:
-        self._image = np.ascontiguousarray(image)
-        self._spare: Array | None = None
-        self._pool = pool
-        self._own = False
-        self.changed = 0
-
-    def sweep(self, step: Step) -> None:
-        assert step.fold is not None
-        image = self._image
-        target = np.empty_like(image) if self._spare is None else self._spare
-        kernel = _fold_kernel(step.fold, tuple(sorted(step.offsets)), image.dtype)
-        nz, ny, nx = (1, *image.shape)[-3:]
-        src, dst, width = image.reshape(-1), target.reshape(-1), np.uint64(nx)
-        parts = self._pool.share(lambda first, last: kernel(src, dst, nz, ny, width, first, last), nz * ny)
-        self.changed = sum(parts)
-        self._spare = image if self._own else None
-        self._image, self._own = target, True
-
-    def image(self) -> Array:
-        return self._image
-
-    def close(self) -> None:
-        self._spare = None
-
-
 class NumbaField:
     """One image on its way through the sweeps of a filter.
 
@@ -256,7 +220,7 @@ class NumbaField:
         self._image: Array | None = image
         self._pool = Pool(threads, image.size)
         self._origin, self._carry = origin, carry
-        self._way: _Runs | _Folds | Ranks | None = None
+        self._way: _Runs | Folds | Ranks | None = None
 
     @property
     def changed(self) -> int:
@@ -265,6 +229,9 @@ class NumbaField:
 
     def begin(self, steps: tuple[Step, ...], floor: Array | None = None) -> None:
         """Say which steps will now be swept in turn, so that settled runs can be told."""
+        folds = all(step.fold is not None for step in steps)
+        if folds and isinstance(self._way, Folds):
+            return
         image, sources = self.image(), self.origins() if self._carry else None
         self.close()
         self._image = None
@@ -272,8 +239,8 @@ class NumbaField:
             self._way = Ranks(
                 image, steps, self._pool, self._origin, carry=self._carry, sources=sources, floor=floor
             )
-        elif all(step.fold is not None for step in steps):
-            self._way = _Folds(image, self._pool)
+        elif folds:
+            self._way = Folds(image, self._pool)
         else:
             self._way = _Runs(image, steps, self._pool, self._origin)
 

@@ -86,14 +86,13 @@ _BORDER: Final = """\
 
 _FOLD: Final = f"""\
 @njit(
-    types.int64(
+    types.void(
         types.Array(types.{{dtype}}, 1, "C", readonly=True), types.{{dtype}}[::1], types.int64, types.int64,
         types.uint64, types.int64, types.int64,
     ), {OPTIONS},
 )
 def fold(src, dst, nz, ny, nx, first, last):
     plane = np.uint64(ny) * nx
-    changed = 0
 {{lines}}
     for row in range(first, last):
         z = row // ny
@@ -107,8 +106,5 @@ def fold(src, dst, nz, ny, nx, first, last):
 {{clear}}
 {{border}}
         for i in range(U0, nx):
-            value = {{final}}
-            changed += value != src[at + i]
-            dst[at + i] = value
-    return changed
+            dst[at + i] = {{final}}
 """

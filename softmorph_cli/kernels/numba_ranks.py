@@ -26,6 +26,9 @@ from softmorph_cli.rules.neighborhood import Offset, block
 # Listed voxels that a thread takes at a time.
 _BLOCK: Final = 1 << 12
 
+# Voxels for which numbers of 8 bytes are held at once while the lists are made.
+_AT_ONCE: Final = 1 << 18
+
 
 class Ranks:
     """A way through an image for ranked steps.
@@ -100,23 +103,30 @@ class Ranks:
         padded = self.grid.image(self._keys)
         layer = self.grid.strides[0]
         kind = np.uint32 if self.grid.length < 1 << 32 else np.int64
+        few = max(1, _AT_ONCE // layer)
 
-        def part(first: int, last: int) -> Array:
+        def part(first: int, last: int) -> list[Array]:
+            return [some(one, min(one + few, last)) for one in range(first, last, few)]
+
+        def some(first: int, last: int) -> Array:
             planes = np.zeros(padded[first + 1 : last + 1].shape, bool)
             inner = (slice(None), *self.grid.inside[1:])
             planes[inner] = padded[first + 1 : last + 1][inner] > 0
             return (np.flatnonzero(planes) + (first + 1) * layer).astype(kind)
 
-        return np.concatenate(self._pool.share(part, self.grid.shape[0]))
+        parts = self._pool.share(part, self.grid.shape[0])
+        return np.concatenate([places for part in parts for places in part])
 
     def _of(self, subfield: Offset | None, listed: Array) -> Array:
         if subfield is None:
             return listed
-        places = np.unravel_index(listed, self.grid.padded)
-        mine = np.ones(listed.size, bool)
-        for place, parity in zip(places, self.grid.parity(subfield), strict=True):
-            mine &= (place - 1) & 1 == parity
-        return listed[mine]
+        parity, mine = self.grid.parity(subfield), []
+        for some in np.array_split(listed, listed.size // _AT_ONCE + 1):
+            chosen = np.ones(some.size, bool)
+            for place, odd in zip(np.unravel_index(some, self.grid.padded), parity, strict=True):
+                chosen &= (place - 1) & 1 == odd
+            mine.append(some[chosen])
+        return np.concatenate(mine)
 
     def sweep(self, step: Step) -> None:
         """Apply one sub-iteration to all voxels at once."""

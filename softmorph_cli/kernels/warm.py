@@ -52,3 +52,4 @@ def _compile(rule: Rule, logic: str, dtype: str) -> None:
     field.begin(steps)
     for step in steps:
         field.sweep(step)
+        field.image()  # what was put off is done now

@@ -98,7 +98,8 @@ class Step:
         """The parameters that have an effect, those of the method among them."""
         chosen = {name: value for name, value in self.parameters.items() if value is not None}
         if self.settings is None or self.gives == MASK:
-            return chosen
+            # Of a hard skeleton, which has no method, only whether it was finished.
+            return chosen if self.settings is None or self.settings.finish else {**chosen, "finish": False}
         return {**chosen, **self.settings.relevant(until_stable=self.until_stable)}
 
     def idle(self) -> list[str]:
@@ -108,6 +109,9 @@ class Step:
         names = self.settings.idle(until_stable=self.until_stable)
         if self.gives == MASK and self.settings.levels is not None:
             names.append("levels")
+        nested = self.gives == MASK or self.settings.method == "nested"
+        if not self.settings.finish and not nested:
+            names.append("no-finish")
         what = "--hard" if self.gives == MASK else f"method {self.settings.method}"
         return [f"--{name.replace('_', '-')} has no effect with {what}." for name in names]
 

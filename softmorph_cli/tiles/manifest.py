@@ -31,14 +31,14 @@ Corners = list[list[int]]
 
 
 @dataclass
-class Word:
-    """How far the planes of one word of levels are.
+class Course:
+    """How far a part is.
 
     Attributes:
         passes: Passes that are complete.
         iterations: Iterations that are complete.
         reason: Why it stopped; "" while it runs.
-        version: Of each tile: the last pass that wrote its planes; 0 for none.
+        version: Of each tile: the last pass that wrote its image; 0 for none.
         live: Of each tile: first and last (exclusive) along each axis of a box in the map that holds the
             voxels which the last iteration of the last pass changed; None where it changed none.
         dead: Of each tile: whether nothing can ever change in it.
@@ -62,12 +62,12 @@ class State:
     """How far a run is.
 
     Attributes:
-        words: One for each word of planes begun.
+        courses: One for each part begun.
         written: Tiles whose result the target has.
         facts: What is known of these, where every tile is done at once.
     """
 
-    words: list[Word] = field(default_factory=list)
+    courses: list[Course] = field(default_factory=list)
     written: list[int] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
 
@@ -156,10 +156,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _state(read: dict[str, Any]) -> State:
-    words = []
-    for word in read["words"]:
+    courses = []
+    # As it was called when there were words of planes and nothing else.
+    for course in read["courses" if "courses" in read else "words"]:
         done = {
-            int(tile): (live, bool(new), bool(dead)) for tile, (live, new, dead) in word.pop("done").items()
+            int(tile): (live, bool(new), bool(dead)) for tile, (live, new, dead) in course.pop("done").items()
         }
-        words.append(Word(**word, done=done))
-    return State(words, [int(tile) for tile in read["written"]], Facts(**read["facts"]))
+        courses.append(Course(**course, done=done))
+    return State(courses, [int(tile) for tile in read["written"]], Facts(**read["facts"]))

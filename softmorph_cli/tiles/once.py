@@ -98,7 +98,9 @@ class Once:
 
     @property
     def _signed(self) -> bool:
-        return len(self.work.sequences) == 2 and not self.work.binary
+        # Of level sets and draws by themselves a difference is one of binary images.
+        exact = self.work.method.family in (Family.LEVELS, Family.SAMPLES)
+        return len(self.work.sequences) == 2 and not exact
 
     @property
     def _fading(self) -> bool:

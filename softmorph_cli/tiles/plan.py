@@ -14,7 +14,7 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.filters.method import Family
 from softmorph_cli.kernels.bitplanes import chunks as words_of
 from softmorph_cli.kernels.bitplanes import word_of
-from softmorph_cli.tiles.spec import Spec, Task, task
+from softmorph_cli.tiles.spec import Part, Spec, Task, task
 from softmorph_cli.tiles.tiling import Tiling
 
 # What the process holds beside the tile: Python, NumPy, and the compiler that loads the kernels.
@@ -29,12 +29,16 @@ _SHARE: Final = 0.92
 # Arrays below glibc's largest threshold lie in its heap and leave gaps there.
 _HEAP: Final = 32 << 20
 
-# Nanoseconds on one core: of a voxel in one iteration (planes thin out, probabilities do not), of a voxel
-# that is read, packed or unpacked; and the iterations that a map of unknown content takes, at a guess.
-_SWEEP_PLANES, _SWEEP_FLOATS, _MOVE = 14.0, 16.0, 14.0
-_GUESS: Final = 30
-# Of bit planes, what is left after compression, at a guess on the safe side.
-_COMPRESSED: Final = 0.15
+# Nanoseconds on one core: of a voxel in one iteration (planes and what is listed by rank thin out, probabilities do
+# not), of a voxel that is read, packed or unpacked; and the iterations that a map of unknown content takes, and
+# those of what follows, at a guess.
+_SWEEP_PLANES, _SWEEP_FLOATS, _SWEEP_RANKS, _MOVE = 14.0, 16.0, 20.0, 14.0
+_GUESS, _GUESS_FOLLOWING = 30, 8
+# What is left after compression of bit planes and numbers of levels, and of other values, at a guess on the safe side.
+_COMPRESSED, _COMPRESSED_VALUES = 0.15, 0.6
+# Of ranked steps, bytes of a voxel beside its own value, a copy of it and its new one: when its neighbours changed,
+# the list of voxels that are left, and of those that change.
+_RANKS: Final = 12
 
 _LONGEST_PASS: Final = 8
 _SMALLEST: Final = 16
@@ -47,7 +51,7 @@ class Plan:
     Attributes:
         shape: The map's.
         tile: Voxels of a tile along each axis.
-        halo: What is read around a tile on each side, along each axis.
+        halo: What is read around a tile on each side, along each axis, at most.
         tiles: How many tiles.
         pass_length: Iterations of a pass; None where every tile is done at once.
         peak_bytes: Memory of the whole process, or of each, at most, estimated.
@@ -67,6 +71,10 @@ class Plan:
     seconds: float
     workers: int = 1
     threads: int = 1
+
+    def halo_of(self, part: Part) -> tuple[int, ...]:
+        """Return what a pass of a part reads around a tile."""
+        return tuple((self.pass_length or 0) * reach for reach in part.reach())
 
 
 # Tiles, halo and length of a pass.
@@ -131,7 +139,8 @@ def cut(
 
 
 def _advice(work: Task) -> str:
-    if work.binary and work.settings.planes > 8 and not work.spec.hard:
+    planes = [part.dtype for part in work.parts if not part.ranked]
+    if planes and len(planes) == len(work.parts) and work.settings.planes > 8 and not work.spec.hard:
         return " (fewer with a smaller --levels)"
     return ""
 
@@ -140,7 +149,7 @@ def _ways(work: Task) -> Iterator[tuple[tuple[int, ...], int | None]]:
     """Yield halos and lengths of a pass to choose from."""
     if work.halo is not None:
         yield work.halo, None
-    if work.passable:
+    if work.parts:
         longest = min(_LONGEST_PASS, work.iterations or work.settings.max_iterations)
         for length in range(1, longest + 1):
             yield tuple(length * reach for reach in work.reach), length
@@ -173,31 +182,20 @@ def _plan(
     workers: int,
 ) -> Plan:
     tiling = Tiling(work.shape, tile)
-    whole = len(tiling) == 1
-    if whole and length is not None:
+    whole = len(tiling) == 1 and length is not None
+    if whole:
         # Nothing to wait for: the one tile runs until it is done.
         halo, length = (0,) * len(halo), work.iterations or work.settings.max_iterations
-    sizes = _region_sizes(tiling, halo)
-    region, core = prod(int(along.max()) for along in sizes), prod(tile)
-    held = (
-        _held_at_once(work, region, core, itemsize)
-        if length is None
-        else _held_in_pass(work, region, core, itemsize, whole)
-    )
-    # Along each axis by itself: a map may have a million tiles.
-    read = prod(int(along.sum()) for along in sizes)
-    words = len(words_of(work.settings.planes)) if work.binary and not work.spec.hard else 1
-    iterations = work.iterations or _GUESS
-    passes = ceil(iterations / length) if length and not whole else 1
-    sweep = _SWEEP_PLANES if work.binary else _SWEEP_FLOATS
-    if work.method.family is Family.SMOOTH_LEVELS:
-        words = work.settings.smooth_levels
     threads = work.settings.threads or machine.threads()
-    spent = read * words * (sweep * iterations / threads + _MOVE * passes)
+    if length is None:
+        held, spent = _at_once(work, tiling, halo, itemsize, threads)
+    else:
+        pruned = work.settings.prune_contrast > 0
+        parts = [_in_passes(part, tiling, length, itemsize, threads, pruned=pruned) for part in work.parts]
+        held, spent = max(held for held, _ in parts), sum(spent for _, spent in parts)
     # Of equal pieces, none begun before a worker is free, what the last of them makes the others wait at most
     # (R. L. Graham, Bell System Technical Journal 45, 1966).
     spent *= 1 / workers + (1 - 1 / workers) / len(tiling)
-    scratch = 0 if length is None else prod(work.shape) * _word(work).itemsize * (words + 1) * _COMPRESSED
     return Plan(
         shape=work.shape,
         tile=tile,
@@ -205,43 +203,82 @@ def _plan(
         tiles=len(tiling),
         pass_length=length,
         peak_bytes=int(BASE + (_DASK if workers > 1 else 0) + held / _SHARE + min(held / 2, _HEAP)),
-        scratch_bytes=int(scratch),
+        scratch_bytes=0 if length is None else int(prod(work.shape) * _kept(work, itemsize)),
         seconds=spent * 1e-9,
         workers=workers,
         threads=threads,
     )
 
 
-def _region_sizes(tiling: Tiling, halo: tuple[int, ...]) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Return, along each axis, how far each tile looks, itself included."""
+def _looked_at(tiling: Tiling, halo: tuple[int, ...]) -> tuple[int, int]:
+    """Return how many voxels the largest region has, and all of them together.
+
+    Along each axis by itself: a map may have a million tiles.
+    """
     sizes = []
     for extent, tile, reach in zip(tiling.shape, tiling.tile, halo, strict=True):
         first = np.arange(0, extent, tile)
         last = np.minimum(first + tile, extent)
         sizes.append(np.minimum(last + reach, extent) - np.maximum(first - reach, 0))
-    return sizes
+    return prod(int(along.max()) for along in sizes), prod(int(along.sum()) for along in sizes)
 
 
-def _word(work: Task) -> np.dtype[np.unsignedinteger]:
-    return np.dtype(np.uint8) if work.spec.hard else word_of(work.settings.planes)
-
-
-def _held_at_once(work: Task, region: int, core: int, itemsize: int) -> int:
-    per_voxel = work.settings.bytes_per_voxel(itemsize)
-    if work.spec.hard:
-        per_voxel = 4
+def _at_once(
+    work: Task, tiling: Tiling, halo: tuple[int, ...], itemsize: int, threads: int
+) -> tuple[float, float]:
+    """Return the bytes that are held where every tile is done at once, and the nanoseconds."""
+    region, read = _looked_at(tiling, halo)
+    family, settings = work.method.family, work.settings
+    planes = family in (Family.NESTED, Family.LEVELS, Family.SAMPLES)
+    per_voxel = 4 if work.spec.hard else settings.bytes_per_voxel(itemsize)
     if len(work.sequences) == 2:
-        per_voxel += 2 * (_word(work).itemsize if work.binary else itemsize)
+        per_voxel += 2 * (word_of(settings.planes).itemsize if planes else itemsize)
     # The map's region, the next one (it is read meanwhile), what the filter holds, and what is written.
-    return region * (2 * itemsize + per_voxel) + 2 * core * itemsize
+    held = region * (2 * itemsize + per_voxel) + 2 * prod(tiling.tile) * itemsize
+    words = 1
+    if family in (Family.LEVELS, Family.SAMPLES):
+        words = len(words_of(settings.planes))
+    elif family is Family.SMOOTH_LEVELS:
+        words = settings.smooth_levels
+    sweep = (
+        _SWEEP_RANKS
+        if any(part.ranked for part in work.parts)
+        else _SWEEP_PLANES
+        if planes
+        else _SWEEP_FLOATS
+    )
+    return held, read * words * (sweep * (work.iterations or _GUESS) / threads + _MOVE)
 
 
-def _held_in_pass(work: Task, region: int, core: int, itemsize: int, whole: bool) -> int:
-    word = _word(work).itemsize
-    # The map's region and its planes come before the second buffer; the core is kept for comparison. Every run
-    # has a few numbers of its own, about one byte a voxel.
-    sweeping = (2 * word + 1) * region + (0 if whole else word * core)
-    return max(sweeping, region * (itemsize + word), (3 * word) * core // 2, core * (2 * itemsize + word))
+def _in_passes(
+    part: Part, tiling: Tiling, length: int, itemsize: int, threads: int, *, pruned: bool
+) -> tuple[float, float]:
+    """Return the bytes that are held in passes of so many iterations, and the nanoseconds of all of them."""
+    region, read = _looked_at(tiling, tuple(length * reach for reach in part.reach()))
+    core, voxel = prod(tiling.tile), part.dtype.itemsize if part.dtype else itemsize
+    iterations = part.phase.iterations or (_GUESS_FOLLOWING if part.follows else _GUESS)
+    sweep = _SWEEP_RANKS if part.ranked else _SWEEP_PLANES
+    # Two buffers take turns, and every run has a few numbers of its own, about one byte a voxel.
+    sweeping = region * (2 * voxel + (_RANKS if part.ranked else 1))
+    if part.ranked and pruned:
+        sweeping += region * 2 * voxel
+    if len(tiling) > 1:
+        # The core is kept for comparison.
+        sweeping += voxel * core
+    # The map's region and what is made of it come before the second buffer.
+    held = max(sweeping, region * (itemsize + voxel), 3 * voxel * core // 2, core * (3 * itemsize + voxel))
+    return held, read * (sweep * iterations / threads + _MOVE * ceil(iterations / length))
+
+
+def _kept(work: Task, itemsize: int) -> float:
+    """Return the bytes of a voxel between passes, at a guess: what a pass reads and what it writes."""
+    sizes = [
+        part.dtype.itemsize * _COMPRESSED if part.dtype else itemsize * _COMPRESSED_VALUES
+        for part in work.parts
+    ]
+    if any(part.follows for part in work.parts):
+        return 2 * max(sizes)
+    return sum(sizes) + max(sizes)
 
 
 def _words(count: float) -> str:

@@ -19,10 +19,9 @@ class TileProgress:
         tile: Which tile was done.
         done: How many of this stage or pass are done.
         total: How many there are to do.
+        part: The part under way, for people: "thinning", "levels 2 of 3"; "" for the only one.
         passes: The pass under way, from 1.
         iterations: Iterations complete before this pass.
-        word: Which group of 64 levels, from 1.
-        words: How many groups there are.
         live: Tiles of this pass that may change further.
         changed: Voxels of this tile that the pass's last iteration altered.
     """
@@ -32,10 +31,9 @@ class TileProgress:
     tile: int
     done: int
     total: int
+    part: str = ""
     passes: int = 1
     iterations: int = 0
-    word: int = 1
-    words: int = 1
     live: int = 0
     changed: int = 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -96,7 +97,7 @@ def filter_tiles(
             state.facts = Facts()
         run = _Run(site, crew or Alone(), manifest, state, progress or (lambda _: None))
         try:
-            result = run.once() if chosen.pass_length is None else run.passes()
+            result = work.marked(run.once() if chosen.pass_length is None else run.passes())
             if finish is not None:
                 # Who is killed in there goes on there.
                 manifest.save(state)
@@ -159,16 +160,23 @@ class _Run:
 
     def passes(self) -> Result:
         """Filter in passes, then write what they leave."""
-        Passes(self.site, self.crew, self.manifest, self.state, self.report).run()
-        words = self.state.words
-        left = (Left(tile, [{tile: word.version[tile]} for word in words]) for tile in self._left())
+        passes = Passes(self.site, self.crew, self.manifest, self.state, self.report)
+        passes.run()
+        courses, last = self.state.courses, passes.last()
+        left = (
+            Left(tile, {number: {tile: courses[number].version[tile]} for number in last})
+            for tile in self._left()
+        )
         with closing(self.crew.each(self.site, Site.finish, left)) as coming:
             for one, _ in coming:
                 self._wrote(one.tile, "write")
+        # Parts that follow each other take their iterations in turn.
+        before = (0, *(one + 1 for one in last))
+        turns = (courses[first:end] for first, end in pairwise(before))
         result = Result(
             None,
-            iterations=max(word.iterations for word in words),
-            stop_reason=max((word.reason for word in words), key=_REASONS.index),
+            iterations=max(sum(course.iterations for course in turn) for turn in turns),
+            stop_reason=max((course.reason for course in courses), key=_REASONS.index),
         )
         return warn_if_capped(result, self.site.work.settings)
 
@@ -187,6 +195,6 @@ class _Run:
                 tile=tile,
                 done=len(self.state.written),
                 total=len(self.site.tiling),
-                passes=max((word.passes for word in self.state.words), default=1),
+                passes=max((course.passes for course in self.state.courses), default=1),
             )
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +11,15 @@ import numpy as np
 
 from softmorph_cli.filters.method import Family
 from softmorph_cli.filters.run import standard_error
-from softmorph_cli.kernels.bitplanes import bits_in_chunk, word_of
-from softmorph_cli.kernels.bitplanes import chunks as words_of
+from softmorph_cli.kernels.bitplanes import WORD, bits_in_chunk
 from softmorph_cli.kernels.numba_cpu import NumbaBackend
 from softmorph_cli.tiles.blocks import Array, Source, Target
 from softmorph_cli.tiles.once import Facts, Once
 from softmorph_cli.tiles.plan import Plan
 from softmorph_cli.tiles.progress import go_on
 from softmorph_cli.tiles.spec import Task
-from softmorph_cli.tiles.store import Store
-from softmorph_cli.tiles.tiling import Tiling
+from softmorph_cli.tiles.store import Form, Store
+from softmorph_cli.tiles.tiling import Box, Tiling
 from softmorph_cli.tiles.visits import Visit, Visited, Visits
 from softmorph_cli.tiles.window import Kind
 
@@ -31,11 +30,12 @@ class Left:
 
     Attributes:
         tile: Which.
-        versions: For each word of planes: of each tile that is looked at, the pass that wrote its planes.
+        versions: For each part that no other has followed: of each tile that is looked at, the pass that wrote its
+            image.
     """
 
     tile: int
-    versions: Sequence[Mapping[int, int]]
+    versions: Mapping[int, Mapping[int, int]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Site:
         source: The map.
         target: Takes the result.
         kind: Of what type values are.
-        folder: Where planes lie between passes.
+        folder: Where images lie between passes.
         threads: How many threads compute.
         error_target: Takes the standard error of method `sampled`.
     """
@@ -73,20 +73,19 @@ class Site:
         return Tiling(self.plan.shape, self.plan.tile)
 
     @cached_property
-    def words(self) -> int:
-        """How many words of planes there are."""
-        return 1 if self.work.spec.hard else len(words_of(self.work.settings.planes))
-
-    @cached_property
     def store(self) -> Store:
-        """Planes between passes."""
-        dtype = np.dtype(np.uint8) if self.work.spec.hard else word_of(self.work.settings.planes)
-        return Store(self.folder, self.tiling, self.plan.halo, dtype, self.threads)
+        """What lies between passes."""
+        wides = [part.type_for(self.kind.wide) for part in self.work.parts]
+        forms = [
+            Form(self.plan.halo_of(part), np.dtype(f"uint{8 * wide.itemsize}"))
+            for part, wide in zip(self.work.parts, wides, strict=True)
+        ]
+        return Store(self.folder, self.tiling, forms, self.threads)
 
     @cached_property
     def visits(self) -> Visits:
         """A tile in one pass."""
-        return Visits(self.work, self.plan, self.source, self.kind, self.store, self.threads)
+        return Visits(self.work, self.source, self.kind, self.store, self.threads)
 
     @cached_property
     def once(self) -> Once:
@@ -112,22 +111,32 @@ class Site:
         self._write(left.tile, *self._result(left))
 
     def _result(self, left: Left) -> tuple[Array, Array | None]:
-        core = self.tiling.core(left.tile)
-        if self.work.spec.hard:
-            return self.store.read(core, 0, left.versions[0]) != 0, None
+        core, backend = self.tiling.core(left.tile), NumbaBackend(self.threads)
+        if self.work.method.family is Family.NESTED:
+            return self._nested(left, core, backend), None
         levels, like = self.work.settings.planes, np.empty(0, self.kind.wide)
-        backend = NumbaBackend(self.threads)
         # In the order, and with the arithmetic, of the whole map's mean.
         mean: Array | None = None
-        for number, versions in enumerate(left.versions):
-            counted = backend.count(
-                self.store.read(core, number, versions), bits_in_chunk(levels, number), like
-            )
+        for number, versions in left.versions.items():
+            bits = bits_in_chunk(levels, self.work.parts[number].word)
+            counted = backend.count(self.store.read(core, number, versions), bits, like)
             mean = counted if mean is None else mean + counted
         assert mean is not None
         mean /= levels
         drawn = self.work.method.family is Family.SAMPLES
         return mean, standard_error(mean, levels) if drawn and self.error_target else None
+
+    def _nested(self, left: Left, core: Box, backend: NumbaBackend) -> Array:
+        ((number, versions),) = left.versions.items()
+        part, kept = self.work.parts[number], self.store.read(core, number, versions)
+        if self.work.spec.hard:
+            return np.not_equal(kept, 0)
+        if part.ranked:
+            kept = kept.view(part.type_for(self.kind.wide))
+        else:
+            kept = backend.count(kept, WORD, np.empty(0, self.kind.wide))
+        sets = self.work.settings.level_sets
+        return kept if sets is None else backend.refine(self.kind.read(self.source, core), kept, sets)
 
     def _write(self, tile: int, image: Array, error: Array | None) -> None:
         go_on()

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from softmorph_cli.compiler import Step, compile_rule
+import numpy as np
+
+from softmorph_cli.compiler import DIAGRAM, RANKS, Step, compile_rule
 from softmorph_cli.errors import InputError, RuleError, UsageError
 from softmorph_cli.filters import morphology
-from softmorph_cli.filters.custom import load_rule, resolved
+from softmorph_cli.filters.custom import check_nesting, load_rule, resolved
 from softmorph_cli.filters.defaults import METHOD_OF
 from softmorph_cli.filters.method import Family, Method, find
 from softmorph_cli.filters.morphology import Element, check_method
-from softmorph_cli.filters.run import Phase
-from softmorph_cli.filters.settings import Settings
-from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS
-from softmorph_cli.rules import catalog
+from softmorph_cli.filters.run import Phase, in_planes
+from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS, mark_finished, thinning_phases
+from softmorph_cli.kernels.bitplanes import chunks as words_of
+from softmorph_cli.kernels.bitplanes import word_of
 from softmorph_cli.rules.neighborhood import subfields
 from softmorph_cli.rules.rule import Rule
 
@@ -51,11 +55,51 @@ class Spec:
 
 
 @dataclass(frozen=True)
+class Part:
+    """An image that is brought to rest a few iterations at a time.
+
+    Attributes:
+        name: What to call it beside the others, for people; "" for the only one.
+        phase: The rule, and how often.
+        logic: Of the rule's programs, see `compile_rule`.
+        dtype: Of a voxel: unsigned for planes, floating for values; None for values of the map's own type.
+        word: Of planes: which 64.
+        follows: Whether it begins with what the part before left, and only if that came to rest by itself; else
+            with the map.
+    """
+
+    name: str
+    phase: Phase
+    logic: str
+    dtype: np.dtype[Any] | None
+    word: int = 0
+    follows: bool = False
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of one iteration."""
+        return compile_rule(self.phase.rule, self.logic)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it is values that go by their order; else planes."""
+        return self.logic == RANKS
+
+    def reach(self) -> tuple[int, ...]:
+        """Return how far one iteration looks along each axis."""
+        return iteration_reach(self.steps, self.phase.rule.dimensions)
+
+    def type_for(self, wide: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the type of a voxel where a map is computed in the type `wide`."""
+        return self.dtype or wide
+
+
+@dataclass(frozen=True)
 class Task:
     """A filter made ready for a map of some shape.
 
     Attributes:
-        spec: What was asked for; its method is "levels" where it is a hard skeleton.
+        spec: What was asked for; its method is "nested" where it is a hard skeleton.
         shape: The map's.
         name: What to call it, for people.
         sequences: The phases; two sequences where the result is their difference; none for clDice.
@@ -80,25 +124,42 @@ class Task:
         """The method in force."""
         return find(self.settings.method)
 
-    @property
-    def binary(self) -> bool:
-        """Whether it runs on bit planes."""
-        return self.method.family in (Family.LEVELS, Family.SAMPLES)
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The steps of one iteration, where there is one phase."""
-        return compile_rule(self.sequences[0][0].rule, self.method.logic)
-
-    @property
-    def passable(self) -> bool:
-        """Whether it can run a few iterations at a time, its planes being kept in between."""
-        return self.binary and len(self.sequences) == 1 and len(self.sequences[0]) == 1
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """What runs a few iterations at a time, one after the other; empty where all has to be done at once."""
+        if len(self.sequences) != 1:
+            return ()
+        (first, *others), settings = self.sequences[0], self.settings
+        if self.method.family is Family.NESTED:
+            name, sets = "thinning" if others else "", settings.level_sets
+            # Numbers of levels are exact in either type, what is taken off them is not.
+            whole = sets is not None and not settings.prune_contrast
+            kind = np.dtype(np.float32) if whole or self.spec.hard else None
+            if self.spec.hard:
+                begun = Part(name, first, DIAGRAM, np.dtype(np.uint8))
+            elif in_planes(settings, first):
+                begun = Part(name, first, self.method.logic, word_of(settings.planes))
+            else:
+                begun = Part(name, first, RANKS, kind)
+            return begun, *(Part("finishing", phase, RANKS, kind, follows=True) for phase in others)
+        if others or self.method.family not in (Family.LEVELS, Family.SAMPLES):
+            return ()
+        words = words_of(settings.planes)
+        return tuple(
+            Part(
+                f"levels {word + 1} of {len(words)}" if len(words) > 1 else "",
+                first,
+                self.method.logic,
+                word_of(settings.planes),
+                word,
+            )
+            for word in words
+        )
 
     @property
     def reach(self) -> tuple[int, ...]:
-        """How far one iteration looks along each axis, where there is one phase."""
-        return iteration_reach(self.steps, len(self.shape))
+        """How far one iteration looks along each axis, of whatever part."""
+        return tuple(map(max, zip(*(part.reach() for part in self.parts), strict=True)))
 
     @property
     def halo(self) -> tuple[int, ...] | None:
@@ -120,11 +181,13 @@ class Task:
 
     def identity(self) -> dict[str, Any]:
         """Return what the result depends on, as plain values."""
+        phases = [(phase, self.method.logic) for phases in self.sequences for phase in phases]
+        # Words of planes have the same programs.
+        phases = list(dict.fromkeys((part.phase, part.logic) for part in self.parts)) or phases
         programs = [
-            (step.program.fingerprint, step.offsets, step.outside, step.subfield, phase.iterations)
-            for phases in self.sequences
-            for phase in phases
-            for step in compile_rule(phase.rule, self.method.logic)
+            (step.program.fingerprint, step.offsets, step.outside, phase.iterations, *(step.subfield or ()))
+            for phase, logic in phases
+            for step in compile_rule(phase.rule, logic)
         ]
         return {
             "operation": self.name,
@@ -134,6 +197,12 @@ class Task:
             "threshold": self.spec.threshold if self.spec.hard else None,
             "programs": hashlib.sha256(repr(programs).encode()).hexdigest(),
         }
+
+    def marked(self, result: Result) -> Result:
+        """Return a result that says whether it is finished, where that may be asked."""
+        if self.spec.operation != SKELETONIZE or self.method.family is not Family.NESTED:
+            return result
+        return mark_finished(result, self.sequences[0])
 
 
 def iteration_reach(steps: tuple[Step, ...], dimensions: int) -> tuple[int, ...]:
@@ -182,10 +251,11 @@ def task(spec: Spec, shape: tuple[int, ...]) -> Task:
         case name:
             far, sequences = morphology.plan(name, shape, spec.element)
             made = Task(spec, shape, name, sequences, max(far.steps), far.radius)
-    if made.halo is None and not made.binary:
+    if made.halo is None and not made.parts:
+        other = "nested" if spec.operation == SKELETONIZE else "levels"
         raise InputError(
             f"method {made.method.name} without a number of iterations stops by a sum over the whole map, which "
-            "tiles do not have: give iterations, or use method levels."
+            f"tiles do not have: give iterations, or use method {other}."
         )
     return made
 
@@ -202,7 +272,7 @@ def _resolved(spec: Spec) -> Spec:
         known = ", ".join((*METHOD_OF, APPLY))
         raise UsageError(f"unknown operation {spec.operation!r}: use one of {known}.")
     if spec.operation != SKELETONIZE:
-        check_method(settings.method)
+        check_method(settings.method, thinning=spec.operation == APPLY)
     return replace(spec, settings=settings)
 
 
@@ -210,11 +280,11 @@ def _skeletonize(spec: Spec, shape: tuple[int, ...]) -> Task:
     if not 0 <= spec.threshold < 1:
         raise UsageError(f"threshold {spec.threshold:g}: it must be at least 0 and below 1.")
     if spec.hard:
-        spec = replace(spec, settings=replace(spec.settings, method="levels"))
+        spec = replace(spec, settings=replace(spec.settings, method="nested", levels=None))
     if find(spec.settings.method).family is Family.POOLING:
         return Task(spec, shape, "skeleton", (), spec.iterations or CLDICE_ITERATIONS)
-    rule = catalog.bundled("thinning", len(shape))
-    return Task(spec, shape, "skeleton", ((Phase(rule, spec.iterations),),), spec.iterations)
+    phases = thinning_phases(len(shape), spec.settings, spec.iterations)
+    return Task(spec, shape, "skeleton", (phases,), spec.iterations)
 
 
 def _apply(spec: Spec, shape: tuple[int, ...]) -> Task:
@@ -222,5 +292,6 @@ def _apply(spec: Spec, shape: tuple[int, ...]) -> Task:
     rule = load_rule(spec.rule, len(shape))
     if rule.dimensions != len(shape):
         raise RuleError(f"rule {rule.name!r} is {rule.dimensions}D, but the map is {len(shape)}D.")
+    check_nesting(spec.settings, spec.rule, rule)
     iterations = rule.iterations if spec.iterations is None else spec.iterations
     return Task(spec, shape, rule.name, ((Phase(rule, iterations),),), iterations)

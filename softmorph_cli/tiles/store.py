@@ -1,7 +1,8 @@
-"""Bit planes between passes: one compressed file per tile, word and pass, in a scratch folder.
+"""What lies between passes: one compressed file per tile, part and pass, in a scratch folder.
 
-A tile is cut into pieces, so that a neighbour's halo decompresses the pieces it touches and no more. Files are
-never changed: a pass writes new ones, and the old ones are removed when no tile needs them any more.
+Planes are kept as they are and values as their bits, so that in both 0 is nothing but zeros. A tile is cut into
+pieces, so that a neighbour's halo decompresses the pieces it touches and no more. Files are never changed: a pass
+writes new ones, and the old ones are removed when no tile needs them any more.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import errno
 import secrets
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,67 +34,67 @@ _SUFFIX: Final = ".planes"
 
 @dataclass(frozen=True)
 class Key:
-    """Which planes of a tile: those of a word of levels, as a pass left them."""
+    """Which image of a tile: that of a part, as a pass left it."""
 
-    word: int
+    part: int
     tile: int
     version: int
 
     @property
     def name(self) -> str:
         """The file's."""
-        return f"{self.word}-{self.tile}-{self.version}{_SUFFIX}"
+        return f"{self.part}-{self.tile}-{self.version}{_SUFFIX}"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the images of a part are kept.
+
+    Attributes:
+        margin: How far neighbours look into a tile.
+        dtype: Of a voxel.
+    """
+
+    margin: tuple[int, ...]
+    dtype: np.dtype[np.unsignedinteger]
 
 
 class Store:
-    """Planes of tiles in a folder.
+    """Images of tiles in a folder.
 
     Args:
         folder: Exists; files in it are this store's alone.
         tiling: How the map is cut.
-        margin: How far neighbours look into a tile.
-        dtype: Of the planes.
+        forms: One for each part.
         threads: How many compress and decompress.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        tiling: Tiling,
-        margin: tuple[int, ...],
-        dtype: np.dtype[np.unsignedinteger],
-        threads: int,
-    ) -> None:
+    def __init__(self, folder: Path, tiling: Tiling, forms: Sequence[Form], threads: int) -> None:
         """Keep what is needed to find files."""
-        self.folder, self.tiling, self.margin, self.dtype, self.threads = (
-            folder,
-            tiling,
-            margin,
-            dtype,
-            threads,
-        )
+        self.folder, self.tiling, self.forms, self.threads = folder, tiling, forms, threads
 
-    def write(self, key: Key, planes: Array) -> int:
-        """Write a tile's planes; return the bytes they take.
+    def write(self, key: Key, image: Array) -> int:
+        """Write a tile's image; return the bytes it takes.
 
         Raises:
             FileError: If the system refuses to.
         """
         from isal import isal_zlib
 
-        boxes = pieces(planes.shape, self.margin, LONGEST)
+        form = self.forms[key.part]
+        boxes = pieces(image.shape, form.margin, LONGEST)
         packed: list[bytes | int] = [0] * len(boxes)
 
         def part(first: int, last: int) -> None:
             for number in range(first, last):
-                piece = np.ascontiguousarray(planes[boxes[number]])
+                piece = np.ascontiguousarray(image[boxes[number]])
                 low = piece.flat[0]
-                if low in (0, np.iinfo(self.dtype).max) and bool((piece == low).all()):
+                if low in (0, np.iinfo(form.dtype).max) and bool((piece == low).all()):
                     packed[number] = _EMPTY if low == 0 else _FULL
                 else:
                     packed[number] = isal_zlib.compress(piece, 1)
 
-        Pool(self.threads, planes.size).share(part, len(boxes))
+        Pool(self.threads, image.size).share(part, len(boxes))
         lengths = [len(piece) if isinstance(piece, bytes) else piece for piece in packed]
         path = self.folder / key.name
         temporary = path.with_name(f"{secrets.token_hex(6)}.part")
@@ -108,38 +109,38 @@ class Store:
                     temporary.unlink()
         return 8 * len(lengths) + sum(max(length, 0) for length in lengths)
 
-    def read(self, region: Box, word: int, versions: Mapping[int, int]) -> Array:
-        """Return the planes of a region that may lie in many tiles.
+    def read(self, region: Box, part: int, versions: Mapping[int, int]) -> Array:
+        """Return the image of a region that may lie in many tiles.
 
         Args:
             region: Which voxels.
-            word: Which of the words.
-            versions: Of each tile that shares voxels with the region: the pass that wrote its planes.
+            part: Of which part.
+            versions: Of each tile that shares voxels with the region: the pass that wrote its image.
 
         Raises:
             FileError: If a file is missing or damaged.
         """
-        planes = np.empty(size(region), self.dtype)
+        image = np.empty(size(region), self.forms[part].dtype)
         wanted = [
             work
             for tile in self.tiling.touched(region)
-            for work in self._wanted(Key(word, tile, versions[tile]), region)
+            for work in self._wanted(Key(part, tile, versions[tile]), region)
         ]
 
-        def part(first: int, last: int) -> None:
+        def some(first: int, last: int) -> None:
             for key, box, start, length in wanted[first:last]:
                 common = overlap(box, region)
                 assert common is not None
                 values = self._piece(key, size(box), start, length)
-                target = planes[within(common, region)]
+                target = image[within(common, region)]
                 target[...] = values if isinstance(values, int) else values[within(common, box)]
 
-        Pool(self.threads, planes.size).share(part, len(wanted))
-        return planes
+        Pool(self.threads, image.size).share(some, len(wanted))
+        return image
 
     def _wanted(self, key: Key, region: Box) -> Iterator[tuple[Key, Box, int, int]]:
         core = self.tiling.core(key.tile)
-        boxes = pieces(size(core), self.margin, LONGEST)
+        boxes = pieces(size(core), self.forms[key.part].margin, LONGEST)
         head = 8 * len(boxes)
         with self._damage(key), (self.folder / key.name).open("rb") as file:
             lengths = struct.unpack(f"<{len(boxes)}q", file.read(head))
@@ -156,14 +157,15 @@ class Store:
     def _piece(self, key: Key, shape: tuple[int, ...], start: int, length: int) -> Array | int:
         from isal import isal_zlib
 
+        dtype = self.forms[key.part].dtype
         if length in (_EMPTY, _FULL):
-            return 0 if length == _EMPTY else int(np.iinfo(self.dtype).max)
+            return 0 if length == _EMPTY else int(np.iinfo(dtype).max)
         with self._damage(key):
             with (self.folder / key.name).open("rb") as file:
                 file.seek(start)
                 packed = file.read(length)
             try:
-                return np.frombuffer(isal_zlib.decompress(packed), self.dtype).reshape(shape)
+                return np.frombuffer(isal_zlib.decompress(packed), dtype).reshape(shape)
             except cast("type[Exception]", isal_zlib.error) as error:
                 raise ValueError(str(error)) from error
 
@@ -173,12 +175,12 @@ class Store:
             yield
         except (OSError, ValueError, struct.error) as error:
             raise FileError(
-                f"{self.folder / key.name}: planes kept between passes are missing or damaged ({error}); "
+                f"{self.folder / key.name}: what was kept between passes is missing or damaged ({error}); "
                 "start again without resuming."
             ) from error
 
     def keep(self, keys: Iterable[Key]) -> None:
-        """Remove every file of planes but these."""
+        """Remove every file of an image but these."""
         names = {key.name for key in keys}
         for path in self.folder.iterdir():
             if path.suffix == ".part" or (path.suffix == _SUFFIX and path.name not in names):

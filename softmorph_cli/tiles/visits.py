@@ -11,15 +11,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from softmorph_cli.filters.run import Job, pack
+from softmorph_cli.filters.method import Family
+from softmorph_cli.filters.run import Job, floor_of, pack, to_ranks
 from softmorph_cli.kernels.backend import Field
+from softmorph_cli.kernels.bitplanes import WORD
 from softmorph_cli.kernels.workers import Pool
 from softmorph_cli.tiles.blocks import Array, Source
-from softmorph_cli.tiles.plan import Plan
 from softmorph_cli.tiles.progress import go_on
-from softmorph_cli.tiles.spec import Task
+from softmorph_cli.tiles.spec import Part, Task
 from softmorph_cli.tiles.store import Key, Store
-from softmorph_cli.tiles.tiling import Box, Tiling, hull, within
+from softmorph_cli.tiles.tiling import Box, hull, within
 from softmorph_cli.tiles.window import Kind, Window, check_proper
 
 
@@ -28,17 +29,19 @@ class Visit:
     """What is asked.
 
     Attributes:
-        word: Which word of planes.
-        passes: How many passes are complete; before the first, planes are packed from the map.
+        part: Which part of the work.
+        passes: How many passes of it are complete; before the first, its image is made from the map, or from what
+            the part before left.
         tile: Which tile.
         focus: What of it may change.
         length: How many iterations.
         last: The last iteration of this pass that is known to have changed anything anywhere, from 1; 0 for none.
             Only later ones are of interest.
-        versions: Of each tile that is looked at: the pass that wrote its planes.
+        versions: Of each tile that is looked at: the pass that wrote its image, before the first pass of a part
+            that follows another that of the part before.
     """
 
-    word: int
+    part: int
     passes: int
     tile: int
     focus: Box
@@ -53,7 +56,7 @@ class Visited:
 
     Attributes:
         live: A box in the map that holds what the last iteration changed of the tile; None for nothing.
-        new: Whether planes were written.
+        new: Whether an image was written.
         dead: Whether nothing can ever change in the tile.
         last: The last iteration that changed anything in the tile, as far as that is of interest.
         changed: How many voxels the last iteration changed.
@@ -70,75 +73,101 @@ class Visits:
     """Visits to the tiles of one map.
 
     Args:
-        work: The filter, of one phase, on bit planes.
-        plan: How the map is cut.
+        work: The filter.
         source: The map.
         kind: Of what type its values are.
-        store: For the planes.
+        store: For what lies between passes.
         threads: How many threads compute.
     """
 
-    def __init__(
-        self, work: Task, plan: Plan, source: Source, kind: Kind, store: Store, threads: int
-    ) -> None:
+    def __init__(self, work: Task, source: Source, kind: Kind, store: Store, threads: int) -> None:
         """Keep what takes part."""
-        self.work, self.plan, self.source, self.kind = work, plan, source, kind
-        self.store, self.threads = store, threads
-        self.tiling = Tiling(plan.shape, plan.tile)
-        self.steps = work.steps
-        self.absorbing = work.sequences[0][0].rule.absorbing
-        self.job = Job(work.name, work.sequences[0], work.settings, Window(threads, (), plan.shape))
+        self.work, self.source, self.kind = work, source, kind
+        self.store, self.tiling, self.threads = store, store.tiling, threads
 
     def do(self, visit: Visit) -> Visited:
         """Bring a tile one pass further.
 
         Raises:
             InputError: If the values are no probabilities.
-            FileError: If planes are missing or damaged, or cannot be written.
+            FileError: If an image is missing or damaged, or cannot be written.
         """
+        part, form = self.work.parts[visit.part], self.store.forms[visit.part]
         core, focus, first = self.tiling.core(visit.tile), visit.focus, visit.passes == 0
-        region = self.tiling.grown(focus, self.plan.halo)
-        planes = self._load(visit, region)
-        if self._dead(planes[within(focus, region)]):
+        region = self.tiling.grown(focus, form.margin)
+        window = Window(self.threads, region, self.tiling.shape)
+        image = self._load(visit, part, window)
+        if _dead(part, image[within(focus, region)]):
             # In the first pass the focus is the core; later this part of it is nothing new.
-            return self._keep(visit, planes[within(core, region)] if first else None)
-        field = self.job.backend.field(planes)
+            return self._keep(visit, image[within(core, region)] if first else None)
+        field = window.field(image)
         # The field lets go of it: there is no room for a third buffer.
-        del planes
+        del image
         try:
-            field.begin(self.steps)
-            moved, last, change = self._iterations(field, focus, region, visit)
+            field.begin(part.steps, self._floor(part, window))
+            moved, last, change = self._iterations(field, part, focus, region, visit)
             final = field.image()[within(focus, region)]
             if focus == core:
                 kept = self._keep(visit, final if moved or first else None)
                 return replace(kept, live=change.box, last=last, changed=change.count)
-            part = final.copy() if moved else None
+            inner = final.copy() if moved else None
         finally:
             field.close()
         del field, final
-        if part is None:
+        if inner is None:
             return Visited(last=last)
-        tiled = self.store.read(core, visit.word, visit.versions)
-        tiled[within(focus, core)] = part
+        tiled = self._stored(visit.part, core, visit.versions)
+        tiled[within(focus, core)] = inner
         return replace(self._keep(visit, tiled), live=change.box, last=last, changed=change.count)
 
-    def _keep(self, visit: Visit, planes: Array | None) -> Visited:
-        if planes is None:
+    def _keep(self, visit: Visit, image: Array | None) -> Visited:
+        if image is None:
             return Visited()
-        self.store.write(Key(visit.word, visit.tile, visit.passes + 1), planes)
-        return Visited(new=True, dead=self._dead(planes))
+        bits = image.view(self.store.forms[visit.part].dtype)
+        self.store.write(Key(visit.part, visit.tile, visit.passes + 1), bits)
+        return Visited(new=True, dead=_dead(self.work.parts[visit.part], image))
 
-    def _load(self, visit: Visit, region: Box) -> Array:
+    def _stored(self, part: int, region: Box, versions: Mapping[int, int]) -> Array:
+        kind = self.work.parts[part].type_for(self.kind.wide)
+        return self.store.read(region, part, versions).view(kind)
+
+    def _load(self, visit: Visit, part: Part, window: Window) -> Array:
+        """Return what a visit looks at, as it is before."""
         if visit.passes:
-            return self.store.read(region, visit.word, visit.versions)
-        window = Window(self.threads, region, self.plan.shape)
-        values = self.kind.read(self.source, region)
+            return self._stored(visit.part, window.region, visit.versions)
+        if part.follows:
+            before = self._stored(visit.part - 1, window.region, visit.versions)
+            if self.work.parts[visit.part - 1].ranked:
+                return before
+            return window.count(before, WORD, np.empty(0, part.dtype))
+        values = self.kind.read(self.source, window.region)
         check_proper(window, values)
-        if self.work.spec.hard:
-            return self.job.backend.pack_mask(values, self.work.spec.threshold)  # type: ignore[no-any-return]
-        return pack(replace(self.job, backend=window), values, visit.word)  # type: ignore[no-any-return]
+        return self._packed(part, window, values)
 
-    def _iterations(self, field: Field, focus: Box, region: Box, visit: Visit) -> tuple[int, int, _Change]:
+    def _packed(self, part: Part, window: Window, values: Array) -> Array:
+        if self.work.spec.hard:
+            return window.pack_mask(values, self.work.spec.threshold)
+        job = Job(self.work.name, (part.phase,), self.work.settings, window)
+        if self.work.method.family is not Family.NESTED:
+            return np.asarray(pack(job, values, part.word))
+        if part.ranked:
+            # Where they are numbers of levels, they are the same in either type.
+            return np.asarray(to_ranks(job, values), part.type_for(values.dtype))
+        sets = self.work.settings.level_sets
+        assert sets is not None
+        return window.pack_nested(values, sets)
+
+    def _floor(self, part: Part, window: Window) -> Array | None:
+        if not part.ranked or self.work.spec.hard or not self.work.settings.prune_contrast:
+            return None
+        # From the map in every pass: what is kept between them has lost it.
+        values = self.kind.read(self.source, window.region)
+        job = Job(self.work.name, (part.phase,), self.work.settings, window)
+        return np.asarray(floor_of(self.work.settings, to_ranks(job, values)))
+
+    def _iterations(
+        self, field: Field, part: Part, focus: Box, region: Box, visit: Visit
+    ) -> tuple[int, int, _Change]:
         """Run a pass over a region.
 
         Returns:
@@ -151,7 +180,7 @@ class Visits:
             # What lies in the halo is not to be believed, and looking at the focus takes time: it is looked at
             # where nobody knows yet of a change as late as this.
             watched = focus != region and (iteration == visit.length or iteration > last)
-            moved, change = self._iterate(field, focus, region, watched)
+            moved, change = self._iterate(field, part, focus, region, watched)
             total += moved
             if not moved:
                 return total, last, _Change()
@@ -161,9 +190,12 @@ class Visits:
                 last = max(last, iteration)
         return total, last, change
 
-    def _iterate(self, field: Field, focus: Box, region: Box, watched: bool) -> tuple[int, _Change]:
+    def _iterate(
+        self, field: Field, part: Part, focus: Box, region: Box, watched: bool
+    ) -> tuple[int, _Change]:
         # Of a rule that only deletes or only adds, no step undoes another.
-        units = [self.steps] if self.absorbing is not None else [(step,) for step in self.steps]
+        monotone = part.phase.rule.absorbing is not None
+        units = [part.steps] if monotone else [(step,) for step in part.steps]
         inner = within(focus, region)
         moved, change = 0, _Change()
         for steps in units:
@@ -194,12 +226,14 @@ class Visits:
         )
         return _Change(found.count, tuple(placed))
 
-    def _dead(self, core: Array) -> bool:
-        """Say whether all voxels have a value that the rule never changes."""
-        if self.absorbing is None:
-            return False
-        value = core.dtype.type(np.iinfo(core.dtype).max if self.absorbing else 0)
-        return not any(bool((plane != value).any()) for plane in core)
+
+def _dead(part: Part, core: Array) -> bool:
+    """Say whether all voxels have a value that the rule never changes."""
+    absorbing = part.phase.rule.absorbing
+    if absorbing is None:
+        return False
+    value = core.dtype.type(np.iinfo(core.dtype).max if absorbing else 0)
+    return not any(bool((plane != value).any()) for plane in core)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.filters.arrays import check_kind
 from softmorph_cli.kernels import bitplanes, source
 from softmorph_cli.kernels.backend import Backend
-from softmorph_cli.kernels.numba_cpu import NumbaBackend
+from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField
 from softmorph_cli.kernels.workers import Pool
 from softmorph_cli.tiles.blocks import Array, Source
 from softmorph_cli.tiles.tiling import Box
@@ -29,7 +29,7 @@ Value = TypeVar("Value")
 
 
 class Window(NumbaBackend):
-    """The CPU, for a region of a larger map: random draws are those of the voxel's place in the map.
+    """The CPU, for a region of a larger map: random draws and subfields are those of the voxel's place in the map.
 
     Args:
         threads: How many threads share the work.
@@ -41,6 +41,10 @@ class Window(NumbaBackend):
         """Keep where the region lies."""
         super().__init__(threads)
         self.region, self.shape = region, shape
+
+    def field(self, image: Array) -> NumbaField:
+        """Begin a filter."""
+        return NumbaField(image, threads=self.threads, origin=tuple(part.start for part in self.region))
 
     def pack_samples(self, image: Array, draws: int, chunk: int, seed: int, index: int) -> Array:
         """Return Bernoulli draws as planes, row by row: along a row the numbers of voxels follow each other."""

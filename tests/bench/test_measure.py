@@ -89,7 +89,7 @@ def test_what_refuses_is_left_out_and_only_if_nothing_is_left_refused() -> None:
     broken = replace(EROSION, detail="broken", task=refuse)
     found = measure.measure(SHAPE, [EROSION, broken], HOW, repeats=1, memory=False)
     assert [row.name for row in found.rows] == [EROSION.name]
-    assert found.notes == ("10 x 10 x 10: erosion broken, multilinear is left out: not here.",)
+    assert found.notes == ("10 x 10 x 10: erosion broken, minmax is left out: not here.",)
     with pytest.raises(InputError, match=r"^not here\.$"):
         measure.measure(SHAPE, [broken], HOW, repeats=1, memory=False)
 
@@ -114,7 +114,7 @@ def test_works_are_chosen_by_operation_and_method() -> None:
     assert {w.method for w in works.choose(2, [], ["levels", "hard"])} == {"levels", "hard"}
     with pytest.raises(UsageError, match="--operation erode: what is measured is erosion, dilation, "):
         works.choose(3, ["erode"])
-    with pytest.raises(UsageError, match="--method sampled: what is measured is multilinear, "):
+    with pytest.raises(UsageError, match="--method sampled: what is measured is minmax, "):
         works.choose(3, [], ["sampled"])
     with pytest.raises(UsageError, match="both"):
         works.choose(3, ["erosion"], ["levels"])

@@ -24,7 +24,7 @@ from softmorph_cli.bench import maps, peak
 from softmorph_cli.bench.clock import Task, take_turns
 from softmorph_cli.bench.description import describe
 from softmorph_cli.bench.peers import COPY, PEERS, RULER
-from softmorph_cli.bench.works import How, Work, works
+from softmorph_cli.bench.works import CLOSING_RADIUS, How, Work, line_passes, works
 from softmorph_cli.pictures.curves import duration
 
 SKIMAGE = "scikit-image skeletonize of one mask"
@@ -133,9 +133,18 @@ def boxes(bench: Bench) -> Iterator[Bar]:
     """Erosion and dilation, the result's array included."""
     for operation in ("erosion", "dilation"):
         for connectivity, limit in ((6, 2.2), (26, 2.2), (18, 3.0)):
-            work = find(operation, "multilinear", f"{connectivity}-")
+            work = find(operation, "minmax", f"{connectivity}-")
             ratio, how = bench.against(work, COPY, 256)
             yield Bar(f"{operation}, {connectivity}-connected, dense 256^3", limit, ratio, "x copy", how)
+
+
+def closings(bench: Bench) -> Iterator[Bar]:
+    """A closing by a radius, against the 1-D passes that make it up."""
+    for connectivity in (6, 26):
+        passes = line_passes(connectivity, 3, CLOSING_RADIUS)
+        work = find("closing", "minmax", f"{connectivity}-")
+        ratio, how = bench.against(work, COPY, 256)
+        yield Bar(f"closing {work.detail}, dense 256^3", 2.5 * (passes + 2), ratio, "x copy", how)
 
 
 def _steps(bench: Bench, methods: tuple[str, ...], drawn: str) -> dict[str, float]:
@@ -254,7 +263,20 @@ def _sub_iterations(bench: Bench) -> Iterator[Bar]:
 
 PARTS = {
     part.__name__: part
-    for part in (dense, nested, levels, boxes, gradient, smooth, command, memory, large, growth, cuda)
+    for part in (
+        dense,
+        nested,
+        levels,
+        boxes,
+        closings,
+        gradient,
+        smooth,
+        command,
+        memory,
+        large,
+        growth,
+        cuda,
+    )
 }
 
 

@@ -19,7 +19,7 @@ QUICK = (
     "--operation",
     "skeletonize",
     "--method",
-    "multilinear",
+    "minmax",
 )
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -28,12 +28,12 @@ def test_plain_lines_on_stdout_and_nothing_else() -> None:
     ended = run("bench", *QUICK)
     assert ended.err == ""
     assert ended.out.startswith("this machine\n  processor: ")
-    assert "24 × 24 × 24 voxels, cpu\n  erosion 6-connected, multilinear: time " in ended.out
+    assert "24 × 24 × 24 voxels, cpu\n  erosion 6-connected, minmax: time " in ended.out
     for column in ("MVoxel/s ", "/ copy ", "/ ruler ", "first "):
         assert column in ended.out
     assert ", memory " not in ended.out
     assert "compared with\n  copy (numpy " in ended.out
-    assert "× its time for erosion 6-connected, multilinear\n" in ended.out
+    assert "× its time for erosion 6-connected, minmax\n" in ended.out
     assert "time per voxel" not in ended.out
 
 
@@ -55,8 +55,8 @@ def test_one_json_object() -> None:
         assert row["peak_bytes"] is None
     assert {COPY, RULER} <= {one["name"] for one in found["comparisons"]}
     assert [one["work"] for one in found["growth"]] == [
-        f"erosion {c}-connected, multilinear" for c in (6, 18, 26)
-    ] + ["skeletonize 1 iteration, multilinear"]
+        f"erosion {c}-connected, minmax" for c in (6, 18, 26)
+    ] + ["skeletonize 1 iteration, minmax"]
     assert {(tuple(one["smallest"]), tuple(one["largest"])) for one in found["growth"]} == {
         ((16,) * 3, (32,) * 3)
     }
@@ -66,7 +66,7 @@ def test_every_work_runs_in_two_dimensions_in_a_process_of_its_own() -> None:
     ended = process("bench", *TINY, "--dimensions", 2, "--no-memory", "--json")
     assert ended.code == 0, ended.err
     assert {row["method"] for row in ended.json["rows"]} == {
-        "multilinear", "product", "minmax", "levels", "hard", "smooth-levels",
+        "nested", "multilinear", "product", "minmax", "levels", "hard", "smooth-levels",
     }  # fmt: skip
     assert {row["operation"] for row in ended.json["rows"]} >= {"training forward", "training backward"}
     assert "SimpleITK BinaryThinning of one mask" in {one["name"] for one in ended.json["comparisons"]}
@@ -99,7 +99,7 @@ def test_a_plot_is_drawn_once(here: Path) -> None:
         (["--repeats", 0], 2, "--repeats 0"),
         (["--threads", 0], 2, "--threads 0"),
         (["--operation", "erode"], 2, "what is measured is erosion"),
-        (["--method", "exact"], 2, "what is measured is multilinear"),
+        (["--method", "exact"], 2, "what is measured is minmax"),
         (["--operation", "opening", "--method", "levels"], 2, "both"),
         (["--device", "tpu"], 2, "tpu"),
         (["--device", "cuda:63"], 1, "cuda:63"),
@@ -109,3 +109,10 @@ def test_a_plot_is_drawn_once(here: Path) -> None:
 )
 def test_what_is_refused_before_anything_is_measured(arguments: list[object], code: int, says: str) -> None:
     refused("bench", *arguments, code=code, says=says)
+
+
+def test_a_closing_says_how_many_passes_it_is() -> None:
+    """One along each axis for a box, of the dilation and of the erosion; for a cross as many in each iteration."""
+    ended = run("bench", *TINY, "--no-memory", "--operation", "closing")
+    assert "closing 6-connected, radius 3, 18 1-D passes, minmax: time " in ended.out
+    assert "closing 26-connected, radius 3, 6 1-D passes, minmax: time " in ended.out

@@ -37,7 +37,7 @@ def test_stages_are_kept_and_every_step_has_statistics() -> None:
     assert [step["operation"] for step in document["steps"]] == ["erode", "fill"]
     assert document["steps"][0]["after"]["sum"] == pytest.approx(float(eroded.astype(np.float64).sum()))
     assert document["steps"][1]["after"] == document["after"]
-    assert document["steps"][0]["method"] == "multilinear"
+    assert document["steps"][0]["method"] == "minmax"
     assert document["steps"][1]["method"] is None
 
 
@@ -54,7 +54,7 @@ def test_a_chain_says_how_it_was_made() -> None:
     made = softmorph_cli.read("out.nii.gz").source.provenance
     assert made["command"] == "softmorph chain"
     assert made["parameters"]["steps"] == [
-        {"operation": "close", "method": "multilinear", "iterations": 2},
+        {"operation": "close", "method": "minmax", "iterations": 2},
         {"operation": "skeletonize", "method": "binary", "hard": True, "threshold": 0.5},
     ]
     # So that inspect takes it as the skeleton it is.

@@ -172,7 +172,7 @@ def test_it_says_what_ran_and_what_was_written(target: str, options: list[str], 
     source = softmorph_cli.read(target).source
     assert source is not None
     assert source.dtype == stored
-    assert document["steps"][0]["method"] == ("binary" if "--hard" in options else "levels")
+    assert document["steps"][0]["method"] == ("binary" if "--hard" in options else "nested")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_outputs_carry_their_provenance() -> None:
         ]
     for text in texts:
         text = text.decode() if isinstance(text, bytes) else text
-        for part in ("softmorph erode", softmorph_cli.__version__, "multilinear", '"iterations": 2'):
+        for part in ("softmorph erode", softmorph_cli.__version__, "minmax", '"iterations": 2'):
             assert part in text
 
 

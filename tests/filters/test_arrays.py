@@ -182,9 +182,9 @@ def test_a_method_without_gradient_names_smooth_levels(method: str) -> None:
         softmorph_cli.erosion(image, method=method)
 
 
-def test_the_default_skeleton_refuses_a_gradient_rather_than_switch() -> None:
+def test_levels_refuse_a_gradient_rather_than_switch() -> None:
     with pytest.raises(InputError, match="smooth-levels"):
-        softmorph_cli.skeletonize(torch.tensor(IMAGE, requires_grad=True))
+        softmorph_cli.skeletonize(torch.tensor(IMAGE, requires_grad=True), method="levels")
 
 
 def test_errors_are_of_one_family_and_of_pythons_own() -> None:
@@ -227,7 +227,11 @@ def test_rules_are_loaded_by_name_path_or_as_they_are(tmp_path: Any) -> None:
 def test_the_thinning_rule_applied_is_the_skeleton() -> None:
     assert same_bits(
         softmorph_cli.apply_rule("thinning", IMAGE, method="levels", levels=8),
-        softmorph_cli.skeletonize(IMAGE, levels=8),
+        softmorph_cli.skeletonize(IMAGE, method="levels", levels=8),
+    )
+    assert same_bits(
+        softmorph_cli.apply_rule("thinning", IMAGE, levels=8),
+        softmorph_cli.skeletonize(IMAGE, levels=8, finish=False),
     )
     assert same_bits(
         softmorph_cli.apply_rule("majority", IMAGE, iterations=2),

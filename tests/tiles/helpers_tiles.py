@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from helpers_maps import same_bits
 
 from softmorph_cli.cluster import Cluster
 from softmorph_cli.filters.custom import apply
@@ -20,6 +22,9 @@ from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.tiles import ArraySource, ArrayTarget, Plan, Spec, TileProgress, filter_tiles
 from softmorph_cli.tiles.crew import Spread
 from softmorph_cli.tiles.spec import task
+
+# Every other tile reaches from border to border along some axis.
+CUTS = {3: ((24, 16, 32), (32, 64, 17)), 2: ((16, 32), (23, 90))}
 
 
 @dataclass
@@ -68,6 +73,23 @@ def tiled(
         **more,
     )
     return made
+
+
+def check(
+    spec: Spec, image: np.ndarray, length: int | None = None, cuts: Sequence[tuple[int, ...]] = ()
+) -> Result:
+    """Filter a map as a whole and in tiles, and compare; return what was said of the whole."""
+    wanted = whole(spec, image)
+    for tile in cuts or CUTS[image.ndim]:
+        got = tiled(spec, image, tile, length)
+        assert same_bits(got.image, wanted.image)
+        if wanted.standard_error is not None:
+            assert same_bits(got.error, wanted.standard_error)
+        told = got.result
+        assert (told.iterations, told.stop_reason) == (wanted.iterations, wanted.stop_reason)
+        assert (told.radius, told.warnings, told.image) == (wanted.radius, wanted.warnings, None)
+        assert told.finished == wanted.finished
+    return wanted
 
 
 @dataclass(frozen=True)

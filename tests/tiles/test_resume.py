@@ -104,7 +104,7 @@ def test_damaged_planes_are_an_error(damage: str, tmp_path: Path) -> None:
             path.write_bytes(kept[: len(kept) // 2])
         else:
             path.write_bytes(kept[:-1500] + bytes(1500))
-    with pytest.raises(FileError, match="planes kept between passes are missing or damaged"):
+    with pytest.raises(FileError, match="what was kept between passes is missing or damaged"):
         run(LEVELS, out, LENGTH, scratch, resume=True)
 
 

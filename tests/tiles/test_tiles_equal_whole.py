@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers_maps import same_bits, vessels
-from helpers_tiles import tiled, whole
+from helpers_tiles import check, tiled, whole
 
 from softmorph_cli.filters.morphology import OPERATIONS, Element
 from softmorph_cli.filters.settings import Settings
@@ -22,8 +22,6 @@ TUBES = vessels((61, 49, 73), 1, noise=0.08).astype(np.float32)
 NOISE = RNG.random((45, 41, 67), np.float32)
 FLAT = vessels((90, 77), 2, branches=9, noise=0.1).astype(np.float32)
 GRAIN = RNG.random((83, 90), np.float32)
-# Every other tile reaches from border to border along some axis.
-CUTS = {3: ((24, 16, 32), (32, 64, 17)), 2: ((16, 32), (23, 90))}
 MAPS = pytest.mark.parametrize("image", [TUBES, NOISE, FLAT, GRAIN], ids=["tubes", "noise", "flat", "grain"])
 METHODS = ("multilinear", "product", "minmax", "lukasiewicz", "einstein", "hamacher", "drastic")
 
@@ -31,18 +29,6 @@ METHODS = ("multilinear", "product", "minmax", "lukasiewicz", "einstein", "hamac
 def and_heavily(*often: Any, heavy: Iterable[Any]) -> list[Any]:
     """Return values of which some run with -m heavy alone."""
     return [*often, *(pytest.param(value, marks=pytest.mark.heavy) for value in heavy)]
-
-
-def check(spec: Spec, image: np.ndarray, length: int | None = None) -> None:
-    wanted = whole(spec, image)
-    for tile in CUTS[image.ndim]:
-        got = tiled(spec, image, tile, length)
-        assert same_bits(got.image, wanted.image)
-        if wanted.standard_error is not None:
-            assert same_bits(got.error, wanted.standard_error)
-        told = got.result
-        assert (told.iterations, told.stop_reason) == (wanted.iterations, wanted.stop_reason)
-        assert (told.radius, told.warnings, told.image) == (wanted.radius, wanted.warnings, None)
 
 
 @MAPS

@@ -1,0 +1,143 @@
+"""Erosions and dilations one after the other, several of them each time that the image comes from memory.
+
+Each reads a plane and its neighbours and is done in a fraction of the time that memory takes to deliver them. So they
+are put off until they are needed, and then run close behind each other: while the first is at some plane, the second
+is at the plane before, which the cache still holds, and so on. Two buffers take turns as if each had gone over the
+whole image. Rows are numbered through all planes: what a row needs lies at most `lag` rows before or behind it.
+
+Threads get slabs. In a slab each stage is a lag narrower on either side than the one before, so that it needs nothing
+from its neighbours; the wedges that are left at the seams follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+
+from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.compile import Fold
+from softmorph_cli.kernels import numba_folds, source
+from softmorph_cli.kernels.grid import Array
+from softmorph_cli.kernels.workers import Pool
+from softmorph_cli.rules.neighborhood import Offset
+
+# Bytes of both buffers that a thread goes over before a row is used for the last time: a share of the cache.
+_WINDOW: Final = 1 << 23
+# Voxels that a stage does before the next one follows.
+_CHUNK: Final = 1 << 16
+
+Stage = Callable[[int, int], None]
+
+
+@cache
+def _kernel(fold: Fold, offsets: tuple[Offset, ...], dtype: np.dtype[Any]) -> Callable[..., None]:
+    name = f"fold_{fold.op}_{len(offsets)}_{dtype.name}"
+    return source.load(name, numba_folds.fold_text(fold, offsets, dtype)).fold  # type: ignore[no-any-return]
+
+
+class Folds:
+    """A sequence of folds of one image, from one plain array to another; the caller's is never written to.
+
+    Args:
+        image: (Y, X) or (Z, Y, X).
+        pool: Who works.
+    """
+
+    def __init__(self, image: Array, pool: Pool) -> None:
+        """Keep the image."""
+        self._image = np.ascontiguousarray(image)
+        self._spare: Array | None = None
+        self._own = False
+        self._pool = pool
+        self._waiting: list[Step] = []
+        self._before = self._image
+        self._nz, self._ny, nx = (1, *image.shape)[-3:]
+        self._rows, self._lag = self._nz * self._ny, self._ny + 1 if self._nz > 1 else 1
+        self._chunk = max(1, _CHUNK // nx)
+        fitting = _WINDOW // (2 * self._lag * nx * image.itemsize)
+        self._depth = max(1, min(fitting, self._rows // (2 * self._lag * pool.threads)))
+
+    @property
+    def changed(self) -> int:
+        """How many voxels the last sweep altered."""
+        self._run()
+        return int(np.count_nonzero(self._image != self._before))
+
+    def sweep(self, step: Step) -> None:
+        """Apply a fold, later."""
+        self._waiting.append(step)
+        if len(self._waiting) == self._depth:
+            self._run()
+
+    def image(self) -> Array:
+        """Return the image as it is now (valid until the next sweep)."""
+        self._run()
+        return self._image
+
+    def close(self) -> None:
+        """Let go of what is waiting, and of all but the image."""
+        self._before, self._spare, self._waiting = self._image, None, []
+
+    def _run(self) -> None:
+        if not self._waiting:
+            return
+        steps, self._waiting = self._waiting, []
+        first = np.empty_like(self._image) if self._spare is None else self._spare
+        second = self._image if self._own or len(steps) == 1 else np.empty_like(first)
+        targets = [(first, second)[number % 2] for number in range(len(steps))]
+        stages = [
+            self._stage(step, before, after)
+            for step, before, after in zip(steps, [self._image, *targets], targets, strict=False)
+        ]
+        self._follow(stages)
+        kept = second if self._own or len(steps) > 1 else None
+        self._before = targets[-2] if len(targets) > 1 else self._image
+        self._image, self._spare = (first, kept) if targets[-1] is first else (second, first)
+        self._own = True
+
+    def _stage(self, step: Step, before: Array, after: Array) -> Stage:
+        assert step.fold is not None
+        kernel = _kernel(step.fold, tuple(sorted(step.offsets)), before.dtype)
+        nz, ny, nx = self._nz, self._ny, np.uint64(before.shape[-1])
+        src, dst = before.reshape(-1), after.reshape(-1)
+        return lambda first, last: kernel(src, dst, nz, ny, nx, first, last)
+
+    def _follow(self, stages: list[Stage]) -> None:
+        """Run the stages."""
+        parts = min(self._pool.threads, self._rows)
+        seams = [self._rows * part // parts for part in range(parts + 1)]
+
+        def slabs(first: int, last: int) -> None:
+            for part in range(first, last):
+                self._slab(stages, *seams[part : part + 2])
+
+        def wedges(first: int, last: int) -> None:
+            for seam in seams[first + 1 : last + 1]:
+                self._wedge(stages, seam)
+
+        self._pool.share(slabs, parts)
+        if len(stages) > 1 and parts > 1:
+            self._pool.share(wedges, parts - 1)
+
+    def _slab(self, stages: list[Stage], low: int, high: int) -> None:
+        """Run all stages on a slab, but for the wedges at its seams, each a lag behind the one before."""
+        lag, rows = self._lag, self._rows
+        ends = [rows if high == rows else high - number * lag for number in range(len(stages))]
+        done = [low + number * lag if low else 0 for number in range(len(stages))]
+        while done[-1] < ends[-1]:
+            for number, stage in enumerate(stages):
+                if number == 0:
+                    ready = min(done[0] + self._chunk, ends[0])
+                else:
+                    ready = ends[number] if done[number - 1] == ends[number - 1] else done[number - 1] - lag
+                if ready > done[number]:
+                    stage(done[number], ready)
+                    done[number] = ready
+
+    def _wedge(self, stages: list[Stage], seam: int) -> None:
+        """Run what the slabs on both sides of a seam left."""
+        for number, stage in enumerate(stages[1:], start=1):
+            stage(seam - number * self._lag, seam + number * self._lag)

@@ -157,9 +157,9 @@ def test_progress_of_streamed_levels_is_told_in_order() -> None:
     image = _batch(6, 7).requires_grad_()
     original = run._Reporter.__call__
 
-    def listen(self: Any, iteration: int, field: Any) -> None:
+    def listen(self: Any, *given: Any) -> None:
         told.append(self.part)
-        original(self, iteration, field)
+        original(self, *given)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run._Reporter, "__call__", listen)

@@ -273,6 +273,27 @@ class NestedContract(Backed):
         for k in range(len(steps)) if len(shape) == 2 else self.some(steps):
             assert same_bits(self.lower(image, steps[k]), lowered(image, steps[k], rules[k]))
 
+    @pytest.mark.parametrize("shape", [(9, 13), (4, 5, 6)], ids=str)
+    @torch.no_grad()
+    def test_values_come_from_the_first_neighbour_that_has_them(self, shape: tuple[int, ...]) -> None:
+        """Step by step, of values that meet often: a lowered voxel takes the least of its neighbours' origins."""
+        image = blobs(shape, 3, 6) / 8
+        steps = steps_of("thinning", len(shape), RANKS)[:3]
+        field = self.backend().traced(self.give(image))
+        field.begin(steps)
+        values, origins = image, np.arange(image.size).reshape(shape)
+        for step in steps:
+            field.sweep(step)
+            before, values, sources = values, self.take(field.image()), origins.copy()
+            for place in np.argwhere((values != before) & (values > 0)):
+                around = tuple(slice(max(i - 1, 0), i + 2) for i in place)
+                sources[tuple(place)] = origins[around][before[around] == values[tuple(place)]].min()
+            origins = sources
+        found = self.take(field.origins())
+        field.close()
+        assert (found == np.where(values > 0, origins, -1)).all()
+        assert (origins != np.arange(image.size).reshape(shape)).any()
+
     @pytest.mark.parametrize("name", ["thinning", "thinning-subfields"])
     def test_ranked_steps_on_empty_and_full_maps(self, name: str) -> None:
         steps, rules = steps_of(name, 2, RANKS), conditions(name, 2)

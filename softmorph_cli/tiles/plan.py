@@ -34,8 +34,8 @@ _HEAP: Final = 32 << 20
 # those of what follows, at a guess.
 _SWEEP_PLANES, _SWEEP_FLOATS, _SWEEP_RANKS, _MOVE = 14.0, 16.0, 20.0, 14.0
 _GUESS, _GUESS_FOLLOWING = 30, 8
-# What is left after compression of bit planes and numbers of levels, and of other values, at a guess on the safe side.
-_COMPRESSED, _COMPRESSED_VALUES = 0.15, 0.6
+# What is left after compression of bit planes, of numbers of levels and of other values, at a guess on the safe side.
+_COMPRESSED, _COMPRESSED_NUMBERS, _COMPRESSED_VALUES = 0.15, 0.3, 0.85
 # Of ranked steps, bytes of a voxel beside its own value, a copy of it and its new one: when its neighbours changed,
 # the list of voxels that are left, and of those that change.
 _RANKS: Final = 12
@@ -272,13 +272,16 @@ def _in_passes(
 
 def _kept(work: Task, itemsize: int) -> float:
     """Return the bytes of a voxel between passes, at a guess: what a pass reads and what it writes."""
-    sizes = [
-        part.dtype.itemsize * _COMPRESSED if part.dtype else itemsize * _COMPRESSED_VALUES
-        for part in work.parts
-    ]
+    sizes = [_compressed(part, itemsize) for part in work.parts]
     if any(part.follows for part in work.parts):
         return 2 * max(sizes)
     return sum(sizes) + max(sizes)
+
+
+def _compressed(part: Part, itemsize: int) -> float:
+    if part.dtype is None:
+        return itemsize * _COMPRESSED_VALUES
+    return part.dtype.itemsize * (_COMPRESSED_NUMBERS if part.ranked else _COMPRESSED)
 
 
 def _words(count: float) -> str:

@@ -43,7 +43,10 @@ def little(*words: object, on_cluster: bool = False) -> tuple[str, str]:
         ("erode", "--iterations", 2),
         ("close", "--radius", "2um"),
         ("skeletonize",),
+        ("skeletonize", "--levels", "exact", "--prune-contrast", 0.02),
+        ("skeletonize", "--levels", 128, "--lowest", 0.1, "--no-finish"),
         ("skeletonize", "--hard", "--threshold", 0.4),
+        ("apply", "thinning-subfields", "--iterations", 2),
         ("apply", "majority"),
     ],
 )

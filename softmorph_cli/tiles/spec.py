@@ -230,8 +230,8 @@ def task(spec: Spec, shape: tuple[int, ...]) -> Task:
     """Make a filter ready for a map of some shape.
 
     Raises:
-        InputError: If the shape, connectivity or spacing do not fit each other, or the filter stops by a sum
-            over the whole map.
+        InputError: If the shape, connectivity or spacing do not fit each other, or the filter stops by
+            what all of the map does.
         RuleError: If the rule does not exist or is for other dimensions.
         UsageError: If an argument is out of range.
     """

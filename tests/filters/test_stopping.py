@@ -130,7 +130,7 @@ def test_a_rule_that_sets_stops_by_the_summed_change_not_by_the_change_of_the_su
 
 
 def test_faded_skeletons_are_named() -> None:
-    with pytest.warns(SoftmorphWarning, match=r"faded: its maximum is 0\.\d\d .*use method levels"):
+    with pytest.warns(SoftmorphWarning, match=r"faded: its maximum is 0\.\d\d .*use method nested"):
         softmorph_cli.skeletonize(_noise(3, 1.0), method="product", iterations=6)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,17 @@ def default_method(rule: str | Path | Rule) -> str:
 def resolved(settings: Settings, rule: str | Path | Rule) -> Settings:
     """Return the settings with the name of their method, or of the rule's where they have none.
 
+    A rule is applied as it is: only skeletonize finishes what a thinning leaves.
+
     Raises:
         SoftmorphError: As `default_method`.
+        UsageError: If the method is nested and no form of the rule keeps topology level by level.
     """
     if settings.method is None:
-        return settings.resolved(default_method(rule))
-    check_nesting(settings, rule, *forms(rule))
-    return settings.resolved(settings.method)
+        settings = settings.resolved(default_method(rule))
+    else:
+        check_nesting(settings, rule, *forms(rule))
+    return replace(settings, finish=False) if find(settings.method).family is Family.NESTED else settings
 
 
 def check_nesting(settings: Settings, rule: str | Path | Rule, *forms: Rule) -> None:

@@ -219,13 +219,14 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
 
 
 def _apply(given: Given, settings: Settings) -> Step:
-    from softmorph_cli.filters.custom import forms, resolved
+    from softmorph_cli.filters.custom import resolved
 
     rule, iterations = given.get("rule"), given.get("iterations")
     if rule is None:
         raise UsageError("apply needs a rule: a name (see softmorph rules) or a TOML file.")
     _at_least_one(iterations)
-    forms(rule)  # a wrong name or a malformed file is reported before the map is read
+    # A wrong name or a malformed file is reported before the map is read.
+    in_force = resolved(settings, rule)
 
     def run(volume: Volume, settings: Settings) -> Result:
         from softmorph_cli.filters.custom import apply
@@ -240,7 +241,7 @@ def _apply(given: Given, settings: Settings) -> Step:
     return Step(
         operation="apply",
         parameters={"rule": rule, "iterations": iterations},
-        settings=resolved(settings, rule),
+        settings=in_force,
         tiled=tiled,
         run=run,
         until_stable=iterations is None,

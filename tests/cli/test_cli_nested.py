@@ -274,3 +274,21 @@ def test_classes_that_are_renormalized_are_no_nested_skeletons_any_more(probabil
     assert nested_levels(provenance("s.tif")) == LevelSets(8)
     run(*words[:2], "s.tif", *words[2:], "--renormalize")
     assert nested_levels(provenance("s.tif")) is None
+
+
+@pytest.mark.parametrize("large", [(), ("--memory", "1GB")])
+def test_a_thinning_that_is_applied_is_not_finished_and_says_so(large: tuple[str, ...]) -> None:
+    document = run("apply", "thinning", "in.nii.gz", "a.zarr", "--json", *large).json
+    assert document["steps"][0]["method"] == "nested"
+    assert document["steps"][0]["parameters"]["finish"] is False
+    assert provenance("a.zarr")["parameters"]["finish"] is False
+    document = run("skeletonize", "in.nii.gz", "s.zarr", "--json", *large).json
+    assert document["steps"][0]["parameters"]["finish"] is True
+
+
+def test_no_finish_is_idle_where_nothing_is_finished() -> None:
+    assert (
+        "--no-finish has no effect"
+        in run("skeletonize", "in.nii.gz", "o.nii.gz", "-m", "levels", "--no-finish").err
+    )
+    assert "no-finish" not in run("apply", "prune", "in.nii.gz", "o.nii.gz", "--force").err

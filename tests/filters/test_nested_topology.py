@@ -54,25 +54,19 @@ def end_points(mask: Image) -> int:
     return int((mask & (convolve(mask.astype(int), np.ones((3,) * mask.ndim), mode="constant") == 2)).sum())
 
 
-@pytest.mark.parametrize("seed", range(80))
-def test_every_level_of_images_has_their_topology(seed: int) -> None:
-    image = random_map((26 + seed % 5, 31), seed, smooth=(seed % 4) / 2)
+IMAGES = [((26 + seed % 5, 31), seed, (seed % 4) / 2, 13) for seed in range(80)]
+VOLUMES = [((11 + seed % 3, 13, 16), seed, (seed % 3) / 2, 10) for seed in range(30)]
+
+
+@pytest.mark.parametrize(("shape", "seed", "smooth", "compared"), IMAGES + VOLUMES)
+def test_every_level_has_the_topology_of_the_map(
+    shape: tuple[int, ...], seed: int, smooth: float, compared: int
+) -> None:
+    image = random_map(shape, seed, smooth)
     levels = (8, 16, 64)[seed % 3]
     thresholds = LevelSets(levels).thresholds
     skeleton = sm.skeletonize(image, levels=levels)
-    chosen = thresholds[:: max(1, len(thresholds) // 13)]
-    assert differing_levels(skeleton, image, chosen) == []
-    assert removable(skeleton, thresholds) == 0
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_every_level_of_dense_volumes_has_their_topology(seed: int) -> None:
-    image = random_map((11 + seed % 3, 13, 16), seed, smooth=(seed % 3) / 2)
-    levels = (8, 16, 64)[seed % 3]
-    thresholds = LevelSets(levels).thresholds
-    skeleton = sm.skeletonize(image, levels=levels)
-    chosen = thresholds[:: max(1, len(thresholds) // 10)]
-    assert differing_levels(skeleton, image, chosen) == []
+    assert differing_levels(skeleton, image, thresholds[:: max(1, len(thresholds) // compared)]) == []
     assert removable(skeleton, thresholds) == 0
 
 

@@ -1,4 +1,4 @@
-"""The nested skeleton by its definition (nested.md, sections 2, 4 and 7), in plain NumPy: slow, short, no planes.
+"""The nested skeleton by its definition, in plain NumPy: slow, short, no planes.
 
 Every value is replaced by its rank among the thresholds (or, for exact levels, among all values). In one sub-iteration
 a voxel is lowered to the highest rank at which the rule keeps it; candidates are its own rank and those of its
@@ -19,9 +19,6 @@ from softmorph_cli.level_sets import Levels, LevelSets
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.expression import turned, variables
 from softmorph_cli.rules.rule import Rule
-
-# So many levels are thinned together; more go in chunks, the highest first.
-TOGETHER = 64
 
 
 def nested_reference(
@@ -59,12 +56,7 @@ def nested_reference(
     sets = LevelSets(levels, lowest)
     ranks = sets.bins(image) + 1
     first, rest = rules[0], rules[1:]
-    total, above = np.zeros_like(ranks), np.zeros(image.shape, bool)
-    for begin in reversed(range(0, len(sets.thresholds), TOGETHER)):
-        part = np.clip(ranks - begin, 0, TOGETHER)
-        part = stable(part, first, held=above, iterations=iterations)
-        total += part
-        above = part > 0
+    total = stable(ranks, first, iterations=iterations)
     for rule in rest:
         total = stable(total, rule)
     # A voxel keeps its own value where its bin allows it.
@@ -72,15 +64,12 @@ def nested_reference(
     return np.where(total > 0, np.minimum(image, bounds[total]), 0)
 
 
-def stable(
-    ranks: np.ndarray, rule: Rule, *, held: np.ndarray | None = None, iterations: int | None = None
-) -> np.ndarray:
+def stable(ranks: np.ndarray, rule: Rule, *, iterations: int | None = None) -> np.ndarray:
     """Apply a deleting rule to all level sets of an image of whole numbers, until nothing changes.
 
     Args:
         ranks: From 0, the background.
         rule: Its sub-iterations may be restricted to subfields.
-        held: Voxels that stay as they are.
         iterations: A number of them instead.
     """
     done = 0
@@ -89,12 +78,11 @@ def stable(
         for sub_iteration in rule.sub_iterations:
             condition = turned(sub_iteration.expression, sub_iteration.rotation)
             new = lowered(ranks, condition)
-            stays = np.zeros(ranks.shape, bool) if held is None else held
             if sub_iteration.subfield is not None:
-                at = np.indices(ranks.shape) % 2
                 parity = np.array(sub_iteration.subfield).reshape(-1, *(1,) * ranks.ndim)
-                stays = stays | (at != parity).any(axis=0)
-            ranks = np.where(stays, ranks, new)
+                elsewhere = (np.indices(ranks.shape) % 2 != parity).any(axis=0)
+                new = np.where(elsewhere, ranks, new)
+            ranks = new
         done += 1
         if np.array_equal(before, ranks):
             break

@@ -13,7 +13,7 @@ import numpy as np
 from softmorph_cli.rules import expression as ex
 from softmorph_cli.rules.rule import SubIteration
 
-# ---------------------------------------------------------------- 2D thinning, filters.md section 4
+# ---------------------------------------------------------------- 2D thinning
 
 RING = ("N", "NE", "E", "SE", "S", "SW", "W", "NW")
 RING_OFFSETS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
@@ -33,7 +33,7 @@ def deletes_2d(ring: Sequence[bool], direction: str) -> bool:
     )
 
 
-# ---------------------------------------------------------------- 3D thinning, filters.md section 5
+# ---------------------------------------------------------------- 3D thinning
 
 _RING_AC = ((1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1))
 NUMBERED = (
@@ -113,7 +113,7 @@ def _matches(neighbours: np.ndarray, mask: tuple[tuple[int, ...], ...]) -> np.nd
 
 
 def mask_holds(neighbours: np.ndarray, name: str) -> np.ndarray:
-    """Whether mask M1 to M6 holds; `neighbours` is (26, n) Boolean in the numbering of section 5."""
+    """Whether mask M1 to M6 holds; `neighbours` is (26, n) Boolean in the numbering below."""
     common, alternatives = MASKS[name]
     return _matches(neighbours, common) & np.any([_matches(neighbours, a) for a in alternatives], axis=0)
 

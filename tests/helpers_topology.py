@@ -47,3 +47,17 @@ def vessels(size: int = 40, gap: float = 0.15, noise: float = 0.0, radius: float
         distance = np.linalg.norm(at - (nodes[a] + nodes[b]) / 2, axis=-1)
         p *= 1 - (1 - gap) * np.exp(-((distance / (1.2 * radius + 1)) ** 6))
     return noisy(p, noise, 0) if noise else p.astype(np.float32)
+
+
+def vessels_and_shells(size: int = 128, shells: int = 5) -> np.ndarray:
+    """Draw soft tubes along random walks, which close to loops, and soft hollow spheres among them."""
+    from softmorph_cli.bench.maps import vessels as walks
+
+    rng = np.random.default_rng(0)
+    p = walks((size,) * 3)
+    at = np.moveaxis(np.indices(p.shape), 0, -1)
+    for _ in range(shells):
+        from_centre = np.linalg.norm(at - rng.uniform(0.15, 0.85, 3) * size, axis=-1)
+        depth = 1.5 - np.abs(from_centre - rng.uniform(3.5, 5))
+        p = np.maximum(p, np.where(depth > -6, 1 / (1 + np.exp(-depth / 0.8)), 0))
+    return p.astype(np.float32)

@@ -41,7 +41,7 @@ INPUT = {
     "unit": str,
     "dtype": str,
 }
-# What cli.md lists; a document may say more, never less.
+# What every document has; it may say more, never less.
 SCHEMA: dict[str, Any] = {
     "schema": int,
     "softmorph_version": str,

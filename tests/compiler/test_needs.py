@@ -129,7 +129,7 @@ def _named(
     ]
 
 
-# The side from which each sub-iteration takes, filters.md section 5.
+# The side from which each sub-iteration takes.
 BORDERS = ((0, -1, 0), (0, 0, 1), (1, 0, 0), (0, 1, 0), (0, 0, -1), (-1, 0, 0))
 
 

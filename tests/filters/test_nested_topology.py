@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
-from helpers_topology import noisy
+from helpers_nested import nested_reference
+from helpers_topology import noisy, vessels_and_shells
 from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter
 
 import softmorph_cli as sm
@@ -167,6 +170,33 @@ def test_the_sample_retina_at_every_level() -> None:
     retina = sm.read(SAMPLES / "retina_vessels.tif").array
     skeleton = sm.skeletonize(retina, levels=64)
     assert differing_levels(skeleton, retina, LevelSets(64).thresholds[::4]) == []
+
+
+@pytest.mark.parametrize("levels", [8, 16, 64, "exact"])
+def test_drawn_vessels_with_loops_and_cavities(levels: Any) -> None:
+    image = vessels_and_shells()
+    assert min(betti_numbers(image > 0.5).numbers) >= 5
+    skeleton = sm.skeletonize(image, levels=levels)
+    thresholds = LevelSets(64 if levels == "exact" else levels).thresholds
+    assert differing_levels(skeleton, image, thresholds) == []
+    assert (skeleton > 0.5).sum() <= 1.2 * sm.skeletonize(image, hard=True).sum()
+
+
+@pytest.mark.parametrize("tissue", ["gm", "wm"])
+def test_grey_and_white_matter_at_every_level(tissue: str) -> None:
+    file = f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
+    path = resources.files("nilearn") / "datasets" / "data" / file
+    image = np.asarray(nibabel.load(str(path)).dataobj, np.float32) / 255
+    for levels, step in ((8, 1), (64, 8)):
+        skeleton = sm.skeletonize(image, levels=levels)
+        assert differing_levels(skeleton, image, LevelSets(levels).thresholds[::step]) == []
+
+
+@pytest.mark.parametrize("levels", [8, 128, "exact"])
+@pytest.mark.parametrize("shape", [(24, 25), (9, 10, 11)])
+def test_the_skeleton_is_that_of_the_definition(levels: Any, shape: tuple[int, ...]) -> None:
+    image = random_map(shape, 1, smooth=0.5)
+    np.testing.assert_array_equal(sm.skeletonize(image, levels=levels), nested_reference(image, levels))
 
 
 def test_iterations_that_are_given_leave_lines_unfinished() -> None:

@@ -1,4 +1,4 @@
-"""What holds for every map: architecture.md, "Tests that define correctness", item 5."""
+"""What holds for every map, whatever its values."""
 
 from __future__ import annotations
 

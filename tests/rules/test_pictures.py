@@ -70,7 +70,7 @@ def test_what_the_alternatives_share_is_factored_out_in_front() -> None:
     *common, last = tree.operands
     assert isinstance(last, Or)
     assert len(last.operands) == 4
-    # filters.md, M4: 1 3 5 7 8 are 0 and 25 is 1 in all four alternatives.
+    # M4: 1 3 5 7 8 are 0 and 25 is 1 in all four alternatives.
     zeros = {t.operand.offset for t in common if isinstance(t, Not) and isinstance(t.operand, Var)}
     assert zeros == {(1, -1, 0), (0, -1, 1), (-1, -1, 0), (0, -1, -1), (0, -1, 0)}
     assert [t.offset for t in common if isinstance(t, Var)] == [(0, 1, 0)]

@@ -1,4 +1,4 @@
-"""The thinning rules against a second, independent transcription of filters.md sections 4 and 5."""
+"""The thinning rules against a second, independent transcription of their definition."""
 
 from __future__ import annotations
 

@@ -107,3 +107,21 @@ def lowered(ranks: np.ndarray, condition: object) -> np.ndarray:
     result = ranks.copy()
     result[at] = candidate
     return result
+
+
+def pruned(ranks: np.ndarray, condition: object, floor: np.ndarray) -> np.ndarray:
+    """Return each voxel lowered to just below the lowest value, from a floor up, at which it meets the condition.
+
+    It stays at that value where the next lower one of its neighbours is below the floor.
+    """
+    padded, result = np.pad(ranks, 1), ranks.copy()
+    for place in np.argwhere(ranks > 0):
+        at = tuple(place)
+        around = {o: padded[tuple(place + 1 + o)] for o in product((-1, 0, 1), repeat=ranks.ndim)}
+        values = {value for value in around.values() if 0 < value <= ranks[at] and value >= floor[at]}
+        asked = {o: around[o] for o in variables(condition)}
+        met = [v for v in values if truth(condition, {o: np.array([n >= v]) for o, n in asked.items()})[0]]
+        if met:
+            below = max((n for n in around.values() if n < min(met)), default=0)
+            result[at] = below if below >= floor[at] else min(met)
+    return result

@@ -195,7 +195,7 @@ class Computing:
         float,
         typer.Option(
             metavar="C",
-            help="For nested: let go what is there for less than this much of probability: spurs, discs, specks.",
+            help="For nested: prune components, loops, cavities and spurs that last for less probability than this.",
             rich_help_panel=_HOW,
         ),
     ] = 0.0

@@ -30,10 +30,22 @@ CLAMPED = (
 
 @dataclass(frozen=True)
 class Phase:
-    """A rule applied some number of times, or until nothing changes (None)."""
+    """A rule applied some number of times, or until nothing changes (None).
+
+    Attributes:
+        rule: Which.
+        iterations: How many times.
+        prunes: Whether it lowers voxels that the rule keeps, too, down to the floor of the settings' contrast.
+    """
 
     rule: Rule
     iterations: int | None
+    prunes: bool = False
+
+    @property
+    def has_subfields(self) -> bool:
+        """Whether a sub-iteration of the rule is for voxels of one parity alone."""
+        return any(one.subfield is not None for one in self.rule.sub_iterations)
 
 
 @dataclass(frozen=True)
@@ -103,7 +115,7 @@ def nested(job: Job, image: Any) -> Result:
     phases, results = job.phases, []
     if sets is None:
         start = to_ranks(job, image)
-        return _ranked(job, start, phases, floor_of(job.settings, start))
+        return _ranked(job, start, phases, floor_of(job, image))
     if in_planes(job.settings, phases[0]):
         first = sweep(replace(job, phases=phases[:1]), backend.pack_nested(image, sets))
         counts, phases = backend.count(first.image, WORD, image), phases[1:]
@@ -112,7 +124,7 @@ def nested(job: Job, image: Any) -> Result:
     else:
         counts = to_ranks(job, image)
     if phases and not _capped(results):
-        results.append(_ranked(job, counts, phases, floor_of(job.settings, counts)))
+        results.append(_ranked(job, counts, phases, floor_of(job, image)))
         counts = results[-1].image
     return replace(_in_turn(results), image=backend.refine(image, counts, sets))
 
@@ -121,7 +133,7 @@ def in_planes(settings: Settings, phase: Phase) -> bool:
     """Say whether the first phase of a nested filter runs on bit planes."""
     sets = settings.level_sets
     few = sets is not None and len(sets.thresholds) <= WORD
-    return few and not _has_subfields(phase) and not settings.prune_contrast
+    return few and not phase.has_subfields
 
 
 def to_ranks(job: Job, image: Any) -> Any:
@@ -132,16 +144,20 @@ def to_ranks(job: Job, image: Any) -> Any:
     return job.backend.bins(image, sets)
 
 
-def floor_of(settings: Settings, start: Any) -> Any:
+def floor_of(job: Job, image: Any) -> Any:
     """Return what the values of a nested filter are pruned to, see `Field.begin`; None where nothing is pruned.
 
+    It is the map less the contrast. What is left after pruning is nowhere further below a skeleton with the
+    topology of the map at every level, so what lasts longer than the contrast lasts in it as well (stability of
+    persistence: Cohen-Steiner, Edelsbrunner & Harer, Discrete & Computational Geometry 37, 2007).
+
     Args:
-        settings: How the filter runs.
-        start: What it starts from: step by step, from what is left, a long branch would go as well.
+        job: What to do.
+        image: The map.
     """
-    sets, contrast = settings.level_sets, settings.prune_contrast
-    height = contrast if sets is None else contrast * sets.count
-    return (start - height).clip(min=0) if contrast else None
+    if not any(phase.prunes for phase in job.phases):
+        return None
+    return (to_ranks(job, image) - job.settings.contrast_in_ranks).clip(min=0)
 
 
 def nested_binary(job: Job, image: Any, threshold: float) -> Result:
@@ -163,10 +179,6 @@ def _capped(results: list[Result]) -> bool:
 def _in_turn(results: list[Result]) -> Result:
     """Return one result for phases that ran one after the other."""
     return replace(_together(results), iterations=sum(result.iterations for result in results))
-
-
-def _has_subfields(phase: Phase) -> bool:
-    return any(one.subfield is not None for one in phase.rule.sub_iterations)
 
 
 def _ranked(job: Job, values: Any, phases: tuple[Phase, ...], floor: Any = None) -> Result:
@@ -290,7 +302,7 @@ def sweep(
     try:
         for phase in job.phases:
             steps = compile_rule(phase.rule, logic or job.method.logic)
-            field.begin(steps, floor)
+            field.begin(steps, floor if phase.prunes else None)
             done = part + parts * (job.part + job.parts * job.index)
             report = _Reporter(job, phase, done, parts * job.parts * job.count)
             results.append(_iterate(field, steps, phase, job, report))

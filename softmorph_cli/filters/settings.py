@@ -44,8 +44,8 @@ class Settings:
             `nested` also "exact": every value of the map is a level. None for the method's own number.
         lowest: For `nested`: values up to here are background; None for 1 / (2 levels), 0 with "exact".
         finish: For `nested` skeletons: whether the thinned level sets are reduced to one voxel's width.
-        prune_contrast: For `nested` skeletons: what is there for less than this much of height is let go; 0
-            keeps everything.
+        prune_contrast: For `nested` skeletons that are finished: components, loops, cavities and spurs that last
+            for less than this much of probability are pruned; all that last longer stay. 0 prunes nothing.
         surrogate: For `nested` with a number of levels: whether a voxel that is cut to the top of its bin hands its
             gradient on to itself as one that keeps its value does. That is no derivative, which is 0 there.
         smooth_levels: For `smooth-levels`: how many levels.
@@ -92,6 +92,11 @@ class Settings:
             raise UsageError(f"--lowest {self.lowest}: it must be at least 0 and below 1.")
         if not 0 <= self.prune_contrast < 1:
             raise UsageError(f"--prune-contrast {self.prune_contrast}: it must be at least 0 and below 1.")
+        if method is not None and not other and self.prune_contrast and self.contrast_in_ranks == 0:
+            raise UsageError(
+                f"--prune-contrast {self.prune_contrast:g} is less than one of {self.levels_in_force} levels: type "
+                f"--prune-contrast {1 / self.planes:g} or more, or --levels exact."
+            )
         for name, value, low in (
             ("smooth-levels", self.smooth_levels, 1),
             ("max-iterations", self.max_iterations, 1),
@@ -121,6 +126,12 @@ class Settings:
         chosen = self.levels_in_force
         return LevelSets(chosen, self.lowest) if isinstance(chosen, int) else None
 
+    @property
+    def contrast_in_ranks(self) -> float:
+        """For `nested`: `prune_contrast` in whole levels, or of probability where all levels are exact."""
+        sets = self.level_sets
+        return self.prune_contrast if sets is None else int(self.prune_contrast * sets.count)
+
     def resolved(self, default: str) -> Settings:
         """Return the settings with a method: their own, or a default where they have none."""
         return self if self.method is not None else replace(self, method=default)
@@ -135,8 +146,9 @@ class Settings:
             case methods.Family.NESTED:
                 chosen: dict[str, Any] = {"levels": self.levels_in_force}
                 chosen |= {} if self.lowest is None else {"lowest": self.lowest}
-                chosen |= {"finish": self.finish and until_stable}
-                chosen |= {"prune_contrast": self.prune_contrast} if self.prune_contrast else {}
+                finishes = self.finish and until_stable
+                chosen |= {"finish": finishes}
+                chosen |= {"prune_contrast": self.prune_contrast} if finishes and self.prune_contrast else {}
             case methods.Family.LEVELS:
                 chosen = {"levels": self.levels_in_force}
             case methods.Family.SAMPLES:

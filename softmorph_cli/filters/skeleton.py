@@ -80,7 +80,7 @@ def thinning(
     image = as_array(image)
     dimensions = spatial_dimensions(image, spatial_dims)
     settings = (
-        replace(settings, method="nested", levels=None)
+        replace(settings, method="nested", levels=None, prune_contrast=0.0)
         if hard
         else settings.resolved(defaults.METHOD_OF["skeletonize"])
     )
@@ -119,8 +119,14 @@ def thinning_phases(dimensions: int, settings: Settings, iterations: int | None)
         iterations: How many; None until nothing changes.
     """
     thin = Phase(catalog.bundled("thinning", dimensions), iterations)
-    finishes = find(settings.method).family is Family.NESTED and settings.finish and iterations is None
-    return (thin, Phase(catalog.bundled("thinning-subfields", dimensions), None)) if finishes else (thin,)
+    if find(settings.method).family is not Family.NESTED or not settings.finish or iterations is not None:
+        return (thin,)
+    finish = Phase(catalog.bundled("thinning-subfields", dimensions), None)
+    if not settings.prune_contrast:
+        return thin, finish
+    # A skeleton has few voxels that are kept for more than one reason, so pruning it disturbs little else. What it
+    # held is then thinned.
+    return thin, finish, replace(finish, prunes=True), thin, finish
 
 
 def mark_finished(result: Result, phases: tuple[Phase, ...]) -> Result:

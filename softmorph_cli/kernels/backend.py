@@ -25,8 +25,9 @@ class Field(Protocol):
 
         Args:
             steps: Those of one iteration.
-            floor: For ranked steps: a voxel that is kept at a value is lowered all the same where the rule deletes
-                it at a lower one that is above this image; None keeps everything.
+            floor: For ranked steps: a voxel is lowered to just below the lowest value, not below this image, at
+                which the rule deletes it, even if the rule keeps it at higher values; but never below this image.
+                None: it is lowered to the highest value at which the rule keeps it.
 
         Raises:
             InputError: If the field cannot take a floor.

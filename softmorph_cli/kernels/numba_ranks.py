@@ -40,8 +40,7 @@ class Ranks:
         origin: The index of the image's first voxel in the whole map.
         carry: Whether each value keeps the index of the voxel that it comes from.
         sources: Where the values come from so far; None for each from its own voxel.
-        floor: A voxel that is kept at a value is lowered all the same where the rule deletes it at a lower one
-            that is above this image; None keeps everything.
+        floor: See `softmorph_cli.kernels.backend.Field.begin`.
     """
 
     def __init__(
@@ -207,19 +206,18 @@ def sweep(
                 continue
             for j in range({count}):
                 v[j] = keys[i + offsets[j]]
-            c, kept = own, nothing
-            while c > 0:
+            c, kept = own, own
+            lowest = floor[i] if floor.size else nothing
+            while c > 0 and c >= lowest:
                 config = np.uint32(0)
                 below = nothing
                 for j in range({lanes}):
                     config |= BITS[j] if v[j] >= c else np.uint32(0)
                     below = max(below, v[j] if v[j] < c else nothing)
                 if (table[config >> np.uint32(3)] >> (config & np.uint32(7))) & 1:
-                    kept = nothing
-                else:
-                    kept = max(kept, c)
-                    if floor.size == 0 or below <= floor[i]:
-                        break
+                    kept = below if below >= lowest else c
+                elif floor.size == 0:
+                    break
                 c = below
             c = kept
             if c != own:

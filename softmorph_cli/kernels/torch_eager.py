@@ -167,18 +167,26 @@ def _ranked(image: Tensor, neighbors: list[Tensor], step: Step, floor: Tensor | 
     bits = (1 << torch.arange(len(neighbors), device=image.device)).reshape(-1, *(1,) * image.ndim)
     words = [((value >= candidates) * bits).sum(0) for value in neighbors]
     kept = execute(step.program, words, _bits(words[0]))
-    result = torch.zeros_like(image)
-    # The lowest value above the floor at which it is deleted: what lies above that is of too little height.
-    deleted = torch.full_like(image, torch.inf)
     if floor is not None:
-        for j, candidate in enumerate(neighbors):
-            goes = ~(kept >> j & 1).bool() & (candidate <= image) & (candidate > floor)
-            deleted = torch.where(goes, torch.minimum(deleted, candidate), deleted)
+        return _to_the_floor(image, neighbors, kept, floor)
+    result = torch.zeros_like(image)
     for j, candidate in enumerate(neighbors):
         # Candidates above the voxel's own value are none: its own bit is not set there.
-        held = (kept >> j & 1).bool() & (candidate > 0) & (candidate < deleted)
+        held = (kept >> j & 1).bool() & (candidate > 0)
         result = torch.where(held, torch.maximum(result, candidate), result)
     return result
+
+
+def _to_the_floor(image: Tensor, neighbors: list[Tensor], kept: Tensor, floor: Tensor) -> Tensor:
+    """Return each voxel lowered as far as a floor allows, see `Field.begin`."""
+    lowest = torch.full_like(image, torch.inf)
+    for j, candidate in enumerate(neighbors):
+        deleted = ~(kept >> j & 1).bool() & (candidate <= image) & (candidate >= floor) & (candidate > 0)
+        lowest = torch.where(deleted, torch.minimum(lowest, candidate), lowest)
+    below = torch.zeros_like(image)
+    for candidate in neighbors:
+        below = torch.where(candidate < lowest, torch.maximum(below, candidate), below)
+    return torch.where(lowest.isinf(), image, torch.where(below >= floor, below, lowest))
 
 
 def _in_subfield(image: Tensor, subfield: Offset) -> Tensor:

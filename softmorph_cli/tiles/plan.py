@@ -190,8 +190,7 @@ def _plan(
     if length is None:
         held, spent = _at_once(work, tiling, halo, itemsize, threads)
     else:
-        pruned = work.settings.prune_contrast > 0
-        parts = [_in_passes(part, tiling, length, itemsize, threads, pruned=pruned) for part in work.parts]
+        parts = [_in_passes(part, tiling, length, itemsize, threads) for part in work.parts]
         held, spent = max(held for held, _ in parts), sum(spent for _, spent in parts)
     # Of equal pieces, none begun before a worker is free, what the last of them makes the others wait at most
     # (R. L. Graham, Bell System Technical Journal 45, 1966).
@@ -250,9 +249,7 @@ def _at_once(
     return held, read * words * (sweep * (work.iterations or _GUESS) / threads + _MOVE)
 
 
-def _in_passes(
-    part: Part, tiling: Tiling, length: int, itemsize: int, threads: int, *, pruned: bool
-) -> tuple[float, float]:
+def _in_passes(part: Part, tiling: Tiling, length: int, itemsize: int, threads: int) -> tuple[float, float]:
     """Return the bytes that are held in passes of so many iterations, and the nanoseconds of all of them."""
     region, read = _looked_at(tiling, tuple(length * reach for reach in part.reach()))
     core, voxel = prod(tiling.tile), part.dtype.itemsize if part.dtype else itemsize
@@ -260,7 +257,7 @@ def _in_passes(
     sweep = _SWEEP_RANKS if part.ranked else _SWEEP_PLANES
     # Two buffers take turns, and every run has a few numbers of its own, about one byte a voxel.
     sweeping = region * (2 * voxel + (_RANKS if part.ranked else 1))
-    if part.ranked and pruned:
+    if part.phase.prunes:
         sweeping += region * 2 * voxel
     if len(tiling) > 1:
         # The core is kept for comparison.

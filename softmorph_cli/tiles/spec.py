@@ -132,16 +132,15 @@ class Task:
         (first, *others), settings = self.sequences[0], self.settings
         if self.method.family is Family.NESTED:
             name, sets = "thinning" if others else "", settings.level_sets
-            # Numbers of levels are exact in either type, what is taken off them is not.
-            whole = sets is not None and not settings.prune_contrast
-            kind = np.dtype(np.float32) if whole or self.spec.hard else None
+            # Numbers of levels are exact in either type.
+            kind = np.dtype(np.float32) if sets is not None or self.spec.hard else None
             if self.spec.hard:
                 begun = Part(name, first, DIAGRAM, np.dtype(np.uint8))
             elif in_planes(settings, first):
                 begun = Part(name, first, self.method.logic, word_of(settings.planes))
             else:
                 begun = Part(name, first, RANKS, kind)
-            return begun, *(Part("finishing", phase, RANKS, kind, follows=True) for phase in others)
+            return begun, *(Part(_name(phase), phase, RANKS, kind, follows=True) for phase in others)
         if others or self.method.family not in (Family.LEVELS, Family.SAMPLES):
             return ()
         words = words_of(settings.planes)
@@ -203,6 +202,13 @@ class Task:
         if self.spec.operation != SKELETONIZE or self.method.family is not Family.NESTED:
             return result
         return mark_finished(result, self.sequences[0])
+
+
+def _name(phase: Phase) -> str:
+    """Return what to call a phase of a skeletonization."""
+    if phase.prunes:
+        return "pruning"
+    return "finishing" if phase.has_subfields else "thinning"
 
 
 def iteration_reach(steps: tuple[Step, ...], dimensions: int) -> tuple[int, ...]:
@@ -280,7 +286,9 @@ def _skeletonize(spec: Spec, shape: tuple[int, ...]) -> Task:
     if not 0 <= spec.threshold < 1:
         raise UsageError(f"threshold {spec.threshold:g}: it must be at least 0 and below 1.")
     if spec.hard:
-        spec = replace(spec, settings=replace(spec.settings, method="nested", levels=None))
+        spec = replace(
+            spec, settings=replace(spec.settings, method="nested", levels=None, prune_contrast=0.0)
+        )
     if find(spec.settings.method).family is Family.POOLING:
         return Task(spec, shape, "skeleton", (), spec.iterations or CLDICE_ITERATIONS)
     phases = thinning_phases(len(shape), spec.settings, spec.iterations)

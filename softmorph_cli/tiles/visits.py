@@ -158,12 +158,12 @@ class Visits:
         return window.pack_nested(values, sets)
 
     def _floor(self, part: Part, window: Window) -> Array | None:
-        if not part.ranked or self.work.spec.hard or not self.work.settings.prune_contrast:
+        if not part.phase.prunes:
             return None
         # From the map in every pass: what is kept between them has lost it.
         values = self.kind.read(self.source, window.region)
         job = Job(self.work.name, (part.phase,), self.work.settings, window)
-        return np.asarray(floor_of(self.work.settings, to_ranks(job, values)))
+        return np.asarray(floor_of(job, values), part.type_for(values.dtype))
 
     def _iterations(
         self, field: Field, part: Part, focus: Box, region: Box, visit: Visit

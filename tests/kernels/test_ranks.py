@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers_fields import Steps, Swept, reference, swept
 from helpers_maps import same_bits, vessels
+from helpers_nested import pruned
 from helpers_run import sweep_all
 
 from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, compile_rule
 from softmorph_cli.kernels import numba_ranks
 from softmorph_cli.kernels.numba_cpu import NumbaField
 from softmorph_cli.kernels.tables import table_of
+from softmorph_cli.kernels.torch_eager import TorchField
 from softmorph_cli.rules import catalog
+from softmorph_cli.rules.expression import turned
 
 RULES = ("thinning", "thinning-subfields")
 MAPS = [((40, 90), 0, 0.3), ((31, 260), 1, 0.1), ((9, 14, 50), 2, 0.2), ((7, 16, 33), 3, 0.0)]
@@ -121,3 +126,29 @@ def check_part(shape: tuple[int, ...], corner: tuple[int, ...], logic: str) -> N
         assert same_bits(tile.image()[inner], whole.image()[part][inner])
         changed += tile.changed
     assert changed > 0
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("shape", [(11, 13), (4, 6, 7)])
+@pytest.mark.parametrize("begin", [lambda image: NumbaField(image, threads=1), TorchField])
+def test_down_to_a_floor(name: str, shape: tuple[int, ...], begin: Any) -> None:
+    rng = np.random.default_rng(len(shape))
+    given = torch.as_tensor if begin is TorchField else np.asarray
+    image = rng.integers(0, 9, shape) / 8
+    floor = np.clip(image - rng.choice([0, 1, 2, 8], shape) / 8, 0, None)
+    rule = catalog.bundled(name, len(shape))
+    differ = 0
+    for step, sub_iteration in zip(steps_of(name, len(shape)), rule.sub_iterations, strict=True):
+        field = begin(given(image))
+        field.begin((step,), given(floor))
+        field.sweep(step)
+        wanted = pruned(image, turned(sub_iteration.expression, sub_iteration.rotation), floor)
+        if sub_iteration.subfield is not None:
+            parity = np.array(sub_iteration.subfield).reshape(-1, *(1,) * len(shape))
+            wanted = np.where((np.indices(shape) % 2 == parity).all(axis=0), wanted, image)
+        assert same_bits(np.asarray(field.image()), wanted)
+        kept = begin(given(image))
+        kept.begin((step,))
+        kept.sweep(step)
+        differ += (np.asarray(kept.image()) != wanted).sum()
+    assert differ > 0

@@ -50,7 +50,6 @@ def test_above_a_lowest_level(levels: Any, image: np.ndarray) -> None:
 @MAPS
 @pytest.mark.parametrize("levels", [16, "exact"])
 def test_pruned_by_contrast(levels: Any, image: np.ndarray) -> None:
-    # In float64 what is taken off numbers of levels is rounded otherwise than in float32.
     for kind in (np.float32, np.float64):
         compare(nested(levels, prune_contrast=0.07), image.astype(kind), 2)
 

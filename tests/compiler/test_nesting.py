@@ -368,7 +368,6 @@ def test_bundled_findings_are_in_the_package(monkeypatch: pytest.MonkeyPatch) ->
     check.cache_clear()
 
 
-@pytest.mark.heavy
 def test_bundled_findings_are_what_comes_out(tmp_path: Path) -> None:
     write(tmp_path / "found.json")
     assert json.loads((tmp_path / "found.json").read_text()) == json.loads(KNOWN.read_text(encoding="utf-8"))

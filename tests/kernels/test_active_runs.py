@@ -191,7 +191,8 @@ def test_some_rules_under_some_logics(name: str, logic: str) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("logic", [DIAGRAM, *LOGICS])
-@pytest.mark.parametrize("name", catalog.names())
+# Of 1,016 nodes: the compiler takes minutes for each logic.
+@pytest.mark.parametrize("name", sorted({*catalog.names()} - {"thinning-subfields-3d"}))
 def test_all_rules_under_all_logics(name: str, logic: str) -> None:
     _check_logic(name, logic)
 

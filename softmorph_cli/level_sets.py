@@ -70,6 +70,12 @@ class LevelSets:
         # In float64 whatever the values are in: 0.3 in float32 is above 0.3.
         return np.searchsorted(self.thresholds, np.asarray(values, np.float64), side="left") - 1
 
+    def rounded_up(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return each value as the upper end of its bin, and 0 up to t_0: every level set of it is exact."""
+        ends = np.append(self.upper_bounds, 0).astype(values.dtype)
+        rounded: NDArray[Any] = ends[self.bins(values)]
+        return rounded
+
     def codes(self, maximum: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the first and the last integer for each bin, where 1 is stored as `maximum`.
 

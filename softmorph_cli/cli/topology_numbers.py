@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -62,7 +62,8 @@ def numbers(
     started = time.perf_counter()
     volume = filtering.read_volume(source, reading)
     masking, nearest = masking.at_level(volume)
-    notes = [*volume.notes, *nearest]
+    volume, rounded = (volume, ()) if showing.no_bars else _at_levels(volume)
+    notes = [*volume.notes, *nearest, *rounded]
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
     try:
@@ -135,6 +136,23 @@ def _parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
                 words.append(volume.channels[number] if named and volume.channels else f"{axis}{number}")
         parts.append((" ".join(words), volume.array[index]))
     return parts
+
+
+def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...]]:
+    """Return a nested skeleton of some levels with its values rounded up to them, and what is to be said of it.
+
+    Between its levels it has components and loops that the map has not.
+    """
+    from softmorph_cli.inspection.kind import exact_levels
+    from softmorph_cli.level_sets import LevelSets
+
+    levels = exact_levels(volume)
+    if not isinstance(levels, LevelSets):
+        return volume, ()
+    told = (
+        f"bars are those of the {levels.count} levels of this nested skeleton: values are rounded up to them."
+    )
+    return replace(volume, array=levels.rounded_up(volume.array)), (told,)
 
 
 def _look(name: str, array: npt.NDArray[Any], masking: Masking, showing: Showing) -> _Found:

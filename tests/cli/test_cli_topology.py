@@ -15,6 +15,7 @@ from PIL import Image
 
 from softmorph_cli.cli.topology_numbers import counted
 from softmorph_cli.io import read
+from softmorph_cli.level_sets import LevelSets
 from softmorph_cli.topology.betti import Betti, betti_numbers
 from softmorph_cli.topology.persistence import bars
 from softmorph_cli.volume import Volume
@@ -92,6 +93,22 @@ def test_numbers_of_each_channel() -> None:
     run("topology", "numbers", "softmax.nii.gz", "--plot", "n.png", "--channel", 1)
     with Image.open("n.png") as image:
         assert image.format == "PNG"
+
+
+def test_bars_of_a_nested_skeleton_are_those_of_its_levels() -> None:
+    p = broken_ring(48, noise=1.0)
+    save("map.tif", p)
+    run("skeletonize", "map.tif", "s.tif", "--levels", 8)
+    result = run("topology", "numbers", "s.tif", "--json", "--top", 0)
+    document = result.json
+    rounded = LevelSets(8).rounded_up(p)
+    wanted = sorted((b, d) for k in bars(rounded).diagrams for b, d in zip(k.birth, k.death, strict=True))
+    assert sorted((one["birth"], one["death"]) for one in document["maps"][0]["longest_bars"]) == wanted
+    assert "values are rounded up to them" in result.err
+    # Of its own values there are more, which the map has not.
+    assert sum(map(len, bars(load("s.tif")).diagrams)) > len(wanted)
+    assert "rounded" not in run("topology", "numbers", "s.tif", "--no-bars").err
+    assert "rounded" not in run("topology", "numbers", "map.tif").err
 
 
 def test_an_empty_map_has_numbers() -> None:

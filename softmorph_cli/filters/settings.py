@@ -92,11 +92,6 @@ class Settings:
             raise UsageError(f"--lowest {self.lowest}: it must be at least 0 and below 1.")
         if not 0 <= self.prune_contrast < 1:
             raise UsageError(f"--prune-contrast {self.prune_contrast}: it must be at least 0 and below 1.")
-        if method is not None and not other and self.prune_contrast and self.contrast_in_ranks == 0:
-            raise UsageError(
-                f"--prune-contrast {self.prune_contrast:g} is less than one of {self.levels_in_force} levels: type "
-                f"--prune-contrast {1 / self.planes:g} or more, or --levels exact."
-            )
         for name, value, low in (
             ("smooth-levels", self.smooth_levels, 1),
             ("max-iterations", self.max_iterations, 1),
@@ -131,6 +126,19 @@ class Settings:
         """For `nested`: `prune_contrast` in whole levels, or of probability where all levels are exact."""
         sets = self.level_sets
         return self.prune_contrast if sets is None else int(self.prune_contrast * sets.count)
+
+    def check_pruning(self) -> None:
+        """Refuse, for `nested`, a contrast that is less than one level.
+
+        Raises:
+            UsageError: If it is.
+        """
+        nested = methods.find(self.method).family is methods.Family.NESTED
+        if nested and self.prune_contrast and self.contrast_in_ranks == 0:
+            raise UsageError(
+                f"--prune-contrast {self.prune_contrast:g} is less than one of {self.levels_in_force} levels: type "
+                f"--prune-contrast {1 / self.planes:g} or more, or --levels exact."
+            )
 
     def resolved(self, default: str) -> Settings:
         """Return the settings with a method: their own, or a default where they have none."""

@@ -117,6 +117,9 @@ def thinning_phases(dimensions: int, settings: Settings, iterations: int | None)
         dimensions: 2 or 3.
         settings: The method and whether to finish.
         iterations: How many; None until nothing changes.
+
+    Raises:
+        UsageError: If the contrast is less than one level.
     """
     thin = Phase(catalog.bundled("thinning", dimensions), iterations)
     if find(settings.method).family is not Family.NESTED or not settings.finish or iterations is not None:
@@ -124,6 +127,7 @@ def thinning_phases(dimensions: int, settings: Settings, iterations: int | None)
     finish = Phase(catalog.bundled("thinning-subfields", dimensions), None)
     if not settings.prune_contrast:
         return thin, finish
+    settings.check_pruning()
     # A skeleton has few voxels that are kept for more than one reason, so pruning it disturbs little else. What it
     # held is then thinned.
     return thin, finish, replace(finish, prunes=True), thin, finish

@@ -107,12 +107,15 @@ class Step:
         if self.settings is None:
             return []
         names = self.settings.idle(until_stable=self.until_stable)
-        if self.gives == MASK and self.settings.levels is not None:
-            names.append("levels")
+        if self.gives == MASK:
+            idle = {"levels": self.settings.levels, "prune_contrast": self.settings.prune_contrast}
+            names.extend(name for name, value in idle.items() if value and name not in names)
         nested = self.gives == MASK or self.settings.method == "nested"
         if not self.settings.finish and not nested:
             names.append("no-finish")
         what = "--hard" if self.gives == MASK else f"method {self.settings.method}"
+        if self.gives != MASK and self.settings.method == "nested" and "prune_contrast" in names:
+            what = "a skeleton that is not finished, as with --iterations and --no-finish"
         return [f"--{name.replace('_', '-')} has no effect with {what}." for name in names]
 
 

@@ -620,6 +620,8 @@ def test_voxel_sizes_are_those_of_the_header_to_the_digit() -> None:
         (["erode", "--method", "levels"], ["--sharpness", "3"]),
         (["skeletonize"], ["--tolerance", "0.5"]),
         (["skeletonize", "--hard"], ["--levels", "8"]),
+        (["skeletonize", "--hard"], ["--prune-contrast", "0.2"]),
+        (["skeletonize", "--no-finish"], ["--prune-contrast", "0.2"]),
     ],
 )
 def test_an_option_without_effect_is_said(command: list[str], option: list[str]) -> None:

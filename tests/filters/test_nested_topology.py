@@ -15,6 +15,7 @@ from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter, lab
 
 import softmorph_cli as sm
 from softmorph_cli.compiler import RANKS, compile_rule
+from softmorph_cli.errors import UsageError
 from softmorph_cli.kernels.tables import table_of
 from softmorph_cli.level_sets import LevelSets
 from softmorph_cli.rules import catalog
@@ -232,6 +233,14 @@ def test_what_lasts_longer_than_the_contrast_stays(seed: int) -> None:
         assert lost(skeleton, every, contrast) == []
         assert (skeleton <= every).all()
         assert (skeleton > 0).sum() < (every > 0).sum()
+
+
+def test_a_contrast_of_less_than_a_level_is_refused() -> None:
+    with pytest.raises(UsageError, match="0.0625 or more, or --levels exact"):
+        sm.skeletonize(random_map((9, 9), 0), prune_contrast=0.06)
+    sm.skeletonize(random_map((9, 9), 0), prune_contrast=0.0625)
+    # One plane has no height.
+    sm.skeletonize(random_map((9, 9), 0), prune_contrast=0.06, hard=True)
 
 
 def test_what_a_larger_contrast_loses_is_seen() -> None:

@@ -236,7 +236,7 @@ def test_what_lasts_longer_than_the_contrast_stays(seed: int) -> None:
 
 
 def test_a_contrast_of_less_than_a_level_is_refused() -> None:
-    with pytest.raises(UsageError, match="0.0625 or more, or --levels exact"):
+    with pytest.raises(UsageError, match=r"0\.0625 or more, or --levels exact"):
         sm.skeletonize(random_map((9, 9), 0), prune_contrast=0.06)
     sm.skeletonize(random_map((9, 9), 0), prune_contrast=0.0625)
     # One plane has no height.

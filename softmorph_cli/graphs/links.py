@@ -45,7 +45,8 @@ def links(voxels: Voxels, pairs: Voxels) -> Any:
     from scipy.sparse import coo_array
 
     kept = pairs[~_collapsed(voxels, pairs)]
-    ends = np.concatenate([kept, kept[:, ::-1]])
+    # scipy.sparse.csgraph takes no wider indices before SciPy 1.17.
+    ends = np.concatenate([kept, kept[:, ::-1]]).astype(np.int32)
     ones = np.ones(len(ends))
     graph = coo_array((ones, (ends[:, 0], ends[:, 1])), shape=(len(voxels),) * 2).tocsr()
     graph.sort_indices()

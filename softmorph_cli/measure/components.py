@@ -66,7 +66,9 @@ def count_groups(nodes: int, first: npt.NDArray[np.integer], second: npt.NDArray
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    graph = coo_array((np.ones(len(first), dtype=bool), (first, second)), shape=(nodes, nodes))
+    # scipy.sparse.csgraph takes no wider indices before SciPy 1.17.
+    ends = (first.astype(np.int32), second.astype(np.int32))
+    graph = coo_array((np.ones(len(first), dtype=bool), ends), shape=(nodes, nodes))
     return int(connected_components(graph, directed=False)[0])
 
 

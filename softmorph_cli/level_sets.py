@@ -8,6 +8,7 @@ its bin and never out of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
@@ -72,15 +73,15 @@ class LevelSets:
 
     def rounded_up(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return each value as the upper end of its bin, and 0 up to t_0: every level set of it is exact."""
-        ends = np.append(self.upper_bounds, 0).astype(values.dtype)
+        ends = round_down(np.append(self.upper_bounds, 0), values.dtype)
         rounded: NDArray[Any] = ends[self.bins(values)]
         return rounded
 
     def codes(self, maximum: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the first and the last integer for each bin, where 1 is stored as `maximum`.
 
-        They are floor(t_k M) + 1 and floor(t_(k+1) M), up to M in the last bin; none is so close to a
-        threshold that scaling it in float32 could take it to the other side.
+        From floor(t_k M) + 1 to floor(t_(k+1) M), up to M in the last bin, without codes so close to a threshold
+        that scaling in float32 could move them across it.
 
         Raises:
             UsageError: If there are too few integers for so many levels.
@@ -100,7 +101,7 @@ class LevelSets:
             UsageError: If a bin holds no number of that type.
         """
         kind: np.dtype[Any] = np.dtype(dtype)
-        # Above t_k as it is and as the type has it, since a comparison may be made in either.
+        # Above both t_k and t_k rounded to the type: other programs compare with either.
         low = np.nextafter(self.thresholds.astype(kind), kind.type(2))
         high = round_down(self.upper_bounds, kind)
         # Between 1/2 and 1 numbers are this far apart.
@@ -145,9 +146,10 @@ def parse_levels(value: str | int) -> Levels:
     """
     if value == "exact":
         return "exact"
-    if isinstance(value, bool) or not str(value).strip().lstrip("-").isdigit():
-        raise UsageError(f"--levels {value}: use 8, 16, 32, a multiple of 64, or exact (method nested).")
-    return int(value)
+    with suppress(ValueError):
+        if not isinstance(value, bool):
+            return int(value)
+    raise UsageError(f"--levels {value}: use 8, 16, 32, a multiple of 64, or exact (method nested).")
 
 
 def round_down(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:

@@ -195,7 +195,7 @@ class Computing:
         float,
         typer.Option(
             metavar="C",
-            help="For nested: prune components, loops, cavities and spurs that last for less probability than this.",
+            help="For nested: open loops and cavities that are filled at a probability lower by up to this.",
             rich_help_panel=_HOW,
         ),
     ] = 0.0

@@ -104,14 +104,16 @@ def check(rule: Rule) -> Nesting:
         reason = "it takes what is outside the image for foreground, whose topology is another one"
         return Nesting(False, reason, repair=_repairable(rule))
     found: dict[tuple[Program, bool], Nesting] = {}
-    for sub_iteration, step in zip(rule.sub_iterations, compile_rule(rule, DIAGRAM), strict=True):
+    steps = compile_rule(rule, DIAGRAM)
+    differ = len({step.program for step in steps}) > 1
+    for sub_iteration, step in zip(rule.sub_iterations, steps, strict=True):
         # Passes that differ in their direction or subfield alone are found out together.
         kind = (step.program, step.subfield is not None)
         if kind not in found:
             proven = kind[1] and _implies_simple(sub_iteration.expression)
             found[kind] = _PROVEN if proven else _look_up(step, rule.dimensions)
             if not found[kind].holds:
-                place = f"in its pass {sub_iteration.label} " if len(found) > 1 else ""
+                place = f"in its pass {sub_iteration.label} " if differ else ""
                 return replace(found[kind], reason=place + found[kind].reason, repair=_repairable(rule))
     return _PROVEN
 

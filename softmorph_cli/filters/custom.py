@@ -46,10 +46,10 @@ def forms(rule: str | Path | Rule) -> list[Rule]:
         RuleError: If there is no such rule or it is malformed.
         FileError: If its file cannot be read.
     """
-    name = str(rule).removesuffix(SUFFIX)
-    suffix = str(rule).removeprefix(name)
     if isinstance(rule, Rule):
         return [rule]
+    name = str(rule).removesuffix(SUFFIX)
+    suffix = str(rule).removeprefix(name)
     return [load_rule(form + suffix) for form in catalog.forms(name)] or [load_rule(rule)]
 
 

@@ -36,8 +36,9 @@ METHOD_OF: Final[Mapping[str, str]] = {
 def method_of_rule(rule: Rule) -> str:
     """Return the method of a rule applied by itself.
 
-    An increasing rule commutes with thresholds. A deleting rule of which any subset of a sub-iteration's voxels may
-    stay is a thinning. The expectation over level sets is right for every rule.
+    An increasing rule commutes with thresholds. A deleting rule is a thinning if any subset of what one
+    sub-iteration deletes can be deleted without changing topology. The expectation over level sets is right for
+    every rule.
     """
     from softmorph_cli.compiler import is_increasing, nesting
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from softmorph_cli.compiler import DIAGRAM, MINMAX, RANKS, Step, compile_rule, is_increasing
+from softmorph_cli.errors import InputError
 from softmorph_cli.filters.method import Family, Method, find
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.kernels.backend import Backend, Field
@@ -113,6 +114,8 @@ def nested(job: Job, image: Any) -> Result:
     """
     backend, sets = job.backend, job.settings.level_sets
     phases, results = job.phases, []
+    if not backend.prunes and any(phase.prunes for phase in phases):
+        raise InputError("--prune-contrast works on the CPU alone: add --device cpu.")
     if sets is None:
         start = to_ranks(job, image)
         return _ranked(job, start, phases, floor_of(job, image))
@@ -147,9 +150,10 @@ def to_ranks(job: Job, image: Any) -> Any:
 def floor_of(job: Job, image: Any) -> Any:
     """Return what the values of a nested filter are pruned to, see `Field.begin`; None where nothing is pruned.
 
-    It is the map less the contrast. What is left after pruning is nowhere further below a skeleton with the
-    topology of the map at every level, so what lasts longer than the contrast lasts in it as well (stability of
-    persistence: Cohen-Steiner, Edelsbrunner & Harer, Discrete & Computational Geometry 37, 2007).
+    The floor is the map minus the contrast. Pruning lowers a skeleton that has the topology of the map at every
+    level, nowhere by more than the contrast; so components, loops and cavities of higher persistence remain
+    (stability of persistence diagrams: Cohen-Steiner, Edelsbrunner & Harer, Discrete & Computational Geometry 37,
+    2007).
 
     Args:
         job: What to do.
@@ -157,7 +161,8 @@ def floor_of(job: Job, image: Any) -> Any:
     """
     if not any(phase.prunes for phase in job.phases):
         return None
-    return (to_ranks(job, image) - job.settings.contrast_in_ranks).clip(min=0)
+    ranks = to_ranks(job, image)
+    return (ranks - job.settings.contrast_in_ranks).clip(min=0)
 
 
 def nested_binary(job: Job, image: Any, threshold: float) -> Result:

@@ -44,8 +44,9 @@ class Settings:
             `nested` also "exact": every value of the map is a level. None for the method's own number.
         lowest: For `nested`: values up to here are background; None for 1 / (2 levels), 0 with "exact".
         finish: For `nested` skeletons: whether the thinned level sets are reduced to one voxel's width.
-        prune_contrast: For `nested` skeletons that are finished: components, loops, cavities and spurs that last
-            for less than this much of probability are pruned; all that last longer stay. 0 prunes nothing.
+        prune_contrast: For `nested` skeletons that are finished: loops and cavities that a level lower by up to
+            this much probability fills are opened, so that their fillings are thinned; every component, loop and
+            cavity of higher persistence stays. 0 prunes nothing.
         surrogate: For `nested` with a number of levels: whether a voxel that is cut to the top of its bin hands its
             gradient on to itself as one that keeps its value does. That is no derivative, which is 0 there.
         smooth_levels: For `smooth-levels`: how many levels.
@@ -85,7 +86,8 @@ class Settings:
         if self.levels == "exact" and other:
             raise UsageError("--levels exact goes with --method nested; others take a number.")
         if self.levels is not None and self.levels != "exact":
-            check_count(self.levels)
+            # A NumPy integer would not be told from "exact" later.
+            object.__setattr__(self, "levels", check_count(self.levels))
         if self.surrogate and (other or self.levels == "exact"):
             raise UsageError("surrogate=True goes with method nested and a number of levels; leave it out.")
         if self.lowest is not None and not 0 <= self.lowest < 1:
@@ -125,7 +127,13 @@ class Settings:
     def contrast_in_ranks(self) -> float:
         """For `nested`: `prune_contrast` in whole levels, or of probability where all levels are exact."""
         sets = self.level_sets
-        return self.prune_contrast if sets is None else int(self.prune_contrast * sets.count)
+        # A little more, so that 1 / 192 as it is printed is one of 192 levels.
+        levels = 1 if sets is None else sets.count * (1 + 1e-5)
+        return float(self.prune_contrast) if sets is None else int(self.prune_contrast * levels)
+
+    def for_hard(self) -> Settings:
+        """Return the settings of a hard skeleton: one level, which has no height."""
+        return replace(self, method="nested", levels=None, prune_contrast=0.0)
 
     def check_pruning(self) -> None:
         """Refuse, for `nested`, a contrast that is less than one level.
@@ -185,9 +193,10 @@ class Settings:
             case methods.Family.NESTED:
                 sets = self.level_sets
                 planes = 0 if sets is None or len(sets.thresholds) > WORD else word_of(sets.count).itemsize
-                # First the packed planes and the two buffers that take turns; then values, in which places they
-                # changed last, and lists of those that are left.
-                return max(3 * planes + itemsize, 3 * itemsize + 16)
+                # First the packed planes and the two buffers that take turns; then the values, for each voxel the
+                # step at which its neighbourhood last changed, and the lists of voxels above 0; the floor, twice.
+                floor = 2 * itemsize if self.prune_contrast else 0
+                return max(3 * planes + itemsize, 3 * itemsize + 16 + floor)
             case methods.Family.LEVELS | methods.Family.SAMPLES:
                 # The packed planes, the two buffers that take turns, and the sum.
                 return 3 * word_of(self.planes).itemsize + 2 * itemsize
@@ -222,7 +231,7 @@ class Result:
     Attributes:
         image: Of the input's kind, shape and floating-point type; uint8 0 and 1 from a hard skeleton.
         standard_error: Of the same shape, from `sampled` only: the standard error of each voxel's mean.
-        origins: Inside, of a nested filter of all values through which a gradient goes: for each voxel the raster
+        origins: Internal; of a nested filter with exact levels where a gradient is needed: for each voxel the raster
             index of the voxel that its value comes from, -1 where it is 0.
         iterations: How many ran (the largest number, where images or levels differ).
         stop_reason: "iterations" (as many as asked for), "stable" (nothing changed), "tolerance" (the change

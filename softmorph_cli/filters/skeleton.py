@@ -79,11 +79,7 @@ def thinning(
         raise UsageError(f"threshold {threshold:g}: it must be at least 0 and below 1.")
     image = as_array(image)
     dimensions = spatial_dimensions(image, spatial_dims)
-    settings = (
-        replace(settings, method="nested", levels=None, prune_contrast=0.0)
-        if hard
-        else settings.resolved(defaults.METHOD_OF["skeletonize"])
-    )
+    settings = settings.for_hard() if hard else settings.resolved(defaults.METHOD_OF["skeletonize"])
     phases = thinning_phases(dimensions, settings, iterations)
     if hard and is_tensor(image) and image.requires_grad:
         raise InputError("a hard skeleton has no gradient: pass image.detach(), or use smooth-levels.")
@@ -128,8 +124,8 @@ def thinning_phases(dimensions: int, settings: Settings, iterations: int | None)
     if not settings.prune_contrast:
         return thin, finish
     settings.check_pruning()
-    # A skeleton has few voxels that are kept for more than one reason, so pruning it disturbs little else. What it
-    # held is then thinned.
+    # Pruning follows finishing: in a thin skeleton few voxels belong both to a feature of low contrast and to one
+    # that stays. Voxels that only a pruned feature held in place are then thinned and finished again.
     return thin, finish, replace(finish, prunes=True), thin, finish
 
 

@@ -23,7 +23,6 @@ from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.adjoint import adjoint
 from softmorph_cli.compiler.program import NUMBERS, execute_all
 from softmorph_cli.kernels import numba_text, source
-from softmorph_cli.kernels.backend import refuse_floor
 from softmorph_cli.kernels.grid import Array, Grid
 from softmorph_cli.kernels.numba_cpu import NumbaField, Sweeps
 from softmorph_cli.kernels.torch_eager import TorchBackend
@@ -58,7 +57,6 @@ class CompiledField:
 
     def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
         """Find the steps' kernels."""
-        refuse_floor(floor)
         dtype = self.image().detach().numpy().dtype
         grid = Grid(tuple(self._image.shape), numba_text.run_length(dtype))
         self._sweeps = Sweeps(grid, dtype, steps)
@@ -181,6 +179,7 @@ class CompiledBackend(TorchBackend):
 
     name = "numba_cpu"
     batches = False
+    prunes = False
 
     def __init__(self, threads: int) -> None:
         """Keep the number of threads."""

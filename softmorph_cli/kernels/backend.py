@@ -25,12 +25,11 @@ class Field(Protocol):
 
         Args:
             steps: Those of one iteration.
-            floor: For ranked steps: a voxel is lowered to just below the lowest value, not below this image, at
-                which the rule deletes it, even if the rule keeps it at higher values; but never below this image.
-                None: it is lowered to the highest value at which the rule keeps it.
-
-        Raises:
-            InputError: If the field cannot take a floor.
+            floor: For ranked steps, of the image's shape and type: the value below which a voxel is not lowered.
+                Candidates are the voxel's own value and its neighbours' lower ones, down to the floor. The lowest
+                at which the rule deletes the voxel decides, even if the rule keeps it at a higher one: the voxel
+                takes the next lower value, or stays at that candidate where the next is below the floor. None: it
+                is lowered to the highest value at which the rule keeps it.
         """
 
     def sweep(self, step: Step) -> None:
@@ -41,18 +40,6 @@ class Field(Protocol):
 
     def close(self) -> None:
         """Give back what the field holds."""
-
-
-def refuse_floor(floor: Any) -> None:
-    """Refuse a floor where a field cannot take one.
-
-    Raises:
-        InputError: If there is one.
-    """
-    if floor is not None:
-        raise InputError(
-            "--prune-contrast works on the CPU and without a gradient: leave out --device, or detach the tensor."
-        )
 
 
 class TracedField(Field, Protocol):
@@ -73,6 +60,8 @@ class Backend(Protocol):
     """Whether a field takes leading axes, a whole batch at once."""
     traces: bool
     """Whether a nested filter of all values is to say where they come from, because a gradient goes there."""
+    prunes: bool
+    """Whether its fields take a floor, see `Field.begin`."""
 
     def array(self, image: Any) -> Any:
         """Return an image of any kind as one of the backend's own, where it computes."""

@@ -10,7 +10,8 @@ filling a word from its lowest set bit upwards is v | -v. Random draws come from
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from operator import index
+from typing import Any, Final, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -28,15 +29,16 @@ FINALIZER: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _MASK: Final = (1 << 64) - 1
 
 
-def check_count(levels: int) -> int:
-    """Return the number of planes, or refuse it.
+def check_count(levels: SupportsIndex) -> int:
+    """Return the number of planes as an int, or refuse it.
 
     Raises:
         UsageError: If it is not 8, 16, 32 or a multiple of 64 (2^20 at most).
     """
-    if levels not in (8, 16, 32) and (levels <= 0 or levels % WORD or levels > 1 << 20):
+    number = index(levels) if isinstance(levels, SupportsIndex) else 0
+    if number not in (8, 16, 32) and (number <= 0 or number % WORD or number > 1 << 20):
         raise UsageError(f"--levels {levels}: use 8, 16, 32 or a multiple of 64.")
-    return levels
+    return number
 
 
 def chunks(levels: int) -> range:

@@ -232,12 +232,12 @@ class NumbaField:
         folds = all(step.fold is not None for step in steps)
         if folds and isinstance(self._way, Folds):
             return
-        image, sources = self.image(), self.origins() if self._carry else None
+        image, origins = self.image(), self.origins() if self._carry else None
         self.close()
         self._image = None
         if steps[0].ranked:
             self._way = Ranks(
-                image, steps, self._pool, self._origin, carry=self._carry, sources=sources, floor=floor
+                image, steps, self._pool, self._origin, carry=self._carry, origins=origins, floor=floor
             )
         elif folds:
             self._way = Folds(image, self._pool)
@@ -279,6 +279,7 @@ class NumbaBackend:
     name = "numba_cpu"
     batches = False
     traces = False
+    prunes = True
 
     def __init__(self, threads: int) -> None:
         """Keep the number of threads."""
@@ -375,12 +376,14 @@ class NumbaBackend:
         return np.where(image > threshold, np.uint8(255), np.uint8(0))
 
     def count(self, planes: Array, bits: int, like: Array) -> Array:
-        """Return the number of set bits; the planes' type has no others than those in use."""
+        """Return the number of set bits."""
         counted = np.empty(planes.shape, like.dtype)
+        room = 8 * planes.dtype.itemsize
+        used = planes.dtype.type((1 << min(bits, room)) - 1)
 
         def part(first: int, last: int) -> None:
             for plane, out in zip(planes[first:last], counted[first:last], strict=True):
-                out[...] = np.bitwise_count(plane)
+                out[...] = np.bitwise_count(plane & used if bits < room else plane)
 
         self._share(part, len(planes), planes.size)
         return counted

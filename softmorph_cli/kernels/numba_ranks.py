@@ -39,7 +39,7 @@ class Ranks:
         pool: Shares the work.
         origin: The index of the image's first voxel in the whole map.
         carry: Whether each value keeps the index of the voxel that it comes from.
-        sources: Where the values come from so far; None for each from its own voxel.
+        origins: Where the values come from so far; None for each from its own voxel.
         floor: See `softmorph_cli.kernels.backend.Field.begin`.
     """
 
@@ -51,7 +51,7 @@ class Ranks:
         origin: tuple[int, ...] | None = None,
         *,
         carry: bool = False,
-        sources: Array | None = None,
+        origins: Array | None = None,
         floor: Array | None = None,
     ) -> None:
         """List the voxels above 0."""
@@ -68,7 +68,8 @@ class Ranks:
             lambda first, last: np.maximum(image[first:last].view(bits), 0, out=inside[first:last]),
             len(image),
         )
-        self._near = np.zeros(self.grid.length, np.int32)
+        # The number of the sweep in which each voxel's neighbourhood last changed.
+        self._touched = np.zeros(self.grid.length, np.int32)
         self._floor = np.zeros(0 if floor is None else self.grid.length, bits)
         if floor is not None:
             self.grid.image(self._floor)[self.grid.inside] = np.ascontiguousarray(floor).view(bits)
@@ -81,10 +82,10 @@ class Ranks:
         room = max(one.size for one in self._lists.values()) + pool.threads * _BLOCK
         self._where, self._values = np.empty(room, listed.dtype), np.empty(room, bits)
         self._origins = np.empty(0, np.int64)
-        self._sources = np.empty(room if carry else 0, np.int64)
+        self._new_origins = np.empty(room if carry else 0, np.int64)
         if carry:
             self._origins = np.full(self.grid.length, -1, np.int64)
-            start = np.arange(image.size).reshape(image.shape) if sources is None else sources
+            start = np.arange(image.size).reshape(image.shape) if origins is None else origins
             self.grid.image(self._origins)[self.grid.inside] = start
         self._depth, self._done = len(steps), 0
         self.changed = 0
@@ -143,10 +144,10 @@ class Ranks:
 
         def look(one: int, _: int) -> tuple[int, int]:
             start = one * room
-            outputs = (part[start:] for part in (self._where, self._values, self._sources))
+            outputs = (part[start:] for part in (self._where, self._values, self._new_origins))
             where, values, sources = outputs
             found = kernels.sweep(
-                *(self._keys, index, one, threads, offsets, table.bits, table.border, self._near, since),
+                *(self._keys, index, one, threads, offsets, table.bits, table.border, self._touched, since),
                 *(where, values, self._origins, sources, self._floor),
             )
             return start, start + found
@@ -156,8 +157,8 @@ class Ranks:
         def apply(one: int, _: int) -> None:
             part = slice(*found[one])
             kernels.apply(
-                *(self._keys, self._where[part], self._values[part], self._near, self._around, now),
-                *(self._origins, self._sources[part]),
+                *(self._keys, self._where[part], self._values[part], self._touched, self._around, now),
+                *(self._origins, self._new_origins[part]),
             )
 
         pool.share(apply, threads)

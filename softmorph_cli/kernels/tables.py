@@ -69,7 +69,7 @@ def _bits(program: Program, centre: int | None) -> tuple[int, npt.NDArray[np.uin
             if len(packed) == size + 1:
                 return packed[size] - 1, np.frombuffer(packed, np.uint8, size)
     words = _compute(program, centre)
-    # As those that are read: for Numba an array that may be written to has another type, and takes another kernel.
+    # Read-only, like tables read from disk: Numba gives writable arrays another type and would compile a second kernel.
     words.setflags(write=False)
     bits, border = words.view(np.uint8), _border(words, program, centre)
     with suppress(OSError):

@@ -220,6 +220,7 @@ class TorchBackend:
     name = "torch_eager"
     batches = True
     traces = False
+    prunes = True
 
     def __init__(self, device: str) -> None:
         """Keep the device."""

@@ -43,6 +43,7 @@ class TritonBackend(TorchBackend):
 
     name = "triton_cuda"
     batches = False
+    prunes = False
 
     def __init__(self, device: str, *, free: Callable[[torch.device], int] = free_memory) -> None:
         """Keep the device."""

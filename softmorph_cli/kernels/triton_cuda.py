@@ -29,7 +29,6 @@ from torch import Tensor
 from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.program import Program
 from softmorph_cli.kernels import source, triton_gradient, triton_source
-from softmorph_cli.kernels.backend import refuse_floor
 from softmorph_cli.rules.neighborhood import DIRECTIONS, Offset, rotate
 
 # A block of voxels for skipping is DEEP x DEEP x WIDE; a program instance rolls DEEP deep through half of one.
@@ -285,7 +284,6 @@ class TritonField:
 
     def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
         """Say which steps will now be swept in turn, so that settled blocks can be told."""
-        refuse_floor(floor)
         # The first two sweeps fill the two buffers; before that a block that is skipped would be missing.
         self._depth = max(len(steps), 2)
         dimensions = max(map(_dimensions, steps))

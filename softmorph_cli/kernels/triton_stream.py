@@ -18,7 +18,6 @@ from torch import Tensor
 
 from softmorph_cli.compiler import Step
 from softmorph_cli.kernels import triton_cuda
-from softmorph_cli.kernels.backend import refuse_floor
 
 
 class StreamedField:
@@ -45,7 +44,6 @@ class StreamedField:
 
     def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
         """Say which steps will now be swept in turn."""
-        refuse_floor(floor)
         if self._done:
             self._base = self._evaluate(self._steps[: self._done])
             self._given, self._done = False, 0

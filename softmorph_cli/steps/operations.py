@@ -157,7 +157,7 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
     method, iterations = resolve_preset(preset, settings.method, iterations)
     settings = replace(settings, method=method)
     in_force = settings.resolved(METHOD_OF["skeletonize"])
-    if not hard:
+    if not hard and iterations is None and in_force.finish:
         in_force.check_pruning()
     _at_least_one(iterations)
     cut = 0.5 if threshold is None else threshold

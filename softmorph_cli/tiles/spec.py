@@ -64,8 +64,8 @@ class Part:
         logic: Of the rule's programs, see `compile_rule`.
         dtype: Of a voxel: unsigned for planes, floating for values; None for values of the map's own type.
         word: Of planes: which 64.
-        follows: Whether it begins with what the part before left, and only if that came to rest by itself; else
-            with the map.
+        follows: Whether it starts from the previous part's result, and only if that part reached its fixed point;
+            if not, it starts from the map.
     """
 
     name: str
@@ -286,9 +286,7 @@ def _skeletonize(spec: Spec, shape: tuple[int, ...]) -> Task:
     if not 0 <= spec.threshold < 1:
         raise UsageError(f"threshold {spec.threshold:g}: it must be at least 0 and below 1.")
     if spec.hard:
-        spec = replace(
-            spec, settings=replace(spec.settings, method="nested", levels=None, prune_contrast=0.0)
-        )
+        spec = replace(spec, settings=spec.settings.for_hard())
     if find(spec.settings.method).family is Family.POOLING:
         return Task(spec, shape, "skeleton", (), spec.iterations or CLDICE_ITERATIONS)
     phases = thinning_phases(len(shape), spec.settings, spec.iterations)

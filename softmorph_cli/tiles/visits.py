@@ -37,8 +37,8 @@ class Visit:
         length: How many iterations.
         last: The last iteration of this pass that is known to have changed anything anywhere, from 1; 0 for none.
             Only later ones are of interest.
-        versions: Of each tile that is looked at: the pass that wrote its image, before the first pass of a part
-            that follows another that of the part before.
+        versions: For each tile that is read: the pass that wrote its image; in the first pass of a part that
+            follows another, the pass of the previous part.
     """
 
     part: int
@@ -160,7 +160,7 @@ class Visits:
     def _floor(self, part: Part, window: Window) -> Array | None:
         if not part.phase.prunes:
             return None
-        # From the map in every pass: what is kept between them has lost it.
+        # Computed from the map in every pass: the images stored between passes no longer hold the map's values.
         values = self.kind.read(self.source, window.region)
         job = Job(self.work.name, (part.phase,), self.work.settings, window)
         return np.asarray(floor_of(job, values), part.type_for(values.dtype))

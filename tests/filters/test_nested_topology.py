@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import torch
 from helpers_nested import nested_reference
 from helpers_topology import noisy, vessels_and_shells
 from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter, label, mean
@@ -16,6 +18,7 @@ from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter, lab
 import softmorph_cli as sm
 from softmorph_cli.compiler import RANKS, compile_rule
 from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.settings import Settings
 from softmorph_cli.kernels.tables import table_of
 from softmorph_cli.level_sets import LevelSets
 from softmorph_cli.rules import catalog
@@ -131,7 +134,7 @@ def test_planes_and_values_are_two_ways_to_one_skeleton(dimensions: int) -> None
         np.testing.assert_array_equal(sets.bins(sm.skeletonize(image, levels=levels)) + 1, as_values)
 
 
-@pytest.mark.parametrize("method", [{"levels": 8}, {"levels": 64}, {"levels": "exact"}, {"hard": True}])
+@pytest.mark.parametrize("method", [{"levels": 8}, {"levels": 64}, {"levels": "exact"}])
 def test_binary_maps_have_one_skeleton(method: dict[str, Any]) -> None:
     mask = random_map((20, 21, 22), 3, smooth=1.0) > 0.5
     finished = sm.skeletonize(mask.astype(np.float32), **method)
@@ -154,6 +157,7 @@ def test_lowest_makes_no_planes_below() -> None:
     assert differing_levels(skeleton, image, sets.thresholds) == []
     exact = sm.skeletonize(image, levels="exact", lowest=0.3)
     assert exact[exact > 0].min() > np.float32(0.3)
+    assert differing_levels(exact, image, [0.3, 0.4, 0.7]) == []
 
 
 def test_the_sample_tree_is_one_thin_line() -> None:
@@ -204,6 +208,7 @@ def test_iterations_that_are_given_leave_lines_unfinished() -> None:
     image = random_map((30, 31), 2, smooth=1.5)
     few = sm.skeletonize(image, levels=16, iterations=1)
     np.testing.assert_array_equal(few, sm.skeletonize(image, levels=16, iterations=1, finish=False))
+    assert removable(few, LevelSets(16).thresholds) > 0
     assert differing_levels(few, image, LevelSets(16).thresholds) == []
 
 
@@ -212,9 +217,9 @@ def alive(diagrams: Any, high: float, low: float) -> list[int]:
     return [int(((one.birth >= high) & (one.death < low)).sum()) for one in diagrams]
 
 
-def lost(skeleton: Image, image: Image, contrast: float) -> list[tuple[float, float]]:
-    """Return the pairs of values between which the map has what the skeleton, up to a contrast, has not."""
-    values = np.linspace(0.05, 1, 20)
+def lost(skeleton: Image, image: Image, contrast: float, count: int = 20) -> list[tuple[float, float]]:
+    """Return the pairs of `count` values between which the map has what the skeleton, up to a contrast, has not."""
+    values = np.linspace(1 / count, 1, count)
     pairs = [(high, low) for high in values for low in values if high - low > contrast]
     own, wanted = bars(skeleton).diagrams, bars(image).diagrams
     return [
@@ -230,9 +235,71 @@ def test_what_lasts_longer_than_the_contrast_stays(seed: int) -> None:
     for levels, contrast in (("exact", 0.07), ("exact", 0.2), (64, 0.125), (8, 0.25)):
         skeleton = sm.skeletonize(image, levels=levels, prune_contrast=contrast)
         every = sm.skeletonize(image, levels=levels)
-        assert lost(skeleton, every, contrast) == []
         assert (skeleton <= every).all()
         assert (skeleton > 0).sum() < (every > 0).sum()
+        if levels == "exact":
+            assert lost(skeleton, image, contrast) == []
+        else:
+            # As far as levels go.
+            sets = LevelSets(levels)
+            assert lost(sets.rounded_up(skeleton), sets.rounded_up(image), contrast, min(levels, 16)) == []
+
+
+@pytest.mark.parametrize("levels", [64, "exact"])
+def test_what_persists_for_less_than_the_contrast_goes(levels: Any) -> None:
+    # Tubes with a hole that is filled 0.06 lower, and with one that is filled 0.3 lower.
+    image = np.zeros((40, 60), np.float32)
+    image[5:16, 5:55] = image[22:33, 5:55] = 0.5
+    image[9:12, 28:33] = 0.44
+    image[26:29, 28:33] = 0.2
+    every, shallow, both = (
+        sm.skeletonize(image, levels=levels, prune_contrast=contrast) for contrast in (0, 0.1, 0.35)
+    )
+    holes = [[betti_numbers(one > t).b1 for t in (0.45, 0.3, 0.1)] for one in (every, shallow, both)]
+    assert holes == [[2, 1, 0], [1, 1, 0], [0, 0, 0]]
+    # Both ways round a hole may be cut; lower by the contrast they are joined.
+    assert [betti_numbers(one > 0.5 - c).b0 for one, c in ((every, 0.01), (shallow, 0.1), (both, 0.35))] == [
+        2
+    ] * 3
+    # The fillings go with the loops.
+    assert [int((one > 0.1).sum()) for one in (every, shallow, both)] == sorted(
+        {int((one > 0.1).sum()) for one in (every, shallow, both)}, reverse=True
+    )
+
+
+@pytest.mark.parametrize("count", [192, 448, 576, 1024])
+def test_the_contrast_that_is_proposed_is_one_level(count: int) -> None:
+    with pytest.raises(UsageError) as refused:
+        Settings("nested", levels=count, prune_contrast=1e-4).check_pruning()
+    proposed = float(re.search(r"prune-contrast (\S+) or more", str(refused.value))[1])
+    assert Settings("nested", levels=count, prune_contrast=proposed).contrast_in_ranks == 1
+    Settings("nested", levels=count, prune_contrast=proposed).check_pruning()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    image = random_map((20, 21), 3, smooth=0.5)
+    wanted = sm.skeletonize(image, levels=16)
+    np.testing.assert_array_equal(sm.skeletonize(image, levels=np.int64(16)), wanted)
+    with pytest.raises(UsageError, match="use 8, 16, 32"):
+        sm.skeletonize(image, levels=16.0)
+    wanted = sm.skeletonize(image, levels="exact", prune_contrast=0.1)
+    found = sm.skeletonize(image, levels="exact", prune_contrast=np.float64(0.1))
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_gradient_goes_through_pruning_to_the_voxels_that_values_come_from() -> None:
+    image = torch.from_numpy(random_map((20, 21), 3, smooth=0.5)).requires_grad_()
+    pruned = sm.skeletonize(image, levels="exact", prune_contrast=0.1)
+    pruned.sum().backward()
+    values = image.detach()
+    kept = pruned.detach()[pruned.detach() > 0]
+    # Each value is one of the map's, and hands on 1 to it.
+    assert image.grad.sum() == kept.numel()
+    assert (
+        torch.repeat_interleave(values[image.grad > 0], image.grad[image.grad > 0].int())
+        .sort()[0]
+        .equal(kept.sort()[0])
+    )
 
 
 def test_a_contrast_of_less_than_a_level_is_refused() -> None:

@@ -267,9 +267,7 @@ class NestedContract(Backed):
     @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 1), (2, 65), (1, 1, 1), (5, 1, 3), (2, 2, 35)])
     def test_ranked_steps_on_any_shape(self, shape: tuple[int, ...]) -> None:
         image = np.random.default_rng(1).choice([0.0, 0.5, 0.7, 1.0], shape)
-        steps, rules = (
-            of("thinning", len(shape), *how) for of, how in ((steps_of, (RANKS,)), (conditions, ()))
-        )
+        steps, rules = steps_of("thinning", len(shape), RANKS), conditions("thinning", len(shape))
         for k in range(len(steps)) if len(shape) == 2 else self.some(steps):
             assert same_bits(self.lower(image, steps[k]), lowered(image, steps[k], rules[k]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from contextlib import suppress
@@ -16,6 +17,10 @@ def main() -> None:
     # Daemons and cron may close them; what is printed then goes nowhere.
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  (open until the process ends)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Not every locale has "→" or "³".
+            stream.reconfigure(errors="replace")
     # A run makes 200,000 objects by importing, and they stay: to look for garbage after every 700 of them takes a
     # tenth of a short run.
     gc.set_threshold(100_000)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from softmorph_cli import documents
 from softmorph_cli.files import replacing
 from softmorph_cli.measure.columns import SPREAD
+from softmorph_cli.printable import cell
 
 # Always all of them, in this order: tables of different batches then fit below each other.
 _FIGURES: Final = (
@@ -97,7 +98,8 @@ class Summary:
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(_cells(entry) for entry in self.entries)
+        for entry in self.entries:
+            writer.writerow({column: cell(value) for column, value in _cells(entry).items()})
         return text.getvalue()
 
 

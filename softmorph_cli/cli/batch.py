@@ -15,6 +15,7 @@ from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
 from softmorph_cli.cli.command import command
 from softmorph_cli.cli.options import Computing, Machines, Reading, Results
 from softmorph_cli.errors import UsageError
+from softmorph_cli.printable import message, printable
 
 if TYPE_CHECKING:
     from softmorph_cli.batch.run import Item, Order, Watcher
@@ -232,7 +233,7 @@ def _tell_plan(order: Order, results: Results) -> None:
         )
         return
     for item in items:
-        typer.echo(_line(item))
+        report.say(printable(_line(item)))
     counts = ", ".join(
         f"{sum(item.action == action for item in items)} {action}" for action in ("new", "redo", "skip")
     )
@@ -262,4 +263,4 @@ def _tell(summary: Summary, order: Order, results: Results) -> None:
     report.table(f"batch → {order.choice.target}", ("", "files"), lines, err=False, footer=footer)
     for entry in summary.bad:
         if entry.error is not None:
-            typer.echo(f"failed: {entry.error}")
+            report.say(message(f"failed: {entry.error}"))

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from softmorph_cli.cli import report
 from softmorph_cli.cli.command import complain, note, warn
 from softmorph_cli.cli.progress import MINUTE
+from softmorph_cli.printable import printable
 
 if TYPE_CHECKING:
     from softmorph_cli.batch.engine import Sign
@@ -76,7 +78,7 @@ class Telling:
         if outcome.error is not None:
             self.failed += 1
             if outcome.traceback and self.verbose:
-                typer.echo(outcome.traceback, err=True)
+                report.say(outcome.traceback, err=True)
             complain(outcome.error)
         if self.verbose:
             for message in outcome.notes:
@@ -167,7 +169,7 @@ class _Bars:
 
 def _short(name: str) -> str:
     shown = name if len(name) <= _NAME_WIDTH else "…" + name[1 - _NAME_WIDTH :]
-    return "".join(letter if letter.isprintable() else "?" for letter in shown)
+    return printable(shown)
 
 
 def _words(progress: Progress) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, get_type_hints
 
 import typer
 
+from softmorph_cli import printable
 from softmorph_cli.errors import SoftmorphError, SoftmorphWarning
 
 INTERRUPTED = 130
@@ -39,7 +40,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             fields = [field.name for field in dataclasses.fields(bundle)]
             given[name] = bundle(**{field: given.pop(field) for field in fields})
         with _exit_status(verbose), _terminable(), warnings.catch_warnings():
-            _print_own_warnings()
+            _print_own_warnings(verbose)
             function(**given)
 
     parameters: list[inspect.Parameter] = []
@@ -70,11 +71,12 @@ def _hints(annotated: Any) -> dict[str, Any]:
     return get_type_hints(annotated, include_extras=True)
 
 
-def _print_own_warnings() -> None:
+def _print_own_warnings(verbose: bool) -> None:
+    # Those of libraries are for programmers: about a damaged header, before the error that says so.
     def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
         if issubclass(category, SoftmorphWarning):
             warn(str(message))
-        else:
+        elif verbose:
             before(message, category, *rest)
 
     before = warnings.showwarning
@@ -153,7 +155,7 @@ def _end(message: str, status: int, verbose: bool) -> NoReturn:
     if verbose:
         import traceback
 
-        typer.echo(traceback.format_exc(), err=True)
+        typer.echo(printable.printable(traceback.format_exc(), keep="\n"), err=True)
     complain(message)
     raise typer.Exit(status) from None
 
@@ -181,4 +183,8 @@ def note(message: str) -> None:
 
 def _say(kind: str, color: str, message: str) -> None:
     coloured = bool(os.environ.get("FORCE_COLOR")) or (sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
-    typer.echo(f"{typer.style(f'{kind}:', fg=color, bold=True)} {message}", err=True, color=coloured)
+    typer.echo(
+        f"{typer.style(f'{kind}:', fg=color, bold=True)} {printable.message(message)}",
+        err=True,
+        color=coloured,
+    )

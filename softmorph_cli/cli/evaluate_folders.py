@@ -105,7 +105,7 @@ def _evaluate_all(matched: Matched, order: Order, telling: Telling) -> _Done:
                 if telling.verbose:
                     import traceback
 
-                    typer.echo(traceback.format_exc(), err=True)
+                    report.say(traceback.format_exc(), err=True)
                 reason = str(error) or "out of memory: cut out a part with --region."
                 fail(stem, reason if str(mine) in reason or str(its) in reason else f"{mine}: {reason}")
     return done

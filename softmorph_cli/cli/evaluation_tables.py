@@ -15,6 +15,7 @@ import typer
 from softmorph_cli import documents
 from softmorph_cli.cli import report
 from softmorph_cli.cli.evaluate_options import Telling
+from softmorph_cli.printable import cell
 
 if TYPE_CHECKING:
     from softmorph_cli.evaluation.metric import Metric
@@ -105,7 +106,8 @@ def csv_text(entries: Sequence[tuple[Mapping[str, Any], Row]], metrics: Sequence
     writer.writeheader()
     for begin, row in entries:
         values = {name: value for name, value in row.values.items() if value is not None}
-        writer.writerow({**begin, "label": row.label, "class": row.name or "", **values})
+        entry = {**begin, "label": row.label, "class": row.name or "", **values}
+        writer.writerow({column: cell(value) for column, value in entry.items()})
     return text.getvalue()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from softmorph_cli.errors import UsageError
+from softmorph_cli.printable import printable
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
@@ -79,8 +80,12 @@ def made_by(provenance: Mapping[str, Any]) -> str:
     ]
     what = f"{provenance.get('command', 'softmorph')} {provenance.get('version', '')}".rstrip()
     said = f"made by {what} ({', '.join(words)})" if words else f"made by {what}"
-    # Anybody may have written the file, and a terminal obeys what cannot be printed.
-    return "".join(letter if letter.isprintable() else "?" for letter in said)[:_LONGEST_WORDS]
+    return said[:_LONGEST_WORDS]
+
+
+def say(text: str, *, err: bool = False, bold: bool = False) -> None:
+    """Print lines of text, which may hold what a file says."""
+    typer.echo(typer.style(printable(text, keep="\n"), bold=bold), err=err)
 
 
 def number(value: float) -> str:
@@ -178,6 +183,9 @@ def table(
         footer: Stands below it.
         figures: So many of the last columns hold figures, which are not broken while there is room.
     """
+    title, footer = printable(title), printable(footer)
+    columns = [printable(name, keep="\n") for name in columns]
+    lines = [[printable(name), *(printable(one, keep="\n") for one in cells)] for name, *cells in lines]
     stream = sys.stderr if err else sys.stdout
     if not stream.isatty():
         typer.echo(title, err=err)

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from softmorph_cli.cli import common
+from softmorph_cli.cli import common, report
 from softmorph_cli.cli.command import command
 from softmorph_cli.cli.report import table
+from softmorph_cli.printable import printable
 
 
 @command
@@ -61,26 +62,26 @@ def _draw(name: str) -> None:
         if not found:
             raise
     for rule in found:
-        typer.echo(typer.style(f"{rule.name}: {rule.title}", bold=True))
+        report.say(printable(f"{rule.name}: {rule.title}"), bold=True)
         if rule.citation:
-            typer.echo(f"Source: {rule.citation}")
+            report.say(printable(f"Source: {rule.citation}"))
         where = {"delete": "deletes a voxel where", "add": "adds a voxel where", "set": "sets a voxel to"}
-        typer.echo(f"\n{rule.dimensions}D; {where[rule.action]}:\n  {' '.join(rule.condition.split())}")
+        report.say(f"\n{rule.dimensions}D; {where[rule.action]}:\n  {' '.join(rule.condition.split())}")
         if re.search(r"\bsimple\b", " ".join(map(str, (rule.condition, *dict(rule.templates).values())))):
-            typer.echo(f"  (simple: {MEANING[rule.dimensions]})")
+            report.say(f"  (simple: {MEANING[rule.dimensions]})")
         passes = " ".join(sub.label for sub in rule.sub_iterations)
         fields = rule.sub_iterations[0].subfield is not None
         turned = len({sub.rotation for sub in rule.sub_iterations}) > 1
         which = ["drawn for the first"] if turned or not fields else []
         which += ["each over the voxels whose index has this parity"] if fields else []
         times = "until nothing changes" if rule.iterations is None else f"{rule.iterations} by default"
-        typer.echo(
+        report.say(
             f"one iteration: {len(rule.sub_iterations)} sub-iteration{'s' * (len(rule.sub_iterations) > 1)}"
             f" ({'; '.join((passes, *which))}); iterations: {times}; outside the image: {rule.outside}"
         )
         for label, template in rule.templates:
             turns = isinstance(template, Template) and template.quarter_turn is not None
-            typer.echo(f"\n{label}{' and its quarter turns' if turns else ''}:")
+            report.say(f"\n{label}{' and its quarter turns' if turns else ''}:")
             for line in str(template).splitlines():
-                typer.echo(f"    {line}")
-        typer.echo("")
+                report.say(f"    {line}")
+        report.say("")

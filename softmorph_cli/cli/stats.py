@@ -21,6 +21,7 @@ from softmorph_cli.cli.options import Reading
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.measure.columns import SPREAD, volume_columns
+from softmorph_cli.printable import cell
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
@@ -202,7 +203,7 @@ def _measure_all(
                 if verbose:
                     import traceback
 
-                    typer.echo(traceback.format_exc(), err=True)
+                    report.say(traceback.format_exc(), err=True)
                 reason = str(error)
                 if isinstance(error, MemoryError):
                     reason = "out of memory: cut out a part with --region."
@@ -251,7 +252,8 @@ def _as_csv(measured: Sequence[_Measured]) -> str:
     writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for one in measured:
-        writer.writerows(_csv_row(one, name, part) for name, part in one.parts)
+        for name, part in one.parts:
+            writer.writerow({column: cell(value) for column, value in _csv_row(one, name, part).items()})
     return text.getvalue()
 
 

@@ -27,6 +27,7 @@ from softmorph_cli.compiler.deletions import Words, deletions
 from softmorph_cli.compiler.p_simple import first_failure
 from softmorph_cli.compiler.program import Program
 from softmorph_cli.errors import RuleError
+from softmorph_cli.printable import INDENT
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.expression import And, Expression
 from softmorph_cli.rules.neighborhood import Offset, block, centre
@@ -68,19 +69,19 @@ class Nesting:
         """
         if self.holds:
             return f"rule {rule} can run as nested: {self.reason}."
-        text = f"rule {rule} cannot run as nested: {self.reason}"
+        text, drawing = f"rule {rule} cannot run as nested: {self.reason}", ""
         if self.counterexample:
             marks = "1 foreground, 0 background, d deleted"
             marks += ", p may be deleted as well" if "p" in self.counterexample else ""
-            drawn = "\n".join(f"    {line}" for line in self.counterexample.splitlines())
-            text += f" ({marks}):\n{drawn}\n"
-        else:
-            text += ". "
+            drawing = INDENT + INDENT.join(self.counterexample.splitlines())
+            text += f" (drawn below: {marks})"
         other = "leave out --method nested"
         if self.repair:
             command = f"softmorph apply {shlex.quote(rule + SUFFIX)} IN OUT --method nested"
-            return f"{text}Type {command} for this rule at simple points alone, subfield by subfield, or {other}."
-        return f"{text}{other[0].upper()}{other[1:]}."
+            advice = f"Type {command} for this rule at simple points alone, subfield by subfield, or {other}."
+        else:
+            advice = f"{other[0].upper()}{other[1:]}."
+        return f"{text}. {advice}{drawing}"
 
 
 _PROVEN: Final = Nesting(

@@ -12,6 +12,7 @@ from typing import Any, Final
 from softmorph_cli.files import replacing
 from softmorph_cli.pictures.looks import LIGHT
 from softmorph_cli.pictures.sheet import FONT
+from softmorph_cli.printable import printable
 
 PAPER, INK, PALE, FAINT = LIGHT.paper, LIGHT.ink, LIGHT.pale_ink, "#d9d9d9"
 # Okabe and Ito's, without the yellow that a white page swallows: told apart by all kinds of colour vision.
@@ -67,6 +68,7 @@ def draw_curves(
         FileError: If `path` exists and `force` is off, or if it cannot be written.
     """
     with replacing(path, force=force) as temporary:
+        title, subtitle = map(printable, (title, subtitle))
         figure = _draw(curves, sizes, title, subtitle)
         figure.savefig(temporary, format="png", metadata={"Title": title, "Description": subtitle})
 

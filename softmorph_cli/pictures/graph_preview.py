@@ -16,6 +16,7 @@ from softmorph_cli.pictures.preview import BLACK, CAPTION, FOOTER, MARGIN, draw_
 from softmorph_cli.pictures.scene import Scene
 from softmorph_cli.pictures.sheet import Sheet
 from softmorph_cli.pictures.views import first_index_words
+from softmorph_cli.printable import printable
 from softmorph_cli.volume import Volume
 
 LEGEND: Final = 20
@@ -58,7 +59,7 @@ def preview_graph(
         FileError: If `path` exists and `force` is off, or if it cannot be written.
     """
     # A file's name may hold bytes that are no text.
-    title, subtitle = (words.encode("utf-8", "replace").decode() for words in (title, subtitle))
+    title, subtitle = map(printable, (title, subtitle))
     with replacing(path, force=force) as temporary:
         _draw(volume, graph, title, subtitle, look).save(temporary, title=title, description=subtitle)
 
@@ -71,7 +72,7 @@ def graph_png(
     Raises:
         InputError: If the graph is of an image of another shape.
     """
-    title, subtitle = (words.encode("utf-8", "replace").decode() for words in (title, subtitle))
+    title, subtitle = map(printable, (title, subtitle))
     held = io.BytesIO()
     _draw(volume, graph, title, subtitle, look).save(held, title=title, description=subtitle)
     return held.getvalue()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from softmorph_cli.files import replacing
 from softmorph_cli.pictures.curves import COLORS, DOTS_PER_INCH, FAINT, INK, LETTER, MARKS, PALE, PAPER
 from softmorph_cli.pictures.sheet import FONT
+from softmorph_cli.printable import printable
 
 WIDTH, HEIGHT = 1200, 620
 # Left and lower edge, width and height of the two axes, in pixels.
@@ -64,6 +65,7 @@ def draw_persistence(
         FileError: If `path` exists and `force` is off, or if it cannot be written.
     """
     with replacing(path, force=force) as temporary:
+        title, subtitle = map(printable, (title, subtitle))
         figure = _draw(dimensions, thresholds, threshold, title, subtitle)
         figure.savefig(temporary, format="png", metadata={"Title": title, "Description": subtitle})
 

@@ -24,6 +24,7 @@ from softmorph_cli.pictures.views import (
     round_length,
     window,
 )
+from softmorph_cli.printable import printable
 from softmorph_cli.volume import Volume
 
 MARGIN: Final = 28
@@ -129,7 +130,7 @@ def _save(
     places: Sequence[Box] = (),
 ) -> None:
     # A file's name may hold bytes that are no text.
-    title, subtitle = (words.encode("utf-8", "replace").decode() for words in (title, subtitle))
+    title, subtitle = map(printable, (title, subtitle))
     with replacing(path, force=force) as temporary:
         _draw(maps, place, also, title, subtitle, places).save(temporary, title=title, description=subtitle)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from softmorph_cli.errors import RuleError
+from softmorph_cli.printable import INDENT
 from softmorph_cli.rules.expression import Expression, all_of, any_of, negation, turned, var
 from softmorph_cli.rules.neighborhood import Offset, Rotation, block, centre
 
@@ -80,7 +81,8 @@ def parse(picture: str, dimensions: int, quarter_turn: Rotation | None = None) -
     wanted = (1 if dimensions == 2 else 3) * ["..."]
     if len(groups) != 3 or any([len(g) for g in line] != [len(g) for g in wanted] for line in groups):
         form = "3 lines of 3 marks" if dimensions == 2 else "3 lines of 3 groups of 3 marks"
-        raise RuleError(f"a {dimensions}D picture has {form}; this one does not:\n{picture.strip()}")
+        drawn_as = INDENT + INDENT.join(line.strip() for line in picture.strip().splitlines())
+        raise RuleError(f"a {dimensions}D picture has {form}; this one does not:{drawn_as}")
     unknown = {mark for line in groups for group in line for mark in group} - _MARKS
     if unknown:
         raise RuleError(

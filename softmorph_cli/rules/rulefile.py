@@ -40,11 +40,11 @@ from __future__ import annotations
 import ast
 import keyword
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from softmorph_cli import toml
 from softmorph_cli.errors import FileError, RuleError
 from softmorph_cli.rules.expression import (
     Expression,
@@ -134,8 +134,8 @@ def loads(text: str, *, name: str, origin: str = "rule") -> Rule:
         RuleError: If it is no rule; the message names `origin` and the line.
     """
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table = toml.parse(text)
+    except ValueError as error:
         raise RuleError(f"{origin}: not valid TOML: {error}") from error
     return _Reader(table, text, name, origin).rule()
 
@@ -268,8 +268,8 @@ class _Reader:
         for name in names:
             try:
                 offsets.append(self.parse_offset(ast.parse(str(name), mode="eval").body))
-            except (SyntaxError, ValueError) as error:
-                raise self.error("order", f"{name!r} in `order` is not a neighbour") from error
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                raise self.error("order", f"{str(name)[:40]!r} in `order` is not a neighbour") from error
         return tuple(offsets)
 
     def expression(self, text: str, key: str) -> Expression:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from softmorph_cli import toml
 from softmorph_cli.errors import FileError, RuleError, UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.level_sets import parse_levels
@@ -88,10 +88,10 @@ def pipeline(path: Path) -> list[Spec]:
         UsageError: If a step is wrong.
     """
     try:
-        held = tomllib.loads(path.read_text(encoding="utf-8"))
+        held = toml.parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise RuleError(f"{path} is no TOML: {error}.") from error
     tables = held.get("step")
     if (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from softmorph_cli import toml
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.topology.betti import CONNECTIVITIES
 
@@ -89,10 +89,10 @@ def read_priors(path: Path, names: Sequence[str] | None, count: int, dims: int) 
         InputError: If it holds anything else, or does not fit the map.
     """
     try:
-        held = tomllib.loads(path.read_text(encoding="utf-8"))
+        held = toml.parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is no TOML: {error}.") from error
     tables = held.get("prior")
     if not isinstance(tables, list) or not tables or set(held) != {"prior"}:

@@ -1,0 +1,103 @@
+"""Text of files on its way to a terminal and a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from softmorph_cli import toml
+from softmorph_cli.printable import cell, message, printable
+
+TITLE = "\x1b]0;owned\x07"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("vessels µm × 3 → b", "vessels µm × 3 → b"),
+        (TITLE, "?]0;owned?"),
+        ("a\nerror: b\r", "a?error: b?"),
+        (b"a\xff".decode(errors="surrogateescape"), "a?"),
+        ("right\u202eleft", "right?left"),
+    ],
+)
+def test_what_is_not_printable_becomes_a_question_mark(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    shown.encode()
+
+
+def test_a_message_is_one_line_and_its_drawing() -> None:
+    assert message("rule a\nb fails:\n    010\n    0\x1b0") == "rule a?b fails:\n    010\n    0?0"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1"])
+def test_a_text_is_no_formula(text: str) -> None:
+    assert cell(text) == f"'{text}"
+    assert cell(Path(text)) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["a=1", "", -1.5, -3, None, True])
+def test_other_cells_stay(value: object) -> None:
+    assert cell(value) is value
+
+
+@pytest.mark.parametrize(
+    "text", ["x = " + "[" * 5000 + "]" * 5000, "x = " + "9" * 5000, "x = ", "x = 1\nx = 2"]
+)
+def test_toml_that_is_none_says_why_in_a_clause(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^[^\n]{5,90}$"):
+        toml.parse(text)
+    assert toml.parse("x = 1") == {"x": 1}
+
+
+def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "softmorph_cli", *arguments]
+    return subprocess.run(command, capture_output=True, env={**os.environ, **environment}, check=False)
+
+
+def test_names_reach_no_terminal_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("map.npy", np.eye(7, dtype=np.float32))
+    for name in (TITLE + ".npy", os.fsdecode(b"a\xff.npy"), "a\nb.npy"):
+        Path(name).write_bytes(Path("map.npy").read_bytes())
+        for command in ("info", "stats", "inspect", "erode"):
+            more = ["out.npy", "--force"] if command == "erode" else []
+            run = ended(command, name, *more, PYTHONIOENCODING="utf-8:strict")
+            assert run.returncode == 0, run.stderr
+            said = (run.stdout + run.stderr).decode()
+            assert "\x1b" not in said
+            assert "a\nb" not in said
+    # Where a locale has no such letters they are replaced.
+    assert ended("stats", "map.npy", PYTHONIOENCODING="latin-1").returncode == 0
+
+
+def test_a_title_of_a_rule_is_no_command_to_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = 'title = "\\u001b]0;owned\\u0007"\ndimensions = 2\naction = "delete"\nwhen = "N"\n'
+    Path("g.toml").write_text(text)
+    run = ended("rules", "./g.toml")
+    assert b"?]0;owned?" in run.stdout
+    assert b"\x1b" not in run.stdout
+
+
+def test_a_name_is_no_formula_in_any_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    np.save("in/=1+1.npy", np.eye(7, dtype=np.float32))
+    assert ended("batch", "in", "out", "erode", "-q").returncode == 0
+    monkeypatch.chdir("in")
+    assert ended("stats", "=1+1.npy", "--csv", "s.csv").returncode == 0
+    assert ended("evaluate", "=1+1.npy", "=1+1.npy", "--csv", "e.csv").returncode == 0
+    for table in ("s.csv", "e.csv", "../out/summary.csv"):
+        with Path(table).open(newline="") as stream:
+            cells = [one for row in csv.reader(stream) for one in row]
+        assert any("=1+1.npy" in one for one in cells), table
+        assert not any(one.startswith("=") for one in cells), table

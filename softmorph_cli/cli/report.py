@@ -185,7 +185,9 @@ def table(
     """
     title, footer = printable(title), printable(footer)
     columns = [printable(name, keep="\n") for name in columns]
-    lines = [[printable(name), *(printable(one, keep="\n") for one in cells)] for name, *cells in lines]
+    # A cell of several lines is one of several figures.
+    broken = "\n" if figures else ""
+    lines = [[printable(name), *(printable(one, keep=broken) for one in cells)] for name, *cells in lines]
     stream = sys.stderr if err else sys.stdout
     if not stream.isatty():
         typer.echo(title, err=err)

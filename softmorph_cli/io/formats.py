@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import stat
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Final
 from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
 from softmorph_cli.files import check_writable
 from softmorph_cli.io.arrays import Npy
+from softmorph_cli.io.damage import damage, not_read
 from softmorph_cli.io.images import METAIMAGE, NRRD, Png
 from softmorph_cli.io.nifti import Nifti
 from softmorph_cli.io.npz import Npz
@@ -43,19 +43,6 @@ _OTHERS = (
     (b"%PDF", "a PDF document"),
     (b"\x80\x04", "a Python pickle, which is never loaded"),
     (b"<", "a text in HTML or XML"),
-)
-# What the libraries say of a damaged file, in plain words.
-_REASONS = (
-    (
-        r"Expected \d+ bytes|mmap length|EOF|ended before|got only|but received|end of header|requires a buffer",
-        "it ends too early",
-    ),
-    (
-        r"LIBDEFLATE|zlib|decompress|deflate|CRC|Incorrect length|PNGImageIO",
-        "its compressed data do not unpack",
-    ),
-    (r"IFD|page offset|index \d+ out of range", "its table of pages is broken"),
-    (r"Reason: Success", "its header and its data do not fit each other"),
 )
 
 
@@ -113,7 +100,7 @@ def read_raw(path: Path, *, resolution: int | None = None, lazy: bool = False) -
             and of uncompressed NIfTI always are.
 
     Raises:
-        FileError: As `detect`, or if the file is damaged.
+        FileError: As `detect`, or if the file is damaged or has what softmorph cannot read.
         InputError: If its format refuses what it holds, or has no resolutions.
     """
     family = detect(path)
@@ -127,12 +114,9 @@ def read_raw(path: Path, *, resolution: int | None = None, lazy: bool = False) -
         return family, family.read(path)
     except (SoftmorphError, MemoryError):
         raise
-    # Damaged files make the libraries raise nearly anything (struct.error, zlib.error, RuntimeError, ...).
+    # Files make the libraries raise nearly anything (struct.error, zlib.error, RuntimeError, ...).
     except Exception as error:
-        raise FileError(
-            f"{path} starts as a {family.title} file but is cut short or damaged ({_reason(error)}); "
-            "copy or write it again."
-        ) from error
+        raise not_read(path, family.title, error) from error
 
 
 def suffix_of(path: Path) -> str:
@@ -266,7 +250,7 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
             return unpacked.read(_HEAD), True
     except DAMAGED as error:
         raise FileError(
-            f"{path} is gzipped but cut short or damaged ({_reason(error)}); copy it again."
+            f"{path} is gzipped but cut short or damaged ({damage(error) or error}); copy it again."
         ) from error
 
 
@@ -281,12 +265,6 @@ def _rename(path: Path, suffix: str) -> str:
     """The command that gives a file another suffix and leaves it in its folder."""
     stem = path.name[: len(path.name) - len(suffix_of(path))]
     return shlex.join(["mv", str(path), str(path.with_name(stem + suffix))])
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).strip()
-    known = (plain for pattern, plain in _REASONS if re.search(pattern, text))
-    return next(known, (text.splitlines() or [type(error).__name__])[-1])
 
 
 def _describe(head: bytes, zipped: bool) -> str:

@@ -113,7 +113,7 @@ class Format(Protocol):
         """Whether a file with these first bytes (unpacked, where it is gzipped) is of this family."""
 
     def read(self, path: Path) -> Raw:
-        """Read the file; any exception that is no SoftmorphError means that it is damaged."""
+        """Read the file; what it raises that is no SoftmorphError is put into words by `damage.not_read`."""
 
     def write(
         self,

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from struct import error as StructError  # noqa: N812
 from typing import Final, cast
+from zipfile import BadZipFile
 
 from isal import isal_zlib
 
@@ -19,12 +20,14 @@ DOES_NOT_UNPACK: Final = "its compressed data do not unpack"
 _TYPES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (EOFError, ENDS_EARLY),
     (StructError, ENDS_EARLY),
+    (BadZipFile, ENDS_EARLY),  # its list of entries is at its end
     (zlib.error, DOES_NOT_UNPACK),
     (cast("type[Exception]", isal_zlib.error), DOES_NOT_UNPACK),
 )
 _WORDS: Final = (
     (
-        r"Expected \d+ bytes|mmap length|EOF|ended before|got only|but received|end of header|requires a buffer",
+        r"Expected \d+ bytes|mmap length|EOF|ended before|got only|but received|end of header|requires a buffer"
+        r"|failed to read \d+ bytes",
         ENDS_EARLY,
     ),
     (

@@ -246,8 +246,8 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
     if not head.startswith(MAGIC):
         return head, False
     try:
-        with Unzipped(path) as unpacked:
-            return unpacked.read(_HEAD), True
+        with Unzipped(path.open("rb")) as unpacked:
+            return unpacked.read(_HEAD) or b"", True
     except DAMAGED as error:
         raise FileError(
             f"{path} is gzipped but cut short or damaged ({damage(error) or error}); copy it again."

@@ -12,17 +12,20 @@ from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageErr
 from softmorph_cli.files import check_writable
 from softmorph_cli.io.arrays import Npy
 from softmorph_cli.io.damage import damage, not_read
-from softmorph_cli.io.images import METAIMAGE, NRRD, Png
+from softmorph_cli.io.images import Png
+from softmorph_cli.io.metaimage import MetaImage
 from softmorph_cli.io.nifti import Nifti
 from softmorph_cli.io.npz import Npz
+from softmorph_cli.io.nrrd import Nrrd
 from softmorph_cli.io.omezarr import OmeZarr
+from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.stores import is_node
 from softmorph_cli.io.tiff import Tiff
 from softmorph_cli.io.zipped import DAMAGED, MAGIC, Unzipped
 
 _OME_ZARR = OmeZarr()
-FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), NRRD, METAIMAGE, _OME_ZARR, Npy(), Npz())
+FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), Nrrd(), MetaImage(), _OME_ZARR, Npy(), Npz())
 ACCEPTED: Final = (
     "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha, .mhd), .npy and nnU-Net .npz"
 )
@@ -224,6 +227,7 @@ def label_type(highest: int, path: Path, family: Format) -> str:
 
 
 def _first_bytes(path: Path) -> tuple[bytes, bool]:
+    check_fetched(path)
     try:
         mode, head = path.stat().st_mode, b""
         # A pipe could be read only once, and this first look would take its head away.
@@ -232,6 +236,8 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
                 head = stream.read(_HEAD)
     except FileNotFoundError as error:
         aside = " (maps are read from files, not from standard input)" if str(path) == "-" else ""
+        if path.is_symlink():
+            raise FileError(f"{path} is a link to {path.readlink()}, which does not exist.") from error
         raise FileError(f"{path} does not exist{aside}.") from error
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error

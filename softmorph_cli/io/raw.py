@@ -137,6 +137,12 @@ def kept_native(volume: Volume, name: str) -> Any:
     return kept.native if isinstance(kept, Kept) and kept.format == name else None
 
 
+def scale_of(one: str) -> float:
+    """What stored numbers are multiplied by, where a file says which of them stands for 1."""
+    one = one.strip()
+    return 1 / int(one) if one.isdecimal() and len(one) < 20 and int(one) else 1.0
+
+
 def in_millimetres(volume: Volume) -> tuple[float, ...] | None:
     """The spacing in mm, unchanged where the unit is unknown, None where the spacing is."""
     if volume.spacing is None:

@@ -213,7 +213,7 @@ def test_whatever_a_header_says_is_read_and_written_again_or_refused(tmp_path: P
     """Every field of a header in turn, filled with what it should not hold."""
     good = save(tmp_path / "good.nii", sform=GOOD, qform=True).read_bytes()
     path, read_again, said = tmp_path / "in.nii", 0, list[str]()
-    for name, (kind, at, *_) in nibabel.Nifti1Header.template_dtype.fields.items():
+    for kind, at, *_ in nibabel.Nifti1Header.template_dtype.fields.values():
         base = kind.base if kind.subdtype else kind
         values: list[Any] = (
             [NAN, INF, -INF, -1, 0, 3e38, 1e-40] if base.kind == "f" else [-1, 0, 7, 127, -128]

@@ -19,7 +19,7 @@ from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Affine, Array, Provenance, Raw, in_millimetres, kept_native
-from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, told_behind, zipping
+from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, told_behind, zipping
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume, places
 
@@ -84,13 +84,11 @@ class Nifti:
                 flat: Any = array.reshape(-1, order="F").view(np.uint8)
                 if stream.readinto(flat) < size:
                     raise Damaged(ENDS_EARLY)
-                # gzip compares its checksum only at the very end.
-                while stream.read(1 << 20):
-                    pass
-                notes += told_behind(stream)
+                notes += told_behind(finish(stream)) + told_behind(stream.behind, packed=True)
             else:
                 # Read-only: what could still change on disk is copied by whoever wants to keep it.
                 array = np.memmap(path, dtype, "r", start, shape, "F")
+                notes += told_behind(room - start - size)
             slope, inter = header.get_slope_inter()
         # No axis of a map is beyond the fifth; programs fill the seven that a header has with ones.
         array = array.reshape(_at_most_five(shape), order="F")

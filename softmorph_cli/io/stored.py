@@ -21,7 +21,7 @@ from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import DOES_NOT_UNPACK, ENDS_EARLY, Damaged
 from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Affine, Array, in_millimetres
-from softmorph_cli.io.zipped import Unzipped, can_hold, told_behind
+from softmorph_cli.io.zipped import Unzipped, can_hold, finish, told_behind
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
 
@@ -185,9 +185,8 @@ def load(stored: Stored, path: Path) -> tuple[Array, list[str]]:
         The array in this machine's byte order, nobody else's, and notes.
 
     Raises:
-        FileError: If their files are missing, or no plain files beside or below the header.
+        FileError: If their files are missing, or no plain files beside or below the header, or hold more of them.
         Damaged: If they end too early or do not unpack.
-        InputError: If there are more of them than the header says.
     """
     files = [path] if stored.files is None else [_beside(path, name) for name in stored.files]
     size = prod(stored.shape) * stored.dtype.itemsize
@@ -279,18 +278,17 @@ def _read_into(part: Any, stream: BinaryIO, stored: Stored, path: Path) -> list[
             stream.seek(stored.skip, os.SEEK_CUR)
         if _fill(part, stream) < len(part):
             raise Damaged(ENDS_EARLY)
-        behind = os.fstat(stream.fileno()).st_size - stream.tell()
-        return [f"{behind:,} bytes behind its voxels are not used."] if behind else []
+        return told_behind(os.fstat(stream.fileno()).st_size - stream.tell())
     with Unzipped(stream, _packed_with(stream, stored.encoding), size=stored.packed) as unpacked:
         unpacked.seek(max(0, stored.skip))
         if unpacked.readinto(part) < len(part):
             raise Damaged(ENDS_EARLY)
-        # The checksum is compared at the very end.
-        if unpacked.read(1):
-            raise InputError(
-                f"{path} holds more numbers than its header says, {stored.shape}; correct the sizes there."
+        if finish(unpacked):
+            raise FileError(
+                f"{path} holds more numbers than its header says, {' x '.join(map(str, stored.shape))}; correct the "
+                "sizes there."
             )
-        return told_behind(unpacked)
+        return told_behind(unpacked.behind, packed=True)
 
 
 def _packed_with(stream: BinaryIO, encoding: str) -> str:

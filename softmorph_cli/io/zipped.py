@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from isal import igzip, igzip_lib, isal_zlib
 
-from softmorph_cli.io.damage import ENDS_EARLY, Damaged
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -23,6 +23,7 @@ DAMAGED: Final = (OSError, EOFError, Damaged, cast("type[Exception]", isal_zlib.
 # Out of 0 to 3: the next one takes half as long again to save 2 %.
 _LEVEL: Final = 2
 _PIECE: Final = 1 << 20
+_MOST_BEHIND: Final = 1 << 28
 # How a stream begins, where another may follow it; how many bytes a byte can unpack to at most.
 _KINDS: Final[dict[str, tuple[bytes, int]]] = {
     "gzip": (MAGIC, 1032),
@@ -137,11 +138,27 @@ def can_hold(packed: int, unpacked: int, kind: str = "gzip") -> bool:
     return unpacked <= (packed + 64) * _KINDS[kind][1]
 
 
-def told_behind(stream: Unzipped) -> list[str]:
-    """A note on bytes that follow a compressed stream, which was read to its end."""
-    if not stream.behind:
-        return []
-    return [f"{stream.behind:,} bytes behind the end of its compressed data are not used."]
+def finish(stream: Unzipped) -> int:
+    """Unpack what follows the voxels, so that the checksum is compared, which comes at the very end.
+
+    Returns:
+        How many bytes there were.
+
+    Raises:
+        Unsupported: If they do not end within a bound.
+    """
+    more = 0
+    while piece := stream.read(_PIECE):
+        more += len(piece)
+        if more > _MOST_BEHIND:
+            raise Unsupported(f"more than {_MOST_BEHIND:,} bytes follow its voxels")
+    return more
+
+
+def told_behind(behind: int, *, packed: bool = False) -> list[str]:
+    """A note on bytes that follow the voxels, or the compressed stream, and are not read."""
+    what = "the end of its compressed data" if packed else "its voxels"
+    return [f"{behind:,} bytes behind {what} are not used."] if behind else []
 
 
 @contextmanager

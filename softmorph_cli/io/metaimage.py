@@ -90,7 +90,7 @@ class MetaImage:
             affine=affine,
             slope=scale_of(texts.get(ONE, "")) * slope,
             inter=inter,
-            colour=samples > 1 and not labels and stored.colours(array, -1),
+            colour=samples > 1 and not {ONE, LABELS} & texts.keys() and stored.colours(array, -1),
             labels=labels,
             provenance=parse(texts.get(SIGNATURE), named=True),
             native={key: text for key, text in texts.items() if key not in _OWN},

@@ -126,7 +126,9 @@ class Nrrd:
             unit=unit,
             affine=affine,
             slope=scale_of(keys.get(ONE, "")),
-            colour=not labels and "C" in letters and stored.colours(array, letters.index("C")),
+            colour=not {ONE, LABELS} & keys.keys()
+            and "C" in letters
+            and stored.colours(array, letters.index("C")),
             labels=labels,
             provenance=parse(keys.get(SIGNATURE), named=True),
             native=_native(header),

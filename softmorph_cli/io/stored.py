@@ -248,7 +248,8 @@ def _beside(path: Path, name: str) -> Path:
     except (OSError, RuntimeError) as error:
         if isinstance(error, FileError):
             raise
-        raise FileError(f"{path} keeps its voxels in {said}, which cannot be read: {error}.") from error
+        why = getattr(error, "strerror", None) or "its links lead in a circle"
+        raise FileError(f"{path} keeps its voxels in {said}, which cannot be read: {why}.") from error
     return target
 
 

@@ -29,6 +29,13 @@ def places(affine: npt.NDArray[Any]) -> bool:
     return bool((steps > low).all() and abs(np.linalg.det(affine[:3, :3] / steps)) > _FLAT)
 
 
+def rectangular(matrix: npt.NDArray[Any]) -> bool:
+    """Say whether the columns of a matrix, the sides of a voxel, are at right angles within half a degree."""
+    sides = matrix / np.linalg.norm(matrix, axis=0)
+    off = sides.T @ sides - np.eye(sides.shape[1])
+    return bool(np.abs(off).max() < np.sin(np.radians(0.5)))
+
+
 @dataclass(frozen=True)
 class Source:
     """The file a volume was read from.

@@ -94,7 +94,7 @@ def test_sheared_voxels_become_rectangular_where_they_are(axes: str, unit: str) 
     # The whole map is in the box.
     volume_before = values.size * abs(np.linalg.det(affine[:3, :3]))
     assert (array > 0).sum() * abs(np.linalg.det(straight.affine[:3, :3])) == pytest.approx(
-        volume_before, rel=0.02
+        volume_before, rel=0.06
     )
 
 

@@ -22,7 +22,9 @@ from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.stores import is_node
 from softmorph_cli.io.tiff import Tiff
+from softmorph_cli.io.values import MOST_AXES
 from softmorph_cli.io.zipped import DAMAGED, MAGIC, Unzipped
+from softmorph_cli.volume import places
 
 _OME_ZARR = OmeZarr()
 FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), Nrrd(), MetaImage(), _OME_ZARR, Npy(), Npz())
@@ -114,12 +116,31 @@ def read_raw(path: Path, *, resolution: int | None = None, lazy: bool = False) -
     if lazy and isinstance(family, Tiff):
         family = replace(family, lazy=True)
     try:
-        return family, family.read(path)
+        return family, _sound(family.read(path))
     except (SoftmorphError, MemoryError):
         raise
     # Files make the libraries raise nearly anything (struct.error, zlib.error, RuntimeError, ...).
     except Exception as error:
         raise not_read(path, family.title, error) from error
+
+
+def _sound(raw: Raw) -> Raw:
+    """Take out of a file what no map can have: an affine that places nothing, axes of one beyond the fifth."""
+    if raw.affine is not None and not places(raw.affine):
+        note = "its affine places no voxels (not finite, or without an inverse): orientation and origin are not used."
+        raw = replace(raw, affine=None, notes=(*raw.notes, note))
+    array, axes = raw.array, raw.axes
+    for axis in reversed(range(array.ndim)):
+        letter = "" if axes is None else axes[axis]
+        if (
+            array.ndim > MOST_AXES
+            and array.shape[axis] == 1
+            and axis < array.ndim - 3
+            and letter not in tuple("ZYXC")
+        ):
+            array = array.squeeze(axis)
+            axes = None if axes is None else axes.replace(letter, "")
+    return raw if array is raw.array else replace(raw, array=array, axes=axes)
 
 
 def suffix_of(path: Path) -> str:

@@ -138,7 +138,8 @@ class Nifti:
             if second
             else (nibabel.Nifti1Image, nibabel.Nifti1Header)
         )
-        header = head() if header is None else head.from_header(header)
+        with _quiet():  # what is unusual was told when it was read
+            header = head() if header is None else head.from_header(header)
         header.set_data_dtype(array.dtype)
         header.set_data_shape(array.shape)
         header["vox_offset"] = 0

@@ -65,7 +65,9 @@ def examine(array: Array | Lazy, slope: float = 1.0, inter: float = 0.0, *, cap:
     integers, seen = True, set[float]()
     for place, block in _pieces(array):
         if slope != 1 or inter != 0 or block.dtype.kind == "b":
-            block = block * np.float64(slope) + inter
+            # What is no number is counted below, also one that signals.
+            with np.errstate(invalid="ignore", over="ignore"):
+                block = block * np.float64(slope) + inter
         if block.dtype.kind == "f":
             finite = np.isfinite(block)
             if not finite.all():

@@ -199,12 +199,9 @@ def _layout(header: Any, path: Path) -> tuple[tuple[int, ...], int]:
 
 
 def _at_most_five(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape without axes of one behind the third, the last ones first, until there are five."""
-    sizes = list(shape)
-    for axis in reversed(range(3, len(sizes))):
-        if len(sizes) > max(_FILE_AXES) and sizes[axis] == 1:
-            del sizes[axis]
-    return tuple(sizes)
+    """The shape without the last axes, where these are of one and there are more than five."""
+    most = max(_FILE_AXES)
+    return shape[:most] if all(size == 1 for size in shape[most:]) else shape
 
 
 def _extend(header: Any, stream: Unzipped | BinaryIO, start: int) -> list[str]:

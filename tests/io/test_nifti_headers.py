@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from softmorph_cli.errors import FileError, SoftmorphError
+from softmorph_cli.errors import FileError, InputError, SoftmorphError
 from softmorph_cli.io import probe, read, write
 
 VALUES = np.random.default_rng(0).random((6, 7, 8), dtype=np.float32)
@@ -144,8 +144,8 @@ def test_forms_that_put_the_image_at_different_places_are_told(tmp_path: Path) -
     [
         ((6, 7, 8, 1, 1, 1), "CTZYX", (1, 1, 8, 7, 6)),
         ((6, 7, 8, 1, 1, 1, 1), "CTZYX", (1, 1, 8, 7, 6)),
-        ((6, 7, 2, 1, 1, 4), "CTZYX", (4, 1, 2, 7, 6)),
-        ((6, 7, 2, 1, 1, 1, 4), "CTZYX", (4, 1, 2, 7, 6)),
+        ((6, 7, 2, 1, 4, 1), "CTZYX", (4, 1, 2, 7, 6)),
+        ((6, 7, 2, 4, 1, 1, 1), "CTZYX", (1, 4, 2, 7, 6)),
     ],
 )
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
@@ -160,6 +160,14 @@ def test_axes_of_one_beyond_the_fifth_are_dropped(
     np.testing.assert_array_equal(volume.array, VALUES.reshape(shape, order="F").T.reshape(left))
     write(volume, tmp_path / f"out{suffix}")
     np.testing.assert_array_equal(read(tmp_path / f"out{suffix}").array, volume.array)
+
+
+def test_six_axes_of_which_the_last_holds_something_ask_for_names(tmp_path: Path) -> None:
+    save(tmp_path / "in.nii", shape=(6, 7, 2, 1, 1, 4))
+    with pytest.raises(InputError, match=r"has 5 axes.*--axes TCZYX"):
+        read(tmp_path / "in.nii")
+    values = VALUES.reshape((6, 7, 2, 1, 4), order="F").T
+    np.testing.assert_array_equal(read(tmp_path / "in.nii", axes="TCZYX").array, values)
 
 
 def extension(code: int, text: bytes) -> bytes:

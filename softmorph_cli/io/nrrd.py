@@ -191,6 +191,8 @@ def _described(array: Array, grid: stored.Grid, vector: bool) -> str:
             lines["space units"] = '"mm" "mm"'
     elif grid.sizes is not None:
         lines["spacings"] = " ".join(["nan"] * vector + [stored.numbers(grid.sizes)] + ["nan"] * timed)
+        if grid.in_mm:
+            lines["units"] = " ".join(['""'] * vector + ['"mm"'] * len(grid.sizes) + ['""'] * timed)
     return "".join(f"{key}: {value}\n" for key, value in lines.items())
 
 

@@ -364,7 +364,8 @@ class Grid:
         axes: A letter for each of its axes.
         steps: In LPS and mm: a row for each axis of space, x first; None where the place is not known.
         origin: In LPS and mm.
-        sizes: Of voxels in mm, x first, or None.
+        sizes: Of voxels, x first, or None.
+        in_mm: Whether they are known to be in mm.
         lost: What cannot be kept.
     """
 
@@ -373,6 +374,7 @@ class Grid:
     steps: Affine | None
     origin: Affine | None
     sizes: tuple[float, ...] | None
+    in_mm: bool
     lost: list[str]
 
     @property
@@ -398,6 +400,7 @@ def as_grid(volume: Volume, array: Array, title: str) -> Grid:
     if "C" in axes:
         array, axes = np.moveaxis(array, axes.index("C"), -1), f"{axes.replace('C', '')}C"
     lost = []
+    in_mm = volume.unit in MILLIMETRES or affine is not None
     if sizes is not None and volume.unit not in MILLIMETRES:
         lost.append(f"the unit of its voxel size is unknown; {title} readers take it as mm.")
     if volume.channels:
@@ -410,7 +413,7 @@ def as_grid(volume: Volume, array: Array, title: str) -> Grid:
         sizes = tuple(np.linalg.norm(steps, axis=1).tolist())
     elif sizes is not None:
         sizes = tuple(reversed(sizes))
-    return Grid(np.ascontiguousarray(array), axes, steps, origin, sizes, lost)
+    return Grid(np.ascontiguousarray(array), axes, steps, origin, sizes, in_mm, lost)
 
 
 def affine_of(steps: Affine, origin: Affine) -> Affine:

@@ -134,6 +134,25 @@ def test_a_size_that_nobody_knows_is_not_made_up(tmp_path: Path, suffix: str) ->
     )
 
 
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+@pytest.mark.parametrize("axes", ["ZYX", "YX", "CZYX", "TZYX", "TYX", "CYX"])
+@pytest.mark.parametrize(("unit", "back"), [("mm", "mm"), ("um", "mm"), (None, None)])
+def test_a_size_without_a_place_comes_back(
+    tmp_path: Path, suffix: str, axes: str, unit: str | None, back: str | None
+) -> None:
+    sizes = (2.0, 0.75, 0.5)[3 - len(axes.strip("CT")) :]
+    shape = tuple({"T": 2, "C": 3, "Z": 4, "Y": 5, "X": 6}[axis] for axis in axes)
+    array = RNG.random(shape, dtype=np.float32)
+    write(Volume(array, axes, sizes, unit), tmp_path / f"map{suffix}")
+    again = read(tmp_path / f"map{suffix}")
+    np.testing.assert_array_equal(again.array, array)
+    assert again.spacing == pytest.approx([size * (1e-3 if unit == "um" else 1) for size in sizes])
+    # MetaImage is in mm by its definition, which `write` told.
+    assert again.unit == (back if suffix == ".nrrd" else "mm")
+    theirs = SimpleITK.ReadImage(tmp_path / f"map{suffix}").GetSpacing()
+    assert theirs[: len(sizes)] == pytest.approx(again.spacing[::-1])
+
+
 def nrrd(path: Path, fields: str, body: bytes, *, sizes: str = "6 5 4", type_: str = "float") -> Path:
     dims = len(sizes.split())
     head = f"NRRD0005\ntype: {type_}\ndimension: {dims}\nsizes: {sizes}\n{fields}"

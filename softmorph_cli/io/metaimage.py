@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import numpy as np
 from isal import isal_zlib
@@ -48,7 +48,6 @@ _LONGEST_TEXT: Final = 30_000
 # Digits in front of which blanks are left, because a size is known last.
 _ROOM: Final = 20
 _LEVEL: Final = 2
-_PIECE: Final = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class MetaImage:
     ) -> list[str]:
         """Write packed, with the source's fields, always in millimetres."""
         grid = stored.as_grid(volume, array, self.title)
-        array, lost = grid.array.astype(grid.array.dtype.newbyteorder("<"), copy=False), list(grid.lost)
+        array, lost = grid.array, list(grid.lost)
         texts = dict(kept_native(volume, self.name) or {})
         for key in (ONE, LABELS):
             texts.pop(key, None)
@@ -167,9 +166,8 @@ def _described(array: Array, grid: stored.Grid) -> dict[str, str]:
 def _pack(array: Array, file: BinaryIO) -> int:
     """Write an array with zlib; return how many bytes that took."""
     packer, size = isal_zlib.compressobj(_LEVEL), 0
-    flat: Any = array.reshape(-1).view(np.uint8)
-    for start in range(0, len(flat), _PIECE):
-        size += file.write(packer.compress(flat[start : start + _PIECE]))
+    for piece in stored.pieces(array):
+        size += file.write(packer.compress(piece))
     return size + file.write(packer.flush())
 
 

@@ -147,7 +147,7 @@ class Nrrd:
     ) -> list[str]:
         """Write packed, with the source's keys, always in millimetres."""
         grid = stored.as_grid(volume, array, self.title)
-        array, vector = grid.array.astype(grid.array.dtype.newbyteorder("<"), copy=False), "C" in grid.axes
+        array, vector = grid.array, "C" in grid.axes
         lines = dict(kept_native(volume, self.name) or {})
         said = {ONE: str(one) if one != 1 else "", LABELS: str(array.max()) if labels else ""}
         said[SIGNATURE] = as_text(provenance) if provenance else ""
@@ -160,7 +160,8 @@ class Nrrd:
             file.write(f"NRRD0005\n{_described(array, grid, vector)}".encode())
             file.write("".join(f"{key}{text}\n" for key, text in lines.items()).encode() + b"\n")
             with zipping_into(file) as stream:
-                stream.write(array.data)
+                for piece in stored.pieces(array):
+                    stream.write(piece)
         return grid.lost
 
 

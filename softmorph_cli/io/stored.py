@@ -32,6 +32,7 @@ REVERSED: Final = [2, 1, 0, 3]
 MOST_AXES: Final = 16
 LONGEST_HEADER: Final = 1 << 22
 _PIECE = 1 << 20
+_WRITTEN_AT_ONCE = 1 << 24
 # name%03d.raw 1 20 1: a file for each number.
 _SERIES = re.compile(
     r"([^%]*)%(0?)([0-9]{0,2})d([^%\s]*)\s+(-?\d{1,9})\s+(-?\d{1,9})\s+(-?\d{1,9})(?:\s+\d+)?"
@@ -414,6 +415,13 @@ def as_grid(volume: Volume, array: Array, title: str) -> Grid:
     elif sizes is not None:
         sizes = tuple(reversed(sizes))
     return Grid(np.ascontiguousarray(array), axes, steps, origin, sizes, in_mm, lost)
+
+
+def pieces(array: Array) -> Iterator[Any]:
+    """The bytes of an array, little-endian ones, in pieces: packed at once they would be in memory twice."""
+    flat: Any = array.astype(array.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8)
+    for start in range(0, len(flat), _WRITTEN_AT_ONCE):
+        yield flat[start : start + _WRITTEN_AT_ONCE]
 
 
 def affine_of(steps: Affine, origin: Affine) -> Affine:

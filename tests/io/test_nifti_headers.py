@@ -246,3 +246,10 @@ def test_whatever_a_header_says_is_read_and_written_again_or_refused(tmp_path: P
             read_again += 1
     assert read_again > 60
     assert not [text for text in said if len(text.splitlines()) != 1 or "\x1b" in text]
+
+
+def test_a_nan_that_signals_is_counted_without_a_warning_of_numpy(tmp_path: Path) -> None:
+    content = bytearray(save(tmp_path / "in.nii", scl_slope=0.5).read_bytes())
+    content[-4:] = struct.pack("<I", 0x7F800001)
+    (tmp_path / "in.nii").write_bytes(content)
+    assert probe(tmp_path / "in.nii").nans == 1

@@ -13,6 +13,27 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 
 SPATIAL_AXES: Final = ("YX", "ZYX")
+# Of an affine: lengths of steps in mm, and the volume that steps of length 1 span, 1 where they are square.
+_STEPS = (1e-15, 1e15)
+_FLAT = 1e-6
+
+
+def places(affine: npt.NDArray[Any]) -> bool:
+    """Whether an affine says where each voxel lies: 4 x 4, finite, and no two voxels in one place."""
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.array_equal(affine[3], (0, 0, 0, 1)):
+        return False
+    low, high = _STEPS
+    if not (np.abs(affine) < high).all():
+        return False
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    return bool((steps > low).all() and abs(np.linalg.det(affine[:3, :3] / steps)) > _FLAT)
+
+
+def rectangular(matrix: npt.NDArray[Any]) -> bool:
+    """Say whether the columns of a matrix, the sides of a voxel, are at right angles within half a degree."""
+    sides = matrix / np.linalg.norm(matrix, axis=0)
+    off = sides.T @ sides - np.eye(sides.shape[1])
+    return bool(np.abs(off).max() < np.sin(np.radians(0.5)))
 
 
 @dataclass(frozen=True)
@@ -87,6 +108,11 @@ class Volume:
             raise InputError(
                 f"voxel size {sizes} must be {self.spatial_dims} positive numbers of a sensible size: "
                 "correct the file's header."
+            )
+        if self.affine is not None and not places(self.affine):
+            raise InputError(
+                f"the affine {self.affine.tolist()} does not place voxels: it must be 4 x 4, finite and have an "
+                "inverse; correct the file's header."
             )
         low, high = float(self.array.min()), float(self.array.max())
         if not (low >= 0 and high <= 1):

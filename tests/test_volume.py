@@ -10,6 +10,7 @@ import pytest
 
 from softmorph_cli import Volume
 from softmorph_cli.errors import InputError
+from softmorph_cli.volume import places
 
 MAP = np.full((4, 5, 6), 0.25, np.float32)
 
@@ -72,3 +73,34 @@ def test_with_array_stays_in_place() -> None:
         volume.with_array(MAP[0])
     with pytest.raises(InputError, match="probabilities"):
         volume.with_array(MAP * 9)
+
+
+@pytest.mark.parametrize(
+    "affine",
+    [
+        np.zeros((4, 4)),
+        np.eye(3),
+        np.diag([1.0, 0.0, 1.0, 1.0]),
+        np.diag([1.0, np.nan, 1.0, 1.0]),
+        np.diag([1.0, np.inf, 1.0, 1.0]),
+        np.diag([1.0, 1e200, 1.0, 1.0]),
+        np.array([[1.0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
+        np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]),
+    ],
+)
+def test_an_affine_places_every_voxel_or_is_refused(affine: np.ndarray) -> None:
+    with pytest.raises(
+        InputError, match=r"does not place voxels: it must be 4 x 4, finite and have an inverse"
+    ):
+        Volume(np.zeros((2, 3, 4), np.float32), "ZYX", affine=affine)
+    assert not places(affine)
+
+
+def test_small_steep_and_mirrored_affines_are_fine() -> None:
+    for affine in (
+        np.diag([1e-9, 1e-9, 1e-7, 1.0]),
+        np.diag([1.0, -1.0, 1000.0, 1.0]),
+        np.array([[1.0, 0.9, 0, 5e4], [0, 0.3, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
+    ):
+        assert places(affine)
+        Volume(np.zeros((2, 3, 4), np.float32), "ZYX", affine=affine)

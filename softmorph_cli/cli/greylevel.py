@@ -85,5 +85,5 @@ def resample(
     reading: Reading,
     writing: Writing,
 ) -> None:
-    """Interpolate a map to another voxel size; coarser voxels are the means of what they cover."""
+    """Interpolate a map to another voxel size, sheared voxels to rectangular ones; coarser voxels are means."""
     filtering.run_one("resample", {"spacing": spacing}, source, target, reading, Computing(), writing)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,10 +62,3 @@ def within(found: Distances, tolerance: float) -> float:
 
     # Three voxels of 0.1 are further than 0.3 in floating point.
     return float(surface_distance.compute_surface_dice_at_tolerance(found, tolerance * (1 + 1e-9)))
-
-
-def rectangular(matrix: npt.NDArray[Any]) -> bool:
-    """Say whether the columns of a matrix, the sides of a voxel, are at right angles within half a degree."""
-    sides = matrix / np.linalg.norm(matrix, axis=0)
-    off = sides.T @ sides - np.eye(sides.shape[1])
-    return bool(np.abs(off).max() < np.sin(np.radians(0.5)))

@@ -8,9 +8,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.evaluation.distances import Distances, average, hausdorff, rectangular, within
+from softmorph_cli.evaluation.distances import Distances, average, hausdorff, within
 from softmorph_cli.evaluation.metric import Metric, Reading
 from softmorph_cli.evaluation.pair import Pair
+from softmorph_cli.volume import rectangular
 
 PERCENT: Final = 95.0
 # One sentence for all metrics, so that a person is told once.
@@ -19,7 +20,8 @@ _NO_SIZE: Final = (
     "assd_mm) and the tolerance of nsd are in voxels."
 )
 _SHEARED: Final = (
-    "the voxels are sheared, so distances between surfaces are not computed: resample the maps first."
+    "the voxels are sheared, so distances between surfaces are not computed: make both maps rectangular first, with "
+    "softmorph resample IN OUT."
 )
 
 

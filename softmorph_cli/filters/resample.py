@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy.typing as npt
 
 from softmorph_cli import machine
 from softmorph_cli.errors import InputError
-from softmorph_cli.volume import Volume
+from softmorph_cli.units import MILLIMETRES
+from softmorph_cli.volume import Volume, rectangular
 
 
 def isotropic(volume: Volume) -> Volume:
@@ -32,6 +34,7 @@ def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
     The corners of the grid stay where they are; where the extent is no multiple of the spacing, an
     axis' new spacing differs from it by less than half a voxel over the whole extent, and is stated exactly. Onto
     coarser voxels each one is the mean of those it covers, so that thin lines fade but do not vanish by chance.
+    Sheared voxels become rectangular: the grid is then a box around the map, 0 where the map does not reach.
 
     Args:
         volume: A map whose spacing is known.
@@ -51,13 +54,7 @@ def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
     new_shape = tuple(
         max(1, round(n * s / new)) for n, s, new in zip(shape, volume.spacing, spacing, strict=True)
     )
-    needed = math.prod(volume.array.shape[: -volume.spatial_dims] + new_shape) * volume.array.itemsize
-    allowed = machine.memory()
-    if allowed is not None and needed > allowed:
-        raise InputError(
-            f"on that grid the map has {' x '.join(map(str, new_shape))} voxels, {needed / 2**30:.1f} GiB, and "
-            f"{allowed / 2**30:.1f} GiB may be used: choose larger voxels."
-        )
+    _check_room(volume, new_shape)
     factors = np.array(new_shape) / np.array(shape)
     mapped = volume.array.shape[: -volume.spatial_dims]
     array = np.empty((*mapped, *new_shape), volume.array.dtype)
@@ -76,9 +73,64 @@ def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
         step[range(first, 3), range(first, 3)] = 1 / factors
         step[first:3, 3] = 0.5 / factors - 0.5
         affine = volume.affine @ step
-    spacing = tuple(float(s / f) for s, f in zip(volume.spacing, factors, strict=True))
+    exact = tuple(float(s / f) for s, f in zip(volume.spacing, factors, strict=True))
     clipped = np.clip(array, 0, 1, out=array)
-    return replace(volume, array=clipped, spacing=spacing, affine=affine, source=None)
+    found = replace(volume, array=clipped, spacing=exact, affine=affine, source=None)
+    if affine is None or rectangular(affine[:3, 3 - volume.spatial_dims : 3]):
+        return found
+    return _straightened(found, affine, spacing)
+
+
+def _check_room(volume: Volume, shape: tuple[int, ...]) -> None:
+    """Refuse a grid that does not fit into memory.
+
+    Raises:
+        InputError: One sentence with the sizes.
+    """
+    needed = math.prod(volume.array.shape[: -volume.spatial_dims] + shape) * volume.array.itemsize
+    allowed = machine.memory()
+    if allowed is not None and needed > allowed:
+        raise InputError(
+            f"on that grid the map has {' x '.join(map(str, shape))} voxels, {needed / 2**30:.1f} GiB, and "
+            f"{allowed / 2**30:.1f} GiB may be used: choose larger voxels."
+        )
+
+
+def _straightened(volume: Volume, affine: npt.NDArray[np.float64], spacing: Sequence[float]) -> Volume:
+    """Return a map whose voxels are sheared on a rectangular grid around it, interpolated linearly.
+
+    Rows and planes keep their directions as far as they can: x does, y stays in the plane of x and y.
+    """
+    from scipy import ndimage
+
+    dims, shape = volume.spatial_dims, volume.array.shape[-volume.spatial_dims :]
+    in_mm = MILLIMETRES.get(volume.unit or "", 1.0)
+    # Directions at right angles, from x on, and in them the steps of the old grid.
+    turned, steps = np.linalg.qr(affine[:3, 3 - dims : 3][:, ::-1] / in_mm)
+    signs = np.sign(np.diag(steps))
+    turned, steps = (turned * signs)[:, ::-1], (steps * signs[:, None])[::-1, ::-1]
+    corners = np.array([*product(*((-0.5, size - 0.5) for size in shape))]) @ steps.T
+    low, extent = corners.min(axis=0), np.ptp(corners, axis=0)
+    sizes = np.asarray(spacing, dtype=np.float64)
+    new_shape = tuple(max(1, math.ceil(length - 1e-6)) for length in extent / sizes)
+    _check_room(volume, new_shape)
+    first = low + (extent - np.array(new_shape) * sizes) / 2 + sizes / 2
+    to_old = np.linalg.inv(steps)
+    matrix, offset = to_old * sizes, to_old @ first
+    mapped = volume.array.shape[:-dims]
+    array = np.empty((*mapped, *new_shape), volume.array.dtype)
+    inside = ndimage.affine_transform(
+        np.ones(shape, np.uint8), matrix, offset, new_shape, order=0, mode="grid-constant"
+    )
+    for index in np.ndindex(mapped):
+        image = volume.array[index]
+        ndimage.affine_transform(image, matrix, offset, output=array[index], order=1, mode="nearest")
+        array[index] *= inside
+    placed = affine.copy()
+    placed[:3, 3 - dims : 3] = turned * sizes * in_mm
+    placed[:3, 3] = affine[:3, 3] + turned @ first * in_mm
+    clipped = np.clip(array, 0, 1, out=array)
+    return replace(volume, array=clipped, spacing=tuple(sizes.tolist()), affine=placed)
 
 
 def _means(image: npt.NDArray[Any], size: int, axis: int) -> npt.NDArray[Any]:

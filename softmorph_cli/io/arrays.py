@@ -59,7 +59,11 @@ class Npy:
         if isinstance(kept, Kept) and kept.format == self.name and set(kept.axes) == set(axes):
             array = array.transpose([axes.index(axis) for axis in kept.axes])
         with path.open("wb") as stream:
-            np.save(stream, array, allow_pickle=False)
+            # numpy.save writes through a stream of C's own, and a disk that is full at its end goes unnoticed.
+            header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+            np.lib.format.write_array_header_1_0(stream, header)
+            for part in array:
+                stream.write(np.ascontiguousarray(part).data)
         if labels:
             return [".npy does not say that its numbers are labels; read one with --label K."]
         return [] if one == 1 else [f".npy does not say that {one} means 1; read it with --divide-by {one}."]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import stat
 from dataclasses import replace
@@ -12,17 +11,23 @@ from typing import Final
 from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
 from softmorph_cli.files import check_writable
 from softmorph_cli.io.arrays import Npy
-from softmorph_cli.io.images import METAIMAGE, NRRD, Png
+from softmorph_cli.io.damage import damage, not_read
+from softmorph_cli.io.images import Png
+from softmorph_cli.io.metaimage import MetaImage
 from softmorph_cli.io.nifti import Nifti
 from softmorph_cli.io.npz import Npz
+from softmorph_cli.io.nrrd import Nrrd
 from softmorph_cli.io.omezarr import OmeZarr
+from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.stores import is_node
 from softmorph_cli.io.tiff import Tiff
+from softmorph_cli.io.values import MOST_AXES
 from softmorph_cli.io.zipped import DAMAGED, MAGIC, Unzipped
+from softmorph_cli.volume import places
 
 _OME_ZARR = OmeZarr()
-FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), NRRD, METAIMAGE, _OME_ZARR, Npy(), Npz())
+FORMATS: Final[tuple[Format, ...]] = (Nifti(), Tiff(), Png(), Nrrd(), MetaImage(), _OME_ZARR, Npy(), Npz())
 ACCEPTED: Final = (
     "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha, .mhd), .npy and nnU-Net .npz"
 )
@@ -43,19 +48,6 @@ _OTHERS = (
     (b"%PDF", "a PDF document"),
     (b"\x80\x04", "a Python pickle, which is never loaded"),
     (b"<", "a text in HTML or XML"),
-)
-# What the libraries say of a damaged file, in plain words.
-_REASONS = (
-    (
-        r"Expected \d+ bytes|mmap length|EOF|ended before|got only|but received|end of header|requires a buffer",
-        "it ends too early",
-    ),
-    (
-        r"LIBDEFLATE|zlib|decompress|deflate|CRC|Incorrect length|PNGImageIO",
-        "its compressed data do not unpack",
-    ),
-    (r"IFD|page offset|index \d+ out of range", "its table of pages is broken"),
-    (r"Reason: Success", "its header and its data do not fit each other"),
 )
 
 
@@ -113,7 +105,7 @@ def read_raw(path: Path, *, resolution: int | None = None, lazy: bool = False) -
             and of uncompressed NIfTI always are.
 
     Raises:
-        FileError: As `detect`, or if the file is damaged.
+        FileError: As `detect`, or if the file is damaged or has what softmorph cannot read.
         InputError: If its format refuses what it holds, or has no resolutions.
     """
     family = detect(path)
@@ -124,15 +116,31 @@ def read_raw(path: Path, *, resolution: int | None = None, lazy: bool = False) -
     if lazy and isinstance(family, Tiff):
         family = replace(family, lazy=True)
     try:
-        return family, family.read(path)
+        return family, _sound(family.read(path))
     except (SoftmorphError, MemoryError):
         raise
-    # Damaged files make the libraries raise nearly anything (struct.error, zlib.error, RuntimeError, ...).
+    # Files make the libraries raise nearly anything (struct.error, zlib.error, RuntimeError, ...).
     except Exception as error:
-        raise FileError(
-            f"{path} starts as a {family.title} file but is cut short or damaged ({_reason(error)}); "
-            "copy or write it again."
-        ) from error
+        raise not_read(path, family.title, error) from error
+
+
+def _sound(raw: Raw) -> Raw:
+    """Take out of a file what no map can have: an affine that places nothing, axes of one beyond the fifth."""
+    if raw.affine is not None and not places(raw.affine):
+        note = "its affine places no voxels (not finite, or without an inverse): orientation and origin are not used."
+        raw = replace(raw, affine=None, notes=(*raw.notes, note))
+    array, axes = raw.array, raw.axes
+    for axis in reversed(range(array.ndim)):
+        letter = "" if axes is None else axes[axis]
+        if (
+            array.ndim > MOST_AXES
+            and array.shape[axis] == 1
+            and axis < array.ndim - 3
+            and letter not in tuple("ZYXC")
+        ):
+            array = array.squeeze(axis)
+            axes = None if axes is None else axes.replace(letter, "")
+    return raw if array is raw.array else replace(raw, array=array, axes=axes)
 
 
 def suffix_of(path: Path) -> str:
@@ -240,6 +248,7 @@ def label_type(highest: int, path: Path, family: Format) -> str:
 
 
 def _first_bytes(path: Path) -> tuple[bytes, bool]:
+    check_fetched(path)
     try:
         mode, head = path.stat().st_mode, b""
         # A pipe could be read only once, and this first look would take its head away.
@@ -248,6 +257,8 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
                 head = stream.read(_HEAD)
     except FileNotFoundError as error:
         aside = " (maps are read from files, not from standard input)" if str(path) == "-" else ""
+        if path.is_symlink():
+            raise FileError(f"{path} is a link to {path.readlink()}, which does not exist.") from error
         raise FileError(f"{path} does not exist{aside}.") from error
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -262,11 +273,11 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
     if not head.startswith(MAGIC):
         return head, False
     try:
-        with Unzipped(path) as unpacked:
-            return unpacked.read(_HEAD), True
+        with Unzipped(path.open("rb")) as unpacked:
+            return unpacked.read(_HEAD) or b"", True
     except DAMAGED as error:
         raise FileError(
-            f"{path} is gzipped but cut short or damaged ({_reason(error)}); copy it again."
+            f"{path} is gzipped but cut short or damaged ({damage(error) or error}); copy it again."
         ) from error
 
 
@@ -281,12 +292,6 @@ def _rename(path: Path, suffix: str) -> str:
     """The command that gives a file another suffix and leaves it in its folder."""
     stem = path.name[: len(path.name) - len(suffix_of(path))]
     return shlex.join(["mv", str(path), str(path.with_name(stem + suffix))])
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).strip()
-    known = (plain for pattern, plain in _REASONS if re.search(pattern, text))
-    return next(known, (text.splitlines() or [type(error).__name__])[-1])
 
 
 def _describe(head: bytes, zipped: bool) -> str:

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Affine, Array, Provenance, Raw, in_millimetres, kept_native
-from softmorph_cli.io.zipped import MAGIC, Unzipped, zipping
+from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, told_behind, zipping
 from softmorph_cli.units import MILLIMETRES
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import Volume, places
 
 _COMMENT = "comment"
 _COMMENT_CODE = 6
 _LABEL_INTENT = 1002
 _LONGEST_NIFTI1_AXIS = 32767
+# NIfTI-2's, and the flag of extensions behind it.
+_LONGEST_HEADER = 544
+_EXTENSION_HEAD = 8
+# Of its square; beyond it is no rounding any more.
+_LONGEST_QUATERNION = 1.01
+# In voxels: what two forms may differ by.
+_APART = 0.1
 _UNITS = {1: ("mm", 1e3), 2: ("mm", 1.0), 3: ("um", 1.0)}
 # Index (x, y, z, 1) of a file <-> index (z, y, x, 1) of an array.
 _REVERSED = [2, 1, 0, 3]
@@ -47,45 +58,61 @@ class Nifti:
         """Read the stored numbers and the header; nothing is scaled yet."""
         nibabel = _nibabel()
 
-        head, zipped = _head(path)
-        if head[344:347] == b"ni1" or head[4:7] == b"ni2":
-            convert = shlex.join(["nib-convert", str(path), str(path.with_suffix(".nii"))])
-            raise InputError(
-                f"{path} is the header of a NIfTI pair (.hdr and .img), which is not read; "
-                f"make one file of it first: {convert}"
-            )
-        kind = nibabel.Nifti2Image if head[4:6] == b"n+" else nibabel.Nifti1Image
+        zipped, room = _is_zipped(path), path.stat().st_size
         with _quiet() as complaints, _open(path, zipped) as stream:
-            # Read-only: what could still change on disk is copied by whoever wants to keep it.
-            image = kind.from_file_map(kind.make_file_map({"image": stream}), mmap="r")
-            header = image.header
-            array = np.asanyarray(image.dataobj.get_unscaled())
-            # gzip compares its checksum only at the very end.
-            while zipped and stream.read(1 << 20):
-                pass
-        # Only the proxy still knows the scaling; nibabel blanks it in the header it hands out.
-        slope, inter = image.dataobj.slope, image.dataobj.inter
-        axes, colour, array = _FILE_AXES.get(image.ndim), False, array.T
+            head = stream.read(_LONGEST_HEADER) or b""
+            if head[344:347] == b"ni1" or head[4:7] == b"ni2":
+                convert = shlex.join(["nib-convert", str(path), str(path.with_suffix(".nii"))])
+                raise InputError(
+                    f"{path} is the header of a NIfTI pair (.hdr and .img), which is not read; "
+                    f"make one file of it first: {convert}"
+                )
+            second = head[4:6] == b"n+"
+            kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
+            header = kind(head[: kind.sizeof_hdr])
+            shape, start = _layout(header, path)
+            notes = _extend(header, stream, start)
+            dtype = header.get_data_dtype()
+            size = prod(shape) * dtype.itemsize
+            if zipped and not can_hold(room, size):
+                raise Damaged(ENDS_EARLY)
+            if size == 0:
+                array = np.empty(shape, dtype)
+            elif isinstance(stream, Unzipped):
+                array = np.empty(shape, dtype, order="F")
+                stream.seek(start)
+                flat: Any = array.reshape(-1, order="F").view(np.uint8)
+                if stream.readinto(flat) < size:
+                    raise Damaged(ENDS_EARLY)
+                notes += told_behind(finish(stream)) + told_behind(stream.behind, packed=True)
+            else:
+                # Read-only: what could still change on disk is copied by whoever wants to keep it.
+                array = np.memmap(path, dtype, "r", start, shape, "F")
+                notes += told_behind(room - start - size)
+            slope, inter = header.get_slope_inter()
+        # No axis of a map is beyond the fifth; programs fill the seven that a header has with ones.
+        array = array.reshape(_at_most_five(shape), order="F")
+        axes, colour, array = _FILE_AXES.get(array.ndim), False, array.T
         if axes and array.dtype.names in (("R", "G", "B"), ("R", "G", "B", "A")):
             array = np.stack([array[sample] for sample in array.dtype.names], axis=-1)
             axes, colour = axes.replace("C", "V") + "C", True
-        spacing, unit, affine, notes = _geometry(header)
+        spacing, unit, affine, told = _geometry(header, shape)
         return Raw(
             array=array,
             axes=axes,
             format=self.name,
-            shape=tuple(image.shape),
-            dtype=str(header.get_data_dtype()),
+            shape=shape,
+            dtype=str(dtype),
             spacing=spacing,
             unit=unit,
             affine=affine,
-            slope=float(slope),
-            inter=float(inter),
+            slope=1.0 if slope is None else float(slope),
+            inter=0.0 if inter is None else float(inter),
             colour=colour,
             labels=int(header["intent_code"]) == _LABEL_INTENT,
             provenance=parse(*_comments(header)),
-            native=header.copy(),
-            notes=(*notes, *(f"its header is unusual: {text}." for text in complaints)),
+            native=header,
+            notes=(*told, *notes, *(f"its header is unusual: {text}." for text in complaints)),
         )
 
     def write(
@@ -111,7 +138,8 @@ class Nifti:
             if second
             else (nibabel.Nifti1Image, nibabel.Nifti1Header)
         )
-        header = head() if header is None else head.from_header(header)
+        with _quiet():  # what is unusual was told when it was read
+            header = head() if header is None else head.from_header(header)
         header.set_data_dtype(array.dtype)
         header.set_data_shape(array.shape)
         header["vox_offset"] = 0
@@ -143,36 +171,166 @@ def _nibabel() -> Any:
     return nibabel
 
 
-def _head(path: Path) -> tuple[bytes, bool]:
+def _is_zipped(path: Path) -> bool:
     with path.open("rb") as stream:
-        zipped = stream.read(len(MAGIC)) == MAGIC
-    with _open(path, zipped) as stream:
-        return stream.read(352), zipped
+        return stream.read(len(MAGIC)) == MAGIC
 
 
 def _open(path: Path, zipped: bool) -> Unzipped | BinaryIO:
-    return Unzipped(path) if zipped else path.open("rb")
+    return Unzipped(path.open("rb")) if zipped else path.open("rb")
 
 
-def _geometry(header: Any) -> tuple[dict[str, float], str | None, Affine | None, list[str]]:
+def _layout(header: Any, path: Path) -> tuple[tuple[int, ...], int]:
+    """The shape of the file's array and where it begins.
+
+    Raises:
+        FileError: If the header gives none that can be.
+    """
+    shape, start = tuple(int(size) for size in header.get_data_shape()), header["vox_offset"]
+    for field, value, right in (
+        ("dim", header["dim"], all(size >= 0 for size in shape)),
+        ("vox_offset", start, bool(np.isfinite(start)) and start >= 0),
+    ):
+        if not right:
+            raise FileError(
+                f"{path} has a NIfTI header with {field} = {value}, which cannot be; write it again from its source."
+            )
+    return shape, int(start)
+
+
+def _at_most_five(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape without the last axes, where these are of one and there are more than five."""
+    most = max(_FILE_AXES)
+    return shape[:most] if all(size == 1 for size in shape[most:]) else shape
+
+
+def _extend(header: Any, stream: Unzipped | BinaryIO, start: int) -> list[str]:
+    """Read the extensions between a header and its voxels, as bytes that nobody interprets.
+
+    Returns:
+        A note on what is there and is no extension; some writers set the flag and leave the place blank.
+    """
+    stream.seek(header.sizeof_hdr)
+    flag, room = stream.read(4) or b"", start - header.sizeof_hdr - 4
+    if not flag.strip(b"\0"):
+        return []
+    order = ">" if header.endianness == ">" else "<"
+    while room >= _EXTENSION_HEAD:
+        head = stream.read(_EXTENSION_HEAD) or b""
+        if len(head) < _EXTENSION_HEAD:
+            raise Damaged(ENDS_EARLY)
+        size, code = struct.unpack(f"{order}2i", head)
+        if not _EXTENSION_HEAD <= size <= room:
+            blank = not any(head)
+            return (
+                []
+                if blank
+                else ["what lies between its header and its voxels is no extension; it is left out."]
+            )
+        content = stream.read(size - _EXTENSION_HEAD) or b""
+        header.extensions.append(_nibabel().nifti1.Nifti1Extension(code, content.rstrip(b"\0")))
+        room -= size
+    return []
+
+
+def _qform(header: Any) -> Affine:
+    """The affine of the quaternion and the offsets, as the standard's own code finds it.
+
+    A quaternion longer than 1 by rounding is one of length 1; nibabel refuses it.
+    """
+    b, c, d = (float(header[f"quatern_{letter}"]) for letter in "bcd")
+    square = b * b + c * c + d * d
+    if not square < _LONGEST_QUATERNION:
+        return np.full((4, 4), np.nan)
+    a, scale = np.sqrt(max(0.0, 1 - square)), max(1.0, np.sqrt(square))
+    b, c, d = b / scale, c / scale, d / scale
+    turned = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
+        ]
+    )
+    sizes = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+    affine = np.eye(4)
+    affine[:3, :3] = turned * np.where(sizes > 0, sizes, 1)
+    if header["pixdim"][0] < 0:
+        affine[:3, 2] *= -1
+    affine[:3, 3] = [header[f"qoffset_{letter}"] for letter in "xyz"]
+    return affine
+
+
+def _sform(header: Any) -> Affine:
+    return np.array([*(header[f"srow_{letter}"] for letter in "xyz"), (0, 0, 0, 1)], dtype=np.float64)
+
+
+_FORMS: tuple[tuple[str, Callable[[Any], Affine]], ...] = (("sform", _sform), ("qform", _qform))
+
+
+def _best_affine(header: Any, shape: tuple[int, ...]) -> tuple[Affine | None, list[str]]:
+    """The affine of the form that counts, in the file's unit; one that places no voxels is taken out of the header.
+
+    Returns:
+        None where there is none, and what is to be told of the two forms.
+    """
+    notes, found, bad = [], {}, []
+    for name, form in _FORMS:
+        if int(header[f"{name}_code"]) > 0:
+            affine = form(header)
+            if places(affine):
+                found[name] = affine
+            else:
+                bad.append(name)
+                # Neither used nor written again.
+                header[f"{name}_code"] = 0
+    if bad:
+        instead = f"the {next(iter(found))}" if found else "its voxel size alone"
+        notes.append(
+            f"its {' and its '.join(bad)} {'place' if len(bad) > 1 else 'places'} no voxels (not finite, or without "
+            f"an inverse): {instead} is used."
+        )
+    if "qform" in found:
+        _shorten(header)
+    if len(found) == 2:
+        corners = np.array([*product(*((0, max(size, 1) - 1) for size in (*shape, 1, 1, 1)[:3]))])
+        apart = [found[name][:3, :3] @ corners.T + found[name][:3, 3:] for name in found]
+        most = float(np.linalg.norm(apart[0] - apart[1], axis=0).max())
+        step = float(np.linalg.norm(found["sform"][:3, :3], axis=0).min())
+        if most > _APART * step:
+            notes.append(
+                f"its sform and its qform put the image at different places, up to {most / step:.3g} voxels apart: "
+                "the sform is used."
+            )
+    return next(iter(found.values()), None), notes
+
+
+def _shorten(header: Any) -> None:
+    """Make a quaternion that is longer than 1 one of length 1, as `_qform` took it."""
+    parts = [f"quatern_{letter}" for letter in "bcd"]
+    length = float(np.linalg.norm([float(header[part]) for part in parts]))
+    for part in parts if length > 1 else ():
+        header[part] = float(header[part]) / length
+
+
+def _geometry(
+    header: Any, shape: tuple[int, ...]
+) -> tuple[dict[str, float], str | None, Affine | None, list[str]]:
     unit, factor = _UNITS.get(int(header["xyzt_units"]) & 7, (None, 1.0))
-    affine = None
-    if int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0:
+    affine, notes = _best_affine(header, shape)
+    if affine is not None:
         # World coordinates are millimetres by the standard; many writers leave the unit field at zero.
         unit = unit or "mm"
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)[:, _REVERSED]
+        affine = affine[:, _REVERSED]
         affine[:3] *= factor * MILLIMETRES[unit]
     stored = header["pixdim"].dtype.type
     steps = np.abs(_shortest(header["pixdim"][3:0:-1], stored)) * factor
-    notes = []
     if affine is not None:
         from_affine = np.linalg.norm(affine[:3, :3], axis=0) / MILLIMETRES[unit or "mm"]
         used = min(int(header["dim"][0]), 3)
-        if np.all(from_affine > 0):
-            if not np.allclose(from_affine[-used:], steps[-used:], rtol=1e-3):
-                notes.append("its voxel size and its affine disagree; the affine is used.")
-            # The length of an oblique column is rounded more often than the voxel size itself.
-            steps = np.where(np.isclose(from_affine, steps, rtol=1e-5, atol=0), steps, from_affine)
+        if not np.allclose(from_affine[-used:], steps[-used:], rtol=1e-3):
+            notes.append("its voxel size and its affine disagree; the affine is used.")
+        # The length of an oblique column is rounded more often than the voxel size itself.
+        steps = np.where(np.isclose(from_affine, steps, rtol=1e-5, atol=0), steps, from_affine)
     if not np.all(np.isfinite(steps) & (steps > 0)):
         return {}, unit, affine, [*notes, "its header gives no valid voxel size."]
     return dict(zip("ZYX", _shortest(steps, stored).tolist(), strict=True)), unit, affine, notes
@@ -228,7 +386,7 @@ def _place(header: Any, volume: Volume, *, fresh: bool) -> None:
     unit, factor = _UNITS.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
     wanted = affine[:, _REVERSED].copy()
     wanted[:3] /= factor * MILLIMETRES[unit]
-    present = header.get_best_affine()
+    present = _sform(header) if int(header["sform_code"]) > 0 else _qform(header)
     if np.allclose(wanted, present, rtol=1e-6, atol=1e-9):
         return
     if not np.allclose(wanted[:3, :3], present[:3, :3], rtol=1e-5, atol=1e-8):
@@ -238,11 +396,11 @@ def _place(header: Any, volume: Volume, *, fresh: bool) -> None:
     # A crop: the corner moved by whole voxels, for both transforms, which may differ.
     corner = np.linalg.lstsq(present[:3, :3], wanted[:3, 3] - present[:3, 3], rcond=None)[0]
     if int(header["qform_code"]) > 0:
-        moved = header.get_qform()[:3, :3] @ corner
+        moved = _qform(header)[:3, :3] @ corner
         for name, step in zip(("qoffset_x", "qoffset_y", "qoffset_z"), moved, strict=True):
             header[name] = float(header[name]) + step
     if int(header["sform_code"]) > 0:
-        moved = header.get_sform()[:3, :3] @ corner
+        moved = _sform(header)[:3, :3] @ corner
         for name, step in zip(("srow_x", "srow_y", "srow_z"), moved, strict=True):
             header[name][3] = float(header[name][3]) + step
 

@@ -25,6 +25,7 @@ import numpy as np
 from softmorph_cli.errors import FileError, InputError, SoftmorphError
 from softmorph_cli.io import select
 from softmorph_cli.io.formats import named_format, read_raw
+from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
 from softmorph_cli.io.values import Verdict
 from softmorph_cli.volume import Volume
@@ -268,6 +269,7 @@ def _description(path: Path, called: str, key: str) -> Mapping[str, Any]:
     folder = path.absolute().parent
     for place in (folder, *list(folder.parents)[:_PARENTS]):
         file = place / called
+        check_fetched(file)
         try:
             if not file.is_file():
                 continue
@@ -335,6 +337,8 @@ def _sibling(path: Path, dataset: Mapping[str, Any]) -> Path:
     ending = str(dataset.get("file_ending") or "")
     endings = dict.fromkeys((ending, *ENDINGS) if ending.startswith(".") else ENDINGS)
     beside = [path.with_name(stem + one) for one in endings]
+    for one in beside:
+        check_fetched(one)
     found = next((one for one in beside if one.is_file()), None)
     wanted = path.with_name(stem + (ending or ENDINGS[0]))
     if found is None:

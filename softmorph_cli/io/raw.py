@@ -113,7 +113,7 @@ class Format(Protocol):
         """Whether a file with these first bytes (unpacked, where it is gzipped) is of this family."""
 
     def read(self, path: Path) -> Raw:
-        """Read the file; any exception that is no SoftmorphError means that it is damaged."""
+        """Read the file; what it raises that is no SoftmorphError is put into words by `damage.not_read`."""
 
     def write(
         self,
@@ -135,6 +135,12 @@ def kept_native(volume: Volume, name: str) -> Any:
     """Return what the reader of family `name` put aside, or None if the volume came from elsewhere."""
     kept = volume.source.header if volume.source else None
     return kept.native if isinstance(kept, Kept) and kept.format == name else None
+
+
+def scale_of(one: str) -> float:
+    """What stored numbers are multiplied by, where a file says which of them stands for 1."""
+    one = one.strip()
+    return 1 / int(one) if one.isdecimal() and len(one) < 20 and int(one) else 1.0
 
 
 def in_millimetres(volume: Volume) -> tuple[float, ...] | None:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -16,8 +16,9 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.files import is_store
+from softmorph_cli.files import STORE_MARKS, is_store
 from softmorph_cli.io.lazy import Index, Lazy, Stored
+from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.provenance import SIGNATURE
 from softmorph_cli.io.raw import Array
 
@@ -75,6 +76,8 @@ def is_node(path: Path) -> bool:
             return False
         if is_store(path):
             return True
+        for mark in STORE_MARKS:
+            check_fetched(path / mark)
         outer = next(filter(is_store, path.absolute().parents), None)
         if outer is None and path.is_dir() and path.suffix.lower() == ".zarr":
             raise FileError(
@@ -137,11 +140,16 @@ def open_array(found: Node, name: str) -> Lazy:
     if dtype.hasobject:
         raise FileError(f"{name} holds Python objects, which are never unpickled; save plain numbers.")
 
+    def numbers(index: Index) -> Iterator[tuple[int, ...]]:
+        cuts = [part if isinstance(part, slice) else slice(part, part + 1) for part in index]
+        return product(
+            *(range(c.start // one, -(-c.stop // one)) for c, one in zip(cuts, chunks, strict=True))
+        )
+
     def damaged(index: Index) -> str:
         """Name the first chunk that cannot be read."""
-        cuts = [part if isinstance(part, slice) else slice(part, part + 1) for part in index]
-        numbers = (range(c.start // one, -(-c.stop // one)) for c, one in zip(cuts, chunks, strict=True))
-        for number in product(*numbers):
+        for number in numbers(index):
+            check_fetched(found.path / array.metadata.encode_chunk_key(number))
             try:
                 _ = array[tuple(slice(n * one, (n + 1) * one) for n, one in zip(number, chunks, strict=True))]
             except Exception:
@@ -149,6 +157,10 @@ def open_array(found: Node, name: str) -> Lazy:
         return ""
 
     def read(stored: Stored, index: Index) -> Array:
+        # A link that leads nowhere would be read as a chunk that was never written, which is a number.
+        for number in numbers(index):
+            if (chunk := found.path / array.metadata.encode_chunk_key(number)).is_symlink():
+                check_fetched(chunk)
         try:
             # Numbers with a step of their own, such as a big-endian type, are brought to this machine's.
             part = np.asarray(stored[index])
@@ -200,6 +212,7 @@ def says_whole(found: Node) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    check_fetched(path)
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -12,6 +12,7 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.raw import Array, Raw
 
+MOST_AXES: Final = 5
 SILENT_OVERSHOOT: Final = 1e-6
 NOTED_OVERSHOOT: Final = 1e-4
 # Interpolation and sharpening overshoot by so much at most; beyond it numbers mean something else.
@@ -64,7 +65,9 @@ def examine(array: Array | Lazy, slope: float = 1.0, inter: float = 0.0, *, cap:
     integers, seen = True, set[float]()
     for place, block in _pieces(array):
         if slope != 1 or inter != 0 or block.dtype.kind == "b":
-            block = block * np.float64(slope) + inter
+            # What is no number is counted below, also one that signals.
+            with np.errstate(invalid="ignore", over="ignore"):
+                block = block * np.float64(slope) + inter
         if block.dtype.kind == "f":
             finite = np.isfinite(block)
             if not finite.all():
@@ -188,10 +191,10 @@ def check_type(raw: Raw, name: str) -> None:
         raise InputError(f"{name} holds {array.dtype}, which are no numbers; save floats or integers.")
     if array.size == 0:
         raise InputError(f"{name} is empty: its shape is {array.shape}.")
-    if not 2 <= array.ndim <= 5:
+    if not 2 <= array.ndim <= MOST_AXES:
         axes = "axis" if array.ndim == 1 else "axes"
         raise InputError(
-            f"{name} has {array.ndim} {axes}, its shape is {array.shape}; maps have 2 to 5: "
+            f"{name} has {array.ndim} {axes}, its shape is {array.shape}; maps have 2 to {MOST_AXES}: "
             "(Y, X) or (Z, Y, X), and before them time or channel."
         )
 

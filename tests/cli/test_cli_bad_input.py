@@ -119,7 +119,7 @@ BAD: dict[str, tuple[Callable[[], Path], tuple[str, ...]]] = {
     "zero-size": (lambda: save("bad.npy", np.zeros((0, 7, 8), np.float32)), ("empty", "(0, 7, 8)")),
     "0-D": (lambda: save("bad.npy", np.float32(0.5)), ("0 axes", "2 to 5")),
     "1-D": (lambda: save("bad.npy", GOOD.ravel()), ("1 axis", "2 to 5")),
-    "6-D": (lambda: save("bad.npy", GOOD.reshape(1, 1, 1, 6, 7, 8)), ("6 axes", "2 to 5")),
+    "6-D": (lambda: save("bad.npy", random_map((2, 2, 2, 3, 4, 5))), ("6 axes", "2 to 5")),
     "6-D NIfTI": (
         lambda: save("bad.nii.gz", random_map((2, 2, 2, 3, 4, 5)), None),
         ("6 axes", "2 to 5"),

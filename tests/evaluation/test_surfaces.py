@@ -15,6 +15,7 @@ from skimage.measure import find_contours, marching_cubes, mesh_surface_area
 from softmorph_cli import Volume
 from softmorph_cli.evaluation import surfaces
 from softmorph_cli.evaluation.pair import Pair
+from softmorph_cli.filters.resample import resampled
 
 HD95, ASSD, NSD = surfaces.METRICS
 # It warns of itself.
@@ -188,6 +189,11 @@ def test_sheared_voxels_have_no_distances() -> None:
     sheared = Pair(replace(one.prediction, affine=affine), one.reference)
     assert values(sheared) == {"hd95_mm": None, "assd_mm": None, "nsd": None}
     assert "sheared" in NSD.compute(sheared).notes[0]
+    # The advice works: a slab moves two of its voxels along z, which leans by 0.3 along y.
+    slab = np.zeros((2, 24, 12, 12), np.float32)
+    slab[0, 6:9], slab[1, 8:11] = 1, 1
+    straight = [resampled(Volume(one, "ZYX", (1, 1, 1), "mm", affine), (0.25, 1, 1)) for one in slab]
+    assert values(Pair(*straight))["hd95_mm"] == pytest.approx(2 / np.sqrt(1.09), abs=0.13)
     turned = np.eye(4)
     turned[:2, :2] = np.array([[0.6, -0.8], [0.8, 0.6]])
     assert values(Pair(replace(one.prediction, affine=turned), one.reference))["nsd"] == 1

@@ -6,6 +6,7 @@ import pytest
 from softmorph_cli import Volume
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.resample import isotropic, resampled
+from softmorph_cli.volume import rectangular
 
 
 @pytest.mark.parametrize(("count", "size"), [(10, 5), (7, 3), (9, 4), (10, 9), (5, 1), (60, 37), (8, 8)])
@@ -45,3 +46,61 @@ def test_finer_voxels_are_interpolated_and_stay_in_range() -> None:
 def test_unknown_voxels_are_refused() -> None:
     with pytest.raises(InputError, match="how large its voxels are"):
         resampled(Volume(np.zeros((3, 3), np.float32), "YX"), (1.0, 1.0))
+
+
+SHEARED = {
+    "ZYX": np.array([[0.1, 0.1, 0.5, 3.0], [0.5, 0.6, 0.0, -4.0], [2.0, 0.0, 0.02, 5.0], [0, 0, 0, 1]]),
+    "YX": np.array([[0, 0.3, 0.5, 3.0], [0, 0.6, 0.0, -4.0], [1.0, 0.0, 0.0, 5.0], [0, 0, 0, 1]]),
+}
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "YX", "CZYX"])
+@pytest.mark.parametrize("unit", ["mm", "um"])
+def test_sheared_voxels_become_rectangular_where_they_are(axes: str, unit: str) -> None:
+    """Values that are linear in the world come out exactly; where the map does not reach there is nothing."""
+    affine = SHEARED[axes.replace("C", "")].copy()
+    in_mm = 1.0 if unit == "mm" else 1e-3
+    affine[:3] *= in_mm
+    dims, shape = len(axes.replace("C", "")), (9, 20, 24)
+    first = 3 - dims
+
+    def linear(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        index = [*[np.zeros(shape)] * first, *np.indices(shape), np.ones(shape)]
+        world = np.tensordot(matrix, index, 1)[:3] / in_mm
+        return 0.4 + 0.01 * (world[0] - 0.5 * world[1] + 0.3 * world[2])
+
+    values = linear(affine, shape[first:]).astype(np.float32)
+    spacing = tuple((np.linalg.norm(affine[:3, first:3], axis=0) / in_mm).tolist())
+    map_ = Volume(values[None] if "C" in axes else values, axes, spacing, unit, affine)
+    straight = resampled(map_, spacing)
+    assert straight.affine is not None
+    assert rectangular(straight.affine[:3, first:3])
+    np.testing.assert_allclose(np.linalg.norm(straight.affine[:3, first:3], axis=0) / in_mm, straight.spacing)
+    # x keeps its direction.
+    np.testing.assert_allclose(
+        straight.affine[:3, 2] / np.linalg.norm(straight.affine[:3, 2]),
+        affine[:3, 2] / np.linalg.norm(affine[:3, 2]),
+    )
+    array = straight.array[0] if "C" in axes else straight.array
+    wanted = linear(straight.affine, array.shape)
+    index = np.stack([*[np.zeros(array.shape)] * first, *np.indices(array.shape), np.ones(array.shape)])
+    old = np.tensordot(np.linalg.inv(affine) @ straight.affine, index, 1)[first:3]
+    sizes = np.array(shape[first:]).reshape(-1, *[1] * dims)
+    inner = ((old >= 0) & (old <= sizes - 1)).all(axis=0)
+    outside = ((old < -0.51) | (old > sizes - 0.49)).any(axis=0)
+    assert inner.sum() > 100
+    np.testing.assert_allclose(array[inner], wanted[inner], atol=1e-5)
+    assert not array[outside].any()
+    # The whole map is in the box.
+    volume_before = values.size * abs(np.linalg.det(affine[:3, :3]))
+    assert (array > 0).sum() * abs(np.linalg.det(straight.affine[:3, :3])) == pytest.approx(
+        volume_before, rel=0.06
+    )
+
+
+def test_rectangular_voxels_are_left_on_their_grid() -> None:
+    affine = np.array([[0, 0.3, 0.4, 3.0], [0, 0.4, -0.3, -4.0], [2.0, 0.0, 0.0, 5.0], [0, 0, 0, 1]])
+    map_ = Volume(
+        np.random.default_rng(0).random((4, 5, 6), dtype=np.float32), "ZYX", (2.0, 0.5, 0.5), "mm", affine
+    )
+    np.testing.assert_array_equal(resampled(map_, (2.0, 0.5, 0.5)).array, map_.array)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softmorph_cli.errors import FileError, UsageError
+from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import check_target, probe, read, write
 from softmorph_cli.volume import Volume
 
@@ -148,3 +148,14 @@ def test_a_checksum_that_does_not_fit(tmp_path: Path, shape: tuple[int, ...]) ->
     path.write_bytes(content)
     with pytest.raises(FileError, match=r"cut short or damaged \(its compressed data do not unpack\)"):
         read(path)
+
+
+def test_axes_of_one_beyond_the_fifth_are_dropped(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((1, 2, 1, 1, 5, 6, 7), dtype=np.float32)
+    np.save(tmp_path / "map.npy", values)
+    found = read(tmp_path / "map.npy", axes="TCZYX")
+    assert found.array.shape == (1, 2, 5, 6, 7)
+    np.testing.assert_array_equal(found.array, values[:, :, 0, 0])
+    np.save(tmp_path / "many.npy", np.zeros((2, 2, 2, 2, 2, 2, 1), np.float32))
+    with pytest.raises(InputError, match="has 7 axes"):
+        read(tmp_path / "many.npy")

@@ -81,7 +81,7 @@ def test_the_suggested_option_reads_the_file(tmp_path: Path, array: Any) -> None
         (np.array([["a", "b"]]), "other"),
         (np.zeros((3, 0), np.float32), "empty"),
         (np.zeros(5), "mask"),
-        (np.full((1,) * 6, 0.5), "probability"),
+        (np.full((2,) * 6, 0.5), "probability"),
         (np.full((3, 4), np.nan), "empty"),
         (LABELS - 5, "image"),
     ],

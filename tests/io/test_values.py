@@ -47,7 +47,7 @@ def with_value(value: float, dtype: Any = np.float32) -> Any:
         (np.array([["a", "b"], ["c", "d"]]), "which are no numbers; save floats or integers"),
         (np.zeros((3, 0, 4), np.float32), r"is empty: its shape is \(3, 0, 4\)"),
         (np.zeros(5, np.float32), r"has 1 axis, its shape is \(5,\); maps have 2 to 5"),
-        (np.zeros((1,) * 6, np.float32), "has 6 axes"),
+        (np.zeros((2,) * 6, np.float32), "has 6 axes"),
         (np.zeros((2, 3, 4, 5), np.float32), r"does not name them; .*--axes CZYX\."),
         (np.zeros((1, 2, 3, 4, 5), np.float32), r"has 5 axes.* does not name them; .*--axes TCZYX\."),
     ],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.io import read, write
+from softmorph_cli.io.zipped import Unzipped
 from softmorph_cli.volume import Volume
 
 
@@ -78,6 +81,32 @@ def test_several_members_and_padding_are_gzip_too(volume: Volume, tmp_path: Path
     np.testing.assert_array_equal(read(tmp_path / "map.nii.gz").array, volume.array)
 
 
+@pytest.mark.parametrize("behind", [b"trailing", b"\x1f", bytes(700) + b"x" * 3_000_000])
+def test_bytes_behind_the_stream_are_told_and_nothing_is_lost(
+    volume: Volume, tmp_path: Path, behind: bytes
+) -> None:
+    write(volume, tmp_path / "map.nii.gz")
+    with (tmp_path / "map.nii.gz").open("ab") as stream:
+        stream.write(behind)
+    found = read(tmp_path / "map.nii.gz")
+    np.testing.assert_array_equal(found.array, volume.array)
+    size = len(behind.lstrip(b"\0"))
+    assert found.notes == (f"{size:,} bytes behind the end of its compressed data are not used.",)
+
+
+def test_a_file_that_is_unpacked_goes_forwards_and_backwards(tmp_path: Path) -> None:
+    content = np.random.default_rng(0).integers(0, 9, 3_000_000, dtype=np.uint8).tobytes()
+    for kind, pack in (("gzip", gzip.compress), ("zlib", zlib.compress), ("bzip2", bz2.compress)):
+        (tmp_path / "packed").write_bytes(b"head" + pack(content))
+        stream = (tmp_path / "packed").open("rb")
+        stream.seek(4)
+        with Unzipped(stream, kind) as unpacked:
+            for start, count in ((2_000_000, 9), (5, 1_500_000), (2_999_998, 9), (0, 3)):
+                assert unpacked.seek(start) == start
+                assert unpacked.read(count) == content[start : start + count]
+                assert unpacked.tell() == min(start + count, len(content))
+
+
 def flipped(content: bytes, place: int) -> bytes:
     return content[:place] + bytes([content[place] ^ 0x55]) + content[place:][1:]
 
@@ -85,7 +114,7 @@ def flipped(content: bytes, place: int) -> bytes:
 @pytest.mark.parametrize(("damage", "reason"), [
     (lambda content: content[: len(content) // 2], "it ends too early"),
     (lambda content: content[:-4], "it ends too early"),
-    (lambda content: content + b"\x1f", "it ends too early"),
+    (lambda content: content + content[:20], "it ends too early"),
     (lambda content: flipped(content, -6), "its compressed data do not unpack"),
     (lambda content: flipped(content, -2), "its compressed data do not unpack"),
     (lambda content: content[:10] + b"\xff" + content[11:], "its compressed data do not unpack"),

@@ -1,0 +1,395 @@
+"""NRRD: a header of text, then the voxels or the names of their files (teem.sourceforge.net/nrrd/format.html)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from softmorph_cli.errors import FileError
+from softmorph_cli.io import stored
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
+from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Provenance, Raw, kept_native, scale_of
+from softmorph_cli.io.stored import Fields, Stored
+from softmorph_cli.io.zipped import zipping_into
+from softmorph_cli.units import MILLIMETRES, length
+from softmorph_cli.volume import Volume, places
+
+_SIZES: Final = {
+    "i1": ("int8", "signed char", "int8_t"),
+    "u1": ("uint8", "uchar", "unsigned char", "uint8_t"),
+    "i2": ("int16", "short", "short int", "signed short", "signed short int", "int16_t"),
+    "u2": ("uint16", "ushort", "unsigned short", "unsigned short int", "uint16_t"),
+    "i4": ("int32", "int", "signed int", "int32_t"),
+    "u4": ("uint32", "uint", "unsigned int", "uint32_t"),
+    "i8": (
+        "int64",
+        "longlong",
+        "long long",
+        "long long int",
+        "signed long long",
+        "signed long long int",
+        "int64_t",
+    ),
+    "u8": ("uint64", "ulonglong", "unsigned long long", "unsigned long long int", "uint64_t"),
+    "f4": ("float",),
+    "f8": ("double",),
+}
+_TYPES: Final = {name: dtype for dtype, names in _SIZES.items() for name in names}
+_WRITTEN: Final = {dtype: names[0] for dtype, names in _SIZES.items()}
+_ENCODINGS: Final = {
+    "raw": "raw", "txt": "text", "text": "text", "ascii": "text", "hex": "hex",
+    "gz": "gzip", "gzip": "gzip", "bz2": "bzip2", "bzip2": "bzip2",
+}  # fmt: skip
+# Spellings of one field.
+_SAME: Final = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}
+# Kinds of an axis along which an image extends; any other holds what belongs to one voxel.
+_DOMAIN: Final = ("domain", "space", "time", "", "???", "none")
+_SPACES: Final = {
+    "ras": "right-anterior-superior",
+    "las": "left-anterior-superior",
+    "lps": "left-posterior-superior",
+}
+_VECTOR = re.compile(r"\(([^()]*)\)|(\S+)")
+_END = re.compile(rb"\r?\n\r?\n")
+_NATIVE: Final = "content: "
+# Keys that ITK makes up while reading.
+_MADE_UP: Final = ("ITK_", "NRRD_")
+
+
+@dataclass(frozen=True)
+class _Header:
+    fields: Fields
+    keys: dict[str, str]
+    listed: list[str]
+    end: int
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the axes of space lie.
+
+    Attributes:
+        letters: Of all axes, the fastest first; None where they cannot be told.
+        steps: A row for each axis of space, in LPS; None where there are no directions.
+        sizes: Of voxels along each axis of space, or NaN.
+        at: Which of all axes those of space are.
+    """
+
+    letters: str | None
+    steps: Affine | None
+    sizes: list[float]
+    at: list[int]
+
+
+@dataclass(frozen=True)
+class Nrrd:
+    """The NRRD family."""
+
+    name: str = "nrrd"
+    title: str = "NRRD"
+    suffixes: tuple[str, ...] = (".nrrd", ".nhdr")
+    output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
+    holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "uint32"})
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether the first word is there."""
+        return re.match(rb"NRRD\d", head) is not None
+
+    def read(self, path: Path) -> Raw:
+        """Read numbers, directions, origin, and what else is said in keys."""
+        header = _header(path)
+        fields = header.fields
+        (count,) = fields.whole("dimension", 1, least=1, most=stored.MOST_AXES)
+        sizes = fields.whole("sizes", count, least=0)
+        array, notes = stored.load(_stored(header, sizes), path)
+        place = _place(fields, count, notes)
+        factor, unit, affine = _world(fields, place, notes)
+        letters = (place.letters or "")[::-1]
+        if "complex" in _kinds(fields, count) and letters.endswith("C") and array.shape[-1] == 2:
+            array, letters = array[..., 0] + 1j * array[..., 1], letters[:-1]
+        known = all(size > 0 for size in place.sizes)
+        if not known and not all(np.isnan(place.sizes)):
+            notes.append("its header gives no valid voxel size.")
+        keys, labels = header.keys, LABELS in header.keys
+        return Raw(
+            array=array,
+            axes=letters or None,
+            format=self.name,
+            shape=tuple(sizes),
+            dtype=str(array.dtype),
+            spacing=dict(zip("XYZ", [size * factor for size in place.sizes], strict=False)) if known else {},
+            unit=unit,
+            affine=affine,
+            slope=scale_of(keys.get(ONE, "")),
+            colour=not {ONE, LABELS} & keys.keys()
+            and "C" in letters
+            and stored.colours(array, letters.index("C")),
+            labels=labels,
+            provenance=parse(keys.get(SIGNATURE), named=True),
+            native=_native(header),
+            notes=tuple(notes),
+        )
+
+    def write(
+        self,
+        volume: Volume,
+        array: Array,
+        path: Path,
+        *,
+        one: int,
+        provenance: Provenance,
+        labels: bool = False,
+    ) -> list[str]:
+        """Write packed, with the source's keys, always in millimetres."""
+        grid = stored.as_grid(volume, array, self.title)
+        array, vector = grid.array, "C" in grid.axes
+        lines = dict(kept_native(volume, self.name) or {})
+        said = {ONE: str(one) if one != 1 else "", LABELS: str(array.max()) if labels else ""}
+        said[SIGNATURE] = as_text(provenance) if provenance else ""
+        for key, text in said.items():
+            if text or key != SIGNATURE:
+                lines.pop(f"{key}:=", None)
+            if text:
+                lines[f"{key}:="] = _escaped(text)
+        with path.open("wb") as file:
+            file.write(f"NRRD0005\n{_described(array, grid, vector)}".encode())
+            file.write("".join(f"{key}{text}\n" for key, text in lines.items()).encode() + b"\n")
+            with zipping_into(file) as stream:
+                for piece in stored.pieces(array):
+                    stream.write(piece)
+        return grid.lost
+
+
+def _described(array: Array, grid: stored.Grid, vector: bool) -> str:
+    """The fields that say what an array is and where it lies."""
+    flat, timed = "Z" not in grid.axes, "T" in grid.axes
+    kinds = ["vector"] * vector + ["space"] * (2 if flat else 3) + ["time"] * timed
+    lines = {
+        "type": _WRITTEN[array.dtype.str[1:]],
+        "dimension": str(array.ndim),
+        "sizes": " ".join(str(size) for size in reversed(array.shape)),
+        "kinds": " ".join(kinds),
+        "endian": "little",
+        "encoding": "gzip",
+    }
+    if grid.steps is not None and grid.origin is not None:
+        # ITK takes as many directions as there are axes, of that many numbers, with time among them.
+        dims = (2 if flat else 3) + timed
+        rows, origin = np.eye(dims), np.zeros(dims)
+        rows[: len(grid.steps), : len(grid.steps)], origin[: len(grid.steps)] = grid.steps, grid.origin
+        vectors = [f"({','.join(stored.numbers(row).split())})" for row in (*rows, origin)]
+        space = f"space: left-posterior-superior{'-time' * timed}" if not flat else "space dimension: 2"
+        key, _, value = space.partition(": ")
+        lines[key] = value
+        lines["space directions"] = " ".join(["none"] * vector + vectors[:-1])
+        lines["space origin"] = vectors[-1]
+        if flat:
+            lines["space units"] = '"mm" "mm"'
+    elif grid.sizes is not None:
+        lines["spacings"] = " ".join(["nan"] * vector + [stored.numbers(grid.sizes)] + ["nan"] * timed)
+        if grid.in_mm:
+            lines["units"] = " ".join(['""'] * vector + ['"mm"'] * len(grid.sizes) + ['""'] * timed)
+    return "".join(f"{key}: {value}\n" for key, value in lines.items())
+
+
+def _header(path: Path) -> _Header:
+    with path.open("rb") as stream:
+        content = stream.read(stored.LONGEST_HEADER)
+        longer = bool(stream.read(1))
+    end = _END.search(content)
+    lines = [stored.decoded(line) for line in content[: end.start() if end else None].splitlines()[1:]]
+    texts: dict[str, str] = {}
+    keys: dict[str, str] = {}
+    listed: list[str] = []
+    for number, line in enumerate(lines):
+        if not line.strip() or line.startswith("#"):
+            continue
+        key, colon, text = line.partition(":")
+        if colon and text.startswith("="):
+            keys[key] = _unescaped(text[1:])
+            continue
+        name = key.strip().lower()
+        name = _SAME.get(name, name)
+        if not colon:
+            raise FileError(
+                f"{path} has a NRRD header with a line that is no field, {stored.shown(line)!r}; correct it, or write "
+                "the file again from its source."
+            )
+        texts[name] = text.strip()
+        if name == "data file" and texts[name].split()[:1] == ["LIST"]:
+            listed = [line.strip() for line in lines[number + 1 :] if line.strip()]
+            break
+    if end is None and (longer or "data file" not in texts):
+        if longer:
+            raise Unsupported(f"its header is longer than {stored.LONGEST_HEADER:,} bytes")
+        raise Damaged(ENDS_EARLY)
+    return _Header(Fields(path, "NRRD", texts), keys, listed, end.end() if end else len(content))
+
+
+def _stored(header: _Header, sizes: list[int]) -> Stored:
+    fields = header.fields
+    code = fields.one_of("type", _TYPES)
+    spelt = fields.texts.get("encoding", "")
+    encoding = _ENCODINGS.get(spelt.lower())
+    if encoding is None:
+        raise Unsupported(
+            f"its encoding is {stored.shown(spelt)!r}; write it with raw, gzip, bzip2 or text"
+            if spelt
+            else "it has no encoding"
+        )
+    binary = encoding not in ("text", "hex") and code[1] != "1"
+    order = fields.one_of("endian", {"little": "<", "big": ">"}) if binary or "endian" in fields else "<"
+    shape = tuple(reversed(sizes))
+    lines, skip = 0, 0
+    if "line skip" in fields:
+        (lines,) = fields.whole("line skip", 1, least=0)
+    if "byte skip" in fields:
+        (skip,) = fields.whole("byte skip", 1, least=-1 if encoding == "raw" else 0)
+    files = None
+    if "data file" in fields:
+        text = fields.texts["data file"]
+        files = stored.files_named(
+            text, header.listed, max(1, int(np.prod(shape, dtype=object))), fields.path
+        )
+    return Stored(np.dtype(order + code), shape, encoding, files, start=header.end, lines=lines, skip=skip)
+
+
+def _kinds(fields: Fields, count: int) -> list[str]:
+    if "kinds" not in fields:
+        return [""] * count
+    return [word.lower() for word in fields.words("kinds", count)]
+
+
+def _place(fields: Fields, count: int, notes: list[str]) -> _Place:
+    kinds = _kinds(fields, count)
+    rows = _directions(fields, count) if "space directions" in fields else None
+    inner = [axis for axis, kind in enumerate(kinds) if kind not in _DOMAIN]
+    outer = [axis for axis, kind in enumerate(kinds) if kind == "time"]
+    if rows is not None:
+        # Without a direction and a kind it is what belongs to one voxel where it is the fastest, else time.
+        for axis, row in enumerate(rows):
+            if row is None and axis not in (*inner, *outer):
+                (inner if axis == 0 else outer).append(axis)
+            elif row is not None and len(row) == 4 and not any(row[:3]) and axis not in outer:
+                outer.append(axis)
+    space = [axis for axis in range(count) if axis not in (*inner, *outer)]
+    if len(space) == 4 and not outer:
+        outer = [space.pop()]
+    if len(inner) > 1 or len(outer) > 1 or len(space) not in (2, 3):
+        return _Place(None, None, [], [])
+    named = {
+        **dict(zip(space, "XYZ", strict=False)),
+        **dict.fromkeys(inner, "C"),
+        **dict.fromkeys(outer, "T"),
+    }
+    letters = "".join(named[axis] for axis in range(count))
+    if rows is not None:
+        chosen = [rows[axis] for axis in space]
+        if all(row is not None for row in chosen):
+            steps = np.array([row[:3] for row in chosen if row is not None], dtype=np.float64)
+            lengths = np.linalg.norm(steps, axis=1)
+            return _Place(letters, steps, lengths.tolist(), space)
+    if "spacings" in fields:
+        sizes = [abs(size) for size in fields.reals("spacings", count)]
+        return _Place(letters, None, [sizes[axis] for axis in space], space)
+    return _Place(letters, None, [float("nan")] * len(space), space)
+
+
+def _directions(fields: Fields, count: int) -> list[list[float] | None]:
+    found = [
+        [stored.real(word) for word in inside.split(",")] if not other else None
+        for inside, other in _VECTOR.findall(fields.texts["space directions"])
+    ]
+    # "(nan,nan,nan)" is another way to write "none".
+    found = [None if row is not None and all(np.isnan(row)) else row for row in found]
+    dims = {len(row) for row in found if row is not None}
+    if len(found) != count or len(dims) > 1 or not dims <= {2, 3, 4}:
+        raise fields.refused("space directions", f"a vector or none for each of {count} axes")
+    return found
+
+
+def _world(fields: Fields, place: _Place, notes: list[str]) -> tuple[float, str | None, Affine | None]:
+    """Find how the file measures space.
+
+    A NRRD with a `space` that names no unit is in millimetres. One without `space` has no affine, nor has one in a
+    unit that nobody knows.
+
+    Returns:
+        What the stored lengths are to be multiplied by, the unit they are in then, and the affine in mm.
+    """
+    word = fields.texts.get("space", "").strip()
+    placed = bool(word)
+    named = _units(fields, place)
+    found = {length(1.0, name) for name in named} or {(1.0, "mm" if placed else None)}
+    factor, unit = found.pop()
+    if found or (named and unit is None):
+        units = ", ".join(dict.fromkeys(stored.shown(name) for name in named))
+        wrong = "differ from axis to axis" if found else "are not known"
+        lost = "the unit, orientation and origin are dropped" if placed else "the unit is dropped"
+        notes.append(f"its units of length, {units}, {wrong}: {lost}.")
+        return 1.0, None, None
+    if not placed or unit is None or place.steps is None:
+        return factor, unit, None
+    affine = _affine(fields, place.steps, word, notes)
+    affine[:3] *= factor * MILLIMETRES[unit]
+    if not places(affine):
+        notes.append(
+            "its space directions place no voxels (without an inverse): orientation and origin are dropped."
+        )
+        return factor, unit, None
+    return factor, unit, affine
+
+
+def _affine(fields: Fields, steps: Affine, word: str, notes: list[str]) -> Affine:
+    space = word.lower().removesuffix("-time")
+    space = _SPACES.get(space.removesuffix("t") if len(space) == 4 else space, space)
+    signs = np.ones(3)
+    if space in _SPACES.values():
+        towards = space.split("-")
+        signs[:2] = (-1 if towards[0] == "right" else 1), (-1 if towards[1] == "anterior" else 1)
+    else:
+        notes.append(
+            f"its space, {stored.shown(word)}, names no sides of a body: it is taken as {_SPACES['lps']}."
+        )
+    origin = np.zeros(3)
+    if "space origin" in fields:
+        inside = fields.texts["space origin"].strip("() ").split(",")
+        origin[: len(inside[:3])] = [stored.real(number) for number in inside[:3]]
+    else:
+        notes.append("it says no space origin: its first voxel is taken to lie at 0, 0, 0.")
+    if steps.shape[1] == 2:
+        steps = np.pad(steps, ((0, 0), (0, 1)))
+    return stored.affine_of(steps * signs, origin * signs)
+
+
+def _units(fields: Fields, place: _Place) -> list[str]:
+    """The units of the axes of space as they are spelt, those left blank passed over."""
+    for key in ("space units", "units"):
+        spelt = [word.strip() for word in re.findall(r'"([^"]*)"', fields.texts.get(key, ""))]
+        if key == "units" and place.letters and len(spelt) == len(place.letters):
+            spelt = [spelt[axis] for axis in place.at]
+        if named := [word for word in spelt if word not in ("", "???", "none")]:
+            return named[:3]
+    return []
+
+
+def _native(header: _Header) -> dict[str, str]:
+    """The lines that `write` puts into a new header, by what they begin with."""
+    kept = {_NATIVE: stored.shown(header.fields.texts["content"], 1000)} if "content" in header.fields else {}
+    for key, text in header.keys.items():
+        if not key.startswith(_MADE_UP) and key.isprintable():
+            kept[f"{key}:="] = _escaped(text)
+    return kept
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([\\n])", lambda found: "\n" if found[1] == "n" else "\\", text)

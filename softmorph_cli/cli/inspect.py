@@ -232,7 +232,7 @@ def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving, vo
     warnings: list[str] = []
 
     def swc(graph: SkeletonGraph) -> str:
-        # The format's own unit is the micrometre; a map in mm stays in mm.
+        # The format knows the micrometre, and by custom the millimetre.
         text, cut = swc_text(graph, "um" if volume.unit in ("um", "nm") else "mm")
         warnings.extend(cut)
         return text

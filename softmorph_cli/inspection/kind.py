@@ -12,6 +12,7 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.level_sets import LevelSets, nested_levels
+from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
 
 MAP, SKELETON = "map", "skeleton"
@@ -92,13 +93,15 @@ def fitting(reference: Volume, volume: Volume) -> Volume:
     places = np.vstack([first, np.diag(np.array(volume.array.shape) - 1.0)])
     # A tenth of a voxel: less is the rounding of file formats.
     near = 0.1 * ours.finest
-    if ours.unit == theirs.unit and not np.allclose(
-        ours.world(places), theirs.world(places), rtol=0, atol=near
-    ):
+    if (ours.unit is None) != (theirs.unit is None):
+        return reference
+    scale = MILLIMETRES[theirs.unit] / MILLIMETRES[ours.unit] if ours.unit and theirs.unit else 1.0
+    if not np.allclose(ours.world(places), theirs.world(places) * scale, rtol=0, atol=near):
+        last = places.sum(axis=0)
         raise InputError(
-            "the map and the skeleton lie at different places: the first voxel is at "
-            f"{_place(theirs.world(first))} in the map and at {_place(ours.world(first))} in the skeleton, the last at "
-            f"{_place(theirs.world(places.sum(axis=0)))} and at {_place(ours.world(places.sum(axis=0)))}."
+            f"the map and the skeleton lie at different places: the first voxel is, in {ours.suffix}, at "
+            f"{_place(theirs.world(first) * scale)} in the map and at {_place(ours.world(first))} in the skeleton, the "
+            f"last at {_place(theirs.world(last) * scale)} and at {_place(ours.world(last))}."
         )
     return reference
 

@@ -17,7 +17,7 @@ from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import ONE, Affine, Array, Provenance, Raw, kept_native
 from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
 from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
-from softmorph_cli.units import MILLIMETRES
+from softmorph_cli.units import MILLIMETRES, sizeless
 from softmorph_cli.volume import Volume
 
 _ROWS = {"Z": 2, "Y": 1, "X": 0}
@@ -305,9 +305,11 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
     group = node(found.path if found.kind == "group" else _parent(found.path, level.path))
     told = group.attributes if group is not None else {}
     spacing, unit = image.sizes(level)
-    affine = None
-    if spacing:
+    spatial = [letter for letter in image.letters if letter in "ZYX"]
+    affine, notes = None, sizeless(letter for letter in spatial if spacing and letter not in spacing)
+    if spacing and not notes:
         affine = np.eye(4)[:, [2, 1, 0, 3]]
+        # Without a unit the affine is in that of the spacing, whatever it is.
         factor = MILLIMETRES.get(unit or "", 1.0)
         for letter, place in image.corner(level).items():
             row = _ROWS[letter]
@@ -328,6 +330,7 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
         slope=1 / one if isinstance(one, int) and one > 0 and raw.array.dtype.kind in "ui" else 1.0,
         labels=image.labels,
         provenance=provenance,
+        notes=(*raw.notes, *notes),
         native=Native(
             version=image.version,
             axes=image.axes,

@@ -173,9 +173,9 @@ def _check_affines(prediction: Volume, reference: Volume, ours: str, theirs: str
     factor, unit = _own_unit(prediction)
     raise InputError(
         f"{ours} and {theirs} lie at different places, up to {apart / factor:.3g} {unit} ({apart / finest:.3g} voxels) "
-        f"apart: of their affines in mm, in NIfTI's order, {'; '.join(entries)}. If the voxels belong together all the same, "
-        "add --same-grid, which takes the first one's header; else bring both onto one grid (softmorph resample changes "
-        "the voxel size)."
+        f"apart: of their affines in mm, in NIfTI's order, {'; '.join(entries)}. If the voxels belong together all the "
+        "same, add --same-grid, which takes the first one's header; else bring both onto one grid (softmorph resample "
+        "changes the voxel size)."
     )
 
 

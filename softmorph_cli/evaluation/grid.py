@@ -187,8 +187,8 @@ def _check_sides(
         return
     factor, unit = _own_unit(prediction)
     raise InputError(
-        f"the voxels of {ours} measure {_times(np.divide(one, factor))} {unit} and those of {theirs} "
-        f"{_times(np.divide(other, factor))} {unit} (array order): if "
+        f"the voxels of {ours} measure {_times([side / factor for side in one])} {unit} and those of {theirs} "
+        f"{_times([side / factor for side in other])} {unit} (array order): if "
         "they belong together all the same, add --same-grid, which takes the first one's size; else bring both onto "
         "one grid with softmorph resample."
     )

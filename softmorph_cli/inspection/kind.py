@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.graphs.frame import Frame
+from softmorph_cli.io.select import choosing
 from softmorph_cli.level_sets import LevelSets, nested_levels
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
@@ -58,9 +59,11 @@ def single(volume: Volume) -> Volume:
     """
     shape = volume.array.shape[: -volume.spatial_dims]
     if sum(size > 1 for size in shape) > 1:
-        held = " x ".join(
-            f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, shape, strict=True)
-        )
+        sizes = [(axis, size) for axis, size in zip(volume.mapped_axes, shape, strict=True) if size > 1]
+        held = " x ".join(f"{size} along {axis}" for axis, size in sizes)
+        if set(volume.mapped_axes) <= {"T", "C"}:
+            choose = " ".join(choosing(axis, volume.channels) for axis, _ in sizes)
+            raise InputError(f"it holds {held}, and one is taken at a time: add {choose}.")
         raise InputError(
             f"it holds {held}, and one is taken at a time: write that one to a file of its own first."
         )
@@ -69,9 +72,8 @@ def single(volume: Volume) -> Volume:
             names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
             what = {"C": "channels", "T": "times", "S": "slices"}.get(axis, f"images along {axis}")
             choose = {
-                "C": "add --channel 0",
                 "S": "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:",
-            }.get(axis, f"add --channel-axis {axis} --channel 0")
+            }.get(axis, f"add {choosing(axis, volume.channels)}")
             raise InputError(f"it holds {size} {what}{names}, and one is taken at a time: {choose}.")
     return replace(volume, array=volume.array[(0,) * len(shape)], axes=volume.spatial_axes, channels=None)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Provenance, Raw, in_millimetres, kept_native
 from softmorph_cli.units import MILLIMETRES, length
@@ -91,30 +92,36 @@ class Png:
 
     def read(self, path: Path) -> Raw:
         """Read one image; a file that this package wrote says so and needs no guess about its range."""
-        content = path.read_bytes()
-        if b"IEND" not in content[-16:]:
+        chunks = _chunks(path.read_bytes())
+        # What lies behind the end of the image is none of it.
+        if (chunks[0][0], chunks[-1][0]) != (b"IHDR", b"IEND"):
             raise FileError(f"{path} is cut short: it starts as a PNG file but does not end as one.")
-        if content[25] == _PNG_PALETTE:
-            grey = path.with_name(f"{path.stem}_grey.png")
-            command = shlex.join(["magick", str(path), "-colorspace", "Gray", str(grey)])
-            raise InputError(
-                f"{path} is a PNG with a colour palette, whose numbers are colours; "
-                f"convert it to grey first: {command}"
-            )
-        array = read_pixels(path, "PNGImageIO")
-        texts = _texts(content)
+        texts = _texts(chunks)
         ours, labels = texts.get(ONE, ""), LABELS in texts
+        notes: tuple[str, ...] = ()
+        if chunks[0][1][9] == _PNG_PALETTE:
+            colours = next((body for name, body in chunks if name == b"PLTE"), b"")
+            turned, labels, note = of_palette(np.frombuffer(colours, np.uint8).reshape(-1, 3))
+            array, notes = turned(_indices(path)), (note,)
+        else:
+            array = read_pixels(path, "PNGImageIO")
+        if array.ndim == 3 and array.shape[-1] == 2 and (array[..., 1] == np.iinfo(array.dtype).max).all():
+            array, notes = array[..., 0], ("its alpha channel is opaque everywhere, and is left out.",)
+        colour = array.ndim == 3
+        names = ("grey", "alpha") if array.shape[-1] == 2 else ("red", "green", "blue", "alpha")
         return Raw(
             array=array,
-            axes="YX" if array.ndim == 2 else "YXC",
+            axes="YXC" if colour else "YX",
             format=self.name,
             shape=array.shape,
             dtype=str(array.dtype),
+            channels=names[: array.shape[-1]] if colour else None,
             full_scale=not labels,
             slope=_slope(ours),
-            colour=array.ndim == 3,
+            colour=colour,
             labels=labels,
             provenance=parse(texts.get(SIGNATURE), named=True),
+            notes=notes,
         )
 
     def write(
@@ -162,14 +169,37 @@ def _slope(one: str) -> float:
     return 1 / int(one) if one.isdecimal() and int(one) else 1.0
 
 
-def _texts(content: bytes) -> dict[str, str]:
-    """The text chunks of a PNG; where a key comes twice, the last one."""
-    texts, at = {}, 8
+def _chunks(content: bytes) -> list[tuple[bytes, bytes]]:
+    """The name and the body of each chunk of a PNG, the last one IEND if the file is whole."""
+    chunks, at = [], 8
     while (end := at + 12 + int.from_bytes(content[at : at + 4], "big")) <= len(content):
-        if content[at + 4 : at + 8] == b"tEXt":
-            key, _, text = content[at + 8 : end - 4].partition(b"\0")
-            texts[key.decode("latin-1")] = text.decode("latin-1")
+        chunks.append((content[at + 4 : at + 8], content[at + 8 : end - 4]))
+        if chunks[-1][0] == b"IEND":
+            break
         at = end
+    return chunks or [(b"", b"")]
+
+
+def _indices(path: Path) -> Array:
+    """The numbers of a PNG with a palette, which ITK would bring to colours."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG",)) as image:
+                return np.array(image)
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path} is too large for a PNG with a palette; save it as TIFF.") from error
+
+
+def _texts(chunks: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The texts of a PNG; where a key comes twice, the last one."""
+    texts = {}
+    for name, body in chunks:
+        if name == b"tEXt":
+            key, _, text = body.partition(b"\0")
+            texts[key.decode("latin-1")] = text.decode("latin-1")
     return texts
 
 

@@ -27,7 +27,8 @@ _WHICH: Final = ("resolution", "series", "time")
 _VALUES: Final = ("channel", "divide_by", "from_logits", "clip")
 # As a refusal names them, with their value, to someone who filters the file.
 _OPTION: Final = re.compile(
-    r"--(?:channel-axis \w+ --channel \w+|channel \w+|divide-by \d+(?:\.\d+)?|from-logits \w+|clip)"
+    r"--(?:time \d+(?: --channel \w+)?|channel-axis \w+ --channel \w+|channel \w+"
+    r"|divide-by \d+(?:\.\d+)?|from-logits \w+|clip)"
 )
 # What stands for true in masks of 8 and 16 bits.
 _TRUE: Final = (255, 65535)

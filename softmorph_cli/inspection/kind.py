@@ -62,7 +62,7 @@ def single(volume: Volume) -> Volume:
         sizes = [(axis, size) for axis, size in zip(volume.mapped_axes, shape, strict=True) if size > 1]
         held = " x ".join(f"{size} along {axis}" for axis, size in sizes)
         if set(volume.mapped_axes) <= {"T", "C"}:
-            choose = " ".join(choosing(axis, volume.channels) for axis, _ in sizes)
+            choose = " ".join(choosing(axis) for axis, _ in sizes)
             raise InputError(f"it holds {held}, and one is taken at a time: add {choose}.")
         raise InputError(
             f"it holds {held}, and one is taken at a time: write that one to a file of its own first."
@@ -73,7 +73,7 @@ def single(volume: Volume) -> Volume:
             what = {"C": "channels", "T": "times", "S": "slices"}.get(axis, f"images along {axis}")
             choose = {
                 "S": "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:",
-            }.get(axis, f"add {choosing(axis, volume.channels)}")
+            }.get(axis, f"add {choosing(axis)}")
             raise InputError(f"it holds {size} {what}{names}, and one is taken at a time: {choose}.")
     return replace(volume, array=volume.array[(0,) * len(shape)], axes=volume.spatial_axes, channels=None)
 

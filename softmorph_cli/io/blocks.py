@@ -308,7 +308,7 @@ def _one_image(
         if count > 1:
             raise InputError(
                 f"{name} holds {count} images along axis {letter}, and what is read in parts is one image; choose "
-                f"one with {select.choosing(letter, raw.channels)}."
+                f"one with {select.choosing(letter)}."
             )
         axes = (raw.axes or "").replace(letter, "")
         raw = replace(raw, array=raw.array.take(0, axis=at), axes=axes, channels=None)

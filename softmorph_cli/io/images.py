@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,9 @@ from softmorph_cli.volume import Volume
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _REVERSED = [2, 1, 0, 3]
-_PNG_PALETTE = 3
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+# What a PNG says its pixels are.
+_PNG_GREY, _PNG_PALETTE, _PNG_GREY_ALPHA, _PNG_RGBA = 0, 3, 4, 6
 # MetaIO writes longer ones and cannot read the file afterwards.
 _LONGEST_META = 30_000
 # Keys that ITK makes up while reading, and would write a second time.
@@ -88,34 +90,32 @@ class Png:
 
     def recognises(self, head: bytes) -> bool:
         """Whether the PNG signature is there."""
-        return head.startswith(b"\x89PNG\r\n\x1a\n")
+        return head.startswith(_PNG_MAGIC)
 
     def read(self, path: Path) -> Raw:
         """Read one image; a file that this package wrote says so and needs no guess about its range."""
         chunks = _chunks(path.read_bytes())
         # What lies behind the end of the image is none of it.
-        if (chunks[0][0], chunks[-1][0]) != (b"IHDR", b"IEND"):
+        if (chunks[0].name, chunks[-1].name) != (b"IHDR", b"IEND"):
             raise FileError(f"{path} is cut short: it starts as a PNG file but does not end as one.")
         texts = _texts(chunks)
         ours, labels = texts.get(ONE, ""), LABELS in texts
         notes: tuple[str, ...] = ()
-        if chunks[0][1][9] == _PNG_PALETTE:
-            colours = next((body for name, body in chunks if name == b"PLTE"), b"")
+        array = _samples(path, chunks)
+        if chunks[0].body[9] == _PNG_PALETTE:
+            colours = next((chunk.body for chunk in chunks if chunk.name == b"PLTE"), b"")
             turned, labels, note = of_palette(np.frombuffer(colours, np.uint8).reshape(-1, 3))
-            array, notes = turned(_indices(path)), (note,)
-        else:
-            array = read_pixels(path, "PNGImageIO")
+            array, notes = turned(array), (note,)
         if array.ndim == 3 and array.shape[-1] == 2 and (array[..., 1] == np.iinfo(array.dtype).max).all():
             array, notes = array[..., 0], ("its alpha channel is opaque everywhere, and is left out.",)
         colour = array.ndim == 3
-        names = ("grey", "alpha") if array.shape[-1] == 2 else ("red", "green", "blue", "alpha")
         return Raw(
             array=array,
             axes="YXC" if colour else "YX",
             format=self.name,
             shape=array.shape,
             dtype=str(array.dtype),
-            channels=names[: array.shape[-1]] if colour else None,
+            channels=("grey", "alpha") if colour and array.shape[-1] == 2 else None,
             full_scale=not labels,
             slope=_slope(ours),
             colour=colour,
@@ -157,10 +157,10 @@ class Png:
 def _insert_texts(path: Path, texts: dict[str, str]) -> None:
     # SimpleITK cannot write text chunks; they go behind IHDR, which always ends at byte 33.
     content = path.read_bytes()
-    chunks = b""
-    for key, text in texts.items():
-        body = b"tEXt" + key.encode("latin-1") + b"\0" + text.encode("ascii", "backslashreplace")
-        chunks += (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    chunks = b"".join(
+        _chunk(b"tEXt", key.encode("latin-1") + b"\0" + text.encode("ascii", "backslashreplace")).all
+        for key, text in texts.items()
+    )
     path.write_bytes(content[:33] + chunks + content[33:])
 
 
@@ -169,36 +169,65 @@ def _slope(one: str) -> float:
     return 1 / int(one) if one.isdecimal() and int(one) else 1.0
 
 
-def _chunks(content: bytes) -> list[tuple[bytes, bytes]]:
-    """The name and the body of each chunk of a PNG, the last one IEND if the file is whole."""
-    chunks, at = [], 8
+class _Chunk(NamedTuple):
+    """One part of a PNG; all of it is its length, name, body and checksum."""
+
+    name: bytes
+    all: bytes
+
+    @property
+    def body(self) -> bytes:
+        return self.all[8:-4]
+
+
+def _chunk(name: bytes, body: bytes) -> _Chunk:
+    checksum = zlib.crc32(name + body).to_bytes(4, "big")
+    return _Chunk(name, len(body).to_bytes(4, "big") + name + body + checksum)
+
+
+def _chunks(content: bytes) -> list[_Chunk]:
+    """The chunks of a PNG, at least one, the last one IEND if the file is whole."""
+    chunks, at = [], len(_PNG_MAGIC)
     while (end := at + 12 + int.from_bytes(content[at : at + 4], "big")) <= len(content):
-        chunks.append((content[at + 4 : at + 8], content[at + 8 : end - 4]))
-        if chunks[-1][0] == b"IEND":
+        chunks.append(_Chunk(content[at + 4 : at + 8], content[at:end]))
+        if chunks[-1].name == b"IEND":
             break
         at = end
-    return chunks or [(b"", b"")]
+    return chunks or [_Chunk(b"", b"")]
 
 
-def _indices(path: Path) -> Array:
-    """The numbers of a PNG with a palette, which ITK would bring to colours."""
-    from PIL import Image
+def _samples(path: Path, chunks: list[_Chunk]) -> Array:
+    """The numbers of a PNG as they are stored.
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG",)) as image:
-                return np.array(image)
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path} is too large for a PNG with a palette; save it as TIFF.") from error
+    ITK makes colours of the indices into a palette, and cannot read grey with alpha. Both lie in the file as other
+    pixels of the same number of bytes would, and as those it reads them.
+    """
+    head = chunks[0].body
+    depth, kind = head[8], head[9]
+    alpha, clear = kind == _PNG_GREY_ALPHA, any(chunk.name == b"tRNS" for chunk in chunks)
+    if not (kind == _PNG_PALETTE or alpha or (kind == _PNG_GREY and clear)):
+        return read_pixels(path, "PNGImageIO")
+    as_depth, as_kind = (depth, _PNG_GREY) if not alpha else (16, _PNG_GREY) if depth == 8 else (8, _PNG_RGBA)
+    parts = [_chunk(b"IHDR", head[:8] + bytes((as_depth, as_kind)) + head[10:])]
+    parts += [chunk for chunk in chunks if chunk.name in (b"IDAT", b"IEND")]
+    with TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.png"
+        plain.write_bytes(_PNG_MAGIC + b"".join(part.all for part in parts))
+        array = read_pixels(plain, "PNGImageIO")
+    if alpha and depth == 8:
+        return array.astype(">u2").view(np.uint8).reshape(*array.shape, 2)
+    if alpha:
+        return array.view(">u2").astype(np.uint16)
+    # Greys of fewer than 8 bits are spread over all of them.
+    return array // np.uint8(255 // (2**depth - 1)) if kind == _PNG_PALETTE else array
 
 
-def _texts(chunks: list[tuple[bytes, bytes]]) -> dict[str, str]:
+def _texts(chunks: list[_Chunk]) -> dict[str, str]:
     """The texts of a PNG; where a key comes twice, the last one."""
     texts = {}
-    for name, body in chunks:
-        if name == b"tEXt":
-            key, _, text = body.partition(b"\0")
+    for chunk in chunks:
+        if chunk.name == b"tEXt":
+            key, _, text = chunk.body.partition(b"\0")
             texts[key.decode("latin-1")] = text.decode("latin-1")
     return texts
 

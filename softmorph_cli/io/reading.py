@@ -225,7 +225,7 @@ def _one_channel(raw: Raw, channel: int | str | None, name: str, axis: str | Non
         return select.pick_channel(raw, channel, name, axis)
     if raw.colour:
         count = raw.array.shape[(raw.axes or "").index("C")]
-        names = [f"{number} ({sample})" for number, sample in enumerate(raw.channels or range(count))]
+        names = [f"{number} ({sample})" for number, sample in enumerate(select.sample_names(raw))]
         raise InputError(
             f"{name} holds a colour image of {count} samples per pixel; choose one with --channel "
             f"{', '.join(names[:-1])} or {names[-1]}, or name the axes with --axes if they are no colours."

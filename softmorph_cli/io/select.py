@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +13,7 @@ from softmorph_cli.io.raw import Affine, Array, Raw
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _RANGE = re.compile(r"(\d*):(\d*)")
+_COLOURS = ("red", "green", "blue", "alpha")
 # As many channels as a last axis without a name may have; an axis of space is longer.
 _FEW = 4
 
@@ -225,12 +224,14 @@ def letter_of(channel_axis: int | str | None, letters: str) -> str | None:
     return channel_axis.upper()
 
 
-def choosing(letter: str, channels: Sequence[str] | None = None) -> str:
+def sample_names(raw: Raw) -> tuple[str, ...]:
+    """The names of the channels, as far as there are any."""
+    return raw.channels or (_COLOURS[: raw.array.shape[(raw.axes or "").index("C")]] if raw.colour else ())
+
+
+def choosing(letter: str) -> str:
     """The option that keeps one index of a mapped axis, as it is typed."""
-    if letter == "T":
-        return "--time 0"
-    first = shlex.quote(channels[0]) if letter == "C" and channels else "0"
-    return f"--channel {first}" if letter == "C" else f"--channel-axis {letter} --channel 0"
+    return {"T": "--time 0", "C": "--channel 0"}.get(letter, f"--channel-axis {letter} --channel 0")
 
 
 def pick_time(raw: Raw, time: int, name: str) -> Raw:
@@ -272,7 +273,7 @@ def pick_channel(raw: Raw, channel: int | str, name: str, along: str | None = No
             "name it with --channel-axis, or leave --channel out."
         )
     count = raw.array.shape[axes.index(axis)]
-    names = (raw.channels or ()) if axis == "C" else ()
+    names = sample_names(raw) if axis == "C" else ()
     if isinstance(channel, str) and channel in names:
         index = names.index(channel)
     elif isinstance(channel, int) or _INTEGER.fullmatch(channel):

@@ -312,13 +312,17 @@ def test_no_limit_and_no_levels_ask_for_nothing(vessel: Volume, monkeypatch: pyt
     [
         ("CYX", {}, r"it holds 2 channels, and one is taken at a time: add --channel 0\."),
         ("CYX", {"channels": ("axon", "soma")}, r"2 channels \(axon, soma\), .* add --channel 0\."),
-        ("TYX", {}, r"2 times, .* add --channel-axis T --channel 0\."),
+        ("TYX", {}, r"2 times, .* add --time 0\."),
         ("QYX", {}, r"2 images along Q, .* add --channel-axis Q --channel 0\."),
     ],
 )
 def test_several_maps_in_one_file(axes: str, more: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         inspect(Volume(np.zeros((2, 5, 6), np.float32), axes, (1.0, 1.0), "mm", **more))
+    if "T" in axes:
+        both = Volume(np.zeros((2, 3, 5, 6), np.float32), "TCYX", (1.0, 1.0), "mm")
+        with pytest.raises(InputError, match=r"2 along T x 3 along C, .* add --time 0 --channel 0\."):
+            inspect(both)
 
 
 def test_axes_of_length_one_are_none(vessel: Volume, found: Inspection) -> None:

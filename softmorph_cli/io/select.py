@@ -90,7 +90,12 @@ def name_axes(
         )
     if channel_axis is not None:
         named = _with_channel(letters, channel_axis, name)
-        letters = letters if picked and "C" in letters and letters[named.index("C")] not in "ZYX" else named
+        beside = letters[named.index("C")] if "C" in letters else "C"
+        if picked and beside == "T":
+            raise InputError(
+                f"{name} names its axis T as time, and its channels: keep one time with --time 0."
+            )
+        letters = letters if picked and beside not in "CZYX" else named
     colour = raw.colour and axes is None
     if raw.channels and ((raw.colour and not colour) or _moved(raw.axes or "", letters)):
         raw = replace(raw, channels=None)  # they are not those of this axis

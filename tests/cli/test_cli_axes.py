@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from helpers_cli import run
 
 from softmorph_cli.io import read
@@ -135,3 +136,29 @@ def test_the_advised_axes_of_an_array_without_names(tmp_path: Path) -> None:
     )
     assert found.array[0, 2, 10, 12] == 0
     assert found.array[1, 2, 10, 12] > 0
+
+
+def test_an_array_of_a_store_whose_last_axis_is_short(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "in.zarr", mode="w", zarr_format=2)
+    stack = np.moveaxis(MAPS[0, :, 2], 0, -1)
+    group.create_array("plain", shape=stack.shape, dtype="f4", chunks=stack.shape)[...] = stack
+    run("dilate", tmp_path / "in.zarr" / "plain", tmp_path / "out.tif")
+    assert read(tmp_path / "out.tif").axes == "CYX"
+
+
+def test_another_series_than_the_one_that_is_read(tmp_path: Path) -> None:
+    path, image = tmp_path / "in.tif", MAPS[0, 1, 2]
+    with tifffile.TiffWriter(path) as file:
+        file.write((image[::4, ::4] * 255).astype(np.uint8), metadata=None, subfiletype=1)
+        file.write(image, metadata=None)
+        file.write(image[:12, :12], metadata=None)
+    assert (
+        "it holds 3 image series; number 1, the first that is no reduced copy, is read"
+        in run("info", path).out
+    )
+    for options, shape in (([], [20, 24]), (["--series", "0"], [5, 6]), (["--series", "2"], [12, 12])):
+        found = json.loads(run("stats", path, *options, "--json").out)
+        assert found["input"]["shape"] == shape
+    store = tmp_path / "out.zarr"
+    run("dilate", path, store, "--series", "2", "--memory", "1GB")
+    assert read(store).array.shape == (12, 12)

@@ -32,7 +32,13 @@ def of_palette(colours: npt.NDArray[Any]) -> tuple[Callable[[Array], Array], boo
     if grey and 2 <= len(colours) <= 256 and np.ptp(colours) > 0:
         # An index that the palette does not have is as good as its last.
         table = np.concatenate([colours[:, 0], np.full(256 - len(colours), colours[-1, 0])]).astype(np.uint8)
-        return lambda stored: table[stored], False, "its palette is one of greys, and their values are read."
+
+        def greys(stored: Array) -> Array:
+            if stored.dtype == np.bool_:  # of one bit: the brighter of the two is 1
+                return stored if colours[1, 0] > colours[0, 0] else ~stored
+            return table[stored]
+
+        return greys, False, "its palette is one of greys, and their values are read."
     steps = np.diff(colours @ np.array(_BRIGHTNESS))
     many = len(np.unique(colours, axis=0)) >= _MANY
     if many and steps.min() >= -_ROUNDING and steps.sum() > 0:

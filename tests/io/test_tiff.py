@@ -351,6 +351,23 @@ def test_palettes(tmp_path: Path) -> None:
     assert np.array_equal(found[0], labels)
 
 
+@pytest.mark.parametrize("colours", [[0, 65535], [65535, 0], [65535, 30000]])
+def test_a_palette_of_two_greys(tmp_path: Path, colours: list[int]) -> None:
+    mask = RNG.random((30, 32)) > 0.6
+    data, table = np.packbits(mask, axis=1).tobytes(), struct.pack("<6H", *colours * 3)
+    tags = [(256, 4, 1, 32), (257, 4, 1, 30), (258, 3, 1, 1), (259, 3, 1, 1), (262, 3, 1, 3), (273, 4, 1, 0)]
+    tags += [(277, 3, 1, 1), (278, 4, 1, 30), (279, 4, 1, len(data)), (320, 3, 6, 0)]
+    end = 8 + 2 + 12 * len(tags) + 4
+    tags[5], tags[9] = (273, 4, 1, end), (320, 3, 6, end + len(data))
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    path = tmp_path / "in.tif"
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data + table)
+    with Image.open(path) as other:
+        white = np.array(other.convert("L"))
+    assert np.array_equal(white == white.max(), read(path).array > 0.5)
+    assert np.array_equal(read(path).array > 0.5, mask if colours[1] > colours[0] else ~mask)
+
+
 # Planes that are there and planes that are described
 
 

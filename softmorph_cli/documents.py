@@ -1,4 +1,4 @@
-"""The JSON documents of schema 1: what every one begins with, how a map is described, how they are written."""
+"""The JSON documents of schema 2: what every one begins with, how a map is described, how they are written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from softmorph_cli.files import replacing
 if TYPE_CHECKING:
     from softmorph_cli.volume import Volume
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 
 def head() -> dict[str, Any]:

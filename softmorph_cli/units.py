@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 # The units that a map's voxel size is given in.
 MILLIMETRES: Final = {"mm": 1.0, "um": 1e-3, "nm": 1e-6}
@@ -37,6 +38,29 @@ def millimetres(unit: str | None) -> float | None:
     """How many millimetres a unit is, however it is spelt; None where nobody knows it."""
     factor, name = length(1.0, unit)
     return None if name is None else factor * MILLIMETRES[name]
+
+
+def in_one_unit(sizes: Mapping[str, tuple[float, Any]]) -> tuple[dict[str, float], str | None]:
+    """Bring the voxel sizes of axes, each with its unit as it is spelt, to one unit: the first that is known.
+
+    Returns:
+        The sizes by axis, and the unit. Axes whose unit is not known are left out where one is; where none is, all
+        sizes are as they were, and the unit is None.
+    """
+    known = {axis: length(size, str(unit or "")) for axis, (size, unit) in sizes.items()}
+    unit = next((name for _, name in known.values() if name is not None), None)
+    if unit is None:
+        return {axis: size for axis, (size, _) in sizes.items()}, None
+    one = MILLIMETRES[unit]
+    return {axis: size * (MILLIMETRES[name] / one) for axis, (size, name) in known.items() if name}, unit
+
+
+def sizeless(axes: Iterable[str]) -> list[str]:
+    """Return what is said of axes that `in_one_unit` left out."""
+    named = " and ".join(axis.lower() for axis in axes)
+    if not named:
+        return []
+    return [f"its voxel size along {named} is in no known unit, and is left out: lengths are in voxels."]
 
 
 # Bytes: the units of a thousand and those of 1024.

@@ -68,7 +68,8 @@ class Volume:
         axes: One letter for each array axis, ending in "YX" or "ZYX"; for example "TCZYX".
         spacing: Voxel size along each *spatial* axis in array order, or None where the file does not say.
         unit: Unit of `spacing`: "mm", "um", "nm", ..., or None where it is unknown.
-        affine: 4 x 4, maps array index (z, y, x, 1) to world (x, y, z, 1) in mm, RAS+; None where unknown.
+        affine: 4 x 4, maps array index (z, y, x, 1) to world (x, y, z, 1), RAS+; None where unknown. In mm, whatever
+            `unit` is; but of a `spacing` without a unit, in that unknown unit.
         channels: A name for each index of axis "C", or None.
         source: The file it was read from, or None.
         notes: What a reader had to decide and a person should know, one sentence each.

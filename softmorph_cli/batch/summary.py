@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from softmorph_cli import documents
 from softmorph_cli.files import replacing
-from softmorph_cli.measure.columns import SPREAD
+from softmorph_cli.measure.columns import OTHER_UNITS, SPREAD
 from softmorph_cli.printable import cell
 
-# Always all of them, in this order: tables of different batches then fit below each other.
+# Always all of them, in this order: tables of different batches in mm then fit below each other.
 _FIGURES: Final = (
     *("expected_voxels", "expected_area_mm2", "std_area_mm2", "expected_volume_mm3", "std_volume_mm3"),
     *("voxels_above_half", "components_above_half", "max"),
@@ -96,10 +96,12 @@ class Summary:
     def table(self) -> str:
         """The CSV."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+        rows = [_cells(entry) for entry in self.entries]
+        others = [f"{name}_{when}" for name in OTHER_UNITS for when in ("before", "after")]
+        columns = [*COLUMNS, *(name for name in others if any(name in row for row in rows))]
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
-        for entry in self.entries:
-            writer.writerow({column: cell(value) for column, value in _cells(entry).items()})
+        writer.writerows({column: cell(value) for column, value in row.items()} for row in rows)
         return text.getvalue()
 
 
@@ -139,4 +141,5 @@ def _cells(entry: Entry) -> dict[str, Any]:
     for when in ("before", "after"):
         found = row.get(when, {})
         cells |= {f"{name}_{when}": found.get(name, "") for name in (*_FIGURES, *SPREAD)}
+        cells |= {f"{name}_{when}": found[name] for name in OTHER_UNITS if name in found}
     return cells

@@ -148,8 +148,13 @@ def explain(metrics: Sequence[Metric]) -> None:
 
 def _directions(metrics: Sequence[Metric]) -> dict[str, str]:
     known = {name: _BETTER[metric.better] for metric in metrics for name in metric.names}
-    # Where the size of a voxel is unknown, distances have names of their own.
-    return known | {f"{name[:-3]}_voxels": told for name, told in known.items() if name.endswith("_mm")}
+    # In another unit, and where the size of a voxel is unknown, distances have names of their own.
+    return known | {
+        f"{name.removesuffix('_mm')}_{unit}": told
+        for name, told in known.items()
+        if name.endswith("_mm")
+        for unit in ("um", "nm", "voxels")
+    }
 
 
 def head() -> dict[str, Any]:

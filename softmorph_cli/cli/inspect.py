@@ -155,7 +155,9 @@ def _read(path: Path, reading: Reading) -> Volume:
 def _read_skeleton(path: Path, reading: Reading) -> Volume:
     """Read a skeleton whose map is given too: options about values are meant for the map, those about axes perhaps."""
     place = replace(reading, from_logits=None, divide_by=None, label=None, clip=False)
-    alone = replace(place, channel=None, channel_axis=None, axes=None, resolution=None, like=None)
+    alone = replace(
+        place, channel=None, channel_axis=None, axes=None, resolution=None, series=None, like=None
+    )
     try:
         return _read(path, alone)
     except InputError:
@@ -232,7 +234,7 @@ def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving, vo
     warnings: list[str] = []
 
     def swc(graph: SkeletonGraph) -> str:
-        # The format's own unit is the micrometre; a map in mm stays in mm.
+        # The format knows the micrometre, and by custom the millimetre.
         text, cut = swc_text(graph, "um" if volume.unit in ("um", "nm") else "mm")
         warnings.extend(cut)
         return text

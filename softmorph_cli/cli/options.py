@@ -112,6 +112,26 @@ class Opening:
             show_default=False,
         ),
     ] = None
+    series: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Which image series of a TIFF. (default: the first that is no smaller copy of another)",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+    time: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Keep one time of several. (default: all, each by itself)",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
     from_logits: Annotated[
         str | None,
         typer.Option(

@@ -1,4 +1,4 @@
-"""What a run tells: the JSON of schema 1 and the table for people."""
+"""What a run tells: the JSON of schema 2 and the table for people."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ def expected_of(volume_unit: str) -> str:
     """Return what is expected, with its unit: a volume, an area or voxels."""
     if volume_unit == "voxels":
         return "expected foreground (voxels)"
-    return f"expected {'area' if volume_unit == 'mm^2' else 'volume'} ({spelt(volume_unit)})"
+    return f"expected {'area' if volume_unit.endswith('^2') else 'volume'} ({spelt(volume_unit)})"
 
 
 def spelt(volume_unit: str) -> str:
-    """Return a unit as people write it: mm², mm³."""
-    return volume_unit.replace("^2", "²").replace("^3", "³")
+    """Return a unit as people write it: mm², µm³."""
+    return volume_unit.replace("^2", "²").replace("^3", "³").replace("um", "µm")
 
 
 def rows(statistics: Sequence[Statistics]) -> list[list[str]]:

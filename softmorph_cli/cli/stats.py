@@ -20,14 +20,14 @@ from softmorph_cli.cli.command import command, complain, note
 from softmorph_cli.cli.options import Reading
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
-from softmorph_cli.measure.columns import SPREAD, volume_columns
+from softmorph_cli.measure.columns import OTHER_UNITS, SPREAD, volume_columns
 from softmorph_cli.printable import cell
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
     from softmorph_cli.volume import Volume
 
-# Always all of them, in this order: tables of different runs then fit below each other.
+# Always all of them, in this order: tables of different runs in mm then fit below each other.
 _COLUMNS = (
     *("file", "channel", "axes", "size_z", "size_y", "size_x"),
     *("spacing_z", "spacing_y", "spacing_x", "spacing_unit", "voxels"),
@@ -249,11 +249,11 @@ def _part_name(volume: Volume, index: tuple[int, ...]) -> str:
 
 def _as_csv(measured: Sequence[_Measured]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
+    rows = [_csv_row(one, name, part) for one in measured for name, part in one.parts]
+    columns = [*_COLUMNS, *(name for name in OTHER_UNITS if any(name in row for row in rows))]
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    for one in measured:
-        for name, part in one.parts:
-            writer.writerow({column: cell(value) for column, value in _csv_row(one, name, part).items()})
+    writer.writerows({column: cell(value) for column, value in row.items()} for row in rows)
     return text.getvalue()
 
 

@@ -135,13 +135,15 @@ def _check(
 def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
     """Return the map with its channels first and no other mapped axis, and what they are to each other."""
     from softmorph_cli.io import classes
+    from softmorph_cli.io.select import choosing
 
     mapped = volume.array.shape[: -volume.spatial_dims]
     if sum(size > 1 for size in mapped) > 1:
         held = " x ".join(
             f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, mapped, strict=True)
         )
-        raise InputError(f"it holds {held}; write one of them to a file of its own first.")
+        other = next(a for a, size in zip(volume.mapped_axes, mapped, strict=True) if size > 1 and a != "C")
+        raise InputError(f"it holds {held}, and one map of them is repaired: add {choosing(other)}.")
     array = volume.array.reshape(-1, *volume.array.shape[-volume.spatial_dims :])
     if len(array) == 1:
         return array, "apart"
@@ -156,9 +158,15 @@ def _priors(asking: Asking, volume: Volume, count: int) -> tuple[Prior, ...]:
         return read_priors(asking.priors, volume.channels, count, volume.spatial_dims)
     assert asking.betti is not None
     if count > 1:
+        from softmorph_cli.io.select import choosing
+
         names = f" ({', '.join(volume.channels)})" if volume.channels else ""
+        # One of the mapped axes is longer than 1.
+        axis = next(a for a, size in zip(volume.axes, volume.array.shape, strict=True) if size > 1)
+        what = "channels" if axis == "C" else f"maps along {axis}"
         raise InputError(
-            f"it holds {count} channels{names}: take one with --channel, or give each its prior with --priors FILE."
+            f"it holds {count} {what}{names}: take one with {choosing(axis)}, or give each its prior with "
+            "--priors FILE."
         )
     return (Prior((0,), check_prior(parse_betti(asking.betti), volume.spatial_dims)),)
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.units import millimetres
+from softmorph_cli.graphs.frame import Frame
+from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
 
 # Of a voxel: less is the rounding of file formats.
@@ -41,20 +42,19 @@ def on_one_grid(
         raise InputError(_dimensions(prediction, reference, ours, theirs))
     if prediction.array.shape != reference.array.shape:
         raise InputError(_shapes(prediction, reference, ours, theirs))
-    if prediction.affine is not None and reference.affine is not None:
-        if not same_grid:
-            _check_affines(prediction, reference, ours, theirs)
-        return prediction, ()
     sizes = _sides(prediction), _sides(reference)
     if sizes[0] is not None and sizes[1] is not None:
+        if prediction.affine is not None and reference.affine is not None:
+            if not same_grid:
+                _check_affines(prediction, reference, ours, theirs)
+            return prediction, ()
         if not same_grid:
-            _check_sides(sizes[0], sizes[1], prediction.array.shape, ours, theirs)
+            _check_sides(sizes[0], sizes[1], prediction, ours, theirs)
         if prediction.affine is not None or reference.affine is None:
             return prediction, ()
-    elif prediction.spacing is not None or prediction.affine is not None:
-        return prediction, (
-            f"{theirs} does not say how large its voxels are: only the shapes were compared.",
-        )
+    elif sizes[1] is None and (prediction.spacing is not None or prediction.affine is not None):
+        which = theirs if sizes[0] is not None else ours
+        return prediction, (f"{which} does not say how large its voxels are: only the shapes were compared.",)
     if reference.spacing is None and reference.affine is None:
         return prediction, ()
     placed = replace(prediction, spacing=reference.spacing, unit=reference.unit, affine=reference.affine)
@@ -101,7 +101,8 @@ def _shapes(prediction: Volume, reference: Volume, ours: str, theirs: str) -> st
     )
     sides = _sides(prediction), _sides(reference)
     if sides[0] is not None and sides[1] is not None and _same_box(prediction, reference):
-        wanted = ",".join(f"{side:.6g}mm" for side in sides[1])
+        factor, unit = _own_unit(prediction)
+        wanted = ",".join(f"{side / factor:.6g}{unit}" for side in sides[1])
         suffix = "".join(Path(ours).suffixes[-2:]) or ".nii.gz"
         target = f"on_the_grid{'.nii.gz' if suffix.endswith('.npz') else suffix}"
         command = shlex.join(["softmorph", "resample", ours, target, "--spacing", wanted])
@@ -137,11 +138,17 @@ def _places(matrix: npt.NDArray[np.float64], index: npt.NDArray[np.float64]) -> 
 
 
 def _sides(volume: Volume) -> tuple[float, ...] | None:
-    """Return the sides of a voxel in mm, None where they are not known."""
-    if volume.affine is not None:
-        return tuple(float(side) for side in np.linalg.norm(_matrix(volume)[:, :-1], axis=0))
-    factor = millimetres(volume.unit)
-    return None if volume.spacing is None or factor is None else tuple(s * factor for s in volume.spacing)
+    """Return the sides of a voxel in mm, None where they or their unit are not known."""
+    frame = Frame.of(volume)
+    if frame.unit is None:
+        return None
+    return tuple(float(side) * MILLIMETRES[frame.unit] for side in np.linalg.norm(frame.matrix, axis=0))
+
+
+def _own_unit(volume: Volume) -> tuple[float, str]:
+    """Return how many mm the volume's unit is, and its name."""
+    unit = Frame.of(volume).unit or "mm"
+    return MILLIMETRES[unit], unit
 
 
 def _check_affines(prediction: Volume, reference: Volume, ours: str, theirs: str) -> None:
@@ -163,22 +170,25 @@ def _check_affines(prediction: Volume, reference: Volume, ours: str, theirs: str
         for column in [*range(dims - 1, -1, -1), dims]
         if shown[row, column]
     ]
+    factor, unit = _own_unit(prediction)
     raise InputError(
-        f"{ours} and {theirs} lie at different places, up to {apart:.3g} mm ({apart / finest:.3g} voxels) apart: of "
-        f"their affines, in NIfTI's order, {'; '.join(entries)}. If the voxels belong together all the same, add "
-        "--same-grid, which takes the first one's header; else bring both onto one grid (softmorph resample changes "
-        "the voxel size)."
+        f"{ours} and {theirs} lie at different places, up to {apart / factor:.3g} {unit} ({apart / finest:.3g} voxels) "
+        f"apart: of their affines in mm, in NIfTI's order, {'; '.join(entries)}. If the voxels belong together all the "
+        "same, add --same-grid, which takes the first one's header; else bring both onto one grid (softmorph resample "
+        "changes the voxel size)."
     )
 
 
 def _check_sides(
-    one: tuple[float, ...], other: tuple[float, ...], shape: tuple[int, ...], ours: str, theirs: str
+    one: tuple[float, ...], other: tuple[float, ...], prediction: Volume, ours: str, theirs: str
 ) -> None:
-    drift = np.abs(np.subtract(one, other)) * shape
+    drift = np.abs(np.subtract(one, other)) * prediction.array.shape
     if drift.max() <= NEAR * min(one):
         return
+    factor, unit = _own_unit(prediction)
     raise InputError(
-        f"the voxels of {ours} measure {_times(one)} mm and those of {theirs} {_times(other)} mm (array order): if "
+        f"the voxels of {ours} measure {_times([side / factor for side in one])} {unit} and those of {theirs} "
+        f"{_times([side / factor for side in other])} {unit} (array order): if "
         "they belong together all the same, add --same-grid, which takes the first one's size; else bring both onto "
         "one grid with softmorph resample."
     )

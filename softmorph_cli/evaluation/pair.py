@@ -51,7 +51,7 @@ class Settings:
         connectivity: Of the foreground, 4 or 8 in 2D, 6 or 26 in 3D; the background has the other. None for 8 and 26.
         method: How soft skeletons are made, see `filters.method`.
         iterations: Of soft skeletons; None until nothing changes (`cldice`: 10).
-        tolerance: Of the normalised surface Dice, in mm; in voxels where the size of a voxel is unknown.
+        tolerance: Of the normalised surface Dice, in the pair's unit; in voxels where the size of a voxel is unknown.
         expensive: Whether the metrics that take long are wanted too.
         patches: How many random patches Betti errors are averaged over; None for 100 where they are wanted.
         seed: Of their places.
@@ -160,12 +160,12 @@ class Pair:
 
     @cached_property
     def frame(self) -> Frame:
-        """Where the prediction's voxels lie, in mm where the file says so."""
+        """Where the prediction's voxels lie, in its file's unit where that says one."""
         return Frame.of(self.prediction)
 
     @property
     def unit(self) -> str | None:
-        """The unit of `spacing`: "mm", or None where it is unknown."""
+        """The unit of `spacing`: "mm", "um" or "nm", or None where it is unknown."""
         return self.frame.unit
 
     @property

@@ -218,6 +218,6 @@ def _parameters(pair: Pair, order: Order) -> dict[str, Any]:
         f"smd_longest_side_{unit}": float(sides(pair).max() * finest),
         "opt_j_reach_voxels": REACH,
         "opt_j_near_voxels": NEAR,
-        **({"opt_j_reach_mm": REACH * finest, "opt_j_near_mm": NEAR * finest} if unit == "mm" else {}),
+        **({f"opt_j_reach_{unit}": REACH * finest, f"opt_j_near_{unit}": NEAR * finest} if pair.unit else {}),
         "opt_j_matching": "one to one, the cheapest pair first; of equal ones the first node",
     }

@@ -23,10 +23,12 @@ from softmorph_cli.volume import Volume
 _SHOWN: Final = 8
 # Options of reading that say where the voxels are, and so go for both files.
 _PLACE: Final = ("axes", "channel_axis", "per_slice", "region", "mask")
+_WHICH: Final = ("resolution", "series", "time")
 _VALUES: Final = ("channel", "divide_by", "from_logits", "clip")
 # As a refusal names them, with their value, to someone who filters the file.
 _OPTION: Final = re.compile(
-    r"--(?:channel-axis \w+ --channel \w+|channel \w+|divide-by \d+(?:\.\d+)?|from-logits \w+|clip)"
+    r"--(?:time \d+(?: --channel \w+)?|channel-axis \w+ --channel \w+|channel \w+"
+    r"|divide-by \d+(?:\.\d+)?|from-logits \w+|clip)"
 )
 # What stands for true in masks of 8 and 16 bits.
 _TRUE: Final = (255, 65535)
@@ -88,7 +90,7 @@ def open_prediction(path: Path, reading: Mapping[str, Any], reference: Path) -> 
         SoftmorphError: If the file cannot be read.
     """
     if not any(reading[name] not in (None, False) for name in _VALUES):
-        found = _labelled(path, {name: reading[name] for name in (*_PLACE, "resolution")})
+        found = _labelled(path, {name: reading.get(name) for name in (*_PLACE, *_WHICH)})
         if found is not None:
             return found
     notes: tuple[str, ...] = ()

@@ -26,18 +26,19 @@ _SHEARED: Final = (
 
 
 def _distance(name: str, measure: Callable[[Distances], float]) -> Callable[[Pair], Reading]:
-    """Return what computes a distance, in mm or, under a name of its own, in voxels."""
+    """Return what computes a distance, under a name that ends in its unit: that of the prediction, or voxels."""
 
     def compute(pair: Pair) -> Reading:
-        key = f"{name}_mm"
+        key = f"{name}_{pair.unit or 'mm'}"
         if not rectangular(pair.frame.matrix):
             return Reading({key: None}, (_SHEARED,))
         empty = [which for which, mask in _masks(pair) if not mask.any()]
         if len(empty) == 1:
-            why = f"the {empty[0]} is empty: distances between surfaces (hd95_mm, assd_mm) are not defined."
+            unit = pair.unit or "mm"
+            why = f"the {empty[0]} is empty: distances between surfaces (hd95_{unit}, assd_{unit}) are not defined."
             return Reading({key: None}, (why,))
         value = 0.0 if empty else measure(pair.surfaces)
-        if pair.unit == "mm":
+        if pair.unit is not None:
             return Reading({key: value})
         return Reading({key: None, f"{name}_voxels": value}, (_NO_SIZE,))
 
@@ -51,7 +52,7 @@ def _surface_dice(pair: Pair) -> Reading:
     if empty:
         return Reading({"nsd": float(len(empty) == 2)})
     value = within(pair.surfaces, pair.settings.tolerance)
-    if pair.unit == "mm":
+    if pair.unit is not None:
         return Reading({"nsd": value})
     return Reading({"nsd": value}, (_NO_SIZE,))
 
@@ -66,8 +67,8 @@ _SURFACES: Final = (
     "map is background."
 )
 _EMPTY: Final = (
-    "Both masks empty: 0; one of them: null. In mm; where the size of a voxel is unknown null, and the same in voxels "
-    "is given under the name {name}_voxels."
+    "Both masks empty: 0; one of them: null. In mm, or as {name}_um or {name}_nm where that is the prediction's unit; "
+    "where the size of a voxel is unknown null, and the same in voxels is given under the name {name}_voxels."
 )
 _SOURCE: Final = "Nikolov et al., 2018 (arXiv:1809.04430); surface-distance 0.1 by DeepMind"
 
@@ -102,8 +103,9 @@ METRICS: Final = (
         names=("nsd",),
         title="Normalised surface Dice",
         definition=(
-            "The share of both surfaces' area that is at most the tolerance (--tolerance, 1 mm, or 1 voxel where the "
-            f"size of a voxel is unknown) from the other surface. {_SURFACES} Both masks empty: 1; one of them: 0."
+            "The share of both surfaces' area that is at most the tolerance (--tolerance; 1 mm, 1 um or 1 nm as the "
+            "file's unit is, or 1 voxel where that is unknown) from the other surface. "
+            f"{_SURFACES} Both masks empty: 1; one of them: 0."
         ),
         source=_SOURCE,
         unit="1",

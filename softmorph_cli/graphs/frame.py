@@ -1,4 +1,4 @@
-"""From array indices to places in the world, in millimetres where the file says how large a voxel is."""
+"""From array indices to places in the world, in the unit of the file where it says one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.units import millimetres
+from softmorph_cli.units import MILLIMETRES, length
 from softmorph_cli.volume import Volume
 
 
@@ -19,7 +19,8 @@ class Frame:
     Attributes:
         matrix: 3 x d, the world's step for a step along each array axis.
         origin: Where index 0 lies.
-        unit: "mm", or None where it is unknown: lengths are then in voxels (along x, where they are not cubic).
+        unit: "mm", "um" or "nm", that of the file; None where it is unknown: lengths are then in voxels (along x,
+            where they are not cubic).
     """
 
     matrix: npt.NDArray[np.float64]
@@ -30,12 +31,15 @@ class Frame:
     def of(cls, volume: Volume) -> Frame:
         """Return a volume's frame: its affine, or else its spacing from index 0 on."""
         dims = volume.spatial_dims
+        factor, unit = length(1.0, volume.unit)
         if volume.affine is not None:
-            return cls(volume.affine[:3, 3 - dims : 3], volume.affine[:3, 3], "mm")
-        factor = millimetres(volume.unit)
+            unit = "mm" if volume.spacing is None and volume.unit is None else unit
+            matrix, origin = volume.affine[:3, 3 - dims : 3], volume.affine[:3, 3]
+            one = MILLIMETRES[unit] if unit is not None else float(np.linalg.norm(matrix[:, -1])) or 1.0
+            return cls(matrix / one, origin / one, unit)
         sizes = np.ones(dims) if volume.spacing is None else np.array(volume.spacing)
-        unit = None if volume.spacing is None or factor is None else "mm"
-        sizes = sizes / sizes[-1] if unit is None or factor is None else sizes * factor
+        unit = None if volume.spacing is None else unit
+        sizes = sizes / sizes[-1] if unit is None else sizes * factor
         # Array axes are (z, y, x), the world's are (x, y, z).
         return cls(np.eye(3)[:, :dims][:, ::-1] * sizes, np.zeros(3), unit)
 
@@ -51,7 +55,7 @@ class Frame:
 
     @property
     def suffix(self) -> str:
-        """How names of lengths end: "mm" or "voxels"."""
+        """How names of lengths end: "mm", "um", "nm" or "voxels"."""
         return self.unit or "voxels"
 
     def world(self, index: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

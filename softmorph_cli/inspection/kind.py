@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.graphs.frame import Frame
+from softmorph_cli.io.select import choosing
 from softmorph_cli.level_sets import LevelSets, nested_levels
+from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
 
 MAP, SKELETON = "map", "skeleton"
@@ -57,9 +59,11 @@ def single(volume: Volume) -> Volume:
     """
     shape = volume.array.shape[: -volume.spatial_dims]
     if sum(size > 1 for size in shape) > 1:
-        held = " x ".join(
-            f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, shape, strict=True)
-        )
+        sizes = [(axis, size) for axis, size in zip(volume.mapped_axes, shape, strict=True) if size > 1]
+        held = " x ".join(f"{size} along {axis}" for axis, size in sizes)
+        if set(volume.mapped_axes) <= {"T", "C"}:
+            choose = " ".join(choosing(axis) for axis, _ in sizes)
+            raise InputError(f"it holds {held}, and one is taken at a time: add {choose}.")
         raise InputError(
             f"it holds {held}, and one is taken at a time: write that one to a file of its own first."
         )
@@ -68,9 +72,8 @@ def single(volume: Volume) -> Volume:
             names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
             what = {"C": "channels", "T": "times", "S": "slices"}.get(axis, f"images along {axis}")
             choose = {
-                "C": "add --channel 0",
                 "S": "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:",
-            }.get(axis, f"add --channel-axis {axis} --channel 0")
+            }.get(axis, f"add {choosing(axis)}")
             raise InputError(f"it holds {size} {what}{names}, and one is taken at a time: {choose}.")
     return replace(volume, array=volume.array[(0,) * len(shape)], axes=volume.spatial_axes, channels=None)
 
@@ -92,13 +95,15 @@ def fitting(reference: Volume, volume: Volume) -> Volume:
     places = np.vstack([first, np.diag(np.array(volume.array.shape) - 1.0)])
     # A tenth of a voxel: less is the rounding of file formats.
     near = 0.1 * ours.finest
-    if ours.unit == theirs.unit and not np.allclose(
-        ours.world(places), theirs.world(places), rtol=0, atol=near
-    ):
+    if (ours.unit is None) != (theirs.unit is None):
+        return reference
+    scale = MILLIMETRES[theirs.unit] / MILLIMETRES[ours.unit] if ours.unit and theirs.unit else 1.0
+    if not np.allclose(ours.world(places), theirs.world(places) * scale, rtol=0, atol=near):
+        last = places.sum(axis=0)
         raise InputError(
-            "the map and the skeleton lie at different places: the first voxel is at "
-            f"{_place(theirs.world(first))} in the map and at {_place(ours.world(first))} in the skeleton, the last at "
-            f"{_place(theirs.world(places.sum(axis=0)))} and at {_place(ours.world(places.sum(axis=0)))}."
+            f"the map and the skeleton lie at different places: the first voxel is, in {ours.suffix}, at "
+            f"{_place(theirs.world(first) * scale)} in the map and at {_place(ours.world(first))} in the skeleton, the "
+            f"last at {_place(theirs.world(last) * scale)} and at {_place(ours.world(last))}."
         )
     return reference
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from softmorph_cli.io.raw import Array, Kept, Provenance, Raw
+from softmorph_cli.io.select import usual_axes
 from softmorph_cli.volume import Volume
 
 
@@ -26,7 +27,7 @@ class Npy:
         return head.startswith(b"\x93NUMPY")
 
     def read(self, path: Path) -> Raw:
-        """Map the array; a shape of 2 or 3 axes is (Y, X) or (Z, Y, X), more need names."""
+        """Map the array; a shape of 2 or 3 axes is (Y, X), (Z, Y, X) or (Y, X, C), more need names."""
         with path.open("rb") as stream:
             version = np.lib.format.read_magic(stream)
             read = (
@@ -40,8 +41,8 @@ class Npy:
             return Raw(np.broadcast_to(np.empty((), object), shape), None, self.name, shape, "object")
         # An empty array cannot be mapped; the values' check will name it.
         array = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
-        axes = {2: "YX", 3: "ZYX"}.get(array.ndim)
-        return Raw(array, axes, self.name, shape, str(dtype), native=())
+        axes, notes = usual_axes(shape)
+        return Raw(array, axes, self.name, shape, str(dtype), native=(), notes=tuple(notes))
 
     def write(
         self,

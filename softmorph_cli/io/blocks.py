@@ -28,6 +28,8 @@ class _Options:
     """How a file is read: the options of `open_blocks`."""
 
     resolution: int | None
+    series: int | None
+    time: int | None
     axes: str | None
     channel: int | str | None
     channel_axis: int | str | None
@@ -112,6 +114,8 @@ def open_blocks(
     path: str | Path,
     *,
     resolution: int | None = None,
+    series: int | None = None,
+    time: int | None = None,
     axes: str | None = None,
     channel: int | str | None = None,
     channel_axis: int | str | None = None,
@@ -134,6 +138,8 @@ def open_blocks(
     """
     given = _Options(
         resolution=resolution,
+        series=series,
+        time=time,
         axes=axes,
         channel=channel,
         channel_axis=channel_axis,
@@ -159,21 +165,27 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
     name = str(path)
     label, from_logits = given.label, given.from_logits
     check_options(given.divide_by, label, from_logits)
-    family, raw = read_raw(path, resolution=given.resolution, lazy=True)
+    family, raw = read_raw(path, resolution=given.resolution, series=given.series, lazy=True)
     if family.name == NNUNET:
         raise InputError(f"{name} is an .npz, which is read as a whole only.")
     in_memory = not isinstance(raw.array, Lazy | np.memmap)
     check_type(raw, name)
     raw = replace(raw, array=_in_parts(raw.array))
-    raw = select.arrange(select.name_axes(raw, name, axes=given.axes, channel_axis=given.channel_axis))
-    filed, full = raw.axes or "", select.spatial(raw)
+    softmax = from_logits == "softmax"
+    picked = given.channel is not None and not softmax
+    raw = select.name_axes(raw, name, axes=given.axes, channel_axis=given.channel_axis, picked=picked)
+    filed = raw.axes or ""
+    raw = select.arrange(raw)
+    if given.time is not None:
+        raw = select.pick_time(raw, given.time, name)
+    full = select.spatial(raw)
     inside = _Mask(given.mask, raw, name) if given.mask is not None else None
     if given.region is not None:
         raw, cuts = select.crop(raw, given.region, name)
         if inside is not None:
             inside.crop(cuts)
-    softmax = from_logits == "softmax"
-    raw, kept, channels = _one_image(raw, name, given.channel, softmax=softmax)
+    along = select.letter_of(given.channel_axis, filed)
+    raw, kept, channels = _one_image(raw, name, given.channel, along, softmax=softmax)
     full_spacing = raw.spacing
     raw, array, dropped = select.drop_singleton(raw, raw.array)
     raw = replace(raw, array=array)
@@ -277,7 +289,7 @@ def _in_parts(array: Any) -> Array:
 
 
 def _one_image(
-    raw: Raw, name: str, channel: int | str | None, *, softmax: bool
+    raw: Raw, name: str, channel: int | str | None, along: str | None, *, softmax: bool
 ) -> tuple[Raw, str, tuple[str, ...] | None]:
     """Leave the mapped axes out, of size one each; for softmax keep the channels, if one is chosen later.
 
@@ -285,7 +297,7 @@ def _one_image(
         The image; the mapped axes that `read` would leave, and the names of the channels there.
     """
     if channel is not None and not softmax:
-        raw = select.pick_channel(raw, channel, name)
+        raw = select.pick_channel(raw, channel, name, along)
     mapped, channels = (raw.axes or "").removesuffix(select.spatial(raw)), raw.channels
     left = mapped.replace("C", "") if softmax and channel is not None else mapped
     for letter in mapped:
@@ -295,8 +307,8 @@ def _one_image(
             continue
         if count > 1:
             raise InputError(
-                f"{name} holds {count} images along axis {letter}, and what is read in parts is one image; "
-                "choose one with --channel."
+                f"{name} holds {count} images along axis {letter}, and what is read in parts is one image; choose "
+                f"one with {select.choosing(letter)}."
             )
         axes = (raw.axes or "").replace(letter, "")
         raw = replace(raw, array=raw.array.take(0, axis=at), axes=axes, channels=None)

@@ -95,26 +95,31 @@ def detect(path: Path) -> Format:
     return content
 
 
-def read_raw(path: Path, *, resolution: int | None = None, lazy: bool = False) -> tuple[Format, Raw]:
+def read_raw(
+    path: Path, *, resolution: int | None = None, series: int | None = None, lazy: bool = False
+) -> tuple[Format, Raw]:
     """Read a file as its format describes it.
 
     Args:
         path: The file.
         resolution: Which one of an OME-Zarr.
+        series: Which one of a TIFF.
         lazy: Leave the voxels of a TIFF in its file until they are needed, as those of a Zarr store, of .npy
             and of uncompressed NIfTI always are.
 
     Raises:
         FileError: As `detect`, or if the file is damaged or has what softmorph cannot read.
-        InputError: If its format refuses what it holds, or has no resolutions.
+        InputError: If its format refuses what it holds, or has no resolutions or series.
     """
     family = detect(path)
     if isinstance(family, OmeZarr):
         family = replace(family, resolution=resolution)
     elif resolution is not None:
         raise InputError(f"{path} is {family.title} and has one resolution only; leave --resolution out.")
-    if lazy and isinstance(family, Tiff):
-        family = replace(family, lazy=True)
+    if isinstance(family, Tiff):
+        family = replace(family, lazy=lazy, series=series)
+    elif series is not None:
+        raise InputError(f"{path} is {family.title} and has no series; leave --series out.")
     try:
         return family, _sound(family.read(path))
     except (SoftmorphError, MemoryError):

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Provenance, Raw, scale_of
 from softmorph_cli.volume import Volume
 
-_PNG_PALETTE = 3
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+# What a PNG says its pixels are.
+_PNG_GREY, _PNG_PALETTE, _PNG_GREY_ALPHA, _PNG_RGBA = 0, 3, 4, 6
 
 
 @contextmanager
@@ -75,34 +78,38 @@ class Png:
 
     def recognises(self, head: bytes) -> bool:
         """Whether the PNG signature is there."""
-        return head.startswith(b"\x89PNG\r\n\x1a\n")
+        return head.startswith(_PNG_MAGIC)
 
     def read(self, path: Path) -> Raw:
         """Read one image; a file that this package wrote says so and needs no guess about its range."""
-        content = path.read_bytes()
-        if b"IEND" not in content[-16:]:
+        chunks = _chunks(path.read_bytes())
+        # What lies behind the end of the image is none of it.
+        if (chunks[0].name, chunks[-1].name) != (b"IHDR", b"IEND"):
             raise FileError(f"{path} is cut short: it starts as a PNG file but does not end as one.")
-        if content[25] == _PNG_PALETTE:
-            grey = path.with_name(f"{path.stem}_grey.png")
-            command = shlex.join(["magick", str(path), "-colorspace", "Gray", str(grey)])
-            raise InputError(
-                f"{path} is a PNG with a colour palette, whose numbers are colours; "
-                f"convert it to grey first: {command}"
-            )
-        array = read_pixels(path, "PNGImageIO")
-        texts = _texts(content)
+        texts = _texts(chunks)
         ours, labels = texts.get(ONE, ""), LABELS in texts
+        notes: tuple[str, ...] = ()
+        array = _samples(path, chunks)
+        if chunks[0].body[9] == _PNG_PALETTE:
+            colours = next((chunk.body for chunk in chunks if chunk.name == b"PLTE"), b"")
+            turned, labels, note = of_palette(np.frombuffer(colours, np.uint8).reshape(-1, 3))
+            array, notes = turned(array), (note,)
+        if array.ndim == 3 and array.shape[-1] == 2 and (array[..., 1] == np.iinfo(array.dtype).max).all():
+            array, notes = array[..., 0], ("its alpha channel is opaque everywhere, and is left out.",)
+        colour = array.ndim == 3
         return Raw(
             array=array,
-            axes="YX" if array.ndim == 2 else "YXC",
+            axes="YXC" if colour else "YX",
             format=self.name,
             shape=array.shape,
             dtype=str(array.dtype),
+            channels=("grey", "alpha") if colour and array.shape[-1] == 2 else None,
             full_scale=not labels,
             slope=scale_of(ours),
-            colour=array.ndim == 3,
+            colour=colour,
             labels=labels,
             provenance=parse(texts.get(SIGNATURE), named=True),
+            notes=notes,
         )
 
     def write(
@@ -138,19 +145,71 @@ class Png:
 def _insert_texts(path: Path, texts: dict[str, str]) -> None:
     # SimpleITK cannot write text chunks; they go behind IHDR, which always ends at byte 33.
     content = path.read_bytes()
-    chunks = b""
-    for key, text in texts.items():
-        body = b"tEXt" + key.encode("latin-1") + b"\0" + text.encode("ascii", "backslashreplace")
-        chunks += (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    chunks = b"".join(
+        _chunk(b"tEXt", key.encode("latin-1") + b"\0" + text.encode("ascii", "backslashreplace")).all
+        for key, text in texts.items()
+    )
     path.write_bytes(content[:33] + chunks + content[33:])
 
 
-def _texts(content: bytes) -> dict[str, str]:
-    """The text chunks of a PNG; where a key comes twice, the last one."""
-    texts, at = {}, 8
+class _Chunk(NamedTuple):
+    """One part of a PNG; all of it is its length, name, body and checksum."""
+
+    name: bytes
+    all: bytes
+
+    @property
+    def body(self) -> bytes:
+        return self.all[8:-4]
+
+
+def _chunk(name: bytes, body: bytes) -> _Chunk:
+    checksum = zlib.crc32(name + body).to_bytes(4, "big")
+    return _Chunk(name, len(body).to_bytes(4, "big") + name + body + checksum)
+
+
+def _chunks(content: bytes) -> list[_Chunk]:
+    """The chunks of a PNG, at least one, the last one IEND if the file is whole."""
+    chunks, at = [], len(_PNG_MAGIC)
     while (end := at + 12 + int.from_bytes(content[at : at + 4], "big")) <= len(content):
-        if content[at + 4 : at + 8] == b"tEXt":
-            key, _, text = content[at + 8 : end - 4].partition(b"\0")
-            texts[key.decode("latin-1")] = text.decode("latin-1")
+        chunks.append(_Chunk(content[at + 4 : at + 8], content[at:end]))
+        if chunks[-1].name == b"IEND":
+            break
         at = end
+    return chunks or [_Chunk(b"", b"")]
+
+
+def _samples(path: Path, chunks: list[_Chunk]) -> Array:
+    """The numbers of a PNG as they are stored.
+
+    ITK makes colours of the indices into a palette, and cannot read grey with alpha. Both lie in the file as other
+    pixels of the same number of bytes would, and as those it reads them.
+    """
+    head = chunks[0].body
+    depth, kind = head[8], head[9]
+    alpha, clear = kind == _PNG_GREY_ALPHA, any(chunk.name == b"tRNS" for chunk in chunks)
+    if not (kind == _PNG_PALETTE or alpha or (kind == _PNG_GREY and clear)):
+        return read_pixels(path, "PNGImageIO")
+    as_depth, as_kind = (depth, _PNG_GREY) if not alpha else (16, _PNG_GREY) if depth == 8 else (8, _PNG_RGBA)
+    parts = [_chunk(b"IHDR", head[:8] + bytes((as_depth, as_kind)) + head[10:])]
+    parts += [chunk for chunk in chunks if chunk.name in (b"IDAT", b"IEND")]
+    with TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.png"
+        plain.write_bytes(_PNG_MAGIC + b"".join(part.all for part in parts))
+        array = read_pixels(plain, "PNGImageIO")
+    if alpha and depth == 8:
+        return array.astype(">u2").view(np.uint8).reshape(*array.shape, 2)
+    if alpha:
+        return array.view(">u2").astype(np.uint16)
+    # Greys of fewer than 8 bits are spread over all of them.
+    return array // np.uint8(255 // (2**depth - 1)) if kind == _PNG_PALETTE else array
+
+
+def _texts(chunks: list[_Chunk]) -> dict[str, str]:
+    """The texts of a PNG; where a key comes twice, the last one."""
+    texts = {}
+    for chunk in chunks:
+        if chunk.name == b"tEXt":
+            key, _, text = chunk.body.partition(b"\0")
+            texts[key.decode("latin-1")] = text.decode("latin-1")
     return texts

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.units import MILLIMETRES, length
+from softmorph_cli.units import MILLIMETRES, in_one_unit, length
 
 VERSIONS: Final = ("0.4", "0.5")
 # Where each version keeps its numbers.
@@ -63,15 +63,18 @@ class Image:
         return names if names and len(names) == len(listed or ()) else None
 
     def sizes(self, level: Level) -> tuple[dict[str, float], str | None]:
-        """The voxel size by axis letter, and its unit, that of x; none where no size was meant."""
+        """The voxel size by axis letter, and its unit, that of x; none where no size was meant.
+
+        Where one axis of space has a unit, those without one have no size: it is not that of their neighbours.
+        """
         if level.scale is None:
             return {}, None
-        spacing, unit = {}, None
-        for letter, size in zip(reversed(self.letters), reversed(level.scale), strict=True):
-            if letter in "ZYX":
-                value, name = length(size, self.axes[letter].get("unit"))
-                unit = unit or name
-                spacing[letter] = value * (MILLIMETRES[name] / MILLIMETRES[unit] if name and unit else 1.0)
+        sizes = {
+            letter: (size, self.axes[letter].get("unit"))
+            for letter, size in zip(reversed(self.letters), reversed(level.scale), strict=True)
+            if letter in "ZYX"
+        }
+        spacing, unit = in_one_unit(sizes)
         if unit is None and all(size == 1 for size in spacing.values()):
             return {}, None
         return spacing, unit

@@ -152,6 +152,10 @@ class Nifti:
             if int(header["intent_code"]) == _LABEL_INTENT:
                 header.set_intent("none")
         _place(header, volume, fresh=source is None)
+        if source is None and volume.spacing and volume.unit not in MILLIMETRES and _moved(volume):
+            lost.append(
+                "the unit of its voxel size is unknown, and NIfTI counts in mm: its origin is not kept."
+            )
         if provenance:
             _sign(header, provenance)
         # Without an affine nibabel leaves the geometry of the header alone, to the bit.
@@ -358,6 +362,10 @@ def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
     return array.transpose(order), lost
 
 
+def _moved(volume: Volume) -> bool:
+    return volume.affine is not None and bool(np.any(volume.affine[:3, 3]))
+
+
 def _was_flat(volume: Volume) -> bool:
     return volume.source is not None and volume.source.format == "nifti" and len(volume.source.shape) == 2
 
@@ -374,6 +382,10 @@ def _place(header: Any, volume: Volume, *, fresh: bool) -> None:
         if affine is None and sizes is not None:
             affine = np.diag([*sizes, 1.0])[_REVERSED]
         if affine is None:
+            return
+        if sizes is not None and volume.unit not in MILLIMETRES:
+            # A world is in millimetres; sizes without a unit are no more than sizes.
+            header["pixdim"][1:4] = sizes[::-1]
             return
         header.set_sform(affine[:, _REVERSED], code="aligned")
         columns = np.linalg.norm(affine[:3, :3], axis=0)[::-1]

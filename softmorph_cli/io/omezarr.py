@@ -15,9 +15,10 @@ from softmorph_cli.io import ngff
 from softmorph_cli.io.provenance import SIGNATURE, as_text, read_with
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import ONE, Affine, Array, Provenance, Raw, kept_native
+from softmorph_cli.io.select import usual_axes
 from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
 from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
-from softmorph_cli.units import MILLIMETRES
+from softmorph_cli.units import MILLIMETRES, sizeless
 from softmorph_cli.volume import Volume
 
 _ROWS = {"Z": 2, "Y": 1, "X": 0}
@@ -94,14 +95,15 @@ class OmeZarr:
             notes.append(f"it has {last + 1} resolutions; the finest is read, {others} coarser.")
         if note := missing_chunks(array, lazy, str(path)):
             notes.append(note)
+        axes, told = _names(array, lazy.shape)
         raw = Raw(
             array=cast(Array, lazy),
-            axes=_names(array, lazy.ndim),
+            axes=axes,
             format=self.name,
             shape=lazy.shape,
             dtype=str(lazy.dtype),
             native=Native("0.5" if array.zarr_format == 3 else "0.4"),
-            notes=tuple(notes),
+            notes=(*notes, *(told if image is None else ())),
         )
         return raw if image is None or level is None else _placed(raw, image, level, found, path)
 
@@ -284,15 +286,16 @@ def _instead(found: Node) -> str:
     return f"is a Zarr group that does not say what it is{lost}, {held(found.path)}; name an array in it, as in {first}"
 
 
-def _names(array: Node, count: int) -> str | None:
-    """The letters of the axes of a plain array: those it has names for, or the usual ones."""
+def _names(array: Node, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
+    """The letters of the axes of a plain array, those it has names for, or the usual ones; and what was decided."""
+    count = len(shape)
     told = array.attributes.get("_ARRAY_DIMENSIONS")
     if array.zarr_format == 3:
         told = json.loads((array.path / "zarr.json").read_text(encoding="utf-8")).get("dimension_names")
     letters = "".join(str(one).upper() for one in told) if isinstance(told, list) else ""
     if len(letters) == count == len(set(letters) & set("TCZYX")) and {"Y", "X"} <= set(letters):
-        return letters
-    return {2: "YX", 3: "ZYX"}.get(count)
+        return letters, []
+    return usual_axes(shape)
 
 
 def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: Path) -> Raw:
@@ -305,9 +308,11 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
     group = node(found.path if found.kind == "group" else _parent(found.path, level.path))
     told = group.attributes if group is not None else {}
     spacing, unit = image.sizes(level)
-    affine = None
-    if spacing:
+    spatial = [letter for letter in image.letters if letter in "ZYX"]
+    affine, notes = None, sizeless(letter for letter in spatial if spacing and letter not in spacing)
+    if spacing and not notes:
         affine = np.eye(4)[:, [2, 1, 0, 3]]
+        # Without a unit the affine is in that of the spacing, whatever it is.
         factor = MILLIMETRES.get(unit or "", 1.0)
         for letter, place in image.corner(level).items():
             row = _ROWS[letter]
@@ -328,6 +333,7 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
         slope=1 / one if isinstance(one, int) and one > 0 and raw.array.dtype.kind in "ui" else 1.0,
         labels=image.labels,
         provenance=provenance,
+        notes=(*raw.notes, *notes),
         native=Native(
             version=image.version,
             axes=image.axes,

@@ -131,7 +131,7 @@ def _suggestion(path: Path, family: Format, raw: Raw, verdict: Verdict, bad: int
         return ""
     words = [verdict.option] if verdict.option else []
     if raw.axes is None:
-        words.append(f"--axes {'TCZYX'[-ndim:]}")
+        words.append(f"--axes {select.likely_axes(raw.array.shape)}")
     if bad:
         words.append("--mask MASK")
     target = f"skeleton{target_suffix(path, family)}"

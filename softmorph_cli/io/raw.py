@@ -36,7 +36,7 @@ class Raw:
         dtype: The element type on disk.
         spacing: Voxel size by axis letter, for as many of Z, Y, X as the file knows.
         unit: "mm", "um", "nm" or None.
-        affine: 4 x 4, array index (z, y, x, 1) to RAS+ mm, or None.
+        affine: 4 x 4, array index (z, y, x, 1) to RAS+ mm (as in `Volume`: of an unknown unit without one), or None.
         channels: Names along "C", or None.
         slope: A stored number times `slope` plus `inter` is the value it means.
         inter: See `slope`.

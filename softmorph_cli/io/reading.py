@@ -35,6 +35,8 @@ def read(
     mask: str | Path | None = None,
     like: str | Path | None = None,
     resolution: int | None = None,
+    series: int | None = None,
+    time: int | None = None,
     dtype: npt.DTypeLike | None = None,
 ) -> Volume:
     """Read a probability map.
@@ -54,6 +56,8 @@ def read(
         mask: A file of the same spatial shape; voxels where it is 0 become 0, whatever they hold.
         like: For an .npz of nnU-Net: the image that says where it lies, instead of the labels beside it.
         resolution: Of an OME-Zarr with several: 0, the default, is the finest.
+        series: Of a TIFF with several images: by default the first that is no smaller copy of another.
+        time: Keep one index of the axis of time.
         dtype: float32 or float64; by default float32, and float64 where a .npy file is float64.
 
     Returns:
@@ -66,7 +70,10 @@ def read(
     """
     path = Path(path)
     name = str(path)
-    family, raw, filed_axes = _named(path, axes, channel_axis, resolution)
+    # Softmax needs all channels, so one of them is chosen after it; everything else is cheaper the other way.
+    late = from_logits == "softmax"
+    picked = channel is not None and not late
+    family, raw, filed_axes = _named(path, axes, channel_axis, resolution, series, time, picked=picked)
     network = family.name == NNUNET
     if network:
         raw = nnunet.place(raw, path, like, from_logits=from_logits)
@@ -81,10 +88,8 @@ def read(
         raw, cuts = select.crop(raw, region, name)
         inside = inside[cuts] if inside is not None else None
     wanted = _dtype(dtype, raw)
-    # Softmax needs all channels, so one of them is chosen after it; everything else is cheaper the other way.
-    late = from_logits == "softmax"
     if not late:
-        raw = _one_channel(raw, channel, name)
+        raw = _one_channel(raw, channel, name, select.letter_of(channel_axis, filed_axes))
     # Only what was chosen of a store is read, and only here.
     raw = replace(raw, array=np.asarray(raw.array))
     values, notes = probabilities(
@@ -107,6 +112,8 @@ def read_labels(
     region: str | None = None,
     mask: str | Path | None = None,
     resolution: int | None = None,
+    series: int | None = None,
+    time: int | None = None,
     surely: bool = False,
 ) -> tuple[Array, Volume] | None:
     """Read the labels of a label map, all of them; a mask is one with label 1, or with whichever it has.
@@ -119,6 +126,8 @@ def read_labels(
         region: What to cut out.
         mask: Where there is no label.
         resolution: Of an OME-Zarr.
+        series: Of a TIFF.
+        time: Which one.
         surely: Whether whole numbers are labels, also where they look like grey values.
 
     Returns:
@@ -132,7 +141,7 @@ def read_labels(
     """
     path = Path(path)
     name = str(path)
-    family, raw, filed_axes = _named(path, axes, channel_axis, resolution)
+    family, raw, filed_axes = _named(path, axes, channel_axis, resolution, series, time)
     if family.name == NNUNET or raw.colour:
         return None
     inside = _mask(Path(mask), raw, name) if mask is not None else None
@@ -151,15 +160,23 @@ def read_labels(
 
 
 def _named(
-    path: Path, axes: str | None, channel_axis: int | str | None, resolution: int | None
+    path: Path,
+    axes: str | None,
+    channel_axis: int | str | None,
+    resolution: int | None,
+    series: int | None,
+    time: int | None,
+    *,
+    picked: bool = False,
 ) -> tuple[Format, Raw, str]:
     """Return a file whose axes are named and in order, and their letters as they were filed."""
     name = str(path)
-    family, raw = read_raw(path, resolution=resolution)
+    family, raw = read_raw(path, resolution=resolution, series=series)
     check_type(raw, name)
-    raw = select.name_axes(raw, name, axes=axes, channel_axis=channel_axis)
+    raw = select.name_axes(raw, name, axes=axes, channel_axis=channel_axis, picked=picked)
     filed_axes = raw.axes or ""
-    return family, select.arrange(raw), filed_axes
+    raw = select.arrange(raw)
+    return family, raw if time is None else select.pick_time(raw, time, name), filed_axes
 
 
 def _volume(
@@ -201,16 +218,17 @@ def _volume(
         raise InputError(f"{name}: {error}") from error
 
 
-def _one_channel(raw: Raw, channel: int | str | None, name: str) -> Raw:
+def _one_channel(raw: Raw, channel: int | str | None, name: str, axis: str | None = None) -> Raw:
     if raw.format == NNUNET:
         return nnunet.choose(raw, channel, name)
     if channel is not None:
-        return select.pick_channel(raw, channel, name)
+        return select.pick_channel(raw, channel, name, axis)
     if raw.colour:
         count = raw.array.shape[(raw.axes or "").index("C")]
+        names = [f"{number} ({sample})" for number, sample in enumerate(select.sample_names(raw))]
         raise InputError(
-            f"{name} holds a colour image of {count} samples per pixel; choose one with --channel 0 (red), "
-            "1 (green) or 2 (blue), or name the axes with --axes if they are no colours."
+            f"{name} holds a colour image of {count} samples per pixel; choose one with --channel "
+            f"{', '.join(names[:-1])} or {names[-1]}, or name the axes with --axes if they are no colours."
         )
     return raw
 

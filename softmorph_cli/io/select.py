@@ -14,9 +14,36 @@ from softmorph_cli.io.raw import Affine, Array, Raw
 _INTEGER = re.compile(r"-?[0-9]+")
 _RANGE = re.compile(r"(\d*):(\d*)")
 _COLOURS = ("red", "green", "blue", "alpha")
+# As many channels as a last axis without a name may have; an axis of space is longer.
+_FEW = 4
 
 
-def name_axes(raw: Raw, name: str, *, axes: str | None = None, channel_axis: int | str | None = None) -> Raw:
+def channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether the last axis of an array whose axes have no names is too short for one of space: 2 to 4 channels."""
+    return len(shape) > 2 and 2 <= shape[-1] <= _FEW < min(shape[-3:-1])
+
+
+def usual_axes(shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
+    """The letters of axes without names, or None where there are several ways, and what had to be decided."""
+    if len(shape) == 3 and channels_last(shape):
+        note = f"its last axis, of {shape[-1]}, is taken as channels; --axes ZYX changes it."
+        return "YXC", [note]
+    return {2: "YX", 3: "ZYX"}.get(len(shape)), []
+
+
+def likely_axes(shape: tuple[int, ...]) -> str:
+    """The letters to propose for axes without names."""
+    return ("TZYXC" if channels_last(shape) else "TCZYX")[-len(shape) :]
+
+
+def name_axes(
+    raw: Raw,
+    name: str,
+    *,
+    axes: str | None = None,
+    channel_axis: int | str | None = None,
+    picked: bool = False,
+) -> Raw:
     """Settle what each axis is; their order stays.
 
     Args:
@@ -24,6 +51,8 @@ def name_axes(raw: Raw, name: str, *, axes: str | None = None, channel_axis: int
         name: The file, for messages.
         axes: A letter for each axis of `raw.array`, instead of what the file says.
         channel_axis: Which axis holds channels: its letter, or its number among the axes of `raw.array`.
+        picked: Whether one index along `channel_axis` is picked by `pick_channel`: a mapped axis then keeps its name,
+            and so does that of the channels beside it.
 
     Raises:
         InputError: If the axes do not fit the file.
@@ -53,15 +82,24 @@ def name_axes(raw: Raw, name: str, *, axes: str | None = None, channel_axis: int
     if letters is None:
         raise InputError(
             f"{name} has {count} axes, its shape is {raw.array.shape}, and does not name them; "
-            f"say what they are with --axes, for example --axes {'TCZYX'[-count:]}."
+            f"say what they are with --axes, for example --axes {likely_axes(raw.array.shape)}."
         )
     if len(letters) != count:
         raise InputError(
             f"{name} has {count} axes, its shape is {raw.array.shape}; --axes {letters} names {len(letters)}."
         )
     if channel_axis is not None:
-        letters = _with_channel(letters, channel_axis, name)
-    return replace(_rename(raw, letters), colour=raw.colour and axes is None)
+        named = _with_channel(letters, channel_axis, name)
+        beside = letters[named.index("C")] if "C" in letters else "C"
+        if picked and beside == "T":
+            raise InputError(
+                f"{name} names its axis T as time, and its channels: keep one time with --time 0."
+            )
+        letters = letters if picked and beside not in "CZYX" else named
+    colour = raw.colour and axes is None
+    if raw.channels and ((raw.colour and not colour) or _moved(raw.axes or "", letters)):
+        raw = replace(raw, channels=None)  # they are not those of this axis
+    return replace(_rename(raw, letters), colour=colour)
 
 
 def arrange(raw: Raw) -> Raw:
@@ -70,6 +108,11 @@ def arrange(raw: Raw) -> Raw:
     wanted = [a for a in letters if a not in "ZYX"] + [a for a in "ZYX" if a in letters]
     array = raw.array.transpose([letters.index(a) for a in wanted])
     return replace(raw, array=array, axes="".join(wanted))
+
+
+def _moved(old: str, new: str) -> bool:
+    """Whether the axis of channels is another one."""
+    return "C" in new and old.find("C") != new.index("C")
 
 
 def _with_channel(letters: str, channel_axis: int | str, name: str) -> str:
@@ -82,6 +125,8 @@ def _with_channel(letters: str, channel_axis: int | str, name: str) -> str:
     if letters[position] == "C":
         return letters
     others = letters[:position] + letters[position + 1 :]
+    # What was the axis of channels becomes what this one was, if that may stand there.
+    other = "V"
     if letters[position] in "ZYX":
         # A spatial letter was wrong for this axis: the others keep their order and count from the last.
         spatial = [a for a in others if a in "ZYX"]
@@ -89,7 +134,9 @@ def _with_channel(letters: str, channel_axis: int | str, name: str) -> str:
             raise InputError(f"{name} has axes {letters}; without {letters[position]} no image is left.")
         names = iter("ZYX"[-len(spatial) :])
         others = "".join(next(names) if a in "ZYX" else a for a in others)
-    others = others.replace("C", "V")
+    else:
+        other = letters[position]
+    others = others.replace("C", other)
     return others[:position] + "C" + others[position:]
 
 
@@ -173,8 +220,49 @@ def box(region: str, letters: str, shape: tuple[int, ...], name: str) -> tuple[s
     return tuple(cuts)
 
 
-def pick_channel(raw: Raw, channel: int | str, name: str) -> Raw:
+def letter_of(channel_axis: int | str | None, letters: str) -> str | None:
+    """The letter of an axis that is given by its letter or its number, None where none is given."""
+    if channel_axis is None or not letters:
+        return None
+    if isinstance(channel_axis, int) or _INTEGER.fullmatch(channel_axis):
+        return letters[int(channel_axis) % len(letters)]
+    return channel_axis.upper()
+
+
+def sample_names(raw: Raw) -> tuple[str, ...]:
+    """The names of the channels, as far as there are any."""
+    return raw.channels or (_COLOURS[: raw.array.shape[(raw.axes or "").index("C")]] if raw.colour else ())
+
+
+def choosing(letter: str) -> str:
+    """The option that keeps one index of a mapped axis, as it is typed."""
+    return {"T": "--time 0", "C": "--channel 0"}.get(letter, f"--channel-axis {letter} --channel 0")
+
+
+def pick_time(raw: Raw, time: int, name: str) -> Raw:
+    """Keep one index along the axis of time.
+
+    Raises:
+        InputError: If there is no such axis or index.
+    """
+    axes = raw.axes or ""
+    if "T" not in axes:
+        raise InputError(f"{name} has no axis of time, its axes are {axes}; leave --time out.")
+    count = raw.array.shape[axes.index("T")]
+    if not -count <= time < count:
+        raise InputError(f"{name} has no time {time}; choose --time 0 to {count - 1}.")
+    array = raw.array.take(time % count, axis=axes.index("T"))
+    return replace(raw, array=array, axes=axes.replace("T", ""))
+
+
+def pick_channel(raw: Raw, channel: int | str, name: str, along: str | None = None) -> Raw:
     """Keep one channel, by number or by name; of a file with a single mapped axis, one index along that.
+
+    Args:
+        raw: Its axes in order.
+        channel: Which one.
+        name: The file, for messages.
+        along: The letter of the axis it is picked along, where that is not the one of channels.
 
     Raises:
         InputError: If there is no such channel.
@@ -182,13 +270,15 @@ def pick_channel(raw: Raw, channel: int | str, name: str) -> Raw:
     axes = raw.axes or ""
     mapped = axes.removesuffix(spatial(raw))
     axis = "C" if "C" in axes else mapped
+    if along and along in mapped:
+        axis = along
     if len(axis) != 1:
         raise InputError(
             f"{name} has no channel axis, its axes are {axes} of {raw.array.shape}; "
             "name it with --channel-axis, or leave --channel out."
         )
     count = raw.array.shape[axes.index(axis)]
-    names = raw.channels or (_COLOURS[:count] if raw.colour else ())
+    names = sample_names(raw) if axis == "C" else ()
     if isinstance(channel, str) and channel in names:
         index = names.index(channel)
     elif isinstance(channel, int) or _INTEGER.fullmatch(channel):
@@ -199,6 +289,8 @@ def pick_channel(raw: Raw, channel: int | str, name: str) -> Raw:
         known = f" or {', '.join(names)}" if names else ""
         raise InputError(f"{name} has no channel {channel!r}; choose --channel 0 to {count - 1}{known}.")
     array = raw.array.take(index, axis=axes.index(axis)) if raw.array.size else raw.array
+    if axis != "C" and "C" in axes:
+        return replace(raw, array=array, axes=axes.replace(axis, ""))
     return replace(raw, array=array, axes=axes.replace(axis, ""), channels=None, colour=False)
 
 

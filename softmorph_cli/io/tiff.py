@@ -1,12 +1,12 @@
-"""TIFF: OME, ImageJ and plain, through tifffile (without imagecodecs, which is no dependency)."""
+"""TIFF: OME, ImageJ and plain, through tifffile; with imagecodecs, where it is installed, in all compressions."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,36 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.images import read_pixels
+from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, parse
-from softmorph_cli.io.raw import LABELS, ONE, Array, Provenance, Raw, kept_native
-from softmorph_cli.io.tiles import stored_tiles
-from softmorph_cli.units import MILLIMETRES, length
+from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept_native
+from softmorph_cli.io.select import channels_last, usual_axes
+from softmorph_cli.io.tiles import codec_missing, lacks_codec, stored_tiles
+from softmorph_cli.units import in_one_unit, length, sizeless
 from softmorph_cli.volume import Volume
 
 # Past this many bytes classic TIFF's 32-bit offsets end; some room is left for the tags.
 CLASSIC_LIMIT = 2**32 - 2**25
 
-_PALETTE = 3
-_MINISWHITE = 0
-_INCH, _CENTIMETRE = 2, 3
+# What PhotometricInterpretation says, by tifffile's names.
+_COLOURS = {
+    "RGB": ("red", "green", "blue", "alpha"),
+    "SEPARATED": ("cyan", "magenta", "yellow", "black"),
+    "YCBCR": ("brightness", "blue difference", "red difference"),
+    "CIELAB": ("lightness", "a", "b"),
+    "ICCLAB": ("lightness", "a", "b"),
+    "ITULAB": ("lightness", "a", "b"),
+}
+_UNREADABLE = {
+    "CFA": "the raw samples of a camera's colour filter array",
+    "LOGL": "logarithms of brightness",
+    "LOGLUV": "logarithms of brightness, and colours",
+}
+# NewSubfileType: a smaller copy of another image, and the mask of one.
+_REDUCED, _MASKING = 1, 4
+_NO_UNIT, _INCH = 1, 2
+# What ResolutionUnit counts in; 4 and 5 are extensions.
+_RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
 # Lossless codecs that tifffile lacks on its own and SimpleITK's libtiff has.
 _LIBTIFF_CODECS = ("LZW", "PACKBITS")
 _BROKEN = re.compile(r"invalid page offset|corrupted|invalid offset|truncated|missing data")
@@ -54,9 +72,11 @@ class Tiff:
 
     Attributes:
         lazy: Whether voxels are left in the file until they are needed.
+        series: Which image series is read; if None, the first that is no reduced copy of another.
     """
 
     lazy: bool = False
+    series: int | None = None
     name: str = "tiff"
     title: str = "TIFF"
     suffixes: tuple[str, ...] = (".tif", ".tiff", ".btf", ".tf8")
@@ -68,46 +88,55 @@ class Tiff:
         return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
     def read(self, path: Path) -> Raw:
-        """Read the first series with the axes its metadata give it."""
+        """Read one series with the axes its metadata give it."""
         import tifffile
 
         with _quiet() as complaints, tifffile.TiffFile(path) as file:
-            series = file.series[0]
+            number, notes = _chosen(path, file, self.series)
+            series = file.series[number]
             page = series.keyframe
-            if page.photometric == _PALETTE:
+            photometric = getattr(page.photometric, "name", str(page.photometric))
+            if photometric in _UNREADABLE:
                 raise InputError(
-                    f"{path} is a TIFF with a colour palette, whose numbers are colours; "
-                    "save it as grey first."
+                    f"{path} is a TIFF of {_UNREADABLE[photometric]} ({photometric}), which are no probabilities."
                 )
-            if any(one is None for one in series.pages):
-                raise FileError(f"{path} is one part of a multi-file OME-TIFF and other parts are missing.")
-            array = stored_tiles(path, series) if self.lazy else _pixels(path, series)
-            axes, notes = _axes(series.axes)
-            if len(file.series) > 1:
-                notes.append(f"it holds {len(file.series)} image series; the first is read.")
-            if page.photometric == _MINISWHITE and array.dtype != np.bool_:
-                notes.append("it is marked 'white is zero'; its numbers are taken as they are stored.")
-            kind, native, spacing, unit, channels, told = _metadata(file, page, axes or "")
+            planes, told = _planes(path, file, number, complaints)
+            notes += told
+            meaning = _meaning(page, photometric)
+            notes += meaning.notes
+            if self.lazy:
+                array = stored_tiles(path, number, meaning.turned)
+                if planes is not None:
+                    array = array[:planes]
+            else:
+                array = meaning.turned(_pixels(path, file, series, planes))
+            axes, told = _axes(series.axes, array.shape)
+            notes += told
+            kind = _metadata(file, number, page, axes or "")
+            notes += kind.notes
+            names = _named(meaning.samples, array.shape[series.axes.index("S")]) if "S" in series.axes else ()
             if broken := next(filter(_BROKEN.search, complaints), None):
                 # What tifffile can still make out of a file cut short would pass for the whole of it.
                 raise ValueError(broken)
             one, labels = _mark(page.description, ONE), _mark(page.description, LABELS) is not None
+        labels = labels or meaning.labels
+        native = kind.native
         return Raw(
             array=array,
             axes=axes,
             format=self.name,
             shape=array.shape,
             dtype=str(array.dtype),
-            spacing=spacing,
-            unit=unit,
-            channels=channels,
+            spacing=kind.spacing,
+            unit=kind.unit,
+            channels=names or kind.channels,
             slope=1 / one if one and array.dtype.kind in "ui" else 1.0,
             full_scale=not labels,
-            colour=kind == "colour",
+            colour=bool(names),
             labels=labels,
             provenance=parse(native.description, str(native.imagej.get("Info", ""))),
             native=native,
-            notes=(*notes, *told),
+            notes=tuple(notes),
         )
 
     def write(
@@ -140,7 +169,7 @@ class Tiff:
             if flavour != "plain":
                 lost.append(f"ImageJ and OME have no {array.dtype}; this is a plain TIFF.")
             flavour = "plain"
-        array, axes, renamed = _in_page_order(volume, array)
+        array, axes, renamed = _in_page_order(volume, array, flavour)
         lost += renamed
         signature: dict[str, Any] = {SIGNATURE: dict(provenance)} if provenance else {}
         if labels:
@@ -165,28 +194,145 @@ class Tiff:
         return lost
 
 
-def _pixels(path: Path, series: Any) -> Array:
+@dataclass(frozen=True)
+class _Meaning:
+    """What the numbers of a page stand for.
+
+    Attributes:
+        turned: Brings stored numbers to those that are meant, of the same type.
+        labels: Whether they are labels.
+        samples: What the samples of a pixel are called, where they are no maps but parts of a colour.
+        notes: What a person should know.
+    """
+
+    turned: Callable[[Array], Array] = np.asarray
+    labels: bool = False
+    samples: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _meaning(page: Any, photometric: str) -> _Meaning:
+    if photometric == "PALETTE" and page.colormap is not None:
+        table = np.asarray(page.colormap)
+        # Of 16 bits; some writers count to 255 all the same.
+        turned, labels, note = of_palette((table >> 8 if table.max() > 255 else table).T.astype(np.uint8))
+        return _Meaning(turned, labels, notes=(note,))
+    if photometric == "MINISWHITE":
+        if page.bitspersample == 1:
+            note = "it is marked 'white is zero': what is stored as 0 is shown white, and taken as 1."
+            return _Meaning(np.logical_not, notes=(note,))
+        return _Meaning(notes=("it is marked 'white is zero'; its numbers are taken as they are stored.",))
+    if photometric == "YCBCR" and page.compression.name != "NONE":
+        photometric = "RGB"  # as which it is decoded
+    samples = _COLOURS.get(photometric, ())
+    if not samples and page.samplesperpixel == 2 and any(extra for extra in page.extrasamples or ()):
+        samples = ("grey", "alpha")
+    return _Meaning(samples=samples)
+
+
+def _named(samples: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """The names of so many samples, if they are those of a colour."""
+    return samples and (*samples[:count], *(f"sample {number}" for number in range(len(samples), count)))
+
+
+def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
+    """The number of the series to read, and what is said of the others."""
+    count = len(file.series)
+    if wanted is not None:
+        if not 0 <= wanted < count:
+            last = f"--series 0 to {count - 1}" if count > 1 else "leave --series out"
+            raise InputError(f"{path} has no series {wanted}; it holds {count}: {last}.")
+        return wanted, []
+    whole = [
+        number
+        for number, one in enumerate(file.series)
+        if one.keyframe is not None and not int(one.keyframe.subfiletype) & (_REDUCED | _MASKING)
+    ]
+    number = next(iter(whole), 0)
+    if count == 1:
+        return number, []
+    shapes = ", ".join(
+        f"{at} of {' × '.join(map(str, one.shape))}" for at, one in enumerate(file.series) if at != number
+    )
+    which = "the first" if number == 0 else f"number {number}, the first that is no reduced copy,"
+    return number, [
+        f"it holds {count} image series; {which} is read, and --series N takes another: {shapes}."
+    ]
+
+
+def _planes(path: Path, file: Any, number: int, complaints: list[str]) -> tuple[int | None, list[str]]:
+    """Compare the planes that the metadata describe with those that the file has.
+
+    Returns:
+        How many along the first axis are there, if not all are, and what is said of it.
+
+    Raises:
+        FileError: If planes are missing, and what is there is no image.
+    """
+    series = file.series[number]
+    each = max(1, series.keyframe.size)
+    total, there = series.size // each, sum(page is not None for page in series.pages)
+    if there < len(series.pages):
+        if broken := next(filter(_BROKEN.search, complaints), None):
+            raise ValueError(broken)
+        others = sorted(_other_files(file, path))
+        if others:
+            raise FileError(
+                f"{path} is one part of a multi-file OME-TIFF, and of the {total} planes that its metadata describe "
+                f"{total - there} lie in other files, such as {others[0]}: copy the files together."
+            )
+        told = f"its OME metadata describe {total} planes and the file has {there}"
+        stacked = series.shape[0] == total and all(page is not None for page in series.pages[:there])
+        if not stacked or there == 0:
+            shape = " × ".join(
+                f"{size} along {axis}" for axis, size in zip(series.axes, series.shape, strict=True)
+            )
+            raise FileError(
+                f"{path}: {told}, so they are no image of {shape}; write it again from its source."
+            )
+        return there, [f"{told}: those are read."]
+    # Coarser resolutions are pages of the file like others, unless they hang on those of the finest.
+    parts = [part for one in file.series for part in (one.levels if one.keyframe.subifds is None else [one])]
+    described = sum(max(len(part.pages), part.size // max(1, part.keyframe.size)) for part in parts)
+    if len(file.pages) > described:
+        what = f"its metadata describe {described} planes and the file has {len(file.pages)}"
+        return None, [f"{what}: the last {len(file.pages) - described} are left out."]
+    return None, []
+
+
+def _other_files(file: Any, path: Path) -> set[str]:
+    """The files that OME metadata name beside this one."""
+    if not (file.is_ome and file.ome_metadata):
+        return set()
+    named = (one.get("FileName") for one in ElementTree.fromstring(file.ome_metadata).iterfind(".//{*}UUID"))
+    return {name for name in named if name and name != path.name}
+
+
+def _pixels(path: Path, file: Any, series: Any, planes: int | None) -> Array:
+    """Decode a series, or its first planes."""
     try:
-        return np.asarray(series.asarray())
-    except (ValueError, KeyError) as error:
-        if "imagecodecs" not in str(error):
+        if planes is None:
+            return np.asarray(series.asarray())
+        return np.stack([page.asarray() for page in series.pages[:planes]]).reshape(planes, *series.shape[1:])
+    except (ValueError, KeyError, ImportError) as error:
+        if not lacks_codec(error):
             raise
-        codec = series.keyframe.compression.name
-        if codec in _LIBTIFF_CODECS:
+        keyframe = series.keyframe
+        if keyframe.compression.name in _LIBTIFF_CODECS and len(file.series) == 1 and planes is None:
             # Another decoder of the same pages; only believed where it agrees on size and type.
-            array = read_pixels(path, "TIFFImageIO")
-            if array.size == np.prod(series.shape) and array.dtype == series.dtype:
-                return array.reshape(series.shape)
-        raise FileError(
-            f"{path} is compressed with {codec}, which needs one more package: pip install imagecodecs "
-            "(or save the file with deflate or no compression)."
-        ) from error
+            with suppress(RuntimeError):
+                array = read_pixels(path, "TIFFImageIO")
+                if array.size == np.prod(series.shape) and array.dtype == series.dtype:
+                    return array.reshape(series.shape)
+        raise codec_missing(path, keyframe) from error
 
 
-def _axes(found: str) -> tuple[str | None, list[str]]:
+def _axes(found: str, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
     """The letters of tifffile -> ours: samples are channels, and one nameless axis of pages is Z."""
     axes = found.replace("S", "V" if "C" in found else "C")
     nameless = [axis for axis in axes if axis not in "TZCYXV"]
+    if nameless and "C" not in axes and channels_last(shape):
+        return usual_axes(shape)
     if nameless and (len(nameless) > 1 or "Z" in axes):
         return None, []
     if nameless:
@@ -198,48 +344,57 @@ def _axes(found: str) -> tuple[str | None, list[str]]:
     return axes, []
 
 
-def _metadata(
-    file: Any, page: Any, axes: str
-) -> tuple[str, _Native, dict[str, float], str | None, tuple[str, ...] | None, list[str]]:
-    kind = "colour" if "S" in file.series[0].axes else "grey"
+@dataclass(frozen=True)
+class _Told:
+    """What the metadata of a TIFF say."""
+
+    native: _Native
+    spacing: Mapping[str, float] = field(default_factory=dict)
+    unit: str | None = None
+    channels: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
     tags = [page.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit")]
     x, y, per = (tag.value if tag is not None else None for tag in tags)
-    resolution = (x, y, int(per or _INCH)) if x and y else None
+    # A tag that is not there would mean inches, but who leaves it out means no unit.
+    resolution = (x, y, int(per) if per is not None else _NO_UNIT) if x and y else None
     pixel = {
         letter: ratio[1] / ratio[0]
         for letter, ratio in (("X", x), ("Y", y))
         if ratio and ratio[0] and ratio[1]
     }
     if file.is_ome and file.ome_metadata:
-        native, spacing, unit, channels = _read_ome(file.ome_metadata)
-        return kind, native, spacing, unit, channels, []
+        return _read_ome(file.ome_metadata, number)
     if file.is_imagej:
         told = dict(file.imagej_metadata or {})
-        step, unit = length(1.0, str(told.get("unit", "")))
-        spacing = {letter: size * step for letter, size in pixel.items()}
+        sizes = dict(pixel)
         if told.get("spacing"):
-            spacing["Z"] = abs(float(told["spacing"])) * step
+            sizes["Z"] = abs(float(told["spacing"]))
+        # The unit is that of x; of y and z where they have none of their own.
+        units = {letter: told.get(f"{letter.lower()}unit", told.get("unit")) for letter in sizes}
+        spacing, unit = in_one_unit({letter: (size, units[letter]) for letter, size in sizes.items()})
         if unit is None and all(size == 1 for size in spacing.values()):
             spacing = {}
-        return kind, _Native("imagej", imagej=told, resolution=resolution), spacing, unit, None, []
+        notes = tuple(sizeless(letter for letter in sizes if spacing and letter not in spacing))
+        return _Told(_Native("imagej", imagej=told, resolution=resolution), spacing, unit, notes=notes)
     native = _Native("plain", resolution=resolution, description=page.description)
     shaped = _json(page.description)
-    if shaped.get("spacing"):
-        return kind, native, dict(shaped["spacing"]), shaped.get("unit"), None, []
-    if per == _CENTIMETRE:
-        spacing = {letter: 10 * size for letter, size in pixel.items()}
-        notes = ["its slice distance is not in the file, so lengths are in voxels."] if "Z" in axes else []
-        return kind, native, spacing, "mm", None, notes
-    if per == _INCH and pixel and any(size != 1 for size in pixel.values()):
-        return (
-            kind,
-            native,
-            {},
-            None,
-            None,
-            ["its resolution per inch is taken as a print size, not as a voxel size."],
+    names = shaped.get("channels")
+    channels = tuple(map(str, names)) if isinstance(names, list) and names else None
+    if isinstance(shaped.get("spacing"), dict):
+        return _Told(native, dict(shaped["spacing"]), shaped.get("unit"), channels)
+    if per in _RESOLUTION_UNITS:
+        spacing, unit = in_one_unit(
+            {letter: (size, _RESOLUTION_UNITS[per]) for letter, size in pixel.items()}
         )
-    return kind, native, {}, None, None, []
+        notes = ("its slice distance is not in the file, so lengths are in voxels.",) if "Z" in axes else ()
+        return _Told(native, spacing, unit, channels, notes)
+    if per == _INCH and pixel and any(size != 1 for size in pixel.values()):
+        note = "its resolution per inch is taken as a print size, not as a voxel size."
+        return _Told(native, channels=channels, notes=(note,))
+    return _Told(native, channels=channels)
 
 
 def _mark(description: str, key: str) -> int | None:
@@ -256,25 +411,24 @@ def _json(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _read_ome(xml: str) -> tuple[_Native, dict[str, float], str | None, tuple[str, ...] | None]:
+def _read_ome(xml: str, number: int) -> _Told:
     root = ElementTree.fromstring(xml)
-    pixels = root.find(".//{*}Pixels")
+    every = root.findall(".//{*}Pixels")
+    # Each series is an image of the metadata; coarser or broken ones may be missing.
+    pixels = every[min(number, len(every) - 1)] if every else None
     extra = tuple(
         name
         for name in ("Instrument", "ROI", "StructuredAnnotations")
         if root.find(f".//{{*}}{name}") is not None
     )
     if pixels is None:
-        return _Native("ome", extra_ome=extra), {}, None, None
-    spacing, unit = {}, None
+        return _Told(_Native("ome", extra_ome=extra))
+    sizes = {}
     for letter in "XYZ":
         size = float(pixels.get(f"PhysicalSize{letter}") or 0)
         if size > 0:
-            value, name = length(size, pixels.get(f"PhysicalSize{letter}Unit", "µm"))
-            unit = unit or name
-            # X names the unit; a file may give Z in another one.
-            factor = MILLIMETRES[name] / MILLIMETRES[unit] if name and unit else 1.0
-            spacing[letter] = value * factor
+            sizes[letter] = (size, pixels.get(f"PhysicalSize{letter}Unit", "µm"))
+    spacing, unit = in_one_unit(sizes)
     names = tuple(channel.get("Name") or "" for channel in pixels.findall("{*}Channel"))
     step = pixels.get("TimeIncrement")
     native = _Native(
@@ -283,10 +437,11 @@ def _read_ome(xml: str) -> tuple[_Native, dict[str, float], str | None, tuple[st
         extra_ome=extra,
         time_increment=(step, pixels.get("TimeIncrementUnit", "s")) if step else None,
     )
-    return native, spacing, unit, names if all(names) and len(names) > 1 else None
+    notes = tuple(sizeless(letter for letter in sizes if letter not in spacing))
+    return _Told(native, spacing, unit, names if all(names) and len(names) > 1 else None, notes)
 
 
-def _in_page_order(volume: Volume, array: Array) -> tuple[Array, str, list[str]]:
+def _in_page_order(volume: Volume, array: Array, flavour: str) -> tuple[Array, str, list[str]]:
     axes, lost = volume.axes, []
     for axis in volume.mapped_axes:
         if axis not in "TC":
@@ -295,7 +450,13 @@ def _in_page_order(volume: Volume, array: Array) -> tuple[Array, str, list[str]]
                 raise InputError(f"TIFF holds time and channel beside space, not axes {axes!r}; write .npy.")
             lost.append(f"TIFF has no name for axis {axis!r}; it is written as {free!r}.")
             axes = axes.replace(axis, free)
-    order = [axes.index(letter) for letter in "TZCYX" if letter in axes]
+    # ImageJ has one order; elsewhere it is that of the source, or the usual one.
+    pages = [letter for letter in "TZC" if letter in axes]
+    if flavour != "imagej":
+        kept = volume.source.header if volume.source else None
+        before = kept.axes.partition("Y")[0] if isinstance(kept, Kept) and kept.format == Tiff.name else ""
+        pages = sorted(pages, key=(before if set(pages) <= set(before) else "TCZ").index)
+    order = [axes.index(letter) for letter in (*pages, "Y", "X")]
     return array.transpose(order), "".join(axes[i] for i in order), lost
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import weakref
+from collections.abc import Callable
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -13,16 +16,18 @@ from softmorph_cli.errors import FileError
 from softmorph_cli.io.lazy import Index, Lazy, Stored
 from softmorph_cli.io.raw import Array
 
+_LACKING = re.compile(r"imagecodecs|COMPRESSION|PREDICTOR")
 # A strip as large as this is no part but the whole.
 _LONGEST = 1 << 30
 
 
-def stored_tiles(path: Path, series: Any) -> Array:
-    """The first series of a TIFF, whose values are read when they are needed.
+def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> Array:
+    """One series of a TIFF, whose values are read when they are needed.
 
     Args:
         path: The file; it stays open as long as the result lives.
-        series: What tifffile found in it.
+        series: Its number.
+        turned: Brings stored numbers to those that are meant, of the same type.
 
     Raises:
         FileError: If it cannot be read in parts.
@@ -30,9 +35,9 @@ def stored_tiles(path: Path, series: Any) -> Array:
     import tifffile
     import zarr
 
-    codec = series.keyframe.compression.name
     file = tifffile.TiffFile(path)
-    store = file.series[0].aszarr(level=0)
+    keyframe = file.series[series].keyframe
+    store = file.series[series].aszarr(level=0)
     array: Any = _Tiles(zarr.open_array(store, mode="r", zarr_format=2))
     # Nobody says when the last part was read.
     weakref.finalize(array, _close, store, file)
@@ -50,15 +55,52 @@ def stored_tiles(path: Path, series: Any) -> Array:
             raise
         # A damaged tile makes its codec raise nearly anything.
         except Exception as error:
-            if "imagecodecs" in str(error):
-                raise FileError(
-                    f"{path} is compressed with {codec}, and reading it in parts needs one more package: "
-                    "pip install imagecodecs (or save the file with deflate or no compression)."
-                ) from error
+            if lacks_codec(error):
+                raise codec_missing(path, keyframe, " in parts") from error
             raise FileError(f"{path} is cut short or damaged; copy or write it again.") from error
-        return part.astype(part.dtype.newbyteorder("="), copy=False)
+        return turned(part.astype(part.dtype.newbyteorder("="), copy=False))
 
     return cast(Array, Lazy(array, array.chunks, read))
+
+
+def lacks_codec(error: BaseException) -> bool:
+    """Whether tifffile raised this because a codec or a predictor is not installed."""
+    chain = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    # Without imagecodecs tifffile has some codecs of its own, which may need modules of later Pythons.
+    return any(isinstance(one, ImportError) or _LACKING.search(str(one)) for one in chain)
+
+
+def codec_missing(path: Path, keyframe: Any, how: str = "") -> FileError:
+    """What to say of an intact file whose compression nobody here knows.
+
+    Args:
+        path: The file.
+        keyframe: A page of it.
+        how: In which way it could not be read.
+    """
+    from tifffile import TIFF
+
+    codec, predictor = keyframe.compression, keyframe.predictor
+    packed, known = f"{getattr(codec, 'name', codec)} compression", True
+    try:
+        TIFF.DECOMPRESSORS[int(codec)]
+        if int(predictor) > 1:
+            packed += f" with the {getattr(predictor, 'name', predictor)} predictor"
+            TIFF.UNPREDICTORS[int(predictor)]
+    except KeyError as error:
+        known = "imagecodecs" in str(error)
+    if known and find_spec("imagecodecs") is None:
+        return FileError(
+            f"{path} is a valid TIFF that softmorph cannot read{how}: its {packed} needs one more package: "
+            "pip install imagecodecs"
+        )
+    return FileError(
+        f"{path} is a valid TIFF that softmorph cannot read{how}: nothing installed unpacks its {packed}; save it "
+        "with deflate, without a predictor."
+    )
 
 
 class _Tiles:

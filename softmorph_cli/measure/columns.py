@@ -1,19 +1,31 @@
-"""Volumes as the columns of a CSV: in voxels, and in mm² or mm³ where the voxel size is known."""
+"""Volumes as the columns of a CSV: in voxels, and where the voxel size is known in its unit, such as mm³ or µm³."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from softmorph_cli.units import MILLIMETRES
+
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
 
-_KINDS: Final = {"voxels": "voxels", "mm^2": "area_mm2", "mm^3": "volume_mm3"}
+_KINDS: Final = {"voxels": "voxels"} | {
+    f"{unit}^{power}": f"{kind}_{unit}{power}"
+    for unit in MILLIMETRES
+    for kind, power in (("area", 2), ("volume", 3))
+}
+_SPREADS: Final = ("std_independent", "std_comonotone", "q05", "q50", "q95")
 
 # What `volume_columns` fills beside expected_* and std_*, which is std_independent_* under its earlier name.
 SPREAD: Final = tuple(
+    f"{figure}_{kind}" for kind in ("voxels", "area_mm2", "volume_mm3") for figure in _SPREADS
+)
+# Columns that a table has only where a map is in one of these units; those of mm are always there.
+OTHER_UNITS: Final = tuple(
     f"{figure}_{kind}"
     for kind in _KINDS.values()
-    for figure in ("std_independent", "std_comonotone", "q05", "q50", "q95")
+    if not kind.endswith(("voxels", "mm2", "mm3"))
+    for figure in ("expected", "std", *_SPREADS)
 )
 
 
@@ -24,7 +36,7 @@ def volume_columns(statistics: Statistics) -> dict[str, float]:
         statistics: Of a map or of one of its channels.
 
     Returns:
-        Numbers by name, such as `expected_voxels` and `std_comonotone_volume_mm3`; those in mm² or mm³ only where
+        Numbers by name, such as `expected_voxels` and `std_comonotone_volume_mm3`; those in mm², µm³, ... only where
         the volume has this unit.
     """
     figures = {

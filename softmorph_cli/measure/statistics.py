@@ -17,7 +17,7 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.measure.comonotone import ComonotoneVariance
 from softmorph_cli.measure.components import count_components, row_ranges
-from softmorph_cli.units import millimetres
+from softmorph_cli.units import length
 
 # A power of two: k / 32 is exact in every float type, so a value on an edge falls into the same bin in each.
 BINS: Final = 32
@@ -79,7 +79,8 @@ class Statistics:
         volume_std_comonotone: Standard deviation of the volume if voxels are comonotone; never too small, and at
             most 0.07 % too large (see `ComonotoneVariance`).
         volume_quantiles: 5, 50 and 95 % quantiles of the volume if voxels are comonotone, exact.
-        volume_unit: "mm^3", in 2D "mm^2", or "voxels" where the voxel size or its unit is unknown.
+        volume_unit: "mm^3", "um^3" or "nm^3", that of the file; in 2D "mm^2", ...; "voxels" where the voxel size or
+            its unit is unknown.
         mean: Mean of p.
         min: Smallest p.
         max: Largest p.
@@ -134,7 +135,7 @@ def summarize(
         array: Probabilities in [0, 1], shape (..., Y, X) or (..., Z, Y, X); any axes before these are mapped
             axes (time, channel). Any memory layout; never written to.
         spacing: Size of a voxel along each spatial axis, in array order.
-        unit: Unit of `spacing`: "mm", "um", "nm", ...; volumes are given in mm.
+        unit: Unit of `spacing`: "mm", "um", "nm", ...; volumes are given in it.
         spatial_dims: 2 or 3.
 
     Raises:
@@ -147,10 +148,10 @@ def summarize(
         )
     if spacing is not None and len(spacing) != spatial_dims:
         raise InputError(f"spacing {tuple(spacing)} must be {spatial_dims} numbers.")
-    scale = millimetres(unit)
+    scale, known = length(1.0, unit)
     voxel, volume_unit = 1.0, "voxels"
-    if spacing is not None and scale is not None:
-        voxel, volume_unit = math.prod(size * scale for size in spacing), f"mm^{spatial_dims}"
+    if spacing is not None and known is not None:
+        voxel, volume_unit = math.prod(size * scale for size in spacing), f"{known}^{spatial_dims}"
 
     mapped = array.shape[: array.ndim - spatial_dims]
     together, totals = ComonotoneVariance(), []

@@ -114,7 +114,7 @@ class Processed:
     """How a file went.
 
     Attributes:
-        document: The JSON of schema 1.
+        document: The JSON of schema 2.
         before: Statistics of what was read.
         after: Statistics of what was written.
         results: How each step went, without its image.

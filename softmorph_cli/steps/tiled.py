@@ -44,6 +44,8 @@ SHARE: Final = 20
 _OPTIONS: Final = "--memory, --scratch, --resume, --scheduler and --local-cluster"
 _READING: Final = (
     "resolution",
+    "series",
+    "time",
     "axes",
     "channel",
     "channel_axis",

@@ -41,7 +41,7 @@ def test_one_json_object() -> None:
     ended = run("bench", *QUICK, "--size", "16,32", "--json", "-q")
     found = ended.json
     assert ended.err == ""
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert found["command"]["sizes"] == [16, 24, 32]
     assert found["command"]["threads"] == found["machine"]["threads"] == 1
     assert found["machine"].keys() >= {"processor", "memory_bytes", "device", "softmorph", "libraries"}

@@ -498,7 +498,7 @@ def test_the_smallest_images(name: str, shape: tuple[int, ...]) -> None:
     save("in.npy", random_map(shape))
     run(name, "in.npy", "out.npy", "--preview", "out.png", "--stats", "out.json")
     assert load("out.npy").shape == shape
-    assert json.loads(Path("out.json").read_text())["schema"] == 1
+    assert json.loads(Path("out.json").read_text())["schema"] == 2
 
 
 @pytest.mark.parametrize("kind", [">f4", "<f8", ">f8", "f2", "longdouble", "bool"])

@@ -148,7 +148,7 @@ def test_the_json_says_what_was_done_with_what(document: Any, kept: Path) -> Non
         "warnings",
         "notes",
     }
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["softmorph_version"] == softmorph_cli.__version__
     assert document["input"] == {
         "path": str(kept / "tree.nii.gz"),

@@ -1,4 +1,4 @@
-"""The JSON of schema 1: exactly the fields of the contract, every number computed again from the files."""
+"""The JSON of schema 2: exactly the fields of the contract, every number computed again from the files."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_every_field_from_the_files(command: list[str], suffix: str) -> None:
     document = ended.json
     assert json.loads(Path("out.json").read_text(encoding="utf-8")) == document
     check(document, SCHEMA)
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["softmorph_version"] == softmorph_cli.__version__
     before, after = load(f"in{suffix}"), load(f"out{suffix}")
     agree(document["before"], before, math.prod(SPACING), "mm^3")

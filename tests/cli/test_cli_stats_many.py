@@ -35,8 +35,14 @@ HEADER = (
 )
 
 
-def parsed(text: str) -> list[dict[str, str]]:
-    assert text.splitlines()[0] == HEADER
+AREAS_IN_UM = (
+    ",expected_area_um2,std_area_um2,std_independent_area_um2,std_comonotone_area_um2,q05_area_um2,q50_area_um2,"
+    "q95_area_um2"
+)
+
+
+def parsed(text: str, more: str = "") -> list[dict[str, str]]:
+    assert text.splitlines()[0] == HEADER + more
     assert "\r" not in text
     return list(csv.DictReader(io.StringIO(text)))
 
@@ -95,7 +101,7 @@ def test_the_csv_from_the_files(maps: dict[str, np.ndarray]) -> None:
 
 
 def test_units_and_channels_of_a_csv(mixed: list[str]) -> None:
-    rows = parsed(run("stats", *mixed, "--csv", "-").out)
+    rows = parsed(run("stats", *mixed, "--csv", "-").out, AREAS_IN_UM)
     assert [(row["file"], row["channel"]) for row in rows] == [
         ("case_0.nii.gz", ""),
         ("pair.ome.tif", "axon"),
@@ -104,12 +110,12 @@ def test_units_and_channels_of_a_csv(mixed: list[str]) -> None:
     ]
     for row in rows:
         filled = {name for name in row if name.startswith(("expected_", "std_")) and row[name]}
-        kind = {"case_0.nii.gz": {"volume_mm3"}, "pair.ome.tif": {"area_mm2"}}.get(row["file"], set())
+        kind = {"case_0.nii.gz": {"volume_mm3"}, "pair.ome.tif": {"area_um2"}}.get(row["file"], set())
         figures = ("expected", "std", "std_independent", "std_comonotone")
         assert filled == {f"{what}_{unit}" for what in figures for unit in {"voxels"} | kind}
     axon = rows[1]
     pair = random_map((2, 5, 6), seed=9)[0].astype(np.float64)
-    assert float(axon["expected_area_mm2"]) == pytest.approx(pair.sum() * 2e-3 * 1.5e-3)
+    assert float(axon["expected_area_um2"]) == pytest.approx(pair.sum() * 2 * 1.5)
     assert float(axon["expected_voxels"]) == pytest.approx(pair.sum())
     assert (axon["size_z"], axon["size_y"], axon["size_x"], axon["voxels"]) == ("", "5", "6", "30")
     assert (axon["spacing_unit"], axon["axes"], axon["connectivity"]) == ("um", "CYX", "8")

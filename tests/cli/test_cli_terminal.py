@@ -150,7 +150,7 @@ def test_json_is_alone_on_stdout_with_notes_and_warnings_beside_it() -> None:
     ended = process("erode", "mask.npy", "out.tif", "--json", "--output-type", "uint8")
     document, end = json.JSONDecoder().raw_decode(ended.out)
     assert ended.out[end:] == "\n"
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert "note: " in ended.err
     assert "warning: " in ended.err
 

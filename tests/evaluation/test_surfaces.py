@@ -175,11 +175,22 @@ def test_without_a_voxel_size_there_are_no_millimetres() -> None:
         assert "size of a voxel is unknown" in metric.compute(one).notes[0]
 
 
-def test_micrometres_are_brought_to_millimetres() -> None:
+@pytest.mark.parametrize("unit", ["um", "nm"])
+def test_distances_are_in_the_unit_of_the_file(unit: str) -> None:
     truth = box((20, 40), (5, 10), (4, 28))
     moved = np.roll(truth, 4, axis=1)
-    volumes = (Volume(a.astype(np.float32), "YX", (500.0, 500.0), "um") for a in (moved, truth))
-    assert values(Pair(*volumes))["hd95_mm"] == pytest.approx(2.0)
+    here, there = (Volume(a.astype(np.float32), "YX", (0.5, 0.5), unit) for a in (moved, truth))
+    known = values(pair(moved, truth, 0.5))
+    found = values(Pair(here, there))
+    assert found == {f"hd95_{unit}": known["hd95_mm"], f"assd_{unit}": known["assd_mm"], "nsd": known["nsd"]}
+    assert found[f"hd95_{unit}"] == pytest.approx(2.0)
+    # One micrometre is the tolerance of a map in micrometres.
+    assert 0 < found["nsd"] < 1
+    assert values(Pair(replace(here, array=np.zeros_like(here.array)), there)) == {
+        f"hd95_{unit}": None,
+        f"assd_{unit}": None,
+        "nsd": 0.0,
+    }
 
 
 def test_sheared_voxels_have_no_distances() -> None:

@@ -11,27 +11,35 @@ from softmorph_cli.volume import Volume
 
 
 @pytest.mark.parametrize(("unit", "millimetres"), [("mm", 1.0), ("um", 1e-3), ("nm", 1e-6)])
-def test_every_known_unit_becomes_millimetres(unit: str, millimetres: float) -> None:
+def test_lengths_are_in_the_unit_of_the_file(unit: str, millimetres: float) -> None:
     where = frame((2, 2, 2), spacing=(3.0, 2.0, 1.5), unit=unit)
-    assert (where.unit, where.suffix) == ("mm", "mm")
+    assert (where.unit, where.suffix) == (unit, unit)
     # The world is (x, y, z), the array (z, y, x).
-    np.testing.assert_allclose(where.world(np.array([1, 10, 100])), np.array([150, 20, 3]) * millimetres)
-    assert where.finest == pytest.approx(1.5 * millimetres)
-
-
-@pytest.mark.parametrize("unit", ["mm", "um", None])
-def test_an_affine_is_in_millimetres_whatever_is_said_beside_it(unit: str | None) -> None:
+    np.testing.assert_allclose(where.world(np.array([1, 10, 100])), [150, 20, 3])
+    assert where.finest == pytest.approx(1.5)
+    # An affine is in mm whatever the unit is, and lengths are in the unit all the same.
     affine = oblique()
-    where = frame((2, 2, 2), spacing=(7.0, 8.0, 9.0), unit=unit, affine=affine)
-    assert where.unit == "mm"
+    placed = frame((2, 2, 2), spacing=(3.0, 2.0, 1.5), unit=unit, affine=affine)
     index = np.array([3.0, 4.0, 5.0])
-    np.testing.assert_allclose(where.world(index), (affine @ [*index, 1])[:3])
-    np.testing.assert_allclose(where.finest, 0.3)
+    assert placed.unit == unit
+    np.testing.assert_allclose(placed.world(index) * millimetres, (affine @ [*index, 1])[:3])
+    np.testing.assert_allclose(placed.finest * millimetres, 0.3)
+
+
+def test_the_affine_of_an_unknown_unit_is_in_voxels_along_x() -> None:
+    affine = oblique()
+    where = frame((2, 2, 2), spacing=(7.0, 8.0, 9.0), unit=None, affine=affine)
+    assert (where.unit, where.suffix) == (None, "voxels")
+    index = np.array([3.0, 4.0, 5.0])
+    along_x = np.linalg.norm(affine[:3, 2])
+    np.testing.assert_allclose(where.world(index) * along_x, (affine @ [*index, 1])[:3])
+    # Without a voxel size beside it an affine is in mm, as its definition says.
+    assert frame((2, 2, 2), affine=affine).unit == "mm"
 
 
 def test_an_image_lies_in_the_plane_of_its_affine() -> None:
     affine = oblique()
-    where = frame((2, 2), spacing=(0.31, 0.3), affine=affine)
+    where = frame((2, 2), spacing=(0.31, 0.3), unit="mm", affine=affine)
     assert where.dims == 2
     # An image is the slice z = 0.
     np.testing.assert_allclose(where.world(np.array([4, 5])), (affine @ [0, 4, 5, 1])[:3])

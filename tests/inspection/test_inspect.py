@@ -236,7 +236,8 @@ def test_a_reference_is_cut_where_a_map_is(vessel: Volume, skeleton: np.ndarray)
         ),
         (lambda v: replace(v, array=v.array[0], axes="YX", spacing=None), "the map's shape is"),
         (lambda v: replace(v, spacing=(1.0, 1.0, 1.01)), "lie at different places"),
-        (lambda v: replace(v, affine=placed(0.2)), "the first voxel is at .0.2, 0, 0. in the map"),
+        (lambda v: replace(v, affine=placed(0.2)), "the first voxel is, in mm, at .0.2, 0, 0. in the map"),
+        (lambda v: replace(v, spacing=(1010.0,) * 3, unit="um"), "the last at .47.47, 43.43, 39.39. and"),
     ],
 )
 def test_a_reference_that_is_not_the_skeletons(
@@ -256,7 +257,8 @@ def placed(shift: float) -> np.ndarray:
 def test_a_reference_may_differ_by_rounding_or_say_nothing_of_its_place(
     vessel: Volume, skeleton: np.ndarray
 ) -> None:
-    for reference in (replace(vessel, affine=placed(1e-3)), replace(vessel, spacing=None, unit=None)):
+    others = replace(vessel, spacing=(1000.0,) * 3, unit="um"), replace(vessel, spacing=None, unit=None)
+    for reference in (replace(vessel, affine=placed(1e-3)), *others):
         assert known(of_skeleton(skeleton, reference)) == {"radius", "certainty"}
 
 
@@ -310,13 +312,17 @@ def test_no_limit_and_no_levels_ask_for_nothing(vessel: Volume, monkeypatch: pyt
     [
         ("CYX", {}, r"it holds 2 channels, and one is taken at a time: add --channel 0\."),
         ("CYX", {"channels": ("axon", "soma")}, r"2 channels \(axon, soma\), .* add --channel 0\."),
-        ("TYX", {}, r"2 times, .* add --channel-axis T --channel 0\."),
+        ("TYX", {}, r"2 times, .* add --time 0\."),
         ("QYX", {}, r"2 images along Q, .* add --channel-axis Q --channel 0\."),
     ],
 )
 def test_several_maps_in_one_file(axes: str, more: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         inspect(Volume(np.zeros((2, 5, 6), np.float32), axes, (1.0, 1.0), "mm", **more))
+    if "T" in axes:
+        both = Volume(np.zeros((2, 3, 5, 6), np.float32), "TCYX", (1.0, 1.0), "mm")
+        with pytest.raises(InputError, match=r"2 along T x 3 along C, .* add --time 0 --channel 0\."):
+            inspect(both)
 
 
 def test_axes_of_length_one_are_none(vessel: Volume, found: Inspection) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK
+from PIL import Image
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import check_target, probe, read, write
@@ -34,8 +37,6 @@ def test_png_says_what_is_lost_and_carries_its_provenance(tmp_path: Path) -> Non
         "uint8 keeps 256 steps: values are rounded by up to 0.002.",
         "PNG cannot hold the voxel size.",
     ]
-    from PIL import Image
-
     with Image.open(tmp_path / "out.png") as image:
         image.load()
         assert image.info["softmorph_divide_by"] == "255"
@@ -69,12 +70,95 @@ def test_png_colour_asks_for_a_channel(tmp_path: Path, samples: int) -> None:
     np.testing.assert_allclose(green.array, stored[..., 1] / 255, atol=1e-7)
 
 
-def test_png_palette_is_named(tmp_path: Path) -> None:
-    from PIL import Image
-
-    Image.fromarray(RNG.integers(0, 9, (5, 7), dtype=np.uint8)).convert("P").save(tmp_path / "in.png")
-    with pytest.raises(InputError, match="PNG with a colour palette"):
+def test_png_palette_of_labels(tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(4, dtype=np.uint8), 16)[None].repeat(48, axis=0)
+    labels[0] = 255
+    image = Image.fromarray(labels, "P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, *[0] * (251 * 3), 224, 224, 192])
+    image.save(tmp_path / "in.png")
+    with pytest.raises(InputError, match=r"holds labels \(1, 2, 3, 255\); .* --label 1"):
         read(tmp_path / "in.png")
+    for label in (1, 3, 255):
+        assert np.array_equal(read(tmp_path / "in.png", label=label).array, labels == label)
+    assert "indices into a palette of colours, and are taken as labels" in probe(tmp_path / "in.png").notes[0]
+
+
+@pytest.mark.parametrize("colours", [[0, 255], [255, 0], [0, 80, 200, 255]])
+@pytest.mark.parametrize("bits", [1, 8])
+def test_png_palette_of_greys(tmp_path: Path, colours: list[int], bits: int) -> None:
+    if bits == 1 and len(colours) > 2:
+        bits = 2
+    indices = RNG.integers(0, len(colours), (20, 30), dtype=np.uint8)
+    image = Image.fromarray(indices, "P")
+    image.putpalette([value for value in colours for _ in range(3)])
+    image.save(tmp_path / "in.png", bits=bits)
+    meant = np.array(colours, np.uint8)[indices]
+    with Image.open(tmp_path / "in.png") as other:
+        assert np.array_equal(np.array(other.convert("L")), meant)
+    np.testing.assert_allclose(read(tmp_path / "in.png").array, meant / 255, atol=1e-6)
+
+
+def test_png_with_bytes_behind_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "in.png"
+    image = RNG.integers(0, 256, (40, 50), dtype=np.uint8)
+    Image.fromarray(image).save(path)
+    whole = path.read_bytes()
+    for more in (bytes(512 - len(whole) % 512), b"IEND", b"\xff" * 7, whole):
+        path.write_bytes(whole + more)
+        np.testing.assert_allclose(read(path).array, image / 255, atol=1e-6)
+    # The letters alone are no end.
+    path.write_bytes(whole[:-12] + b"IEND")
+    with pytest.raises(FileError, match="is cut short"):
+        read(path)
+
+
+def test_png_with_one_transparent_grey(tmp_path: Path) -> None:
+    image = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "in.png", transparency=7)
+    np.testing.assert_allclose(read(tmp_path / "in.png").array, image / 255, atol=1e-6)
+
+
+def test_damage_under_a_palette_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "in.png"
+    image = Image.fromarray(RNG.integers(0, 4, (60, 70), dtype=np.uint8), "P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0])
+    image.save(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 200] ^= 64
+    path.write_bytes(content)
+    with pytest.raises(FileError, match="starts as a PNG file but is cut short or damaged"):
+        read(path)
+
+
+@pytest.mark.parametrize("opaque", [True, False])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_png_of_grey_and_alpha(tmp_path: Path, opaque: bool, bits: int) -> None:
+    path, top = tmp_path / "in.png", 2**bits - 1
+    stored = RNG.integers(0, top + 1, (20, 30, 2)).astype(f">u{bits // 8}")
+    if opaque:
+        stored[..., 1] = top
+    rows = b"".join(b"\0" + row.tobytes() for row in stored)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 30, 20, bits, 4, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            for name, body in chunks
+        )
+    )
+    if opaque:
+        found = read(path)
+        assert "its alpha channel is opaque everywhere, and is left out." in found.notes
+    else:
+        with pytest.raises(InputError, match=r"--channel 0 \(grey\) or 1 \(alpha\)"):
+            read(path)
+        found = read(path, channel="grey")
+        np.testing.assert_allclose(read(path, channel=1).array, stored[..., 1] / top, atol=1e-6)
+    np.testing.assert_allclose(found.array, stored[..., 0] / top, atol=1e-6)
 
 
 def test_png_cut_short_or_damaged(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -119,5 +120,7 @@ def test_colour_and_palette(tmp_path: Path) -> None:
     table = np.zeros((3, 256), np.uint16)
     tifffile.imwrite(tmp_path / "pal.tif", colour[..., 0], photometric="palette", colormap=table)
     found = probe(tmp_path / "pal.tif")
-    assert found.kind == "other"
-    assert "colour palette" in found.found
+    assert found.kind == "labels"
+    assert found.notes == ("its numbers are indices into a palette of colours, and are taken as labels.",)
+    (label,) = re.findall(r" --label (\d+)$", found.suggestion)
+    assert np.array_equal(read(tmp_path / "pal.tif", label=int(label)).array, colour[..., 0] == int(label))

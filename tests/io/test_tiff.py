@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import re
+import struct
+import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import read, tiff, write
+from softmorph_cli.io import open_blocks, probe, read, read_labels, tiff, write
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)
@@ -27,6 +33,7 @@ def without_imagecodecs(monkeypatch: pytest.MonkeyPatch) -> None:
     from tifffile import _imagecodecs
     from tifffile.tifffile import TIFF
 
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
     monkeypatch.setattr(tifffile.tifffile, "imagecodecs", _imagecodecs)
     for table in (TIFF.COMPRESSORS, TIFF.DECOMPRESSORS, TIFF.PREDICTORS, TIFF.UNPREDICTORS):
         monkeypatch.setattr(table, "_codecs", {1: table._codecs[1]})
@@ -135,26 +142,66 @@ def test_compressed_input_without_imagecodecs(
     assert page(tmp_path / "out.tif")[2].name == "ADOBE_DEFLATE"
 
 
-def test_lzw_is_read_without_imagecodecs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    pytest.importorskip("imagecodecs")
-    for name, values in (("f", MAP[0, :, 0]), ("u", (MAP[0, :, 0] * 65535).astype(np.uint16))):
-        tifffile.imwrite(
-            tmp_path / f"{name}.tif", values, compression="lzw", predictor=name == "u", imagej=True
-        )
-    request.getfixturevalue("without_imagecodecs")
-    assert np.array_equal(read(tmp_path / "f.tif").array, MAP[0, :, 0])
-    np.testing.assert_allclose(read(tmp_path / "u.tif").array, MAP[0, :, 0], atol=2e-5)
+@pytest.mark.usefixtures("without_imagecodecs")
+def test_lzw_is_read_without_imagecodecs(tmp_path: Path) -> None:
+    for name, values in (("f", MAP[0, 0, 0]), ("u", (MAP[0, 0, 0] * 65535).astype(np.uint16))):
+        Image.fromarray(values).save(tmp_path / f"{name}.tif", compression="tiff_lzw")
+        assert page(tmp_path / f"{name}.tif")[2].name == "LZW"
+    assert np.array_equal(read(tmp_path / "f.tif").array, MAP[0, 0, 0])
+    np.testing.assert_allclose(read(tmp_path / "u.tif").array, MAP[0, 0, 0], atol=2e-5)
 
 
-def test_a_codec_nobody_has_is_named(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    pytest.importorskip("imagecodecs")
-    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], compression="jpegxl")
-    request.getfixturevalue("without_imagecodecs")
-    with pytest.raises(FileError, match=r"compressed with JPEGXL, .*pip install imagecodecs"):
-        read(tmp_path / "in.tif")
+def packed(path: Path, how: str) -> Path:
+    """Write a file whose compression needs imagecodecs, without having it; tags are written as bytes."""
+    image = np.ascontiguousarray(MAP[0, 0, 0])
+    if how == "zstd":
+        code, predictor, data = 50000, 1, numcodecs.zstd.compress(image.tobytes())
+    elif how == "float predictor":
+        # TIFF Technical Note 3: the bytes of a row by significance, then the differences along the row.
+        rows = image.astype(">f4").view(np.uint8).reshape(*image.shape, 4).transpose(0, 2, 1)
+        flat = rows.reshape(len(image), -1)
+        code, predictor, data = 8, 3, zlib.compress(np.diff(flat, axis=1, prepend=np.uint8(0)).tobytes())
+    else:
+        code, predictor, data = int(how), 1, image.tobytes()
+    height, width = image.shape
+    tags = {256: width, 257: height, 258: 32, 259: code, 262: 1, 273: 0, 277: 1, 278: height, 279: len(data)}
+    tags |= {317: predictor, 339: 3}
+    tags[273] = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data)
+    return path
 
 
-def test_rgb_and_palette(tmp_path: Path) -> None:
+CODECS = {
+    "zstd": "its ZSTD compression needs one more package: pip install imagecodecs",
+    "float predictor": "its ADOBE_DEFLATE compression with the FLOATINGPOINT predictor needs one more package: "
+    "pip install imagecodecs",
+    "50002": "its JPEGXL compression needs one more package: pip install imagecodecs",
+    # Nothing that can be installed reads it.
+    "34661": "nothing installed unpacks its JBIG compression; save it with deflate",
+}
+
+
+@pytest.mark.usefixtures("without_imagecodecs")
+@pytest.mark.parametrize(("how", "says"), list(CODECS.items()))
+def test_a_codec_that_is_not_there_is_named(tmp_path: Path, how: str, says: str) -> None:
+    path = packed(tmp_path / "in.tif", how)
+    for get in (read, open_blocks):
+        with pytest.raises(FileError, match="is a valid TIFF that softmorph cannot read") as caught:
+            np.asarray(get(path).read((slice(0, 5), slice(0, 6))) if get is open_blocks else get(path))
+        assert says in str(caught.value)
+        assert "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["zstd", "float predictor"])
+def test_with_imagecodecs_every_compression_is_read(tmp_path: Path, how: str) -> None:
+    pytest.importorskip("imagecodecs", reason="python -m pip install '.[test]' brings imagecodecs")
+    path = packed(tmp_path / "in.tif", how)
+    assert np.array_equal(read(path).array, MAP[0, 0, 0])
+    assert np.array_equal(open_blocks(path).read((slice(0, 5), slice(0, 6))), MAP[0, 0, 0])
+
+
+def test_rgb(tmp_path: Path) -> None:
     colour = RNG.integers(0, 256, (7, 8, 3), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "rgb.tif", colour, photometric="rgb")
     with pytest.raises(InputError, match="colour image of 3 samples per pixel; choose one with --channel 0"):
@@ -162,17 +209,344 @@ def test_rgb_and_palette(tmp_path: Path) -> None:
     blue = read(tmp_path / "rgb.tif", channel="2")
     np.testing.assert_allclose(blue.array, colour[..., 2] / 255, atol=1e-7)
     assert read(tmp_path / "rgb.tif", axes="YXC").axes == "CYX"
-    table = np.zeros((3, 256), np.uint16)
-    tifffile.imwrite(tmp_path / "pal.tif", colour[..., 0], photometric="palette", colormap=table)
-    with pytest.raises(InputError, match="TIFF with a colour palette"):
-        read(tmp_path / "pal.tif")
 
 
 def test_several_series_are_noted(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "in.tif") as file:
         file.write(MAP[0, 0, 0])
         file.write(MAP[0, 0, 0, :3, :3])
-    assert "it holds 2 image series; the first is read." in read(tmp_path / "in.tif").notes
+    (note,) = read(tmp_path / "in.tif").notes
+    assert note == "it holds 2 image series; the first is read, and --series N takes another: 1 of 3 × 3."
+    assert np.array_equal(read(tmp_path / "in.tif", series=1).array, MAP[0, 0, 0, :3, :3])
+    assert np.array_equal(
+        open_blocks(tmp_path / "in.tif", series=1).read((slice(0, 3),) * 2), MAP[0, 0, 0, :3, :3]
+    )
+    with pytest.raises(InputError, match="has no series 2; it holds 2: --series 0 to 1"):
+        read(tmp_path / "in.tif", series=2)
+    write(Volume(MAP[0, 0, 0], "YX"), tmp_path / "one.png")
+    with pytest.raises(InputError, match="is PNG and has no series; leave --series out"):
+        read(tmp_path / "one.png", series=0)
+
+
+def test_a_thumbnail_is_not_the_image(tmp_path: Path) -> None:
+    image = RNG.random((64, 80), dtype=np.float32)
+    small = (image[::4, ::4] * 255).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "in.tif") as file:
+        file.write(small, metadata=None, subfiletype=1, photometric="minisblack")
+        file.write(image, metadata=None, photometric="minisblack")
+    found = read(tmp_path / "in.tif")
+    assert np.array_equal(found.array, image)
+    assert "number 1, the first that is no reduced copy, is read" in found.notes[0]
+    assert np.array_equal(open_blocks(tmp_path / "in.tif").read((slice(0, 64), slice(0, 80))), image)
+    np.testing.assert_allclose(read(tmp_path / "in.tif", series=0).array, small / 255, atol=1e-6)
+
+
+def test_a_series_has_the_size_of_its_own_image(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "in.ome.tif") as file:
+        for size, shape in ((0.5, (5, 6)), (2.0, (3, 4))):
+            file.write(np.zeros(shape, np.float32), metadata={"PhysicalSizeX": size, "PhysicalSizeY": size})
+    assert read(tmp_path / "in.ome.tif").spacing == (0.5, 0.5)
+    assert read(tmp_path / "in.ome.tif", series=1).spacing == (2.0, 2.0)
+
+
+# What numbers stand for
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8])
+def test_white_is_zero(tmp_path: Path, dtype: type) -> None:
+    mask = np.zeros((40, 50), bool)
+    mask[10:20, 5:45] = True
+    path = tmp_path / "in.tif"
+    if dtype is np.uint8:
+        tifffile.imwrite(path, mask.astype(np.uint8) * 255, photometric="miniswhite")
+        found = read(path)
+        assert "its numbers are taken as they are stored" in found.notes[0]
+        assert np.array_equal(found.array, mask)
+        return
+    tifffile.imwrite(path, ~mask, photometric="miniswhite")
+    # What another reader shows white is the object.
+    with Image.open(path) as other:
+        assert np.array_equal(np.array(other), mask)
+    found = read(path)
+    assert np.array_equal(found.array, mask)
+    assert "'white is zero': what is stored as 0 is shown white, and taken as 1" in found.notes[0]
+    assert np.array_equal(open_blocks(path).read((slice(0, 40), slice(0, 50))), mask)
+    write(found, tmp_path / "out.tif", output_type="mask")
+    assert np.array_equal(tifffile.imread(tmp_path / "out.tif"), mask)
+
+
+@pytest.mark.parametrize(
+    ("photometric", "planar", "names"),
+    [
+        ("rgb", "contig", "0 (red), 1 (green) or 2 (blue)"),
+        ("separated", "contig", "0 (cyan), 1 (magenta), 2 (yellow) or 3 (black)"),
+        ("separated", "separate", "0 (cyan), 1 (magenta), 2 (yellow) or 3 (black)"),
+        ("cielab", "contig", "0 (lightness), 1 (a) or 2 (b)"),
+    ],
+)
+def test_colours_have_their_names(tmp_path: Path, photometric: str, planar: str, names: str) -> None:
+    count = 4 if photometric == "separated" else 3
+    shape = (7, 8, count) if planar == "contig" else (count, 7, 8)
+    image = RNG.integers(0, 256, shape, dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", image, photometric=photometric, planarconfig=planar)
+    with pytest.raises(InputError, match=re.escape(f"choose one with --channel {names}, or name the axes")):
+        read(tmp_path / "in.tif")
+    second = re.findall(r"\((\w+)\)", names)[1]
+    one = image[..., 1] if planar == "contig" else image[1]
+    np.testing.assert_allclose(read(tmp_path / "in.tif", channel=second).array, one / 255, atol=1e-6)
+    axes = "YXC" if planar == "contig" else "CYX"
+    assert read(tmp_path / "in.tif", axes=axes).channels is None
+
+
+def test_samples_that_are_no_colour_are_channels(tmp_path: Path) -> None:
+    image = RNG.random((20, 21, 5), dtype=np.float32)
+    tifffile.imwrite(
+        tmp_path / "in.tif", image, photometric="minisblack", planarconfig="contig", metadata=None
+    )
+    found = read(tmp_path / "in.tif")
+    assert (found.axes, found.channels) == ("CYX", None)
+    assert np.array_equal(found.array, image.transpose(2, 0, 1))
+
+
+def test_a_camera_s_raw_samples_are_refused(tmp_path: Path) -> None:
+    image = RNG.integers(0, 256, (8, 8), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", image, photometric="cfa")
+    with pytest.raises(InputError, match="raw samples of a camera's colour filter array"):
+        read(tmp_path / "in.tif")
+
+
+def fire() -> np.ndarray:
+    """Return a palette of 256 colours as ImageJ's Fire: black, blue, red, yellow, white."""
+    stops = np.array([[0, 0, 0], [49, 0, 165], [146, 0, 227], [229, 90, 64], [255, 175, 0], [255, 255, 255]])
+    at = np.linspace(0, len(stops) - 1, 256)
+    return (
+        np.array([np.interp(at, np.arange(len(stops)), column) for column in stops.T]).astype(np.uint16) * 257
+    )
+
+
+def test_palettes(tmp_path: Path) -> None:
+    indices = RNG.integers(0, 256, (30, 31), dtype=np.uint8)
+    ramp = np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))
+    for name, table, meant in (
+        ("ramp", ramp, indices),
+        # What another reader shows white is 1.
+        ("falling", ramp[:, ::-1], 255 - indices),
+        ("fire", fire(), indices),
+    ):
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, indices, photometric="palette", colormap=table)
+        np.testing.assert_allclose(read(path).array, meant / 255, atol=1e-6)
+        part = open_blocks(path).read((slice(3, 9), slice(0, 31)))
+        np.testing.assert_allclose(part, meant[3:9] / 255, atol=1e-6)
+        assert "its palette" in read(path).notes[0]
+    labels = np.repeat(np.array([0, 1, 2, 3, 255], np.uint8), 12)[None].repeat(30, axis=0)
+    table = np.zeros((3, 256), np.uint16)
+    table[:, 1:4], table[:, 255] = [[32896, 0, 32896], [0, 32896, 32896], [0, 0, 0]], (57568, 57568, 49344)
+    tifffile.imwrite(tmp_path / "labels.tif", labels, photometric="palette", colormap=table)
+    with pytest.raises(InputError, match=r"holds labels \(1, 2, 3, 255\); .*--label 1"):
+        read(tmp_path / "labels.tif")
+    assert np.array_equal(read(tmp_path / "labels.tif", label=2).array, labels == 2)
+    found = read_labels(tmp_path / "labels.tif")
+    assert found is not None
+    assert np.array_equal(found[0], labels)
+
+
+@pytest.mark.parametrize("colours", [[0, 65535], [65535, 0], [65535, 30000]])
+def test_a_palette_of_two_greys(tmp_path: Path, colours: list[int]) -> None:
+    mask = RNG.random((30, 32)) > 0.6
+    data, table = np.packbits(mask, axis=1).tobytes(), struct.pack("<6H", *colours * 3)
+    tags = [(256, 4, 1, 32), (257, 4, 1, 30), (258, 3, 1, 1), (259, 3, 1, 1), (262, 3, 1, 3), (273, 4, 1, 0)]
+    tags += [(277, 3, 1, 1), (278, 4, 1, 30), (279, 4, 1, len(data)), (320, 3, 6, 0)]
+    end = 8 + 2 + 12 * len(tags) + 4
+    tags[5], tags[9] = (273, 4, 1, end), (320, 3, 6, end + len(data))
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    path = tmp_path / "in.tif"
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data + table)
+    with Image.open(path) as other:
+        white = np.array(other.convert("L"))
+    assert np.array_equal(white == white.max(), read(path).array > 0.5)
+    assert np.array_equal(read(path).array > 0.5, mask if colours[1] > colours[0] else ~mask)
+
+
+# Planes that are there and planes that are described
+
+
+def acquired(
+    path: Path, described: int, there: int, *, axis: str = "Z", more: str = "<TiffData/>"
+) -> np.ndarray:
+    """Write an OME-TIFF whose metadata describe so many planes along an axis, and which has so many."""
+    planes = RNG.random((there, 20, 21), dtype=np.float32)
+    sizes = " ".join(f'Size{a}="{described if a == axis else 1}"' for a in "ZCT")
+    xml = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        f'<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="float" SizeX="21" SizeY="20" {sizes}>'
+        f'<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{more}</Pixels></Image></OME>'
+    )
+    with tifffile.TiffWriter(path) as file:
+        for number, plane in enumerate(planes):
+            description = xml.encode() if number == 0 else None
+            file.write(
+                plane, contiguous=False, metadata=None, photometric="minisblack", description=description
+            )
+    return planes
+
+
+@pytest.mark.parametrize("axis", ["Z", "T"])
+def test_an_acquisition_that_stopped_early(tmp_path: Path, axis: str) -> None:
+    planes = acquired(tmp_path / "in.ome.tif", 7, 5, axis=axis)
+    found = read(tmp_path / "in.ome.tif")
+    assert np.array_equal(found.array, planes)
+    assert "its OME metadata describe 7 planes and the file has 5: those are read." in found.notes
+    if axis == "Z":
+        part = open_blocks(tmp_path / "in.ome.tif")
+        assert part.shape == planes.shape
+        assert np.array_equal(part.read((slice(1, 5), slice(0, 20), slice(0, 21))), planes[1:])
+
+
+def test_planes_that_nobody_describes_are_told(tmp_path: Path) -> None:
+    planes = acquired(tmp_path / "in.ome.tif", 3, 5)
+    found = read(tmp_path / "in.ome.tif")
+    assert np.array_equal(found.array, planes[:3])
+    assert "its metadata describe 3 planes and the file has 5: the last 2 are left out." in found.notes
+    acquired(tmp_path / "whole.ome.tif", 5, 5)
+    assert read(tmp_path / "whole.ome.tif").notes == ()
+
+
+def test_planes_in_other_files(tmp_path: Path) -> None:
+    elsewhere = "".join(
+        f'<TiffData FirstZ="{z}" IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{z}</UUID></TiffData>'
+        for z, name in enumerate(("in.ome.tif", "second.ome.tif"))
+    )
+    acquired(tmp_path / "in.ome.tif", 2, 1, more=elsewhere)
+    with pytest.raises(
+        FileError, match=r"multi-file OME-TIFF, and of the 2 planes .* 1 lie in other files, such as second"
+    ):
+        read(tmp_path / "in.ome.tif")
+
+
+# Axes, names and resolutions come back
+
+
+@pytest.mark.parametrize("unit", [1, 3, None])
+def test_a_resolution_keeps_its_unit(tmp_path: Path, unit: int | None) -> None:
+    image = MAP[0, 0, 0]
+    tifffile.imwrite(
+        tmp_path / "in.tif", image, resolution=(100, 50), resolutionunit=unit or 1, metadata=None
+    )
+    if unit is None:
+        # The tag gets a private number, as if it were not there.
+        content = bytearray((tmp_path / "in.tif").read_bytes())
+        at = content.index(struct.pack("<HHI", 296, 3, 1))
+        content[at : at + 2] = struct.pack("<H", 65000)
+        (tmp_path / "in.tif").write_bytes(content)
+    volume = read(tmp_path / "in.tif")
+    assert volume.unit == ("mm" if unit == 3 else None)
+    write(volume, tmp_path / "out.tif")
+    with Image.open(tmp_path / "out.tif") as other:
+        assert (other.tag_v2[282], other.tag_v2[283], other.tag_v2[296]) == (100, 50, unit or 1)
+
+
+@pytest.mark.parametrize("order", ["TCZYX", "TZCYX", "CTZYX", "ZTCYX"])
+@pytest.mark.parametrize("flavour", ["ome", "plain"])
+def test_the_order_of_axes_and_the_names_of_channels_come_back(
+    tmp_path: Path, order: str, flavour: str
+) -> None:
+    sizes = {"T": 2, "C": 3, "Z": 4, "Y": 5, "X": 6}
+    array = RNG.random([sizes[a] for a in order], dtype=np.float32)
+    source, target = tmp_path / f"in.{flavour}.tif", tmp_path / f"out.{flavour}.tif"
+    names = ["artery", "vein", "rest"]
+    told: dict[str, Any] = {"axes": order}
+    told |= {"Channel": {"Name": names}} if flavour == "ome" else {"channels": names}
+    tifffile.imwrite(source, array, ome=flavour == "ome", metadata=told, photometric="minisblack")
+    volume = read(source)
+    assert volume.channels == tuple(names)
+    write(volume, target)
+    with tifffile.TiffFile(target) as file:
+        assert file.series[0].axes == order
+        assert np.array_equal(file.series[0].asarray(), array)
+        # A reader that looks at pages alone finds them in the order that they had.
+        assert np.array_equal(file.pages[1].asarray(), array.reshape(-1, 5, 6)[1])
+        text = file.ome_metadata if flavour == "ome" else file.pages[0].description
+    assert all(name in (text or "") for name in names)
+    assert read(target).channels == tuple(names)
+
+
+def test_a_map_from_elsewhere_is_written_in_the_usual_order(tmp_path: Path) -> None:
+    volume = Volume(MAP.transpose(0, 2, 1, 3, 4), "TCZYX", (2.0, 1.0, 1.0), "um")
+    for name, order in (("out.ome.tif", "TCZYX"), ("out.tif", "TZCYX")):
+        write(volume, tmp_path / name)
+        with tifffile.TiffFile(tmp_path / name) as file:
+            assert file.series[0].axes == order
+        assert np.array_equal(read(tmp_path / name).array, volume.array)
+
+
+def test_imagej_units_of_each_axis(tmp_path: Path) -> None:
+    told = {"axes": "ZYX", "spacing": 2.0, "unit": "micron", "zunit": "mm"}
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, :, 0], imagej=True, resolution=(4.0, 2.0), metadata=told)
+    assert read(tmp_path / "in.tif").spacing == (2000.0, 0.5, 0.25)
+    tifffile.imwrite(
+        tmp_path / "odd.tif",
+        MAP[0, :, 0],
+        imagej=True,
+        resolution=(4.0, 2.0),
+        metadata=told | {"zunit": "slice"},
+    )
+    odd = read(tmp_path / "odd.tif")
+    assert odd.spacing is None
+    assert "its voxel size along z is in no known unit, and is left out: lengths are in voxels." in odd.notes
+
+
+@pytest.mark.parametrize("unit", ["pixel", "reference frame"])
+def test_ome_axes_without_a_known_unit(tmp_path: Path, unit: str) -> None:
+    told = {
+        "axes": "ZYX",
+        "PhysicalSizeZ": 2.0,
+        "PhysicalSizeZUnit": unit,
+        "PhysicalSizeX": 0.5,
+        "PhysicalSizeY": 0.5,
+    }
+    tifffile.imwrite(tmp_path / "in.ome.tif", MAP[0, :, 0], metadata=told)
+    found = read(tmp_path / "in.ome.tif")
+    assert (found.spacing, found.unit) == (None, "um")
+    assert "its voxel size along z is in no known unit" in found.notes[0]
+    assert read(tmp_path / "in.ome.tif", axes="TYX").spacing == (0.5, 0.5)
+
+
+# A short last axis without a name
+
+
+@pytest.mark.parametrize("last", [2, 3, 4])
+@pytest.mark.parametrize("suffix", [".tif", ".npy"])
+def test_a_last_axis_of_2_to_4_is_channels(tmp_path: Path, last: int, suffix: str) -> None:
+    stack, image = (
+        RNG.random((20, 30, 32, last), dtype=np.float32),
+        RNG.random((30, 32, last), dtype=np.float32),
+    )
+    for name, array in (("stack", stack), ("image", image)):
+        if suffix == ".npy":
+            np.save(tmp_path / f"{name}.npy", array)
+        else:
+            tifffile.imwrite(tmp_path / f"{name}.tif", array, photometric="minisblack")
+    with pytest.raises(InputError, match="--axes ZYXC") as caught:
+        read(tmp_path / f"stack{suffix}")
+    advised = str(caught.value).split("--axes ")[1].rstrip(".")
+    found = read(tmp_path / f"stack{suffix}", axes=advised)
+    assert found.axes == "CZYX"
+    assert np.array_equal(found.array, stack.transpose(3, 0, 1, 2))
+    assert probe(tmp_path / f"stack{suffix}").suggestion.endswith("--axes ZYXC")
+    flat = read(tmp_path / f"image{suffix}")
+    assert flat.axes == "CYX"
+    assert np.array_equal(flat.array, image.transpose(2, 0, 1))
+    assert f"its last axis, of {last}, is taken as channels; --axes ZYX changes it." in flat.notes
+    assert read(tmp_path / f"image{suffix}", axes="ZYX").axes == "ZYX"
+
+
+def test_a_first_axis_of_channels_is_still_proposed(tmp_path: Path) -> None:
+    np.save(tmp_path / "in.npy", RNG.random((2, 30, 32, 33), dtype=np.float32))
+    with pytest.raises(InputError, match="--axes CZYX"):
+        read(tmp_path / "in.npy")
+    np.save(tmp_path / "thin.npy", RNG.random((3, 3, 4), dtype=np.float32))
+    assert read(tmp_path / "thin.npy").axes == "ZYX"
 
 
 def test_channel_names_are_warned_about(tmp_path: Path) -> None:

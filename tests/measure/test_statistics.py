@@ -64,23 +64,24 @@ def test_a_map_worked_out_on_paper():
     ("spacing", "unit", "volume", "volume_unit"),
     [
         ((2.0, 3.0, 4.0), "mm", 24.0, "mm^3"),
-        ((200.0, 300.0, 400.0), "um", 0.024, "mm^3"),
-        ((2e6, 3e6, 4e6), "nm", 24.0, "mm^3"),
-        ((200.0, 300.0, 400.0), "micrometer", 0.024, "mm^3"),
+        ((2.0, 3.0, 4.0), "um", 24.0, "um^3"),
+        ((2.0, 3.0, 4.0), "nm", 24.0, "nm^3"),
+        ((2.0, 3.0, 4.0), "micrometer", 24.0, "um^3"),
+        ((20.0, 30.0, 40.0), "angstrom", 24.0, "nm^3"),
         ((0.2, 0.3, 0.4), "cm", 24.0, "mm^3"),
         ((2.0, 3.0, 4.0), None, 1.0, "voxels"),
         ((2.0, 3.0, 4.0), "furlong", 1.0, "voxels"),
         (None, "mm", 1.0, "voxels"),
     ],
 )
-def test_volumes_are_in_mm_where_the_unit_is_known(spacing, unit, volume, volume_unit):
+def test_volumes_are_in_the_unit_of_the_voxel_size(spacing, unit, volume, volume_unit):
     found = summarize(np.full((1, 1, 4), 0.5), spacing=spacing, unit=unit, spatial_dims=3)
     assert found.volume_unit == volume_unit
     assert found.expected_volume == pytest.approx(2 * volume, rel=1e-12)
     assert found.volume_std == pytest.approx(volume, rel=1e-12)
 
 
-def test_the_json_has_the_fields_of_schema_1_and_nothing_but_plain_values():
+def test_the_json_has_the_fields_of_its_schema_and_nothing_but_plain_values():
     found = summarize(np.full((3, 4), 0.5), spatial_dims=2).as_dict()
     assert set(found) == FIELDS
     assert set(found["histogram"]) == {"edges", "counts"}

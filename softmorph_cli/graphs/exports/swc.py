@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.graphs.skeleton_graph import RADIUS, Branch, Node, SkeletonGraph
+from softmorph_cli.units import MILLIMETRES
 
 _HEADER = """\
 # softmorph: the centrelines of a map as trees, one for each component, each with a root of its own
@@ -35,14 +36,15 @@ def swc_text(graph: SkeletonGraph, unit: str = "mm") -> tuple[str, tuple[str, ..
 
     Args:
         graph: Measured.
-        unit: "mm", or "um" (the format's own convention) for coordinates and radii times 1000. Where the graph's
-            unit is unknown both are in voxels, whatever is asked for.
+        unit: Of coordinates and radii: "mm", or "um", the format's own convention. Where the graph's unit is unknown
+            they are in voxels, whatever is asked for.
 
     Returns:
         The text, and a warning where cycles were cut.
     """
     kept = _forest(graph)
-    scale, unit = (1.0, "voxels") if graph.frame.unit is None else ({"mm": 1.0, "um": 1000.0}[unit], unit)
+    own = graph.frame.unit
+    scale, unit = (1.0, "voxels") if own is None else (MILLIMETRES[own] / MILLIMETRES[unit], unit)
     # Half a voxel along the axis where it is smallest.
     thin = float(np.linalg.norm(graph.frame.matrix, axis=0).min()) / 2
     lines = [

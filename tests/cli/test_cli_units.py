@@ -1,0 +1,168 @@
+"""The unit of a voxel size: a known one is kept in all that is told and written, an unknown one is not filled in."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from helpers_cli import run
+
+from softmorph_cli.io import read, write
+
+TUBE = np.zeros((6, 20, 24), np.float32)
+TUBE[2:4, 9:12, 2:22] = 0.9
+
+
+def store(path: Path, units: dict[str, str | None], scale: tuple[float, ...], **more: Any) -> Path:
+    """Write an OME-Zarr 0.4 as another program would, axes z, y, x with these units."""
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    group.create_array("0", shape=TUBE.shape, dtype="f4", chunks=TUBE.shape)[...] = TUBE
+    axes = [{"name": a, "type": "space"} | ({"unit": units[a]} if units.get(a) else {}) for a in "zyx"]
+    steps = [{"type": "scale", "scale": list(scale)}]
+    steps += [{"type": kind, kind: numbers} for kind, numbers in more.items()]
+    group.attrs["multiscales"] = [
+        {"version": "0.4", "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
+    ]
+    return path
+
+
+@pytest.mark.parametrize("unit", [None, "pixel"])
+def test_a_store_without_a_unit_has_lengths_in_voxels(tmp_path: Path, unit: str | None) -> None:
+    path = store(
+        tmp_path / "in.zarr", dict.fromkeys("zyx", unit), (2.0, 0.5, 0.5), translation=[4.0, 1.0, 3.0]
+    )
+    found = read(path)
+    assert (found.spacing, found.unit) == ((2.0, 0.5, 0.5), None)
+    graph = json.loads(run("inspect", path, "--json", "-").out)["graph"]
+    assert graph["unit"] == "voxels"
+    # 18 steps of one voxel along x lie between the ends of the line.
+    assert graph["length_voxels"] == pytest.approx(18, abs=0.5)
+    assert "length_mm" not in graph
+    pair = json.loads(run("evaluate", path, path, "--metrics", "hd95_mm,assd_mm,nsd", "--json").out)
+    assert pair["metrics"] == {
+        "hd95_mm": None, "hd95_voxels": 0.0, "assd_mm": None, "assd_voxels": 0.0, "nsd": 1.0,
+    }  # fmt: skip
+    assert pair["parameters"]["nsd_tolerance_unit"] == "voxels"
+    # Written again as a store, it has the same size and place, and still no unit.
+    write(found, tmp_path / "out.zarr")
+    (image,) = zarr.open_group(tmp_path / "out.zarr", mode="r").attrs["multiscales"]
+    assert [axis.get("unit") for axis in image["axes"]] == [None] * 3
+    assert image["datasets"][0]["coordinateTransformations"] == [
+        {"type": "scale", "scale": [2.0, 0.5, 0.5]},
+        {"type": "translation", "translation": [4.0, 1.0, 3.0]},
+    ]
+
+
+def test_a_nifti_written_from_an_unknown_unit_claims_none(tmp_path: Path) -> None:
+    path = store(tmp_path / "in.zarr", {}, (2.0, 0.5, 0.25), translation=[4.0, 1.0, 3.0])
+    lost = write(read(path), tmp_path / "out.nii.gz")
+    assert any("its origin is not kept" in one for one in lost)
+    header = nibabel.load(tmp_path / "out.nii.gz").header
+    assert header.get_xyzt_units()[0] == "unknown"
+    assert int(header["sform_code"]) == int(header["qform_code"]) == 0
+    np.testing.assert_array_equal(header.get_zooms(), [0.25, 0.5, 2.0])
+    assert read(tmp_path / "out.nii.gz").unit is None
+
+
+@pytest.mark.parametrize(
+    ("units", "scale", "spacing"),
+    [
+        (
+            {"z": "micrometer", "y": "nanometer", "x": "nanometer"},
+            (2.0, 500.0, 400.0),
+            (2000.0, 500.0, 400.0),
+        ),
+        ({"z": "nanometer", "y": "micrometer", "x": "micrometer"}, (2000.0, 0.5, 0.4), (2.0, 0.5, 0.4)),
+    ],
+)
+def test_units_that_differ_are_brought_to_that_of_x(
+    tmp_path: Path, units: dict[str, str | None], scale: tuple[float, ...], spacing: tuple[float, ...]
+) -> None:
+    found = read(store(tmp_path / "in.zarr", units, scale))
+    assert found.spacing == pytest.approx(spacing)
+    assert found.unit == {"nanometer": "nm", "micrometer": "um"}[units["x"] or ""]
+    assert found.affine is not None
+    # The affine is in mm, its columns those of z, y, x.
+    np.testing.assert_allclose(np.linalg.norm(found.affine[:3, :3], axis=0), [2e-3, 5e-4, 4e-4])
+
+
+@pytest.mark.parametrize("missing", ["z", "x"])
+def test_an_axis_without_a_unit_does_not_take_that_of_its_neighbours(tmp_path: Path, missing: str) -> None:
+    units: dict[str, str | None] = dict.fromkeys("zyx", "micrometer") | {missing: None}
+    found = read(store(tmp_path / "in.zarr", units, (2.0, 0.5, 0.4)))
+    assert (found.spacing, found.affine) == (None, None)
+    assert any(f"its voxel size along {missing} is in no known unit" in note for note in found.notes)
+
+
+def micrometres(path: Path) -> Path:
+    """Write a stack of voxels of 2 x 0.5 x 0.5 um as ImageJ does."""
+    tifffile.imwrite(
+        path, TUBE, imagej=True, resolution=(2.0, 2.0), metadata={"axes": "ZYX", "spacing": 2.0, "unit": "um"}
+    )
+    return path
+
+
+def test_what_is_told_of_micrometres_is_in_micrometres(tmp_path: Path) -> None:
+    path = micrometres(tmp_path / "in.tif")
+    files = {name: tmp_path / f"out.{name}" for name in ("csv", "swc", "graphml", "obj", "json")}
+    page = tmp_path / "page.html"
+    options = [word for name, file in files.items() for word in (f"--{name}", str(file))]
+    told = run("inspect", path, *options, "--report", page)
+    # 18 steps of half a micrometre.
+    graph = json.loads(files["json"].read_text())
+    assert graph["schema"] == 2
+    assert graph["graph"]["unit"] == "um"
+    length = graph["graph"]["length_um"]
+    assert length == pytest.approx(9, abs=0.3)
+    (row,) = csv.DictReader(files["csv"].read_text().splitlines())
+    assert float(row["length_um"]) == pytest.approx(length)
+    assert float(row["end_x_um"]) - float(row["start_x_um"]) == pytest.approx(length, abs=0.5)
+    assert "total length (um): " in told.out
+    points = np.loadtxt(files["swc"])[:, 2:5]
+    assert np.ptp(points, axis=0).max() == pytest.approx(length, rel=0.01)
+    assert "# unit: um" in files["swc"].read_text()
+    assert "# unit: um" in files["obj"].read_text()
+    assert "length_um" in files["graphml"].read_text()
+    for file in (*files.values(), page):
+        text = file.read_text()
+        assert "_mm" not in text
+        assert " mm" not in text
+        assert "(mm)" not in text
+
+
+def test_volumes_of_micrometres_are_in_cubic_micrometres(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    path = micrometres(tmp_path / "in" / "in.tif")
+    document = json.loads(run("stats", path, "--json", "--csv", tmp_path / "out.csv").out)
+    volume = float(TUBE.sum() * 2 * 0.5 * 0.5)
+    assert document["statistics"]["volume_unit"] == "um^3"
+    assert document["statistics"]["expected_volume"] == pytest.approx(volume)
+    (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert float(row["expected_volume_um3"]) == pytest.approx(volume)
+    assert row["expected_volume_mm3"] == row["expected_area_mm2"] == ""
+    assert not {"expected_volume_nm3", "expected_area_um2"} & set(row)
+    run("batch", tmp_path / "in", tmp_path / "out", "dilate", "--workers", "1")
+    (row,) = csv.DictReader((tmp_path / "out" / "summary.csv").read_text().splitlines())
+    assert float(row["expected_volume_um3_before"]) == pytest.approx(volume)
+    assert row["expected_volume_mm3_before"] == ""
+    assert float(row["expected_volume_um3_after"]) > volume
+
+
+def test_distances_of_micrometres_are_in_micrometres(tmp_path: Path) -> None:
+    path = micrometres(tmp_path / "in.tif")
+    options = ("--metrics", "hd95_mm,nsd", "--json", "--csv", tmp_path / "out.csv")
+    found = json.loads(run("evaluate", path, path, *options).out)
+    assert found["metrics"] == {"hd95_um": 0.0, "nsd": 1.0}
+    assert found["parameters"]["nsd_tolerance_unit"] == "um"
+    assert found["parameters"]["opt_j_reach_um"] == pytest.approx(
+        0.5 * found["parameters"]["opt_j_reach_voxels"]
+    )
+    (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert float(row["hd95_um"]) == 0

@@ -15,7 +15,7 @@ from softmorph_cli.evaluation.distances import Distances, between
 from softmorph_cli.filters import method as methods
 from softmorph_cli.filters.defaults import METHOD_OF
 from softmorph_cli.filters.settings import Settings as FilterSettings
-from softmorph_cli.filters.skeleton import thinning
+from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS, thinning
 from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.graphs.skeleton_graph import SkeletonGraph, measure
 from softmorph_cli.graphs.trace import trace
@@ -95,6 +95,15 @@ class Settings:
         """How many patches there are."""
         return PATCHES if self.patches is None else self.patches
 
+    @property
+    def _until(self) -> int | str:
+        """When a soft skeleton ends that has no number of iterations."""
+        if methods.find(self.method).family is methods.Family.POOLING:
+            return CLDICE_ITERATIONS
+        share = FilterSettings(self.method).relevant(until_stable=True).get("tolerance")
+        least = "" if share is None else f", or by less than {share:g} of the map's sum"
+        return f"until nothing changes{least}"
+
     def as_dict(self, dims: int) -> dict[str, Any]:
         """Return, for JSON, all that a metric of maps with 2 or 3 axes depends on, in words where it is a choice."""
         foreground, background = connectivities(dims, self.connectivity)
@@ -108,7 +117,7 @@ class Settings:
             + {2: "2D thinning", 3: "3D thinning by Palágyi & Kuba 1998"}[dims]
             + f", finished to one voxel by subfields, which keeps {3**dims - 1}-connected components and holes",
             "soft_skeleton": self.method,
-            "soft_skeleton_iterations": self.iterations or "until nothing changes",
+            "soft_skeleton_iterations": self.iterations or self._until,
             "nsd_tolerance": self.tolerance,
             "expensive": self.expensive,
             "patches": self.patch_count if self.expensive or self.patches else None,

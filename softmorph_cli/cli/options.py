@@ -231,8 +231,9 @@ class Computing:
         float,
         typer.Option(
             metavar="SHARE",
-            help="Without --iterations, methods under which probabilities fade (multilinear, product, ...) stop when one iteration's summed change is at most this share of the input's sum; masks and other methods "
-            "go on until nothing changes.",
+            help="Without --iterations, methods under which probabilities fade (multilinear, product, ...) stop when "
+            "one iteration's summed change is at most this share of the input's sum; masks and other methods go on until "
+            "nothing changes.",
             rich_help_panel=_HOW,
         ),
     ] = 0.02

@@ -232,8 +232,8 @@ class Computing:
         typer.Option(
             metavar="SHARE",
             help="Without --iterations, methods under which probabilities fade (multilinear, product, ...) stop when "
-            "one iteration's summed change is at most this share of the input's sum; masks and other methods go on until "
-            "nothing changes.",
+            "one iteration's summed change is at most this share of the input's sum; masks and other methods go on "
+            "until nothing changes.",
             rich_help_panel=_HOW,
         ),
     ] = 0.02

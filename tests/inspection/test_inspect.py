@@ -616,6 +616,18 @@ def test_what_is_no_network_of_curves_is_said() -> None:
     assert not any("no network" in w for w in inspect(Volume(tree().astype(np.float32), "ZYX")).warnings)
 
 
+@pytest.mark.parametrize("pairs", [1, 2])
+@pytest.mark.parametrize("direction", [(0, 0, 1), (0, 1, 1), (1, 1, 1)])
+def test_branches_without_inner_voxels_share_none(direction: tuple[int, ...], pairs: int) -> None:
+    image = np.zeros((9, 9, 9))
+    for first in np.array([(1, 1, 1), (1, 6, 1)])[:pairs]:
+        image[tuple(first)] = image[tuple(first + direction)] = 1
+    found = of_skeleton(image)
+    lengths = [branch.length for branch in found.graph.branches]
+    assert lengths == pytest.approx([np.linalg.norm(direction)] * pairs)
+    assert found.warnings == ()
+
+
 def test_a_map_without_a_place_lies_where_its_skeleton_does() -> None:
     line = np.zeros((5, 9, 9), np.float32)
     line[2, 4, 1:8] = 1

@@ -160,7 +160,7 @@ def _tell(title: str, done: _Done, matched: Matched, order: Order, telling: Tell
     tables.deliver(document, rows, order, telling)
     if telling.json:
         return
-    footer = f"{tables.footer(parameters, seconds)}; --csv has every pair"
+    footer = f"{tables.footer(parameters, seconds, order)}; --csv has every pair"
     for which, found in summaries.items():
         named = "" if tables.plain(list(summaries)) else f", {tables.class_name(*which)}"
         last = which == list(summaries)[-1]

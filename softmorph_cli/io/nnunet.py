@@ -24,9 +24,10 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, SoftmorphError
 from softmorph_cli.io import select
+from softmorph_cli.io.exclusive import numbered
 from softmorph_cli.io.formats import named_format, read_raw
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
-from softmorph_cli.io.values import Verdict
+from softmorph_cli.io.values import Verdict, whole
 from softmorph_cli.volume import Volume
 
 Kind = Literal["complete", "rest", "overlapping", "nested"]
@@ -52,10 +53,18 @@ class Classes:
             "rest": one class at each voxel, and the background is what the channels leave of 1;
             "overlapping": each channel by itself; "nested": the same, but where several are above one half the
             last one counts (nnU-Net's regions).
+        regions: Of nnU-Net's regions the labels that each channel is the union of; empty for anything else. What
+            `labels` has for a region is the one that it is painted with.
     """
 
     labels: tuple[int, ...]
     kind: Kind
+    regions: tuple[tuple[int, ...], ...] = ()
+
+    def only(self, *indices: int, kind: Kind | None = None) -> Classes:
+        """Return some of the channels; the kind stays where it is not given."""
+        regions = tuple(self.regions[k] for k in indices) if self.regions else ()
+        return Classes(tuple(self.labels[k] for k in indices), kind or self.kind, regions)
 
 
 @dataclass(frozen=True)
@@ -171,12 +180,12 @@ def choose(raw: Raw, channel: int | str | None, name: str) -> Raw:
     classes, names = network.classes, raw.channels or ()
     if channel is not None:
         picked = select.pick_channel(raw, channel, name)
-        index = names.index(channel) if channel in names else int(channel) % count
+        _, index = select.channel_index(raw, channel, name)
         kind: Kind = "rest" if classes.kind == "complete" else classes.kind
-        return replace(picked, native=replace(network, classes=Classes((classes.labels[index],), kind)))
+        return replace(picked, native=replace(network, classes=classes.only(index, kind=kind)))
     if classes.kind != "complete" or classes.labels[0] != 0 or count == 1:
         return raw
-    network = replace(network, classes=Classes(classes.labels[1:], "rest"))
+    network = replace(network, classes=classes.only(*range(1, count), kind="rest"))
     left_out = f"{names[0]!r} is left out (--channel 0 takes it)"
     if count == 2:
         notes = (*raw.notes, f"{names[1]!r} is read; {left_out}.")
@@ -192,7 +201,13 @@ def keep(kept: Kept) -> Kept:
     if not isinstance(network, Network):
         return kept
     return KeptNetwork(
-        network.format, network.header, kept.axes, kept.spacing, kept.dropped, classes=network.classes
+        network.format,
+        network.header,
+        kept.axes,
+        kept.spacing,
+        kept.dropped,
+        kept.exclusive,
+        classes=network.classes,
     )
 
 
@@ -200,9 +215,9 @@ def classes(volume: Volume) -> Classes:
     """Say what the channels of a map are: as nnU-Net describes them, or as their sums tell.
 
     Ask it of the map as it was read: what a filter returns has other sums. Channels that sum to 1 everywhere
-    are labels 0, 1, 2, ... with the background first, as softmax gives them (where a mask made all of them 0,
-    too, if there are values between). Others are labels 1, 2, ...; they exclude each other where no sum
-    is above 1.
+    are labels 0, 1, 2, ... with the background first, as softmax gives them, or where a channel has that name
+    (also where a mask made all of them 0, if there are values between). Others are labels 1, 2, ...; they exclude each
+    other where no sum is above 1.
     """
     kept = volume.source.header if volume.source else None
     if isinstance(kept, KeptNetwork) and kept.classes is not None:
@@ -214,11 +229,9 @@ def classes(volume: Volume) -> Classes:
     count = volume.array.shape[axis]
     total = volume.array.sum(axis=axis)
     one = np.abs(total - 1) <= _SUM
-    if count > 1 and one.all():
-        return Classes(tuple(range(count)), "complete")
     masked = count > 1 and bool((one | (total == 0)).all())
-    if masked and bool(((volume.array > 0) & (volume.array < 1)).any()):
-        return Classes(tuple(range(count)), "complete")
+    if count > 1 and (one.all() or (masked and bool(((volume.array > 0) & (volume.array < 1)).any()))):
+        return Classes(numbered(volume.channels, count), "complete")
     return Classes(tuple(range(1, count + 1)), "rest") if float(total.max()) <= 1 + _SUM else _apart(count)
 
 
@@ -298,7 +311,6 @@ def _classes(
             for name, value in named.items()
             if name != "ignore"
         }
-        order = [int(label) for label in dataset.get("regions_class_order") or ()]
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"the labels in the dataset.json of {path} must be a number, or a list of numbers, for each name, "
@@ -307,9 +319,11 @@ def _classes(
     notes: list[str] = []
     if any(len(value) > 1 for value in values.values()):
         names = tuple(name for name, value in values.items() if value != [0])
-        found = Classes(tuple(order), "nested")
+        order = _order(dataset.get("regions_class_order"), path, len(names))
+        regions = tuple(tuple(value) for value in values.values() if value != [0])
+        found = Classes(order, "nested", regions)
         if len(order) != len(names):
-            found = _apart(len(names))
+            found = replace(_apart(len(names)), regions=regions)
             notes.append("its dataset.json gives no regions_class_order for all regions.")
     else:
         by_label = {value[0]: name for name, value in sorted(values.items(), key=lambda item: item[1])}
@@ -318,6 +332,22 @@ def _classes(
         told = f"it has {count} channels, but dataset.json names {len(names)} ({', '.join(names)}): names are not used."
         return (), None, [told]
     return names, found, notes
+
+
+def _order(order: Any, path: Path, count: int) -> tuple[int, ...]:
+    """Return the labels that regions are painted with, one for each.
+
+    Raises:
+        InputError: If they are no numbers.
+    """
+    listed = order if isinstance(order, list) else [] if order is None else [order]
+    try:
+        return tuple(int(label) for label in listed)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the regions_class_order in the dataset.json of {path} must be one number for each of the {count} "
+            f"regions, the label that it is painted with, not {json.dumps(order)[:120]}; correct it there."
+        ) from error
 
 
 def _reader(dataset: Mapping[str, Any], plans: Mapping[str, Any]) -> str:
@@ -413,6 +443,8 @@ def _checked(
     labels = image.array
     if image.slope != 1 or image.inter != 0:
         labels = labels * image.slope + image.inter
+        nearest = whole(labels)
+        labels = labels if nearest is None else nearest
     wrong = _disagreement(array, labels, found, logits)
     counted = Classes(tuple(range(len(found.labels))), found.kind)
     if (

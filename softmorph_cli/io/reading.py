@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
+from softmorph_cli.io.exclusive import Exclusive, look, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.provenance import read_with
@@ -36,6 +37,7 @@ def read(
     like: str | Path | None = None,
     resolution: int | None = None,
     dtype: npt.DTypeLike | None = None,
+    exclusive: bool = False,
 ) -> Volume:
     """Read a probability map.
 
@@ -55,6 +57,7 @@ def read(
         like: For an .npz of nnU-Net: the image that says where it lies, instead of the labels beside it.
         resolution: Of an OME-Zarr with several: 0, the default, is the finest.
         dtype: float32 or float64; by default float32, and float64 where a .npy file is float64.
+        exclusive: Whether it is found out if all channels exclude each other, see `softmorph_cli.io.exclusive`.
 
     Returns:
         The map, its geometry, and in `notes` what had to be decided.
@@ -83,8 +86,13 @@ def read(
     wanted = _dtype(dtype, raw)
     # Softmax needs all channels, so one of them is chosen after it; everything else is cheaper the other way.
     late = from_logits == "softmax"
+    # Sigmoids of logits, and the mask of a label, are no classes.
+    looked = exclusive and from_logits != "sigmoid" and label is None
+    found: Exclusive | None = None
     if not late:
-        raw = _one_channel(raw, channel, name)
+        if looked:
+            found = look(raw, labels=_known(raw), divide_by=divide_by, inside=inside)
+        raw, found = _one_channel(raw, channel, name, found)
     # Only what was chosen of a store is read, and only here.
     raw = replace(raw, array=np.asarray(raw.array))
     values, notes = probabilities(
@@ -93,9 +101,15 @@ def read(
     # A mask of one label is the same at every threshold.
     provenance = read_with(raw.provenance, divide_by=divide_by, from_logits=from_logits)
     raw = replace(raw, array=values, provenance=provenance)
-    if late and (network or channel is not None):
-        raw = _one_channel(raw, channel, name)
-    return _volume(raw, raw.array, path, family, filed_axes, per_slice=per_slice, notes=notes)
+    if late:
+        if looked:
+            stored = replace(raw, slope=1.0, inter=0.0, full_scale=False)
+            found = look(stored, labels=_known(raw) or numbered(raw.channels, _count(raw)), inside=inside)
+        if network or channel is not None:
+            raw, found = _one_channel(raw, channel, name, found)
+    return _volume(
+        raw, raw.array, path, family, filed_axes, per_slice=per_slice, notes=notes, exclusive=found
+    )
 
 
 def read_labels(
@@ -171,11 +185,15 @@ def _volume(
     *,
     per_slice: bool,
     notes: Sequence[str],
+    exclusive: Exclusive | None = None,
 ) -> Volume:
     name = str(path)
     full_spacing = raw.spacing
     raw, values, dropped = select.drop_singleton(raw, values)
     letters = raw.axes or ""
+    if exclusive is not None:
+        dims = len(select.spatial(raw))
+        exclusive = replace(exclusive, winner=exclusive.winner.reshape(values.shape[-dims:]))
     if per_slice and letters.endswith("ZYX"):
         letters = letters[:-3] + SLICE + "YX"
     spatial = "ZYX" if letters.endswith("ZYX") else "YX"
@@ -192,7 +210,7 @@ def _volume(
                 family.name,
                 raw.shape,
                 raw.dtype,
-                nnunet.keep(Kept(family.name, raw.native, filed_axes, full_spacing, dropped)),
+                nnunet.keep(Kept(family.name, raw.native, filed_axes, full_spacing, dropped, exclusive)),
                 raw.provenance,
             ),
             notes=(*raw.notes, *notes),
@@ -201,7 +219,31 @@ def _volume(
         raise InputError(f"{name}: {error}") from error
 
 
-def _one_channel(raw: Raw, channel: int | str | None, name: str) -> Raw:
+def _known(raw: Raw) -> tuple[int, ...] | None:
+    """Return the labels of all channels where the file says that they exclude each other."""
+    found = raw.native.classes if isinstance(raw.native, nnunet.Network) else None
+    return found.labels if found is not None and found.kind == "complete" else None
+
+
+def _count(raw: Raw) -> int:
+    return int(raw.array.shape[(raw.axes or "").index("C")]) if "C" in (raw.axes or "") else 1
+
+
+def _one_channel(
+    raw: Raw, channel: int | str | None, name: str, found: Exclusive | None
+) -> tuple[Raw, Exclusive | None]:
+    """Return the channels that are meant, and what was found of all of them for these."""
+    picked = _picked(raw, channel, name)
+    if found is None:
+        return picked, None
+    if isinstance(picked.native, nnunet.Network):
+        return picked, replace(found, labels=picked.native.classes.labels)
+    if channel is None:
+        return picked, found
+    return picked, replace(found, labels=(found.labels[select.channel_index(raw, channel, name)[1]],))
+
+
+def _picked(raw: Raw, channel: int | str | None, name: str) -> Raw:
     if raw.format == NNUNET:
         return nnunet.choose(raw, channel, name)
     if channel is not None:

@@ -179,6 +179,18 @@ def pick_channel(raw: Raw, channel: int | str, name: str) -> Raw:
     Raises:
         InputError: If there is no such channel.
     """
+    axis, index = channel_index(raw, channel, name)
+    axes = raw.axes or ""
+    array = raw.array.take(index, axis=axes.index(axis)) if raw.array.size else raw.array
+    return replace(raw, array=array, axes=axes.replace(axis, ""), channels=None, colour=False)
+
+
+def channel_index(raw: Raw, channel: int | str, name: str) -> tuple[str, int]:
+    """Return the axis of channels and which of them is meant.
+
+    Raises:
+        InputError: If there is no such channel.
+    """
     axes = raw.axes or ""
     mapped = axes.removesuffix(spatial(raw))
     axis = "C" if "C" in axes else mapped
@@ -198,8 +210,7 @@ def pick_channel(raw: Raw, channel: int | str, name: str) -> Raw:
     if not -count <= index < count:
         known = f" or {', '.join(names)}" if names else ""
         raise InputError(f"{name} has no channel {channel!r}; choose --channel 0 to {count - 1}{known}.")
-    array = raw.array.take(index, axis=axes.index(axis)) if raw.array.size else raw.array
-    return replace(raw, array=array, axes=axes.replace(axis, ""), channels=None, colour=False)
+    return axis, index % count
 
 
 def drop_singleton(raw: Raw, array: Array) -> tuple[Raw, Array, str | None]:

@@ -156,6 +156,21 @@ class Reading(Opening):
 
 
 @dataclass(frozen=True)
+class ReadingOne(Reading):
+    """The same, of one map."""
+
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|N",
+            help="Which channel, by number (from 0) or name: of several one is taken.",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class Computing:
     """How a filter runs, whatever the filter."""
 

@@ -63,8 +63,9 @@ class _Measured:
 
     @property
     def parts(self) -> list[tuple[str, Statistics]]:
-        """The channels and their names; the map itself, without a name, where there are none."""
-        return list(zip(self.names, self.found.per_channel, strict=True)) or [("", self.found)]
+        """The channels and their names; the map itself, where there is one, with its name if it has one."""
+        alone = [(self.described["channel"] or "", self.found)]
+        return list(zip(self.names, self.found.per_channel, strict=True)) or alone
 
 
 @command
@@ -286,7 +287,9 @@ def _show_one(one: _Measured) -> None:
         ["voxels in all", *(f"{sum(s.histogram.counts):,}" for s in shown)],
     ]
     footer = f"{' × '.join(map(str, one.shape))} ({one.axes}), voxel size {one.voxel_size}"
-    report.table(str(one.path), ("", "whole map", *one.names), lines, err=False, footer=footer)
+    called = one.described["channel"]
+    title = f"{one.path}, {called}" if called else str(one.path)
+    report.table(title, ("", "whole map", *one.names), lines, err=False, footer=footer)
 
 
 def _show_all(measured: Sequence[_Measured], asked: int) -> None:

@@ -156,9 +156,12 @@ def _priors(asking: Asking, volume: Volume, count: int) -> tuple[Prior, ...]:
         return read_priors(asking.priors, volume.channels, count, volume.spatial_dims)
     assert asking.betti is not None
     if count > 1:
+        from softmorph_cli.inspection.kind import class_option
+
         names = f" ({', '.join(volume.channels)})" if volume.channels else ""
         raise InputError(
-            f"it holds {count} channels{names}: take one with --channel, or give each its prior with --priors FILE."
+            f"it holds {count} channels{names}: add {class_option(volume) or '--channel 0'}, or give each its prior "
+            "with --priors FILE."
         )
     return (Prior((0,), check_prior(parse_betti(asking.betti), volume.spatial_dims)),)
 

@@ -203,9 +203,10 @@ def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
         flat = _single(path, volume)
         # Of nnU-Net's classes each one has its label.
         known = volume.source is not None and volume.source.format == "nnunet"
-        names = _names(labels, volume)
+        called = volume.source.channel if volume.source and known else None
+        names = _names(labels, replace(volume, channels=(called,) if called else volume.channels))
         held = labels if known else ()
-        told = (*volume.notes, *notes, *_unions(regions, volume if volume.channels else flat))
+        told = (*volume.notes, *notes, *_unions(regions, names))
         # One channel has one class, whatever it is compared with.
         decide = None if decided is None else (lambda label: decided.mask(decided.labels[0]))
         return Opened(
@@ -214,7 +215,8 @@ def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
     if volume.axes[axis] == SLICE or len(labels) != volume.array.shape[axis]:
         labels = tuple(range(1, volume.array.shape[axis] + 1))
     index = {label: k for k, label in enumerate(labels) if label}
-    notes = (*volume.notes, *notes, *_background(volume, labels, decided), *_unions(regions, volume))
+    notes = (*volume.notes, *notes, *_background(volume, labels, decided))
+    notes += _unions(regions, _names(labels, volume))
     flat = replace(volume, array=_one(volume, axis, 0), axes=volume.spatial_axes, channels=None)
 
     def take(label: int) -> Volume:
@@ -234,14 +236,12 @@ def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
     )
 
 
-def _unions(regions: Mapping[int, tuple[int, ...]], volume: Volume) -> tuple[str, ...]:
+def _unions(regions: Mapping[int, tuple[int, ...]], names: Mapping[int, str]) -> tuple[str, ...]:
     """Say what regions are compared with, where the other file is a label map."""
     if not regions:
         return ()
-    names = volume.channels or tuple(map(str, regions))
     said = [
-        f"{name} is {', '.join(map(str, region))}"
-        for name, region in zip(names, regions.values(), strict=True)
+        f"{names.get(label, label)} is {', '.join(map(str, region))}" for label, region in regions.items()
     ]
     return (f"its regions are unions of labels, and compared as such with a label map: {'; '.join(said)}.",)
 

@@ -185,6 +185,7 @@ def inspect(
     graph = trace(found.voxels)
     gone = _prune(graph, choices, frame, quantities)
     measured = measure(graph, frame, volume.array.shape, quantities)
+    measured = replace(measured, name=volume.source.channel if volume.source else None)
     shared = _shared(measured)
     if shared > SHARED:
         why = (

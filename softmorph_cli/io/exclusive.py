@@ -133,7 +133,8 @@ def told(volume: Volume) -> tuple[str, ...]:
         return ()
     shape = found.winner.shape
     channels = volume.array.reshape(-1, *shape)
-    names = volume.channels or ()
+    alone = volume.source.channel if volume.source else None
+    names = volume.channels or ((alone,) if alone else ())
     said = []
     for k, (label, channel) in enumerate(zip(found.labels, channels, strict=True)):
         most, above = found.mask(label), channel > HALF

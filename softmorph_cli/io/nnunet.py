@@ -176,16 +176,15 @@ def choose(raw: Raw, channel: int | str | None, name: str) -> Raw:
     Raises:
         InputError: If there is no such channel.
     """
-    network, count = raw.native, raw.array.shape[0]
-    classes, names = network.classes, raw.channels or ()
+    network, names, count = raw.native, raw.channels or (), raw.array.shape[0]
+    classes, numbers = network.classes, chosen(raw, channel, name)
+    kind: Kind = "rest" if classes.kind == "complete" else classes.kind
     if channel is not None:
         picked = select.pick_channel(raw, channel, name)
-        _, index = select.channel_index(raw, channel, name)
-        kind: Kind = "rest" if classes.kind == "complete" else classes.kind
-        return replace(picked, native=replace(network, classes=classes.only(index, kind=kind)))
-    if classes.kind != "complete" or classes.labels[0] != 0 or count == 1:
+        return replace(picked, native=replace(network, classes=classes.only(*numbers, kind=kind)))
+    if len(numbers) == count:
         return raw
-    network = replace(network, classes=classes.only(*range(1, count), kind="rest"))
+    network = replace(network, classes=classes.only(*numbers, kind=kind))
     left_out = f"{names[0]!r} is left out (--channel 0 takes it)"
     if count == 2:
         notes = (*raw.notes, f"{names[1]!r} is read; {left_out}.")
@@ -193,6 +192,19 @@ def choose(raw: Raw, channel: int | str | None, name: str) -> Raw:
     return replace(
         raw, array=raw.array[1:], channels=names[1:], native=network, notes=(*raw.notes, left_out + ".")
     )
+
+
+def chosen(raw: Raw, channel: int | str | None, name: str) -> tuple[int, ...]:
+    """Return which channels `choose` keeps, counted as in the file.
+
+    Raises:
+        InputError: If there is no such channel.
+    """
+    if channel is not None:
+        return (select.channel_index(raw, channel, name)[1],)
+    classes, count = raw.native.classes, raw.array.shape[0]
+    background = classes.kind == "complete" and classes.labels[0] == 0 and count > 1
+    return tuple(range(int(background), count))
 
 
 def keep(kept: Kept) -> Kept:

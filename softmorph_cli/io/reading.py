@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
-from softmorph_cli.io.exclusive import Exclusive, look, numbered
+from softmorph_cli.io.exclusive import Exclusive, class_axis, look, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.provenance import read_with
@@ -89,10 +89,11 @@ def read(
     # Sigmoids of logits, and the mask of a label, are no classes.
     looked = exclusive and from_logits != "sigmoid" and label is None
     found: Exclusive | None = None
+    filed = raw
     if not late:
         if looked:
             found = look(raw, labels=_known(raw), divide_by=divide_by, inside=inside)
-        raw, found = _one_channel(raw, channel, name, found)
+        raw = _one_channel(raw, channel, name)
     # Only what was chosen of a store is read, and only here.
     raw = replace(raw, array=np.asarray(raw.array))
     values, notes = probabilities(
@@ -106,10 +107,16 @@ def read(
             stored = replace(raw, slope=1.0, inter=0.0, full_scale=False)
             found = look(stored, labels=_known(raw) or numbered(raw.channels, _count(raw)), inside=inside)
         if network or channel is not None:
-            raw, found = _one_channel(raw, channel, name, found)
-    return _volume(
+            raw = _one_channel(raw, channel, name)
+    numbers = _numbers(filed, channel, name)
+    if found is not None:
+        found = replace(found, labels=tuple(found.labels[number] for number in numbers))
+    volume = _volume(
         raw, raw.array, path, family, filed_axes, per_slice=per_slice, notes=notes, exclusive=found
     )
+    assert volume.source is not None
+    called = _called(filed, numbers)
+    return replace(volume, source=replace(volume.source, numbers=numbers, channel=called))
 
 
 def read_labels(
@@ -229,21 +236,28 @@ def _count(raw: Raw) -> int:
     return int(raw.array.shape[(raw.axes or "").index("C")]) if "C" in (raw.axes or "") else 1
 
 
-def _one_channel(
-    raw: Raw, channel: int | str | None, name: str, found: Exclusive | None
-) -> tuple[Raw, Exclusive | None]:
-    """Return the channels that are meant, and what was found of all of them for these."""
-    picked = _picked(raw, channel, name)
-    if found is None:
-        return picked, None
-    if isinstance(picked.native, nnunet.Network):
-        return picked, replace(found, labels=picked.native.classes.labels)
-    if channel is None:
-        return picked, found
-    return picked, replace(found, labels=(found.labels[select.channel_index(raw, channel, name)[1]],))
+def _numbers(filed: Raw, channel: int | str | None, name: str) -> tuple[int, ...]:
+    """Return which channels of a file are read, as it counts them; nothing where it has no axis of them."""
+    if filed.format == NNUNET:
+        return nnunet.chosen(filed, channel, name)
+    if channel is not None:
+        return (select.channel_index(filed, channel, name)[1],)
+    axis = class_axis(filed.axes or "", filed.array.shape, filed.format)
+    return () if axis is None else tuple(range(filed.array.shape[axis]))
 
 
-def _picked(raw: Raw, channel: int | str | None, name: str) -> Raw:
+def _called(filed: Raw, numbers: tuple[int, ...]) -> str | None:
+    """Return what the one channel that is read of several is called."""
+    several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
+    if len(numbers) != 1 or not several:
+        return None
+    names = filed.channels or ()
+    name = names[numbers[0]] if numbers[0] < len(names) else f"channel {numbers[0]}"
+    # It goes into comments and onto terminals.
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def _one_channel(raw: Raw, channel: int | str | None, name: str) -> Raw:
     if raw.format == NNUNET:
         return nnunet.choose(raw, channel, name)
     if channel is not None:

@@ -105,9 +105,8 @@ def _check_outputs(
     filtering.check_side_outputs(
         prediction, [reference, *opening.others], files, None, force=telling.force, images=images
     )
-    if folder and (images or opening.like is not None):
-        option = "--error-map" if images else "--reference"
-        raise UsageError(f"{option} is for one pair: give two files with it, or leave it out.")
+    if folder and images:
+        raise UsageError("--error-map is for one pair: give two files with it, or leave it out.")
     for path in images:
         from softmorph_cli.io import check_target
 

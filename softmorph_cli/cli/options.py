@@ -95,9 +95,9 @@ class Opening:
         Path | None,
         typer.Option(
             "--reference",
-            metavar="FILE",
-            help="For nnU-Net's .npz: take voxel size and orientation from this image. "
-            "(default: the labels beside it, which are checked)",
+            metavar="FILE|DIR",
+            help="For nnU-Net's .npz: take voxel size and orientation from this image; of several cases from the "
+            "images of their names in this folder. (default: the labels beside it, which are checked)",
             rich_help_panel=_READ,
             show_default=False,
         ),

@@ -117,6 +117,9 @@ def stats(
             f"--preview draws one map and {len(sources)} files are named: give one file with it, "
             "or leave it out."
         )
+    from softmorph_cli.io.nnunet import check_reference
+
+    check_reference(reading.like, sources)
     outputs = [path for path in (csv, stats, preview) if path is not None and path != report.STDOUT]
     for source in sources:
         filtering.check_side_outputs(source, reading.others, outputs, preview, force=force)

@@ -15,14 +15,17 @@ opened. When nnU-Net saves the probabilities it has already undone its crop and 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 
-from softmorph_cli.errors import FileError, InputError, SoftmorphError
+from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
+from softmorph_cli.files import is_store
 from softmorph_cli.io import select
 from softmorph_cli.io.exclusive import numbered
 from softmorph_cli.io.formats import named_format, read_raw
@@ -99,8 +102,9 @@ def place(
     Args:
         raw: The .npz as it is stored, its axes named and arranged.
         path: The file.
-        reference: An image of the same grid; only its geometry is used. Without it, it is the file of labels
-            beside the .npz, and these must be the classes of highest probability.
+        reference: An image of the same grid; only its geometry is used. Of a folder it is the image of the case's name,
+            see `image_in`. Without it, it is the file of labels beside the .npz, and these must be the classes of
+            highest probability.
         from_logits: What will be done to the values, or None.
 
     Raises:
@@ -130,7 +134,7 @@ def place(
         raise InputError(f"the classes of {path} {why}: use --from-logits {right}.")
     if exclusive and not logits and not sums:
         notes.append("its channels do not sum to 1, though its classes exclude each other.")
-    beside = Path(reference) if reference is not None else _sibling(path, dataset)
+    beside = image_in(Path(reference), path) if reference is not None else _sibling(path, dataset)
     family, image = read_raw(beside)
     # Tiff3DIO looks at no metadata, and a narrow map of bytes may pass for a colour image.
     pages = family.name == "tiff" and image.array.ndim == 3 == raw.array.ndim - 1
@@ -154,6 +158,58 @@ def place(
         native=Network(classes, family.name, None if family.name == "tiff" else image.native, logits),
         notes=(*raw.notes, *notes, *told),
     )
+
+
+def image_in(reference: Path, path: Path) -> Path:
+    """Return the image that a case takes its place from: the one that is named, or of a folder that of the case's name.
+
+    nnU-Net numbers the channels of its inputs, so that case.npz may come from case_0000.nii.gz.
+
+    Raises:
+        FileError: If the folder holds no image of that name.
+        InputError: If it holds several.
+    """
+    if not reference.is_dir() or is_store(reference):
+        return reference
+    stem = path.name[: -len(path.suffix)]
+    for name in (stem, f"{stem}_0000"):
+        found = [one for ending in ENDINGS if (one := reference / f"{name}{ending}").is_file()]
+        if len(found) > 1:
+            both = " and ".join(one.name for one in found)
+            raise InputError(
+                f"{reference} holds {both}, and {path} needs one of them: name it with --reference FILE."
+            )
+        if found:
+            return found[0]
+    raise FileError(
+        f"{reference} holds no image of {path.name}: it would be called {stem}{ENDINGS[0]} or {stem}_0000{ENDINGS[0]}."
+    )
+
+
+def check_reference(reference: str | Path | None, paths: Sequence[Path]) -> None:
+    """Refuse a place that would be that of several cases.
+
+    Args:
+        reference: An image, a folder of them, or None.
+        paths: The files that are read.
+
+    Raises:
+        UsageError: If it would.
+    """
+    cases = [path for path in paths if path.suffix.lower() == ".npz"]
+    if reference is None or len(cases) < 2:
+        return
+    if not Path(reference).is_dir() or is_store(Path(reference)):
+        raise UsageError(
+            f"--reference {reference}: it says where one case lies, and {len(cases)} are read; name the folder "
+            "with the image of each, which has the case's name."
+        )
+    several = [name for name, count in Counter(path.name for path in cases).items() if count > 1]
+    if several:
+        raise UsageError(
+            f"--reference {reference}: {several[0]} is the name of several cases, and the folder has one image for "
+            "them; read one folder at a time."
+        )
 
 
 def refuse_logits(raw: Raw, name: str) -> None:
@@ -382,7 +438,7 @@ def _sibling(path: Path, dataset: Mapping[str, Any]) -> Path:
     if found is None:
         raise FileError(
             f"{path} does not say where it lies, and {wanted} is not beside it; "
-            "name an image of the same grid with --reference FILE."
+            "name an image of the same grid with --reference FILE, or of several cases the folder of theirs."
         )
     if named_format(found) is None:
         raise FileError(
@@ -472,9 +528,14 @@ def _checked(
         raise InputError(
             f"{path} and {beside} disagree in {wrong} of {size} voxels ({100 * wrong / size:.3g} %): its {what} "
             f"is not the label there; bring the two files of one prediction together, or use only the "
-            f"geometry with --reference {beside} (labels that were edited or postprocessed)."
+            f"geometry with --reference {_typed(beside)}, of several cases with --reference {_typed(beside.parent)} "
+            "(labels that were edited or postprocessed)."
         )
     return found, []
+
+
+def _typed(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _disagreement(array: Array, labels: Array, found: Classes, logits: bool) -> int:

@@ -15,6 +15,7 @@ opened. When nnU-Net saves the probabilities it has already undone its crop and 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -322,7 +323,9 @@ def advise(verdict: Verdict, raw: Raw) -> Verdict:
     if verdict.kind == "logits":
         option = _option(network.classes) if isinstance(network, Network) else "--from-logits softmax"
     if not isinstance(network, Network):
-        option = f"{option} --reference IMAGE".strip()
+        # Why it could not be placed is the last note: with the labels beside it only its axes may be wrong.
+        turned = re.search(r"--axes [A-Z]+", raw.notes[-1] if raw.notes else "")
+        option = f"{option} {turned[0] if turned else '--reference IMAGE'}".strip()
     return replace(verdict, option=option)
 
 

@@ -435,7 +435,8 @@ def _refusal(raw: Raw, name: str, *, clip: bool = False, divided: float | None =
             "probabilities lie in [0, 1]: divide by a larger number or add --clip."
         )
     advice = {
-        "labels": f"choose one label with {verdict.option}, or name what 1 is stored as with --divide-by.",
+        "labels": f"choose one label with {verdict.option}, or, if they are none, "
+        f"name what 1 is stored as with --divide-by {content.high:.15g}.",
         "logits": "convert them with --from-logits sigmoid (or softmax over the channels), or use --clip.",
         "probability": "cut them to [0, 1] with --clip.",
     }.get(verdict.kind, f"scale them with {verdict.option}." if verdict.option else "give a probability map.")

@@ -158,6 +158,7 @@ def test_the_json_says_what_was_done_with_what(document: Any, kept: Path) -> Non
         "spacing": list(SPACING),
         "unit": "mm",
         "dtype": "float32",
+        "channel": None,
         "read_with": {},
     }
     assert document["map"] is None
@@ -527,7 +528,7 @@ def test_words_that_do_not_fit_the_file(tree: Path, skeleton: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("axes", "option"), [("CZYX", "--channel 0"), ("TZYX", "--channel-axis T --channel 0")]
+    ("axes", "option"), [("CZYX", "--channel 0 (or 1)"), ("TZYX", "--channel-axis T --channel 0")]
 )
 def test_a_file_of_several_maps_names_what_to_type(axes: str, option: str) -> None:
     pair = np.zeros((2, 5, 12, 20), np.float32)

@@ -369,3 +369,15 @@ def test_what_info_tries_next_works(name: str) -> None:
     assert found.suggestion.startswith("softmorph skeletonize ")
     words: list[Any] = words_of(typed(found.suggestion, found.suggestion))
     run(*words[1:])
+
+
+def test_labels_behind_a_slope_are_labels_for_every_command() -> None:
+    sloped()
+    for one, other in (("plain.nii.gz", "sloped.nii"), ("sloped.nii", "plain.nii.gz")):
+        for chosen, expected in (((), [1, 2, 3]), (("--label", 2), [2])):
+            told = ("evaluate", one, other, "--metrics", "dice", "--same-grid", "--json", *chosen)
+            found = {row["label"]: row["metrics"]["dice"] for row in run(*told).json["classes"]}
+            assert found == dict.fromkeys(expected, 1.0)
+    assert softmorph_cli.io.probe("sloped.nii").kind == "labels"
+    run("threshold", "sloped.nii", "two.nii", "--label", 2, "-q")
+    assert np.array_equal(softmorph_cli.io.read("two.nii").array, labels() == 2)

@@ -528,14 +528,14 @@ def test_words_that_do_not_fit_the_file(tree: Path, skeleton: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("axes", "option"), [("CZYX", "--channel 0 (or 1)"), ("TZYX", "--channel-axis T --channel 0")]
+    ("axes", "option"), [("CZYX", "--channel 0"), ("TZYX", "--channel-axis T --channel 0")]
 )
 def test_a_file_of_several_maps_names_what_to_type(axes: str, option: str) -> None:
     pair = np.zeros((2, 5, 12, 20), np.float32)
     pair[0, 2, 5, 2:17] = pair[1, 2, 5, 2:12] = 0.9
     write(Volume(pair, axes, (1.0, 1.0, 1.0), "mm"), "pair.ome.tif")
     sentence = refused("inspect", "pair.ome.tif", says=("pair.ome.tif", "holds 2", "one is taken at a time"))
-    assert sentence.endswith(f"add {option}.")
+    assert f"add {option}" in sentence
     for channel, steps in ((0, 14), (1, 9)):
         typed = option.replace("--channel 0", f"--channel {channel}").split()
         ended = run(

@@ -309,7 +309,11 @@ def test_no_limit_and_no_levels_ask_for_nothing(vessel: Volume, monkeypatch: pyt
     ("axes", "more", "says"),
     [
         ("CYX", {}, r"it holds 2 channels, and one is taken at a time: add --channel 0 \(or 1\)\."),
-        ("CYX", {"channels": ("axon", "soma")}, r"2 channels \(axon, soma\), .* add --channel axon \(or soma\)\."),
+        (
+            "CYX",
+            {"channels": ("axon", "soma")},
+            r"2 channels \(axon, soma\), .* add --channel axon \(or soma\)\.",
+        ),
         ("TYX", {}, r"2 times, .* add --channel-axis T --channel 0\."),
         ("QYX", {}, r"2 images along Q, .* add --channel-axis Q --channel 0\."),
     ],

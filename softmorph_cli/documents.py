@@ -32,6 +32,7 @@ def described(volume: Volume) -> dict[str, Any]:
         "spacing": list(volume.spacing) if volume.spacing else None,
         "unit": volume.unit,
         "dtype": source.dtype if source else str(volume.array.dtype),
+        "channel": source.channel if source else None,
     }
 
 

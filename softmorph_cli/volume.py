@@ -49,6 +49,9 @@ class Source:
         provenance: What softmorph said of the file when it wrote it (command, version, parameters), and under
             "read_with" options of reading that changed its values; empty where nothing is known, or where a volume
             has other values than the file (`with_array`).
+        numbers: Of the channels that were read, in their order: which of the file's they are, from 0, as --channel
+            counts them; empty where the file has no axis of channels.
+        channel: What the one channel is called that was read of several: its name, or "channel 2"; else None.
     """
 
     path: Path
@@ -57,6 +60,8 @@ class Source:
     dtype: str
     header: Any = field(default=None, repr=False, compare=False)
     provenance: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    numbers: tuple[int, ...] = ()
+    channel: str | None = None
 
 
 @dataclass(frozen=True)

@@ -60,12 +60,19 @@ def tag(parts: int, part: int) -> str:
     return f"-{part}-of-{parts}" if parts > 1 else ""
 
 
-def identity(path: Path) -> dict[str, Any]:
+def identity(path: Path, reference: Path | None = None) -> dict[str, Any]:
     """Return what tells whether a file has changed: its size and time, and those of what is read with it.
+
+    Args:
+        path: The file.
+        reference: The image of its own that says where it lies, if one does.
 
     Raises:
         OSError: If it cannot be looked at.
     """
+    if reference is not None:
+        state = reference.stat()
+        return {**identity(path), "reference": [reference.name, state.st_size, state.st_mtime_ns]}
     if path.is_dir():
         sizes = [Path(parent, name).stat() for parent, _, names in os.walk(path) for name in names]
         return {
@@ -232,7 +239,13 @@ class Manifest:
         )
 
 
-def unchanged(record: Record, source: Path, target: Path, fingerprints: Collection[str]) -> str | None:
+def unchanged(
+    record: Record,
+    source: Path,
+    target: Path,
+    fingerprints: Collection[str],
+    reference: Path | None = None,
+) -> str | None:
     """Return why a file has to be done again, in a word or two; None if its result is there and up to date.
 
     Args:
@@ -240,13 +253,14 @@ def unchanged(record: Record, source: Path, target: Path, fingerprints: Collecti
         source: The file.
         target: Its result.
         fingerprints: Those of parameters with this result.
+        reference: As for `identity`.
     """
     if record.state != DONE:
         return "failed before" if record.state == FAILED else "not finished"
     if record.fingerprint not in fingerprints:
         return "other parameters"
     try:
-        if dict(record.identity) != identity(source):
+        if dict(record.identity) != identity(source, reference):
             return "input changed"
     except OSError:
         return "input changed"

@@ -118,6 +118,9 @@ def _stamp(path: Path) -> list[Any]:
         state = path.stat()
     except OSError:
         return [path.name]
+    if path.is_dir():
+        # Of a folder each case has an image of its own, which the manifest knows beside the case.
+        return [path.name]
     return [path.name, state.st_size, state.st_mtime_ns]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -15,7 +15,7 @@ from softmorph_cli.batch.plan import Choice, Job
 from softmorph_cli.batch.recipe import Recipe, fingerprint_of
 from softmorph_cli.batch.sharing import choose
 from softmorph_cli.batch.task import Outcome, Task
-from softmorph_cli.errors import FileError, UsageError
+from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.files import check_writable
 
 NEW, REDO, SKIP = "new", "redo", "skip"
@@ -107,6 +107,9 @@ def all_jobs(order: Order) -> tuple[list[Job], list[Job]]:
     """
     stored = stored_as(order.recipe, order.choice.target)
     every = plan.jobs(order.choice, stored)
+    from softmorph_cli.io.nnunet import check_reference
+
+    check_reference(order.recipe.reading.get("like"), [job.source for job in every])
     own = plan.part_of(every, order.parts, order.part)
     names = {job.name for job in own}
     return own, [job for job in every if job.name not in names]
@@ -152,11 +155,23 @@ def decide(order: Order, jobs: Sequence[Job]) -> list[Item]:
             there = job.target.exists()
             items.append(Item(job, REDO if there else NEW, "other input" if there else "", None, own))
             continue
-        why = manifest.unchanged(record, job.source, job.target, fingerprints)
+        why = manifest.unchanged(record, job.source, job.target, fingerprints, _reference(order, job))
         items.append(Item(job, SKIP if why is None else REDO, why or "done already", record, own))
     if not order.force:
         _refuse_existing(order, items)
     return items
+
+
+def _reference(order: Order, job: Job) -> Path | None:
+    """Return the image of a case where these lie in a folder; None where there is none, which reading says."""
+    folder = order.recipe.reading.get("like")
+    if folder is None or not Path(folder).is_dir():
+        return None
+    from softmorph_cli.io.nnunet import image_in
+
+    with suppress(SoftmorphError):
+        return image_in(Path(folder), job.source)
+    return None
 
 
 def _below(job: Job, folder: Path) -> str:
@@ -293,7 +308,7 @@ def _do(
                 tell(Outcome(task, error=f"{job.target} exists already; add --force to replace it."))
                 continue
             try:
-                seen[job.name] = manifest.identity(job.source)
+                seen[job.name] = manifest.identity(job.source, _reference(order, job))
             except OSError as error:
                 tell(Outcome(task, error=f"{job.source} cannot be read: {error.strerror or error}."))
                 continue

@@ -105,9 +105,8 @@ def _check_outputs(
     filtering.check_side_outputs(
         prediction, [reference, *opening.others], files, None, force=telling.force, images=images
     )
-    if folder and (images or opening.like is not None):
-        option = "--error-map" if images else "--reference"
-        raise UsageError(f"{option} is for one pair: give two files with it, or leave it out.")
+    if folder and images:
+        raise UsageError("--error-map is for one pair: give two files with it, or leave it out.")
     for path in images:
         from softmorph_cli.io import check_target
 
@@ -124,7 +123,7 @@ def _order(
     names = comparing.metrics
     return Order(
         settings=Settings(
-            threshold=measuring.threshold,
+            **({} if measuring.threshold is None else {"threshold": measuring.threshold}),
             connectivity=measuring.connectivity,
             method=measuring.method,
             iterations=measuring.iterations,
@@ -140,6 +139,7 @@ def _order(
         reading=filtering.reading_arguments(opening),
         strict=strict,
         one_class=telling.error_map is not None,
+        argmax=measuring.threshold is None,
     )
 
 
@@ -195,7 +195,7 @@ def _files(prediction: Path, reference: Path, order: Order, telling: Telling) ->
     if telling.json or telling.csv == report.STDOUT:
         return
     title = f"{prediction} against {reference}"
-    tables.show_pair(title, found.rows, order.metrics, tables.footer(found.parameters, seconds))
+    tables.show_pair(title, found.rows, order.metrics, tables.footer(found.parameters, seconds, order))
     if mapped:
         lines = [[kind["what"], f"{kind['regions']:,}"] for kind in mapped["kinds"]]
         report.table(f"where topology is wrong → {telling.error_map}", ("", "regions"), lines, err=False)
@@ -213,7 +213,9 @@ def _write_error_map(
     from softmorph_cli.io import write_labels
 
     found = error_map(pair)
-    parameters = {"threshold": pair.settings.threshold, "connectivity": order.settings.connectivity}
+    by_threshold = pair.decided.prediction is None
+    cut = {"threshold": pair.settings.threshold} if by_threshold else {"decision": "argmax"}
+    parameters = {**cut, "connectivity": order.settings.connectivity}
     made = {"command": "softmorph evaluate", "version": __version__, "parameters": parameters}
     lost = write_labels(found.labels, pair.prediction, path, force=force, provenance=made)
     kinds = [{"label": kind, "what": what, "regions": found.regions[kind]} for kind, what in KINDS.items()]

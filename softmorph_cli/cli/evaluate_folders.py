@@ -64,9 +64,11 @@ def evaluate_folders(
     """
     from softmorph_cli.batch.plan import Choice, inputs
     from softmorph_cli.evaluation.folders import match
+    from softmorph_cli.io.nnunet import check_reference
 
     mine, its = (inputs(Choice(folder, folder, apart=tuple(apart))) for folder in (prediction, reference))
     matched = match(prediction, reference, mine, its)
+    check_reference(order.reading["like"], [path for _, path, _ in matched.pairs])
     for message in matched.unmatched:
         warn(message)
     started = time.perf_counter()
@@ -160,7 +162,7 @@ def _tell(title: str, done: _Done, matched: Matched, order: Order, telling: Tell
     tables.deliver(document, rows, order, telling)
     if telling.json:
         return
-    footer = f"{tables.footer(parameters, seconds)}; --csv has every pair"
+    footer = f"{tables.footer(parameters, seconds, order)}; --csv has every pair"
     for which, found in summaries.items():
         named = "" if tables.plain(list(summaries)) else f", {tables.class_name(*which)}"
         last = which == list(summaries)[-1]

@@ -76,13 +76,15 @@ class Measuring:
     """What metrics depend on."""
 
     threshold: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="P",
-            help="A voxel of PRED above it is foreground; REF is always cut at 0.5.",
+            help="A voxel of PRED above it is foreground, each class by itself; REF is always cut at 0.5. (default: "
+            "0.5; of classes that exclude each other the most probable one)",
             rich_help_panel=_HOW,
+            show_default=False,
         ),
-    ] = 0.5
+    ] = None
     connectivity: Annotated[
         int | None,
         typer.Option(
@@ -97,8 +99,8 @@ class Measuring:
         str | None,
         typer.Option(
             metavar="LENGTH",
-            help="How far apart surfaces still agree, for nsd, such as 1mm, 500um or 2vox. (default: 1mm, 1vox where "
-            "the voxel size is unknown)",
+            help="How far apart surfaces still agree, for nsd, such as 1mm, 500um or 2vox. (default: 1mm; 1vox where "
+            "the file is in um or nm, its voxels are smaller than 0.1 mm, or their size is unknown)",
             rich_help_panel=_HOW,
             show_default=False,
         ),

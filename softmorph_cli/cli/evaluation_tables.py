@@ -162,12 +162,17 @@ def head() -> dict[str, Any]:
     return {**documents.head(), "command": "evaluate"}
 
 
-def footer(parameters: Mapping[str, Any], seconds: float) -> str:
+def footer(parameters: Mapping[str, Any], seconds: float, order: Order) -> str:
     """Return what stands below a table: what the metrics depend on."""
+    cut = parameters["threshold"]
+    near = ""
+    if order.names is None or "nsd" in order.names:
+        near = f"nsd within {parameters['nsd_tolerance']:.4g} {parameters['nsd_tolerance_unit']}; "
+    what = "the most probable class" if cut is None else f"p > {cut:g}"
     return (
-        f"p > {parameters['threshold']:g}; {parameters['connectivity']}-connected, background "
-        f"{parameters['background_connectivity']}; soft skeletons by {parameters['soft_skeleton']}; {seconds:.1f} s; "
-        "--explain says what each metric is"
+        f"{what}; {parameters['connectivity']}-connected, background "
+        f"{parameters['background_connectivity']}; soft skeletons by {parameters['soft_skeleton']}; {near}"
+        f"{seconds:.1f} s; --explain says what each metric is"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +50,11 @@ def reading_arguments(reading: Opening) -> dict[str, Any]:
 
 
 def read_volume(path: Path, reading: Reading) -> Volume:
-    """Read IN as the options say."""
-    from softmorph_cli.io import read
+    """Read IN as the options say; what is cut at one half there and not by the most probable class is in its notes."""
+    from softmorph_cli.io import exclusive, read
 
-    return read(path, **reading_arguments(reading))
+    volume = read(path, **reading_arguments(reading), exclusive=True)
+    return replace(volume, notes=(*volume.notes, *exclusive.told(volume)))
 
 
 def run_one(

@@ -15,7 +15,7 @@ from softmorph_cli import __version__, documents, lengths
 from softmorph_cli.cli import branches, common, filtering, report
 from softmorph_cli.cli.command import command, note, warn
 from softmorph_cli.cli.inspect_options import TABLE, Curve, Saving
-from softmorph_cli.cli.options import Reading
+from softmorph_cli.cli.options import Reading, ReadingOne
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import InputError, UsageError
 
@@ -46,7 +46,7 @@ def inspect(
     ] = "length",
     curve: Curve,
     saving: Saving,
-    reading: Reading,
+    reading: ReadingOne,
     quiet: Annotated[bool, common.quiet(but="results, warnings and errors")] = False,
     verbose: Annotated[bool, common.verbose()] = False,
 ) -> None:
@@ -212,7 +212,11 @@ def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str
         made = {
             "command": "softmorph inspect",
             "version": __version__,
-            "parameters": {"image": name, **found.parameters},
+            "parameters": {
+                "image": name,
+                **({"class": found.graph.name} if found.graph.name else {}),
+                **found.parameters,
+            },
         }
         if name == "skeleton":
             mask = volume.with_array(images.skeleton_image(found.graph).astype(volume.array.dtype))
@@ -260,7 +264,8 @@ def _draw(found: Inspection, saving: Saving, source: Path) -> None:
         return
     from softmorph_cli.pictures.graph_preview import graph_png, preview_graph
 
-    title = f"softmorph inspect {source.name}"
+    what = f", {found.graph.name}" if found.graph.name else ""
+    title = f"softmorph inspect {source.name}{what}"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
     if saving.preview is not None:
         preview_graph(
@@ -274,8 +279,9 @@ def _draw(found: Inspection, saving: Saving, source: Path) -> None:
             name: graph_png(found.volume, found.graph, look=look)
             for name, look in (("dark", DARK), ("light", LIGHT))
         }
-        facts = {"file": str(source), "connectivity": str(3**found.volume.spatial_dims - 1)}
-        page = inspection_page(found, title=source.name, facts=facts, pictures=pictures)
+        of = {"class": found.graph.name} if found.graph.name else {}
+        facts = {"file": str(source), **of, "connectivity": str(3**found.volume.spatial_dims - 1)}
+        page = inspection_page(found, title=f"{source.name}{what}", facts=facts, pictures=pictures)
         report.deliver(page, saving.report, force=saving.force)
 
 
@@ -283,8 +289,9 @@ def _show(found: Inspection, source: Path, *, top: int, sort: str) -> None:
     """Print the picture and the tables; plain lines where stdout is no terminal."""
     if sys.stdout.isatty():
         branches.picture(found)
+    what = f", {found.graph.name}" if found.graph.name else ""
     report.table(
-        str(source), ("", ""), branches.summary(found.graph), err=False, footer=branches.words(found)
+        f"{source}{what}", ("", ""), branches.summary(found.graph), err=False, footer=branches.words(found)
     )
     columns, lines = branches.table(found.graph, top=top, sort=sort)
     if lines:

@@ -95,9 +95,9 @@ class Opening:
         Path | None,
         typer.Option(
             "--reference",
-            metavar="FILE",
-            help="For nnU-Net's .npz: take voxel size and orientation from this image. "
-            "(default: the labels beside it, which are checked)",
+            metavar="FILE|DIR",
+            help="For nnU-Net's .npz: take voxel size and orientation from this image; of several cases from the "
+            "images of their names in this folder. (default: the labels beside it, which are checked)",
             rich_help_panel=_READ,
             show_default=False,
         ),
@@ -169,6 +169,21 @@ class Reading(Opening):
         typer.Option(
             metavar="K",
             help="The file is a label map: read label K as a mask.",
+            rich_help_panel=_READ,
+            show_default=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ReadingOne(Reading):
+    """The same, of one map."""
+
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|N",
+            help="Which channel, by number (from 0) or name: of several one is taken.",
             rich_help_panel=_READ,
             show_default=False,
         ),
@@ -251,8 +266,9 @@ class Computing:
         float,
         typer.Option(
             metavar="SHARE",
-            help="Without --iterations, step-by-step methods stop when one iteration's summed change is at "
-            "most this share of the input's sum.",
+            help="Without --iterations, methods under which probabilities fade (multilinear, product, ...) stop when "
+            "one iteration's summed change is at most this share of the input's sum; masks and other methods go on "
+            "until nothing changes.",
             rich_help_panel=_HOW,
         ),
     ] = 0.02

@@ -24,7 +24,7 @@ _LEAST_WIDTH = 5  # of a column that may be folded
 STOPPED = {
     "iterations": "as many as asked for",
     "stable": "nothing changed any more",
-    "tolerance": "the change became small",
+    "tolerance": "still changing, by less than --tolerance",
     "max_iterations": "stopped at the cap",
 }
 

@@ -22,7 +22,7 @@ def skeletonize(
             "--iterations",
             "-n",
             metavar="N",
-            help="Exactly this many. (default: until nothing changes; cldice 10)",
+            help="Exactly this many. (default: until nothing changes, or by less than --tolerance; cldice 10)",
             show_default=False,
         ),
     ] = None,

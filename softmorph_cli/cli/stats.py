@@ -64,8 +64,9 @@ class _Measured:
 
     @property
     def parts(self) -> list[tuple[str, Statistics]]:
-        """The channels and their names; the map itself, without a name, where there are none."""
-        return list(zip(self.names, self.found.per_channel, strict=True)) or [("", self.found)]
+        """The channels and their names; the map itself, where there is one, with its name if it has one."""
+        alone = [(self.described["channel"] or "", self.found)]
+        return list(zip(self.names, self.found.per_channel, strict=True)) or alone
 
 
 @command
@@ -117,6 +118,9 @@ def stats(
             f"--preview draws one map and {len(sources)} files are named: give one file with it, "
             "or leave it out."
         )
+    from softmorph_cli.io.nnunet import check_reference
+
+    check_reference(reading.like, sources)
     outputs = [path for path in (csv, stats, preview) if path is not None and path != report.STDOUT]
     for source in sources:
         filtering.check_side_outputs(source, reading.others, outputs, preview, force=force)
@@ -288,7 +292,9 @@ def _show_one(one: _Measured) -> None:
         ["voxels in all", *(f"{sum(s.histogram.counts):,}" for s in shown)],
     ]
     footer = f"{' × '.join(map(str, one.shape))} ({one.axes}), voxel size {one.voxel_size}"
-    report.table(str(one.path), ("", "whole map", *one.names), lines, err=False, footer=footer)
+    called = one.described["channel"]
+    title = f"{one.path}, {called}" if called else str(one.path)
+    report.table(title, ("", "whole map", *one.names), lines, err=False, footer=footer)
 
 
 def _show_all(measured: Sequence[_Measured], asked: int) -> None:

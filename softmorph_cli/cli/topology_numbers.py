@@ -70,9 +70,11 @@ def numbers(
         with reporting(quiet=showing.quiet) as progress:
             parts = _parts(volume)
             if showing.plot is not None and len(parts) > 1:
+                from softmorph_cli.inspection.kind import class_option
+
                 raise InputError(
                     f"it holds {len(parts)} channels ({', '.join(name for name, _ in parts)}), and --plot draws one: "
-                    "add --channel."
+                    f"add {class_option(volume) or '--channel 0'}."
                 )
             found = []
             for number, (name, array) in enumerate(parts):

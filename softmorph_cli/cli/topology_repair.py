@@ -158,6 +158,7 @@ def _priors(asking: Asking, volume: Volume, count: int) -> tuple[Prior, ...]:
         return read_priors(asking.priors, volume.channels, count, volume.spatial_dims)
     assert asking.betti is not None
     if count > 1:
+        from softmorph_cli.inspection.kind import class_option
         from softmorph_cli.io.select import choosing
 
         names = f" ({', '.join(volume.channels)})" if volume.channels else ""
@@ -165,8 +166,8 @@ def _priors(asking: Asking, volume: Volume, count: int) -> tuple[Prior, ...]:
         axis = next(a for a, size in zip(volume.axes, volume.array.shape, strict=True) if size > 1)
         what = "channels" if axis == "C" else f"maps along {axis}"
         raise InputError(
-            f"it holds {count} {what}{names}: take one with {choosing(axis)}, or give each its prior with "
-            "--priors FILE."
+            f"it holds {count} {what}{names}: add {class_option(volume) or choosing(axis)}, or give each its prior "
+            "with --priors FILE."
         )
     return (Prior((0,), check_prior(parse_betti(asking.betti), volume.spatial_dims)),)
 

@@ -15,7 +15,7 @@ from softmorph_cli.evaluation.distances import Distances, between
 from softmorph_cli.filters import method as methods
 from softmorph_cli.filters.defaults import METHOD_OF
 from softmorph_cli.filters.settings import Settings as FilterSettings
-from softmorph_cli.filters.skeleton import thinning
+from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS, thinning
 from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.graphs.skeleton_graph import SkeletonGraph, measure
 from softmorph_cli.graphs.trace import trace
@@ -42,6 +42,10 @@ class Both(NamedTuple, Generic[T]):
     reference: T
 
 
+# Of maps that are cut at a threshold.
+UNDECIDED: Final[Both[Mask | None]] = Both(None, None)
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a person can choose about an evaluation.
@@ -51,7 +55,7 @@ class Settings:
         connectivity: Of the foreground, 4 or 8 in 2D, 6 or 26 in 3D; the background has the other. None for 8 and 26.
         method: How soft skeletons are made, see `filters.method`.
         iterations: Of soft skeletons; None until nothing changes (`cldice`: 10).
-        tolerance: Of the normalised surface Dice, in the pair's unit; in voxels where the size of a voxel is unknown.
+        tolerance: Of the normalised surface Dice, in the unit of `Pair.spacing`; in voxels where that is unknown.
         expensive: Whether the metrics that take long are wanted too.
         patches: How many random patches Betti errors are averaged over; None for 100 where they are wanted.
         seed: Of their places.
@@ -95,6 +99,15 @@ class Settings:
         """How many patches there are."""
         return PATCHES if self.patches is None else self.patches
 
+    @property
+    def _until(self) -> int | str:
+        """When a soft skeleton ends that has no number of iterations."""
+        if methods.find(self.method).family is methods.Family.POOLING:
+            return CLDICE_ITERATIONS
+        share = FilterSettings(self.method).relevant(until_stable=True).get("tolerance")
+        least = "" if share is None else f", or by less than {share:g} of the map's sum"
+        return f"until nothing changes{least}"
+
     def as_dict(self, dims: int) -> dict[str, Any]:
         """Return, for JSON, all that a metric of maps with 2 or 3 axes depends on, in words where it is a choice."""
         foreground, background = connectivities(dims, self.connectivity)
@@ -108,7 +121,7 @@ class Settings:
             + {2: "2D thinning", 3: "3D thinning by Palágyi & Kuba 1998"}[dims]
             + f", finished to one voxel by subfields, which keeps {3**dims - 1}-connected components and holes",
             "soft_skeleton": self.method,
-            "soft_skeleton_iterations": self.iterations or "until nothing changes",
+            "soft_skeleton_iterations": self.iterations or self._until,
             "nsd_tolerance": self.tolerance,
             "expensive": self.expensive,
             "patches": self.patch_count if self.expensive or self.patches else None,
@@ -125,11 +138,14 @@ class Pair:
         prediction: Probabilities, shape (Y, X) or (Z, Y, X), no mapped axes.
         reference: A mask of 0 and 1 or a soft reference, of the same shape; only its values are used.
         settings: How they are compared.
+        decided: Of classes that exclude each other, where this one is the most probable; None where a threshold
+            decides.
     """
 
     prediction: Volume
     reference: Volume
     settings: Settings = field(default_factory=Settings)
+    decided: Both[Mask | None] = UNDECIDED
 
     def __post_init__(self) -> None:
         """Check that the two can be compared voxel by voxel.
@@ -175,13 +191,15 @@ class Pair:
 
     @cached_property
     def predicted(self) -> Mask:
-        """Where the prediction is above the threshold."""
-        return self.prediction.array > self.settings.threshold
+        """Where the prediction is above the threshold, or its class the most probable one."""
+        decided = self.decided.prediction
+        return self.prediction.array > self.settings.threshold if decided is None else decided
 
     @cached_property
     def truth(self) -> Mask:
-        """Where the reference is above one half."""
-        return self.reference.array > TRUTH
+        """Where the reference is above one half, or its class the most probable one."""
+        decided = self.decided.reference
+        return self.reference.array > TRUTH if decided is None else decided
 
     @cached_property
     def soft(self) -> bool:
@@ -238,7 +256,13 @@ class Pair:
 
     @property
     def _cut(self) -> tuple[tuple[Volume, float], ...]:
-        return (self.prediction, self.settings.threshold), (self.reference, TRUTH)
+        """The maps that have the two masks above the thresholds beside them."""
+        prediction, reference = (
+            volume if decided is None else volume.with_array(decided.astype(np.float32))
+            for volume, decided in zip((self.prediction, self.reference), self.decided, strict=True)
+        )
+        threshold = self.settings.threshold if self.decided.prediction is None else TRUTH
+        return (prediction, threshold), (reference, TRUTH)
 
     def _filter(self, method: str) -> FilterSettings:
         return FilterSettings(method, threads=self.settings.threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from softmorph_cli import documents, lengths
 from softmorph_cli.errors import InputError, UsageError
@@ -26,6 +26,13 @@ from softmorph_cli.evaluation.street import POINTS, sides
 from softmorph_cli.inspection.kind import exact_levels
 from softmorph_cli.level_sets import at_level
 
+# Of such maps, and of those with smaller voxels in mm, the tolerance of nsd is one voxel where none is chosen.
+_FINE: Final = ("um", "nm")
+FINE: Final = 0.1
+
+# How classes that exclude each other are decided, in the JSON.
+ARGMAX: Final = "argmax"
+
 
 @dataclass(frozen=True)
 class Order:
@@ -40,6 +47,7 @@ class Order:
         reading: Arguments of `softmorph_cli.io.read`.
         strict: Whether a label that neither file holds is a mistake.
         one_class: Whether more than one class is refused.
+        argmax: Whether classes that exclude each other are decided by the most probable one.
     """
 
     settings: Settings
@@ -50,6 +58,7 @@ class Order:
     reading: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = True
     one_class: bool = False
+    argmax: bool = True
 
     def __post_init__(self) -> None:
         """Refuse metrics that nobody knows.
@@ -79,18 +88,20 @@ class Order:
 
 @dataclass(frozen=True)
 class Row:
-    """One class of one pair of files."""
+    """One class of one pair of files, or a region, which is the union of labels."""
 
     label: int
     name: str | None
     values: Mapping[str, float | None]
     notes: tuple[str, ...]
+    region: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
         return {
             "label": self.label,
             "name": self.name,
+            **({"region": list(self.region)} if self.region else {}),
             "metrics": dict(self.values),
             "notes": list(self.notes),
         }
@@ -149,8 +160,8 @@ def evaluate_files(
         SoftmorphError: If a file cannot be read, or the two cannot be compared.
     """
     stage("reading")
-    mine = open_prediction(prediction, order.reading, reference)
-    its = open_reference(reference, order.reading, labelled=bool(order.labels))
+    mine = open_prediction(prediction, order.reading, reference, argmax=order.argmax)
+    its = open_reference(reference, order.reading, labelled=bool(order.labels), argmax=order.argmax)
     if order.strict:
         check_held(mine, its, order.labels)
     classes = wanted(mine, its, order.labels)
@@ -164,7 +175,7 @@ def evaluate_files(
     notes += [(None, note) for note in strangers(mine, its) if not order.labels]
     parameters: dict[str, Any] = {}
     for each in compared(mine, its, order.labels, same_grid=order.same_grid):
-        pair = Pair(each.prediction, each.reference, order.settings)
+        pair = Pair(each.prediction, each.reference, order.settings, each.decided)
         threshold, nearest = at_level(order.settings.threshold, exact_levels(each.prediction))
         settings = replace(order.settings, tolerance=_tolerance(order, pair), threshold=threshold)
         pair = replace(pair, settings=settings)
@@ -192,13 +203,17 @@ def _measured(each: Compared, pair: Pair, order: Order, stage: Callable[[str], N
         reading = metric.compute(pair)
         values |= order.kept(reading.values, metric)
         notes += [note for note in reading.notes if note not in notes]
-    return Row(each.label, each.name, values, tuple(notes))
+    return Row(each.label, each.name, values, tuple(notes), each.region)
 
 
 def _tolerance(order: Order, pair: Pair) -> float:
-    """Return the tolerance in the pair's unit."""
+    """Return the tolerance in the pair's unit.
+
+    Where none is chosen it is 1 mm, or one voxel where 1 mm is many of them: any two maps would agree.
+    """
     if order.tolerance is None:
-        return order.settings.tolerance
+        fine = pair.prediction.unit in _FINE or pair.frame.finest < FINE
+        return pair.frame.finest if pair.unit is not None and fine else order.settings.tolerance
     number, unit = order.tolerance
     if unit == "vox":
         return number * pair.frame.finest
@@ -210,8 +225,16 @@ def _tolerance(order: Order, pair: Pair) -> float:
 
 def _parameters(pair: Pair, order: Order) -> dict[str, Any]:
     finest, unit = pair.frame.finest, pair.frame.suffix
+    by = ["threshold" if decided is None else ARGMAX for decided in pair.decided]
+    told = pair.settings.as_dict(pair.dims)
+    for key, one in zip(("threshold", "reference_threshold"), by, strict=True):
+        told[key] = None if one == ARGMAX else told[key]
+    if ARGMAX in by:
+        told["ties"] += "; of classes that are equally probable the lower one counts"
     return {
-        **pair.settings.as_dict(pair.dims),
+        "decision": by[0],
+        "reference_decision": by[1],
+        **told,
         "nsd_tolerance_unit": unit,
         "same_grid": order.same_grid,
         "smd_points": POINTS,

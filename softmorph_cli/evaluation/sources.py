@@ -13,9 +13,11 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.evaluation.grid import on_one_grid
+from softmorph_cli.evaluation.pair import UNDECIDED, Both, Mask
 from softmorph_cli.inspection.kind import single
 from softmorph_cli.io import classes as classes_of
-from softmorph_cli.io import read, read_labels
+from softmorph_cli.io import exclusive, read, read_labels
+from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.raw import SLICE
 from softmorph_cli.volume import Volume
@@ -47,6 +49,9 @@ class Opened:
         take: Returns the map of a class, empty where the file has none of it.
         like: Where it lies; its values are not looked at.
         notes: What was decided.
+        decide: Returns where a class is the most probable one; None where the classes do not exclude each other.
+        regions: Of classes that are regions, the labels that each of them is the union of.
+        union: Of a label map: returns the mask of several labels.
     """
 
     path: Path
@@ -57,6 +62,14 @@ class Opened:
     one: bool = False
     only: bool = False
     notes: tuple[str, ...] = ()
+    decide: Callable[[int], Mask] | None = field(default=None, repr=False)
+    regions: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    union: Callable[[Sequence[int]], Volume] | None = field(default=None, repr=False)
+
+    def beside(self, other: Opened, label: int) -> Volume:
+        """Return the map of a class that is compared with another file's."""
+        region = other.regions.get(label)
+        return self.take(label) if self.union is None or region is None else self.union(region)
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,8 @@ class Compared:
         prediction: Its map.
         reference: Its map.
         notes: What a person should know about them.
+        decided: Where it is the most probable class, of either that has classes which exclude each other.
+        region: The labels that a region is the union of; none for a class.
     """
 
     label: int
@@ -76,15 +91,20 @@ class Compared:
     prediction: Volume
     reference: Volume
     notes: tuple[str, ...] = ()
+    decided: Both[Mask | None] = UNDECIDED
+    region: tuple[int, ...] = ()
 
 
-def open_prediction(path: Path, reading: Mapping[str, Any], reference: Path) -> Opened:
+def open_prediction(
+    path: Path, reading: Mapping[str, Any], reference: Path, *, argmax: bool = True
+) -> Opened:
     """Open a prediction: a map, a mask, a label map, or a map of several classes.
 
     Args:
         path: The file.
         reading: Arguments of `softmorph_cli.io.read`, without `label`.
         reference: The reference: it says where an .npz of nnU-Net lies that has no image beside it.
+        argmax: Whether classes that exclude each other are decided by the most probable one.
 
     Raises:
         SoftmorphError: If the file cannot be read.
@@ -95,17 +115,17 @@ def open_prediction(path: Path, reading: Mapping[str, Any], reference: Path) -> 
             return found
     notes: tuple[str, ...] = ()
     try:
-        volume = read(path, **reading)
+        volume = read(path, **reading, exclusive=argmax)
     except FileError:
         if path.suffix.lower() != ".npz" or reading["like"] is not None or not path.is_file():
             raise
-        volume = read(path, **{**reading, "like": reference})
+        volume = read(path, **{**reading, "like": reference}, exclusive=argmax)
         notes = (f"it does not say where it lies, and is taken to lie where {reference} does.",)
     found = _mapped(path, volume, notes)
     return replace(found, only=bool(found.labels)) if reading["channel"] is not None else found
 
 
-def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool) -> Opened:
+def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool, argmax: bool = True) -> Opened:
     """Open a reference: a mask, a label map, or maps of the classes.
 
     Args:
@@ -113,6 +133,7 @@ def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool) ->
         reading: Those of the prediction: only what says where the voxels are goes for the reference too, and letters of
             axes only if they fit it.
         labelled: Whether labels were asked for: whole numbers are labels then.
+        argmax: Whether classes that exclude each other are decided by the most probable one.
 
     Raises:
         SoftmorphError: If the file cannot be read.
@@ -122,11 +143,11 @@ def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool) ->
     like = reading["like"] if path.suffix.lower() == ".npz" else None
     try:
         try:
-            return _reference(path, place, labelled, like)
+            return _reference(path, place, labelled, like, argmax)
         except InputError:
             if place["axes"] is None and place["channel_axis"] is None:
                 raise
-            return _reference(path, {**place, "axes": None, "channel_axis": None}, labelled, like)
+            return _reference(path, {**place, "axes": None, "channel_axis": None}, labelled, like, argmax)
     except InputError as error:
         option = _OPTION.search(str(error))
         if option is None:
@@ -139,8 +160,11 @@ def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool) ->
         ) from error
 
 
-def _reference(path: Path, place: Mapping[str, Any], labelled: bool, like: Path | None) -> Opened:
-    return _labelled(path, place, surely=labelled) or _mapped(path, read(path, **place, like=like), ())
+def _reference(
+    path: Path, place: Mapping[str, Any], labelled: bool, like: Path | None, argmax: bool
+) -> Opened:
+    found = _labelled(path, place, surely=labelled)
+    return found or _mapped(path, read(path, **place, like=like, exclusive=argmax), ())
 
 
 def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> Opened | None:
@@ -161,28 +185,40 @@ def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> 
     def take(label: int) -> Volume:
         return flat.with_array((labels == label).astype(np.float32))
 
+    def union(several: Sequence[int]) -> Volume:
+        return flat.with_array(np.isin(labels, several).astype(np.float32))
+
     held = tuple(int(label) for label in np.unique(labels) if label)
     if len(held) == 1 and held[0] in _TRUE:
         told = f"it holds only 0 and {held[0]} and is taken as a mask."
         return Opened(path, (), {}, lambda label: flat, flat, one=True, notes=(*like.notes, told))
     several = (f"it holds the labels {_listed(held)} and is taken as a label map.",) if len(held) > 1 else ()
-    return Opened(path, held, {}, take, flat, notes=(*like.notes, *several))
+    return Opened(path, held, {}, take, flat, notes=(*like.notes, *several), union=union)
 
 
 def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
     axis = _class_axis(volume)
-    labels = classes_of(volume).labels
+    found, decided = classes_of(volume), exclusive.of(volume)
+    labels = found.labels if decided is None else decided.labels
+    regions = dict(zip(found.labels, found.regions, strict=True)) if found.regions else {}
     if axis is None:
         flat = _single(path, volume)
         # Of nnU-Net's classes each one has its label.
         known = volume.source is not None and volume.source.format == "nnunet"
-        names = _names(labels, volume)
+        called = volume.source.channel if volume.source and known else None
+        names = _names(labels, replace(volume, channels=(called,) if called else volume.channels))
         held = labels if known else ()
-        told = (*volume.notes, *notes)
-        return Opened(path, held, names, lambda label: flat, flat, one=not known, notes=told)
+        told = (*volume.notes, *notes, *_unions(regions, names))
+        # One channel has one class, whatever it is compared with.
+        decide = None if decided is None else (lambda label: decided.mask(decided.labels[0]))
+        return Opened(
+            path, held, names, lambda label: flat, flat, not known, notes=told, decide=decide, regions=regions
+        )
     if volume.axes[axis] == SLICE or len(labels) != volume.array.shape[axis]:
         labels = tuple(range(1, volume.array.shape[axis] + 1))
     index = {label: k for k, label in enumerate(labels) if label}
+    notes = (*volume.notes, *notes, *_background(volume, labels, decided))
+    notes += _unions(regions, _names(labels, volume))
     flat = replace(volume, array=_one(volume, axis, 0), axes=volume.spatial_axes, channels=None)
 
     def take(label: int) -> Volume:
@@ -190,7 +226,41 @@ def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
             return flat.with_array(np.zeros_like(flat.array))
         return replace(flat, array=_one(volume, axis, index[label]))
 
-    return Opened(path, tuple(index), _names(labels, volume), take, flat, notes=(*volume.notes, *notes))
+    return Opened(
+        path,
+        tuple(index),
+        _names(labels, volume),
+        take,
+        flat,
+        notes=notes,
+        decide=None if decided is None else decided.mask,
+        regions=regions,
+    )
+
+
+def _unions(regions: Mapping[int, tuple[int, ...]], names: Mapping[int, str]) -> tuple[str, ...]:
+    """Say what regions are compared with, where the other file is a label map."""
+    if not regions:
+        return ()
+    said = [
+        f"{names.get(label, label)} is {', '.join(map(str, region))}" for label, region in regions.items()
+    ]
+    return (f"its regions are unions of labels, and compared as such with a label map: {'; '.join(said)}.",)
+
+
+def _background(volume: Volume, labels: Sequence[int], decided: Exclusive | None) -> tuple[str, ...]:
+    """Say which channel is taken as the background, where that is left out because of its place or name."""
+    if 0 not in labels:
+        return ()
+    channel = labels.index(0)
+    named = f" ({volume.channels[channel]})" if volume.channels else ""
+    often = ""
+    if decided is not None:
+        often = f", the most probable at {decided.mask(0).mean():.1%} of the voxels,"
+    return (
+        f"its channels sum to 1: channel {channel}{named}{often} is taken as the background and not compared; to "
+        f"compare it, add --channel {channel}.",
+    )
 
 
 def _single(path: Path, volume: Volume) -> Volume:
@@ -226,7 +296,10 @@ def check_held(prediction: Opened, reference: Opened, labels: Sequence[int]) -> 
 
 def strangers(prediction: Opened, reference: Opened) -> tuple[str, ...]:
     """Say that two files have no label in common, so that each class is in one of them only."""
-    mine, its = set(prediction.labels), set(reference.labels)
+    mine, its = (
+        {one for label in source.labels for one in (source.regions.get(label) or (label,))}
+        for source in (prediction, reference)
+    )
     if not mine or not its or mine & its:
         return ()
     return (
@@ -252,13 +325,15 @@ def compared(
     """
     placed, told = on_one_grid(prediction.like, reference.like, same_grid=same_grid)
     for label in wanted(prediction, reference, labels):
-        mine, its = prediction.take(label), reference.take(label)
+        mine, its = prediction.beside(reference, label), reference.beside(prediction, label)
         yield Compared(
             label,
             prediction.names.get(label) or reference.names.get(label),
             replace(mine, spacing=placed.spacing, unit=placed.unit, affine=placed.affine),
             its,
             told,
+            Both(*(None if one.decide is None else one.decide(label) for one in (prediction, reference))),
+            prediction.regions.get(label) or reference.regions.get(label) or (),
         )
 
 
@@ -269,7 +344,11 @@ def wanted(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tupl
         InputError: If one map would stand for several of them.
     """
     ones = [source for source in (prediction, reference) if source.one]
-    held = {label for source in (prediction, reference) for label in source.labels}
+    held = set(prediction.labels) | set(reference.labels)
+    for regions, other in ((prediction.regions, reference), (reference.regions, prediction)):
+        if regions and not other.regions and other.union is not None:
+            # What a region covers is compared within it.
+            held -= {label for region in regions.values() for label in region} - set(regions)
     if prediction.only and not labels:
         return prediction.labels
     classes = tuple(dict.fromkeys(labels)) or tuple(sorted(held)) or (1,)
@@ -286,12 +365,9 @@ def wanted(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tupl
 
 def _class_axis(volume: Volume) -> int | None:
     """Return the axis along which classes lie, None where there is one map or what lies there are no classes."""
-    long = [axis for axis in range(len(volume.mapped_axes)) if volume.array.shape[axis] > 1]
-    if len(long) != 1:
-        return None
-    # A NIfTI has no name for its fourth axis.
-    plain = volume.source is not None and volume.source.format == "nifti"
-    return long[0] if volume.axes[long[0]] in ("C", SLICE) or plain else None
+    return exclusive.class_axis(
+        volume.axes, volume.array.shape, volume.source.format if volume.source else ""
+    )
 
 
 def _one(volume: Volume, axis: int, index: int) -> Any:

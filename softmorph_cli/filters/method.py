@@ -33,6 +33,7 @@ class Method:
         differentiable: Whether autograd can pass through.
         summary: One line for people.
         levels: How many level sets or draws it takes unless the caller says; None where it has none.
+        finite: Whether a step gives no values but those of the map and what they leave of 1, so that it comes to rest.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Method:
     differentiable: bool
     summary: str
     levels: Levels | None = None
+    finite: bool = False
 
 
 _ALL: Final = (
@@ -49,12 +51,19 @@ _ALL: Final = (
     ),
     Method("product", Family.STEPWISE, "product", True, "the papers' polynomial: AND = ab, OR = a + b - ab"),
     Method(
-        "minmax", Family.STEPWISE, "minmax", True, "an increasing filter at every threshold; else min and max"
+        "minmax",
+        Family.STEPWISE,
+        "minmax",
+        True,
+        "an increasing filter at every threshold; else min and max",
+        finite=True,
     ),
     Method("lukasiewicz", Family.STEPWISE, "lukasiewicz", True, "bounded sums: AND = max(0, a + b - 1)"),
     Method("einstein", Family.STEPWISE, "einstein", True, "AND = ab / (2 - (a + b - ab))"),
     Method("hamacher", Family.STEPWISE, "hamacher", True, "AND = ab / (a + b - ab)"),
-    Method("drastic", Family.STEPWISE, "drastic", False, "AND = min where the other is 1, else 0"),
+    Method(
+        "drastic", Family.STEPWISE, "drastic", False, "AND = min where the other is 1, else 0", finite=True
+    ),
     Method(
         "nested",
         Family.NESTED,

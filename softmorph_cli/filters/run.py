@@ -16,6 +16,9 @@ from softmorph_cli.rules.rule import Rule
 # From the reason that says least to the one that says most about what a person should know.
 _REASONS = ("iterations", "stable", "tolerance", "max_iterations")
 
+# The level set that a level of `smooth-levels` stands for lies above it.
+_HALF = 0.5
+
 # Of the summed negative part of a difference: rounding.
 NEGLIGIBLE = 1e-6
 
@@ -354,7 +357,7 @@ def _iterate(
                 report(iteration, field, step)
         return phase.iterations, "iterations"
 
-    stop = _FixedPoint() if _is_exact(job, steps) else _SmallChange(field, phase.rule, job)
+    stop = _FixedPoint() if _comes_to_rest(field, job) else _SmallChange(field, phase.rule, job)
     for iteration in range(1, job.settings.max_iterations + 1):
         stop.before(field)
         for step in steps:
@@ -366,11 +369,16 @@ def _iterate(
     return job.settings.max_iterations, "max_iterations"
 
 
-def _is_exact(job: Job, steps: tuple[Step, ...]) -> bool:
-    """Say whether every level set or draw is the binary rule: it then comes to rest."""
-    if job.method.family in (Family.NESTED, Family.LEVELS, Family.SAMPLES):
+def _comes_to_rest(field: Field, job: Job) -> bool:
+    """Say whether a whole iteration may be waited for that changes nothing.
+
+    Every level set or draw is binary, and so is what a binary image becomes by any method. Minima and maxima of
+    probabilities take on none but those of the map and what they leave of 1. All else fades for ever.
+    """
+    if job.method.family in (Family.NESTED, Family.LEVELS, Family.SAMPLES) or job.method.finite:
         return True
-    return job.method.logic == MINMAX and all(step.program.is_increasing for step in steps)
+    image = field.image()
+    return job.backend.total(image * (1 - image)) == 0
 
 
 class _FixedPoint:
@@ -392,20 +400,23 @@ class _SmallChange:
     """Probabilities stop when an iteration's summed change is at most a share of the first sum.
 
     The rule of the SoftMorph authors. A rule that only deletes (or only adds) changes by the difference of
-    two sums; any other needs its image from before the iteration.
+    two sums; any other needs its image from before the iteration. A level of `smooth-levels` stands for a level set,
+    and goes on as long as that changes: 2 % of a large map are many voxels.
     """
-
-    reason = "tolerance"
 
     def __init__(self, field: Field, rule: Rule, job: Job) -> None:
         self.backend = job.backend
         self.monotone = rule.absorbing is not None
+        self.sets = job.method.family is Family.SMOOTH_LEVELS
         self.first = self.sum = self.backend.total(field.image())
         self.tolerance = job.settings.tolerance
+        self.reason = "tolerance"
 
     def before(self, field: Field) -> None:
         if not self.monotone:
             self.image = field.image() + 0
+        if self.sets:
+            self.set = field.image() > _HALF
 
     def after_sweep(self, field: Field) -> None:
         pass
@@ -416,4 +427,7 @@ class _SmallChange:
             change, self.sum = abs(self.sum - now), now
         else:
             change = self.backend.distance(self.image, field.image())
-        return change <= self.tolerance * self.first
+        if change == 0:
+            self.reason = "stable"
+        moved = self.sets and bool((self.set != (field.image() > _HALF)).any())
+        return change <= self.tolerance * self.first and not moved

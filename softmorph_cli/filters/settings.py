@@ -52,8 +52,9 @@ class Settings:
         smooth_levels: For `smooth-levels`: how many levels.
         sharpness: For `smooth-levels`: steepness of the sigmoid on the logit scale.
         seed: For `sampled`.
-        tolerance: For the step-by-step methods without a number of iterations: stop when one iteration's
-            summed change is at most this share of the input's sum.
+        tolerance: For the step-by-step methods without a number of iterations, where probabilities fade and never come
+            to rest: stop when one iteration's summed change is at most this share of the input's sum. Binary images,
+            `minmax` and `drastic` run until nothing changes; `smooth-levels` also until no level set does.
         max_iterations: A cap that ends runaways.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: On the CPU; None for as many as the machine allows.
@@ -175,13 +176,18 @@ class Settings:
                 chosen = {}
         if until_stable:
             chosen["max_iterations"] = self.max_iterations
-            if methods.find(self.method).family in (methods.Family.STEPWISE, methods.Family.SMOOTH_LEVELS):
+            method = methods.find(self.method)
+            fading = method.family in (methods.Family.STEPWISE, methods.Family.SMOOTH_LEVELS)
+            if fading and not method.finite:
                 chosen["tolerance"] = self.tolerance
         return chosen
 
     def as_dict(self) -> dict[str, Any]:
         """Return the method and what it can listen to: all that a result depends on."""
-        return {"method": methods.find(self.method).name, **self.relevant(until_stable=True)}
+        method = methods.find(self.method)
+        # Manifests of earlier versions hold it of all step-by-step methods.
+        held = {"tolerance": self.tolerance} if method.finite else {}
+        return {"method": method.name, **self.relevant(until_stable=True), **held}
 
     def bytes_per_voxel(self, itemsize: int) -> int:
         """Return what a CPU run holds for each voxel of the image under way, beside the image itself.
@@ -234,8 +240,8 @@ class Result:
         origins: Internal; of a nested filter with exact levels where a gradient is needed: for each voxel the raster
             index of the voxel that its value comes from, -1 where it is 0.
         iterations: How many ran (the largest number, where images or levels differ).
-        stop_reason: "iterations" (as many as asked for), "stable" (nothing changed), "tolerance" (the change
-            became small) or "max_iterations" (the cap was reached).
+        stop_reason: "iterations" (as many as asked for), "stable" (nothing changed), "tolerance" (the change became
+            small, and more iterations would have changed more) or "max_iterations" (the cap was reached).
         radius: The radius reached along each axis, where one was asked for, in the unit of the spacing.
         device: What it ran on: "cpu", "cuda:0", ...
         finished: For `nested` skeletons: whether the level sets were reduced to one voxel's width.

@@ -24,7 +24,8 @@ class Preset:
     Attributes:
         method: Their method, unless the caller names another that is allowed.
         allowed: The methods the paper has.
-        iterations: Their number, or None until the change is at most 2 % of the input (the default tolerance).
+        iterations: Their number, or None until the change is at most 2 % of the input (the default tolerance); of a
+            mask until nothing changes.
         dimensions: What the preset is for; None for both.
         citation: The paper.
     """
@@ -64,7 +65,8 @@ def thinning(
     Args:
         image: NumPy array or torch tensor in [0, 1]: (Y, X), (Z, Y, X), or with leading axes.
         settings: How to run.
-        iterations: How many; None until nothing changes (clDice: 10). With a number there is no finishing.
+        iterations: How many; None until nothing changes, see `Settings.tolerance` (clDice: 10). With a number there is
+            no finishing.
         hard: Give the binary skeleton of {p > threshold} as uint8 0 and 1 instead.
         threshold: For `hard`.
         spatial_dims: 2 or 3 where there are leading axes.

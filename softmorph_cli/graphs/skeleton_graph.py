@@ -114,6 +114,7 @@ class SkeletonGraph:
         components: By number: the longest first.
         frame: Where array indices lie in the world; its unit is that of every length.
         shape: Of the image, (Y, X) or (Z, Y, X).
+        name: Of the class that it is the skeleton of, where the file has several.
     """
 
     nodes: tuple[Node, ...]
@@ -121,6 +122,7 @@ class SkeletonGraph:
     components: tuple[Component, ...]
     frame: Frame
     shape: tuple[int, ...]
+    name: str | None = None
 
     @property
     def cycles(self) -> int:

@@ -185,6 +185,7 @@ def inspect(
     graph = trace(found.voxels)
     gone = _prune(graph, choices, frame, quantities)
     measured = measure(graph, frame, volume.array.shape, quantities)
+    measured = replace(measured, name=volume.source.channel if volume.source else None)
     shared = _shared(measured)
     if shared > SHARED:
         why = (
@@ -304,12 +305,15 @@ def _sampled(image: npt.NDArray[Any], voxels: Voxels) -> Sample:
 
 
 def _shared(measured: SkeletonGraph) -> float:
-    """Return how many voxels of paths lie on other paths too, their ends aside, as a share of all voxels."""
-    inner = [branch.voxels[1:-1] for branch in measured.branches]
+    """Return how many voxels of paths lie on other paths too, their ends aside, as a share of all voxels.
+
+    Paths that are all ends share none.
+    """
+    inner = [branch.voxels[1:-1] for branch in measured.branches if len(branch.voxels) > 2]
     if not inner:
         return 0.0
     flat = np.ravel_multi_index(tuple(np.concatenate(inner).T), measured.shape)
-    return 1 - len(np.unique(flat)) / max(1, len(flat))
+    return 1 - len(np.unique(flat)) / len(flat)
 
 
 def _remarks(measured: SkeletonGraph, choices: Choices) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Literal
@@ -11,6 +12,9 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.graphs.frame import Frame
+from softmorph_cli.io import classes
+from softmorph_cli.io.exclusive import class_axis
+from softmorph_cli.io.raw import SLICE
 from softmorph_cli.io.select import choosing
 from softmorph_cli.level_sets import LevelSets, nested_levels
 from softmorph_cli.units import MILLIMETRES
@@ -70,12 +74,30 @@ def single(volume: Volume) -> Volume:
     for axis, size in zip(volume.mapped_axes, shape, strict=True):
         if size > 1:
             names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
-            what = {"C": "channels", "T": "times", "S": "slices"}.get(axis, f"images along {axis}")
+            option = class_option(volume)
+            if option is not None:
+                kind = "channels" if axis == "C" else "images, one for each class,"
+                raise InputError(f"it holds {size} {kind}{names}, and one is taken at a time: add {option}.")
+            what = {"T": "times", "S": "slices"}.get(axis, f"images along {axis}")
             choose = {
                 "S": "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:",
             }.get(axis, f"add {choosing(axis)}")
             raise InputError(f"it holds {size} {what}{names}, and one is taken at a time: {choose}.")
     return replace(volume, array=volume.array[(0,) * len(shape)], axes=volume.spatial_axes, channels=None)
+
+
+def class_option(volume: Volume) -> str | None:
+    """Return the option that takes one class of a map, the background left out; None where it has no axis of them."""
+    source = volume.source
+    axis = class_axis(volume.axes, volume.array.shape, source.format if source else "")
+    if axis is None or volume.axes[axis] == SLICE:
+        return None
+    count = volume.array.shape[axis]
+    names = volume.channels or (source.numbers if source else ()) or range(count)
+    labels = classes(volume).labels if len(volume.mapped_axes) == 1 else range(1, count + 1)
+    known = labels if len(labels) == count else range(1, count + 1)
+    first, *others = (shlex.quote(str(name)) for name, label in zip(names, known, strict=True) if label)
+    return f"--channel {first} (or {', '.join(others)})" if others else f"--channel {first}"
 
 
 def fitting(reference: Volume, volume: Volume) -> Volume:

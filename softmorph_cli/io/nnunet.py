@@ -15,19 +15,24 @@ opened. When nnU-Net saves the probabilities it has already undone its crop and 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 
-from softmorph_cli.errors import FileError, InputError, SoftmorphError
+from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
+from softmorph_cli.files import is_store
 from softmorph_cli.io import select
+from softmorph_cli.io.exclusive import numbered
 from softmorph_cli.io.formats import named_format, read_raw
 from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
-from softmorph_cli.io.values import Verdict
+from softmorph_cli.io.values import Verdict, whole
 from softmorph_cli.volume import Volume
 
 Kind = Literal["complete", "rest", "overlapping", "nested"]
@@ -53,10 +58,18 @@ class Classes:
             "rest": one class at each voxel, and the background is what the channels leave of 1;
             "overlapping": each channel by itself; "nested": the same, but where several are above one half the
             last one counts (nnU-Net's regions).
+        regions: Of nnU-Net's regions the labels that each channel is the union of; empty for anything else. What
+            `labels` has for a region is the one that it is painted with.
     """
 
     labels: tuple[int, ...]
     kind: Kind
+    regions: tuple[tuple[int, ...], ...] = ()
+
+    def only(self, *indices: int, kind: Kind | None = None) -> Classes:
+        """Return some of the channels; the kind stays where it is not given."""
+        regions = tuple(self.regions[k] for k in indices) if self.regions else ()
+        return Classes(tuple(self.labels[k] for k in indices), kind or self.kind, regions)
 
 
 @dataclass(frozen=True)
@@ -91,8 +104,9 @@ def place(
     Args:
         raw: The .npz as it is stored, its axes named and arranged.
         path: The file.
-        reference: An image of the same grid; only its geometry is used. Without it, it is the file of labels
-            beside the .npz, and these must be the classes of highest probability.
+        reference: An image of the same grid; only its geometry is used. Of a folder it is the image of the case's name,
+            see `image_in`. Without it, it is the file of labels beside the .npz, and these must be the classes of
+            highest probability.
         from_logits: What will be done to the values, or None.
 
     Raises:
@@ -122,7 +136,7 @@ def place(
         raise InputError(f"the classes of {path} {why}: use --from-logits {right}.")
     if exclusive and not logits and not sums:
         notes.append("its channels do not sum to 1, though its classes exclude each other.")
-    beside = Path(reference) if reference is not None else _sibling(path, dataset)
+    beside = image_in(Path(reference), path) if reference is not None else _sibling(path, dataset)
     family, image = read_raw(beside)
     # Tiff3DIO looks at no metadata, and a narrow map of bytes may pass for a colour image.
     pages = family.name == "tiff" and image.array.ndim == 3 == raw.array.ndim - 1
@@ -148,6 +162,58 @@ def place(
     )
 
 
+def image_in(reference: Path, path: Path) -> Path:
+    """Return the image that a case takes its place from: the one that is named, or of a folder that of the case's name.
+
+    nnU-Net numbers the channels of its inputs, so that case.npz may come from case_0000.nii.gz.
+
+    Raises:
+        FileError: If the folder holds no image of that name.
+        InputError: If it holds several.
+    """
+    if not reference.is_dir() or is_store(reference):
+        return reference
+    stem = path.name[: -len(path.suffix)]
+    for name in (stem, f"{stem}_0000"):
+        found = [one for ending in ENDINGS if (one := reference / f"{name}{ending}").is_file()]
+        if len(found) > 1:
+            both = " and ".join(one.name for one in found)
+            raise InputError(
+                f"{reference} holds {both}, and {path} needs one of them: name it with --reference FILE."
+            )
+        if found:
+            return found[0]
+    raise FileError(
+        f"{reference} holds no image of {path.name}: it would be called {stem}{ENDINGS[0]} or {stem}_0000{ENDINGS[0]}."
+    )
+
+
+def check_reference(reference: str | Path | None, paths: Sequence[Path]) -> None:
+    """Refuse a place that would be that of several cases.
+
+    Args:
+        reference: An image, a folder of them, or None.
+        paths: The files that are read.
+
+    Raises:
+        UsageError: If it would.
+    """
+    cases = [path for path in paths if path.suffix.lower() == ".npz"]
+    if reference is None or len(cases) < 2:
+        return
+    if not Path(reference).is_dir() or is_store(Path(reference)):
+        raise UsageError(
+            f"--reference {reference}: it says where one case lies, and {len(cases)} are read; name the folder "
+            "with the image of each, which has the case's name."
+        )
+    several = [name for name, count in Counter(path.name for path in cases).items() if count > 1]
+    if several:
+        raise UsageError(
+            f"--reference {reference}: {several[0]} is the name of several cases, and the folder has one image for "
+            "them; read one folder at a time."
+        )
+
+
 def refuse_logits(raw: Raw, name: str) -> None:
     """Name the option that reads logits.
 
@@ -168,16 +234,15 @@ def choose(raw: Raw, channel: int | str | None, name: str) -> Raw:
     Raises:
         InputError: If there is no such channel.
     """
-    network, count = raw.native, raw.array.shape[0]
-    classes, names = network.classes, raw.channels or ()
+    network, names, count = raw.native, raw.channels or (), raw.array.shape[0]
+    classes, numbers = network.classes, chosen(raw, channel, name)
+    kind: Kind = "rest" if classes.kind == "complete" else classes.kind
     if channel is not None:
         picked = select.pick_channel(raw, channel, name)
-        index = names.index(channel) if channel in names else int(channel) % count
-        kind: Kind = "rest" if classes.kind == "complete" else classes.kind
-        return replace(picked, native=replace(network, classes=Classes((classes.labels[index],), kind)))
-    if classes.kind != "complete" or classes.labels[0] != 0 or count == 1:
+        return replace(picked, native=replace(network, classes=classes.only(*numbers, kind=kind)))
+    if len(numbers) == count:
         return raw
-    network = replace(network, classes=Classes(classes.labels[1:], "rest"))
+    network = replace(network, classes=classes.only(*numbers, kind=kind))
     left_out = f"{names[0]!r} is left out (--channel 0 takes it)"
     if count == 2:
         notes = (*raw.notes, f"{names[1]!r} is read; {left_out}.")
@@ -187,13 +252,32 @@ def choose(raw: Raw, channel: int | str | None, name: str) -> Raw:
     )
 
 
+def chosen(raw: Raw, channel: int | str | None, name: str) -> tuple[int, ...]:
+    """Return which channels `choose` keeps, counted as in the file.
+
+    Raises:
+        InputError: If there is no such channel.
+    """
+    if channel is not None:
+        return (select.channel_index(raw, channel, name)[1],)
+    classes, count = raw.native.classes, raw.array.shape[0]
+    background = classes.kind == "complete" and classes.labels[0] == 0 and count > 1
+    return tuple(range(int(background), count))
+
+
 def keep(kept: Kept) -> Kept:
     """Turn the .npz into the image beside it, for whoever writes the result."""
     network = kept.native
     if not isinstance(network, Network):
         return kept
     return KeptNetwork(
-        network.format, network.header, kept.axes, kept.spacing, kept.dropped, classes=network.classes
+        network.format,
+        network.header,
+        kept.axes,
+        kept.spacing,
+        kept.dropped,
+        kept.exclusive,
+        classes=network.classes,
     )
 
 
@@ -201,9 +285,9 @@ def classes(volume: Volume) -> Classes:
     """Say what the channels of a map are: as nnU-Net describes them, or as their sums tell.
 
     Ask it of the map as it was read: what a filter returns has other sums. Channels that sum to 1 everywhere
-    are labels 0, 1, 2, ... with the background first, as softmax gives them (where a mask made all of them 0,
-    too, if there are values between). Others are labels 1, 2, ...; they exclude each other where no sum
-    is above 1.
+    are labels 0, 1, 2, ... with the background first, as softmax gives them, or where a channel has that name
+    (also where a mask made all of them 0, if there are values between). Others are labels 1, 2, ...; they exclude each
+    other where no sum is above 1.
     """
     kept = volume.source.header if volume.source else None
     if isinstance(kept, KeptNetwork) and kept.classes is not None:
@@ -215,11 +299,9 @@ def classes(volume: Volume) -> Classes:
     count = volume.array.shape[axis]
     total = volume.array.sum(axis=axis)
     one = np.abs(total - 1) <= _SUM
-    if count > 1 and one.all():
-        return Classes(tuple(range(count)), "complete")
     masked = count > 1 and bool((one | (total == 0)).all())
-    if masked and bool(((volume.array > 0) & (volume.array < 1)).any()):
-        return Classes(tuple(range(count)), "complete")
+    if count > 1 and (one.all() or (masked and bool(((volume.array > 0) & (volume.array < 1)).any()))):
+        return Classes(numbered(volume.channels, count), "complete")
     return Classes(tuple(range(1, count + 1)), "rest") if float(total.max()) <= 1 + _SUM else _apart(count)
 
 
@@ -242,7 +324,9 @@ def advise(verdict: Verdict, raw: Raw) -> Verdict:
     if verdict.kind == "logits":
         option = _option(network.classes) if isinstance(network, Network) else "--from-logits softmax"
     if not isinstance(network, Network):
-        option = f"{option} --reference IMAGE".strip()
+        # Why it could not be placed is the last note: with the labels beside it only its axes may be wrong.
+        turned = re.search(r"--axes [A-Z]+", raw.notes[-1] if raw.notes else "")
+        option = f"{option} {turned[0] if turned else '--reference IMAGE'}".strip()
     return replace(verdict, option=option)
 
 
@@ -300,7 +384,6 @@ def _classes(
             for name, value in named.items()
             if name != "ignore"
         }
-        order = [int(label) for label in dataset.get("regions_class_order") or ()]
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"the labels in the dataset.json of {path} must be a number, or a list of numbers, for each name, "
@@ -309,9 +392,11 @@ def _classes(
     notes: list[str] = []
     if any(len(value) > 1 for value in values.values()):
         names = tuple(name for name, value in values.items() if value != [0])
-        found = Classes(tuple(order), "nested")
+        order = _order(dataset.get("regions_class_order"), path, len(names))
+        regions = tuple(tuple(value) for value in values.values() if value != [0])
+        found = Classes(order, "nested", regions)
         if len(order) != len(names):
-            found = _apart(len(names))
+            found = replace(_apart(len(names)), regions=regions)
             notes.append("its dataset.json gives no regions_class_order for all regions.")
     else:
         by_label = {value[0]: name for name, value in sorted(values.items(), key=lambda item: item[1])}
@@ -320,6 +405,22 @@ def _classes(
         told = f"it has {count} channels, but dataset.json names {len(names)} ({', '.join(names)}): names are not used."
         return (), None, [told]
     return names, found, notes
+
+
+def _order(order: Any, path: Path, count: int) -> tuple[int, ...]:
+    """Return the labels that regions are painted with, one for each.
+
+    Raises:
+        InputError: If they are no numbers.
+    """
+    listed = order if isinstance(order, list) else [] if order is None else [order]
+    try:
+        return tuple(int(label) for label in listed)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the regions_class_order in the dataset.json of {path} must be one number for each of the {count} "
+            f"regions, the label that it is painted with, not {json.dumps(order)[:120]}; correct it there."
+        ) from error
 
 
 def _reader(dataset: Mapping[str, Any], plans: Mapping[str, Any]) -> str:
@@ -344,7 +445,7 @@ def _sibling(path: Path, dataset: Mapping[str, Any]) -> Path:
     if found is None:
         raise FileError(
             f"{path} does not say where it lies, and {wanted} is not beside it; "
-            "name an image of the same grid with --reference FILE."
+            "name an image of the same grid with --reference FILE, or of several cases the folder of theirs."
         )
     if named_format(found) is None:
         raise FileError(
@@ -417,6 +518,8 @@ def _checked(
     labels = image.array
     if image.slope != 1 or image.inter != 0:
         labels = labels * image.slope + image.inter
+        nearest = whole(labels)
+        labels = labels if nearest is None else nearest
     wrong = _disagreement(array, labels, found, logits)
     counted = Classes(tuple(range(len(found.labels))), found.kind)
     if (
@@ -432,9 +535,14 @@ def _checked(
         raise InputError(
             f"{path} and {beside} disagree in {wrong} of {size} voxels ({100 * wrong / size:.3g} %): its {what} "
             f"is not the label there; bring the two files of one prediction together, or use only the "
-            f"geometry with --reference {beside} (labels that were edited or postprocessed)."
+            f"geometry with --reference {_typed(beside)}, of several cases with --reference {_typed(beside.parent)} "
+            "(labels that were edited or postprocessed)."
         )
     return found, []
+
+
+def _typed(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _disagreement(array: Array, labels: Array, found: Classes, logits: bool) -> int:

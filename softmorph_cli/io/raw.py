@@ -77,6 +77,7 @@ class Kept:
         axes: The axes in the order of the raw array, as they were understood.
         spacing: Voxel size by letter, the axes a volume does not filter along included.
         dropped: The letter of the spatial axis of size one that was left out, or None.
+        exclusive: Of classes that exclude each other, where that was asked for: see `softmorph_cli.io.exclusive`.
     """
 
     format: str
@@ -84,6 +85,7 @@ class Kept:
     axes: str
     spacing: Mapping[str, float]
     dropped: str | None = None
+    exclusive: Any = field(default=None, repr=False, compare=False)
 
 
 class Format(Protocol):

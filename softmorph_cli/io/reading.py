@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
+from softmorph_cli.io.exclusive import Exclusive, class_axis, look, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Raw
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
+from softmorph_cli.printable import printable
 from softmorph_cli.volume import Source, Volume
 
 
@@ -38,6 +40,7 @@ def read(
     series: int | None = None,
     time: int | None = None,
     dtype: npt.DTypeLike | None = None,
+    exclusive: bool = False,
 ) -> Volume:
     """Read a probability map.
 
@@ -59,6 +62,7 @@ def read(
         series: Of a TIFF with several images: by default the first that is no smaller copy of another.
         time: Keep one index of the axis of time.
         dtype: float32 or float64; by default float32, and float64 where a .npy file is float64.
+        exclusive: Whether it is found out if all channels exclude each other, see `softmorph_cli.io.exclusive`.
 
     Returns:
         The map, its geometry, and in `notes` what had to be decided.
@@ -88,8 +92,15 @@ def read(
         raw, cuts = select.crop(raw, region, name)
         inside = inside[cuts] if inside is not None else None
     wanted = _dtype(dtype, raw)
+    along = select.letter_of(channel_axis, filed_axes)
+    # Sigmoids of logits, and the mask of a label, are no classes.
+    looked = exclusive and from_logits != "sigmoid" and label is None
+    found: Exclusive | None = None
+    filed = raw
     if not late:
-        raw = _one_channel(raw, channel, name, select.letter_of(channel_axis, filed_axes))
+        if looked:
+            found = look(raw, labels=_known(raw), divide_by=divide_by, inside=inside)
+        raw = _one_channel(raw, channel, name, along)
     # Only what was chosen of a store is read, and only here.
     raw = replace(raw, array=np.asarray(raw.array))
     values, notes = probabilities(
@@ -98,9 +109,21 @@ def read(
     # A mask of one label is the same at every threshold.
     provenance = read_with(raw.provenance, divide_by=divide_by, from_logits=from_logits)
     raw = replace(raw, array=values, provenance=provenance)
-    if late and (network or channel is not None):
-        raw = _one_channel(raw, channel, name)
-    return _volume(raw, raw.array, path, family, filed_axes, per_slice=per_slice, notes=notes)
+    if late:
+        if looked:
+            stored = replace(raw, slope=1.0, inter=0.0, full_scale=False)
+            found = look(stored, labels=_known(raw) or numbered(raw.channels, _count(raw)), inside=inside)
+        if network or channel is not None:
+            raw = _one_channel(raw, channel, name, along)
+    numbers = _numbers(filed, channel, name, along)
+    if found is not None:
+        found = replace(found, labels=tuple(found.labels[number] for number in numbers))
+    volume = _volume(
+        raw, raw.array, path, family, filed_axes, per_slice=per_slice, notes=notes, exclusive=found
+    )
+    assert volume.source is not None
+    called = _called(filed, numbers)
+    return replace(volume, source=replace(volume.source, numbers=numbers, channel=called))
 
 
 def read_labels(
@@ -188,11 +211,15 @@ def _volume(
     *,
     per_slice: bool,
     notes: Sequence[str],
+    exclusive: Exclusive | None = None,
 ) -> Volume:
     name = str(path)
     full_spacing = raw.spacing
     raw, values, dropped = select.drop_singleton(raw, values)
     letters = raw.axes or ""
+    if exclusive is not None:
+        dims = len(select.spatial(raw))
+        exclusive = replace(exclusive, winner=exclusive.winner.reshape(values.shape[-dims:]))
     if per_slice and letters.endswith("ZYX"):
         letters = letters[:-3] + SLICE + "YX"
     spatial = "ZYX" if letters.endswith("ZYX") else "YX"
@@ -209,13 +236,47 @@ def _volume(
                 family.name,
                 raw.shape,
                 raw.dtype,
-                nnunet.keep(Kept(family.name, raw.native, filed_axes, full_spacing, dropped)),
+                nnunet.keep(Kept(family.name, raw.native, filed_axes, full_spacing, dropped, exclusive)),
                 raw.provenance,
             ),
             notes=(*raw.notes, *notes),
         )
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+
+
+def _known(raw: Raw) -> tuple[int, ...] | None:
+    """Return the labels of all channels where the file says that they exclude each other."""
+    found = raw.native.classes if isinstance(raw.native, nnunet.Network) else None
+    return found.labels if found is not None and found.kind == "complete" else None
+
+
+def _count(raw: Raw) -> int:
+    return int(raw.array.shape[(raw.axes or "").index("C")]) if "C" in (raw.axes or "") else 1
+
+
+def _numbers(filed: Raw, channel: int | str | None, name: str, along: str | None) -> tuple[int, ...]:
+    """Return which channels of a file are read, as it counts them; nothing where it has no axis of them."""
+    if filed.format == NNUNET:
+        return nnunet.chosen(filed, channel, name)
+    axis = class_axis(filed.axes or "", filed.array.shape, filed.format)
+    if channel is not None:
+        letter, index = select.channel_index(filed, channel, name, along)
+        # One index of another axis leaves all channels.
+        if axis is None or (filed.axes or "")[axis] == letter:
+            return (index,)
+    return () if axis is None else tuple(range(filed.array.shape[axis]))
+
+
+def _called(filed: Raw, numbers: tuple[int, ...]) -> str | None:
+    """Return what the one channel that is read of several is called."""
+    several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
+    if len(numbers) != 1 or not several:
+        return None
+    names = filed.channels or ()
+    name = names[numbers[0]] if numbers[0] < len(names) else f"channel {numbers[0]}"
+    # It goes into comments and onto terminals.
+    return printable(name)
 
 
 def _one_channel(raw: Raw, channel: int | str | None, name: str, axis: str | None = None) -> Raw:

@@ -267,6 +267,20 @@ def pick_channel(raw: Raw, channel: int | str, name: str, along: str | None = No
     Raises:
         InputError: If there is no such channel.
     """
+    axis, index = channel_index(raw, channel, name, along)
+    axes = raw.axes or ""
+    array = raw.array.take(index, axis=axes.index(axis)) if raw.array.size else raw.array
+    if axis != "C" and "C" in axes:
+        return replace(raw, array=array, axes=axes.replace(axis, ""))
+    return replace(raw, array=array, axes=axes.replace(axis, ""), channels=None, colour=False)
+
+
+def channel_index(raw: Raw, channel: int | str, name: str, along: str | None = None) -> tuple[str, int]:
+    """Return the axis that a channel is picked along, and which of them is meant; see `pick_channel`.
+
+    Raises:
+        InputError: If there is no such channel.
+    """
     axes = raw.axes or ""
     mapped = axes.removesuffix(spatial(raw))
     axis = "C" if "C" in axes else mapped
@@ -288,10 +302,7 @@ def pick_channel(raw: Raw, channel: int | str, name: str, along: str | None = No
     if not -count <= index < count:
         known = f" or {', '.join(names)}" if names else ""
         raise InputError(f"{name} has no channel {channel!r}; choose --channel 0 to {count - 1}{known}.")
-    array = raw.array.take(index, axis=axes.index(axis)) if raw.array.size else raw.array
-    if axis != "C" and "C" in axes:
-        return replace(raw, array=array, axes=axes.replace(axis, ""))
-    return replace(raw, array=array, axes=axes.replace(axis, ""), channels=None, colour=False)
+    return axis, index % count
 
 
 def drop_singleton(raw: Raw, array: Array) -> tuple[Raw, Array, str | None]:

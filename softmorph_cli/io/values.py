@@ -22,6 +22,9 @@ _BLOCK = 1 << 20
 _FEW = 64
 _VOXELS_PER_LABEL = 4
 _CAP = 1024
+# What a slope and an intercept of 24 bits leave, as a share of a value; and how far off a label may be in any case.
+_FLOAT: Final = 2.0**-21
+_ASKED: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Content:
         nans: How many values are not a number.
         infinities: How many are infinite.
         first_bad: The index of the first of either.
-        integers: Whether every finite value is whole.
+        integers: Whether every finite value is whole, or what rounding in a float slope leaves of a whole number.
         distinct: The distinct values in order, or None where there are more than a cap.
     """
 
@@ -58,8 +61,32 @@ class Verdict:
     option: str = ""
 
 
-def examine(array: Array | Lazy, slope: float = 1.0, inter: float = 0.0, *, cap: int = _CAP) -> Content:
-    """Measure an array of real numbers, block by block; `slope` and `inter` as in `Raw`."""
+def whole(values: Array, *, asked: bool = False) -> Array | None:
+    """Return the whole numbers that floats stand for, None if they stand for others.
+
+    A label that went through a float slope is not exactly whole any more: 3 is stored as 30 times 0.1.
+
+    Args:
+        values: Finite numbers.
+        asked: Whether somebody said that they are labels; else only what rounding leaves of a whole number is one.
+    """
+    nearest = np.rint(values)
+    near = _ASKED if asked else np.minimum(_FLOAT * np.abs(values), _ASKED)
+    return nearest if bool((np.abs(values - nearest) <= near).all()) else None
+
+
+def examine(
+    array: Array | Lazy, slope: float = 1.0, inter: float = 0.0, *, cap: int = _CAP, asked: bool = False
+) -> Content:
+    """Measure an array of real numbers, block by block.
+
+    Args:
+        array: Stored numbers.
+        slope: As in `Raw`.
+        inter: As in `Raw`.
+        cap: Up to how many distinct values are told.
+        asked: See `whole`.
+    """
     low, high, nans, infinities = np.inf, -np.inf, 0, 0
     first: tuple[int, ...] | None = None
     integers, seen = True, set[float]()
@@ -76,7 +103,8 @@ def examine(array: Array | Lazy, slope: float = 1.0, inter: float = 0.0, *, cap:
                 infinities += int((~finite).sum()) - missing
                 first = first or place(int(np.argmin(finite)))
                 block = block[finite]
-            integers = integers and bool((block == np.rint(block)).all())
+            nearest = whole(block, asked=asked) if integers else None
+            integers, block = nearest is not None, block if nearest is None else nearest
         if block.size:
             low, high = min(low, float(block.min())), max(high, float(block.max()))
             if len(seen) <= cap:
@@ -274,7 +302,7 @@ def label_numbers(raw: Raw, *, surely: bool = False) -> Array | None:
         raw: What the file holds.
         surely: Whether whole numbers are labels, also where they look like grey values.
     """
-    content = examine(raw.array, raw.slope, raw.inter)
+    content = examine(raw.array, raw.slope, raw.inter, asked=surely)
     if not content.integers or not content.low >= 0 or content.nans or content.infinities:
         return None
     kind = judge(content, raw).kind
@@ -283,7 +311,7 @@ def label_numbers(raw: Raw, *, surely: bool = False) -> Array | None:
     if not (surely or kind in ("labels", "mask") or (mask and kind != "probability")):
         return None
     numbers = raw.array
-    if raw.slope != 1 or raw.inter != 0:
+    if raw.slope != 1 or raw.inter != 0 or numbers.dtype.kind == "f":
         numbers = np.rint(numbers * np.float64(raw.slope) + raw.inter)
     return np.asarray(numbers.astype(np.min_scalar_type(int(content.high))))
 
@@ -341,11 +369,9 @@ def _scaled(raw: Raw, array: Array, dtype: np.dtype[Any], divide_by: float | Non
 
 def _one_label(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[Any], *, block: bool) -> Array:
     if array.dtype.kind == "f":
-        # A label that went through a float slope is not exactly whole any more.
-        nearest = np.rint(array)
-        off = np.abs(array - nearest)
-        if off.max() > 1e-3:
-            found = array.reshape(-1)[off.argmax()]
+        nearest = whole(array, asked=True)
+        if nearest is None:
+            found = array.reshape(-1)[np.abs(array - np.rint(array)).argmax()]
             raise InputError(
                 f"{name} holds numbers that are not whole, such as {found:g}, so it is no label map; "
                 "leave --label out."
@@ -412,7 +438,8 @@ def _refusal(raw: Raw, name: str, *, clip: bool = False, divided: float | None =
             "probabilities lie in [0, 1]: divide by a larger number or add --clip."
         )
     advice = {
-        "labels": f"choose one label with {verdict.option}, or name what 1 is stored as with --divide-by.",
+        "labels": f"choose one label with {verdict.option}, or, if they are none, "
+        f"name what 1 is stored as with --divide-by {content.high:.15g}.",
         "logits": "convert them with --from-logits sigmoid (or softmax over the channels), or use --clip.",
         "probability": "cut them to [0, 1] with --clip.",
     }.get(verdict.kind, f"scale them with {verdict.option}." if verdict.option else "give a probability map.")

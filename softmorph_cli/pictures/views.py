@@ -89,8 +89,11 @@ def first_index_words(volume: Volume) -> str:
     words = []
     for axis, length in zip(volume.mapped_axes, volume.array.shape, strict=False):
         name = f" ({volume.channels[0]})" if axis == "C" and volume.channels else ""
+        # As --channel counts them: some of the file's channels may not have been read.
+        numbers = volume.source.numbers if axis == "C" and volume.source and volume.source.numbers else (0,)
+        many = f"{numbers[0]} to {numbers[-1]}" if numbers[0] else f"{length}"
         if length > 1:
-            words.append(f"{AXIS_WORDS.get(axis, f'axis {axis}')} 0{name} of {length}")
+            words.append(f"{AXIS_WORDS.get(axis, f'axis {axis}')} {numbers[0]}{name} of {many}")
     return "showing " + ", ".join(words) if words else ""
 
 

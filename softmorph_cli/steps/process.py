@@ -14,7 +14,7 @@ from softmorph_cli import documents
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.inspection.kind import exact_levels
-from softmorph_cli.io import check_target, read, write, write_labels
+from softmorph_cli.io import check_target, exclusive, read, write, write_labels
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, change, summarize
@@ -162,14 +162,16 @@ def process(
     # By identity: channel 0 is a choice.
     reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
     started = time.perf_counter()
-    original = read(source, **reading)
+    # These cut the map, now or when somebody looks at a level of it.
+    cuts = not outputs.argmax and any(step.operation in ("skeletonize", "threshold") for step in steps)
+    original = read(source, **reading, exclusive=cuts)
     for path, kind in ((outputs.target, stored), (outputs.standard_error, None)):
         if path is not None:
             # A label image has no channels.
             axes = original.axes.replace("C", "") if kind == "labels" else original.axes
             check_target(path, output_type=kind, force=outputs.force, axes=axes)
     read_seconds = time.perf_counter() - started
-    for message in original.notes:
+    for message in (*original.notes, *exclusive.told(original)):
         tell(message)
 
     before = _measured(original)

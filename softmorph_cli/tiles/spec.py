@@ -260,8 +260,8 @@ def task(spec: Spec, shape: tuple[int, ...]) -> Task:
     if made.halo is None and not made.parts:
         other = "nested" if spec.operation == SKELETONIZE else "levels"
         raise InputError(
-            f"method {made.method.name} without a number of iterations stops by what all of the map does, which "
-            f"tiles do not have: give iterations, or use method {other}."
+            f"method {made.method.name} without --iterations stops by what all of the map does, which "
+            f"tiles do not have: add --iterations N, or --method {other}."
         )
     return made
 

@@ -158,6 +158,7 @@ def test_the_json_says_what_was_done_with_what(document: Any, kept: Path) -> Non
         "spacing": list(SPACING),
         "unit": "mm",
         "dtype": "float32",
+        "channel": None,
         "read_with": {},
     }
     assert document["map"] is None
@@ -534,7 +535,7 @@ def test_a_file_of_several_maps_names_what_to_type(axes: str, option: str) -> No
     pair[0, 2, 5, 2:17] = pair[1, 2, 5, 2:12] = 0.9
     write(Volume(pair, axes, (1.0, 1.0, 1.0), "mm"), "pair.ome.tif")
     sentence = refused("inspect", "pair.ome.tif", says=("pair.ome.tif", "holds 2", "one is taken at a time"))
-    assert sentence.endswith(f"add {option}.")
+    assert f"add {option}" in sentence
     for channel, steps in ((0, 14), (1, 9)):
         typed = option.replace("--channel 0", f"--channel {channel}").split()
         ended = run(

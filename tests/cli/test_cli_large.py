@@ -193,7 +193,7 @@ def test_with_less_memory_a_run_begins_anew(monkeypatch: pytest.MonkeyPatch) -> 
         (
             ("skeletonize", "in.ome.zarr", "out.zarr", "--memory", "1GB", "--method", "product"),
             1,
-            "give iterations, or use method nested",
+            "add --iterations N, or --method nested",
         ),
         (
             ("skeletonize", "in.ome.zarr", "out.zarr", "--memory", "1GB", "--resample", "iso"),

@@ -109,3 +109,68 @@ def test_classes_sum_to_one_again_on_another_grid_too(probabilities: np.ndarray)
     # Its only further axis holds the classes, which one label image does not have.
     run("dilate", "all.nii.gz", "labels.nii.gz", "--argmax")
     assert load("labels.nii.gz").shape == (6, 7, 8)
+
+
+def several(probabilities: np.ndarray) -> dict[str, float]:
+    """Write a study of three cases without labels beside them, and a folder of their images; return their sizes."""
+    sizes = {"a": 1.0, "b": 1.5, "c": 2.0}
+    for folder in ("study", "images"):
+        Path(folder).mkdir()
+    for name, side in sizes.items():
+        np.savez_compressed(f"study/{name}.npz", probabilities=probabilities)
+        # As the images that nnU-Net reads are called, and as its results are.
+        called = name if name != "b" else "b_0000"
+        save(f"images/{called}.nii.gz", probabilities[0], (side, side, side))
+    return sizes
+
+
+def test_one_case_lends_its_place_to_no_other(probabilities: np.ndarray) -> None:
+    sizes = several(probabilities)
+    batch = ("batch", "study", "out", "erode")
+    says = ("where one case lies, and 3 are read", "name the folder")
+    refused(*batch, "--reference", "images/a.nii.gz", code=2, says=says)
+    refused(*batch, "--reference", "images/a.nii.gz", "--num-parts", 3, "--part-id", 1, code=2, says=says)
+    refused(
+        "stats", "study/a.npz", "study/b.npz", "--reference", "images/a.nii.gz", code=2, says="2 are read"
+    )
+    run(*batch, "--reference", "images")
+    for name, side in sizes.items():
+        assert SimpleITK.ReadImage(f"out/{name}.nii.gz").GetSpacing()[:3] == pytest.approx((side,) * 3)
+    stated = run("stats", "study/a.npz", "study/b.npz", "--reference", "images", "--json").json["files"]
+    assert [one["input"]["spacing"][0] for one in stated] == [1.0, 1.5]
+    # One case alone may be placed by either.
+    run("batch", "study", "one", "erode", "--glob", "c.npz", "--reference", "images/c.nii.gz")
+    run("erode", "study/c.npz", "c.nii.gz", "--reference", "images")
+    for path in ("one/c.nii.gz", "c.nii.gz"):
+        assert SimpleITK.ReadImage(path).GetSpacing()[:3] == pytest.approx((2.0,) * 3)
+
+
+def test_a_batch_goes_by_the_image_of_each_case(probabilities: np.ndarray) -> None:
+    several(probabilities)
+    batch = ("batch", "study", "out", "erode", "--reference", "images", "--json")
+    Path("images/c.nii.gz").rename("images/other.nii.gz")
+    ended = run(*batch, code=1)
+    assert "images holds no image of c.npz: it would be called c.nii.gz or c_0000.nii.gz" in ended.out
+    Path("images/other.nii.gz").rename("images/c.nii.gz")
+    save("images/a.nii.gz", probabilities[0], (4.0, 4.0, 4.0))
+    again = {Path(one["input"]).name: one["status"] for one in run(*batch, "--resume").json["files"]}
+    assert again == {"a.npz": "done", "b.npz": "skipped", "c.npz": "done"}
+    assert SimpleITK.ReadImage("out/a.nii.gz").GetSpacing()[0] == 4.0
+    save("images/b.nrrd", probabilities[0])
+    save("images/b.nii.gz", probabilities[0])
+    refused("erode", "study/b.npz", "b.nii.gz", "--reference", "images", says="b.nii.gz and b.nrrd")
+    Path("study/deeper").mkdir()
+    np.savez_compressed("study/deeper/a.npz", probabilities=probabilities)
+    says = "a.npz is the name of several cases"
+    refused("batch", "study", "deep", "erode", "-r", "--reference", "images", code=2, says=says)
+
+
+def test_an_order_of_regions_that_is_nested_is_named(probabilities: np.ndarray) -> None:
+    described = {
+        "labels": {"background": 0, "tube": [1, 4], "device": 2, "wire": [3, 4]},
+        "regions_class_order": [[1, 4], 2, [3, 4]],
+        "file_ending": ".nii.gz",
+    }
+    Path("dataset.json").write_text(json.dumps(described))
+    sentence = refused("stats", "case.npz", says=("regions_class_order", "[[1, 4], 2, [3, 4]]", "3 regions"))
+    assert "labels in" not in sentence

@@ -219,7 +219,7 @@ def test_outputs_carry_their_provenance() -> None:
     [
         (["--iterations", "2"], "iterations", "2 iterations (as many as asked for)"),
         ([], "stable", "(nothing changed any more)"),
-        (["--method", "multilinear"], "tolerance", "(the change became small)"),
+        (["--method", "multilinear"], "tolerance", "(still changing, by less than --tolerance)"),
         (["--max-iterations", "1"], "max_iterations", "1 iteration (stopped at the cap)"),
     ],
 )

@@ -114,3 +114,17 @@ def test_every_metric_has_a_defined_value_or_says_why_not(shape: tuple[int, ...]
         perfect = {metric.names: {"higher": 1, "lower": 0, "one": 1}[metric.better] for metric in METRICS}
         for many, value in perfect.items():
             assert all(got.values[name] in (value, None) for name in many), many
+
+
+@pytest.mark.parametrize(
+    ("method", "iterations", "told"),
+    [
+        ("nested", None, "until nothing changes"),
+        ("minmax", None, "until nothing changes"),
+        ("product", None, "until nothing changes, or by less than 0.02 of the map's sum"),
+        ("cldice", None, 10),
+        ("product", 3, 3),
+    ],
+)
+def test_when_soft_skeletons_end_is_told(method: str, iterations: int | None, told: int | str) -> None:
+    assert Settings(method=method, iterations=iterations).as_dict(3)["soft_skeleton_iterations"] == told

@@ -310,8 +310,12 @@ def test_no_limit_and_no_levels_ask_for_nothing(vessel: Volume, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("axes", "more", "says"),
     [
-        ("CYX", {}, r"it holds 2 channels, and one is taken at a time: add --channel 0\."),
-        ("CYX", {"channels": ("axon", "soma")}, r"2 channels \(axon, soma\), .* add --channel 0\."),
+        ("CYX", {}, r"it holds 2 channels, and one is taken at a time: add --channel 0 \(or 1\)\."),
+        (
+            "CYX",
+            {"channels": ("axon", "soma")},
+            r"2 channels \(axon, soma\), .* add --channel axon \(or soma\)\.",
+        ),
         ("TYX", {}, r"2 times, .* add --time 0\."),
         ("QYX", {}, r"2 images along Q, .* add --channel-axis Q --channel 0\."),
     ],
@@ -620,6 +624,18 @@ def test_what_is_no_network_of_curves_is_said() -> None:
     noise = np.random.default_rng(0).random((24, 24, 24)).astype(np.float32)
     assert any("no network of curves" in warning for warning in inspect(Volume(noise, "ZYX")).warnings)
     assert not any("no network" in w for w in inspect(Volume(tree().astype(np.float32), "ZYX")).warnings)
+
+
+@pytest.mark.parametrize("pairs", [1, 2])
+@pytest.mark.parametrize("direction", [(0, 0, 1), (0, 1, 1), (1, 1, 1)])
+def test_branches_without_inner_voxels_share_none(direction: tuple[int, ...], pairs: int) -> None:
+    image = np.zeros((9, 9, 9))
+    for first in np.array([(1, 1, 1), (1, 6, 1)])[:pairs]:
+        image[tuple(first)] = image[tuple(first + direction)] = 1
+    found = of_skeleton(image)
+    lengths = [branch.length for branch in found.graph.branches]
+    assert lengths == pytest.approx([np.linalg.norm(direction)] * pairs)
+    assert found.warnings == ()
 
 
 def test_a_map_without_a_place_lies_where_its_skeleton_does() -> None:

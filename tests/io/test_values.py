@@ -9,6 +9,7 @@ import tifffile
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import read
+from softmorph_cli.io.values import examine, whole
 
 RNG = np.random.default_rng(0)
 SOFT = RNG.random((4, 5, 6), dtype=np.float32)
@@ -175,3 +176,29 @@ def test_float32_read_never_makes_float64(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.5 * size
+
+
+@pytest.mark.parametrize(
+    ("values", "tight", "asked"),
+    [
+        ([0.0, 1.0, 3.0], True, True),
+        # What slopes of 24 bits leave of whole numbers.
+        ([float(np.float32(0.1)) * 10, float(np.float32(0.1)) * 30], True, True),
+        ([float(np.float32(0.01)) * 70000, -2.0000001], True, True),
+        # Steps of probabilities that 16 bits hold.
+        ([0.0, 1 / 65535, 1.0], False, True),
+        ([1 - 1 / 65535], False, True),
+        ([3.0005], False, True),
+        ([3.01], False, False),
+        # However large a number, half of one is no rounding.
+        ([4e6 + 0.4], False, False),
+        ([1000.4], False, False),
+    ],
+)
+def test_what_is_a_whole_number(values: list[float], tight: bool, asked: bool) -> None:
+    for given, expected in ((False, tight), (True, asked)):
+        found = whole(np.array(values), asked=given)
+        assert (found is not None) == expected
+        if found is not None:
+            assert np.array_equal(found, np.rint(values))
+    assert examine(np.array(values)).integers == tight

@@ -17,8 +17,8 @@ def graphml_text(graph: SkeletonGraph) -> str:
     `start_node`. A list of points is text: numbers parted by spaces, points by semicolons; every number has all its
     digits. What is unknown is left out.
 
-    - graph: `unit`, `axes` (the order of array indices), `shape`, `matrix` and `origin` (of the frame: place =
-      matrix @ index + origin, rows x, y, z);
+    - graph: `class` (of a file with several), `unit`, `axes` (the order of array indices), `shape`, `matrix` and
+      `origin` (of the frame: place = matrix @ index + origin, rows x, y, z);
     - nodes: `kind`, `degree`, `component`, `voxel` (array indices), `cluster` (all the voxels of a junction), and
       the place, `x_mm`, `y_mm`, `z_mm`;
     - edges: the columns of the table, `path_voxels` (array indices), `path_points_mm` (smoothed, x y z), and
@@ -30,6 +30,7 @@ def graphml_text(graph: SkeletonGraph) -> str:
 
     frame, unit = graph.frame, graph.frame.suffix
     drawn = nx.MultiGraph(
+        **({"class": graph.name} if graph.name else {}),
         unit=unit,
         axes=axis_letters(frame),
         shape=_numbers(graph.shape),

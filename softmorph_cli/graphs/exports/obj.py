@@ -18,6 +18,7 @@ def obj_text(graph: SkeletonGraph) -> str:
     """
     lines = [
         "# softmorph: the branches of a skeleton, through its voxels",
+        *([f"# class: {graph.name}"] if graph.name else []),
         f"# unit: {graph.frame.suffix}",
     ]
     lone = [node for node in graph.nodes if node.degree == 0]

@@ -15,7 +15,7 @@ from softmorph_cli.units import MILLIMETRES
 
 _HEADER = """\
 # softmorph: the centrelines of a map as trees, one for each component, each with a root of its own
-# unit: {unit}
+{what}# unit: {unit}
 # type: 0 (undefined)
 # radius: {radius}
 # id type x y z radius parent
@@ -51,7 +51,8 @@ def swc_text(graph: SkeletonGraph, unit: str = "mm") -> tuple[str, tuple[str, ..
         f"{sample.number} 0 {_numbers([*sample.place, sample.radius], scale)} {sample.parent}\n"
         for sample in _samples(graph, kept, thin)
     ]
-    text = _HEADER.format(unit=unit, radius=_of_radius(graph, thin * scale)) + "".join(lines)
+    what = f"# class: {graph.name}\n" if graph.name else ""
+    text = _HEADER.format(what=what, unit=unit, radius=_of_radius(graph, thin * scale)) + "".join(lines)
     cut = len(graph.branches) - len(kept)
     if cut == 0:
         return text, ()

@@ -12,12 +12,13 @@ from softmorph_cli.graphs.skeleton_graph import SkeletonGraph
 def csv_text(graph: SkeletonGraph) -> str:
     """Return the branches as a table (RFC 4180, lines end in a newline alone).
 
-    Units stand in the names of the columns; a cell is empty where its value is unknown. Numbers have all their
-    digits: reading them gives the same bits.
+    Units stand in the names of the columns; the last one is the class where the file has several. A cell is empty where
+    its value is unknown. Numbers have all their digits: reading them gives the same bits.
     """
     asked = columns(graph.frame)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(asked)
-    writer.writerows([ask(branch) for ask in asked.values()] for branch in graph.branches)
+    what = {"class": graph.name} if graph.name else {}
+    writer.writerow([*asked, *what])
+    writer.writerows([*(ask(branch) for ask in asked.values()), *what.values()] for branch in graph.branches)
     return text.getvalue()

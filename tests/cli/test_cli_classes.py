@@ -1,0 +1,303 @@
+"""Files of several classes: what decides, which class is meant, and that every output says so."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+import tifffile
+from helpers_cli import load, refused, run, save
+
+SHAPE = (8, 18, 20)
+
+
+def softmax(count: int = 3, seed: int = 0) -> np.ndarray:
+    """Three classes that are seldom above one half, as a network is where it is not certain."""
+    raised = np.exp(np.random.default_rng(seed).standard_normal((count, *SHAPE)))
+    return np.asarray(raised / raised.sum(axis=0), np.float32)
+
+
+def nifti(channels: np.ndarray, name: str = "map.nii.gz", unit: str = "mm", side: float = 1.0) -> str:
+    image = nibabel.Nifti1Image(channels.T, np.diag([side, side, side, 1]))
+    image.header.set_xyzt_units(unit)
+    image.to_filename(name)
+    return name
+
+
+def case(probabilities: np.ndarray, painted: np.ndarray, **described: Any) -> None:
+    """Write what nnU-Net writes of a case."""
+    np.savez_compressed("case.npz", probabilities=probabilities)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(painted.astype(np.uint8)), "case.nii.gz")
+    named = {"labels": {"background": 0, "artery": 1, "vein": 2}, "file_ending": ".nii.gz"} | described
+    Path("dataset.json").write_text(json.dumps(named), encoding="utf-8")
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+
+
+def scores(*arguments: object) -> dict[int, float]:
+    found = run("evaluate", *arguments, "--metrics", "dice", "--json").json
+    return {row["label"]: row["metrics"]["dice"] for row in found["classes"]}
+
+
+# Which labels a region is, and the labels each is painted with.
+REGIONS = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": [3]}
+
+
+def regions() -> tuple[np.ndarray, np.ndarray]:
+    """Return regions inside each other, and the labels that nnU-Net paints."""
+    z, y, x = np.indices(SHAPE)
+    away = np.sqrt((2 * (z - 4.0)) ** 2 + (y - 9.0) ** 2 + (x - 10.0) ** 2)
+    p = np.stack([1 / (1 + np.exp(away - radius)) for radius in (8.3, 5.9, 3.2)]).astype(np.float32)
+    return p, (p > 0.5).sum(axis=0)
+
+
+@pytest.mark.parametrize("order", [[1, 2, 3], None])
+def test_regions_are_the_unions_of_their_labels(order: list[int] | None) -> None:
+    p, painted = regions()
+    case(p, painted, labels=REGIONS, **({"regions_class_order": order} if order else {}))
+    truth = np.roll(painted, 2, axis=2)
+    save("truth.nii.gz", truth.astype(np.uint8))
+    expected = {
+        label: dice(p[label - 1] > 0.5, np.isin(truth, members))
+        for label, members in ((1, (1, 2, 3)), (2, (2, 3)), (3, (3,)))
+    }
+    assert scores("case.npz", "truth.nii.gz", "--same-grid") == pytest.approx(expected)
+    assert scores("case.npz", "case.nii.gz") == {1: 1, 2: 1, 3: 1}
+    # The other way round, one of them, and by name.
+    assert scores("truth.nii.gz", "case.npz", "--same-grid") == pytest.approx(expected)
+    for chosen in (("--label", 2), ("--channel", "core"), ("--channel", 1)):
+        assert scores("case.npz", "truth.nii.gz", "--same-grid", *chosen) == pytest.approx({2: expected[2]})
+    assert scores("case.npz", "case.npz") == {1: 1, 2: 1, 3: 1}
+    ended = run("evaluate", "case.npz", "truth.nii.gz", "--same-grid", "--metrics", "dice", "--json")
+    assert [row["region"] for row in ended.json["classes"]] == [[1, 2, 3], [2, 3], [3]]
+    assert ended.json["parameters"]["decision"] == "threshold"
+    assert "whole is 1, 2, 3; core is 2, 3; enhancing is 3" in ended.err
+
+
+def test_a_label_of_no_region_is_a_class_of_its_own() -> None:
+    p, painted = regions()
+    case(p, painted, labels=REGIONS, regions_class_order=[1, 2, 3])
+    painted[:, :2] = 7
+    save("truth.nii.gz", painted.astype(np.uint8))
+    found = scores("case.npz", "truth.nii.gz", "--same-grid")
+    assert list(found) == [1, 2, 3, 7]
+    assert found[7] == 0
+
+
+def test_exclusive_classes_are_the_most_probable_ones() -> None:
+    p = softmax()
+    most = p.argmax(axis=0)
+    truth = softmax(seed=1).argmax(axis=0)
+    case(p, most)
+    save("truth.nii.gz", truth.astype(np.uint8), (1, 1, 1))
+    nifti(p)
+    expected = {label: dice(most == label, truth == label) for label in (1, 2)}
+    cut = {label: dice(p[label] > 0.5, truth == label) for label in (1, 2)}
+    assert abs(expected[1] - cut[1]) > 0.05
+    for source in ("case.npz", "map.nii.gz"):
+        told = (source, "truth.nii.gz", "--same-grid")
+        assert scores(*told) == pytest.approx(expected)
+        assert scores(*told, "--threshold", 0.5) == pytest.approx(cut)
+        assert scores(*told, "--label", 2) == pytest.approx({2: expected[2]})
+        chosen = scores(*told, "--channel", 2, "--label", 2)
+        assert chosen == pytest.approx({2: expected[2]})
+        found = run("evaluate", *told, "--metrics", "dice,soft_dice,cldice", "--json").json
+        assert found["parameters"]["decision"] == "argmax"
+        assert found["parameters"]["threshold"] is None
+        plain = run("evaluate", *told, "--metrics", "dice,soft_dice", "--json", "--threshold", 0.5).json
+        assert (plain["parameters"]["decision"], plain["parameters"]["threshold"]) == ("threshold", 0.5)
+        # What needs no decision is the same either way.
+        assert [row["metrics"]["soft_dice"] for row in found["classes"]] == [
+            row["metrics"]["soft_dice"] for row in plain["classes"]
+        ]
+    assert "the most probable class;" in run("evaluate", "case.npz", "case.nii.gz", "--metrics", "dice").out
+    # Of the file that is the same prediction, everything agrees.
+    every = run("evaluate", "case.npz", "case.nii.gz", "--json").json["classes"]
+    for row in every:
+        assert {row["metrics"][name] for name in ("dice", "cldice", "nsd", "opt_j_f1")} == {1}
+        assert {row["metrics"][name] for name in ("betti_0_error", "euler_error", "hd95_mm")} == {0}
+
+
+def test_a_reference_of_exclusive_classes_is_decided_too() -> None:
+    one, other = softmax(), softmax(seed=1)
+    nifti(one)
+    nifti(other, "ref.nii.gz")
+    expected = {k: dice(one.argmax(axis=0) == k, other.argmax(axis=0) == k) for k in (1, 2)}
+    assert scores("map.nii.gz", "ref.nii.gz") == pytest.approx(expected)
+    found = run("evaluate", "map.nii.gz", "ref.nii.gz", "--metrics", "dice", "--json").json["parameters"]
+    assert (found["reference_decision"], found["reference_threshold"]) == ("argmax", None)
+
+
+def test_the_error_map_is_that_of_the_decision() -> None:
+    p = np.full((3, *SHAPE), 0.3, np.float32)
+    p[0] = 0.4
+    p[1, 2:6, 4:9, 4:12], p[0, 2:6, 4:9, 4:12] = 0.4, 0.3
+    nifti(p)
+    truth = (p.argmax(axis=0) == 1).astype(np.uint8)
+    save("truth.nii.gz", truth, (1, 1, 1))
+    told = (
+        "evaluate",
+        "map.nii.gz",
+        "truth.nii.gz",
+        "--same-grid",
+        "--label",
+        1,
+        "--metrics",
+        "dice",
+        "--json",
+    )
+    assert run(*told, "--error-map", "right.nii.gz").json["metrics"]["dice"] == 1
+    assert not load("right.nii.gz").any()
+    assert run(*told, "--error-map", "cut.nii.gz", "--threshold", 0.5).json["metrics"]["dice"] == 0
+    assert load("cut.nii.gz").any()
+
+
+def test_the_background_is_named_where_it_is_left_out() -> None:
+    # The object comes first here: channel 1 is what softmorph takes it for.
+    inside = np.zeros(SHAPE, np.float32)
+    inside[2:6, 4:12, 5:15] = 0.9
+    nifti(np.stack([inside, 1 - inside]))
+    save("truth.nii.gz", (inside > 0.5).astype(np.uint8), (1, 1, 1))
+    share = (inside > 0.5).mean()
+    ended = run("evaluate", "map.nii.gz", "truth.nii.gz", "--same-grid", "--metrics", "dice", "--json")
+    assert (
+        f"channel 0, the most probable at {share:.1%} of the voxels, is taken as the background" in ended.err
+    )
+    assert ended.json["metrics"]["dice"] == 0
+    advised = ("--channel", 0)
+    assert "add --channel 0" in ended.err
+    assert scores("map.nii.gz", "truth.nii.gz", "--same-grid", *advised) == {1: 1}
+
+
+def test_a_channel_that_is_called_background_is_it() -> None:
+    inside = np.zeros(SHAPE, np.float32)
+    inside[2:6, 4:12, 5:15] = 0.9
+    channels = np.stack([inside, 1 - inside])
+    tifffile.imwrite(
+        "map.ome.tif",
+        channels,
+        metadata={"axes": "CZYX", "Channel": {"Name": ["vessel", "background"]}},
+    )
+    save("truth.npy", (inside > 0.5).astype(np.uint8))
+    found = run("evaluate", "map.ome.tif", "truth.npy", "--metrics", "dice", "--json")
+    assert found.json["metrics"]["dice"] == 1
+    assert "channel 1 (background), the most probable at" in found.err
+
+
+@pytest.mark.parametrize("command", ["inspect", "stats", "skeletonize", "skeletonize hard", "threshold"])
+@pytest.mark.parametrize("chosen", [(), ("--channel", "artery")])
+def test_where_one_half_decides_otherwise_it_is_said(command: str, chosen: tuple[str, ...]) -> None:
+    p = softmax()
+    case(p, p.argmax(axis=0))
+    name, *hard = command.split()
+    arguments: list[object] = [name, "case.npz"]
+    if name in ("skeletonize", "threshold"):
+        arguments += ["out.nii.gz", *(f"--{one}" for one in hard)]
+    if name == "inspect":
+        chosen = chosen or ("--channel", "vein")
+    ended = run(*arguments, *chosen)
+    told = [line for line in ended.err.splitlines() if "most probable class" in line]
+    assert len(told) == 1
+    for label, class_ in enumerate(("artery", "vein"), 1):
+        above, won = np.count_nonzero(p[label] > 0.5), np.count_nonzero(p.argmax(axis=0) == label)
+        said = f"{class_} has {above:,} voxels above 0.5 and is the most probable class at {won:,}" in told[0]
+        assert said == (not chosen or class_ in chosen)
+
+
+def test_nothing_is_said_where_both_decisions_agree() -> None:
+    most = softmax().argmax(axis=0)
+    p = np.where(np.arange(3)[:, None, None, None] == most, np.float32(0.8), np.float32(0.1))
+    case(p, most)
+    for arguments in (("stats", "case.npz"), ("inspect", "case.npz", "--channel", "vein")):
+        assert "most probable" not in run(*arguments).err
+
+
+def test_inspect_proposes_classes_and_not_the_background() -> None:
+    p = softmax()
+    case(p, p.argmax(axis=0))
+    refused("inspect", "case.npz", says=("(artery, vein)", "add --channel artery (or vein)"))
+    run("inspect", "case.npz", "--channel", "artery")
+    nifti(p)
+    refused("inspect", "map.nii.gz", says="add --channel 1 (or 2)")
+    nifti(softmax()[1:])
+    refused("inspect", "map.nii.gz", says="add --channel 0 (or 1)")
+    refused("topology", "numbers", "case.npz", "--plot", "p.png", says="add --channel artery (or vein)")
+
+
+@pytest.mark.parametrize(("channel", "name"), [("vein", "vein"), ("2", "vein"), ("0", "background")])
+def test_every_output_of_inspect_says_which_class(channel: str, name: str) -> None:
+    p = softmax()
+    case(p, p.argmax(axis=0))
+    written = {f"--{kind}": f"out.{kind}" for kind in ("json", "csv", "graphml", "swc", "obj")} | {
+        "--report": "out.html",
+        "--preview": "out.png",
+        "--skeleton": "out.nii.gz",
+    }
+    ended = run(
+        "inspect", "case.npz", "--channel", channel, *(part for pair in written.items() for part in pair)
+    )
+    assert f"case.npz, {name}" in ended.out
+    assert json.loads(Path("out.json").read_text())["input"]["channel"] == name
+    lines = Path("out.csv").read_text().splitlines()
+    assert lines[0].endswith(",class")
+    assert all(line.endswith(f",{name}") for line in lines[1:])
+    assert f"# class: {name}\n" in Path("out.swc").read_text()
+    assert f"# class: {name}\n" in Path("out.obj").read_text()
+    assert name in {one.text for one in ElementTree.parse("out.graphml").getroot().iter() if one.text}
+    assert f"case.npz, {name}" in Path("out.html").read_text(encoding="utf-8")
+    assert f"case.npz, {name}".encode() in Path("out.png").read_bytes()
+    assert f'"class": "{name}"' in str(nibabel.load("out.nii.gz").header.extensions[0].get_content())
+
+
+def test_a_plain_map_has_no_class() -> None:
+    save("in.npy", softmax()[1])
+    assert run("inspect", "in.npy", "--json", "-").json["input"]["channel"] is None
+    assert "class" not in run("inspect", "in.npy", "--csv", "-").out
+
+
+def test_the_picture_counts_channels_as_the_option_does() -> None:
+    p = softmax()
+    case(p, p.argmax(axis=0))
+    run("stats", "case.npz", "--preview", "p.png", "--json")
+    picture = Path("p.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    from softmorph_cli.io import read
+    from softmorph_cli.pictures.views import first_index_words
+
+    assert first_index_words(read("case.npz")) == "showing channel 1 (artery) of 1 to 2"
+    assert np.array_equal(read("case.npz", channel=1).array, read("case.npz").array[0])
+
+
+@pytest.mark.parametrize(
+    ("unit", "side", "tolerance"),
+    [("mm", 1.0, 1.0), ("mm", 0.4, 1.0), ("mm", 0.02, 0.02), ("micron", 2.0, 0.002)],
+)
+def test_the_tolerance_of_nsd_goes_by_the_voxel_where_they_are_small(
+    unit: str, side: float, tolerance: float
+) -> None:
+    one = np.zeros(SHAPE, np.float32)
+    one[2:6, 4:12, 3:8] = 0.9
+    nifti(one, "pred.nii.gz", unit, side)
+    nifti((np.roll(one, 7, axis=2) > 0.5).astype(np.uint8), "far.nii.gz", unit, side)
+    found = run("evaluate", "pred.nii.gz", "far.nii.gz", "--metrics", "dice,nsd", "--json").json
+    asked = found["parameters"]
+    factor = {"mm": 1.0, "um": 1e-3}[asked["nsd_tolerance_unit"]]
+    assert asked["nsd_tolerance"] * factor == pytest.approx(tolerance)
+    assert found["metrics"]["dice"] == 0
+    assert found["metrics"]["nsd"] < 0.8
+    shown = run("evaluate", "pred.nii.gz", "far.nii.gz", "--metrics", "nsd").out
+    assert f"nsd within {asked['nsd_tolerance']:.4g} {asked['nsd_tolerance_unit']}" in shown
+    assert "nsd within" not in run("evaluate", "pred.nii.gz", "far.nii.gz", "--metrics", "dice").out
+
+
+def test_help_says_that_inspect_takes_one() -> None:
+    assert "all, each by itself" not in run("inspect", "--help").out
+    assert "each by itself" in run("stats", "--help").out

@@ -1,0 +1,179 @@
+"""Which channels are classes that exclude each other, and which of them is the most probable where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+
+from softmorph_cli.io import classes, exclusive, read
+
+SHAPE = (9, 14, 16)
+
+
+def softmax(count: int = 3, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    raised = np.exp(2 * np.random.default_rng(seed).standard_normal((count, *shape)))
+    return (raised / raised.sum(axis=0)).astype(np.float32)
+
+
+def nifti(channels: np.ndarray, name: str = "map.nii.gz", **more: Any) -> Path:
+    nibabel.Nifti1Image(channels.T, np.eye(4), **more).to_filename(name)
+    return Path(name)
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def winner(path: Path, **reading: Any) -> np.ndarray | None:
+    found = exclusive.of(read(path, **reading, exclusive=True))
+    return None if found is None else found.winner
+
+
+@pytest.mark.parametrize("count", [2, 3, 9])
+def test_a_softmax_in_every_type_that_holds_one(count: int) -> None:
+    p = softmax(count)
+    np.save("half.npy", p.astype(np.float16))
+    np.save("double.npy", p.astype(np.float64))
+    paths = [
+        (nifti(p), {}),
+        (Path("half.npy"), {"axes": "CZYX"}),
+        (Path("double.npy"), {"axes": "CZYX"}),
+    ]
+    for kind in (np.uint8, np.uint16):
+        top = np.iinfo(kind).max
+        tifffile.imwrite(f"{top}.tif", np.rint(p * top).astype(kind), metadata={"axes": "CZYX"}, ome=True)
+        paths.append((Path(f"{top}.tif"), {}))
+    np.save("hundred.npy", np.rint(100 * p).astype(np.uint8))
+    paths.append((Path("hundred.npy"), {"axes": "CZYX", "divide_by": 100}))
+    for path, reading in paths:
+        most = winner(path, **reading)
+        assert most is not None, path
+        # What is stored decides; rounding makes ties, of which the lower class is taken.
+        stored = read(path, **reading).array
+        assert np.array_equal(most, stored.argmax(axis=0)), path
+        assert (most == p.argmax(axis=0)).mean() > 0.98
+
+
+def test_ties_go_to_the_lower_class() -> None:
+    p = np.full((4, 3, 5, 6), 0.25, np.float32)
+    p[:, 0] = np.array([0, 0.4, 0.2, 0.4], np.float32)[:, None, None]
+    most = winner(nifti(p))
+    assert most is not None
+    assert (most[0] == 1).all()
+    assert (most[1:] == 0).all()
+
+
+def test_one_voxel_of_a_thousand_may_sum_to_something_else() -> None:
+    p = softmax(3, shape=(10, 20, 20))
+    flat = p.reshape(3, -1)
+    for wrong, expected in ((0, True), (3, True), (4, True), (5, False), (400, False)):
+        q = flat.copy()
+        q[:, :wrong] *= 0.97
+        assert (winner(nifti(q.reshape(p.shape))) is not None) == expected
+
+
+def test_sums_are_held_against_what_the_type_rounds() -> None:
+    # Off by a thousandth: float16 and 8 bits cannot tell, float32 can.
+    p = softmax(3) * np.float32(0.999)
+    np.save("half.npy", p.astype(np.float16))
+    np.save("bytes.npy", np.rint(255 * p).astype(np.uint8))
+    assert winner(nifti(p)) is None
+    assert winner(Path("half.npy"), axes="CZYX") is not None
+    assert winner(Path("bytes.npy"), axes="CZYX", divide_by=255) is not None
+
+
+def test_what_does_not_exclude_each_other() -> None:
+    rng = np.random.default_rng(1)
+    assert winner(nifti(rng.random((3, *SHAPE)).astype(np.float32))) is None
+    assert winner(nifti(softmax()[1:])) is None  # the rest of 1 may be anything
+    assert winner(nifti(softmax()[0])) is None  # one map
+    np.save("time.npy", softmax())
+    assert winner(Path("time.npy"), axes="TZYX") is None
+
+
+def test_all_channels_decide_whichever_is_read() -> None:
+    p = softmax(4)
+    path = nifti(p)
+    for channel in range(4):
+        volume = read(path, channel=channel, exclusive=True)
+        found = exclusive.of(volume)
+        assert found is not None
+        assert np.array_equal(volume.array, p[channel])
+        assert found.labels == (channel,)
+        assert np.array_equal(found.mask(channel), p.argmax(axis=0) == channel)
+    part = read(path, region="2:7,:,3:9", channel=1, exclusive=True)
+    cut = exclusive.of(part)
+    assert cut is not None
+    assert np.array_equal(cut.winner, p.argmax(axis=0)[2:7, :, 3:9])
+
+
+def test_a_mask_leaves_the_rest_out() -> None:
+    p = softmax()
+    inside = np.random.default_rng(5).random(SHAPE) > 0.4
+    image = nibabel.Nifti1Image(inside.astype(np.uint8).T, np.eye(4))
+    image.to_filename("mask.nii.gz")
+    q = np.where(inside, p, np.float32(0.7))
+    most = winner(nifti(q), mask="mask.nii.gz")
+    assert most is not None
+    assert np.array_equal(most, np.where(inside, p.argmax(axis=0), 0))
+    assert winner(nifti(q)) is None
+
+
+def test_logits_are_decided_as_probabilities() -> None:
+    logits = np.log(softmax(5))
+    np.save("logits.npy", logits)
+    most = winner(Path("logits.npy"), axes="CZYX", from_logits="softmax", channel=2)
+    assert most is not None
+    assert (most != logits.argmax(axis=0)).mean() < 0.01
+    assert winner(Path("logits.npy"), axes="CZYX", from_logits="sigmoid") is None
+
+
+def test_the_background_is_the_channel_of_that_name() -> None:
+    p = softmax(3)
+    tifffile.imwrite(
+        "named.ome.tif", p, metadata={"axes": "CZYX", "Channel": {"Name": ["vein", "artery", "Background"]}}
+    )
+    volume = read("named.ome.tif", exclusive=True)
+    found = exclusive.of(volume)
+    assert found is not None
+    assert found.labels == classes(volume).labels == (1, 2, 0)
+    assert np.array_equal(found.winner, np.array([1, 2, 0])[p.argmax(axis=0)])
+
+
+def test_what_one_half_decides_otherwise_is_said_in_one_sentence() -> None:
+    p = softmax(3)
+    most = p.argmax(axis=0)
+    volume = read(nifti(p), exclusive=True)
+    (told,) = exclusive.told(volume)
+    for label in range(3):
+        above, won = np.count_nonzero(p[label] > 0.5), np.count_nonzero(most == label)
+        assert (
+            f"class {label} has {above:,} voxels above 0.5 and is the most probable class at {won:,}" in told
+        )
+    (one,) = exclusive.told(read(Path("map.nii.gz"), channel=1, exclusive=True))
+    assert "class 1 has" in one
+    assert "class 2" not in one
+    assert exclusive.told(read(Path("map.nii.gz"))) == ()
+    # 1 % of a class may differ.
+    sure = np.where(np.arange(3)[:, None, None, None] == most, np.float32(0.9), np.float32(0.05))
+    place = np.argwhere(most == 2)
+    for many, expected in ((int(0.009 * len(place)), 0), (int(0.011 * len(place)) + 1, 1)):
+        q = sure.copy()
+        q[(slice(None), *place[:many].T)] = np.array([0.3, 0.3, 0.4], np.float32)[:, None]
+        assert len(exclusive.told(read(nifti(q), exclusive=True))) == expected
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_which_of_a_files_channels_were_read(count: int) -> None:
+    path = nifti(softmax(count))
+    assert read(path).source.numbers == tuple(range(count))  # type: ignore[union-attr]
+    one = read(path, channel=-1).source
+    assert one is not None
+    assert (one.numbers, one.channel) == ((count - 1,), f"channel {count - 1}")
+    assert read(nifti(softmax()[0])).source.channel is None  # type: ignore[union-attr]

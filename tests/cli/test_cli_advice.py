@@ -217,7 +217,7 @@ TABLE = {
     ),
     "several classes, one is inspected": Row(network, "inspect case.npz", ("--channel artery",)),
     "several times, one is inspected": Row(
-        lambda: stack("TZYX", (3, *SHAPE)), "inspect map.ome.tif", ("--channel-axis T --channel 0",)
+        lambda: stack("TZYX", (3, *SHAPE)), "inspect map.ome.tif", ("--time 0",)
     ),
     "a network's logits": Row(lambda: network(logits=True), "stats case.npz", ("--from-logits softmax",)),
     "a network without labels beside it": Row(

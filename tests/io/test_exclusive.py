@@ -157,7 +157,7 @@ def test_what_one_half_decides_otherwise_is_said_in_one_sentence() -> None:
             f"class {label} has {above:,} voxels above 0.5 and is the most probable class at {won:,}" in told
         )
     (one,) = exclusive.told(read(Path("map.nii.gz"), channel=1, exclusive=True))
-    assert "class 1 has" in one
+    assert "channel 1 has" in one
     assert "class 2" not in one
     assert exclusive.told(read(Path("map.nii.gz"))) == ()
     # 1 % of a class may differ.

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from softmorph_cli import __version__
 from softmorph_cli.errors import FileError
-from softmorph_cli.files import is_store
+from softmorph_cli.files import is_store, open_own
 
 _STEM: Final = "softmorph-manifest"
 _NAME: Final = re.compile(rf"{_STEM}(-\d+-of-\d+)?\.jsonl")
@@ -23,6 +23,8 @@ _NAME: Final = re.compile(rf"{_STEM}(-\d+-of-\d+)?\.jsonl")
 _WITH_OTHERS: Final = (".npz", ".mhd", ".nhdr")
 _DESCRIPTIONS: Final = ("dataset.json", "plans.json")
 BEGUN, DONE, FAILED = "begun", "done", "failed"
+# Why a result that is there whole would be made again, as `unchanged` says it.
+OTHER_PARAMETERS, OUTPUT_CHANGED = "other parameters", "output changed"
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,10 @@ def exists(folder: Path) -> bool:
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        return path.read_bytes().splitlines()
+        with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+            return file.read().splitlines()
+    except FileError:
+        raise
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
 
@@ -178,7 +183,9 @@ class Manifest:
         """
         self.path = path
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._descriptor = open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        except FileError:
+            raise
         except OSError as error:
             raise self._refusal(error) from error
         size = os.fstat(self._descriptor).st_size
@@ -244,7 +251,7 @@ def unchanged(record: Record, source: Path, target: Path, fingerprints: Collecti
     if record.state != DONE:
         return "failed before" if record.state == FAILED else "not finished"
     if record.fingerprint not in fingerprints:
-        return "other parameters"
+        return OTHER_PARAMETERS
     try:
         if dict(record.identity) != identity(source):
             return "input changed"
@@ -256,7 +263,7 @@ def unchanged(record: Record, source: Path, target: Path, fingerprints: Collecti
         return "output missing"
     if is_store(target):
         return None
-    return "output changed" if record.output_size not in (None, size) else None
+    return OUTPUT_CHANGED if record.output_size not in (None, size) else None
 
 
 def _escaped(text: str) -> str:

@@ -138,7 +138,7 @@ class Manifest:
     def save(self, state: State) -> None:
         """Write how far the run is; who finds the file finds all of it."""
         text = json.dumps({"identity": self.identity, "state": asdict(state)})
-        with replacing(self.path, force=True) as temporary:
+        with replacing(self.path, force=True, follow=False) as temporary:
             temporary.write_text(text, encoding="utf-8")
         self._saved = time.monotonic()
 

@@ -11,7 +11,7 @@ import shlex
 import shutil
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -148,7 +148,7 @@ def replacing_store(
         if keep and not resume:
             _clear(temporary)
         yield temporary
-        _flush_tree(temporary)
+        flush([temporary, *temporary.rglob("*")])
         _take_place(temporary, target, path, ownership.new_folder_mode(target), force=force)
         done = True
     except OSError as error:
@@ -209,6 +209,19 @@ def clear_leftovers(target: Path) -> None:
 def tails(target: Path) -> set[str]:
     """Return how the names of temporary files of a target may end."""
     return {target.name[-kept:] for kept in _KEPT}
+
+
+def flush(paths: Iterable[Path]) -> None:
+    """Bring files, and the names of files in folders, to the disk.
+
+    Raises:
+        OSError: If the system refuses, as where a disk is full.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(lambda path: (naming.flush if path.is_dir() else _flush_to_disk)(path), paths):
+            pass
 
 
 def not_written(path: Path, error: OSError, *, kept: Path | None = None) -> FileError:
@@ -422,19 +435,6 @@ def _remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink()
-
-
-def _flush_tree(folder: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    found = list(os.walk(folder))
-    with ThreadPoolExecutor(8) as pool:
-        for _ in pool.map(
-            _flush_to_disk, (Path(parent, name) for parent, _, names in found for name in names)
-        ):
-            pass
-        for _ in pool.map(naming.flush, (Path(parent) for parent, _, _ in found)):
-            pass
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -344,7 +344,7 @@ def _filter(
                 places[outputs.preview] = place
             if outputs.stats is not None:
                 place = beside.enter_context(replacing(outputs.stats, force=outputs.force))
-                documents.save(processed.document, place, force=True)
+                documents.write(processed.document, place)
                 places[outputs.stats] = place
             # Into pipes and devices, what was written elsewhere is copied.
             write_down(
@@ -415,7 +415,7 @@ def _preview(command: str, source: Path, step: Step, blocks: Blocks, made: Block
     from softmorph_cli.pictures.preview import preview_blocks
 
     title, words = f"softmorph {command} {source.name}", telling.words([step])
-    preview_blocks(blocks, made, place, title=title, subtitle=words, force=True)
+    preview_blocks(blocks, made, place, title=title, subtitle=words)
 
 
 def _place(blocks: Blocks) -> Volume:

@@ -15,6 +15,7 @@ import numpy as np
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Affine, Array, Provenance, Raw, in_millimetres, kept_native
+from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import MAGIC, Unzipped, zipping
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
@@ -59,6 +60,8 @@ class Nifti:
             # Read-only: what could still change on disk is copied by whoever wants to keep it.
             image = kind.from_file_map(kind.make_file_map({"image": stream}), mmap="r")
             header = image.header
+            if zipped:
+                check_room(image.shape, header.get_data_dtype().itemsize, path, packed=True)
             array = np.asanyarray(image.dataobj.get_unscaled())
             # gzip compares its checksum only at the very end.
             while zipped and stream.read(1 << 20):

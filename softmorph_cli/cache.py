@@ -2,12 +2,13 @@
 
 It is private to the user, written atomically, and shared safely by many processes: two that compute the same
 entry write the same bytes, and the first to finish wins. Code is imported from it, so a folder that belongs
-to somebody else, or that everybody may write to, is never used.
+to somebody else, or that everybody may write to, is never used; nor is such a folder in it.
 """
 
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import secrets
 import shutil
@@ -32,10 +33,29 @@ def root() -> Path:
     return _root(os.environ.get(VARIABLE))
 
 
+def folder(kind: str) -> Path:
+    """Return the folder of one kind of entries, made if need be.
+
+    Raises:
+        OSError: If it cannot be made, or if it, or a folder in it, belongs to somebody else or is open to others.
+    """
+    found = root() / kind
+    found.mkdir(mode=0o700, exist_ok=True)
+    # Python and Numba keep compiled code in a folder beside its source.
+    for place in (found, found / "__pycache__"):
+        with suppress(FileNotFoundError):
+            if not _private(place):
+                _tell_once(place)
+                raise PermissionError(
+                    errno.EPERM, "belongs to somebody else, or is open to others", str(place)
+                )
+    return found
+
+
 def load(kind: str, key: str) -> str | None:
     """Return the text kept under a key, or None."""
     try:
-        return (root() / kind / key).read_text(encoding="utf-8")
+        return (folder(kind) / key).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
 
@@ -44,15 +64,14 @@ def store(kind: str, key: str, text: str) -> Path:
     """Keep a text under a key and return its file; an entry that holds just this text is left untouched.
 
     Raises:
-        OSError: If the folder cannot be written any more.
+        OSError: If the folder cannot be written any more, or is not to be used.
     """
-    folder = root() / kind
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / key
+    place = folder(kind)
+    path = place / key
     occupied = path.exists()
     if occupied and load(kind, key) == text:
         return path
-    temporary = folder / f".{secrets.token_hex(8)}"
+    temporary = place / f".{secrets.token_hex(8)}"
     try:
         temporary.write_text(text, encoding="utf-8")
         # A link fails where another process was first, so the time stamp that Numba's cache goes by stays.
@@ -72,6 +91,16 @@ def store(kind: str, key: str, text: str) -> Path:
 
 
 @cache
+def _tell_once(place: Path) -> None:
+    warnings.warn(
+        f"{place} belongs to somebody else, or others may write to it: it is not used, and every run compiles anew. "
+        f"Remove it, or set {VARIABLE} to a folder of your own.",
+        SoftmorphWarning,
+        stacklevel=2,
+    )
+
+
+@cache
 def _root(chosen: str | None) -> Path:
     from platformdirs import user_cache_path
 
@@ -81,6 +110,9 @@ def _root(chosen: str | None) -> Path:
     for candidate in (wanted, shared):
         # A folder that the user names may belong to a group; one that is merely found may not.
         named = bool(chosen) and candidate is wanted
+        # Anybody may put a link where they can guess the name.
+        if candidate is shared and shared.is_symlink():
+            continue
         if _usable(candidate, others=stat.S_IWOTH if named else stat.S_IWOTH | stat.S_IWGRP):
             return candidate
         if named:
@@ -89,6 +121,16 @@ def _root(chosen: str | None) -> Path:
     alone = tempfile.mkdtemp(prefix=f"{user}-")
     atexit.register(shutil.rmtree, alone, ignore_errors=True)
     return Path(alone)
+
+
+def _private(folder: Path) -> bool:
+    """Whether a folder is no link, is this user's and nobody else's to write to."""
+    state = folder.lstat()
+    return (
+        stat.S_ISDIR(state.st_mode)
+        and state.st_uid == os.getuid()
+        and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
 
 
 def _usable(folder: Path, others: int) -> bool:

@@ -44,4 +44,9 @@ def as_json(document: Mapping[str, Any]) -> str:
 def save(document: Mapping[str, Any], path: Path, *, force: bool) -> None:
     """Write a JSON file in one step."""
     with replacing(path, force=force) as temporary:
-        temporary.write_text(as_json(document) + "\n", encoding="utf-8")
+        write(document, temporary)
+
+
+def write(document: Mapping[str, Any], place: Path) -> None:
+    """Write a JSON text into a temporary file: whoever calls replaces what is there."""
+    place.write_text(as_json(document) + "\n", encoding="utf-8")

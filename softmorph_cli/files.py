@@ -9,17 +9,23 @@ import re
 import secrets
 import shlex
 import shutil
-from collections.abc import Iterator
+import stat
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
-from softmorph_cli.errors import FileError
+from softmorph_cli import naming, ownership
+from softmorph_cli.errors import FileError, SoftmorphWarning
 
 # What makes a folder a node of a Zarr store, versions 2 and 3.
 STORE_MARKS: Final = (".zgroup", ".zarray", "zarr.json")
-# Of renameat2: relative to the working folder, and both names at once.
-_HERE, _RENAME_EXCHANGE = -100, 2
+# What is called so is being written, or was left by a process that was killed.
+LEFTOVER: Final = re.compile(r"\.softmorph-[0-9a-f]{12}-(.+)", re.DOTALL)
+# How much of a target's name the temporary one of a file keeps, and that of a Zarr store.
+_KEPT: Final = (20, 200)
 
 
 def is_store(folder: Path) -> bool:
@@ -29,6 +35,8 @@ def is_store(folder: Path) -> bool:
 
 def check_writable(path: Path, *, force: bool = False, store: bool = False) -> None:
     """Refuse, before anything is computed, a path that could not or should not be written.
+
+    A pipe or a device such as /dev/null or /dev/stdout is written into, with `force` and without; a disk is not.
 
     Args:
         path: The file to be written later.
@@ -40,9 +48,11 @@ def check_writable(path: Path, *, force: bool = False, store: bool = False) -> N
             is off.
     """
     try:
-        folder = path.resolve().parent
         if path == Path():  # an empty word, from a shell variable that is not set
             raise FileError("an output has an empty name; name a file.")
+        if _is_special(path):
+            return _check_stream(path, store=store)
+        folder = path.resolve().parent
         if path.is_dir() and not store:
             raise FileError(f"{path} is a folder; name a file in it.")
         if path.is_dir() and not is_store(path):
@@ -68,37 +78,44 @@ def check_writable(path: Path, *, force: bool = False, store: bool = False) -> N
 
 
 @contextmanager
-def replacing(path: Path, *, force: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, force: bool = False, follow: bool = True) -> Iterator[Path]:
     """Give a temporary path in the same folder and rename it to `path` when the block ends well.
 
     The temporary name ends like the real one, because libraries choose a format by it. If the block raises
     (a full disk, Ctrl-C, SIGTERM turned into an exception), the temporary file is removed and `path` is as it
-    was before. A symbolic link is followed: its target is replaced, not the link.
+    was before. A file that is replaced passes on its mode, owner and group. What is no regular file gets the bytes
+    instead of being replaced.
 
     Args:
         path: The file to be written.
-        force: Whether an existing file may be replaced.
+        force: Whether an existing file may be replaced; if not, one that comes while the block runs stays too.
+        follow: Whether the target of a symbolic link is replaced. If not, the link itself is: for names that anybody
+            can guess.
 
     Yields:
-        The path to write to.
+        The path to write to: an empty file.
 
     Raises:
         FileError: As `check_writable`, or when the system refuses to write.
     """
     check_writable(path, force=force)
-    target = path.resolve()
-    temporary = target.with_name(f".softmorph-{secrets.token_hex(6)}-{target.name[-20:]}")
     try:
-        yield temporary
-        _flush_to_disk(temporary)
-        temporary.replace(target)
+        if _is_special(path):
+            with _pouring(path) as temporary:
+                yield temporary
+            return
+        target = path.resolve() if follow else path.parent.resolve() / path.name
+        clear_leftovers(target)
+        with _temporary(target) as (temporary, own):
+            yield temporary
+            if not temporary.stat().st_size:
+                raise OSError(errno.EIO, "nothing was written")
+            _flush_to_disk(temporary)
+            _take_place(temporary, target, path, own, force=force)
     except OSError as error:
         if isinstance(error, FileError):
             raise
         raise not_written(path, error) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 @contextmanager
@@ -123,19 +140,16 @@ def replacing_store(
     check_writable(path, force=force, store=True)
     target = path.resolve()
     keep = keep or resume
-    temporary = target.with_name(
-        f".softmorph-{'partial' if keep else secrets.token_hex(6)}-{target.name[-200:]}"
-    )
+    temporary = partial(path) if keep else _random_name(target, _KEPT[1])
     done = lock = None
     try:
-        temporary.mkdir(exist_ok=keep)
-        lock = _lock(temporary, path) if keep else None
+        clear_leftovers(target)
+        lock = _own_folder(temporary, path, kept=keep)
         if keep and not resume:
             _clear(temporary)
         yield temporary
-        _flush_tree(temporary)
-        check_writable(path, force=force, store=True)
-        _put_in_place(temporary, target)
+        flush([temporary, *temporary.rglob("*")])
+        _take_place(temporary, target, path, ownership.new_folder_mode(target), force=force)
         done = True
     except OSError as error:
         if isinstance(error, FileError):
@@ -143,10 +157,71 @@ def replacing_store(
         raise not_written(path, error, kept=temporary if keep else None) from error
     finally:
         if lock is not None:
+            # After an exchange this is what was there before.
+            if done or not keep:
+                _remove(temporary)
             os.close(lock)
-        # After an exchange this is what was there before.
-        if done or not keep:
-            _remove(temporary)
+
+
+def partial(path: Path) -> Path:
+    """Return where `replacing_store` keeps what is written of a store, for a later run to go on with."""
+    target = path.resolve()
+    return target.with_name(f".softmorph-partial-{target.name[-_KEPT[1] :]}")
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file of softmorph's own, whose name anybody can guess: a regular file, under no other name.
+
+    Args:
+        path: The file.
+        flags: As for `os.open`.
+
+    Returns:
+        The descriptor.
+
+    Raises:
+        FileError: If it is a symbolic link or anything else that somebody may have put there.
+        OSError: If the system refuses.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FileError(f"{path} is a symbolic link, which is not followed here; remove it.") from error
+        raise
+    state = os.fstat(descriptor)
+    # One that was removed just now has no name at all.
+    if stat.S_ISREG(state.st_mode) and state.st_nlink <= 1:
+        return descriptor
+    os.close(descriptor)
+    raise FileError(f"{path} is no plain file of its own, so it is not used; remove it.")
+
+
+def clear_leftovers(target: Path) -> None:
+    """Remove what processes that are gone left of a file or store, where the file system can tell that they are."""
+    with suppress(OSError):
+        for entry in list(os.scandir(target.parent)):
+            named = LEFTOVER.fullmatch(entry.name)
+            if named is not None and named[1] in tails(target):
+                _remove_if_left(Path(entry.path))
+
+
+def tails(target: Path) -> set[str]:
+    """Return how the names of temporary files of a target may end."""
+    return {target.name[-kept:] for kept in _KEPT}
+
+
+def flush(paths: Iterable[Path]) -> None:
+    """Bring files, and the names of files in folders, to the disk.
+
+    Raises:
+        OSError: If the system refuses, as where a disk is full.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(lambda path: (naming.flush if path.is_dir() else _flush_to_disk)(path), paths):
+            pass
 
 
 def not_written(path: Path, error: OSError, *, kept: Path | None = None) -> FileError:
@@ -160,48 +235,193 @@ def not_written(path: Path, error: OSError, *, kept: Path | None = None) -> File
     return FileError(f"{path} could not be written: {_reason(error, kept)}")
 
 
-def _put_in_place(temporary: Path, target: Path) -> None:
-    if not target.exists():
-        temporary.rename(target)
-    elif not _exchange(temporary, target):
-        aside = temporary.with_name(f".softmorph-{secrets.token_hex(6)}-{target.name[-200:]}")
+def _is_special(path: Path) -> bool:
+    """Whether something is there that is neither a file nor a folder, at the end of all links."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _check_stream(path: Path, *, store: bool) -> None:
+    mode = path.stat().st_mode
+    if store or not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
+        raise FileError(f"{path} is neither a file nor a folder, so it is not replaced; choose another name.")
+    if not os.access(path, os.W_OK):
+        raise FileError(f"{path} may not be written to; choose another name.")
+
+
+@contextmanager
+def _pouring(stream: Path) -> Iterator[Path]:
+    """Give a temporary path, and pour what is written there into a pipe or a device."""
+    with TemporaryDirectory(prefix="softmorph-", ignore_cleanup_errors=True) as folder:
+        temporary = Path(folder, stream.name[-_KEPT[0] :])
+        yield temporary
+        try:
+            # Without waiting for somebody who may never read from a pipe.
+            descriptor = os.open(stream, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            raise FileError(f"nobody reads from the pipe {stream}; start its reader first.") from error
+        os.set_blocking(descriptor, True)
+        with temporary.open("rb") as file, os.fdopen(descriptor, "wb") as sink:
+            shutil.copyfileobj(file, sink)
+
+
+def _random_name(target: Path, kept: int) -> Path:
+    return target.with_name(f".softmorph-{secrets.token_hex(6)}-{target.name[-kept:]}")
+
+
+@contextmanager
+def _temporary(target: Path) -> Iterator[tuple[Path, int]]:
+    """Make an empty file beside a target, locked while it is written; remove it, if it is still there, in the end.
+
+    Yields:
+        The file, and the mode of a new file here.
+    """
+    while True:
+        temporary = _random_name(target, _KEPT[0])
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o666)
+        _lock(descriptor)
+        if temporary.exists():
+            break
+        os.close(descriptor)  # another run took it for a leftover before it was locked
+    try:
+        own = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        if os.path.lexists(target):
+            # Nobody may read the new content who may not read the old.
+            ownership.set_mode(temporary, 0o600)
+        yield temporary, own
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+        os.close(descriptor)
+
+
+def _take_place(temporary: Path, target: Path, path: Path, own: int, *, force: bool) -> None:
+    """Give what was written its name, in one step; without `force` only if nobody has it.
+
+    Args:
+        temporary: A file or a folder.
+        target: Where `path` leads to.
+        path: The name as the user has it.
+        own: The mode of a new file or folder.
+        force: Whether what is there may be replaced.
+    """
+    folder = temporary.is_dir()
+    if force and os.path.lexists(target):
+        _replace(temporary, target, path, own, folder=folder)
+    else:
+        ownership.set_mode(temporary, own)
+        try:
+            naming.take_free(temporary, target)
+        except FileExistsError as error:
+            raise FileError(
+                f"{path} came into being while its content was computed, and is not replaced: choose another name, "
+                "or add --force."
+            ) from error
+    naming.flush(target.parent)
+
+
+def _replace(temporary: Path, target: Path, path: Path, own: int, *, folder: bool) -> None:
+    if not target.is_symlink():
+        # What came meanwhile is no other than what was there before.
+        check_writable(target, force=True, store=folder)
+        if _is_special(target):
+            raise FileError(f"{path} is a pipe or a device by now, and is not replaced.")
+    if target.is_symlink() or target.is_dir() != folder:
+        ownership.set_mode(temporary, own)
+    elif not _pass_on(target, temporary, own):
+        warnings.warn(
+            f"{path} had an owner, a group or a mode that you cannot give: it is yours now, with mode "
+            f"{stat.S_IMODE(temporary.stat().st_mode):o}.",
+            SoftmorphWarning,
+            stacklevel=2,
+        )
+    if not folder:
+        temporary.replace(target)
+    elif not naming.exchange(temporary, target):
+        aside = _random_name(target, _KEPT[1])
         target.rename(aside)
         try:
-            temporary.rename(target)
+            naming.take_free(temporary, target)
         except BaseException:
-            aside.rename(target)
+            naming.take_free(aside, target)
             raise
         _remove(aside)
 
 
-def _exchange(first: Path, second: Path) -> bool:
-    """Let two paths change places in one step, where the system can."""
-    import ctypes
+def _pass_on(old: Path, new: Path, own: int) -> bool:
+    """Pass on owner, group and mode; those of a store's files are those of the file that says that it is one."""
+    if not new.is_dir():
+        return ownership.pass_on(old, new, own)
+    marks = [old / mark for mark in STORE_MARKS if (old / mark).is_file()]
+    kept = True
+    for parent, folders, files in os.walk(new):
+        for name in folders:
+            kept &= ownership.pass_on(old, Path(parent, name), own)
+        for name in files:
+            kept &= ownership.pass_on(marks[0], Path(parent, name), own & 0o666)
+    # Last, because it may take away the right to look into it.
+    return ownership.pass_on(old, new, own) and kept
 
-    swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if swap is None:
-        return False
-    if swap(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _RENAME_EXCHANGE) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
-        return False
-    raise OSError(number, os.strerror(number))
+
+def _own_folder(folder: Path, path: Path, *, kept: bool) -> int:
+    """Make a folder that nobody else may look into, or take a kept one of one's own, and hold it for this process.
+
+    Returns:
+        A descriptor; the system lets go of it, however the process ends.
+
+    Raises:
+        FileError: If the name is taken by anything else, or another run holds it.
+    """
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not kept:
+            raise
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise FileError(f"{folder} is no folder but a link or a file; remove it.") from error
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise FileError(f"{folder} belongs to somebody else; choose another name than {path}.")
+        ownership.set_mode(folder, 0o700)
+        if _lock(descriptor) is False:
+            raise FileError(f"{path} is being written by another run; wait for it, or choose another name.")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
-def _lock(folder: Path, path: Path) -> int:
-    """Hold a kept folder for this process; the system lets go of it, however the process ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _lock(descriptor: int) -> bool | None:
+    """Lock an open file or folder; return whether it is locked now, and None where a file system cannot tell."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _remove_if_left(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if _lock(descriptor):
+            _remove(path)
+    finally:
         os.close(descriptor)
-        raise FileError(
-            f"{path} is being written by another run; wait for it, or choose another name."
-        ) from error
-    except OSError:  # a file system without locks
-        pass
-    return descriptor
 
 
 def _clear(folder: Path) -> None:
@@ -215,15 +435,6 @@ def _remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink()
-
-
-def _flush_tree(folder: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    files = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
-    with ThreadPoolExecutor(8) as pool:
-        for _ in pool.map(_flush_to_disk, files):
-            pass
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -17,6 +17,12 @@ def threads() -> int:
         with suppress(ValueError, ZeroDivisionError):
             quota, period = text.split()
             limits.append(max(1, int(quota) // int(period)))
+    for quota, period in zip(
+        _in_force("cpu.cfs_quota_us", "cpu"), _in_force("cpu.cfs_period_us", "cpu"), strict=False
+    ):
+        with suppress(ValueError, ZeroDivisionError):
+            if int(quota) > 0:  # -1 where there is none
+                limits.append(max(1, int(quota) // int(period)))
     for variable in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
         with suppress(ValueError):
             limits.append(int(os.environ.get(variable, "")))
@@ -26,7 +32,8 @@ def threads() -> int:
 def memory() -> int | None:
     """Return the bytes this process may use, or None where no limit can be read."""
     limits: list[int] = []
-    for text in _in_force("memory.max"):
+    # Of version 1, where there is no limit the number is larger than any memory.
+    for text in (*_in_force("memory.max"), *_in_force("memory.limit_in_bytes", "memory")):
         with suppress(ValueError):
             limits.append(int(text))
     with suppress(ValueError):
@@ -37,16 +44,30 @@ def memory() -> int | None:
     return min((limit for limit in limits if limit > 0), default=None)
 
 
-def _in_force(name: str) -> list[str]:
-    """Return a control group's setting for this process, from its own group up to the root ("max": none)."""
-    own = "/"
-    with suppress(OSError, StopIteration):
-        own = next(line for line in _OWN_CGROUP.read_text().splitlines() if line.startswith("0::"))[3:]
-    folder = _CGROUP / own.lstrip("/")
+def _in_force(name: str, controller: str = "") -> list[str]:
+    """Return a control group's setting for this process, from its own group up to the root ("max": none).
+
+    Args:
+        name: The setting.
+        controller: Whose it is in version 1, where each has groups of its own; "" for version 2.
+    """
+    own = None if controller else "/"
+    with suppress(OSError, ValueError):
+        for line in _OWN_CGROUP.read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controller in controllers.split(","):
+                own = group
+    if own is None:
+        return []
+    # Mounted by the names of all that share one, and usually linked by each of them.
+    top = _CGROUP / controller
+    folder = top / own.lstrip("/")
+    if controller and not folder.is_dir():
+        folder = top  # a container sees its own group as the root, under the name that it has outside
     texts = []
-    for group in (folder, *folder.parents):
+    for group_folder in (folder, *folder.parents):
         with suppress(OSError):
-            texts.append((group / name).read_text())
-        if group == _CGROUP:
+            texts.append((group_folder / name).read_text())
+        if group_folder == top:
             break
     return texts

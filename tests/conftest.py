@@ -1,10 +1,11 @@
-"""One fresh cache folder for the whole session, so that every run compiles what a new machine would."""
+"""What all tests share: a fresh cache folder, so that every run compiles what a new machine would, and signals."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -21,6 +22,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["SOFTMORPH_CACHE_DIR"], ignore_errors=True)
     # Several processes share the cores: torch's threads must not spin while they wait for each other.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Started in the background of a script, or under nohup, this process ignores signals, and what it starts would too. A
+# handler of Python's is not passed on.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 # The first example of a property may compile a kernel: no deadlines.
 settings.register_profile(

@@ -134,6 +134,46 @@ def test_a_file_where_the_folder_should_be(elsewhere: Path, monkeypatch: pytest.
     assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.getuid()}"
 
 
+@pytest.mark.parametrize("inner", ["kind", "kind/__pycache__"])
+@pytest.mark.parametrize("how", ["open", "group", "link", "theirs"])
+def test_a_folder_inside_that_others_may_write_to_is_not_used(
+    inner: str, how: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = cache.root() / inner
+    place.parent.mkdir(exist_ok=True, mode=0o700)
+    if how == "link":
+        (elsewhere / "theirs").mkdir(mode=0o700)
+        place.symlink_to(elsewhere / "theirs")
+    else:
+        place.mkdir(mode=0o700)
+        place.chmod({"open": 0o777, "group": 0o770, "theirs": 0o700}[how])
+    if how == "theirs":
+        real = Path.lstat
+
+        def lstat(path: Path) -> os.stat_result:
+            state = real(path)
+            return os.stat_result((*state[:4], os.getuid() + 1, *state[5:])) if path == place else state
+
+        monkeypatch.setattr(Path, "lstat", lstat)
+    with (
+        pytest.warns(SoftmorphWarning, match="belongs to somebody else, or others may write"),
+        pytest.raises(PermissionError),
+    ):
+        cache.store("kind", "key", "text")
+    assert cache.load("kind", "key") is None
+    assert not (cache.root() / "kind" / "key").exists()
+
+
+def test_a_link_where_anybody_can_guess_the_name_is_not_followed(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse_under(elsewhere / "home", monkeypatch)
+    (elsewhere / "mine").mkdir(mode=0o700)
+    (elsewhere / "tmp" / f"softmorph-{os.getuid()}").symlink_to(elsewhere / "mine")
+    assert cache.root().resolve() != elsewhere / "mine"
+    assert list((elsewhere / "mine").iterdir()) == []
+
+
 def test_store_and_load(elsewhere: Path) -> None:
     assert cache.load("kind", "key") is None
     path = cache.store("kind", "key", "first")

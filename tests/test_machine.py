@@ -99,3 +99,30 @@ def test_memory(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for nonsense in ("0", "-1"):
         monkeypatch.setenv("SLURM_MEM_PER_NODE", nonsense)
         assert machine.memory() == physical
+
+
+def test_control_groups_of_version_1(
+    cgroup: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path_factory.mktemp("proc") / "cgroup"
+    own.write_text("4:memory:/slurm/job\n3:cpu,cpuacct:/slurm/job\n1:name=systemd:/elsewhere\n0::/\n")
+    monkeypatch.setattr(machine, "_OWN_CGROUP", own)
+    physical = machine.memory()
+    for controller in ("cpu", "memory"):
+        (cgroup / controller / "slurm" / "job").mkdir(parents=True)
+    for folder in (cgroup / "cpu", cgroup / "cpu" / "slurm", cgroup / "cpu" / "slurm" / "job"):
+        (folder / "cpu.cfs_period_us").write_text("100000\n")
+        (folder / "cpu.cfs_quota_us").write_text("-1\n")
+    (cgroup / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert machine.threads() == 16
+    assert machine.memory() == physical
+    (cgroup / "cpu" / "slurm" / "cpu.cfs_quota_us").write_text("350000\n")
+    (cgroup / "memory" / "slurm" / "memory.limit_in_bytes").write_text("2097152\n")
+    assert machine.threads() == 3
+    assert machine.memory() == 2 << 20
+    # A container is told the name that its group has outside, and sees the group as the root.
+    own.write_text("4:memory:/docker/0123\n3:cpu,cpuacct:/docker/0123\n")
+    (cgroup / "cpu" / "cpu.cfs_quota_us").write_text("200000\n")
+    (cgroup / "memory" / "memory.limit_in_bytes").write_text("1048576\n")
+    assert machine.threads() == 2
+    assert machine.memory() == 1 << 20

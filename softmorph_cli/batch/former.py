@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from softmorph_cli.batch.recipe import Recipe
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import SoftmorphError, UsageError
 from softmorph_cli.filters.functions import resolve_preset
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.steps.operations import OPERATIONS, SETTINGS
@@ -36,7 +36,7 @@ def comparable(told: Told) -> dict[str, Any] | None:
         if "in_force" not in plain:
             plain["in_force"] = [_then(step, chosen, settings) for step in steps]
         parameters = [{name: value for name, value in step.items() if name not in SETTINGS} for step in steps]
-    except (KeyError, TypeError, AttributeError, UsageError):
+    except (LookupError, TypeError, ValueError, AttributeError, SoftmorphError):
         return None
     return {**plain, "steps": parameters}
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
-_NAME: Final = re.compile(r"\.softmorph-[0-9a-f]{12}-(.+)")
-# How much of a target's name the temporary one of a file keeps, and that of a Zarr store.
-_KEPT: Final = (20, 200)
+from softmorph_cli.files import LEFTOVER, tails
 
 
 def clear(targets: Iterable[Path], others: Iterable[Path] = ()) -> None:
@@ -22,21 +18,17 @@ def clear(targets: Iterable[Path], others: Iterable[Path] = ()) -> None:
         targets: Files that nobody is writing now.
         others: Files that another part of the batch may be writing now.
     """
-    tails: defaultdict[Path, set[str]] = defaultdict(set)
+    ends: defaultdict[Path, set[str]] = defaultdict(set)
     for target in targets:
-        tails[target.parent].update(_tails(target))
+        ends[target.parent].update(tails(target))
     for target in others:
-        tails[target.parent].difference_update(_tails(target))
-    for folder, ours in tails.items():
+        ends[target.parent].difference_update(tails(target))
+    for folder, ours in ends.items():
         with suppress(OSError):
             for path in folder.iterdir():
-                named = _NAME.fullmatch(path.name)
+                named = LEFTOVER.fullmatch(path.name)
                 if named is not None and named[1] in ours:
                     _remove(path)
-
-
-def _tails(target: Path) -> set[str]:
-    return {target.name[-kept:] for kept in _KEPT}
 
 
 def _remove(path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from softmorph_cli.errors import FileError
+from softmorph_cli.files import open_own
 
 
 def name_of(tag: str) -> str:
@@ -51,7 +52,9 @@ def _me() -> dict[str, Any]:
 def _take(path: Path, folder: Path) -> int:
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
+        except FileError:
+            raise
         except OSError as error:
             raise FileError(
                 f"{folder} cannot be written to ({error.strerror or error}); choose another output folder."
@@ -84,8 +87,11 @@ def _alive(holder: dict[str, Any]) -> bool:
     if holder.get("host") != socket.gethostname():
         return True  # nobody here can tell
     try:
-        os.kill(int(holder["pid"]), 0)
-    except (ProcessLookupError, KeyError, ValueError, TypeError):
+        number = int(holder["pid"])
+        if number <= 0:  # whole groups of processes
+            return False
+        os.kill(number, 0)
+    except (ProcessLookupError, KeyError, ValueError, TypeError, OverflowError):
         return False
     except PermissionError:
         return True

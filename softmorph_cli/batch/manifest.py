@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import time
@@ -15,14 +16,23 @@ from typing import Any, Final
 
 from softmorph_cli import __version__
 from softmorph_cli.errors import FileError
-from softmorph_cli.files import is_store
+from softmorph_cli.files import is_store, open_own
 
 _STEM: Final = "softmorph-manifest"
 _NAME: Final = re.compile(rf"{_STEM}(-\d+-of-\d+)?\.jsonl")
 # What is read with a file and has its name: labels that say where a network's output lies, detached voxels.
 _WITH_OTHERS: Final = (".npz", ".mhd", ".nhdr")
 _DESCRIPTIONS: Final = ("dataset.json", "plans.json")
+# Of a row, what is no single value: lists of such types, and groups of values by name.
+_LISTS: Final[Mapping[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("shape", "output_shape"), (int,)),
+    "iterations": (int, type(None)),
+    **dict.fromkeys(("stop_reasons", "warnings"), (str, type(None))),
+}
+_GROUPS: Final = ("before", "after")
 BEGUN, DONE, FAILED = "begun", "done", "failed"
+# Why a result that is there whole would be made again, as `unchanged` says it.
+OTHER_PARAMETERS, OUTPUT_CHANGED = "other parameters", "output changed"
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,9 @@ def batches(folder: Path) -> list[Mapping[str, Any]]:
             if not line.startswith(b'{"state": "batch"'):
                 continue
             with suppress(ValueError, KeyError, RecursionError):
-                found.append(json.loads(line)["parameters"])
+                told = json.loads(line)["parameters"]
+                json.dumps(told)  # what is too deep for that is too deep for whoever compares it
+                found.append(told)
     return [told for told in found if isinstance(told, dict)]
 
 
@@ -139,7 +151,10 @@ def exists(folder: Path) -> bool:
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        return path.read_bytes().splitlines()
+        with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+            return file.read().splitlines()
+    except FileError:
+        raise
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
 
@@ -148,25 +163,63 @@ def _records(path: Path) -> list[Record]:
     found = []
     for line in _lines(path):
         try:
-            held = json.loads(line)
-            state = held["state"]
-            if state not in (BEGUN, DONE, FAILED):
-                continue
-            found.append(
-                Record(
-                    name=str(held["input"]),
-                    target=str(held["output"]),
-                    state=state,
-                    when=float(held["when"]),
-                    identity=dict(held.get("identity") or {}),
-                    fingerprint=str(held.get("fingerprint", "")),
-                    output_size=held.get("output_size"),
-                    row=dict(held.get("row") or {}),
-                )
-            )
+            found.append(_record(json.loads(line)))
         except (ValueError, KeyError, TypeError, RecursionError):
-            continue  # the batch was killed, or the disk full, while this line was written
+            # The batch was killed, or the disk full, while this line was written; or it is of another version.
+            continue
     return found
+
+
+def _record(held: dict[str, Any]) -> Record:
+    """Return what a line says.
+
+    Raises:
+        KeyError: If something is missing; so for the others.
+        TypeError: If it is of another type than was written.
+        ValueError: If it is a number that JSON does not have, or a state that there is not.
+    """
+    record = Record(
+        name=_is(held["input"], str),
+        target=_is(held["output"], str),
+        state=_is(held["state"], str),
+        when=_number(held["when"]),
+        identity=_is(held.get("identity", {}), dict),
+        fingerprint=_is(held.get("fingerprint", ""), str),
+        output_size=_is(held.get("output_size"), int, type(None)),
+        row=_is(held.get("row", {}), dict),
+    )
+    if record.state not in (BEGUN, DONE, FAILED):
+        raise ValueError(record.state)
+    for name, value in record.row.items():
+        if name in _LISTS:
+            for one in _is(value, list):
+                _is(one, *_LISTS[name])
+        elif name in _GROUPS:
+            for one in _is(value, dict).values():
+                _plain(one)
+        else:
+            _plain(value)
+    return record
+
+
+def _is(value: Any, *types: type) -> Any:
+    # Of these types, True is no number.
+    if not isinstance(value, types) or isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _number(value: Any) -> float:
+    if not math.isfinite(_is(value, int, float)):
+        raise ValueError(value)
+    return float(value)
+
+
+def _plain(value: Any) -> None:
+    if isinstance(value, float):
+        _number(value)
+    elif not isinstance(value, str | int | None):
+        raise TypeError(value)
 
 
 class Manifest:
@@ -185,7 +238,9 @@ class Manifest:
         """
         self.path = path
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._descriptor = open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        except FileError:
+            raise
         except OSError as error:
             raise self._refusal(error) from error
         size = os.fstat(self._descriptor).st_size
@@ -258,7 +313,7 @@ def unchanged(
     if record.state != DONE:
         return "failed before" if record.state == FAILED else "not finished"
     if record.fingerprint not in fingerprints:
-        return "other parameters"
+        return OTHER_PARAMETERS
     try:
         if dict(record.identity) != identity(source, reference):
             return "input changed"
@@ -270,7 +325,7 @@ def unchanged(
         return "output missing"
     if is_store(target):
         return None
-    return "output changed" if record.output_size not in (None, size) else None
+    return OUTPUT_CHANGED if record.output_size not in (None, size) else None
 
 
 def _escaped(text: str) -> str:

@@ -20,6 +20,11 @@ from softmorph_cli.files import check_writable
 
 NEW, REDO, SKIP = "new", "redo", "skip"
 _NOT_RUN: Final = "not run"
+# Results that are finished, and that a batch to go on with does not replace unasked.
+_NOT_OURS_TO_REPLACE: Final = {
+    manifest.OTHER_PARAMETERS: "made with other parameters",
+    manifest.OUTPUT_CHANGED: "changed by something else since a batch wrote it",
+}
 
 
 @dataclass(frozen=True)
@@ -188,15 +193,26 @@ def _refuse_existing(order: Order, items: Sequence[Item]) -> None:
             f"{plan.some(foreign)}: {count} that no batch in {folder} made, and that would be replaced; add --force, "
             "choose another output folder, or give the results another name with --suffix."
         )
+    for why, how in _NOT_OURS_TO_REPLACE.items():
+        other = [item.job.target for item in there if item.why == why]
+        if other:
+            count = f"{len(other)} result{'s were' if len(other) > 1 else ' was'}"
+            raise FileError(
+                f"{plan.some(other)}: {count} {how}; add --force beside --resume to do that again, or choose another "
+                "output folder."
+            )
     if there and not order.resume:
         count = f"{len(there)} result{'s are' if len(there) > 1 else ' is'} there already"
         raise FileError(
             f"{plan.some([item.job.target for item in there])}: {count}; add --resume to skip what is done, or "
             "--force to do all again."
         )
-    if not manifest.exists(folder) and folder.is_dir():
+    if folder.is_dir():
         for path in summary.paths(folder, order.tag):
-            check_writable(path)
+            if path.is_symlink():
+                raise FileError(f"{path} is a symbolic link, which is not followed here; remove it.")
+            if not manifest.exists(folder):
+                check_writable(path)
 
 
 def _is_there(path: Path) -> bool:

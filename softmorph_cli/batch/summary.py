@@ -120,7 +120,7 @@ def save(summary: Summary, folder: Path, tag: str) -> None:
     table = summary.table.encode("utf-8", "surrogateescape")
     document = documents.as_json(summary.document).encode()
     for path, content in zip(paths(folder, tag), (table, document + b"\n"), strict=True):
-        with replacing(path, force=True) as temporary:
+        with replacing(path, force=True, follow=False) as temporary:
             temporary.write_bytes(content)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,7 +147,7 @@ def run_tiled(
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
     from softmorph_cli.steps import tiled
-    from softmorph_cli.tiles.manifest import NAME
+    from softmorph_cli.tiles.manifest import NAME, named_by
     from softmorph_cli.units import bytes_of
 
     memory = None if large.memory is None else bytes_of(large.memory)
@@ -164,7 +164,8 @@ def run_tiled(
         with tiled.prepared(source, step, outputs, how, arguments, tell) as ready:
             report.table(f"{command} → {target}, not run", ("", ""), report.planned(ready.plan), err=False)
         return
-    _check_outputs(source, reading, outputs, [step])
+    ours = tiled.taken(outputs, named_by(large.scratch)) if large.resume and large.scratch else []
+    _check_outputs(source, reading, outputs, [step], ours)
     with reporting(quiet=writing.quiet) as bar:
 
         def show(progress: TileProgress) -> None:
@@ -255,17 +256,24 @@ def _reached(document: Mapping[str, Any]) -> list[str]:
     return [f"radius reached {reached} {step['radius_unit']} ({x.join(axes)})"]
 
 
-def _check_outputs(source: Path, reading: Reading, outputs: Outputs, steps: Sequence[Step]) -> None:
+def _check_outputs(
+    source: Path, reading: Reading, outputs: Outputs, steps: Sequence[Step], ours: Collection[Path] = ()
+) -> None:
+    """Refuse what could not be written; `ours` are files that an interrupted run left, and goes on with."""
     from softmorph_cli.filters.method import find
     from softmorph_cli.io import check_target
 
     kind = outputs.stored(steps)
-    check_target(outputs.target, output_type=kind, force=outputs.force, pyramid=outputs.pyramid)
+
+    def may(path: Path) -> bool:
+        return outputs.force or path in ours
+
+    check_target(outputs.target, output_type=kind, force=may(outputs.target), pyramid=outputs.pyramid)
     if outputs.standard_error is not None:
         settings = steps[-1].settings
         if settings is None or find(settings.method).name != "sampled":
             raise UsageError("--standard-error goes with --method sampled: other methods have none.")
-        check_target(outputs.standard_error, force=outputs.force)
+        check_target(outputs.standard_error, force=may(outputs.standard_error))
     beside = [path for path in (outputs.stats, outputs.preview) if path is not None]
     images = [path for path in (outputs.standard_error,) if path is not None]
     if outputs.stages is not None:
@@ -275,7 +283,7 @@ def _check_outputs(source: Path, reading: Reading, outputs: Outputs, steps: Sequ
         reading.others,
         beside,
         outputs.preview,
-        force=outputs.force,
+        force=may,
         target=outputs.target,
         images=images,
     )
@@ -289,7 +297,7 @@ def check_side_outputs(
     outputs: Sequence[Path],
     preview: Path | None,
     *,
-    force: bool,
+    force: bool | Callable[[Path], bool],
     target: Path | None = None,
     images: Sequence[Path] = (),
 ) -> None:
@@ -300,7 +308,7 @@ def check_side_outputs(
         others: What else is read: a mask, a reference.
         outputs: What is written beside OUT; `preview` is among them.
         preview: The picture, if one is wanted.
-        force: Whether existing files may be replaced.
+        force: Whether existing files, or this one, may be replaced.
         target: OUT, if there is one; it alone may take the place of IN.
         images: Files that `check_target` has looked at: only their names are compared.
 
@@ -313,7 +321,7 @@ def check_side_outputs(
     if preview is not None and preview.suffix.lower() != ".png":
         raise UsageError(f"--preview {preview}: a preview is a PNG; end its name with .png.")
     for path in outputs:
-        check_writable(path, force=force)
+        check_writable(path, force=force(path) if callable(force) else force)
     used = [source, *others]
     for path in (*outputs, *images) if target is None else (target, *outputs, *images):
         taken = [one for one in used if one.resolve() == path.resolve()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -60,11 +61,8 @@ class Npy:
         if isinstance(kept, Kept) and kept.format == self.name and set(kept.axes) == set(axes):
             array = array.transpose([axes.index(axis) for axis in kept.axes])
         with path.open("wb") as stream:
-            # numpy.save writes through a stream of C's own, and a disk that is full at its end goes unnoticed.
-            header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
-            np.lib.format.write_array_header_1_0(stream, header)
-            for part in array:
-                stream.write(np.ascontiguousarray(part).data)
+            # Into a real file NumPy writes through C's buffers, and does not look whether the last of them arrives.
+            np.save(SimpleNamespace(write=stream.write), array, allow_pickle=False)
         if labels:
             return [".npy does not say that its numbers are labels; read one with --label K."]
         return [] if one == 1 else [f".npy does not say that {one} means 1; read it with --divide-by {one}."]

@@ -14,6 +14,7 @@ from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import select
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
+from softmorph_cli.io.mapped import check_whole
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
@@ -285,7 +286,12 @@ def _in_parts(array: Any) -> Array:
     if isinstance(array, Lazy):
         return cast(Array, array)
     chunks = (*(1 for _ in array.shape[:-2]), *array.shape[-2:])
-    return cast(Array, Lazy(array, chunks, lambda stored, index: np.array(stored[index])))
+
+    def read(stored: Any, index: Any) -> Array:
+        check_whole(stored)
+        return np.array(stored[index])
+
+    return cast(Array, Lazy(array, chunks, read))
 
 
 def _one_image(

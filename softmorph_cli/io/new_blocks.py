@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.files import check_writable, not_written, replacing_store
+from softmorph_cli.files import check_writable, flush, not_written, replacing_store
 from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.formats import target_format
 from softmorph_cli.io.omezarr import OmeZarr, filed_order, layout, stem
@@ -28,6 +28,7 @@ from softmorph_cli.io.storing import (
     chunk_shape,
     create_array,
     create_group,
+    readable,
     reopen_array,
     workers,
 )
@@ -80,8 +81,10 @@ class Written:
         self._pyramid, self._kept = pyramid, kept
         # Whether there are coarser resolutions that a block written now would contradict.
         self._outdated = resumed and pyramid is not None
-        self._elsewhere = False
+        self._elsewhere = self._complete = False
         self._alone = Lock()
+        self._unflushed: set[Path] = set()
+        self._noted = Lock()
 
     def __reduce__(self) -> tuple[Callable[..., Written], tuple[object, ...]]:
         """Pickle how to open it again; from now on others may write, and be killed in the middle of it."""
@@ -102,6 +105,7 @@ class Written:
         if block.shape != shape:
             raise InputError(f"a block of shape {block.shape} does not fill one of {shape}.")
         stored, _ = encode(block, self._dtype, self._levels)
+        self._complete = False
         if self._outdated:
             self._remove_coarser()
         if self._pool is None:
@@ -110,6 +114,8 @@ class Written:
                     f"{self._path}: a block that is not made of whole chunks is written by one process only."
                 )
             self._put(cuts, stored)
+            # Whoever is told that it is done cannot do this.
+            self.flush()
             return
         # A part of a chunk is put in by writing the chunk again, which only one may do at a time.
         with nullcontext() if self._whole(cuts) else self._alone:
@@ -125,12 +131,34 @@ class Written:
                 if not one.cancelled():
                     one.result()
 
+    def flush(self) -> None:
+        """Bring what was written by this process since the last time to the disk.
+
+        Raises:
+            FileError: If the system refuses.
+        """
+        with self._noted:
+            files, self._unflushed = self._unflushed, set()
+        folders = {above for file in files for above in file.parents if above.is_relative_to(self._folder)}
+        try:
+            flush([*files, *folders])
+        except OSError as error:
+            raise not_written(self._path, error, kept=self._kept) from error
+
+    @property
+    def folder(self) -> Path:
+        """The store, under the name that it has until it is done."""
+        return self._folder.parent
+
     def has(self, slices: Sequence[slice]) -> bool:
-        """Whether all chunks of a block are there, as an earlier run left them.
+        """Whether all chunks of a block are there and can be read, as an earlier run left them.
 
         Blocks that were made of whole chunks are there whole or not at all; of others, a part may be.
         """
-        return all(self._chunk(number).is_file() for number in self._numbers(self._cuts(slices)))
+        return all(
+            readable(self._array, self._folder, self._among(number, 0))
+            for number in self._numbers(self._cuts(slices))
+        )
 
     def missing(self) -> int:
         """How many chunks are not there yet."""
@@ -148,11 +176,14 @@ class Written:
         Raises:
             FileError: If chunks were not written, what an interrupted run left is damaged, or the system refuses.
         """
+        if self._complete:
+            return
         if self._elsewhere:
             _remove_halves(self._folder)
         if left := self.missing():
             raise FileError(f"{self._path} is not complete: {left} of its chunks were not written.")
         if self._pyramid is None:
+            self._complete = True
             return
         found = node(self._folder)
         assert found is not None
@@ -170,7 +201,7 @@ class Written:
             raise FileError(f"{self._path}: a chunk that was written of it is damaged{advice}.") from error
         except OSError as error:
             raise not_written(self._path, error, kept=self._kept) from error
-        self._outdated = True
+        self._outdated = self._complete = True
 
     def _put(self, cuts: tuple[slice, ...], stored: Array) -> None:
         shape = self._among(stored.shape, 1)
@@ -178,6 +209,8 @@ class Written:
             self._array[self._among(cuts, slice(0, 1))] = stored.reshape(shape)
         except OSError as error:
             raise not_written(self._path, error, kept=self._kept) from error
+        with self._noted:
+            self._unflushed.update(map(self._chunk, self._numbers(cuts)))
 
     def _numbers(self, cuts: tuple[slice, ...]) -> Iterator[tuple[int, ...]]:
         """The chunks that a block has part in."""

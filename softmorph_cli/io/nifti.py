@@ -19,6 +19,7 @@ from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Affine, Array, Provenance, Raw, in_millimetres, kept_native
+from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, told_behind, zipping
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume, places
@@ -76,6 +77,8 @@ class Nifti:
             size = prod(shape) * dtype.itemsize
             if zipped and not can_hold(room, size):
                 raise Damaged(ENDS_EARLY)
+            if zipped:
+                check_room(shape, dtype.itemsize, path, packed=True)
             if size == 0:
                 array = np.empty(shape, dtype)
             elif isinstance(stream, Unzipped):

@@ -14,7 +14,7 @@ import numpy as np
 
 from softmorph_cli.io.raw import Array
 from softmorph_cli.io.stores import node, open_array, says_whole
-from softmorph_cli.io.storing import chunk_file, chunk_shape, create_array, reopen_array, workers
+from softmorph_cli.io.storing import chunk_shape, create_array, readable, reopen_array, workers
 
 # A pyramid ends where an image fits one screen or one chunk.
 _SMALL: Final = 64
@@ -41,7 +41,7 @@ def create_coarser(
     memory: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> None:
-    """Add the coarser resolutions to an image; chunks that are there already stay.
+    """Add the coarser resolutions to an image; chunks that are there already, and can be read, stay.
 
     Args:
         folder: The group of the image.
@@ -64,7 +64,7 @@ def create_coarser(
         place = folder / str(number)
         target = _open(place, attributes, size, finest.dtype, chunks, letters)
         every = list(np.ndindex(*_counts(size, chunks)))
-        left = [one for one in every if not chunk_file(target, place, one).is_file()]
+        left = [one for one in every if not readable(target, place, one)]
         done += len(every) - len(left)
         larger = max(prod(chunks), prod(getattr(source, "chunks", None) or chunks))
         threads = max(1, memory // (_HELD * 4 * larger)) if memory else None

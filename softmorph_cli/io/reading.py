@@ -14,9 +14,11 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
 from softmorph_cli.io.exclusive import Exclusive, class_axis, look, numbered
 from softmorph_cli.io.formats import read_raw
+from softmorph_cli.io.mapped import held
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Raw
+from softmorph_cli.io.room import check_room
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
 from softmorph_cli.printable import printable
 from softmorph_cli.volume import Source, Volume
@@ -101,8 +103,9 @@ def read(
         if looked:
             found = look(raw, labels=_known(raw), divide_by=divide_by, inside=inside)
         raw = _one_channel(raw, channel, name, along)
+    _check_room(raw, wanted, name)
     # Only what was chosen of a store is read, and only here.
-    raw = replace(raw, array=np.asarray(raw.array))
+    raw = replace(raw, array=held(raw.array))
     values, notes = probabilities(
         raw, name, wanted, inside=inside, divide_by=divide_by, label=label, clip=clip, from_logits=from_logits
     )
@@ -171,7 +174,8 @@ def read_labels(
     if region is not None:
         raw, cuts = select.crop(raw, region, name)
         inside = inside[cuts] if inside is not None else None
-    raw = replace(raw, array=np.asarray(raw.array))
+    _check_room(raw, np.dtype(np.float32), name)
+    raw = replace(raw, array=held(raw.array))
     labels = label_numbers(raw, surely=surely)
     if labels is None:
         return None
@@ -243,6 +247,12 @@ def _volume(
         )
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+
+
+def _check_room(raw: Raw, wanted: np.dtype[Any], name: str) -> None:
+    stored = raw.array.dtype
+    held = wanted.itemsize if stored == wanted else wanted.itemsize + stored.itemsize
+    check_room(raw.array.shape, held, name)
 
 
 def _known(raw: Raw) -> tuple[int, ...] | None:

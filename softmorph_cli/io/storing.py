@@ -133,6 +133,21 @@ def chunk_file(array: Any, path: Path, number: Sequence[int]) -> Path:
     return path / str(array.metadata.encode_chunk_key(tuple(number)))
 
 
+def readable(array: Any, path: Path, number: Sequence[int]) -> bool:
+    """Whether a chunk of the array in the folder `path` is there, and can be read; its number along each axis."""
+    if not chunk_file(array, path, number).is_file():
+        return False
+    cut = tuple(slice(n * one, (n + 1) * one) for n, one in zip(number, array.chunks, strict=True))
+    try:
+        _ = array[cut]
+    except MemoryError:
+        raise
+    # A damaged chunk makes its codec raise nearly anything.
+    except Exception:
+        return False
+    return True
+
+
 def store(target: Any, array: Array, chunks: Sequence[int]) -> None:
     """Write a whole array, a chunk at a time in every thread."""
     ranges = [

@@ -5,11 +5,15 @@ Numba and Triton keep compiled code beside a real file, so the file has to exist
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import logging
+import os
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Timer
@@ -20,6 +24,9 @@ from softmorph_cli import cache as disk
 
 _LOG: Final = logging.getLogger("softmorph_cli")
 
+_KIND: Final = "kernels"
+# Seconds to wait for another process that compiles the same; then both do.
+_PATIENT: Final = 120.0
 # Seconds after which a person would like to know what takes so long.
 _PATIENCE: Final = 5.0
 
@@ -46,10 +53,11 @@ def _load(name: str, text: str) -> ModuleType:
     module = f"softmorph_cli.kernels.generated.{key}"
     for _ in range(2):
         try:
-            path = disk.store("kernels", f"{key}.py", text)
-            return _import(module, path)
+            path = disk.store(_KIND, f"{key}.py", text)
+            with _alone(path):
+                return _checked(key, module, path)
         except Exception:
-            # Compiled code that a crash left damaged, or that another version wrote: make it anew, once.
+            # Compiled code that another version wrote, say: make it anew, once.
             _forget(key)
     # The folder cannot be used (a full disk, say): compile for this process alone.
     loose = ModuleType(module)
@@ -58,9 +66,48 @@ def _load(name: str, text: str) -> ModuleType:
     return loose
 
 
+def _checked(key: str, module: str, path: Path) -> ModuleType:
+    """Import a kernel, whose compiled code is loaded only if it is what was compiled.
+
+    Damaged machine code ends the process, and every later one, so that nobody could make it anew.
+    """
+    found = _sums(key)
+    if found and disk.load(_KIND, f"{key}.sums") != found:
+        _forget(key)
+    imported = _import(module, path)
+    disk.store(_KIND, f"{key}.sums", _sums(key))
+    return imported
+
+
+def _sums(key: str) -> str:
+    """Return a checksum and the name of each compiled file of a kernel, one a line."""
+    files = sorted((disk.root() / _KIND / "__pycache__").glob(f"{key}.*"))
+    return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()} {file.name}\n" for file in files)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes from compiling the same kernel meanwhile, where the file system can; not for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        end = time.monotonic() + _PATIENT
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.02)
+            except OSError:  # a file system without locks
+                break
+            else:
+                break
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _forget(key: str) -> None:
     with suppress(OSError):
-        for compiled in (disk.root() / "kernels" / "__pycache__").glob(f"{key}.*"):
+        for compiled in (disk.root() / _KIND / "__pycache__").glob(f"{key}.*"):
             compiled.unlink(missing_ok=True)
 
 

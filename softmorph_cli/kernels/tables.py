@@ -122,7 +122,7 @@ import numpy as np
 
 ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
-@njit(nogil=True, cache=True)
+@njit("void(int64[:, ::1], uint64[::1], uint64[::1], int64)", nogil=True, cache=True)
 def fill(code, within, words, block):
     values = np.empty((code.shape[0], block), np.uint64)
     for start in range(0, words.size, block):

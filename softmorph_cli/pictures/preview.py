@@ -100,23 +100,20 @@ def preview(
     _save(maps, before, also, path, title, subtitle, force, places)
 
 
-def preview_blocks(
-    before: Placed, after: Map, path: Path, *, title: str = "", subtitle: str = "", force: bool = False
-) -> None:
+def preview_blocks(before: Placed, after: Map, place: Path, *, title: str = "", subtitle: str = "") -> None:
     """Write the picture of `preview`, pixel for pixel, of maps that are larger than memory.
 
     Args:
         before: The input.
         after: The result, of the same shape.
-        path: As for `preview`.
+        place: A temporary file: whoever calls replaces what is there.
         title: As for `preview`.
         subtitle: As for `preview`.
-        force: As for `preview`.
 
     Raises:
-        FileError: As `preview`, or if a map is damaged.
+        FileError: If a map is damaged.
     """
-    _save([before, after], before, "", path, title, subtitle, force)
+    _write([before, after], before, "", place, title, subtitle)
 
 
 def _save(
@@ -129,10 +126,22 @@ def _save(
     force: bool,
     places: Sequence[Box] = (),
 ) -> None:
+    with replacing(path, force=force) as temporary:
+        _write(maps, place, also, temporary, title, subtitle, places)
+
+
+def _write(
+    maps: Sequence[Map],
+    place: Volume | Placed,
+    also: str,
+    path: Path,
+    title: str,
+    subtitle: str,
+    places: Sequence[Box] = (),
+) -> None:
     # A file's name may hold bytes that are no text.
     title, subtitle = map(printable, (title, subtitle))
-    with replacing(path, force=force) as temporary:
-        _draw(maps, place, also, title, subtitle, places).save(temporary, title=title, description=subtitle)
+    _draw(maps, place, also, title, subtitle, places).save(path, title=title, description=subtitle)
 
 
 def _places(changed: npt.NDArray[np.bool_]) -> list[Box]:

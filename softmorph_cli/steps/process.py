@@ -171,7 +171,7 @@ def process(
             axes = original.axes.replace("C", "") if kind == "labels" else original.axes
             check_target(path, output_type=kind, force=outputs.force, axes=axes)
     read_seconds = time.perf_counter() - started
-    for message in (*original.notes, *exclusive.told(original)):
+    for message in (*original.notes, *exclusive.told(original), *telling.over_input(source, outputs.target)):
         tell(message)
 
     before = _measured(original)

@@ -55,6 +55,12 @@ def provenance(
     }
 
 
+def over_input(source: Path, target: Path) -> list[str]:
+    """Return a note where a result takes the place of the map that was read."""
+    same = target.exists() and source.exists() and target.samefile(source)
+    return [f"{target} is IN as well: the map that is read is replaced by its result."] if same else []
+
+
 def words(steps: Sequence[Step]) -> str:
     """Return what stands under a picture."""
     if len(steps) > 1:

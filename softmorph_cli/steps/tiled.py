@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,7 @@ import numpy as np
 
 from softmorph_cli import documents, machine
 from softmorph_cli.errors import UsageError
+from softmorph_cli.files import partial, replacing
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.io.blocks import Blocks
@@ -29,7 +31,7 @@ from softmorph_cli.tiles.crew import Alone, Crew, Spread
 from softmorph_cli.tiles.manifest import cut_of, other_default
 from softmorph_cli.tiles.plan import BASE, Plan, plan
 from softmorph_cli.tiles.progress import Report, TileProgress
-from softmorph_cli.tiles.run import filter_tiles
+from softmorph_cli.tiles.run import filter_tiles, interrupted
 from softmorph_cli.tiles.spec import Spec
 from softmorph_cli.tiles.window import share_one_heap
 from softmorph_cli.volume import Volume
@@ -89,6 +91,7 @@ class Prepared:
         goes_on: Whether that is how an interrupted run cut it that is to go on.
         crew: Who works on the tiles.
         leave: Ends what was started or asked for to work on them.
+        kind: The type that the result is stored as.
     """
 
     blocks: Blocks
@@ -99,6 +102,7 @@ class Prepared:
     goes_on: bool
     crew: Crew
     leave: Callable[[], None]
+    kind: str
 
 
 @contextmanager
@@ -163,7 +167,8 @@ def prepared(
             spec, blocks.shape, memory=memory, chunks=blocks.chunks, workers=crew.workers, like=like
         )
         goes_on = (chosen.tile, chosen.halo, chosen.pass_length) == like
-        yield Prepared(blocks, step, nearest, spec, chosen, goes_on, crew, stack.close)
+        kind = outputs.stored([step]) or "float32"
+        yield Prepared(blocks, step, nearest, spec, chosen, goes_on, crew, stack.close, kind)
 
 
 def _check_default(scratch: Path, spec: Spec, shape: tuple[int, ...]) -> None:
@@ -224,63 +229,74 @@ def process_tiled(
     reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
     started = time.perf_counter()
     with prepared(source, step, outputs, large, reading, tell) as ready:
-        blocks, step = ready.blocks, ready.step
-        for message in blocks.notes:
+        for message in (*ready.blocks.notes, *telling.over_input(source, outputs.target)):
             tell(message)
         read_seconds = time.perf_counter() - started
 
-        started = time.perf_counter()
-        kind = outputs.stored([step]) or "float32"
-        shown = telling.plain(reading)
-        result, lost = _filter(command, source, step, outputs, large, ready, kind, reading, progress)
-        warnings = [*step.idle(), *step.concerns(_place(blocks)), *result.warnings, *lost]
-        filter_seconds = time.perf_counter() - started
+        def told(result: Result, lost: Sequence[str], made: Blocks, filter_seconds: float) -> Processed:
+            """Measure what was made, while it does not have its name yet: IN may have the same."""
+            blocks, step, started = ready.blocks, ready.step, time.perf_counter()
+            warnings = [*step.idle(), *step.concerns(_place(blocks)), *result.warnings, *lost]
+            before, after = (_measured(one, large.memory) for one in (blocks, made))
+            place, filtered = _place(blocks), {"seconds": filter_seconds}
+            report = telling.step(step, Done(place, place, result), **filtered) | {
+                "tiles": asdict(ready.plan)
+            }
+            shape = {"shape": list(blocks.shape)}
+            document = {
+                **documents.head(),
+                "input": documents.described(place) | shape | {"read_with": telling.plain(reading)},
+                "output": telling.output(outputs.target, place, ready.kind) | shape,
+                "steps": [report],
+                "before": before.as_dict(),
+                "after": after.as_dict(),
+                "change": None,
+                "device": "cpu",
+                "seconds": {
+                    "read": read_seconds,
+                    "filter": filter_seconds,
+                    "measure": time.perf_counter() - started,
+                },
+                "warnings": warnings,
+            }
+            notes = [*ready.notes]
+            if nested_levels(made.source.provenance) is None:
+                notes += step.remarks(before, after)
+            return Processed(document, before, after, (result,), tuple(notes), tuple(warnings))
 
-    started = time.perf_counter()
-    made = open_blocks(outputs.target)
-    before, after = (_measured(one, large.memory) for one in (blocks, made))
-    if outputs.preview is not None:
-        from softmorph_cli.pictures.preview import preview_blocks
-
-        title, words = f"softmorph {command} {source.name}", telling.words([step])
-        preview_blocks(blocks, made, outputs.preview, title=title, subtitle=words, force=outputs.force)
-    measure_seconds = time.perf_counter() - started
-    place = _place(blocks)
-    report = telling.step(step, Done(place, place, result), filter_seconds) | {"tiles": asdict(ready.plan)}
-    told = {
-        **documents.head(),
-        "input": documents.described(place) | {"shape": list(blocks.shape), "read_with": shown},
-        "output": telling.output(outputs.target, place, kind) | {"shape": list(blocks.shape)},
-        "steps": [report],
-        "before": before.as_dict(),
-        "after": after.as_dict(),
-        "change": None,
-        "device": "cpu",
-        "seconds": {"read": read_seconds, "filter": filter_seconds, "measure": measure_seconds},
-        "warnings": warnings,
-    }
-    if outputs.stats is not None:
-        documents.save(told, outputs.stats, force=outputs.force)
-    notes = [*ready.notes]
-    if nested_levels(made.source.provenance) is None:
-        notes += step.remarks(before, after)
-    return Processed(told, before, after, (result,), tuple(notes), tuple(warnings))
+        return _filter(command, source, outputs, large, ready, reading, progress, told)
 
 
 def _filter(
     command: str,
     source: Path,
-    step: Step,
     outputs: Outputs,
     large: Large,
     ready: Prepared,
-    kind: str,
     reading: Mapping[str, Any],
     progress: Report | None,
-) -> tuple[Result, list[str]]:
-    """Filter a map; return what the filter says, and what the files cannot keep."""
-    blocks, shown = ready.blocks, telling.plain(reading)
+    told: Callable[[Result, Sequence[str], Blocks, float], Processed],
+) -> Processed:
+    """Filter a map, and give all outputs their names when all of them are ready.
+
+    Args:
+        command: As for `process_tiled`, and so all others but the last.
+        source: The file.
+        outputs: What is written.
+        large: How.
+        ready: The map, and how it is cut.
+        reading: How it is read.
+        progress: Called after every tile.
+        told: Makes the document of the filter's result, what the files cannot keep, what was made and the seconds.
+    """
+    started = time.perf_counter()
+    blocks, step, shown = ready.blocks, ready.step, telling.plain(reading)
     made_by = {"operation": step.operation, "method": step.method, "parameters": step.in_force}
+    fingerprint = _fingerprint([source, *(Path(reading[n]) for n in ("mask",) if n in reading)], shown)
+    if large.resume and ready.goes_on and large.scratch is not None:
+        begun = interrupted(blocks, ready.spec, ready.plan, scratch=large.scratch, fingerprint=fingerprint)
+        if begun is not None:
+            _take_names_back(outputs, begun.named)
     create: dict[str, Any] = {
         "force": outputs.force,
         "keep": large.scratch is not None,
@@ -289,7 +305,8 @@ def _filter(
         "chunks": chunks_of_tiles(blocks.shape, blocks.axes, ready.plan.tile),
         "provenance": telling.provenance(command, [made_by], shown),
     }
-    with ExitStack() as stores:
+    processed: Processed | None = None
+    with ExitStack() as beside, ExitStack() as stores:
         errors = None
         if outputs.standard_error is not None:
             errors = stores.enter_context(create_blocks(outputs.standard_error, blocks, **create))
@@ -298,12 +315,13 @@ def _filter(
             create_blocks(
                 outputs.target,
                 blocks,
-                dtype=kind,
+                dtype=ready.kind,
                 pyramid=outputs.pyramid,
                 memory=max(1, large.memory - BASE) if large.memory else None,
                 **create,
             )
         )
+        targets = [one for one in (written, errors) if one is not None]
         # Before a folder is removed that some worker may still be writing to.
         stores.callback(ready.leave)
 
@@ -311,8 +329,42 @@ def _filter(
             if progress is not None:
                 progress(TileProgress(step.operation, "pyramid", done, done, total))
 
+        def finish(result: Result, write_down: Callable[[Mapping[str, int]], None]) -> None:
+            nonlocal processed
+            for one in targets:
+                one.complete(coarser)
+            ready.leave()
+            lost = [sentence for one in targets for sentence in one.lost]
+            made = open_blocks(written.folder)
+            processed = told(result, lost, made, time.perf_counter() - started)
+            places = {outputs.target: written.folder}
+            if outputs.standard_error is not None and errors is not None:
+                places[outputs.standard_error] = errors.folder
+            if outputs.preview is not None:
+                place = beside.enter_context(replacing(outputs.preview, force=outputs.force))
+                _preview(command, source, step, blocks, made, place)
+                places[outputs.preview] = place
+            if outputs.stats is not None:
+                place = beside.enter_context(replacing(outputs.stats, force=outputs.force))
+                documents.write(processed.document, place)
+                places[outputs.stats] = place
+            # Into pipes and devices, what was written elsewhere is copied.
+            write_down(
+                {
+                    str(path): place.stat().st_ino
+                    for path, place in places.items()
+                    if place.parent == path.resolve().parent
+                }
+            )
+            stores.close()
+            beside.close()
+
+        def flush() -> None:
+            for one in targets:
+                one.flush()
+
         far = large.where is not None and large.where.scheduler is not None
-        result = filter_tiles(
+        filter_tiles(
             blocks,
             written,
             ready.spec,
@@ -320,15 +372,52 @@ def _filter(
             # A temporary folder of this machine is not that of another one.
             beside=outputs.target.resolve().parent if far else None,
             resume=large.resume,
-            fingerprint=_fingerprint([source, *(Path(reading[n]) for n in ("mask",) if n in reading)], shown),
-            target_kept=written.resumed and (errors is None or errors.resumed),
+            fingerprint=fingerprint,
+            target_kept=all(one.resumed for one in targets),
+            has=lambda box: all(one.has(box) for one in targets),
             progress=progress,
             error_target=errors,
             plan=ready.plan,
-            finish=lambda: written.complete(coarser),
+            flush=flush,
+            finish=finish,
             crew=ready.crew,
         )
-        return result, [*written.lost, *(errors.lost if errors is not None else [])]
+    assert processed is not None
+    return processed
+
+
+def taken(outputs: Outputs, named: Mapping[str, int]) -> list[Path]:
+    """Return the outputs that an interrupted run had finished when it ended: nobody has replaced them since.
+
+    Args:
+        outputs: What is written.
+        named: As `State.named`.
+    """
+    found = []
+    for path in (outputs.target, *outputs.beside):
+        with suppress(OSError):
+            if path.stat().st_ino == named.get(str(path)):
+                found.append(path)
+    return found
+
+
+def _take_names_back(outputs: Outputs, named: Mapping[str, int]) -> None:
+    """Bring what an interrupted run had finished back to where it was before, so that it is gone on with as ever."""
+    for path in taken(outputs, named):
+        if path in (outputs.stats, outputs.preview):
+            path.unlink()
+            continue
+        kept = partial(path)
+        # What was replaced, and was about to be removed.
+        shutil.rmtree(kept, ignore_errors=True)
+        path.resolve().rename(kept)
+
+
+def _preview(command: str, source: Path, step: Step, blocks: Blocks, made: Blocks, place: Path) -> None:
+    from softmorph_cli.pictures.preview import preview_blocks
+
+    title, words = f"softmorph {command} {source.name}", telling.words([step])
+    preview_blocks(blocks, made, place, title=title, subtitle=words)
 
 
 def _place(blocks: Blocks) -> Volume:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import SoftmorphError
 from softmorph_cli.files import replacing
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.tiles.once import Facts
@@ -25,7 +27,7 @@ _OFTEN: Final = 2.0
 
 
 # What may be wrong with the file.
-_DAMAGE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError)
+_DAMAGE: Final = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SoftmorphError)
 
 Corners = list[list[int]]
 
@@ -65,11 +67,22 @@ class State:
         courses: One for each part begun.
         written: Tiles whose result the target has.
         facts: What is known of these, where every tile is done at once.
+        named: By their paths, the inodes of files and stores that are ready and take their names now, so that a run
+            that is killed meanwhile knows them again.
     """
 
     courses: list[Course] = field(default_factory=list)
     written: list[int] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
+    named: dict[str, int] = field(default_factory=dict)
+
+
+def named_by(folder: Path) -> dict[str, int]:
+    """Return what `State.named` is in an interrupted run with this scratch folder; nothing where there is none."""
+    try:
+        return _named(_read(folder / NAME)["state"])
+    except _DAMAGE:
+        return {}
 
 
 def cut_of(folder: Path) -> Cut | None:
@@ -109,21 +122,29 @@ class Manifest:
     Args:
         folder: Where it lies.
         identity: What the run's result depends on; a run with another is not continued.
+        flush: Called before every write: brings to the disk what the file will say is done.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, identity: dict[str, Any], flush: Callable[[], object] = lambda: None
+    ) -> None:
         """Keep where and what."""
-        self.path = folder / NAME
+        self.path, self._flush = folder / NAME, flush
         self.identity = json.loads(json.dumps({"edition": _EDITION, **identity}))
         self._saved = 0.0
 
-    def load(self) -> tuple[State, str]:
-        """Return how far an interrupted run came, and in words why that cannot be continued, if so."""
+    def load(self, tiles: int, parts: int) -> tuple[State, str]:
+        """Return how far an interrupted run came, and in words why that cannot be continued, if so.
+
+        Args:
+            tiles: How many the run has.
+            parts: How many its filter has.
+        """
         if not self.path.exists():
             return State(), ""
         try:
             read = _read(self.path)
-            identity, state = read["identity"], _state(read["state"])
+            identity, state = read["identity"], _state(read["state"], tiles, parts)
         except _DAMAGE:
             return State(), f"{self.path} is damaged: the interrupted run was not continued but begun anew."
         if identity != self.identity:
@@ -137,8 +158,10 @@ class Manifest:
 
     def save(self, state: State) -> None:
         """Write how far the run is; who finds the file finds all of it."""
-        text = json.dumps({"identity": self.identity, "state": asdict(state)})
-        with replacing(self.path, force=True) as temporary:
+        self._flush()
+        held = {"identity": self.identity, "state": asdict(state)}
+        text = json.dumps({**held, "sum": _sum(held)})
+        with replacing(self.path, force=True, follow=False) as temporary:
             temporary.write_text(text, encoding="utf-8")
         self._saved = time.monotonic()
 
@@ -149,18 +172,43 @@ class Manifest:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return what the file holds, of the settings those alone that their method listens to."""
+    """Return what the file holds, of the settings those alone that their method listens to.
+
+    Raises:
+        ValueError: If it was changed since it was written; files of earlier versions have no checksum.
+    """
     read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if "sum" in read and read.pop("sum") != _sum(read):
+        raise ValueError("another checksum")
     settings = Settings(**read["identity"]["settings"]).as_dict()
     return {**read, "identity": {**read["identity"], "settings": settings}}
 
 
-def _state(read: dict[str, Any]) -> State:
+def _sum(held: Any) -> str:
+    # Of what JSON makes of it: the keys of its objects are text.
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(held)), sort_keys=True).encode()).hexdigest()
+
+
+def _state(read: Mapping[str, Any], tiles: int, parts: int) -> State:
+    """Return what is written of a run with so many tiles.
+
+    Raises:
+        ValueError: If it cannot be of one; others where it is of another form altogether.
+    """
     courses = []
     # As it was called when there were words of planes and nothing else.
     for course in read["courses" if "courses" in read else "words"]:
         done = {
-            int(tile): (live, bool(new), bool(dead)) for tile, (live, new, dead) in course.pop("done").items()
+            int(tile): (live, bool(new), bool(dead)) for tile, (live, new, dead) in course["done"].items()
         }
-        courses.append(Course(**course, done=done))
-    return State(courses, [int(tile) for tile in read["written"]], Facts(**read["facts"]))
+        courses.append(Course(**{**course, "done": done}))
+    state = State(courses, [int(tile) for tile in read["written"]], Facts(**read["facts"]), _named(read))
+    listed = [*state.written, *(tile for course in courses for tile in course.done)]
+    lengths = {len(each) for course in courses for each in (course.version, course.live, course.dead)}
+    if len(courses) > parts or lengths > {tiles} or not all(0 <= tile < tiles for tile in listed):
+        raise ValueError("another number of tiles")
+    return state
+
+
+def _named(state: Mapping[str, Any]) -> dict[str, int]:
+    return {str(path): int(inode) for path, inode in state.get("named", {}).items()}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,8 +24,12 @@ from softmorph_cli.tiles.plan import Plan, cut
 from softmorph_cli.tiles.progress import Report, TileProgress
 from softmorph_cli.tiles.site import Left, Site
 from softmorph_cli.tiles.spec import Spec, Task, task
-from softmorph_cli.tiles.store import written
+from softmorph_cli.tiles.store import DamagedError, written
+from softmorph_cli.tiles.tiling import Box, Tiling
 from softmorph_cli.tiles.window import Kind
+
+# Given the result, and what writes down which files and stores take their names now, by their inodes.
+Finish = Callable[[Result, Callable[[Mapping[str, int]], None]], object]
 
 _TEMPORARY: Final = ".softmorph-tiles-"
 _REASONS: Final = ("iterations", "stable", "max_iterations")
@@ -41,10 +46,12 @@ def filter_tiles(
     resume: bool = False,
     fingerprint: str = "",
     target_kept: bool = False,
+    has: Callable[[Box], bool] = lambda box: True,
     progress: Report | None = None,
     error_target: Target | None = None,
     plan: Plan | None = None,
-    finish: Callable[[], object] | None = None,
+    flush: Callable[[], object] = lambda: None,
+    finish: Finish | None = None,
     crew: Crew | None = None,
 ) -> Result:
     """Filter a map tile by tile.
@@ -61,9 +68,11 @@ def filter_tiles(
         fingerprint: Of the source's content: another one is not the same run.
         target_kept: Whether the target still holds what the interrupted run wrote; if not, all of it is
             written again.
+        has: Whether a box of it is there and can be read; if any is not, all of it is written again.
         progress: Called after every tile.
         error_target: Takes the standard error of method `sampled`.
         plan: How to cut the map; None to decide here.
+        flush: Brings to the disk what was written to the targets.
         finish: Called when the target has all of the result, and the scratch folder still what it takes to go
             on: a run that is interrupted there need not filter again.
         crew: Who works on the tiles; None for this process alone.
@@ -90,24 +99,63 @@ def filter_tiles(
             work.settings.threads or machine.threads(),
             error_target,
         )
-        manifest = Manifest(folder, _identity(work, chosen, kind, fingerprint))
-        state, told = manifest.load() if resume else (State(), "")
-        if not target_kept:
+
+        def to_disk() -> None:
+            if scratch is not None:  # or nobody can go on with it
+                flush()
+                site.store.flush()
+
+        manifest = Manifest(folder, _identity(work, chosen, kind, fingerprint), to_disk)
+        state, told = manifest.load(len(site.tiling), len(work.parts)) if resume else (State(), "")
+        if not target_kept or not all(has(site.tiling.core(tile)) for tile in state.written):
             state.written.clear()
             state.facts = Facts()
-        run = _Run(site, crew or Alone(), manifest, state, progress or (lambda _: None))
-        try:
-            result = work.marked(run.once() if chosen.pass_length is None else run.passes())
-            if finish is not None:
-                # Who is killed in there goes on there.
-                manifest.save(state)
-                finish()
-        except BaseException:
-            # Whatever ended it: what is done need not be done again.
-            with suppress(OSError):
-                manifest.save(state)
-            raise
-    return replace(result, warnings=(*result.warnings, *([told] if told else [])))
+        while True:
+            run = _Run(site, crew or Alone(), manifest, state, progress or (lambda _: None))
+            try:
+                result = work.marked(run.once() if chosen.pass_length is None else run.passes())
+                result = replace(result, warnings=(*result.warnings, *([told] if told else [])))
+                if finish is not None:
+                    # Who is killed in there goes on there.
+                    manifest.save(state)
+                    finish(result, partial(_name, manifest, state))
+                return result
+            except DamagedError as error:
+                if not resume or told:
+                    raise
+                # What an earlier run left: all of it is made once more.
+                told = (
+                    f"{str(error).partition(';')[0]}: the interrupted run was not continued but begun anew."
+                )
+                state = State()
+            except BaseException:
+                # Whatever ended it: what is done need not be done again.
+                with suppress(OSError):
+                    manifest.save(state)
+                raise
+
+
+def interrupted(
+    source: Source, spec: Spec, plan: Plan, *, scratch: Path, fingerprint: str = ""
+) -> State | None:
+    """Return how far the run is that `filter_tiles` would go on with; None where it would begin one.
+
+    Args:
+        source: The map, and so all others as for `filter_tiles`.
+        spec: The filter.
+        plan: How the map is cut.
+        scratch: The folder.
+        fingerprint: Of the source's content.
+    """
+    work = task(spec, tuple(source.shape))
+    manifest = Manifest(scratch, _identity(work, plan, Kind.of(source), fingerprint))
+    state, told = manifest.load(len(Tiling(plan.shape, plan.tile)), len(work.parts))
+    return None if told or not manifest.path.exists() else state
+
+
+def _name(manifest: Manifest, state: State, ready: Mapping[str, int]) -> None:
+    state.named = dict(ready)
+    manifest.save(state)
 
 
 def _identity(work: Task, plan: Plan, kind: Kind, fingerprint: str) -> dict[str, object]:
@@ -131,7 +179,8 @@ def _folder(scratch: Path | None, beside: Path | None) -> Iterator[Path]:
         raise FileError(f"{scratch} is not a scratch folder: it holds {others[0]}. Name a new or empty one.")
     yield scratch
     with suppress(OSError):
-        for path in scratch.iterdir():
+        # What tells of the others goes last.
+        for path in sorted(scratch.iterdir(), key=lambda path: path.name == manifests.NAME):
             path.unlink()
         if made:
             scratch.rmdir()

@@ -19,6 +19,7 @@ from typing import Final, cast
 import numpy as np
 
 from softmorph_cli.errors import FileError
+from softmorph_cli.files import flush
 from softmorph_cli.kernels.workers import Pool
 from softmorph_cli.tiles.blocks import Array
 from softmorph_cli.tiles.tiling import Box, Tiling, overlap, pieces, size, within
@@ -59,6 +60,10 @@ class Form:
     dtype: np.dtype[np.unsignedinteger]
 
 
+class DamagedError(FileError):
+    """What was kept between passes cannot be read any more."""
+
+
 class Store:
     """Images of tiles in a folder.
 
@@ -72,6 +77,7 @@ class Store:
     def __init__(self, folder: Path, tiling: Tiling, forms: Sequence[Form], threads: int) -> None:
         """Keep what is needed to find files."""
         self.folder, self.tiling, self.forms, self.threads = folder, tiling, forms, threads
+        self._flushed: set[Path] = set()
 
     def write(self, key: Key, image: Array) -> int:
         """Write a tile's image; return the bytes it takes.
@@ -118,7 +124,7 @@ class Store:
             versions: Of each tile that shares voxels with the region: the pass that wrote its image.
 
         Raises:
-            FileError: If a file is missing or damaged.
+            DamagedError: If a file is missing or damaged.
         """
         image = np.empty(size(region), self.forms[part].dtype)
         wanted = [
@@ -174,7 +180,7 @@ class Store:
         try:
             yield
         except (OSError, ValueError, struct.error) as error:
-            raise FileError(
+            raise DamagedError(
                 f"{self.folder / key.name}: what was kept between passes is missing or damaged ({error}); "
                 "start again without resuming."
             ) from error
@@ -185,6 +191,17 @@ class Store:
         for path in self.folder.iterdir():
             if path.suffix == ".part" or (path.suffix == _SUFFIX and path.name not in names):
                 path.unlink(missing_ok=True)
+
+    def flush(self) -> None:
+        """Bring all images to the disk, whoever wrote them.
+
+        Raises:
+            FileError: If the system refuses to.
+        """
+        there = {path for path in self.folder.iterdir() if path.suffix == _SUFFIX}
+        with written(self.folder):
+            flush([*(there - self._flushed), self.folder])
+        self._flushed = there
 
 
 @contextmanager

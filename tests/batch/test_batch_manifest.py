@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from helpers_batch import folder, recipe
+from helpers_batch import folder, order, recipe
 
+from softmorph_cli.batch import summary
 from softmorph_cli.batch.manifest import (
     BEGUN,
     DONE,
@@ -21,6 +24,8 @@ from softmorph_cli.batch.manifest import (
     name_of,
     unchanged,
 )
+from softmorph_cli.batch.run import all_jobs, carry_out, decide
+from softmorph_cli.batch.threads import ThreadEngine
 from softmorph_cli.errors import FileError
 from softmorph_cli.filters.settings import Settings
 
@@ -147,3 +152,83 @@ def test_a_fingerprint_of_all_that_a_result_depends_on(tmp_path: Path) -> None:
     before = made.fingerprint
     rule.write_text(RULE.format("S"))
     assert made.fingerprint != before
+
+
+class Silent:
+    """Watches, and says nothing."""
+
+    def begin(self, files: int, workers: int) -> None: ...
+    def sign(self, sign: Any) -> None: ...
+    def outcome(self, outcome: Any) -> None: ...
+    def note(self, message: str) -> None: ...
+
+
+def _here(jobs: Any, recipe: Any, workers: Any) -> tuple[Any, None]:
+    return ThreadEngine(1), None
+
+
+WRONG = [
+    None,
+    "x",
+    1.5,
+    float("nan"),
+    float("inf"),
+    -1,
+    True,
+    [],
+    {},
+    [float("nan")],
+    [[]],
+    {"a": []},
+    "deep",
+]
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _paths(one, (*path, key))
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _paths(one, (*path, number))
+
+
+def _changed(value: Any, path: tuple[Any, ...], wrong: Any) -> Any:
+    if not path:
+        return wrong
+    copy = list(value) if isinstance(value, list) else dict(value)
+    copy[path[0]] = _changed(value[path[0]], path[1:], wrong)
+    return copy
+
+
+def test_any_value_of_a_wrong_type_is_redone_and_no_error(tmp_path: Path) -> None:
+    folder(tmp_path / "in", "a.npy")
+    given = order(tmp_path, "erode")
+    carry_out(given, Silent(), _here)
+    path = tmp_path / "out" / name_of()
+    lines = path.read_text().splitlines()
+    assert len(lines) == 3
+    resumed = replace(given, resume=True)
+    seen: set[str] = set()
+    for number, line in enumerate(lines):
+        told = json.loads(line)
+        for place in _paths(told):
+            for wrong in WRONG:
+                text = json.dumps(_changed(told, place, wrong)).replace('"deep"', "[" * 3000 + "]" * 3000)
+                path.write_text("\n".join([*lines[:number], text, *lines[number + 1 :]]) + "\n")
+                (job,) = all_jobs(resumed)[0]
+                (item,) = decide(replace(resumed, force=True), [job])
+                seen.add(f"{item.action} {item.why}")
+                records, _ = known(tmp_path / "out")
+                entries = [
+                    summary.Entry(record.name, record.target, "done", record.row)
+                    for record in records.values()
+                ]
+                made = summary.Summary({}, entries)
+                json.dumps(made.document, allow_nan=False)
+                assert made.table
+    assert {"skip done already", "redo not finished", "redo input changed", "redo other parameters"} <= seen
+    path.write_text("\n".join(lines[:2]) + "\n[]\n")
+    assert carry_out(resumed, Silent(), _here).counts == {"done": 1}
+    assert carry_out(resumed, Silent(), _here).counts == {"skipped": 1}

@@ -157,8 +157,12 @@ def test_resume_redoes_exactly_what_is_missing_or_changed(source: Path) -> None:
     (source / "broken.nii.gz").unlink()
     assert counts(batch("erode", "--resume", "--json")) == {"done": 1, "skipped": 5}
     assert {name for name in GOOD if second[name] != times()[name]} == {"case_1.nii.gz"}
-    # Other parameters: all of them.
-    assert counts(batch("erode", "--method", "product", "--resume", "--json")) == {"done": 6}
+    # Other parameters: all of them, but not unasked.
+    before = everything(Path("out"))
+    sentence = complaint(batch("erode", "--method", "product", "--resume", code=1).err)
+    assert "6 results were made with other parameters; add --force beside --resume" in sentence
+    assert everything(Path("out")) == before
+    assert counts(batch("erode", "--method", "product", "--resume", "--force", "--json")) == {"done": 6}
     # The same ones, said otherwise: none.
     assert counts(batch("erode:method=product", "--resume", "--json")) == {"skipped": 6}
     assert counts(batch("erode:method=product", "--resume", "--threads", "2", "--json")) == {"skipped": 6}

@@ -139,7 +139,7 @@ def test_a_batch_of_other_defaults_stops_and_says_how_to_go_on(
     # Named, another method is other parameters, as ever.
     named = ["--pipeline", "named.toml"] if "--pipeline" in typed else typed
     if not any(":" in step or step == "--pipeline" for step in typed):
-        ended = run("batch", "in", "out", *named, "-m", "minmax", "--resume", "--dry-run")
+        ended = run("batch", "in", "out", *named, "-m", "minmax", "--resume", "--force", "--dry-run")
         assert "(other parameters)" in ended.out
 
 
@@ -149,7 +149,9 @@ def test_a_method_that_is_the_default_is_no_other_parameter(here: Path) -> None:
     run("batch", "in", "out", "close", "--quiet")
     for words in (["close", "-m", "minmax"], ["close:method=minmax"], ["close", "--levels", 8]):
         assert run("batch", "in", "out", *words, "--resume", "--json").json["counts"]["skipped"] == 1
-    assert "redo" in run("batch", "in", "out", "close", "-m", "product", "--resume", "--dry-run").out
+    assert (
+        "redo" in run("batch", "in", "out", "close", "-m", "product", "--resume", "--force", "--dry-run").out
+    )
 
 
 # ---------------------------------------------------------------- tiles under the defaults of before

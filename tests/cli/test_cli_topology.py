@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -403,6 +404,55 @@ def test_while_gudhi_computes(command: tuple[str, ...], name: str, status: int) 
     # gudhi says nothing of what it had begun.
     assert complaint(ended.err).startswith("interrupted" if name == "SIGINT" else "terminated")
     assert everything() == before
+
+
+IGNORED = """
+import os, signal, sys, threading
+import gudhi
+from softmorph_cli.__main__ import main
+
+real, calls = gudhi.CubicalComplex.compute_persistence, []
+
+def interrupted(*arguments, **more):
+    # Before, during and after the one long call.
+    calls.append(threading.get_ident())
+    os.kill(os.getpid(), signal.SIGINT)
+    timers = [threading.Timer(0.001 * k, os.kill, (os.getpid(), signal.SIGINT)) for k in range(20)]
+    for timer in timers:
+        timer.start()
+    real(*arguments, **more)
+    for timer in timers:
+        timer.join()
+    os.kill(os.getpid(), signal.SIGINT)
+
+gudhi.CubicalComplex.compute_persistence = interrupted
+sys.argv = ["softmorph", "topology", *sys.argv[1:]]
+try:
+    main()
+finally:
+    assert calls
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+"""
+
+
+@pytest.mark.parametrize(
+    "command", [("numbers", "v.npy", "--json"), ("repair", "v.npy", "{}.npy", "--betti", "1,1,0")]
+)
+def test_a_signal_that_is_ignored_changes_nothing(command: tuple[str, ...]) -> None:
+    z, y, x = np.indices((16, 16, 16)) - 7.5
+    ring = 1 / (1 + np.exp(np.hypot(np.hypot(y, x) - 5, z) - 1.5))
+    save("v.npy", (ring * np.random.default_rng(0).random(ring.shape)).astype(np.float32))
+    wanted = run("topology", *(word.format("wanted") for word in command))
+    ended = script(
+        IGNORED,
+        *(word.format("got") for word in command),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert ended.code == 0, ended.err
+    if "repair" in command:
+        np.testing.assert_array_equal(load("got.npy"), load("wanted.npy"))
+    else:
+        assert {**ended.json, "seconds": {}} == {**wanted.json, "seconds": {}}
 
 
 MEASURED = """

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +29,7 @@ IMAGE = np.full((4, 5), 0.5, np.float32)
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     _forget()
     yield tmp_path / "cache" / "kernels"
     _forget()
@@ -57,8 +61,17 @@ def _zeros(path: Path) -> None:
     path.write_bytes(bytes(path.stat().st_size))
 
 
-@pytest.mark.parametrize("damage", [_empty, _half, _zeros])
-@pytest.mark.parametrize("suffix", ["py", "nbc", "nbi"])
+def _bits(path: Path) -> None:
+    """Other machine code of the same length and age, which a process that runs it does not survive."""
+    state, content = path.stat(), bytearray(path.read_bytes())
+    start = max(content.find(b"\x7fELF"), 0) + 64
+    content[start : start + 400] = bytes(one ^ 0x55 for one in content[start : start + 400])
+    path.write_bytes(content)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.mark.parametrize("damage", [_empty, _half, _zeros, _bits])
+@pytest.mark.parametrize("suffix", ["py", "nbc", "nbi", "pyc", "sums"])
 def test_a_damaged_cache_is_made_anew(suffix: str, damage: Callable[[Path], None], fresh: Path) -> None:
     right = _erode()
     files = [path for path in fresh.rglob(f"*.{suffix}") if path.is_file()]
@@ -72,6 +85,38 @@ def test_a_damaged_cache_is_made_anew(suffix: str, damage: Callable[[Path], None
     assert np.array_equal(_erode(), right)
     _forget()
     assert np.array_equal(_erode(), right)
+
+
+KINDS = """
+import numpy as np
+import softmorph_cli as sm
+image = np.random.default_rng(0).random((12, 13)).astype(np.float32)
+sm.erosion(image)
+sm.skeletonize(image, levels="exact")
+sm.skeletonize(image.astype(np.float64), levels="exact")
+"""
+
+
+def test_damaged_machine_code_of_any_kernel_is_made_anew(fresh: Path) -> None:
+    """In a process of its own: loaded, it would end this one."""
+
+    def run() -> None:
+        subprocess.run([sys.executable, "-c", KINDS], check=True)
+
+    run()
+    compiled = sorted(fresh.rglob("*.nbc"))
+    kinds = {path.name.split("_")[0] for path in compiled}
+    assert kinds >= {"fold", "improper", "ranks", "table"}
+    sums = {path: path.read_text() for path in fresh.glob("*.sums")}
+    assert len(sums) == len(list(fresh.glob("*.py")))
+    # Nothing is compiled, or summed up, a second time.
+    stamps = {path: path.stat().st_mtime_ns for path in (*compiled, *sums)}
+    run()
+    assert {path: path.stat().st_mtime_ns for path in (*sorted(fresh.rglob("*.nbc")), *sums)} == stamps
+    for path in compiled:
+        _bits(path)
+    run()
+    run()
 
 
 def test_every_index_of_the_generated_code_is_unsigned() -> None:

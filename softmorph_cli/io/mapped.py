@@ -1,0 +1,54 @@
+"""Arrays that are mapped from files: read so that a file that is cut meanwhile is an error and not the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softmorph_cli.errors import FileError
+from softmorph_cli.io.raw import Array
+
+
+def held(array: Any) -> Array:
+    """Return an array in memory: one that is mapped as a whole is read from its file, others are as they are.
+
+    The system ends a process that looks at what a mapped file no longer has.
+
+    Raises:
+        FileError: If the file is shorter than it was.
+    """
+    if not isinstance(array, np.memmap) or array.filename is None:
+        return np.asarray(array)
+    check_whole(array)
+    root = _root(array)
+    if array.size != root.size or array.ctypes.data != root.ctypes.data:  # a part of it
+        return np.asarray(array)
+    read = np.fromfile(array.filename, root.dtype, root.size, offset=root.offset)
+    if read.size < root.size:
+        raise _cut(array)
+    return np.lib.stride_tricks.as_strided(read.view(array.dtype), array.shape, array.strides)
+
+
+def check_whole(array: Any) -> None:
+    """Refuse to look at a mapped file that has become shorter.
+
+    Raises:
+        FileError: If it has.
+    """
+    if isinstance(array, np.memmap) and array.filename is not None:
+        root = _root(array)
+        if Path(array.filename).stat().st_size < root.offset + root.nbytes:
+            raise _cut(array)
+
+
+def _root(array: np.memmap[Any, Any]) -> np.memmap[Any, Any]:
+    root = array
+    while isinstance(root.base, np.memmap):
+        root = root.base
+    return root
+
+
+def _cut(array: np.memmap[Any, Any]) -> FileError:
+    return FileError(f"{array.filename} was cut short while it was read; write or copy it again.")

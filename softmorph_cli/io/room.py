@@ -1,0 +1,33 @@
+"""Refusing what cannot fit into memory by what a header says, before a voxel is read or unpacked."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+from softmorph_cli import machine
+from softmorph_cli.errors import InputError
+
+
+def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, packed: bool = False) -> None:
+    """Refuse a map that does not fit, and that the system would otherwise end the process for.
+
+    Args:
+        shape: The map's, or that of the part of it that is read.
+        itemsize: Bytes of a voxel, in all forms in which the map is held at once.
+        path: What it is called.
+        packed: Whether all of it has to be unpacked, whatever is taken of it then.
+
+    Raises:
+        InputError: If it takes more memory than this process may use.
+    """
+    needed, allowed = prod(map(int, shape)) * itemsize, machine.memory()
+    if allowed is not None and needed > allowed:
+        first = f"unpack it first ({shlex.join(['gunzip', '--keep', str(path)])}), then " if packed else ""
+        raise InputError(
+            f"{path} holds {' x '.join(map(str, shape))} values, which take about {needed / 2**30:.1f} GiB, and "
+            f"{allowed / 2**30:.1f} GiB may be used: {first}cut out a part with --region or take one channel with "
+            "--channel, or filter tile by tile into a .zarr with --memory 4GB."
+        )

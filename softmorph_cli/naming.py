@@ -1,0 +1,78 @@
+"""Giving what was written its name in one step: one that is free and stays free for it, or that of what it replaces."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+# Of renameat2: relative to the working folder, only to a free name, and both names at once.
+_HERE: Final = -100
+_NOREPLACE, _EXCHANGE = 1, 2
+# How a system, or a file system, says that it knows no such thing.
+_UNKNOWN: Final = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY)
+
+
+def take_free(temporary: Path, target: Path) -> None:
+    """Rename a file or a folder to a name that nobody has, or had taken by the time it is renamed.
+
+    Raises:
+        FileExistsError: If somebody has it.
+        OSError: If the system refuses.
+    """
+    if _renamed(temporary, target, _NOREPLACE):
+        return
+    folder = temporary.is_dir()
+    if not folder and _linked(temporary, target):
+        return
+    # An empty file or folder of one's own holds the name until the next line.
+    if folder:
+        target.mkdir(mode=0o700)
+    else:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        temporary.rename(target)
+    except BaseException:
+        (target.rmdir if folder else target.unlink)()
+        raise
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Let two paths change places in one step, where the system can; return whether they did."""
+    return _renamed(first, second, _EXCHANGE)
+
+
+def flush(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where that can be done: what they stand for is there already."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _linked(temporary: Path, target: Path) -> bool:
+    try:
+        os.link(temporary, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        return False
+    temporary.unlink()
+    return True
+
+
+def _renamed(first: Path, second: Path, how: int) -> bool:
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_HERE, os.fsencode(first), _HERE, os.fsencode(second), how) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _UNKNOWN:
+        return False
+    raise OSError(number, os.strerror(number), str(first), None, str(second))

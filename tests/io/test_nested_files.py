@@ -179,6 +179,21 @@ def test_rounding_moves_the_thresholds_of_exact_levels_and_nothing_else(
         assert betti_numbers(above) == betti_numbers(p > image[~above].max())
 
 
+@pytest.mark.parametrize("output_type", TOPS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_above_a_half_stays_so_in_integers(tmp_path: Path, dtype: Any, output_type: str) -> None:
+    """Of exact levels and of any map: a logit of 0 is 0.5, and 0.5 * 255 lies between two integers."""
+    half = dtype(0.5)
+    image = np.array([[np.nextafter(half, dtype(0)), half, np.nextafter(half, dtype(1)), 0, 1]])
+    for number, provenance in enumerate((made("exact"), None)):
+        path = tmp_path / f"{number}.png"
+        write(Volume(image, "YX"), path, output_type=output_type, provenance=provenance)
+        assert (read(path).array > 0.5).tolist() == [[False, False, True, False, True]]
+    top = TOPS[output_type]
+    stored = np.asarray(pillow_reads(path))
+    assert stored.tolist() == [[top // 2, top // 2, top // 2 + 1, 0, top]]
+
+
 @pytest.mark.parametrize(
     ("name", "output_type", "count", "says"),
     [

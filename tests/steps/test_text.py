@@ -136,3 +136,12 @@ def test_keys_are_the_options_of_the_commands() -> None:
 
 def test_a_value_of_none_is_not_given() -> None:
     assert make("erode", {"iterations": None, "radius": "2mm"}).in_force == {"radius": "2mm"}
+
+
+@pytest.mark.parametrize("hard", [("levels", 8), ("lowest", 0.1), ("lowest", 0.0), ("prune_contrast", 0.25)])
+def test_what_a_hard_skeleton_does_not_listen_to_is_said(hard: tuple[str, float]) -> None:
+    name, value = hard
+    said = f"--{name.replace('_', '-')} has no effect with --hard."
+    assert make("skeletonize", {"hard": True, name: value}).idle() == [said]
+    assert make("skeletonize", {name: value}).idle() == []
+    assert make("skeletonize", {"hard": True, "finish": False}).idle() == []

@@ -157,8 +157,10 @@ def head() -> dict[str, Any]:
 
 def footer(parameters: Mapping[str, Any], seconds: float) -> str:
     """Return what stands below a table: what the metrics depend on."""
+    cut, truth = parameters["threshold"], parameters["reference_threshold"]
+    where = f"p > {cut:g}" if cut == truth else f"PRED > {cut:g}, REF > {truth:g}"
     return (
-        f"p > {parameters['threshold']:g}; {parameters['connectivity']}-connected, background "
+        f"{where}; {parameters['connectivity']}-connected, background "
         f"{parameters['background_connectivity']}; soft skeletons by {parameters['soft_skeleton']}; {seconds:.1f} s; "
         "--explain says what each metric is"
     )

@@ -164,11 +164,12 @@ def head() -> dict[str, Any]:
 
 def footer(parameters: Mapping[str, Any], seconds: float, order: Order) -> str:
     """Return what stands below a table: what the metrics depend on."""
-    cut = parameters["threshold"]
+    cut, truth = parameters["threshold"], parameters["reference_threshold"]
     near = ""
     if order.names is None or "nsd" in order.names:
         near = f"nsd within {parameters['nsd_tolerance']:.4g} {parameters['nsd_tolerance_unit']}; "
-    what = "the most probable class" if cut is None else f"p > {cut:g}"
+    ours, its = ("the most probable class" if one is None else f"p > {one:g}" for one in (cut, truth))
+    what = ours if ours == its else f"PRED {ours.removeprefix('p ')}, REF {its.removeprefix('p ')}"
     return (
         f"{what}; {parameters['connectivity']}-connected, background "
         f"{parameters['background_connectivity']}; soft skeletons by {parameters['soft_skeleton']}; {near}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,9 +69,14 @@ def _plain(value: Any) -> str:
 
 
 def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
+    from softmorph_cli.inspection.kind import made_as_skeleton
     from softmorph_cli.io import probe
 
     found = probe(source)
+    # `inspect` takes one image.
+    suggestion = found.suggestion
+    if suggestion and found.axes in ("YX", "ZYX") and made_as_skeleton(found.provenance):
+        suggestion = f"softmorph inspect {shlex.quote(str(source))}"
     facts = {
         "path": str(found.path),
         "format": found.format,
@@ -88,7 +94,7 @@ def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
         "found": found.found,
         "notes": list(found.notes),
         "provenance": dict(found.provenance) or None,
-        "try_next": found.suggestion or None,
+        "try_next": suggestion or None,
     }
     return f"{source}: {found.kind}", facts, report.made_by(found.provenance)
 

@@ -62,7 +62,7 @@ def numbers(
     started = time.perf_counter()
     volume = filtering.read_volume(source, reading)
     masking, nearest = masking.at_level(volume)
-    volume, rounded = (volume, ()) if showing.no_bars else _at_levels(volume)
+    volume, rounded, shown = (volume, (), _SHOWN) if showing.no_bars else _at_levels(volume)
     notes = [*volume.notes, *nearest, *rounded]
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
@@ -110,7 +110,8 @@ def numbers(
     if showing.json:
         typer.echo(documents.as_json(document))
     else:
-        _show(found, volume, frame, masking.threshold, showing, source, cut=reading.region is not None)
+        cut = reading.region is not None
+        _show(found, volume, frame, masking.threshold, showing, source, shown=shown, cut=cut)
 
 
 def _check(source: Path, showing: Showing, reading: Reading) -> None:
@@ -140,8 +141,8 @@ def _parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
     return parts
 
 
-def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...]]:
-    """Return a nested skeleton of some levels with its values rounded up to them, and what is to be said of it.
+def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ...]]:
+    """Return a nested skeleton with its values rounded up to its levels, what to say of it, and which are shown.
 
     Between its levels it has components and loops that the map has not.
     """
@@ -150,11 +151,12 @@ def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...]]:
 
     levels = exact_levels(volume)
     if not isinstance(levels, LevelSets):
-        return volume, ()
+        return volume, (), _SHOWN
     told = (
         f"bars are those of the {levels.count} levels of this nested skeleton: values are rounded up to them."
     )
-    return replace(volume, array=levels.rounded_up(volume.array)), (told,)
+    shown = tuple(dict.fromkeys(levels.nearest(threshold) for threshold in _SHOWN))
+    return replace(volume, array=levels.rounded_up(volume.array)), (told,), shown
 
 
 def _look(name: str, array: npt.NDArray[Any], masking: Masking, showing: Showing) -> _Found:
@@ -275,6 +277,7 @@ def _show(
     showing: Showing,
     source: Path,
     *,
+    shown: tuple[float, ...],
     cut: bool,
 ) -> None:
     names = NAMES[volume.spatial_dims]
@@ -282,9 +285,9 @@ def _show(
         [f"{name} (b{k})", *(f"{one.betti.numbers[k]:,}" for one in found)] for k, name in enumerate(names)
     ]
     lines.append(["Euler characteristic", *(f"{one.betti.euler:,}" for one in found)])
-    heads = ", ".join(f"{level:g}" for level in _SHOWN)
+    heads = ", ".join(f"{level:g}" for level in shown)
     for k, name in enumerate(names):
-        curves = [one.bars.curves(_SHOWN)[k] for one in found if one.bars is not None]
+        curves = [one.bars.curves(shown)[k] for one in found if one.bars is not None]
         if curves:
             lines.append([f"{name} above {heads}", *(" ".join(f"{n:,}" for n in curve) for curve in curves)])
     from softmorph_cli.topology.betti import connectivities

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,11 @@ THRESHOLDS: Final = {MAP: 0.5, SKELETON: 0.25}
 
 def is_skeleton(volume: Volume) -> bool:
     """Say whether softmorph wrote a file as a skeleton; nothing is guessed from its values."""
-    made = volume.source.provenance if volume.source else {}
+    return made_as_skeleton(volume.source.provenance if volume.source else {})
+
+
+def made_as_skeleton(made: Mapping[str, Any]) -> bool:
+    """Say whether a file's provenance is that of a skeleton."""
     command, parameters = made.get("command"), made.get("parameters")
     parameters = parameters if isinstance(parameters, Mapping) else {}
     if parameters.get("argmax"):

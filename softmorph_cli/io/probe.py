@@ -135,4 +135,5 @@ def _suggestion(path: Path, family: Format, raw: Raw, verdict: Verdict, bad: int
     if bad:
         words.append("--mask MASK")
     target = f"skeleton{target_suffix(path, family)}"
+    target = f"new_{target}" if path.name == target else target
     return " ".join(["softmorph skeletonize", shlex.quote(str(path)), target, *words])

@@ -211,7 +211,9 @@ def encode(
     stored, one = array.astype(output_type, copy=False), 1
     if stored.dtype.kind == "u":
         one = int(np.iinfo(output_type).max)
-        stored = np.rint(array * array.dtype.type(one)).astype(output_type)
+        # Halves go down: 0.5 itself would else be stored as 128/255, which is above 0.5.
+        scaled = array * array.dtype.type(one) - array.dtype.type(0.5)
+        stored = np.ceil(scaled, out=scaled).astype(output_type)
     return (_within_bins(array, stored, levels) if isinstance(levels, LevelSets) else stored), one
 
 

@@ -67,8 +67,7 @@ def with_simple(rule: Rule) -> Rule:
     """
     if rule.action is not Action.DELETE:
         raise RuleError(
-            f"rule {rule.name} is no deleting rule, and simple points concern deletion alone: type {rule.name} "
-            f"without {SUFFIX}."
+            f"rule {rule.name} is no deleting rule, and simple points concern deletion alone: leave out {SUFFIX}."
         )
     predicate = simple(rule.dimensions)
     passes = [

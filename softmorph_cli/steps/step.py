@@ -108,8 +108,9 @@ class Step:
             return []
         names = self.settings.idle(until_stable=self.until_stable)
         if self.gives == MASK:
-            idle = {"levels": self.settings.levels, "prune_contrast": self.settings.prune_contrast}
-            names.extend(name for name, value in idle.items() if value and name not in names)
+            nested_only = ("levels", "lowest", "prune_contrast")
+            changed = (n for n in nested_only if getattr(self.settings, n) != getattr(Settings, n))
+            names.extend(name for name in changed if name not in names)
         nested = self.gives == MASK or self.settings.method == "nested"
         if not self.settings.finish and not nested:
             names.append("no-finish")

@@ -30,8 +30,9 @@ _KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false"
 def parse(text: str) -> tuple[str, dict[str, Any]]:
     """Return the operation and the parameters of a step such as `close:iterations=2,connectivity=26`.
 
-    A flag stands for itself, as in `skeletonize:hard`. A value may hold commas, as in `resample:spacing=2mm,1mm,1mm`:
-    what follows a comma and names no key belongs to the value before. A dash in a key is an underscore.
+    A flag stands for itself, as in `skeletonize:hard` and `skeletonize:no-finish`. A value may hold commas, as in
+    `resample:spacing=2mm,1mm,1mm`: what follows a comma and names no key belongs to the value before. A dash in a
+    key is an underscore.
 
     Raises:
         UsageError: If there is no such operation or key, or a value is not of its type.
@@ -43,11 +44,15 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     for part in rest.split(",") if rest else ():
         key, equals, value = part.partition("=")
         key = key.strip().replace("-", "_")
-        if not equals and last is not None and operation.keys.get(key) is not bool:
+        flag = key.removeprefix("no_")
+        is_flag = not equals and operation.keys.get(flag) is bool
+        if not equals and last is not None and not is_flag:
             given[last] += f",{part}"
             continue
         if not key:
             raise UsageError(f"step {text!r}: give each parameter as key=value.")
+        if is_flag:
+            key, equals, value = flag, "=", str(key == flag)
         if key in given:
             raise UsageError(f"step {text!r} gives {key} twice.")
         given[key] = value.strip() if equals else "true"
@@ -158,6 +163,8 @@ def _typed(operation: Operation, key: str, value: str, where: str) -> Any:
     kind = _key(operation, key, where)
     try:
         return _YES[value.lower()] if kind is bool else kind(value)
+    except UsageError as error:
+        raise UsageError(f"step {where!r}: {error}") from None
     except (KeyError, ValueError):
         raise UsageError(f"step {where!r}: {key} is {_KINDS[kind]}, not {value!r}.") from None
 
@@ -165,7 +172,10 @@ def _typed(operation: Operation, key: str, value: str, where: str) -> Any:
 def _checked(operation: Operation, key: str, value: Any, where: str) -> Any:
     kind = _key(operation, key, where)
     if kind is parse_levels:
-        return parse_levels(value)
+        try:
+            return parse_levels(value)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
     # TOML has types of its own; a whole number is a number too, but true is no whole number.
     if isinstance(value, bool) != (kind is bool) or not isinstance(
         value, (kind, int) if kind is float else kind

@@ -567,6 +567,21 @@ def test_what_info_suggests_can_be_typed(name: str) -> None:
     assert Path(words[3]).exists()
 
 
+@pytest.mark.parametrize("options", [(), ("--hard",), ("--output-type", "uint8", "--levels", "8")])
+def test_info_suggests_to_inspect_a_skeleton(options: tuple[str, ...]) -> None:
+    save("map.nii.gz", random_map())
+    run("skeletonize", "map.nii.gz", "skeleton.nii.gz", *options)
+    assert run("info", "skeleton.nii.gz", "--json").json["try_next"] == "softmorph inspect skeleton.nii.gz"
+    run("inspect", "skeleton.nii.gz")
+
+
+def test_info_does_not_suggest_to_write_a_file_onto_itself() -> None:
+    save("skeleton.nii.gz", random_map())
+    words = run("info", "skeleton.nii.gz", "--json").json["try_next"].split()
+    assert words == ["softmorph", "skeletonize", "skeleton.nii.gz", "new_skeleton.nii.gz"]
+    run(*words[1:])
+
+
 def test_info_of_a_file_says_what_it_is() -> None:
     for name, kind in (("integers.nii.gz", "image"), ("labels.nii.gz", "labels"), ("logits.npy", "logits")):
         save(name, SUGGESTED[name])

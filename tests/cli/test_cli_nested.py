@@ -240,6 +240,10 @@ def test_evaluate_takes_the_nearest_level() -> None:
     assert f"s.nii.gz: {NEAREST}" in ended.json["notes"]
     same = run("evaluate", "s.nii.gz", "truth.nii.gz", "--threshold", 0.375, *words)
     assert same.json["metrics"] == ended.json["metrics"]
+    # The reference is cut at 0.5 whatever the threshold, and a table says so where they differ.
+    for threshold, says in ((0.4, "PRED > 0.375, REF > 0.5; 26"), (0.5, "p > 0.5; 26")):
+        told = run("evaluate", "s.nii.gz", "truth.nii.gz", "--threshold", threshold, *words[:2])
+        assert says in told.out + told.err
     # Its centreline is itself, so all of it lies in the mask of the map at a higher level's expense only.
     run("threshold", "s.nii.gz", "self.nii.gz", "--threshold", 0.4)
     itself = run("evaluate", "s.nii.gz", "self.nii.gz", "--threshold", 0.4, *words).json["metrics"]

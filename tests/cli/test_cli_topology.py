@@ -112,6 +112,23 @@ def test_bars_of_a_nested_skeleton_are_those_of_its_levels() -> None:
     assert "rounded" not in run("topology", "numbers", "map.tif").err
 
 
+@pytest.mark.parametrize("count", [8, 192])
+def test_the_numbers_shown_of_a_nested_skeleton_are_the_map_s_at_levels_that_are_named(count: int) -> None:
+    p = broken_ring(48, noise=1.0)
+    save("map.tif", p)
+    run("skeletonize", "map.tif", "s.tif", "--levels", count)
+    shown = run("topology", "numbers", "s.tif", "--top", 1).out
+    thresholds = [LevelSets(count).nearest(threshold) for threshold in (0.1, 0.3, 0.5, 0.7, 0.9)]
+    at = [betti_numbers(p > np.float64(threshold)).numbers for threshold in thresholds]
+    heads = ", ".join(f"{threshold:g}" for threshold in thresholds)
+    for k, name in enumerate(("components", "holes")):
+        line = next(line for line in shown.splitlines() if f"{name} above" in line)
+        assert line.split(" above ")[1].replace(":", "").split() == [
+            *heads.split(),
+            *(str(numbers[k]) for numbers in at),
+        ]
+
+
 def test_an_empty_map_has_numbers() -> None:
     save("zero.nii.gz", np.zeros((4, 5, 6), np.float32))
     (one,) = run("topology", "numbers", "zero.nii.gz", "--json").json["maps"]

@@ -128,7 +128,9 @@ def test_plain_rounding_breaks_what_bins_keep(tmp_path: Path, output_type: str) 
     """Nothing above would fail if rounding alone did it."""
     p = noisy(vessels(24), 1.0, 3)
     image, sets, path = nested_reference(p, 8), LevelSets(8), tmp_path / "s.nii"
-    for provenance, kept in ((None, False), (made(8), True)):
+    # As the README says for arrays.
+    short = {"parameters": {"method": "nested", "levels": 8}}
+    for provenance, kept in ((None, False), (made(8), True), (short, True)):
         write(Volume(image, "ZYX"), path, output_type=output_type, force=True, provenance=provenance)
         again = read(path).array
         assert all(np.array_equal(again > t, image > t) for t in sets.thresholds) is kept
@@ -177,6 +179,21 @@ def test_rounding_moves_the_thresholds_of_exact_levels_and_nothing_else(
         # It is the level set at the highest value that is left out.
         assert np.array_equal(above, image > image[~above].max())
         assert betti_numbers(above) == betti_numbers(p > image[~above].max())
+
+
+@pytest.mark.parametrize("output_type", TOPS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_above_a_half_stays_so_in_integers(tmp_path: Path, dtype: Any, output_type: str) -> None:
+    """Of exact levels and of any map: a logit of 0 is 0.5, and 0.5 * 255 lies between two integers."""
+    half = dtype(0.5)
+    image = np.array([[np.nextafter(half, dtype(0)), half, np.nextafter(half, dtype(1)), 0, 1]])
+    for number, provenance in enumerate((made("exact"), None)):
+        path = tmp_path / f"{number}.png"
+        write(Volume(image, "YX"), path, output_type=output_type, provenance=provenance)
+        assert (read(path).array > 0.5).tolist() == [[False, False, True, False, True]]
+    top = TOPS[output_type]
+    stored = np.asarray(pillow_reads(path))
+    assert stored.tolist() == [[top // 2, top // 2, top // 2 + 1, 0, top]]
 
 
 @pytest.mark.parametrize(

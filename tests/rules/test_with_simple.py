@@ -79,7 +79,7 @@ def test_outside_becomes_background() -> None:
 
 @pytest.mark.parametrize("name", ["majority-2d", "boundary-3d"])
 def test_what_does_not_delete_is_refused(name: str) -> None:
-    with pytest.raises(RuleError, match=rf"no deleting rule.*type {name} without \+simple"):
+    with pytest.raises(RuleError, match=rf"{name} is no deleting rule.*: leave out \+simple\."):
         with_simple(catalog.bundled(name))
 
 

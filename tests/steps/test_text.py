@@ -21,6 +21,8 @@ from softmorph_cli.steps.text import build, parse, pipeline, specs
         ("skeletonize:hard,threshold=0.4", ("skeletonize", {"hard": True, "threshold": 0.4})),
         ("skeletonize:threshold=0.4,hard", ("skeletonize", {"threshold": 0.4, "hard": True})),
         ("skeletonize:hard=no", ("skeletonize", {"hard": False})),
+        ("skeletonize:levels=8,no-finish", ("skeletonize", {"levels": 8, "finish": False})),
+        ("skeletonize:no-finish,levels=exact", ("skeletonize", {"finish": False, "levels": "exact"})),
         ("despeckle:min-size=5mm3", ("despeckle", {"min_size": "5mm3"})),
         ("resample:spacing=2mm,1mm,1mm", ("resample", {"spacing": "2mm,1mm,1mm"})),
         ("apply:rule=my rule.toml,iterations=2", ("apply", {"rule": "my rule.toml", "iterations": 2})),
@@ -40,6 +42,9 @@ def test_steps_are_read_as_people_write_them(text: str, expected: tuple[str, dic
         ("erode:iterations=two", "iterations is a whole number, not 'two'"),
         ("skeletonize:threshold=half", "threshold is a number, not 'half'"),
         ("skeletonize:hard=maybe", "hard is true or false, not 'maybe'"),
+        ("skeletonize:levels=Exact", "--levels Exact: use 8, 16, 32, a multiple of 64, or exact"),
+        ("skeletonize:levels=²", "--levels ²: use 8"),
+        ("skeletonize:no-finish,finish", "gives finish twice"),
         ("erode:iterations=2,iterations=3", "gives iterations twice"),
         ("erode:=2", "give each parameter as key=value"),
         ("despeckle:method=levels", "no 'method'; it takes min_size"),
@@ -101,6 +106,8 @@ def test_a_file_says_the_same_as_words(tmp_path: Path) -> None:
         ('[[step]]\noperation = "close"\niterations = "two"', "step 1: iterations is a whole number"),
         ('[[step]]\noperation = "close"\niterations = true', "iterations is a whole number, not True"),
         ('[[step]]\noperation = "skeletonize"\nhard = 1', "hard is true or false, not 1"),
+        ('[[step]]\noperation = "skeletonize"\nlevels = "Exact"', "step 1: --levels Exact: use 8"),
+        ('[[step]]\noperation = "skeletonize"\nlevels = true', "step 1: --levels True: use 8"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: str, says: str) -> None:
@@ -129,3 +136,12 @@ def test_keys_are_the_options_of_the_commands() -> None:
 
 def test_a_value_of_none_is_not_given() -> None:
     assert make("erode", {"iterations": None, "radius": "2mm"}).in_force == {"radius": "2mm"}
+
+
+@pytest.mark.parametrize("hard", [("levels", 8), ("lowest", 0.1), ("lowest", 0.0), ("prune_contrast", 0.25)])
+def test_what_a_hard_skeleton_does_not_listen_to_is_said(hard: tuple[str, float]) -> None:
+    name, value = hard
+    said = f"--{name.replace('_', '-')} has no effect with --hard."
+    assert make("skeletonize", {"hard": True, name: value}).idle() == [said]
+    assert make("skeletonize", {name: value}).idle() == []
+    assert make("skeletonize", {"hard": True, "finish": False}).idle() == []

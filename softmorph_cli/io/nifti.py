@@ -75,10 +75,10 @@ class Nifti:
             notes = _extend(header, stream, start)
             dtype = header.get_data_dtype()
             size = prod(shape) * dtype.itemsize
-            if zipped:
-                check_room(shape, dtype.itemsize, path, packed=True)
             if zipped and not can_hold(room, size):
                 raise Damaged(ENDS_EARLY)
+            if zipped:
+                check_room(shape, dtype.itemsize, path, packed=True)
             if size == 0:
                 array = np.empty(shape, dtype)
             elif isinstance(stream, Unzipped):

@@ -217,10 +217,18 @@ def test_outputs_carry_their_provenance() -> None:
 @pytest.mark.parametrize(
     ("options", "reason", "words"),
     [
-        (["--iterations", "2"], "iterations", "2 iterations (as many as asked for)"),
+        (
+            ["--iterations", "2"],
+            "iterations",
+            "2 iterations (as many as asked for; lines are not finished to one voxel)",
+        ),
         ([], "stable", "(nothing changed any more)"),
         (["--method", "multilinear"], "tolerance", "(still changing, by less than --tolerance)"),
-        (["--max-iterations", "1"], "max_iterations", "1 iteration (stopped at the cap)"),
+        (
+            ["--max-iterations", "1"],
+            "max_iterations",
+            "1 iteration (stopped at the cap; lines are not finished to one voxel)",
+        ),
     ],
 )
 def test_why_it_stopped(options: list[str], reason: str, words: str) -> None:

@@ -11,6 +11,8 @@ from softmorph_cli.steps.step import Done, Step
 from softmorph_cli.volume import Volume
 
 _DEFAULT_TYPES: Final = {".png": "uint16"}
+# What a picture of a result depends on beside its method.
+_DRAWN: Final = ("levels", "lowest", "prune_contrast", "smooth_levels")
 
 
 def step(step: Step, made: Done, seconds: float) -> dict[str, Any]:
@@ -67,9 +69,11 @@ def words(steps: Sequence[Step]) -> str:
         return " \u2192 ".join(one.operation for one in steps)
     only = steps[0]
     method = {"method": only.method} if only.method not in (None, "binary") else {}
+    settings = {name: value for name, value in only.in_force.items() if name in _DRAWN}
     chosen = {name: value for name, value in only.parameters.items() if value is not None}
     return ", ".join(
-        name if value is True else f"{name} {value}" for name, value in {**method, **chosen}.items()
+        name.replace("_", "-") if value is True else f"{name.replace('_', '-')} {value}"
+        for name, value in {**method, **settings, **chosen}.items()
     )
 
 

@@ -64,11 +64,20 @@ def read_with(provenance: Provenance, **options: Any) -> Provenance:
     return {**provenance, "read_with": {**(before if isinstance(before, dict) else {}), **chosen}}
 
 
-def _object(text: str) -> dict[str, Any]:
+def sound(found: Any) -> dict[str, Any]:
+    """Return an object of JSON that can be written again, or an empty one.
+
+    NaN, infinity and half of a surrogate pair can be read and not be written.
+    """
     try:
-        found = json.loads(text)
-        # What can be read may still be what cannot be written again: NaN, half of a surrogate pair.
         json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        return sound(json.loads(text))
+    except (ValueError, RecursionError):
+        return {}

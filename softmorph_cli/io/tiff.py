@@ -478,7 +478,7 @@ def _read_ome(xml: str, number: int) -> _Told:
         "ome",
         description=root.findtext(".//{*}Image/{*}Description") or "",
         extra_ome=extra,
-        time_increment=(step, pixels.get("TimeIncrementUnit", "s")) if _positive(step) else None,
+        time_increment=(step, pixels.get("TimeIncrementUnit", "s")) if step and _positive(step) else None,
     )
     notes = tuple(sizeless(letter for letter in sizes if letter not in spacing))
     return _Told(native, spacing, unit, names if all(names) and len(names) > 1 else None, notes)

@@ -48,6 +48,8 @@ def _nifti(folder: Path, *, packed: bool) -> Path:
     if packed:
         # It claims more than it holds; nobody may come so far as to see that.
         path.write_bytes(gzip.compress(head + bytes(1000)))
+        with path.open("ab") as file:
+            file.truncate(14 << 20)  # as many bytes as could unpack to that
     else:
         with path.open("wb") as file:
             file.write(head)

@@ -16,7 +16,6 @@ from softmorph_cli.io.raw import Array, Kept, Provenance, Raw
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.volume import Volume
 
-
 # NumPy reads no longer one from a file that it does not trust, but looks at its length after it has read it.
 _LONGEST_HEADER: Final = 10_000
 

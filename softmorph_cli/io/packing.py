@@ -1,4 +1,4 @@
-"""How the chunks of a Zarr array are packed: nothing is unpickled, and none unpacks to more than it holds.
+"""How the pieces of an array are packed: nothing is unpickled, and none unpacks to more than it holds.
 
 Codecs trust what they are given: a few kilobytes can say, or be, many gigabytes. So each chunk is looked at first.
 """
@@ -80,7 +80,7 @@ class Packing:
             # Nothing that packs makes its input twice as long.
             most = 2 * max(1, self.pieces) * self.size + self.index
             parts = self._parts(stream, found.st_size)
-            if found.st_size > most or any(self._exceeds(stream, *part) for part in parts):
+            if found.st_size > most or any(self.exceeds(stream, *part) for part in parts):
                 raise FileError(
                     f"{path} holds more than the numbers of a chunk, and is not unpacked; copy the store again, or "
                     "write it again from its source."
@@ -96,7 +96,12 @@ class Packing:
             if start != _NO_CHUNK and start + length <= size:
                 yield start, length
 
-    def _exceeds(self, stream: BinaryIO, start: int, length: int) -> bool:
+    def exceeds(self, stream: BinaryIO, start: int, length: int) -> bool:
+        """Whether so many bytes of an open file, from one of them on, unpack to more than they may.
+
+        Raises:
+            Damaged: If a header cannot be theirs.
+        """
         stream.seek(start)
         if self.codec is None:
             return length > self.size

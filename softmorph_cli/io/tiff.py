@@ -19,9 +19,10 @@ from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept_native
+from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import real
-from softmorph_cli.io.tiles import codec_missing, lacks_codec, stored_tiles
+from softmorph_cli.io.tiles import check_strips, codec_missing, lacks_codec, stored_tiles
 from softmorph_cli.units import MILLIMETRES, in_one_unit, length, sizeless
 from softmorph_cli.volume import Volume
 
@@ -117,7 +118,8 @@ class Tiff:
             notes += told
             meaning = _meaning(page, photometric)
             notes += meaning.notes
-            if self.lazy:
+            # What does not fit is opened all the same, for parts of it may.
+            if self.lazy or not fits(series.shape, series.dtype.itemsize):
                 array = stored_tiles(path, number, meaning.turned)
                 if planes is not None:
                     array = array[:planes]
@@ -323,6 +325,7 @@ def _other_files(file: Any, path: Path) -> set[str]:
 
 def _pixels(path: Path, file: Any, series: Any, planes: int | None) -> Array:
     """Decode a series, or its first planes."""
+    check_strips(path, series)
     try:
         if planes is None:
             return np.asarray(series.asarray())

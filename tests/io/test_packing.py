@@ -7,8 +7,6 @@ import gzip
 import json
 import lzma
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
+from helpers_peak import peak
 
 from softmorph_cli import machine
 from softmorph_cli.errors import FileError, InputError
@@ -253,24 +252,12 @@ def test_infinities_in_metadata_are_nothing(tmp_path: Path) -> None:
     assert found.attributes == {"softmorph": {"x": None, "y": None, "z": 2.5}, "_ARRAY_DIMENSIONS": None}
 
 
-MEASURED = """
-import resource, sys
-from softmorph_cli.cli.app import app
-try:
-    app([*sys.argv[1:]])
-except SystemExit as ended:
-    print(ended.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
-"""
-
-
 def test_a_few_kilobytes_take_no_gigabytes(tmp_path: Path) -> None:
     path = folder_of(tmp_path / "a.zarr", LARGE | {"compressor": {"id": "bz2"}})
     # 20 GB of zeros.
     (path / "0.0.0").write_bytes(BOMBS["bz2"]())
     assert (path / "0.0.0").stat().st_size < 70_000
-    ended = subprocess.run(
-        [sys.executable, "-c", MEASURED, "stats", str(path)], capture_output=True, text=True, check=True
-    )
-    status, megabytes = map(int, ended.stdout.split())
-    assert (status, "is not unpacked" in ended.stderr) == (1, True)
+    status, megabytes, said = peak("stats", path)
+    assert status == 1
+    assert "is not unpacked" in said
     assert megabytes < 500

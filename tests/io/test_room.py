@@ -8,7 +8,6 @@ import json
 import lzma
 import re
 import struct
-import subprocess
 import sys
 import zlib
 from collections.abc import Callable
@@ -21,6 +20,7 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
+from helpers_peak import peak
 
 from softmorph_cli import machine
 from softmorph_cli.errors import FileError, InputError
@@ -76,14 +76,10 @@ def _tiff(folder: Path, *, tile: bool = True) -> Path:
         path, page, compression="zlib", photometric="minisblack", bigtiff=True, metadata=None, **how
     )
     with tifffile.TiffFile(path) as file:
-        tags = file.pages.first.tags
-        places = {
-            name: tags[name].valueoffset
-            for name in ("ImageLength", "ImageWidth", "RowsPerStrip")
-            if name in tags
-        }
+        sizes = ("ImageLength", "ImageWidth", "RowsPerStrip")
+        places = [tag.valueoffset for tag in file.pages.first.tags if tag.name in sizes]
     content = bytearray(path.read_bytes())
-    for place in places.values():
+    for place in places:
         content[place : place + 4] = (SIDE * 40).to_bytes(4, "little")
     path.write_bytes(content)
     return path
@@ -222,32 +218,23 @@ def test_a_header_in_an_archive_is_not_unpacked_without_end(tmp_path: Path) -> N
         read(path)
 
 
-MEASURED = """
-import resource, sys
-from softmorph_cli.cli.app import app
-try:
-    app([*sys.argv[1:]])
-except SystemExit as ended:
-    print(ended.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
-"""
-
-
-@pytest.mark.parametrize("kind", ["zarr", "tif", "png", "npz", "nrrd"])
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("zarr", "stats"),
+        ("zarr", "erode"),
+        ("tif", "stats"),
+        ("png", "stats"),
+        ("npz", "stats"),
+        ("nrrd", "stats"),
+    ],
+)
 def test_nothing_is_read_before_it_is_refused(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "1000")
     path = KINDS[kind][0](tmp_path)
-    for words in (
-        ["stats", str(path)],
-        ["erode", str(path), str(tmp_path / "o.zarr")][: 3 * (kind == "zarr")],
-    ):
-        if not words:
-            continue
-        ended = subprocess.run(
-            [sys.executable, "-c", MEASURED, *words], capture_output=True, text=True, check=True
-        )
-        status, megabytes = map(int, ended.stdout.split())
-        assert status == 1
-        assert "may be used" in ended.stderr
-        assert megabytes < 500
+    status, megabytes, said = peak(command, path, *[tmp_path / "o.zarr"] * (command == "erode"))
+    assert status == 1
+    assert "may be used" in said
+    assert megabytes < 500

@@ -35,8 +35,8 @@ _SHARDS: Final = "sharding_indexed"
 _NO_CHUNK: Final = 2**64 - 1
 # Filters may store wider numbers than those of the array, and checksums and headers take some bytes.
 _WIDER, _SLACK = 8, 4096
-# Of the memory that may be used, what a chunk can unpack to at most without being looked at.
-_UNSEEN: Final = 8
+# What a chunk can unpack to without being looked at: a share of the memory that may be used, and bytes.
+_UNSEEN_SHARE, _UNSEEN = 8, 1 << 28
 
 # How many bytes a byte can unpack to at most.
 _LZ4_MOST: Final = 255
@@ -107,7 +107,7 @@ class Packing:
             return length > self.size
         kind = _PACKERS[self.codec]
         if kind is not None:
-            unseen = max(self.size, (machine.memory() or 0) // _UNSEEN)
+            unseen = max(self.size, min((machine.memory() or _UNSEEN) // _UNSEEN_SHARE, _UNSEEN))
             return can_hold(length, unseen, kind) and _unpacks_beyond(stream, length, kind, self.size)
         if self.codec == "zstd":
             return _zstd_says(stream, length) > self.size

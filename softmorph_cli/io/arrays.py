@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Literal
 
 import numpy as np
 
@@ -20,8 +21,8 @@ from softmorph_cli.volume import Volume
 _LONGEST_HEADER: Final = 10_000
 
 
-def header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Read the shape and the type of an array at the beginning of a stream.
+def header(stream: IO[bytes]) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any]]:
+    """Read the shape, the order and the type of an array at the beginning of a stream.
 
     Raises:
         Damaged: If it ends within them.
@@ -41,12 +42,14 @@ def header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     # Version 3 differs from 2 in letters alone, which no field of numbers has.
     read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
     try:
-        shape, _, dtype = read(whole)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about headers that Python 2 wrote
+            shape, fortran, dtype = read(whole)
     except (MemoryError, RecursionError) as error:
         raise Unsupported("its header is nested too deeply") from error
     if min(shape, default=0) < 0:
         raise Unsupported(f"its shape is {shape}")
-    return shape, dtype
+    return shape, "F" if fortran else "C", dtype
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,15 @@ class Npy:
     def read(self, path: Path) -> Raw:
         """Map the array; a shape of 2 or 3 axes is (Y, X), (Z, Y, X) or (Y, X, C), more need names."""
         with path.open("rb") as stream:
-            shape, dtype = header(stream)
-            room = path.stat().st_size - stream.tell()
+            shape, order, dtype = header(stream)
+            start = stream.tell()
         if dtype.hasobject:
             # Never unpickled: the shape and the type are all that is looked at.
             return Raw(np.broadcast_to(np.empty((), object), shape), None, self.name, shape, "object")
-        if prod(shape) * dtype.itemsize > room:
+        if prod(shape) * dtype.itemsize > path.stat().st_size - start:
             raise Damaged(ENDS_EARLY)
         # An empty array cannot be mapped; the values' check will name it.
-        array = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
+        array = np.empty(shape, dtype) if 0 in shape else np.memmap(path, dtype, "r", start, shape, order)
         axes, notes = usual_axes(shape)
         return Raw(array, axes, self.name, shape, str(dtype), native=(), notes=tuple(notes))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,7 +53,7 @@ class Npz:
                 raise InputError(_other(path, files))
             member = f"{key}.npy" if f"{key}.npy" in archive.namelist() else key
             with archive.open(member) as packed:
-                shape, dtype = header(packed)
+                shape, _, dtype = header(packed)
             if dtype.hasobject:
                 raise InputError(
                     f"{path} holds Python objects under {key!r}, which are never unpickled; "
@@ -60,7 +61,8 @@ class Npz:
                 )
             unpack = shlex.join(["unzip", str(path), member])
             check_room(shape, dtype.itemsize, path, first=f"unpack it first ({unpack}), which gives {member}")
-            with archive.open(member) as packed:
+            with archive.open(member) as packed, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about headers that Python 2 wrote
                 array = np.lib.format.read_array(packed, allow_pickle=False)
         notes = []
         if key == "softmax":

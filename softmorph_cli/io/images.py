@@ -46,12 +46,26 @@ def _silent() -> Iterator[None]:
         os.close(nowhere)
 
 
+@contextmanager
+def _spelt(path: Path) -> Iterator[str]:
+    """Give the name of a file as SimpleITK takes it: one that is no UTF-8 ends the process there."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with TemporaryDirectory() as folder:
+            link = Path(folder) / f"link{path.suffix if path.suffix.isascii() else ''}"
+            link.symlink_to(path.absolute())
+            yield str(link)
+    else:
+        yield str(path)
+
+
 def read_image(path: Path, reader: str) -> Any:
     """Read with a named ITK reader, whatever the file is called."""
     import SimpleITK
 
-    with _silent():
-        return SimpleITK.ReadImage(str(path), imageIO=reader)
+    with _spelt(path) as name, _silent():
+        return SimpleITK.ReadImage(name, imageIO=reader)
 
 
 def read_pixels(path: Path, reader: str) -> Array:
@@ -64,9 +78,9 @@ def read_pixels(path: Path, reader: str) -> Array:
 def _write_image(image: Any, path: Path) -> None:
     import SimpleITK
 
-    with _silent():
+    with _spelt(path) as name, _silent():
         try:
-            SimpleITK.WriteImage(image, str(path), useCompression=True)
+            SimpleITK.WriteImage(image, name, useCompression=True)
         except RuntimeError as error:
             # ITK keeps no error number; the last line of its text is the reason.
             raise OSError(str(error).strip().splitlines()[-1]) from error

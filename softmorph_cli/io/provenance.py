@@ -17,13 +17,14 @@ import json
 from typing import Any, Final
 
 from softmorph_cli.io.raw import Provenance
+from softmorph_cli.printable import unicode
 
 SIGNATURE: Final = "softmorph"
 
 
 def as_text(provenance: Provenance) -> str:
     """Return the JSON of a provenance alone, for a place that has SIGNATURE as its name; all ASCII."""
-    return json.dumps(dict(provenance), default=str)
+    return json.dumps(unicode(json.loads(json.dumps(dict(provenance), default=str))))
 
 
 def parse(*texts: str | bytes | None, named: bool = False) -> dict[str, Any]:

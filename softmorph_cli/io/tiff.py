@@ -17,7 +17,7 @@ import numpy as np
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.palette import of_palette
-from softmorph_cli.io.provenance import SIGNATURE, parse
+from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept_native
 from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
@@ -186,7 +186,7 @@ class Tiff:
             flavour = "plain"
         array, axes, renamed = _in_page_order(volume, array, flavour)
         lost += renamed
-        signature: dict[str, Any] = {SIGNATURE: dict(provenance)} if provenance else {}
+        signature: dict[str, Any] = {SIGNATURE: json.loads(as_text(provenance))} if provenance else {}
         if labels:
             signature[LABELS] = int(array.max())
         elif one != 1:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
-
-import re
 
 import softmorph_cli
 
@@ -18,7 +17,17 @@ _TYPED = re.compile(
 )
 _VALUE = re.compile(r"^--[a-z-]+ (?:\{\}:|is |needs |must |\{\} must |\{\} does |\{\} names |\{\} has )")
 # What is said by --help, in definitions and in drawn or generated texts is no message.
-_NO_MESSAGES = {"Option", "Argument", "Metric", "Typer", "getLogger", "add_typer", "Context", "switch", "choice"}
+_NO_MESSAGES = {
+    "Option",
+    "Argument",
+    "Metric",
+    "Typer",
+    "getLogger",
+    "add_typer",
+    "Context",
+    "switch",
+    "choice",
+}
 _HELP = {"help", "epilog", "definition", "title", "short_help"}
 
 
@@ -32,7 +41,8 @@ def messages() -> dict[str, list[str]]:
             text = "{}".join(parts)
             # One word and options alone are parts of a message, or names.
             # A message that begins with an option and a colon refuses its value.
-            if _TYPED.search(_VALUE.sub("", text)) and len(re.findall(r"[a-z]{2,}", re.sub(r"--[a-z-]+", "", text))) > 2:
+            words = re.findall(r"[a-z]{2,}", re.sub(r"--[a-z-]+", "", text))
+            if _TYPED.search(_VALUE.sub("", text)) and len(words) > 2:
                 found[f"{path.relative_to(PACKAGE)}:{node.lineno}"] = parts
     return found
 
@@ -42,14 +52,19 @@ def _spoken(tree: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+        if isinstance(node, ast.JoinedStr) or (
+            isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ):
             yield node
             if isinstance(node, ast.JoinedStr):
                 waiting += [one.value for one in node.values if isinstance(one, ast.FormattedValue)]
             continue
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in _NO_MESSAGES:
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "attr", getattr(node.func, "id", "")) in _NO_MESSAGES
+        ):
             continue
         if isinstance(node, ast.keyword) and node.arg in _HELP:
             continue

@@ -333,7 +333,10 @@ TABLE = {
         code=2,
     ),
     "an order by what is not known": Row(
-        lambda: (comb(), save("map.nii.gz", np.load("map.npy") * np.linspace(0.5, 1, 70, dtype=np.float32), None)),
+        lambda: (
+            comb(),
+            save("map.nii.gz", np.load("map.npy") * np.linspace(0.5, 1, 70, dtype=np.float32), None),
+        ),
         "inspect line.npy --as skeleton --sort certainty",
         ("--map MAP",),
         mentions=("--sort",),
@@ -403,7 +406,10 @@ TABLE = {
     ),
     "a channel that is not there": Row(network, "stats case.npz --channel 9", ("--channel 0",)),
     "a series of what has none": Row(
-        lambda: save("map.nii.gz", soft()), "stats map.nii.gz --series 1", ("leave --series out",), "--series 1"
+        lambda: save("map.nii.gz", soft()),
+        "stats map.nii.gz --series 1",
+        ("leave --series out",),
+        "--series 1",
     ),
     "a resolution of what has one": Row(
         lambda: save("map.nii.gz", soft()),
@@ -412,14 +418,20 @@ TABLE = {
         "--resolution 1",
     ),
     "a resolution of one array": Row(
-        lambda: (np.save("map.npy", soft(shape=(8, 300, 300))), run("erode", "map.npy", "map.zarr", "--pyramid")),
+        lambda: (
+            np.save("map.npy", soft(shape=(8, 300, 300))),
+            run("erode", "map.npy", "map.zarr", "--pyramid"),
+        ),
         "stats map.zarr/0 --resolution 1",
         ("leave --resolution out",),
         "--resolution 1",
         code=2,
     ),
     "coarser resolutions are there": Row(
-        lambda: (np.save("map.npy", soft(shape=(8, 300, 300))), run("erode", "map.npy", "map.zarr", "--pyramid")),
+        lambda: (
+            np.save("map.npy", soft(shape=(8, 300, 300))),
+            run("erode", "map.npy", "map.zarr", "--pyramid"),
+        ),
         "info map.zarr",
         ("--resolution 1",),
         code=0,
@@ -466,7 +478,7 @@ TABLE = {
         ("--resume", "--force"),
     ),
     "files that no batch made": Row(
-        lambda: (Path("in").mkdir(), Path("out").mkdir(), *(save(f"{one}/map.nii.gz", soft()) for one in ("in", "out"))),
+        lambda: [(Path(one).mkdir(), save(f"{one}/map.nii.gz", soft())) for one in ("in", "out")],
         "batch in out erode",
         ("--force",),
         mentions=("--suffix",),

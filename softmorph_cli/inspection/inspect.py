@@ -269,7 +269,7 @@ def _prune(graph: Any, choices: Choices, frame: Frame, quantities: Mapping[str, 
     elif choices.prune_cycles == "least-certain":
         if CERTAINTY not in quantities:
             raise UsageError(
-                "--prune-cycles least-certain needs soft values: add --map MAP, or take shortest."
+                "--prune-cycles least-certain needs soft values: add --map MAP, or take --prune-cycles shortest."
             )
         certainty = quantities[CERTAINTY]
         gone["pruned_cycles"] = prune_cycles(graph, lambda path: float(certainty(path).mean()))

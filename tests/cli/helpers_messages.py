@@ -15,7 +15,7 @@ _TYPED = re.compile(
     r"(?<![\w-])--[a-z][a-z-]*|\bsoftmorph [a-z]+ [A-Z{<-]|\bsoftmorph (?:chain|threshold|resample|rules)\b"
     r"|\b(?:pip install|gunzip|unzip|mv|git -C|chmod|nib-convert) "
 )
-_VALUE = re.compile(r"^--[a-z-]+ (?:\{\}:|is |needs |must |\{\} must |\{\} does |\{\} names |\{\} has )")
+_OFFENDER = re.compile(r"^--[a-z-]+")
 # What is said by --help, in definitions and in drawn or generated texts is no message.
 _NO_MESSAGES = {
     "Option",
@@ -35,14 +35,17 @@ def messages() -> dict[str, list[str]]:
     """Return the messages by where they are, each as the texts between what is filled in."""
     found: dict[str, list[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
+        # Examples of --help.
+        if path.name == "app.py":
+            continue
         tree = ast.parse(path.read_text())
         for node in _spoken(tree):
             parts = _parts(node)
             text = "{}".join(parts)
             # One word and options alone are parts of a message, or names.
-            # A message that begins with an option and a colon refuses its value.
+            # What a message begins with is what it refuses.
             words = re.findall(r"[a-z]{2,}", re.sub(r"--[a-z-]+", "", text))
-            if _TYPED.search(_VALUE.sub("", text)) and len(words) > 2:
+            if _TYPED.search(_OFFENDER.sub("", text)) and len(words) > 2:
                 found[f"{path.relative_to(PACKAGE)}:{node.lineno}"] = parts
     return found
 
@@ -81,3 +84,19 @@ def _parts(node: ast.Constant | ast.JoinedStr) -> list[str]:
         else:
             parts.append("")
     return parts
+
+
+def options_and_commands() -> tuple[set[str], set[str]]:
+    """Return every option and every command that there is."""
+    from typer.main import get_command
+
+    from softmorph_cli.cli.app import app
+
+    options, commands, waiting = {"--help"}, set(), [get_command(app)]
+    while waiting:
+        one = waiting.pop()
+        options |= {name for parameter in one.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        inside = getattr(one, "commands", {})
+        commands |= set(inside)
+        waiting += inside.values()
+    return options, commands

@@ -20,10 +20,13 @@ import numpy as np
 import pytest
 import tifffile
 from helpers_cli import run, save
+from helpers_tried import ROWS
 
 import softmorph_cli.io
 
 SHAPE = (6, 12, 14)
+# How a message begins that advises to type less.
+LEFT_OUT = ("leave", "give one", "give either", "it goes without")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 # Advised lines stand for a name that only the person knows.
 FILL = {
@@ -186,6 +189,13 @@ def sheared() -> None:
         nibabel.Nifti1Image((soft() > 0.5).astype(np.uint8).T, place).to_filename(f"{name}.nii.gz")
 
 
+def ring() -> None:
+    comb()
+    line = np.load("line.npy")
+    line[10:31, [20, 50]] = line[[10, 30], 20:51] = 1
+    np.save("line.npy", line)
+
+
 def skeleton() -> None:
     save("map.nii.gz", soft())
     run("skeletonize", "map.nii.gz", "skeleton.nii.gz")
@@ -263,6 +273,11 @@ TABLE = {
         ("softmorph resample",),
         mentions=("--spacing",),
         then="evaluate on_the_grid.tif ref.tif --metrics dice",
+    ),
+    "two sizes of voxels": Row(
+        lambda: pair(soft(), labels().clip(0, 1).astype(np.uint8), (1, 1, 1), (1, 1, 2), suffix=".tif"),
+        "evaluate pred.tif ref.tif --metrics dice",
+        ("--same-grid",),
     ),
     "an image against a stack": Row(
         lambda: pair(soft(), (soft(shape=SHAPE[1:]) > 0.5).astype(np.uint8), suffix=".tif"),
@@ -550,6 +565,64 @@ TABLE = {
         "--as skeleton",
         code=0,
     ),
+    "the exact skeleton, and how a soft one is made": Row(
+        lambda: save("map.nii.gz", soft()),
+        "skeletonize map.nii.gz out.nii.gz --hard --iterations 3",
+        ("it goes without --method, --preset and --iterations",),
+        "--iterations 3",
+        mentions=("--hard",),
+        code=2,
+    ),
+    "a summary of one part": Row(
+        lambda: (Path("in").mkdir(), save("in/map.nii.gz", soft()), run("batch", "in", "out", "erode")),
+        "batch in out --summarize --num-parts 2 --part-id 0",
+        ("leave out --num-parts and --part-id",),
+        "--num-parts 2 --part-id 0",
+        mentions=("--summarize",),
+        code=2,
+    ),
+    "one picture of many files": Row(
+        lambda: [save(f"{one}.nii.gz", soft()) for one in ("map", "other")],
+        "stats map.nii.gz other.nii.gz --preview p.png",
+        ("leave it out",),
+        "--preview p.png",
+        mentions=("--preview",),
+        code=2,
+    ),
+    "a cycle of which no part is less certain": Row(
+        ring,
+        "inspect line.npy --as skeleton --prune-cycles least-certain",
+        ("--prune-cycles shortest",),
+        without="--prune-cycles least-certain",
+        mentions=("--map",),
+        code=2,
+    ),
+    "slices of which one is inspected": Row(
+        lambda: save("map.nii.gz", soft()),
+        "inspect map.nii.gz --per-slice",
+        ("leave out --per-slice", "--region 3:4,:,:"),
+        "--per-slice",
+    ),
+    "fewer bits than its type has": Row(
+        lambda: tifffile.imwrite("map.tif", (4000 * soft()).astype(np.uint16), metadata={"axes": "ZYX"}),
+        "stats map.tif",
+        ("--divide-by 4095", "--divide-by 65535"),
+    ),
+    "how small specks are": Row(
+        lambda: save("map.nii.gz", soft()),
+        "chain map.nii.gz out.nii.gz despeckle",
+        ("despeckle:min-size=30vox",),
+        without=" despeckle",
+        code=2,
+    ),
+    "iterations and a radius": Row(
+        lambda: save("map.nii.gz", soft()),
+        "erode map.nii.gz out.nii.gz -n 1 --radius 2vox",
+        ("give either --iterations or --radius",),
+        "--radius 2vox",
+        mentions=("--iterations", "--radius"),
+        code=2,
+    ),
     "tiles that cannot know when to stop": Row(
         lambda: np.save("map.npy", soft()),
         "skeletonize map.npy out.zarr -m product --memory 1GB",
@@ -564,7 +637,7 @@ def typed(line: str, message: str) -> str:
     if line.startswith("softmorph "):
         start = message.index(line)
         line = re.split(r"[.;]?(?: If | and then )|\.?$", message[start:].splitlines()[0], maxsplit=1)[0]
-    elif line.startswith(("leave", "give one")):
+    elif line.startswith(LEFT_OUT):
         line = ""
     return " ".join(FILL.get(word, word) for word in line.split())
 
@@ -593,6 +666,8 @@ def test_what_a_message_advises_works(name: str) -> None:
         for line in message.splitlines()
         if line.startswith(("error: ", "note: ", "warning: ", "failed: ", "  notes: "))
     }
+    # The message of the source that this row stands for.
+    assert [part for part, tried in ROWS.items() if tried == name and part not in message] == []
     for advice in row.advice:
         (line, *_) = [one for one in told if advice in one] or [""]
         assert line, f"{advice!r} is not in {message!r}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli import __version__
 from softmorph_cli.files import replacing
+from softmorph_cli.printable import unicode
 
 if TYPE_CHECKING:
     from softmorph_cli.volume import Volume
@@ -38,7 +39,7 @@ def described(volume: Volume) -> dict[str, Any]:
 
 def as_json(document: Mapping[str, Any]) -> str:
     """Return a JSON text; NaN and infinity would be no JSON, so they are refused."""
-    return json.dumps(document, indent=2, allow_nan=False)
+    return json.dumps(unicode(document), indent=2, allow_nan=False)
 
 
 def save(document: Mapping[str, Any], path: Path, *, force: bool) -> None:

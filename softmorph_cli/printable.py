@@ -7,6 +7,7 @@ printed at all.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -30,6 +31,18 @@ def printable(text: str, keep: str = "") -> str:
 def message(text: str) -> str:
     """Return a message as one printable line, with the lines of a drawing below it if it has one."""
     return INDENT.join(printable(line) for line in text.split(INDENT))
+
+
+def unicode(value: Any) -> Any:
+    """Return what goes into JSON with each half of a surrogate pair as U+FFFD, in lists and objects too.
+
+    Python writes and reads such halves, and other programs refuse the whole file.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {unicode(key): unicode(one) for key, one in value.items()}
+    return [unicode(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def cell(value: Any) -> Any:

@@ -6,13 +6,16 @@ import csv
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from softmorph_cli import toml
-from softmorph_cli.printable import cell, message, printable
+from softmorph_cli.io import read, write
+from softmorph_cli.printable import cell, message, printable, unicode
+from softmorph_cli.volume import Volume
 
 TITLE = "\x1b]0;owned\x07"
 
@@ -101,3 +104,51 @@ def test_a_name_is_no_formula_in_any_table(tmp_path: Path, monkeypatch: pytest.M
             cells = [one for row in csv.reader(stream) for one in row]
         assert any("=1+1.npy" in one for one in cells), table
         assert not any(one.startswith("=") for one in cells), table
+
+
+def test_halves_of_surrogate_pairs_go_into_no_json() -> None:
+    name = os.fsdecode(b"a\xff.npy")
+    assert unicode({name: [name, 1.5, None, ("é", "\U0001f600")]}) == {
+        "a\ufffd.npy": ["a\ufffd.npy", 1.5, None, ["é", "\U0001f600"]]
+    }
+
+
+def test_what_a_file_is_called_does_not_take_its_provenance_away(tmp_path: Path) -> None:
+    provenance = {
+        "command": "softmorph erode",
+        "parameters": {"mask": os.fsdecode(b"m\xff.npy"), "radius": 2.0},
+    }
+    volume = Volume(np.eye(7, dtype=np.float32), "YX")
+    for suffix in (".nii.gz", ".tif", ".ome.tif", ".nrrd", ".mha", ".png", ".zarr"):
+        path = tmp_path / f"a{suffix}"
+        write(volume, path, provenance=provenance)
+        found = read(path).source
+        assert found is not None
+        assert found.provenance["parameters"] == {"mask": "m\ufffd.npy", "radius": 2.0}, suffix
+
+
+def test_names_of_channels_are_printable_wherever_they_come_from(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).random((2, 5, 7)).astype(np.float32)
+    names = (TITLE, "a\x00b")
+    write(Volume(image, "CYX", channels=names), tmp_path / "a.zarr")
+    found = read(tmp_path / "a.zarr")
+    assert found.channels == ("?]0;owned?", "a?b")
+    # XML has no place for control characters: an OME-TIFF with them is no OME-TIFF.
+    write(found, tmp_path / "a.ome.tif")
+    again = read(tmp_path / "a.ome.tif")
+    assert again.channels == found.channels
+    assert np.array_equal(again.array, image)
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_of_libraries_are_printable_where_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    from softmorph_cli.cli.command import command
+
+    @command
+    def warns(verbose: bool = True) -> None:
+        warnings.warn(f"about {TITLE}", UserWarning, stacklevel=1)
+
+    shown: list[str] = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *rest: shown.append(str(message)))
+    warns(verbose=True)
+    assert shown == ["about ?]0;owned?"]

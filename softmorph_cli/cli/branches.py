@@ -41,7 +41,10 @@ def check_known(graph: SkeletonGraph, sort: str) -> None:
         InputError: Naming what would bring it.
     """
     if sort in ("radius", "certainty") and graph.branches and graph.branches[0].spread(sort) is None:
-        raise InputError(f"--sort {sort}: no branch has a {sort} here; add --map MAP, or sort by length.")
+        soft = " of soft values" if sort == "certainty" else ""
+        raise InputError(
+            f"--sort {sort}: no branch has a {sort} here; add --map MAP{soft}, or take --sort length."
+        )
 
 
 def heading(sort: str) -> str:

@@ -77,7 +77,7 @@ def _print_own_warnings(verbose: bool) -> None:
         if issubclass(category, SoftmorphWarning):
             warn(str(message))
         elif verbose:
-            before(message, category, *rest)
+            before(printable.printable(str(message)), category, *rest)
 
     before = warnings.showwarning
     warnings.showwarning = show  # type: ignore[assignment]

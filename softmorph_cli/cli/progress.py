@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from softmorph_cli.filters.settings import Progress
+    from softmorph_cli.printable import printable
+from softmorph_cli.filters.settings import Progress
 
 PATIENCE = 1.0  # seconds before anything is shown on a terminal
 MINUTE = 60.0
@@ -87,7 +88,7 @@ class Bar:
         with self.lock:
             if self.bar is None:
                 self._start()
-            self.bar.update(self.task, description=words, total=total, completed=done)
+            self.bar.update(self.task, description=printable(words), total=total, completed=done)
 
     def _start(self) -> None:
         from rich.console import Console
@@ -96,7 +97,7 @@ class Bar:
 
         self.bar = RichProgress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TimeElapsedColumn(),
             console=Console(stderr=True),
@@ -136,4 +137,4 @@ class Lines:
     def _say(self, words: str) -> None:
         if time.monotonic() - self.last >= MINUTE:
             self.last = time.monotonic()
-            typer.echo(words, err=True)
+            typer.echo(printable(words), err=True)

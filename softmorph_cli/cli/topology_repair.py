@@ -188,7 +188,7 @@ def _settings(
         own = lengths.in_unit((number, unit), volume.unit)
         if volume.spacing is None:
             raise InputError(
-                "it does not say how large its voxels are: give --smooth in voxels, such as 1vox."
+                "it does not say how large its voxels are: give it in voxels, such as --smooth 1vox."
             )
         smooth = tuple(own / size for size in volume.spacing)
     region = None

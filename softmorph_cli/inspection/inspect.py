@@ -138,7 +138,7 @@ def inspect(
         reference = fitting(single(reference), volume)
     if choices.prune_inside and choices.kind == SKELETON and reference is None:
         raise UsageError(
-            "--prune radius needs the map: add --map MAP, or give a length, such as --prune 2mm."
+            "--prune radius needs the map: add --map MAP, or give a length, such as --prune 5vox."
         )
     wanted = choices.levels if choices.kind == MAP else 0
     levels = _affordable(volume, wanted)
@@ -269,14 +269,14 @@ def _prune(graph: Any, choices: Choices, frame: Frame, quantities: Mapping[str, 
     elif choices.prune_cycles == "least-certain":
         if CERTAINTY not in quantities:
             raise UsageError(
-                "--prune-cycles least-certain needs soft values: add --map MAP, or take shortest."
+                "--prune-cycles least-certain needs soft values: add --map MAP, or take --prune-cycles shortest."
             )
         certainty = quantities[CERTAINTY]
         gone["pruned_cycles"] = prune_cycles(graph, lambda path: float(certainty(path).mean()))
     # Cycles first: what is left of one may be a spur.
     if choices.prune_inside:
         if RADIUS not in quantities:
-            raise InputError("no radii are known here: give --prune a length, such as --prune 2mm.")
+            raise InputError("no radii are known here: give --prune a length, such as --prune 5vox.")
         inside = quantities[RADIUS]
         gone["pruned_spurs"] = prune_spurs(graph, lambda fork: float(inside(fork)[0]), length)
     elif choices.prune:

@@ -24,6 +24,7 @@ from softmorph_cli.io.stores import is_node
 from softmorph_cli.io.tiff import Tiff
 from softmorph_cli.io.values import MOST_AXES
 from softmorph_cli.io.zipped import DAMAGED, MAGIC, Unzipped
+from softmorph_cli.printable import printable
 from softmorph_cli.volume import places
 
 _OME_ZARR = OmeZarr()
@@ -130,10 +131,16 @@ def read_raw(
 
 
 def _sound(raw: Raw) -> Raw:
-    """Take out of a file what no map can have: an affine that places nothing, axes of one beyond the fifth."""
+    """Take out of a file what no map can have.
+
+    That is an affine that places nothing, axes of one beyond the fifth, and what cannot be printed in channels' names.
+    """
     if raw.affine is not None and not places(raw.affine):
         note = "its affine places no voxels (not finite, or without an inverse): orientation and origin are not used."
         raw = replace(raw, affine=None, notes=(*raw.notes, note))
+    if raw.channels:
+        # They go onto terminals and into tables, pictures and other files.
+        raw = replace(raw, channels=tuple(map(printable, raw.channels)))
     array, axes = raw.array, raw.axes
     for axis in reversed(range(array.ndim)):
         letter = "" if axes is None else axes[axis]

@@ -10,19 +10,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Provenance, Raw, scale_of
+from softmorph_cli.io.room import check_room
+from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.volume import Volume
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-# What a PNG says its pixels are.
+# What a PNG says its pixels are, and how many samples they have where that is more than one.
 _PNG_GREY, _PNG_PALETTE, _PNG_GREY_ALPHA, _PNG_RGBA = 0, 3, 4, 6
+_SAMPLES: Final = {2: 3, _PNG_GREY_ALPHA: 2, _PNG_RGBA: 4}
+# No palette and no text that is used is longer.
+_LONGEST_KEPT: Final = 1 << 22
 
 
 @contextmanager
@@ -40,12 +46,26 @@ def _silent() -> Iterator[None]:
         os.close(nowhere)
 
 
+@contextmanager
+def _spelt(path: Path) -> Iterator[str]:
+    """Give the name of a file as SimpleITK takes it: one that is no UTF-8 ends the process there."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with TemporaryDirectory() as folder:
+            link = Path(folder) / f"link{path.suffix if path.suffix.isascii() else ''}"
+            link.symlink_to(path.absolute())
+            yield str(link)
+    else:
+        yield str(path)
+
+
 def read_image(path: Path, reader: str) -> Any:
     """Read with a named ITK reader, whatever the file is called."""
     import SimpleITK
 
-    with _silent():
-        return SimpleITK.ReadImage(str(path), imageIO=reader)
+    with _spelt(path) as name, _silent():
+        return SimpleITK.ReadImage(name, imageIO=reader)
 
 
 def read_pixels(path: Path, reader: str) -> Array:
@@ -58,9 +78,9 @@ def read_pixels(path: Path, reader: str) -> Array:
 def _write_image(image: Any, path: Path) -> None:
     import SimpleITK
 
-    with _silent():
+    with _spelt(path) as name, _silent():
         try:
-            SimpleITK.WriteImage(image, str(path), useCompression=True)
+            SimpleITK.WriteImage(image, name, useCompression=True)
         except RuntimeError as error:
             # ITK keeps no error number; the last line of its text is the reason.
             raise OSError(str(error).strip().splitlines()[-1]) from error
@@ -82,10 +102,11 @@ class Png:
 
     def read(self, path: Path) -> Raw:
         """Read one image; a file that this package wrote says so and needs no guess about its range."""
-        chunks = _chunks(path.read_bytes())
+        chunks = _chunks(path)
         # What lies behind the end of the image is none of it.
         if (chunks[0].name, chunks[-1].name) != (b"IHDR", b"IEND"):
             raise FileError(f"{path} is cut short: it starts as a PNG file but does not end as one.")
+        _check_size(path, chunks)
         texts = _texts(chunks)
         ours, labels = texts.get(ONE, ""), LABELS in texts
         notes: tuple[str, ...] = ()
@@ -146,37 +167,71 @@ def _insert_texts(path: Path, texts: dict[str, str]) -> None:
     # SimpleITK cannot write text chunks; they go behind IHDR, which always ends at byte 33.
     content = path.read_bytes()
     chunks = b"".join(
-        _chunk(b"tEXt", key.encode("latin-1") + b"\0" + text.encode("ascii", "backslashreplace")).all
+        _chunk(b"tEXt", key.encode("latin-1") + b"\0" + text.encode("ascii", "backslashreplace"))
         for key, text in texts.items()
     )
     path.write_bytes(content[:33] + chunks + content[33:])
 
 
 class _Chunk(NamedTuple):
-    """One part of a PNG; all of it is its length, name, body and checksum."""
+    """One part of a PNG: what it is called and holds, where it begins in the file, and how much it holds.
+
+    The body of one that is long is left in the file.
+    """
 
     name: bytes
-    all: bytes
-
-    @property
-    def body(self) -> bytes:
-        return self.all[8:-4]
+    body: bytes
+    start: int
+    length: int
 
 
-def _chunk(name: bytes, body: bytes) -> _Chunk:
+def _chunk(name: bytes, body: bytes) -> bytes:
+    """All of a chunk: its length, name, body and checksum."""
     checksum = zlib.crc32(name + body).to_bytes(4, "big")
-    return _Chunk(name, len(body).to_bytes(4, "big") + name + body + checksum)
+    return len(body).to_bytes(4, "big") + name + body + checksum
 
 
-def _chunks(content: bytes) -> list[_Chunk]:
+def _chunks(path: Path) -> list[_Chunk]:
     """The chunks of a PNG, at least one, the last one IEND if the file is whole."""
-    chunks, at = [], len(_PNG_MAGIC)
-    while (end := at + 12 + int.from_bytes(content[at : at + 4], "big")) <= len(content):
-        chunks.append(_Chunk(content[at + 4 : at + 8], content[at:end]))
-        if chunks[-1].name == b"IEND":
-            break
-        at = end
-    return chunks or [_Chunk(b"", b"")]
+    chunks, size = [], path.stat().st_size
+    with path.open("rb") as stream:
+        stream.seek(len(_PNG_MAGIC))
+        while (start := stream.tell()) + 12 <= size:
+            length, name = int.from_bytes(stream.read(4), "big"), stream.read(4)
+            # A name is four letters; a file of zeros would be chunks without end.
+            if start + 12 + length > size or not name.isalpha():
+                break
+            chunks.append(
+                _Chunk(name, stream.read(length) if length <= _LONGEST_KEPT else b"", start, length)
+            )
+            if name == b"IEND":
+                break
+            stream.seek(start + 12 + length)
+    return chunks or [_Chunk(b"", b"", 0, 0)]
+
+
+def _check_size(path: Path, chunks: list[_Chunk]) -> None:
+    """Refuse what its header says to be larger than memory, or than its data can unpack to.
+
+    Raises:
+        Damaged: If its data cannot.
+        InputError: If it does not fit.
+    """
+    head = chunks[0].body
+    if len(head) < 13:
+        raise Damaged(ENDS_EARLY)
+    width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big")
+    bits = head[8] * _SAMPLES.get(head[9], 1)
+    # Its pixels are held once as they are stored and once as they are used.
+    check_room(
+        (height, width),
+        2 * -(-bits // 8),
+        path,
+        first="write it as a TIFF in tiles or as OME-Zarr first, in the program that made it",
+    )
+    packed = sum(chunk.length for chunk in chunks if chunk.name == b"IDAT")
+    if not can_hold(packed, height * (-(-width * bits // 8)), "zlib"):
+        raise Damaged(ENDS_EARLY)
 
 
 def _samples(path: Path, chunks: list[_Chunk]) -> Array:
@@ -191,11 +246,14 @@ def _samples(path: Path, chunks: list[_Chunk]) -> Array:
     if not (kind == _PNG_PALETTE or alpha or (kind == _PNG_GREY and clear)):
         return read_pixels(path, "PNGImageIO")
     as_depth, as_kind = (depth, _PNG_GREY) if not alpha else (16, _PNG_GREY) if depth == 8 else (8, _PNG_RGBA)
-    parts = [_chunk(b"IHDR", head[:8] + bytes((as_depth, as_kind)) + head[10:])]
-    parts += [chunk for chunk in chunks if chunk.name in (b"IDAT", b"IEND")]
     with TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.png"
-        plain.write_bytes(_PNG_MAGIC + b"".join(part.all for part in parts))
+        with path.open("rb") as stream, plain.open("wb") as copy:
+            copy.write(_PNG_MAGIC + _chunk(b"IHDR", head[:8] + bytes((as_depth, as_kind)) + head[10:]))
+            for chunk in chunks:
+                if chunk.name in (b"IDAT", b"IEND"):
+                    stream.seek(chunk.start)
+                    copy.write(stream.read(12 + chunk.length))
         array = read_pixels(plain, "PNGImageIO")
     if alpha and depth == 8:
         return array.astype(">u2").view(np.uint8).reshape(*array.shape, 2)

@@ -78,7 +78,8 @@ class Nifti:
             if zipped and not can_hold(room, size):
                 raise Damaged(ENDS_EARLY)
             if zipped:
-                check_room(shape, dtype.itemsize, path, packed=True)
+                unpack = shlex.join(["gunzip", "--keep", str(path)])
+                check_room(shape, dtype.itemsize, path, first=f"unpack it first ({unpack})")
             if size == 0:
                 array = np.empty(shape, dtype)
             elif isinstance(stream, Unzipped):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from zipfile import ZipFile
 
 import numpy as np
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io.arrays import header
 from softmorph_cli.io.raw import Array, Provenance, Raw
+from softmorph_cli.io.room import check_room
 from softmorph_cli.volume import Volume
 
 NAME: Final = "nnunet"
@@ -41,19 +46,24 @@ class Npz:
             InputError: If the archive holds no array with a name that is known.
         """
         # Opened here, so that it is closed even where it is no whole archive.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            key = next((key for key in _KEYS if key in archive.files), None)
+        with path.open("rb") as stream, ZipFile(stream) as archive:
+            files = [name.removesuffix(".npy") for name in archive.namelist()]
+            key = next((key for key in _KEYS if key in files), None)
             if key is None:
-                raise InputError(_other(path, archive.files))
-            try:
-                array = archive[key]
-            except ValueError as error:
-                if "pickle" not in str(error):
-                    raise
+                raise InputError(_other(path, files))
+            member = f"{key}.npy" if f"{key}.npy" in archive.namelist() else key
+            with archive.open(member) as packed:
+                shape, _, dtype = header(packed)
+            if dtype.hasobject:
                 raise InputError(
                     f"{path} holds Python objects under {key!r}, which are never unpickled; "
                     f"save plain numbers: numpy.savez_compressed(path, {key}=array.astype('float32'))."
-                ) from error
+                )
+            unpack = shlex.join(["unzip", str(path), member])
+            check_room(shape, dtype.itemsize, path, first=f"unpack it first ({unpack}), which gives {member}")
+            with archive.open(member) as packed, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about headers that Python 2 wrote
+                array = np.lib.format.read_array(packed, allow_pickle=False)
         notes = []
         if key == "softmax":
             notes.append("its key is 'softmax', so nnU-Net 1 wrote it; nnU-Net 2 says 'probabilities'.")

@@ -12,7 +12,7 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import ngff
-from softmorph_cli.io.provenance import SIGNATURE, as_text, read_with
+from softmorph_cli.io.provenance import SIGNATURE, as_text, read_with, sound
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import ONE, Affine, Array, Provenance, Raw, kept_native
 from softmorph_cli.io.select import usual_axes
@@ -319,8 +319,8 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
             affine[row, 2 - row] = spacing[letter] * factor
             affine[row, 3] = place * factor
     others = [i for i, letter in enumerate(image.letters) if letter not in "ZYX"]
-    one, provenance = told.get(ONE), told.get(SIGNATURE)
-    provenance = provenance if isinstance(provenance, dict) else {}
+    one = told.get(ONE)
+    provenance: Provenance = sound(told.get(SIGNATURE))
     if provenance and (number := image.levels.index(level)):
         provenance = read_with(provenance, resolution=number)
     return replace(

@@ -17,13 +17,14 @@ import json
 from typing import Any, Final
 
 from softmorph_cli.io.raw import Provenance
+from softmorph_cli.printable import unicode
 
 SIGNATURE: Final = "softmorph"
 
 
 def as_text(provenance: Provenance) -> str:
     """Return the JSON of a provenance alone, for a place that has SIGNATURE as its name; all ASCII."""
-    return json.dumps(dict(provenance), default=str)
+    return json.dumps(unicode(json.loads(json.dumps(dict(provenance), default=str))))
 
 
 def parse(*texts: str | bytes | None, named: bool = False) -> dict[str, Any]:
@@ -64,11 +65,20 @@ def read_with(provenance: Provenance, **options: Any) -> Provenance:
     return {**provenance, "read_with": {**(before if isinstance(before, dict) else {}), **chosen}}
 
 
-def _object(text: str) -> dict[str, Any]:
+def sound(found: Any) -> dict[str, Any]:
+    """Return an object of JSON that can be written again, or an empty one.
+
+    NaN, infinity and half of a surrogate pair can be read and not be written.
+    """
     try:
-        found = json.loads(text)
-        # What can be read may still be what cannot be written again: NaN, half of a surrogate pair.
         json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        return sound(json.loads(text))
+    except (ValueError, RecursionError):
+        return {}

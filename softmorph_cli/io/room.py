@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
@@ -11,23 +10,41 @@ from softmorph_cli import machine
 from softmorph_cli.errors import InputError
 
 
-def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, packed: bool = False) -> None:
+def fits(shape: Sequence[int], itemsize: int) -> bool:
+    """Whether an array is no larger than the memory that this process may use."""
+    allowed = machine.memory()
+    return allowed is None or prod(map(int, shape)) * itemsize <= allowed
+
+
+def check_piece(shape: Sequence[int], itemsize: int, name: str) -> None:
+    """Refuse to read what is stored in pieces each of which is larger than memory.
+
+    Raises:
+        InputError: If they are.
+    """
+    if not fits(shape, itemsize):
+        raise InputError(
+            f"{name} is stored in chunks of {' x '.join(map(str, shape))} values, of which not one fits into the "
+            f"{(machine.memory() or 0) / 2**30:.1f} GiB that may be used: write it again in smaller ones."
+        )
+
+
+def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, first: str = "") -> None:
     """Refuse a map that does not fit, and that the system would otherwise end the process for.
 
     Args:
         shape: The map's, or that of the part of it that is read.
         itemsize: Bytes of a voxel, in all forms in which the map is held at once.
         path: What it is called.
-        packed: Whether all of it has to be unpacked, whatever is taken of it then.
+        first: What to do before a part of it can be read, where its format is read as a whole.
 
     Raises:
         InputError: If it takes more memory than this process may use.
     """
-    needed, allowed = prod(map(int, shape)) * itemsize, machine.memory()
-    if allowed is not None and needed > allowed:
-        first = f"unpack it first ({shlex.join(['gunzip', '--keep', str(path)])}), then " if packed else ""
+    if not fits(shape, itemsize):
+        needed, allowed = prod(map(int, shape)) * itemsize, machine.memory() or 0
         raise InputError(
             f"{path} holds {' x '.join(map(str, shape))} values, which take about {needed / 2**30:.1f} GiB, and "
-            f"{allowed / 2**30:.1f} GiB may be used: {first}cut out a part with --region or take one channel with "
-            "--channel, or filter tile by tile into a .zarr with --memory 4GB."
+            f"{allowed / 2**30:.1f} GiB may be used: {first and f'{first}, then '}cut out a part with --region or take "
+            "one channel with --channel, or filter tile by tile into a .zarr with --memory 4GB."
         )

@@ -21,6 +21,7 @@ from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import DOES_NOT_UNPACK, ENDS_EARLY, Damaged
 from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Affine, Array, in_millimetres
+from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import Unzipped, can_hold, finish, told_behind
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
@@ -187,6 +188,7 @@ def load(stored: Stored, path: Path) -> tuple[Array, list[str]]:
 
     Raises:
         FileError: If their files are missing, or no plain files beside or below the header, or hold more of them.
+        InputError: If they do not fit into memory.
         Damaged: If they end too early or do not unpack.
     """
     files = [path] if stored.files is None else [_beside(path, name) for name in stored.files]
@@ -200,6 +202,12 @@ def load(stored: Stored, path: Path) -> tuple[Array, list[str]]:
     for file in files:
         if not _fits(stored, file.stat().st_size, each):
             raise Damaged(ENDS_EARLY)
+    check_room(
+        stored.shape,
+        stored.dtype.itemsize,
+        path,
+        first="write it as .nii, .npy or OME-Zarr first, in the program that made it",
+    )
     array = np.empty(stored.shape, stored.dtype)
     notes: list[str] = []
     if size:

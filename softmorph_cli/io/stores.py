@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -18,13 +17,14 @@ import numpy as np
 from softmorph_cli.errors import FileError
 from softmorph_cli.files import STORE_MARKS, is_store
 from softmorph_cli.io.lazy import Index, Lazy, Stored
+from softmorph_cli.io.packing import packing, pickles
 from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.provenance import SIGNATURE
 from softmorph_cli.io.raw import Array
+from softmorph_cli.io.room import check_piece
 
 # An attribute of the arrays written here, below SIGNATURE: no chunk was left out, so none may be missing.
 WHOLE: Final = "all_chunks_stored"
-_PICKLES = re.compile(r'"(numcodecs\.)?pickle"')
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def open_array(found: Node, name: str) -> Lazy:
     import zarr
 
     mark = found.path / ("zarr.json" if found.zarr_format == 3 else ".zarray")
-    if _PICKLES.search(mark.read_text(encoding="utf-8")):
+    told = _json(mark)
+    if pickles(told):
         raise FileError(f"{name} holds Python objects, which are never unpickled; save plain numbers.")
     try:
         with warnings.catch_warnings():
@@ -139,6 +140,8 @@ def open_array(found: Node, name: str) -> Lazy:
         ) from error
     if dtype.hasobject:
         raise FileError(f"{name} holds Python objects, which are never unpickled; save plain numbers.")
+    packed = packing(told, name, chunks, dtype.itemsize)
+    check_piece(chunks, dtype.itemsize, name)
 
     def numbers(index: Index) -> Iterator[tuple[int, ...]]:
         cuts = [part if isinstance(part, slice) else slice(part, part + 1) for part in index]
@@ -149,19 +152,23 @@ def open_array(found: Node, name: str) -> Lazy:
     def damaged(index: Index) -> str:
         """Name the first chunk that cannot be read."""
         for number in numbers(index):
-            check_fetched(found.path / array.metadata.encode_chunk_key(number))
+            chunk = found.path / array.metadata.encode_chunk_key(number)
+            check_fetched(chunk)
             try:
+                packed.check(chunk)
                 _ = array[tuple(slice(n * one, (n + 1) * one) for n, one in zip(number, chunks, strict=True))]
             except Exception:
-                return f", {found.path / array.metadata.encode_chunk_key(number)}"
+                return f", {chunk}"
         return ""
 
     def read(stored: Stored, index: Index) -> Array:
-        # A link that leads nowhere would be read as a chunk that was never written, which is a number.
-        for number in numbers(index):
-            if (chunk := found.path / array.metadata.encode_chunk_key(number)).is_symlink():
-                check_fetched(chunk)
         try:
+            for number in numbers(index):
+                chunk = found.path / array.metadata.encode_chunk_key(number)
+                # A link that leads nowhere would be read as a chunk that was never written, which is a number.
+                if chunk.is_symlink():
+                    check_fetched(chunk)
+                packed.check(chunk)
             # Numbers with a step of their own, such as a big-endian type, are brought to this machine's.
             part = np.asarray(stored[index])
         except (MemoryError, FileError):
@@ -214,7 +221,10 @@ def says_whole(found: Node) -> bool:
 def _json(path: Path) -> dict[str, Any]:
     check_fetched(path)
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        # JSON knows no infinity, and what is read may have to be written again.
+        told = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=lambda _: None, parse_float=_finite
+        )
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
@@ -222,6 +232,11 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise FileError(f"{path} is no JSON object, as Zarr's metadata are.")
     return told
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
 
 
 def _unknown_codec(error: Exception) -> str | None:

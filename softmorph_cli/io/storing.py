@@ -17,6 +17,7 @@ from softmorph_cli import machine
 from softmorph_cli.io.provenance import SIGNATURE
 from softmorph_cli.io.raw import Array
 from softmorph_cli.io.stores import WHOLE
+from softmorph_cli.printable import unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,4 +181,4 @@ def workers(most: int | None = None) -> Iterator[ThreadPoolExecutor]:
 
 
 def _save(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    path.write_text(json.dumps(unicode(content), indent=1), encoding="utf-8")

@@ -17,11 +17,13 @@ import numpy as np
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.palette import of_palette
-from softmorph_cli.io.provenance import SIGNATURE, parse
+from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept_native
+from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
-from softmorph_cli.io.tiles import codec_missing, lacks_codec, stored_tiles
-from softmorph_cli.units import in_one_unit, length, sizeless
+from softmorph_cli.io.stored import real
+from softmorph_cli.io.tiles import check_strips, codec_missing, lacks_codec, stored_tiles
+from softmorph_cli.units import MILLIMETRES, in_one_unit, length, sizeless
 from softmorph_cli.volume import Volume
 
 # Past this many bytes classic TIFF's 32-bit offsets end; some room is left for the tags.
@@ -46,6 +48,18 @@ _REDUCED, _MASKING = 1, 4
 _NO_UNIT, _INCH = 1, 2
 # What ResolutionUnit counts in; 4 and 5 are extensions.
 _RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
+# What ImageJ's metadata have to be to be written again; tifffile makes a number of any text that looks like one.
+_IMAGEJ_KEPT: dict[str, type | tuple[type, ...]] = {
+    "finterval": (int, float),
+    "fps": (int, float),
+    "tunit": str,
+    "mode": str,
+    "loop": bool,
+    "LUTs": list,
+    "Labels": list,
+    "unit": str,
+    "Info": str,
+}
 # Lossless codecs that tifffile lacks on its own and SimpleITK's libtiff has.
 _LIBTIFF_CODECS = ("LZW", "PACKBITS")
 _BROKEN = re.compile(r"invalid page offset|corrupted|invalid offset|truncated|missing data")
@@ -104,7 +118,8 @@ class Tiff:
             notes += told
             meaning = _meaning(page, photometric)
             notes += meaning.notes
-            if self.lazy:
+            # What does not fit is opened all the same, for parts of it may.
+            if self.lazy or not fits(series.shape, series.dtype.itemsize):
                 array = stored_tiles(path, number, meaning.turned)
                 if planes is not None:
                     array = array[:planes]
@@ -171,7 +186,7 @@ class Tiff:
             flavour = "plain"
         array, axes, renamed = _in_page_order(volume, array, flavour)
         lost += renamed
-        signature: dict[str, Any] = {SIGNATURE: dict(provenance)} if provenance else {}
+        signature: dict[str, Any] = {SIGNATURE: json.loads(as_text(provenance))} if provenance else {}
         if labels:
             signature[LABELS] = int(array.max())
         elif one != 1:
@@ -310,6 +325,7 @@ def _other_files(file: Any, path: Path) -> set[str]:
 
 def _pixels(path: Path, file: Any, series: Any, planes: int | None) -> Array:
     """Decode a series, or its first planes."""
+    check_strips(path, series)
     try:
         if planes is None:
             return np.asarray(series.asarray())
@@ -359,32 +375,46 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
     tags = [page.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit")]
     x, y, per = (tag.value if tag is not None else None for tag in tags)
     # A tag that is not there would mean inches, but who leaves it out means no unit.
-    resolution = (x, y, int(per) if per is not None else _NO_UNIT) if x and y else None
+    known = per in (None, _NO_UNIT, _INCH, *_RESOLUTION_UNITS)
     pixel = {
-        letter: ratio[1] / ratio[0]
-        for letter, ratio in (("X", x), ("Y", y))
-        if ratio and ratio[0] and ratio[1]
+        letter: size for letter, ratio in (("X", x), ("Y", y)) if (size := _per_pixel(ratio)) is not None
     }
+    resolution = (x, y, int(per or _NO_UNIT)) if known and len(pixel) == 2 else None
     if file.is_ome and file.ome_metadata:
         return _read_ome(file.ome_metadata, number)
     if file.is_imagej:
         told = dict(file.imagej_metadata or {})
         sizes = dict(pixel)
-        if told.get("spacing"):
-            sizes["Z"] = abs(float(told["spacing"]))
+        if depth := _positive(str(told.get("spacing")).removeprefix("-")):
+            sizes["Z"] = depth
         # The unit is that of x; of y and z where they have none of their own.
         units = {letter: told.get(f"{letter.lower()}unit", told.get("unit")) for letter in sizes}
         spacing, unit = in_one_unit({letter: (size, units[letter]) for letter, size in sizes.items()})
         if unit is None and all(size == 1 for size in spacing.values()):
             spacing = {}
         notes = tuple(sizeless(letter for letter in sizes if spacing and letter not in spacing))
-        return _Told(_Native("imagej", imagej=told, resolution=resolution), spacing, unit, notes=notes)
+        kept = {
+            key: told[key]
+            for key, kind in _IMAGEJ_KEPT.items()
+            if isinstance(told.get(key), kind) and (kind is bool or not isinstance(told[key], bool))
+        }
+        return _Told(_Native("imagej", imagej=kept, resolution=resolution), spacing, unit, notes=notes)
     native = _Native("plain", resolution=resolution, description=page.description)
     shaped = _json(page.description)
     names = shaped.get("channels")
     channels = tuple(map(str, names)) if isinstance(names, list) and names else None
     if isinstance(shaped.get("spacing"), dict):
-        return _Told(native, dict(shaped["spacing"]), shaped.get("unit"), channels)
+        sizes = {
+            letter: size
+            for letter, one in shaped["spacing"].items()
+            if letter in tuple("ZYX") and (size := _positive(one))
+        }
+        return _Told(
+            native, sizes, next((one for one in MILLIMETRES if one == shaped.get("unit")), None), channels
+        )
+    if not known and any(size != 1 for size in pixel.values()):
+        note = f"its resolution is in the unknown unit {per} (ResolutionUnit), and is left out: lengths are in voxels."
+        return _Told(native, channels=channels, notes=(note,))
     if per in _RESOLUTION_UNITS:
         spacing, unit = in_one_unit(
             {letter: (size, _RESOLUTION_UNITS[per]) for letter, size in pixel.items()}
@@ -395,6 +425,23 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
         note = "its resolution per inch is taken as a print size, not as a voxel size."
         return _Told(native, channels=channels, notes=(note,))
     return _Told(native, channels=channels)
+
+
+def _positive(number: Any) -> float | None:
+    """A size from a file, also from a text; None if it is none, 0, or has no end."""
+    size = real(str(number))
+    return size if size > 0 else None
+
+
+def _per_pixel(ratio: Any) -> float | None:
+    """The size of a pixel by the tag of its resolution; None if that is no ratio of numbers above 0."""
+    if not (
+        isinstance(ratio, tuple)
+        and len(ratio) == 2
+        and all(isinstance(one, int) and one > 0 for one in ratio)
+    ):
+        return None
+    return float(ratio[1] / ratio[0])
 
 
 def _mark(description: str, key: str) -> int | None:
@@ -425,8 +472,7 @@ def _read_ome(xml: str, number: int) -> _Told:
         return _Told(_Native("ome", extra_ome=extra))
     sizes = {}
     for letter in "XYZ":
-        size = float(pixels.get(f"PhysicalSize{letter}") or 0)
-        if size > 0:
+        if size := _positive(pixels.get(f"PhysicalSize{letter}")):
             sizes[letter] = (size, pixels.get(f"PhysicalSize{letter}Unit", "µm"))
     spacing, unit = in_one_unit(sizes)
     names = tuple(channel.get("Name") or "" for channel in pixels.findall("{*}Channel"))
@@ -435,7 +481,7 @@ def _read_ome(xml: str, number: int) -> _Told:
         "ome",
         description=root.findtext(".//{*}Image/{*}Description") or "",
         extra_ome=extra,
-        time_increment=(step, pixels.get("TimeIncrementUnit", "s")) if step else None,
+        time_increment=(step, pixels.get("TimeIncrementUnit", "s")) if step and _positive(step) else None,
     )
     notes = tuple(sizeless(letter for letter in sizes if letter not in spacing))
     return _Told(native, spacing, unit, names if all(names) and len(names) > 1 else None, notes)
@@ -492,9 +538,7 @@ def _imagej_options(
         "max": signature.get(LABELS, signature.get(ONE, 1)),
     }
     kept = native.imagej
-    for key in ("finterval", "fps", "tunit", "mode", "loop", "LUTs", "Labels", "unit", "Info"):
-        if key in kept:
-            metadata[key] = kept[key]
+    metadata.update(kept)
     planes = int(
         np.prod([volume.array.shape[volume.axes.index(a)] for a in axes if a in volume.axes and a in "TZC"])
     )

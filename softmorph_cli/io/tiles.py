@@ -8,15 +8,21 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.io.lazy import Index, Lazy, Stored
+from softmorph_cli.io.packing import Packing
 from softmorph_cli.io.raw import Array
+from softmorph_cli.io.room import fits
 
 _LACKING = re.compile(r"imagecodecs|COMPRESSION|PREDICTOR")
+# Compressions that tifffile unpacks on its own, as far as memory goes.
+_UNBOUNDED: Final = {"ADOBE_DEFLATE": "zlib", "DEFLATE": "zlib", "LZMA": "lzma", "ZSTD": "zstd"}
+# What may be unpacked beyond a strip, as some writers fill up their last one.
+_SLACK: Final = 1 << 16
 # A strip as large as this is no part but the whole.
 _LONGEST = 1 << 30
 
@@ -41,11 +47,11 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
     array: Any = _Tiles(zarr.open_array(store, mode="r", zarr_format=2))
     # Nobody says when the last part was read.
     weakref.finalize(array, _close, store, file)
-    if prod(array.chunks) * array.dtype.itemsize > _LONGEST:
-        size = prod(array.shape) * array.dtype.itemsize / 2**30
+    strip = prod(array.chunks) * array.dtype.itemsize
+    if strip > _LONGEST or not fits(array.chunks, array.dtype.itemsize):
         raise FileError(
-            f"{path} is one strip of {size:.1f} GiB, which cannot be read in parts; save it with tiles, or as "
-            "OME-Zarr."
+            f"{path} is stored in strips of {strip / 2**30:.1f} GiB, which cannot be read in parts; save it with "
+            "tiles, or as OME-Zarr."
         )
 
     def read(stored: Stored, index: Index) -> Array:
@@ -61,6 +67,33 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
         return turned(part.astype(part.dtype.newbyteorder("="), copy=False))
 
     return cast(Array, Lazy(array, array.chunks, read))
+
+
+def check_strips(path: Path, series: Any) -> None:
+    """Refuse a TIFF one of whose strips or tiles unpacks to more than it holds.
+
+    imagecodecs unpacks into as much memory as they should take; what is there without it takes what they say.
+
+    Args:
+        path: The file.
+        series: Which of its series is read.
+
+    Raises:
+        FileError: If one does.
+    """
+    keyframe = series.keyframe
+    codec = _UNBOUNDED.get(keyframe.compression.name)
+    if codec is None or find_spec("imagecodecs") is not None:
+        return
+    packed = Packing(codec, prod(keyframe.chunks) * keyframe.dtype.itemsize + _SLACK)
+    pages = (page for page in series.pages if page is not None)
+    strips = (part for page in pages for part in zip(page.dataoffsets, page.databytecounts, strict=True))
+    with path.open("rb") as stream:
+        if any(packed.exceeds(stream, *strip) for strip in strips):
+            raise FileError(
+                f"{path} holds more than the numbers of a strip, and is not unpacked; copy it again, or write it again "
+                "from its source."
+            )
 
 
 def lacks_codec(error: BaseException) -> bool:

@@ -385,9 +385,12 @@ def _one_label(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[An
 
 def no_label(array: Array | Lazy, name: str, label: int) -> InputError:
     """What to say of a label map without this label."""
-    present = [str(int(value)) for value in (examine(array).distinct or ())[:12]]
-    shown = ", ".join(present) or "too many values to list"
-    return InputError(f"{name} has no label {label}; it holds {shown}: choose one of them with --label.")
+    present = [int(value) for value in (examine(array).distinct or ())[:12]]
+    shown = ", ".join(map(str, present)) or "too many values to list"
+    first = next((one for one in present if one), 1)
+    return InputError(
+        f"{name} has no label {label}; it holds {shown}: choose one of them, such as --label {first}."
+    )
 
 
 def _squash(values: Array, raw: Raw, name: str, how: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import io
+import lzma
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"\x1f\x8b"
 # What reading a damaged file raises.
-DAMAGED: Final = (OSError, EOFError, Damaged, cast("type[Exception]", isal_zlib.error))
+DAMAGED: Final = (OSError, EOFError, Damaged, lzma.LZMAError, cast("type[Exception]", isal_zlib.error))
 
 # Out of 0 to 3: the next one takes half as long again to save 2 %.
 _LEVEL: Final = 2
@@ -29,6 +30,7 @@ _KINDS: Final[dict[str, tuple[bytes, int]]] = {
     "gzip": (MAGIC, 1032),
     "zlib": (b"", 1032),
     "bzip2": (b"BZh", 1_100_000),
+    "xz": (b"\xfd7zXZ\0", 1 << 15),
 }
 
 
@@ -44,7 +46,7 @@ class Unzipped(io.RawIOBase):
 
         Args:
             stream: The file.
-            kind: "gzip", "bzip2" or "zlib".
+            kind: "gzip", "zlib", "bzip2" or "xz".
             size: How many compressed bytes there are; None for all that follow.
         """
         self._stream, self._kind, self._size = stream, kind, size
@@ -58,6 +60,8 @@ class Unzipped(io.RawIOBase):
     def _unpacking(self) -> Any:
         if self._kind == "bzip2":
             return bz2.BZ2Decompressor()
+        if self._kind == "xz":
+            return lzma.LZMADecompressor()
         gzip = self._kind == "gzip"
         return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP if gzip else igzip_lib.DECOMP_ZLIB)
 

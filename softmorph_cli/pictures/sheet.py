@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.pictures.looks import DARK, Colors, Look, Mark
+from softmorph_cli.printable import printable
 
 FONT: Final = "DejaVu Sans"  # comes with matplotlib: the same picture everywhere
 # At 72 dots per inch a point, in which matplotlib measures letters, is a pixel.
@@ -116,7 +117,7 @@ class Sheet:
             bold: Whether they are bold.
             align: What `x` means.
         """
-        words = " ".join(words.split())
+        words = printable(" ".join(words.split()))
         if not words:
             return x
         line = self._figure.text(

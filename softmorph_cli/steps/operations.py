@@ -289,7 +289,9 @@ def _fill(given: Given, settings: Settings) -> Step:
 def _despeckle(given: Given, settings: Settings) -> Step:
     size = given.get("min_size")
     if size is None:
-        raise UsageError("despeckle needs --min-size: a volume such as 50um3, in 2D an area, or 30vox.")
+        raise UsageError(
+            "despeckle needs a size, as in despeckle:min-size=30vox, or a volume such as 50um3 (in 2D an area)."
+        )
     least = lengths.parse_size(size, "--min-size")
 
     def run(volume: Volume, settings: Settings) -> Result:

@@ -20,10 +20,13 @@ import numpy as np
 import pytest
 import tifffile
 from helpers_cli import run, save
+from helpers_tried import ROWS
 
 import softmorph_cli.io
 
 SHAPE = (6, 12, 14)
+# How a message begins that advises to type less.
+LEFT_OUT = ("leave", "give one", "give either", "it goes without")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 # Advised lines stand for a name that only the person knows.
 FILL = {
@@ -34,6 +37,8 @@ FILL = {
     "N": "2",
     "LENGTH": "2vox",
     "LABELS": "labels.nii.gz",
+    "IN": "pred.nii.gz",
+    "OUT": "rectangular.nii.gz",
     "K": "1",
 }
 
@@ -45,12 +50,13 @@ class Row:
     Attributes:
         make: Makes the files that provoke the message.
         command: What is typed, as in a shell.
-        advice: What the message advises, as it stands there: options, which are added to the command, or a whole
-            command line from "softmorph" on, which is typed as it is.
+        advice: What the message advises, as it stands there: options, which are added to the command, a whole
+            command line from "softmorph" on, which is typed as it is, or "leave", after which `without` is left out.
         without: Options of the command that the advice takes the place of.
         mentions: Options that the message names without advising them.
         code: The exit status with the message; 0 for a note or warning.
-        then: What is typed after a whole command line has been; the command itself if nothing.
+        then: What is typed after a whole command line has been, or with the options that are advised, if that is not
+            the command itself.
     """
 
     make: Callable[[], object]
@@ -168,6 +174,28 @@ def comb() -> None:
     np.save("map.npy", vessel)
 
 
+def several_images() -> None:
+    with tifffile.TiffWriter("map.tif") as file:
+        for size in (12, 14, 16):
+            file.write(soft(shape=(size, 20)), metadata=None, photometric="minisblack")
+
+
+def sheared() -> None:
+    import nibabel
+
+    place = np.eye(4)
+    place[0, 2] = 0.3
+    for name in ("pred", "ref"):
+        nibabel.Nifti1Image((soft() > 0.5).astype(np.uint8).T, place).to_filename(f"{name}.nii.gz")
+
+
+def ring() -> None:
+    comb()
+    line = np.load("line.npy")
+    line[10:31, [20, 50]] = line[[10, 30], 20:51] = 1
+    np.save("line.npy", line)
+
+
 def skeleton() -> None:
     save("map.nii.gz", soft())
     run("skeletonize", "map.nii.gz", "skeleton.nii.gz")
@@ -246,6 +274,11 @@ TABLE = {
         mentions=("--spacing",),
         then="evaluate on_the_grid.tif ref.tif --metrics dice",
     ),
+    "two sizes of voxels": Row(
+        lambda: pair(soft(), labels().clip(0, 1).astype(np.uint8), (1, 1, 1), (1, 1, 2), suffix=".tif"),
+        "evaluate pred.tif ref.tif --metrics dice",
+        ("--same-grid",),
+    ),
     "an image against a stack": Row(
         lambda: pair(soft(), (soft(shape=SHAPE[1:]) > 0.5).astype(np.uint8), suffix=".tif"),
         "evaluate pred.tif ref.tif --metrics dice",
@@ -289,6 +322,307 @@ TABLE = {
     "a folder is measured": Row(
         lambda: (Path("maps").mkdir(), save("maps/map.nii.gz", soft())), "stats maps", ("softmorph stats",)
     ),
+    "a dry run without a size": Row(
+        lambda: np.save("map.npy", soft()),
+        "skeletonize map.npy out.zarr --dry-run",
+        ("--memory 4GB",),
+        mentions=("--dry-run",),
+        code=2,
+    ),
+    "a standard error of what has none": Row(
+        lambda: save("map.nii.gz", soft()),
+        "erode map.nii.gz out.nii.gz --standard-error se.nii.gz",
+        ("--method sampled",),
+        mentions=("--standard-error",),
+        code=2,
+    ),
+    "a map beside a map": Row(
+        comb, "inspect line.npy --map map.npy", ("--as skeleton",), mentions=("--map",), code=2
+    ),
+    "spurs inside, and no map": Row(
+        comb,
+        "inspect line.npy --as skeleton --prune radius",
+        ("--prune 5vox",),
+        without="--prune radius",
+        mentions=("--map",),
+        code=2,
+    ),
+    "an order by what is not known": Row(
+        lambda: (
+            comb(),
+            save("map.nii.gz", np.load("map.npy") * np.linspace(0.5, 1, 70, dtype=np.float32), None),
+        ),
+        "inspect line.npy --as skeleton --sort certainty",
+        ("--map MAP",),
+        mentions=("--sort",),
+    ),
+    "an order by what is known": Row(
+        comb,
+        "inspect line.npy --as skeleton --sort radius",
+        ("--sort length",),
+        without="--sort radius",
+        mentions=("--map",),
+    ),
+    "bars of one of several channels": Row(
+        network, "topology numbers case.npz --plot p.png", ("--channel artery",), mentions=("--plot",)
+    ),
+    "a repair of one of several channels": Row(
+        network,
+        "topology repair case.npz out.nii.gz --betti 1,0,0",
+        ("--channel artery",),
+        mentions=("--priors",),
+    ),
+    "a repair of nothing in particular": Row(
+        lambda: save("map.nii.gz", soft()),
+        "topology repair map.nii.gz out.nii.gz",
+        ("--betti 1,0,0",),
+        mentions=("--priors",),
+        code=2,
+    ),
+    "every value is a level, of another method": Row(
+        lambda: save("map.nii.gz", soft()),
+        "skeletonize map.nii.gz out.nii.gz -m levels --levels exact",
+        ("--method nested",),
+        without="-m levels",
+        mentions=("--levels",),
+        code=2,
+    ),
+    "a threshold of a soft skeleton": Row(
+        lambda: save("map.nii.gz", soft()),
+        "skeletonize map.nii.gz out.nii.gz --threshold 0.4",
+        ("--hard",),
+        mentions=("--threshold",),
+        code=2,
+    ),
+    "a contrast of less than a level": Row(
+        lambda: save("map.nii.gz", soft()),
+        "skeletonize map.nii.gz out.nii.gz --prune-contrast 0.01",
+        ("--prune-contrast 0.0625", "--levels exact"),
+        code=2,
+    ),
+    "levels that a type does not hold": Row(
+        lambda: save("map.nii.gz", soft()),
+        "skeletonize map.nii.gz out.nii.gz --output-type uint8 --levels 128",
+        ("--output-type uint16", "--levels 64"),
+        code=2,
+    ),
+    "a time that is not there": Row(
+        lambda: stack("TZYX", (3, *SHAPE)), "stats map.ome.tif --time 9", ("--time 0",)
+    ),
+    "a time of a map without": Row(
+        lambda: save("map.nii.gz", soft()), "stats map.nii.gz --time 0", ("leave --time out",), "--time 0"
+    ),
+    "a channel of a map without": Row(
+        lambda: save("map.nii.gz", soft()),
+        "stats map.nii.gz --channel 1",
+        ("leave --channel out",),
+        "--channel 1",
+        mentions=("--channel-axis",),
+    ),
+    "a channel that is not there": Row(network, "stats case.npz --channel 9", ("--channel 0",)),
+    "a series of what has none": Row(
+        lambda: save("map.nii.gz", soft()),
+        "stats map.nii.gz --series 1",
+        ("leave --series out",),
+        "--series 1",
+    ),
+    "a resolution of what has one": Row(
+        lambda: save("map.nii.gz", soft()),
+        "stats map.nii.gz --resolution 1",
+        ("leave --resolution out",),
+        "--resolution 1",
+    ),
+    "a resolution of one array": Row(
+        lambda: (
+            np.save("map.npy", soft(shape=(8, 300, 300))),
+            run("erode", "map.npy", "map.zarr", "--pyramid"),
+        ),
+        "stats map.zarr/0 --resolution 1",
+        ("leave --resolution out",),
+        "--resolution 1",
+        code=2,
+    ),
+    "coarser resolutions are there": Row(
+        lambda: (
+            np.save("map.npy", soft(shape=(8, 300, 300))),
+            run("erode", "map.npy", "map.zarr", "--pyramid"),
+        ),
+        "info map.zarr",
+        ("--resolution 1",),
+        code=0,
+        then="stats map.zarr",
+    ),
+    "a label that is not there": Row(
+        lambda: save("map.nii.gz", labels()), "stats map.nii.gz --label 9", ("--label 1",)
+    ),
+    "a label of what has none": Row(
+        lambda: save("map.nii.gz", soft()), "stats map.nii.gz --label 1", ("leave --label out",), "--label 1"
+    ),
+    "divided by too little": Row(
+        lambda: save("map.nii.gz", 100 * soft()), "stats map.nii.gz --divide-by 89", ("--clip",)
+    ),
+    "softmax of one channel": Row(
+        lambda: save("map.nii.gz", 20 * soft() - 8),
+        "stats map.nii.gz --from-logits softmax",
+        ("--from-logits sigmoid",),
+        without="--from-logits softmax",
+        mentions=("--channel-axis",),
+    ),
+    "two readings of numbers": Row(
+        lambda: save("map.nii.gz", labels()),
+        "stats map.nii.gz --label 1 --divide-by 3",
+        ("give one of them",),
+        "--divide-by 3",
+        mentions=("--divide-by", "--label", "--from-logits"),
+        code=2,
+    ),
+    "pages without a name": Row(
+        lambda: tifffile.imwrite("map.tif", soft(), metadata=None, photometric="minisblack"),
+        "erode map.tif out.tif",
+        ("--axes TYX", "--per-slice"),
+        code=0,
+    ),
+    "series of a TIFF": Row(several_images, "stats map.tif", ("--series N",), code=0),
+    "a series that is not there": Row(several_images, "stats map.tif --series 7", ("--series 0",)),
+    "a last axis of three": Row(
+        lambda: np.save("map.npy", soft(shape=(9, 10, 3))), "erode map.npy out.npy", ("--axes ZYX",), code=0
+    ),
+    "a batch that was done": Row(
+        lambda: (Path("in").mkdir(), save("in/map.nii.gz", soft()), run("batch", "in", "out", "erode")),
+        "batch in out erode",
+        ("--resume", "--force"),
+    ),
+    "files that no batch made": Row(
+        lambda: [(Path(one).mkdir(), save(f"{one}/map.nii.gz", soft())) for one in ("in", "out")],
+        "batch in out erode",
+        ("--force",),
+        mentions=("--suffix",),
+    ),
+    "parts without a number": Row(
+        lambda: (Path("in").mkdir(), save("in/map.nii.gz", soft())),
+        "batch in out erode --num-parts 4",
+        ("--num-parts 10 --part-id 0",),
+        without="--num-parts 4",
+        mentions=("--part-id",),
+        code=2,
+    ),
+    "logits that are probabilities": Row(
+        network, "stats case.npz --from-logits softmax", ("leave --from-logits out",), "--from-logits softmax"
+    ),
+    "an image beside what needs none": Row(
+        lambda: save("map.nii.gz", soft()),
+        "stats map.nii.gz --reference image.nii.gz",
+        ("leave --reference out",),
+        "--reference image.nii.gz",
+    ),
+    "a background is left out": Row(network, "stats case.npz", ("--channel 0",), code=0),
+    "labels as .npy": Row(
+        lambda: save("map.nii.gz", soft()),
+        "threshold map.nii.gz out.npy --labels",
+        ("--label K",),
+        code=0,
+        then="stats out.npy",
+    ),
+    "integers as .npy": Row(
+        lambda: save("map.nii.gz", soft()),
+        "erode map.nii.gz out.npy --output-type uint16",
+        ("--divide-by 65535",),
+        code=0,
+        then="stats out.npy",
+    ),
+    "voxels that are not cubic": Row(
+        lambda: save("map.nii.gz", soft(), (3, 1, 1)),
+        "skeletonize map.nii.gz out.nii.gz",
+        ("--resample iso",),
+        code=0,
+    ),
+    "lengths of sheared voxels": Row(
+        sheared,
+        "evaluate pred.nii.gz ref.nii.gz --metrics hd95_mm",
+        ("softmorph resample IN OUT",),
+        code=0,
+        then="evaluate rectangular.nii.gz rectangular.nii.gz --metrics hd95_mm",
+    ),
+    "classes of more labels than one": Row(
+        lambda: save("map.nii.gz", soft()),
+        "threshold map.nii.gz out.nii.gz --labels --output-type uint8",
+        ("leave out --output-type",),
+        "--output-type uint8",
+        code=2,
+    ),
+    "a plot that draws what is not counted": Row(
+        lambda: save("map.nii.gz", soft()),
+        "topology numbers map.nii.gz --no-bars --plot p.png",
+        ("leave out --no-bars",),
+        "--no-bars",
+        mentions=("--plot",),
+        code=2,
+    ),
+    "a solid object called a skeleton": Row(
+        lambda: save("map.nii.gz", (soft() > 0.5).astype(np.uint8)),
+        "inspect map.nii.gz --as skeleton",
+        ("leave out --as skeleton", "--as map"),
+        "--as skeleton",
+        code=0,
+    ),
+    "the exact skeleton, and how a soft one is made": Row(
+        lambda: save("map.nii.gz", soft()),
+        "skeletonize map.nii.gz out.nii.gz --hard --iterations 3",
+        ("it goes without --method, --preset and --iterations",),
+        "--iterations 3",
+        mentions=("--hard",),
+        code=2,
+    ),
+    "a summary of one part": Row(
+        lambda: (Path("in").mkdir(), save("in/map.nii.gz", soft()), run("batch", "in", "out", "erode")),
+        "batch in out --summarize --num-parts 2 --part-id 0",
+        ("leave out --num-parts and --part-id",),
+        "--num-parts 2 --part-id 0",
+        mentions=("--summarize",),
+        code=2,
+    ),
+    "one picture of many files": Row(
+        lambda: [save(f"{one}.nii.gz", soft()) for one in ("map", "other")],
+        "stats map.nii.gz other.nii.gz --preview p.png",
+        ("leave it out",),
+        "--preview p.png",
+        mentions=("--preview",),
+        code=2,
+    ),
+    "a cycle of which no part is less certain": Row(
+        ring,
+        "inspect line.npy --as skeleton --prune-cycles least-certain",
+        ("--prune-cycles shortest",),
+        without="--prune-cycles least-certain",
+        mentions=("--map",),
+        code=2,
+    ),
+    "slices of which one is inspected": Row(
+        lambda: save("map.nii.gz", soft()),
+        "inspect map.nii.gz --per-slice",
+        ("leave out --per-slice", "--region 3:4,:,:"),
+        "--per-slice",
+    ),
+    "fewer bits than its type has": Row(
+        lambda: tifffile.imwrite("map.tif", (4000 * soft()).astype(np.uint16), metadata={"axes": "ZYX"}),
+        "stats map.tif",
+        ("--divide-by 4095", "--divide-by 65535"),
+    ),
+    "how small specks are": Row(
+        lambda: save("map.nii.gz", soft()),
+        "chain map.nii.gz out.nii.gz despeckle",
+        ("despeckle:min-size=30vox",),
+        without=" despeckle",
+        code=2,
+    ),
+    "iterations and a radius": Row(
+        lambda: save("map.nii.gz", soft()),
+        "erode map.nii.gz out.nii.gz -n 1 --radius 2vox",
+        ("give either --iterations or --radius",),
+        "--radius 2vox",
+        mentions=("--iterations", "--radius"),
+        code=2,
+    ),
     "tiles that cannot know when to stop": Row(
         lambda: np.save("map.npy", soft()),
         "skeletonize map.npy out.zarr -m product --memory 1GB",
@@ -303,6 +637,8 @@ def typed(line: str, message: str) -> str:
     if line.startswith("softmorph "):
         start = message.index(line)
         line = re.split(r"[.;]?(?: If | and then )|\.?$", message[start:].splitlines()[0], maxsplit=1)[0]
+    elif line.startswith(LEFT_OUT):
+        line = ""
     return " ".join(FILL.get(word, word) for word in line.split())
 
 
@@ -328,20 +664,24 @@ def test_what_a_message_advises_works(name: str) -> None:
     told = {
         line
         for line in message.splitlines()
-        if line.startswith(("error: ", "note: ", "warning: ", "failed: "))
+        if line.startswith(("error: ", "note: ", "warning: ", "failed: ", "  notes: "))
     }
+    # The message of the source that this row stands for.
+    assert [part for part, tried in ROWS.items() if tried == name and part not in message] == []
     for advice in row.advice:
         (line, *_) = [one for one in told if advice in one] or [""]
         assert line, f"{advice!r} is not in {message!r}"
         # Whatever else that message names is advised or mentioned: nothing stays untried.
         assert set(OPTION.findall(line)) <= advised, line
-        clear(before)
+        if not row.then:
+            clear(before)
         if advice.startswith("softmorph "):
             run(*words_of(typed(advice, line))[1:])
             if row.then:
                 run(*words_of(row.then))
             continue
-        again = row.command.replace(row.without, "") if row.without else row.command
+        command = row.then or row.command
+        again = command.replace(row.without, "") if row.without else command
         run(*words_of(again), *words_of(typed(advice, line)), *(["--force"] if "--force" in advice else []))
         clear(before)
 

@@ -6,6 +6,7 @@ import pickle
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,3 +160,46 @@ def test_axes_of_one_beyond_the_fifth_are_dropped(tmp_path: Path) -> None:
     np.save(tmp_path / "many.npy", np.zeros((2, 2, 2, 2, 2, 2, 1), np.float32))
     with pytest.raises(InputError, match="has 7 axes"):
         read(tmp_path / "many.npy")
+
+
+def _npy(path: Path, header: bytes, version: bytes = b"\1\0", values: bytes = bytes(64)) -> Path:
+    length = len(header).to_bytes(2 if version[0] == 1 else 4, "little")
+    path.write_bytes(b"\x93NUMPY" + version + length + header + values)
+    return path
+
+
+GOOD = b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 4), }"
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        (GOOD.replace(b"(4, 4)", b"(9223372036854775807, 4)"), "cut short or damaged .it ends too early"),
+        (GOOD.replace(b"(4, 4)", b"(5000000000, 1)"), "cut short or damaged .it ends too early"),
+        (GOOD.replace(b"(4, 4)", b"(4, 5)"), "cut short or damaged .it ends too early"),
+        (GOOD.replace(b"(4, 4)", b"(-4, 4)"), r"its shape is \(-4, 4\)"),
+        (b"(" * 9000, "starts as a NumPy file but is cut short or damaged"),
+        (b" " * 20_000 + GOOD, "its header is of version 1.0 and has 20,059 bytes"),
+    ],
+)
+def test_a_header_of_npy_is_looked_at(tmp_path: Path, header: bytes, says: str, recwarn: Any) -> None:
+    path = _npy(tmp_path / "a.npy", header)
+    with pytest.raises(FileError, match=says):
+        read(path)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("version", [b"\1\0", b"\2\0", b"\3\0"])
+def test_every_version_of_npy_is_read_to_its_last_byte(tmp_path: Path, version: bytes) -> None:
+    numbers = np.linspace(0, 1, 16, dtype="<f4")
+    path = _npy(tmp_path / "a.npy", GOOD.ljust(117) + b"\n", version, numbers.tobytes())
+    assert np.array_equal(read(path).array.ravel(), numbers)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(FileError, match="it ends too early"):
+        read(path)
+
+
+def test_a_header_of_python_2_is_read_without_a_warning(tmp_path: Path, recwarn: Any) -> None:
+    path = _npy(tmp_path / "a.npy", GOOD.replace(b"(4, 4)", b"(4L, 4L)"))
+    assert read(path).array.shape == (4, 4)
+    assert not recwarn.list

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
-import subprocess
+import lzma
+import re
+import struct
 import sys
+import zlib
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from typing import Any
+from zipfile import ZIP_BZIP2, ZipFile
 
 import nibabel
 import numpy as np
 import pytest
+import tifffile
+from helpers_peak import peak
 
 from softmorph_cli import machine
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import open_blocks, read, read_labels
 
 SIDE = 1500  # 13.5 GB as float32
@@ -47,9 +57,9 @@ def _nifti(folder: Path, *, packed: bool) -> Path:
     path = folder / ("a.nii.gz" if packed else "a.nii")
     if packed:
         # It claims more than it holds; nobody may come so far as to see that.
-        with path.open("wb") as file:
-            file.write(gzip.compress(head + bytes(1000)))
-            file.truncate(4 * SIDE**3 // 1000)
+        path.write_bytes(gzip.compress(head + bytes(1000)))
+        with path.open("ab") as file:
+            file.truncate(14 << 20)  # as many bytes as could unpack to that
     else:
         with path.open("wb") as file:
             file.write(head)
@@ -57,46 +67,174 @@ def _nifti(folder: Path, *, packed: bool) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["zarr", "npy", "nii", "nii.gz"])
-def test_a_map_larger_than_memory_is_refused_by_its_header(kind: str, tmp_path: Path) -> None:
-    path = {
-        "zarr": _zarr,
-        "npy": _npy,
-        "nii": lambda folder: _nifti(folder, packed=False),
-        "nii.gz": lambda folder: _nifti(folder, packed=True),
-    }[kind](tmp_path)
-    said = f"{path} holds 1500 x 1500 x 1500 values, which take about 12.6 GiB, and 1.0 GiB may be used: "
-    for reader in (read, read_labels):
-        with pytest.raises(InputError) as refused:
-            reader(path)
-        assert str(refused.value).startswith(said)
-        assert ("gunzip" in str(refused.value)) == (kind == "nii.gz")
-    if kind != "nii.gz":
-        # What the message advises.
-        assert read(path, region="0:10,0:10,0:10").array.shape == (10, 10, 10)
-        assert open_blocks(path).shape == (SIDE,) * 3
+def _tiff(folder: Path, *, tile: bool = True) -> Path:
+    """Tiles that were never written, as GDAL leaves them out; or one strip."""
+    path = folder / "a.tif"
+    page = np.zeros((8, 8) if tile else (8, SIDE), np.float32)
+    how: dict[str, Any] = {"tile": (SIDE // 4 // 16 * 16,) * 2} if tile else {"rowsperstrip": SIDE}
+    tifffile.imwrite(
+        path, page, compression="zlib", photometric="minisblack", bigtiff=True, metadata=None, **how
+    )
+    with tifffile.TiffFile(path) as file:
+        sizes = ("ImageLength", "ImageWidth", "RowsPerStrip")
+        places = [tag.valueoffset for tag in file.pages.first.tags if tag.name in sizes]
+    content = bytearray(path.read_bytes())
+    for place in places:
+        content[place : place + 4] = (SIDE * 40).to_bytes(4, "little")
+    path.write_bytes(content)
+    return path
 
 
-MEASURED = """
-import resource, sys
-from softmorph_cli.cli.app import app
-try:
-    app([*sys.argv[1:]])
-except SystemExit as ended:
-    print(ended.code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
-"""
+def _png(folder: Path) -> Path:
+    path, width = folder / "a.png", 58_095
+    head = struct.pack(">2I5B", width, width, 8, 6, 0, 0, 0)
+    rows = zlib.compress(bytes(1 << 20), 9) * 13_000  # as many bytes as could unpack to that
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, body in ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b"")):
+            file.write(
+                struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            )
+    return path
 
 
-def test_nothing_is_read_before_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_MEM_PER_NODE", "1000")
-    for words in (
-        ["erode", str(_zarr(tmp_path)), str(tmp_path / "o.zarr")],
-        ["stats", str(tmp_path / "z.zarr")],
+def _npz(folder: Path) -> Path:
+    path = folder / "a.npz"
+    head = BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "<f4", "fortran_order": False, "shape": (1, *[SIDE] * 3)}
+    )
+    with (
+        ZipFile(path, "w", ZIP_BZIP2) as archive,
+        archive.open("probabilities.npy", "w", force_zip64=True) as member,
     ):
-        ended = subprocess.run(
-            [sys.executable, "-c", MEASURED, *words], capture_output=True, text=True, check=True
+        member.write(head.getvalue())
+        for _ in range(64):
+            member.write(bytes(1 << 20))
+    return path
+
+
+def _nrrd(folder: Path) -> Path:
+    path = folder / "a.nrrd"
+    told = f"NRRD0004\ntype: float\ndimension: 3\nsizes: {SIDE} {SIDE} {SIDE}\nendian: little\nencoding: bzip2\n\n"
+    path.write_bytes(told.encode() + bz2.compress(bytes(16 << 20)) * (4 * SIDE**3 // (16 << 20) + 1))
+    return path
+
+
+def _mha(folder: Path) -> Path:
+    path = folder / "a.mha"
+    told = f"ObjectType = Image\nNDims = 3\nDimSize = {SIDE} {SIDE} {SIDE}\nElementType = MET_FLOAT\n"
+    path.write_bytes(f"{told}ElementDataFile = LOCAL\n".encode())
+    with path.open("ab") as file:
+        file.truncate(path.stat().st_size + 4 * SIDE**3)
+    return path
+
+
+# How each is made, and what has to be done before a part of it can be read.
+KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "zarr": (_zarr, ""),
+    "npy": (_npy, ""),
+    "nii": (lambda folder: _nifti(folder, packed=False), ""),
+    "nii.gz": (lambda folder: _nifti(folder, packed=True), "unpack it first (gunzip --keep "),
+    "tif": (_tiff, ""),
+    "png": (_png, "write it as a TIFF in tiles or as OME-Zarr first"),
+    "npz": (_npz, "unpack it first (unzip "),
+    "nrrd": (_nrrd, "write it as .nii, .npy or OME-Zarr first"),
+    "mha": (_mha, "write it as .nii, .npy or OME-Zarr first"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_map_larger_than_memory_is_refused_by_its_header(kind: str, tmp_path: Path) -> None:
+    make, first = KINDS[kind]
+    path = make(tmp_path)
+    for reader in (read, read_labels):
+        with pytest.raises(InputError, match=r"13\.4 GiB|12\.6 GiB|25\.1 GiB") as refused:
+            reader(path)
+        said = str(refused.value)
+        assert re.match(rf"{re.escape(str(path))} holds [\d x]+ values, which take about", said)
+        assert f"and 1.0 GiB may be used: {first or 'cut out a part with --region'}" in said
+    if not first:
+        # What the message advises.
+        region = "0:10,0:10" if kind == "tif" else "0:10,0:10,0:10"
+        assert set(read(path, region=region).array.shape) == {10}
+        assert set(open_blocks(path).shape) == {SIDE * 40 if kind == "tif" else SIDE}
+
+
+def test_a_strip_larger_than_memory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"strips of 13\.4 GiB, which cannot be read in parts"):
+        read(_tiff(tmp_path, tile=False))
+
+
+@pytest.mark.parametrize("kind", ["png", "nii.gz", "nrrd"])
+def test_a_header_that_says_more_than_the_data_can_hold(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: None)
+    path = KINDS[kind][0](tmp_path)
+    path.write_bytes(path.read_bytes()[:1000] + path.read_bytes()[-12:])
+    if kind == "png":
+        content = bytearray(path.read_bytes())
+        content[33:37] = struct.pack(">I", len(content) - 57)
+        path.write_bytes(content)
+    with pytest.raises(FileError, match="cut short or damaged"):
+        read(path)
+
+
+@pytest.mark.parametrize("codec", ["zlib", "lzma"])
+def test_a_strip_that_unpacks_to_more_than_it_holds(
+    codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tifffile import _imagecodecs
+    from tifffile.tifffile import TIFF
+
+    # imagecodecs has a bound of its own.
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    monkeypatch.setattr(tifffile.tifffile, "imagecodecs", _imagecodecs)
+    for table in (TIFF.COMPRESSORS, TIFF.DECOMPRESSORS):
+        monkeypatch.setattr(table, "_codecs", {1: table._codecs[1]})
+    path, image = tmp_path / "a.tif", np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    tifffile.imwrite(path, image, compression=codec, photometric="minisblack", metadata=None)
+    assert np.array_equal(read(path).array, image)
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        places = page.tags["StripOffsets"].valueoffset, page.tags["StripByteCounts"].valueoffset
+    bomb = {"zlib": zlib.compress, "lzma": lzma.compress}[codec](bytes(256 << 20))
+    content = bytearray(path.read_bytes())
+    for place, number in zip(places, (len(content), len(bomb)), strict=True):
+        content[place : place + 4] = number.to_bytes(4, "little")
+    path.write_bytes(bytes(content) + bomb)
+    with pytest.raises(FileError, match="holds more than the numbers of a strip, and is not unpacked"):
+        read(path)
+
+
+def test_a_header_in_an_archive_is_not_unpacked_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    with ZipFile(path, "w", ZIP_BZIP2) as archive:
+        archive.writestr(
+            "probabilities.npy", b"\x93NUMPY\2\0" + (1 << 28).to_bytes(4, "little") + bytes(64 << 20)
         )
-        status, megabytes = map(int, ended.stdout.split())
-        assert status == 1
-        assert "may be used" in ended.stderr
-        assert megabytes < 1000
+    with pytest.raises(FileError, match=r"its header is of version 2\.0 and has 268,435,456 bytes"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("zarr", "stats"),
+        ("zarr", "erode"),
+        ("tif", "stats"),
+        ("png", "stats"),
+        ("npz", "stats"),
+        ("nrrd", "stats"),
+    ],
+)
+def test_nothing_is_read_before_it_is_refused(
+    kind: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "1000")
+    path = KINDS[kind][0](tmp_path)
+    status, megabytes, said = peak(command, path, *[tmp_path / "o.zarr"] * (command == "erode"))
+    assert status == 1
+    assert "may be used" in said
+    assert megabytes < 500

@@ -480,6 +480,106 @@ def test_a_map_from_elsewhere_is_written_in_the_usual_order(tmp_path: Path) -> N
         assert np.array_equal(read(tmp_path / name).array, volume.array)
 
 
+def retagged(path: Path, name: str, content: bytes) -> None:
+    """Put other bytes in the place of a tag's value, on every page."""
+    with tifffile.TiffFile(path) as file:
+        places = [one.tags[name].valueoffset for one in file.pages if name in one.tags]
+    changed = bytearray(path.read_bytes())
+    for place in places:
+        changed[place : place + len(content)] = content
+    path.write_bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "spacing", "says"),
+    [
+        ("ResolutionUnit", (16).to_bytes(2, "little"), None, "unknown unit 16"),
+        ("ResolutionUnit", (0).to_bytes(2, "little"), None, "unknown unit 0"),
+        ("XResolution", bytes(8), None, ""),
+        ("YResolution", (5).to_bytes(4, "little") + bytes(4), None, ""),
+        ("ResolutionUnit", (3).to_bytes(2, "little"), (5.0, 5.0), ""),
+    ],
+)
+def test_a_resolution_that_is_none_is_left_out_and_not_written(
+    tmp_path: Path, name: str, content: bytes, spacing: tuple[float, ...] | None, says: str
+) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], resolution=(2, 2), resolutionunit=3)
+    retagged(tmp_path / "in.tif", name, content)
+    volume = read(tmp_path / "in.tif")
+    assert volume.spacing == spacing
+    assert says in " ".join(volume.notes)
+    write(volume, tmp_path / "out.tif")
+    again = read(tmp_path / "out.tif")
+    assert np.array_equal(again.array, MAP[0, 0, 0])
+    assert again.spacing == spacing
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("unit", 99), ("unit", "true"), ("tunit", 4), ("mode", 7), ("loop", 9), ("fps", "often"), ("Info", 5),
+        ("spacing", "inf"), ("spacing", "far"), ("spacing", 0),
+    ],
+)  # fmt: skip
+def test_imagej_metadata_of_another_type_are_not_kept(tmp_path: Path, key: str, value: object) -> None:
+    told: dict[str, Any] = {"axes": "ZYX", "unit": "um", "spacing": 1.5, "tunit": "s", "fps": 2.5}
+    lines = "".join(f"{name}={one}\n" for name, one in (told | {key: value}).items() if name != "axes")
+    # As lines of the description, where any program may write them; the last one of a name counts.
+    written = {"axes": "ZYX", "spacing": f"1.5\n{lines}"}
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, :, 0], imagej=True, resolution=(2, 2), metadata=written)
+    volume = read(tmp_path / "in.tif")
+    assert volume.unit == (None if key == "unit" else "um")
+    assert volume.spacing == (None if key == "spacing" else (1.5, 0.5, 0.5))
+    write(volume, tmp_path / "out.tif")
+    again = read(tmp_path / "out.tif")
+    assert (again.unit, again.spacing) == (volume.unit, volume.spacing)
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        kept = file.imagej_metadata or {}
+    assert "fps" not in kept if key == "fps" else kept["fps"] == 2.5
+    assert kept.get("tunit") == (None if key == "tunit" else "s")
+
+
+@pytest.mark.parametrize(
+    ("spacing", "unit", "expected"),
+    [
+        ({"Y": 0.5, "X": "0.25"}, "mm", ((0.5, 0.25), "mm")),
+        ({"Y": 0.5, "X": "wide"}, "mm", (None, "mm")),
+        ({"Y": 0.5, "X": float("inf")}, "um", (None, "um")),
+        ({"Y": 0.5, "X": 0.25}, 5, ((0.5, 0.25), None)),
+        ({"Y": 0.5, "X": [0.25]}, ["mm"], (None, None)),
+    ],
+)
+def test_what_a_description_says_of_the_voxel_size_is_looked_at(
+    tmp_path: Path, spacing: dict[str, Any], unit: Any, expected: tuple[Any, Any]
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "in.tif", MAP[0, 0, 0], metadata={"axes": "YX", "spacing": spacing, "unit": unit}
+    )
+    volume = read(tmp_path / "in.tif")
+    assert (volume.spacing, volume.unit) == expected
+    write(volume, tmp_path / "out.tif")
+
+
+@pytest.mark.parametrize("size", ["wide", "inf", "nan", "-1", "0"])
+def test_an_ome_size_that_is_none_is_left_out(tmp_path: Path, size: str) -> None:
+    told = {
+        "axes": "ZYX",
+        "PhysicalSizeX": 0.5,
+        "PhysicalSizeY": 0.5,
+        "PhysicalSizeZ": 7.125,
+        "TimeIncrement": 8.125,
+    }
+    tifffile.imwrite(tmp_path / "in.ome.tif", MAP[0, :, 0], ome=True, metadata=told)
+    content = (tmp_path / "in.ome.tif").read_bytes()
+    for before in (b"7.125", b"8.125"):
+        content = content.replace(before, size.encode().ljust(5))
+    (tmp_path / "in.ome.tif").write_bytes(content)
+    volume = read(tmp_path / "in.ome.tif")
+    assert volume.spacing is None
+    write(volume, tmp_path / "out.ome.tif")
+    assert read(tmp_path / "out.ome.tif").spacing is None
+
+
 def test_imagej_units_of_each_axis(tmp_path: Path) -> None:
     told = {"axes": "ZYX", "spacing": 2.0, "unit": "micron", "zunit": "mm"}
     tifffile.imwrite(tmp_path / "in.tif", MAP[0, :, 0], imagej=True, resolution=(4.0, 2.0), metadata=told)

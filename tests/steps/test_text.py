@@ -62,7 +62,7 @@ def test_what_is_wrong_with_a_step_is_said_with_what_is_right(text: str, says: s
     [
         ([], "a chain needs a step"),
         (["erode:iterations=0"], "at least 1 is needed"),
-        (["despeckle"], "needs --min-size"),
+        (["despeckle"], "needs a size, as in despeckle:min-size=30vox"),
         (["apply"], "needs a rule"),
         (["apply:rule=no-such-rule"], "no-such-rule"),
         (["despeckle:min-size=5"], "is no size"),

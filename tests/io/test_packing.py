@@ -1,0 +1,263 @@
+"""Chunks of Zarr arrays that are, or say that they are, far larger than their arrays: none is unpacked."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numcodecs
+import numpy as np
+import pytest
+import zarr
+from helpers_peak import peak
+
+from softmorph_cli import machine
+from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.io import packing, read
+
+SHAPE = (6, 8, 10)
+MAP = np.random.default_rng(0).random(SHAPE).astype(np.float32)
+
+
+def folder_of(path: Path, told: dict[str, Any]) -> Path:
+    path.mkdir()
+    common = {
+        "zarr_format": 2,
+        "shape": SHAPE,
+        "chunks": SHAPE,
+        "dtype": "<f4",
+        "fill_value": 0,
+        "order": "C",
+    }
+    (path / ".zarray").write_text(json.dumps(common | {"compressor": None, "filters": None} | told))
+    return path
+
+
+def zstd_of_zeros(count: int, *, size_said: bool) -> bytes:
+    """A frame of Zstandard that unpacks to zeros, 128 KiB for each 4 bytes (RFC 8878)."""
+    blocks = -(-count // (1 << 17))
+    head = (0xFD2FB528).to_bytes(4, "little")
+    head += bytes([0xC0, 0x60]) + (blocks << 17).to_bytes(8, "little") if size_said else bytes([0, 0x60])
+    repeated = (1 << 17) << 3 | 1 << 1
+    block = repeated.to_bytes(3, "little") + b"\0"
+    return head + block * (blocks - 1) + (repeated | 1).to_bytes(3, "little") + b"\0"
+
+
+def streams(compress: Callable[[bytes], bytes], megabytes: int) -> bytes:
+    """Streams of 16 MiB of zeros one behind the other, which unpack as one."""
+    return compress(bytes(16 << 20)) * (megabytes // 16)
+
+
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "bz2": lambda: streams(bz2.compress, 20_000),
+    "lzma": lambda: streams(lzma.compress, 4_000),
+    "gzip": lambda: streams(gzip.compress, 1_000),
+    "zstd": lambda: zstd_of_zeros(20 << 30, size_said=True),
+    # Its header says almost 2 GiB, and 16 bytes of its own.
+    "blosc": lambda: bytes([2, 1, 0, 1]) + struct.pack("<3I", 2**31 - 32, 1 << 20, 16),
+    "lz4": lambda: numcodecs.LZ4().encode(bytes(256 << 20)),
+}
+# 1 MiB, so that a file is not refused because it is long.
+LARGE = {"shape": (64, 64, 64), "chunks": (64, 64, 64)}
+
+
+@pytest.mark.parametrize("codec", BOMBS)
+def test_a_chunk_that_unpacks_to_more_than_its_numbers_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str
+) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: 1 << 26)
+    path = folder_of(tmp_path / "a.zarr", LARGE | {"compressor": {"id": codec}})
+    (path / "0.0.0").write_bytes(BOMBS[codec]())
+    assert (path / "0.0.0").stat().st_size < 2 << 20
+    with pytest.raises(
+        FileError, match=r"0\.0\.0 holds more than the numbers of a chunk, and is not unpacked"
+    ):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zlib", "bz2", "lzma", "zstd"])
+def test_one_byte_more_is_seen(tmp_path: Path, kind: str) -> None:
+    whole = np.zeros(20_000, np.uint8)
+    encoded = numcodecs.get_codec({"id": kind}).encode(whole)
+    (tmp_path / "chunk").write_bytes(encoded)
+    for size, exceeds in ((len(whole), False), (len(whole) - 1, True)):
+        packed = packing.Packing(kind, size)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(machine, "memory", lambda: 8)
+            if exceeds:
+                with pytest.raises(FileError):
+                    packed.check(tmp_path / "chunk")
+            else:
+                packed.check(tmp_path / "chunk")
+
+
+def test_frames_that_do_not_say_their_size_are_counted_by_their_blocks(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "a.zarr", {"compressor": {"id": "zstd", "level": 1}})
+    (path / "0.0.0").write_bytes(zstd_of_zeros(1 << 24, size_said=False))
+    with pytest.raises(FileError, match="is not unpacked"):
+        read(path)
+    # A frame between them that is skipped, and one block that fits.
+    skipped = (0x184D2A50).to_bytes(4, "little") + (3).to_bytes(4, "little") + b"abc"
+    (tmp_path / "chunk").write_bytes(skipped + zstd_of_zeros(100, size_said=False))
+    packing.Packing("zstd", 1 << 17).check(tmp_path / "chunk")
+    with pytest.raises(FileError):
+        packing.Packing("zstd", (1 << 17) - 1).check(tmp_path / "chunk")
+
+
+@pytest.mark.parametrize("inner", ["gzip", "zstd", "blosc"])
+@pytest.mark.parametrize("place", ["start", "end"])
+def test_shards_are_looked_at_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str, place: str
+) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: 1 << 20)
+    from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, ShardingCodec, ZstdCodec
+
+    codec = {"gzip": GzipCodec(), "zstd": ZstdCodec(), "blosc": BloscCodec()}[inner]
+    shards = ShardingCodec(chunk_shape=(3, 4, 5), codecs=[BytesCodec(), codec], index_location=place)
+    array = zarr.create_array(
+        tmp_path / "a.zarr",
+        shape=SHAPE,
+        dtype="f4",
+        chunks=SHAPE,
+        serializer=shards,
+        compressors=None,
+        zarr_format=3,
+    )
+    array[...] = MAP
+    assert np.array_equal(read(tmp_path / "a.zarr").array, MAP)
+    # One piece is another one: four megabytes of zeros where 240 bytes belong.
+    (file,) = (one for one in (tmp_path / "a.zarr" / "c").rglob("*") if one.is_file())
+    content = file.read_bytes()
+    small = numcodecs.get_codec({"id": inner}).encode(np.zeros(4 << 20, np.uint8))
+    count = 8
+    at = 0 if place == "start" else len(content) - 16 * count - 4
+    index = np.frombuffer(content[at : at + 16 * count], "<u8").reshape(-1, 2).copy()
+    body = content[16 * count + 4 :] if place == "start" else content[:at]
+    shift = 16 * count + 4 if place == "start" else 0
+    index[3] = shift + len(body), len(small)
+    told = index.tobytes()
+    told += numcodecs.CRC32C(location="end").encode(np.frombuffer(told, np.uint8))[-4:].tobytes()
+    file.write_bytes(told + body + small if place == "start" else body + small + told)
+    with pytest.raises(FileError, match="is not unpacked"):
+        read(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    "compressor",
+    [None, numcodecs.Blosc("zstd"), numcodecs.Zstd(3), numcodecs.GZip(1), numcodecs.BZ2(), numcodecs.LZMA()],
+    ids=str,
+)
+def test_what_is_in_order_is_read(tmp_path: Path, version: Any, compressor: Any, recwarn: Any) -> None:
+    if version == 3 and compressor is not None:
+        from numcodecs import zarr3
+
+        compressor = getattr(zarr3, type(compressor).__name__)()
+    array = zarr.create_array(
+        tmp_path / "a.zarr",
+        shape=SHAPE,
+        dtype="f4",
+        chunks=(4, 4, 4),
+        compressors=compressor,
+        zarr_format=version,
+    )
+    array[...] = MAP
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "memory", lambda: 1 << 20)  # so that every chunk is looked at
+        assert np.array_equal(read(tmp_path / "a.zarr").array, MAP)
+
+
+def test_filters_may_store_wider_numbers(tmp_path: Path) -> None:
+    filters = [numcodecs.AsType(encode_dtype="f8", decode_dtype="f4").get_config()]
+    path = folder_of(tmp_path / "a.zarr", {"filters": filters, "compressor": {"id": "gzip", "level": 1}})
+    (path / "0.0.0").write_bytes(gzip.compress(MAP.astype("f8").tobytes()))
+    assert np.array_equal(read(path).array, MAP)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '"filters": [{"id": "pickle"}]',
+        '"filters": [{"id": "\\u0070ickle"}]',
+        '"compressor": {"id": "pick\\u006ce"}',
+    ],
+)
+def test_a_pickle_is_found_however_it_is_spelt(tmp_path: Path, told: str) -> None:
+    path = folder_of(tmp_path / "a.zarr", {})
+    text = (path / ".zarray").read_text()
+    key = told.partition(":")[0]
+    (path / ".zarray").write_text(text.replace(f"{key}: null", told))
+    (path / "0.0.0").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
+    with pytest.raises(FileError, match="holds Python objects, which are never unpickled"):
+        read(path)
+
+
+def test_a_pickle_is_found_in_version_3_and_in_shards() -> None:
+    codec = {"name": "numcodecs.pickle", "configuration": {}}
+    shards = {"name": "sharding_indexed", "configuration": {"codecs": [{"name": "bytes"}, codec]}}
+    for codecs in (
+        [codec],
+        ["bytes", codec],
+        [shards],
+        [{**shards, "configuration": {"index_codecs": [codec]}}],
+    ):
+        assert packing.pickles({"codecs": codecs})
+    # A name is no codec.
+    assert not packing.pickles({"codecs": ["bytes"], "attributes": {"id": "pickle", "title": "pickle"}})
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"filters": [{"id": "bz2"}], "compressor": {"id": "gzip"}}, r"packed more than once \(gzip, bz2\)"),
+        ({"compressor": {"id": "lzma", "format": 3}}, "lzma without its header"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused(tmp_path: Path, told: dict[str, Any], says: str) -> None:
+    with pytest.raises(FileError, match=says):
+        read(folder_of(tmp_path / "a.zarr", told))
+
+
+def test_chunks_larger_than_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: 1 << 30)
+    path = folder_of(tmp_path / "a.zarr", {"chunks": (3000, 3000, 3000)})
+    with pytest.raises(InputError, match="in chunks of 3000 x 3000 x 3000 values, of which not one fits"):
+        read(path)
+
+
+def test_a_file_that_is_as_long_as_memory_is_not_read(tmp_path: Path) -> None:
+    for name, codec in (("a.zarr", None), ("b.zarr", {"id": "blosc"})):
+        path = folder_of(tmp_path / name, {"compressor": codec})
+        with (path / "0.0.0").open("wb") as file:
+            file.truncate(20 << 30)  # no block of it is on the disk
+        with pytest.raises(FileError, match="is not unpacked"):
+            read(path)
+
+
+def test_infinities_in_metadata_are_nothing(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "a.zarr", {})
+    (path / ".zattrs").write_text(
+        '{"softmorph": {"x": Infinity, "y": 1e999, "z": 2.5}, "_ARRAY_DIMENSIONS": NaN}'
+    )
+    from softmorph_cli.io.stores import node
+
+    found = node(path)
+    assert found is not None
+    assert found.attributes == {"softmorph": {"x": None, "y": None, "z": 2.5}, "_ARRAY_DIMENSIONS": None}
+
+
+def test_a_few_kilobytes_take_no_gigabytes(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "a.zarr", LARGE | {"compressor": {"id": "bz2"}})
+    # 20 GB of zeros.
+    (path / "0.0.0").write_bytes(BOMBS["bz2"]())
+    assert (path / "0.0.0").stat().st_size < 70_000
+    status, megabytes, said = peak("stats", path)
+    assert status == 1
+    assert "is not unpacked" in said
+    assert megabytes < 500

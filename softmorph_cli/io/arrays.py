@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.raw import Array, Kept, Provenance, Raw
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.volume import Volume
@@ -37,9 +39,14 @@ class Npy:
                 else np.lib.format.read_array_header_2_0
             )
             shape, _, dtype = read(stream)
+            start = stream.tell()
+        if any(size < 0 for size in shape):
+            raise Unsupported(f"its shape is {shape}")
         if dtype.hasobject:
             # Never unpickled: the shape and the type are all that is looked at.
             return Raw(np.broadcast_to(np.empty((), object), shape), None, self.name, shape, "object")
+        if prod(shape) * dtype.itemsize > path.stat().st_size - start:
+            raise Damaged(ENDS_EARLY)
         # An empty array cannot be mapped; the values' check will name it.
         array = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
         axes, notes = usual_axes(shape)

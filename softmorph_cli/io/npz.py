@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io.damage import Unsupported
 from softmorph_cli.io.raw import Array, Provenance, Raw
 from softmorph_cli.volume import Volume
 
@@ -54,6 +55,9 @@ class Npz:
                     f"{path} holds Python objects under {key!r}, which are never unpickled; "
                     f"save plain numbers: numpy.savez_compressed(path, {key}=array.astype('float32'))."
                 ) from error
+        if not isinstance(array, np.ndarray):
+            # NumPy returns the bytes of a member that does not begin as an .npy file.
+            raise Unsupported(f"its {key!r} is no array")
         notes = []
         if key == "softmax":
             notes.append("its key is 'softmax', so nnU-Net 1 wrote it; nnU-Net 2 says 'probabilities'.")

@@ -15,11 +15,14 @@ from xml.etree import ElementTree
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.io.damage import NO_PAGES, Damaged, Unsupported
 from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept_native
+from softmorph_cli.io.room import check_room
 from softmorph_cli.io.select import channels_last, usual_axes
+from softmorph_cli.io.stored import shown
 from softmorph_cli.io.tiles import codec_missing, lacks_codec, stored_tiles
 from softmorph_cli.units import in_one_unit, length, sizeless
 from softmorph_cli.volume import Volume
@@ -44,6 +47,12 @@ _UNREADABLE = {
 # NewSubfileType: a smaller copy of another image, and the mask of one.
 _REDUCED, _MASKING = 1, 4
 _NO_UNIT, _INCH = 1, 2
+_UNCOMPRESSED = 1
+# What a page must say in one number each.
+_FIELDS = (
+    *("imagewidth", "imagelength", "imagedepth", "samplesperpixel", "bitspersample", "planarconfig", "photometric"),
+    *("compression", "predictor", "fillorder", "rowsperstrip", "tilewidth", "tilelength", "tiledepth"),
+)
 # What ResolutionUnit counts in; 4 and 5 are extensions.
 _RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
 # Lossless codecs that tifffile lacks on its own and SimpleITK's libtiff has.
@@ -95,6 +104,9 @@ class Tiff:
             number, notes = _chosen(path, file, self.series)
             series = file.series[number]
             page = series.keyframe
+            _check_page(page)
+            notes += _mend_segments(series)
+            check_room(series.shape, page.dtype.itemsize, path)
             photometric = getattr(page.photometric, "name", str(page.photometric))
             if photometric in _UNREADABLE:
                 raise InputError(
@@ -110,6 +122,8 @@ class Tiff:
                     array = array[:planes]
             else:
                 array = meaning.turned(_pixels(path, file, series, planes))
+            if array.ndim != len(series.axes):
+                raise Unsupported(f"its axes are {series.axes}, and its pages have the shape {array.shape}")
             axes, told = _axes(series.axes, array.shape)
             notes += told
             kind = _metadata(file, number, page, axes or "")
@@ -235,9 +249,47 @@ def _named(samples: tuple[str, ...], count: int) -> tuple[str, ...]:
     return samples and (*samples[:count], *(f"sample {number}" for number in range(len(samples), count)))
 
 
+def _check_page(page: Any) -> None:
+    """Refuse a page of which tifffile keeps what it could not make out.
+
+    Raises:
+        Unsupported: If a field is no number, or its samples are of no type.
+    """
+    for name in _FIELDS:
+        value = getattr(page, name)
+        if not isinstance(value, int | np.integer):
+            raise Unsupported(f"its {name} is {shown(str(value))}, and one number belongs there")
+    if not hasattr(page.compression, "name"):
+        raise Unsupported(f"its compression has the number {page.compression}, which is not known")
+    if page.dtype is None:
+        kind = shown(str(page.sampleformat))
+        raise Unsupported(f"its samples have {page.bitspersample} bits and format {kind}, which is not known")
+
+
+def _mend_segments(series: Any) -> list[str]:
+    """Make the pages of a series say the same to whoever reads all of it and whoever reads a part.
+
+    Without compression there is nothing to undo a predictor for, and the length of a single strip is known.
+
+    Returns:
+        A note on strips and tiles that are not in the file.
+    """
+    keyframe, pages = series.keyframe, [page for page in series.pages if page is not None]
+    if keyframe.compression == _UNCOMPRESSED:
+        keyframe.predictor = 1
+        for page in pages:
+            if len(page.dataoffsets) == 1 and page.databytecounts == (0,) and page.dataoffsets[0] > 0:
+                page.databytecounts = (keyframe.nbytes,)
+    counts = [count for page in pages for count in page.databytecounts]
+    absent = counts.count(0)
+    return [f"{absent} of its {len(counts)} strips or tiles hold no data and are read as 0."] if absent else []
+
+
 def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
     """The number of the series to read, and what is said of the others."""
     count = len(file.series)
+    if count == 0:
+        raise Damaged(NO_PAGES)
     if wanted is not None:
         if not 0 <= wanted < count:
             last = f"--series 0 to {count - 1}" if count > 1 else "leave --series out"
@@ -246,7 +298,7 @@ def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
     whole = [
         number
         for number, one in enumerate(file.series)
-        if one.keyframe is not None and not int(one.keyframe.subfiletype) & (_REDUCED | _MASKING)
+        if one.keyframe is not None and not _kind(one.keyframe) & (_REDUCED | _MASKING)
     ]
     number = next(iter(whole), 0)
     if count == 1:
@@ -258,6 +310,11 @@ def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
     return number, [
         f"it holds {count} image series; {which} is read, and --series N takes another: {shapes}."
     ]
+
+
+def _kind(page: Any) -> int:
+    kind = page.subfiletype
+    return int(kind) if isinstance(kind, int) else 0
 
 
 def _planes(path: Path, file: Any, number: int, complaints: list[str]) -> tuple[int | None, list[str]]:
@@ -358,13 +415,11 @@ class _Told:
 def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
     tags = [page.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit")]
     x, y, per = (tag.value if tag is not None else None for tag in tags)
+    x, y = (ratio if _is_ratio(ratio) else None for ratio in (x, y))
     # A tag that is not there would mean inches, but who leaves it out means no unit.
-    resolution = (x, y, int(per) if per is not None else _NO_UNIT) if x and y else None
-    pixel = {
-        letter: ratio[1] / ratio[0]
-        for letter, ratio in (("X", x), ("Y", y))
-        if ratio and ratio[0] and ratio[1]
-    }
+    per = int(per) if isinstance(per, int) else _NO_UNIT
+    resolution = (x, y, per) if x and y else None
+    pixel = {letter: ratio[1] / ratio[0] for letter, ratio in (("X", x), ("Y", y)) if ratio and all(ratio)}
     if file.is_ome and file.ome_metadata:
         return _read_ome(file.ome_metadata, number)
     if file.is_imagej:
@@ -395,6 +450,10 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
         note = "its resolution per inch is taken as a print size, not as a voxel size."
         return _Told(native, channels=channels, notes=(note,))
     return _Told(native, channels=channels)
+
+
+def _is_ratio(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value)
 
 
 def _mark(description: str, key: str) -> int | None:

@@ -128,16 +128,10 @@ def _written(volume: Any, folder: Path, number: int, faults: list[Fault]) -> Non
     target = folder / f"out{_WRITTEN[number % len(_WRITTEN)]}"
     if _called(faults, files_io.write, volume, target, provenance={"command": "softmorph"}) is None:
         return
-    axes = volume.axes if target.suffix == ".npy" or len(volume.axes) > 4 else None
-    again = _called(faults, files_io.read, target, axes=axes)
-    if again is None:
-        faults.append(Fault("differs", f"{target.name} of axes {volume.axes}, {volume.array.shape}, is written and then refused"))
-    elif _sorted(again) != _sorted(volume):
-        faults.append(Fault("differs", f"{target.name} is written as {volume.array.shape} and read as {again.array.shape}"))
-
-
-def _sorted(volume: Any) -> list[int]:
-    return sorted(size for size in volume.array.shape if size != 1)
+    again = _called(faults, files_io.probe, target)
+    if again is None or sorted(s for s in again.shape if s != 1) != sorted(s for s in volume.array.shape if s != 1):
+        found = None if again is None else again.shape
+        faults.append(Fault("differs", f"{target.name} is written as {volume.array.shape} and read as {found}"))
 
 
 def _text(seed: Seed, path: Path, faults: list[Fault]) -> bool:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -23,7 +24,7 @@ from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import shown
-from softmorph_cli.io.tiles import codec_missing, lacks_codec, stored_tiles
+from softmorph_cli.io.tiles import codec_missing, lacks_codec, mend, stored_tiles
 from softmorph_cli.units import in_one_unit, length, sizeless
 from softmorph_cli.volume import Volume
 
@@ -47,7 +48,6 @@ _UNREADABLE = {
 # NewSubfileType: a smaller copy of another image, and the mask of one.
 _REDUCED, _MASKING = 1, 4
 _NO_UNIT, _INCH = 1, 2
-_UNCOMPRESSED = 1
 # What a page must say in one number each.
 _FIELDS = (
     *("imagewidth", "imagelength", "imagedepth", "samplesperpixel", "bitspersample", "planarconfig", "photometric"),
@@ -105,8 +105,11 @@ class Tiff:
             series = file.series[number]
             page = series.keyframe
             _check_page(page)
-            notes += _mend_segments(series)
-            check_room(series.shape, page.dtype.itemsize, path)
+            notes += mend(series)
+            if not self.lazy:
+                # A strip or tile is unpacked beside what was unpacked before.
+                parts = 1 + min(1, prod(page.chunks) / max(1, series.size))
+                check_room(series.shape, ceil(page.dtype.itemsize * parts), path)
             photometric = getattr(page.photometric, "name", str(page.photometric))
             if photometric in _UNREADABLE:
                 raise InputError(
@@ -264,25 +267,6 @@ def _check_page(page: Any) -> None:
     if page.dtype is None:
         kind = shown(str(page.sampleformat))
         raise Unsupported(f"its samples have {page.bitspersample} bits and format {kind}, which is not known")
-
-
-def _mend_segments(series: Any) -> list[str]:
-    """Make the pages of a series say the same to whoever reads all of it and whoever reads a part.
-
-    Without compression there is nothing to undo a predictor for, and the length of a single strip is known.
-
-    Returns:
-        A note on strips and tiles that are not in the file.
-    """
-    keyframe, pages = series.keyframe, [page for page in series.pages if page is not None]
-    if keyframe.compression == _UNCOMPRESSED:
-        keyframe.predictor = 1
-        for page in pages:
-            if len(page.dataoffsets) == 1 and page.databytecounts == (0,) and page.dataoffsets[0] > 0:
-                page.databytecounts = (keyframe.nbytes,)
-    counts = [count for page in pages for count in page.databytecounts]
-    absent = counts.count(0)
-    return [f"{absent} of its {len(counts)} strips or tiles hold no data and are read as 0."] if absent else []
 
 
 def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:

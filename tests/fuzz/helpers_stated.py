@@ -41,7 +41,7 @@ def within(part: Sequence[int], shape: Sequence[int]) -> bool:
 
 
 def _sizes(shape: Sequence[int]) -> list[int]:
-    return sorted(int(size) for size in shape if size != 1)
+    return sorted(size for size in shape if size != 1)
 
 
 def stated(files: Mapping[str, bytes], main: str) -> list[Shape]:
@@ -124,7 +124,7 @@ def _zarr(files: Mapping[str, bytes], main: str) -> Iterator[Shape]:
     for name, content in files.items():
         if name.startswith(main) and name.endswith((".zarray", "zarr.json")):
             with suppress(*_BROKEN):
-                yield tuple(json.loads(content)["shape"])
+                yield tuple(map(int, json.loads(content)["shape"]))
 
 
 def _tiff(content: bytes) -> Iterator[Shape]:
@@ -148,9 +148,9 @@ def _tiff(content: bytes) -> Iterator[Shape]:
                 if kept and prod(kept) and count % prod(kept) == 0:
                     yield (*kept, count // prod(kept), height, width, samples)
         with suppress(*_BROKEN):
-            yield tuple(json.loads(text)["shape"])
+            yield tuple(map(int, json.loads(text)["shape"]))
         for axes in re.findall(rb"<(?:\w+:)?Pixels\b[^>]*>", text):
-            size = {letter: int(number) for letter, number in re.findall(rb"Size([XYZCT])\s*=\s*\"(\d+)\"", axes)}
+            size = {letter: int(number) for letter, number in re.findall(rb"\bSize([XYZCT])\s*=\s*\"(\d+)\"", axes)}
             yield tuple(size.values())
             yield (*size.values(), samples)
 

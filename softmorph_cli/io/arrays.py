@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from types import SimpleNamespace
+from typing import IO, Any
 
 import numpy as np
 
@@ -13,6 +14,21 @@ from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.raw import Array, Kept, Provenance, Raw
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.volume import Volume
+
+
+def npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Read the shape and the type of an .npy file, and no more.
+
+    Raises:
+        Unsupported: If the shape is none.
+        ValueError: If it does not begin as one.
+    """
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version < (2, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if any(size < 0 for size in shape):
+        raise Unsupported(f"its shape is {shape}")
+    return shape, dtype
 
 
 @dataclass(frozen=True)
@@ -32,16 +48,8 @@ class Npy:
     def read(self, path: Path) -> Raw:
         """Map the array; a shape of 2 or 3 axes is (Y, X), (Z, Y, X) or (Y, X, C), more need names."""
         with path.open("rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version < (2, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = read(stream)
+            shape, dtype = npy_header(stream)
             start = stream.tell()
-        if any(size < 0 for size in shape):
-            raise Unsupported(f"its shape is {shape}")
         if dtype.hasobject:
             # Never unpickled: the shape and the type are all that is looked at.
             return Raw(np.broadcast_to(np.empty((), object), shape), None, self.name, shape, "object")

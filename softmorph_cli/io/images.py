@@ -21,6 +21,7 @@ from softmorph_cli.io.raw import LABELS, ONE, Array, Provenance, Raw, scale_of
 from softmorph_cli.volume import Volume
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_HEAD = 13
 # What a PNG says its pixels are.
 _PNG_GREY, _PNG_PALETTE, _PNG_GREY_ALPHA, _PNG_RGBA = 0, 3, 4, 6
 
@@ -84,7 +85,7 @@ class Png:
         """Read one image; a file that this package wrote says so and needs no guess about its range."""
         chunks = _chunks(path.read_bytes())
         # What lies behind the end of the image is none of it.
-        if (chunks[0].name, chunks[-1].name) != (b"IHDR", b"IEND"):
+        if (chunks[0].name, len(chunks[0].body), chunks[-1].name) != (b"IHDR", _HEAD, b"IEND"):
             raise FileError(f"{path} is cut short: it starts as a PNG file but does not end as one.")
         texts = _texts(chunks)
         ours, labels = texts.get(ONE, ""), LABELS in texts

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.io.damage import Unsupported
+from softmorph_cli.io.arrays import npy_header
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.raw import Array, Provenance, Raw
+from softmorph_cli.io.room import check_room
+from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.volume import Volume
 
 NAME: Final = "nnunet"
@@ -18,6 +23,8 @@ NAME: Final = "nnunet"
 _KEYS: Final = ("probabilities", "softmax", "logits")
 _ZIP = b"PK\x03\x04"
 _SHOWN = 8
+# The bound of what unpacks furthest for the others.
+_PACKED: Final = {ZIP_STORED: "zlib", ZIP_DEFLATED: "zlib"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Npz:
             key = next((key for key in _KEYS if key in archive.files), None)
             if key is None:
                 raise InputError(_other(path, archive.files))
+            _check_member(stream, key, path)
             try:
                 array = archive[key]
             except ValueError as error:
@@ -55,9 +63,6 @@ class Npz:
                     f"{path} holds Python objects under {key!r}, which are never unpickled; "
                     f"save plain numbers: numpy.savez_compressed(path, {key}=array.astype('float32'))."
                 ) from error
-        if not isinstance(array, np.ndarray):
-            # NumPy returns the bytes of a member that does not begin as an .npy file.
-            raise Unsupported(f"its {key!r} is no array")
         notes = []
         if key == "softmax":
             notes.append("its key is 'softmax', so nnU-Net 1 wrote it; nnU-Net 2 says 'probabilities'.")
@@ -83,6 +88,28 @@ class Npz:
     ) -> list[str]:
         """Refuse: an .npz has no place for geometry, and nothing reads a filtered one."""
         raise UsageError(f"{path}: .npz files are read, not written; write .nii.gz instead.")
+
+
+def _check_member(stream: BinaryIO, key: str, path: Path) -> None:
+    """Look at the header of an array before NumPy takes memory for it.
+
+    Raises:
+        Damaged: If its bytes are not there.
+        Unsupported: If it is no array.
+        InputError: If it does not fit into memory.
+    """
+    with ZipFile(stream) as archive:
+        names = archive.namelist()
+        told = archive.getinfo(f"{key}.npy" if f"{key}.npy" in names else key)
+        with archive.open(told) as member:
+            try:
+                shape, dtype = npy_header(member)
+            except ValueError as error:
+                raise Unsupported(f"its {key!r} is no array") from error
+    size = prod(shape) * dtype.itemsize
+    if not dtype.hasobject and not can_hold(told.compress_size, size, _PACKED.get(told.compress_type, "bzip2")):
+        raise Damaged(ENDS_EARLY)
+    check_room(shape, dtype.itemsize, path)
 
 
 def _other(path: Path, keys: list[str]) -> str:

@@ -6,9 +6,13 @@ import shlex
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
+from typing import Final
 
 from softmorph_cli import machine
 from softmorph_cli.errors import InputError
+
+# What is larger has no end as a float.
+_MOST: Final = 1 << 100
 
 
 def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, packed: bool = False) -> None:
@@ -27,7 +31,7 @@ def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, packed:
     if allowed is not None and needed > allowed:
         first = f"unpack it first ({shlex.join(['gunzip', '--keep', str(path)])}), then " if packed else ""
         raise InputError(
-            f"{path} holds {' x '.join(map(str, shape))} values, which take about {needed / 2**30:.1f} GiB, and "
+            f"{path} holds {' x '.join(map(str, shape))} values, which take about {min(needed, _MOST) / 2**30:.1f} GiB, and "
             f"{allowed / 2**30:.1f} GiB may be used: {first}cut out a part with --region or take one channel with "
             "--channel, or filter tile by tile into a .zarr with --memory 4GB."
         )

@@ -139,6 +139,8 @@ def open_array(found: Node, name: str) -> Lazy:
         raise FileError(
             f"{mark} is cut short or damaged ({_reason(error)}); copy the store again."
         ) from error
+    if not all(one > 0 for one in chunks):
+        raise FileError(f"{mark} is cut short or damaged (its chunks are {chunks}); copy the store again.")
     if dtype.hasobject:
         raise FileError(f"{name} holds Python objects, which are never unpickled; save plain numbers.")
 
@@ -210,7 +212,7 @@ def missing_chunks(found: Node, lazy: Lazy, name: str) -> str | None:
     Raises:
         FileError: If the array says that all of them were stored.
     """
-    total = prod(-(-size // one) for size, one in zip(lazy.shape, lazy.chunks, strict=True) if one)
+    total = prod(-(-size // one) for size, one in zip(lazy.shape, lazy.chunks, strict=True))
     files = (name for _, _, names in os.walk(found.path) for name in names)
     lost = total - sum(
         not name.startswith((".z", "zarr.json")) and not name.endswith(".partial") for name in files

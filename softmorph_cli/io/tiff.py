@@ -58,6 +58,11 @@ _RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
 # Lossless codecs that tifffile lacks on its own and SimpleITK's libtiff has.
 _LIBTIFF_CODECS = ("LZW", "PACKBITS")
 _BROKEN = re.compile(r"invalid page offset|corrupted|invalid offset|truncated|missing data")
+_PASSED_OVER = re.compile(r"TiffTag (\d+) @\d+> (?:invalid|is)")
+# The numbers of the fields that say how the pixels lie: size, samples, compression, strips, tiles.
+_LAYOUT = frozenset(
+    (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339, 32997, 32998)
+)
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _OME_TYPES = (*_IMAGEJ_TYPES, "uint32")
 _OME_UNITS = {"mm": "mm", "um": "µm", "nm": "nm"}
@@ -132,6 +137,7 @@ class Tiff:
             kind = _metadata(file, number, page, axes or "")
             notes += kind.notes
             names = _named(meaning.samples, array.shape[series.axes.index("S")]) if "S" in series.axes else ()
+            _check_fields(complaints)
             if broken := next(filter(_BROKEN.search, complaints), None):
                 # What tifffile can still make out of a file cut short would pass for the whole of it.
                 raise ValueError(broken)
@@ -252,6 +258,18 @@ def _named(samples: tuple[str, ...], count: int) -> tuple[str, ...]:
     return samples and (*samples[:count], *(f"sample {number}" for number in range(len(samples), count)))
 
 
+def _check_fields(complaints: list[str]) -> None:
+    """Refuse a file of which a field that says how its pixels lie was passed over, and something else assumed.
+
+    Raises:
+        Unsupported: If there is one.
+    """
+    for complaint in complaints:
+        found = _PASSED_OVER.search(complaint)
+        if found and int(found[1]) in _LAYOUT:
+            raise Unsupported(f"its field {found[1]} holds what cannot be read")
+
+
 def _check_page(page: Any) -> None:
     """Refuse a page of which tifffile keeps what it could not make out.
 
@@ -262,6 +280,8 @@ def _check_page(page: Any) -> None:
         value = getattr(page, name)
         if not isinstance(value, int | np.integer):
             raise Unsupported(f"its {name} is {shown(str(value))}, and one number belongs there")
+    if page.samplesperpixel < 1:
+        raise Unsupported("its pixels have no samples")
     if not hasattr(page.compression, "name"):
         raise Unsupported(f"its compression has the number {page.compression}, which is not known")
     if page.dtype is None:

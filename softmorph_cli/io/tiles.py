@@ -39,9 +39,13 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
 
     file = tifffile.TiffFile(path)
     keyframe = file.series[series].keyframe
-    mend(file.series[series])
-    store = file.series[series].aszarr(level=0)
-    array: Any = _Tiles(zarr.open_array(store, mode="r", zarr_format=2))
+    try:
+        mend(file.series[series])
+        store = file.series[series].aszarr(level=0)
+        array: Any = _Tiles(zarr.open_array(store, mode="r", zarr_format=2))
+    except BaseException:
+        file.close()
+        raise
     # Nobody says when the last part was read.
     weakref.finalize(array, _close, store, file)
     if prod(array.chunks) * array.dtype.itemsize > _LONGEST:
@@ -86,8 +90,13 @@ def mend(series: Any) -> list[str]:
         offsets, counts, size = page.dataoffsets, page.databytecounts, page.parent.filehandle.size
         if not all(isinstance(number, int) and number >= 0 for number in (*offsets, *counts)):
             raise Unsupported("it does not tell in whole numbers where its strips or tiles are")
-        if plain and len(offsets) == 1 and counts == (0,) and offsets[0] > 0:
-            counts = (keyframe.nbytes,)
+        if plain and len(offsets) == 1:
+            # One strip is all of the image, whatever is said of its length and its rows.
+            keyframe.rowsperstrip = max(keyframe.rowsperstrip, keyframe.imagelength)
+            if counts == (0,) and offsets[0] > 0:
+                counts = (keyframe.nbytes,)
+        if min(len(offsets), len(counts)) < prod(keyframe.chunked):
+            raise Damaged("it lists fewer strips or tiles than its size needs")
         held = tuple(min(count, max(0, size - offset)) for offset, count in zip(offsets, counts, strict=False))
         if any(count and (plain or not kept) and kept < count for count, kept in zip(counts, held, strict=False)):
             raise Damaged(ENDS_EARLY)

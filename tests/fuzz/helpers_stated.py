@@ -148,7 +148,7 @@ def _tiff(content: bytes) -> Iterator[Shape]:
                 if kept and prod(kept) and count % prod(kept) == 0:
                     yield (*kept, count // prod(kept), height, width, samples)
         with suppress(*_BROKEN):
-            yield tuple(map(int, json.loads(text)["shape"]))
+            yield tuple(map(int, json.loads(text.rstrip(b"\0"))["shape"]))
         for axes in re.findall(rb"<(?:\w+:)?Pixels\b[^>]*>", text):
             size = {letter: int(number) for letter, number in re.findall(rb"\bSize([XYZCT])\s*=\s*\"(\d+)\"", axes)}
             yield tuple(size.values())

@@ -14,6 +14,7 @@ import os
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +32,8 @@ _MISTAKES: Final = (
     TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, NameError, RecursionError, StopIteration
 )  # fmt: skip
 _WRITTEN: Final = (".nii.gz", ".nii", ".tif", ".ome.tif", ".nrrd", ".mha", ".npy", ".zarr", ".png")
+# Voxels that are read in one part for a comparison.
+_MOST: Final = 1 << 22
 # Notes that tell of another shape than the header's.
 _TOLD: Final = ("planes", "image series", "resolutions", "alpha channel")
 
@@ -83,8 +86,8 @@ def _image(seed: Seed, files: Files, folder: Path, number: int, read: Reader, fa
     allowed = stated(files, seed.main)
     if allowed:
         for found in (probed, volume and volume.source):
-            # A file whose format says that it holds no map has no shape.
-            if found is not None and found.shape:
+            # What is no map or empty is refused.
+            if found is not None and all(found.shape) and found.shape:
                 _compare(found.shape, allowed, (volume or probed).notes, faults)
     # The background of a network's classes is left out.
     classes = volume is not None and seed.family == "nnunet" and "C" in volume.axes
@@ -115,7 +118,7 @@ def _in_parts(seed: Seed, path: Path, volume: Any, number: int, faults: list[Fau
         return
     options = {key: value for key, value in seed.options.items() if value is not None}
     blocks = _called(faults, files_io.open_blocks, path, **options)
-    if blocks is None:
+    if blocks is None or prod(blocks.shape) > _MOST:
         return
     whole = _called(faults, blocks.read, [slice(None)] * len(blocks.shape))
     if whole is None or volume is None:

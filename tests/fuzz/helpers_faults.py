@@ -1,10 +1,9 @@
-"""Faults that are planted in a case, for the tests of what finds them."""
+"""Faults that are planted in intact cases, for the test of what finds them."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -16,14 +15,23 @@ import numpy as np
 from helpers_seeds import Files, Seed
 from helpers_targets import Outcome, check
 
-from softmorph_cli import io
+from softmorph_cli import io, volume
 from softmorph_cli.errors import FileError
+from softmorph_cli.io.damage import not_read
 
-AT: Final = 2
+_MUCH: Final = 3 << 29
 
 
 def _traceback() -> None:
     raise ZeroDivisionError("planted")
+
+
+def _mistake() -> None:
+    """A mistake of softmorph's own code, told as if the file were at fault."""
+    try:
+        volume.places(None)  # type: ignore[arg-type]
+    except AttributeError as error:
+        raise not_read(Path("in"), "NIfTI", error) from error
 
 
 def _signal() -> None:
@@ -41,15 +49,15 @@ def _deaf() -> None:
 
 
 def _memory() -> None:
-    bytearray(3 << 29)
+    bytearray(_MUCH)
 
 
 def _swallowed() -> None:
-    """Memory that a library asked for, and that is told as if the file were at fault."""
+    """Memory that a library asks for, told as if the file were at fault."""
     try:
-        bytearray(3 << 29)
+        bytearray(_MUCH)
     except MemoryError as error:
-        raise FileError("a valid file that softmorph cannot read") from error
+        raise FileError("planted") from error
 
 
 def _warning() -> None:
@@ -60,7 +68,7 @@ def _printed() -> None:
     os.write(2, b"planted\n")
 
 
-def _planting(act: Callable[[], None]) -> Any:
+def _acting(act: Callable[[], None]) -> Callable[..., Any]:
     def read(path: Path, **options: Any) -> Any:
         act()
         return io.read(path, **options)
@@ -70,28 +78,36 @@ def _planting(act: Callable[[], None]) -> Any:
 
 def _cropped(path: Path, **options: Any) -> Any:
     """A map whose last row is lost on the way."""
-    volume = io.read(path, **options)
-    array = np.ascontiguousarray(volume.array[..., :-1, :])
-    return replace(volume, array=array, source=replace(volume.source, shape=array.shape), notes=())
+    read = io.read(path, **options)
+    array = np.ascontiguousarray(read.array[..., :-1, :])
+    return replace(read, array=array, source=replace(read.source, shape=array.shape))
 
 
-def _planted(read: Any) -> Any:
-    def checked(seed: Seed, files: Files, folder: Path, number: int) -> Outcome:
-        if number != AT:
-            return check(seed, files, folder, number)
-        return check(seed, dict(seed.files), folder, number, read)
+def _changed(path: Path, **options: Any) -> Any:
+    """A map with another value in one voxel."""
+    read = io.read(path, **options)
+    array = read.array.copy()
+    array.flat[0] = 1 - array.flat[0]
+    return replace(read, array=array)
 
-    return checked
+
+# What is to be found, in the order of cases from 1; the parts are read of those of even number.
+PLANTED: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
+    ("traceback", _acting(_traceback)),
+    ("differs", _changed),
+    ("signal", _acting(_signal)),
+    ("hang", _acting(_hang)),
+    ("hang", _acting(_deaf)),
+    ("memory", _acting(_memory)),
+    ("memory", _acting(_swallowed)),
+    ("warning", _acting(_warning)),
+    ("printed", _acting(_printed)),
+    ("mistake", _acting(_mistake)),
+    ("shape", _cropped),
+)
 
 
-PLANTED: Final = {
-    "traceback": _planted(_planting(_traceback)),
-    "signal": _planted(_planting(_signal)),
-    "hang": _planted(_planting(_hang)),
-    "deaf": _planted(_planting(_deaf)),
-    "memory": _planted(_planting(_memory)),
-    "swallowed": _planted(_planting(_swallowed)),
-    "warning": _planted(_planting(_warning)),
-    "printed": _planted(_planting(_printed)),
-    "shape": _planted(_cropped),
-}
+def planted(seed: Seed, files: Files, folder: Path, number: int) -> Outcome:
+    """As `check`, of the intact files, with a fault in each case that one is planted in."""
+    read = PLANTED[number - 1][1] if 1 <= number <= len(PLANTED) else io.read
+    return check(seed, dict(seed.files), folder, number, read)

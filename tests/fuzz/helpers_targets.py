@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-import os
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -47,10 +45,19 @@ class Fault(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Whether a map was read, and what is wrong."""
+    """Whether a map was read, what is wrong, and with what words the files were refused."""
 
     read: bool
     faults: list[Fault]
+    refusals: list[str]
+
+
+class _Faults(list[Fault]):
+    """What is wrong, and what was said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refusals: list[str] = []
 
 
 Reader = Callable[..., Any]
@@ -69,17 +76,17 @@ def check(seed: Seed, files: Files, folder: Path, number: int, read: Reader = fi
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    faults: list[Fault] = []
+    faults = _Faults()
     if seed.kind == "image":
         got = _image(seed, files, folder, number, read, faults)
     else:
         got = _text(seed, folder / seed.main, faults)
     if number == 0 and not got:
         faults.append(Fault("refused", "an intact file is refused"))
-    return Outcome(got, faults)
+    return Outcome(got, list(faults), faults.refusals)
 
 
-def _image(seed: Seed, files: Files, folder: Path, number: int, read: Reader, faults: list[Fault]) -> bool:
+def _image(seed: Seed, files: Files, folder: Path, number: int, read: Reader, faults: _Faults) -> bool:
     path = folder / seed.main
     probed = _called(faults, files_io.probe, path)
     volume = _called(faults, read, path, **seed.options)
@@ -107,13 +114,13 @@ def _image(seed: Seed, files: Files, folder: Path, number: int, read: Reader, fa
     return volume is not None
 
 
-def _compare(shape: Sequence[int], allowed: Any, notes: Sequence[str], faults: list[Fault]) -> None:
+def _compare(shape: Sequence[int], allowed: Any, notes: Sequence[str], faults: _Faults) -> None:
     if not agree(allowed, shape) and not any(word in note for note in notes for word in _TOLD):
         listed = sorted({tuple(size for size in one if size != 1) for one in allowed})[:8]
         faults.append(Fault("shape", f"{tuple(shape)}, where the header has {listed}; told: {list(notes)}"))
 
 
-def _in_parts(seed: Seed, path: Path, volume: Any, number: int, faults: list[Fault]) -> None:
+def _in_parts(seed: Seed, path: Path, volume: Any, number: int, faults: _Faults) -> None:
     if number % 2:
         return
     options = {key: value for key, value in seed.options.items() if value is not None}
@@ -127,7 +134,7 @@ def _in_parts(seed: Seed, path: Path, volume: Any, number: int, faults: list[Fau
         faults.append(Fault("differs", f"in parts {whole.shape} {whole.ravel()[:5]}, whole {volume.array.shape} {volume.array.ravel()[:5]}"))
 
 
-def _written(volume: Any, folder: Path, number: int, faults: list[Fault]) -> None:
+def _written(volume: Any, folder: Path, number: int, faults: _Faults) -> None:
     target = folder / f"out{_WRITTEN[number % len(_WRITTEN)]}"
     if _called(faults, files_io.write, volume, target, provenance={"command": "softmorph"}) is None:
         return
@@ -137,7 +144,7 @@ def _written(volume: Any, folder: Path, number: int, faults: list[Fault]) -> Non
         faults.append(Fault("differs", f"{target.name} is written as {volume.array.shape} and read as {found}"))
 
 
-def _text(seed: Seed, path: Path, faults: list[Fault]) -> bool:
+def _text(seed: Seed, path: Path, faults: _Faults) -> bool:
     if seed.kind == "rule":
         from softmorph_cli.compiler.compile import compile_rule
         from softmorph_cli.rules.rulefile import load
@@ -174,7 +181,7 @@ def _summarized(records: Any) -> str:
     return found.table + documents.as_json(found.document)
 
 
-def _called(faults: list[Fault], function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+def _called(faults: _Faults, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call a function; None where it refuses or fails."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -182,8 +189,8 @@ def _called(faults: list[Fault], function: Callable[..., Any], *arguments: Any, 
         try:
             result = function(*arguments, **options)
         except SoftmorphError as error:
+            faults.refusals.append(f"{function.__name__}: {error}")
             _look(error, function.__name__, faults)
-            if os.environ.get("FUZZ_TELL"): faults.append(Fault("told", f"{function.__name__}: {error}"))
         except MemoryError as error:
             faults.append(Fault("memory", f"{function.__name__}: {_where(error)}"))
         except Exception as error:
@@ -195,7 +202,7 @@ def _called(faults: list[Fault], function: Callable[..., Any], *arguments: Any, 
     return result
 
 
-def _look(error: SoftmorphError, name: str, faults: list[Fault]) -> None:
+def _look(error: SoftmorphError, name: str, faults: _Faults) -> None:
     """A refusal whose cause is a mistake of softmorph's own code."""
     cause: BaseException | None = error.__cause__ or error.__context__
     while cause is not None:
@@ -216,7 +223,7 @@ def _where(error: BaseException) -> str:
     return f"{' > '.join(dict.fromkeys(places))}: {type(error).__name__}: {str(error)[:300]}"
 
 
-def _command(words: list[str], faults: list[Fault]) -> None:
+def _command(words: list[str], faults: _Faults) -> None:
     """Run a command as a shell would, and look at what it says."""
     from softmorph_cli.cli.app import app
 

@@ -8,10 +8,9 @@ import resource
 import select
 import shutil
 import signal
-import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -39,10 +38,18 @@ class Limits:
 
 @dataclass
 class Report:
-    """What came of many cases: how many there were, how many were read, and the faults by case."""
+    """What came of many cases.
+
+    Attributes:
+        cases: How many there were.
+        read: How many were read.
+        faults: By seed and number of the case.
+        refusals: With what words the others were refused.
+    """
 
     cases: int = 0
     read: int = 0
+    refusals: list[str] = field(default_factory=list)
     faults: list[tuple[str, int, Fault]] = field(default_factory=list)
 
 
@@ -95,7 +102,7 @@ def _batch(cases: Sequence[Case], limits: Limits, checked: Checked, report: Repo
     os.close(into)
     done, killed = 0, False
     try:
-        for line in _lines_of(out, 2 * limits.seconds + 20):
+        for line in _lines_of(out, 2 * limits.seconds):
             if line is None:
                 # Not even Python's own alarm came through.
                 os.kill(child, signal.SIGKILL)
@@ -103,6 +110,7 @@ def _batch(cases: Sequence[Case], limits: Limits, checked: Checked, report: Repo
                 break
             told = json.loads(line)
             report.read += told["read"]
+            report.refusals += told["refusals"]
             report.faults += [(*_named(cases[done]), Fault(*one)) for one in told["faults"]]
             done += 1
     finally:
@@ -157,7 +165,7 @@ def _child(cases: Sequence[Case], limits: Limits, checked: Checked, into: int, f
             os.lseek(said, 0, os.SEEK_SET)
             if printed:
                 outcome.faults.append(Fault("printed", repr(printed)))
-            answer = {"read": outcome.read, "faults": outcome.faults}
+            answer = outcome._asdict()
             os.write(into, json.dumps(answer).encode() + b"\n")
             # What was broken off may go on in the threads of a library, and come up in the next case.
             if any(fault.kind in ("hang", "memory", "traceback") for fault in outcome.faults):
@@ -177,11 +185,11 @@ def _alone(one: Case, limits: Limits, checked: Checked, place: Path) -> Outcome:
     except _Hang as error:
         frames = traceback.extract_tb(error.__traceback__)[-4:]
         where = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-        return Outcome(False, [Fault("hang", f"more than {limits.seconds:g} s in {where}")])
+        return Outcome(False, [Fault("hang", f"more than {limits.seconds:g} s in {where}")], [])
     except MemoryError as error:
-        return Outcome(False, [Fault("memory", repr(error))])
+        return Outcome(False, [Fault("memory", repr(error))], [])
     except Exception:
-        return Outcome(False, [Fault("traceback", traceback.format_exc())])
+        return Outcome(False, [Fault("traceback", traceback.format_exc())], [])
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -32,7 +32,6 @@ REVERSED: Final = [2, 1, 0, 3]
 MOST_AXES: Final = 16
 LONGEST_HEADER: Final = 1 << 22
 _PIECE = 1 << 20
-_LARGEST: Final = 1e100
 _WRITTEN_AT_ONCE = 1 << 24
 # name%03d.raw 1 20 1: a file for each number.
 _SERIES = re.compile(
@@ -96,12 +95,12 @@ class Fields:
 
 
 def real(word: str) -> float:
-    """A number, NaN for what is none, or so large that its square has no end."""
+    """A number, NaN for what is none or has no end."""
     try:
         number = float(word)
     except ValueError:
         return float("nan")
-    return number if abs(number) < _LARGEST else float("nan")
+    return number if isfinite(number) else float("nan")
 
 
 def shown(text: str, most: int = 60) -> str:

@@ -15,6 +15,7 @@ import pytest
 from softmorph_cli import machine
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import open_blocks, read, read_labels
+from softmorph_cli.io.room import check_room
 
 SIDE = 1500  # 13.5 GB as float32
 
@@ -98,3 +99,8 @@ def test_nothing_is_read_before_it_is_refused(tmp_path: Path, monkeypatch: pytes
         assert status == 1
         assert "may be used" in ended.stderr
         assert megabytes < 1000
+
+
+def test_sizes_beyond_any_number_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="which take about"):
+        check_room((10**400, 5), 4, tmp_path / "in.tif")

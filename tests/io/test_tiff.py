@@ -571,3 +571,136 @@ def test_cut_short(tmp_path: Path, keep: float, flavour: dict[str, Any], compres
     path.write_bytes(content[: int(keep if keep > 1 else keep * len(content))])
     with pytest.raises(FileError, match="starts as a TIFF file but is cut short or damaged"):
         read(path)
+
+
+def entry(path: Path, tag: int) -> int:
+    """Where the entry of a tag of the first page lies; for classic little-endian files."""
+    content = path.read_bytes()
+    at = struct.unpack_from("<I", content, 4)[0]
+    (count,) = struct.unpack_from("<H", content, at)
+    places = range(at + 2, at + 2 + 12 * count, 12)
+    return next(place for place in places if struct.unpack_from("<H", content, place)[0] == tag)
+
+
+def patch(path: Path, tag: int, *, number: int | None = None, kind: int = 4, count: int = 1, value: int) -> None:
+    """Give the entry of a tag other content, and another number if one is given."""
+    content, place = bytearray(path.read_bytes()), entry(path, tag)
+    struct.pack_into("<HHII", content, place, tag if number is None else number, kind, count, value)
+    path.write_bytes(content)
+
+
+def parts_of(path: Path) -> Any:
+    blocks = open_blocks(path)
+    return blocks.read([slice(None)] * len(blocks.shape))
+
+
+def stack(path: Path, **told: Any) -> Any:
+    tifffile.imwrite(path, MAP[0, :, 0], photometric="minisblack", metadata=None, **told)
+    return MAP[0, :, 0]
+
+
+SOFTWARE, OFFSETS, COUNTS = 305, 273, 279
+
+
+def test_a_strip_whose_length_is_not_told_is_read_whole_and_in_parts(tmp_path: Path) -> None:
+    right = stack(tmp_path / "in.tif")
+    patch(tmp_path / "in.tif", COUNTS, value=0)
+    assert np.array_equal(read(tmp_path / "in.tif").array, right)
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
+
+
+def test_a_strip_with_fewer_rows_than_it_has_is_read_whole_and_in_parts(tmp_path: Path) -> None:
+    right = MAP[0, 0, 0]
+    tifffile.imwrite(tmp_path / "in.tif", right, metadata=None)
+    patch(tmp_path / "in.tif", 278, value=2)
+    assert np.array_equal(read(tmp_path / "in.tif").array, right)
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
+
+
+def test_without_compression_no_predictor_is_undone(tmp_path: Path) -> None:
+    values = (MAP[0, 0, 0] * 255).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", values, metadata=None)
+    patch(tmp_path / "in.tif", SOFTWARE, number=317, kind=3, value=2)
+    right = values.astype(np.float32) / 255
+    assert np.array_equal(read(tmp_path / "in.tif").array, right)
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
+
+
+def test_a_strip_ends_where_the_file_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = stack(tmp_path / "in.tif", compression="zlib")
+    patch(tmp_path / "in.tif", COUNTS, value=2**32 - 1)
+    asked: list[int] = []
+    before = tifffile.FileHandle.read
+    monkeypatch.setattr(
+        tifffile.FileHandle, "read", lambda self, size=-1, /: asked.append(size) or before(self, size)
+    )
+    assert np.array_equal(read(tmp_path / "in.tif").array, right)
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
+    assert 0 < max(asked) < 10_000
+    patch(tmp_path / "in.tif", OFFSETS, value=2**31)
+    with pytest.raises(FileError, match=r"cut short or damaged \(it ends too early\)"):
+        read(tmp_path / "in.tif")
+
+
+def test_tiles_that_were_left_out_are_told_and_read_as_0(tmp_path: Path) -> None:
+    values = np.tile(MAP[0, 0, 0], (8, 6))  # 40 x 36: 3 x 3 tiles
+    tifffile.imwrite(tmp_path / "in.tif", values, tile=(16, 16), metadata=None)
+    content = bytearray((tmp_path / "in.tif").read_bytes())
+    for tag in (324, 325):
+        _, kind, _, first = struct.unpack_from("<HHII", content, entry(tmp_path / "in.tif", tag))
+        struct.pack_into("<H" if kind == 3 else "<I", content, first, 0)
+    (tmp_path / "in.tif").write_bytes(content)
+    right = values.copy()
+    right[:16, :16] = 0
+    volume = read(tmp_path / "in.tif")
+    assert volume.notes == ("1 of its 9 strips or tiles hold no data and are read as 0.",)
+    assert np.array_equal(volume.array, right)
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
+
+
+@pytest.mark.parametrize(("tag", "kind", "count", "value", "said"), [
+    (259, 3, 1, 65535, "its compression has the number 65535, which is not known"),
+    (259, 3, 0, 0, r"its compression is \(\), and one number belongs there"),
+    (258, 3, 1, 438, "its samples have 438 bits"),
+    (277, 3, 1, 0, "its pixels have no samples"),
+    (277, 3, 99, 1, "its field 277 holds what cannot be read"),
+    (279, 2, 2, 0x4141, "does not tell in whole numbers where its strips or tiles are"),
+    (257, 4, 1, 2**32 - 192, "lists fewer strips or tiles than its size needs"),
+])  # fmt: skip
+def test_fields_that_say_what_cannot_be_are_named(
+    tmp_path: Path, tag: int, kind: int, count: int, value: int, said: str
+) -> None:
+    values = (np.tile(MAP[0, 0, 0], (8, 6)) * 255).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", values, metadata=None, rowsperstrip=4)
+    patch(tmp_path / "in.tif", tag, kind=kind, count=count, value=value)
+    for look in (read, probe, open_blocks):
+        with pytest.raises(FileError, match=said):
+            look(tmp_path / "in.tif")
+
+
+def test_a_file_whose_first_page_is_beyond_its_end(tmp_path: Path) -> None:
+    stack(tmp_path / "in.tif")
+    content = bytearray((tmp_path / "in.tif").read_bytes())
+    content[4:8] = struct.pack("<I", 2**30)
+    (tmp_path / "in.tif").write_bytes(content)
+    with pytest.raises(FileError, match="its table of pages is broken"):
+        read(tmp_path / "in.tif")
+
+
+def test_a_resolution_that_is_no_ratio_is_none(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], resolution=(100, 50), resolutionunit=3, metadata=None)
+    patch(tmp_path / "in.tif", 282, kind=3, value=6)
+    volume = read(tmp_path / "in.tif")
+    assert np.array_equal(volume.array, MAP[0, 0, 0])
+    assert volume.spacing is None
+
+
+def test_what_does_not_fit_is_refused_by_the_header_and_may_be_read_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = stack(tmp_path / "in.tif", compression="zlib")
+    monkeypatch.setattr("softmorph_cli.machine.memory", lambda: right.nbytes)
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", lambda *_, **__: pytest.fail("it is unpacked"))
+    with pytest.raises(InputError, match="4 x 5 x 6 values, which take"):
+        read(tmp_path / "in.tif")
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), right)

@@ -33,9 +33,10 @@ def message(text: str) -> str:
 
 
 def cell(value: Any) -> Any:
-    """Return a value for a CSV: a text or a path that a spreadsheet would compute gets an apostrophe before it.
+    """Return a value for a CSV that a spreadsheet does not compute.
 
-    Numbers stay, those below 0 too.
+    A text gets an apostrophe before it; a path "./", so that it is still the file's. Numbers stay, those below 0 too.
     """
-    named = isinstance(value, str | PurePath) and str(value).startswith(_FORMULA)
-    return f"'{value}" if named else value
+    if not isinstance(value, str | PurePath) or not str(value).startswith(_FORMULA):
+        return value
+    return f"./{value}" if isinstance(value, PurePath) else f"'{value}"

@@ -39,7 +39,7 @@ def test_a_message_is_one_line_and_its_drawing() -> None:
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1"])
 def test_a_text_is_no_formula(text: str) -> None:
     assert cell(text) == f"'{text}"
-    assert cell(Path(text)) == f"'{text}"
+    assert cell(Path(text)) == f"./{text}"
 
 
 @pytest.mark.parametrize("value", ["a=1", "", -1.5, -3, None, True])

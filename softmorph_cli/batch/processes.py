@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -187,8 +186,9 @@ def _work(connection: Connection[Any, Any], threads: int) -> None:
     def stop(number: int, frame: object) -> None:
         for one in heard:
             signal.signal(one, signal.SIG_IGN)
-        # Where a library calls back from its own code, nobody hears what is raised, and it would be printed.
-        sys.unraisablehook = lambda unraisable: None
+        # Where a library calls back from its own code, nobody hears what is raised, and it would be printed, by
+        # Python or by the library.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         raise _Stopped
 
     # The results of the command are on stdout; what a library prints is none.

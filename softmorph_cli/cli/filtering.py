@@ -243,7 +243,8 @@ def _how_it_ran(step: Step, result: Result) -> str:
     if step.settings is None:
         return step.operation
     count = f"{result.iterations} iteration{'s' if result.iterations != 1 else ''}"
-    return f"{step.method}, {count} ({report.STOPPED[result.stop_reason]})"
+    lines = "; lines are not finished to one voxel" if result.finished is False else ""
+    return f"{step.method}, {count} ({report.STOPPED[result.stop_reason]}{lines})"
 
 
 def _reached(document: Mapping[str, Any]) -> list[str]:

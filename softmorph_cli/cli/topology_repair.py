@@ -164,10 +164,11 @@ def _priors(asking: Asking, volume: Volume, count: int) -> tuple[Prior, ...]:
         names = f" ({', '.join(volume.channels)})" if volume.channels else ""
         # One of the mapped axes is longer than 1.
         axis = next(a for a, size in zip(volume.axes, volume.array.shape, strict=True) if size > 1)
-        what = "channels" if axis == "C" else f"maps along {axis}"
+        option = class_option(volume)
+        what = "channels" if option or axis == "C" else f"maps along {axis}"
         raise InputError(
-            f"it holds {count} {what}{names}: add {class_option(volume) or choosing(axis)}, or give each its prior "
-            "with --priors FILE."
+            f"it holds {count} {what}{names}: add {option or choosing(axis)}, or give each its prior with --priors "
+            "FILE."
         )
     return (Prior((0,), check_prior(parse_betti(asking.betti), volume.spatial_dims)),)
 

@@ -11,10 +11,15 @@ from softmorph_cli.errors import FileError
 from softmorph_cli.io.raw import Array
 
 
-def held(array: Any) -> Array:
+def held(array: Any, wanted: np.dtype[Any]) -> Array:
     """Return an array in memory: one that is mapped as a whole is read from its file, others are as they are.
 
-    The system ends a process that looks at what a mapped file no longer has.
+    The system ends a process that looks at what a mapped file no longer has. Values that will be twice as narrow stay
+    mapped all the same: both in memory would be three times what the map takes.
+
+    Args:
+        array: Of a file.
+        wanted: What its values are about to become.
 
     Raises:
         FileError: If the file is shorter than it was.
@@ -23,6 +28,8 @@ def held(array: Any) -> Array:
         return np.asarray(array)
     check_whole(array)
     root = _root(array)
+    if array.dtype.kind == "f" and array.dtype.itemsize > wanted.itemsize:
+        return np.asarray(array)
     if array.size != root.size or array.ctypes.data != root.ctypes.data:  # a part of it
         return np.asarray(array)
     read = np.fromfile(array.filename, root.dtype, root.size, offset=root.offset)

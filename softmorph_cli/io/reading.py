@@ -105,7 +105,7 @@ def read(
         raw = _one_channel(raw, channel, name, along)
     _check_room(raw, wanted, name)
     # Only what was chosen of a store is read, and only here.
-    raw = replace(raw, array=held(raw.array))
+    raw = replace(raw, array=held(raw.array, wanted))
     values, notes = probabilities(
         raw, name, wanted, inside=inside, divide_by=divide_by, label=label, clip=clip, from_logits=from_logits
     )
@@ -175,7 +175,7 @@ def read_labels(
         raw, cuts = select.crop(raw, region, name)
         inside = inside[cuts] if inside is not None else None
     _check_room(raw, np.dtype(np.float32), name)
-    raw = replace(raw, array=held(raw.array))
+    raw = replace(raw, array=held(raw.array, raw.array.dtype))
     labels = label_numbers(raw, surely=surely)
     if labels is None:
         return None

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from softmorph_cli import lengths
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.defaults import METHOD_OF
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 # Thinning takes voxels off one by one, so it follows the grid, not the world.
 UNEVEN: Final = 1.5
+
+# A skeleton of a larger share of the voxels is none of lines.
+_DENSE: Final = 0.2
 
 Given = Mapping[str, Any]
 
@@ -148,6 +154,25 @@ def _morphology(name: str, operation: str) -> Callable[[Given, Settings], Step]:
     return build
 
 
+def _of_skeleton(
+    image: npt.NDArray[Any], skeleton: npt.NDArray[Any], settings: Settings, threshold: float | None
+) -> list[str]:
+    """Return what to say of a skeleton that is empty, or has all of a background in it."""
+    largest = image.max(initial=0)
+    sets = settings.level_sets if settings.method == "nested" else None
+    if threshold is None:
+        threshold = (settings.lowest or 0.0) if sets is None else float(sets.thresholds[0])
+    share = np.count_nonzero(skeleton) / max(skeleton.size, 1)
+    if share == 0 and 0 < largest <= threshold:
+        return [f"the skeleton is empty: nothing is above {threshold:g}, the largest value is {largest:.4g}."]
+    if settings.levels == "exact" and settings.lowest is None and share > _DENSE:
+        return [
+            f"{share:.0%} of the voxels are above 0 in the skeleton, since all values are levels: with --lowest 0.01 "
+            "the background is left out."
+        ]
+    return []
+
+
 def _skeletonize(given: Given, settings: Settings) -> Step:
     from softmorph_cli.filters.functions import check_hard, check_preset, resolve_preset
 
@@ -171,9 +196,11 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
 
         check_preset(preset, volume.spatial_dims)
         dims = volume.spatial_dims
-        return thinning(
+        result = thinning(
             volume.array, settings, iterations=iterations, hard=hard, threshold=cut, spatial_dims=dims
         )
+        told = _of_skeleton(volume.array, result.image, in_force, cut if hard else None)
+        return replace(result, warnings=(*result.warnings, *told))
 
     def prepare(volume: Volume) -> Volume:
         if resample is None:

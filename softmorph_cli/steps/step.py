@@ -117,6 +117,8 @@ class Step:
         what = "--hard" if self.gives == MASK else f"method {self.settings.method}"
         if self.gives != MASK and self.settings.method == "nested" and "prune_contrast" in names:
             what = "a skeleton that is not finished, as with --iterations and --no-finish"
+            if self.operation != "skeletonize":
+                what = f"{self.operation}, which does not finish lines: use skeletonize"
         return [f"--{name.replace('_', '-')} has no effect with {what}." for name in names]
 
 

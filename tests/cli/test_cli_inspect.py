@@ -527,9 +527,7 @@ def test_words_that_do_not_fit_the_file(tree: Path, skeleton: Path) -> None:
         refused("inspect", *arguments, "--csv", "c.csv", code=2, says=says)
 
 
-@pytest.mark.parametrize(
-    ("axes", "option"), [("CZYX", "--channel 0"), ("TZYX", "--channel-axis T --channel 0")]
-)
+@pytest.mark.parametrize(("axes", "option"), [("CZYX", "--channel 0"), ("TZYX", "--time 0")])
 def test_a_file_of_several_maps_names_what_to_type(axes: str, option: str) -> None:
     pair = np.zeros((2, 5, 12, 20), np.float32)
     pair[0, 2, 5, 2:17] = pair[1, 2, 5, 2:12] = 0.9
@@ -537,7 +535,7 @@ def test_a_file_of_several_maps_names_what_to_type(axes: str, option: str) -> No
     sentence = refused("inspect", "pair.ome.tif", says=("pair.ome.tif", "holds 2", "one is taken at a time"))
     assert f"add {option}" in sentence
     for channel, steps in ((0, 14), (1, 9)):
-        typed = option.replace("--channel 0", f"--channel {channel}").split()
+        typed = option.replace(" 0", f" {channel}").split()
         ended = run(
             "inspect",
             "pair.ome.tif",

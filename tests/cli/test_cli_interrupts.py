@@ -108,7 +108,7 @@ main()
 WRITERS = {
     "out.nii.gz": ("nibabel", "module.Nifti1Image.to_stream"),
     "out.tif": ("tifffile", "module.imwrite"),
-    "out.mha": ("SimpleITK", "module.WriteImage"),
+    "out.mha": ("softmorph_cli.io.metaimage", "module._pack"),
 }
 
 

@@ -296,3 +296,33 @@ def test_no_finish_is_idle_where_nothing_is_finished() -> None:
         in run("skeletonize", "in.nii.gz", "o.nii.gz", "-m", "levels", "--no-finish").err
     )
     assert "no-finish" not in run("apply", "prune", "in.nii.gz", "o.nii.gz", "--force").err
+
+
+@pytest.mark.parametrize(
+    ("options", "cut"), [(["--hard"], "0.5"), (["--lowest", "0.4"], "0.4"), ([], "0.03125")]
+)
+def test_an_empty_skeleton_is_told(options: list[str], cut: str) -> None:
+    largest = 0.03 if cut == "0.03125" else 0.375
+    save("in.npy", np.eye(9, dtype=np.float32) * np.float32(largest))
+    told = run("skeletonize", "in.npy", "out.npy", *options).err
+    assert f"is empty: nothing is above {cut}, the largest value is {largest}" in told
+    assert "is empty" not in run("skeletonize", "in.npy", "o.npy", "--lowest", 0.01).err
+    save("zero.npy", np.zeros((9, 9), np.float32))
+    assert "is empty" not in run("skeletonize", "zero.npy", "o.npy", *options, "--force").err
+
+
+def test_a_background_that_is_never_0_is_told() -> None:
+    image = 0.005 * np.random.default_rng(0).random((60, 61), dtype=np.float32)
+    image[20:23, 5:55] = 0.9
+    save("in.npy", image)
+    assert "--lowest 0.01" in run("skeletonize", "in.npy", "every.npy", "--levels", "exact").err
+    told = run("skeletonize", "in.npy", "line.npy", "--levels", "exact", "--lowest", 0.01).err
+    assert "--lowest" not in told
+    assert (load("every.npy") > 0).sum() > 10 * (load("line.npy") > 0).sum() > 0
+
+
+def test_lines_that_are_not_finished_are_told() -> None:
+    save("in.npy", np.pad(np.full((9, 30), 0.9, np.float32), 3))
+    for options, told in ((["-n", 2], True), (["--no-finish"], True), ([], False), (["--hard"], False)):
+        said = run("skeletonize", "in.npy", "out.npy", "--force", *options).err
+        assert ("lines are not finished to one voxel" in said) is told

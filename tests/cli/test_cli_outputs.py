@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 import softmorph_cli
 from softmorph_cli.cli.app import app
+from softmorph_cli.printable import printable
 
 OTHERS = ["--stats", "s.json", "--preview", "p.png", "--standard-error", "e.npy"]
 SAMPLED = ["--method", "sampled"]
@@ -276,7 +277,7 @@ def test_odd_names(name: str) -> None:
     save("x.nii.gz", random_map()).rename(Path("in") / name)
     os.chdir("in")
     ended = run("erode", "--preview", "../p.png", "--stats", "../s.json", "--", name, f"../out/{name}")
-    assert ended.err.startswith(f"erode → ../out/{name}\n")
+    assert ended.err.startswith(f"erode → ../out/{printable(name)}\n")
     shutil.move(f"../out/{name}", "../x.nii.gz")
     np.testing.assert_array_equal(load("../x.nii.gz"), softmorph_cli.erosion(random_map()))
     run("stats", "--", name)

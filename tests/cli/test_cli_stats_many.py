@@ -201,7 +201,7 @@ def test_units_that_differ_stand_in_their_rows(mixed: list[str]) -> None:
         row: line for line in shown.splitlines() for row in ("case_0", "axon", "soma", "bare") if row in line
     }
     assert "mm³" in found["case_0"]
-    assert "mm²" in found["axon"]
+    assert "µm²" in found["axon"]
     assert "pair.ome.tif" in found["soma"]
     assert " voxels " in found["bare"]
     assert "unknown" in found["bare"]
@@ -362,7 +362,9 @@ def test_names_that_a_csv_has_to_quote() -> None:
     names = ['a,"b".nii.gz', "é\n脈.nii.gz", "-c.nii.gz"]
     for name in names:
         save("x.nii.gz", random_map()).rename(name)
-    assert [row["file"] for row in parsed(run("stats", "--csv", "-", "--", *names).out)] == names
+    rows = parsed(run("stats", "--csv", "-", "--", *names).out)
+    # As it is the last one would be a formula.
+    assert [row["file"] for row in rows] == [*names[:2], "./-c.nii.gz"]
     strange = os.fsdecode(b"\xff.nii.gz")
     save("x.nii.gz", random_map()).rename(strange)
     ended = process("stats", "--csv", "out.csv", "--json", "./-c.nii.gz", strange)
@@ -415,7 +417,7 @@ def test_memory_does_not_grow_with_the_number_of_files() -> None:
 
 
 def test_text_goes_to_a_file_or_to_stdout(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    for text, content in (("a\nb", b"a\nb\n"), ("a\n", b"a\n"), ("", b""), ("é\udcff", b"\xc3\xa9\xff\n")):
+    for text, content in (("a\nb", b"a\nb\n"), ("a\n", b"a\n"), ("é\udcff", b"\xc3\xa9\xff\n")):
         report.deliver(text, Path("out.txt"), force=True)
         assert Path("out.txt").read_bytes() == content
         report.deliver(text, Path("-"), force=False)

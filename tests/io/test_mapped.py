@@ -23,8 +23,8 @@ import os, sys
 import softmorph_cli.io.reading as reading
 from softmorph_cli.cli.app import app
 real = reading._named
-def cut(path, *more):
-    found = real(path, *more)
+def cut(path, *more, **named):
+    found = real(path, *more, **named)
     os.truncate(path, 5000)
     return found
 reading._named = cut

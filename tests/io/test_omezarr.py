@@ -19,7 +19,7 @@ import pytest
 import zarr
 from helpers_zarr import NAMES, SOFT, make
 
-from softmorph_cli import files
+from softmorph_cli import naming
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import check_target, open_blocks, probe, read, write, write_labels
 from softmorph_cli.io.omezarr import OmeZarr
@@ -485,7 +485,7 @@ def test_the_swap_works_with_and_without_help_of_the_system(
     whole: Path, monkeypatch: pytest.MonkeyPatch, existing: bool, exchange: bool
 ) -> None:
     if not exchange:
-        monkeypatch.setattr(files, "_exchange", lambda *paths: False)
+        monkeypatch.setattr(naming, "exchange", lambda *paths: False)
     volume = Volume(SOFT, "ZYX")
     if existing:
         make(whole / "map.zarr")

@@ -48,7 +48,9 @@ def _nifti(folder: Path, *, packed: bool) -> Path:
     path = folder / ("a.nii.gz" if packed else "a.nii")
     if packed:
         # It claims more than it holds; nobody may come so far as to see that.
-        path.write_bytes(gzip.compress(head + bytes(1000)))
+        with path.open("wb") as file:
+            file.write(gzip.compress(head + bytes(1000)))
+            file.truncate(4 * SIDE**3 // 1000)
     else:
         with path.open("wb") as file:
             file.write(head)

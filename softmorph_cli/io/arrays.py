@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.raw import Array, Kept, Provenance, Raw
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.volume import Volume
+
+
+_LONGEST_HEADER: Final = 1 << 16
 
 
 def npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -24,10 +27,17 @@ def npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         ValueError: If it does not begin as one.
     """
     version = np.lib.format.read_magic(stream)
+    start = stream.tell()
+    # NumPy looks at the length when it has read so much.
+    if int.from_bytes(stream.read(2 if version < (2, 0) else 4), "little") > _LONGEST_HEADER:
+        raise Unsupported(f"its header is longer than {_LONGEST_HEADER:,} bytes")
+    stream.seek(start)
     read = np.lib.format.read_array_header_1_0 if version < (2, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(stream)
     if any(size < 0 for size in shape):
         raise Unsupported(f"its shape is {shape}")
+    if dtype.itemsize == 0:
+        raise Unsupported(f"its type {dtype.str!r} has no bytes")
     return shape, dtype
 
 
@@ -56,7 +66,7 @@ class Npy:
         if prod(shape) * dtype.itemsize > path.stat().st_size - start:
             raise Damaged(ENDS_EARLY)
         # An empty array cannot be mapped; the values' check will name it.
-        array = np.load(path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False) if 0 not in shape else np.empty(shape, dtype)
         axes, notes = usual_axes(shape)
         return Raw(array, axes, self.name, shape, str(dtype), native=(), notes=tuple(notes))
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.io.damage import Unsupported
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Provenance, Raw, scale_of
@@ -24,6 +25,10 @@ _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _HEAD = 13
 # What a PNG says its pixels are.
 _PNG_GREY, _PNG_PALETTE, _PNG_GREY_ALPHA, _PNG_RGBA = 0, 3, 4, 6
+# How many bits a sample of each kind may have; 2 are colours.
+_PNG_DEPTHS = {
+    _PNG_GREY: (1, 2, 4, 8, 16), 2: (8, 16), _PNG_PALETTE: (1, 2, 4, 8), _PNG_GREY_ALPHA: (8, 16), _PNG_RGBA: (8, 16),
+}  # fmt: skip
 
 
 @contextmanager
@@ -188,6 +193,8 @@ def _samples(path: Path, chunks: list[_Chunk]) -> Array:
     """
     head = chunks[0].body
     depth, kind = head[8], head[9]
+    if depth not in _PNG_DEPTHS.get(kind, ()):
+        raise Unsupported(f"its pixels are of kind {kind} with {depth} bits, which there are not")
     alpha, clear = kind == _PNG_GREY_ALPHA, any(chunk.name == b"tRNS" for chunk in chunks)
     if not (kind == _PNG_PALETTE or alpha or (kind == _PNG_GREY and clear)):
         return read_pixels(path, "PNGImageIO")

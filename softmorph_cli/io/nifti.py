@@ -77,7 +77,7 @@ class Nifti:
             notes = _extend(header, stream, start)
             dtype = header.get_data_dtype()
             size = prod(shape) * dtype.itemsize
-            if zipped and not can_hold(room, size):
+            if not (can_hold(room, size) if zipped else start + size <= room):
                 raise Damaged(ENDS_EARLY)
             if zipped:
                 check_room(shape, dtype.itemsize, path, packed=True)

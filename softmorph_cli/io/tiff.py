@@ -25,7 +25,7 @@ from softmorph_cli.io.room import check_room
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import shown
 from softmorph_cli.io.tiles import codec_missing, lacks_codec, mend, stored_tiles
-from softmorph_cli.units import in_one_unit, length, sizeless
+from softmorph_cli.units import MILLIMETRES, in_one_unit, length, sizeless
 from softmorph_cli.volume import Volume
 
 # Past this many bytes classic TIFF's 32-bit offsets end; some room is left for the tags.
@@ -63,6 +63,7 @@ _PASSED_OVER = re.compile(r"TiffTag (\d+) @\d+> (?:invalid|is)")
 _LAYOUT = frozenset(
     (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339, 32997, 32998)
 )
+_MOST_PLANES = 1 << 24
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _OME_TYPES = (*_IMAGEJ_TYPES, "uint32")
 _OME_UNITS = {"mm": "mm", "um": "µm", "nm": "nm"}
@@ -106,6 +107,7 @@ class Tiff:
         import tifffile
 
         with _quiet() as complaints, tifffile.TiffFile(path) as file:
+            _check_planes(file)
             number, notes = _chosen(path, file, self.series)
             series = file.series[number]
             page = series.keyframe
@@ -126,7 +128,7 @@ class Tiff:
             notes += meaning.notes
             if self.lazy:
                 array = stored_tiles(path, number, meaning.turned)
-                if planes is not None:
+                if planes is not None and planes < series.size // max(1, page.size):
                     array = array[:planes]
             else:
                 array = meaning.turned(_pixels(path, file, series, planes))
@@ -202,6 +204,10 @@ class Tiff:
         prepare = {"ome": _ome_options, "imagej": _imagej_options, "plain": _plain_options}[flavour]
         options, more = prepare(volume, axes, native, signature)
         lost += more
+        if flavour == "imagej" and array.shape[-1] == 1:
+            # A last axis of one would be taken for the samples of a pixel.
+            array = array.reshape([*(array.shape[axes.index(a)] if a in axes else 1 for a in "TZCYX"), 1])
+            options["metadata"]["axes"] = "TZCYXS"
         with _quiet():
             tifffile.imwrite(
                 path,
@@ -237,6 +243,8 @@ class _Meaning:
 def _meaning(page: Any, photometric: str) -> _Meaning:
     if photometric == "PALETTE" and page.colormap is not None:
         table = np.asarray(page.colormap)
+        if table.ndim != 2 or len(table) != 3 or table.shape[1] < 2**page.bitspersample:
+            raise Unsupported(f"its palette has {table.size} numbers for {page.bitspersample} bits")
         # Of 16 bits; some writers count to 255 all the same.
         turned, labels, note = of_palette((table >> 8 if table.max() > 255 else table).T.astype(np.uint8))
         return _Meaning(turned, labels, notes=(note,))
@@ -256,6 +264,21 @@ def _meaning(page: Any, photometric: str) -> _Meaning:
 def _named(samples: tuple[str, ...], count: int) -> tuple[str, ...]:
     """The names of so many samples, if they are those of a colour."""
     return samples and (*samples[:count], *(f"sample {number}" for number in range(len(samples), count)))
+
+
+def _check_planes(file: Any) -> None:
+    """Refuse OME metadata of more planes than tifffile can make a list of.
+
+    Raises:
+        Unsupported: If they describe so many.
+    """
+    text = file.ome_metadata if file.is_ome and file.pages else None
+    for tag in re.findall(r"<(?:\w+:)?(?:Pixels|TiffData)\b[^>]*>", text or ""):
+        told = re.findall(r"\b(?:Size([XYZCT])|PlaneCount)\s*=\s*[\"'](\d{1,400})", tag)
+        pixels = prod(int(size) for _, size in told) // max(1, file.pages[0].size)
+        count = max(pixels, prod(int(size) for letter, size in told if letter not in ("X", "Y")))
+        if count > _MOST_PLANES:
+            raise Unsupported(f"its OME metadata describe {count:,} planes")
 
 
 def _check_fields(complaints: list[str]) -> None:
@@ -352,6 +375,9 @@ def _planes(path: Path, file: Any, number: int, complaints: list[str]) -> tuple[
                 f"{path}: {told}, so they are no image of {shape}; write it again from its source."
             )
         return there, [f"{told}: those are read."]
+    if total < there:
+        what = f"its metadata describe {total} planes and the file has {there}"
+        return total, [f"{what}: the last {there - total} are left out."]
     # Coarser resolutions are pages of the file like others, unless they hang on those of the finest.
     parts = [part for one in file.series for part in (one.levels if one.keyframe.subifds is None else [one])]
     described = sum(max(len(part.pages), part.size // max(1, part.keyframe.size)) for part in parts)
@@ -374,7 +400,9 @@ def _pixels(path: Path, file: Any, series: Any, planes: int | None) -> Array:
     try:
         if planes is None:
             return np.asarray(series.asarray())
-        return np.stack([page.asarray() for page in series.pages[:planes]]).reshape(planes, *series.shape[1:])
+        every = planes == series.size // max(1, series.keyframe.size)
+        shape = series.shape if every else (planes, *series.shape[1:])
+        return np.stack([page.asarray() for page in series.pages[:planes]]).reshape(shape)
     except (ValueError, KeyError, ImportError) as error:
         if not lacks_codec(error):
             raise
@@ -421,9 +449,9 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
     x, y, per = (tag.value if tag is not None else None for tag in tags)
     x, y = (ratio if _is_ratio(ratio) else None for ratio in (x, y))
     # A tag that is not there would mean inches, but who leaves it out means no unit.
-    per = int(per) if isinstance(per, int) else _NO_UNIT
+    per = int(per) if isinstance(per, int) and per in (_NO_UNIT, _INCH, *_RESOLUTION_UNITS) else _NO_UNIT
     resolution = (x, y, per) if x and y else None
-    pixel = {letter: ratio[1] / ratio[0] for letter, ratio in (("X", x), ("Y", y)) if ratio and all(ratio)}
+    pixel = {letter: ratio[1] / ratio[0] for letter, ratio in (("X", x), ("Y", y)) if ratio}
     if file.is_ome and file.ome_metadata:
         return _read_ome(file.ome_metadata, number)
     if file.is_imagej:
@@ -442,8 +470,9 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
     shaped = _json(page.description)
     names = shaped.get("channels")
     channels = tuple(map(str, names)) if isinstance(names, list) and names else None
-    if isinstance(shaped.get("spacing"), dict):
-        return _Told(native, dict(shaped["spacing"]), shaped.get("unit"), channels)
+    if isinstance(sizes := shaped.get("spacing"), dict) and all(map(_is_size, sizes.values())):
+        unit = shaped.get("unit")
+        return _Told(native, sizes, unit if isinstance(unit, str) and unit in MILLIMETRES else None, channels)
     if per in _RESOLUTION_UNITS:
         spacing, unit = in_one_unit(
             {letter: (size, _RESOLUTION_UNITS[per]) for letter, size in pixel.items()}
@@ -457,7 +486,11 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
 
 
 def _is_ratio(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, int) for part in value)
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(n, int) and n > 0 for n in value)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 < value < np.inf
 
 
 def _mark(description: str, key: str) -> int | None:

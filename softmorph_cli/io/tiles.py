@@ -20,6 +20,8 @@ from softmorph_cli.io.raw import Array
 _LACKING = re.compile(r"imagecodecs|COMPRESSION|PREDICTOR")
 # A strip as large as this is no part but the whole.
 _LONGEST = 1 << 30
+# So large is no tile that has more pixels than its image.
+_LARGE = 1 << 28
 _UNCOMPRESSED = 1
 
 
@@ -102,6 +104,9 @@ def mend(series: Any) -> list[str]:
             raise Damaged(ENDS_EARLY)
         page.databytecounts = held
         absent, total = absent + held.count(0), total + len(held)
+    longest = prod(keyframe.chunks) * keyframe.dtype.itemsize
+    if longest > max(_LARGE, series.size * keyframe.dtype.itemsize):
+        raise Unsupported(f"a strip or tile of it has {' x '.join(map(str, keyframe.chunks))} pixels")
     if plain:
         keyframe.predictor = 1
     return [f"{absent} of its {total} strips or tiles hold no data and are read as 0."] if absent else []

@@ -57,11 +57,11 @@ _FIELDS = (
 _RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
 # Lossless codecs that tifffile lacks on its own and SimpleITK's libtiff has.
 _LIBTIFF_CODECS = ("LZW", "PACKBITS")
-_BROKEN = re.compile(r"invalid page offset|corrupted|invalid offset|truncated|missing data")
+_BROKEN = re.compile(r"invalid page offset|circular reference|corrupted|invalid offset|truncated|missing data")
 _PASSED_OVER = re.compile(r"TiffTag (\d+) @\d+> (?:invalid|is)")
-# The numbers of the fields that say how the pixels lie: size, samples, compression, strips, tiles.
+# The numbers of the fields that say how the pixels lie and what they mean: size, samples, compression, palette, strips, tiles.
 _LAYOUT = frozenset(
-    (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339, 32997, 32998)
+    (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 32997, 32998)
 )
 _MOST_PLANES = 1 << 24
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
@@ -107,6 +107,9 @@ class Tiff:
         import tifffile
 
         with _quiet() as complaints, tifffile.TiffFile(path) as file:
+            # To count the pages first ends a walk in a circle, which to go from one to the next does not.
+            if not len(file.pages):
+                raise Damaged(NO_PAGES)
             _check_planes(file)
             number, notes = _chosen(path, file, self.series)
             series = file.series[number]
@@ -272,7 +275,7 @@ def _check_planes(file: Any) -> None:
     Raises:
         Unsupported: If they describe so many.
     """
-    text = file.ome_metadata if file.is_ome and file.pages else None
+    text = file.ome_metadata if file.is_ome else None
     for tag in re.findall(r"<(?:\w+:)?(?:Pixels|TiffData)\b[^>]*>", text or ""):
         told = re.findall(r"\b(?:Size([XYZCT])|PlaneCount)\s*=\s*[\"'](\d{1,400})", tag)
         pixels = prod(int(size) for _, size in told) // max(1, file.pages[0].size)
@@ -315,8 +318,6 @@ def _check_page(page: Any) -> None:
 def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
     """The number of the series to read, and what is said of the others."""
     count = len(file.series)
-    if count == 0:
-        raise Damaged(NO_PAGES)
     if wanted is not None:
         if not 0 <= wanted < count:
             last = f"--series 0 to {count - 1}" if count > 1 else "leave --series out"

@@ -40,8 +40,9 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
     import zarr
 
     file = tifffile.TiffFile(path)
-    keyframe = file.series[series].keyframe
     try:
+        _ = len(file.pages)  # as in `Tiff.read`
+        keyframe = file.series[series].keyframe
         mend(file.series[series])
         store = file.series[series].aszarr(level=0)
         array: Any = _Tiles(zarr.open_array(store, mode="r", zarr_format=2))

@@ -183,6 +183,30 @@ def test_an_npy_with_a_shape_that_it_does_not_hold(tmp_path: Path, shape: tuple[
     assert read(npy(tmp_path, "'shape': (4, 5, 6)")).array.shape == (4, 5, 6)
 
 
+@pytest.mark.parametrize(("told", "length", "said"), [
+    ("'descr': '<f4', 'shape': (4, 5, 6)", 2**32 - 1, "its header is longer than 65,536 bytes"),
+    ("'descr': '|V0', 'shape': (9, 9999999999)", None, "has no bytes"),
+    ("'descr': '<f4', 'shape': (0, 99999999999999999999)", None, "cannot read"),
+])  # fmt: skip
+def test_an_npy_with_a_header_that_would_take_memory(
+    tmp_path: Path, told: str, length: int | None, said: str
+) -> None:
+    head = f"{{'fortran_order': False, {told}}}\n".encode()
+    size = (len(head) if length is None else length).to_bytes(4, "little")
+    (tmp_path / "map.npy").write_bytes(b"\x93NUMPY\2\0" + size + head + bytes(480))
+    for look in (read, probe):
+        with pytest.raises(FileError, match=said):
+            look(tmp_path / "map.npy")
+
+
+@pytest.mark.parametrize("dtype", ["V4", "U3", "S2"])
+def test_an_npz_of_what_are_no_numbers(tmp_path: Path, dtype: str) -> None:
+    np.savez_compressed(tmp_path / "case.npz", probabilities=np.zeros((2, 4, 5), dtype))
+    assert probe(tmp_path / "case.npz").kind == "other"
+    with pytest.raises(InputError):
+        read(tmp_path / "case.npz")
+
+
 @pytest.mark.parametrize(("content", "said"), [
     (b"no array", "cannot read: its 'probabilities' is no array"),
     (b"\x93NUMPY\1\0\x3b\0{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3)}\n", r"its shape is \(-2, 3\)"),

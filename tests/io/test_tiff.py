@@ -704,3 +704,106 @@ def test_what_does_not_fit_is_refused_by_the_header_and_may_be_read_in_parts(
     with pytest.raises(InputError, match="4 x 5 x 6 values, which take"):
         read(tmp_path / "in.tif")
     assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
+
+
+@pytest.mark.parametrize("back_to", [0, 1])
+def test_pages_in_a_circle_end(tmp_path: Path, back_to: int) -> None:
+    stack(tmp_path / "in.tif")
+    with tifffile.TiffFile(tmp_path / "in.tif") as file:
+        starts = [page.offset for page in file.pages]
+    content = bytearray((tmp_path / "in.tif").read_bytes())
+    (count,) = struct.unpack_from("<H", content, starts[2])
+    struct.pack_into("<I", content, starts[2] + 2 + 12 * count, starts[back_to])
+    (tmp_path / "in.tif").write_bytes(content)
+    for look in (read, probe, open_blocks):
+        with pytest.raises(FileError, match="its table of pages is broken"):
+            look(tmp_path / "in.tif")
+
+
+@pytest.mark.parametrize("sizes", [
+    {"SizeZ": 10**9, "SizeC": 1}, {"SizeX": 10**12, "SizeZ": 10**6}, {"SizeZ": 4, "PlaneCount": 10**9},
+])  # fmt: skip
+def test_more_planes_than_any_file_has(tmp_path: Path, sizes: dict[str, int]) -> None:
+    tifffile.imwrite(
+        tmp_path / "in.ome.tif", MAP[0, :, 0], ome=True, metadata={"axes": "ZYX"}, photometric="minisblack"
+    )
+    with tifffile.TiffFile(tmp_path / "in.ome.tif") as file:
+        text = file.ome_metadata or ""
+    for name, size in sizes.items():
+        text, count = re.subn(rf'\b{name}="\d+"', f'{name}="{size}"', text)
+        assert count == 1
+    stack(tmp_path / "in.ome.tif", description=text)
+    for look in (read, probe, open_blocks):
+        with pytest.raises(FileError, match="its OME metadata describe [0-9,]+ planes"):
+            look(tmp_path / "in.ome.tif")
+
+
+def test_pages_beyond_those_of_the_metadata_are_told_whole_and_in_parts(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "in.tif") as file:
+        for number, values in enumerate(MAP[0, :, 0]):
+            text = "ImageJ=1.11a\nimages=4\nslices=2\nhyperstack=true" if number == 0 else None
+            file.write(values, contiguous=False, compression="zlib", description=text, metadata=None)
+    volume = read(tmp_path / "in.tif")
+    assert "its metadata describe 2 planes and the file has 4: the last 2 are left out." in volume.notes
+    assert np.array_equal(volume.array, MAP[0, :2, 0])
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), MAP[0, :2, 0])
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
+@pytest.mark.parametrize("shape", [(6, 7, 1), (6, 1, 7), (1, 6, 7), (7, 1)])
+def test_axes_of_one_are_written_so_that_they_are_read(
+    tmp_path: Path, suffix: str, shape: tuple[int, ...]
+) -> None:
+    array = RNG.random(shape, dtype=np.float32)
+    np.save(tmp_path / "in.npy", array)
+    volume = read(tmp_path / "in.npy", axes="ZYX"[-len(shape) :])
+    write(volume, tmp_path / f"out{suffix}", provenance={"command": "softmorph erode"})
+    again = read(tmp_path / f"out{suffix}")
+    assert np.array_equal(again.array.squeeze(), array.squeeze())
+    assert np.array_equal(parts_of(tmp_path / f"out{suffix}").squeeze(), array.squeeze())
+    with tifffile.TiffFile(tmp_path / f"out{suffix}") as file:
+        assert np.array_equal(file.asarray().squeeze(), array.squeeze())
+
+
+@pytest.mark.parametrize(("ratio", "unit"), [((5, 0), 3), ((0, 5), 3), ((5, 1), 65535)])
+def test_a_resolution_that_says_nothing_is_not_written_again(
+    tmp_path: Path, ratio: tuple[int, int], unit: int
+) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], resolution=(100, 50), resolutionunit=3, metadata=None)
+    content = bytearray((tmp_path / "in.tif").read_bytes())
+    (at,) = struct.unpack_from("<I", content, entry(tmp_path / "in.tif", 282) + 8)
+    struct.pack_into("<II", content, at, *ratio)
+    struct.pack_into("<I", content, entry(tmp_path / "in.tif", 296) + 8, unit)
+    (tmp_path / "in.tif").write_bytes(content)
+    volume = read(tmp_path / "in.tif")
+    assert volume.spacing is None
+    write(volume, tmp_path / "out.tif")
+    assert np.array_equal(read(tmp_path / "out.tif").array, MAP[0, 0, 0])
+
+
+@pytest.mark.parametrize("told", [
+    {"spacing": {"Y": 2.0, "X": 0.5}, "unit": {"a": 1}}, {"spacing": {"Y": 2.0, "X": 0.5}, "unit": "parsec"},
+    {"spacing": {"Y": -1, "X": "a"}, "unit": "mm"}, {"spacing": [1, 2], "unit": "mm"},
+])  # fmt: skip
+def test_a_description_with_what_is_no_size_or_unit(tmp_path: Path, told: dict[str, Any]) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], metadata={"axes": "YX", **told})
+    volume = read(tmp_path / "in.tif")
+    assert volume.unit is None
+    assert volume.spacing in (None, (2.0, 0.5))
+    for suffix in (".tif", ".nrrd", ".nii", ".mha"):
+        write(volume, tmp_path / f"out{suffix}")
+        assert np.array_equal(read(tmp_path / f"out{suffix}").array, MAP[0, 0, 0])
+
+
+def test_a_palette_of_another_length_and_a_tile_of_another_world(tmp_path: Path) -> None:
+    values = (MAP[0, 0, 0] * 255).astype(np.uint8)
+    table = np.zeros((3, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", values, photometric="palette", colormap=table, metadata=None)
+    patch(tmp_path / "in.tif", 320, kind=3, count=6, value=200)
+    with pytest.raises(FileError, match="its palette has 6 numbers for 8 bits"):
+        read(tmp_path / "in.tif")
+    tifffile.imwrite(tmp_path / "in.tif", np.tile(values, (8, 6)), tile=(16, 16), compression="zlib")
+    patch(tmp_path / "in.tif", 323, value=2**31)
+    for look in (read, open_blocks):
+        with pytest.raises(FileError, match="a strip or tile of it has 2147483648 x 16 pixels"):
+            look(tmp_path / "in.tif")

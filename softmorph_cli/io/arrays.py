@@ -15,7 +15,6 @@ from softmorph_cli.io.raw import Array, Kept, Provenance, Raw
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.volume import Volume
 
-
 _LONGEST_HEADER: Final = 1 << 16
 
 

@@ -107,9 +107,11 @@ def _check_member(stream: BinaryIO, key: str, path: Path) -> None:
             except ValueError as error:
                 raise Unsupported(f"its {key!r} is no array") from error
     size = prod(shape) * dtype.itemsize
-    if not dtype.hasobject and not can_hold(told.compress_size, size, _PACKED.get(told.compress_type, "bzip2")):
+    if not dtype.hasobject and not can_hold(
+        told.compress_size, size, _PACKED.get(told.compress_type, "bzip2")
+    ):
         raise Damaged(ENDS_EARLY)
-    check_room(shape, dtype.itemsize, path)
+    check_room(shape, dtype.itemsize, path, advice="read it on a machine with more memory")
 
 
 def _other(path: Path, keys: list[str]) -> str:

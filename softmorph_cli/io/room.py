@@ -15,7 +15,9 @@ from softmorph_cli.errors import InputError
 _MOST: Final = 1 << 100
 
 
-def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, packed: bool = False) -> None:
+def check_room(
+    shape: Sequence[int], itemsize: int, path: str | Path, *, packed: bool = False, advice: str | None = None
+) -> None:
     """Refuse a map that does not fit, and that the system would otherwise end the process for.
 
     Args:
@@ -23,15 +25,21 @@ def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, packed:
         itemsize: Bytes of a voxel, in all forms in which the map is held at once.
         path: What it is called.
         packed: Whether all of it has to be unpacked, whatever is taken of it then.
+        advice: What helps, where a part cannot be read by itself.
 
     Raises:
         InputError: If it takes more memory than this process may use.
     """
     needed, allowed = prod(map(int, shape)) * itemsize, machine.memory()
-    if allowed is not None and needed > allowed:
+    if allowed is None or needed <= allowed:
+        return
+    if advice is None:
         first = f"unpack it first ({shlex.join(['gunzip', '--keep', str(path)])}), then " if packed else ""
-        raise InputError(
-            f"{path} holds {' x '.join(map(str, shape))} values, which take about {min(needed, _MOST) / 2**30:.1f} GiB, and "
-            f"{allowed / 2**30:.1f} GiB may be used: {first}cut out a part with --region or take one channel with "
-            "--channel, or filter tile by tile into a .zarr with --memory 4GB."
+        advice = (
+            f"{first}cut out a part with --region or take one channel with --channel, or filter tile by tile into a "
+            ".zarr with --memory 4GB"
         )
+    raise InputError(
+        f"{path} holds {' x '.join(map(str, shape))} values, which take about {min(needed, _MOST) / 2**30:.1f} GiB, "
+        f"and {allowed / 2**30:.1f} GiB may be used: {advice}."
+    )

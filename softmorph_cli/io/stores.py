@@ -184,7 +184,9 @@ def open_array(found: Node, name: str) -> Lazy:
                 slice(b.start - cut.start, b.stop - cut.start) for b, cut in zip(inside, cuts, strict=True)
             )
             part[place] = one(stored, tuple(inside))
-        kept = [cut.stop - cut.start for cut, given in zip(cuts, index, strict=True) if isinstance(given, slice)]
+        kept = [
+            cut.stop - cut.start for cut, given in zip(cuts, index, strict=True) if isinstance(given, slice)
+        ]
         return part.reshape(kept)
 
     def one(stored: Stored, index: Index) -> Array:
@@ -221,8 +223,9 @@ def missing_chunks(found: Node, lazy: Lazy, name: str) -> str | None:
         return None
     if lost > _MOST_MISSING:
         raise FileError(
-            f"{name} has {total:,} chunks by its shape, {' x '.join(map(str, lazy.shape))}, and {total - lost:,} of them "
-            f"are stored; no more than {_MOST_MISSING:,} missing ones are read: cut its shape, or store larger chunks."
+            f"{name} has {total:,} chunks by its shape, {' x '.join(map(str, lazy.shape))}, and {total - lost:,} of "
+            f"them are stored; no more than {_MOST_MISSING:,} missing ones are read: "
+            "cut its shape, or store larger chunks."
         )
     if says_whole(found):
         grid = (-(-size // one) for size, one in zip(lazy.shape, lazy.chunks, strict=True))

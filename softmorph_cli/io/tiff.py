@@ -50,18 +50,50 @@ _REDUCED, _MASKING = 1, 4
 _NO_UNIT, _INCH = 1, 2
 # What a page must say in one number each.
 _FIELDS = (
-    *("imagewidth", "imagelength", "imagedepth", "samplesperpixel", "bitspersample", "planarconfig", "photometric"),
+    *(
+        "imagewidth",
+        "imagelength",
+        "imagedepth",
+        "samplesperpixel",
+        "bitspersample",
+        "planarconfig",
+        "photometric",
+    ),
     *("compression", "predictor", "fillorder", "rowsperstrip", "tilewidth", "tilelength", "tiledepth"),
 )
 # What ResolutionUnit counts in; 4 and 5 are extensions.
 _RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
 # Lossless codecs that tifffile lacks on its own and SimpleITK's libtiff has.
 _LIBTIFF_CODECS = ("LZW", "PACKBITS")
-_BROKEN = re.compile(r"invalid page offset|circular reference|corrupted|invalid offset|truncated|missing data")
+_BROKEN = re.compile(
+    r"invalid page offset|circular reference|corrupted|invalid offset|truncated|missing data"
+)
 _PASSED_OVER = re.compile(r"TiffTag (\d+) @\d+> (?:invalid|is)")
-# The numbers of the fields that say how the pixels lie and what they mean: size, samples, compression, palette, strips, tiles.
+# The numbers of the fields that say how the pixels lie: size, samples, compression, palette, strips, tiles.
 _LAYOUT = frozenset(
-    (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 32997, 32998)
+    (
+        256,
+        257,
+        258,
+        259,
+        262,
+        266,
+        273,
+        277,
+        278,
+        279,
+        284,
+        317,
+        320,
+        322,
+        323,
+        324,
+        325,
+        338,
+        339,
+        32997,
+        32998,
+    )
 )
 _MOST_PLANES = 1 << 24
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
@@ -119,7 +151,8 @@ class Tiff:
             if not self.lazy:
                 # A strip or tile is unpacked beside what was unpacked before.
                 parts = 1 + min(1, prod(page.chunks) / max(1, series.size))
-                check_room(series.shape, ceil(page.dtype.itemsize * parts), path)
+                advice = "filter it tile by tile into a .zarr with --memory 4GB"
+                check_room(series.shape, ceil(series.dtype.itemsize * parts), path, advice=advice)
             photometric = getattr(page.photometric, "name", str(page.photometric))
             if photometric in _UNREADABLE:
                 raise InputError(
@@ -471,9 +504,9 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
     shaped = _json(page.description)
     names = shaped.get("channels")
     channels = tuple(map(str, names)) if isinstance(names, list) and names else None
-    if isinstance(sizes := shaped.get("spacing"), dict) and all(map(_is_size, sizes.values())):
-        unit = shaped.get("unit")
-        return _Told(native, sizes, unit if isinstance(unit, str) and unit in MILLIMETRES else None, channels)
+    given, unit = shaped.get("spacing"), shaped.get("unit")
+    if isinstance(given, dict) and all(map(_is_size, given.values())):
+        return _Told(native, given, unit if isinstance(unit, str) and unit in MILLIMETRES else None, channels)
     if per in _RESOLUTION_UNITS:
         spacing, unit = in_one_unit(
             {letter: (size, _RESOLUTION_UNITS[per]) for letter, size in pixel.items()}

@@ -100,8 +100,12 @@ def mend(series: Any) -> list[str]:
                 counts = (keyframe.nbytes,)
         if min(len(offsets), len(counts)) < prod(keyframe.chunked):
             raise Damaged("it lists fewer strips or tiles than its size needs")
-        held = tuple(min(count, max(0, size - offset)) for offset, count in zip(offsets, counts, strict=False))
-        if any(count and (plain or not kept) and kept < count for count, kept in zip(counts, held, strict=False)):
+        held = tuple(
+            min(count, max(0, size - offset)) for offset, count in zip(offsets, counts, strict=False)
+        )
+        if any(
+            count and (plain or not kept) and kept < count for count, kept in zip(counts, held, strict=False)
+        ):
             raise Damaged(ENDS_EARLY)
         page.databytecounts = held
         absent, total = absent + held.count(0), total + len(held)

@@ -1,7 +1,7 @@
 """Mutated files of every format, read by softmorph, each case the same at each run.
 
-python tests/fuzz --cases 1000 runs so many, shared out over the seeds; python tests/fuzz NAME NUMBER runs one and leaves
-its files.
+python tests/fuzz --cases 1000 runs so many, shared out over the seeds; python tests/fuzz NAME NUMBER runs one and
+leaves its files.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ def _warm() -> None:
 
 def _text(report: Report, cases: list[Case]) -> str:
     lines = report.refusals if len(cases) == 1 else []
-    lines += [f"{fault.kind}: {fault.text}\n    python tests/fuzz {name} {number}" for name, number, fault in report.faults]
+    lines += [
+        f"{fault.kind}: {fault.text}\n    python tests/fuzz {name} {number}"
+        for name, number, fault in report.faults
+    ]
     return "\n".join([*lines, f"{report.cases} cases, {report.read} read, {len(report.faults)} faults", ""])
 
 

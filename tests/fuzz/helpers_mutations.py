@@ -26,16 +26,37 @@ from helpers_seeds import Files, Seed
 Mutation = Callable[[bytes, Random], bytes]
 
 _WHOLE: Final = (
-    0, 1, -1, 2, 3, 7, 8, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**62,
+    0, 1, -1, 2, 3, 7, 8, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32,
+    2**62,
     2**63 - 1, 2**63, 2**64 - 1, -(2**31), -(2**63),
 )  # fmt: skip
 _REAL: Final = (0.0, -0.0, -1.0, 0.5, 1e-45, 1e-308, 1e38, 1e308, float("nan"), float("inf"), float("-inf"))
-_NUMBERS: Final = (*map(str, _WHOLE), *map(str, _REAL), "1e400", "-1e-400", "1_0", "0x10", "１２", "٣", "+5", "007", "9" * 400)
+_NUMBERS: Final = (
+    *map(str, _WHOLE),
+    *map(str, _REAL),
+    "1e400",
+    "-1e-400",
+    "1_0",
+    "0x10",
+    "\uff11\uff12",
+    "٣",
+    "+5",
+    "007",
+    "9" * 400,
+)
 _STRINGS: Final = (
-    "", " ", "%s%n%d", "%1000000000d", "{0}{x}", "\x1b[31mred\x1b]0;x\x07", "\0", "\n", "\r\n", "\t", "\x7f", "\x85", "\u202e",
-    "\udcff", "é", "=1+1", "A" * 5000, "[" * 3000, "../../etc/passwd", "/dev/zero", ".", "~", "LIST", "LOCAL", "none", "none none",
-    "()", "(1,2", "NaN", "true", "null", "<!DOCTYPE x [<!ENTITY a 'b'>]>", "🦷", "raw", "gzip", "bzip2", "hex", "ascii", "-", "<f4",
+    "", " ", "%s%n%d", "%1000000000d", "{0}{x}", "\x1b[31mred\x1b]0;x\x07", "\0", "\n", "\r\n", "\t", "\x7f",
+    "\x85", "\u202e",
+    "\udcff", "é", "=1+1", "A" * 5000, "[" * 3000, "../../etc/passwd", "/dev/zero", ".", "~", "LIST", "LOCAL",
+    "none", "none none",
+    "()", "(1,2", "NaN", "true", "null", "<!DOCTYPE x [<!ENTITY a 'b'>]>", "🦷", "raw", "gzip", "bzip2", "hex",
+    "ascii", "-", "<f4",
     "|O", ">V8", "list", "until stable",
+)  # fmt: skip
+_BROKEN: Final = (
+    ValueError, LookupError, struct.error, zlib.error, EOFError, OSError, zipfile.BadZipFile, SyntaxError,
+    OverflowError,
+    RecursionError, NotImplementedError, AttributeError, TypeError,
 )  # fmt: skip
 _STRUCTS: Final = ("b", "h", "i", "q", "f", "d")
 
@@ -49,7 +70,9 @@ def case(seed: Seed, number: int) -> Files:
     names = sorted(files)
     for _ in range(random.choice((1, 1, 1, 2, 3, 5))):
         # The header of a store or of detached voxels is small, and most of what can be wrong.
-        named = [name for name in names if name == seed.main or name.endswith(("json", "attrs", "array", "group"))]
+        named = [
+            name for name in names if name == seed.main or name.endswith(("json", "attrs", "array", "group"))
+        ]
         name = random.choice(named if named and random.random() < 0.7 else names)
         if len(names) > 1 and random.random() < 0.02:
             files.pop(name, None)
@@ -62,8 +85,7 @@ def _mutated(name: str, content: bytes, random: Random) -> bytes:
     if random.random() < 0.15:
         return random.choice(_ANY)(content, random)
     # What knows the format may not know it any more after an earlier mutation.
-    with suppress(ValueError, LookupError, struct.error, zlib.error, EOFError, OSError, zipfile.BadZipFile,
-                  SyntaxError, OverflowError, RecursionError, NotImplementedError, AttributeError, TypeError):  # fmt: skip
+    with suppress(*_BROKEN):
         return _known(name, content)(content, random)
     return random.choice(_ANY)(content, random)
 
@@ -101,7 +123,9 @@ def _flip(content: bytes, random: Random) -> bytes:
 
 
 def _cut(content: bytes, random: Random) -> bytes:
-    return content[: random.choice((0, 1, len(content) // 2, len(content) - 1, random.randrange(len(content) + 1)))]
+    return content[
+        : random.choice((0, 1, len(content) // 2, len(content) - 1, random.randrange(len(content) + 1)))
+    ]
 
 
 def _span(content: bytes, random: Random) -> tuple[int, int]:
@@ -136,7 +160,12 @@ def _exchange(content: bytes, random: Random) -> bytes:
 
 def _overwrite(content: bytes, random: Random) -> bytes:
     at = random.randrange(len(content) + 1)
-    new = random.choice((_packed(random.choice(_STRUCTS), random.choice("<>"), random), _string(random).encode("utf-8", "surrogateescape")))
+    new = random.choice(
+        (
+            _packed(random.choice(_STRUCTS), random.choice("<>"), random),
+            _string(random).encode("utf-8", "surrogateescape"),
+        )
+    )
     return content[:at] + new + content[at + len(new) :]
 
 
@@ -153,7 +182,9 @@ def _bytes(content: bytes, random: Random) -> bytes:
 
 def _packed(code: str, order: str, random: Random) -> bytes:
     if code in "fd":
-        return struct.pack(order + code, float.fromhex(random.choice(_REAL).hex()) if code == "d" else _single(random))
+        return struct.pack(
+            order + code, float.fromhex(random.choice(_REAL).hex()) if code == "d" else _single(random)
+        )
     size = struct.calcsize(order + code)
     return (random.choice(_WHOLE) % 2 ** (8 * size)).to_bytes(size, "little" if order == "<" else "big")
 
@@ -197,28 +228,47 @@ def _lines(text: bytes, random: Random) -> bytes:
     elif how == 3:
         lines[at] = _bytes(lines[at], random)
     else:
-        lines[at] = lines[at].partition(random.choice((b":", b"=")))[0] + b"= " + _string(random).encode("utf-8", "surrogateescape")
+        lines[at] = (
+            lines[at].partition(random.choice((b":", b"=")))[0]
+            + b"= "
+            + _string(random).encode("utf-8", "surrogateescape")
+        )
     return b"\n".join(lines)
 
 
 _FIELDS: Final = tuple(
     line.encode()
     for line in (
-        "dimension: 4", "sizes: 0 6 5", "sizes: 7 6", "sizes: -7 6 5", "sizes: 70000 70000 70000", "encoding: bzip2", "encoding: gzip",
-        "encoding: hex", "line skip: 9223372036854775807", "byte skip: -1", "byte skip: -2", "byte skip: 99999999999", "line skip: 3",
-        "data file: LIST", "data file: %d 0 999999999 1", "data file: %0999d 0 3 1", "data file: ../in.raw", "data file: in.nrrd",
-        "data file: /dev/zero", "data file: /dev/stdin", "endian: middle", "type: block", "type: complex", "kinds: vector vector vector",
-        "kinds: complex domain domain", "spacings: nan nan nan", "spacings: 1e308 1e308 1e308", "thicknesses: 1 1 1", "space: scanner-xyz-time",
-        "space dimension: 9", "space directions: none none none", "space directions: (0,0,0) (0,0,0) (0,0,0)", "space origin: (nan,0,0)",
-        "units: \"um\" \"mm\" \"furlong\"", "space units: \"\" \"\" \"\"", "softmorph_divide_by:=0", "softmorph_divide_by:=99999999999999999999999",
-        "softmorph_labels:=-1", "softmorph:={\"command\": [1]}", "softmorph:={", "centerings: cell cell node", "measurement frame: (1,0)",
-        "NDims = 16", "NDims = 2", "DimSize = 0 0 0", "DimSize = 4294967296 4294967296 1", "ElementNumberOfChannels = 0",
-        "ElementNumberOfChannels = 4294967295", "ElementNumberOfChannels = 3", "HeaderSize = -1", "HeaderSize = 9223372036854775807",
-        "CompressedData = True", "CompressedDataSize = -5", "CompressedDataSize = 99999999999999", "BinaryData = False", "ElementType = MET_STRING",
-        "ElementType = MET_OTHER", "ElementType = MET_DOUBLE_ARRAY", "TransformMatrix = 0 0 0 0 0 0 0 0 0", "TransformMatrix = nan",
-        "ElementSpacing = 0 0 0", "ElementSpacing = -1 1 1", "ElementToIntensityFunctionSlope = nan", "ElementToIntensityFunctionSlope = 0",
-        "ElementToIntensityFunctionOffset = 1e308", "ElementDataFile = LIST 2D", "ElementDataFile = %d.raw 1 99999999 1", "ElementDataFile = %s%n 1 3 1",
-        "ElementDataFile = in.mhd", "ElementDataFile = LOCAL", "ObjectType = Scene", "ObjectSubType = x", "softmorph_divide_by = 0", "Comment = \x1b[2J",
+        "dimension: 4", "sizes: 0 6 5", "sizes: 7 6", "sizes: -7 6 5", "sizes: 70000 70000 70000",
+        "encoding: bzip2", "encoding: gzip",
+        "encoding: hex", "line skip: 9223372036854775807", "byte skip: -1", "byte skip: -2",
+        "byte skip: 99999999999", "line skip: 3",
+        "data file: LIST", "data file: %d 0 999999999 1", "data file: %0999d 0 3 1", "data file: ../in.raw",
+        "data file: in.nrrd",
+        "data file: /dev/zero", "data file: /dev/stdin", "endian: middle", "type: block", "type: complex",
+        "kinds: vector vector vector",
+        "kinds: complex domain domain", "spacings: nan nan nan", "spacings: 1e308 1e308 1e308",
+        "thicknesses: 1 1 1", "space: scanner-xyz-time",
+        "space dimension: 9", "space directions: none none none", "space directions: (0,0,0) (0,0,0) (0,0,0)",
+        "space origin: (nan,0,0)",
+        "units: \"um\" \"mm\" \"furlong\"", "space units: \"\" \"\" \"\"", "softmorph_divide_by:=0",
+        "softmorph_divide_by:=99999999999999999999999",
+        "softmorph_labels:=-1", "softmorph:={\"command\": [1]}", "softmorph:={", "centerings: cell cell node",
+        "measurement frame: (1,0)",
+        "NDims = 16", "NDims = 2", "DimSize = 0 0 0", "DimSize = 4294967296 4294967296 1",
+        "ElementNumberOfChannels = 0",
+        "ElementNumberOfChannels = 4294967295", "ElementNumberOfChannels = 3", "HeaderSize = -1",
+        "HeaderSize = 9223372036854775807",
+        "CompressedData = True", "CompressedDataSize = -5", "CompressedDataSize = 99999999999999",
+        "BinaryData = False", "ElementType = MET_STRING",
+        "ElementType = MET_OTHER", "ElementType = MET_DOUBLE_ARRAY", "TransformMatrix = 0 0 0 0 0 0 0 0 0",
+        "TransformMatrix = nan",
+        "ElementSpacing = 0 0 0", "ElementSpacing = -1 1 1", "ElementToIntensityFunctionSlope = nan",
+        "ElementToIntensityFunctionSlope = 0",
+        "ElementToIntensityFunctionOffset = 1e308", "ElementDataFile = LIST 2D",
+        "ElementDataFile = %d.raw 1 99999999 1", "ElementDataFile = %s%n 1 3 1",
+        "ElementDataFile = in.mhd", "ElementDataFile = LOCAL", "ObjectType = Scene", "ObjectSubType = x",
+        "softmorph_divide_by = 0", "Comment = \x1b[2J",
     )
 )  # fmt: skip
 
@@ -247,9 +297,12 @@ def _header(content: bytes, random: Random) -> bytes:
 def _value(random: Random) -> Any:
     return random.choice(
         (
-            None, True, False, [], {}, "", 0, -1, 1, 2, 3.5, 2**31, 2**63, 2**64, 10**30, float("nan"), float("inf"), 1e308,
-            [1, 2, 3], ["a"], {"a": 1}, [[]], [None], "0", "nan", "%s%n", "\x1b[31m", "\n", "..", "../in.zarr", "/dev/zero", "\udcff",
-            "A" * 3000, "<f4", "|O", "|V8", ">c16", "float16", "pickle", "blosc", "micrometer", "parsec", "space", "channel",
+            None, True, False, [], {}, "", 0, -1, 1, 2, 3.5, 2**31, 2**63, 2**64, 10**30, float("nan"),
+            float("inf"), 1e308,
+            [1, 2, 3], ["a"], {"a": 1}, [[]], [None], "0", "nan", "%s%n", "\x1b[31m", "\n", "..", "../in.zarr",
+            "/dev/zero", "\udcff",
+            "A" * 3000, "<f4", "|O", "|V8", ">c16", "float16", "pickle", "blosc", "micrometer", "parsec",
+            "space", "channel",
         )
     )  # fmt: skip
 
@@ -318,13 +371,15 @@ def _npz(content: bytes, random: Random) -> bytes:
     at = random.randrange(len(members))
     told, inner = members[at]
     if random.random() < 0.15:
-        told.filename = random.choice(("softmax.npy", "logits.npy", "data.npy", "\x1b[1m.npy", "../x.npy", "probabilities"))
+        told.filename = random.choice(
+            ("softmax.npy", "logits.npy", "data.npy", "\x1b[1m.npy", "../x.npy", "probabilities")
+        )
         members.insert(0, (told, inner))
     else:
         members[at] = (told, _npy(inner, random))
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        for one, inner in dict((one.filename, (one, inner)) for one, inner in members).values():
+        for one, inner in {one.filename: (one, inner) for one, inner in members}.values():
             archive.writestr(one, inner, one.compress_type)
     return stream.getvalue()
 
@@ -353,13 +408,40 @@ def _npy(content: bytes, random: Random) -> bytes:
         told["shape"] = tuple(shape)
     elif how < 0.8:
         told["descr"] = random.choice(
-            ("|O", "<f4", ">f4", "<f8", "<f2", "<f16", "|u1", "|b1", "<i8", "<u8", "<c8", "<U3", "|S4", "<M8[s]", "|V4", "|V0", "<U0",
-             [("a", "<f4")], [("a", "|O")], "", "<f3", "f", "<u4", "%s", ("<f4", (2, 2)))  # fmt: skip
+            (
+                "|O",
+                "<f4",
+                ">f4",
+                "<f8",
+                "<f2",
+                "<f16",
+                "|u1",
+                "|b1",
+                "<i8",
+                "<u8",
+                "<c8",
+                "<U3",
+                "|S4",
+                "<M8[s]",
+                "|V4",
+                "|V0",
+                "<U0",
+                [("a", "<f4")],
+                [("a", "|O")],
+                "",
+                "<f3",
+                "f",
+                "<u4",
+                "%s",
+                ("<f4", (2, 2)),
+            )
         )
     elif how < 0.9:
         told["fortran_order"] = random.choice((True, False, 0, "x", None))
     else:
-        told[random.choice(("shape", "descr", "fortran_order", "x"))] = random.choice((None, (), "x", [1, 2], -1))
+        told[random.choice(("shape", "descr", "fortran_order", "x"))] = random.choice(
+            (None, (), "x", [1, 2], -1)
+        )
     text = repr(told) if random.random() < 0.9 else _words(repr(told).encode(), random).decode("latin-1")
     head = text.encode("utf-8", "surrogateescape") + b"\n"
     return content[:8] + len(head).to_bytes(start - 8, "little") + head + content[end:]
@@ -376,7 +458,12 @@ def _nifti_fields(second: bool) -> tuple[tuple[str, int], ...]:
         base, shape = dtype.subdtype or (dtype, ())
         if base.kind in "iuf" and name != "sizeof_hdr":
             code = {"i": "hiq", "u": "hiq", "f": "fd"}[base.kind]
-            letter = {1: "b", 2: "h", 4: code[1] if base.kind != "f" else "f", 8: "q" if base.kind != "f" else "d"}[base.itemsize]
+            letter = {
+                1: "b",
+                2: "h",
+                4: code[1] if base.kind != "f" else "f",
+                8: "q" if base.kind != "f" else "d",
+            }[base.itemsize]
             count = shape[0] if shape else 1
             # What says shape, type and place counts twice.
             weight = 3 if name in ("dim", "datatype", "vox_offset", "bitpix") else 1
@@ -397,7 +484,12 @@ def _nifti(content: bytes, random: Random) -> bytes:
         code, at = random.choice(_nifti_fields(second))
         new = _packed(code, order, random)
         if code == "h" and random.random() < 0.3:
-            new = struct.pack(f"{order}h", random.choice((2, 4, 8, 16, 32, 64, 128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2304, 1)))
+            new = struct.pack(
+                f"{order}h",
+                random.choice(
+                    (2, 4, 8, 16, 32, 64, 128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2304, 1)
+                ),
+            )
     return content[:at] + new + content[at + len(new) :]
 
 
@@ -427,13 +519,21 @@ def _png(content: bytes, random: Random) -> bytes:
     elif how < 0.6:
         pixels = zlib.decompress(b"".join(body for name, body in parts if name == b"IDAT"))
         packed = zlib.compress(_bytes(pixels, random), 1)
-        parts = [one for one in parts if one[0] not in (b"IDAT", b"IEND")] + [(b"IDAT", packed), (b"IEND", b"")]
+        parts = [one for one in parts if one[0] not in (b"IDAT", b"IEND")] + [
+            (b"IDAT", packed),
+            (b"IEND", b""),
+        ]
     elif how < 0.7:
         parts.insert(random.randrange(len(parts) + 1), parts[at])
     elif how < 0.75:
         del parts[at]
     elif how < 0.8:
-        parts[at] = (random.choice((b"IDAT", b"PLTE", b"tRNS", b"IEND", b"iTXt", b"zTXt", b"abcd", b"ABCD", b"\0\0\0\0")), parts[at][1])
+        parts[at] = (
+            random.choice(
+                (b"IDAT", b"PLTE", b"tRNS", b"IEND", b"iTXt", b"zTXt", b"abcd", b"ABCD", b"\0\0\0\0")
+            ),
+            parts[at][1],
+        )
     elif how < 0.9:
         key = random.choice(("softmorph_divide_by", "softmorph_labels", "softmorph", "Title", ""))
         parts.insert(1, (b"tEXt", f"{key}\0{_string(random)}".encode("utf-8", "surrogateescape")))
@@ -447,15 +547,38 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 # Bytes of the element types of TIFF, by number.
-TIFF_TYPES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+TIFF_TYPES: Final = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
 _TIFF_TAGS: Final = (
-    254, 256, 257, 258, 259, 262, 266, 270, 273, 274, 277, 278, 279, 282, 283, 284, 296, 297, 305, 317, 320, 322, 323, 324, 325, 330, 338,
+    254, 256, 257, 258, 259, 262, 266, 270, 273, 274, 277, 278, 279, 282, 283, 284, 296, 297, 305, 317, 320,
+    322, 323, 324, 325, 330, 338,
     339, 347, 32997, 32998, 33550, 33922, 34264, 34412, 42112, 50838, 50839, 65000,
 )  # fmt: skip
 
 
-def _tiff_places(content: bytes) -> tuple[str, bool, list[tuple[str, int]], list[tuple[int, int, int, int, int]]]:
-    """Byte order; whether it is a big one; numbers by struct code and offset; entries by tag, type, count, place, offset."""
+def _tiff_places(
+    content: bytes,
+) -> tuple[str, bool, list[tuple[str, int]], list[tuple[int, int, int, int, int]]]:
+    """Byte order; whether it is a big one; numbers by struct code and offset; entries.
+
+    These by tag, type, count, where the value lies and where the entry does.
+    """
     order = "<" if content[:2] == b"II" else ">"
     big = struct.unpack(f"{order}H", content[2:4])[0] == 43
     word, entry, count_code = ("q", 20, "Q") if big else ("i", 12, "H")
@@ -503,10 +626,43 @@ def _tiff(content: bytes, random: Random) -> bytes:
     if how < 0.6:
         # A compression, a kind of pixels, a number of bits or of samples that the data do not have.
         tag = random.choice((258, 259, 262, 277, 284, 317, 338, 339))
-        value = random.choice((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 24, 32, 64, 32773, 32946, 34712, 34887, 34925, 50000, 50002, 8, 34892, 32844, 65535))
+        value = random.choice(
+            (
+                0,
+                1,
+                2,
+                3,
+                4,
+                5,
+                6,
+                7,
+                8,
+                9,
+                12,
+                16,
+                24,
+                32,
+                64,
+                32773,
+                32946,
+                34712,
+                34887,
+                34925,
+                50000,
+                50002,
+                8,
+                34892,
+                32844,
+                65535,
+            )
+        )
         found = [place for one, _, _, _, place in entries if one == tag] or [random.choice(entries)[4]]
         place = random.choice(found)
-        return content[: place + 2] + struct.pack(f"{order}H{word}{'H'}", 3, 1, value) + content[place + 2 + struct.calcsize(f"={'H'}{word}H") :]
+        return (
+            content[: place + 2]
+            + struct.pack(f"{order}H{word}{'H'}", 3, 1, value)
+            + content[place + 2 + struct.calcsize(f"={'H'}{word}H") :]
+        )
     texts = [one for one in entries if one[0] == 270]
     if how < 0.85 and texts:
         # A description of another length goes to the end of the file.

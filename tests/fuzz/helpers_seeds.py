@@ -106,7 +106,9 @@ def _nifti() -> Iterator[Seed]:
     yield _one("nifti-slope", ".nii", bytes(scaled))
     yield _one("nifti-labels", ".nii", image(LABELS.T, intent_code=1002), label=1)
     yield _one("nifti-channels", ".nii", image(np.stack([SOFT, 1 - SOFT]).T[:, :, :, None]), channel=0)
-    yield _one("nifti-seven", ".nii.gz", gzip.compress(image(SOFT.T.reshape(7, 6, 5, 1, 1, 1, 1)), 1, mtime=0))
+    yield _one(
+        "nifti-seven", ".nii.gz", gzip.compress(image(SOFT.T.reshape(7, 6, 5, 1, 1, 1, 1)), 1, mtime=0)
+    )
     colours = np.zeros((7, 6, 5), [("R", "u1"), ("G", "u1"), ("B", "u1")])
     colours["G"] = BYTES.T
     yield _one("nifti-colours", ".nii", image(colours), channel=1, divide_by=255)
@@ -130,7 +132,9 @@ def _tiff() -> Iterator[Seed]:
     told = {"axes": "ZYX", "unit": "micron", "spacing": 2.0, "Info": "bought in Ulm"}
     yield _one("tiff-plain", ".tif", image(SOFT, software="by hand"))
     yield _one("tiff-page", ".tif", image(SOFT[0], resolution=(100, 50), resolutionunit=3))
-    yield _one("tiff-shaped", ".tif", image(BYTES, metadata={"axes": "ZYX", "spacing": {"Z": 2.0}, "unit": "um"}))
+    yield _one(
+        "tiff-shaped", ".tif", image(BYTES, metadata={"axes": "ZYX", "spacing": {"Z": 2.0}, "unit": "um"})
+    )
     yield _one("tiff-imagej", ".tif", image(SOFT, imagej=True, resolution=(4.0, 2.0), metadata=told))
     hyper = np.stack([BYTES, BYTES], axis=1)[None].repeat(2, axis=0)
     yield _one("tiff-hyper", ".tif", image(hyper, imagej=True, metadata={"axes": "TZCYX"}), channel=0)
@@ -138,7 +142,9 @@ def _tiff() -> Iterator[Seed]:
         "axes": "ZCYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 2000.0,
         "PhysicalSizeZUnit": "nm", "Channel": {"Name": ["wall", "lumen"]},
     }  # fmt: skip
-    yield _one("tiff-ome", ".ome.tif", image(np.stack([SOFT, 1 - SOFT], 1), ome=True, metadata=ome), channel="lumen")
+    yield _one(
+        "tiff-ome", ".ome.tif", image(np.stack([SOFT, 1 - SOFT], 1), ome=True, metadata=ome), channel="lumen"
+    )
     for name, compression in (
         ("deflate", "zlib"), ("lzw", "lzw"), ("packbits", "packbits"), ("zstd", "zstd"), ("lzma", "lzma"),
         ("jpegxl", "jpegxl"), ("jpeg2000", "jpeg2000"), ("lerc", "lerc"), ("webp", "webp"), ("png", "png"),
@@ -146,7 +152,9 @@ def _tiff() -> Iterator[Seed]:
         array, more = BYTES, {}
         if name == "webp":
             array, more = np.stack([BYTES] * 3, axis=-1), {"photometric": "rgb"}
-        yield _one(f"tiff-{name}", ".tif", image(array, compression=compression, **more), channel=0 if more else None)
+        yield _one(
+            f"tiff-{name}", ".tif", image(array, compression=compression, **more), channel=0 if more else None
+        )
     yield _one("tiff-jpeg", ".tif", image(np.tile(BYTES, (1, 3, 3)), compression="jpeg"))
     yield _one("tiff-predictor", ".tif", image(SOFT, compression="zlib", predictor=True))
     yield _one("tiff-predicted", ".tif", image(BYTES, compression="lzw", predictor=True))
@@ -156,7 +164,12 @@ def _tiff() -> Iterator[Seed]:
     yield _one("tiff-big", ".btf", image(SOFT, bigtiff=True))
     yield _one("tiff-bigendian", ".tif", image(SOFT, byteorder=">"))
     yield _one("tiff-colours", ".tif", image(np.stack([BYTES[0]] * 3, -1), photometric="rgb"), channel=2)
-    yield _one("tiff-planar", ".tif", image(np.stack([BYTES[0]] * 3), photometric="rgb", planarconfig="separate"), channel=2)
+    yield _one(
+        "tiff-planar",
+        ".tif",
+        image(np.stack([BYTES[0]] * 3), photometric="rgb", planarconfig="separate"),
+        channel=2,
+    )
     table = (np.arange(256) * 257).astype(np.uint16)
     yield _one("tiff-palette", ".tif", image(BYTES, photometric="palette", colormap=np.stack([table] * 3)))
     yield _one("tiff-white", ".tif", image(MASK[0], photometric="miniswhite"))
@@ -211,14 +224,22 @@ def _nrrd() -> Iterator[Seed]:
         ("bzip2", f"{head}\nencoding: bzip2\n\n".encode() + bz2.compress(raw, 1)),
         ("ascii", f"{bare}encoding: ascii\n\n".encode() + text),
         ("hex", f"{bare}encoding: hex\n\n".encode() + BYTES.tobytes().hex().encode()),
-        ("big", f"{head.replace('little', 'big')}\nencoding: raw\n\n".encode() + SOFT.astype(">f4").tobytes()),
-        ("skips", f"{bare}line skip: 1\nbyte skip: 3\nencoding: raw\n\n".encode() + b"line\n..." + BYTES.tobytes()),
+        (
+            "big",
+            f"{head.replace('little', 'big')}\nencoding: raw\n\n".encode() + SOFT.astype(">f4").tobytes(),
+        ),
+        (
+            "skips",
+            f"{bare}line skip: 1\nbyte skip: 3\nencoding: raw\n\n".encode() + b"line\n..." + BYTES.tobytes(),
+        ),
     ):
         scale = {} if "float" in content[:60].decode("latin-1") else {"divide_by": 255}
         yield _one(f"nrrd-{name}", ".nrrd", content, **scale)
     vector = bare.replace("3\nsizes: ", "4\nsizes: 2 ").replace("spacings:", "spacings: nan")
     content = f"{vector}kinds: vector domain domain domain\nencoding: raw\n\n".encode()
-    yield _one("nrrd-vector", ".nrrd", content + np.stack([BYTES] * 2, -1).tobytes(), channel=1, divide_by=255)
+    yield _one(
+        "nrrd-vector", ".nrrd", content + np.stack([BYTES] * 2, -1).tobytes(), channel=1, divide_by=255
+    )
     whole = {"divide_by": 255}
     detached = f"{bare}encoding: raw\ndata file: below/in.raw\n".encode()
     yield Seed("nrrd-detached", {"in.nhdr": detached, "below/in.raw": BYTES.tobytes()}, "in.nhdr", whole)
@@ -253,7 +274,9 @@ def _metaimage() -> Iterator[Seed]:
     vector = f"{head}\nElementNumberOfChannels = 2\n{last}LOCAL\n".encode()
     yield _one("metaimage-vector", ".mha", vector + np.stack([SOFT, 1 - SOFT], -1).tobytes(), channel=1)
     yield Seed("metaimage-detached", {"in.mhd": f"{head}\n{last}in.raw\n".encode(), "in.raw": raw}, "in.mhd")
-    yield Seed("metaimage-packed", {"in.mhd": f"{head}\n{size}{last}in.zraw\n".encode(), "in.zraw": packed}, "in.mhd")
+    yield Seed(
+        "metaimage-packed", {"in.mhd": f"{head}\n{size}{last}in.zraw\n".encode(), "in.zraw": packed}, "in.mhd"
+    )
     slices = {f"slice{number}.raw": SOFT[number].tobytes() for number in range(5)}
     listed = f"{head}\n{last}LIST\n{chr(10).join(slices)}\n".encode()
     yield Seed("metaimage-list", {"in.mhd": listed, **slices}, "in.mhd")
@@ -285,10 +308,16 @@ def _nnunet() -> Iterator[Seed]:
     soft = np.stack([1 - SOFT, SOFT * 0.75, SOFT * 0.25]).astype(np.float32)
     regions = np.stack([SOFT, SOFT * SOFT]).astype(np.float16)
     painted = np.where(regions[1] > 0.5, 2, np.where(regions[0] > 0.5, 1, 0)).astype(np.uint8)
-    order = {"image_reader_writer": "SimpleITKIO", "transpose_forward": [1, 0, 2], "transpose_backward": [1, 0, 2]}
+    order = {
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": [1, 0, 2],
+        "transpose_backward": [1, 0, 2],
+    }
 
     def described(labels: Any, **more: Any) -> bytes:
-        return json.dumps({"labels": labels, "file_ending": ".nii.gz", "channel_names": {"0": "CT"}, **more}).encode()
+        return json.dumps(
+            {"labels": labels, "file_ending": ".nii.gz", "channel_names": {"0": "CT"}, **more}
+        ).encode()
 
     def beside(labels: Any) -> bytes:
         affine = np.diag([0.5, 0.6, 2, 1])
@@ -304,7 +333,13 @@ def _nnunet() -> Iterator[Seed]:
     turned = {**order, "image_reader_writer": "NibabelIOWithReorient"}
     for name, archive, labels, dataset, plans in (
         ("classes", packed("probabilities", soft), soft.argmax(0), described(classes), order),
-        ("stored", packed("softmax", soft, np.savez), soft.argmax(0), described({"0": "a", "1": "b", "2": "c"}), order),
+        (
+            "stored",
+            packed("softmax", soft, np.savez),
+            soft.argmax(0),
+            described({"0": "a", "1": "b", "2": "c"}),
+            order,
+        ),
         ("regions", packed("probabilities", regions), painted, overlapping, order),
         ("turned", packed("probabilities", soft), soft.argmax(0), described(classes), turned),
     ):
@@ -317,7 +352,9 @@ def _zarr() -> Iterator[Seed]:
     import zarr
     from zarr import codecs
 
-    def store(name: str, array: Any, axes: str, version: str, *, levels: int = 1, more: Any = None, **how: Any) -> Seed:
+    def store(
+        name: str, array: Any, axes: str, version: str, *, levels: int = 1, more: Any = None, **how: Any
+    ) -> Seed:
         old = version == "0.4"
         letters = {"c": "channel", "t": "time"}
         options = dict(how.pop("options", {}))
@@ -354,11 +391,23 @@ def _zarr() -> Iterator[Seed]:
         ("plain", None),
     ):  # fmt: skip
         yield store(name, SOFT, "zyx", "0.4", compressors=compressor)
-    yield store("filters", BYTES, "zyx", "0.4", filters=[numcodecs.Delta("u1")], compressors=numcodecs.Zlib(1), options={"divide_by": 255})
-    omero = {"omero": {"channels": [{"label": "wall", "color": "FF0000"}, {"label": "lumen", "color": "00FF00"}]}}
+    yield store(
+        "filters",
+        BYTES,
+        "zyx",
+        "0.4",
+        filters=[numcodecs.Delta("u1")],
+        compressors=numcodecs.Zlib(1),
+        options={"divide_by": 255},
+    )
+    omero = {
+        "omero": {"channels": [{"label": "wall", "color": "FF0000"}, {"label": "lumen", "color": "00FF00"}]}
+    }
     pair = np.stack([SOFT, 1 - SOFT])
     yield store("channels", pair, "czyx", "0.4", more=omero, options={"channel": "lumen"})
-    yield store("labels", LABELS, "zyx", "0.4", more={"image-label": {"version": "0.4"}}, options={"label": 2})
+    yield store(
+        "labels", LABELS, "zyx", "0.4", more={"image-label": {"version": "0.4"}}, options={"label": 2}
+    )
     yield store("levels", SOFT, "zyx", "0.4", levels=2)
     for name, compressor3 in (
         ("three", codecs.GzipCodec()), ("threeblosc", codecs.BloscCodec(cname="zstd")),
@@ -432,7 +481,9 @@ hard = true
 threshold = 0.4
 """
     yield Seed("text-pipeline", {"in.toml": steps.encode()}, "in.toml", kind="pipeline")
-    priors = '[[prior]]\nchannels = ["wall", 1]\nbetti = [1, 0, 0]\n[[prior]]\nchannels = [0]\nbetti = [2, 0, 0]\n'
+    priors = (
+        '[[prior]]\nchannels = ["wall", 1]\nbetti = [1, 0, 0]\n[[prior]]\nchannels = [0]\nbetti = [2, 0, 0]\n'
+    )
     yield Seed("text-priors", {"in.toml": priors.encode()}, "in.toml", kind="priors")
     row = {
         "shape": [5, 6, 7], "output_shape": [5, 6, 7], "iterations": [2, None], "warnings": ["none"], "seconds": 0.5,
@@ -446,4 +497,6 @@ threshold = 0.4
         {"state": "failed", "input": "b.nii", "output": "b.nii", "when": 3, "row": {"error": "damaged"}},
     ]  # fmt: skip
     manifest = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    yield Seed("text-manifest", {"softmorph-manifest.jsonl": manifest}, "softmorph-manifest.jsonl", kind="manifest")
+    yield Seed(
+        "text-manifest", {"softmorph-manifest.jsonl": manifest}, "softmorph-manifest.jsonl", kind="manifest"
+    )

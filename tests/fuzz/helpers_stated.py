@@ -150,7 +150,10 @@ def _tiff(content: bytes) -> Iterator[Shape]:
         with suppress(*_BROKEN):
             yield tuple(map(int, json.loads(text.rstrip(b"\0"))["shape"]))
         for axes in re.findall(rb"<(?:\w+:)?Pixels\b[^>]*>", text):
-            size = {letter: int(number) for letter, number in re.findall(rb"\bSize([XYZCT])\s*=\s*\"(\d+)\"", axes)}
+            size = {
+                letter: int(number)
+                for letter, number in re.findall(rb"\bSize([XYZCT])\s*=\s*\"(\d+)\"", axes)
+            }
             yield tuple(size.values())
             yield (*size.values(), samples)
 
@@ -188,7 +191,20 @@ def _entry(content: bytes, place: int, order: str, word: str, page: dict[int, tu
     tag, kind = struct.unpack_from(f"{order}HH", content, place)
     (many,) = struct.unpack_from(f"{order}{word}", content, place + 4)
     value, size = place + 4 + struct.calcsize(f"={word}"), TIFF_TYPES.get(kind, 0)
-    code: Any = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}.get(kind)
+    code: Any = {
+        1: "B",
+        2: "B",
+        3: "H",
+        4: "I",
+        6: "b",
+        7: "B",
+        8: "h",
+        9: "i",
+        13: "I",
+        16: "Q",
+        17: "q",
+        18: "Q",
+    }.get(kind)
     if code is None or many > 100_000:
         return
     if size * many > struct.calcsize(f"={word}"):

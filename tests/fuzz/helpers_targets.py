@@ -130,8 +130,15 @@ def _in_parts(seed: Seed, path: Path, volume: Any, number: int, faults: _Faults)
     whole = _called(faults, blocks.read, [slice(None)] * len(blocks.shape))
     if whole is None or volume is None:
         return
-    if whole.size != volume.array.size or not np.array_equal(whole.ravel(), volume.array.ravel().astype(np.float32)):
-        faults.append(Fault("differs", f"in parts {whole.shape} {whole.ravel()[:5]}, whole {volume.array.shape} {volume.array.ravel()[:5]}"))
+    if whole.size != volume.array.size or not np.array_equal(
+        whole.ravel(), volume.array.ravel().astype(np.float32)
+    ):
+        faults.append(
+            Fault(
+                "differs",
+                f"in parts {whole.shape} {whole.ravel()[:5]}, whole {volume.array.shape} {volume.array.ravel()[:5]}",
+            )
+        )
 
 
 def _written(volume: Any, folder: Path, number: int, faults: _Faults) -> None:
@@ -139,9 +146,13 @@ def _written(volume: Any, folder: Path, number: int, faults: _Faults) -> None:
     if _called(faults, files_io.write, volume, target, provenance={"command": "softmorph"}) is None:
         return
     again = _called(faults, files_io.probe, target)
-    if again is None or sorted(s for s in again.shape if s != 1) != sorted(s for s in volume.array.shape if s != 1):
+    if again is None or sorted(s for s in again.shape if s != 1) != sorted(
+        s for s in volume.array.shape if s != 1
+    ):
         found = None if again is None else again.shape
-        faults.append(Fault("differs", f"{target.name} is written as {volume.array.shape} and read as {found}"))
+        faults.append(
+            Fault("differs", f"{target.name} is written as {volume.array.shape} and read as {found}")
+        )
 
 
 def _text(seed: Seed, path: Path, faults: _Faults) -> bool:
@@ -198,7 +209,9 @@ def _called(faults: _Faults, function: Callable[..., Any], *arguments: Any, **op
     for one in caught:
         if not issubclass(one.category, SoftmorphWarning):
             place = f"{Path(one.filename).name}:{one.lineno}"
-            faults.append(Fault("warning", f"{function.__name__}: {place}: {one.category.__name__}: {one.message}"))
+            faults.append(
+                Fault("warning", f"{function.__name__}: {place}: {one.category.__name__}: {one.message}")
+            )
     return result
 
 

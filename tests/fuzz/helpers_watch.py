@@ -122,7 +122,9 @@ def _batch(cases: Sequence[Case], limits: Limits, checked: Checked, report: Repo
         if killed:
             fault = Fault("hang", "no answer")
         else:
-            fault = Fault("signal", signal.Signals(-code).name if code < 0 else f"the process ended with {code}")
+            fault = Fault(
+                "signal", signal.Signals(-code).name if code < 0 else f"the process ended with {code}"
+            )
         report.faults.append((*_named(cases[done]), fault))
         done += 1
     report.cases += done

@@ -29,7 +29,9 @@ def run(*options: str) -> dict[str, Any]:
 def test_mutated_files_are_read_or_refused(count: int) -> None:
     report = run("--cases", str(count))
     # Each line says what is wrong and the command that does it again.
-    faults = [f"python tests/fuzz {name} {number}: {': '.join(fault)}" for name, number, fault in report["faults"]]
+    faults = [
+        f"python tests/fuzz {name} {number}: {': '.join(fault)}" for name, number, fault in report["faults"]
+    ]
     assert not faults, "\n".join(faults)
     assert report["cases"] == count
     # Mutations that leave nothing to read, or change nothing, would find nothing.

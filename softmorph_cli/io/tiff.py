@@ -351,6 +351,8 @@ def _check_page(page: Any) -> None:
 def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
     """The number of the series to read, and what is said of the others."""
     count = len(file.series)
+    if count == 0:
+        raise Damaged(NO_PAGES)
     if wanted is not None:
         if not 0 <= wanted < count:
             last = f"--series 0 to {count - 1}" if count > 1 else "leave --series out"

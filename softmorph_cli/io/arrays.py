@@ -49,6 +49,8 @@ def header(stream: IO[bytes]) -> tuple[tuple[int, ...], Literal["C", "F"], np.dt
         raise Unsupported("its header is nested too deeply") from error
     if min(shape, default=0) < 0:
         raise Unsupported(f"its shape is {shape}")
+    if dtype.itemsize == 0:
+        raise Unsupported(f"its type {dtype.str!r} has no bytes")
     return shape, "F" if fortran else "C", dtype
 
 

@@ -15,6 +15,7 @@ from softmorph_cli.errors import FileError
 
 ENDS_EARLY: Final = "it ends too early"
 DOES_NOT_UNPACK: Final = "its compressed data do not unpack"
+NO_PAGES: Final = "its table of pages is broken"
 
 # What the libraries raise and say of a file that is cut short, or whose data do not fit their checksum.
 _TYPES: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -35,7 +36,7 @@ _WORDS: Final = (
         DOES_NOT_UNPACK,
     ),
     (r"Reason: Success|corrupted file", "its header and its data do not fit each other"),
-    (r"IFD|page offset|index \d+ out of range", "its table of pages is broken"),
+    (r"IFD|page offset|index \d+ out of range", NO_PAGES),
 )
 # Nothing of these is ever the file's fault.
 _OURS: Final = (ImportError, NotImplementedError)

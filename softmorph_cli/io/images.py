@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io.damage import ENDS_EARLY, Damaged
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Provenance, Raw, scale_of
@@ -26,9 +26,14 @@ from softmorph_cli.volume import Volume
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # What a PNG says its pixels are, and how many samples they have where that is more than one.
 _PNG_GREY, _PNG_PALETTE, _PNG_GREY_ALPHA, _PNG_RGBA = 0, 3, 4, 6
+_HEAD = 13
 _SAMPLES: Final = {2: 3, _PNG_GREY_ALPHA: 2, _PNG_RGBA: 4}
 # No palette and no text that is used is longer.
 _LONGEST_KEPT: Final = 1 << 22
+# How many bits a sample of each kind may have; 2 are colours.
+_PNG_DEPTHS = {
+    _PNG_GREY: (1, 2, 4, 8, 16), 2: (8, 16), _PNG_PALETTE: (1, 2, 4, 8), _PNG_GREY_ALPHA: (8, 16), _PNG_RGBA: (8, 16),
+}  # fmt: skip
 
 
 @contextmanager
@@ -104,7 +109,7 @@ class Png:
         """Read one image; a file that this package wrote says so and needs no guess about its range."""
         chunks = _chunks(path)
         # What lies behind the end of the image is none of it.
-        if (chunks[0].name, chunks[-1].name) != (b"IHDR", b"IEND"):
+        if (chunks[0].name, len(chunks[0].body), chunks[-1].name) != (b"IHDR", _HEAD, b"IEND"):
             raise FileError(f"{path} is cut short: it starts as a PNG file but does not end as one.")
         _check_size(path, chunks)
         texts = _texts(chunks)
@@ -242,6 +247,8 @@ def _samples(path: Path, chunks: list[_Chunk]) -> Array:
     """
     head = chunks[0].body
     depth, kind = head[8], head[9]
+    if depth not in _PNG_DEPTHS.get(kind, ()):
+        raise Unsupported(f"its pixels are of kind {kind} with {depth} bits, which there are not")
     alpha, clear = kind == _PNG_GREY_ALPHA, any(chunk.name == b"tRNS" for chunk in chunks)
     if not (kind == _PNG_PALETTE or alpha or (kind == _PNG_GREY and clear)):
         return read_pixels(path, "PNGImageIO")

@@ -75,7 +75,8 @@ class MetaImage:
         shape = (*reversed(sizes), *[samples] * (samples > 1))
         array, notes = stored.load(_stored(fields, listed, end, shape), path)
         axes = {2: "YX", 3: "ZYX", 4: "TZYX"}.get(count, "")
-        spacing, affine = _world(fields, count, notes)
+        with np.errstate(over="ignore", invalid="ignore"):  # directions without an end are none
+            spacing, affine = _world(fields, count, notes)
         slope, inter = (_real(fields, name, default) for name, default in ((_SLOPE, 1.0), (_INTER, 0.0)))
         texts, labels = fields.texts, LABELS in fields
         return Raw(

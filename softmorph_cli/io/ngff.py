@@ -274,8 +274,8 @@ def _transform(told: Any, count: int, whose: str) -> tuple[Any, Any]:
             raise _MetadataError(f"the {kind} of {whose} has {len(numbers)} numbers for {count} axes")
         try:
             values = np.array(numbers, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise _MetadataError(f"the {kind} of {whose} is {numbers}, not numbers") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _MetadataError(f"the {kind} of {whose} is {str(numbers)[:100]}, not numbers") from error
         if not np.isfinite(values).all() or (kind == "scale" and (values <= 0).any()):
             shown = ", ".join(f"{value:g}" for value in values)
             raise _MetadataError(f"the {kind} of {whose} is {shown}; voxel sizes are positive numbers")

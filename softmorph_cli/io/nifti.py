@@ -72,10 +72,12 @@ class Nifti:
             kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
             header = kind(head[: kind.sizeof_hdr])
             shape, start = _layout(header, path)
+            if not (can_hold(room, start) if zipped else start <= room):
+                raise Damaged(ENDS_EARLY)
             notes = _extend(header, stream, start)
             dtype = header.get_data_dtype()
             size = prod(shape) * dtype.itemsize
-            if zipped and not can_hold(room, size):
+            if not (can_hold(room, size) if zipped else start + size <= room):
                 raise Damaged(ENDS_EARLY)
             if zipped:
                 unpack = shlex.join(["gunzip", "--keep", str(path)])

@@ -339,7 +339,9 @@ def _apart(count: int) -> Classes:
 
 
 def _sums_to_one(array: Array, axis: int) -> bool:
-    total = array.sum(axis=axis, dtype=np.float32)
+    # Of infinities there is no sum.
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = array.sum(axis=axis, dtype=np.float32)
     return bool((np.abs(total - 1) <= _SUM).all())
 
 
@@ -384,7 +386,7 @@ def _classes(
             for name, value in named.items()
             if name != "ignore"
         }
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(
             f"the labels in the dataset.json of {path} must be a number, or a list of numbers, for each name, "
             f"not {json.dumps(named)[:120]}; copy it again from the folder of the trained model."
@@ -416,7 +418,7 @@ def _order(order: Any, path: Path, count: int) -> tuple[int, ...]:
     listed = order if isinstance(order, list) else [] if order is None else [order]
     try:
         return tuple(int(label) for label in listed)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"the regions_class_order in the dataset.json of {path} must be one number for each of the {count} "
             f"regions, the label that it is painted with, not {json.dumps(order)[:120]}; correct it there."

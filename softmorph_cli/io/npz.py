@@ -5,16 +5,19 @@ from __future__ import annotations
 import shlex
 import warnings
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Final
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.arrays import header
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.raw import Array, Provenance, Raw
 from softmorph_cli.io.room import check_room
+from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.volume import Volume
 
 NAME: Final = "nnunet"
@@ -22,6 +25,8 @@ NAME: Final = "nnunet"
 _KEYS: Final = ("probabilities", "softmax", "logits")
 _ZIP = b"PK\x03\x04"
 _SHOWN = 8
+# The bound of what unpacks furthest for the others.
+_PACKED: Final = {ZIP_STORED: "zlib", ZIP_DEFLATED: "zlib"}
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,21 @@ class Npz:
             if key is None:
                 raise InputError(_other(path, files))
             member = f"{key}.npy" if f"{key}.npy" in archive.namelist() else key
-            with archive.open(member) as packed:
-                shape, _, dtype = header(packed)
+            told = archive.getinfo(member)
+            with archive.open(told) as packed:
+                try:
+                    shape, _, dtype = header(packed)
+                except ValueError as error:
+                    raise Unsupported(f"its {key!r} is no array") from error
             if dtype.hasobject:
                 raise InputError(
                     f"{path} holds Python objects under {key!r}, which are never unpickled; "
                     f"save plain numbers: numpy.savez_compressed(path, {key}=array.astype('float32'))."
                 )
+            if not can_hold(
+                told.compress_size, prod(shape) * dtype.itemsize, _PACKED.get(told.compress_type, "bzip2")
+            ):
+                raise Damaged(ENDS_EARLY)
             unpack = shlex.join(["unzip", str(path), member])
             check_room(shape, dtype.itemsize, path, first=f"unpack it first ({unpack}), which gives {member}")
             with archive.open(member) as packed, warnings.catch_warnings():

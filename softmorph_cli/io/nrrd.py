@@ -107,12 +107,13 @@ class Nrrd:
         (count,) = fields.whole("dimension", 1, least=1, most=stored.MOST_AXES)
         sizes = fields.whole("sizes", count, least=0)
         array, notes = stored.load(_stored(header, sizes), path)
-        place = _place(fields, count, notes)
-        factor, unit, affine = _world(fields, place, notes)
+        with np.errstate(over="ignore", invalid="ignore"):  # lengths without an end are none
+            place = _place(fields, count, notes)
+            factor, unit, affine = _world(fields, place, notes)
         letters = (place.letters or "")[::-1]
         if "complex" in _kinds(fields, count) and letters.endswith("C") and array.shape[-1] == 2:
             array, letters = array[..., 0] + 1j * array[..., 1], letters[:-1]
-        known = all(size > 0 for size in place.sizes)
+        known = all(0 < size < np.inf for size in place.sizes)
         if not known and not all(np.isnan(place.sizes)):
             notes.append("its header gives no valid voxel size.")
         keys, labels = header.keys, LABELS in header.keys

@@ -83,7 +83,7 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
         raw = select.arrange(select.name_axes(raw, str(path)))
     except InputError:
         raw = replace(raw, axes=None)
-    if raw.format == NNUNET and raw.array.size:
+    if raw.format == NNUNET and raw.array.size and raw.array.dtype.kind in "fiub":
         raw = nnunet.told(raw, path)
     if raw.array.size == 0:
         return _describe(path, raw, "empty", "no voxels")

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
+from typing import Final
 
 from softmorph_cli import machine
 from softmorph_cli.errors import InputError
+
+# What is larger has no end as a float.
+_MOST: Final = 1 << 100
 
 
 def fits(shape: Sequence[int], itemsize: int) -> bool:
@@ -44,7 +48,7 @@ def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, first: 
     if not fits(shape, itemsize):
         needed, allowed = prod(map(int, shape)) * itemsize, machine.memory() or 0
         raise InputError(
-            f"{path} holds {' x '.join(map(str, shape))} values, which take about {needed / 2**30:.1f} GiB, and "
-            f"{allowed / 2**30:.1f} GiB may be used: {first and f'{first}, then '}cut out a part with --region or take "
-            "one channel with --channel, or filter tile by tile into a .zarr with --memory 4GB."
+            f"{path} holds {' x '.join(map(str, shape))} values, which take about {min(needed, _MOST) / 2**30:.1f} "
+            f"GiB, and {allowed / 2**30:.1f} GiB may be used: {first and f'{first}, then '}cut out a part with --region "
+            "or take one channel with --channel, or filter tile by tile into a .zarr with --memory 4GB."
         )

@@ -25,6 +25,8 @@ from softmorph_cli.io.room import check_piece
 
 # An attribute of the arrays written here, below SIGNATURE: no chunk was left out, so none may be missing.
 WHOLE: Final = "all_chunks_stored"
+# Each has to be looked for.
+_MOST_MISSING: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,8 @@ def open_array(found: Node, name: str) -> Lazy:
         raise FileError(
             f"{mark} is cut short or damaged ({_reason(error)}); copy the store again."
         ) from error
+    if not all(one > 0 for one in chunks):
+        raise FileError(f"{mark} is cut short or damaged (its chunks are {chunks}); copy the store again.")
     if dtype.hasobject:
         raise FileError(f"{name} holds Python objects, which are never unpickled; save plain numbers.")
     packed = packing(told, name, chunks, dtype.itemsize)
@@ -162,13 +166,38 @@ def open_array(found: Node, name: str) -> Lazy:
         return ""
 
     def read(stored: Stored, index: Index) -> Array:
+        there = []
+        every = list(numbers(index))
+        for number in every:
+            chunk = os.path.join(found.path, array.metadata.encode_chunk_key(number))  # noqa: PTH118  (of many)
+            if os.path.islink(chunk):  # noqa: PTH114
+                # A link that leads nowhere would be read as a chunk that was never written, which is a number.
+                check_fetched(Path(chunk))
+            if os.path.exists(chunk):  # noqa: PTH110
+                there.append(number)
+        if len(there) == len(every):
+            return one(stored, index)
+        # zarr asks for each chunk by itself, which takes a hundred times as long where most are not stored.
+        cuts = [part if isinstance(part, slice) else slice(part, part + 1) for part in index]
+        part = np.full([cut.stop - cut.start for cut in cuts], array.fill_value or 0, dtype.newbyteorder("="))
+        for number in there:
+            inside = [
+                slice(max(cut.start, n * size), min(cut.stop, (n + 1) * size))
+                for cut, n, size in zip(cuts, number, chunks, strict=True)
+            ]
+            place = tuple(
+                slice(b.start - cut.start, b.stop - cut.start) for b, cut in zip(inside, cuts, strict=True)
+            )
+            part[place] = one(stored, tuple(inside))
+        kept = [
+            cut.stop - cut.start for cut, given in zip(cuts, index, strict=True) if isinstance(given, slice)
+        ]
+        return part.reshape(kept)
+
+    def one(stored: Stored, index: Index) -> Array:
         try:
             for number in numbers(index):
-                chunk = found.path / array.metadata.encode_chunk_key(number)
-                # A link that leads nowhere would be read as a chunk that was never written, which is a number.
-                if chunk.is_symlink():
-                    check_fetched(chunk)
-                packed.check(chunk)
+                packed.check(found.path / array.metadata.encode_chunk_key(number))
             # Numbers with a step of their own, such as a big-endian type, are brought to this machine's.
             part = np.asarray(stored[index])
         except (MemoryError, FileError):
@@ -199,6 +228,12 @@ def missing_chunks(found: Node, lazy: Lazy, name: str) -> str | None:
     )
     if lost <= 0:
         return None
+    if lost > _MOST_MISSING:
+        raise FileError(
+            f"{name} has {total:,} chunks by its shape, {' x '.join(map(str, lazy.shape))}, and {total - lost:,} of "
+            f"them are stored; no more than {_MOST_MISSING:,} missing ones are read: "
+            "cut its shape, or store larger chunks."
+        )
     if says_whole(found):
         grid = (-(-size // one) for size, one in zip(lazy.shape, lazy.chunks, strict=True))
         keys = map(lazy.stored.metadata.encode_chunk_key, np.ndindex(*grid))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,14 +16,15 @@ from xml.etree import ElementTree
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.io.damage import NO_PAGES, Damaged, Unsupported
 from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept_native
 from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
-from softmorph_cli.io.stored import real
-from softmorph_cli.io.tiles import check_strips, codec_missing, lacks_codec, stored_tiles
+from softmorph_cli.io.stored import real, shown
+from softmorph_cli.io.tiles import check_strips, codec_missing, lacks_codec, mend, stored_tiles
 from softmorph_cli.units import MILLIMETRES, in_one_unit, length, sizeless
 from softmorph_cli.volume import Volume
 
@@ -46,6 +48,19 @@ _UNREADABLE = {
 # NewSubfileType: a smaller copy of another image, and the mask of one.
 _REDUCED, _MASKING = 1, 4
 _NO_UNIT, _INCH = 1, 2
+# What a page must say in one number each.
+_FIELDS = (
+    *(
+        "imagewidth",
+        "imagelength",
+        "imagedepth",
+        "samplesperpixel",
+        "bitspersample",
+        "planarconfig",
+        "photometric",
+    ),
+    *("compression", "predictor", "fillorder", "rowsperstrip", "tilewidth", "tilelength", "tiledepth"),
+)
 # What ResolutionUnit counts in; 4 and 5 are extensions.
 _RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
 # What ImageJ's metadata have to be to be written again; tifffile makes a number of any text that looks like one.
@@ -62,7 +77,37 @@ _IMAGEJ_KEPT: dict[str, type | tuple[type, ...]] = {
 }
 # Lossless codecs that tifffile lacks on its own and SimpleITK's libtiff has.
 _LIBTIFF_CODECS = ("LZW", "PACKBITS")
-_BROKEN = re.compile(r"invalid page offset|corrupted|invalid offset|truncated|missing data")
+_BROKEN = re.compile(
+    r"invalid page offset|circular reference|corrupted|invalid offset|truncated|missing data"
+)
+_PASSED_OVER = re.compile(r"TiffTag (\d+) @\d+> (?:invalid|is)")
+# The numbers of the fields that say how the pixels lie: size, samples, compression, palette, strips, tiles.
+_LAYOUT = frozenset(
+    (
+        256,
+        257,
+        258,
+        259,
+        262,
+        266,
+        273,
+        277,
+        278,
+        279,
+        284,
+        317,
+        320,
+        322,
+        323,
+        324,
+        325,
+        338,
+        339,
+        32997,
+        32998,
+    )
+)
+_MOST_PLANES = 1 << 24
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _OME_TYPES = (*_IMAGEJ_TYPES, "uint32")
 _OME_UNITS = {"mm": "mm", "um": "µm", "nm": "nm"}
@@ -106,9 +151,15 @@ class Tiff:
         import tifffile
 
         with _quiet() as complaints, tifffile.TiffFile(path) as file:
+            # To count the pages first ends a walk in a circle, which to go from one to the next does not.
+            if not len(file.pages):
+                raise Damaged(NO_PAGES)
+            _check_planes(file)
             number, notes = _chosen(path, file, self.series)
             series = file.series[number]
             page = series.keyframe
+            _check_page(page)
+            notes += mend(series)
             photometric = getattr(page.photometric, "name", str(page.photometric))
             if photometric in _UNREADABLE:
                 raise InputError(
@@ -118,18 +169,23 @@ class Tiff:
             notes += told
             meaning = _meaning(page, photometric)
             notes += meaning.notes
-            # What does not fit is opened all the same, for parts of it may.
-            if self.lazy or not fits(series.shape, series.dtype.itemsize):
+            # A strip or tile is unpacked beside what was unpacked before. What does not fit is opened all the same, for
+            # parts of it may.
+            parts = 1 + min(1, prod(page.chunks) / max(1, series.size))
+            if self.lazy or not fits(series.shape, ceil(series.dtype.itemsize * parts)):
                 array = stored_tiles(path, number, meaning.turned)
-                if planes is not None:
+                if planes is not None and planes < series.size // max(1, page.size):
                     array = array[:planes]
             else:
                 array = meaning.turned(_pixels(path, file, series, planes))
+            if array.ndim != len(series.axes):
+                raise Unsupported(f"its axes are {series.axes}, and its pages have the shape {array.shape}")
             axes, told = _axes(series.axes, array.shape)
             notes += told
             kind = _metadata(file, number, page, axes or "")
             notes += kind.notes
             names = _named(meaning.samples, array.shape[series.axes.index("S")]) if "S" in series.axes else ()
+            _check_fields(complaints)
             if broken := next(filter(_BROKEN.search, complaints), None):
                 # What tifffile can still make out of a file cut short would pass for the whole of it.
                 raise ValueError(broken)
@@ -194,6 +250,10 @@ class Tiff:
         prepare = {"ome": _ome_options, "imagej": _imagej_options, "plain": _plain_options}[flavour]
         options, more = prepare(volume, axes, native, signature)
         lost += more
+        if flavour == "imagej" and array.shape[-1] == 1:
+            # A last axis of one would be taken for the samples of a pixel.
+            array = array.reshape([*(array.shape[axes.index(a)] if a in axes else 1 for a in "TZCYX"), 1])
+            options["metadata"]["axes"] = "TZCYXS"
         with _quiet():
             tifffile.imwrite(
                 path,
@@ -229,6 +289,8 @@ class _Meaning:
 def _meaning(page: Any, photometric: str) -> _Meaning:
     if photometric == "PALETTE" and page.colormap is not None:
         table = np.asarray(page.colormap)
+        if table.ndim != 2 or len(table) != 3 or table.shape[1] < 2**page.bitspersample:
+            raise Unsupported(f"its palette has {table.size} numbers for {page.bitspersample} bits")
         # Of 16 bits; some writers count to 255 all the same.
         turned, labels, note = of_palette((table >> 8 if table.max() > 255 else table).T.astype(np.uint8))
         return _Meaning(turned, labels, notes=(note,))
@@ -250,9 +312,57 @@ def _named(samples: tuple[str, ...], count: int) -> tuple[str, ...]:
     return samples and (*samples[:count], *(f"sample {number}" for number in range(len(samples), count)))
 
 
+def _check_planes(file: Any) -> None:
+    """Refuse OME metadata of more planes than tifffile can make a list of.
+
+    Raises:
+        Unsupported: If they describe so many.
+    """
+    text = file.ome_metadata if file.is_ome else None
+    for tag in re.findall(r"<(?:\w+:)?(?:Pixels|TiffData)\b[^>]*>", text or ""):
+        told = re.findall(r"\b(?:Size([XYZCT])|PlaneCount)\s*=\s*[\"'](\d{1,400})", tag)
+        pixels = prod(int(size) for _, size in told) // max(1, file.pages[0].size)
+        count = max(pixels, prod(int(size) for letter, size in told if letter not in ("X", "Y")))
+        if count > _MOST_PLANES:
+            raise Unsupported(f"its OME metadata describe {count:,} planes")
+
+
+def _check_fields(complaints: list[str]) -> None:
+    """Refuse a file of which a field that says how its pixels lie was passed over, and something else assumed.
+
+    Raises:
+        Unsupported: If there is one.
+    """
+    for complaint in complaints:
+        found = _PASSED_OVER.search(complaint)
+        if found and int(found[1]) in _LAYOUT:
+            raise Unsupported(f"its field {found[1]} holds what cannot be read")
+
+
+def _check_page(page: Any) -> None:
+    """Refuse a page of which tifffile keeps what it could not make out.
+
+    Raises:
+        Unsupported: If a field is no number, or its samples are of no type.
+    """
+    for name in _FIELDS:
+        value = getattr(page, name)
+        if not isinstance(value, int | np.integer):
+            raise Unsupported(f"its {name} is {shown(str(value))}, and one number belongs there")
+    if page.samplesperpixel < 1:
+        raise Unsupported("its pixels have no samples")
+    if not hasattr(page.compression, "name"):
+        raise Unsupported(f"its compression has the number {page.compression}, which is not known")
+    if page.dtype is None:
+        kind = shown(str(page.sampleformat))
+        raise Unsupported(f"its samples have {page.bitspersample} bits and format {kind}, which is not known")
+
+
 def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
     """The number of the series to read, and what is said of the others."""
     count = len(file.series)
+    if count == 0:
+        raise Damaged(NO_PAGES)
     if wanted is not None:
         if not 0 <= wanted < count:
             last = f"--series 0 to {count - 1}" if count > 1 else "leave --series out"
@@ -261,7 +371,7 @@ def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
     whole = [
         number
         for number, one in enumerate(file.series)
-        if one.keyframe is not None and not int(one.keyframe.subfiletype) & (_REDUCED | _MASKING)
+        if one.keyframe is not None and not _kind(one.keyframe) & (_REDUCED | _MASKING)
     ]
     number = next(iter(whole), 0)
     if count == 1:
@@ -273,6 +383,11 @@ def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
     return number, [
         f"it holds {count} image series; {which} is read, and --series N takes another: {shapes}."
     ]
+
+
+def _kind(page: Any) -> int:
+    kind = page.subfiletype
+    return int(kind) if isinstance(kind, int) else 0
 
 
 def _planes(path: Path, file: Any, number: int, complaints: list[str]) -> tuple[int | None, list[str]]:
@@ -306,6 +421,9 @@ def _planes(path: Path, file: Any, number: int, complaints: list[str]) -> tuple[
                 f"{path}: {told}, so they are no image of {shape}; write it again from its source."
             )
         return there, [f"{told}: those are read."]
+    if total < there:
+        what = f"its metadata describe {total} planes and the file has {there}"
+        return total, [f"{what}: the last {there - total} are left out."]
     # Coarser resolutions are pages of the file like others, unless they hang on those of the finest.
     parts = [part for one in file.series for part in (one.levels if one.keyframe.subifds is None else [one])]
     described = sum(max(len(part.pages), part.size // max(1, part.keyframe.size)) for part in parts)
@@ -329,7 +447,9 @@ def _pixels(path: Path, file: Any, series: Any, planes: int | None) -> Array:
     try:
         if planes is None:
             return np.asarray(series.asarray())
-        return np.stack([page.asarray() for page in series.pages[:planes]]).reshape(planes, *series.shape[1:])
+        every = planes == series.size // max(1, series.keyframe.size)
+        shape = series.shape if every else (planes, *series.shape[1:])
+        return np.stack([page.asarray() for page in series.pages[:planes]]).reshape(shape)
     except (ValueError, KeyError, ImportError) as error:
         if not lacks_codec(error):
             raise
@@ -409,9 +529,8 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
             for letter, one in shaped["spacing"].items()
             if letter in tuple("ZYX") and (size := _positive(one))
         }
-        return _Told(
-            native, sizes, next((one for one in MILLIMETRES if one == shaped.get("unit")), None), channels
-        )
+        unit = next((one for one in MILLIMETRES if one == shaped.get("unit")), None)
+        return _Told(native, sizes, unit if sizes else None, channels)
     if not known and any(size != 1 for size in pixel.values()):
         note = f"its resolution is in the unknown unit {per} (ResolutionUnit), and is left out: lengths are in voxels."
         return _Told(native, channels=channels, notes=(note,))

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from softmorph_cli.errors import FileError
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.lazy import Index, Lazy, Stored
 from softmorph_cli.io.packing import Packing
 from softmorph_cli.io.raw import Array
@@ -25,6 +26,9 @@ _UNBOUNDED: Final = {"ADOBE_DEFLATE": "zlib", "DEFLATE": "zlib", "LZMA": "lzma",
 _SLACK: Final = 1 << 16
 # A strip as large as this is no part but the whole.
 _LONGEST = 1 << 30
+# So large is no tile that has more pixels than its image.
+_LARGE = 1 << 28
+_UNCOMPRESSED = 1
 
 
 def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> Array:
@@ -42,9 +46,15 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
     import zarr
 
     file = tifffile.TiffFile(path)
-    keyframe = file.series[series].keyframe
-    store = file.series[series].aszarr(level=0)
-    array: Any = _Tiles(zarr.open_array(store, mode="r", zarr_format=2))
+    try:
+        _ = len(file.pages)  # as in `Tiff.read`
+        keyframe = file.series[series].keyframe
+        mend(file.series[series])
+        store = file.series[series].aszarr(level=0)
+        array: Any = _Tiles(zarr.open_array(store, mode="r", zarr_format=2))
+    except BaseException:
+        file.close()
+        raise
     # Nobody says when the last part was read.
     weakref.finalize(array, _close, store, file)
     strip = prod(array.chunks) * array.dtype.itemsize
@@ -94,6 +104,50 @@ def check_strips(path: Path, series: Any) -> None:
                 f"{path} holds more than the numbers of a strip, and is not unpacked; copy it again, or write it again "
                 "from its source."
             )
+
+
+def mend(series: Any) -> list[str]:
+    """Make the pages of a series say the same to who reads all of it and to who reads a part, and nothing absurd.
+
+    Without compression there is nothing to undo a predictor for, and the length of a single strip is known. No strip
+    or tile is longer than what is left of the file, whatever is said of it.
+
+    Returns:
+        A note on strips and tiles that are not in the file.
+
+    Raises:
+        Damaged: If one begins behind the file's end, or ends there and is not compressed.
+        Unsupported: If where they are is not told in numbers.
+    """
+    keyframe, pages = series.keyframe, [page for page in series.pages if page is not None]
+    plain = keyframe.compression == _UNCOMPRESSED
+    absent = total = 0
+    for page in pages:
+        offsets, counts, size = page.dataoffsets, page.databytecounts, page.parent.filehandle.size
+        if not all(isinstance(number, int) and number >= 0 for number in (*offsets, *counts)):
+            raise Unsupported("it does not tell in whole numbers where its strips or tiles are")
+        if plain and len(offsets) == 1:
+            # One strip is all of the image, whatever is said of its length and its rows.
+            keyframe.rowsperstrip = max(keyframe.rowsperstrip, keyframe.imagelength)
+            if counts == (0,) and offsets[0] > 0:
+                counts = (keyframe.nbytes,)
+        if min(len(offsets), len(counts)) < prod(keyframe.chunked):
+            raise Damaged("it lists fewer strips or tiles than its size needs")
+        held = tuple(
+            min(count, max(0, size - offset)) for offset, count in zip(offsets, counts, strict=False)
+        )
+        if any(
+            count and (plain or not kept) and kept < count for count, kept in zip(counts, held, strict=False)
+        ):
+            raise Damaged(ENDS_EARLY)
+        page.databytecounts = held
+        absent, total = absent + held.count(0), total + len(held)
+    longest = prod(keyframe.chunks) * keyframe.dtype.itemsize
+    if longest > max(_LARGE, series.size * keyframe.dtype.itemsize):
+        raise Unsupported(f"a strip or tile of it has {' x '.join(map(str, keyframe.chunks))} pixels")
+    if plain:
+        keyframe.predictor = 1
+    return [f"{absent} of its {total} strips or tiles hold no data and are read as 0."] if absent else []
 
 
 def lacks_codec(error: BaseException) -> bool:

@@ -5,6 +5,7 @@ import os
 import pickle
 import shlex
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,74 @@ def test_a_header_of_python_2_is_read_without_a_warning(tmp_path: Path, recwarn:
     path = _npy(tmp_path / "a.npy", GOOD.replace(b"(4, 4)", b"(4L, 4L)"))
     assert read(path).array.shape == (4, 4)
     assert not recwarn.list
+
+
+def npy(folder: Path, told: str) -> Path:
+    """An .npy file with 120 float32 and a header of one's own."""
+    head = f"{{'descr': '<f4', 'fortran_order': False, {told}}}\n".encode()
+    path = folder / "map.npy"
+    path.write_bytes(b"\x93NUMPY\1\0" + len(head).to_bytes(2, "little") + head + bytes(480))
+    return path
+
+
+@pytest.mark.parametrize(("shape", "said"), [
+    ((4, 5, 7), r"cut short or damaged \(it ends too early\)"),
+    ((2**40, 2**40, 2**40), r"cut short or damaged \(it ends too early\)"),
+    ((-4, 5, -6), r"cannot read: its shape is \(-4, 5, -6\)"),
+])  # fmt: skip
+def test_an_npy_with_a_shape_that_it_does_not_hold(tmp_path: Path, shape: tuple[int, ...], said: str) -> None:
+    path = npy(tmp_path, f"'shape': {shape}")
+    for look in (read, probe):
+        with pytest.raises(FileError, match=said):
+            look(path)
+    assert read(npy(tmp_path, "'shape': (4, 5, 6)")).array.shape == (4, 5, 6)
+
+
+@pytest.mark.parametrize(("told", "length", "said"), [
+    ("'descr': '<f4', 'shape': (4, 5, 6)", 2**32 - 1, r"its header is of version 2\.0 and has"),
+    ("'descr': '|V0', 'shape': (9, 9999999999)", None, "has no bytes"),
+    ("'descr': '<f4', 'shape': (0, 99999999999999999999)", None, "cannot read"),
+])  # fmt: skip
+def test_an_npy_with_a_header_that_would_take_memory(
+    tmp_path: Path, told: str, length: int | None, said: str
+) -> None:
+    head = f"{{'fortran_order': False, {told}}}\n".encode()
+    size = (len(head) if length is None else length).to_bytes(4, "little")
+    (tmp_path / "map.npy").write_bytes(b"\x93NUMPY\2\0" + size + head + bytes(480))
+    for look in (read, probe):
+        with pytest.raises(FileError, match=said):
+            look(tmp_path / "map.npy")
+
+
+@pytest.mark.parametrize("dtype", ["V4", "U3", "S2"])
+def test_an_npz_of_what_are_no_numbers(tmp_path: Path, dtype: str) -> None:
+    np.savez_compressed(tmp_path / "case.npz", probabilities=np.zeros((2, 4, 5), dtype))
+    assert probe(tmp_path / "case.npz").kind == "other"
+    with pytest.raises(InputError):
+        read(tmp_path / "case.npz")
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (b"no array", "cannot read: its header is of version"),
+    (b"\x93NUMPY\1\0\x3b\0{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3)}\n", r"its shape is \(-2, 3\)"),
+    (b"\x93NUMPY\1\0\x46\0{'descr': '<f4', 'fortran_order': False, 'shape': (2, 9000000, 900)}\n\n\n\n\n\n", "early"),
+    (b"\x93NUMPY\1\0\x42\0{'descr': '<f4', 'fortran_order': False, 'shape': (2, 900, 900)}\n\n\n\n\n", "early"),
+])  # fmt: skip
+def test_an_npz_whose_array_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, said: str
+) -> None:
+    with zipfile.ZipFile(tmp_path / "case.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("probabilities.npy", content + bytes(100))
+    for look in (read, probe):
+        with pytest.raises(FileError, match=said):
+            look(tmp_path / "case.npz")
+
+
+def test_an_npz_that_does_not_fit_is_refused_by_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "case.npz", probabilities=np.zeros((2, 50, 60, 70), np.float32))
+    monkeypatch.setattr("softmorph_cli.machine.memory", lambda: 1_000_000)
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("it is unpacked"))
+    with pytest.raises(InputError, match="2 x 50 x 60 x 70 values, which take"):
+        read(tmp_path / "case.npz")

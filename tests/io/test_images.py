@@ -329,3 +329,29 @@ def test_cut_short(volume: Volume, tmp_path: Path, suffix: str) -> None:
     path.write_bytes(path.read_bytes()[:-60])
     with pytest.raises(FileError, match=r"is cut short or damaged \(it[a-z ]+\); copy"):
         read(path)
+
+
+@pytest.mark.parametrize("length", [0, 8, 12, 14])
+def test_png_whose_header_is_of_another_length(tmp_path: Path, length: int) -> None:
+    body = struct.pack(">IIBBBBB", 7, 6, 8, 0, 0, 0, 0).ljust(14, b"\0")[:length]
+    parts = ((b"IHDR", body), (b"IDAT", zlib.compress(bytes(48))), (b"IEND", b""))
+    chunks = (
+        len(b).to_bytes(4, "big") + name + b + zlib.crc32(name + b).to_bytes(4, "big") for name, b in parts
+    )
+    (tmp_path / "in.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    for look in (read, probe):
+        with pytest.raises(FileError, match="starts as a PNG file but does not end as one"):
+            look(tmp_path / "in.png")
+
+
+@pytest.mark.parametrize(("kind", "depth"), [(3, 16), (0, 3), (2, 4), (5, 8), (6, 1)])
+def test_png_of_a_kind_that_there_is_not(tmp_path: Path, kind: int, depth: int) -> None:
+    body = struct.pack(">IIBBBBB", 7, 6, depth, kind, 0, 0, 0)
+    parts = ((b"IHDR", body), (b"PLTE", bytes(768)), (b"IDAT", zlib.compress(bytes(400))), (b"IEND", b""))
+    chunks = (
+        len(b).to_bytes(4, "big") + name + b + zlib.crc32(name + b).to_bytes(4, "big") for name, b in parts
+    )
+    (tmp_path / "in.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    for look in (read, probe):
+        with pytest.raises(FileError, match=f"its pixels are of kind {kind} with {depth} bits"):
+            look(tmp_path / "in.png")

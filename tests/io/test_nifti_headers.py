@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +254,16 @@ def test_a_nan_that_signals_is_counted_without_a_warning_of_numpy(tmp_path: Path
     content[-4:] = struct.pack("<I", 0x7F800001)
     (tmp_path / "in.nii").write_bytes(content)
     assert probe(tmp_path / "in.nii").nans == 1
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_no_memory_is_taken_for_extensions_that_are_not_there(tmp_path: Path, suffix: str) -> None:
+    content = bytearray(save(tmp_path / "in.nii", vox_offset=2e9).read_bytes())
+    content[348:360] = struct.pack("<4B2i", 1, 0, 0, 0, 1_900_000_000, 6)
+    (tmp_path / f"in{suffix}").write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    tracemalloc.start()
+    with pytest.raises(FileError, match=r"cut short or damaged \(it ends too early\)"):
+        read(tmp_path / f"in{suffix}")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 26

@@ -519,3 +519,24 @@ def test_probabilities_of_monai_and_totalsegmentator(tmp_path: Path, file_shape:
     write(turned, tmp_path / "out.nii.gz")
     assert nibabel.load(tmp_path / "out.nii.gz").shape == file_shape
     assert np.allclose(nibabel.load(tmp_path / "out.nii.gz").affine, affine)
+
+
+@pytest.mark.parametrize("label", ["1e999", "-Infinity", "NaN", '"one"', "null", "[1e999]"])
+def test_a_label_that_is_no_number_is_named(tmp_path: Path, label: str) -> None:
+    path = case(tmp_path, softmax(logits_of(3)))
+    text = f'{{"labels": {{"background": 0, "liver": {label}, "tumour": 2}}, "file_ending": ".nii.gz"}}'
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(InputError, match=r"the labels in the dataset\.json"):
+        read(path)
+    assert any("the labels in the dataset.json" in note for note in probe(path).notes)
+
+
+def test_infinities_have_no_sum_and_no_warning(tmp_path: Path) -> None:
+    describe(tmp_path)
+    stored = softmax(logits_of(3))
+    labels = stored.argmax(axis=0)
+    stored[0, 0, 0, 0], stored[1, 0, 0, 0] = np.inf, -np.inf
+    path = case(tmp_path, stored, labels)
+    assert probe(path).infinities == 2
+    with pytest.raises(InputError):
+        read(path)

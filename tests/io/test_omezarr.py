@@ -21,7 +21,7 @@ from helpers_zarr import NAMES, SOFT, make
 
 from softmorph_cli import naming
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import check_target, probe, read, write, write_labels
+from softmorph_cli.io import check_target, open_blocks, probe, read, write, write_labels
 from softmorph_cli.io.omezarr import OmeZarr
 from softmorph_cli.volume import Volume
 
@@ -629,3 +629,50 @@ def test_damage_is_told_by_info_too_and_labels_are_suggested(whole: Path) -> Non
     assert probe(make(whole / "holes.zarr", holes, chunks=(2, 7, 8))).nans == 1
     with pytest.raises(InputError, match=r"not a number \(NaN\), the first at \(z=4, y=5, x=6\)"):
         read(whole / "holes.zarr")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_chunks_that_are_not_stored_are_looked_for_and_not_asked_for(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    source = make(whole / "in.zarr", np.zeros((3000, 6, 4), np.float32), version=version, chunks=(3, 3, 3))
+    stored = zarr.open_array(str(source / "0"), mode="r+")
+    part = RNG.random((8, 5, 4), dtype=np.float32)
+    right = np.zeros((3000, 6, 4), np.float32)
+    right[1234:1242, 1:] = part
+    stored[1234:1242, 1:] = part
+    asked: list[Any] = []
+    before = zarr.Array.__getitem__
+    monkeypatch.setattr(zarr.Array, "__getitem__", lambda self, at: asked.append(at) or before(self, at))
+    found = read(source)
+    assert "of its 4000 chunks are not stored and read as its fill value, 0.0" in found.notes[0]
+    assert np.array_equal(found.array, right)
+    assert 0 < len(asked) <= len(chunk_files(source / "0"))
+    blocks = open_blocks(source)
+    box = (slice(1230, 1240), slice(2, 6), slice(1, 4))
+    assert np.array_equal(blocks.read(box), right[box])
+
+
+def test_a_fill_value_that_is_not_zero(whole: Path) -> None:
+    source = make(whole / "in.zarr", version="0.4", chunks=(2, 7, 8))
+    told = json.loads((source / "0" / ".zarray").read_text())
+    (source / "0" / ".zarray").write_text(json.dumps(told | {"fill_value": 0.25}))
+    chunk_files(source / "0")[1].unlink()
+    right = SOFT.copy()
+    right[2:4] = 0.25
+    assert np.array_equal(read(source).array, right)
+
+
+@pytest.mark.parametrize(("shape", "chunks", "said"), [
+    ([2**31, 7, 8], [2, 7, 8], "has 1,073,741,824 chunks by its shape, 2147483648 x 7 x 8, and 3 of them are stored"),
+    ([6, 7, 8], [0, 7, 8], "cut short or damaged"),
+])  # fmt: skip
+def test_shapes_and_chunks_that_cannot_be(
+    whole: Path, shape: list[int], chunks: list[int], said: str
+) -> None:
+    source = make(whole / "in.zarr", version="0.4", chunks=(2, 7, 8))
+    told = json.loads((source / "0" / ".zarray").read_text())
+    (source / "0" / ".zarray").write_text(json.dumps(told | {"shape": shape, "chunks": chunks}))
+    for look in (read, probe, open_blocks):
+        with pytest.raises(FileError, match=said):
+            look(source)

@@ -477,3 +477,20 @@ def test_a_metaimage_that_places_nothing_is_read_with_a_note(
     assert note in volume.notes[0]
     write(volume, tmp_path / "out.nrrd")
     assert read(tmp_path / "out.nrrd").spacing == spacing
+
+
+@pytest.mark.parametrize("large", ["1e308", "-1e200", "inf"])
+def test_directions_without_an_end_are_told_and_left_out(tmp_path: Path, large: str) -> None:
+    fields = {
+        ".nrrd": "NRRD0005\ntype: float\ndimension: 3\nspace: RAS\nsizes: 6 5 4\nendian: little\nencoding: raw\n"
+        f"space directions: (1,0,0) (0,{large},0) (0,0,1)\nspace origin: (0,0,0)\n\n",
+        ".mha": "NDims = 3\nDimSize = 6 5 4\nElementSpacing = 1 1 1\nElementType = MET_FLOAT\n"
+        f"TransformMatrix = 1 0 0 0 {large} 0 0 0 1\nElementDataFile = LOCAL\n",
+    }
+    for suffix, head in fields.items():
+        (tmp_path / f"in{suffix}").write_bytes(head.encode() + MAP.tobytes())
+        volume = read(tmp_path / f"in{suffix}")
+        notes = " ".join(volume.notes)
+        assert "place no voxels" in notes or "places no voxels" in notes or "no valid voxel size" in notes
+        np.testing.assert_array_equal(volume.array, MAP)
+        assert volume.affine is None

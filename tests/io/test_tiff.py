@@ -671,3 +671,241 @@ def test_cut_short(tmp_path: Path, keep: float, flavour: dict[str, Any], compres
     path.write_bytes(content[: int(keep if keep > 1 else keep * len(content))])
     with pytest.raises(FileError, match="starts as a TIFF file but is cut short or damaged"):
         read(path)
+
+
+def entry(path: Path, tag: int) -> int:
+    """Where the entry of a tag of the first page lies; for classic little-endian files."""
+    content = path.read_bytes()
+    at = struct.unpack_from("<I", content, 4)[0]
+    (count,) = struct.unpack_from("<H", content, at)
+    places = range(at + 2, at + 2 + 12 * count, 12)
+    return next(place for place in places if struct.unpack_from("<H", content, place)[0] == tag)
+
+
+def patch(
+    path: Path, tag: int, *, number: int | None = None, kind: int = 4, count: int = 1, value: int
+) -> None:
+    """Give the entry of a tag other content, and another number if one is given."""
+    content, place = bytearray(path.read_bytes()), entry(path, tag)
+    struct.pack_into("<HHII", content, place, tag if number is None else number, kind, count, value)
+    path.write_bytes(content)
+
+
+def parts_of(path: Path) -> Any:
+    blocks = open_blocks(path)
+    return blocks.read([slice(None)] * len(blocks.shape))
+
+
+def stack(path: Path, **told: Any) -> Any:
+    tifffile.imwrite(path, MAP[0, :, 0], photometric="minisblack", metadata=None, **told)
+    return MAP[0, :, 0]
+
+
+SOFTWARE, OFFSETS, COUNTS = 305, 273, 279
+
+
+def test_a_strip_whose_length_is_not_told_is_read_whole_and_in_parts(tmp_path: Path) -> None:
+    right = stack(tmp_path / "in.tif")
+    patch(tmp_path / "in.tif", COUNTS, value=0)
+    assert np.array_equal(read(tmp_path / "in.tif").array, right)
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
+
+
+def test_a_strip_with_fewer_rows_than_it_has_is_read_whole_and_in_parts(tmp_path: Path) -> None:
+    right = MAP[0, 0, 0]
+    tifffile.imwrite(tmp_path / "in.tif", right, metadata=None)
+    patch(tmp_path / "in.tif", 278, value=2)
+    assert np.array_equal(read(tmp_path / "in.tif").array, right)
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
+
+
+def test_without_compression_no_predictor_is_undone(tmp_path: Path) -> None:
+    values = (MAP[0, 0, 0] * 255).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", values, metadata=None)
+    patch(tmp_path / "in.tif", SOFTWARE, number=317, kind=3, value=2)
+    right = values.astype(np.float32) / 255
+    assert np.array_equal(read(tmp_path / "in.tif").array, right)
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
+
+
+def test_a_strip_ends_where_the_file_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = stack(tmp_path / "in.tif", compression="zlib")
+    patch(tmp_path / "in.tif", COUNTS, value=2**32 - 1)
+    asked: list[int] = []
+    before = tifffile.FileHandle.read
+    monkeypatch.setattr(
+        tifffile.FileHandle, "read", lambda self, size=-1, /: asked.append(size) or before(self, size)
+    )
+    assert np.array_equal(read(tmp_path / "in.tif").array, right)
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
+    assert 0 < max(asked) < 10_000
+    patch(tmp_path / "in.tif", OFFSETS, value=2**31)
+    with pytest.raises(FileError, match=r"cut short or damaged \(it ends too early\)"):
+        read(tmp_path / "in.tif")
+
+
+def test_tiles_that_were_left_out_are_told_and_read_as_0(tmp_path: Path) -> None:
+    values = np.tile(MAP[0, 0, 0], (8, 6))  # 40 x 36: 3 x 3 tiles
+    tifffile.imwrite(tmp_path / "in.tif", values, tile=(16, 16), metadata=None)
+    content = bytearray((tmp_path / "in.tif").read_bytes())
+    for tag in (324, 325):
+        _, kind, _, first = struct.unpack_from("<HHII", content, entry(tmp_path / "in.tif", tag))
+        struct.pack_into("<H" if kind == 3 else "<I", content, first, 0)
+    (tmp_path / "in.tif").write_bytes(content)
+    right = values.copy()
+    right[:16, :16] = 0
+    volume = read(tmp_path / "in.tif")
+    assert volume.notes == ("1 of its 9 strips or tiles hold no data and are read as 0.",)
+    assert np.array_equal(volume.array, right)
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
+
+
+@pytest.mark.parametrize(("tag", "kind", "count", "value", "said"), [
+    (259, 3, 1, 65535, "its compression has the number 65535, which is not known"),
+    (259, 3, 0, 0, r"its compression is \(\), and one number belongs there"),
+    (258, 3, 1, 438, "its samples have 438 bits"),
+    (277, 3, 1, 0, "its pixels have no samples"),
+    (277, 3, 99, 1, "its field 277 holds what cannot be read"),
+    (279, 2, 2, 0x4141, "does not tell in whole numbers where its strips or tiles are"),
+    (257, 4, 1, 2**32 - 192, "lists fewer strips or tiles than its size needs"),
+])  # fmt: skip
+def test_fields_that_say_what_cannot_be_are_named(
+    tmp_path: Path, tag: int, kind: int, count: int, value: int, said: str
+) -> None:
+    values = (np.tile(MAP[0, 0, 0], (8, 6)) * 255).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", values, metadata=None, rowsperstrip=4)
+    patch(tmp_path / "in.tif", tag, kind=kind, count=count, value=value)
+    for look in (read, probe, open_blocks):
+        with pytest.raises(FileError, match=said):
+            look(tmp_path / "in.tif")
+
+
+def test_a_file_whose_first_page_is_beyond_its_end(tmp_path: Path) -> None:
+    stack(tmp_path / "in.tif")
+    content = bytearray((tmp_path / "in.tif").read_bytes())
+    content[4:8] = struct.pack("<I", 2**30)
+    (tmp_path / "in.tif").write_bytes(content)
+    with pytest.raises(FileError, match="its table of pages is broken"):
+        read(tmp_path / "in.tif")
+
+
+def test_a_resolution_that_is_no_ratio_is_none(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], resolution=(100, 50), resolutionunit=3, metadata=None)
+    patch(tmp_path / "in.tif", 282, kind=3, value=6)
+    volume = read(tmp_path / "in.tif")
+    assert np.array_equal(volume.array, MAP[0, 0, 0])
+    assert volume.spacing is None
+
+
+def test_what_does_not_fit_is_refused_by_the_header_and_may_be_read_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = stack(tmp_path / "in.tif", compression="zlib")
+    monkeypatch.setattr("softmorph_cli.machine.memory", lambda: right.nbytes - 1)
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", lambda *_, **__: pytest.fail("it is unpacked"))
+    with pytest.raises(InputError, match=r"4 x 5 x 6 values, which take .* tile by tile into a .zarr"):
+        read(tmp_path / "in.tif")
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
+
+
+@pytest.mark.parametrize("back_to", [0, 1])
+def test_pages_in_a_circle_end(tmp_path: Path, back_to: int) -> None:
+    stack(tmp_path / "in.tif")
+    with tifffile.TiffFile(tmp_path / "in.tif") as file:
+        starts = [page.offset for page in file.pages]
+    content = bytearray((tmp_path / "in.tif").read_bytes())
+    (count,) = struct.unpack_from("<H", content, starts[2])
+    struct.pack_into("<I", content, starts[2] + 2 + 12 * count, starts[back_to])
+    (tmp_path / "in.tif").write_bytes(content)
+    for look in (read, probe, open_blocks):
+        with pytest.raises(FileError, match="its table of pages is broken"):
+            look(tmp_path / "in.tif")
+
+
+@pytest.mark.parametrize("sizes", [
+    {"SizeZ": 10**9, "SizeC": 1}, {"SizeX": 10**12, "SizeZ": 10**6}, {"SizeZ": 4, "PlaneCount": 10**9},
+])  # fmt: skip
+def test_more_planes_than_any_file_has(tmp_path: Path, sizes: dict[str, int]) -> None:
+    tifffile.imwrite(
+        tmp_path / "in.ome.tif", MAP[0, :, 0], ome=True, metadata={"axes": "ZYX"}, photometric="minisblack"
+    )
+    with tifffile.TiffFile(tmp_path / "in.ome.tif") as file:
+        text = file.ome_metadata or ""
+    for name, size in sizes.items():
+        text, count = re.subn(rf'\b{name}="\d+"', f'{name}="{size}"', text)
+        assert count == 1
+    stack(tmp_path / "in.ome.tif", description=text)
+    for look in (read, probe, open_blocks):
+        with pytest.raises(FileError, match=r"its OME metadata describe [0-9,]+ planes"):
+            look(tmp_path / "in.ome.tif")
+
+
+def test_pages_beyond_those_of_the_metadata_are_told_whole_and_in_parts(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "in.tif") as file:
+        for number, values in enumerate(MAP[0, :, 0]):
+            text = "ImageJ=1.11a\nimages=4\nslices=2\nhyperstack=true" if number == 0 else None
+            file.write(values, contiguous=False, compression="zlib", description=text, metadata=None)
+    volume = read(tmp_path / "in.tif")
+    assert "its metadata describe 2 planes and the file has 4: the last 2 are left out." in volume.notes
+    assert np.array_equal(volume.array, MAP[0, :2, 0])
+    assert np.array_equal(parts_of(tmp_path / "in.tif"), MAP[0, :2, 0])
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
+@pytest.mark.parametrize("shape", [(6, 7, 1), (6, 1, 7), (1, 6, 7), (7, 1)])
+def test_axes_of_one_are_written_so_that_they_are_read(
+    tmp_path: Path, suffix: str, shape: tuple[int, ...]
+) -> None:
+    array = RNG.random(shape, dtype=np.float32)
+    np.save(tmp_path / "in.npy", array)
+    volume = read(tmp_path / "in.npy", axes="ZYX"[-len(shape) :])
+    write(volume, tmp_path / f"out{suffix}", provenance={"command": "softmorph erode"})
+    again = read(tmp_path / f"out{suffix}")
+    assert np.array_equal(again.array.squeeze(), array.squeeze())
+    assert np.array_equal(parts_of(tmp_path / f"out{suffix}").squeeze(), array.squeeze())
+    with tifffile.TiffFile(tmp_path / f"out{suffix}") as file:
+        assert np.array_equal(file.asarray().squeeze(), array.squeeze())
+
+
+@pytest.mark.parametrize(("ratio", "unit"), [((5, 0), 3), ((0, 5), 3), ((5, 1), 65535)])
+def test_a_resolution_that_says_nothing_is_not_written_again(
+    tmp_path: Path, ratio: tuple[int, int], unit: int
+) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], resolution=(100, 50), resolutionunit=3, metadata=None)
+    content = bytearray((tmp_path / "in.tif").read_bytes())
+    (at,) = struct.unpack_from("<I", content, entry(tmp_path / "in.tif", 282) + 8)
+    struct.pack_into("<II", content, at, *ratio)
+    struct.pack_into("<I", content, entry(tmp_path / "in.tif", 296) + 8, unit)
+    (tmp_path / "in.tif").write_bytes(content)
+    volume = read(tmp_path / "in.tif")
+    assert volume.spacing is None
+    write(volume, tmp_path / "out.tif")
+    assert np.array_equal(read(tmp_path / "out.tif").array, MAP[0, 0, 0])
+
+
+@pytest.mark.parametrize("told", [
+    {"spacing": {"Y": 2.0, "X": 0.5}, "unit": {"a": 1}}, {"spacing": {"Y": 2.0, "X": 0.5}, "unit": "parsec"},
+    {"spacing": {"Y": -1, "X": "a"}, "unit": "mm"}, {"spacing": [1, 2], "unit": "mm"},
+])  # fmt: skip
+def test_a_description_with_what_is_no_size_or_unit(tmp_path: Path, told: dict[str, Any]) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], metadata={"axes": "YX", **told})
+    volume = read(tmp_path / "in.tif")
+    assert volume.unit is None
+    assert volume.spacing in (None, (2.0, 0.5))
+    for suffix in (".tif", ".nrrd", ".nii", ".mha"):
+        write(volume, tmp_path / f"out{suffix}")
+        assert np.array_equal(read(tmp_path / f"out{suffix}").array, MAP[0, 0, 0])
+
+
+def test_a_palette_of_another_length_and_a_tile_of_another_world(tmp_path: Path) -> None:
+    values = (MAP[0, 0, 0] * 255).astype(np.uint8)
+    table = np.zeros((3, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", values, photometric="palette", colormap=table, metadata=None)
+    patch(tmp_path / "in.tif", 320, kind=3, count=6, value=200)
+    with pytest.raises(FileError, match="its palette has 6 numbers for 8 bits"):
+        read(tmp_path / "in.tif")
+    tifffile.imwrite(tmp_path / "in.tif", np.tile(values, (8, 6)), tile=(16, 16), compression="zlib")
+    patch(tmp_path / "in.tif", 323, value=2**31)
+    for look in (read, open_blocks):
+        with pytest.raises(FileError, match="a strip or tile of it has 2147483648 x 16 pixels"):
+            look(tmp_path / "in.tif")

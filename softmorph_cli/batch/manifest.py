@@ -164,7 +164,7 @@ def _records(path: Path) -> list[Record]:
     for line in _lines(path):
         try:
             found.append(_record(json.loads(line)))
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
             # The batch was killed, or the disk full, while this line was written; or it is of another version.
             continue
     return found

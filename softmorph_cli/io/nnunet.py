@@ -38,6 +38,7 @@ from softmorph_cli.volume import Volume
 Kind = Literal["complete", "rest", "overlapping", "nested"]
 
 ENDINGS: Final = (".nii.gz", ".nii", ".nrrd", ".mha", ".tif", ".tiff", ".png")
+_ENDING = re.compile(r"\.[\w.-]{1,40}")
 _READERS = ("SimpleITKIO", "NibabelIO", "Tiff3DIO", "NaturalImage2DIO")
 _REORIENTING = "WithReorient"
 # Results lie in trainer/fold_0/validation, and dataset.json and plans.json in the first of these.
@@ -438,7 +439,8 @@ def _sibling(path: Path, dataset: Mapping[str, Any]) -> Path:
     """
     stem = path.name[: -len(path.suffix)] if path.suffix else path.name
     ending = str(dataset.get("file_ending") or "")
-    endings = dict.fromkeys((ending, *ENDINGS) if ending.startswith(".") else ENDINGS)
+    ending = ending if _ENDING.fullmatch(ending) else ""
+    endings = dict.fromkeys((ending, *ENDINGS) if ending else ENDINGS)
     beside = [path.with_name(stem + one) for one in endings]
     for one in beside:
         check_fetched(one)

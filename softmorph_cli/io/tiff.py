@@ -178,8 +178,10 @@ class Tiff:
                     array = array[:planes]
             else:
                 array = meaning.turned(_pixels(path, file, series, planes))
-            if array.ndim != len(series.axes):
-                raise Unsupported(f"its axes are {series.axes}, and its pages have the shape {array.shape}")
+            if not isinstance(series.axes, str) or array.ndim != len(series.axes):
+                raise Unsupported(
+                    f"its axes are {shown(str(series.axes))}, and its pages have the shape {array.shape}"
+                )
             axes, told = _axes(series.axes, array.shape)
             notes += told
             kind = _metadata(file, number, page, axes or "")

@@ -29,6 +29,8 @@ _LONGEST = 1 << 30
 # So large is no tile that has more pixels than its image.
 _LARGE = 1 << 28
 _UNCOMPRESSED = 1
+# Bytes before any pixel.
+_HEADER = 8
 
 
 def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> Array:
@@ -133,6 +135,9 @@ def mend(series: Any) -> list[str]:
                 counts = (keyframe.nbytes,)
         if min(len(offsets), len(counts)) < prod(keyframe.chunked):
             raise Damaged("it lists fewer strips or tiles than its size needs")
+        alone = plain and len(offsets) == 1
+        if any(offset < _HEADER and (count or alone) for offset, count in zip(offsets, counts, strict=False)):
+            raise Damaged("a strip or tile of it would begin in its header")
         held = tuple(
             min(count, max(0, size - offset)) for offset, count in zip(offsets, counts, strict=False)
         )

@@ -27,7 +27,16 @@ _OFTEN: Final = 2.0
 
 
 # What may be wrong with the file.
-_DAMAGE: Final = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SoftmorphError)
+_DAMAGE: Final = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    SoftmorphError,
+)
 
 Corners = list[list[int]]
 

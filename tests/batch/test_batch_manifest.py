@@ -66,6 +66,7 @@ def _whole(line: str) -> bool:
 
 def test_lines_that_are_something_else(tmp_path: Path) -> None:
     text = (
+        f'{{"state": "done", "input": "a", "output": "a", "when": {10**400}}}\n'
         '[]\n3\nnull\n{"state": "done"}\n{"state": "done", "input": "a", "output": "a", "when": "x"}\n\xff\n'
     )
     (tmp_path / name_of()).write_bytes(text.encode("latin-1"))

@@ -540,3 +540,13 @@ def test_infinities_have_no_sum_and_no_warning(tmp_path: Path) -> None:
     assert probe(path).infinities == 2
     with pytest.raises(InputError):
         read(path)
+
+
+@pytest.mark.parametrize("ending", ["/dev/zero", "../case_007.nii.gz", "nii", "\0", "." * 500, 3])
+def test_an_ending_that_is_none_is_passed_over(tmp_path: Path, ending: Any) -> None:
+    describe(tmp_path, ending=ending)
+    stored = softmax(logits_of(3))
+    assert np.array_equal(read(case(tmp_path, stored)).array, stored[1:])
+    (tmp_path / "case_007.nii.gz").unlink()
+    with pytest.raises(FileError, match=r"case_007\.nii\.gz is not beside it"):
+        read(tmp_path / "case_007.npz")

@@ -909,3 +909,21 @@ def test_a_palette_of_another_length_and_a_tile_of_another_world(tmp_path: Path)
     for look in (read, open_blocks):
         with pytest.raises(FileError, match="a strip or tile of it has 2147483648 x 16 pixels"):
             look(tmp_path / "in.tif")
+
+
+@pytest.mark.parametrize("count", [0, 120])
+def test_a_strip_that_would_begin_in_the_header(tmp_path: Path, count: int) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], metadata=None)
+    patch(tmp_path / "in.tif", OFFSETS, value=0)
+    patch(tmp_path / "in.tif", COUNTS, value=count)
+    for look in (read, probe, open_blocks):
+        with pytest.raises(FileError, match="would begin in its header"):
+            look(tmp_path / "in.tif")
+
+
+def test_axes_that_are_no_text(tmp_path: Path) -> None:
+    text = '{"shape": [4, 5, 6], "axes": ["Z", "Y", "X"]}'
+    stack(tmp_path / "in.tif", description=text)
+    for look in (read, probe, open_blocks):
+        with pytest.raises(FileError, match="its axes are"):
+            look(tmp_path / "in.tif")

@@ -152,3 +152,12 @@ def test_warnings_of_libraries_are_printable_where_they_are_shown(monkeypatch: p
     monkeypatch.setattr(warnings, "showwarning", lambda message, *rest: shown.append(str(message)))
     warns(verbose=True)
     assert shown == ["about ?]0;owned?"]
+
+
+def test_words_about_a_run_in_progress_are_printable(capsys: pytest.CaptureFixture[str]) -> None:
+    from softmorph_cli.cli.progress import MINUTE, Lines
+
+    lines = Lines()
+    lines.last -= MINUTE + 1
+    lines.say(f"{TITLE}.nii (3 of 10)", 3, 10)
+    assert capsys.readouterr().err == "?]0;owned?.nii (3 of 10)\n"

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from softmorph_cli.printable import printable
+
 if TYPE_CHECKING:
-    from softmorph_cli.printable import printable
-from softmorph_cli.filters.settings import Progress
+    from softmorph_cli.filters.settings import Progress
 
 PATIENCE = 1.0  # seconds before anything is shown on a terminal
 MINUTE = 60.0

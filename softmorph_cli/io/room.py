@@ -47,8 +47,9 @@ def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, first: 
     """
     if not fits(shape, itemsize):
         needed, allowed = prod(map(int, shape)) * itemsize, machine.memory() or 0
+        before = f"{first}, then " if first else ""
         raise InputError(
             f"{path} holds {' x '.join(map(str, shape))} values, which take about {min(needed, _MOST) / 2**30:.1f} "
-            f"GiB, and {allowed / 2**30:.1f} GiB may be used: {first and f'{first}, then '}cut out a part with --region "
+            f"GiB, and {allowed / 2**30:.1f} GiB may be used: {before}cut out a part with --region "
             "or take one channel with --channel, or filter tile by tile into a .zarr with --memory 4GB."
         )

@@ -400,6 +400,12 @@ TABLE = {
         ("--prune-contrast 0.0625", "--levels exact"),
         code=2,
     ),
+    "a background that is never 0": Row(
+        lambda: save("map.npy", (0.005 + 0.9 * np.eye(40)).astype(np.float32)),
+        "skeletonize map.npy out.npy --levels exact",
+        ("--lowest 0.01",),
+        code=0,
+    ),
     "levels that a type does not hold": Row(
         lambda: save("map.nii.gz", soft()),
         "skeletonize map.nii.gz out.nii.gz --output-type uint8 --levels 128",

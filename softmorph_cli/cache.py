@@ -41,9 +41,12 @@ def folder(kind: str) -> Path:
     """
     found = root() / kind
     found.mkdir(mode=0o700, exist_ok=True)
-    # Python and Numba keep compiled code in a folder beside its source.
-    for place in (found, found / "__pycache__"):
+    # Python and Numba keep compiled code in a folder beside its source, with whatever mode the umask gives.
+    inner = found / "__pycache__"
+    for place in (found, inner):
         with suppress(FileNotFoundError):
+            if place == inner and _mine(place):
+                place.chmod(0o700)
             if not _private(place):
                 _tell_once(place)
                 raise PermissionError(
@@ -125,12 +128,13 @@ def _root(chosen: str | None) -> Path:
 
 def _private(folder: Path) -> bool:
     """Whether a folder is no link, is this user's and nobody else's to write to."""
+    return _mine(folder) and not folder.lstat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _mine(folder: Path) -> bool:
+    """Whether a folder is no link and is this user's."""
     state = folder.lstat()
-    return (
-        stat.S_ISDIR(state.st_mode)
-        and state.st_uid == os.getuid()
-        and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    )
+    return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid()
 
 
 def _usable(folder: Path, others: int) -> bool:

@@ -344,7 +344,8 @@ def _replace(temporary: Path, target: Path, path: Path, own: int, *, folder: boo
     if not folder:
         temporary.replace(target)
     elif not naming.exchange(temporary, target):
-        aside = _random_name(target, _KEPT[1])
+        # By no name of what is left over and may be removed: for a moment it is all there is of the store.
+        aside = target.with_name(f".softmorph-before-{secrets.token_hex(6)}-{target.name[-_KEPT[1] :]}")
         target.rename(aside)
         try:
             naming.take_free(temporary, target)

@@ -134,8 +134,10 @@ def test_a_file_where_the_folder_should_be(elsewhere: Path, monkeypatch: pytest.
     assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.getuid()}"
 
 
-@pytest.mark.parametrize("inner", ["kind", "kind/__pycache__"])
-@pytest.mark.parametrize("how", ["open", "group", "link", "theirs"])
+@pytest.mark.parametrize(("inner", "how"), [
+    ("kind", "open"), ("kind", "group"), ("kind", "link"), ("kind", "theirs"),
+    ("kind/__pycache__", "link"), ("kind/__pycache__", "theirs"),
+])  # fmt: skip
 def test_a_folder_inside_that_others_may_write_to_is_not_used(
     inner: str, how: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +164,17 @@ def test_a_folder_inside_that_others_may_write_to_is_not_used(
         cache.store("kind", "key", "text")
     assert cache.load("kind", "key") is None
     assert not (cache.root() / "kind" / "key").exists()
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o777])
+def test_a_folder_of_compiled_code_made_with_a_wide_umask_is_used(mode: int, elsewhere: Path) -> None:
+    place = cache.root() / "kind" / "__pycache__"
+    place.mkdir(parents=True, mode=0o700)
+    place.parent.chmod(0o700)
+    place.chmod(mode)
+    cache.store("kind", "key", "text")
+    assert cache.load("kind", "key") == "text"
+    assert place.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_link_where_anybody_can_guess_the_name_is_not_followed(

@@ -32,11 +32,15 @@ _WORDS: Final = (
         ENDS_EARLY,
     ),
     (
-        r"LIBDEFLATE_|zlib|[Dd]ecompress|deflate|CRC|checksum|Incorrect length|PNGImageIO",
+        r"LIBDEFLATE_|zlib|[Dd]ecompress|deflate|CRC|checksum|Incorrect length|PNGImageIO|Invalid data stream"
+        r"|Corrupt input data",
         DOES_NOT_UNPACK,
     ),
-    (r"Reason: Success|corrupted file", "its header and its data do not fit each other"),
-    (r"IFD|page offset|index \d+ out of range", NO_PAGES),
+    (r"corrupted (?:file|strip|tile)|cannot be reshaped", "its header and its data do not fit each other"),
+    (
+        r"IFD|page offset|index \d+ out of range|circular reference|missing data|invalid offset|corrupted tag",
+        NO_PAGES,
+    ),
 )
 # Nothing of these is ever the file's fault.
 _OURS: Final = (ImportError, NotImplementedError)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io.damage import ENDS_EARLY, Damaged
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Affine, Array, Provenance, Raw, in_millimetres, kept_native
 from softmorph_cli.io.room import check_room
@@ -24,6 +24,7 @@ from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, told_behi
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume, places
 
+_LONGEST_EXTENSION = 1 << 26
 _COMMENT = "comment"
 _COMMENT_CODE = 6
 _LABEL_INTENT = 1002
@@ -237,6 +238,8 @@ def _extend(header: Any, stream: Unzipped | BinaryIO, start: int) -> list[str]:
                 if blank
                 else ["what lies between its header and its voxels is no extension; it is left out."]
             )
+        if size > _LONGEST_EXTENSION:
+            raise Unsupported(f"an extension of its header has {size:,} bytes")
         content = stream.read(size - _EXTENSION_HEAD) or b""
         header.extensions.append(_nibabel().nifti1.Nifti1Extension(code, content.rstrip(b"\0")))
         room -= size

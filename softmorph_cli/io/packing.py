@@ -114,8 +114,8 @@ class Packing:
         head = stream.read(16)
         if self.codec == "lz4":
             return min(int.from_bytes(head[:4], "little"), _LZ4_MOST * length) > self.size
-        # What blosc says of its own length is believed when it is read.
-        if len(head) < 16 or int.from_bytes(head[12:], "little") != length:
+        # What blosc says of its own length is believed when it is read; a checksum of four bytes may follow.
+        if len(head) < 16 or int.from_bytes(head[12:], "little") not in (length, length - 4):
             raise Damaged("its header does not fit its length")
         return int.from_bytes(head[4:8], "little") > self.size
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io.damage import DOES_NOT_UNPACK, ENDS_EARLY, Damaged
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged
 from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Affine, Array, in_millimetres
 from softmorph_cli.io.room import check_room
@@ -33,6 +33,9 @@ REVERSED: Final = [2, 1, 0, 3]
 MOST_AXES: Final = 16
 LONGEST_HEADER: Final = 1 << 22
 _PIECE = 1 << 20
+# Between words of text, and longer than any number that is written out.
+_BETWEEN: Final = (b" ", b"\t", b"\r", b"\n", b",")
+_LONGEST_WORD: Final = 400
 _WRITTEN_AT_ONCE = 1 << 24
 # name%03d.raw 1 20 1: a file for each number.
 _SERIES = re.compile(
@@ -317,17 +320,21 @@ def _fill(part: Any, stream: BinaryIO) -> int:
 
 
 def _pieces_of_text(stream: BinaryIO) -> Iterator[bytes]:
-    """Pieces of text that break no word."""
+    """Pieces of text that break no word.
+
+    Raises:
+        Damaged: If a word is longer than any number.
+    """
     rest = b""
     while piece := stream.read(_PIECE):
-        cut = max(piece.rfind(b" "), piece.rfind(b"\n")) + 1
+        cut = max(piece.rfind(mark) for mark in _BETWEEN) + 1
         if cut:
             yield rest + piece[:cut]
             rest = piece[cut:]
-        elif len(rest) > _PIECE:
-            raise Damaged(DOES_NOT_UNPACK)
         else:
             rest += piece
+        if len(rest) > _LONGEST_WORD:
+            raise Damaged(f"its text has a word of over {_LONGEST_WORD:,} characters")
     yield rest
 
 
@@ -338,6 +345,9 @@ def _text_into(part: Any, stream: BinaryIO, stored: Stored) -> int:
         words = piece.replace(b",", b" ").split()[: len(numbers) - done]
         if not words:
             continue
+        # NumPy takes as much memory for each word as for the longest.
+        if max(map(len, words)) > _LONGEST_WORD:
+            raise Damaged(f"its text has a word of over {_LONGEST_WORD:,} characters")
         try:
             parsed = np.array(words).astype(dtype if dtype.kind == "f" or dtype.itemsize == 8 else np.int64)
         except (ValueError, OverflowError) as error:
@@ -352,9 +362,11 @@ def _text_into(part: Any, stream: BinaryIO, stored: Stored) -> int:
 
 
 def _hex_into(part: Any, stream: BinaryIO, stored: Stored) -> int:
-    done = 0
-    for piece in _pieces_of_text(stream):
-        digits = b"".join(piece.split())[: 2 * (len(part) - done)]
+    done, odd = 0, b""
+    while done < len(part) and (piece := stream.read(_PIECE)):
+        digits = (odd + b"".join(piece.split()))[: 2 * (len(part) - done)]
+        odd = digits[len(digits) // 2 * 2 :]
+        digits = digits[: len(digits) // 2 * 2]
         try:
             found = bytes.fromhex(digits.decode("ascii"))
         except ValueError as error:

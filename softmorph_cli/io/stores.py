@@ -224,7 +224,7 @@ def missing_chunks(found: Node, lazy: Lazy, name: str) -> str | None:
     total = prod(-(-size // one) for size, one in zip(lazy.shape, lazy.chunks, strict=True))
     files = (name for _, _, names in os.walk(found.path) for name in names)
     lost = total - sum(
-        not name.startswith((".z", "zarr.json")) and not name.endswith(".partial") for name in files
+        not name.startswith((".", "zarr.json")) and not name.endswith(".partial") for name in files
     )
     if lost <= 0:
         return None

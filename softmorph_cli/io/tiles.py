@@ -99,7 +99,7 @@ def check_strips(path: Path, series: Any) -> None:
         return
     packed = Packing(codec, prod(keyframe.chunks) * keyframe.dtype.itemsize + _SLACK)
     pages = (page for page in series.pages if page is not None)
-    strips = (part for page in pages for part in zip(page.dataoffsets, page.databytecounts, strict=True))
+    strips = (part for page in pages for part in zip(page.dataoffsets, page.databytecounts, strict=False))
     with path.open("rb") as stream:
         if any(packed.exceeds(stream, *strip) for strip in strips):
             raise FileError(

@@ -494,3 +494,39 @@ def test_directions_without_an_end_are_told_and_left_out(tmp_path: Path, large: 
         assert "place no voxels" in notes or "places no voxels" in notes or "no valid voxel size" in notes
         np.testing.assert_array_equal(volume.array, MAP)
         assert volume.affine is None
+
+
+@pytest.mark.parametrize("between", [b" ", b"\t", b"\r\n", b",", b", "])
+def test_text_longer_than_what_is_read_at_once(
+    between: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("softmorph_cli.io.stored._PIECE", 7)
+    path = nrrd(tmp_path / "in.nrrd", "encoding: ascii\n", TEXT.replace(b"\n", between))
+    np.testing.assert_array_equal(read(path).array, MAP)
+
+
+@pytest.mark.parametrize("width", [None, 5, 9])
+def test_hexadecimal_digits_in_lines_of_any_length(
+    width: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("softmorph_cli.io.stored._PIECE", 7)
+    digits = LITTLE.hex()
+    lines = "\n".join(
+        digits[k : k + (width or len(digits))] for k in range(0, len(digits), width or len(digits))
+    )
+    path = nrrd(tmp_path / "in.nrrd", "endian: little\nencoding: hex\n", lines.encode())
+    np.testing.assert_array_equal(read(path).array, MAP)
+
+
+def test_a_word_of_text_that_is_no_number(tmp_path: Path) -> None:
+    path = nrrd(tmp_path / "in.nrrd", "encoding: ascii\n", b"1" * 500_000 + b" " + TEXT)
+    with pytest.raises(FileError, match="a word of over 400 characters"):
+        read(path)
+
+
+def test_damage_of_bzip2_is_damage(tmp_path: Path) -> None:
+    packed = bytearray(bz2.compress(LITTLE))
+    packed[len(packed) // 2] ^= 1
+    path = nrrd(tmp_path / "in.nrrd", "endian: little\nencoding: bzip2\n", bytes(packed))
+    with pytest.raises(FileError, match="cut short or damaged"):
+        read(path)

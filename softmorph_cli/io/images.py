@@ -28,6 +28,8 @@ _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_GREY, _PNG_PALETTE, _PNG_GREY_ALPHA, _PNG_RGBA = 0, 3, 4, 6
 _HEAD = 13
 _SAMPLES: Final = {2: 3, _PNG_GREY_ALPHA: 2, _PNG_RGBA: 4}
+# Parts that are looked at here.
+_USED: Final = (b"IHDR", b"PLTE", b"tRNS", b"tEXt")
 # No palette and no text that is used is longer.
 _LONGEST_KEPT: Final = 1 << 22
 # How many bits a sample of each kind may have; 2 are colours.
@@ -197,7 +199,11 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _chunks(path: Path) -> list[_Chunk]:
-    """The chunks of a PNG, at least one, the last one IEND if the file is whole."""
+    """The chunks of a PNG, at least one, the last one IEND if the file is whole.
+
+    Raises:
+        Damaged: If one that is used does not fit its checksum.
+    """
     chunks, size = [], path.stat().st_size
     with path.open("rb") as stream:
         stream.seek(len(_PNG_MAGIC))
@@ -206,9 +212,13 @@ def _chunks(path: Path) -> list[_Chunk]:
             # A name is four letters; a file of zeros would be chunks without end.
             if start + 12 + length > size or not name.isalpha():
                 break
-            chunks.append(
-                _Chunk(name, stream.read(length) if length <= _LONGEST_KEPT else b"", start, length)
-            )
+            body = b""
+            if name in _USED and length <= _LONGEST_KEPT:
+                body = stream.read(length)
+                # libpng reads on where they do not fit, and the header is not what it is given.
+                if zlib.crc32(name + body) != int.from_bytes(stream.read(4), "big"):
+                    raise Damaged(f"the checksum of its {name.decode()} does not fit")
+            chunks.append(_Chunk(name, body, start, length))
             if name == b"IEND":
                 break
             stream.seek(start + 12 + length)
@@ -223,8 +233,6 @@ def _check_size(path: Path, chunks: list[_Chunk]) -> None:
         InputError: If it does not fit.
     """
     head = chunks[0].body
-    if len(head) < 13:
-        raise Damaged(ENDS_EARLY)
     width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big")
     bits = head[8] * _SAMPLES.get(head[9], 1)
     # Its pixels are held once as they are stored and once as they are used.

@@ -355,3 +355,20 @@ def test_png_of_a_kind_that_there_is_not(tmp_path: Path, kind: int, depth: int) 
     for look in (read, probe):
         with pytest.raises(FileError, match=f"its pixels are of kind {kind} with {depth} bits"):
             look(tmp_path / "in.png")
+
+
+@pytest.mark.parametrize("part", [b"IHDR", b"PLTE", b"tEXt"])
+def test_png_whose_checksums_do_not_fit(tmp_path: Path, part: bytes) -> None:
+    from PIL import Image, PngImagePlugin
+
+    image = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8)).convert("P")
+    told = PngImagePlugin.PngInfo()
+    told.add_text("softmorph_divide_by", "255")
+    image.save(tmp_path / "in.png", pnginfo=told)
+    content = bytearray((tmp_path / "in.png").read_bytes())
+    read(tmp_path / "in.png")
+    # The height, a colour, a letter.
+    content[content.index(part) + 11] ^= 1
+    (tmp_path / "in.png").write_bytes(content)
+    with pytest.raises(FileError, match=f"damaged .the checksum of its {part.decode()} does not fit"):
+        read(tmp_path / "in.png")

@@ -494,3 +494,31 @@ def test_directions_without_an_end_are_told_and_left_out(tmp_path: Path, large: 
         assert "place no voxels" in notes or "places no voxels" in notes or "no valid voxel size" in notes
         np.testing.assert_array_equal(volume.array, MAP)
         assert volume.affine is None
+
+
+@pytest.mark.parametrize(
+    ("field", "instead"),
+    [
+        ("ElementSpacing = 0.5 0.5 2", "ElementSpacing = -0.5 0.5 2"),
+        ("DimSize = 6 5 4", "DimSize: 6 5 4"),
+        ("ObjectType = Image", "ObjectType = image"),
+        ("ElementDataFile = LOCAL", "ElementDataFile: LOCAL"),
+    ],
+)
+def test_rare_spellings_of_metaimage_are_read_as_itk_reads_them(
+    tmp_path: Path, field: str, instead: str
+) -> None:
+    values = np.random.default_rng(3).random((4, 5, 6)).astype("<f4")
+    path = tmp_path / "in.mha"
+    header = (
+        "ObjectType = Image\nNDims = 3\nDimSize = 6 5 4\nTransformMatrix = 0 1 0 1 0 0 0 0 1\nOffset = 1 2 3\n"
+        "ElementSpacing = 0.5 0.5 2\nElementType = MET_FLOAT\nElementDataFile = LOCAL\n"
+    )
+    assert field in header
+    path.write_bytes(header.replace(field, instead).encode() + values.tobytes())
+    image, volume = SimpleITK.ReadImage(str(path)), read(path)
+    assert np.array_equal(volume.array, SimpleITK.GetArrayFromImage(image))
+    assert volume.affine is not None
+    for z, y, x in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        there = volume.affine @ (z, y, x, 1)
+        assert np.allclose(there[:3] * (-1, -1, 1), image.TransformIndexToPhysicalPoint((x, y, z)))

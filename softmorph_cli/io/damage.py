@@ -35,7 +35,7 @@ _WORDS: Final = (
         r"LIBDEFLATE_|zlib|[Dd]ecompress|deflate|CRC|checksum|Incorrect length|PNGImageIO",
         DOES_NOT_UNPACK,
     ),
-    (r"Reason: Success|corrupted file", "its header and its data do not fit each other"),
+    (r"Reason: Success|corrupted (?:file|strip|tile)", "its header and its data do not fit each other"),
     (r"IFD|page offset|index \d+ out of range", NO_PAGES),
 )
 # Nothing of these is ever the file's fault.

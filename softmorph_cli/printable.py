@@ -7,6 +7,8 @@ printed at all.
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
@@ -31,6 +33,28 @@ def printable(text: str, keep: str = "") -> str:
 def message(text: str) -> str:
     """Return a message as one printable line, with the lines of a drawing below it if it has one."""
     return INDENT.join(printable(line) for line in text.split(INDENT))
+
+
+def typed(*words: str | PurePath) -> str:
+    """Return a command line for a shell that says the same files as these words, whatever they are called.
+
+    A path that begins with "-" gets "./", so that it is no option. What is not printable is escaped as bash and zsh
+    read it: as a question mark, which it is in a message, it would name another file.
+    """
+    return " ".join(
+        _quoted(f"./{word}" if isinstance(word, PurePath) and str(word).startswith("-") else str(word))
+        for word in words
+    )
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    plain = (
+        chr(byte) if 32 <= byte < 127 and byte not in b"\\'" else f"\\x{byte:02x}"
+        for byte in os.fsencode(word)
+    )
+    return f"$'{''.join(plain)}'"
 
 
 def unicode(value: Any) -> Any:

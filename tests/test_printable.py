@@ -14,7 +14,7 @@ import pytest
 
 from softmorph_cli import toml
 from softmorph_cli.io import read, write
-from softmorph_cli.printable import cell, message, printable, unicode
+from softmorph_cli.printable import cell, message, printable, typed, unicode
 from softmorph_cli.volume import Volume
 
 TITLE = "\x1b]0;owned\x07"
@@ -33,6 +33,17 @@ TITLE = "\x1b]0;owned\x07"
 def test_what_is_not_printable_becomes_a_question_mark(text: str, shown: str) -> None:
     assert printable(text) == shown
     shown.encode()
+
+
+@pytest.mark.parametrize(
+    "name", ["-rf.tif", "a\nb.tif", "\x1b[31m'\\.tif", os.fsdecode(b"\xff.tif"), "µ $(id).tif"]
+)
+def test_a_command_line_names_the_file_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"found")
+    line = typed("cat", Path(name))
+    assert message(line) == line
+    run = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=True)
+    assert run.stdout == b"found"
 
 
 def test_a_message_is_one_line_and_its_drawing() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Final
 
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.files import is_store
+from softmorph_cli.printable import typed
 
 _SHOWN: Final = 3
 _NETWORK: Final = ".npz"
@@ -153,7 +153,7 @@ def _check_folders(source: Path, target: Path) -> None:
             f"{target} lies in {source}, so that results would become inputs; name a folder outside it."
         )
     if not target.exists() and not target.absolute().parent.is_dir():
-        create = shlex.join(["mkdir", "-p", str(target)])
+        create = typed("mkdir", "-p", target)
         raise FileError(f"{target}: the folder {target.parent} does not exist; create it first: {create}")
 
 

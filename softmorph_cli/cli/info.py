@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from softmorph_cli import __version__, documents
 from softmorph_cli.cli import common, report
 from softmorph_cli.cli.command import command
 from softmorph_cli.errors import UsageError
+from softmorph_cli.printable import typed
 
 _LIBRARIES = (
     "torch",
@@ -76,7 +76,7 @@ def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
     # `inspect` takes one image.
     suggestion = found.suggestion
     if suggestion and found.axes in ("YX", "ZYX") and made_as_skeleton(found.provenance):
-        suggestion = f"softmorph inspect {shlex.quote(str(source))}"
+        suggestion = typed("softmorph", "inspect", source)
     facts = {
         "path": str(found.path),
         "format": found.format,

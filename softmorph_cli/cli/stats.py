@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from softmorph_cli.cli.options import Reading
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.measure.columns import OTHER_UNITS, SPREAD, volume_columns
-from softmorph_cli.printable import cell
+from softmorph_cli.printable import cell, typed
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
@@ -240,7 +239,7 @@ def _pattern(folder: Path) -> str:
     except OSError:
         found = Counter()
     suffix = max(sorted(found), key=lambda s: found[s], default=".nii.gz")
-    return f"{shlex.quote(str(folder))}/*{suffix}"
+    return f"{typed(folder)}/*{suffix}"
 
 
 def _part_name(volume: Volume, index: tuple[int, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.graphs.frame import Frame
+from softmorph_cli.printable import typed
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
 
@@ -81,8 +81,8 @@ def _dimensions(prediction: Volume, reference: Volume, ours: str, theirs: str) -
         return f"{told}, and no slice of it has the size of the other: compare maps of one grid."
     box = [":"] * 3
     box[across[0]] = f"{shape[across[0]] // 2}:{shape[across[0]] // 2 + 1}"
-    cut = shlex.join(
-        ["softmorph", "threshold", deep, f"slice{''.join(Path(deep).suffixes[-2:]) or '.nii.gz'}"]
+    cut = typed(
+        "softmorph", "threshold", Path(deep), f"slice{''.join(Path(deep).suffixes[-2:]) or '.nii.gz'}"
     )
     return f"{told}: cut out the slice it goes with, such as: {cut} --region {','.join(box)}"
 
@@ -105,7 +105,7 @@ def _shapes(prediction: Volume, reference: Volume, ours: str, theirs: str) -> st
         wanted = ",".join(f"{side / factor:.6g}{unit}" for side in sides[1])
         suffix = "".join(Path(ours).suffixes[-2:]) or ".nii.gz"
         target = f"on_the_grid{'.nii.gz' if suffix.endswith('.npz') else suffix}"
-        command = shlex.join(["softmorph", "resample", ours, target, "--spacing", wanted])
+        command = typed("softmorph", "resample", Path(ours), target, "--spacing", wanted)
         return f"{told}, in the same box: interpolate it first: {command}"
     if sorted(one) == sorted(other):
         return f"{told}: their axes are in another order, which --axes names, or one of them is turned."

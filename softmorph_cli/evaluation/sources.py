@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from softmorph_cli.io import exclusive, read, read_labels
 from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.raw import SLICE
+from softmorph_cli.printable import typed
 from softmorph_cli.volume import Volume
 
 _SHOWN: Final = 8
@@ -154,7 +154,7 @@ def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool, ar
             raise
         suffix = suffix_of(path)
         mask = f"mask{'.nii.gz' if suffix == '.npz' else suffix}"
-        command = shlex.join(["softmorph", "threshold", str(path), mask, *option[0].split()])
+        command = typed("softmorph", "threshold", path, mask, *option[0].split())
         raise InputError(
             f"{error} That option is for the prediction; make a mask of the reference first: {command}"
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from softmorph_cli.io.stores import is_node
 from softmorph_cli.io.tiff import Tiff
 from softmorph_cli.io.values import MOST_AXES
 from softmorph_cli.io.zipped import DAMAGED, MAGIC, Unzipped
-from softmorph_cli.printable import printable
+from softmorph_cli.printable import printable, typed
 from softmorph_cli.volume import places
 
 _OME_ZARR = OmeZarr()
@@ -91,7 +90,7 @@ def detect(path: Path) -> Format:
         if path.suffix.lower() != ".gz":
             advice = f"rename it: {_rename(path, suffix_of(path) + '.gz')}"
         else:
-            advice = f"unpack it first: {shlex.join(['gunzip', str(path)])}"
+            advice = f"unpack it first: {typed('gunzip', path)}"
         raise FileError(f"{path} is a gzipped {content.title} file; {advice}")
     return content
 
@@ -303,7 +302,7 @@ def _is_folder(path: Path) -> bool:
 def _rename(path: Path, suffix: str) -> str:
     """The command that gives a file another suffix and leaves it in its folder."""
     stem = path.name[: len(path.name) - len(suffix_of(path))]
-    return shlex.join(["mv", str(path), str(path.with_name(stem + suffix))])
+    return typed("mv", path, path.with_name(stem + suffix))
 
 
 def _describe(head: bytes, zipped: bool) -> str:

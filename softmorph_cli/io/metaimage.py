@@ -42,7 +42,9 @@ _OWN: Final = frozenset(
         *(*_ORDERS, *_MATRICES, *_ORIGINS, *_SPACINGS, _SLOPE, _INTER),
     }
 )
-_LAST = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*([^\n]*)\n?", re.MULTILINE)
+# MetaIO takes a colon for an equals sign.
+_BETWEEN = re.compile(rb"[=:]")
+_LAST = re.compile(rb"^ElementDataFile[ \t]*[=:][ \t]*([^\n]*)\n?", re.MULTILINE)
 # MetaIO writes longer ones and cannot read the file afterwards.
 _LONGEST_TEXT: Final = 30_000
 # Digits in front of which blanks are left, because a size is known last.
@@ -182,14 +184,14 @@ def _header(path: Path) -> tuple[Fields, list[str], int]:
         raise Unsupported(f"its header is longer than {stored.LONGEST_HEADER:,} bytes")
     texts: dict[str, str] = {}
     for line in content[: last.end() if last else None].splitlines():
-        key, equal, text = (stored.decoded(part).strip() for part in line.partition(b"="))
-        if not equal and key:
+        key, *text = (stored.decoded(part).strip() for part in _BETWEEN.split(line, 1))
+        if not text and key:
             raise FileError(
                 f"{path} has a MetaImage header with a line that is no field, {stored.shown(key)!r}; correct it, or "
                 "write the file again from its source."
             )
-        if equal:
-            texts[key] = text
+        if text:
+            (texts[key],) = text
     if last is None:
         raise Damaged(ENDS_EARLY)
     listed = [stored.decoded(line).strip() for line in content[last.end() :].splitlines() if line.strip()]
@@ -200,7 +202,7 @@ def _stored(fields: Fields, listed: list[str], end: int, shape: tuple[int, ...])
     def is_so(name: str, default: bool) -> bool:
         return bool(fields.one_of(name, _YES_NO)) if name in fields else default
 
-    if fields.texts.get("ObjectType", "Image") != "Image":
+    if fields.texts.get("ObjectType", "Image").lower() != "image":
         raise Unsupported(f"its ObjectType is {stored.shown(fields.texts['ObjectType'])!r} and no Image")
     code = fields.one_of("ElementType", _TYPES)
     order = ">" if is_so(next((name for name in _ORDERS if name in fields), _ORDERS[0]), False) else "<"
@@ -248,7 +250,8 @@ def _world(fields: Fields, count: int, notes: list[str]) -> tuple[dict[str, floa
     (spaced, sizes), (turned, matrix), (moved, origin) = (
         found(_SPACINGS, count), found(_MATRICES, count * count), found(_ORIGINS, count)
     )  # fmt: skip
-    sizes = [abs(size) for size in sizes[:dims]]
+    # To ITK too a size below 0 turns its axis round.
+    steps, sizes = sizes[:dims], [abs(size) for size in sizes[:dims]]
     if not spaced:
         return {}, None
     if not all(size > 0 for size in sizes):
@@ -261,7 +264,7 @@ def _world(fields: Fields, count: int, notes: list[str]) -> tuple[dict[str, floa
     # A row for each axis.
     rows = np.reshape(matrix, (count, count))[:dims, :dims] if turned else np.eye(dims)
     affine = stored.affine_of(
-        rows * np.array(sizes)[:, None], np.array(origin[:dims] if moved else [0.0] * dims)
+        rows * np.array(steps)[:, None], np.array(origin[:dims] if moved else [0.0] * dims)
     )
     if not places(affine):
         wrong = f"{turned} {stored.shown(fields.texts[turned])}" if turned else f"{moved}"

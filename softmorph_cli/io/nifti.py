@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Affine, Array, Provenance, Raw, in_millimetres, kept_native
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, told_behind, zipping
+from softmorph_cli.printable import typed
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume, places
 
@@ -64,7 +64,7 @@ class Nifti:
         with _quiet() as complaints, _open(path, zipped) as stream:
             head = stream.read(_LONGEST_HEADER) or b""
             if head[344:347] == b"ni1" or head[4:7] == b"ni2":
-                convert = shlex.join(["nib-convert", str(path), str(path.with_suffix(".nii"))])
+                convert = typed("nib-convert", path, path.with_suffix(".nii"))
                 raise InputError(
                     f"{path} is the header of a NIfTI pair (.hdr and .img), which is not read; "
                     f"make one file of it first: {convert}"
@@ -81,7 +81,7 @@ class Nifti:
             if not (can_hold(room, size) if zipped else start + size <= room):
                 raise Damaged(ENDS_EARLY)
             if zipped:
-                unpack = shlex.join(["gunzip", "--keep", str(path)])
+                unpack = typed("gunzip", "--keep", path)
                 check_room(shape, dtype.itemsize, path, first=f"unpack it first ({unpack})")
             if size == 0:
                 array = np.empty(shape, dtype)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from softmorph_cli.io.formats import named_format, read_raw
 from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
 from softmorph_cli.io.values import Verdict, whole
+from softmorph_cli.printable import typed
 from softmorph_cli.volume import Volume
 
 Kind = Literal["complete", "rest", "overlapping", "nested"]
@@ -539,14 +539,10 @@ def _checked(
         raise InputError(
             f"{path} and {beside} disagree in {wrong} of {size} voxels ({100 * wrong / size:.3g} %): its {what} "
             f"is not the label there; bring the two files of one prediction together, or use only the "
-            f"geometry with --reference {_typed(beside)}, of several cases with --reference {_typed(beside.parent)} "
+            f"geometry with --reference {typed(beside)}, of several cases with --reference {typed(beside.parent)} "
             "(labels that were edited or postprocessed)."
         )
     return found, []
-
-
-def _typed(path: Path) -> str:
-    return shlex.quote(str(path))
 
 
 def _disagreement(array: Array, labels: Array, found: Classes, logits: bool) -> int:

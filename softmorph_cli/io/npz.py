@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import warnings
 from dataclasses import dataclass
 from math import prod
@@ -18,6 +17,7 @@ from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.raw import Array, Provenance, Raw
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import can_hold
+from softmorph_cli.printable import typed
 from softmorph_cli.volume import Volume
 
 NAME: Final = "nnunet"
@@ -72,7 +72,7 @@ class Npz:
                 told.compress_size, prod(shape) * dtype.itemsize, _PACKED.get(told.compress_type, "bzip2")
             ):
                 raise Damaged(ENDS_EARLY)
-            unpack = shlex.join(["unzip", str(path), member])
+            unpack = typed("unzip", path, member)
             check_room(shape, dtype.itemsize, path, first=f"unpack it first ({unpack}), which gives {member}")
             with archive.open(member) as packed, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about headers that Python 2 wrote

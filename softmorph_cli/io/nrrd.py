@@ -334,6 +334,14 @@ def _world(fields: Fields, place: _Place, notes: list[str]) -> tuple[float, str 
         lost = "the unit, orientation and origin are dropped" if placed else "the unit is dropped"
         notes.append(f"its units of length, {units}, {wrong}: {lost}.")
         return 1.0, None, None
+    told = place.steps is not None and (
+        any(_origin(fields))
+        or not np.allclose(place.steps, np.eye(*place.steps.shape) * np.array(place.sizes)[:, None])
+    )
+    if not placed and told:
+        notes.append(
+            "it names no space, left-posterior-superior or another: orientation and origin are dropped."
+        )
     if not placed or unit is None or place.steps is None:
         return factor, unit, None
     affine = _affine(fields, place.steps, word, notes)
@@ -344,6 +352,11 @@ def _world(fields: Fields, place: _Place, notes: list[str]) -> tuple[float, str 
         )
         return factor, unit, None
     return factor, unit, affine
+
+
+def _origin(fields: Fields) -> list[float]:
+    inside = fields.texts.get("space origin", "0").strip("() ").split(",")
+    return [stored.real(number) for number in inside[:3]]
 
 
 def _affine(fields: Fields, steps: Affine, word: str, notes: list[str]) -> Affine:
@@ -359,8 +372,8 @@ def _affine(fields: Fields, steps: Affine, word: str, notes: list[str]) -> Affin
         )
     origin = np.zeros(3)
     if "space origin" in fields:
-        inside = fields.texts["space origin"].strip("() ").split(",")
-        origin[: len(inside[:3])] = [stored.real(number) for number in inside[:3]]
+        found = _origin(fields)
+        origin[: len(found)] = found
     else:
         notes.append("it says no space origin: its first voxel is taken to lie at 0, 0, 0.")
     if steps.shape[1] == 2:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from softmorph_cli.io.formats import detect, read_raw, target_suffix
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.values import Content, Verdict, examine, judge
+from softmorph_cli.printable import typed
 
 
 @dataclass(frozen=True)
@@ -136,4 +136,4 @@ def _suggestion(path: Path, family: Format, raw: Raw, verdict: Verdict, bad: int
         words.append("--mask MASK")
     target = f"skeleton{target_suffix(path, family)}"
     target = f"new_{target}" if path.name == target else target
-    return " ".join(["softmorph skeletonize", shlex.quote(str(path)), target, *words])
+    return " ".join([typed("softmorph", "skeletonize", path), target, *words])

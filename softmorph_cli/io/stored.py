@@ -244,7 +244,7 @@ def _beside(path: Path, name: str) -> Path:
         raise FileError(
             f"{path} keeps its voxels in {said!r}, which is no name of a file; correct its header."
         )
-    file, folder = path.parent / name, path.parent.resolve()
+    file = path.parent / name
     try:
         check_fetched(file)
         target = file.resolve()
@@ -252,7 +252,9 @@ def _beside(path: Path, name: str) -> Path:
             raise FileError(
                 f"{path} keeps its voxels in {said}, which does not exist; copy the two files together."
             )
-        if not target.is_relative_to(folder) or not target.is_file():
+        # Workflows link both files into a folder of theirs: beside the file that a linked header is will do.
+        folders = path.parent.resolve(), path.resolve().parent
+        if not any(map(target.is_relative_to, folders)) or not target.is_file():
             raise FileError(
                 f"{path} keeps its voxels in {said}, which is no plain file beside or below it and is not read; "
                 "put a copy of the voxels there and correct the header."

@@ -430,6 +430,9 @@ def _planes(path: Path, file: Any, number: int, complaints: list[str]) -> tuple[
     parts = [part for one in file.series for part in (one.levels if one.keyframe.subifds is None else [one])]
     described = sum(max(len(part.pages), part.size // max(1, part.keyframe.size)) for part in parts)
     if len(file.pages) > described:
+        if not getattr(file.pages[len(file.pages) - 1], "tags", True):
+            # No page has none: its table lies in what was overwritten or never copied.
+            raise Damaged(NO_PAGES)
         what = f"its metadata describe {described} planes and the file has {len(file.pages)}"
         return None, [f"{what}: the last {len(file.pages) - described} are left out."]
     return None, []

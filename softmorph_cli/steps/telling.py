@@ -59,7 +59,7 @@ def provenance(
 
 def over_input(source: Path, target: Path) -> list[str]:
     """Return a note where a result takes the place of the map that was read."""
-    same = target.exists() and source.exists() and target.samefile(source)
+    same = target.exists() and target.resolve() == source.resolve()  # another name of a file stays
     return [f"{target} is IN as well: the map that is read is replaced by its result."] if same else []
 
 

@@ -187,6 +187,10 @@ def test_output_on_input() -> None:
     ended = run("erode", "map.npy", "map.npy", "--force")
     assert "note: map.npy is IN as well: the map that is read is replaced by its result." in ended.err
     np.testing.assert_array_equal(load("map.npy"), softmorph_cli.erosion(random_map()))
+    # Of a file with two names one is replaced, and the other stays.
+    Path("other.npy").hardlink_to("map.npy")
+    assert "is IN as well" not in run("erode", "map.npy", "other.npy", "--force").err
+    np.testing.assert_array_equal(load("map.npy"), softmorph_cli.erosion(random_map()))
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".tif", ".mha"])

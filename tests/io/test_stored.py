@@ -292,6 +292,19 @@ def test_axes_of_nrrd(tmp_path: Path, fields: str, sizes: str, axes: str, spacin
     np.testing.assert_array_equal(volume.array, np.moveaxis(stored, -1, 0) if moved else stored)
 
 
+@pytest.mark.parametrize(("directions", "origin", "told"), [
+    ("(2,0,0) (0,3,0) (0,0,4)", "(0,0,0)", False), ("(2,0,0) (0,3,0) (0,0,4)", "(0,0,7)", True),
+    ("(0,2,0) (3,0,0) (0,0,4)", "(0,0,0)", True), ("(-2,0,0) (0,3,0) (0,0,4)", "(0,0,0)", True),
+])  # fmt: skip
+def test_a_place_in_no_named_space_is_not_dropped_in_silence(
+    tmp_path: Path, directions: str, origin: str, told: bool
+) -> None:
+    fields = f"space dimension: 3\nspace directions: {directions}\nspace origin: {origin}\n"
+    volume = read(nrrd(tmp_path / "in.nrrd", f"{fields}endian: little\nencoding: raw\n", LITTLE))
+    assert (volume.spacing, volume.affine) == ((4, 3, 2), None)
+    assert ("names no space" in "".join(volume.notes)) == told
+
+
 def test_a_plane_in_space_keeps_its_place(tmp_path: Path) -> None:
     fields = "space: LPS\nspace directions: (0,2,0) (0,0,3)\nspace origin: (1,2,3)\nendian: little\nencoding: raw\n"
     volume = read(nrrd(tmp_path / "in.nrrd", fields, LITTLE, sizes="6 20"))
@@ -530,3 +543,45 @@ def test_damage_of_bzip2_is_damage(tmp_path: Path) -> None:
     path = nrrd(tmp_path / "in.nrrd", "endian: little\nencoding: bzip2\n", bytes(packed))
     with pytest.raises(FileError, match="cut short or damaged"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "instead"),
+    [
+        ("ElementSpacing = 0.5 0.5 2", "ElementSpacing = -0.5 0.5 2"),
+        ("DimSize = 6 5 4", "DimSize: 6 5 4"),
+        ("ObjectType = Image", "ObjectType = image"),
+        ("ElementDataFile = LOCAL", "ElementDataFile: LOCAL"),
+    ],
+)
+def test_rare_spellings_of_metaimage_are_read_as_itk_reads_them(
+    tmp_path: Path, field: str, instead: str
+) -> None:
+    values = np.random.default_rng(3).random((4, 5, 6)).astype("<f4")
+    path = tmp_path / "in.mha"
+    header = (
+        "ObjectType = Image\nNDims = 3\nDimSize = 6 5 4\nTransformMatrix = 0 1 0 1 0 0 0 0 1\nOffset = 1 2 3\n"
+        "ElementSpacing = 0.5 0.5 2\nElementType = MET_FLOAT\nElementDataFile = LOCAL\n"
+    )
+    assert field in header
+    path.write_bytes(header.replace(field, instead).encode() + values.tobytes())
+    image, volume = SimpleITK.ReadImage(str(path)), read(path)
+    assert np.array_equal(volume.array, SimpleITK.GetArrayFromImage(image))
+    assert volume.affine is not None
+    for z, y, x in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        there = volume.affine @ (z, y, x, 1)
+        assert np.allclose(there[:3] * (-1, -1, 1), image.TransformIndexToPhysicalPoint((x, y, z)))
+
+
+def test_a_header_and_its_voxels_may_both_be_links(tmp_path: Path) -> None:
+    for folder in ("data", "work"):
+        (tmp_path / folder).mkdir()
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(MAP), tmp_path / "data" / "in.mhd")
+    for name in ("in.mhd", "in.raw"):
+        (tmp_path / "work" / name).symlink_to(tmp_path / "data" / name)
+    np.testing.assert_array_equal(read(tmp_path / "work" / "in.mhd").array, MAP)
+    # The voxels alone may be a link to anything.
+    (tmp_path / "work" / "in.mhd").unlink()
+    (tmp_path / "work" / "in.mhd").write_bytes((tmp_path / "data" / "in.mhd").read_bytes())
+    with pytest.raises(FileError, match="no plain file beside or below"):
+        read(tmp_path / "work" / "in.mhd")

@@ -927,3 +927,24 @@ def test_axes_that_are_no_text(tmp_path: Path) -> None:
     for look in (read, probe, open_blocks):
         with pytest.raises(FileError, match="its axes are"):
             look(tmp_path / "in.tif")
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzw"])
+def test_the_second_half_was_never_copied(tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "a.tif"
+    values = np.random.default_rng(7).random((6, 20, 18)).astype(np.float32)
+    tifffile.imwrite(path, values, compression=compression, photometric="minisblack")
+    content = path.read_bytes()
+    half = len(content) // 2
+    path.write_bytes(content[:half] + bytes(len(content) - half))
+    with pytest.raises(FileError, match="cut short or damaged"):
+        read(path)
+
+
+def test_lzw_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    values = np.random.default_rng(7).random((6, 20, 18)).astype(np.float32)
+    tifffile.imwrite(path, values, compression="lzw", photometric="minisblack")
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(FileError, match="cut short or damaged"):
+        read(path)

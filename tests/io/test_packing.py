@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numcodecs
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ def test_shards_are_looked_at_piece_by_piece(
     shift = 16 * count + 4 if place == "start" else 0
     index[3] = shift + len(body), len(small)
     told = index.tobytes()
-    told += numcodecs.CRC32C(location="end").encode(np.frombuffer(told, np.uint8))[-4:].tobytes()
+    told += google_crc32c.value(told).to_bytes(4, "little")
     file.write_bytes(told + body + small if place == "start" else body + small + told)
     with pytest.raises(FileError, match="is not unpacked"):
         read(tmp_path / "a.zarr")

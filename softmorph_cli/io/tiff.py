@@ -171,6 +171,8 @@ class Tiff:
             notes += meaning.notes
             # A strip or tile is unpacked beside what was unpacked before. What does not fit is opened all the same, for
             # parts of it may.
+            if series.size * series.dtype.itemsize >= 1 << 63:
+                raise Unsupported("by its metadata it holds over 2^63 bytes")
             parts = 1 + min(1, prod(page.chunks) / max(1, series.size))
             if self.lazy or not fits(series.shape, ceil(series.dtype.itemsize * parts)):
                 array = stored_tiles(path, number, meaning.turned)

@@ -948,3 +948,11 @@ def test_lzw_cut_short(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(FileError, match="cut short or damaged"):
         read(path)
+
+
+def test_a_shape_beyond_any_file(tmp_path: Path) -> None:
+    told = f'{{"shape": [{10**30}, 5, 6]}}'
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], description=told, metadata=None)
+    for look in (read, probe, open_blocks):
+        with pytest.raises(FileError, match=r"cannot read: by its metadata it holds over 2\^63 bytes"):
+            look(tmp_path / "in.tif")

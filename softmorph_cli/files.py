@@ -159,7 +159,7 @@ def replacing_store(
         if lock is not None:
             # After an exchange this is what was there before.
             if done or not keep:
-                _remove(temporary)
+                remove(temporary)
             os.close(lock)
 
 
@@ -352,7 +352,7 @@ def _replace(temporary: Path, target: Path, path: Path, own: int, *, folder: boo
         except BaseException:
             naming.take_free(aside, target)
             raise
-        _remove(aside)
+        remove(aside)
 
 
 def _pass_on(old: Path, new: Path, own: int) -> bool:
@@ -420,17 +420,18 @@ def _remove_if_left(path: Path) -> None:
         return
     try:
         if _lock(descriptor):
-            _remove(path)
+            remove(path)
     finally:
         os.close(descriptor)
 
 
 def _clear(folder: Path) -> None:
     for entry in folder.iterdir():
-        _remove(entry)
+        remove(entry)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it, as far as the system lets it be."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from softmorph_cli.files import LEFTOVER, tails
+from softmorph_cli.files import LEFTOVER, remove, tails
 
 
 def clear(targets: Iterable[Path], others: Iterable[Path] = ()) -> None:
@@ -28,12 +27,4 @@ def clear(targets: Iterable[Path], others: Iterable[Path] = ()) -> None:
             for path in folder.iterdir():
                 named = LEFTOVER.fullmatch(path.name)
                 if named is not None and named[1] in ours:
-                    _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    with suppress(OSError):
-        path.unlink()
+                    remove(path)

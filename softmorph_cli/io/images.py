@@ -67,19 +67,13 @@ def _spelt(path: Path) -> Iterator[str]:
         yield str(path)
 
 
-def read_image(path: Path, reader: str) -> Any:
-    """Read with a named ITK reader, whatever the file is called."""
+def read_pixels(path: Path, reader: str) -> Array:
+    """Read the numbers with a named ITK reader, whatever the file is called; the first axis is the slowest."""
     import SimpleITK
 
     with _spelt(path) as name, _silent():
-        return SimpleITK.ReadImage(name, imageIO=reader)
-
-
-def read_pixels(path: Path, reader: str) -> Array:
-    """Read the numbers alone; the first axis is the slowest."""
-    import SimpleITK
-
-    return np.asarray(SimpleITK.GetArrayFromImage(read_image(path, reader)))
+        image = SimpleITK.ReadImage(name, imageIO=reader)
+    return np.asarray(SimpleITK.GetArrayFromImage(image))
 
 
 def _write_image(image: Any, path: Path) -> None:

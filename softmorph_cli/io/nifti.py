@@ -17,7 +17,7 @@ import numpy as np
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
-from softmorph_cli.io.raw import Affine, Array, Provenance, Raw, in_millimetres, kept_native
+from softmorph_cli.io.raw import REVERSED, Affine, Array, Provenance, Raw, in_millimetres, kept_native
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, told_behind, zipping
 from softmorph_cli.printable import typed
@@ -37,8 +37,6 @@ _LONGEST_QUATERNION = 1.01
 # In voxels: what two forms may differ by.
 _APART = 0.1
 _UNITS = {1: ("mm", 1e3), 2: ("mm", 1.0), 3: ("um", 1.0)}
-# Index (x, y, z, 1) of a file <-> index (z, y, x, 1) of an array.
-_REVERSED = [2, 1, 0, 3]
 _FILE_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "CTZYX"}
 
 
@@ -333,7 +331,7 @@ def _geometry(
     if affine is not None:
         # World coordinates are millimetres by the standard; many writers leave the unit field at zero.
         unit = unit or "mm"
-        affine = affine[:, _REVERSED]
+        affine = affine[:, REVERSED]
         affine[:3] *= factor * MILLIMETRES[unit]
     stored = header["pixdim"].dtype.type
     steps = np.abs(_shortest(header["pixdim"][3:0:-1], stored)) * factor
@@ -389,14 +387,14 @@ def _place(header: Any, volume: Volume, *, fresh: bool) -> None:
         if sizes is not None and len(sizes) == 2:
             sizes = (1.0, *sizes)
         if affine is None and sizes is not None:
-            affine = np.diag([*sizes, 1.0])[_REVERSED]
+            affine = np.diag([*sizes, 1.0])[REVERSED]
         if affine is None:
             return
         if sizes is not None and volume.unit not in MILLIMETRES:
             # A world is in millimetres; sizes without a unit are no more than sizes.
             header["pixdim"][1:4] = sizes[::-1]
             return
-        header.set_sform(affine[:, _REVERSED], code="aligned")
+        header.set_sform(affine[:, REVERSED], code="aligned")
         columns = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
         header["pixdim"][1:4] = columns if np.all(columns > 0) else 1.0
         return
@@ -405,7 +403,7 @@ def _place(header: Any, volume: Volume, *, fresh: bool) -> None:
         _resize(header, volume, forget=placed)
         return
     unit, factor = _UNITS.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
-    wanted = affine[:, _REVERSED].copy()
+    wanted = affine[:, REVERSED].copy()
     wanted[:3] /= factor * MILLIMETRES[unit]
     present = _sform(header) if int(header["sform_code"]) > 0 else _qform(header)
     if np.allclose(wanted, present, rtol=1e-6, atol=1e-9):

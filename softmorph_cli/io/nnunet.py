@@ -30,7 +30,7 @@ from softmorph_cli.io import select
 from softmorph_cli.io.exclusive import numbered
 from softmorph_cli.io.formats import named_format, read_raw
 from softmorph_cli.io.pointers import check_fetched
-from softmorph_cli.io.raw import Affine, Array, Kept, Raw
+from softmorph_cli.io.raw import REVERSED, Affine, Array, Kept, Raw
 from softmorph_cli.io.values import Verdict, whole
 from softmorph_cli.printable import typed
 from softmorph_cli.volume import Volume
@@ -481,10 +481,9 @@ def _turns(affine: Affine) -> tuple[list[int], list[bool]]:
     """For each axis of a file, in (Z, Y, X), which axis it is of the same image in RAS+, and whether it is flipped."""
     from nibabel import orientations
 
-    backwards = [2, 1, 0, 3]
     # One row for each of the file's axes x, y, z: the axis of the world nearest to it, and its sign.
     find: Any = orientations.io_orientation  # which has no annotations
-    found = find(affine[:, backwards])[::-1]
+    found = find(affine[:, REVERSED])[::-1]
     return [2 - int(axis) for axis, _ in found], [sign < 0 for _, sign in found]
 
 

@@ -14,7 +14,7 @@ from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import ngff
 from softmorph_cli.io.provenance import SIGNATURE, as_text, read_with, sound
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
-from softmorph_cli.io.raw import ONE, Affine, Array, Provenance, Raw, kept_native
+from softmorph_cli.io.raw import ONE, REVERSED, Affine, Array, Provenance, Raw, kept_native
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
 from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
@@ -311,7 +311,7 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
     spatial = [letter for letter in image.letters if letter in "ZYX"]
     affine, notes = None, sizeless(letter for letter in spatial if spacing and letter not in spacing)
     if spacing and not notes:
-        affine = np.eye(4)[:, [2, 1, 0, 3]]
+        affine = np.eye(4)[:, REVERSED]
         # Without a unit the affine is in that of the spacing, whatever it is.
         factor = MILLIMETRES.get(unit or "", 1.0)
         for letter, place in image.corner(level).items():

@@ -20,7 +20,7 @@ import numpy as np
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged
 from softmorph_cli.io.pointers import check_fetched
-from softmorph_cli.io.raw import Affine, Array, in_millimetres
+from softmorph_cli.io.raw import REVERSED, Affine, Array, in_millimetres
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import Unzipped, can_hold, finish, told_behind
 from softmorph_cli.units import MILLIMETRES
@@ -28,8 +28,6 @@ from softmorph_cli.volume import Volume
 
 # World coordinates are LPS there and RAS here.
 LPS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
-# Index (x, y, z, 1) of a file <-> index (z, y, x, 1) of an array.
-REVERSED: Final = [2, 1, 0, 3]
 MOST_AXES: Final = 16
 LONGEST_HEADER: Final = 1 << 22
 _PIECE = 1 << 20

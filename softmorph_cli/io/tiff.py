@@ -672,7 +672,7 @@ def _imagej_options(
         del metadata["Labels"]
     if volume.unit is not None and length(1.0, metadata.get("unit", ""))[1] != volume.unit:
         metadata["unit"] = {"um": "micron"}.get(volume.unit, volume.unit)
-    _, factor = 1.0, length(1.0, metadata.get("unit", ""))[0]
+    factor = length(1.0, metadata.get("unit", ""))[0]
     if "Z" in sizes:
         metadata["spacing"] = sizes["Z"] / factor
     metadata.update((key, signature[key]) for key in (ONE, LABELS) if key in signature)

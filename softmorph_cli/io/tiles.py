@@ -128,14 +128,14 @@ def mend(series: Any) -> list[str]:
         offsets, counts, size = page.dataoffsets, page.databytecounts, page.parent.filehandle.size
         if not all(isinstance(number, int) and number >= 0 for number in (*offsets, *counts)):
             raise Unsupported("it does not tell in whole numbers where its strips or tiles are")
-        if plain and len(offsets) == 1:
+        alone = plain and len(offsets) == 1
+        if alone:
             # One strip is all of the image, whatever is said of its length and its rows.
             keyframe.rowsperstrip = max(keyframe.rowsperstrip, keyframe.imagelength)
             if counts == (0,) and offsets[0] > 0:
                 counts = (keyframe.nbytes,)
         if min(len(offsets), len(counts)) < prod(keyframe.chunked):
             raise Damaged("it lists fewer strips or tiles than its size needs")
-        alone = plain and len(offsets) == 1
         if any(offset < _HEADER and (count or alone) for offset, count in zip(offsets, counts, strict=False)):
             raise Damaged("a strip or tile of it would begin in its header")
         held = tuple(

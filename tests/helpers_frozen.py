@@ -18,9 +18,18 @@ TEXTS: Final = Path(__file__).parent / "frozen"
 _DIGITS: Final = 6
 # Values that differ from run to run or from machine to machine.
 _VOLATILE: Final = frozenset(
-    ("seconds", "seconds_read", "seconds_filter", "seconds_write", "when", "size", "mtime_ns", "output_size")
-    # The version, and what is made of it.
-    + ("version", "fingerprint")
+    (
+        "seconds",
+        "seconds_read",
+        "seconds_filter",
+        "seconds_write",
+        "when",
+        "size",
+        "mtime_ns",
+        "output_size",
+        "version",
+        "fingerprint",
+    )
 )
 _VERSION: Final = re.compile(rf"\b{re.escape(__version__)}\b")
 

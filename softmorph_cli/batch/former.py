@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from softmorph_cli.batch.recipe import Recipe
 from softmorph_cli.errors import SoftmorphError, UsageError
-from softmorph_cli.filters.functions import resolve_preset
+from softmorph_cli.filters.filter import SoftFilter
+from softmorph_cli.filters.operations import OPERATIONS
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.steps.operations import OPERATIONS, SETTINGS
-from softmorph_cli.steps.text import parse
+from softmorph_cli.filters.skeleton import resolve_preset
+from softmorph_cli.steps.chain import as_text
 
 _DEFAULTS: Final = {"skeletonize": "levels"}
 _DEFAULT: Final = "multilinear"
@@ -35,7 +36,11 @@ def comparable(told: Told) -> dict[str, Any] | None:
         steps, chosen, settings = plain.pop("steps"), plain.pop("method"), plain.pop("settings")
         if "in_force" not in plain:
             plain["in_force"] = [_then(step, chosen, settings) for step in steps]
-        parameters = [{name: value for name, value in step.items() if name not in SETTINGS} for step in steps]
+        own = [("operation", *OPERATIONS[step["operation"]].own_keys()) for step in steps]
+        parameters = [
+            {name: step[name] for name in names if name in step}
+            for names, step in zip(own, steps, strict=True)
+        ]
     except (LookupError, TypeError, ValueError, AttributeError, SoftmorphError):
         return None
     return {**plain, "steps": parameters}
@@ -43,12 +48,18 @@ def comparable(told: Told) -> dict[str, Any] | None:
 
 def _then(step: Told, chosen: str | None, settings: Told) -> dict[str, Any]:
     """Return the settings of a step of a manifest that does not hold them."""
-    if not OPERATIONS[step["operation"]].methods or step.get("hard"):
+    chosen_one = OPERATIONS[step["operation"]]
+    if not issubclass(chosen_one, SoftFilter) or step.get("hard"):
         return {}
+    own, names = chosen_one.own_keys(), [*chosen_one.keys()]
     given = {
-        name: step.get(name, settings[name]) for name in SETTINGS if name in settings and name != "method"
+        name: step.get(name, settings[name])
+        for name in names
+        if name not in own and name in settings and name != "method"
     }
-    method, _ = resolve_preset(step.get("preset"), step.get("method", chosen), None)
+    method = step.get("method", chosen)
+    if step.get("preset") is not None:
+        method, _ = resolve_preset(step["preset"], method, None)
     default = _DEFAULTS.get(step["operation"], _DEFAULT)
     return Settings(**given, method=method).resolved(default).as_dict()
 
@@ -61,7 +72,7 @@ def advice(recipe: Recipe, told: Told) -> str | None:
         told: What the manifest tells of the batch.
     """
     wanted = comparable(told)
-    if wanted is None or recipe.method is not None or told["method"] is not None:
+    if wanted is None or recipe.settings.method is not None or told["method"] is not None:
         return None
     then = [one.get("method") for one in wanted["in_force"]]
     now = [one.get("method") for one in recipe.told["in_force"]]
@@ -72,34 +83,32 @@ def advice(recipe: Recipe, told: Told) -> str | None:
         for number, method in enumerate(then)
         if method is not None and method != now[number] and "method" not in told["steps"][number]
     }
-    specs = [
-        replace(spec, given={**spec.given, "method": changed[number]}) if number in changed else spec
-        for number, spec in enumerate(recipe.specs)
+    filters = [
+        replace(one, method=changed[number]) if number in changed and isinstance(one, SoftFilter) else one
+        for number, one in enumerate(recipe.filters)
     ]
-    if not changed or not _is(replace(recipe, specs=tuple(specs)), wanted):
+    if not changed or not _is(replace(recipe, filters=tuple(filters)), wanted):
         return None
     methods = dict.fromkeys(changed.values())
-    for method in methods:
-        if len(methods) == 1 and _is(replace(recipe, method=method), wanted):
-            return f"was made with --method {method}, the default then: add --method {method}"
-    named = ", ".join(f"method {method} for {recipe.specs[n].operation}" for n, method in changed.items())
-    typed = [_typed(spec.text, changed.get(number)) for number, spec in enumerate(recipe.specs)]
-    if all(typed):
+    if len(methods) == 1 and not _others(recipe, changed):
+        (method,) = methods
+        return f"was made with --method {method}, the default then: add --method {method}"
+    named = ", ".join(f"method {method} for {filters[n].operation}" for n, method in changed.items())
+    if recipe.pipeline is None:
+        typed = [as_text(one, recipe.settings) for one in filters]
         return f"was made with {named}, the defaults then: write {shlex.join(typed)}"
-    lines = ", ".join(f'method = "{method}" to {recipe.specs[n].text}' for n, method in changed.items())
+    lines = ", ".join(
+        f'method = "{method}" to {recipe.pipeline}, step {n + 1}' for n, method in changed.items()
+    )
     return f"was made with {named}, the defaults then: add {lines}"
 
 
-def _typed(text: str, method: str | None) -> str:
-    """Return a step as it is typed, with its method; nothing for one that a file holds."""
-    try:
-        parse(text)
-    except UsageError:
-        return ""
-    if method is None:
-        return text
-    name, _, rest = text.partition(":")
-    return f"{name}:{rest}{',' if rest else ''}method={method}"
+def _others(recipe: Recipe, changed: Mapping[int, str]) -> bool:
+    """Return whether a method for all steps would change a step that had the default of now."""
+    return any(
+        isinstance(one, SoftFilter) and one.method is None and number not in changed
+        for number, one in enumerate(recipe.filters)
+    )
 
 
 def _is(recipe: Recipe, wanted: Told) -> bool:

@@ -18,6 +18,8 @@ from softmorph_cli.batch.sharing import shares
 from softmorph_cli.batch.task import Outcome, Task, run_task
 from softmorph_cli.cluster import Cluster, Lost, Stopped, Where, connected, say, stopped
 from softmorph_cli.errors import ClusterError, UsageError
+from softmorph_cli.filters.filter import Filter
+from softmorph_cli.filters.operations import ApplyRule
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
@@ -136,30 +138,25 @@ def _absolute(recipe: Recipe) -> Recipe:
     reading = {
         name: value.absolute() if isinstance(value, Path) else value for name, value in recipe.reading.items()
     }
-    specs = tuple(
-        replace(
-            spec,
-            given={
-                name: str(Path(value).absolute()) if _rule_file(value) else value
-                for name, value in spec.given.items()
-            },
-        )
-        for spec in recipe.specs
+    filters = tuple(
+        replace(one, rule=str(Path(str(one.rule)).absolute()))
+        if isinstance(one, ApplyRule) and _rule_file(one)
+        else one
+        for one in recipe.filters
     )
-    return replace(recipe, specs=specs, reading=reading)
+    return replace(recipe, filters=filters, reading=reading)
 
 
 def _files(recipe: Recipe) -> list[Path]:
     """Return the files that are read for every input."""
     found = [value for value in recipe.reading.values() if isinstance(value, Path)]
-    rules = [_rule_file(value) for spec in recipe.specs for value in spec.given.values()]
-    return [*found, *filter(None, rules)]
+    return [*found, *filter(None, map(_rule_file, recipe.filters))]
 
 
-def _rule_file(value: object) -> Path | None:
+def _rule_file(chosen: Filter) -> Path | None:
     from softmorph_cli.rules.rulefile import named_file
 
-    return named_file(value) if isinstance(value, str) else None
+    return named_file(chosen.rule) if isinstance(chosen, ApplyRule) and isinstance(chosen.rule, str) else None
 
 
 def _told(task: Task, sent: Task, value: Outcome | Lost) -> Outcome:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli import __version__
+from softmorph_cli.filters.filter import MASK, Filter, SoftFilter
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Settings
     from softmorph_cli.steps.process import Outputs
-    from softmorph_cli.steps.step import Step
-    from softmorph_cli.steps.text import Spec
 
 # They change how fast a result comes, not what it is.
-_SAME_RESULT: Final = ("device", "threads", "progress")
+_SAME_RESULT: Final = ("device", "threads")
 _FILES: Final = ("mask", "like")
 
 
@@ -27,9 +26,9 @@ class Recipe:
     """What is done to every file.
 
     Attributes:
-        specs: The steps.
+        filters: The steps; none where a batch is summarized alone.
         settings: How they run where they do not say.
-        method: The method of those that have one and do not say.
+        pipeline: The file that holds them; None where they were typed.
         reading: Arguments for `softmorph_cli.io.read`.
         output_type: Element type of the results; None for what suits the format.
         pyramid: Whether an OME-Zarr gets coarser resolutions too.
@@ -37,24 +36,21 @@ class Recipe:
         argmax: Whether one label image of all channels is written instead of them.
     """
 
-    specs: tuple[Spec, ...]
+    filters: tuple[Filter, ...]
     settings: Settings
-    method: str | None = None
+    pipeline: Path | None = None
     reading: Mapping[str, Any] = field(default_factory=dict)
     output_type: str | None = None
     pyramid: bool = False
     renormalize: bool = False
     argmax: bool = False
 
-    def steps(self) -> list[Step]:
-        """Return the steps, ready to run.
-
-        Raises:
-            UsageError: If one is wrong.
-        """
-        from softmorph_cli.steps.text import build
-
-        return build(self.specs, self.settings, method=self.method)
+    def on_threads(self, threads: int) -> Recipe:
+        """Return the recipe for so many threads."""
+        filters = tuple(
+            replace(one, threads=threads) if isinstance(one, SoftFilter) else one for one in self.filters
+        )
+        return replace(self, filters=filters, settings=replace(self.settings, threads=threads))
 
     def outputs(self, target: Path, *, force: bool = False) -> Outputs:
         """Return what is written for one file."""
@@ -76,24 +72,26 @@ class Recipe:
         Raises:
             SoftmorphError: If a step is wrong.
         """
-        from softmorph_cli.steps.step import MASK
-
-        settings = {name: value for name, value in asdict(self.settings).items() if name not in _SAME_RESULT}
+        chosen = {**asdict(self.settings), "method": None}
+        settings = {name: value for name, value in chosen.items() if name not in _SAME_RESULT}
         reading = {n: v for n, v in self.reading.items() if v is not None and v is not False}
         for name in _FILES:
             if name in reading:
                 reading[name] = _stamp(Path(reading[name]))
         steps = [
-            {"operation": spec.operation, **{name: _content(value) for name, value in spec.given.items()}}
-            for spec in self.specs
+            {
+                "operation": one.operation,
+                **{name: _content(value) for name, value in one.given(self.settings).items()},
+            }
+            for one in self.filters
         ]
         return {
             "steps": steps,
-            "method": self.method,
+            "method": self.settings.method,
             "settings": settings,
             "in_force": [
-                step.settings.as_dict() if step.settings is not None and step.gives != MASK else {}
-                for step in self.steps()
+                one.settings.as_dict() if one.settings is not None and one.gives != MASK else {}
+                for one in self.filters
             ],
             "reading": reading,
             "output_type": self.output_type,

@@ -101,7 +101,7 @@ def stored_as(recipe: Recipe, target: Path) -> str | None:
     Raises:
         UsageError: If a step is wrong, or the type does not go with what the last gives.
     """
-    return recipe.outputs(target).stored(recipe.steps())
+    return recipe.outputs(target).stored(recipe.filters)
 
 
 def all_jobs(order: Order) -> tuple[list[Job], list[Job]]:
@@ -361,7 +361,7 @@ def summarize(order: Order) -> summary.Summary:
     if order.choice.source.is_dir():
         for job in plan.jobs(order.choice, None):
             entries.setdefault(job.name, summary.Entry(str(job.source), str(job.target), _NOT_RUN, {}))
-    told = order.recipe.told if order.recipe.specs else {}
+    told = order.recipe.told if order.recipe.filters else {}
     done = summary.Summary(told, [entries[name] for name in sorted(entries)])
     summary.save(done, folder, "")
     return done

@@ -73,7 +73,7 @@ def shares(jobs: Sequence[Job], recipe: Recipe, workers: int | None) -> Shares:
 def most_needed(paths: Iterable[Path], recipe: Recipe) -> int:
     """Return about how many bytes the largest file takes while it is processed."""
     per_voxel = 3 * _ITEMSIZE + max(
-        (step.settings or recipe.settings).bytes_per_voxel(_ITEMSIZE) for step in recipe.steps()
+        (step.settings or recipe.settings).bytes_per_voxel(_ITEMSIZE) for step in recipe.filters
     )
     return max(map(_voxels, paths), default=0) * per_voxel
 

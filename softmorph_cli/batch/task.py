@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +121,7 @@ def _run(
 
     recipe = task.recipe
     if recipe.settings.threads is None and task.threads is not None:
-        recipe = replace(recipe, settings=replace(recipe.settings, threads=task.threads))
+        recipe = recipe.on_threads(task.threads)
     try:
         task.target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -130,7 +130,7 @@ def _run(
         processed = process(
             "batch",
             task.source,
-            recipe.steps(),
+            recipe.filters,
             recipe.outputs(task.target, force=task.force),
             reading=recipe.reading,
             progress=progress,

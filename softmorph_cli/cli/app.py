@@ -9,19 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.cli.apply import apply
 from softmorph_cli.cli.batch import batch
 from softmorph_cli.cli.bench import bench
 from softmorph_cli.cli.chain import chain
 from softmorph_cli.cli.evaluate import evaluate
-from softmorph_cli.cli.greylevel import despeckle, fill, resample, threshold
+from softmorph_cli.cli.filters import command_of
 from softmorph_cli.cli.info import info
 from softmorph_cli.cli.inspect import inspect
-from softmorph_cli.cli.morphology import blackhat, close, dilate, erode, gradient, open_, tophat
 from softmorph_cli.cli.rules import rules
-from softmorph_cli.cli.skeletonize import skeletonize
 from softmorph_cli.cli.stats import stats
 from softmorph_cli.cli.topology import topology
+from softmorph_cli.filters.operations import OPERATIONS
 
 app = typer.Typer(
     name="softmorph",
@@ -35,84 +33,6 @@ app = typer.Typer(
 
 # Name, function, two examples.
 _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
-    (
-        "skeletonize",
-        skeletonize,
-        "softmorph skeletonize vessels.nii.gz skeleton.nii.gz --preview skeleton.png",
-        "softmorph skeletonize vessels.tif centreline.tif --hard --threshold 0.4",
-    ),
-    (
-        "erode",
-        erode,
-        "softmorph erode vessels.nii.gz core.nii.gz --radius 1.5mm",
-        "softmorph erode roads.png thin.png --iterations 2 --connectivity 8",
-    ),
-    (
-        "dilate",
-        dilate,
-        "softmorph dilate vessels.nii.gz wide.nii.gz --radius 1.5mm",
-        "softmorph dilate roads.png wide.png --connectivity 8 --method minmax",
-    ),
-    (
-        "open",
-        open_,
-        "softmorph open airways.nii.gz trunk.nii.gz --iterations 2",
-        "softmorph open cells.tif clean.tif --erosion-connectivity 26 --dilation-connectivity 6",
-    ),
-    (
-        "close",
-        close,
-        "softmorph close vessels.nii.gz whole.nii.gz --radius 2mm --stats whole.json",
-        "softmorph close roads.png whole.png --connectivity 8",
-    ),
-    (
-        "gradient",
-        gradient,
-        "softmorph gradient organ.nii.gz border.nii.gz",
-        "softmorph gradient cells.tif border.tif --method levels --levels 16",
-    ),
-    (
-        "tophat",
-        tophat,
-        "softmorph tophat vessels.nii.gz small.nii.gz --radius 3mm",
-        "softmorph tophat roads.png narrow.png --iterations 4",
-    ),
-    (
-        "blackhat",
-        blackhat,
-        "softmorph blackhat vessels.nii.gz gaps.nii.gz --radius 2mm",
-        "softmorph blackhat roads.png gaps.png --iterations 3",
-    ),
-    (
-        "apply",
-        apply,
-        "softmorph apply majority vessels.nii.gz smooth.nii.gz",
-        "softmorph apply my_rule.toml map.tif out.tif --iterations 3",
-    ),
-    (
-        "fill",
-        fill,
-        "softmorph fill cells.tif solid.tif",
-        "softmorph fill organ.nii.gz solid.nii.gz --preview solid.png",
-    ),
-    (
-        "despeckle",
-        despeckle,
-        "softmorph despeckle vessels.nii.gz clean.nii.gz --min-size 5mm3",
-        "softmorph despeckle roads.png clean.png --min-size 40vox",
-    ),
-    (
-        "threshold",
-        threshold,
-        "softmorph threshold airways.nii.gz tree.nii.gz --threshold 0.4 --largest 1",
-        "softmorph threshold cells.tif labels.tif --labels --min-size 30vox",
-    ),
-    (
-        "resample",
-        resample,
-        "softmorph resample vessels.nii.gz cubic.nii.gz",
-        "softmorph resample vessels.nii.gz coarse.nii.gz --spacing 1mm",
-    ),
     (
         "chain",
         chain,
@@ -154,6 +74,9 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
     ),
 )
 
+for _operation in OPERATIONS.values():
+    _epilog = "Examples:\n\n" + "\n\n".join(_operation.examples)
+    app.command(_operation.operation, epilog=_epilog)(command_of(_operation))
 for _name, _function, *_examples in _COMMANDS:
     _epilog = "Examples:\n\n" + "\n\n".join(_examples)
     app.command(_name, epilog=_epilog)(_function)

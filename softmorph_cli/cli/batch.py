@@ -13,15 +13,16 @@ from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
 from softmorph_cli.cli.command import command
-from softmorph_cli.cli.options import Computing, Machines, Reading, Results
+from softmorph_cli.cli.options import Machines, Reading, Results
 from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.settings import Settings
 from softmorph_cli.printable import message, printable
 
 if TYPE_CHECKING:
     from softmorph_cli.batch.run import Item, Order, Watcher
     from softmorph_cli.batch.summary import Summary
     from softmorph_cli.cluster import Where
-    from softmorph_cli.steps.text import Spec
+    from softmorph_cli.filters.filter import Filter
 
 _FILES = "Which files"
 _RUN = "How the batch runs"
@@ -147,7 +148,7 @@ def batch(
     files: Files,
     running: Running,
     reading: Reading,
-    computing: Computing,
+    settings: Settings,
     machines: Machines,
     results: Results,
 ) -> None:
@@ -155,7 +156,8 @@ def batch(
 
     The exit status is 1 if any file failed. After an interruption the same command with --resume goes on.
     """
-    order = _order(source, target, chosen_steps(steps, pipeline), files, running, reading, computing, results)
+    chosen = chosen_steps(steps, pipeline, settings)
+    order = _order(source, target, chosen, pipeline, files, running, reading, settings, results)
     where = machines.where(running.workers)
     if running.dry_run:
         _tell_plan(order, results)
@@ -183,23 +185,27 @@ def _carry_out_on(where: Where, order: Order, watcher: Watcher) -> Summary:
 def _order(
     source: Path,
     target: Path,
-    specs: list[Spec],
+    chosen: list[Filter],
+    pipeline: Path | None,
     files: Files,
     running: Running,
     reading: Reading,
-    computing: Computing,
+    settings: Settings,
     results: Results,
 ) -> Order:
     from softmorph_cli.batch.plan import Choice
     from softmorph_cli.batch.recipe import Recipe
     from softmorph_cli.batch.run import Order
+    from softmorph_cli.steps.chain import check
 
     if (running.num_parts is None) != (running.part_id is None):
         raise UsageError("--num-parts N and --part-id I go together, such as --num-parts 10 --part-id 0.")
+    if not running.summarize:
+        check(chosen)
     recipe = Recipe(
-        specs=tuple(specs),
-        settings=filtering.settings_of(computing),
-        method=computing.method,
+        filters=tuple(chosen),
+        settings=settings,
+        pipeline=pipeline,
         reading=filtering.reading_arguments(reading),
         output_type=results.output_type,
         pyramid=results.pyramid,

@@ -9,11 +9,12 @@ import typer
 
 from softmorph_cli.cli import filtering
 from softmorph_cli.cli.command import command
-from softmorph_cli.cli.options import Computing, Input, Output, Reading, Writing
+from softmorph_cli.cli.options import Input, Output, Reading, Writing
 from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.settings import Settings
 
 if TYPE_CHECKING:
-    from softmorph_cli.steps.text import Spec
+    from softmorph_cli.filters.filter import Filter
 
 Steps = Annotated[
     list[str] | None,
@@ -52,27 +53,32 @@ def chain(
         ),
     ] = None,
     reading: Reading,
-    computing: Computing,
+    settings: Settings,
     writing: Writing,
 ) -> None:
     """Run several steps in memory: one read, one write, statistics of every step."""
-    from softmorph_cli.steps.text import build
+    from softmorph_cli.steps.chain import check
 
-    specs = chosen_steps(steps, pipeline)
-    chosen = build(specs, filtering.settings_of(computing), method=computing.method)
+    chosen = chosen_steps(steps, pipeline, settings)
+    check(chosen)
     filtering.run("chain", chosen, source, target, reading, writing, stages=save_steps)
 
 
-def chosen_steps(steps: list[str] | None, pipeline: Path | None) -> list[Spec]:
+def chosen_steps(steps: list[str] | None, pipeline: Path | None, settings: Settings) -> list[Filter]:
     """Return the steps that were typed, or those of the file.
+
+    Args:
+        steps: As they were typed.
+        pipeline: The file.
+        settings: How they run where they do not say.
 
     Raises:
         UsageError: If both are given, or one is wrong.
     """
-    from softmorph_cli.steps import text
+    from softmorph_cli.steps import chain
 
     if pipeline is None:
-        return text.specs(steps or [])
+        return chain.filters(steps or [], settings)
     if steps:
         raise UsageError("give the steps, or --pipeline FILE.toml, not both.")
-    return text.pipeline(pipeline)
+    return chain.pipeline(pipeline, settings)

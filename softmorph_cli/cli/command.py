@@ -13,56 +13,119 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn, get_type_hints
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
 from softmorph_cli import printable
 from softmorph_cli.errors import SoftmorphError, SoftmorphWarning
+from softmorph_cli.parameters import Declared, declared, named_as_options
 
 INTERRUPTED = 130
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """A bundle of options of a command: each becomes an option, and the command gets what is made of their values.
+
+    Attributes:
+        parameters: The options, in their order.
+        make: Makes the command's argument.
+    """
+
+    parameters: tuple[inspect.Parameter, ...]
+    make: Callable[..., Any]
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Make a function fit for Typer.
 
-    A parameter annotated with a dataclass of options is replaced by those options, one by one: each bundle is
-    written down once and means the same everywhere. Errors end the process with their exit status and one
-    sentence on stderr; with `--verbose` the traceback is shown.
+    A parameter annotated with a dataclass of options, or with `Options`, is replaced by those options, one by one:
+    each bundle is written down once and means the same everywhere. Errors end the process with their exit status and
+    one sentence on stderr; with `--verbose` the traceback is shown.
     """
-    hints = _hints(function)
-    bundles: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    hints: dict[str, Any] = _hints(function)
+    bundles: dict[str, Options] = {
+        name: hint if isinstance(hint, Options) else options_of(hint)
+        for name, hint in hints.items()
+        if isinstance(hint, Options) or dataclasses.is_dataclass(hint)
+    }
 
     @functools.wraps(function)
     def run(**given: Any) -> None:
         verbose = bool(given.get("verbose"))
-        for name, bundle in bundles.items():
-            fields = [field.name for field in dataclasses.fields(bundle)]
-            given[name] = bundle(**{field: given.pop(field) for field in fields})
-        with _exit_status(verbose), _terminable(), warnings.catch_warnings():
+        with _exit_status(verbose), _terminable(), warnings.catch_warnings(), named_as_options():
             _print_own_warnings(verbose)
+            for name, bundle in bundles.items():
+                given[name] = bundle.make(**{one.name: given.pop(one.name) for one in bundle.parameters})
             function(**given)
 
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.name not in bundles:
+        if parameter.name in bundles:
+            parameters.extend(bundles[parameter.name].parameters)
+        else:
             parameters.append(parameter.replace(annotation=hints[parameter.name]))
-            continue
-        bundle = bundles[parameter.name]
-        options = _hints(bundle)
-        parameters.extend(
+    parameters.sort(key=lambda one: one.kind)
+    # An argument of an operation comes before IN and OUT.
+    parameters.sort(key=lambda one: one.kind is not inspect.Parameter.POSITIONAL_ONLY)
+    parameters = [
+        one.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        if one.kind is inspect.Parameter.POSITIONAL_ONLY
+        else one
+        for one in parameters
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def options_of(bundle: Any) -> Options:
+    """Return the options of a dataclass: of its fields' `typer.Option`s, or of its `Parameter`s."""
+    known = declared(bundle)
+    if known:
+        return Options(tuple(map(option, (one for one in known.values() if one.about.shell))), bundle)
+    hints = _hints(bundle)
+    return Options(
+        tuple(
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=field.default,
-                annotation=options[field.name],
+                annotation=hints[field.name],
             )
             for field in dataclasses.fields(bundle)
+        ),
+        bundle,
+    )
+
+
+def option(one: Declared) -> inspect.Parameter:
+    """Return the option, or the argument, of a parameter."""
+    about = one.about
+    kind: Any = str if about.parse is not None else one.kind
+    kind = kind | None if one.optional else kind
+    if about.argument:
+        # Positional only as a sign that it comes first.
+        argument = typer.Argument(metavar=about.metavar, help=about.help, show_default=False)
+        return inspect.Parameter(
+            one.name, inspect.Parameter.POSITIONAL_ONLY, annotation=Annotated[kind, argument]
         )
-    parameters.sort(key=lambda p: p.kind)
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return run
+    flags = about.flags or (f"--{one.name.replace('_', '-')}",)
+    made = typer.Option(
+        *flags,
+        metavar=about.metavar,
+        help=about.help,
+        min=about.least,
+        rich_help_panel=about.group,
+        show_default=one.default is not None and not one.required,
+    )
+    return inspect.Parameter(
+        one.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if one.required else one.default,
+        annotation=Annotated[kind, made],
+    )
 
 
 @functools.cache

@@ -12,32 +12,16 @@ import typer
 from softmorph_cli import documents
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import note, warn
-from softmorph_cli.cli.options import Computing, Large, Opening, Reading, Writing
+from softmorph_cli.cli.options import Large, Opening, Reading, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from softmorph_cli.filters.settings import Result, Settings
+    from softmorph_cli.filters.filter import Filter
+    from softmorph_cli.filters.settings import Result
     from softmorph_cli.steps.process import Outputs, Processed
-    from softmorph_cli.steps.step import Step
     from softmorph_cli.tiles.progress import TileProgress
     from softmorph_cli.volume import Volume
-
-
-def settings_of(computing: Computing) -> Settings:
-    """Return the settings that the options ask for, the method aside.
-
-    Raises:
-        UsageError: If one is out of range.
-    """
-    from softmorph_cli.filters.settings import Settings
-    from softmorph_cli.level_sets import parse_levels
-
-    chosen = asdict(computing)
-    del chosen["method"]
-    if computing.levels is not None:
-        chosen["levels"] = parse_levels(computing.levels)
-    return Settings(**chosen)
 
 
 def reading_arguments(reading: Opening) -> dict[str, Any]:
@@ -57,43 +41,9 @@ def read_volume(path: Path, reading: Reading) -> Volume:
     return replace(volume, notes=(*volume.notes, *exclusive.told(volume)))
 
 
-def run_one(
-    operation: str,
-    given: Mapping[str, Any],
-    source: Path,
-    target: Path,
-    reading: Reading,
-    computing: Computing,
-    writing: Writing,
-    large: Large | None = None,
-) -> None:
-    """Run one operation on one file.
-
-    Args:
-        operation: The command's name, which is the operation's.
-        given: Its parameters; None where they are not given.
-        source: IN.
-        target: OUT.
-        reading: Options.
-        computing: Options.
-        writing: Options.
-        large: Options; None for an operation that needs the whole map.
-
-    Raises:
-        SoftmorphError: If anything is refused or fails; no output is then half-written.
-    """
-    from softmorph_cli.steps.operations import make
-
-    step = make(operation, given, settings_of(computing), method=computing.method)
-    if large is not None and large.wanted:
-        run_tiled(operation, step, source, target, reading, writing, large)
-        return
-    run(operation, [step], source, target, reading, writing)
-
-
 def run(
     command: str,
-    steps: Sequence[Step],
+    steps: Sequence[Filter],
     source: Path,
     target: Path,
     reading: Reading,
@@ -134,7 +84,7 @@ def run(
 
 def run_tiled(
     command: str,
-    step: Step,
+    step: Filter,
     source: Path,
     target: Path,
     reading: Reading,
@@ -206,7 +156,9 @@ def _quiet(message: str) -> None:
     pass
 
 
-def _tell(command: str, steps: Sequence[Step], target: Path, processed: Processed, writing: Writing) -> None:
+def _tell(
+    command: str, steps: Sequence[Filter], target: Path, processed: Processed, writing: Writing
+) -> None:
     for message in processed.warnings:
         warn(message)
     if not writing.quiet:
@@ -224,7 +176,7 @@ def _tell(command: str, steps: Sequence[Step], target: Path, processed: Processe
         typer.echo(documents.as_json(processed.document))
 
 
-def _tell_more(steps: Sequence[Step], processed: Processed) -> None:
+def _tell_more(steps: Sequence[Filter], processed: Processed) -> None:
     from softmorph_cli import cache, machine
 
     last = steps[-1]
@@ -239,12 +191,12 @@ def _tell_more(steps: Sequence[Step], processed: Processed) -> None:
         note(f"in force: {told}.")
 
 
-def _how_it_ran(step: Step, result: Result) -> str:
+def _how_it_ran(step: Filter, result: Result) -> str:
     if step.settings is None:
         return step.operation
     count = f"{result.iterations} iteration{'s' if result.iterations != 1 else ''}"
     lines = "; lines are not finished to one voxel" if result.finished is False else ""
-    return f"{step.method}, {count} ({report.STOPPED[result.stop_reason]}{lines})"
+    return f"{step.method_in_force}, {count} ({report.STOPPED[result.stop_reason]}{lines})"
 
 
 def _reached(document: Mapping[str, Any]) -> list[str]:
@@ -258,7 +210,7 @@ def _reached(document: Mapping[str, Any]) -> list[str]:
 
 
 def _check_outputs(
-    source: Path, reading: Reading, outputs: Outputs, steps: Sequence[Step], ours: Collection[Path] = ()
+    source: Path, reading: Reading, outputs: Outputs, steps: Sequence[Filter], ours: Collection[Path] = ()
 ) -> None:
     """Refuse what could not be written; `ours` are files that an interrupted run left, and goes on with."""
     from softmorph_cli.filters.method import find

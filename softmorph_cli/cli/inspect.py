@@ -66,10 +66,10 @@ def inspect(
         from softmorph_cli.pictures.graphics import wanted
 
         wanted()  # refuses what SOFTMORPH_PICTURES may not be
+    from softmorph_cli.filters.operations import uneven
     from softmorph_cli.inspection.inspect import STAGES, Choices
     from softmorph_cli.inspection.inspect import inspect as look
     from softmorph_cli.inspection.kind import SKELETON, is_skeleton
-    from softmorph_cli.steps.operations import uneven
 
     choices = Choices(
         kind=curve.kind or "map",

@@ -10,7 +10,6 @@ import typer
 
 from softmorph_cli.cli import common
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.defaults import ANY_RULE, INCREASING, THINNING
 
 if TYPE_CHECKING:
     from softmorph_cli.cluster import Where
@@ -32,7 +31,6 @@ Output = Annotated[
     ),
 ]
 _READ = "Reading IN"
-_HOW = "Method and machine"
 _OUT = "Output"
 _LARGE = "Larger than memory"
 _MACHINES = "More than one machine"
@@ -188,94 +186,6 @@ class ReadingOne(Reading):
             show_default=False,
         ),
     ] = None
-
-
-@dataclass(frozen=True)
-class Computing:
-    """How a filter runs, whatever the filter."""
-
-    method: Annotated[
-        str | None,
-        typer.Option(
-            "--method",
-            "-m",
-            help="How the binary filter is made soft: nested, multilinear, product, minmax, lukasiewicz, einstein, "
-            "hamacher, drastic, levels, smooth-levels, sampled; skeletonize also cldice. "
-            f"(default: {THINNING} for skeletonize, {INCREASING} for the others; for apply {INCREASING} if the rule is "
-            f"increasing, else {ANY_RULE})",
-            rich_help_panel=_HOW,
-            show_default=False,
-        ),
-    ] = None
-    levels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            help="Level sets for nested, levels and sampled: 8, 16, 32 or a multiple of 64; for nested also exact, "
-            "which takes every value of the map as a level. (default: nested 16, levels and sampled 64)",
-            rich_help_panel=_HOW,
-            show_default=False,
-        ),
-    ] = None
-    lowest: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="For nested: values up to P are background. (default: half of the first level)",
-            rich_help_panel=_HOW,
-            show_default=False,
-        ),
-    ] = None
-    prune_contrast: Annotated[
-        float,
-        typer.Option(
-            metavar="C",
-            help="For nested: open loops and cavities that are filled at a probability lower by up to this.",
-            rich_help_panel=_HOW,
-        ),
-    ] = 0.0
-    finish: Annotated[
-        bool,
-        typer.Option(
-            "--finish/--no-finish",
-            help="For nested and --hard: reduce lines to one voxel's width at the end.",
-            rich_help_panel=_HOW,
-        ),
-    ] = True
-    smooth_levels: Annotated[
-        int, typer.Option(metavar="N", help="Levels for smooth-levels.", rich_help_panel=_HOW)
-    ] = 16
-    sharpness: Annotated[
-        float,
-        typer.Option(
-            metavar="S",
-            help="Steepness for smooth-levels, per unit of logit; larger is closer to levels.",
-            rich_help_panel=_HOW,
-        ),
-    ] = 20.0
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Which random draws for sampled.", rich_help_panel=_HOW)
-    ] = 0
-    max_iterations: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="Stop here, with a warning, if nothing else stops before.", rich_help_panel=_HOW
-        ),
-    ] = 1000
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            help="Without --iterations, methods under which probabilities fade (multilinear, product, ...) stop when "
-            "one iteration's summed change is at most this share of the input's sum; masks and other methods go on "
-            "until nothing changes.",
-            rich_help_panel=_HOW,
-        ),
-    ] = 0.02
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="auto (the CPU), cpu, cuda or cuda:N.", rich_help_panel=_HOW)
-    ] = "auto"
-    threads: Annotated[int | None, common.threads(_HOW)] = None
 
 
 @dataclass(frozen=True)

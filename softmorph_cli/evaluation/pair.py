@@ -13,9 +13,10 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.evaluation.distances import Distances, between
 from softmorph_cli.filters import method as methods
-from softmorph_cli.filters.defaults import METHOD_OF
+from softmorph_cli.filters.defaults import THINNING
+from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.settings import Settings as FilterSettings
-from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS, thinning
+from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS
 from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.graphs.skeleton_graph import SkeletonGraph, measure
 from softmorph_cli.graphs.trace import trace
@@ -64,7 +65,7 @@ class Settings:
 
     threshold: float = 0.5
     connectivity: int | None = None
-    method: str = METHOD_OF["skeletonize"]
+    method: str = THINNING
     iterations: int | None = None
     tolerance: float = 1.0
     expensive: bool = False
@@ -211,33 +212,30 @@ class Pair:
         """The exact centrelines of both masks: one voxel wide, of the same topology as the masks (26 or 8)."""
 
         def skeleton(volume: Volume, cut: float) -> Mask:
-            settings = self._filter("nested")
             drawn = nested_curve(volume, cut)
             if drawn is not None:
                 return drawn
-            return np.asarray(thinning(volume.array, settings, hard=True, threshold=cut).image.view(bool))
+            hard = Skeleton(hard=True, threshold=cut, threads=self.settings.threads)
+            return np.asarray(hard(volume.array).image.view(bool))
 
         return Both(*(skeleton(volume, cut) for volume, cut in self._cut))
 
     @cached_property
     def soft_skeletons(self) -> Both[npt.NDArray[Any]]:
         """The soft skeletons of both maps by the chosen method."""
-        made = (
-            thinning(
-                volume.array, self._filter(self.settings.method), iterations=self.settings.iterations
-            ).image
-            for volume in (self.prediction, self.reference)
-        )
-        return Both(*made)
+        how = self.settings
+        soft = Skeleton(how.method, iterations=how.iterations, threads=how.threads)
+        return Both(*(soft(volume.array).image for volume in (self.prediction, self.reference)))
 
     @cached_property
     def graphs(self) -> Both[SkeletonGraph]:
         """The graphs of both centrelines as `softmorph inspect` traces them: cavities filled, nothing pruned."""
 
         def graph(volume: Volume, cut: float) -> SkeletonGraph:
-            settings = self._filter("nested")
             drawn = nested_curve(volume, cut)
-            voxels = of_map(volume, cut, settings).voxels if drawn is None else np.argwhere(drawn)
+            voxels = (
+                of_map(volume, cut, self.settings.threads).voxels if drawn is None else np.argwhere(drawn)
+            )
             return measure(trace(voxels), self.frame, self.shape, {})
 
         return Both(*(graph(volume, cut) for volume, cut in self._cut))
@@ -263,6 +261,3 @@ class Pair:
         )
         threshold = self.settings.threshold if self.decided.prediction is None else TRUTH
         return (prediction, threshold), (reference, TRUTH)
-
-    def _filter(self, method: str) -> FilterSettings:
-        return FilterSettings(method, threads=self.settings.threads)

@@ -10,8 +10,10 @@ from softmorph_cli.compiler import nesting
 from softmorph_cli.errors import RuleError, UsageError
 from softmorph_cli.filters import defaults
 from softmorph_cli.filters.arrays import as_array, for_each, spatial_dimensions
+from softmorph_cli.filters.filter import Report, Sequences
 from softmorph_cli.filters.method import Family, find
 from softmorph_cli.filters.morphology import check_method
+from softmorph_cli.filters.operations import ApplyRule
 from softmorph_cli.filters.run import Job, Phase, run
 from softmorph_cli.filters.settings import Result, Settings, warn_if_capped
 from softmorph_cli.kernels.backend import Backend
@@ -64,20 +66,30 @@ def default_method(rule: str | Path | Rule) -> str:
     return found.pop() if len(found) == 1 else defaults.ANY_RULE
 
 
-def resolved(settings: Settings, rule: str | Path | Rule) -> Settings:
-    """Return the settings with the name of their method, or of the rule's where they have none.
+def resolved(chosen: ApplyRule) -> ApplyRule:
+    """Return the filter with the name of its method, or of the rule's where it has none.
 
     A rule is applied as it is: only skeletonize finishes what a thinning leaves.
 
     Raises:
         SoftmorphError: As `default_method`.
-        UsageError: If the method is nested and no form of the rule keeps topology level by level.
     """
-    if settings.method is None:
-        settings = settings.resolved(default_method(rule))
-    else:
-        check_nesting(settings, rule, *forms(rule))
-    return replace(settings, finish=False) if find(settings.method).family is Family.NESTED else settings
+    if chosen.method is None:
+        chosen = replace(chosen, method=default_method(chosen.rule))
+    nested = find(chosen.method).family is Family.NESTED
+    return replace(chosen, finish=False) if nested and chosen.finish else chosen
+
+
+def check(chosen: ApplyRule) -> None:
+    """Refuse a rule that does not exist or is malformed, and a method that is not for it.
+
+    Raises:
+        SoftmorphError: If it is one of these.
+    """
+    found = forms(chosen.rule)
+    if chosen.method is not None:
+        check_method(chosen.method, thinning=True)
+        check_nesting(chosen, chosen.rule, *found)
 
 
 def check_nesting(settings: Settings, rule: str | Path | Rule, *forms: Rule) -> None:
@@ -94,41 +106,40 @@ def check_nesting(settings: Settings, rule: str | Path | Rule, *forms: Rule) -> 
         raise UsageError(found[0].describe(name))
 
 
-def apply(
-    rule: str | Path | Rule,
-    image: Any,
-    settings: Settings,
-    *,
-    iterations: int | None = None,
-    spatial_dims: int | None = None,
-) -> Result:
+def apply(chosen: ApplyRule, image: Any, progress: Report | None = None) -> Result:
     """Run a rule and say how it went.
 
     Args:
-        rule: See `load_rule`.
+        chosen: The filter.
         image: NumPy array or torch tensor in [0, 1]: (Y, X), (Z, Y, X), or with leading axes.
-        settings: How to run.
-        iterations: How many; None for the rule's own number, which may be "until nothing changes".
-        spatial_dims: 2 or 3 where there are leading axes.
+        progress: Called after every sub-iteration.
 
     Raises:
         RuleError: If the rule does not exist, is malformed, too large, or for other dimensions.
-        UsageError: If the method does not exist here.
     """
-    settings = resolved(settings, rule)
-    check_method(settings.method, thinning=True)
-    if iterations is not None and iterations < 1:
-        raise UsageError(f"iterations {iterations}: at least 1 is needed.")
+    chosen = chosen.resolved()
     image = as_array(image)
-    dimensions = spatial_dimensions(image, spatial_dims)
-    found = load_rule(rule, dimensions)
-    if found.dimensions != dimensions:
-        raise RuleError(f"rule {found.name!r} is {found.dimensions}D, but the image is {dimensions}D.")
-    check_nesting(settings, rule, found)
-    phases = (Phase(found, found.iterations if iterations is None else iterations),)
+    dimensions = spatial_dimensions(image, chosen.spatial_dims)
+    ((phase,),) = sequences = phases(chosen, tuple(image.shape[-dimensions:]))
 
     def one(backend: Backend, values: Any, index: int, count: int) -> Result:
-        return run(Job(found.name, phases, settings, backend, index, count), values)
+        return run(
+            Job(phase.rule.name, sequences[0], chosen, backend, index, count, progress=progress), values
+        )
 
-    result = for_each(image, spatial_dims, settings, one, until_stable=phases[0].iterations is None)
-    return warn_if_capped(result, settings)
+    result = for_each(image, chosen.spatial_dims, chosen, one, until_stable=phase.iterations is None)
+    return warn_if_capped(result, chosen)
+
+
+def phases(chosen: ApplyRule, shape: tuple[int, ...]) -> Sequences:
+    """Return the one phase of a rule.
+
+    Raises:
+        RuleError: If the rule does not exist, is malformed, or is for other dimensions.
+    """
+    dimensions = len(shape)
+    rule = load_rule(chosen.rule, dimensions)
+    if rule.dimensions != dimensions:
+        raise RuleError(f"rule {rule.name!r} is {rule.dimensions}D, but the image is {dimensions}D.")
+    check_nesting(chosen, chosen.rule, rule)
+    return ((Phase(rule, rule.iterations if chosen.iterations is None else chosen.iterations),),)

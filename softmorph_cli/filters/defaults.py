@@ -6,7 +6,6 @@ on that threshold of the map. The `torch.nn.Module`s keep the defaults of the pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -19,17 +18,6 @@ if TYPE_CHECKING:
 INCREASING: Final = "minmax"
 THINNING: Final = "nested"
 ANY_RULE: Final = "levels"
-
-METHOD_OF: Final[Mapping[str, str]] = {
-    "erosion": INCREASING,
-    "dilation": INCREASING,
-    "opening": INCREASING,
-    "closing": INCREASING,
-    "gradient": INCREASING,
-    "tophat": INCREASING,
-    "blackhat": INCREASING,
-    "skeletonize": THINNING,
-}
 
 
 @cache

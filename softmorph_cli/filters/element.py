@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import floor, isfinite
 
-from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.errors import InputError
+from softmorph_cli.filters.operations import Morphology
 from softmorph_cli.filters.run import Phase
 from softmorph_cli.rules.rule import Rule
 
@@ -34,37 +35,26 @@ class Reach:
         return tuple(phases)
 
 
-def reach(
-    shape: tuple[int, ...],
-    iterations: int | None,
-    radius: float | None,
-    spacing: Sequence[float] | None,
-    unit: str = "",
-) -> Reach:
+def reach(shape: tuple[int, ...], element: Morphology) -> Reach:
     """Return how far an element goes along each axis.
 
     Args:
         shape: The image's, along its spatial axes.
-        iterations: The same number along all axes; 1 if neither this nor a radius is given.
-        radius: In the unit of `spacing`: floor(radius / spacing) iterations along each axis.
-        spacing: Voxel size along each axis, in array order.
-        unit: Unit of radius and spacing, for messages.
+        element: Iterations, the same along all axes (1 if neither these nor a radius are given); or a radius in the
+            unit of its spacing: floor(radius / spacing) iterations along each axis.
 
     Raises:
-        UsageError: If both are given, or one is not positive.
         InputError: If the spacing is unknown or does not fit, or the radius is smaller than every voxel or
             larger than the image.
     """
-    dimensions = len(shape)
+    dimensions, radius, spacing, unit = len(shape), element.radius, element.spacing, element.unit or ""
     if radius is None:
-        count = 1 if iterations is None else iterations
-        if count < 1:
-            raise UsageError(f"iterations {count}: at least 1 is needed.")
-        return Reach((count,) * dimensions)
-    if iterations is not None:
-        raise UsageError("give either iterations or a radius, not both.")
-    if not (radius > 0 and isfinite(radius)):
-        raise UsageError(f"radius {radius:g}: it must be positive and finite.")
+        return Reach((element.iterations or 1,) * dimensions)
+    if isinstance(radius, str):
+        raise InputError(
+            f"radius {radius}: of an array give a number in the unit of its spacing, such as radius=2.5 with "
+            "spacing=(1, 0.5, 0.5)."
+        )
     if spacing is None:
         raise InputError(
             "a radius needs the voxel size, which is unknown here: give iterations (a number of voxels)."

@@ -6,18 +6,16 @@ those of the papers whose names they carry; the functions and commands of the sa
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Unpack
+from typing import Any, ClassVar, Unpack
 
 from torch import Tensor, nn
 
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters import operations
+from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.functions import How
 from softmorph_cli.filters.method import Family, find
-from softmorph_cli.filters.morphology import Element, check_method
 from softmorph_cli.filters.operators import apply, recipe
-from softmorph_cli.filters.settings import Settings
-from softmorph_cli.rules.neighborhood import CONNECTIVITIES
 
 
 def _checked(batch: Tensor) -> Tensor:
@@ -28,8 +26,34 @@ def _checked(batch: Tensor) -> Tensor:
     return batch
 
 
-class _Morphology(nn.Module):
-    operation: str
+class _Module(nn.Module):
+    """A module that holds a filter."""
+
+    filter: SoftFilter
+
+    def _hold(self, chosen: SoftFilter) -> None:
+        self.filter = chosen
+        self.recipe = recipe(chosen)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Return the filtered batch, of the same shape and type.
+
+        Args:
+            batch: (B, C, H, W) or (B, C, D, H, W) with values in [0, 1].
+
+        Raises:
+            InputError: If shape or values do not fit, or the method has no gradient and one is needed.
+        """
+        return apply(_checked(batch), self.recipe)
+
+    def extra_repr(self) -> str:
+        """Return the parameters that are not the defaults."""
+        chosen = {name: value for name, value in self.filter.as_json().items() if name != "operation"}
+        return ", ".join(f"{name}={value!r}" for name, value in chosen.items())
+
+
+class _Morphology(_Module):
+    operation: ClassVar[type[operations.Morphology]]
 
     def __init__(
         self,
@@ -56,62 +80,45 @@ class _Morphology(nn.Module):
             UsageError: If an argument is out of range.
         """
         super().__init__()
-        if iterations < 1:
-            raise UsageError(f"iterations {iterations}: at least 1 is needed.")
-        known = {None}.union(*CONNECTIVITIES.values())
-        for value in (connectivity, erosion_connectivity, dilation_connectivity):
-            if value not in known:
-                raise UsageError(f"connectivity {value}: use 4 or 8 in 2D, 6, 18 or 26 in 3D.")
-        self.settings = Settings(method, **how)
-        check_method(method)
-        self.element = Element(
-            connectivity if erosion_connectivity is None else erosion_connectivity,
-            connectivity if dilation_connectivity is None else dilation_connectivity,
-            iterations,
-        )
-        self.recipe = recipe(self.operation, self.settings, **asdict(self.element))
-
-    def forward(self, batch: Tensor) -> Tensor:
-        """Return the filtered batch, of the same shape and type.
-
-        Args:
-            batch: (B, C, H, W) or (B, C, D, H, W) with values in [0, 1].
-
-        Raises:
-            InputError: If shape or values do not fit, or the method has no gradient and one is needed.
-        """
-        return apply(_checked(batch), self.recipe)
-
-    def extra_repr(self) -> str:
-        """Say what is set."""
-        return f"{self.element}, method={self.settings.method!r}"
+        given: dict[str, Any] = {
+            "connectivity": connectivity,
+            "iterations": iterations,
+            "method": method,
+            "erosion_connectivity": erosion_connectivity,
+            "dilation_connectivity": dilation_connectivity,
+            **how,
+        }
+        if not issubclass(self.operation, operations.TwoElements):
+            own = given.pop("erosion_connectivity"), given.pop("dilation_connectivity")
+            given["connectivity"] = next((one for one in own if one is not None), connectivity)
+        self._hold(self.operation(**given))
 
 
 class SoftErosion(_Morphology):
     """Soft erosion: AND over the structuring element."""
 
-    operation = "erosion"
+    operation = operations.Erosion
 
 
 class SoftDilation(_Morphology):
     """Soft dilation: OR over the structuring element."""
 
-    operation = "dilation"
+    operation = operations.Dilation
 
 
 class SoftOpening(_Morphology):
     """Soft opening: erosions, then dilations."""
 
-    operation = "opening"
+    operation = operations.Opening
 
 
 class SoftClosing(_Morphology):
     """Soft closing: dilations, then erosions."""
 
-    operation = "closing"
+    operation = operations.Closing
 
 
-class SoftSkeletonizer(nn.Module):
+class SoftSkeletonizer(_Module):
     """Soft skeleton with a gradient that does not fade: `smooth-levels` unless another method is chosen.
 
     "nested" is as exact here as without a gradient: with `levels="exact"` every value is that of some voxel, which
@@ -138,26 +145,7 @@ class SoftSkeletonizer(nn.Module):
         chosen = find(method)
         if iterations is None and chosen.family is not Family.NESTED:
             raise UsageError(f"method {chosen.name} needs a number of iterations, such as iterations=3.")
-        if iterations is not None and iterations < 1:
-            raise UsageError(f"iterations {iterations}: at least 1 is needed.")
-        self.iterations = iterations
-        self.settings = Settings(chosen.name, **how)
-        self.recipe = recipe("skeleton", self.settings, iterations=iterations)
-
-    def forward(self, batch: Tensor) -> Tensor:
-        """Return the soft skeletons, of the same shape and type.
-
-        Args:
-            batch: (B, C, H, W) or (B, C, D, H, W) with values in [0, 1].
-
-        Raises:
-            InputError: If shape or values do not fit, or the method has no gradient and one is needed.
-        """
-        return apply(_checked(batch), self.recipe)
-
-    def extra_repr(self) -> str:
-        """Say what is set."""
-        return f"iterations={self.iterations}, method={self.settings.method!r}"
+        self._hold(operations.Skeleton(chosen.name, iterations=iterations, **how))
 
 
 __all__ = ["SoftClosing", "SoftDilation", "SoftErosion", "SoftOpening", "SoftSkeletonizer"]

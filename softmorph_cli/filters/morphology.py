@@ -5,118 +5,73 @@ Erosion is AND over the structuring element and dilation is OR, see `softmorph_c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters import defaults
 from softmorph_cli.filters.arrays import as_array, for_each, spatial_dimensions
 from softmorph_cli.filters.element import Reach, reach
+from softmorph_cli.filters.filter import Report, Sequences
 from softmorph_cli.filters.method import Family, find
+from softmorph_cli.filters.operations import Morphology
 from softmorph_cli.filters.run import Job, Phase, run, run_difference
-from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.filters.settings import Result
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.rules import structuring
 
 
-@dataclass(frozen=True)
-class Element:
-    """A structuring element and how often it is applied.
-
-    Attributes:
-        erosion: Connectivity of the erosion: 4 or 8 in 2D; 6, 18 or 26 in 3D. None for 4 or 6.
-        dilation: Connectivity of the dilation, likewise.
-        iterations: How often; None for once, unless there is a radius.
-        radius: Instead of iterations, in the unit of `spacing`.
-        spacing: Voxel size along each spatial axis, in array order.
-        unit: Unit of radius and spacing, for messages.
-    """
-
-    erosion: int | None = None
-    dilation: int | None = None
-    iterations: int | None = None
-    radius: float | None = None
-    spacing: Sequence[float] | None = None
-    unit: str = ""
-
-
-def _erosion(element: Element, far: Reach, dimensions: int) -> tuple[Phase, ...]:
-    connectivity = structuring.check_connectivity(element.erosion, dimensions)
-    return far.phases(partial(structuring.erosion, connectivity, dimensions))
-
-
-def _dilation(element: Element, far: Reach, dimensions: int) -> tuple[Phase, ...]:
-    connectivity = structuring.check_connectivity(element.dilation, dimensions)
-    return far.phases(partial(structuring.dilation, connectivity, dimensions))
-
-
-_Sequence = tuple[Callable[[Element, Reach, int], tuple[Phase, ...]], ...]
-_IDENTITY: Final[_Sequence] = ()
-
-# Every operation is one sequence, or the difference of two: what comes out first minus what comes second.
-OPERATIONS: Final[dict[str, tuple[_Sequence, ...]]] = {
-    "erosion": ((_erosion,),),
-    "dilation": ((_dilation,),),
-    "opening": ((_erosion, _dilation),),
-    "closing": ((_dilation, _erosion),),
-    "gradient": ((_dilation,), (_erosion,)),
-    "tophat": (_IDENTITY, (_erosion, _dilation)),
-    "blackhat": ((_dilation, _erosion), _IDENTITY),
-}
-
-
-def operate(
-    name: str, image: Any, element: Element, settings: Settings, spatial_dims: int | None = None
-) -> Result:
+def operate(element: Morphology, image: Any, progress: Report | None = None) -> Result:
     """Run a morphological operation and say how it went.
 
     Args:
-        name: A key of `OPERATIONS`.
+        element: The operation.
         image: NumPy array or torch tensor in [0, 1]: (Y, X), (Z, Y, X), or with leading axes.
-        element: The structuring element.
-        settings: How to run.
-        spatial_dims: 2 or 3 where there are leading axes.
+        progress: Called after every sub-iteration.
 
     Raises:
         InputError: If image, connectivity or spacing do not fit each other.
-        UsageError: If the method does not exist here.
     """
-    settings = settings.resolved(defaults.METHOD_OF[name])
-    check_method(settings.method)
+    element = element.resolved()
     image = as_array(image)
-    dimensions = spatial_dimensions(image, spatial_dims)
-    far, sequences = plan(name, tuple(image.shape[-dimensions:]), element)
+    dimensions = spatial_dimensions(image, element.spatial_dims)
+    shape = tuple(image.shape[-dimensions:])
+    sequences = phases(element, shape)
 
     def one(backend: Backend, values: Any, index: int, count: int) -> Result:
         jobs = [
-            Job(name, phases, settings, backend, index, count, part, len(sequences))
-            for part, phases in enumerate(sequences)
+            Job(element.title, each, element, backend, index, count, part, len(sequences), progress)
+            for part, each in enumerate(sequences)
         ]
         return run(jobs[0], values) if len(jobs) == 1 else run_difference(jobs[0], jobs[1], values)
 
-    result = for_each(image, spatial_dims, settings, one, until_stable=False)
+    result = for_each(image, element.spatial_dims, element, one, until_stable=False)
+    far = reach(shape, element)
     return replace(result, iterations=max(far.steps), radius=far.radius)
 
 
-def plan(name: str, shape: tuple[int, ...], element: Element) -> tuple[Reach, tuple[tuple[Phase, ...], ...]]:
-    """Return how far an operation goes, and its one sequence of phases, or the two whose difference it is.
+def phases(element: Morphology, shape: tuple[int, ...]) -> Sequences:
+    """Return the one sequence of phases of an operation, or the two whose difference it is.
 
     Args:
-        name: A key of `OPERATIONS`.
+        element: The operation.
         shape: The image's, along its spatial axes.
-        element: The structuring element.
 
     Raises:
         InputError: If connectivity or spacing do not fit the image.
-        UsageError: If iterations or radius are out of range.
     """
-    far = reach(shape, element.iterations, element.radius, element.spacing, element.unit)
-    return far, tuple(
-        tuple(phase for part in sequence for phase in part(element, far, len(shape)))
-        for sequence in OPERATIONS[name]
+    far = reach(shape, element)
+    return tuple(
+        tuple(phase for name in sequence for phase in _phases(name, element, far, len(shape)))
+        for sequence in element.sequences
     )
+
+
+def _phases(name: str, element: Morphology, far: Reach, dimensions: int) -> tuple[Phase, ...]:
+    """Return the phases of an erosion or a dilation."""
+    make = {"erosion": structuring.erosion, "dilation": structuring.dilation}[name]
+    connectivity = structuring.check_connectivity(element.connectivities[name], dimensions)
+    return far.phases(partial(make, connectivity, dimensions))
 
 
 def check_method(method: str | None, *, thinning: bool = False) -> None:

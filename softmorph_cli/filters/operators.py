@@ -10,43 +10,30 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from softmorph_cli.filters.morphology import Element, operate
-from softmorph_cli.filters.settings import Settings
-from softmorph_cli.filters.skeleton import thinning
+from softmorph_cli.filters.filter import SoftFilter
+from softmorph_cli.filters.operations import from_json
 
 
-def recipe(operation: str, settings: Settings, **arguments: Any) -> str:
-    """Return a filter as text.
-
-    Args:
-        operation: "skeleton" or a key of `morphology.OPERATIONS`.
-        settings: How to run.
-        **arguments: For a skeleton its `iterations`, for an operation the fields of its `Element`.
-    """
-    chosen = {name: value for name, value in asdict(settings).items() if name != "progress"}
-    return json.dumps({"operation": operation, "settings": chosen, "arguments": arguments})
+def recipe(chosen: SoftFilter) -> str:
+    """Return a filter as text."""
+    return json.dumps(chosen.as_json())
 
 
 @cache
 def follow(text: str) -> Callable[[Tensor], Tensor]:
     """Return the filter that a recipe describes, of (B, C, [D,] H, W)."""
-    said = json.loads(text)
-    operation, settings, arguments = said["operation"], Settings(**said["settings"]), said["arguments"]
+    chosen = from_json(json.loads(text))
+    assert isinstance(chosen, SoftFilter)
 
     def run(batch: Tensor) -> Tensor:
-        dimensions = batch.ndim - 2
-        if operation == "skeleton":
-            result = thinning(batch, settings, spatial_dims=dimensions, **arguments)
-        else:
-            result = operate(operation, batch, Element(**arguments), settings, dimensions)
-        image: Tensor = result.image
+        image: Tensor = replace(chosen, spatial_dims=batch.ndim - 2)(batch).image
         return image
 
     return run

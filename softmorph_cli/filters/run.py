@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,6 +66,7 @@ class Job:
         count: How many images there are.
         part: Number of this job among those that one image takes, from 0.
         parts: How many those are.
+        progress: Called after every sub-iteration.
     """
 
     operation: str
@@ -75,6 +77,7 @@ class Job:
     count: int = 1
     part: int = 0
     parts: int = 1
+    progress: Callable[[Progress], None] | None = None
 
     @property
     def method(self) -> Method:
@@ -333,8 +336,8 @@ class _Reporter:
         self.job, self.phase, self.part, self.parts = job, phase, part, parts
 
     def __call__(self, iteration: int, field: Field, step: Step) -> None:
-        if self.job.settings.progress is not None:
-            self.job.settings.progress(
+        if self.job.progress is not None:
+            self.job.progress(
                 Progress(
                     operation=self.job.operation,
                     iteration=iteration,

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters import method as methods
-from softmorph_cli.kernels.bitplanes import WORD, check_count, word_of
-from softmorph_cli.level_sets import Levels, LevelSets
+from softmorph_cli.filters.defaults import ANY_RULE, INCREASING, THINNING
+from softmorph_cli.parameters import Parameter, at_least, below_one, check_all, named, positive
+
+if TYPE_CHECKING:
+    from softmorph_cli.filters.method import Method
+    from softmorph_cli.level_sets import Levels, LevelSets
+
+_HOW: Final = "Method and machine"
+
+
+def _levels(text: str) -> Levels:
+    from softmorph_cli.level_sets import parse_levels
+
+    return parse_levels(text)
 
 
 @dataclass(frozen=True)
@@ -58,52 +68,125 @@ class Settings:
         max_iterations: A cap that ends runaways.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: On the CPU; None for as many as the machine allows.
-        progress: Called after every sub-iteration.
     """
 
-    method: str | None = None
-    levels: Levels | None = None
-    lowest: float | None = None
-    finish: bool = True
-    prune_contrast: float = 0.0
-    surrogate: bool = False
-    smooth_levels: int = 16
-    sharpness: float = 20.0
-    seed: int = 0
-    tolerance: float = 0.02
-    max_iterations: int = 1000
-    device: str = "auto"
-    threads: int | None = None
-    progress: Callable[[Progress], None] | None = field(default=None, compare=False)
+    method: Annotated[
+        str | None,
+        Parameter(
+            "How the binary filter is made soft: nested, multilinear, product, minmax, lukasiewicz, einstein, "
+            "hamacher, drastic, levels, smooth-levels, sampled; skeletonize also cldice. "
+            f"(default: {THINNING} for skeletonize, {INCREASING} for the others; for apply {INCREASING} if the rule is "
+            f"increasing, else {ANY_RULE})",
+            flags=("--method", "-m"),
+            group=_HOW,
+        ),
+    ] = None
+    levels: Annotated[
+        int | Literal["exact"] | None,
+        Parameter(
+            "Level sets for nested, levels and sampled: 8, 16, 32 or a multiple of 64; for nested also exact, "
+            "which takes every value of the map as a level. (default: nested 16, levels and sampled 64)",
+            "N",
+            group=_HOW,
+            parse=_levels,
+        ),
+    ] = None
+    lowest: Annotated[
+        float | None,
+        Parameter(
+            "For nested: values up to P are background. (default: half of the first level)",
+            "P",
+            group=_HOW,
+            check=below_one,
+        ),
+    ] = None
+    finish: Annotated[
+        bool,
+        Parameter(
+            "For nested and --hard: reduce lines to one voxel's width at the end.",
+            flags=("--finish/--no-finish",),
+            group=_HOW,
+        ),
+    ] = True
+    prune_contrast: Annotated[
+        float,
+        Parameter(
+            "For nested: open loops and cavities that are filled at a probability lower by up to this.",
+            "C",
+            group=_HOW,
+            check=below_one,
+        ),
+    ] = 0.0
+    surrogate: Annotated[bool, Parameter("Gradients of the voxels that are cut.", shell=False)] = False
+    smooth_levels: Annotated[
+        int, Parameter("Levels for smooth-levels.", "N", group=_HOW, check=at_least(1))
+    ] = 16
+    sharpness: Annotated[
+        float,
+        Parameter(
+            "Steepness for smooth-levels, per unit of logit; larger is closer to levels.",
+            "S",
+            group=_HOW,
+            check=positive,
+        ),
+    ] = 20.0
+    seed: Annotated[int, Parameter("Which random draws for sampled.", "N", group=_HOW)] = 0
+    tolerance: Annotated[
+        float,
+        Parameter(
+            "Without --iterations, methods under which probabilities fade (multilinear, product, ...) stop when "
+            "one iteration's summed change is at most this share of the input's sum; masks and other methods go on "
+            "until nothing changes.",
+            "SHARE",
+            group=_HOW,
+            check=at_least(0),
+        ),
+    ] = 0.02
+    max_iterations: Annotated[
+        int,
+        Parameter(
+            "Stop here, with a warning, if nothing else stops before.", "N", group=_HOW, check=at_least(1)
+        ),
+    ] = 1000
+    device: Annotated[str, Parameter("auto (the CPU), cpu, cuda or cuda:N.", "DEVICE", group=_HOW)] = "auto"
+    threads: Annotated[
+        int | None,
+        Parameter("CPU threads. (default: what affinity, cgroup and SLURM allow)", "N", group=_HOW),
+    ] = None
 
     def __post_init__(self) -> None:
         """Refuse what is wrong whatever the image.
 
         Raises:
-            UsageError: If a value is out of range.
+            UsageError: If a value is out of range, or two do not go together.
         """
-        method = None if self.method is None else methods.find(self.method)
-        other = method is not None and method.family is not methods.Family.NESTED
+        from softmorph_cli.filters.method import Family
+        from softmorph_cli.kernels.bitplanes import check_count
+
+        check_all(self)
+        method = None if self.method is None else self._found
+        other = method is not None and method.family is not Family.NESTED
         if self.levels == "exact" and other:
-            raise UsageError("--levels exact goes with --method nested; others take a number.")
+            raise UsageError(
+                f"{named('levels', 'exact')} goes with {named('method', 'nested')}; others take a number."
+            )
         if self.levels is not None and self.levels != "exact":
             # A NumPy integer would not be told from "exact" later.
             object.__setattr__(self, "levels", check_count(self.levels))
         if self.surrogate and (other or self.levels == "exact"):
             raise UsageError("surrogate=True goes with method nested and a number of levels; leave it out.")
-        if self.lowest is not None and not 0 <= self.lowest < 1:
-            raise UsageError(f"--lowest {self.lowest}: it must be at least 0 and below 1.")
-        if not 0 <= self.prune_contrast < 1:
-            raise UsageError(f"--prune-contrast {self.prune_contrast}: it must be at least 0 and below 1.")
-        for name, value, low in (
-            ("smooth-levels", self.smooth_levels, 1),
-            ("max-iterations", self.max_iterations, 1),
-            ("tolerance", self.tolerance, 0),
-        ):
-            if not value >= low:
-                raise UsageError(f"--{name} {value}: at least {low} is needed.")
-        if not 0 < self.sharpness < float("inf"):
-            raise UsageError(f"--sharpness {self.sharpness}: it must be positive and finite.")
+
+    @classmethod
+    def of(cls, chosen: Settings) -> Settings:
+        """Return the settings of a filter alone."""
+        return Settings(*(getattr(chosen, field.name) for field in fields(Settings)))
+
+    @property
+    def _found(self) -> Method:
+        """The method in force."""
+        from softmorph_cli.filters.method import find
+
+        return find(self.method)
 
     @property
     def planes(self) -> int:
@@ -115,12 +198,14 @@ class Settings:
     @property
     def levels_in_force(self) -> Levels | None:
         """The number of levels, the method's own where none is chosen; None where it has none."""
-        own = None if self.method is None else methods.find(self.method).levels
+        own = None if self.method is None else self._found.levels
         return own if own is None or self.levels is None else self.levels
 
     @property
     def level_sets(self) -> LevelSets | None:
         """For `nested`: the levels that are exact; None where all of them are."""
+        from softmorph_cli.level_sets import LevelSets
+
         chosen = self.levels_in_force
         return LevelSets(chosen, self.lowest) if isinstance(chosen, int) else None
 
@@ -132,7 +217,7 @@ class Settings:
         levels = 1 if sets is None else sets.count * (1 + 1e-5)
         return float(self.prune_contrast) if sets is None else int(self.prune_contrast * levels)
 
-    def for_hard(self) -> Settings:
+    def for_hard(self) -> Self:
         """Return the settings of a hard skeleton: one level, which has no height."""
         return replace(self, method="nested", levels=None, prune_contrast=0.0)
 
@@ -142,14 +227,15 @@ class Settings:
         Raises:
             UsageError: If it is.
         """
-        nested = methods.find(self.method).family is methods.Family.NESTED
-        if nested and self.prune_contrast and self.contrast_in_ranks == 0:
+        from softmorph_cli.filters.method import Family
+
+        if self._found.family is Family.NESTED and self.prune_contrast and self.contrast_in_ranks == 0:
             raise UsageError(
-                f"--prune-contrast {self.prune_contrast:g} is less than one of {self.levels_in_force} levels: type "
-                f"--prune-contrast {1 / self.planes:g} or more, or --levels exact."
+                f"{named('prune_contrast')} {self.prune_contrast:g} is less than one of {self.levels_in_force} levels: "
+                f"type {named('prune_contrast', float(f'{1 / self.planes:g}'))} or more, or {named('levels', 'exact')}."
             )
 
-    def resolved(self, default: str) -> Settings:
+    def resolved(self, default: str) -> Self:
         """Return the settings with a method: their own, or a default where they have none."""
         return self if self.method is not None else replace(self, method=default)
 
@@ -159,32 +245,33 @@ class Settings:
         Args:
             until_stable: Whether the filter runs without a number of iterations.
         """
-        match methods.find(self.method).family:
-            case methods.Family.NESTED:
+        from softmorph_cli.filters.method import Family
+
+        match self._found.family:
+            case Family.NESTED:
                 chosen: dict[str, Any] = {"levels": self.levels_in_force}
                 chosen |= {} if self.lowest is None else {"lowest": self.lowest}
                 finishes = self.finish and until_stable
                 chosen |= {"finish": finishes}
                 chosen |= {"prune_contrast": self.prune_contrast} if finishes and self.prune_contrast else {}
-            case methods.Family.LEVELS:
+            case Family.LEVELS:
                 chosen = {"levels": self.levels_in_force}
-            case methods.Family.SAMPLES:
+            case Family.SAMPLES:
                 chosen = {"levels": self.levels_in_force, "seed": self.seed}
-            case methods.Family.SMOOTH_LEVELS:
+            case Family.SMOOTH_LEVELS:
                 chosen = {"smooth_levels": self.smooth_levels, "sharpness": self.sharpness}
             case _:
                 chosen = {}
         if until_stable:
             chosen["max_iterations"] = self.max_iterations
-            method = methods.find(self.method)
-            fading = method.family in (methods.Family.STEPWISE, methods.Family.SMOOTH_LEVELS)
-            if fading and not method.finite:
+            fading = self._found.family in (Family.STEPWISE, Family.SMOOTH_LEVELS)
+            if fading and not self._found.finite:
                 chosen["tolerance"] = self.tolerance
         return chosen
 
     def as_dict(self) -> dict[str, Any]:
         """Return the method and what it can listen to: all that a result depends on."""
-        method = methods.find(self.method)
+        method = self._found
         # Manifests of earlier versions hold it of all step-by-step methods.
         held = {"tolerance": self.tolerance} if method.finite else {}
         return {"method": method.name, **self.relevant(until_stable=True), **held}
@@ -195,18 +282,21 @@ class Settings:
         Args:
             itemsize: Bytes of one probability.
         """
-        match None if self.method is None else methods.find(self.method).family:
-            case methods.Family.NESTED:
+        from softmorph_cli.filters.method import Family
+        from softmorph_cli.kernels.bitplanes import WORD, word_of
+
+        match None if self.method is None else self._found.family:
+            case Family.NESTED:
                 sets = self.level_sets
                 planes = 0 if sets is None or len(sets.thresholds) > WORD else word_of(sets.count).itemsize
                 # First the packed planes and the two buffers that take turns; then the values, for each voxel the
                 # step at which its neighbourhood last changed, and the lists of voxels above 0; the floor, twice.
                 floor = 2 * itemsize if self.prune_contrast else 0
                 return max(3 * planes + itemsize, 3 * itemsize + 16 + floor)
-            case methods.Family.LEVELS | methods.Family.SAMPLES:
+            case Family.LEVELS | Family.SAMPLES:
                 # The packed planes, the two buffers that take turns, and the sum.
                 return 3 * word_of(self.planes).itemsize + 2 * itemsize
-            case methods.Family.STEPWISE | None:
+            case Family.STEPWISE | None:
                 # Two buffers, and the result.
                 return 3 * itemsize
             case _:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters import defaults
 from softmorph_cli.filters.arrays import as_array, for_each, is_tensor, spatial_dimensions
+from softmorph_cli.filters.filter import Report, Sequences
 from softmorph_cli.filters.method import Family, find
+from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.run import Job, Phase, nested_binary, run, sweep
 from softmorph_cli.filters.settings import Result, Settings, warn_if_capped
 from softmorph_cli.kernels.backend import Backend
@@ -51,58 +52,78 @@ _FADED: Final = (
 )
 
 
-def thinning(
-    image: Any,
-    settings: Settings,
-    *,
-    iterations: int | None = None,
-    hard: bool = False,
-    threshold: float = 0.5,
-    spatial_dims: int | None = None,
-) -> Result:
+def thinning(skeleton: Skeleton, image: Any, progress: Report | None = None) -> Result:
     """Run a skeletonization and say how it went.
 
     Args:
+        skeleton: The filter.
         image: NumPy array or torch tensor in [0, 1]: (Y, X), (Z, Y, X), or with leading axes.
-        settings: How to run.
-        iterations: How many; None until nothing changes, see `Settings.tolerance` (clDice: 10). With a number there is
-            no finishing.
-        hard: Give the binary skeleton of {p > threshold} as uint8 0 and 1 instead.
-        threshold: For `hard`.
-        spatial_dims: 2 or 3 where there are leading axes.
+        progress: Called after every sub-iteration.
 
     Raises:
-        InputError: If the image is no probability map.
-        UsageError: If an argument is out of range.
+        InputError: If the image is no probability map, or the preset is for other dimensions.
     """
-    if iterations is not None and iterations < 1:
-        raise UsageError(f"iterations {iterations}: at least 1 is needed.")
-    if not 0 <= threshold < 1:
-        raise UsageError(f"threshold {threshold:g}: it must be at least 0 and below 1.")
     image = as_array(image)
-    dimensions = spatial_dimensions(image, spatial_dims)
-    settings = settings.for_hard() if hard else settings.resolved(defaults.METHOD_OF["skeletonize"])
-    phases = thinning_phases(dimensions, settings, iterations)
+    dimensions = spatial_dimensions(image, skeleton.spatial_dims)
+    check_dimensions(skeleton, dimensions)
+    hard, settings, iterations = skeleton.hard, skeleton.settings, skeleton.resolved().iterations
+    (each,) = phases(skeleton, tuple(image.shape[-dimensions:]))
     if hard and is_tensor(image) and image.requires_grad:
         raise InputError("a hard skeleton has no gradient: pass image.detach(), or use smooth-levels.")
 
     def one(backend: Backend, values: Any, index: int, count: int) -> Result:
-        job = Job("skeleton", phases, settings, backend, index, count)
+        job = Job(skeleton.title, each, settings, backend, index, count, progress=progress)
         if hard:
-            return mark_finished(nested_binary(job, values, threshold), phases)
+            return mark_finished(nested_binary(job, values, skeleton.cut), each)
         if job.method.family is Family.POOLING:
             return cldice(job, values, iterations or CLDICE_ITERATIONS, dimensions)
         result = run(job, values)
         if job.method.family is Family.NESTED:
-            return mark_finished(result, phases)
+            return mark_finished(result, each)
         # The level sets are thinned exactly: a low maximum is then a fact about the map.
         exact = job.method.family in (Family.LEVELS, Family.SAMPLES)
         return result if exact else _warn_if_faded(backend, result, values, dimensions)
 
     pooling = find(settings.method).family is Family.POOLING
     until_stable = hard or (iterations is None and not pooling)
-    result = for_each(image, spatial_dims, settings, one, until_stable=until_stable)
+    result = for_each(image, skeleton.spatial_dims, settings, one, until_stable=until_stable)
     return warn_if_capped(result, settings)
+
+
+def phases(skeleton: Skeleton, shape: tuple[int, ...]) -> Sequences:
+    """Return the phases of a skeletonization; clDice, which has none of its own, gets those of thinning.
+
+    Raises:
+        InputError: If the preset is for other dimensions.
+    """
+    check_dimensions(skeleton, len(shape))
+    return (thinning_phases(len(shape), skeleton.settings, skeleton.resolved().iterations),)
+
+
+def check_dimensions(skeleton: Skeleton, dimensions: int) -> None:
+    """Refuse a preset that was made for other dimensions.
+
+    Raises:
+        InputError: Naming the dimensions it is for.
+    """
+    wanted = PRESETS[skeleton.preset].dimensions if skeleton.preset else None
+    if wanted not in (None, dimensions):
+        raise InputError(f"preset {skeleton.preset} is for {wanted}D maps; this one is {dimensions}D.")
+
+
+def resolve_preset(preset: str, method: str | None, iterations: int | None) -> tuple[str, int | None]:
+    """Return method and iterations of a skeletonization, with a preset's where they are not given.
+
+    Raises:
+        UsageError: If there is no such preset, or it excludes the method.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"unknown preset {preset!r}: use one of {', '.join(PRESETS)}.")
+    chosen = PRESETS[preset]
+    name = find(method).name if method else chosen.method
+    if name not in chosen.allowed:
+        raise UsageError(f"preset {preset} goes with method {' or '.join(chosen.allowed)}, not {name}.")
+    return name, chosen.iterations if iterations is None else iterations
 
 
 def thinning_phases(dimensions: int, settings: Settings, iterations: int | None) -> tuple[Phase, ...]:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.compiler import RANKS, compile_rule
-from softmorph_cli.filters.settings import Settings
-from softmorph_cli.filters.skeleton import thinning
+from softmorph_cli.filters.filter import Report
+from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.graphs.trace import Voxels
 from softmorph_cli.inspection.cavities import filled
 from softmorph_cli.inspection.kind import exact_levels
@@ -38,9 +38,10 @@ class Found:
     warnings: tuple[str, ...] = ()
 
 
-def _curve(image: npt.NDArray[Any], threshold: float, settings: Settings) -> Voxels:
+def _curve(image: npt.NDArray[Any], threshold: float, threads: int | None, progress: Report | None) -> Voxels:
     """Return the voxels of the exact centreline, one voxel wide, in C order."""
-    return np.argwhere(thinning(image, settings, hard=True, threshold=threshold).image)
+    hard = Skeleton(hard=True, threshold=threshold, threads=threads)
+    return np.argwhere(hard(image, progress).image)
 
 
 def nested_curve(volume: Volume, threshold: float) -> npt.NDArray[np.bool_] | None:
@@ -88,7 +89,9 @@ def _is_finished(
     return True
 
 
-def of_map(volume: Volume, threshold: float, settings: Settings) -> Found:
+def of_map(
+    volume: Volume, threshold: float, threads: int | None = None, progress: Report | None = None
+) -> Found:
     """Return the exact centreline of what is above the threshold, cavities filled."""
     image, cavities, voxels = filled(volume.array, threshold)
     notes, warnings = [], []
@@ -99,7 +102,7 @@ def of_map(volume: Volume, threshold: float, settings: Settings) -> Found:
             f"{many} inside the object ({size}) counted as filled: a centreline cannot pass "
             "through a closed shell."
         )
-    curve = _curve(image, threshold, settings)
+    curve = _curve(image, threshold, threads, progress)
     if len(curve) == 0:
         top = float(volume.array.max())
         lower = f"; try --threshold {_below(top):g}" if top > 0 else ": the map is 0 everywhere"
@@ -107,7 +110,9 @@ def of_map(volume: Volume, threshold: float, settings: Settings) -> Found:
     return Found(curve, image, notes=tuple(notes), warnings=tuple(warnings))
 
 
-def of_skeleton(volume: Volume, threshold: float, settings: Settings) -> Found:
+def of_skeleton(
+    volume: Volume, threshold: float, threads: int | None = None, progress: Report | None = None
+) -> Found:
     """Return a skeleton thinned to one voxel, and say what that did to it; a finished nested one as it is."""
     from scipy.ndimage import label
 
@@ -116,7 +121,7 @@ def of_skeleton(volume: Volume, threshold: float, settings: Settings) -> Found:
     count = int(np.count_nonzero(above))
     binary = bool(((array == 0) | (array == 1)).all())
     exact = nested_curve(volume, threshold)
-    curve = _curve(array, threshold, settings) if exact is None else np.argwhere(exact)
+    curve = _curve(array, threshold, threads, progress) if exact is None else np.argwhere(exact)
     top = float(array.max())
     if count == 0:
         why = (

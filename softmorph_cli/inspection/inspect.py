@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from softmorph_cli import machine
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.settings import Progress, Settings
-from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.graphs.prune import prune_cycles, prune_spurs
 from softmorph_cli.graphs.radii import radii
@@ -142,13 +142,9 @@ def inspect(
         )
     wanted = choices.levels if choices.kind == MAP else 0
     levels = _affordable(volume, wanted)
-    settings = Settings(SOFT, levels=levels or 8, threads=choices.threads, progress=progress)
     stage("centreline")
-    found = (
-        of_map(volume, choices.cut, settings)
-        if choices.kind == MAP
-        else of_skeleton(volume, choices.cut, settings)
-    )
+    find = of_map if choices.kind == MAP else of_skeleton
+    found = find(volume, choices.cut, choices.threads, progress)
     source = volume if choices.kind == MAP else reference
     quantities: dict[str, Sample] = {}
     frame = Frame.of(volume)
@@ -180,7 +176,8 @@ def inspect(
         quantities[LEVELS if reference is not None else CERTAINTY] = _at(volume.array)
     if choices.kind == MAP and levels and len(found.voxels):
         stage("soft skeleton")
-        quantities[LEVELS] = _sampled(thinning(volume.array, settings).image, found.voxels)
+        soft = Skeleton(SOFT, levels=levels, threads=choices.threads)
+        quantities[LEVELS] = _sampled(soft(volume.array, progress).image, found.voxels)
     stage("branches")
     graph = trace(found.voxels)
     gone = _prune(graph, choices, frame, quantities)

@@ -12,6 +12,7 @@ from typing import Any
 
 from softmorph_cli import documents
 from softmorph_cli.errors import FileError, InputError, UsageError
+from softmorph_cli.filters.filter import LABELS, MASK, PROBABILITY, Filter
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.inspection.kind import exact_levels
 from softmorph_cli.io import check_target, exclusive, read, write, write_labels
@@ -19,7 +20,7 @@ from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, change, summarize
 from softmorph_cli.steps import telling
-from softmorph_cli.steps.step import LABELS, MASK, PROBABILITY, Done, Step, perform
+from softmorph_cli.steps.perform import Done, perform
 from softmorph_cli.volume import Volume
 
 OUTPUT_TYPES = ("float32", "float16", "uint8", "uint16")
@@ -58,12 +59,12 @@ class Outputs:
         """The files beside the target."""
         return [path for path in (self.stats, self.preview, self.standard_error) if path is not None]
 
-    def stage(self, number: int, step: Step) -> Path:
+    def stage(self, number: int, step: Filter) -> Path:
         """Return where the result of a step, from 1, is kept."""
         assert self.stages is not None
         return self.stages / f"{number:02d}-{step.operation}{suffix_of(self.target)}"
 
-    def make_stages(self, steps: Sequence[Step]) -> None:
+    def make_stages(self, steps: Sequence[Filter]) -> None:
         """Make the folder of stages, and refuse what could not be written into it.
 
         Raises:
@@ -77,7 +78,7 @@ class Outputs:
         for number, step in enumerate(steps, 1):
             check_target(self.stage(number, step), force=self.force)
 
-    def stored(self, steps: Sequence[Step]) -> str | None:
+    def stored(self, steps: Sequence[Filter]) -> str | None:
         """Return the type the result is stored as.
 
         Raises:
@@ -103,7 +104,7 @@ class Outputs:
             if self.output_type is not None:
                 raise UsageError("labels take the smallest type that holds them: leave out --output-type.")
             return "labels"
-        method = None if self.renormalize else last.method
+        method = None if self.renormalize else last.method_in_force
         if last.settings is not None and method == "nested" and last.settings.level_sets is not None:
             last.settings.level_sets.bounds(self.output_type or telling.default_type(self.target))
         return self.output_type
@@ -133,7 +134,7 @@ class Processed:
 def process(
     command: str,
     source: Path,
-    steps: Sequence[Step],
+    steps: Sequence[Filter],
     outputs: Outputs,
     *,
     reading: Mapping[str, Any] | None = None,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli import __version__
-from softmorph_cli.steps.step import Done, Step
+from softmorph_cli.filters.filter import Filter
+from softmorph_cli.steps.perform import Done
 from softmorph_cli.volume import Volume
 
 _DEFAULT_TYPES: Final = {".png": "uint16"}
@@ -15,7 +16,7 @@ _DEFAULT_TYPES: Final = {".png": "uint16"}
 _DRAWN: Final = ("levels", "lowest", "prune_contrast", "smooth_levels")
 
 
-def step(step: Step, made: Done, seconds: float) -> dict[str, Any]:
+def step(step: Filter, made: Done, seconds: float) -> dict[str, Any]:
     """Return what the JSON says of a step."""
     result, chosen = made.result, step.in_force
     if "finish" in chosen and result.finished is not None:
@@ -24,7 +25,7 @@ def step(step: Step, made: Done, seconds: float) -> dict[str, Any]:
     unit = (step.radius_unit or made.prepared.unit or "voxels") if result.radius else None
     return {
         "operation": step.operation,
-        "method": step.method,
+        "method": step.method_in_force,
         "parameters": chosen,
         "iterations": result.iterations,
         "stop_reason": result.stop_reason,
@@ -63,12 +64,12 @@ def over_input(source: Path, target: Path) -> list[str]:
     return [f"{target} is IN as well: the map that is read is replaced by its result."] if same else []
 
 
-def words(steps: Sequence[Step]) -> str:
+def words(steps: Sequence[Filter]) -> str:
     """Return what stands under a picture."""
     if len(steps) > 1:
         return " \u2192 ".join(one.operation for one in steps)
     only = steps[0]
-    method = {"method": only.method} if only.method not in (None, "binary") else {}
+    method = {"method": only.method_in_force} if only.method_in_force not in (None, "binary") else {}
     settings = {name: value for name, value in only.in_force.items() if name in _DRAWN}
     chosen = {name: value for name, value in only.parameters.items() if value is not None}
     return ", ".join(

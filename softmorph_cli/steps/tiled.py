@@ -17,6 +17,7 @@ import numpy as np
 from softmorph_cli import documents, machine
 from softmorph_cli.errors import UsageError
 from softmorph_cli.files import partial, replacing
+from softmorph_cli.filters.filter import Filter, SoftFilter
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.io.blocks import Blocks
@@ -25,14 +26,13 @@ from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, summarize
 from softmorph_cli.steps import telling
+from softmorph_cli.steps.perform import Done
 from softmorph_cli.steps.process import Outputs, Processed
-from softmorph_cli.steps.step import Done, Step
 from softmorph_cli.tiles.crew import Alone, Crew, Spread
 from softmorph_cli.tiles.manifest import cut_of, other_default
 from softmorph_cli.tiles.plan import BASE, Plan, plan
 from softmorph_cli.tiles.progress import Report, TileProgress
 from softmorph_cli.tiles.run import filter_tiles, interrupted
-from softmorph_cli.tiles.spec import Spec
 from softmorph_cli.tiles.window import share_one_heap
 from softmorph_cli.volume import Volume
 
@@ -86,7 +86,7 @@ class Prepared:
         blocks: The map.
         step: What is done to it, its threshold a level of the map where that is a nested skeleton.
         notes: What a person should know about that.
-        spec: The filter.
+        filter: The same on the grid of the map.
         plan: How the map is cut.
         goes_on: Whether that is how an interrupted run cut it that is to go on.
         crew: Who works on the tiles.
@@ -95,9 +95,9 @@ class Prepared:
     """
 
     blocks: Blocks
-    step: Step
+    step: Filter
     notes: tuple[str, ...]
-    spec: Spec
+    filter: SoftFilter
     plan: Plan
     goes_on: bool
     crew: Crew
@@ -108,7 +108,7 @@ class Prepared:
 @contextmanager
 def prepared(
     source: Path,
-    step: Step,
+    step: Filter,
     outputs: Outputs,
     large: Large,
     reading: Mapping[str, Any],
@@ -120,7 +120,7 @@ def prepared(
         UsageError: If the step, an output or an option does not go with tiles.
         SoftmorphError: If the map cannot be opened, memory is too little for any tile, or a cluster is not there.
     """
-    if step.tiled is None:
+    if not step.takes_tiles:
         raise UsageError(f"{step.operation} takes the whole map: leave out {_OPTIONS}.")
     if large.resume and large.scratch is None:
         raise UsageError("--resume needs the --scratch DIR of the run that was interrupted.")
@@ -142,18 +142,18 @@ def prepared(
     share_one_heap()
     blocks = open_blocks(source, **{name: reading[name] for name in _READING if name in reading})
     step, nearest = step.settled(nested_levels(blocks.source.provenance))
-    assert step.tiled is not None
-    spec = step.tiled(blocks)
+    assert isinstance(step, SoftFilter)
+    chosen = step.on_grid(blocks)
     like = None
     if large.resume and large.scratch is not None:
-        _check_default(large.scratch, spec, blocks.shape)
+        _check_default(large.scratch, chosen, blocks.shape)
         like = cut_of(large.scratch)
     with ExitStack() as stack:
         crew: Crew = Alone()
         memory = large.memory
         if large.where is not None:
-            cluster = stack.enter_context(_cluster(large.where, memory, spec.settings.threads, tell))
-            spec = replace(spec, settings=replace(spec.settings, threads=cluster.threads))
+            cluster = stack.enter_context(_cluster(large.where, memory, chosen.threads, tell))
+            chosen = replace(chosen, threads=cluster.threads)
             most = cluster.memory
             if most is not None:
                 memory = most * 3 // 4 if memory is None else min(memory, most)
@@ -163,16 +163,14 @@ def prepared(
             if large.scratch is not None:
                 advice = "what is done stays done, and the same command with --resume goes on"
             crew = Spread(cluster, [source, *masks], written, advice)
-        chosen = plan(
-            spec, blocks.shape, memory=memory, chunks=blocks.chunks, workers=crew.workers, like=like
-        )
-        goes_on = (chosen.tile, chosen.halo, chosen.pass_length) == like
+        cut = plan(chosen, blocks.shape, memory=memory, chunks=blocks.chunks, workers=crew.workers, like=like)
+        goes_on = (cut.tile, cut.halo, cut.pass_length) == like
         kind = outputs.stored([step]) or "float32"
-        yield Prepared(blocks, step, nearest, spec, chosen, goes_on, crew, stack.close, kind)
+        yield Prepared(blocks, step, nearest, chosen, cut, goes_on, crew, stack.close, kind)
 
 
-def _check_default(scratch: Path, spec: Spec, shape: tuple[int, ...]) -> None:
-    method = other_default(scratch, spec, shape)
+def _check_default(scratch: Path, chosen: SoftFilter, shape: tuple[int, ...]) -> None:
+    method = other_default(scratch, chosen, shape)
     if method is not None:
         raise UsageError(
             f"{scratch} is of a run with --method {method}, which is not the default: add --method {method} beside "
@@ -203,7 +201,7 @@ def _cluster(
 def process_tiled(
     command: str,
     source: Path,
-    step: Step,
+    step: Filter,
     outputs: Outputs,
     large: Large,
     *,
@@ -236,7 +234,7 @@ def process_tiled(
         def told(result: Result, lost: Sequence[str], made: Blocks, filter_seconds: float) -> Processed:
             """Measure what was made, while it does not have its name yet: IN may have the same."""
             blocks, step, started = ready.blocks, ready.step, time.perf_counter()
-            warnings = [*step.idle(), *step.concerns(_place(blocks)), *result.warnings, *lost]
+            warnings = [*step.ineffective(), *step.concerns(_place(blocks)), *result.warnings, *lost]
             before, after = (_measured(one, large.memory) for one in (blocks, made))
             place, filtered = _place(blocks), {"seconds": filter_seconds}
             report = telling.step(step, Done(place, place, result), **filtered) | {
@@ -291,10 +289,10 @@ def _filter(
     """
     started = time.perf_counter()
     blocks, step, shown = ready.blocks, ready.step, telling.plain(reading)
-    made_by = {"operation": step.operation, "method": step.method, "parameters": step.in_force}
+    made_by = {"operation": step.operation, "method": step.method_in_force, "parameters": step.in_force}
     fingerprint = _fingerprint([source, *(Path(reading[n]) for n in ("mask",) if n in reading)], shown)
     if large.resume and ready.goes_on and large.scratch is not None:
-        begun = interrupted(blocks, ready.spec, ready.plan, scratch=large.scratch, fingerprint=fingerprint)
+        begun = interrupted(blocks, ready.filter, ready.plan, scratch=large.scratch, fingerprint=fingerprint)
         if begun is not None:
             _take_names_back(outputs, begun.named)
     create: dict[str, Any] = {
@@ -367,7 +365,7 @@ def _filter(
         filter_tiles(
             blocks,
             written,
-            ready.spec,
+            ready.filter,
             scratch=large.scratch,
             # A temporary folder of this machine is not that of another one.
             beside=outputs.target.resolve().parent if far else None,
@@ -413,7 +411,7 @@ def _take_names_back(outputs: Outputs, named: Mapping[str, int]) -> None:
         path.resolve().rename(kept)
 
 
-def _preview(command: str, source: Path, step: Step, blocks: Blocks, made: Blocks, place: Path) -> None:
+def _preview(command: str, source: Path, step: Filter, blocks: Blocks, made: Blocks, place: Path) -> None:
     from softmorph_cli.pictures.preview import preview_blocks
 
     title, words = f"softmorph {command} {source.name}", telling.words([step])

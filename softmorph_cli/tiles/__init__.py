@@ -4,14 +4,12 @@ from softmorph_cli.tiles.blocks import ArraySource, ArrayTarget, Source, Target
 from softmorph_cli.tiles.plan import Plan, plan
 from softmorph_cli.tiles.progress import TileProgress
 from softmorph_cli.tiles.run import filter_tiles
-from softmorph_cli.tiles.spec import Spec
 
 __all__ = [
     "ArraySource",
     "ArrayTarget",
     "Plan",
     "Source",
-    "Spec",
     "Target",
     "TileProgress",
     "filter_tiles",

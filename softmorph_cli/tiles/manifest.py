@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from softmorph_cli.errors import SoftmorphError
 from softmorph_cli.files import replacing
+from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.tiles.once import Facts
 from softmorph_cli.tiles.plan import Cut
-from softmorph_cli.tiles.spec import Spec, task
+from softmorph_cli.tiles.work import task
 
 NAME: Final = "softmorph-tiles.json"
 
@@ -103,25 +104,25 @@ def cut_of(folder: Path) -> Cut | None:
         return None
 
 
-def other_default(folder: Path, spec: Spec, shape: tuple[int, ...]) -> str | None:
+def other_default(folder: Path, chosen: SoftFilter, shape: tuple[int, ...]) -> str | None:
     """Return the method of an interrupted run that the same filter would go on with, were it named.
 
     Args:
         folder: The run's scratch folder.
-        spec: The filter as it is asked for now.
+        chosen: The filter as it is asked for now.
         shape: The map's.
 
     Raises:
-        SoftmorphError: As `spec.task`.
+        SoftmorphError: As `work.task`.
     """
     try:
         known = _read(folder / NAME)["identity"]
         method = known["settings"]["method"]
     except _DAMAGE:
         return None
-    if spec.settings.method is not None or method == task(spec, shape).settings.method:
+    if chosen.method is not None or method == task(chosen, shape).settings.method:
         return None
-    then = task(replace(spec, settings=replace(spec.settings, method=method)), shape).identity()
+    then = task(replace(chosen, method=method), shape).identity()
     return method if json.loads(json.dumps(then)).items() <= known.items() else None
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from softmorph_cli.filters.method import Family
+from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.run import (
     CLAMPED,
     NEGLIGIBLE,
     Job,
+    Phase,
     below_zero,
     fuzzy,
     nested_binary,
@@ -21,9 +23,9 @@ from softmorph_cli.filters.settings import Result
 from softmorph_cli.filters.skeleton import cldice, faded
 from softmorph_cli.tiles.blocks import Array
 from softmorph_cli.tiles.progress import go_on
-from softmorph_cli.tiles.spec import SKELETONIZE, Task
 from softmorph_cli.tiles.tiling import Box, Tiling, within
 from softmorph_cli.tiles.window import Window, check_proper
+from softmorph_cli.tiles.work import Task
 
 
 @dataclass(frozen=True)
@@ -105,17 +107,20 @@ class Once:
     @property
     def _fading(self) -> bool:
         stepwise = self.work.method.family in (Family.STEPWISE, Family.SMOOTH_LEVELS)
-        return self.work.spec.operation == SKELETONIZE and stepwise
+        return isinstance(self.work.filter, Skeleton) and stepwise
 
     def _run(self, window: Window, values: Any) -> Result:
         work = self.work
-        settings = replace(work.settings, progress=lambda _: go_on())
-        jobs = [Job(work.name, phases, settings, window) for phases in work.sequences]
+
+        def job(phases: tuple[Phase, ...]) -> Job:
+            return Job(work.name, phases, work.settings, window, progress=lambda _: go_on())
+
+        jobs = [job(phases) for phases in work.sequences]
         if work.method.family is Family.POOLING:
             assert work.iterations is not None
-            return cldice(Job(work.name, (), settings, window), values, work.iterations, len(work.shape))
-        if work.spec.hard:
-            return nested_binary(jobs[0], values, work.spec.threshold)
+            return cldice(job(()), values, work.iterations, len(work.shape))
+        if work.hard:
+            return nested_binary(jobs[0], values, work.cut)
         if self._signed:
             return signed_difference(jobs[0], jobs[1], values)
         return run(jobs[0], values) if len(jobs) == 1 else run_difference(jobs[0], jobs[1], values)

@@ -77,7 +77,7 @@ class Passes:
                 )
 
     def _cap(self, number: int) -> int:
-        return self.parts[number].phase.iterations or self.site.work.settings.max_iterations
+        return self.parts[number].phase.iterations or self.site.work.filter.max_iterations
 
     def _pass(self, number: int, course: Course) -> None:
         length = min(self.length, self._cap(number) - course.iterations)

@@ -11,11 +11,12 @@ import numpy as np
 
 from softmorph_cli import machine
 from softmorph_cli.errors import InputError
+from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.method import Family
 from softmorph_cli.kernels.bitplanes import chunks as words_of
 from softmorph_cli.kernels.bitplanes import word_of
-from softmorph_cli.tiles.spec import Part, Spec, Task, task
 from softmorph_cli.tiles.tiling import Tiling
+from softmorph_cli.tiles.work import Part, Task, task
 
 # What the process holds beside the tile: Python, NumPy, and the compiler that loads the kernels.
 BASE: Final = 190 << 20
@@ -82,7 +83,7 @@ Cut = tuple[tuple[int, ...], tuple[int, ...], int | None]
 
 
 def plan(
-    spec: Spec,
+    chosen: SoftFilter,
     shape: tuple[int, ...],
     *,
     memory: int | None = None,
@@ -94,7 +95,7 @@ def plan(
     """Decide how to cut a map.
 
     Args:
-        spec: The filter; its settings say how many threads there are.
+        chosen: The filter; it says how many threads there are.
         shape: The map's.
         memory: Bytes that a process may take; None for most of what the machine allows.
         chunks: What is stored together.
@@ -104,9 +105,9 @@ def plan(
 
     Raises:
         InputError: If no tile is small enough.
-        SoftmorphError: As `spec.task`.
+        SoftmorphError: As `work.task`.
     """
-    return cut(task(spec, shape), memory, chunks, itemsize, workers, like)
+    return cut(task(chosen, shape), memory, chunks, itemsize, workers, like)
 
 
 def cut(
@@ -140,7 +141,7 @@ def cut(
 
 def _advice(work: Task) -> str:
     planes = [part.dtype for part in work.parts if not part.ranked]
-    if planes and len(planes) == len(work.parts) and work.settings.planes > 8 and not work.spec.hard:
+    if planes and len(planes) == len(work.parts) and work.filter.planes > 8 and not work.hard:
         return " (fewer with a smaller --levels)"
     return ""
 
@@ -150,7 +151,7 @@ def _ways(work: Task) -> Iterator[tuple[tuple[int, ...], int | None]]:
     if work.halo is not None:
         yield work.halo, None
     if work.parts:
-        longest = min(_LONGEST_PASS, work.iterations or work.settings.max_iterations)
+        longest = min(_LONGEST_PASS, work.iterations or work.filter.max_iterations)
         for length in range(1, longest + 1):
             yield tuple(length * reach for reach in work.reach), length
 
@@ -185,8 +186,8 @@ def _plan(
     whole = len(tiling) == 1 and length is not None
     if whole:
         # Nothing to wait for: the one tile runs until it is done.
-        halo, length = (0,) * len(halo), work.iterations or work.settings.max_iterations
-    threads = work.settings.threads or machine.threads()
+        halo, length = (0,) * len(halo), work.iterations or work.filter.max_iterations
+    threads = work.filter.threads or machine.threads()
     if length is None:
         held, spent = _at_once(work, tiling, halo, itemsize, threads)
     else:
@@ -229,7 +230,7 @@ def _at_once(
     region, read = _looked_at(tiling, halo)
     family, settings = work.method.family, work.settings
     planes = family in (Family.NESTED, Family.LEVELS, Family.SAMPLES)
-    per_voxel = 4 if work.spec.hard else settings.bytes_per_voxel(itemsize)
+    per_voxel = 4 if work.hard else settings.bytes_per_voxel(itemsize)
     if len(work.sequences) == 2:
         per_voxel += 2 * (word_of(settings.planes).itemsize if planes else itemsize)
     # The map's region, the next one (it is read meanwhile), what the filter holds, and what is written.

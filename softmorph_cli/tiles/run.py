@@ -13,6 +13,7 @@ from typing import Final
 
 from softmorph_cli import machine
 from softmorph_cli.errors import FileError
+from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Result, warn_if_capped
 from softmorph_cli.tiles import manifest as manifests
 from softmorph_cli.tiles.blocks import Source, Target
@@ -23,10 +24,10 @@ from softmorph_cli.tiles.passes import Passes
 from softmorph_cli.tiles.plan import Plan, cut
 from softmorph_cli.tiles.progress import Report, TileProgress
 from softmorph_cli.tiles.site import Left, Site
-from softmorph_cli.tiles.spec import Spec, Task, task
 from softmorph_cli.tiles.store import DamagedError, written
 from softmorph_cli.tiles.tiling import Box, Tiling
 from softmorph_cli.tiles.window import Kind
+from softmorph_cli.tiles.work import Task, task
 
 # Given the result, and what writes down which files and stores take their names now, by their inodes.
 Finish = Callable[[Result, Callable[[Mapping[str, int]], None]], object]
@@ -38,7 +39,7 @@ _REASONS: Final = ("iterations", "stable", "max_iterations")
 def filter_tiles(
     source: Source,
     target: Target,
-    spec: Spec,
+    chosen: SoftFilter,
     *,
     memory: int | None = None,
     scratch: Path | None = None,
@@ -59,7 +60,7 @@ def filter_tiles(
     Args:
         source: The map.
         target: Takes the result: uint8 0 and 1 from a hard skeleton, else of the source's floating-point type.
-        spec: The filter.
+        chosen: The filter.
         memory: Bytes that the process may take; None for most of what the machine allows.
         scratch: A folder for what lies between passes, this run's alone; made if missing, emptied at the end
             (and removed, if a run made it), kept as it is when the run is interrupted. None for a temporary one.
@@ -83,15 +84,15 @@ def filter_tiles(
     Raises:
         InputError: If the map is no probability map, or memory is too little for any tile.
         FileError: If the scratch folder cannot be used.
-        SoftmorphError: As `spec.task`.
+        SoftmorphError: As `work.task`.
     """
-    work = task(spec, tuple(source.shape))
+    work = task(chosen, tuple(source.shape))
     kind = Kind.of(source)
-    chosen = plan or cut(work, memory, tuple(source.chunks), kind.wide.itemsize)
+    decided = plan or cut(work, memory, tuple(source.chunks), kind.wide.itemsize)
     with _folder(scratch, beside) as folder:
         site = Site(
-            replace(work, spec=replace(work.spec, settings=replace(work.settings, progress=None))),
-            chosen,
+            work,
+            decided,
             source,
             target,
             kind,
@@ -105,7 +106,7 @@ def filter_tiles(
                 flush()
                 site.store.flush()
 
-        manifest = Manifest(folder, _identity(work, chosen, kind, fingerprint), to_disk)
+        manifest = Manifest(folder, _identity(work, decided, kind, fingerprint), to_disk)
         state, told = manifest.load(len(site.tiling), len(work.parts)) if resume else (State(), "")
         if not target_kept or not all(has(site.tiling.core(tile)) for tile in state.written):
             state.written.clear()
@@ -113,7 +114,7 @@ def filter_tiles(
         while True:
             run = _Run(site, crew or Alone(), manifest, state, progress or (lambda _: None))
             try:
-                result = work.marked(run.once() if chosen.pass_length is None else run.passes())
+                result = work.marked(run.once() if decided.pass_length is None else run.passes())
                 result = replace(result, warnings=(*result.warnings, *([told] if told else [])))
                 if finish is not None:
                     # Who is killed in there goes on there.
@@ -136,18 +137,18 @@ def filter_tiles(
 
 
 def interrupted(
-    source: Source, spec: Spec, plan: Plan, *, scratch: Path, fingerprint: str = ""
+    source: Source, chosen: SoftFilter, plan: Plan, *, scratch: Path, fingerprint: str = ""
 ) -> State | None:
     """Return how far the run is that `filter_tiles` would go on with; None where it would begin one.
 
     Args:
         source: The map, and so all others as for `filter_tiles`.
-        spec: The filter.
+        chosen: The filter.
         plan: How the map is cut.
         scratch: The folder.
         fingerprint: Of the source's content.
     """
-    work = task(spec, tuple(source.shape))
+    work = task(chosen, tuple(source.shape))
     manifest = Manifest(scratch, _identity(work, plan, Kind.of(source), fingerprint))
     state, told = manifest.load(len(Tiling(plan.shape, plan.tile)), len(work.parts))
     return None if told or not manifest.path.exists() else state

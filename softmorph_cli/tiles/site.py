@@ -17,11 +17,11 @@ from softmorph_cli.tiles.blocks import Array, Source, Target
 from softmorph_cli.tiles.once import Facts, Once
 from softmorph_cli.tiles.plan import Plan
 from softmorph_cli.tiles.progress import go_on
-from softmorph_cli.tiles.spec import Task
 from softmorph_cli.tiles.store import Form, Store
 from softmorph_cli.tiles.tiling import Box, Tiling
 from softmorph_cli.tiles.visits import Visit, Visited, Visits
 from softmorph_cli.tiles.window import Kind
+from softmorph_cli.tiles.work import Task
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Site:
         core, backend = self.tiling.core(left.tile), NumbaBackend(self.threads)
         if self.work.method.family is Family.NESTED:
             return self._nested(left, core, backend), None
-        levels, like = self.work.settings.planes, np.empty(0, self.kind.wide)
+        levels, like = self.work.filter.planes, np.empty(0, self.kind.wide)
         # In the order, and with the arithmetic, of the whole map's mean.
         mean: Array | None = None
         for number, versions in left.versions.items():
@@ -129,13 +129,13 @@ class Site:
     def _nested(self, left: Left, core: Box, backend: NumbaBackend) -> Array:
         ((number, versions),) = left.versions.items()
         part, kept = self.work.parts[number], self.store.read(core, number, versions)
-        if self.work.spec.hard:
+        if self.work.hard:
             return np.not_equal(kept, 0)
         if part.ranked:
             kept = kept.view(part.type_for(self.kind.wide))
         else:
             kept = backend.count(kept, WORD, np.empty(0, self.kind.wide))
-        sets = self.work.settings.level_sets
+        sets = self.work.filter.level_sets
         return kept if sets is None else backend.refine(self.kind.read(self.source, core), kept, sets)
 
     def _write(self, tile: int, image: Array, error: Array | None) -> None:

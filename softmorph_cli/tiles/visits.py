@@ -18,10 +18,10 @@ from softmorph_cli.kernels.bitplanes import WORD
 from softmorph_cli.kernels.workers import Pool
 from softmorph_cli.tiles.blocks import Array, Source
 from softmorph_cli.tiles.progress import go_on
-from softmorph_cli.tiles.spec import Part, Task
 from softmorph_cli.tiles.store import Key, Store
 from softmorph_cli.tiles.tiling import Box, hull, within
 from softmorph_cli.tiles.window import Kind, Window, check_proper
+from softmorph_cli.tiles.work import Part, Task
 
 
 @dataclass(frozen=True)
@@ -145,15 +145,15 @@ class Visits:
         return self._packed(part, window, values)
 
     def _packed(self, part: Part, window: Window, values: Array) -> Array:
-        if self.work.spec.hard:
-            return window.pack_mask(values, self.work.spec.threshold)
+        if self.work.hard:
+            return window.pack_mask(values, self.work.cut)
         job = Job(self.work.name, (part.phase,), self.work.settings, window)
         if self.work.method.family is not Family.NESTED:
             return np.asarray(pack(job, values, part.word))
         if part.ranked:
             # Where they are numbers of levels, they are the same in either type.
             return np.asarray(to_ranks(job, values), part.type_for(values.dtype))
-        sets = self.work.settings.level_sets
+        sets = self.work.filter.level_sets
         assert sets is not None
         return window.pack_nested(values, sets)
 

@@ -12,13 +12,13 @@ from softmorph_cli.batch.recipe import Recipe
 from softmorph_cli.batch.run import Order
 from softmorph_cli.batch.task import Task
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.steps.text import specs
+from softmorph_cli.steps.chain import filters
 
 SIDE = 12
 
 
 def recipe(*steps: str, **more: object) -> Recipe:
-    return replace(Recipe(tuple(specs(steps or ("erode",))), Settings()), **more)
+    return replace(Recipe(tuple(filters(steps or ("erode",), Settings())), Settings()), **more)
 
 
 def folder(path: Path, *names: str) -> Path:

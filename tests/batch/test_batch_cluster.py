@@ -26,8 +26,8 @@ from softmorph_cli.batch.task import Outcome, run_task
 from softmorph_cli.cluster import Cluster, Where
 from softmorph_cli.errors import ClusterError, UsageError
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.steps.chain import filters
 from softmorph_cli.steps.process import Outputs
-from softmorph_cli.steps.text import specs
 
 NAMES = ("a.npy", "b.npy", "c.npy", "d.npy", "e.npy")
 
@@ -120,7 +120,7 @@ def test_the_same_files_as_without_one(
 def test_a_worker_killed_in_the_middle_of_a_file(cluster: Cluster, tmp_path: Path) -> None:
     folder(tmp_path / "in", *NAMES)
     mark = tmp_path / "mark"
-    made = Mortal(tuple(specs(["erode"])), Settings(), mark=mark)
+    made = Mortal(tuple(filters(["erode"], Settings())), Settings(), mark=mark)
     asked = replace(order(tmp_path), recipe=made)
     killed: list[int] = []
 
@@ -141,7 +141,7 @@ def test_a_worker_killed_in_the_middle_of_a_file(cluster: Cluster, tmp_path: Pat
 
 def test_a_file_that_kills_every_worker_fails_alone(cluster: Cluster, tmp_path: Path) -> None:
     folder(tmp_path / "in", "a.npy", "b.npy", "c.npy")
-    made = Mortal(tuple(specs(["erode"])), Settings(), mark=tmp_path / "mark", again=True)
+    made = Mortal(tuple(filters(["erode"], Settings())), Settings(), mark=tmp_path / "mark", again=True)
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         done = carry_out(replace(order(tmp_path), recipe=made), Seen(), on(cluster))
     assert done.counts == {"done": 2, "failed": 1}

@@ -27,7 +27,7 @@ from softmorph_cli.batch.task import Task, run_task
 from softmorph_cli.batch.threads import ThreadEngine
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.steps.step import Step
+from softmorph_cli.steps.process import Outputs
 
 ENGINES = [ProcessEngine(2, 1), ThreadEngine(2)]
 
@@ -38,15 +38,15 @@ class Deadly(Recipe):
 
     number: int = signal.SIGKILL
 
-    def steps(self) -> list[Step]:
+    def outputs(self, target: Path, *, force: bool = False) -> Outputs:
         os.kill(os.getpid(), self.number)
         time.sleep(60)
-        return super().steps()
+        return super().outputs(target, force=force)
 
 
 @dataclass(frozen=True)
 class Ending(Recipe):
-    def steps(self) -> list[Step]:
+    def outputs(self, target: Path, *, force: bool = False) -> Outputs:
         os._exit(3)
 
 
@@ -54,14 +54,14 @@ class Ending(Recipe):
 class Endless(Recipe):
     """It leaves a mark beside its file, and does not end by itself."""
 
-    def steps(self) -> list[Step]:
+    def outputs(self, target: Path, *, force: bool = False) -> Outputs:
         Path(self.output_type or "").touch()
         time.sleep(60)
-        return super().steps()
+        return super().outputs(target, force=force)
 
 
 def deadly(number: int) -> Recipe:
-    return Deadly(recipe().specs, Settings(), number=number)
+    return Deadly(recipe().filters, Settings(), number=number)
 
 
 def outcomes(engine: Engine, tasks: list[Task]) -> dict[str, str | None]:
@@ -106,7 +106,7 @@ def test_tasks_are_taken_when_there_is_a_worker_for_them(tmp_path: Path, engine:
     [
         (deadly(signal.SIGKILL), "was killed (SIGKILL), most likely because memory ran out"),
         (deadly(signal.SIGSEGV), "died of SIGSEGV"),
-        (Ending(recipe().specs, Settings()), "ended with status 3"),
+        (Ending(recipe().filters, Settings()), "ended with status 3"),
     ],
 )
 def test_a_worker_that_dies_takes_its_own_file_only(tmp_path: Path, made: Recipe, says: str) -> None:
@@ -126,7 +126,7 @@ def test_all_workers_die(tmp_path: Path) -> None:
 
 def test_closed_in_the_middle(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    endless = Endless(recipe().specs, Settings(), output_type=str(mark))
+    endless = Endless(recipe().filters, Settings(), output_type=str(mark))
     tasks = tasks_in(tmp_path, "a.npy", "b.npy")
     tasks[1] = replace(tasks[1], recipe=endless)
     running = ProcessEngine(2, 1).outcomes(iter(tasks), lambda sign: None)

@@ -19,10 +19,11 @@ from scipy import ndimage
 import softmorph_cli
 from softmorph_cli.batch.recipe import fingerprint_of
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.steps.operations import SETTINGS
+from softmorph_cli.parameters import declared
 from softmorph_cli.tiles.manifest import NAME
 
 SAMPLE = Path(softmorph_cli.__file__).parents[1] / "sample_data" / "vessel_tree.nii.gz"
+SETTINGS = tuple(name for name in declared(Settings) if name not in ("surrogate", "device", "threads"))
 CROSS = ndimage.generate_binary_structure(3, 1)
 
 

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from helpers_filters import thinning
 from helpers_maps import Topology, close, same_bits, topology, vessels
 from helpers_run import run_binary
 from scipy import ndimage
@@ -16,7 +17,6 @@ import softmorph_cli
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters import arrays
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.kernels.torch_eager import TorchBackend
 from softmorph_cli.rules import catalog
 

@@ -6,11 +6,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from helpers_filters import applied
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.morphology import thin
 
-from softmorph_cli.filters import custom
 from softmorph_cli.filters.settings import Settings
 
 Mask = NDArray[np.bool_]
@@ -65,7 +65,7 @@ def zhang_suen(image: Mask) -> Mask:
 @pytest.mark.parametrize("method", METHODS)
 def test_zhang_suen_is_that_of_the_paper(method: str | None) -> None:
     for mask, expected in zip(random_masks(), by_the_paper(), strict=True):
-        found = custom.apply("zhang-suen-2d", mask.astype(np.float32), Settings(method))
+        found = applied("zhang-suen-2d", mask.astype(np.float32), Settings(method))
         assert np.array_equal(found.image > 0.5, expected)
         assert found.stop_reason == "stable"
 
@@ -73,7 +73,7 @@ def test_zhang_suen_is_that_of_the_paper(method: str | None) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_guo_hall_is_that_of_scikit_image(method: str | None) -> None:
     for mask in random_masks():
-        found = custom.apply("guo-hall-2d", mask.astype(np.float32), Settings(method))
+        found = applied("guo-hall-2d", mask.astype(np.float32), Settings(method))
         assert np.array_equal(found.image > 0.5, thin(mask))
         assert found.stop_reason == "stable"
 
@@ -83,7 +83,7 @@ def test_what_is_left_of_a_large_object_does_not_end_it(method: str | None) -> N
     # The last pixels of a square are far less than 2 % of it.
     square = np.zeros((64, 64), np.float32)
     square[7:57, 7:57] = 1
-    found = custom.apply("guo-hall-2d", square, Settings(method))
+    found = applied("guo-hall-2d", square, Settings(method))
     assert np.array_equal(found.image > 0.5, thin(square > 0))
     assert int((found.image > 0.5).sum()) == 1
     assert found.stop_reason == "stable"

@@ -8,19 +8,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers_filters import MORPHOLOGY, applied, made, thinning
 from helpers_maps import same_bits
 
 import softmorph_cli
 from softmorph_cli import SoftmorphWarning
 from softmorph_cli.compiler import nesting
-from softmorph_cli.filters import custom, defaults, morphology
+from softmorph_cli.filters import custom, defaults
+from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.method import METHODS
+from softmorph_cli.filters.operations import OPERATIONS, ApplyRule, Skeleton
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.rulefile import loads
-from softmorph_cli.steps.operations import make
-from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, filter_tiles
+from softmorph_cli.tiles import ArraySource, ArrayTarget, filter_tiles
 
 IMAGE = np.random.default_rng(6).random((9, 12)).astype(np.float32)
 
@@ -38,9 +39,16 @@ BY_RULE = {
 }
 
 
-def test_the_table_has_every_operation_and_names_methods() -> None:
-    assert set(defaults.METHOD_OF) == {*morphology.OPERATIONS, "skeletonize"}
-    assert {*defaults.METHOD_OF.values(), defaults.INCREASING, defaults.ANY_RULE} <= set(METHODS)
+DEFAULTS = {
+    "skeletonize" if one is Skeleton else one.title: one.default_method
+    for one in OPERATIONS.values()
+    if issubclass(one, SoftFilter) and one is not ApplyRule
+}
+
+
+def test_default_methods_are_methods() -> None:
+    assert set(DEFAULTS) == {*MORPHOLOGY, "skeletonize"}
+    assert {*DEFAULTS.values(), defaults.INCREASING, defaults.ANY_RULE} <= set(METHODS)
 
 
 def test_functions_and_modules_that_differ_name_each_others_default() -> None:
@@ -53,8 +61,8 @@ def test_functions_and_modules_that_differ_name_each_others_default() -> None:
         )
     ):  # fmt: skip
         own = inspect.signature(module).parameters["method"].default
-        if own != defaults.METHOD_OF[name]:
-            found.append((name, module.__name__, defaults.METHOD_OF[name], own))
+        if own != DEFAULTS[name]:
+            found.append((name, module.__name__, DEFAULTS[name], own))
     assert found == DIFFERING
     for name, title, of_function, of_module in DIFFERING:
         module = getattr(softmorph_cli, title)
@@ -63,10 +71,10 @@ def test_functions_and_modules_that_differ_name_each_others_default() -> None:
             assert f'"{of_module}"' in text, (name, text)
 
 
-@pytest.mark.parametrize("name", defaults.METHOD_OF)
+@pytest.mark.parametrize("name", DEFAULTS)
 def test_a_function_without_a_method_has_that_of_the_table(name: str) -> None:
     run = getattr(softmorph_cli, name)
-    assert same_bits(run(IMAGE), run(IMAGE, method=defaults.METHOD_OF[name]))
+    assert same_bits(run(IMAGE), run(IMAGE, method=DEFAULTS[name]))
 
 
 @pytest.mark.parametrize("name", catalog.names())
@@ -101,7 +109,7 @@ def test_a_deleting_rule_that_nests_is_a_thinning(holds: bool, monkeypatch: pyte
 def test_what_a_step_does_is_known_before_the_map() -> None:
     given = {"apply": {"rule": "majority"}, "despeckle": {"min_size": "3vox"}}
     found = {
-        name: make(name, given.get(name, {})).method
+        name: OPERATIONS[name].make(given.get(name, {})).method_in_force
         for name in ("close", "tophat", "skeletonize", "apply", "fill")
     }
     assert found == {
@@ -111,8 +119,8 @@ def test_what_a_step_does_is_known_before_the_map() -> None:
         "apply": "minmax",
         "fill": None,
     }
-    assert make("apply", {"rule": "thinning"}).method == "nested"
-    assert make("skeletonize", {"preset": "cldice"}).method == "cldice"
+    assert made("apply", rule="thinning").method_in_force == "nested"
+    assert made("skeletonize", preset="cldice").method_in_force == "cldice"
 
 
 def test_minmax_of_a_rule_that_is_not_increasing_says_what_it_is() -> None:
@@ -124,8 +132,8 @@ def test_minmax_of_a_rule_that_is_not_increasing_says_what_it_is() -> None:
         with pytest.warns(SoftmorphWarning, match=says):
             run()
     for spec in (
-        Spec("apply", Settings("minmax"), rule="thinning", iterations=1),
-        Spec("skeletonize", Settings("minmax"), iterations=1),
+        made("apply", Settings("minmax"), rule="thinning", iterations=1),
+        made("skeletonize", Settings("minmax"), iterations=1),
     ):
         target = ArrayTarget(np.zeros_like(IMAGE))
         (warning,) = filter_tiles(ArraySource(IMAGE * 0.4), target, spec).warnings
@@ -143,6 +151,6 @@ def test_an_increasing_rule_runs_until_nothing_changes() -> None:
     image[:, :30] = 1
     image[3, 0] = 1
     image[3, 1:] = 0
-    result = custom.apply(loads(grow, name="grow"), image, Settings())
+    result = applied(loads(grow, name="grow"), image, Settings())
     assert (result.iterations, result.stop_reason) == (40, "stable")
     assert (result.image == 1).all()

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers_filters import made, thinning
 from helpers_maps import close, golden_tolerance
 
-from softmorph_cli.filters.morphology import Element, operate
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.filters.skeleton import thinning
 
 PATTERN = re.compile(
     r"(?P<operation>skeleton|erosion|dilation|opening|closing)_(?P<method>[a-z]+)(?P<levels>\d+)?"
@@ -69,8 +68,10 @@ def compute(name: str, image: Any) -> np.ndarray:
         return np.asarray(thinning(image, settings, iterations=iterations).image)
     erosion = g["first"] or g["erosion"] or g["both"]
     dilation = g["then"] or g["dilation"] or g["both"]
-    element = Element(int(erosion), int(dilation), iterations)
-    return np.asarray(operate(g["operation"], image, element, settings).image)
+    element = made(
+        g["operation"], settings, erosion=int(erosion), dilation=int(dilation), iterations=iterations
+    )
+    return np.asarray(element(image).image)
 
 
 def of(name: str) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers_filters import MORPHOLOGY, made
 from helpers_maps import close, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ import softmorph_cli
 from softmorph_cli import SoftmorphWarning
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.element import reach
-from softmorph_cli.filters.morphology import OPERATIONS, Element, operate
+from softmorph_cli.filters.operations import Erosion
 from softmorph_cli.filters.settings import Settings
 
 RNG = np.random.default_rng(21)
@@ -89,11 +90,11 @@ def test_nothing_is_said_where_nothing_is_clamped(name: str) -> None:
     assert set(np.unique(getattr(softmorph_cli, name)(binary, method="multilinear"))) == {0, 1}
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", MORPHOLOGY)
 @pytest.mark.parametrize("method", ["multilinear", "levels", "smooth-levels", "drastic"])
 @pytest.mark.filterwarnings("ignore::softmorph_cli.SoftmorphWarning")
 def test_every_operation_under_every_kind_of_method(operation: str, method: str) -> None:
-    result = operate(operation, IMAGE, Element(), Settings(method, levels=8))
+    result = made(operation, Settings(method, levels=8))(IMAGE)
     assert result.image.shape == IMAGE.shape
     assert result.image.dtype == IMAGE.dtype
     assert 0 <= result.image.min() <= result.image.max() <= 1
@@ -134,8 +135,8 @@ def test_a_radius_with_a_unit(
 ) -> None:
     image = (IMAGE if len(spacing) == 2 else VOLUME) * 0.2 + 0.8
     connectivity = {(2, False): 4, (2, True): 8, (3, False): 6, (3, True): 26}[len(spacing), wide]
-    element = Element(connectivity, connectivity, radius=radius, spacing=spacing)
-    result = operate("erosion", image, element, Settings("multilinear"))
+    element = made("erosion", Settings("multilinear"), erosion=connectivity, radius=radius, spacing=spacing)
+    result = element(image)
     assert close(result.image, _stepwise(image, connectivity, steps), 1e-13)
     assert result.iterations == max(steps)
     assert result.radius is not None
@@ -182,11 +183,11 @@ def test_what_does_not_fit_is_refused(arguments: dict[str, Any], kind: Any, frag
 
 @given(st.integers(1, 60), st.floats(0.01, 10))
 def test_n_voxels_are_n_steps_however_the_division_rounds(n: int, size: float) -> None:
-    assert reach((200, 200), None, n * size, (size, size)).steps == (n, n)
+    assert reach((200, 200), Erosion(radius=n * size, spacing=(size, size))).steps == (n, n)
 
 
 def test_reach_phases_shrink_the_element() -> None:
-    steps = reach((99, 99, 99), None, 3.0, (1.0, 3.0, 1.5))
+    steps = reach((99, 99, 99), Erosion(radius=3.0, spacing=(1.0, 3.0, 1.5)))
     asked: list[tuple[int, ...]] = []
 
     def rule_for(axes: tuple[int, ...]) -> Any:

@@ -7,11 +7,11 @@ import random
 import numpy as np
 import pytest
 import torch
+from helpers_filters import applied
 from helpers_maps import close, same_bits
 from helpers_reference import truth
 
 from softmorph_cli.compiler.lowering import LOGICS
-from softmorph_cli.filters import custom
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.kernels.torch_eager import TorchBackend
 from softmorph_cli.rules.expression import turned
@@ -82,9 +82,7 @@ def _check_torch(seed: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.nda
     with monkeypatch.context() as patch:
         patch.setattr("softmorph_cli.filters.arrays.choose", lambda *_a, **_k: TorchBackend("cpu"))
         for method in ("levels", "multilinear", list(LOGICS)[seed % len(LOGICS)]):
-            result = custom.apply(
-                rule, torch.tensor(image), Settings(method, levels=8), iterations=iterations
-            )
+            result = applied(rule, torch.tensor(image), Settings(method, levels=8), iterations=iterations)
             results[method] = result.image.numpy()
     wanted = sum(_binary(rule, image > (k + 0.5) / 8, iterations).astype(float) for k in range(8))
     assert same_bits(results["levels"], np.asarray(wanted / 8))
@@ -102,7 +100,7 @@ def _check_both(seed: int, methods: int, monkeypatch: pytest.MonkeyPatch) -> Non
     rule, iterations = _rule(seed)
     for method, wanted in list(_check_torch(seed, monkeypatch).items())[:methods]:
         settings = Settings(method, levels=8, threads=2)
-        got = custom.apply(rule, _image(rule.dimensions, seed), settings, iterations=iterations).image
+        got = applied(rule, _image(rule.dimensions, seed), settings, iterations=iterations).image
         # Divisions amplify the last bit, which torch and LLVM round differently.
         assert close(got, wanted, 1e-9)
         if method == "levels":

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers_filters import applied, thinning
 from helpers_maps import close, same_bits, vessels
 from scipy import ndimage
 
 import softmorph_cli
 from softmorph_cli import SoftmorphWarning
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters import custom
 from softmorph_cli.filters.settings import Progress, Settings
-from softmorph_cli.filters.skeleton import PRESETS, thinning
+from softmorph_cli.filters.skeleton import PRESETS
 from softmorph_cli.rules.rulefile import loads
 
 VESSELS = vessels((24, 40), 1).astype(np.float64)
@@ -113,7 +113,7 @@ def test_the_cap_ends_runaways_with_a_warning() -> None:
     assert (result.iterations, result.stop_reason) == (2, "max_iterations")
     blinker = loads('dimensions = 2\naction = "set"\nwhen = "~C"\niterations = "until stable"\n', name="b")
     for method in ("levels", "multilinear"):
-        capped = custom.apply(blinker, np.full((4, 4), 0.2), Settings(method, max_iterations=5))
+        capped = applied(blinker, np.full((4, 4), 0.2), Settings(method, max_iterations=5))
         assert (capped.iterations, capped.stop_reason) == (5, "max_iterations")
         assert any("cap of 5" in warning for warning in capped.warnings)
 
@@ -124,7 +124,7 @@ def test_a_rule_that_sets_stops_by_the_summed_change_not_by_the_change_of_the_su
     shift = loads('dimensions = 2\naction = "set"\nwhen = "E"\niterations = "until stable"\n', name="shift")
     image = np.zeros((3, 12))
     image[1, 9] = value
-    result = custom.apply(shift, image, Settings("multilinear"))
+    result = applied(shift, image, Settings("multilinear"))
     assert result.iterations == 11
     assert result.stop_reason == "stable"
     assert result.image.sum() == 0
@@ -227,14 +227,14 @@ def test_the_papers_names_are_accepted() -> None:
 
 def test_progress_is_told_after_every_sub_iteration() -> None:
     told: list[Progress] = []
-    thinning(np.ones((9, 9)), Settings("levels", levels=128, progress=told.append), iterations=2)
+    thinning(np.ones((9, 9)), Settings("levels", levels=128), told.append, iterations=2)
     assert [p.iteration for p in told] == [1] * 4 + [2] * 4 + [1] * 4 + [2] * 4
     assert {p.parts for p in told} == {2}
     assert [p.part for p in told] == [1] * 8 + [2] * 8
     assert {p.iterations for p in told} == {2}
     assert told[0].changed > 0
     told.clear()
-    thinning(np.ones((9, 9)), Settings("multilinear", progress=told.append))
+    thinning(np.ones((9, 9)), Settings("multilinear"), told.append)
     assert told[0].iterations is None
     assert len(told) % 4 == 0
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from helpers_maps import vessels
 
-from softmorph_cli.filters.settings import Settings
+from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.io import write
-from softmorph_cli.steps.operations import make
 from softmorph_cli.steps.process import Outputs, process
 from softmorph_cli.steps.tiled import Large, process_tiled
 from softmorph_cli.tiles.progress import TileProgress
@@ -27,7 +26,7 @@ def contents(store: Path) -> dict[str, bytes]:
 def test_a_run_interrupted_in_the_pyramid_does_not_filter_again(tmp_path: Path) -> None:
     source = tmp_path / "in.zarr"
     write(Volume(vessels(SHAPE, 4, noise=0.05).astype(np.float32), "ZYX", (2.0, 1.0, 1.0), "um"), source)
-    step = make("skeletonize", {}, Settings(levels=8, seed=3), method="sampled")
+    step = Skeleton(levels=8, seed=3, method="sampled")
 
     def outputs(folder: str) -> Outputs:
         (tmp_path / folder).mkdir()

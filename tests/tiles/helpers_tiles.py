@@ -13,15 +13,13 @@ import numpy as np
 from helpers_maps import same_bits
 
 from softmorph_cli.cluster import Cluster
-from softmorph_cli.filters.custom import apply
-from softmorph_cli.filters.morphology import operate
+from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Result
-from softmorph_cli.filters.skeleton import thinning
 from softmorph_cli.io import create_blocks, open_blocks, read
 from softmorph_cli.io.storing import chunks_of_tiles
-from softmorph_cli.tiles import ArraySource, ArrayTarget, Plan, Spec, TileProgress, filter_tiles
+from softmorph_cli.tiles import ArraySource, ArrayTarget, Plan, TileProgress, filter_tiles
 from softmorph_cli.tiles.crew import Spread
-from softmorph_cli.tiles.spec import task
+from softmorph_cli.tiles.work import task
 
 # Every other tile reaches from border to border along some axis.
 CUTS = {3: ((24, 16, 32), (32, 64, 17)), 2: ((16, 32), (23, 90))}
@@ -37,19 +35,12 @@ class Tiled:
     progress: list[Any] = field(default_factory=list)
 
 
-def whole(spec: Spec, image: np.ndarray) -> Result:
-    """Return the public filters' result."""
-    if spec.operation == "skeletonize":
-        return thinning(
-            image, spec.settings, iterations=spec.iterations, hard=spec.hard, threshold=spec.threshold
-        )
-    if spec.operation == "apply":
-        assert spec.rule is not None
-        return apply(spec.rule, image, spec.settings, iterations=spec.iterations)
-    return operate(spec.operation, image, spec.element, spec.settings)
+def whole(chosen: SoftFilter, image: np.ndarray) -> Result:
+    """Return the result of the whole image."""
+    return chosen(image)
 
 
-def cut_by_hand(spec: Spec, shape: tuple[int, ...], tile: tuple[int, ...], length: int | None) -> Plan:
+def cut_by_hand(spec: SoftFilter, shape: tuple[int, ...], tile: tuple[int, ...], length: int | None) -> Plan:
     """Return a plan with these tiles; `length` iterations a pass, or every tile at once."""
     work = task(spec, shape)
     halo = work.halo if length is None else tuple(length * reach for reach in work.reach)
@@ -58,7 +49,7 @@ def cut_by_hand(spec: Spec, shape: tuple[int, ...], tile: tuple[int, ...], lengt
 
 
 def tiled(
-    spec: Spec, image: np.ndarray, tile: tuple[int, ...], length: int | None = None, **more: Any
+    spec: SoftFilter, image: np.ndarray, tile: tuple[int, ...], length: int | None = None, **more: Any
 ) -> Tiled:
     """Run a filter in tiles of a given size."""
     kind = np.uint8 if spec.hard else image.dtype
@@ -76,7 +67,7 @@ def tiled(
 
 
 def check(
-    spec: Spec, image: np.ndarray, length: int | None = None, cuts: Sequence[tuple[int, ...]] = ()
+    spec: SoftFilter, image: np.ndarray, length: int | None = None, cuts: Sequence[tuple[int, ...]] = ()
 ) -> Result:
     """Filter a map as a whole and in tiles, and compare; return what was said of the whole."""
     wanted = whole(spec, image)
@@ -129,7 +120,7 @@ class Once:
 
 def on_cluster(
     cluster: Cluster,
-    spec: Spec,
+    spec: SoftFilter,
     folder: Path,
     image: np.ndarray,
     tile: tuple[int, ...],

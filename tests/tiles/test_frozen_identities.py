@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from helpers_filters import made
 from helpers_frozen import agrees
 
-from softmorph_cli.filters.morphology import Element
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.tiles import Spec
-from softmorph_cli.tiles.spec import task
+from softmorph_cli.tiles.work import task
 
 FILTERS = {
-    "nested": (Spec("skeletonize", Settings()), (40, 50, 60)),
-    "exact": (Spec("skeletonize", Settings(levels="exact", prune_contrast=0.05)), (40, 50, 60)),
-    "hard": (Spec("skeletonize", hard=True, threshold=0.4), (70, 80)),
-    "cldice": (Spec("skeletonize", Settings("cldice"), iterations=3), (70, 80)),
-    "levels": (Spec("skeletonize", Settings("levels", levels=128)), (40, 50, 60)),
-    "closing": (Spec("closing", element=Element(26, 26, radius=2.0, spacing=(1.0, 0.5, 0.5))), (40, 50, 60)),
-    "tophat": (Spec("tophat", Settings("product"), element=Element(iterations=2)), (70, 80)),
-    "majority": (Spec("apply", rule="majority", iterations=2), (40, 50, 60)),
+    "nested": (made("skeletonize", Settings()), (40, 50, 60)),
+    "exact": (made("skeletonize", Settings(levels="exact", prune_contrast=0.05)), (40, 50, 60)),
+    "hard": (made("skeletonize", hard=True, threshold=0.4), (70, 80)),
+    "cldice": (made("skeletonize", Settings("cldice"), iterations=3), (70, 80)),
+    "levels": (made("skeletonize", Settings("levels", levels=128)), (40, 50, 60)),
+    "closing": (made("closing", erosion=26, dilation=26, radius=2.0, spacing=(1.0, 0.5, 0.5)), (40, 50, 60)),
+    "tophat": (made("tophat", Settings("product"), iterations=2), (70, 80)),
+    "majority": (made("apply", rule="majority", iterations=2), (40, 50, 60)),
 }
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers_filters import made
 from helpers_maps import same_bits, vessels
 from helpers_tiles import check, tiled, whole
 
+from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.rules import catalog
-from softmorph_cli.tiles import Spec, TileProgress
+from softmorph_cli.tiles import TileProgress
 
 RNG = np.random.default_rng(8)
 TUBES = vessels((43, 35, 51), 1, noise=0.1).astype(np.float32)
@@ -23,11 +25,11 @@ MAPS = pytest.mark.parametrize("image", [TUBES, GRAIN], ids=["tubes", "grain"])
 LEVELS = pytest.mark.parametrize("levels", [8, 64, 128, "exact"])
 
 
-def nested(levels: Any = None, iterations: int | None = None, **more: Any) -> Spec:
-    return Spec("skeletonize", Settings("nested", levels=levels, **more), iterations)
+def nested(levels: Any = None, iterations: int | None = None, **more: Any) -> SoftFilter:
+    return made("skeletonize", Settings("nested", levels=levels, **more), iterations=iterations)
 
 
-def compare(spec: Spec, image: np.ndarray, length: int | None) -> Any:
+def compare(spec: SoftFilter, image: np.ndarray, length: int | None) -> Any:
     return check(spec, image, length, ODD[image.ndim])
 
 
@@ -66,7 +68,7 @@ def test_so_many_iterations_are_not_finished(
 @MAPS
 @pytest.mark.parametrize("finish", [True, False])
 def test_one_level_by_itself(finish: bool, image: np.ndarray) -> None:
-    spec = Spec("skeletonize", Settings(finish=finish), hard=True, threshold=0.4)
+    spec = made("skeletonize", Settings(finish=finish), hard=True, threshold=0.4)
     assert compare(spec, image, 3).finished is finish
     compare(replace(spec, iterations=2), image, None)
     compare(replace(spec, iterations=2), image, 1)
@@ -92,7 +94,7 @@ def test_what_follows_begins_only_after_rest(levels: Any) -> None:
 def test_rules_over_subfields(method: str, image: np.ndarray) -> None:
     if method == "multilinear" and image.ndim == 3:
         pytest.skip("the program is long, and takes a minute to compile")
-    spec = Spec("apply", Settings(method), rule="thinning-subfields", iterations=2)
+    spec = made("apply", Settings(method), rule="thinning-subfields", iterations=2)
     compare(spec, image, None)
     if method != "multilinear":
         compare(spec, image, 1)
@@ -100,7 +102,7 @@ def test_rules_over_subfields(method: str, image: np.ndarray) -> None:
 
 
 def test_other_rules_by_nested_levels() -> None:
-    spec = Spec("apply", Settings("nested", levels=8), rule=catalog.bundled("thinning", 3))
+    spec = made("apply", Settings("nested", levels=8), rule=catalog.bundled("thinning", 3))
     assert compare(spec, TUBES, 2).finished is None
     compare(replace(spec, iterations=1), TUBES, None)
 
@@ -117,7 +119,7 @@ def test_parts_are_told_in_turn() -> None:
     assert stages == [("pass", "thinning"), ("pass", "finishing"), ("write", "")]
     seen = tiled(nested(finish=False), TUBES, (19, 17, 23), 2).progress
     assert {one.part for one in seen} == {""}
-    seen = tiled(Spec("skeletonize", Settings("levels", levels=128)), TUBES, (19, 17, 23), 2).progress
+    seen = tiled(made("skeletonize", Settings("levels", levels=128)), TUBES, (19, 17, 23), 2).progress
     assert {one.part for one in seen} == {"levels 1 of 2", "levels 2 of 2", ""}
 
 
@@ -134,7 +136,7 @@ def test_many_cuts_of_many_maps(seed: int) -> None:
     for threads in (1, 2):
         one = replace(spec, settings=replace(spec.settings, threads=threads))
         check(one, image, int(rng.integers(1, 5)), [tile])
-        hard = Spec("skeletonize", Settings(threads=threads), hard=True, threshold=float(rng.random()))
+        hard = made("skeletonize", Settings(threads=threads), hard=True, threshold=float(rng.random()))
         check(hard, image, int(rng.integers(1, 5)), [tile])
 
 

@@ -12,34 +12,33 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers_filters import made
 from helpers_maps import same_bits, vessels
 from helpers_reference import where
 from helpers_tiles import tiled, whole
 
 from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters.morphology import Element
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.rules.expression import constant
 from softmorph_cli.rules.neighborhood import block
 from softmorph_cli.rules.rulefile import loads
-from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, filter_tiles, plan
-from softmorph_cli.tiles.spec import iteration_reach, task
+from softmorph_cli.tiles import ArraySource, ArrayTarget, filter_tiles, plan
+from softmorph_cli.tiles.work import iteration_reach, task
 
 MB = 10**6
-LEVELS = Spec("skeletonize", Settings("levels"))
+LEVELS = made("skeletonize", Settings("levels"))
 
 
 def test_halos_follow_from_the_rules() -> None:
     assert task(LEVELS, (9, 9, 9)).reach == (6, 6, 6)
     assert task(LEVELS, (9, 9)).reach == (4, 4)
     assert task(LEVELS, (9, 9)).halo is None
-    assert task(Spec("apply", Settings("levels"), rule="thinning-subfields"), (9, 9, 9)).reach == (2, 4, 8)
-    assert task(Spec("skeletonize", Settings("product"), iterations=5), (9, 9, 9)).halo == (30, 30, 30)
-    assert task(Spec("opening", element=Element(iterations=3)), (9, 9)).halo == (6, 6)
-    assert task(Spec("gradient", element=Element(iterations=3)), (9, 9)).halo == (3, 3)
-    far = Element(radius=4, spacing=(2, 1, 4))
-    assert task(Spec("closing", element=far), (9, 9, 9)).halo == (4, 8, 2)
+    assert task(made("apply", Settings("levels"), rule="thinning-subfields"), (9, 9, 9)).reach == (2, 4, 8)
+    assert task(made("skeletonize", Settings("product"), iterations=5), (9, 9, 9)).halo == (30, 30, 30)
+    assert task(made("opening", iterations=3), (9, 9)).halo == (6, 6)
+    assert task(made("gradient", iterations=3), (9, 9)).halo == (3, 3)
+    assert task(made("closing", radius=4, spacing=(2, 1, 4)), (9, 9, 9)).halo == (4, 8, 2)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_plans_fit_and_keep_to_chunks(memory: int, shape: tuple[int, ...]) -> No
 
 
 def test_fewer_levels_take_larger_tiles_and_less_disk() -> None:
-    few = plan(Spec("skeletonize", Settings("levels", levels=8)), (768,) * 3, memory=500 * MB)
+    few = plan(made("skeletonize", Settings("levels", levels=8)), (768,) * 3, memory=500 * MB)
     many = plan(LEVELS, (768,) * 3, memory=500 * MB)
     assert few.scratch_bytes < many.scratch_bytes
     assert few.tiles < many.tiles
@@ -80,7 +79,7 @@ def test_fewer_levels_take_larger_tiles_and_less_disk() -> None:
 
 def test_values_by_rank_take_more_than_planes() -> None:
     planes, finished, exact = (
-        plan(Spec("skeletonize", settings), (768,) * 3, memory=500 * MB)
+        plan(made("skeletonize", settings), (768,) * 3, memory=500 * MB)
         for settings in (
             Settings("nested", finish=False),
             Settings("nested"),
@@ -100,17 +99,17 @@ def test_what_cannot_fit_is_refused() -> None:
     ):
         plan(LEVELS, (768,) * 3, memory=50 * MB)
     with pytest.raises(InputError, match="stops by what all of the map does"):
-        plan(Spec("skeletonize", Settings("product")), (768,) * 3)
+        plan(made("skeletonize", Settings("product")), (768,) * 3)
     with pytest.raises(UsageError, match="unknown operation 'erode'"):
-        plan(Spec("erode"), (768,) * 3)
+        plan(made("erode"), (768,) * 3)
     with pytest.raises(UsageError, match="filtered on the CPU"):
-        plan(Spec("erosion", Settings(device="cuda")), (768,) * 3)
+        plan(made("erosion", Settings(device="cuda")), (768,) * 3)
 
 
 def test_values_that_are_no_probabilities_are_refused() -> None:
     image = np.full((30, 30), 0.5, np.float32)
     image[29, 29] = 1.5
-    for spec in (LEVELS, Spec("erosion")):
+    for spec in (LEVELS, made("erosion")):
         with pytest.raises(InputError, match=r"values from 0\.5 to 1\.5"):
             tiled(spec, image, (16, 16), 2 if spec is LEVELS else None)
     with pytest.raises(InputError, match="divide by the maximum"):
@@ -121,7 +120,7 @@ def test_only_tiles_that_can_still_change_are_visited() -> None:
     image = np.zeros((64, 64, 64), np.float32)
     image[4:20, 4:20, 4:24] = 0.9  # thick, in one corner; the rest is empty or thin
     image[50, 50, 30:60] = 0.8
-    spec = Spec("skeletonize", hard=True)
+    spec = made("skeletonize", hard=True)
     got = tiled(spec, image, (16, 16, 16), 1)
     assert same_bits(got.image, whole(spec, image).image)
     passes = [p for p in got.progress if p.stage == "pass"]
@@ -138,7 +137,7 @@ _MEASURED = """
 import sys, numpy as np
 from pathlib import Path
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.tiles import Spec, filter_tiles
+from softmorph_cli.tiles import filter_tiles
 
 folder, memory = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -163,7 +162,7 @@ with (folder / "out.raw").open("r+b") as file:
     file.truncate(4 * 256**3)
 levels = sys.argv[3]
 nested = Settings("nested", levels="exact" if levels == "exact" else int(levels)) if levels else Settings("levels")
-result = filter_tiles(Planes(), Planes(), Spec("skeletonize", nested), memory=memory)
+result = filter_tiles(Planes(), Planes(), made("skeletonize", nested), memory=memory)
 peak = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))
 print(result.iterations, 1024 * int(peak.split()[1]))
 """
@@ -180,7 +179,7 @@ def test_memory_stays_below_what_was_allowed(levels: str, tmp_path: Path) -> Non
     image.tofile(tmp_path / "in.raw")
     known: Any = "exact" if levels == "exact" else int(levels or 64)
     # Before, so that the kernels are compiled: that takes some 40 MB more, once on every machine.
-    wanted = whole(Spec("skeletonize", Settings("nested" if levels else "levels", levels=known)), image)
+    wanted = whole(made("skeletonize", Settings("nested" if levels else "levels", levels=known)), image)
     allowed = 300 * MB
     ended = subprocess.run(
         [sys.executable, "-c", _MEASURED, str(tmp_path), str(allowed), levels],

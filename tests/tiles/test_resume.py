@@ -8,21 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers_filters import made
 from helpers_maps import same_bits, vessels
 from helpers_tiles import StopError, Tiled, cut_by_hand, tiled, until, whole
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.filters.morphology import Element
+from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, TileProgress, filter_tiles
+from softmorph_cli.tiles import ArraySource, ArrayTarget, TileProgress, filter_tiles
 from softmorph_cli.tiles.manifest import NAME
 
 MAP = vessels((44, 51, 60), 3, branches=8, noise=0.1).astype(np.float32)
-LEVELS = Spec("skeletonize", Settings("levels", levels=128))
+LEVELS = made("skeletonize", Settings("levels", levels=128))
 TILE, LENGTH = (16, 24, 24), 2
 
 
-def run(spec: Spec, out: np.ndarray, length: int | None, scratch: Path, **more: Any) -> Any:
+def run(spec: SoftFilter, out: np.ndarray, length: int | None, scratch: Path, **more: Any) -> Any:
     plan = cut_by_hand(spec, MAP.shape, TILE, length)
     return filter_tiles(ArraySource(MAP), ArrayTarget(out), spec, plan=plan, scratch=scratch, **more)
 
@@ -31,13 +32,13 @@ def run(spec: Spec, out: np.ndarray, length: int | None, scratch: Path, **more: 
     "spec",
     [
         LEVELS,
-        Spec("skeletonize", Settings("nested")),
-        Spec("skeletonize", Settings("nested", levels="exact", prune_contrast=0.05)),
-        Spec("skeletonize", hard=True, threshold=0.4),
+        made("skeletonize", Settings("nested")),
+        made("skeletonize", Settings("nested", levels="exact", prune_contrast=0.05)),
+        made("skeletonize", hard=True, threshold=0.4),
     ],
     ids=["levels", "nested", "exact", "hard"],
 )
-def test_a_run_interrupted_anywhere_ends_as_an_undisturbed_one(spec: Spec, tmp_path: Path) -> None:
+def test_a_run_interrupted_anywhere_ends_as_an_undisturbed_one(spec: SoftFilter, tmp_path: Path) -> None:
     undisturbed: Tiled = tiled(spec, MAP, TILE, LENGTH)
     kinds = [(one.stage, one.part) for one in undisturbed.progress]
     total = len(kinds)
@@ -67,7 +68,7 @@ def test_a_run_interrupted_anywhere_ends_as_an_undisturbed_one(spec: Spec, tmp_p
 
 def test_only_what_is_still_needed_is_kept(tmp_path: Path) -> None:
     """When all of the second part has been written once, what the first one left is gone."""
-    spec, parts = Spec("skeletonize", Settings("nested")), list[tuple[int, set[str]]]()
+    spec, parts = made("skeletonize", Settings("nested")), list[tuple[int, set[str]]]()
 
     def look(progress: TileProgress) -> None:
         if progress.part == "finishing":
@@ -105,7 +106,7 @@ def test_a_target_that_was_lost_is_written_again(tmp_path: Path) -> None:
 
 
 def test_tiles_done_at_once_are_not_done_again(tmp_path: Path) -> None:
-    spec = Spec("tophat", Settings("multilinear"), element=Element(iterations=2))
+    spec = made("tophat", Settings("multilinear"), iterations=2)
     out, seen, rest = np.zeros_like(MAP), [], []
     with pytest.raises(StopError):
         run(spec, out, None, tmp_path / "s", progress=until(5, seen))
@@ -124,7 +125,7 @@ def test_another_run_is_not_continued_and_says_so(change: str, tmp_path: Path) -
     manifest, fingerprint = scratch / NAME, "a"
     wanted = "is damaged: the interrupted run was not continued but begun anew"
     if change == "levels":
-        spec, wanted = Spec("skeletonize", Settings("levels", levels=64)), "another settings: it was not"
+        spec, wanted = made("skeletonize", Settings("levels", levels=64)), "another settings: it was not"
     elif change == "input":
         fingerprint, wanted = "b", "another input: it was not continued but begun anew"
     elif change == "broken":

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers_filters import MORPHOLOGY, made
 from helpers_maps import same_bits, vessels
 from helpers_tiles import check, tiled, whole
 
-from softmorph_cli.filters.morphology import OPERATIONS, Element
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.rules.expression import negation, var
 from softmorph_cli.rules.neighborhood import DIRECTIONS
 from softmorph_cli.rules.rule import Action, Rule, SubIteration
-from softmorph_cli.tiles import Spec
 
 RNG = np.random.default_rng(5)
 TUBES = vessels((61, 49, 73), 1, noise=0.08).astype(np.float32)
@@ -32,23 +31,22 @@ def and_heavily(*often: Any, heavy: Iterable[Any]) -> list[Any]:
 
 
 @MAPS
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", MORPHOLOGY)
 def test_morphology(operation: str, image: np.ndarray) -> None:
     box = {2: 8, 3: 26}[image.ndim]
-    check(Spec(operation, Settings("multilinear"), element=Element(None, box, 2)), image)
-    check(Spec(operation, Settings("levels", levels=16), element=Element(box, None, 3)), image)
+    check(made(operation, Settings("multilinear"), dilation=box, iterations=2), image)
+    check(made(operation, Settings("levels", levels=16), erosion=box, iterations=3), image)
 
 
 @pytest.mark.parametrize("method", and_heavily("product", "sampled", "smooth-levels", heavy=METHODS[2:]))
 @pytest.mark.parametrize("operation", ["opening", "blackhat"])
 def test_morphology_by_every_method(operation: str, method: str) -> None:
     settings = Settings(method, levels=64, smooth_levels=3, seed=9)
-    check(Spec(operation, settings, element=Element(iterations=2)), NOISE)
+    check(made(operation, settings, iterations=2), NOISE)
 
 
 def test_a_radius_is_that_of_the_whole_map() -> None:
-    element = Element(radius=4.0, spacing=(2.0, 1.0, 1.3))
-    check(Spec("closing", Settings("multilinear"), element=element), TUBES)
+    check(made("closing", Settings("multilinear"), radius=4.0, spacing=(2.0, 1.0, 1.3)), TUBES)
 
 
 @MAPS
@@ -57,7 +55,7 @@ def test_a_radius_is_that_of_the_whole_map() -> None:
     and_heavily("multilinear", "minmax", "smooth-levels", "cldice", heavy=[METHODS[1], *METHODS[3:]]),
 )
 def test_skeletons_of_a_fixed_number_of_iterations(method: str, image: np.ndarray) -> None:
-    check(Spec("skeletonize", Settings(method, smooth_levels=3), iterations=2), image)
+    check(made("skeletonize", Settings(method, smooth_levels=3), iterations=2), image)
 
 
 @MAPS
@@ -66,34 +64,34 @@ def test_skeletons_of_a_fixed_number_of_iterations(method: str, image: np.ndarra
 def test_planes_of_a_fixed_number(
     method: str, iterations: int, length: int | None, image: np.ndarray
 ) -> None:
-    check(Spec("skeletonize", Settings(method, levels=32, seed=-3), iterations=iterations), image, length)
+    check(made("skeletonize", Settings(method, levels=32, seed=-3), iterations=iterations), image, length)
 
 
 @MAPS
 @pytest.mark.parametrize("levels", and_heavily(8, 64, heavy=[192]))
 @pytest.mark.parametrize("length", and_heavily(2, heavy=[1, 4]))
 def test_level_sets_come_to_the_same_rest(levels: int, length: int, image: np.ndarray) -> None:
-    check(Spec("skeletonize", Settings("levels", levels=levels)), image, length)
+    check(made("skeletonize", Settings("levels", levels=levels)), image, length)
 
 
 @MAPS
 @pytest.mark.parametrize("length", [1, 3])
 def test_hard_skeletons(length: int, image: np.ndarray) -> None:
-    check(Spec("skeletonize", hard=True, threshold=0.3), image, length)
-    check(Spec("skeletonize", hard=True, iterations=4), image, length)
-    check(Spec("skeletonize", hard=True, iterations=2), image)
+    check(made("skeletonize", hard=True, threshold=0.3), image, length)
+    check(made("skeletonize", hard=True, iterations=4), image, length)
+    check(made("skeletonize", hard=True, iterations=2), image)
 
 
 @pytest.mark.parametrize("length", and_heavily(3, heavy=[1, 2]))
 def test_draws_come_to_the_same_rest(length: int) -> None:
-    check(Spec("skeletonize", Settings("sampled", levels=128, seed=4)), TUBES, length)
+    check(made("skeletonize", Settings("sampled", levels=128, seed=4)), TUBES, length)
 
 
 @MAPS
 @pytest.mark.parametrize("cap", and_heavily(2, 3, 7, heavy=[1, 4, 5, 6, 8]))
 def test_passes_end_exactly_at_the_cap(cap: int, image: np.ndarray) -> None:
     for length in (1, 2, 3):
-        check(Spec("skeletonize", Settings("levels", levels=8, max_iterations=cap)), image, length)
+        check(made("skeletonize", Settings("levels", levels=8, max_iterations=cap)), image, length)
 
 
 def test_every_number_of_iterations_until_rest_is_told_rightly() -> None:
@@ -103,7 +101,7 @@ def test_every_number_of_iterations_until_rest_is_told_rightly() -> None:
     for radius in np.arange(1, 17, 1.5):
         centre = np.array([16.0, 23.0, 20.0])[:, None, None, None]
         ball = (np.linalg.norm(grid - centre, axis=0) < radius).astype(np.float32)
-        spec = Spec("skeletonize", hard=True)
+        spec = made("skeletonize", hard=True)
         told.add(whole(spec, ball).iterations)
         for length in (2, 3, 5):
             got = tiled(spec, ball, (16, 24, 17), length)
@@ -115,9 +113,9 @@ def test_every_number_of_iterations_until_rest_is_told_rightly() -> None:
 @pytest.mark.parametrize("rule", ["prune", "majority", "boundary", "guo-hall", "zhang-suen", "corners"])
 @pytest.mark.parametrize("method", ["levels", "multilinear"])
 def test_rules_of_the_catalogue(rule: str, method: str) -> None:
-    check(Spec("apply", Settings(method, levels=16), rule=rule, iterations=3), FLAT)
+    check(made("apply", Settings(method, levels=16), rule=rule, iterations=3), FLAT)
     if method == "levels":
-        check(Spec("apply", Settings(method, levels=16), rule=rule, iterations=7), FLAT, 2)
+        check(made("apply", Settings(method, levels=16), rule=rule, iterations=7), FLAT, 2)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -126,7 +124,7 @@ def test_a_rule_that_never_rests(length: int) -> None:
     upright = next(iter(DIRECTIONS[2].values()))
     turning = Rule("turning", 2, Action.SET, (SubIteration(negation(var((-1, 0))), upright),) * 2)
     for cap in (5, 6, 7):
-        check(Spec("apply", Settings("levels", levels=8, max_iterations=cap), rule=turning), FLAT, length)
+        check(made("apply", Settings("levels", levels=8, max_iterations=cap), rule=turning), FLAT, length)
 
 
 def test_a_rule_that_only_adds_and_one_that_sets() -> None:
@@ -135,15 +133,15 @@ def test_a_rule_that_only_adds_and_one_that_sets() -> None:
     falling = Rule("falling", 3, Action.SET, (SubIteration(var((1, 0, -1)), upright),), outside=1)
     for rule in (growing, falling):
         for length in (1, 4):
-            check(Spec("apply", Settings("levels", levels=16), rule=rule), NOISE[:20, :36], length)
+            check(made("apply", Settings("levels", levels=16), rule=rule), NOISE[:20, :36], length)
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float64, bool])
 def test_types(kind: Any) -> None:
     image = (TUBES > 0.4) if kind is bool else TUBES.astype(kind)
     for spec, length in (
-        (Spec("skeletonize", Settings("levels", levels=16)), 2),
-        (Spec("dilation", Settings("product")), None),
+        (made("skeletonize", Settings("levels", levels=16)), 2),
+        (made("dilation", Settings("product")), None),
     ):
         wanted = whole(spec, image).image
         kept = image.astype(wanted.dtype) if kind is bool else image
@@ -152,10 +150,10 @@ def test_types(kind: Any) -> None:
 
 
 def test_faded_skeletons_and_clamped_differences_are_told() -> None:
-    faded = whole(Spec("skeletonize", Settings("product"), iterations=9), TUBES)
+    faded = whole(made("skeletonize", Settings("product"), iterations=9), TUBES)
     assert faded.warnings
-    check(Spec("skeletonize", Settings("product"), iterations=9), TUBES)
-    spec = Spec("tophat", Settings("multilinear"))
+    check(made("skeletonize", Settings("product"), iterations=9), TUBES)
+    spec = made("tophat", Settings("multilinear"))
     even = 0.2 * GRAIN + np.float32(0.7)
     assert whole(spec, even).warnings
     check(spec, even)
@@ -169,7 +167,7 @@ def test_many_cuts_of_many_maps() -> None:
         image = vessels(shape, seed, branches=int(rng.integers(2, 12)), noise=float(rng.random() / 4))
         tile = tuple(int(n) for n in rng.integers(9, 40, 3))
         length = int(rng.integers(1, 5))
-        spec = Spec("skeletonize", Settings("levels", levels=int(rng.choice([8, 32, 64, 128]))))
+        spec = made("skeletonize", Settings("levels", levels=int(rng.choice([8, 32, 64, 128]))))
         wanted, got = whole(spec, image), tiled(spec, image, tile, length)
         assert same_bits(got.image, wanted.image)
         assert got.result.iterations == wanted.iterations

@@ -13,26 +13,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers_filters import made
 from helpers_maps import same_bits, vessels
 from helpers_tiles import Once, StopError, Tiled, cut_by_hand, on_cluster, tiled, until, whole
 
 from softmorph_cli.cluster import Cluster, Lost
 from softmorph_cli.errors import ClusterError, InputError
-from softmorph_cli.filters.morphology import Element
+from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.rules import catalog
-from softmorph_cli.tiles import ArraySource, ArrayTarget, Spec, filter_tiles
+from softmorph_cli.tiles import ArraySource, ArrayTarget, filter_tiles
 from softmorph_cli.tiles.crew import Spread
 
 RNG = np.random.default_rng(5)
 TUBES = vessels((61, 49, 73), 1, noise=0.08).astype(np.float32)
 EVEN = (0.2 * RNG.random((83, 90), np.float32) + np.float32(0.7)).astype(np.float32)
 TILE, LENGTH = (32, 32, 40), 2
-LEVELS = Spec("skeletonize", Settings("levels", levels=16))
+LEVELS = made("skeletonize", Settings("levels", levels=16))
 
 
-def check(made: Tiled, spec: Spec, image: np.ndarray) -> None:
+def check(made: Tiled, spec: SoftFilter, image: np.ndarray) -> None:
     wanted = whole(spec, image)
     assert same_bits(made.image, np.asarray(wanted.image, np.float32))
     if wanted.standard_error is not None:
@@ -46,17 +47,17 @@ def check(made: Tiled, spec: Spec, image: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("spec", "length"),
     [
-        (Spec("skeletonize", Settings("levels", levels=128), iterations=4), 3),
-        (Spec("skeletonize", hard=True, threshold=0.3), 3),
-        (Spec("skeletonize", Settings("nested")), 3),
-        (Spec("skeletonize", Settings("nested", levels="exact")), 2),
-        (Spec("skeletonize", Settings("sampled", levels=64, seed=4)), 3),
-        (Spec("erosion", Settings("multilinear"), element=Element(None, 26, 2)), None),
-        (Spec("apply", Settings("levels", levels=8), rule=catalog.bundled("thinning", 3), iterations=3), 2),
+        (made("skeletonize", Settings("levels", levels=128), iterations=4), 3),
+        (made("skeletonize", hard=True, threshold=0.3), 3),
+        (made("skeletonize", Settings("nested")), 3),
+        (made("skeletonize", Settings("nested", levels="exact")), 2),
+        (made("skeletonize", Settings("sampled", levels=64, seed=4)), 3),
+        (made("erosion", Settings("multilinear"), dilation=26, iterations=2), None),
+        (made("apply", Settings("levels", levels=8), rule=catalog.bundled("thinning", 3), iterations=3), 2),
     ],
     ids=["levels", "hard", "nested", "exact", "sampled", "erosion", "rule"],
 )
-def test_the_same_result(spec: Spec, length: int | None, cluster: Cluster, tmp_path: Path) -> None:
+def test_the_same_result(spec: SoftFilter, length: int | None, cluster: Cluster, tmp_path: Path) -> None:
     # First here, so that the kernels are compiled once.
     alone = tiled(spec, TUBES, TILE, length)
     made = on_cluster(cluster, spec, tmp_path, TUBES, TILE, length)
@@ -68,7 +69,7 @@ def test_the_same_result(spec: Spec, length: int | None, cluster: Cluster, tmp_p
 
 
 def test_what_is_known_of_the_tiles_comes_together(cluster: Cluster, tmp_path: Path) -> None:
-    spec = Spec("tophat", Settings("multilinear"))
+    spec = made("tophat", Settings("multilinear"))
     assert whole(spec, EVEN).warnings
     check(on_cluster(cluster, spec, tmp_path, EVEN, (32, 48)), spec, EVEN)
 
@@ -131,7 +132,7 @@ def test_what_a_tile_says_is_wrong_is_said_here(cluster: Cluster, tmp_path: Path
 def test_tiles_that_share_a_chunk_are_not_written_by_several(cluster: Cluster, tmp_path: Path) -> None:
     np.save(tmp_path / "in.npy", TUBES)
     blocks = open_blocks(tmp_path / "in.npy")
-    spec = Spec("erosion")
+    spec = made("erosion")
     with (
         pytest.raises(InputError, match="not made of whole chunks is written by one process only"),
         create_blocks(tmp_path / "out.zarr", blocks, chunks=(16, 16, 16)) as written,
@@ -147,7 +148,7 @@ def test_tiles_that_share_a_chunk_are_not_written_by_several(cluster: Cluster, t
 
 def test_an_array_is_written_by_this_process_alone(cluster: Cluster, tmp_path: Path) -> None:
     np.save(tmp_path / "in.npy", TUBES)
-    spec = Spec("erosion")
+    spec = made("erosion")
     with pytest.raises(TypeError, match="in memory"):
         filter_tiles(
             open_blocks(tmp_path / "in.npy"),
@@ -159,7 +160,7 @@ def test_an_array_is_written_by_this_process_alone(cluster: Cluster, tmp_path: P
 
 
 def test_a_folder_that_is_not_there_for_a_worker_is_refused(cluster: Cluster, tmp_path: Path) -> None:
-    spec = Spec("erosion")
+    spec = made("erosion")
     np.save(tmp_path / "in.npy", TUBES)
     with pytest.raises(
         ClusterError, match=r"a worker does not see .*other\.npy; use a folder that all machines"

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from softmorph_cli.errors import FileError, RuleError, UsageError
+from softmorph_cli.filters.operations import OPERATIONS, Erosion, Skeleton, from_json
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.steps.operations import OPERATIONS, SETTINGS, make
-from softmorph_cli.steps.text import build, parse, pipeline, specs
+from softmorph_cli.parameters import named_as_options
+from softmorph_cli.steps.chain import as_text, check, filters, parse, pipeline
+
+
+@pytest.fixture(autouse=True)
+def _shell() -> Iterator[None]:
+    """Name parameters as options: chains are typed there."""
+    with named_as_options():
+        yield
 
 
 @pytest.mark.parametrize(
@@ -36,8 +45,8 @@ def test_steps_are_read_as_people_write_them(text: str, expected: tuple[str, dic
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("blur", "no operation 'blur'; use erode,"),
-        ("erode:iteration=2", "no 'iteration'; it takes iterations, radius, connectivity, method"),
+        ("blur", "no operation 'blur'; use skeletonize, erode,"),
+        ("erode:iteration=2", "no 'iteration'; it takes connectivity, iterations, radius, method"),
         ("fill:iterations=2", "no 'iterations'; it takes no parameters"),
         ("erode:iterations=two", "iterations is a whole number, not 'two'"),
         ("skeletonize:threshold=half", "threshold is a number, not 'half'"),
@@ -73,15 +82,15 @@ def test_what_is_wrong_with_a_step_is_said_with_what_is_right(text: str, says: s
 )
 def test_values_that_are_wrong_whatever_the_map_are_refused_at_once(texts: list[str], says: str) -> None:
     with pytest.raises((UsageError, RuleError)) as raised:
-        build(specs(texts), Settings())
+        check(filters(texts, Settings()))
     assert says in str(raised.value)
 
 
 def test_a_step_says_its_method_or_takes_that_of_the_chain() -> None:
     texts = ["erode", "close:method=product", "skeletonize", "fill"]
-    methods = [step.method for step in build(specs(texts), Settings())]
+    methods = [one.method_in_force for one in filters(texts, Settings())]
     assert methods == ["minmax", "product", "nested", None]
-    methods = [step.method for step in build(specs(texts), Settings(), method="multilinear")]
+    methods = [one.method_in_force for one in filters(texts, Settings("multilinear"))]
     assert methods == ["multilinear", "product", "multilinear", None]
 
 
@@ -91,8 +100,8 @@ def test_a_file_says_the_same_as_words(tmp_path: Path) -> None:
         '[[step]]\noperation = "close"\niterations = 2\n\n'
         '[[step]]\noperation = "skeletonize"\nhard = true\nthreshold = 0.4\n'
     )
-    typed = specs(["close:iterations=2", "skeletonize:hard,threshold=0.4"])
-    assert [(s.operation, s.given) for s in pipeline(path)] == [(s.operation, s.given) for s in typed]
+    typed = filters(["close:iterations=2", "skeletonize:hard,threshold=0.4"], Settings())
+    assert pipeline(path, Settings()) == typed
 
 
 @pytest.mark.parametrize(
@@ -114,11 +123,11 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: str, says: s
     path = tmp_path / "steps.toml"
     path.write_text(content)
     with pytest.raises((RuleError, UsageError)) as raised:
-        pipeline(path)
+        pipeline(path, Settings())
     assert says in str(raised.value)
     assert str(path) in str(raised.value)
     with pytest.raises(FileError, match="cannot be read"):
-        pipeline(tmp_path / "none.toml")
+        pipeline(tmp_path / "none.toml", Settings())
 
 
 def test_keys_are_the_options_of_the_commands() -> None:
@@ -129,19 +138,34 @@ def test_keys_are_the_options_of_the_commands() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for name, operation in OPERATIONS.items():
         options = {parameter.name for parameter in commands[name].params}
-        assert set(operation.parameters) <= options, name
-        if operation.methods:
-            assert set(SETTINGS) <= options, name
+        assert set(operation.keys()) <= options, name
 
 
 def test_a_value_of_none_is_not_given() -> None:
-    assert make("erode", {"iterations": None, "radius": "2mm"}).in_force == {"radius": "2mm"}
+    assert Erosion.make({"iterations": None, "radius": "2mm"}).in_force == {"radius": "2mm"}
 
 
 @pytest.mark.parametrize("hard", [("levels", 8), ("lowest", 0.1), ("lowest", 0.0), ("prune_contrast", 0.25)])
 def test_what_a_hard_skeleton_does_not_listen_to_is_said(hard: tuple[str, float]) -> None:
     name, value = hard
     said = f"--{name.replace('_', '-')} has no effect with --hard."
-    assert make("skeletonize", {"hard": True, name: value}).idle() == [said]
-    assert make("skeletonize", {name: value}).idle() == []
-    assert make("skeletonize", {"hard": True, "finish": False}).idle() == []
+    assert Skeleton.make({"hard": True, name: value}).ineffective() == [said]
+    assert Skeleton.make({name: value}).ineffective() == []
+    assert Skeleton(hard=True, finish=False).ineffective() == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "skeletonize:hard,threshold=0.4",
+        "close:connectivity=26,radius=2mm",
+        "resample:spacing=2mm,1mm,1mm",
+        "skeletonize:levels=exact,no-finish",
+        "fill",
+    ],
+)
+def test_a_filter_is_written_as_it_is_read(text: str) -> None:
+    (made,) = filters([text], Settings())
+    assert as_text(made) == text
+    assert filters([as_text(made)], Settings()) == [made]
+    assert from_json(made.as_json()) == made

@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from softmorph_cli.compiler import DIAGRAM, RANKS, Step, compile_rule
-from softmorph_cli.errors import InputError, RuleError, UsageError
-from softmorph_cli.filters import morphology
-from softmorph_cli.filters.custom import check_nesting, load_rule, resolved
-from softmorph_cli.filters.defaults import METHOD_OF
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.element import reach
+from softmorph_cli.filters.filter import MASK, Sequences, SoftFilter
 from softmorph_cli.filters.method import Family, Method, find
-from softmorph_cli.filters.morphology import Element, check_method
+from softmorph_cli.filters.operations import Morphology, Skeleton
 from softmorph_cli.filters.run import Phase, in_planes
 from softmorph_cli.filters.settings import Result, Settings
-from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS, mark_finished, thinning_phases
+from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS, mark_finished
 from softmorph_cli.kernels.bitplanes import chunks as words_of
 from softmorph_cli.kernels.bitplanes import word_of
 from softmorph_cli.rules.neighborhood import subfields
-from softmorph_cli.rules.rule import Rule
-
-SKELETONIZE: Final = "skeletonize"
-APPLY: Final = "apply"
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A filter as a person asks for it.
-
-    Attributes:
-        operation: "skeletonize", "apply", or a key of `morphology.OPERATIONS`.
-        settings: Method (None for the filter's own), levels and so on; the device is always the CPU, and `progress`
-            is not called.
-        iterations: Of "skeletonize" and "apply": how many; None for the rule's own number, which may be until
-            nothing changes.
-        hard: Of "skeletonize": the binary skeleton of {p > threshold}.
-        threshold: For `hard`.
-        element: Of the morphological operations.
-        rule: Of "apply": see `custom.load_rule`.
-    """
-
-    operation: str
-    settings: Settings = field(default_factory=Settings)
-    iterations: int | None = None
-    hard: bool = False
-    threshold: float = 0.5
-    element: Element = field(default_factory=Element)
-    rule: str | Path | Rule | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +68,8 @@ class Task:
     """A filter made ready for a map of some shape.
 
     Attributes:
-        spec: What was asked for; its method is "nested" where it is a hard skeleton.
+        filter: It, as it is asked for.
+        settings: How it runs; their method is "nested" where it is a hard skeleton.
         shape: The map's.
         name: What to call it, for people.
         sequences: The phases; two sequences where the result is their difference; none for clDice.
@@ -107,17 +77,24 @@ class Task:
         radius: The radius reached, where one was asked for.
     """
 
-    spec: Spec
+    filter: SoftFilter
+    settings: Settings
     shape: tuple[int, ...]
     name: str
-    sequences: tuple[tuple[Phase, ...], ...]
+    sequences: Sequences
     iterations: int | None
     radius: tuple[float, ...] | None = None
 
     @property
-    def settings(self) -> Settings:
-        """How it runs."""
-        return self.spec.settings
+    def hard(self) -> bool:
+        """Whether the result is a mask."""
+        return self.filter.gives == MASK
+
+    @property
+    def cut(self) -> float:
+        """Of a hard skeleton: the threshold of the map that it is the skeleton of."""
+        assert isinstance(self.filter, Skeleton)
+        return self.filter.cut
 
     @property
     def method(self) -> Method:
@@ -133,8 +110,8 @@ class Task:
         if self.method.family is Family.NESTED:
             name, sets = "thinning" if others else "", settings.level_sets
             # Numbers of levels are exact in either type.
-            kind = np.dtype(np.float32) if sets is not None or self.spec.hard else None
-            if self.spec.hard:
+            kind = np.dtype(np.float32) if sets is not None or self.hard else None
+            if self.hard:
                 begun = Part(name, first, DIAGRAM, np.dtype(np.uint8))
             elif in_planes(settings, first):
                 begun = Part(name, first, self.method.logic, word_of(settings.planes))
@@ -193,13 +170,13 @@ class Task:
             "shape": list(self.shape),
             "settings": self.settings.as_dict(),
             "iterations": self.iterations,
-            "threshold": self.spec.threshold if self.spec.hard else None,
+            "threshold": self.cut if self.hard else None,
             "programs": hashlib.sha256(repr(programs).encode()).hexdigest(),
         }
 
     def marked(self, result: Result) -> Result:
         """Return a result that says whether it is finished, where that may be asked."""
-        if self.spec.operation != SKELETONIZE or self.method.family is not Family.NESTED:
+        if not isinstance(self.filter, Skeleton) or self.method.family is not Family.NESTED:
             return result
         return mark_finished(result, self.sequences[0])
 
@@ -232,33 +209,25 @@ def iteration_reach(steps: tuple[Step, ...], dimensions: int) -> tuple[int, ...]
     return tuple(map(max, *reach.values()))
 
 
-def task(spec: Spec, shape: tuple[int, ...]) -> Task:
+def task(chosen: SoftFilter, shape: tuple[int, ...]) -> Task:
     """Make a filter ready for a map of some shape.
 
+    Args:
+        chosen: The filter; the device is always the CPU.
+        shape: The map's.
+
     Raises:
-        InputError: If the shape, connectivity or spacing do not fit each other, or the filter stops by
-            what all of the map does.
-        RuleError: If the rule does not exist or is for other dimensions.
-        UsageError: If an argument is out of range.
+        SoftmorphError: If the filter and the shape do not fit each other, or the filter stops by what all of the map
+            does.
     """
     dimensions = len(shape)
     if dimensions not in (2, 3) or 0 in shape:
         raise InputError(f"a map of shape {shape}: (Y, X) or (Z, Y, X) is expected, none of them 0.")
-    if spec.iterations is not None and spec.iterations < 1:
-        raise UsageError(f"iterations {spec.iterations}: at least 1 is needed.")
-    if not spec.settings.device.startswith(("auto", "cpu")):
-        raise UsageError(f"tiles are filtered on the CPU: leave out device {spec.settings.device!r}.")
-    spec = _resolved(spec)
-    match spec.operation:
-        case "skeletonize":
-            made = _skeletonize(spec, shape)
-        case "apply":
-            made = _apply(spec, shape)
-        case name:
-            far, sequences = morphology.plan(name, shape, spec.element)
-            made = Task(spec, shape, name, sequences, max(far.steps), far.radius)
+    if not chosen.device.startswith(("auto", "cpu")):
+        raise UsageError(f"tiles are filtered on the CPU: leave out device {chosen.device!r}.")
+    made = _task(chosen, shape)
     if made.halo is None and not made.parts:
-        other = "nested" if spec.operation == SKELETONIZE else "levels"
+        other = "nested" if isinstance(chosen, Skeleton) else "levels"
         raise InputError(
             f"method {made.method.name} without --iterations stops by what all of the map does, which "
             f"tiles do not have: add --iterations N, or --method {other}."
@@ -266,38 +235,17 @@ def task(spec: Spec, shape: tuple[int, ...]) -> Task:
     return made
 
 
-def _resolved(spec: Spec) -> Spec:
-    """Return a filter with the method it has."""
-    if spec.operation == APPLY:
-        if spec.rule is None:
-            raise UsageError("apply needs a rule.")
-        settings = resolved(spec.settings, spec.rule)
-    elif spec.operation in METHOD_OF:
-        settings = spec.settings.resolved(METHOD_OF[spec.operation])
-    else:
-        known = ", ".join((*METHOD_OF, APPLY))
-        raise UsageError(f"unknown operation {spec.operation!r}: use one of {known}.")
-    if spec.operation != SKELETONIZE:
-        check_method(settings.method, thinning=spec.operation == APPLY)
-    return replace(spec, settings=settings)
-
-
-def _skeletonize(spec: Spec, shape: tuple[int, ...]) -> Task:
-    if not 0 <= spec.threshold < 1:
-        raise UsageError(f"threshold {spec.threshold:g}: it must be at least 0 and below 1.")
-    if spec.hard:
-        spec = replace(spec, settings=spec.settings.for_hard())
-    if find(spec.settings.method).family is Family.POOLING:
-        return Task(spec, shape, "skeleton", (), spec.iterations or CLDICE_ITERATIONS)
-    phases = thinning_phases(len(shape), spec.settings, spec.iterations)
-    return Task(spec, shape, "skeleton", (phases,), spec.iterations)
-
-
-def _apply(spec: Spec, shape: tuple[int, ...]) -> Task:
-    assert spec.rule is not None
-    rule = load_rule(spec.rule, len(shape))
-    if rule.dimensions != len(shape):
-        raise RuleError(f"rule {rule.name!r} is {rule.dimensions}D, but the map is {len(shape)}D.")
-    check_nesting(spec.settings, spec.rule, rule)
-    iterations = rule.iterations if spec.iterations is None else spec.iterations
-    return Task(spec, shape, rule.name, ((Phase(rule, iterations),),), iterations)
+def _task(chosen: SoftFilter, shape: tuple[int, ...]) -> Task:
+    sequences = chosen.phases(shape)
+    match chosen:
+        case Skeleton():
+            settings, iterations = chosen.settings, chosen.resolved().iterations
+            if find(settings.method).family is Family.POOLING:
+                sequences, iterations = (), iterations or CLDICE_ITERATIONS
+            return Task(chosen, settings, shape, chosen.title, sequences, iterations)
+        case Morphology():
+            far = reach(shape, chosen)
+            return Task(chosen, chosen.settings, shape, chosen.title, sequences, max(far.steps), far.radius)
+        case _:
+            ((phase,),) = sequences
+            return Task(chosen, chosen.settings, shape, phase.rule.name, sequences, phase.iterations)

@@ -1,0 +1,192 @@
+"""Parameters as data: help, unit, check and parser of each, from which everything that presents or reads it is derived.
+
+A dataclass declares a parameter as a field `name: Annotated[type, Parameter(...)] = default`. The command line derives
+its options from that, a chain and a TOML file their keys, and the class checks its values when it is made.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+from softmorph_cli.errors import UsageError
+
+Check = Callable[[str, Any], None]
+
+# Whether parameters are named as options of the command line in messages.
+_SHELL: Final = ContextVar("shell", default=False)
+
+_YES: Final = {"true": True, "yes": True, "on": True, "1": True}
+_NO: Final = {"false": False, "no": False, "off": False, "0": False}
+_KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What is known of a parameter beside its name, type and default.
+
+    Attributes:
+        help: Its meaning, with the default where that is not the field's, for people.
+        metavar: What stands for its value in --help.
+        flags: Its option's names where they are not `--name` alone.
+        group: The panel of --help that it stands in.
+        check: Called with the name and a value that is not None; refuses one that is wrong whatever the image.
+        parse: Makes a value of text; the option then takes text.
+        least: The least value that the command line takes.
+        argument: Whether the command line takes it by its place, before IN.
+        shell: Whether it is an option of the command line; if not, it is of Python alone.
+    """
+
+    help: str
+    metavar: str | None = None
+    flags: tuple[str, ...] = ()
+    group: str | None = None
+    check: Check | None = None
+    parse: Callable[[str], Any] | None = None
+    least: int | None = None
+    argument: bool = False
+    shell: bool = True
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A parameter as a class declares it.
+
+    Attributes:
+        name: The field's name.
+        kind: The type of its value, None aside; str where there is a parser.
+        optional: Whether it may be None.
+        default: Its default; `dataclasses.MISSING` where a value is required.
+        about: What else is known of it.
+    """
+
+    name: str
+    kind: type
+    optional: bool
+    default: Any
+    about: Parameter
+
+    @property
+    def required(self) -> bool:
+        """Whether there is no default."""
+        return self.default is MISSING
+
+    def from_text(self, text: str) -> Any:
+        """Return the value that a text stands for.
+
+        Raises:
+            UsageError: If it is of another type; the sentence names the parameter.
+        """
+        if self.about.parse is not None:
+            return self.about.parse(text)
+        try:
+            return {**_YES, **_NO}[text.lower()] if self.kind is bool else self.kind(text)
+        except (KeyError, ValueError):
+            raise UsageError(f"{self.name} is {_KINDS[self.kind]}, not {text!r}.") from None
+
+    def from_toml(self, value: Any) -> Any:
+        """Return the value that a TOML file holds; a whole number is a number too, but true is none.
+
+        Raises:
+            UsageError: As `from_text`.
+        """
+        if self.about.parse is not None and self.kind is not str:
+            return self.about.parse(value)
+        right = (int, float) if self.kind is float else self.kind
+        if isinstance(value, bool) != (self.kind is bool) or not isinstance(value, right):
+            raise UsageError(f"{self.name} is {_KINDS[self.kind]}, not {value!r}.")
+        return self.kind(value)
+
+
+def declared(owner: Any) -> Mapping[str, Declared]:
+    """Return the parameters that a dataclass declares, in their order."""
+    return _declared(owner)
+
+
+@cache
+def _declared(owner: Any) -> Mapping[str, Declared]:
+    hints = get_type_hints(owner, include_extras=True)
+    found = {}
+    for field in fields(owner):
+        hint = hints[field.name]
+        about = [one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Parameter)]
+        if about:
+            kind, optional = _kind(hint)
+            found[field.name] = Declared(field.name, kind, optional, field.default, about[0])
+    return found
+
+
+def _kind(hint: Any) -> tuple[type, bool]:
+    """Return the type of a value that is not None, and whether it may be None."""
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    named = [one for one in parts if one is not type(None) and get_origin(one) is not Literal]
+    return (str if str in named else named[0]), type(None) in parts
+
+
+def check_all(values: Any) -> None:
+    """Parse and check the parameters of a frozen dataclass, in `__post_init__`.
+
+    Raises:
+        UsageError: If one is wrong whatever the image.
+    """
+    for name, one in declared(type(values)).items():
+        value = getattr(values, name)
+        if value is None:
+            continue
+        if one.about.parse is not None and isinstance(value, str):
+            value = one.about.parse(value)
+            object.__setattr__(values, name, value)
+        if one.about.check is not None:
+            one.about.check(name, value)
+
+
+@contextmanager
+def named_as_options() -> Iterator[None]:
+    """Name parameters in messages as the command line does: `--hard`, not `hard=True`."""
+    before = _SHELL.set(True)
+    try:
+        yield
+    finally:
+        _SHELL.reset(before)
+
+
+def named(name: str, value: Any = None) -> str:
+    """Return how a parameter is typed where it was given: `--max-iterations`, or `max_iterations` in Python.
+
+    Args:
+        name: The parameter.
+        value: A value to type with it; None for the name alone.
+    """
+    if not _SHELL.get():
+        return name if value is None else f"{name}={value!r}"
+    option = f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
+    return option if value is None or isinstance(value, bool) else f"{option} {value}"
+
+
+def at_least(least: float) -> Check:
+    """Return the check of a number that has a least value."""
+
+    def check(name: str, value: float) -> None:
+        if not value >= least:
+            raise UsageError(f"{named(name)} {value:g}: at least {least:g} is needed.")
+
+    return check
+
+
+def below_one(name: str, value: float) -> None:
+    """Check a probability that some voxels may exceed: at least 0 and below 1."""
+    if not 0 <= value < 1:
+        raise UsageError(f"{named(name)} {value:g}: it must be at least 0 and below 1.")
+
+
+def positive(name: str, value: float) -> None:
+    """Check a number that has to be positive and finite."""
+    if not 0 < value < float("inf"):
+        raise UsageError(f"{named(name)} {value:g}: it must be positive and finite.")

@@ -2,6 +2,10 @@
 
 The names below load what they need when they are first used: importing the package alone loads neither
 torch nor numba nor a file library.
+
+>>> import softmorph_cli
+>>> softmorph_cli.dilation([[0.0, 0.7, 0.0]])
+array([[0.7, 0.7, 0.7]])
 """
 
 from __future__ import annotations
@@ -12,15 +16,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "apply_rule": "filters.functions",
-    "blackhat": "filters.functions",
-    "closing": "filters.functions",
-    "dilation": "filters.functions",
-    "erosion": "filters.functions",
-    "gradient": "filters.functions",
-    "opening": "filters.functions",
-    "skeletonize": "filters.functions",
-    "tophat": "filters.functions",
     "SoftClosing": "filters.modules",
     "SoftDilation": "filters.modules",
     "SoftErosion": "filters.modules",
@@ -32,21 +27,13 @@ _HOMES = {
     "SoftmorphError": "errors",
     "SoftmorphWarning": "errors",
 }
-
-__all__ = ["__version__", *sorted(_HOMES)]
+# The home of every name that is not in the table.
+_FUNCTIONS = "filters.functions"
 
 if TYPE_CHECKING:
     from softmorph_cli.errors import SoftmorphError as SoftmorphError
     from softmorph_cli.errors import SoftmorphWarning as SoftmorphWarning
-    from softmorph_cli.filters.functions import apply_rule as apply_rule
-    from softmorph_cli.filters.functions import blackhat as blackhat
-    from softmorph_cli.filters.functions import closing as closing
-    from softmorph_cli.filters.functions import dilation as dilation
-    from softmorph_cli.filters.functions import erosion as erosion
-    from softmorph_cli.filters.functions import gradient as gradient
-    from softmorph_cli.filters.functions import opening as opening
-    from softmorph_cli.filters.functions import skeletonize as skeletonize
-    from softmorph_cli.filters.functions import tophat as tophat
+    from softmorph_cli.filters.functions import *  # noqa: F403
     from softmorph_cli.filters.modules import SoftClosing as SoftClosing
     from softmorph_cli.filters.modules import SoftDilation as SoftDilation
     from softmorph_cli.filters.modules import SoftErosion as SoftErosion
@@ -57,11 +44,17 @@ if TYPE_CHECKING:
     from softmorph_cli.volume import Volume as Volume
 
 
+def _functions() -> tuple[str, ...]:
+    return tuple(import_module(f"{__name__}.{_FUNCTIONS}").__all__)
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name == "__all__":
+        return ["__version__", *sorted((*_HOMES, *_functions()))]
+    if name in _HOMES or (not name.startswith("_") and name in _functions()):
+        return getattr(import_module(f"{__name__}.{_HOMES.get(name, _FUNCTIONS)}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, *_functions()})

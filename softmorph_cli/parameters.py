@@ -6,6 +6,7 @@ its options from that, a chain and a TOML file their keys, and the class checks 
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,6 +64,7 @@ class Declared:
         optional: Whether it may be None.
         default: Its default; `dataclasses.MISSING` where a value is required.
         about: What else is known of it.
+        hint: Its type, as it is written.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Declared:
     optional: bool
     default: Any
     about: Parameter
+    hint: Any
 
     @property
     def required(self) -> bool:
@@ -117,7 +120,9 @@ def _declared(owner: Any) -> Mapping[str, Declared]:
         about = [one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Parameter)]
         if about:
             kind, optional = _kind(hint)
-            found[field.name] = Declared(field.name, kind, optional, field.default, about[0])
+            found[field.name] = Declared(
+                field.name, kind, optional, field.default, about[0], get_args(hint)[0]
+            )
     return found
 
 
@@ -168,6 +173,11 @@ def named(name: str, value: Any = None) -> str:
         return name if value is None else f"{name}={value!r}"
     option = f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
     return option if value is None or isinstance(value, bool) else f"{option} {value}"
+
+
+def as_in_python(text: str) -> str:
+    """Return a help text with parameters named as in Python: `max_iterations`, not --max-iterations."""
+    return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: f"`{found[1].replace('-', '_')}`", text)
 
 
 def at_least(least: float) -> Check:

@@ -64,9 +64,13 @@ class Source:
     channel: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Volume:
     """A map of probabilities; frozen, and its array is never written to.
+
+    >>> import numpy as np
+    >>> Volume(np.zeros((4, 5, 6), np.float32), "ZYX", spacing=(2.0, 1.0, 1.0), unit="mm")
+    <Volume ZYX 4 x 5 x 6 float32, voxels 2 x 1 x 1 mm>
 
     Attributes:
         array: float32 or float64 in [0, 1]; mapped axes (time, channel, ...) first, then (Y, X) or (Z, Y, X).
@@ -123,6 +127,15 @@ class Volume:
         low, high = float(self.array.min()), float(self.array.max())
         if not (low >= 0 and high <= 1):
             raise InputError(f"probabilities lie in [0, 1]; this map has values from {low:g} to {high:g}.")
+
+    def __repr__(self) -> str:
+        """Return axes, shape, type, voxel size and file, without the values."""
+        shape = " x ".join(map(str, self.array.shape))
+        text = f"<Volume {self.axes} {shape} {self.array.dtype}"
+        if self.spacing is not None:
+            sizes = " x ".join(f"{size:g}" for size in self.spacing)
+            text += f", voxels {sizes} {self.unit or 'of an unknown unit'}"
+        return text + (f", from {str(self.source.path)!r}>" if self.source else ">")
 
     @property
     def spatial_dims(self) -> int:

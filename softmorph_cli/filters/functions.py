@@ -12,15 +12,15 @@ from __future__ import annotations
 import inspect
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypedDict
+from typing import Any, Concatenate, Literal, ParamSpec, TypedDict, Unpack
 
 from softmorph_cli.errors import SoftmorphWarning
 from softmorph_cli.filters import operations
 from softmorph_cli.filters.filter import SoftFilter
-from softmorph_cli.level_sets import Levels
-from softmorph_cli.parameters import declared
+from softmorph_cli.filters.settings import Result
+from softmorph_cli.parameters import Declared, as_in_python, declared
 from softmorph_cli.rules.rule import Rule
 
 P = ParamSpec("P")
@@ -29,7 +29,7 @@ P = ParamSpec("P")
 class How(TypedDict, total=False):
     """Keyword arguments of every module and loss; their meaning and defaults are those of `Settings`."""
 
-    levels: Levels
+    levels: int | Literal["exact"]
     lowest: float | None
     finish: bool
     prune_contrast: float
@@ -43,58 +43,100 @@ class How(TypedDict, total=False):
     threads: int | None
 
 
-def function_of(make: Callable[P, SoftFilter]) -> Callable[Concatenate[Any, P], Any]:
-    """Return the public function of a filter: its parameters are keyword arguments, which follow the image."""
+def _function_of(make: Callable[P, SoftFilter], name: str) -> Callable[Concatenate[Any, P], Any]:
+    """Return the public function of a filter: its parameters are keyword arguments, which follow the image.
+
+    Args:
+        make: The filter's class.
+        name: The function's name.
+    """
 
     def run(image: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        result = make(*args, **kwargs)(image)
-        for warning in result.warnings:
-            warnings.warn(warning, SoftmorphWarning, stacklevel=2)
-        return result.image if result.standard_error is None else (result.image, result.standard_error)
+        return _output(make(*args, **kwargs)(image))
 
-    assert isinstance(make, type)
+    known = _in_order(make)
     image = inspect.Parameter("image", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    given = inspect.signature(make).parameters.values()
-    keywords = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in given]
+    keywords = [
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.hint)
+        for one in known
+    ]
+    run.__name__ = run.__qualname__ = name
+    run.__doc__ = _documentation(make, known)
     run.__signature__ = inspect.Signature([image, *keywords])  # type: ignore[attr-defined]
-    run.__doc__ = _documentation(make)
     return run
 
 
-def _documentation(owner: type) -> str:
-    """Return the docstring of a function: the class's, and each parameter's help."""
-    summary, _, rest = (inspect.getdoc(owner) or "").partition("\n")
+def _in_order(make: Any) -> list[Declared]:
+    """Return the parameters of a filter, its own before those of its method."""
+    known, own = declared(make), make.own_keys()
+    return [*own.values(), *(one for name, one in known.items() if name not in own)]
+
+
+def _documentation(make: Any, known: Sequence[Declared]) -> str:
+    """Return the docstring of a function: the class's, and the help of each parameter."""
+    summary, _, rest = (inspect.getdoc(make) or "").partition("\n")
     lines = ["image: Probabilities, see the module's docstring."]
-    lines += [f"{name}: {one.about.help}" for name, one in declared(owner).items()]
-    arguments = textwrap.indent(
-        "\n".join(textwrap.fill(one, 100, subsequent_indent="    ") for one in lines), "    "
-    )
+    lines += [f"{one.name}: {as_in_python(one.about.help)}" for one in known]
+    wrapped = "\n".join(textwrap.fill(line, 108, subsequent_indent="    ") for line in lines)
+    arguments = f"Args:\n{textwrap.indent(wrapped, '    ')}"
     raises = "Raises:\n    SoftmorphError: If an argument is wrong, or does not fit the image."
-    return f"Return the {summary[0].lower()}{summary[1:]}\n{rest}\n\nArgs:\n{arguments}\n\n{raises}\n"
+    return "\n\n".join(
+        filter(None, (f"Return the {summary[0].lower()}{summary[1:]}", rest.strip(), arguments, raises))
+    )
 
 
-erosion = function_of(operations.Erosion)
-dilation = function_of(operations.Dilation)
-opening = function_of(operations.Opening)
-closing = function_of(operations.Closing)
-gradient = function_of(operations.Gradient)
-tophat = function_of(operations.TopHat)
-blackhat = function_of(operations.BlackHat)
-skeletonize = function_of(operations.Skeleton)
-_apply = function_of(operations.ApplyRule)
+def _output(result: Result) -> Any:
+    for warning in result.warnings:
+        warnings.warn(warning, SoftmorphWarning, stacklevel=3)
+    return result.image if result.standard_error is None else (result.image, result.standard_error)
 
 
-def apply_rule(rule: str | Path | Rule, image: Any, **parameters: Any) -> Any:
-    """Return any Boolean rule as a soft filter; see `softmorph_cli.filters.operations.ApplyRule`.
+erosion = _function_of(operations.Erosion, "erosion")
+dilation = _function_of(operations.Dilation, "dilation")
+opening = _function_of(operations.Opening, "opening")
+closing = _function_of(operations.Closing, "closing")
+gradient = _function_of(operations.Gradient, "gradient")
+tophat = _function_of(operations.TopHat, "tophat")
+blackhat = _function_of(operations.BlackHat, "blackhat")
+skeletonize = _function_of(operations.Skeleton, "skeletonize")
+
+
+def apply_rule(
+    rule: str | Path | Rule,
+    image: Any,
+    *,
+    iterations: int | None = None,
+    method: str | None = None,
+    spatial_dims: int | None = None,
+    **how: Unpack[How],
+) -> Any:
+    """Return any Boolean rule as a soft filter.
 
     Args:
         rule: The name of a bundled rule, the path of a TOML file, or a `Rule`.
         image: Probabilities, see the module's docstring.
-        **parameters: `iterations`, `method`, and what every function takes.
+        iterations: How many; default as the rule says.
+        method: How the rule is made soft; default "minmax" for an increasing rule, "nested" for a
+            thinning whose level sets can be kept nested, "levels" for any other.
+        spatial_dims: 2 or 3 where there are leading axes.
+        **how: See `How`.
 
     Raises:
         RuleError: If the rule does not exist, is malformed, too large, or for other dimensions.
         FileError: If its file cannot be read.
         UsageError: If an argument is wrong whatever the image.
+
+    >>> import numpy as np
+    >>> print(apply_rule("majority", np.array([[0.9, 0.9, 0.9], [0.9, 0.1, 0.9], [0.9, 0.9, 0.9]]))[1])
+    [0.9 0.9 0.9]
     """
-    return _apply(image, rule=rule, **parameters)
+    chosen = operations.ApplyRule(method, rule=rule, iterations=iterations, spatial_dims=spatial_dims, **how)
+    return _output(chosen(image))
+
+
+# The public names: `softmorph_cli` has each of them.
+__all__ = sorted(
+    name
+    for name, one in globals().items()
+    if getattr(one, "__module__", "") == __name__ and name[0].islower()
+)

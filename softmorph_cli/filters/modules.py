@@ -95,25 +95,45 @@ class _Morphology(_Module):
 
 
 class SoftErosion(_Morphology):
-    """Soft erosion: AND over the structuring element."""
+    """Soft erosion: AND over the structuring element.
+
+    >>> import torch
+    >>> SoftErosion()(torch.full((1, 1, 3, 3), 0.5))[0, 0, 1, 1]
+    tensor(0.0312)
+    """
 
     operation = operations.Erosion
 
 
 class SoftDilation(_Morphology):
-    """Soft dilation: OR over the structuring element."""
+    """Soft dilation: OR over the structuring element.
+
+    >>> import torch
+    >>> SoftDilation()(torch.full((1, 1, 3, 3), 0.5))[0, 0, 1, 1]
+    tensor(0.9688)
+    """
 
     operation = operations.Dilation
 
 
 class SoftOpening(_Morphology):
-    """Soft opening: erosions, then dilations."""
+    """Soft opening: erosions, then dilations.
+
+    >>> import torch
+    >>> SoftOpening(method="minmax")(torch.full((1, 1, 3, 3), 0.5)).mean()
+    tensor(0.5000)
+    """
 
     operation = operations.Opening
 
 
 class SoftClosing(_Morphology):
-    """Soft closing: dilations, then erosions."""
+    """Soft closing: dilations, then erosions.
+
+    >>> import torch
+    >>> SoftClosing(method="minmax")(torch.full((1, 1, 3, 3), 0.5)).mean()
+    tensor(0.5000)
+    """
 
     operation = operations.Closing
 
@@ -131,6 +151,13 @@ class SoftSkeletonizer(_Module):
             "nested", of which further iterations change nothing.
         method: How the thinning is made soft; default "smooth-levels". (The function `skeletonize`: "nested".)
         **how: See `softmorph_cli.filters.functions.How`.
+
+    >>> import torch
+    >>> logits = torch.zeros((1, 1, 5, 9), requires_grad=True)
+    >>> skeleton = SoftSkeletonizer(iterations=2)(logits.sigmoid())
+    >>> skeleton.sum().backward()
+    >>> logits.grad.shape
+    torch.Size([1, 1, 5, 9])
     """
 
     def __init__(

@@ -156,7 +156,8 @@ class Erosion(Morphology):
     """Soft erosion: AND over the structuring element; outside the image counts as 1 (Guzzi et al., MICCAI 2024).
 
     The default method is "minmax": every threshold of the result is the binary erosion of that threshold of the image.
-    (`SoftErosion`, as the paper, takes voxels as independent: "multilinear".)
+    (`SoftErosion`, as the paper, takes voxels as independent: "multilinear".) Of an array, `radius` is a
+    number in the unit of `spacing`.
 
     >>> import numpy as np
     >>> erosion(np.array([[0.9, 0.9, 0.2, 0.9]]))
@@ -192,7 +193,12 @@ class Dilation(Morphology):
 
 
 class Gradient(Morphology):
-    """Morphological gradient: dilation minus erosion. As `erosion`."""
+    """Morphological gradient: dilation minus erosion. As `erosion`.
+
+    >>> import numpy as np
+    >>> gradient(np.array([[0.0, 0.0, 1.0, 1.0]]))
+    array([[0., 1., 1., 0.]])
+    """
 
     operation, title = "gradient", "gradient"
     sequences = ((_DILATE,), (_ERODE,))
@@ -207,6 +213,10 @@ class TopHat(Morphology):
     """White top-hat: the image minus its opening, at least 0. As `erosion`.
 
     A soft opening can exceed its input; where it does, the result is 0 and a `SoftmorphWarning` says so.
+
+    >>> import numpy as np
+    >>> tophat(np.array([[0.0, 1.0, 0.0, 0.5, 0.5, 0.5]]))
+    array([[0., 1., 0., 0., 0., 0.]])
     """
 
     operation, title = "tophat", "tophat"
@@ -219,7 +229,12 @@ class TopHat(Morphology):
 
 
 class BlackHat(Morphology):
-    """Black top-hat: the closing minus the image, at least 0. As `tophat`."""
+    """Black top-hat: the closing minus the image, at least 0. As `tophat`.
+
+    >>> import numpy as np
+    >>> blackhat(np.array([[1.0, 1.0, 0.25, 1.0, 1.0]]))
+    array([[0.  , 0.  , 0.75, 0.  , 0.  ]])
+    """
 
     operation, title = "blackhat", "blackhat"
     sequences = ((_DILATE, _ERODE), _IDENTITY)
@@ -252,6 +267,10 @@ class Opening(TwoElements):
     """Soft opening: n erosions, then n dilations. As `erosion`.
 
     The default method is "minmax" (`SoftOpening`, as the paper: "multilinear").
+
+    >>> import numpy as np
+    >>> opening(np.array([[0.0, 1.0, 0.0, 0.5, 0.5, 0.5]]))
+    array([[0. , 0. , 0. , 0.5, 0.5, 0.5]])
     """
 
     operation, title = "open", "opening"
@@ -316,10 +335,13 @@ class Skeleton(SoftFilter):
     Source: 3D, Palágyi & Kuba (1998); 2D and the soft forms, Guzzi et al. (2024); clDice, Shit et al. (2021).
 
     >>> import numpy as np
-    >>> image = np.zeros((5, 9))
-    >>> image[1:4] = 0.6
-    >>> skeletonize(image, hard=True).sum(axis=0)
-    array([0, 1, 1, 1, 1, 1, 1, 1, 0], dtype=uint64)
+    >>> image = np.pad(np.full((3, 7), 0.6), 1)
+    >>> print(skeletonize(image, hard=True))
+    [[0 0 0 0 0 0 0 0 0]
+     [0 0 0 0 0 0 0 0 0]
+     [0 1 1 1 1 1 1 0 0]
+     [0 0 0 0 0 0 0 0 0]
+     [0 0 0 0 0 0 0 0 0]]
     """
 
     iterations: Annotated[

@@ -165,14 +165,17 @@ def test_without_a_voxel_size_there_are_no_millimetres() -> None:
     one = pair(np.roll(truth, 3, axis=1), truth, None)
     known = values(pair(np.roll(truth, 3, axis=1), truth, 1.0))
     assert values(one) == {
-        "hd95_mm": None,
         "hd95_voxels": known["hd95_mm"],
-        "assd_mm": None,
         "assd_voxels": known["assd_mm"],
         "nsd": known["nsd"],
     }
     for metric in surfaces.METRICS:
         assert "size of a voxel is unknown" in metric.compute(one).notes[0]
+    assert values(pair(np.zeros_like(truth), truth, None)) == {
+        "hd95_voxels": None,
+        "assd_voxels": None,
+        "nsd": 0.0,
+    }
 
 
 @pytest.mark.parametrize("unit", ["um", "nm"])

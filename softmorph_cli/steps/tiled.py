@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from softmorph_cli import documents, machine
-from softmorph_cli.errors import UsageError
-from softmorph_cli.files import partial, replacing
+from softmorph_cli.errors import FileError, UsageError
+from softmorph_cli.files import not_written, partial, replacing
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.io.blocks import Blocks
@@ -342,11 +342,13 @@ def _filter(
                 places[outputs.standard_error] = errors.folder
             if outputs.preview is not None:
                 place = beside.enter_context(replacing(outputs.preview, force=outputs.force))
-                _preview(command, source, step, blocks, made, place)
+                with _naming(outputs.preview, outputs.target if large.scratch else None):
+                    _preview(command, source, step, blocks, made, place)
                 places[outputs.preview] = place
             if outputs.stats is not None:
                 place = beside.enter_context(replacing(outputs.stats, force=outputs.force))
-                documents.write(processed.document, place)
+                with _naming(outputs.stats, outputs.target if large.scratch else None):
+                    documents.write(processed.document, place)
                 places[outputs.stats] = place
             # Into pipes and devices, what was written elsewhere is copied.
             write_down(
@@ -384,6 +386,22 @@ def _filter(
         )
     assert processed is not None
     return processed
+
+
+@contextmanager
+def _naming(path: Path, kept: Path | None) -> Iterator[None]:
+    """Say of the file that could not be written, and not of the store that is open as well, what the system said.
+
+    Args:
+        path: The file.
+        kept: The store, if what was written of it is kept.
+    """
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        raise not_written(path, error, kept=None if kept is None else partial(kept)) from error
 
 
 def taken(outputs: Outputs, named: Mapping[str, int]) -> list[Path]:

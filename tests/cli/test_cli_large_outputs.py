@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,34 @@ def test_a_full_disk_loses_nothing_and_the_run_goes_on(monkeypatch: pytest.Monke
     run(*words, *large, "--resume")
     assert contents("out.zarr") == wanted
     assert sorted(path.name for path in Path().iterdir()) == ["in.ome.zarr", "out.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("name", "writer"),
+    [("stats.json", "documents.write"), ("preview.png", "pictures.preview.preview_blocks")],
+)
+def test_a_disk_that_is_full_for_what_is_written_beside_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, writer: str
+) -> None:
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    words = ("dilate", "in.ome.zarr", "out.zarr", f"--{name.partition('.')[0]}", name, "--memory", "300MB")
+    run(*words)
+    wanted = contents("out.zarr"), Path(name).exists()
+    shutil.rmtree("out.zarr")
+    Path(name).unlink()
+    before = everything()
+    kept = ("--scratch", "scratch")
+    with monkeypatch.context() as patched:
+        patched.setattr(f"softmorph_cli.{writer}", full)
+        refused(*words, says=f"{name} could not be written: the disk is full; nothing was left behind.")
+        assert everything() == before
+        said = complaint(run(*words, *kept, code=1).err)
+    assert f"{name} could not be written: the disk is full; what was done is kept in" in said
+    run(*words, *kept, "--resume")
+    assert (contents("out.zarr"), Path(name).exists()) == wanted
+    assert sorted(path.name for path in Path().iterdir()) == ["in.ome.zarr", "out.zarr", name]
 
 
 def test_an_interrupted_run_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

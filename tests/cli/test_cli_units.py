@@ -243,3 +243,30 @@ def test_files_of_several_units_have_a_column_for_each(tmp_path: Path) -> None:
     ended = run("evaluate", *folders, "--metrics", "hd95_um", "--json", code=1)
     assert [one["name"] for one in json.loads(ended.out)["failed"]] == ["a"]
     assert "this is called hd95_mm there" in ended.err
+
+
+@pytest.mark.parametrize("column", [None, 2])
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_lengths_behind_an_sform_that_places_nothing_are_those_of_the_voxels(
+    tmp_path: Path, column: int | None, value: float
+) -> None:
+    sform = np.diag([0.5, 0.75, 2.0, 1.0])
+    sform[:3, slice(None) if column is None else column] = value
+    image = nibabel.Nifti1Image(np.ascontiguousarray(TUBE.T), np.diag([0.5, 0.75, 2.0, 1.0]))
+    image.header.set_xyzt_units("mm")
+    image.to_filename(tmp_path / "in.nii")
+    content = bytearray((tmp_path / "in.nii").read_bytes())
+    content[280:328] = sform[:3].astype("<f4").tobytes()
+    (tmp_path / "in.nii").write_bytes(content)
+    path = tmp_path / "in.nii"
+    ended = run("inspect", path, "--levels", "0", "--json", "-", "--csv", tmp_path / "b.csv")
+    graph = json.loads(ended.out)["graph"]
+    # 18 or so steps of half a millimetre.
+    assert graph["length_mm"] == pytest.approx(0.5 * 18, abs=0.8)
+    (row,) = csv.DictReader((tmp_path / "b.csv").read_text().splitlines())
+    assert float(row["length_mm"]) == pytest.approx(graph["length_mm"])
+    assert "its sform places no voxels" in ended.err
+    found = json.loads(run("stats", path, "--json").out)["statistics"]
+    assert (found["expected_volume"], found["volume_unit"]) == (pytest.approx(TUBE.sum() * 0.75), "mm^3")
+    pair = json.loads(run("evaluate", path, path, "--metrics", "dice,hd95_mm", "--json").out)
+    assert pair["metrics"] == {"dice": 1.0, "hd95_mm": 0.0}

@@ -151,6 +151,25 @@ def test_lzw_is_read_without_imagecodecs(tmp_path: Path) -> None:
     np.testing.assert_allclose(read(tmp_path / "u.tif").array, MAP[0, 0, 0], atol=2e-5)
 
 
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lzw_of_floats_in_strips_and_tiles(
+    tmp_path: Path, dtype: type, tile: tuple[int, int] | None, request: pytest.FixtureRequest
+) -> None:
+    image = RNG.random((40, 50)).astype(dtype)
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, image, compression="lzw", photometric="minisblack", tile=tile)
+    assert np.array_equal(read(path).array, image.astype(np.float32))
+    request.getfixturevalue("without_imagecodecs")
+    if dtype is np.float32 and tile is None:
+        assert np.array_equal(read(path).array, image)
+        return
+    with pytest.raises(
+        FileError, match="is a valid TIFF that softmorph cannot read: its LZW compression needs one"
+    ):
+        read(path)
+
+
 def packed(path: Path, how: str) -> Path:
     """Write a file whose compression needs imagecodecs, without having it; tags are written as bytes."""
     image = np.ascontiguousarray(MAP[0, 0, 0])

@@ -74,13 +74,14 @@ class Fields:
             raise self.refused(name, "one word" if count == 1 else f"a list of {count}")
         return found
 
-    def whole(self, name: str, count: int, *, least: int, most: int = 1 << 62) -> list[int]:
+    def whole(self, name: str, count: int, *, least: int, most: int | None = None) -> list[int]:
         """Whole numbers within bounds."""
-        words = self.words(name, count)
-        if not all(re.fullmatch(r"[+-]?\d{1,19}", word) and least <= int(word) <= most for word in words):
-            raise self.refused(
-                name, f"a whole number from {least} on" if count == 1 else f"numbers from {least} on"
-            )
+        words = self.words(name)
+        highest = 1 << 62 if most is None else most
+        right = all(re.fullmatch(r"[+-]?\d{1,19}", word) and least <= int(word) <= highest for word in words)
+        if len(words) != count or not right:
+            what = "a whole number" if count == 1 else f"a list of {count} whole numbers"
+            raise self.refused(name, f"{what} from {least} {'on' if most is None else f'to {most}'}")
         return [int(word) for word in words]
 
     def one_of(self, name: str, known: dict[str, Any]) -> Any:

@@ -463,6 +463,22 @@ def test_more_numbers_than_a_header_says(tmp_path: Path) -> None:
     assert read(path).notes == ("120 bytes behind its voxels are not used.",)
 
 
+@pytest.mark.parametrize(("text", "says"), [
+    ("NDims = 32767\nDimSize = 4 4\n", "NDims '32767', where a whole number from 1 to 16 belongs"),
+    ("NDims = 2.5\nDimSize = 4 4\n", "NDims '2.5', where a whole number from 1 to 16 belongs"),
+    ("NDims = 2\nDimSize = 4 -4\n", "DimSize '4 -4', where a list of 2 whole numbers from 0 on belongs"),
+    ("NDims = 2\nDimSize = 16\n", "DimSize '16', where a list of 2 whole numbers from 0 on belongs"),
+    ("DimSize = 4 4\n", "no NDims, where a whole number from 1 to 16 belongs"),
+])  # fmt: skip
+def test_a_number_of_a_header_that_cannot_be_says_what_could(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "in.mha"
+    path.write_bytes(
+        f"ObjectType = Image\n{text}ElementType = MET_UCHAR\nElementDataFile = LOCAL\n".encode() + bytes(16)
+    )
+    with pytest.raises(FileError, match=re.escape(f"has a MetaImage header with {says}; correct it")):
+        read(path)
+
+
 @pytest.mark.parametrize(("text", "reason"), [
     ("encoding: zrl\n", "its encoding is 'zrl'; write it with raw, gzip, bzip2 or text"),
     ("", "it has no encoding"),

@@ -75,7 +75,10 @@ class Nifti:
             kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
             if len(head) < kind.sizeof_hdr:
                 raise Damaged(ENDS_EARLY)
-            header = kind(head[: kind.sizeof_hdr])
+            # nibabel goes by the number of axes, which may be wrong, before it looks at the size of the header.
+            size_of = kind.sizeof_hdr
+            order = next((one for one in "<>" if struct.unpack(f"{one}i", head[:4])[0] == size_of), None)
+            header = kind(head[:size_of], order)
             shape, start = _layout(header, path)
             if not (can_hold(room, start) if zipped else start <= room):
                 raise Damaged(ENDS_EARLY)
@@ -202,9 +205,10 @@ def _layout(header: Any, path: Path) -> tuple[tuple[int, ...], int]:
     Raises:
         FileError: If the header holds an impossible shape or position.
     """
-    shape, start = tuple(int(size) for size in header.get_data_shape()), header["vox_offset"]
+    count, *sizes = (int(size) for size in header["dim"])
+    shape, start = tuple(sizes[: max(0, count)]) if count else (0,), header["vox_offset"]
     for field, value, right in (
-        ("dim", header["dim"], all(size >= 0 for size in shape)),
+        ("dim", header["dim"], 0 <= count <= len(sizes) and all(size >= 0 for size in shape)),
         ("vox_offset", start, bool(np.isfinite(start)) and start >= 0),
     ):
         if not right:

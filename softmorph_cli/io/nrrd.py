@@ -364,7 +364,7 @@ def _world(fields: Fields, place: _Place, notes: list[str]) -> tuple[float, str 
         or not np.allclose(place.steps, np.eye(*place.steps.shape) * np.array(place.sizes)[:, None])
     )
     if not placed and told:
-        notes.append("it names no space, so that its axes point nowhere: orientation and origin are dropped.")
+        notes.append("it names no space for its directions: orientation and origin are dropped.")
     if not placed or unit is None or place.steps is None:
         return factor, unit, None
     affine = _affine(fields, place.steps, word, notes)

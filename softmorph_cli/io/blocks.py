@@ -240,7 +240,7 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
             family.name,
             raw.shape,
             raw.dtype,
-            Kept(family.name, raw.native, filed, full_spacing, dropped),
+            Kept(family.name, raw.native, filed, full_spacing, dropped, time_step=raw.time_step),
             read_with(raw.provenance, divide_by=given.divide_by, from_logits=from_logits),
         ),
         notes=(*raw.notes, *notes),

@@ -14,11 +14,11 @@ from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import ngff
 from softmorph_cli.io.provenance import SIGNATURE, as_text, read_with, sound
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
-from softmorph_cli.io.raw import ONE, REVERSED, Affine, Array, Provenance, Raw, kept_native
+from softmorph_cli.io.raw import ONE, REVERSED, Affine, Array, Provenance, Raw, kept_native, time_step_of
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
 from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
-from softmorph_cli.units import MILLIMETRES, sizeless
+from softmorph_cli.units import MILLIMETRES, TimeStep, sizeless, time_step
 from softmorph_cli.volume import Volume
 
 _ROWS = {"Z": 2, "Y": 1, "X": 0}
@@ -75,7 +75,7 @@ class OmeZarr:
     suffixes: tuple[str, ...] = (".ome.zarr", ".zarr")
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
     # What it holds of an affine is for `layout` to say.
-    holds: frozenset[str] = frozenset({"spacing", "affine", "channels", "stack", "uint32"})
+    holds: frozenset[str] = frozenset({"spacing", "affine", "channels", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
         """Never: a store is a folder, not a file (see `stores.is_node`)."""
@@ -128,6 +128,7 @@ class OmeZarr:
             one=one,
             provenance=provenance,
             labels=labels,
+            step=time_step_of(volume),
         )
         create_group(path, attributes)
         chunks = chunk_shape(finest.shape, letters)
@@ -147,6 +148,7 @@ def layout(
     one: int,
     provenance: Provenance,
     labels: bool = False,
+    step: TimeStep | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """The attributes of a group, and what they cannot keep of a map.
 
@@ -158,8 +160,12 @@ def layout(
         one: The stored number that stands for 1.
         provenance: What made it.
         labels: Whether the numbers are those of labels.
+        step: That of time, of a map that is from elsewhere.
     """
     native = native if isinstance(native, Native) else Native("0.4")
+    if step is not None and "T" not in native.scale:
+        axis = {"name": "t", **native.axes.get("T", {}), **({"unit": "second"} if step.known else {})}
+        native = replace(native, axes={**native.axes, "T": axis}, scale={**native.scale, "T": step.size})
     _, letters = filed_order(place.axes)
     spatial = [letter for letter in letters if letter in "ZYX"]
     sizes = dict(zip(spatial, place.spacing or (1.0,) * len(spatial), strict=True))
@@ -328,6 +334,7 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
         axes=image.letters,
         spacing=spacing,
         unit=unit,
+        time_step=_time_step(image, level),
         affine=affine,
         channels=image.channels(),
         slope=1 / one if isinstance(one, int) and one > 0 and raw.array.dtype.kind in "ui" else 1.0,
@@ -342,6 +349,12 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
             omero=image.omero,
         ),
     )
+
+
+def _time_step(image: ngff.Image, level: ngff.Level) -> TimeStep | None:
+    if level.scale is None or "T" not in image.letters:
+        return None
+    return time_step(level.scale[image.letters.index("T")], str(image.axes["T"].get("unit") or ""))
 
 
 def _parent(path: Path, inside: str) -> Path:

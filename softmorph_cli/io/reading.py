@@ -240,7 +240,9 @@ def _volume(
                 family.name,
                 raw.shape,
                 raw.dtype,
-                nnunet.keep(Kept(family.name, raw.native, filed_axes, full_spacing, dropped, exclusive)),
+                nnunet.keep(
+                    Kept(family.name, raw.native, filed_axes, full_spacing, dropped, exclusive, raw.time_step)
+                ),
                 raw.provenance,
             ),
             notes=(*raw.notes, *notes),

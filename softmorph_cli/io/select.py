@@ -99,6 +99,8 @@ def name_axes(
     colour = raw.colour and axes is None
     if raw.channels and ((raw.colour and not colour) or _moved(raw.axes or "", letters)):
         raw = replace(raw, channels=None)  # they are not those of this axis
+    if (raw.axes or letters).find("T") != letters.find("T"):
+        raw = replace(raw, time_step=None)
     return replace(_rename(raw, letters), colour=colour)
 
 

@@ -20,12 +20,12 @@ from softmorph_cli.io.damage import NO_PAGES, Damaged, Unsupported
 from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
-from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept_native
+from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept_native, time_step_of
 from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import real, shown
 from softmorph_cli.io.tiles import check_strips, codec_missing, lacks_codec, mend, stored_tiles
-from softmorph_cli.units import MILLIMETRES, in_one_unit, length, sizeless
+from softmorph_cli.units import MILLIMETRES, TimeStep, in_one_unit, length, sizeless, time_step
 from softmorph_cli.volume import Volume
 
 # Past this many bytes classic TIFF's 32-bit offsets end; some room is left for the tags.
@@ -140,7 +140,7 @@ class Tiff:
     title: str = "TIFF"
     suffixes: tuple[str, ...] = (".tif", ".tiff", ".btf", ".tf8")
     output_types: tuple[str, ...] = ("float32", "float16", "uint8", "uint16")
-    holds: frozenset[str] = frozenset({"spacing", "stack", "channels", "uint32"})
+    holds: frozenset[str] = frozenset({"spacing", "stack", "channels", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
         """Whether the mark of a classic or a big TIFF, in either byte order, is there."""
@@ -204,6 +204,7 @@ class Tiff:
             dtype=str(array.dtype),
             spacing=kind.spacing,
             unit=kind.unit,
+            time_step=kind.time_step,
             channels=names or kind.channels,
             slope=1 / one if one and array.dtype.kind in "ui" else 1.0,
             full_scale=not labels,
@@ -252,7 +253,11 @@ class Tiff:
         elif one != 1:
             signature[ONE] = one
         prepare = {"ome": _ome_options, "imagej": _imagej_options, "plain": _plain_options}[flavour]
-        options, more = prepare(volume, axes, native, signature)
+        step = time_step_of(volume)
+        kept = {"ome": native.time_increment, "imagej": native.imagej.get("finterval")}.get(flavour)
+        if step is not None and not step.known and not kept:
+            lost.append("the unit of its time step is unknown, and TIFF counts in s: it is not kept.")
+        options, more = prepare(volume, axes, native, signature, step.size if step and step.known else None)
         lost += more
         if flavour == "imagej" and array.shape[-1] == 1:
             # A last axis of one would be taken for the samples of a pixel.
@@ -496,6 +501,7 @@ class _Told:
     unit: str | None = None
     channels: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    time_step: TimeStep | None = None
 
 
 def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
@@ -525,11 +531,14 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
             for key, kind in _IMAGEJ_KEPT.items()
             if isinstance(told.get(key), kind) and (kind is bool or not isinstance(told[key], bool))
         }
-        return _Told(_Native("imagej", imagej=kept, resolution=resolution), spacing, unit, notes=notes)
+        step = time_step(kept.get("finterval", 0.0), str(kept.get("tunit", "s")))
+        native = _Native("imagej", imagej=kept, resolution=resolution)
+        return _Told(native, spacing, unit, notes=notes, time_step=step)
     native = _Native("plain", resolution=resolution, description=page.description)
     shaped = _json(page.description)
     names = shaped.get("channels")
     channels = tuple(map(str, names)) if isinstance(names, list) and names else None
+    step = time_step(_positive(shaped.get("time_step")) or 0.0, "s")
     if isinstance(shaped.get("spacing"), dict):
         sizes = {
             letter: size
@@ -537,7 +546,7 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
             if letter in tuple("ZYX") and (size := _positive(one))
         }
         unit = next((one for one in MILLIMETRES if one == shaped.get("unit")), None)
-        return _Told(native, sizes, unit if sizes else None, channels)
+        return _Told(native, sizes, unit if sizes else None, channels, time_step=step)
     if not known and any(size != 1 for size in pixel.values()):
         note = f"its resolution is in the unknown unit {per} (ResolutionUnit), and is left out: lengths are in voxels."
         return _Told(native, channels=channels, notes=(note,))
@@ -550,7 +559,7 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
     if per == _INCH and pixel and any(size != 1 for size in pixel.values()):
         note = "its resolution per inch is taken as a print size, not as a voxel size."
         return _Told(native, channels=channels, notes=(note,))
-    return _Told(native, channels=channels)
+    return _Told(native, channels=channels, time_step=step)
 
 
 def _positive(number: Any) -> float | None:
@@ -602,15 +611,23 @@ def _read_ome(xml: str, number: int) -> _Told:
             sizes[letter] = (size, pixels.get(f"PhysicalSize{letter}Unit", "µm"))
     spacing, unit = in_one_unit(sizes)
     names = tuple(channel.get("Name") or "" for channel in pixels.findall("{*}Channel"))
-    step = pixels.get("TimeIncrement")
+    increment, per = pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")
+    size = _positive(increment)
     native = _Native(
         "ome",
         description=root.findtext(".//{*}Image/{*}Description") or "",
         extra_ome=extra,
-        time_increment=(step, pixels.get("TimeIncrementUnit", "s")) if step and _positive(step) else None,
+        time_increment=(increment, per) if increment and size else None,
     )
     notes = tuple(sizeless(letter for letter in sizes if letter not in spacing))
-    return _Told(native, spacing, unit, names if all(names) and len(names) > 1 else None, notes)
+    return _Told(
+        native,
+        spacing,
+        unit,
+        names if all(names) and len(names) > 1 else None,
+        notes,
+        time_step(size or 0.0, per),
+    )
 
 
 def _in_page_order(volume: Volume, array: Array, flavour: str) -> tuple[Array, str, list[str]]:
@@ -637,7 +654,7 @@ def _sizes(volume: Volume) -> dict[str, float]:
 
 
 def _ome_options(
-    volume: Volume, axes: str, native: _Native, signature: dict[str, Any]
+    volume: Volume, axes: str, native: _Native, signature: dict[str, Any], seconds: float | None
 ) -> tuple[dict[str, Any], list[str]]:
     metadata: dict[str, Any] = {"axes": axes}
     for letter, size in _sizes(volume).items():
@@ -648,6 +665,8 @@ def _ome_options(
         metadata["Channel"] = {"Name": list(volume.channels)}
     if native.time_increment and "T" in axes:
         metadata["TimeIncrement"], metadata["TimeIncrementUnit"] = native.time_increment
+    elif seconds is not None:
+        metadata["TimeIncrement"], metadata["TimeIncrementUnit"] = seconds, "s"
     if signature:
         metadata["Description"] = json.dumps(signature, default=str)
     lost = [f"the OME metadata {', '.join(native.extra_ome)} are not copied."] if native.extra_ome else []
@@ -655,7 +674,7 @@ def _ome_options(
 
 
 def _imagej_options(
-    volume: Volume, axes: str, native: _Native, signature: dict[str, Any]
+    volume: Volume, axes: str, native: _Native, signature: dict[str, Any], seconds: float | None
 ) -> tuple[dict[str, Any], list[str]]:
     sizes, lost = _sizes(volume), []
     metadata: dict[str, Any] = {
@@ -665,6 +684,8 @@ def _imagej_options(
     }
     kept = native.imagej
     metadata.update(kept)
+    if seconds is not None and "finterval" not in kept:
+        metadata["finterval"], metadata["tunit"] = seconds, "sec"
     planes = int(
         np.prod([volume.array.shape[volume.axes.index(a)] for a in axes if a in volume.axes and a in "TZC"])
     )
@@ -689,9 +710,11 @@ def _imagej_options(
 
 
 def _plain_options(
-    volume: Volume, axes: str, native: _Native, signature: dict[str, Any]
+    volume: Volume, axes: str, native: _Native, signature: dict[str, Any], seconds: float | None
 ) -> tuple[dict[str, Any], list[str]]:
     metadata: dict[str, Any] = {"axes": axes, **signature}
+    if seconds is not None:
+        metadata["time_step"] = seconds
     lost = []
     if volume.spacing is not None:
         metadata["spacing"], metadata["unit"] = _sizes(volume), volume.unit

@@ -537,7 +537,7 @@ def test_a_number_beyond_its_bounds_names_both(tmp_path: Path) -> None:
     path.write_bytes(b"NRRD0005\ntype: float\ndimension: 17\n\n")
     with pytest.raises(FileError, match="dimension '17', where a whole number from 1 to 16 belongs"):
         read(path)
-    with pytest.raises(FileError, match="DimSize '6 -5 4', where numbers from 0 on belongs"):
+    with pytest.raises(FileError, match="DimSize '6 -5 4', where a list of 3 whole numbers from 0 on belongs"):
         read(mha(tmp_path / "in.mha", "", "LOCAL", LITTLE, sizes="6 -5 4"))
 
 

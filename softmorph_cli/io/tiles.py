@@ -6,6 +6,7 @@ import re
 import weakref
 from collections.abc import Callable
 from importlib.util import find_spec
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import Any, Final, cast
@@ -13,16 +14,22 @@ from typing import Any, Final, cast
 import numpy as np
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported, not_read
 from softmorph_cli.io.lazy import Index, Lazy, Stored
 from softmorph_cli.io.packing import Packing
 from softmorph_cli.io.raw import Array
 from softmorph_cli.io.room import fits
+from softmorph_cli.io.segments import numbers
 
+TITLE: Final = "TIFF"
 _LACKING = re.compile(r"imagecodecs|COMPRESSION|PREDICTOR")
-# Compressions that tifffile unpacks on its own, as far as memory goes.
-_UNBOUNDED: Final = {"ADOBE_DEFLATE": "zlib", "DEFLATE": "zlib", "LZMA": "lzma", "ZSTD": "zstd"}
-# What may be unpacked beyond a strip, as some writers fill up their last one.
+# Compressions that tifffile decompresses without imagecodecs, by the name that `Packing` has for them.
+_UNBOUNDED: Final = {
+    **dict.fromkeys(("ADOBE_DEFLATE", "DEFLATE", "PIXTIFF"), "zlib"),
+    **dict.fromkeys(("ZSTD", "ZSTD_DEPRECATED"), "zstd"),
+    "LZMA": "lzma",
+}
+# What a strip may hold beyond its numbers, beside an eighth of them: some writers fill up their last one.
 _SLACK: Final = 1 << 16
 # A strip as large as this is no part but the whole.
 _LONGEST = 1 << 30
@@ -52,6 +59,7 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
         _ = len(file.pages)  # as in `Tiff.read`
         keyframe = file.series[series].keyframe
         mend(file.series[series])
+        bound(path, file.series[series])
         store = file.series[series].aszarr(level=0)
         array: Any = _Tiles(zarr.open_array(store, mode="r", zarr_format=2))
     except BaseException:
@@ -71,41 +79,55 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
             part = np.asarray(stored[index])
         except (MemoryError, FileError):
             raise
-        # A damaged tile makes its codec raise nearly anything.
+        # A tile can make its codec raise nearly any exception.
         except Exception as error:
             if lacks_codec(error):
                 raise codec_missing(path, keyframe, " in parts") from error
-            raise FileError(f"{path} is cut short or damaged; copy or write it again.") from error
+            raise not_read(path, TITLE, error) from error
         return turned(part.astype(part.dtype.newbyteorder("="), copy=False))
 
     return cast(Array, Lazy(array, array.chunks, read))
 
 
-def check_strips(path: Path, series: Any) -> None:
-    """Refuse a TIFF one of whose strips or tiles unpacks to more than it holds.
+def bound(path: Path, series: Any) -> None:
+    """Refuse to decompress a strip or tile to more than it holds, whenever it is read, whole or in parts.
 
-    imagecodecs unpacks into as much memory as they should take; what is there without it takes what they say.
+    imagecodecs takes the size of most from the TIFF; see `segments` for the others. Without imagecodecs tifffile
+    decompresses as much as there is.
 
     Args:
         path: The file.
         series: Which of its series is read.
-
-    Raises:
-        FileError: If one does.
     """
-    keyframe = series.keyframe
-    codec = _UNBOUNDED.get(keyframe.compression.name)
-    if codec is None or find_spec("imagecodecs") is not None:
-        return
-    packed = Packing(codec, prod(keyframe.chunks) * keyframe.dtype.itemsize + _SLACK)
-    pages = (page for page in series.pages if page is not None)
-    strips = (part for page in pages for part in zip(page.dataoffsets, page.databytecounts, strict=False))
-    with path.open("rb") as stream:
-        if any(packed.exceeds(stream, *strip) for strip in strips):
-            raise FileError(
-                f"{path} holds more than the numbers of a strip, and is not unpacked; copy it again, or write it again "
-                "from its source."
-            )
+    frames = {id(page.keyframe): page.keyframe for page in series.pages if page is not None}
+    for keyframe in frames.values():
+        if keyframe.compression != _UNCOMPRESSED:
+            keyframe.decode = _bounded(path, keyframe)
+
+
+def _bounded(path: Path, keyframe: Any) -> Callable[..., Any]:
+    from tifffile import TIFF
+
+    name, most = keyframe.compression.name, prod(keyframe.chunks)
+    # Where nothing installed decompresses it, that is what has to be told.
+    known = keyframe.compression in TIFF.DECOMPRESSORS
+    codec = _UNBOUNDED.get(name) if find_spec("imagecodecs") is None else None
+    packed = Packing(codec, most * keyframe.dtype.itemsize + _SLACK)
+
+    def decode(data: bytes | None, *arguments: Any, **options: Any) -> Any:
+        if known and data is not None:
+            found = numbers(name, data, keyframe.dtype, options.get("jpegheader"))
+            if (found is not None and found > most + most // 8 + _SLACK) or (
+                codec is not None and packed.exceeds(BytesIO(data), 0, len(data))
+            ):
+                raise FileError(
+                    f"{path} holds more than the numbers of a strip, and is not unpacked; copy it again, or write it "
+                    "again from its source."
+                )
+        # What tifffile would have made of the page, were this not in its place.
+        return type(keyframe).decode.func(keyframe)(data, *arguments, **options)
+
+    return decode
 
 
 def mend(series: Any) -> list[str]:

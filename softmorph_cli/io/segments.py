@@ -30,6 +30,10 @@ _FLOAT_BITS: Final = ((0, 32), (0, 16), (0, 24), (6, 1))
 _EXTRA_CHANNELS: Final = ((0, 0), (0, 1), (4, 2), (12, 1))
 
 
+class _Absent(Exception):  # noqa: N818
+    """What is raised where a header does not have what belongs there."""
+
+
 def numbers(compression: str, data: bytes, dtype: np.dtype[Any], header: bytes | None = None) -> int | None:
     """Return how many numbers a strip or tile holds, colours counted one by one.
 
@@ -50,18 +54,20 @@ def numbers(compression: str, data: bytes, dtype: np.dtype[Any], header: bytes |
         return None
     try:
         return find(header + data if header else data, dtype)
-    except (struct.error, IndexError, StopIteration):
+    except (struct.error, _Absent):
         raise Unsupported(f"a strip or tile of it is no {compression} with a header") from None
 
 
 def _jpeg(data: bytes, _dtype: np.dtype[Any]) -> int:
     at = 2
     while True:
-        while data[at] != 0xFF or data[at + 1] in (0xFF, 0):
-            at += 1
-        marker = data[at + 1]
+        marker = 0
+        while marker in (0, 0xFF):
+            at = data.find(b"\xff", at)
+            marker = _taken(data, at + 1, 1)[0] if at >= 0 else _SOS
+            at += marker in (0, 0xFF)
         if marker in (_SOS, _EOI):
-            raise IndexError
+            raise _Absent
         if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME:
             rows, columns, components = struct.unpack_from(">HHB", data, at + 5)
             return int(rows * columns * components)
@@ -71,14 +77,14 @@ def _jpeg(data: bytes, _dtype: np.dtype[Any]) -> int:
 def _png(data: bytes, _dtype: np.dtype[Any]) -> int:
     name, columns, rows, _, kind = struct.unpack_from(">4sIIBB", data, 12)
     if name != b"IHDR":
-        raise IndexError
+        raise _Absent
     return int(rows * columns) * _PNG_CHANNELS.get(kind, 1)
 
 
 def _webp(data: bytes, _dtype: np.dtype[Any]) -> int:
     kind = data[12:16]
     if kind == b"VP8X":
-        if data[20] & 2:
+        if _taken(data, 20, 1)[0] & 2:
             raise Unsupported("a strip or tile of it is an animation")
         columns, rows = (1 + int.from_bytes(_taken(data, at, 3), "little") for at in (24, 27))
     elif kind == b"VP8L":
@@ -87,15 +93,17 @@ def _webp(data: bytes, _dtype: np.dtype[Any]) -> int:
     elif kind == b"VP8 ":
         columns, rows = (size & 0x3FFF for size in struct.unpack_from("<HH", data, 26))
     else:
-        raise IndexError
+        raise _Absent
     return 3 * rows * columns
 
 
 def _jpeg_2000(data: bytes, _dtype: np.dtype[Any]) -> int:
-    start = 0 if data.startswith(b"\xff\x4f") else next(s for name, s, _ in _boxes(data) if name == b"jp2c")
+    start = 0
+    if not data.startswith(b"\xff\x4f"):
+        start = next((place for name, place, _ in _boxes(data) if name == b"jp2c"), len(data))
     mark, right, bottom, left, top = struct.unpack_from(">4s4x4I", data, start)
     if mark != b"\xff\x4f\xff\x51":
-        raise IndexError
+        raise _Absent
     (components,) = struct.unpack_from(">H", data, start + 40)
     return int(max(0, right - left) * max(0, bottom - top) * components)
 
@@ -111,7 +119,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             start += 8
         end = len(data) if length == 0 else at + length
         if end < start:
-            raise IndexError
+            raise _Absent
         yield name, start, end
         at = end
 
@@ -126,7 +134,7 @@ def _jpeg_xl(data: bytes, dtype: np.dtype[Any]) -> int:
             if name in (b"jxlc", b"jxlp")
         )
     if not stream.startswith(b"\xff\n"):
-        raise IndexError
+        raise _Absent
     bits = _Bits(stream, 2)
     rows, columns = _jpeg_xl_size(bits)
     if bits.take(1):  # everything else as usual
@@ -201,8 +209,8 @@ def _jpeg_xr(data: bytes, _dtype: np.dtype[Any]) -> int:
     fields = (struct.unpack_from("<HHII", data, at + 2 + 12 * number) for number in range(count))
     starts = [value for tag, kind, _, value in fields if tag == _JPEG_XR_IMAGE and kind == 4]
     if len(starts) != 1 or data[starts[0] : starts[0] + 8] != b"WMPHOTO\0":
-        raise IndexError
-    short = data[starts[0] + 10] & 0x80
+        raise _Absent
+    short = _taken(data, starts[0] + 10, 1)[0] & 0x80
     columns, rows = struct.unpack_from(">HH" if short else ">II", data, starts[0] + 12)
     return int((rows + 1) * (columns + 1))
 
@@ -223,14 +231,14 @@ def _lerc(data: bytes, _dtype: np.dtype[Any]) -> int:
             break
         at += found["size"]
     if not total:
-        raise IndexError
+        raise _Absent
     return total
 
 
 def _taken(data: bytes, start: int, count: int) -> bytes:
     piece = data[start : start + count]
     if len(piece) < count:
-        raise IndexError
+        raise _Absent
     return piece
 
 

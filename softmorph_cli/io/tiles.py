@@ -99,7 +99,11 @@ def bound(path: Path, series: Any) -> None:
         path: The file.
         series: Which of its series is read.
     """
-    frames = {id(page.keyframe): page.keyframe for page in series.pages if page is not None}
+    frames = {
+        id(page.keyframe): page.keyframe
+        for page in series.pages
+        if page is not None and page.keyframe is not None
+    }
     for keyframe in frames.values():
         if keyframe.compression != _UNCOMPRESSED:
             keyframe.decode = _bounded(path, keyframe)

@@ -16,6 +16,7 @@ import numpy as np
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.files import STORE_MARKS, is_store
+from softmorph_cli.io.damage import damage
 from softmorph_cli.io.lazy import Index, Lazy, Stored
 from softmorph_cli.io.packing import packing, pickles
 from softmorph_cli.io.pointers import check_fetched
@@ -202,10 +203,15 @@ def open_array(found: Node, name: str) -> Lazy:
             part = np.asarray(stored[index])
         except (MemoryError, FileError):
             raise
-        # A damaged chunk makes its codec raise nearly anything.
+        # A chunk can make its codec raise nearly any exception.
         except Exception as error:
             if codec := _unknown_codec(error):
                 raise FileError(f"{name} is compressed with {codec}, which is not known here.") from error
+            if damage(error) is None:
+                raise FileError(
+                    f"{name} has a chunk that softmorph cannot read{damaged(index)} ({_reason(error)}); write it again "
+                    "with blosc, zstd or gzip."
+                ) from error
             raise FileError(
                 f"{name} has a chunk that is cut short or damaged{damaged(index)} ({_reason(error)}); copy it, or "
                 "the store, again."

@@ -375,8 +375,8 @@ def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
         return wanted, []
     whole = [
         number
-        for number, one in enumerate(file.series)
-        if one.keyframe is not None and not _kind(one.keyframe) & (_REDUCED | _MASKING)
+        for number, series in enumerate(file.series)
+        if not _kind(series.keyframe) & (_REDUCED | _MASKING)
     ]
     number = next(iter(whole), 0)
     if count == 1:

@@ -373,3 +373,40 @@ def test_a_few_kilobytes_take_no_gigabytes(tmp_path: Path) -> None:
     assert status == 1
     assert "is not unpacked" in said
     assert megabytes < 500
+
+
+@pytest.mark.parametrize("codec", [None, "gzip", "zlib", "bz2", "lzma", "zstd", "lz4", "blosc"])
+def test_a_chunk_that_is_cut_short_is_called_so(tmp_path: Path, codec: str | None) -> None:
+    path = folder_of(tmp_path / "a.zarr", {"compressor": codec and {"id": codec}})
+    content = (
+        MAP.tobytes() if codec is None else bytes(numcodecs.get_codec({"id": codec}).encode(MAP.tobytes()))
+    )
+    for length in (len(content) // 2, len(content) - 3):
+        (path / "0.0.0").write_bytes(content[:length])
+        with pytest.raises(FileError, match=r"has a chunk that is cut short or damaged, .*0\.0\.0 \("):
+            read(path)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_chunk_of_another_kind_is_not_called_cut_short(tmp_path: Path, version: int) -> None:
+    array: Any = zarr.create_array(
+        tmp_path / "a.zarr",
+        shape=SHAPE,
+        dtype="f4",
+        chunks=SHAPE,
+        compressors=zarr_gzip(version),
+        zarr_format=version,
+    )
+    array[...] = MAP
+    (chunk,) = (
+        one for one in (tmp_path / "a.zarr").rglob("*") if one.name in ("0.0.0", "0") and one.is_file()
+    )
+    chunk.write_bytes(zlib.compress(MAP.tobytes()))
+    with pytest.raises(FileError, match=r"has a chunk that softmorph cannot read, .*0 \(Not a gzipped file"):
+        read(tmp_path / "a.zarr")
+
+
+def zarr_gzip(version: int) -> Any:
+    from zarr.codecs import GzipCodec
+
+    return GzipCodec() if version == 3 else numcodecs.GZip(1)

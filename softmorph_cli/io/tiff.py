@@ -24,7 +24,7 @@ from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept
 from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import real, shown
-from softmorph_cli.io.tiles import TITLE, bound, codec_missing, lacks_codec, mend, stored_tiles
+from softmorph_cli.io.tiles import check_strips, codec_missing, lacks_codec, mend, stored_tiles
 from softmorph_cli.units import MILLIMETRES, in_one_unit, length, sizeless
 from softmorph_cli.volume import Volume
 
@@ -137,7 +137,7 @@ class Tiff:
     lazy: bool = False
     series: int | None = None
     name: str = "tiff"
-    title: str = TITLE
+    title: str = "TIFF"
     suffixes: tuple[str, ...] = (".tif", ".tiff", ".btf", ".tf8")
     output_types: tuple[str, ...] = ("float32", "float16", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"spacing", "stack", "channels", "uint32"})
@@ -160,7 +160,7 @@ class Tiff:
             page = series.keyframe
             _check_page(page)
             notes += mend(series)
-            bound(path, series)
+            check_strips(path, series)
             photometric = getattr(page.photometric, "name", str(page.photometric))
             if photometric in _UNREADABLE:
                 raise InputError(

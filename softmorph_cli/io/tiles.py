@@ -21,7 +21,6 @@ from softmorph_cli.io.raw import Array
 from softmorph_cli.io.room import fits
 from softmorph_cli.io.segments import numbers
 
-TITLE: Final = "TIFF"
 _LACKING = re.compile(r"imagecodecs|COMPRESSION|PREDICTOR")
 # Compressions that tifffile decompresses without imagecodecs, by the name that `Packing` has for them.
 _UNBOUNDED: Final = {
@@ -59,7 +58,7 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
         _ = len(file.pages)  # as in `Tiff.read`
         keyframe = file.series[series].keyframe
         mend(file.series[series])
-        bound(path, file.series[series])
+        check_strips(path, file.series[series])
         store = file.series[series].aszarr(level=0)
         array: Any = _Tiles(zarr.open_array(store, mode="r", zarr_format=2))
     except BaseException:
@@ -83,13 +82,13 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
         except Exception as error:
             if lacks_codec(error):
                 raise codec_missing(path, keyframe, " in parts") from error
-            raise not_read(path, TITLE, error) from error
+            raise not_read(path, "TIFF", error) from error
         return turned(part.astype(part.dtype.newbyteorder("="), copy=False))
 
     return cast(Array, Lazy(array, array.chunks, read))
 
 
-def bound(path: Path, series: Any) -> None:
+def check_strips(path: Path, series: Any) -> None:
     """Refuse to decompress a strip or tile to more than it holds, whenever it is read, whole or in parts.
 
     imagecodecs takes the size of most from the TIFF; see `segments` for the others. Without imagecodecs tifffile

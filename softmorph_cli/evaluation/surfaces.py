@@ -40,7 +40,7 @@ def _distance(name: str, measure: Callable[[Distances], float]) -> Callable[[Pai
         value = 0.0 if empty else measure(pair.surfaces)
         if pair.unit is not None:
             return Reading({key: value})
-        return Reading({key: None, f"{name}_voxels": value}, (_NO_SIZE,))
+        return Reading({key: None, f"{name}_voxels": value}, (_no_size(pair),))
 
     return compute
 
@@ -54,7 +54,11 @@ def _surface_dice(pair: Pair) -> Reading:
     value = within(pair.surfaces, pair.settings.tolerance)
     if pair.unit is not None:
         return Reading({"nsd": value})
-    return Reading({"nsd": value}, (_NO_SIZE,))
+    return Reading({"nsd": value}, (_no_size(pair),))
+
+
+def _no_size(pair: Pair) -> str:
+    return f"{_NO_SIZE.removesuffix('voxels.')}{pair.frame.counted}."
 
 
 def _masks(pair: Pair) -> tuple[tuple[str, npt.NDArray[np.bool_]], ...]:

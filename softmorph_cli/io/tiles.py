@@ -1,4 +1,4 @@
-"""The tiles or strips of a TIFF, read one by one through tifffile's view of them as a Zarr array."""
+"""The tiles or strips of a TIFF, read one by one as the chunks of tifffile's Zarr store, and checks of them."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _UNBOUNDED: Final = {
 }
 # What a strip may hold beyond its numbers, beside an eighth of them: some writers fill up their last one.
 _SLACK: Final = 1 << 16
-# A strip as large as this is no part but the whole.
+# The largest strip, in bytes, that is read as a part.
 _LONGEST = 1 << 30
-# So large is no tile that has more pixels than its image.
+# The largest strip or tile, in bytes, that may be larger than its image.
 _LARGE = 1 << 28
 _UNCOMPRESSED = 1
-# Bytes before any pixel.
+# The bytes of the header of a TIFF: pixels come later.
 _HEADER = 8
 
 
 def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> Array:
-    """One series of a TIFF, whose values are read when they are needed.
+    """Open one series of a TIFF whose values are read when they are needed.
 
     Args:
         path: The file; it stays open as long as the result lives.
@@ -55,7 +55,7 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
 
     file = tifffile.TiffFile(path)
     try:
-        _ = len(file.pages)  # as in `Tiff.read`
+        _ = len(file.pages)  # ends a circle of pages, as in `Tiff.read`
         keyframe = file.series[series].keyframe
         mend(file.series[series])
         check_strips(path, file.series[series])
@@ -64,7 +64,7 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
     except BaseException:
         file.close()
         raise
-    # Nobody says when the last part was read.
+    # The file can be closed only when the array is no longer used.
     weakref.finalize(array, _close, store, file)
     strip = prod(array.chunks) * array.dtype.itemsize
     if strip > _LONGEST or not fits(array.chunks, array.dtype.itemsize):
@@ -134,17 +134,18 @@ def _bounded(path: Path, keyframe: Any) -> Callable[..., Any]:
 
 
 def mend(series: Any) -> list[str]:
-    """Make the pages of a series say the same to who reads all of it and to who reads a part, and nothing absurd.
+    """Check and correct the fields of a series that say where its strips or tiles are.
 
-    Without compression there is nothing to undo a predictor for, and the length of a single strip is known. No strip
-    or tile is longer than what is left of the file, whatever is said of it.
+    tifffile reads a series as a whole and in parts by different code; with correct fields both read the same. Without
+    compression there is no predictor, and the length of a single strip is known. No strip or tile goes beyond the end
+    of the file.
 
     Returns:
-        A note on strips and tiles that are not in the file.
+        A note if strips or tiles are not in the file.
 
     Raises:
-        Damaged: If one begins behind the file's end, or ends there and is not compressed.
-        Unsupported: If where they are is not told in numbers.
+        Damaged: If one begins beyond the end of the file, or is not compressed and ends beyond it.
+        Unsupported: If their offsets and lengths are no numbers.
     """
     keyframe, pages = series.keyframe, [page for page in series.pages if page is not None]
     plain = keyframe.compression == _UNCOMPRESSED
@@ -155,7 +156,7 @@ def mend(series: Any) -> list[str]:
             raise Unsupported("it does not tell in whole numbers where its strips or tiles are")
         alone = plain and len(offsets) == 1
         if alone:
-            # One strip is all of the image, whatever is said of its length and its rows.
+            # A single strip is the whole image, whatever the fields say of its length and its rows.
             keyframe.rowsperstrip = max(keyframe.rowsperstrip, keyframe.imagelength)
             if counts == (0,) and offsets[0] > 0:
                 counts = (keyframe.nbytes,)
@@ -163,40 +164,44 @@ def mend(series: Any) -> list[str]:
             raise Damaged("it lists fewer strips or tiles than its size needs")
         if any(offset < _HEADER and (count or alone) for offset, count in zip(offsets, counts, strict=False)):
             raise Damaged("a strip or tile of it would begin in its header")
-        held = tuple(
+        within = tuple(
             min(count, max(0, size - offset)) for offset, count in zip(offsets, counts, strict=False)
         )
         if any(
-            count and (plain or not kept) and kept < count for count, kept in zip(counts, held, strict=False)
+            count and (plain or not there) and there < count
+            for count, there in zip(counts, within, strict=False)
         ):
             raise Damaged(ENDS_EARLY)
-        page.databytecounts = held
-        absent, total = absent + held.count(0), total + len(held)
+        page.databytecounts = within
+        absent, total = absent + within.count(0), total + len(within)
     longest = prod(keyframe.chunks) * keyframe.dtype.itemsize
     if longest > max(_LARGE, series.size * keyframe.dtype.itemsize):
         raise Unsupported(f"a strip or tile of it has {' x '.join(map(str, keyframe.chunks))} pixels")
     if plain:
         keyframe.predictor = 1
-    return [f"{absent} of its {total} strips or tiles hold no data and are read as 0."] if absent else []
+    if not absent:
+        return []
+    verbs = "holds no data and is" if absent == 1 else "hold no data and are"
+    return [f"{absent} of its {total} strips or tiles {verbs} read as 0."]
 
 
 def lacks_codec(error: BaseException) -> bool:
-    """Whether tifffile raised this because a codec or a predictor is not installed."""
+    """Whether tifffile raised an error because a codec or a predictor is not installed."""
     chain = []
     while error is not None and error not in chain:
         chain.append(error)
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    # Without imagecodecs tifffile has some codecs of its own, which may need modules of later Pythons.
+    # The codecs that tifffile has without imagecodecs may need modules of a later Python.
     return any(isinstance(one, ImportError) or _LACKING.search(str(one)) for one in chain)
 
 
 def codec_missing(path: Path, keyframe: Any, how: str = "") -> FileError:
-    """What to say of an intact file whose compression nobody here knows.
+    """Return the refusal of an intact file that no installed codec decompresses.
 
     Args:
         path: The file.
         keyframe: A page of it.
-        how: In which way it could not be read.
+        how: " in parts" where it was read so.
     """
     from tifffile import TIFF
 
@@ -221,7 +226,7 @@ def codec_missing(path: Path, keyframe: Any, how: str = "") -> FileError:
 
 
 class _Tiles:
-    """The array, so that something may happen when nobody needs it any more."""
+    """A Zarr array that takes weak references, so that its file can be closed with it."""
 
     def __init__(self, array: Any) -> None:
         self._array = array

@@ -411,6 +411,9 @@ def test_planes_that_nobody_describes_are_told(tmp_path: Path) -> None:
     found = read(tmp_path / "in.ome.tif")
     assert np.array_equal(found.array, planes[:3])
     assert "its metadata describe 3 planes and the file has 5: the last 2 are left out." in found.notes
+    acquired(tmp_path / "one.ome.tif", 4, 5)
+    words = "its metadata describe 4 planes and the file has 5: the last one is left out."
+    assert words in read(tmp_path / "one.ome.tif").notes
     acquired(tmp_path / "whole.ome.tif", 5, 5)
     assert read(tmp_path / "whole.ome.tif").notes == ()
 
@@ -758,7 +761,7 @@ def test_tiles_that_were_left_out_are_told_and_read_as_0(tmp_path: Path) -> None
     right = values.copy()
     right[:16, :16] = 0
     volume = read(tmp_path / "in.tif")
-    assert volume.notes == ("1 of its 9 strips or tiles hold no data and are read as 0.",)
+    assert volume.notes == ("1 of its 9 strips or tiles holds no data and is read as 0.",)
     assert np.array_equal(volume.array, right)
     assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
 

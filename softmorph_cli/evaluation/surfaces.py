@@ -17,7 +17,7 @@ PERCENT: Final = 95.0
 # One sentence for all metrics, so that a person is told once.
 _NO_SIZE: Final = (
     "the size of a voxel is unknown: distances between surfaces (hd95_voxels, assd_voxels) and the tolerance of nsd "
-    "are in voxels."
+    "are in {counted}."
 )
 _SHEARED: Final = (
     "the voxels are sheared, so distances between surfaces are not computed: make both maps rectangular first, with "
@@ -38,7 +38,7 @@ def _distance(name: str, measure: Callable[[Distances], float]) -> Callable[[Pai
             why = f"the {empty[0]} is empty: distances between surfaces (hd95_{unit}, assd_{unit}) are not defined."
             return Reading({key: None}, (why,))
         value = 0.0 if empty else measure(pair.surfaces)
-        return Reading({key: value}, () if pair.unit else (_NO_SIZE,))
+        return Reading({key: value}, () if pair.unit else (_no_size(pair),))
 
     return compute
 
@@ -50,7 +50,11 @@ def _surface_dice(pair: Pair) -> Reading:
     if empty:
         return Reading({"nsd": float(len(empty) == 2)})
     value = within(pair.surfaces, pair.settings.tolerance)
-    return Reading({"nsd": value}, () if pair.unit else (_NO_SIZE,))
+    return Reading({"nsd": value}, () if pair.unit else (_no_size(pair),))
+
+
+def _no_size(pair: Pair) -> str:
+    return _NO_SIZE.format(counted=pair.frame.counted)
 
 
 def _masks(pair: Pair) -> tuple[tuple[str, npt.NDArray[np.bool_]], ...]:

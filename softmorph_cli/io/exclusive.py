@@ -1,4 +1,4 @@
-"""Whether the channels of a file are classes that exclude each other, and which of them is the most probable where.
+"""Whether the channels of a file are classes that exclude each other, and which one is most probable at each voxel.
 
 Such classes are decided by argmax and not by one half: of three at 0.4, 0.3 and 0.3 none is above it. That takes all
 channels, whichever is read in the end.
@@ -18,7 +18,7 @@ from softmorph_cli.volume import Volume
 
 # The share of voxels at which channels that exclude each other sum to 1.
 _SURE: Final = 0.999
-# A class is told of where the two decisions differ at more than this share of it.
+# A class is named in a note where argmax and 0.5 differ at more than this share of its voxels.
 _TOLD: Final = 0.01
 _BLOCK: Final = 1 << 22
 _BACKGROUND: Final = ("background", "bg")
@@ -30,8 +30,8 @@ class Exclusive:
     """Classes that exclude each other.
 
     Attributes:
-        winner: The label of the most probable class at each voxel, of several the lower one.
-        labels: Those of the channels that were read, in their order.
+        winner: The label of the most probable class at each voxel; of equally probable ones the lowest.
+        labels: The labels of the channels that were read, in the order of the channels.
     """
 
     winner: Array
@@ -43,7 +43,7 @@ class Exclusive:
 
 
 def class_axis(axes: str, shape: Sequence[int], family: str) -> int | None:
-    """Return the axis along which classes lie, None where there is one map or what lies there are no classes.
+    """Return the axis of the classes; None where there is one map only, or where the axis has another meaning.
 
     Args:
         axes: Letters, those of space last.
@@ -123,7 +123,7 @@ def look(
 
 
 def told(volume: Volume) -> tuple[str, ...]:
-    """Say in one sentence which of a map's classes are cut at one half at another place than the most probable class.
+    """Say in one sentence for which classes the voxels above 0.5 are not those where the class is most probable.
 
     Args:
         volume: As it was read, with its `Exclusive`.
@@ -161,13 +161,13 @@ def of(volume: Volume) -> Exclusive | None:
 
 
 def _one(raw: Raw) -> float:
-    """Return what stands for 1: in formats that say so the type's maximum."""
+    """Return the stored number that means 1: the maximum of the type in formats that define it so."""
     full = raw.full_scale and raw.array.dtype.kind in "ui" and raw.slope == 1
     return float(np.iinfo(raw.array.dtype).max) if full else 1.0
 
 
 def _rounding(raw: Raw, one: float) -> float:
-    """Return by how much one stored probability may be off."""
+    """Return the largest rounding error of one stored probability."""
     kind = raw.array.dtype
     if kind.kind != "f":
         # Half a step, and float32 that it was rounded from.

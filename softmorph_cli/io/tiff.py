@@ -28,10 +28,10 @@ from softmorph_cli.io.tiles import check_strips, codec_missing, lacks_codec, men
 from softmorph_cli.units import MILLIMETRES, TimeStep, in_one_unit, length, sizeless, time_step
 from softmorph_cli.volume import Volume
 
-# Past this many bytes classic TIFF's 32-bit offsets end; some room is left for the tags.
+# The most bytes of pixels in a classic TIFF, whose offsets have 32 bits; the rest is for the tags.
 CLASSIC_LIMIT = 2**32 - 2**25
 
-# What PhotometricInterpretation says, by tifffile's names.
+# The names of the samples by PhotometricInterpretation, as tifffile calls it.
 _COLOURS = {
     "RGB": ("red", "green", "blue", "alpha"),
     "SEPARATED": ("cyan", "magenta", "yellow", "black"),
@@ -48,7 +48,7 @@ _UNREADABLE = {
 # NewSubfileType: a smaller copy of another image, and the mask of one.
 _REDUCED, _MASKING = 1, 4
 _NO_UNIT, _INCH = 1, 2
-# What a page must say in one number each.
+# Fields that have to be one number each.
 _FIELDS = (
     *(
         "imagewidth",
@@ -63,7 +63,7 @@ _FIELDS = (
 )
 # What ResolutionUnit counts in; 4 and 5 are extensions.
 _RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
-# What ImageJ's metadata have to be to be written again; tifffile makes a number of any text that looks like one.
+# The types of ImageJ's metadata that are written again; tifffile turns text that looks like a number into one.
 _IMAGEJ_KEPT: dict[str, type | tuple[type, ...]] = {
     "finterval": (int, float),
     "fps": (int, float),
@@ -81,7 +81,7 @@ _BROKEN = re.compile(
     r"invalid page offset|circular reference|corrupted|invalid offset|truncated|missing data"
 )
 _PASSED_OVER = re.compile(r"TiffTag (\d+) @\d+> (?:invalid|is)")
-# The numbers of the fields that say how the pixels lie: size, samples, compression, palette, strips, tiles.
+# The tags of the layout of pixels: size, samples, compression, palette, strips, tiles.
 _LAYOUT = frozenset(
     (
         256,
@@ -115,7 +115,7 @@ _OME_UNITS = {"mm": "mm", "um": "µm", "nm": "nm"}
 
 @dataclass(frozen=True)
 class _Native:
-    """What a TIFF's writer wants back: which flavour it is, and its own metadata."""
+    """What is kept of a TIFF to be written again: its flavour and its own metadata."""
 
     flavour: str
     imagej: Mapping[str, Any] = field(default_factory=dict)
@@ -151,7 +151,7 @@ class Tiff:
         import tifffile
 
         with _quiet() as complaints, tifffile.TiffFile(path) as file:
-            # To count the pages first ends a walk in a circle, which to go from one to the next does not.
+            # Counting the pages finds a circle of them; reading one after the other would not end.
             if not len(file.pages):
                 raise Damaged(NO_PAGES)
             _check_planes(file)
@@ -160,6 +160,7 @@ class Tiff:
             page = series.keyframe
             _check_page(page)
             notes += mend(series)
+            check_strips(path, series)
             photometric = getattr(page.photometric, "name", str(page.photometric))
             if photometric in _UNREADABLE:
                 raise InputError(
@@ -280,13 +281,13 @@ class Tiff:
 
 @dataclass(frozen=True)
 class _Meaning:
-    """What the numbers of a page stand for.
+    """What the numbers of a page mean.
 
     Attributes:
-        turned: Brings stored numbers to those that are meant, of the same type.
+        turned: Converts stored numbers to those that are meant, of the same type.
         labels: Whether they are labels.
-        samples: What the samples of a pixel are called, where they are no maps but parts of a colour.
-        notes: What a person should know.
+        samples: The names of the samples of a pixel, where they are parts of a colour.
+        notes: For the user.
     """
 
     turned: Callable[[Array], Array] = np.asarray
@@ -337,10 +338,10 @@ def _check_planes(file: Any) -> None:
 
 
 def _check_fields(complaints: list[str]) -> None:
-    """Refuse a file of which a field that says how its pixels lie was passed over, and something else assumed.
+    """Refuse a file if tifffile ignored a field on the layout of its pixels, and assumed a value instead.
 
     Raises:
-        Unsupported: If there is one.
+        Unsupported: If it did.
     """
     for complaint in complaints:
         found = _PASSED_OVER.search(complaint)
@@ -349,10 +350,10 @@ def _check_fields(complaints: list[str]) -> None:
 
 
 def _check_page(page: Any) -> None:
-    """Refuse a page of which tifffile keeps what it could not make out.
+    """Refuse a page with fields that tifffile could not interpret.
 
     Raises:
-        Unsupported: If a field is no number, or its samples are of no type.
+        Unsupported: If a field is not one number, or the type of the samples is unknown.
     """
     for name in _FIELDS:
         value = getattr(page, name)
@@ -368,7 +369,7 @@ def _check_page(page: Any) -> None:
 
 
 def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
-    """The number of the series to read, and what is said of the others."""
+    """The number of the series to read, and a note on the others."""
     count = len(file.series)
     if count == 0:
         raise Damaged(NO_PAGES)
@@ -379,8 +380,8 @@ def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
         return wanted, []
     whole = [
         number
-        for number, one in enumerate(file.series)
-        if one.keyframe is not None and not _kind(one.keyframe) & (_REDUCED | _MASKING)
+        for number, series in enumerate(file.series)
+        if not _kind(series.keyframe) & (_REDUCED | _MASKING)
     ]
     number = next(iter(whole), 0)
     if count == 1:
@@ -403,10 +404,10 @@ def _planes(path: Path, file: Any, number: int, complaints: list[str]) -> tuple[
     """Compare the planes that the metadata describe with those that the file has.
 
     Returns:
-        How many along the first axis are there, if not all are, and what is said of it.
+        How many along the first axis are in the file, None if all are; and notes.
 
     Raises:
-        FileError: If planes are missing, and what is there is no image.
+        FileError: If planes are missing, and the others are no image.
     """
     series = file.series[number]
     each = max(1, series.keyframe.size)
@@ -431,18 +432,22 @@ def _planes(path: Path, file: Any, number: int, complaints: list[str]) -> tuple[
             )
         return there, [f"{told}: those are read."]
     if total < there:
-        what = f"its metadata describe {total} planes and the file has {there}"
-        return total, [f"{what}: the last {there - total} are left out."]
+        return total, [_more_planes(total, there)]
     # Coarser resolutions are pages of the file like others, unless they hang on those of the finest.
     parts = [part for one in file.series for part in (one.levels if one.keyframe.subifds is None else [one])]
     described = sum(max(len(part.pages), part.size // max(1, part.keyframe.size)) for part in parts)
     if len(file.pages) > described:
         if not getattr(file.pages[len(file.pages) - 1], "tags", True):
-            # No page has none: its table lies in what was overwritten or never copied.
+            # Every page has tags: where this one should be was overwritten or never copied.
             raise Damaged(NO_PAGES)
-        what = f"its metadata describe {described} planes and the file has {len(file.pages)}"
-        return None, [f"{what}: the last {len(file.pages) - described} are left out."]
+        return None, [_more_planes(described, len(file.pages))]
     return None, []
+
+
+def _more_planes(described: int, there: int) -> str:
+    planes, more = f"{described} plane{'s' * (described != 1)}", there - described
+    rest = "the last one is" if more == 1 else f"the last {more} are"
+    return f"its metadata describe {planes} and the file has {there}: {rest} left out."
 
 
 def _other_files(file: Any, path: Path) -> set[str]:
@@ -455,7 +460,6 @@ def _other_files(file: Any, path: Path) -> set[str]:
 
 def _pixels(path: Path, file: Any, series: Any, planes: int | None) -> Array:
     """Decode a series, or its first planes."""
-    check_strips(path, series)
     try:
         if planes is None:
             return np.asarray(series.asarray())
@@ -476,7 +480,7 @@ def _pixels(path: Path, file: Any, series: Any, planes: int | None) -> Array:
 
 
 def _axes(found: str, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
-    """The letters of tifffile -> ours: samples are channels, and one nameless axis of pages is Z."""
+    """Translate the letters of tifffile: samples are channels, and an axis of pages without a name is Z."""
     axes = found.replace("S", "V" if "C" in found else "C")
     nameless = [axis for axis in axes if axis not in "TZCYXV"]
     if nameless and "C" not in axes and channels_last(shape):
@@ -507,7 +511,7 @@ class _Told:
 def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
     tags = [page.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit")]
     x, y, per = (tag.value if tag is not None else None for tag in tags)
-    # A tag that is not there would mean inches, but who leaves it out means no unit.
+    # By the standard inches are the default, but programs that leave the tag out mean no unit.
     known = per in (None, _NO_UNIT, _INCH, *_RESOLUTION_UNITS)
     pixel = {
         letter: size for letter, ratio in (("X", x), ("Y", y)) if (size := _per_pixel(ratio)) is not None
@@ -563,13 +567,13 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
 
 
 def _positive(number: Any) -> float | None:
-    """A size from a file, also from a text; None if it is none, 0, or has no end."""
+    """A size from a file, a number or text; None if it is not finite or not above 0."""
     size = real(str(number))
     return size if size > 0 else None
 
 
 def _per_pixel(ratio: Any) -> float | None:
-    """The size of a pixel by the tag of its resolution; None if that is no ratio of numbers above 0."""
+    """The size of a pixel from a tag of resolution; None if that is no ratio of numbers above 0."""
     if not (
         isinstance(ratio, tuple)
         and len(ratio) == 2
@@ -580,7 +584,7 @@ def _per_pixel(ratio: Any) -> float | None:
 
 
 def _mark(description: str, key: str) -> int | None:
-    """The number beside one of our keys, in any of the three flavours."""
+    """The number after one of our keys, in a description of any flavour."""
     found = re.search(key + r"(?:\W|quot)*(\d+)", description)
     return int(found[1]) if found else None
 

@@ -33,7 +33,7 @@ _WRITTEN: Final = (".nii.gz", ".nii", ".tif", ".ome.tif", ".nrrd", ".mha", ".npy
 # Voxels that are read in one part for a comparison.
 _MOST: Final = 1 << 22
 # Notes that tell of another shape than the header's.
-_TOLD: Final = ("planes", "image series", "resolutions", "alpha channel")
+_TOLD: Final = ("plane", "image series", "resolutions", "alpha channel")
 
 
 class Fault(NamedTuple):

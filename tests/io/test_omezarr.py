@@ -423,7 +423,7 @@ def test_a_missing_chunk_is_told_of_others_and_refused_in_ours(whole: Path, vers
     write(read(source), whole / "out.zarr")
     chunk_files(source / "0")[1].unlink()
     found = read(source)
-    assert found.notes == ("1 of its 3 chunks are not stored and read as its fill value, 0.0.",)
+    assert found.notes == ("1 of its 3 chunks is not stored and reads as its fill value, 0.0.",)
     assert not found.array[2:4].any()
     lost = chunk_files(whole / "out.zarr" / "0")[0]
     lost.unlink()

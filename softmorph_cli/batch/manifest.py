@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -31,8 +31,8 @@ _LISTS: Final[Mapping[str, tuple[type, ...]]] = {
 }
 _GROUPS: Final = ("before", "after")
 BEGUN, DONE, FAILED = "begun", "done", "failed"
-# Why a result that is there whole would be made again, as `unchanged` says it.
-OTHER_PARAMETERS, OUTPUT_CHANGED = "other parameters", "output changed"
+# Why a result that is there whole would be made again.
+OTHER_PARAMETERS, OUTPUT_CHANGED, NOT_LISTED = "other parameters", "output changed", "not in the manifest"
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,15 @@ def known(folder: Path) -> tuple[dict[str, Record], set[str]]:
     for path in sorted(folder.iterdir()):
         if _NAME.fullmatch(path.name) is None:
             continue
-        for record in _records(path):
-            targets.add(record.target)
-            before = records.get(record.name)
-            # The same folder may have been split into other parts before; lines of one file are in order.
-            if before is None or record.when >= before.when:
-                records[record.name] = record
+        lines = _records(path)
+        targets.update(line.target for line in lines)
+        # The same folder may have been split into other parts before. Lines of one file are in order, whatever the
+        # clock was, and none is from after the file was written.
+        written = path.stat().st_mtime
+        for name, last in {line.name: line for line in lines}.items():
+            before = records.get(name)
+            if before is None or min(last.when, written) >= before.when:
+                records[name] = replace(last, when=min(last.when, written))
     return records, targets
 
 
@@ -179,8 +182,8 @@ def _record(held: dict[str, Any]) -> Record:
         ValueError: If it is a number that JSON does not have, or a state that there is not.
     """
     record = Record(
-        name=_is(held["input"], str),
-        target=_is(held["output"], str),
+        name=_text(held["input"]),
+        target=_text(held["output"]),
         state=_is(held["state"], str),
         when=_number(held["when"]),
         identity=_is(held.get("identity", {}), dict),
@@ -194,6 +197,7 @@ def _record(held: dict[str, Any]) -> Record:
         if name in _LISTS:
             for one in _is(value, list):
                 _is(one, *_LISTS[name])
+                _plain(one)
         elif name in _GROUPS:
             for one in _is(value, dict).values():
                 _plain(one)
@@ -209,6 +213,11 @@ def _is(value: Any, *types: type) -> Any:
     return value
 
 
+def _text(value: Any) -> str:
+    os.fsencode(_is(value, str))  # a name that there can be
+    return str(value)
+
+
 def _number(value: Any) -> float:
     if not math.isfinite(_is(value, int, float)):
         raise ValueError(value)
@@ -218,7 +227,9 @@ def _number(value: Any) -> float:
 def _plain(value: Any) -> None:
     if isinstance(value, float):
         _number(value)
-    elif not isinstance(value, str | int | None):
+    elif isinstance(value, str):
+        _text(value)
+    elif not isinstance(value, int | None):
         raise TypeError(value)
 
 

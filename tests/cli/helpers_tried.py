@@ -55,7 +55,7 @@ ROWS = {
     "is read, and --series N takes another:": "series of a TIFF",
     ", is taken as channels; --axes ZYX changes it.": "a last axis of three",
     "; add --resume to skip what is done, or --force to do all again.": "a batch that was done",
-    "would be replaced; add --force, choose another output": "files that no batch made",
+    "replaced; add --force, choose another output": "files that no batch made",
     "--num-parts N and --part-id I go together, such as": "parts without a number",
     "sum to 1; leave --from-logits out.": "logits that are probabilities",
     "where it lies; leave --reference out.": "an image beside what needs none",

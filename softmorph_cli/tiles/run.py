@@ -17,7 +17,7 @@ from softmorph_cli.filters.settings import Result, warn_if_capped
 from softmorph_cli.tiles import manifest as manifests
 from softmorph_cli.tiles.blocks import Source, Target
 from softmorph_cli.tiles.crew import Alone, Crew
-from softmorph_cli.tiles.manifest import Manifest, State
+from softmorph_cli.tiles.manifest import REASONS, Manifest, State
 from softmorph_cli.tiles.once import Facts
 from softmorph_cli.tiles.passes import Passes
 from softmorph_cli.tiles.plan import Plan, cut
@@ -32,7 +32,6 @@ from softmorph_cli.tiles.window import Kind
 Finish = Callable[[Result, Callable[[Mapping[str, int]], None]], object]
 
 _TEMPORARY: Final = ".softmorph-tiles-"
-_REASONS: Final = ("iterations", "stable", "max_iterations")
 
 
 def filter_tiles(
@@ -225,7 +224,7 @@ class _Run:
         result = Result(
             None,
             iterations=max(sum(course.iterations for course in turn) for turn in turns),
-            stop_reason=max((course.reason for course in courses), key=_REASONS.index),
+            stop_reason=max((course.reason for course in courses), key=REASONS.index),
         )
         return warn_if_capped(result, self.site.work.settings)
 

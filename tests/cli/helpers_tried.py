@@ -85,6 +85,7 @@ ELSEWHERE = {
     "what is done stays done, and the same command with --resume": "cli/test_cli_large_outputs.py::test_an_interrupted_run_says_how_to_go_on",
     "what is done stays done: the same command with --resume": "cli/test_cli_batch.py::test_interrupted",
     ": the same command with --resume goes on.": "cli/test_cli_large_outputs.py::test_an_interrupted_run_says_how_to_go_on",
+    "--force makes it again.": "cli/test_cli_large_outputs.py::test_a_run_that_is_done_says_so_when_it_is_resumed",
     "Free some space, then go on with --resume": "cli/test_cli_large_outputs.py::test_a_full_disk_loses_nothing_and_the_run_goes_on",
     "Free some space or see to the folder's permissions": "cli/test_cli_batch.py::test_the_output_folder_is_full",
     "with --glob, or give the results another name with --suffix": "cli/test_cli_batch.py::test_two_inputs_one_output",

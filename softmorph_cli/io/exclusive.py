@@ -6,7 +6,7 @@ channels, whichever is read in the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Final
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.io.raw import SLICE, Array, Raw
+from softmorph_cli.printable import printable
 from softmorph_cli.volume import Volume
 
 # The share of voxels at which channels that exclude each other sum to 1.
@@ -167,6 +168,7 @@ class _Looking:
 class _Class:
     """How often a class is the most probable one, is above one half, is either and is only one of both."""
 
+    name: str
     most: int = 0
     above: int = 0
     either: int = 0
@@ -192,19 +194,20 @@ def told(volume: Volume) -> tuple[str, ...]:
     channels = volume.array.reshape(-1, *found.winner.shape)
     alone = volume.source.channel if volume.source else None
     names = volume.channels or ((alone,) if alone else ())
-    counts: dict[str, _Class] = {}
+    counts = []
     for k, (label, channel) in enumerate(zip(found.labels, channels, strict=True)):
-        counts[names[k] if k < len(names) else f"class {label}"] = one = _Class()
-        one.add(found.mask(label), channel > HALF)
+        count = _Class(names[k] if k < len(names) else f"class {label}")
+        count.add(found.mask(label), channel > HALF)
+        counts.append(count)
     return _sentence(counts)
 
 
 def told_of_blocks(
     raw: Raw,
     channel: int,
-    name: str,
     read: Callable[[slice], Array],
     *,
+    labels: Sequence[int] | None = None,
     divide_by: float | None = None,
     inside: Callable[[slice], Array | None] = lambda part: None,
     voxels: int = _BLOCK,
@@ -214,28 +217,35 @@ def told_of_blocks(
     Args:
         raw: What the file holds, axes in order, all channels.
         channel: Which of them is read, from 0.
-        name: What it is called.
         read: Returns a slab of that channel as it is read, along the first axis of space.
+        labels: As for `look`.
         divide_by: As for `look`.
         inside: Where values count in a slab.
         voxels: How many are held at once, of all channels together.
     """
-    looking = _Looking.at(raw, None, divide_by)
+    looking = _Looking.at(raw, labels, divide_by)
     if looking is None:
         return ()
-    count, label = _Class(), int(looking.numbers[channel])
+    count, label = _Class(called(raw, channel)), int(looking.numbers[channel])
     for part in _slabs(_spatial(raw), voxels // len(looking.numbers)):
         most = looking.most(part, inside(part))
         if most is None:
             return ()
         count.add(most == label, (read(part) > HALF).reshape(most.shape))
-    return _sentence({name: count}) if looking.sure else ()
+    return _sentence([count]) if looking.sure else ()
 
 
-def _sentence(counts: Mapping[str, _Class]) -> tuple[str, ...]:
+def called(raw: Raw, channel: int) -> str:
+    """Return what one of several channels is called."""
+    names = raw.channels or ()
+    # It goes into comments and onto terminals.
+    return printable(names[channel] if channel < len(names) else f"channel {channel}")
+
+
+def _sentence(counts: Sequence[_Class]) -> tuple[str, ...]:
     said = [
-        f"{name} has {one.above:,} voxels above 0.5 and is the most probable class at {one.most:,}"
-        for name, one in counts.items()
+        f"{one.name} has {one.above:,} voxels above 0.5 and is the most probable class at {one.most:,}"
+        for one in counts
         if one.differ > _TOLD * one.either
     ]
     if not said:

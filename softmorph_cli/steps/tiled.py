@@ -40,7 +40,7 @@ from softmorph_cli.volume import Volume
 if TYPE_CHECKING:
     from softmorph_cli.cluster import Cluster, Where
 
-# What statistics hold of a map at once: in voxels at most and at least, and bytes of memory for each.
+# What looks at all of a map holds of it at once: in voxels at most and at least, and bytes of memory for each.
 SLAB: Final = 2**26
 LEAST: Final = 2**20
 SHARE: Final = 20
@@ -230,7 +230,8 @@ def process_tiled(
     reading = _given(reading or {})
     started = time.perf_counter()
     with prepared(source, step, outputs, large, reading, tell) as ready:
-        for message in (*ready.blocks.notes, *telling.over_input(source, outputs.target)):
+        differ = ready.blocks.told(_voxels(large.memory)) if step.cuts else ()
+        for message in (*ready.blocks.notes, *differ, *telling.over_input(source, outputs.target)):
             tell(message)
         read_seconds = time.perf_counter() - started
 
@@ -486,9 +487,14 @@ def _place(blocks: Blocks) -> Volume:
 
 
 def _measured(blocks: Blocks, memory: int | None) -> Statistics:
-    room = SLAB if memory is None else (memory - BASE) // SHARE
-    slabs: Any = _Slabs(blocks, min(SLAB, max(room, LEAST)))
+    slabs: Any = _Slabs(blocks, _voxels(memory))
     return summarize(slabs, spacing=blocks.spacing, unit=blocks.unit, spatial_dims=len(blocks.shape))
+
+
+def _voxels(memory: int | None) -> int:
+    """Return how many voxels of a map may be held at once, for what looks at all of it."""
+    room = SLAB if memory is None else (memory - BASE) // SHARE
+    return min(SLAB, max(room, LEAST))
 
 
 class _Slabs:

@@ -382,13 +382,13 @@ def _pass_on(old: Path, new: Path, own: int) -> bool:
     if not new.is_dir():
         return ownership.pass_on(old, new, own)
     # In a store that git-annex keeps it is a link, whose own mode says nothing.
-    mark = next((old / mark).resolve() for mark in STORE_MARKS if (old / mark).is_file())
+    mark = next((old / name).resolve() for name in STORE_MARKS if (old / name).is_file())
     kept = True
     for parent, folders, files in os.walk(new):
-        for name in folders:
-            kept &= ownership.pass_on(old, Path(parent, name), own)
-        for name in files:
-            kept &= ownership.pass_on(mark, Path(parent, name), own & 0o666)
+        for folder in folders:
+            kept &= ownership.pass_on(old, Path(parent, folder), own)
+        for file in files:
+            kept &= ownership.pass_on(mark, Path(parent, file), own & 0o666)
     # Last, because it may take away the right to look into it.
     return ownership.pass_on(old, new, own) and kept
 

@@ -100,7 +100,7 @@ class Killed:
     """A run that was killed, and the one that went on.
 
     Attributes:
-        instant: The how manieth change of the disk it was, from 1.
+        instant: The number of the change of the disk at which it was killed, from 1.
         killed: The status of the first, -9.
         status: The status of the second.
         equal: Whether the bytes are those of a run that nobody killed.

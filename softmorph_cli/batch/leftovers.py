@@ -27,5 +27,5 @@ def clear(targets: Iterable[Path], others: Iterable[Path] = ()) -> None:
             for path in folder.iterdir():
                 named = LEFTOVER.fullmatch(path.name)
                 if named is not None and named[1] in ours:
-                    # Of a name alike a command outside the batch may be writing a file.
+                    # Another command may be writing a file whose temporary name ends alike.
                     remove_left(path, unsure=True)

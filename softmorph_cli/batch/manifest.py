@@ -84,11 +84,11 @@ def identity(path: Path, reference: Path | None = None) -> dict[str, Any]:
         state = reference.stat()
         return {**identity(path), "reference": [reference.name, state.st_size, state.st_mtime_ns]}
     if path.is_dir():
-        sizes = [Path(parent, name).stat() for parent, _, names in os.walk(path) for name in names]
+        states = [Path(parent, name).stat() for parent, _, names in os.walk(path) for name in names]
         return {
-            "size": sum(one.st_size for one in sizes),
-            "mtime_ns": max((one.st_mtime_ns for one in sizes), default=0),
-            "files": len(sizes),
+            "size": sum(state.st_size for state in states),
+            "mtime_ns": max((state.st_mtime_ns for state in states), default=0),
+            "files": len(states),
         }
     state = path.stat()
     found: dict[str, Any] = {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
@@ -97,9 +97,9 @@ def identity(path: Path, reference: Path | None = None) -> dict[str, Any]:
         if path.suffix.lower() == _WITH_OTHERS[0]:
             beside += [path.with_name(name) for name in _DESCRIPTIONS]
         found["beside"] = {
-            one.name: [one.stat().st_size, one.stat().st_mtime_ns]
-            for one in beside
-            if one != path and one.is_file()
+            other.name: [other.stat().st_size, other.stat().st_mtime_ns]
+            for other in beside
+            if other != path and other.is_file()
         }
     return found
 
@@ -144,7 +144,7 @@ def batches(folder: Path) -> list[Mapping[str, Any]]:
                 told = json.loads(line)["parameters"]
                 json.dumps(told)  # what is too deep for that is too deep for whoever compares it
                 found.append(told)
-    return [told for told in found if isinstance(told, dict)]
+    return [one for one in found if isinstance(one, dict)]
 
 
 def exists(folder: Path) -> bool:
@@ -173,7 +173,7 @@ def _records(path: Path) -> list[Record]:
     return found
 
 
-def _record(held: dict[str, Any]) -> Record:
+def _record(line: dict[str, Any]) -> Record:
     """Return what a line says.
 
     Raises:
@@ -182,25 +182,25 @@ def _record(held: dict[str, Any]) -> Record:
         ValueError: If it is a number that JSON does not have, or a state that there is not.
     """
     record = Record(
-        name=_text(held["input"]),
-        target=_text(held["output"]),
-        state=_is(held["state"], str),
-        when=_number(held["when"]),
-        identity=_is(held.get("identity", {}), dict),
-        fingerprint=_is(held.get("fingerprint", ""), str),
-        output_size=_is(held.get("output_size"), int, type(None)),
-        row=_is(held.get("row", {}), dict),
+        name=_text(line["input"]),
+        target=_text(line["output"]),
+        state=_is(line["state"], str),
+        when=_number(line["when"]),
+        identity=_is(line.get("identity", {}), dict),
+        fingerprint=_is(line.get("fingerprint", ""), str),
+        output_size=_is(line.get("output_size"), int, type(None)),
+        row=_is(line.get("row", {}), dict),
     )
     if record.state not in (BEGUN, DONE, FAILED):
         raise ValueError(record.state)
     for name, value in record.row.items():
         if name in _LISTS:
-            for one in _is(value, list):
-                _is(one, *_LISTS[name])
-                _plain(one)
+            for item in _is(value, list):
+                _is(item, *_LISTS[name])
+                _plain(item)
         elif name in _GROUPS:
-            for one in _is(value, dict).values():
-                _plain(one)
+            for figure in _is(value, dict).values():
+                _plain(figure)
         else:
             _plain(value)
     return record

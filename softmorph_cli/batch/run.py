@@ -290,12 +290,12 @@ def carry_out(order: Order, watcher: Watcher, engine: MakeEngine = choose) -> su
 
 
 def _begun(item: Item) -> summary.Entry:
-    known = item.record.row if item.record is not None and item.action == SKIP else {}
+    before = item.record.row if item.record is not None and item.action == SKIP else {}
     return summary.Entry(
         input=str(item.job.source),
         output=str(item.job.target),
         status="skipped" if item.action == SKIP else _NOT_RUN,
-        row=known,
+        row=before,
     )
 
 
@@ -363,8 +363,8 @@ def _do(
             yield task
 
     with closing(engine.outcomes(tasks(), watcher.sign)) as outcomes:
-        for outcome in outcomes:
-            tell(outcome)
+        for ended in outcomes:
+            tell(ended)
 
 
 def summarize(order: Order) -> summary.Summary:

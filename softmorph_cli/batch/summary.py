@@ -178,6 +178,6 @@ def _cells(entry: Entry) -> dict[str, Any]:
         cells[name] = row.get(name, "")
     for when in ("before", "after"):
         found = row.get(when, {})
-        cells |= {f"{name}_{when}": found.get(name, "") for name in (*_FIGURES, *SPREAD)}
-        cells |= {f"{name}_{when}": found[name] for name in OTHER_UNITS if name in found}
+        cells |= {f"{figure}_{when}": found.get(figure, "") for figure in (*_FIGURES, *SPREAD)}
+        cells |= {f"{figure}_{when}": found[figure] for figure in OTHER_UNITS if figure in found}
     return cells

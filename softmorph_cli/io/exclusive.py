@@ -153,15 +153,15 @@ class _Looking:
         total = values.sum(axis=0, dtype=np.float64)
         if not self._known:
             wrong = ~(np.abs(total - 1) <= self._near)
-            self._wrong += np.count_nonzero(wrong if inside is None else wrong & inside)
-            self._seen += total.size if inside is None else np.count_nonzero(inside)
+            self._wrong += int(np.count_nonzero(wrong if inside is None else wrong & inside))
+            self._seen += total.size if inside is None else int(np.count_nonzero(inside))
             if self._wrong > (1 - _SURE) * prod(shape):
                 return None
         found = self.numbers[self._order][values.argmax(axis=0)]
         if 0 not in self.numbers:
             found[values.max(axis=0) <= 1 - total] = 0
         found[total == 0] = 0
-        return found.astype(np.min_scalar_type(int(self.numbers.max())))
+        return np.asarray(found, np.min_scalar_type(int(self.numbers.max())))
 
 
 @dataclass
@@ -176,10 +176,10 @@ class _Class:
 
     def add(self, most: Array, above: Array) -> None:
         """Count the voxels of a part of the map."""
-        self.most += np.count_nonzero(most)
-        self.above += np.count_nonzero(above)
-        self.either += np.count_nonzero(most | above)
-        self.differ += np.count_nonzero(most ^ above)
+        self.most += int(np.count_nonzero(most))
+        self.above += int(np.count_nonzero(above))
+        self.either += int(np.count_nonzero(most | above))
+        self.differ += int(np.count_nonzero(most ^ above))
 
 
 def told(volume: Volume) -> tuple[str, ...]:

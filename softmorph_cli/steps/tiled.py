@@ -237,11 +237,11 @@ def process_tiled(
 
         def told(result: Result, lost: Sequence[str], made: Blocks, filter_seconds: float) -> Processed:
             """Measure what was made, while it does not have its name yet: IN may have the same."""
-            blocks, step, started = ready.blocks, ready.step, time.perf_counter()
-            warnings = [*step.idle(), *step.concerns(_place(blocks)), *result.warnings, *lost]
+            blocks, settled, begun = ready.blocks, ready.step, time.perf_counter()
+            warnings = [*settled.idle(), *settled.concerns(_place(blocks)), *result.warnings, *lost]
             before, after = (_measured(one, large.memory) for one in (blocks, made))
             place, filtered = _place(blocks), {"seconds": filter_seconds}
-            report = telling.step(step, Done(place, place, result), **filtered) | {
+            report = telling.step(settled, Done(place, place, result), **filtered) | {
                 "tiles": asdict(ready.plan)
             }
             shape = {"shape": list(blocks.shape)}
@@ -257,13 +257,13 @@ def process_tiled(
                 "seconds": {
                     "read": read_seconds,
                     "filter": filter_seconds,
-                    "measure": time.perf_counter() - started,
+                    "measure": time.perf_counter() - begun,
                 },
                 "warnings": warnings,
             }
             notes = [*ready.notes]
             if nested_levels(made.source.provenance) is None:
-                notes += step.remarks(before, after)
+                notes += settled.remarks(before, after)
             return Processed(document, before, after, (result,), tuple(notes), tuple(warnings))
 
         return _filter(command, source, outputs, large, ready, reading, progress, told)

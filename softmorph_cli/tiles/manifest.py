@@ -172,8 +172,8 @@ class Manifest:
     def save(self, state: State) -> None:
         """Write how far the run is; who finds the file finds all of it."""
         self._flush()
-        held = {"identity": self.identity, "state": asdict(state)}
-        text = json.dumps({**held, "sum": _sum(held)})
+        said = {"identity": self.identity, "state": asdict(state)}
+        text = json.dumps({**said, "sum": _sum(said)})
         with replacing(self.path, force=True, follow=False) as temporary:
             temporary.write_text(text, encoding="utf-8")
         self._saved = time.monotonic()
@@ -197,9 +197,9 @@ def _read(path: Path) -> dict[str, Any]:
     return {**read, "identity": {**read["identity"], "settings": settings}}
 
 
-def _sum(held: Any) -> str:
+def _sum(said: Any) -> str:
     # Of what JSON makes of it: the keys of its objects are text.
-    return hashlib.sha256(json.dumps(json.loads(json.dumps(held)), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(said)), sort_keys=True).encode()).hexdigest()
 
 
 def _state(read: Mapping[str, Any], tiles: int, parts: int) -> State:

@@ -151,7 +151,7 @@ class Store:
         head = 8 * len(boxes)
         with self._damage(key), (self.folder / key.name).open("rb") as file:
             lengths = struct.unpack(f"<{len(boxes)}q", file.read(head))
-            if min(lengths) < _FULL or head + sum(max(length, 0) for length in lengths) != _size_of(file):
+            if min(lengths) < _FULL or head + sum(max(count, 0) for count in lengths) != _size_of(file):
                 raise ValueError("its pieces do not fill it")
         start = head
         for box, length in zip(boxes, lengths, strict=True):

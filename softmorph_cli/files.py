@@ -264,7 +264,15 @@ def _pouring(stream: Path) -> Iterator[Path]:
     """Give a temporary path, and pour what is written there into a pipe or a device."""
     with TemporaryDirectory(prefix="softmorph-", ignore_cleanup_errors=True) as folder:
         temporary = Path(folder, stream.name[-_KEPT[0] :])
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if isinstance(error, FileError):
+                raise
+            raise FileError(
+                f"{stream} could not be written: its content is put together in {Path(folder).parent} first "
+                f"({error.strerror or error}); name another folder with TMPDIR."
+            ) from error
         try:
             # Without waiting for somebody who may never read from a pipe.
             descriptor = os.open(stream, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,15 @@ def test_a_device_is_written_into_and_stays_one(force: bool, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [link]
     with pytest.raises(FileError, match="neither a file nor a folder"):
         check_writable(link, force=force, store=True)
+
+
+def test_a_full_disk_on_the_way_to_a_device_is_that_of_temporary_files(tmp_path: Path) -> None:
+    (tmp_path / "null.csv").symlink_to(os.devnull)
+    with pytest.raises(
+        FileError, match=r"put together in .* first .No space left on device.; .* TMPDIR"
+    ) as caught:
+        _write_then_raise(tmp_path / "null.csv", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert f" in {tempfile.gettempdir()} first" in str(caught.value)
 
 
 def test_a_pipe_without_a_name_is_written_into(tmp_path: Path) -> None:

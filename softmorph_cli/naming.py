@@ -17,10 +17,10 @@ _UNKNOWN: Final = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY)
 
 
 def take_free(temporary: Path, target: Path) -> None:
-    """Rename a file or a folder, and never replace anything: also not what was created while this was running.
+    """Rename a file or a folder to a free name; another file that takes the name meanwhile is not replaced.
 
     Raises:
-        FileExistsError: If something has that name.
+        FileExistsError: If the name is taken.
         OSError: If the system refuses.
     """
     if _renamed(temporary, target, _NOREPLACE):

@@ -79,9 +79,10 @@ def advice(recipe: Recipe, told: Told) -> str | None:
     if not changed or not _is(replace(recipe, specs=tuple(specs)), wanted):
         return None
     methods = dict.fromkeys(changed.values())
-    for method in methods:
-        if len(methods) == 1 and _is(replace(recipe, method=method), wanted):
-            return f"was made with --method {method}, the default then: add --method {method}"
+    if len(methods) == 1:
+        (only,) = methods
+        if _is(replace(recipe, method=only), wanted):
+            return f"was made with --method {only}, the default then: add --method {only}"
     named = ", ".join(f"method {method} for {recipe.specs[n].operation}" for n, method in changed.items())
     typed = [_typed(spec.text, changed.get(number)) for number, spec in enumerate(recipe.specs)]
     if all(typed):

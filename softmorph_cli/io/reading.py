@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
-from softmorph_cli.io.exclusive import Exclusive, class_axis, look, numbered
+from softmorph_cli.io.exclusive import Exclusive, called, class_axis, look, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
@@ -22,7 +22,6 @@ from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Raw
 from softmorph_cli.io.room import beside, check_room
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
-from softmorph_cli.printable import printable
 from softmorph_cli.volume import Source, Volume
 
 
@@ -127,8 +126,8 @@ def read(
         raw, raw.array, path, family, filed_axes, per_slice=per_slice, notes=notes, exclusive=found
     )
     assert volume.source is not None
-    called = _called(filed, numbers)
-    return replace(volume, source=replace(volume.source, numbers=numbers, channel=called))
+    source = replace(volume.source, numbers=numbers, channel=_called(filed, numbers))
+    return replace(volume, source=source)
 
 
 def read_labels(
@@ -316,10 +315,7 @@ def _called(filed: Raw, numbers: tuple[int, ...]) -> str | None:
     several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
     if len(numbers) != 1 or not several:
         return None
-    names = filed.channels or ()
-    name = names[numbers[0]] if numbers[0] < len(names) else f"channel {numbers[0]}"
-    # It goes into comments and onto terminals.
-    return printable(name)
+    return called(filed, numbers[0])
 
 
 def _one_channel(raw: Raw, channel: int | str | None, name: str, axis: str | None = None) -> Raw:

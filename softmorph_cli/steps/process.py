@@ -162,8 +162,7 @@ def process(
     # By identity: channel 0 is a choice.
     reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
     started = time.perf_counter()
-    # These cut the map, now or when somebody looks at a level of it.
-    cuts = not outputs.argmax and any(step.operation in ("skeletonize", "threshold") for step in steps)
+    cuts = not outputs.argmax and any(step.cuts for step in steps)
     original = read(source, **reading, exclusive=cuts)
     for path, kind in ((outputs.target, stored), (outputs.standard_error, None)):
         if path is not None:

@@ -102,6 +102,11 @@ class Step:
             return chosen if self.settings is None or self.settings.finish else {**chosen, "finish": False}
         return {**chosen, **self.settings.relevant(until_stable=self.until_stable)}
 
+    @property
+    def cuts(self) -> bool:
+        """Whether it cuts the map, now or when somebody looks at a level of its result."""
+        return self.operation in ("skeletonize", "threshold")
+
     def idle(self) -> list[str]:
         """Return a warning for every setting that was changed without effect."""
         if self.settings is None:

@@ -191,7 +191,7 @@ def _plan(
         held, spent = _at_once(work, tiling, halo, itemsize, threads)
     else:
         parts = [_in_passes(part, tiling, length, itemsize, threads) for part in work.parts]
-        held, spent = max(held for held, _ in parts), sum(spent for _, spent in parts)
+        held, spent = max(most for most, _ in parts), sum(each for _, each in parts)
     # Of equal pieces, none begun before a worker is free, what the last of them makes the others wait at most
     # (R. L. Graham, Bell System Technical Journal 45, 1966).
     spent *= 1 / workers + (1 - 1 / workers) / len(tiling)

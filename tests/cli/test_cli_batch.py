@@ -175,7 +175,7 @@ def test_what_was_there_before_is_refused_before_anything_is_computed(source: Pa
     before = everything()
     for more in ([], ["--resume"], ["--dry-run"]):
         sentence = complaint(batch("erode", *more, code=1).err)
-        assert sentence.startswith("out/case_2.nii.gz: 1 file that no batch in out made")
+        assert sentence.startswith("out/case_2.nii.gz: 1 file that no batch in out is known to have made")
         assert "--force" in sentence
         assert everything() == before
     assert counts(batch("erode", "--force", "--json")) == {"done": 6}

@@ -192,3 +192,26 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -
         assert "--resume" not in run(*words, code=130).err
     run(*words, "--scratch", "scratch", "--resume")
     assert Path("out.zarr/1").is_dir()
+
+
+def test_a_run_that_is_done_says_so_when_it_is_resumed() -> None:
+    """As after a kill when all outputs had their names and the scratch folder was gone."""
+    words = ("skeletonize", "in.ome.zarr", "out.zarr", "--hard", "--memory", "300MB", "--scratch", "scratch")
+    more = ("--stats", "s.json", "--pyramid")
+    run(*words, *more)
+    before = everything()
+    ended = run(*words, *more, "--resume")
+    assert "out.zarr is complete: this command made it, and what it read is older." in ended.err
+    assert everything() == before
+    # Another result, another file beside it, or another input is not that run.
+    exists = "exists already; add --force"
+    refused(*words, "--threshold", "0.4", "--resume", code=1, says=exists)
+    refused(*words, "--preview", "p.png", "--resume", code=1, says=exists)
+    refused(*words, "--resume", "--json", code=1, says=exists)
+    refused(*words, code=1, says=exists)
+    chunk = Path("out.zarr/0/0/0/0")
+    made = chunk.stat().st_ino
+    run(*words, *more, "--resume", "--force")
+    assert chunk.stat().st_ino != made
+    os.utime("in.ome.zarr/.zattrs")
+    refused(*words, *more, "--resume", code=1, says=exists)

@@ -229,7 +229,7 @@ def test_how_a_cluster_is_asked_for(
     assert asked == [Where("tcp://a:1"), "left"]
     with (
         on_cluster(Where(), choice, lambda message: None) as make,
-        pytest.raises(UsageError, match="leave it out with --device cuda"),
+        pytest.raises(UsageError, match="leave out --local-cluster to use --device cuda"),
     ):
         make([], recipe(settings=Settings(device="cuda")), None)
     # The folder is there, and is not the one: nothing is mounted on it.

@@ -136,7 +136,7 @@ def _exit_status(verbose: bool, options: Collection[str]) -> Iterator[None]:
     except SoftmorphError as error:
         _end(str(error), error.exit_code, verbose)
     except MemoryError:
-        _end(f"out of memory: {_smaller(options)}.", 1, verbose)
+        _end(_too_large(options), 1, verbose)
     except KeyboardInterrupt:
         _end("interrupted; files that were not finished are as they were before.", INTERRUPTED, verbose)
     except _Terminated as signalled:
@@ -151,10 +151,11 @@ def _exit_status(verbose: bool, options: Collection[str]) -> Iterator[None]:
         _end(f"{what} (a bug in softmorph: please report it with the output of --verbose).", 1, verbose)
 
 
-def _smaller(options: Collection[str]) -> str:
-    """Return which of a command's options makes it take less memory."""
-    ways = {"region": "cut out a part with --region", "size": "choose a smaller --size"}
-    return next((way for option, way in ways.items() if option in options), "a machine with more is needed")
+def _too_large(options: Collection[str]) -> str:
+    """Return what to say when memory runs out: which of the command's options makes it take less."""
+    if "region" in options:
+        return "out of memory: cut out a part with --region."
+    return f"out of memory: {'choose a smaller --size' if 'size' in options else 'a machine with more is needed'}."
 
 
 def _end(message: str, status: int, verbose: bool) -> NoReturn:

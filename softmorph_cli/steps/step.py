@@ -205,7 +205,6 @@ def check_memory(
     needed, allowed = taken(settings), memory or machine.memory()
     if settings.device in ("auto", "cpu") and allowed is not None and needed > allowed:
         ways = ["use fewer --workers"] if memory else []
-        ways.append("cut out a part with --region")
         fewer = [n for n in (32, 16, 8) if settings.levels_in_force and taken(replace(settings, levels=n)) <= allowed]
         if fewer:
             ways.append(f"add --levels {fewer[0]}")
@@ -213,5 +212,5 @@ def check_memory(
             ways.append(f"write a .zarr tile by tile with softmorph {tiled} and --memory {machine.for_tiles()}")
         raise InputError(
             f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "
-            f"{', or '.join(ways)}."
+            f"cut out a part with --region{''.join(f', or {way}' for way in ways)}."
         )

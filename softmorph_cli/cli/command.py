@@ -39,7 +39,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         for name, bundle in bundles.items():
             fields = [field.name for field in dataclasses.fields(bundle)]
             given[name] = bundle(**{field: given.pop(field) for field in fields})
-        with _exit_status(verbose, {one.name for one in parameters}), _terminable(), warnings.catch_warnings():
+        with (
+            _exit_status(verbose, {one.name for one in parameters}),
+            _terminable(),
+            warnings.catch_warnings(),
+        ):
             _print_own_warnings(verbose)
             function(**given)
 

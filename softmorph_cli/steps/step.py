@@ -182,9 +182,7 @@ def perform(
     )
 
 
-def check_memory(
-    volume: Volume, settings: Settings, memory: int | None, *, tiled: str | None = None
-) -> None:
+def check_memory(volume: Volume, settings: Settings, memory: int | None, *, tiled: str | None = None) -> None:
     """Refuse what cannot fit, before the system kills the process without a word.
 
     Args:
@@ -205,11 +203,17 @@ def check_memory(
     needed, allowed = taken(settings), memory or machine.memory()
     if settings.device in ("auto", "cpu") and allowed is not None and needed > allowed:
         ways = ["use fewer --workers"] if memory else []
-        fewer = [n for n in (32, 16, 8) if settings.levels_in_force and taken(replace(settings, levels=n)) <= allowed]
+        fewer = [
+            n
+            for n in (32, 16, 8)
+            if settings.levels_in_force and taken(replace(settings, levels=n)) <= allowed
+        ]
         if fewer:
             ways.append(f"add --levels {fewer[0]}")
         if tiled is not None:
-            ways.append(f"write a .zarr tile by tile with softmorph {tiled} and --memory {machine.for_tiles()}")
+            ways.append(
+                f"write a .zarr tile by tile with softmorph {tiled} and --memory {machine.for_tiles()}"
+            )
         raise InputError(
             f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "
             f"cut out a part with --region{''.join(f', or {way}' for way in ways)}."

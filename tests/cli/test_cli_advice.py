@@ -38,8 +38,7 @@ FILL = {
     "IN": "pred.nii.gz",
     "OUT": "rectangular.nii.gz",
     "K": "1",
-    "RULE": "majority",
-    "NAME": "majority",
+    "RULE": "isolated",
 }
 
 

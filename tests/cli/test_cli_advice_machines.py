@@ -196,7 +196,7 @@ TABLE = {
         "inspect map.npy --levels 0",
         ("--region",),
         then={"--region": "inspect map.npy --levels 0 --region 0:6,0:32,0:32"},
-        where=memory(3 << 20),
+        where=memory(1_500_000),
     ),
     "a map too large to filter": Row(
         large,
@@ -208,7 +208,7 @@ TABLE = {
             "--levels 32": "skeletonize map.npy out.npy -m levels --levels 32",
             "softmorph skeletonize": "skeletonize map.npy out.zarr -m levels --levels 64 --memory 250MB",
         },
-        where=memory(9_500_000),
+        where=memory(4_000_000),
     ),
     "a map too large to read": Row(
         lambda: np.save("map.npy", softmax(9)),

@@ -214,7 +214,11 @@ TABLE = {
         },
     ),
     "a rule file that is none": Row(
-        lambda: (save("map.nii.gz", soft()), Path("map.nii.gz").rename("map.toml"), save("pred.nii.gz", soft())),
+        lambda: (
+            save("map.nii.gz", soft()),
+            Path("map.nii.gz").rename("map.toml"),
+            save("pred.nii.gz", soft()),
+        ),
         "apply map.toml pred.nii.gz rectangular.nii.gz",
         ("softmorph apply RULE IN OUT",),
     ),
@@ -225,7 +229,11 @@ TABLE = {
         then={"softmorph rules": "rules"},
     ),
     "the rules there are": Row(
-        lambda: None, "rules", ("softmorph rules NAME",), code=0, then={"softmorph rules NAME": "rules majority"}
+        lambda: None,
+        "rules",
+        ("softmorph rules NAME",),
+        code=0,
+        then={"softmorph rules NAME": "rules majority"},
     ),
     "a step without its rule": Row(
         lambda: save("map.nii.gz", soft()),
@@ -273,7 +281,10 @@ TABLE = {
         code=2,
     ),
     "steps typed and in a file": Row(
-        lambda: (save("map.nii.gz", soft()), Path("steps.toml").write_text('[[step]]\noperation = "close"\n')),
+        lambda: (
+            save("map.nii.gz", soft()),
+            Path("steps.toml").write_text('[[step]]\noperation = "close"\n'),
+        ),
         "chain map.nii.gz out.nii.gz erode --pipeline steps.toml",
         ("give the steps", "--pipeline FILE.toml"),
         code=2,
@@ -286,7 +297,10 @@ TABLE = {
         lambda: (Path("in").mkdir(), save("in/map.nii.gz", soft())),
         "batch in/map.nii.gz out erode",
         ("name its folder", "softmorph chain"),
-        then={"name its folder": "batch in out erode", "softmorph chain": "chain in/map.nii.gz out.nii.gz erode"},
+        then={
+            "name its folder": "batch in out erode",
+            "softmorph chain": "chain in/map.nii.gz out.nii.gz erode",
+        },
     ),
     "a batch of one store": Row(
         lambda: (without_size(), run("erode", "map.npy", "map.zarr")),
@@ -304,7 +318,13 @@ TABLE = {
             "--suffix": "batch in out erode --suffix _eroded",
         },
     ),
-    "nothing to compare": Row(lambda: None, "evaluate", ("softmorph evaluate --explain",), code=2, then={"softmorph evaluate --explain": "evaluate --explain"}),
+    "nothing to compare": Row(
+        lambda: None,
+        "evaluate",
+        ("softmorph evaluate --explain",),
+        code=2,
+        then={"softmorph evaluate --explain": "evaluate --explain"},
+    ),
     "statistics on the terminal": Row(
         lambda: pair(labels(), labels()),
         "evaluate pred.nii.gz ref.nii.gz --metrics dice --stats -",
@@ -416,7 +436,7 @@ TABLE = {
     ),
     "what is measured, and of what": Row(
         lambda: None,
-        "bench --operation erosion --method levels --size 16 --repeats 1",
+        "bench --dimensions 2 --size 64 --operation erosion --method levels --repeats 1",
         ("--method minmax", "leave out --method"),
         "--method levels",
         code=2,

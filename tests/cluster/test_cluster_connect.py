@@ -22,7 +22,6 @@ from helpers_cluster import where, working_folder
 from typer.testing import CliRunner
 
 from softmorph_cli.cli.app import app
-
 from softmorph_cli.cluster import Cluster, Lost, Where, connect, connected, members
 from softmorph_cli.cluster.members import wrong_version
 from softmorph_cli.errors import ClusterError, FileError, UsageError

@@ -74,7 +74,9 @@ def test_what_fetches_a_file_is_typed_as_it_stands(
     folder.mkdir()
     write(MAP, kept)
     program = tmp_path / "git"
-    program.write_text(f'#!/bin/sh\n[ "$1" = -C ] && cd "$2" && [ "$3 $4" = "{" ".join(fetch.split()[:2])}" ] || exit 1\n')
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = -C ] && cd "$2" && [ "$3 $4" = "{" ".join(fetch.split()[:2])}" ] || exit 1\n'
+    )
     with program.open("a") as file:
         file.write(f'for name; do :; done\nrm "$name" && cp {shlex.quote(str(kept))} "$name"\n')
     program.chmod(0o755)

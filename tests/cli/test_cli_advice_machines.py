@@ -185,17 +185,17 @@ TABLE = {
     ),
     "drawn maps larger than memory": Row(
         lambda: None,
-        "bench --dimensions 2 --size 2048 --operation erosion --repeats 1",
+        "bench --dimensions 2 --size 2048 --operation erosion --repeats 1 --no-memory",
         ("choose a smaller --size",),
         mentions=("--size",),
-        then={"choose a smaller --size": "bench --dimensions 2 --size 64 --operation erosion --repeats 1"},
+        then={"choose a smaller --size": "bench --dimensions 2 --size 64 --operation erosion --repeats 1 --no-memory"},
         where=memory(4 << 20),
     ),
     "a map too large to inspect": Row(
         large,
         "inspect map.npy --levels 0",
         ("--region",),
-        then={"--region": "inspect map.npy --levels 0 --region 0:6,0:32,0:32"},
+        then={"--region": "inspect map.npy --levels 0 --region 0:3,0:16,0:16"},
         where=memory(1_500_000),
     ),
     "a map too large to filter": Row(

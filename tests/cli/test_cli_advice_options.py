@@ -240,7 +240,7 @@ TABLE = {
         "chain map.nii.gz out.nii.gz apply",
         ("softmorph rules", "a name"),
         code=2,
-        then={"softmorph rules": "rules", "a name": "chain map.nii.gz out.nii.gz apply:rule=majority"},
+        then={"softmorph rules": "rules", "a name": "chain map.nii.gz out.nii.gz apply:rule=isolated"},
     ),
     "a rule that is no nested one": Row(
         lambda: save("pred.nii.gz", soft()[0]),
@@ -436,7 +436,7 @@ TABLE = {
     ),
     "what is measured, and of what": Row(
         lambda: None,
-        "bench --dimensions 2 --size 64 --operation erosion --method levels --repeats 1",
+        "bench --dimensions 2 --size 64 --operation erosion --method levels --repeats 1 --no-memory",
         ("--method minmax", "leave out --method"),
         "--method levels",
         code=2,

@@ -94,8 +94,8 @@ def name_axes(
         beside = letters[named.index("C")] if "C" in letters else "C"
         if picked and beside == "T":
             raise InputError(
-                f"{name} names its axis T as time, and its channels: type --time N instead of --channel-axis T "
-                "--channel N."
+                f"{name} names its axis T as time, and its channels: take one time with --time 0 and leave out "
+                "--channel-axis."
             )
         letters = letters if picked and beside not in "CZYX" else named
     if axes is not None or letters != raw.axes:

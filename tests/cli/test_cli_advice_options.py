@@ -172,9 +172,9 @@ TABLE = {
     "a time chosen as a channel": Row(
         lambda: stack("TCZYX", (3, 2, *SHAPE)),
         "stats map.ome.tif --channel-axis T --channel 0",
-        ("--time N",),
-        without="--channel-axis T --channel 0",
-        mentions=("--channel-axis", "--channel"),
+        ("--time 0",),
+        without="--channel-axis T",
+        mentions=("--channel-axis",),
     ),
     "none of two axes is that of the channels": Row(
         lambda: np.save("map.npy", soft(shape=(2, 2, 9, 11))),

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, get_type_hints
 
@@ -39,7 +39,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         for name, bundle in bundles.items():
             fields = [field.name for field in dataclasses.fields(bundle)]
             given[name] = bundle(**{field: given.pop(field) for field in fields})
-        with _exit_status(verbose), _terminable(), warnings.catch_warnings():
+        with (
+            _exit_status(verbose, {one.name for one in parameters}),
+            _terminable(),
+            warnings.catch_warnings(),
+        ):
             _print_own_warnings(verbose)
             function(**given)
 
@@ -127,7 +131,7 @@ def _terminable() -> Iterator[None]:
 
 
 @contextmanager
-def _exit_status(verbose: bool) -> Iterator[None]:
+def _exit_status(verbose: bool, options: Collection[str]) -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
@@ -136,7 +140,7 @@ def _exit_status(verbose: bool) -> Iterator[None]:
     except SoftmorphError as error:
         _end(str(error), error.exit_code, verbose)
     except MemoryError:
-        _end("out of memory: cut out a part with --region, or use fewer --levels (8, 16 or 32).", 1, verbose)
+        _end(_too_large(options), 1, verbose)
     except KeyboardInterrupt:
         _end("interrupted; files that were not finished are as they were before.", INTERRUPTED, verbose)
     except _Terminated as signalled:
@@ -149,6 +153,13 @@ def _exit_status(verbose: bool) -> Iterator[None]:
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         _end(f"{what} (a bug in softmorph: please report it with the output of --verbose).", 1, verbose)
+
+
+def _too_large(options: Collection[str]) -> str:
+    """Return what to say when memory runs out: which of the command's options makes it take less."""
+    if "region" in options:
+        return "out of memory: cut out a part with --region."
+    return f"out of memory: {'choose a smaller --size' if 'size' in options else 'a machine with more is needed'}."
 
 
 def _end(message: str, status: int, verbose: bool) -> NoReturn:

@@ -371,7 +371,7 @@ def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
     if len(mapped) > 2:
         raise InputError(
             f"NIfTI holds two axes beside x, y and z, not {mapped!r}; choose one channel with --channel, "
-            "or write .npy or .tif."
+            "or write .npy."
         )
     if volume.spatial_dims == 2 and (mapped or not _was_flat(volume)):
         array, axes = np.expand_dims(array, -3), f"{mapped}ZYX"

@@ -225,6 +225,7 @@ def _volume(
         exclusive = replace(exclusive, winner=exclusive.winner.reshape(values.shape[-dims:]))
     if per_slice and letters.endswith("ZYX"):
         letters = letters[:-3] + SLICE + "YX"
+        raw = replace(raw, notes=tuple(note for note in raw.notes if "--per-slice" not in note))
     spatial = "ZYX" if letters.endswith("ZYX") else "YX"
     try:
         return Volume(

@@ -70,5 +70,6 @@ def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, first: 
         raise InputError(
             f"{path} holds {' x '.join(map(str, shape))} values, which take about {min(needed, _MOST) / 2**30:.1f} "
             f"GiB, and {allowed / 2**30:.1f} GiB may be used: {before}cut out a part with --region "
-            "or take one channel with --channel, or filter tile by tile into a .zarr with --memory 4GB."
+            "or take one channel with --channel, or filter tile by tile into a .zarr with --memory "
+            f"{machine.for_tiles()}."
         )

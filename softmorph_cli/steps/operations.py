@@ -214,7 +214,8 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
             return []
         return [
             "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "
-            "are pieces of curves. Method nested keeps them whole at each of its levels, and --hard at one threshold."
+            "are pieces of curves. To keep lines whole, add --method nested (at each of its levels) or --hard (at one "
+            "threshold)."
         ]
 
     def tiled(place: Place) -> Spec:

@@ -88,7 +88,7 @@ class Outputs:
         last = steps[-1]
         if (self.renormalize or self.argmax) and last.gives != PROBABILITY:
             raise UsageError(
-                f"--renormalize and --argmax need probabilities, and {last.operation} gives none here."
+                f"--renormalize and --argmax need probabilities, and {last.operation} gives none here: leave them out."
             )
         if self.argmax and self.output_type is not None:
             raise UsageError("labels take the smallest type that holds them: leave out --output-type.")

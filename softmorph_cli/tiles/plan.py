@@ -133,16 +133,9 @@ def cut(
         assert least is not None
         raise InputError(
             f"{_words(allowed)} are too little memory for {work.name} of a map of {_times(work.shape)} voxels: "
-            f"at least {_words(least)} are needed{_advice(work)}."
+            f"at least {_words(least)} are needed, such as --memory {ceil(least / 10**6)}MB."
         )
     return best
-
-
-def _advice(work: Task) -> str:
-    planes = [part.dtype for part in work.parts if not part.ranked]
-    if planes and len(planes) == len(work.parts) and work.settings.planes > 8 and not work.spec.hard:
-        return " (fewer with a smaller --levels)"
-    return ""
 
 
 def _ways(work: Task) -> Iterator[tuple[tuple[int, ...], int | None]]:

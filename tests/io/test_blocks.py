@@ -553,6 +553,9 @@ def test_damage_of_what_was_kept_is_told(tmp_path: Path) -> None:
     ):
         pass
     assert not target.exists()
+    with create_blocks(target, source, pyramid=True) as out:
+        out.write(whole, source.read(whole))
+    assert (target / "1").is_dir()
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -1,8 +1,8 @@
 """The folder for what is computed once and kept: compiled programs and generated kernels.
 
-It is private to the user, written atomically, and shared safely by many processes: two that compute the same
-entry write the same bytes, and the first to finish wins. Code is imported from it, so a folder that belongs
-to somebody else, or that everybody may write to, is never used; nor is such a folder in it.
+It is private to the user, and entries are written atomically. Processes may share it: all of them write the same bytes
+for an entry, and that of the first is kept. Code is imported from it, so neither it nor a folder in it is used if it
+belongs to another user or if others may write to it.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def check_writable(path: Path, *, force: bool = False, store: bool = False) -> N
     """
     try:
         if path == Path():  # an empty word, from a shell variable that is not set
-            raise FileError("an output has an empty name; name a file.")
+            raise FileError("an output has an empty name, or that of the current folder; name a file.")
         if _is_special(path):
             return _check_stream(path, store=store)
         folder = path.resolve().parent
@@ -89,8 +89,8 @@ def replacing(path: Path, *, force: bool = False, follow: bool = True) -> Iterat
     Args:
         path: The file to be written.
         force: Whether an existing file may be replaced; if not, one that comes while the block runs stays too.
-        follow: Whether the target of a symbolic link is replaced. If not, the link itself is: for names that anybody
-            can guess.
+        follow: Whether the target of a symbolic link is replaced, and a pipe or device written into. If not, the link
+            itself is replaced, and pipes and devices are refused: for names that anybody can guess.
 
     Yields:
         The path to write to: an empty file.
@@ -100,7 +100,7 @@ def replacing(path: Path, *, force: bool = False, follow: bool = True) -> Iterat
     """
     check_writable(path, force=force)
     try:
-        if _is_special(path):
+        if follow and _is_special(path):
             with _pouring(path) as temporary:
                 yield temporary
             return
@@ -140,26 +140,26 @@ def replacing_store(
     check_writable(path, force=force, store=True)
     target = path.resolve()
     keep = keep or resume
-    temporary = partial(path) if keep else _random_name(target, _KEPT[1])
-    done = lock = None
+    temporary: Path | None = None
+    lock: int | None = None
     try:
         clear_leftovers(target)
-        lock = _own_folder(temporary, path, kept=keep)
+        temporary, lock = _own_folder(target, path, kept=keep)
         if keep and not resume:
             _clear(temporary)
+        own = ownership.new_folder_mode(temporary)
         yield temporary
         flush([temporary, *temporary.rglob("*")])
-        _take_place(temporary, target, path, ownership.new_folder_mode(target), force=force)
-        done = True
+        _take_place(temporary, target, path, own, force=force)
     except OSError as error:
         if isinstance(error, FileError):
             raise
         raise not_written(path, error, kept=temporary if keep else None) from error
     finally:
+        # A kept folder's name may be another run's by now; a random one is nobody else's.
+        if temporary is not None and not keep:
+            remove(temporary)
         if lock is not None:
-            # After an exchange this is what was there before.
-            if done or not keep:
-                remove(temporary)
             os.close(lock)
 
 
@@ -194,7 +194,14 @@ def open_own(path: Path, flags: int) -> int:
     if stat.S_ISREG(state.st_mode) and state.st_nlink <= 1:
         return descriptor
     os.close(descriptor)
-    raise FileError(f"{path} is no plain file of its own, so it is not used; remove it.")
+    if not stat.S_ISREG(state.st_mode):
+        raise FileError(f"{path} is no regular file, so it is not used; remove it.")
+    copy = f"{path}.copy"
+    commands = f"{shlex.join(['cp', str(path), copy])} && {shlex.join(['mv', copy, str(path)])}"
+    raise FileError(
+        f"{path} has other names too (hard links), which would change with it, so it is not used; if they are yours, "
+        f"make it a file of its own: {commands}; otherwise remove it."
+    )
 
 
 def clear_leftovers(target: Path) -> None:
@@ -203,7 +210,7 @@ def clear_leftovers(target: Path) -> None:
         for entry in list(os.scandir(target.parent)):
             named = LEFTOVER.fullmatch(entry.name)
             if named is not None and named[1] in tails(target):
-                _remove_if_left(Path(entry.path))
+                remove_left(Path(entry.path))
 
 
 def tails(target: Path) -> set[str]:
@@ -257,7 +264,15 @@ def _pouring(stream: Path) -> Iterator[Path]:
     """Give a temporary path, and pour what is written there into a pipe or a device."""
     with TemporaryDirectory(prefix="softmorph-", ignore_cleanup_errors=True) as folder:
         temporary = Path(folder, stream.name[-_KEPT[0] :])
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if isinstance(error, FileError):
+                raise
+            raise FileError(
+                f"{stream} could not be written: its content is put together in {Path(folder).parent} first "
+                f"({error.strerror or error}); name another folder with TMPDIR."
+            ) from error
         try:
             # Without waiting for somebody who may never read from a pipe.
             descriptor = os.open(stream, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -285,15 +300,13 @@ def _temporary(target: Path) -> Iterator[tuple[Path, int]]:
         temporary = _random_name(target, _KEPT[0])
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, 0o666)
-        _lock(descriptor)
-        if temporary.exists():
+        if _holds(descriptor, temporary):
             break
-        os.close(descriptor)  # another run took it for a leftover before it was locked
+        os.close(descriptor)
     try:
         own = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        if os.path.lexists(target):
-            # Nobody may read the new content who may not read the old.
-            ownership.set_mode(temporary, 0o600)
+        # Nobody may read the new content who may not read what it replaces.
+        ownership.set_mode(descriptor, 0o600)
         yield temporary, own
     finally:
         with suppress(OSError):
@@ -312,17 +325,24 @@ def _take_place(temporary: Path, target: Path, path: Path, own: int, *, force: b
         force: Whether what is there may be replaced.
     """
     folder = temporary.is_dir()
-    if force and os.path.lexists(target):
-        _replace(temporary, target, path, own, folder=folder)
-    else:
-        ownership.set_mode(temporary, own)
+    while True:
         try:
-            naming.take_free(temporary, target)
+            if force and os.path.lexists(target):
+                _replace(temporary, target, path, own, folder=folder)
+            else:
+                ownership.set_mode(temporary, own)
+                naming.take_free(temporary, target)
+            break
         except FileExistsError as error:
-            raise FileError(
-                f"{path} came into being while its content was computed, and is not replaced: choose another name, "
-                "or add --force."
-            ) from error
+            if not force:
+                raise FileError(
+                    f"{path} came into being while its content was computed, and is not replaced: choose another "
+                    "name, or add --force."
+                ) from error
+        except FileNotFoundError:
+            # What was to be replaced was removed meanwhile: its name is free now.
+            if not force or os.path.lexists(target) or not os.path.lexists(temporary):
+                raise
     naming.flush(target.parent)
 
 
@@ -331,75 +351,143 @@ def _replace(temporary: Path, target: Path, path: Path, own: int, *, folder: boo
         # What came meanwhile is no other than what was there before.
         check_writable(target, force=True, store=folder)
         if _is_special(target):
-            raise FileError(f"{path} is a pipe or a device by now, and is not replaced.")
+            raise FileError(f"{path} is a pipe or a device, which is not replaced; choose another name.")
     if target.is_symlink() or target.is_dir() != folder:
         ownership.set_mode(temporary, own)
     elif not _pass_on(target, temporary, own):
         warnings.warn(
-            f"{path} had an owner, a group or a mode that you cannot give: it is yours now, with mode "
+            f"{path} had an owner, a group, a mode or an access list that you cannot give: it is yours now, with mode "
             f"{stat.S_IMODE(temporary.stat().st_mode):o}.",
             SoftmorphWarning,
             stacklevel=2,
         )
     if not folder:
         temporary.replace(target)
-    elif not naming.exchange(temporary, target):
-        # By no name of what is left over and may be removed: for a moment it is all there is of the store.
-        aside = target.with_name(f".softmorph-before-{secrets.token_hex(6)}-{target.name[-_KEPT[1] :]}")
-        target.rename(aside)
+        return
+    with _claimed(target):
+        if naming.exchange(temporary, target):
+            # What was there before, which no other run takes for a kept folder while it is claimed.
+            remove(temporary)
+            return
+    # By no name of what is left over and may be removed: for a moment it is all there is of the store.
+    aside = target.with_name(f".softmorph-before-{secrets.token_hex(6)}-{target.name[-_KEPT[1] :]}")
+    target.rename(aside)
+    try:
+        naming.take_free(temporary, target)
+    except BaseException as error:
         try:
-            naming.take_free(temporary, target)
-        except BaseException:
             naming.take_free(aside, target)
-            raise
-        remove(aside)
+        except FileExistsError:
+            raise FileError(
+                f"{path} was replaced by something else meanwhile; what was there before is kept as {aside}."
+            ) from error
+        raise
+    remove(aside)
 
 
 def _pass_on(old: Path, new: Path, own: int) -> bool:
     """Pass on owner, group and mode; those of a store's files are those of the file that says that it is one."""
     if not new.is_dir():
         return ownership.pass_on(old, new, own)
-    marks = [old / mark for mark in STORE_MARKS if (old / mark).is_file()]
+    # In a store that git-annex keeps it is a link, whose own mode says nothing.
+    mark = next((old / name).resolve() for name in STORE_MARKS if (old / name).is_file())
     kept = True
     for parent, folders, files in os.walk(new):
-        for name in folders:
-            kept &= ownership.pass_on(old, Path(parent, name), own)
-        for name in files:
-            kept &= ownership.pass_on(marks[0], Path(parent, name), own & 0o666)
+        for folder in folders:
+            kept &= ownership.pass_on(old, Path(parent, folder), own)
+        for file in files:
+            kept &= ownership.pass_on(mark, Path(parent, file), own & 0o666)
     # Last, because it may take away the right to look into it.
     return ownership.pass_on(old, new, own) and kept
 
 
-def _own_folder(folder: Path, path: Path, *, kept: bool) -> int:
-    """Make a folder that nobody else may look into, or take a kept one of one's own, and hold it for this process.
+def _own_folder(target: Path, path: Path, *, kept: bool) -> tuple[Path, int]:
+    """Make a folder beside a target that nobody else may look into, and hold it for this process.
+
+    Args:
+        target: The store to be written.
+        path: Its name as the user has it.
+        kept: Whether it is the one that `partial` names, which may be there already; else its name is random.
 
     Returns:
-        A descriptor; the system lets go of it, however the process ends.
+        The folder, and a descriptor; the system lets go of it, however the process ends.
 
     Raises:
         FileError: If the name is taken by anything else, or another run holds it.
     """
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        if not kept:
+    while True:
+        folder = partial(target) if kept else _random_name(target, _KEPT[1])
+        made = True
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            made = False
+            if not kept:
+                continue
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # another run removed it or gave it another name before it was opened
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            raise FileError(
+                f"{folder} is no folder but a link or a file; remove it, or choose another name than {path}."
+            ) from error
+        try:
+            state = os.fstat(descriptor)
+            if not made and state.st_uid != os.geteuid() and state.st_uid != _owner_beside(target):
+                raise FileError(f"{folder} belongs to somebody else; choose another name than {path}.")
+            # What is made in it gets the group of the folder above, where that is so.
+            ownership.set_mode(descriptor, 0o700 | stat.S_IMODE(state.st_mode) & stat.S_ISGID)
+            if _holds(descriptor, folder):
+                return folder, descriptor
+            if kept and _lock(descriptor) is False:
+                raise FileError(
+                    f"{path} is being written by another run; wait for it, or choose another name."
+                )
+        except BaseException:
+            os.close(descriptor)
             raise
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
-            raise
-        raise FileError(f"{folder} is no folder but a link or a file; remove it.") from error
-    try:
-        if os.fstat(descriptor).st_uid != os.geteuid():
-            raise FileError(f"{folder} belongs to somebody else; choose another name than {path}.")
-        ownership.set_mode(folder, 0o700)
-        if _lock(descriptor) is False:
-            raise FileError(f"{path} is being written by another run; wait for it, or choose another name.")
-    except BaseException:
         os.close(descriptor)
-        raise
-    return descriptor
+
+
+def _owner_beside(target: Path) -> int:
+    """Return whose a new folder is: not this user's where a file system gives all that it holds to one owner."""
+    probe = _random_name(target, _KEPT[1])
+    probe.mkdir(mode=0o700)
+    try:
+        return probe.lstat().st_uid
+    finally:
+        probe.rmdir()
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Hold a folder, where that can be done, so that no other run does."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # not ours to look into, so not to be taken for a kept folder of ours either
+        yield
+        return
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _holds(descriptor: int, path: Path) -> bool:
+    """Lock an open file or folder; return whether it is this process's own from now on, and still has its name.
+
+    Another run may have taken it for a leftover before it was locked, and have removed it or be about to.
+    """
+    if _lock(descriptor) is False:
+        return False
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(descriptor: int) -> bool | None:
@@ -413,13 +501,20 @@ def _lock(descriptor: int) -> bool | None:
     return True
 
 
-def _remove_if_left(path: Path) -> None:
+def remove_left(path: Path, *, unsure: bool = False) -> None:
+    """Remove a temporary file or folder unless a process that is alive still writes it.
+
+    Args:
+        path: The file or folder.
+        unsure: Whether to remove it too where the file system cannot tell.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return
     try:
-        if _lock(descriptor):
+        locked = _lock(descriptor)
+        if locked or (locked is None and unsure):
             remove(path)
     finally:
         os.close(descriptor)

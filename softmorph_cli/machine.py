@@ -44,6 +44,12 @@ def memory() -> int | None:
     return min((limit for limit in limits if limit > 0), default=None)
 
 
+def for_tiles() -> str:
+    """Return what to give `--memory` on this machine: three quarters of `memory`, at most 4GB."""
+    size = min(4 * 10**9, (memory() or 6 * 10**9) * 3 // 4)
+    return f"{size // 10**9}GB" if size >= 10**9 else f"{size // 10**6}MB"
+
+
 def _in_force(name: str, controller: str = "") -> list[str]:
     """Return a control group's setting for this process, from its own group up to the root ("max": none).
 

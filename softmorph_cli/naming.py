@@ -1,4 +1,4 @@
-"""Giving what was written its name in one step: one that is free and stays free for it, or that of what it replaces."""
+"""Renaming a finished temporary file or folder in one step, with or without replacing what has the name already."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-# Of renameat2: relative to the working folder, only to a free name, and both names at once.
+# Arguments of renameat2: paths are relative to the working folder; do not replace; exchange the two names.
 _HERE: Final = -100
 _NOREPLACE, _EXCHANGE = 1, 2
-# How a system, or a file system, says that it knows no such thing.
+# The error numbers of a system, or a file system, without renameat2 or this flag of it.
 _UNKNOWN: Final = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY)
 
 
 def take_free(temporary: Path, target: Path) -> None:
-    """Rename a file or a folder to a name that nobody has, or had taken by the time it is renamed.
+    """Rename a file or a folder to a free name; another file that takes the name meanwhile is not replaced.
 
     Raises:
-        FileExistsError: If somebody has it.
+        FileExistsError: If the name is taken.
         OSError: If the system refuses.
     """
     if _renamed(temporary, target, _NOREPLACE):
@@ -28,7 +28,7 @@ def take_free(temporary: Path, target: Path) -> None:
     folder = temporary.is_dir()
     if not folder and _linked(temporary, target):
         return
-    # An empty file or folder of one's own holds the name until the next line.
+    # An empty file or folder reserves the name until the next line replaces it.
     if folder:
         target.mkdir(mode=0o700)
     else:
@@ -41,12 +41,12 @@ def take_free(temporary: Path, target: Path) -> None:
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Let two paths change places in one step, where the system can; return whether they did."""
+    """Exchange two paths in one step where the system can; return whether it did."""
     return _renamed(first, second, _EXCHANGE)
 
 
 def flush(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where that can be done: what they stand for is there already."""
+    """Flush the entries of a folder to the disk, where the system can; the files themselves are flushed before."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -1,22 +1,23 @@
-"""Who may read and write a file: what replaces one gets its owner, group, mode and access list."""
+"""Who may read and write a file: what replaces one gets its owner, group, mode and access lists."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-_ACCESS_LIST: Final = "system.posix_acl_access"
+# The lists of POSIX: who may use a file or folder, and what is made in a folder gets.
+_ACCESS: Final = "system.posix_acl_access"
+_DEFAULT: Final = "system.posix_acl_default"
 
 
 def pass_on(old: Path, new: Path, own: int) -> bool:
     """Give a file or folder what another one has, as far as the system permits.
 
-    Where the group cannot be kept, nobody gets more than of a new file of this user: the bits of the old mode were
-    meant for others.
+    Where owner, group or access list cannot be kept, nobody gets more than of a new file of this user: the bits of the
+    old mode were meant for others.
 
     Args:
         old: What is replaced.
@@ -27,16 +28,19 @@ def pass_on(old: Path, new: Path, own: int) -> bool:
         Whether all of it was kept.
     """
     had = old.lstat()
-    mode = stat.S_IMODE(had.st_mode) & (0o2777 if stat.S_ISDIR(had.st_mode) else 0o777)
+    folder = stat.S_ISDIR(had.st_mode)
+    mode = stat.S_IMODE(had.st_mode) & (0o2777 if folder else 0o777)
     _give(new, had.st_uid, had.st_gid)
     has = new.lstat()
     kept = (has.st_uid, has.st_gid) == (had.st_uid, had.st_gid)
-    if has.st_gid != had.st_gid:
+    if not kept:
         mode &= own
-    listed = _pass_list_on(old, new) if kept else False
-    if not listed and _list_of(old) is not None:
-        # Without the list, the bits of the group would be what was granted at most to anybody on it.
+    listed = kept and _pass_list_on(old, new, _ACCESS)
+    if not listed and (kept or _list_of(old, _ACCESS) is not None):
+        # With a list, the bits of the group are what is granted at most to anybody on it, and not what the group has.
         mode, kept = mode & ~0o070, False
+    if folder and kept:
+        kept = _pass_list_on(old, new, _DEFAULT)
     if mode != stat.S_IMODE(new.lstat().st_mode):
         try:
             new.chmod(mode)
@@ -45,16 +49,21 @@ def pass_on(old: Path, new: Path, own: int) -> bool:
     return kept
 
 
-def set_mode(path: Path, mode: int) -> None:
-    """Set a mode, where the file system has any."""
+def set_mode(path: Path | int, mode: int) -> None:
+    """Set the mode of a file or folder, by its path or its descriptor, where the file system has any."""
     with suppress(OSError):
-        path.chmod(mode)
+        os.chmod(path, mode)  # noqa: PTH101 (which takes no descriptor)
 
 
 def new_folder_mode(beside: Path) -> int:
-    """Return the mode of a new folder in the place of another, as umask, access lists and the folder above have it."""
-    probe = beside.with_name(f".softmorph-{secrets.token_hex(6)}-mode")
-    probe.mkdir()
+    """Return the mode that umask, access lists and the folder above give to a new folder.
+
+    Args:
+        beside: A folder of this process's own, which passes on what the folder above it does.
+    """
+    probe = beside / ".softmorph-mode"
+    with suppress(FileExistsError):  # left by a run that was killed just here
+        probe.mkdir()
     try:
         return stat.S_IMODE(probe.lstat().st_mode)
     finally:
@@ -73,19 +82,19 @@ def _give(path: Path, owner: int, group: int) -> None:
             os.chown(path, -1, group, follow_symlinks=False)
 
 
-def _list_of(path: Path) -> bytes | None:
+def _list_of(path: Path, kind: str) -> bytes | None:
     try:
-        return os.getxattr(path, _ACCESS_LIST, follow_symlinks=False)
+        return os.getxattr(path, kind, follow_symlinks=False)
     except (OSError, AttributeError):  # none, or a system without them
         return None
 
 
-def _pass_list_on(old: Path, new: Path) -> bool:
-    """Return whether a file now has the access list of another, or none as that one."""
-    wanted = _list_of(old)
+def _pass_list_on(old: Path, new: Path, kind: str) -> bool:
+    """Return whether a file or folder now has the list of another, or none as that one."""
+    wanted = _list_of(old, kind)
     with suppress(OSError):
         if wanted is not None:
-            os.setxattr(new, _ACCESS_LIST, wanted, follow_symlinks=False)
-        elif _list_of(new) is not None:
-            os.removexattr(new, _ACCESS_LIST, follow_symlinks=False)
-    return _list_of(new) == wanted
+            os.setxattr(new, kind, wanted, follow_symlinks=False)
+        elif _list_of(new, kind) is not None:
+            os.removexattr(new, kind, follow_symlinks=False)
+    return _list_of(new, kind) == wanted

@@ -1,8 +1,10 @@
-"""Units of length: how files and people spell them, and what they are in millimetres."""
+"""Units of length and of time: how files and people spell them, and what they are in millimetres and seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 # The units that a map's voxel size is given in.
@@ -61,6 +63,49 @@ def sizeless(axes: Iterable[str]) -> list[str]:
     if not named:
         return []
     return [f"its voxel size along {named} is in no known unit, and is left out: lengths are in voxels."]
+
+
+_SECONDS: Final = {
+    spelling: factor
+    for spellings, factor in (
+        ("ns nanosecond nanoseconds", 1e-9),
+        ("us \u00b5s \u03bcs usec microsecond microseconds", 1e-6),
+        ("ms msec millisecond milliseconds", 1e-3),
+        ("s sec second seconds", 1.0),
+        ("min minute minutes", 60.0),
+        ("h hour hours", 3600.0),
+        ("d day days", 86400.0),
+    )
+    for spelling in spellings.split()
+}
+
+
+@dataclass(frozen=True)
+class TimeStep:
+    """The time between two images of a series.
+
+    Attributes:
+        size: How long it is; in seconds where the unit is known.
+        known: Whether the unit is known.
+    """
+
+    size: float
+    known: bool
+
+
+def time_step(size: float, unit: str | None) -> TimeStep | None:
+    """Return a step of time, in seconds where its unit is a known one.
+
+    Returns:
+        None where `size` is no length of time, or is 1 of no unit, which is what files hold that say nothing.
+    """
+    if not 0 < size < inf:
+        return None
+    factor = _SECONDS.get((unit or "").strip().lower())
+    if factor is None:
+        return None if size == 1 else TimeStep(size, known=False)
+    # Without the last bits of the product: 0.3, not 0.30000000000000004.
+    return TimeStep(float(f"{size * factor:.15g}"), known=True)
 
 
 # Bytes: the units of a thousand and those of 1024.

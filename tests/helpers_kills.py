@@ -89,8 +89,6 @@ for instant in chosen:
     killed, _ = run(told["words"], log, instant)
     open(log, "a").write(f"--- {instant} of {instants}: {killed}\n")
     status, _ = run(told["again"], log)
-    if status and told["done"] in Path(log).read_text().rpartition("---")[2]:
-        status = 0  # killed when all was done
     left = {path.name for path in Path().iterdir()} - before
     found.append([instant, killed, status, status == 0 and wanted() == right, sorted(left)])
 print(json.dumps([instants, found]))
@@ -102,7 +100,7 @@ class Killed:
     """A run that was killed, and the one that went on.
 
     Attributes:
-        instant: The how manieth change of the disk it was, from 1.
+        instant: The number of the change of the disk at which it was killed, from 1.
         killed: The status of the first, -9.
         status: The status of the second.
         equal: Whether the bytes are those of a run that nobody killed.
@@ -123,7 +121,6 @@ def kill_and_go_on(
     same: list[str],
     clear: list[str],
     count: int = 20,
-    done: str = "\0",
 ) -> list[Killed]:
     """Kill a command at so many instants, in the working folder.
 
@@ -133,7 +130,6 @@ def kill_and_go_on(
         same: Files and folders whose bytes are compared.
         clear: What is removed before each.
         count: How many.
-        done: What the second says, and fails, where the first was killed when it had done everything.
     """
     log = Path("log.txt").resolve()
     log.touch()
@@ -144,7 +140,6 @@ def kill_and_go_on(
         "clear": clear,
         "count": count,
         "log": str(log),
-        "done": done,
     }
     ended = subprocess.run(
         [sys.executable, "-c", _SCRIPT, json.dumps(told)], capture_output=True, text=True, check=False

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from softmorph_cli import naming
+from softmorph_cli import files, naming
 from softmorph_cli.errors import FileError
 from softmorph_cli.files import check_writable, open_own, partial, replacing, replacing_store
 
@@ -282,6 +283,15 @@ def test_a_device_is_written_into_and_stays_one(force: bool, tmp_path: Path) -> 
         check_writable(link, force=force, store=True)
 
 
+def test_a_full_disk_on_the_way_to_a_device_is_that_of_temporary_files(tmp_path: Path) -> None:
+    (tmp_path / "null.csv").symlink_to(os.devnull)
+    with pytest.raises(
+        FileError, match=r"put together in .* first .No space left on device.; .* TMPDIR"
+    ) as caught:
+        _write_then_raise(tmp_path / "null.csv", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert f" in {tempfile.gettempdir()} first" in str(caught.value)
+
+
 def test_a_pipe_without_a_name_is_written_into(tmp_path: Path) -> None:
     """As `--csv >(sort)` and `--csv /dev/stdout | sort` give them."""
     out, into = os.pipe()
@@ -303,99 +313,9 @@ def test_a_socket_is_refused_and_stays_one(tmp_path: Path) -> None:
 
 def test_a_file_that_becomes_a_pipe_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
-    with pytest.raises(FileError, match="by now"):
+    with pytest.raises(FileError, match="which is not replaced"):
         _finished_meanwhile(path, force=True, come=os.mkfifo)
     assert path.is_fifo()
-
-
-# ---------------------------------------------------------------- owner, group, mode
-
-
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o666, 0o400])
-def test_the_mode_of_a_replaced_file_is_kept(mode: int, tmp_path: Path) -> None:
-    target = tmp_path / "out.npy"
-    target.write_text("before")
-    target.chmod(mode)
-    with replacing(target, force=True) as temporary:
-        # Nobody else may read it before it is done.
-        assert temporary.stat().st_mode & 0o077 == 0
-        temporary.write_text("after")
-    assert target.stat().st_mode & 0o7777 == mode
-
-
-def test_the_modes_of_a_replaced_store_are_kept(tmp_path: Path) -> None:
-    path = tmp_path / "out.zarr"
-    path.mkdir(mode=0o700)
-    _store(path, "before")
-    (path / ".zgroup").chmod(0o660)
-    path.chmod(0o2770)
-    with replacing_store(path, force=True) as temporary:
-        assert temporary.stat().st_mode & 0o077 == 0
-        _store(temporary, "after")
-    found = {one.relative_to(path): one.stat().st_mode & 0o7777 for one in (path, *path.rglob("*"))}
-    assert found == {
-        Path(): 0o2770,
-        Path("0"): 0o2770,
-        Path(".zgroup"): 0o660,
-        Path("0/0"): 0o660,
-    }
-
-
-GIVE_AWAY = """
-import os, sys
-from pathlib import Path
-from softmorph_cli.files import replacing
-os.umask(0o022)
-os.setgroups([])
-os.setgid(int(sys.argv[2]))
-os.setuid(int(sys.argv[2]))
-with replacing(Path(sys.argv[1]), force=True) as temporary:
-    temporary.write_text("after")
-"""
-
-
-def _as_root_or(path: Path, owner: int, group: int) -> bool:
-    """Give a file away where that can be done: a plain user is told so by the system itself."""
-    if os.geteuid() == 0:
-        os.chown(path, owner, group)
-        return True
-    with pytest.raises(PermissionError):
-        os.chown(path, owner, group)
-    return False
-
-
-def test_root_keeps_the_owner_of_a_replaced_file(tmp_path: Path) -> None:
-    target = tmp_path / "out.npy"
-    target.write_text("before")
-    target.chmod(0o640)
-    given = _as_root_or(target, 1234, 2345)
-    with replacing(target, force=True) as temporary:
-        temporary.write_text("after")
-    state = target.stat()
-    assert state.st_mode & 0o7777 == 0o640
-    assert (state.st_uid, state.st_gid) == ((1234, 2345) if given else (os.geteuid(), os.getegid()))
-
-
-def test_what_cannot_be_kept_is_not_granted_to_others(open_folder: Path) -> None:
-    target = open_folder / "out.npy"
-    target.write_text("before")
-    target.chmod(0o664)
-    if not _as_root_or(target, 0, 0):
-        return
-    words = [sys.executable, "-c", GIVE_AWAY, str(target), "1234"]
-    said = subprocess.run(words, capture_output=True, text=True, check=True).stderr
-    state = target.stat()
-    assert (state.st_uid, state.st_gid, state.st_mode & 0o7777) == (1234, 1234, 0o644)
-    assert "had an owner, a group or a mode that you cannot give: it is yours now, with mode 644" in said
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that others can reach, unlike those of pytest."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o777)
-        yield folder
 
 
 # ---------------------------------------------------------------- names that anybody can guess
@@ -418,11 +338,31 @@ def test_a_link_in_the_place_of_a_kept_folder_is_not_followed(tmp_path: Path) ->
 def test_a_kept_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     partial(tmp_path / "out.zarr").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    # Where a file system gives all to one owner, that is nobody else.
+    with replacing_store(tmp_path / "out.zarr", resume=True) as temporary:
+        _store(temporary, "ours")
+    partial(tmp_path / "out.zarr").mkdir()
+    monkeypatch.setattr(files, "_owner_beside", lambda _: os.getuid() + 1)
     with (
         pytest.raises(FileError, match="belongs to somebody else"),
-        replacing_store(tmp_path / "out.zarr", resume=True),
+        replacing_store(tmp_path / "out.zarr", resume=True, force=True),
     ):
         pytest.fail("the block must not run")
+
+
+def test_a_file_of_our_own_with_another_name_is_used_after_what_the_message_says(tmp_path: Path) -> None:
+    """As `cp -al` and programs that keep equal files once make them."""
+    path, other = tmp_path / "a 'manifest'", tmp_path / "of a copied folder"
+    other.write_text("what is done")
+    path.hardlink_to(other)
+    with pytest.raises(FileError, match="has other names too") as caught:
+        open_own(path, os.O_RDWR)
+    found = re.search(r"of its own: (.*); otherwise remove it", str(caught.value))
+    assert found is not None
+    subprocess.run(["sh", "-c", found[1]], check=True)
+    os.close(open_own(path, os.O_RDWR))
+    path.write_text("more is done")
+    assert _listing(tmp_path) == {path.name: "more is done", other.name: "what is done"}
 
 
 @pytest.mark.parametrize("make", [Path.symlink_to, Path.hardlink_to, lambda path, _: os.mkfifo(path)])
@@ -444,6 +384,194 @@ def test_a_link_is_replaced_and_not_its_target_where_anybody_can_guess_the_name(
     assert _listing(tmp_path) == {"profile": "mine", "summary.csv": "rows"}
     (tmp_path / "new").touch()
     assert (tmp_path / "summary.csv").stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
+def test_pipes_and_devices_are_not_written_into_where_anybody_can_guess_the_name(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "summary.csv", tmp_path / "summary.json"
+    os.mkfifo(pipe)
+    link.symlink_to(os.devnull)
+    with (
+        pytest.raises(FileError, match="a pipe or a device, which is not replaced"),
+        replacing(pipe, force=True, follow=False) as temporary,
+    ):
+        temporary.write_text("rows")
+    with replacing(link, force=True, follow=False) as temporary:
+        temporary.write_text("rows")
+    assert pipe.is_fifo()
+    assert not link.is_symlink()
+    assert link.read_text() == "rows"
+
+
+# ---------------------------------------------------------------- runs that get in each other's way
+
+
+@pytest.mark.parametrize("removed", ["before it is locked", "after that"])
+@pytest.mark.parametrize("name", ["out.npy", "out.zarr"])
+def test_what_another_run_takes_for_a_leftover_is_made_again(
+    name: str, removed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, cleaner = files._lock, list[int]()
+
+    def locked(descriptor: int) -> bool | None:
+        if cleaner:
+            return real(descriptor)
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        cleaner.append(os.open(path, os.O_RDONLY))
+        assert real(cleaner[0])
+        if removed == "before it is locked":
+            files.remove(path)
+            os.close(cleaner[0])
+            return real(descriptor)
+        found = real(descriptor)
+        files.remove(path)
+        os.close(cleaner[0])
+        return found
+
+    monkeypatch.setattr(files, "_lock", locked)
+    if name.endswith(".zarr"):
+        with replacing_store(tmp_path / name) as temporary:
+            _store(temporary, "whole")
+        assert (tmp_path / name / "0" / "0").read_text() == "whole"
+    else:
+        with replacing(tmp_path / name) as temporary:
+            temporary.write_text("whole")
+        assert (tmp_path / name).read_text() == "whole"
+    assert cleaner
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.usefixtures("system")
+@pytest.mark.parametrize("existing", [False, True])
+def test_the_kept_folder_of_a_run_that_begins_when_this_one_ends_stays(
+    existing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flush = tmp_path / "out.zarr", naming.flush
+    if existing:
+        with replacing_store(path) as temporary:
+            _store(temporary, "before")
+
+    def another_begins(folder: Path) -> None:
+        partial(path).mkdir()
+        (partial(path) / "theirs").touch()
+        flush(folder)
+
+    with replacing_store(path, force=True, keep=True) as temporary:
+        _store(temporary, "ours")
+        # The last that is done of it.
+        monkeypatch.setattr(naming, "flush", lambda one: (another_begins if one == tmp_path else flush)(one))
+    assert (path / "0" / "0").read_text() == "ours"
+    assert [one.name for one in partial(path).iterdir()] == ["theirs"]
+
+
+def test_what_a_store_replaced_is_not_taken_for_a_kept_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, remove, refused = tmp_path / "out.zarr", files.remove, list[str]()
+    with replacing_store(path) as temporary:
+        _store(temporary, "before")
+
+    def another_run_first(folder: Path) -> None:
+        with pytest.raises(FileError) as caught, replacing_store(path, force=True, resume=True):
+            pytest.fail("the block must not run")
+        refused.append(str(caught.value))
+        remove(folder)
+
+    monkeypatch.setattr(files, "remove", another_run_first)
+    with replacing_store(path, force=True, keep=True) as temporary:
+        _store(temporary, "ours")
+    assert len(refused) == 1
+    assert "being written by another run; wait for it" in refused[0]
+    assert (path / "0" / "0").read_text() == "ours"
+    assert [one.name for one in tmp_path.iterdir()] == ["out.zarr"]
+
+
+def test_a_kept_folder_that_takes_its_name_meanwhile_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "out.zarr", files._lock
+    partial(path).mkdir()
+    _store(partial(path), "theirs")
+
+    def finished_first(descriptor: int) -> bool | None:
+        if partial(path).is_dir() and not path.exists():
+            partial(path).rename(path)
+        return real(descriptor)
+
+    monkeypatch.setattr(files, "_lock", finished_first)
+    with replacing_store(path, force=True, resume=True) as temporary:
+        assert list(temporary.iterdir()) == []
+        _store(temporary, "ours")
+        assert (path / "0" / "0").read_text() == "theirs"
+    assert (path / "0" / "0").read_text() == "ours"
+
+
+@pytest.mark.usefixtures("system")
+@pytest.mark.parametrize("name", ["out.npy", "out.zarr"])
+def test_with_force_it_does_not_matter_when_another_comes_or_goes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, store = tmp_path / name, name.endswith(".zarr")
+
+    def make(place: Path, text: str) -> None:
+        if store:
+            place.mkdir(exist_ok=True)
+            _store(place, text)
+        else:
+            place.write_text(text)
+
+    def written() -> str:
+        return ((path / "0" / "0") if store else path).read_text()
+
+    def ours() -> None:
+        with (replacing_store if store else replacing)(path, force=True) as temporary:
+            make(temporary, "ours")
+
+    take, look, seen = naming.take_free, files.check_writable, list[str]()
+
+    def comes_first(temporary: Path, target: Path) -> None:
+        if not seen:
+            seen.append("came")
+            make(path, "theirs")
+        take(temporary, target)
+
+    def goes_first(target: Path, **more: bool) -> None:
+        look(target, **more)
+        if sum(1 for _ in tmp_path.iterdir()) > 1:
+            seen.append("gone")
+            files.remove(path)
+
+    monkeypatch.setattr(naming, "take_free", comes_first)
+    ours()
+    assert written() == "ours"
+    monkeypatch.setattr(files, "check_writable", goes_first)
+    ours()
+    assert written() == "ours"
+    assert seen == ["came", "gone"]
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+
+
+def test_what_is_set_aside_and_cannot_come_back_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "out.zarr", naming.take_free
+    with replacing_store(path) as temporary:
+        _store(temporary, "before")
+
+    def comes_first(temporary: Path, target: Path) -> None:
+        if not path.exists():
+            path.mkdir()
+        real(temporary, target)
+
+    monkeypatch.setattr(naming, "_renamed", lambda *_: False)
+    monkeypatch.setattr(naming, "take_free", comes_first)
+    with (
+        pytest.raises(FileError, match="what was there before is kept as") as caught,
+        replacing_store(path, force=True) as temporary,
+    ):
+        _store(temporary, "ours")
+    aside = Path(str(caught.value).rpartition(" kept as ")[2].rstrip("."))
+    assert (aside / "0" / "0").read_text() == "before"
+    assert list(path.iterdir()) == []
 
 
 # ---------------------------------------------------------------- what killed processes leave

@@ -87,6 +87,14 @@ def test_names_reach_no_terminal_as_they_are(tmp_path: Path, monkeypatch: pytest
             said = (run.stdout + run.stderr).decode()
             assert "\x1b" not in said
             assert "a\nb" not in said
+    name = os.fsdecode(b"a\xff.npy")
+    for command, *more in (
+        ("evaluate", "--metrics", "dice", name),
+        ("topology", "numbers", "--plot", "p.png"),
+    ):
+        run = ended(command, *more, name, PYTHONIOENCODING="utf-8:surrogateescape")
+        assert run.returncode == 0, run.stderr
+        assert b"\xff" not in run.stdout + run.stderr
     # Where a locale has no such letters they are replaced.
     assert ended("stats", "map.npy", PYTHONIOENCODING="latin-1").returncode == 0
 

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from softmorph_cli.files import LEFTOVER, remove, tails
+from softmorph_cli.files import LEFTOVER, remove_left, tails
 
 
 def clear(targets: Iterable[Path], others: Iterable[Path] = ()) -> None:
     """Remove temporary files that were to become one of the targets.
 
     Args:
-        targets: Files that nobody is writing now.
+        targets: Files that no worker of the batch is writing now.
         others: Files that another part of the batch may be writing now.
     """
     ends: defaultdict[Path, set[str]] = defaultdict(set)
@@ -27,4 +27,5 @@ def clear(targets: Iterable[Path], others: Iterable[Path] = ()) -> None:
             for path in folder.iterdir():
                 named = LEFTOVER.fullmatch(path.name)
                 if named is not None and named[1] in ours:
-                    remove(path)
+                    # Another command may be writing a file whose temporary name ends alike.
+                    remove_left(path, unsure=True)

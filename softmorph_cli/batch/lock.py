@@ -22,10 +22,10 @@ def name_of(tag: str) -> str:
 
 @contextmanager
 def held(folder: Path, tag: str) -> Iterator[None]:
-    """Hold a folder for this process. The lock of a process that is gone is no lock.
+    """Lock a folder for this process. A lock whose process has ended does not count.
 
     Args:
-        folder: It has to be there.
+        folder: The output folder, which exists.
         tag: Of the part; parts of one batch may run at once.
 
     Raises:

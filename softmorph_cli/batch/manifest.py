@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -31,8 +31,8 @@ _LISTS: Final[Mapping[str, tuple[type, ...]]] = {
 }
 _GROUPS: Final = ("before", "after")
 BEGUN, DONE, FAILED = "begun", "done", "failed"
-# Why a result that is there whole would be made again, as `unchanged` says it.
-OTHER_PARAMETERS, OUTPUT_CHANGED = "other parameters", "output changed"
+# Why a result that is there whole would be made again.
+OTHER_PARAMETERS, OUTPUT_CHANGED, NOT_LISTED = "other parameters", "output changed", "not in the manifest"
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ def identity(path: Path, reference: Path | None = None) -> dict[str, Any]:
         state = reference.stat()
         return {**identity(path), "reference": [reference.name, state.st_size, state.st_mtime_ns]}
     if path.is_dir():
-        sizes = [Path(parent, name).stat() for parent, _, names in os.walk(path) for name in names]
+        states = [Path(parent, name).stat() for parent, _, names in os.walk(path) for name in names]
         return {
-            "size": sum(one.st_size for one in sizes),
-            "mtime_ns": max((one.st_mtime_ns for one in sizes), default=0),
-            "files": len(sizes),
+            "size": sum(state.st_size for state in states),
+            "mtime_ns": max((state.st_mtime_ns for state in states), default=0),
+            "files": len(states),
         }
     state = path.stat()
     found: dict[str, Any] = {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
@@ -97,9 +97,9 @@ def identity(path: Path, reference: Path | None = None) -> dict[str, Any]:
         if path.suffix.lower() == _WITH_OTHERS[0]:
             beside += [path.with_name(name) for name in _DESCRIPTIONS]
         found["beside"] = {
-            one.name: [one.stat().st_size, one.stat().st_mtime_ns]
-            for one in beside
-            if one != path and one.is_file()
+            other.name: [other.stat().st_size, other.stat().st_mtime_ns]
+            for other in beside
+            if other != path and other.is_file()
         }
     return found
 
@@ -117,12 +117,15 @@ def known(folder: Path) -> tuple[dict[str, Record], set[str]]:
     for path in sorted(folder.iterdir()):
         if _NAME.fullmatch(path.name) is None:
             continue
-        for record in _records(path):
-            targets.add(record.target)
-            before = records.get(record.name)
-            # The same folder may have been split into other parts before; lines of one file are in order.
-            if before is None or record.when >= before.when:
-                records[record.name] = record
+        lines = _records(path)
+        targets.update(line.target for line in lines)
+        # The same folder may have been split into other parts before. Lines of one file are in order, whatever the
+        # clock was, and none is from after the file was written.
+        written = path.stat().st_mtime
+        for name, last in {line.name: line for line in lines}.items():
+            before = records.get(name)
+            if before is None or min(last.when, written) >= before.when:
+                records[name] = replace(last, when=min(last.when, written))
     return records, targets
 
 
@@ -141,7 +144,7 @@ def batches(folder: Path) -> list[Mapping[str, Any]]:
                 told = json.loads(line)["parameters"]
                 json.dumps(told)  # what is too deep for that is too deep for whoever compares it
                 found.append(told)
-    return [told for told in found if isinstance(told, dict)]
+    return [one for one in found if isinstance(one, dict)]
 
 
 def exists(folder: Path) -> bool:
@@ -170,7 +173,7 @@ def _records(path: Path) -> list[Record]:
     return found
 
 
-def _record(held: dict[str, Any]) -> Record:
+def _record(line: dict[str, Any]) -> Record:
     """Return what a line says.
 
     Raises:
@@ -179,24 +182,25 @@ def _record(held: dict[str, Any]) -> Record:
         ValueError: If it is a number that JSON does not have, or a state that there is not.
     """
     record = Record(
-        name=_is(held["input"], str),
-        target=_is(held["output"], str),
-        state=_is(held["state"], str),
-        when=_number(held["when"]),
-        identity=_is(held.get("identity", {}), dict),
-        fingerprint=_is(held.get("fingerprint", ""), str),
-        output_size=_is(held.get("output_size"), int, type(None)),
-        row=_is(held.get("row", {}), dict),
+        name=_text(line["input"]),
+        target=_text(line["output"]),
+        state=_is(line["state"], str),
+        when=_number(line["when"]),
+        identity=_is(line.get("identity", {}), dict),
+        fingerprint=_is(line.get("fingerprint", ""), str),
+        output_size=_is(line.get("output_size"), int, type(None)),
+        row=_is(line.get("row", {}), dict),
     )
     if record.state not in (BEGUN, DONE, FAILED):
         raise ValueError(record.state)
     for name, value in record.row.items():
         if name in _LISTS:
-            for one in _is(value, list):
-                _is(one, *_LISTS[name])
+            for item in _is(value, list):
+                _is(item, *_LISTS[name])
+                _plain(item)
         elif name in _GROUPS:
-            for one in _is(value, dict).values():
-                _plain(one)
+            for figure in _is(value, dict).values():
+                _plain(figure)
         else:
             _plain(value)
     return record
@@ -209,6 +213,11 @@ def _is(value: Any, *types: type) -> Any:
     return value
 
 
+def _text(value: Any) -> str:
+    os.fsencode(_is(value, str))  # a name that there can be
+    return str(value)
+
+
 def _number(value: Any) -> float:
     if not math.isfinite(_is(value, int, float)):
         raise ValueError(value)
@@ -218,7 +227,9 @@ def _number(value: Any) -> float:
 def _plain(value: Any) -> None:
     if isinstance(value, float):
         _number(value)
-    elif not isinstance(value, str | int | None):
+    elif isinstance(value, str):
+        _text(value)
+    elif not isinstance(value, int | None):
         raise TypeError(value)
 
 

@@ -45,8 +45,8 @@ def on_cluster(where: Where, choice: Choice, tell: Callable[[str], None]) -> Ite
             else:
                 if recipe.settings.device.startswith("cuda"):
                     raise UsageError(
-                        "--local-cluster is for the CPU, whose cores its processes share; leave it out with "
-                        f"--device {recipe.settings.device}."
+                        "--local-cluster is for the CPU, whose cores its processes share: leave out "
+                        f"--local-cluster to use --device {recipe.settings.device}, or add --device cpu."
                     )
                 own = shares(jobs, recipe, workers)
                 note = own.note

@@ -184,8 +184,8 @@ def _work(connection: Connection[Any, Any], threads: int) -> None:
     heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
 
     def stop(number: int, frame: object) -> None:
-        for one in heard:
-            signal.signal(one, signal.SIG_IGN)
+        for each in heard:
+            signal.signal(each, signal.SIG_IGN)
         # Where a library calls back from its own code, nobody hears what is raised, and it would be printed, by
         # Python or by the library.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

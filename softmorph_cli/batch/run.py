@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,25 +146,59 @@ def decide(order: Order, jobs: Sequence[Job]) -> list[Item]:
         UsageError: If an earlier batch is resumed that had other default methods.
     """
     folder = order.choice.target
+    listed = summary.listed(folder)
+    _check_summary(order, ours=bool(listed) or manifest.exists(folder))
     records, ours = manifest.known(folder)
     fingerprints = _continued(order, records.values()) if order.resume else set()
     items = []
     for job in jobs:
         record, below = records.get(job.name), _below(job, folder)
         own = below in ours
-        if not order.resume:
-            there = job.target.exists()
-            items.append(Item(job, REDO if there else NEW, "exists" if there else "", record, own))
+        if order.resume and record is not None and record.target == below:
+            why = manifest.unchanged(record, job.source, job.target, fingerprints, _reference(order, job))
+            items.append(Item(job, SKIP if why is None else REDO, why or "done already", record, own))
             continue
-        if record is None or record.target != below:
-            there = job.target.exists()
-            items.append(Item(job, REDO if there else NEW, "other input" if there else "", None, own))
+        if not job.target.exists():
+            items.append(Item(job, NEW, "", None, own))
             continue
-        why = manifest.unchanged(record, job.source, job.target, fingerprints, _reference(order, job))
-        items.append(Item(job, SKIP if why is None else REDO, why or "done already", record, own))
+        lost = None if own else _lost(job, below, listed, order.recipe)
+        why = (lost or "other input") if order.resume else "exists"
+        items.append(Item(job, REDO, why, None, own or lost is not None))
     if not order.force:
         _refuse_existing(order, items)
     return items
+
+
+def _lost(
+    job: Job, below: str, listed: Mapping[tuple[str, ...], summary.Listed], recipe: Recipe
+) -> str | None:
+    """Return why a result is done again that a manifest no longer lists; None where no summary lists it either."""
+    parts = Path(below).parts
+    for path, found in listed.items():
+        if path[-len(parts) :] == parts and job.target.lstat().st_mtime_ns <= found.when:
+            same = former.comparable(found.parameters) == former.comparable(recipe.told)
+            return manifest.NOT_LISTED if same else manifest.OTHER_PARAMETERS
+    return None
+
+
+def _check_summary(order: Order, *, ours: bool) -> None:
+    """Refuse, before anything is computed, a folder whose summary could not be written in the end.
+
+    Args:
+        order: What is asked for.
+        ours: Whether a batch has been in the folder.
+    """
+    folder = order.choice.target
+    for path in summary.paths(folder, order.tag) if folder.is_dir() else ():
+        if path.is_symlink():
+            if not order.force:
+                raise FileError(f"{path} is a symbolic link, which is not followed here; remove it.")
+        elif path.exists() and not path.is_file():
+            raise FileError(
+                f"{path} is no file, and the summary takes its name; rename it, or choose another output folder."
+            )
+        else:
+            check_writable(path, force=order.force or ours)
 
 
 def _reference(order: Order, job: Job) -> Path | None:
@@ -190,8 +224,8 @@ def _refuse_existing(order: Order, items: Sequence[Item]) -> None:
     if foreign:
         count = f"{len(foreign)} file{'s' if len(foreign) > 1 else ''}"
         raise FileError(
-            f"{plan.some(foreign)}: {count} that no batch in {folder} made, and that would be replaced; add --force, "
-            "choose another output folder, or give the results another name with --suffix."
+            f"{plan.some(foreign)}: {count} that no batch in {folder} is known to have made, and that would be "
+            "replaced; add --force, choose another output folder, or give the results another name with --suffix."
         )
     for why, how in _NOT_OURS_TO_REPLACE.items():
         other = [item.job.target for item in there if item.why == why]
@@ -207,12 +241,6 @@ def _refuse_existing(order: Order, items: Sequence[Item]) -> None:
             f"{plan.some([item.job.target for item in there])}: {count}; add --resume to skip what is done, or "
             "--force to do all again."
         )
-    if folder.is_dir():
-        for path in summary.paths(folder, order.tag):
-            if path.is_symlink():
-                raise FileError(f"{path} is a symbolic link, which is not followed here; remove it.")
-            if not manifest.exists(folder):
-                check_writable(path)
 
 
 def _is_there(path: Path) -> bool:
@@ -246,6 +274,9 @@ def carry_out(order: Order, watcher: Watcher, engine: MakeEngine = choose) -> su
             chosen, note = engine([item.job for item in todo], order.recipe, order.workers)
             if note:
                 watcher.note(note)
+            if again := sum(item.why == manifest.NOT_LISTED for item in todo):
+                made = "results are" if again > 1 else "result is"
+                watcher.note(f"{again} {made} done again, which the summary lists and the manifest does not.")
             watcher.begin(len(todo), chosen.workers)
             path = folder / manifest.name_of(order.parts, order.part)
             try:
@@ -259,12 +290,12 @@ def carry_out(order: Order, watcher: Watcher, engine: MakeEngine = choose) -> su
 
 
 def _begun(item: Item) -> summary.Entry:
-    known = item.record.row if item.record is not None and item.action == SKIP else {}
+    before = item.record.row if item.record is not None and item.action == SKIP else {}
     return summary.Entry(
         input=str(item.job.source),
         output=str(item.job.target),
         status="skipped" if item.action == SKIP else _NOT_RUN,
-        row=known,
+        row=before,
     )
 
 
@@ -332,8 +363,8 @@ def _do(
             yield task
 
     with closing(engine.outcomes(tasks(), watcher.sign)) as outcomes:
-        for outcome in outcomes:
-            tell(outcome)
+        for ended in outcomes:
+            tell(ended)
 
 
 def summarize(order: Order) -> summary.Summary:

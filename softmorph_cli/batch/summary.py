@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli import documents
-from softmorph_cli.files import replacing
+from softmorph_cli.files import open_own, replacing
 from softmorph_cli.measure.columns import OTHER_UNITS, SPREAD
 from softmorph_cli.printable import cell
 
@@ -28,6 +31,7 @@ COLUMNS: Final = (
     *(f"{name}_{when}" for name in SPREAD for when in ("before", "after")),
 )
 GOOD: Final = ("done", "skipped")
+_JSON: Final = re.compile(r"summary(-\d+-of-\d+)?\.json")
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,40 @@ def paths(folder: Path, tag: str) -> tuple[Path, Path]:
     return folder / f"summary{tag}.csv", folder / f"summary{tag}.json"
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A result as a summary lists it.
+
+    Attributes:
+        parameters: What was done.
+        when: When the summary was written, in nanoseconds since 1970: the result is not from later.
+    """
+
+    parameters: Mapping[str, Any]
+    when: int
+
+
+def listed(folder: Path) -> dict[tuple[str, ...], Listed]:
+    """Return the results that the summaries in a folder list, by the parts of their paths, as these were typed.
+
+    They say what a batch made where its manifest was lost. What cannot be read lists nothing.
+    """
+    found: dict[tuple[str, ...], Listed] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if _JSON.fullmatch(path.name) is None:
+            continue
+        try:
+            with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+                document, when = json.load(file), os.fstat(file.fileno()).st_mtime_ns
+            parameters, entries = document["parameters"], document["files"]
+            made = [Path(entry["output"]).parts for entry in entries if entry["status"] in GOOD]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            continue
+        if isinstance(parameters, dict):
+            found.update(dict.fromkeys(made, Listed(parameters, when)))
+    return found
+
+
 def save(summary: Summary, folder: Path, tag: str) -> None:
     """Write both files, each in one step.
 
@@ -140,6 +178,6 @@ def _cells(entry: Entry) -> dict[str, Any]:
         cells[name] = row.get(name, "")
     for when in ("before", "after"):
         found = row.get(when, {})
-        cells |= {f"{name}_{when}": found.get(name, "") for name in (*_FIGURES, *SPREAD)}
-        cells |= {f"{name}_{when}": found[name] for name in OTHER_UNITS if name in found}
+        cells |= {f"{figure}_{when}": found.get(figure, "") for figure in (*_FIGURES, *SPREAD)}
+        cells |= {f"{figure}_{when}": found[figure] for figure in OTHER_UNITS if figure in found}
     return cells

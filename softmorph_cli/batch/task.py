@@ -154,7 +154,7 @@ def _caught(*, alone: bool) -> Iterator[list[warnings.WarningMessage]]:
 
 def _sentence(error: Exception, task: Task) -> str:
     if isinstance(error, MemoryError):
-        said = "out of memory: use fewer --workers, or fewer --levels (8, 16 or 32)."
+        said = "out of memory: use fewer --workers, or cut out a part with --region."
     elif isinstance(error, SoftmorphError):
         said = str(error)
     elif isinstance(error, OSError):

@@ -38,7 +38,7 @@ class ThreadEngine:
         def work(number: int, task: Task) -> None:
             last = time.monotonic()
 
-            def progress(progress: Progress) -> None:
+            def watch_it(progress: Progress) -> None:
                 nonlocal last
                 if stopping.is_set():
                     raise _Stopped
@@ -47,7 +47,7 @@ class ThreadEngine:
                     told.put((number, Sign(number, task.name, progress)))
 
             try:
-                told.put((number, run_task(task, progress=progress, computing=device)))
+                told.put((number, run_task(task, progress=watch_it, computing=device)))
             except BaseException as error:
                 told.put((number, error))
 

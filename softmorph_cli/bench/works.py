@@ -159,5 +159,10 @@ def choose(dimensions: int, operations: Iterable[str] = (), methods: Iterable[st
         if names:
             chosen = tuple(work for work in chosen if getattr(work, option) in names)
     if not chosen:
-        raise UsageError("nothing that is measured is of both this --operation and this --method.")
+        asked = tuple(operations)
+        possible = dict.fromkeys(work.method for work in every if work.operation in asked)
+        raise UsageError(
+            f"no such --method is measured of {', '.join(asked)}; of it {', '.join(possible)} are: add "
+            f"--method {next(iter(possible))}, or leave out --method."
+        )
     return chosen

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -54,7 +54,12 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def run(**given: Any) -> None:
         verbose = bool(given.get("verbose"))
-        with _exit_status(verbose), _terminable(), warnings.catch_warnings(), named_as_options():
+        with (
+            _exit_status(verbose, {one.name for one in parameters}),
+            _terminable(),
+            warnings.catch_warnings(),
+            named_as_options(),
+        ):
             _print_own_warnings(verbose)
             for name, bundle in bundles.items():
                 given[name] = bundle.make(**{one.name: given.pop(one.name) for one in bundle.parameters})
@@ -190,7 +195,7 @@ def _terminable() -> Iterator[None]:
 
 
 @contextmanager
-def _exit_status(verbose: bool) -> Iterator[None]:
+def _exit_status(verbose: bool, options: Collection[str]) -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
@@ -199,7 +204,7 @@ def _exit_status(verbose: bool) -> Iterator[None]:
     except SoftmorphError as error:
         _end(str(error), error.exit_code, verbose)
     except MemoryError:
-        _end("out of memory: cut out a part with --region, or use fewer --levels (8, 16 or 32).", 1, verbose)
+        _end(_too_large(options), 1, verbose)
     except KeyboardInterrupt:
         _end("interrupted; files that were not finished are as they were before.", INTERRUPTED, verbose)
     except _Terminated as signalled:
@@ -212,6 +217,13 @@ def _exit_status(verbose: bool) -> Iterator[None]:
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         _end(f"{what} (a bug in softmorph: please report it with the output of --verbose).", 1, verbose)
+
+
+def _too_large(options: Collection[str]) -> str:
+    """Return what to say when memory runs out: which of the command's options makes it take less."""
+    if "region" in options:
+        return "out of memory: cut out a part with --region."
+    return f"out of memory: {'choose a smaller --size' if 'size' in options else 'a machine with more is needed'}."
 
 
 def _end(message: str, status: int, verbose: bool) -> NoReturn:

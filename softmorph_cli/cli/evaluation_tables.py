@@ -7,7 +7,6 @@ import io
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -96,11 +95,17 @@ def csv_text(entries: Sequence[tuple[Mapping[str, Any], Row]], metrics: Sequence
 
     Args:
         entries: What stands before the metrics, by column, and the metrics.
-        metrics: Those that may be there: all have their columns, so that tables of different runs fit below each other.
+        metrics: Those that may be there: all have their columns, so that tables of different runs fit below each other;
+            lengths have one for each unit that they are in.
     """
-    names = [name for metric in metrics for name in metric.names]
-    more = [name for _, row in entries for name in row.values if name not in names]
-    columns = [*(entries[0][0] if entries else ()), "label", "class", *names, *dict.fromkeys(more)]
+    held = {name for _, row in entries for name in row.values}
+    names = [
+        column
+        for metric in metrics
+        for name in metric.names
+        for column in [one for one in metric.spelled(name) if one in held] or [name]
+    ]
+    columns = [*(entries[0][0] if entries else ()), "label", "class", *names]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
@@ -147,13 +152,11 @@ def explain(metrics: Sequence[Metric]) -> None:
 
 
 def _directions(metrics: Sequence[Metric]) -> dict[str, str]:
-    known = {name: _BETTER[metric.better] for metric in metrics for name in metric.names}
-    # In another unit, and where the size of a voxel is unknown, distances have names of their own.
-    return known | {
-        f"{name.removesuffix('_mm')}_{unit}": told
-        for name, told in known.items()
-        if name.endswith("_mm")
-        for unit in ("um", "nm", "voxels")
+    return {
+        spelled: _BETTER[metric.better]
+        for metric in metrics
+        for name in metric.names
+        for spelled in metric.spelled(name)
     }
 
 
@@ -197,9 +200,4 @@ def _columns(order: Order) -> tuple[Metric, ...]:
     """Return the metrics that have a column: all, or those that were named."""
     from softmorph_cli.evaluation.registry import METRICS
 
-    if order.names is None:
-        return METRICS
-    return tuple(
-        replace(metric, names=tuple(name for name in metric.names if name in order.names))
-        for metric in order.metrics
-    )
+    return METRICS if order.names is None else order.metrics

@@ -114,6 +114,17 @@ def run_tiled(
         with tiled.prepared(source, step, outputs, how, arguments, tell) as ready:
             report.table(f"{command} → {target}, not run", ("", ""), report.planned(ready.plan), err=False)
         return
+    # What --json prints is in no file.
+    done = (
+        not writing.force
+        and not writing.json
+        and tiled.complete(command, source, step, outputs, how, arguments)
+    )
+    if done:
+        tell(
+            f"{target} is complete: this command made it, and what it read is older. --force makes it again."
+        )
+        return
     ours = tiled.taken(outputs, named_by(large.scratch)) if large.resume and large.scratch else []
     _check_outputs(source, reading, outputs, [step], ours)
     with reporting(quiet=writing.quiet) as bar:

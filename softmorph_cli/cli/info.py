@@ -27,7 +27,7 @@ _LIBRARIES = (
     "matplotlib",
 )
 # By the extra that installs it.
-_EXTRAS = {"terminal": "textual-image", "cluster": "distributed"}
+_EXTRAS = {"terminal": "textual-image", "cluster": "distributed", "codecs": "imagecodecs"}
 
 
 @command

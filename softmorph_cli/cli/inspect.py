@@ -191,7 +191,7 @@ def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:
     if choices.kind != "map":
         raise UsageError("--resample iso goes with a map: a skeleton would come out broken.")
     if volume.spacing is None:
-        raise InputError(f"{source} does not say how large its voxels are: --resample iso cannot be done.")
+        raise InputError(f"{source} does not say how large its voxels are: leave out --resample iso.")
     return isotropic(volume)
 
 

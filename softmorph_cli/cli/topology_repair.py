@@ -185,11 +185,12 @@ def _settings(
     if unit == "vox":
         smooth = (number,) * dims
     else:
-        own = lengths.in_unit((number, unit), volume.unit)
         if volume.spacing is None:
             raise InputError(
-                "it does not say how large its voxels are: give it in voxels, such as --smooth 1vox."
+                f"it does not say how large its voxels are: give --smooth {asking.smooth} in voxels, such as "
+                "--smooth 1vox."
             )
+        own = lengths.in_unit((number, unit), volume.unit)
         smooth = tuple(own / size for size in volume.spacing)
     region = None
     if reading.region is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Final
 
@@ -108,8 +109,21 @@ def _shapes(prediction: Volume, reference: Volume, ours: str, theirs: str) -> st
         command = typed("softmorph", "resample", Path(ours), target, "--spacing", wanted)
         return f"{told}, in the same box: interpolate it first: {command}"
     if sorted(one) == sorted(other):
-        return f"{told}: their axes are in another order, which --axes names, or one of them is turned."
-    return f"{told}: compare maps of one grid; --region cuts one box out of both, and softmorph resample interpolates."
+        turned = typed("softmorph", "threshold", Path(theirs), "turned.nii.gz", "--axes", _order(one, other))
+        return f"{told}: their axes are in another order. Turn the second first, such as: {turned}"
+    shared = ",".join(f"0:{min(sizes)}" for sizes in zip(one, other, strict=True))
+    return (
+        f"{told}: they show different parts. If both begin at the same voxel, compare what they share: add --region "
+        f"{shared}."
+    )
+
+
+def _order(wanted: tuple[int, ...], stored: tuple[int, ...]) -> str:
+    """Return the names of axes with which an array of one shape has the other; all in reverse if that does it."""
+    letters = "ZYX"[-len(wanted) :]
+    sizes = dict(zip(letters, wanted, strict=True))
+    orders = ("".join(one) for one in (letters[::-1], *permutations(letters)))
+    return next(one for one in orders if tuple(sizes[letter] for letter in one) == stored)
 
 
 def _same_box(prediction: Volume, reference: Volume) -> bool:
@@ -174,8 +188,8 @@ def _check_affines(prediction: Volume, reference: Volume, ours: str, theirs: str
     raise InputError(
         f"{ours} and {theirs} lie at different places, up to {apart / factor:.3g} {unit} ({apart / finest:.3g} voxels) "
         f"apart: of their affines in mm, in NIfTI's order, {'; '.join(entries)}. If the voxels belong together all the "
-        "same, add --same-grid, which takes the first one's header; else bring both onto one grid (softmorph resample "
-        "changes the voxel size)."
+        "same, add --same-grid, which takes the first one's header; else register the images and interpolate one of "
+        "them on the other's grid first."
     )
 
 
@@ -189,6 +203,6 @@ def _check_sides(
     raise InputError(
         f"the voxels of {ours} measure {_times([side / factor for side in one])} {unit} and those of {theirs} "
         f"{_times([side / factor for side in other])} {unit} (array order): if "
-        "they belong together all the same, add --same-grid, which takes the first one's size; else bring both onto "
-        "one grid with softmorph resample."
+        "they belong together all the same, add --same-grid, which takes the first one's size; else they show "
+        "different parts."
     )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from softmorph_cli.evaluation.pair import Pair, Settings
+from softmorph_cli.units import MILLIMETRES
+
+# How the names of lengths end: in the unit of the prediction.
+_UNITS: Final = (*MILLIMETRES, "voxels")
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Metric:
     """One metric, or several that are computed together.
 
     Attributes:
-        names: Its keys under `metrics` in the JSON, in their order; `compute` gives each of them.
+        names: Its keys under `metrics` in the JSON, in their order; `compute` gives each of them. Those of lengths end
+            in "mm" here, and in the JSON in the unit of the prediction, see `spelled`.
         title: A few words, for tables.
         definition: What each name is, with its value where a mask is empty: full sentences.
         source: The paper or library.
@@ -51,3 +56,9 @@ class Metric:
     def wanted(self, settings: Settings) -> bool:
         """Say whether these settings ask for it."""
         return not self.asked_by or any(getattr(settings, name) for name in self.asked_by)
+
+    def spelled(self, name: str) -> tuple[str, ...]:
+        """Return all that one of its names may be in the JSON: of a length one for each unit, that of mm first."""
+        if self.unit != "mm":
+            return (name,)
+        return tuple(f"{name.removesuffix('_mm')}_{unit}" for unit in _UNITS)

@@ -41,7 +41,8 @@ class Order:
     Attributes:
         settings: Its tolerance aside, if one is given here.
         tolerance: A number and a unit, or None.
-        names: Metrics, by their names in the JSON; None for all that the settings ask for.
+        names: Metrics, by their names in the JSON; None for all that the settings ask for. A length by its name in mm
+            is asked for in whatever unit the prediction has, by another name in that unit only.
         labels: Which classes; none for all.
         same_grid: Whether equal shapes are enough, whatever the headers say.
         reading: Arguments of `softmorph_cli.io.read`.
@@ -67,23 +68,43 @@ class Order:
             UsageError: If there is one.
         """
         known = [name for metric in METRICS for name in metric.names]
+        spelled = {one for metric in METRICS for name in metric.names for one in metric.spelled(name)}
         for name in self.names or ():
-            if name not in known:
+            if name not in spelled:
                 raise UsageError(
                     f"--metrics {name!r}: there is no such metric; choose from {', '.join(known)}."
                 )
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics that are computed."""
+        """The metrics that are computed, each with the names alone that were asked for."""
         if self.names is None:
             return tuple(metric for metric in METRICS if metric.wanted(self.settings))
-        return tuple(metric for metric in METRICS if set(metric.names) & set(self.names))
+        asked = (
+            replace(
+                metric, names=tuple(one for one in metric.names if {*metric.spelled(one)} & {*self.names})
+            )
+            for metric in METRICS
+        )
+        return tuple(metric for metric in asked if metric.names)
 
-    def kept(self, values: Mapping[str, float | None], metric: Metric) -> dict[str, float | None]:
-        """Return what was asked for of a metric's values."""
-        unasked = set() if self.names is None else set(metric.names) - set(self.names)
-        return {name: value for name, value in values.items() if name not in unasked}
+    def check_unit(self, unit: str, path: Path) -> None:
+        """Refuse lengths that were asked for in a unit which is not that of the prediction.
+
+        Args:
+            unit: That of the prediction: "mm", "um", "nm" or "voxels".
+            path: The prediction.
+
+        Raises:
+            InputError: If there is one.
+        """
+        asked = self.names or ()
+        for spelled in [metric.spelled(name) for metric in self.metrics for name in metric.names]:
+            wrong = [one for one in spelled[1:] if one in asked and not one.endswith(f"_{unit}")]
+            if wrong:
+                has = "has no unit of length" if unit == "voxels" else f"is in {unit}"
+                own = next(one for one in spelled if one.endswith(f"_{unit}"))
+                raise InputError(f"--metrics {wrong[0]}: {path} {has}, and this is called {own} there.")
 
 
 @dataclass(frozen=True)
@@ -179,6 +200,7 @@ def evaluate_files(
         threshold, nearest = at_level(order.settings.threshold, exact_levels(each.prediction))
         settings = replace(order.settings, tolerance=_tolerance(order, pair), threshold=threshold)
         pair = replace(pair, settings=settings)
+        order.check_unit(pair.frame.suffix, prediction)
         parameters = parameters or _parameters(pair, order)
         look(pair)
         which = f"class {each.name or each.label}, " if len(classes) > 1 else ""
@@ -201,7 +223,8 @@ def _measured(each: Compared, pair: Pair, order: Order, stage: Callable[[str], N
     for metric in order.metrics:
         stage(metric.title)
         reading = metric.compute(pair)
-        values |= order.kept(reading.values, metric)
+        asked = {one for name in metric.names for one in metric.spelled(name)}
+        values |= {name: value for name, value in reading.values.items() if name in asked}
         notes += [note for note in reading.notes if note not in notes]
     return Row(each.label, each.name, values, tuple(notes), each.region)
 

@@ -16,8 +16,8 @@ from softmorph_cli.volume import rectangular
 PERCENT: Final = 95.0
 # One sentence for all metrics, so that a person is told once.
 _NO_SIZE: Final = (
-    "the size of a voxel is unknown: distances between surfaces (hd95_voxels, assd_voxels in place of hd95_mm, "
-    "assd_mm) and the tolerance of nsd are in voxels."
+    "the size of a voxel is unknown: distances between surfaces (hd95_voxels, assd_voxels) and the tolerance of nsd "
+    "are in {counted}."
 )
 _SHEARED: Final = (
     "the voxels are sheared, so distances between surfaces are not computed: make both maps rectangular first, with "
@@ -29,18 +29,16 @@ def _distance(name: str, measure: Callable[[Distances], float]) -> Callable[[Pai
     """Return what computes a distance, under a name that ends in its unit: that of the prediction, or voxels."""
 
     def compute(pair: Pair) -> Reading:
-        key = f"{name}_{pair.unit or 'mm'}"
+        unit = pair.frame.suffix
+        key = f"{name}_{unit}"
         if not rectangular(pair.frame.matrix):
             return Reading({key: None}, (_SHEARED,))
         empty = [which for which, mask in _masks(pair) if not mask.any()]
         if len(empty) == 1:
-            unit = pair.unit or "mm"
             why = f"the {empty[0]} is empty: distances between surfaces (hd95_{unit}, assd_{unit}) are not defined."
             return Reading({key: None}, (why,))
         value = 0.0 if empty else measure(pair.surfaces)
-        if pair.unit is not None:
-            return Reading({key: value})
-        return Reading({key: None, f"{name}_voxels": value}, (_NO_SIZE,))
+        return Reading({key: value}, () if pair.unit else (_no_size(pair),))
 
     return compute
 
@@ -52,9 +50,11 @@ def _surface_dice(pair: Pair) -> Reading:
     if empty:
         return Reading({"nsd": float(len(empty) == 2)})
     value = within(pair.surfaces, pair.settings.tolerance)
-    if pair.unit is not None:
-        return Reading({"nsd": value})
-    return Reading({"nsd": value}, (_NO_SIZE,))
+    return Reading({"nsd": value}, () if pair.unit else (_no_size(pair),))
+
+
+def _no_size(pair: Pair) -> str:
+    return _NO_SIZE.format(counted=pair.frame.counted)
 
 
 def _masks(pair: Pair) -> tuple[tuple[str, npt.NDArray[np.bool_]], ...]:
@@ -67,8 +67,8 @@ _SURFACES: Final = (
     "map is background."
 )
 _EMPTY: Final = (
-    "Both masks empty: 0; one of them: null. In mm, or as {name}_um or {name}_nm where that is the prediction's unit; "
-    "where the size of a voxel is unknown null, and the same in voxels is given under the name {name}_voxels."
+    "Both masks empty: 0; one of them: null. In mm, or as {name}_um or {name}_nm where that is the prediction's unit, "
+    "as {name}_voxels where the size of a voxel is unknown; asked for as {name}_mm it is given in any of them."
 )
 _SOURCE: Final = "Nikolov et al., 2018 (arXiv:1809.04430); surface-distance 0.1 by DeepMind"
 

@@ -1,7 +1,7 @@
 """The public boundary: arrays of the caller's kind in, arrays of the same kind out.
 
-NumPy arrays and torch tensors are accepted; (Y, X) is 2D, (Z, Y, X) is 3D, and further leading axes count
-as separate images only where the caller says so with `spatial_dims`.
+NumPy arrays and torch tensors are accepted. Axes (Y, X) are 2D and (Z, Y, X) are 3D; leading axes before these are
+those of separate images, and need `spatial_dims`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from softmorph_cli.kernels.backend import Backend, choose
 
 
 def is_tensor(image: Any) -> bool:
-    """Say whether this is a torch tensor, without importing torch."""
+    """Return whether an object is a torch tensor; torch is not imported for it."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(image, torch.Tensor)
 
@@ -42,11 +42,11 @@ def spatial_dimensions(image: Any, spatial_dims: int | None) -> int:
 
     Args:
         image: An array.
-        spatial_dims: What the caller said; None to go by the number of axes.
+        spatial_dims: 2 or 3; None to take the number of axes.
 
     Raises:
-        InputError: If the number of axes is not 2 or 3 and the caller said nothing, or said something else.
-        UsageError: If the caller said neither 2 nor 3.
+        InputError: If the array has fewer axes than that, or not 2 or 3 where `spatial_dims` is None.
+        UsageError: If `spatial_dims` is another number.
     """
     if spatial_dims not in (None, 2, 3):
         raise UsageError(f"spatial_dims is 2 or 3, not {spatial_dims!r}.")
@@ -74,7 +74,7 @@ def for_each(
     Args:
         image: What `as_array` gave, with values in [0, 1].
         spatial_dims: See `spatial_dimensions`.
-        settings: Their method and device are used here.
+        settings: Only method, device, threads and surrogate are used here.
         filter_one: Called with the backend, one image of its kind, the image's number and how many there are.
         until_stable: Whether each image stops by itself; if not, torch takes a whole batch at once.
 
@@ -88,7 +88,7 @@ def for_each(
         check_gradient(settings.method)
     device = kind.device if settings.device == "auto" else settings.device
     family = find(settings.method).family
-    # A nested filter runs as it does without a gradient, which then goes where the values come from.
+    # A nested filter is run without a gradient. Its gradient goes to the voxels that its values were copied from.
     traced = kind.gradient and family is Family.NESTED
     backend = choose(device, threads=settings.threads, gradient=kind.gradient and not traced)
     backend.traces = traced
@@ -122,7 +122,7 @@ def for_each(
 
 
 class _NumPy:
-    """What has to be known about the caller's array; `_Torch` says the same of a tensor."""
+    """A NumPy array of the caller; `_Torch` has the same methods for a tensor."""
 
     device = "cpu"
     gradient = False
@@ -175,7 +175,7 @@ class _Torch:
             values: Of the filter, all images in one.
             wide: What `wide` gave, through which the gradient goes.
             origins: For each image where its values come from; None for the voxels that keep their own.
-            surrogate: Whether all voxels that are not 0 hand their gradient on as if they kept their own.
+            surrogate: Whether every voxel that is not 0 passes its gradient to itself, changed or not.
         """
         from softmorph_cli.kernels.origins import with_gradient
 

@@ -132,6 +132,11 @@ class Filter:
         return False
 
     @property
+    def cuts(self) -> bool:
+        """Whether it cuts the map, now or when somebody looks at a level of its result."""
+        return False
+
+    @property
     def settings(self) -> Settings | None:
         """How it runs, with its method; None where there is but one way."""
         return None

@@ -460,6 +460,11 @@ class Skeleton(SoftFilter):
         """Whether it can be run tile by tile."""
         return self.resample is None
 
+    @property
+    def cuts(self) -> bool:
+        """Whether it cuts the map, now or when somebody looks at a level of its result."""
+        return True
+
     def settled(self, levels: LevelSets | Literal["exact"] | None) -> tuple[Self, tuple[str, ...]]:
         """Return the hard skeleton at the nearest level of a map that is exact at these, and a note on it."""
         # What is resampled first has no levels any more.
@@ -485,7 +490,8 @@ class Skeleton(SoftFilter):
             return []
         return [
             "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "
-            "are pieces of curves. Method nested keeps them whole at each of its levels, and --hard at one threshold."
+            "are pieces of curves. To keep lines whole, add --method nested (at each of its levels) or --hard (at one "
+            "threshold)."
         ]
 
     def phases(self, shape: tuple[int, ...]) -> Sequences:
@@ -695,6 +701,11 @@ class Threshold(Filter):
     def gives(self) -> str:
         """What the values of a result are."""
         return LABELS if self.labels else MASK
+
+    @property
+    def cuts(self) -> bool:
+        """Whether it cuts the map."""
+        return True
 
     @property
     def parameters(self) -> dict[str, Any]:

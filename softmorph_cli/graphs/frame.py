@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.units import MILLIMETRES, length
 from softmorph_cli.volume import Volume
+
+# By how much the sides of a voxel may differ that is called cubic: what float32 leaves of a ratio.
+_CUBIC: Final = 1e-5
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,17 @@ class Frame:
     def suffix(self) -> str:
         """How names of lengths end: "mm", "um", "nm" or "voxels"."""
         return self.unit or "voxels"
+
+    @property
+    def counted(self) -> str:
+        """What lengths are in, in words: `suffix`, and where a voxel's sides differ and have no unit, which of them."""
+        sides = np.linalg.norm(self.matrix, axis=0)
+        others = [
+            f"one along {axis} counts {side:.4g}"
+            for axis, side in zip("zyx"[-self.dims :], sides, strict=True)
+            if abs(side - 1) > _CUBIC
+        ]
+        return self.suffix if self.unit or not others else f"voxels along x, of which {' and '.join(others)}"
 
     def world(self, index: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return the places, shape (..., 3), of array indices, shape (..., d)."""

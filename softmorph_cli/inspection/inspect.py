@@ -149,6 +149,8 @@ def inspect(
     quantities: dict[str, Sample] = {}
     frame = Frame.of(volume)
     warnings = list(found.warnings)
+    if frame.counted != frame.suffix:
+        warnings.append(f"the unit of the voxel size is unknown: lengths are in {frame.counted}.")
     if levels < wanted:
         instead = f"{levels} levels" if levels else "no levels"
         warnings.append(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import select
+from softmorph_cli.io.exclusive import class_axis, numbered, told_of_blocks
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import check_whole
@@ -79,6 +80,7 @@ class Blocks:
     mapped: str = ""
     channels: tuple[str, ...] | None = None
     _read: Callable[[tuple[slice, ...]], Array] = field(repr=False, kw_only=True)
+    _differ: Callable[[int], tuple[str, ...]] = field(repr=False, kw_only=True)
     _options: _Options = field(repr=False, kw_only=True)
     _divisor: float | None = field(repr=False, kw_only=True)
 
@@ -109,6 +111,18 @@ class Blocks:
         """
         cuts = tuple(slice(*part.indices(size)[:2]) for part, size in zip(slices, self.shape, strict=True))
         return self._read(cuts)
+
+    def told(self, voxels: int) -> tuple[str, ...]:
+        """Return what `exclusive.told` says of the map; that reads all of the file's channels once.
+
+        Args:
+            voxels: How many are held at once, of all channels together.
+
+        Raises:
+            FileError: If the file is damaged.
+            InputError: If the values are no probabilities.
+        """
+        return self._differ(voxels)
 
 
 def open_blocks(
@@ -186,6 +200,7 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
         if inside is not None:
             inside.crop(cuts)
     along = select.letter_of(given.channel_axis, filed)
+    every = raw
     raw, kept, channels = _one_image(raw, name, given.channel, along, softmax=softmax)
     full_spacing = raw.spacing
     raw, array, dropped = select.drop_singleton(raw, raw.array)
@@ -225,6 +240,45 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
             values = select.pick_channel(replace(part, array=values), given.channel, name).array
         return np.ascontiguousarray(values.reshape(values.shape[-len(cuts) :]))
 
+    def differ(voxels: int) -> tuple[str, ...]:
+        # Sigmoids of logits, and the mask of a label, are no classes.
+        if given.channel is None or from_logits == "sigmoid" or label is not None:
+            return ()
+        all_of_it, array, _ = select.drop_singleton(every, every.array)
+        shape = array.shape[-len(letters) :]
+        letter, channel_read = select.channel_index(every, given.channel, name, along)
+        axis = class_axis(all_of_it.axes or "", array.shape, every.format)
+        if axis is None or (all_of_it.axes or "")[axis] != letter:
+            return ()
+
+        def cut(part: slice) -> tuple[slice, ...]:
+            return part, *(slice(0, size) for size in shape[1:])
+
+        def seen(cuts: tuple[slice, ...]) -> Array | None:
+            return None if inside is None else inside.read(dict(zip(place, cuts, strict=True)), cuts)
+
+        def of_logits(kept: Any, index: Any) -> Array:
+            part = replace(all_of_it, array=np.asarray(kept[index]))
+            values, _ = probabilities(
+                part, name, _SINGLE, inside=seen(index[-len(shape) :]), from_logits=from_logits
+            )
+            return values
+
+        labels = None
+        if softmax:
+            array = cast(Array, Lazy(array, cast(Lazy, array).chunks, of_logits))
+            all_of_it = replace(all_of_it, slope=1.0, inter=0.0, full_scale=False)
+            labels = numbered(every.channels, array.shape[axis])
+        return told_of_blocks(
+            replace(all_of_it, array=array),
+            channel_read,
+            lambda part: read_block(cut(part)),
+            labels=labels,
+            divide_by=given.divide_by,
+            inside=lambda part: seen(cut(part)),
+            voxels=voxels,
+        )
+
     return Blocks(
         path=path,
         shape=raw.array.shape[mapped:],
@@ -240,13 +294,14 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
             family.name,
             raw.shape,
             raw.dtype,
-            Kept(family.name, raw.native, filed, full_spacing, dropped),
+            Kept(family.name, raw.native, filed, full_spacing, dropped, time_step=raw.time_step),
             read_with(raw.provenance, divide_by=given.divide_by, from_logits=from_logits),
         ),
         notes=(*raw.notes, *notes),
         mapped=kept,
         channels=channels,
         _read=read_block,
+        _differ=differ,
         _options=given,
         _divisor=divisor,
     )

@@ -36,7 +36,11 @@ _WORDS: Final = (
         r"|Corrupt input data",
         DOES_NOT_UNPACK,
     ),
-    (r"corrupted (?:file|strip|tile)|cannot be reshaped", "its header and its data do not fit each other"),
+    (
+        r"corrupted (?:file|strip|tile)|cannot (?:be reshaped|reshape array)|multiple of element size"
+        r"|divisor of the total size",
+        "its header and its data do not fit each other",
+    ),
     (
         r"IFD|page offset|index \d+ out of range|circular reference|missing data|invalid offset|corrupted tag",
         NO_PAGES,

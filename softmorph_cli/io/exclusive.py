@@ -1,4 +1,4 @@
-"""Whether the channels of a file are classes that exclude each other, and which of them is the most probable where.
+"""Whether the channels of a file are classes that exclude each other, and which one is most probable at each voxel.
 
 Such classes are decided by argmax and not by one half: of three at 0.4, 0.3 and 0.3 none is above it. That takes all
 channels, whichever is read in the end.
@@ -6,19 +6,21 @@ channels, whichever is read in the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from math import prod
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.io.raw import SLICE, Array, Raw
+from softmorph_cli.printable import printable
 from softmorph_cli.volume import Volume
 
 # The share of voxels at which channels that exclude each other sum to 1.
 _SURE: Final = 0.999
-# A class is told of where the two decisions differ at more than this share of it.
+# A class is named in a note where argmax and 0.5 differ at more than this share of its voxels.
 _TOLD: Final = 0.01
 _BLOCK: Final = 1 << 22
 _BACKGROUND: Final = ("background", "bg")
@@ -30,8 +32,8 @@ class Exclusive:
     """Classes that exclude each other.
 
     Attributes:
-        winner: The label of the most probable class at each voxel, of several the lower one.
-        labels: Those of the channels that were read, in their order.
+        winner: The label of the most probable class at each voxel; of equally probable ones the lowest.
+        labels: The labels of the channels that were read, in the order of the channels.
     """
 
     winner: Array
@@ -43,7 +45,7 @@ class Exclusive:
 
 
 def class_axis(axes: str, shape: Sequence[int], family: str) -> int | None:
-    """Return the axis along which classes lie, None where there is one map or what lies there are no classes.
+    """Return the axis of the classes; None where there is one map only, or where the axis has another meaning.
 
     Args:
         axes: Letters, those of space last.
@@ -86,44 +88,102 @@ def look(
         divide_by: What the value 1 is stored as, where that was asked for.
         inside: Where values count.
     """
-    axes = raw.axes or ""
-    axis = class_axis(axes, raw.array.shape, raw.format)
-    if axis is None or axes[axis] == SLICE or raw.colour or raw.array.dtype.kind not in "fiu":
+    winner: Array | None = None
+    shape = _spatial(raw)
+    seen = None if inside is None else np.broadcast_to(inside, shape)
+    looking = _Looking.at(raw, labels, divide_by)
+    if looking is None:
         return None
-    count, dims = raw.array.shape[axis], sum(letter in "ZYX" for letter in axes)
-    known = labels is not None
-    numbers = np.array(numbered(raw.channels, count) if labels is None else labels)
-    one = divide_by or _one(raw)
-    near = count * _rounding(raw, one)
-    order = np.argsort(numbers, kind="stable")
-    winner = np.zeros(raw.array.shape[-dims:], np.min_scalar_type(int(numbers.max())))
-    left = (1 - _SURE) * (
-        winner.size if inside is None else np.count_nonzero(np.broadcast_to(inside, winner.shape))
-    )
-    for part in _slabs(winner.shape):
-        index = (*(slice(None) if k == axis else slice(0, 1) for k in range(len(axes) - dims)), part)
-        values = np.asarray(raw.array[index]).reshape(count, *winner[part].shape)[order].astype(np.float32)
-        values = (values * np.float32(raw.slope) + np.float32(raw.inter)) / np.float32(one)
+    for part in _slabs(shape, _BLOCK):
+        found = looking.most(part, None if seen is None else seen[part])
+        if found is None:
+            return None
+        winner = np.zeros(shape, found.dtype) if winner is None else winner
+        winner[part] = found
+    if winner is None or not looking.sure:
+        return None
+    return Exclusive(winner, tuple(map(int, looking.numbers)))
+
+
+class _Looking:
+    """All channels of a file on their way past, slab by slab along the first axis of space.
+
+    Attributes:
+        numbers: The label of each channel.
+    """
+
+    def __init__(self, raw: Raw, axis: int, labels: Sequence[int] | None, divide_by: float | None) -> None:
+        self._raw, self._axis, self._known = raw, axis, labels is not None
+        self._count = raw.array.shape[axis]
+        self.numbers = np.array(numbered(raw.channels, self._count) if labels is None else labels)
+        self._order = np.argsort(self.numbers, kind="stable")
+        self._one = divide_by or _one(raw)
+        self._near = self._count * _rounding(raw, self._one)
+        self._wrong = self._seen = 0
+
+    @classmethod
+    def at(cls, raw: Raw, labels: Sequence[int] | None, divide_by: float | None) -> _Looking | None:
+        """Begin with a file; None where it has no channels that could be classes."""
+        axes = raw.axes or ""
+        axis = class_axis(axes, raw.array.shape, raw.format)
+        if axis is None or axes[axis] == SLICE or raw.colour or raw.array.dtype.kind not in "fiu":
+            return None
+        return cls(raw, axis, labels, divide_by)
+
+    @property
+    def sure(self) -> bool:
+        """Whether as many of the voxels that were seen as it takes sum to 1."""
+        return self._wrong <= (1 - _SURE) * self._seen
+
+    def most(self, part: slice, inside: Array | None) -> Array | None:
+        """Return the label of the most probable class; None where the channels are known not to exclude each other.
+
+        Args:
+            part: Which slab.
+            inside: Where values count there.
+        """
+        shape, raw = _spatial(self._raw), self._raw
+        before = raw.array.ndim - len(shape)
+        index = (*(slice(None) if k == self._axis else slice(0, 1) for k in range(before)), part)
+        stored = np.asarray(raw.array[index])
+        values = stored.reshape(self._count, *stored.shape[before:])[self._order].astype(np.float32)
+        values = (values * np.float32(raw.slope) + np.float32(raw.inter)) / np.float32(self._one)
         if inside is not None:
-            values = np.where(np.broadcast_to(inside, winner.shape)[part], values, np.float32(0))
+            values = np.where(inside, values, np.float32(0))
         total = values.sum(axis=0, dtype=np.float64)
-        if not known:
-            wrong = ~(np.abs(total - 1) <= near)
-            left -= np.count_nonzero(
-                wrong if inside is None else wrong & np.broadcast_to(inside, winner.shape)[part]
-            )
-            if left < 0:
+        if not self._known:
+            wrong = ~(np.abs(total - 1) <= self._near)
+            self._wrong += int(np.count_nonzero(wrong if inside is None else wrong & inside))
+            self._seen += total.size if inside is None else int(np.count_nonzero(inside))
+            if self._wrong > (1 - _SURE) * prod(shape):
                 return None
-        found = numbers[order][values.argmax(axis=0)]
-        if 0 not in numbers:
+        found = self.numbers[self._order][values.argmax(axis=0)]
+        if 0 not in self.numbers:
             found[values.max(axis=0) <= 1 - total] = 0
         found[total == 0] = 0
-        winner[part] = found
-    return Exclusive(winner, tuple(map(int, numbers)))
+        return np.asarray(found, np.min_scalar_type(int(self.numbers.max())))
+
+
+@dataclass
+class _Class:
+    """How often a class is the most probable one, is above one half, is either and is only one of both."""
+
+    name: str
+    most: int = 0
+    above: int = 0
+    either: int = 0
+    differ: int = 0
+
+    def add(self, most: Array, above: Array) -> None:
+        """Count the voxels of a part of the map."""
+        self.most += int(np.count_nonzero(most))
+        self.above += int(np.count_nonzero(above))
+        self.either += int(np.count_nonzero(most | above))
+        self.differ += int(np.count_nonzero(most ^ above))
 
 
 def told(volume: Volume) -> tuple[str, ...]:
-    """Say in one sentence which of a map's classes are cut at one half at another place than the most probable class.
+    """Say in one sentence for which classes the voxels above 0.5 are not those where the class is most probable.
 
     Args:
         volume: As it was read, with its `Exclusive`.
@@ -131,20 +191,63 @@ def told(volume: Volume) -> tuple[str, ...]:
     found = of(volume)
     if found is None:
         return ()
-    shape = found.winner.shape
-    channels = volume.array.reshape(-1, *shape)
+    channels = volume.array.reshape(-1, *found.winner.shape)
     alone = volume.source.channel if volume.source else None
     names = volume.channels or ((alone,) if alone else ())
-    said = []
+    counts = []
     for k, (label, channel) in enumerate(zip(found.labels, channels, strict=True)):
-        most, above = found.mask(label), channel > HALF
-        either = np.count_nonzero(most | above)
-        if np.count_nonzero(most ^ above) > _TOLD * either:
-            name = names[k] if k < len(names) else f"class {label}"
-            said.append(
-                f"{name} has {np.count_nonzero(above):,} voxels above 0.5 and is the most probable class at "
-                f"{np.count_nonzero(most):,}"
-            )
+        count = _Class(names[k] if k < len(names) else f"class {label}")
+        count.add(found.mask(label), channel > HALF)
+        counts.append(count)
+    return _sentence(counts)
+
+
+def told_of_blocks(
+    raw: Raw,
+    channel: int,
+    read: Callable[[slice], Array],
+    *,
+    labels: Sequence[int] | None = None,
+    divide_by: float | None = None,
+    inside: Callable[[slice], Array | None] = lambda part: None,
+    voxels: int = _BLOCK,
+) -> tuple[str, ...]:
+    """Say what `told` says of one channel of a map that is larger than memory.
+
+    Args:
+        raw: What the file holds, axes in order, all channels.
+        channel: Which of them is read, from 0.
+        read: Returns a slab of that channel as it is read, along the first axis of space.
+        labels: As for `look`.
+        divide_by: As for `look`.
+        inside: Where values count in a slab.
+        voxels: How many are held at once, of all channels together.
+    """
+    looking = _Looking.at(raw, labels, divide_by)
+    if looking is None:
+        return ()
+    count, label = _Class(called(raw, channel)), int(looking.numbers[channel])
+    for part in _slabs(_spatial(raw), voxels // len(looking.numbers)):
+        most = looking.most(part, inside(part))
+        if most is None:
+            return ()
+        count.add(most == label, (read(part) > HALF).reshape(most.shape))
+    return _sentence([count]) if looking.sure else ()
+
+
+def called(raw: Raw, channel: int) -> str:
+    """Return what one of several channels is called."""
+    names = raw.channels or ()
+    # It goes into comments and onto terminals.
+    return printable(names[channel] if channel < len(names) else f"channel {channel}")
+
+
+def _sentence(counts: Sequence[_Class]) -> tuple[str, ...]:
+    said = [
+        f"{one.name} has {one.above:,} voxels above 0.5 and is the most probable class at {one.most:,}"
+        for one in counts
+        if one.differ > _TOLD * one.either
+    ]
     if not said:
         return ()
     return (
@@ -161,13 +264,13 @@ def of(volume: Volume) -> Exclusive | None:
 
 
 def _one(raw: Raw) -> float:
-    """Return what stands for 1: in formats that say so the type's maximum."""
+    """Return the stored number that means 1: the maximum of the type in formats that define it so."""
     full = raw.full_scale and raw.array.dtype.kind in "ui" and raw.slope == 1
     return float(np.iinfo(raw.array.dtype).max) if full else 1.0
 
 
 def _rounding(raw: Raw, one: float) -> float:
-    """Return by how much one stored probability may be off."""
+    """Return the largest rounding error of one stored probability."""
     kind = raw.array.dtype
     if kind.kind != "f":
         # Half a step, and float32 that it was rounded from.
@@ -175,7 +278,12 @@ def _rounding(raw: Raw, one: float) -> float:
     return float(max(np.finfo(kind).eps, np.finfo(np.float32).eps))
 
 
-def _slabs(shape: tuple[int, ...]) -> Iterator[Any]:
-    rows = max(1, _BLOCK // max(1, int(np.prod(shape[1:]))))
+def _spatial(raw: Raw) -> tuple[int, ...]:
+    dims = sum(letter in "ZYX" for letter in raw.axes or "")
+    return tuple(raw.array.shape[-dims:])
+
+
+def _slabs(shape: tuple[int, ...], voxels: int) -> Iterator[slice]:
+    rows = max(1, voxels // max(1, prod(shape[1:])))
     for start in range(0, shape[0], rows):
         yield slice(start, min(shape[0], start + rows))

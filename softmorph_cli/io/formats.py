@@ -200,9 +200,15 @@ def target_format(path: Path, output_type: str | None, *, pyramid: bool = False)
         )
     if output_type not in (None, "mask", "labels", *family.output_types):
         held = ", ".join(family.output_types)
-        raise UsageError(f"{family.title} cannot hold --output-type {output_type}; it holds {held}.")
+        raise UsageError(
+            f"{family.title} cannot hold --output-type {output_type}; it holds {held}: add --output-type "
+            f"{family.output_types[0]}, or leave it out."
+        )
     if pyramid and not isinstance(family, OmeZarr):
-        raise UsageError(f"{path}: --pyramid goes with OME-Zarr (.zarr), not with {family.title}.")
+        raise UsageError(
+            f"{path}: --pyramid goes with OME-Zarr, not with {family.title}: end its name with .zarr, or leave out "
+            "--pyramid."
+        )
     if isinstance(family, OmeZarr):
         family = replace(family, pyramid=pyramid)
     return family

@@ -24,15 +24,15 @@ from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.volume import Volume
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-# What a PNG says its pixels are, and how many samples they have where that is more than one.
+# The colour types of PNG, and how many samples a pixel has where that is more than one.
 _PNG_GREY, _PNG_PALETTE, _PNG_GREY_ALPHA, _PNG_RGBA = 0, 3, 4, 6
 _HEAD = 13
 _SAMPLES: Final = {2: 3, _PNG_GREY_ALPHA: 2, _PNG_RGBA: 4}
-# Parts that are looked at here.
+# Chunks whose contents are used here.
 _USED: Final = (b"IHDR", b"PLTE", b"tRNS", b"tEXt")
-# No palette and no text that is used is longer.
+# The longest palette or text that is read.
 _LONGEST_KEPT: Final = 1 << 22
-# How many bits a sample of each kind may have; 2 are colours.
+# The bits that a sample may have, by colour type; 2 is RGB.
 _PNG_DEPTHS = {
     _PNG_GREY: (1, 2, 4, 8, 16), 2: (8, 16), _PNG_PALETTE: (1, 2, 4, 8), _PNG_GREY_ALPHA: (8, 16), _PNG_RGBA: (8, 16),
 }  # fmt: skip
@@ -40,7 +40,7 @@ _PNG_DEPTHS = {
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Hold back what the C libraries under SimpleITK print; the exception says it again."""
+    """Suppress what the C libraries below SimpleITK print; their exception has the same text."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -55,7 +55,7 @@ def _silent() -> Iterator[None]:
 
 @contextmanager
 def _spelt(path: Path) -> Iterator[str]:
-    """Give the name of a file as SimpleITK takes it: one that is no UTF-8 ends the process there."""
+    """Give a name of the file that is UTF-8: SimpleITK ends the process at any other."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -104,7 +104,7 @@ class Png:
     def read(self, path: Path) -> Raw:
         """Read one image; a file that this package wrote says so and needs no guess about its range."""
         chunks = _chunks(path)
-        # What lies behind the end of the image is none of it.
+        # What follows IEND does not belong to the image.
         if (chunks[0].name, len(chunks[0].body), chunks[-1].name) != (b"IHDR", _HEAD, b"IEND"):
             raise FileError(f"{path} is cut short: it starts as a PNG file but does not end as one.")
         _check_size(path, chunks)
@@ -175,9 +175,9 @@ def _insert_texts(path: Path, texts: dict[str, str]) -> None:
 
 
 class _Chunk(NamedTuple):
-    """One part of a PNG: what it is called and holds, where it begins in the file, and how much it holds.
+    """A chunk of a PNG: its name, body, position in the file, and the length of its body.
 
-    The body of one that is long is left in the file.
+    A long body is not read, and empty here.
     """
 
     name: bytes
@@ -187,29 +187,29 @@ class _Chunk(NamedTuple):
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
-    """All of a chunk: its length, name, body and checksum."""
+    """The bytes of a chunk: its length, name, body and checksum."""
     checksum = zlib.crc32(name + body).to_bytes(4, "big")
     return len(body).to_bytes(4, "big") + name + body + checksum
 
 
 def _chunks(path: Path) -> list[_Chunk]:
-    """The chunks of a PNG, at least one, the last one IEND if the file is whole.
+    """The chunks of a PNG, at least one; the last one is IEND if the file is complete.
 
     Raises:
-        Damaged: If one that is used does not fit its checksum.
+        Damaged: If a chunk that is used has a wrong checksum.
     """
     chunks, size = [], path.stat().st_size
     with path.open("rb") as stream:
         stream.seek(len(_PNG_MAGIC))
         while (start := stream.tell()) + 12 <= size:
             length, name = int.from_bytes(stream.read(4), "big"), stream.read(4)
-            # A name is four letters; a file of zeros would be chunks without end.
+            # A name is four letters; without this, zeros would be read as endless empty chunks.
             if start + 12 + length > size or not name.isalpha():
                 break
             body = b""
             if name in _USED and length <= _LONGEST_KEPT:
                 body = stream.read(length)
-                # libpng reads on where they do not fit, and the header is not what it is given.
+                # libpng ignores a wrong checksum here, and a header would not be the one that was written.
                 if zlib.crc32(name + body) != int.from_bytes(stream.read(4), "big"):
                     raise Damaged(f"the checksum of its {name.decode()} does not fit")
             chunks.append(_Chunk(name, body, start, length))
@@ -220,16 +220,16 @@ def _chunks(path: Path) -> list[_Chunk]:
 
 
 def _check_size(path: Path, chunks: list[_Chunk]) -> None:
-    """Refuse what its header says to be larger than memory, or than its data can unpack to.
+    """Refuse an image that by its header is larger than memory, or than its data can decompress to.
 
     Raises:
-        Damaged: If its data cannot.
-        InputError: If it does not fit.
+        Damaged: If its data are too short for it.
+        InputError: If it does not fit into memory.
     """
     head = chunks[0].body
     width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big")
     bits = head[8] * _SAMPLES.get(head[9], 1)
-    # Its pixels are held once as they are stored and once as they are used.
+    # Its pixels are in memory twice: as they are stored and as they are used.
     check_room(
         (height, width),
         2 * -(-bits // 8),
@@ -244,8 +244,8 @@ def _check_size(path: Path, chunks: list[_Chunk]) -> None:
 def _samples(path: Path, chunks: list[_Chunk]) -> Array:
     """The numbers of a PNG as they are stored.
 
-    ITK makes colours of the indices into a palette, and cannot read grey with alpha. Both lie in the file as other
-    pixels of the same number of bytes would, and as those it reads them.
+    ITK replaces palette indices by colours, and cannot read grey with alpha. So its header is changed in a copy:
+    palette indices are declared grey, and grey with alpha is declared another type of as many bytes a pixel.
     """
     head = chunks[0].body
     depth, kind = head[8], head[9]
@@ -268,7 +268,7 @@ def _samples(path: Path, chunks: list[_Chunk]) -> Array:
         return array.astype(">u2").view(np.uint8).reshape(*array.shape, 2)
     if alpha:
         return array.view(">u2").astype(np.uint16)
-    # Greys of fewer than 8 bits are spread over all of them.
+    # ITK scales greys of fewer than 8 bits to the range of 8.
     return array // np.uint8(255 // (2**depth - 1)) if kind == _PNG_PALETTE else array
 
 

@@ -10,14 +10,14 @@ import numpy as np
 
 from softmorph_cli.io.raw import Array
 
-# Of an examination piece by piece, the bytes of one piece.
+# The size in bytes of a box of `Lazy.boxes`.
 _PIECE = 1 << 27
 
 Index = tuple[slice | int, ...]
 
 
 class Stored(Protocol):
-    """What stores an array: a Zarr array or a mapped file."""
+    """A stored array: a Zarr array or a memory-mapped file."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -34,7 +34,7 @@ class Stored(Protocol):
 class Lazy:
     """A view of a stored array: axes in another order, ranges cut out, single indices taken.
 
-    It knows as much of NumPy's words as the steps between a file and its values use; `numpy.asarray` reads it.
+    It has those of NumPy's methods that reading needs before the values are; `numpy.asarray` reads the values.
 
     Attributes:
         stored: What is viewed.
@@ -56,11 +56,11 @@ class Lazy:
         """View a stored array.
 
         Args:
-            stored: Its shape and type are looked at; values are read by `read` alone.
+            stored: Only its shape and type are used here; `read` reads its values.
             chunks: The extent of one stored piece along each stored axis.
-            read: Reads a part, one range or number for each stored axis, and raises what a user should see.
-            cuts: A range, or a number for an axis that is left out, for each stored axis.
-            order: The stored axes that are left, in the order of the view.
+            read: Reads a part: one range or number for each stored axis. What it raises is shown to the user.
+            cuts: For each stored axis a range, or a number where the view does not have the axis.
+            order: The stored axes that the view has, in its order.
         """
         self.stored: Any = stored
         self._chunks, self._read = tuple(chunks), read
@@ -74,7 +74,7 @@ class Lazy:
         self.nbytes = self.size * self.dtype.itemsize
 
     def __getitem__(self, index: Any) -> Lazy:
-        """A smaller view, not read yet; ranges without steps, numbers from 0 and an ellipsis."""
+        """A smaller view, not read yet. An index has ranges without steps, numbers, or an ellipsis."""
         parts = list(index) if isinstance(index, tuple) else [index]
         if Ellipsis in parts:
             at = parts.index(Ellipsis)
@@ -105,7 +105,7 @@ class Lazy:
         return self._view(self._cuts, [self._order[axis] for axis in order])
 
     def take(self, index: int, axis: int) -> Lazy:
-        """One index along an axis, which is then gone."""
+        """The view at one index of an axis, without that axis."""
         where: list[Any] = [slice(None)] * self.ndim
         where[axis] = index
         return self[tuple(where)]
@@ -115,7 +115,7 @@ class Lazy:
         return self.take(0, axis)
 
     def boxes(self) -> Iterator[tuple[slice, ...]]:
-        """Ranges that cover the view, each made of whole stored pieces and of a bounded size."""
+        """Boxes of bounded size, of whole stored chunks, that cover the view together."""
         step = list(self.chunks)
         # Along the last axes first, so that a box is long where the file is.
         for axis in reversed(range(self.ndim)):

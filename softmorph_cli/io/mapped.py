@@ -1,4 +1,4 @@
-"""Arrays that are mapped from files: read so that a file that is cut meanwhile is an error and not the end."""
+"""Memory-mapped arrays, read so that a file that is truncated meanwhile raises an error and no SIGBUS."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from softmorph_cli.io.raw import Array
 
 
 def held(array: Any, wanted: np.dtype[Any]) -> Array:
-    """Return an array in memory: one that is mapped as a whole is read from its file, others are as they are.
+    """Return an array in memory: a memory-mapped one is read from its file, any other is returned unchanged.
 
-    The system ends a process that looks at what a mapped file no longer has. Values that will be twice as narrow stay
-    mapped all the same: both in memory would be three times what the map takes.
+    A process that touches a mapped page beyond the end of its file gets SIGBUS. Two kinds stay mapped all the same: a
+    part of a file, and floats wider than `wanted`, for both copies in memory would be three times the size of the map.
 
     Args:
         array: Of a file.
-        wanted: What its values are about to become.
+        wanted: The type that its values are converted to next.
 
     Raises:
         FileError: If the file is shorter than it was.
@@ -39,7 +39,7 @@ def held(array: Any, wanted: np.dtype[Any]) -> Array:
 
 
 def check_whole(array: Any) -> None:
-    """Refuse to look at a mapped file that has become shorter.
+    """Refuse to read from a mapped file that has become shorter.
 
     Raises:
         FileError: If it has.

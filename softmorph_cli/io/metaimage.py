@@ -14,10 +14,11 @@ from isal import isal_zlib
 from softmorph_cli.errors import FileError
 from softmorph_cli.io import stored
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
-from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
+from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Provenance, Raw, kept_native, scale_of
 from softmorph_cli.io.stored import Fields, Stored
-from softmorph_cli.volume import Volume, places
+from softmorph_cli.units import MILLIMETRES, TimeStep, length, time_step
+from softmorph_cli.volume import Volume
 
 _TYPES: Final = {
     "met_char": "i1", "met_uchar": "u1", "met_short": "i2", "met_ushort": "u2", "met_int": "i4", "met_uint": "u4",
@@ -32,14 +33,17 @@ _ORDERS: Final = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 _MATRICES: Final = ("TransformMatrix", "Rotation", "Orientation", "Direction")
 _ORIGINS: Final = ("Offset", "Origin", "Position")
 _SPACINGS: Final = ("ElementSpacing", "ElementSize")
+# "mm", "um" or "cm". ITK and most programs take all lengths as mm whatever it says, so new files are in mm.
+_UNIT: Final = "DistanceUnits"
+# By their names, intensity = slope * element + offset. ITK ignores them, so a note says that they were applied.
 _SLOPE, _INTER = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
-# What a new file says itself, or what is no longer true of other values.
+# Fields that `write` sets itself, or that are not true of other values or positions.
 _OWN: Final = frozenset(
     {
         *("ObjectType", "NDims", "DimSize", "ElementType", "ElementNumberOfChannels", "ElementDataFile"),
         *("BinaryData", "CompressedData", "CompressedDataSize", "CompressionLevel", "HeaderSize"),
         *("CenterOfRotation", "AnatomicalOrientation", "ElementMin", "ElementMax", "ID", "ParentID"),
-        *(*_ORDERS, *_MATRICES, *_ORIGINS, *_SPACINGS, _SLOPE, _INTER),
+        *(*_ORDERS, *_MATRICES, *_ORIGINS, *_SPACINGS, _SLOPE, _INTER, _UNIT),
     }
 )
 # MetaIO takes a colon for an equals sign.
@@ -47,7 +51,7 @@ _BETWEEN = re.compile(rb"[=:]")
 _LAST = re.compile(rb"^ElementDataFile[ \t]*[=:][ \t]*([^\n]*)\n?", re.MULTILINE)
 # MetaIO writes longer ones and cannot read the file afterwards.
 _LONGEST_TEXT: Final = 30_000
-# Digits in front of which blanks are left, because a size is known last.
+# The width of the field for the packed size, which is filled in last.
 _ROOM: Final = 20
 _LEVEL: Final = 2
 
@@ -60,14 +64,14 @@ class MetaImage:
     title: str = "MetaImage"
     suffixes: tuple[str, ...] = (".mha", ".mhd")
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
-    holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "uint32"})
+    holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
-        """Whether one of the fields that come first is there."""
+        """Whether the file begins with one of the fields that come first."""
         return re.match(rb"\s*(ObjectType|NDims|Comment|ObjectSubType)\s*=", head) is not None
 
     def read(self, path: Path) -> Raw:
-        """Read numbers, directions, origin, and whatever fields are there."""
+        """Read the array, its geometry, and the other fields, which a result keeps."""
         fields, listed, end = _header(path)
         (count,) = fields.whole("NDims", 1, least=1, most=stored.MOST_AXES)
         sizes = fields.whole("DimSize", count, least=0)
@@ -78,8 +82,13 @@ class MetaImage:
         array, notes = stored.load(_stored(fields, listed, end, shape), path)
         axes = {2: "YX", 3: "ZYX", 4: "TZYX"}.get(count, "")
         with np.errstate(over="ignore", invalid="ignore"):  # directions without an end are none
-            spacing, affine = _world(fields, count, notes)
+            spacing, unit, affine = _world(fields, count, notes)
         slope, inter = (_real(fields, name, default) for name, default in ((_SLOPE, 1.0), (_INTER, 0.0)))
+        if (slope, inter) != (1, 0):
+            notes.append(
+                f"its values are the stored numbers times {slope:g} plus {inter:g}, as its {_SLOPE} and {_INTER} say; "
+                "ITK takes the stored numbers."
+            )
         texts, labels = fields.texts, LABELS in fields
         return Raw(
             array=array,
@@ -88,7 +97,8 @@ class MetaImage:
             shape=(*sizes, *[samples] * (samples > 1)),
             dtype=str(array.dtype),
             spacing=spacing,
-            unit="mm" if spacing or affine is not None else None,
+            unit=unit,
+            time_step=_time_step(fields, count),
             affine=affine,
             slope=scale_of(texts.get(ONE, "")) * slope,
             inter=inter,
@@ -109,18 +119,18 @@ class MetaImage:
         provenance: Provenance,
         labels: bool = False,
     ) -> list[str]:
-        """Write packed, with the source's fields, always in millimetres."""
-        grid = stored.as_grid(volume, array, self.title)
-        array, lost = grid.array, list(grid.lost)
-        texts = dict(kept_native(volume, self.name) or {})
-        for key in (ONE, LABELS):
-            texts.pop(key, None)
-        if one != 1:
-            texts[ONE] = str(one)
-        if labels:
-            texts[LABELS] = str(array.max())
-        if provenance:
-            texts[SIGNATURE] = as_text(provenance)
+        """Write compressed, in millimetres, with the source's other fields."""
+        grid = stored.as_grid(volume, array, self.title, "mm")
+        array, lost = grid.array, grid.lost
+        texts = stored.signed(
+            kept_native(volume, self.name) or {}, array, one=one, labels=labels, provenance=provenance
+        )
+        if grid.time and grid.sizes is None:
+            lost.append(f"{self.title} cannot hold a time step without a voxel size.")
+        elif grid.time and grid.time.known:
+            lost.append(
+                f"{self.title} has no unit of time: the time step is written as {grid.time.size:g}, which is in s."
+            )
         lines = _described(array, grid)
         for key, text in texts.items():
             if len(text) > _LONGEST_TEXT:
@@ -142,7 +152,7 @@ class MetaImage:
 
 
 def _described(array: Array, grid: stored.Grid) -> dict[str, str]:
-    """The fields that say what an array is and where it lies."""
+    """Return the fields of an array and its geometry."""
     vector, dims = grid.axes.endswith("C"), len(grid.letters)
     sizes = array.shape[: len(array.shape) - vector][::-1]
     lines = {
@@ -160,7 +170,8 @@ def _described(array: Array, grid: stored.Grid) -> dict[str, str]:
         lines["TransformMatrix"] = stored.numbers(rows.ravel())
         lines["Offset"] = stored.numbers(origin)
     if grid.sizes is not None:
-        lines["ElementSpacing"] = stored.numbers([*grid.sizes, *[1.0] * (dims - len(grid.sizes))])
+        step = grid.time.size if grid.time else 1.0
+        lines["ElementSpacing"] = stored.numbers([*grid.sizes, *[step] * (dims - len(grid.sizes))])
     if vector:
         lines["ElementNumberOfChannels"] = str(array.shape[-1])
     return lines
@@ -175,7 +186,7 @@ def _pack(array: Array, file: BinaryIO) -> int:
 
 
 def _header(path: Path) -> tuple[Fields, list[str], int]:
-    """The fields; what follows them where the voxels lie in a list of files; where voxels in the same file begin."""
+    """Return the fields, the lines after them (names of files, if the last field says LIST), and the header's size."""
     with path.open("rb") as stream:
         content = stream.read(stored.LONGEST_HEADER)
         longer = bool(stream.read(1))
@@ -183,16 +194,22 @@ def _header(path: Path) -> tuple[Fields, list[str], int]:
     if last is None and longer:
         raise Unsupported(f"its header is longer than {stored.LONGEST_HEADER:,} bytes")
     texts: dict[str, str] = {}
-    for line in content[: last.end() if last else None].splitlines():
+    lines = content[: last.end() if last else None].splitlines()
+    for number, line in enumerate(lines):
         key, *text = (stored.decoded(part).strip() for part in _BETWEEN.split(line, 1))
         if not text and key:
+            if last is None and number == len(lines) - 1:
+                break  # the file ends within this line
             raise FileError(
                 f"{path} has a MetaImage header with a line that is no field, {stored.shown(key)!r}; correct it, or "
                 "write the file again from its source."
             )
         if text:
             (texts[key],) = text
-    if last is None:
+    # The last field ends with its line, and names something.
+    if last is None or (
+        last.end() == len(content) and not last[0].endswith(b"\n") and b"LOCAL".startswith(last[1].strip())
+    ):
         raise Damaged(ENDS_EARLY)
     listed = [stored.decoded(line).strip() for line in content[last.end() :].splitlines() if line.strip()]
     return Fields(path, "MetaImage", texts), listed, last.end()
@@ -219,14 +236,16 @@ def _stored(fields: Fields, listed: list[str], end: int, shape: tuple[int, ...])
     files = None
     text = fields.texts["ElementDataFile"]
     if text.upper() == "LOCAL":
-        # A header's size counts from the beginning of the file.
+        # HeaderSize counts from the beginning of the file.
         end = end if skip <= 0 else 0
     else:
+        end = 0
         files = stored.files_named(text, listed, max(1, prod(shape)), fields.path)
     if files is not None and len(files) > 1:
         packed = None
     if encoding == "zlib":
-        end, skip = (skip, 0) if skip > 0 and files is None else (end, 0)
+        # It counts packed bytes.
+        end, skip = end + max(0, skip), 0
     return Stored(np.dtype(order + code), shape, encoding, files, start=end, skip=skip, packed=packed)
 
 
@@ -239,35 +258,57 @@ def _real(fields: Fields, name: str, default: float) -> float:
     return number
 
 
-def _world(fields: Fields, count: int, notes: list[str]) -> tuple[dict[str, float], Affine | None]:
-    """The voxel size and the affine in mm, as far as the file says them."""
+def _found(fields: Fields, names: tuple[str, ...], count: int) -> tuple[str, list[float]]:
+    """Return the name that the file has for a field, "" where it has none, and the numbers in it."""
+    name = next((name for name in names if name in fields), "")
+    return name, fields.reals(name, count) if name else []
+
+
+def _world(
+    fields: Fields, count: int, notes: list[str]
+) -> tuple[dict[str, float], str | None, Affine | None]:
+    """Return the voxel size, its unit and the affine in mm, as far as the file says them."""
     dims = min(count, 3)
-
-    def found(names: tuple[str, ...], number: int) -> tuple[str, list[float]]:
-        name = next((name for name in names if name in fields), "")
-        return name, fields.reals(name, number) if name else []
-
-    (spaced, sizes), (turned, matrix), (moved, origin) = (
-        found(_SPACINGS, count), found(_MATRICES, count * count), found(_ORIGINS, count)
-    )  # fmt: skip
-    # To ITK too a size below 0 turns its axis round.
-    steps, sizes = sizes[:dims], [abs(size) for size in sizes[:dims]]
+    spaced, sizes = _found(fields, _SPACINGS, count)
+    turned, matrix = _found(fields, _MATRICES, count * count)
+    moved, origin = _found(fields, _ORIGINS, count)
+    # A row for each axis.
+    rows = np.reshape(matrix, (count, count))[:dims, :dims] if turned else np.eye(dims)
+    corner = np.array(origin[:dims] if moved else [0.0] * dims)
     if not spaced:
-        return {}, None
+        # ITK takes voxels of 1 mm, which the file does not say.
+        if np.any(corner) or not np.array_equal(rows, np.eye(dims)):
+            notes.append(
+                f"it has no {_SPACINGS[0]}: its orientation and origin are left out; lengths are in voxels."
+            )
+        return {}, None, None
+    # To ITK too a size below 0 turns its axis round.
+    steps, sizes = np.array(sizes[:dims]), [abs(size) for size in sizes[:dims]]
     if not all(size > 0 for size in sizes):
         notes.append(
             f"its {spaced} {stored.shown(fields.texts[spaced])} is no valid voxel size; "
             "it is left out, as are orientation and origin."
         )
-        return {}, None
-    spacing = dict(zip("XYZ", sizes, strict=False))
-    # A row for each axis.
-    rows = np.reshape(matrix, (count, count))[:dims, :dims] if turned else np.eye(dims)
-    affine = stored.affine_of(
-        rows * np.array(steps)[:, None], np.array(origin[:dims] if moved else [0.0] * dims)
-    )
-    if not places(affine):
-        wrong = f"{turned} {stored.shown(fields.texts[turned])}" if turned else f"{moved}"
-        notes.append(f"its {wrong} places no voxels; orientation and origin are left out.")
-        return spacing, None
-    return spacing, affine
+        return {}, None, None
+    factor, unit = length(1.0, fields.texts.get(_UNIT, "mm"))
+    spacing = dict(zip("XYZ", [size * factor for size in sizes], strict=False))
+    if unit is None:
+        notes.append(
+            f"its {_UNIT} {stored.shown(fields.texts[_UNIT])} is no known unit: the unit, orientation and origin are "
+            "left out."
+        )
+        return spacing, None, None
+    factor *= MILLIMETRES[unit]
+    affine = stored.affine_of(rows * steps[:, None] * factor, corner * factor)
+    if field := stored.misplaced(affine, turned or spaced, moved):
+        notes.append(
+            f"its {field} {stored.shown(fields.texts[field])} places no voxels; orientation and origin are left out."
+        )
+        return spacing, unit, None
+    return spacing, unit, affine
+
+
+def _time_step(fields: Fields, count: int) -> TimeStep | None:
+    """Return the step along the fourth axis; there is no field for its unit."""
+    _, sizes = _found(fields, _SPACINGS, count)
+    return time_step(abs(sizes[3]), None) if len(sizes) == 4 else None

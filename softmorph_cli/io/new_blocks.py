@@ -21,7 +21,7 @@ from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.formats import target_format
 from softmorph_cli.io.omezarr import OmeZarr, filed_order, layout, stem
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
-from softmorph_cli.io.raw import Array, Provenance, kept_native
+from softmorph_cli.io.raw import Array, Provenance, kept_native, time_step_of
 from softmorph_cli.io.stores import node, open_array
 from softmorph_cli.io.storing import (
     chunk_file,
@@ -310,6 +310,7 @@ def create_blocks(
         name=stem(path),
         one=one,
         provenance=provenance or {},
+        step=time_step_of(place),
     )
     levels = nested_levels(provenance or {})
     if isinstance(levels, LevelSets) and dtype != "mask":

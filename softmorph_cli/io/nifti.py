@@ -1,4 +1,4 @@
-"""NIfTI-1 and NIfTI-2. The only module that knows that files are (X, Y, Z)."""
+"""NIfTI-1 and NIfTI-2, through nibabel. Arrays of nibabel have the axes x, y, z, t; here they are reversed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import numpy as np
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
-from softmorph_cli.io.raw import REVERSED, Affine, Array, Provenance, Raw, in_millimetres, kept_native
+from softmorph_cli.io.raw import REVERSED, Affine, Array, Provenance, Raw, kept_native, time_step_of
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, told_behind, zipping
 from softmorph_cli.printable import typed
-from softmorph_cli.units import MILLIMETRES
+from softmorph_cli.units import MILLIMETRES, TimeStep, time_step
 from softmorph_cli.volume import Volume, places
 
 _LONGEST_EXTENSION = 1 << 26
@@ -29,14 +29,18 @@ _COMMENT = "comment"
 _COMMENT_CODE = 6
 _LABEL_INTENT = 1002
 _LONGEST_NIFTI1_AXIS = 32767
-# NIfTI-2's, and the flag of extensions behind it.
+# The size of a NIfTI-2 header with the flag of extensions behind it.
 _LONGEST_HEADER = 544
 _EXTENSION_HEAD = 8
-# Of its square; beyond it is no rounding any more.
+# The largest squared norm of (b, c, d) that is taken for a unit quaternion with rounding errors.
 _LONGEST_QUATERNION = 1.01
-# In voxels: what two forms may differ by.
+# The largest distance between the positions of sform and qform that is not told, in voxels.
 _APART = 0.1
+# Codes of xyzt_units: what a length is multiplied by, and its unit then; the unit of time. 32 to 48 are frequencies.
 _UNITS = {1: ("mm", 1e3), 2: ("mm", 1.0), 3: ("um", 1.0)}
+_TIMES = {8: "s", 16: "ms", 24: "us"}
+# NIfTI has no nm.
+_WRITTEN_UNITS = {"mm": ("mm", "mm"), "um": ("um", "micron"), "nm": ("um", "micron")}
 _FILE_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "CTZYX"}
 
 
@@ -48,10 +52,10 @@ class Nifti:
     title: str = "NIfTI"
     suffixes: tuple[str, ...] = (".nii.gz", ".nii")
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
-    holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "uint32"})
+    holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
-        """Whether the magic of a single-file NIfTI, or of the .hdr of a pair, is there."""
+        """Whether the file begins as a NIfTI does, or the .hdr file of a NIfTI pair."""
         return head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0")
 
     def read(self, path: Path) -> Raw:
@@ -69,7 +73,12 @@ class Nifti:
                 )
             second = head[4:6] == b"n+"
             kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
-            header = kind(head[: kind.sizeof_hdr])
+            if len(head) < kind.sizeof_hdr:
+                raise Damaged(ENDS_EARLY)
+            # nibabel goes by the number of axes, which may be wrong, before it looks at the size of the header.
+            size_of = kind.sizeof_hdr
+            order = next((one for one in "<>" if struct.unpack(f"{one}i", head[:4])[0] == size_of), None)
+            header = kind(head[:size_of], order)
             shape, start = _layout(header, path)
             if not (can_hold(room, start) if zipped else start <= room):
                 raise Damaged(ENDS_EARLY)
@@ -110,6 +119,7 @@ class Nifti:
             dtype=str(dtype),
             spacing=spacing,
             unit=unit,
+            time_step=_time_step(header),
             affine=affine,
             slope=1.0 if slope is None else float(slope),
             inter=0.0 if inter is None else float(inter),
@@ -130,7 +140,7 @@ class Nifti:
         provenance: Provenance,
         labels: bool = False,
     ) -> list[str]:
-        """Write with slope 1 for floats, and for integers the slope that brings them back into [0, 1]."""
+        """Write floats with slope 1, and integers with the slope that maps them to [0, 1]."""
         nibabel = _nibabel()
 
         array, lost = _in_file_order(volume, array)
@@ -159,7 +169,7 @@ class Nifti:
         _place(header, volume, fresh=source is None)
         if source is None and volume.spacing and volume.unit not in MILLIMETRES and _moved(volume):
             lost.append(
-                "the unit of its voxel size is unknown, and NIfTI counts in mm: its origin is not kept."
+                "the unit of its voxel size is unknown, so that NIfTI cannot say where it lies: its origin is not kept."
             )
         if provenance:
             _sign(header, provenance)
@@ -174,7 +184,7 @@ class Nifti:
 
 
 def _nibabel() -> Any:
-    # Half of nibabel has no annotations; as Any it is at least honest.
+    # nibabel has only few type annotations.
     import nibabel
 
     return nibabel
@@ -190,14 +200,15 @@ def _open(path: Path, zipped: bool) -> Unzipped | BinaryIO:
 
 
 def _layout(header: Any, path: Path) -> tuple[tuple[int, ...], int]:
-    """The shape of the file's array and where it begins.
+    """Return the shape of the file's array and its position in bytes.
 
     Raises:
-        FileError: If the header gives none that can be.
+        FileError: If the header holds an impossible shape or position.
     """
-    shape, start = tuple(int(size) for size in header.get_data_shape()), header["vox_offset"]
+    count, *sizes = (int(size) for size in header["dim"])
+    shape, start = tuple(sizes[: max(0, count)]) if count else (0,), header["vox_offset"]
     for field, value, right in (
-        ("dim", header["dim"], all(size >= 0 for size in shape)),
+        ("dim", header["dim"], 0 <= count <= len(sizes) and all(size >= 0 for size in shape)),
         ("vox_offset", start, bool(np.isfinite(start)) and start >= 0),
     ):
         if not right:
@@ -208,16 +219,16 @@ def _layout(header: Any, path: Path) -> tuple[tuple[int, ...], int]:
 
 
 def _at_most_five(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape without the last axes, where these are of one and there are more than five."""
+    """Drop trailing axes of size one until five axes are left."""
     most = max(_FILE_AXES)
     return shape[:most] if all(size == 1 for size in shape[most:]) else shape
 
 
 def _extend(header: Any, stream: Unzipped | BinaryIO, start: int) -> list[str]:
-    """Read the extensions between a header and its voxels, as bytes that nobody interprets.
+    """Read the extensions between a header and its voxels as bytes.
 
     Returns:
-        A note on what is there and is no extension; some writers set the flag and leave the place blank.
+        A note on data there that are no extension. Zeros are not told: some writers set the flag without an extension.
     """
     stream.seek(header.sizeof_hdr)
     flag, room = stream.read(4) or b"", start - header.sizeof_hdr - 4
@@ -245,9 +256,9 @@ def _extend(header: Any, stream: Unzipped | BinaryIO, start: int) -> list[str]:
 
 
 def _qform(header: Any) -> Affine:
-    """The affine of the quaternion and the offsets, as the standard's own code finds it.
+    """Return the affine of the qform, computed as in the standard's nifti1_io.c.
 
-    A quaternion longer than 1 by rounding is one of length 1; nibabel refuses it.
+    A quaternion that is longer than 1 by rounding is normalised; nibabel refuses it.
     """
     b, c, d = (float(header[f"quatern_{letter}"]) for letter in "bcd")
     square = b * b + c * c + d * d
@@ -279,10 +290,11 @@ _FORMS: tuple[tuple[str, Callable[[Any], Affine]], ...] = (("sform", _sform), ("
 
 
 def _best_affine(header: Any, shape: tuple[int, ...]) -> tuple[Affine | None, list[str]]:
-    """The affine of the form that counts, in the file's unit; one that places no voxels is taken out of the header.
+    """Return the affine of the sform, else of the qform, in the file's unit; remove an invalid form from the header.
 
     Returns:
-        None where there is none, and what is to be told of the two forms.
+        The affine, None where both codes are 0 (the standard's method 1: a voxel size, and no position) or no form is
+        valid; and notes on the two forms.
     """
     notes, found, bad = [], {}, []
     for name, form in _FORMS:
@@ -316,7 +328,7 @@ def _best_affine(header: Any, shape: tuple[int, ...]) -> tuple[Affine | None, li
 
 
 def _shorten(header: Any) -> None:
-    """Make a quaternion that is longer than 1 one of length 1, as `_qform` took it."""
+    """Normalise a quaternion that is longer than 1, as `_qform` does."""
     parts = [f"quatern_{letter}" for letter in "bcd"]
     length = float(np.linalg.norm([float(header[part]) for part in parts]))
     for part in parts if length > 1 else ():
@@ -348,7 +360,7 @@ def _geometry(
 
 
 def _shortest(numbers: Any, stored: type[np.floating[Any]]) -> Affine:
-    """The shortest decimals that are stored as the same numbers: 0.8, not 0.800000011920929."""
+    """Return the shortest decimals that round to the stored numbers: 0.8, not 0.800000011920929."""
     with np.errstate(over="ignore"):
         return np.array([float(str(stored(number))) for number in numbers])
 
@@ -359,7 +371,7 @@ def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
     if len(mapped) > 2:
         raise InputError(
             f"NIfTI holds two axes beside x, y and z, not {mapped!r}; choose one channel with --channel, "
-            "or write .npy or .tif."
+            "or write .npy."
         )
     if volume.spatial_dims == 2 and (mapped or not _was_flat(volume)):
         array, axes = np.expand_dims(array, -3), f"{mapped}ZYX"
@@ -367,6 +379,20 @@ def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
         lost.append(f"NIfTI has no name for axis {mapped!r}; it is written as the {3 + len(mapped)}th axis.")
     order = sorted(range(len(axes)), key=lambda i: "XYZT".find(axes[i]) % 5)
     return array.transpose(order), lost
+
+
+def _time_step(header: Any) -> TimeStep | None:
+    code = int(header["xyzt_units"]) & 0x38
+    if int(header["dim"][0]) < 4 or code not in (0, *_TIMES):
+        return None
+    (step,) = _shortest(header["pixdim"][4:5], header["pixdim"].dtype.type)
+    return time_step(float(step), _TIMES.get(code))
+
+
+def _set_time_step(header: Any, volume: Volume) -> None:
+    if step := time_step_of(volume):
+        header["pixdim"][4] = step.size
+        header["xyzt_units"] = int(header["xyzt_units"]) & 7 | (8 if step.known else 0)
 
 
 def _moved(volume: Volume) -> bool:
@@ -378,25 +404,26 @@ def _was_flat(volume: Volume) -> bool:
 
 
 def _place(header: Any, volume: Volume, *, fresh: bool) -> None:
-    """Write the affine and the voxel size, or move those of the source along with a crop."""
+    """Write the affine and the voxel size; of a header of the source, change only what is no longer true."""
     affine = volume.affine
     if fresh:
-        sizes = in_millimetres(volume)
-        if sizes is not None and volume.unit in MILLIMETRES:
-            header.set_xyzt_units("mm")
-        if sizes is not None and len(sizes) == 2:
-            sizes = (1.0, *sizes)
-        if affine is None and sizes is not None:
-            affine = np.diag([*sizes, 1.0])[REVERSED]
-        if affine is None:
-            return
-        if sizes is not None and volume.unit not in MILLIMETRES:
-            # A world is in millimetres; sizes without a unit are no more than sizes.
-            header["pixdim"][1:4] = sizes[::-1]
-            return
-        header.set_sform(affine[:, REVERSED], code="aligned")
-        columns = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
-        header["pixdim"][1:4] = columns if np.all(columns > 0) else 1.0
+        known = volume.spacing is None or volume.unit in MILLIMETRES
+        unit, name = _WRITTEN_UNITS[(volume.unit if known else None) or "mm"]
+        if known and (volume.spacing is not None or affine is not None):
+            header.set_xyzt_units(name)
+        _set_time_step(header, volume)
+        if affine is not None and known:
+            # Code 2, aligned, is nibabel's for an affine that is given; which scanner or atlas the source meant, other
+            # formats do not say.
+            affine = affine[:, REVERSED].copy()
+            affine[:3] /= MILLIMETRES[unit]
+            header.set_sform(affine, code="aligned")
+            header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
+        elif volume.spacing is not None:
+            # No position, as in the source: both codes stay 0, and readers go by the voxel size (method 1).
+            factor = MILLIMETRES[volume.unit or ""] / MILLIMETRES[unit] if known else 1.0
+            sizes = [size * factor for size in reversed(volume.spacing)]
+            header["pixdim"][1 : 1 + len(sizes)] = sizes
         return
     placed = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
     if affine is None or not placed:
@@ -425,10 +452,11 @@ def _place(header: Any, volume: Volume, *, fresh: bool) -> None:
 
 
 def _resize(header: Any, volume: Volume, *, forget: bool) -> None:
-    """Write the voxel size alone; `forget` the place in the world, which is that of other axes."""
+    """Write the voxel size alone; `forget` removes the affine, which belongs to other axes."""
     if forget:
         header["sform_code"] = header["qform_code"] = 0
         header["pixdim"][1:] = 1
+        _set_time_step(header, volume)
     if volume.spacing is None:
         return
     code = int(header["xyzt_units"])
@@ -441,7 +469,7 @@ def _resize(header: Any, volume: Volume, *, forget: bool) -> None:
 
 
 def _comments(header: Any) -> list[str | bytes]:
-    """The texts of the extensions that are text."""
+    """Return the contents of the comment extensions."""
     comments = [one for one in header.extensions if one.get_code() == _COMMENT_CODE]
     return [text for one in comments if isinstance(text := one.get_content(), str | bytes)]
 
@@ -455,7 +483,7 @@ def _sign(header: Any, provenance: Provenance) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[list[str]]:
-    """Collect what nibabel has to say about a header instead of letting it print."""
+    """Collect nibabel's log messages on a header instead of letting it print them."""
     from nibabel.imageglobals import logger
 
     said: list[str] = []

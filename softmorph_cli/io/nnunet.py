@@ -15,6 +15,7 @@ opened. When nnU-Net saves the probabilities it has already undone its crop and 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,8 @@ _PARENTS = 3
 _ROUNDING: Final = {"float16": 1e-3}
 _SUM = 0.02
 _OVERSHOOT = 0.1
+# Of labels: nnU-Net writes them with 8 or 16 bits.
+_HIGHEST = 65535
 
 
 @dataclass(frozen=True)
@@ -142,13 +145,15 @@ def place(
     # Tiff3DIO looks at no metadata, and a narrow map of bytes may pass for a colour image.
     pages = family.name == "tiff" and image.array.ndim == 3 == raw.array.ndim - 1
     image = select.arrange(select.name_axes(image, str(beside), axes="ZYX" if pages else None))
-    array, told = _as_filed(raw.array, image, _reader(dataset, plans), path, beside)
+    array, told = _as_filed(raw.array, image, _reader(dataset, plans, path), path, beside)
     array = _fitted(array, raw, image, path, beside)
     if reference is None:
         classes, more = _checked(array, image, classes, logits, path, beside)
         told += more
     if image.format == "tiff" and not image.spacing:
-        image = replace(image, spacing=_spacing_beside(beside))
+        spacing, more = _spacing_beside(beside)
+        image = replace(image, spacing=spacing)
+        told += more
     return replace(
         raw,
         array=array,
@@ -379,30 +384,28 @@ def _classes(
     if not dataset:
         return (), None, ["there is no dataset.json beside it, so its classes have no names."]
     named = dataset["labels"]
-    try:
-        if all(str(key).isdecimal() for key in named):  # nnU-Net 1 has it the other way round
-            named = {str(name): int(label) for label, name in named.items()}
-        values = {
-            str(name): sorted({int(v) for v in value}) if isinstance(value, list) else [int(value)]
-            for name, value in named.items()
-            if name != "ignore"
-        }
-    except (TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise InputError(
-            f"the labels in the dataset.json of {path} must be a number, or a list of numbers, for each name, "
-            f"not {json.dumps(named)[:120]}; copy it again from the folder of the trained model."
-        ) from error
+    if not isinstance(named, dict):
+        raise _no_labels(named, path)
+    pairs = list(named.items())
+    if all(name.isdecimal() and isinstance(value, str) for name, value in pairs):
+        pairs = [(name, label) for label, name in pairs]  # nnU-Net 1 has it the other way round
+    pairs = [(name, value) for name, value in pairs if name != "ignore"]
+    values = [(name, _labels(name, value, path)) for name, value in pairs]
     notes: list[str] = []
-    if any(len(value) > 1 for value in values.values()):
-        names = tuple(name for name, value in values.items() if value != [0])
+    if any(isinstance(value, list) and len(value) > 1 for _, value in pairs):
+        names = tuple(name for name, value in values if value != (0,))
         order = _order(dataset.get("regions_class_order"), path, len(names))
-        regions = tuple(tuple(value) for value in values.values() if value != [0])
+        regions = tuple(value for _, value in values if value != (0,))
         found = Classes(order, "nested", regions)
-        if len(order) != len(names):
+        if len(set(order) - {0}) != len(names) or len(order) != len(names):
             found = replace(_apart(len(names)), regions=regions)
-            notes.append("its dataset.json gives no regions_class_order for all regions.")
+            notes.append(
+                "its dataset.json gives no regions_class_order with a label of its own for each region."
+            )
     else:
-        by_label = {value[0]: name for name, value in sorted(values.items(), key=lambda item: item[1])}
+        by_label: dict[int, str] = {}
+        for name, (label,) in sorted(values, key=lambda item: item[1]):
+            by_label[label] = f"{by_label[label]} / {name}" if label in by_label else name
         names, found = tuple(by_label.values()), Classes(tuple(by_label), "complete")
     if len(names) != count:
         told = f"it has {count} channels, but dataset.json names {len(names)} ({', '.join(names)}): names are not used."
@@ -418,17 +421,71 @@ def _order(order: Any, path: Path, count: int) -> tuple[int, ...]:
     """
     listed = order if isinstance(order, list) else [] if order is None else [order]
     try:
-        return tuple(int(label) for label in listed)
-    except (TypeError, ValueError, OverflowError) as error:
+        return tuple(_label(label) for label in listed)
+    except ValueError as error:
         raise InputError(
             f"the regions_class_order in the dataset.json of {path} must be one number for each of the {count} "
             f"regions, the label that it is painted with, not {json.dumps(order)[:120]}; correct it there."
         ) from error
 
 
-def _reader(dataset: Mapping[str, Any], plans: Mapping[str, Any]) -> str:
-    name = plans.get("image_reader_writer") or dataset.get("overwrite_image_reader_writer")
-    return str(name) if name else _READERS[0]
+def _labels(name: str, value: Any, path: Path) -> tuple[int, ...]:
+    """Return the label that a class has, or those that a region is the union of.
+
+    Raises:
+        InputError: If they are none.
+    """
+    try:
+        found = sorted({_label(one) for one in (value if isinstance(value, list) else [value])})
+        if not found:
+            raise ValueError("a region of nothing")
+    except ValueError as error:
+        raise _no_labels({name: value}, path) from error
+    return tuple(found)
+
+
+def _no_labels(found: Any, path: Path) -> InputError:
+    return InputError(
+        f"the labels in the dataset.json of {path} must be a whole number from 0 to {_HIGHEST}, or a list of them, for "
+        f"each name, not {json.dumps(found)[:120]}; copy it again from the folder of the trained model."
+    )
+
+
+def _label(value: Any) -> int:
+    """Return a label as a description has it: 1, 1.0 and "1" are one, and 1.5, true and -1 are none.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if isinstance(value, str):
+        is_whole = value.isdecimal()
+    else:
+        is_whole = value.is_integer() if isinstance(value, float) else type(value) is int
+    if not is_whole or not 0 <= int(value) <= _HIGHEST:
+        raise ValueError(f"{value!r} is no label")
+    return int(value)
+
+
+def _reader(dataset: Mapping[str, Any], plans: Mapping[str, Any], path: Path) -> str:
+    """Return the class that read the image: the one in the plans, or else the one that dataset.json chooses.
+
+    Raises:
+        InputError: If what is there is no name.
+    """
+    for key, called, found in (
+        ("image_reader_writer", "plans.json", plans),
+        ("overwrite_image_reader_writer", "dataset.json", dataset),
+    ):
+        name = found.get(key)
+        if not isinstance(name, str | None):
+            raise InputError(
+                f"the {key} in the {called} of {path} must be the name of a class, such as {_READERS[0]}, not "
+                f"{json.dumps(name)[:120]}; copy it again from the folder of the trained model."
+            )
+        # nnU-Net takes the text "None" for none.
+        if name and name != "None":
+            return name
+    return _READERS[0]
 
 
 def _sibling(path: Path, dataset: Mapping[str, Any]) -> Path:
@@ -567,11 +624,20 @@ def _disagreement(array: Array, labels: Array, found: Classes, logits: bool) -> 
     return wrong
 
 
-def _spacing_beside(image: Path) -> dict[str, float]:
-    """The voxel size that Tiff3DIO keeps in case.json, along z, y and x; it has no unit."""
+def _spacing_beside(image: Path) -> tuple[dict[str, float], list[str]]:
+    """The voxel size that Tiff3DIO keeps in case.json, along z, y and x, which has no unit; what is wrong with it."""
+    file = image.with_suffix(".json")
     try:
-        found = json.loads(image.with_suffix(".json").read_text(encoding="utf-8"))["spacing"]
-        sizes = [float(size) for size in found]
+        found = json.loads(file.read_text(encoding="utf-8"))["spacing"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return {}
-    return dict(zip("ZYX", sizes, strict=True)) if len(sizes) == 3 else {}
+        return {}, []
+    try:
+        sizes = [0.0 if isinstance(size, bool) else float(size) for size in found]
+    except (ValueError, TypeError, OverflowError):
+        sizes = []
+    if isinstance(found, list) and len(sizes) == 3 and all(0 < size < math.inf for size in sizes):
+        return dict(zip("ZYX", sizes, strict=True)), []
+    return {}, [
+        f"the spacing in {file.name} must be three numbers above 0, not {json.dumps(found)[:120]}: the voxel size is "
+        "unknown."
+    ]

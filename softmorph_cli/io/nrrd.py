@@ -12,12 +12,12 @@ import numpy as np
 from softmorph_cli.errors import FileError
 from softmorph_cli.io import stored
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
-from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
+from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Provenance, Raw, kept_native, scale_of
 from softmorph_cli.io.stored import Fields, Stored
 from softmorph_cli.io.zipped import zipping_into
-from softmorph_cli.units import MILLIMETRES, length
-from softmorph_cli.volume import Volume, places
+from softmorph_cli.units import MILLIMETRES, TimeStep, length, time_step
+from softmorph_cli.volume import Volume
 
 _SIZES: Final = {
     "i1": ("int8", "signed char", "int8_t"),
@@ -47,7 +47,7 @@ _ENCODINGS: Final = {
 }  # fmt: skip
 # Spellings of one field.
 _SAME: Final = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}
-# Kinds of an axis along which an image extends; any other holds what belongs to one voxel.
+# Kinds of an axis of space or time; an axis of any other kind holds the components of a voxel.
 _DOMAIN: Final = ("domain", "space", "time", "", "???", "none")
 _SPACES: Final = {
     "ras": "right-anterior-superior",
@@ -56,8 +56,9 @@ _SPACES: Final = {
 }
 _VECTOR = re.compile(r"\(([^()]*)\)|(\S+)")
 _END = re.compile(rb"\r?\n\r?\n")
-_NATIVE: Final = "content: "
-# Keys that ITK makes up while reading.
+# The one field that is kept, beside keys and values; no key holds a colon.
+_CONTENT: Final = "content: "
+# Keys that ITK adds when it reads a file.
 _MADE_UP: Final = ("ITK_", "NRRD_")
 
 
@@ -71,19 +72,21 @@ class _Header:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the axes of space lie.
+    """The geometry of the axes.
 
     Attributes:
-        letters: Of all axes, the fastest first; None where they cannot be told.
-        steps: A row for each axis of space, in LPS; None where there are no directions.
+        letters: One for each axis, the fastest first; None where the file does not say enough.
+        steps: A row for each axis of space, in the coordinates of the file; None where it has no directions.
         sizes: Of voxels along each axis of space, or NaN.
-        at: Which of all axes those of space are.
+        at: The numbers of the axes of space among all axes.
+        time: The size of the step along the axis of time, or NaN.
     """
 
     letters: str | None
     steps: Affine | None
     sizes: list[float]
     at: list[int]
+    time: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -94,14 +97,14 @@ class Nrrd:
     title: str = "NRRD"
     suffixes: tuple[str, ...] = (".nrrd", ".nhdr")
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
-    holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "uint32"})
+    holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
-        """Whether the first word is there."""
+        """Whether the file begins as a NRRD does."""
         return re.match(rb"NRRD\d", head) is not None
 
     def read(self, path: Path) -> Raw:
-        """Read numbers, directions, origin, and what else is said in keys."""
+        """Read the array, its geometry, and the keys and values that a result keeps."""
         header = _header(path)
         fields = header.fields
         (count,) = fields.whole("dimension", 1, least=1, most=stored.MOST_AXES)
@@ -125,6 +128,7 @@ class Nrrd:
             dtype=str(array.dtype),
             spacing=dict(zip("XYZ", [size * factor for size in place.sizes], strict=False)) if known else {},
             unit=unit,
+            time_step=_time_step(fields, place),
             affine=affine,
             slope=scale_of(keys.get(ONE, "")),
             colour=not {ONE, LABELS} & keys.keys()
@@ -146,29 +150,29 @@ class Nrrd:
         provenance: Provenance,
         labels: bool = False,
     ) -> list[str]:
-        """Write packed, with the source's keys, always in millimetres."""
-        grid = stored.as_grid(volume, array, self.title)
-        array, vector = grid.array, "C" in grid.axes
-        lines = dict(kept_native(volume, self.name) or {})
-        said = {ONE: str(one) if one != 1 else "", LABELS: str(array.max()) if labels else ""}
-        said[SIGNATURE] = as_text(provenance) if provenance else ""
-        for key, text in said.items():
-            if text or key != SIGNATURE:
-                lines.pop(f"{key}:=", None)
-            if text:
-                lines[f"{key}:="] = _escaped(text)
+        """Write compressed, in the map's own unit, with the source's keys and values."""
+        grid = stored.as_grid(volume, array, self.title, None)
+        array = grid.array
+        texts = stored.signed(
+            kept_native(volume, self.name) or {}, array, one=one, labels=labels, provenance=provenance
+        )
+        lines = [
+            f"{key}{text}" if key == _CONTENT else f"{key}:={_escaped(text)}" for key, text in texts.items()
+        ]
+        if grid.unit is None and grid.origin is not None and grid.origin.any():
+            grid.lost.append("NRRD cannot say in an unknown unit where it lies: its origin is not kept.")
         with path.open("wb") as file:
-            file.write(f"NRRD0005\n{_described(array, grid, vector)}".encode())
-            file.write("".join(f"{key}{text}\n" for key, text in lines.items()).encode() + b"\n")
+            file.write(f"NRRD0005\n{_described(array, grid)}".encode())
+            file.write("".join(f"{line}\n" for line in lines).encode() + b"\n")
             with zipping_into(file) as stream:
                 for piece in stored.pieces(array):
                     stream.write(piece)
         return grid.lost
 
 
-def _described(array: Array, grid: stored.Grid, vector: bool) -> str:
-    """The fields that say what an array is and where it lies."""
-    flat, timed = "Z" not in grid.axes, "T" in grid.axes
+def _described(array: Array, grid: stored.Grid) -> str:
+    """Return the fields of an array and its geometry."""
+    vector, flat, timed = "C" in grid.axes, "Z" not in grid.axes, "T" in grid.axes
     kinds = ["vector"] * vector + ["space"] * (2 if flat else 3) + ["time"] * timed
     lines = {
         "type": _WRITTEN[array.dtype.str[1:]],
@@ -178,24 +182,37 @@ def _described(array: Array, grid: stored.Grid, vector: bool) -> str:
         "endian": "little",
         "encoding": "gzip",
     }
-    if grid.steps is not None and grid.origin is not None:
+    time, second = (grid.time.size, "s" * grid.time.known) if grid.time else (float("nan"), "")
+    if grid.steps is not None and grid.origin is not None and grid.unit is not None:
         # ITK takes as many directions as there are axes, of that many numbers, with time among them.
         dims = (2 if flat else 3) + timed
         rows, origin = np.eye(dims), np.zeros(dims)
         rows[: len(grid.steps), : len(grid.steps)], origin[: len(grid.steps)] = grid.steps, grid.origin
+        if grid.time:
+            rows[-1, -1] = time
         vectors = [f"({','.join(stored.numbers(row).split())})" for row in (*rows, origin)]
         space = f"space: left-posterior-superior{'-time' * timed}" if not flat else "space dimension: 2"
         key, _, value = space.partition(": ")
         lines[key] = value
         lines["space directions"] = " ".join(["none"] * vector + vectors[:-1])
         lines["space origin"] = vectors[-1]
-        if flat:
-            lines["space units"] = '"mm" "mm"'
+        # By convention a named space is in mm.
+        if flat or grid.unit != "mm" or second:
+            lines["space units"] = _quoted([grid.unit] * len(grid.steps) + [second] * timed)
     elif grid.sizes is not None:
-        lines["spacings"] = " ".join(["nan"] * vector + [stored.numbers(grid.sizes)] + ["nan"] * timed)
-        if grid.in_mm:
-            lines["units"] = " ".join(['""'] * vector + ['"mm"'] * len(grid.sizes) + ['""'] * timed)
+        lines["spacings"] = " ".join(["nan"] * vector + [stored.numbers([*grid.sizes, *[time] * timed])])
+        units = [""] * vector + [grid.unit or ""] * len(grid.sizes) + [second] * timed
+        if any(units):
+            lines["units"] = _quoted(units)
+    elif grid.time:
+        lines["spacings"] = stored.numbers([*[float("nan")] * (array.ndim - 1), time])
+        if second:
+            lines["units"] = _quoted([""] * (array.ndim - 1) + [second])
     return "".join(f"{key}: {value}\n" for key, value in lines.items())
+
+
+def _quoted(units: list[str]) -> str:
+    return " ".join(f'"{unit}"' for unit in units)
 
 
 def _header(path: Path) -> _Header:
@@ -217,6 +234,8 @@ def _header(path: Path) -> _Header:
         name = key.strip().lower()
         name = _SAME.get(name, name)
         if not colon:
+            if end is None and number == len(lines) - 1:
+                raise Damaged(ENDS_EARLY)  # within this line
             raise FileError(
                 f"{path} has a NRRD header with a line that is no field, {stored.shown(line)!r}; correct it, or write "
                 "the file again from its source."
@@ -246,7 +265,7 @@ def _stored(header: _Header, sizes: list[int]) -> Stored:
     binary = encoding not in ("text", "hex") and code[1] != "1"
     order = fields.one_of("endian", {"little": "<", "big": ">"}) if binary or "endian" in fields else "<"
     shape = tuple(reversed(sizes))
-    lines, skip = 0, 0
+    start, lines, skip = header.end, 0, 0
     if "line skip" in fields:
         (lines,) = fields.whole("line skip", 1, least=0)
     if "byte skip" in fields:
@@ -257,7 +276,8 @@ def _stored(header: _Header, sizes: list[int]) -> Stored:
         files = stored.files_named(
             text, header.listed, max(1, int(np.prod(shape, dtype=object))), fields.path
         )
-    return Stored(np.dtype(order + code), shape, encoding, files, start=header.end, lines=lines, skip=skip)
+        start = 0
+    return Stored(np.dtype(order + code), shape, encoding, files, start=start, lines=lines, skip=skip)
 
 
 def _kinds(fields: Fields, count: int) -> list[str]:
@@ -272,7 +292,7 @@ def _place(fields: Fields, count: int, notes: list[str]) -> _Place:
     inner = [axis for axis, kind in enumerate(kinds) if kind not in _DOMAIN]
     outer = [axis for axis, kind in enumerate(kinds) if kind == "time"]
     if rows is not None:
-        # Without a direction and a kind it is what belongs to one voxel where it is the fastest, else time.
+        # An axis without a direction and a kind holds components if it is the fastest one, else it is time.
         for axis, row in enumerate(rows):
             if row is None and axis not in (*inner, *outer):
                 (inner if axis == 0 else outer).append(axis)
@@ -289,16 +309,22 @@ def _place(fields: Fields, count: int, notes: list[str]) -> _Place:
         **dict.fromkeys(outer, "T"),
     }
     letters = "".join(named[axis] for axis in range(count))
+    spacings = (
+        fields.reals("spacings", count)
+        if "spacings" in fields and (rows is None or outer)
+        else [float("nan")] * count
+    )
+    time = float("nan")
+    if outer:
+        direction = rows[outer[0]] if rows is not None else None
+        time = abs(direction[3]) if direction is not None and len(direction) == 4 else abs(spacings[outer[0]])
     if rows is not None:
         chosen = [rows[axis] for axis in space]
         if all(row is not None for row in chosen):
             steps = np.array([row[:3] for row in chosen if row is not None], dtype=np.float64)
             lengths = np.linalg.norm(steps, axis=1)
-            return _Place(letters, steps, lengths.tolist(), space)
-    if "spacings" in fields:
-        sizes = [abs(size) for size in fields.reals("spacings", count)]
-        return _Place(letters, None, [sizes[axis] for axis in space], space)
-    return _Place(letters, None, [float("nan")] * len(space), space)
+            return _Place(letters, steps, lengths.tolist(), space, time)
+    return _Place(letters, None, [abs(spacings[axis]) for axis in space], space, time)
 
 
 def _directions(fields: Fields, count: int) -> list[list[float] | None]:
@@ -315,13 +341,12 @@ def _directions(fields: Fields, count: int) -> list[list[float] | None]:
 
 
 def _world(fields: Fields, place: _Place, notes: list[str]) -> tuple[float, str | None, Affine | None]:
-    """Find how the file measures space.
+    """Return the unit of length and the affine.
 
-    A NRRD with a `space` that names no unit is in millimetres. One without `space` has no affine, nor has one in a
-    unit that nobody knows.
+    A NRRD that names a space and no unit is in millimetres. There is no affine without a space or in an unknown unit.
 
     Returns:
-        What the stored lengths are to be multiplied by, the unit they are in then, and the affine in mm.
+        The factor that brings stored lengths to the unit, the unit, and the affine in mm.
     """
     word = fields.texts.get("space", "").strip()
     placed = bool(word)
@@ -339,16 +364,15 @@ def _world(fields: Fields, place: _Place, notes: list[str]) -> tuple[float, str 
         or not np.allclose(place.steps, np.eye(*place.steps.shape) * np.array(place.sizes)[:, None])
     )
     if not placed and told:
-        notes.append(
-            "it names no space, left-posterior-superior or another: orientation and origin are dropped."
-        )
+        notes.append("it names no space for its directions: orientation and origin are dropped.")
     if not placed or unit is None or place.steps is None:
         return factor, unit, None
     affine = _affine(fields, place.steps, word, notes)
     affine[:3] *= factor * MILLIMETRES[unit]
-    if not places(affine):
+    if field := stored.misplaced(affine, "directions", "origin"):
         notes.append(
-            "its space directions place no voxels (without an inverse): orientation and origin are dropped."
+            f"its space {field} {stored.shown(fields.texts[f'space {field}'])} place{'s' * (field == 'origin')} no "
+            "voxels (not finite, or without an inverse): orientation and origin are dropped."
         )
         return factor, unit, None
     return factor, unit, affine
@@ -382,23 +406,39 @@ def _affine(fields: Fields, steps: Affine, word: str, notes: list[str]) -> Affin
 
 
 def _units(fields: Fields, place: _Place) -> list[str]:
-    """The units of the axes of space as they are spelt, those left blank passed over."""
+    """Return the units of the axes of space as the file spells them, without blank ones."""
     for key in ("space units", "units"):
-        spelt = [word.strip() for word in re.findall(r'"([^"]*)"', fields.texts.get(key, ""))]
+        spelt = _spelt(fields, key)
         if key == "units" and place.letters and len(spelt) == len(place.letters):
             spelt = [spelt[axis] for axis in place.at]
+        elif len(spelt) == 4:
+            del spelt[3]  # that of time
         if named := [word for word in spelt if word not in ("", "???", "none")]:
             return named[:3]
     return []
 
 
+def _time_step(fields: Fields, place: _Place) -> TimeStep | None:
+    """Return the step along the axis of time; its unit is the last one of the space, or that of the axis."""
+    if np.isnan(place.time) or place.letters is None:
+        return None
+    units = _spelt(fields, "units")
+    unit = units[place.letters.index("T")] if len(units) == len(place.letters) else ""
+    space = _spelt(fields, "space units")
+    return time_step(place.time, space[3] if len(space) == 4 else unit)
+
+
+def _spelt(fields: Fields, key: str) -> list[str]:
+    return [word.strip() for word in re.findall(r'"([^"]*)"', fields.texts.get(key, ""))]
+
+
 def _native(header: _Header) -> dict[str, str]:
-    """The lines that `write` puts into a new header, by what they begin with."""
-    kept = {_NATIVE: stored.shown(header.fields.texts["content"], 1000)} if "content" in header.fields else {}
-    for key, text in header.keys.items():
-        if not key.startswith(_MADE_UP) and key.isprintable():
-            kept[f"{key}:="] = _escaped(text)
-    return kept
+    """Return the keys and values, and the field, that `write` puts into a new header."""
+    fields = header.fields
+    kept = {_CONTENT: stored.shown(fields.texts["content"], 1000)} if "content" in fields else {}
+    return kept | {
+        key: text for key, text in header.keys.items() if not key.startswith(_MADE_UP) and key.isprintable()
+    }
 
 
 def _escaped(text: str) -> str:

@@ -14,11 +14,11 @@ from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import ngff
 from softmorph_cli.io.provenance import SIGNATURE, as_text, read_with, sound
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
-from softmorph_cli.io.raw import ONE, REVERSED, Affine, Array, Provenance, Raw, kept_native
+from softmorph_cli.io.raw import ONE, REVERSED, Affine, Array, Provenance, Raw, kept_native, time_step_of
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
 from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
-from softmorph_cli.units import MILLIMETRES, sizeless
+from softmorph_cli.units import MILLIMETRES, TimeStep, sizeless, time_step
 from softmorph_cli.volume import Volume
 
 _ROWS = {"Z": 2, "Y": 1, "X": 0}
@@ -26,7 +26,7 @@ _ROWS = {"Z": 2, "Y": 1, "X": 0}
 
 @dataclass(frozen=True)
 class Native:
-    """What an OME-Zarr's writer wants back: the version, and what axes and viewers were told."""
+    """What is kept of an OME-Zarr to be written again: its version, and its metadata of axes and for viewers."""
 
     version: str
     axes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Native:
 
 
 class Place(Protocol):
-    """What is written of a map beside its values: a `Volume` has it, and so has one read in blocks."""
+    """The geometry and the names of a map, which a `Volume` has, and a map that is read in blocks too."""
 
     @property
     def axes(self) -> str:
@@ -74,8 +74,8 @@ class OmeZarr:
     title: str = "OME-Zarr"
     suffixes: tuple[str, ...] = (".ome.zarr", ".zarr")
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
-    # What it holds of an affine is for `layout` to say.
-    holds: frozenset[str] = frozenset({"spacing", "affine", "channels", "stack", "uint32"})
+    # `layout` says which part of an affine is lost.
+    holds: frozenset[str] = frozenset({"spacing", "affine", "channels", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
         """Never: a store is a folder, not a file (see `stores.is_node`)."""
@@ -128,6 +128,7 @@ class OmeZarr:
             one=one,
             provenance=provenance,
             labels=labels,
+            step=time_step_of(volume),
         )
         create_group(path, attributes)
         chunks = chunk_shape(finest.shape, letters)
@@ -147,26 +148,31 @@ def layout(
     one: int,
     provenance: Provenance,
     labels: bool = False,
+    step: TimeStep | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """The attributes of a group, and what they cannot keep of a map.
+    """The attributes of a group, and notes on what they cannot hold.
 
     Args:
         place: The map's axes and geometry.
-        native: What the reader of an OME-Zarr put aside, if the map is from one.
+        native: What was kept of the OME-Zarr that the map is from, or None.
         shapes: Those of the resolutions, axes in the order of `filed_order`.
         name: What the image is called.
         one: The stored number that stands for 1.
-        provenance: What made it.
+        provenance: How it was made.
         labels: Whether the numbers are those of labels.
+        step: That of time, of a map that is from elsewhere.
     """
     native = native if isinstance(native, Native) else Native("0.4")
+    if step is not None and "T" not in native.scale:
+        axis = {"name": "t", **native.axes.get("T", {}), **({"unit": "second"} if step.known else {})}
+        native = replace(native, axes={**native.axes, "T": axis}, scale={**native.scale, "T": step.size})
     _, letters = filed_order(place.axes)
     spatial = [letter for letter in letters if letter in "ZYX"]
     sizes = dict(zip(spatial, place.spacing or (1.0,) * len(spatial), strict=True))
     corner, lost = _corner(place, spatial)
     levels = []
     for number in range(len(shapes)):
-        # How many of the finest voxels lie in one of these along each axis.
+        # How many voxels of the finest resolution one of this resolution has along each axis.
         by = {
             letter: 2.0 ** sum(before[i] > 1 for before in shapes[:number]) if letter in sizes else 1.0
             for i, letter in enumerate(letters)
@@ -203,13 +209,13 @@ def layout(
 
 
 def is_plain(place: Place) -> bool:
-    """Whether the affine says nothing but the voxel size: nothing is turned, flipped or moved."""
+    """Whether the affine has no rotation, flip or translation, only the voxel size."""
     corner, lost = _corner(place, [letter for letter in place.axes if letter in "ZYX"])
     return not lost and not any(corner.values())
 
 
 def stem(path: Path) -> str:
-    """What an image in a file of this name is called; `replacing_store` puts a prefix before a name."""
+    """The name of an image by that of its file, without the prefix of `replacing_store`."""
     name = path.name.split("-", 2)[-1] if path.name.startswith(".softmorph-") else path.name
     return name[: -len(".zarr")].removesuffix(".ome") if name.lower().endswith(".zarr") else name
 
@@ -233,7 +239,7 @@ def filed_order(axes: str) -> tuple[list[int], str]:
 def _choose(
     found: Node, name: str, resolution: int | None
 ) -> tuple[ngff.Image | None, ngff.Level | None, Node]:
-    """The image a node is or belongs to, the resolution that is meant, and its array."""
+    """The image of a node, or that it belongs to, the resolution that is meant, and its array."""
     if found.kind == "array":
         if resolution is not None:
             raise UsageError(f"{name} names one array of a Zarr store already; leave --resolution out.")
@@ -265,7 +271,7 @@ def _choose(
 
 
 def _instead(found: Node) -> str:
-    """What a group is that is no image."""
+    """Say what a group is that is no image."""
     told = found.attributes.get("ome")
     told = told if isinstance(told, dict) else found.attributes
     first = next(
@@ -287,19 +293,19 @@ def _instead(found: Node) -> str:
 
 
 def _names(array: Node, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
-    """The letters of the axes of a plain array, those it has names for, or the usual ones; and what was decided."""
+    """The letters of the axes of an array without an image: their names, or the usual letters; and notes."""
     count = len(shape)
     told = array.attributes.get("_ARRAY_DIMENSIONS")
     if array.zarr_format == 3:
         told = json.loads((array.path / "zarr.json").read_text(encoding="utf-8")).get("dimension_names")
-    letters = "".join(str(one).upper() for one in told) if isinstance(told, list) else ""
+    letters = "".join(str(axis).upper() for axis in told) if isinstance(told, list) else ""
     if len(letters) == count == len(set(letters) & set("TCZYX")) and {"Y", "X"} <= set(letters):
         return letters, []
     return usual_axes(shape)
 
 
 def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: Path) -> Raw:
-    """Add what the metadata of its image say of an array."""
+    """Add to an array what the metadata of its image say."""
     if len(image.letters) != raw.array.ndim:
         raise FileError(
             f"{path}: its OME-Zarr metadata name {len(image.letters)} axes ({', '.join(image.letters)}), and the "
@@ -328,6 +334,7 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
         axes=image.letters,
         spacing=spacing,
         unit=unit,
+        time_step=_time_step(image, level),
         affine=affine,
         channels=image.channels(),
         slope=1 / one if isinstance(one, int) and one > 0 and raw.array.dtype.kind in "ui" else 1.0,
@@ -344,12 +351,18 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
     )
 
 
+def _time_step(image: ngff.Image, level: ngff.Level) -> TimeStep | None:
+    if level.scale is None or "T" not in image.letters:
+        return None
+    return time_step(level.scale[image.letters.index("T")], str(image.axes["T"].get("unit") or ""))
+
+
 def _parent(path: Path, inside: str) -> Path:
     return path.absolute().parents[len(Path(inside).parts) - 1]
 
 
 def _corner(place: Place, spatial: list[str]) -> tuple[dict[str, float], list[str]]:
-    """Where the first voxel lies, if the affine turns and flips nothing; else what is lost."""
+    """The position of the first voxel where the affine has no rotation or flip; else a note on what is lost."""
     if place.affine is None:
         return {}, []
     lost = ["OME-Zarr cannot hold orientation and origin (the affine) of this map."]
@@ -370,5 +383,5 @@ def _corner(place: Place, spatial: list[str]) -> tuple[dict[str, float], list[st
 
 
 def _tidy(number: float) -> float:
-    """Without the last bits of a change of unit and back."""
+    """Round away the errors of a change of unit and back."""
     return float(f"{number:.12g}")

@@ -1,6 +1,7 @@
-"""How the pieces of an array are packed: nothing is unpickled, and none unpacks to more than it holds.
+"""How the chunks of a Zarr array are compressed, and a bound on what each of them decompresses to.
 
-Codecs trust what they are given: a few kilobytes can say, or be, many gigabytes. So each chunk is looked at first.
+A chunk of a few kilobytes can decompress to many gigabytes, and codecs allocate whatever a chunk's header says. So the
+decompressed size of each chunk is compared with that of its array's chunks before a codec sees it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -22,48 +23,67 @@ from softmorph_cli.errors import FileError
 from softmorph_cli.io.damage import Damaged
 from softmorph_cli.io.zipped import DAMAGED, Unzipped, can_hold
 
-# Codecs that make bytes fewer, and what unpacks them piece by piece, where there is such a thing.
+# Compressors, and for those that `Unzipped` decompresses piece by piece its name for them.
 _PACKERS: Final[dict[str, str | None]] = {
     **{"gzip": "gzip", "zlib": "zlib", "bz2": "bzip2", "lzma": "xz"},
     **dict.fromkeys(("blosc", "zstd", "lz4")),
 }
-# What leaves the number of bytes as it is, but for a checksum.
-_PLAIN: Final = frozenset(
-    {"bytes", "endian", "transpose", "crc32c", "crc32", "adler32", "fletcher32", "shuffle"}
-)
+# Checksums, and at which end of the bytes they are unless their options say so.
+_CHECKSUMS: Final = {
+    **dict.fromkeys(("crc32", "adler32"), "start"),
+    **dict.fromkeys(("crc32c", "fletcher32", "jenkins_lookup3"), "end"),
+}
+_CHECKSUM_BYTES: Final = 4
+# Codecs that leave the number of bytes as it is, but for a checksum.
+_PLAIN: Final = frozenset({"bytes", "endian", "transpose", "shuffle", *_CHECKSUMS})
 _SHARDS: Final = "sharding_indexed"
 _NO_CHUNK: Final = 2**64 - 1
 # Filters may store wider numbers than those of the array, and checksums and headers take some bytes.
 _WIDER, _SLACK = 8, 4096
-# What a chunk can unpack to without being looked at: a share of the memory that may be used, and bytes.
+# A chunk that cannot decompress to more than this share of memory, or these bytes, need not be decompressed to count.
 _UNSEEN_SHARE, _UNSEEN = 8, 1 << 28
 
-# How many bytes a byte can unpack to at most.
+# How many bytes a byte can decompress to at most.
 _LZ4_MOST: Final = 255
 _ZSTD, _ZSTD_BLOCK = 0xFD2FB528, 1 << 17
 _ZSTD_SKIPPED = 0x184D2A5
 
 
+def _unseen() -> int:
+    return min((machine.memory() or _UNSEEN) // _UNSEEN_SHARE, _UNSEEN)
+
+
+# How many bytes of checksums are before and behind compressed bytes.
+_Ends = tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Packing:
-    """How chunks are packed.
+    """How chunks are compressed.
 
     Attributes:
-        codec: What packs them, or None.
-        size: How many bytes a chunk may unpack to.
+        codec: Their compressor, or None.
+        size: How many bytes a chunk may decompress to.
+        ends: The checksums around the compressed bytes of a chunk.
         pieces: How many chunks of this kind are in a file, as a shard; 0 where a file is one chunk.
-        index: Of a shard, how many bytes of the file say where its chunks are.
-        index_first: Whether they are its first.
+        index: The size in bytes of a shard's index, which says where its chunks are.
+        index_first: Whether the index is at the start of the shard.
+        shard_ends: The checksums around a shard.
+        unseen: A chunk that cannot decompress to more than this is not decompressed to count. Asked of the system once,
+            not for each chunk.
     """
 
     codec: str | None
     size: int
+    ends: _Ends = (0, 0)
     pieces: int = 0
     index: int = 0
     index_first: bool = False
+    shard_ends: _Ends = (0, 0)
+    unseen: int = field(default_factory=_unseen)
 
     def check(self, path: Path) -> None:
-        """Refuse a file whose chunks unpack to more than they hold; one that is not there has none.
+        """Refuse a file whose chunks decompress to more than they hold; a file that is missing has no chunks.
 
         Raises:
             Damaged: If a header cannot be that of the file.
@@ -71,13 +91,14 @@ class Packing:
         """
         try:
             number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:  # whoever reads it says why
+        except OSError:  # zarr, which reads it next, says why
             return
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(number)
+            raise FileError(f"{path} is no plain file; copy the store again.")
         with os.fdopen(number, "rb") as stream:
-            found = os.fstat(stream.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise FileError(f"{path} is no plain file; copy the store again.")
-            # Nothing that packs makes its input twice as long.
+            # No compressor makes its input twice as long.
             most = 2 * max(1, self.pieces) * self.size + self.index
             parts = self._parts(stream, found.st_size)
             if found.st_size > most or any(self.exceeds(stream, *part) for part in parts):
@@ -90,38 +111,45 @@ class Packing:
         if not self.pieces:
             yield 0, size
             return
-        stream.seek(0 if self.index_first else max(0, size - self.index))
+        before, behind = self.shard_ends
+        stream.seek(before if self.index_first else max(0, size - behind - self.index))
         told = stream.read(16 * self.pieces)
         for start, length in np.frombuffer(told[: len(told) // 16 * 16], "<u8").reshape(-1, 2).tolist():
-            if start != _NO_CHUNK and start + length <= size:
-                yield start, length
+            if start != _NO_CHUNK and before + start + length <= size:
+                yield before + start, length
 
     def exceeds(self, stream: BinaryIO, start: int, length: int) -> bool:
-        """Whether so many bytes of an open file, from one of them on, unpack to more than they may.
+        """Whether a chunk decompresses to more than it may.
+
+        Args:
+            stream: An open file.
+            start: Where in it the chunk begins.
+            length: How many bytes the chunk has.
 
         Raises:
-            Damaged: If a header cannot be theirs.
+            Damaged: If a header cannot be that of the chunk.
         """
-        stream.seek(start)
+        stream.seek(start + self.ends[0])
+        length = max(0, length - sum(self.ends))
         if self.codec is None:
             return length > self.size
         kind = _PACKERS[self.codec]
         if kind is not None:
-            unseen = max(self.size, min((machine.memory() or _UNSEEN) // _UNSEEN_SHARE, _UNSEEN))
+            unseen = max(self.size, self.unseen)
             return can_hold(length, unseen, kind) and _unpacks_beyond(stream, length, kind, self.size)
         if self.codec == "zstd":
             return _zstd_says(stream, length) > self.size
         head = stream.read(16)
         if self.codec == "lz4":
             return min(int.from_bytes(head[:4], "little"), _LZ4_MOST * length) > self.size
-        # What blosc says of its own length is believed when it is read; a checksum of four bytes may follow.
-        if len(head) < 16 or int.from_bytes(head[12:], "little") not in (length, length - 4):
+        # Blosc reads as many bytes as its header says, whether or not the chunk has them.
+        if len(head) < 16 or int.from_bytes(head[12:], "little") != length:
             raise Damaged("its header does not fit its length")
         return int.from_bytes(head[4:8], "little") > self.size
 
 
 def packing(told: Mapping[str, Any], name: str, chunk: Sequence[int], itemsize: int) -> Packing:
-    """Read how the chunks of an array are packed.
+    """Read how the chunks of an array are compressed.
 
     Args:
         told: The metadata of the array, of either version.
@@ -130,46 +158,57 @@ def packing(told: Mapping[str, Any], name: str, chunk: Sequence[int], itemsize: 
         itemsize: Bytes of an element.
 
     Raises:
-        FileError: If they are packed in a way that is not read.
+        FileError: If they are compressed in a way that is not read.
     """
     outer = _codecs(told)
-    shards = [options for codec, options in outer if codec == _SHARDS]
+    shards = [options for step, options in outer if step == _SHARDS]
     inner = _codecs(shards[0]) if shards else []
     both = [*outer, *inner]
-    packers = [(codec, options) for codec, options in both if codec in _PACKERS]
-    if len(packers) > 1 or len(shards) > 1 or any(codec == _SHARDS for codec, _ in inner):
-        names = ", ".join(codec for codec, _ in both)
+    packers = [(step, options) for step, options in both if step in _PACKERS]
+    if len(packers) > 1 or len(shards) > 1 or any(step == _SHARDS for step, _ in inner):
+        names = ", ".join(step for step, _ in both)
         raise FileError(
             f"{name} is packed more than once ({names}), which is not read; write it again with one of blosc, zstd and "
             "gzip."
         )
     codec, options = packers[0] if packers else (None, {})
+    innermost = inner if shards else outer
+    if codec is not None and codec not in [step for step, _ in innermost]:
+        raise FileError(
+            f"{name} has shards that are packed as a whole, which is not read; write it again without."
+        )
+    shard_ends = _ends(outer, _SHARDS) if shards else (0, 0)
+    ends = _ends(innermost, codec) if codec is not None else (0, 0)
+    if shard_ends is None or ends is None:
+        names = ", ".join(step for step, _ in both)
+        raise FileError(
+            f"{name} is compressed first and changed again afterwards ({names}), which is not read; write it again "
+            "with one of blosc, zstd and gzip as its last step."
+        )
     if codec == "lzma" and options.get("format") == 3:
         raise FileError(
             f"{name} is compressed with lzma without its header, which is not read; write it again with blosc, zstd or "
             "gzip."
         )
-    wider = any(one not in {*_PLAIN, *_PACKERS, _SHARDS} for one, _ in both)
+    wider = any(other not in {*_PLAIN, *_PACKERS, _SHARDS} for other, _ in both)
     factor = _WIDER if wider else 1
     size = prod(chunk) * itemsize * factor + _SLACK
     if not shards:
         # What no codec packs is as long as its file.
-        return Packing(codec, size)
-    shape = [one for one in shards[0].get("chunk_shape", ()) if isinstance(one, int) and one > 0]
+        return Packing(codec, size, ends)
+    shape = [size for size in shards[0].get("chunk_shape", ()) if isinstance(size, int) and size > 0]
     index = _codecs({"codecs": shards[0].get("index_codecs", ())})
-    if len(shape) != len(chunk) or {name for name, _ in index} - {"bytes", "crc32c"}:
+    if len(shape) != len(chunk) or {step for step, _ in index} - {"bytes", "crc32c"}:
         raise FileError(f"{name} has shards whose index is not read; write it again without shards.")
-    if codec is not None and codec not in [one for one, _ in inner]:
-        raise FileError(
-            f"{name} has shards that are packed as a whole, which is not read; write it again without."
-        )
-    pieces = prod(-(-one // part) for one, part in zip(chunk, shape, strict=True))
+    pieces = prod(-(-length // part) for length, part in zip(chunk, shape, strict=True))
     return Packing(
         codec,
         prod(shape) * itemsize * factor + _SLACK,
+        ends,
         pieces,
-        16 * pieces + 4 * ("crc32c" in [name for name, _ in index]),
+        16 * pieces + 4 * ("crc32c" in [step for step, _ in index]),
         shards[0].get("index_location") == "start",
+        shard_ends,
     )
 
 
@@ -185,8 +224,8 @@ def pickles(told: Mapping[str, Any]) -> bool:
 
 
 def _codecs(told: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The codecs of an array, or those of its shards, by name, each with its options."""
-    listed = [told.get("compressor"), *_list(told.get("filters")), *_list(told.get("codecs"))]
+    """The codecs of an array, or those of its shards, in the order in which they encode: names and options."""
+    listed = [*_list(told.get("filters")), told.get("compressor"), *_list(told.get("codecs"))]
     found: list[tuple[str, Mapping[str, Any]]] = []
     for one in listed:
         whole = {"name": one} if isinstance(one, str) else one
@@ -198,6 +237,20 @@ def _codecs(told: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return found
 
 
+def _ends(codecs: Sequence[tuple[str, Mapping[str, Any]]], codec: str) -> _Ends | None:
+    """The checksums around the bytes of one of several codecs; None where a codec after it does more than that."""
+    before = behind = 0
+    later = [name for name, _ in codecs].index(codec) + 1
+    for name, options in codecs[later:]:
+        if name not in _CHECKSUMS:
+            return None
+        if options.get("location", _CHECKSUMS[name]) == "start":
+            before += _CHECKSUM_BYTES
+        else:
+            behind += _CHECKSUM_BYTES
+    return before, behind
+
+
 def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
 
@@ -207,14 +260,14 @@ def _unpacks_beyond(stream: BinaryIO, length: int, kind: str, size: int) -> bool
     with (
         Unzipped(BytesIO(stream.read(length)), kind) as unpacked,
         suppress(*DAMAGED),
-    ):  # whoever reads it says so
+    ):  # zarr, which reads it next, says so
         while seen <= size and (piece := unpacked.read(1 << 20)):
             seen += len(piece)
     return seen > size
 
 
 def _zstd_says(stream: BinaryIO, length: int) -> int:
-    """How many bytes frames of Zstandard say that they unpack to, or can at most where they do not (RFC 8878)."""
+    """How many bytes frames of Zstandard say that they hold; where one does not, the most it can hold (RFC 8878)."""
     total, end = 0, stream.tell() + length
     while len(magic := stream.read(4)) == 4 and stream.tell() < end:
         number = int.from_bytes(magic, "little")

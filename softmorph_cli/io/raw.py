@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.units import MILLIMETRES
+from softmorph_cli.units import TimeStep
 from softmorph_cli.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -38,6 +38,7 @@ class Raw:
         dtype: The element type on disk.
         spacing: Voxel size by axis letter, for as many of Z, Y, X as the file knows.
         unit: "mm", "um", "nm" or None.
+        time_step: The step along "T", or None where the file does not say it.
         affine: 4 x 4, array index (z, y, x, 1) to RAS+ mm (as in `Volume`: of an unknown unit without one), or None.
         channels: Names along "C", or None.
         slope: A stored number times `slope` plus `inter` is the value it means.
@@ -57,6 +58,7 @@ class Raw:
     dtype: str
     spacing: Mapping[str, float] = field(default_factory=dict)
     unit: str | None = None
+    time_step: TimeStep | None = None
     affine: Affine | None = None
     channels: tuple[str, ...] | None = None
     slope: float = 1.0
@@ -80,6 +82,7 @@ class Kept:
         spacing: Voxel size by letter, the axes a volume does not filter along included.
         dropped: The letter of the spatial axis of size one that was left out, or None.
         exclusive: Of classes that exclude each other, where that was asked for: see `softmorph_cli.io.exclusive`.
+        time_step: The step along "T", or None where the file does not say it.
     """
 
     format: str
@@ -88,6 +91,7 @@ class Kept:
     spacing: Mapping[str, float]
     dropped: str | None = None
     exclusive: Any = field(default=None, repr=False, compare=False)
+    time_step: TimeStep | None = None
 
 
 class Format(Protocol):
@@ -111,7 +115,7 @@ class Format(Protocol):
 
     @property
     def holds(self) -> frozenset[str]:
-        """Which of "spacing", "affine", "channels", "stack" and "uint32" (labels) it can hold."""
+        """Which of "spacing", "affine", "channels", "stack", "time" (its step) and "uint32" (labels) it can hold."""
 
     def recognises(self, head: bytes) -> bool:
         """Whether a file with these first bytes (unpacked, where it is gzipped) is of this family."""
@@ -141,15 +145,13 @@ def kept_native(volume: Volume, name: str) -> Any:
     return kept.native if isinstance(kept, Kept) and kept.format == name else None
 
 
+def time_step_of(volume: Volume) -> TimeStep | None:
+    """Return the step of time of a map that has an axis of time, where its file said it."""
+    kept = volume.source.header if volume.source else None
+    return kept.time_step if isinstance(kept, Kept) and "T" in volume.axes else None
+
+
 def scale_of(one: str) -> float:
     """What stored numbers are multiplied by, where a file says which of them stands for 1."""
     one = one.strip()
     return 1 / int(one) if one.isdecimal() and len(one) < 20 and int(one) else 1.0
-
-
-def in_millimetres(volume: Volume) -> tuple[float, ...] | None:
-    """The spacing in mm, unchanged where the unit is unknown, None where the spacing is."""
-    if volume.spacing is None:
-        return None
-    factor = MILLIMETRES.get(volume.unit or "", 1.0)
-    return tuple(size * factor for size in volume.spacing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,15 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
-from softmorph_cli.io.exclusive import Exclusive, class_axis, look, numbered
+from softmorph_cli.io.exclusive import Exclusive, called, class_axis, look, numbered
 from softmorph_cli.io.formats import read_raw
+from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Raw
-from softmorph_cli.io.room import check_room
+from softmorph_cli.io.room import beside, check_room
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
-from softmorph_cli.printable import printable
 from softmorph_cli.volume import Source, Volume
 
 
@@ -82,17 +83,16 @@ def read(
     family, raw, filed_axes = _named(path, axes, channel_axis, resolution, series, time, picked=picked)
     network = family.name == NNUNET
     if network:
-        raw = nnunet.place(raw, path, like, from_logits=from_logits)
+        with beside(_in_memory(raw)):
+            raw = nnunet.place(raw, path, like, from_logits=from_logits)
         if from_logits is None and divide_by is None and not clip:
             nnunet.refuse_logits(raw, name)
     elif like is not None:
         raise InputError(
             f"{name} is no .npz of nnU-Net and says itself where it lies; leave --reference out."
         )
-    inside = _mask(Path(mask), raw, name) if mask is not None else None
-    if region is not None:
-        raw, cuts = select.crop(raw, region, name)
-        inside = inside[cuts] if inside is not None else None
+    whole = raw
+    raw, cuts = select.crop(raw, region, name) if region is not None else (raw, None)
     wanted = _dtype(dtype, raw)
     along = select.letter_of(channel_axis, filed_axes)
     # Sigmoids of logits, and the mask of a label, are no classes.
@@ -100,10 +100,11 @@ def read(
     found: Exclusive | None = None
     filed = raw
     if not late:
-        if looked:
-            found = look(raw, labels=_known(raw), divide_by=divide_by, inside=inside)
         raw = _one_channel(raw, channel, name, along)
-    _check_room(raw, wanted, name)
+    # Nothing below is read before what it takes was counted; `look` keeps a label for each voxel.
+    inside = _with_mask(mask, raw, wanted, whole, cuts, name, labels=looked)
+    if looked and not late:
+        found = look(filed, labels=_known(filed), divide_by=divide_by, inside=inside)
     # Only what was chosen of a store is read, and only here.
     raw = replace(raw, array=held(raw.array, wanted))
     values, notes = probabilities(
@@ -125,8 +126,8 @@ def read(
         raw, raw.array, path, family, filed_axes, per_slice=per_slice, notes=notes, exclusive=found
     )
     assert volume.source is not None
-    called = _called(filed, numbers)
-    return replace(volume, source=replace(volume.source, numbers=numbers, channel=called))
+    source = replace(volume.source, numbers=numbers, channel=_called(filed, numbers))
+    return replace(volume, source=source)
 
 
 def read_labels(
@@ -170,11 +171,9 @@ def read_labels(
     family, raw, filed_axes = _named(path, axes, channel_axis, resolution, series, time)
     if family.name == NNUNET or raw.colour:
         return None
-    inside = _mask(Path(mask), raw, name) if mask is not None else None
-    if region is not None:
-        raw, cuts = select.crop(raw, region, name)
-        inside = inside[cuts] if inside is not None else None
-    _check_room(raw, np.dtype(np.float32), name)
+    whole = raw
+    raw, cuts = select.crop(raw, region, name) if region is not None else (raw, None)
+    inside = _with_mask(mask, raw, np.dtype(np.float32), whole, cuts, name)
     raw = replace(raw, array=held(raw.array, raw.array.dtype))
     labels = label_numbers(raw, surely=surely)
     if labels is None:
@@ -226,6 +225,7 @@ def _volume(
         exclusive = replace(exclusive, winner=exclusive.winner.reshape(values.shape[-dims:]))
     if per_slice and letters.endswith("ZYX"):
         letters = letters[:-3] + SLICE + "YX"
+        raw = replace(raw, notes=tuple(note for note in raw.notes if "--per-slice" not in note))
     spatial = "ZYX" if letters.endswith("ZYX") else "YX"
     try:
         return Volume(
@@ -240,7 +240,9 @@ def _volume(
                 family.name,
                 raw.shape,
                 raw.dtype,
-                nnunet.keep(Kept(family.name, raw.native, filed_axes, full_spacing, dropped, exclusive)),
+                nnunet.keep(
+                    Kept(family.name, raw.native, filed_axes, full_spacing, dropped, exclusive, raw.time_step)
+                ),
                 raw.provenance,
             ),
             notes=(*raw.notes, *notes),
@@ -249,10 +251,41 @@ def _volume(
         raise InputError(f"{name}: {error}") from error
 
 
-def _check_room(raw: Raw, wanted: np.dtype[Any], name: str) -> None:
+def _with_mask(
+    mask: str | Path | None,
+    raw: Raw,
+    wanted: np.dtype[Any],
+    whole: Raw,
+    cuts: Sequence[slice] | None,
+    name: str,
+    *,
+    labels: bool = False,
+) -> Array | None:
+    """Refuse a map that does not fit into memory together with its mask, and read the mask.
+
+    Args:
+        mask: Its file, or None.
+        raw: The part of the map that is read.
+        wanted: What its values become.
+        whole: All of the map.
+        cuts: Which part of the whole it is, for each spatial axis.
+        name: What the map is called.
+        labels: Whether a label is kept for each voxel.
+    """
     stored = raw.array.dtype
-    held = wanted.itemsize if stored == wanted else wanted.itemsize + stored.itemsize
-    check_room(raw.array.shape, held, name)
+    each = wanted.itemsize if stored == wanted else wanted.itemsize + stored.itemsize
+    voxels = prod(raw.array.shape[-len(select.spatial(raw)) :])
+    with beside(voxels * ((mask is not None) + labels)):
+        check_room(raw.array.shape, each, name)
+    if mask is None:
+        return None
+    with beside(_in_memory(whole)):
+        return _mask(Path(mask), whole, cuts, name)
+
+
+def _in_memory(raw: Raw) -> int:
+    """Return how many bytes a map takes before it is read: all of it where its format has no parts."""
+    return 0 if isinstance(raw.array, Lazy | np.memmap) else raw.array.nbytes
 
 
 def _known(raw: Raw) -> tuple[int, ...] | None:
@@ -283,10 +316,7 @@ def _called(filed: Raw, numbers: tuple[int, ...]) -> str | None:
     several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
     if len(numbers) != 1 or not several:
         return None
-    names = filed.channels or ()
-    name = names[numbers[0]] if numbers[0] < len(names) else f"channel {numbers[0]}"
-    # It goes into comments and onto terminals.
-    return printable(name)
+    return called(filed, numbers[0])
 
 
 def _one_channel(raw: Raw, channel: int | str | None, name: str, axis: str | None = None) -> Raw:
@@ -315,7 +345,8 @@ def _dtype(dtype: npt.DTypeLike | None, raw: Raw) -> np.dtype[Any]:
     return wanted
 
 
-def _mask(path: Path, raw: Raw, name: str) -> Array:
+def _mask(path: Path, raw: Raw, cuts: Sequence[slice] | None, name: str) -> Array:
+    """Return where a mask is not 0, in the part of the map that is read."""
     _, other = read_raw(path)
     check_type(other, str(path))
     other = select.arrange(select.name_axes(other, str(path)))
@@ -324,4 +355,10 @@ def _mask(path: Path, raw: Raw, name: str) -> Array:
         raise InputError(
             f"--mask {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
         )
-    return np.asarray(np.asarray(other.array) != 0).reshape(shape)
+    if cuts is None:
+        cuts = [slice(0, size) for size in shape]
+    # Axes of size one may be others in the mask than in the map.
+    long = iter(cut for cut, size in zip(cuts, shape, strict=True) if size > 1)
+    part = other.array[tuple(next(long) if size > 1 else slice(None) for size in found)]
+    check_room(part.shape, part.dtype.itemsize + 1, path)
+    return np.asarray(held(part, part.dtype) != 0).reshape([cut.stop - cut.start for cut in cuts])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import prod
 from pathlib import Path
 from typing import Final
@@ -10,13 +12,30 @@ from typing import Final
 from softmorph_cli import machine
 from softmorph_cli.errors import InputError
 
-# What is larger has no end as a float.
+# Larger numbers overflow a float.
 _MOST: Final = 1 << 100
+_TAKEN: ContextVar[int] = ContextVar("taken", default=0)
+
+
+@contextmanager
+def beside(size: int) -> Iterator[None]:
+    """Count so many bytes as taken for as long as this is entered: other arrays are in memory at the same time."""
+    token = _TAKEN.set(_TAKEN.get() + size)
+    try:
+        yield
+    finally:
+        _TAKEN.reset(token)
+
+
+def free() -> int | None:
+    """Return how many bytes an array may have, or None where no limit is known."""
+    allowed = machine.memory()
+    return None if allowed is None else max(0, allowed - _TAKEN.get())
 
 
 def fits(shape: Sequence[int], itemsize: int) -> bool:
-    """Whether an array is no larger than the memory that this process may use."""
-    allowed = machine.memory()
+    """Whether an array is no larger than the memory that this process may use for it."""
+    allowed = free()
     return allowed is None or prod(map(int, shape)) * itemsize <= allowed
 
 
@@ -29,7 +48,7 @@ def check_piece(shape: Sequence[int], itemsize: int, name: str) -> None:
     if not fits(shape, itemsize):
         raise InputError(
             f"{name} is stored in chunks of {' x '.join(map(str, shape))} values, of which not one fits into the "
-            f"{(machine.memory() or 0) / 2**30:.1f} GiB that may be used: write it again in smaller ones."
+            f"{(free() or 0) / 2**30:.1f} GiB that may be used: write it again in smaller ones."
         )
 
 
@@ -46,10 +65,11 @@ def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, first: 
         InputError: If it takes more memory than this process may use.
     """
     if not fits(shape, itemsize):
-        needed, allowed = prod(map(int, shape)) * itemsize, machine.memory() or 0
+        needed, allowed = prod(map(int, shape)) * itemsize, free() or 0
         before = f"{first}, then " if first else ""
         raise InputError(
             f"{path} holds {' x '.join(map(str, shape))} values, which take about {min(needed, _MOST) / 2**30:.1f} "
             f"GiB, and {allowed / 2**30:.1f} GiB may be used: {before}cut out a part with --region "
-            "or take one channel with --channel, or filter tile by tile into a .zarr with --memory 4GB."
+            "or take one channel with --channel, or filter tile by tile into a .zarr with --memory "
+            f"{machine.for_tiles()}."
         )

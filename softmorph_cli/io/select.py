@@ -86,19 +86,26 @@ def name_axes(
         )
     if len(letters) != count:
         raise InputError(
-            f"{name} has {count} axes, its shape is {raw.array.shape}; --axes {letters} names {len(letters)}."
+            f"{name} has {count} axes, its shape is {raw.array.shape}, and {letters} names {len(letters)}; give a "
+            f"letter for each, for example --axes {likely_axes(raw.array.shape)}."
         )
     if channel_axis is not None:
         named = _with_channel(letters, channel_axis, name)
         beside = letters[named.index("C")] if "C" in letters else "C"
         if picked and beside == "T":
             raise InputError(
-                f"{name} names its axis T as time, and its channels: keep one time with --time 0."
+                f"{name} names its axis T as time, and its channels: take one time with --time 0 and leave out "
+                "--channel-axis."
             )
         letters = letters if picked and beside not in "CZYX" else named
+    if axes is not None or letters != raw.axes:
+        # What was taken for granted has been said.
+        raw = replace(raw, notes=tuple(note for note in raw.notes if "--axes" not in note))
     colour = raw.colour and axes is None
     if raw.channels and ((raw.colour and not colour) or _moved(raw.axes or "", letters)):
         raw = replace(raw, channels=None)  # they are not those of this axis
+    if (raw.axes or letters).find("T") != letters.find("T"):
+        raw = replace(raw, time_step=None)
     return replace(_rename(raw, letters), colour=colour)
 
 

@@ -1,7 +1,7 @@
-"""The voxels behind a header of text, as NRRD and MetaImage keep them; read in Python, and no header is trusted.
+"""What NRRD and MetaImage have in common: a header of text, and the voxels behind it or in files that it names.
 
-Readers in C take counts and names from such headers as they are. Here every number is checked before it is used,
-files are plain ones beside or below the header, and no memory is taken for what the files cannot hold.
+Headers are not trusted: every number is checked before it is used, only plain files in the header's folder or below it
+are opened, and no memory is allocated for more voxels than the files can hold.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ import numpy as np
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged
 from softmorph_cli.io.pointers import check_fetched
-from softmorph_cli.io.raw import REVERSED, Affine, Array, in_millimetres
+from softmorph_cli.io.provenance import SIGNATURE, as_text
+from softmorph_cli.io.raw import LABELS, ONE, REVERSED, Affine, Array, Provenance, time_step_of
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import Unzipped, can_hold, finish, told_behind
-from softmorph_cli.units import MILLIMETRES
-from softmorph_cli.volume import Volume
+from softmorph_cli.units import MILLIMETRES, TimeStep
+from softmorph_cli.volume import Volume, places
 
 # World coordinates are LPS there and RAS here.
 LPS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 MOST_AXES: Final = 16
 LONGEST_HEADER: Final = 1 << 22
 _PIECE = 1 << 20
-# Between words of text, and longer than any number that is written out.
+# No whole number of a header is larger.
+_MOST: Final = 1 << 62
+# The separators of numbers in text, and a length that no number in text has.
 _BETWEEN: Final = (b" ", b"\t", b"\r", b"\n", b",")
 _LONGEST_WORD: Final = 400
 _WRITTEN_AT_ONCE = 1 << 24
@@ -43,12 +46,12 @@ _SERIES = re.compile(
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of a header by name, and the numbers in them.
+    """The fields of a header; its methods parse and check their values.
 
     Attributes:
         path: The file.
-        title: Of its family.
-        texts: What the fields hold.
+        title: The name of its format, for messages.
+        texts: The values of the fields, by name.
     """
 
     path: Path
@@ -60,7 +63,7 @@ class Fields:
         return name in self.texts
 
     def refused(self, name: str, wanted: str) -> FileError:
-        """What is wrong with a field: found is what it holds, `wanted` what it should."""
+        """Return the error that names a field, its value, and what belongs there instead (`wanted`)."""
         found = f"{name} {shown(self.texts[name])!r}" if name in self.texts else f"no {name}"
         return FileError(
             f"{self.path} has a {self.title} header with {found}, where {wanted} belongs; "
@@ -68,23 +71,35 @@ class Fields:
         )
 
     def words(self, name: str, count: int | None = None) -> list[str]:
-        """The words of a field, as many as there should be."""
+        """Return the words of a field.
+
+        Raises:
+            FileError: If there are not `count` of them.
+        """
         found = self.texts.get(name, "").split()
         if count is not None and len(found) != count:
             raise self.refused(name, "one word" if count == 1 else f"a list of {count}")
         return found
 
-    def whole(self, name: str, count: int, *, least: int, most: int = 1 << 62) -> list[int]:
-        """Whole numbers within bounds."""
-        words = self.words(name, count)
-        if not all(re.fullmatch(r"[+-]?\d{1,19}", word) and least <= int(word) <= most for word in words):
-            raise self.refused(
-                name, f"a whole number from {least} on" if count == 1 else f"numbers from {least} on"
-            )
+    def whole(self, name: str, count: int, *, least: int, most: int = _MOST) -> list[int]:
+        """Return whole numbers.
+
+        Raises:
+            FileError: If there are not `count` of them from `least` to `most`.
+        """
+        words = self.words(name)
+        right = all(re.fullmatch(r"[+-]?\d{1,19}", word) and least <= int(word) <= most for word in words)
+        if len(words) != count or not right:
+            what = "a whole number" if count == 1 else f"a list of {count} whole numbers"
+            raise self.refused(name, f"{what} from {least} {'on' if most == _MOST else f'to {most}'}")
         return [int(word) for word in words]
 
     def one_of(self, name: str, known: dict[str, Any]) -> Any:
-        """What the word in a field stands for."""
+        """Return the meaning of a field whose value is one of a few words.
+
+        Raises:
+            FileError: If the word is not among `known`.
+        """
         word = " ".join(self.texts.get(name, "").split()).lower()
         if word not in known:
             firsts = {value: key for key, value in reversed(known.items())}
@@ -92,12 +107,16 @@ class Fields:
         return known[word]
 
     def reals(self, name: str, count: int) -> list[float]:
-        """Real numbers; what is none is NaN."""
+        """Return real numbers, NaN in place of words that are not finite numbers.
+
+        Raises:
+            FileError: If there are not `count` of them.
+        """
         return [real(word) for word in self.words(name, count)]
 
 
 def real(word: str) -> float:
-    """A number, NaN for what is none or has no end."""
+    """Return the finite number that a word is, else NaN."""
     try:
         number = float(word)
     except ValueError:
@@ -106,13 +125,13 @@ def real(word: str) -> float:
 
 
 def shown(text: str, most: int = 60) -> str:
-    """A text from a file, in one line and without what a terminal would obey."""
+    """Return a text from a file in one line, with control characters escaped, cut after `most` characters."""
     plain = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
     return plain if len(plain) <= most else f"{plain[:most]}..."
 
 
 def decoded(text: bytes) -> str:
-    """Text in UTF-8, or in Latin-1 where it is none."""
+    """Decode text as UTF-8, or as Latin-1 if it is not valid UTF-8."""
     try:
         return text.decode()
     except UnicodeDecodeError:
@@ -121,17 +140,17 @@ def decoded(text: bytes) -> str:
 
 @dataclass(frozen=True)
 class Stored:
-    """Where and how the numbers of an array lie.
+    """Where an array is stored and how it is encoded.
 
     Attributes:
         dtype: The element type, with its byte order.
         shape: The slowest axis first.
         encoding: "raw", "gzip", "zlib", "bzip2", "text" or "hex".
-        files: One after the other; None for the file that the header is in.
-        start: Where the voxels begin in the file that the header is in.
-        lines: How many lines are skipped before them.
-        skip: How many bytes are, unpacked ones where they are packed; -1: they are the last bytes of a file.
-        packed: How many bytes they are packed, where the header says it.
+        files: The files that hold equal parts of the array, in order; None for the file of the header.
+        start: At which byte of each file its data begin, packed or not.
+        lines: How many lines are skipped after that.
+        skip: How many bytes are skipped after that, counted after unpacking; -1: the voxels are the file's last bytes.
+        packed: The size of the packed data in bytes, where the header says it.
     """
 
     dtype: np.dtype[Any]
@@ -145,16 +164,16 @@ class Stored:
 
 
 def files_named(text: str, listed: Sequence[str], count: int, path: Path) -> Sequence[str]:
-    """The names of the files with voxels.
+    """Return the names of the files that hold the voxels.
 
     Args:
-        text: A name, LIST, or a series: a name with %d in it, the first number, the last one and the step.
+        text: The field: a name, LIST, or a series (a name with %d in it, the first number, the last one and the step).
         listed: The names that follow LIST.
-        count: How many voxels there are; no more files are there.
+        count: The number of voxels.
         path: The header.
 
     Raises:
-        FileError: If there are none, or more than voxels.
+        FileError: If the field names no files, or more files than there are voxels.
     """
     if re.match(r"LIST\b", text):
         names: Sequence[str] = listed
@@ -178,19 +197,19 @@ def files_named(text: str, listed: Sequence[str], count: int, path: Path) -> Seq
 
 
 def load(stored: Stored, path: Path) -> tuple[Array, list[str]]:
-    """Read the numbers of an array.
+    """Read an array.
 
     Args:
-        stored: Where and how they lie.
-        path: The file with the header.
+        stored: Where it is stored and how it is encoded.
+        path: The header.
 
     Returns:
-        The array in this machine's byte order, nobody else's, and notes.
+        A new array in this machine's byte order, and notes.
 
     Raises:
-        FileError: If their files are missing, or no plain files beside or below the header, or hold more of them.
-        InputError: If they do not fit into memory.
-        Damaged: If they end too early or do not unpack.
+        FileError: If one of its files is missing, or is not a plain file in the header's folder or below it.
+        InputError: If it does not fit into memory.
+        Damaged: If the data end too early or cannot be unpacked.
     """
     files = [path] if stored.files is None else [_beside(path, name) for name in stored.files]
     size = prod(stored.shape) * stored.dtype.itemsize
@@ -215,10 +234,9 @@ def load(stored: Stored, path: Path) -> tuple[Array, list[str]]:
         flat: Any = array.reshape(-1).view(np.uint8)
         for number, file in enumerate(files):
             with _opened(file) as stream:
-                if stored.files is None:
-                    stream.seek(stored.start)
+                stream.seek(stored.start)
                 part = flat[number * each : (number + 1) * each]
-                notes += _read_into(part, stream, stored, path)
+                notes += _read_into(part, stream, stored)
     if not stored.dtype.isnative:
         array = array.byteswap(inplace=True).view(stored.dtype.newbyteorder("="))
     return array, list(dict.fromkeys(notes))
@@ -232,10 +250,10 @@ def _fits(stored: Stored, room: int, size: int) -> bool:
 
 
 def _beside(path: Path, name: str) -> Path:
-    """The file with voxels that a header names.
+    """Return the path of a file with voxels that a header names.
 
     Raises:
-        FileError: If it is missing, or no plain file in the header's folder or below.
+        FileError: If it is missing, or is not a plain file in the header's folder or below it.
     """
     said = shown(name, 200)
     if "\0" in name:
@@ -266,7 +284,7 @@ def _beside(path: Path, name: str) -> Path:
 
 
 def _opened(file: Path) -> BinaryIO:
-    """Open a plain file; what has become a pipe since it was looked at does not block."""
+    """Open a plain file, without blocking if it was replaced by a pipe in the meantime."""
     number = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
@@ -274,16 +292,18 @@ def _opened(file: Path) -> BinaryIO:
     return os.fdopen(number, "rb")
 
 
-def _read_into(part: Any, stream: BinaryIO, stored: Stored, path: Path) -> list[str]:
+def _read_into(part: Any, stream: BinaryIO, stored: Stored) -> list[str]:
+    """Fill `part` from a file; the notes tell of data behind the voxels, which every encoding may have."""
     for _ in range(stored.lines):
         if not stream.readline():
             raise Damaged(ENDS_EARLY)
     if stored.encoding in ("text", "hex"):
         stream.seek(max(0, stored.skip), os.SEEK_CUR)
         read = _text_into if stored.encoding == "text" else _hex_into
-        if read(part, stream, stored) < len(part):
+        done, behind = read(part, stream, stored)
+        if done < len(part):
             raise Damaged(ENDS_EARLY)
-        return []
+        return told_behind(behind)
     if stored.encoding == "raw":
         if stored.skip < 0:
             stream.seek(-len(part), os.SEEK_END)
@@ -296,16 +316,11 @@ def _read_into(part: Any, stream: BinaryIO, stored: Stored, path: Path) -> list[
         unpacked.seek(max(0, stored.skip))
         if unpacked.readinto(part) < len(part):
             raise Damaged(ENDS_EARLY)
-        if finish(unpacked):
-            raise FileError(
-                f"{path} holds more numbers than its header says, {' x '.join(map(str, stored.shape))}; correct the "
-                "sizes there."
-            )
-        return told_behind(unpacked.behind, packed=True)
+        return told_behind(finish(unpacked)) + told_behind(unpacked.behind, packed=True)
 
 
 def _packed_with(stream: BinaryIO, encoding: str) -> str:
-    """Which way bytes are packed; MetaImages say only that they are, with zlib or gzip."""
+    """Return the compression of data: MetaImage does not say whether it is zlib or gzip."""
     at = stream.tell()
     gzip = encoding == "zlib" and stream.read(2) == b"\x1f\x8b"
     stream.seek(at)
@@ -320,7 +335,7 @@ def _fill(part: Any, stream: BinaryIO) -> int:
 
 
 def _pieces_of_text(stream: BinaryIO) -> Iterator[bytes]:
-    """Pieces of text that break no word.
+    """Yield text in pieces that end between two words.
 
     Raises:
         Damaged: If a word is longer than any number.
@@ -338,11 +353,14 @@ def _pieces_of_text(stream: BinaryIO) -> Iterator[bytes]:
     yield rest
 
 
-def _text_into(part: Any, stream: BinaryIO, stored: Stored) -> int:
-    dtype, done = stored.dtype, 0
+def _text_into(part: Any, stream: BinaryIO, stored: Stored) -> tuple[int, int]:
+    """Fill `part` with numbers in text; return how many bytes were filled, and how many of text are left over."""
+    dtype, done, behind = stored.dtype, 0, 0
     numbers = part.view(dtype)
     for piece in _pieces_of_text(stream):
-        words = piece.replace(b",", b" ").split()[: len(numbers) - done]
+        found = piece.replace(b",", b" ").split()
+        words = found[: len(numbers) - done]
+        behind += sum(map(len, found[len(words) :]))
         if not words:
             continue
         # NumPy takes as much memory for each word as for the longest.
@@ -358,13 +376,16 @@ def _text_into(part: Any, stream: BinaryIO, stored: Stored) -> int:
                 raise Damaged("its text holds what is no number of its type")
         numbers[done : done + len(words)] = parsed
         done += len(words)
-    return done * dtype.itemsize
+    return done * dtype.itemsize, behind
 
 
-def _hex_into(part: Any, stream: BinaryIO, stored: Stored) -> int:
-    done, odd = 0, b""
-    while done < len(part) and (piece := stream.read(_PIECE)):
-        digits = (odd + b"".join(piece.split()))[: 2 * (len(part) - done)]
+def _hex_into(part: Any, stream: BinaryIO, stored: Stored) -> tuple[int, int]:
+    """Fill `part` with bytes in hexadecimal digits; return as `_text_into`."""
+    done, behind, odd = 0, 0, b""
+    while piece := stream.read(_PIECE):
+        present = odd + b"".join(piece.split())
+        digits = present[: 2 * (len(part) - done)]
+        behind += len(present) - len(digits)
         odd = digits[len(digits) // 2 * 2 :]
         digits = digits[: len(digits) // 2 * 2]
         try:
@@ -373,20 +394,21 @@ def _hex_into(part: Any, stream: BinaryIO, stored: Stored) -> int:
             raise Damaged("its text holds what are no hexadecimal digits") from error
         part[done : done + len(found)] = np.frombuffer(found, np.uint8)
         done += len(found)
-    return done
+    return done, behind
 
 
 @dataclass(frozen=True)
 class Grid:
-    """An array as both formats write it, and where it lies.
+    """An array in the order in which both formats write it, and its geometry.
 
     Attributes:
         array: The slowest axis first; channels are the last axis.
         axes: A letter for each of its axes.
-        steps: In LPS and mm: a row for each axis of space, x first; None where the place is not known.
-        origin: In LPS and mm.
+        steps: In LPS: a row for each axis of space, x first; None where the position is not known.
+        origin: In LPS.
         sizes: Of voxels, x first, or None.
-        in_mm: Whether they are known to be in mm.
+        unit: That of steps, origin and sizes; None where it is not known.
+        time: The step along the axis of time, or None.
         lost: What cannot be kept.
     """
 
@@ -395,7 +417,8 @@ class Grid:
     steps: Affine | None
     origin: Affine | None
     sizes: tuple[float, ...] | None
-    in_mm: bool
+    unit: str | None
+    time: TimeStep | None
     lost: list[str]
 
     @property
@@ -404,50 +427,105 @@ class Grid:
         return self.axes.replace("C", "")[::-1]
 
 
-def as_grid(volume: Volume, array: Array, title: str) -> Grid:
-    """Bring `array`, the values of `volume`, into the order and the place that NRRD and MetaImage know.
+def as_grid(volume: Volume, array: Array, title: str, unit: str | None) -> Grid:
+    """Bring `array`, the values of `volume`, into the axis order, the coordinates and the unit that a file has.
+
+    Args:
+        volume: The map.
+        array: Its values as they are stored.
+        title: The format, for messages.
+        unit: The unit of length that is written; None: that of the map.
 
     Raises:
-        InputError: If it has more axes than they name.
+        InputError: If it has more axes than NRRD and MetaImage name.
     """
     others = volume.mapped_axes.replace("C", "")
     if len(others) > 1:
         raise InputError(f"{title} holds one axis beside channels and space, not {others!r}; write .npy.")
-    axes, sizes, affine = volume.axes, in_millimetres(volume), volume.affine
+    axes, affine, lost = volume.axes, volume.affine, []
+    known = volume.unit in MILLIMETRES or volume.spacing is None
+    own = volume.unit if volume.unit in MILLIMETRES else "mm"
+    unit = unit or own
+    assert own is not None
+    assert unit is not None
+    sizes = volume.spacing
+    if sizes is not None and known:
+        sizes = tuple(size * (MILLIMETRES[own] / MILLIMETRES[unit]) for size in sizes)
+    if not known:
+        lost.append(f"the unit of its voxel size is unknown; {title} readers take it as mm.")
+    world = np.eye(4) if affine is None else (LPS @ affine)[:, REVERSED]
+    world[:3] /= MILLIMETRES[unit]
     if volume.spatial_dims == 2 and (others or (affine is not None and not _in_plane(affine))):
         array, axes = np.expand_dims(array, -3), f"{volume.mapped_axes}ZYX"
-        depth = 1.0 if affine is None else float(np.linalg.norm(affine[:3, 0]))
+        depth = 1.0 if affine is None else float(np.linalg.norm(world[:3, 2]))
         sizes = None if sizes is None else (depth, *sizes)
     if "C" in axes:
         array, axes = np.moveaxis(array, axes.index("C"), -1), f"{axes.replace('C', '')}C"
-    lost = []
-    in_mm = volume.unit in MILLIMETRES or affine is not None
-    if sizes is not None and volume.unit not in MILLIMETRES:
-        lost.append(f"the unit of its voxel size is unknown; {title} readers take it as mm.")
     if volume.channels:
         lost.append(f"{title} cannot hold the channel names {', '.join(volume.channels)}.")
     steps = origin = None
     if affine is not None:
         dims = 3 if "Z" in axes else 2
-        world = (LPS @ affine)[:, REVERSED]
         steps, origin = world[:dims, :dims].T, world[:dims, 3]
         sizes = tuple(np.linalg.norm(steps, axis=1).tolist())
     elif sizes is not None:
         sizes = tuple(reversed(sizes))
-    return Grid(np.ascontiguousarray(array), axes, steps, origin, sizes, in_mm, lost)
+    return Grid(
+        np.ascontiguousarray(array),
+        axes,
+        steps,
+        origin,
+        sizes,
+        unit if known else None,
+        time_step_of(volume),
+        lost,
+    )
+
+
+def signed(
+    texts: Mapping[str, str], array: Array, *, one: int, labels: bool, provenance: Provenance
+) -> dict[str, str]:
+    """Return the texts of a header with what softmorph says of the values, in place of what a source said of its own.
+
+    Args:
+        texts: Those of the source, by key.
+        array: The numbers that are stored.
+        one: Which of them stands for 1.
+        labels: Whether they are labels.
+        provenance: What made them.
+    """
+    said = {
+        ONE: str(one) if one != 1 else "",
+        LABELS: str(array.max()) if labels else "",
+        SIGNATURE: as_text(provenance) if provenance else texts.get(SIGNATURE, ""),
+    }
+    kept = {key: text for key, text in texts.items() if key not in said}
+    return {**kept, **{key: text for key, text in said.items() if text}}
+
+
+def misplaced(affine: Affine, directions: str, origin: str) -> str | None:
+    """Return which of two fields makes an affine place no voxels, None where it places them."""
+    if places(affine):
+        return None
+    turned = affine.copy()
+    turned[:, 3] = 0, 0, 0, 1
+    return origin if places(turned) else directions
 
 
 def pieces(array: Array) -> Iterator[Any]:
-    """The bytes of an array, little-endian ones, in pieces: packed at once they would be in memory twice."""
+    """Yield the little-endian bytes of an array in pieces, so that no second copy of it is in memory."""
     flat: Any = array.astype(array.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8)
     for start in range(0, len(flat), _WRITTEN_AT_ONCE):
         yield flat[start : start + _WRITTEN_AT_ONCE]
 
 
 def affine_of(steps: Affine, origin: Affine) -> Affine:
-    """The affine over the index (z, y, x, 1) in RAS, of steps along x, y (and z) in LPS, one a row.
+    """Return the affine from the index (z, y, x, 1) to RAS.
 
-    A plane in space gets a step of length 1 across it, to the side from which x turns to y.
+    Args:
+        steps: In LPS: a row for each of x, y (and z). For a plane in space, the step along z is the unit normal,
+            x cross y.
+        origin: In LPS.
     """
     affine = np.eye(4)
     affine[: steps.shape[1], : len(steps)] = steps.T
@@ -464,10 +542,10 @@ def colours(array: Array, axis: int) -> bool:
 
 
 def _in_plane(affine: Affine) -> bool:
-    """Whether a 2-D image says it all: the plane is z = 0, and x and y stay in it."""
+    """Whether the image lies in the plane z = 0, so that two coordinates are enough."""
     return bool(np.allclose(affine[2, 1:], 0) and np.allclose(affine[:2, 0], 0))
 
 
 def numbers(values: Any) -> str:
-    """Numbers in the shortest words that stand for the same ones."""
+    """Format numbers as the shortest decimals that parse to the same values."""
     return " ".join(repr(float(value)).removesuffix(".0") for value in values)

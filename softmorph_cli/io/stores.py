@@ -16,6 +16,7 @@ import numpy as np
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.files import STORE_MARKS, is_store
+from softmorph_cli.io.damage import damage
 from softmorph_cli.io.lazy import Index, Lazy, Stored
 from softmorph_cli.io.packing import packing, pickles
 from softmorph_cli.io.pointers import check_fetched
@@ -23,9 +24,9 @@ from softmorph_cli.io.provenance import SIGNATURE
 from softmorph_cli.io.raw import Array
 from softmorph_cli.io.room import check_piece
 
-# An attribute of the arrays written here, below SIGNATURE: no chunk was left out, so none may be missing.
+# An attribute, inside of SIGNATURE, of arrays that softmorph writes: all chunks are stored, and none may be missing.
 WHOLE: Final = "all_chunks_stored"
-# Each has to be looked for.
+# The most missing chunks that are accepted: the file of each has to be looked for.
 _MOST_MISSING: Final = 1 << 20
 
 
@@ -37,7 +38,7 @@ class Node:
         path: Its folder.
         kind: "group" or "array".
         zarr_format: 2 or 3.
-        attributes: What it says of itself.
+        attributes: Its attributes.
     """
 
     path: Path
@@ -128,7 +129,7 @@ def open_array(found: Node, name: str) -> Lazy:
             warnings.simplefilter("ignore")  # about codecs that are not in the standard yet
             array: Any = zarr.open_array(str(found.path), mode="r", zarr_format=found.zarr_format)
             dtype, chunks = np.dtype(array.dtype), tuple(array.shards or array.chunks)
-            # Codecs of version 2 are made when the array is opened, those of version 3 may come later.
+            # Codecs of version 2 are created when the array is opened, those of version 3 only here.
             _ = array.compressors, array.filters
     except Exception as error:
         codec = _unknown_codec(error)
@@ -140,7 +141,7 @@ def open_array(found: Node, name: str) -> Lazy:
         raise FileError(
             f"{mark} is cut short or damaged ({_reason(error)}); copy the store again."
         ) from error
-    if not all(one > 0 for one in chunks):
+    if not all(size > 0 for size in chunks):
         raise FileError(f"{mark} is cut short or damaged (its chunks are {chunks}); copy the store again.")
     if dtype.hasobject:
         raise FileError(f"{name} holds Python objects, which are never unpickled; save plain numbers.")
@@ -150,7 +151,7 @@ def open_array(found: Node, name: str) -> Lazy:
     def numbers(index: Index) -> Iterator[tuple[int, ...]]:
         cuts = [part if isinstance(part, slice) else slice(part, part + 1) for part in index]
         return product(
-            *(range(c.start // one, -(-c.stop // one)) for c, one in zip(cuts, chunks, strict=True))
+            *(range(c.start // size, -(-c.stop // size)) for c, size in zip(cuts, chunks, strict=True))
         )
 
     def damaged(index: Index) -> str:
@@ -160,7 +161,9 @@ def open_array(found: Node, name: str) -> Lazy:
             check_fetched(chunk)
             try:
                 packed.check(chunk)
-                _ = array[tuple(slice(n * one, (n + 1) * one) for n, one in zip(number, chunks, strict=True))]
+                _ = array[
+                    tuple(slice(n * size, (n + 1) * size) for n, size in zip(number, chunks, strict=True))
+                ]
             except Exception:
                 return f", {chunk}"
         return ""
@@ -171,13 +174,13 @@ def open_array(found: Node, name: str) -> Lazy:
         for number in every:
             chunk = os.path.join(found.path, array.metadata.encode_chunk_key(number))  # noqa: PTH118  (of many)
             if os.path.islink(chunk):  # noqa: PTH114
-                # A link that leads nowhere would be read as a chunk that was never written, which is a number.
+                # zarr would take a broken link for a chunk that was never written, and read its fill value.
                 check_fetched(Path(chunk))
             if os.path.exists(chunk):  # noqa: PTH110
                 there.append(number)
         if len(there) == len(every):
-            return one(stored, index)
-        # zarr asks for each chunk by itself, which takes a hundred times as long where most are not stored.
+            return read_stored(stored, index)
+        # zarr looks for each chunk, which takes a hundred times as long where most are missing.
         cuts = [part if isinstance(part, slice) else slice(part, part + 1) for part in index]
         part = np.full([cut.stop - cut.start for cut in cuts], array.fill_value or 0, dtype.newbyteorder("="))
         for number in there:
@@ -188,24 +191,29 @@ def open_array(found: Node, name: str) -> Lazy:
             place = tuple(
                 slice(b.start - cut.start, b.stop - cut.start) for b, cut in zip(inside, cuts, strict=True)
             )
-            part[place] = one(stored, tuple(inside))
+            part[place] = read_stored(stored, tuple(inside))
         kept = [
             cut.stop - cut.start for cut, given in zip(cuts, index, strict=True) if isinstance(given, slice)
         ]
         return part.reshape(kept)
 
-    def one(stored: Stored, index: Index) -> Array:
+    def read_stored(stored: Stored, index: Index) -> Array:
         try:
             for number in numbers(index):
                 packed.check(found.path / array.metadata.encode_chunk_key(number))
-            # Numbers with a step of their own, such as a big-endian type, are brought to this machine's.
+            # Big-endian numbers are converted to the byte order of this machine below.
             part = np.asarray(stored[index])
         except (MemoryError, FileError):
             raise
-        # A damaged chunk makes its codec raise nearly anything.
+        # A chunk can make its codec raise nearly any exception.
         except Exception as error:
             if codec := _unknown_codec(error):
                 raise FileError(f"{name} is compressed with {codec}, which is not known here.") from error
+            if damage(error) is None:
+                raise FileError(
+                    f"{name} has a chunk that softmorph cannot read{damaged(index)} ({_reason(error)}); write it again "
+                    "with blosc, zstd or gzip."
+                ) from error
             raise FileError(
                 f"{name} has a chunk that is cut short or damaged{damaged(index)} ({_reason(error)}); copy it, or "
                 "the store, again."
@@ -221,10 +229,10 @@ def missing_chunks(found: Node, lazy: Lazy, name: str) -> str | None:
     Raises:
         FileError: If the array says that all of them were stored.
     """
-    total = prod(-(-size // one) for size, one in zip(lazy.shape, lazy.chunks, strict=True))
-    files = (name for _, _, names in os.walk(found.path) for name in names)
+    total = prod(-(-size // part) for size, part in zip(lazy.shape, lazy.chunks, strict=True))
+    files = (file for _, _, files in os.walk(found.path) for file in files)
     lost = total - sum(
-        not name.startswith((".", "zarr.json")) and not name.endswith(".partial") for name in files
+        not file.startswith((".", "zarr.json")) and not file.endswith(".partial") for file in files
     )
     if lost <= 0:
         return None
@@ -235,20 +243,19 @@ def missing_chunks(found: Node, lazy: Lazy, name: str) -> str | None:
             "cut its shape, or store larger chunks."
         )
     if says_whole(found):
-        grid = (-(-size // one) for size, one in zip(lazy.shape, lazy.chunks, strict=True))
+        grid = (-(-size // part) for size, part in zip(lazy.shape, lazy.chunks, strict=True))
         keys = map(lazy.stored.metadata.encode_chunk_key, np.ndindex(*grid))
         first = next((path for key in keys if not (path := found.path / key).is_file()), found.path)
         raise FileError(
             f"{name} misses {lost} of its {total} chunks, the first of them {first}, and softmorph wrote all of them; "
             "copy the store again."
         )
-    return (
-        f"{lost} of its {total} chunks are not stored and read as its fill value, {lazy.stored.fill_value}."
-    )
+    verbs = "is not stored and reads" if lost == 1 else "are not stored and read"
+    return f"{lost} of its {total} chunks {verbs} as its fill value, {lazy.stored.fill_value}."
 
 
 def says_whole(found: Node) -> bool:
-    """Whether an array says that all of its chunks were stored, as those written here do."""
+    """Whether an array states that all of its chunks are stored, as those that softmorph writes do."""
     told = found.attributes.get(SIGNATURE)
     return isinstance(told, dict) and bool(told.get(WHOLE))
 
@@ -256,7 +263,7 @@ def says_whole(found: Node) -> bool:
 def _json(path: Path) -> dict[str, Any]:
     check_fetched(path)
     try:
-        # JSON knows no infinity, and what is read may have to be written again.
+        # JSON has no infinities, and what is read here may be written again.
         told = json.loads(
             path.read_text(encoding="utf-8"), parse_constant=lambda _: None, parse_float=_finite
         )

@@ -20,18 +20,18 @@ from softmorph_cli.io.damage import NO_PAGES, Damaged, Unsupported
 from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
-from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept_native
+from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept_native, time_step_of
 from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import real, shown
 from softmorph_cli.io.tiles import check_strips, codec_missing, lacks_codec, mend, stored_tiles
-from softmorph_cli.units import MILLIMETRES, in_one_unit, length, sizeless
+from softmorph_cli.units import MILLIMETRES, TimeStep, in_one_unit, length, sizeless, time_step
 from softmorph_cli.volume import Volume
 
-# Past this many bytes classic TIFF's 32-bit offsets end; some room is left for the tags.
+# The most bytes of pixels in a classic TIFF, whose offsets have 32 bits; the rest is for the tags.
 CLASSIC_LIMIT = 2**32 - 2**25
 
-# What PhotometricInterpretation says, by tifffile's names.
+# The names of the samples by PhotometricInterpretation, as tifffile calls it.
 _COLOURS = {
     "RGB": ("red", "green", "blue", "alpha"),
     "SEPARATED": ("cyan", "magenta", "yellow", "black"),
@@ -48,7 +48,7 @@ _UNREADABLE = {
 # NewSubfileType: a smaller copy of another image, and the mask of one.
 _REDUCED, _MASKING = 1, 4
 _NO_UNIT, _INCH = 1, 2
-# What a page must say in one number each.
+# Fields that have to be one number each.
 _FIELDS = (
     *(
         "imagewidth",
@@ -63,7 +63,7 @@ _FIELDS = (
 )
 # What ResolutionUnit counts in; 4 and 5 are extensions.
 _RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
-# What ImageJ's metadata have to be to be written again; tifffile makes a number of any text that looks like one.
+# The types of ImageJ's metadata that are written again; tifffile turns text that looks like a number into one.
 _IMAGEJ_KEPT: dict[str, type | tuple[type, ...]] = {
     "finterval": (int, float),
     "fps": (int, float),
@@ -81,7 +81,7 @@ _BROKEN = re.compile(
     r"invalid page offset|circular reference|corrupted|invalid offset|truncated|missing data"
 )
 _PASSED_OVER = re.compile(r"TiffTag (\d+) @\d+> (?:invalid|is)")
-# The numbers of the fields that say how the pixels lie: size, samples, compression, palette, strips, tiles.
+# The tags of the layout of pixels: size, samples, compression, palette, strips, tiles.
 _LAYOUT = frozenset(
     (
         256,
@@ -115,7 +115,7 @@ _OME_UNITS = {"mm": "mm", "um": "µm", "nm": "nm"}
 
 @dataclass(frozen=True)
 class _Native:
-    """What a TIFF's writer wants back: which flavour it is, and its own metadata."""
+    """What is kept of a TIFF to be written again: its flavour and its own metadata."""
 
     flavour: str
     imagej: Mapping[str, Any] = field(default_factory=dict)
@@ -140,7 +140,7 @@ class Tiff:
     title: str = "TIFF"
     suffixes: tuple[str, ...] = (".tif", ".tiff", ".btf", ".tf8")
     output_types: tuple[str, ...] = ("float32", "float16", "uint8", "uint16")
-    holds: frozenset[str] = frozenset({"spacing", "stack", "channels", "uint32"})
+    holds: frozenset[str] = frozenset({"spacing", "stack", "channels", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
         """Whether the mark of a classic or a big TIFF, in either byte order, is there."""
@@ -151,7 +151,7 @@ class Tiff:
         import tifffile
 
         with _quiet() as complaints, tifffile.TiffFile(path) as file:
-            # To count the pages first ends a walk in a circle, which to go from one to the next does not.
+            # Counting the pages finds a circle of them; reading one after the other would not end.
             if not len(file.pages):
                 raise Damaged(NO_PAGES)
             _check_planes(file)
@@ -160,6 +160,7 @@ class Tiff:
             page = series.keyframe
             _check_page(page)
             notes += mend(series)
+            check_strips(path, series)
             photometric = getattr(page.photometric, "name", str(page.photometric))
             if photometric in _UNREADABLE:
                 raise InputError(
@@ -204,6 +205,7 @@ class Tiff:
             dtype=str(array.dtype),
             spacing=kind.spacing,
             unit=kind.unit,
+            time_step=kind.time_step,
             channels=names or kind.channels,
             slope=1 / one if one and array.dtype.kind in "ui" else 1.0,
             full_scale=not labels,
@@ -252,7 +254,11 @@ class Tiff:
         elif one != 1:
             signature[ONE] = one
         prepare = {"ome": _ome_options, "imagej": _imagej_options, "plain": _plain_options}[flavour]
-        options, more = prepare(volume, axes, native, signature)
+        step = time_step_of(volume)
+        kept = {"ome": native.time_increment, "imagej": native.imagej.get("finterval")}.get(flavour)
+        if step is not None and not step.known and not kept:
+            lost.append("the unit of its time step is unknown, and TIFF counts in s: it is not kept.")
+        options, more = prepare(volume, axes, native, signature, step.size if step and step.known else None)
         lost += more
         if flavour == "imagej" and array.shape[-1] == 1:
             # A last axis of one would be taken for the samples of a pixel.
@@ -275,13 +281,13 @@ class Tiff:
 
 @dataclass(frozen=True)
 class _Meaning:
-    """What the numbers of a page stand for.
+    """What the numbers of a page mean.
 
     Attributes:
-        turned: Brings stored numbers to those that are meant, of the same type.
+        turned: Converts stored numbers to those that are meant, of the same type.
         labels: Whether they are labels.
-        samples: What the samples of a pixel are called, where they are no maps but parts of a colour.
-        notes: What a person should know.
+        samples: The names of the samples of a pixel, where they are parts of a colour.
+        notes: For the user.
     """
 
     turned: Callable[[Array], Array] = np.asarray
@@ -332,10 +338,10 @@ def _check_planes(file: Any) -> None:
 
 
 def _check_fields(complaints: list[str]) -> None:
-    """Refuse a file of which a field that says how its pixels lie was passed over, and something else assumed.
+    """Refuse a file if tifffile ignored a field on the layout of its pixels, and assumed a value instead.
 
     Raises:
-        Unsupported: If there is one.
+        Unsupported: If it did.
     """
     for complaint in complaints:
         found = _PASSED_OVER.search(complaint)
@@ -344,10 +350,10 @@ def _check_fields(complaints: list[str]) -> None:
 
 
 def _check_page(page: Any) -> None:
-    """Refuse a page of which tifffile keeps what it could not make out.
+    """Refuse a page with fields that tifffile could not interpret.
 
     Raises:
-        Unsupported: If a field is no number, or its samples are of no type.
+        Unsupported: If a field is not one number, or the type of the samples is unknown.
     """
     for name in _FIELDS:
         value = getattr(page, name)
@@ -363,7 +369,7 @@ def _check_page(page: Any) -> None:
 
 
 def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
-    """The number of the series to read, and what is said of the others."""
+    """The number of the series to read, and a note on the others."""
     count = len(file.series)
     if count == 0:
         raise Damaged(NO_PAGES)
@@ -374,8 +380,8 @@ def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
         return wanted, []
     whole = [
         number
-        for number, one in enumerate(file.series)
-        if one.keyframe is not None and not _kind(one.keyframe) & (_REDUCED | _MASKING)
+        for number, series in enumerate(file.series)
+        if not _kind(series.keyframe) & (_REDUCED | _MASKING)
     ]
     number = next(iter(whole), 0)
     if count == 1:
@@ -398,10 +404,10 @@ def _planes(path: Path, file: Any, number: int, complaints: list[str]) -> tuple[
     """Compare the planes that the metadata describe with those that the file has.
 
     Returns:
-        How many along the first axis are there, if not all are, and what is said of it.
+        How many along the first axis are in the file, None if all are; and notes.
 
     Raises:
-        FileError: If planes are missing, and what is there is no image.
+        FileError: If planes are missing, and the others are no image.
     """
     series = file.series[number]
     each = max(1, series.keyframe.size)
@@ -426,18 +432,22 @@ def _planes(path: Path, file: Any, number: int, complaints: list[str]) -> tuple[
             )
         return there, [f"{told}: those are read."]
     if total < there:
-        what = f"its metadata describe {total} planes and the file has {there}"
-        return total, [f"{what}: the last {there - total} are left out."]
+        return total, [_more_planes(total, there)]
     # Coarser resolutions are pages of the file like others, unless they hang on those of the finest.
     parts = [part for one in file.series for part in (one.levels if one.keyframe.subifds is None else [one])]
     described = sum(max(len(part.pages), part.size // max(1, part.keyframe.size)) for part in parts)
     if len(file.pages) > described:
         if not getattr(file.pages[len(file.pages) - 1], "tags", True):
-            # No page has none: its table lies in what was overwritten or never copied.
+            # Every page has tags: where this one should be was overwritten or never copied.
             raise Damaged(NO_PAGES)
-        what = f"its metadata describe {described} planes and the file has {len(file.pages)}"
-        return None, [f"{what}: the last {len(file.pages) - described} are left out."]
+        return None, [_more_planes(described, len(file.pages))]
     return None, []
+
+
+def _more_planes(described: int, there: int) -> str:
+    planes, more = f"{described} plane{'s' * (described != 1)}", there - described
+    rest = "the last one is" if more == 1 else f"the last {more} are"
+    return f"its metadata describe {planes} and the file has {there}: {rest} left out."
 
 
 def _other_files(file: Any, path: Path) -> set[str]:
@@ -450,7 +460,6 @@ def _other_files(file: Any, path: Path) -> set[str]:
 
 def _pixels(path: Path, file: Any, series: Any, planes: int | None) -> Array:
     """Decode a series, or its first planes."""
-    check_strips(path, series)
     try:
         if planes is None:
             return np.asarray(series.asarray())
@@ -471,7 +480,7 @@ def _pixels(path: Path, file: Any, series: Any, planes: int | None) -> Array:
 
 
 def _axes(found: str, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
-    """The letters of tifffile -> ours: samples are channels, and one nameless axis of pages is Z."""
+    """Translate the letters of tifffile: samples are channels, and an axis of pages without a name is Z."""
     axes = found.replace("S", "V" if "C" in found else "C")
     nameless = [axis for axis in axes if axis not in "TZCYXV"]
     if nameless and "C" not in axes and channels_last(shape):
@@ -496,12 +505,13 @@ class _Told:
     unit: str | None = None
     channels: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    time_step: TimeStep | None = None
 
 
 def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
     tags = [page.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit")]
     x, y, per = (tag.value if tag is not None else None for tag in tags)
-    # A tag that is not there would mean inches, but who leaves it out means no unit.
+    # By the standard inches are the default, but programs that leave the tag out mean no unit.
     known = per in (None, _NO_UNIT, _INCH, *_RESOLUTION_UNITS)
     pixel = {
         letter: size for letter, ratio in (("X", x), ("Y", y)) if (size := _per_pixel(ratio)) is not None
@@ -525,11 +535,14 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
             for key, kind in _IMAGEJ_KEPT.items()
             if isinstance(told.get(key), kind) and (kind is bool or not isinstance(told[key], bool))
         }
-        return _Told(_Native("imagej", imagej=kept, resolution=resolution), spacing, unit, notes=notes)
+        step = time_step(kept.get("finterval", 0.0), str(kept.get("tunit", "s")))
+        native = _Native("imagej", imagej=kept, resolution=resolution)
+        return _Told(native, spacing, unit, notes=notes, time_step=step)
     native = _Native("plain", resolution=resolution, description=page.description)
     shaped = _json(page.description)
     names = shaped.get("channels")
     channels = tuple(map(str, names)) if isinstance(names, list) and names else None
+    step = time_step(_positive(shaped.get("time_step")) or 0.0, "s")
     if isinstance(shaped.get("spacing"), dict):
         sizes = {
             letter: size
@@ -537,7 +550,7 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
             if letter in tuple("ZYX") and (size := _positive(one))
         }
         unit = next((one for one in MILLIMETRES if one == shaped.get("unit")), None)
-        return _Told(native, sizes, unit if sizes else None, channels)
+        return _Told(native, sizes, unit if sizes else None, channels, time_step=step)
     if not known and any(size != 1 for size in pixel.values()):
         note = f"its resolution is in the unknown unit {per} (ResolutionUnit), and is left out: lengths are in voxels."
         return _Told(native, channels=channels, notes=(note,))
@@ -550,17 +563,17 @@ def _metadata(file: Any, number: int, page: Any, axes: str) -> _Told:
     if per == _INCH and pixel and any(size != 1 for size in pixel.values()):
         note = "its resolution per inch is taken as a print size, not as a voxel size."
         return _Told(native, channels=channels, notes=(note,))
-    return _Told(native, channels=channels)
+    return _Told(native, channels=channels, time_step=step)
 
 
 def _positive(number: Any) -> float | None:
-    """A size from a file, also from a text; None if it is none, 0, or has no end."""
+    """A size from a file, a number or text; None if it is not finite or not above 0."""
     size = real(str(number))
     return size if size > 0 else None
 
 
 def _per_pixel(ratio: Any) -> float | None:
-    """The size of a pixel by the tag of its resolution; None if that is no ratio of numbers above 0."""
+    """The size of a pixel from a tag of resolution; None if that is no ratio of numbers above 0."""
     if not (
         isinstance(ratio, tuple)
         and len(ratio) == 2
@@ -571,7 +584,7 @@ def _per_pixel(ratio: Any) -> float | None:
 
 
 def _mark(description: str, key: str) -> int | None:
-    """The number beside one of our keys, in any of the three flavours."""
+    """The number after one of our keys, in a description of any flavour."""
     found = re.search(key + r"(?:\W|quot)*(\d+)", description)
     return int(found[1]) if found else None
 
@@ -602,15 +615,23 @@ def _read_ome(xml: str, number: int) -> _Told:
             sizes[letter] = (size, pixels.get(f"PhysicalSize{letter}Unit", "µm"))
     spacing, unit = in_one_unit(sizes)
     names = tuple(channel.get("Name") or "" for channel in pixels.findall("{*}Channel"))
-    step = pixels.get("TimeIncrement")
+    increment, per = pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")
+    size = _positive(increment)
     native = _Native(
         "ome",
         description=root.findtext(".//{*}Image/{*}Description") or "",
         extra_ome=extra,
-        time_increment=(step, pixels.get("TimeIncrementUnit", "s")) if step and _positive(step) else None,
+        time_increment=(increment, per) if increment and size else None,
     )
     notes = tuple(sizeless(letter for letter in sizes if letter not in spacing))
-    return _Told(native, spacing, unit, names if all(names) and len(names) > 1 else None, notes)
+    return _Told(
+        native,
+        spacing,
+        unit,
+        names if all(names) and len(names) > 1 else None,
+        notes,
+        time_step(size or 0.0, per),
+    )
 
 
 def _in_page_order(volume: Volume, array: Array, flavour: str) -> tuple[Array, str, list[str]]:
@@ -637,7 +658,7 @@ def _sizes(volume: Volume) -> dict[str, float]:
 
 
 def _ome_options(
-    volume: Volume, axes: str, native: _Native, signature: dict[str, Any]
+    volume: Volume, axes: str, native: _Native, signature: dict[str, Any], seconds: float | None
 ) -> tuple[dict[str, Any], list[str]]:
     metadata: dict[str, Any] = {"axes": axes}
     for letter, size in _sizes(volume).items():
@@ -648,6 +669,8 @@ def _ome_options(
         metadata["Channel"] = {"Name": list(volume.channels)}
     if native.time_increment and "T" in axes:
         metadata["TimeIncrement"], metadata["TimeIncrementUnit"] = native.time_increment
+    elif seconds is not None:
+        metadata["TimeIncrement"], metadata["TimeIncrementUnit"] = seconds, "s"
     if signature:
         metadata["Description"] = json.dumps(signature, default=str)
     lost = [f"the OME metadata {', '.join(native.extra_ome)} are not copied."] if native.extra_ome else []
@@ -655,7 +678,7 @@ def _ome_options(
 
 
 def _imagej_options(
-    volume: Volume, axes: str, native: _Native, signature: dict[str, Any]
+    volume: Volume, axes: str, native: _Native, signature: dict[str, Any], seconds: float | None
 ) -> tuple[dict[str, Any], list[str]]:
     sizes, lost = _sizes(volume), []
     metadata: dict[str, Any] = {
@@ -665,6 +688,8 @@ def _imagej_options(
     }
     kept = native.imagej
     metadata.update(kept)
+    if seconds is not None and "finterval" not in kept:
+        metadata["finterval"], metadata["tunit"] = seconds, "sec"
     planes = int(
         np.prod([volume.array.shape[volume.axes.index(a)] for a in axes if a in volume.axes and a in "TZC"])
     )
@@ -689,9 +714,11 @@ def _imagej_options(
 
 
 def _plain_options(
-    volume: Volume, axes: str, native: _Native, signature: dict[str, Any]
+    volume: Volume, axes: str, native: _Native, signature: dict[str, Any], seconds: float | None
 ) -> tuple[dict[str, Any], list[str]]:
     metadata: dict[str, Any] = {"axes": axes, **signature}
+    if seconds is not None:
+        metadata["time_step"] = seconds
     lost = []
     if volume.spacing is not None:
         metadata["spacing"], metadata["unit"] = _sizes(volume), volume.unit

@@ -1,4 +1,4 @@
-"""The tiles or strips of a TIFF, read one by one through tifffile's view of them as a Zarr array."""
+"""The tiles or strips of a TIFF, read one by one as the chunks of tifffile's Zarr store, and checks of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import weakref
 from collections.abc import Callable
 from importlib.util import find_spec
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import Any, Final, cast
@@ -13,28 +14,33 @@ from typing import Any, Final, cast
 import numpy as np
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported, not_read
 from softmorph_cli.io.lazy import Index, Lazy, Stored
 from softmorph_cli.io.packing import Packing
 from softmorph_cli.io.raw import Array
 from softmorph_cli.io.room import fits
+from softmorph_cli.io.segments import numbers
 
 _LACKING = re.compile(r"imagecodecs|COMPRESSION|PREDICTOR")
-# Compressions that tifffile unpacks on its own, as far as memory goes.
-_UNBOUNDED: Final = {"ADOBE_DEFLATE": "zlib", "DEFLATE": "zlib", "LZMA": "lzma", "ZSTD": "zstd"}
-# What may be unpacked beyond a strip, as some writers fill up their last one.
+# Compressions that tifffile decompresses without imagecodecs, by the name that `Packing` has for them.
+_UNBOUNDED: Final = {
+    **dict.fromkeys(("ADOBE_DEFLATE", "DEFLATE", "PIXTIFF"), "zlib"),
+    **dict.fromkeys(("ZSTD", "ZSTD_DEPRECATED"), "zstd"),
+    "LZMA": "lzma",
+}
+# What a strip may hold beyond its numbers, beside an eighth of them: some writers fill up their last one.
 _SLACK: Final = 1 << 16
-# A strip as large as this is no part but the whole.
+# The largest strip, in bytes, that is read as a part.
 _LONGEST = 1 << 30
-# So large is no tile that has more pixels than its image.
+# The largest strip or tile, in bytes, that may be larger than its image.
 _LARGE = 1 << 28
 _UNCOMPRESSED = 1
-# Bytes before any pixel.
+# The bytes of the header of a TIFF: pixels come later.
 _HEADER = 8
 
 
 def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> Array:
-    """One series of a TIFF, whose values are read when they are needed.
+    """Open one series of a TIFF whose values are read when they are needed.
 
     Args:
         path: The file; it stays open as long as the result lives.
@@ -49,15 +55,16 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
 
     file = tifffile.TiffFile(path)
     try:
-        _ = len(file.pages)  # as in `Tiff.read`
+        _ = len(file.pages)  # ends a circle of pages, as in `Tiff.read`
         keyframe = file.series[series].keyframe
         mend(file.series[series])
+        check_strips(path, file.series[series])
         store = file.series[series].aszarr(level=0)
         array: Any = _Tiles(zarr.open_array(store, mode="r", zarr_format=2))
     except BaseException:
         file.close()
         raise
-    # Nobody says when the last part was read.
+    # The file can be closed only when the array is no longer used.
     weakref.finalize(array, _close, store, file)
     strip = prod(array.chunks) * array.dtype.itemsize
     if strip > _LONGEST or not fits(array.chunks, array.dtype.itemsize):
@@ -71,55 +78,74 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
             part = np.asarray(stored[index])
         except (MemoryError, FileError):
             raise
-        # A damaged tile makes its codec raise nearly anything.
+        # A tile can make its codec raise nearly any exception.
         except Exception as error:
             if lacks_codec(error):
                 raise codec_missing(path, keyframe, " in parts") from error
-            raise FileError(f"{path} is cut short or damaged; copy or write it again.") from error
+            raise not_read(path, "TIFF", error) from error
         return turned(part.astype(part.dtype.newbyteorder("="), copy=False))
 
     return cast(Array, Lazy(array, array.chunks, read))
 
 
 def check_strips(path: Path, series: Any) -> None:
-    """Refuse a TIFF one of whose strips or tiles unpacks to more than it holds.
+    """Refuse to decompress a strip or tile to more than it holds, whenever it is read, whole or in parts.
 
-    imagecodecs unpacks into as much memory as they should take; what is there without it takes what they say.
+    imagecodecs takes the size of most from the TIFF; see `segments` for the others. Without imagecodecs tifffile
+    decompresses as much as there is.
 
     Args:
         path: The file.
         series: Which of its series is read.
-
-    Raises:
-        FileError: If one does.
     """
-    keyframe = series.keyframe
-    codec = _UNBOUNDED.get(keyframe.compression.name)
-    if codec is None or find_spec("imagecodecs") is not None:
-        return
-    packed = Packing(codec, prod(keyframe.chunks) * keyframe.dtype.itemsize + _SLACK)
-    pages = (page for page in series.pages if page is not None)
-    strips = (part for page in pages for part in zip(page.dataoffsets, page.databytecounts, strict=False))
-    with path.open("rb") as stream:
-        if any(packed.exceeds(stream, *strip) for strip in strips):
-            raise FileError(
-                f"{path} holds more than the numbers of a strip, and is not unpacked; copy it again, or write it again "
-                "from its source."
-            )
+    frames = {
+        id(page.keyframe): page.keyframe
+        for page in series.pages
+        if page is not None and page.keyframe is not None
+    }
+    for keyframe in frames.values():
+        if keyframe.compression != _UNCOMPRESSED:
+            keyframe.decode = _bounded(path, keyframe)
+
+
+def _bounded(path: Path, keyframe: Any) -> Callable[..., Any]:
+    from tifffile import TIFF
+
+    name, most = keyframe.compression.name, prod(keyframe.chunks)
+    # Where nothing installed decompresses it, that is what has to be told.
+    known = keyframe.compression in TIFF.DECOMPRESSORS
+    codec = _UNBOUNDED.get(name) if find_spec("imagecodecs") is None else None
+    packed = Packing(codec, most * keyframe.dtype.itemsize + _SLACK)
+
+    def decode(data: bytes | None, *arguments: Any, **options: Any) -> Any:
+        if known and data is not None:
+            found = numbers(name, data, keyframe.dtype, options.get("jpegheader"))
+            if (found is not None and found > most + most // 8 + _SLACK) or (
+                codec is not None and packed.exceeds(BytesIO(data), 0, len(data))
+            ):
+                raise FileError(
+                    f"{path} holds more than the numbers of a strip, and is not unpacked; copy it again, or write it "
+                    "again from its source."
+                )
+        # What tifffile would have made of the page, were this not in its place.
+        return type(keyframe).decode.func(keyframe)(data, *arguments, **options)
+
+    return decode
 
 
 def mend(series: Any) -> list[str]:
-    """Make the pages of a series say the same to who reads all of it and to who reads a part, and nothing absurd.
+    """Check and correct the fields of a series that say where its strips or tiles are.
 
-    Without compression there is nothing to undo a predictor for, and the length of a single strip is known. No strip
-    or tile is longer than what is left of the file, whatever is said of it.
+    tifffile reads a series as a whole and in parts by different code; with correct fields both read the same. Without
+    compression there is no predictor, and the length of a single strip is known. No strip or tile goes beyond the end
+    of the file.
 
     Returns:
-        A note on strips and tiles that are not in the file.
+        A note if strips or tiles are not in the file.
 
     Raises:
-        Damaged: If one begins behind the file's end, or ends there and is not compressed.
-        Unsupported: If where they are is not told in numbers.
+        Damaged: If one begins beyond the end of the file, or is not compressed and ends beyond it.
+        Unsupported: If their offsets and lengths are no numbers.
     """
     keyframe, pages = series.keyframe, [page for page in series.pages if page is not None]
     plain = keyframe.compression == _UNCOMPRESSED
@@ -130,7 +156,7 @@ def mend(series: Any) -> list[str]:
             raise Unsupported("it does not tell in whole numbers where its strips or tiles are")
         alone = plain and len(offsets) == 1
         if alone:
-            # One strip is all of the image, whatever is said of its length and its rows.
+            # A single strip is the whole image, whatever the fields say of its length and its rows.
             keyframe.rowsperstrip = max(keyframe.rowsperstrip, keyframe.imagelength)
             if counts == (0,) and offsets[0] > 0:
                 counts = (keyframe.nbytes,)
@@ -138,40 +164,44 @@ def mend(series: Any) -> list[str]:
             raise Damaged("it lists fewer strips or tiles than its size needs")
         if any(offset < _HEADER and (count or alone) for offset, count in zip(offsets, counts, strict=False)):
             raise Damaged("a strip or tile of it would begin in its header")
-        held = tuple(
+        within = tuple(
             min(count, max(0, size - offset)) for offset, count in zip(offsets, counts, strict=False)
         )
         if any(
-            count and (plain or not kept) and kept < count for count, kept in zip(counts, held, strict=False)
+            count and (plain or not there) and there < count
+            for count, there in zip(counts, within, strict=False)
         ):
             raise Damaged(ENDS_EARLY)
-        page.databytecounts = held
-        absent, total = absent + held.count(0), total + len(held)
+        page.databytecounts = within
+        absent, total = absent + within.count(0), total + len(within)
     longest = prod(keyframe.chunks) * keyframe.dtype.itemsize
     if longest > max(_LARGE, series.size * keyframe.dtype.itemsize):
         raise Unsupported(f"a strip or tile of it has {' x '.join(map(str, keyframe.chunks))} pixels")
     if plain:
         keyframe.predictor = 1
-    return [f"{absent} of its {total} strips or tiles hold no data and are read as 0."] if absent else []
+    if not absent:
+        return []
+    verbs = "holds no data and is" if absent == 1 else "hold no data and are"
+    return [f"{absent} of its {total} strips or tiles {verbs} read as 0."]
 
 
 def lacks_codec(error: BaseException) -> bool:
-    """Whether tifffile raised this because a codec or a predictor is not installed."""
+    """Whether tifffile raised an error because a codec or a predictor is not installed."""
     chain = []
     while error is not None and error not in chain:
         chain.append(error)
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    # Without imagecodecs tifffile has some codecs of its own, which may need modules of later Pythons.
+    # The codecs that tifffile has without imagecodecs may need modules of a later Python.
     return any(isinstance(one, ImportError) or _LACKING.search(str(one)) for one in chain)
 
 
 def codec_missing(path: Path, keyframe: Any, how: str = "") -> FileError:
-    """What to say of an intact file whose compression nobody here knows.
+    """Return the refusal of an intact file that no installed codec decompresses.
 
     Args:
         path: The file.
         keyframe: A page of it.
-        how: In which way it could not be read.
+        how: " in parts" where it was read so.
     """
     from tifffile import TIFF
 
@@ -196,7 +226,7 @@ def codec_missing(path: Path, keyframe: Any, how: str = "") -> FileError:
 
 
 class _Tiles:
-    """The array, so that something may happen when nobody needs it any more."""
+    """A Zarr array that takes weak references, so that its file can be closed with it."""
 
     def __init__(self, array: Any) -> None:
         self._array = array

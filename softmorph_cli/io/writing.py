@@ -14,7 +14,7 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.files import replacing, replacing_store
 from softmorph_cli.io.formats import label_type, target_format
 from softmorph_cli.io.omezarr import OmeZarr, is_plain
-from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Provenance
+from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Provenance, time_step_of
 from softmorph_cli.io.select import restore_affine
 from softmorph_cli.level_sets import LevelSets, nested_levels
 from softmorph_cli.volume import Volume
@@ -141,6 +141,8 @@ def _store(
 ) -> list[str]:
     """Write `array`, which lies where `volume` does, as `encode` stores it."""
     volume, array = as_filed(volume, array, family)
+    if _placeless(volume) and not isinstance(family, OmeZarr):
+        volume = replace(volume, affine=None)
     replace_it = replacing_store if isinstance(family, OmeZarr) else replacing
     with replace_it(path, force=force) as temporary:
         stored, one = encode(array)
@@ -256,13 +258,23 @@ def _lost(volume: Volume, family: Format) -> list[str]:
     lost = []
     if volume.spacing is not None and "spacing" not in family.holds:
         lost.append(f"{family.title} cannot hold the voxel size.")
-    if volume.affine is not None and "affine" not in family.holds and not _placeless(volume):
+    if volume.affine is not None and "affine" not in family.holds:
         lost.append(f"{family.title} cannot hold orientation and origin (the affine).")
+    if "time" not in family.holds and time_step_of(volume) is not None:
+        lost.append(f"{family.title} cannot hold the time step.")
     if volume.channels and family.name in ("nifti", "npy"):
         lost.append(f"{family.title} cannot hold the channel names {', '.join(volume.channels)}.")
     return lost
 
 
 def _placeless(volume: Volume) -> bool:
-    """Whether an OME-Zarr, which has no directions, put the map at the origin: nobody misses that."""
-    return volume.source is not None and volume.source.format == OmeZarr.name and is_plain(volume)
+    """Whether the affine is that of an OME-Zarr at the origin, which says the voxel size alone.
+
+    OME-Zarr has no directions of a body or a scanner, so other formats are not to claim that the source had them.
+    """
+    return (
+        volume.affine is not None
+        and volume.source is not None
+        and volume.source.format == OmeZarr.name
+        and is_plain(volume)
+    )

@@ -115,7 +115,7 @@ def _facts(
     kind = "voxels (x, y, z)" if volume.spatial_dims == 3 else "pixels"
     facts["size"] = TIMES.join(f"{n}" for n in reversed(inspection.graph.shape)) + f" {kind}"
     facts["voxel size"] = _voxel_size(volume)
-    facts["lengths in"] = frame.unit or "voxels, as the unit is not known"
+    facts["lengths in"] = frame.unit or f"{frame.counted}, as the unit is not known"
     facts |= dict(given)
     for name, value in inspection.parameters.items():
         if value is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -56,7 +56,8 @@ def perform(
     settings = step.settings or Settings()
     try:
         prepared = step.prepare(volume)
-        check_memory(prepared, settings, memory)
+        tiled = step.operation if step.takes_tiles else None
+        check_memory(prepared, settings, memory, tiled=tiled)
         result = step.run(prepared, progress)
     except InputError as error:
         # What a filter finds wrong with the numbers is wrong with this file.
@@ -74,24 +75,39 @@ def perform(
     )
 
 
-def check_memory(volume: Volume, settings: Settings, memory: int | None) -> None:
+def check_memory(volume: Volume, settings: Settings, memory: int | None, *, tiled: str | None = None) -> None:
     """Refuse what cannot fit, before the system kills the process without a word.
 
     Args:
         volume: The map.
         settings: How it is filtered.
         memory: Bytes that this one of several workers may use; None for what the machine allows.
+        tiled: The command that does the same tile by tile, if one does.
 
     Raises:
         InputError: If it does not fit.
     """
     image = prod(volume.array.shape[-volume.spatial_dims :])
-    # The input, the result and the result as it is written; while one image runs, its working copies.
-    needed = 3 * volume.array.nbytes + image * settings.bytes_per_voxel(volume.array.itemsize)
-    allowed = memory or machine.memory()
+
+    def taken(settings: Settings) -> int:
+        # The input, the result and the result as it is written; while one image runs, its working copies.
+        return 3 * volume.array.nbytes + image * settings.bytes_per_voxel(volume.array.itemsize)
+
+    needed, allowed = taken(settings), memory or machine.memory()
     if settings.device in ("auto", "cpu") and allowed is not None and needed > allowed:
+        ways = ["use fewer --workers"] if memory else []
+        fewer = [
+            n
+            for n in (32, 16, 8)
+            if settings.levels_in_force and taken(replace(settings, levels=n)) <= allowed
+        ]
+        if fewer:
+            ways.append(f"add --levels {fewer[0]}")
+        if tiled is not None:
+            ways.append(
+                f"write a .zarr tile by tile with softmorph {tiled} and --memory {machine.for_tiles()}"
+            )
         raise InputError(
             f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "
-            f"{'use fewer --workers, ' if memory else ''}cut out a part with --region, use fewer --levels (8, 16 or "
-            "32), or write a .zarr with --memory 4GB."
+            f"cut out a part with --region{''.join(f', or {way}' for way in ways)}."
         )

@@ -89,7 +89,7 @@ class Outputs:
         last = steps[-1]
         if (self.renormalize or self.argmax) and last.gives != PROBABILITY:
             raise UsageError(
-                f"--renormalize and --argmax need probabilities, and {last.operation} gives none here."
+                f"--renormalize and --argmax need probabilities, and {last.operation} gives none here: leave them out."
             )
         if self.argmax and self.output_type is not None:
             raise UsageError("labels take the smallest type that holds them: leave out --output-type.")
@@ -163,8 +163,7 @@ def process(
     # By identity: channel 0 is a choice.
     reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
     started = time.perf_counter()
-    # These cut the map, now or when somebody looks at a level of it.
-    cuts = not outputs.argmax and any(step.operation in ("skeletonize", "threshold") for step in steps)
+    cuts = not outputs.argmax and any(step.cuts for step in steps)
     original = read(source, **reading, exclusive=cuts)
     for path, kind in ((outputs.target, stored), (outputs.standard_error, None)):
         if path is not None:

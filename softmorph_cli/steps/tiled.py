@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import shutil
 import time
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from softmorph_cli import documents, machine
-from softmorph_cli.errors import UsageError
-from softmorph_cli.files import partial, replacing
+from softmorph_cli.errors import FileError, SoftmorphError, UsageError
+from softmorph_cli.files import is_store, not_written, partial, replacing
 from softmorph_cli.filters.filter import Filter, SoftFilter
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.io.blocks import Blocks
-from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.io.formats import read_raw, suffix_of
 from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, summarize
@@ -29,7 +30,7 @@ from softmorph_cli.steps import telling
 from softmorph_cli.steps.perform import Done
 from softmorph_cli.steps.process import Outputs, Processed
 from softmorph_cli.tiles.crew import Alone, Crew, Spread
-from softmorph_cli.tiles.manifest import cut_of, other_default
+from softmorph_cli.tiles.manifest import NAME, cut_of, other_default
 from softmorph_cli.tiles.plan import BASE, Plan, plan
 from softmorph_cli.tiles.progress import Report, TileProgress
 from softmorph_cli.tiles.run import filter_tiles, interrupted
@@ -39,7 +40,7 @@ from softmorph_cli.volume import Volume
 if TYPE_CHECKING:
     from softmorph_cli.cluster import Cluster, Where
 
-# What statistics hold of a map at once: in voxels at most and at least, and bytes of memory for each.
+# What looks at all of a map holds of it at once: in voxels at most and at least, and bytes of memory for each.
 SLAB: Final = 2**26
 LEAST: Final = 2**20
 SHARE: Final = 20
@@ -224,20 +225,21 @@ def process_tiled(
     Raises:
         SoftmorphError: As `prepare`, or if anything is refused or fails; the target is then as it was before.
     """
-    reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
+    reading = _given(reading or {})
     started = time.perf_counter()
     with prepared(source, step, outputs, large, reading, tell) as ready:
-        for message in (*ready.blocks.notes, *telling.over_input(source, outputs.target)):
+        differ = ready.blocks.told(_voxels(large.memory)) if step.cuts else ()
+        for message in (*ready.blocks.notes, *differ, *telling.over_input(source, outputs.target)):
             tell(message)
         read_seconds = time.perf_counter() - started
 
         def told(result: Result, lost: Sequence[str], made: Blocks, filter_seconds: float) -> Processed:
             """Measure what was made, while it does not have its name yet: IN may have the same."""
-            blocks, step, started = ready.blocks, ready.step, time.perf_counter()
-            warnings = [*step.ineffective(), *step.concerns(_place(blocks)), *result.warnings, *lost]
+            blocks, settled, begun = ready.blocks, ready.step, time.perf_counter()
+            warnings = [*settled.ineffective(), *settled.concerns(_place(blocks)), *result.warnings, *lost]
             before, after = (_measured(one, large.memory) for one in (blocks, made))
             place, filtered = _place(blocks), {"seconds": filter_seconds}
-            report = telling.step(step, Done(place, place, result), **filtered) | {
+            report = telling.step(settled, Done(place, place, result), **filtered) | {
                 "tiles": asdict(ready.plan)
             }
             shape = {"shape": list(blocks.shape)}
@@ -253,13 +255,13 @@ def process_tiled(
                 "seconds": {
                     "read": read_seconds,
                     "filter": filter_seconds,
-                    "measure": time.perf_counter() - started,
+                    "measure": time.perf_counter() - begun,
                 },
                 "warnings": warnings,
             }
             notes = [*ready.notes]
             if nested_levels(made.source.provenance) is None:
-                notes += step.remarks(before, after)
+                notes += settled.remarks(before, after)
             return Processed(document, before, after, (result,), tuple(notes), tuple(warnings))
 
         return _filter(command, source, outputs, large, ready, reading, progress, told)
@@ -289,8 +291,7 @@ def _filter(
     """
     started = time.perf_counter()
     blocks, step, shown = ready.blocks, ready.step, telling.plain(reading)
-    made_by = {"operation": step.operation, "method": step.method_in_force, "parameters": step.in_force}
-    fingerprint = _fingerprint([source, *(Path(reading[n]) for n in ("mask",) if n in reading)], shown)
+    fingerprint = _fingerprint(_sources(source, reading), shown)
     if large.resume and ready.goes_on and large.scratch is not None:
         begun = interrupted(blocks, ready.filter, ready.plan, scratch=large.scratch, fingerprint=fingerprint)
         if begun is not None:
@@ -301,7 +302,7 @@ def _filter(
         # What is cut otherwise begins anew.
         "resume": large.resume and ready.goes_on,
         "chunks": chunks_of_tiles(blocks.shape, blocks.axes, ready.plan.tile),
-        "provenance": telling.provenance(command, [made_by], shown),
+        "provenance": _provenance(command, step, shown),
     }
     processed: Processed | None = None
     with ExitStack() as beside, ExitStack() as stores:
@@ -340,11 +341,13 @@ def _filter(
                 places[outputs.standard_error] = errors.folder
             if outputs.preview is not None:
                 place = beside.enter_context(replacing(outputs.preview, force=outputs.force))
-                _preview(command, source, step, blocks, made, place)
+                with _naming(outputs.preview, outputs.target if large.scratch else None):
+                    _preview(command, source, step, blocks, made, place)
                 places[outputs.preview] = place
             if outputs.stats is not None:
                 place = beside.enter_context(replacing(outputs.stats, force=outputs.force))
-                documents.write(processed.document, place)
+                with _naming(outputs.stats, outputs.target if large.scratch else None):
+                    documents.write(processed.document, place)
                 places[outputs.stats] = place
             # Into pipes and devices, what was written elsewhere is copied.
             write_down(
@@ -384,6 +387,22 @@ def _filter(
     return processed
 
 
+@contextmanager
+def _naming(path: Path, kept: Path | None) -> Iterator[None]:
+    """Say of the file that could not be written, and not of the store that is open as well, what the system said.
+
+    Args:
+        path: The file.
+        kept: The store, if what was written of it is kept.
+    """
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        raise not_written(path, error, kept=None if kept is None else partial(kept)) from error
+
+
 def taken(outputs: Outputs, named: Mapping[str, int]) -> list[Path]:
     """Return the outputs that an interrupted run had finished when it ended: nobody has replaced them since.
 
@@ -397,6 +416,65 @@ def taken(outputs: Outputs, named: Mapping[str, int]) -> list[Path]:
             if path.stat().st_ino == named.get(str(path)):
                 found.append(path)
     return found
+
+
+def complete(
+    command: str, source: Path, step: Filter, outputs: Outputs, large: Large, reading: Mapping[str, Any]
+) -> bool:
+    """Whether a run that would be gone on with has ended: all its outputs are there, and nothing of it is left.
+
+    The target says that the same command made it, and is younger than what that read.
+
+    Args:
+        command: As for `process_tiled`, and so are all others.
+        source: The file.
+        step: The step.
+        outputs: What is written.
+        large: How.
+        reading: How it is read.
+
+    Raises:
+        SoftmorphError: If the file cannot be opened.
+    """
+    left = large.scratch is None or (large.scratch / NAME).exists()
+    there = all(path.is_file() or is_store(path) for path in outputs.beside)
+    if left or not large.resume or not is_store(outputs.target) or not there:
+        return False
+    try:
+        made = read_raw(outputs.target, lazy=True)[1]
+        written = min(path.stat().st_mtime_ns for path in _files(outputs.target))
+    except (SoftmorphError, OSError):
+        return False
+    kind = outputs.stored([step]) or "float32"
+    if made.array.dtype != np.dtype("uint8" if kind == "mask" else kind):
+        return False
+    if outputs.pyramid and not (outputs.target / "1").is_dir():
+        return False
+    given = _given(reading)
+    blocks = open_blocks(source, **{name: given[name] for name in _READING if name in given})
+    step, _ = step.settled(nested_levels(blocks.source.provenance))
+    wanted = json.loads(json.dumps(_provenance(command, step, telling.plain(given))))
+    read = [path.stat().st_mtime_ns for one in _sources(source, given) for path in _files(one)]
+    return dict(made.provenance) == wanted and max(read) < written
+
+
+def _given(reading: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in reading.items() if value is not None and value is not False}
+
+
+def _provenance(command: str, step: Filter, shown: Mapping[str, Any]) -> dict[str, Any]:
+    made_by = {"operation": step.operation, "method": step.method_in_force, "parameters": step.in_force}
+    return telling.provenance(command, [made_by], shown)
+
+
+def _sources(source: Path, reading: Mapping[str, Any]) -> list[Path]:
+    """Return all that is read."""
+    return [source, *(Path(reading[name]) for name in ("mask",) if name in reading)]
+
+
+def _files(source: Path) -> list[Path]:
+    """Return a file itself, or the files of a store."""
+    return sorted(source.rglob("*")) if source.is_dir() else [source]
 
 
 def _take_names_back(outputs: Outputs, named: Mapping[str, int]) -> None:
@@ -425,9 +503,14 @@ def _place(blocks: Blocks) -> Volume:
 
 
 def _measured(blocks: Blocks, memory: int | None) -> Statistics:
-    room = SLAB if memory is None else (memory - BASE) // SHARE
-    slabs: Any = _Slabs(blocks, min(SLAB, max(room, LEAST)))
+    slabs: Any = _Slabs(blocks, _voxels(memory))
     return summarize(slabs, spacing=blocks.spacing, unit=blocks.unit, spatial_dims=len(blocks.shape))
+
+
+def _voxels(memory: int | None) -> int:
+    """Return how many voxels of a map may be held at once, for what looks at all of it."""
+    room = SLAB if memory is None else (memory - BASE) // SHARE
+    return min(SLAB, max(room, LEAST))
 
 
 class _Slabs:
@@ -461,7 +544,7 @@ def _fingerprint(sources: Sequence[Path], read_with: Mapping[str, Any]) -> str:
     """Return what changes when a file, or any file of a store, is another one."""
     told = []
     for source in sources:
-        for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
+        for path in _files(source):
             state = path.stat()
             told.append((str(path), state.st_size, state.st_mtime_ns))
     return hashlib.sha256(repr((told, sorted(read_with.items()))).encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -26,6 +27,9 @@ _EDITION: Final = 1
 # Seconds between two writes while tiles are done: a run that is killed repeats no more than that.
 _OFTEN: Final = 2.0
 
+
+# Why a part may stop, the later ones telling more.
+REASONS: Final = ("iterations", "stable", "max_iterations")
 
 # What may be wrong with the file.
 _DAMAGE: Final = (
@@ -169,8 +173,8 @@ class Manifest:
     def save(self, state: State) -> None:
         """Write how far the run is; who finds the file finds all of it."""
         self._flush()
-        held = {"identity": self.identity, "state": asdict(state)}
-        text = json.dumps({**held, "sum": _sum(held)})
+        said = {"identity": self.identity, "state": asdict(state)}
+        text = json.dumps({**said, "sum": _sum(said)})
         with replacing(self.path, force=True, follow=False) as temporary:
             temporary.write_text(text, encoding="utf-8")
         self._saved = time.monotonic()
@@ -194,9 +198,9 @@ def _read(path: Path) -> dict[str, Any]:
     return {**read, "identity": {**read["identity"], "settings": settings}}
 
 
-def _sum(held: Any) -> str:
+def _sum(said: Any) -> str:
     # Of what JSON makes of it: the keys of its objects are text.
-    return hashlib.sha256(json.dumps(json.loads(json.dumps(held)), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(said)), sort_keys=True).encode()).hexdigest()
 
 
 def _state(read: Mapping[str, Any], tiles: int, parts: int) -> State:
@@ -205,20 +209,57 @@ def _state(read: Mapping[str, Any], tiles: int, parts: int) -> State:
     Raises:
         ValueError: If it cannot be of one; others where it is of another form altogether.
     """
-    courses = []
     # As it was called when there were words of planes and nothing else.
-    for course in read["courses" if "courses" in read else "words"]:
-        done = {
-            int(tile): (live, bool(new), bool(dead)) for tile, (live, new, dead) in course["done"].items()
-        }
-        courses.append(Course(**{**course, "done": done}))
-    state = State(courses, [int(tile) for tile in read["written"]], Facts(**read["facts"]), _named(read))
+    courses = [_course(course) for course in read["courses" if "courses" in read else "words"]]
+    facts = Facts(**{name: _number(value) for name, value in read["facts"].items()})
+    state = State(courses, [_count(tile) for tile in read["written"]], facts, _named(read))
     listed = [*state.written, *(tile for course in courses for tile in course.done)]
     lengths = {len(each) for course in courses for each in (course.version, course.live, course.dead)}
-    if len(courses) > parts or lengths > {tiles} or not all(0 <= tile < tiles for tile in listed):
+    if len(courses) > parts or not lengths <= {tiles} or not all(tile < tiles for tile in listed):
         raise ValueError("another number of tiles")
     return state
 
 
+def _course(read: Mapping[str, Any]) -> Course:
+    done = {
+        _count(int(tile)): (_live(live), _flag(new), _flag(dead))
+        for tile, (live, new, dead) in read["done"].items()
+    }
+    if read["reason"] not in ("", *REASONS):
+        raise ValueError(read["reason"])
+    return Course(
+        passes=_count(read["passes"]),
+        iterations=_count(read["iterations"]),
+        reason=read["reason"],
+        version=[_count(version) for version in read["version"]],
+        live=[_live(live) for live in read["live"]],
+        dead=[_flag(dead) for dead in read["dead"]],
+        last=_count(read["last"]),
+        done=done,
+    )
+
+
+def _live(read: Any) -> Corners | None:
+    return None if read is None else [[_count(first), _count(last)] for first, last in read]
+
+
 def _named(state: Mapping[str, Any]) -> dict[str, int]:
-    return {str(path): int(inode) for path, inode in state.get("named", {}).items()}
+    return {path: _count(inode) for path, inode in state.get("named", {}).items()}
+
+
+def _count(read: Any) -> int:
+    if type(read) is not int or read < 0:  # of which True would be one
+        raise TypeError(read)
+    return read
+
+
+def _flag(read: Any) -> bool:
+    if not isinstance(read, bool):
+        raise TypeError(read)
+    return read
+
+
+def _number(read: Any) -> float:
+    if type(read) not in (int, float) or not math.isfinite(read):
+        raise TypeError(read)
+    return float(read)

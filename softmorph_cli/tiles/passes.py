@@ -105,7 +105,7 @@ class Passes:
                         part=self.parts[number].name,
                         passes=course.passes + 1,
                         iterations=course.iterations,
-                        live=sum(live is not None for live, _, _ in course.done.values()),
+                        live=sum(box is not None for box, _, _ in course.done.values()),
                         changed=found.changed,
                     )
                 )

@@ -134,16 +134,9 @@ def cut(
         assert least is not None
         raise InputError(
             f"{_words(allowed)} are too little memory for {work.name} of a map of {_times(work.shape)} voxels: "
-            f"at least {_words(least)} are needed{_advice(work)}."
+            f"at least {_words(least)} are needed, such as --memory {ceil(least / 10**6)}MB."
         )
     return best
-
-
-def _advice(work: Task) -> str:
-    planes = [part.dtype for part in work.parts if not part.ranked]
-    if planes and len(planes) == len(work.parts) and work.filter.planes > 8 and not work.hard:
-        return " (fewer with a smaller --levels)"
-    return ""
 
 
 def _ways(work: Task) -> Iterator[tuple[tuple[int, ...], int | None]]:
@@ -192,7 +185,7 @@ def _plan(
         held, spent = _at_once(work, tiling, halo, itemsize, threads)
     else:
         parts = [_in_passes(part, tiling, length, itemsize, threads) for part in work.parts]
-        held, spent = max(held for held, _ in parts), sum(spent for _, spent in parts)
+        held, spent = max(most for most, _ in parts), sum(each for _, each in parts)
     # Of equal pieces, none begun before a worker is free, what the last of them makes the others wait at most
     # (R. L. Graham, Bell System Technical Journal 45, 1966).
     spent *= 1 / workers + (1 - 1 / workers) / len(tiling)

@@ -18,7 +18,7 @@ from softmorph_cli.filters.settings import Result, warn_if_capped
 from softmorph_cli.tiles import manifest as manifests
 from softmorph_cli.tiles.blocks import Source, Target
 from softmorph_cli.tiles.crew import Alone, Crew
-from softmorph_cli.tiles.manifest import Manifest, State
+from softmorph_cli.tiles.manifest import REASONS, Manifest, State
 from softmorph_cli.tiles.once import Facts
 from softmorph_cli.tiles.passes import Passes
 from softmorph_cli.tiles.plan import Plan, cut
@@ -33,7 +33,6 @@ from softmorph_cli.tiles.work import Task, task
 Finish = Callable[[Result, Callable[[Mapping[str, int]], None]], object]
 
 _TEMPORARY: Final = ".softmorph-tiles-"
-_REASONS: Final = ("iterations", "stable", "max_iterations")
 
 
 def filter_tiles(
@@ -74,8 +73,8 @@ def filter_tiles(
         error_target: Takes the standard error of method `sampled`.
         plan: How to cut the map; None to decide here.
         flush: Brings to the disk what was written to the targets.
-        finish: Called when the target has all of the result, and the scratch folder still what it takes to go
-            on: a run that is interrupted there need not filter again.
+        finish: Called when the target holds all of the result, before the scratch folder is emptied: a run that is
+            interrupted in there need not filter again.
         crew: Who works on the tiles; None for this process alone.
 
     Returns:
@@ -139,7 +138,7 @@ def filter_tiles(
 def interrupted(
     source: Source, chosen: SoftFilter, plan: Plan, *, scratch: Path, fingerprint: str = ""
 ) -> State | None:
-    """Return how far the run is that `filter_tiles` would go on with; None where it would begin one.
+    """Return the state of the interrupted run that `filter_tiles` would resume; None where it would begin anew.
 
     Args:
         source: The map, and so all others as for `filter_tiles`.
@@ -175,13 +174,13 @@ def _folder(scratch: Path | None, beside: Path | None) -> Iterator[Path]:
     with written(scratch):
         made = not scratch.exists() or (scratch / manifests.NAME).exists()
         scratch.mkdir(parents=True, exist_ok=True)
-        others = [path.name for path in scratch.iterdir() if not _ours(path)]
+        others = [entry.name for entry in scratch.iterdir() if not _ours(entry)]
     if others:
         raise FileError(f"{scratch} is not a scratch folder: it holds {others[0]}. Name a new or empty one.")
     yield scratch
     with suppress(OSError):
         # What tells of the others goes last.
-        for path in sorted(scratch.iterdir(), key=lambda path: path.name == manifests.NAME):
+        for path in sorted(scratch.iterdir(), key=lambda kept: kept.name == manifests.NAME):
             path.unlink()
         if made:
             scratch.rmdir()
@@ -218,15 +217,15 @@ class _Run:
             for tile in self._left()
         )
         with closing(self.crew.each(self.site, Site.finish, left)) as coming:
-            for one, _ in coming:
-                self._wrote(one.tile, "write")
+            for ended, _ in coming:
+                self._wrote(ended.tile, "write")
         # Parts that follow each other take their iterations in turn.
-        before = (0, *(one + 1 for one in last))
+        before = (0, *(part + 1 for part in last))
         turns = (courses[first:end] for first, end in pairwise(before))
         result = Result(
             None,
             iterations=max(sum(course.iterations for course in turn) for turn in turns),
-            stop_reason=max((course.reason for course in courses), key=_REASONS.index),
+            stop_reason=max((course.reason for course in courses), key=REASONS.index),
         )
         return warn_if_capped(result, self.site.work.settings)
 

@@ -8,13 +8,14 @@ writes new ones, and the old ones are removed when no tile needs them any more.
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import BinaryIO, Final, cast
 
 import numpy as np
 
@@ -150,6 +151,8 @@ class Store:
         head = 8 * len(boxes)
         with self._damage(key), (self.folder / key.name).open("rb") as file:
             lengths = struct.unpack(f"<{len(boxes)}q", file.read(head))
+            if min(lengths) < _FULL or head + sum(max(count, 0) for count in lengths) != _size_of(file):
+                raise ValueError("its pieces do not fill it")
         start = head
         for box, length in zip(boxes, lengths, strict=True):
             placed = tuple(
@@ -202,6 +205,10 @@ class Store:
         with written(self.folder):
             flush([*(there - self._flushed), self.folder])
         self._flushed = there
+
+
+def _size_of(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 @contextmanager

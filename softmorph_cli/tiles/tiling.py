@@ -26,7 +26,7 @@ class Tiling:
     @cached_property
     def counts(self) -> tuple[int, ...]:
         """How many tiles there are along each axis."""
-        return tuple(-(-size // tile) for size, tile in zip(self.shape, self.tile, strict=True))
+        return tuple(-(-whole // tile) for whole, tile in zip(self.shape, self.tile, strict=True))
 
     def __len__(self) -> int:
         """Return how many tiles there are."""
@@ -39,15 +39,15 @@ class Tiling:
             number, place = divmod(number, count)
             places.append(place)
         return tuple(
-            slice(place * tile, min((place + 1) * tile, size))
-            for place, tile, size in zip(reversed(places), self.tile, self.shape, strict=True)
+            slice(at * tile, min((at + 1) * tile, whole))
+            for at, tile, whole in zip(reversed(places), self.tile, self.shape, strict=True)
         )
 
     def grown(self, box: Box, halo: tuple[int, ...]) -> Box:
         """Return a box with a halo, cut off where the map ends: there its border is the map's border."""
         return tuple(
-            slice(max(part.start - reach, 0), min(part.stop + reach, size))
-            for part, reach, size in zip(box, halo, self.shape, strict=True)
+            slice(max(part.start - reach, 0), min(part.stop + reach, whole))
+            for part, reach, whole in zip(box, halo, self.shape, strict=True)
         )
 
     def touched(self, box: Box) -> list[int]:

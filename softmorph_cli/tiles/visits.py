@@ -209,13 +209,13 @@ class Visits:
 
     def _differing(self, before: Array, after: Array, focus: Box) -> _Change:
         def part(first: int, last: int) -> _Change:
-            found = _Change()
+            change = _Change()
             for place in range(first, last):
                 differs = before[place] != after[place]
                 count = int(np.count_nonzero(differs))
                 if count:
-                    found += _Change(count, (slice(place, place + 1), *_bounds(differs)))
-            return found
+                    change += _Change(count, (slice(place, place + 1), *_bounds(differs)))
+            return change
 
         found = sum(Pool(self.threads, before.size).share(part, len(before)), _Change())
         if found.box is None:

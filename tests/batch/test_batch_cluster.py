@@ -184,7 +184,7 @@ def test_a_file_that_is_too_large_for_a_worker(
     (done,) = ClusterEngine(cluster).outcomes(
         iter([task(tmp_path / "a.npy", tmp_path / "b.npy")]), lambda sign: None
     )
-    assert "may be used: use fewer or larger workers, cut out a part" in (done.error or "")
+    assert "may be used: cut out a part with --region, or use fewer or larger workers" in (done.error or "")
 
 
 def test_the_scheduler_goes_away(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +199,8 @@ def test_the_scheduler_goes_away(cluster: Cluster, tmp_path: Path, monkeypatch: 
         ClusterError, match=r"no longer answers; what is done .* the same command with --resume goes on\.$"
     ):
         carry_out(order(tmp_path), Seen(), on(cluster))
+    monkeypatch.undo()
+    assert carry_out(replace(order(tmp_path), resume=True), Seen(), on(cluster)).counts == {"done": 1}
 
 
 def test_how_a_cluster_is_asked_for(
@@ -229,7 +231,7 @@ def test_how_a_cluster_is_asked_for(
     assert asked == [Where("tcp://a:1"), "left"]
     with (
         on_cluster(Where(), choice, lambda message: None) as make,
-        pytest.raises(UsageError, match="leave it out with --device cuda"),
+        pytest.raises(UsageError, match="leave out --local-cluster to use --device cuda"),
     ):
         make([], recipe(settings=Settings(device="cuda")), None)
     # The folder is there, and is not the one: nothing is mounted on it.

@@ -15,6 +15,7 @@ import nibabel
 import numpy as np
 import pytest
 from helpers_batch import SIDE, folder, recipe, task
+from typer.testing import CliRunner
 
 from softmorph_cli import machine
 from softmorph_cli.batch import sharing
@@ -25,6 +26,7 @@ from softmorph_cli.batch.recipe import Recipe
 from softmorph_cli.batch.sharing import choose, shares
 from softmorph_cli.batch.task import Task, run_task
 from softmorph_cli.batch.threads import ThreadEngine
+from softmorph_cli.cli.app import app
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.steps.process import Outputs
@@ -116,6 +118,9 @@ def test_a_worker_that_dies_takes_its_own_file_only(tmp_path: Path, made: Recipe
     assert {name for name, error in found.items() if error} == {"b.npy"}
     assert says in (found["b.npy"] or "")
     assert (found["b.npy"] or "").startswith(f"{tmp_path / 'b.npy'}: ")
+    if "softmorph chain" in (found["b.npy"] or ""):
+        alone = ["chain", str(tasks[1].source), str(tmp_path / "alone.npy"), "erode"]
+        assert CliRunner().invoke(app, alone).exit_code == 0
 
 
 def test_all_workers_die(tmp_path: Path) -> None:

@@ -81,3 +81,19 @@ def test_temporary_files_of_the_killed_are_found(tmp_path: Path) -> None:
     leftovers.clear([tmp_path / n for n in (ours, long, "c.zarr")], [tmp_path / theirs])
     leftovers.clear([tmp_path / "none" / "a.tif"])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_what_another_command_is_writing_is_no_leftover(tmp_path: Path) -> None:
+    """Its target may end as one of the batch's does, and so may the temporary name."""
+    theirs, left = (tmp_path / f".softmorph-{digit * 12}-patient_skeleton.nii" for digit in "01")
+    other = tmp_path / ".softmorph-222222222222-another_target.nii"
+    for path in (theirs, left, other):
+        path.write_text("half")
+    with theirs.open() as held_open:
+        fcntl.flock(held_open, fcntl.LOCK_EX)
+        leftovers.clear([tmp_path / "a_patient_skeleton.nii"])
+        assert not left.exists()
+        leftovers.clear([tmp_path / "a_patient_skeleton.nii"], [tmp_path / "another_target.nii"])
+        assert sorted(path.name for path in tmp_path.iterdir()) == [theirs.name, other.name]
+    leftovers.clear([tmp_path / "a_patient_skeleton.nii"])
+    assert [path.name for path in tmp_path.iterdir()] == [other.name]

@@ -182,6 +182,10 @@ WRONG = [
     [[]],
     {"a": []},
     "deep",
+    "\ud800",
+    "\0",
+    1e300,
+    10**400,
 ]
 
 
@@ -203,6 +207,13 @@ def _changed(value: Any, path: tuple[Any, ...], wrong: Any) -> Any:
     return copy
 
 
+def _wrong_texts(told: Any) -> Iterator[str]:
+    """Each text that a document becomes when one of its values is of a wrong type."""
+    for place in _paths(told):
+        for wrong in WRONG:
+            yield json.dumps(_changed(told, place, wrong)).replace('"deep"', "[" * 3000 + "]" * 3000)
+
+
 def test_any_value_of_a_wrong_type_is_redone_and_no_error(tmp_path: Path) -> None:
     folder(tmp_path / "in", "a.npy")
     given = order(tmp_path, "erode")
@@ -213,23 +224,113 @@ def test_any_value_of_a_wrong_type_is_redone_and_no_error(tmp_path: Path) -> Non
     resumed = replace(given, resume=True)
     seen: set[str] = set()
     for number, line in enumerate(lines):
-        told = json.loads(line)
-        for place in _paths(told):
-            for wrong in WRONG:
-                text = json.dumps(_changed(told, place, wrong)).replace('"deep"', "[" * 3000 + "]" * 3000)
-                path.write_text("\n".join([*lines[:number], text, *lines[number + 1 :]]) + "\n")
-                (job,) = all_jobs(resumed)[0]
-                (item,) = decide(replace(resumed, force=True), [job])
-                seen.add(f"{item.action} {item.why}")
-                records, _ = known(tmp_path / "out")
-                entries = [
-                    summary.Entry(record.name, record.target, "done", record.row)
-                    for record in records.values()
-                ]
-                made = summary.Summary({}, entries)
-                json.dumps(made.document, allow_nan=False)
-                assert made.table
+        for text in _wrong_texts(json.loads(line)):
+            path.write_text("\n".join([*lines[:number], text, *lines[number + 1 :]]) + "\n")
+            (job,) = all_jobs(resumed)[0]
+            (item,) = decide(replace(resumed, force=True), [job])
+            seen.add(f"{item.action} {item.why}")
+            records, _ = known(tmp_path / "out")
+            entries = [
+                summary.Entry(record.name, record.target, "done", record.row) for record in records.values()
+            ]
+            made = summary.Summary({}, entries)
+            json.dumps(made.document, allow_nan=False)
+            assert made.table.encode("utf-8", "surrogateescape")
     assert {"skip done already", "redo not finished", "redo input changed", "redo other parameters"} <= seen
     path.write_text("\n".join(lines[:2]) + "\n[]\n")
+    assert carry_out(resumed, Silent(), _here).counts == {"done": 1}
+    assert carry_out(resumed, Silent(), _here).counts == {"skipped": 1}
+
+
+class Noting(Silent):
+    """Keeps what a person may want to know."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.mark.parametrize("content", [b"[1,2]", b"", b"\xff\0\n{", b"null\n7\n", None], ids=str)
+def test_what_a_lost_manifest_listed_is_done_again(content: bytes | None, tmp_path: Path) -> None:
+    """The summary still says that a batch made it, and with which parameters."""
+    folder(tmp_path / "in", "a.npy", "b.npy")
+    given = order(tmp_path, "erode")
+    carry_out(given, Silent(), _here)
+    path, result = tmp_path / "out" / name_of(), tmp_path / "out" / "a.npy"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    before, resumed, watcher = result.stat().st_ino, replace(given, resume=True), Noting()
+    with pytest.raises(FileError, match="2 results are there already; add --resume"):
+        carry_out(given, Silent(), _here)
+    with pytest.raises(FileError, match="2 results were made with other parameters; add --force beside"):
+        carry_out(replace(resumed, recipe=recipe("dilate")), Silent(), _here)
+    assert result.stat().st_ino == before
+    assert carry_out(resumed, watcher, _here).counts == {"done": 2}
+    assert watcher.notes == ["2 results are done again, which the summary lists and the manifest does not."]
+    assert result.stat().st_ino != before
+    assert carry_out(resumed, Silent(), _here).counts == {"skipped": 2}
+
+
+def test_what_came_after_the_summary_is_nobody_s_to_replace(tmp_path: Path) -> None:
+    folder(tmp_path / "in", "a.npy", "b.npy")
+    given = order(tmp_path, "erode")
+    carry_out(given, Silent(), _here)
+    out = tmp_path / "out"
+    (out / name_of()).write_text("[1,2]")
+    (out / "a.npy").write_bytes(b"drawn by hand")
+    resumed = replace(given, resume=True)
+    with pytest.raises(FileError, match=r"a\.npy: 1 file that no batch in .* is known to have made"):
+        carry_out(resumed, Silent(), _here)
+    assert (out / "a.npy").read_bytes() == b"drawn by hand"
+    for content in (b"[1,2]", b"\xff"):
+        (out / "summary.json").write_bytes(content)
+        with pytest.raises(FileError, match=r"2 files that no batch in .* is known to have made"):
+            carry_out(resumed, Silent(), _here)
+    assert carry_out(replace(resumed, force=True), Silent(), _here).counts == {"done": 2}
+
+
+def test_any_value_of_a_wrong_type_in_a_summary_lists_nothing(tmp_path: Path) -> None:
+    folder(tmp_path / "in", "a.npy")
+    given = replace(order(tmp_path, "erode"), resume=True)
+    carry_out(given, Silent(), _here)
+    (tmp_path / "out" / name_of()).write_text("[1,2]\n")
+    path = tmp_path / "out" / "summary.json"
+    told, (job,), seen = json.loads(path.read_text()), all_jobs(given)[0], set[str]()
+    told["files"] = [{name: told["files"][0][name] for name in ("input", "output", "status")}]
+    for text in _wrong_texts(told):
+        path.write_text(text)
+        (item,) = decide(replace(given, force=True), [job])
+        seen.add(item.why if item.ours else "of nobody")
+    assert seen == {"not in the manifest", "other parameters", "of nobody"}
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_summary_that_cannot_be_written_is_refused_before_the_work(
+    make: Any, force: bool, tmp_path: Path
+) -> None:
+    folder(tmp_path / "in", "a.npy")
+    given = order(tmp_path, "erode")
+    carry_out(given, Silent(), _here)
+    (tmp_path / "out" / "summary.csv").unlink()
+    make(tmp_path / "out" / "summary.csv")
+    (tmp_path / "out" / "a.npy").unlink()
+    with pytest.raises(FileError, match="the summary takes its name; rename it"):
+        carry_out(replace(given, resume=True, force=force), Silent(), _here)
+    assert not (tmp_path / "out" / "a.npy").exists()
+
+
+def test_a_clock_that_was_wrong_does_not_decide_for_ever(tmp_path: Path) -> None:
+    """A line from the future, or of a number that no clock shows, is followed by what came after it."""
+    folder(tmp_path / "in", "a.npy")
+    given = order(tmp_path, "erode")
+    carry_out(given, Silent(), _here)
+    path, resumed = tmp_path / "out" / name_of(), replace(given, resume=True)
+    for name in (path.name, name_of(2, 0)):
+        with Manifest(path.with_name(name), {}) as book:
+            book.write(Record("a.npy", "a.npy", FAILED, 1e300))
     assert carry_out(resumed, Silent(), _here).counts == {"done": 1}
     assert carry_out(resumed, Silent(), _here).counts == {"skipped": 1}

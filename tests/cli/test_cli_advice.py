@@ -11,7 +11,7 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,6 @@ from helpers_tried import ROWS
 import softmorph_cli.io
 
 SHAPE = (6, 12, 14)
-# How a message begins that advises to type less.
-LEFT_OUT = ("leave", "give one", "give either", "it goes without")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 # Advised lines stand for a name that only the person knows.
 FILL = {
@@ -40,6 +38,7 @@ FILL = {
     "IN": "pred.nii.gz",
     "OUT": "rectangular.nii.gz",
     "K": "1",
+    "RULE": "isolated",
 }
 
 
@@ -51,12 +50,15 @@ class Row:
         make: Makes the files that provoke the message.
         command: What is typed, as in a shell.
         advice: What the message advises, as it stands there: options, which are added to the command, a whole
-            command line from "softmorph" on, which is typed as it is, or "leave", after which `without` is left out.
+            command line from "softmorph" on, which is typed as it is, or other words, such as "leave", after which
+            `without` is left out.
         without: Options of the command that the advice takes the place of.
         mentions: Options that the message names without advising them.
         code: The exit status with the message; 0 for a note or warning.
         then: What is typed after a whole command line has been, or with the options that are advised, if that is not
-            the command itself.
+            the command itself; or what is typed in the end, of each advice that says it in words.
+        where: Makes the machine one that provokes the message, such as one of little memory.
+        mended: Whether it is another machine by the time that the advice is followed, as with a package installed.
     """
 
     make: Callable[[], object]
@@ -65,7 +67,9 @@ class Row:
     without: str = ""
     mentions: tuple[str, ...] = ()
     code: int = 1
-    then: str = ""
+    then: str | Mapping[str, str] = ""
+    where: Callable[[pytest.MonkeyPatch], object] = lambda patch: None
+    mended: bool = False
 
 
 def soft(seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
@@ -645,7 +649,7 @@ def typed(line: str, message: str) -> str:
     if line.startswith("softmorph "):
         start = message.index(line)
         line = re.split(r"[.;]?(?: If | and then )|\.?$", message[start:].splitlines()[0], maxsplit=1)[0]
-    elif line.startswith(LEFT_OUT):
+    elif not re.match(r"--|[a-z]+:", line):
         line = ""
     return " ".join(FILL.get(word, word) for word in line.split())
 
@@ -654,26 +658,36 @@ def words_of(line: str) -> list[str]:
     """Split as a shell does, patterns with it."""
     found = []
     for word in shlex.split(line):
-        found += sorted(map(str, Path().glob(word))) if "*" in word else [word]
+        found += (sorted(map(str, Path().glob(word))) or [word]) if "*" in word else [word]
     return found
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_what_a_message_advises_works(name: str) -> None:
-    row = TABLE[name]
+def test_what_a_message_advises_works(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(name, TABLE[name], monkeypatch)
+
+
+def follow(name: str, row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Provoke the message of a row, and type all that it advises."""
     row.make()
     for other in ("image", "labels"):
         if not Path(f"{other}.nii.gz").exists():
             save(f"{other}.nii.gz", labels())
     before = set(Path().iterdir())
-    ended = run(*words_of(row.command), code=row.code)
-    message = ended.err + ended.out
+    with monkeypatch.context() as patch:
+        row.where(patch)
+        ended = run(*words_of(row.command), code=row.code)
+        if not row.mended:
+            _type(name, row, ended.err + ended.out, before)
+    if row.mended:
+        _type(name, row, ended.err + ended.out, before)
+
+
+def _type(name: str, row: Row, message: str, before: set[Path]) -> None:
     advised = set(OPTION.findall(" ".join(row.advice))) | set(row.mentions)
-    told = {
-        line
-        for line in message.splitlines()
-        if line.startswith(("error: ", "note: ", "warning: ", "failed: ", "  notes: "))
-    }
+    marks = ("error: ", "note: ", "warning: ", "failed: ", "  notes: ")
+    # What stands below a table says what else may be typed, too.
+    told = sorted(message.splitlines(), key=lambda line: not line.startswith(marks))
     # The message of the source that this row stands for.
     assert [part for part, tried in ROWS.items() if tried == name and part not in message] == []
     for advice in row.advice:
@@ -681,17 +695,25 @@ def test_what_a_message_advises_works(name: str) -> None:
         assert line, f"{advice!r} is not in {message!r}"
         # Whatever else that message names is advised or mentioned: nothing stays untried.
         assert set(OPTION.findall(line)) <= advised, line
-        if not row.then:
+        if not row.then or not isinstance(row.then, str):
             clear(before)
-        if advice.startswith("softmorph "):
-            run(*words_of(typed(advice, line))[1:])
-            if row.then:
-                run(*words_of(row.then))
-            continue
-        command = row.then or row.command
-        again = command.replace(row.without, "") if row.without else command
-        run(*words_of(again), *words_of(typed(advice, line)), *(["--force"] if "--force" in advice else []))
-        clear(before)
+        then = row.then if isinstance(row.then, str) else row.then.get(advice, "")
+        if not isinstance(row.then, str) and then:
+            for command in then.split(" && "):
+                ended = run(*words_of(command))
+        elif advice.startswith("softmorph "):
+            ended = run(*words_of(typed(advice, line))[1:])
+            if then:
+                ended = run(*words_of(then))
+        else:
+            command = then or row.command
+            again = command.replace(row.without, "") if row.without else command
+            force = ["--force"] if "--force" in advice else []
+            ended = run(*words_of(again), *words_of(typed(advice, line)), *force)
+        # What was warned of is gone.
+        assert row.code or line not in ended.err
+        if not (advice.startswith("softmorph ") and isinstance(row.then, str)):
+            clear(before)
 
 
 def clear(kept: set[Path]) -> None:

@@ -175,7 +175,7 @@ def test_what_was_there_before_is_refused_before_anything_is_computed(source: Pa
     before = everything()
     for more in ([], ["--resume"], ["--dry-run"]):
         sentence = complaint(batch("erode", *more, code=1).err)
-        assert sentence.startswith("out/case_2.nii.gz: 1 file that no batch in out made")
+        assert sentence.startswith("out/case_2.nii.gz: 1 file that no batch in out is known to have made")
         assert "--force" in sentence
         assert everything() == before
     assert counts(batch("erode", "--force", "--json")) == {"done": 6}
@@ -519,9 +519,11 @@ def test_a_worker_is_killed(source: Path, many: list[str]) -> None:
     failed = [one for one in found["files"] if one["status"] == "failed"]
     assert len(failed) == 1
     assert "was killed (SIGKILL)" in failed[0]["error"]
+    assert "use fewer --workers, or cut out a part with --region." in failed[0]["error"]
     assert failed[0]["input"] in complaint(err.decode())
     assert found["counts"]["done"] == len(many) - 1
-    ended = process("batch", "in", "out", SLOW, "--resume", "--json")
+    run("chain", failed[0]["input"], "part.nii.gz", "erode", "--region", "0:4,:,:")
+    ended = process("batch", "in", "out", SLOW, "--workers", "1", "--resume", "--json")
     assert counts(ended) == {"done": 1, "skipped": len(many) - 1}
 
 

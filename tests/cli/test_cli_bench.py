@@ -100,7 +100,7 @@ def test_a_plot_is_drawn_once(here: Path) -> None:
         (["--threads", 0], 2, "--threads 0"),
         (["--operation", "erode"], 2, "what is measured is erosion"),
         (["--method", "exact"], 2, "what is measured is minmax"),
-        (["--operation", "opening", "--method", "levels"], 2, "both"),
+        (["--operation", "opening", "--method", "levels"], 2, "add --method minmax"),
         (["--device", "tpu"], 2, "tpu"),
         (["--device", "cuda:63"], 1, "cuda:63"),
         (["--plot", "speed.svg"], 2, ".png"),

@@ -672,3 +672,18 @@ def test_a_skeleton_beside_its_map_is_said() -> None:
     np.save("faint.npy", np.float32(0.4) * image + np.float32(0.4) * (image * (np.arange(9) > 4)))
     told = run("inspect", "line.npy", "--as", "skeleton", "--map", "faint.npy").err
     assert "lie where the map is not above 0.5" in told
+
+
+@pytest.mark.parametrize(("unit", "cubic"), [(None, False), (None, True), ("um", False)])
+def test_lengths_of_uneven_voxels_without_a_unit_say_what_they_count(unit: str | None, cubic: bool) -> None:
+    """A cross of arms of 4 and 3 voxels along z and of 7 and 6 along x."""
+    image = np.zeros((12, 20, 20), np.float32)
+    image[2:10, 10, 10] = image[6, 10, 3:17] = 1
+    spacing = (2.0, 2.0, 2.0) if cubic else (5.0, 2.0, 2.0)
+    write(Volume(image, "ZYX", spacing, unit), "cross.zarr")
+    ended = run("inspect", "cross.zarr", "--json", "j.json")
+    told = "lengths are in voxels along x, of which one along z counts 2.5."
+    assert (told in ended.err) == (unit is None and not cubic)
+    graph = json.loads(Path("j.json").read_text())["graph"]
+    length = 2 * 13 + 5 * 7 if unit else 13 + 7 * (1 if cubic else 2.5)
+    assert graph[f"length_{unit or 'voxels'}"] == pytest.approx(length)

@@ -70,6 +70,20 @@ def test_tile_by_tile_is_what_the_whole_map_gives(words: tuple[object, ...]) -> 
     assert len({json.dumps(dict(one), sort_keys=True) for one in made}) == 1
 
 
+def test_where_the_most_probable_class_is_another_it_is_told_as_of_the_whole_map() -> None:
+    raised = np.exp(2 * np.random.default_rng(0).standard_normal((3, 20, 24, 28)))
+    image = (raised / raised.sum(axis=0)).astype(np.float32)
+    softmorph_cli.write(
+        softmorph_cli.Volume(image, "CZYX", channels=("background", "vein", "artery")), "c.ome.zarr"
+    )
+    most = f"{np.count_nonzero(image.argmax(axis=0) == 1):,}"
+    told = f"vein has {np.count_nonzero(image[1] > 0.5):,} voxels above 0.5 and is the most probable class at {most}"
+    words = ("skeletonize", "c.ome.zarr", "out.zarr", "--channel", "vein", "--force")
+    for more in ((), ("--memory", "300MB"), ("--memory", "300MB", "--hard")):
+        assert run(*words, *more).err.count(told) == 1
+    assert told not in run("erode", *words[1:], "--memory", "300MB").err
+
+
 def test_a_dry_run_tells_and_does_nothing() -> None:
     before = everything()
     told = run("skeletonize", "in.ome.zarr", "out.zarr", "--memory", "260MB", "--levels", 8, "--dry-run").out

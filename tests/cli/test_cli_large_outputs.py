@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,34 @@ def test_a_full_disk_loses_nothing_and_the_run_goes_on(monkeypatch: pytest.Monke
     assert sorted(path.name for path in Path().iterdir()) == ["in.ome.zarr", "out.zarr"]
 
 
+@pytest.mark.parametrize(
+    ("name", "writer"),
+    [("stats.json", "documents.write"), ("preview.png", "pictures.preview.preview_blocks")],
+)
+def test_a_disk_that_is_full_for_what_is_written_beside_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, writer: str
+) -> None:
+    def full(*arguments: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    words = ("dilate", "in.ome.zarr", "out.zarr", f"--{name.partition('.')[0]}", name, "--memory", "300MB")
+    run(*words)
+    wanted = contents("out.zarr"), Path(name).exists()
+    shutil.rmtree("out.zarr")
+    Path(name).unlink()
+    before = everything()
+    kept = ("--scratch", "scratch")
+    with monkeypatch.context() as patched:
+        patched.setattr(f"softmorph_cli.{writer}", full)
+        refused(*words, says=f"{name} could not be written: the disk is full; nothing was left behind.")
+        assert everything() == before
+        said = complaint(run(*words, *kept, code=1).err)
+    assert f"{name} could not be written: the disk is full; what was done is kept in" in said
+    run(*words, *kept, "--resume")
+    assert (contents("out.zarr"), Path(name).exists()) == wanted
+    assert sorted(path.name for path in Path().iterdir()) == ["in.ome.zarr", "out.zarr", name]
+
+
 def test_an_interrupted_run_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -163,3 +192,26 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -
         assert "--resume" not in run(*words, code=130).err
     run(*words, "--scratch", "scratch", "--resume")
     assert Path("out.zarr/1").is_dir()
+
+
+def test_a_run_that_is_done_says_so_when_it_is_resumed() -> None:
+    """As after a kill when all outputs had their names and the scratch folder was gone."""
+    words = ("skeletonize", "in.ome.zarr", "out.zarr", "--hard", "--memory", "300MB", "--scratch", "scratch")
+    more = ("--stats", "s.json", "--pyramid")
+    run(*words, *more)
+    before = everything()
+    ended = run(*words, *more, "--resume")
+    assert "out.zarr is complete: this command made it, and what it read is older." in ended.err
+    assert everything() == before
+    # Another result, another file beside it, or another input is not that run.
+    exists = "exists already; add --force"
+    refused(*words, "--threshold", "0.4", "--resume", code=1, says=exists)
+    refused(*words, "--preview", "p.png", "--resume", code=1, says=exists)
+    refused(*words, "--resume", "--json", code=1, says=exists)
+    refused(*words, code=1, says=exists)
+    chunk = Path("out.zarr/0/0/0/0")
+    made = chunk.stat().st_ino
+    run(*words, *more, "--resume", "--force")
+    assert chunk.stat().st_ino != made
+    os.utime("in.ome.zarr/.zattrs")
+    refused(*words, *more, "--resume", code=1, says=exists)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -302,7 +303,10 @@ def test_a_length_in_millimetres() -> None:
     q = load("o.nii.gz")
     assert 0 <= q.min() <= q.max() <= 1
     save("bare.npy", broken_ring())
-    refused(*("topology", "repair", "bare.npy", "o.npy", "--betti", "1,1", "--smooth", "1mm"), says="4vox")
+    refused(
+        *("topology", "repair", "bare.npy", "o.npy", "--betti", "1,1", "--smooth", "1mm"),
+        says="--smooth 1vox",
+    )
 
 
 @pytest.mark.parametrize(
@@ -388,6 +392,20 @@ def test_memory_that_does_not_suffice_is_refused_in_words(monkeypatch: pytest.Mo
 def test_each_help_has_a_sentence_and_two_examples(name: str) -> None:
     shown = run("topology", name, "--help").out
     assert shown.count(f"softmorph topology {name} ") >= 2
+
+
+def test_the_examples_of_help_work() -> None:
+    from softmorph_cli.cli.topology import _COMMANDS
+
+    save("vessels.nii.gz", vessels(12))
+    save("softmax.nii.gz", vessels(12))
+    save("roads.png", (255 * broken_ring()).astype(np.uint8))
+    Path("priors.toml").write_text("[[prior]]\nchannels = [0]\nbetti = [1, 0, 0]\n")
+    for name, _, *examples in _COMMANDS:
+        for example in examples:
+            words = shlex.split(example.split(" > ")[0])
+            assert words[:3] == ["softmorph", "topology", name]
+            run(*words[1:])
 
 
 LONG = """

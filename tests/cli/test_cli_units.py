@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from helpers_cli import run
+from helpers_cli import refused, run
 
 from softmorph_cli.io import read, write
 
@@ -46,9 +46,7 @@ def test_a_store_without_a_unit_has_lengths_in_voxels(tmp_path: Path, unit: str 
     assert graph["length_voxels"] == pytest.approx(18, abs=0.5)
     assert "length_mm" not in graph
     pair = json.loads(run("evaluate", path, path, "--metrics", "hd95_mm,assd_mm,nsd", "--json").out)
-    assert pair["metrics"] == {
-        "hd95_mm": None, "hd95_voxels": 0.0, "assd_mm": None, "assd_voxels": 0.0, "nsd": 1.0,
-    }  # fmt: skip
+    assert pair["metrics"] == {"hd95_voxels": 0.0, "assd_voxels": 0.0, "nsd": 1.0}
     assert pair["parameters"]["nsd_tolerance_unit"] == "voxels"
     # Written again as a store, it has the same size and place, and still no unit.
     write(found, tmp_path / "out.zarr")
@@ -166,3 +164,109 @@ def test_distances_of_micrometres_are_in_micrometres(tmp_path: Path) -> None:
     )
     (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
     assert float(row["hd95_um"]) == 0
+
+
+def in_unit(path: Path, unit: str | None) -> Path:
+    """Write the tube with cubic voxels of half a unit, or of a size that nobody knows."""
+    if unit is None:
+        np.save(path, TUBE)
+        return path
+    return store(path, dict.fromkeys("zyx", unit), (0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("unit", "told"), [("millimeter", "mm"), ("micrometer", "um"), ("nanometer", "nm"), (None, "voxels")]
+)
+def test_distances_are_asked_for_by_the_names_that_they_are_told_by(
+    tmp_path: Path, unit: str | None, told: str
+) -> None:
+    path = in_unit(tmp_path / ("in.zarr" if unit else "in.npy"), unit)
+    moved = in_unit(tmp_path / ("moved.zarr" if unit else "moved.npy"), unit)
+    array = np.roll(TUBE, 2, axis=0)
+    if unit:
+        zarr.open_group(moved)["0"][...] = array
+    else:
+        np.save(moved, array)
+    names = [f"hd95_{told}", f"assd_{told}"]
+    # The broad sides move by two voxels, and the narrow ones lie nearer to each other.
+    step = 2.0 if unit is None else 1.0
+    csv_file, json_file = tmp_path / "out.csv", tmp_path / "out.json"
+    options = ("--csv", csv_file, "--stats", json_file, "--force")
+    for asked in (",".join(names), "hd95_mm,assd_mm"):
+        out = run("evaluate", path, moved, "--metrics", asked, *options).out
+        found = json.loads(json_file.read_text())["metrics"]
+        assert list(found) == names
+        assert found[names[0]] == pytest.approx(step)
+        assert 0 < found[names[1]] < step
+        (row,) = csv.DictReader(csv_file.read_text().splitlines())
+        assert {name: float(row[name]) for name in names} == found
+        assert not {"hd95_mm", "assd_mm"} - set(names) & set(row)
+        assert [line.split(":")[0].strip() for line in out.splitlines()[1:3]] == names
+    # Of all metrics each has one column, and each is in the JSON once.
+    run("evaluate", path, moved, *options)
+    (row,) = csv.DictReader(csv_file.read_text().splitlines())
+    assert [name for name in row if name.startswith(("hd95", "assd"))] == names
+    metrics = json.loads(json_file.read_text())["metrics"]
+    assert [name for name in metrics if name.startswith(("hd95", "assd"))] == names
+
+
+@pytest.mark.parametrize(
+    ("unit", "asked", "says"),
+    [
+        ("millimeter", "hd95_um", "in.zarr is in mm, and this is called hd95_mm there"),
+        ("millimeter", "dice,assd_voxels", "in.zarr is in mm, and this is called assd_mm there"),
+        ("micrometer", "assd_nm", "in.zarr is in um, and this is called assd_um there"),
+        (None, "hd95_um", "in.npy has no unit of length, and this is called hd95_voxels there"),
+    ],
+)
+def test_distances_of_another_unit_are_refused_by_what_they_are_called(
+    tmp_path: Path, unit: str | None, asked: str, says: str
+) -> None:
+    path = in_unit(tmp_path / ("in.zarr" if unit else "in.npy"), unit)
+    refused("evaluate", path, path, "--metrics", asked, says=(f"--metrics {asked.split(',')[-1]}: ", says))
+    own = says.split()[-2]
+    assert json.loads(run("evaluate", path, path, "--metrics", own, "--json").out)["metrics"] == {own: 0}
+
+
+def test_files_of_several_units_have_a_column_for_each(tmp_path: Path) -> None:
+    for folder in ("pred", "ref"):
+        (tmp_path / folder).mkdir()
+        for name, unit in (("a", "millimeter"), ("b", "micrometer")):
+            in_unit(tmp_path / folder / f"{name}.zarr", unit)
+    folders = (tmp_path / "pred", tmp_path / "ref")
+    told = run("evaluate", *folders, "--metrics", "hd95_mm", "--csv", tmp_path / "out.csv", "--json")
+    one, other = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert (one["hd95_mm"], one["hd95_um"]) == ("0.0", "")
+    assert (other["hd95_mm"], other["hd95_um"]) == ("", "0.0")
+    counts = {name: found["count"] for name, found in json.loads(told.out)["summary"][0]["metrics"].items()}
+    assert counts == {"hd95_mm": 1, "hd95_um": 1}
+    ended = run("evaluate", *folders, "--metrics", "hd95_um", "--json", code=1)
+    assert [one["name"] for one in json.loads(ended.out)["failed"]] == ["a"]
+    assert "this is called hd95_mm there" in ended.err
+
+
+@pytest.mark.parametrize("column", [None, 2])
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_lengths_behind_an_sform_that_places_nothing_are_those_of_the_voxels(
+    tmp_path: Path, column: int | None, value: float
+) -> None:
+    sform = np.diag([0.5, 0.75, 2.0, 1.0])
+    sform[:3, slice(None) if column is None else column] = value
+    image = nibabel.Nifti1Image(np.ascontiguousarray(TUBE.T), np.diag([0.5, 0.75, 2.0, 1.0]))
+    image.header.set_xyzt_units("mm")
+    image.to_filename(tmp_path / "in.nii")
+    content = bytearray((tmp_path / "in.nii").read_bytes())
+    content[280:328] = sform[:3].astype("<f4").tobytes()
+    (tmp_path / "in.nii").write_bytes(content)
+    path = tmp_path / "in.nii"
+    ended = run("inspect", path, "--levels", "0", "--json", "-", "--csv", tmp_path / "b.csv")
+    graph = json.loads(ended.out)["graph"]
+    # 18 or so steps of half a millimetre.
+    assert graph["length_mm"] == pytest.approx(0.5 * 18, abs=0.8)
+    (row,) = csv.DictReader((tmp_path / "b.csv").read_text().splitlines())
+    assert float(row["length_mm"]) == pytest.approx(graph["length_mm"])
+    assert "its sform places no voxels" in ended.err
+    found = json.loads(run("stats", path, "--json").out)["statistics"]
+    assert (found["expected_volume"], found["volume_unit"]) == (pytest.approx(TUBE.sum() * 0.75), "mm^3")
+    pair = json.loads(run("evaluate", path, path, "--metrics", "dice,hd95_mm", "--json").out)
+    assert pair["metrics"] == {"dice": 1.0, "hd95_mm": 0.0}

@@ -14,10 +14,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
+from typing import Any
 
+import numpy as np
 import pytest
 from helpers_cluster import where, working_folder
+from typer.testing import CliRunner
 
+from softmorph_cli.cli.app import app
 from softmorph_cli.cluster import Cluster, Lost, Where, connect, connected, members
 from softmorph_cli.cluster.members import wrong_version
 from softmorph_cli.errors import ClusterError, FileError, UsageError
@@ -64,6 +68,35 @@ def a_worker(scheduler: Path, folder: Path, path: str = "") -> ExitStack:
         )
     )
     return stack
+
+
+def test_what_is_advised_about_who_does_the_work(
+    scheduler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(connect, "_ANSWER", 0.1)
+    Path("in").mkdir()
+    np.save("in/map.npy", np.random.default_rng(0).random((5, 6, 7), dtype=np.float32))
+
+    def typed(*words: object) -> Any:
+        return CliRunner().invoke(app, ["batch", "in", "out", "erode", *map(str, words)])
+
+    none = tmp_path / "none.json"
+    for words, advice in (
+        (("--scheduler", scheduler, "--workers", 2), "with --scheduler leave it out"),
+        (("--scheduler", scheduler, "--local-cluster"), "choose one of them"),
+        (("--scheduler", "nonsense"), "that dask scheduler --scheduler-file PATH.json writes"),
+        (("--scheduler", none), f"write it with: dask scheduler --scheduler-file {none}"),
+    ):
+        ended = typed(*words)
+        assert ended.exit_code
+        assert advice in ended.stderr
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    # The scheduler's file was written as the last two say.
+    with a_worker(scheduler, tmp_path):
+        assert typed("--scheduler", scheduler).exit_code == 0
+    assert typed("--local-cluster", "--force").exit_code == 0
 
 
 def test_a_cluster_that_is_there(scheduler: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from skimage.measure import find_contours, marching_cubes, mesh_surface_area
 
 from softmorph_cli import Volume
 from softmorph_cli.evaluation import surfaces
-from softmorph_cli.evaluation.pair import Pair
+from softmorph_cli.evaluation.pair import Pair, Settings
 from softmorph_cli.filters.resample import resampled
 
 HD95, ASSD, NSD = surfaces.METRICS
@@ -165,14 +165,30 @@ def test_without_a_voxel_size_there_are_no_millimetres() -> None:
     one = pair(np.roll(truth, 3, axis=1), truth, None)
     known = values(pair(np.roll(truth, 3, axis=1), truth, 1.0))
     assert values(one) == {
-        "hd95_mm": None,
         "hd95_voxels": known["hd95_mm"],
-        "assd_mm": None,
         "assd_voxels": known["assd_mm"],
         "nsd": known["nsd"],
     }
     for metric in surfaces.METRICS:
         assert "size of a voxel is unknown" in metric.compute(one).notes[0]
+        assert metric.compute(one).notes[0].endswith("are in voxels.")
+    assert values(pair(np.zeros_like(truth), truth, None)) == {
+        "hd95_voxels": None,
+        "assd_voxels": None,
+        "nsd": 0.0,
+    }
+
+
+def test_distances_of_uneven_voxels_without_a_unit_say_what_they_count() -> None:
+    truth = box((20, 40), (5, 10), (4, 28))
+    maps = (
+        Volume(np.asarray(one, np.float32), "YX", (5.0, 2.0), None)
+        for one in (np.roll(truth, 3, axis=0), truth)
+    )
+    one = Pair(*maps, Settings())
+    (note,) = HD95.compute(one).notes
+    assert note.endswith("are in voxels along x, of which one along y counts 2.5.")
+    assert HD95.compute(one).values["hd95_voxels"] == pytest.approx(7.5)
 
 
 @pytest.mark.parametrize("unit", ["um", "nm"])

@@ -33,7 +33,7 @@ _WRITTEN: Final = (".nii.gz", ".nii", ".tif", ".ome.tif", ".nrrd", ".mha", ".npy
 # Voxels that are read in one part for a comparison.
 _MOST: Final = 1 << 22
 # Notes that tell of another shape than the header's.
-_TOLD: Final = ("planes", "image series", "resolutions", "alpha channel")
+_TOLD: Final = ("plane", "image series", "resolutions", "alpha channel")
 
 
 class Fault(NamedTuple):
@@ -163,8 +163,9 @@ def _text(seed: Seed, path: Path, faults: _Faults) -> bool:
         rule = _called(faults, load, path)
         return rule is not None and _called(faults, compile_rule, rule, "multilinear") is not None
     if seed.kind == "pipeline":
-        from softmorph_cli.filters.settings import Settings
         from softmorph_cli.steps.text import build, pipeline
+
+        from softmorph_cli.filters.settings import Settings
 
         found = _called(faults, pipeline, path)
         return found is not None and _called(faults, build, found, Settings()) is not None

@@ -66,6 +66,19 @@ def test_without_a_known_unit_lengths_are_voxels_along_x_and_shapes_are_kept(uni
     assert where.finest == pytest.approx(0.5)
 
 
+def test_what_counts_as_one_is_told_where_it_is_not_plain() -> None:
+    uneven = frame((2, 2, 2), spacing=(2.0, 0.25, 0.5), unit=None)
+    assert uneven.counted == "voxels along x, of which one along z counts 4 and one along y counts 0.5"
+    assert (
+        frame((2, 2), spacing=(5.0, 2.0), unit=None).counted
+        == "voxels along x, of which one along y counts 2.5"
+    )
+    # Cubic but for the rounding of float32, without a size, and with a unit.
+    assert frame((2, 2, 2), spacing=(0.7, float(np.float32(0.7)), 0.7), unit=None).counted == "voxels"
+    assert frame((2, 2, 2), unit=None).counted == "voxels"
+    assert frame((2, 2, 2), spacing=(2.0, 0.25, 0.5), unit="um").counted == "um"
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_without_a_voxel_size_a_unit_says_nothing(dims: int) -> None:
     where = Frame.of(Volume(np.zeros((2,) * dims, np.float32), "ZYX"[-dims:], None, "mm"))

@@ -227,7 +227,7 @@ def test_damage_is_told_when_it_is_met(tmp_path: Path) -> None:
     path.write_bytes(content[: at + 2] + b"\xff" * 200 + content[at + 202 :])
     blocks = open_blocks(path)
     assert np.array_equal(blocks.read((slice(16), slice(16), slice(16))), SOFT[:16, :16, :16])
-    with pytest.raises(FileError, match=r"tiled\.tif is cut short or damaged; copy or write it again"):
+    with pytest.raises(FileError, match=r"tiled\.tif starts as a TIFF file but is cut short or damaged \("):
         together(blocks)
 
 
@@ -553,6 +553,9 @@ def test_damage_of_what_was_kept_is_told(tmp_path: Path) -> None:
     ):
         pass
     assert not target.exists()
+    with create_blocks(target, source, pyramid=True) as out:
+        out.write(whole, source.read(whole))
+    assert (target / "1").is_dir()
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from softmorph_cli.io import classes, exclusive, read
+from softmorph_cli.io import classes, exclusive, open_blocks, read
 
 SHAPE = (9, 14, 16)
 
@@ -177,3 +177,66 @@ def test_which_of_a_files_channels_were_read(count: int) -> None:
     assert one is not None
     assert (one.numbers, one.channel) == ((count - 1,), f"channel {count - 1}")
     assert read(nifti(softmax()[0])).source.channel is None  # type: ignore[union-attr]
+
+
+# ---------------------------------------------------------------- maps larger than memory
+
+
+def both_told(path: Path, channel: int | str, **reading: Any) -> tuple[str, ...]:
+    """What is told of a channel, which is the same of the whole map and of slabs of any size."""
+    whole = exclusive.told(read(path, channel=channel, **reading, exclusive=True))
+    blocks = open_blocks(path, channel=channel, **reading)
+    for voxels in (1, 2000, 1 << 22):
+        assert blocks.told(voxels) == whole
+    return whole
+
+
+def counted(values: np.ndarray, channel: int, name: str, where: Any = ...) -> str:
+    most = np.broadcast_to(values.argmax(axis=0) == channel, values.shape[1:])[where]
+    above = (values[channel] > 0.5)[where]
+    return (
+        f"its classes exclude each other: {name} has {np.count_nonzero(above):,} voxels above 0.5 and is the most "
+        f"probable class at {np.count_nonzero(most):,}. Here 0.5 decides; softmorph evaluate and --argmax take the "
+        "most probable class."
+    )
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (1, 40, 30), (40, 30)])
+def test_in_blocks_the_same_is_told(shape: tuple[int, ...]) -> None:
+    p = softmax(3, shape=shape)
+    axes = "CZYX"[: 1 + len(shape)] if len(shape) == 3 else "CYX"
+    np.save("map.npy", p)
+    tifffile.imwrite("map.tif", np.rint(255 * p).astype(np.uint8), metadata={"axes": axes}, ome=True)
+    stored = np.rint(255 * p).astype(np.uint8)
+    for channel in range(3):
+        (said,) = both_told(Path("map.npy"), channel, axes=axes)
+        assert said == counted(p, channel, f"channel {channel}")
+        (said,) = both_told(Path("map.tif"), channel)
+        assert said == counted(stored / np.float32(255), channel, f"channel {channel}")
+
+
+def test_in_blocks_of_a_region_and_a_mask() -> None:
+    p = softmax(4)
+    path = nifti(p, "map.nii")
+    inside = np.random.default_rng(5).random(SHAPE) > 0.4
+    nibabel.Nifti1Image(inside.astype(np.uint8).T, np.eye(4)).to_filename("mask.nii")
+    (said,) = both_told(path, 1, region="2:7,:,3:9")
+    assert said == counted(p, 1, "channel 1", np.s_[2:7, :, 3:9])
+    (said,) = both_told(path, 2, mask="mask.nii")
+    assert said == counted(p, 2, "channel 2", inside)
+
+
+def test_in_blocks_of_logits() -> None:
+    raised = np.random.default_rng(3).standard_normal((3, *SHAPE)).astype(np.float32)
+    np.save("map.npy", raised)
+    p = np.exp(raised) / np.exp(raised).sum(axis=0)
+    (said,) = both_told(Path("map.npy"), 1, axes="CZYX", from_logits="softmax")
+    assert said == counted(p, 1, "channel 1")
+    assert both_told(Path("map.npy"), 1, axes="CZYX", from_logits="sigmoid") == ()
+
+
+def test_in_blocks_nothing_is_told_where_both_agree_or_classes_overlap() -> None:
+    p = np.eye(3, dtype=np.float32)[np.random.default_rng(1).integers(0, 3, SHAPE)].transpose(3, 0, 1, 2)
+    assert both_told(nifti(p, "sure.nii"), 1) == ()
+    assert both_told(nifti(np.random.default_rng(1).random((3, *SHAPE), np.float32), "apart.nii"), 1) == ()
+    assert open_blocks(nifti(p[0], "one.nii")).told(1 << 22) == ()

@@ -253,11 +253,10 @@ def test_nrrd_unit_scales_voxel_size_and_affine(
     assert volume.affine is not None
     expected = np.array([[0, 0, -0.5, -1], [0, -0.25, 0, -2], [2, 0, 0, 3]]) * to_mm
     np.testing.assert_allclose(volume.affine[:3], expected, rtol=1e-12)
-    # What is written is in millimetres, whatever the source was in.
     write(volume, tmp_path / "out.nrrd")
     again = read(tmp_path / "out.nrrd")
-    assert again.unit == "mm"
-    assert again.spacing == pytest.approx((2.0 * to_mm, 0.25 * to_mm, 0.5 * to_mm))
+    assert again.unit == unit
+    assert again.spacing == pytest.approx((2.0 * factor, 0.25 * factor, 0.5 * factor))
     np.testing.assert_allclose(again.affine[:3], expected, rtol=1e-9, atol=1e-15)
 
 

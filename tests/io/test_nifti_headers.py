@@ -204,6 +204,9 @@ def test_extensions_and_the_room_for_them(
     [
         ({"vox_offset": NAN}, "vox_offset = nan"),
         ({"dim": (3, 6, -7, 8, 1, 1, 1, 1)}, "dim = "),
+        ({"dim": (8, 6, 7, 8, 1, 1, 1, 1)}, "dim = "),
+        ({"dim": (32767, 6, 7, 8, 1, 1, 1, 1)}, "dim = "),
+        ({"dim": (-129, 6, 7, 8, 1, 1, 1, 1)}, "dim = "),
         ({"datatype": 7}, "valid NIfTI that softmorph cannot read: data code 7 not recognized"),
         ({"scl_slope": 2, "scl_inter": INF}, "cannot read"),
         ({"dim": (3, 32767, 32767, 32767, 1, 1, 1, 1)}, r"cut short or damaged \(it ends too early\)"),

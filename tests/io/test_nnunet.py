@@ -521,14 +521,163 @@ def test_probabilities_of_monai_and_totalsegmentator(tmp_path: Path, file_shape:
     assert np.allclose(nibabel.load(tmp_path / "out.nii.gz").affine, affine)
 
 
-@pytest.mark.parametrize("label", ["1e999", "-Infinity", "NaN", '"one"', "null", "[1e999]"])
+NO_LABELS = [
+    *(
+        "1e999",
+        "-Infinity",
+        "NaN",
+        '"one"',
+        "null",
+        "true",
+        "false",
+        "-1",
+        "1.5",
+        "65536",
+        "1e300",
+        '"-1"',
+        '"1.5"',
+    ),
+    *('""', '"1 "', '"²"', "{}", "9" * 4000, '"' + "9" * 5000 + '"'),
+]
+
+
+@pytest.mark.parametrize(
+    "label", [*NO_LABELS, "[1e999]", "[]", "[[1, 2]]", "[1, 1.5]", "[1, true]", '[1, "x"]']
+)
 def test_a_label_that_is_no_number_is_named(tmp_path: Path, label: str) -> None:
     path = case(tmp_path, softmax(logits_of(3)))
     text = f'{{"labels": {{"background": 0, "liver": {label}, "tumour": 2}}, "file_ending": ".nii.gz"}}'
     (tmp_path / "dataset.json").write_text(text)
-    with pytest.raises(InputError, match=r"the labels in the dataset\.json"):
+    said = r"the labels in the dataset\.json of .* a whole number from 0 to 65535.*, not \{\"liver\": "
+    with pytest.raises(InputError, match=said):
         read(path)
     assert any("the labels in the dataset.json" in note for note in probe(path).notes)
+
+
+@pytest.mark.parametrize("named", ["3", "true", '"3"', '["background", "liver"]', "[1]"])
+def test_labels_that_have_no_names_are_refused(tmp_path: Path, named: str) -> None:
+    path = case(tmp_path, softmax(logits_of(3)))
+    (tmp_path / "dataset.json").write_text(f'{{"labels": {named}}}')
+    with pytest.raises(InputError, match=r"the labels in the dataset\.json"):
+        read(path)
+
+
+@pytest.mark.parametrize("label", ["2", "2.0", '"2"', "[2]", '["2"]', "[2.0]"])
+def test_a_label_is_a_whole_number_however_it_is_spelt(tmp_path: Path, label: str) -> None:
+    stored = softmax(logits_of(3))
+    values = np.array([0, 2, 65535])
+    path = case(tmp_path, stored)
+    SimpleITK.WriteImage(
+        image_of(values[stored.argmax(axis=0)].astype(np.uint16)), str(tmp_path / "case_007.nii.gz")
+    )
+    text = f'{{"labels": {{"background": "0", "liver": {label}, "tumour": 65535}}}}'
+    (tmp_path / "dataset.json").write_text(text)
+    volume = read(path)
+    assert volume.channels == ("liver", "tumour")
+    assert classes(volume).labels == (2, 65535)
+    assert not any("numbers the classes" in note for note in volume.notes)
+
+
+def test_names_that_are_numbers_are_no_labels(tmp_path: Path) -> None:
+    """{"1": 2} is class "1" of label 2, and {"1": "2"} class "2" of label 1, as nnU-Net 1 writes it."""
+    stored = softmax(logits_of(3))
+    describe(tmp_path, {"0": 0, "1": 2, "2": 1})
+    path = case(tmp_path, stored)
+    assert read(path).channels == ("2", "1")
+    describe(tmp_path, {"0": "0", "1": "2", "2": "1"})
+    assert read(path).channels == ("2", "1")
+    describe(tmp_path, {"0": "0", "1": "5", "2": "5"})
+    assert read(path).channels == ("5", "5")
+    describe(tmp_path, {"0": "background", "1": 5})
+    with pytest.raises(InputError, match=r"the labels .* not \{\"0\": \"background\"\}"):
+        read(path)
+
+
+def test_two_names_of_one_label_are_both_kept(tmp_path: Path) -> None:
+    describe(tmp_path, {"background": 0, "liver": 1, "tumour": 1})
+    stored = softmax(logits_of(2))
+    volume = read(case(tmp_path, stored))
+    assert np.array_equal(volume.array, stored[1])
+    assert "'liver / tumour' is read; 'background' is left out (--channel 0 takes it)." in volume.notes
+
+
+REGIONS: dict[str, Any] = {"background": 0, "whole": [1, 2], "core": [2]}
+
+
+@pytest.mark.parametrize("label", [*NO_LABELS, "[1]"])
+def test_an_order_of_regions_that_is_no_label_is_named(tmp_path: Path, label: str) -> None:
+    path = case(tmp_path, 1 / (1 + np.exp(-logits_of(2))))
+    text = json.dumps({"labels": REGIONS, "regions_class_order": [1, "HERE"]}).replace('"HERE"', label)
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(InputError, match=r"the regions_class_order in the dataset\.json .* 2 regions"):
+        read(path)
+
+
+@pytest.mark.parametrize("order", [[1, "2"], [1.0, 2], ["1", 2.0]])
+def test_an_order_of_regions_however_it_is_spelt(tmp_path: Path, order: list[Any]) -> None:
+    describe(tmp_path, REGIONS, regions_class_order=order)
+    stored = (1 / (1 + np.exp(-logits_of(2)))).astype(np.float32)
+    painted = np.where(stored[1] > 0.5, 2, stored[0] > 0.5)
+    found = classes(read(case(tmp_path, stored, painted)))
+    assert (found.labels, found.kind, found.regions) == ((1, 2), "nested", ((1, 2), (2,)))
+
+
+@pytest.mark.parametrize("order", [None, [], [1], [1, 2, 3], [1, 1], [0, 1], 1])
+def test_regions_without_a_label_of_their_own_are_apart(tmp_path: Path, order: Any) -> None:
+    """Each of them is there, with what it is the union of."""
+    describe(tmp_path, REGIONS, regions_class_order=order)
+    stored = (1 / (1 + np.exp(-logits_of(2)))).astype(np.float32)
+    volume = read(case(tmp_path, stored, stored[0] > 0.5))
+    found = classes(volume)
+    assert volume.channels == ("whole", "core")
+    assert (found.labels, found.kind, found.regions) == ((1, 2), "overlapping", ((1, 2), (2,)))
+    assert any("regions_class_order with a label of its own for each" in note for note in volume.notes)
+
+
+def test_a_region_may_name_a_label_twice(tmp_path: Path) -> None:
+    """A list of several makes regions for nnU-Net, whatever they are; lists of 0 are the background."""
+    describe(tmp_path, {"background": [0, 0], "whole": [1, 1], "core": 2}, regions_class_order=[1, 2])
+    stored = (1 / (1 + np.exp(-logits_of(2)))).astype(np.float32)
+    painted = np.where(stored[1] > 0.5, 2, stored[0] > 0.5)
+    found = classes(read(case(tmp_path, stored, painted)))
+    assert (found.kind, found.regions) == ("nested", ((1,), (2,)))
+
+
+@pytest.mark.parametrize("reader", [5, True, False, ["SimpleITKIO"], {}])
+def test_a_reader_that_is_no_name_is_refused(tmp_path: Path, reader: Any) -> None:
+    path = case(tmp_path, softmax(logits_of(3)))
+    describe(tmp_path, reader=None, overwrite_image_reader_writer=reader)
+    with pytest.raises(InputError, match=r"the overwrite_image_reader_writer in the dataset\.json"):
+        read(path)
+    describe(tmp_path)
+    (tmp_path / "plans.json").write_text(json.dumps({"image_reader_writer": reader}))
+    with pytest.raises(InputError, match=r"the image_reader_writer in the plans\.json"):
+        read(path)
+
+
+@pytest.mark.parametrize("reader", [None, "", "None"])
+def test_no_reader_is_that_of_simpleitk(tmp_path: Path, reader: str | None) -> None:
+    describe(tmp_path, reader=None, overwrite_image_reader_writer=reader)
+    stored = softmax(logits_of(3))
+    volume = read(case(tmp_path, stored))
+    assert np.array_equal(volume.array, stored[1:])
+    assert not any("reader" in note for note in volume.notes)
+
+
+@pytest.mark.parametrize(
+    "spacing",
+    ["[3, 1.5]", "[3, 1.5, 0]", "[3, 1.5, -1]", "[3, 1.5, NaN]", "[3, 1.5, 1e999]", "[3, 1.5, true]", "4", "null",
+     '"345"', '{"z": 3}', "[3, 1.5, null]", "[3, 1.5, " + "9" * 400 + "]"],
+)  # fmt: skip
+def test_a_voxel_size_beside_pages_that_is_none_is_told(tmp_path: Path, spacing: str) -> None:
+    describe(tmp_path, reader="Tiff3DIO", ending=".tif")
+    stored = softmax(logits_of(3))
+    np.savez_compressed(tmp_path / "case.npz", probabilities=stored)
+    tifffile.imwrite(tmp_path / "case.tif", stored.argmax(axis=0).astype(np.uint8))
+    (tmp_path / "case.json").write_text(f'{{"spacing": {spacing}}}')
+    volume = read(tmp_path / "case.npz")
+    assert volume.spacing is None
+    assert any("the spacing in case.json must be three numbers above 0" in note for note in volume.notes)
 
 
 def test_infinities_have_no_sum_and_no_warning(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,9 @@ def test_one_byte_more_is_seen(tmp_path: Path, kind: str) -> None:
     encoded = numcodecs.get_codec({"id": kind}).encode(whole)
     (tmp_path / "chunk").write_bytes(encoded)
     for size, exceeds in ((len(whole), False), (len(whole) - 1, True)):
-        packed = packing.Packing(kind, size)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(machine, "memory", lambda: 8)
+            packed = packing.Packing(kind, size)
             if exceeds:
                 with pytest.raises(FileError):
                     packed.check(tmp_path / "chunk")
@@ -174,6 +175,112 @@ def test_what_is_in_order_is_read(tmp_path: Path, version: Any, compressor: Any,
         assert np.array_equal(read(tmp_path / "a.zarr").array, MAP)
 
 
+CHECKSUMS = {
+    "crc32": lambda content: zlib.crc32(content).to_bytes(4, "little") + content,
+    "adler32": lambda content: zlib.adler32(content).to_bytes(4, "little") + content,
+    "crc32c": lambda content: content + google_crc32c.value(content).to_bytes(4, "little"),
+    "fletcher32": lambda content: bytes(numcodecs.Fletcher32().encode(np.frombuffer(content, np.uint8))),
+}
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("checksum", CHECKSUMS)
+@pytest.mark.parametrize("codec", ["blosc", "gzip", "zstd", "lz4", "bz2"])
+def test_checksums_before_or_behind_compressed_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, checksum: str, codec: str
+) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: 1 << 20)  # so that every chunk is looked at
+    pack = numcodecs.get_codec({"id": codec}).encode
+    path, sum_up = tmp_path / "a.zarr", CHECKSUMS[checksum]
+    if version == 2:
+        # Filters first, then the compressor: here the checksum is the latter.
+        folder_of(path, {"filters": [{"id": codec}], "compressor": {"id": checksum}})
+        chunk = path / "0.0.0"
+    else:
+        numcodecs_of = [{"name": f"numcodecs.{one}", "configuration": {}} for one in (codec, checksum)]
+        path.mkdir()
+        told = {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": SHAPE,
+            "data_type": "float32",
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": SHAPE}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": 0.0,
+            "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, *numcodecs_of],
+            "attributes": {},
+        }
+        (path / "zarr.json").write_text(json.dumps(told))
+        chunk = path / "c" / "0" / "0" / "0"
+        chunk.parent.mkdir(parents=True)
+    chunk.write_bytes(sum_up(bytes(pack(MAP.tobytes()))))
+    assert np.array_equal(read(path).array, MAP)
+    chunk.write_bytes(sum_up(bytes(pack(bytes(16 << 20)))))
+    with pytest.raises(FileError, match="is not unpacked"):
+        read(path)
+
+
+@pytest.mark.filterwarnings("ignore:Combining a:zarr.errors.ZarrUserWarning")
+def test_a_checksum_around_a_shard(tmp_path: Path) -> None:
+    from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec
+
+    shards = ShardingCodec(chunk_shape=(3, 4, 5), codecs=[BytesCodec(), GzipCodec()])
+    array = zarr.create_array(
+        tmp_path / "a.zarr",
+        shape=SHAPE,
+        dtype="f4",
+        chunks=SHAPE,
+        serializer=shards,
+        compressors=Crc32cCodec(),
+        zarr_format=3,
+    )
+    array[...] = MAP
+    assert np.array_equal(read(tmp_path / "a.zarr").array, MAP)
+    (file,) = (one for one in (tmp_path / "a.zarr" / "c").rglob("*") if one.is_file())
+    told = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())
+    found = packing.packing(told, "a.zarr", SHAPE, 4)
+    with file.open("rb") as stream:
+        parts = list(found._parts(stream, file.stat().st_size))
+    content = file.read_bytes()
+    chunks = [gzip.decompress(content[start : start + length]) for start, length in parts]
+    assert [len(chunk) for chunk in chunks] == [3 * 4 * 5 * 4] * 8
+
+
+def test_the_limits_of_memory_are_read_once_for_all_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def memory() -> int:
+        asked.append(1)
+        return 1 << 26
+
+    array = zarr.create_array(
+        tmp_path / "a.zarr",
+        shape=SHAPE,
+        dtype="f4",
+        chunks=(1, 2, 2),
+        compressors=numcodecs.GZip(1),
+        zarr_format=2,
+    )
+    array[...] = MAP
+    monkeypatch.setattr(machine, "memory", memory)
+    assert np.array_equal(read(tmp_path / "a.zarr").array, MAP)
+    assert len(asked) < 10  # of 120 chunks
+
+
+def test_a_folder_in_the_place_of_a_chunk_leaves_no_file_open(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "a.zarr", {"compressor": {"id": "gzip", "level": 1}})
+    (path / "0.0.0").mkdir()
+    before = set(Path("/proc/self/fd").iterdir())
+    for _ in range(10):
+        with pytest.raises(FileError, match=r"0\.0\.0 is no plain file"):
+            packing.Packing("gzip", 100).check(path / "0.0.0")
+    assert len(set(Path("/proc/self/fd").iterdir()) - before) <= 1  # the folder that is listed
+    with pytest.raises(FileError, match=r"0\.0\.0 is no plain file"):
+        read(path)
+
+
 def test_filters_may_store_wider_numbers(tmp_path: Path) -> None:
     filters = [numcodecs.AsType(encode_dtype="f8", decode_dtype="f4").get_config()]
     path = folder_of(tmp_path / "a.zarr", {"filters": filters, "compressor": {"id": "gzip", "level": 1}})
@@ -216,8 +323,12 @@ def test_a_pickle_is_found_in_version_3_and_in_shards() -> None:
 @pytest.mark.parametrize(
     ("told", "says"),
     [
-        ({"filters": [{"id": "bz2"}], "compressor": {"id": "gzip"}}, r"packed more than once \(gzip, bz2\)"),
+        ({"filters": [{"id": "bz2"}], "compressor": {"id": "gzip"}}, r"packed more than once \(bz2, gzip\)"),
         ({"compressor": {"id": "lzma", "format": 3}}, "lzma without its header"),
+        (
+            {"filters": [{"id": "gzip"}], "compressor": {"id": "shuffle"}},
+            r"changed again afterwards \(gzip, shuffle\)",
+        ),
     ],
 )
 def test_what_cannot_be_looked_at_is_refused(tmp_path: Path, told: dict[str, Any], says: str) -> None:
@@ -262,3 +373,40 @@ def test_a_few_kilobytes_take_no_gigabytes(tmp_path: Path) -> None:
     assert status == 1
     assert "is not unpacked" in said
     assert megabytes < 500
+
+
+@pytest.mark.parametrize("codec", [None, "gzip", "zlib", "bz2", "lzma", "zstd", "lz4", "blosc"])
+def test_a_chunk_that_is_cut_short_is_called_so(tmp_path: Path, codec: str | None) -> None:
+    path = folder_of(tmp_path / "a.zarr", {"compressor": codec and {"id": codec}})
+    content = (
+        MAP.tobytes() if codec is None else bytes(numcodecs.get_codec({"id": codec}).encode(MAP.tobytes()))
+    )
+    for length in (len(content) // 2, len(content) - 3):
+        (path / "0.0.0").write_bytes(content[:length])
+        with pytest.raises(FileError, match=r"has a chunk that is cut short or damaged, .*0\.0\.0 \("):
+            read(path)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_chunk_of_another_kind_is_not_called_cut_short(tmp_path: Path, version: int) -> None:
+    array: Any = zarr.create_array(
+        tmp_path / "a.zarr",
+        shape=SHAPE,
+        dtype="f4",
+        chunks=SHAPE,
+        compressors=zarr_gzip(version),
+        zarr_format=version,
+    )
+    array[...] = MAP
+    (chunk,) = (
+        one for one in (tmp_path / "a.zarr").rglob("*") if one.name in ("0.0.0", "0") and one.is_file()
+    )
+    chunk.write_bytes(zlib.compress(MAP.tobytes()))
+    with pytest.raises(FileError, match=r"has a chunk that softmorph cannot read, .*0 \(Not a gzipped file"):
+        read(tmp_path / "a.zarr")
+
+
+def zarr_gzip(version: int) -> Any:
+    from zarr.codecs import GzipCodec
+
+    return GzipCodec() if version == 3 else numcodecs.GZip(1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +63,30 @@ def test_a_file_that_is_not_here_says_how_to_fetch_it(
     assert str(caught.value) == (
         f"{tmp_path / name} is a {what} pointer, its content is not here; fetch it: {command}"
     )
+
+
+@pytest.mark.parametrize(("leave", "what", "fetch"), KINDS)
+def test_what_fetches_a_file_is_typed_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leave: Callable[[Path], None], what: str, fetch: str
+) -> None:
+    """In a shell, with a git that does what its two extensions do."""
+    folder, kept = tmp_path / "a folder", tmp_path / "kept.nii"
+    folder.mkdir()
+    write(MAP, kept)
+    program = tmp_path / "git"
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = -C ] && cd "$2" && [ "$3 $4" = "{" ".join(fetch.split()[:2])}" ] || exit 1\n'
+    )
+    with program.open("a") as file:
+        file.write(f'for name; do :; done\nrm "$name" && cp {shlex.quote(str(kept))} "$name"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    path = folder / "a b.nii"
+    leave(path)
+    with pytest.raises(FileError) as caught:
+        read(path)
+    subprocess.run(str(caught.value).partition("fetch it: ")[2], shell=True, check=True)
+    np.testing.assert_array_equal(read(path).array, MAP.array)
 
 
 @pytest.mark.parametrize(("leave", "what", "fetch"), KINDS)

@@ -25,7 +25,8 @@ from helpers_peak import peak
 
 from softmorph_cli import machine
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import open_blocks, read, read_labels
+from softmorph_cli.io import open_blocks, read, read_labels, reading
+from softmorph_cli.io.exclusive import look, of
 from softmorph_cli.io.room import check_room
 
 SIDE = 1500  # 13.5 GB as float32
@@ -236,6 +237,61 @@ def test_nothing_is_read_before_it_is_refused(
     assert status == 1
     assert "may be used" in said
     assert megabytes < 500
+
+
+@pytest.mark.parametrize("reader", [read, read_labels])
+@pytest.mark.parametrize(("suffix", "before"), [(".npy", 0), (".nii.gz", 4000)])
+def test_a_mask_is_counted_beside_its_map(
+    reader: Callable[..., Any], suffix: str, before: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1000 voxels: 4 bytes each of the map, 1 of the mask as it is used, 8 more of the mask as it is stored."""
+    path, mask = tmp_path / f"map{suffix}", tmp_path / "mask.npy"
+    labels = np.random.default_rng(0).integers(0, 2, (10, 10, 10)).astype(np.float32)
+    if suffix == ".npy":
+        np.save(path, labels)
+    else:
+        nibabel.Nifti1Image(labels.T, np.eye(4)).to_filename(path)
+    inside = np.random.default_rng(1).integers(0, 2, (10, 10, 10)).astype(np.float64)
+    np.save(mask, inside)
+
+    def tried(allowed: int, **options: Any) -> Any:
+        monkeypatch.setattr(machine, "memory", lambda: allowed)
+        return reader(path, mask=mask, **options)
+
+    with pytest.raises(InputError, match=rf"{re.escape(str(path))} holds 10 x 10 x 10 values"):
+        tried(4999)
+    with pytest.raises(InputError, match=rf"{re.escape(str(mask))} holds 10 x 10 x 10 values"):
+        tried(before + 8999)
+    found = tried(before + 9000)
+    assert np.array_equal(found.array if reader is read else found[0], labels * inside)
+    # Half of it, as the message advises.
+    found = tried(before + 4500, region="5:10,:,:")
+    assert np.array_equal(found.array if reader is read else found[0], (labels * inside)[5:])
+
+
+def test_channels_are_compared_only_if_the_map_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1000 voxels: 4 bytes each of the channel that is read, 1 of the most probable class."""
+    channels = np.random.default_rng(0).random((3, 10, 10, 10)).astype(np.float32)
+    channels /= channels.sum(axis=0)
+    np.save(tmp_path / "map.npy", channels)
+    looked: list[int] = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        looked.append(1)
+        return look(*arguments, **options)
+
+    monkeypatch.setattr(reading, "look", counted)
+    for allowed in (4999, 5000):
+        monkeypatch.setattr(machine, "memory", lambda allowed=allowed: allowed)
+        if allowed < 5000:
+            with pytest.raises(InputError, match="holds 10 x 10 x 10 values"):
+                read(tmp_path / "map.npy", axes="CZYX", channel=1, exclusive=True)
+            assert not looked
+        else:
+            volume = read(tmp_path / "map.npy", axes="CZYX", channel=1, exclusive=True)
+            found = of(volume)
+            assert found is not None
+            assert np.array_equal(found.winner, channels.argmax(axis=0))
 
 
 def test_sizes_beyond_any_number_are_told(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -136,19 +137,18 @@ def test_a_size_that_nobody_knows_is_not_made_up(tmp_path: Path, suffix: str) ->
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
 @pytest.mark.parametrize("axes", ["ZYX", "YX", "CZYX", "TZYX", "TYX", "CYX"])
-@pytest.mark.parametrize(("unit", "back"), [("mm", "mm"), ("um", "mm"), (None, None)])
-def test_a_size_without_a_place_comes_back(
-    tmp_path: Path, suffix: str, axes: str, unit: str | None, back: str | None
-) -> None:
+@pytest.mark.parametrize("unit", ["mm", "um", "nm", None])
+def test_a_size_without_a_place_comes_back(tmp_path: Path, suffix: str, axes: str, unit: str | None) -> None:
     sizes = (2.0, 0.75, 0.5)[3 - len(axes.strip("CT")) :]
     shape = tuple({"T": 2, "C": 3, "Z": 4, "Y": 5, "X": 6}[axis] for axis in axes)
     array = RNG.random(shape, dtype=np.float32)
     write(Volume(array, axes, sizes, unit), tmp_path / f"map{suffix}")
     again = read(tmp_path / f"map{suffix}")
     np.testing.assert_array_equal(again.array, array)
-    assert again.spacing == pytest.approx([size * (1e-3 if unit == "um" else 1) for size in sizes])
-    # MetaImage is in mm by its definition, which `write` told.
-    assert again.unit == (back if suffix == ".nrrd" else "mm")
+    # MetaImage is written in mm; where the unit is unknown `write` told so.
+    factor = {"um": 1e-3, "nm": 1e-6}.get(unit or "", 1) if suffix == ".mha" else 1
+    assert again.spacing == pytest.approx([size * factor for size in sizes])
+    assert again.unit == (unit if suffix == ".nrrd" else "mm")
     theirs = SimpleITK.ReadImage(tmp_path / f"map{suffix}").GetSpacing()
     assert theirs[: len(sizes)] == pytest.approx(again.spacing[::-1])
 
@@ -225,7 +225,35 @@ def test_a_slope_of_metaimage_is_used(tmp_path: Path) -> None:
         stored.tobytes(),
         type_="MET_UCHAR",
     )
-    np.testing.assert_allclose(read(path).array, stored * 0.0025 + 0.5, atol=1e-6)
+    volume = read(path)
+    np.testing.assert_allclose(volume.array, stored * 0.0025 + 0.5, atol=1e-6)
+    assert len(volume.notes) == 1
+    assert "are the stored numbers times 0.0025 plus 0.5" in volume.notes[0]
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path)), stored)
+    # The result is not scaled twice.
+    write(volume, tmp_path / "out.mha")
+    assert np.array_equal(read(tmp_path / "out.mha").array, volume.array)
+
+
+@pytest.mark.parametrize(("unit", "spacing", "wanted"), [
+    ("um", (3, 2, 1), "um"), ("mm", (3, 2, 1), "mm"), ("cm", (30, 20, 10), "mm"), ("?", (3, 2, 1), None),
+])  # fmt: skip
+def test_the_unit_that_a_metaimage_names_is_used(
+    tmp_path: Path, unit: str, spacing: Any, wanted: str | None
+) -> None:
+    fields = f"ElementSpacing = 1 2 3\nOffset = 4 5 6\nDistanceUnits = {unit}\n"
+    volume = read(mha(tmp_path / "in.mha", fields, "LOCAL", LITTLE))
+    assert (volume.spacing, volume.unit) == (spacing, wanted)
+    assert len(volume.notes) == (wanted is None)
+    if wanted is None:
+        assert volume.affine is None
+        return
+    one = {"um": 1e-3, "mm": 1, "cm": 10}[unit]
+    np.testing.assert_allclose(volume.affine[:3, 3], [-4 * one, -5 * one, 6 * one])
+    write(volume, tmp_path / "out.mha")
+    theirs = SimpleITK.ReadImage(tmp_path / "out.mha")
+    np.testing.assert_allclose(theirs.GetSpacing(), [one, 2 * one, 3 * one])
+    np.testing.assert_allclose(theirs.GetOrigin(), [4 * one, 5 * one, 6 * one])
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -454,13 +482,100 @@ def test_no_memory_is_taken_for_what_a_file_cannot_hold(tmp_path: Path, kind: st
         read(path)
 
 
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".nii", ".nii.gz"])
+def test_a_file_that_ends_within_its_header_is_cut_short(tmp_path: Path, suffix: str) -> None:
+    path, packed = tmp_path / f"in{suffix}", suffix == ".nii.gz"
+    write(Volume(MAP, "ZYX", (2.0, 0.75, 0.5), "mm"), path)
+    content = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
+    if suffix.startswith(".nii"):
+        second = nibabel.Nifti2Image(MAP.T, np.diag([0.5, 0.75, 2.0, 1.0])).to_bytes()
+        cases = [(content, 348, 352), (second, 12, 544)]
+    else:
+        end = content.index(b"\n\n") + 1 if suffix == ".nrrd" else content.index(b"LOCAL") + 5
+        cases = [(content, 12, end)]
+    for whole, first, end in cases:
+        for length in range(first, end):
+            path.write_bytes(gzip.compress(whole[:length]) if packed else whole[:length])
+            with pytest.raises(FileError, match=r"is cut short or damaged \(it ends too early\)"):
+                read(path)
+    # A line in the middle that is no field is not the end of a file.
+    if suffix in (".nrrd", ".mha"):
+        path.write_bytes(content[:12] + b"\nnonsense\nsizes: 4 4\n")
+        with pytest.raises(FileError, match="a line that is no field"):
+            read(path)
+
+
+def test_bytes_are_skipped_before_packed_voxels_too(tmp_path: Path) -> None:
+    fields = "CompressedData = True\nHeaderSize = 5\n"
+    (tmp_path / "voxels").write_bytes(b"12345" + zlib.compress(LITTLE))
+    np.testing.assert_array_equal(read(mha(tmp_path / "in.mhd", fields, "voxels", b"")).array, MAP)
+    for number, half in enumerate((LITTLE[:240], LITTLE[240:])):
+        (tmp_path / f"part{number}").write_bytes(b"12345" + zlib.compress(half))
+    np.testing.assert_array_equal(
+        read(mha(tmp_path / "in.mhd", fields, "LIST\npart0\npart1\n", b"")).array, MAP
+    )
+
+
+@pytest.mark.parametrize(("directions", "origin", "note"), [
+    ("(1,0,0) (0,1,0) (0,0,1)", "(nan,0,0)", "its space origin (nan,0,0) places no voxels"),
+    ("(0,1,0) (0,1,0) (0,0,1)", "(7,0,0)", "its space directions (0,1,0) (0,1,0) (0,0,1) place no voxels"),
+])  # fmt: skip
+def test_a_nrrd_that_places_nothing_names_the_field(
+    tmp_path: Path, directions: str, origin: str, note: str
+) -> None:
+    fields = (
+        f"space: RAS\nspace directions: {directions}\nspace origin: {origin}\nendian: little\nencoding: raw\n"
+    )
+    volume = read(nrrd(tmp_path / "in.nrrd", fields, LITTLE))
+    assert volume.affine is None
+    assert len(volume.notes) == 1
+    assert note in volume.notes[0]
+
+
+def test_a_number_beyond_its_bounds_names_both(tmp_path: Path) -> None:
+    path = tmp_path / "in.nrrd"
+    path.write_bytes(b"NRRD0005\ntype: float\ndimension: 17\n\n")
+    with pytest.raises(FileError, match="dimension '17', where a whole number from 1 to 16 belongs"):
+        read(path)
+    with pytest.raises(
+        FileError, match="DimSize '6 -5 4', where a list of 3 whole numbers from 0 on belongs"
+    ):
+        read(mha(tmp_path / "in.mha", "", "LOCAL", LITTLE, sizes="6 -5 4"))
+
+
 def test_more_numbers_than_a_header_says(tmp_path: Path) -> None:
     fields = "endian: little\nencoding: "
-    path = nrrd(tmp_path / "in.nrrd", f"{fields}gzip\n", gzip.compress(LITTLE), sizes="6 5 3")
-    with pytest.raises(FileError, match=r"holds more numbers than its header says, 3 x 5 x 6"):
+    for encoding, body, more in (
+        ("raw", LITTLE, 120),
+        ("gzip", gzip.compress(LITTLE), 120),
+        ("bzip2", bz2.compress(LITTLE), 120),
+        ("hex", LITTLE.hex().encode(), 240),
+        ("text", TEXT, sum(len(word) for word in TEXT.split()[90:])),
+    ):
+        volume = read(nrrd(tmp_path / "in.nrrd", f"{fields}{encoding}\n", body, sizes="6 5 3"))
+        np.testing.assert_array_equal(volume.array, MAP[:3])
+        assert volume.notes == (f"{more} bytes behind its voxels are not used.",)
+    for packed in ("False", "True"):
+        body = zlib.compress(LITTLE) if packed == "True" else LITTLE
+        volume = read(mha(tmp_path / "in.mha", f"CompressedData = {packed}\n", "LOCAL", body, sizes="6 5 3"))
+        np.testing.assert_array_equal(volume.array, MAP[:3])
+        assert volume.notes == ("120 bytes behind its voxels are not used.",)
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("NDims = 32767\nDimSize = 4 4\n", "NDims '32767', where a whole number from 1 to 16 belongs"),
+    ("NDims = 2.5\nDimSize = 4 4\n", "NDims '2.5', where a whole number from 1 to 16 belongs"),
+    ("NDims = 2\nDimSize = 4 -4\n", "DimSize '4 -4', where a list of 2 whole numbers from 0 on belongs"),
+    ("NDims = 2\nDimSize = 16\n", "DimSize '16', where a list of 2 whole numbers from 0 on belongs"),
+    ("DimSize = 4 4\n", "no NDims, where a whole number from 1 to 16 belongs"),
+])  # fmt: skip
+def test_a_number_of_a_header_that_cannot_be_says_what_could(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "in.mha"
+    path.write_bytes(
+        f"ObjectType = Image\n{text}ElementType = MET_UCHAR\nElementDataFile = LOCAL\n".encode() + bytes(16)
+    )
+    with pytest.raises(FileError, match=re.escape(f"has a MetaImage header with {says}; correct it")):
         read(path)
-    path = nrrd(tmp_path / "in.nrrd", f"{fields}raw\n", LITTLE, sizes="6 5 3")
-    assert read(path).notes == ("120 bytes behind its voxels are not used.",)
 
 
 @pytest.mark.parametrize(("text", "reason"), [
@@ -478,7 +593,10 @@ def test_an_intact_file_that_is_not_read_says_why(tmp_path: Path, text: str, rea
     ("ElementSpacing = 0.5 0.6 nan\n", None, "its ElementSpacing 0.5 0.6 nan is no valid voxel size"),
     ("ElementSpacing = 1 2 3\nTransformMatrix = 0 0 0 0 0 0 0 0 0\n", (3, 2, 1), "its TransformMatrix 0 0 0 0"),
     ("ElementSpacing = 1 2 3\nTransformMatrix = 1 0 0 1 0 0 0 0 1\n", (3, 2, 1), "places no voxels"),
-    ("ElementSpacing = 1 2 3\nOffset = inf 0 0\n", (3, 2, 1), "its Offset places no voxels"),
+    ("ElementSpacing = 1 2 3\nOffset = inf 0 0\n", (3, 2, 1), "its Offset inf 0 0 places no voxels"),
+    ("ElementSpacing = 1 2 3\nRotation = 0 1 0 1 0 0 0 0 1\nOffset = nan 0 0\n", (3, 2, 1), "its Offset nan 0 0"),
+    ("Offset = 1 2 3\n", None, "it has no ElementSpacing: its orientation and origin are left out"),
+    ("TransformMatrix = 0 1 0 1 0 0 0 0 1\n", None, "it has no ElementSpacing: its orientation and origin"),
 ])  # fmt: skip
 def test_a_metaimage_that_places_nothing_is_read_with_a_note(
     tmp_path: Path, fields: str, spacing: Any, note: str
@@ -490,6 +608,11 @@ def test_a_metaimage_that_places_nothing_is_read_with_a_note(
     assert note in volume.notes[0]
     write(volume, tmp_path / "out.nrrd")
     assert read(tmp_path / "out.nrrd").spacing == spacing
+
+
+def test_a_size_that_places_no_voxels_is_named(tmp_path: Path) -> None:
+    notes = probe(mha(tmp_path / "in.mha", "ElementSpacing = 1e200 2 3\n", "LOCAL", LITTLE)).notes
+    assert "its ElementSpacing 1e200 2 3 places no voxels; orientation and origin are left out." in notes
 
 
 @pytest.mark.parametrize("large", ["1e308", "-1e200", "inf"])

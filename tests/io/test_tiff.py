@@ -4,10 +4,12 @@ import re
 import struct
 import sys
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numcodecs
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from PIL import Image
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import open_blocks, probe, read, read_labels, tiff, write
+from softmorph_cli.io.segments import numbers
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)
@@ -149,6 +152,25 @@ def test_lzw_is_read_without_imagecodecs(tmp_path: Path) -> None:
         assert page(tmp_path / f"{name}.tif")[2].name == "LZW"
     assert np.array_equal(read(tmp_path / "f.tif").array, MAP[0, 0, 0])
     np.testing.assert_allclose(read(tmp_path / "u.tif").array, MAP[0, 0, 0], atol=2e-5)
+
+
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lzw_of_floats_in_strips_and_tiles(
+    tmp_path: Path, dtype: type, tile: tuple[int, int] | None, request: pytest.FixtureRequest
+) -> None:
+    image = RNG.random((40, 50)).astype(dtype)
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, image, compression="lzw", photometric="minisblack", tile=tile)
+    assert np.array_equal(read(path).array, image.astype(np.float32))
+    request.getfixturevalue("without_imagecodecs")
+    if dtype is np.float32 and tile is None:
+        assert np.array_equal(read(path).array, image)
+        return
+    with pytest.raises(
+        FileError, match="is a valid TIFF that softmorph cannot read: its LZW compression needs one"
+    ):
+        read(path)
 
 
 def packed(path: Path, how: str) -> Path:
@@ -408,6 +430,9 @@ def test_planes_that_nobody_describes_are_told(tmp_path: Path) -> None:
     found = read(tmp_path / "in.ome.tif")
     assert np.array_equal(found.array, planes[:3])
     assert "its metadata describe 3 planes and the file has 5: the last 2 are left out." in found.notes
+    acquired(tmp_path / "one.ome.tif", 4, 5)
+    words = "its metadata describe 4 planes and the file has 5: the last one is left out."
+    assert words in read(tmp_path / "one.ome.tif").notes
     acquired(tmp_path / "whole.ome.tif", 5, 5)
     assert read(tmp_path / "whole.ome.tif").notes == ()
 
@@ -755,7 +780,7 @@ def test_tiles_that_were_left_out_are_told_and_read_as_0(tmp_path: Path) -> None
     right = values.copy()
     right[:16, :16] = 0
     volume = read(tmp_path / "in.tif")
-    assert volume.notes == ("1 of its 9 strips or tiles hold no data and are read as 0.",)
+    assert volume.notes == ("1 of its 9 strips or tiles holds no data and is read as 0.",)
     assert np.array_equal(volume.array, right)
     assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
 
@@ -956,3 +981,114 @@ def test_a_shape_beyond_any_file(tmp_path: Path) -> None:
     for look in (read, probe, open_blocks):
         with pytest.raises(FileError, match=r"cannot read: by its metadata it holds over 2\^63 bytes"):
             look(tmp_path / "in.tif")
+
+
+STATED: dict[str, dict[str, Any]] = {
+    "jpegxl": {}, "jpeg2000": {}, "lerc": {}, "png": {}, "jpegxr": {}, "webp": {"photometric": "rgb"}, "jpeg": {},
+}  # fmt: skip
+
+
+def encoded(compression: str, image: np.ndarray[Any, Any], folder: Path) -> bytes:
+    """The one strip of an image."""
+    path = folder / "strip.tif"
+    how = {"photometric": "minisblack"} | STATED[compression]
+    tifffile.imwrite(path, image, compression=compression, metadata=None, rowsperstrip=1 << 16, **how)
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        ((start,), (length,)) = page.dataoffsets, page.databytecounts
+    return path.read_bytes()[start : start + length]
+
+
+def with_strip(path: Path, image: np.ndarray[Any, Any], compression: str, strip: bytes) -> Path:
+    """A TIFF whose strip is another one."""
+    how = {"photometric": "minisblack"} | STATED[compression]
+    tifffile.imwrite(path, image, compression=compression, metadata=None, **how)
+    with tifffile.TiffFile(path) as file:
+        tags = file.pages.first.tags
+        places = tags["StripOffsets"].valueoffset, tags["StripByteCounts"].valueoffset
+    content = bytearray(path.read_bytes())
+    for place, number in zip(places, (len(content), len(strip)), strict=True):
+        content[place : place + 4] = number.to_bytes(4, "little")
+    path.write_bytes(bytes(content) + strip)
+    return path
+
+
+def read_both_ways(path: Path, **options: Any) -> list[Callable[[], Any]]:
+    return [
+        lambda: read(path, **options).array,
+        lambda: open_blocks(path, **options).read([slice(None)] * 2),
+    ]
+
+
+@pytest.mark.parametrize("compression", STATED)
+def test_a_strip_that_states_another_size_is_not_unpacked(compression: str, tmp_path: Path) -> None:
+    colours = (3,) if STATED[compression] else ()
+    options: dict[str, Any] = {"channel": 0} if colours else {}
+    image = np.random.default_rng(0).integers(0, 255, (40, 50, *colours), dtype=np.uint8)
+    intact = with_strip(tmp_path / "intact.tif", image, compression, encoded(compression, image, tmp_path))
+    for reading in read_both_ways(intact, **options):
+        wanted = (image[..., 0] if colours else image) / 255
+        assert np.allclose(reading(), wanted, atol=0.05 if compression == "jpeg" else 1e-6)
+    # 3000 x 3000, and 40 x 50 of which the header was changed would do as well.
+    large = encoded(compression, np.zeros((3000, 3000, *colours), np.uint8), tmp_path)
+    for reading in read_both_ways(with_strip(tmp_path / "a.tif", image, compression, large), **options):
+        with pytest.raises(FileError, match="holds more than the numbers of a strip, and is not unpacked"):
+            reading()
+    # Nothing in it says a size.
+    for reading in read_both_ways(with_strip(tmp_path / "b.tif", image, compression, large[:4]), **options):
+        with pytest.raises(
+            FileError, match=r"is a valid TIFF that softmorph cannot read: a strip or tile of it is no"
+        ):
+            reading()
+
+
+@pytest.mark.parametrize(
+    "how", [{"usecontainer": True}, {"level": 90, "lossless": False}, {"photometric": 2}]
+)
+def test_sizes_in_jpeg_xl(how: dict[str, Any]) -> None:
+    random = np.random.default_rng(0)
+    colours = (3,) if "photometric" in how else ()
+    # Sizes of each number of bits, and of each ratio.
+    shapes = [
+        (1, 1),
+        (30, 40),
+        (64, 64),
+        (512, 600),
+        (3, 2000),
+        (9000, 3),
+        (50, 60),
+        (60, 80),
+        (60, 90),
+        (90, 160),
+    ]
+    for shape in [*shapes, (80, 100), (60, 120), (40, 40)]:
+        image = random.integers(0, 255, (*shape, *colours), dtype=np.uint8)
+        strip = imagecodecs.jpegxl_encode(image, **how)
+        assert numbers("JPEGXL", strip, image.dtype) == shape[0] * shape[1]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
+def test_tiles_of_volumes_in_jpeg_xl(kind: str, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).random((16, 32, 48)).astype(np.float32)
+    image = image if kind == "float32" else (image * np.iinfo(kind).max).astype(kind)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, image, compression="jpegxl", tile=(16, 16, 16), photometric="minisblack")
+    wanted = image if kind == "float32" else image / np.iinfo(kind).max
+    assert np.allclose(read(path).array, wanted, atol=1e-6)
+    # No header says how many frames there are.
+    many = imagecodecs.jpegxl_encode(np.zeros((500, 16, 16), kind))
+    assert numbers("JPEGXL", many, image.dtype) == 500 * 16 * 16
+
+
+@pytest.mark.parametrize(
+    ("compression", "says"), [("lerc", "lerc_decode returned"), ("jpegxl", "JXL_DEC_ERROR")]
+)
+def test_a_tile_that_its_codec_refuses_is_not_called_cut_short(
+    compression: str, says: str, tmp_path: Path
+) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
+    strip = bytearray(encoded(compression, image, tmp_path))
+    strip[len(strip) // 2 :] = bytes(len(strip) - len(strip) // 2)
+    for reading in read_both_ways(with_strip(tmp_path / "a.tif", image, compression, bytes(strip))):
+        with pytest.raises(FileError, match=rf"is a valid TIFF that softmorph cannot read: .*{says}"):
+            reading()

@@ -91,7 +91,8 @@ def test_bytes_behind_the_stream_are_told_and_nothing_is_lost(
     found = read(tmp_path / "map.nii.gz")
     np.testing.assert_array_equal(found.array, volume.array)
     size = len(behind.lstrip(b"\0"))
-    assert found.notes == (f"{size:,} bytes behind the end of its compressed data are not used.",)
+    count, verb = ("1 byte", "is") if size == 1 else (f"{size:,} bytes", "are")
+    assert found.notes == (f"{count} behind the end of its compressed data {verb} not used.",)
 
 
 def test_a_file_that_is_unpacked_goes_forwards_and_backwards(tmp_path: Path) -> None:

@@ -209,6 +209,7 @@ BAD = {
     "in a template": (GOOD_2D + '[templates]\nA = "N"\nB = "A & X"\n', 5, "'X' is neither"),
     "deep parentheses": (GOOD_2D + f'when = "{"(" * 500}N{")" * 500}"\n', 3, "expression"),
     "deep chain": (GOOD_2D + f'when = "{" & ".join(["N"] * 5000)}"\n', 3, "nested too deeply"),
+    "deep order": (GOOD_2D + f'when = "N"\norder = ["{"-" * 5000}1"]\n', 4, "in `order` is not a neighbour"),
     "deep tildes": (GOOD_2D + f'when = "{"~" * 100_000}N"\n', 3, "expression"),
     "template True": (GOOD_2D + 'when = "True"\n[templates]\nTrue = "N"\n', 5, "cannot be called 'True'"),
 }

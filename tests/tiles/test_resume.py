@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import struct
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,8 @@ from softmorph_cli.errors import FileError
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.tiles import ArraySource, ArrayTarget, TileProgress, filter_tiles
-from softmorph_cli.tiles.manifest import NAME
+from softmorph_cli.tiles.manifest import NAME, Manifest, State, cut_of, named_by, other_default
+from softmorph_cli.tiles.work import task
 
 MAP = vessels((44, 51, 60), 3, branches=8, noise=0.1).astype(np.float32)
 LEVELS = made("skeletonize", Settings("levels", levels=128))
@@ -171,3 +175,107 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> 
     with pytest.raises(FileError, match=r"not a scratch folder: it holds thesis\.txt"):
         run(LEVELS, np.zeros_like(MAP), LENGTH, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+WRONG = [None, "x", "1", 1.5, float("nan"), -1, True, [], {}, [[]], [float("inf")], {"a": []}, 10**400]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where there is any value in a document; of long lists, in the first and the last."""
+    yield path
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from places(one, (*path, key))
+    elif isinstance(value, list):
+        for number in sorted({0, len(value) - 1}) if value else ():
+            yield from places(value[number], (*path, number))
+
+
+def changed(value: Any, path: tuple[Any, ...], wrong: Any) -> Any:
+    if not path:
+        return wrong
+    copy = list(value) if isinstance(value, list) else dict(value)
+    copy[path[0]] = changed(value[path[0]], path[1:], wrong)
+    return copy
+
+
+SMALL, QUICK = MAP[:20, :22, :24], made("skeletonize", Settings("levels", levels=8))
+
+
+def quick(out: np.ndarray, scratch: Path, **more: Any) -> Any:
+    plan = cut_by_hand(QUICK, SMALL.shape, (10, 11, 24), LENGTH)
+    return filter_tiles(ArraySource(SMALL), ArrayTarget(out), QUICK, plan=plan, scratch=scratch, **more)
+
+
+@pytest.mark.parametrize("stage", ["pass", "write"])
+@pytest.mark.parametrize("summed", [True, False], ids=["with its checksum", "of an older version"])
+def test_any_value_of_a_wrong_type_is_begun_anew_and_no_error(
+    stage: str, summed: bool, tmp_path: Path
+) -> None:
+    """Without a checksum, as earlier versions wrote it, a wrong type is found all the same."""
+    scratch, out = tmp_path / "s", np.zeros_like(SMALL)
+
+    def stop(progress: TileProgress) -> None:
+        if (progress.stage, progress.done) == (stage, 2):
+            raise StopError
+
+    with pytest.raises(StopError):
+        quick(out, scratch, progress=stop)
+    path = scratch / NAME
+    told = json.loads(path.read_text())
+    tiles, parts = len(told["state"]["courses"][0]["version"]), len(task(QUICK, SMALL.shape).parts)
+    manifest = Manifest(
+        scratch, {name: value for name, value in told["identity"].items() if name != "edition"}
+    )
+    right, said = manifest.load(tiles, parts)
+    assert said == ""
+    assert right.courses
+    if not summed:
+        del told["sum"]
+    for place in places(told):
+        for wrong in WRONG:
+            path.write_text(json.dumps(changed(told, place, wrong)))
+            state, said = manifest.load(tiles, parts)
+            cut_of(scratch), named_by(scratch)
+            if place[:2] == ("identity", "settings"):
+                other_default(scratch, QUICK, SMALL.shape)
+            if said:
+                assert said.endswith("begun anew."), (place, wrong)
+                assert state == State()
+            else:
+                # Whole numbers and flags that are of the right type, and what there may be none of.
+                may = (int, bool, list, dict, type(None), *([float] if "facts" in place else []))
+                assert type(wrong) in may, (place, wrong)
+                check_types(state)
+    path.write_text("[1, 2]")
+    assert "is damaged" in quick(out, scratch, resume=True).warnings[0]
+    assert same_bits(out, whole(QUICK, SMALL).image)
+
+
+def check_types(state: State) -> None:
+    def count(*values: Any) -> bool:
+        return all(type(value) is int and value >= 0 for value in values)
+
+    def live(corners: Any) -> bool:
+        return corners is None or all(len(pair) == 2 and count(*pair) for pair in corners)
+
+    assert count(*state.written, *state.named.values())
+    assert {type(value) for value in asdict(state.facts).values()} == {float}
+    for course in state.courses:
+        assert count(course.passes, course.iterations, course.last, *course.version, *course.done)
+        assert {type(value) for value in course.dead} == {bool}
+        assert all(live(one) for one in course.live)
+        assert all(live(box) and type(new) is type(dead) is bool for box, new, dead in course.done.values())
+
+
+@pytest.mark.parametrize("length", [-2, -(2**62), 2**62])
+def test_lengths_that_no_file_has_are_damage(length: int, tmp_path: Path) -> None:
+    scratch, out = tmp_path / "s", np.zeros_like(SMALL)
+    with pytest.raises(StopError):
+        quick(out, scratch, progress=until(6, []))
+    for path in scratch.glob("*.planes"):
+        content = path.read_bytes()
+        path.write_bytes(struct.pack("<q", length) + content[8:])
+    result = quick(out, scratch, resume=True)
+    assert "is missing or damaged (its pieces do not fill it)" in result.warnings[0]
+    assert same_bits(out, whole(QUICK, SMALL).image)

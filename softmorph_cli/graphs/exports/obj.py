@@ -19,7 +19,7 @@ def obj_text(graph: SkeletonGraph) -> str:
     lines = [
         "# softmorph: the branches of a skeleton, through its voxels",
         *([f"# class: {graph.name}"] if graph.name else []),
-        f"# unit: {graph.frame.suffix}",
+        f"# unit: {graph.frame.counted}",
     ]
     lone = [node for node in graph.nodes if node.degree == 0]
     chains = [branch.voxels for branch in graph.branches] + [node.voxels[:1] for node in lone]

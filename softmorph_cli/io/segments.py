@@ -1,0 +1,253 @@
+"""How many numbers a compressed strip or tile of a TIFF holds, by its own header.
+
+Some compressions state the size of the image again in each strip or tile. Their decoders allocate what is stated there,
+whatever the fields of the TIFF say, so it is compared with these fields first.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+
+from softmorph_cli.io.damage import Unsupported
+
+_PNG_CHANNELS: Final = {2: 3, 4: 2, 6: 4}
+# Of JPEG: frame headers are 0xC0 to 0xCF but for three of another kind; the data begin at SOS; and no length follows.
+_NO_FRAME: Final = (0xC4, 0xC8, 0xCC)
+_SOS, _EOI = 0xDA, 0xD9
+_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+_JPEG_XR_IMAGE: Final = 0xBCC0
+# Of JPEG XL: what the width is of the height, and how sizes and other numbers are stored (bits, and what is added).
+_RATIOS: Final = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+_SIZES: Final = ((9, 1), (13, 1), (18, 1), (30, 1))
+_INTEGER_BITS: Final = ((0, 8), (0, 10), (0, 12), (6, 1))
+_FLOAT_BITS: Final = ((0, 32), (0, 16), (0, 24), (6, 1))
+_EXTRA_CHANNELS: Final = ((0, 0), (0, 1), (4, 2), (12, 1))
+
+
+class _Absent(Exception):  # noqa: N818
+    """What is raised where a header does not have what belongs there."""
+
+
+def numbers(compression: str, data: bytes, dtype: np.dtype[Any], header: bytes | None = None) -> int | None:
+    """Return how many numbers a strip or tile holds, colours counted one by one.
+
+    Args:
+        compression: As tifffile calls it.
+        data: All of the strip or tile.
+        dtype: Of the numbers, by the TIFF.
+        header: Of JPEG, what the page has for all of its tiles.
+
+    Returns:
+        Their number, at least; None for a compression that is not told its size by its data.
+
+    Raises:
+        Unsupported: If the size is not where it belongs, or there are several images.
+    """
+    find = _FINDERS.get(compression)
+    if find is None:
+        return None
+    try:
+        return find(header + data if header else data, dtype)
+    except (struct.error, _Absent):
+        raise Unsupported(f"a strip or tile of it is no {compression} with a header") from None
+
+
+def _jpeg(data: bytes, _dtype: np.dtype[Any]) -> int:
+    at = 2
+    while True:
+        marker = 0
+        while marker in (0, 0xFF):
+            at = data.find(b"\xff", at)
+            marker = _taken(data, at + 1, 1)[0] if at >= 0 else _SOS
+            at += marker in (0, 0xFF)
+        if marker in (_SOS, _EOI):
+            raise _Absent
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME:
+            rows, columns, components = struct.unpack_from(">HHB", data, at + 5)
+            return int(rows * columns * components)
+        at += 2 if marker in _ALONE else 2 + struct.unpack_from(">H", data, at + 2)[0]
+
+
+def _png(data: bytes, _dtype: np.dtype[Any]) -> int:
+    name, columns, rows, _, kind = struct.unpack_from(">4sIIBB", data, 12)
+    if name != b"IHDR":
+        raise _Absent
+    return int(rows * columns) * _PNG_CHANNELS.get(kind, 1)
+
+
+def _webp(data: bytes, _dtype: np.dtype[Any]) -> int:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        if _taken(data, 20, 1)[0] & 2:
+            raise Unsupported("a strip or tile of it is an animation")
+        columns, rows = (1 + int.from_bytes(_taken(data, at, 3), "little") for at in (24, 27))
+    elif kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        columns, rows = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    elif kind == b"VP8 ":
+        columns, rows = (size & 0x3FFF for size in struct.unpack_from("<HH", data, 26))
+    else:
+        raise _Absent
+    return 3 * rows * columns
+
+
+def _jpeg_2000(data: bytes, _dtype: np.dtype[Any]) -> int:
+    start = 0
+    if not data.startswith(b"\xff\x4f"):
+        start = next((place for name, place, _ in _boxes(data) if name == b"jp2c"), len(data))
+    mark, right, bottom, left, top = struct.unpack_from(">4s4x4I", data, start)
+    if mark != b"\xff\x4f\xff\x51":
+        raise _Absent
+    (components,) = struct.unpack_from(">H", data, start + 40)
+    return int(max(0, right - left) * max(0, bottom - top) * components)
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The boxes of a JPEG 2000 or JPEG XL file: name, and where what is in them begins and ends."""
+    at = 0
+    while at < len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        start = at + 8
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, start)
+            start += 8
+        end = len(data) if length == 0 else at + length
+        if end < start:
+            raise _Absent
+        yield name, start, end
+        at = end
+
+
+def _jpeg_xl(data: bytes, dtype: np.dtype[Any]) -> int:
+    stream = data
+    if not data.startswith(b"\xff\n"):
+        # What is in one box, or the parts of it in several, each behind its number.
+        stream = b"".join(
+            data[start + 4 * (name == b"jxlp") : end]
+            for name, start, end in _boxes(data)
+            if name in (b"jxlc", b"jxlp")
+        )
+    if not stream.startswith(b"\xff\n"):
+        raise _Absent
+    bits = _Bits(stream, 2)
+    rows, columns = _jpeg_xl_size(bits)
+    if bits.take(1):  # everything else as usual
+        return rows * columns
+    if bits.take(1):
+        bits.take(3)  # orientation
+        if bits.take(1) or bits.take(1):
+            raise Unsupported("a strip or tile of it has a preview, or is to be shown in another size")
+        if bits.take(1):
+            return _jpeg_xl_frames(data, dtype)
+    if bits.take(1):
+        bits.choose(_FLOAT_BITS)
+        bits.take(4)
+    else:
+        bits.choose(_INTEGER_BITS)
+    bits.take(1)  # whether 16 bits are enough
+    return rows * columns * (1 + bits.choose(_EXTRA_CHANNELS))
+
+
+def _jpeg_xl_size(bits: _Bits) -> tuple[int, int]:
+    small = bits.take(1)
+
+    def length() -> int:
+        return 8 * (1 + bits.take(5)) if small else bits.choose(_SIZES)
+
+    rows, ratio = length(), bits.take(3)
+    if not ratio:
+        return rows, length()
+    wide, high = _RATIOS[ratio - 1]
+    return rows, rows * wide // high
+
+
+def _jpeg_xl_frames(data: bytes, dtype: np.dtype[Any]) -> int:
+    """Count what is in several frames, as tiles of volumes have them; no header says how many there are.
+
+    imagecodecs goes through all of them first, and where it is given an array of another shape it names that shape.
+    """
+    import imagecodecs
+
+    found = None
+    try:
+        imagecodecs.jpegxl_decode(data, out=np.empty(0, dtype))
+    except ValueError as error:
+        found = re.search(r" shape=\(([\d, ]+)\)$", str(error))
+    if found is None:
+        raise Unsupported("a strip or tile of it is an animation")
+    return prod(int(size) for size in found[1].split(",") if size.strip())
+
+
+class _Bits:
+    """Numbers of single bits, the lowest first."""
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self._data, self._at = data, 8 * start
+
+    def take(self, count: int) -> int:
+        """Read a number of so many bits."""
+        first, last = self._at // 8, -(-(self._at + count) // 8)
+        piece = int.from_bytes(_taken(self._data, first, last - first), "little") >> self._at % 8
+        self._at += count
+        return piece & ((1 << count) - 1)
+
+    def choose(self, kinds: tuple[tuple[int, int], ...]) -> int:
+        """Read a number whose first two bits say how many follow, and what is added to them."""
+        count, more = kinds[self.take(2)]
+        return self.take(count) + more
+
+
+def _jpeg_xr(data: bytes, _dtype: np.dtype[Any]) -> int:
+    (at,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, at)
+    fields = (struct.unpack_from("<HHII", data, at + 2 + 12 * number) for number in range(count))
+    starts = [value for tag, kind, _, value in fields if tag == _JPEG_XR_IMAGE and kind == 4]
+    if len(starts) != 1 or data[starts[0] : starts[0] + 8] != b"WMPHOTO\0":
+        raise _Absent
+    short = _taken(data, starts[0] + 10, 1)[0] & 0x80
+    columns, rows = struct.unpack_from(">HH" if short else ">II", data, starts[0] + 12)
+    return int((rows + 1) * (columns + 1))
+
+
+def _lerc(data: bytes, _dtype: np.dtype[Any]) -> int:
+    at = total = 0
+    while at < len(data):
+        magic, version = struct.unpack_from("<6si", data, at)
+        if magic != b"Lerc2 ":
+            break
+        # A checksum since version 3, several numbers for each pixel since 4.
+        names = "rows columns depth valid block size"
+        told = struct.unpack_from(f"<{6 if version > 3 else 5}i", data, at + (14 if version > 2 else 10))
+        sizes = told if version > 3 else (*told[:2], 1, *told[2:])
+        found = dict(zip(names.split(), sizes, strict=True))
+        total += max(0, found["rows"]) * max(0, found["columns"]) * max(0, found["depth"])
+        if found["size"] <= 0:
+            break
+        at += found["size"]
+    if not total:
+        raise _Absent
+    return total
+
+
+def _taken(data: bytes, start: int, count: int) -> bytes:
+    piece = data[start : start + count]
+    if len(piece) < count:
+        raise _Absent
+    return piece
+
+
+_FINDERS: Final[dict[str, Callable[[bytes, np.dtype[Any]], int]]] = {
+    **dict.fromkeys(("JPEG", "OJPEG", "JPEG_LOSSY", "ALT_JPEG"), _jpeg),
+    **dict.fromkeys(("JPEG2000", "JPEG_2000_LOSSY", "APERIO_JP2000_YCBC", "APERIO_JP2000_RGB"), _jpeg_2000),
+    **dict.fromkeys(("JPEGXL", "JPEGXL_DNG"), _jpeg_xl),
+    **dict.fromkeys(("JPEGXR", "JPEGXR_NDPI"), _jpeg_xr),
+    **dict.fromkeys(("WEBP", "WEBP_DEPRECATED"), _webp),
+    "PNG": _png,
+    "LERC": _lerc,
+}

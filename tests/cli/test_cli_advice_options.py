@@ -1,0 +1,457 @@
+"""What is advised where options do not go with a file, or with each other: typed as in `test_cli_advice`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+from helpers_cli import run, save
+from scipy import ndimage
+from test_cli_advice import SHAPE, Row, comb, follow, labels, network, pair, soft, softmax, stack
+
+
+def without_size() -> None:
+    np.save("map.npy", soft())
+
+
+def in_no_unit() -> None:
+    save("map.nii.gz", soft())
+    run("erode", "map.nii.gz", "map.zarr")
+    place = Path("map.zarr/.zattrs")
+    told = json.loads(place.read_text())
+    for axis in told["multiscales"][0]["axes"]:
+        del axis["unit"]
+    place.write_text(json.dumps(told))
+
+
+def case_beside(suffix: str, *, reader: str = "") -> None:
+    """A case of nnU-Net whose labels are in another format than its dataset's."""
+    network()
+    painted = softmax().argmax(axis=0).astype(np.uint8)
+    Path("case.nii.gz").unlink()
+    if suffix == ".mgz":
+        nibabel.MGHImage(painted.T, np.eye(4)).to_filename("case.mgz")
+    else:
+        tifffile.imwrite(f"case{suffix}", painted)
+    told = json.loads(Path("dataset.json").read_text()) | {"file_ending": suffix}
+    if reader:
+        told["overwrite_image_reader_writer"] = reader
+    Path("dataset.json").write_text(json.dumps(told))
+
+
+def other_size() -> None:
+    network()
+    Path("image.nii.gz").rename("kept.nii.gz")
+    save("case.nii.gz", np.zeros((6, 12, 13), np.uint8))
+
+
+def two_of_a_name() -> None:
+    network()
+    Path("images").mkdir()
+    for name in ("case.nii.gz", "case.nrrd"):
+        save(f"images/{name}", softmax()[0])
+
+
+def regions() -> None:
+    """Classes that overlap, as nnU-Net's regions do."""
+    whole, core = soft(), soft() * np.linspace(0, 1, SHAPE[-1], dtype=np.float32)
+    np.savez_compressed("case.npz", probabilities=np.stack([whole, core]))
+    save("case.nii.gz", np.where(core > 0.5, 2, whole > 0.5).astype(np.uint8))
+    told = {"labels": {"background": 0, "whole": [1, 2], "core": 2}, "regions_class_order": [1, 2]}
+    Path("dataset.json").write_text(json.dumps(told | {"file_ending": ".nii.gz"}))
+
+
+def strange_axes() -> None:
+    """An OME-Zarr whose axes of space have names of their own."""
+    without_size()
+    run("erode", "map.npy", "map.zarr")
+    place = Path("map.zarr/.zattrs")
+    told = json.loads(place.read_text())
+    for axis, name in zip(told["multiscales"][0]["axes"], "abd", strict=True):
+        axis["name"] = name
+    place.write_text(json.dumps(told))
+
+
+def folders_of_pairs() -> None:
+    for number in range(2):
+        for folder in ("pred", "ref"):
+            Path(folder).mkdir(exist_ok=True)
+            save(f"{folder}/{number}.nii.gz", (soft(number) > 0.5).astype(np.uint8))
+
+
+def cut_short() -> None:
+    pair((soft() > 0.5).astype(np.uint8), (soft() > 0.5).astype(np.uint8)[..., :12])
+
+
+def turned() -> None:
+    np.save("pred.npy", soft())
+    np.save("ref.npy", (soft() > 0.5).astype(np.uint8).T)
+
+
+def broken_ring() -> None:
+    y, x = np.mgrid[:30, :30] - 14.5
+    ring = np.exp(-((np.hypot(y, x) - 9) ** 2) / 4).astype(np.float32)
+    ring[12:17, 18:] *= 0.4
+    save("map.nii.gz", ring)
+
+
+def blob() -> None:
+    y, x = np.mgrid[:30, :30] - 14
+    save("map.nii.gz", np.exp(-(y**2 + x**2) / 40).astype(np.float32))
+
+
+def sponge() -> None:
+    """Noise whose loops and cavities fill from one of 16 levels to the next; of 8, few do."""
+    image = ndimage.gaussian_filter(np.random.default_rng(3).standard_normal((16, 24, 24)), 2)
+    save("map.nii.gz", (1 / (1 + np.exp(-2 * image / image.std() - 1))).astype(np.float32), (1, 1, 1))
+    run("skeletonize", "map.nii.gz", "skeleton.nii.gz")
+
+
+def two_results() -> None:
+    Path("in").mkdir()
+    for name in ("map.nii.gz", "map.npy"):
+        save(f"in/{name}", soft())
+
+
+TABLE = {
+    "an image of another size": Row(
+        other_size,
+        "stats case.npz",
+        ("--reference FILE",),
+        then={"--reference FILE": "stats case.npz --reference kept.nii.gz"},
+    ),
+    "labels that say nothing of orientation": Row(
+        lambda: case_beside(".tif", reader="NibabelIOWithReorient"),
+        "stats case.npz",
+        ("--reference FILE",),
+    ),
+    "labels in a format that is not read": Row(
+        lambda: case_beside(".mgz"), "stats case.npz", ("--reference FILE",)
+    ),
+    "two images of the case's name": Row(
+        two_of_a_name,
+        "stats case.npz --reference images",
+        ("--reference FILE",),
+        then={"--reference FILE": "stats case.npz --reference images/case.nrrd"},
+    ),
+    "axes that no case has": Row(network, "stats case.npz --axes TZYX", ("--axes CZYX",), "--axes TZYX"),
+    "logits that are turned by the other function": Row(
+        lambda: network(logits=True),
+        "stats case.npz --from-logits sigmoid",
+        ("--from-logits softmax",),
+        "--from-logits sigmoid",
+    ),
+    "overlapping classes made to sum to 1": Row(
+        regions,
+        "erode case.npz out.nii.gz --renormalize",
+        ("leave --renormalize out",),
+        "--renormalize",
+    ),
+    "a pyramid in another format": Row(
+        without_size,
+        "erode map.npy out.tif --pyramid",
+        ("end its name with .zarr", "leave out --pyramid"),
+        code=2,
+        then={
+            "end its name with .zarr": "erode map.npy out.zarr --pyramid",
+            "leave out --pyramid": "erode map.npy out.tif",
+        },
+    ),
+    "a type that the format does not hold": Row(
+        lambda: np.save("map.npy", soft()[0]),
+        "erode map.npy out.png --output-type float32",
+        ("--output-type uint16", "leave it out"),
+        "--output-type float32",
+        code=2,
+    ),
+    "axes of another number": Row(without_size, "stats map.npy --axes YX", ("--axes ZYX",), "--axes YX"),
+    "a time chosen as a channel": Row(
+        lambda: stack("TCZYX", (3, 2, *SHAPE)),
+        "stats map.ome.tif --channel-axis T --channel 0",
+        ("--time 0",),
+        without="--channel-axis T",
+        mentions=("--channel-axis",),
+    ),
+    "none of two axes is that of the channels": Row(
+        lambda: np.save("map.npy", soft(shape=(2, 2, 9, 11))),
+        "erode map.npy out.npy --axes TAYX --argmax",
+        ("--channel-axis",),
+        then={"--channel-axis": "erode map.npy out.npy --axes TAYX --argmax --channel-axis A"},
+    ),
+    "axes of space with other names": Row(
+        strange_axes, "stats map.zarr", ("--axes",), code=0, then={"--axes": "stats map.zarr --axes ZYX"}
+    ),
+    "more axes than NIfTI holds": Row(
+        lambda: np.save("map.npy", soft(shape=(2, 2, 2, 9, 11))),
+        "erode map.npy out.nii.gz --axes ATCYX",
+        ("--channel", "write .npy"),
+        then={
+            "--channel": "erode map.npy out.nii.gz --axes ATCYX --channel 0",
+            "write .npy": "erode map.npy out.npy --axes ATCYX",
+        },
+    ),
+    "more axes than OME-Zarr holds": Row(
+        lambda: np.save("map.npy", soft(shape=(2, 2, 2, 9, 11))),
+        "erode map.npy out.zarr --axes ATCYX",
+        ("--channel", "write .npy"),
+        then={
+            "--channel": "erode map.npy out.zarr --axes ATCYX --channel 0",
+            "write .npy": "erode map.npy out.npy --axes ATCYX",
+        },
+    ),
+    "levels that begin between two numbers of a type": Row(
+        lambda: save("map.nii.gz", soft()),
+        "skeletonize map.nii.gz out.nii.gz --output-type uint8 --lowest 0.0624",
+        ("--lowest 0.0625", "--output-type uint16"),
+        code=2,
+        then={
+            "--lowest 0.0625": "skeletonize map.nii.gz out.nii.gz --output-type uint8 --lowest 0.0625",
+            "--output-type uint16": "skeletonize map.nii.gz out.nii.gz --lowest 0.0624 --output-type uint16",
+        },
+    ),
+    "a rule file that is none": Row(
+        lambda: (
+            save("map.nii.gz", soft()),
+            Path("map.nii.gz").rename("map.toml"),
+            save("pred.nii.gz", soft()),
+        ),
+        "apply map.toml pred.nii.gz rectangular.nii.gz",
+        ("softmorph apply RULE IN OUT",),
+    ),
+    "a rule that is not there": Row(
+        lambda: save("map.nii.gz", soft()),
+        "apply gone.toml map.nii.gz out.nii.gz",
+        ("softmorph rules",),
+        then={"softmorph rules": "rules"},
+    ),
+    "the rules there are": Row(
+        lambda: None,
+        "rules",
+        ("softmorph rules NAME",),
+        code=0,
+        then={"softmorph rules NAME": "rules majority"},
+    ),
+    "a step without its rule": Row(
+        lambda: save("map.nii.gz", soft()),
+        "chain map.nii.gz out.nii.gz apply",
+        ("softmorph rules", "a name"),
+        code=2,
+        then={"softmorph rules": "rules", "a name": "chain map.nii.gz out.nii.gz apply:rule=isolated"},
+    ),
+    "a rule that is no nested one": Row(
+        lambda: save("pred.nii.gz", soft()[0]),
+        "apply zhang-suen pred.nii.gz rectangular.nii.gz --method nested",
+        ("softmorph apply zhang-suen+simple IN OUT", "leave out --method nested"),
+        code=2,
+        then={
+            "softmorph apply zhang-suen+simple IN OUT": "apply zhang-suen+simple pred.nii.gz rectangular.nii.gz "
+            "--method nested",
+            "leave out --method nested": "apply zhang-suen pred.nii.gz rectangular.nii.gz",
+        },
+    ),
+    "a size of a map in no unit": Row(
+        in_no_unit,
+        "resample map.zarr out.nii.gz --spacing 1mm",
+        ("--spacing iso",),
+        without="--spacing 1mm",
+    ),
+    "cubic voxels of a map without a size": Row(
+        without_size, "inspect map.npy --resample iso", ("leave out --resample iso",), "--resample iso"
+    ),
+    "a soft skeleton in pieces": Row(
+        lambda: save("map.nii.gz", np.random.default_rng(0).random((20, 20)).astype(np.float32)),
+        "skeletonize map.nii.gz out.nii.gz --method levels",
+        ("--method nested", "--hard"),
+        code=0,
+        then={
+            "--method nested": "skeletonize map.nii.gz out.nii.gz --method nested",
+            "--hard": "skeletonize map.nii.gz out.nii.gz --hard",
+        },
+    ),
+    "a mask made to sum to 1": Row(
+        lambda: save("map.nii.gz", soft()),
+        "threshold map.nii.gz out.nii.gz --renormalize",
+        ("leave them out",),
+        "--renormalize",
+        mentions=("--renormalize", "--argmax"),
+        code=2,
+    ),
+    "steps typed and in a file": Row(
+        lambda: (
+            save("map.nii.gz", soft()),
+            Path("steps.toml").write_text('[[step]]\noperation = "close"\n'),
+        ),
+        "chain map.nii.gz out.nii.gz erode --pipeline steps.toml",
+        ("give the steps", "--pipeline FILE.toml"),
+        code=2,
+        then={
+            "give the steps": "chain map.nii.gz out.nii.gz erode",
+            "--pipeline FILE.toml": "chain map.nii.gz out.nii.gz --pipeline steps.toml",
+        },
+    ),
+    "a batch of one file": Row(
+        lambda: (Path("in").mkdir(), save("in/map.nii.gz", soft())),
+        "batch in/map.nii.gz out erode",
+        ("name its folder", "softmorph chain"),
+        then={
+            "name its folder": "batch in out erode",
+            "softmorph chain": "chain in/map.nii.gz out.nii.gz erode",
+        },
+    ),
+    "a batch of one store": Row(
+        lambda: (without_size(), run("erode", "map.npy", "map.zarr")),
+        "batch map.zarr out erode",
+        ("softmorph chain",),
+        then={"softmorph chain": "chain map.zarr out.zarr erode"},
+    ),
+    "two inputs and one output": Row(
+        two_results,
+        "batch in out erode --suffix .tif",
+        ("--glob", "--suffix"),
+        code=2,
+        then={
+            "--glob": "batch in out erode --suffix .tif --glob *.npy",
+            "--suffix": "batch in out erode --suffix _eroded",
+        },
+    ),
+    "nothing to compare": Row(
+        lambda: None,
+        "evaluate",
+        ("softmorph evaluate --explain",),
+        code=2,
+        then={"softmorph evaluate --explain": "evaluate --explain"},
+    ),
+    "statistics on the terminal": Row(
+        lambda: pair(labels(), labels()),
+        "evaluate pred.nii.gz ref.nii.gz --metrics dice --stats -",
+        ("--json",),
+        mentions=("--stats",),
+        code=2,
+        then={"--json": "evaluate pred.nii.gz ref.nii.gz --metrics dice --json"},
+    ),
+    "a table of one pair": Row(
+        lambda: pair(labels(), labels()),
+        "evaluate pred.nii.gz ref.nii.gz --metrics dice",
+        ("--explain",),
+        code=0,
+        then={"--explain": "evaluate --explain"},
+    ),
+    "a table of pairs": Row(
+        folders_of_pairs,
+        "evaluate pred ref --metrics dice",
+        ("--csv", "--explain"),
+        code=0,
+        then={"--csv": "evaluate pred ref --metrics dice --csv pairs.csv", "--explain": "evaluate --explain"},
+    ),
+    "a mask that may be one label only": Row(
+        lambda: pair(soft(), labels()),
+        "evaluate pred.nii.gz ref.nii.gz --metrics dice --label 1 --label 2",
+        ("give one --label",),
+        "--label 2",
+        mentions=("--label",),
+    ),
+    "axes in another order": Row(
+        turned,
+        "evaluate pred.npy ref.npy --metrics dice",
+        ("softmorph threshold ref.npy turned.nii.gz --axes XYZ",),
+        then="evaluate pred.npy turned.nii.gz --metrics dice",
+    ),
+    "two parts of an image": Row(
+        cut_short, "evaluate pred.nii.gz ref.nii.gz --metrics dice", ("--region 0:6,0:12,0:12",)
+    ),
+    "a map that a skeleton is not of": Row(
+        lambda: (comb(), np.save("other.npy", np.load("map.npy")[:40])),
+        "inspect line.npy --as skeleton --map other.npy",
+        ("--map",),
+        then={"--map": "inspect line.npy --as skeleton --map map.npy"},
+    ),
+    "a faint skeleton": Row(
+        lambda: (comb(), np.save("line.npy", np.load("line.npy") * np.float32(0.2))),
+        "inspect line.npy --as skeleton",
+        ("--threshold",),
+        code=0,
+        then={"--threshold": "inspect line.npy --as skeleton --threshold 0.1"},
+    ),
+    "spurs of a map without a surface": Row(
+        lambda: np.save("map.npy", np.full((9, 9, 9), 0.9, np.float32)),
+        "inspect map.npy --prune radius",
+        ("--prune 5vox",),
+        without="--prune radius",
+    ),
+    "a skeleton that is filled": Row(
+        sponge,
+        "inspect skeleton.nii.gz",
+        ("--levels", "--hard"),
+        code=0,
+        then={
+            "--levels": "skeletonize map.nii.gz fewer.nii.gz --levels 8 && inspect fewer.nii.gz",
+            "--hard": "skeletonize map.nii.gz fewer.nii.gz --hard && inspect fewer.nii.gz",
+        },
+    ),
+    "more bars than are shown": Row(
+        lambda: save("map.nii.gz", np.random.default_rng(0).random((9, 9)).astype(np.float32)),
+        "topology numbers map.nii.gz --top 1",
+        ("--top 0",),
+        code=0,
+    ),
+    "a repair that is stuck": Row(
+        blob,
+        "topology repair map.nii.gz out.nii.gz --betti 4,0",
+        ("ask for other numbers", "--threshold"),
+        code=3,
+        then={
+            "ask for other numbers": "topology repair map.nii.gz other.nii.gz --betti 1,0",
+            "--threshold": "topology repair map.nii.gz other.nii.gz --betti 1,0 --threshold 0.3",
+        },
+    ),
+    "a repair that needs more steps": Row(
+        broken_ring,
+        "topology repair map.nii.gz out.nii.gz --betti 1,1 --max-steps 1",
+        ("--max-steps",),
+        mentions=("--smooth",),
+        code=3,
+        then={"--max-steps": "topology repair map.nii.gz other.nii.gz --betti 1,1 --max-steps 100"},
+    ),
+    "a threshold at the end of all values": Row(
+        blob,
+        "topology repair map.nii.gz out.nii.gz --betti 1,0 --threshold 0",
+        ("--threshold 0.5",),
+        without="--threshold 0",
+    ),
+    "a repair wider than the map": Row(
+        blob,
+        "topology repair map.nii.gz out.nii.gz --betti 1,0 --smooth 50vox",
+        ("--smooth, such as 1vox",),
+        then={"--smooth, such as 1vox": "topology repair map.nii.gz out.nii.gz --betti 1,0 --smooth 1vox"},
+    ),
+    "a width of a map without a size": Row(
+        lambda: np.save("map.npy", soft()[0]),
+        "topology repair map.npy out.nii.gz --betti 1,0 --smooth 1mm",
+        ("--smooth 1vox",),
+        without="--smooth 1mm",
+    ),
+    "what is measured, and of what": Row(
+        lambda: None,
+        "bench --dimensions 2 --size 64 --operation erosion --method levels --repeats 1 --no-memory",
+        ("--method minmax", "leave out --method"),
+        "--method levels",
+        code=2,
+    ),
+    "the machine": Row(
+        lambda: save("map.nii.gz", soft()),
+        "info",
+        ("softmorph info FILE",),
+        mentions=("--warm",),
+        code=0,
+        then={"softmorph info FILE": "info map.nii.gz"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_what_a_message_advises_works(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(name, TABLE[name], monkeypatch)

@@ -158,7 +158,9 @@ class Manifest:
             return State(), ""
         try:
             read = _read(self.path)
-            identity, state = read["identity"], _state(read["state"], tiles, parts)
+            identity = read["identity"]
+            # Another run has other numbers of tiles and parts.
+            state = _state(read["state"], tiles, parts) if identity == self.identity else State()
         except _DAMAGE:
             return State(), f"{self.path} is damaged: the interrupted run was not continued but begun anew."
         if identity != self.identity:

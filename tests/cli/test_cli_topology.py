@@ -303,7 +303,10 @@ def test_a_length_in_millimetres() -> None:
     q = load("o.nii.gz")
     assert 0 <= q.min() <= q.max() <= 1
     save("bare.npy", broken_ring())
-    refused(*("topology", "repair", "bare.npy", "o.npy", "--betti", "1,1", "--smooth", "1mm"), says="--smooth 1vox")
+    refused(
+        *("topology", "repair", "bare.npy", "o.npy", "--betti", "1,1", "--smooth", "1mm"),
+        says="--smooth 1vox",
+    )
 
 
 @pytest.mark.parametrize(

@@ -131,9 +131,9 @@ class Skeleton(SoftFilter):
         """
         super().__post_init__()
         if self.hard and (self.method or self.preset or self.iterations is not None):
-            without = f"{named('method')}, {named('preset')} and {named('iterations')}"
             raise UsageError(
-                f"{named('hard', True)} is the exact binary skeleton: it goes without {without}."
+                f"{named('hard', True)} is the exact binary skeleton: it goes without {named('method')}, "
+                f"{named('preset')} and {named('iterations')}."
             )
         if self.threshold is not None and not self.hard:
             raise UsageError(

@@ -102,6 +102,7 @@ class Skeleton(SoftFilter):
     operation: ClassVar = "skeletonize"
     title: ClassVar = "skeleton"
     default_method: ClassVar = defaults.THINNING
+    finishes_lines: ClassVar = True
     help: ClassVar = """Soft skeleton: at each of its levels a centreline, one voxel wide.
 
     OUT > t has the components, loops and cavities of IN > t for t = 1/(2L), 1/L, 2/L, ... (L is --levels, 16), and

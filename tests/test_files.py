@@ -254,6 +254,7 @@ def test_a_folder_that_comes_meanwhile_is_not_replaced_with_force_either(tmp_pat
 # ---------------------------------------------------------------- what is no regular file
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("force", [False, True])
 def test_a_pipe_is_written_into_and_stays_one(force: bool, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.json"
@@ -282,6 +283,7 @@ def test_a_device_is_written_into_and_stays_one(force: bool, tmp_path: Path) -> 
         check_writable(link, force=force, store=True)
 
 
+@pytest.mark.linux
 def test_a_pipe_without_a_name_is_written_into(tmp_path: Path) -> None:
     """As `--csv >(sort)` and `--csv /dev/stdout | sort` give them."""
     out, into = os.pipe()
@@ -301,6 +303,7 @@ def test_a_socket_is_refused_and_stays_one(tmp_path: Path) -> None:
     assert (tmp_path / "s").is_socket()
 
 
+@pytest.mark.posix
 def test_a_file_that_becomes_a_pipe_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     with pytest.raises(FileError, match="by now"):
@@ -311,6 +314,7 @@ def test_a_file_that_becomes_a_pipe_meanwhile_is_not_replaced(tmp_path: Path) ->
 # ---------------------------------------------------------------- owner, group, mode
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o666, 0o400])
 def test_the_mode_of_a_replaced_file_is_kept(mode: int, tmp_path: Path) -> None:
     target = tmp_path / "out.npy"
@@ -323,6 +327,7 @@ def test_the_mode_of_a_replaced_file_is_kept(mode: int, tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o7777 == mode
 
 
+@pytest.mark.posix
 def test_the_modes_of_a_replaced_store_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "out.zarr"
     path.mkdir(mode=0o700)
@@ -364,6 +369,7 @@ def _as_root_or(path: Path, owner: int, group: int) -> bool:
     return False
 
 
+@pytest.mark.posix
 def test_root_keeps_the_owner_of_a_replaced_file(tmp_path: Path) -> None:
     target = tmp_path / "out.npy"
     target.write_text("before")
@@ -376,6 +382,7 @@ def test_root_keeps_the_owner_of_a_replaced_file(tmp_path: Path) -> None:
     assert (state.st_uid, state.st_gid) == ((1234, 2345) if given else (os.geteuid(), os.getegid()))
 
 
+@pytest.mark.posix
 def test_what_cannot_be_kept_is_not_granted_to_others(open_folder: Path) -> None:
     target = open_folder / "out.npy"
     target.write_text("before")
@@ -415,6 +422,7 @@ def test_a_link_in_the_place_of_a_kept_folder_is_not_followed(tmp_path: Path) ->
     assert _listing(home) == {"thesis.tex": "mine"}
 
 
+@pytest.mark.posix
 def test_a_kept_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     partial(tmp_path / "out.zarr").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -30,6 +29,7 @@ def test_held_once_and_taken_away(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.posix
 def test_left_by_a_process_that_was_killed(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from softmorph_cli.batch import lock\n"
@@ -41,6 +41,7 @@ def test_left_by_a_process_that_was_killed(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("host", "pid", "free"), [("here", GONE, True), ("here", 1, False), ("there", 1, False)]
 )
@@ -50,7 +51,7 @@ def test_where_the_file_system_has_no_locks(
     def none(descriptor: int, how: int) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(fcntl, "flock", none)
+    monkeypatch.setattr("fcntl.flock", none)
     told = {"pid": pid, "host": socket.gethostname() if host == "here" else host}
     path = tmp_path / lock.name_of("")
     path.write_text(json.dumps(told))

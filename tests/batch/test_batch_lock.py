@@ -84,8 +84,11 @@ def test_temporary_files_of_the_killed_are_found(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
+@pytest.mark.posix
 def test_what_another_command_is_writing_is_no_leftover(tmp_path: Path) -> None:
     """Its target may end as one of the batch's does, and so may the temporary name."""
+    import fcntl
+
     theirs, left = (tmp_path / f".softmorph-{digit * 12}-patient_skeleton.nii" for digit in "01")
     other = tmp_path / ".softmorph-222222222222-another_target.nii"
     for path in (theirs, left, other):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli import __version__
 from softmorph_cli.filters.filter import MASK, Filter, SoftFilter
+from softmorph_cli.io.options import DEFAULT, ReadOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Settings
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 # They change how fast a result comes, not what it is.
 _SAME_RESULT: Final = ("device", "threads")
-_FILES: Final = ("mask", "like")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Recipe:
         filters: The steps; none where a batch is summarized alone.
         settings: How they run where they do not say.
         pipeline: The file that holds them; None where they were typed.
-        reading: Arguments for `softmorph_cli.io.read`.
+        reading: How files are read.
         output_type: Element type of the results; None for what suits the format.
         pyramid: Whether an OME-Zarr gets coarser resolutions too.
         renormalize: Whether the channels of classes that exclude each other sum to 1 again.
@@ -39,7 +39,7 @@ class Recipe:
     filters: tuple[Filter, ...]
     settings: Settings
     pipeline: Path | None = None
-    reading: Mapping[str, Any] = field(default_factory=dict)
+    reading: ReadOptions = DEFAULT
     output_type: str | None = None
     pyramid: bool = False
     renormalize: bool = False
@@ -74,10 +74,10 @@ class Recipe:
         """
         chosen = {**asdict(self.settings), "method": None}
         settings = {name: value for name, value in chosen.items() if name not in _SAME_RESULT}
-        reading = {n: v for n, v in self.reading.items() if v is not None and v is not False}
-        for name in _FILES:
-            if name in reading:
-                reading[name] = _stamp(Path(reading[name]))
+        reading = {
+            name: _stamp(value) if isinstance(value, Path) else value
+            for name, value in self.reading.given.items()
+        }
         steps = [
             {
                 "operation": one.operation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,10 @@ import typer
 from softmorph_cli import documents
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import note, warn
-from softmorph_cli.cli.options import Large, Opening, Reading, Writing
+from softmorph_cli.cli.options import Large, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import UsageError
+from softmorph_cli.io.options import ReadOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
@@ -24,20 +25,11 @@ if TYPE_CHECKING:
     from softmorph_cli.volume import Volume
 
 
-def reading_arguments(reading: Opening) -> dict[str, Any]:
-    """Return the reading options as `softmorph_cli.io.read` takes them."""
-    chosen = asdict(reading)
-    for name in ("channel", "channel_axis"):
-        value = chosen[name]
-        chosen[name] = int(value) if value is not None and value.lstrip("-").isdigit() else value
-    return chosen
-
-
-def read_volume(path: Path, reading: Reading) -> Volume:
+def read_volume(path: Path, reading: ReadOptions) -> Volume:
     """Read IN as the options say; what is cut at one half there and not by the most probable class is in its notes."""
-    from softmorph_cli.io import exclusive, read
+    from softmorph_cli.io import exclusive, read_map
 
-    volume = read(path, **reading_arguments(reading), exclusive=True)
+    volume = read_map(path, replace(reading, exclusive=True))
     return replace(volume, notes=(*volume.notes, *exclusive.told(volume)))
 
 
@@ -46,7 +38,7 @@ def run(
     steps: Sequence[Filter],
     source: Path,
     target: Path,
-    reading: Reading,
+    reading: ReadOptions,
     writing: Writing,
     *,
     stages: Path | None = None,
@@ -75,7 +67,7 @@ def run(
             source,
             steps,
             outputs,
-            reading=reading_arguments(reading),
+            reading=reading,
             progress=progress,
             tell=_quiet if writing.quiet else note,
         )
@@ -87,7 +79,7 @@ def run_tiled(
     step: Filter,
     source: Path,
     target: Path,
-    reading: Reading,
+    reading: ReadOptions,
     writing: Writing,
     large: Large,
 ) -> None:
@@ -106,19 +98,18 @@ def run_tiled(
     where = large.where()
     how = tiled.Large(memory, large.scratch, large.resume, where)
     outputs = outputs_of(target, writing)
-    arguments = reading_arguments(reading)
     tell = _quiet if writing.quiet else note
     if large.dry_run and large.memory is None and large.scratch is None and where is None:
         raise UsageError("--dry-run tells how a map is cut: add --memory SIZE, such as --memory 4GB.")
     if large.dry_run:
-        with tiled.prepared(source, step, outputs, how, arguments, tell) as ready:
+        with tiled.prepared(source, step, outputs, how, reading, tell) as ready:
             report.table(f"{command} → {target}, not run", ("", ""), report.planned(ready.plan), err=False)
         return
     # What --json prints is in no file.
     done = (
         not writing.force
         and not writing.json
-        and tiled.complete(command, source, step, outputs, how, arguments)
+        and tiled.complete(command, source, step, outputs, how, reading)
     )
     if done:
         tell(
@@ -135,7 +126,7 @@ def run_tiled(
 
         try:
             processed = tiled.process_tiled(
-                command, source, step, outputs, how, reading=arguments, progress=show, tell=tell
+                command, source, step, outputs, how, reading=reading, progress=show, tell=tell
             )
         except BaseException as error:
             kept = large.scratch is not None and (large.scratch / NAME).is_file()
@@ -221,7 +212,7 @@ def _reached(document: Mapping[str, Any]) -> list[str]:
 
 
 def _check_outputs(
-    source: Path, reading: Reading, outputs: Outputs, steps: Sequence[Filter], ours: Collection[Path] = ()
+    source: Path, reading: ReadOptions, outputs: Outputs, steps: Sequence[Filter], ours: Collection[Path] = ()
 ) -> None:
     """Refuse what could not be written; `ours` are files that an interrupted run left, and goes on with."""
     from softmorph_cli.filters.method import find
@@ -244,7 +235,7 @@ def _check_outputs(
         images += [outputs.stage(number, step) for number, step in enumerate(steps, 1)]
     check_side_outputs(
         source,
-        reading.others,
+        reading.files,
         beside,
         outputs.preview,
         force=may,
@@ -292,9 +283,3 @@ def check_side_outputs(
         if taken and not (path == target and taken == [source]):
             raise UsageError(f"{path} is named twice: give every input and output its own path.")
         used.append(path)
-
-
-def given(reading: Opening) -> dict[str, Any]:
-    """Return the reading options that were used, for the JSON."""
-    chosen = {n: value for n, value in asdict(reading).items() if value is not None and value is not False}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}

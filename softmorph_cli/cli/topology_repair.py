@@ -80,7 +80,7 @@ def repair(
     changed = _change(array, found.array, priors, settings)
     document = {
         **documents.head(),
-        "input": documents.described(volume) | {"read_with": filtering.given(replace(reading, region=None))},
+        "input": documents.described(volume) | {"read_with": replace(reading, region=None).as_json},
         "output": telling.output(target, result, saving.output_type),
         "parameters": parameters,
         "reached": reached,
@@ -127,7 +127,7 @@ def _check(
         raise UsageError(f"--max-steps {asking.max_steps}: it must be at least 0.")
     lengths.parse(asking.smooth, "--smooth")
     check_target(target, output_type=saving.output_type, force=saving.force)
-    read = [*reading.others, *([asking.priors] if asking.priors is not None else [])]
+    read = [*reading.files, *([asking.priors] if asking.priors is not None else [])]
     beside = [path for path in (saving.stats, saving.preview) if path is not None]
     filtering.check_side_outputs(source, read, beside, saving.preview, force=saving.force, target=target)
 

@@ -13,6 +13,7 @@ from typing import IO, Any, Final, Literal
 import numpy as np
 
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.raw import Array, Kept, Provenance, Raw
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.volume import Volume
@@ -59,8 +60,8 @@ class Npy:
     """The .npy family; nothing in it is ever unpickled."""
 
     name: str = "npy"
-    title: str = "NumPy"
-    suffixes: tuple[str, ...] = (".npy",)
+    title: str = FAMILIES["npy"].title
+    suffixes: tuple[str, ...] = FAMILIES["npy"].suffixes
     output_types: tuple[str, ...] = ("float32", "float64", "float16", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"stack", "uint32"})
 

@@ -17,6 +17,7 @@ from softmorph_cli.io.nifti import Nifti
 from softmorph_cli.io.npz import Npz
 from softmorph_cli.io.nrrd import Nrrd
 from softmorph_cli.io.omezarr import OmeZarr
+from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.stores import is_node
@@ -95,15 +96,12 @@ def detect(path: Path) -> Format:
     return content
 
 
-def read_raw(
-    path: Path, *, resolution: int | None = None, series: int | None = None, lazy: bool = False
-) -> tuple[Format, Raw]:
+def read_raw(path: Path, options: ReadOptions = DEFAULT, *, lazy: bool = False) -> tuple[Format, Raw]:
     """Read a file as its format describes it.
 
     Args:
         path: The file.
-        resolution: Which one of an OME-Zarr.
-        series: Which one of a TIFF.
+        options: Which resolution of an OME-Zarr, or series of a TIFF.
         lazy: Leave the voxels of a TIFF in its file until they are needed, as those of a Zarr store, of .npy
             and of uncompressed NIfTI always are.
 
@@ -113,12 +111,12 @@ def read_raw(
     """
     family = detect(path)
     if isinstance(family, OmeZarr):
-        family = replace(family, resolution=resolution)
-    elif resolution is not None:
+        family = replace(family, resolution=options.resolution)
+    elif options.resolution is not None:
         raise InputError(f"{path} is {family.title} and has one resolution only; leave --resolution out.")
     if isinstance(family, Tiff):
-        family = replace(family, lazy=lazy, series=series)
-    elif series is not None:
+        family = replace(family, lazy=lazy, series=options.series)
+    elif options.series is not None:
         raise InputError(f"{path} is {family.title} and has no series; leave --series out.")
     try:
         return family, _sound(family.read(path))

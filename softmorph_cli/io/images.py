@@ -16,6 +16,7 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Provenance, Raw, scale_of
@@ -92,8 +93,8 @@ class Png:
     """8- and 16-bit grey PNG; the type's maximum means 1."""
 
     name: str = "png"
-    title: str = "PNG"
-    suffixes: tuple[str, ...] = (".png",)
+    title: str = FAMILIES["png"].title
+    suffixes: tuple[str, ...] = FAMILIES["png"].suffixes
     output_types: tuple[str, ...] = ("uint16", "uint8")
     holds: frozenset[str] = frozenset()
 

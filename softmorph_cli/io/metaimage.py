@@ -14,6 +14,7 @@ from isal import isal_zlib
 from softmorph_cli.errors import FileError
 from softmorph_cli.io import stored
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Provenance, Raw, kept_native, scale_of
 from softmorph_cli.io.stored import Fields, Stored
@@ -61,8 +62,8 @@ class MetaImage:
     """The MetaImage family."""
 
     name: str = "metaimage"
-    title: str = "MetaImage"
-    suffixes: tuple[str, ...] = (".mha", ".mhd")
+    title: str = FAMILIES["metaimage"].title
+    suffixes: tuple[str, ...] = FAMILIES["metaimage"].suffixes
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 

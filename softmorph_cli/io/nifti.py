@@ -16,6 +16,7 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import REVERSED, Affine, Array, Provenance, Raw, kept_native, time_step_of
 from softmorph_cli.io.room import check_room
@@ -49,8 +50,8 @@ class Nifti:
     """The NIfTI family, through nibabel."""
 
     name: str = "nifti"
-    title: str = "NIfTI"
-    suffixes: tuple[str, ...] = (".nii.gz", ".nii")
+    title: str = FAMILIES["nifti"].title
+    suffixes: tuple[str, ...] = FAMILIES["nifti"].suffixes
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 

@@ -14,6 +14,7 @@ import numpy as np
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.arrays import header
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.raw import Array, Provenance, Raw
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import can_hold
@@ -34,8 +35,8 @@ class Npz:
     """The .npz family, of which nnU-Net's outputs are read; nothing in it is ever unpickled."""
 
     name: str = NAME
-    title: str = "nnU-Net .npz"
-    suffixes: tuple[str, ...] = (".npz",)
+    title: str = FAMILIES[NAME].title
+    suffixes: tuple[str, ...] = FAMILIES[NAME].suffixes
     output_types: tuple[str, ...] = ()
     holds: frozenset[str] = frozenset()
 

@@ -12,6 +12,7 @@ import numpy as np
 from softmorph_cli.errors import FileError
 from softmorph_cli.io import stored
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Provenance, Raw, kept_native, scale_of
 from softmorph_cli.io.stored import Fields, Stored
@@ -94,8 +95,8 @@ class Nrrd:
     """The NRRD family."""
 
     name: str = "nrrd"
-    title: str = "NRRD"
-    suffixes: tuple[str, ...] = (".nrrd", ".nhdr")
+    title: str = FAMILIES["nrrd"].title
+    suffixes: tuple[str, ...] = FAMILIES["nrrd"].suffixes
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import ngff
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.provenance import SIGNATURE, as_text, read_with, sound
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import ONE, REVERSED, Affine, Array, Provenance, Raw, kept_native, time_step_of
@@ -71,8 +72,8 @@ class OmeZarr:
     resolution: int | None = None
     pyramid: bool = False
     name: str = "ome-zarr"
-    title: str = "OME-Zarr"
-    suffixes: tuple[str, ...] = (".ome.zarr", ".zarr")
+    title: str = FAMILIES["ome-zarr"].title
+    suffixes: tuple[str, ...] = FAMILIES["ome-zarr"].suffixes
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
     # `layout` says which part of an affine is lost.
     holds: frozenset[str] = frozenset({"spacing", "affine", "channels", "stack", "time", "uint32"})

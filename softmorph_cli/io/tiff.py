@@ -17,6 +17,7 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import NO_PAGES, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
@@ -137,8 +138,8 @@ class Tiff:
     lazy: bool = False
     series: int | None = None
     name: str = "tiff"
-    title: str = "TIFF"
-    suffixes: tuple[str, ...] = (".tif", ".tiff", ".btf", ".tf8")
+    title: str = FAMILIES["tiff"].title
+    suffixes: tuple[str, ...] = FAMILIES["tiff"].suffixes
     output_types: tuple[str, ...] = ("float32", "float16", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"spacing", "stack", "channels", "time", "uint32"})
 

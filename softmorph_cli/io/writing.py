@@ -48,6 +48,12 @@ def write(
         FileError: If the file cannot or may not be written.
         InputError: If the format cannot hold this map.
         UsageError: If the suffix is unknown or the format cannot store `output_type`, or so many levels in it.
+
+    >>> import numpy as np
+    >>> write(Volume(np.eye(2), "YX", spacing=(0.5, 0.5), unit="mm"), "map.npy", output_type="float32")
+    ['NumPy cannot hold the voxel size.']
+    >>> read("map.npy").array[0]
+    array([1., 0.], dtype=float32)
     """
     path = Path(path)
     family = target_format(path, output_type, pyramid=pyramid)

@@ -15,8 +15,9 @@ from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.filters.filter import LABELS, MASK, PROBABILITY, Filter
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.inspection.kind import exact_levels
-from softmorph_cli.io import check_target, exclusive, read, write, write_labels
+from softmorph_cli.io import check_target, exclusive, read_map, write, write_labels
 from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, change, summarize
 from softmorph_cli.steps import telling
@@ -137,7 +138,7 @@ def process(
     steps: Sequence[Filter],
     outputs: Outputs,
     *,
-    reading: Mapping[str, Any] | None = None,
+    reading: ReadOptions | None = None,
     progress: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] = lambda note: None,
     computing: AbstractContextManager[Any] | None = None,
@@ -150,7 +151,7 @@ def process(
         source: The file to read.
         steps: At least one, each applied to the result of the one before.
         outputs: What to write; whoever calls has checked that it may be written.
-        reading: Arguments for `read`.
+        reading: How it is read.
         progress: Called after every sub-iteration.
         tell: Called with each note of the reader, as soon as it is known.
         computing: Held while a step runs, but not while files are read and written.
@@ -160,11 +161,10 @@ def process(
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
     stored = outputs.stored(steps)
-    # By identity: channel 0 is a choice.
-    reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
+    reading = reading or ReadOptions()
     started = time.perf_counter()
     cuts = not outputs.argmax and any(step.cuts for step in steps)
-    original = read(source, **reading, exclusive=cuts)
+    original = read_map(source, replace(reading, exclusive=cuts))
     for path, kind in ((outputs.target, stored), (outputs.standard_error, None)):
         if path is not None:
             # A label image has no channels.
@@ -175,7 +175,7 @@ def process(
         tell(message)
 
     before = _measured(original)
-    shown = telling.plain(reading)
+    shown = reading.as_json
     volume, after, made, unfiltered = original, before, None, original
     levels = exact_levels(original)
     results: list[Result] = []

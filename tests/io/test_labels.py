@@ -15,7 +15,7 @@ import SimpleITK
 import tifffile
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import check_target, probe, read, read_labels, write, write_labels
+from softmorph_cli.io import ReadOptions, check_target, probe, read, read_labels, write, write_labels
 from softmorph_cli.volume import Volume
 
 SUFFIXES = [".nii", ".nii.gz", ".tif", ".ome.tif", ".nrrd", ".mha", ".npy"]
@@ -290,7 +290,7 @@ def test_all_labels_are_read_as_they_were_written(
     assert np.array_equal(found[1].array, labels > 0)
     assert (found[1].axes, found[1].spacing, found[1].unit) == (one.axes, one.spacing, one.unit)
     region = ",".join("1:" for _ in labels.shape)
-    part = read_labels(path, region=region)
+    part = read_labels(path, ReadOptions(region=region))
     assert part is not None
     assert np.array_equal(part[0], labels[(slice(1, None),) * labels.ndim])
 
@@ -335,6 +335,6 @@ def test_labels_outside_of_a_mask_are_none(volume: Volume, tmp_path: Path) -> No
     inside[..., :2] = 1
     write_labels(labels, volume, tmp_path / "labels.nii.gz")
     write(volume.with_array(inside), tmp_path / "mask.nii.gz")
-    found = read_labels(tmp_path / "labels.nii.gz", mask=tmp_path / "mask.nii.gz")
+    found = read_labels(tmp_path / "labels.nii.gz", ReadOptions(mask=tmp_path / "mask.nii.gz"))
     assert found is not None
     assert np.array_equal(found[0], labels * (inside > 0))

@@ -99,7 +99,7 @@ def test_float64_npy_loses_nothing_and_the_rest_is_read_as_float32(volume: Volum
     write(wide, tmp_path / "map.nii")
     assert read(tmp_path / "map.nii").array.dtype == np.float32
     assert read(tmp_path / "map.nii", dtype=np.float64).array.dtype == np.float64
-    with pytest.raises(InputError, match="read as float32 or float64, not float16"):
+    with pytest.raises(UsageError, match="read as float32 or float64, not float16"):
         read(tmp_path / "map.npy", dtype=np.float16)
 
 

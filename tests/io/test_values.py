@@ -117,7 +117,7 @@ def test_divide_by(tmp_path: Path) -> None:
         InputError, match=r"from 0 to 2\.55 after dividing by 100; .*larger number or add --clip"
     ):
         read(npy(tmp_path, stored), divide_by=100)
-    with pytest.raises(UsageError, match="needs a positive number"):
+    with pytest.raises(UsageError, match="must be positive and finite"):
         read(npy(tmp_path, stored), divide_by=0)
 
 

@@ -19,10 +19,9 @@ from softmorph_cli.io import exclusive, read_map
 from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.options import ReadOptions
-from softmorph_cli.io.raw import SLICE
 from softmorph_cli.io.reading import read_either
 from softmorph_cli.printable import typed
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import SLICE, Volume
 
 _SHOWN: Final = 8
 # As a refusal names them, with their value, to someone who filters the file.
@@ -173,7 +172,7 @@ def _labelled(path: Path, found: tuple[Any, Volume] | None) -> Opened | None:
     if found is None:
         return None
     labels, like = found
-    if _class_axis(like) is not None:
+    if like.class_axis() is not None:
         if labels.max() > 1:
             raise InputError(
                 f"{path} holds several labels in several images ({like.axes} of {like.array.shape}): write each image "
@@ -198,7 +197,7 @@ def _labelled(path: Path, found: tuple[Any, Volume] | None) -> Opened | None:
 
 
 def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
-    axis = _class_axis(volume)
+    axis = volume.class_axis()
     found, decided = classes_of(volume), exclusive.of(volume)
     labels = found.labels if decided is None else decided.labels
     regions = dict(zip(found.labels, found.regions, strict=True)) if found.regions else {}
@@ -220,12 +219,12 @@ def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
     index = {label: k for k, label in enumerate(labels) if label}
     notes = (*volume.notes, *notes, *_background(volume, labels, decided))
     notes += _unions(regions, _names(labels, volume))
-    flat = replace(volume, array=_one(volume, axis, 0), axes=volume.spatial_axes, channels=None)
+    flat = volume.single(0)
 
     def take(label: int) -> Volume:
         if label not in index:
             return flat.with_array(np.zeros_like(flat.array))
-        return replace(flat, array=_one(volume, axis, index[label]))
+        return volume.single(index[label])
 
     return Opened(
         path,
@@ -362,19 +361,6 @@ def wanted(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tupl
             f"such as --label {classes[0]}."
         )
     return classes
-
-
-def _class_axis(volume: Volume) -> int | None:
-    """Return the axis along which classes lie, None where there is one map or what lies there are no classes."""
-    return exclusive.class_axis(
-        volume.axes, volume.array.shape, volume.source.format if volume.source else ""
-    )
-
-
-def _one(volume: Volume, axis: int, index: int) -> Any:
-    """Return the map at an index of an axis; all others that are mapped have one."""
-    at = tuple(index if k == axis else 0 for k in range(len(volume.mapped_axes)))
-    return volume.array[at]
 
 
 def _listed(labels: Sequence[int]) -> str:

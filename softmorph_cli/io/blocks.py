@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import select
-from softmorph_cli.io.exclusive import class_axis, numbered, told_of_blocks
+from softmorph_cli.io.exclusive import numbered, told_of_blocks
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import check_whole
@@ -21,7 +21,7 @@ from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
 from softmorph_cli.io.values import check_type, full_scale, no_label, probabilities
-from softmorph_cli.volume import Source
+from softmorph_cli.volume import Source, class_axis
 
 _SINGLE = np.dtype(np.float32)
 

@@ -18,7 +18,6 @@ Affine = npt.NDArray[np.float64]
 Provenance = Mapping[str, Any]
 
 # The letter of a slice axis that is mapped over (`per_slice`); writing turns it into "Z" again.
-SLICE: Final = "S"
 # Keys in a file's own metadata: the stored number that stands for 1, or the highest label.
 # Index (x, y, z, 1) of a file <-> index (z, y, x, 1) of an array.
 REVERSED: Final = [2, 1, 0, 3]

@@ -13,18 +13,18 @@ import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
-from softmorph_cli.io.exclusive import Exclusive, called, class_axis, look, numbered
+from softmorph_cli.io.exclusive import Exclusive, called, look, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
-from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Raw
+from softmorph_cli.io.raw import Array, Format, Kept, Raw
 from softmorph_cli.io.room import beside, check_room
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
 from softmorph_cli.parameters import declared, present
-from softmorph_cli.volume import Source, Volume
+from softmorph_cli.volume import SLICE, Source, Volume, class_axis
 
 P = ParamSpec("P")
 _EXAMPLE: Final = """

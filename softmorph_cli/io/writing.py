@@ -14,10 +14,10 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.files import replacing, replacing_store
 from softmorph_cli.io.formats import label_type, target_format
 from softmorph_cli.io.omezarr import OmeZarr, is_plain
-from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Provenance, time_step_of
+from softmorph_cli.io.raw import Array, Format, Kept, Provenance, time_step_of
 from softmorph_cli.io.select import restore_affine
 from softmorph_cli.level_sets import LevelSets, nested_levels
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import SLICE, Volume
 
 
 def write(

@@ -286,7 +286,7 @@ def _classes(made: Done, original: Volume, unfiltered: Volume, outputs: Outputs,
         labels = channels.argmax(volume, kind=found.kind, labels=found.labels)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    where = channels.without_channels(volume)
+    where = volume.channel(0)
     mask = where.with_array((labels > 0).astype(where.array.dtype))
     return replace(made, volume=mask, labels=labels)
 

@@ -109,7 +109,8 @@ def examine(
         if block.size:
             low, high = min(low, float(block.min())), max(high, float(block.max()))
             if len(seen) <= cap:
-                seen.update(np.unique(block).tolist())
+                # One more than are told is too many: no set of millions.
+                seen.update(np.unique(block)[: cap + 1].tolist())
     return Content(
         size=array.size,
         low=low if low <= high else float("nan"),

@@ -193,26 +193,42 @@ def as_in_python(text: str) -> str:
     return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: f"`{found[1].replace('-', '_')}`", text)
 
 
-def present(function: Any, first: str, known: Iterable[Declared], parts: Iterable[str]) -> None:
-    """Give a function, whose keywords are those of a dataclass, their signature and documentation.
+def take(function: Any, like: Any, known: Iterable[Declared], example: str = "") -> None:
+    """Give a function the signature and the documentation of another, with keywords for its `options`.
 
     Args:
-        function: It takes one argument by place, and keywords.
-        first: The first argument: its name, a colon and what it is.
+        function: It takes the other's arguments by place, and keywords.
+        like: The other; its last argument is `options`.
         known: The keywords.
-        parts: Paragraphs of the docstring; an empty one is where the arguments stand.
+        example: For the end of the docstring.
     """
     known = list(known)
-    name, kind = first.partition(":")[0], inspect.Parameter.POSITIONAL_OR_KEYWORD
-    keywords = [
-        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.hint)
-        for one in known
-    ]
-    function.__signature__ = inspect.Signature([inspect.Parameter(name, kind), *keywords])
-    lines = [first, *(f"{one.name}: {as_in_python(one.about.help)}" for one in known)]
+    before, _, after = (inspect.getdoc(like) or "").partition("\nReturns:")
+    first, _, chosen = before.partition("    options: ")
+    about = " ".join(chosen.split()).partition("; ")[2]
+    malformed = "" if "UsageError" in after else "\n    UsageError: If an option is wrong whatever the file."
+    text = f"{first}{arguments(known)}\n\nReturns:{after}{malformed}"
+    if about:
+        text = text.replace(
+            "\n\nArgs:", f"\n\n{textwrap.fill(about[0].upper() + about[1:], 112)}\n\nArgs:", 1
+        )
+    function.__doc__ = f"{text}\n\n{example}".rstrip()
+    places = list(inspect.signature(like).parameters.values())[:-1]
+    function.__signature__ = inspect.Signature([*places, *map(keyword, known)])
+
+
+def keyword(one: Declared) -> inspect.Parameter:
+    """Return a parameter as the keyword of a function."""
+    return inspect.Parameter(
+        one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.hint
+    )
+
+
+def arguments(known: Iterable[Declared]) -> str:
+    """Return the lines of a docstring's `Args` for parameters."""
+    lines = (f"{one.name}: {as_in_python(one.about.help)}" for one in known)
     wrapped = "\n".join(textwrap.fill(line, 108, subsequent_indent="    ") for line in lines)
-    arguments = f"Args:\n{textwrap.indent(wrapped, '    ')}"
-    function.__doc__ = "\n\n".join(part or arguments for part in parts)
+    return textwrap.indent(wrapped, "    ")
 
 
 def at_least(least: float) -> Check:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from softmorph_cli import __version__
 from softmorph_cli.filters.filter import MASK, Filter, SoftFilter
 from softmorph_cli.io.options import DEFAULT, ReadOptions
+from softmorph_cli.steps.outputs import ResultOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Settings
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 # They change how fast a result comes, not what it is.
 _SAME_RESULT: Final = ("device", "threads")
+
+
+_USUAL: Final = ResultOptions()
 
 
 @dataclass(frozen=True)
@@ -30,20 +34,14 @@ class Recipe:
         settings: How they run where they do not say.
         pipeline: The file that holds them; None where they were typed.
         reading: How files are read.
-        output_type: Element type of the results; None for what suits the format.
-        pyramid: Whether an OME-Zarr gets coarser resolutions too.
-        renormalize: Whether the channels of classes that exclude each other sum to 1 again.
-        argmax: Whether one label image of all channels is written instead of them.
+        writing: How results are written; whether files are replaced is the batch's.
     """
 
     filters: tuple[Filter, ...]
     settings: Settings
     pipeline: Path | None = None
     reading: ReadOptions = DEFAULT
-    output_type: str | None = None
-    pyramid: bool = False
-    renormalize: bool = False
-    argmax: bool = False
+    writing: ResultOptions = _USUAL
 
     def on_threads(self, threads: int) -> Recipe:
         """Return the recipe for so many threads."""
@@ -56,14 +54,7 @@ class Recipe:
         """Return what is written for one file."""
         from softmorph_cli.steps.process import Outputs
 
-        return Outputs(
-            target,
-            output_type=self.output_type,
-            force=force,
-            pyramid=self.pyramid,
-            renormalize=self.renormalize,
-            argmax=self.argmax,
-        )
+        return Outputs.of(self.writing, target=target, force=force)
 
     @property
     def told(self) -> dict[str, Any]:
@@ -94,8 +85,8 @@ class Recipe:
                 for one in self.filters
             ],
             "reading": reading,
-            "output_type": self.output_type,
-            **{name: True for name in ("pyramid", "renormalize", "argmax") if getattr(self, name)},
+            "output_type": self.writing.output_type,
+            **{name: True for name in ("pyramid", "renormalize", "argmax") if getattr(self.writing, name)},
             "version": ".".join(__version__.split(".")[:2]),
         }
 

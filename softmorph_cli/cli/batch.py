@@ -198,6 +198,7 @@ def _order(
     from softmorph_cli.batch.recipe import Recipe
     from softmorph_cli.batch.run import Order
     from softmorph_cli.steps.chain import check
+    from softmorph_cli.steps.outputs import ResultOptions
 
     if (running.num_parts is None) != (running.part_id is None):
         raise UsageError("--num-parts N and --part-id I go together, such as --num-parts 10 --part-id 0.")
@@ -208,10 +209,7 @@ def _order(
         settings=settings,
         pipeline=pipeline,
         reading=reading,
-        output_type=results.output_type,
-        pyramid=results.pyramid,
-        renormalize=results.renormalize,
-        argmax=results.argmax,
+        writing=ResultOptions.of(results),
     )
     return Order(
         choice=Choice(source, target, files.glob, files.recursive, files.suffix, tuple(reading.files)),

@@ -18,6 +18,7 @@ from softmorph_cli.cli.evaluate_options import Comparing, Measuring, Telling
 from softmorph_cli.cli.options import ReadBoth
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, UsageError
+from softmorph_cli.io.options import WriteOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.evaluation.pair import Pair
@@ -110,7 +111,7 @@ def _check_outputs(
     for path in images:
         from softmorph_cli.io import check_target
 
-        check_target(path, output_type="labels", force=telling.force)
+        check_target(path, WriteOptions(output_type="labels", force=telling.force))
 
 
 def _order(
@@ -217,6 +218,6 @@ def _write_error_map(
     cut = {"threshold": pair.settings.threshold} if by_threshold else {"decision": "argmax"}
     parameters = {**cut, "connectivity": order.settings.connectivity}
     made = {"command": "softmorph evaluate", "version": __version__, "parameters": parameters}
-    lost = write_labels(found.labels, pair.prediction, path, force=force, provenance=made)
+    lost = write_labels(found.labels, pair.prediction, path, WriteOptions(force=force, provenance=made))
     kinds = [{"label": kind, "what": what, "regions": found.regions[kind]} for kind, what in KINDS.items()]
     return {"path": str(path), "kinds": kinds}, list(lost)

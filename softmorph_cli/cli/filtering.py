@@ -15,7 +15,7 @@ from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Large, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import UsageError
-from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.options import ReadOptions, WriteOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
@@ -57,9 +57,9 @@ def run(
     Raises:
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
-    from softmorph_cli.steps.process import process
+    from softmorph_cli.steps.process import Outputs, process
 
-    outputs = outputs_of(target, writing, stages)
+    outputs = Outputs.of(writing, target=target, stages=stages)
     _check_outputs(source, reading, outputs, steps)
     with reporting(quiet=writing.quiet) as progress:
         processed = process(
@@ -89,6 +89,7 @@ def run_tiled(
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
     from softmorph_cli.steps import tiled
+    from softmorph_cli.steps.process import Outputs
     from softmorph_cli.tiles.manifest import NAME, named_by
     from softmorph_cli.units import bytes_of
 
@@ -97,7 +98,7 @@ def run_tiled(
         raise UsageError(f"--memory {large.memory}: give a number and a unit, such as 4GB or 512MiB.")
     where = large.where()
     how = tiled.Large(memory, large.scratch, large.resume, where)
-    outputs = outputs_of(target, writing)
+    outputs = Outputs.of(writing, target=target)
     tell = _quiet if writing.quiet else note
     if large.dry_run and large.memory is None and large.scratch is None and where is None:
         raise UsageError("--dry-run tells how a map is cut: add --memory SIZE, such as --memory 4GB.")
@@ -134,24 +135,6 @@ def run_tiled(
                 tell(f"what is done is kept in {large.scratch}: the same command with --resume goes on.")
             raise
     _tell(command, [step], target, processed, writing)
-
-
-def outputs_of(target: Path, writing: Writing, stages: Path | None = None) -> Outputs:
-    """Return what is written where."""
-    from softmorph_cli.steps.process import Outputs
-
-    return Outputs(
-        target=target,
-        output_type=writing.output_type,
-        force=writing.force,
-        pyramid=writing.pyramid,
-        renormalize=writing.renormalize,
-        argmax=writing.argmax,
-        stats=writing.stats,
-        preview=writing.preview,
-        standard_error=writing.standard_error,
-        stages=stages,
-    )
 
 
 def _quiet(message: str) -> None:
@@ -223,12 +206,14 @@ def _check_outputs(
     def may(path: Path) -> bool:
         return outputs.force or path in ours
 
-    check_target(outputs.target, output_type=kind, force=may(outputs.target), pyramid=outputs.pyramid)
+    check_target(
+        outputs.target, WriteOptions(output_type=kind, force=may(outputs.target), pyramid=outputs.pyramid)
+    )
     if outputs.standard_error is not None:
         settings = steps[-1].settings
         if settings is None or find(settings.method).name != "sampled":
             raise UsageError("--standard-error goes with --method sampled: other methods have none.")
-        check_target(outputs.standard_error, force=may(outputs.standard_error))
+        check_target(outputs.standard_error, WriteOptions(force=may(outputs.standard_error)))
     beside = [path for path in (outputs.stats, outputs.preview) if path is not None]
     images = [path for path in (outputs.standard_error,) if path is not None]
     if outputs.stages is not None:

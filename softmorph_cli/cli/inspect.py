@@ -18,7 +18,7 @@ from softmorph_cli.cli.inspect_options import TABLE, Curve, Saving
 from softmorph_cli.cli.options import ReadOne
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.options import ReadOptions, WriteOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.graphs.skeleton_graph import SkeletonGraph
@@ -179,7 +179,7 @@ def _check_images(saving: Saving, axes: str | None) -> None:
 
     for name, path in saving.images.items():
         kind = "mask" if name == "skeleton" else "labels"
-        check_target(path, output_type=kind, force=saving.force, axes=axes)
+        check_target(path, WriteOptions(output_type=kind, force=saving.force), axes=axes)
 
 
 def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:
@@ -220,7 +220,9 @@ def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str
             warnings += write(mask, path, output_type="mask", force=saving.force, provenance=made)
         else:
             draw = images.branch_labels if name == "branch_labels" else images.tagged
-            warnings += write_labels(draw(found.graph), volume, path, force=saving.force, provenance=made)
+            warnings += write_labels(
+                draw(found.graph), volume, path, WriteOptions(force=saving.force, provenance=made)
+            )
     return warnings
 
 

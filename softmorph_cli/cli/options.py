@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softmorph_cli.cli import common
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io import families
-from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.options import OUTPUT, ReadOptions
 from softmorph_cli.parameters import Parameter, declared
+from softmorph_cli.steps.outputs import OutputOptions, ResultOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.cluster import Where
@@ -33,7 +33,6 @@ Output = Annotated[
         show_default=False,
     ),
 ]
-_OUT = "Output"
 _LARGE = "Larger than memory"
 _MACHINES = "More than one machine"
 
@@ -60,82 +59,25 @@ class ReadOne(ReadOptions):
     ] = None
 
 
-@dataclass(frozen=True)
-class Results:
+@dataclass(frozen=True, kw_only=True)
+class Results(ResultOptions):
     """How results are written, and what is said."""
 
-    output_type: Annotated[str | None, common.output_type(_OUT)] = None
-    force: Annotated[bool, common.force(_OUT)] = False
-    renormalize: Annotated[
-        bool,
-        typer.Option(
-            "--renormalize",
-            help="Of classes that exclude each other: make the channels of each voxel sum to 1 again.",
-            rich_help_panel=_OUT,
-        ),
-    ] = False
-    argmax: Annotated[
-        bool,
-        typer.Option(
-            "--argmax",
-            help="Write one label image of all channels: the most probable class, 0 for the background.",
-            rich_help_panel=_OUT,
-        ),
-    ] = False
-    pyramid: Annotated[
-        bool,
-        typer.Option(
-            "--pyramid",
-            help="Write coarser resolutions too, each half the one before (.zarr only).",
-            rich_help_panel=_OUT,
-        ),
-    ] = False
     json: Annotated[
         bool,
-        typer.Option(
-            "--json", help="Print the statistics on stdout as one JSON object.", rich_help_panel=_OUT
-        ),
+        Parameter("Print the statistics on stdout as one JSON object.", flags=("--json",), group=OUTPUT),
     ] = False
-    quiet: Annotated[bool, common.quiet(_OUT)] = False
+    quiet: Annotated[
+        bool, Parameter("Print nothing but warnings and errors.", flags=("--quiet", "-q"), group=OUTPUT)
+    ] = False
     verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose", "-v", help="Say more; show the traceback of an error.", rich_help_panel=_OUT
-        ),
+        bool, Parameter("Say more; show the traceback of an error.", flags=("--verbose", "-v"), group=OUTPUT)
     ] = False
 
 
-@dataclass(frozen=True)
-class Writing(Results):
-    """The same, and what is written beside one result."""
-
-    stats: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH.json",
-            help="Write the statistics as JSON.",
-            rich_help_panel=_OUT,
-            show_default=False,
-        ),
-    ] = None
-    preview: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH.png",
-            help="Draw input and result side by side.",
-            rich_help_panel=_OUT,
-            show_default=False,
-        ),
-    ] = None
-    standard_error: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="With --method sampled: write each voxel's standard error.",
-            rich_help_panel=_OUT,
-            show_default=False,
-        ),
-    ] = None
+@dataclass(frozen=True, kw_only=True)
+class Writing(Results, OutputOptions):
+    """The same of one result, and what is written beside it."""
 
 
 @dataclass(frozen=True)

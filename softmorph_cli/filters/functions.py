@@ -19,7 +19,7 @@ from softmorph_cli.errors import SoftmorphWarning
 from softmorph_cli.filters import operations
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Result
-from softmorph_cli.parameters import Declared, declared, present
+from softmorph_cli.parameters import Declared, arguments, declared, keyword
 from softmorph_cli.rules.rule import Rule
 
 P = ParamSpec("P")
@@ -55,9 +55,16 @@ def _function_of(make: Callable[P, SoftFilter], name: str) -> Callable[Concatena
 
     run.__name__ = run.__qualname__ = name
     summary, _, rest = (inspect.getdoc(make) or "").partition("\n")
-    start = [f"Return the {summary[0].lower()}{summary[1:]}", *filter(None, [rest.strip()])]
-    raises = "Raises:\n    SoftmorphError: If an argument is wrong, or does not fit the image."
-    present(run, "image: Probabilities, see the module's docstring.", _in_order(make), [*start, "", raises])
+    known = _in_order(make)
+    parts = [
+        f"Return the {summary[0].lower()}{summary[1:]}",
+        rest.strip(),
+        f"Args:\n    image: Probabilities, see the module's docstring.\n{arguments(known)}",
+        "Raises:\n    SoftmorphError: If an argument is wrong, or does not fit the image.",
+    ]
+    run.__doc__ = "\n\n".join(filter(None, parts))
+    image = inspect.Parameter("image", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    run.__signature__ = inspect.Signature([image, *map(keyword, known)])  # type: ignore[attr-defined]
     return run
 
 

@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from softmorph_cli.io.formats import check_target
     from softmorph_cli.io.new_blocks import Written, create_blocks
     from softmorph_cli.io.nnunet import Classes, classes
-    from softmorph_cli.io.options import ReadOptions
+    from softmorph_cli.io.options import ReadOptions, WriteOptions
     from softmorph_cli.io.probing import Probe, probe
     from softmorph_cli.io.reading import read, read_labels, read_map
-    from softmorph_cli.io.writing import as_stored, write, write_labels
+    from softmorph_cli.io.writing import as_stored, write, write_labels, write_map
 
 _HOMES = {
     "Blocks": "blocks",
     "Classes": "nnunet",
     "Probe": "probing",
     "ReadOptions": "options",
+    "WriteOptions": "options",
     "Written": "new_blocks",
     "as_stored": "writing",
     "check_target": "formats",
@@ -36,6 +37,7 @@ _HOMES = {
     "read_map": "reading",
     "write": "writing",
     "write_labels": "writing",
+    "write_map": "writing",
 }
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Classes",
     "Probe",
     "ReadOptions",
+    "WriteOptions",
     "Written",
     "as_stored",
     "check_target",
@@ -55,6 +58,7 @@ __all__ = [
     "read_map",
     "write",
     "write_labels",
+    "write_map",
 ]
 
 

@@ -1,14 +1,14 @@
-"""How a file is read, as data: every option once.
+"""How a file is read and how a map is written, as data: every option once.
 
-The options of the command line, the keywords of `softmorph_cli.read`, what batches and tiles are told and what
-documents hold of it are all derived from `ReadOptions`. A new option is a field here, and used where its value is.
+The options of the command line, the keywords of `softmorph_cli.read` and `write`, what batches and tiles are told and
+what documents hold of it are all derived from these classes. A new option is a field here, and used where its value is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -19,6 +19,7 @@ from softmorph_cli.parameters import Declared, Parameter, at_least, check_all, d
 AXES, SPACE, FILE, VALUES, RESULT = "axes", "space", "file", "values", "result"
 
 _READ: Final = "Reading IN"
+OUTPUT: Final = "Output"
 _INTEGER: Final = re.compile(r"-?[0-9]+")
 _RANGE: Final = re.compile(r"(\d*):(\d*)")
 
@@ -261,3 +262,49 @@ class ReadOptions:
 
 
 DEFAULT: Final = ReadOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteOptions:
+    """How a map is written."""
+
+    output_type: Annotated[
+        str | None,
+        Parameter(
+            "float32, uint8, uint16, or float16 (.tif, .npy). (default: float32; PNG uint16)",
+            "TYPE",
+            group=OUTPUT,
+        ),
+    ] = None
+    force: Annotated[bool, Parameter("Replace files that exist.", flags=("--force", "-f"), group=OUTPUT)] = (
+        False
+    )
+    pyramid: Annotated[
+        bool,
+        Parameter(
+            "Write coarser resolutions too, each half the one before (.zarr only).",
+            flags=("--pyramid",),
+            group=OUTPUT,
+        ),
+    ] = False
+    provenance: Annotated[
+        Mapping[str, Any] | None,
+        Parameter(
+            "What made the map: command, version, parameters, as far as the format holds it.", shell=False
+        ),
+    ] = None
+
+    @classmethod
+    def of(cls, chosen: WriteOptions, **more: Any) -> Self:
+        """Return what another choice says of these options.
+
+        Args:
+            chosen: What it has no say in has its default.
+            more: What is said in its place, or beside it.
+        """
+        known = {one.name for one in fields(chosen)} - set(more)
+        said = {one.name: getattr(chosen, one.name) for one in fields(cls) if one.name in known}
+        return cls(**said, **more)
+
+
+WRITE_DEFAULT: Final = WriteOptions()

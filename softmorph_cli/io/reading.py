@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -23,7 +22,7 @@ from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Array, Format, Kept, Raw
 from softmorph_cli.io.room import beside, check_room
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
-from softmorph_cli.parameters import declared, present
+from softmorph_cli.parameters import declared, take
 from softmorph_cli.volume import SLICE, Source, Volume, class_axis
 
 P = ParamSpec("P")
@@ -108,15 +107,12 @@ def _map(file: _File, options: ReadOptions) -> Volume:
 def _by_keywords(make: Callable[P, ReadOptions]) -> Callable[Concatenate[str | Path, P], Volume]:
     """Return `read_map` with the options as keyword arguments."""
 
-    def read(path: str | Path, /, *args: P.args, **kwargs: P.kwargs) -> Volume:
+    def read(path: str | Path, *args: P.args, **kwargs: P.kwargs) -> Volume:
         return read_map(path, make(*args, **kwargs))
 
-    summary, arguments, results = (inspect.getdoc(read_map) or "").partition("Returns:")
-    lines = " ".join(summary.partition("path: ")[2].partition("options:")[0].split())
-    malformed = "    UsageError: If an option is malformed or two exclude each other."
-    parts = ("Read a probability map.", "", f"{arguments}{results}\n{malformed}", _EXAMPLE)
-    present(read, f"path: {lines}", declared(make).values(), parts)
-    return read
+    take(read, read_map, declared(make).values(), _EXAMPLE)
+    # The path may be given by name too, which no ParamSpec can say.
+    return read  # type: ignore[return-value]
 
 
 read = _by_keywords(ReadOptions)

@@ -29,6 +29,7 @@ from softmorph_cli.batch.threads import ThreadEngine
 from softmorph_cli.errors import FileError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import ReadOptions
+from softmorph_cli.steps.outputs import ResultOptions
 
 RULE = 'dimensions = 2\naction = "set"\nwhen = "{}"\n'
 
@@ -142,7 +143,7 @@ def test_a_fingerprint_of_all_that_a_result_depends_on(tmp_path: Path) -> None:
         recipe("erode:iterations=1", "erode:iterations=1", reading=ReadOptions(mask=mask)),
         replace(given, settings=Settings(levels=32)),
         replace(given, settings=Settings(method="product")),
-        replace(given, output_type="uint8"),
+        replace(given, writing=ResultOptions(output_type="uint8")),
         replace(given, reading=ReadOptions(mask=mask, channel=0)),
     ]
     assert {one.fingerprint for one in same} == {given.fingerprint}

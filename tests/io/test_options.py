@@ -12,11 +12,14 @@ import tifffile
 
 import softmorph_cli
 from softmorph_cli.cli.command import options_of
+from softmorph_cli.cli.options import Results, Writing
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io.families import FAMILIES, READ, WRITTEN
 from softmorph_cli.io.formats import FORMATS
-from softmorph_cli.io.options import Option, ReadOptions
+from softmorph_cli.io.options import Option, ReadOptions, WriteOptions
 from softmorph_cli.parameters import declared, named_as_options
+from softmorph_cli.steps.outputs import OutputOptions, ResultOptions
+from softmorph_cli.steps.process import Outputs
 
 MAP = np.random.default_rng(5).random((2, 4, 5)).astype(np.float32)
 
@@ -88,3 +91,27 @@ def test_help_names_what_the_formats_are() -> None:
     }
     assert READ == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .mhd, .npy or nnU-Net's .npz"
     assert WRITTEN == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha or .npy"
+
+
+def test_every_writing_option_is_a_keyword_of_write_and_of_the_shell_unless_it_is_of_python_alone() -> None:
+    known = [field.name for field in fields(WriteOptions)]
+    assert list(inspect.signature(softmorph_cli.write).parameters) == ["volume", "path", *known]
+    said = ["json", "quiet", "verbose"]
+    for own, bundle in ((ResultOptions, Results), (OutputOptions, Writing)):
+        shell = [one.name for one in options_of(bundle).parameters]
+        assert shell == [*(field.name for field in fields(own) if field.name != "provenance"), *said]
+
+
+def test_outputs_of_a_command_and_of_a_batch() -> None:
+    typed = Writing(output_type="uint8", argmax=True, preview=Path("p.png"), quiet=True)
+    of_one = Outputs.of(typed, target=Path("out.tif"))
+    assert of_one == Outputs(Path("out.tif"), output_type="uint8", argmax=True, preview=Path("p.png"))
+    of_many = ResultOptions.of(Results(pyramid=True, force=True, verbose=True))
+    assert type(of_many) is ResultOptions
+    assert Outputs.of(of_many, target=Path("o.zarr"), force=False) == Outputs(Path("o.zarr"), pyramid=True)
+
+
+def test_path_and_options_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "map.npy"
+    softmorph_cli.write(volume=softmorph_cli.Volume(MAP[0], "YX"), path=path)  # type: ignore[call-arg]
+    assert np.array_equal(softmorph_cli.read(path=path).array, MAP[0])  # type: ignore[call-arg]

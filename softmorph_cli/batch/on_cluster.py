@@ -135,22 +135,18 @@ def _everywhere(task: Task, memory: int | None) -> Task:
 
 def _absolute(recipe: Recipe) -> Recipe:
     """Return a recipe whose files are found from any working folder."""
-    reading = {
-        name: value.absolute() if isinstance(value, Path) else value for name, value in recipe.reading.items()
-    }
     filters = tuple(
         replace(one, rule=str(Path(str(one.rule)).absolute()))
         if isinstance(one, ApplyRule) and _rule_file(one)
         else one
         for one in recipe.filters
     )
-    return replace(recipe, filters=filters, reading=reading)
+    return replace(recipe, filters=filters, reading=recipe.reading.absolute())
 
 
 def _files(recipe: Recipe) -> list[Path]:
     """Return the files that are read for every input."""
-    found = [value for value in recipe.reading.values() if isinstance(value, Path)]
-    return [*found, *filter(None, map(_rule_file, recipe.filters))]
+    return [*recipe.reading.files, *filter(None, map(_rule_file, recipe.filters))]
 
 
 def _rule_file(chosen: Filter) -> Path | None:

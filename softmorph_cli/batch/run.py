@@ -114,7 +114,7 @@ def all_jobs(order: Order) -> tuple[list[Job], list[Job]]:
     every = plan.jobs(order.choice, stored)
     from softmorph_cli.io.nnunet import check_reference
 
-    check_reference(order.recipe.reading.get("like"), [job.source for job in every])
+    check_reference(order.recipe.reading.like, [job.source for job in every])
     own = plan.part_of(every, order.parts, order.part)
     names = {job.name for job in own}
     return own, [job for job in every if job.name not in names]
@@ -203,7 +203,7 @@ def _check_summary(order: Order, *, ours: bool) -> None:
 
 def _reference(order: Order, job: Job) -> Path | None:
     """Return the image of a case where these lie in a folder; None where there is none, which reading says."""
-    folder = order.recipe.reading.get("like")
+    folder = order.recipe.reading.like
     if folder is None or not Path(folder).is_dir():
         return None
     from softmorph_cli.io.nnunet import image_in

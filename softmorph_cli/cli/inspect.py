@@ -15,9 +15,10 @@ from softmorph_cli import __version__, documents, lengths
 from softmorph_cli.cli import branches, common, filtering, report
 from softmorph_cli.cli.command import command, note, warn
 from softmorph_cli.cli.inspect_options import TABLE, Curve, Saving
-from softmorph_cli.cli.options import Reading, ReadingOne
+from softmorph_cli.cli.options import ReadOne
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io.options import ReadOptions, WriteOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.graphs.skeleton_graph import SkeletonGraph
@@ -46,7 +47,7 @@ def inspect(
     ] = "length",
     curve: Curve,
     saving: Saving,
-    reading: ReadingOne,
+    reading: ReadOne,
     quiet: Annotated[bool, common.quiet(but="results, warnings and errors")] = False,
     verbose: Annotated[bool, common.verbose()] = False,
 ) -> None:
@@ -124,7 +125,7 @@ def inspect(
         warnings += _write_images(found, volume, saving)
         begin = {
             **documents.head(),
-            "input": given | {"path": str(source), "read_with": filtering.given(reading)},
+            "input": given | {"path": str(source), "read_with": reading.as_json},
             "map": str(curve.map_file) if curve.map_file else None,
             "parameters": found.parameters,
             "seconds": {"read": read_seconds, "inspect": inspect_seconds},
@@ -142,7 +143,7 @@ def inspect(
         _show(found, source, top=top, sort=sort)
 
 
-def _read(path: Path, reading: Reading) -> Volume:
+def _read(path: Path, reading: ReadOptions) -> Volume:
     from softmorph_cli.inspection.kind import single
 
     volume = filtering.read_volume(path, reading)
@@ -152,26 +153,22 @@ def _read(path: Path, reading: Reading) -> Volume:
         raise InputError(f"{path}: {error}") from error
 
 
-def _read_skeleton(path: Path, reading: Reading) -> Volume:
-    """Read a skeleton whose map is given too: options about values are meant for the map, those about axes perhaps."""
-    place = replace(reading, from_logits=None, divide_by=None, label=None, clip=False)
-    alone = replace(
-        place, channel=None, channel_axis=None, axes=None, resolution=None, series=None, like=None
-    )
+def _read_skeleton(path: Path, reading: ReadOptions) -> Volume:
+    """Read a skeleton whose map is given too: options about values are meant for the map, others perhaps."""
     try:
-        return _read(path, alone)
+        return _read(path, reading.only("space"))
     except InputError:
-        return _read(path, place)
+        return _read(path, reading.only("axes", "space", "file"))
 
 
-def _check(source: Path, curve: Curve, saving: Saving, reading: Reading) -> None:
+def _check(source: Path, curve: Curve, saving: Saving, reading: ReadOptions) -> None:
     """Refuse, before anything is read, what cannot be written."""
     report.check_stdout({f"--{name}": path for name, path in saving.texts.items()})
     files = [path for path in saving.texts.values() if path != report.STDOUT]
     files += saving.others.values()
     if saving.report is not None and saving.report.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--report {saving.report}: a report is a web page; end its name with .html.")
-    read = [*reading.others, *([curve.map_file] if curve.map_file is not None else [])]
+    read = [*reading.files, *([curve.map_file] if curve.map_file is not None else [])]
     images = list(saving.images.values())
     filtering.check_side_outputs(source, read, files, saving.preview, force=saving.force, images=images)
     _check_images(saving, None)
@@ -182,7 +179,7 @@ def _check_images(saving: Saving, axes: str | None) -> None:
 
     for name, path in saving.images.items():
         kind = "mask" if name == "skeleton" else "labels"
-        check_target(path, output_type=kind, force=saving.force, axes=axes)
+        check_target(path, WriteOptions(output_type=kind, force=saving.force), axes=axes)
 
 
 def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:
@@ -223,7 +220,9 @@ def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str
             warnings += write(mask, path, output_type="mask", force=saving.force, provenance=made)
         else:
             draw = images.branch_labels if name == "branch_labels" else images.tagged
-            warnings += write_labels(draw(found.graph), volume, path, force=saving.force, provenance=made)
+            warnings += write_labels(
+                draw(found.graph), volume, path, WriteOptions(force=saving.force, provenance=made)
+            )
     return warnings
 
 

@@ -12,10 +12,10 @@ import typer
 from softmorph_cli import documents
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import command, note
-from softmorph_cli.cli.options import Reading
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_options import Masking, Showing
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io.options import ReadOptions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -50,7 +50,7 @@ def numbers(
     *,
     masking: Masking,
     showing: Showing,
-    reading: Reading,
+    reading: ReadOptions,
 ) -> None:
     """Betti numbers of a map: at a threshold, along all thresholds, and its longest persistence bars.
 
@@ -90,7 +90,7 @@ def numbers(
     foreground, background = connectivities(volume.spatial_dims, masking.connectivity)
     document = {
         **documents.head(),
-        "input": documents.described(volume) | {"read_with": filtering.given(reading)},
+        "input": documents.described(volume) | {"read_with": reading.as_json},
         "parameters": {
             "threshold": masking.threshold,
             "connectivity": foreground,
@@ -114,7 +114,7 @@ def numbers(
         _show(found, volume, frame, masking.threshold, showing, source, shown=shown, cut=cut)
 
 
-def _check(source: Path, showing: Showing, reading: Reading) -> None:
+def _check(source: Path, showing: Showing, reading: ReadOptions) -> None:
     if showing.top < 0:
         raise UsageError(f"--top {showing.top}: give a number of bars, or 0 for all.")
     if showing.plot is not None and showing.no_bars:
@@ -122,7 +122,7 @@ def _check(source: Path, showing: Showing, reading: Reading) -> None:
     if showing.plot is not None and showing.plot.suffix.lower() != ".png":
         raise UsageError(f"--plot {showing.plot}: the picture is a PNG; end its name with .png.")
     outputs = [path for path in (showing.plot, showing.stats) if path is not None]
-    filtering.check_side_outputs(source, reading.others, outputs, None, force=showing.force)
+    filtering.check_side_outputs(source, reading.files, outputs, None, force=showing.force)
 
 
 def _parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:

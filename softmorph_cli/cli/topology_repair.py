@@ -19,6 +19,7 @@ from softmorph_cli.cli.topology_certificate import Certificate, certify, read_ba
 from softmorph_cli.cli.topology_numbers import counted
 from softmorph_cli.cli.topology_options import Asking, Masking, Saving, Whole
 from softmorph_cli.errors import InputError, NotReachedError, UsageError
+from softmorph_cli.io.options import WriteOptions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -58,7 +59,7 @@ def repair(
     from softmorph_cli.io import check_target
     from softmorph_cli.steps import telling
 
-    check_target(target, output_type=saving.output_type, force=saving.force, axes=volume.axes)
+    check_target(target, WriteOptions(output_type=saving.output_type, force=saving.force), axes=volume.axes)
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
     try:
@@ -80,7 +81,7 @@ def repair(
     changed = _change(array, found.array, priors, settings)
     document = {
         **documents.head(),
-        "input": documents.described(volume) | {"read_with": filtering.given(replace(reading, region=None))},
+        "input": documents.described(volume) | {"read_with": replace(reading, region=None).as_json},
         "output": telling.output(target, result, saving.output_type),
         "parameters": parameters,
         "reached": reached,
@@ -126,8 +127,8 @@ def _check(
     if asking.max_steps < 0:
         raise UsageError(f"--max-steps {asking.max_steps}: it must be at least 0.")
     lengths.parse(asking.smooth, "--smooth")
-    check_target(target, output_type=saving.output_type, force=saving.force)
-    read = [*reading.others, *([asking.priors] if asking.priors is not None else [])]
+    check_target(target, WriteOptions(output_type=saving.output_type, force=saving.force))
+    read = [*reading.files, *([asking.priors] if asking.priors is not None else [])]
     beside = [path for path in (saving.stats, saving.preview) if path is not None]
     filtering.check_side_outputs(source, read, beside, saving.preview, force=saving.force, target=target)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from softmorph_cli.evaluation.sources import (
 )
 from softmorph_cli.evaluation.street import POINTS, sides
 from softmorph_cli.inspection.kind import exact_levels
+from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.level_sets import at_level
 
 # Of such maps, and of those with smaller voxels in mm, the tolerance of nsd is one voxel where none is chosen.
@@ -45,7 +46,7 @@ class Order:
             is asked for in whatever unit the prediction has, by another name in that unit only.
         labels: Which classes; none for all.
         same_grid: Whether equal shapes are enough, whatever the headers say.
-        reading: Arguments of `softmorph_cli.io.read`.
+        reading: How they are read.
         strict: Whether a label that neither file holds is a mistake.
         one_class: Whether more than one class is refused.
         argmax: Whether classes that exclude each other are decided by the most probable one.
@@ -56,7 +57,7 @@ class Order:
     names: tuple[str, ...] | None = None
     labels: tuple[int, ...] = ()
     same_grid: bool = False
-    reading: Mapping[str, Any] = field(default_factory=dict)
+    reading: ReadOptions = DEFAULT
     strict: bool = True
     one_class: bool = False
     argmax: bool = True

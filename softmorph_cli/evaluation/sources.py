@@ -15,18 +15,15 @@ from softmorph_cli.evaluation.grid import on_one_grid
 from softmorph_cli.evaluation.pair import UNDECIDED, Both, Mask
 from softmorph_cli.inspection.kind import single
 from softmorph_cli.io import classes as classes_of
-from softmorph_cli.io import exclusive, read, read_labels
+from softmorph_cli.io import exclusive, read_map
 from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.formats import suffix_of
-from softmorph_cli.io.raw import SLICE
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.reading import read_either
 from softmorph_cli.printable import typed
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import SLICE, Volume
 
 _SHOWN: Final = 8
-# Options of reading that say where the voxels are, and so go for both files.
-_PLACE: Final = ("axes", "channel_axis", "per_slice", "region", "mask")
-_WHICH: Final = ("resolution", "series", "time")
-_VALUES: Final = ("channel", "divide_by", "from_logits", "clip")
 # As a refusal names them, with their value, to someone who filters the file.
 _OPTION: Final = re.compile(
     r"--(?:time \d+(?: --channel \w+)?|channel-axis \w+ --channel \w+|channel \w+"
@@ -95,37 +92,40 @@ class Compared:
     region: tuple[int, ...] = ()
 
 
-def open_prediction(
-    path: Path, reading: Mapping[str, Any], reference: Path, *, argmax: bool = True
-) -> Opened:
+def open_prediction(path: Path, reading: ReadOptions, reference: Path, *, argmax: bool = True) -> Opened:
     """Open a prediction: a map, a mask, a label map, or a map of several classes.
 
     Args:
         path: The file.
-        reading: Arguments of `softmorph_cli.io.read`, without `label`.
+        reading: How it is read, without `label`.
         reference: The reference: it says where an .npz of nnU-Net lies that has no image beside it.
         argmax: Whether classes that exclude each other are decided by the most probable one.
 
     Raises:
         SoftmorphError: If the file cannot be read.
     """
-    if not any(reading[name] not in (None, False) for name in _VALUES):
-        found = _labelled(path, {name: reading.get(name) for name in (*_PLACE, *_WHICH)})
-        if found is not None:
-            return found
+    reading = replace(reading, exclusive=argmax)
+    valued = reading.channel is not None or bool(reading.only("values").given)
     notes: tuple[str, ...] = ()
     try:
-        volume = read(path, **reading, exclusive=argmax)
+        if valued:
+            volume = read_map(path, reading)
+        else:
+            either = read_either(path, reading)
+            found = _labelled(path, either.labels)
+            if found is not None:
+                return found
+            volume = either.read_map()
     except FileError:
-        if path.suffix.lower() != ".npz" or reading["like"] is not None or not path.is_file():
+        if path.suffix.lower() != ".npz" or reading.like is not None or not path.is_file():
             raise
-        volume = read(path, **{**reading, "like": reference}, exclusive=argmax)
+        volume = read_map(path, replace(reading, like=reference))
         notes = (f"it does not say where it lies, and is taken to lie where {reference} does.",)
     found = _mapped(path, volume, notes)
-    return replace(found, only=bool(found.labels)) if reading["channel"] is not None else found
+    return replace(found, only=bool(found.labels)) if reading.channel is not None else found
 
 
-def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool, argmax: bool = True) -> Opened:
+def open_reference(path: Path, reading: ReadOptions, *, labelled: bool, argmax: bool = True) -> Opened:
     """Open a reference: a mask, a label map, or maps of the classes.
 
     Args:
@@ -138,16 +138,19 @@ def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool, ar
     Raises:
         SoftmorphError: If the file cannot be read.
     """
-    place = {name: reading[name] for name in _PLACE}
     # What an .npz of nnU-Net is told by --reference.
-    like = reading["like"] if path.suffix.lower() == ".npz" else None
+    like = reading.like if path.suffix.lower() == ".npz" else None
+    alone, place = (
+        replace(reading.only(*about), like=like, exclusive=argmax)
+        for about in (("space",), ("axes", "space"))
+    )
     try:
         try:
-            return _reference(path, place, labelled, like, argmax)
+            return _reference(path, place, labelled)
         except InputError:
-            if place["axes"] is None and place["channel_axis"] is None:
+            if place == alone:
                 raise
-            return _reference(path, {**place, "axes": None, "channel_axis": None}, labelled, like, argmax)
+            return _reference(path, alone, labelled)
     except InputError as error:
         option = _OPTION.search(str(error))
         if option is None:
@@ -160,19 +163,16 @@ def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool, ar
         ) from error
 
 
-def _reference(
-    path: Path, place: Mapping[str, Any], labelled: bool, like: Path | None, argmax: bool
-) -> Opened:
-    found = _labelled(path, place, surely=labelled)
-    return found or _mapped(path, read(path, **place, like=like, exclusive=argmax), ())
+def _reference(path: Path, reading: ReadOptions, labelled: bool) -> Opened:
+    either = read_either(path, reading, surely=labelled)
+    return _labelled(path, either.labels) or _mapped(path, either.read_map(), ())
 
 
-def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> Opened | None:
-    found = read_labels(path, **place, surely=surely)
+def _labelled(path: Path, found: tuple[Any, Volume] | None) -> Opened | None:
     if found is None:
         return None
     labels, like = found
-    if _class_axis(like) is not None:
+    if like.class_axis() is not None:
         if labels.max() > 1:
             raise InputError(
                 f"{path} holds several labels in several images ({like.axes} of {like.array.shape}): write each image "
@@ -197,7 +197,7 @@ def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> 
 
 
 def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
-    axis = _class_axis(volume)
+    axis = volume.class_axis()
     found, decided = classes_of(volume), exclusive.of(volume)
     labels = found.labels if decided is None else decided.labels
     regions = dict(zip(found.labels, found.regions, strict=True)) if found.regions else {}
@@ -219,12 +219,12 @@ def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
     index = {label: k for k, label in enumerate(labels) if label}
     notes = (*volume.notes, *notes, *_background(volume, labels, decided))
     notes += _unions(regions, _names(labels, volume))
-    flat = replace(volume, array=_one(volume, axis, 0), axes=volume.spatial_axes, channels=None)
+    flat = volume.single(0)
 
     def take(label: int) -> Volume:
         if label not in index:
             return flat.with_array(np.zeros_like(flat.array))
-        return replace(flat, array=_one(volume, axis, index[label]))
+        return volume.single(index[label])
 
     return Opened(
         path,
@@ -361,19 +361,6 @@ def wanted(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tupl
             f"such as --label {classes[0]}."
         )
     return classes
-
-
-def _class_axis(volume: Volume) -> int | None:
-    """Return the axis along which classes lie, None where there is one map or what lies there are no classes."""
-    return exclusive.class_axis(
-        volume.axes, volume.array.shape, volume.source.format if volume.source else ""
-    )
-
-
-def _one(volume: Volume, axis: int, index: int) -> Any:
-    """Return the map at an index of an axis; all others that are mapped have one."""
-    at = tuple(index if k == axis else 0 for k in range(len(volume.mapped_axes)))
-    return volume.array[at]
 
 
 def _listed(labels: Sequence[int]) -> str:

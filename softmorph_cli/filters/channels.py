@@ -13,7 +13,6 @@ as it was read:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -51,7 +50,7 @@ def renormalize(volume: Volume, *, before: Volume, kind: Kind) -> Volume:
         raise InputError(
             f"a map of shape {volume.array.shape} does not come from one of {before.array.shape}."
         )
-    axis = channel_axis(volume)
+    axis = volume.channel_axis()
     if axis is None:
         return volume
     total = volume.array.sum(axis=axis, keepdims=True)
@@ -87,14 +86,14 @@ def argmax(
         threshold: In (0, 1): labels count only above it, whatever the background's probability.
 
     Returns:
-        uint8, uint16 or uint32; `without_channels(volume)` is the map that `write_labels` wants beside it.
+        uint8, uint16 or uint32; `volume.channel(0)` is the map that `write_labels` wants beside it.
 
     Raises:
         InputError: If labels and channels differ in number, a label is negative, or the threshold is out of range.
     """
     if threshold is not None and not 0 < threshold < 1:
         raise InputError(f"a threshold of probability is between 0 and 1, not {threshold:g}.")
-    axis = channel_axis(volume)
+    axis = volume.channel_axis()
     array = volume.array[np.newaxis] if axis is None else np.moveaxis(volume.array, axis, 0)
     first = 0 if kind == "complete" else 1
     numbers = list(range(first, first + len(array))) if labels is None else [int(label) for label in labels]
@@ -120,26 +119,3 @@ def argmax(
     elif kind == "rest":
         chosen[best <= 1 - array.sum(axis=0)] = 0
     return chosen
-
-
-def without_channels(volume: Volume) -> Volume:
-    """Return the place of one channel: the axes and the geometry that the labels of `argmax` have."""
-    axis = channel_axis(volume)
-    if axis is None:
-        return volume
-    axes = volume.axes[:axis] + volume.axes[axis + 1 :]
-    return replace(volume, array=np.take(volume.array, 0, axis=axis), axes=axes, channels=None)
-
-
-def channel_axis(volume: Volume) -> int | None:
-    """The axis of channels: "C", or the only axis that is not of space (a 4-D NIfTI does not name it); else None.
-
-    Raises:
-        InputError: If there are several such axes and none is "C".
-    """
-    mapped = volume.mapped_axes
-    if "C" in mapped:
-        return mapped.index("C")
-    if len(mapped) > 1:
-        raise InputError(f"none of the axes {mapped} is that of the channels; name it with --channel-axis.")
-    return 0 if mapped else None

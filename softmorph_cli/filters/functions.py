@@ -10,9 +10,8 @@ With `method="sampled"` a function returns two arrays: the mean and its standard
 from __future__ import annotations
 
 import inspect
-import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypedDict, Unpack
 
@@ -20,7 +19,7 @@ from softmorph_cli.errors import SoftmorphWarning
 from softmorph_cli.filters import operations
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Result
-from softmorph_cli.parameters import Declared, as_in_python, declared
+from softmorph_cli.parameters import Declared, arguments, declared, keyword
 from softmorph_cli.rules.rule import Rule
 
 P = ParamSpec("P")
@@ -54,15 +53,18 @@ def _function_of(make: Callable[P, SoftFilter], name: str) -> Callable[Concatena
     def run(image: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         return _output(make(*args, **kwargs)(image))
 
-    known = _in_order(make)
-    image = inspect.Parameter("image", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    keywords = [
-        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.hint)
-        for one in known
-    ]
     run.__name__ = run.__qualname__ = name
-    run.__doc__ = _documentation(make, known)
-    run.__signature__ = inspect.Signature([image, *keywords])  # type: ignore[attr-defined]
+    summary, _, rest = (inspect.getdoc(make) or "").partition("\n")
+    known = _in_order(make)
+    parts = [
+        f"Return the {summary[0].lower()}{summary[1:]}",
+        rest.strip(),
+        f"Args:\n    image: Probabilities, see the module's docstring.\n{arguments(known)}",
+        "Raises:\n    SoftmorphError: If an argument is wrong, or does not fit the image.",
+    ]
+    run.__doc__ = "\n\n".join(filter(None, parts))
+    image = inspect.Parameter("image", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    run.__signature__ = inspect.Signature([image, *map(keyword, known)])  # type: ignore[attr-defined]
     return run
 
 
@@ -70,19 +72,6 @@ def _in_order(make: Any) -> list[Declared]:
     """Return the parameters of a filter, its own before those of its method."""
     known, own = declared(make), make.own_keys()
     return [*own.values(), *(one for name, one in known.items() if name not in own)]
-
-
-def _documentation(make: Any, known: Sequence[Declared]) -> str:
-    """Return the docstring of a function: the class's, and the help of each parameter."""
-    summary, _, rest = (inspect.getdoc(make) or "").partition("\n")
-    lines = ["image: Probabilities, see the module's docstring."]
-    lines += [f"{one.name}: {as_in_python(one.about.help)}" for one in known]
-    wrapped = "\n".join(textwrap.fill(line, 108, subsequent_indent="    ") for line in lines)
-    arguments = f"Args:\n{textwrap.indent(wrapped, '    ')}"
-    raises = "Raises:\n    SoftmorphError: If an argument is wrong, or does not fit the image."
-    return "\n\n".join(
-        filter(None, (f"Return the {summary[0].lower()}{summary[1:]}", rest.strip(), arguments, raises))
-    )
 
 
 def _output(result: Result) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -14,12 +13,10 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.io import classes
-from softmorph_cli.io.exclusive import class_axis
-from softmorph_cli.io.raw import SLICE
 from softmorph_cli.io.select import choosing
 from softmorph_cli.level_sets import LevelSets, nested_levels
 from softmorph_cli.units import MILLIMETRES
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import SLICE, Volume
 
 MAP, SKELETON = "map", "skeleton"
 # Above it a voxel belongs to the curve, where nothing else is asked for.
@@ -88,13 +85,13 @@ def single(volume: Volume) -> Volume:
                 "S": "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:",
             }.get(axis, f"add {choosing(axis)}")
             raise InputError(f"it holds {size} {what}{names}, and one is taken at a time: {choose}.")
-    return replace(volume, array=volume.array[(0,) * len(shape)], axes=volume.spatial_axes, channels=None)
+    return volume.single()
 
 
 def class_option(volume: Volume) -> str | None:
     """Return the option that takes one class of a map, the background left out; None where it has no axis of them."""
     source = volume.source
-    axis = class_axis(volume.axes, volume.array.shape, source.format if source else "")
+    axis = volume.class_axis()
     if axis is None or volume.axes[axis] == SLICE:
         return None
     count = volume.array.shape[axis]

@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.io.raw import SLICE, Array, Raw
+from softmorph_cli.io.raw import Array, Raw
 from softmorph_cli.printable import printable
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import SLICE, Volume, class_axis
 
 # The share of voxels at which channels that exclude each other sum to 1.
 _SURE: Final = 0.999
@@ -42,24 +42,6 @@ class Exclusive:
     def mask(self, label: int) -> npt.NDArray[np.bool_]:
         """Return where a class is the most probable one."""
         return np.asarray(self.winner == label)
-
-
-def class_axis(axes: str, shape: Sequence[int], family: str) -> int | None:
-    """Return the axis of the classes; None where there is one map only, or where the axis has another meaning.
-
-    Args:
-        axes: Letters, those of space last.
-        shape: One size for each.
-        family: The format: a NIfTI has no name for its fourth axis.
-    """
-    long = [
-        k
-        for k, (letter, size) in enumerate(zip(axes, shape, strict=True))
-        if letter not in "ZYX" and size > 1
-    ]
-    if len(long) != 1:
-        return None
-    return long[0] if axes[long[0]] in ("C", SLICE) or family == "nifti" else None
 
 
 def numbered(names: Sequence[str] | None, count: int) -> tuple[int, ...]:

@@ -16,9 +16,10 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
-from softmorph_cli.io.raw import LABELS, ONE, Array, Provenance, Raw, scale_of
+from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Raw, scale_of
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.volume import Volume
@@ -92,8 +93,8 @@ class Png:
     """8- and 16-bit grey PNG; the type's maximum means 1."""
 
     name: str = "png"
-    title: str = "PNG"
-    suffixes: tuple[str, ...] = (".png",)
+    title: str = FAMILIES["png"].title
+    suffixes: tuple[str, ...] = FAMILIES["png"].suffixes
     output_types: tuple[str, ...] = ("uint16", "uint8")
     holds: frozenset[str] = frozenset()
 
@@ -139,10 +140,7 @@ class Png:
         volume: Volume,
         array: Array,
         path: Path,
-        *,
-        one: int,
-        provenance: Provenance,
-        labels: bool = False,
+        encoding: Encoding,
     ) -> list[str]:
         """Write one grey image; a mask becomes 0 and 255, which is what a viewer can show."""
         import SimpleITK
@@ -153,13 +151,14 @@ class Png:
                 "write .tif or .nii.gz."
             )
         lost = []
-        if one == 1 and not labels:
+        one = encoding.one
+        if one == 1 and not encoding.labels:
             array, one = array * np.uint8(255), 255
             lost.append("a mask is 0 and 255 in PNG.")
         _write_image(SimpleITK.GetImageFromArray(np.ascontiguousarray(array)), path)
-        texts = {LABELS: str(array.max())} if labels else {ONE: str(one)}
-        if provenance:
-            texts[SIGNATURE] = as_text(provenance)
+        texts = {LABELS: str(array.max())} if encoding.labels else {ONE: str(one)}
+        if encoding.provenance:
+            texts[SIGNATURE] = as_text(encoding.provenance)
         _insert_texts(path, texts)
         return lost
 

@@ -12,8 +12,9 @@ import numpy as np
 from softmorph_cli.errors import FileError
 from softmorph_cli.io import stored
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.provenance import SIGNATURE, parse
-from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Provenance, Raw, kept_native, scale_of
+from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Encoding, Raw, kept_native, scale_of
 from softmorph_cli.io.stored import Fields, Stored
 from softmorph_cli.io.zipped import zipping_into
 from softmorph_cli.units import MILLIMETRES, TimeStep, length, time_step
@@ -94,8 +95,8 @@ class Nrrd:
     """The NRRD family."""
 
     name: str = "nrrd"
-    title: str = "NRRD"
-    suffixes: tuple[str, ...] = (".nrrd", ".nhdr")
+    title: str = FAMILIES["nrrd"].title
+    suffixes: tuple[str, ...] = FAMILIES["nrrd"].suffixes
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 
@@ -145,17 +146,12 @@ class Nrrd:
         volume: Volume,
         array: Array,
         path: Path,
-        *,
-        one: int,
-        provenance: Provenance,
-        labels: bool = False,
+        encoding: Encoding,
     ) -> list[str]:
         """Write compressed, in the map's own unit, with the source's keys and values."""
         grid = stored.as_grid(volume, array, self.title, None)
         array = grid.array
-        texts = stored.signed(
-            kept_native(volume, self.name) or {}, array, one=one, labels=labels, provenance=provenance
-        )
+        texts = stored.signed(kept_native(volume, self.name) or {}, array, encoding)
         lines = [
             f"{key}{text}" if key == _CONTENT else f"{key}:={_escaped(text)}" for key, text in texts.items()
         ]

@@ -17,10 +17,20 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import NO_PAGES, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
-from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept_native, time_step_of
+from softmorph_cli.io.raw import (
+    LABELS,
+    ONE,
+    Array,
+    Encoding,
+    Kept,
+    Raw,
+    kept_native,
+    time_step_of,
+)
 from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import real, shown
@@ -137,8 +147,8 @@ class Tiff:
     lazy: bool = False
     series: int | None = None
     name: str = "tiff"
-    title: str = "TIFF"
-    suffixes: tuple[str, ...] = (".tif", ".tiff", ".btf", ".tf8")
+    title: str = FAMILIES["tiff"].title
+    suffixes: tuple[str, ...] = FAMILIES["tiff"].suffixes
     output_types: tuple[str, ...] = ("float32", "float16", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"spacing", "stack", "channels", "time", "uint32"})
 
@@ -221,10 +231,7 @@ class Tiff:
         volume: Volume,
         array: Array,
         path: Path,
-        *,
-        one: int,
-        provenance: Provenance,
-        labels: bool = False,
+        encoding: Encoding,
     ) -> list[str]:
         """Write zlib-compressed in the source's flavour; ImageJ's where there is none."""
         import tifffile
@@ -248,11 +255,12 @@ class Tiff:
             flavour = "plain"
         array, axes, renamed = _in_page_order(volume, array, flavour)
         lost += renamed
+        provenance = encoding.provenance
         signature: dict[str, Any] = {SIGNATURE: json.loads(as_text(provenance))} if provenance else {}
-        if labels:
+        if encoding.labels:
             signature[LABELS] = int(array.max())
-        elif one != 1:
-            signature[ONE] = one
+        elif encoding.one != 1:
+            signature[ONE] = encoding.one
         prepare = {"ome": _ome_options, "imagej": _imagej_options, "plain": _plain_options}[flavour]
         step = time_step_of(volume)
         kept = {"ome": native.time_increment, "imagej": native.imagej.get("finterval")}.get(flavour)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -16,11 +16,13 @@ from softmorph_cli.filters.filter import LABELS, MASK, PROBABILITY, Filter
 from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.inspection.kind import exact_levels
-from softmorph_cli.io import check_target, exclusive, read, write, write_labels
+from softmorph_cli.io import check_target, exclusive, read_map, write_labels, write_map
 from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, change, summarize
 from softmorph_cli.steps import telling
+from softmorph_cli.steps.outputs import OutputOptions
 from softmorph_cli.steps.perform import Done, perform
 from softmorph_cli.volume import Volume
 
@@ -28,31 +30,15 @@ OUTPUT_TYPES = ("float32", "float16", "uint8", "uint16")
 
 
 @dataclass(frozen=True)
-class Outputs:
+class Outputs(OutputOptions):
     """What is written where.
 
     Attributes:
         target: The result.
-        output_type: Its element type; None for what suits the format.
-        force: Whether files that exist may be replaced.
-        pyramid: Whether an OME-Zarr gets coarser resolutions too.
-        renormalize: Whether the channels of classes that exclude each other sum to 1 again.
-        argmax: Whether one label image of all channels is written instead of them.
-        stats: The document as JSON.
-        preview: A picture of input and result.
-        standard_error: Of method sampled.
         stages: A folder that keeps what every step makes.
     """
 
     target: Path
-    output_type: str | None = None
-    force: bool = False
-    pyramid: bool = False
-    renormalize: bool = False
-    argmax: bool = False
-    stats: Path | None = None
-    preview: Path | None = None
-    standard_error: Path | None = None
     stages: Path | None = None
 
     @property
@@ -77,7 +63,7 @@ class Outputs:
         except OSError as error:
             raise FileError(f"{self.stages} cannot be made: {error.strerror or error}.") from error
         for number, step in enumerate(steps, 1):
-            check_target(self.stage(number, step), force=self.force)
+            check_target(self.stage(number, step), WriteOptions(force=self.force))
 
     def stored(self, steps: Sequence[Filter]) -> str | None:
         """Return the type the result is stored as.
@@ -138,7 +124,7 @@ def process(
     steps: Sequence[Filter],
     outputs: Outputs,
     *,
-    reading: Mapping[str, Any] | None = None,
+    reading: ReadOptions | None = None,
     progress: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] = lambda note: None,
     computing: AbstractContextManager[Any] | None = None,
@@ -151,7 +137,7 @@ def process(
         source: The file to read.
         steps: At least one, each applied to the result of the one before.
         outputs: What to write; whoever calls has checked that it may be written.
-        reading: Arguments for `read`.
+        reading: How it is read.
         progress: Called after every sub-iteration.
         tell: Called with each note of the reader, as soon as it is known.
         computing: Held while a step runs, but not while files are read and written.
@@ -161,22 +147,21 @@ def process(
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
     stored = outputs.stored(steps)
-    # By identity: channel 0 is a choice.
-    reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
+    reading = reading or ReadOptions()
     started = time.perf_counter()
     cuts = not outputs.argmax and any(step.cuts for step in steps)
-    original = read(source, **reading, exclusive=cuts)
+    original = read_map(source, replace(reading, exclusive=cuts))
     for path, kind in ((outputs.target, stored), (outputs.standard_error, None)):
         if path is not None:
             # A label image has no channels.
             axes = original.axes.replace("C", "") if kind == "labels" else original.axes
-            check_target(path, output_type=kind, force=outputs.force, axes=axes)
+            check_target(path, WriteOptions(output_type=kind, force=outputs.force), axes=axes)
     read_seconds = time.perf_counter() - started
     for message in (*original.notes, *exclusive.told(original), *telling.over_input(source, outputs.target)):
         tell(message)
 
     before = _measured(original)
-    shown = telling.plain(reading)
+    shown = reading.as_json
     volume, after, made, unfiltered = original, before, None, original
     levels = exact_levels(original)
     results: list[Result] = []
@@ -203,13 +188,9 @@ def process(
         so_far = telling.provenance(command, reports, shown)
         levels = nested_levels(so_far)
         if outputs.stages is not None:
-            warnings += _store(
-                made,
-                outputs.stage(number, step),
-                "mask" if step.gives == MASK else None,
-                outputs.force,
-                so_far,
-            )
+            kind = "mask" if step.gives == MASK else None
+            how = WriteOptions(output_type=kind, force=outputs.force, provenance=so_far)
+            warnings += _store(made, outputs.stage(number, step), how)
 
     started = time.perf_counter()
     assert made is not None
@@ -226,10 +207,13 @@ def process(
         )
     together = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
     provenance = telling.provenance(command, reports, shown | together)
-    warnings += _store(made, outputs.target, stored, outputs.force, provenance, outputs.pyramid)
+    how = replace(WriteOptions.of(outputs), output_type=stored, provenance=provenance)
+    warnings += _store(made, outputs.target, how)
     if outputs.standard_error is not None:
         errors = made.prepared.with_array(made.result.standard_error)
-        warnings += write(errors, outputs.standard_error, force=outputs.force, provenance=provenance)
+        warnings += write_map(
+            errors, outputs.standard_error, WriteOptions(force=outputs.force, provenance=provenance)
+        )
     first = made.prepared if len(steps) == 1 else original
     if outputs.preview is not None:
         from softmorph_cli.pictures.preview import preview
@@ -287,7 +271,7 @@ def _classes(made: Done, original: Volume, unfiltered: Volume, outputs: Outputs,
         labels = channels.argmax(volume, kind=found.kind, labels=found.labels)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    where = channels.without_channels(volume)
+    where = volume.channel(0)
     mask = where.with_array((labels > 0).astype(where.array.dtype))
     return replace(made, volume=mask, labels=labels)
 
@@ -296,16 +280,7 @@ def _measured(volume: Volume) -> Statistics:
     return summarize(volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims)
 
 
-def _store(
-    made: Done,
-    path: Path,
-    stored: str | None,
-    force: bool,
-    provenance: Mapping[str, Any],
-    pyramid: bool = False,
-) -> list[str]:
+def _store(made: Done, path: Path, options: WriteOptions) -> list[str]:
     if made.labels is not None:
-        return write_labels(
-            made.labels, made.volume, path, force=force, pyramid=pyramid, provenance=provenance
-        )
-    return write(made.volume, path, output_type=stored, force=force, pyramid=pyramid, provenance=provenance)
+        return write_labels(made.labels, made.volume, path, options)
+    return write_map(made.volume, path, options)

@@ -94,8 +94,3 @@ def output(target: Path, volume: Volume, stored: str | None) -> dict[str, Any]:
 def default_type(target: Path) -> str:
     """Return the type that probabilities are stored as where none is chosen; .npy keeps that of the map."""
     return _DEFAULT_TYPES.get(target.suffix.lower(), "float32")
-
-
-def plain(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options as JSON holds them."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}

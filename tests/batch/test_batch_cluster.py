@@ -26,6 +26,7 @@ from softmorph_cli.batch.task import Outcome, run_task
 from softmorph_cli.cluster import Cluster, Where
 from softmorph_cli.errors import ClusterError, UsageError
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.io import ReadOptions
 from softmorph_cli.steps.chain import filters
 from softmorph_cli.steps.process import Outputs
 
@@ -98,7 +99,7 @@ def test_the_same_files_as_without_one(
     Path("in/broken.npy").write_bytes(b"\x93NUMPY")
     np.save("mask.npy", (np.load("in/a.npy") > 0.3).astype(np.uint8))
     Path("my.toml").write_text('dimensions = 3\naction = "delete"\nwhen = "~[0,0,1]"\n', encoding="utf-8")
-    made = recipe("apply:rule=my.toml", reading={"mask": Path("mask.npy")})
+    made = recipe("apply:rule=my.toml", reading=ReadOptions(mask=Path("mask.npy")))
     asked = Order(Choice(Path("in"), Path("out")), made)
     seen = Seen()
     done = carry_out(asked, seen, on(cluster))

@@ -29,6 +29,7 @@ from softmorph_cli.batch.threads import ThreadEngine
 from softmorph_cli.cli.app import app
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.steps.outputs import ResultOptions
 from softmorph_cli.steps.process import Outputs
 
 ENGINES = [ProcessEngine(2, 1), ThreadEngine(2)]
@@ -57,7 +58,7 @@ class Endless(Recipe):
     """It leaves a mark beside its file, and does not end by itself."""
 
     def outputs(self, target: Path, *, force: bool = False) -> Outputs:
-        Path(self.output_type or "").touch()
+        Path(self.writing.output_type or "").touch()
         time.sleep(60)
         return super().outputs(target, force=force)
 
@@ -133,7 +134,7 @@ def test_all_workers_die(tmp_path: Path) -> None:
 
 def test_closed_in_the_middle(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    endless = Endless(recipe().filters, Settings(), output_type=str(mark))
+    endless = Endless(recipe().filters, Settings(), writing=ResultOptions(output_type=str(mark)))
     tasks = tasks_in(tmp_path, "a.npy", "b.npy")
     tasks[1] = replace(tasks[1], recipe=endless)
     running = ProcessEngine(2, 1).outcomes(iter(tasks), lambda sign: None)

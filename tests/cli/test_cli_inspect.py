@@ -640,6 +640,16 @@ def test_options_about_values_are_meant_for_the_map() -> None:
     assert found["graph"]["certainty"]["min"] > 0.99
 
 
+def test_a_time_is_that_of_the_map() -> None:
+    """A skeleton of one time of a film has no axis of time itself."""
+    film = np.zeros((2, 9, 9), np.float32)
+    film[1, 4, 1:8] = 0.75
+    np.save("film.npy", film)
+    np.save("line.npy", (film[1] > 0).astype(np.float32))
+    words = ("--as", "skeleton", "--map", "film.npy", "--axes", "TYX", "--time", 1, "--json", "-")
+    assert run("inspect", "line.npy", *words).json["graph"]["certainty"]["mean"] == 0.75
+
+
 def test_images_that_cannot_be_written_are_refused_before_anything_is_computed() -> None:
     image = np.zeros((5, 9, 9), np.float32)
     image[2, 4, 1:8] = 1

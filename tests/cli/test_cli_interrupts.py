@@ -223,12 +223,12 @@ from softmorph_cli.cli import filtering
 def called():
     os.kill(os.getpid(), signal.{signal})
 
-def busy(*arguments):
+def busy(*arguments, **options):
     # What is raised within is printed and forgotten.
     ctypes.CFUNCTYPE(None)(called)()
     time.sleep(20)
 
-filtering.reading_arguments = busy
+filtering.check_side_outputs = busy
 sys.argv = ["softmorph", "evaluate", "in.npy", "in.npy"]
 main()
 """

@@ -12,13 +12,10 @@ import tifffile
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.evaluation.sources import Compared, check_held, compared, open_prediction, open_reference
-from softmorph_cli.io import write
+from softmorph_cli.io import ReadOptions, write
 from softmorph_cli.volume import Volume
 
-READING: dict[str, Any] = {
-    "channel": None, "channel_axis": None, "axes": None, "per_slice": False, "region": None, "mask": None, "like": None,
-    "resolution": None, "from_logits": None, "divide_by": None, "clip": False,
-}  # fmt: skip
+READING = ReadOptions()
 LABELS = np.random.default_rng(0).integers(0, 4, (4, 5, 6)).astype(np.uint8)
 SOFT = np.random.default_rng(1).random((4, 5, 6)).astype(np.float32)
 
@@ -29,7 +26,7 @@ def saved(path: Path, array: np.ndarray) -> Path:
 
 
 def classes(prediction: Path, reference: Path, *labels: int, **reading: Any) -> dict[int, Compared]:
-    options = {**READING, **reading}
+    options = ReadOptions(**reading)
     mine = open_prediction(prediction, options, reference)
     its = open_reference(reference, options, labelled=bool(labels))
     return {one.label: one for one in compared(mine, its, labels, same_grid=False)}

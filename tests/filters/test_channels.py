@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.filters.channels import Kind, argmax, channel_axis, renormalize, without_channels
+from softmorph_cli.filters.channels import Kind, argmax, renormalize
 from softmorph_cli.volume import Volume
 
 
@@ -90,7 +90,7 @@ def test_argmax_is_that_of_numpy_wherever_the_channels_are() -> None:
         volume = Volume(np.ascontiguousarray(np.moveaxis(array, 0, axis), np.float32), axes)
         chosen = argmax(volume, kind="complete")
         assert np.array_equal(chosen, array.argmax(axis=0))
-        place = without_channels(volume)
+        place = volume.channel(0)
         assert place.axes == "TZYX"
         assert place.array.shape == chosen.shape
         foreground = Volume(np.ascontiguousarray(np.moveaxis(array[1:], 0, axis), np.float32), axes)
@@ -99,17 +99,17 @@ def test_argmax_is_that_of_numpy_wherever_the_channels_are() -> None:
 
 def test_which_axis_has_the_channels() -> None:
     array = np.full((2, 3, 4, 5), 0.25, np.float32)
-    assert channel_axis(Volume(array, "TZYX")) == 0
-    assert channel_axis(Volume(array, "TCYX")) == 1
-    assert channel_axis(Volume(array[0], "ZYX")) is None
-    with pytest.raises(InputError, match="name it with --channel-axis"):
-        channel_axis(Volume(array, "TSYX"))
+    assert Volume(array, "TZYX").channel_axis() == 0
+    assert Volume(array, "TCYX").channel_axis() == 1
+    assert Volume(array[0], "ZYX").channel_axis() is None
+    with pytest.raises(InputError, match="name it with channel_axis"):
+        Volume(array, "TSYX").channel_axis()
 
 
 def test_a_single_map_is_one_channel() -> None:
     volume = Volume(np.array([[0.2, 0.7, 0.5]], np.float32), "YX")
     assert argmax(volume, kind="rest", labels=(4,)).tolist() == [[0, 4, 0]]
-    assert without_channels(volume) is volume
+    assert volume.channel(0) is volume
     assert renormalize(volume, before=volume, kind="rest") is volume
 
 

@@ -15,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.filters.channels import argmax, without_channels
+from softmorph_cli.filters.channels import argmax
 from softmorph_cli.io import check_target, classes, probe, read, write, write_labels
 from softmorph_cli.volume import Volume
 
@@ -471,7 +471,7 @@ def test_results_take_the_header_of_the_labels(tmp_path: Path) -> None:
     assert again.source.provenance["command"] == "softmorph close"
     found = classes(volume)
     labels = argmax(volume, kind=found.kind, labels=found.labels)
-    write_labels(labels, without_channels(volume), chosen)
+    write_labels(labels, volume.channel(0), chosen)
     assert np.array_equal(nibabel.load(chosen).dataobj, before.dataobj)
     assert np.array_equal(nibabel.load(chosen).affine, before.affine)
 

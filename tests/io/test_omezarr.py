@@ -21,7 +21,7 @@ from helpers_zarr import NAMES, SOFT, make
 
 from softmorph_cli import naming
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import check_target, open_blocks, probe, read, write, write_labels
+from softmorph_cli.io import WriteOptions, check_target, open_blocks, probe, read, write, write_labels
 from softmorph_cli.io.omezarr import OmeZarr
 from softmorph_cli.volume import Volume
 
@@ -217,7 +217,7 @@ def test_integers_masks_and_labels(whole: Path, pyramid: bool) -> None:
     write(hard, whole / "mask.zarr", output_type="mask", pyramid=pyramid)
     assert np.array_equal(read(whole / "mask.zarr").array, hard.array)
     labels = np.repeat(np.arange(20, dtype=np.int32), 640).reshape(array.shape)
-    write_labels(labels, volume, whole / "labels.zarr", pyramid=pyramid)
+    write_labels(labels, volume, whole / "labels.zarr", WriteOptions(pyramid=pyramid))
     with pytest.raises(InputError, match=r"holds labels \(1, 2, .*choose one label with --label"):
         read(whole / "labels.zarr")
     assert np.array_equal(read(whole / "labels.zarr", label=3).array, labels == 3)
@@ -462,12 +462,15 @@ def test_only_stores_are_replaced_and_only_with_force(whole: Path) -> None:
     precious = whole / "data.zarr"
     precious.mkdir()
     (precious / "thesis.txt").write_text("years of work")
-    for refused in (lambda: write(volume, precious, force=True), lambda: check_target(precious, force=True)):
+    for refused in (
+        lambda: write(volume, precious, force=True),
+        lambda: check_target(precious, WriteOptions(force=True)),
+    ):
         with pytest.raises(FileError, match="is a folder and no Zarr store, so it is not replaced"):
             refused()
     assert (precious / "thesis.txt").read_text() == "years of work"
     with pytest.raises(FileError, match="is a folder; name a file in it"):
-        check_target(target.rename(whole / "map.tif"), force=True)
+        check_target(target.rename(whole / "map.tif"), WriteOptions(force=True))
 
 
 def test_a_store_is_written_over_its_own_source_and_through_a_link(whole: Path) -> None:
@@ -501,7 +504,7 @@ def test_a_full_disk_leaves_things_as_they_were(
     if existing:
         make(whole / "map.zarr")
 
-    def fill(self: OmeZarr, volume: Volume, array: object, path: Path, **options: object) -> list[str]:
+    def fill(self: OmeZarr, volume: Volume, array: object, path: Path, *rest: object) -> list[str]:
         (path / ".zgroup").write_text("half")
         raise OSError(28, "No space left on device")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import as_stored, check_target, read, write
+from softmorph_cli.io import WriteOptions, as_stored, check_target, read, write
 from softmorph_cli.io.arrays import Npy
 from softmorph_cli.volume import Volume
 
@@ -99,7 +99,7 @@ def test_float64_npy_loses_nothing_and_the_rest_is_read_as_float32(volume: Volum
     write(wide, tmp_path / "map.nii")
     assert read(tmp_path / "map.nii").array.dtype == np.float32
     assert read(tmp_path / "map.nii", dtype=np.float64).array.dtype == np.float64
-    with pytest.raises(InputError, match="read as float32 or float64, not float16"):
+    with pytest.raises(UsageError, match="read as float32 or float64, not float16"):
         read(tmp_path / "map.npy", dtype=np.float16)
 
 
@@ -197,7 +197,7 @@ def test_missing_output_folder(volume: Volume, tmp_path: Path) -> None:
 )
 def test_wrong_targets(volume: Volume, tmp_path: Path, name: str, output_type: str | None, text: str) -> None:
     with pytest.raises(UsageError, match=text):
-        check_target(tmp_path / name, output_type=output_type)
+        check_target(tmp_path / name, WriteOptions(output_type=output_type))
     with pytest.raises(UsageError, match=text):
         write(volume, tmp_path / name, output_type=output_type)
     assert list(tmp_path.iterdir()) == []
@@ -211,7 +211,7 @@ def test_full_disk_leaves_things_as_they_were(
     if existing:
         path.write_bytes(b"mine")
 
-    def fill(self: Npy, volume: Volume, array: object, path: Path, **options: object) -> list[str]:
+    def fill(self: Npy, volume: Volume, array: object, path: Path, *rest: object) -> list[str]:
         path.write_bytes(b"half a fi")
         raise OSError(errno.ENOSPC, "No space left on device")
 

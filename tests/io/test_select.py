@@ -64,7 +64,7 @@ def test_axes_are_named_and_put_in_order(four: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("axes", ["CZY", "CCYX", "C1YX", "CZTP"])
 def test_axes_that_are_none(four: Path, axes: str) -> None:
-    with pytest.raises((UsageError, InputError), match=r"--axes '.*must be distinct letters with Y and X"):
+    with pytest.raises((UsageError, InputError), match=r"axes '.*must be distinct letters with Y and X"):
         read(four, axes=axes)
 
 
@@ -95,7 +95,7 @@ def test_channels(four: Path, path: Path) -> None:
 
 
 def test_channel_axes_that_are_none(four: Path, path: Path) -> None:
-    with pytest.raises(UsageError, match="--channel-axis '' must be a letter"):
+    with pytest.raises(UsageError, match="channel_axis '' must be a letter"):
         read(path, channel_axis="")
     for axis in ("ZY", "--1", "²"):
         with pytest.raises(InputError, match=f"has no axis {axis}; its axes are ZYX"):

@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import open_blocks, probe, read, read_labels, tiff, write
+from softmorph_cli.io import ReadOptions, open_blocks, probe, read, read_labels, tiff, write
 from softmorph_cli.io.segments import numbers
 from softmorph_cli.volume import Volume
 
@@ -241,7 +241,7 @@ def test_several_series_are_noted(tmp_path: Path) -> None:
     assert note == "it holds 2 image series; the first is read, and --series N takes another: 1 of 3 × 3."
     assert np.array_equal(read(tmp_path / "in.tif", series=1).array, MAP[0, 0, 0, :3, :3])
     assert np.array_equal(
-        open_blocks(tmp_path / "in.tif", series=1).read((slice(0, 3),) * 2), MAP[0, 0, 0, :3, :3]
+        open_blocks(tmp_path / "in.tif", ReadOptions(series=1)).read((slice(0, 3),) * 2), MAP[0, 0, 0, :3, :3]
     )
     with pytest.raises(InputError, match="has no series 2; it holds 2: --series 0 to 1"):
         read(tmp_path / "in.tif", series=2)
@@ -1016,7 +1016,7 @@ def with_strip(path: Path, image: np.ndarray[Any, Any], compression: str, strip:
 def read_both_ways(path: Path, **options: Any) -> list[Callable[[], Any]]:
     return [
         lambda: read(path, **options).array,
-        lambda: open_blocks(path, **options).read([slice(None)] * 2),
+        lambda: open_blocks(path, ReadOptions(**options)).read([slice(None)] * 2),
     ]
 
 

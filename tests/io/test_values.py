@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.io import read
+from softmorph_cli.io import read, values
 from softmorph_cli.io.values import examine, whole
 
 RNG = np.random.default_rng(0)
@@ -117,7 +117,7 @@ def test_divide_by(tmp_path: Path) -> None:
         InputError, match=r"from 0 to 2\.55 after dividing by 100; .*larger number or add --clip"
     ):
         read(npy(tmp_path, stored), divide_by=100)
-    with pytest.raises(UsageError, match="needs a positive number"):
+    with pytest.raises(UsageError, match="must be positive and finite"):
         read(npy(tmp_path, stored), divide_by=0)
 
 
@@ -202,3 +202,22 @@ def test_what_is_a_whole_number(values: list[float], tight: bool, asked: bool) -
         if found is not None:
             assert np.array_equal(found, np.rint(values))
     assert examine(np.array(values)).integers == tight
+
+
+def test_a_map_of_many_values_is_not_gathered_value_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No set of all values is made to learn that a map holds no labels; what is told of few stays exact."""
+    many = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    held: list[int] = []
+
+    class Counted(set):  # type: ignore[type-arg]
+        def update(self, *values: object) -> None:
+            super().update(*values)  # type: ignore[arg-type]
+            held.append(len(self))
+
+    monkeypatch.setattr(values, "set", Counted, raising=False)
+    found = values.examine(many, cap=100)
+    assert (found.distinct, found.integers) == (None, False)
+    assert max(held) == 101
+    few = np.arange(101, dtype=np.uint16).repeat(40)
+    assert values.examine(few, cap=100).distinct is None
+    assert values.examine(few[40:], cap=100).distinct == tuple(range(1, 101))

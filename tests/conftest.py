@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -16,6 +17,13 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from softmorph_cli.cluster import Cluster
 
+# Owners and modes, signals, pseudo-terminals, forks and limits of a process: their subject is POSIX itself.
+collect_ignore_glob = [] if sys.platform != "win32" else [
+    "fuzz/*", "test_ownership.py", "batch/test_batch_lock.py", "cli/test_cli_batch.py", "cli/test_cli_environment.py",
+    "cli/test_cli_full_disk.py", "cli/test_cli_interrupts.py", "cli/test_cli_kills.py", "cli/test_cli_outputs.py",
+    "cli/test_cli_terminal.py",
+]  # fmt: skip
+
 # Set while conftest is imported: subprocesses and xdist workers inherit it.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["SOFTMORPH_CACHE_DIR"] = tempfile.mkdtemp(prefix="softmorph-tests-")
@@ -25,8 +33,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 # Started in the background of a script, or under nohup, this process ignores signals, and what it starts would too. A
 # handler of Python's is not passed on.
-for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):
-    if signal.getsignal(_number) is signal.SIG_IGN:
+for _name, _handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", lambda *_: None)):
+    _number = getattr(signal, _name, None)
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
 
 # The first example of a property may compile a kernel: no deadlines.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from softmorph_cli.batch.engine import Sign, Watch
 from softmorph_cli.batch.leftovers import clear
 from softmorph_cli.batch.task import Outcome, Task, run_task
-from softmorph_cli.interruption import deaf
+from softmorph_cli.interruption import deaf, ending_signals, send
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
@@ -159,11 +160,11 @@ class _Worker:
 
 
 def _died(task: Task, status: int | None) -> str:
-    if status == -signal.SIGKILL:
+    name = "" if status is None or status >= 0 else _name(-status)
+    if name == "SIGKILL":
         how = "was killed (SIGKILL), most likely because memory ran out; use fewer --workers, or cut out a part with "
         return f"{task.source}: the worker {how}--region."
-    if status is not None and status < 0:
-        name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+    if name:
         return (
             f"{task.source}: the worker died of {name}; try the file by itself with softmorph chain, and if it dies "
             "again, report it as a bug."
@@ -171,6 +172,10 @@ def _died(task: Task, status: int | None) -> str:
     return (
         f"{task.source}: the worker ended with status {status}; try the file by itself with softmorph chain."
     )
+
+
+def _name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 class _Stopped(BaseException):
@@ -181,7 +186,7 @@ def _work(connection: Connection[Any, Any], threads: int) -> None:
     """Do what comes, until None comes."""
     # For what asks the machine and not the settings: reading, measuring, linear algebra.
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    heard = ending_signals()
 
     def stop(number: int, frame: object) -> None:
         for each in heard:
@@ -194,6 +199,8 @@ def _work(connection: Connection[Any, Any], threads: int) -> None:
     # The results of the command are on stdout; what a library prints is none.
     os.dup2(2, 1)
     _die_with_parent()
+    # Blocked by `deaf` where that can be.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(_Stopped, EOFError, BrokenPipeError, ConnectionResetError):
         for one in heard:
             signal.signal(one, stop)
@@ -218,6 +225,8 @@ class _Telling:
 
 def _die_with_parent() -> None:
     """Let the system kill this process when its parent is killed: the next batch then has the folder to itself."""
+    if sys.platform != "linux":
+        return
     import ctypes
 
     with suppress(OSError, AttributeError):
@@ -228,6 +237,6 @@ def _follow_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
+    send(signal.SIGTERM)
     time.sleep(_GRACE)
     os._exit(1)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from softmorph_cli.cluster import Cluster
+    from softmorph_cli.workers.cluster import Cluster
 
 # Owners and modes, signals, pseudo-terminals, forks and limits of a process: their subject is POSIX itself.
 collect_ignore_glob = [] if sys.platform != "win32" else [
@@ -56,7 +56,7 @@ def torch_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def _cluster() -> Iterator[Cluster]:
-    from softmorph_cli.cluster import Where, connected
+    from softmorph_cli.workers.cluster import Where, connected
 
     with connected(Where(workers=2), threads=1) as local:
         yield local

@@ -12,7 +12,7 @@ from softmorph_cli.cli import common
 from softmorph_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from softmorph_cli.cluster import Where
+    from softmorph_cli.workers.cluster import Where
 
 Input = Annotated[
     Path,
@@ -309,7 +309,7 @@ class Machines:
                 "--workers is how many processes are started here; with --scheduler leave it out: every worker of "
                 "the cluster gets work."
             )
-        from softmorph_cli.cluster import Where
+        from softmorph_cli.workers.cluster import Where
 
         return Where(self.scheduler, workers)
 

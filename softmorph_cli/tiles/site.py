@@ -16,12 +16,12 @@ from softmorph_cli.kernels.numba_cpu import NumbaBackend
 from softmorph_cli.tiles.blocks import Array, Source, Target
 from softmorph_cli.tiles.once import Facts, Once
 from softmorph_cli.tiles.plan import Plan
-from softmorph_cli.tiles.progress import go_on
 from softmorph_cli.tiles.store import Form, Store
 from softmorph_cli.tiles.tiling import Box, Tiling
 from softmorph_cli.tiles.visits import Visit, Visited, Visits
 from softmorph_cli.tiles.window import Kind
 from softmorph_cli.tiles.work import Task
+from softmorph_cli.workers import raise_if_cancelled
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Site:
         return kept if sets is None else backend.refine(self.kind.read(self.source, core), kept, sets)
 
     def _write(self, tile: int, image: Array, error: Array | None) -> None:
-        go_on()
+        raise_if_cancelled()
         box = self.tiling.core(tile)
         own = np.dtype(np.uint8) if image.dtype == np.bool_ else self.kind.own
         self.target.write(box, np.ascontiguousarray(image, own))

@@ -17,13 +17,6 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from softmorph_cli.workers.cluster import Cluster
 
-# Owners and modes, signals, pseudo-terminals, forks and limits of a process: their subject is POSIX itself.
-collect_ignore_glob = [] if sys.platform != "win32" else [
-    "fuzz/*", "test_ownership.py", "batch/test_batch_lock.py", "cli/test_cli_batch.py", "cli/test_cli_environment.py",
-    "cli/test_cli_full_disk.py", "cli/test_cli_interrupts.py", "cli/test_cli_kills.py", "cli/test_cli_outputs.py",
-    "cli/test_cli_terminal.py",
-]  # fmt: skip
-
 # Set while conftest is imported: subprocesses and xdist workers inherit it.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["SOFTMORPH_CACHE_DIR"] = tempfile.mkdtemp(prefix="softmorph-tests-")
@@ -34,7 +27,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 # Started in the background of a script, or under nohup, this process ignores signals, and what it starts would too. A
 # handler of Python's is not passed on.
 for _name, _handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", lambda *_: None)):
-    _number = getattr(signal, _name, None)
+    _number = getattr(signal, _name, None)  # Windows has no SIGHUP.
     if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
 
@@ -43,6 +36,13 @@ settings.register_profile(
     "softmorph", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("softmorph")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what the system of this machine lacks."""
+    for name, present in (("posix", sys.platform != "win32"), ("linux", sys.platform == "linux")):
+        if not present and item.get_closest_marker(name) is not None:
+            pytest.skip(f"{sys.platform} is not {name}")
 
 
 @pytest.fixture

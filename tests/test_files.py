@@ -255,6 +255,7 @@ def test_a_folder_that_comes_meanwhile_is_not_replaced_with_force_either(tmp_pat
 # ---------------------------------------------------------------- what is no regular file
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("force", [False, True])
 def test_a_pipe_is_written_into_and_stays_one(force: bool, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.json"
@@ -292,6 +293,7 @@ def test_a_full_disk_on_the_way_to_a_device_is_that_of_temporary_files(tmp_path:
     assert f" in {tempfile.gettempdir()} first" in str(caught.value)
 
 
+@pytest.mark.linux
 def test_a_pipe_without_a_name_is_written_into(tmp_path: Path) -> None:
     """As `--csv >(sort)` and `--csv /dev/stdout | sort` give them."""
     out, into = os.pipe()
@@ -311,6 +313,7 @@ def test_a_socket_is_refused_and_stays_one(tmp_path: Path) -> None:
     assert (tmp_path / "s").is_socket()
 
 
+@pytest.mark.posix
 def test_a_file_that_becomes_a_pipe_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     with pytest.raises(FileError, match="which is not replaced"):
@@ -335,6 +338,7 @@ def test_a_link_in_the_place_of_a_kept_folder_is_not_followed(tmp_path: Path) ->
     assert _listing(home) == {"thesis.tex": "mine"}
 
 
+@pytest.mark.posix
 def test_a_kept_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     partial(tmp_path / "out.zarr").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)

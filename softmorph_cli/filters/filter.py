@@ -213,12 +213,14 @@ class SoftFilter(Settings, Filter):
 
     Class attributes:
         default_method: The method where none is chosen.
+        finishes_lines: Whether it reduces lines to one voxel's width.
         title: What messages and progress call it.
     """
 
     spatial_dims: Annotated[int | None, Parameter("2 or 3 where there are leading axes.", shell=False)] = None
 
     default_method: ClassVar[str]
+    finishes_lines: ClassVar[bool] = False
     title: ClassVar[str]
 
     @classmethod
@@ -272,7 +274,7 @@ class SoftFilter(Settings, Filter):
             what = (
                 f"a skeleton that is not finished, as with {named('iterations')} and {named('finish', False)}"
             )
-            if self.operation != "skeletonize":
+            if not self.finishes_lines:
                 what = f"{self.operation}, which does not finish lines: use skeletonize"
         typed = [named(name) for name in names]
         if not settings.finish and not nested:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.io import classes
 from softmorph_cli.io.exclusive import class_axis
@@ -39,7 +40,7 @@ def made_as_skeleton(made: Mapping[str, Any]) -> bool:
     if command in ("softmorph chain", "softmorph batch"):
         steps = parameters.get("steps")
         last = steps[-1] if isinstance(steps, list) and steps else None
-        return isinstance(last, Mapping) and last.get("operation") == "skeletonize"
+        return isinstance(last, Mapping) and last.get("operation") == Skeleton.operation
     return command == "softmorph skeletonize" or (
         command == "softmorph inspect" and parameters.get("image") == "skeleton"
     )

@@ -13,6 +13,7 @@ from typing import Any
 from softmorph_cli import documents
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.filters.filter import LABELS, MASK, PROBABILITY, Filter
+from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.inspection.kind import exact_levels
 from softmorph_cli.io import check_target, exclusive, read, write, write_labels
@@ -97,7 +98,7 @@ class Outputs:
             return "labels"
         if last.gives == MASK:
             if self.output_type not in (None, "uint8"):
-                name = "a hard skeleton" if last.operation == "skeletonize" else "a mask"
+                name = "a hard skeleton" if isinstance(last, Skeleton) else "a mask"
                 raise UsageError(f"{name} is written as uint8 0 and 1, not {self.output_type}.")
             return "mask"
         if last.gives == LABELS:

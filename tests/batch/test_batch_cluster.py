@@ -117,6 +117,7 @@ def test_the_same_files_as_without_one(
     assert again.counts == {"skipped": 5}
 
 
+@pytest.mark.posix
 def test_a_worker_killed_in_the_middle_of_a_file(cluster: Cluster, tmp_path: Path) -> None:
     folder(tmp_path / "in", *NAMES)
     mark = tmp_path / "mark"
@@ -139,6 +140,7 @@ def test_a_worker_killed_in_the_middle_of_a_file(cluster: Cluster, tmp_path: Pat
     assert not list((tmp_path / "out").glob(".softmorph-*"))
 
 
+@pytest.mark.posix
 def test_a_file_that_kills_every_worker_fails_alone(cluster: Cluster, tmp_path: Path) -> None:
     folder(tmp_path / "in", "a.npy", "b.npy", "c.npy")
     made = Mortal(tuple(filters(["erode"], Settings())), Settings(), mark=tmp_path / "mark", again=True)

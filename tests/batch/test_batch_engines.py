@@ -102,6 +102,7 @@ def test_tasks_are_taken_when_there_is_a_worker_for_them(tmp_path: Path, engine:
     assert most <= 2
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("made", "says"),
     [
@@ -122,6 +123,7 @@ def test_a_worker_that_dies_takes_its_own_file_only(tmp_path: Path, made: Recipe
         assert CliRunner().invoke(app, alone).exit_code == 0
 
 
+@pytest.mark.posix
 def test_all_workers_die(tmp_path: Path) -> None:
     made = deadly(signal.SIGKILL)
     tasks = [replace(one, recipe=made) for one in tasks_in(tmp_path, "a.npy", "b.npy", "c.npy")]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import softmorph_cli
+from softmorph_cli.parameters import named, named_as_options
 
 PACKAGE = Path(softmorph_cli.__file__).parent
 # An option, a command of softmorph, or another program's line.
@@ -19,6 +20,7 @@ _OFFENDER = re.compile(r"^--[a-z-]+")
 # What is said by --help, in definitions and in drawn or generated texts is no message.
 _NO_MESSAGES = {
     "Option",
+    "Parameter",
     "Argument",
     "Metric",
     "Typer",
@@ -28,7 +30,7 @@ _NO_MESSAGES = {
     "switch",
     "choice",
 }
-_HELP = {"help", "epilog", "definition", "title", "short_help"}
+_HELP = {"help", "epilog", "definition", "title", "short_help", "examples"}
 
 
 def messages() -> dict[str, list[str]]:
@@ -71,6 +73,10 @@ def _spoken(tree: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
             continue
         if isinstance(node, ast.keyword) and node.arg in _HELP:
             continue
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(one, ast.Name) and one.id in _HELP for one in targets):
+                continue
         waiting += ast.iter_child_nodes(node)
 
 
@@ -81,9 +87,22 @@ def _parts(node: ast.Constant | ast.JoinedStr) -> list[str]:
     for one in node.values:
         if isinstance(one, ast.Constant):
             parts[-1] += str(one.value)
+        elif (option := _named(one)) is not None:
+            parts[-1] += option
         else:
             parts.append("")
     return parts
+
+
+def _named(filled: ast.AST) -> str | None:
+    """Return the option that `named` with constants stands for in a shell; None for anything else filled in."""
+    call = filled.value if isinstance(filled, ast.FormattedValue) else None
+    if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "named":
+        return None
+    if not all(isinstance(one, ast.Constant) for one in call.args):
+        return None
+    with named_as_options():
+        return named(*(one.value for one in call.args if isinstance(one, ast.Constant)))
 
 
 def options_and_commands() -> tuple[set[str], set[str]]:

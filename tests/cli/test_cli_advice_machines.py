@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,9 @@ def full_manifest(patch: pytest.MonkeyPatch) -> None:
     def refuse(descriptor: int, content: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    patch.setattr(manifest.os, "write", refuse)
+    # Not that of the whole process: workers are started by it.
+    patch.setattr(manifest, "os", SimpleNamespace(**vars(os) | {"write": refuse}))
+    in_threads(patch)
 
 
 def a_gpu(patch: pytest.MonkeyPatch) -> None:
@@ -334,6 +337,16 @@ def test_what_is_to_be_installed_is_known_and_brings_what_is_missing() -> None:
         assert importlib.util.find_spec(name) is not None, name
     wrong = wrong_version(".".join(map(str, sys.version_info[:3])), "0.0.1") or ""
     assert f"pip install 'softmorph-cli[cluster]=={version('softmorph-cli')}'" in wrong
+
+
+@pytest.mark.parametrize(
+    ("allowed", "told"), [(1 << 30, "805MB"), (2 << 30, "1GB"), (100 << 30, "4GB"), (None, "4GB")]
+)
+def test_the_memory_that_is_advised_is_there(
+    allowed: int | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: allowed)
+    assert machine.for_tiles() == told
 
 
 def test_with_triton_nothing_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

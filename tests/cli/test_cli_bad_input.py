@@ -369,6 +369,7 @@ def test_advice_can_be_typed() -> None:
     run("erode", folder / "my map.tif", "out.npy")
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("source", ["pipe.npy", "<(cat in.npy)"])
 def test_a_pipe_as_input_is_read_or_refused_but_never_waited_for(source: str) -> None:
     save("in.npy", random_map((40, 41, 42)))

@@ -64,7 +64,7 @@ def test_a_chain_says_how_it_was_made() -> None:
 @pytest.mark.parametrize(
     ("steps", "code", "says"),
     [
-        (["erode:iteration=2"], 2, "it takes iterations"),
+        (["erode:iteration=2"], 2, "it takes connectivity, iterations"),
         (["blur"], 2, "no operation 'blur'"),
         ([], 2, "a chain needs a step"),
         (["threshold:labels", "erode"], 2, "make it the last"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -13,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers_cli import complaint, everything, random_map, run, save, script
+
+# Windows has neither its terminals nor its signals.
+pty = pytest.importorskip("pty")
 
 # Long before it would end by itself.
 PROMPTLY = 10.0

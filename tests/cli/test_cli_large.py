@@ -151,6 +151,7 @@ main()
 """
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("where", [(), ("--local-cluster", "--threads", 1)], ids=["alone", "cluster"])
 def test_a_killed_run_is_gone_on_with(where: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")

@@ -423,6 +423,7 @@ main()
 """
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize(
     "command",
@@ -470,6 +471,7 @@ finally:
 """
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     "command", [("numbers", "v.npy", "--json"), ("repair", "v.npy", "{}.npy", "--betti", "1,1,0")]
 )
@@ -498,6 +500,7 @@ sys.exit(ended.returncode)
 """
 
 
+@pytest.mark.posix
 @pytest.mark.heavy
 @pytest.mark.parametrize("region", [(), ("--region", "60:90,10:40,23:53")])
 def test_a_tree_of_96_voxels_takes_less_than_minutes_and_a_gigabyte(region: tuple[str, ...]) -> None:

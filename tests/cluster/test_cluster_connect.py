@@ -259,6 +259,7 @@ def test_versions() -> None:
     assert "has no softmorph" in (wrong_version(python_version(), ModuleNotFoundError()) or "")
 
 
+@pytest.mark.linux
 def test_a_cluster_here_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with connected(Where(workers=1), memory=10**9, threads=2) as cluster:

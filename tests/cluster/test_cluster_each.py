@@ -85,6 +85,7 @@ def test_what_a_function_raises_is_raised_here(cluster: Cluster) -> None:
         list(cluster.map_unordered(wrong, iter([1])))
 
 
+@pytest.mark.posix
 def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
     marks = [tmp_path / name for name in ("a", "b", "c", "d")]
     for mark in marks[1:]:
@@ -101,6 +102,7 @@ def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path)
     assert len(killed) == 1
 
 
+@pytest.mark.posix
 def test_an_item_that_kills_every_worker_is_lost_alone(cluster: Cluster) -> None:
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         found = dict(cluster.map_unordered(die_of_three, iter(range(6))))

@@ -153,7 +153,7 @@ def test_a_smooth_level_goes_on_as_long_as_its_set_changes() -> None:
     bar[2:38, 4:60] = 0.8
     result = thinning(bar, Settings("smooth-levels", tolerance=0.2))
     assert result.stop_reason == "tolerance"
-    hard = thinning(bar, Settings("multilinear"), hard=True)
+    hard = thinning(bar, hard=True)
     by_one = thinning((bar > 0.5).astype(float), Settings("multilinear")).image
     assert same_bits(result.image > 0.5, by_one > 0.5)
     assert 0 < (result.image > 0.5).sum() <= 1.1 * hard.image.sum()

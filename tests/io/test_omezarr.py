@@ -533,6 +533,7 @@ else:
 """
 
 
+@pytest.mark.posix
 def test_a_write_that_the_system_cuts_short_is_noticed(whole: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _LIMITED, str(whole / "map.zarr")], capture_output=True, text=True, check=False
@@ -558,6 +559,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.posix
 def test_an_interrupted_write_leaves_nothing(whole: Path) -> None:
     target = make(whole / "map.zarr")
     with subprocess.Popen([sys.executable, "-c", _SLOW, str(target)], stdout=subprocess.PIPE) as run:

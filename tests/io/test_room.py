@@ -218,6 +218,7 @@ def test_a_header_in_an_archive_is_not_unpacked_without_end(tmp_path: Path) -> N
         read(path)
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize(
     ("kind", "command"),
     [

@@ -241,6 +241,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.posix
 def test_a_write_that_the_system_cuts_short_is_noticed_in_every_format(tmp_path: Path) -> None:
     # A file size limit cuts real writes of real libraries, as a full disk or a quota does.
     (tmp_path / "map.nii").write_bytes(b"mine")

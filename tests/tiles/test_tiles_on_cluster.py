@@ -88,6 +88,7 @@ def killer(mark: Path) -> threading.Thread:
     return thread
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("when", ["source", "target"])
 def test_a_worker_that_is_killed_loses_nothing(when: str, cluster: Cluster, tmp_path: Path) -> None:
     """One dies with a tile half done; one after the tile was written, and nobody knows of it."""

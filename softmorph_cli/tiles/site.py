@@ -114,7 +114,7 @@ class Site:
         core, backend = self.tiling.core(left.tile), NumbaBackend(self.threads)
         if self.work.method.family is Family.NESTED:
             return self._nested(left, core, backend), None
-        levels, like = self.work.filter.planes, np.empty(0, self.kind.wide)
+        levels, like = self.work.settings.planes, np.empty(0, self.kind.wide)
         # In the order, and with the arithmetic, of the whole map's mean.
         mean: Array | None = None
         for number, versions in left.versions.items():
@@ -135,7 +135,7 @@ class Site:
             kept = kept.view(part.type_for(self.kind.wide))
         else:
             kept = backend.count(kept, WORD, np.empty(0, self.kind.wide))
-        sets = self.work.filter.level_sets
+        sets = self.work.settings.level_sets
         return kept if sets is None else backend.refine(self.kind.read(self.source, core), kept, sets)
 
     def _write(self, tile: int, image: Array, error: Array | None) -> None:

@@ -153,7 +153,7 @@ class Visits:
         if part.ranked:
             # Where they are numbers of levels, they are the same in either type.
             return np.asarray(to_ranks(job, values), part.type_for(values.dtype))
-        sets = self.work.filter.level_sets
+        sets = self.work.settings.level_sets
         assert sets is not None
         return window.pack_nested(values, sets)
 

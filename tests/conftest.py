@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from softmorph_cli.cluster import Cluster
+    from softmorph_cli.workers.cluster import Cluster
 
 # Set while conftest is imported: subprocesses and xdist workers inherit it.
 if "PYTEST_XDIST_WORKER" not in os.environ:
@@ -56,7 +56,7 @@ def torch_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def _cluster() -> Iterator[Cluster]:
-    from softmorph_cli.cluster import Where, connected
+    from softmorph_cli.workers.cluster import Where, connected
 
     with connected(Where(workers=2), threads=1) as local:
         yield local

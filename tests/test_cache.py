@@ -68,7 +68,7 @@ def test_a_read_only_home_falls_back_to_a_private_temporary_folder(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _refuse_under(elsewhere / "home", monkeypatch)
-    assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.getuid()}"
+    assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.geteuid()}"
     assert cache.root().stat().st_mode & 0o777 == 0o700
     assert not (elsewhere / "home").exists()
     path = cache.store("programs", "key", "text")
@@ -122,10 +122,10 @@ def test_a_folder_that_others_can_only_read_is_used(mode: int, elsewhere: Path) 
 @pytest.mark.posix
 def test_a_folder_of_somebody_else_is_not_used(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _refuse_under(elsewhere / "home", monkeypatch)
-    mine = os.getuid()
+    mine = os.geteuid()
     # The candidate in the shared temporary folder was made by another user before us.
     (elsewhere / "tmp" / f"softmorph-{mine + 1}").mkdir(mode=0o700)
-    monkeypatch.setattr(os, "getuid", lambda: mine + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
     chosen = cache.root()
     assert chosen != elsewhere / "tmp" / f"softmorph-{mine + 1}"
     assert chosen.parent == elsewhere / "tmp"
@@ -138,7 +138,7 @@ def test_a_file_where_the_folder_should_be(elsewhere: Path, monkeypatch: pytest.
     monkeypatch.setenv(cache.VARIABLE, str(elsewhere / "file"))
     with pytest.warns(SoftmorphWarning, match="is not used"):
         cache.root()
-    assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.getuid()}"
+    assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.geteuid()}"
 
 
 @pytest.mark.posix
@@ -162,7 +162,7 @@ def test_a_folder_inside_that_others_may_write_to_is_not_used(
 
         def lstat(path: Path) -> os.stat_result:
             state = real(path)
-            return os.stat_result((*state[:4], os.getuid() + 1, *state[5:])) if path == place else state
+            return os.stat_result((*state[:4], os.geteuid() + 1, *state[5:])) if path == place else state
 
         monkeypatch.setattr(Path, "lstat", lstat)
     with (
@@ -192,7 +192,7 @@ def test_a_link_where_anybody_can_guess_the_name_is_not_followed(
 ) -> None:
     _refuse_under(elsewhere / "home", monkeypatch)
     (elsewhere / "mine").mkdir(mode=0o700)
-    (elsewhere / "tmp" / f"softmorph-{os.getuid()}").symlink_to(elsewhere / "mine")
+    (elsewhere / "tmp" / f"softmorph-{os.geteuid()}").symlink_to(elsewhere / "mine")
     assert cache.root().resolve() != elsewhere / "mine"
     assert list((elsewhere / "mine").iterdir()) == []
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from softmorph_cli import files, naming
+from softmorph_cli import descriptors, files, naming
 from softmorph_cli.errors import FileError
 from softmorph_cli.files import check_writable, open_own, partial, replacing, replacing_store
 
@@ -414,7 +414,7 @@ def test_pipes_and_devices_are_not_written_into_where_anybody_can_guess_the_name
 def test_what_another_run_takes_for_a_leftover_is_made_again(
     name: str, removed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, cleaner = files._lock, list[int]()
+    real, cleaner = descriptors.lock, list[int]()
 
     def locked(descriptor: int) -> bool | None:
         if cleaner:
@@ -431,7 +431,7 @@ def test_what_another_run_takes_for_a_leftover_is_made_again(
         os.close(cleaner[0])
         return found
 
-    monkeypatch.setattr(files, "_lock", locked)
+    monkeypatch.setattr(descriptors, "lock", locked)
     if name.endswith(".zarr"):
         with replacing_store(tmp_path / name) as temporary:
             _store(temporary, "whole")
@@ -492,7 +492,7 @@ def test_what_a_store_replaced_is_not_taken_for_a_kept_folder(
 def test_a_kept_folder_that_takes_its_name_meanwhile_is_not_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real = tmp_path / "out.zarr", files._lock
+    path, real = tmp_path / "out.zarr", descriptors.lock
     partial(path).mkdir()
     _store(partial(path), "theirs")
 
@@ -501,7 +501,7 @@ def test_a_kept_folder_that_takes_its_name_meanwhile_is_not_written_to(
             partial(path).rename(path)
         return real(descriptor)
 
-    monkeypatch.setattr(files, "_lock", finished_first)
+    monkeypatch.setattr(descriptors, "lock", finished_first)
     with replacing_store(path, force=True, resume=True) as temporary:
         assert list(temporary.iterdir()) == []
         _store(temporary, "ours")

@@ -255,7 +255,9 @@ class Manifest:
         except OSError as error:
             raise self._refusal(error) from error
         size = os.fstat(self._descriptor).st_size
-        self._broken = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+        if size:
+            os.lseek(self._descriptor, size - 1, os.SEEK_SET)
+        self._broken = size > 0 and os.read(self._descriptor, 1) != b"\n"
         self._add({"state": "batch", "version": __version__, "parameters": dict(told), "when": time.time()})
 
     def __enter__(self) -> Manifest:

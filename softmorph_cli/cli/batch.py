@@ -22,8 +22,8 @@ from softmorph_cli.printable import message, printable
 if TYPE_CHECKING:
     from softmorph_cli.batch.run import Item, Order, Watcher
     from softmorph_cli.batch.summary import Summary
-    from softmorph_cli.cluster import Where
     from softmorph_cli.filters.filter import Filter
+    from softmorph_cli.workers.cluster import Where
 
 _FILES = "Which files"
 _RUN = "How the batch runs"

@@ -15,7 +15,7 @@ from softmorph_cli.parameters import Parameter, declared
 from softmorph_cli.steps.outputs import OutputOptions, ResultOptions
 
 if TYPE_CHECKING:
-    from softmorph_cli.cluster import Where
+    from softmorph_cli.workers.cluster import Where
 
 Input = Annotated[
     Path,
@@ -123,7 +123,7 @@ class Machines:
                 "--workers is how many processes are started here; with --scheduler leave it out: every worker of "
                 "the cluster gets work."
             )
-        from softmorph_cli.cluster import Where
+        from softmorph_cli.workers.cluster import Where
 
         return Where(self.scheduler, workers)
 

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
+from softmorph_cli.descriptors import open_plain
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged
 from softmorph_cli.io.pointers import check_fetched
@@ -285,7 +286,7 @@ def _beside(path: Path, name: str) -> Path:
 
 def _opened(file: Path) -> BinaryIO:
     """Open a plain file, without blocking if it was replaced by a pipe in the meantime."""
-    number = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    number = open_plain(file)
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         raise FileError(f"{file} is a pipe or a device, not a file; write it to a file first.")

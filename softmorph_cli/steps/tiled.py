@@ -30,7 +30,7 @@ from softmorph_cli.measure.statistics import Statistics, summarize
 from softmorph_cli.steps import telling
 from softmorph_cli.steps.perform import Done
 from softmorph_cli.steps.process import Outputs, Processed
-from softmorph_cli.tiles.crew import Alone, Crew, Spread
+from softmorph_cli.tiles.crew import Crew
 from softmorph_cli.tiles.manifest import NAME, cut_of, other_default
 from softmorph_cli.tiles.plan import BASE, Plan, plan
 from softmorph_cli.tiles.progress import Report, TileProgress
@@ -39,7 +39,7 @@ from softmorph_cli.tiles.window import share_one_heap
 from softmorph_cli.volume import Volume
 
 if TYPE_CHECKING:
-    from softmorph_cli.cluster import Cluster, Where
+    from softmorph_cli.workers.cluster import Cluster, Where
 
 # What looks at all of a map holds of it at once: in voxels at most and at least, and bytes of memory for each.
 SLAB: Final = 2**26
@@ -134,7 +134,7 @@ def prepared(
         _check_default(large.scratch, chosen, blocks.shape)
         like = cut_of(large.scratch)
     with ExitStack() as stack:
-        crew: Crew = Alone()
+        crew = Crew()
         memory = large.memory
         if large.where is not None:
             cluster = stack.enter_context(_cluster(large.where, memory, chosen.threads, tell))
@@ -146,7 +146,7 @@ def prepared(
             advice = "start again, with --scratch DIR to be able to go on"
             if large.scratch is not None:
                 advice = "what is done stays done, and the same command with --resume goes on"
-            crew = Spread(cluster, _sources(source, reading), written, advice)
+            crew = Crew(cluster, _sources(source, reading), written, advice)
         cut = plan(chosen, blocks.shape, memory=memory, chunks=blocks.chunks, workers=crew.workers, like=like)
         goes_on = (cut.tile, cut.halo, cut.pass_length) == like
         kind = outputs.stored([step]) or "float32"
@@ -166,7 +166,7 @@ def _check_default(scratch: Path, chosen: SoftFilter, shape: tuple[int, ...]) ->
 def _cluster(
     where: Where, memory: int | None, threads: int | None, tell: Callable[[str], None]
 ) -> Iterator[Cluster]:
-    from softmorph_cli.cluster import connected
+    from softmorph_cli.workers.cluster import connected
 
     allowed = machine.memory()
     if where.scheduler is None and where.workers is None and memory is not None and allowed is not None:

@@ -13,6 +13,7 @@ import pytest
 from helpers_batch import folder, order, recipe
 
 from softmorph_cli.batch import summary
+from softmorph_cli.batch.engine import thread_engine
 from softmorph_cli.batch.manifest import (
     BEGUN,
     DONE,
@@ -25,7 +26,6 @@ from softmorph_cli.batch.manifest import (
     unchanged,
 )
 from softmorph_cli.batch.run import all_jobs, carry_out, decide
-from softmorph_cli.batch.threads import ThreadEngine
 from softmorph_cli.errors import FileError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import ReadOptions
@@ -167,7 +167,7 @@ class Silent:
 
 
 def _here(jobs: Any, recipe: Any, workers: Any) -> tuple[Any, None]:
-    return ThreadEngine(1), None
+    return thread_engine(1), None
 
 
 WRONG = [

@@ -25,11 +25,11 @@ from test_cli_advice import Row, follow, pair, soft, softmax
 
 from softmorph_cli import cache, machine
 from softmorph_cli.batch import lock, manifest
+from softmorph_cli.batch.engine import thread_engine
 from softmorph_cli.batch.run import carry_out
-from softmorph_cli.batch.threads import ThreadEngine
-from softmorph_cli.cluster.members import wrong_version
 from softmorph_cli.errors import SoftmorphWarning
 from softmorph_cli.kernels import backend
+from softmorph_cli.workers.cluster.members import wrong_version
 
 SIDE = 48
 
@@ -70,7 +70,7 @@ def small_room(patch: pytest.MonkeyPatch) -> None:
 
 def in_threads(patch: pytest.MonkeyPatch) -> None:
     """Let batches be done in this process, where what is patched holds."""
-    patch.setattr(carry_out, "__defaults__", (lambda jobs, recipe, workers: (ThreadEngine(1), None),))
+    patch.setattr(carry_out, "__defaults__", (lambda jobs, recipe, workers: (thread_engine(1), None),))
 
 
 def without_imagecodecs(patch: pytest.MonkeyPatch) -> None:
@@ -83,7 +83,7 @@ def without_imagecodecs(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_dask(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("softmorph_cli.cluster.connect.find_spec", lambda name: None)
+    patch.setattr("softmorph_cli.workers.cluster.connect.find_spec", lambda name: None)
 
 
 def full_disk(patch: pytest.MonkeyPatch) -> None:

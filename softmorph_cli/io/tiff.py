@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.io.calibration import calibration
 from softmorph_cli.io.damage import NO_PAGES, Damaged, Unsupported
 from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.palette import of_palette
@@ -169,7 +170,8 @@ class Tiff:
             planes, told = _planes(path, file, number, complaints)
             notes += told
             meaning = _meaning(page, photometric)
-            notes += meaning.notes
+            said = calibration(file, page)
+            notes += (*meaning.notes, *said.notes)
             # A strip or tile is unpacked beside what was unpacked before. What does not fit is opened all the same, for
             # parts of it may.
             if series.size * series.dtype.itemsize >= 1 << 63:
@@ -179,8 +181,13 @@ class Tiff:
                 array = stored_tiles(path, number, meaning.turned)
                 if planes is not None and planes < series.size // max(1, page.size):
                     array = array[:planes]
+                if said.absent is not None:
+                    notes.append(
+                        f"its pixels of {said.absent:g} have no value (GDAL_NODATA), and are read as that number: set "
+                        "them to 0."
+                    )
             else:
-                array = meaning.turned(_pixels(path, file, series, planes))
+                array = said.without_absent(meaning.turned(_pixels(path, file, series, planes)))
             if not isinstance(series.axes, str) or array.ndim != len(series.axes):
                 raise Unsupported(
                     f"its axes are {shown(str(series.axes))}, and its pages have the shape {array.shape}"
@@ -207,7 +214,8 @@ class Tiff:
             unit=kind.unit,
             time_step=kind.time_step,
             channels=names or kind.channels,
-            slope=1 / one if one and array.dtype.kind in "ui" else 1.0,
+            slope=1 / one if one and array.dtype.kind in "ui" else said.slope,
+            inter=said.inter,
             full_scale=not labels,
             colour=bool(names),
             labels=labels,

@@ -118,6 +118,32 @@ def test_png_with_one_transparent_grey(tmp_path: Path) -> None:
     np.testing.assert_allclose(read(tmp_path / "in.png").array, image / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "significant"), [(np.uint8, 7), (np.uint8, 4), (np.uint16, 15), (np.uint16, 12)]
+)
+def test_png_with_fewer_significant_bits_keeps_its_white(
+    tmp_path: Path, dtype: type[np.unsignedinteger], significant: int
+) -> None:
+    top = np.iinfo(dtype).max
+    stored = np.linspace(0, top, 48).astype(dtype).reshape(6, 8)
+    Image.fromarray(stored).save(tmp_path / "map.png")
+    plain = (tmp_path / "map.png").read_bytes()
+    body = b"sBIT" + bytes((significant,))
+    chunk = struct.pack(">I", 1) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "map.png").write_bytes(plain[:33] + chunk + plain[33:])
+    np.testing.assert_allclose(read(tmp_path / "map.png").array, stored / top, atol=1e-6)
+
+
+def test_png_of_colours_with_fewer_significant_bits(tmp_path: Path) -> None:
+    stored = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3) + np.uint8(100)
+    Image.fromarray(stored).save(tmp_path / "map.png")
+    plain = (tmp_path / "map.png").read_bytes()
+    body = b"sBIT" + bytes((7, 6, 5))
+    chunk = struct.pack(">I", 3) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "map.png").write_bytes(plain[:33] + chunk + plain[33:])
+    np.testing.assert_allclose(read(tmp_path / "map.png", channel=2).array, stored[..., 2] / 255, atol=1e-6)
+
+
 def test_damage_under_a_palette_is_found(tmp_path: Path) -> None:
     path = tmp_path / "in.png"
     image = Image.fromarray(RNG.integers(0, 4, (60, 70), dtype=np.uint8), "P")

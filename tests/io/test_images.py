@@ -258,6 +258,33 @@ def nrrd(path: Path, fields: str) -> Volume:
     return read(path)
 
 
+DIRECTIONS = "space: left-posterior-superior\nspace directions: (1,0,0) (0,2,0) (0,0,3)\n"
+
+
+def test_a_kind_that_there_is_not_makes_no_channels(tmp_path: Path) -> None:
+    volume = nrrd(tmp_path / "map.nrrd", f"{DIRECTIONS}kinds: domain eomain domain\n")
+    assert (volume.axes, volume.spacing) == ("ZYX", (3.0, 2.0, 1.0))
+    assert "its kind of axis 'eomain' is not known, and is left out." in volume.notes
+
+
+@pytest.mark.parametrize("kind", ["vector", "RGB-color", "3D-masked-symmetric-matrix", "3-gradient", "list"])
+def test_kinds_of_components_make_channels(tmp_path: Path, kind: str) -> None:
+    fields = f"{DIRECTIONS.replace('(1,0,0)', 'none')}kinds: {kind} domain domain\n"
+    assert nrrd(tmp_path / "map.nrrd", fields).axes == "CYX"
+
+
+@pytest.mark.parametrize("vector", ["(0,2,0", "(0,2,0)x", "nothing", "0,2,0)"])
+def test_a_direction_that_is_no_vector_is_refused(tmp_path: Path, vector: str) -> None:
+    with pytest.raises(FileError, match="where a vector or none for each of 3 axes belongs"):
+        nrrd(tmp_path / "map.nrrd", DIRECTIONS.replace("(0,2,0)", vector))
+
+
+def test_a_field_that_there_is_not_is_told(tmp_path: Path) -> None:
+    volume = nrrd(tmp_path / "map.nrrd", DIRECTIONS.replace("space directions", "space dirfctions"))
+    assert volume.spacing is None
+    assert "its field 'space dirfctions' is none of NRRD's, and is left out." in volume.notes
+
+
 @pytest.mark.parametrize(
     ("named", "unit", "factor", "to_mm"),
     [

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import read
+from softmorph_cli.errors import FileError, InputError, SoftmorphError
+from softmorph_cli.io import open_blocks, read
 
 # Stored as 200 times a probability, up to 1.
 MAP = np.round(np.random.default_rng(8).random((3, 6, 7)) * 200).astype(np.uint8)
@@ -67,6 +67,8 @@ def test_pixels_without_a_value_are_no_probabilities(tmp_path: Path, absent: flo
     path = plain(tmp_path / "map.tif", array, absent=f"{absent:g}")
     with pytest.raises(InputError, match=r"14 values that are not a number .* leave them out with --mask"):
         read(path)
+    with pytest.raises(SoftmorphError, match=r"not a number|have no value"):
+        open_blocks(path).read((slice(0, 6), slice(0, 7)))
     inside = np.ones(array.shape, np.uint8)
     inside[2:4] = 0
     tifffile.imwrite(tmp_path / "inside.tif", inside)

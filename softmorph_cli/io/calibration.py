@@ -91,6 +91,8 @@ def _gdal(page: Any) -> Calibration:
                 inter = _same(inter, number)
     except ElementTree.ParseError:
         slope = inter = None
+    if slope == 0:
+        raise Unsupported("its values are scaled by 0 (GDAL_METADATA)")
     none = real(str(absent.value).strip("\0 ")) if absent is not None else np.nan
     found = Calibration(1.0 if slope is None else slope, 0.0 if inter is None else inter)
     # What is read as 0 in any case does no harm.

@@ -60,6 +60,11 @@ def test_the_scale_of_gdal_is_applied(tmp_path: Path) -> None:
     np.testing.assert_allclose(volume.array, MAP[0] / 200, atol=1e-6)
 
 
+def test_a_scale_of_0_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="scaled by 0"):
+        read(plain(tmp_path / "map.tif", MAP[0], metadata=SCALED.replace("0.005", "0")))
+
+
 @pytest.mark.parametrize("absent", [-9999.0, -1.0, 255.0])
 def test_pixels_without_a_value_are_no_probabilities(tmp_path: Path, absent: float) -> None:
     array = MAP[0].astype(np.float32) / 200 if absent < 0 else MAP[0].copy()

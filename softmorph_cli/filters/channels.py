@@ -76,9 +76,9 @@ def argmax(
 ) -> npt.NDArray[Any]:
     """Return the label of each voxel, 0 for the background, as an array without the axis of channels.
 
-    With "complete" it is the label of the largest channel (of several the lowest one); with "rest" that of the largest if it is
-    above what all of them leave of 1, else 0; with "overlapping" that of the largest if it is above one half, else 0;
-    with "nested" that of the last one above one half, else 0. Where all channels are 0 it is 0 in any case.
+    With "complete" it is the label of the largest channel (the lowest of several); with "rest" that of the largest
+    if it is above what all of them leave of 1, else 0; with "overlapping" that of the largest if it is above one
+    half, else 0; with "nested" that of the last one above one half, else 0. Where all channels are 0 it is 0.
 
     Args:
         volume: A map with an axis of channels; without one it is a single channel.

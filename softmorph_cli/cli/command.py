@@ -240,6 +240,12 @@ def _silence_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def unprinted(error: OSError) -> None:
+    """Say that the help, which no command prints, could not be printed."""
+    _silence_stdout()
+    complain(f"the system refused: {error}.")
+
+
 def complain(message: str) -> None:
     """Print an error as one line on stderr."""
     _say("error", typer.colors.RED, message)

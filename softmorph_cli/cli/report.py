@@ -50,7 +50,8 @@ def check_stdout(wanted: Mapping[str, Path | bool | None]) -> None:
 def deliver(text: str, path: Path, *, force: bool) -> None:
     """Write a text to PATH in one step, or print it where PATH is "-"; the bytes are the same, in UTF-8.
 
-    A file's name that is no UTF-8 keeps its bytes.
+    A file's name that is no UTF-8 keeps its bytes. Only on a terminal, which would obey them, control characters are
+    question marks.
 
     Raises:
         FileError: If the file cannot or may not be written.
@@ -58,6 +59,8 @@ def deliver(text: str, path: Path, *, force: bool) -> None:
     from softmorph_cli.files import replacing
 
     content = text if text.endswith("\n") or not text else text + "\n"
+    if path == STDOUT and sys.stdout.isatty():
+        content = printable(content, keep="\n\t")
     # Unpaired surrogates are how Python keeps such names.
     encoded = content.encode("utf-8", "surrogateescape")
     if path == STDOUT:

@@ -42,6 +42,7 @@ class Opened:
         labels: The classes it holds, without the background.
         names: Of those that have one.
         one: Whether it is one map that may stand for any class.
+        stands: The class that one channel is, of several that exclude each other; None where it may be any.
         only: Whether one class was chosen of it, so that no other is compared.
         take: Returns the map of a class, empty where the file has none of it.
         like: Where it lies; its values are not looked at.
@@ -57,6 +58,7 @@ class Opened:
     take: Callable[[int], Volume] = field(repr=False)
     like: Volume
     one: bool = False
+    stands: int | None = None
     only: bool = False
     notes: tuple[str, ...] = ()
     decide: Callable[[int], Mask] | None = field(default=None, repr=False)
@@ -104,7 +106,8 @@ def open_prediction(path: Path, reading: ReadOptions, reference: Path, *, argmax
     Raises:
         SoftmorphError: If the file cannot be read.
     """
-    reading = replace(reading, exclusive=argmax)
+    # One channel stands for its class however that is decided.
+    reading = replace(reading, exclusive=argmax or reading.channel is not None)
     valued = reading.channel is not None or bool(reading.only("values").given)
     notes: tuple[str, ...] = ()
     try:
@@ -122,6 +125,7 @@ def open_prediction(path: Path, reading: ReadOptions, reference: Path, *, argmax
         volume = read_map(path, replace(reading, like=reference))
         notes = (f"it does not say where it lies, and is taken to lie where {reference} does.",)
     found = _mapped(path, volume, notes)
+    found = found if argmax else replace(found, decide=None)
     return replace(found, only=bool(found.labels)) if reading.channel is not None else found
 
 
@@ -211,12 +215,22 @@ def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
         told = (*volume.notes, *notes, *_unions(regions, names))
         # One channel has one class, whatever it is compared with.
         decide = None if decided is None else (lambda label: decided.mask(decided.labels[0]))
+        stands = None if decided is None or known else decided.labels[0]
         return Opened(
-            path, held, names, lambda label: flat, flat, not known, notes=told, decide=decide, regions=regions
+            path,
+            held,
+            names,
+            lambda label: flat,
+            flat,
+            not known,
+            stands,
+            notes=told,
+            decide=decide,
+            regions=regions,
         )
     if volume.axes[axis] == SLICE or len(labels) != volume.array.shape[axis]:
         labels = tuple(range(1, volume.array.shape[axis] + 1))
-    index = {label: k for k, label in enumerate(labels) if label}
+    index = {label: k for k, label in enumerate(labels)}
     notes = (*volume.notes, *notes, *_background(volume, labels, decided))
     notes += _unions(regions, _names(labels, volume))
     flat = volume.single(0)
@@ -228,7 +242,7 @@ def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
 
     return Opened(
         path,
-        tuple(index),
+        tuple(label for label in labels if label),
         _names(labels, volume),
         take,
         flat,
@@ -354,6 +368,8 @@ def wanted(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tupl
     classes = tuple(dict.fromkeys(labels)) or tuple(sorted(held)) or (1,)
     if ones and len(classes) > 1:
         other = reference if ones[0] is prediction else prediction
+        if not labels and ones[0].stands in (0, *other.labels):
+            return (ones[0].stands,)
         if labels:
             raise InputError(f"{ones[0].path} is one map, which has no labels: give one --label.")
         raise InputError(

@@ -75,9 +75,9 @@ def argmax(
 ) -> npt.NDArray[Any]:
     """Return the label of each voxel, 0 for the background, as an array without the axis of channels.
 
-    With "complete" it is the label of the largest channel (the first of several); with "rest" that of the largest if it
-    is above what all of them leave of 1, else 0; with "overlapping" that of the largest if it is above one half, else
-    0; with "nested" that of the last one above one half, else 0. Where all channels are 0 it is 0 in any case.
+    With "complete" it is the label of the largest channel (the lowest of several); with "rest" that of the largest
+    if it is above what all of them leave of 1, else 0; with "overlapping" that of the largest if it is above one
+    half, else 0; with "nested" that of the last one above one half, else 0. Where all channels are 0 it is 0.
 
     Args:
         volume: A map with an axis of channels; without one it is a single channel.
@@ -108,7 +108,8 @@ def argmax(
             np.copyto(chosen, dtype.type(label), where=channel > (threshold or _HALF))
         return chosen
     best = np.zeros(array.shape[1:], array.dtype)
-    for channel, label in zip(array, numbers, strict=True):
+    # As an evaluation decides: the background is not always the first channel.
+    for label, channel in sorted(zip(numbers, array, strict=True), key=lambda one: one[0]):
         larger = channel > best
         np.copyto(chosen, dtype.type(label), where=larger)
         np.copyto(best, channel, where=larger)
@@ -117,5 +118,5 @@ def argmax(
     elif kind == "overlapping":
         chosen[best <= _HALF] = 0
     elif kind == "rest":
-        chosen[best <= 1 - array.sum(axis=0)] = 0
+        chosen[best <= 1 - array.sum(axis=0, dtype=np.float64)] = 0
     return chosen

@@ -243,17 +243,21 @@ def _check_size(path: Path, chunks: list[_Chunk]) -> None:
 def _samples(path: Path, chunks: list[_Chunk]) -> Array:
     """The numbers of a PNG as they are stored.
 
-    ITK replaces palette indices by colours, and cannot read grey with alpha. So its header is changed in a copy:
-    palette indices are declared grey, and grey with alpha is declared another type of as many bytes a pixel.
+    ITK replaces palette indices by colours, cannot read grey with alpha, and drops bits that are not significant by
+    sBIT, so that white is no longer the type's maximum. So its header is changed in a copy without such chunks: palette
+    indices are declared grey, and grey with alpha is declared another type of as many bytes a pixel.
     """
     head = chunks[0].body
     depth, kind = head[8], head[9]
     if depth not in _PNG_DEPTHS.get(kind, ()):
         raise Unsupported(f"its pixels are of kind {kind} with {depth} bits, which there are not")
-    alpha, clear = kind == _PNG_GREY_ALPHA, any(chunk.name == b"tRNS" for chunk in chunks)
-    if not (kind == _PNG_PALETTE or alpha or (kind == _PNG_GREY and clear)):
+    alpha, grey = kind == _PNG_GREY_ALPHA, kind in (_PNG_GREY, _PNG_PALETTE)
+    changed = any(chunk.name == b"sBIT" or (grey and chunk.name == b"tRNS") for chunk in chunks)
+    if not (kind == _PNG_PALETTE or alpha or changed):
         return read_pixels(path, "PNGImageIO")
-    as_depth, as_kind = (depth, _PNG_GREY) if not alpha else (16, _PNG_GREY) if depth == 8 else (8, _PNG_RGBA)
+    as_depth, as_kind = depth, _PNG_GREY if grey else kind
+    if alpha:
+        as_depth, as_kind = (16, _PNG_GREY) if depth == 8 else (8, _PNG_RGBA)
     with TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.png"
         with path.open("rb") as stream, plain.open("wb") as copy:

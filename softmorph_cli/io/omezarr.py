@@ -27,6 +27,7 @@ from softmorph_cli.io.raw import (
     time_step_of,
 )
 from softmorph_cli.io.select import usual_axes
+from softmorph_cli.io.stored import real, shown
 from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
 from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
 from softmorph_cli.units import MILLIMETRES, TimeStep, sizeless, time_step
@@ -104,6 +105,11 @@ class OmeZarr:
             notes.append(f"it has {last + 1} resolutions; the finest is read, {others} coarser.")
         if note := missing_chunks(array, lazy, str(path)):
             notes.append(note)
+        slope, inter = _scaling(array, str(path))
+        if (slope, inter) != (1, 0):
+            notes.append(
+                f"its values are the stored numbers times {slope:g} plus {inter:g}, as its attributes say."
+            )
         axes, told = _names(array, lazy.shape)
         raw = Raw(
             array=cast(Array, lazy),
@@ -111,6 +117,8 @@ class OmeZarr:
             format=self.name,
             shape=lazy.shape,
             dtype=str(lazy.dtype),
+            slope=slope,
+            inter=inter,
             native=Native("0.5" if array.zarr_format == 3 else "0.4"),
             notes=(*notes, *(told if image is None else ())),
         )
@@ -292,6 +300,24 @@ def _instead(found: Node) -> str:
     return f"is a Zarr group that does not say what it is{lost}, {held(found.path)}; name an array in it, as in {first}"
 
 
+def _scaling(array: Node, name: str) -> tuple[float, float]:
+    """Return what the stored numbers of an array are multiplied by and what is added, by the CF conventions of xarray.
+
+    Raises:
+        FileError: If they are no numbers, or a factor of 0.
+    """
+    said = [
+        str(array.attributes.get(key, default)) for key, default in (("scale_factor", 1), ("add_offset", 0))
+    ]
+    slope, inter = map(real, said)
+    if np.isnan(slope) or slope == 0 or np.isnan(inter):
+        raise FileError(
+            f"{name} has a scale_factor {shown(said[0])!r} and an add_offset {shown(said[1])!r}, which are no numbers "
+            "that scale its values; correct its attributes."
+        )
+    return slope, inter
+
+
 def _names(array: Node, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
     """The letters of the axes of an array without an image: their names, or the usual letters; and notes."""
     count = len(shape)
@@ -337,7 +363,7 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
         time_step=_time_step(image, level),
         affine=affine,
         channels=image.channels(),
-        slope=1 / one if isinstance(one, int) and one > 0 and raw.array.dtype.kind in "ui" else 1.0,
+        slope=1 / one if isinstance(one, int) and one > 0 and raw.array.dtype.kind in "ui" else raw.slope,
         labels=image.labels,
         provenance=provenance,
         notes=(*raw.notes, *notes),

@@ -171,7 +171,11 @@ def test_a_disk_that_is_really_full(here: Path) -> None:
 
 @pytest.mark.linux
 @pytest.mark.parametrize(
-    "arguments", [["rules"], ["stats", "in.npy"], ["stats", "in.npy", "--json"], ["info", "in.npy"]]
+    "arguments",
+    [
+        *(["rules"], ["stats", "in.npy"], ["stats", "in.npy", "--json"], ["info", "in.npy"]),
+        *(["--help"], ["--version"], ["stats", "--help"]),
+    ],
 )
 def test_a_full_standard_output_is_one_sentence(arguments: list[str]) -> None:
     save("in.npy", random_map())

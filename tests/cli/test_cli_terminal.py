@@ -240,3 +240,14 @@ def test_quick_runs_and_quiet_ones_have_no_progress(capsys: pytest.CaptureFixtur
         assert report is not None
         report(told(1))
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_csv_on_a_terminal_shows_no_control_characters() -> None:
+    name = save(f"a{ESCAPE}]0;owned\x07b.npy", random_map())
+    for command in ("stats", "inspect"):
+        code, shown = on_terminal(command, name, "--csv", "-")
+        assert code == 0
+        assert f"{ESCAPE}]0;" not in shown
+        assert "\x07" not in shown
+    # Elsewhere it is the file's name.
+    assert f"{ESCAPE}]0;owned\x07b.npy" in run("stats", name, "--csv", "-").out

@@ -68,6 +68,12 @@ def test_argmax_of_complete_channels() -> None:
     assert argmax(volume, kind="complete", labels=(4, 5, 9)).tolist() == [[4, 9, 0, 4]]
 
 
+def test_of_equal_channels_the_lowest_label_counts_wherever_it_is() -> None:
+    # The second channel is the background, as an evaluation takes it too.
+    volume = row([0.5, 0, 0.4, 0.3], [0.5, 0.5, 0.2, 0.3], [0, 0.5, 0.4, 0.4])
+    assert argmax(volume, kind="complete", labels=(1, 0, 2)).tolist() == [[0, 0, 1, 2]]
+
+
 def test_argmax_against_the_rest() -> None:
     volume = row([0.4, 0.3, 0.5, 0.0, 0.45], [0.1, 0.4, 0.0, 0.0, 0.45])
     # Beaten by a rest of 0.5; 0.4 above 0.3; a tie; nothing; the first of two above 0.1.

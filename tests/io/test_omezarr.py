@@ -681,3 +681,18 @@ def test_shapes_and_chunks_that_cannot_be(
     for look in (read, probe, open_blocks):
         with pytest.raises(FileError, match=said):
             look(source)
+
+
+@pytest.mark.parametrize("inside", ["0", ""])
+def test_the_scale_and_offset_of_xarray_are_applied_and_told(tmp_path: Path, inside: str) -> None:
+    stored = np.round((SOFT - 0.1) * 200).astype(np.int16)
+    path = make(tmp_path / "map.zarr", stored)
+    zarr.open_array(str(path / "0"), mode="r+").attrs.update({"scale_factor": 0.005, "add_offset": 0.1})
+    volume = read(path / inside)
+    np.testing.assert_allclose(volume.array, stored * 0.005 + 0.1, atol=1e-6)
+    assert "its values are the stored numbers times 0.005 plus 0.1, as its attributes say." in volume.notes
+    blocks = open_blocks(path / inside)
+    assert np.array_equal(blocks.read((slice(0, 3), slice(None), slice(None))), volume.array[:3])
+    zarr.open_array(str(path / "0"), mode="r+").attrs["scale_factor"] = [2]
+    with pytest.raises(FileError, match=r"a scale_factor '\[2\]'"):
+        read(path / inside)

@@ -1,6 +1,6 @@
 """Every operation: its name, parameters, help and examples. What computes them lies in the files beside this one.
 
-A new operation is a class here, and where Python should have it a line in `softmorph_cli.filters.functions`.
+A new operation is a class here, and where Python should have it a line in `softmorph_cli.api.filters`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def uneven(volume: Volume) -> list[str]:
     sizes = " × ".join(f"{size:g}" for size in volume.spacing)
     return [
         f"voxels are {sizes} {volume.unit or ''}".rstrip()
-        + ": thinning counts voxels, not lengths; add --resample iso to make them cubic first."
+        + f": thinning counts voxels, not lengths; add {named('resample', 'iso')} to make them cubic first."
     ]
 
 
@@ -223,8 +223,8 @@ class Skeleton(SoftFilter):
             return []
         return [
             "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "
-            "are pieces of curves. To keep lines whole, add --method nested (at each of its levels) or --hard (at one "
-            "threshold)."
+            f"are pieces of curves. To keep lines whole, add {named('method', 'nested')} (at each of its levels) or "
+            f"{named('hard', True)} (at one threshold)."
         ]
 
     def phases(self, shape: tuple[int, ...]) -> Sequences:
@@ -260,8 +260,8 @@ class Skeleton(SoftFilter):
             ]
         if settings.levels == "exact" and settings.lowest is None and share > _DENSE:
             return [
-                f"{share:.0%} of the voxels are above 0 in the skeleton, since all values are levels: with --lowest "
-                "0.01 the background is left out."
+                f"{share:.0%} of the voxels are above 0 in the skeleton, since all values are levels: with "
+                f"{named('lowest', 0.01)} the background is left out."
             ]
         return []
 
@@ -389,7 +389,7 @@ class Erosion(Morphology):
 
     The default method is "minmax": every threshold of the result is the binary erosion of that threshold of the image.
     (`SoftErosion`, as the paper, takes voxels as independent: "multilinear".) Of an array, `radius` is a
-    number in the unit of `spacing`.
+    number in the unit of `spacing`; of a `Volume` or a file a length may also be given with its unit, "2mm".
 
     >>> import numpy as np
     >>> erosion(np.array([[0.9, 0.9, 0.2, 0.9]]))
@@ -770,12 +770,14 @@ class Resample(Filter):
             return isotropic(volume)
         if millimetres(volume.unit) is None:
             raise InputError(
-                "the file does not say in which unit its voxel size is; only --spacing iso does without."
+                "the file does not say in which unit its voxel size is; only "
+                f"{named('spacing', 'iso')} does without."
             )
         sizes = [lengths.parse(part, named("spacing")) for part in self.spacing.split(",")]
         if len(sizes) not in (1, volume.spatial_dims):
             raise InputError(
-                f"--spacing {self.spacing}: give one length, or one for each of {', '.join(volume.spatial_axes)}."
+                f"{named('spacing')} {self.spacing}: give one length, or one for each of "
+                f"{', '.join(volume.spatial_axes)}."
             )
         wanted = [lengths.in_unit(size, volume.unit) for size in sizes]
         return resampled(volume, wanted * volume.spatial_dims if len(wanted) == 1 else wanted)

@@ -74,6 +74,15 @@ def read(
         FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
         InputError: If its values are no probabilities or an option does not fit it.
         UsageError: If an option is malformed or two exclude each other.
+
+    >>> import numpy as np
+    >>> made = Volume(np.full((2, 3, 4), 0.5, np.float32), "ZYX", spacing=(2.0, 1.0, 1.0), unit="mm")
+    >>> lost = write(made, "map.nii.gz", force=True)
+    >>> volume = read("map.nii.gz")
+    >>> volume
+    <Volume ZYX 2 x 3 x 4 float32, voxels 2 x 1 x 1 mm, from 'map.nii.gz'>
+    >>> volume.array.shape, volume.array.max()
+    ((2, 3, 4), np.float32(0.5))
     """
     path = Path(path)
     name = str(path)

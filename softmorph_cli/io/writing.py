@@ -48,6 +48,13 @@ def write(
         FileError: If the file cannot or may not be written.
         InputError: If the format cannot hold this map.
         UsageError: If the suffix is unknown or the format cannot store `output_type`, or so many levels in it.
+
+    >>> import numpy as np
+    >>> image = Volume(np.full((3, 4), 0.5, np.float32), "YX", spacing=(0.5, 0.5), unit="um")
+    >>> write(image, "map.nii.gz")
+    []
+    >>> write(image, "map.png", output_type="uint8")
+    ['uint8 keeps 256 steps: values are rounded by up to 0.002.', 'PNG cannot hold the voxel size.']
     """
     path = Path(path)
     family = target_format(path, output_type, pyramid=pyramid)

@@ -28,12 +28,12 @@ _HOMES = {
     "SoftmorphWarning": "errors",
 }
 # The home of every name that is not in the table.
-_FUNCTIONS = "filters.functions"
+_FUNCTIONS = "api.filters"
 
 if TYPE_CHECKING:
+    from softmorph_cli.api.filters import *  # noqa: F403
     from softmorph_cli.errors import SoftmorphError as SoftmorphError
     from softmorph_cli.errors import SoftmorphWarning as SoftmorphWarning
-    from softmorph_cli.filters.functions import *  # noqa: F403
     from softmorph_cli.filters.modules import SoftClosing as SoftClosing
     from softmorph_cli.filters.modules import SoftDilation as SoftDilation
     from softmorph_cli.filters.modules import SoftErosion as SoftErosion

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from softmorph_cli.errors import UsageError
+from softmorph_cli.parameters import named
 
 # How many level sets are exact, or "exact": every one of them.
 Levels: TypeAlias = int | Literal["exact"]
@@ -46,9 +47,11 @@ class LevelSets:
             UsageError: If they do not.
         """
         if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
-            raise UsageError(f"--levels is a positive whole number or exact, not {self.count!r}.")
+            raise UsageError(f"{named('levels')} is a positive whole number or exact, not {self.count!r}.")
         if self.lowest is not None and not 0 <= self.lowest < 1:
-            raise UsageError(f"--lowest is a probability of at least 0 and below 1, not {self.lowest!r}.")
+            raise UsageError(
+                f"{named('lowest')} is a probability of at least 0 and below 1, not {self.lowest!r}."
+            )
 
     @cached_property
     def thresholds(self) -> NDArray[np.float64]:
@@ -129,12 +132,12 @@ class LevelSets:
         if fits and self.count <= most and self.lowest is not None and held[1:].all():
             bound = float(self.upper_bounds[0])
             raise UsageError(
-                f"no {name} number lies between --lowest {self.lowest:g} and the next level, {bound:g}; "
-                f"give --lowest {bound:g}, or write --output-type {wider}."
+                f"no {name} number lies between {named('lowest')} {self.lowest:g} and the next level, {bound:g}; "
+                f"give {named('lowest', float(f'{bound:g}'))}, or write {named('output_type', wider)}."
             )
         raise UsageError(
-            f"{self.count} levels do not fit into {name}; write --output-type {wider}, or take fewer levels: "
-            f"--levels {1 << (most.bit_length() - 1)}."
+            f"{self.count} levels do not fit into {name}; write {named('output_type', wider)}, or take fewer levels: "
+            f"{named('levels', 1 << (most.bit_length() - 1))}."
         )
 
 
@@ -149,7 +152,7 @@ def parse_levels(value: str | int) -> Levels:
     with suppress(ValueError):
         if not isinstance(value, bool):
             return int(value)
-    raise UsageError(f"--levels {value}: use 8, 16, 32, a multiple of 64, or exact (method nested).")
+    raise UsageError(f"{named('levels')} {value}: use 8, 16, 32, a multiple of 64, or exact (method nested).")
 
 
 def round_down(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:

@@ -188,6 +188,16 @@ def named(name: str, value: Any = None) -> str:
     return option if value is None or isinstance(value, bool) else f"{option} {value}"
 
 
+def in_shell() -> bool:
+    """Whether parameters are named as options: the command line was called, not Python."""
+    return _SHELL.get()
+
+
+def take_a_part() -> str:
+    """Return what to do with a map that is too large, without a full stop."""
+    return "cut out a part with --region" if in_shell() else "pass a part of it"
+
+
 def as_in_python(text: str) -> str:
     """Return a help text with parameters named as in Python: `max_iterations`, not --max-iterations."""
     return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: f"`{found[1].replace('-', '_')}`", text)

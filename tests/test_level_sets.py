@@ -82,10 +82,14 @@ def test_floats_lie_in_their_bin_in_both_types(sets: LevelSets, dtype: str) -> N
 @pytest.mark.parametrize(
     ("sets", "dtype", "says"),
     [
-        (LevelSets(128), "uint8", "128 levels .* uint8; write --output-type uint16, .* --levels 64"),
-        (LevelSets(1 << 15), "uint16", "write --output-type float32, .* --levels 16384"),
-        (LevelSets(4096), "float16", "write --output-type float32, .* --levels 2048"),
-        (LevelSets(16, 0.0624), "uint8", "--lowest 0.0624 .* give --lowest 0.0625, or .* uint16"),
+        (LevelSets(128), "uint8", "128 levels .* uint8; write output_type='uint16', .* levels=64"),
+        (LevelSets(1 << 15), "uint16", "write output_type='float32', .* levels=16384"),
+        (LevelSets(4096), "float16", "write output_type='float32', .* levels=2048"),
+        (
+            LevelSets(16, 0.0624),
+            "uint8",
+            "lowest 0\\.0624 and .* give lowest=0.0625, or write output_type='uint16'",
+        ),
     ],
 )
 def test_types_that_cannot_tell_levels_apart_are_refused(sets: LevelSets, dtype: str, says: str) -> None:
@@ -95,7 +99,7 @@ def test_types_that_cannot_tell_levels_apart_are_refused(sets: LevelSets, dtype:
 
 @pytest.mark.parametrize("arguments", [(0,), (-8,), (2.5,), (True,), ("exact",), (8, 1.0), (8, -0.1)])
 def test_what_makes_no_thresholds_is_refused(arguments: Any) -> None:
-    with pytest.raises(UsageError, match=r"--levels|--lowest"):
+    with pytest.raises(UsageError, match=r"^(levels|lowest) is"):
         LevelSets(*arguments)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from softmorph_cli.batch.recipe import Recipe
 from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning, UsageError
 from softmorph_cli.measure.columns import volume_columns
+from softmorph_cli.parameters import named_as_options
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
@@ -74,6 +75,8 @@ class Outcome:
     wrong_call: bool = False
 
 
+# Also in another thread or process: what goes wrong is told on the command line.
+@named_as_options()
 def run_task(
     task: Task,
     *,

@@ -27,6 +27,7 @@ from softmorph_cli.compiler.deletions import Words, deletions
 from softmorph_cli.compiler.p_simple import first_failure
 from softmorph_cli.compiler.program import Program
 from softmorph_cli.errors import RuleError
+from softmorph_cli.parameters import in_shell, named
 from softmorph_cli.printable import INDENT
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.expression import And, Expression
@@ -75,9 +76,12 @@ class Nesting:
             marks += ", p may be deleted as well" if "p" in self.counterexample else ""
             drawing = INDENT + INDENT.join(self.counterexample.splitlines())
             text += f" (drawn below: {marks})"
-        other = "leave out --method nested"
+        other = f"leave out {named('method', 'nested')}"
         if self.repair:
-            command = f"softmorph apply {shlex.quote(rule + SUFFIX)} IN OUT --method nested"
+            nested = named("method", "nested")
+            command = f"apply_rule({rule + SUFFIX!r}, image, {nested})"
+            if in_shell():
+                command = f"softmorph apply {shlex.quote(rule + SUFFIX)} IN OUT {nested}"
             advice = f"Type {command} for this rule at simple points alone, subfield by subfield, or {other}."
         else:
             advice = f"{other[0].upper()}{other[1:]}."

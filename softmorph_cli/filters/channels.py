@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.parameters import named
 from softmorph_cli.volume import Volume
 
 Kind = Literal["complete", "rest", "overlapping", "nested"]
@@ -45,7 +46,9 @@ def renormalize(volume: Volume, *, before: Volume, kind: Kind) -> Volume:
         InputError: If the channels overlap, or the shapes differ.
     """
     if kind not in ("complete", "rest"):
-        raise InputError("these channels overlap, so they need not sum to 1; leave --renormalize out.")
+        raise InputError(
+            f"these channels overlap, so they need not sum to 1; leave {named('renormalize')} out."
+        )
     if before.array.shape != volume.array.shape:
         raise InputError(
             f"a map of shape {volume.array.shape} does not come from one of {before.array.shape}."

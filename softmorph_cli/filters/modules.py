@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters import operations
 from softmorph_cli.filters.filter import SoftFilter
-from softmorph_cli.filters.functions import How
 from softmorph_cli.filters.method import Family, find
 from softmorph_cli.filters.operators import apply, recipe
+from softmorph_cli.filters.settings import How
 
 
 def _checked(batch: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class _Morphology(_Module):
                 "minmax".)
             erosion_connectivity: Overrides `connectivity` for the erosion.
             dilation_connectivity: Overrides `connectivity` for the dilation.
-            **how: See `softmorph_cli.filters.functions.How`.
+            **how: See `softmorph_cli.filters.settings.How`.
 
         Raises:
             UsageError: If an argument is out of range.
@@ -150,7 +150,7 @@ class SoftSkeletonizer(_Module):
             number found from the data would change from batch to batch; but None, to the end, is the default of
             "nested", of which further iterations change nothing.
         method: How the thinning is made soft; default "smooth-levels". (The function `skeletonize`: "nested".)
-        **how: See `softmorph_cli.filters.functions.How`.
+        **how: See `softmorph_cli.filters.settings.How`.
 
     >>> import torch
     >>> logits = torch.zeros((1, 1, 5, 9), requires_grad=True)

@@ -12,6 +12,7 @@ from softmorph_cli.filters.method import Family, Method, find
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.kernels.backend import Backend, Field
 from softmorph_cli.kernels.bitplanes import WORD, bits_in_chunk, chunks
+from softmorph_cli.parameters import named
 from softmorph_cli.rules.rule import Rule
 
 # From the reason that says least to the one that says most about what a person should know.
@@ -121,7 +122,7 @@ def nested(job: Job, image: Any) -> Result:
     backend, sets = job.backend, job.settings.level_sets
     phases, results = job.phases, []
     if not backend.prunes and any(phase.prunes for phase in phases):
-        raise InputError("--prune-contrast works on the CPU alone: add --device cpu.")
+        raise InputError(f"{named('prune_contrast')} works on the CPU alone: add {named('device', 'cpu')}.")
     if sets is None:
         start = to_ranks(job, image)
         return _ranked(job, start, phases, floor_of(job, image))

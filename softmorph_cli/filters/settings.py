@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypedDict
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.defaults import ANY_RULE, INCREASING, THINNING
@@ -318,6 +318,23 @@ class Settings:
         return [
             name for name in numbers if name not in heard and getattr(self, name) != getattr(Settings, name)
         ]
+
+
+class How(TypedDict, total=False):
+    """Keyword arguments of every module and loss; their meaning and defaults are those of `Settings`."""
+
+    levels: int | Literal["exact"]
+    lowest: float | None
+    finish: bool
+    prune_contrast: float
+    surrogate: bool
+    smooth_levels: int
+    sharpness: float
+    seed: int
+    tolerance: float
+    max_iterations: int
+    device: str
+    threads: int | None
 
 
 @dataclass(frozen=True)

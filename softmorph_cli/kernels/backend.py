@@ -11,6 +11,7 @@ from softmorph_cli import machine
 from softmorph_cli.compiler import Step
 from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
 from softmorph_cli.level_sets import LevelSets
+from softmorph_cli.parameters import named
 
 
 class Field(Protocol):
@@ -150,7 +151,7 @@ def choose(device: str = "auto", *, threads: int | None = None, gradient: bool =
     if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
         raise UsageError(f"unknown device {device!r}: use auto, cpu, cuda or cuda:N.")
     if threads is not None and threads < 1:
-        raise UsageError(f"--threads {threads}: at least 1 is needed.")
+        raise UsageError(f"{named('threads')} {threads}: at least 1 is needed.")
     if kind in ("auto", "cpu") and not gradient:
         from softmorph_cli.kernels.numba_cpu import NumbaBackend
 
@@ -166,7 +167,7 @@ def choose(device: str = "auto", *, threads: int | None = None, gradient: bool =
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise InputError(
-            f"device {device!r} is not there: torch sees {found} CUDA devices; use --device cpu."
+            f"device {device!r} is not there: torch sees {found} CUDA devices; use {named('device', 'cpu')}."
         )
     try:
         from softmorph_cli.kernels.triton_autograd import FusedBackend

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.level_sets import LevelSets, round_down
+from softmorph_cli.parameters import named
 
 WORD: Final = 64
 
@@ -37,7 +38,7 @@ def check_count(levels: SupportsIndex) -> int:
     """
     number = index(levels) if isinstance(levels, SupportsIndex) else 0
     if number not in (8, 16, 32) and (number <= 0 or number % WORD or number > 1 << 20):
-        raise UsageError(f"--levels {levels}: use 8, 16, 32 or a multiple of 64.")
+        raise UsageError(f"{named('levels')} {levels}: use 8, 16, 32 or a multiple of 64.")
     return number
 
 

@@ -26,9 +26,9 @@ from typing import Final, Unpack, cast
 from torch import Tensor
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters.functions import How
 from softmorph_cli.filters.method import Family, find
 from softmorph_cli.filters.modules import SoftSkeletonizer
+from softmorph_cli.filters.settings import How
 from softmorph_cli.losses.channels import ChannelLoss, Channels, check_values, space
 from softmorph_cli.losses.dice import soft_dice
 
@@ -55,7 +55,7 @@ class SoftCLDiceLoss(ChannelLoss):
         smooth_dr: Added to their denominators.
         smooth: Added to the denominator of the harmonic mean.
         per_class: One clDice for each class instead of one over all.
-        **how: See `ChannelLoss` and `softmorph_cli.filters.functions.How`.
+        **how: See `ChannelLoss` and `softmorph_cli.filters.settings.How`.
 
     With `reduction="none"` the result is (B,), or (B, C, [1,] 1, 1) with `per_class`.
     """
@@ -153,7 +153,7 @@ class SoftDiceCLDiceLoss(SoftCLDiceLoss):
         smooth_dr: Added to denominators.
         smooth: Added to the denominator of the harmonic mean.
         per_class: One clDice for each class.
-        **how: See `ChannelLoss` and `softmorph_cli.filters.functions.How`.
+        **how: See `ChannelLoss` and `softmorph_cli.filters.settings.How`.
 
     With `reduction="none"` the result is (B, C, [1,] 1, 1).
     """

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.functions import skeletonize
+from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import SoftDiceLoss
 from softmorph_cli.topology.betti import betti_numbers
@@ -166,7 +166,7 @@ def measure(network: Network, images: Tensor, masks: Tensor) -> tuple[float, ...
 
 def _measure_one(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> tuple[float, ...]:
     dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
-    of_found, of_truth = (skeletonize(mask.astype(np.float32), hard=True) > 0 for mask in (found, truth))
+    of_found, of_truth = (Skeleton(hard=True)(mask.astype(np.float32)).image > 0 for mask in (found, truth))
     precision = truth[of_found].mean() if of_found.any() else 0.0
     sensitivity = found[of_truth].mean()
     cldice = 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0

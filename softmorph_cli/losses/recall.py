@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.functions import skeletonize
 from softmorph_cli.filters.modules import SoftDilation
+from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.losses.channels import ChannelLoss, Channels, space
 from softmorph_cli.losses.cldice import checked_skeleton
 
@@ -83,5 +83,5 @@ class SkeletonRecallLoss(ChannelLoss):
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # until stable: nothing that a compiler could fuse
 def _centrelines(batch: Tensor) -> Tensor:
-    thin: Tensor = skeletonize(batch, hard=True, spatial_dims=batch.ndim - 2)
+    thin: Tensor = Skeleton(hard=True, spatial_dims=batch.ndim - 2)(batch).image
     return thin

@@ -11,6 +11,7 @@ from softmorph_cli import machine
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.filter import LABELS, Filter
 from softmorph_cli.filters.settings import Progress, Result, Settings
+from softmorph_cli.parameters import in_shell, named, take_a_part
 from softmorph_cli.volume import Volume
 
 
@@ -95,19 +96,20 @@ def check_memory(volume: Volume, settings: Settings, memory: int | None, *, tile
 
     needed, allowed = taken(settings), memory or machine.memory()
     if settings.device in ("auto", "cpu") and allowed is not None and needed > allowed:
-        ways = ["use fewer --workers"] if memory else []
+        ways = [f"use fewer {named('workers')}"] if memory else []
         fewer = [
             n
             for n in (32, 16, 8)
             if settings.levels_in_force and taken(replace(settings, levels=n)) <= allowed
         ]
         if fewer:
-            ways.append(f"add --levels {fewer[0]}")
+            ways.append(f"add {named('levels', fewer[0])}")
         if tiled is not None:
+            limit = f"{named('memory')} {machine.for_tiles()}"
             ways.append(
-                f"write a .zarr tile by tile with softmorph {tiled} and --memory {machine.for_tiles()}"
+                f"write a .zarr tile by tile with softmorph {tiled}" + (f" and {limit}" if in_shell() else "")
             )
         raise InputError(
             f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "
-            f"cut out a part with --region{''.join(f', or {way}' for way in ways)}."
+            f"{take_a_part()}{''.join(f', or {way}' for way in ways)}."
         )

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.interruption import interruptible
 from softmorph_cli.machine import memory
+from softmorph_cli.parameters import in_shell, take_a_part
 from softmorph_cli.topology.betti import connectivities
 from softmorph_cli.topology.merging import cavity_pairs, component_pairs
 
@@ -197,7 +198,8 @@ def _check_memory(voxels: int) -> None:
     if limit is not None and needed > limit:
         raise InputError(
             f"loops of {voxels:,} voxels take about {needed / 1e9:.1f} GB, and {limit / 1e9:.1f} GB may be used: "
-            "cut out a part with --region, or count without bars (softmorph topology numbers --no-bars)."
+            + take_a_part()
+            + (", or count without bars (softmorph topology numbers --no-bars)." if in_shell() else ".")
         )
 
 

@@ -18,6 +18,7 @@ from softmorph_cli.compiler import DIAGRAM, compile_rule, nesting, p_simple
 from softmorph_cli.compiler.deletions import deletions
 from softmorph_cli.compiler.nesting import KNOWN, Nesting, check, write
 from softmorph_cli.errors import RuleError
+from softmorph_cli.parameters import named_as_options
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.neighborhood import Offset
 from softmorph_cli.rules.ring import components, ring
@@ -397,14 +398,20 @@ def test_a_finding_is_kept_and_a_damaged_one_is_found_anew(
 
 
 def test_a_refusal_shows_why_and_what_to_type() -> None:
-    text = check(catalog.bundled("zhang-suen-2d")).describe("zhang-suen")
+    with named_as_options():
+        text = check(catalog.bundled("zhang-suen-2d")).describe("zhang-suen")
+        assert "apply 'my rule.toml+simple' IN" in check(catalog.bundled("prune-2d")).describe("my rule.toml")
     assert text == (
         "rule zhang-suen cannot run as nested: it deletes a component of 4 pixels at once (drawn below: 1 foreground, "
         "0 background, d deleted). Type softmorph apply zhang-suen+simple IN OUT --method nested for this rule at "
         "simple points alone, subfield by subfield, or leave out --method nested.\n"
         "    0000\n    0dd0\n    0dd0\n    0000"
     )
-    assert "apply 'my rule.toml+simple' IN" in check(catalog.bundled("prune-2d")).describe("my rule.toml")
+    in_python = check(catalog.bundled("zhang-suen-2d")).describe("zhang-suen").partition("\n")[0]
+    assert in_python.endswith(
+        "Type apply_rule('zhang-suen+simple', image, method='nested') for this rule at simple points alone, "
+        "subfield by subfield, or leave out method='nested'."
+    )
     assert "p may be deleted as well" in check(catalog.bundled("prune-3d")).describe("prune")
 
 
@@ -413,7 +420,7 @@ def test_what_would_do_nothing_is_not_advised() -> None:
     for name in ("isolated-2d", "isolated-3d", "majority-2d"):
         text = check(catalog.bundled(name)).describe(name)
         assert "+simple" not in text
-        assert text.partition("\n")[0].endswith("eave out --method nested.")
+        assert text.partition("\n")[0].endswith("eave out method='nested'.")
 
 
 def test_what_is_too_large_is_not_advised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def test_what_is_right_already_stays(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", ["overlapping", "nested"])
 def test_channels_that_overlap_are_not_rescaled(kind: Kind) -> None:
     volume = row([0.9], [0.9])
-    with pytest.raises(InputError, match="leave --renormalize out"):
+    with pytest.raises(InputError, match="leave renormalize out"):
         renormalize(volume, before=volume, kind=kind)
 
 

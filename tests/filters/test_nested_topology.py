@@ -303,7 +303,7 @@ def test_a_gradient_goes_through_pruning_to_the_voxels_that_values_come_from() -
 
 
 def test_a_contrast_of_less_than_a_level_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"0\.0625 or more, or levels='exact'"):
+    with pytest.raises(UsageError, match=r"prune_contrast=0\.0625 or more, or levels='exact'"):
         sm.skeletonize(random_map((9, 9), 0), prune_contrast=0.06)
     sm.skeletonize(random_map((9, 9), 0), prune_contrast=0.0625)
     # One plane has no height.

@@ -1,7 +1,7 @@
 """Every operation: its name, parameters, help and examples. What computes them lies in the files of `filters`.
 
 A new operation is a class in one of these modules, and where Python should have it a line in
-`softmorph_cli.filters.functions`.
+`softmorph_cli.api.filters`.
 """
 
 from __future__ import annotations

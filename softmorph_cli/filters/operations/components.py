@@ -187,12 +187,14 @@ class Resample(Filter):
             return isotropic(volume)
         if millimetres(volume.unit) is None:
             raise InputError(
-                "the file does not say in which unit its voxel size is; only --spacing iso does without."
+                "the file does not say in which unit its voxel size is; only "
+                f"{named('spacing', 'iso')} does without."
             )
         sizes = [lengths.parse(part, named("spacing")) for part in self.spacing.split(",")]
         if len(sizes) not in (1, volume.spatial_dims):
             raise InputError(
-                f"--spacing {self.spacing}: give one length, or one for each of {', '.join(volume.spatial_axes)}."
+                f"{named('spacing')} {self.spacing}: give one length, or one for each of "
+                f"{', '.join(volume.spatial_axes)}."
             )
         wanted = [lengths.in_unit(size, volume.unit) for size in sizes]
         return resampled(volume, wanted * volume.spatial_dims if len(wanted) == 1 else wanted)

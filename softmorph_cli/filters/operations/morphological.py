@@ -143,7 +143,7 @@ class Erosion(Morphology):
 
     The default method is "minmax": every threshold of the result is the binary erosion of that threshold of the image.
     (`SoftErosion`, as the paper, takes voxels as independent: "multilinear".) Of an array, `radius` is a
-    number in the unit of `spacing`.
+    number in the unit of `spacing`; of a `Volume` or a file a length may also be given with its unit, "2mm".
 
     >>> import numpy as np
     >>> erosion(np.array([[0.9, 0.9, 0.2, 0.9]]))

@@ -36,7 +36,7 @@ def uneven(volume: Volume) -> list[str]:
     sizes = " × ".join(f"{size:g}" for size in volume.spacing)
     return [
         f"voxels are {sizes} {volume.unit or ''}".rstrip()
-        + ": thinning counts voxels, not lengths; add --resample iso to make them cubic first."
+        + f": thinning counts voxels, not lengths; add {named('resample', 'iso')} to make them cubic first."
     ]
 
 
@@ -213,8 +213,8 @@ class Skeleton(SoftFilter):
             return []
         return [
             "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "
-            "are pieces of curves. To keep lines whole, add --method nested (at each of its levels) or --hard (at one "
-            "threshold)."
+            f"are pieces of curves. To keep lines whole, add {named('method', 'nested')} (at each of its levels) or "
+            f"{named('hard', True)} (at one threshold)."
         ]
 
     def phases(self, shape: tuple[int, ...]) -> Sequences:
@@ -250,7 +250,7 @@ class Skeleton(SoftFilter):
             ]
         if settings.levels == "exact" and settings.lowest is None and share > _DENSE:
             return [
-                f"{share:.0%} of the voxels are above 0 in the skeleton, since all values are levels: with --lowest "
-                "0.01 the background is left out."
+                f"{share:.0%} of the voxels are above 0 in the skeleton, since all values are levels: with "
+                f"{named('lowest', 0.01)} the background is left out."
             ]
         return []

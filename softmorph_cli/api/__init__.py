@@ -1,0 +1,1 @@
+"""The public functions: NumPy arrays, torch tensors, `Volume`s or paths in, arrays, volumes or typed results out."""

@@ -1,0 +1,107 @@
+"""What the public functions take as an image: an array, a tensor, a `Volume`, or the path of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from softmorph_cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from softmorph_cli.volume import Volume
+
+Array: TypeAlias = "npt.NDArray[Any] | list[Any]"
+Placed: TypeAlias = "Volume | str | Path"
+Image: TypeAlias = "Array | Tensor | Placed"
+
+
+def placed(image: Any) -> Volume | None:
+    """Return a volume, or the file of a path as one; None of an array or a tensor.
+
+    Raises:
+        FileError: If the file cannot be read.
+        InputError: If its values are no probabilities.
+    """
+    from softmorph_cli.volume import Volume
+
+    if isinstance(image, str | Path):
+        from softmorph_cli.io import read
+
+        return read(image)
+    return image if isinstance(image, Volume) else None
+
+
+def refuse_grid(**given: object) -> None:
+    """Refuse what only an array needs, given with an image that holds it.
+
+    Raises:
+        UsageError: If one is not None.
+    """
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise UsageError(
+            f"{' and '.join(wrong)}: these are for arrays alone, a Volume or a file has its own; leave them out."
+        )
+
+
+def numbers(image: Any) -> npt.NDArray[Any]:
+    """Return an array or a tensor of any device as a NumPy array; it may be a view.
+
+    Raises:
+        InputError: If it is a masked array, or no numbers.
+    """
+    import numpy as np
+
+    from softmorph_cli.filters.arrays import as_array, is_tensor
+
+    array = as_array(image)
+    if is_tensor(array):
+        array = array.detach().cpu()
+        # NumPy has no bfloat16.
+        array = (array.float() if array.is_floating_point() and array.element_size() < 4 else array).numpy()
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"an image is an array of numbers, not {type(image).__name__} of {array.dtype}: pass a NumPy array, a "
+            "tensor, a Volume or the path of a file."
+        )
+    return np.asarray(array)
+
+
+def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | None = None) -> Volume:
+    """Return an image as a volume.
+
+    Args:
+        image: (Y, X) or (Z, Y, X) in [0, 1], floating-point, Boolean, or integers 0 and 1; or a volume or a path.
+        spacing: Of an array: voxel size along each axis, in array order.
+        unit: Of the spacing: "mm", "um" or "nm".
+
+    Raises:
+        FileError: If a file cannot be read.
+        InputError: If it is no probability map, or the spacing does not fit it.
+        UsageError: If a spacing is given for a volume or a file.
+    """
+    import numpy as np
+
+    from softmorph_cli.filters.arrays import check_kind
+    from softmorph_cli.volume import Volume
+
+    volume = placed(image)
+    if volume is not None:
+        refuse_grid(spacing=spacing, unit=unit)
+        return volume
+    array = numbers(image)
+    if array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() <= 1:
+        array = array.astype(bool)
+    check_kind(array)
+    if array.ndim not in (2, 3):
+        raise InputError(
+            f"an image of shape {array.shape} has {array.ndim} axes: (Y, X) or (Z, Y, X) is expected; one with further "
+            'axes is given as a Volume that names them, such as Volume(array, "CZYX").'
+        )
+    wide = np.float64 if array.dtype.kind == "f" and array.itemsize > 4 else np.float32
+    sizes = None if spacing is None else tuple(float(size) for size in spacing)
+    return Volume(array.astype(wide, copy=False), "ZYX"[-array.ndim :], spacing=sizes, unit=unit)

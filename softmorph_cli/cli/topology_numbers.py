@@ -70,12 +70,10 @@ def numbers(
         with reporting(quiet=showing.quiet) as progress:
             parts = _parts(volume)
             if showing.plot is not None and len(parts) > 1:
-                from softmorph_cli.inspection.kind import class_option
+                from softmorph_cli.inspection.kind import several
 
-                raise InputError(
-                    f"it holds {len(parts)} channels ({', '.join(name for name, _ in parts)}), and --plot draws one: "
-                    f"add {class_option(volume) or '--channel 0'}."
-                )
+                held, choose = several(volume) or ("", "")
+                raise InputError(f"it holds {held}, and --plot draws one: {choose}.")
             found = []
             for number, (name, array) in enumerate(parts):
                 if progress is not None:

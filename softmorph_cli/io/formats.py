@@ -185,7 +185,7 @@ def target_format(path: Path, output_type: str | None, *, pyramid: bool = False)
     if family is None:
         if _is_folder(path):
             check_writable(path)  # which says so
-        written = ACCEPTED.replace(", .mhd", "").replace(", .npy and nnU-Net .npz", " and .npy")
+        written = ACCEPTED.replace(", .mhd", "").replace(", .npy and nnU-Net .npz", " or .npy")
         raise UsageError(
             f"cannot tell the format of {path} from its suffix {suffix_of(path)!r}; write {written}."
         )

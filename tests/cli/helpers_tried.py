@@ -31,7 +31,7 @@ ROWS = {
     "--map goes with a skeleton: add --as skeleton, or leave it out.": "a map beside a map",
     "--prune radius needs the map: add --map MAP, or give a": "spurs inside, and no map",
     ", or take --sort length.": "an order by what is not known",
-    "), and --plot draws one: add": "bars of one of several channels",
+    ", and --plot draws one: ": "bars of one of several channels",
     ", or give each its prior with --priors FILE.": "a repair of one of several channels",
     "topology is asked for: --betti 1,0,0, or of several channels": "a repair of nothing in particular",
     "--levels exact goes with --method nested; others take a number.": "every value is a level, of another method",

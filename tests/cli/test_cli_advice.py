@@ -251,6 +251,11 @@ TABLE = {
     "several times, one is inspected": Row(
         lambda: stack("TZYX", (3, *SHAPE)), "inspect map.ome.tif", ("--time 0",)
     ),
+    "several times and channels, part by part": Row(
+        lambda: stack("TCZYX", (3, 2, *SHAPE)),
+        "close map.ome.tif out.ome.zarr -n 1 --memory 1GB",
+        ("--time 0 --channel 0",),
+    ),
     "a network's logits": Row(lambda: network(logits=True), "stats case.npz", ("--from-logits softmax",)),
     "a network without labels beside it": Row(
         lambda: network(beside=False), "stats case.npz", ("--reference FILE",)
@@ -269,6 +274,12 @@ TABLE = {
         lambda: pair(labels(), labels()),
         "evaluate pred.nii.gz ref.nii.gz --metrics dice --error-map wrong.nii.gz",
         ("--label 1",),
+    ),
+    "an error map of several classes that were asked for": Row(
+        lambda: pair(labels(), labels()),
+        "evaluate pred.nii.gz ref.nii.gz --metrics dice --error-map wrong.nii.gz --label 1 --label 2",
+        ("--label 1",),
+        without="--label 1 --label 2",
     ),
     "two places": Row(moved, "evaluate pred.nii.gz ref.nii.gz --metrics dice", ("--same-grid",)),
     "two voxel sizes": Row(
@@ -369,6 +380,25 @@ TABLE = {
     ),
     "bars of one of several channels": Row(
         network, "topology numbers case.npz --plot p.png", ("--channel artery",), mentions=("--plot",)
+    ),
+    "bars of one of several times": Row(
+        lambda: stack("TZYX", (3, *SHAPE)),
+        "topology numbers map.ome.tif --plot p.png",
+        ("--time 0",),
+        mentions=("--plot",),
+    ),
+    "bars of one of several times and channels": Row(
+        lambda: stack("TCZYX", (3, 2, *SHAPE)),
+        "topology numbers map.ome.tif --plot p.png",
+        ("--time 0 --channel 0",),
+        mentions=("--plot",),
+    ),
+    "bars of one of several slices": Row(
+        lambda: save("map.nii.gz", soft()),
+        "topology numbers map.nii.gz --per-slice --plot p.png",
+        ("leave out --per-slice", "--region 3:4,:,:"),
+        "--per-slice",
+        mentions=("--plot",),
     ),
     "a repair of one of several channels": Row(
         network,

@@ -189,7 +189,9 @@ def evaluate_files(
     if order.one_class and len(classes) > 1:
         held = ", ".join(map(str, classes))
         how = "keep one" if order.labels else "add one"
-        raise InputError(f"an error map is of one class, and these are {held}: {how}, such as --label {classes[0]}.")
+        raise InputError(
+            f"an error map is of one class, and these are {held}: {how}, such as --label {classes[0]}."
+        )
     rows: list[Row] = []
     notes: list[tuple[Path | None, str]] = [
         (path, note) for path, one in ((prediction, mine), (reference, its)) for note in one.notes

@@ -232,7 +232,7 @@ def process(
     if outputs.preview is not None:
         from softmorph_cli.pictures.preview import preview
 
-        title = f"softmorph {command} {source.name}"
+        title = f"softmorph {command} {source.name}{telling.which(original, reading.get('time'))}"
         words = telling.words(steps)
         preview(first, volume, outputs.preview, title=title, subtitle=words, force=outputs.force)
     write_seconds = time.perf_counter() - started

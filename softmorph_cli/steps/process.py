@@ -10,6 +10,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from softmorph_cli import documents
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.filters.settings import Progress, Result
@@ -214,7 +217,7 @@ def process(
     if outputs.renormalize or outputs.argmax:
         made = _classes(made, original, unfiltered, outputs, str(source))
         volume = made.volume
-        after = _measured(volume)
+        after = _measured(volume) if made.labels is None else _measured_labels(volume, made.labels)
     if volume.spacing != original.spacing:
         finer = prod(volume.array.shape) > prod(original.array.shape)
         warnings.append(
@@ -292,6 +295,13 @@ def _classes(made: Done, original: Volume, unfiltered: Volume, outputs: Outputs,
 
 def _measured(volume: Volume) -> Statistics:
     return summarize(volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims)
+
+
+def _measured_labels(place: Volume, labels: npt.NDArray[Any]) -> Statistics:
+    """Return the statistics of a label image as those of a mask for each label: pieces of two are not one piece."""
+    numbers = [label for label in np.unique(labels).tolist() if label] or [1]
+    masks = np.stack([labels == label for label in numbers]).astype(place.array.dtype)
+    return _measured(replace(place, array=masks, axes=f"C{place.axes}", channels=None))
 
 
 def _store(

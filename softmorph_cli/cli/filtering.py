@@ -15,6 +15,7 @@ from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Computing, Large, Opening, Reading, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import UsageError
+from softmorph_cli.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Result, Settings
@@ -265,7 +266,7 @@ def _reached(document: Mapping[str, Any]) -> list[str]:
     x = " × "
     reached = x.join(f"{r:g}" for r in step["radius_reached"])
     axes = document["output"]["axes"][-len(step["radius_reached"]) :].lower()
-    return [f"radius reached {reached} {step['radius_unit']} ({x.join(axes)})"]
+    return [f"radius reached {reached} {sign(step['radius_unit'])} ({x.join(axes)})"]
 
 
 def _check_outputs(

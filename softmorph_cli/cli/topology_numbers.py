@@ -16,6 +16,7 @@ from softmorph_cli.cli.options import Reading
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_options import Masking, Showing
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.units import sign
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -314,7 +315,7 @@ def _show(
         ]
         left = sum(map(len, one.bars.diagrams)) - len(rows)
         axes = " ".join(volume.spatial_axes.lower())
-        places = [f"at\n({axes})", *([f"in {frame.suffix}\n(x y z)"] if _in_world(frame) else [])]
+        places = [f"at\n({axes})", *([f"in {sign(frame.suffix)}\n(x y z)"] if _in_world(frame) else [])]
         counted_from = "voxels count from the corner of --region" if cut else ""
         more = f"{left:,} more bar{'s' if left > 1 else ''}; --top 0 shows all" if left else ""
         columns = ("", "birth", *places, "death", *places)

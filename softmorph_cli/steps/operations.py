@@ -16,7 +16,7 @@ from softmorph_cli.filters.settings import Result, Settings
 from softmorph_cli.level_sets import parse_levels
 from softmorph_cli.measure.statistics import Statistics
 from softmorph_cli.steps.step import LABELS, MASK, PROBABILITY, Place, Step
-from softmorph_cli.units import millimetres
+from softmorph_cli.units import millimetres, sign
 from softmorph_cli.volume import Volume
 
 if TYPE_CHECKING:
@@ -370,7 +370,7 @@ def uneven(volume: Volume) -> list[str]:
         return []
     sizes = " × ".join(f"{size:g}" for size in volume.spacing)
     return [
-        f"voxels are {sizes} {volume.unit or ''}".rstrip()
+        f"voxels are {sizes} {sign(volume.unit or '')}".rstrip()
         + ": thinning counts voxels, not lengths; add --resample iso to make them cubic first."
     ]
 

@@ -586,7 +586,7 @@ def test_info_names_channels_and_suggests_to_inspect_one_skeleton_of_several() -
     assert "spacing: Z 2, Y 1, X 1\n" in shown
     run("skeletonize", "cells.ome.tif", "lines.ome.tif")
     words = run("info", "lines.ome.tif", "--json").json["try_next"].split()
-    assert words == "softmorph inspect lines.ome.tif --time 0 --channel 0".split()
+    assert words == ["softmorph", "inspect", "lines.ome.tif", "--time", "0", "--channel", "0"]
     run(*words[1:])
 
 

@@ -173,7 +173,7 @@ def run_tiled(
     )
     if done:
         tell(
-            f"{target} is complete: this command made it, and what it read is older. --force makes it again."
+            f"{target} is complete: this command made it, and its input has not changed since. --force makes it again."
         )
         return
     ours = tiled.taken(outputs, named_by(large.scratch)) if large.resume and large.scratch else []

@@ -41,8 +41,9 @@ class Order:
     Attributes:
         settings: Its tolerance aside, if one is given here.
         tolerance: A number and a unit, or None.
-        names: Metrics, by their names in the JSON; None for all that the settings ask for. A length by its name in mm
-            is asked for in whatever unit the prediction has, by another name in that unit only.
+        names: Metrics, by their names in the JSON; None for all that the settings ask for. A length that is
+            named in mm is given in the unit of the prediction; one that is named in another unit needs a prediction in
+            that unit.
         labels: Which classes; none for all.
         same_grid: Whether equal shapes are enough, whatever the headers say.
         reading: Arguments of `softmorph_cli.io.read`.

@@ -154,7 +154,8 @@ def _operation(name: str, where: str) -> Operation:
 
 def _key(operation: Operation, key: str, where: str) -> Any:
     if key not in operation.keys:
-        right = ", ".join(operation.keys) or "no parameters"
+        # As the README spells them: the long options.
+        right = ", ".join(name.replace("_", "-") for name in operation.keys) or "no parameters"
         raise UsageError(f"step {where!r}: there is no {key!r}; it takes {right}.")
     return operation.keys[key]
 

@@ -391,7 +391,7 @@ def _filter(
 
 @contextmanager
 def _naming(path: Path, kept: Path | None) -> Iterator[None]:
-    """Say of the file that could not be written, and not of the store that is open as well, what the system said.
+    """Name this file in the error where it cannot be written, not the store that is open at the same time.
 
     Args:
         path: The file.
@@ -423,9 +423,10 @@ def taken(outputs: Outputs, named: Mapping[str, int]) -> list[Path]:
 def complete(
     command: str, source: Path, step: Step, outputs: Outputs, large: Large, reading: Mapping[str, Any]
 ) -> bool:
-    """Whether a run that would be gone on with has ended: all its outputs are there, and nothing of it is left.
+    """Whether the run that --resume would continue has ended already.
 
-    The target says that the same command made it, and is younger than what that read.
+    It has if all outputs exist, the scratch folder holds no manifest, the target's provenance is that of the same
+    command, and the target is newer than all that is read.
 
     Args:
         command: As for `process_tiled`, and so are all others.

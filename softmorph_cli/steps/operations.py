@@ -15,7 +15,7 @@ from softmorph_cli.filters.defaults import METHOD_OF
 from softmorph_cli.filters.settings import Result, Settings
 from softmorph_cli.level_sets import parse_levels
 from softmorph_cli.measure.statistics import Statistics
-from softmorph_cli.steps.step import LABELS, MASK, PROBABILITY, Place, Step
+from softmorph_cli.steps.step import CHAIN, COMMAND, LABELS, MASK, PROBABILITY, TILES, Place, Step
 from softmorph_cli.units import millimetres, sign
 from softmorph_cli.volume import Volume
 
@@ -239,7 +239,7 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
         gives=MASK if hard else PROBABILITY,
         until_stable=iterations is None and in_force.method != "cldice",
         prepare=prepare,
-        concerns=lambda volume: [] if resample else uneven(volume),
+        concerns=lambda volume, place: [] if resample else uneven(volume, place),
         remarks=remarks,
         # What is resampled first has no levels any more.
         at=(lambda used: _skeletonize({**given, "threshold": used}, settings))
@@ -364,14 +364,26 @@ def _voxels(size: tuple[float, str, int | None], volume: Volume) -> int:
     return lengths.in_voxels(size, volume.spacing, volume.unit, volume.spatial_dims)
 
 
-def uneven(volume: Volume) -> list[str]:
-    """Warn of a map whose voxels are far from cubic, before it is thinned."""
+_CUBIC: Final = {
+    COMMAND: "add --resample iso to make them cubic first.",
+    CHAIN: 'skeletonize:resample=iso (in TOML resample = "iso") makes them cubic first.',
+    TILES: "where the map fits into memory, softmorph resample makes them cubic first.",
+}
+
+
+def uneven(volume: Volume, place: str = COMMAND) -> list[str]:
+    """Warn of a map whose voxels are far from cubic, before it is thinned.
+
+    Args:
+        volume: The map.
+        place: Where the step is typed, as for `Step.concerns`.
+    """
     if volume.spacing is None or max(volume.spacing) <= UNEVEN * min(volume.spacing):
         return []
     sizes = " × ".join(f"{size:g}" for size in volume.spacing)
     return [
         f"voxels are {sizes} {sign(volume.unit or '')}".rstrip()
-        + ": thinning counts voxels, not lengths; add --resample iso to make them cubic first."
+        + f": thinning counts voxels, not lengths; {_CUBIC[place]}"
     ]
 
 

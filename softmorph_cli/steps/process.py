@@ -22,7 +22,7 @@ from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, change, summarize
 from softmorph_cli.steps import telling
-from softmorph_cli.steps.step import LABELS, MASK, PROBABILITY, Done, Step, perform
+from softmorph_cli.steps.step import CHAIN, COMMAND, LABELS, MASK, PROBABILITY, Done, Step, perform
 from softmorph_cli.volume import Volume
 
 OUTPUT_TYPES = ("float32", "float16", "uint8", "uint16")
@@ -190,7 +190,8 @@ def process(
         started = time.perf_counter()
         # What was between is let go: however long the chain, three maps are held.
         with computing or nullcontext():
-            made = perform(step, volume, name=str(source), progress=progress, memory=memory)
+            place = COMMAND if command == step.operation else CHAIN
+            made = perform(step, volume, name=str(source), progress=progress, memory=memory, place=place)
         if outputs.renormalize and made.prepared.array.shape != volume.array.shape:
             unfiltered = step.prepare(unfiltered)
         seconds = time.perf_counter() - started

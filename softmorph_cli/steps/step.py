@@ -36,6 +36,8 @@ class Place(Protocol):
 
 # What the values of a result are.
 PROBABILITY, MASK, LABELS = "probability", "mask", "labels"
+# Where a step is typed, which decides how its options are: a command of its own, a chain or batch, tile by tile.
+COMMAND, CHAIN, TILES = "command", "chain", "tiles"
 
 
 def _as_it_is(volume: Volume) -> Volume:
@@ -59,7 +61,7 @@ class Step:
         until_stable: Whether it stops by itself.
         radius_unit: Unit of the radius it reaches; None for that of the map.
         prepare: Changes the map before (resampling).
-        concerns: Warnings about the map it is given.
+        concerns: Warnings about the map it is given, where it is typed as the second argument says.
         remarks: Notes on the statistics before and after.
         at: The same at another threshold; None for a step that has none.
         tiled: The same for maps that are worked on tile by tile, given what is known of the map's place; None where
@@ -74,7 +76,7 @@ class Step:
     until_stable: bool = False
     radius_unit: str | None = None
     prepare: Callable[[Volume], Volume] = _as_it_is
-    concerns: Callable[[Volume], list[str]] = _nothing
+    concerns: Callable[[Volume, str], list[str]] = field(default=_nothing)
     remarks: Callable[[Statistics, Statistics], list[str]] = field(default=_nothing)
     at: Callable[[float], Step] | None = None
     tiled: Callable[[Place], Spec] | None = None
@@ -153,6 +155,7 @@ def perform(
     name: str,
     progress: Callable[[Progress], None] | None = None,
     memory: int | None = None,
+    place: str = COMMAND,
 ) -> Done:
     """Apply a step to a map.
 
@@ -162,6 +165,7 @@ def perform(
         name: What the map is called, for messages.
         progress: Called after every sub-iteration.
         memory: Bytes that this one of several workers may use; None for what the machine allows.
+        place: Where the step is typed: "command" or "chain".
 
     Raises:
         InputError: If the step does not fit the map, or not into memory; the sentence begins with the map's name.
@@ -183,7 +187,7 @@ def perform(
         prepared=prepared,
         result=result,
         labels=labels,
-        warnings=(*step.idle(), *step.concerns(volume), *result.warnings),
+        warnings=(*step.idle(), *step.concerns(volume, place), *result.warnings),
     )
 
 

@@ -27,7 +27,7 @@ from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, summarize
 from softmorph_cli.steps import telling
 from softmorph_cli.steps.process import Outputs, Processed
-from softmorph_cli.steps.step import Done, Step
+from softmorph_cli.steps.step import TILES, Done, Step
 from softmorph_cli.tiles.crew import Alone, Crew, Spread
 from softmorph_cli.tiles.manifest import NAME, cut_of, other_default
 from softmorph_cli.tiles.plan import BASE, Plan, plan
@@ -238,7 +238,7 @@ def process_tiled(
         def told(result: Result, lost: Sequence[str], made: Blocks, filter_seconds: float) -> Processed:
             """Measure what was made, while it does not have its name yet: IN may have the same."""
             blocks, settled, begun = ready.blocks, ready.step, time.perf_counter()
-            warnings = [*settled.idle(), *settled.concerns(_place(blocks)), *result.warnings, *lost]
+            warnings = [*settled.idle(), *settled.concerns(_place(blocks), TILES), *result.warnings, *lost]
             before, after = (_measured(one, large.memory) for one in (blocks, made))
             place, filtered = _place(blocks), {"seconds": filter_seconds}
             report = telling.step(settled, Done(place, place, result), **filtered) | {

@@ -578,6 +578,23 @@ TABLE = {
         ("--resample iso",),
         code=0,
     ),
+    "a chain on voxels that are not cubic": Row(
+        lambda: save("map.nii.gz", soft(), (3, 1, 1)),
+        "chain map.nii.gz out.nii.gz erode skeletonize",
+        ("skeletonize:resample=iso",),
+        code=0,
+        then={"skeletonize:resample=iso": "chain map.nii.gz out.nii.gz erode skeletonize:resample=iso"},
+    ),
+    "tiles of voxels that are not cubic": Row(
+        lambda: save("map.nii.gz", soft(), (3, 1, 1)),
+        "skeletonize map.nii.gz out.ome.zarr --memory 1GB",
+        ("softmorph resample",),
+        code=0,
+        then={
+            "softmorph resample": "resample map.nii.gz cubic.ome.zarr"
+            " && skeletonize cubic.ome.zarr out.ome.zarr --memory 1GB"
+        },
+    ),
     "lengths of sheared voxels": Row(
         sheared,
         "evaluate pred.nii.gz ref.nii.gz --metrics hd95_mm",

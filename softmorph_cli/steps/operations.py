@@ -215,7 +215,7 @@ def _skeletonize(given: Given, settings: Settings) -> Step:
         return [
             "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "
             "are pieces of curves. To keep lines whole, add --method nested (at each of its levels) or --hard (at one "
-            "threshold)."
+            "threshold; in a chain skeletonize:hard)."
         ]
 
     def tiled(place: Place) -> Spec:

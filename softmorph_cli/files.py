@@ -264,7 +264,7 @@ def _check_stream(path: Path, *, store: bool) -> None:
 
 @contextmanager
 def _pouring(stream: Path) -> Iterator[Path]:
-    """Give a temporary path, and pour what is written there into a pipe or a device."""
+    """Give a temporary path, and copy what is written there into a pipe or a device."""
     with TemporaryDirectory(prefix="softmorph-", ignore_cleanup_errors=True) as folder:
         temporary = Path(folder, stream.name[-_KEPT[0] :])
         try:

@@ -214,7 +214,7 @@ def _is(value: Any, *types: type) -> Any:
 
 
 def _text(value: Any) -> str:
-    os.fsencode(_is(value, str))  # a name that there can be
+    os.fsencode(_is(value, str))  # raises for what no file can be called
     return str(value)
 
 

@@ -172,7 +172,7 @@ def decide(order: Order, jobs: Sequence[Job]) -> list[Item]:
 def _lost(
     job: Job, below: str, listed: Mapping[tuple[str, ...], summary.Listed], recipe: Recipe
 ) -> str | None:
-    """Return why a result is done again that a manifest no longer lists; None where no summary lists it either."""
+    """Return why a result that a summary lists, and no manifest, is made again; None where no summary lists it."""
     parts = Path(below).parts
     for path, found in listed.items():
         if path[-len(parts) :] == parts and job.target.lstat().st_mtime_ns <= found.when:

@@ -16,6 +16,7 @@ from softmorph_cli.cli.options import Large, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io.options import ReadOptions, WriteOptions
+from softmorph_cli.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
@@ -114,7 +115,7 @@ def run_tiled(
     )
     if done:
         tell(
-            f"{target} is complete: this command made it, and what it read is older. --force makes it again."
+            f"{target} is complete: this command made it, and its input has not changed since. --force makes it again."
         )
         return
     ours = tiled.taken(outputs, named_by(large.scratch)) if large.resume and large.scratch else []
@@ -191,7 +192,7 @@ def _reached(document: Mapping[str, Any]) -> list[str]:
     x = " × "
     reached = x.join(f"{r:g}" for r in step["radius_reached"])
     axes = document["output"]["axes"][-len(step["radius_reached"]) :].lower()
-    return [f"radius reached {reached} {step['radius_unit']} ({x.join(axes)})"]
+    return [f"radius reached {reached} {sign(step['radius_unit'])} ({x.join(axes)})"]
 
 
 def _check_outputs(

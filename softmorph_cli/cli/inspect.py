@@ -71,6 +71,7 @@ def inspect(
     from softmorph_cli.inspection.inspect import STAGES, Choices
     from softmorph_cli.inspection.inspect import inspect as look
     from softmorph_cli.inspection.kind import SKELETON, is_skeleton
+    from softmorph_cli.steps import telling
 
     choices = Choices(
         kind=curve.kind or "map",
@@ -103,6 +104,7 @@ def inspect(
             notes += [f"{curve.map_file}: {message}" for message in reference.notes]
         _check_images(saving, volume.axes)
         given = documents.described(volume)
+        which = telling.which(volume, reading.time)
         if curve.resample is not None:
             volume = _resampled(volume, source, choices)
         read_seconds = time.perf_counter() - started
@@ -132,7 +134,7 @@ def inspect(
             "notes": [*notes, *found.notes],
         }
         found = replace(found, warnings=tuple(warnings))
-        _draw(found, saving, source)
+        _draw(found, saving, source, which)
         warnings += _write_texts(found, begin, saving, volume)
     if not quiet:
         for message in (*notes, *found.notes):
@@ -140,7 +142,7 @@ def inspect(
     for message in warnings:
         warn(message)
     if not any(path == report.STDOUT for path in saving.texts.values()):
-        _show(found, source, top=top, sort=sort)
+        _show(found, f"{source}{which}", top=top, sort=sort)
 
 
 def _read(path: Path, reading: ReadOptions) -> Volume:
@@ -189,7 +191,9 @@ def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:
         raise UsageError("--resample iso goes with a map: a skeleton would come out broken.")
     if volume.spacing is None:
         raise InputError(f"{source} does not say how large its voxels are: leave out --resample iso.")
-    return isotropic(volume)
+    made, kept = isotropic(volume), volume.source
+    # Its header is that of another grid.
+    return made if kept is None else replace(made, source=replace(kept, header=None, provenance={}))
 
 
 def _in_frame(length: tuple[float, str], volume: Volume) -> float:
@@ -258,13 +262,12 @@ def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving, vo
     return warnings
 
 
-def _draw(found: Inspection, saving: Saving, source: Path) -> None:
+def _draw(found: Inspection, saving: Saving, source: Path, which: str) -> None:
     if not saving.others:
         return
     from softmorph_cli.pictures.graph_preview import graph_png, preview_graph
 
-    what = f", {found.graph.name}" if found.graph.name else ""
-    title = f"softmorph inspect {source.name}{what}"
+    title = f"softmorph inspect {source.name}{which}"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
     if saving.preview is not None:
         preview_graph(
@@ -280,18 +283,15 @@ def _draw(found: Inspection, saving: Saving, source: Path) -> None:
         }
         of = {"class": found.graph.name} if found.graph.name else {}
         facts = {"file": str(source), **of, "connectivity": str(3**found.volume.spatial_dims - 1)}
-        page = inspection_page(found, title=f"{source.name}{what}", facts=facts, pictures=pictures)
+        page = inspection_page(found, title=f"{source.name}{which}", facts=facts, pictures=pictures)
         report.deliver(page, saving.report, force=saving.force)
 
 
-def _show(found: Inspection, source: Path, *, top: int, sort: str) -> None:
+def _show(found: Inspection, title: str, *, top: int, sort: str) -> None:
     """Print the picture and the tables; plain lines where stdout is no terminal."""
     if sys.stdout.isatty():
         branches.picture(found)
-    what = f", {found.graph.name}" if found.graph.name else ""
-    report.table(
-        f"{source}{what}", ("", ""), branches.summary(found.graph), err=False, footer=branches.words(found)
-    )
+    report.table(title, ("", ""), branches.summary(found.graph), err=False, footer=branches.words(found))
     columns, lines = branches.table(found.graph, top=top, sort=sort)
     if lines:
         left = len(found.graph.branches) - len(lines)

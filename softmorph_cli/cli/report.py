@@ -11,6 +11,7 @@ import typer
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.printable import printable
+from softmorph_cli.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
@@ -106,12 +107,7 @@ def expected_of(volume_unit: str) -> str:
     """Return what is expected, with its unit: a volume, an area or voxels."""
     if volume_unit == "voxels":
         return "expected foreground (voxels)"
-    return f"expected {'area' if volume_unit.endswith('^2') else 'volume'} ({spelt(volume_unit)})"
-
-
-def spelt(volume_unit: str) -> str:
-    """Return a unit as people write it: mm², µm³."""
-    return volume_unit.replace("^2", "²").replace("^3", "³").replace("um", "µm")
+    return f"expected {'area' if volume_unit.endswith('^2') else 'volume'} ({sign(volume_unit)})"
 
 
 def rows(statistics: Sequence[Statistics]) -> list[list[str]]:

@@ -22,6 +22,7 @@ from softmorph_cli.io import families
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.measure.columns import OTHER_UNITS, SPREAD, volume_columns
 from softmorph_cli.printable import cell, typed
+from softmorph_cli.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
@@ -56,7 +57,7 @@ class _Measured:
     @property
     def voxel_size(self) -> str:
         sizes = " × ".join(f"{s:g}" for s in self.spacing) if self.spacing else "unknown"
-        return f"{sizes} {self.unit or ''}".rstrip()
+        return f"{sizes} {sign(self.unit or '')}".rstrip()
 
     @property
     def document(self) -> dict[str, Any]:
@@ -324,7 +325,7 @@ def _show_all(measured: Sequence[_Measured], asked: int) -> None:
             *([name] if channels else []),
             " × ".join(map(str, one.shape[-len(one.spatial_axes) :])),
             one.voxel_size,
-            f"{report.number(part.expected_volume)}{f' {report.spelt(part.volume_unit)}' if mixed else ''}\n"
+            f"{report.number(part.expected_volume)}{f' {sign(part.volume_unit)}' if mixed else ''}\n"
             f"±{report.number(part.volume_std_independent)}\n±{report.number(part.volume_std_comonotone)}",
             report.quantiles(part).replace(" / ", "\n"),
             f"{part.voxels_above_half:,}",

@@ -74,7 +74,8 @@ def repair(
     started = time.perf_counter()
     result = volume.with_array(found.array.reshape(volume.array.shape))
     parameters = _parameters(asking, masking, reading, priors, settings)
-    warnings = _write(volume, result, target, saving, parameters, source, priors, settings)
+    title = f"{source.name}{telling.which(volume, reading.time)}"
+    warnings = _write(volume, result, target, saving, parameters, title, priors, settings)
     certificate = certify(array, read_back(target, result, saving.output_type), priors, settings)
     write_seconds = time.perf_counter() - started
     reached = certificate.reached(priors)
@@ -248,7 +249,7 @@ def _write(
     target: Path,
     saving: Saving,
     parameters: dict[str, Any],
-    source: Path,
+    title: str,
     priors: Sequence[Prior],
     settings: Settings,
 ) -> list[str]:
@@ -270,12 +271,15 @@ def _write(
         )
         if many:
             words += f"; shown is {_label(priors[0], before)}"
-        title = f"softmorph topology repair {source.name}"
         # The first channel is often the background, which is of no interest.
         shown, result = (_of_prior(volume, priors[0], settings) for volume in (before, after))
         flipped = (shown.array > settings.threshold) != (result.array > settings.threshold)
         preview(
-            *(shown, result, saving.preview), title=title, subtitle=words, force=saving.force, changed=flipped
+            *(shown, result, saving.preview),
+            title=f"softmorph topology repair {title}",
+            subtitle=words,
+            force=saving.force,
+            changed=flipped,
         )
     return warnings
 

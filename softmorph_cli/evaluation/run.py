@@ -42,8 +42,9 @@ class Order:
     Attributes:
         settings: Its tolerance aside, if one is given here.
         tolerance: A number and a unit, or None.
-        names: Metrics, by their names in the JSON; None for all that the settings ask for. A length by its name in mm
-            is asked for in whatever unit the prediction has, by another name in that unit only.
+        names: Metrics, by their names in the JSON; None for all that the settings ask for. A length that is
+            named in mm is given in the unit of the prediction; one that is named in another unit needs a prediction in
+            that unit.
         labels: Which classes; none for all.
         same_grid: Whether equal shapes are enough, whatever the headers say.
         reading: How they are read.
@@ -189,7 +190,10 @@ def evaluate_files(
     classes = wanted(mine, its, order.labels)
     if order.one_class and len(classes) > 1:
         held = ", ".join(map(str, classes))
-        raise InputError(f"an error map is of one class, and these are {held}: add --label {classes[0]}.")
+        how = "keep one" if order.labels else "add one"
+        raise InputError(
+            f"an error map is of one class, and these are {held}: {how}, such as --label {classes[0]}."
+        )
     rows: list[Row] = []
     notes: list[tuple[Path | None, str]] = [
         (path, note) for path, one in ((prediction, mine), (reference, its)) for note in one.notes

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # What the values of a result are.
 PROBABILITY, MASK, LABELS = "probability", "mask", "labels"
+# Where a filter is typed, which decides how its options are: a command of its own, a chain or batch, tile by tile.
+COMMAND, CHAIN, TILES = "command", "chain", "tiles"
 
 Report = Callable[[Progress], None]
 Sequences = tuple[tuple["Phase", ...], ...]
@@ -186,8 +188,13 @@ class Filter:
         """Return the map that the filter is applied to: resampled, or as it is."""
         return volume
 
-    def concerns(self, volume: Volume) -> list[str]:
-        """Return warnings about the map that it is applied to."""
+    def concerns(self, volume: Volume, place: str = COMMAND) -> list[str]:
+        """Return warnings about the map that it is applied to.
+
+        Args:
+            volume: The map.
+            place: Where the filter is typed: `COMMAND`, `CHAIN` or `TILES`.
+        """
         return []
 
     def remarks(self, before: Statistics, after: Statistics) -> list[str]:

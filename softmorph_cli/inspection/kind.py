@@ -63,29 +63,36 @@ def single(volume: Volume) -> Volume:
     Raises:
         InputError: If one of them is longer than 1.
     """
-    shape = volume.array.shape[: -volume.spatial_dims]
-    if sum(size > 1 for size in shape) > 1:
-        sizes = [(axis, size) for axis, size in zip(volume.mapped_axes, shape, strict=True) if size > 1]
-        held = " x ".join(f"{size} along {axis}" for axis, size in sizes)
-        if set(volume.mapped_axes) <= {"T", "C"}:
-            choose = " ".join(choosing(axis) for axis, _ in sizes)
-            raise InputError(f"it holds {held}, and one is taken at a time: add {choose}.")
-        raise InputError(
-            f"it holds {held}, and one is taken at a time: write that one to a file of its own first."
-        )
-    for axis, size in zip(volume.mapped_axes, shape, strict=True):
-        if size > 1:
-            names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
-            option = class_option(volume)
-            if option is not None:
-                kind = "channels" if axis == "C" else "images, one for each class,"
-                raise InputError(f"it holds {size} {kind}{names}, and one is taken at a time: add {option}.")
-            what = {"T": "times", "S": "slices"}.get(axis, f"images along {axis}")
-            choose = {
-                "S": "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:",
-            }.get(axis, f"add {choosing(axis)}")
-            raise InputError(f"it holds {size} {what}{names}, and one is taken at a time: {choose}.")
+    found = several(volume)
+    if found is not None:
+        held, choose = found
+        raise InputError(f"it holds {held}, and one is taken at a time: {choose}.")
     return volume.single()
+
+
+def several(volume: Volume) -> tuple[str, str] | None:
+    """Return in words what images a map holds and how one of them is chosen; None where it holds one."""
+    sizes = [
+        (axis, size) for axis, size in zip(volume.mapped_axes, volume.array.shape, strict=False) if size > 1
+    ]
+    if not sizes:
+        return None
+    if len(sizes) > 1:
+        held = " x ".join(f"{size} along {axis}" for axis, size in sizes)
+        if {axis for axis, _ in sizes} <= {"T", "C"}:
+            return held, f"add {' '.join(choosing(axis) for axis, _ in sizes)}"
+        return held, "write that one to a file of its own first"
+    ((axis, size),) = sizes
+    names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
+    option = class_option(volume)
+    if option is not None:
+        return f"{size} {'channels' if axis == 'C' else 'images'}{names}", f"add {option}"
+    what = {"T": "times", "S": "slices"}.get(axis, f"images along {axis}")
+    if axis == "S":
+        choose = "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:"
+    else:
+        choose = f"add {choosing(axis)}"
+    return f"{size} {what}{names}", choose
 
 
 def class_option(volume: Volume) -> str | None:

@@ -312,18 +312,19 @@ def _one_image(
         raw = select.pick_channel(raw, channel, name, along)
     mapped, channels = (raw.axes or "").removesuffix(select.spatial(raw)), raw.channels
     left = mapped.replace("C", "") if softmax and channel is not None else mapped
-    for letter in mapped:
-        at = (raw.axes or "").index(letter)
-        count = raw.array.shape[at]
-        if letter == "C" and softmax and (count == 1 or channel is not None):
-            continue
-        if count > 1:
-            raise InputError(
-                f"{name} holds {count} images along axis {letter}, and what is read in parts is one image; choose "
-                f"one with {select.choosing(letter)}."
-            )
-        axes = (raw.axes or "").replace(letter, "")
-        raw = replace(raw, array=raw.array.take(0, axis=at), axes=axes, channels=None)
+    sizes = dict(zip(raw.axes or "", raw.array.shape, strict=True))
+    kept = {"C"} if softmax and (channel is not None or sizes.get("C") == 1) else set()
+    dropped = [letter for letter in mapped if letter not in kept]
+    if many := [letter for letter in dropped if sizes[letter] > 1]:
+        held = " and ".join(f"{sizes[letter]} images along axis {letter}" for letter in many)
+        raise InputError(
+            f"{name} holds {held}, and what is read in parts is one image; choose one with "
+            f"{' '.join(map(select.choosing, many if {*many} <= {'T', 'C'} else many[:1]))}."
+        )
+    for letter in dropped:
+        axes = raw.axes or ""
+        array = raw.array.take(0, axis=axes.index(letter))
+        raw = replace(raw, array=array, axes=axes.replace(letter, ""), channels=None)
     return raw, left, channels if "C" in left else None
 
 

@@ -88,7 +88,7 @@ def look(
 
 
 class _Looking:
-    """All channels of a file on their way past, slab by slab along the first axis of space.
+    """A search for classes that exclude each other: all channels are read, slab by slab along the first axis of space.
 
     Attributes:
         numbers: The label of each channel.
@@ -105,7 +105,7 @@ class _Looking:
 
     @classmethod
     def at(cls, raw: Raw, labels: Sequence[int] | None, divide_by: float | None) -> _Looking | None:
-        """Begin with a file; None where it has no channels that could be classes."""
+        """Return a search in a file that has seen no slab yet; None where it has no channels that could be classes."""
         axes = raw.axes or ""
         axis = class_axis(axes, raw.array.shape, raw.format)
         if axis is None or axes[axis] == SLICE or raw.colour or raw.array.dtype.kind not in "fiu":
@@ -114,7 +114,7 @@ class _Looking:
 
     @property
     def sure(self) -> bool:
-        """Whether as many of the voxels that were seen as it takes sum to 1."""
+        """Whether the channels sum to 1 at enough of the voxels that were seen."""
         return self._wrong <= (1 - _SURE) * self._seen
 
     def most(self, part: slice, inside: Array | None) -> Array | None:
@@ -148,7 +148,7 @@ class _Looking:
 
 @dataclass
 class _Class:
-    """How often a class is the most probable one, is above one half, is either and is only one of both."""
+    """How many voxels have a class as the most probable one, above one half, as at least one of both, as just one."""
 
     name: str
     most: int = 0

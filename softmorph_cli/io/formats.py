@@ -183,7 +183,7 @@ def target_format(path: Path, options: WriteOptions = WRITE_DEFAULT) -> Format:
     if family is None:
         if _is_folder(path):
             check_writable(path)  # which says so
-        written = ACCEPTED.replace(", .mhd", "").replace(", .npy and nnU-Net .npz", " and .npy")
+        written = ACCEPTED.replace(", .mhd", "").replace(", .npy and nnU-Net .npz", " or .npy")
         raise UsageError(
             f"cannot tell the format of {path} from its suffix {suffix_of(path)!r}; write {written}."
         )

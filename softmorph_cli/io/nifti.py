@@ -74,12 +74,12 @@ class Nifti:
                 )
             second = head[4:6] == b"n+"
             kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
-            if len(head) < kind.sizeof_hdr:
+            count = kind.sizeof_hdr
+            if len(head) < count:
                 raise Damaged(ENDS_EARLY)
             # nibabel goes by the number of axes, which may be wrong, before it looks at the size of the header.
-            size_of = kind.sizeof_hdr
-            order = next((one for one in "<>" if struct.unpack(f"{one}i", head[:4])[0] == size_of), None)
-            header = kind(head[:size_of], order)
+            order = next((sign for sign in "<>" if struct.unpack(f"{sign}i", head[:4])[0] == count), None)
+            header = kind(head[:count], order)
             shape, start = _layout(header, path)
             if not (can_hold(room, start) if zipped else start <= room):
                 raise Damaged(ENDS_EARLY)

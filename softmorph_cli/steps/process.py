@@ -10,9 +10,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from softmorph_cli import documents
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.filters.filter import LABELS, MASK, PROBABILITY, Filter
+from softmorph_cli.filters.filter import CHAIN, COMMAND, LABELS, MASK, PROBABILITY, Filter
 from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.inspection.kind import exact_levels
@@ -174,7 +177,8 @@ def process(
         started = time.perf_counter()
         # What was between is let go: however long the chain, three maps are held.
         with computing or nullcontext():
-            made = perform(step, volume, name=str(source), progress=progress, memory=memory)
+            place = COMMAND if command == step.operation else CHAIN
+            made = perform(step, volume, name=str(source), progress=progress, memory=memory, place=place)
         if outputs.renormalize and made.prepared.array.shape != volume.array.shape:
             unfiltered = step.prepare(unfiltered)
         seconds = time.perf_counter() - started
@@ -197,7 +201,7 @@ def process(
     if outputs.renormalize or outputs.argmax:
         made = _classes(made, original, unfiltered, outputs, str(source))
         volume = made.volume
-        after = _measured(volume)
+        after = _measured(volume) if made.labels is None else _measured_labels(volume, made.labels)
     if volume.spacing != original.spacing:
         finer = prod(volume.array.shape) > prod(original.array.shape)
         warnings.append(
@@ -218,7 +222,7 @@ def process(
     if outputs.preview is not None:
         from softmorph_cli.pictures.preview import preview
 
-        title = f"softmorph {command} {source.name}"
+        title = f"softmorph {command} {source.name}{telling.which(original, reading.time)}"
         words = telling.words(steps)
         preview(first, volume, outputs.preview, title=title, subtitle=words, force=outputs.force)
     write_seconds = time.perf_counter() - started
@@ -278,6 +282,13 @@ def _classes(made: Done, original: Volume, unfiltered: Volume, outputs: Outputs,
 
 def _measured(volume: Volume) -> Statistics:
     return summarize(volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims)
+
+
+def _measured_labels(place: Volume, labels: npt.NDArray[Any]) -> Statistics:
+    """Return the statistics of a label image as those of a mask for each label: pieces of two are not one piece."""
+    numbers = [label for label in np.unique(labels).tolist() if label] or [1]
+    masks = np.stack([labels == label for label in numbers]).astype(place.array.dtype)
+    return _measured(replace(place, array=masks, axes=f"C{place.axes}", channels=None))
 
 
 def _store(made: Done, path: Path, options: WriteOptions) -> list[str]:

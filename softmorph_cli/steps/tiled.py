@@ -18,7 +18,7 @@ import numpy as np
 from softmorph_cli import documents, machine
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.files import is_store, not_written, partial, replacing
-from softmorph_cli.filters.filter import Filter, SoftFilter
+from softmorph_cli.filters.filter import TILES, Filter, SoftFilter
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.io.blocks import Blocks
@@ -219,7 +219,12 @@ def process_tiled(
         def told(result: Result, lost: Sequence[str], made: Blocks, filter_seconds: float) -> Processed:
             """Measure what was made, while it does not have its name yet: IN may have the same."""
             blocks, settled, begun = ready.blocks, ready.step, time.perf_counter()
-            warnings = [*settled.ineffective(), *settled.concerns(_place(blocks)), *result.warnings, *lost]
+            warnings = [
+                *settled.ineffective(),
+                *settled.concerns(_place(blocks), TILES),
+                *result.warnings,
+                *lost,
+            ]
             before, after = (_measured(one, large.memory) for one in (blocks, made))
             place, filtered = _place(blocks), {"seconds": filter_seconds}
             report = telling.step(settled, Done(place, place, result), **filtered) | {
@@ -372,7 +377,7 @@ def _filter(
 
 @contextmanager
 def _naming(path: Path, kept: Path | None) -> Iterator[None]:
-    """Say of the file that could not be written, and not of the store that is open as well, what the system said.
+    """Name this file in the error where it cannot be written, not the store that is open at the same time.
 
     Args:
         path: The file.
@@ -404,9 +409,10 @@ def taken(outputs: Outputs, named: Mapping[str, int]) -> list[Path]:
 def complete(
     command: str, source: Path, step: Filter, outputs: Outputs, large: Large, reading: ReadOptions
 ) -> bool:
-    """Whether a run that would be gone on with has ended: all its outputs are there, and nothing of it is left.
+    """Whether the run that --resume would continue has ended already.
 
-    The target says that the same command made it, and is younger than what that read.
+    It has if all outputs exist, the scratch folder holds no manifest, the target's provenance is that of the same
+    command, and the target is newer than all that is read.
 
     Args:
         command: As for `process_tiled`, and so are all others.

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters import defaults
 from softmorph_cli.filters.filter import (
+    CHAIN,
+    COMMAND,
     MASK,
     PROBABILITY,
+    TILES,
     Report,
     Sequences,
     SoftFilter,
 )
 from softmorph_cli.filters.settings import Result, Settings
 from softmorph_cli.parameters import Parameter, at_least, below_one, named
+from softmorph_cli.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.level_sets import LevelSets
@@ -29,14 +33,24 @@ UNEVEN: Final = 1.5
 _DENSE: Final = 0.2
 
 
-def uneven(volume: Volume) -> list[str]:
-    """Warn of a map whose voxels are far from cubic, before it is thinned."""
+def uneven(volume: Volume, place: str = COMMAND) -> list[str]:
+    """Warn of a map whose voxels are far from cubic, before it is thinned.
+
+    Args:
+        volume: The map.
+        place: Where the filter is typed, as for `Filter.concerns`.
+    """
     if volume.spacing is None or max(volume.spacing) <= UNEVEN * min(volume.spacing):
         return []
     sizes = " × ".join(f"{size:g}" for size in volume.spacing)
+    cubic = {
+        COMMAND: f"add {named('resample', 'iso')} to make them cubic first.",
+        CHAIN: 'skeletonize:resample=iso (in TOML resample = "iso") makes them cubic first.',
+        TILES: "where the map fits into memory, softmorph resample makes them cubic first.",
+    }
     return [
-        f"voxels are {sizes} {volume.unit or ''}".rstrip()
-        + f": thinning counts voxels, not lengths; add {named('resample', 'iso')} to make them cubic first."
+        f"voxels are {sizes} {sign(volume.unit or '')}".rstrip()
+        + f": thinning counts voxels, not lengths; {cubic[place]}"
     ]
 
 
@@ -203,9 +217,9 @@ class Skeleton(SoftFilter):
 
         return isotropic(volume)
 
-    def concerns(self, volume: Volume) -> list[str]:
+    def concerns(self, volume: Volume, place: str = COMMAND) -> list[str]:
         """Return warnings about the map that it is applied to."""
-        return [] if self.resample else uneven(volume)
+        return [] if self.resample else uneven(volume, place)
 
     def remarks(self, before: Statistics, after: Statistics) -> list[str]:
         """Return notes on the statistics before and after."""
@@ -214,7 +228,7 @@ class Skeleton(SoftFilter):
         return [
             "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "
             f"are pieces of curves. To keep lines whole, add {named('method', 'nested')} (at each of its levels) or "
-            f"{named('hard', True)} (at one threshold)."
+            f"{named('hard', True)} (at one threshold; in a chain skeletonize:hard)."
         ]
 
     def phases(self, shape: tuple[int, ...]) -> Sequences:

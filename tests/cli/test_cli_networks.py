@@ -186,7 +186,9 @@ def test_labels_are_counted_class_by_class_as_the_channels_before_them(probabili
     image = SimpleITK.GetImageFromArray(labels)
     image.SetSpacing((1.5, 2.0, 3.0))
     SimpleITK.WriteImage(image, "touching.nii.gz")
-    found = run("resample", "touching.npz", "o.nii.gz", "--spacing", "3mm,2mm,1.5mm", "--argmax", "--json").json
+    found = run(
+        "resample", "touching.npz", "o.nii.gz", "--spacing", "3mm,2mm,1.5mm", "--argmax", "--json"
+    ).json
     # One piece of the first class, and two of the second, which it divides.
     for when in ("before", "after"):
         assert found[when]["components_above_half"] == 3

@@ -18,12 +18,18 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import SoftmorphError, UsageError
 
 Check = Callable[[str, Any], None]
 
 # Whether parameters are named as options of the command line in messages.
 _SHELL: Final = ContextVar("shell", default=False)
+
+# An option as it is typed, with what is plainly its value.
+_TYPED: Final = re.compile(
+    r"(?<![\w-])(--[a-z][a-z-]*)(?: ([\d:,]*:[\d:,]*|-?\d+(?:\.\d+)?|[A-Z]+\b|sigmoid\b|softmax\b|float\d+|uint\d+))?"
+)
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
 
 _YES: Final = {"true": True, "yes": True, "on": True, "1": True}
 _NO: Final = {"false": False, "no": False, "off": False, "0": False}
@@ -196,6 +202,44 @@ def in_shell() -> bool:
 def take_a_part() -> str:
     """Return what to do with a map that is too large, without a full stop."""
     return "cut out a part with --region" if in_shell() else "pass a part of it"
+
+
+@contextmanager
+def spoken_in_python(known: Iterable[Declared]) -> Iterator[None]:
+    """Name parameters in errors as keywords, `divide_by=255`, unless the command line is what was typed.
+
+    Args:
+        known: The parameters that are keywords of the function; what else looks like an option stays.
+    """
+    try:
+        yield
+    except SoftmorphError as error:
+        error.args = (in_python(str(error), known),)
+        raise
+
+
+def in_python(text: str, known: Iterable[Declared]) -> str:
+    """Return a message in which options, such as --divide-by 255, are keywords, such as divide_by=255.
+
+    Where the command line is what was typed, the message stays.
+    """
+    if _SHELL.get() or "--" not in text:
+        return text
+    flags = {flag: one for one in known for flag in one.about.flags or (f"--{one.name.replace('_', '-')}",)}
+
+    def keyword(found: re.Match[str]) -> str:
+        one, value = flags.get(found[1]), found[2]
+        if one is None:
+            return found[0]
+        if one.kind is bool:
+            return f"{one.name}=True{f' {value}' if value else ''}"
+        if value is None:
+            return one.name
+        # Placeholders, such as FILE, stand for a value.
+        plain = _NUMBER.fullmatch(value) or (value.isupper() and not one.name.endswith(("axes", "axis")))
+        return f"{one.name}={value if plain else repr(value)}"
+
+    return _TYPED.sub(keyword, text)
 
 
 def as_in_python(text: str) -> str:

@@ -17,12 +17,12 @@ from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
 from softmorph_cli.io.npz import NAME as NNUNET
-from softmorph_cli.io.options import DEFAULT, ReadOptions
+from softmorph_cli.io.options import DEFAULT, KEYWORDS, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Array, Format, Kept, Raw
 from softmorph_cli.io.room import beside, check_room
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
-from softmorph_cli.parameters import declared, take
+from softmorph_cli.parameters import declared, in_python, spoken_in_python, take
 from softmorph_cli.volume import SLICE, Source, Volume, class_axis
 
 P = ParamSpec("P")
@@ -108,7 +108,10 @@ def _by_keywords(make: Callable[P, ReadOptions]) -> Callable[Concatenate[str | P
     """Return `read_map` with the options as keyword arguments."""
 
     def read(path: str | Path, *args: P.args, **kwargs: P.kwargs) -> Volume:
-        return read_map(path, make(*args, **kwargs))
+        with spoken_in_python(KEYWORDS):
+            volume = read_map(path, make(*args, **kwargs))
+        notes = tuple(in_python(note, KEYWORDS) for note in volume.notes)
+        return volume if notes == volume.notes else replace(volume, notes=notes)
 
     take(read, read_map, declared(make).values(), _EXAMPLE)
     # The path may be given by name too, which no ParamSpec can say.

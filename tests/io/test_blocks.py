@@ -19,7 +19,7 @@ import tifffile
 from helpers_zarr import make
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import Blocks, ReadOptions, create_blocks, open_blocks, read, write
+from softmorph_cli.io import Blocks, ReadOptions, create_blocks, open_blocks, read, read_map, write
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.volume import Volume
@@ -65,7 +65,7 @@ def save(path: Path, array: Any = SOFT, axes: str = "ZYX") -> Path:
 @pytest.mark.parametrize("name", FILES)
 def test_blocks_are_what_read_returns(tmp_path: Path, name: str) -> None:
     path = save(tmp_path / name)
-    blocks, volume = open_blocks(path), read(path)
+    blocks, volume = open_blocks(path), read_map(path)
     assert np.array_equal(together(blocks), volume.array)
     assert (blocks.shape, blocks.axes, blocks.unit) == (SOFT.shape, "ZYX", volume.unit)
     assert blocks.spacing == volume.spacing

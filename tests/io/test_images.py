@@ -64,7 +64,7 @@ def test_png_holds_one_image(volume: Volume, tmp_path: Path) -> None:
 def test_png_colour_asks_for_a_channel(tmp_path: Path, samples: int) -> None:
     stored = RNG.integers(0, 256, (5, 7, samples), dtype=np.uint8)
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(stored, isVector=True), tmp_path / "in.png")
-    with pytest.raises(InputError, match=f"colour image of {samples} samples per pixel; .*--channel 0"):
+    with pytest.raises(InputError, match=f"colour image of {samples} samples per pixel; .*channel=0"):
         read(tmp_path / "in.png")
     green = read(tmp_path / "in.png", channel="green")
     np.testing.assert_allclose(green.array, stored[..., 1] / 255, atol=1e-7)
@@ -76,7 +76,7 @@ def test_png_palette_of_labels(tmp_path: Path) -> None:
     image = Image.fromarray(labels, "P")
     image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, *[0] * (251 * 3), 224, 224, 192])
     image.save(tmp_path / "in.png")
-    with pytest.raises(InputError, match=r"holds labels \(1, 2, 3, 255\); .* --label 1"):
+    with pytest.raises(InputError, match=r"holds labels \(1, 2, 3, 255\); .* label=1"):
         read(tmp_path / "in.png")
     for label in (1, 3, 255):
         assert np.array_equal(read(tmp_path / "in.png", label=label).array, labels == label)
@@ -180,7 +180,7 @@ def test_png_of_grey_and_alpha(tmp_path: Path, opaque: bool, bits: int) -> None:
         found = read(path)
         assert "its alpha channel is opaque everywhere, and is left out." in found.notes
     else:
-        with pytest.raises(InputError, match=r"--channel 0 \(grey\) or 1 \(alpha\)"):
+        with pytest.raises(InputError, match=r"channel=0 \(grey\) or 1 \(alpha\)"):
             read(path)
         found = read(path, channel="grey")
         np.testing.assert_allclose(read(path, channel=1).array, stored[..., 1] / top, atol=1e-6)

@@ -91,7 +91,7 @@ def test_read_without_a_label_it_asks_for_one(
         volume = replace(volume, array=volume.array[0], axes="YX", spacing=None, affine=None)
     path = tmp_path / f"labels{suffix}"
     write_labels(made(volume.array.shape, highest), volume, path)
-    with pytest.raises(InputError, match=r"choose one label with --label 1\b"):
+    with pytest.raises(InputError, match=r"choose one label with label=1\b"):
         read(path)
     assert probe(path).kind == "labels"
     assert probe(path).suggestion.endswith(" --label 1")
@@ -105,7 +105,7 @@ def test_more_labels_than_are_counted(tmp_path: Path, suffix: str) -> None:
     if suffix == ".npy":
         assert lost[-1] == ".npy does not say that its numbers are labels; read one with --label K."
         return
-    with pytest.raises(InputError, match=r"holds labels \(up to 7999\); .* --label 7999"):
+    with pytest.raises(InputError, match=r"holds labels \(up to 7999\); .* label=7999"):
         read(tmp_path / f"labels{suffix}")
     assert read(tmp_path / f"labels{suffix}", label=17).array.sum() == 1
 

@@ -199,10 +199,10 @@ def test_what_is_above_a_half_stays_so_in_integers(tmp_path: Path, dtype: Any, o
 @pytest.mark.parametrize(
     ("name", "output_type", "count", "says"),
     [
-        ("s.nii.gz", "uint8", 128, "--output-type uint16"),
+        ("s.nii.gz", "uint8", 128, "output_type='uint16'"),
         ("s.png", "uint8", 192, "--levels 64"),
-        ("s.png", None, 32768, "--output-type float32"),
-        ("s.tif", "float16", 4096, "--output-type float32"),
+        ("s.png", None, 32768, "output_type='float32'"),
+        ("s.tif", "float16", 4096, "output_type='float32'"),
     ],
 )
 def test_levels_that_do_not_fit_are_refused(

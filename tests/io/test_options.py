@@ -13,11 +13,11 @@ import tifffile
 import softmorph_cli
 from softmorph_cli.cli.command import options_of
 from softmorph_cli.cli.options import Results, Writing
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.families import FAMILIES, READ, WRITTEN
 from softmorph_cli.io.formats import FORMATS
-from softmorph_cli.io.options import Option, ReadOptions, WriteOptions
-from softmorph_cli.parameters import declared, named_as_options
+from softmorph_cli.io.options import KEYWORDS, Option, ReadOptions, WriteOptions
+from softmorph_cli.parameters import declared, in_python, named_as_options
 from softmorph_cli.steps.outputs import OutputOptions, ResultOptions
 from softmorph_cli.steps.process import Outputs
 
@@ -115,3 +115,25 @@ def test_path_and_options_by_name(tmp_path: Path) -> None:
     path = tmp_path / "map.npy"
     softmorph_cli.write(volume=softmorph_cli.Volume(MAP[0], "YX"), path=path)  # type: ignore[call-arg]
     assert np.array_equal(softmorph_cli.read(path=path).array, MAP[0])  # type: ignore[call-arg]
+
+
+def test_messages_name_keywords_in_python_and_options_in_the_shell(tmp_path: Path) -> None:
+    path = tmp_path / "grey.npy"
+    np.save(path, np.arange(200, dtype=np.uint8).reshape(10, 20))
+    with pytest.raises(InputError, match=r"scale them with divide_by=255\.$"):
+        softmorph_cli.read(path)
+    with named_as_options(), pytest.raises(InputError, match=r"scale them with --divide-by 255\.$"):
+        softmorph_cli.read(path)
+    for typed, keyword in (
+        ("choose --channel 0 to 2", "choose channel=0 to 2"),
+        (
+            "name it with --channel-axis, or leave --channel out",
+            "name it with channel_axis, or leave channel out",
+        ),
+        ("--axes CZYX, or --reference FILE", "axes='CZYX', or like=FILE"),
+        ("--from-logits sigmoid (or softmax)", "from_logits='sigmoid' (or softmax)"),
+        ("a slice with --region 3:4,:,:", "a slice with region='3:4,:,:'"),
+        ("or add --clip.", "or add clip=True."),
+        ("gunzip --keep a--clip.nii.gz", "gunzip --keep a--clip.nii.gz"),
+    ):
+        assert in_python(typed, KEYWORDS) == keyword

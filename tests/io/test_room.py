@@ -149,7 +149,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_a_map_larger_than_memory_is_refused_by_its_header(kind: str, tmp_path: Path) -> None:
     make, first = KINDS[kind]
     path = make(tmp_path)
-    for reader in (read, read_labels):
+    for reader in (read_map, read_labels):
         with pytest.raises(InputError, match=r"13\.4 GiB|12\.6 GiB|25\.1 GiB") as refused:
             reader(path)
         said = str(refused.value)

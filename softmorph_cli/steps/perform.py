@@ -107,10 +107,11 @@ def check_memory(volume: Volume, settings: Settings, memory: int | None, *, tile
         if fewer:
             ways.append(f"add {named('levels', fewer[0])}")
         if tiled is not None:
-            limit = f"{named('memory')} {machine.for_tiles()}"
-            ways.append(
-                f"write a .zarr tile by tile with softmorph {tiled}" + (f" and {limit}" if in_shell() else "")
-            )
+            way = f"write a .zarr tile by tile with softmorph {tiled}"
+            if in_shell():
+                limit = machine.for_tiles()
+                way = f"write a .zarr tile by tile with softmorph {tiled} and {named('memory')} {limit}"
+            ways.append(way)
         raise InputError(
             f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "
             f"{take_a_part()}{''.join(f', or {way}' for way in ways)}."

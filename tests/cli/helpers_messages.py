@@ -87,22 +87,25 @@ def _parts(node: ast.Constant | ast.JoinedStr) -> list[str]:
     for one in node.values:
         if isinstance(one, ast.Constant):
             parts[-1] += str(one.value)
-        elif (option := _named(one)) is not None:
-            parts[-1] += option
+        elif (found := _named(one)) is not None:
+            parts[-1] += found[0]
+            parts += found[1:]
         else:
             parts.append("")
     return parts
 
 
-def _named(filled: ast.AST) -> str | None:
-    """Return the option that `named` with constants stands for in a shell; None for anything else filled in."""
+def _named(filled: ast.AST) -> list[str] | None:
+    """Return the option that `named` stands for in a shell, a value filled in; None for anything else filled in."""
     call = filled.value if isinstance(filled, ast.FormattedValue) else None
     if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "named":
         return None
-    if not all(isinstance(one, ast.Constant) for one in call.args):
+    if not all(isinstance(one, ast.Constant) for one in call.args[:1]):
         return None
+    constants = [one.value for one in call.args if isinstance(one, ast.Constant)]
     with named_as_options():
-        return named(*(one.value for one in call.args if isinstance(one, ast.Constant)))
+        option = named(*constants)
+    return [option] if len(constants) == len(call.args) else [f"{option} ", ""]
 
 
 def options_and_commands() -> tuple[set[str], set[str]]:

@@ -123,6 +123,7 @@ ROWS = {
     "in voxels, such as": "a width of a map without a size",
     "or leave out --method.": "what is measured, and of what",
     "softmorph info FILE looks at a file": "the machine",
+    "cut out a part with --region": "a map too large to filter",
     "out of memory: cut out a part with --region.": "a pair that no memory holds",
     "out of memory: use fewer --workers, or cut out": "a file of a batch that no memory holds",
     "--workers decides otherwise": "fewer workers than cores",
@@ -146,6 +147,7 @@ ROWS = {
 
 # Those whose advice another test types or does.
 ELSEWHERE = {
+    "Type apply_rule(": "compiler/test_nesting.py::test_a_refusal_shows_why_and_what_to_type",
     "was made with --method": "cli/test_cli_defaults.py::test_a_batch_of_other_defaults_stops_and_says_how_to_go_on",
     "add --force beside --resume to do that again": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",
     "is of a run with --method": "cli/test_cli_defaults.py::test_tiles_of_other_defaults_stop_and_say_how_to_go_on",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 Array: TypeAlias = "npt.NDArray[Any] | list[Any]"
 Placed: TypeAlias = "Volume | str | Path"
 Image: TypeAlias = "Array | Tensor | Placed"
+
+
+def is_placed(image: Any) -> bool:
+    """Whether an image is a volume or a path, which have a place of their own, not an array or a tensor."""
+    from softmorph_cli.volume import Volume
+
+    return isinstance(image, str | Path | Volume)
 
 
 def placed(image: Any) -> Volume | None:
@@ -105,3 +113,14 @@ def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | 
     wide = np.float64 if array.dtype.kind == "f" and array.itemsize > 4 else np.float32
     sizes = None if spacing is None else tuple(float(size) for size in spacing)
     return Volume(array.astype(wide, copy=False), "ZYX"[-array.ndim :], spacing=sizes, unit=unit)
+
+
+@contextmanager
+def named_after(volume: Volume) -> Iterator[None]:
+    """Begin what is found wrong with a map with the name of its file, where it has one."""
+    try:
+        yield
+    except InputError as error:
+        if volume.source is None:
+            raise
+        raise InputError(f"{volume.source.path}: {error}") from error

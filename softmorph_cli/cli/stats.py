@@ -19,7 +19,7 @@ from softmorph_cli.cli.command import command, complain, note
 from softmorph_cli.cli.options import Reading
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
-from softmorph_cli.measure.columns import OTHER_UNITS, SPREAD, volume_columns
+from softmorph_cli.measure.columns import FIGURES, OTHER_UNITS, SPREAD, volume_columns
 from softmorph_cli.printable import cell, typed
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ _COLUMNS = (
     *("file", "channel", "axes", "size_z", "size_y", "size_x"),
     *("spacing_z", "spacing_y", "spacing_x", "spacing_unit", "voxels"),
     *("expected_voxels", "std_voxels", "expected_area_mm2", "std_area_mm2"),
-    *("expected_volume_mm3", "std_volume_mm3", "voxels_above_half", "components_above_half", "connectivity"),
-    *("mean", "min", "max", "entropy_bits"),
+    *("expected_volume_mm3", "std_volume_mm3"),
+    *FIGURES,
     *SPREAD,
 )
 
@@ -271,14 +271,8 @@ def _csv_row(one: _Measured, name: str, part: Statistics) -> dict[str, Any]:
         "spacing_unit": one.unit or "",
         "voxels": sum(part.histogram.counts),
         **volume_columns(part),
-        **{column: getattr(part, column) for column in _COLUMNS if column in _FIELDS},
+        **{column: getattr(part, column) for column in FIGURES},
     }
-
-
-_FIELDS = (
-    *("voxels_above_half", "components_above_half", "connectivity"),
-    *("mean", "min", "max", "entropy_bits"),
-)
 
 
 def _show_one(one: _Measured) -> None:

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.evaluation.grid import on_one_grid
 from softmorph_cli.evaluation.pair import UNDECIDED, Both, Mask
-from softmorph_cli.inspection.kind import single
+from softmorph_cli.inspection.kind import single, take_one
 from softmorph_cli.io import classes as classes_of
 from softmorph_cli.io import exclusive, read, read_labels
 from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.raw import SLICE
+from softmorph_cli.parameters import in_shell, named
 from softmorph_cli.printable import typed
 from softmorph_cli.volume import Volume
 
@@ -41,7 +43,7 @@ class Opened:
     """A file as an evaluation sees it.
 
     Attributes:
-        path: The file.
+        path: The file; of an array what it is called in messages.
         labels: The classes it holds, without the background.
         names: Of those that have one.
         one: Whether it is one map that may stand for any class.
@@ -54,7 +56,7 @@ class Opened:
         union: Of a label map: returns the mask of several labels.
     """
 
-    path: Path
+    path: Path | str
     labels: tuple[int, ...]
     names: Mapping[int, str]
     take: Callable[[int], Volume] = field(repr=False)
@@ -96,33 +98,34 @@ class Compared:
 
 
 def open_prediction(
-    path: Path, reading: Mapping[str, Any], reference: Path, *, argmax: bool = True
+    path: Path, reading: Mapping[str, Any], reference: Path | None = None, *, argmax: bool = True
 ) -> Opened:
     """Open a prediction: a map, a mask, a label map, or a map of several classes.
 
     Args:
         path: The file.
         reading: Arguments of `softmorph_cli.io.read`, without `label`.
-        reference: The reference: it says where an .npz of nnU-Net lies that has no image beside it.
+        reference: The reference, if it is a file: it says where an .npz of nnU-Net lies that has no image beside it.
         argmax: Whether classes that exclude each other are decided by the most probable one.
 
     Raises:
         SoftmorphError: If the file cannot be read.
     """
-    if not any(reading[name] not in (None, False) for name in _VALUES):
-        found = _labelled(path, {name: reading.get(name) for name in (*_PLACE, *_WHICH)})
+    if not any(reading.get(name) not in (None, False) for name in _VALUES):
+        found = _labelled(path, {name: reading[name] for name in (*_PLACE, *_WHICH) if name in reading})
         if found is not None:
             return found
     notes: tuple[str, ...] = ()
     try:
         volume = read(path, **reading, exclusive=argmax)
     except FileError:
-        if path.suffix.lower() != ".npz" or reading["like"] is not None or not path.is_file():
+        placeless = path.suffix.lower() == ".npz" and reading.get("like") is None and path.is_file()
+        if not placeless or reference is None:
             raise
         volume = read(path, **{**reading, "like": reference}, exclusive=argmax)
         notes = (f"it does not say where it lies, and is taken to lie where {reference} does.",)
     found = _mapped(path, volume, notes)
-    return replace(found, only=bool(found.labels)) if reading["channel"] is not None else found
+    return replace(found, only=bool(found.labels)) if reading.get("channel") is not None else found
 
 
 def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool, argmax: bool = True) -> Opened:
@@ -138,14 +141,14 @@ def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool, ar
     Raises:
         SoftmorphError: If the file cannot be read.
     """
-    place = {name: reading[name] for name in _PLACE}
+    place = {name: reading[name] for name in _PLACE if name in reading}
     # What an .npz of nnU-Net is told by --reference.
-    like = reading["like"] if path.suffix.lower() == ".npz" else None
+    like = reading.get("like") if path.suffix.lower() == ".npz" else None
     try:
         try:
             return _reference(path, place, labelled, like, argmax)
         except InputError:
-            if place["axes"] is None and place["channel_axis"] is None:
+            if place.get("axes") is None and place.get("channel_axis") is None:
                 raise
             return _reference(path, {**place, "axes": None, "channel_axis": None}, labelled, like, argmax)
     except InputError as error:
@@ -171,7 +174,27 @@ def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> 
     found = read_labels(path, **place, surely=surely)
     if found is None:
         return None
-    labels, like = found
+    return _of_labels(path, *found)
+
+
+def open_array(name: str, image: Volume | tuple[npt.NDArray[Any], Volume]) -> Opened:
+    """Return what is in memory as a file is opened.
+
+    Args:
+        name: What it is called in messages.
+        image: A map; or labels, integers from 0, without channels, and a map that says where they lie.
+
+    Raises:
+        InputError: If it has several axes beside those of space.
+    """
+    if isinstance(image, Volume):
+        return _mapped(name, image, ())
+    found = _of_labels(name, *image)
+    assert found is not None
+    return found
+
+
+def _of_labels(path: Path | str, labels: npt.NDArray[Any], like: Volume) -> Opened | None:
     if _class_axis(like) is not None:
         if labels.max() > 1:
             raise InputError(
@@ -196,7 +219,7 @@ def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> 
     return Opened(path, held, {}, take, flat, notes=(*like.notes, *several), union=union)
 
 
-def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
+def _mapped(path: Path | str, volume: Volume, notes: tuple[str, ...]) -> Opened:
     axis = _class_axis(volume)
     found, decided = classes_of(volume), exclusive.of(volume)
     labels = found.labels if decided is None else decided.labels
@@ -259,11 +282,11 @@ def _background(volume: Volume, labels: Sequence[int], decided: Exclusive | None
         often = f", the most probable at {decided.mask(0).mean():.1%} of the voxels,"
     return (
         f"its channels sum to 1: channel {channel}{named}{often} is taken as the background and not compared; to "
-        f"compare it, add --channel {channel}.",
+        f"compare it, {take_one(volume, f'--channel {channel}')}.",
     )
 
 
-def _single(path: Path, volume: Volume) -> Volume:
+def _single(path: Path | str, volume: Volume) -> Volume:
     """Return a volume without its mapped axes; if one of them is longer than 1, the refusal names the file."""
     try:
         return single(volume)
@@ -305,7 +328,12 @@ def strangers(prediction: Opened, reference: Opened) -> tuple[str, ...]:
     return (
         f"no label is in both files, so every class is compared with nothing: {prediction.path} holds "
         f"{_listed(prediction.labels)} and {reference.path} {_listed(reference.labels)}. If the same is meant, make "
-        "masks of them first: softmorph threshold LABELS MASK --label K",
+        "masks of them first: "
+        + (
+            "softmorph threshold LABELS MASK --label K"
+            if in_shell()
+            else "labels == K, or read(LABELS, label=K)"
+        ),
     )
 
 
@@ -355,10 +383,10 @@ def wanted(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tupl
     if ones and len(classes) > 1:
         other = reference if ones[0] is prediction else prediction
         if labels:
-            raise InputError(f"{ones[0].path} is one map, which has no labels: give one --label.")
+            raise InputError(f"{ones[0].path} is one map, which has no labels: give one {named('label')}.")
         raise InputError(
             f"{ones[0].path} is one map and {other.path} holds the labels {_listed(classes)}: say which of them it is, "
-            f"such as --label {classes[0]}."
+            f"such as {named('label', classes[0])}."
         )
     return classes
 

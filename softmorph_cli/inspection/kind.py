@@ -17,6 +17,7 @@ from softmorph_cli.io.exclusive import class_axis
 from softmorph_cli.io.raw import SLICE
 from softmorph_cli.io.select import choosing
 from softmorph_cli.level_sets import LevelSets, nested_levels
+from softmorph_cli.parameters import as_keywords, in_shell, named
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
 
@@ -28,6 +29,16 @@ THRESHOLDS: Final = {MAP: 0.5, SKELETON: 0.25}
 def is_skeleton(volume: Volume) -> bool:
     """Say whether softmorph wrote a file as a skeleton; nothing is guessed from its values."""
     return made_as_skeleton(volume.source.provenance if volume.source else {})
+
+
+def kind_of(volume: Volume) -> tuple[str, tuple[str, ...]]:
+    """Return what a volume is taken as where nothing is said, and a note on it."""
+    if not is_skeleton(volume):
+        return MAP, ()
+    other = named("kind", MAP, option="as")
+    return SKELETON, (
+        f"softmorph wrote this file as a skeleton, and it is taken as one; add {other} if it is not.",
+    )
 
 
 def made_as_skeleton(made: Mapping[str, Any]) -> bool:
@@ -71,7 +82,7 @@ def single(volume: Volume) -> Volume:
         held = " x ".join(f"{size} along {axis}" for axis, size in sizes)
         if set(volume.mapped_axes) <= {"T", "C"}:
             choose = " ".join(choosing(axis) for axis, _ in sizes)
-            raise InputError(f"it holds {held}, and one is taken at a time: add {choose}.")
+            raise InputError(f"it holds {held}, and one is taken at a time: {take_one(volume, choose)}.")
         raise InputError(
             f"it holds {held}, and one is taken at a time: write that one to a file of its own first."
         )
@@ -80,14 +91,30 @@ def single(volume: Volume) -> Volume:
             names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
             option = class_option(volume)
             if option is not None:
-                kind = "channels" if axis == "C" else "images, one for each class,"
-                raise InputError(f"it holds {size} {kind}{names}, and one is taken at a time: add {option}.")
+                kind = "channels" if axis == "C" else "images, one for each class"
+                advice = take_one(volume, option)
+                raise InputError(f"it holds {size} {kind}{names}, and one is taken at a time: {advice}.")
             what = {"T": "times", "S": "slices"}.get(axis, f"images along {axis}")
-            choose = {
-                "S": "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:",
-            }.get(axis, f"add {choosing(axis)}")
+            choose = take_one(volume, choosing(axis))
+            if axis == SLICE and in_shell():
+                choose = "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:"
             raise InputError(f"it holds {size} {what}{names}, and one is taken at a time: {choose}.")
     return replace(volume, array=volume.array[(0,) * len(shape)], axes=volume.spatial_axes, channels=None)
+
+
+def take_one(volume: Volume, options: str) -> str:
+    """Return how to take one map of several.
+
+    Args:
+        volume: All of them.
+        options: Those of the command line, such as "--channel 0 (or 1)".
+    """
+    if in_shell():
+        return f"add {options}"
+    if volume.source is None or SLICE in volume.axes:
+        return "pass one of them"
+    keywords = as_keywords(options.partition(" (or ")[0])
+    return f"pass one of them, such as read({str(volume.source.path)!r}, {keywords})"
 
 
 def class_option(volume: Volume) -> str | None:
@@ -113,7 +140,7 @@ def fitting(reference: Volume, volume: Volume) -> Volume:
     if reference.array.shape != volume.array.shape:
         raise InputError(
             f"the map's shape is {reference.array.shape} and the skeleton's {volume.array.shape}: "
-            "--map takes the map that this skeleton was made from."
+            f"{named('map')} takes the map that this skeleton was made from."
         )
     ours, theirs = Frame.of(volume), Frame.of(reference)
     first = np.zeros(volume.spatial_dims)

@@ -10,6 +10,7 @@ import numpy as np
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.raw import Affine, Array, Raw
+from softmorph_cli.parameters import named
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _RANGE = re.compile(r"(\d*):(\d*)")
@@ -210,18 +211,18 @@ def box(region: str, letters: str, shape: tuple[int, ...], name: str) -> tuple[s
     ranges = [found for part in parts if (found := _RANGE.fullmatch(part.strip()))]
     if len(ranges) != len(parts):
         raise UsageError(
-            f"--region {region!r} must read z0:z1,y0:y1,x0:x1; an end may be left open, as in 5:,:,:20."
+            f"{named('region')} {region!r} must read z0:z1,y0:y1,x0:x1; an end may be left open, as in 5:,:,:20."
         )
     if len(ranges) != len(letters):
         raise InputError(
-            f"--region {region!r} names {len(ranges)} axes; {name} has {len(letters)}, {letters} of {shape}."
+            f"{named('region')} {region!r} names {len(ranges)} axes; {name} has {len(letters)}, {letters} of {shape}."
         )
     cuts = []
     for found, size, letter in zip(ranges, shape, letters, strict=True):
         start, stop = int(found[1] or 0), int(found[2] or size)
         if not 0 <= start < stop <= size:
             raise InputError(
-                f"--region {region!r} does not fit: axis {letter} of {name} runs from 0 to {size}."
+                f"{named('region')} {region!r} does not fit: axis {letter} of {name} runs from 0 to {size}."
             )
         cuts.append(slice(start, stop))
     return tuple(cuts)

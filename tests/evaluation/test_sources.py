@@ -77,7 +77,7 @@ def test_channels_by_their_names(tmp_path: Path) -> None:
     assert np.array_equal(found[2].prediction.array, SOFT[::-1])
     assert np.array_equal(found[2].reference.array, LABELS % 3 == 2)
     # One channel is one map: whoever takes it says which label it is.
-    with pytest.raises(InputError, match="such as --label 1"):
+    with pytest.raises(InputError, match="such as label=1"):
         classes(tmp_path / "p.ome.tif", its, channel="soma")
     (one,) = classes(tmp_path / "p.ome.tif", its, 2, channel="soma").values()
     assert np.array_equal(one.prediction.array, SOFT[::-1])

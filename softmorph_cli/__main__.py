@@ -31,6 +31,11 @@ def main() -> None:
     except SystemExit as ended:
         _leave(ended.code)
         raise
+    except OSError as error:
+        from softmorph_cli.cli.command import unprinted
+
+        unprinted(error)
+        sys.exit(1)
     except KeyboardInterrupt:
         _leave(130)
         sys.exit(130)

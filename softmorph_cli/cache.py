@@ -19,6 +19,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from softmorph_cli import ownership
 from softmorph_cli.errors import SoftmorphWarning
 
 VARIABLE = "SOFTMORPH_CACHE_DIR"
@@ -107,7 +108,7 @@ def _tell_once(place: Path) -> None:
 def _root(chosen: str | None) -> Path:
     from platformdirs import user_cache_path
 
-    user = f"softmorph-{os.getuid()}"
+    user = f"softmorph-{ownership.user()}"
     wanted = Path(chosen) if chosen else user_cache_path("softmorph", appauthor=False)
     shared = Path(tempfile.gettempdir()) / user
     for candidate in (wanted, shared):
@@ -128,13 +129,13 @@ def _root(chosen: str | None) -> Path:
 
 def _private(folder: Path) -> bool:
     """Whether a folder is no link, is this user's and nobody else's to write to."""
-    return _mine(folder) and not folder.lstat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return _mine(folder) and not ownership.open_to(folder.lstat(), stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _mine(folder: Path) -> bool:
     """Whether a folder is no link and is this user's."""
     state = folder.lstat()
-    return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid()
+    return stat.S_ISDIR(state.st_mode) and state.st_uid == ownership.user()
 
 
 def _usable(folder: Path, others: int) -> bool:
@@ -143,5 +144,6 @@ def _usable(folder: Path, others: int) -> bool:
         probe = folder / f".{secrets.token_hex(8)}"
         probe.touch()
         probe.unlink()
-        return folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & others
+        state = folder.stat()
+        return state.st_uid == ownership.user() and not ownership.open_to(state, others)
     return False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import secrets
 import shlex
 import shutil
 import stat
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from softmorph_cli import naming, ownership
+from softmorph_cli import descriptors, naming, ownership
 from softmorph_cli.errors import FileError, SoftmorphWarning
 
 # What makes a folder a node of a Zarr store, versions 2 and 3.
@@ -183,11 +183,14 @@ def open_own(path: Path, flags: int) -> int:
         FileError: If it is a symbolic link or anything else that somebody may have put there.
         OSError: If the system refuses.
     """
+    linked = f"{path} is a symbolic link, which is not followed here; remove it."
+    if path.is_symlink():
+        raise FileError(linked)
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        descriptor = descriptors.open_plain(path, flags, follow=False)
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise FileError(f"{path} is a symbolic link, which is not followed here; remove it.") from error
+        if error.errno == errno.ELOOP:  # put there just now
+            raise FileError(linked) from error
         raise
     state = os.fstat(descriptor)
     # One that was removed just now has no name at all.
@@ -261,7 +264,7 @@ def _check_stream(path: Path, *, store: bool) -> None:
 
 @contextmanager
 def _pouring(stream: Path) -> Iterator[Path]:
-    """Give a temporary path, and pour what is written there into a pipe or a device."""
+    """Give a temporary path, and copy what is written there into a pipe or a device."""
     with TemporaryDirectory(prefix="softmorph-", ignore_cleanup_errors=True) as folder:
         temporary = Path(folder, stream.name[-_KEPT[0] :])
         try:
@@ -275,12 +278,13 @@ def _pouring(stream: Path) -> Iterator[Path]:
             ) from error
         try:
             # Without waiting for somebody who may never read from a pipe.
-            descriptor = os.open(stream, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            descriptor = descriptors.open_plain(stream, os.O_WRONLY)
         except OSError as error:
             if error.errno != errno.ENXIO:
                 raise
             raise FileError(f"nobody reads from the pipe {stream}; start its reader first.") from error
-        os.set_blocking(descriptor, True)
+        if sys.platform != "win32":
+            os.set_blocking(descriptor, True)
         with temporary.open("rb") as file, os.fdopen(descriptor, "wb") as sink:
             shutil.copyfileobj(file, sink)
 
@@ -298,20 +302,22 @@ def _temporary(target: Path) -> Iterator[tuple[Path, int]]:
     """
     while True:
         temporary = _random_name(target, _KEPT[0])
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, 0o666)
-        if _holds(descriptor, temporary):
+        descriptor = descriptors.open_plain(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, follow=False)
+        if not descriptors.HELD_WHILE_WRITTEN or _holds(descriptor, temporary):
             break
         os.close(descriptor)
     try:
         own = stat.S_IMODE(os.fstat(descriptor).st_mode)
         # Nobody may read the new content who may not read what it replaces.
         ownership.set_mode(descriptor, 0o600)
+        if not descriptors.HELD_WHILE_WRITTEN:
+            os.close(descriptor)
         yield temporary, own
     finally:
         with suppress(OSError):
             temporary.unlink()
-        os.close(descriptor)
+        if descriptors.HELD_WHILE_WRITTEN:
+            os.close(descriptor)
 
 
 def _take_place(temporary: Path, target: Path, path: Path, own: int, *, force: bool) -> None:
@@ -401,7 +407,7 @@ def _pass_on(old: Path, new: Path, own: int) -> bool:
     return ownership.pass_on(old, new, own) and kept
 
 
-def _own_folder(target: Path, path: Path, *, kept: bool) -> tuple[Path, int]:
+def _own_folder(target: Path, path: Path, *, kept: bool) -> tuple[Path, int | None]:
     """Make a folder beside a target that nobody else may look into, and hold it for this process.
 
     Args:
@@ -410,7 +416,7 @@ def _own_folder(target: Path, path: Path, *, kept: bool) -> tuple[Path, int]:
         kept: Whether it is the one that `partial` names, which may be there already; else its name is random.
 
     Returns:
-        The folder, and a descriptor; the system lets go of it, however the process ends.
+        The folder, and a descriptor that holds its lock; None where the system opens no folders.
 
     Raises:
         FileError: If the name is taken by anything else, or another run holds it.
@@ -425,24 +431,25 @@ def _own_folder(target: Path, path: Path, *, kept: bool) -> tuple[Path, int]:
             if not kept:
                 continue
         try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if not stat.S_ISDIR(folder.lstat().st_mode):
+                raise FileError(
+                    f"{folder} is no folder but a link or a file; remove it, or choose another name than {path}."
+                )
+            if not descriptors.HELD_WHILE_WRITTEN:
+                return folder, None
+            flags = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
+            descriptor = descriptors.open_plain(folder, flags, follow=False)
         except FileNotFoundError:
             continue  # another run removed it or gave it another name before it was opened
-        except OSError as error:
-            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
-                raise
-            raise FileError(
-                f"{folder} is no folder but a link or a file; remove it, or choose another name than {path}."
-            ) from error
         try:
             state = os.fstat(descriptor)
-            if not made and state.st_uid != os.geteuid() and state.st_uid != _owner_beside(target):
+            if not made and state.st_uid != ownership.user() and state.st_uid != _owner_beside(target):
                 raise FileError(f"{folder} belongs to somebody else; choose another name than {path}.")
             # What is made in it gets the group of the folder above, where that is so.
             ownership.set_mode(descriptor, 0o700 | stat.S_IMODE(state.st_mode) & stat.S_ISGID)
             if _holds(descriptor, folder):
                 return folder, descriptor
-            if kept and _lock(descriptor) is False:
+            if kept and descriptors.lock(descriptor) is False:
                 raise FileError(
                     f"{path} is being written by another run; wait for it, or choose another name."
                 )
@@ -466,12 +473,12 @@ def _owner_beside(target: Path) -> int:
 def _claimed(folder: Path) -> Iterator[None]:
     """Hold a folder, where that can be done, so that no other run does."""
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = descriptors.open_plain(folder, follow=False)
     except OSError:  # not ours to look into, so not to be taken for a kept folder of ours either
         yield
         return
     try:
-        _lock(descriptor)
+        descriptors.lock(descriptor)
         yield
     finally:
         os.close(descriptor)
@@ -482,23 +489,12 @@ def _holds(descriptor: int, path: Path) -> bool:
 
     Another run may have taken it for a leftover before it was locked, and have removed it or be about to.
     """
-    if _lock(descriptor) is False:
+    if descriptors.lock(descriptor) is False:
         return False
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False
-
-
-def _lock(descriptor: int) -> bool | None:
-    """Lock an open file or folder; return whether it is locked now, and None where a file system cannot tell."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
 
 
 def remove_left(path: Path, *, unsure: bool = False) -> None:
@@ -508,12 +504,16 @@ def remove_left(path: Path, *, unsure: bool = False) -> None:
         path: The file or folder.
         unsure: Whether to remove it too where the file system cannot tell.
     """
+    if not descriptors.HELD_WHILE_WRITTEN:
+        if unsure:
+            remove(path)
+        return
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = descriptors.open_plain(path, follow=False)
     except OSError:
         return
     try:
-        locked = _lock(descriptor)
+        locked = descriptors.lock(descriptor)
         if locked or (locked is None and unsure):
             remove(path)
     finally:
@@ -536,7 +536,7 @@ def remove(path: Path) -> None:
 
 def _flush_to_disk(path: Path) -> None:
     # Some file systems report a full disk only here; after it the rename cannot expose an empty file.
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, descriptors.FLUSHABLE)
     try:
         os.fsync(descriptor)
     finally:

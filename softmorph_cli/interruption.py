@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+# SIGHUP, of a terminal that is closed, is not known to Windows.
+_ENDING: Final = ("SIGTERM", "SIGHUP")
 _THREAD: Final = "softmorph computing"
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that ask this process to end, without those that are ignored, as nohup does."""
+    known = (getattr(signal, name) for name in _ENDING if hasattr(signal, name))
+    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def send(number: int) -> None:
+    """Send this process a signal for which it has a handler."""
+    if sys.platform == "win32":  # whose os.kill ends the process without calling the handler
+        signal.raise_signal(number)
+    else:
+        os.kill(os.getpid(), number)
 
 
 def interruptible(work: Callable[[], Any]) -> Any:
@@ -42,6 +60,9 @@ def still_computing() -> bool:
 @contextmanager
 def deaf() -> Iterator[None]:
     """Start threads and processes that a Ctrl-C, which goes to all of them, does not reach: their parent ends them."""
+    if sys.platform == "win32":  # where a process that is started sees to it itself
+        yield
+        return
     from multiprocessing import resource_tracker
 
     # It unblocks signals when it starts, so it has to be there before.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,8 +39,9 @@ def memory() -> int | None:
             limits.append(int(text))
     with suppress(ValueError):
         limits.append(int(os.environ.get("SLURM_MEM_PER_NODE", "")) << 20)
-    with suppress(OSError, ValueError, AttributeError):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    if sys.platform != "win32":  # which has no sysconf
+        with suppress(OSError, ValueError):
+            limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     # SLURM says 0 where a job may use all of a node.
     return min((limit for limit in limits if limit > 0), default=None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,9 @@ def take_free(temporary: Path, target: Path) -> None:
         FileExistsError: If the name is taken.
         OSError: If the system refuses.
     """
+    if sys.platform == "win32":  # where a rename never replaces anything
+        temporary.rename(target)
+        return
     if _renamed(temporary, target, _NOREPLACE):
         return
     folder = temporary.is_dir()
@@ -32,7 +36,7 @@ def take_free(temporary: Path, target: Path) -> None:
     if folder:
         target.mkdir(mode=0o700)
     else:
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         temporary.rename(target)
     except BaseException:
@@ -48,7 +52,7 @@ def exchange(first: Path, second: Path) -> bool:
 def flush(folder: Path) -> None:
     """Flush the entries of a folder to the disk, where the system can; the files themselves are flushed before."""
     with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -67,6 +71,8 @@ def _linked(temporary: Path, target: Path) -> bool:
 
 
 def _renamed(first: Path, second: Path, how: int) -> bool:
+    if sys.platform != "linux":
+        return False
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False

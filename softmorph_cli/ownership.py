@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,16 @@ from typing import Final
 # The lists of POSIX: who may use a file or folder, and what is made in a folder gets.
 _ACCESS: Final = "system.posix_acl_access"
 _DEFAULT: Final = "system.posix_acl_default"
+
+
+def user() -> int:
+    """Return the number of this process's user, as files name their owner; 0 where a system gives files none."""
+    return os.geteuid() if hasattr(os, "geteuid") else 0
+
+
+def open_to(state: os.stat_result, bits: int) -> bool:
+    """Whether these bits of a mode let others in; on a system without users its own access lists decide."""
+    return hasattr(os, "geteuid") and bool(state.st_mode & bits)
 
 
 def pass_on(old: Path, new: Path, own: int) -> bool:
@@ -51,6 +62,8 @@ def pass_on(old: Path, new: Path, own: int) -> bool:
 
 def set_mode(path: Path | int, mode: int) -> None:
     """Set the mode of a file or folder, by its path or its descriptor, where the file system has any."""
+    if isinstance(path, int) and os.chmod not in os.supports_fd:
+        return
     with suppress(OSError):
         os.chmod(path, mode)  # noqa: PTH101 (which takes no descriptor)
 
@@ -71,6 +84,8 @@ def new_folder_mode(beside: Path) -> int:
 
 
 def _give(path: Path, owner: int, group: int) -> None:
+    if sys.platform == "win32":
+        return
     state = path.lstat()
     if (state.st_uid, state.st_gid) == (owner, group):
         return
@@ -83,14 +98,18 @@ def _give(path: Path, owner: int, group: int) -> None:
 
 
 def _list_of(path: Path, kind: str) -> bytes | None:
+    if sys.platform != "linux":
+        return None
     try:
         return os.getxattr(path, kind, follow_symlinks=False)
-    except (OSError, AttributeError):  # none, or a system without them
+    except OSError:
         return None
 
 
 def _pass_list_on(old: Path, new: Path, kind: str) -> bool:
     """Return whether a file or folder now has the list of another, or none as that one."""
+    if sys.platform != "linux":
+        return True
     wanted = _list_of(old, kind)
     with suppress(OSError):
         if wanted is not None:

@@ -6,22 +6,31 @@ its options from that, a chain and a TOML file their keys, and the class checks 
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
+import textwrap
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import SoftmorphError, UsageError
 
 Check = Callable[[str, Any], None]
 
 # Whether parameters are named as options of the command line in messages.
 _SHELL: Final = ContextVar("shell", default=False)
+
+# An option as it is typed, with what is plainly its value.
+_TYPED: Final = re.compile(
+    r"(?<![\w-])(--[a-z][a-z-]*)(?: ([\d:,]*:[\d:,]*|-?\d+(?:\.\d+)?|[A-Z]+\b|sigmoid\b|softmax\b|float\d+|uint\d+))?"
+)
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
 
 _YES: Final = {"true": True, "yes": True, "on": True, "1": True}
 _NO: Final = {"false": False, "no": False, "off": False, "0": False}
@@ -61,7 +70,7 @@ class Declared:
 
     Attributes:
         name: The field's name.
-        kind: The type of its value, None aside; str where there is a parser.
+        kind: The type of its value, None aside; str where there is a parser; Path where text is taken as a path.
         optional: Whether it may be None.
         default: Its default; `dataclasses.MISSING` where a value is required.
         about: What else is known of it.
@@ -79,6 +88,13 @@ class Declared:
     def required(self) -> bool:
         """Whether there is no default."""
         return self.default is MISSING
+
+    @property
+    def typed(self) -> str:
+        """How it is typed where it was given."""
+        return (
+            self.about.flags[0].partition("/")[0] if _SHELL.get() and self.about.flags else named(self.name)
+        )
 
     def from_text(self, text: str) -> Any:
         """Return the value that a text stands for.
@@ -133,7 +149,8 @@ def _kind(hint: Any) -> tuple[type, bool]:
         hint = get_args(hint)[0]
     parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     named = [one for one in parts if one is not type(None) and get_origin(one) is not Literal]
-    return (str if str in named else named[0]), type(None) in parts
+    kind = Path if set(named) == {str, Path} else str if str in named else named[0]
+    return kind, type(None) in parts
 
 
 def check_all(values: Any) -> None:
@@ -149,6 +166,8 @@ def check_all(values: Any) -> None:
         if one.about.parse is not None and isinstance(value, str):
             value = one.about.parse(value)
             object.__setattr__(values, name, value)
+        if one.kind is Path and isinstance(value, str):
+            object.__setattr__(values, name, Path(value))
         if one.about.check is not None:
             one.about.check(name, value)
 
@@ -197,9 +216,85 @@ def take_a_part() -> str:
     return "cut out a part with --region" if in_shell() else "pass a part of it"
 
 
+@contextmanager
+def spoken_in_python(known: Iterable[Declared]) -> Iterator[None]:
+    """Name parameters in errors as keywords, `divide_by=255`, unless the command line is what was typed.
+
+    Args:
+        known: The parameters that are keywords of the function; what else looks like an option stays.
+    """
+    try:
+        yield
+    except SoftmorphError as error:
+        error.args = (in_python(str(error), known),)
+        raise
+
+
+def in_python(text: str, known: Iterable[Declared]) -> str:
+    """Return a message in which options, such as --divide-by 255, are keywords, such as divide_by=255.
+
+    Where the command line is what was typed, the message stays.
+    """
+    if _SHELL.get() or "--" not in text:
+        return text
+    flags = {flag: one for one in known for flag in one.about.flags or (f"--{one.name.replace('_', '-')}",)}
+
+    def keyword(found: re.Match[str]) -> str:
+        one, value = flags.get(found[1]), found[2]
+        if one is None:
+            return found[0]
+        if one.kind is bool:
+            return f"{one.name}=True{f' {value}' if value else ''}"
+        if value is None:
+            return one.name
+        # Placeholders, such as FILE, stand for a value.
+        plain = _NUMBER.fullmatch(value) or (value.isupper() and not one.name.endswith(("axes", "axis")))
+        return f"{one.name}={value if plain else repr(value)}"
+
+    return _TYPED.sub(keyword, text)
+
+
 def as_in_python(text: str) -> str:
     """Return a help text with parameters named as in Python: `max_iterations`, not --max-iterations."""
     return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: f"`{found[1].replace('-', '_')}`", text)
+
+
+def take(function: Any, like: Any, known: Iterable[Declared], example: str = "") -> None:
+    """Give a function the signature and the documentation of another, with keywords for its `options`.
+
+    Args:
+        function: It takes the other's arguments by place, and keywords.
+        like: The other; its last argument is `options`.
+        known: The keywords.
+        example: For the end of the docstring.
+    """
+    known = list(known)
+    before, _, after = (inspect.getdoc(like) or "").partition("\nReturns:")
+    first, _, chosen = before.partition("    options: ")
+    about = " ".join(chosen.split()).partition("; ")[2]
+    malformed = "" if "UsageError" in after else "\n    UsageError: If an option is wrong whatever the file."
+    text = f"{first}{arguments(known)}\n\nReturns:{after}{malformed}"
+    if about:
+        text = text.replace(
+            "\n\nArgs:", f"\n\n{textwrap.fill(about[0].upper() + about[1:], 112)}\n\nArgs:", 1
+        )
+    function.__doc__ = f"{text}\n\n{example}".rstrip()
+    places = list(inspect.signature(like).parameters.values())[:-1]
+    function.__signature__ = inspect.Signature([*places, *map(keyword, known)])
+
+
+def keyword(one: Declared) -> inspect.Parameter:
+    """Return a parameter as the keyword of a function."""
+    return inspect.Parameter(
+        one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.hint
+    )
+
+
+def arguments(known: Iterable[Declared]) -> str:
+    """Return the lines of a docstring's `Args` for parameters."""
+    lines = (f"{one.name}: {as_in_python(one.about.help)}" for one in known)
+    wrapped = "\n".join(textwrap.fill(line, 108, subsequent_indent="    ") for line in lines)
+    return textwrap.indent(wrapped, "    ")
 
 
 def at_least(least: float) -> Check:

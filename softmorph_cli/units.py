@@ -57,6 +57,11 @@ def in_one_unit(sizes: Mapping[str, tuple[float, Any]]) -> tuple[dict[str, float
     return {axis: size * (MILLIMETRES[name] / one) for axis, (size, name) in known.items() if name}, unit
 
 
+def sign(unit: str) -> str:
+    """Return a unit as people write it, where it is no part of a name: µm, mm², µm³."""
+    return unit.replace("^2", "²").replace("^3", "³").replace("um", "µm")
+
+
 def sizeless(axes: Iterable[str]) -> list[str]:
     """Return what is said of axes that `in_one_unit` left out."""
     named = " and ".join(axis.lower() for axis in axes)

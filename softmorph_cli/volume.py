@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.parameters import named
 
 SPATIAL_AXES: Final = ("YX", "ZYX")
+# The axis of slices that are images of their own.
+SLICE: Final = "S"
 # Of an affine: lengths of steps in mm, and the volume that steps of length 1 span, 1 where they are square.
 _STEPS = (1e-15, 1e15)
 _FLAT = 1e-6
@@ -34,6 +37,24 @@ def rectangular(matrix: npt.NDArray[Any]) -> bool:
     sides = matrix / np.linalg.norm(matrix, axis=0)
     off = sides.T @ sides - np.eye(sides.shape[1])
     return bool(np.abs(off).max() < np.sin(np.radians(0.5)))
+
+
+def class_axis(axes: str, shape: Sequence[int], family: str) -> int | None:
+    """Return the axis of classes; None where there is one map only, or where the axis has another meaning.
+
+    Args:
+        axes: Letters, those of space last.
+        shape: One size for each.
+        family: The format: a NIfTI has no name for its fourth axis.
+    """
+    long = [
+        k
+        for k, (letter, size) in enumerate(zip(axes, shape, strict=True))
+        if letter not in "ZYX" and size > 1
+    ]
+    if len(long) != 1:
+        return None
+    return long[0] if axes[long[0]] in ("C", SLICE) or family == "nifti" else None
 
 
 @dataclass(frozen=True)
@@ -151,6 +172,50 @@ class Volume:
     def mapped_axes(self) -> str:
         """The leading axes that filters are mapped over, never across."""
         return self.axes[: -self.spatial_dims]
+
+    def channel_axis(self) -> int | None:
+        """Return the axis of channels: "C", or the only one that is not of space (a 4-D NIfTI does not name it).
+
+        Raises:
+            InputError: If there are several such axes and none is "C".
+        """
+        mapped = self.mapped_axes
+        if "C" in mapped:
+            return mapped.index("C")
+        if len(mapped) > 1:
+            raise InputError(
+                f"none of the axes {mapped} is that of the channels; name it with {named('channel_axis')}."
+            )
+        return 0 if mapped else None
+
+    def class_axis(self) -> int | None:
+        """Return the axis along which classes lie; None where there is one map, or what lies there are no classes."""
+        return class_axis(self.axes, self.array.shape, self.source.format if self.source else "")
+
+    def channel(self, index: int) -> Volume:
+        """Return one channel, without their axis; a map that has none is its only one."""
+        axis = self.channel_axis()
+        if axis is None:
+            return self
+        axes = self.axes[:axis] + self.axes[axis + 1 :]
+        return replace(self, array=self.array.take(index, axis), axes=axes, channels=None)
+
+    def single(self, index: int | None = None) -> Volume:
+        """Return one image, without mapped axes.
+
+        Args:
+            index: Which one along the mapped axis that is longer than 1; None where there is no such axis.
+
+        Raises:
+            InputError: If there are more images than that.
+        """
+        shape = self.array.shape[: -self.spatial_dims]
+        long = [axis for axis, size in enumerate(shape) if size > 1]
+        if len(long) > (index is not None):
+            held = " x ".join(f"{shape[axis]} along {self.axes[axis]}" for axis in long)
+            raise InputError(f"it holds {held}, and one is taken at a time.")
+        at = tuple(index if index is not None and axis in long else 0 for axis in range(len(shape)))
+        return replace(self, array=self.array[at], axes=self.spatial_axes, channels=None)
 
     def with_array(self, array: npt.NDArray[Any]) -> Volume:
         """Return the same place in the world with other values of the same shape, whose provenance is not known.

@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from softmorph_cli.cluster import Cluster
+    from softmorph_cli.workers.cluster import Cluster
 
 # Set while conftest is imported: subprocesses and xdist workers inherit it.
 if "PYTEST_XDIST_WORKER" not in os.environ:
@@ -25,8 +26,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 # Started in the background of a script, or under nohup, this process ignores signals, and what it starts would too. A
 # handler of Python's is not passed on.
-for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):
-    if signal.getsignal(_number) is signal.SIG_IGN:
+for _name, _handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", lambda *_: None)):
+    _number = getattr(signal, _name, None)  # Windows has no SIGHUP.
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
 
 # The first example of a property may compile a kernel: no deadlines.
@@ -34,6 +36,13 @@ settings.register_profile(
     "softmorph", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("softmorph")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what the system of this machine lacks."""
+    for name, present in (("posix", sys.platform != "win32"), ("linux", sys.platform == "linux")):
+        if not present and item.get_closest_marker(name) is not None:
+            pytest.skip(f"{sys.platform} is not {name}")
 
 
 @pytest.fixture
@@ -47,7 +56,7 @@ def torch_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def _cluster() -> Iterator[Cluster]:
-    from softmorph_cli.cluster import Where, connected
+    from softmorph_cli.workers.cluster import Where, connected
 
     with connected(Where(workers=2), threads=1) as local:
         yield local

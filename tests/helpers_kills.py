@@ -18,11 +18,11 @@ import json, os, shutil, signal, sys
 from pathlib import Path
 import matplotlib, numpy, zarr
 import softmorph_cli.batch.run, softmorph_cli.steps.process, softmorph_cli.steps.tiled
-from softmorph_cli.batch import processes, threads
+from softmorph_cli.batch import engine
 from softmorph_cli.cli.app import app
 
 # What a batch's workers write is among the instants, too.
-processes.ProcessEngine = lambda *_: threads.ThreadEngine(1)
+engine.process_engine = lambda *_: engine.thread_engine(1)
 told = json.loads(sys.argv[1])
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "os.chmod", "ctypes.dlsym"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT

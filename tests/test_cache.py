@@ -63,11 +63,12 @@ def _refuse_under(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "touch", touch)
 
 
+@pytest.mark.posix
 def test_a_read_only_home_falls_back_to_a_private_temporary_folder(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _refuse_under(elsewhere / "home", monkeypatch)
-    assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.getuid()}"
+    assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.geteuid()}"
     assert cache.root().stat().st_mode & 0o777 == 0o700
     assert not (elsewhere / "home").exists()
     path = cache.store("programs", "key", "text")
@@ -75,6 +76,7 @@ def test_a_read_only_home_falls_back_to_a_private_temporary_folder(
     assert path.parent.parent == cache.root()
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o777, 0o772, 0o720])
 def test_a_folder_that_others_can_write_to_is_not_used(mode: int, elsewhere: Path) -> None:
     home = elsewhere / "home" / ".cache" / "softmorph"
@@ -85,6 +87,7 @@ def test_a_folder_that_others_can_write_to_is_not_used(mode: int, elsewhere: Pat
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.posix
 def test_a_folder_that_is_named_may_belong_to_a_group(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +98,7 @@ def test_a_folder_that_is_named_may_belong_to_a_group(
     assert cache.root() == named
 
 
+@pytest.mark.posix
 def test_a_folder_that_is_named_but_open_to_all_is_refused_aloud(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +110,7 @@ def test_a_folder_that_is_named_but_open_to_all_is_refused_aloud(
         assert cache.root() != named
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_a_folder_that_others_can_only_read_is_used(mode: int, elsewhere: Path) -> None:
     home = elsewhere / "home" / ".cache" / "softmorph"
@@ -114,26 +119,29 @@ def test_a_folder_that_others_can_only_read_is_used(mode: int, elsewhere: Path) 
     assert cache.root() == home
 
 
+@pytest.mark.posix
 def test_a_folder_of_somebody_else_is_not_used(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _refuse_under(elsewhere / "home", monkeypatch)
-    mine = os.getuid()
+    mine = os.geteuid()
     # The candidate in the shared temporary folder was made by another user before us.
     (elsewhere / "tmp" / f"softmorph-{mine + 1}").mkdir(mode=0o700)
-    monkeypatch.setattr(os, "getuid", lambda: mine + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
     chosen = cache.root()
     assert chosen != elsewhere / "tmp" / f"softmorph-{mine + 1}"
     assert chosen.parent == elsewhere / "tmp"
     assert chosen.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.posix
 def test_a_file_where_the_folder_should_be(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (elsewhere / "file").write_text("")
     monkeypatch.setenv(cache.VARIABLE, str(elsewhere / "file"))
     with pytest.warns(SoftmorphWarning, match="is not used"):
         cache.root()
-    assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.getuid()}"
+    assert cache.root() == elsewhere / "tmp" / f"softmorph-{os.geteuid()}"
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(("inner", "how"), [
     ("kind", "open"), ("kind", "group"), ("kind", "link"), ("kind", "theirs"),
     ("kind/__pycache__", "link"), ("kind/__pycache__", "theirs"),
@@ -154,7 +162,7 @@ def test_a_folder_inside_that_others_may_write_to_is_not_used(
 
         def lstat(path: Path) -> os.stat_result:
             state = real(path)
-            return os.stat_result((*state[:4], os.getuid() + 1, *state[5:])) if path == place else state
+            return os.stat_result((*state[:4], os.geteuid() + 1, *state[5:])) if path == place else state
 
         monkeypatch.setattr(Path, "lstat", lstat)
     with (
@@ -166,6 +174,7 @@ def test_a_folder_inside_that_others_may_write_to_is_not_used(
     assert not (cache.root() / "kind" / "key").exists()
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o775, 0o777])
 def test_a_folder_of_compiled_code_made_with_a_wide_umask_is_used(mode: int, elsewhere: Path) -> None:
     place = cache.root() / "kind" / "__pycache__"
@@ -177,12 +186,13 @@ def test_a_folder_of_compiled_code_made_with_a_wide_umask_is_used(mode: int, els
     assert place.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.posix
 def test_a_link_where_anybody_can_guess_the_name_is_not_followed(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _refuse_under(elsewhere / "home", monkeypatch)
     (elsewhere / "mine").mkdir(mode=0o700)
-    (elsewhere / "tmp" / f"softmorph-{os.getuid()}").symlink_to(elsewhere / "mine")
+    (elsewhere / "tmp" / f"softmorph-{os.geteuid()}").symlink_to(elsewhere / "mine")
     assert cache.root().resolve() != elsewhere / "mine"
     assert list((elsewhere / "mine").iterdir()) == []
 

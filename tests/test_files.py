@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from softmorph_cli import files, naming
+from softmorph_cli import descriptors, files, naming
 from softmorph_cli.errors import FileError
 from softmorph_cli.files import check_writable, open_own, partial, replacing, replacing_store
 
@@ -255,6 +255,7 @@ def test_a_folder_that_comes_meanwhile_is_not_replaced_with_force_either(tmp_pat
 # ---------------------------------------------------------------- what is no regular file
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("force", [False, True])
 def test_a_pipe_is_written_into_and_stays_one(force: bool, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.json"
@@ -292,6 +293,7 @@ def test_a_full_disk_on_the_way_to_a_device_is_that_of_temporary_files(tmp_path:
     assert f" in {tempfile.gettempdir()} first" in str(caught.value)
 
 
+@pytest.mark.linux
 def test_a_pipe_without_a_name_is_written_into(tmp_path: Path) -> None:
     """As `--csv >(sort)` and `--csv /dev/stdout | sort` give them."""
     out, into = os.pipe()
@@ -311,6 +313,7 @@ def test_a_socket_is_refused_and_stays_one(tmp_path: Path) -> None:
     assert (tmp_path / "s").is_socket()
 
 
+@pytest.mark.posix
 def test_a_file_that_becomes_a_pipe_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     with pytest.raises(FileError, match="which is not replaced"):
@@ -335,6 +338,7 @@ def test_a_link_in_the_place_of_a_kept_folder_is_not_followed(tmp_path: Path) ->
     assert _listing(home) == {"thesis.tex": "mine"}
 
 
+@pytest.mark.posix
 def test_a_kept_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     partial(tmp_path / "out.zarr").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
@@ -410,7 +414,7 @@ def test_pipes_and_devices_are_not_written_into_where_anybody_can_guess_the_name
 def test_what_another_run_takes_for_a_leftover_is_made_again(
     name: str, removed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, cleaner = files._lock, list[int]()
+    real, cleaner = descriptors.lock, list[int]()
 
     def locked(descriptor: int) -> bool | None:
         if cleaner:
@@ -427,7 +431,7 @@ def test_what_another_run_takes_for_a_leftover_is_made_again(
         os.close(cleaner[0])
         return found
 
-    monkeypatch.setattr(files, "_lock", locked)
+    monkeypatch.setattr(descriptors, "lock", locked)
     if name.endswith(".zarr"):
         with replacing_store(tmp_path / name) as temporary:
             _store(temporary, "whole")
@@ -488,7 +492,7 @@ def test_what_a_store_replaced_is_not_taken_for_a_kept_folder(
 def test_a_kept_folder_that_takes_its_name_meanwhile_is_not_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real = tmp_path / "out.zarr", files._lock
+    path, real = tmp_path / "out.zarr", descriptors.lock
     partial(path).mkdir()
     _store(partial(path), "theirs")
 
@@ -497,7 +501,7 @@ def test_a_kept_folder_that_takes_its_name_meanwhile_is_not_written_to(
             partial(path).rename(path)
         return real(descriptor)
 
-    monkeypatch.setattr(files, "_lock", finished_first)
+    monkeypatch.setattr(descriptors, "lock", finished_first)
     with replacing_store(path, force=True, resume=True) as temporary:
         assert list(temporary.iterdir()) == []
         _store(temporary, "ours")

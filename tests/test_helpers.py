@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from helpers_maps import Topology, close, golden_tolerance, same_bits, topology, tree, vessels
@@ -175,3 +179,37 @@ def test_the_nested_reference_keeps_topology_and_leaves_nothing_to_delete(
     ranks = LevelSets(levels).bins(found) + 1 if levels != "exact" else np.searchsorted(np.unique(p), found)
     assert np.array_equal(lowered(ranks, deletes), ranks)
     assert not np.array_equal(lowered(np.searchsorted(np.unique(p), p), deletes), ranks)
+
+
+@pytest.mark.parametrize(
+    ("system", "skipped"), [("linux", []), ("darwin", ["linux"]), ("win32", ["posix", "linux"])]
+)
+def test_what_a_system_lacks_is_skipped_there(
+    system: str, skipped: list[str], pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conftest = pytestconfig.pluginmanager.get_plugin(str(Path(__file__).with_name("conftest.py")))
+    assert conftest is not None
+    monkeypatch.setattr("sys.platform", system)
+    reasons = []
+    for marked in ("posix", "linux"):
+        item = SimpleNamespace(get_closest_marker={marked: object()}.get)
+        try:
+            conftest.pytest_runtest_setup(item)
+        except pytest.skip.Exception as reason:
+            reasons.append(str(reason))
+    assert reasons == [f"{system} is not {one}" for one in skipped]
+
+
+def test_no_test_file_needs_a_module_of_posix_to_be_imported() -> None:
+    files = sorted(Path(__file__).parent.rglob("test_*.py"))
+    assert len(files) > 100
+    for path in files:
+        imported = [name for node in ast.parse(path.read_text()).body for name in _imported(node)]
+        assert not {"fcntl", "grp", "pty", "pwd", "resource", "termios"} & set(imported), path
+    assert list(_imported(ast.parse("import os, pty").body[0])) == ["os", "pty"]
+
+
+def _imported(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [one.name for one in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []

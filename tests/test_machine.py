@@ -9,6 +9,8 @@ import pytest
 
 from softmorph_cli import machine
 
+pytestmark = pytest.mark.linux
+
 
 @pytest.fixture
 def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

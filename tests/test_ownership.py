@@ -17,6 +17,8 @@ import pytest
 from softmorph_cli.files import replacing, replacing_store
 from softmorph_cli.ownership import pass_on
 
+pytestmark = pytest.mark.posix
+
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 # Kinds of entries of a list: the owner, a named user, the group, the most that all but owner and others get, others.
 OWNER, USER, GROUP, MOST, OTHERS = 0x01, 0x02, 0x04, 0x10, 0x20

@@ -35,6 +35,7 @@ def test_what_is_not_printable_becomes_a_question_mark(text: str, shown: str) ->
     shown.encode()
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     "name", ["-rf.tif", "a\nb.tif", "\x1b[31m'\\.tif", os.fsdecode(b"\xff.tif"), "µ $(id).tif"]
 )

@@ -104,3 +104,24 @@ def test_small_steep_and_mirrored_affines_are_fine() -> None:
     ):
         assert places(affine)
         Volume(np.zeros((2, 3, 4), np.float32), "ZYX", affine=affine)
+
+
+def test_one_channel_and_the_only_image() -> None:
+    array = np.random.default_rng(2).random((1, 3, 4, 5)).astype(np.float32)
+    volume = Volume(array, "TCYX", channels=("a", "b", "c"))
+    assert (volume.channel_axis(), volume.class_axis()) == (1, 1)
+    assert volume.channel(2).axes == "TYX"
+    assert np.array_equal(volume.channel(2).array, array[:, 2])
+    alone = volume.single(1)
+    assert (alone.axes, alone.channels) == ("YX", None)
+    assert np.array_equal(alone.array, array[0, 1])
+    with pytest.raises(InputError, match="it holds 3 along C, and one is taken at a time"):
+        volume.single()
+    assert np.array_equal(volume.channel(0).single().array, array[0, 0])
+    # Times are no classes, and of two long axes none is that of classes.
+    assert Volume(array[0], "TYX").class_axis() is None
+    assert Volume(array[0], "SYX").class_axis() == 0
+    two = Volume(np.repeat(array, 2, axis=0), "TCYX")
+    assert two.class_axis() is None
+    with pytest.raises(InputError, match="it holds 2 along T x 3 along C"):
+        two.single(0)

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from softmorph_cli import lengths
-from softmorph_cli.api.images import Image, as_volume, is_placed, named_after, numbers, refuse_grid
+from softmorph_cli.api.images import (
+    Image,
+    advising_read,
+    as_volume,
+    is_placed,
+    named_after,
+    numbers,
+    refuse_grid,
+)
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.parameters import below_one, named
 
@@ -154,7 +162,7 @@ def inspect(
     from softmorph_cli.graphs.frame import Frame
     from softmorph_cli.inspection.inspect import Choices
     from softmorph_cli.inspection.inspect import inspect as look
-    from softmorph_cli.inspection.kind import MAP, SKELETON, kind_of, single
+    from softmorph_cli.inspection.kind import MAP, kind_of, single
 
     length = lengths.parse(prune, named("prune")) if isinstance(prune, str) and prune != "radius" else None
     choices = Choices(
@@ -176,7 +184,7 @@ def inspect(
         reference = None
         if map is not None:
             if taken == MAP:
-                raise UsageError(f"map goes with a skeleton: say {named('kind', SKELETON)}, or leave it out.")
+                raise UsageError("map goes with a skeleton: say kind='skeleton', or leave it out.")
             # A map in memory lies where its skeleton does.
             reference = as_volume(map) if is_placed(map) else as_volume(map, volume.spacing, volume.unit)
         warnings = uneven(volume) if taken == MAP and resample is None else []
@@ -308,12 +316,13 @@ def _opened(
     from softmorph_cli.volume import Volume
 
     if isinstance(image, str | Path):
-        if reference is None:
-            return open_reference(
-                Path(image), order.reading, labelled=bool(order.labels), argmax=order.argmax
-            )
-        beside = Path(reference) if isinstance(reference, str | Path) else None
-        return open_prediction(Path(image), order.reading, beside, argmax=order.argmax)
+        path = Path(image)
+        with advising_read(path):
+            if reference is None:
+                labelled = bool(order.labels)
+                return open_reference(path, order.reading, labelled=labelled, argmax=order.argmax)
+            beside = Path(reference) if isinstance(reference, str | Path) else None
+            return open_prediction(path, order.reading, beside, argmax=order.argmax)
     name = "the reference" if reference is None else "the prediction"
     if isinstance(image, Volume):
         return open_array(str(image.source.path) if image.source else name, image)

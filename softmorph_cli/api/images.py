@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.errors import InputError, SoftmorphError, UsageError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -37,10 +37,27 @@ def placed(image: Any) -> Volume | None:
     from softmorph_cli.volume import Volume
 
     if isinstance(image, str | Path):
-        from softmorph_cli.io import read
+        from softmorph_cli.io import read_map
+        from softmorph_cli.io.options import DEFAULT
 
-        return read(image)
+        with advising_read(image):
+            return read_map(Path(image), DEFAULT)
     return image if isinstance(image, Volume) else None
+
+
+@contextmanager
+def advising_read(path: str | Path) -> Iterator[None]:
+    """Where an error names options of reading, say that they are arguments of `read`, whose volume may be passed."""
+    from softmorph_cli.io.options import ReadOptions
+    from softmorph_cli.parameters import declared, in_python
+
+    try:
+        yield
+    except SoftmorphError as error:
+        said = in_python(str(error), declared(ReadOptions).values())
+        if said != str(error):
+            error.args = (f"{said} That is for read: pass the volume that read({str(path)!r}, ...) returns.",)
+        raise
 
 
 def refuse_grid(**given: object) -> None:

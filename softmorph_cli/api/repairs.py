@@ -276,9 +276,11 @@ def one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, 
         axis = next(a for a, size in zip(volume.axes, volume.array.shape, strict=True) if size > 1)
         option = class_option(volume)
         what = "channels" if option or axis == "C" else f"maps along {axis}"
-        each = "with --priors FILE" if in_shell() else "as betti={0: (...), 1: (...)}"
+        each = "or give each its prior as betti={0: (...), 1: (...)}"
+        if in_shell():
+            each = "or give each its prior with --priors FILE"
         advice = take_one(volume, option or choosing(axis))
-        raise InputError(f"it holds {count} {what}{names}: {advice}, or give each its prior {each}.")
+        raise InputError(f"it holds {count} {what}{names}: {advice}, {each}.")
     return (Prior((0,), check_prior(betti, volume.spatial_dims)),)
 
 

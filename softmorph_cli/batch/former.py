@@ -14,12 +14,12 @@ from typing import Any, Final
 from softmorph_cli.batch.recipe import Recipe
 from softmorph_cli.errors import SoftmorphError, UsageError
 from softmorph_cli.filters.filter import SoftFilter
-from softmorph_cli.filters.operations import OPERATIONS
+from softmorph_cli.filters.operations import OPERATIONS, Skeleton
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.filters.skeleton import resolve_preset
 from softmorph_cli.steps.chain import as_text
 
-_DEFAULTS: Final = {"skeletonize": "levels"}
+_DEFAULTS: Final = {Skeleton.operation: "levels"}
 _DEFAULT: Final = "multilinear"
 
 Told = Mapping[str, Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -11,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from softmorph_cli import descriptors
 from softmorph_cli.errors import FileError
 from softmorph_cli.files import open_own
 
@@ -36,13 +36,17 @@ def held(folder: Path, tag: str) -> Iterator[None]:
     try:
         os.ftruncate(descriptor, 0)
         with suppress(OSError):  # on a full disk the lock holds all the same
-            os.pwrite(descriptor, json.dumps(_me()).encode(), 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, json.dumps(_me()).encode())
         yield
     finally:
         # While it is still locked: whoever waits for it sees that it is no longer this file.
         with suppress(OSError):
             path.unlink()
         os.close(descriptor)
+        if not descriptors.HELD_WHILE_WRITTEN:  # it could not be removed while it was open
+            with suppress(OSError):
+                path.unlink()
 
 
 def _me() -> dict[str, Any]:
@@ -60,15 +64,14 @@ def _take(path: Path, folder: Path) -> int:
                 f"{folder} cannot be written to ({error.strerror or error}); choose another output folder."
             ) from error
         holder = _holder(descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        locked = descriptors.lock(descriptor)
+        if locked is False:
             os.close(descriptor)
-            raise _refusal(folder, holder) from None
-        except OSError:  # a file system without locks: then its word is all there is
-            if holder and holder != _me() and _alive(holder):
-                os.close(descriptor)
-                raise _refusal(folder, holder, path) from None
+            raise _refusal(folder, holder)
+        # On a file system without locks its word is all there is.
+        if locked is None and holder and holder != _me() and _alive(holder):
+            os.close(descriptor)
+            raise _refusal(folder, holder, path)
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
@@ -77,7 +80,7 @@ def _take(path: Path, folder: Path) -> int:
 
 def _holder(descriptor: int) -> dict[str, Any]:
     try:
-        told = json.loads(os.pread(descriptor, 4096, 0))
+        told = json.loads(os.read(descriptor, 4096))
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}

@@ -214,7 +214,7 @@ def _is(value: Any, *types: type) -> Any:
 
 
 def _text(value: Any) -> str:
-    os.fsencode(_is(value, str))  # a name that there can be
+    os.fsencode(_is(value, str))  # raises for what no file can be called
     return str(value)
 
 
@@ -255,7 +255,9 @@ class Manifest:
         except OSError as error:
             raise self._refusal(error) from error
         size = os.fstat(self._descriptor).st_size
-        self._broken = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+        if size:
+            os.lseek(self._descriptor, size - 1, os.SEEK_SET)
+        self._broken = size > 0 and os.read(self._descriptor, 1) != b"\n"
         self._add({"state": "batch", "version": __version__, "parameters": dict(told), "when": time.time()})
 
     def __enter__(self) -> Manifest:

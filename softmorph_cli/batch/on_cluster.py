@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from softmorph_cli.batch.engine import Engine, Sign, Watch
-from softmorph_cli.batch.leftovers import clear
+from softmorph_cli.batch.engine import Engine
 from softmorph_cli.batch.plan import Choice, Job
 from softmorph_cli.batch.recipe import Recipe
 from softmorph_cli.batch.run import MakeEngine
 from softmorph_cli.batch.sharing import shares
-from softmorph_cli.batch.task import Outcome, Task, run_task
-from softmorph_cli.cluster import Cluster, Lost, Stopped, Where, connected, say, stopped
-from softmorph_cli.errors import ClusterError, UsageError
+from softmorph_cli.batch.task import Outcome, Task
+from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.filter import Filter
 from softmorph_cli.filters.operations import ApplyRule
-
-if TYPE_CHECKING:
-    from softmorph_cli.filters.settings import Progress
+from softmorph_cli.workers import Lost
+from softmorph_cli.workers.cluster import Cluster, Where, connected
 
 
 @contextmanager
@@ -56,65 +51,32 @@ def on_cluster(where: Where, choice: Choice, tell: Callable[[str], None]) -> Ite
             # A file of it: on a machine where its disk is not mounted, the folder may be there and empty.
             read = [choice.source, *(job.source for job in jobs[:1]), *_files(recipe)]
             cluster.check_folders(read, [choice.target])
-            return ClusterEngine(cluster, stack.close), note
+            return cluster_engine(cluster, stack.close), note
 
         yield make
 
 
-class ClusterEngine:
-    """Workers of a cluster.
+def cluster_engine(cluster: Cluster, leave: Callable[[], None] = lambda: None) -> Engine:
+    """Return the workers of a cluster.
 
     Args:
         cluster: It.
         leave: Ends the connection, and a cluster that was started here.
     """
-
-    def __init__(self, cluster: Cluster, leave: Callable[[], None] = lambda: None) -> None:
-        """Keep them."""
-        self.cluster, self._leave = cluster, leave
-
-    @property
-    def workers(self) -> int:
-        """How many files at once, for now: more workers may come."""
-        return self.cluster.workers
-
-    def outcomes(self, tasks: Iterator[Task], watch: Watch) -> Generator[Outcome, None, None]:
-        """Yield the outcome of every task as it comes; see `Engine`."""
-        asked: dict[str, Task] = {}
-        numbers: dict[str, int] = {}
-        free = list(range(self.workers))
-
-        def sent() -> Iterator[Task]:
-            for task in tasks:
-                asked[task.name] = task
-                numbers[task.name] = heapq.heappop(free) if free else len(numbers)
-                watch(Sign(numbers[task.name], task.name))
-                yield _everywhere(task, self.cluster.memory)
-
-        def heard(task: Task, progress: Any) -> None:
-            watch(Sign(numbers[task.name], task.name, progress))
-
-        try:
-            with closing(self.cluster.each(_do, sent(), tick=lambda: watch(None), heard=heard)) as done:
-                for task, value in done:
-                    heapq.heappush(free, numbers.pop(task.name))
-                    yield _told(asked.pop(task.name), task, value)
-        except ClusterError as error:
-            again = "what is done stays done, and the same command with --resume goes on"
-            raise ClusterError(f"{str(error).removesuffix('.')}; {again}.") from error
-        finally:
-            # Before anybody clears up: what did not end in time is ended with its cluster.
-            self._leave()
+    return Engine(
+        cluster,
+        _died,
+        sent=lambda task: _everywhere(task, cluster.memory),
+        received=_in_terms_of,
+        leave=leave,
+    )
 
 
-def _do(task: Task) -> Outcome:
-    return run_task(task, progress=_go_on)
-
-
-def _go_on(progress: Progress) -> None:
-    if stopped():
-        raise Stopped
-    say(progress)
+def _died(task: Task, lost: Lost) -> str:
+    return (
+        f"{task.source}: all {lost.deaths} workers that had it died, most likely because memory ran out; "
+        "use workers with more memory, or cut out a part with --region."
+    )
 
 
 def _everywhere(task: Task, memory: int | None) -> Task:
@@ -135,22 +97,18 @@ def _everywhere(task: Task, memory: int | None) -> Task:
 
 def _absolute(recipe: Recipe) -> Recipe:
     """Return a recipe whose files are found from any working folder."""
-    reading = {
-        name: value.absolute() if isinstance(value, Path) else value for name, value in recipe.reading.items()
-    }
     filters = tuple(
         replace(one, rule=str(Path(str(one.rule)).absolute()))
         if isinstance(one, ApplyRule) and _rule_file(one)
         else one
         for one in recipe.filters
     )
-    return replace(recipe, filters=filters, reading=reading)
+    return replace(recipe, filters=filters, reading=recipe.reading.absolute())
 
 
 def _files(recipe: Recipe) -> list[Path]:
     """Return the files that are read for every input."""
-    found = [value for value in recipe.reading.values() if isinstance(value, Path)]
-    return [*found, *filter(None, map(_rule_file, recipe.filters))]
+    return [*recipe.reading.files, *filter(None, map(_rule_file, recipe.filters))]
 
 
 def _rule_file(chosen: Filter) -> Path | None:
@@ -159,15 +117,8 @@ def _rule_file(chosen: Filter) -> Path | None:
     return named_file(chosen.rule) if isinstance(chosen, ApplyRule) and isinstance(chosen.rule, str) else None
 
 
-def _told(task: Task, sent: Task, value: Outcome | Lost) -> Outcome:
-    """Return an outcome in the words of whoever asked for it."""
-    if isinstance(value, Lost):
-        clear([task.target])
-        return Outcome(
-            task,
-            error=f"{task.source}: all {value.deaths} workers that had it died, most likely because memory ran out; "
-            "use workers with more memory, or cut out a part with --region.",
-        )
+def _in_terms_of(task: Task, sent: Task, outcome: Outcome) -> Outcome:
+    """Return an outcome with the paths of the task that was asked for."""
 
     def ours(text: str) -> str:
         text = text.replace(str(sent.source), str(task.source)).replace(str(sent.target), str(task.target))
@@ -175,9 +126,9 @@ def _told(task: Task, sent: Task, value: Outcome | Lost) -> Outcome:
         return text.replace("use fewer --workers", "use fewer or larger workers")
 
     return replace(
-        value,
+        outcome,
         task=task,
-        error=None if value.error is None else ours(value.error),
-        warnings=tuple(map(ours, value.warnings)),
-        notes=tuple(map(ours, value.notes)),
+        error=None if outcome.error is None else ours(outcome.error),
+        warnings=tuple(map(ours, outcome.warnings)),
+        notes=tuple(map(ours, outcome.notes)),
     )

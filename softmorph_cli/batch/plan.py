@@ -12,6 +12,7 @@ from typing import Final
 
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.files import is_store
+from softmorph_cli.io.options import WriteOptions
 from softmorph_cli.printable import typed
 
 _SHOWN: Final = 3
@@ -241,7 +242,7 @@ def _check_formats(made: Sequence[Job], stored: str | None) -> None:
         if suffix not in checked:
             checked.add(suffix)
             try:
-                target_format(job.target, stored)
+                target_format(job.target, WriteOptions(output_type=stored))
             except FileError:
                 continue  # about this one path; whoever writes it says so
             except SoftmorphError as error:

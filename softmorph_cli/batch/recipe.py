@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli import __version__
 from softmorph_cli.filters.filter import MASK, Filter, SoftFilter
+from softmorph_cli.io.options import DEFAULT, ReadOptions
+from softmorph_cli.steps.outputs import ResultOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Settings
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 # They change how fast a result comes, not what it is.
 _SAME_RESULT: Final = ("device", "threads")
-_FILES: Final = ("mask", "like")
+
+
+_USUAL: Final = ResultOptions()
 
 
 @dataclass(frozen=True)
@@ -29,21 +33,15 @@ class Recipe:
         filters: The steps; none where a batch is summarized alone.
         settings: How they run where they do not say.
         pipeline: The file that holds them; None where they were typed.
-        reading: Arguments for `softmorph_cli.io.read`.
-        output_type: Element type of the results; None for what suits the format.
-        pyramid: Whether an OME-Zarr gets coarser resolutions too.
-        renormalize: Whether the channels of classes that exclude each other sum to 1 again.
-        argmax: Whether one label image of all channels is written instead of them.
+        reading: How files are read.
+        writing: How results are written; whether files are replaced is the batch's.
     """
 
     filters: tuple[Filter, ...]
     settings: Settings
     pipeline: Path | None = None
-    reading: Mapping[str, Any] = field(default_factory=dict)
-    output_type: str | None = None
-    pyramid: bool = False
-    renormalize: bool = False
-    argmax: bool = False
+    reading: ReadOptions = DEFAULT
+    writing: ResultOptions = _USUAL
 
     def on_threads(self, threads: int) -> Recipe:
         """Return the recipe for so many threads."""
@@ -56,14 +54,7 @@ class Recipe:
         """Return what is written for one file."""
         from softmorph_cli.steps.process import Outputs
 
-        return Outputs(
-            target,
-            output_type=self.output_type,
-            force=force,
-            pyramid=self.pyramid,
-            renormalize=self.renormalize,
-            argmax=self.argmax,
-        )
+        return Outputs.of(self.writing, target=target, force=force)
 
     @property
     def told(self) -> dict[str, Any]:
@@ -74,10 +65,10 @@ class Recipe:
         """
         chosen = {**asdict(self.settings), "method": None}
         settings = {name: value for name, value in chosen.items() if name not in _SAME_RESULT}
-        reading = {n: v for n, v in self.reading.items() if v is not None and v is not False}
-        for name in _FILES:
-            if name in reading:
-                reading[name] = _stamp(Path(reading[name]))
+        reading = {
+            name: _stamp(value) if isinstance(value, Path) else value
+            for name, value in self.reading.given.items()
+        }
         steps = [
             {
                 "operation": one.operation,
@@ -94,8 +85,8 @@ class Recipe:
                 for one in self.filters
             ],
             "reading": reading,
-            "output_type": self.output_type,
-            **{name: True for name in ("pyramid", "renormalize", "argmax") if getattr(self, name)},
+            "output_type": self.writing.output_type,
+            **{name: True for name in ("pyramid", "renormalize", "argmax") if getattr(self.writing, name)},
             "version": ".".join(__version__.split(".")[:2]),
         }
 

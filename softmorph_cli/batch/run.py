@@ -114,7 +114,7 @@ def all_jobs(order: Order) -> tuple[list[Job], list[Job]]:
     every = plan.jobs(order.choice, stored)
     from softmorph_cli.io.nnunet import check_reference
 
-    check_reference(order.recipe.reading.get("like"), [job.source for job in every])
+    check_reference(order.recipe.reading.like, [job.source for job in every])
     own = plan.part_of(every, order.parts, order.part)
     names = {job.name for job in own}
     return own, [job for job in every if job.name not in names]
@@ -172,7 +172,7 @@ def decide(order: Order, jobs: Sequence[Job]) -> list[Item]:
 def _lost(
     job: Job, below: str, listed: Mapping[tuple[str, ...], summary.Listed], recipe: Recipe
 ) -> str | None:
-    """Return why a result is done again that a manifest no longer lists; None where no summary lists it either."""
+    """Return why a result that a summary lists, and no manifest, is made again; None where no summary lists it."""
     parts = Path(below).parts
     for path, found in listed.items():
         if path[-len(parts) :] == parts and job.target.lstat().st_mtime_ns <= found.when:
@@ -203,7 +203,7 @@ def _check_summary(order: Order, *, ours: bool) -> None:
 
 def _reference(order: Order, job: Job) -> Path | None:
     """Return the image of a case where these lie in a folder; None where there is none, which reading says."""
-    folder = order.recipe.reading.get("like")
+    folder = order.recipe.reading.like
     if folder is None or not Path(folder).is_dir():
         return None
     from softmorph_cli.io.nnunet import image_in

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from softmorph_cli import machine
+from softmorph_cli.batch import engine
 from softmorph_cli.batch.engine import Engine
 from softmorph_cli.batch.plan import Job
 from softmorph_cli.batch.recipe import Recipe
@@ -111,13 +112,9 @@ def _nifti_voxels(path: Path) -> int:
 def choose(jobs: Sequence[Job], recipe: Recipe, workers: int | None) -> tuple[Engine, str | None]:
     """Return the engine for a machine, and what a person may want to know about it."""
     if recipe.settings.device.startswith("cuda"):
-        from softmorph_cli.batch.threads import ThreadEngine
-
         if workers is not None and workers < 1:
             raise UsageError(f"--workers {workers}: at least 1 is needed.")
         # One computes while one reads and one writes.
-        return ThreadEngine(min(workers or 3, max(1, len(jobs)))), None
-    from softmorph_cli.batch.processes import ProcessEngine
-
+        return engine.thread_engine(min(workers or 3, max(1, len(jobs)))), None
     shared = shares(jobs, recipe, workers)
-    return ProcessEngine(shared.workers, shared.threads, shared.memory), shared.note
+    return engine.process_engine(shared.workers, shared.threads, shared.memory), shared.note

@@ -120,7 +120,7 @@ class Listed:
 
     Attributes:
         parameters: What was done.
-        when: When the summary was written, in nanoseconds since 1970: the result is not from later.
+        when: When the summary was written, in nanoseconds since 1970; a newer file is not this result.
     """
 
     parameters: Mapping[str, Any]

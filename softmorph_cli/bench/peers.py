@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from softmorph_cli.bench.clock import Task
-from softmorph_cli.bench.works import How
+from softmorph_cli.bench.works import SKELETON, How
 
 # The two that every work is a ratio to; both read the map once and write one of the same size.
 COPY: Final = "copy"
@@ -98,8 +98,8 @@ def _sitk_thinning(image: Any, how: How) -> Task:
 
 
 _EROSION: Final = ("erosion", "minmax")
-_LEVELS: Final = ("skeletonize", "levels")
-_HARD: Final = ("skeletonize", "hard")
+_LEVELS: Final = (SKELETON, "levels")
+_HARD: Final = (SKELETON, "hard")
 
 PEERS: Final = (
     Peer(COPY, "numpy", "noise", _copy, on_cuda=True),

@@ -9,7 +9,9 @@ from typing import Any, Final
 import softmorph_cli
 from softmorph_cli.bench.clock import Task
 from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.operations import Skeleton
 
+SKELETON: Final = Skeleton.operation
 GRADIENT_ITERATIONS: Final = 5
 CLOSING_RADIUS: Final = 3  # voxels
 
@@ -127,15 +129,15 @@ def works(dimensions: int) -> tuple[Work, ...]:
         _filter("opening", "minmax", f"{elements[0]}-connected", "noise"),
         *(_closing(connectivity, dimensions) for connectivity in (elements[0], elements[-1])),
         *(
-            _filter("skeletonize", method, "1 iteration", "noise", iterations=1)
+            _filter(SKELETON, method, "1 iteration", "noise", iterations=1)
             for method in ("multilinear", "product", "minmax")
         ),
-        _filter("skeletonize", "nested", "to the end", "vessels"),
-        _filter("skeletonize", "nested", "64 levels", "vessels", levels=64),
-        _filter("skeletonize", "nested", "exact above 1/128", "vessels", levels="exact", lowest=1 / 128),
-        _filter("skeletonize", "levels", "to the end", "vessels"),
-        _filter("skeletonize", "hard", "to the end", "vessels"),
-        _filter("skeletonize", "smooth-levels", steps, "vessels", iterations=GRADIENT_ITERATIONS),
+        _filter(SKELETON, "nested", "to the end", "vessels"),
+        _filter(SKELETON, "nested", "64 levels", "vessels", levels=64),
+        _filter(SKELETON, "nested", "exact above 1/128", "vessels", levels="exact", lowest=1 / 128),
+        _filter(SKELETON, "levels", "to the end", "vessels"),
+        _filter(SKELETON, "hard", "to the end", "vessels"),
+        _filter(SKELETON, "smooth-levels", steps, "vessels", iterations=GRADIENT_ITERATIONS),
         *(
             _gradient(method, part)
             for method in ("multilinear", "smooth-levels")

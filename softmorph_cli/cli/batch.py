@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from softmorph_cli import documents
-from softmorph_cli.cli import filtering, report
+from softmorph_cli.cli import report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
 from softmorph_cli.cli.command import command
-from softmorph_cli.cli.options import Machines, Reading, Results
+from softmorph_cli.cli.options import Machines, Results
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.printable import message, printable
 
 if TYPE_CHECKING:
     from softmorph_cli.batch.run import Item, Order, Watcher
     from softmorph_cli.batch.summary import Summary
-    from softmorph_cli.cluster import Where
     from softmorph_cli.filters.filter import Filter
+    from softmorph_cli.workers.cluster import Where
 
 _FILES = "Which files"
 _RUN = "How the batch runs"
@@ -147,7 +148,7 @@ def batch(
     pipeline: Pipeline = None,
     files: Files,
     running: Running,
-    reading: Reading,
+    reading: ReadOptions,
     settings: Settings,
     machines: Machines,
     results: Results,
@@ -189,7 +190,7 @@ def _order(
     pipeline: Path | None,
     files: Files,
     running: Running,
-    reading: Reading,
+    reading: ReadOptions,
     settings: Settings,
     results: Results,
 ) -> Order:
@@ -197,6 +198,7 @@ def _order(
     from softmorph_cli.batch.recipe import Recipe
     from softmorph_cli.batch.run import Order
     from softmorph_cli.steps.chain import check
+    from softmorph_cli.steps.outputs import ResultOptions
 
     if (running.num_parts is None) != (running.part_id is None):
         raise UsageError("--num-parts N and --part-id I go together, such as --num-parts 10 --part-id 0.")
@@ -206,15 +208,11 @@ def _order(
         filters=tuple(chosen),
         settings=settings,
         pipeline=pipeline,
-        reading=filtering.reading_arguments(reading),
-        output_type=results.output_type,
-        pyramid=results.pyramid,
-        renormalize=results.renormalize,
-        argmax=results.argmax,
+        reading=reading,
+        writing=ResultOptions.of(results),
     )
-    apart = tuple(path for path in (reading.mask, reading.like) if path is not None)
     return Order(
-        choice=Choice(source, target, files.glob, files.recursive, files.suffix, apart),
+        choice=Choice(source, target, files.glob, files.recursive, files.suffix, tuple(reading.files)),
         recipe=recipe,
         resume=running.resume,
         force=results.force,

@@ -109,7 +109,7 @@ class Telling:
         for general, count in self.said.items():
             if count > 1:
                 files = f"{count - 1} more file{'s' if count > 2 else ''}"
-                warn(f"as of the first, of {files}: {self.first[general]}")
+                warn(f"{files} with such a warning: {self.first[general]}")
         self.said.clear()
 
     def _line(self) -> str:

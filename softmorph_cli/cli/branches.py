@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from softmorph_cli.cli.report import number
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.graphs.skeleton_graph import Branch, SkeletonGraph, Spread
@@ -58,7 +59,7 @@ def facts(volume: Volume) -> list[tuple[str, str]]:
     spacing = " × ".join(f"{s:g}" for s in volume.spacing) if volume.spacing else "unknown"
     return [
         (f"size ({', '.join(volume.axes.lower())})", size),
-        ("voxel size", f"{spacing} {volume.unit or ''}".rstrip()),
+        ("voxel size", f"{spacing} {sign(volume.unit or '')}".rstrip()),
     ]
 
 
@@ -89,7 +90,7 @@ def picture(found: Inspection) -> None:
 
 def summary(graph: SkeletonGraph) -> Rows:
     """Return the lines of the summary: a name and a value."""
-    unit = graph.frame.suffix
+    unit = sign(graph.frame.suffix)
     rows = [
         ["components", f"{len(graph.components):,}"],
         ["cycles", f"{graph.cycles:,}"],
@@ -122,7 +123,7 @@ def table(graph: SkeletonGraph, *, top: int, sort: str) -> tuple[tuple[str, ...]
     """
     if not graph.branches:
         return (), []
-    unit, first = graph.frame.suffix, graph.branches[0]
+    unit, first = sign(graph.frame.suffix), graph.branches[0]
     columns: list[tuple[str, Callable[[Branch], str]]] = [
         (f"length\n({unit})", lambda b: _short(b.length)),
         ("tortu-\nosity", lambda b: "-" if b.tortuosity is None else f"{b.tortuosity:.3f}"),
@@ -146,7 +147,7 @@ def components(graph: SkeletonGraph) -> tuple[tuple[str, ...], Rows]:
     """Return the columns and the lines of the table of components; none where there is but one."""
     if len(graph.components) < 2:
         return (), []
-    names = (f"length ({graph.frame.suffix})", "branches", "end points", "junctions", "cycles")
+    names = (f"length ({sign(graph.frame.suffix)})", "branches", "end points", "junctions", "cycles")
     lines = [
         [
             f"component {c.number}",

@@ -9,9 +9,10 @@ import typer
 
 from softmorph_cli.cli import filtering
 from softmorph_cli.cli.command import command
-from softmorph_cli.cli.options import Input, Output, Reading, Writing
+from softmorph_cli.cli.options import Input, Output, Writing
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.io.options import ReadOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
@@ -52,7 +53,7 @@ def chain(
             show_default=False,
         ),
     ] = None,
-    reading: Reading,
+    reading: ReadOptions,
     settings: Settings,
     writing: Writing,
 ) -> None:

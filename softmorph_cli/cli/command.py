@@ -19,6 +19,7 @@ import typer
 
 from softmorph_cli import printable
 from softmorph_cli.errors import SoftmorphError, SoftmorphWarning
+from softmorph_cli.interruption import ending_signals, send
 from softmorph_cli.parameters import Declared, declared, named_as_options
 
 INTERRUPTED = 130
@@ -166,9 +167,7 @@ def _terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # Also the hang-up of a closed terminal, unless nohup has it ignored.
-    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in heard}
+    before = {number: signal.signal(number, stop) for number in ending_signals()}
     hook, repeated = sys.unraisablehook, list[threading.Timer]()
 
     def unheard(unraisable: Any) -> None:
@@ -179,7 +178,7 @@ def _terminable() -> Iterator[None]:
         # It came up where Python can only ignore it, such as in Numba's callbacks from C: send the signal once more,
         # a little later, or it would come up in the same place.
         number = signal.SIGINT if isinstance(raised, KeyboardInterrupt) else raised.status - 128
-        repeated.append(threading.Timer(0.02, os.kill, (os.getpid(), number)))
+        repeated.append(threading.Timer(0.02, send, (number,)))
         repeated[-1].daemon = True
         repeated[-1].start()
 
@@ -239,6 +238,12 @@ def _silence_stdout() -> None:
     # What could not be printed is still buffered; flushing it again at exit would fail again, with a traceback.
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def unprinted(error: OSError) -> None:
+    """Say that the help, which no command prints, could not be printed."""
+    _silence_stdout()
+    complain(f"the system refused: {error}.")
 
 
 def complain(message: str) -> None:

@@ -6,6 +6,11 @@ from typing import Any
 
 import typer
 
+from softmorph_cli.io.options import WriteOptions
+from softmorph_cli.parameters import declared
+
+_WRITING = declared(WriteOptions)
+
 
 def threads(panel: str | None = None) -> Any:
     """Return --threads."""
@@ -20,8 +25,8 @@ def threads(panel: str | None = None) -> Any:
 def output_type(panel: str | None = None) -> Any:
     """Return --output-type."""
     return typer.Option(
-        metavar="TYPE",
-        help="float32, uint8, uint16, or float16 (.tif, .npy). (default: float32; PNG uint16)",
+        metavar=_WRITING["output_type"].about.metavar,
+        help=_WRITING["output_type"].about.help,
         rich_help_panel=panel,
         show_default=False,
     )
@@ -29,7 +34,7 @@ def output_type(panel: str | None = None) -> Any:
 
 def force(panel: str | None = None) -> Any:
     """Return --force."""
-    return typer.Option("--force", "-f", help="Replace files that exist.", rich_help_panel=panel)
+    return typer.Option("--force", "-f", help=_WRITING["force"].about.help, rich_help_panel=panel)
 
 
 def quiet(panel: str | None = None, but: str = "warnings and errors") -> Any:

@@ -15,9 +15,10 @@ from softmorph_cli.cli import evaluation_tables as tables
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import command, note, warn
 from softmorph_cli.cli.evaluate_options import Comparing, Measuring, Telling
-from softmorph_cli.cli.options import Opening
+from softmorph_cli.cli.options import ReadBoth
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, UsageError
+from softmorph_cli.io.options import WriteOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.evaluation.pair import Pair
@@ -50,7 +51,7 @@ def evaluate(
     comparing: Comparing,
     measuring: Measuring,
     telling: Telling,
-    opening: Opening,
+    opening: ReadBoth,
 ) -> None:
     """How well a prediction agrees with a reference: overlap, centrelines, topology, graphs, surfaces.
 
@@ -82,7 +83,7 @@ def evaluate(
     if all(folders):
         from softmorph_cli.cli.evaluate_folders import evaluate_folders
 
-        evaluate_folders(prediction, reference, order, opening.others, telling)
+        evaluate_folders(prediction, reference, order, opening.files, telling)
     else:
         _files(prediction, reference, order, telling)
 
@@ -97,24 +98,24 @@ def _is_folder(path: Path) -> bool:
 
 
 def _check_outputs(
-    prediction: Path, reference: Path, opening: Opening, telling: Telling, *, folder: bool
+    prediction: Path, reference: Path, opening: ReadBoth, telling: Telling, *, folder: bool
 ) -> None:
     """Refuse, before anything is read, what cannot be written."""
     files = [path for path in (telling.csv, telling.stats) if path is not None and path != report.STDOUT]
     images = [telling.error_map] if telling.error_map is not None else []
     filtering.check_side_outputs(
-        prediction, [reference, *opening.others], files, None, force=telling.force, images=images
+        prediction, [reference, *opening.files], files, None, force=telling.force, images=images
     )
     if folder and images:
         raise UsageError("--error-map is for one pair: give two files with it, or leave it out.")
     for path in images:
         from softmorph_cli.io import check_target
 
-        check_target(path, output_type="labels", force=telling.force)
+        check_target(path, WriteOptions(output_type="labels", force=telling.force))
 
 
 def _order(
-    comparing: Comparing, measuring: Measuring, telling: Telling, opening: Opening, *, strict: bool
+    comparing: Comparing, measuring: Measuring, telling: Telling, opening: ReadBoth, *, strict: bool
 ) -> Order:
     from softmorph_cli.evaluation.pair import Settings
     from softmorph_cli.evaluation.run import Order
@@ -136,7 +137,7 @@ def _order(
         names=None if names is None else tuple(name.strip() for name in names.split(",")),
         labels=tuple(comparing.label or ()),
         same_grid=comparing.same_grid,
-        reading=filtering.reading_arguments(opening),
+        reading=opening,
         strict=strict,
         one_class=telling.error_map is not None,
         argmax=measuring.threshold is None,
@@ -217,6 +218,6 @@ def _write_error_map(
     cut = {"threshold": pair.settings.threshold} if by_threshold else {"decision": "argmax"}
     parameters = {**cut, "connectivity": order.settings.connectivity}
     made = {"command": "softmorph evaluate", "version": __version__, "parameters": parameters}
-    lost = write_labels(found.labels, pair.prediction, path, force=force, provenance=made)
+    lost = write_labels(found.labels, pair.prediction, path, WriteOptions(force=force, provenance=made))
     kinds = [{"label": kind, "what": what, "regions": found.regions[kind]} for kind, what in KINDS.items()]
     return {"path": str(path), "kinds": kinds}, list(lost)

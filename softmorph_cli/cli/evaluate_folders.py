@@ -68,7 +68,7 @@ def evaluate_folders(
 
     mine, its = (inputs(Choice(folder, folder, apart=tuple(apart))) for folder in (prediction, reference))
     matched = match(prediction, reference, mine, its)
-    check_reference(order.reading["like"], [path for _, path, _ in matched.pairs])
+    check_reference(order.reading.like, [path for _, path, _ in matched.pairs])
     for message in matched.unmatched:
         warn(message)
     started = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ import typer
 from softmorph_cli import documents
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import note, warn
-from softmorph_cli.cli.options import Large, Opening, Reading, Writing
+from softmorph_cli.cli.options import Large, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import UsageError
+from softmorph_cli.io.options import ReadOptions, WriteOptions
+from softmorph_cli.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
@@ -24,20 +26,11 @@ if TYPE_CHECKING:
     from softmorph_cli.volume import Volume
 
 
-def reading_arguments(reading: Opening) -> dict[str, Any]:
-    """Return the reading options as `softmorph_cli.io.read` takes them."""
-    chosen = asdict(reading)
-    for name in ("channel", "channel_axis"):
-        value = chosen[name]
-        chosen[name] = int(value) if value is not None and value.lstrip("-").isdigit() else value
-    return chosen
-
-
-def read_volume(path: Path, reading: Reading) -> Volume:
+def read_volume(path: Path, reading: ReadOptions) -> Volume:
     """Read IN as the options say; what is cut at one half there and not by the most probable class is in its notes."""
-    from softmorph_cli.io import exclusive, read
+    from softmorph_cli.io import exclusive, read_map
 
-    volume = read(path, **reading_arguments(reading), exclusive=True)
+    volume = read_map(path, replace(reading, exclusive=True))
     return replace(volume, notes=(*volume.notes, *exclusive.told(volume)))
 
 
@@ -46,7 +39,7 @@ def run(
     steps: Sequence[Filter],
     source: Path,
     target: Path,
-    reading: Reading,
+    reading: ReadOptions,
     writing: Writing,
     *,
     stages: Path | None = None,
@@ -65,9 +58,9 @@ def run(
     Raises:
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
-    from softmorph_cli.steps.process import process
+    from softmorph_cli.steps.process import Outputs, process
 
-    outputs = outputs_of(target, writing, stages)
+    outputs = Outputs.of(writing, target=target, stages=stages)
     _check_outputs(source, reading, outputs, steps)
     with reporting(quiet=writing.quiet) as progress:
         processed = process(
@@ -75,7 +68,7 @@ def run(
             source,
             steps,
             outputs,
-            reading=reading_arguments(reading),
+            reading=reading,
             progress=progress,
             tell=_quiet if writing.quiet else note,
         )
@@ -87,7 +80,7 @@ def run_tiled(
     step: Filter,
     source: Path,
     target: Path,
-    reading: Reading,
+    reading: ReadOptions,
     writing: Writing,
     large: Large,
 ) -> None:
@@ -97,6 +90,7 @@ def run_tiled(
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
     from softmorph_cli.steps import tiled
+    from softmorph_cli.steps.process import Outputs
     from softmorph_cli.tiles.manifest import NAME, named_by
     from softmorph_cli.units import bytes_of
 
@@ -105,24 +99,23 @@ def run_tiled(
         raise UsageError(f"--memory {large.memory}: give a number and a unit, such as 4GB or 512MiB.")
     where = large.where()
     how = tiled.Large(memory, large.scratch, large.resume, where)
-    outputs = outputs_of(target, writing)
-    arguments = reading_arguments(reading)
+    outputs = Outputs.of(writing, target=target)
     tell = _quiet if writing.quiet else note
     if large.dry_run and large.memory is None and large.scratch is None and where is None:
         raise UsageError("--dry-run tells how a map is cut: add --memory SIZE, such as --memory 4GB.")
     if large.dry_run:
-        with tiled.prepared(source, step, outputs, how, arguments, tell) as ready:
+        with tiled.prepared(source, step, outputs, how, reading, tell) as ready:
             report.table(f"{command} → {target}, not run", ("", ""), report.planned(ready.plan), err=False)
         return
     # What --json prints is in no file.
     done = (
         not writing.force
         and not writing.json
-        and tiled.complete(command, source, step, outputs, how, arguments)
+        and tiled.complete(command, source, step, outputs, how, reading)
     )
     if done:
         tell(
-            f"{target} is complete: this command made it, and what it read is older. --force makes it again."
+            f"{target} is complete: this command made it, and its input has not changed since. --force makes it again."
         )
         return
     ours = tiled.taken(outputs, named_by(large.scratch)) if large.resume and large.scratch else []
@@ -135,7 +128,7 @@ def run_tiled(
 
         try:
             processed = tiled.process_tiled(
-                command, source, step, outputs, how, reading=arguments, progress=show, tell=tell
+                command, source, step, outputs, how, reading=reading, progress=show, tell=tell
             )
         except BaseException as error:
             kept = large.scratch is not None and (large.scratch / NAME).is_file()
@@ -143,24 +136,6 @@ def run_tiled(
                 tell(f"what is done is kept in {large.scratch}: the same command with --resume goes on.")
             raise
     _tell(command, [step], target, processed, writing)
-
-
-def outputs_of(target: Path, writing: Writing, stages: Path | None = None) -> Outputs:
-    """Return what is written where."""
-    from softmorph_cli.steps.process import Outputs
-
-    return Outputs(
-        target=target,
-        output_type=writing.output_type,
-        force=writing.force,
-        pyramid=writing.pyramid,
-        renormalize=writing.renormalize,
-        argmax=writing.argmax,
-        stats=writing.stats,
-        preview=writing.preview,
-        standard_error=writing.standard_error,
-        stages=stages,
-    )
 
 
 def _quiet(message: str) -> None:
@@ -217,11 +192,11 @@ def _reached(document: Mapping[str, Any]) -> list[str]:
     x = " × "
     reached = x.join(f"{r:g}" for r in step["radius_reached"])
     axes = document["output"]["axes"][-len(step["radius_reached"]) :].lower()
-    return [f"radius reached {reached} {step['radius_unit']} ({x.join(axes)})"]
+    return [f"radius reached {reached} {sign(step['radius_unit'])} ({x.join(axes)})"]
 
 
 def _check_outputs(
-    source: Path, reading: Reading, outputs: Outputs, steps: Sequence[Filter], ours: Collection[Path] = ()
+    source: Path, reading: ReadOptions, outputs: Outputs, steps: Sequence[Filter], ours: Collection[Path] = ()
 ) -> None:
     """Refuse what could not be written; `ours` are files that an interrupted run left, and goes on with."""
     from softmorph_cli.filters.method import find
@@ -232,19 +207,21 @@ def _check_outputs(
     def may(path: Path) -> bool:
         return outputs.force or path in ours
 
-    check_target(outputs.target, output_type=kind, force=may(outputs.target), pyramid=outputs.pyramid)
+    check_target(
+        outputs.target, WriteOptions(output_type=kind, force=may(outputs.target), pyramid=outputs.pyramid)
+    )
     if outputs.standard_error is not None:
         settings = steps[-1].settings
         if settings is None or find(settings.method).name != "sampled":
             raise UsageError("--standard-error goes with --method sampled: other methods have none.")
-        check_target(outputs.standard_error, force=may(outputs.standard_error))
+        check_target(outputs.standard_error, WriteOptions(force=may(outputs.standard_error)))
     beside = [path for path in (outputs.stats, outputs.preview) if path is not None]
     images = [path for path in (outputs.standard_error,) if path is not None]
     if outputs.stages is not None:
         images += [outputs.stage(number, step) for number, step in enumerate(steps, 1)]
     check_side_outputs(
         source,
-        reading.others,
+        reading.files,
         beside,
         outputs.preview,
         force=may,
@@ -292,9 +269,3 @@ def check_side_outputs(
         if taken and not (path == target and taken == [source]):
             raise UsageError(f"{path} is named twice: give every input and output its own path.")
         used.append(path)
-
-
-def given(reading: Opening) -> dict[str, Any]:
-    """Return the reading options that were used, for the JSON."""
-    chosen = {n: value for n, value in asdict(reading).items() if value is not None and value is not False}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}

@@ -7,9 +7,10 @@ from typing import Any
 
 from softmorph_cli.cli import filtering
 from softmorph_cli.cli.command import Options, command, option, options_of
-from softmorph_cli.cli.options import Input, Large, Output, Reading, Writing
+from softmorph_cli.cli.options import Input, Large, Output, Writing
 from softmorph_cli.filters.filter import Filter, SoftFilter
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.io.options import ReadOptions
 
 
 def command_of(operation: type[Filter]) -> Callable[..., None]:
@@ -22,7 +23,7 @@ def command_of(operation: type[Filter]) -> Callable[..., None]:
         target: Output,
         *,
         given: dict[str, Any],
-        reading: Reading,
+        reading: ReadOptions,
         settings: Settings | None,
         writing: Writing,
         large: Large | None,

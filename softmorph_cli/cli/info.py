@@ -26,6 +26,8 @@ _LIBRARIES = (
     "zarr",
     "matplotlib",
 )
+# Between what a line lists; sizes have a sign of multiplication.
+_BETWEEN = {"channels": ", ", "notes": " "}
 # By the extra that installs it.
 _EXTRAS = {"terminal": "textual-image", "cluster": "distributed", "codecs": "imagecodecs"}
 
@@ -53,7 +55,7 @@ def info(
         typer.echo(documents.as_json({**documents.head(), **facts}))
         return
     lines = [
-        [name.replace("_", " "), _plain(value)]
+        [name.replace("_", " "), _BETWEEN[name].join(value) if name in _BETWEEN else _plain(value)]
         for name, value in facts.items()
         if value not in (None, [], {}) and name != "provenance"  # which is the footer
     ]
@@ -71,19 +73,26 @@ def _plain(value: Any) -> str:
 def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
     from softmorph_cli.inspection.kind import made_as_skeleton
     from softmorph_cli.io import probe
+    from softmorph_cli.io.select import choosing
 
     found = probe(source)
-    # `inspect` takes one image.
     suggestion = found.suggestion
-    if suggestion and found.axes in ("YX", "ZYX") and made_as_skeleton(found.provenance):
-        suggestion = typed("softmorph", "inspect", source)
+    if suggestion and made_as_skeleton(found.provenance) and set(found.axes or "?") <= set("TCZYX"):
+        # `inspect` takes one image.
+        several = [
+            letter
+            for letter, size in zip(found.axes or "", found.shape, strict=True)
+            if letter in "TC" and size > 1
+        ]
+        suggestion = " ".join([typed("softmorph", "inspect", source), *map(choosing, several)])
     facts = {
         "path": str(found.path),
         "format": found.format,
         "shape": list(found.shape),
         "dtype": found.dtype,
         "axes": found.axes,
-        "spacing": found.spacing,
+        "channels": list(found.channels),
+        "spacing": {axis: found.spacing[axis] for axis in "ZYX" if axis in found.spacing},
         "unit": found.unit,
         "smallest": found.low,
         "largest": found.high,

@@ -15,9 +15,10 @@ from softmorph_cli import __version__, documents, lengths
 from softmorph_cli.cli import branches, common, filtering, report
 from softmorph_cli.cli.command import command, note, warn
 from softmorph_cli.cli.inspect_options import TABLE, Curve, Saving
-from softmorph_cli.cli.options import Reading, ReadingOne
+from softmorph_cli.cli.options import ReadOne
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io.options import ReadOptions, WriteOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.graphs.skeleton_graph import SkeletonGraph
@@ -46,7 +47,7 @@ def inspect(
     ] = "length",
     curve: Curve,
     saving: Saving,
-    reading: ReadingOne,
+    reading: ReadOne,
     quiet: Annotated[bool, common.quiet(but="results, warnings and errors")] = False,
     verbose: Annotated[bool, common.verbose()] = False,
 ) -> None:
@@ -71,6 +72,7 @@ def inspect(
     from softmorph_cli.inspection.inspect import STAGES, Choices
     from softmorph_cli.inspection.inspect import inspect as look
     from softmorph_cli.inspection.kind import SKELETON, kind_of
+    from softmorph_cli.steps import telling
 
     choices = Choices(
         kind=curve.kind or "map",
@@ -102,6 +104,7 @@ def inspect(
             notes += [f"{curve.map_file}: {message}" for message in reference.notes]
         _check_images(saving, volume.axes)
         given = documents.described(volume)
+        which = telling.which(volume, reading.time)
         if curve.resample is not None:
             volume = _resampled(volume, source, choices)
         read_seconds = time.perf_counter() - started
@@ -124,14 +127,14 @@ def inspect(
         warnings += _write_images(found, volume, saving)
         begin = {
             **documents.head(),
-            "input": given | {"path": str(source), "read_with": filtering.given(reading)},
+            "input": given | {"path": str(source), "read_with": reading.as_json},
             "map": str(curve.map_file) if curve.map_file else None,
             "parameters": found.parameters,
             "seconds": {"read": read_seconds, "inspect": inspect_seconds},
             "notes": [*notes, *found.notes],
         }
         found = replace(found, warnings=tuple(warnings))
-        _draw(found, saving, source)
+        _draw(found, saving, source, which)
         warnings += _write_texts(found, begin, saving, volume)
     if not quiet:
         for message in (*notes, *found.notes):
@@ -139,10 +142,10 @@ def inspect(
     for message in warnings:
         warn(message)
     if not any(path == report.STDOUT for path in saving.texts.values()):
-        _show(found, source, top=top, sort=sort)
+        _show(found, f"{source}{which}", top=top, sort=sort)
 
 
-def _read(path: Path, reading: Reading) -> Volume:
+def _read(path: Path, reading: ReadOptions) -> Volume:
     from softmorph_cli.inspection.kind import single
 
     volume = filtering.read_volume(path, reading)
@@ -152,26 +155,22 @@ def _read(path: Path, reading: Reading) -> Volume:
         raise InputError(f"{path}: {error}") from error
 
 
-def _read_skeleton(path: Path, reading: Reading) -> Volume:
-    """Read a skeleton whose map is given too: options about values are meant for the map, those about axes perhaps."""
-    place = replace(reading, from_logits=None, divide_by=None, label=None, clip=False)
-    alone = replace(
-        place, channel=None, channel_axis=None, axes=None, resolution=None, series=None, like=None
-    )
+def _read_skeleton(path: Path, reading: ReadOptions) -> Volume:
+    """Read a skeleton whose map is given too: options about values are meant for the map, others perhaps."""
     try:
-        return _read(path, alone)
+        return _read(path, reading.only("space"))
     except InputError:
-        return _read(path, place)
+        return _read(path, reading.only("axes", "space", "file"))
 
 
-def _check(source: Path, curve: Curve, saving: Saving, reading: Reading) -> None:
+def _check(source: Path, curve: Curve, saving: Saving, reading: ReadOptions) -> None:
     """Refuse, before anything is read, what cannot be written."""
     report.check_stdout({f"--{name}": path for name, path in saving.texts.items()})
     files = [path for path in saving.texts.values() if path != report.STDOUT]
     files += saving.others.values()
     if saving.report is not None and saving.report.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--report {saving.report}: a report is a web page; end its name with .html.")
-    read = [*reading.others, *([curve.map_file] if curve.map_file is not None else [])]
+    read = [*reading.files, *([curve.map_file] if curve.map_file is not None else [])]
     images = list(saving.images.values())
     filtering.check_side_outputs(source, read, files, saving.preview, force=saving.force, images=images)
     _check_images(saving, None)
@@ -182,7 +181,7 @@ def _check_images(saving: Saving, axes: str | None) -> None:
 
     for name, path in saving.images.items():
         kind = "mask" if name == "skeleton" else "labels"
-        check_target(path, output_type=kind, force=saving.force, axes=axes)
+        check_target(path, WriteOptions(output_type=kind, force=saving.force), axes=axes)
 
 
 def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:
@@ -192,7 +191,9 @@ def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:
         raise UsageError("--resample iso goes with a map: a skeleton would come out broken.")
     if volume.spacing is None:
         raise InputError(f"{source} does not say how large its voxels are: leave out --resample iso.")
-    return isotropic(volume)
+    made, kept = isotropic(volume), volume.source
+    # Its header is that of another grid.
+    return made if kept is None else replace(made, source=replace(kept, header=None, provenance={}))
 
 
 def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str]:
@@ -215,7 +216,9 @@ def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str
             warnings += write(mask, path, output_type="mask", force=saving.force, provenance=made)
         else:
             draw = images.branch_labels if name == "branch_labels" else images.tagged
-            warnings += write_labels(draw(found.graph), volume, path, force=saving.force, provenance=made)
+            warnings += write_labels(
+                draw(found.graph), volume, path, WriteOptions(force=saving.force, provenance=made)
+            )
     return warnings
 
 
@@ -251,13 +254,12 @@ def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving, vo
     return warnings
 
 
-def _draw(found: Inspection, saving: Saving, source: Path) -> None:
+def _draw(found: Inspection, saving: Saving, source: Path, which: str) -> None:
     if not saving.others:
         return
     from softmorph_cli.pictures.graph_preview import graph_png, preview_graph
 
-    what = f", {found.graph.name}" if found.graph.name else ""
-    title = f"softmorph inspect {source.name}{what}"
+    title = f"softmorph inspect {source.name}{which}"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
     if saving.preview is not None:
         preview_graph(
@@ -273,18 +275,15 @@ def _draw(found: Inspection, saving: Saving, source: Path) -> None:
         }
         of = {"class": found.graph.name} if found.graph.name else {}
         facts = {"file": str(source), **of, "connectivity": str(3**found.volume.spatial_dims - 1)}
-        page = inspection_page(found, title=f"{source.name}{what}", facts=facts, pictures=pictures)
+        page = inspection_page(found, title=f"{source.name}{which}", facts=facts, pictures=pictures)
         report.deliver(page, saving.report, force=saving.force)
 
 
-def _show(found: Inspection, source: Path, *, top: int, sort: str) -> None:
+def _show(found: Inspection, title: str, *, top: int, sort: str) -> None:
     """Print the picture and the tables; plain lines where stdout is no terminal."""
     if sys.stdout.isatty():
         branches.picture(found)
-    what = f", {found.graph.name}" if found.graph.name else ""
-    report.table(
-        f"{source}{what}", ("", ""), branches.summary(found.graph), err=False, footer=branches.words(found)
-    )
+    report.table(title, ("", ""), branches.summary(found.graph), err=False, footer=branches.words(found))
     columns, lines = branches.table(found.graph, top=top, sort=sort)
     if lines:
         left = len(found.graph.branches) - len(lines)

@@ -11,6 +11,7 @@ import typer
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.printable import printable
+from softmorph_cli.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
@@ -50,7 +51,8 @@ def check_stdout(wanted: Mapping[str, Path | bool | None]) -> None:
 def deliver(text: str, path: Path, *, force: bool) -> None:
     """Write a text to PATH in one step, or print it where PATH is "-"; the bytes are the same, in UTF-8.
 
-    A file's name that is no UTF-8 keeps its bytes.
+    A file's name that is no UTF-8 keeps its bytes. Only on a terminal, which would obey them, control characters are
+    question marks.
 
     Raises:
         FileError: If the file cannot or may not be written.
@@ -58,6 +60,8 @@ def deliver(text: str, path: Path, *, force: bool) -> None:
     from softmorph_cli.files import replacing
 
     content = text if text.endswith("\n") or not text else text + "\n"
+    if path == STDOUT and sys.stdout.isatty():
+        content = printable(content, keep="\n\t")
     # Unpaired surrogates are how Python keeps such names.
     encoded = content.encode("utf-8", "surrogateescape")
     if path == STDOUT:
@@ -103,12 +107,7 @@ def expected_of(volume_unit: str) -> str:
     """Return what is expected, with its unit: a volume, an area or voxels."""
     if volume_unit == "voxels":
         return "expected foreground (voxels)"
-    return f"expected {'area' if volume_unit.endswith('^2') else 'volume'} ({spelt(volume_unit)})"
-
-
-def spelt(volume_unit: str) -> str:
-    """Return a unit as people write it: mm², µm³."""
-    return volume_unit.replace("^2", "²").replace("^3", "³").replace("um", "µm")
+    return f"expected {'area' if volume_unit.endswith('^2') else 'volume'} ({sign(volume_unit)})"
 
 
 def rows(statistics: Sequence[Statistics]) -> list[list[str]]:

@@ -16,11 +16,13 @@ import typer
 from softmorph_cli import documents
 from softmorph_cli.cli import common, filtering, report
 from softmorph_cli.cli.command import command, complain, note
-from softmorph_cli.cli.options import Reading
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
+from softmorph_cli.io import families
+from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.measure.columns import FIGURES, OTHER_UNITS, SPREAD, volume_columns
 from softmorph_cli.printable import cell, typed
+from softmorph_cli.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.measure.statistics import Statistics
@@ -55,7 +57,7 @@ class _Measured:
     @property
     def voxel_size(self) -> str:
         sizes = " × ".join(f"{s:g}" for s in self.spacing) if self.spacing else "unknown"
-        return f"{sizes} {self.unit or ''}".rstrip()
+        return f"{sizes} {sign(self.unit or '')}".rstrip()
 
     @property
     def document(self) -> dict[str, Any]:
@@ -74,13 +76,12 @@ def stats(
         list[Path],
         typer.Argument(
             metavar="IN...",
-            help="Probability maps: .nii, .nii.gz, .tif, .png, .nrrd, .mha, .mhd or .npy; "
-            "several become the rows of one table.",
+            help=f"Probability maps: {families.READ}; several become the rows of one table.",
             show_default=False,
         ),
     ],
     *,
-    reading: Reading,
+    reading: ReadOptions,
     csv: Annotated[
         Path | None,
         typer.Option(
@@ -122,7 +123,7 @@ def stats(
     check_reference(reading.like, sources)
     outputs = [path for path in (csv, stats, preview) if path is not None and path != report.STDOUT]
     for source in sources:
-        filtering.check_side_outputs(source, reading.others, outputs, preview, force=force)
+        filtering.check_side_outputs(source, reading.files, outputs, preview, force=force)
 
     failed: list[dict[str, str]] = []
     if len(sources) == 1:
@@ -149,7 +150,9 @@ def stats(
         raise typer.Exit(1)
 
 
-def _measure(path: Path, reading: Reading, preview: Path | None = None, *, force: bool = False) -> _Measured:
+def _measure(
+    path: Path, reading: ReadOptions, preview: Path | None = None, *, force: bool = False
+) -> _Measured:
     """Read and measure one file; its voxels are gone when this returns."""
     from softmorph_cli.measure.statistics import summarize
 
@@ -182,7 +185,7 @@ def _measure(path: Path, reading: Reading, preview: Path | None = None, *, force
 
 
 def _measure_all(
-    paths: Sequence[Path], reading: Reading, *, verbose: bool
+    paths: Sequence[Path], reading: ReadOptions, *, verbose: bool
 ) -> tuple[list[_Measured], list[dict[str, str]]]:
     """Measure one file after another, past those that fail.
 
@@ -316,7 +319,7 @@ def _show_all(measured: Sequence[_Measured], asked: int) -> None:
             *([name] if channels else []),
             " × ".join(map(str, one.shape[-len(one.spatial_axes) :])),
             one.voxel_size,
-            f"{report.number(part.expected_volume)}{f' {report.spelt(part.volume_unit)}' if mixed else ''}\n"
+            f"{report.number(part.expected_volume)}{f' {sign(part.volume_unit)}' if mixed else ''}\n"
             f"±{report.number(part.volume_std_independent)}\n±{report.number(part.volume_std_comonotone)}",
             report.quantiles(part).replace(" / ", "\n"),
             f"{part.voxels_above_half:,}",

@@ -12,10 +12,11 @@ import typer
 from softmorph_cli import documents
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import command, note
-from softmorph_cli.cli.options import Reading
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_options import Masking, Showing
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.units import sign
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -50,13 +51,15 @@ def numbers(
     *,
     masking: Masking,
     showing: Showing,
-    reading: Reading,
+    reading: ReadOptions,
 ) -> None:
     """Betti numbers of a map: at a threshold, along all thresholds, and its longest persistence bars.
 
     A bar is a component, loop or cavity that lives between two thresholds, its birth and its death; the voxels are
     told where it comes and goes. Voxel indices are those of the array, z first; world coordinates those of the file.
     """
+    from softmorph_cli.steps import telling
+
     masking.check()
     _check(source, showing, reading)
     started = time.perf_counter()
@@ -64,18 +67,17 @@ def numbers(
     masking, nearest = masking.at_level(volume)
     volume, rounded, shown = (volume, (), _SHOWN) if showing.no_bars else _at_levels(volume)
     notes = [*volume.notes, *nearest, *rounded]
+    which = telling.which(volume, reading.time)
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
     try:
         with reporting(quiet=showing.quiet) as progress:
             parts = _parts(volume)
             if showing.plot is not None and len(parts) > 1:
-                from softmorph_cli.inspection.kind import class_option
+                from softmorph_cli.inspection.kind import several
 
-                raise InputError(
-                    f"it holds {len(parts)} channels ({', '.join(name for name, _ in parts)}), and --plot draws one: "
-                    f"add {class_option(volume) or '--channel 0'}."
-                )
+                held, choose = several(volume) or ("", "")
+                raise InputError(f"it holds {held}, and --plot draws one: {choose}.")
             found = []
             for number, (name, array) in enumerate(parts):
                 if progress is not None:
@@ -90,7 +92,7 @@ def numbers(
     foreground, background = connectivities(volume.spatial_dims, masking.connectivity)
     document = {
         **documents.head(),
-        "input": documents.described(volume) | {"read_with": filtering.given(reading)},
+        "input": documents.described(volume) | {"read_with": reading.as_json},
         "parameters": {
             "threshold": masking.threshold,
             "connectivity": foreground,
@@ -101,7 +103,7 @@ def numbers(
         "notes": notes,
     }
     if showing.plot is not None:
-        _draw(found[0], volume, masking.threshold, showing, source)
+        _draw(found[0], volume, masking.threshold, showing, f"{source.name}{which}")
     if showing.stats is not None:
         documents.save(document, showing.stats, force=showing.force)
     if not showing.quiet:
@@ -111,10 +113,10 @@ def numbers(
         typer.echo(documents.as_json(document))
     else:
         cut = reading.region is not None
-        _show(found, volume, frame, masking.threshold, showing, source, shown=shown, cut=cut)
+        _show(found, volume, frame, masking.threshold, showing, f"{source}{which}", shown=shown, cut=cut)
 
 
-def _check(source: Path, showing: Showing, reading: Reading) -> None:
+def _check(source: Path, showing: Showing, reading: ReadOptions) -> None:
     if showing.top < 0:
         raise UsageError(f"--top {showing.top}: give a number of bars, or 0 for all.")
     if showing.plot is not None and showing.no_bars:
@@ -122,7 +124,7 @@ def _check(source: Path, showing: Showing, reading: Reading) -> None:
     if showing.plot is not None and showing.plot.suffix.lower() != ".png":
         raise UsageError(f"--plot {showing.plot}: the picture is a PNG; end its name with .png.")
     outputs = [path for path in (showing.plot, showing.stats) if path is not None]
-    filtering.check_side_outputs(source, reading.others, outputs, None, force=showing.force)
+    filtering.check_side_outputs(source, reading.files, outputs, None, force=showing.force)
 
 
 def _parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
@@ -236,7 +238,7 @@ def _places(frame: Frame, index: tuple[int, ...] | None) -> list[str]:
     return [" ".join(map(str, index)), *world]
 
 
-def _draw(one: _Found, volume: Volume, threshold: float, showing: Showing, source: Path) -> None:
+def _draw(one: _Found, volume: Volume, threshold: float, showing: Showing, title: str) -> None:
     from softmorph_cli.pictures.persistence import Dimension, draw_persistence
 
     assert one.bars is not None
@@ -253,7 +255,7 @@ def _draw(one: _Found, volume: Volume, threshold: float, showing: Showing, sourc
         thresholds,
         threshold,
         showing.plot,
-        title=f"softmorph topology numbers {source.name}",
+        title=f"softmorph topology numbers {title}",
         subtitle=words,
         force=showing.force,
     )
@@ -274,7 +276,7 @@ def _show(
     frame: Frame,
     threshold: float,
     showing: Showing,
-    source: Path,
+    title: str,
     *,
     shown: tuple[float, ...],
     cut: bool,
@@ -295,7 +297,7 @@ def _show(
     footer = f"{foreground}-connected, the background {background}-connected"
     columns = ("", *(one.name or f"above {threshold:g}" for one in found))
     report.table(
-        f"{source}, above {threshold:g}", columns, lines, err=False, footer=footer, figures=len(found)
+        f"{title}, above {threshold:g}", columns, lines, err=False, footer=footer, figures=len(found)
     )
     for one in found:
         if one.bars is None:
@@ -312,9 +314,9 @@ def _show(
         ]
         left = sum(map(len, one.bars.diagrams)) - len(rows)
         axes = " ".join(volume.spatial_axes.lower())
-        places = [f"at\n({axes})", *([f"in {frame.suffix}\n(x y z)"] if _in_world(frame) else [])]
+        places = [f"at\n({axes})", *([f"in {sign(frame.suffix)}\n(x y z)"] if _in_world(frame) else [])]
         counted_from = "voxels count from the corner of --region" if cut else ""
-        more = f"{left:,} more bars; --top 0 shows all" if left else ""
+        more = f"{left:,} more bar{'s' if left > 1 else ''}; --top 0 shows all" if left else ""
         columns = ("", "birth", *places, "death", *places)
         report.table(
             f"longest bars{' of ' + one.name if one.name else ''}",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from softmorph_cli.cli import common
-from softmorph_cli.cli.options import Reading
 from softmorph_cli.errors import UsageError
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.parameters import declared
 
 if TYPE_CHECKING:
     from softmorph_cli.volume import Volume
@@ -103,18 +104,17 @@ class Showing:
     verbose: Annotated[bool, common.verbose(_OUT)] = False
 
 
-@dataclass(frozen=True)
-class Whole(Reading):
+@dataclass(frozen=True, kw_only=True)
+class Whole(ReadOptions):
     """The same, of a map that is written whole."""
 
     region: Annotated[
         str | None,
-        typer.Option(
-            metavar="Z0:Z1,Y0:Y1,X0:X1",
+        replace(
+            declared(ReadOptions)["region"].about,
             help="Change the map in this box alone (in voxels, ends open at will); the prior is that of the box, "
             "cut out. OUT is the whole map.",
-            rich_help_panel=_REPAIR,
-            show_default=False,
+            group=_REPAIR,
         ),
     ] = None
 

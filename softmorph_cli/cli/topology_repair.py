@@ -18,6 +18,7 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_numbers import counted
 from softmorph_cli.cli.topology_options import Asking, Masking, Saving, Whole
 from softmorph_cli.errors import InputError, NotReachedError, UsageError
+from softmorph_cli.io.options import WriteOptions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -60,7 +61,7 @@ def repair(
     from softmorph_cli.steps import telling
     from softmorph_cli.topology.certificate import certify, changes
 
-    check_target(target, output_type=saving.output_type, force=saving.force, axes=volume.axes)
+    check_target(target, WriteOptions(output_type=saving.output_type, force=saving.force), axes=volume.axes)
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
     try:
@@ -75,14 +76,15 @@ def repair(
     started = time.perf_counter()
     result = volume.with_array(found.array.reshape(volume.array.shape))
     parameters = _parameters(asking, masking, reading, priors, settings)
-    warnings = _write(volume, result, target, saving, parameters, source, priors, settings)
+    title = f"{source.name}{telling.which(volume, reading.time)}"
+    warnings = _write(volume, result, target, saving, parameters, title, priors, settings)
     certificate = certify(array, _read_back(target, result, saving.output_type), priors, settings)
     write_seconds = time.perf_counter() - started
     reached = certificate.reached(priors)
     changed = changes(array, found.array, priors, settings)
     document = {
         **documents.head(),
-        "input": documents.described(volume) | {"read_with": filtering.given(replace(reading, region=None))},
+        "input": documents.described(volume) | {"read_with": replace(reading, region=None).as_json},
         "output": telling.output(target, result, saving.output_type),
         "parameters": parameters,
         "reached": reached,
@@ -126,8 +128,8 @@ def _check(
     masking.check()
     check_effort(asking.weight, asking.max_steps)
     lengths.parse(asking.smooth, "--smooth")
-    check_target(target, output_type=saving.output_type, force=saving.force)
-    read = [*reading.others, *([asking.priors] if asking.priors is not None else [])]
+    check_target(target, WriteOptions(output_type=saving.output_type, force=saving.force))
+    read = [*reading.files, *([asking.priors] if asking.priors is not None else [])]
     beside = [path for path in (saving.stats, saving.preview) if path is not None]
     filtering.check_side_outputs(source, read, beside, saving.preview, force=saving.force, target=target)
 
@@ -201,7 +203,7 @@ def _write(
     target: Path,
     saving: Saving,
     parameters: dict[str, Any],
-    source: Path,
+    title: str,
     priors: Sequence[Prior],
     settings: Settings,
 ) -> list[str]:
@@ -223,12 +225,15 @@ def _write(
         )
         if many:
             words += f"; shown is {_label(priors[0], before)}"
-        title = f"softmorph topology repair {source.name}"
         # The first channel is often the background, which is of no interest.
         shown, result = (_of_prior(volume, priors[0], settings) for volume in (before, after))
         flipped = (shown.array > settings.threshold) != (result.array > settings.threshold)
         preview(
-            *(shown, result, saving.preview), title=title, subtitle=words, force=saving.force, changed=flipped
+            *(shown, result, saving.preview),
+            title=f"softmorph topology repair {title}",
+            subtitle=words,
+            force=saving.force,
+            changed=flipped,
         )
     return warnings
 

@@ -78,10 +78,9 @@ class Nesting:
             text += f" (drawn below: {marks})"
         other = f"leave out {named('method', 'nested')}"
         if self.repair:
-            nested = named("method", "nested")
-            command = f"apply_rule({rule + SUFFIX!r}, image, {nested})"
+            command = f"apply_rule({rule + SUFFIX!r}, image, method='nested')"
             if in_shell():
-                command = f"softmorph apply {shlex.quote(rule + SUFFIX)} IN OUT {nested}"
+                command = f"softmorph apply {shlex.quote(rule + SUFFIX)} IN OUT {named('method', 'nested')}"
             advice = f"Type {command} for this rule at simple points alone, subfield by subfield, or {other}."
         else:
             advice = f"{other[0].upper()}{other[1:]}."

@@ -120,8 +120,10 @@ def _shapes(prediction: Volume, reference: Volume, ours: str, theirs: str) -> st
         turned = typed("softmorph", "threshold", Path(theirs), "turned.nii.gz", "--axes", _order(one, other))
         return f"{told}: their axes are in another order. Turn the second first, such as: {turned}"
     shared = [f"0:{min(sizes)}" for sizes in zip(one, other, strict=True)]
-    part = f"add --region {','.join(shared)}" if in_shell() else f"[{', '.join(shared)}] of both arrays"
-    return f"{told}: they show different parts. If both begin at the same voxel, compare what they share: {part}."
+    told = f"{told}: they show different parts. If both begin at the same voxel,"
+    if in_shell():
+        return f"{told} compare what they share: add --region {','.join(shared)}."
+    return f"{told} compare what they share: [{', '.join(shared)}] of both arrays."
 
 
 def _order(wanted: tuple[int, ...], stored: tuple[int, ...]) -> str:

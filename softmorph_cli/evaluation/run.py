@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +25,7 @@ from softmorph_cli.evaluation.sources import (
 )
 from softmorph_cli.evaluation.street import POINTS, sides
 from softmorph_cli.inspection.kind import exact_levels
+from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.level_sets import at_level
 from softmorph_cli.measure.columns import data_frame
 from softmorph_cli.parameters import named
@@ -47,11 +48,12 @@ class Order:
     Attributes:
         settings: Its tolerance aside, if one is given here.
         tolerance: A number and a unit, None for that of the pair, where there is one; or None.
-        names: Metrics, by their names in the JSON; None for all that the settings ask for. A length by its name in mm
-            is asked for in whatever unit the prediction has, by another name in that unit only.
+        names: Metrics, by their names in the JSON; None for all that the settings ask for. A length that is
+            named in mm is given in the unit of the prediction; one that is named in another unit needs a prediction in
+            that unit.
         labels: Which classes; none for all.
         same_grid: Whether equal shapes are enough, whatever the headers say.
-        reading: Arguments of `softmorph_cli.io.read`.
+        reading: How they are read.
         strict: Whether a label that neither file holds is a mistake.
         one_class: Whether more than one class is refused.
         argmax: Whether classes that exclude each other are decided by the most probable one.
@@ -62,7 +64,7 @@ class Order:
     names: tuple[str, ...] | None = None
     labels: tuple[int, ...] = ()
     same_grid: bool = False
-    reading: Mapping[str, Any] = field(default_factory=dict)
+    reading: ReadOptions = DEFAULT
     strict: bool = True
     one_class: bool = False
     argmax: bool = True
@@ -254,8 +256,10 @@ def evaluate_opened(
     classes = wanted(mine, its, order.labels)
     if order.one_class and len(classes) > 1:
         held = ", ".join(map(str, classes))
+        how = "keep one" if order.labels else "add one"
         raise InputError(
-            f"an error map is of one class, and these are {held}: add {named('label', classes[0])}."
+            f"an error map is of one class, and these are {held}: {how}, such as "
+            f"{named('label', classes[0])}."
         )
     rows: list[Row] = []
     notes: list[tuple[Path | str | None, str]] = [

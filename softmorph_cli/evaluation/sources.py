@@ -16,19 +16,16 @@ from softmorph_cli.evaluation.grid import on_one_grid
 from softmorph_cli.evaluation.pair import UNDECIDED, Both, Mask
 from softmorph_cli.inspection.kind import single, take_one
 from softmorph_cli.io import classes as classes_of
-from softmorph_cli.io import exclusive, read, read_labels
+from softmorph_cli.io import exclusive, read_map
 from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.formats import suffix_of
-from softmorph_cli.io.raw import SLICE
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.reading import read_either
 from softmorph_cli.parameters import in_shell, named
 from softmorph_cli.printable import typed
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import SLICE, Volume
 
 _SHOWN: Final = 8
-# Options of reading that say where the voxels are, and so go for both files.
-_PLACE: Final = ("axes", "channel_axis", "per_slice", "region", "mask")
-_WHICH: Final = ("resolution", "series", "time")
-_VALUES: Final = ("channel", "divide_by", "from_logits", "clip")
 # As a refusal names them, with their value, to someone who filters the file.
 _OPTION: Final = re.compile(
     r"--(?:time \d+(?: --channel \w+)?|channel-axis \w+ --channel \w+|channel \w+"
@@ -47,6 +44,7 @@ class Opened:
         labels: The classes it holds, without the background.
         names: Of those that have one.
         one: Whether it is one map that may stand for any class.
+        stands: The class that one channel is, of several that exclude each other; None where it may be any.
         only: Whether one class was chosen of it, so that no other is compared.
         take: Returns the map of a class, empty where the file has none of it.
         like: Where it lies; its values are not looked at.
@@ -62,6 +60,7 @@ class Opened:
     take: Callable[[int], Volume] = field(repr=False)
     like: Volume
     one: bool = False
+    stands: int | None = None
     only: bool = False
     notes: tuple[str, ...] = ()
     decide: Callable[[int], Mask] | None = field(default=None, repr=False)
@@ -98,37 +97,44 @@ class Compared:
 
 
 def open_prediction(
-    path: Path, reading: Mapping[str, Any], reference: Path | None = None, *, argmax: bool = True
+    path: Path, reading: ReadOptions, reference: Path | None = None, *, argmax: bool = True
 ) -> Opened:
     """Open a prediction: a map, a mask, a label map, or a map of several classes.
 
     Args:
         path: The file.
-        reading: Arguments of `softmorph_cli.io.read`, without `label`.
+        reading: How it is read, without `label`.
         reference: The reference, if it is a file: it says where an .npz of nnU-Net lies that has no image beside it.
         argmax: Whether classes that exclude each other are decided by the most probable one.
 
     Raises:
         SoftmorphError: If the file cannot be read.
     """
-    if not any(reading.get(name) not in (None, False) for name in _VALUES):
-        found = _labelled(path, {name: reading[name] for name in (*_PLACE, *_WHICH) if name in reading})
-        if found is not None:
-            return found
+    # One channel stands for its class however that is decided.
+    reading = replace(reading, exclusive=argmax or reading.channel is not None)
+    valued = reading.channel is not None or bool(reading.only("values").given)
     notes: tuple[str, ...] = ()
     try:
-        volume = read(path, **reading, exclusive=argmax)
+        if valued:
+            volume = read_map(path, reading)
+        else:
+            either = read_either(path, reading)
+            found = _labelled(path, either.labels)
+            if found is not None:
+                return found
+            volume = either.read_map()
     except FileError:
-        placeless = path.suffix.lower() == ".npz" and reading.get("like") is None and path.is_file()
+        placeless = path.suffix.lower() == ".npz" and reading.like is None and path.is_file()
         if not placeless or reference is None:
             raise
-        volume = read(path, **{**reading, "like": reference}, exclusive=argmax)
+        volume = read_map(path, replace(reading, like=reference))
         notes = (f"it does not say where it lies, and is taken to lie where {reference} does.",)
     found = _mapped(path, volume, notes)
-    return replace(found, only=bool(found.labels)) if reading.get("channel") is not None else found
+    found = found if argmax else replace(found, decide=None)
+    return replace(found, only=bool(found.labels)) if reading.channel is not None else found
 
 
-def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool, argmax: bool = True) -> Opened:
+def open_reference(path: Path, reading: ReadOptions, *, labelled: bool, argmax: bool = True) -> Opened:
     """Open a reference: a mask, a label map, or maps of the classes.
 
     Args:
@@ -141,19 +147,22 @@ def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool, ar
     Raises:
         SoftmorphError: If the file cannot be read.
     """
-    place = {name: reading[name] for name in _PLACE if name in reading}
     # What an .npz of nnU-Net is told by --reference.
-    like = reading.get("like") if path.suffix.lower() == ".npz" else None
+    like = reading.like if path.suffix.lower() == ".npz" else None
+    alone, place = (
+        replace(reading.only(*about), like=like, exclusive=argmax)
+        for about in (("space",), ("axes", "space"))
+    )
     try:
         try:
-            return _reference(path, place, labelled, like, argmax)
+            return _reference(path, place, labelled)
         except InputError:
-            if place.get("axes") is None and place.get("channel_axis") is None:
+            if place == alone:
                 raise
-            return _reference(path, {**place, "axes": None, "channel_axis": None}, labelled, like, argmax)
+            return _reference(path, alone, labelled)
     except InputError as error:
         option = _OPTION.search(str(error))
-        if option is None:
+        if option is None or not in_shell():
             raise
         suffix = suffix_of(path)
         mask = f"mask{'.nii.gz' if suffix == '.npz' else suffix}"
@@ -163,15 +172,12 @@ def open_reference(path: Path, reading: Mapping[str, Any], *, labelled: bool, ar
         ) from error
 
 
-def _reference(
-    path: Path, place: Mapping[str, Any], labelled: bool, like: Path | None, argmax: bool
-) -> Opened:
-    found = _labelled(path, place, surely=labelled)
-    return found or _mapped(path, read(path, **place, like=like, exclusive=argmax), ())
+def _reference(path: Path, reading: ReadOptions, labelled: bool) -> Opened:
+    either = read_either(path, reading, surely=labelled)
+    return _labelled(path, either.labels) or _mapped(path, either.read_map(), ())
 
 
-def _labelled(path: Path, place: Mapping[str, Any], *, surely: bool = False) -> Opened | None:
-    found = read_labels(path, **place, surely=surely)
+def _labelled(path: Path, found: tuple[Any, Volume] | None) -> Opened | None:
     if found is None:
         return None
     return _of_labels(path, *found)
@@ -195,7 +201,7 @@ def open_array(name: str, image: Volume | tuple[npt.NDArray[Any], Volume]) -> Op
 
 
 def _of_labels(path: Path | str, labels: npt.NDArray[Any], like: Volume) -> Opened | None:
-    if _class_axis(like) is not None:
+    if like.class_axis() is not None:
         if labels.max() > 1:
             raise InputError(
                 f"{path} holds several labels in several images ({like.axes} of {like.array.shape}): write each image "
@@ -220,7 +226,7 @@ def _of_labels(path: Path | str, labels: npt.NDArray[Any], like: Volume) -> Open
 
 
 def _mapped(path: Path | str, volume: Volume, notes: tuple[str, ...]) -> Opened:
-    axis = _class_axis(volume)
+    axis = volume.class_axis()
     found, decided = classes_of(volume), exclusive.of(volume)
     labels = found.labels if decided is None else decided.labels
     regions = dict(zip(found.labels, found.regions, strict=True)) if found.regions else {}
@@ -234,24 +240,34 @@ def _mapped(path: Path | str, volume: Volume, notes: tuple[str, ...]) -> Opened:
         told = (*volume.notes, *notes, *_unions(regions, names))
         # One channel has one class, whatever it is compared with.
         decide = None if decided is None else (lambda label: decided.mask(decided.labels[0]))
+        stands = None if decided is None or known else decided.labels[0]
         return Opened(
-            path, held, names, lambda label: flat, flat, not known, notes=told, decide=decide, regions=regions
+            path,
+            held,
+            names,
+            lambda label: flat,
+            flat,
+            not known,
+            stands,
+            notes=told,
+            decide=decide,
+            regions=regions,
         )
     if volume.axes[axis] == SLICE or len(labels) != volume.array.shape[axis]:
         labels = tuple(range(1, volume.array.shape[axis] + 1))
-    index = {label: k for k, label in enumerate(labels) if label}
+    index = {label: k for k, label in enumerate(labels)}
     notes = (*volume.notes, *notes, *_background(volume, labels, decided))
     notes += _unions(regions, _names(labels, volume))
-    flat = replace(volume, array=_one(volume, axis, 0), axes=volume.spatial_axes, channels=None)
+    flat = volume.single(0)
 
     def take(label: int) -> Volume:
         if label not in index:
             return flat.with_array(np.zeros_like(flat.array))
-        return replace(flat, array=_one(volume, axis, index[label]))
+        return volume.single(index[label])
 
     return Opened(
         path,
-        tuple(index),
+        tuple(label for label in labels if label),
         _names(labels, volume),
         take,
         flat,
@@ -325,15 +341,12 @@ def strangers(prediction: Opened, reference: Opened) -> tuple[str, ...]:
     )
     if not mine or not its or mine & its:
         return ()
+    masks = "make masks of them first: labels == K, or read(LABELS, label=K)"
+    if in_shell():
+        masks = "make masks of them first: softmorph threshold LABELS MASK --label K"
     return (
         f"no label is in both files, so every class is compared with nothing: {prediction.path} holds "
-        f"{_listed(prediction.labels)} and {reference.path} {_listed(reference.labels)}. If the same is meant, make "
-        "masks of them first: "
-        + (
-            "softmorph threshold LABELS MASK --label K"
-            if in_shell()
-            else "labels == K, or read(LABELS, label=K)"
-        ),
+        f"{_listed(prediction.labels)} and {reference.path} {_listed(reference.labels)}. If the same is meant, {masks}",
     )
 
 
@@ -382,6 +395,8 @@ def wanted(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tupl
     classes = tuple(dict.fromkeys(labels)) or tuple(sorted(held)) or (1,)
     if ones and len(classes) > 1:
         other = reference if ones[0] is prediction else prediction
+        if not labels and ones[0].stands in (0, *other.labels):
+            return (ones[0].stands,)
         if labels:
             raise InputError(f"{ones[0].path} is one map, which has no labels: give one {named('label')}.")
         raise InputError(
@@ -389,19 +404,6 @@ def wanted(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tupl
             f"such as {named('label', classes[0])}."
         )
     return classes
-
-
-def _class_axis(volume: Volume) -> int | None:
-    """Return the axis along which classes lie, None where there is one map or what lies there are no classes."""
-    return exclusive.class_axis(
-        volume.axes, volume.array.shape, volume.source.format if volume.source else ""
-    )
-
-
-def _one(volume: Volume, axis: int, index: int) -> Any:
-    """Return the map at an index of an axis; all others that are mapped have one."""
-    at = tuple(index if k == axis else 0 for k in range(len(volume.mapped_axes)))
-    return volume.array[at]
 
 
 def _listed(labels: Sequence[int]) -> str:

@@ -13,7 +13,6 @@ as it was read:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -54,7 +53,7 @@ def renormalize(volume: Volume, *, before: Volume, kind: Kind) -> Volume:
         raise InputError(
             f"a map of shape {volume.array.shape} does not come from one of {before.array.shape}."
         )
-    axis = channel_axis(volume)
+    axis = volume.channel_axis()
     if axis is None:
         return volume
     total = volume.array.sum(axis=axis, keepdims=True)
@@ -79,9 +78,9 @@ def argmax(
 ) -> npt.NDArray[Any]:
     """Return the label of each voxel, 0 for the background, as an array without the axis of channels.
 
-    With "complete" it is the label of the largest channel (the first of several); with "rest" that of the largest if it
-    is above what all of them leave of 1, else 0; with "overlapping" that of the largest if it is above one half, else
-    0; with "nested" that of the last one above one half, else 0. Where all channels are 0 it is 0 in any case.
+    With "complete" it is the label of the largest channel (the lowest of several); with "rest" that of the largest
+    if it is above what all of them leave of 1, else 0; with "overlapping" that of the largest if it is above one
+    half, else 0; with "nested" that of the last one above one half, else 0. Where all channels are 0 it is 0.
 
     Args:
         volume: A map with an axis of channels; without one it is a single channel.
@@ -90,14 +89,14 @@ def argmax(
         threshold: In (0, 1): labels count only above it, whatever the background's probability.
 
     Returns:
-        uint8, uint16 or uint32; `without_channels(volume)` is the map that `write_labels` wants beside it.
+        uint8, uint16 or uint32; `volume.channel(0)` is the map that `write_labels` wants beside it.
 
     Raises:
         InputError: If labels and channels differ in number, a label is negative, or the threshold is out of range.
     """
     if threshold is not None and not 0 < threshold < 1:
         raise InputError(f"a threshold of probability is between 0 and 1, not {threshold:g}.")
-    axis = channel_axis(volume)
+    axis = volume.channel_axis()
     array = volume.array[np.newaxis] if axis is None else np.moveaxis(volume.array, axis, 0)
     first = 0 if kind == "complete" else 1
     numbers = list(range(first, first + len(array))) if labels is None else [int(label) for label in labels]
@@ -112,7 +111,8 @@ def argmax(
             np.copyto(chosen, dtype.type(label), where=channel > (threshold or _HALF))
         return chosen
     best = np.zeros(array.shape[1:], array.dtype)
-    for channel, label in zip(array, numbers, strict=True):
+    # As an evaluation decides: the background is not always the first channel.
+    for label, channel in sorted(zip(numbers, array, strict=True), key=lambda one: one[0]):
         larger = channel > best
         np.copyto(chosen, dtype.type(label), where=larger)
         np.copyto(best, channel, where=larger)
@@ -121,28 +121,5 @@ def argmax(
     elif kind == "overlapping":
         chosen[best <= _HALF] = 0
     elif kind == "rest":
-        chosen[best <= 1 - array.sum(axis=0)] = 0
+        chosen[best <= 1 - array.sum(axis=0, dtype=np.float64)] = 0
     return chosen
-
-
-def without_channels(volume: Volume) -> Volume:
-    """Return the place of one channel: the axes and the geometry that the labels of `argmax` have."""
-    axis = channel_axis(volume)
-    if axis is None:
-        return volume
-    axes = volume.axes[:axis] + volume.axes[axis + 1 :]
-    return replace(volume, array=np.take(volume.array, 0, axis=axis), axes=axes, channels=None)
-
-
-def channel_axis(volume: Volume) -> int | None:
-    """The axis of channels: "C", or the only axis that is not of space (a 4-D NIfTI does not name it); else None.
-
-    Raises:
-        InputError: If there are several such axes and none is "C".
-    """
-    mapped = volume.mapped_axes
-    if "C" in mapped:
-        return mapped.index("C")
-    if len(mapped) > 1:
-        raise InputError(f"none of the axes {mapped} is that of the channels; name it with --channel-axis.")
-    return 0 if mapped else None

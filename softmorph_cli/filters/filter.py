@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # What the values of a result are.
 PROBABILITY, MASK, LABELS = "probability", "mask", "labels"
+# Where a filter is typed, which decides how its options are: a command of its own, a chain or batch, tile by tile.
+COMMAND, CHAIN, TILES = "command", "chain", "tiles"
 
 Report = Callable[[Progress], None]
 Sequences = tuple[tuple["Phase", ...], ...]
@@ -186,8 +188,13 @@ class Filter:
         """Return the map that the filter is applied to: resampled, or as it is."""
         return volume
 
-    def concerns(self, volume: Volume) -> list[str]:
-        """Return warnings about the map that it is applied to."""
+    def concerns(self, volume: Volume, place: str = COMMAND) -> list[str]:
+        """Return warnings about the map that it is applied to.
+
+        Args:
+            volume: The map.
+            place: Where the filter is typed: `COMMAND`, `CHAIN` or `TILES`.
+        """
         return []
 
     def remarks(self, before: Statistics, after: Statistics) -> list[str]:
@@ -213,12 +220,14 @@ class SoftFilter(Settings, Filter):
 
     Class attributes:
         default_method: The method where none is chosen.
+        finishes_lines: Whether it reduces lines to one voxel's width.
         title: What messages and progress call it.
     """
 
     spatial_dims: Annotated[int | None, Parameter("2 or 3 where there are leading axes.", shell=False)] = None
 
     default_method: ClassVar[str]
+    finishes_lines: ClassVar[bool] = False
     title: ClassVar[str]
 
     @classmethod
@@ -272,7 +281,7 @@ class SoftFilter(Settings, Filter):
             what = (
                 f"a skeleton that is not finished, as with {named('iterations')} and {named('finish', False)}"
             )
-            if self.operation != "skeletonize":
+            if not self.finishes_lines:
                 what = f"{self.operation}, which does not finish lines: use skeletonize"
         typed = [named(name) for name in names]
         if not settings.finish and not nested:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.io import classes
-from softmorph_cli.io.exclusive import class_axis
-from softmorph_cli.io.raw import SLICE
 from softmorph_cli.io.select import choosing
 from softmorph_cli.level_sets import LevelSets, nested_levels
 from softmorph_cli.parameters import as_keywords, in_shell, named
 from softmorph_cli.units import MILLIMETRES
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import SLICE, Volume
 
 MAP, SKELETON = "map", "skeleton"
 # Above it a voxel belongs to the curve, where nothing else is asked for.
@@ -35,9 +33,9 @@ def kind_of(volume: Volume) -> tuple[str, tuple[str, ...]]:
     """Return what a volume is taken as where nothing is said, and a note on it."""
     if not is_skeleton(volume):
         return MAP, ()
-    other = named("kind", MAP, option="as")
     return SKELETON, (
-        f"softmorph wrote this file as a skeleton, and it is taken as one; add {other} if it is not.",
+        "softmorph wrote this file as a skeleton, and it is taken as one; add "
+        f"{named('kind', MAP, option='as')} if it is not.",
     )
 
 
@@ -50,7 +48,7 @@ def made_as_skeleton(made: Mapping[str, Any]) -> bool:
     if command in ("softmorph chain", "softmorph batch"):
         steps = parameters.get("steps")
         last = steps[-1] if isinstance(steps, list) and steps else None
-        return isinstance(last, Mapping) and last.get("operation") == "skeletonize"
+        return isinstance(last, Mapping) and last.get("operation") == Skeleton.operation
     return command == "softmorph skeletonize" or (
         command == "softmorph inspect" and parameters.get("image") == "skeleton"
     )
@@ -76,30 +74,35 @@ def single(volume: Volume) -> Volume:
     Raises:
         InputError: If one of them is longer than 1.
     """
-    shape = volume.array.shape[: -volume.spatial_dims]
-    if sum(size > 1 for size in shape) > 1:
-        sizes = [(axis, size) for axis, size in zip(volume.mapped_axes, shape, strict=True) if size > 1]
+    found = several(volume)
+    if found is not None:
+        held, choose = found
+        raise InputError(f"it holds {held}, and one is taken at a time: {choose}.")
+    return volume.single()
+
+
+def several(volume: Volume) -> tuple[str, str] | None:
+    """Return in words what images a map holds and how one of them is chosen; None where it holds one."""
+    sizes = [
+        (axis, size) for axis, size in zip(volume.mapped_axes, volume.array.shape, strict=False) if size > 1
+    ]
+    if not sizes:
+        return None
+    if len(sizes) > 1:
         held = " x ".join(f"{size} along {axis}" for axis, size in sizes)
-        if set(volume.mapped_axes) <= {"T", "C"}:
-            choose = " ".join(choosing(axis) for axis, _ in sizes)
-            raise InputError(f"it holds {held}, and one is taken at a time: {take_one(volume, choose)}.")
-        raise InputError(
-            f"it holds {held}, and one is taken at a time: write that one to a file of its own first."
-        )
-    for axis, size in zip(volume.mapped_axes, shape, strict=True):
-        if size > 1:
-            names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
-            option = class_option(volume)
-            if option is not None:
-                kind = "channels" if axis == "C" else "images, one for each class"
-                advice = take_one(volume, option)
-                raise InputError(f"it holds {size} {kind}{names}, and one is taken at a time: {advice}.")
-            what = {"T": "times", "S": "slices"}.get(axis, f"images along {axis}")
-            choose = take_one(volume, choosing(axis))
-            if axis == SLICE and in_shell():
-                choose = "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:"
-            raise InputError(f"it holds {size} {what}{names}, and one is taken at a time: {choose}.")
-    return replace(volume, array=volume.array[(0,) * len(shape)], axes=volume.spatial_axes, channels=None)
+        if {axis for axis, _ in sizes} <= {"T", "C"}:
+            return held, take_one(volume, " ".join(choosing(axis) for axis, _ in sizes))
+        return held, "write that one to a file of its own first" if in_shell() else "pass one of them"
+    ((axis, size),) = sizes
+    names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
+    option = class_option(volume)
+    if option is not None:
+        return f"{size} {'channels' if axis == 'C' else 'images'}{names}", take_one(volume, option)
+    what = {"T": "times", "S": "slices"}.get(axis, f"images along {axis}")
+    choose = take_one(volume, choosing(axis))
+    if axis == SLICE and in_shell():
+        choose = "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:"
+    return f"{size} {what}{names}", choose
 
 
 def take_one(volume: Volume, options: str) -> str:
@@ -120,7 +123,7 @@ def take_one(volume: Volume, options: str) -> str:
 def class_option(volume: Volume) -> str | None:
     """Return the option that takes one class of a map, the background left out; None where it has no axis of them."""
     source = volume.source
-    axis = class_axis(volume.axes, volume.array.shape, source.format if source else "")
+    axis = volume.class_axis()
     if axis is None or volume.axes[axis] == SLICE:
         return None
     count = volume.array.shape[axis]

@@ -13,7 +13,8 @@ from typing import IO, Any, Final, Literal
 import numpy as np
 
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
-from softmorph_cli.io.raw import Array, Kept, Provenance, Raw
+from softmorph_cli.io.families import FAMILIES
+from softmorph_cli.io.raw import Array, Encoding, Kept, Raw
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.volume import Volume
 
@@ -59,8 +60,8 @@ class Npy:
     """The .npy family; nothing in it is ever unpickled."""
 
     name: str = "npy"
-    title: str = "NumPy"
-    suffixes: tuple[str, ...] = (".npy",)
+    title: str = FAMILIES["npy"].title
+    suffixes: tuple[str, ...] = FAMILIES["npy"].suffixes
     output_types: tuple[str, ...] = ("float32", "float64", "float16", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"stack", "uint32"})
 
@@ -88,10 +89,7 @@ class Npy:
         volume: Volume,
         array: Array,
         path: Path,
-        *,
-        one: int,
-        provenance: Provenance,
-        labels: bool = False,
+        encoding: Encoding,
     ) -> list[str]:
         """Write in the axis order the source .npy had, if there was one."""
         kept = volume.source.header if volume.source else None
@@ -101,6 +99,7 @@ class Npy:
         with path.open("wb") as stream:
             # Into a real file NumPy writes through C's buffers, and does not look whether the last of them arrives.
             np.save(SimpleNamespace(write=stream.write), array, allow_pickle=False)
-        if labels:
+        if encoding.labels:
             return [".npy does not say that its numbers are labels; read one with --label K."]
+        one = encoding.one
         return [] if one == 1 else [f".npy does not say that {one} means 1; read it with --divide-by {one}."]

@@ -10,37 +10,20 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import select
-from softmorph_cli.io.exclusive import class_axis, numbered, told_of_blocks
+from softmorph_cli.io.exclusive import numbered, told_of_blocks
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import check_whole
 from softmorph_cli.io.npz import NAME as NNUNET
+from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
-from softmorph_cli.io.values import check_options, check_type, full_scale, no_label, probabilities
-from softmorph_cli.volume import Source
+from softmorph_cli.io.values import check_type, full_scale, no_label, probabilities
+from softmorph_cli.volume import Source, class_axis
 
 _SINGLE = np.dtype(np.float32)
-
-
-@dataclass(frozen=True)
-class _Options:
-    """How a file is read: the options of `open_blocks`."""
-
-    resolution: int | None
-    series: int | None
-    time: int | None
-    axes: str | None
-    channel: int | str | None
-    channel_axis: int | str | None
-    divide_by: float | None
-    label: int | None
-    clip: bool
-    from_logits: str | None
-    region: str | None
-    mask: Path | None
 
 
 @dataclass(frozen=True)
@@ -81,14 +64,12 @@ class Blocks:
     channels: tuple[str, ...] | None = None
     _read: Callable[[tuple[slice, ...]], Array] = field(repr=False, kw_only=True)
     _differ: Callable[[int], tuple[str, ...]] = field(repr=False, kw_only=True)
-    _options: _Options = field(repr=False, kw_only=True)
+    _options: ReadOptions = field(repr=False, kw_only=True)
     _divisor: float | None = field(repr=False, kw_only=True)
 
     def __reduce__(self) -> tuple[Callable[..., Blocks], tuple[object, ...]]:
         """Pickle how to open it again, from any working folder, without going through all of it again."""
-        mask = self._options.mask
-        options = replace(self._options, mask=None if mask is None else mask.absolute())
-        return _reopen, (self.path.absolute(), options, self._divisor, self.shape)
+        return _reopen, (self.path.absolute(), self._options.absolute(), self._divisor, self.shape)
 
     @property
     def dropped(self) -> str | None:
@@ -125,62 +106,34 @@ class Blocks:
         return self._differ(voxels)
 
 
-def open_blocks(
-    path: str | Path,
-    *,
-    resolution: int | None = None,
-    series: int | None = None,
-    time: int | None = None,
-    axes: str | None = None,
-    channel: int | str | None = None,
-    channel_axis: int | str | None = None,
-    divide_by: float | None = None,
-    label: int | None = None,
-    clip: bool = False,
-    from_logits: str | None = None,
-    region: str | None = None,
-    mask: str | Path | None = None,
-) -> Blocks:
+def open_blocks(path: str | Path, options: ReadOptions = DEFAULT) -> Blocks:
     """Open a map without reading it: OME-Zarr, TIFF, uncompressed NIfTI or .npy in parts, others whole.
 
-    The options are those of `read`, and the blocks together are what it returns. Integers that no option
-    explains are gone through once here, because their largest decides what they mean.
+    The blocks together are what `read_map` returns. Integers that no option explains are gone through once here,
+    because their largest decides what they mean.
 
     Raises:
-        FileError: As `read`.
-        InputError: As `read`, or if more than one image is left: blocks are those of one.
-        UsageError: As `read`.
+        FileError: As `read_map`.
+        InputError: As `read_map`, or if more than one image is left: blocks are those of one.
+        UsageError: If an option is not known where a map is read block by block.
     """
-    given = _Options(
-        resolution=resolution,
-        series=series,
-        time=time,
-        axes=axes,
-        channel=channel,
-        channel_axis=channel_axis,
-        divide_by=divide_by,
-        label=label,
-        clip=clip,
-        from_logits=from_logits,
-        region=region,
-        mask=None if mask is None else Path(mask),
-    )
-    return _open(Path(path), given)
+    for unknown in options.whole_only:
+        raise UsageError(f"{unknown} is not known tile by tile.")
+    return _open(Path(path), options)
 
 
-def _reopen(path: Path, given: _Options, divisor: float | None, shape: tuple[int, ...]) -> Blocks:
+def _reopen(path: Path, given: ReadOptions, divisor: float | None, shape: tuple[int, ...]) -> Blocks:
     blocks = _open(path, given, settled=True, divisor=divisor)
     if blocks.shape != shape:
         raise FileError(f"{path} is another map now, of shape {blocks.shape} instead of {shape}.")
     return blocks
 
 
-def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float | None = None) -> Blocks:
+def _open(path: Path, given: ReadOptions, *, settled: bool = False, divisor: float | None = None) -> Blocks:
     """Open a map; `settled` says that what no block can tell alone is known, its divisor among it."""
     name = str(path)
     label, from_logits = given.label, given.from_logits
-    check_options(given.divide_by, label, from_logits)
-    family, raw = read_raw(path, resolution=given.resolution, series=given.series, lazy=True)
+    family, raw = read_raw(path, given, lazy=True)
     if family.name == NNUNET:
         raise InputError(f"{name} is an .npz, which is read as a whole only.")
     in_memory = not isinstance(raw.array, Lazy | np.memmap)
@@ -194,7 +147,7 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
     if given.time is not None:
         raw = select.pick_time(raw, given.time, name)
     full = select.spatial(raw)
-    inside = _Mask(given.mask, raw, name) if given.mask is not None else None
+    inside = _Mask(Path(given.mask), raw, name) if given.mask is not None else None
     if given.region is not None:
         raw, cuts = select.crop(raw, given.region, name)
         if inside is not None:
@@ -222,6 +175,9 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
             parts = (stored(cuts) for cuts in cast(Lazy, raw.array).boxes())
             divisor, notes = _settle(raw, parts, name, divisor, label, given.clip)
 
+    # The divisor that was found out is that of every block.
+    meant = replace(given, divide_by=divisor) if divisor is not None else given
+
     def read_block(cuts: tuple[slice, ...]) -> Array:
         part, seen = stored(cuts)
         where = ", ".join(f"{a.lower()} {c.start}:{c.stop}" for a, c in zip(letters, cuts, strict=True))
@@ -229,11 +185,8 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
             part,
             f"{name} (block {where})",
             _SINGLE,
+            meant,
             inside=seen,
-            divide_by=divisor,
-            label=label,
-            clip=given.clip,
-            from_logits=from_logits,
             corner=(0,) * mapped + tuple(cut.start for cut in cuts),
         )
         if softmax and given.channel is not None:
@@ -259,9 +212,7 @@ def _open(path: Path, given: _Options, *, settled: bool = False, divisor: float 
 
         def of_logits(kept: Any, index: Any) -> Array:
             part = replace(all_of_it, array=np.asarray(kept[index]))
-            values, _ = probabilities(
-                part, name, _SINGLE, inside=seen(index[-len(shape) :]), from_logits=from_logits
-            )
+            values, _ = probabilities(part, name, _SINGLE, given, inside=seen(index[-len(shape) :]))
             return values
 
         labels = None
@@ -361,18 +312,19 @@ def _one_image(
         raw = select.pick_channel(raw, channel, name, along)
     mapped, channels = (raw.axes or "").removesuffix(select.spatial(raw)), raw.channels
     left = mapped.replace("C", "") if softmax and channel is not None else mapped
-    for letter in mapped:
-        at = (raw.axes or "").index(letter)
-        count = raw.array.shape[at]
-        if letter == "C" and softmax and (count == 1 or channel is not None):
-            continue
-        if count > 1:
-            raise InputError(
-                f"{name} holds {count} images along axis {letter}, and what is read in parts is one image; choose "
-                f"one with {select.choosing(letter)}."
-            )
-        axes = (raw.axes or "").replace(letter, "")
-        raw = replace(raw, array=raw.array.take(0, axis=at), axes=axes, channels=None)
+    sizes = dict(zip(raw.axes or "", raw.array.shape, strict=True))
+    kept = {"C"} if softmax and (channel is not None or sizes.get("C") == 1) else set()
+    dropped = [letter for letter in mapped if letter not in kept]
+    if many := [letter for letter in dropped if sizes[letter] > 1]:
+        held = " and ".join(f"{sizes[letter]} images along axis {letter}" for letter in many)
+        raise InputError(
+            f"{name} holds {held}, and what is read in parts is one image; choose one with "
+            f"{' '.join(map(select.choosing, many if {*many} <= {'T', 'C'} else many[:1]))}."
+        )
+    for letter in dropped:
+        axes = raw.axes or ""
+        array = raw.array.take(0, axis=axes.index(letter))
+        raw = replace(raw, array=array, axes=axes.replace(letter, ""), channels=None)
     return raw, left, channels if "C" in left else None
 
 

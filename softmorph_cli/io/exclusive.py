@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.io.raw import SLICE, Array, Raw
+from softmorph_cli.io.raw import Array, Raw
 from softmorph_cli.printable import printable
-from softmorph_cli.volume import Volume
+from softmorph_cli.volume import SLICE, Volume, class_axis
 
 # The share of voxels at which channels that exclude each other sum to 1.
 _SURE: Final = 0.999
@@ -42,24 +42,6 @@ class Exclusive:
     def mask(self, label: int) -> npt.NDArray[np.bool_]:
         """Return where a class is the most probable one."""
         return np.asarray(self.winner == label)
-
-
-def class_axis(axes: str, shape: Sequence[int], family: str) -> int | None:
-    """Return the axis of the classes; None where there is one map only, or where the axis has another meaning.
-
-    Args:
-        axes: Letters, those of space last.
-        shape: One size for each.
-        family: The format: a NIfTI has no name for its fourth axis.
-    """
-    long = [
-        k
-        for k, (letter, size) in enumerate(zip(axes, shape, strict=True))
-        if letter not in "ZYX" and size > 1
-    ]
-    if len(long) != 1:
-        return None
-    return long[0] if axes[long[0]] in ("C", SLICE) or family == "nifti" else None
 
 
 def numbered(names: Sequence[str] | None, count: int) -> tuple[int, ...]:
@@ -106,7 +88,7 @@ def look(
 
 
 class _Looking:
-    """All channels of a file on their way past, slab by slab along the first axis of space.
+    """A search for classes that exclude each other: all channels are read, slab by slab along the first axis of space.
 
     Attributes:
         numbers: The label of each channel.
@@ -123,7 +105,7 @@ class _Looking:
 
     @classmethod
     def at(cls, raw: Raw, labels: Sequence[int] | None, divide_by: float | None) -> _Looking | None:
-        """Begin with a file; None where it has no channels that could be classes."""
+        """Return a search in a file that has seen no slab yet; None where it has no channels that could be classes."""
         axes = raw.axes or ""
         axis = class_axis(axes, raw.array.shape, raw.format)
         if axis is None or axes[axis] == SLICE or raw.colour or raw.array.dtype.kind not in "fiu":
@@ -132,7 +114,7 @@ class _Looking:
 
     @property
     def sure(self) -> bool:
-        """Whether as many of the voxels that were seen as it takes sum to 1."""
+        """Whether the channels sum to 1 at enough of the voxels that were seen."""
         return self._wrong <= (1 - _SURE) * self._seen
 
     def most(self, part: slice, inside: Array | None) -> Array | None:
@@ -166,7 +148,7 @@ class _Looking:
 
 @dataclass
 class _Class:
-    """How often a class is the most probable one, is above one half, is either and is only one of both."""
+    """How many voxels have a class as the most probable one, above one half, as at least one of both, as just one."""
 
     name: str
     most: int = 0

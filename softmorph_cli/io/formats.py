@@ -17,6 +17,7 @@ from softmorph_cli.io.nifti import Nifti
 from softmorph_cli.io.npz import Npz
 from softmorph_cli.io.nrrd import Nrrd
 from softmorph_cli.io.omezarr import OmeZarr
+from softmorph_cli.io.options import DEFAULT, WRITE_DEFAULT, ReadOptions, WriteOptions
 from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.stores import is_node
@@ -95,15 +96,12 @@ def detect(path: Path) -> Format:
     return content
 
 
-def read_raw(
-    path: Path, *, resolution: int | None = None, series: int | None = None, lazy: bool = False
-) -> tuple[Format, Raw]:
+def read_raw(path: Path, options: ReadOptions = DEFAULT, *, lazy: bool = False) -> tuple[Format, Raw]:
     """Read a file as its format describes it.
 
     Args:
         path: The file.
-        resolution: Which one of an OME-Zarr.
-        series: Which one of a TIFF.
+        options: Which resolution of an OME-Zarr, or series of a TIFF.
         lazy: Leave the voxels of a TIFF in its file until they are needed, as those of a Zarr store, of .npy
             and of uncompressed NIfTI always are.
 
@@ -113,12 +111,12 @@ def read_raw(
     """
     family = detect(path)
     if isinstance(family, OmeZarr):
-        family = replace(family, resolution=resolution)
-    elif resolution is not None:
+        family = replace(family, resolution=options.resolution)
+    elif options.resolution is not None:
         raise InputError(f"{path} is {family.title} and has one resolution only; leave --resolution out.")
     if isinstance(family, Tiff):
-        family = replace(family, lazy=lazy, series=series)
-    elif series is not None:
+        family = replace(family, lazy=lazy, series=options.series)
+    elif options.series is not None:
         raise InputError(f"{path} is {family.title} and has no series; leave --series out.")
     try:
         return family, _sound(family.read(path))
@@ -174,18 +172,18 @@ def target_suffix(path: Path, family: Format) -> str:
     return suffix if suffix in family.suffixes and suffix not in _TWO_FILES else family.suffixes[0]
 
 
-def target_format(path: Path, output_type: str | None, *, pyramid: bool = False) -> Format:
-    """The family to write, by name.
+def target_format(path: Path, options: WriteOptions = WRITE_DEFAULT) -> Format:
+    """The family to write, by name; the output type may also be "mask" or "labels".
 
     Raises:
         FileError: If it is a folder with no such suffix.
-        UsageError: If the suffix is unknown or the family cannot store `output_type` or a pyramid.
+        UsageError: If the suffix is unknown or the family cannot store the output type or a pyramid.
     """
     family = named_format(path)
     if family is None:
         if _is_folder(path):
             check_writable(path)  # which says so
-        written = ACCEPTED.replace(", .mhd", "").replace(", .npy and nnU-Net .npz", " and .npy")
+        written = ACCEPTED.replace(", .mhd", "").replace(", .npy and nnU-Net .npz", " or .npy")
         raise UsageError(
             f"cannot tell the format of {path} from its suffix {suffix_of(path)!r}; write {written}."
         )
@@ -198,28 +196,25 @@ def target_format(path: Path, output_type: str | None, *, pyramid: bool = False)
             f"{path} would keep its voxels in a second file, and two files cannot be replaced in one step; "
             f"write {family.suffixes[0]} instead."
         )
+    output_type = options.output_type
     if output_type not in (None, "mask", "labels", *family.output_types):
         held = ", ".join(family.output_types)
         raise UsageError(
             f"{family.title} cannot hold --output-type {output_type}; it holds {held}: add --output-type "
             f"{family.output_types[0]}, or leave it out."
         )
-    if pyramid and not isinstance(family, OmeZarr):
+    if options.pyramid and not isinstance(family, OmeZarr):
         raise UsageError(
             f"{path}: --pyramid goes with OME-Zarr, not with {family.title}: end its name with .zarr, or leave out "
             "--pyramid."
         )
-    if isinstance(family, OmeZarr):
-        family = replace(family, pyramid=pyramid)
     return family
 
 
 def check_target(
     path: str | Path,
+    options: WriteOptions = WRITE_DEFAULT,
     *,
-    output_type: str | None = None,
-    force: bool = False,
-    pyramid: bool = False,
     axes: str | None = None,
     highest_label: int | None = None,
 ) -> None:
@@ -227,19 +222,17 @@ def check_target(
 
     Args:
         path: The file to be written later.
-        output_type: As for `write`, or "labels" for `write_labels`.
-        force: Whether an existing file may be replaced.
-        pyramid: As for `write`.
+        options: How; the output type is "labels" for `write_labels`.
         axes: The axes of the volume, if known.
         highest_label: Of a label image, if known.
 
     Raises:
         UsageError: If the format or type cannot be written.
-        FileError: If the folder is missing or read-only, or the file exists and `force` is off.
+        FileError: If the folder is missing or read-only, or the file exists and may not be replaced.
         InputError: If the format cannot hold the axes or the labels.
     """
-    family = target_format(Path(path), output_type, pyramid=pyramid)
-    check_writable(Path(path), force=force, store=isinstance(family, OmeZarr))
+    family = target_format(Path(path), options)
+    check_writable(Path(path), force=options.force, store=isinstance(family, OmeZarr))
     if highest_label is not None:
         label_type(highest_label, Path(path), family)
     if axes is not None and "stack" not in family.holds and len(axes) > 2:

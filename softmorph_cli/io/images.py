@@ -16,9 +16,10 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
-from softmorph_cli.io.raw import LABELS, ONE, Array, Provenance, Raw, scale_of
+from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Raw, scale_of
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.volume import Volume
@@ -92,8 +93,8 @@ class Png:
     """8- and 16-bit grey PNG; the type's maximum means 1."""
 
     name: str = "png"
-    title: str = "PNG"
-    suffixes: tuple[str, ...] = (".png",)
+    title: str = FAMILIES["png"].title
+    suffixes: tuple[str, ...] = FAMILIES["png"].suffixes
     output_types: tuple[str, ...] = ("uint16", "uint8")
     holds: frozenset[str] = frozenset()
 
@@ -139,10 +140,7 @@ class Png:
         volume: Volume,
         array: Array,
         path: Path,
-        *,
-        one: int,
-        provenance: Provenance,
-        labels: bool = False,
+        encoding: Encoding,
     ) -> list[str]:
         """Write one grey image; a mask becomes 0 and 255, which is what a viewer can show."""
         import SimpleITK
@@ -153,13 +151,14 @@ class Png:
                 "write .tif or .nii.gz."
             )
         lost = []
-        if one == 1 and not labels:
+        one = encoding.one
+        if one == 1 and not encoding.labels:
             array, one = array * np.uint8(255), 255
             lost.append("a mask is 0 and 255 in PNG.")
         _write_image(SimpleITK.GetImageFromArray(np.ascontiguousarray(array)), path)
-        texts = {LABELS: str(array.max())} if labels else {ONE: str(one)}
-        if provenance:
-            texts[SIGNATURE] = as_text(provenance)
+        texts = {LABELS: str(array.max())} if encoding.labels else {ONE: str(one)}
+        if encoding.provenance:
+            texts[SIGNATURE] = as_text(encoding.provenance)
         _insert_texts(path, texts)
         return lost
 
@@ -244,17 +243,21 @@ def _check_size(path: Path, chunks: list[_Chunk]) -> None:
 def _samples(path: Path, chunks: list[_Chunk]) -> Array:
     """The numbers of a PNG as they are stored.
 
-    ITK replaces palette indices by colours, and cannot read grey with alpha. So its header is changed in a copy:
-    palette indices are declared grey, and grey with alpha is declared another type of as many bytes a pixel.
+    ITK replaces palette indices by colours, cannot read grey with alpha, and drops bits that are not significant by
+    sBIT, so that white is no longer the type's maximum. So its header is changed in a copy without such chunks: palette
+    indices are declared grey, and grey with alpha is declared another type of as many bytes a pixel.
     """
     head = chunks[0].body
     depth, kind = head[8], head[9]
     if depth not in _PNG_DEPTHS.get(kind, ()):
         raise Unsupported(f"its pixels are of kind {kind} with {depth} bits, which there are not")
-    alpha, clear = kind == _PNG_GREY_ALPHA, any(chunk.name == b"tRNS" for chunk in chunks)
-    if not (kind == _PNG_PALETTE or alpha or (kind == _PNG_GREY and clear)):
+    alpha, grey = kind == _PNG_GREY_ALPHA, kind in (_PNG_GREY, _PNG_PALETTE)
+    changed = any(chunk.name == b"sBIT" or (grey and chunk.name == b"tRNS") for chunk in chunks)
+    if not (kind == _PNG_PALETTE or alpha or changed):
         return read_pixels(path, "PNGImageIO")
-    as_depth, as_kind = (depth, _PNG_GREY) if not alpha else (16, _PNG_GREY) if depth == 8 else (8, _PNG_RGBA)
+    as_depth, as_kind = depth, _PNG_GREY if grey else kind
+    if alpha:
+        as_depth, as_kind = (16, _PNG_GREY) if depth == 8 else (8, _PNG_RGBA)
     with TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.png"
         with path.open("rb") as stream, plain.open("wb") as copy:

@@ -14,8 +14,9 @@ from isal import isal_zlib
 from softmorph_cli.errors import FileError
 from softmorph_cli.io import stored
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.provenance import SIGNATURE, parse
-from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Provenance, Raw, kept_native, scale_of
+from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Encoding, Raw, kept_native, scale_of
 from softmorph_cli.io.stored import Fields, Stored
 from softmorph_cli.units import MILLIMETRES, TimeStep, length, time_step
 from softmorph_cli.volume import Volume
@@ -61,8 +62,8 @@ class MetaImage:
     """The MetaImage family."""
 
     name: str = "metaimage"
-    title: str = "MetaImage"
-    suffixes: tuple[str, ...] = (".mha", ".mhd")
+    title: str = FAMILIES["metaimage"].title
+    suffixes: tuple[str, ...] = FAMILIES["metaimage"].suffixes
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 
@@ -114,17 +115,12 @@ class MetaImage:
         volume: Volume,
         array: Array,
         path: Path,
-        *,
-        one: int,
-        provenance: Provenance,
-        labels: bool = False,
+        encoding: Encoding,
     ) -> list[str]:
         """Write compressed, in millimetres, with the source's other fields."""
         grid = stored.as_grid(volume, array, self.title, "mm")
         array, lost = grid.array, grid.lost
-        texts = stored.signed(
-            kept_native(volume, self.name) or {}, array, one=one, labels=labels, provenance=provenance
-        )
+        texts = stored.signed(kept_native(volume, self.name) or {}, array, encoding)
         if grid.time and grid.sizes is None:
             lost.append(f"{self.title} cannot hold a time step without a voxel size.")
         elif grid.time and grid.time.known:

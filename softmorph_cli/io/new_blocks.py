@@ -20,8 +20,9 @@ from softmorph_cli.files import check_writable, flush, not_written, replacing_st
 from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.formats import target_format
 from softmorph_cli.io.omezarr import OmeZarr, filed_order, layout, stem
+from softmorph_cli.io.options import WriteOptions
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
-from softmorph_cli.io.raw import Array, Provenance, kept_native, time_step_of
+from softmorph_cli.io.raw import Array, Encoding, Provenance, kept_native, time_step_of
 from softmorph_cli.io.stores import node, open_array
 from softmorph_cli.io.storing import (
     chunk_file,
@@ -291,7 +292,7 @@ def create_blocks(
         UsageError: If the name or the type is that of another format.
     """
     path = Path(path)
-    family = target_format(path, dtype)
+    family = target_format(path, WriteOptions(output_type=dtype))
     if not isinstance(family, OmeZarr):
         raise UsageError(f"{path}: a map larger than memory is written as OME-Zarr; end its name with .zarr.")
     check_writable(path, force=force, store=True)
@@ -307,9 +308,8 @@ def create_blocks(
         place,
         kept_native(place, family.name),
         pyramid_shapes(shape, letters) if pyramid else [shape],
+        Encoding(one, provenance=provenance or {}),
         name=stem(path),
-        one=one,
-        provenance=provenance or {},
         step=time_step_of(place),
     )
     levels = nested_levels(provenance or {})

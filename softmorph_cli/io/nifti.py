@@ -16,8 +16,9 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
-from softmorph_cli.io.raw import REVERSED, Affine, Array, Provenance, Raw, kept_native, time_step_of
+from softmorph_cli.io.raw import REVERSED, Affine, Array, Encoding, Provenance, Raw, kept_native, time_step_of
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, told_behind, zipping
 from softmorph_cli.printable import typed
@@ -49,8 +50,8 @@ class Nifti:
     """The NIfTI family, through nibabel."""
 
     name: str = "nifti"
-    title: str = "NIfTI"
-    suffixes: tuple[str, ...] = (".nii.gz", ".nii")
+    title: str = FAMILIES["nifti"].title
+    suffixes: tuple[str, ...] = FAMILIES["nifti"].suffixes
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 
@@ -73,12 +74,12 @@ class Nifti:
                 )
             second = head[4:6] == b"n+"
             kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
-            if len(head) < kind.sizeof_hdr:
+            count = kind.sizeof_hdr
+            if len(head) < count:
                 raise Damaged(ENDS_EARLY)
             # nibabel goes by the number of axes, which may be wrong, before it looks at the size of the header.
-            size_of = kind.sizeof_hdr
-            order = next((one for one in "<>" if struct.unpack(f"{one}i", head[:4])[0] == size_of), None)
-            header = kind(head[:size_of], order)
+            order = next((sign for sign in "<>" if struct.unpack(f"{sign}i", head[:4])[0] == count), None)
+            header = kind(head[:count], order)
             shape, start = _layout(header, path)
             if not (can_hold(room, start) if zipped else start <= room):
                 raise Damaged(ENDS_EARLY)
@@ -135,10 +136,7 @@ class Nifti:
         volume: Volume,
         array: Array,
         path: Path,
-        *,
-        one: int,
-        provenance: Provenance,
-        labels: bool = False,
+        encoding: Encoding,
     ) -> list[str]:
         """Write floats with slope 1, and integers with the slope that maps them to [0, 1]."""
         nibabel = _nibabel()
@@ -158,7 +156,7 @@ class Nifti:
         header.set_data_dtype(array.dtype)
         header.set_data_shape(array.shape)
         header["vox_offset"] = 0
-        if labels:
+        if encoding.labels:
             header["cal_min"] = header["cal_max"] = 0  # viewers find the range themselves
             header.set_intent("label")
         else:
@@ -171,12 +169,12 @@ class Nifti:
             lost.append(
                 "the unit of its voxel size is unknown, so that NIfTI cannot say where it lies: its origin is not kept."
             )
-        if provenance:
-            _sign(header, provenance)
+        if encoding.provenance:
+            _sign(header, encoding.provenance)
         # Without an affine nibabel leaves the geometry of the header alone, to the bit.
         image = make(array, None, header)
         # Only here: an image takes no scaling over from the header it is made with.
-        image.header.set_slope_inter(1 / one, 0)
+        image.header.set_slope_inter(1 / encoding.one, 0)
         zipped = path.name.lower().endswith(".gz")
         with zipping(path) if zipped else path.open("wb") as stream:
             image.to_stream(stream)

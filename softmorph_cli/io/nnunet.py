@@ -298,9 +298,11 @@ def classes(volume: Volume) -> Classes:
     kept = volume.source.header if volume.source else None
     if isinstance(kept, KeptNetwork) and kept.classes is not None:
         return kept.classes
-    mapped = volume.mapped_axes
-    axis = volume.axes.find("C") if "C" in mapped else 0
-    if not mapped or ("C" not in mapped and len(mapped) > 1):
+    try:
+        axis = volume.channel_axis()
+    except InputError:
+        axis = None
+    if axis is None:
         return Classes((1,), "rest")
     count = volume.array.shape[axis]
     total = volume.array.sum(axis=axis)

@@ -14,7 +14,8 @@ import numpy as np
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.arrays import header
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
-from softmorph_cli.io.raw import Array, Provenance, Raw
+from softmorph_cli.io.families import FAMILIES
+from softmorph_cli.io.raw import Array, Encoding, Raw
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.printable import typed
@@ -34,8 +35,8 @@ class Npz:
     """The .npz family, of which nnU-Net's outputs are read; nothing in it is ever unpickled."""
 
     name: str = NAME
-    title: str = "nnU-Net .npz"
-    suffixes: tuple[str, ...] = (".npz",)
+    title: str = FAMILIES[NAME].title
+    suffixes: tuple[str, ...] = FAMILIES[NAME].suffixes
     output_types: tuple[str, ...] = ()
     holds: frozenset[str] = frozenset()
 
@@ -95,10 +96,7 @@ class Npz:
         volume: Volume,
         array: Array,
         path: Path,
-        *,
-        one: int,
-        provenance: Provenance,
-        labels: bool = False,
+        encoding: Encoding,
     ) -> list[str]:
         """Refuse: an .npz has no place for geometry, and nothing reads a filtered one."""
         raise UsageError(f"{path}: .npz files are read, not written; write .nii.gz instead.")

@@ -12,8 +12,9 @@ import numpy as np
 from softmorph_cli.errors import FileError
 from softmorph_cli.io import stored
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.provenance import SIGNATURE, parse
-from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Provenance, Raw, kept_native, scale_of
+from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Encoding, Raw, kept_native, scale_of
 from softmorph_cli.io.stored import Fields, Stored
 from softmorph_cli.io.zipped import zipping_into
 from softmorph_cli.units import MILLIMETRES, TimeStep, length, time_step
@@ -47,8 +48,31 @@ _ENCODINGS: Final = {
 }  # fmt: skip
 # Spellings of one field.
 _SAME: Final = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}
-# Kinds of an axis of space or time; an axis of any other kind holds the components of a voxel.
+# All fields of the format, as `_SAME` spells them.
+_FIELDS: Final = frozenset(
+    {
+        *("content", "dimension", "type", "block size", "blocksize", "encoding", "endian", "sizes", "number"),
+        *(
+            "spacings",
+            "thicknesses",
+            "axis mins",
+            "axismins",
+            "axis maxs",
+            "axismaxs",
+            "centers",
+            "centerings",
+        ),
+        *("labels", "units", "kinds", "min", "max", "old min", "oldmin", "old max", "oldmax", "sample units"),
+        *("sampleunits", "data file", "line skip", "byte skip", "space", "space dimension", "space units"),
+        *("space origin", "space directions", "measurement frame"),
+    }
+)
+# Kinds of an axis of space or time, and those of an axis that holds the components of a voxel.
 _DOMAIN: Final = ("domain", "space", "time", "", "???", "none")
+_COMPONENTS = re.compile(
+    r"list|point|vector|covariant-vector|normal|stub|scalar|complex|quaternion"
+    r"|([234]|rgb|hsv|xyz|rgba)-(vector|colou?r|gradient|normal)|[23]d-[a-z-]*(matrix|tensor)"
+)
 _SPACES: Final = {
     "ras": "right-anterior-superior",
     "las": "left-anterior-superior",
@@ -94,8 +118,8 @@ class Nrrd:
     """The NRRD family."""
 
     name: str = "nrrd"
-    title: str = "NRRD"
-    suffixes: tuple[str, ...] = (".nrrd", ".nhdr")
+    title: str = FAMILIES["nrrd"].title
+    suffixes: tuple[str, ...] = FAMILIES["nrrd"].suffixes
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 
@@ -110,6 +134,8 @@ class Nrrd:
         (count,) = fields.whole("dimension", 1, least=1, most=stored.MOST_AXES)
         sizes = fields.whole("sizes", count, least=0)
         array, notes = stored.load(_stored(header, sizes), path)
+        for name in sorted(fields.texts.keys() - _FIELDS):
+            notes.append(f"its field {stored.shown(name)!r} is none of NRRD's, and is left out.")
         with np.errstate(over="ignore", invalid="ignore"):  # lengths without an end are none
             place = _place(fields, count, notes)
             factor, unit, affine = _world(fields, place, notes)
@@ -145,17 +171,12 @@ class Nrrd:
         volume: Volume,
         array: Array,
         path: Path,
-        *,
-        one: int,
-        provenance: Provenance,
-        labels: bool = False,
+        encoding: Encoding,
     ) -> list[str]:
         """Write compressed, in the map's own unit, with the source's keys and values."""
         grid = stored.as_grid(volume, array, self.title, None)
         array = grid.array
-        texts = stored.signed(
-            kept_native(volume, self.name) or {}, array, one=one, labels=labels, provenance=provenance
-        )
+        texts = stored.signed(kept_native(volume, self.name) or {}, array, encoding)
         lines = [
             f"{key}{text}" if key == _CONTENT else f"{key}:={_escaped(text)}" for key, text in texts.items()
         ]
@@ -288,6 +309,10 @@ def _kinds(fields: Fields, count: int) -> list[str]:
 
 def _place(fields: Fields, count: int, notes: list[str]) -> _Place:
     kinds = _kinds(fields, count)
+    for axis, kind in enumerate(kinds):
+        if kind not in _DOMAIN and not _COMPONENTS.fullmatch(kind):
+            notes.append(f"its kind of axis {stored.shown(kind)!r} is not known, and is left out.")
+            kinds[axis] = ""
     rows = _directions(fields, count) if "space directions" in fields else None
     inner = [axis for axis, kind in enumerate(kinds) if kind not in _DOMAIN]
     outer = [axis for axis, kind in enumerate(kinds) if kind == "time"]
@@ -328,14 +353,15 @@ def _place(fields: Fields, count: int, notes: list[str]) -> _Place:
 
 
 def _directions(fields: Fields, count: int) -> list[list[float] | None]:
+    parts = _VECTOR.findall(fields.texts["space directions"])
     found = [
-        [stored.real(word) for word in inside.split(",")] if not other else None
-        for inside, other in _VECTOR.findall(fields.texts["space directions"])
+        [stored.real(word) for word in inside.split(",")] if not other else None for inside, other in parts
     ]
     # "(nan,nan,nan)" is another way to write "none".
     found = [None if row is not None and all(np.isnan(row)) else row for row in found]
     dims = {len(row) for row in found if row is not None}
-    if len(found) != count or len(dims) > 1 or not dims <= {2, 3, 4}:
+    named = {other.lower() for _, other in parts} <= {"", "none"}
+    if not named or len(found) != count or len(dims) > 1 or not dims <= {2, 3, 4}:
         raise fields.refused("space directions", f"a vector or none for each of {count} axes")
     return found
 

@@ -12,10 +12,22 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import ngff
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.provenance import SIGNATURE, as_text, read_with, sound
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
-from softmorph_cli.io.raw import ONE, REVERSED, Affine, Array, Provenance, Raw, kept_native, time_step_of
+from softmorph_cli.io.raw import (
+    ONE,
+    REVERSED,
+    Affine,
+    Array,
+    Encoding,
+    Provenance,
+    Raw,
+    kept_native,
+    time_step_of,
+)
 from softmorph_cli.io.select import usual_axes
+from softmorph_cli.io.stored import real, shown
 from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
 from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
 from softmorph_cli.units import MILLIMETRES, TimeStep, sizeless, time_step
@@ -65,14 +77,12 @@ class OmeZarr:
 
     Attributes:
         resolution: Which resolution is read; the finest if None.
-        pyramid: Whether coarser resolutions are written too.
     """
 
     resolution: int | None = None
-    pyramid: bool = False
     name: str = "ome-zarr"
-    title: str = "OME-Zarr"
-    suffixes: tuple[str, ...] = (".ome.zarr", ".zarr")
+    title: str = FAMILIES["ome-zarr"].title
+    suffixes: tuple[str, ...] = FAMILIES["ome-zarr"].suffixes
     output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
     # `layout` says which part of an affine is lost.
     holds: frozenset[str] = frozenset({"spacing", "affine", "channels", "stack", "time", "uint32"})
@@ -95,6 +105,11 @@ class OmeZarr:
             notes.append(f"it has {last + 1} resolutions; the finest is read, {others} coarser.")
         if note := missing_chunks(array, lazy, str(path)):
             notes.append(note)
+        slope, inter = _scaling(array, str(path))
+        if (slope, inter) != (1, 0):
+            notes.append(
+                f"its values are the stored numbers times {slope:g} plus {inter:g}, as its attributes say."
+            )
         axes, told = _names(array, lazy.shape)
         raw = Raw(
             array=cast(Array, lazy),
@@ -102,6 +117,8 @@ class OmeZarr:
             format=self.name,
             shape=lazy.shape,
             dtype=str(lazy.dtype),
+            slope=slope,
+            inter=inter,
             native=Native("0.5" if array.zarr_format == 3 else "0.4"),
             notes=(*notes, *(told if image is None else ())),
         )
@@ -112,10 +129,7 @@ class OmeZarr:
         volume: Volume,
         array: Array,
         path: Path,
-        *,
-        one: int,
-        provenance: Provenance,
-        labels: bool = False,
+        encoding: Encoding,
     ) -> list[str]:
         """Fill an empty folder; in the version of the source, 0.4 where there is none."""
         order, letters = filed_order(volume.axes)
@@ -123,19 +137,17 @@ class OmeZarr:
         attributes, lost = layout(
             volume,
             kept_native(volume, self.name),
-            pyramid_shapes(finest.shape, letters) if self.pyramid else [finest.shape],
+            pyramid_shapes(finest.shape, letters) if encoding.pyramid else [finest.shape],
+            encoding,
             name=stem(path),
-            one=one,
-            provenance=provenance,
-            labels=labels,
             step=time_step_of(volume),
         )
         create_group(path, attributes)
         chunks = chunk_shape(finest.shape, letters)
         target = create_array(path / "0", attributes, finest.shape, finest.dtype, chunks, letters.lower())
         store(target, finest, chunks)
-        if self.pyramid:
-            create_coarser(path, attributes, finest, letters, labels=labels)
+        if encoding.pyramid:
+            create_coarser(path, attributes, finest, letters, labels=encoding.labels)
         return lost
 
 
@@ -143,11 +155,9 @@ def layout(
     place: Place,
     native: Native | None,
     shapes: list[tuple[int, ...]],
+    encoding: Encoding,
     *,
     name: str,
-    one: int,
-    provenance: Provenance,
-    labels: bool = False,
     step: TimeStep | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """The attributes of a group, and notes on what they cannot hold.
@@ -156,10 +166,8 @@ def layout(
         place: The map's axes and geometry.
         native: What was kept of the OME-Zarr that the map is from, or None.
         shapes: Those of the resolutions, axes in the order of `filed_order`.
+        encoding: What the stored numbers are.
         name: What the image is called.
-        one: The stored number that stands for 1.
-        provenance: How it was made.
-        labels: Whether the numbers are those of labels.
         step: That of time, of a map that is from elsewhere.
     """
     native = native if isinstance(native, Native) else Native("0.4")
@@ -196,13 +204,13 @@ def layout(
         unit=place.unit,
         channels=place.channels if "C" in letters else None,
         omero=native.omero,
-        labels=labels,
-        top=one,
+        labels=encoding.labels,
+        top=encoding.one,
     )
-    if provenance:
-        attributes[SIGNATURE] = json.loads(as_text(provenance))
-    if one != 1:
-        attributes[ONE] = one
+    if encoding.provenance:
+        attributes[SIGNATURE] = json.loads(as_text(encoding.provenance))
+    if encoding.one != 1:
+        attributes[ONE] = encoding.one
     if place.unit is not None and place.unit not in MILLIMETRES:
         lost.append(f"OME-Zarr has no unit {place.unit!r}; voxel sizes are written without one.")
     return attributes, lost
@@ -292,6 +300,24 @@ def _instead(found: Node) -> str:
     return f"is a Zarr group that does not say what it is{lost}, {held(found.path)}; name an array in it, as in {first}"
 
 
+def _scaling(array: Node, name: str) -> tuple[float, float]:
+    """Return what the stored numbers of an array are multiplied by and what is added, by the CF conventions of xarray.
+
+    Raises:
+        FileError: If they are no numbers, or a factor of 0.
+    """
+    said = [
+        str(array.attributes.get(key, default)) for key, default in (("scale_factor", 1), ("add_offset", 0))
+    ]
+    slope, inter = map(real, said)
+    if np.isnan(slope) or slope == 0 or np.isnan(inter):
+        raise FileError(
+            f"{name} has a scale_factor {shown(said[0])!r} and an add_offset {shown(said[1])!r}, which are no numbers "
+            "that scale its values; correct its attributes."
+        )
+    return slope, inter
+
+
 def _names(array: Node, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
     """The letters of the axes of an array without an image: their names, or the usual letters; and notes."""
     count = len(shape)
@@ -337,7 +363,7 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
         time_step=_time_step(image, level),
         affine=affine,
         channels=image.channels(),
-        slope=1 / one if isinstance(one, int) and one > 0 and raw.array.dtype.kind in "ui" else 1.0,
+        slope=1 / one if isinstance(one, int) and one > 0 and raw.array.dtype.kind in "ui" else raw.slope,
         labels=image.labels,
         provenance=provenance,
         notes=(*raw.notes, *notes),

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 
 from softmorph_cli import machine
+from softmorph_cli.descriptors import open_plain
 from softmorph_cli.errors import FileError
 from softmorph_cli.io.damage import Damaged
 from softmorph_cli.io.zipped import DAMAGED, Unzipped, can_hold
@@ -90,7 +91,7 @@ class Packing:
             FileError: If they do.
         """
         try:
-            number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            number = open_plain(path)
         except OSError:  # zarr, which reads it next, says why
             return
         found = os.fstat(number)

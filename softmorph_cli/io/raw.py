@@ -18,7 +18,6 @@ Affine = npt.NDArray[np.float64]
 Provenance = Mapping[str, Any]
 
 # The letter of a slice axis that is mapped over (`per_slice`); writing turns it into "Z" again.
-SLICE: Final = "S"
 # Keys in a file's own metadata: the stored number that stands for 1, or the highest label.
 # Index (x, y, z, 1) of a file <-> index (z, y, x, 1) of an array.
 REVERSED: Final = [2, 1, 0, 3]
@@ -94,6 +93,23 @@ class Kept:
     time_step: TimeStep | None = None
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """What stored numbers are, and what is written beside them.
+
+    Attributes:
+        one: The number that stands for 1.
+        labels: Whether they are labels at the place of the map; `one` is then 1.
+        provenance: What made them.
+        pyramid: Whether coarser resolutions are written too.
+    """
+
+    one: int = 1
+    labels: bool = False
+    provenance: Provenance = field(default_factory=dict)
+    pyramid: bool = False
+
+
 class Format(Protocol):
     """One family of files: how to recognise, read and write it."""
 
@@ -128,15 +144,9 @@ class Format(Protocol):
         volume: Volume,
         array: Array,
         path: Path,
-        *,
-        one: int,
-        provenance: Provenance,
-        labels: bool = False,
+        encoding: Encoding,
     ) -> list[str]:
-        """Write `array`, the values of `volume` times `one`, and return what could not be kept.
-
-        With `labels` the numbers are those of labels at the place of `volume`, and `one` is 1.
-        """
+        """Write `array`, the values of `volume` as they are encoded, and return what could not be kept."""
 
 
 def kept_native(volume: Volume, name: str) -> Any:

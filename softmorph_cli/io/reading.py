@@ -2,70 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, Final, ParamSpec
 
 import numpy as np
-import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
-from softmorph_cli.io.exclusive import Exclusive, called, class_axis, look, numbered
+from softmorph_cli.io.exclusive import Exclusive, called, look, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
 from softmorph_cli.io.npz import NAME as NNUNET
+from softmorph_cli.io.options import DEFAULT, KEYWORDS, ReadOptions
 from softmorph_cli.io.provenance import read_with
-from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Raw
+from softmorph_cli.io.raw import Array, Format, Kept, Raw
 from softmorph_cli.io.room import beside, check_room
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
-from softmorph_cli.volume import Source, Volume
+from softmorph_cli.parameters import declared, in_python, spoken_in_python, take
+from softmorph_cli.volume import SLICE, Source, Volume, class_axis
+
+P = ParamSpec("P")
+_EXAMPLE: Final = """
+>>> import numpy as np
+>>> np.save("map.npy", np.array([[0, 51], [102, 255]], np.uint8))
+>>> read("map.npy", divide_by=255).array[1]
+array([0.4, 1. ], dtype=float32)
+""".strip()
 
 
-def read(
-    path: str | Path,
-    *,
-    axes: str | None = None,
-    per_slice: bool = False,
-    channel: int | str | None = None,
-    channel_axis: int | str | None = None,
-    divide_by: float | None = None,
-    label: int | None = None,
-    clip: bool = False,
-    from_logits: str | None = None,
-    region: str | None = None,
-    mask: str | Path | None = None,
-    like: str | Path | None = None,
-    resolution: int | None = None,
-    series: int | None = None,
-    time: int | None = None,
-    dtype: npt.DTypeLike | None = None,
-    exclusive: bool = False,
-) -> Volume:
+def read_map(path: str | Path, options: ReadOptions = DEFAULT) -> Volume:
     """Read a probability map.
 
     Args:
         path: NIfTI, TIFF, PNG, NRRD, MetaImage, .npy, nnU-Net's .npz or OME-Zarr; told apart by content. A path
             into a store, such as map.zarr/1 or map.zarr/labels/cells, names one of its arrays or images.
-        axes: A letter for each axis of the array, such as "CZYX", instead of what the file says.
-        per_slice: Take each slice along z as an image of its own; the axis is then called "S".
-        channel: Keep one channel, by number or name.
-        channel_axis: The axis that holds channels, by letter or number, where the file does not say.
-        divide_by: What the value 1 is stored as, for example 255.
-        label: Read a label map as the mask of this label.
-        clip: Cut values outside [0, 1].
-        from_logits: "sigmoid", or "softmax" over the channels, to turn logits into probabilities.
-        region: "z0:z1,y0:y1,x0:x1", in voxels, one range for each spatial axis, ends open at will.
-        mask: A file of the same spatial shape; voxels where it is 0 become 0, whatever they hold.
-        like: For an .npz of nnU-Net: the image that says where it lies, instead of the labels beside it.
-        resolution: Of an OME-Zarr with several: 0, the default, is the finest.
-        series: Of a TIFF with several images: by default the first that is no smaller copy of another.
-        time: Keep one index of the axis of time.
-        dtype: float32 or float64; by default float32, and float64 where a .npy file is float64.
-        exclusive: Whether it is found out if all channels exclude each other, see `softmorph_cli.io.exclusive`.
+        options: How.
 
     Returns:
         The map, its geometry, and in `notes` what had to be decided.
@@ -73,52 +48,44 @@ def read(
     Raises:
         FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
         InputError: If its values are no probabilities or an option does not fit it.
-        UsageError: If an option is malformed or two exclude each other.
-
-    >>> import numpy as np
-    >>> made = Volume(np.full((2, 3, 4), 0.5, np.float32), "ZYX", spacing=(2.0, 1.0, 1.0), unit="mm")
-    >>> lost = write(made, "map.nii.gz", force=True)
-    >>> volume = read("map.nii.gz")
-    >>> volume
-    <Volume ZYX 2 x 3 x 4 float32, voxels 2 x 1 x 1 mm, from 'map.nii.gz'>
-    >>> volume.array.shape, volume.array.max()
-    ((2, 3, 4), np.float32(0.5))
     """
-    path = Path(path)
+    return _map(_opened(Path(path), options), options)
+
+
+def _map(file: _File, options: ReadOptions) -> Volume:
+    path, family, raw = file.path, file.family, file.raw
     name = str(path)
-    # Softmax needs all channels, so one of them is chosen after it; everything else is cheaper the other way.
-    late = from_logits == "softmax"
-    picked = channel is not None and not late
-    family, raw, filed_axes = _named(path, axes, channel_axis, resolution, series, time, picked=picked)
+    channel, from_logits, divide_by = options.channel, options.from_logits, options.divide_by
+    late = _late(options)
     network = family.name == NNUNET
     if network:
         with beside(_in_memory(raw)):
-            raw = nnunet.place(raw, path, like, from_logits=from_logits)
-        if from_logits is None and divide_by is None and not clip:
+            raw = nnunet.place(raw, path, options.like, from_logits=from_logits)
+        if from_logits is None and divide_by is None and not options.clip:
             nnunet.refuse_logits(raw, name)
-    elif like is not None:
+    elif options.like is not None:
         raise InputError(
             f"{name} is no .npz of nnU-Net and says itself where it lies; leave --reference out."
         )
     whole = raw
-    raw, cuts = select.crop(raw, region, name) if region is not None else (raw, None)
-    wanted = _dtype(dtype, raw)
-    along = select.letter_of(channel_axis, filed_axes)
+    raw, cuts = _cropped(raw, options, name)
+    if file.held is not None:
+        raw = replace(raw, array=file.held)
+    wanted = _dtype(options, raw)
+    along = select.letter_of(options.channel_axis, file.filed_axes)
     # Sigmoids of logits, and the mask of a label, are no classes.
-    looked = exclusive and from_logits != "sigmoid" and label is None
+    looked = options.exclusive and from_logits != "sigmoid" and options.label is None
     found: Exclusive | None = None
     filed = raw
     if not late:
         raw = _one_channel(raw, channel, name, along)
     # Nothing below is read before what it takes was counted; `look` keeps a label for each voxel.
-    inside = _with_mask(mask, raw, wanted, whole, cuts, name, labels=looked)
+    inside = _with_mask(options, raw, wanted, whole, cuts, name, labels=looked, known=file.inside)
     if looked and not late:
         found = look(filed, labels=_known(filed), divide_by=divide_by, inside=inside)
     # Only what was chosen of a store is read, and only here.
     raw = replace(raw, array=held(raw.array, wanted))
-    values, notes = probabilities(
-        raw, name, wanted, inside=inside, divide_by=divide_by, label=label, clip=clip, from_logits=from_logits
-    )
+    values, notes = probabilities(raw, name, wanted, options, inside=inside)
     # A mask of one label is the same at every threshold.
     provenance = read_with(raw.provenance, divide_by=divide_by, from_logits=from_logits)
     raw = replace(raw, array=values, provenance=provenance)
@@ -131,39 +98,37 @@ def read(
     numbers = _numbers(filed, channel, name, along)
     if found is not None:
         found = replace(found, labels=tuple(found.labels[number] for number in numbers))
-    volume = _volume(
-        raw, raw.array, path, family, filed_axes, per_slice=per_slice, notes=notes, exclusive=found
-    )
+    volume = _volume(raw, raw.array, file, options, notes=notes, exclusive=found)
     assert volume.source is not None
     source = replace(volume.source, numbers=numbers, channel=_called(filed, numbers))
     return replace(volume, source=source)
 
 
+def _by_keywords(make: Callable[P, ReadOptions]) -> Callable[Concatenate[str | Path, P], Volume]:
+    """Return `read_map` with the options as keyword arguments."""
+
+    def read(path: str | Path, *args: P.args, **kwargs: P.kwargs) -> Volume:
+        with spoken_in_python(KEYWORDS):
+            volume = read_map(path, make(*args, **kwargs))
+        notes = tuple(in_python(note, KEYWORDS) for note in volume.notes)
+        return volume if notes == volume.notes else replace(volume, notes=notes)
+
+    take(read, read_map, declared(make).values(), _EXAMPLE)
+    # The path may be given by name too, which no ParamSpec can say.
+    return read  # type: ignore[return-value]
+
+
+read = _by_keywords(ReadOptions)
+
+
 def read_labels(
-    path: str | Path,
-    *,
-    axes: str | None = None,
-    per_slice: bool = False,
-    channel_axis: int | str | None = None,
-    region: str | None = None,
-    mask: str | Path | None = None,
-    resolution: int | None = None,
-    series: int | None = None,
-    time: int | None = None,
-    surely: bool = False,
+    path: str | Path, options: ReadOptions = DEFAULT, *, surely: bool = False
 ) -> tuple[Array, Volume] | None:
     """Read the labels of a label map, all of them; a mask is one with label 1, or with whichever it has.
 
     Args:
-        path: As for `read`, and so are all others but the last.
-        axes: Letters of axes.
-        per_slice: Whether slices are images of their own.
-        channel_axis: Which axis holds channels.
-        region: What to cut out.
-        mask: Where there is no label.
-        resolution: Of an OME-Zarr.
-        series: Of a TIFF.
-        time: Which one.
+        path: As for `read_map`.
+        options: How; those about values, and the channel, are not looked at.
         surely: Whether whole numbers are labels, also where they look like grey values.
 
     Returns:
@@ -173,66 +138,110 @@ def read_labels(
     Raises:
         FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
         InputError: If an option does not fit it.
-        UsageError: If an option is malformed.
     """
-    path = Path(path)
+    found = _labels(_opened(Path(path), options), options, surely=surely)
+    return None if isinstance(found, _File) else found
+
+
+@dataclass(frozen=True)
+class EitherKind:
+    """A file that may hold labels or a map, decoded once whichever it is.
+
+    Attributes:
+        labels: As `read_labels` returns them.
+        read_map: Returns the file as `read_map` does, once.
+    """
+
+    labels: tuple[Array, Volume] | None
+    read_map: Callable[[], Volume]
+
+
+def read_either(path: str | Path, options: ReadOptions, *, surely: bool = False) -> EitherKind:
+    """Read labels, and where a file holds none what it takes to read it as a map; see `read_labels`."""
+    found = _labels(_opened(Path(path), options), options, surely=surely)
+    if isinstance(found, _File):
+        return EitherKind(None, lambda: _map(found, options))
+    return EitherKind(found, lambda: read_map(path, options))
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file whose axes are named and in order.
+
+    Attributes:
+        path: The file.
+        family: Its format.
+        raw: What it holds.
+        filed_axes: Letters of the axes as they were filed.
+        held: The values of the part that is meant, where they have been read.
+        inside: The mask there, where it has been read.
+    """
+
+    path: Path
+    family: Format
+    raw: Raw
+    filed_axes: str
+    held: Array | None = None
+    inside: Array | None = None
+
+
+def _opened(path: Path, options: ReadOptions) -> _File:
     name = str(path)
-    family, raw, filed_axes = _named(path, axes, channel_axis, resolution, series, time)
-    if family.name == NNUNET or raw.colour:
-        return None
-    whole = raw
-    raw, cuts = select.crop(raw, region, name) if region is not None else (raw, None)
-    inside = _with_mask(mask, raw, np.dtype(np.float32), whole, cuts, name)
+    family, raw = read_raw(path, options)
+    check_type(raw, name)
+    picked = options.channel is not None and not _late(options)
+    raw = select.name_axes(raw, name, axes=options.axes, channel_axis=options.channel_axis, picked=picked)
+    filed_axes = raw.axes or ""
+    raw = select.arrange(raw)
+    return _File(
+        path, family, raw if options.time is None else select.pick_time(raw, options.time, name), filed_axes
+    )
+
+
+def _late(options: ReadOptions) -> bool:
+    """Whether a channel is chosen after the values are known: softmax needs all of them; else it is dearer."""
+    return options.from_logits == "softmax"
+
+
+def _labels(file: _File, options: ReadOptions, *, surely: bool) -> tuple[Array, Volume] | _File:
+    """Return the labels of a file; where it holds none, the file with its values."""
+    if file.family.name == NNUNET or file.raw.colour:
+        return file
+    name = str(file.path)
+    raw, cuts = _cropped(file.raw, options, name)
+    inside = _with_mask(options, raw, np.dtype(np.float32), file.raw, cuts, name)
     raw = replace(raw, array=held(raw.array, raw.array.dtype))
     labels = label_numbers(raw, surely=surely)
     if labels is None:
-        return None
+        return replace(file, held=raw.array, inside=inside)
     if inside is not None:
         labels = np.where(inside, labels, np.zeros((), labels.dtype))
     any_label = (labels > 0).astype(np.float32)
-    like = _volume(raw, any_label, path, family, filed_axes, per_slice=per_slice, notes=[])
+    like = _volume(raw, any_label, file, options, notes=[])
     return labels.reshape(like.array.shape), like
 
 
-def _named(
-    path: Path,
-    axes: str | None,
-    channel_axis: int | str | None,
-    resolution: int | None,
-    series: int | None,
-    time: int | None,
-    *,
-    picked: bool = False,
-) -> tuple[Format, Raw, str]:
-    """Return a file whose axes are named and in order, and their letters as they were filed."""
-    name = str(path)
-    family, raw = read_raw(path, resolution=resolution, series=series)
-    check_type(raw, name)
-    raw = select.name_axes(raw, name, axes=axes, channel_axis=channel_axis, picked=picked)
-    filed_axes = raw.axes or ""
-    raw = select.arrange(raw)
-    return family, raw if time is None else select.pick_time(raw, time, name), filed_axes
+def _cropped(raw: Raw, options: ReadOptions, name: str) -> tuple[Raw, tuple[slice, ...] | None]:
+    return (raw, None) if options.region is None else select.crop(raw, options.region, name)
 
 
 def _volume(
     raw: Raw,
     values: Array,
-    path: Path,
-    family: Format,
-    filed_axes: str,
+    file: _File,
+    options: ReadOptions,
     *,
-    per_slice: bool,
     notes: Sequence[str],
     exclusive: Exclusive | None = None,
 ) -> Volume:
-    name = str(path)
+    path, family, name = file.path, file.family, str(file.path)
     full_spacing = raw.spacing
     raw, values, dropped = select.drop_singleton(raw, values)
     letters = raw.axes or ""
     if exclusive is not None:
         dims = len(select.spatial(raw))
         exclusive = replace(exclusive, winner=exclusive.winner.reshape(values.shape[-dims:]))
-    if per_slice and letters.endswith("ZYX"):
+    if options.per_slice and letters.endswith("ZYX"):
         letters = letters[:-3] + SLICE + "YX"
         raw = replace(raw, notes=tuple(note for note in raw.notes if "--per-slice" not in note))
     spatial = "ZYX" if letters.endswith("ZYX") else "YX"
@@ -250,7 +259,15 @@ def _volume(
                 raw.shape,
                 raw.dtype,
                 nnunet.keep(
-                    Kept(family.name, raw.native, filed_axes, full_spacing, dropped, exclusive, raw.time_step)
+                    Kept(
+                        family.name,
+                        raw.native,
+                        file.filed_axes,
+                        full_spacing,
+                        dropped,
+                        exclusive,
+                        raw.time_step,
+                    )
                 ),
                 raw.provenance,
             ),
@@ -261,7 +278,7 @@ def _volume(
 
 
 def _with_mask(
-    mask: str | Path | None,
+    options: ReadOptions,
     raw: Raw,
     wanted: np.dtype[Any],
     whole: Raw,
@@ -269,25 +286,28 @@ def _with_mask(
     name: str,
     *,
     labels: bool = False,
+    known: Array | None = None,
 ) -> Array | None:
     """Refuse a map that does not fit into memory together with its mask, and read the mask.
 
     Args:
-        mask: Its file, or None.
+        options: They name the mask, if there is one.
         raw: The part of the map that is read.
         wanted: What its values become.
         whole: All of the map.
         cuts: Which part of the whole it is, for each spatial axis.
         name: What the map is called.
         labels: Whether a label is kept for each voxel.
+        known: The mask, if it has been read.
     """
+    mask = options.mask
     stored = raw.array.dtype
     each = wanted.itemsize if stored == wanted else wanted.itemsize + stored.itemsize
     voxels = prod(raw.array.shape[-len(select.spatial(raw)) :])
     with beside(voxels * ((mask is not None) + labels)):
         check_room(raw.array.shape, each, name)
-    if mask is None:
-        return None
+    if mask is None or known is not None:
+        return known
     with beside(_in_memory(whole)):
         return _mask(Path(mask), whole, cuts, name)
 
@@ -343,15 +363,12 @@ def _one_channel(raw: Raw, channel: int | str | None, name: str, axis: str | Non
     return raw
 
 
-def _dtype(dtype: npt.DTypeLike | None, raw: Raw) -> np.dtype[Any]:
-    if dtype is None:
-        return np.dtype(
-            np.float64 if raw.format == "npy" and raw.dtype.endswith(("float64", "f8")) else np.float32
-        )
-    wanted = np.dtype(dtype)
-    if wanted not in (np.float32, np.float64):
-        raise InputError(f"a map is read as float32 or float64, not {wanted}.")
-    return wanted
+def _dtype(options: ReadOptions, raw: Raw) -> np.dtype[Any]:
+    if options.dtype is not None:
+        return np.dtype(options.dtype)
+    return np.dtype(
+        np.float64 if raw.format == "npy" and raw.dtype.endswith(("float64", "f8")) else np.float32
+    )
 
 
 def _mask(path: Path, raw: Raw, cuts: Sequence[slice] | None, name: str) -> Array:

@@ -31,7 +31,7 @@ _EXTRA_CHANNELS: Final = ((0, 0), (0, 1), (4, 2), (12, 1))
 
 
 class _Absent(Exception):  # noqa: N818
-    """What is raised where a header does not have what belongs there."""
+    """A header lacks what belongs there."""
 
 
 def numbers(compression: str, data: bytes, dtype: np.dtype[Any], header: bytes | None = None) -> int | None:
@@ -44,7 +44,7 @@ def numbers(compression: str, data: bytes, dtype: np.dtype[Any], header: bytes |
         header: Of JPEG, what the page has for all of its tiles.
 
     Returns:
-        Their number, at least; None for a compression that is not told its size by its data.
+        Their number, at least; None for a compression whose data do not state it.
 
     Raises:
         Unsupported: If the size is not where it belongs, or there are several images.

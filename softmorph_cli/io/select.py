@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.errors import InputError
+from softmorph_cli.io.options import ranges
 from softmorph_cli.io.raw import Affine, Array, Raw
 from softmorph_cli.parameters import named
 
-_INTEGER = re.compile(r"-?[0-9]+")
-_RANGE = re.compile(r"(\d*):(\d*)")
 _COLOURS = ("red", "green", "blue", "alpha")
 # As many channels as a last axis without a name may have; an axis of space is longer.
 _FEW = 4
@@ -57,25 +55,12 @@ def name_axes(
 
     Raises:
         InputError: If the axes do not fit the file.
-        UsageError: If `axes` are no distinct letters with Y and X among them, or `channel_axis` is empty.
     """
     letters, count = raw.axes, raw.array.ndim
-    if channel_axis == "":
-        raise UsageError("--channel-axis '' must be a letter, such as C, or the number of an axis.")
-    if isinstance(channel_axis, str) and _INTEGER.fullmatch(channel_axis):
-        channel_axis = int(channel_axis)
     if isinstance(channel_axis, int) and not -count <= channel_axis < count:
         raise InputError(f"{name} has no axis {channel_axis}; its shape is {raw.array.shape}.")
     if axes is not None:
         letters = axes.upper()
-        if (
-            not (letters.isascii() and letters.isalpha())
-            or len(set(letters)) != len(letters)
-            or not {"Y", "X"} <= set(letters)
-        ):
-            raise UsageError(
-                f"--axes {axes!r} must be distinct letters with Y and X among them, such as CZYX."
-            )
     if letters is None and isinstance(channel_axis, int):
         letters = {2: "YX", 3: "ZYX", 4: "TZYX"}.get(count - 1, "")
         position = channel_axis % count
@@ -207,19 +192,14 @@ def box(region: str, letters: str, shape: tuple[int, ...], name: str) -> tuple[s
         UsageError: If it is not written so.
         InputError: If it does not fit the shape.
     """
-    parts = region.split(",")
-    ranges = [found for part in parts if (found := _RANGE.fullmatch(part.strip()))]
-    if len(ranges) != len(parts):
-        raise UsageError(
-            f"{named('region')} {region!r} must read z0:z1,y0:y1,x0:x1; an end may be left open, as in 5:,:,:20."
-        )
-    if len(ranges) != len(letters):
+    parts = ranges(region)
+    if len(parts) != len(letters):
         raise InputError(
-            f"{named('region')} {region!r} names {len(ranges)} axes; {name} has {len(letters)}, {letters} of {shape}."
+            f"{named('region')} {region!r} names {len(parts)} axes; {name} has {len(letters)}, {letters} of {shape}."
         )
     cuts = []
-    for found, size, letter in zip(ranges, shape, letters, strict=True):
-        start, stop = int(found[1] or 0), int(found[2] or size)
+    for (start, end), size, letter in zip(parts, shape, letters, strict=True):
+        stop = size if end is None else end
         if not 0 <= start < stop <= size:
             raise InputError(
                 f"{named('region')} {region!r} does not fit: axis {letter} of {name} runs from 0 to {size}."
@@ -232,8 +212,8 @@ def letter_of(channel_axis: int | str | None, letters: str) -> str | None:
     """The letter of an axis that is given by its letter or its number, None where none is given."""
     if channel_axis is None or not letters:
         return None
-    if isinstance(channel_axis, int) or _INTEGER.fullmatch(channel_axis):
-        return letters[int(channel_axis) % len(letters)]
+    if isinstance(channel_axis, int):
+        return letters[channel_axis % len(letters)]
     return channel_axis.upper()
 
 
@@ -301,12 +281,11 @@ def channel_index(raw: Raw, channel: int | str, name: str, along: str | None = N
         )
     count = raw.array.shape[axes.index(axis)]
     names = sample_names(raw) if axis == "C" else ()
-    if isinstance(channel, str) and channel in names:
-        index = names.index(channel)
-    elif isinstance(channel, int) or _INTEGER.fullmatch(channel):
-        index = int(channel)
+    if isinstance(channel, int) and -count <= channel < count:
+        index = channel
     else:
-        index = count
+        # Channels may be named by numbers, such as wavelengths.
+        index = names.index(str(channel)) if str(channel) in names else count
     if not -count <= index < count:
         known = f" or {', '.join(names)}" if names else ""
         raise InputError(f"{name} has no channel {channel!r}; choose --channel 0 to {count - 1}{known}.")

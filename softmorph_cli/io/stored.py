@@ -17,11 +17,12 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
+from softmorph_cli.descriptors import open_plain
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged
 from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.provenance import SIGNATURE, as_text
-from softmorph_cli.io.raw import LABELS, ONE, REVERSED, Affine, Array, Provenance, time_step_of
+from softmorph_cli.io.raw import LABELS, ONE, REVERSED, Affine, Array, Encoding, time_step_of
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import Unzipped, can_hold, finish, told_behind
 from softmorph_cli.units import MILLIMETRES, TimeStep
@@ -285,7 +286,7 @@ def _beside(path: Path, name: str) -> Path:
 
 def _opened(file: Path) -> BinaryIO:
     """Open a plain file, without blocking if it was replaced by a pipe in the meantime."""
-    number = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    number = open_plain(file)
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         raise FileError(f"{file} is a pipe or a device, not a file; write it to a file first.")
@@ -482,21 +483,18 @@ def as_grid(volume: Volume, array: Array, title: str, unit: str | None) -> Grid:
     )
 
 
-def signed(
-    texts: Mapping[str, str], array: Array, *, one: int, labels: bool, provenance: Provenance
-) -> dict[str, str]:
+def signed(texts: Mapping[str, str], array: Array, encoding: Encoding) -> dict[str, str]:
     """Return the texts of a header with what softmorph says of the values, in place of what a source said of its own.
 
     Args:
         texts: Those of the source, by key.
         array: The numbers that are stored.
-        one: Which of them stands for 1.
-        labels: Whether they are labels.
-        provenance: What made them.
+        encoding: What they are.
     """
+    provenance = encoding.provenance
     said = {
-        ONE: str(one) if one != 1 else "",
-        LABELS: str(array.max()) if labels else "",
+        ONE: str(encoding.one) if encoding.one != 1 else "",
+        LABELS: str(array.max()) if encoding.labels else "",
         SIGNATURE: as_text(provenance) if provenance else texts.get(SIGNATURE, ""),
     }
     kept = {key: text for key, text in texts.items() if key not in said}

@@ -16,11 +16,22 @@ from xml.etree import ElementTree
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.io.calibration import Calibration, calibration
 from softmorph_cli.io.damage import NO_PAGES, Damaged, Unsupported
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
-from softmorph_cli.io.raw import LABELS, ONE, Array, Kept, Provenance, Raw, kept_native, time_step_of
+from softmorph_cli.io.raw import (
+    LABELS,
+    ONE,
+    Array,
+    Encoding,
+    Kept,
+    Raw,
+    kept_native,
+    time_step_of,
+)
 from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import real, shown
@@ -137,8 +148,8 @@ class Tiff:
     lazy: bool = False
     series: int | None = None
     name: str = "tiff"
-    title: str = "TIFF"
-    suffixes: tuple[str, ...] = (".tif", ".tiff", ".btf", ".tf8")
+    title: str = FAMILIES["tiff"].title
+    suffixes: tuple[str, ...] = FAMILIES["tiff"].suffixes
     output_types: tuple[str, ...] = ("float32", "float16", "uint8", "uint16")
     holds: frozenset[str] = frozenset({"spacing", "stack", "channels", "time", "uint32"})
 
@@ -169,18 +180,19 @@ class Tiff:
             planes, told = _planes(path, file, number, complaints)
             notes += told
             meaning = _meaning(page, photometric)
-            notes += meaning.notes
+            said = calibration(file, page)
+            notes += (*meaning.notes, *said.notes)
             # A strip or tile is unpacked beside what was unpacked before. What does not fit is opened all the same, for
             # parts of it may.
             if series.size * series.dtype.itemsize >= 1 << 63:
                 raise Unsupported("by its metadata it holds over 2^63 bytes")
             parts = 1 + min(1, prod(page.chunks) / max(1, series.size))
             if self.lazy or not fits(series.shape, ceil(series.dtype.itemsize * parts)):
-                array = stored_tiles(path, number, meaning.turned)
+                array = stored_tiles(path, number, _of_part(path, meaning.turned, said))
                 if planes is not None and planes < series.size // max(1, page.size):
                     array = array[:planes]
             else:
-                array = meaning.turned(_pixels(path, file, series, planes))
+                array = said.without_absent(meaning.turned(_pixels(path, file, series, planes)))
             if not isinstance(series.axes, str) or array.ndim != len(series.axes):
                 raise Unsupported(
                     f"its axes are {shown(str(series.axes))}, and its pages have the shape {array.shape}"
@@ -207,7 +219,8 @@ class Tiff:
             unit=kind.unit,
             time_step=kind.time_step,
             channels=names or kind.channels,
-            slope=1 / one if one and array.dtype.kind in "ui" else 1.0,
+            slope=1 / one if one and array.dtype.kind in "ui" else said.slope,
+            inter=said.inter,
             full_scale=not labels,
             colour=bool(names),
             labels=labels,
@@ -221,10 +234,7 @@ class Tiff:
         volume: Volume,
         array: Array,
         path: Path,
-        *,
-        one: int,
-        provenance: Provenance,
-        labels: bool = False,
+        encoding: Encoding,
     ) -> list[str]:
         """Write zlib-compressed in the source's flavour; ImageJ's where there is none."""
         import tifffile
@@ -248,11 +258,12 @@ class Tiff:
             flavour = "plain"
         array, axes, renamed = _in_page_order(volume, array, flavour)
         lost += renamed
+        provenance = encoding.provenance
         signature: dict[str, Any] = {SIGNATURE: json.loads(as_text(provenance))} if provenance else {}
-        if labels:
+        if encoding.labels:
             signature[LABELS] = int(array.max())
-        elif one != 1:
-            signature[ONE] = one
+        elif encoding.one != 1:
+            signature[ONE] = encoding.one
         prepare = {"ome": _ome_options, "imagej": _imagej_options, "plain": _plain_options}[flavour]
         step = time_step_of(volume)
         kept = {"ome": native.time_increment, "imagej": native.imagej.get("finterval")}.get(flavour)
@@ -315,6 +326,22 @@ def _meaning(page: Any, photometric: str) -> _Meaning:
     if not samples and page.samplesperpixel == 2 and any(extra for extra in page.extrasamples or ()):
         samples = ("grey", "alpha")
     return _Meaning(samples=samples)
+
+
+def _of_part(path: Path, turned: Callable[[Array], Array], said: Calibration) -> Callable[[Array], Array]:
+    """Return what `_Meaning.turned` is for one part of a file, where whole numbers stay whole numbers."""
+
+    def of_part(array: Array) -> Array:
+        present = turned(array)
+        meant = said.without_absent(present)
+        if meant.dtype != present.dtype:
+            raise FileError(
+                f"{path} is read in parts, and its pixels of {said.absent:g} have no value (GDAL_NODATA): set them to "
+                "0 in the program that made it."
+            )
+        return meant
+
+    return of_part
 
 
 def _named(samples: tuple[str, ...], count: int) -> tuple[str, ...]:

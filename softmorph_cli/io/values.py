@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.errors import InputError
 from softmorph_cli.io.lazy import Lazy
+from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.raw import Array, Raw
 
 MOST_AXES: Final = 5
@@ -108,7 +109,8 @@ def examine(
         if block.size:
             low, high = min(low, float(block.min())), max(high, float(block.max()))
             if len(seen) <= cap:
-                seen.update(np.unique(block).tolist())
+                # One more than are told is too many: no set of millions.
+                seen.update(np.unique(block)[: cap + 1].tolist())
     return Content(
         size=array.size,
         low=low if low <= high else float("nan"),
@@ -231,12 +233,9 @@ def probabilities(
     raw: Raw,
     name: str,
     dtype: np.dtype[Any],
+    options: ReadOptions,
     *,
     inside: Array | None = None,
-    divide_by: float | None = None,
-    label: int | None = None,
-    clip: bool = False,
-    from_logits: str | None = None,
     corner: tuple[int, ...] | None = None,
 ) -> tuple[Array, list[str]]:
     """Turn stored numbers into an array of `dtype` in [0, 1]; that of `raw` is used up if it is writeable.
@@ -245,11 +244,8 @@ def probabilities(
         raw: What the file holds, its axes settled.
         name: The file, for messages.
         dtype: float32 or float64; nothing wider is made on the way.
+        options: What the numbers mean; softmax is over axis "C".
         inside: True where values count, broadcastable to the array; elsewhere the result is 0.
-        divide_by: What the value 1 is stored as.
-        label: The result is 1 where the value is this, 0 elsewhere.
-        clip: Whether values outside [0, 1] are cut off.
-        from_logits: "sigmoid" or "softmax" (over axis "C").
         corner: Where the array begins in the whole map, if it is a block of one.
 
     Returns:
@@ -257,9 +253,13 @@ def probabilities(
 
     Raises:
         InputError: If the values are no probabilities; the sentence names the option that helps.
-        UsageError: If options exclude each other.
     """
-    check_options(divide_by, label, from_logits)
+    divide_by, label, clip, from_logits = (
+        options.divide_by,
+        options.label,
+        options.clip,
+        options.from_logits,
+    )
     array, stored = raw.array, raw.slope == 1 and raw.inter == 0
     whole = stored and array.dtype.kind in "iub"
     notes: list[str] = []
@@ -337,20 +337,6 @@ def full_scale(raw: Raw, name: str, low: int, high: int, *, clip: bool = False) 
 def replace_array(raw: Raw, array: Array) -> Raw:
     """The same file with other numbers, whose scaling is already applied."""
     return replace(raw, array=array, slope=1.0, inter=0.0)
-
-
-def check_options(divide_by: float | None, label: int | None, from_logits: str | None) -> None:
-    """Refuse options that exclude each other, whatever the file.
-
-    Raises:
-        UsageError: If they do, or one is malformed.
-    """
-    if sum(option is not None for option in (divide_by, label, from_logits)) > 1:
-        raise UsageError("--divide-by, --label and --from-logits exclude each other; give one of them.")
-    if from_logits not in (None, "sigmoid", "softmax"):
-        raise UsageError(f"--from-logits is sigmoid or softmax, not {from_logits!r}.")
-    if divide_by is not None and not (np.isfinite(divide_by) and divide_by > 0):
-        raise UsageError(f"--divide-by needs a positive number, not {divide_by!r}.")
 
 
 def _scaled(raw: Raw, array: Array, dtype: np.dtype[Any], divide_by: float | None) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Concatenate, Final, Literal, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
@@ -14,32 +14,32 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.files import replacing, replacing_store
 from softmorph_cli.io.formats import label_type, target_format
 from softmorph_cli.io.omezarr import OmeZarr, is_plain
-from softmorph_cli.io.raw import SLICE, Array, Format, Kept, Provenance, time_step_of
+from softmorph_cli.io.options import KEYWORDS, WRITE_DEFAULT, WriteOptions
+from softmorph_cli.io.raw import Array, Encoding, Format, Kept, time_step_of
 from softmorph_cli.io.select import restore_affine
 from softmorph_cli.level_sets import LevelSets, nested_levels
-from softmorph_cli.volume import Volume
+from softmorph_cli.parameters import declared, in_python, spoken_in_python, take
+from softmorph_cli.volume import SLICE, Volume
+
+P = ParamSpec("P")
+_EXAMPLE: Final = """
+>>> import numpy as np
+>>> write(Volume(np.eye(2), "YX", spacing=(0.5, 0.5), unit="mm"), "map.npy", output_type="float32")
+['NumPy cannot hold the voxel size.']
+>>> read("map.npy").array[0]
+array([1., 0.], dtype=float32)
+""".strip()
 
 
-def write(
-    volume: Volume,
-    path: str | Path,
-    *,
-    output_type: str | None = None,
-    force: bool = False,
-    pyramid: bool = False,
-    provenance: Provenance | None = None,
-) -> list[str]:
+def write_map(volume: Volume, path: str | Path, options: WriteOptions = WRITE_DEFAULT) -> list[str]:
     """Write a map in the format its name says; the old file or the new one is there, never half a file.
 
     Args:
         volume: The map.
         path: Where to; .nii.gz, .nii, .tif, .ome.tif, .png, .nrrd, .mha, .npy or .zarr (OME-Zarr).
-        output_type: float32, float16 (TIFF, .npy), uint8, uint16, or "mask" for a map of 0 and 1 that is
-            stored as such. By default float32, uint16 in PNG, and the map's own type in .npy.
-        force: Whether an existing file may be replaced; of folders only Zarr stores are.
-        pyramid: Whether an OME-Zarr gets coarser resolutions too, each half the one before, by the mean.
-        provenance: What made the file (command, version, parameters); stored where the format can hold it. Of a
-            nested skeleton it says the levels, and {p > t} of the file is then that of the map at each of them.
+        options: How; the output type may also be "mask", for a map of 0 and 1 that is stored as such. Coarser
+            resolutions are means. Of a nested skeleton the provenance says the levels, and {p > t} of the file is then
+            that of the map at each of them.
 
     Returns:
         What the file could not keep, one sentence each.
@@ -47,23 +47,34 @@ def write(
     Raises:
         FileError: If the file cannot or may not be written.
         InputError: If the format cannot hold this map.
-        UsageError: If the suffix is unknown or the format cannot store `output_type`, or so many levels in it.
-
-    >>> import numpy as np
-    >>> image = Volume(np.full((3, 4), 0.5, np.float32), "YX", spacing=(0.5, 0.5), unit="um")
-    >>> write(image, "map.nii.gz")
-    []
-    >>> write(image, "map.png", output_type="uint8")
-    ['uint8 keeps 256 steps: values are rounded by up to 0.002.', 'PNG cannot hold the voxel size.']
+        UsageError: If the suffix is unknown or the format cannot store the output type, or so many levels in it.
     """
     path = Path(path)
-    family = target_format(path, output_type, pyramid=pyramid)
-    kind = _kind(family, output_type, volume.array)
-    levels = nested_levels(provenance or {})
+    family = target_format(path, options)
+    kind = _kind(family, options.output_type, volume.array)
+    levels = nested_levels(options.provenance or {})
     lost = _store(
-        volume, volume.array, path, family, kind, lambda array: encode(array, kind, levels), force, provenance
+        volume, volume.array, path, family, options, lambda array: encode(array, kind, levels), labels=False
     )
-    return [*rounding_lost(kind, levels), *lost, *(coarser_lost(levels) if pyramid else [])]
+    return [*rounding_lost(kind, levels), *lost, *(coarser_lost(levels) if options.pyramid else [])]
+
+
+def _by_keywords(
+    make: Callable[P, WriteOptions],
+) -> Callable[Concatenate[Volume, str | Path, P], list[str]]:
+    """Return `write_map` with the options as keyword arguments."""
+
+    def write(volume: Volume, path: str | Path, *args: P.args, **kwargs: P.kwargs) -> list[str]:
+        with spoken_in_python(KEYWORDS):
+            lost = write_map(volume, path, make(*args, **kwargs))
+        return [in_python(sentence, KEYWORDS) for sentence in lost]
+
+    take(write, write_map, declared(make).values(), _EXAMPLE)
+    # The volume and the path may be given by name too, which no ParamSpec can say.
+    return write  # type: ignore[return-value]
+
+
+write = _by_keywords(WriteOptions)
 
 
 def as_stored(array: Array, path: Path, output_type: str | None = None) -> Array:
@@ -77,7 +88,7 @@ def as_stored(array: Array, path: Path, output_type: str | None = None) -> Array
     Raises:
         UsageError: As `write`.
     """
-    family = target_format(path, output_type)
+    family = target_format(path, WriteOptions(output_type=output_type))
     stored, one = encode(array, _kind(family, output_type, array))
     if stored.dtype.kind == "f":
         return stored.astype(array.dtype, copy=False)
@@ -94,13 +105,7 @@ def _kind(family: Format, output_type: str | None, array: Array) -> str:
 
 
 def write_labels(
-    labels: npt.NDArray[Any],
-    like: Volume,
-    path: str | Path,
-    *,
-    force: bool = False,
-    pyramid: bool = False,
-    provenance: Provenance | None = None,
+    labels: npt.NDArray[Any], like: Volume, path: str | Path, options: WriteOptions = WRITE_DEFAULT
 ) -> list[str]:
     """Write a label image, 0 for the background, to where a map lies in the world.
 
@@ -112,9 +117,7 @@ def write_labels(
         labels: Integers from 0, of the shape of `like`.
         like: The map whose axes, geometry and source are those of the labels; its values are not looked at.
         path: Where to, as for `write`; PNG holds one image with labels up to 65535.
-        force: Whether an existing file may be replaced.
-        pyramid: As for `write`, by every second label along each axis.
-        provenance: As for `write`.
+        options: How, the output type aside; coarser resolutions take every second label along each axis.
 
     Returns:
         What the file could not keep, one sentence each.
@@ -125,15 +128,13 @@ def write_labels(
         UsageError: If the suffix is unknown.
     """
     path = Path(path)
-    family = target_format(path, "labels", pyramid=pyramid)
+    family = target_format(path, replace(options, output_type="labels"))
     if labels.shape != like.array.shape:
         raise InputError(f"labels of shape {labels.shape} do not fit a map of shape {like.array.shape}.")
     if labels.dtype.kind not in "biu" or (labels.dtype.kind == "i" and labels.min() < 0):
         raise InputError(f"labels are integers from 0; these are {labels.dtype} from {labels.min():g}.")
     kind = label_type(int(labels.max()), path, family)
-    return _store(
-        like, labels, path, family, "labels", lambda array: (array.astype(kind), 1), force, provenance
-    )
+    return _store(like, labels, path, family, options, lambda array: (array.astype(kind), 1), labels=True)
 
 
 def _store(
@@ -141,21 +142,20 @@ def _store(
     array: Array,
     path: Path,
     family: Format,
-    output_type: str,
+    options: WriteOptions,
     encode: Callable[[Array], tuple[Array, int]],
-    force: bool,
-    provenance: Provenance | None,
+    *,
+    labels: bool,
 ) -> list[str]:
     """Write `array`, which lies where `volume` does, as `encode` stores it."""
     volume, array = as_filed(volume, array, family)
     if _placeless(volume) and not isinstance(family, OmeZarr):
         volume = replace(volume, affine=None)
     replace_it = replacing_store if isinstance(family, OmeZarr) else replacing
-    with replace_it(path, force=force) as temporary:
+    with replace_it(path, force=options.force) as temporary:
         stored, one = encode(array)
-        lost = family.write(
-            volume, stored, temporary, one=one, provenance=provenance or {}, labels=output_type == "labels"
-        )
+        encoding = Encoding(one, labels, options.provenance or {}, options.pyramid)
+        lost = family.write(volume, stored, temporary, encoding)
     return [*_lost(volume, family), *lost]
 
 

@@ -5,7 +5,6 @@ Numba and Triton keep compiled code beside a real file, so the file has to exist
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.util
 import logging
@@ -21,6 +20,7 @@ from types import ModuleType
 from typing import Final
 
 from softmorph_cli import cache as disk
+from softmorph_cli import descriptors
 
 _LOG: Final = logging.getLogger("softmorph_cli")
 
@@ -88,18 +88,16 @@ def _sums(key: str) -> str:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Keep other processes from compiling the same kernel meanwhile, where the file system can; not for ever."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # A file of its own: Windows keeps everybody from what is locked, and the kernel is read meanwhile.
+        descriptor = os.open(path.with_suffix(".lock"), os.O_RDONLY | os.O_CREAT, 0o600)
+    except OSError:  # a folder that is complete and can only be read
+        yield
+        return
     try:
         end = time.monotonic() + _PATIENT
-        while time.monotonic() < end:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(0.02)
-            except OSError:  # a file system without locks
-                break
-            else:
-                break
+        while descriptors.lock(descriptor) is False and time.monotonic() < end:
+            time.sleep(0.02)
         yield
     finally:
         os.close(descriptor)

@@ -117,7 +117,7 @@ def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, n
             y=round(bottom - max(1.0, float(height(count))), 2),
             width=round(max(0.5, float(xs[k + 1] - xs[k]) - 1), 2),
             height=round(max(1.0, float(height(count))), 2),
-            words=f"{number(edges[k])} to {number(edges[k + 1])}{suffix}: {count:,} {counted}",
+            words=f"{number(edges[k])} to {number(edges[k + 1])}{suffix}: {count:,} of {values.size:,} {counted}",
         )
         for k, count in enumerate(counts.tolist())
         if count

@@ -17,6 +17,7 @@ from softmorph_cli.inspection.inspect import Inspection
 from softmorph_cli.pages import histogram as charts
 from softmorph_cli.pages.histogram import Histogram, histogram
 from softmorph_cli.pages.tables import SHOWN, Column, Table, decimals_of, figures, number, places
+from softmorph_cli.units import sign
 from softmorph_cli.volume import Volume
 
 TIMES: Final = " \u00d7 "
@@ -115,7 +116,7 @@ def _facts(
     kind = "voxels (x, y, z)" if volume.spatial_dims == 3 else "pixels"
     facts["size"] = TIMES.join(f"{n}" for n in reversed(inspection.graph.shape)) + f" {kind}"
     facts["voxel size"] = _voxel_size(volume)
-    facts["lengths in"] = frame.unit or f"{frame.counted}, as the unit is not known"
+    facts["lengths in"] = sign(frame.unit) if frame.unit else f"{frame.counted}, as the unit is not known"
     facts |= dict(given)
     for name, value in inspection.parameters.items():
         if value is not None:
@@ -127,7 +128,7 @@ def _facts(
 def _voxel_size(volume: Volume) -> str:
     if volume.spacing is None:
         return "not known"
-    unit = "of unknown unit" if volume.unit is None else volume.unit.replace("um", "\u00b5m")
+    unit = "of unknown unit" if volume.unit is None else sign(volume.unit)
     return TIMES.join(f"{size:.4g}" for size in reversed(volume.spacing)) + f" {unit}"
 
 
@@ -148,10 +149,10 @@ def _cards(graph: SkeletonGraph) -> list[Card]:
         Card("End points", f"{len(graph.end_points):,}"),
         Card("Junctions", f"{len(graph.junctions):,}"),
         Card("Branches", f"{len(graph.branches):,}"),
-        Card("Total length", number(graph.length), graph.frame.suffix),
+        Card("Total length", number(graph.length), sign(graph.frame.suffix)),
     ]
     for quantity, name, unit in (
-        (RADIUS, "Mean radius", graph.frame.suffix),
+        (RADIUS, "Mean radius", sign(graph.frame.suffix)),
         (CERTAINTY, "Mean certainty", ""),
         (LEVELS, "Mean soft skeleton", ""),
     ):
@@ -197,7 +198,7 @@ def _count(count: int, one: str, many: str) -> str:
 
 
 def _histograms(graph: SkeletonGraph) -> list[Histogram]:
-    unit, branches = graph.frame.suffix, graph.branches
+    unit, branches = sign(graph.frame.suffix), graph.branches
     if not branches:
         return []
     lengths = np.array([branch.length for branch in branches])
@@ -228,7 +229,7 @@ def _along(graph: SkeletonGraph, quantity: str) -> npt.NDArray[np.float64]:
 
 
 def _branches(graph: SkeletonGraph) -> Table:
-    unit, branches = graph.frame.suffix, graph.branches
+    unit, branches = sign(graph.frame.suffix), graph.branches
     columns = [
         Column("Branch", [f"{b.number}" for b in branches]),
         Column("Kind", [b.kind for b in branches], "text", "choice"),
@@ -264,7 +265,7 @@ def _components(graph: SkeletonGraph) -> Table:
     rows = graph.components
     columns = [
         Column("Component", [f"{c.number}" for c in rows]),
-        Column(f"Length ({graph.frame.suffix})", figures([c.length for c in rows])),
+        Column(f"Length ({sign(graph.frame.suffix)})", figures([c.length for c in rows])),
         Column("Branches", [f"{c.branches:,}" for c in rows]),
         Column("End points", [f"{c.end_points:,}" for c in rows]),
         Column("Junctions", [f"{c.junctions:,}" for c in rows]),

@@ -171,6 +171,8 @@ def _interactive() -> bool:
 
 def _cell_size() -> tuple[int, int] | None:
     """Return width and height of a cell as the system knows them."""
+    if sys.platform == "win32":
+        return None
     try:
         import fcntl
         import termios
@@ -185,6 +187,8 @@ def _cell_size() -> tuple[int, int] | None:
 
 def _ask() -> bytes:
     """Put the question and return what came back in time; what comes with it is not left for the shell."""
+    if sys.platform == "win32":
+        return b""
     import termios
     import tty
 

@@ -21,6 +21,8 @@ CURVES: Final = (620, 75, 545, 440)
 _SHADE: Final = "#f2f2f2"
 # Bars longer than this are drawn as marks, shorter ones, of which there may be thousands, as dots.
 _LONG: Final = 0.1
+# Up to as many, each count has its own tick.
+_FEW: Final = 10
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,18 @@ def _draw(
         )
     most = max((int(d.counts.max()) for d in dimensions if len(d.counts)), default=0)
     # Counts run from none to many thousands.
-    curves.set_yscale("symlog", linthresh=2, linscale=0.5)
-    ticks = [
-        0,
-        *(step * 10**power for power in range(9) for step in (1, 2, 5) if step * 10**power <= 1.3 * most),
-    ]
+    if most > _FEW:
+        curves.set_yscale("symlog", linthresh=2, linscale=0.5)
+        ticks = [
+            0,
+            *(step * 10**power for power in range(9) for step in (1, 2, 5) if step * 10**power <= 1.3 * most),
+        ]
+    else:
+        ticks = list(range(max(most, 1) + 1))
     ticks = [tick for tick in ticks if most < 500 or tick in (0, 1) or str(tick).strip("0") == "1"]
     curves.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
     curves.minorticks_off()
-    curves.set_ylim(-0.1, max(1.3 * most, 2))
+    curves.set_ylim(-0.1, max(1.3 * most, 2) if most > _FEW else max(most, 1) + 0.5)
     # Above the axes: inside there are curves.
     curves.legend(
         frameon=False,

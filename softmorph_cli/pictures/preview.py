@@ -25,6 +25,7 @@ from softmorph_cli.pictures.views import (
     window,
 )
 from softmorph_cli.printable import printable
+from softmorph_cli.units import sign
 from softmorph_cli.volume import Volume
 
 MARGIN: Final = 28
@@ -264,7 +265,7 @@ def size_words(shape: Sequence[int], spacing: tuple[float, ...] | None, unit: st
     words += " voxels (x, y, z)" if len(shape) == 3 else " pixels"
     if spacing is not None and unit is not None:
         words += " of " + TIMES.join(f"{size:.3g}" for size in reversed(spacing))
-        words += f" {_unit_sign(unit)}"
+        words += f" {sign(unit)}"
     return words
 
 
@@ -276,7 +277,7 @@ def voxel_size(
     if spacing is None:
         return (1.0,) * dims, name
     if unit is not None:
-        return spacing, _unit_sign(unit)
+        return spacing, sign(unit)
     relative = tuple(size / spacing[-1] for size in spacing)
     return relative, name if np.allclose(relative, 1, rtol=1e-4) else f"{name} along x"
 
@@ -284,7 +285,3 @@ def voxel_size(
 def scale_top(largest: float) -> float:
     """Return where the colour scale ends: the least of 1, 0.5, 0.2, 0.1, ... that a largest value does not exceed."""
     return 1 / round_length(1 / largest) if largest > 1e-6 else 1.0
-
-
-def _unit_sign(unit: str) -> str:
-    return "\u00b5m" if unit == "um" else unit

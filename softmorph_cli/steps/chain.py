@@ -158,7 +158,7 @@ def _operation(name: str, where: str) -> type[Filter]:
 
 def _key(keys: Mapping[str, Declared], key: str, where: str) -> Declared:
     if key not in keys:
-        raise UsageError(
-            f"step {where!r}: there is no {key!r}; it takes {', '.join(keys) or 'no parameters'}."
-        )
+        # As README spells them: the long options.
+        right = ", ".join(name.replace("_", "-") for name in keys) or "no parameters"
+        raise UsageError(f"step {where!r}: there is no {key!r}; it takes {right}.")
     return keys[key]

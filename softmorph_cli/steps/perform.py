@@ -9,7 +9,7 @@ from typing import Any
 
 from softmorph_cli import machine
 from softmorph_cli.errors import InputError
-from softmorph_cli.filters.filter import LABELS, Filter
+from softmorph_cli.filters.filter import COMMAND, LABELS, Filter
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.parameters import in_shell, named, take_a_part
 from softmorph_cli.volume import Volume
@@ -41,6 +41,7 @@ def perform(
     name: str,
     progress: Callable[[Progress], None] | None = None,
     memory: int | None = None,
+    place: str = COMMAND,
 ) -> Done:
     """Apply a step to a map.
 
@@ -50,6 +51,7 @@ def perform(
         name: What the map is called, for messages.
         progress: Called after every sub-iteration.
         memory: Bytes that this one of several workers may use; None for what the machine allows.
+        place: Where the filter is typed: `COMMAND` or `CHAIN`.
 
     Raises:
         InputError: If the step does not fit the map, or not into memory; the sentence begins with the map's name.
@@ -72,7 +74,7 @@ def perform(
         prepared=prepared,
         result=result,
         labels=labels,
-        warnings=(*step.ineffective(), *step.concerns(volume), *result.warnings),
+        warnings=(*step.ineffective(), *step.concerns(volume, place), *result.warnings),
     )
 
 
@@ -105,10 +107,10 @@ def check_memory(volume: Volume, settings: Settings, memory: int | None, *, tile
         if fewer:
             ways.append(f"add {named('levels', fewer[0])}")
         if tiled is not None:
-            limit = f"{named('memory')} {machine.for_tiles()}"
-            ways.append(
-                f"write a .zarr tile by tile with softmorph {tiled}" + (f" and {limit}" if in_shell() else "")
-            )
+            way = f"write a .zarr tile by tile with softmorph {tiled}"
+            if in_shell():
+                way = f"write a .zarr tile by tile with softmorph {tiled} and --memory {machine.for_tiles()}"
+            ways.append(way)
         raise InputError(
             f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "
             f"{take_a_part()}{''.join(f', or {way}' for way in ways)}."

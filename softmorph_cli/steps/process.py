@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from softmorph_cli import documents
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.filters.filter import LABELS, MASK, PROBABILITY, Filter
+from softmorph_cli.filters.filter import CHAIN, COMMAND, LABELS, MASK, PROBABILITY, Filter
+from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.inspection.kind import exact_levels
-from softmorph_cli.io import check_target, exclusive, read, write, write_labels
+from softmorph_cli.io import check_target, exclusive, read_map, write_labels, write_map
 from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, change, summarize
 from softmorph_cli.steps import telling
+from softmorph_cli.steps.outputs import OutputOptions
 from softmorph_cli.steps.perform import Done, perform
 from softmorph_cli.volume import Volume
 
@@ -27,31 +33,15 @@ OUTPUT_TYPES = ("float32", "float16", "uint8", "uint16")
 
 
 @dataclass(frozen=True)
-class Outputs:
+class Outputs(OutputOptions):
     """What is written where.
 
     Attributes:
         target: The result.
-        output_type: Its element type; None for what suits the format.
-        force: Whether files that exist may be replaced.
-        pyramid: Whether an OME-Zarr gets coarser resolutions too.
-        renormalize: Whether the channels of classes that exclude each other sum to 1 again.
-        argmax: Whether one label image of all channels is written instead of them.
-        stats: The document as JSON.
-        preview: A picture of input and result.
-        standard_error: Of method sampled.
         stages: A folder that keeps what every step makes.
     """
 
     target: Path
-    output_type: str | None = None
-    force: bool = False
-    pyramid: bool = False
-    renormalize: bool = False
-    argmax: bool = False
-    stats: Path | None = None
-    preview: Path | None = None
-    standard_error: Path | None = None
     stages: Path | None = None
 
     @property
@@ -76,7 +66,7 @@ class Outputs:
         except OSError as error:
             raise FileError(f"{self.stages} cannot be made: {error.strerror or error}.") from error
         for number, step in enumerate(steps, 1):
-            check_target(self.stage(number, step), force=self.force)
+            check_target(self.stage(number, step), WriteOptions(force=self.force))
 
     def stored(self, steps: Sequence[Filter]) -> str | None:
         """Return the type the result is stored as.
@@ -97,7 +87,7 @@ class Outputs:
             return "labels"
         if last.gives == MASK:
             if self.output_type not in (None, "uint8"):
-                name = "a hard skeleton" if last.operation == "skeletonize" else "a mask"
+                name = "a hard skeleton" if isinstance(last, Skeleton) else "a mask"
                 raise UsageError(f"{name} is written as uint8 0 and 1, not {self.output_type}.")
             return "mask"
         if last.gives == LABELS:
@@ -137,7 +127,7 @@ def process(
     steps: Sequence[Filter],
     outputs: Outputs,
     *,
-    reading: Mapping[str, Any] | None = None,
+    reading: ReadOptions | None = None,
     progress: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] = lambda note: None,
     computing: AbstractContextManager[Any] | None = None,
@@ -150,7 +140,7 @@ def process(
         source: The file to read.
         steps: At least one, each applied to the result of the one before.
         outputs: What to write; whoever calls has checked that it may be written.
-        reading: Arguments for `read`.
+        reading: How it is read.
         progress: Called after every sub-iteration.
         tell: Called with each note of the reader, as soon as it is known.
         computing: Held while a step runs, but not while files are read and written.
@@ -160,22 +150,21 @@ def process(
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
     stored = outputs.stored(steps)
-    # By identity: channel 0 is a choice.
-    reading = {n: value for n, value in (reading or {}).items() if value is not None and value is not False}
+    reading = reading or ReadOptions()
     started = time.perf_counter()
     cuts = not outputs.argmax and any(step.cuts for step in steps)
-    original = read(source, **reading, exclusive=cuts)
+    original = read_map(source, replace(reading, exclusive=cuts))
     for path, kind in ((outputs.target, stored), (outputs.standard_error, None)):
         if path is not None:
             # A label image has no channels.
             axes = original.axes.replace("C", "") if kind == "labels" else original.axes
-            check_target(path, output_type=kind, force=outputs.force, axes=axes)
+            check_target(path, WriteOptions(output_type=kind, force=outputs.force), axes=axes)
     read_seconds = time.perf_counter() - started
     for message in (*original.notes, *exclusive.told(original), *telling.over_input(source, outputs.target)):
         tell(message)
 
     before = _measured(original)
-    shown = telling.plain(reading)
+    shown = reading.as_json
     volume, after, made, unfiltered = original, before, None, original
     levels = exact_levels(original)
     results: list[Result] = []
@@ -188,7 +177,8 @@ def process(
         started = time.perf_counter()
         # What was between is let go: however long the chain, three maps are held.
         with computing or nullcontext():
-            made = perform(step, volume, name=str(source), progress=progress, memory=memory)
+            place = COMMAND if command == step.operation else CHAIN
+            made = perform(step, volume, name=str(source), progress=progress, memory=memory, place=place)
         if outputs.renormalize and made.prepared.array.shape != volume.array.shape:
             unfiltered = step.prepare(unfiltered)
         seconds = time.perf_counter() - started
@@ -202,20 +192,16 @@ def process(
         so_far = telling.provenance(command, reports, shown)
         levels = nested_levels(so_far)
         if outputs.stages is not None:
-            warnings += _store(
-                made,
-                outputs.stage(number, step),
-                "mask" if step.gives == MASK else None,
-                outputs.force,
-                so_far,
-            )
+            kind = "mask" if step.gives == MASK else None
+            how = WriteOptions(output_type=kind, force=outputs.force, provenance=so_far)
+            warnings += _store(made, outputs.stage(number, step), how)
 
     started = time.perf_counter()
     assert made is not None
     if outputs.renormalize or outputs.argmax:
         made = _classes(made, original, unfiltered, outputs, str(source))
         volume = made.volume
-        after = _measured(volume)
+        after = _measured(volume) if made.labels is None else _measured_labels(volume, made.labels)
     if volume.spacing != original.spacing:
         finer = prod(volume.array.shape) > prod(original.array.shape)
         warnings.append(
@@ -225,15 +211,18 @@ def process(
         )
     together = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
     provenance = telling.provenance(command, reports, shown | together)
-    warnings += _store(made, outputs.target, stored, outputs.force, provenance, outputs.pyramid)
+    how = replace(WriteOptions.of(outputs), output_type=stored, provenance=provenance)
+    warnings += _store(made, outputs.target, how)
     if outputs.standard_error is not None:
         errors = made.prepared.with_array(made.result.standard_error)
-        warnings += write(errors, outputs.standard_error, force=outputs.force, provenance=provenance)
+        warnings += write_map(
+            errors, outputs.standard_error, WriteOptions(force=outputs.force, provenance=provenance)
+        )
     first = made.prepared if len(steps) == 1 else original
     if outputs.preview is not None:
         from softmorph_cli.pictures.preview import preview
 
-        title = f"softmorph {command} {source.name}"
+        title = f"softmorph {command} {source.name}{telling.which(original, reading.time)}"
         words = telling.words(steps)
         preview(first, volume, outputs.preview, title=title, subtitle=words, force=outputs.force)
     write_seconds = time.perf_counter() - started
@@ -286,7 +275,7 @@ def _classes(made: Done, original: Volume, unfiltered: Volume, outputs: Outputs,
         labels = channels.argmax(volume, kind=found.kind, labels=found.labels)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    where = channels.without_channels(volume)
+    where = volume.channel(0)
     mask = where.with_array((labels > 0).astype(where.array.dtype))
     return replace(made, volume=mask, labels=labels)
 
@@ -295,16 +284,14 @@ def _measured(volume: Volume) -> Statistics:
     return summarize(volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims)
 
 
-def _store(
-    made: Done,
-    path: Path,
-    stored: str | None,
-    force: bool,
-    provenance: Mapping[str, Any],
-    pyramid: bool = False,
-) -> list[str]:
+def _measured_labels(place: Volume, labels: npt.NDArray[Any]) -> Statistics:
+    """Return the statistics of a label image as those of a mask for each label: pieces of two are not one piece."""
+    numbers = [label for label in np.unique(labels).tolist() if label] or [1]
+    masks = np.stack([labels == label for label in numbers]).astype(place.array.dtype)
+    return _measured(replace(place, array=masks, axes=f"C{place.axes}", channels=None))
+
+
+def _store(made: Done, path: Path, options: WriteOptions) -> list[str]:
     if made.labels is not None:
-        return write_labels(
-            made.labels, made.volume, path, force=force, pyramid=pyramid, provenance=provenance
-        )
-    return write(made.volume, path, output_type=stored, force=force, pyramid=pyramid, provenance=provenance)
+        return write_labels(made.labels, made.volume, path, options)
+    return write_map(made.volume, path, options)

@@ -35,6 +35,17 @@ def step(step: Filter, made: Done, seconds: float) -> dict[str, Any]:
     }
 
 
+def which(volume: Volume, time: int | None) -> str:
+    """Return which of several images was read, as it follows a file's name in a title: ", vein, time 1".
+
+    Args:
+        volume: The map as it was read.
+        time: Which of its times was asked for, or None.
+    """
+    words = (volume.source.channel if volume.source else None, None if time is None else f"time {time}")
+    return "".join(f", {word}" for word in words if word)
+
+
 def provenance(
     command: str, reports: Sequence[Mapping[str, Any]], read_with: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -94,8 +105,3 @@ def output(target: Path, volume: Volume, stored: str | None) -> dict[str, Any]:
 def default_type(target: Path) -> str:
     """Return the type that probabilities are stored as where none is chosen; .npy keeps that of the map."""
     return _DEFAULT_TYPES.get(target.suffix.lower(), "float32")
-
-
-def plain(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options as JSON holds them."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in chosen.items()}

@@ -18,18 +18,19 @@ import numpy as np
 from softmorph_cli import documents, machine
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.files import is_store, not_written, partial, replacing
-from softmorph_cli.filters.filter import Filter, SoftFilter
+from softmorph_cli.filters.filter import TILES, Filter, SoftFilter
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.formats import read_raw, suffix_of
+from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.measure.statistics import Statistics, summarize
 from softmorph_cli.steps import telling
 from softmorph_cli.steps.perform import Done
 from softmorph_cli.steps.process import Outputs, Processed
-from softmorph_cli.tiles.crew import Alone, Crew, Spread
+from softmorph_cli.tiles.crew import Crew
 from softmorph_cli.tiles.manifest import NAME, cut_of, other_default
 from softmorph_cli.tiles.plan import BASE, Plan, plan
 from softmorph_cli.tiles.progress import Report, TileProgress
@@ -38,27 +39,13 @@ from softmorph_cli.tiles.window import share_one_heap
 from softmorph_cli.volume import Volume
 
 if TYPE_CHECKING:
-    from softmorph_cli.cluster import Cluster, Where
+    from softmorph_cli.workers.cluster import Cluster, Where
 
 # What looks at all of a map holds of it at once: in voxels at most and at least, and bytes of memory for each.
 SLAB: Final = 2**26
 LEAST: Final = 2**20
 SHARE: Final = 20
 _OPTIONS: Final = "--memory, --scratch, --resume, --scheduler and --local-cluster"
-_READING: Final = (
-    "resolution",
-    "series",
-    "time",
-    "axes",
-    "channel",
-    "channel_axis",
-    "divide_by",
-    "label",
-    "clip",
-    "from_logits",
-    "region",
-    "mask",
-)
 
 
 @dataclass(frozen=True)
@@ -112,7 +99,7 @@ def prepared(
     step: Filter,
     outputs: Outputs,
     large: Large,
-    reading: Mapping[str, Any],
+    reading: ReadOptions,
     tell: Callable[[str], None] = lambda note: None,
 ) -> Iterator[Prepared]:
     """Open a map, find who works on it and decide how it is cut; nothing is computed.
@@ -136,12 +123,9 @@ def prepared(
             raise UsageError(
                 f"--{name.replace('_', '-')} needs the whole map: leave it out, or leave out {_OPTIONS}."
             )
-    for name, value in reading.items():
-        if value is not None and value is not False and name not in _READING:
-            raise UsageError(f"--{name.replace('_', '-')} is not known tile by tile.")
     # Before anything of the store is read: that is when its threads start.
     share_one_heap()
-    blocks = open_blocks(source, **{name: reading[name] for name in _READING if name in reading})
+    blocks = open_blocks(source, reading)
     step, nearest = step.settled(nested_levels(blocks.source.provenance))
     assert isinstance(step, SoftFilter)
     chosen = step.on_grid(blocks)
@@ -150,7 +134,7 @@ def prepared(
         _check_default(large.scratch, chosen, blocks.shape)
         like = cut_of(large.scratch)
     with ExitStack() as stack:
-        crew: Crew = Alone()
+        crew = Crew()
         memory = large.memory
         if large.where is not None:
             cluster = stack.enter_context(_cluster(large.where, memory, chosen.threads, tell))
@@ -158,12 +142,11 @@ def prepared(
             most = cluster.memory
             if most is not None:
                 memory = most * 3 // 4 if memory is None else min(memory, most)
-            masks = [Path(reading[name]) for name in ("mask",) if reading.get(name) is not None]
             written = [path.parent for path in (outputs.target, outputs.standard_error) if path is not None]
             advice = "start again, with --scratch DIR to be able to go on"
             if large.scratch is not None:
                 advice = "what is done stays done, and the same command with --resume goes on"
-            crew = Spread(cluster, [source, *masks], written, advice)
+            crew = Crew(cluster, _sources(source, reading), written, advice)
         cut = plan(chosen, blocks.shape, memory=memory, chunks=blocks.chunks, workers=crew.workers, like=like)
         goes_on = (cut.tile, cut.halo, cut.pass_length) == like
         kind = outputs.stored([step]) or "float32"
@@ -183,7 +166,7 @@ def _check_default(scratch: Path, chosen: SoftFilter, shape: tuple[int, ...]) ->
 def _cluster(
     where: Where, memory: int | None, threads: int | None, tell: Callable[[str], None]
 ) -> Iterator[Cluster]:
-    from softmorph_cli.cluster import connected
+    from softmorph_cli.workers.cluster import connected
 
     allowed = machine.memory()
     if where.scheduler is None and where.workers is None and memory is not None and allowed is not None:
@@ -206,7 +189,7 @@ def process_tiled(
     outputs: Outputs,
     large: Large,
     *,
-    reading: Mapping[str, Any] | None = None,
+    reading: ReadOptions | None = None,
     progress: Report | None = None,
     tell: Callable[[str], None] = lambda note: None,
 ) -> Processed:
@@ -218,14 +201,14 @@ def process_tiled(
         step: The step.
         outputs: The target is an .ome.zarr or .zarr.
         large: How.
-        reading: Arguments for `open_blocks`.
+        reading: How it is read.
         progress: Called after every tile.
         tell: Called with each note of the reader.
 
     Raises:
         SoftmorphError: As `prepare`, or if anything is refused or fails; the target is then as it was before.
     """
-    reading = _given(reading or {})
+    reading = reading or ReadOptions()
     started = time.perf_counter()
     with prepared(source, step, outputs, large, reading, tell) as ready:
         differ = ready.blocks.told(_voxels(large.memory)) if step.cuts else ()
@@ -236,7 +219,12 @@ def process_tiled(
         def told(result: Result, lost: Sequence[str], made: Blocks, filter_seconds: float) -> Processed:
             """Measure what was made, while it does not have its name yet: IN may have the same."""
             blocks, settled, begun = ready.blocks, ready.step, time.perf_counter()
-            warnings = [*settled.ineffective(), *settled.concerns(_place(blocks)), *result.warnings, *lost]
+            warnings = [
+                *settled.ineffective(),
+                *settled.concerns(_place(blocks), TILES),
+                *result.warnings,
+                *lost,
+            ]
             before, after = (_measured(one, large.memory) for one in (blocks, made))
             place, filtered = _place(blocks), {"seconds": filter_seconds}
             report = telling.step(settled, Done(place, place, result), **filtered) | {
@@ -245,7 +233,7 @@ def process_tiled(
             shape = {"shape": list(blocks.shape)}
             document = {
                 **documents.head(),
-                "input": documents.described(place) | shape | {"read_with": telling.plain(reading)},
+                "input": documents.described(place) | shape | {"read_with": reading.as_json},
                 "output": telling.output(outputs.target, place, ready.kind) | shape,
                 "steps": [report],
                 "before": before.as_dict(),
@@ -273,7 +261,7 @@ def _filter(
     outputs: Outputs,
     large: Large,
     ready: Prepared,
-    reading: Mapping[str, Any],
+    reading: ReadOptions,
     progress: Report | None,
     told: Callable[[Result, Sequence[str], Blocks, float], Processed],
 ) -> Processed:
@@ -290,7 +278,7 @@ def _filter(
         told: Makes the document of the filter's result, what the files cannot keep, what was made and the seconds.
     """
     started = time.perf_counter()
-    blocks, step, shown = ready.blocks, ready.step, telling.plain(reading)
+    blocks, step, shown = ready.blocks, ready.step, reading.as_json
     fingerprint = _fingerprint(_sources(source, reading), shown)
     if large.resume and ready.goes_on and large.scratch is not None:
         begun = interrupted(blocks, ready.filter, ready.plan, scratch=large.scratch, fingerprint=fingerprint)
@@ -389,7 +377,7 @@ def _filter(
 
 @contextmanager
 def _naming(path: Path, kept: Path | None) -> Iterator[None]:
-    """Say of the file that could not be written, and not of the store that is open as well, what the system said.
+    """Name this file in the error where it cannot be written, not the store that is open at the same time.
 
     Args:
         path: The file.
@@ -419,11 +407,12 @@ def taken(outputs: Outputs, named: Mapping[str, int]) -> list[Path]:
 
 
 def complete(
-    command: str, source: Path, step: Filter, outputs: Outputs, large: Large, reading: Mapping[str, Any]
+    command: str, source: Path, step: Filter, outputs: Outputs, large: Large, reading: ReadOptions
 ) -> bool:
-    """Whether a run that would be gone on with has ended: all its outputs are there, and nothing of it is left.
+    """Whether the run that --resume would continue has ended already.
 
-    The target says that the same command made it, and is younger than what that read.
+    It has if all outputs exist, the scratch folder holds no manifest, the target's provenance is that of the same
+    command, and the target is newer than all that is read.
 
     Args:
         command: As for `process_tiled`, and so are all others.
@@ -450,16 +439,11 @@ def complete(
         return False
     if outputs.pyramid and not (outputs.target / "1").is_dir():
         return False
-    given = _given(reading)
-    blocks = open_blocks(source, **{name: given[name] for name in _READING if name in given})
+    blocks = open_blocks(source, reading)
     step, _ = step.settled(nested_levels(blocks.source.provenance))
-    wanted = json.loads(json.dumps(_provenance(command, step, telling.plain(given))))
-    read = [path.stat().st_mtime_ns for one in _sources(source, given) for path in _files(one)]
+    wanted = json.loads(json.dumps(_provenance(command, step, reading.as_json)))
+    read = [path.stat().st_mtime_ns for one in _sources(source, reading) for path in _files(one)]
     return dict(made.provenance) == wanted and max(read) < written
-
-
-def _given(reading: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in reading.items() if value is not None and value is not False}
 
 
 def _provenance(command: str, step: Filter, shown: Mapping[str, Any]) -> dict[str, Any]:
@@ -467,9 +451,9 @@ def _provenance(command: str, step: Filter, shown: Mapping[str, Any]) -> dict[st
     return telling.provenance(command, [made_by], shown)
 
 
-def _sources(source: Path, reading: Mapping[str, Any]) -> list[Path]:
+def _sources(source: Path, reading: ReadOptions) -> list[Path]:
     """Return all that is read."""
-    return [source, *(Path(reading[name]) for name in ("mask",) if name in reading)]
+    return [source, *reading.files]
 
 
 def _files(source: Path) -> list[Path]:

@@ -22,10 +22,10 @@ from softmorph_cli.filters.run import (
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.filters.skeleton import cldice, faded
 from softmorph_cli.tiles.blocks import Array
-from softmorph_cli.tiles.progress import go_on
 from softmorph_cli.tiles.tiling import Box, Tiling, within
 from softmorph_cli.tiles.window import Window, check_proper
 from softmorph_cli.tiles.work import Task
+from softmorph_cli.workers import raise_if_cancelled
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Once:
         work = self.work
 
         def job(phases: tuple[Phase, ...]) -> Job:
-            return Job(work.name, phases, work.settings, window, progress=lambda _: go_on())
+            return Job(work.name, phases, work.settings, window, progress=lambda _: raise_if_cancelled())
 
         jobs = [job(phases) for phases in work.sequences]
         if work.method.family is Family.POOLING:

@@ -133,7 +133,7 @@ def cut(
     if best is None:
         assert least is not None
         raise InputError(
-            f"{_words(allowed)} are too little memory for {work.name} of a map of {_times(work.shape)} voxels: "
+            f"{_words(allowed)} is too little memory for {work.name} of a map of {_times(work.shape)} voxels: "
             f"at least {_words(least)} are needed, such as --memory {ceil(least / 10**6)}MB."
         )
     return best

@@ -1,11 +1,9 @@
-"""How far a map filtered in tiles is, and whether anybody still waits for it."""
+"""How far a map filtered in tiles is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from softmorph_cli.cluster.worker import Stopped, stopped
 
 
 @dataclass(frozen=True)
@@ -39,13 +37,3 @@ class TileProgress:
 
 
 Report = Callable[[TileProgress], object]
-
-
-def go_on() -> None:
-    """Go on, or end here if this is a worker's process and nobody waits for its tile any more.
-
-    Raises:
-        Stopped: If so.
-    """
-    if stopped():
-        raise Stopped

@@ -17,7 +17,7 @@ from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Result, warn_if_capped
 from softmorph_cli.tiles import manifest as manifests
 from softmorph_cli.tiles.blocks import Source, Target
-from softmorph_cli.tiles.crew import Alone, Crew
+from softmorph_cli.tiles.crew import Crew
 from softmorph_cli.tiles.manifest import REASONS, Manifest, State
 from softmorph_cli.tiles.once import Facts
 from softmorph_cli.tiles.passes import Passes
@@ -75,7 +75,7 @@ def filter_tiles(
         flush: Brings to the disk what was written to the targets.
         finish: Called when the target holds all of the result, before the scratch folder is emptied: a run that is
             interrupted in there need not filter again.
-        crew: Who works on the tiles; None for this process alone.
+        crew: The executor of the tiles' work; None for this process alone.
 
     Returns:
         What a filter says of itself, without an image.
@@ -110,8 +110,10 @@ def filter_tiles(
         if not target_kept or not all(has(site.tiling.core(tile)) for tile in state.written):
             state.written.clear()
             state.facts = Facts()
+        crew = crew or Crew()
+        crew.check(site)
         while True:
-            run = _Run(site, crew or Alone(), manifest, state, progress or (lambda _: None))
+            run = _Run(site, crew, manifest, state, progress or (lambda _: None))
             try:
                 result = work.marked(run.once() if decided.pass_length is None else run.passes())
                 result = replace(result, warnings=(*result.warnings, *([told] if told else [])))

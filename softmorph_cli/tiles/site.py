@@ -16,12 +16,12 @@ from softmorph_cli.kernels.numba_cpu import NumbaBackend
 from softmorph_cli.tiles.blocks import Array, Source, Target
 from softmorph_cli.tiles.once import Facts, Once
 from softmorph_cli.tiles.plan import Plan
-from softmorph_cli.tiles.progress import go_on
 from softmorph_cli.tiles.store import Form, Store
 from softmorph_cli.tiles.tiling import Box, Tiling
 from softmorph_cli.tiles.visits import Visit, Visited, Visits
 from softmorph_cli.tiles.window import Kind
 from softmorph_cli.tiles.work import Task
+from softmorph_cli.workers import raise_if_cancelled
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Site:
         core, backend = self.tiling.core(left.tile), NumbaBackend(self.threads)
         if self.work.method.family is Family.NESTED:
             return self._nested(left, core, backend), None
-        levels, like = self.work.filter.planes, np.empty(0, self.kind.wide)
+        levels, like = self.work.settings.planes, np.empty(0, self.kind.wide)
         # In the order, and with the arithmetic, of the whole map's mean.
         mean: Array | None = None
         for number, versions in left.versions.items():
@@ -135,11 +135,11 @@ class Site:
             kept = kept.view(part.type_for(self.kind.wide))
         else:
             kept = backend.count(kept, WORD, np.empty(0, self.kind.wide))
-        sets = self.work.filter.level_sets
+        sets = self.work.settings.level_sets
         return kept if sets is None else backend.refine(self.kind.read(self.source, core), kept, sets)
 
     def _write(self, tile: int, image: Array, error: Array | None) -> None:
-        go_on()
+        raise_if_cancelled()
         box = self.tiling.core(tile)
         own = np.dtype(np.uint8) if image.dtype == np.bool_ else self.kind.own
         self.target.write(box, np.ascontiguousarray(image, own))

@@ -17,11 +17,11 @@ from softmorph_cli.kernels.backend import Field
 from softmorph_cli.kernels.bitplanes import WORD
 from softmorph_cli.kernels.workers import Pool
 from softmorph_cli.tiles.blocks import Array, Source
-from softmorph_cli.tiles.progress import go_on
 from softmorph_cli.tiles.store import Key, Store
 from softmorph_cli.tiles.tiling import Box, hull, within
 from softmorph_cli.tiles.window import Kind, Window, check_proper
 from softmorph_cli.tiles.work import Part, Task
+from softmorph_cli.workers import raise_if_cancelled
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Visits:
         if part.ranked:
             # Where they are numbers of levels, they are the same in either type.
             return np.asarray(to_ranks(job, values), part.type_for(values.dtype))
-        sets = self.work.filter.level_sets
+        sets = self.work.settings.level_sets
         assert sets is not None
         return window.pack_nested(values, sets)
 
@@ -176,7 +176,7 @@ class Visits:
         """
         total, last, change = 0, visit.last, _Change()
         for iteration in range(1, visit.length + 1):
-            go_on()
+            raise_if_cancelled()
             # What lies in the halo is not to be believed, and looking at the focus takes time: it is looked at
             # where nobody knows yet of a change as late as this.
             watched = focus != region and (iteration == visit.length or iteration > last)

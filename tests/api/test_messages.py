@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK
 
 import softmorph_cli as sm
 from softmorph_cli.evaluation.grid import on_one_grid
@@ -33,6 +34,9 @@ NESTED = {"parameters": {"method": "nested", "levels": 8}}
 HERE = sm.Volume(SOFT, "YX", (1.0, 1.0), "mm")
 THERE = sm.Volume(SOFT, "YX", (1.0, 1.5), "mm")
 
+COLOUR = np.zeros((7, 9, 3), np.uint8)
+COLOUR[2:5, 1:8] = 255
+
 Call = Callable[[], Any]
 
 WRONG: dict[str, list[Call]] = {
@@ -56,6 +60,7 @@ WRONG: dict[str, list[Call]] = {
         lambda: sm.erosion(HERE, prune_contrast=0.5),
         lambda: sm.erosion("missing.nii.gz"),
         lambda: sm.erosion("classes.npz"),
+        lambda: sm.erosion("colour.png"),
     ],
     "skeletonize": [
         lambda: sm.skeletonize(SOFT, hard=True, method="nested"),
@@ -152,6 +157,8 @@ WRONG: dict[str, list[Call]] = {
         lambda: sm.evaluate(LABELS.astype(np.int8) - 1, LABELS),
         lambda: sm.evaluate("classes.nii.gz", SOFT),
         lambda: sm.evaluate(TIMES, SOFT),
+        lambda: sm.evaluate("colour.png", SOFT),
+        lambda: sm.evaluate(SOFT, "colour.png"),
     ],
     "repair": [
         lambda: sm.repair(SOFT, (1, 0, 0)),
@@ -182,6 +189,7 @@ WRONG: dict[str, list[Call]] = {
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     sm.write(CLASSES, "classes.nii.gz")
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(COLOUR, isVector=True), "colour.png")
 
 
 def message(call: Call) -> str:
@@ -259,6 +267,22 @@ def test_what_python_is_advised_to_do_works() -> None:
     advised = said.partition("such as ")[2].rstrip(".")
     assert advised == "read('classes.nii.gz', channel=0)"
     assert sm.betti_numbers(sm.read("classes.nii.gz", channel=0)).numbers == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda image: sm.erosion(image),
+        lambda image: sm.betti_numbers(image),
+        lambda image: sm.evaluate(image, SOFT, metrics="dice"),
+        lambda image: sm.evaluate(SOFT, image, metrics="dice"),
+    ],
+)
+def test_options_of_reading_are_for_read(call: Callable[[Any], Any]) -> None:
+    said = message(lambda: call("colour.png"))
+    assert "choose one with channel=0 (red)" in said
+    assert said.endswith("That is for read: pass the volume that read('colour.png', ...) returns.")
+    call(sm.read("colour.png", channel=1))
 
 
 def test_names_of_parameters() -> None:

@@ -18,16 +18,17 @@ from helpers_batch import folder, order, recipe, task
 
 from softmorph_cli.batch import on_cluster as room
 from softmorph_cli.batch.engine import Sign
-from softmorph_cli.batch.on_cluster import ClusterEngine, on_cluster
+from softmorph_cli.batch.on_cluster import cluster_engine, on_cluster
 from softmorph_cli.batch.plan import Choice, Job
 from softmorph_cli.batch.recipe import Recipe
 from softmorph_cli.batch.run import Order, carry_out
 from softmorph_cli.batch.task import Outcome, run_task
-from softmorph_cli.cluster import Cluster, Where
 from softmorph_cli.errors import ClusterError, UsageError
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.io import ReadOptions
 from softmorph_cli.steps.chain import filters
 from softmorph_cli.steps.process import Outputs
+from softmorph_cli.workers.cluster import Cluster, Where
 
 NAMES = ("a.npy", "b.npy", "c.npy", "d.npy", "e.npy")
 
@@ -82,7 +83,7 @@ class Seen:
 
 
 def on(cluster: Cluster) -> Any:
-    return lambda jobs, made, workers: (ClusterEngine(cluster), None)
+    return lambda jobs, made, workers: (cluster_engine(cluster), None)
 
 
 def files(path: Path) -> dict[str, bytes]:
@@ -98,7 +99,7 @@ def test_the_same_files_as_without_one(
     Path("in/broken.npy").write_bytes(b"\x93NUMPY")
     np.save("mask.npy", (np.load("in/a.npy") > 0.3).astype(np.uint8))
     Path("my.toml").write_text('dimensions = 3\naction = "delete"\nwhen = "~[0,0,1]"\n', encoding="utf-8")
-    made = recipe("apply:rule=my.toml", reading={"mask": Path("mask.npy")})
+    made = recipe("apply:rule=my.toml", reading=ReadOptions(mask=Path("mask.npy")))
     asked = Order(Choice(Path("in"), Path("out")), made)
     seen = Seen()
     done = carry_out(asked, seen, on(cluster))
@@ -117,6 +118,7 @@ def test_the_same_files_as_without_one(
     assert again.counts == {"skipped": 5}
 
 
+@pytest.mark.posix
 def test_a_worker_killed_in_the_middle_of_a_file(cluster: Cluster, tmp_path: Path) -> None:
     folder(tmp_path / "in", *NAMES)
     mark = tmp_path / "mark"
@@ -139,6 +141,7 @@ def test_a_worker_killed_in_the_middle_of_a_file(cluster: Cluster, tmp_path: Pat
     assert not list((tmp_path / "out").glob(".softmorph-*"))
 
 
+@pytest.mark.posix
 def test_a_file_that_kills_every_worker_fails_alone(cluster: Cluster, tmp_path: Path) -> None:
     folder(tmp_path / "in", "a.npy", "b.npy", "c.npy")
     made = Mortal(tuple(filters(["erode"], Settings())), Settings(), mark=tmp_path / "mark", again=True)
@@ -166,7 +169,7 @@ def test_closed_in_the_middle(cluster: Cluster, tmp_path: Path) -> None:
         if sign is not None and sign.progress is not None:
             raise EnoughError
 
-    engine = ClusterEngine(cluster, lambda: left.append(True))
+    engine = cluster_engine(cluster, lambda: left.append(True))
     with pytest.raises(EnoughError):
         list(engine.outcomes(iter([task(tmp_path / "a.npy", tmp_path / "out" / "a.npy", long)]), watch))
     assert left == [True]
@@ -181,7 +184,7 @@ def test_a_file_that_is_too_large_for_a_worker(
 ) -> None:
     folder(tmp_path, "a.npy")
     monkeypatch.setattr(Cluster, "memory", 1000)
-    (done,) = ClusterEngine(cluster).outcomes(
+    (done,) = cluster_engine(cluster).outcomes(
         iter([task(tmp_path / "a.npy", tmp_path / "b.npy")]), lambda sign: None
     )
     assert "may be used: cut out a part with --region, or use fewer or larger workers" in (done.error or "")
@@ -194,7 +197,7 @@ def test_the_scheduler_goes_away(cluster: Cluster, tmp_path: Path, monkeypatch: 
         yield from ()
         raise ClusterError("the cluster at tcp://a:1 is gone: its scheduler no longer answers.")
 
-    monkeypatch.setattr(Cluster, "each", gone)
+    monkeypatch.setattr(Cluster, "map_unordered", gone)
     with pytest.raises(
         ClusterError, match=r"no longer answers; what is done .* the same command with --resume goes on\.$"
     ):

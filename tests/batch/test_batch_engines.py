@@ -19,19 +19,19 @@ from typer.testing import CliRunner
 
 from softmorph_cli import machine
 from softmorph_cli.batch import sharing
-from softmorph_cli.batch.engine import Engine
+from softmorph_cli.batch.engine import Engine, process_engine, thread_engine
 from softmorph_cli.batch.plan import Job
-from softmorph_cli.batch.processes import ProcessEngine
 from softmorph_cli.batch.recipe import Recipe
 from softmorph_cli.batch.sharing import choose, shares
 from softmorph_cli.batch.task import Task, run_task
-from softmorph_cli.batch.threads import ThreadEngine
 from softmorph_cli.cli.app import app
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.steps.outputs import ResultOptions
 from softmorph_cli.steps.process import Outputs
+from softmorph_cli.workers import Processes, Threads
 
-ENGINES = [ProcessEngine(2, 1), ThreadEngine(2)]
+ENGINES = [process_engine(2, 1), thread_engine(2)]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Endless(Recipe):
     """It leaves a mark beside its file, and does not end by itself."""
 
     def outputs(self, target: Path, *, force: bool = False) -> Outputs:
-        Path(self.output_type or "").touch()
+        Path(self.writing.output_type or "").touch()
         time.sleep(60)
         return super().outputs(target, force=force)
 
@@ -103,6 +103,7 @@ def test_tasks_are_taken_when_there_is_a_worker_for_them(tmp_path: Path, engine:
     assert most <= 2
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("made", "says"),
     [
@@ -114,7 +115,7 @@ def test_tasks_are_taken_when_there_is_a_worker_for_them(tmp_path: Path, engine:
 def test_a_worker_that_dies_takes_its_own_file_only(tmp_path: Path, made: Recipe, says: str) -> None:
     tasks = tasks_in(tmp_path, "a.npy", "b.npy", "c.npy", "d.npy", "e.npy")
     tasks[1] = replace(tasks[1], recipe=made)
-    found = outcomes(ProcessEngine(2, 1), tasks)
+    found = outcomes(process_engine(2, 1), tasks)
     assert {name for name, error in found.items() if error} == {"b.npy"}
     assert says in (found["b.npy"] or "")
     assert (found["b.npy"] or "").startswith(f"{tmp_path / 'b.npy'}: ")
@@ -123,18 +124,19 @@ def test_a_worker_that_dies_takes_its_own_file_only(tmp_path: Path, made: Recipe
         assert CliRunner().invoke(app, alone).exit_code == 0
 
 
+@pytest.mark.posix
 def test_all_workers_die(tmp_path: Path) -> None:
     made = deadly(signal.SIGKILL)
     tasks = [replace(one, recipe=made) for one in tasks_in(tmp_path, "a.npy", "b.npy", "c.npy")]
-    assert all(outcomes(ProcessEngine(2, 1), tasks).values())
+    assert all(outcomes(process_engine(2, 1), tasks).values())
 
 
 def test_closed_in_the_middle(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    endless = Endless(recipe().filters, Settings(), output_type=str(mark))
+    endless = Endless(recipe().filters, Settings(), writing=ResultOptions(output_type=str(mark)))
     tasks = tasks_in(tmp_path, "a.npy", "b.npy")
     tasks[1] = replace(tasks[1], recipe=endless)
-    running = ProcessEngine(2, 1).outcomes(iter(tasks), lambda sign: None)
+    running = process_engine(2, 1).outcomes(iter(tasks), lambda sign: None)
     assert next(running).task.name == "a.npy"
     while not mark.exists():
         time.sleep(0.01)
@@ -156,7 +158,7 @@ def test_threads_stop_between_two_iterations(tmp_path: Path) -> None:
             raise EnoughError
 
     with pytest.raises(EnoughError):
-        list(ThreadEngine(1).outcomes(iter([task(tmp_path / "a.npy", tmp_path / "b.npy", long)]), watch))
+        list(thread_engine(1).outcomes(iter([task(tmp_path / "a.npy", tmp_path / "b.npy", long)]), watch))
     assert not (tmp_path / "b.npy").exists()
 
 
@@ -217,5 +219,5 @@ def test_who_does_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for device in ("auto", "cuda"):
         with pytest.raises(UsageError):
             choose(jobs, recipe(settings=Settings(device=device)), 0)
-    assert isinstance(choose(jobs, recipe(), 1)[0], ProcessEngine)
-    assert isinstance(choose(jobs, recipe(settings=Settings(device="cuda:1")), None)[0], ThreadEngine)
+    assert isinstance(choose(jobs, recipe(), 1)[0].executor, Processes)
+    assert isinstance(choose(jobs, recipe(settings=Settings(device="cuda:1")), None)[0].executor, Threads)

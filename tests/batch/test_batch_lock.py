@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -30,6 +29,7 @@ def test_held_once_and_taken_away(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.posix
 def test_left_by_a_process_that_was_killed(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from softmorph_cli.batch import lock\n"
@@ -41,6 +41,7 @@ def test_left_by_a_process_that_was_killed(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("host", "pid", "free"), [("here", GONE, True), ("here", 1, False), ("there", 1, False)]
 )
@@ -50,7 +51,7 @@ def test_where_the_file_system_has_no_locks(
     def none(descriptor: int, how: int) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(fcntl, "flock", none)
+    monkeypatch.setattr("fcntl.flock", none)
     told = {"pid": pid, "host": socket.gethostname() if host == "here" else host}
     path = tmp_path / lock.name_of("")
     path.write_text(json.dumps(told))
@@ -83,8 +84,11 @@ def test_temporary_files_of_the_killed_are_found(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
+@pytest.mark.posix
 def test_what_another_command_is_writing_is_no_leftover(tmp_path: Path) -> None:
     """Its target may end as one of the batch's does, and so may the temporary name."""
+    import fcntl
+
     theirs, left = (tmp_path / f".softmorph-{digit * 12}-patient_skeleton.nii" for digit in "01")
     other = tmp_path / ".softmorph-222222222222-another_target.nii"
     for path in (theirs, left, other):

@@ -13,6 +13,7 @@ import pytest
 from helpers_batch import folder, order, recipe
 
 from softmorph_cli.batch import summary
+from softmorph_cli.batch.engine import thread_engine
 from softmorph_cli.batch.manifest import (
     BEGUN,
     DONE,
@@ -25,9 +26,10 @@ from softmorph_cli.batch.manifest import (
     unchanged,
 )
 from softmorph_cli.batch.run import all_jobs, carry_out, decide
-from softmorph_cli.batch.threads import ThreadEngine
 from softmorph_cli.errors import FileError
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.io import ReadOptions
+from softmorph_cli.steps.outputs import ResultOptions
 
 RULE = 'dimensions = 2\naction = "set"\nwhen = "{}"\n'
 
@@ -131,18 +133,18 @@ def test_a_fingerprint_of_all_that_a_result_depends_on(tmp_path: Path) -> None:
     mask = folder(tmp_path, "m.npy") / "m.npy"
     rule = tmp_path / "r.toml"
     rule.write_text(RULE.format("N"))
-    given = recipe("erode:iterations=1", reading={"mask": mask, "channel": None, "clip": False})
+    given = recipe("erode:iterations=1", reading=ReadOptions(mask=mask))
     same = [
         replace(given, settings=Settings(threads=3, device="cpu")),
-        replace(given, reading={"mask": mask}),
+        replace(given, reading=ReadOptions(mask=str(mask))),
     ]
     other = [
-        recipe("erode:iterations=2", reading={"mask": mask}),
-        recipe("erode:iterations=1", "erode:iterations=1", reading={"mask": mask}),
+        recipe("erode:iterations=2", reading=ReadOptions(mask=mask)),
+        recipe("erode:iterations=1", "erode:iterations=1", reading=ReadOptions(mask=mask)),
         replace(given, settings=Settings(levels=32)),
-        replace(given, method="product"),
-        replace(given, output_type="uint8"),
-        replace(given, reading={"mask": mask, "channel": 0}),
+        replace(given, settings=Settings(method="product")),
+        replace(given, writing=ResultOptions(output_type="uint8")),
+        replace(given, reading=ReadOptions(mask=mask, channel=0)),
     ]
     assert {one.fingerprint for one in same} == {given.fingerprint}
     assert len({one.fingerprint for one in (given, *other)}) == 7
@@ -165,7 +167,7 @@ class Silent:
 
 
 def _here(jobs: Any, recipe: Any, workers: Any) -> tuple[Any, None]:
-    return ThreadEngine(1), None
+    return thread_engine(1), None
 
 
 WRONG = [

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import softmorph_cli
+from softmorph_cli.parameters import named, named_as_options
 
 PACKAGE = Path(softmorph_cli.__file__).parent
 # An option, a command of softmorph, or another program's line.
@@ -19,6 +20,7 @@ _OFFENDER = re.compile(r"^--[a-z-]+")
 # What is said by --help, in definitions and in drawn or generated texts is no message.
 _NO_MESSAGES = {
     "Option",
+    "Parameter",
     "Argument",
     "Metric",
     "Typer",
@@ -28,15 +30,15 @@ _NO_MESSAGES = {
     "switch",
     "choice",
 }
-_HELP = {"help", "epilog", "definition", "title", "short_help"}
+_HELP = {"help", "epilog", "definition", "title", "short_help", "examples"}
 
 
 def messages() -> dict[str, list[str]]:
     """Return the messages by where they are, each as the texts between what is filled in."""
     found: dict[str, list[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        # Examples of --help.
-        if path.name == "app.py":
+        # Examples of --help, and phrases that messages elsewhere hold.
+        if path.name in ("app.py", "parameters.py"):
             continue
         tree = ast.parse(path.read_text())
         for node in _spoken(tree):
@@ -71,6 +73,10 @@ def _spoken(tree: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
             continue
         if isinstance(node, ast.keyword) and node.arg in _HELP:
             continue
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(one, ast.Name) and one.id in _HELP for one in targets):
+                continue
         waiting += ast.iter_child_nodes(node)
 
 
@@ -82,8 +88,28 @@ def _parts(node: ast.Constant | ast.JoinedStr) -> list[str]:
         if isinstance(one, ast.Constant):
             parts[-1] += str(one.value)
         else:
-            parts.append("")
+            text = _named(one)
+            if text is None:
+                parts.append("")
+            else:
+                known, _, more = text.partition("{}")
+                parts[-1] += known
+                parts += [more] if "{}" in text else []
     return parts
+
+
+def _named(filled: ast.AST) -> str | None:
+    """Return what a call of `parameters` stands for in a shell, {} for what is no constant; None for anything else."""
+    call = filled.value if isinstance(filled, ast.FormattedValue) else None
+    phrases = {"take_one": "add --channel {}", "take_a_part": "cut out a part with --region"}
+    if isinstance(call, ast.Call) and getattr(call.func, "id", "") in phrases:
+        return phrases[getattr(call.func, "id", "")]
+    if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "named":
+        return None
+    given = [one.value if isinstance(one, ast.Constant) else "{}" for one in call.args]
+    option = [one.value.value for one in call.keywords if isinstance(one.value, ast.Constant)]
+    with named_as_options():
+        return named(*given, option=option[0] if option else None)
 
 
 def options_and_commands() -> tuple[set[str], set[str]]:

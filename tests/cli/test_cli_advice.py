@@ -251,6 +251,11 @@ TABLE = {
     "several times, one is inspected": Row(
         lambda: stack("TZYX", (3, *SHAPE)), "inspect map.ome.tif", ("--time 0",)
     ),
+    "several times and channels, part by part": Row(
+        lambda: stack("TCZYX", (3, 2, *SHAPE)),
+        "close map.ome.tif out.ome.zarr -n 1 --memory 1GB",
+        ("--time 0 --channel 0",),
+    ),
     "a network's logits": Row(lambda: network(logits=True), "stats case.npz", ("--from-logits softmax",)),
     "a network without labels beside it": Row(
         lambda: network(beside=False), "stats case.npz", ("--reference FILE",)
@@ -269,6 +274,12 @@ TABLE = {
         lambda: pair(labels(), labels()),
         "evaluate pred.nii.gz ref.nii.gz --metrics dice --error-map wrong.nii.gz",
         ("--label 1",),
+    ),
+    "an error map of several classes that were asked for": Row(
+        lambda: pair(labels(), labels()),
+        "evaluate pred.nii.gz ref.nii.gz --metrics dice --error-map wrong.nii.gz --label 1 --label 2",
+        ("--label 1",),
+        without="--label 1 --label 2",
     ),
     "two places": Row(moved, "evaluate pred.nii.gz ref.nii.gz --metrics dice", ("--same-grid",)),
     "two voxel sizes": Row(
@@ -369,6 +380,25 @@ TABLE = {
     ),
     "bars of one of several channels": Row(
         network, "topology numbers case.npz --plot p.png", ("--channel artery",), mentions=("--plot",)
+    ),
+    "bars of one of several times": Row(
+        lambda: stack("TZYX", (3, *SHAPE)),
+        "topology numbers map.ome.tif --plot p.png",
+        ("--time 0",),
+        mentions=("--plot",),
+    ),
+    "bars of one of several times and channels": Row(
+        lambda: stack("TCZYX", (3, 2, *SHAPE)),
+        "topology numbers map.ome.tif --plot p.png",
+        ("--time 0 --channel 0",),
+        mentions=("--plot",),
+    ),
+    "bars of one of several slices": Row(
+        lambda: save("map.nii.gz", soft()),
+        "topology numbers map.nii.gz --per-slice --plot p.png",
+        ("leave out --per-slice", "--region 3:4,:,:"),
+        "--per-slice",
+        mentions=("--plot",),
     ),
     "a repair of one of several channels": Row(
         network,
@@ -547,6 +577,23 @@ TABLE = {
         "skeletonize map.nii.gz out.nii.gz",
         ("--resample iso",),
         code=0,
+    ),
+    "a chain on voxels that are not cubic": Row(
+        lambda: save("map.nii.gz", soft(), (3, 1, 1)),
+        "chain map.nii.gz out.nii.gz erode skeletonize",
+        ("skeletonize:resample=iso",),
+        code=0,
+        then={"skeletonize:resample=iso": "chain map.nii.gz out.nii.gz erode skeletonize:resample=iso"},
+    ),
+    "tiles of voxels that are not cubic": Row(
+        lambda: save("map.nii.gz", soft(), (3, 1, 1)),
+        "skeletonize map.nii.gz out.ome.zarr --memory 1GB",
+        ("softmorph resample",),
+        code=0,
+        then={
+            "softmorph resample": "resample map.nii.gz cubic.ome.zarr"
+            " && skeletonize cubic.ome.zarr out.ome.zarr --memory 1GB"
+        },
     ),
     "lengths of sheared voxels": Row(
         sheared,

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,11 @@ from test_cli_advice import Row, follow, pair, soft, softmax
 
 from softmorph_cli import cache, machine
 from softmorph_cli.batch import lock, manifest
+from softmorph_cli.batch.engine import thread_engine
 from softmorph_cli.batch.run import carry_out
-from softmorph_cli.batch.threads import ThreadEngine
-from softmorph_cli.cluster.members import wrong_version
 from softmorph_cli.errors import SoftmorphWarning
 from softmorph_cli.kernels import backend
+from softmorph_cli.workers.cluster.members import wrong_version
 
 SIDE = 48
 
@@ -69,7 +70,7 @@ def small_room(patch: pytest.MonkeyPatch) -> None:
 
 def in_threads(patch: pytest.MonkeyPatch) -> None:
     """Let batches be done in this process, where what is patched holds."""
-    patch.setattr(carry_out, "__defaults__", (lambda jobs, recipe, workers: (ThreadEngine(1), None),))
+    patch.setattr(carry_out, "__defaults__", (lambda jobs, recipe, workers: (thread_engine(1), None),))
 
 
 def without_imagecodecs(patch: pytest.MonkeyPatch) -> None:
@@ -82,7 +83,7 @@ def without_imagecodecs(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_dask(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("softmorph_cli.cluster.connect.find_spec", lambda name: None)
+    patch.setattr("softmorph_cli.workers.cluster.connect.find_spec", lambda name: None)
 
 
 def full_disk(patch: pytest.MonkeyPatch) -> None:
@@ -103,7 +104,9 @@ def full_manifest(patch: pytest.MonkeyPatch) -> None:
     def refuse(descriptor: int, content: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    patch.setattr(manifest.os, "write", refuse)
+    # Not that of the whole process: workers are started by it.
+    patch.setattr(manifest, "os", SimpleNamespace(**vars(os) | {"write": refuse}))
+    in_threads(patch)
 
 
 def a_gpu(patch: pytest.MonkeyPatch) -> None:
@@ -334,6 +337,16 @@ def test_what_is_to_be_installed_is_known_and_brings_what_is_missing() -> None:
         assert importlib.util.find_spec(name) is not None, name
     wrong = wrong_version(".".join(map(str, sys.version_info[:3])), "0.0.1") or ""
     assert f"pip install 'softmorph-cli[cluster]=={version('softmorph-cli')}'" in wrong
+
+
+@pytest.mark.parametrize(
+    ("allowed", "told"), [(1 << 30, "805MB"), (2 << 30, "1GB"), (100 << 30, "4GB"), (None, "4GB")]
+)
+def test_the_memory_that_is_advised_is_there(
+    allowed: int | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: allowed)
+    assert machine.for_tiles() == told
 
 
 def test_with_triton_nothing_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

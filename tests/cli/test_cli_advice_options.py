@@ -272,6 +272,17 @@ TABLE = {
             "--hard": "skeletonize map.nii.gz out.nii.gz --hard",
         },
     ),
+    "a soft skeleton in pieces, of a chain": Row(
+        lambda: save("map.nii.gz", np.random.default_rng(0).random((20, 20)).astype(np.float32)),
+        "chain map.nii.gz out.nii.gz skeletonize --method levels",
+        ("--method nested", "skeletonize:hard"),
+        mentions=("--hard",),
+        code=0,
+        then={
+            "--method nested": "chain map.nii.gz out.nii.gz skeletonize --method nested",
+            "skeletonize:hard": "chain map.nii.gz out.nii.gz skeletonize:hard",
+        },
+    ),
     "a mask made to sum to 1": Row(
         lambda: save("map.nii.gz", soft()),
         "threshold map.nii.gz out.nii.gz --renormalize",

@@ -214,7 +214,7 @@ def test_options_that_do_not_fit_the_file() -> None:
         (["--label", "3"], ("in.nii.gz", "label")),
         (["--channel", "0"], ("in.nii.gz", "no channel axis", "--channel-axis")),
         (["--channel-axis", "Q"], ("no axis Q", "ZYX")),
-        (["--axes", "YX"], ("3 axes", "--axes YX")),
+        (["--axes", "YX"], ("3 axes", "YX names 2", "--axes ZYX")),
         (["--region", "0:3"], ("in.nii.gz", "names 1 axes", "(6, 7, 8)")),
         (["--region", ":,:,0:99"], ("in.nii.gz", "axis X", "from 0 to 8")),
         (["--region", "3:3,:,:"], ("in.nii.gz", "axis Z")),
@@ -369,6 +369,7 @@ def test_advice_can_be_typed() -> None:
     run("erode", folder / "my map.tif", "out.npy")
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("source", ["pipe.npy", "<(cat in.npy)"])
 def test_a_pipe_as_input_is_read_or_refused_but_never_waited_for(source: str) -> None:
     save("in.npy", random_map((40, 41, 42)))

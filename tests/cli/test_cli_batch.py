@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import pty
 import shutil
 import signal
 import subprocess
@@ -416,6 +415,7 @@ def many(source: Path) -> list[str]:
 SLOW = "dilate:iterations=4000"
 
 
+@pytest.mark.linux
 def test_killed_half_way_and_resumed(source: Path, many: list[str]) -> None:
     run("batch", "in", "undisturbed", SLOW)
     with watched() as wrong:
@@ -436,6 +436,7 @@ def test_killed_half_way_and_resumed(source: Path, many: list[str]) -> None:
     assert not [path.name for path in Path("out").iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize(
     ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
@@ -460,9 +461,12 @@ def test_interrupted(source: Path, many: list[str], number: int, code: int, word
     assert set(results()) == set(many)
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("options", [[], ["--local-cluster", "--workers", "2"]])
 def test_ctrl_c_reaches_a_whole_terminal(source: Path, many: list[str], options: list[str]) -> None:
     """The terminal sends it to the workers too: one sentence all the same, and the bar is gone."""
+    import pty
+
     terminal, other_end = pty.openpty()
     command = [sys.executable, "-m", "softmorph_cli", "batch", "in", "out", SLOW, *options]
     Path("tmp").mkdir()
@@ -509,6 +513,7 @@ def test_ctrl_c_reaches_a_whole_terminal(source: Path, many: list[str], options:
     assert not [path.name for path in Path("out").iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.linux
 def test_a_worker_is_killed(source: Path, many: list[str]) -> None:
     with begun("in", "out", SLOW, "--workers", "2", "--json") as running:
         until(lambda: len(written()) >= 2)
@@ -527,6 +532,7 @@ def test_a_worker_is_killed(source: Path, many: list[str]) -> None:
     assert counts(ended) == {"done": 1, "skipped": len(many) - 1}
 
 
+@pytest.mark.linux
 def test_a_worker_of_a_cluster_is_killed(source: Path) -> None:
     """Nothing is lost, and nothing is said: that is what a cluster is for."""
     with (
@@ -556,6 +562,7 @@ def test_two_at_once(source: Path, many: list[str]) -> None:
     assert set(results()) == set(many)
 
 
+@pytest.mark.linux
 def test_the_output_folder_is_full(source: Path, many: list[str]) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small file system")

@@ -16,7 +16,9 @@ from helpers_cli import SPACING, SUFFIXES, load, random_map, run, save
 from helpers_maps import vessels
 
 import softmorph_cli
+from softmorph_cli.io import write
 from softmorph_cli.topology.betti import betti_numbers
+from softmorph_cli.volume import Volume
 
 SQUARE = random_map((9, 11), 3)
 FUNCTIONS = {
@@ -573,6 +575,27 @@ def test_info_suggests_to_inspect_a_skeleton(options: tuple[str, ...]) -> None:
     run("skeletonize", "map.nii.gz", "skeleton.nii.gz", *options)
     assert run("info", "skeleton.nii.gz", "--json").json["try_next"] == "softmorph inspect skeleton.nii.gz"
     run("inspect", "skeleton.nii.gz")
+
+
+def test_info_names_channels_and_suggests_to_inspect_one_skeleton_of_several() -> None:
+    several = np.stack([np.stack([random_map()] * 2)] * 3)
+    write(Volume(several, "TCZYX", (2.0, 1.0, 1.0), "um", channels=("axon", "soma")), "cells.ome.tif")
+    assert run("info", "cells.ome.tif", "--json").json["channels"] == ["axon", "soma"]
+    shown = run("info", "cells.ome.tif").out
+    assert "channels: axon, soma\n" in shown
+    assert "spacing: Z 2, Y 1, X 1\n" in shown
+    run("skeletonize", "cells.ome.tif", "lines.ome.tif")
+    words = run("info", "lines.ome.tif", "--json").json["try_next"].split()
+    assert words == ["softmorph", "inspect", "lines.ome.tif", "--time", "0", "--channel", "0"]
+    run(*words[1:])
+
+
+def test_notes_of_info_follow_each_other() -> None:
+    p = np.random.default_rng(0).random((2, 3, 4, 5), np.float32)
+    p /= p.sum(axis=0)
+    np.savez_compressed("case.npz", probabilities=p)
+    save("case.nii.gz", p.argmax(axis=0).astype(np.uint8))
+    assert "so its classes have no names. its classes exclude each other" in run("info", "case.npz").out
 
 
 def test_info_does_not_suggest_to_write_a_file_onto_itself() -> None:

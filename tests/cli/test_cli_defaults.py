@@ -173,6 +173,7 @@ main()
 """
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("words", [("close", "--iterations", 3), ("skeletonize", "--iterations", 2)])
 @pytest.mark.parametrize("before", [False, True])
 def test_tiles_of_other_defaults_stop_and_say_how_to_go_on(

@@ -34,6 +34,7 @@ ENVIRONMENTS: dict[str, dict[str, str | None]] = {
 }
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_odd_environments(
     name: str, volume: Path, here: Path, tmp_path_factory: pytest.TempPathFactory
@@ -63,9 +64,11 @@ def test_variables_of_numba_that_it_cannot_read(volume: Path) -> None:
     np.testing.assert_array_equal(load("out.nii.gz"), softmorph_cli.erosion(random_map()))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="to become another user takes root")
+@pytest.mark.posix
 def test_a_user_without_a_home_or_a_name(here: Path) -> None:
     """As containers are often run: docker run --user 12345."""
+    if os.geteuid() != 0:
+        pytest.skip("to become another user takes root")
     reachable = Path(sys.executable).resolve()
     for folder in (*reachable.parents, *Path(sys.executable).parents, *Path(softmorph_cli.__file__).parents):
         if folder.stat().st_mode & 0o005 != 0o005:
@@ -92,6 +95,7 @@ def test_a_user_without_a_home_or_a_name(here: Path) -> None:
         assert not (work / "~").exists()
 
 
+@pytest.mark.posix
 def test_a_cache_of_somebody_else_is_not_used(volume: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Code is imported from there."""
     shared = tmp_path_factory.mktemp("shared")

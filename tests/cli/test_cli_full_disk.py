@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -61,6 +60,8 @@ def _maps(here: Path) -> None:
 @contextmanager
 def no_more_than(size: int) -> Iterator[None]:
     """Let no file grow larger; Python itself ignores the signal that comes with it."""
+    import resource
+
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -82,6 +83,7 @@ def fill(path: Path) -> None:
     os.close(descriptor)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_file_that_may_not_grow(name: str) -> None:
     words = [name if word == "OUT" else word for word in WRITERS[name]]
@@ -94,6 +96,7 @@ def test_a_file_that_may_not_grow(name: str) -> None:
         assert everything() == before
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_disk_without_a_byte_left(name: str, here: Path) -> None:
     if os.geteuid() != 0:

@@ -13,6 +13,7 @@ import nibabel
 import numpy as np
 import pytest
 from helpers_cli import BOXES, ESCAPE, Ended, everything, load, process, random_map, refused, run, save
+from PIL import Image
 from scipy.spatial import cKDTree
 from test_cli_terminal import on_terminal
 
@@ -640,6 +641,16 @@ def test_options_about_values_are_meant_for_the_map() -> None:
     assert found["graph"]["certainty"]["min"] > 0.99
 
 
+def test_a_time_is_that_of_the_map() -> None:
+    """A skeleton of one time of a film has no axis of time itself."""
+    film = np.zeros((2, 9, 9), np.float32)
+    film[1, 4, 1:8] = 0.75
+    np.save("film.npy", film)
+    np.save("line.npy", (film[1] > 0).astype(np.float32))
+    words = ("--as", "skeleton", "--map", "film.npy", "--axes", "TYX", "--time", 1, "--json", "-")
+    assert run("inspect", "line.npy", *words).json["graph"]["certainty"]["mean"] == 0.75
+
+
 def test_images_that_cannot_be_written_are_refused_before_anything_is_computed() -> None:
     image = np.zeros((5, 9, 9), np.float32)
     image[2, 4, 1:8] = 1
@@ -687,3 +698,25 @@ def test_lengths_of_uneven_voxels_without_a_unit_say_what_they_count(unit: str |
     graph = json.loads(Path("j.json").read_text())["graph"]
     length = 2 * 13 + 5 * 7 if unit else 13 + 7 * (1 if cubic else 2.5)
     assert graph[f"length_{unit or 'voxels'}"] == pytest.approx(length)
+
+
+def test_class_and_time_are_named_where_one_of_several_was_read() -> None:
+    several = np.zeros((2, 2, 5, 12, 20), np.float32)
+    several[:, :, 2, 5, 2:17] = 0.9
+    write(Volume(several, "TCZYX", (2.0, 1.0, 1.0), "um", channels=("axon", "soma")), "cells.ome.tif")
+    chosen = ("cells.ome.tif", "--channel", "soma", "--time", 1)
+    for more in ((), ("--resample", "iso")):
+        files = flags({"preview": "p.png", "report": "p.html", "csv": "p.csv", "levels": "0"})
+        ended = run("inspect", *chosen, *more, *files, "--force")
+        assert ended.out.startswith("cells.ome.tif, soma, time 1\n")
+        assert "<title>cells.ome.tif, soma, time 1" in Path("p.html").read_text(encoding="utf-8")
+        assert Path("p.csv").read_text(encoding="utf-8").splitlines()[1].endswith(",soma")
+        with Image.open("p.png") as image:
+            assert image.info["Title"] == "softmorph inspect cells.ome.tif, soma, time 1"
+    run("topology", "repair", *chosen, "r.tif", "--betti", "1,0,0", "--preview", "r.png")
+    ended = run("topology", "numbers", *chosen, "--plot", "n.png")
+    assert ended.out.startswith("cells.ome.tif, soma, time 1, above 0.5\n")
+    run("erode", *chosen, "e.tif", "-n", 1, "--preview", "e.png")
+    for file, command in (("r.png", "topology repair"), ("n.png", "topology numbers"), ("e.png", "erode")):
+        with Image.open(file) as image:
+            assert image.info["Title"] == f"softmorph {command} cells.ome.tif, soma, time 1"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -13,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers_cli import complaint, everything, random_map, run, save, script
+
+# Windows has neither its terminals nor its signals.
+pty = pytest.importorskip("pty")
 
 # Long before it would end by itself.
 PROMPTLY = 10.0
@@ -221,12 +223,12 @@ from softmorph_cli.cli import filtering
 def called():
     os.kill(os.getpid(), signal.{signal})
 
-def busy(*arguments):
+def busy(*arguments, **options):
     # What is raised within is printed and forgotten.
     ctypes.CFUNCTYPE(None)(called)()
     time.sleep(20)
 
-filtering.reading_arguments = busy
+filtering.check_side_outputs = busy
 sys.argv = ["softmorph", "evaluate", "in.npy", "in.npy"]
 main()
 """

@@ -9,6 +9,8 @@ import pytest
 from helpers_cli import random_map, save
 from helpers_kills import kill_and_go_on
 
+pytestmark = pytest.mark.linux
+
 INSTANTS = pytest.mark.parametrize("instants", [5, pytest.param(20, marks=pytest.mark.heavy)])
 
 

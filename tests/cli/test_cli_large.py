@@ -110,7 +110,10 @@ def test_on_a_cluster_it_is_what_the_whole_map_gives(monkeypatch: pytest.MonkeyP
         np.testing.assert_array_equal(tiles.array, whole.array)
     told, wanted = (json.loads(Path(f"{which}.json").read_text()) for which in "tw")
     assert told["after"] == wanted["after"]
-    assert told["warnings"] == wanted["warnings"]
+    # What makes voxels cubic is typed otherwise there.
+    assert [line.split(";")[0] for line in told["warnings"]] == [
+        line.split(";")[0] for line in wanted["warnings"]
+    ]
     cut = told["steps"][0]["tiles"]
     assert cut["workers"] == softmorph_cli.machine.threads()
     assert cut["threads"] == 1
@@ -151,6 +154,7 @@ main()
 """
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("where", [(), ("--local-cluster", "--threads", 1)], ids=["alone", "cluster"])
 def test_a_killed_run_is_gone_on_with(where: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")

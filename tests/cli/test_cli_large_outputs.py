@@ -201,7 +201,7 @@ def test_a_run_that_is_done_says_so_when_it_is_resumed() -> None:
     run(*words, *more)
     before = everything()
     ended = run(*words, *more, "--resume")
-    assert "out.zarr is complete: this command made it, and what it read is older." in ended.err
+    assert "out.zarr is complete: this command made it, and its input has not changed since." in ended.err
     assert everything() == before
     # Another result, another file beside it, or another input is not that run.
     exists = "exists already; add --force"

@@ -174,3 +174,24 @@ def test_an_order_of_regions_that_is_nested_is_named(probabilities: np.ndarray) 
     Path("dataset.json").write_text(json.dumps(described))
     sentence = refused("stats", "case.npz", says=("regions_class_order", "[[1, 4], 2, [3, 4]]", "3 regions"))
     assert "labels in" not in sentence
+
+
+def test_labels_are_counted_class_by_class_as_the_channels_before_them(probabilities: np.ndarray) -> None:
+    two = np.zeros((3, *probabilities.shape[1:]), np.float32)
+    two[1, 2, 1:6, 1:4], two[2, 2, 1:6, 4:7], two[1, 2, 3, 4:7] = 0.8, 0.8, 0.9
+    two[2, 2, 3, 4:7] = 0.1
+    two[0] = 1 - two.sum(axis=0)
+    np.savez_compressed("touching.npz", probabilities=two)
+    labels = np.array(list(LABELS.values()), np.uint8)[two.argmax(axis=0)]
+    image = SimpleITK.GetImageFromArray(labels)
+    image.SetSpacing((1.5, 2.0, 3.0))
+    SimpleITK.WriteImage(image, "touching.nii.gz")
+    found = run(
+        "resample", "touching.npz", "o.nii.gz", "--spacing", "3mm,2mm,1.5mm", "--argmax", "--json"
+    ).json
+    # One piece of the first class, and two of the second, which it divides.
+    for when in ("before", "after"):
+        assert found[when]["components_above_half"] == 3
+        assert found[when]["voxels_above_half"] == 30
+        assert [one["components_above_half"] for one in found[when]["per_channel"]] == [1, 2]
+    assert found["after"]["expected_volume"] == pytest.approx(30 * 9)

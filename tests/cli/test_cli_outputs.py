@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import resource
 import shutil
 import stat
 import subprocess
@@ -130,12 +129,15 @@ def test_a_disk_that_fills_up_between_the_outputs(kept: int, monkeypatch: pytest
     assert not list(Path.cwd().glob(".softmorph*"))
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".tif", ".nrrd", ".mha", ".npy"])
 def test_a_write_that_the_system_cuts_short(suffix: str) -> None:
     """A real one: the kernel refuses to let a file grow past a limit."""
     save("in.npy", random_map((40, 50, 60)))
     run("erode", "in.npy", "warm.npy")
     before = everything()
+
+    import resource
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
@@ -146,8 +148,10 @@ def test_a_write_that_the_system_cuts_short(suffix: str) -> None:
     assert everything() == before
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
+@pytest.mark.linux
 def test_a_disk_that_is_really_full(here: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk takes root")
     disk = here / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -165,8 +169,13 @@ def test_a_disk_that_is_really_full(here: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize(
-    "arguments", [["rules"], ["stats", "in.npy"], ["stats", "in.npy", "--json"], ["info", "in.npy"]]
+    "arguments",
+    [
+        *(["rules"], ["stats", "in.npy"], ["stats", "in.npy", "--json"], ["info", "in.npy"]),
+        *(["--help"], ["--version"], ["stats", "--help"]),
+    ],
 )
 def test_a_full_standard_output_is_one_sentence(arguments: list[str]) -> None:
     save("in.npy", random_map())
@@ -331,6 +340,7 @@ def test_a_volume_does_not_fit_a_png(suffix: str) -> None:
     refused("erode", "in.npy", "out.npy", *SAMPLED, "--standard-error", f"e{suffix}", says="PNG")
 
 
+@pytest.mark.posix
 def test_permissions_are_those_of_any_new_file() -> None:
     save("in.npy", random_map())
     previous = os.umask(0o027)

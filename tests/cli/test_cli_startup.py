@@ -114,9 +114,9 @@ def test_a_batch_imports_nothing_of_dask_unless_it_is_asked_for() -> None:
     Path("in").mkdir()
     save("in/a.npy", random_map())
     found = imported("batch", "in", "out", "erode", "--workers", "1")
-    assert found & {"dask", "distributed", "softmorph_cli.cluster"} == set()
+    assert found & {"dask", "distributed", "softmorph_cli.workers.cluster"} == set()
     asked = imported("batch", "in", "out", "erode", "--workers", "1", "--local-cluster", "--force")
-    assert {"dask", "distributed", "softmorph_cli.cluster"} <= asked
+    assert {"dask", "distributed", "softmorph_cli.workers.cluster"} <= asked
 
 
 def test_tiles_import_nothing_of_dask_unless_it_is_asked_for() -> None:

@@ -409,6 +409,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.posix
 def test_memory_does_not_grow_with_the_number_of_files() -> None:
     for number in range(8):
         np.save(f"{number}.npy", np.full((100, 200, 200), 0.25, np.float32))  # 15 MiB

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +22,7 @@ def on_terminal(
 ) -> tuple[int, str]:
     """Run with a pseudo-terminal as stdout and stderr; return the exit status and what was shown."""
     import fcntl
+    import pty
     import struct
     import termios
 
@@ -59,6 +59,7 @@ def volume() -> Path:
     return save("in.nii.gz", random_map())
 
 
+@pytest.mark.posix
 def test_a_table_on_a_terminal(volume: Path) -> None:
     code, shown = on_terminal("erode", volume, "out.nii.gz")
     assert code == 0
@@ -74,6 +75,7 @@ def test_a_table_on_a_terminal(volume: Path) -> None:
         assert words in shown
 
 
+@pytest.mark.posix
 def test_colour_of_an_error(volume: Path) -> None:
     code, shown = on_terminal("stats", "missing.nii.gz")
     assert code == 1
@@ -82,6 +84,7 @@ def test_colour_of_an_error(volume: Path) -> None:
     assert shown == "error: missing.nii.gz does not exist.\n"
 
 
+@pytest.mark.posix
 def test_no_colour_in_a_table_when_it_is_not_wanted(volume: Path) -> None:
     import re
 
@@ -94,6 +97,7 @@ def test_colour_where_it_is_forced() -> None:
     assert f"{ESCAPE}[" in ended.err
 
 
+@pytest.mark.posix
 def test_markup_in_a_name_is_a_name() -> None:
     name = "[red]map[bold][.nii.gz"
     save("x.nii.gz", random_map()).rename(name)
@@ -106,6 +110,7 @@ def test_markup_in_a_name_is_a_name() -> None:
     assert name in shown
 
 
+@pytest.mark.posix
 def test_a_narrow_terminal_still_shows_every_number(volume: Path) -> None:
     found = run("stats", volume, "--json").json["statistics"]
     _, shown = on_terminal("stats", volume, columns=50)
@@ -131,6 +136,7 @@ def test_plain_lines_where_there_is_none(volume: Path, command: str) -> None:
     assert all(line == line.rstrip() for line in (ended.out + ended.err).splitlines())
 
 
+@pytest.mark.posix
 def test_quiet_is_quiet(volume: Path) -> None:
     ended = process("erode", volume, "out.nii.gz", "-q", "--stats", "s.json", "--preview", "p.png")
     assert (ended.code, ended.out, ended.err) == (0, "", "")
@@ -160,6 +166,7 @@ def test_verbose_says_more(volume: Path) -> None:
     assert len(run("erode", volume, "b.nii.gz", "--verbose").err.splitlines()) > len(plain.splitlines())
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     "line",
     ["rules | head -1", "rules thinning | head -1", "stats in.nii.gz | true", "info | head -1",
@@ -175,6 +182,7 @@ def test_a_reader_who_leaves_early(volume: Path, line: str) -> None:
     assert ended.stderr == ""
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", ">&-", "<&- >&- 2>&-"])
 def test_closed_streams(volume: Path, closed: str) -> None:
     line = f"{sys.executable} -m softmorph_cli erode in.nii.gz out.nii.gz {closed}"
@@ -232,3 +240,14 @@ def test_quick_runs_and_quiet_ones_have_no_progress(capsys: pytest.CaptureFixtur
         assert report is not None
         report(told(1))
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_csv_on_a_terminal_shows_no_control_characters() -> None:
+    name = save(f"a{ESCAPE}]0;owned\x07b.npy", random_map())
+    for command in ("stats", "inspect"):
+        code, shown = on_terminal(command, name, "--csv", "-")
+        assert code == 0
+        assert f"{ESCAPE}]0;" not in shown
+        assert "\x07" not in shown
+    # Elsewhere it is the file's name.
+    assert f"{ESCAPE}]0;owned\x07b.npy" in run("stats", name, "--csv", "-").out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,13 @@ def test_what_is_told_of_micrometres_is_in_micrometres(tmp_path: Path) -> None:
     (row,) = csv.DictReader(files["csv"].read_text().splitlines())
     assert float(row["length_um"]) == pytest.approx(length)
     assert float(row["end_x_um"]) - float(row["start_x_um"]) == pytest.approx(length, abs=0.5)
-    assert "total length (um): " in told.out
+    assert "total length (µm): " in told.out
+    # One spelling for people, another for names.
+    assert re.findall(r"\bum\b", told.out + told.err) == []
+    assert "voxels are 2 × 0.5 × 0.5 µm: " in told.err
+    written = page.read_text(encoding="utf-8")
+    assert "Length (µm)" in written
+    assert "(um)" not in written
     points = np.loadtxt(files["swc"])[:, 2:5]
     assert np.ptp(points, axis=0).max() == pytest.approx(length, rel=0.01)
     assert "# unit: um" in files["swc"].read_text()

@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from softmorph_cli.cluster import Stopped, say, stopped
+from softmorph_cli.workers import Cancelled, cancelled, send_progress
 
 LONG = 60.0
 
@@ -32,7 +32,7 @@ def working_folder(number: int) -> tuple[str, str]:
 def telling(number: int) -> int:
     end = time.monotonic() + 1.5
     while time.monotonic() < end:
-        say(("at", number))
+        send_progress(("at", number))
         time.sleep(0.02)
     return number
 
@@ -56,9 +56,9 @@ def until_stopped(mark: Path) -> None:
     leave(mark)
     end = time.monotonic() + LONG
     while time.monotonic() < end:
-        if stopped():
+        if cancelled():
             mark.with_suffix(".stopped").touch()
-            raise Stopped
+            raise Cancelled
         time.sleep(0.02)
 
 

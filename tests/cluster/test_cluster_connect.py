@@ -22,9 +22,10 @@ from helpers_cluster import where, working_folder
 from typer.testing import CliRunner
 
 from softmorph_cli.cli.app import app
-from softmorph_cli.cluster import Cluster, Lost, Where, connect, connected, members
-from softmorph_cli.cluster.members import wrong_version
 from softmorph_cli.errors import ClusterError, FileError, UsageError
+from softmorph_cli.workers import Lost
+from softmorph_cli.workers.cluster import Cluster, Where, connect, connected, members
+from softmorph_cli.workers.cluster.members import wrong_version
 
 OWN = version("softmorph-cli")
 
@@ -32,7 +33,8 @@ OWN = version("softmorph-cli")
 @contextmanager
 def started(*command: str, folder: Path, path: str = "") -> Iterator[None]:
     """Run a process of Dask's in another working folder, and end it."""
-    changes = {"PYTHONPATH": os.pathsep.join([path, str(Path(__file__).parent)])}
+    inherited = os.environ.get("PYTHONPATH", "")
+    changes = {"PYTHONPATH": os.pathsep.join([path, str(Path(__file__).parent), inherited])}
     process = subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=folder,
@@ -109,7 +111,7 @@ def test_a_cluster_that_is_there(scheduler: Path, tmp_path: Path) -> None:
         # The worker is ended at 95 %, and something is in its memory already.
         assert cluster.memory is not None
         assert 2e9 < cluster.memory < 0.95 * 3e9
-        assert dict(cluster.each(working_folder, iter([0]))) == {0: (str(tmp_path), "3")}
+        assert dict(cluster.map_unordered(working_folder, iter([0]))) == {0: (str(tmp_path), "3")}
         assert all("waiting up to 10 minutes" in message for message in told)
         # It answers, and is not who gives work.
         worker = next(iter(cluster._members.facts))
@@ -138,7 +140,7 @@ def test_a_cluster_that_is_there(scheduler: Path, tmp_path: Path) -> None:
         end = time.monotonic() + 30
         while not told:
             assert time.monotonic() < end
-            assert len(list(cluster.each(working_folder, iter([0])))) == 1
+            assert len(list(cluster.map_unordered(working_folder, iter([0])))) == 1
             time.sleep(0.1)
         assert cluster.workers == 1
         assert f"gets no work: a worker has softmorph 0.0.1, and here it is {OWN}" in told[0]
@@ -257,12 +259,13 @@ def test_versions() -> None:
     assert "has no softmorph" in (wrong_version(python_version(), ModuleNotFoundError()) or "")
 
 
+@pytest.mark.linux
 def test_a_cluster_here_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with connected(Where(workers=1), memory=10**9, threads=2) as cluster:
         assert (cluster.workers, cluster.threads, cluster.memory) == (1, 2, 10**9)
         assert len(list(tmp_path.iterdir())) == 1
-        ((_, found),) = cluster.each(where, iter([0]))
+        ((_, found),) = cluster.map_unordered(where, iter([0]))
         assert not isinstance(found, Lost)
         process, threads = found
         assert threads == "2"

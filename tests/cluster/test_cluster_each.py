@@ -23,13 +23,13 @@ from helpers_cluster import (
     wrong,
 )
 
-from softmorph_cli.cluster import Cluster, Lost
-from softmorph_cli.cluster.worker import say, stopped
+from softmorph_cli.workers import Lost, cancelled, send_progress
+from softmorph_cli.workers.cluster import Cluster
 
 
 def test_every_item_and_what_came_of_it(cluster: Cluster) -> None:
-    assert dict(cluster.each(square, iter(range(20)))) == {n: n * n for n in range(20)}
-    assert list(cluster.each(square, iter(()))) == []
+    assert dict(cluster.map_unordered(square, iter(range(20)))) == {n: n * n for n in range(20)}
+    assert list(cluster.map_unordered(square, iter(()))) == []
     assert cluster.threads == 1
     assert cluster.memory is None or cluster.memory > 0
 
@@ -44,14 +44,14 @@ def test_an_item_is_drawn_when_there_is_a_worker_for_it(cluster: Cluster) -> Non
             most = max(most, drawn - ended)
             yield number
 
-    for _ in cluster.each(where, items()):
+    for _ in cluster.map_unordered(where, items()):
         ended += 1
     assert (drawn, ended) == (8, 8)
     assert most <= 2
 
 
 def test_workers_share_the_work_and_know_their_threads(cluster: Cluster) -> None:
-    done = [value for _, value in cluster.each(where, iter(range(6)))]
+    done = [value for _, value in cluster.map_unordered(where, iter(range(6)))]
     processes = Counter(value[0] for value in done if not isinstance(value, Lost))
     assert len(processes) == 2
     assert os.getpid() not in processes
@@ -62,10 +62,10 @@ def test_what_is_said_on_the_way(cluster: Cluster) -> None:
     heard: list[tuple[int, Any]] = []
     ticks: list[float] = []
     assert sorted(
-        cluster.each(
+        cluster.map_unordered(
             telling,
             iter(range(2)),
-            heard=lambda item, value: heard.append((item, value)),
+            on_progress=lambda item, value: heard.append((item, value)),
             tick=lambda: ticks.append(time.monotonic()),
         )
     ) == [(0, 0), (1, 1)]
@@ -76,15 +76,16 @@ def test_what_is_said_on_the_way(cluster: Cluster) -> None:
 
 
 def test_outside_a_worker_nobody_listens_and_nobody_stops() -> None:
-    say("something")
-    assert not stopped()
+    send_progress("something")
+    assert not cancelled()
 
 
 def test_what_a_function_raises_is_raised_here(cluster: Cluster) -> None:
     with pytest.raises(ValueError, match="1 is wrong"):
-        list(cluster.each(wrong, iter([1])))
+        list(cluster.map_unordered(wrong, iter([1])))
 
 
+@pytest.mark.posix
 def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
     marks = [tmp_path / name for name in ("a", "b", "c", "d")]
     for mark in marks[1:]:
@@ -96,14 +97,15 @@ def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path)
             killed.append(int(marks[0].read_text()))
             os.kill(killed[0], signal.SIGKILL)
 
-    found = cluster.each(once_endless, iter(marks), tick=kill)
+    found = cluster.map_unordered(once_endless, iter(marks), tick=kill)
     assert dict(found) == {mark: mark.name for mark in marks}
     assert len(killed) == 1
 
 
+@pytest.mark.posix
 def test_an_item_that_kills_every_worker_is_lost_alone(cluster: Cluster) -> None:
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-        found = dict(cluster.each(die_of_three, iter(range(6))))
+        found = dict(cluster.map_unordered(die_of_three, iter(range(6))))
     assert found == {0: 0, 1: 1, 2: 2, 3: Lost(2), 4: 4, 5: 5}
 
 
@@ -118,10 +120,10 @@ def test_closed_in_the_middle(cluster: Cluster, tmp_path: Path) -> None:
             raise EnoughError
 
     with (
-        closing(cluster.each(until_stopped, iter(marks), tick=tick)) as running,
+        closing(cluster.map_unordered(until_stopped, iter(marks), tick=tick)) as running,
         pytest.raises(EnoughError),
     ):
         list(running)
     # Both are told, and waited for.
     assert all(mark.with_suffix(".stopped").exists() for mark in marks)
-    assert dict(cluster.each(square, iter([4]))) == {4: 16}
+    assert dict(cluster.map_unordered(square, iter([4]))) == {4: 16}

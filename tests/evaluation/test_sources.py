@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,10 @@ import tifffile
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.evaluation.sources import Compared, check_held, compared, open_prediction, open_reference
-from softmorph_cli.io import write
+from softmorph_cli.io import ReadOptions, write
 from softmorph_cli.volume import Volume
 
-READING: dict[str, Any] = {
-    "channel": None, "channel_axis": None, "axes": None, "per_slice": False, "region": None, "mask": None, "like": None,
-    "resolution": None, "from_logits": None, "divide_by": None, "clip": False,
-}  # fmt: skip
+READING = ReadOptions()
 LABELS = np.random.default_rng(0).integers(0, 4, (4, 5, 6)).astype(np.uint8)
 SOFT = np.random.default_rng(1).random((4, 5, 6)).astype(np.float32)
 
@@ -29,7 +27,7 @@ def saved(path: Path, array: np.ndarray) -> Path:
 
 
 def classes(prediction: Path, reference: Path, *labels: int, **reading: Any) -> dict[int, Compared]:
-    options = {**READING, **reading}
+    options = ReadOptions(**reading)
     mine = open_prediction(prediction, options, reference)
     its = open_reference(reference, options, labelled=bool(labels))
     return {one.label: one for one in compared(mine, its, labels, same_grid=False)}
@@ -137,3 +135,26 @@ def test_a_label_that_nobody_has_is_a_mistake_unless_nothing_is_there(tmp_path: 
         check_held(soft, its, (2,))
     empty = open_reference(saved(tmp_path / "e.npy", 0 * LABELS), READING, labelled=True)
     check_held(soft, empty, (2,))
+
+
+@pytest.mark.parametrize("argmax", [True, False])
+@pytest.mark.parametrize("channel", [0, 2])
+def test_one_of_several_exclusive_classes_is_compared_with_its_own_label(
+    tmp_path: Path, channel: int, argmax: bool
+) -> None:
+    soft = np.full((4, 4, 5, 6), 0.1, np.float32)
+    np.put_along_axis(soft, LABELS[None].astype(np.intp), np.float32(0.7), axis=0)
+    map_, labels = tmp_path / "p.nii", tmp_path / "r.nii"
+    nibabel.Nifti1Image(soft.transpose(3, 2, 1, 0), np.eye(4)).to_filename(map_)
+    nibabel.Nifti1Image(LABELS.T, np.eye(4)).to_filename(labels)
+    for other in (labels, map_):
+        mine = open_prediction(map_, replace(READING, channel=channel), other, argmax=argmax)
+        its = open_reference(other, READING, labelled=False)
+        (one,) = compared(mine, its, (), same_grid=False)
+        assert one.label == channel
+        assert np.array_equal(one.prediction.array, soft[channel])
+        assert np.array_equal(one.reference.array > 0.5, channel == LABELS)
+        assert (one.decided.prediction is None) != argmax
+    # A mask has no labels that could be compared with others.
+    mask = saved(tmp_path / "m.npy", (channel == LABELS).astype(np.uint8))
+    assert list(classes(map_, mask, channel=channel)) == [1]

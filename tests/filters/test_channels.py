@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.filters.channels import Kind, argmax, channel_axis, renormalize, without_channels
+from softmorph_cli.filters.channels import Kind, argmax, renormalize
 from softmorph_cli.volume import Volume
 
 
@@ -68,6 +68,12 @@ def test_argmax_of_complete_channels() -> None:
     assert argmax(volume, kind="complete", labels=(4, 5, 9)).tolist() == [[4, 9, 0, 4]]
 
 
+def test_of_equal_channels_the_lowest_label_counts_wherever_it_is() -> None:
+    # The second channel is the background, as an evaluation takes it too.
+    volume = row([0.5, 0, 0.4, 0.3], [0.5, 0.5, 0.2, 0.3], [0, 0.5, 0.4, 0.4])
+    assert argmax(volume, kind="complete", labels=(1, 0, 2)).tolist() == [[0, 0, 1, 2]]
+
+
 def test_argmax_against_the_rest() -> None:
     volume = row([0.4, 0.3, 0.5, 0.0, 0.45], [0.1, 0.4, 0.0, 0.0, 0.45])
     # Beaten by a rest of 0.5; 0.4 above 0.3; a tie; nothing; the first of two above 0.1.
@@ -90,7 +96,7 @@ def test_argmax_is_that_of_numpy_wherever_the_channels_are() -> None:
         volume = Volume(np.ascontiguousarray(np.moveaxis(array, 0, axis), np.float32), axes)
         chosen = argmax(volume, kind="complete")
         assert np.array_equal(chosen, array.argmax(axis=0))
-        place = without_channels(volume)
+        place = volume.channel(0)
         assert place.axes == "TZYX"
         assert place.array.shape == chosen.shape
         foreground = Volume(np.ascontiguousarray(np.moveaxis(array[1:], 0, axis), np.float32), axes)
@@ -99,17 +105,17 @@ def test_argmax_is_that_of_numpy_wherever_the_channels_are() -> None:
 
 def test_which_axis_has_the_channels() -> None:
     array = np.full((2, 3, 4, 5), 0.25, np.float32)
-    assert channel_axis(Volume(array, "TZYX")) == 0
-    assert channel_axis(Volume(array, "TCYX")) == 1
-    assert channel_axis(Volume(array[0], "ZYX")) is None
-    with pytest.raises(InputError, match="name it with --channel-axis"):
-        channel_axis(Volume(array, "TSYX"))
+    assert Volume(array, "TZYX").channel_axis() == 0
+    assert Volume(array, "TCYX").channel_axis() == 1
+    assert Volume(array[0], "ZYX").channel_axis() is None
+    with pytest.raises(InputError, match="name it with channel_axis"):
+        Volume(array, "TSYX").channel_axis()
 
 
 def test_a_single_map_is_one_channel() -> None:
     volume = Volume(np.array([[0.2, 0.7, 0.5]], np.float32), "YX")
     assert argmax(volume, kind="rest", labels=(4,)).tolist() == [[0, 4, 0]]
-    assert without_channels(volume) is volume
+    assert volume.channel(0) is volume
     assert renormalize(volume, before=volume, kind="rest") is volume
 
 

@@ -420,7 +420,7 @@ def _zarr() -> Iterator[Seed]:
 
 def _own() -> Iterator[Seed]:
     """As softmorph writes them."""
-    from softmorph_cli.io import write, write_labels
+    from softmorph_cli.io import WriteOptions, write, write_labels
     from softmorph_cli.volume import Volume
 
     affine = np.eye(4)
@@ -436,7 +436,9 @@ def _own() -> Iterator[Seed]:
             return write(volume, path, output_type=kind, provenance=told)
 
         yield _one(name, suffix, _saved(suffix, save))
-        labels = _saved(suffix, lambda path: write_labels(LABELS, volume, path, provenance=told))
+        labels = _saved(
+            suffix, lambda path: write_labels(LABELS, volume, path, WriteOptions(provenance=told))
+        )
         yield _one(f"{name}labels", suffix, labels, label=1)
     flat = Volume(SOFT[0], "YX", (0.6, 0.5), "mm")
     yield _one("png-own", ".png", _saved(".png", lambda path: write(flat, path, provenance=told)))

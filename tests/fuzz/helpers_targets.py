@@ -163,12 +163,10 @@ def _text(seed: Seed, path: Path, faults: _Faults) -> bool:
         rule = _called(faults, load, path)
         return rule is not None and _called(faults, compile_rule, rule, "multilinear") is not None
     if seed.kind == "pipeline":
-        from softmorph_cli.steps.text import build, pipeline
-
         from softmorph_cli.filters.settings import Settings
+        from softmorph_cli.steps.chain import pipeline
 
-        found = _called(faults, pipeline, path)
-        return found is not None and _called(faults, build, found, Settings()) is not None
+        return _called(faults, pipeline, path, Settings()) is not None
     if seed.kind == "priors":
         from softmorph_cli.topology.prior import read_priors
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from helpers_faults import PLANTED
 
+# Files are read in forked processes, whose memory /proc tells.
+pytestmark = pytest.mark.linux
 FUZZER = Path(__file__).parent
 
 

@@ -19,7 +19,7 @@ import tifffile
 from helpers_zarr import make
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import Blocks, create_blocks, open_blocks, read, write
+from softmorph_cli.io import Blocks, ReadOptions, create_blocks, open_blocks, read, read_map, write
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.volume import Volume
@@ -65,7 +65,7 @@ def save(path: Path, array: Any = SOFT, axes: str = "ZYX") -> Path:
 @pytest.mark.parametrize("name", FILES)
 def test_blocks_are_what_read_returns(tmp_path: Path, name: str) -> None:
     path = save(tmp_path / name)
-    blocks, volume = open_blocks(path), read(path)
+    blocks, volume = open_blocks(path), read_map(path)
     assert np.array_equal(together(blocks), volume.array)
     assert (blocks.shape, blocks.axes, blocks.unit) == (SOFT.shape, "ZYX", volume.unit)
     assert blocks.spacing == volume.spacing
@@ -97,7 +97,7 @@ def test_options_are_those_of_read(tmp_path: Path, name: str, options: dict[str,
     np.save(tmp_path / "mask.npy", (SOFT > 0.3).astype(np.uint8))
     if "mask" in options:
         options = {**options, "mask": tmp_path / "mask.npy"}
-    blocks, volume = open_blocks(path, **options), read(path, **options)
+    blocks, volume = open_blocks(path, ReadOptions(**options)), read(path, **options)
     assert (blocks.axes, blocks.spacing) == (volume.axes, volume.spacing)
     assert np.array_equal(together(blocks), volume.array)
     if volume.affine is not None:
@@ -109,7 +109,7 @@ def test_softmax_sees_all_channels(tmp_path: Path, channel: int) -> None:
     np.save(tmp_path / "logits.npy", LOGITS)
     options: dict[str, Any] = {"axes": "CZYX", "from_logits": "softmax", "channel": channel}
     assert np.array_equal(
-        together(open_blocks(tmp_path / "logits.npy", **options)),
+        together(open_blocks(tmp_path / "logits.npy", ReadOptions(**options))),
         read(tmp_path / "logits.npy", **options).array,
     )
 
@@ -134,7 +134,7 @@ def test_pickled_blocks_are_the_same_in_another_folder(
     monkeypatch.chdir(tmp_path)
     np.save("mask.npy", (SOFT > 0.3).astype(np.uint8))
     path = save(Path(name), array)
-    blocks = open_blocks(path, **options)
+    blocks = open_blocks(path, ReadOptions(**options))
     packed, wanted = pickle.dumps(blocks), together(blocks)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
@@ -158,8 +158,8 @@ def test_one_channel_is_chosen(tmp_path: Path, name: str) -> None:
     write(both, tmp_path / name)
     with pytest.raises(InputError, match=r"holds 2 images along axis C, .*choose one with --channel"):
         open_blocks(tmp_path / name)
-    assert np.array_equal(together(open_blocks(tmp_path / name, channel="axon")), SOFT[::-1])
-    assert np.array_equal(together(open_blocks(tmp_path / name, channel=0)), SOFT)
+    assert np.array_equal(together(open_blocks(tmp_path / name, ReadOptions(channel="axon"))), SOFT[::-1])
+    assert np.array_equal(together(open_blocks(tmp_path / name, ReadOptions(channel=0))), SOFT)
 
 
 def test_integers_mean_what_all_of_them_say(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_integers_mean_what_all_of_them_say(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"bytes\.npy holds integers from 0 to 25\d; .*--divide-by 255"):
         open_blocks(tmp_path / "bytes.npy")
     assert np.array_equal(
-        together(open_blocks(tmp_path / "bytes.npy", divide_by=255)),
+        together(open_blocks(tmp_path / "bytes.npy", ReadOptions(divide_by=255))),
         read(tmp_path / "bytes.npy", divide_by=255).array,
     )
 
@@ -186,13 +186,13 @@ def test_a_label_need_not_be_in_every_block(tmp_path: Path) -> None:
     labels = np.zeros(SOFT.shape, np.int16)
     labels[30:, 40:, 50:] = 3
     np.save(tmp_path / "labels.npy", labels)
-    assert np.array_equal(together(open_blocks(tmp_path / "labels.npy", label=3)), labels == 3)
+    assert np.array_equal(together(open_blocks(tmp_path / "labels.npy", ReadOptions(label=3))), labels == 3)
     with pytest.raises(
         InputError, match="has no label 2; it holds 0, 3: choose one of them, such as --label"
     ):
-        open_blocks(tmp_path / "labels.npy", label=2)
+        open_blocks(tmp_path / "labels.npy", ReadOptions(label=2))
     with pytest.raises(UsageError, match="exclude each other"):
-        open_blocks(tmp_path / "labels.npy", label=3, divide_by=2)
+        open_blocks(tmp_path / "labels.npy", ReadOptions(label=3, divide_by=2))
 
 
 @pytest.mark.parametrize("name", ["map.npy", "map.zarr"])
@@ -234,11 +234,11 @@ def test_damage_is_told_when_it_is_met(tmp_path: Path) -> None:
 def test_resolution(tmp_path: Path) -> None:
     array = RNG.random((70, 70, 70), dtype=np.float32)
     write(Volume(array, "ZYX", (1.0, 1.0, 1.0), "um"), tmp_path / "map.zarr", pyramid=True)
-    coarse = open_blocks(tmp_path / "map.zarr", resolution=1)
+    coarse = open_blocks(tmp_path / "map.zarr", ReadOptions(resolution=1))
     assert (coarse.shape, coarse.spacing) == ((35, 35, 35), (2.0, 2.0, 2.0))
     assert np.array_equal(together(coarse), read(tmp_path / "map.zarr/1").array)
     with pytest.raises(InputError, match="has one resolution only"):
-        open_blocks(save(tmp_path / "map.npy"), resolution=1)
+        open_blocks(save(tmp_path / "map.npy"), ReadOptions(resolution=1))
 
 
 def test_lazy_views_are_numpys() -> None:
@@ -311,7 +311,7 @@ def test_geometry_and_version_go_along(tmp_path: Path) -> None:
                 scale=[1, 1, 3.0, 0.5, 0.25],
                 translation=[0, 0, 5.0, 6.0, 7.0],
             ),
-            region="8:,:,:",
+            ReadOptions(region="8:,:,:"),
         )
         with create_blocks(tmp_path / "out.zarr", source, force=True) as out:
             whole = tuple(slice(0, n) for n in source.shape)
@@ -478,7 +478,7 @@ def test_coarser_resolutions_are_those_of_the_whole_map(
     made = make(tmp_path / "in.zarr", array, axes, version=version, extra=names, **numbers)
     # Of several channels one is chosen, and its axis is gone.
     channel = 1 if len(shape) == 4 else None
-    source, volume = open_blocks(made, channel=channel), read(made, channel=channel)
+    source, volume = open_blocks(made, ReadOptions(channel=channel)), read(made, channel=channel)
     for name in ("whole", "blocks"):
         (tmp_path / name).mkdir()
     told = {"command": "x"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from softmorph_cli.io import classes, exclusive, open_blocks, read
+from softmorph_cli.io import ReadOptions, classes, exclusive, open_blocks, read
 
 SHAPE = (9, 14, 16)
 
@@ -185,7 +185,7 @@ def test_which_of_a_files_channels_were_read(count: int) -> None:
 def both_told(path: Path, channel: int | str, **reading: Any) -> tuple[str, ...]:
     """What is told of a channel, which is the same of the whole map and of slabs of any size."""
     whole = exclusive.told(read(path, channel=channel, **reading, exclusive=True))
-    blocks = open_blocks(path, channel=channel, **reading)
+    blocks = open_blocks(path, ReadOptions(channel=channel, **reading))
     for voxels in (1, 2000, 1 << 22):
         assert blocks.told(voxels) == whole
     return whole

@@ -97,6 +97,7 @@ def test_the_advice_can_be_typed_until_the_file_is_read(tmp_path: Path, name: st
         pytest.fail(f"still not read: {path}")
 
 
+@pytest.mark.posix
 def test_a_pipe_is_refused_and_left_alone(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.npy")
     with pytest.raises(FileError, match=r"pipe\.npy is a pipe or a device, not a file"):

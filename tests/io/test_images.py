@@ -64,7 +64,7 @@ def test_png_holds_one_image(volume: Volume, tmp_path: Path) -> None:
 def test_png_colour_asks_for_a_channel(tmp_path: Path, samples: int) -> None:
     stored = RNG.integers(0, 256, (5, 7, samples), dtype=np.uint8)
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(stored, isVector=True), tmp_path / "in.png")
-    with pytest.raises(InputError, match=f"colour image of {samples} samples per pixel; .*--channel 0"):
+    with pytest.raises(InputError, match=f"colour image of {samples} samples per pixel; .*channel=0"):
         read(tmp_path / "in.png")
     green = read(tmp_path / "in.png", channel="green")
     np.testing.assert_allclose(green.array, stored[..., 1] / 255, atol=1e-7)
@@ -76,7 +76,7 @@ def test_png_palette_of_labels(tmp_path: Path) -> None:
     image = Image.fromarray(labels, "P")
     image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, *[0] * (251 * 3), 224, 224, 192])
     image.save(tmp_path / "in.png")
-    with pytest.raises(InputError, match=r"holds labels \(1, 2, 3, 255\); .* --label 1"):
+    with pytest.raises(InputError, match=r"holds labels \(1, 2, 3, 255\); .* label=1"):
         read(tmp_path / "in.png")
     for label in (1, 3, 255):
         assert np.array_equal(read(tmp_path / "in.png", label=label).array, labels == label)
@@ -118,6 +118,32 @@ def test_png_with_one_transparent_grey(tmp_path: Path) -> None:
     np.testing.assert_allclose(read(tmp_path / "in.png").array, image / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "significant"), [(np.uint8, 7), (np.uint8, 4), (np.uint16, 15), (np.uint16, 12)]
+)
+def test_png_with_fewer_significant_bits_keeps_its_white(
+    tmp_path: Path, dtype: type[np.unsignedinteger], significant: int
+) -> None:
+    top = np.iinfo(dtype).max
+    stored = np.linspace(0, top, 48).astype(dtype).reshape(6, 8)
+    Image.fromarray(stored).save(tmp_path / "map.png")
+    plain = (tmp_path / "map.png").read_bytes()
+    body = b"sBIT" + bytes((significant,))
+    chunk = struct.pack(">I", 1) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "map.png").write_bytes(plain[:33] + chunk + plain[33:])
+    np.testing.assert_allclose(read(tmp_path / "map.png").array, stored / top, atol=1e-6)
+
+
+def test_png_of_colours_with_fewer_significant_bits(tmp_path: Path) -> None:
+    stored = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3) + np.uint8(100)
+    Image.fromarray(stored).save(tmp_path / "map.png")
+    plain = (tmp_path / "map.png").read_bytes()
+    body = b"sBIT" + bytes((7, 6, 5))
+    chunk = struct.pack(">I", 3) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "map.png").write_bytes(plain[:33] + chunk + plain[33:])
+    np.testing.assert_allclose(read(tmp_path / "map.png", channel=2).array, stored[..., 2] / 255, atol=1e-6)
+
+
 def test_damage_under_a_palette_is_found(tmp_path: Path) -> None:
     path = tmp_path / "in.png"
     image = Image.fromarray(RNG.integers(0, 4, (60, 70), dtype=np.uint8), "P")
@@ -154,7 +180,7 @@ def test_png_of_grey_and_alpha(tmp_path: Path, opaque: bool, bits: int) -> None:
         found = read(path)
         assert "its alpha channel is opaque everywhere, and is left out." in found.notes
     else:
-        with pytest.raises(InputError, match=r"--channel 0 \(grey\) or 1 \(alpha\)"):
+        with pytest.raises(InputError, match=r"channel=0 \(grey\) or 1 \(alpha\)"):
             read(path)
         found = read(path, channel="grey")
         np.testing.assert_allclose(read(path, channel=1).array, stored[..., 1] / top, atol=1e-6)
@@ -230,6 +256,33 @@ def nrrd(path: Path, fields: str) -> Volume:
     head = f"NRRD0005\ntype: uint8\ndimension: 3\nsizes: 2 3 4\nencoding: raw\n{fields}\n"
     path.write_bytes(head.encode("latin-1") + bytes([0, 1] * 12))
     return read(path)
+
+
+DIRECTIONS = "space: left-posterior-superior\nspace directions: (1,0,0) (0,2,0) (0,0,3)\n"
+
+
+def test_a_kind_that_there_is_not_makes_no_channels(tmp_path: Path) -> None:
+    volume = nrrd(tmp_path / "map.nrrd", f"{DIRECTIONS}kinds: domain eomain domain\n")
+    assert (volume.axes, volume.spacing) == ("ZYX", (3.0, 2.0, 1.0))
+    assert "its kind of axis 'eomain' is not known, and is left out." in volume.notes
+
+
+@pytest.mark.parametrize("kind", ["vector", "RGB-color", "3D-masked-symmetric-matrix", "3-gradient", "list"])
+def test_kinds_of_components_make_channels(tmp_path: Path, kind: str) -> None:
+    fields = f"{DIRECTIONS.replace('(1,0,0)', 'none')}kinds: {kind} domain domain\n"
+    assert nrrd(tmp_path / "map.nrrd", fields).axes == "CYX"
+
+
+@pytest.mark.parametrize("vector", ["(0,2,0", "(0,2,0)x", "nothing", "0,2,0)"])
+def test_a_direction_that_is_no_vector_is_refused(tmp_path: Path, vector: str) -> None:
+    with pytest.raises(FileError, match="where a vector or none for each of 3 axes belongs"):
+        nrrd(tmp_path / "map.nrrd", DIRECTIONS.replace("(0,2,0)", vector))
+
+
+def test_a_field_that_there_is_not_is_told(tmp_path: Path) -> None:
+    volume = nrrd(tmp_path / "map.nrrd", DIRECTIONS.replace("space directions", "space dirfctions"))
+    assert volume.spacing is None
+    assert "its field 'space dirfctions' is none of NRRD's, and is left out." in volume.notes
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,16 @@ import SimpleITK
 import tifffile
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import check_target, probe, read, read_labels, write, write_labels
+from softmorph_cli.io import (
+    ReadOptions,
+    WriteOptions,
+    check_target,
+    probe,
+    read,
+    read_labels,
+    write,
+    write_labels,
+)
 from softmorph_cli.volume import Volume
 
 SUFFIXES = [".nii", ".nii.gz", ".tif", ".ome.tif", ".nrrd", ".mha", ".npy"]
@@ -54,7 +63,7 @@ def test_other_programs_read_the_numbers(
     labels = made(volume.array.shape, highest)
     before = labels.copy()
     path = tmp_path / f"labels{suffix}"
-    write_labels(labels, volume, path, provenance=PROVENANCE)
+    write_labels(labels, volume, path, WriteOptions(provenance=PROVENANCE))
     found = elsewhere(path)
     assert found.dtype == dtype
     assert np.array_equal(found, labels)
@@ -82,7 +91,7 @@ def test_read_without_a_label_it_asks_for_one(
         volume = replace(volume, array=volume.array[0], axes="YX", spacing=None, affine=None)
     path = tmp_path / f"labels{suffix}"
     write_labels(made(volume.array.shape, highest), volume, path)
-    with pytest.raises(InputError, match=r"choose one label with --label 1\b"):
+    with pytest.raises(InputError, match=r"choose one label with label=1\b"):
         read(path)
     assert probe(path).kind == "labels"
     assert probe(path).suggestion.endswith(" --label 1")
@@ -96,7 +105,7 @@ def test_more_labels_than_are_counted(tmp_path: Path, suffix: str) -> None:
     if suffix == ".npy":
         assert lost[-1] == ".npy does not say that its numbers are labels; read one with --label K."
         return
-    with pytest.raises(InputError, match=r"holds labels \(up to 7999\); .* --label 7999"):
+    with pytest.raises(InputError, match=r"holds labels \(up to 7999\); .* label=7999"):
         read(tmp_path / f"labels{suffix}")
     assert read(tmp_path / f"labels{suffix}", label=17).array.sum() == 1
 
@@ -121,7 +130,7 @@ def test_png_holds_the_numbers_not_grey_values(tmp_path: Path) -> None:
     for highest, dtype in ((3, "uint8"), (300, "uint16")):
         path = tmp_path / f"{highest}.png"
         labels = made((9, 8), highest)
-        assert write_labels(labels, image, path, provenance=PROVENANCE) == []
+        assert write_labels(labels, image, path, WriteOptions(provenance=PROVENANCE)) == []
         found = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
         assert found.dtype == dtype
         assert np.array_equal(found, labels)
@@ -134,22 +143,27 @@ def test_what_a_png_cannot_hold_is_refused_before(volume: Volume, tmp_path: Path
     path = tmp_path / "labels.png"
     text = r"PNG holds labels up to 65535 and these reach 65536; write .*labels\.png as \.tif or \.nii\.gz"
     with pytest.raises(InputError, match=text):
-        check_target(path, output_type="labels", highest_label=65536)
+        check_target(path, WriteOptions(output_type="labels"), highest_label=65536)
     with pytest.raises(InputError, match=text):
         write_labels(made((9, 8), 65536), flat, path)
     with pytest.raises(InputError, match=r"PNG holds one 2-D image, not axes ZYX"):
-        check_target(path, output_type="labels", axes="ZYX")
+        check_target(path, WriteOptions(output_type="labels"), axes="ZYX")
     with pytest.raises(InputError, match=r"PNG holds one 2-D image"):
         write_labels(made(volume.array.shape, 3), volume, path)
-    check_target(path, output_type="labels", axes="YX", highest_label=65535)
+    check_target(path, WriteOptions(output_type="labels"), axes="YX", highest_label=65535)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".png"])
 def test_what_can_be_held_is_not_refused(tmp_path: Path, suffix: str) -> None:
-    check_target(tmp_path / f"labels{suffix}", output_type="labels")
+    check_target(tmp_path / f"labels{suffix}", WriteOptions(output_type="labels"))
     if suffix != ".png":
-        check_target(tmp_path / f"labels{suffix}", output_type="labels", axes="ZYX", highest_label=2**32 - 1)
+        check_target(
+            tmp_path / f"labels{suffix}",
+            WriteOptions(output_type="labels"),
+            axes="ZYX",
+            highest_label=2**32 - 1,
+        )
 
 
 def test_targets_are_checked_as_for_maps(volume: Volume, tmp_path: Path) -> None:
@@ -158,9 +172,9 @@ def test_targets_are_checked_as_for_maps(volume: Volume, tmp_path: Path) -> None
     with pytest.raises(FileError, match="exists already; add --force"):
         write_labels(labels, volume, tmp_path / "labels.nii")
     with pytest.raises(FileError, match="exists already; add --force"):
-        check_target(tmp_path / "labels.nii", output_type="labels")
+        check_target(tmp_path / "labels.nii", WriteOptions(output_type="labels"))
     assert (tmp_path / "labels.nii").read_bytes() == b"mine"
-    write_labels(labels, volume, tmp_path / "labels.nii", force=True)
+    write_labels(labels, volume, tmp_path / "labels.nii", WriteOptions(force=True))
     assert np.array_equal(elsewhere(tmp_path / "labels.nii"), labels)
     for name, text in (("labels.xyz", "cannot tell the format"), ("labels.mhd", "write .mha instead")):
         with pytest.raises(UsageError, match=text):
@@ -271,7 +285,7 @@ def test_it_warns_of_nothing(volume: Volume, tmp_path: Path) -> None:
         for suffix in SUFFIXES:
             for dtype in (np.bool_, np.uint8, np.int16, np.uint32, np.uint64, ">i4"):
                 labels = made(volume.array.shape, 1, dtype)
-                write_labels(labels, volume, tmp_path / f"labels{suffix}", force=True)
+                write_labels(labels, volume, tmp_path / f"labels{suffix}", WriteOptions(force=True))
                 assert np.array_equal(elsewhere(tmp_path / f"labels{suffix}"), labels)
 
 
@@ -290,7 +304,7 @@ def test_all_labels_are_read_as_they_were_written(
     assert np.array_equal(found[1].array, labels > 0)
     assert (found[1].axes, found[1].spacing, found[1].unit) == (one.axes, one.spacing, one.unit)
     region = ",".join("1:" for _ in labels.shape)
-    part = read_labels(path, region=region)
+    part = read_labels(path, ReadOptions(region=region))
     assert part is not None
     assert np.array_equal(part[0], labels[(slice(1, None),) * labels.ndim])
 
@@ -335,6 +349,6 @@ def test_labels_outside_of_a_mask_are_none(volume: Volume, tmp_path: Path) -> No
     inside[..., :2] = 1
     write_labels(labels, volume, tmp_path / "labels.nii.gz")
     write(volume.with_array(inside), tmp_path / "mask.nii.gz")
-    found = read_labels(tmp_path / "labels.nii.gz", mask=tmp_path / "mask.nii.gz")
+    found = read_labels(tmp_path / "labels.nii.gz", ReadOptions(mask=tmp_path / "mask.nii.gz"))
     assert found is not None
     assert np.array_equal(found[0], labels * (inside > 0))

@@ -22,12 +22,12 @@ CUT = """
 import os, sys
 import softmorph_cli.io.reading as reading
 from softmorph_cli.cli.app import app
-real = reading._named
+real = reading._opened
 def cut(path, *more, **named):
     found = real(path, *more, **named)
     os.truncate(path, 5000)
     return found
-reading._named = cut
+reading._opened = cut
 app(["stats", *sys.argv[1:]])
 """
 

@@ -19,7 +19,7 @@ from helpers_topology import noisy, vessels
 from PIL import Image
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.io import open_blocks, read, write
+from softmorph_cli.io import ReadOptions, open_blocks, read, write
 from softmorph_cli.io.new_blocks import create_blocks
 from softmorph_cli.level_sets import Levels, LevelSets, nested_levels
 from softmorph_cli.topology.betti import betti_numbers
@@ -199,10 +199,10 @@ def test_what_is_above_a_half_stays_so_in_integers(tmp_path: Path, dtype: Any, o
 @pytest.mark.parametrize(
     ("name", "output_type", "count", "says"),
     [
-        ("s.nii.gz", "uint8", 128, "--output-type uint16"),
+        ("s.nii.gz", "uint8", 128, "output_type='uint16'"),
         ("s.png", "uint8", 192, "--levels 64"),
-        ("s.png", None, 32768, "--output-type float32"),
-        ("s.tif", "float16", 4096, "--output-type float32"),
+        ("s.png", None, 32768, "output_type='float32'"),
+        ("s.tif", "float16", 4096, "output_type='float32'"),
     ],
 )
 def test_levels_that_do_not_fit_are_refused(
@@ -264,7 +264,7 @@ def test_only_the_file_itself_is_a_nested_skeleton(tmp_path: Path) -> None:
     write(Volume(image, "YX"), tmp_path / "s.zarr", pyramid=True, provenance=made(16))
 
     def found(**how: Any) -> Any:
-        volumes = (read(tmp_path / "s.zarr", **how), open_blocks(tmp_path / "s.zarr", **how))
+        volumes = (read(tmp_path / "s.zarr", **how), open_blocks(tmp_path / "s.zarr", ReadOptions(**how)))
         first, second = (nested_levels(one.source.provenance if one.source else {}) for one in volumes)
         assert first == second
         return first

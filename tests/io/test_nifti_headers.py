@@ -165,7 +165,7 @@ def test_axes_of_one_beyond_the_fifth_are_dropped(
 
 def test_six_axes_of_which_the_last_holds_something_ask_for_names(tmp_path: Path) -> None:
     save(tmp_path / "in.nii", shape=(6, 7, 2, 1, 1, 4))
-    with pytest.raises(InputError, match=r"has 5 axes.*--axes TCZYX"):
+    with pytest.raises(InputError, match=r"has 5 axes.*axes='TCZYX'"):
         read(tmp_path / "in.nii")
     values = VALUES.reshape((6, 7, 2, 1, 4), order="F").T
     np.testing.assert_array_equal(read(tmp_path / "in.nii", axes="TCZYX").array, values)

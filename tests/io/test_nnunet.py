@@ -15,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.filters.channels import argmax, without_channels
+from softmorph_cli.filters.channels import argmax
 from softmorph_cli.io import check_target, classes, probe, read, write, write_labels
 from softmorph_cli.volume import Volume
 
@@ -85,7 +85,7 @@ def test_classes_place_and_background(tmp_path: Path, ending: str, dtype: Any) -
     assert volume.channels == ("liver", "tumour")
     assert volume.array.dtype == np.float32
     assert np.array_equal(volume.array, stored[1:].astype(np.float32))
-    assert "'background' is left out (--channel 0 takes it)." in volume.notes
+    assert "'background' is left out (channel=0 takes it)." in volume.notes
     beside = read(tmp_path / f"case_007{ending}", label=1)
     assert volume.spacing == beside.spacing == pytest.approx((3.0, 1.5, 0.8))
     assert volume.unit == "mm"
@@ -118,7 +118,7 @@ def test_one_channel_by_name_and_by_number_of_the_file(tmp_path: Path) -> None:
         assert volume.axes == "ZYX"
         assert np.array_equal(volume.array, stored[index])
         assert classes(volume).labels == (index,)
-    with pytest.raises(InputError, match="choose --channel 0 to 2 or background, liver, tumour"):
+    with pytest.raises(InputError, match="choose channel=0 to 2 or background, liver, tumour"):
         read(path, channel="kidney")
 
 
@@ -128,7 +128,7 @@ def test_one_class_is_a_plain_map(tmp_path: Path) -> None:
     volume = read(case(tmp_path, stored))
     assert volume.axes == "ZYX"
     assert np.array_equal(volume.array, stored[1])
-    assert "'vessel' is read; 'background' is left out (--channel 0 takes it)." in volume.notes
+    assert "'vessel' is read; 'background' is left out (channel=0 takes it)." in volume.notes
     assert np.array_equal(argmax(volume, kind=classes(volume).kind, labels=(1,)), stored.argmax(axis=0))
 
 
@@ -247,7 +247,7 @@ def test_other_labels_beside_it_are_refused(tmp_path: Path) -> None:
     labels = stored.argmax(axis=0)
     labels[0, 0, :3] = (labels[0, 0, :3] + 1) % 3
     path = case(tmp_path, stored, labels)
-    with pytest.raises(InputError, match=r"disagree in 3 of 140 voxels \(2.14 %\).*--reference .*case_007"):
+    with pytest.raises(InputError, match=r"disagree in 3 of 140 voxels \(2.14 %\).*like .*case_007"):
         read(path)
     volume = read(path, like=tmp_path / "case_007.nii.gz")
     assert np.array_equal(volume.array, stored[1:])
@@ -286,10 +286,10 @@ def test_shapes_must_agree(tmp_path: Path) -> None:
     describe(tmp_path)
     stored = softmax(logits_of(3))
     path = case(tmp_path, stored.transpose(0, 3, 2, 1), stored.argmax(axis=0))
-    with pytest.raises(InputError, match=r"4 × 7 × 5 voxels and .* has 5 × 7 × 4 .* add --axes CXYZ"):
+    with pytest.raises(InputError, match=r"4 × 7 × 5 voxels and .* has 5 × 7 × 4 .* add axes='CXYZ'"):
         read(path)
     path = case(tmp_path, stored[:, 1:], stored.argmax(axis=0))
-    with pytest.raises(InputError, match=r"has 4 × 7 × 4 voxels and .*--reference FILE"):
+    with pytest.raises(InputError, match=r"has 4 × 7 × 4 voxels and .*like=FILE"):
         read(path)
     path = case(tmp_path, stored[:, 1:], stored.argmax(axis=0), key="softmax")
     with pytest.raises(InputError, match="nnU-Net 1 leaves out the empty border"):
@@ -301,10 +301,10 @@ def test_nothing_beside_it(tmp_path: Path) -> None:
     stored = softmax(logits_of(3))
     path = case(tmp_path, stored)
     image = (tmp_path / "case_007.nii.gz").rename(tmp_path / "elsewhere.nii.gz")
-    with pytest.raises(FileError, match=r"case_007\.nii\.gz is not beside it; name .* --reference FILE"):
+    with pytest.raises(FileError, match=r"case_007\.nii\.gz is not beside it; name .* like=FILE"):
         read(path)
     assert np.array_equal(read(path, like=str(image)).array, stored[1:])
-    with pytest.raises(InputError, match="leave --reference out"):
+    with pytest.raises(InputError, match="leave like out"):
         read(image, like=image, label=1)
 
 
@@ -350,7 +350,7 @@ def test_logits_are_named_and_turned(tmp_path: Path) -> None:
     describe(tmp_path)
     logits = logits_of(3)
     path = case(tmp_path, logits)
-    with pytest.raises(InputError, match=r"old file of logits; turn them .* --from-logits softmax"):
+    with pytest.raises(InputError, match=r"old file of logits; turn them .* from_logits='softmax'"):
         read(path)
     volume = read(path, from_logits="softmax")
     assert volume.channels == ("liver", "tumour")
@@ -358,7 +358,7 @@ def test_logits_are_named_and_turned(tmp_path: Path) -> None:
     assert np.allclose(
         read(path, from_logits="softmax", channel="liver").array, softmax(logits)[1], atol=1e-6
     )
-    with pytest.raises(InputError, match="exclude each other: use --from-logits softmax"):
+    with pytest.raises(InputError, match="exclude each other: use from_logits='softmax'"):
         read(path, from_logits="sigmoid")
     with pytest.raises(InputError, match="disagree"):
         read(case(tmp_path, logits, softmax(logits).argmin(axis=0)), from_logits="softmax")
@@ -372,11 +372,11 @@ def test_other_scales_have_the_usual_words(tmp_path: Path) -> None:
     labels = stored.argmax(axis=0)
     bytes_ = np.rint(255 * stored).astype(np.uint8)
     path = case(tmp_path, bytes_, bytes_.argmax(axis=0))
-    with pytest.raises(InputError, match="--divide-by 255"):
+    with pytest.raises(InputError, match="divide_by=255"):
         read(path)
     assert np.allclose(read(path, divide_by=255).array, stored[1:], atol=0.002)
     path = case(tmp_path, 1.02 * stored - 0.01, labels)
-    with pytest.raises(InputError, match=r"cut them to .* with --clip"):
+    with pytest.raises(InputError, match=r"cut them to .* with clip=True"):
         read(path)
     assert read(path, clip=True).array.shape == (2, *SHAPE)
 
@@ -386,7 +386,7 @@ def test_logits_of_regions(tmp_path: Path) -> None:
     logits = logits_of(2)
     painted = np.where(logits[1] > 0, 2, np.where(logits[0] > 0, 1, 0))
     path = case(tmp_path, logits, painted)
-    with pytest.raises(InputError, match="--from-logits sigmoid"):
+    with pytest.raises(InputError, match="from_logits='sigmoid'"):
         read(path)
     assert np.allclose(read(path, from_logits="sigmoid").array, 1 / (1 + np.exp(-logits)), atol=1e-6)
 
@@ -471,7 +471,7 @@ def test_results_take_the_header_of_the_labels(tmp_path: Path) -> None:
     assert again.source.provenance["command"] == "softmorph close"
     found = classes(volume)
     labels = argmax(volume, kind=found.kind, labels=found.labels)
-    write_labels(labels, without_channels(volume), chosen)
+    write_labels(labels, volume.channel(0), chosen)
     assert np.array_equal(nibabel.load(chosen).dataobj, before.dataobj)
     assert np.array_equal(nibabel.load(chosen).affine, before.affine)
 
@@ -598,7 +598,7 @@ def test_two_names_of_one_label_are_both_kept(tmp_path: Path) -> None:
     stored = softmax(logits_of(2))
     volume = read(case(tmp_path, stored))
     assert np.array_equal(volume.array, stored[1])
-    assert "'liver / tumour' is read; 'background' is left out (--channel 0 takes it)." in volume.notes
+    assert "'liver / tumour' is read; 'background' is left out (channel=0 takes it)." in volume.notes
 
 
 REGIONS: dict[str, Any] = {"background": 0, "whole": [1, 2], "core": [2]}

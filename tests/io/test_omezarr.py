@@ -21,7 +21,7 @@ from helpers_zarr import NAMES, SOFT, make
 
 from softmorph_cli import naming
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import check_target, open_blocks, probe, read, write, write_labels
+from softmorph_cli.io import WriteOptions, check_target, open_blocks, probe, read, write, write_labels
 from softmorph_cli.io.omezarr import OmeZarr
 from softmorph_cli.volume import Volume
 
@@ -162,13 +162,13 @@ def test_a_resolution_is_chosen_by_path_or_option(whole: Path, version: str) -> 
     coarse = SOFT[::2, ::2, ::2]
     source = make(whole / "in.zarr", version=version, coarse=coarse, scale=[2.0, 1.0, 1.0])
     found = read(source)
-    assert found.notes == ("it has 2 resolutions; the finest is read, --resolution 1 is coarser.",)
+    assert found.notes == ("it has 2 resolutions; the finest is read, resolution=1 is coarser.",)
     for other in (read(source, resolution=1), read(source / "1")):
         assert np.array_equal(other.array, coarse)
         assert (other.spacing, other.notes) == ((4.0, 2.0, 2.0), ())
-    with pytest.raises(InputError, match=r"has 2 resolutions, 0 to 1, and no --resolution 2\."):
+    with pytest.raises(InputError, match=r"has 2 resolutions, 0 to 1, and no resolution=2\."):
         read(source, resolution=2)
-    with pytest.raises(UsageError, match="names one array of a Zarr store already; leave --resolution out"):
+    with pytest.raises(UsageError, match="names one array of a Zarr store already; leave resolution out"):
         read(source / "1", resolution=0)
     with pytest.raises(FileError, match=r"in\.zarr has no 5; it holds 0, 1\."):
         read(source / "5")
@@ -176,7 +176,7 @@ def test_a_resolution_is_chosen_by_path_or_option(whole: Path, version: str) -> 
 
 def test_other_formats_have_one_resolution(whole: Path) -> None:
     np.save(whole / "map.npy", SOFT)
-    with pytest.raises(InputError, match="is NumPy and has one resolution only; leave --resolution out"):
+    with pytest.raises(InputError, match="is NumPy and has one resolution only; leave resolution out"):
         read(whole / "map.npy", resolution=1)
 
 
@@ -196,7 +196,7 @@ def test_pyramid(whole: Path) -> None:
     np.testing.assert_allclose(second.affine[:3, 3] * 1e3, [0.125, 0.25, 1.5])
     ome_zarr_models.open_ome_zarr(str(whole / "map.zarr"), version="0.4")
     for target in ("map.tif", "map.npy"):
-        with pytest.raises(UsageError, match=r"--pyramid goes with OME-Zarr, not with"):
+        with pytest.raises(UsageError, match=r"pyramid=True goes with OME-Zarr, not with"):
             write(volume, whole / target, pyramid=True)
 
 
@@ -217,8 +217,8 @@ def test_integers_masks_and_labels(whole: Path, pyramid: bool) -> None:
     write(hard, whole / "mask.zarr", output_type="mask", pyramid=pyramid)
     assert np.array_equal(read(whole / "mask.zarr").array, hard.array)
     labels = np.repeat(np.arange(20, dtype=np.int32), 640).reshape(array.shape)
-    write_labels(labels, volume, whole / "labels.zarr", pyramid=pyramid)
-    with pytest.raises(InputError, match=r"holds labels \(1, 2, .*choose one label with --label"):
+    write_labels(labels, volume, whole / "labels.zarr", WriteOptions(pyramid=pyramid))
+    with pytest.raises(InputError, match=r"holds labels \(1, 2, .*choose one label with label"):
         read(whole / "labels.zarr")
     assert np.array_equal(read(whole / "labels.zarr", label=3).array, labels == 3)
     if pyramid:
@@ -230,7 +230,7 @@ def test_integers_masks_and_labels(whole: Path, pyramid: bool) -> None:
 
 def test_integers_of_others_are_no_probabilities_by_themselves(whole: Path) -> None:
     source = make(whole / "in.zarr", (SOFT * 255).astype(np.uint8))
-    with pytest.raises(InputError, match="--divide-by 255"):
+    with pytest.raises(InputError, match="divide_by=255"):
         read(source)
     assert read(source, divide_by=255).array.max() <= 1
 
@@ -262,7 +262,7 @@ def test_plain_arrays_and_groups(whole: Path) -> None:
     assert read(whole / "flat.zarr").axes == "ZYX"
     film = np.stack([SOFT, SOFT])
     zarr.create_array(str(whole / "film.zarr"), data=film, zarr_format=3)
-    with pytest.raises(InputError, match=r"has 4 axes, .* does not name them; say what they are with --axes"):
+    with pytest.raises(InputError, match=r"has 4 axes, .* does not name them; say what they are with axes"):
         read(whole / "film.zarr")
     assert read(whole / "film.zarr", axes="TZYX").axes == "TZYX"
     zarr.create_array(
@@ -453,7 +453,7 @@ def test_only_stores_are_replaced_and_only_with_force(whole: Path) -> None:
     volume = Volume(SOFT, "ZYX")
     target = whole / "map.zarr"
     write(volume, target)
-    with pytest.raises(FileError, match=r"map\.zarr exists already; add --force to replace it"):
+    with pytest.raises(FileError, match=r"map\.zarr exists already; add force=True to replace it"):
         write(volume, target)
     write(volume.with_array(SOFT * np.float32(0.5)), target, force=True)
     assert np.array_equal(read(target).array, SOFT * np.float32(0.5))
@@ -462,12 +462,15 @@ def test_only_stores_are_replaced_and_only_with_force(whole: Path) -> None:
     precious = whole / "data.zarr"
     precious.mkdir()
     (precious / "thesis.txt").write_text("years of work")
-    for refused in (lambda: write(volume, precious, force=True), lambda: check_target(precious, force=True)):
+    for refused in (
+        lambda: write(volume, precious, force=True),
+        lambda: check_target(precious, WriteOptions(force=True)),
+    ):
         with pytest.raises(FileError, match="is a folder and no Zarr store, so it is not replaced"):
             refused()
     assert (precious / "thesis.txt").read_text() == "years of work"
     with pytest.raises(FileError, match="is a folder; name a file in it"):
-        check_target(target.rename(whole / "map.tif"), force=True)
+        check_target(target.rename(whole / "map.tif"), WriteOptions(force=True))
 
 
 def test_a_store_is_written_over_its_own_source_and_through_a_link(whole: Path) -> None:
@@ -501,7 +504,7 @@ def test_a_full_disk_leaves_things_as_they_were(
     if existing:
         make(whole / "map.zarr")
 
-    def fill(self: OmeZarr, volume: Volume, array: object, path: Path, **options: object) -> list[str]:
+    def fill(self: OmeZarr, volume: Volume, array: object, path: Path, *rest: object) -> list[str]:
         (path / ".zgroup").write_text("half")
         raise OSError(28, "No space left on device")
 
@@ -533,6 +536,7 @@ else:
 """
 
 
+@pytest.mark.posix
 def test_a_write_that_the_system_cuts_short_is_noticed(whole: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _LIMITED, str(whole / "map.zarr")], capture_output=True, text=True, check=False
@@ -558,6 +562,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.posix
 def test_an_interrupted_write_leaves_nothing(whole: Path) -> None:
     target = make(whole / "map.zarr")
     with subprocess.Popen([sys.executable, "-c", _SLOW, str(target)], stdout=subprocess.PIPE) as run:
@@ -676,3 +681,18 @@ def test_shapes_and_chunks_that_cannot_be(
     for look in (read, probe, open_blocks):
         with pytest.raises(FileError, match=said):
             look(source)
+
+
+@pytest.mark.parametrize("inside", ["0", ""])
+def test_the_scale_and_offset_of_xarray_are_applied_and_told(tmp_path: Path, inside: str) -> None:
+    stored = np.round((SOFT - 0.1) * 200).astype(np.int16)
+    path = make(tmp_path / "map.zarr", stored)
+    zarr.open_array(str(path / "0"), mode="r+").attrs.update({"scale_factor": 0.005, "add_offset": 0.1})
+    volume = read(path / inside)
+    np.testing.assert_allclose(volume.array, stored * 0.005 + 0.1, atol=1e-6)
+    assert "its values are the stored numbers times 0.005 plus 0.1, as its attributes say." in volume.notes
+    blocks = open_blocks(path / inside)
+    assert np.array_equal(blocks.read((slice(0, 3), slice(None), slice(None))), volume.array[:3])
+    zarr.open_array(str(path / "0"), mode="r+").attrs["scale_factor"] = [2]
+    with pytest.raises(FileError, match=r"a scale_factor '\[2\]'"):
+        read(path / inside)

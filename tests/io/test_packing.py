@@ -364,6 +364,7 @@ def test_infinities_in_metadata_are_nothing(tmp_path: Path) -> None:
     assert found.attributes == {"softmorph": {"x": None, "y": None, "z": 2.5}, "_ARRAY_DIMENSIONS": None}
 
 
+@pytest.mark.linux
 def test_a_few_kilobytes_take_no_gigabytes(tmp_path: Path) -> None:
     path = folder_of(tmp_path / "a.zarr", LARGE | {"compressor": {"id": "bz2"}})
     # 20 GB of zeros.

@@ -25,7 +25,7 @@ from helpers_peak import peak
 
 from softmorph_cli import machine
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import open_blocks, read, read_labels, reading
+from softmorph_cli.io import ReadOptions, open_blocks, read, read_labels, read_map, reading
 from softmorph_cli.io.exclusive import look, of
 from softmorph_cli.io.room import check_room
 
@@ -149,7 +149,7 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_a_map_larger_than_memory_is_refused_by_its_header(kind: str, tmp_path: Path) -> None:
     make, first = KINDS[kind]
     path = make(tmp_path)
-    for reader in (read, read_labels):
+    for reader in (read_map, read_labels):
         with pytest.raises(InputError, match=r"13\.4 GiB|12\.6 GiB|25\.1 GiB") as refused:
             reader(path)
         said = str(refused.value)
@@ -218,6 +218,7 @@ def test_a_header_in_an_archive_is_not_unpacked_without_end(tmp_path: Path) -> N
         read(path)
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize(
     ("kind", "command"),
     [
@@ -239,7 +240,7 @@ def test_nothing_is_read_before_it_is_refused(
     assert megabytes < 500
 
 
-@pytest.mark.parametrize("reader", [read, read_labels])
+@pytest.mark.parametrize("reader", [read_map, read_labels])
 @pytest.mark.parametrize(("suffix", "before"), [(".npy", 0), (".nii.gz", 4000)])
 def test_a_mask_is_counted_beside_its_map(
     reader: Callable[..., Any], suffix: str, before: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -256,17 +257,18 @@ def test_a_mask_is_counted_beside_its_map(
 
     def tried(allowed: int, **options: Any) -> Any:
         monkeypatch.setattr(machine, "memory", lambda: allowed)
-        return reader(path, mask=mask, **options)
+        chosen = ReadOptions(mask=mask, **options)
+        return reader(path, chosen)
 
     with pytest.raises(InputError, match=rf"{re.escape(str(path))} holds 10 x 10 x 10 values"):
         tried(4999)
     with pytest.raises(InputError, match=rf"{re.escape(str(mask))} holds 10 x 10 x 10 values"):
         tried(before + 8999)
     found = tried(before + 9000)
-    assert np.array_equal(found.array if reader is read else found[0], labels * inside)
+    assert np.array_equal(found.array if reader is read_map else found[0], labels * inside)
     # Half of it, as the message advises.
     found = tried(before + 4500, region="5:10,:,:")
-    assert np.array_equal(found.array if reader is read else found[0], (labels * inside)[5:])
+    assert np.array_equal(found.array if reader is read_map else found[0], (labels * inside)[5:])
 
 
 def test_channels_are_compared_only_if_the_map_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

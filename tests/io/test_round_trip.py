@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import as_stored, check_target, read, write
+from softmorph_cli.io import WriteOptions, as_stored, check_target, read, write
 from softmorph_cli.io.arrays import Npy
+from softmorph_cli.io.options import KEYWORDS
+from softmorph_cli.parameters import in_python
 from softmorph_cli.volume import Volume
 
 SUFFIXES = [".nii", ".nii.gz", ".nrrd", ".mha", ".tif", ".ome.tif", ".npy"]
@@ -99,7 +102,7 @@ def test_float64_npy_loses_nothing_and_the_rest_is_read_as_float32(volume: Volum
     write(wide, tmp_path / "map.nii")
     assert read(tmp_path / "map.nii").array.dtype == np.float32
     assert read(tmp_path / "map.nii", dtype=np.float64).array.dtype == np.float64
-    with pytest.raises(InputError, match="read as float32 or float64, not float16"):
+    with pytest.raises(UsageError, match="read as float32 or float64, not float16"):
         read(tmp_path / "map.npy", dtype=np.float16)
 
 
@@ -171,7 +174,7 @@ def test_time_is_mapped_and_kept(volume: Volume, tmp_path: Path, suffix: str) ->
 def test_existing_output_needs_force(volume: Volume, tmp_path: Path) -> None:
     path = tmp_path / "map.npy"
     path.write_bytes(b"mine")
-    with pytest.raises(FileError, match=r"map\.npy exists already; add --force"):
+    with pytest.raises(FileError, match=r"map\.npy exists already; add force=True"):
         write(volume, path)
     with pytest.raises(FileError, match="exists already"):
         check_target(path)
@@ -190,14 +193,15 @@ def test_missing_output_folder(volume: Volume, tmp_path: Path) -> None:
     [
         ("map.xyz", None, r"cannot tell the format of .*map\.xyz from its suffix '\.xyz'; write NIfTI"),
         ("map", None, "from its suffix ''"),
-        ("map.nii", "float16", "NIfTI cannot hold --output-type float16; it holds float32, uint8, uint16"),
-        ("map.png", "float32", "PNG cannot hold --output-type float32"),
+        ("map.nii", "float16", "NIfTI cannot hold output_type='float16'; it holds float32, uint8, uint16"),
+        ("map.png", "float32", "PNG cannot hold output_type='float32'"),
         ("map.mhd", None, r"second file, .*write \.mha instead"),
     ],
 )
 def test_wrong_targets(volume: Volume, tmp_path: Path, name: str, output_type: str | None, text: str) -> None:
-    with pytest.raises(UsageError, match=text):
-        check_target(tmp_path / name, output_type=output_type)
+    with pytest.raises(UsageError) as refused:
+        check_target(tmp_path / name, WriteOptions(output_type=output_type))
+    assert re.search(text, in_python(str(refused.value), KEYWORDS))
     with pytest.raises(UsageError, match=text):
         write(volume, tmp_path / name, output_type=output_type)
     assert list(tmp_path.iterdir()) == []
@@ -211,7 +215,7 @@ def test_full_disk_leaves_things_as_they_were(
     if existing:
         path.write_bytes(b"mine")
 
-    def fill(self: Npy, volume: Volume, array: object, path: Path, **options: object) -> list[str]:
+    def fill(self: Npy, volume: Volume, array: object, path: Path, *rest: object) -> list[str]:
         path.write_bytes(b"half a fi")
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -241,6 +245,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.posix
 def test_a_write_that_the_system_cuts_short_is_noticed_in_every_format(tmp_path: Path) -> None:
     # A file size limit cuts real writes of real libraries, as a full disk or a quota does.
     (tmp_path / "map.nii").write_bytes(b"mine")

@@ -42,7 +42,7 @@ def test_region(path: Path, region: str, expected: np.ndarray) -> None:
 @pytest.mark.parametrize("region", ["1:3", "1:3,0:5", "2:9,:,:", "3:3,:,:", "3:1,:,:"])
 def test_region_that_does_not_fit(path: Path, region: str) -> None:
     with pytest.raises(
-        InputError, match=r"--region .*(names \d axes; .* has 3, ZYX|does not fit: axis Z .* 0 to 4)"
+        InputError, match=r"region .*(names \d axes; .* has 3, ZYX|does not fit: axis Z .* 0 to 4)"
     ):
         read(path, region=region)
 
@@ -64,13 +64,13 @@ def test_axes_are_named_and_put_in_order(four: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("axes", ["CZY", "CCYX", "C1YX", "CZTP"])
 def test_axes_that_are_none(four: Path, axes: str) -> None:
-    with pytest.raises((UsageError, InputError), match=r"--axes '.*must be distinct letters with Y and X"):
+    with pytest.raises((UsageError, InputError), match=r"axes '.*must be distinct letters with Y and X"):
         read(four, axes=axes)
 
 
 def test_axes_of_the_wrong_number(four: Path) -> None:
     with pytest.raises(
-        InputError, match=r"has 4 axes, its shape is \(3, 4, 5, 6\), and ZYX names 3; .* --axes CZYX"
+        InputError, match=r"has 4 axes, its shape is \(3, 4, 5, 6\), and ZYX names 3; .* axes='CZYX'"
     ):
         read(four, axes="ZYX")
 
@@ -84,7 +84,7 @@ def test_channels(four: Path, path: Path) -> None:
     assert last.axes == "ZYX"
     first = read(path, channel_axis="Z")
     assert (first.axes, first.array.shape) == ("CYX", (4, 5, 6))
-    with pytest.raises(InputError, match="has no channel 7; choose --channel 0 to 2"):
+    with pytest.raises(InputError, match="has no channel 7; choose channel=0 to 2"):
         read(four, axes="CZYX", channel=7)
     with pytest.raises(InputError, match="has no channel 'tumour'"):
         read(four, axes="CZYX", channel="tumour")
@@ -95,7 +95,7 @@ def test_channels(four: Path, path: Path) -> None:
 
 
 def test_channel_axes_that_are_none(four: Path, path: Path) -> None:
-    with pytest.raises(UsageError, match="--channel-axis '' must be a letter"):
+    with pytest.raises(UsageError, match="channel_axis '' must be a letter"):
         read(path, channel_axis="")
     for axis in ("ZY", "--1", "²"):
         with pytest.raises(InputError, match=f"has no axis {axis}; its axes are ZYX"):

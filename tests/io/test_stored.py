@@ -415,6 +415,7 @@ def test_whatever_a_header_says_is_read_or_refused_in_one_line(tmp_path: Path, f
     assert refused or field in ("n origin", "n units")
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
 def test_voxels_lie_in_a_plain_file_beside_the_header_or_below(tmp_path: Path, suffix: str) -> None:
     folder = tmp_path / "study" / "case"

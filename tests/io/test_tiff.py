@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import open_blocks, probe, read, read_labels, tiff, write
+from softmorph_cli.io import ReadOptions, open_blocks, probe, read, read_labels, tiff, write
 from softmorph_cli.io.segments import numbers
 from softmorph_cli.volume import Volume
 
@@ -91,7 +91,7 @@ def test_plain_pages_are_slices_and_it_is_said(tmp_path: Path) -> None:
             file.write(image, contiguous=False, photometric="minisblack", metadata=None)
     volume = read(tmp_path / "in.tif")
     assert volume.axes == "ZYX"
-    assert "taken as slices along z; --axes TYX or --per-slice changes it" in volume.notes[0]
+    assert "taken as slices along z; axes='TYX' or per_slice=True changes it" in volume.notes[0]
     assert read(tmp_path / "in.tif", axes="TYX").axes == "TYX"
     write(volume, tmp_path / "out.tif")
     assert page(tmp_path / "out.tif")[0] == "plain"
@@ -226,7 +226,7 @@ def test_with_imagecodecs_every_compression_is_read(tmp_path: Path, how: str) ->
 def test_rgb(tmp_path: Path) -> None:
     colour = RNG.integers(0, 256, (7, 8, 3), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "rgb.tif", colour, photometric="rgb")
-    with pytest.raises(InputError, match="colour image of 3 samples per pixel; choose one with --channel 0"):
+    with pytest.raises(InputError, match="colour image of 3 samples per pixel; choose one with channel=0"):
         read(tmp_path / "rgb.tif")
     blue = read(tmp_path / "rgb.tif", channel="2")
     np.testing.assert_allclose(blue.array, colour[..., 2] / 255, atol=1e-7)
@@ -238,15 +238,15 @@ def test_several_series_are_noted(tmp_path: Path) -> None:
         file.write(MAP[0, 0, 0])
         file.write(MAP[0, 0, 0, :3, :3])
     (note,) = read(tmp_path / "in.tif").notes
-    assert note == "it holds 2 image series; the first is read, and --series N takes another: 1 of 3 × 3."
+    assert note == "it holds 2 image series; the first is read, and series=N takes another: 1 of 3 × 3."
     assert np.array_equal(read(tmp_path / "in.tif", series=1).array, MAP[0, 0, 0, :3, :3])
     assert np.array_equal(
-        open_blocks(tmp_path / "in.tif", series=1).read((slice(0, 3),) * 2), MAP[0, 0, 0, :3, :3]
+        open_blocks(tmp_path / "in.tif", ReadOptions(series=1)).read((slice(0, 3),) * 2), MAP[0, 0, 0, :3, :3]
     )
-    with pytest.raises(InputError, match="has no series 2; it holds 2: --series 0 to 1"):
+    with pytest.raises(InputError, match="has no series 2; it holds 2: series=0 to 1"):
         read(tmp_path / "in.tif", series=2)
     write(Volume(MAP[0, 0, 0], "YX"), tmp_path / "one.png")
-    with pytest.raises(InputError, match="is PNG and has no series; leave --series out"):
+    with pytest.raises(InputError, match="is PNG and has no series; leave series out"):
         read(tmp_path / "one.png", series=0)
 
 
@@ -311,7 +311,7 @@ def test_colours_have_their_names(tmp_path: Path, photometric: str, planar: str,
     shape = (7, 8, count) if planar == "contig" else (count, 7, 8)
     image = RNG.integers(0, 256, shape, dtype=np.uint8)
     tifffile.imwrite(tmp_path / "in.tif", image, photometric=photometric, planarconfig=planar)
-    with pytest.raises(InputError, match=re.escape(f"choose one with --channel {names}, or name the axes")):
+    with pytest.raises(InputError, match=re.escape(f"choose one with channel={names}, or name the axes")):
         read(tmp_path / "in.tif")
     second = re.findall(r"\((\w+)\)", names)[1]
     one = image[..., 1] if planar == "contig" else image[1]
@@ -365,7 +365,7 @@ def test_palettes(tmp_path: Path) -> None:
     table = np.zeros((3, 256), np.uint16)
     table[:, 1:4], table[:, 255] = [[32896, 0, 32896], [0, 32896, 32896], [0, 0, 0]], (57568, 57568, 49344)
     tifffile.imwrite(tmp_path / "labels.tif", labels, photometric="palette", colormap=table)
-    with pytest.raises(InputError, match=r"holds labels \(1, 2, 3, 255\); .*--label 1"):
+    with pytest.raises(InputError, match=r"holds labels \(1, 2, 3, 255\); .*label=1"):
         read(tmp_path / "labels.tif")
     assert np.array_equal(read(tmp_path / "labels.tif", label=2).array, labels == 2)
     found = read_labels(tmp_path / "labels.tif")
@@ -652,9 +652,9 @@ def test_a_last_axis_of_2_to_4_is_channels(tmp_path: Path, last: int, suffix: st
             np.save(tmp_path / f"{name}.npy", array)
         else:
             tifffile.imwrite(tmp_path / f"{name}.tif", array, photometric="minisblack")
-    with pytest.raises(InputError, match="--axes ZYXC") as caught:
+    with pytest.raises(InputError, match="axes='ZYXC'") as caught:
         read(tmp_path / f"stack{suffix}")
-    advised = str(caught.value).split("--axes ")[1].rstrip(".")
+    advised = str(caught.value).split("axes=")[1].strip("'.")
     found = read(tmp_path / f"stack{suffix}", axes=advised)
     assert found.axes == "CZYX"
     assert np.array_equal(found.array, stack.transpose(3, 0, 1, 2))
@@ -662,13 +662,13 @@ def test_a_last_axis_of_2_to_4_is_channels(tmp_path: Path, last: int, suffix: st
     flat = read(tmp_path / f"image{suffix}")
     assert flat.axes == "CYX"
     assert np.array_equal(flat.array, image.transpose(2, 0, 1))
-    assert f"its last axis, of {last}, is taken as channels; --axes ZYX changes it." in flat.notes
+    assert f"its last axis, of {last}, is taken as channels; axes='ZYX' changes it." in flat.notes
     assert read(tmp_path / f"image{suffix}", axes="ZYX").axes == "ZYX"
 
 
 def test_a_first_axis_of_channels_is_still_proposed(tmp_path: Path) -> None:
     np.save(tmp_path / "in.npy", RNG.random((2, 30, 32, 33), dtype=np.float32))
-    with pytest.raises(InputError, match="--axes CZYX"):
+    with pytest.raises(InputError, match="axes='CZYX'"):
         read(tmp_path / "in.npy")
     np.save(tmp_path / "thin.npy", RNG.random((3, 3, 4), dtype=np.float32))
     assert read(tmp_path / "thin.npy").axes == "ZYX"
@@ -1016,7 +1016,7 @@ def with_strip(path: Path, image: np.ndarray[Any, Any], compression: str, strip:
 def read_both_ways(path: Path, **options: Any) -> list[Callable[[], Any]]:
     return [
         lambda: read(path, **options).array,
-        lambda: open_blocks(path, **options).read([slice(None)] * 2),
+        lambda: open_blocks(path, ReadOptions(**options)).read([slice(None)] * 2),
     ]
 
 

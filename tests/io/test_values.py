@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.io import read
+from softmorph_cli.io import read, values
 from softmorph_cli.io.values import examine, whole
 
 RNG = np.random.default_rng(0)
@@ -31,17 +31,17 @@ def with_value(value: float, dtype: Any = np.float32) -> Any:
 @pytest.mark.parametrize(
     ("array", "text"),
     [
-        (with_value(1.05), r"slightly outside \[0, 1\]; probabilities lie in \[0, 1\]: cut them .*--clip"),
-        (with_value(-0.05), r"values from -0\.05 to .* with --clip"),
-        (SOFT * 255, r"values from .* to 25\d.*: scale them with --divide-by 255"),
-        (SOFT * 12 - 6, r"which look like logits; .*--from-logits sigmoid \(or softmax"),
+        (with_value(1.05), r"slightly outside \[0, 1\]; probabilities lie in \[0, 1\]: cut them .*clip=True"),
+        (with_value(-0.05), r"values from -0\.05 to .* with clip=True"),
+        (SOFT * 255, r"values from .* to 25\d.*: scale them with divide_by=255"),
+        (SOFT * 12 - 6, r"which look like logits; .*from_logits='sigmoid' \(or softmax"),
         (with_value(np.nan), r"1 value that is not a number \(NaN\), the first at \(z=1, y=2, x=3\)"),
         (with_value(np.inf), r"1 infinite value, the first at \(z=1, y=2, x=3\)"),
         (with_value(-np.inf), "1 infinite value"),
-        (with_value(1e300, np.float64), r"to 1e\+300; .*--divide-by 1e\+300\."),
-        ((SOFT * 255).astype(np.uint8), "integers from 0 to 25.*: scale them with --divide-by 255"),
-        (LABELS, r"integers that look like labels \(1, 2, 3\); .*--label 1"),
-        (LABELS.astype(np.float32), r"integers that look like labels \(1, 2, 3\); .*--label 1"),
+        (with_value(1e300, np.float64), r"to 1e\+300; .*divide_by=1e\+300\."),
+        ((SOFT * 255).astype(np.uint8), "integers from 0 to 25.*: scale them with divide_by=255"),
+        (LABELS, r"integers that look like labels \(1, 2, 3\); .*label=1"),
+        (LABELS.astype(np.float32), r"integers that look like labels \(1, 2, 3\); .*label=1"),
         (LABELS - 1, "integers from -1 to 2, which are no probabilities"),
         (SOFT.astype(np.complex64), r"complex numbers \(complex64\); probabilities are real"),
         (np.array([[1, "a"], [None, 2]], dtype=object), "Python objects .* never unpickled"),
@@ -49,8 +49,8 @@ def with_value(value: float, dtype: Any = np.float32) -> Any:
         (np.zeros((3, 0, 4), np.float32), r"is empty: its shape is \(3, 0, 4\)"),
         (np.zeros(5, np.float32), r"has 1 axis, its shape is \(5,\); maps have 2 to 5"),
         (np.zeros((2,) * 6, np.float32), "has 6 axes"),
-        (np.zeros((2, 3, 4, 5), np.float32), r"does not name them; .*--axes CZYX\."),
-        (np.zeros((1, 2, 3, 4, 5), np.float32), r"has 5 axes.* does not name them; .*--axes TCZYX\."),
+        (np.zeros((2, 3, 4, 5), np.float32), r"does not name them; .*axes='CZYX'\."),
+        (np.zeros((1, 2, 3, 4, 5), np.float32), r"has 5 axes.* does not name them; .*axes='TCZYX'\."),
     ],
 )
 def test_bad_values_are_one_sentence(tmp_path: Path, array: Any, text: str) -> None:
@@ -66,7 +66,7 @@ def test_twelve_bits_in_sixteen(tmp_path: Path) -> None:
     path = tmp_path / "map.tif"
     tifffile.imwrite(path, TWELVE_BITS)
     with pytest.raises(
-        InputError, match=r"12 bits in a uint16 that ends at 65535; .*--divide-by 4095, or --div"
+        InputError, match=r"12 bits in a uint16 that ends at 65535; .*divide_by=4095, or divide_by"
     ):
         read(path)
     np.testing.assert_allclose(read(path, divide_by=4095).array, TWELVE_BITS / 4095, atol=1e-7)
@@ -114,10 +114,10 @@ def test_divide_by(tmp_path: Path) -> None:
         read(npy(tmp_path, stored), divide_by=255).array, stored.astype(np.float32) / np.float32(255)
     )
     with pytest.raises(
-        InputError, match=r"from 0 to 2\.55 after dividing by 100; .*larger number or add --clip"
+        InputError, match=r"from 0 to 2\.55 after dividing by 100; .*larger number or add clip=True"
     ):
         read(npy(tmp_path, stored), divide_by=100)
-    with pytest.raises(UsageError, match="needs a positive number"):
+    with pytest.raises(UsageError, match="must be positive and finite"):
         read(npy(tmp_path, stored), divide_by=0)
 
 
@@ -144,7 +144,7 @@ def test_options_exclude_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("array", [SOFT, np.where(SOFT > 0.5, 1, SOFT)])
 def test_a_probability_map_has_no_labels(tmp_path: Path, array: Any) -> None:
-    message = r"numbers that are not whole, such as 0\.\d+, so it is no label map; leave --label out"
+    message = r"numbers that are not whole, such as 0\.\d+, so it is no label map; leave label out"
     with pytest.raises(InputError, match=message):
         read(npy(tmp_path, array), label=1)
 
@@ -162,7 +162,7 @@ def test_mask_zeroes_the_outside_whatever_it_holds(tmp_path: Path) -> None:
     whole = read(npy(tmp_path, np.where(inside, 1, 77).astype(np.uint8)), mask=tmp_path / "mask.npy")
     assert np.array_equal(whole.array, inside)
     np.save(tmp_path / "mask.npy", inside[1:])
-    with pytest.raises(InputError, match=r"--mask .* has shape \(3, 5, 6\); .* has \(4, 5, 6\)"):
+    with pytest.raises(InputError, match=r"mask .* has shape \(3, 5, 6\); .* has \(4, 5, 6\)"):
         read(npy(tmp_path, SOFT), mask=tmp_path / "mask.npy")
 
 
@@ -202,3 +202,22 @@ def test_what_is_a_whole_number(values: list[float], tight: bool, asked: bool) -
         if found is not None:
             assert np.array_equal(found, np.rint(values))
     assert examine(np.array(values)).integers == tight
+
+
+def test_a_map_of_many_values_is_not_gathered_value_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No set of all values is made to learn that a map holds no labels; what is told of few stays exact."""
+    many = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    held: list[int] = []
+
+    class Counted(set):  # type: ignore[type-arg]
+        def update(self, *values: object) -> None:
+            super().update(*values)  # type: ignore[arg-type]
+            held.append(len(self))
+
+    monkeypatch.setattr(values, "set", Counted, raising=False)
+    found = values.examine(many, cap=100)
+    assert (found.distinct, found.integers) == (None, False)
+    assert max(held) == 101
+    few = np.arange(101, dtype=np.uint16).repeat(40)
+    assert values.examine(few, cap=100).distinct is None
+    assert values.examine(few[40:], cap=100).distinct == tuple(range(1, 101))

@@ -56,6 +56,16 @@ def test_every_word_is_inside_and_no_tick_touches_another(scale: int) -> None:
     assert legend.y0 >= figure.axes[1].get_window_extent().y1 - 1
 
 
+@pytest.mark.parametrize("most", [1, 3, 10])
+def test_few_counts_have_a_tick_each_at_equal_distances(most: int) -> None:
+    some = np.full(most, 0.9, np.float32)
+    counts = np.where(np.array(THRESHOLDS) < 0.9, most, 0)
+    _, curves = _draw([Dimension("components", some, 0 * some, counts)], THRESHOLDS, 0.5, "title", "").axes
+    assert [tick.get_text() for tick in curves.get_yticklabels()] == [str(k) for k in range(most + 1)]
+    places = curves.transData.transform([(0, k) for k in range(most + 1)])[:, 1]
+    np.testing.assert_allclose(np.diff(places), places[1] - places[0])
+
+
 def test_a_map_without_bars() -> None:
     empty = np.empty(0, np.float32)
     nothing = [Dimension("components", empty, empty, np.zeros(101, int))]

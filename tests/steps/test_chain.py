@@ -56,7 +56,7 @@ def test_steps_are_read_as_people_write_them(text: str, expected: tuple[str, dic
         ("skeletonize:no-finish,finish", "gives finish twice"),
         ("erode:iterations=2,iterations=3", "gives iterations twice"),
         ("erode:=2", "give each parameter as key=value"),
-        ("despeckle:method=levels", "no 'method'; it takes min_size"),
+        ("despeckle:method=levels", "no 'method'; it takes min-size"),
     ],
 )
 def test_what_is_wrong_with_a_step_is_said_with_what_is_right(text: str, says: str) -> None:

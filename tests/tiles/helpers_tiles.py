@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from helpers_maps import same_bits
 
-from softmorph_cli.cluster import Cluster
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.io import create_blocks, open_blocks, read
 from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.tiles import ArraySource, ArrayTarget, Plan, TileProgress, filter_tiles
-from softmorph_cli.tiles.crew import Spread
+from softmorph_cli.tiles.crew import Crew
 from softmorph_cli.tiles.work import task
+from softmorph_cli.workers.cluster import Cluster
 
 # Every other tile reaches from border to border along some axis.
 CUTS = {3: ((24, 16, 32), (32, 64, 17)), 2: ((16, 32), (23, 90))}
@@ -151,7 +151,7 @@ def on_cluster(
             spec,
             plan=cut_by_hand(spec, image.shape, tile, length),
             error_target=errors if drawn else None,
-            crew=Spread(cluster, [folder / "in.npy"], [folder]),
+            crew=Crew(cluster, [folder / "in.npy"], [folder]),
             **{"progress": made.progress.append, **more},
         )
         if not drawn:

@@ -17,14 +17,15 @@ from helpers_filters import made
 from helpers_maps import same_bits, vessels
 from helpers_tiles import Once, StopError, Tiled, cut_by_hand, on_cluster, tiled, until, whole
 
-from softmorph_cli.cluster import Cluster, Lost
 from softmorph_cli.errors import ClusterError, InputError
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.rules import catalog
 from softmorph_cli.tiles import ArraySource, ArrayTarget, filter_tiles
-from softmorph_cli.tiles.crew import Spread
+from softmorph_cli.tiles.crew import Crew
+from softmorph_cli.workers import Lost
+from softmorph_cli.workers.cluster import Cluster
 
 RNG = np.random.default_rng(5)
 TUBES = vessels((61, 49, 73), 1, noise=0.08).astype(np.float32)
@@ -87,6 +88,7 @@ def killer(mark: Path) -> threading.Thread:
     return thread
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("when", ["source", "target"])
 def test_a_worker_that_is_killed_loses_nothing(when: str, cluster: Cluster, tmp_path: Path) -> None:
     """One dies with a tile half done; one after the tile was written, and nobody knows of it."""
@@ -142,7 +144,7 @@ def test_tiles_that_share_a_chunk_are_not_written_by_several(cluster: Cluster, t
             written,
             spec,
             plan=cut_by_hand(spec, TUBES.shape, TILE, None),
-            crew=Spread(cluster, [], [tmp_path]),
+            crew=Crew(cluster, [], [tmp_path]),
         )
 
 
@@ -155,7 +157,7 @@ def test_an_array_is_written_by_this_process_alone(cluster: Cluster, tmp_path: P
             ArrayTarget(np.empty_like(TUBES)),
             spec,
             plan=cut_by_hand(spec, TUBES.shape, TILE, None),
-            crew=Spread(cluster),
+            crew=Crew(cluster),
         )
 
 
@@ -170,7 +172,7 @@ def test_a_folder_that_is_not_there_for_a_worker_is_refused(cluster: Cluster, tm
             ArrayTarget(np.empty_like(TUBES)),
             spec,
             plan=cut_by_hand(spec, TUBES.shape, TILE, None),
-            crew=Spread(cluster, [tmp_path / "other.npy"]),
+            crew=Crew(cluster, [tmp_path / "other.npy"]),
         )
 
 
@@ -178,12 +180,12 @@ def test_a_tile_that_every_worker_dies_of_ends_the_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     class Deadly:
-        workers = 2
+        workers, in_process = 2, False
 
         def check_folders(self, *folders: Any) -> None:
             pass
 
-        def each(self, function: Any, items: Any) -> Any:
+        def map_unordered(self, function: Any, items: Any) -> Any:
             yield next(items), Lost(4)
 
     np.save(tmp_path / "in.npy", TUBES)

@@ -6,18 +6,16 @@ import pickle
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from softmorph_cli.cluster.members import Members
-from softmorph_cli.cluster.worker import TOPIC, busy, carry_out
-
-Item = TypeVar("Item")
-Value = TypeVar("Value")
+from softmorph_cli.workers.cluster.members import Members
+from softmorph_cli.workers.cluster.worker import TOPIC, busy, carry_out
+from softmorph_cli.workers.executor import Executor, Item, Lost, OnProgress, Value
 
 _TICK: Final = 1.0
 # Seconds for a result to come that is ready, and for items that were stopped to end.
@@ -26,18 +24,7 @@ _GRACE: Final = 3.0
 _OFTEN: Final = 0.1
 
 
-@dataclass(frozen=True)
-class Lost:
-    """An item that nobody could do: every worker that had it died.
-
-    Attributes:
-        deaths: How many.
-    """
-
-    deaths: int
-
-
-class Cluster:
+class Cluster(Executor):
     """A cluster of Dask.
 
     Args:
@@ -46,13 +33,15 @@ class Cluster:
         memory: Bytes that an item may take, where the workers do not say.
     """
 
+    in_process = False
+
     def __init__(self, client: Any, members: Members, memory: int | None = None) -> None:
         """Keep them."""
         self._client, self._members, self._memory = client, members, memory
 
     @property
     def workers(self) -> int:
-        """How many workers are there."""
+        """The number of workers at present; more may come."""
         return len(self._members.facts)
 
     @property
@@ -80,41 +69,28 @@ class Cluster:
         """
         self._members.check_folders(read, written)
 
-    def each(
+    def map_unordered(
         self,
         function: Callable[[Item], Value],
-        items: Iterator[Item],
+        items: Iterable[Item],
         *,
         tick: Callable[[], None] = lambda: None,
-        heard: Callable[[Item, Any], None] = lambda item, value: None,
+        on_progress: OnProgress[Item] = lambda item, value: None,
     ) -> Generator[tuple[Item, Value | Lost], None, None]:
-        """Do every item, one at a time on each worker, and yield what came of it, in no order.
+        """Yield each item with its result; see `Executor`.
 
-        An item is drawn from the iterator when a worker is free for it. One whose worker dies goes to another,
-        as often as Dask allows (distributed.scheduler.allowed-failures); it may have been done already, so doing
-        it twice must be as good as once. When the generator is closed, or anything is raised in it, everything
-        under way is told to end (see `stopped`), and has a few seconds for it.
-
-        Args:
-            function: What is done. It has to be importable on the workers, and what it takes and returns to go
-                through pickle.
-            items: The work.
-            tick: Called about once a second.
-            heard: Called with an item and what it `say`s on its way.
-
-        Raises:
-            ClusterError: If the scheduler is gone, or all workers are and no other comes.
-            Exception: What the function raises.
+        An item whose worker dies goes to another, as often as Dask allows (distributed.scheduler.allowed-failures).
+        It may have been done already, so doing it twice has to be as good as once.
         """
-        round_ = _Round(self._client, self._members, function)
+        source, round_ = iter(items), _Round(self._client, self._members, function)
         try:
             while True:
                 self._members.look()
                 yield from round_.bury()
-                if not round_.fill(items):
+                if not round_.fill(source):
                     return
                 tick()
-                yield from round_.listen(heard)
+                yield from round_.listen(on_progress)
         finally:
             round_.close()
 
@@ -178,7 +154,7 @@ class _Round:
                     self._exhausted = True
         return bool(self._at or self._again or not self._exhausted)
 
-    def listen(self, heard: Callable[[Any, Any], None]) -> Iterator[tuple[Any, Any]]:
+    def listen(self, on_progress: Callable[[Any, Any], None]) -> Iterator[tuple[Any, Any]]:
         """Wait up to a second for something to happen, and yield what came of an item."""
         try:
             key, said = self._told.get(timeout=_TICK)
@@ -188,7 +164,7 @@ class _Round:
         if piece is None:  # of another batch, or of a worker that was thought to be dead
             return
         if said is not None:
-            heard(piece.item, pickle.loads(said))
+            on_progress(piece.item, pickle.loads(said))
         elif piece.future.status == "finished":
             try:
                 value = piece.future.result(timeout=_FETCH)

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from softmorph_cli.cluster.worker import Facts, facts, unseen
 from softmorph_cli.errors import ClusterError, FileError
+from softmorph_cli.workers.cluster.worker import Facts, facts, unseen
 
 _PACKAGE: Final = "softmorph-cli"
 _TICK: Final = 1.0

@@ -41,6 +41,7 @@ class Probe:
         suggestion: The command line to try next, "" if there is none.
         notes: What the reader had to decide.
         provenance: What softmorph said of the file when it wrote it, or empty.
+        channels: Names along "C", as --channel takes them; empty where the file has none.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Probe:
     suggestion: str
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
 
 
 def probe(path: str | Path, *, limit: int = 1024) -> Probe:
@@ -121,6 +123,7 @@ def _describe(
         suggestion=suggestion,
         notes=raw.notes,
         provenance=raw.provenance,
+        channels=raw.channels or (),
     )
 
 

@@ -1,4 +1,4 @@
-"""What runs in a worker's process: one item at a time, with a word to whoever waits for it."""
+"""What runs in a worker's process: one item at a time, linked with the process that waits for its result."""
 
 from __future__ import annotations
 
@@ -6,50 +6,23 @@ import os
 import pickle
 import socket
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from softmorph_cli.workers.item import Cancelled, Link, linked
+
 # One topic for all: the scheduler keeps the last thousand events of each topic for as long as it lives.
 TOPIC: Final = "softmorph"
+# Seconds between two values of an item that the scheduler passes on.
 _OFTEN: Final = 0.5
 _LOOK: Final = 0.5
 _THREADS: Final = "OMP_NUM_THREADS"
 
 # A worker may have several of Dask's threads; an item uses all of them, so items of a process take turns.
 _turn = threading.Lock()
-
-
-class Stopped(BaseException):
-    """Nobody waits for this item any more."""
-
-
-@dataclass
-class _Here:
-    """The item under way in this process.
-
-    Attributes:
-        worker: Dask's worker.
-        key: Dask's name of the item.
-        said: When the last word was sent, in seconds of a monotonic clock.
-    """
-
-    worker: Any
-    key: str
-    said: float
-
-    @property
-    def stopped(self) -> bool:
-        # Dask cannot end a thread: it marks the task, and the worker, and leaves the rest to us.
-        task = self.worker.state.tasks.get(self.key)
-        wanted = task is not None and task.state in ("executing", "long-running")
-        return not wanted or self.worker.status.name not in ("running", "paused", "closing_gracefully")
-
-
-_here: _Here | None = None
 
 
 @dataclass(frozen=True)
@@ -67,25 +40,6 @@ class Facts:
     memory: int | None
 
 
-def say(value: object) -> None:
-    """Send a value to whoever waits for the item that runs in this process; not more than twice a second.
-
-    Outside an item nothing happens.
-
-    Args:
-        value: Anything that can be pickled, and small.
-    """
-    here, now = _here, time.monotonic()
-    if here is not None and now - here.said >= _OFTEN:
-        here.said = now
-        here.worker.log_event(TOPIC, (here.key, pickle.dumps(value)))
-
-
-def stopped() -> bool:
-    """Whether nobody waits for the item that runs in this process: it should end soon, and leave nothing behind."""
-    return _here is not None and _here.stopped
-
-
 def carry_out(work: bytes) -> Any:
     """Do one item.
 
@@ -93,23 +47,28 @@ def carry_out(work: bytes) -> Any:
         work: The function and the item, pickled: Dask would look into the item for work of its own.
 
     Raises:
-        Stopped: If nobody waits for it any more before it begins.
+        Cancelled: If it is cancelled before it begins.
     """
     from distributed import get_worker
 
-    global _here
     worker = get_worker()
-    here = _Here(worker, worker.get_current_task(), time.monotonic())
+    key = worker.get_current_task()
+
+    def cancelled() -> bool:
+        # Dask cannot end a thread: it marks the task, and the worker, and leaves the rest to us.
+        task = worker.state.tasks.get(key)
+        wanted = task is not None and task.state in ("executing", "long-running")
+        return not wanted or worker.status.name not in ("running", "paused", "closing_gracefully")
+
     while not _turn.acquire(timeout=_LOOK):
-        if here.stopped:
-            raise Stopped
+        if cancelled():
+            raise Cancelled
     try:
-        _here = here
-        with _all_threads(worker.state.nthreads):
+        link = Link(lambda value: worker.log_event(TOPIC, (key, pickle.dumps(value))), cancelled, _OFTEN)
+        with linked(link), _all_threads(worker.state.nthreads):
             function, item = pickle.loads(work)
             return function(item)
     finally:
-        _here = None
         _turn.release()
 
 
@@ -129,7 +88,7 @@ def _all_threads(threads: int) -> Iterator[None]:
 
 def busy() -> bool:
     """Whether an item runs in this process."""
-    return _here is not None
+    return _turn.locked()
 
 
 def facts(dask_worker: Any) -> Facts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import struct
@@ -17,10 +16,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from softmorph_cli import machine
-from softmorph_cli.cluster.cluster import Cluster
-from softmorph_cli.cluster.members import Members
 from softmorph_cli.errors import ClusterError, UsageError
 from softmorph_cli.interruption import deaf
+from softmorph_cli.workers.cluster.cluster import Cluster
+from softmorph_cli.workers.cluster.members import Members
 
 # Seconds: for the scheduler to answer, for processes here to start, and for the first worker elsewhere to come.
 _ANSWER: Final = 10.0
@@ -124,6 +123,8 @@ def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tu
 
 @contextmanager
 def _remote(scheduler: str) -> Iterator[tuple[Any, int | None]]:
+    import asyncio
+
     from distributed import Client
 
     address = _address(scheduler)
@@ -154,6 +155,8 @@ def _remote(scheduler: str) -> Iterator[tuple[Any, int | None]]:
 
 async def _is_scheduler(address: str) -> bool:
     """See whether anybody answers, and whether it is a scheduler."""
+    import asyncio
+
     from distributed import Security, rpc
 
     given = Security().get_connection_args("client")

@@ -1,0 +1,80 @@
+"""Every operation: its name, parameters, help and examples. What computes them lies in the files of `filters`.
+
+A new operation is a class in one of these modules, and where Python should have it a line in
+`softmorph_cli.api.filters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from softmorph_cli.errors import UsageError
+from softmorph_cli.filters.filter import Filter
+from softmorph_cli.filters.operations import components, morphological, rules, skeletonize
+from softmorph_cli.filters.operations.components import Despeckle, Fill, Resample, Threshold
+from softmorph_cli.filters.operations.morphological import (
+    BlackHat,
+    Closing,
+    Dilation,
+    Erosion,
+    Gradient,
+    Morphology,
+    Opening,
+    TopHat,
+    TwoElements,
+)
+from softmorph_cli.filters.operations.rules import ApplyRule
+from softmorph_cli.filters.operations.skeletonize import Skeleton, uneven
+
+# In the order of the classes, which is that of --help.
+OPERATIONS: Final[Mapping[str, type[Filter]]] = {
+    one.operation: one
+    for module in (skeletonize, morphological, rules, components)
+    for one in vars(module).values()
+    if isinstance(one, type) and issubclass(one, Filter) and hasattr(one, "operation")
+}
+
+
+def find(name: str) -> type[Filter]:
+    """Return an operation by its name.
+
+    Raises:
+        UsageError: If there is none; the message lists them.
+    """
+    if name not in OPERATIONS:
+        raise UsageError(f"there is no operation {name!r}; use {', '.join(OPERATIONS)}.")
+    return OPERATIONS[name]
+
+
+def from_json(document: Mapping[str, Any]) -> Filter:
+    """Return the filter that `Filter.as_json` gave.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    given = dict(document)
+    return find(given.pop("operation"))(**given)
+
+
+__all__ = [
+    "OPERATIONS",
+    "ApplyRule",
+    "BlackHat",
+    "Closing",
+    "Despeckle",
+    "Dilation",
+    "Erosion",
+    "Fill",
+    "Gradient",
+    "Morphology",
+    "Opening",
+    "Resample",
+    "Skeleton",
+    "Threshold",
+    "TopHat",
+    "TwoElements",
+    "find",
+    "from_json",
+    "uneven",
+]

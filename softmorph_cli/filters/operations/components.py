@@ -1,0 +1,204 @@
+"""Holes, small components, thresholds and voxel sizes: filters that are exact at every threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
+
+from softmorph_cli import lengths
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.filter import (
+    LABELS,
+    MASK,
+    Filter,
+    Report,
+)
+from softmorph_cli.filters.settings import Result
+from softmorph_cli.parameters import Parameter, below_one, named
+from softmorph_cli.units import millimetres
+
+if TYPE_CHECKING:
+    from softmorph_cli.level_sets import LevelSets
+    from softmorph_cli.volume import Volume
+
+
+def _size(name: str, value: str) -> None:
+    lengths.parse_size(value, named(name))
+
+
+_MIN_SIZE: Final = Parameter(
+    "A volume with its unit, such as 50um3 or 0.2mm3; in 2D an area, such as 20um2; or 30vox.",
+    "SIZE",
+    check=_size,
+)
+
+
+def _voxels(size: str, volume: Volume) -> int:
+    parsed = lengths.parse_size(size, named("min_size"))
+    return lengths.in_voxels(parsed, volume.spacing, volume.unit, volume.spatial_dims)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fill(Filter):
+    """Holes filled, exactly at every threshold."""
+
+    operation: ClassVar = "fill"
+    help: ClassVar = """Fill holes, exactly at every threshold: what is darker than every way to the border rises.
+
+    In 2D these are the holes of rings, in 3D the cavities; the background is 4- or 6-connected.
+    """
+    examples: ClassVar = (
+        "softmorph fill cells.tif solid.tif",
+        "softmorph fill organ.nii.gz solid.nii.gz --preview solid.png",
+    )
+
+    def run(self, volume: Volume, progress: Report | None = None) -> Result:
+        """Return the map without holes."""
+        from softmorph_cli.filters.greylevel import fill
+
+        return Result(fill(volume.array, volume.spatial_dims))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Despeckle(Filter):
+    """Small components removed, exactly at every threshold."""
+
+    min_size: Annotated[str, _MIN_SIZE]
+
+    operation: ClassVar = "despeckle"
+    help: ClassVar = (
+        "Take specks away, exactly at every threshold: 8- or 26-connected components smaller than a size."
+    )
+    examples: ClassVar = (
+        "softmorph despeckle vessels.nii.gz clean.nii.gz --min-size 5mm3",
+        "softmorph despeckle roads.png clean.png --min-size 40vox",
+    )
+
+    @classmethod
+    def _check_given(cls, given: Mapping[str, Any]) -> None:
+        if "min_size" not in given:
+            raise UsageError(
+                "despeckle needs a size, as in despeckle:min-size=30vox, or a volume such as 50um3 (in 2D an area)."
+            )
+
+    def run(self, volume: Volume, progress: Report | None = None) -> Result:
+        """Return the map without small components."""
+        from softmorph_cli.filters.greylevel import despeckle
+
+        return Result(despeckle(volume.array, _voxels(self.min_size, volume), volume.spatial_dims))
+
+
+def _some_component(name: str, value: int) -> None:
+    if value < 1:
+        raise UsageError(f"{named(name)} {value}: keep at least 1 component.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold(Filter):
+    """A mask, or the components of one, numbered."""
+
+    threshold: Annotated[float, Parameter("A voxel above it is foreground.", "P", check=below_one)] = 0.5
+    largest: Annotated[
+        int | None, Parameter("Keep the N largest components. (default: all)", "N", check=_some_component)
+    ] = None
+    min_size: Annotated[str | None, _MIN_SIZE] = None
+    labels: Annotated[bool, Parameter("Write each component's number, the largest first, not 0 and 1.")] = (
+        False
+    )
+
+    operation: ClassVar = "threshold"
+    help: ClassVar = "Binarize a map, keep its largest components, number them; 8- or 26-connected."
+    examples: ClassVar = (
+        "softmorph threshold airways.nii.gz tree.nii.gz --threshold 0.4 --largest 1",
+        "softmorph threshold cells.tif labels.tif --labels --min-size 30vox",
+    )
+
+    @property
+    def gives(self) -> str:
+        """What the values of a result are."""
+        return LABELS if self.labels else MASK
+
+    @property
+    def cuts(self) -> bool:
+        """Whether it cuts the map."""
+        return True
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as documents and files hold them."""
+        return {**super().parameters, "labels": self.labels or None}
+
+    def settled(self, levels: LevelSets | Literal["exact"] | None) -> tuple[Self, tuple[str, ...]]:
+        """Return the threshold at the nearest level of a map that is exact at these, and a note on it."""
+        return self._at_level(self.threshold, levels)
+
+    def run(self, volume: Volume, progress: Report | None = None) -> Result:
+        """Return the mask or the labels of a map."""
+        from softmorph_cli.filters.greylevel import components
+
+        voxels = 1 if self.min_size is None else _voxels(self.min_size, volume)
+        if not self.labels and self.largest is None and voxels == 1:
+            return Result(volume.array > self.threshold)
+        found = components(
+            volume.array, self.threshold, volume.spatial_dims, largest=self.largest, voxels=voxels
+        )
+        return Result(found if self.labels else found > 0)
+
+
+def _spacing(name: str, value: str) -> None:
+    sizes = [] if value == "iso" else [lengths.parse(part, named(name)) for part in value.split(",")]
+    if "vox" in {unit for _, unit in sizes}:
+        raise UsageError(f"{named(name)} {value}: give lengths in mm, um or nm, or iso.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resample(Filter):
+    """A map on a grid of another voxel size."""
+
+    spacing: Annotated[
+        str,
+        Parameter(
+            "iso: cubic voxels of the finest spacing; a length such as 0.5mm; or one for each axis, z first.",
+            "iso|LENGTH[,...]",
+            check=_spacing,
+        ),
+    ] = "iso"
+
+    operation: ClassVar = "resample"
+    help: ClassVar = (
+        "Interpolate a map to another voxel size, sheared voxels to rectangular ones; coarser voxels are "
+        "means."
+    )
+    examples: ClassVar = (
+        "softmorph resample vessels.nii.gz cubic.nii.gz",
+        "softmorph resample vessels.nii.gz coarse.nii.gz --spacing 1mm",
+    )
+
+    def prepare(self, volume: Volume) -> Volume:
+        """Return the map on the new grid.
+
+        Raises:
+            InputError: If the voxel size of the map is not known, or another number of lengths is needed.
+        """
+        from softmorph_cli.filters.resample import isotropic, resampled
+
+        if self.spacing == "iso" or volume.spacing is None:  # which it refuses
+            return isotropic(volume)
+        if millimetres(volume.unit) is None:
+            raise InputError(
+                "the file does not say in which unit its voxel size is; only "
+                f"{named('spacing', 'iso')} does without."
+            )
+        sizes = [lengths.parse(part, named("spacing")) for part in self.spacing.split(",")]
+        if len(sizes) not in (1, volume.spatial_dims):
+            raise InputError(
+                f"{named('spacing')} {self.spacing}: give one length, or one for each of "
+                f"{', '.join(volume.spatial_axes)}."
+            )
+        wanted = [lengths.in_unit(size, volume.unit) for size in sizes]
+        return resampled(volume, wanted * volume.spatial_dims if len(wanted) == 1 else wanted)
+
+    def run(self, volume: Volume, progress: Report | None = None) -> Result:
+        """Return the map, which `prepare` has put on its grid."""
+        return Result(volume.array)

@@ -1,0 +1,270 @@
+"""Skeletonization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
+
+from softmorph_cli.errors import UsageError
+from softmorph_cli.filters import defaults
+from softmorph_cli.filters.filter import (
+    CHAIN,
+    COMMAND,
+    MASK,
+    PROBABILITY,
+    TILES,
+    Report,
+    Sequences,
+    SoftFilter,
+)
+from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.parameters import Parameter, at_least, below_one, named
+from softmorph_cli.units import sign
+
+if TYPE_CHECKING:
+    from softmorph_cli.level_sets import LevelSets
+    from softmorph_cli.measure.statistics import Statistics
+    from softmorph_cli.volume import Volume
+
+# Thinning takes voxels off one by one, so it follows the grid, not the world.
+UNEVEN: Final = 1.5
+# A skeleton of a larger share of the voxels is none of lines.
+_DENSE: Final = 0.2
+
+
+def uneven(volume: Volume, place: str = COMMAND) -> list[str]:
+    """Warn of a map whose voxels are far from cubic, before it is thinned.
+
+    Args:
+        volume: The map.
+        place: Where the filter is typed, as for `Filter.concerns`.
+    """
+    if volume.spacing is None or max(volume.spacing) <= UNEVEN * min(volume.spacing):
+        return []
+    sizes = " × ".join(f"{size:g}" for size in volume.spacing)
+    cubic = {
+        COMMAND: f"add {named('resample', 'iso')} to make them cubic first.",
+        CHAIN: 'skeletonize:resample=iso (in TOML resample = "iso") makes them cubic first.',
+        TILES: "where the map fits into memory, softmorph resample makes them cubic first.",
+    }
+    return [
+        f"voxels are {sizes} {sign(volume.unit or '')}".rstrip()
+        + f": thinning counts voxels, not lengths; {cubic[place]}"
+    ]
+
+
+def _only_iso(name: str, value: str) -> None:
+    if value != "iso":
+        raise UsageError(f"{named(name)} {value}: only iso is known.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton(SoftFilter):
+    """Soft skeleton; by default with method "nested", a centreline at each of its levels.
+
+    At each of L levels t_k (1/(2L), 1/L, 2/L, ...) the set {result > t_k} is a centreline, one voxel wide, with
+    the components, loops and cavities of {image > t_k}; it holds the centrelines of the levels above. With `hard` it is
+    the exact binary skeleton of {p > threshold}, uint8 0 and 1, without method, preset and iterations. (The module
+    `SoftSkeletonizer` has method "smooth-levels".)
+
+    Source: 3D, Palágyi & Kuba (1998); 2D and the soft forms, Guzzi et al. (2024); clDice, Shit et al. (2021).
+
+    >>> import numpy as np
+    >>> image = np.pad(np.full((3, 7), 0.6), 1)
+    >>> print(skeletonize(image, hard=True))
+    [[0 0 0 0 0 0 0 0 0]
+     [0 0 0 0 0 0 0 0 0]
+     [0 1 1 1 1 1 1 0 0]
+     [0 0 0 0 0 0 0 0 0]
+     [0 0 0 0 0 0 0 0 0]]
+    """
+
+    iterations: Annotated[
+        int | None,
+        Parameter(
+            "Exactly this many. (default: until nothing changes, or by less than --tolerance; cldice 10)",
+            "N",
+            ("--iterations", "-n"),
+            check=at_least(1),
+        ),
+    ] = None
+    hard: Annotated[
+        bool,
+        Parameter("Write the exact binary centreline of p > --threshold instead, as uint8 0 and 1."),
+    ] = False
+    threshold: Annotated[
+        float | None,
+        Parameter(
+            "Probability above which --hard counts a voxel as foreground. (default: 0.5)",
+            "P",
+            check=below_one,
+        ),
+    ] = None
+    preset: Annotated[
+        str | None, Parameter("A paper's settings: softmorph-2d, softmorph-3d or cldice.", "NAME")
+    ] = None
+    resample: Annotated[
+        str | None,
+        Parameter(
+            "iso: first interpolate to cubic voxels of the finest spacing; OUT is on that grid.",
+            "iso",
+            check=_only_iso,
+        ),
+    ] = None
+
+    operation: ClassVar = "skeletonize"
+    title: ClassVar = "skeleton"
+    default_method: ClassVar = defaults.THINNING
+    finishes_lines: ClassVar = True
+    help: ClassVar = """Soft skeleton: at each of its levels a centreline, one voxel wide.
+
+    OUT > t has the components, loops and cavities of IN > t for t = 1/(2L), 1/L, 2/L, ... (L is --levels, 16), and
+    holds the centrelines of the levels above. For the mask of a single centreline use --hard.
+    """
+    examples: ClassVar = (
+        "softmorph skeletonize vessels.nii.gz skeleton.nii.gz --preview skeleton.png",
+        "softmorph skeletonize vessels.tif centreline.tif --hard --threshold 0.4",
+    )
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            UsageError: If one is wrong whatever the image, or two exclude each other.
+        """
+        super().__post_init__()
+        if self.hard and (self.method or self.preset or self.iterations is not None):
+            raise UsageError(
+                f"{named('hard', True)} is the exact binary skeleton: it goes without {named('method')}, "
+                f"{named('preset')} and {named('iterations')}."
+            )
+        if self.threshold is not None and not self.hard:
+            raise UsageError(
+                f"{named('threshold')} goes with {named('hard', True)}: a soft skeleton has none."
+            )
+        if not self.hard and self.resolved().iterations is None and self.finish:
+            self.settings.check_pruning()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """How it runs, with its method: a hard skeleton is a nested one of a single level."""
+        return Settings.of(self).for_hard() if self.hard else super().settings
+
+    def resolved(self, default: str = "") -> Self:
+        """Return the filter with its method and the iterations of its preset.
+
+        Raises:
+            UsageError: If there is no such preset, or it excludes the method.
+        """
+        if self.hard:
+            return self
+        if self.preset is None:
+            return super().resolved(default)
+        from softmorph_cli.filters.skeleton import resolve_preset
+
+        method, iterations = resolve_preset(self.preset, self.method, self.iterations)
+        return replace(self, preset=None, method=method, iterations=iterations)
+
+    @property
+    def cut(self) -> float:
+        """The threshold of the hard skeleton."""
+        return 0.5 if self.threshold is None else self.threshold
+
+    @property
+    def gives(self) -> str:
+        """What the values of a result are."""
+        return MASK if self.hard else PROBABILITY
+
+    @property
+    def until_stable(self) -> bool:
+        """Whether it stops by itself."""
+        return self.resolved().iterations is None and self.settings.method != "cldice"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The operation's own parameters as documents and files hold them."""
+        return {
+            "iterations": self.resolved().iterations,
+            "hard": self.hard or None,
+            "threshold": self.cut if self.hard else None,
+            "preset": self.preset,
+            "resample": self.resample,
+        }
+
+    @property
+    def takes_tiles(self) -> bool:
+        """Whether it can be run tile by tile."""
+        return self.resample is None
+
+    @property
+    def cuts(self) -> bool:
+        """Whether it cuts the map, now or when somebody looks at a level of its result."""
+        return True
+
+    def settled(self, levels: LevelSets | Literal["exact"] | None) -> tuple[Self, tuple[str, ...]]:
+        """Return the hard skeleton at the nearest level of a map that is exact at these, and a note on it."""
+        # What is resampled first has no levels any more.
+        if not self.hard or self.resample is not None:
+            return self, ()
+        return self._at_level(self.cut, levels)
+
+    def prepare(self, volume: Volume) -> Volume:
+        """Return the map that is thinned: resampled to cubic voxels, or as it is."""
+        if self.resample is None:
+            return volume
+        from softmorph_cli.filters.resample import isotropic
+
+        return isotropic(volume)
+
+    def concerns(self, volume: Volume, place: str = COMMAND) -> list[str]:
+        """Return warnings about the map that it is applied to."""
+        return [] if self.resample else uneven(volume, place)
+
+    def remarks(self, before: Statistics, after: Statistics) -> list[str]:
+        """Return notes on the statistics before and after."""
+        if self.hard or after.components_above_half <= before.components_above_half:
+            return []
+        return [
+            "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "
+            f"are pieces of curves. To keep lines whole, add {named('method', 'nested')} (at each of its levels) or "
+            f"{named('hard', True)} (at one threshold; in a chain skeletonize:hard)."
+        ]
+
+    def phases(self, shape: tuple[int, ...]) -> Sequences:
+        """Return the phases: thinning, and where it runs to the end finishing."""
+        from softmorph_cli.filters.skeleton import phases
+
+        return phases(self, shape)
+
+    def run(self, volume: Volume, progress: Report | None = None) -> Result:
+        """Return the skeleton of a map, with warnings where it is empty or everywhere."""
+        result = super().run(volume, progress)
+        about = self._about(volume.array, result.image)
+        return replace(result, warnings=(*result.warnings, *about))
+
+    def __call__(self, image: Any, progress: Report | None = None) -> Result:
+        """Return the skeleton of an image, and how it went."""
+        from softmorph_cli.filters.skeleton import thinning
+
+        return thinning(self, image, progress)
+
+    def _about(self, image: Any, skeleton: Any) -> list[str]:
+        """Return what to say of a skeleton that is empty, or has all of a background in it."""
+        import numpy as np
+
+        settings, threshold = self.settings, self.cut
+        if not self.hard:
+            sets = settings.level_sets if settings.method == "nested" else None
+            threshold = (settings.lowest or 0.0) if sets is None else float(sets.thresholds[0])
+        largest, share = image.max(initial=0), np.count_nonzero(skeleton) / max(skeleton.size, 1)
+        if share == 0 and 0 < largest <= threshold:
+            return [
+                f"the skeleton is empty: nothing is above {threshold:g}, the largest value is {largest:.4g}."
+            ]
+        if settings.levels == "exact" and settings.lowest is None and share > _DENSE:
+            return [
+                f"{share:.0%} of the voxels are above 0 in the skeleton, since all values are levels: with "
+                f"{named('lowest', 0.01)} the background is left out."
+            ]
+        return []

@@ -1,0 +1,42 @@
+"""The families of files: what they are called, and how their names end."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Family(NamedTuple):
+    """A family of files.
+
+    Attributes:
+        title: As a person says it.
+        suffixes: What its files are called, lower case; the first is the usual one.
+        read: Those that --help names for input.
+        written: Those that --help names for output.
+    """
+
+    title: str
+    suffixes: tuple[str, ...]
+    read: tuple[str, ...]
+    written: tuple[str, ...]
+
+
+FAMILIES: Final = {
+    "nifti": Family("NIfTI", (".nii.gz", ".nii"), (".nii.gz", ".nii"), (".nii.gz", ".nii")),
+    "tiff": Family("TIFF", (".tif", ".tiff", ".btf", ".tf8"), (".tif",), (".tif",)),
+    "ome-zarr": Family("OME-Zarr", (".ome.zarr", ".zarr"), (".zarr",), (".zarr",)),
+    "png": Family("PNG", (".png",), (".png",), (".png",)),
+    "nrrd": Family("NRRD", (".nrrd", ".nhdr"), (".nrrd",), (".nrrd",)),
+    "metaimage": Family("MetaImage", (".mha", ".mhd"), (".mha", ".mhd"), (".mha",)),
+    "npy": Family("NumPy", (".npy",), (".npy",), (".npy",)),
+    "nnunet": Family("nnU-Net .npz", (".npz",), ("nnU-Net's .npz",), ()),
+}
+
+
+def _listed(suffixes: list[str]) -> str:
+    return f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+
+
+# As --help lists them.
+READ: Final = _listed([suffix for one in FAMILIES.values() for suffix in one.read])
+WRITTEN: Final = _listed([suffix for one in FAMILIES.values() for suffix in one.written])

@@ -1,0 +1,313 @@
+"""How a file is read and how a map is written, as data: every option once.
+
+The options of the command line, the keywords of `softmorph_cli.read` and `write`, what batches and tiles are told and
+what documents hold of it are all derived from these classes. A new option is a field here, and used where its value is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from softmorph_cli.errors import UsageError
+from softmorph_cli.parameters import Declared, Parameter, at_least, check_all, declared, named, positive
+
+# What an option is about. The axes and the part of space go for a file at the same place as well, such as a reference.
+AXES, SPACE, FILE, VALUES, RESULT = "axes", "space", "file", "values", "result"
+
+_READ: Final = "Reading IN"
+OUTPUT: Final = "Output"
+_INTEGER: Final = re.compile(r"-?[0-9]+")
+_RANGE: Final = re.compile(r"(\d*):(\d*)")
+
+
+@dataclass(frozen=True)
+class Option(Parameter):
+    """What is known of a reading option.
+
+    Attributes:
+        about: One of `AXES`, `SPACE` (which part of space), `FILE` (which image of the file, and what lies beside it),
+            `VALUES` (what stored numbers mean) and `RESULT` (what is made of it; of Python alone).
+        in_blocks: Whether it is known where a map is read block by block.
+    """
+
+    group: str | None = _READ
+    about: str = FILE
+    in_blocks: bool = True
+
+
+def number_or_name(text: str) -> int | str:
+    """Return the number that a text stands for, or the text."""
+    return int(text) if _INTEGER.fullmatch(text) else text
+
+
+def ranges(region: str) -> list[tuple[int, int | None]]:
+    """Return begin and end of each axis of a region.
+
+    Raises:
+        UsageError: If it is not written as "z0:z1,y0:y1,x0:x1".
+    """
+    found = [_RANGE.fullmatch(part.strip()) for part in region.split(",")]
+    if None in found:
+        raise UsageError(
+            f"{named('region')} {region!r} must read z0:z1,y0:y1,x0:x1; an end may be left open, as in 5:,:,:20."
+        )
+    return [(int(one[1] or 0), int(one[2]) if one[2] else None) for one in found if one is not None]
+
+
+def _region(name: str, value: str) -> None:
+    ranges(value)
+
+
+def _letters(name: str, value: str) -> None:
+    letters = value.upper()
+    plain = letters.isascii() and letters.isalpha()
+    if not plain or len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters):
+        raise UsageError(
+            f"{named(name)} {value!r} must be distinct letters with Y and X among them, such as CZYX."
+        )
+
+
+def _axis(name: str, value: int | str) -> None:
+    if value == "":
+        raise UsageError(f"{named(name)} '' must be a letter, such as C, or the number of an axis.")
+
+
+def _logits(name: str, value: str) -> None:
+    if value not in ("sigmoid", "softmax"):
+        raise UsageError(f"{named(name)} is sigmoid or softmax, not {value!r}.")
+
+
+def _float(name: str, value: Any) -> None:
+    import numpy as np
+
+    if np.dtype(value) not in (np.float32, np.float64):
+        raise UsageError(f"a map is read as float32 or float64, not {np.dtype(value)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How a file becomes a probability map."""
+
+    channel: Annotated[
+        int | str | None,
+        Option(
+            "Take one channel, by number (from 0) or name. (default: all, each by itself)",
+            "NAME|N",
+            parse=number_or_name,
+        ),
+    ] = None
+    channel_axis: Annotated[
+        int | str | None,
+        Option(
+            "Which axis holds channels, by letter or number, where the file does not say.",
+            "AXIS",
+            parse=number_or_name,
+            check=_axis,
+            about=AXES,
+        ),
+    ] = None
+    axes: Annotated[
+        str | None,
+        Option(
+            "A letter for each axis, such as TYX or CZYX, instead of what the file says.",
+            "LETTERS",
+            check=_letters,
+            about=AXES,
+        ),
+    ] = None
+    per_slice: Annotated[
+        bool,
+        Option(
+            "Treat each slice along z as a 2D image.", flags=("--per-slice",), about=SPACE, in_blocks=False
+        ),
+    ] = False
+    region: Annotated[
+        str | None,
+        Option(
+            "Cut out this box (in voxels, ends open at will); OUT is the box at its place in the world.",
+            "Z0:Z1,Y0:Y1,X0:X1",
+            check=_region,
+            about=SPACE,
+        ),
+    ] = None
+    mask: Annotated[
+        str | Path | None,
+        Option("Where this image of the same shape is 0, the map is taken as 0.", "FILE", about=SPACE),
+    ] = None
+    like: Annotated[
+        str | Path | None,
+        Option(
+            "For nnU-Net's .npz: take voxel size and orientation from this image; of several cases from the "
+            "images of their names in this folder. (default: the labels beside it, which are checked)",
+            "FILE|DIR",
+            ("--reference",),
+            in_blocks=False,
+        ),
+    ] = None
+    resolution: Annotated[
+        int | None,
+        Option(
+            "Which resolution of an OME-Zarr, 0 the finest, as IN.zarr/N is. (default: 0)",
+            "N",
+            check=at_least(0),
+            least=0,
+        ),
+    ] = None
+    series: Annotated[
+        int | None,
+        Option(
+            "Which image series of a TIFF. (default: the first that is no smaller copy of another)",
+            "N",
+            check=at_least(0),
+            least=0,
+        ),
+    ] = None
+    time: Annotated[
+        int | None, Option("Keep one time of several. (default: all, each by itself)", "N", least=0)
+    ] = None
+    from_logits: Annotated[
+        str | None,
+        Option(
+            "The file holds logits: turn them into probabilities first.",
+            "sigmoid|softmax",
+            check=_logits,
+            about=VALUES,
+        ),
+    ] = None
+    divide_by: Annotated[
+        float | None,
+        Option(
+            "What probability 1 is stored as, such as 255 or 4095.", "NUMBER", check=positive, about=VALUES
+        ),
+    ] = None
+    clip: Annotated[bool, Option("Cut values outside [0, 1] off.", flags=("--clip",), about=VALUES)] = False
+    label: Annotated[
+        int | None, Option("The file is a label map: read label K as a mask.", "K", about=VALUES)
+    ] = None
+    dtype: Annotated[
+        str | type[Any] | None,
+        Option(
+            "float32 or float64. (default: float32; float64 where a .npy file is)",
+            check=_float,
+            shell=False,
+            about=RESULT,
+            in_blocks=False,
+        ),
+    ] = None
+    exclusive: Annotated[
+        bool,
+        Option(
+            "Whether it is found out if all channels exclude each other, see `softmorph_cli.io.exclusive`.",
+            shell=False,
+            about=RESULT,
+            in_blocks=False,
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is wrong whatever the file.
+
+        Raises:
+            UsageError: If an option is malformed, or two exclude each other.
+        """
+        check_all(self)
+        if sum(option is not None for option in (self.divide_by, self.label, self.from_logits)) > 1:
+            raise UsageError(
+                f"{named('divide_by')}, {named('label')} and {named('from_logits')} exclude each other; give one of "
+                "them."
+            )
+
+    def _chosen(self) -> Iterator[tuple[Declared, Option, Any]]:
+        for one in declared(type(self)).values():
+            assert isinstance(one.about, Option)
+            value = getattr(self, one.name)
+            # By identity: channel 0 is a choice.
+            if value is not None and value is not False:
+                yield one, one.about, value
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that change what is read, by name."""
+        return {one.name: value for one, about, value in self._chosen() if about.about != RESULT}
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON holds them."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in self.given.items()}
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are read beside the map."""
+        return [value for value in self.given.values() if isinstance(value, Path)]
+
+    @property
+    def whole_only(self) -> list[str]:
+        """The options given that are not known where a map is read block by block, as they are typed."""
+        return [one.typed for one, about, _ in self._chosen() if not about.in_blocks]
+
+    def absolute(self) -> Self:
+        """Return the options with files that are found from any working folder."""
+        found: dict[str, Any] = {
+            name: value.absolute() for name, value in self.given.items() if isinstance(value, Path)
+        }
+        return replace(self, **found)
+
+    def only(self, *about: Literal["axes", "space", "file", "values", "result"]) -> ReadOptions:
+        """Return the options about these, and no others."""
+        return ReadOptions(**{one.name: value for one, own, value in self._chosen() if own.about in about})
+
+
+DEFAULT: Final = ReadOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteOptions:
+    """How a map is written."""
+
+    output_type: Annotated[
+        str | None,
+        Parameter(
+            "float32, uint8, uint16, or float16 (.tif, .npy). (default: float32; PNG uint16)",
+            "TYPE",
+            group=OUTPUT,
+        ),
+    ] = None
+    force: Annotated[bool, Parameter("Replace files that exist.", flags=("--force", "-f"), group=OUTPUT)] = (
+        False
+    )
+    pyramid: Annotated[
+        bool,
+        Parameter(
+            "Write coarser resolutions too, each half the one before (.zarr only).",
+            flags=("--pyramid",),
+            group=OUTPUT,
+        ),
+    ] = False
+    provenance: Annotated[
+        Mapping[str, Any] | None,
+        Parameter(
+            "What made the map: command, version, parameters, as far as the format holds it.", shell=False
+        ),
+    ] = None
+
+    @classmethod
+    def of(cls, chosen: WriteOptions, **more: Any) -> Self:
+        """Return what another choice says of these options.
+
+        Args:
+            chosen: What it has no say in has its default.
+            more: What is said in its place, or beside it.
+        """
+        known = {one.name for one in fields(chosen)} - set(more)
+        said = {one.name: getattr(chosen, one.name) for one in fields(cls) if one.name in known}
+        return cls(**said, **more)
+
+
+WRITE_DEFAULT: Final = WriteOptions()
+
+# What `softmorph_cli.read` and `write` take by name, and so name in messages.
+KEYWORDS: Final = tuple({**declared(ReadOptions), **declared(WriteOptions)}.values())

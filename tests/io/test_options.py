@@ -1,0 +1,139 @@
+"""Reading options: declared once, and derived from that everywhere."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import softmorph_cli
+from softmorph_cli.cli.command import options_of
+from softmorph_cli.cli.options import Results, Writing
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io.families import FAMILIES, READ, WRITTEN
+from softmorph_cli.io.formats import FORMATS
+from softmorph_cli.io.options import KEYWORDS, Option, ReadOptions, WriteOptions
+from softmorph_cli.parameters import declared, in_python, named_as_options
+from softmorph_cli.steps.outputs import OutputOptions, ResultOptions
+from softmorph_cli.steps.process import Outputs
+
+MAP = np.random.default_rng(5).random((2, 4, 5)).astype(np.float32)
+
+
+def test_every_option_is_a_keyword_of_read_and_of_the_shell_unless_it_is_of_python_alone() -> None:
+    known = [field.name for field in fields(ReadOptions)]
+    assert list(inspect.signature(softmorph_cli.read).parameters) == ["path", *known]
+    assert list(declared(ReadOptions)) == known
+    shell = [one.name for one in options_of(ReadOptions).parameters]
+    assert shell == [name for name in known if name not in ("dtype", "exclusive")]
+    for one in declared(ReadOptions).values():
+        assert isinstance(one.about, Option)
+        assert f"{one.name}: " in (softmorph_cli.read.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("given", "in_python", "in_the_shell"),
+    [
+        ({"region": "1-3"}, "region '1-3' must read z0:z1", "--region '1-3' must read z0:z1"),
+        ({"axes": "CZY"}, "axes 'CZY' must be distinct letters", "--axes 'CZY' must be distinct letters"),
+        ({"channel_axis": ""}, "channel_axis '' must be a letter", "--channel-axis '' must be a letter"),
+        ({"divide_by": -1.0}, "divide_by -1: it must be positive", "--divide-by -1: it must be positive"),
+        ({"series": -1}, "series -1: at least 0", "--series -1: at least 0"),
+        ({"resolution": -1}, "resolution -1: at least 0", "--resolution -1: at least 0"),
+        ({"from_logits": "tanh"}, "from_logits is sigmoid or softmax", "--from-logits is sigmoid or softmax"),
+        (
+            {"label": 1, "divide_by": 2.0},
+            "divide_by, label and from_logits",
+            "--divide-by, --label and --from",
+        ),
+        ({"dtype": np.float16}, "read as float32 or float64, not float16", "read as float32 or float64"),
+    ],
+)
+def test_what_is_wrong_whatever_the_file_is_refused_without_one(
+    given: dict[str, object], in_python: str, in_the_shell: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        ReadOptions(**given)  # type: ignore[arg-type]
+    assert in_python in str(refused.value)
+    with named_as_options(), pytest.raises(UsageError) as refused:
+        ReadOptions(**given)  # type: ignore[arg-type]
+    assert in_the_shell in str(refused.value)
+
+
+def test_what_is_given_and_what_a_file_at_the_same_place_is_read_with() -> None:
+    options = ReadOptions(channel="0", axes="CYX", mask="m.npy", time=0, clip=True, exclusive=True)
+    assert options.given == {"channel": 0, "axes": "CYX", "mask": Path("m.npy"), "time": 0, "clip": True}
+    assert options.as_json["mask"] == "m.npy"
+    assert options.files == [Path("m.npy")]
+    assert options.absolute().mask == Path("m.npy").absolute()
+    assert options.only("axes", "space") == ReadOptions(axes="CYX", mask=Path("m.npy"))
+    assert ReadOptions(per_slice=True, like="a.nii").whole_only == ["per_slice", "like"]
+    with named_as_options():
+        assert ReadOptions(per_slice=True, like="a.nii").whole_only == ["--per-slice", "--reference"]
+
+
+def test_a_channel_that_is_named_by_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "in.ome.tif"
+    tifffile.imwrite(path, MAP, metadata={"axes": "CYX", "Channel": {"Name": ["488", "1"]}})
+    assert np.array_equal(softmorph_cli.read(path, channel="488").array, MAP[0])
+    assert np.array_equal(softmorph_cli.read(path, channel=0).array, MAP[0])
+    # A number that counts a channel is not a name.
+    assert np.array_equal(softmorph_cli.read(path, channel="1").array, MAP[1])
+
+
+def test_help_names_what_the_formats_are() -> None:
+    assert {family.name: family.suffixes for family in FORMATS} == {
+        name: family.suffixes for name, family in FAMILIES.items()
+    }
+    assert READ == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha, .mhd, .npy or nnU-Net's .npz"
+    assert WRITTEN == ".nii.gz, .nii, .tif, .zarr, .png, .nrrd, .mha or .npy"
+
+
+def test_every_writing_option_is_a_keyword_of_write_and_of_the_shell_unless_it_is_of_python_alone() -> None:
+    known = [field.name for field in fields(WriteOptions)]
+    assert list(inspect.signature(softmorph_cli.write).parameters) == ["volume", "path", *known]
+    said = ["json", "quiet", "verbose"]
+    for own, bundle in ((ResultOptions, Results), (OutputOptions, Writing)):
+        shell = [one.name for one in options_of(bundle).parameters]
+        assert shell == [*(field.name for field in fields(own) if field.name != "provenance"), *said]
+
+
+def test_outputs_of_a_command_and_of_a_batch() -> None:
+    typed = Writing(output_type="uint8", argmax=True, preview=Path("p.png"), quiet=True)
+    of_one = Outputs.of(typed, target=Path("out.tif"))
+    assert of_one == Outputs(Path("out.tif"), output_type="uint8", argmax=True, preview=Path("p.png"))
+    of_many = ResultOptions.of(Results(pyramid=True, force=True, verbose=True))
+    assert type(of_many) is ResultOptions
+    assert Outputs.of(of_many, target=Path("o.zarr"), force=False) == Outputs(Path("o.zarr"), pyramid=True)
+
+
+def test_path_and_options_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "map.npy"
+    softmorph_cli.write(volume=softmorph_cli.Volume(MAP[0], "YX"), path=path)  # type: ignore[call-arg]
+    assert np.array_equal(softmorph_cli.read(path=path).array, MAP[0])  # type: ignore[call-arg]
+
+
+def test_messages_name_keywords_in_python_and_options_in_the_shell(tmp_path: Path) -> None:
+    path = tmp_path / "grey.npy"
+    np.save(path, np.arange(200, dtype=np.uint8).reshape(10, 20))
+    with pytest.raises(InputError, match=r"scale them with divide_by=255\.$"):
+        softmorph_cli.read(path)
+    with named_as_options(), pytest.raises(InputError, match=r"scale them with --divide-by 255\.$"):
+        softmorph_cli.read(path)
+    for typed, keyword in (
+        ("choose --channel 0 to 2", "choose channel=0 to 2"),
+        (
+            "name it with --channel-axis, or leave --channel out",
+            "name it with channel_axis, or leave channel out",
+        ),
+        ("--axes CZYX, or --reference FILE", "axes='CZYX', or like=FILE"),
+        ("--from-logits sigmoid (or softmax)", "from_logits='sigmoid' (or softmax)"),
+        ("a slice with --region 3:4,:,:", "a slice with region='3:4,:,:'"),
+        ("or add --clip.", "or add clip=True."),
+        ("gunzip --keep a--clip.nii.gz", "gunzip --keep a--clip.nii.gz"),
+    ):
+        assert in_python(typed, KEYWORDS) == keyword

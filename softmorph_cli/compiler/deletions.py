@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.compiler.program import Op, Program, execute
+from softmorph_cli.rules.neighborhood import Offset
 from softmorph_cli.rules.ring import ring
 
 Words = npt.NDArray[np.uint64]
@@ -26,34 +27,44 @@ _BITS: Final[dict[Op, Callable[..., Any]]] = {
 }
 
 
-def deletions(program: Program) -> Words:
+def deletions(program: Program, neighbours: Sequence[Offset] | None = None) -> Words:
     """Return where a program makes a foreground voxel background.
 
     Args:
-        program: The new value of a voxel, as a Boolean circuit, with inputs in 2D or 3D.
+        program: The new value of a voxel, as a Boolean circuit.
+        neighbours: The offset that each bit of a configuration's number stands for; None for those of `rules.ring`.
 
     Returns:
-        Shape (4,) in 2D, (2^20,) in 3D: bit b of word w stands for the ring 64 w + b, see `rules.ring`.
+        Bit b of word w stands for the configuration 64 w + b; of a ring, shape (4,) in 2D and (2^20,) in 3D. With fewer
+        than six neighbours the configurations repeat within the one word.
     """
-    dimensions = len(program.inputs[0])
-    count = 1 << len(ring(dimensions).offsets)
-    found = np.empty(count // 64, np.uint64)
+    if neighbours is None:
+        neighbours = ring(len(program.inputs[0])).offsets
+    place = {offset: k for k, offset in enumerate(neighbours)}
+    found = np.empty(words(len(neighbours)), np.uint64)
     for first in range(0, found.size, _CHUNK):
         part = found[first : first + _CHUNK]
-        numbers = np.arange(first, first + part.size)
-        part[:] = ~execute(program, _inputs(program, numbers), _BITS)
+        numbers = np.arange(first, first + part.size, dtype=np.uint64)
+        inputs = [
+            pattern(place[offset], numbers) if any(offset) else np.full(part.size, _ALL)
+            for offset in program.inputs
+        ]
+        part[:] = ~execute(program, inputs, _BITS)
     return found
 
 
-def _inputs(program: Program, numbers: npt.NDArray[np.int64]) -> list[Words]:
-    place = {offset: k for k, offset in enumerate(ring(len(program.inputs[0])).offsets)}
-    inputs = []
-    for offset in program.inputs:
-        if not any(offset):
-            values = np.full(numbers.size, _ALL)
-        elif place[offset] < len(_WITHIN):
-            values = np.full(numbers.size, _WITHIN[place[offset]])
-        else:
-            values = np.where(numbers >> (place[offset] - len(_WITHIN)) & 1, _ALL, np.uint64(0))
-        inputs.append(values)
-    return inputs
+def words(neighbours: int) -> int:
+    """Return how many words the configurations of so many neighbours take."""
+    return max(1 << neighbours >> 6, 1)
+
+
+def pattern(place: int, numbers: Words) -> Words:
+    """Return the values of one neighbour in the 64 configurations of each word.
+
+    Args:
+        place: Which bit of a configuration's number is the neighbour's.
+        numbers: Of the words.
+    """
+    if place < len(_WITHIN):
+        return np.full(numbers.size, _WITHIN[place])
+    return np.uint64(0) - (numbers >> np.uint64(place - len(_WITHIN)) & np.uint64(1))

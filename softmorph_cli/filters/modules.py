@@ -172,6 +172,7 @@ class SoftSkeletonizer(_Module):
         chosen = find(method)
         if iterations is None and chosen.family is not Family.NESTED:
             raise UsageError(f"method {chosen.name} needs a number of iterations, such as iterations=3.")
+        self.iterations = iterations
         self._hold(operations.Skeleton(chosen.name, iterations=iterations, **how))
 
 

@@ -37,7 +37,7 @@ ROWS = {
     "topology is asked for: --betti 1,0,0, or of several channels": "a repair of nothing in particular",
     "--levels exact goes with --method nested; others take a number.": "every value is a level, of another method",
     "--threshold goes with --hard: a soft skeleton has none.": "a threshold of a soft skeleton",
-    " is less than one of {} levels: type --prune-contrast {} or more, or": "a contrast of less than a level",
+    " or more, or --levels exact": "a contrast of less than a level",
     "since all values are levels: with --lowest": "a background that is never 0",
     ", or take fewer levels: --levels": "levels that a type does not hold",
     "; choose --time 0 to": "a time that is not there",

@@ -271,7 +271,7 @@ def test_what_persists_for_less_than_the_contrast_goes(levels: Any) -> None:
 def test_the_contrast_that_is_proposed_is_one_level(count: int) -> None:
     with pytest.raises(UsageError) as refused:
         Settings("nested", levels=count, prune_contrast=1e-4).check_pruning()
-    proposed = float(re.search(r"prune-contrast (\S+) or more", str(refused.value))[1])
+    proposed = float(re.search(r"prune_contrast=(\S+) or more", str(refused.value))[1])
     assert Settings("nested", levels=count, prune_contrast=proposed).contrast_in_ranks == 1
     Settings("nested", levels=count, prune_contrast=proposed).check_pruning()
 

@@ -200,7 +200,7 @@ def test_what_is_above_a_half_stays_so_in_integers(tmp_path: Path, dtype: Any, o
     ("name", "output_type", "count", "says"),
     [
         ("s.nii.gz", "uint8", 128, "output_type='uint16'"),
-        ("s.png", "uint8", 192, "--levels 64"),
+        ("s.png", "uint8", 192, "levels=64"),
         ("s.png", None, 32768, "output_type='float32'"),
         ("s.tif", "float16", 4096, "output_type='float32'"),
     ],
@@ -250,7 +250,7 @@ def test_levels_that_do_not_fit_are_refused_before_a_block_is_written(tmp_path: 
     write(Volume(np.eye(8, dtype=np.float32), "YX"), tmp_path / "in.zarr")
     source = open_blocks(tmp_path / "in.zarr")
     with (
-        pytest.raises(UsageError, match="--output-type uint16"),
+        pytest.raises(UsageError, match="output_type='uint16'"),
         create_blocks(tmp_path / "out.zarr", source, dtype="uint8", provenance=made(128)),
     ):
         raise AssertionError

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from helpers_maps import same_bits
 
-from softmorph_cli.filters.filter import SoftFilter
+from softmorph_cli.filters.filter import MASK, SoftFilter
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.io import create_blocks, open_blocks, read
 from softmorph_cli.io.storing import chunks_of_tiles
@@ -52,7 +52,7 @@ def tiled(
     spec: SoftFilter, image: np.ndarray, tile: tuple[int, ...], length: int | None = None, **more: Any
 ) -> Tiled:
     """Run a filter in tiles of a given size."""
-    kind = np.uint8 if spec.hard else image.dtype
+    kind = np.uint8 if spec.gives == MASK else image.dtype
     made = Tiled(np.full(image.shape, 77, kind), np.full(image.shape, 77, image.dtype), Result(None))
     made.result = filter_tiles(
         ArraySource(image),
@@ -141,7 +141,7 @@ def on_cluster(
     with (
         create_blocks(folder / "error.zarr", blocks, **store) as errors,
         create_blocks(
-            folder / "out.zarr", blocks, dtype="mask" if spec.hard else "float32", **store
+            folder / "out.zarr", blocks, dtype="mask" if spec.gives == MASK else "float32", **store
         ) as written,
     ):
         drawn = spec.settings.method == "sampled"

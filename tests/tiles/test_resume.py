@@ -16,7 +16,7 @@ from helpers_maps import same_bits, vessels
 from helpers_tiles import StopError, Tiled, cut_by_hand, tiled, until, whole
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.filters.filter import SoftFilter
+from softmorph_cli.filters.filter import MASK, SoftFilter
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.tiles import ArraySource, ArrayTarget, TileProgress, filter_tiles
 from softmorph_cli.tiles.manifest import NAME, Manifest, State, cut_of, named_by, other_default
@@ -51,7 +51,7 @@ def test_a_run_interrupted_anywhere_ends_as_an_undisturbed_one(spec: SoftFilter,
     ends = [kinds.index(kind) + 1 for kind in dict.fromkeys(kinds)]
     stops = {*ends, *(end - 1 for end in ends[1:]), *(rng.choice(total, 2, replace=False) + 1)}
     for first in sorted(map(int, stops)):
-        scratch, out = tmp_path / f"s{first}", np.zeros_like(MAP, np.uint8 if spec.hard else None)
+        scratch, out = tmp_path / f"s{first}", np.zeros_like(MAP, np.uint8 if spec.gives == MASK else None)
         seen: list[Any] = []
         with pytest.raises(StopError):
             run(spec, out, LENGTH, scratch, progress=until(first, seen))

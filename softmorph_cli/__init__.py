@@ -21,6 +21,11 @@ _HOMES = {
     "SoftErosion": "filters.modules",
     "SoftOpening": "filters.modules",
     "SoftSkeletonizer": "filters.modules",
+    "betti_numbers": "api.analysis",
+    "evaluate": "api.analysis",
+    "inspect": "api.analysis",
+    "repair": "api.repairs",
+    "statistics": "api.analysis",
     "read": "io",
     "write": "io",
     "Volume": "volume",
@@ -31,7 +36,12 @@ _HOMES = {
 _FUNCTIONS = "api.filters"
 
 if TYPE_CHECKING:
+    from softmorph_cli.api.analysis import betti_numbers as betti_numbers
+    from softmorph_cli.api.analysis import evaluate as evaluate
+    from softmorph_cli.api.analysis import inspect as inspect
+    from softmorph_cli.api.analysis import statistics as statistics
     from softmorph_cli.api.filters import *  # noqa: F403
+    from softmorph_cli.api.repairs import repair as repair
     from softmorph_cli.errors import SoftmorphError as SoftmorphError
     from softmorph_cli.errors import SoftmorphWarning as SoftmorphWarning
     from softmorph_cli.filters.modules import SoftClosing as SoftClosing

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 import textwrap
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -181,22 +182,33 @@ def named_as_options() -> Iterator[None]:
         _SHELL.reset(before)
 
 
-def named(name: str, value: Any = None) -> str:
+def named(name: str, value: Any = None, *, option: str | None = None) -> str:
     """Return how a parameter is typed where it was given: `--max-iterations`, or `max_iterations` in Python.
 
     Args:
         name: The parameter.
         value: A value to type with it; None for the name alone.
+        option: What its option is called where that is another name.
     """
     if not _SHELL.get():
         return name if value is None else f"{name}={value!r}"
-    option = f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
+    option = f"--{'no-' if value is False else ''}{(option or name).replace('_', '-')}"
     return option if value is None or isinstance(value, bool) else f"{option} {value}"
 
 
 def in_shell() -> bool:
     """Whether parameters are named as options: the command line was called, not Python."""
     return _SHELL.get()
+
+
+def as_keywords(options: str) -> str:
+    """Return options with values as Python has them: "channel_axis='Q', channel=0" of --channel-axis Q --channel 0."""
+    words = shlex.split(options)
+    values = [int(value) if value.isdigit() else value for value in words[1::2]]
+    return ", ".join(
+        f"{option.removeprefix('--').replace('-', '_')}={value!r}"
+        for option, value in zip(words[::2], values, strict=True)
+    )
 
 
 def take_a_part() -> str:

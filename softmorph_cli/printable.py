@@ -77,3 +77,9 @@ def cell(value: Any) -> Any:
     if not isinstance(value, str | PurePath) or not str(value).startswith(_FORMULA):
         return value
     return f"./{value}" if isinstance(value, PurePath) else f"'{value}"
+
+
+def plural(number: int, name: str) -> str:
+    """Return a number with its noun: "1 branch", "3 branches"."""
+    ending = "" if number == 1 else "es" if name.endswith("ch") else "s"
+    return f"{number:,} {name}{ending}"

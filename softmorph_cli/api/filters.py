@@ -56,8 +56,8 @@ def _function_of(make: Callable[P, SoftFilter], name: str) -> Function[P]:
         name: The function's name.
     """
 
-    def run(image: Any, **parameters: Any) -> Any:
-        return _filtered(make(**parameters), image)  # type: ignore[call-arg]
+    def run(image: Any, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return _filtered(make(*args, **kwargs), image)
 
     known = _in_order(make)
     image = inspect.Parameter("image", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Image)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.errors import InputError, SoftmorphError, UsageError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -19,6 +20,13 @@ Placed: TypeAlias = "Volume | str | Path"
 Image: TypeAlias = "Array | Tensor | Placed"
 
 
+def is_placed(image: Any) -> bool:
+    """Whether an image is a volume or a path, which have a place of their own, not an array or a tensor."""
+    from softmorph_cli.volume import Volume
+
+    return isinstance(image, str | Path | Volume)
+
+
 def placed(image: Any) -> Volume | None:
     """Return a volume, or the file of a path as one; None of an array or a tensor.
 
@@ -29,10 +37,27 @@ def placed(image: Any) -> Volume | None:
     from softmorph_cli.volume import Volume
 
     if isinstance(image, str | Path):
-        from softmorph_cli.io import read
+        from softmorph_cli.io import read_map
+        from softmorph_cli.io.options import DEFAULT
 
-        return read(image)
+        with advising_read(image):
+            return read_map(Path(image), DEFAULT)
     return image if isinstance(image, Volume) else None
+
+
+@contextmanager
+def advising_read(path: str | Path) -> Iterator[None]:
+    """Where an error names options of reading, say that they are arguments of `read`, whose volume may be passed."""
+    from softmorph_cli.io.options import ReadOptions
+    from softmorph_cli.parameters import declared, in_python
+
+    try:
+        yield
+    except SoftmorphError as error:
+        said = in_python(str(error), declared(ReadOptions).values())
+        if said != str(error):
+            error.args = (f"{said} That is for read: pass the volume that read({str(path)!r}, ...) returns.",)
+        raise
 
 
 def refuse_grid(**given: object) -> None:
@@ -105,3 +130,14 @@ def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | 
     wide = np.float64 if array.dtype.kind == "f" and array.itemsize > 4 else np.float32
     sizes = None if spacing is None else tuple(float(size) for size in spacing)
     return Volume(array.astype(wide, copy=False), "ZYX"[-array.ndim :], spacing=sizes, unit=unit)
+
+
+@contextmanager
+def named_after(volume: Volume) -> Iterator[None]:
+    """Begin what is found wrong with a map with the name of its file, where it has one."""
+    try:
+        yield
+    except InputError as error:
+        if volume.source is None:
+            raise
+        raise InputError(f"{volume.source.path}: {error}") from error

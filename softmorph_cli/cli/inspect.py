@@ -68,9 +68,10 @@ def inspect(
 
         wanted()  # refuses what SOFTMORPH_PICTURES may not be
     from softmorph_cli.filters.operations import uneven
+    from softmorph_cli.graphs.frame import Frame
     from softmorph_cli.inspection.inspect import STAGES, Choices
     from softmorph_cli.inspection.inspect import inspect as look
-    from softmorph_cli.inspection.kind import SKELETON, is_skeleton
+    from softmorph_cli.inspection.kind import SKELETON, kind_of
     from softmorph_cli.steps import telling
 
     choices = Choices(
@@ -91,11 +92,10 @@ def inspect(
         stage("reading")
         volume = _read(source, reading) if curve.map_file is None else _read_skeleton(source, reading)
         notes = list(volume.notes)
-        if curve.kind is None and is_skeleton(volume):
-            choices = replace(choices, kind=SKELETON)
-            notes.append(
-                "softmorph wrote this file as a skeleton, and it is taken as one; add --as map if it is not."
-            )
+        if curve.kind is None:
+            kind, about = kind_of(volume)
+            choices = replace(choices, kind=kind)
+            notes += about
         reference = None
         if curve.map_file is not None:
             if choices.kind != SKELETON:
@@ -112,7 +112,7 @@ def inspect(
         started = time.perf_counter()
         try:
             if length is not None:
-                choices = replace(choices, prune=_in_frame(length, volume))
+                choices = replace(choices, prune=Frame.of(volume).length_of(length))
             found = look(volume, choices, reference=reference, progress=progress, stage=stage)
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
@@ -194,14 +194,6 @@ def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:
     made, kept = isotropic(volume), volume.source
     # Its header is that of another grid.
     return made if kept is None else replace(made, source=replace(kept, header=None, provenance={}))
-
-
-def _in_frame(length: tuple[float, str], volume: Volume) -> float:
-    """Return a length in the unit that branches are measured in."""
-    from softmorph_cli.graphs.frame import Frame
-
-    frame = Frame.of(volume)
-    return length[0] * frame.finest if length[1] == "vox" else lengths.in_unit(length, frame.unit)
 
 
 def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str]:

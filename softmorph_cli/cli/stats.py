@@ -20,7 +20,7 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import families
 from softmorph_cli.io.options import ReadOptions
-from softmorph_cli.measure.columns import OTHER_UNITS, SPREAD, volume_columns
+from softmorph_cli.measure.columns import FIGURES, OTHER_UNITS, SPREAD, volume_columns
 from softmorph_cli.printable import cell, typed
 from softmorph_cli.units import sign
 
@@ -33,8 +33,8 @@ _COLUMNS = (
     *("file", "channel", "axes", "size_z", "size_y", "size_x"),
     *("spacing_z", "spacing_y", "spacing_x", "spacing_unit", "voxels"),
     *("expected_voxels", "std_voxels", "expected_area_mm2", "std_area_mm2"),
-    *("expected_volume_mm3", "std_volume_mm3", "voxels_above_half", "components_above_half", "connectivity"),
-    *("mean", "min", "max", "entropy_bits"),
+    *("expected_volume_mm3", "std_volume_mm3"),
+    *FIGURES,
     *SPREAD,
 )
 
@@ -274,14 +274,8 @@ def _csv_row(one: _Measured, name: str, part: Statistics) -> dict[str, Any]:
         "spacing_unit": one.unit or "",
         "voxels": sum(part.histogram.counts),
         **volume_columns(part),
-        **{column: getattr(part, column) for column in _COLUMNS if column in _FIELDS},
+        **{column: getattr(part, column) for column in FIGURES},
     }
-
-
-_FIELDS = (
-    *("voxels_above_half", "components_above_half", "connectivity"),
-    *("mean", "min", "max", "entropy_bits"),
-)
 
 
 def _show_one(one: _Measured) -> None:

@@ -173,8 +173,7 @@ def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[st
     names = NAMES[volume.spatial_dims]
     document: dict[str, Any] = {
         "channel": one.name or None,
-        "betti": {f"b{k}": number for k, number in enumerate(one.betti.numbers)},
-        "euler": one.betti.euler,
+        **one.betti.as_dict(),
     }
     if one.bars is None:
         return document

@@ -15,7 +15,6 @@ from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import command, note, warn
 from softmorph_cli.cli.options import Input, Output
 from softmorph_cli.cli.progress import reporting
-from softmorph_cli.cli.topology_certificate import Certificate, certify, read_back
 from softmorph_cli.cli.topology_numbers import counted
 from softmorph_cli.cli.topology_options import Asking, Masking, Saving, Whole
 from softmorph_cli.errors import InputError, NotReachedError, UsageError
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from softmorph_cli.topology.betti import Betti
+    from softmorph_cli.topology.certificate import Certificate
     from softmorph_cli.topology.prior import Prior
     from softmorph_cli.topology.repair import Kind, Repaired, Settings
     from softmorph_cli.volume import Volume
@@ -56,14 +56,16 @@ def repair(
     volume = filtering.read_volume(source, replace(reading, region=None))
     masking, nearest = masking.at_level(volume)
     notes = [*volume.notes, *nearest]
+    from softmorph_cli.api.repairs import channels
     from softmorph_cli.io import check_target
     from softmorph_cli.steps import telling
+    from softmorph_cli.topology.certificate import certify, changes
 
     check_target(target, WriteOptions(output_type=saving.output_type, force=saving.force), axes=volume.axes)
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
     try:
-        array, kind = _channels(volume)
+        array, kind = channels(volume)
         priors = _priors(asking, volume, len(array))
         settings = _settings(asking, masking, reading, saving, volume, target, kind)
         found = _run(array, priors, settings, volume.spatial_dims, quiet=saving.quiet)
@@ -76,10 +78,10 @@ def repair(
     parameters = _parameters(asking, masking, reading, priors, settings)
     title = f"{source.name}{telling.which(volume, reading.time)}"
     warnings = _write(volume, result, target, saving, parameters, title, priors, settings)
-    certificate = certify(array, read_back(target, result, saving.output_type), priors, settings)
+    certificate = certify(array, _read_back(target, result, saving.output_type), priors, settings)
     write_seconds = time.perf_counter() - started
     reached = certificate.reached(priors)
-    changed = _change(array, found.array, priors, settings)
+    changed = changes(array, found.array, priors, settings)
     document = {
         **documents.head(),
         "input": documents.described(volume) | {"read_with": replace(reading, region=None).as_json},
@@ -112,6 +114,7 @@ def repair(
 def _check(
     source: Path, target: Path, asking: Asking, masking: Masking, reading: Whole, saving: Saving
 ) -> None:
+    from softmorph_cli.api.repairs import check_effort
     from softmorph_cli.io import check_target
 
     if (asking.betti is None) == (asking.priors is None):
@@ -123,10 +126,7 @@ def _check(
 
         parse_betti(asking.betti)
     masking.check()
-    if not 0 <= asking.weight < float("inf"):
-        raise UsageError(f"--lambda {asking.weight:g}: it must be at least 0 and finite.")
-    if asking.max_steps < 0:
-        raise UsageError(f"--max-steps {asking.max_steps}: it must be at least 0.")
+    check_effort(asking.weight, asking.max_steps)
     lengths.parse(asking.smooth, "--smooth")
     check_target(target, WriteOptions(output_type=saving.output_type, force=saving.force))
     read = [*reading.files, *([asking.priors] if asking.priors is not None else [])]
@@ -134,76 +134,30 @@ def _check(
     filtering.check_side_outputs(source, read, beside, saving.preview, force=saving.force, target=target)
 
 
-def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
-    """Return the map with its channels first and no other mapped axis, and what they are to each other."""
-    from softmorph_cli.io import classes
-    from softmorph_cli.io.select import choosing
-
-    mapped = volume.array.shape[: -volume.spatial_dims]
-    if sum(size > 1 for size in mapped) > 1:
-        held = " x ".join(
-            f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, mapped, strict=True)
-        )
-        other = next(a for a, size in zip(volume.mapped_axes, mapped, strict=True) if size > 1 and a != "C")
-        raise InputError(f"it holds {held}, and one map of them is repaired: add {choosing(other)}.")
-    array = volume.array.reshape(-1, *volume.array.shape[-volume.spatial_dims :])
-    if len(array) == 1:
-        return array, "apart"
-    kind = classes(volume).kind
-    return array, kind if kind in ("complete", "rest") else "apart"
-
-
 def _priors(asking: Asking, volume: Volume, count: int) -> tuple[Prior, ...]:
-    from softmorph_cli.topology.prior import Prior, check_prior, parse_betti, read_priors
+    from softmorph_cli.api.repairs import one_prior
+    from softmorph_cli.topology.prior import parse_betti, read_priors
 
     if asking.priors is not None:
         return read_priors(asking.priors, volume.channels, count, volume.spatial_dims)
     assert asking.betti is not None
-    if count > 1:
-        from softmorph_cli.inspection.kind import class_option
-        from softmorph_cli.io.select import choosing
-
-        names = f" ({', '.join(volume.channels)})" if volume.channels else ""
-        # One of the mapped axes is longer than 1.
-        axis = next(a for a, size in zip(volume.axes, volume.array.shape, strict=True) if size > 1)
-        option = class_option(volume)
-        what = "channels" if option or axis == "C" else f"maps along {axis}"
-        raise InputError(
-            f"it holds {count} {what}{names}: add {option or choosing(axis)}, or give each its prior with --priors "
-            "FILE."
-        )
-    return (Prior((0,), check_prior(parse_betti(asking.betti), volume.spatial_dims)),)
+    return one_prior(parse_betti(asking.betti), volume, count)
 
 
 def _settings(
     asking: Asking, masking: Masking, reading: Whole, saving: Saving, volume: Volume, target: Path, kind: Kind
 ) -> Settings:
+    from softmorph_cli.api.repairs import box_of, smoothing
     from softmorph_cli.io import as_stored
-    from softmorph_cli.io.select import box
     from softmorph_cli.topology.repair import Settings
 
-    dims = volume.spatial_dims
-    number, unit = lengths.parse(asking.smooth, "--smooth")
-    if unit == "vox":
-        smooth = (number,) * dims
-    else:
-        if volume.spacing is None:
-            raise InputError(
-                f"it does not say how large its voxels are: give --smooth {asking.smooth} in voxels, such as "
-                "--smooth 1vox."
-            )
-        own = lengths.in_unit((number, unit), volume.unit)
-        smooth = tuple(own / size for size in volume.spacing)
-    region = None
-    if reading.region is not None:
-        region = box(reading.region, volume.spatial_axes, volume.array.shape[-dims:], "the map")
     return Settings(
         threshold=masking.threshold,
         connectivity=masking.connectivity,
         weight=asking.weight,
         max_steps=asking.max_steps,
-        smooth=smooth,
-        region=region,
+        smooth=smoothing(asking.smooth, volume),
+        region=box_of(reading.region, volume),
         kind=kind,
         rounded=lambda array: as_stored(array, target, saving.output_type),
     )
@@ -293,21 +247,6 @@ def _of_prior(volume: Volume, prior: Prior, settings: Settings) -> Volume:
     return replace(volume, array=union(array, prior, settings), axes=volume.axes[-dims:], channels=None)
 
 
-def _change(
-    before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings
-) -> dict[str, Any]:
-    """Return how much changed: voxels on the other side of the threshold, and the probabilities."""
-    import numpy as np
-
-    from softmorph_cli.measure.statistics import change
-    from softmorph_cli.topology.repair import masks
-
-    pairs = zip(masks(before, priors, settings), masks(after, priors, settings), strict=True)
-    flipped = [int(np.count_nonzero(one != other)) for one, other in pairs]
-    squared = float(np.mean(np.square(after - before), dtype=np.float64))
-    return {"voxels_flipped": flipped, **change(before, after), "mean_squared": squared}
-
-
 def _label(prior: Prior, volume: Volume) -> str:
     names = [volume.channels[c] if volume.channels else f"channel {c}" for c in prior.channels]
     return " or ".join(names)
@@ -361,3 +300,29 @@ def _excuse(
         "reached": "the file rounds its values: write it as float32",
     }[found.stopped]
     return f"the prior {'; '.join(wrong)} and is in {target}: {advice}."
+
+
+def _read_back(target: Path, written: Volume, output_type: str | None) -> npt.NDArray[Any]:
+    """Return the probabilities that are in a file, the channels first.
+
+    Args:
+        target: The file.
+        written: What was written.
+        output_type: As what.
+
+    Raises:
+        InputError: If it holds something else.
+    """
+    from softmorph_cli.io import read
+
+    # A bare array says neither what 1 is stored as nor which of its axes are of space.
+    one = {"uint8": 255, "uint16": 65535}.get(output_type or "") if target.suffix.lower() == ".npy" else None
+    try:
+        back = read(target, divide_by=one)
+    except InputError:
+        back = read(target, divide_by=one, axes=written.axes)
+    if back.array.size != written.array.size:
+        raise InputError(
+            f"{target} was read back as {back.array.shape} and written as {written.array.shape}."
+        )
+    return back.array.reshape(-1, *written.array.shape[-written.spatial_dims :])

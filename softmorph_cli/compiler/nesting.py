@@ -78,12 +78,10 @@ class Nesting:
             text += f" (drawn below: {marks})"
         other = f"leave out {named('method', 'nested')}"
         if self.repair:
-            advice = f"Type apply_rule({rule + SUFFIX!r}, image, {named('method', 'nested')})"
+            command = f"apply_rule({rule + SUFFIX!r}, image, method='nested')"
             if in_shell():
-                advice = (
-                    f"Type softmorph apply {shlex.quote(rule + SUFFIX)} IN OUT {named('method', 'nested')}"
-                )
-            advice += f" for this rule at simple points alone, subfield by subfield, or {other}."
+                command = f"softmorph apply {shlex.quote(rule + SUFFIX)} IN OUT {named('method', 'nested')}"
+            advice = f"Type {command} for this rule at simple points alone, subfield by subfield, or {other}."
         else:
             advice = f"{other[0].upper()}{other[1:]}."
         return f"{text}. {advice}{drawing}"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.graphs.frame import Frame
+from softmorph_cli.parameters import in_shell, named
 from softmorph_cli.printable import typed
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import Volume
@@ -81,6 +82,9 @@ def _dimensions(prediction: Volume, reference: Volume, ours: str, theirs: str) -
     if not across:
         return f"{told}, and no slice of it has the size of the other: compare maps of one grid."
     box = [":"] * 3
+    if not in_shell():
+        box[across[0]] = str(shape[across[0]] // 2)
+        return f"{told}: pass the slice that it goes with, such as [{', '.join(box)}] of its array."
     box[across[0]] = f"{shape[across[0]] // 2}:{shape[across[0]] // 2 + 1}"
     cut = typed(
         "softmorph", "threshold", Path(deep), f"slice{''.join(Path(deep).suffixes[-2:]) or '.nii.gz'}"
@@ -104,18 +108,22 @@ def _shapes(prediction: Volume, reference: Volume, ours: str, theirs: str) -> st
     if sides[0] is not None and sides[1] is not None and _same_box(prediction, reference):
         factor, unit = _own_unit(prediction)
         wanted = ",".join(f"{side / factor:.6g}{unit}" for side in sides[1])
+        if not in_shell():
+            return f"{told}, in the same box: interpolate it to voxels of {wanted.replace(',', ', ')} first."
         suffix = "".join(Path(ours).suffixes[-2:]) or ".nii.gz"
         target = f"on_the_grid{'.nii.gz' if suffix.endswith('.npz') else suffix}"
         command = typed("softmorph", "resample", Path(ours), target, "--spacing", wanted)
         return f"{told}, in the same box: interpolate it first: {command}"
+    if sorted(one) == sorted(other) and not in_shell():
+        return f"{told}: their axes are in another order. Transpose the second first."
     if sorted(one) == sorted(other):
         turned = typed("softmorph", "threshold", Path(theirs), "turned.nii.gz", "--axes", _order(one, other))
         return f"{told}: their axes are in another order. Turn the second first, such as: {turned}"
-    shared = ",".join(f"0:{min(sizes)}" for sizes in zip(one, other, strict=True))
-    return (
-        f"{told}: they show different parts. If both begin at the same voxel, compare what they share: add --region "
-        f"{shared}."
-    )
+    shared = [f"0:{min(sizes)}" for sizes in zip(one, other, strict=True)]
+    told = f"{told}: they show different parts. If both begin at the same voxel,"
+    if in_shell():
+        return f"{told} compare what they share: add --region {','.join(shared)}."
+    return f"{told} compare what they share: [{', '.join(shared)}] of both arrays."
 
 
 def _order(wanted: tuple[int, ...], stored: tuple[int, ...]) -> str:
@@ -188,8 +196,8 @@ def _check_affines(prediction: Volume, reference: Volume, ours: str, theirs: str
     raise InputError(
         f"{ours} and {theirs} lie at different places, up to {apart / factor:.3g} {unit} ({apart / finest:.3g} voxels) "
         f"apart: of their affines in mm, in NIfTI's order, {'; '.join(entries)}. If the voxels belong together all the "
-        "same, add --same-grid, which takes the first one's header; else register the images and interpolate one of "
-        "them on the other's grid first."
+        f"same, add {named('same_grid', True)}, which takes the first one's header; else register the images and "
+        "interpolate one of them on the other's grid first."
     )
 
 
@@ -203,6 +211,6 @@ def _check_sides(
     raise InputError(
         f"the voxels of {ours} measure {_times([side / factor for side in one])} {unit} and those of {theirs} "
         f"{_times([side / factor for side in other])} {unit} (array order): if "
-        "they belong together all the same, add --same-grid, which takes the first one's size; else they show "
-        "different parts."
+        f"they belong together all the same, add {named('same_grid', True)}, which takes the first one's size; else "
+        "they show different parts."
     )

@@ -21,6 +21,7 @@ from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.graphs.skeleton_graph import SkeletonGraph, measure
 from softmorph_cli.graphs.trace import trace
 from softmorph_cli.inspection.curve import nested_curve, of_map
+from softmorph_cli.parameters import named
 from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
 from softmorph_cli.volume import Volume
 
@@ -81,19 +82,21 @@ class Settings:
         """
         methods.find(self.method)
         if not 0 <= self.threshold < 1:
-            raise UsageError(f"--threshold {self.threshold:g}: it must be at least 0 and below 1.")
+            raise UsageError(f"{named('threshold')} {self.threshold:g}: it must be at least 0 and below 1.")
         if not 0 <= self.tolerance < math.inf:
-            raise UsageError(f"--tolerance {self.tolerance:g}: a distance is at least 0.")
+            raise UsageError(f"{named('tolerance')} {self.tolerance:g}: a distance is at least 0.")
         if self.patches is not None and self.patches < 1:
-            raise UsageError(f"--patches {self.patches}: at least 1 is needed.")
+            raise UsageError(f"{named('patches')} {self.patches}: at least 1 is needed.")
         if self.connectivity not in (None, 4, 8, 6, 26):
-            raise UsageError(f"--connectivity {self.connectivity}: it is 4 or 8 in 2D, 6 or 26 in 3D.")
+            raise UsageError(
+                f"{named('connectivity')} {self.connectivity}: it is 4 or 8 in 2D, 6 or 26 in 3D."
+            )
         if self.seed < 0:
-            raise UsageError(f"--seed {self.seed}: it must be at least 0.")
+            raise UsageError(f"{named('seed')} {self.seed}: it must be at least 0.")
         if self.threads is not None and self.threads < 1:
-            raise UsageError(f"--threads {self.threads}: at least 1 is needed.")
+            raise UsageError(f"{named('threads')} {self.threads}: at least 1 is needed.")
         if self.iterations is not None and self.iterations < 1:
-            raise UsageError(f"--iterations {self.iterations}: at least 1 is needed.")
+            raise UsageError(f"{named('iterations')} {self.iterations}: at least 1 is needed.")
 
     @property
     def patch_count(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli import documents, lengths
 from softmorph_cli.errors import InputError, UsageError
@@ -15,6 +15,7 @@ from softmorph_cli.evaluation.pair import Pair, Settings
 from softmorph_cli.evaluation.registry import METRICS
 from softmorph_cli.evaluation.sources import (
     Compared,
+    Opened,
     check_held,
     compared,
     open_prediction,
@@ -26,6 +27,11 @@ from softmorph_cli.evaluation.street import POINTS, sides
 from softmorph_cli.inspection.kind import exact_levels
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.level_sets import at_level
+from softmorph_cli.measure.columns import data_frame
+from softmorph_cli.parameters import named
+
+if TYPE_CHECKING:
+    import pandas
 
 # Of such maps, and of those with smaller voxels in mm, the tolerance of nsd is one voxel where none is chosen.
 _FINE: Final = ("um", "nm")
@@ -41,7 +47,7 @@ class Order:
 
     Attributes:
         settings: Its tolerance aside, if one is given here.
-        tolerance: A number and a unit, or None.
+        tolerance: A number and a unit, None for that of the pair, where there is one; or None.
         names: Metrics, by their names in the JSON; None for all that the settings ask for. A length that is
             named in mm is given in the unit of the prediction; one that is named in another unit needs a prediction in
             that unit.
@@ -54,7 +60,7 @@ class Order:
     """
 
     settings: Settings
-    tolerance: tuple[float, str] | None = None
+    tolerance: tuple[float, str | None] | None = None
     names: tuple[str, ...] | None = None
     labels: tuple[int, ...] = ()
     same_grid: bool = False
@@ -74,7 +80,7 @@ class Order:
         for name in self.names or ():
             if name not in spelled:
                 raise UsageError(
-                    f"--metrics {name!r}: there is no such metric; choose from {', '.join(known)}."
+                    f"{named('metrics')} {name!r}: there is no such metric; choose from {', '.join(known)}."
                 )
 
     @property
@@ -90,7 +96,7 @@ class Order:
         )
         return tuple(metric for metric in asked if metric.names)
 
-    def check_unit(self, unit: str, path: Path) -> None:
+    def check_unit(self, unit: str, path: Path | str) -> None:
         """Refuse lengths that were asked for in a unit which is not that of the prediction.
 
         Args:
@@ -106,7 +112,9 @@ class Order:
             if wrong:
                 has = "has no unit of length" if unit == "voxels" else f"is in {unit}"
                 own = next(one for one in spelled if one.endswith(f"_{unit}"))
-                raise InputError(f"--metrics {wrong[0]}: {path} {has}, and this is called {own} there.")
+                raise InputError(
+                    f"{named('metrics')} {wrong[0]}: {path} {has}, and this is called {own} there."
+                )
 
 
 @dataclass(frozen=True)
@@ -130,9 +138,9 @@ class Row:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluated:
-    """Two files and what was found.
+    """Two files or arrays and what was found.
 
     Attributes:
         prediction: What the JSON says of it.
@@ -147,8 +155,43 @@ class Evaluated:
     reference: Mapping[str, Any]
     parameters: Mapping[str, Any]
     rows: tuple[Row, ...]
-    notes: tuple[tuple[Path | None, str], ...]
+    notes: tuple[tuple[Path | str | None, str], ...]
     held: frozenset[int]
+
+    def __repr__(self) -> str:
+        """Return the classes, and the values of a single one."""
+        if len(self.rows) != 1:
+            return f"<Evaluated: {len(self.rows)} classes, {', '.join(self.metrics(self.rows[0].label))}>"
+        values = (
+            f"{name} {'undefined' if value is None else format(value, '.4g')}"
+            for name, value in self.rows[0].values.items()
+        )
+        return f"<Evaluated: {', '.join(values)}>"
+
+    def metrics(self, label: int | None = None) -> Mapping[str, float | None]:
+        """Return the values of a class by name; None is a value that is not defined.
+
+        Args:
+            label: Which class; None where there is only one.
+
+        Raises:
+            InputError: If there is no such class, or several and none is named.
+        """
+        found = [row for row in self.rows if label in (None, row.label)]
+        if len(found) != 1:
+            held = ", ".join(str(row.label) for row in self.rows)
+            raise InputError(
+                f"{'no such class' if label is not None else 'several classes'}: give one of {held}."
+            )
+        return found[0].values
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a row for each class; its columns are those of the CSV, those of the files aside.
+
+        Raises:
+            UsageError: If pandas is not installed.
+        """
+        return data_frame([{"label": row.label, "class": row.name, **row.values} for row in self.rows])
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON, its parameters aside; the metrics of a single class stand for themselves, too."""
@@ -185,6 +228,29 @@ def evaluate_files(
     stage("reading")
     mine = open_prediction(prediction, order.reading, reference, argmax=order.argmax)
     its = open_reference(reference, order.reading, labelled=bool(order.labels), argmax=order.argmax)
+    return evaluate_opened(mine, its, order, stage=stage, look=look)
+
+
+def evaluate_opened(
+    mine: Opened,
+    its: Opened,
+    order: Order,
+    *,
+    stage: Callable[[str], None] = lambda name: None,
+    look: Callable[[Pair], None] = lambda pair: None,
+) -> Evaluated:
+    """Compare a prediction with a reference, both opened.
+
+    Args:
+        mine: The prediction.
+        its: The reference.
+        order: As for `evaluate_files`, and so are the others.
+        stage: Called with the name of what begins.
+        look: Called with every pair of maps before it is measured.
+
+    Raises:
+        SoftmorphError: If the two cannot be compared.
+    """
     if order.strict:
         check_held(mine, its, order.labels)
     classes = wanted(mine, its, order.labels)
@@ -192,11 +258,12 @@ def evaluate_files(
         held = ", ".join(map(str, classes))
         how = "keep one" if order.labels else "add one"
         raise InputError(
-            f"an error map is of one class, and these are {held}: {how}, such as --label {classes[0]}."
+            f"an error map is of one class, and these are {held}: {how}, such as "
+            f"{named('label', classes[0])}."
         )
     rows: list[Row] = []
-    notes: list[tuple[Path | None, str]] = [
-        (path, note) for path, one in ((prediction, mine), (reference, its)) for note in one.notes
+    notes: list[tuple[Path | str | None, str]] = [
+        (one.path, note) for one in (mine, its) for note in one.notes
     ]
     notes += [(None, note) for note in strangers(mine, its) if not order.labels]
     parameters: dict[str, Any] = {}
@@ -205,21 +272,26 @@ def evaluate_files(
         threshold, nearest = at_level(order.settings.threshold, exact_levels(each.prediction))
         settings = replace(order.settings, tolerance=_tolerance(order, pair), threshold=threshold)
         pair = replace(pair, settings=settings)
-        order.check_unit(pair.frame.suffix, prediction)
+        order.check_unit(pair.frame.suffix, mine.path)
         parameters = parameters or _parameters(pair, order)
         look(pair)
         which = f"class {each.name or each.label}, " if len(classes) > 1 else ""
         rows.append(_measured(each, pair, order, lambda title, which=which: stage(which + title)))  # type: ignore[misc]
-        told = [*((None, note) for note in each.notes), *((prediction, note) for note in nearest)]
+        told = [*((None, note) for note in each.notes), *((mine.path, note) for note in nearest)]
         notes += [one for one in told if one not in notes]
     return Evaluated(
-        documents.described(mine.like) | {"path": str(prediction)},
-        documents.described(its.like) | {"path": str(reference)},
+        _described(mine),
+        _described(its),
         parameters,
         tuple(rows),
         tuple(notes),
         frozenset(mine.labels) | frozenset(its.labels),
     )
+
+
+def _described(one: Opened) -> dict[str, Any]:
+    path = {"path": str(one.path)} if isinstance(one.path, Path) else {}
+    return documents.described(one.like) | path
 
 
 def _measured(each: Compared, pair: Pair, order: Order, stage: Callable[[str], None]) -> Row:
@@ -243,12 +315,14 @@ def _tolerance(order: Order, pair: Pair) -> float:
         fine = pair.prediction.unit in _FINE or pair.frame.finest < FINE
         return pair.frame.finest if pair.unit is not None and fine else order.settings.tolerance
     number, unit = order.tolerance
+    if unit is None:
+        return number
     if unit == "vox":
         return number * pair.frame.finest
     try:
-        return lengths.in_unit(order.tolerance, pair.unit)
+        return lengths.in_unit((number, unit), pair.unit)
     except InputError as error:
-        raise InputError(f"--tolerance {number:g}{unit}: {error}") from error
+        raise InputError(f"{named('tolerance')} {number:g}{unit}: {error}") from error
 
 
 def _parameters(pair: Pair, order: Order) -> dict[str, Any]:

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.evaluation.grid import on_one_grid
 from softmorph_cli.evaluation.pair import UNDECIDED, Both, Mask
-from softmorph_cli.inspection.kind import single
+from softmorph_cli.inspection.kind import single, take_one
 from softmorph_cli.io import classes as classes_of
 from softmorph_cli.io import exclusive, read_map
 from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.reading import read_either
+from softmorph_cli.parameters import in_shell, named
 from softmorph_cli.printable import typed
 from softmorph_cli.volume import SLICE, Volume
 
@@ -38,7 +40,7 @@ class Opened:
     """A file as an evaluation sees it.
 
     Attributes:
-        path: The file.
+        path: The file; of an array what it is called in messages.
         labels: The classes it holds, without the background.
         names: Of those that have one.
         one: Whether it is one map that may stand for any class.
@@ -52,7 +54,7 @@ class Opened:
         union: Of a label map: returns the mask of several labels.
     """
 
-    path: Path
+    path: Path | str
     labels: tuple[int, ...]
     names: Mapping[int, str]
     take: Callable[[int], Volume] = field(repr=False)
@@ -94,13 +96,15 @@ class Compared:
     region: tuple[int, ...] = ()
 
 
-def open_prediction(path: Path, reading: ReadOptions, reference: Path, *, argmax: bool = True) -> Opened:
+def open_prediction(
+    path: Path, reading: ReadOptions, reference: Path | None = None, *, argmax: bool = True
+) -> Opened:
     """Open a prediction: a map, a mask, a label map, or a map of several classes.
 
     Args:
         path: The file.
         reading: How it is read, without `label`.
-        reference: The reference: it says where an .npz of nnU-Net lies that has no image beside it.
+        reference: The reference, if it is a file: it says where an .npz of nnU-Net lies that has no image beside it.
         argmax: Whether classes that exclude each other are decided by the most probable one.
 
     Raises:
@@ -120,7 +124,8 @@ def open_prediction(path: Path, reading: ReadOptions, reference: Path, *, argmax
                 return found
             volume = either.read_map()
     except FileError:
-        if path.suffix.lower() != ".npz" or reading.like is not None or not path.is_file():
+        placeless = path.suffix.lower() == ".npz" and reading.like is None and path.is_file()
+        if not placeless or reference is None:
             raise
         volume = read_map(path, replace(reading, like=reference))
         notes = (f"it does not say where it lies, and is taken to lie where {reference} does.",)
@@ -157,7 +162,7 @@ def open_reference(path: Path, reading: ReadOptions, *, labelled: bool, argmax: 
             return _reference(path, alone, labelled)
     except InputError as error:
         option = _OPTION.search(str(error))
-        if option is None:
+        if option is None or not in_shell():
             raise
         suffix = suffix_of(path)
         mask = f"mask{'.nii.gz' if suffix == '.npz' else suffix}"
@@ -175,7 +180,27 @@ def _reference(path: Path, reading: ReadOptions, labelled: bool) -> Opened:
 def _labelled(path: Path, found: tuple[Any, Volume] | None) -> Opened | None:
     if found is None:
         return None
-    labels, like = found
+    return _of_labels(path, *found)
+
+
+def open_array(name: str, image: Volume | tuple[npt.NDArray[Any], Volume]) -> Opened:
+    """Return what is in memory as a file is opened.
+
+    Args:
+        name: What it is called in messages.
+        image: A map; or labels, integers from 0, without channels, and a map that says where they lie.
+
+    Raises:
+        InputError: If it has several axes beside those of space.
+    """
+    if isinstance(image, Volume):
+        return _mapped(name, image, ())
+    found = _of_labels(name, *image)
+    assert found is not None
+    return found
+
+
+def _of_labels(path: Path | str, labels: npt.NDArray[Any], like: Volume) -> Opened | None:
     if like.class_axis() is not None:
         if labels.max() > 1:
             raise InputError(
@@ -200,7 +225,7 @@ def _labelled(path: Path, found: tuple[Any, Volume] | None) -> Opened | None:
     return Opened(path, held, {}, take, flat, notes=(*like.notes, *several), union=union)
 
 
-def _mapped(path: Path, volume: Volume, notes: tuple[str, ...]) -> Opened:
+def _mapped(path: Path | str, volume: Volume, notes: tuple[str, ...]) -> Opened:
     axis = volume.class_axis()
     found, decided = classes_of(volume), exclusive.of(volume)
     labels = found.labels if decided is None else decided.labels
@@ -273,11 +298,11 @@ def _background(volume: Volume, labels: Sequence[int], decided: Exclusive | None
         often = f", the most probable at {decided.mask(0).mean():.1%} of the voxels,"
     return (
         f"its channels sum to 1: channel {channel}{named}{often} is taken as the background and not compared; to "
-        f"compare it, add --channel {channel}.",
+        f"compare it, {take_one(volume, f'--channel {channel}')}.",
     )
 
 
-def _single(path: Path, volume: Volume) -> Volume:
+def _single(path: Path | str, volume: Volume) -> Volume:
     """Return a volume without its mapped axes; if one of them is longer than 1, the refusal names the file."""
     try:
         return single(volume)
@@ -316,10 +341,12 @@ def strangers(prediction: Opened, reference: Opened) -> tuple[str, ...]:
     )
     if not mine or not its or mine & its:
         return ()
+    masks = "make masks of them first: labels == K, or read(LABELS, label=K)"
+    if in_shell():
+        masks = "make masks of them first: softmorph threshold LABELS MASK --label K"
     return (
         f"no label is in both files, so every class is compared with nothing: {prediction.path} holds "
-        f"{_listed(prediction.labels)} and {reference.path} {_listed(reference.labels)}. If the same is meant, make "
-        "masks of them first: softmorph threshold LABELS MASK --label K",
+        f"{_listed(prediction.labels)} and {reference.path} {_listed(reference.labels)}. If the same is meant, {masks}",
     )
 
 
@@ -371,10 +398,10 @@ def wanted(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tupl
         if not labels and ones[0].stands in (0, *other.labels):
             return (ones[0].stands,)
         if labels:
-            raise InputError(f"{ones[0].path} is one map, which has no labels: give one --label.")
+            raise InputError(f"{ones[0].path} is one map, which has no labels: give one {named('label')}.")
         raise InputError(
             f"{ones[0].path} is one map and {other.path} holds the labels {_listed(classes)}: say which of them it is, "
-            f"such as --label {classes[0]}."
+            f"such as {named('label', classes[0])}."
         )
     return classes
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli import lengths
 from softmorph_cli.units import MILLIMETRES, length
 from softmorph_cli.volume import Volume
 
@@ -55,6 +56,14 @@ class Frame:
     def finest(self) -> float:
         """The shortest side of a voxel."""
         return float(np.linalg.norm(self.matrix, axis=0).min())
+
+    def length_of(self, length: tuple[float, str]) -> float:
+        """Return a length that `lengths.parse` gave in this frame's unit.
+
+        Raises:
+            InputError: If it is not in voxels and the unit is unknown.
+        """
+        return length[0] * self.finest if length[1] == "vox" else lengths.in_unit(length, self.unit)
 
     @property
     def suffix(self) -> str:

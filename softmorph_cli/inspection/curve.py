@@ -13,9 +13,10 @@ from softmorph_cli.filters.filter import Report
 from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.graphs.trace import Voxels
 from softmorph_cli.inspection.cavities import filled
-from softmorph_cli.inspection.kind import exact_levels
+from softmorph_cli.inspection.kind import MAP, SKELETON, exact_levels
 from softmorph_cli.kernels.tables import table_of
 from softmorph_cli.level_sets import LevelSets, nested_finished
+from softmorph_cli.parameters import named
 from softmorph_cli.rules import catalog
 from softmorph_cli.volume import Volume
 
@@ -105,7 +106,7 @@ def of_map(
     curve = _curve(image, threshold, threads, progress)
     if len(curve) == 0:
         top = float(volume.array.max())
-        lower = f"; try --threshold {_below(top):g}" if top > 0 else ": the map is 0 everywhere"
+        lower = f"; try {named('threshold', _below(top))}" if top > 0 else ": the map is 0 everywhere"
         warnings.append(f"nothing is above {threshold:g}, the largest value is {top:.3g}{lower}.")
     return Found(curve, image, notes=tuple(notes), warnings=tuple(warnings))
 
@@ -127,7 +128,7 @@ def of_skeleton(
         why = (
             "the file is 0 everywhere"
             if top == 0
-            else f"its largest value is {top:.3g}; try a lower --threshold"
+            else f"its largest value is {top:.3g}; try a lower {named('threshold')}"
         )
         return Found(curve, binary=binary, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
     if exact is not None:
@@ -140,7 +141,7 @@ def of_skeleton(
     if len(curve) < CURVE * count:
         told = (
             f"thinning left {len(curve):,} of {count:,} voxels: this is no skeleton but a solid object; "
-            "leave out --as skeleton, or add --as map."
+            f"leave out {named('kind', SKELETON, option='as')}, or add {named('kind', MAP, option='as')}."
         )
         return Found(curve, binary=binary, notes=tuple(notes), warnings=(told,))
     # A soft skeleton may be above 0 nearly everywhere.

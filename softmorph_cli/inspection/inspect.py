@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from softmorph_cli import machine
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.settings import Progress, Settings
+from softmorph_cli.graphs.exports.document import document
+from softmorph_cli.graphs.exports.rows import columns
 from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.graphs.prune import prune_cycles, prune_spurs
 from softmorph_cli.graphs.radii import radii
@@ -29,7 +31,13 @@ from softmorph_cli.inspection.cavities import filled
 from softmorph_cli.inspection.curve import of_map, of_skeleton
 from softmorph_cli.inspection.kind import MAP, SKELETON, THRESHOLDS, exact_levels, fitting, single
 from softmorph_cli.level_sets import Levels, LevelSets, at_level
+from softmorph_cli.measure.columns import data_frame
+from softmorph_cli.parameters import in_shell, named, take_a_part
+from softmorph_cli.printable import plural
 from softmorph_cli.volume import Volume
+
+if TYPE_CHECKING:
+    import pandas
 
 CYCLES: Final = ("shortest", "least-certain")
 # The method of the soft skeleton whose values are measured along a map's centreline. A nested one is 0 at half of that
@@ -69,15 +77,15 @@ class Choices:
             UsageError: If a value is out of range.
         """
         if self.kind not in THRESHOLDS:
-            raise UsageError(f"--as {self.kind}: use map or skeleton.")
+            raise UsageError(f"{named('kind', option='as')} {self.kind}: use map or skeleton.")
         if not 0 <= self.cut < 1:
-            raise UsageError(f"--threshold {self.cut:g}: it must be at least 0 and below 1.")
+            raise UsageError(f"{named('threshold')} {self.cut:g}: it must be at least 0 and below 1.")
         if self.levels:
             Settings(SOFT, levels=self.levels)
         if not self.prune >= 0:
-            raise UsageError(f"--prune {self.prune:g}: a length is at least 0.")
+            raise UsageError(f"{named('prune')} {self.prune:g}: a length is at least 0.")
         if self.prune_cycles not in (None, *CYCLES):
-            raise UsageError(f"--prune-cycles {self.prune_cycles}: use {' or '.join(CYCLES)}.")
+            raise UsageError(f"{named('prune_cycles')} {self.prune_cycles}: use {' or '.join(CYCLES)}.")
 
     @property
     def cut(self) -> float:
@@ -85,7 +93,7 @@ class Choices:
         return THRESHOLDS[self.kind] if self.threshold is None else self.threshold
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inspection:
     """What was found in one image.
 
@@ -102,6 +110,39 @@ class Inspection:
     parameters: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return what the graph holds."""
+        graph = self.graph
+        parts = (
+            (len(graph.components), "component"),
+            (len(graph.branches), "branch"),
+            (graph.cycles, "cycle"),
+            (len(graph.end_points), "end point"),
+            (len(graph.junctions), "junction"),
+        )
+        counts = ", ".join(plural(number, name) for number, name in parts)
+        return f"<Inspection: {counts}, length {graph.length:.4g} {graph.frame.suffix}>"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as `softmorph inspect` tells it in JSON, the file it was read from aside."""
+        return {
+            "parameters": {name: value for name, value in self.parameters.items() if value is not None},
+            "notes": list(self.notes),
+            **document(self.graph),
+            "warnings": list(self.warnings),
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a row for each branch, the longest first; units are in the names of the columns, as in the CSV.
+
+        Raises:
+            UsageError: If pandas is not installed.
+        """
+        asked = columns(self.graph.frame)
+        return data_frame(
+            [{name: ask(branch) for name, ask in asked.items()} for branch in self.graph.branches], [*asked]
+        )
 
 
 # What a long inspection goes through, in order; reading and writing are the caller's.
@@ -138,7 +179,8 @@ def inspect(
         reference = fitting(single(reference), volume)
     if choices.prune_inside and choices.kind == SKELETON and reference is None:
         raise UsageError(
-            "--prune radius needs the map: add --map MAP, or give a length, such as --prune 5vox."
+            f"{named('prune', 'radius')} needs the map: add {_map_typed()}, or give a length, such as "
+            f"{named('prune', '5vox')}."
         )
     wanted = choices.levels if choices.kind == MAP else 0
     levels = _affordable(volume, wanted)
@@ -189,7 +231,7 @@ def inspect(
     if shared > SHARED:
         why = (
             "what loops and cavities of higher levels leave filled is many voxels here: make the skeleton with "
-            "fewer --levels, or with --hard."
+            f"fewer {named('levels')}, or with {named('hard', True)}."
             if found.level
             else "this object is no network of curves."
         )
@@ -216,6 +258,10 @@ def inspect(
         notes=(*nearest, *found.notes, *_remarks(measured, choices)),
         warnings=tuple(warnings),
     )
+
+
+def _map_typed() -> str:
+    return "--map MAP" if in_shell() else "map=MAP"
 
 
 def _at_level(
@@ -250,7 +296,7 @@ def _affordable(volume: Volume, levels: int) -> int:
     if base + volume.array.size * 4 > allowed:
         raise InputError(
             f"inspecting this map needs about {(base + 4 * volume.array.size) / 2**30:.1f} GiB, and "
-            f"{allowed / 2**30:.1f} GiB may be used: cut out a part with --region."
+            f"{allowed / 2**30:.1f} GiB may be used: {take_a_part()}."
         )
     return 0
 
@@ -268,14 +314,17 @@ def _prune(graph: Any, choices: Choices, frame: Frame, quantities: Mapping[str, 
     elif choices.prune_cycles == "least-certain":
         if CERTAINTY not in quantities:
             raise UsageError(
-                "--prune-cycles least-certain needs soft values: add --map MAP, or take --prune-cycles shortest."
+                f"{named('prune_cycles', 'least-certain')} needs soft values: add {_map_typed()}, or take "
+                f"{named('prune_cycles', 'shortest')}."
             )
         certainty = quantities[CERTAINTY]
         gone["pruned_cycles"] = prune_cycles(graph, lambda path: float(certainty(path).mean()))
     # Cycles first: what is left of one may be a spur.
     if choices.prune_inside:
         if RADIUS not in quantities:
-            raise InputError("no radii are known here: give --prune a length, such as --prune 5vox.")
+            raise InputError(
+                f"no radii are known here: give {named('prune')} a length, such as {named('prune', '5vox')}."
+            )
         inside = quantities[RADIUS]
         gone["pruned_spurs"] = prune_spurs(graph, lambda fork: float(inside(fork)[0]), length)
     elif choices.prune:
@@ -336,4 +385,4 @@ def _remarks(measured: SkeletonGraph, choices: Choices) -> list[str]:
         if inside == 1
         else f"{inside:,} spurs end inside their vessel"
     )
-    return [f"{ends}: --prune radius takes such spurs off."]
+    return [f"{ends}: {named('prune', 'radius')} takes such spurs off."]

@@ -15,6 +15,7 @@ from softmorph_cli.graphs.frame import Frame
 from softmorph_cli.io import classes
 from softmorph_cli.io.select import choosing
 from softmorph_cli.level_sets import LevelSets, nested_levels
+from softmorph_cli.parameters import as_keywords, in_shell, named
 from softmorph_cli.units import MILLIMETRES
 from softmorph_cli.volume import SLICE, Volume
 
@@ -26,6 +27,16 @@ THRESHOLDS: Final = {MAP: 0.5, SKELETON: 0.25}
 def is_skeleton(volume: Volume) -> bool:
     """Say whether softmorph wrote a file as a skeleton; nothing is guessed from its values."""
     return made_as_skeleton(volume.source.provenance if volume.source else {})
+
+
+def kind_of(volume: Volume) -> tuple[str, tuple[str, ...]]:
+    """Return what a volume is taken as where nothing is said, and a note on it."""
+    if not is_skeleton(volume):
+        return MAP, ()
+    return SKELETON, (
+        "softmorph wrote this file as a skeleton, and it is taken as one; add "
+        f"{named('kind', MAP, option='as')} if it is not.",
+    )
 
 
 def made_as_skeleton(made: Mapping[str, Any]) -> bool:
@@ -80,19 +91,33 @@ def several(volume: Volume) -> tuple[str, str] | None:
     if len(sizes) > 1:
         held = " x ".join(f"{size} along {axis}" for axis, size in sizes)
         if {axis for axis, _ in sizes} <= {"T", "C"}:
-            return held, f"add {' '.join(choosing(axis) for axis, _ in sizes)}"
-        return held, "write that one to a file of its own first"
+            return held, take_one(volume, " ".join(choosing(axis) for axis, _ in sizes))
+        return held, "write that one to a file of its own first" if in_shell() else "pass one of them"
     ((axis, size),) = sizes
     names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
     option = class_option(volume)
     if option is not None:
-        return f"{size} {'channels' if axis == 'C' else 'images'}{names}", f"add {option}"
+        return f"{size} {'channels' if axis == 'C' else 'images'}{names}", take_one(volume, option)
     what = {"T": "times", "S": "slices"}.get(axis, f"images along {axis}")
-    if axis == "S":
+    choose = take_one(volume, choosing(axis))
+    if axis == SLICE and in_shell():
         choose = "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:"
-    else:
-        choose = f"add {choosing(axis)}"
     return f"{size} {what}{names}", choose
+
+
+def take_one(volume: Volume, options: str) -> str:
+    """Return how to take one map of several.
+
+    Args:
+        volume: All of them.
+        options: Those of the command line, such as "--channel 0 (or 1)".
+    """
+    if in_shell():
+        return f"add {options}"
+    if volume.source is None or SLICE in volume.axes:
+        return "pass one of them"
+    keywords = as_keywords(options.partition(" (or ")[0])
+    return f"pass one of them, such as read({str(volume.source.path)!r}, {keywords})"
 
 
 def class_option(volume: Volume) -> str | None:
@@ -118,7 +143,7 @@ def fitting(reference: Volume, volume: Volume) -> Volume:
     if reference.array.shape != volume.array.shape:
         raise InputError(
             f"the map's shape is {reference.array.shape} and the skeleton's {volume.array.shape}: "
-            "--map takes the map that this skeleton was made from."
+            f"{named('map')} takes the map that this skeleton was made from."
         )
     ours, theirs = Frame.of(volume), Frame.of(reference)
     first = np.zeros(volume.spatial_dims)

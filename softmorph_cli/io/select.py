@@ -10,6 +10,7 @@ import numpy as np
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.options import ranges
 from softmorph_cli.io.raw import Affine, Array, Raw
+from softmorph_cli.parameters import named
 
 _COLOURS = ("red", "green", "blue", "alpha")
 # As many channels as a last axis without a name may have; an axis of space is longer.
@@ -194,14 +195,14 @@ def box(region: str, letters: str, shape: tuple[int, ...], name: str) -> tuple[s
     parts = ranges(region)
     if len(parts) != len(letters):
         raise InputError(
-            f"--region {region!r} names {len(parts)} axes; {name} has {len(letters)}, {letters} of {shape}."
+            f"{named('region')} {region!r} names {len(parts)} axes; {name} has {len(letters)}, {letters} of {shape}."
         )
     cuts = []
     for (start, end), size, letter in zip(parts, shape, letters, strict=True):
         stop = size if end is None else end
         if not 0 <= start < stop <= size:
             raise InputError(
-                f"--region {region!r} does not fit: axis {letter} of {name} runs from 0 to {size}."
+                f"{named('region')} {region!r} does not fit: axis {letter} of {name} runs from 0 to {size}."
             )
         cuts.append(slice(start, stop))
     return tuple(cuts)

@@ -1,12 +1,16 @@
-"""Volumes as the columns of a CSV: in voxels, and where the voxel size is known in its unit, such as mm³ or µm³."""
+"""Tables: volumes as columns, in voxels and, where the voxel size is known, in mm³, µm³, ...; rows for pandas."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
+from softmorph_cli.errors import UsageError
 from softmorph_cli.units import MILLIMETRES
 
 if TYPE_CHECKING:
+    import pandas
+
     from softmorph_cli.measure.statistics import Statistics
 
 _KINDS: Final = {"voxels": "voxels"} | {
@@ -26,6 +30,12 @@ OTHER_UNITS: Final = tuple(
     for kind in _KINDS.values()
     if not kind.endswith(("voxels", "mm2", "mm3"))
     for figure in ("expected", "std", *_SPREADS)
+)
+
+# What a table says of a map beside its volumes.
+FIGURES: Final = (
+    *("voxels_above_half", "components_above_half", "connectivity"),
+    *("mean", "min", "max", "entropy_bits"),
 )
 
 
@@ -59,3 +69,20 @@ def volume_columns(statistics: Statistics) -> dict[str, float]:
     return columns | {
         f"{name}_{kind}": value for name, value in (figures | quantiles).items() if kind != "voxels"
     }
+
+
+def data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pandas.DataFrame:
+    """Return rows as a table of pandas.
+
+    Args:
+        rows: Values by column; None is a missing value.
+        columns: All columns, in their order; None for those of the rows.
+
+    Raises:
+        UsageError: If pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise UsageError("a table needs pandas, which is not installed: pip install pandas") from error
+    return pandas.DataFrame(list(rows), columns=columns)

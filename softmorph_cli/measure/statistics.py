@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,11 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.measure.comonotone import ComonotoneVariance
 from softmorph_cli.measure.components import count_components, row_ranges
+from softmorph_cli.printable import plural
 from softmorph_cli.units import length
+
+if TYPE_CHECKING:
+    import pandas
 
 # A power of two: k / 32 is exact in every float type, so a value on an edge falls into the same bin in each.
 BINS: Final = 32
@@ -60,7 +64,7 @@ class Quantiles:
     q95: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Statistics:
     """Statistics of one probability map p.
 
@@ -112,6 +116,32 @@ class Statistics:
     connectivity: int
     index: tuple[int, ...] = ()
     per_channel: tuple[Statistics, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the figures that say most."""
+        parts = f", {len(self.per_channel)} channels" if self.per_channel else ""
+        return (
+            f"<Statistics: volume {self.expected_volume:.4g} {self.volume_unit}, std {self.volume_std_independent:.3g} "
+            f"(independent) to {self.volume_std_comonotone:.3g} (comonotone), "
+            f"{plural(self.components_above_half, 'component')} above 0.5{parts}>"
+        )
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a row for each channel, the map itself where there are none; columns are those of the CSV.
+
+        `index` is the place of a channel along the mapped axes, a number where there is one such axis.
+
+        Raises:
+            UsageError: If pandas is not installed.
+        """
+        from softmorph_cli.measure.columns import FIGURES, data_frame, volume_columns
+
+        rows = []
+        for part in self.per_channel or (self,):
+            place = {"index": part.index[0] if len(part.index) == 1 else part.index} if part.index else {}
+            figures = {name: getattr(part, name) for name in FIGURES}
+            rows.append({**place, "voxels": sum(part.histogram.counts), **volume_columns(part), **figures})
+        return data_frame(rows)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain dicts, lists and numbers for JSON; `index` and `per_channel` only where not empty."""

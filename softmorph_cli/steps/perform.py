@@ -109,8 +109,7 @@ def check_memory(volume: Volume, settings: Settings, memory: int | None, *, tile
         if tiled is not None:
             way = f"write a .zarr tile by tile with softmorph {tiled}"
             if in_shell():
-                limit = machine.for_tiles()
-                way = f"write a .zarr tile by tile with softmorph {tiled} and {named('memory')} {limit}"
+                way = f"write a .zarr tile by tile with softmorph {tiled} and --memory {machine.for_tiles()}"
             ways.append(way)
         raise InputError(
             f"this map needs about {needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used: "

@@ -8,7 +8,7 @@ holes are background components, and there is no b2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,10 @@ class Betti:
     def numbers(self) -> tuple[int, ...]:
         """b0, b1 and, in 3D, b2."""
         return (self.b0, self.b1) if self.b2 is None else (self.b0, self.b1, self.b2)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers for JSON."""
+        return {"betti": {f"b{k}": number for k, number in enumerate(self.numbers)}, "euler": self.euler}
 
 
 def connectivities(dims: int, connectivity: int | None) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from softmorph_cli import toml
 from softmorph_cli.errors import FileError, InputError, UsageError
+from softmorph_cli.parameters import named
 from softmorph_cli.topology.betti import CONNECTIVITIES
 
 NAMES: Final = ("b0", "b1", "b2")
@@ -61,15 +62,15 @@ def parse_betti(text: str) -> tuple[int, ...]:
         numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise UsageError(
-            f"--betti {text!r}: give integers with commas between, such as 1,0 or 1,0,0."
+            f"{named('betti')} {text!r}: give integers with commas between, such as 1,0 or 1,0,0."
         ) from None
     if len(numbers) not in CONNECTIVITIES:
         raise UsageError(
-            f"--betti {text}: give two numbers for a map in 2D, such as 1,0, or three in 3D, such as 1,0,0."
+            f"{named('betti')} {text}: give two numbers for a map in 2D, such as 1,0, or three in 3D, such as 1,0,0."
         )
     if min(numbers) < 0:
         raise UsageError(
-            f"--betti {text}: Betti numbers count things, and none is negative; such as 1,0 or 1,0,0."
+            f"{named('betti')} {text}: Betti numbers count things, and none is negative; such as 1,0 or 1,0,0."
         )
     return numbers
 
@@ -100,7 +101,7 @@ def read_priors(path: Path, names: Sequence[str] | None, count: int, dims: int) 
             f"{path} has to hold tables [[prior]] and nothing else, each with two lines, such as {_EXAMPLE}."
         )
     try:
-        priors = tuple(_prior(table, names, count, dims) for table in tables)
+        priors = tuple(prior_of(table, names, count, dims) for table in tables)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     given = [prior.channels for prior in priors]
@@ -110,7 +111,12 @@ def read_priors(path: Path, names: Sequence[str] | None, count: int, dims: int) 
     return priors
 
 
-def _prior(table: Any, names: Sequence[str] | None, count: int, dims: int) -> Prior:
+def prior_of(table: Any, names: Sequence[str] | None, count: int, dims: int) -> Prior:
+    """Return the prior that a table states; its arguments are those of `read_priors`.
+
+    Raises:
+        InputError: If it holds anything else, or does not fit the map.
+    """
     if not isinstance(table, dict) or set(table) != {"channels", "betti"}:
         keys = ", ".join(table) if isinstance(table, dict) else repr(table)
         raise InputError(

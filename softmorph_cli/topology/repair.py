@@ -29,6 +29,7 @@ from typing import Final, Literal
 import numpy as np
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.parameters import named
 from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
 from softmorph_cli.topology.ends import Aim, Array, Mask, Scene, Tried, by_length, sampling
 from softmorph_cli.topology.link import Exclusive, Independent, Link, Voxels
@@ -124,13 +125,13 @@ def repair(
     if not _NEAREST < settings.threshold < 1 - _NEAREST:
         raise InputError(
             f"a repair needs a threshold between {_NEAREST:g} and {1 - _NEAREST:g}, not {settings.threshold:g}: "
-            "such as --threshold 0.5."
+            f"such as {named('threshold', 0.5)}."
         )
     widest = max(settings.smooth[-dims:])
     if widest > max(array.shape[1:]):
         raise InputError(
             f"a change of {widest:g} voxels around each voxel is wider than the map of {max(array.shape[1:])}: "
-            "use a smaller --smooth, such as 1vox."
+            f"use a smaller {named('smooth')}, such as 1vox."
         )
     whole = (slice(None),) * dims
     box = (slice(None), *(settings.region or whole))

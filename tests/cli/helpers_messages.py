@@ -37,8 +37,8 @@ def messages() -> dict[str, list[str]]:
     """Return the messages by where they are, each as the texts between what is filled in."""
     found: dict[str, list[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        # Examples of --help.
-        if path.name == "app.py":
+        # Examples of --help, and phrases that messages elsewhere hold.
+        if path.name in ("app.py", "parameters.py"):
             continue
         tree = ast.parse(path.read_text())
         for node in _spoken(tree):
@@ -87,25 +87,29 @@ def _parts(node: ast.Constant | ast.JoinedStr) -> list[str]:
     for one in node.values:
         if isinstance(one, ast.Constant):
             parts[-1] += str(one.value)
-        elif (found := _named(one)) is not None:
-            parts[-1] += found[0]
-            parts += found[1:]
         else:
-            parts.append("")
+            text = _named(one)
+            if text is None:
+                parts.append("")
+            else:
+                known, _, more = text.partition("{}")
+                parts[-1] += known
+                parts += [more] if "{}" in text else []
     return parts
 
 
-def _named(filled: ast.AST) -> list[str] | None:
-    """Return the option that `named` stands for in a shell, a value filled in; None for anything else filled in."""
+def _named(filled: ast.AST) -> str | None:
+    """Return what a call of `parameters` stands for in a shell, {} for what is no constant; None for anything else."""
     call = filled.value if isinstance(filled, ast.FormattedValue) else None
+    phrases = {"take_one": "add --channel {}", "take_a_part": "cut out a part with --region"}
+    if isinstance(call, ast.Call) and getattr(call.func, "id", "") in phrases:
+        return phrases[getattr(call.func, "id", "")]
     if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "named":
         return None
-    if not all(isinstance(one, ast.Constant) for one in call.args[:1]):
-        return None
-    constants = [one.value for one in call.args if isinstance(one, ast.Constant)]
+    given = [one.value if isinstance(one, ast.Constant) else "{}" for one in call.args]
+    option = [one.value.value for one in call.keywords if isinstance(one.value, ast.Constant)]
     with named_as_options():
-        option = named(*constants)
-    return [option] if len(constants) == len(call.args) else [f"{option} ", ""]
+        return named(*given, option=option[0] if option else None)
 
 
 def options_and_commands() -> tuple[set[str], set[str]]:

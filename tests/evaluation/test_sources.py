@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def test_channels_by_their_names(tmp_path: Path) -> None:
     assert np.array_equal(found[2].prediction.array, SOFT[::-1])
     assert np.array_equal(found[2].reference.array, LABELS % 3 == 2)
     # One channel is one map: whoever takes it says which label it is.
-    with pytest.raises(InputError, match="such as --label 1"):
+    with pytest.raises(InputError, match="such as label=1"):
         classes(tmp_path / "p.ome.tif", its, channel="soma")
     (one,) = classes(tmp_path / "p.ome.tif", its, 2, channel="soma").values()
     assert np.array_equal(one.prediction.array, SOFT[::-1])
@@ -147,7 +148,7 @@ def test_one_of_several_exclusive_classes_is_compared_with_its_own_label(
     nibabel.Nifti1Image(soft.transpose(3, 2, 1, 0), np.eye(4)).to_filename(map_)
     nibabel.Nifti1Image(LABELS.T, np.eye(4)).to_filename(labels)
     for other in (labels, map_):
-        mine = open_prediction(map_, {**READING, "channel": channel}, other, argmax=argmax)
+        mine = open_prediction(map_, replace(READING, channel=channel), other, argmax=argmax)
         its = open_reference(other, READING, labelled=False)
         (one,) = compared(mine, its, (), same_grid=False)
         assert one.label == channel

@@ -16,6 +16,7 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.graphs.images import skeleton_image
 from softmorph_cli.inspection.inspect import STAGES, Choices, Inspection, inspect
 from softmorph_cli.inspection.kind import SKELETON, is_skeleton
+from softmorph_cli.parameters import named_as_options
 from softmorph_cli.volume import Source
 
 ISOTROPIC = (1.0, 1.0, 1.0)
@@ -144,7 +145,7 @@ def test_the_curve_is_what_is_above_the_threshold(kind: str, default: float) -> 
 @pytest.mark.parametrize(
     ("choices", "says"),
     [
-        ({"kind": "vessel"}, "--as vessel: use map or skeleton"),
+        ({"kind": "vessel"}, "kind vessel: use map or skeleton"),
         ({"threshold": 1}, "threshold 1: it must be at least 0 and below 1"),
         ({"threshold": -0.1}, "threshold -0.1"),
         ({"threshold": float("nan")}, "threshold nan"),
@@ -296,7 +297,7 @@ def test_fewer_levels_where_memory_is_short(vessel: Volume, monkeypatch: pytest.
 
 def test_where_not_even_the_centreline_fits(vessel: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "memory", lambda: 2 * vessel.array.size)
-    with pytest.raises(InputError, match=r"needs about .* GiB, and .* cut out a part with --region"):
+    with pytest.raises(InputError, match=r"needs about .* GiB, and .* pass a part of it"):
         inspect(vessel)
 
 
@@ -321,11 +322,17 @@ def test_no_limit_and_no_levels_ask_for_nothing(vessel: Volume, monkeypatch: pyt
     ],
 )
 def test_several_maps_in_one_file(axes: str, more: dict[str, Any], says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        inspect(Volume(np.zeros((2, 5, 6), np.float32), axes, (1.0, 1.0), "mm", **more))
+    several = Volume(np.zeros((2, 5, 6), np.float32), axes, (1.0, 1.0), "mm", **more)
+    with named_as_options(), pytest.raises(InputError, match=says):
+        inspect(several)
+    with pytest.raises(InputError, match=r"one is taken at a time: pass one of them\.$"):
+        inspect(several)
     if "T" in axes:
         both = Volume(np.zeros((2, 3, 5, 6), np.float32), "TCYX", (1.0, 1.0), "mm")
-        with pytest.raises(InputError, match=r"2 along T x 3 along C, .* add --time 0 --channel 0\."):
+        with (
+            named_as_options(),
+            pytest.raises(InputError, match=r"2 along T x 3 along C, .* add --time 0 --channel 0\."),
+        ):
             inspect(both)
 
 
@@ -409,8 +416,8 @@ def test_an_empty_map() -> None:
 def test_where_nothing_is_above_the_threshold_another_is_named_that_does(top: float) -> None:
     volume = volume_of(tube() * top)
     (warning,) = inspect(volume).warnings
-    assert warning.startswith(f"nothing is above 0.5, the largest value is {top:.3g}; try --threshold ")
-    threshold = float(warning.split("--threshold ")[1].rstrip("."))
+    assert warning.startswith(f"nothing is above 0.5, the largest value is {top:.3g}; try threshold=")
+    threshold = float(warning.split("try threshold=")[1].rstrip("."))
     assert counts(inspect(volume, Choices(threshold=threshold))) == (1, 0, 2, 0, 1)
 
 
@@ -440,7 +447,7 @@ def test_a_solid_object_is_no_skeleton() -> None:
     (warning,) = found.warnings
     assert warning.startswith(f"thinning left {found.graph.branches[0].voxels.shape[0]} of 928 voxels: ")
     assert warning.endswith(
-        "this is no skeleton but a solid object; leave out --as skeleton, or add --as map."
+        "this is no skeleton but a solid object; leave out kind='skeleton', or add kind='map'."
     )
 
 
@@ -450,7 +457,7 @@ def test_a_solid_object_is_no_skeleton() -> None:
         (0.0, "the skeleton is empty above 0.25: the file is 0 everywhere."),
         (
             0.2,
-            "the skeleton is empty above 0.25: its largest value is 0.2; try a lower --threshold.",
+            "the skeleton is empty above 0.25: its largest value is 0.2; try a lower threshold.",
         ),
     ],
 )
@@ -505,8 +512,8 @@ def band(radius: int, width: int = 70) -> Volume:
     ("spurs", "note"),
     [
         ((12,), None),
-        ((4, 12), "1 spur ends inside the vessel it leaves: --prune radius takes such spurs off."),
-        ((4, 12, 3), "2 spurs end inside their vessel: --prune radius takes such spurs off."),
+        ((4, 12), "1 spur ends inside the vessel it leaves: prune='radius' takes such spurs off."),
+        ((4, 12, 3), "2 spurs end inside their vessel: prune='radius' takes such spurs off."),
     ],
 )
 def test_spurs_inside_the_vessel_are_named_and_prune_radius_takes_them(
@@ -525,7 +532,7 @@ def test_spurs_inside_the_vessel_are_named_and_prune_radius_takes_them(
     assert np.argwhere(kept).tolist() == [[row, 15 * (1 + spurs.index(12))] for row in range(18, 29)]
     # Without a map no radius is known: nothing to say, nothing to prune by.
     assert of_skeleton(image).notes == ()
-    with pytest.raises(UsageError, match=r"--prune radius needs the map: add --map MAP"):
+    with pytest.raises(UsageError, match=r"prune='radius' needs the map: add map=MAP"):
         of_skeleton(image, prune_inside=True)
 
 
@@ -583,7 +590,7 @@ def test_which_branch_of_a_cycle_goes(way: str, row: int) -> None:
 
 def test_the_least_certain_branch_is_not_known_without_a_map() -> None:
     image, _ = two_ways()
-    with pytest.raises(UsageError, match="--prune-cycles least-certain needs soft values: add --map MAP"):
+    with pytest.raises(UsageError, match="prune_cycles='least-certain' needs soft values: add map=MAP"):
         of_skeleton(image, prune_cycles="least-certain")
 
 

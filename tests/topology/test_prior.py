@@ -13,7 +13,7 @@ from softmorph_cli.topology.prior import Prior, parse_betti, read_priors
 def test_numbers_are_read() -> None:
     assert parse_betti("1,0, 2") == (1, 0, 2)
     for text in ("", "1;0", "1,0.5", "a"):
-        with pytest.raises(UsageError, match="--betti"):
+        with pytest.raises(UsageError, match=r"^betti"):
             parse_betti(text)
 
 

@@ -1,21 +1,18 @@
-"""What a repair made: Betti numbers of the file, read back, beside those of the input."""
+"""What a repair made: Betti numbers of the result, or of its file, beside those of the input; how much changed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from softmorph_cli.errors import InputError
+import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from softmorph_cli.topology.betti import Betti
-    from softmorph_cli.topology.prior import Prior
-    from softmorph_cli.topology.repair import Settings
-    from softmorph_cli.volume import Volume
+from softmorph_cli.measure.statistics import change
+from softmorph_cli.topology.betti import Betti
+from softmorph_cli.topology.prior import Prior
+from softmorph_cli.topology.repair import Settings, count, masks
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class Certificate:
     Attributes:
         scopes: Of what: the region where there is one, and the whole map; the first of them has the priors.
         before: By scope, of the input.
-        after: By scope, of what is in the file.
+        after: By scope, of the result, or of what is in its file.
     """
 
     scopes: tuple[str, ...]
@@ -34,11 +31,11 @@ class Certificate:
 
     @property
     def asked(self) -> tuple[Betti, ...]:
-        """What is in the file of that which the priors are of."""
+        """What the result has of that which the priors are of."""
         return self.after[self.scopes[0]]
 
     def reached(self, priors: Sequence[Prior]) -> bool:
-        """Whether the file has what was asked for."""
+        """Whether the result has what was asked for."""
         return all(betti.numbers == prior.betti for betti, prior in zip(self.asked, priors, strict=True))
 
     def as_list(self, priors: Sequence[Prior]) -> list[dict[str, Any]]:
@@ -66,12 +63,10 @@ def certify(
 
     Args:
         before: The input's probabilities, the channels first.
-        after: The file's.
+        after: The result's, or its file's.
         priors: What was asked for.
         settings: How the repair went.
     """
-    from softmorph_cli.topology.repair import count
-
     boxes: dict[str, tuple[slice, ...]] = {"whole map": ()}
     if settings.region is not None:
         boxes = {"region": settings.region, **boxes}
@@ -82,27 +77,11 @@ def certify(
     return Certificate(tuple(boxes), counted(before), counted(after))
 
 
-def read_back(target: Path, written: Volume, output_type: str | None) -> npt.NDArray[Any]:
-    """Return the probabilities that are in a file, the channels first.
-
-    Args:
-        target: The file.
-        written: What was written.
-        output_type: As what.
-
-    Raises:
-        InputError: If it holds something else.
-    """
-    from softmorph_cli.io import read
-
-    # A bare array says neither what 1 is stored as nor which of its axes are of space.
-    one = {"uint8": 255, "uint16": 65535}.get(output_type or "") if target.suffix.lower() == ".npy" else None
-    try:
-        back = read(target, divide_by=one)
-    except InputError:
-        back = read(target, divide_by=one, axes=written.axes)
-    if back.array.size != written.array.size:
-        raise InputError(
-            f"{target} was read back as {back.array.shape} and written as {written.array.shape}."
-        )
-    return back.array.reshape(-1, *written.array.shape[-written.spatial_dims :])
+def changes(
+    before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings
+) -> dict[str, Any]:
+    """Return how much changed: voxels on the other side of the threshold, and the probabilities."""
+    pairs = zip(masks(before, priors, settings), masks(after, priors, settings), strict=True)
+    flipped = [int(np.count_nonzero(one != other)) for one, other in pairs]
+    squared = float(np.mean(np.square(after - before), dtype=np.float64))
+    return {"voxels_flipped": flipped, **change(before, after), "mean_squared": squared}

@@ -1,0 +1,334 @@
+"""The public functions that measure: statistics, Betti numbers, the graph of a skeleton, metrics against a reference.
+
+Each takes a NumPy array, a torch tensor, a `Volume` or the path of a file. Lengths are in the unit of its voxel size:
+an array has none unless `spacing`, one number for each axis in array order, and `unit` ("mm", "um" or "nm") are given.
+An array of floating-point numbers holds probabilities in [0, 1]; Boolean, or integers 0 and 1, it is a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from softmorph_cli import lengths
+from softmorph_cli.api.images import (
+    Image,
+    advising_read,
+    as_volume,
+    is_placed,
+    named_after,
+    numbers,
+    refuse_grid,
+)
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.parameters import below_one, named
+
+if TYPE_CHECKING:
+    from softmorph_cli.evaluation.run import Evaluated, Order
+    from softmorph_cli.evaluation.sources import Opened
+    from softmorph_cli.inspection.inspect import Inspection
+    from softmorph_cli.measure.statistics import Statistics
+    from softmorph_cli.topology.betti import Betti
+
+__all__ = ["betti_numbers", "evaluate", "inspect", "statistics"]
+
+
+def statistics(
+    image: Image, *, spacing: Sequence[float] | None = None, unit: str | None = None
+) -> Statistics:
+    """Return the statistics of a probability map: its expected volume and how far it may be off, entropy, components.
+
+    Args:
+        image: Probabilities (Y, X) or (Z, Y, X) as an array or a tensor; a `Volume`, whose channels and times have
+            statistics of their own; or a path.
+        spacing: Of an array: voxel size along each axis, in array order.
+        unit: Of `spacing`: "mm", "um" or "nm"; volumes are in it, else in voxels.
+
+    Returns:
+        `Statistics`: expected volume, its standard deviation for independent and for comonotone voxels, quantiles, a
+        histogram, entropy; `per_channel`, `.to_pandas()` (a row for each channel) and `.as_dict()`.
+
+    Raises:
+        FileError: If a file cannot be read.
+        InputError: If the image is no probability map, or the spacing does not fit it.
+        UsageError: If a spacing is given for a `Volume` or a file.
+
+    >>> import numpy as np
+    >>> found = statistics(np.array([[0.5, 1.0, 0.0]]), spacing=(2.0, 1.0), unit="mm")
+    >>> found
+    <Statistics: volume 3 mm^2, std 1 (independent) to 1 (comonotone), 1 component above 0.5>
+    >>> found.expected_volume, found.volume_unit, found.entropy_bits
+    (3.0, 'mm^2', 1.0)
+    """
+    from softmorph_cli.measure.statistics import summarize
+
+    volume = as_volume(image, spacing, unit)
+    return summarize(volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims)
+
+
+def betti_numbers(image: Image, threshold: float = 0.5, connectivity: int | None = None) -> Betti:
+    """Return how many components, loops and cavities a mask has, or what is above a threshold of a map.
+
+    Outside the image is background. Computed by counting (Euler characteristic and Alexander duality).
+
+    Args:
+        image: A mask or probabilities, (Y, X) or (Z, Y, X), as an array or a tensor; a `Volume`; or a path.
+        threshold: In [0, 1): a voxel above it is foreground. Of a file that is a nested skeleton the nearest level is
+            taken.
+        connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D; the background has the other.
+
+    Returns:
+        `Betti`: `b0` components, `b1` loops (in 2D holes), `b2` cavities (None in 2D), `euler`, `connectivity`.
+
+    Raises:
+        FileError: If a file cannot be read.
+        InputError: If the image is no map or holds several, or there is no such connectivity.
+        UsageError: If the threshold is out of range.
+
+    >>> import numpy as np
+    >>> ring = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
+    >>> betti_numbers(ring)
+    Betti(b0=1, b1=1, b2=None, euler=0, connectivity=8)
+    >>> betti_numbers(0.6 * ring, threshold=0.7).numbers
+    (0, 0)
+    """
+    from softmorph_cli.inspection.kind import exact_levels, single
+    from softmorph_cli.level_sets import at_level
+    from softmorph_cli.topology.betti import betti_numbers as count
+
+    below_one("threshold", threshold)
+    volume = as_volume(image)
+    with named_after(volume):
+        volume = single(volume)
+        cut, _ = at_level(threshold, exact_levels(volume))
+        return count(volume.array > cut, connectivity)
+
+
+def inspect(
+    image: Image,
+    *,
+    map: Image | None = None,
+    kind: Literal["map", "skeleton"] | None = None,
+    threshold: float | None = None,
+    prune: float | str | None = None,
+    prune_cycles: Literal["shortest", "least-certain"] | None = None,
+    levels: int = 64,
+    resample: Literal["iso"] | None = None,
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+    threads: int | None = None,
+) -> Inspection:
+    """Trace the centreline of a map, or a skeleton that is there, and measure its branches.
+
+    A map's exact centreline is traced, that of `skeletonize(hard=True)` with cavities filled; the map's values along
+    it say how certain each branch is.
+
+    Args:
+        image: One map or skeleton, (Y, X) or (Z, Y, X), as an array or a tensor; a `Volume`; or a path.
+        map: Of a skeleton: the map it came from, for radii and certainty; an image of any kind on the same grid.
+        kind: "map" or "skeleton"; by default "skeleton" for a file that softmorph wrote as one, else "map".
+        threshold: In [0, 1): a voxel above it is foreground; default 0.5, of a soft skeleton 0.25, of a nested
+            skeleton's file the nearest level.
+        prune: Take off spurs shorter than this: a number in the map's unit (in voxels where it has none), a length
+            such as "2mm" or "4vox", or "radius" for those that end inside the vessel they leave.
+        prune_cycles: Take this branch out of every cycle.
+        levels: Level sets of the soft skeleton that is measured along the curve: 8, 16, 32, 64; 0 for none.
+        resample: "iso" to interpolate a map to cubic voxels first.
+        spacing: Of an array: voxel size along each axis, in array order.
+        unit: Of `spacing`: "mm", "um" or "nm".
+        threads: On the CPU; None for as many as the machine allows.
+
+    Returns:
+        `Inspection`: `.graph` with its nodes, branches and components, `.notes`, `.warnings`; `.to_pandas()` (a row for
+        each branch) and `.as_dict()`.
+
+    Raises:
+        FileError: If a file cannot be read.
+        InputError: If the image is no map or holds several, or `map` does not lie on its grid.
+        UsageError: If an argument is wrong whatever the image, or two do not go together.
+
+    >>> import numpy as np
+    >>> line = np.zeros((5, 12)); line[2, 1:11] = 0.75
+    >>> found = inspect(line, spacing=(0.5, 0.5), unit="mm", levels=0)
+    >>> found
+    <Inspection: 1 component, 1 branch, 0 cycles, 2 end points, 0 junctions, length 4.5 mm>
+    >>> found.graph.branches[0].spread("certainty")
+    Spread(mean=0.75, min=0.75, max=0.75)
+    """
+    from softmorph_cli.filters.operations import uneven
+    from softmorph_cli.filters.resample import isotropic
+    from softmorph_cli.graphs.frame import Frame
+    from softmorph_cli.inspection.inspect import Choices
+    from softmorph_cli.inspection.inspect import inspect as look
+    from softmorph_cli.inspection.kind import MAP, kind_of, single
+
+    length = lengths.parse(prune, named("prune")) if isinstance(prune, str) and prune != "radius" else None
+    choices = Choices(
+        kind=kind or MAP,
+        threshold=threshold,
+        prune=prune if isinstance(prune, int | float) else 0.0,
+        prune_inside=prune == "radius",
+        prune_cycles=prune_cycles,
+        levels=levels,
+        threads=threads,
+    )
+    if resample not in (None, "iso"):
+        raise UsageError(f"{named('resample')} {resample}: only iso is known.")
+    volume = as_volume(image, spacing, unit)
+    with named_after(volume):
+        volume = single(volume)
+        taken, about = (kind, ()) if kind else kind_of(volume)
+        choices = replace(choices, kind=taken)
+        reference = None
+        if map is not None:
+            if taken == MAP:
+                raise UsageError("map goes with a skeleton: say kind='skeleton', or leave it out.")
+            # A map in memory lies where its skeleton does.
+            reference = as_volume(map) if is_placed(map) else as_volume(map, volume.spacing, volume.unit)
+        warnings = uneven(volume) if taken == MAP and resample is None else []
+        if resample is not None:
+            if taken != MAP:
+                raise UsageError(
+                    f"{named('resample', 'iso')} goes with a map: a skeleton would come out broken."
+                )
+            volume = isotropic(volume)
+        if length is not None:
+            choices = replace(choices, prune=Frame.of(volume).length_of(length))
+        found = look(volume, choices, reference=reference)
+    parameters = {**found.parameters, "prune": prune, "resample": resample}
+    return replace(
+        found,
+        parameters=parameters,
+        notes=(*about, *found.notes),
+        warnings=(*found.warnings, *warnings),
+    )
+
+
+def evaluate(
+    prediction: Image,
+    reference: Image,
+    *,
+    metrics: Sequence[str] | str | None = None,
+    label: int | Sequence[int] | None = None,
+    threshold: float | None = None,
+    tolerance: float | str | None = None,
+    connectivity: int | None = None,
+    method: str = "nested",
+    iterations: int | None = None,
+    expensive: bool = False,
+    patches: int | None = None,
+    seed: int = 0,
+    same_grid: bool = False,
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+    threads: int | None = None,
+) -> Evaluated:
+    """Return how well a prediction agrees with a reference: overlap, centrelines, topology, graphs, surfaces.
+
+    What each metric is, and its paper, says `softmorph evaluate --explain`.
+
+    Args:
+        prediction: Probabilities, a mask, or labels (integers, 0 is the background), (Y, X) or (Z, Y, X), as an array
+            or a tensor; a `Volume`, which may have channels, one for each class; or a path.
+        reference: What is true, on the same grid: a mask, labels, or the same.
+        metrics: Names such as "dice" or ["cldice", "hd95_mm"]; None for all but the expensive ones.
+        label: Compare these classes only; None for all but 0.
+        threshold: In [0, 1): a voxel of the prediction above it is foreground, the reference is cut at 0.5; None for
+            0.5, and of classes that exclude each other the most probable one.
+        tolerance: How far apart surfaces still agree, for `nsd`: a number in the map's unit (in voxels where it has
+            none) or a length such as "2mm"; None for 1 mm, 1 voxel where the unit is smaller or unknown.
+        connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
+        method: How soft skeletons are made, for `soft_cldice`.
+        iterations: Of soft skeletons; None until nothing changes.
+        expensive: Whether the metrics that take long are computed too.
+        patches: Also Betti errors of so many random patches.
+        seed: Which patches.
+        same_grid: Whether equal shapes are enough, whatever the voxel sizes and places say.
+        spacing: Of arrays: voxel size along each axis, in array order.
+        unit: Of `spacing`: "mm", "um" or "nm"; names of lengths end in it, such as `hd95_mm`.
+        threads: On the CPU; None for as many as the machine allows.
+
+    Returns:
+        `Evaluated`: `.metrics()` of the only class, or of one of several, by name, None where a value is not defined;
+        `.rows` with their notes, `.parameters`; `.to_pandas()` (a row for each class) and `.as_dict()`.
+
+    Raises:
+        FileError: If a file cannot be read.
+        InputError: If the two cannot be compared: their shapes, places or classes differ.
+        UsageError: If an argument is wrong whatever the images.
+
+    >>> import numpy as np
+    >>> truth = np.zeros((8, 8), bool); truth[2:6, 1:7] = True
+    >>> found = evaluate(0.9 * np.roll(truth, 1, axis=0), truth, metrics=["dice", "betti_0_error"])
+    >>> found
+    <Evaluated: dice 0.75, betti_0_error 0>
+    >>> found.metrics()["dice"]
+    0.75
+    """
+    from softmorph_cli.evaluation.pair import Settings
+    from softmorph_cli.evaluation.run import Order, evaluate_opened
+
+    order = Order(
+        settings=Settings(
+            threshold=0.5 if threshold is None else threshold,
+            connectivity=connectivity,
+            method=method,
+            iterations=iterations,
+            expensive=expensive,
+            patches=patches,
+            seed=seed,
+            threads=threads,
+        ),
+        tolerance=_tolerance(tolerance),
+        names=(metrics,) if isinstance(metrics, str) else None if metrics is None else tuple(metrics),
+        labels=() if label is None else (label,) if isinstance(label, int) else tuple(label),
+        same_grid=same_grid,
+        argmax=threshold is None,
+    )
+    if all(is_placed(one) for one in (prediction, reference)):
+        refuse_grid(spacing=spacing, unit=unit)
+    grid = (spacing, unit)
+    mine = _opened(prediction, order, grid, reference=reference)
+    return evaluate_opened(mine, _opened(reference, order, grid), order)
+
+
+def _tolerance(tolerance: float | str | None) -> tuple[float, str | None] | None:
+    if tolerance is None:
+        return None
+    if isinstance(tolerance, str):
+        return lengths.parse(tolerance, named("tolerance"))
+    if not 0 <= tolerance < float("inf"):
+        raise UsageError(f"{named('tolerance')} {tolerance:g}: a distance is at least 0.")
+    return tolerance, None
+
+
+def _opened(
+    image: Image,
+    order: Order,
+    grid: tuple[Sequence[float] | None, str | None],
+    *,
+    reference: Image | None = None,
+) -> Opened:
+    """Return a prediction, which is given with its reference, or a reference."""
+    from softmorph_cli.evaluation.sources import open_array, open_prediction, open_reference
+    from softmorph_cli.volume import Volume
+
+    if isinstance(image, str | Path):
+        path = Path(image)
+        with advising_read(path):
+            if reference is None:
+                labelled = bool(order.labels)
+                return open_reference(path, order.reading, labelled=labelled, argmax=order.argmax)
+            beside = Path(reference) if isinstance(reference, str | Path) else None
+            return open_prediction(path, order.reading, beside, argmax=order.argmax)
+    name = "the reference" if reference is None else "the prediction"
+    if isinstance(image, Volume):
+        return open_array(str(image.source.path) if image.source else name, image)
+    labels = numbers(image)
+    if labels.dtype.kind not in "iu":
+        return open_array(name, as_volume(image, *grid))
+    if labels.size and labels.min() < 0:
+        raise InputError(f"{name}: labels are integers from 0, not {labels.min()}.")
+    return open_array(name, (labels, as_volume(labels > 0, *grid)))

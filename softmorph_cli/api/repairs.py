@@ -1,0 +1,350 @@
+"""The public function `repair`, and what it shares with the command: channels, lengths and priors of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from softmorph_cli import lengths
+from softmorph_cli.api.images import Array, Image, Placed, as_volume, is_placed, named_after
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.parameters import below_one, in_shell, named
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from softmorph_cli.topology.betti import Betti
+    from softmorph_cli.topology.certificate import Certificate
+    from softmorph_cli.topology.prior import Prior
+    from softmorph_cli.topology.repair import Kind, Stopped
+    from softmorph_cli.volume import Volume
+
+T = TypeVar("T")
+
+Asked = Sequence[int] | Mapping[int | str | tuple[int | str, ...], Sequence[int]]
+
+
+@dataclass(frozen=True, repr=False)
+class Repair(Generic[T]):
+    """A repaired map.
+
+    Attributes:
+        image: The map, of the kind that was given: an array, a tensor or a `Volume`.
+        stopped: "reached", "stuck" where nothing is left that could be changed, or "max_steps".
+        steps: How many steps were taken.
+        best_step: The step whose map it is, 0 for the input.
+        priors: What was asked for.
+        change: `voxels_flipped` across the threshold for each prior, `sum_abs`, `max_abs` and `mean_squared` of the
+            probabilities.
+        certificate: Betti numbers before and after, of the region where there is one and of the whole map.
+    """
+
+    image: T
+    stopped: Stopped
+    steps: int
+    best_step: int
+    priors: tuple[Prior, ...]
+    change: Mapping[str, Any]
+    certificate: Certificate
+
+    @property
+    def reached(self) -> bool:
+        """Whether the map has what was asked for."""
+        return self.certificate.reached(self.priors)
+
+    @property
+    def betti(self) -> tuple[Betti, ...]:
+        """Betti numbers of the result for each prior, in the region where there is one."""
+        return self.certificate.asked
+
+    def __repr__(self) -> str:
+        """Return what was reached, and at what price."""
+        found = "; ".join(",".join(map(str, one.numbers)) for one in self.betti)
+        flipped = sum(self.change["voxels_flipped"])
+        how = "reached" if self.reached else f"not reached ({self.stopped})"
+        return f"<Repair: {how}, Betti numbers {found}, steps {self.steps}, voxels flipped {flipped:,}>"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as `softmorph topology repair` tells it in JSON, the files aside."""
+        return {
+            "reached": self.reached,
+            "stopped": self.stopped,
+            "steps": self.steps,
+            "best_step": self.best_step,
+            "change": dict(self.change),
+            "certificate": {"priors": self.certificate.as_list(self.priors)},
+        }
+
+
+@overload
+def repair(
+    image: Array,
+    betti: Asked,
+    *,
+    threshold: float = 0.5,
+    connectivity: int | None = None,
+    region: str | None = None,
+    weight: float = 0.1,
+    max_steps: int = 100,
+    smooth: float | str = 1.0,
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+) -> Repair[npt.NDArray[Any]]: ...
+@overload
+def repair(
+    image: Tensor,
+    betti: Asked,
+    *,
+    threshold: float = 0.5,
+    connectivity: int | None = None,
+    region: str | None = None,
+    weight: float = 0.1,
+    max_steps: int = 100,
+    smooth: float | str = 1.0,
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+) -> Repair[Tensor]: ...
+@overload
+def repair(
+    image: Placed,
+    betti: Asked,
+    *,
+    threshold: float = 0.5,
+    connectivity: int | None = None,
+    region: str | None = None,
+    weight: float = 0.1,
+    max_steps: int = 100,
+    smooth: float | str = 1.0,
+) -> Repair[Volume]: ...
+def repair(
+    image: Image,
+    betti: Asked,
+    *,
+    threshold: float = 0.5,
+    connectivity: int | None = None,
+    region: str | None = None,
+    weight: float = 0.1,
+    max_steps: int = 100,
+    smooth: float | str = 1.0,
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+) -> Repair[Any]:
+    """Change a map as little as need be until its mask has given Betti numbers.
+
+    Gaps are bridged and specks erased, loops opened, cavities filled, whatever takes less. The loss is that of
+    Clough et al., TPAMI 2020. Where the numbers are not reached, a `SoftmorphWarning` says so and the best map is
+    returned.
+
+    Args:
+        image: Probabilities, (Y, X) or (Z, Y, X), as an array or a tensor; a `Volume`, which may have channels; or a
+            path. It is never written to.
+        betti: The numbers of components, loops (in 2D holes) and in 3D cavities, such as (1, 0, 0) for one tree. Of
+            several channels a mapping from a channel's name or number, or several of them for their union, such as
+            {"artery": (1, 0, 0), ("artery", "vein"): (1, 0, 0)}.
+        threshold: Between 0 and 1: a voxel above it is foreground.
+        connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
+        region: "z0:z1,y0:y1,x0:x1" in voxels, ends open at will: only this box changes, and the numbers are its own.
+        weight: Lambda, the weight of the squared change summed over the voxels, at least 0.
+        max_steps: Give up after so many steps.
+        smooth: Standard deviation of the change around a voxel that moves: voxels, or a length such as "0.5mm".
+        spacing: Of an array: voxel size along each axis, in array order.
+        unit: Of `spacing`: "mm", "um" or "nm".
+
+    Returns:
+        `Repair`: `.image` of the kind that was given, with its floating-point type; `.reached`, `.betti`, `.change`,
+        `.as_dict()`.
+
+    Raises:
+        FileError: If a file cannot be read.
+        InputError: If the image is no map, `betti` does not fit it, or it is 0 everywhere.
+        UsageError: If an argument is wrong whatever the image.
+
+    >>> import numpy as np
+    >>> broken = np.full((7, 15), 0.1); broken[3, 1:6] = broken[3, 8:14] = 0.9
+    >>> found = repair(broken, betti=(1, 0))
+    >>> found.reached, found.betti[0].numbers, found.change["voxels_flipped"]
+    (True, (1, 0), [2])
+    >>> betti_numbers(found.image).numbers
+    (1, 0)
+    """
+    import warnings
+
+    from softmorph_cli.errors import SoftmorphWarning
+    from softmorph_cli.inspection.kind import exact_levels
+    from softmorph_cli.level_sets import at_level
+    from softmorph_cli.topology.certificate import certify, changes
+    from softmorph_cli.topology.repair import Settings
+    from softmorph_cli.topology.repair import repair as change
+
+    below_one("threshold", threshold)
+    check_effort(weight, max_steps)
+    width = smooth if isinstance(smooth, str) else f"{smooth:g}vox"
+    lengths.parse(width, named("smooth"))
+    volume = as_volume(image, spacing, unit)
+    cut, _ = at_level(threshold, exact_levels(volume))
+    with named_after(volume):
+        array, kind = channels(volume)
+        priors = _priors(betti, volume, len(array))
+        settings = Settings(
+            threshold=cut,
+            connectivity=connectivity,
+            weight=weight,
+            max_steps=max_steps,
+            smooth=smoothing(width, volume),
+            region=box_of(region, volume),
+            kind=kind,
+        )
+        found = change(array, priors, settings)
+    result = volume.with_array(found.array.reshape(volume.array.shape))
+    made: Repair[Any] = Repair(
+        result if is_placed(image) else _as_given(result.array, image),
+        found.stopped,
+        found.steps,
+        found.best_step,
+        priors,
+        changes(array, found.array, priors, settings),
+        certify(array, found.array, priors, settings),
+    )
+    if not made.reached:
+        asked = "; ".join(",".join(map(str, prior.betti)) for prior in priors)
+        best = "; ".join(",".join(map(str, one.numbers)) for one in made.betti)
+        warnings.warn(
+            f"the Betti numbers {asked} were not reached ({found.stopped}): the best map has {best}.",
+            SoftmorphWarning,
+            stacklevel=2,
+        )
+    return made
+
+
+def check_effort(weight: float, max_steps: int) -> None:
+    """Refuse a weight or a number of steps that is out of range.
+
+    Raises:
+        UsageError: If one is.
+    """
+    if not 0 <= weight < float("inf"):
+        raise UsageError(f"{named('weight', option='lambda')} {weight:g}: it must be at least 0 and finite.")
+    if max_steps < 0:
+        raise UsageError(f"{named('max_steps')} {max_steps}: it must be at least 0.")
+
+
+def channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
+    """Return a map with its channels first and no other mapped axis, and what they are to each other.
+
+    Raises:
+        InputError: If several of its mapped axes are longer than 1.
+    """
+    from softmorph_cli.inspection.kind import take_one
+    from softmorph_cli.io import classes
+    from softmorph_cli.io.select import choosing
+
+    mapped = volume.array.shape[: -volume.spatial_dims]
+    if sum(size > 1 for size in mapped) > 1:
+        held = " x ".join(
+            f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, mapped, strict=True)
+        )
+        other = next(a for a, size in zip(volume.mapped_axes, mapped, strict=True) if size > 1 and a != "C")
+        advice = take_one(volume, choosing(other))
+        raise InputError(f"it holds {held}, and one map of them is repaired: {advice}.")
+    array = volume.array.reshape(-1, *volume.array.shape[-volume.spatial_dims :])
+    if len(array) == 1:
+        return array, "apart"
+    kind = classes(volume).kind
+    return array, kind if kind in ("complete", "rest") else "apart"
+
+
+def one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, ...]:
+    """Return the prior of a map without channels.
+
+    Args:
+        betti: Its Betti numbers.
+        volume: The map.
+        count: How many channels it has.
+
+    Raises:
+        InputError: If there are several, or the numbers do not fit.
+    """
+    from softmorph_cli.inspection.kind import class_option, take_one
+    from softmorph_cli.io.select import choosing
+    from softmorph_cli.topology.prior import Prior, check_prior
+
+    if count > 1:
+        names = f" ({', '.join(volume.channels)})" if volume.channels else ""
+        # One of the mapped axes is longer than 1.
+        axis = next(a for a, size in zip(volume.axes, volume.array.shape, strict=True) if size > 1)
+        option = class_option(volume)
+        what = "channels" if option or axis == "C" else f"maps along {axis}"
+        each = "or give each its prior as betti={0: (...), 1: (...)}"
+        if in_shell():
+            each = "or give each its prior with --priors FILE"
+        advice = take_one(volume, option or choosing(axis))
+        raise InputError(f"it holds {count} {what}{names}: {advice}, {each}.")
+    return (Prior((0,), check_prior(betti, volume.spatial_dims)),)
+
+
+def smoothing(length: str, volume: Volume) -> tuple[float, ...]:
+    """Return a length in voxels along each spatial axis of a map.
+
+    Raises:
+        InputError: If it is in mm or the like and the voxel size is unknown.
+        UsageError: If it is no length.
+    """
+    number, unit = lengths.parse(length, named("smooth"))
+    if unit == "vox":
+        return (number,) * volume.spatial_dims
+    if volume.spacing is None:
+        raise InputError(
+            f"it does not say how large its voxels are: give {named('smooth')} {length} in voxels, such as "
+            f"{named('smooth', '1vox')}."
+        )
+    own = lengths.in_unit((number, unit), volume.unit)
+    return tuple(own / size for size in volume.spacing)
+
+
+def box_of(region: str | None, volume: Volume) -> tuple[slice, ...] | None:
+    """Return the box of a map that a text names; None for the whole map.
+
+    Raises:
+        InputError: If it does not fit the map.
+        UsageError: If it names none.
+    """
+    from softmorph_cli.io.select import box
+
+    if region is None:
+        return None
+    return box(region, volume.spatial_axes, volume.array.shape[-volume.spatial_dims :], "the map")
+
+
+def _priors(betti: Asked, volume: Volume, count: int) -> tuple[Prior, ...]:
+    from softmorph_cli.topology.prior import prior_of
+
+    if not isinstance(betti, Mapping):
+        return one_prior(tuple(betti), volume, count)
+    if not betti:
+        raise UsageError("betti is empty: give the numbers of each channel, such as {0: (1, 0, 0)}.")
+    return tuple(
+        prior_of(
+            {"channels": list(one) if isinstance(one, tuple) else [one], "betti": list(asked)},
+            volume.channels,
+            count,
+            volume.spatial_dims,
+        )
+        for one, asked in betti.items()
+    )
+
+
+def _as_given(array: npt.NDArray[Any], image: Any) -> Any:
+    """Return an array as the kind and floating-point type of an image."""
+    import numpy as np
+
+    from softmorph_cli.filters.arrays import is_tensor
+
+    if is_tensor(image):
+        import torch
+
+        kind = image.dtype if image.is_floating_point() else torch.float32
+        return torch.as_tensor(array, dtype=kind, device=image.device)
+    own = np.asarray(image).dtype
+    return array.astype(own if own.kind == "f" else np.float32, copy=False)

@@ -115,7 +115,7 @@ ROWS = {
     "try a lower --threshold": "a faint skeleton",
     "give --prune a length": "spurs of a map without a surface",
     "fewer --levels, or with --hard": "a skeleton that is filled",
-    " more bar{}; --top 0 shows all": "more bars than are shown",
+    "; --top 0 shows all": "more bars than are shown",
     "ask for other numbers, or take another --threshold": "a repair that is stuck",
     "try more than": "a repair that needs more steps",
     "such as --threshold 0.5": "a threshold at the end of all values",

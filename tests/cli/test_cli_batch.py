@@ -197,8 +197,8 @@ def test_a_summary_of_somebody_else(source: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["in", "out", "eroed"], 2, "there is no operation 'eroed'; use erode"),
-        (["in", "out", "erode:iteration=2"], 2, "it takes iterations"),
+        (["in", "out", "eroed"], 2, "there is no operation 'eroed'; use skeletonize, erode"),
+        (["in", "out", "erode:iteration=2"], 2, "it takes connectivity, iterations"),
         (["in", "out"], 2, "a chain needs a step"),
         (["in", "in", "erode"], 2, "is the folder that is read"),
         (["in", "in/out", "erode"], 2, "would become inputs"),

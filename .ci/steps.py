@@ -34,12 +34,12 @@ QUICK = [
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").glob("test_*.py"))),
     *(
         f"tests/{room}"
-        for room in ("rules", "steps", "measure", "graphs", "io", "pictures", "pages", "topology", "bench")
+        for room in ("rules", "skeleton", "io", "plots", "topology", "bench", "metrics")
     ),
     *(f"tests/cli/test_cli_{name}.py" for name in ("commands", "chain", "classes", "inspect")),
 ]
 # They read, measure and run commands, which is what depends on the versions of other packages.
-OLD = [f"tests/{room}" for room in ("io", "measure", "graphs", "inspection", "evaluation", "topology")] + [
+OLD = [f"tests/{room}" for room in ("io", "skeleton", "metrics", "topology")] + [
     f"tests/cli/test_cli_{name}.py"
     for name in ("bad_input", "classes", "commands", "evaluate", "inspect", "statistics", "topology", "units")
 ]

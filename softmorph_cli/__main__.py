@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from softmorph_cli.interruption import still_computing
+from softmorph_cli.system.interruption import still_computing
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.parameters import named
+from softmorph_cli.system.parameters import named
 
 # How many level sets are exact, or "exact": every one of them.
 Levels: TypeAlias = int | Literal["exact"]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.parameters import named
+from softmorph_cli.system.parameters import named
 
 SPATIAL_AXES: Final = ("YX", "ZYX")
 # The axis of slices that are images of their own.

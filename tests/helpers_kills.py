@@ -17,8 +17,8 @@ _SCRIPT = r'''
 import json, os, shutil, signal, sys
 from pathlib import Path
 import matplotlib, numpy, zarr
-import softmorph_cli.batch.run, softmorph_cli.steps.process, softmorph_cli.steps.tiled
-from softmorph_cli.batch import engine
+import softmorph_cli.pipeline.batch.run, softmorph_cli.pipeline.process, softmorph_cli.pipeline.process_tiled
+from softmorph_cli.pipeline.batch import engine
 from softmorph_cli.cli.app import app
 
 # What a batch's workers write is among the instants, too.

@@ -14,8 +14,8 @@ import platformdirs
 import pytest
 
 import softmorph_cli
-from softmorph_cli import cache
 from softmorph_cli.errors import SoftmorphWarning
+from softmorph_cli.system import cache
 
 
 @pytest.fixture

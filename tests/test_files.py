@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from softmorph_cli import descriptors, files, naming
 from softmorph_cli.errors import FileError
-from softmorph_cli.files import check_writable, open_own, partial, replacing, replacing_store
+from softmorph_cli.system import descriptors, files, naming
+from softmorph_cli.system.files import check_writable, open_own, partial, replacing, replacing_store
 
 
 def _write_then_raise(path: Path, error: BaseException, *, force: bool = False) -> None:
@@ -583,7 +583,7 @@ def test_what_is_set_aside_and_cannot_come_back_is_named(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from softmorph_cli.files import replacing, replacing_store
+from softmorph_cli.system.files import replacing, replacing_store
 which = replacing_store if sys.argv[1].endswith(".zarr") else replacing
 with which(Path(sys.argv[1])) as temporary:
     if temporary.is_dir():

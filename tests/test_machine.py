@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from softmorph_cli import machine
+from softmorph_cli.system import machine
 
 pytestmark = pytest.mark.linux
 

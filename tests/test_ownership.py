@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from softmorph_cli.files import replacing, replacing_store
-from softmorph_cli.ownership import pass_on
+from softmorph_cli.system.files import replacing, replacing_store
+from softmorph_cli.system.ownership import pass_on
 
 pytestmark = pytest.mark.posix
 
@@ -112,7 +112,7 @@ def test_the_modes_of_a_replaced_store_are_kept(tmp_path: Path) -> None:
 GIVE_AWAY = """
 import os, sys
 from pathlib import Path
-from softmorph_cli.files import replacing
+from softmorph_cli.system.files import replacing
 os.umask(0o022)
 os.setgroups([])
 os.setgid(int(sys.argv[2]))

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softmorph_cli import toml
 from softmorph_cli.io import read, write
-from softmorph_cli.printable import cell, message, printable, typed, unicode
+from softmorph_cli.system import toml
+from softmorph_cli.system.printable import cell, message, printable, typed, unicode
 from softmorph_cli.volume import Volume
 
 TITLE = "\x1b]0;owned\x07"

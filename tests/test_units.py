@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from softmorph_cli import lengths
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.units import MILLIMETRES, length, millimetres
+from softmorph_cli.system import lengths
+from softmorph_cli.system.units import MILLIMETRES, length, millimetres
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from softmorph_cli import lengths
 from softmorph_cli.api.images import (
     Image,
     advising_read,
@@ -23,13 +22,14 @@ from softmorph_cli.api.images import (
     refuse_grid,
 )
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.parameters import below_one, named
+from softmorph_cli.system import lengths
+from softmorph_cli.system.parameters import below_one, named
 
 if TYPE_CHECKING:
-    from softmorph_cli.evaluation.run import Evaluated, Order
-    from softmorph_cli.evaluation.sources import Opened
-    from softmorph_cli.inspection.inspect import Inspection
-    from softmorph_cli.measure.statistics import Statistics
+    from softmorph_cli.metrics.evaluate import Evaluated, Order
+    from softmorph_cli.metrics.sources import Opened
+    from softmorph_cli.metrics.statistics import Statistics
+    from softmorph_cli.skeleton.analyse import Inspection
     from softmorph_cli.topology.betti import Betti
 
 __all__ = ["betti_numbers", "evaluate", "inspect", "statistics"]
@@ -62,7 +62,7 @@ def statistics(
     >>> found.expected_volume, found.volume_unit, found.entropy_bits
     (3.0, 'mm^2', 1.0)
     """
-    from softmorph_cli.measure.statistics import summarize
+    from softmorph_cli.metrics.statistics import summarize
 
     volume = as_volume(image, spacing, unit)
     return summarize(volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims)
@@ -94,8 +94,8 @@ def betti_numbers(image: Image, threshold: float = 0.5, connectivity: int | None
     >>> betti_numbers(0.6 * ring, threshold=0.7).numbers
     (0, 0)
     """
-    from softmorph_cli.inspection.kind import exact_levels, single
     from softmorph_cli.level_sets import at_level
+    from softmorph_cli.skeleton.kind import exact_levels, single
     from softmorph_cli.topology.betti import betti_numbers as count
 
     below_one("threshold", threshold)
@@ -159,10 +159,10 @@ def inspect(
     """
     from softmorph_cli.filters.operations import uneven
     from softmorph_cli.filters.resample import isotropic
-    from softmorph_cli.graphs.frame import Frame
-    from softmorph_cli.inspection.inspect import Choices
-    from softmorph_cli.inspection.inspect import inspect as look
-    from softmorph_cli.inspection.kind import MAP, kind_of, single
+    from softmorph_cli.skeleton.analyse import Choices
+    from softmorph_cli.skeleton.analyse import inspect as look
+    from softmorph_cli.skeleton.frame import Frame
+    from softmorph_cli.skeleton.kind import MAP, kind_of, single
 
     length = lengths.parse(prune, named("prune")) if isinstance(prune, str) and prune != "radius" else None
     choices = Choices(
@@ -267,8 +267,8 @@ def evaluate(
     >>> found.metrics()["dice"]
     0.75
     """
-    from softmorph_cli.evaluation.pair import Settings
-    from softmorph_cli.evaluation.run import Order, evaluate_opened
+    from softmorph_cli.metrics.evaluate import Order, evaluate_opened
+    from softmorph_cli.metrics.pair import Settings
 
     order = Order(
         settings=Settings(
@@ -312,7 +312,7 @@ def _opened(
     reference: Image | None = None,
 ) -> Opened:
     """Return a prediction, which is given with its reference, or a reference."""
-    from softmorph_cli.evaluation.sources import open_array, open_prediction, open_reference
+    from softmorph_cli.metrics.sources import open_array, open_prediction, open_reference
     from softmorph_cli.volume import Volume
 
     if isinstance(image, str | Path):

@@ -25,8 +25,8 @@ from softmorph_cli.errors import SoftmorphWarning, UsageError
 from softmorph_cli.filters import operations
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import How
-from softmorph_cli.parameters import Declared, as_in_python, declared
 from softmorph_cli.rules.rule import Rule
+from softmorph_cli.system.parameters import Declared, as_in_python, declared
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -140,8 +140,8 @@ def _of_array(chosen: SoftFilter, image: Any) -> tuple[Any, Any, Sequence[str]]:
 
 
 def _of_volume(chosen: SoftFilter, volume: Volume) -> tuple[Volume, Volume | None, Sequence[str]]:
-    from softmorph_cli.inspection.kind import exact_levels
-    from softmorph_cli.steps.perform import perform
+    from softmorph_cli.pipeline.perform import perform
+    from softmorph_cli.skeleton.kind import exact_levels
 
     grid = {name: getattr(chosen, name, None) for name in ("spatial_dims", "spacing", "unit")}
     refuse_grid(**grid)

@@ -49,7 +49,7 @@ def placed(image: Any) -> Volume | None:
 def advising_read(path: str | Path) -> Iterator[None]:
     """Where an error names options of reading, say that they are arguments of `read`, whose volume may be passed."""
     from softmorph_cli.io.options import ReadOptions
-    from softmorph_cli.parameters import declared, in_python
+    from softmorph_cli.system.parameters import declared, in_python
 
     try:
         yield

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from softmorph_cli import lengths
 from softmorph_cli.api.images import Array, Image, Placed, as_volume, is_placed, named_after
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.parameters import below_one, in_shell, named
+from softmorph_cli.system import lengths
+from softmorph_cli.system.parameters import below_one, in_shell, named
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from softmorph_cli.metrics.certificate import Certificate
     from softmorph_cli.topology.betti import Betti
-    from softmorph_cli.topology.certificate import Certificate
     from softmorph_cli.topology.prior import Prior
     from softmorph_cli.topology.repair import Kind, Stopped
     from softmorph_cli.volume import Volume
@@ -172,9 +172,9 @@ def repair(
     import warnings
 
     from softmorph_cli.errors import SoftmorphWarning
-    from softmorph_cli.inspection.kind import exact_levels
     from softmorph_cli.level_sets import at_level
-    from softmorph_cli.topology.certificate import certify, changes
+    from softmorph_cli.metrics.certificate import certify, changes
+    from softmorph_cli.skeleton.kind import exact_levels
     from softmorph_cli.topology.repair import Settings
     from softmorph_cli.topology.repair import repair as change
 
@@ -236,9 +236,9 @@ def channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
     Raises:
         InputError: If several of its mapped axes are longer than 1.
     """
-    from softmorph_cli.inspection.kind import take_one
     from softmorph_cli.io import classes
     from softmorph_cli.io.select import choosing
+    from softmorph_cli.skeleton.kind import take_one
 
     mapped = volume.array.shape[: -volume.spatial_dims]
     if sum(size > 1 for size in mapped) > 1:
@@ -266,8 +266,8 @@ def one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, 
     Raises:
         InputError: If there are several, or the numbers do not fit.
     """
-    from softmorph_cli.inspection.kind import class_option, take_one
     from softmorph_cli.io.select import choosing
+    from softmorph_cli.skeleton.kind import class_option, take_one
     from softmorph_cli.topology.prior import Prior, check_prior
 
     if count > 1:

@@ -9,9 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from softmorph_cli import __version__, machine
+from softmorph_cli import __version__
 from softmorph_cli.bench.peers import installed
-from softmorph_cli.bench.works import How
+from softmorph_cli.bench.workloads import How
+from softmorph_cli.system import machine
 
 LIBRARIES: Final = ("numpy", "numba", "torch", "triton", "scipy", "scikit-image", "SimpleITK")
 

@@ -11,7 +11,7 @@ from typing import Final
 from softmorph_cli.bench import maps, peak
 from softmorph_cli.bench.clock import Timing, take_turns
 from softmorph_cli.bench.peers import COPY, PEERS, RULER, Peer
-from softmorph_cli.bench.works import How, Work
+from softmorph_cli.bench.workloads import How, Work
 from softmorph_cli.errors import InputError, SoftmorphError, SoftmorphWarning
 
 # A work that takes long is known well enough after this many seconds of warm runs.

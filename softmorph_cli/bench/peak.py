@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli.bench import maps
-from softmorph_cli.bench.works import How, Work, works
+from softmorph_cli.bench.workloads import How, Work, works
 from softmorph_cli.errors import SoftmorphError
 
 SMALL: Final = 24

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from softmorph_cli.bench.clock import Task
-from softmorph_cli.bench.works import SKELETON, How
+from softmorph_cli.bench.workloads import SKELETON, How
 
 # The two that every work is a ratio to; both read the map once and write one of the same size.
 COPY: Final = "copy"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from softmorph_cli import documents
 from softmorph_cli.cli import report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
@@ -16,13 +15,14 @@ from softmorph_cli.cli.command import command
 from softmorph_cli.cli.options import Machines, Results
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions
-from softmorph_cli.printable import message, printable
+from softmorph_cli.system.printable import message, printable
 
 if TYPE_CHECKING:
-    from softmorph_cli.batch.run import Item, Order, Watcher
-    from softmorph_cli.batch.summary import Summary
     from softmorph_cli.filters.filter import Filter
+    from softmorph_cli.pipeline.batch.run import Item, Order, Watcher
+    from softmorph_cli.pipeline.batch.summary import Summary
     from softmorph_cli.workers.cluster import Where
 
 _FILES = "Which files"
@@ -163,7 +163,7 @@ def batch(
     if running.dry_run:
         _tell_plan(order, results)
         return
-    from softmorph_cli.batch.run import carry_out, summarize
+    from softmorph_cli.pipeline.batch.run import carry_out, summarize
 
     if running.summarize:
         summary = summarize(order)
@@ -176,8 +176,8 @@ def batch(
 
 
 def _carry_out_on(where: Where, order: Order, watcher: Watcher) -> Summary:
-    from softmorph_cli.batch.on_cluster import on_cluster
-    from softmorph_cli.batch.run import carry_out
+    from softmorph_cli.pipeline.batch.on_cluster import on_cluster
+    from softmorph_cli.pipeline.batch.run import carry_out
 
     with on_cluster(where, order.choice, watcher.note) as engine:
         return carry_out(order, watcher, engine)
@@ -194,11 +194,11 @@ def _order(
     settings: Settings,
     results: Results,
 ) -> Order:
-    from softmorph_cli.batch.plan import Choice
-    from softmorph_cli.batch.recipe import Recipe
-    from softmorph_cli.batch.run import Order
-    from softmorph_cli.steps.chain import check
-    from softmorph_cli.steps.outputs import ResultOptions
+    from softmorph_cli.pipeline.batch.plan import Choice
+    from softmorph_cli.pipeline.batch.recipe import Recipe
+    from softmorph_cli.pipeline.batch.run import Order
+    from softmorph_cli.pipeline.chain import check
+    from softmorph_cli.pipeline.outputs import ResultOptions
 
     if (running.num_parts is None) != (running.part_id is None):
         raise UsageError("--num-parts N and --part-id I go together, such as --num-parts 10 --part-id 0.")
@@ -224,7 +224,7 @@ def _order(
 
 
 def _tell_plan(order: Order, results: Results) -> None:
-    from softmorph_cli.batch.run import all_jobs, decide
+    from softmorph_cli.pipeline.batch.run import all_jobs, decide
 
     items = decide(order, all_jobs(order)[0])
     if results.json:
@@ -260,7 +260,7 @@ def _tell(summary: Summary, order: Order, results: Results) -> None:
     always = ("done", "skipped", "failed")
     lines = [[name, f"{counts[name]:,}"] for name in always]
     lines += [[name, f"{count:,}"] for name, count in sorted(counts.items()) if name not in always]
-    from softmorph_cli.batch.summary import paths
+    from softmorph_cli.pipeline.batch.summary import paths
 
     table, _ = paths(order.choice.target, order.tag)
     footer = f"a row for each file: {table}"

@@ -15,12 +15,12 @@ import typer
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import complain, note, warn
 from softmorph_cli.cli.progress import MINUTE
-from softmorph_cli.printable import printable
+from softmorph_cli.system.printable import printable
 
 if TYPE_CHECKING:
-    from softmorph_cli.batch.engine import Sign
-    from softmorph_cli.batch.task import Outcome
     from softmorph_cli.filters.settings import Progress
+    from softmorph_cli.pipeline.batch.engine import Sign
+    from softmorph_cli.pipeline.batch.task import Outcome
 
 _NAME_WIDTH = 32
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softmorph_cli import documents
 from softmorph_cli.cli import common, report
 from softmorph_cli.cli.command import command, note
 from softmorph_cli.cli.progress import MINUTE
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io import documents
 
 if TYPE_CHECKING:
     from softmorph_cli.bench.measure import Comparison, Growth, Row
@@ -100,13 +100,13 @@ def bench(
         raise UsageError(f"--repeats {repeats}: at least 1 is needed.")
     if plot is not None:
         _check_plot(plot, force)
-    from softmorph_cli import machine
-    from softmorph_cli.bench import description, measure, works
+    from softmorph_cli.bench import description, measure, workloads
     from softmorph_cli.kernels.backend import choose
+    from softmorph_cli.system import machine
 
-    chosen = works.choose(dimensions, operation or (), method or ())
+    chosen = workloads.choose(dimensions, operation or (), method or ())
     choose(device, threads=threads)  # refuses a device that is not there, and 0 threads
-    how = works.How("cpu" if device == "auto" else device, threads or machine.threads())
+    how = workloads.How("cpu" if device == "auto" else device, threads or machine.threads())
     _check_memory(sizes[-1] ** dimensions, machine.memory())
     facts = description.describe(how)
 
@@ -161,7 +161,7 @@ def _sizes(given: Sequence[str] | None, dimensions: int) -> list[int]:
 
 
 def _check_plot(plot: Path, force: bool) -> None:
-    from softmorph_cli.files import check_writable
+    from softmorph_cli.system.files import check_writable
 
     if plot.suffix.lower() != ".png":
         raise UsageError(f"--plot {plot}: a plot is a PNG; let its name end in .png.")
@@ -222,7 +222,7 @@ def _print_machine(facts: dict[str, Any]) -> None:
 
 
 def _print_rows(title: str, rows: Sequence[Row]) -> None:
-    from softmorph_cli.pictures.curves import duration
+    from softmorph_cli.plots.curves import duration
 
     with_ruler = any(row.ratio_to_ruler is not None for row in rows)
     with_memory = any(row.peak_bytes is not None for row in rows)
@@ -242,7 +242,7 @@ def _print_rows(title: str, rows: Sequence[Row]) -> None:
 
 
 def _print_comparisons(comparisons: Sequence[Comparison], *, several: bool) -> None:
-    from softmorph_cli.pictures.curves import duration
+    from softmorph_cli.plots.curves import duration
 
     lines = []
     for one in comparisons:
@@ -277,7 +277,7 @@ def _draw(
 ) -> None:
     from math import prod
 
-    from softmorph_cli.pictures.curves import Curve, draw_curves
+    from softmorph_cli.plots.curves import Curve, draw_curves
 
     points: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for row in rows:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from softmorph_cli.cli.report import number
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.units import sign
+from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
-    from softmorph_cli.graphs.skeleton_graph import Branch, SkeletonGraph, Spread
-    from softmorph_cli.inspection.inspect import Inspection
+    from softmorph_cli.skeleton.analyse import Inspection
+    from softmorph_cli.skeleton.graph import Branch, SkeletonGraph, Spread
     from softmorph_cli.volume import Volume
 
 Rows = list[list[str]]
@@ -78,7 +78,7 @@ def picture(found: Inspection) -> None:
     """Print the picture of the skeleton, as large as the window allows."""
     from rich.console import Console
 
-    from softmorph_cli.pictures.terminal import picture
+    from softmorph_cli.plots.terminal import picture
 
     console = Console()
     # Under NO_COLOR rich still names a system of colours.

@@ -58,7 +58,7 @@ def chain(
     writing: Writing,
 ) -> None:
     """Run several steps in memory: one read, one write, statistics of every step."""
-    from softmorph_cli.steps.chain import check
+    from softmorph_cli.pipeline.chain import check
 
     chosen = chosen_steps(steps, pipeline, settings)
     check(chosen)
@@ -76,7 +76,7 @@ def chosen_steps(steps: list[str] | None, pipeline: Path | None, settings: Setti
     Raises:
         UsageError: If both are given, or one is wrong.
     """
-    from softmorph_cli.steps import chain
+    from softmorph_cli.pipeline import chain
 
     if pipeline is None:
         return chain.filters(steps or [], settings)

@@ -17,10 +17,10 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
-from softmorph_cli import printable
 from softmorph_cli.errors import SoftmorphError, SoftmorphWarning
-from softmorph_cli.interruption import ending_signals, send
-from softmorph_cli.parameters import Declared, declared, named_as_options
+from softmorph_cli.system import printable
+from softmorph_cli.system.interruption import ending_signals, send
+from softmorph_cli.system.parameters import Declared, declared, named_as_options
 
 INTERRUPTED = 130
 

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from softmorph_cli.io.options import WriteOptions
-from softmorph_cli.parameters import declared
+from softmorph_cli.system.parameters import declared
 
 _WRITING = declared(WriteOptions)
 

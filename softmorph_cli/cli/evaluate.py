@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softmorph_cli import __version__, documents, lengths
+from softmorph_cli import __version__
 from softmorph_cli.cli import evaluation_tables as tables
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import command, note, warn
@@ -18,11 +18,13 @@ from softmorph_cli.cli.evaluate_options import Comparing, Measuring, Telling
 from softmorph_cli.cli.options import ReadBoth
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, UsageError
+from softmorph_cli.io import documents
 from softmorph_cli.io.options import WriteOptions
+from softmorph_cli.system import lengths
 
 if TYPE_CHECKING:
-    from softmorph_cli.evaluation.pair import Pair
-    from softmorph_cli.evaluation.run import Order, Row
+    from softmorph_cli.metrics.evaluate import Order, Row
+    from softmorph_cli.metrics.pair import Pair
 
 # POT loads whichever of these is installed, to compute with its arrays too; nobody does here, and PyTorch alone takes
 # two seconds. A process that uses POT itself must not find them gone, so this is no matter of the metric.
@@ -89,7 +91,7 @@ def evaluate(
 
 
 def _is_folder(path: Path) -> bool:
-    from softmorph_cli.files import is_store
+    from softmorph_cli.system.files import is_store
 
     try:
         return path.is_dir() and not is_store(path)
@@ -117,8 +119,8 @@ def _check_outputs(
 def _order(
     comparing: Comparing, measuring: Measuring, telling: Telling, opening: ReadBoth, *, strict: bool
 ) -> Order:
-    from softmorph_cli.evaluation.pair import Settings
-    from softmorph_cli.evaluation.run import Order
+    from softmorph_cli.metrics.evaluate import Order
+    from softmorph_cli.metrics.pair import Settings
 
     tolerance = measuring.tolerance
     names = comparing.metrics
@@ -145,7 +147,7 @@ def _order(
 
 
 def _explain(telling: Telling) -> None:
-    from softmorph_cli.evaluation.registry import METRICS
+    from softmorph_cli.metrics.registry import METRICS
 
     if telling.json:
         typer.echo(documents.as_json({**documents.head(), "metrics": tables.explanations(METRICS)}))
@@ -154,7 +156,7 @@ def _explain(telling: Telling) -> None:
 
 
 def _files(prediction: Path, reference: Path, order: Order, telling: Telling) -> None:
-    from softmorph_cli.evaluation.run import evaluate_files
+    from softmorph_cli.metrics.evaluate import evaluate_files
 
     started = time.perf_counter()
     mapped: dict[str, Any] = {}
@@ -210,8 +212,8 @@ def _write_error_map(
     pair: Pair, path: Path, order: Order, *, force: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """Write the error map; return what the JSON says of it, and what the file cannot hold."""
-    from softmorph_cli.evaluation.located import KINDS, error_map
     from softmorph_cli.io import write_labels
+    from softmorph_cli.metrics.error_map import KINDS, error_map
 
     found = error_map(pair)
     by_threshold = pair.decided.prediction is None

@@ -18,9 +18,9 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import SoftmorphError, UsageError
 
 if TYPE_CHECKING:
-    from softmorph_cli.evaluation.folders import Matched
-    from softmorph_cli.evaluation.run import Evaluated, Order, Row
-    from softmorph_cli.evaluation.summary import Summary
+    from softmorph_cli.metrics.evaluate import Evaluated, Order, Row
+    from softmorph_cli.metrics.folders import Matched
+    from softmorph_cli.metrics.summary import Summary
 
 Class = tuple[int, str | None]
 
@@ -62,9 +62,9 @@ def evaluate_folders(
         SoftmorphError: If nothing can be compared.
         typer.Exit: With status 1 if a pair could not be.
     """
-    from softmorph_cli.batch.plan import Choice, inputs
-    from softmorph_cli.evaluation.folders import match
     from softmorph_cli.io.nnunet import check_reference
+    from softmorph_cli.metrics.folders import match
+    from softmorph_cli.pipeline.batch.plan import Choice, inputs
 
     mine, its = (inputs(Choice(folder, folder, apart=tuple(apart))) for folder in (prediction, reference))
     matched = match(prediction, reference, mine, its)
@@ -81,7 +81,7 @@ def evaluate_folders(
 
 
 def _evaluate_all(matched: Matched, order: Order, telling: Telling) -> _Done:
-    from softmorph_cli.evaluation.run import evaluate_files
+    from softmorph_cli.metrics.evaluate import evaluate_files
 
     done = _Done([], [])
 
@@ -114,7 +114,7 @@ def _evaluate_all(matched: Matched, order: Order, telling: Telling) -> _Done:
 
 
 def _tell(title: str, done: _Done, matched: Matched, order: Order, telling: Telling, seconds: float) -> None:
-    from softmorph_cli.evaluation.summary import description, summarize
+    from softmorph_cli.metrics.summary import description, summarize
 
     seed = order.settings.seed
     summaries: dict[Class, dict[str, Summary]] = {}
@@ -191,7 +191,7 @@ def _noted(done: _Done) -> list[str]:
 
 def _undefined(entries: Sequence[tuple[str, Row]], values: dict[str, list[float | None]]) -> list[str]:
     """Say which metrics are not defined for some of the pairs."""
-    from softmorph_cli.evaluation.folders import some
+    from softmorph_cli.metrics.folders import some
 
     told = []
     for name, one in values.items():

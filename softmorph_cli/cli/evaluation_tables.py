@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from softmorph_cli import documents
 from softmorph_cli.cli import report
 from softmorph_cli.cli.evaluate_options import Telling
-from softmorph_cli.printable import cell
+from softmorph_cli.io import documents
+from softmorph_cli.system.printable import cell
 
 if TYPE_CHECKING:
-    from softmorph_cli.evaluation.metric import Metric
-    from softmorph_cli.evaluation.run import Order, Row
-    from softmorph_cli.evaluation.summary import Summary
+    from softmorph_cli.metrics.evaluate import Order, Row
+    from softmorph_cli.metrics.metric import Metric
+    from softmorph_cli.metrics.summary import Summary
 
 # Classes beside each other in one table; more make more tables.
 _BESIDE: Final = 6
@@ -198,6 +198,6 @@ def deliver(
 
 def _columns(order: Order) -> tuple[Metric, ...]:
     """Return the metrics that have a column: all, or those that were named."""
-    from softmorph_cli.evaluation.registry import METRICS
+    from softmorph_cli.metrics.registry import METRICS
 
     return METRICS if order.names is None else order.metrics

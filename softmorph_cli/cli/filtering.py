@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from softmorph_cli import documents
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Large, Writing
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import UsageError
+from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions, WriteOptions
-from softmorph_cli.units import sign
+from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
     from softmorph_cli.filters.settings import Result
-    from softmorph_cli.steps.process import Outputs, Processed
-    from softmorph_cli.tiles.progress import TileProgress
+    from softmorph_cli.pipeline.process import Outputs, Processed
+    from softmorph_cli.tiled.progress import TileProgress
     from softmorph_cli.volume import Volume
 
 
@@ -58,7 +58,7 @@ def run(
     Raises:
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
-    from softmorph_cli.steps.process import Outputs, process
+    from softmorph_cli.pipeline.process import Outputs, process
 
     outputs = Outputs.of(writing, target=target, stages=stages)
     _check_outputs(source, reading, outputs, steps)
@@ -89,36 +89,36 @@ def run_tiled(
     Raises:
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
-    from softmorph_cli.steps import tiled
-    from softmorph_cli.steps.process import Outputs
-    from softmorph_cli.tiles.manifest import NAME, named_by
-    from softmorph_cli.units import bytes_of
+    from softmorph_cli.pipeline import process_tiled
+    from softmorph_cli.pipeline.process import Outputs
+    from softmorph_cli.system.units import bytes_of
+    from softmorph_cli.tiled.manifest import NAME, named_by
 
     memory = None if large.memory is None else bytes_of(large.memory)
     if large.memory is not None and memory is None:
         raise UsageError(f"--memory {large.memory}: give a number and a unit, such as 4GB or 512MiB.")
     where = large.where()
-    how = tiled.Large(memory, large.scratch, large.resume, where)
+    how = process_tiled.Large(memory, large.scratch, large.resume, where)
     outputs = Outputs.of(writing, target=target)
     tell = _quiet if writing.quiet else note
     if large.dry_run and large.memory is None and large.scratch is None and where is None:
         raise UsageError("--dry-run tells how a map is cut: add --memory SIZE, such as --memory 4GB.")
     if large.dry_run:
-        with tiled.prepared(source, step, outputs, how, reading, tell) as ready:
+        with process_tiled.prepared(source, step, outputs, how, reading, tell) as ready:
             report.table(f"{command} → {target}, not run", ("", ""), report.planned(ready.plan), err=False)
         return
     # What --json prints is in no file.
     done = (
         not writing.force
         and not writing.json
-        and tiled.complete(command, source, step, outputs, how, reading)
+        and process_tiled.complete(command, source, step, outputs, how, reading)
     )
     if done:
         tell(
             f"{target} is complete: this command made it, and its input has not changed since. --force makes it again."
         )
         return
-    ours = tiled.taken(outputs, named_by(large.scratch)) if large.resume and large.scratch else []
+    ours = process_tiled.taken(outputs, named_by(large.scratch)) if large.resume and large.scratch else []
     _check_outputs(source, reading, outputs, [step], ours)
     with reporting(quiet=writing.quiet) as bar:
 
@@ -127,7 +127,7 @@ def run_tiled(
                 bar.say(report.tile(progress), progress.done, progress.total)
 
         try:
-            processed = tiled.process_tiled(
+            processed = process_tiled.process_tiled(
                 command, source, step, outputs, how, reading=reading, progress=show, tell=tell
             )
         except BaseException as error:
@@ -163,7 +163,7 @@ def _tell(
 
 
 def _tell_more(steps: Sequence[Filter], processed: Processed) -> None:
-    from softmorph_cli import cache, machine
+    from softmorph_cli.system import cache, machine
 
     last = steps[-1]
     threads = (last.settings.threads if last.settings else None) or machine.threads()
@@ -257,7 +257,7 @@ def check_side_outputs(
         FileError: If one cannot or may not be written.
         UsageError: If the preview is no PNG, or a file is named twice.
     """
-    from softmorph_cli.files import check_writable
+    from softmorph_cli.system.files import check_writable
 
     if preview is not None and preview.suffix.lower() != ".png":
         raise UsageError(f"--preview {preview}: a preview is a PNG; end its name with .png.")

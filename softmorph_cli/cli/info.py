@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from softmorph_cli import __version__, documents
+from softmorph_cli import __version__
 from softmorph_cli.cli import common, report
 from softmorph_cli.cli.command import command
 from softmorph_cli.errors import UsageError
-from softmorph_cli.printable import typed
+from softmorph_cli.io import documents
+from softmorph_cli.system.printable import typed
 
 _LIBRARIES = (
     "torch",
@@ -71,9 +72,9 @@ def _plain(value: Any) -> str:
 
 
 def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
-    from softmorph_cli.inspection.kind import made_as_skeleton
     from softmorph_cli.io import probe
     from softmorph_cli.io.select import choosing
+    from softmorph_cli.skeleton.kind import made_as_skeleton
 
     found = probe(source)
     suggestion = found.suggestion
@@ -109,7 +110,7 @@ def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
 
 
 def _of_machine() -> tuple[str, dict[str, Any], str]:
-    from softmorph_cli import cache, machine
+    from softmorph_cli.system import cache, machine
 
     memory = machine.memory()
     facts = {

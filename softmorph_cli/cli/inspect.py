@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softmorph_cli import __version__, documents, lengths
+from softmorph_cli import __version__
 from softmorph_cli.cli import branches, common, filtering, report
 from softmorph_cli.cli.command import command, note, warn
 from softmorph_cli.cli.inspect_options import TABLE, Curve, Saving
 from softmorph_cli.cli.options import ReadOne
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions, WriteOptions
+from softmorph_cli.system import lengths
 
 if TYPE_CHECKING:
-    from softmorph_cli.graphs.skeleton_graph import SkeletonGraph
-    from softmorph_cli.inspection.inspect import Choices, Inspection
+    from softmorph_cli.skeleton.analyse import Choices, Inspection
+    from softmorph_cli.skeleton.graph import SkeletonGraph
     from softmorph_cli.volume import Volume
 
 
@@ -64,15 +66,15 @@ def inspect(
         raise UsageError(f"--resample {curve.resample}: only iso is known.")
     _check(source, curve, saving, reading)
     if sys.stdout.isatty():
-        from softmorph_cli.pictures.graphics import wanted
+        from softmorph_cli.plots.graphics import wanted
 
         wanted()  # refuses what SOFTMORPH_PICTURES may not be
     from softmorph_cli.filters.operations import uneven
-    from softmorph_cli.graphs.frame import Frame
-    from softmorph_cli.inspection.inspect import STAGES, Choices
-    from softmorph_cli.inspection.inspect import inspect as look
-    from softmorph_cli.inspection.kind import SKELETON, kind_of
-    from softmorph_cli.steps import telling
+    from softmorph_cli.pipeline import describe
+    from softmorph_cli.skeleton.analyse import STAGES, Choices
+    from softmorph_cli.skeleton.analyse import inspect as look
+    from softmorph_cli.skeleton.frame import Frame
+    from softmorph_cli.skeleton.kind import SKELETON, kind_of
 
     choices = Choices(
         kind=curve.kind or "map",
@@ -104,7 +106,7 @@ def inspect(
             notes += [f"{curve.map_file}: {message}" for message in reference.notes]
         _check_images(saving, volume.axes)
         given = documents.described(volume)
-        which = telling.which(volume, reading.time)
+        which = describe.which(volume, reading.time)
         if curve.resample is not None:
             volume = _resampled(volume, source, choices)
         read_seconds = time.perf_counter() - started
@@ -146,7 +148,7 @@ def inspect(
 
 
 def _read(path: Path, reading: ReadOptions) -> Volume:
-    from softmorph_cli.inspection.kind import single
+    from softmorph_cli.skeleton.kind import single
 
     volume = filtering.read_volume(path, reading)
     try:
@@ -197,8 +199,8 @@ def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:
 
 
 def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str]:
-    from softmorph_cli.graphs import images
     from softmorph_cli.io import write, write_labels
+    from softmorph_cli.skeleton import images
 
     warnings = []
     for name, path in saving.images.items():
@@ -224,11 +226,11 @@ def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str
 
 def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving, volume: Volume) -> list[str]:
     """Write the exports, the JSON last, so that it holds every warning; return the new ones."""
-    from softmorph_cli.graphs.exports.document import document
-    from softmorph_cli.graphs.exports.graphml import graphml_text
-    from softmorph_cli.graphs.exports.obj import obj_text
-    from softmorph_cli.graphs.exports.swc import swc_text
-    from softmorph_cli.graphs.exports.table import csv_text
+    from softmorph_cli.skeleton.export.document import document
+    from softmorph_cli.skeleton.export.graphml import graphml_text
+    from softmorph_cli.skeleton.export.obj import obj_text
+    from softmorph_cli.skeleton.export.swc import swc_text
+    from softmorph_cli.skeleton.export.table import csv_text
 
     warnings: list[str] = []
 
@@ -257,7 +259,7 @@ def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving, vo
 def _draw(found: Inspection, saving: Saving, source: Path, which: str) -> None:
     if not saving.others:
         return
-    from softmorph_cli.pictures.graph_preview import graph_png, preview_graph
+    from softmorph_cli.plots.graph_preview import graph_png, preview_graph
 
     title = f"softmorph inspect {source.name}{which}"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
@@ -266,8 +268,8 @@ def _draw(found: Inspection, saving: Saving, source: Path, which: str) -> None:
             found.volume, found.graph, saving.preview, title=title, subtitle=words, force=saving.force
         )
     if saving.report is not None:
-        from softmorph_cli.pages.inspection_page import inspection_page
-        from softmorph_cli.pictures.looks import DARK, LIGHT
+        from softmorph_cli.plots.html.inspection_page import inspection_page
+        from softmorph_cli.plots.theme import DARK, LIGHT
 
         pictures = {
             name: graph_png(found.volume, found.graph, look=look)

@@ -11,8 +11,8 @@ import typer
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io import families
 from softmorph_cli.io.options import OUTPUT, ReadOptions
-from softmorph_cli.parameters import Parameter, declared
-from softmorph_cli.steps.outputs import OutputOptions, ResultOptions
+from softmorph_cli.pipeline.outputs import OutputOptions, ResultOptions
+from softmorph_cli.system.parameters import Parameter, declared
 
 if TYPE_CHECKING:
     from softmorph_cli.workers.cluster import Where

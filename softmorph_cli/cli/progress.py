@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from softmorph_cli.printable import printable
+from softmorph_cli.system.printable import printable
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress

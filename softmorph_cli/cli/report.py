@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.printable import printable
-from softmorph_cli.units import sign
+from softmorph_cli.system.printable import printable
+from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
-    from softmorph_cli.measure.statistics import Statistics
-    from softmorph_cli.tiles.plan import Plan
-    from softmorph_cli.tiles.progress import TileProgress
+    from softmorph_cli.metrics.statistics import Statistics
+    from softmorph_cli.tiled.plan import Plan
+    from softmorph_cli.tiled.progress import TileProgress
 
 STDOUT = Path("-")
 _LONGEST_WORDS = 2000
@@ -57,7 +57,7 @@ def deliver(text: str, path: Path, *, force: bool) -> None:
     Raises:
         FileError: If the file cannot or may not be written.
     """
-    from softmorph_cli.files import replacing
+    from softmorph_cli.system.files import replacing
 
     content = text if text.endswith("\n") or not text else text + "\n"
     if path == STDOUT and sys.stdout.isatty():

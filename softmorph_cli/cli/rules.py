@@ -10,7 +10,7 @@ import typer
 from softmorph_cli.cli import common, report
 from softmorph_cli.cli.command import command
 from softmorph_cli.cli.report import table
-from softmorph_cli.printable import printable
+from softmorph_cli.system.printable import printable
 
 
 @command

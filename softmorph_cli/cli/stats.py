@@ -13,19 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softmorph_cli import documents
 from softmorph_cli.cli import common, filtering, report
 from softmorph_cli.cli.command import command, complain, note
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
-from softmorph_cli.io import families
+from softmorph_cli.io import documents, families
 from softmorph_cli.io.options import ReadOptions
-from softmorph_cli.measure.columns import FIGURES, OTHER_UNITS, SPREAD, volume_columns
-from softmorph_cli.printable import cell, typed
-from softmorph_cli.units import sign
+from softmorph_cli.metrics.columns import FIGURES, OTHER_UNITS, SPREAD, volume_columns
+from softmorph_cli.system.printable import cell, typed
+from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
-    from softmorph_cli.measure.statistics import Statistics
+    from softmorph_cli.metrics.statistics import Statistics
     from softmorph_cli.volume import Volume
 
 # Always all of them, in this order: tables of different runs in mm then fit below each other.
@@ -154,7 +153,7 @@ def _measure(
     path: Path, reading: ReadOptions, preview: Path | None = None, *, force: bool = False
 ) -> _Measured:
     """Read and measure one file; its voxels are gone when this returns."""
-    from softmorph_cli.measure.statistics import summarize
+    from softmorph_cli.metrics.statistics import summarize
 
     try:
         volume = filtering.read_volume(path, reading)
@@ -167,7 +166,7 @@ def _measure(
         volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims
     )
     if preview is not None:
-        from softmorph_cli.pictures.preview import preview as draw
+        from softmorph_cli.plots.preview import preview as draw
 
         draw(volume, None, preview, title=f"softmorph stats {path.name}", force=force)
     return _Measured(
@@ -225,7 +224,7 @@ def _measure_all(
 
 def _is_folder(path: Path) -> bool:
     try:
-        from softmorph_cli.files import is_store
+        from softmorph_cli.system.files import is_store
 
         return path.is_dir() and not is_store(path)
     except OSError:  # a name too long

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from softmorph_cli import documents
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import command, note
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_options import Masking, Showing
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions
-from softmorph_cli.units import sign
+from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from softmorph_cli.graphs.frame import Frame
+    from softmorph_cli.skeleton.frame import Frame
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.topology.persistence import Bars
     from softmorph_cli.volume import Volume
@@ -58,7 +58,7 @@ def numbers(
     A bar is a component, loop or cavity that lives between two thresholds, its birth and its death; the voxels are
     told where it comes and goes. Voxel indices are those of the array, z first; world coordinates those of the file.
     """
-    from softmorph_cli.steps import telling
+    from softmorph_cli.pipeline import describe
 
     masking.check()
     _check(source, showing, reading)
@@ -67,14 +67,14 @@ def numbers(
     masking, nearest = masking.at_level(volume)
     volume, rounded, shown = (volume, (), _SHOWN) if showing.no_bars else _at_levels(volume)
     notes = [*volume.notes, *nearest, *rounded]
-    which = telling.which(volume, reading.time)
+    which = describe.which(volume, reading.time)
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
     try:
         with reporting(quiet=showing.quiet) as progress:
             parts = _parts(volume)
             if showing.plot is not None and len(parts) > 1:
-                from softmorph_cli.inspection.kind import several
+                from softmorph_cli.skeleton.kind import several
 
                 held, choose = several(volume) or ("", "")
                 raise InputError(f"it holds {held}, and --plot draws one: {choose}.")
@@ -85,7 +85,7 @@ def numbers(
                 found.append(_look(name, array, masking, showing))
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
-    from softmorph_cli.graphs.frame import Frame
+    from softmorph_cli.skeleton.frame import Frame
     from softmorph_cli.topology.betti import connectivities
 
     frame = Frame.of(volume)
@@ -148,8 +148,8 @@ def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ..
 
     Between its levels it has components and loops that the map has not.
     """
-    from softmorph_cli.inspection.kind import exact_levels
     from softmorph_cli.level_sets import LevelSets
+    from softmorph_cli.skeleton.kind import exact_levels
 
     levels = exact_levels(volume)
     if not isinstance(levels, LevelSets):
@@ -239,7 +239,7 @@ def _places(frame: Frame, index: tuple[int, ...] | None) -> list[str]:
 
 
 def _draw(one: _Found, volume: Volume, threshold: float, showing: Showing, title: str) -> None:
-    from softmorph_cli.pictures.persistence import Dimension, draw_persistence
+    from softmorph_cli.plots.persistence import Dimension, draw_persistence
 
     assert one.bars is not None
     assert showing.plot is not None

@@ -11,7 +11,7 @@ import typer
 from softmorph_cli.cli import common
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io.options import ReadOptions
-from softmorph_cli.parameters import declared
+from softmorph_cli.system.parameters import declared
 
 if TYPE_CHECKING:
     from softmorph_cli.volume import Volume
@@ -53,8 +53,8 @@ class Masking:
 
     def at_level(self, volume: Volume) -> tuple[Masking, tuple[str, ...]]:
         """Return the threshold for a map, a level of it where it is a nested skeleton, and what is to be said of it."""
-        from softmorph_cli.inspection.kind import exact_levels
         from softmorph_cli.level_sets import at_level
+        from softmorph_cli.skeleton.kind import exact_levels
 
         used, told = at_level(self.threshold, exact_levels(volume))
         return replace(self, threshold=used), told

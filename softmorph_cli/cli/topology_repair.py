@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from softmorph_cli import __version__, documents, lengths
+from softmorph_cli import __version__
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import command, note, warn
 from softmorph_cli.cli.options import Input, Output
@@ -18,13 +18,15 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_numbers import counted
 from softmorph_cli.cli.topology_options import Asking, Masking, Saving, Whole
 from softmorph_cli.errors import InputError, NotReachedError, UsageError
+from softmorph_cli.io import documents
 from softmorph_cli.io.options import WriteOptions
+from softmorph_cli.system import lengths
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from softmorph_cli.metrics.certificate import Certificate
     from softmorph_cli.topology.betti import Betti
-    from softmorph_cli.topology.certificate import Certificate
     from softmorph_cli.topology.prior import Prior
     from softmorph_cli.topology.repair import Kind, Repaired, Settings
     from softmorph_cli.volume import Volume
@@ -58,8 +60,8 @@ def repair(
     notes = [*volume.notes, *nearest]
     from softmorph_cli.api.repairs import channels
     from softmorph_cli.io import check_target
-    from softmorph_cli.steps import telling
-    from softmorph_cli.topology.certificate import certify, changes
+    from softmorph_cli.metrics.certificate import certify, changes
+    from softmorph_cli.pipeline import describe
 
     check_target(target, WriteOptions(output_type=saving.output_type, force=saving.force), axes=volume.axes)
     read_seconds = time.perf_counter() - started
@@ -76,7 +78,7 @@ def repair(
     started = time.perf_counter()
     result = volume.with_array(found.array.reshape(volume.array.shape))
     parameters = _parameters(asking, masking, reading, priors, settings)
-    title = f"{source.name}{telling.which(volume, reading.time)}"
+    title = f"{source.name}{describe.which(volume, reading.time)}"
     warnings = _write(volume, result, target, saving, parameters, title, priors, settings)
     certificate = certify(array, _read_back(target, result, saving.output_type), priors, settings)
     write_seconds = time.perf_counter() - started
@@ -85,7 +87,7 @@ def repair(
     document = {
         **documents.head(),
         "input": documents.described(volume) | {"read_with": replace(reading, region=None).as_json},
-        "output": telling.output(target, result, saving.output_type),
+        "output": describe.output(target, result, saving.output_type),
         "parameters": parameters,
         "reached": reached,
         "stopped": found.stopped,
@@ -216,7 +218,7 @@ def _write(
     }
     warnings = write(after, target, output_type=saving.output_type, force=saving.force, provenance=made)
     if saving.preview is not None:
-        from softmorph_cli.pictures.preview import preview
+        from softmorph_cli.plots.preview import preview
 
         many = any(size > 1 for size in before.array.shape[: -before.spatial_dims])
         words = "; ".join(

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from softmorph_cli import cache as disk
 from softmorph_cli.compiler.program import Op, Program, parse
 from softmorph_cli.errors import RuleError
 from softmorph_cli.rules.expression import And, Expression, Or, Var, canonical
 from softmorph_cli.rules.neighborhood import Offset, centre, rotate
 from softmorph_cli.rules.rule import Rule, SubIteration
+from softmorph_cli.system import cache as disk
 
 # The logic that goes through the decision diagram: exact on probabilities, and the one for bit planes.
 DIAGRAM: Final = "multilinear"

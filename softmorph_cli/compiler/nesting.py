@@ -21,14 +21,11 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Final
 
-from softmorph_cli import cache as disk
 from softmorph_cli.compiler.compile import DIAGRAM, Step, compile_rule
 from softmorph_cli.compiler.deletions import Words, deletions
 from softmorph_cli.compiler.p_simple import first_failure
 from softmorph_cli.compiler.program import Program
 from softmorph_cli.errors import RuleError
-from softmorph_cli.parameters import in_shell, named
-from softmorph_cli.printable import INDENT
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.expression import And, Expression
 from softmorph_cli.rules.neighborhood import Offset, block, centre
@@ -36,6 +33,9 @@ from softmorph_cli.rules.picture import Template
 from softmorph_cli.rules.ring import around, components, ring
 from softmorph_cli.rules.rule import Action, Rule
 from softmorph_cli.rules.simple_points import SUFFIX, simple, with_simple
+from softmorph_cli.system import cache as disk
+from softmorph_cli.system.parameters import in_shell, named
+from softmorph_cli.system.printable import INDENT
 
 # What is found about a program is kept under its text and this number: raise it when the findings are to change.
 _EDITION: Final = 1

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Prot
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Progress, Result, Settings
-from softmorph_cli.parameters import Declared, Parameter, check_all, declared, named
+from softmorph_cli.system.parameters import Declared, Parameter, check_all, declared, named
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.run import Phase
     from softmorph_cli.level_sets import LevelSets
-    from softmorph_cli.measure.statistics import Statistics
     from softmorph_cli.volume import Volume
 
 # What the values of a result are.
@@ -51,7 +50,7 @@ class Filter:
     """An operation with its parameters: a frozen value that is checked when it is made.
 
     A subclass is an operation: its fields are the parameters, each declared once as
-    `softmorph_cli.parameters.Parameter`.
+    `softmorph_cli.system.parameters.Parameter`.
 
     Class attributes:
         operation: Its name, as it is typed.
@@ -197,8 +196,8 @@ class Filter:
         """
         return []
 
-    def remarks(self, before: Statistics, after: Statistics) -> list[str]:
-        """Return notes on the statistics before and after."""
+    def remarks(self, before: int, after: int) -> list[str]:
+        """Return notes on the numbers of components above 0.5, before and after."""
         return []
 
     def run(self, volume: Volume, progress: Report | None = None) -> Result:

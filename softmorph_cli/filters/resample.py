@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli import machine
 from softmorph_cli.errors import InputError
-from softmorph_cli.units import MILLIMETRES
+from softmorph_cli.system import machine
+from softmorph_cli.system.units import MILLIMETRES
 from softmorph_cli.volume import Volume, rectangular
 
 

@@ -12,8 +12,8 @@ from softmorph_cli.filters.method import Family, Method, find
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.kernels.backend import Backend, Field
 from softmorph_cli.kernels.bitplanes import WORD, bits_in_chunk, chunks
-from softmorph_cli.parameters import named
 from softmorph_cli.rules.rule import Rule
+from softmorph_cli.system.parameters import named
 
 # From the reason that says least to the one that says most about what a person should know.
 _REASONS = ("iterations", "stable", "tolerance", "max_iterations")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypedDic
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.defaults import ANY_RULE, INCREASING, THINNING
-from softmorph_cli.parameters import Parameter, at_least, below_one, check_all, named, positive
+from softmorph_cli.system.parameters import Parameter, at_least, below_one, check_all, named, positive
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.method import Method

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.io.raw import Array, Raw
-from softmorph_cli.printable import printable
+from softmorph_cli.system.printable import printable
 from softmorph_cli.volume import SLICE, Volume, class_axis
 
 # The share of voxels at which channels that exclude each other sum to 1.

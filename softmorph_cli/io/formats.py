@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
-from softmorph_cli.files import check_writable
 from softmorph_cli.io.arrays import Npy
 from softmorph_cli.io.damage import damage, not_read
 from softmorph_cli.io.images import Png
@@ -24,7 +23,8 @@ from softmorph_cli.io.stores import is_node
 from softmorph_cli.io.tiff import Tiff
 from softmorph_cli.io.values import MOST_AXES
 from softmorph_cli.io.zipped import DAMAGED, MAGIC, Unzipped
-from softmorph_cli.printable import printable, typed
+from softmorph_cli.system.files import check_writable
+from softmorph_cli.system.printable import printable, typed
 from softmorph_cli.volume import places
 
 _OME_ZARR = OmeZarr()

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.files import check_writable, flush, not_written, replacing_store
 from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.formats import target_format
 from softmorph_cli.io.omezarr import OmeZarr, filed_order, layout, stem
@@ -35,6 +34,7 @@ from softmorph_cli.io.storing import (
 )
 from softmorph_cli.io.writing import as_filed, coarser_lost, encode
 from softmorph_cli.level_sets import LevelSets, nested_levels
+from softmorph_cli.system.files import check_writable, flush, not_written, replacing_store
 from softmorph_cli.volume import Volume
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.units import MILLIMETRES, in_one_unit, length
+from softmorph_cli.system.units import MILLIMETRES, in_one_unit, length
 
 VERSIONS: Final = ("0.4", "0.5")
 # Where each version keeps its numbers.

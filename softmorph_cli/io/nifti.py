@@ -21,8 +21,8 @@ from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import REVERSED, Affine, Array, Encoding, Provenance, Raw, kept_native, time_step_of
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, told_behind, zipping
-from softmorph_cli.printable import typed
-from softmorph_cli.units import MILLIMETRES, TimeStep, time_step
+from softmorph_cli.system.printable import typed
+from softmorph_cli.system.units import MILLIMETRES, TimeStep, time_step
 from softmorph_cli.volume import Volume, places
 
 _LONGEST_EXTENSION = 1 << 26

@@ -26,14 +26,14 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
-from softmorph_cli.files import is_store
 from softmorph_cli.io import select
 from softmorph_cli.io.exclusive import numbered
 from softmorph_cli.io.formats import named_format, read_raw
 from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import REVERSED, Affine, Array, Kept, Raw
 from softmorph_cli.io.values import Verdict, whole
-from softmorph_cli.printable import typed
+from softmorph_cli.system.files import is_store
+from softmorph_cli.system.printable import typed
 from softmorph_cli.volume import Volume
 
 Kind = Literal["complete", "rest", "overlapping", "nested"]

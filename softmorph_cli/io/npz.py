@@ -18,7 +18,7 @@ from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.raw import Array, Encoding, Raw
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import can_hold
-from softmorph_cli.printable import typed
+from softmorph_cli.system.printable import typed
 from softmorph_cli.volume import Volume
 
 NAME: Final = "nnunet"

@@ -17,7 +17,7 @@ from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Encoding, Raw, kept_native, scale_of
 from softmorph_cli.io.stored import Fields, Stored
 from softmorph_cli.io.zipped import zipping_into
-from softmorph_cli.units import MILLIMETRES, TimeStep, length, time_step
+from softmorph_cli.system.units import MILLIMETRES, TimeStep, length, time_step
 from softmorph_cli.volume import Volume
 
 _SIZES: Final = {

@@ -30,7 +30,7 @@ from softmorph_cli.io.select import usual_axes
 from softmorph_cli.io.stored import real, shown
 from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
 from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
-from softmorph_cli.units import MILLIMETRES, TimeStep, sizeless, time_step
+from softmorph_cli.system.units import MILLIMETRES, TimeStep, sizeless, time_step
 from softmorph_cli.volume import Volume
 
 _ROWS = {"Z": 2, "Y": 1, "X": 0}

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.parameters import Declared, Parameter, at_least, check_all, declared, named, positive
+from softmorph_cli.system.parameters import (
+    Declared,
+    Parameter,
+    at_least,
+    check_all,
+    declared,
+    named,
+    positive,
+)
 
 # What an option is about. The axes and the part of space go for a file at the same place as well, such as a reference.
 AXES, SPACE, FILE, VALUES, RESULT = "axes", "space", "file", "values", "result"

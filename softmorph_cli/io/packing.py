@@ -18,11 +18,11 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
-from softmorph_cli import machine
-from softmorph_cli.descriptors import open_plain
 from softmorph_cli.errors import FileError
 from softmorph_cli.io.damage import Damaged
 from softmorph_cli.io.zipped import DAMAGED, Unzipped, can_hold
+from softmorph_cli.system import machine
+from softmorph_cli.system.descriptors import open_plain
 
 # Compressors, and for those that `Unzipped` decompresses piece by piece its name for them.
 _PACKERS: Final[dict[str, str | None]] = {

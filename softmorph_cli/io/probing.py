@@ -15,7 +15,7 @@ from softmorph_cli.io.formats import detect, read_raw, target_suffix
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.values import Content, Verdict, examine, judge
-from softmorph_cli.printable import typed
+from softmorph_cli.system.printable import typed
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import json
 from typing import Any, Final
 
 from softmorph_cli.io.raw import Provenance
-from softmorph_cli.printable import unicode
+from softmorph_cli.system.printable import unicode
 
 SIGNATURE: Final = "softmorph"
 

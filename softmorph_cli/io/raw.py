@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.units import TimeStep
+from softmorph_cli.system.units import TimeStep
 from softmorph_cli.volume import Volume
 
 Array = npt.NDArray[Any]

@@ -22,7 +22,7 @@ from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Array, Format, Kept, Raw
 from softmorph_cli.io.room import beside, check_room
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
-from softmorph_cli.parameters import declared, in_python, spoken_in_python, take
+from softmorph_cli.system.parameters import declared, in_python, spoken_in_python, take
 from softmorph_cli.volume import SLICE, Source, Volume, class_axis
 
 P = ParamSpec("P")

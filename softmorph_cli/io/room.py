@@ -9,8 +9,8 @@ from math import prod
 from pathlib import Path
 from typing import Final
 
-from softmorph_cli import machine
 from softmorph_cli.errors import InputError
+from softmorph_cli.system import machine
 
 # Larger numbers overflow a float.
 _MOST: Final = 1 << 100

@@ -10,7 +10,7 @@ import numpy as np
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.options import ranges
 from softmorph_cli.io.raw import Affine, Array, Raw
-from softmorph_cli.parameters import named
+from softmorph_cli.system.parameters import named
 
 _COLOURS = ("red", "green", "blue", "alpha")
 # As many channels as a last axis without a name may have; an axis of space is longer.

@@ -17,7 +17,6 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
-from softmorph_cli.descriptors import open_plain
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged
 from softmorph_cli.io.pointers import check_fetched
@@ -25,7 +24,8 @@ from softmorph_cli.io.provenance import SIGNATURE, as_text
 from softmorph_cli.io.raw import LABELS, ONE, REVERSED, Affine, Array, Encoding, time_step_of
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import Unzipped, can_hold, finish, told_behind
-from softmorph_cli.units import MILLIMETRES, TimeStep
+from softmorph_cli.system.descriptors import open_plain
+from softmorph_cli.system.units import MILLIMETRES, TimeStep
 from softmorph_cli.volume import Volume, places
 
 # World coordinates are LPS there and RAS here.

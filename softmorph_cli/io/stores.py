@@ -15,7 +15,6 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.files import STORE_MARKS, is_store
 from softmorph_cli.io.damage import damage
 from softmorph_cli.io.lazy import Index, Lazy, Stored
 from softmorph_cli.io.packing import packing, pickles
@@ -23,6 +22,7 @@ from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.provenance import SIGNATURE
 from softmorph_cli.io.raw import Array
 from softmorph_cli.io.room import check_piece
+from softmorph_cli.system.files import STORE_MARKS, is_store
 
 # An attribute, inside of SIGNATURE, of arrays that softmorph writes: all chunks are stored, and none may be missing.
 WHOLE: Final = "all_chunks_stored"

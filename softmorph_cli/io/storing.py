@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from softmorph_cli import machine
 from softmorph_cli.io.provenance import SIGNATURE
 from softmorph_cli.io.raw import Array
 from softmorph_cli.io.stores import WHOLE
-from softmorph_cli.printable import unicode
+from softmorph_cli.system import machine
+from softmorph_cli.system.printable import unicode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

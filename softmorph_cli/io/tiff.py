@@ -22,21 +22,12 @@ from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.images import read_pixels
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
-from softmorph_cli.io.raw import (
-    LABELS,
-    ONE,
-    Array,
-    Encoding,
-    Kept,
-    Raw,
-    kept_native,
-    time_step_of,
-)
+from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Kept, Raw, kept_native, time_step_of
 from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import real, shown
 from softmorph_cli.io.tiles import check_strips, codec_missing, lacks_codec, mend, stored_tiles
-from softmorph_cli.units import MILLIMETRES, TimeStep, in_one_unit, length, sizeless, time_step
+from softmorph_cli.system.units import MILLIMETRES, TimeStep, in_one_unit, length, sizeless, time_step
 from softmorph_cli.volume import Volume
 
 # The most bytes of pixels in a classic TIFF, whose offsets have 32 bits; the rest is for the tags.

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol
 
-from softmorph_cli import machine
 from softmorph_cli.compiler import Step
 from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
 from softmorph_cli.level_sets import LevelSets
-from softmorph_cli.parameters import named
+from softmorph_cli.system import machine
+from softmorph_cli.system.parameters import named
 
 
 class Field(Protocol):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.level_sets import LevelSets, round_down
-from softmorph_cli.parameters import named
+from softmorph_cli.system.parameters import named
 
 WORD: Final = 64
 

@@ -19,8 +19,8 @@ from threading import Timer
 from types import ModuleType
 from typing import Final
 
-from softmorph_cli import cache as disk
-from softmorph_cli import descriptors
+from softmorph_cli.system import cache as disk
+from softmorph_cli.system import descriptors
 
 _LOG: Final = logging.getLogger("softmorph_cli")
 

@@ -15,11 +15,11 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli import cache as disk
 from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.deletions import Words, deletions, pattern, words
 from softmorph_cli.compiler.program import Program
 from softmorph_cli.rules.neighborhood import Offset
+from softmorph_cli.system import cache as disk
 
 
 @dataclass(frozen=True)

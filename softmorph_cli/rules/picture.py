@@ -15,9 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from softmorph_cli.errors import RuleError
-from softmorph_cli.printable import INDENT
 from softmorph_cli.rules.expression import Expression, all_of, any_of, negation, turned, var
 from softmorph_cli.rules.neighborhood import Offset, Rotation, block, centre
+from softmorph_cli.system.printable import INDENT
 
 _MARKS = frozenset("10.x*")
 

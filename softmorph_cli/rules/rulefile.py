@@ -44,7 +44,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from softmorph_cli import toml
 from softmorph_cli.errors import FileError, RuleError
 from softmorph_cli.rules.expression import (
     Expression,
@@ -71,6 +70,7 @@ from softmorph_cli.rules.neighborhood import (
 from softmorph_cli.rules.picture import Template, parse
 from softmorph_cli.rules.rule import Action, Rule, SubIteration
 from softmorph_cli.rules.simple_points import SUFFIX, simple
+from softmorph_cli.system import toml
 
 _KEYS = frozenset(
     {

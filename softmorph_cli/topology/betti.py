@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.measure.components import count_components
+from softmorph_cli.topology.components import count_components
 
 # Through faces alone, or also through edges and corners; the first one named is the default of the foreground.
 CONNECTIVITIES: Final = {2: (8, 4), 3: (26, 6)}

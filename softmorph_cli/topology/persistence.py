@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.interruption import interruptible
-from softmorph_cli.machine import memory
-from softmorph_cli.parameters import in_shell, take_a_part
+from softmorph_cli.system.interruption import interruptible
+from softmorph_cli.system.machine import memory
+from softmorph_cli.system.parameters import in_shell, take_a_part
 from softmorph_cli.topology.betti import connectivities
-from softmorph_cli.topology.merging import cavity_pairs, component_pairs
+from softmorph_cli.topology.union_find import cavity_pairs, component_pairs
 
 # What gudhi takes for each voxel of a 3D map; measured 390 on vessels, 510 on noise.
 BYTES: Final = 550

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from softmorph_cli import toml
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.parameters import named
+from softmorph_cli.system import toml
+from softmorph_cli.system.parameters import named
 from softmorph_cli.topology.betti import CONNECTIVITIES
 
 NAMES: Final = ("b0", "b1", "b2")

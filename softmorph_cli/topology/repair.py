@@ -29,10 +29,10 @@ from typing import Final, Literal
 import numpy as np
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.parameters import named
+from softmorph_cli.system.parameters import named
 from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
-from softmorph_cli.topology.ends import Aim, Array, Mask, Scene, Tried, by_length, sampling
 from softmorph_cli.topology.link import Exclusive, Independent, Link, Voxels
+from softmorph_cli.topology.moves import Aim, Array, Mask, Scene, Tried, by_length, sampling
 from softmorph_cli.topology.persistence import Diagram, diagram
 from softmorph_cli.topology.prior import Prior, check_prior
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from softmorph_cli.interruption import deaf, ending_signals, send
+from softmorph_cli.system.interruption import deaf, ending_signals, send
 from softmorph_cli.workers.executor import Executor, Item, Lost, OnProgress, Value
 from softmorph_cli.workers.item import Cancelled, Link, linked
 

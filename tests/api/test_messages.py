@@ -12,13 +12,13 @@ import pytest
 import SimpleITK
 
 import softmorph_cli as sm
-from softmorph_cli.evaluation.grid import on_one_grid
-from softmorph_cli.evaluation.pair import Settings as Comparison
 from softmorph_cli.filters.operations import Skeleton
-from softmorph_cli.inspection.inspect import Choices
-from softmorph_cli.inspection.inspect import inspect as look
 from softmorph_cli.kernels.backend import choose
-from softmorph_cli.parameters import as_keywords, named, named_as_options
+from softmorph_cli.metrics.grid import on_one_grid
+from softmorph_cli.metrics.pair import Settings as Comparison
+from softmorph_cli.skeleton.analyse import Choices
+from softmorph_cli.skeleton.analyse import inspect as look
+from softmorph_cli.system.parameters import as_keywords, named, named_as_options
 from softmorph_cli.topology.prior import parse_betti
 
 SOFT = np.zeros((7, 9), np.float32)

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from softmorph_cli.bench import measure, works
+from softmorph_cli.bench import measure, workloads
 from softmorph_cli.bench.clock import Task, Timing
 from softmorph_cli.bench.description import describe, processor
 from softmorph_cli.bench.peers import COPY, PEERS, RULER, installed
 from softmorph_cli.errors import InputError, UsageError
 
-HOW = works.How("cpu", 1)
+HOW = workloads.How("cpu", 1)
 SHAPE = (10, 10, 10)
-EROSION = works.choose(3, ["erosion"])[0]
+EROSION = workloads.choose(3, ["erosion"])[0]
 KNOWN = {COPY: 0.25, RULER: 0.5, "scikit-image erosion": 2.0, "SimpleITK GrayscaleErode": 4.0}
 
 
@@ -80,7 +80,7 @@ def test_a_missing_library_is_left_out_with_a_note(
 def test_what_refuses_is_left_out_and_only_if_nothing_is_left_refused() -> None:
     from dataclasses import replace
 
-    def refuse(image: Any, how: works.How) -> Task:
+    def refuse(image: Any, how: workloads.How) -> Task:
         def run(_: None) -> None:
             raise InputError("not here.")
 
@@ -105,19 +105,19 @@ def test_growth_is_the_time_per_voxel_of_the_largest_over_the_smallest(known: di
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_each_work_has_a_name_of_its_own(dimensions: int) -> None:
-    every = works.choose(dimensions)
+    every = workloads.choose(dimensions)
     assert len({work.name for work in every} | {peer.name for peer in PEERS}) == len(every) + len(PEERS)
 
 
 def test_works_are_chosen_by_operation_and_method() -> None:
-    assert {w.operation for w in works.choose(3, ["erosion", "opening"])} == {"erosion", "opening"}
-    assert {w.method for w in works.choose(2, [], ["levels", "hard"])} == {"levels", "hard"}
+    assert {w.operation for w in workloads.choose(3, ["erosion", "opening"])} == {"erosion", "opening"}
+    assert {w.method for w in workloads.choose(2, [], ["levels", "hard"])} == {"levels", "hard"}
     with pytest.raises(UsageError, match="--operation erode: what is measured is erosion, dilation, "):
-        works.choose(3, ["erode"])
+        workloads.choose(3, ["erode"])
     with pytest.raises(UsageError, match="--method sampled: what is measured is minmax, "):
-        works.choose(3, [], ["sampled"])
+        workloads.choose(3, [], ["sampled"])
     with pytest.raises(UsageError, match="both"):
-        works.choose(3, ["erosion"], ["levels"])
+        workloads.choose(3, ["erosion"], ["levels"])
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from softmorph_cli.bench import peak, works
+from softmorph_cli.bench import peak, workloads
 from softmorph_cli.bench.clock import Task
 from softmorph_cli.errors import SoftmorphError
 
-EROSION = works.choose(3, ["erosion"])[0]
+EROSION = workloads.choose(3, ["erosion"])[0]
 
 
 # In a process of its own: the system takes memory back from a large one meanwhile, which counts as freed.

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from helpers_topology import noisy, vessels
 
 import softmorph_cli.filters.skeleton as skeleton
-from softmorph_cli.evaluation.pair import Pair
-from softmorph_cli.evaluation.registry import METRICS
+from softmorph_cli.metrics.pair import Pair
+from softmorph_cli.metrics.registry import METRICS
 from softmorph_cli.volume import Volume
 
 NAMES = ("cldice", "soft_cldice", "smd", "opt_j_f1")

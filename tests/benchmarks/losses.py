@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from softmorph_cli import machine
 from softmorph_cli.bench import maps, peak
 from softmorph_cli.bench.clock import Task, take_turns
 from softmorph_cli.losses import SkeletonRecallLoss, SoftDiceCLDiceLoss
+from softmorph_cli.system import machine
 
 SHAPES = ((2, 1, 64, 64, 64), (2, 1, 256, 256))
 MONAI = "MONAI, pool"

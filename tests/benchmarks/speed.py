@@ -24,8 +24,8 @@ from softmorph_cli.bench import maps, peak
 from softmorph_cli.bench.clock import Task, take_turns
 from softmorph_cli.bench.description import describe
 from softmorph_cli.bench.peers import COPY, PEERS, RULER
-from softmorph_cli.bench.works import CLOSING_RADIUS, How, Work, line_passes, works
-from softmorph_cli.pictures.curves import duration
+from softmorph_cli.bench.workloads import CLOSING_RADIUS, How, Work, line_passes, works
+from softmorph_cli.plots.curves import duration
 
 SKIMAGE = "scikit-image skeletonize of one mask"
 MB = 1e6

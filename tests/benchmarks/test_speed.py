@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from softmorph_cli import machine
 from softmorph_cli.bench import maps
 from softmorph_cli.bench.peers import PEERS
-from softmorph_cli.bench.works import How, works
+from softmorph_cli.bench.workloads import How, works
+from softmorph_cli.system import machine
 
 pytestmark = [
     pytest.mark.benchmark,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import softmorph_cli
-from softmorph_cli.parameters import named, named_as_options
+from softmorph_cli.system.parameters import named, named_as_options
 
 PACKAGE = Path(softmorph_cli.__file__).parent
 # An option, a command of softmorph, or another program's line.

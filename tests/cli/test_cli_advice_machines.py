@@ -23,12 +23,12 @@ from helpers_cli import run, save
 from helpers_messages import messages
 from test_cli_advice import Row, follow, pair, soft, softmax
 
-from softmorph_cli import cache, machine
-from softmorph_cli.batch import lock, manifest
-from softmorph_cli.batch.engine import thread_engine
-from softmorph_cli.batch.run import carry_out
 from softmorph_cli.errors import SoftmorphWarning
 from softmorph_cli.kernels import backend
+from softmorph_cli.pipeline.batch import lock, manifest
+from softmorph_cli.pipeline.batch.engine import thread_engine
+from softmorph_cli.pipeline.batch.run import carry_out
+from softmorph_cli.system import cache, machine
 from softmorph_cli.workers.cluster.members import wrong_version
 
 SIDE = 48
@@ -88,16 +88,16 @@ def without_dask(patch: pytest.MonkeyPatch) -> None:
 
 def full_disk(patch: pytest.MonkeyPatch) -> None:
     """Let nothing be written into the folder "full"."""
-    from softmorph_cli.tiles import store
+    from softmorph_cli.tiled import plane_store
 
-    flush = store.flush
+    flush = plane_store.flush
 
     def refuse(paths: list[Path]) -> None:
         if any("full" in str(path) for path in paths):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         flush(paths)
 
-    patch.setattr(store, "flush", refuse)
+    patch.setattr(plane_store, "flush", refuse)
 
 
 def full_manifest(patch: pytest.MonkeyPatch) -> None:
@@ -366,7 +366,7 @@ def test_with_triton_nothing_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_pixels_are_shown_once_their_library_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    from softmorph_cli.pictures import graphics, terminal
+    from softmorph_cli.plots import graphics, terminal
 
     volume, graph = _inspected()
     monkeypatch.setenv("SOFTMORPH_PICTURES", "sixel")
@@ -383,7 +383,7 @@ def test_pixels_are_shown_once_their_library_is_there(monkeypatch: pytest.Monkey
 
 def _inspected() -> tuple[Any, Any]:
     from softmorph_cli import Volume
-    from softmorph_cli.inspection.inspect import inspect
+    from softmorph_cli.skeleton.analyse import inspect
 
     found = inspect(Volume(soft(), "ZYX"))
     return found.volume, found.graph

@@ -593,8 +593,8 @@ def test_the_output_folder_is_full(source: Path, many: list[str]) -> None:
 
 
 def test_bars_of_workers_that_come_later() -> None:
-    from softmorph_cli.batch.engine import Sign
     from softmorph_cli.cli.batch_progress import _Bars
+    from softmorph_cli.pipeline.batch.engine import Sign
 
     bars = _Bars(files=9, workers=1)
     try:

@@ -17,8 +17,8 @@ from helpers_maps import vessels
 
 import softmorph_cli
 from softmorph_cli.io import write
+from softmorph_cli.system.units import sign
 from softmorph_cli.topology.betti import betti_numbers
-from softmorph_cli.units import sign
 from softmorph_cli.volume import Volume
 
 SQUARE = random_map((9, 11), 3)
@@ -396,7 +396,7 @@ def test_a_map_that_cannot_fit_is_refused_before_it_is_tried(monkeypatch: pytest
     save("in.npy", random_map())
     needed = []
     for levels in (64, 8):
-        monkeypatch.setattr("softmorph_cli.machine.memory", lambda: 1)
+        monkeypatch.setattr("softmorph_cli.system.machine.memory", lambda: 1)
         ended = run("skeletonize", "in.npy", "out.npy", "--levels", levels, code=1)
         assert "--region" in ended.err
         assert not Path("out.npy").exists()
@@ -404,7 +404,7 @@ def test_a_map_that_cannot_fit_is_refused_before_it_is_tried(monkeypatch: pytest
 
         needed.append(Settings("levels", levels=levels).bytes_per_voxel(4))
     assert needed[0] > 2 * needed[1]
-    monkeypatch.setattr("softmorph_cli.machine.memory", lambda: 1 << 30)
+    monkeypatch.setattr("softmorph_cli.system.machine.memory", lambda: 1 << 30)
     run("skeletonize", "in.npy", "out.npy")
 
 

@@ -17,10 +17,10 @@ from helpers_maps import same_bits, vessels
 from scipy import ndimage
 
 import softmorph_cli
-from softmorph_cli.batch.recipe import fingerprint_of
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.parameters import declared
-from softmorph_cli.tiles.manifest import NAME
+from softmorph_cli.pipeline.batch.recipe import fingerprint_of
+from softmorph_cli.system.parameters import declared
+from softmorph_cli.tiled.manifest import NAME
 
 SAMPLE = Path(softmorph_cli.__file__).parents[1] / "sample_data" / "vessel_tree.nii.gz"
 SETTINGS = tuple(name for name in declared(Settings) if name not in ("surrogate", "device", "threads"))

@@ -218,7 +218,7 @@ def test_without_a_voxel_size_names_say_voxels() -> None:
 
 @pytest.mark.parametrize("name", ["swc", "obj", "graphml"])
 def test_texts_for_other_programs_have_every_branch(name: str, kept: Path, document: Any) -> None:
-    """That they are read back is the business of `tests/graphs/test_exports.py`; here they are the right ones."""
+    """That they are read back is the business of `tests/skeleton/test_exports.py`; here they are the right ones."""
     text = (kept / TEXTS[name]).read_text(encoding="utf-8")
     branches = document["branches"]
     if name == "obj":

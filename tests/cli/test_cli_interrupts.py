@@ -158,7 +158,7 @@ main()
 @pytest.mark.parametrize(
     "name",
     ["typer", "softmorph_cli.cli.app", "softmorph_cli.filters.settings", "numpy", "numba", "scipy.ndimage",
-     "softmorph_cli.filters.morphology", "matplotlib", "softmorph_cli.pictures.preview"],
+     "softmorph_cli.filters.morphology", "matplotlib", "softmorph_cli.plots.preview"],
 )  # fmt: skip
 def test_while_something_is_imported(name: str) -> None:
     save("in.npy", random_map())

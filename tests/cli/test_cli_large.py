@@ -13,10 +13,10 @@ from helpers_cli import everything, random_map, refused, run, save, script
 from helpers_maps import vessels
 
 import softmorph_cli
-import softmorph_cli.machine
+import softmorph_cli.system.machine
 from softmorph_cli.cli import report
-from softmorph_cli.tiles.progress import TileProgress
-from softmorph_cli.units import bytes_of
+from softmorph_cli.system.units import bytes_of
+from softmorph_cli.tiled.progress import TileProgress
 
 SHAPE = (70, 66, 80)
 
@@ -115,7 +115,7 @@ def test_on_a_cluster_it_is_what_the_whole_map_gives(monkeypatch: pytest.MonkeyP
         line.split(";")[0] for line in wanted["warnings"]
     ]
     cut = told["steps"][0]["tiles"]
-    assert cut["workers"] == softmorph_cli.machine.threads()
+    assert cut["workers"] == softmorph_cli.system.machine.threads()
     assert cut["threads"] == 1
     assert cut["tiles"] > 2
     assert cut["workers"] == 1 or "ran on 2 processes of 1 thread" in said
@@ -125,8 +125,8 @@ def test_on_a_cluster_it_is_what_the_whole_map_gives(monkeypatch: pytest.MonkeyP
 
 
 def test_a_dry_run_on_a_cluster_says_who_would_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(softmorph_cli.machine, "threads", lambda: 3)
-    monkeypatch.setattr(softmorph_cli.machine, "memory", lambda: 700_000_000)
+    monkeypatch.setattr(softmorph_cli.system.machine, "threads", lambda: 3)
+    monkeypatch.setattr(softmorph_cli.system.machine, "memory", lambda: 700_000_000)
     before = everything()
     words = ("skeletonize", "in.ome.zarr", "out.zarr", "--local-cluster", "--memory", "300MB", "--dry-run")
     ended = run(*words, "--levels", 8)

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import softmorph_cli
 from softmorph_cli.cli.app import app
-from softmorph_cli.printable import printable
+from softmorph_cli.system.printable import printable
 
 OTHERS = ["--stats", "s.json", "--preview", "p.png", "--standard-error", "e.npy"]
 SAMPLED = ["--method", "sampled"]
@@ -84,7 +84,7 @@ def test_a_folder_that_turns_out_to_be_read_only(number: int, monkeypatch: pytes
     def fail(path: Path) -> None:
         raise OSError(number, os.strerror(number), str(path))
 
-    monkeypatch.setattr("softmorph_cli.files._flush_to_disk", fail)
+    monkeypatch.setattr("softmorph_cli.system.files._flush_to_disk", fail)
     refused("erode", "in.npy", "out.npy", says=("out.npy", "read-only", "another"))
 
 
@@ -102,7 +102,7 @@ def test_a_full_disk_leaves_the_old_file_or_none(
         assert path.stat().st_size > 0
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("softmorph_cli.files._flush_to_disk", fail)
+    monkeypatch.setattr("softmorph_cli.system.files._flush_to_disk", fail)
     refused(
         "erode", "in.npy", f"out{suffix}", "--force", says=(f"out{suffix}", "disk is full", "left behind")
     )

@@ -33,7 +33,7 @@ FILE_LIBRARIES = {"nibabel", "SimpleITK", "tifffile"}
 COMPILER = {"dd", "softmorph_cli.compiler.diagram", "softmorph_cli.compiler.lowering"}
 # What no run over a small file needs once its kernel is cached.
 UNUSED = COMPILER | {
-    "torch", "triton", "matplotlib", "PIL", "rich", "scipy.sparse", "softmorph_cli.pictures",
+    "torch", "triton", "matplotlib", "PIL", "rich", "scipy.sparse", "softmorph_cli.plots",
     "softmorph_cli.kernels.torch_eager", "softmorph_cli.filters.modules",
 }  # fmt: skip
 COMMANDS = {

@@ -269,7 +269,7 @@ def test_all_that_fail_leave_nothing() -> None:
 def test_one_that_does_not_fit_the_memory(
     maps: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from softmorph_cli.measure import statistics
+    from softmorph_cli.metrics import statistics
 
     summarize = statistics.summarize
 

@@ -278,7 +278,7 @@ def test_the_preview_shows_the_class_that_is_repaired(monkeypatch: pytest.Monkey
     def preview(before: Volume, after: Volume, path: Path, **words: Any) -> None:
         shown.extend((before.array, after.array, words["subtitle"]))
 
-    monkeypatch.setattr("softmorph_cli.pictures.preview.preview", preview)
+    monkeypatch.setattr("softmorph_cli.plots.preview.preview", preview)
     run("topology", "repair", "softmax.nii.gz", "o.nii.gz", "--priors", "priors.toml", "--preview", "o.png")
     before, after, words = shown
     np.testing.assert_array_equal(before, p[2])

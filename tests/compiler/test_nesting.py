@@ -13,18 +13,18 @@ from helpers_reference import where
 from helpers_simple import is_simple
 from scipy import ndimage
 
-from softmorph_cli import cache as disk
 from softmorph_cli.compiler import DIAGRAM, compile_rule, nesting, p_simple
 from softmorph_cli.compiler.deletions import deletions
 from softmorph_cli.compiler.nesting import KNOWN, Nesting, check, write
 from softmorph_cli.errors import RuleError
-from softmorph_cli.parameters import named_as_options
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.neighborhood import Offset
 from softmorph_cli.rules.ring import components, ring
 from softmorph_cli.rules.rule import Action, Rule
 from softmorph_cli.rules.rulefile import loads
 from softmorph_cli.rules.simple_points import with_simple
+from softmorph_cli.system import cache as disk
+from softmorph_cli.system.parameters import named_as_options
 from softmorph_cli.topology.betti import betti_numbers
 
 DELETING = [n for n in catalog.names() if catalog.bundled(n).action is Action.DELETE]

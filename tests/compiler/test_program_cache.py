@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from softmorph_cli import cache
 from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.compiler import compile as compile_module
 from softmorph_cli.rules import catalog
+from softmorph_cli.system import cache
 
 WARM = """
 import sys, time

@@ -13,15 +13,7 @@ from helpers_reference import neighbourhoods_near_templates, truth
 
 from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS, lower_expression
-from softmorph_cli.compiler.program import (
-    NUMBERS,
-    Builder,
-    Instruction,
-    Op,
-    Program,
-    execute,
-    parse,
-)
+from softmorph_cli.compiler.program import NUMBERS, Builder, Instruction, Op, Program, execute, parse
 from softmorph_cli.errors import RuleError
 from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules import expression as ex

@@ -164,15 +164,15 @@ def _text(seed: Seed, path: Path, faults: _Faults) -> bool:
         return rule is not None and _called(faults, compile_rule, rule, "multilinear") is not None
     if seed.kind == "pipeline":
         from softmorph_cli.filters.settings import Settings
-        from softmorph_cli.steps.chain import pipeline
+        from softmorph_cli.pipeline.chain import pipeline
 
         return _called(faults, pipeline, path, Settings()) is not None
     if seed.kind == "priors":
         from softmorph_cli.topology.prior import read_priors
 
         return _called(faults, read_priors, path, ("wall", "lumen"), 2, 3) is not None
-    from softmorph_cli.batch.former import comparable
-    from softmorph_cli.batch.manifest import batches, known
+    from softmorph_cli.pipeline.batch.earlier_versions import comparable
+    from softmorph_cli.pipeline.batch.manifest import batches, known
 
     read = _called(faults, known, path.parent)
     told = _called(faults, batches, path.parent)
@@ -184,8 +184,8 @@ def _text(seed: Seed, path: Path, faults: _Faults) -> bool:
 
 
 def _summarized(records: Any) -> str:
-    from softmorph_cli import documents
-    from softmorph_cli.batch.summary import Entry, Summary
+    from softmorph_cli.io import documents
+    from softmorph_cli.pipeline.batch.summary import Entry, Summary
 
     found = Summary({}, [Entry(one.name, one.target, one.state, one.row) for one in records.values()])
     return found.table + documents.as_json(found.document)

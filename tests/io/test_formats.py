@@ -272,7 +272,7 @@ def test_an_npz_that_does_not_fit_is_refused_by_its_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez_compressed(tmp_path / "case.npz", probabilities=np.zeros((2, 50, 60, 70), np.float32))
-    monkeypatch.setattr("softmorph_cli.machine.memory", lambda: 1_000_000)
+    monkeypatch.setattr("softmorph_cli.system.machine.memory", lambda: 1_000_000)
     monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("it is unpacked"))
     with pytest.raises(InputError, match="2 x 50 x 60 x 70 values, which take"):
         read(tmp_path / "case.npz")

@@ -19,10 +19,10 @@ import pytest
 import zarr
 from helpers_zarr import NAMES, SOFT, make
 
-from softmorph_cli import naming
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import WriteOptions, check_target, open_blocks, probe, read, write, write_labels
 from softmorph_cli.io.omezarr import OmeZarr
+from softmorph_cli.system import naming
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)

@@ -17,9 +17,9 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.families import FAMILIES, READ, WRITTEN
 from softmorph_cli.io.formats import FORMATS
 from softmorph_cli.io.options import KEYWORDS, Option, ReadOptions, WriteOptions
-from softmorph_cli.parameters import declared, in_python, named_as_options
-from softmorph_cli.steps.outputs import OutputOptions, ResultOptions
-from softmorph_cli.steps.process import Outputs
+from softmorph_cli.pipeline.outputs import OutputOptions, ResultOptions
+from softmorph_cli.pipeline.process import Outputs
+from softmorph_cli.system.parameters import declared, in_python, named_as_options
 
 MAP = np.random.default_rng(5).random((2, 4, 5)).astype(np.float32)
 

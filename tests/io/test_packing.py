@@ -19,9 +19,9 @@ import pytest
 import zarr
 from helpers_peak import peak
 
-from softmorph_cli import machine
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import packing, read
+from softmorph_cli.system import machine
 
 SHAPE = (6, 8, 10)
 MAP = np.random.default_rng(0).random(SHAPE).astype(np.float32)

@@ -23,11 +23,11 @@ import pytest
 import tifffile
 from helpers_peak import peak
 
-from softmorph_cli import machine
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import ReadOptions, open_blocks, read, read_labels, read_map, reading
 from softmorph_cli.io.exclusive import look, of
 from softmorph_cli.io.room import check_room
+from softmorph_cli.system import machine
 
 SIDE = 1500  # 13.5 GB as float32
 

@@ -14,7 +14,7 @@ from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import WriteOptions, as_stored, check_target, read, write
 from softmorph_cli.io.arrays import Npy
 from softmorph_cli.io.options import KEYWORDS
-from softmorph_cli.parameters import in_python
+from softmorph_cli.system.parameters import in_python
 from softmorph_cli.volume import Volume
 
 SUFFIXES = [".nii", ".nii.gz", ".nrrd", ".mha", ".tif", ".ome.tif", ".npy"]

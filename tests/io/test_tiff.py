@@ -826,7 +826,7 @@ def test_what_does_not_fit_is_refused_by_the_header_and_may_be_read_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = stack(tmp_path / "in.tif", compression="zlib")
-    monkeypatch.setattr("softmorph_cli.machine.memory", lambda: right.nbytes - 1)
+    monkeypatch.setattr("softmorph_cli.system.machine.memory", lambda: right.nbytes - 1)
     monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", lambda *_, **__: pytest.fail("it is unpacked"))
     with pytest.raises(InputError, match=r"4 x 5 x 6 values, which take .* tile by tile into a .zarr"):
         read(tmp_path / "in.tif")

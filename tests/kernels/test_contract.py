@@ -401,7 +401,7 @@ def test_draws_depend_on_seed_image_voxel_and_number_alone(make: Callable[[], An
 
 
 def test_the_cpu_takes_the_threads_it_is_told_or_all_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("softmorph_cli.machine.threads", lambda: 5)
+    monkeypatch.setattr("softmorph_cli.system.machine.threads", lambda: 5)
     for threads, expected in ((None, 5), (1, 1), (3, 3)):
         backend = choose("cpu", threads=threads)
         assert isinstance(backend, NumbaBackend)

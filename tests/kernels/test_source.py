@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softmorph_cli import cache
 from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.compiler.needs import needs
 from softmorph_cli.kernels import folds, numba_cpu, source
 from softmorph_cli.kernels.numba_cpu import NumbaField
 from softmorph_cli.kernels.numba_text import pull_text, sweep_text
 from softmorph_cli.rules import catalog, structuring
+from softmorph_cli.system import cache
 
 STEPS = compile_rule(structuring.erosion(4, 2), DIAGRAM)
 THINNING = compile_rule(catalog.bundled("thinning-3d"), DIAGRAM)[0]

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from helpers_reference import TURNS_2D, TURNS_3D, turn
 
-from softmorph_cli import cache
 from softmorph_cli.compiler import RANKS, Step, compile_rule
 from softmorph_cli.compiler.program import NUMBERS, execute
 from softmorph_cli.kernels import tables
 from softmorph_cli.kernels.tables import Table, table_of
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.rulefile import loads
+from softmorph_cli.system import cache
 
 RULES = [("thinning", 2), ("thinning", 3), ("thinning-subfields", 2), ("thinning-subfields", 3)]
 

@@ -6,17 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
-from softmorph_cli import lengths
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters.filter import (
-    LABELS,
-    MASK,
-    Filter,
-    Report,
-)
+from softmorph_cli.filters.filter import LABELS, MASK, Filter, Report
 from softmorph_cli.filters.settings import Result
-from softmorph_cli.parameters import Parameter, below_one, named
-from softmorph_cli.units import millimetres
+from softmorph_cli.system import lengths
+from softmorph_cli.system.parameters import Parameter, below_one, named
+from softmorph_cli.system.units import millimetres
 
 if TYPE_CHECKING:
     from softmorph_cli.level_sets import LevelSets

@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
-from softmorph_cli import lengths
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters import defaults
-from softmorph_cli.filters.filter import (
-    Grid,
-    Report,
-    Sequences,
-    SoftFilter,
-)
+from softmorph_cli.filters.filter import Grid, Report, Sequences, SoftFilter
 from softmorph_cli.filters.settings import Result
-from softmorph_cli.parameters import Parameter, at_least, named
+from softmorph_cli.system import lengths
+from softmorph_cli.system.parameters import Parameter, at_least, named
 
 if TYPE_CHECKING:
     pass

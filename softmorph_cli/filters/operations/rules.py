@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.filter import (
-    Report,
-    Sequences,
-    SoftFilter,
-)
+from softmorph_cli.filters.filter import Report, Sequences, SoftFilter
 from softmorph_cli.filters.settings import Result
-from softmorph_cli.parameters import Parameter, at_least
 from softmorph_cli.rules.rule import Rule
+from softmorph_cli.system.parameters import Parameter, at_least
 
 if TYPE_CHECKING:
     pass

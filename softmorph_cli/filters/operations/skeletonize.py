@@ -19,12 +19,11 @@ from softmorph_cli.filters.filter import (
     SoftFilter,
 )
 from softmorph_cli.filters.settings import Result, Settings
-from softmorph_cli.parameters import Parameter, at_least, below_one, named
-from softmorph_cli.units import sign
+from softmorph_cli.system.parameters import Parameter, at_least, below_one, named
+from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.level_sets import LevelSets
-    from softmorph_cli.measure.statistics import Statistics
     from softmorph_cli.volume import Volume
 
 # Thinning takes voxels off one by one, so it follows the grid, not the world.
@@ -221,9 +220,9 @@ class Skeleton(SoftFilter):
         """Return warnings about the map that it is applied to."""
         return [] if self.resample else uneven(volume, place)
 
-    def remarks(self, before: Statistics, after: Statistics) -> list[str]:
-        """Return notes on the statistics before and after."""
-        if self.hard or after.components_above_half <= before.components_above_half:
+    def remarks(self, before: int, after: int) -> list[str]:
+        """Return notes on the numbers of components above 0.5, before and after."""
+        if self.hard or after <= before:
             return []
         return [
             "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "

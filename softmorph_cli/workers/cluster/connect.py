@@ -15,9 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from softmorph_cli import machine
 from softmorph_cli.errors import ClusterError, UsageError
-from softmorph_cli.interruption import deaf
+from softmorph_cli.system import machine
+from softmorph_cli.system.interruption import deaf
 from softmorph_cli.workers.cluster.cluster import Cluster
 from softmorph_cli.workers.cluster.members import Members
 

@@ -1,0 +1,53 @@
+"""The JSON documents of schema 2: what every one begins with, how a map is described, how they are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from softmorph_cli import __version__
+from softmorph_cli.system.files import replacing
+from softmorph_cli.system.printable import unicode
+
+if TYPE_CHECKING:
+    from softmorph_cli.volume import Volume
+
+SCHEMA: Final = 2
+
+
+def head() -> dict[str, Any]:
+    """Return the fields that every JSON begins with."""
+    return {"schema": SCHEMA, "softmorph_version": __version__}
+
+
+def described(volume: Volume) -> dict[str, Any]:
+    """Return the JSON's `input`; shape, axes and spacing are all in array order."""
+    source = volume.source
+    return {
+        "path": str(source.path) if source else None,
+        "format": source.format if source else None,
+        "shape": list(volume.array.shape),
+        "axes": volume.axes,
+        "spacing": list(volume.spacing) if volume.spacing else None,
+        "unit": volume.unit,
+        "dtype": source.dtype if source else str(volume.array.dtype),
+        "channel": source.channel if source else None,
+    }
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """Return a JSON text; NaN and infinity would be no JSON, so they are refused."""
+    return json.dumps(unicode(document), indent=2, allow_nan=False)
+
+
+def save(document: Mapping[str, Any], path: Path, *, force: bool) -> None:
+    """Write a JSON file in one step."""
+    with replacing(path, force=force) as temporary:
+        write(document, temporary)
+
+
+def write(document: Mapping[str, Any], place: Path) -> None:
+    """Write a JSON text into a temporary file: whoever calls replaces what is there."""
+    place.write_text(as_json(document) + "\n", encoding="utf-8")

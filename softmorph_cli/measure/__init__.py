@@ -1,1 +1,0 @@
-"""Numbers about maps: statistics and the change a filter made."""

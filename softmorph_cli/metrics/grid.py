@@ -1,0 +1,216 @@
+"""Whether two maps lie on one grid, and if not, by how much and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.errors import InputError
+from softmorph_cli.skeleton.frame import Frame
+from softmorph_cli.system.parameters import in_shell, named
+from softmorph_cli.system.printable import typed
+from softmorph_cli.system.units import MILLIMETRES
+from softmorph_cli.volume import Volume
+
+# Of a voxel: less is the rounding of file formats.
+NEAR: Final = 0.1
+
+
+def on_one_grid(
+    prediction: Volume, reference: Volume, *, same_grid: bool = False
+) -> tuple[Volume, tuple[str, ...]]:
+    """Return the prediction if it lies where the reference does, with all that is known of where that is.
+
+    Args:
+        prediction: Without mapped axes.
+        reference: Without mapped axes.
+        same_grid: Whether equal shapes are enough, whatever the headers say.
+
+    Returns:
+        The prediction; where only the reference says how large its voxels are or where they lie, with that. And what
+        a person should know about it.
+
+    Raises:
+        InputError: If the shapes differ or the places do; the sentence says by how much and what to type next.
+    """
+    ours, theirs = _name(prediction, "the prediction"), _name(reference, "the reference")
+    if prediction.spatial_dims != reference.spatial_dims:
+        raise InputError(_dimensions(prediction, reference, ours, theirs))
+    if prediction.array.shape != reference.array.shape:
+        raise InputError(_shapes(prediction, reference, ours, theirs))
+    sizes = _sides(prediction), _sides(reference)
+    if sizes[0] is not None and sizes[1] is not None:
+        if prediction.affine is not None and reference.affine is not None:
+            if not same_grid:
+                _check_affines(prediction, reference, ours, theirs)
+            return prediction, ()
+        if not same_grid:
+            _check_sides(sizes[0], sizes[1], prediction, ours, theirs)
+        if prediction.affine is not None or reference.affine is None:
+            return prediction, ()
+    elif sizes[1] is None and (prediction.spacing is not None or prediction.affine is not None):
+        which = theirs if sizes[0] is not None else ours
+        return prediction, (f"{which} does not say how large its voxels are: only the shapes were compared.",)
+    if reference.spacing is None and reference.affine is None:
+        return prediction, ()
+    placed = replace(prediction, spacing=reference.spacing, unit=reference.unit, affine=reference.affine)
+    if sizes[0] is not None:
+        return placed, ()
+    return placed, (f"{ours} does not say how large its voxels are: it is taken to lie where {theirs} does.",)
+
+
+def _name(volume: Volume, otherwise: str) -> str:
+    return str(volume.source.path) if volume.source else otherwise
+
+
+def _times(sizes: Sequence[float]) -> str:
+    return " × ".join(f"{size:g}" for size in sizes)
+
+
+def _dimensions(prediction: Volume, reference: Volume, ours: str, theirs: str) -> str:
+    flat, deep = (ours, theirs) if prediction.spatial_dims == 2 else (theirs, ours)
+    image, stack = (prediction, reference) if prediction.spatial_dims == 2 else (reference, prediction)
+    size, shape = image.array.shape, stack.array.shape
+    told = f"{flat} is 2D ({_times(size)}) and {deep} 3D ({_times(shape)})"
+    across = [axis for axis in range(3) if shape[:axis] + shape[axis + 1 :] == size]
+    if not across:
+        return f"{told}, and no slice of it has the size of the other: compare maps of one grid."
+    box = [":"] * 3
+    if not in_shell():
+        box[across[0]] = str(shape[across[0]] // 2)
+        return f"{told}: pass the slice that it goes with, such as [{', '.join(box)}] of its array."
+    box[across[0]] = f"{shape[across[0]] // 2}:{shape[across[0]] // 2 + 1}"
+    cut = typed(
+        "softmorph", "threshold", Path(deep), f"slice{''.join(Path(deep).suffixes[-2:]) or '.nii.gz'}"
+    )
+    return f"{told}: cut out the slice it goes with, such as: {cut} --region {','.join(box)}"
+
+
+def _shapes(prediction: Volume, reference: Volume, ours: str, theirs: str) -> str:
+    one, other = prediction.array.shape, reference.array.shape
+    letters = prediction.axes.lower()
+    differences = [
+        f"{abs(a - b)} {'more' if a > b else 'fewer'} along {letter}"
+        for a, b, letter in zip(one, other, letters, strict=True)
+        if a != b
+    ]
+    told = (
+        f"{ours} has {_times(one)} voxels along {' × '.join(letters)} and {theirs} {_times(other)}, the first "
+        f"{', '.join(differences)}"
+    )
+    sides = _sides(prediction), _sides(reference)
+    if sides[0] is not None and sides[1] is not None and _same_box(prediction, reference):
+        factor, unit = _own_unit(prediction)
+        wanted = ",".join(f"{side / factor:.6g}{unit}" for side in sides[1])
+        if not in_shell():
+            return f"{told}, in the same box: interpolate it to voxels of {wanted.replace(',', ', ')} first."
+        suffix = "".join(Path(ours).suffixes[-2:]) or ".nii.gz"
+        target = f"on_the_grid{'.nii.gz' if suffix.endswith('.npz') else suffix}"
+        command = typed("softmorph", "resample", Path(ours), target, "--spacing", wanted)
+        return f"{told}, in the same box: interpolate it first: {command}"
+    if sorted(one) == sorted(other) and not in_shell():
+        return f"{told}: their axes are in another order. Transpose the second first."
+    if sorted(one) == sorted(other):
+        turned = typed("softmorph", "threshold", Path(theirs), "turned.nii.gz", "--axes", _order(one, other))
+        return f"{told}: their axes are in another order. Turn the second first, such as: {turned}"
+    shared = [f"0:{min(sizes)}" for sizes in zip(one, other, strict=True)]
+    told = f"{told}: they show different parts. If both begin at the same voxel,"
+    if in_shell():
+        return f"{told} compare what they share: add --region {','.join(shared)}."
+    return f"{told} compare what they share: [{', '.join(shared)}] of both arrays."
+
+
+def _order(wanted: tuple[int, ...], stored: tuple[int, ...]) -> str:
+    """Return the names of axes with which an array of one shape has the other; all in reverse if that does it."""
+    letters = "ZYX"[-len(wanted) :]
+    sizes = dict(zip(letters, wanted, strict=True))
+    orders = ("".join(one) for one in (letters[::-1], *permutations(letters)))
+    return next(one for one in orders if tuple(sizes[letter] for letter in one) == stored)
+
+
+def _same_box(prediction: Volume, reference: Volume) -> bool:
+    """Say whether the outer corners of both grids are the same."""
+    if prediction.affine is None or reference.affine is None:
+        ours, theirs = (
+            np.array(volume.array.shape) * np.array(_sides(volume)) for volume in (prediction, reference)
+        )
+        return bool(np.allclose(ours, theirs, rtol=1e-3))
+    corners, sides = [], []
+    for volume in (prediction, reference):
+        matrix, shape = _matrix(volume), volume.array.shape
+        corners.append(_places(matrix, np.vstack([np.zeros(len(shape)), np.diag(shape)]) - 0.5))
+        sides.append(np.linalg.norm(matrix[:, :-1], axis=0).min())
+    return bool(np.allclose(corners[0], corners[1], rtol=0, atol=NEAR * min(sides)))
+
+
+def _matrix(volume: Volume) -> npt.NDArray[np.float64]:
+    """Return the affine's rows and columns for the axes there are, shape (3, d + 1)."""
+    assert volume.affine is not None
+    return np.asarray(volume.affine[:3, 3 - volume.spatial_dims :])
+
+
+def _places(matrix: npt.NDArray[np.float64], index: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(index @ matrix[:, :-1].T + matrix[:, -1])
+
+
+def _sides(volume: Volume) -> tuple[float, ...] | None:
+    """Return the sides of a voxel in mm, None where they or their unit are not known."""
+    frame = Frame.of(volume)
+    if frame.unit is None:
+        return None
+    return tuple(float(side) * MILLIMETRES[frame.unit] for side in np.linalg.norm(frame.matrix, axis=0))
+
+
+def _own_unit(volume: Volume) -> tuple[float, str]:
+    """Return how many mm the volume's unit is, and its name."""
+    unit = Frame.of(volume).unit or "mm"
+    return MILLIMETRES[unit], unit
+
+
+def _check_affines(prediction: Volume, reference: Volume, ours: str, theirs: str) -> None:
+    one, other = _matrix(prediction), _matrix(reference)
+    dims = prediction.spatial_dims
+    last = np.array(prediction.array.shape) - 1.0
+    # All corners: the difference of two affine maps is largest at one of them.
+    corners = np.stack(np.meshgrid(*([0.0, n] for n in last), indexing="ij"), axis=-1).reshape(-1, dims)
+    apart = float(np.linalg.norm(_places(one, corners) - _places(other, corners), axis=1).max())
+    finest = float(np.linalg.norm(one[:, :dims], axis=0).min())
+    if apart <= NEAR * finest:
+        return
+    # As files have them, x first; each entry's part in the displacement tells whether it matters.
+    moved = np.abs(one - other) * np.array([*last, 1.0])
+    shown = moved > min(NEAR * finest, moved.max()) * (1 - 1e-9)
+    entries = [
+        f"[{row}, {3 if column == dims else dims - 1 - column}] is {one[row, column]:.6g} and {other[row, column]:.6g}"
+        for row in range(3)
+        for column in [*range(dims - 1, -1, -1), dims]
+        if shown[row, column]
+    ]
+    factor, unit = _own_unit(prediction)
+    raise InputError(
+        f"{ours} and {theirs} lie at different places, up to {apart / factor:.3g} {unit} ({apart / finest:.3g} voxels) "
+        f"apart: of their affines in mm, in NIfTI's order, {'; '.join(entries)}. If the voxels belong together all the "
+        f"same, add {named('same_grid', True)}, which takes the first one's header; else register the images and "
+        "interpolate one of them on the other's grid first."
+    )
+
+
+def _check_sides(
+    one: tuple[float, ...], other: tuple[float, ...], prediction: Volume, ours: str, theirs: str
+) -> None:
+    drift = np.abs(np.subtract(one, other)) * prediction.array.shape
+    if drift.max() <= NEAR * min(one):
+        return
+    factor, unit = _own_unit(prediction)
+    raise InputError(
+        f"the voxels of {ours} measure {_times([side / factor for side in one])} {unit} and those of {theirs} "
+        f"{_times([side / factor for side in other])} {unit} (array order): if "
+        f"they belong together all the same, add {named('same_grid', True)}, which takes the first one's size; else "
+        "they show different parts."
+    )

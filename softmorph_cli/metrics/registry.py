@@ -1,0 +1,23 @@
+"""All metrics, in the order of the JSON."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from softmorph_cli.metrics import (
+    centreline,
+    error_map,
+    matching,
+    opt_j,
+    overlap,
+    street_mover,
+    surfaces,
+    topological,
+)
+from softmorph_cli.metrics.metric import Metric
+
+METRICS: Final[tuple[Metric, ...]] = tuple(
+    metric
+    for module in (overlap, centreline, topological, matching, street_mover, opt_j, surfaces, error_map)
+    for metric in module.METRICS
+)

@@ -1,0 +1,104 @@
+"""The StreetMover distance: what it costs to carry one skeleton's length to where the other's is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from softmorph_cli.metrics.curves import Curves, Points
+from softmorph_cli.metrics.metric import Metric, Reading
+from softmorph_cli.metrics.pair import Pair
+
+# Points along each graph, as in the clDice paper.
+POINTS: Final = 100
+
+
+def walk(curves: Curves, count: int = POINTS) -> Points:
+    """Return points at equal steps along all curves, laid end to end; each stands for one `count`-th of the length.
+
+    Args:
+        curves: Not empty. A voxel on its own counts as a curve one voxel long that stays where it is.
+        count: How many points; the first is half a step from the beginning.
+
+    Returns:
+        Shape (count, d).
+    """
+    begin, end, _ = curves.segments()
+    begin, end = np.concatenate([begin, curves.lone]), np.concatenate([end, curves.lone])
+    sizes = np.linalg.norm(end - begin, axis=1)
+    sizes[len(sizes) - len(curves.lone) :] = 1
+    passed = np.cumsum(sizes)
+    at = (np.arange(count) + 0.5) * (passed[-1] / count)
+    which = np.searchsorted(passed, at)
+    left = (passed[which] - at) / sizes[which]
+    points: Points = end[which] - left[:, None] * (end - begin)[which]
+    return points
+
+
+def street_mover(prediction: Curves, reference: Curves, box: Points, count: int = POINTS) -> float:
+    """Return the mean squared distance of the cheapest transport, 1 being the image's longest side.
+
+    Args:
+        prediction: One graph.
+        reference: The other; the two may change places.
+        box: The sides of the image that both lie in, in the unit of the graphs.
+        count: Points along each graph.
+
+    Returns:
+        0 where both are empty. Where one is: the squared diagonal of the image, further than any two graphs in it
+        can be from each other.
+    """
+    longest = box.max()
+    if prediction.empty and reference.empty:
+        return 0.0
+    if prediction.empty or reference.empty:
+        return float(((box / longest) ** 2).sum())
+    import ot
+
+    here, there = (walk(curves, count) / longest for curves in (prediction, reference))
+    costs = ((here[:, None] - there[None]) ** 2).sum(axis=2)
+    # No masses given: every point has the same.
+    return float(ot.emd2([], [], costs))
+
+
+def sides(pair: Pair) -> Points:
+    """Return the sides of the image, in the shortest side of a voxel."""
+    found: Points = np.linalg.norm(pair.frame.matrix, axis=0) * np.array(pair.shape) / pair.frame.finest
+    return found
+
+
+def _measure(pair: Pair) -> Reading:
+    graphs = pair.graphs
+    prediction, reference = Curves.of(graphs.prediction), Curves.of(graphs.reference)
+    notes: tuple[str, ...] = ()
+    if prediction.empty != reference.empty:
+        which = "prediction" if prediction.empty else "reference"
+        notes = (
+            f"the {which}'s centreline is empty, so smd is the squared diagonal of the image: the worst.",
+        )
+    return Reading({"smd": street_mover(prediction, reference, sides(pair))}, notes)
+
+
+METRICS: Final = (
+    Metric(
+        names=("smd",),
+        title="StreetMover distance",
+        definition=(
+            f"Both centrelines are traced as graphs, and each graph is walked along all of its branches at a fixed "
+            f"step, end to end, to {POINTS} points. smd is the mean squared distance over which the one set of "
+            "points has to be carried to become the other, by the exact optimal transport. Coordinates are divided by "
+            "the longest side of the image, the same for both, so smd is in units of that side squared and its square "
+            "root is a distance as a share of it. Branches are walked from the longest on. Walks of one graph in "
+            "another order differ by up to half of the squared step, which is the graph's length / "
+            f"{POINTS}: smaller values say nothing. A voxel on its own counts as one voxel of length. Both graphs "
+            "empty: 0; one of them: the squared diagonal of the image."
+        ),
+        source="Belli & Kipf, Image-conditioned graph generation for road network extraction, 2019; ot.emd2 of POT",
+        unit="longest side squared",
+        better="lower",
+        cost="tracing both graphs 0.9 s, and 3 s once a process to load and compile skan, for smd and opt_j_f1 "
+        "together; then 5 ms, and 0.4 s to load POT (without PyTorch, which Python programs that use POT load with it)",
+        compute=_measure,
+    ),
+)

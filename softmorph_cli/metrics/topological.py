@@ -1,0 +1,98 @@
+"""Betti errors: how many components, loops and cavities too many or too few, wherever they are."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from softmorph_cli.metrics.metric import Metric, Reading
+from softmorph_cli.metrics.pair import PATCH, Pair
+from softmorph_cli.topology.betti import betti_numbers
+
+_NAMES: Final = ("betti_0_error", "betti_1_error", "betti_2_error")
+
+
+def _whole(pair: Pair) -> Reading:
+    predicted, truth = pair.betti
+    errors = [abs(p - g) for p, g in zip(predicted.numbers, truth.numbers, strict=True)]
+    return Reading({**_named(_NAMES, errors), "euler_error": abs(predicted.euler - truth.euler)})
+
+
+def _ratio(pair: Pair) -> Reading:
+    predicted, truth = (betti.euler for betti in pair.betti)
+    if truth:
+        return Reading({"euler_ratio": predicted / truth})
+    if predicted == 0:
+        return Reading({"euler_ratio": 1.0})
+    why = f"the reference's Euler characteristic is 0 and the prediction's {predicted}: euler_ratio is not defined."
+    return Reading({"euler_ratio": None}, (why,))
+
+
+def _named(names: Sequence[str], numbers: Sequence[float]) -> dict[str, float | None]:
+    """Return the numbers by name, the last one None in 2D."""
+    return dict(itertools.zip_longest(names, numbers))
+
+
+def _patches(pair: Pair) -> Reading:
+    rng = np.random.default_rng(pair.settings.seed)
+    count = pair.settings.patch_count
+    size = np.minimum(pair.shape, PATCH[pair.dims])
+    total = np.zeros(pair.dims)
+    for corner in rng.integers(0, np.array(pair.shape) - size + 1, (count, pair.dims)):
+        box = tuple(slice(a, a + n) for a, n in zip(corner, size, strict=True))
+        predicted, truth = (
+            betti_numbers(mask[box], pair.settings.connectivity).numbers
+            for mask in (pair.predicted, pair.truth)
+        )
+        total += np.abs(np.subtract(predicted, truth))
+    return Reading(_named([f"{name}_patches" for name in _NAMES], (total / count).tolist()))
+
+
+METRICS: Final = (
+    Metric(
+        names=(*_NAMES, "euler_error"),
+        title="Betti errors",
+        definition=(
+            "betti_k_error = |b_k(P) - b_k(G)| of the whole masks: b_0 counts connected components, b_1 loops (in 2D "
+            "holes), b_2 cavities (3D only, null in 2D). euler_error is the same of the Euler characteristic chi = b_0 "
+            "- b_1 + b_2. Outside of the map is background. Equal numbers do not mean equal places: see diu. An empty "
+            "mask has only zeros."
+        ),
+        source="Shit et al., clDice, CVPR 2021; numbers by labelling and by counting cells",
+        unit="count",
+        better="lower",
+        cost="0.1 s",
+        compute=_whole,
+    ),
+    Metric(
+        names=("euler_ratio",),
+        title="Euler ratio",
+        definition=(
+            "chi(P) / chi(G), the ratio of the clDice paper's supplement; its text has the difference, which is "
+            "euler_error. 1 where both are 0; null where only chi(G) is 0, as of a single ring."
+        ),
+        source="Shit et al., clDice, CVPR 2021, supplement",
+        unit="1",
+        better="one",
+        cost="none beside betti_0_error",
+        compute=_ratio,
+    ),
+    Metric(
+        names=tuple(f"{name}_patches" for name in _NAMES),
+        title="Betti errors of patches",
+        definition=(
+            "The mean of betti_k_error over random patches, in which what the patch cuts off is background: 64 x 64 in "
+            "2D, 48 x 48 x 48 in 3D, as in the clDice paper. Their places are drawn with --seed, all equally likely "
+            "and wholly inside the map; they may overlap. Along an axis shorter than a patch all of it is taken."
+        ),
+        source="Hu et al., Topology-preserving deep image segmentation, NeurIPS 2019; Shit et al., clDice, CVPR 2021",
+        unit="count",
+        better="lower",
+        cost="0.7 s for 100 patches",
+        compute=_patches,
+        asked_by=("expensive", "patches"),
+    ),
+)

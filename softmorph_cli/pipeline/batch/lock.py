@@ -1,0 +1,110 @@
+"""One batch at a time in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from softmorph_cli.errors import FileError
+from softmorph_cli.system import descriptors
+from softmorph_cli.system.files import open_own
+
+
+def name_of(tag: str) -> str:
+    """Return the name of the lock; `tag` tells parts apart."""
+    return f".softmorph-batch{tag}.lock"
+
+
+@contextmanager
+def held(folder: Path, tag: str) -> Iterator[None]:
+    """Lock a folder for this process. A lock whose process has ended does not count.
+
+    Args:
+        folder: The output folder, which exists.
+        tag: Of the part; parts of one batch may run at once.
+
+    Raises:
+        FileError: If another batch holds it, or the folder cannot be written.
+    """
+    path = folder / name_of(tag)
+    descriptor = _take(path, folder)
+    try:
+        os.ftruncate(descriptor, 0)
+        with suppress(OSError):  # on a full disk the lock holds all the same
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, json.dumps(_me()).encode())
+        yield
+    finally:
+        # While it is still locked: whoever waits for it sees that it is no longer this file.
+        with suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+        if not descriptors.HELD_WHILE_WRITTEN:  # it could not be removed while it was open
+            with suppress(OSError):
+                path.unlink()
+
+
+def _me() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def _take(path: Path, folder: Path) -> int:
+    while True:
+        try:
+            descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
+        except FileError:
+            raise
+        except OSError as error:
+            raise FileError(
+                f"{folder} cannot be written to ({error.strerror or error}); choose another output folder."
+            ) from error
+        holder = _holder(descriptor)
+        locked = descriptors.lock(descriptor)
+        if locked is False:
+            os.close(descriptor)
+            raise _refusal(folder, holder)
+        # On a file system without locks its word is all there is.
+        if locked is None and holder and holder != _me() and _alive(holder):
+            os.close(descriptor)
+            raise _refusal(folder, holder, path)
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)  # its last holder took it away just now
+
+
+def _holder(descriptor: int) -> dict[str, Any]:
+    try:
+        told = json.loads(os.read(descriptor, 4096))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _alive(holder: dict[str, Any]) -> bool:
+    if holder.get("host") != socket.gethostname():
+        return True  # nobody here can tell
+    try:
+        number = int(holder["pid"])
+        if number <= 0:  # whole groups of processes
+            return False
+        os.kill(number, 0)
+    except (ProcessLookupError, KeyError, ValueError, TypeError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _refusal(folder: Path, holder: dict[str, Any], path: Path | None = None) -> FileError:
+    who = f" (process {holder['pid']} on {holder.get('host', '?')})" if "pid" in holder else ""
+    gone = f"; if it is gone, remove {path}" if path is not None else ""
+    return FileError(
+        f"another batch{who} is writing to {folder}; wait for it, choose another output folder, or share the "
+        f"files out with --num-parts and --part-id{gone}."
+    )

@@ -1,0 +1,249 @@
+"""Which files of a folder are read, and what each of them becomes."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from softmorph_cli.errors import FileError, SoftmorphError, UsageError
+from softmorph_cli.io.options import WriteOptions
+from softmorph_cli.system.files import is_store
+from softmorph_cli.system.printable import typed
+
+_SHOWN: Final = 3
+_NETWORK: Final = ".npz"
+_STORE: Final = ".zarr"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file and what it becomes.
+
+    Attributes:
+        name: The input's path below the input folder, with /, by which the manifest knows it.
+        source: The file to read.
+        target: The file to write.
+    """
+
+    name: str
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which files of a folder are meant, and what the results are called.
+
+    Attributes:
+        source: The folder that is read.
+        target: The folder that is written.
+        glob: Which names; one with / in it is compared with the path below the folder. None for all that can be
+            read.
+        recursive: Whether folders in it are read too; the results lie in folders of the same names.
+        suffix: What is added to names: `_skeleton` before the format, `.tif` as another format, or both.
+        apart: Files that are read for every input, such as a mask, and so are no inputs.
+    """
+
+    source: Path
+    target: Path
+    glob: str | None = None
+    recursive: bool = False
+    suffix: str = ""
+    apart: tuple[Path, ...] = ()
+
+
+def jobs(choice: Choice, stored: str | None) -> list[Job]:
+    """Return every file and what it becomes, sorted by name.
+
+    Args:
+        choice: Which files.
+        stored: The type the results are stored as.
+
+    Raises:
+        FileError: If a folder is missing, is none, or there is nothing to read in it.
+        UsageError: If two inputs would become one output, an output would lie among the inputs, or a format
+            cannot be written.
+    """
+    _check_folders(choice.source, choice.target)
+    names = inputs(choice)
+    added, ending = _split(choice.suffix)
+    made = [
+        Job(name, choice.source / name, choice.target / _result(Path(name), added, ending)) for name in names
+    ]
+    _check_targets(made, choice)
+    _check_formats(made, stored)
+    return made
+
+
+def inputs(choice: Choice) -> list[str]:
+    """Return the paths of the inputs below the folder, sorted.
+
+    Raises:
+        FileError: If there is none, or a folder cannot be read.
+    """
+    from softmorph_cli.io.formats import ACCEPTED, FORMATS, suffix_of
+
+    known = {suffix for family in FORMATS for suffix in family.suffixes}
+    every = sorted(_walk(choice.source, "", choice.recursive))
+    matching = [name for name in every if _matches(name, choice.glob)]
+    readable = [name for name in matching if suffix_of(Path(name)) in known]
+    # Of a network's output, the labels beside it say where it lies; they are no map.
+    outputs = {_stem(name) for name in readable if suffix_of(Path(name)) == _NETWORK}
+    apart = {path.resolve() for path in choice.apart}
+    found = [
+        name
+        for name in readable
+        if (suffix_of(Path(name)) == _NETWORK or _stem(name) not in outputs)
+        and not (apart and (choice.source / name).resolve() in apart)
+    ]
+    if found:
+        return found
+    where = f"{choice.source}" + (f" ({choice.glob})" if choice.glob else "")
+    if matching and choice.glob:
+        raise FileError(f"{where}: nothing that matches can be read; read are {ACCEPTED}.")
+    if choice.glob and every:
+        raise FileError(
+            f"{where}: none of {len(every)} files matches; quote the pattern, such as '*.nii.gz'."
+        )
+    deeper = any(one.is_dir() and not one.name.startswith(".") for one in choice.source.iterdir())
+    more = ""
+    if deeper and not choice.recursive:
+        more = "; folders in it are left alone: name one of them, or give softmorph batch --recursive"
+    raise FileError(f"{where} holds no file that can be read; read are {ACCEPTED}{more}.")
+
+
+def part_of(made: Sequence[Job], parts: int, part: int) -> list[Job]:
+    """Return every `parts`-th file, from number `part` on.
+
+    Raises:
+        UsageError: If there is no such part.
+    """
+    if parts < 1:
+        raise UsageError(f"--num-parts {parts}: at least 1 is needed.")
+    if not 0 <= part < parts:
+        raise UsageError(f"--part-id {part}: parts are counted from 0, so use 0 to {parts - 1}.")
+    return list(made[part::parts])
+
+
+def some(paths: Sequence[object]) -> str:
+    """Return the first few of many, and how many more there are."""
+    shown = ", ".join(map(str, paths[:_SHOWN]))
+    more = len(paths) - _SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _check_folders(source: Path, target: Path) -> None:
+    if not source.exists():
+        raise FileError(f"{source} does not exist; name the folder that holds the maps.")
+    if not source.is_dir():
+        raise FileError(f"{source} is a file; name its folder, or use softmorph chain for one file.")
+    if is_store(source):
+        raise FileError(f"{source} is a Zarr store, which is one map; use softmorph chain for it.")
+    if target.exists() and not target.is_dir():
+        raise FileError(f"{target} is a file; name a folder for the results.")
+    inner, outer = target.resolve(), source.resolve()
+    if inner == outer:
+        raise UsageError(f"{target} is the folder that is read; name another folder for the results.")
+    if outer in inner.parents:
+        raise UsageError(
+            f"{target} lies in {source}, so that results would become inputs; name a folder outside it."
+        )
+    if not target.exists() and not target.absolute().parent.is_dir():
+        create = typed("mkdir", "-p", target)
+        raise FileError(f"{target}: the folder {target.parent} does not exist; create it first: {create}")
+
+
+def _walk(top: Path, below: str, recursive: bool) -> Iterator[str]:
+    try:
+        entries = list(os.scandir(top / below))
+    except OSError as error:
+        raise FileError(f"{top / below} cannot be read: {error.strerror or error}.") from error
+    for entry in entries:
+        name = f"{below}{entry.name}"
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir() or entry.name.lower().endswith(_STORE) or is_store(top / name):
+            yield name
+        elif recursive and not entry.is_symlink():
+            yield from _walk(top, f"{name}/", recursive)
+
+
+def _matches(name: str, glob: str | None) -> bool:
+    if glob is None:
+        return True
+    return fnmatch.fnmatchcase(name if "/" in glob else name.rpartition("/")[2], glob)
+
+
+def _stem(name: str) -> str:
+    from softmorph_cli.io.formats import suffix_of
+
+    return name[: len(name) - len(suffix_of(Path(name)))]
+
+
+def _split(suffix: str) -> tuple[str, str]:
+    """Return what `--suffix` adds before the format, and the format, if it names one."""
+    from softmorph_cli.io.formats import FORMATS, suffix_of
+
+    if "/" in suffix:
+        raise UsageError(f"--suffix {suffix}: it is a part of a name and holds no /.")
+    known = {one for family in FORMATS for one in family.suffixes}
+    ending = suffix_of(Path(suffix)) if suffix else ""
+    if ending not in known:
+        if suffix.startswith("."):
+            raise UsageError(
+                f"--suffix {suffix}: no such format; give one such as .nii.gz or .tif, or words such as _skeleton."
+            )
+        return suffix, ""
+    return suffix[: len(suffix) - len(ending)], ending
+
+
+def _result(path: Path, added: str, ending: str) -> Path:
+    from softmorph_cli.io.formats import named_format, suffix_of, target_suffix
+
+    family = named_format(path)
+    assert family is not None
+    stem = path.name[: len(path.name) - len(suffix_of(path))]
+    return path.with_name(f"{stem}{added}{ending or target_suffix(path, family)}")
+
+
+def _check_targets(made: Sequence[Job], choice: Choice) -> None:
+    sources: dict[Path, list[Job]] = defaultdict(list)
+    for job in made:
+        sources[job.target].append(job)
+    for target, several in sources.items():
+        if len(several) > 1:
+            names = " and ".join(str(job.source) for job in several[:2])
+            raise UsageError(
+                f"{names} would both become {target}; choose one of them with --glob, or give the results "
+                "another name with --suffix."
+            )
+    read = {job.source.resolve() for job in made} | {path.resolve() for path in choice.apart}
+    folder = choice.source.resolve()
+    for job in made:
+        target = job.target.resolve()
+        if target in read or folder in target.parents:
+            raise UsageError(
+                f"{job.target}, the result of {job.source}, would lie among the inputs; name another folder "
+                "for the results."
+            )
+
+
+def _check_formats(made: Sequence[Job], stored: str | None) -> None:
+    from softmorph_cli.io.formats import suffix_of, target_format
+
+    checked = set()
+    for job in made:
+        suffix = suffix_of(job.target)
+        if suffix not in checked:
+            checked.add(suffix)
+            try:
+                target_format(job.target, WriteOptions(output_type=stored))
+            except FileError:
+                continue  # about this one path; whoever writes it says so
+            except SoftmorphError as error:
+                raise UsageError(f"{job.source}: {error}") from error

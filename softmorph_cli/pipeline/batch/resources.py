@@ -1,0 +1,120 @@
+"""How a machine is shared out among workers, and which of the engines does the work there."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Final
+
+from softmorph_cli.errors import UsageError
+from softmorph_cli.pipeline.batch import engine
+from softmorph_cli.pipeline.batch.engine import Engine
+from softmorph_cli.pipeline.batch.plan import Job
+from softmorph_cli.pipeline.batch.recipe import Recipe
+from softmorph_cli.pipeline.batch.task import size_of
+from softmorph_cli.system import machine
+
+# What a worker takes before it has read anything: Python, its libraries, compiled kernels.
+_IDLE: Final = 300 << 20
+_ITEMSIZE: Final = 4
+_NIFTI_HEAD: Final = 112
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How a machine is shared out.
+
+    Attributes:
+        workers: How many.
+        threads: CPU threads of each.
+        memory: Bytes that each may use; None where there is no limit.
+        note: What a person may want to know.
+    """
+
+    workers: int
+    threads: int
+    memory: int | None = None
+    note: str | None = None
+
+
+def shares(jobs: Sequence[Job], recipe: Recipe, workers: int | None) -> Shares:
+    """Decide how many workers there are: as many as cores, files and memory allow.
+
+    Args:
+        jobs: The work.
+        recipe: What is done.
+        workers: How many are asked for; None to decide.
+
+    Raises:
+        UsageError: If fewer than one is asked for.
+    """
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers}: at least 1 is needed.")
+    cores, allowed = machine.threads(), machine.memory()
+    threads = recipe.settings.threads
+    count = workers or max(1, cores // (threads or 1))
+    count = max(1, min(count, len(jobs)))
+    note = None
+    if workers is None and allowed is not None and count > 1:
+        needed = _IDLE + most_needed((job.source for job in jobs), recipe)
+        fitting = max(1, min(count, int(allowed // needed)))
+        if fitting < count:
+            note = (
+                f"{fitting} worker{'s' if fitting > 1 else ''} instead of {count}: the largest file needs about "
+                f"{needed / 2**30:.1f} GiB, and {allowed / 2**30:.1f} GiB may be used; --workers decides otherwise."
+            )
+            count = fitting
+    memory = allowed // count if allowed is not None and count > 1 else None
+    return Shares(count, threads or max(1, cores // count), memory, note)
+
+
+def most_needed(paths: Iterable[Path], recipe: Recipe) -> int:
+    """Return about how many bytes the largest file takes while it is processed."""
+    per_voxel = 3 * _ITEMSIZE + max(
+        (step.settings or recipe.settings).bytes_per_voxel(_ITEMSIZE) for step in recipe.filters
+    )
+    return max(map(_voxels, paths), default=0) * per_voxel
+
+
+def _voxels(path: Path) -> int:
+    """Return about how many voxels a file holds, from its first bytes or its size."""
+    try:
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            return _nifti_voxels(path)
+        size = size_of(path)
+        # A byte each, or half where it is packed: nobody wants to open every file for this.
+        return size // 4 if path.suffix.lower() == ".npy" else size
+    except (OSError, ValueError, struct.error, EOFError):
+        return 0  # whoever reads it says what is wrong
+
+
+def _nifti_voxels(path: Path) -> int:
+    import gzip
+    import zlib
+
+    with path.open("rb") as raw:
+        packed = path.name.lower().endswith(".gz")
+        try:
+            head = gzip.GzipFile(fileobj=raw).read(_NIFTI_HEAD) if packed else raw.read(_NIFTI_HEAD)
+        except zlib.error as error:
+            raise ValueError from error
+    order = "<" if head[:4] in (b"\x5c\x01\0\0", b"\x1c\x02\0\0") else ">"
+    if struct.unpack_from(f"{order}i", head)[0] == 540:  # NIfTI-2
+        sizes = struct.unpack_from(f"{order}8q", head, 16)
+    else:
+        sizes = struct.unpack_from(f"{order}8h", head, 40)
+    return prod(max(1, size) for size in sizes[1 : 1 + min(max(sizes[0], 0), 7)])
+
+
+def choose(jobs: Sequence[Job], recipe: Recipe, workers: int | None) -> tuple[Engine, str | None]:
+    """Return the engine for a machine, and what a person may want to know about it."""
+    if recipe.settings.device.startswith("cuda"):
+        if workers is not None and workers < 1:
+            raise UsageError(f"--workers {workers}: at least 1 is needed.")
+        # One computes while one reads and one writes.
+        return engine.thread_engine(min(workers or 3, max(1, len(jobs)))), None
+    shared = shares(jobs, recipe, workers)
+    return engine.process_engine(shared.workers, shared.threads, shared.memory), shared.note

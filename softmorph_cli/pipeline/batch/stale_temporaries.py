@@ -1,0 +1,31 @@
+"""Temporary files of workers that were killed: nobody else takes them away."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from softmorph_cli.system.files import LEFTOVER, remove_left, tails
+
+
+def clear(targets: Iterable[Path], others: Iterable[Path] = ()) -> None:
+    """Remove temporary files that were to become one of the targets.
+
+    Args:
+        targets: Files that no worker of the batch is writing now.
+        others: Files that another part of the batch may be writing now.
+    """
+    ends: defaultdict[Path, set[str]] = defaultdict(set)
+    for target in targets:
+        ends[target.parent].update(tails(target))
+    for target in others:
+        ends[target.parent].difference_update(tails(target))
+    for folder, ours in ends.items():
+        with suppress(OSError):
+            for path in folder.iterdir():
+                named = LEFTOVER.fullmatch(path.name)
+                if named is not None and named[1] in ours:
+                    # Another command may be writing a file whose temporary name ends alike.
+                    remove_left(path, unsure=True)

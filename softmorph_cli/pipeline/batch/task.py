@@ -1,0 +1,205 @@
+"""One file's work: data that any process can be sent, and the function that does it."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning, UsageError
+from softmorph_cli.metrics.columns import volume_columns
+from softmorph_cli.pipeline.batch.recipe import Recipe
+from softmorph_cli.system.parameters import named_as_options
+
+if TYPE_CHECKING:
+    from softmorph_cli.filters.settings import Progress
+    from softmorph_cli.metrics.statistics import Statistics
+    from softmorph_cli.pipeline.process import Processed
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file's work. It can be pickled.
+
+    Attributes:
+        name: The input's name in the manifest.
+        source: The file to read.
+        target: The file to write.
+        recipe: What is done.
+        force: Whether the target may be replaced.
+        threads: CPU threads, where the recipe does not say; None for as many as the machine allows.
+        memory: Bytes it may use; None for as much as the machine allows.
+    """
+
+    name: str
+    source: Path
+    target: Path
+    recipe: Recipe
+    force: bool = False
+    threads: int | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a file went. It can be pickled.
+
+    Attributes:
+        task: Which file.
+        error: What is wrong with it, in one sentence; None if its result is written.
+        row: What the summary says of it.
+        output_size: Bytes of the result.
+        seconds: How long it took.
+        warnings: What a person should know.
+        notes: What a person may want to know.
+        traceback: Where the error came from, for `--verbose`.
+        wrong_call: Whether the call is wrong, whatever the file.
+    """
+
+    task: Task
+    error: str | None = None
+    row: Row = field(default_factory=dict)
+    output_size: int | None = None
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    traceback: str = ""
+    wrong_call: bool = False
+
+
+# Also in another thread or process: what goes wrong is told on the command line.
+@named_as_options()
+def run_task(
+    task: Task,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    computing: AbstractContextManager[Any] | None = None,
+) -> Outcome:
+    """Read a file, run the steps, write the result; whatever goes wrong with it becomes an outcome.
+
+    Args:
+        task: The work.
+        progress: Called after every sub-iteration; what it raises ends the work and is raised here.
+        computing: Held while a step runs; None where no other task runs in this process.
+    """
+    started = time.perf_counter()
+    notes: list[str] = []
+    try:
+        processed, told = _run(task, progress, computing, notes.append)
+        size = size_of(task.target)
+    except Exception as error:
+        return Outcome(
+            task,
+            error=_sentence(error, task),
+            seconds=time.perf_counter() - started,
+            notes=tuple(notes),
+            traceback=traceback.format_exc(),
+            wrong_call=isinstance(error, UsageError),
+        )
+    return Outcome(
+        task,
+        row=_row(processed),
+        output_size=size,
+        seconds=time.perf_counter() - started,
+        warnings=tuple(dict.fromkeys((*processed.warnings, *told))),
+        notes=(*notes, *processed.notes),
+    )
+
+
+def _run(
+    task: Task,
+    progress: Callable[[Progress], None] | None,
+    computing: AbstractContextManager[Any] | None,
+    tell: Callable[[str], None],
+) -> tuple[Processed, list[str]]:
+    from softmorph_cli.pipeline.process import process
+
+    recipe = task.recipe
+    if recipe.settings.threads is None and task.threads is not None:
+        recipe = recipe.on_threads(task.threads)
+    try:
+        task.target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{task.target.parent} cannot be made: {error.strerror or error}.") from error
+    with _caught(alone=computing is None) as caught:
+        processed = process(
+            "batch",
+            task.source,
+            recipe.filters,
+            recipe.outputs(task.target, force=task.force),
+            reading=recipe.reading,
+            progress=progress,
+            tell=tell,
+            computing=computing,
+            memory=task.memory,
+        )
+    return processed, [str(one.message) for one in caught if issubclass(one.category, SoftmorphWarning)]
+
+
+@contextmanager
+def _caught(*, alone: bool) -> Iterator[list[warnings.WarningMessage]]:
+    # What one of several threads changed about warnings, it would change for all of them.
+    if not alone:
+        yield []
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SoftmorphWarning)
+        yield caught
+
+
+def _sentence(error: Exception, task: Task) -> str:
+    if isinstance(error, MemoryError):
+        said = "out of memory: use fewer --workers, or cut out a part with --region."
+    elif isinstance(error, SoftmorphError):
+        said = str(error)
+    elif isinstance(error, OSError):
+        said = f"the system refused: {error}."
+    else:
+        said = f"{type(error).__name__}: {error} (a bug in softmorph: please report it with --verbose)."
+    said = " ".join(said.split())
+    known = any(str(path) in said for path in (task.source, task.target))
+    return said if known else f"{task.source}: {said}"
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a store.
+
+    Raises:
+        OSError: If it is not there.
+    """
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(Path(parent, name).stat().st_size for parent, _, names in os.walk(path) for name in names)
+
+
+def _row(processed: Processed) -> Row:
+    document = processed.document
+    return {
+        "shape": document["input"]["shape"],
+        "axes": document["input"]["axes"],
+        "output_shape": document["output"]["shape"],
+        "iterations": [step["iterations"] for step in document["steps"]],
+        "stop_reasons": [step["stop_reason"] for step in document["steps"]],
+        "device": document["device"],
+        **{f"seconds_{name}": round(value, 4) for name, value in document["seconds"].items()},
+        "before": _figures(processed.before),
+        "after": _figures(processed.after),
+    }
+
+
+def _figures(found: Statistics) -> dict[str, Any]:
+    return {
+        **volume_columns(found),
+        "voxels_above_half": found.voxels_above_half,
+        "components_above_half": found.components_above_half,
+        "connectivity": found.connectivity,
+        "max": found.max,
+    }

@@ -1,0 +1,164 @@
+"""Steps as people write them: on the command line, and in a TOML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from softmorph_cli.errors import FileError, RuleError, UsageError
+from softmorph_cli.filters.filter import LABELS, Filter
+from softmorph_cli.filters.operations import OPERATIONS, find
+from softmorph_cli.filters.settings import Settings
+from softmorph_cli.system import toml
+from softmorph_cli.system.parameters import Declared
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the operation and the parameters of a step such as `close:iterations=2,connectivity=26`.
+
+    A flag stands for itself, as in `skeletonize:hard` and `skeletonize:no-finish`. A value may hold commas, as in
+    `resample:spacing=2mm,1mm,1mm`: what follows a comma and names no key belongs to the value before. A dash in a
+    key is an underscore.
+
+    Raises:
+        UsageError: If there is no such operation or key, or a value is not of its type.
+    """
+    name, _, rest = text.partition(":")
+    keys = _operation(name.strip(), text).keys()
+    given: dict[str, str] = {}
+    last: str | None = None
+    for part in rest.split(",") if rest else ():
+        key, equals, value = part.partition("=")
+        key = key.strip().replace("-", "_")
+        flag = key.removeprefix("no_")
+        is_flag = not equals and flag in keys and keys[flag].kind is bool
+        if not equals and last is not None and not is_flag:
+            given[last] += f",{part}"
+            continue
+        if not key:
+            raise UsageError(f"step {text!r}: give each parameter as key=value.")
+        if is_flag:
+            key, equals, value = flag, "=", str(key == flag)
+        if key in given:
+            raise UsageError(f"step {text!r} gives {key} twice.")
+        given[key] = value.strip() if equals else "true"
+        last = key
+    typed = {}
+    for key, value in given.items():
+        one = _key(keys, key, text)
+        try:
+            typed[key] = one.from_text(value)
+        except UsageError as error:
+            raise UsageError(f"step {text!r}: {error}") from None
+    return name.strip(), typed
+
+
+def filters(texts: Sequence[str], settings: Settings) -> list[Filter]:
+    """Return the filters of a chain.
+
+    Args:
+        texts: Steps, each as for `parse`.
+        settings: How they run where they do not say.
+
+    Raises:
+        UsageError: If one is wrong, or one that gives labels is not the last.
+    """
+    return _checked([_made(*parse(text), text, settings) for text in texts], list(texts))
+
+
+def pipeline(path: Path, settings: Settings) -> list[Filter]:
+    """Return the filters of a TOML file: tables `[[step]]` with `operation` and its parameters.
+
+    Args:
+        path: The file.
+        settings: How they run where they do not say.
+
+    Raises:
+        FileError: If it cannot be read.
+        RuleError: If it is no TOML, or holds anything else.
+        UsageError: As `filters`.
+    """
+    try:
+        held = toml.parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise RuleError(f"{path} is no TOML: {error}.") from error
+    tables = held.get("step")
+    if (
+        set(held) != {"step"}
+        or not isinstance(tables, list)
+        or not all(isinstance(t, Mapping) for t in tables)
+    ):
+        raise RuleError(
+            f'{path}: a pipeline holds tables [[step]] and nothing else, each with operation = "NAME".'
+        )
+    places = [f"{path}, step {number}" for number in range(1, len(tables) + 1)]
+    made = []
+    for table, where in zip(tables, places, strict=True):
+        typed = {key.replace("-", "_"): value for key, value in table.items()}
+        name = str(typed.pop("operation", ""))
+        keys = _operation(name, where).keys()
+        given = {}
+        for key, value in typed.items():
+            try:
+                given[key] = _key(keys, key, where).from_toml(value)
+            except UsageError as error:
+                raise UsageError(f"{where}: {error}" if key in keys else str(error)) from None
+        made.append(_made(name, given, where, settings))
+    return _checked(made, places)
+
+
+def _made(name: str, given: Mapping[str, Any], where: str, settings: Settings) -> Filter:
+    try:
+        return OPERATIONS[name].make(given, settings)
+    except UsageError as error:
+        raise UsageError(f"step {where!r}: {error}") from error
+
+
+def check(chosen: Sequence[Filter]) -> None:
+    """Refuse a chain without a step.
+
+    Raises:
+        UsageError: With the operations there are.
+    """
+    if not chosen:
+        names = ", ".join(OPERATIONS)
+        raise UsageError(f"a chain needs a step, such as close:iterations=2; there are {names}.")
+
+
+def _checked(made: list[Filter], places: list[str]) -> list[Filter]:
+    for one, where in zip(made[:-1], places[:-1], strict=True):
+        if one.gives == LABELS:
+            raise UsageError(f"step {where!r} gives labels, which nothing can be done to: make it the last.")
+    return made
+
+
+def as_text(chosen: Filter, settings: Settings | None = None) -> str:
+    """Return a filter as `parse` takes it.
+
+    Args:
+        chosen: The filter.
+        settings: How it would run if it did not say.
+    """
+    typed = []
+    for key, value in chosen.given(settings).items():
+        name = key.replace("_", "-")
+        typed.append(f"{'' if value else 'no-'}{name}" if isinstance(value, bool) else f"{name}={value}")
+    return f"{chosen.operation}:{','.join(typed)}" if typed else chosen.operation
+
+
+def _operation(name: str, where: str) -> type[Filter]:
+    try:
+        return find(name)
+    except UsageError as error:
+        raise UsageError(f"step {where!r}: {error}") from None
+
+
+def _key(keys: Mapping[str, Declared], key: str, where: str) -> Declared:
+    if key not in keys:
+        # As README spells them: the long options.
+        right = ", ".join(name.replace("_", "-") for name in keys) or "no parameters"
+        raise UsageError(f"step {where!r}: there is no {key!r}; it takes {right}.")
+    return keys[key]

@@ -1,0 +1,274 @@
+"""The page of one inspection: a single HTML file that needs no network and no other file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli import __version__
+from softmorph_cli.plots.html import histogram as charts
+from softmorph_cli.plots.html.histogram import Histogram, histogram
+from softmorph_cli.plots.html.tables import SHOWN, Column, Table, decimals_of, figures, number, places
+from softmorph_cli.skeleton.analyse import Inspection
+from softmorph_cli.skeleton.graph import CERTAINTY, LEVELS, QUANTITIES, RADIUS, SkeletonGraph
+from softmorph_cli.system.units import sign
+from softmorph_cli.volume import Volume
+
+TIMES: Final = " \u00d7 "
+LOOKS: Final = ("light", "dark")
+# Parameters whose own names say too little.
+NAMES: Final = {"as": "read as", "levels": "levels of the soft skeleton"}
+KINDS: Final = {
+    "inner": "between two junctions",
+    "spur": "from a junction to an end point",
+    "end to end": "between two end points",
+    "loop": "back to where it begins",
+}
+MEANINGS: Final = {
+    RADIUS: "distance from the centreline to the surface",
+    CERTAINTY: "the map's value along the branch",
+    LEVELS: "the soft skeleton's value along the branch",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One number of the summary, with its unit, and below it a few words."""
+
+    name: str
+    value: str
+    unit: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG inside the page, and the look it is meant for; "" if there is only this one."""
+
+    data: str
+    width: int
+    height: int
+    look: str
+
+
+def inspection_page(
+    inspection: Inspection,
+    *,
+    title: str,
+    facts: Mapping[str, str] | Sequence[tuple[str, str]],
+    pictures: Mapping[str, bytes],
+) -> str:
+    """Return the page: one HTML document that opens anywhere, offline, with scripts or without.
+
+    The same arguments give the same text, whatever the day.
+
+    Args:
+        inspection: What was found.
+        title: The heading, such as the file's name.
+        facts: More to tell at the top, by name. The page says by itself "file", "size", "voxel size",
+            "lengths in", "softmorph version" and the inspection's parameters (those that are None are left out);
+            a fact of the same name takes the place of the page's own.
+        pictures: PNG files, "light" and "dark": the page shows the one that suits its look, or the only one.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    loader = PackageLoader("softmorph_cli.plots.html", "")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    script = loader.get_source(environment, "page.js")[0]
+    graph = inspection.graph
+    page = environment.get_template("inspection.html").render(
+        title=title,
+        version=__version__,
+        facts=_facts(inspection, facts),
+        remarks=[("warning", inspection.warnings), ("note", inspection.notes)],
+        cards=_cards(graph),
+        pictures=_pictures(pictures),
+        seen=_seen(inspection.volume, graph),
+        histograms=_histograms(graph),
+        charts=charts,
+        tables=[_branches(graph), _components(graph)],
+        shown=SHOWN,
+        script=Markup(script),
+        # The policy lets this one script run and none that a name might smuggle in.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    # A file's name may hold bytes that are no text, and signs that nobody can see.
+    return "".join(
+        c if c.isprintable() or c.isspace() else "\ufffd" for c in page.encode("utf-8", "replace").decode()
+    )
+
+
+def _facts(
+    inspection: Inspection, given: Mapping[str, str] | Sequence[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    volume, frame = inspection.volume, inspection.graph.frame
+    facts = {} if volume.source is None else {"file": volume.source.path.name}
+    kind = "voxels (x, y, z)" if volume.spatial_dims == 3 else "pixels"
+    facts["size"] = TIMES.join(f"{n}" for n in reversed(inspection.graph.shape)) + f" {kind}"
+    facts["voxel size"] = _voxel_size(volume)
+    facts["lengths in"] = sign(frame.unit) if frame.unit else f"{frame.counted}, as the unit is not known"
+    facts |= dict(given)
+    for name, value in inspection.parameters.items():
+        if value is not None:
+            facts.setdefault(NAMES.get(name, name.replace("_", " ")), _words(value))
+    facts.setdefault("softmorph version", __version__)
+    return list(facts.items())
+
+
+def _voxel_size(volume: Volume) -> str:
+    if volume.spacing is None:
+        return "not known"
+    unit = "of unknown unit" if volume.unit is None else sign(volume.unit)
+    return TIMES.join(f"{size:.4g}" for size in reversed(volume.spacing)) + f" {unit}"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_words, value))
+    return str(value)
+
+
+def _cards(graph: SkeletonGraph) -> list[Card]:
+    cards = [
+        Card("Components", f"{len(graph.components):,}"),
+        Card("Cycles", f"{graph.cycles:,}"),
+        Card("End points", f"{len(graph.end_points):,}"),
+        Card("Junctions", f"{len(graph.junctions):,}"),
+        Card("Branches", f"{len(graph.branches):,}"),
+        Card("Total length", number(graph.length), sign(graph.frame.suffix)),
+    ]
+    for quantity, name, unit in (
+        (RADIUS, "Mean radius", sign(graph.frame.suffix)),
+        (CERTAINTY, "Mean certainty", ""),
+        (LEVELS, "Mean soft skeleton", ""),
+    ):
+        spread = graph.spread(quantity)
+        if spread is not None:
+            least, largest = figures((spread.min, spread.max), decimals_of(spread.max or 1, 3))
+            if 0 < spread.max < 1e-3:
+                least, largest = f"{spread.min:.3g}", f"{spread.max:.3g}"
+            words = f"from {least} to {largest}"
+            cards.append(Card(name, f"{spread.mean:.4g}", unit, words))
+        elif quantity != LEVELS:
+            cards.append(Card(name, "\u2013", "", "not known"))
+    return cards
+
+
+def _pictures(pictures: Mapping[str, bytes]) -> list[Picture]:
+    given = [(look, pictures[look]) for look in LOOKS if look in pictures]
+    return [
+        Picture(
+            data=base64.b64encode(png).decode(),
+            # A PNG says its size in its 17th to 24th byte.
+            width=int.from_bytes(png[16:20], "big"),
+            height=int.from_bytes(png[20:24], "big"),
+            look=look if len(given) > 1 else "",
+        )
+        for look, png in given
+    ]
+
+
+def _seen(volume: Volume, graph: SkeletonGraph) -> str:
+    """Say what the picture shows."""
+    what = "The image" if volume.spatial_dims == 2 else "Views of the volume along its axes"
+    counts = (
+        _count(len(graph.branches), "branch", "branches"),
+        _count(len(graph.junctions), "junction", "junctions"),
+        _count(len(graph.end_points), "end point", "end points"),
+    )
+    return f"{what} with the skeleton drawn over the map: {counts[0]}, {counts[1]} and {counts[2]}."
+
+
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def _histograms(graph: SkeletonGraph) -> list[Histogram]:
+    unit, branches = sign(graph.frame.suffix), graph.branches
+    if not branches:
+        return []
+    lengths = np.array([branch.length for branch in branches])
+    drawn = [
+        histogram(
+            lengths,
+            name="Branch length",
+            unit=unit,
+            counted="branches",
+            note="Counted are branches, each once.",
+        )
+    ]
+    for quantity, name, of in ((RADIUS, "Radius", unit), (CERTAINTY, "Certainty", "")):
+        if quantity in branches[0].along:
+            note = "Counted are the voxels along the branches, each once."
+            values = _along(graph, quantity)
+            drawn.append(histogram(values, name=name, unit=of, counted="voxels", note=note))
+    return drawn
+
+
+def _along(graph: SkeletonGraph, quantity: str) -> npt.NDArray[np.float64]:
+    """Return a quantity at every voxel of the branches, a voxel that branches share once."""
+    voxels = np.concatenate([branch.voxels for branch in graph.branches])
+    values = np.concatenate([branch.along[quantity] for branch in graph.branches])
+    first = np.unique(np.ravel_multi_index(tuple(voxels.T), graph.shape), return_index=True)[1]
+    alone: npt.NDArray[np.float64] = values[first]
+    return alone
+
+
+def _branches(graph: SkeletonGraph) -> Table:
+    unit, branches = sign(graph.frame.suffix), graph.branches
+    columns = [
+        Column("Branch", [f"{b.number}" for b in branches]),
+        Column("Kind", [b.kind for b in branches], "text", "choice"),
+        Column(f"Length ({unit})", figures([b.length for b in branches])),
+        Column("Tortuosity", figures([b.tortuosity for b in branches], 3)),
+    ]
+    # A quantity is known of all branches or of none.
+    known = [quantity for quantity in QUANTITIES if branches and quantity in branches[0].along]
+    for quantity in known:
+        spreads = [spread for branch in branches if (spread := branch.spread(quantity)) is not None]
+        of, decimals = "", 3
+        if quantity == RADIUS:
+            means = [s.mean for s in spreads if s.mean > 0]
+            of, decimals = f" ({unit})", decimals_of(float(np.median(means)), 3) if means else 0
+        for part in ("mean", "min", "max") if quantity == RADIUS else ("mean", "min"):
+            cells = figures([getattr(s, part) for s in spreads], decimals)
+            columns.append(Column(f"{quantity.capitalize()}, {part}{of}", cells))
+    columns.append(Column("Component", [f"{b.component}" for b in branches], "number", "box"))
+    ends = np.array([(b.points[0], b.points[-1]) for b in branches]).reshape(-1, 2, 3)
+    # A plane image lies at z = 0, unless its header puts it elsewhere.
+    ends = ends[..., :2] if graph.frame.dims == 2 and not ends[..., 2].any() else ends
+    axes = ",\u00a0".join("xyz"[: ends.shape[-1]])
+    decimals = decimals_of(float(np.linalg.norm(graph.frame.matrix, axis=0).min()), 2)
+    if not (ends % 1).any():
+        decimals = 0
+    for k, word in enumerate(("From", "To")):
+        columns.append(Column(f"{word} {axes} ({unit})", places(ends[:, k], decimals), ""))
+    legend = KINDS | {"tortuosity": "length over the straight distance"} | {q: MEANINGS[q] for q in known}
+    return Table("branches", "Every branch, the longest first", columns, 2, legend)
+
+
+def _components(graph: SkeletonGraph) -> Table:
+    rows = graph.components
+    columns = [
+        Column("Component", [f"{c.number}" for c in rows]),
+        Column(f"Length ({sign(graph.frame.suffix)})", figures([c.length for c in rows])),
+        Column("Branches", [f"{c.branches:,}" for c in rows]),
+        Column("End points", [f"{c.end_points:,}" for c in rows]),
+        Column("Junctions", [f"{c.junctions:,}" for c in rows]),
+        Column("Cycles", [f"{c.cycles:,}" for c in rows]),
+    ]
+    return Table("components", "What hangs together, the longest first", columns, 1)

@@ -1,0 +1,168 @@
+"""What a picture needs to know of a spatial map of any size, gathered block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.plots.views import Box, View, resize, whole
+
+# The share of its bounding box that a map fills; beyond it, projections hide more than they show.
+DENSE: Final = 0.1
+# Voxels that are looked at together, unless more are stored together.
+BLOCK: Final = 1 << 21
+# Into how many parts the end of the colour scale is cut, so that sums are whole numbers: exact in any order.
+PARTS: Final = 1 << 20
+
+
+class Map(Protocol):
+    """A spatial map, (Z, Y, X) or (Y, X), that is read in blocks."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its extent."""
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What is read fastest together."""
+
+    def read(self, slices: Sequence[slice], /) -> npt.NDArray[Any]:
+        """Return the probabilities of a block."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """An array in memory as such a map."""
+
+    array: npt.NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the array."""
+        return self.array.shape
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Rows lie together."""
+        return (*(1 for _ in self.array.shape[1:]), self.array.shape[-1])
+
+    def read(self, slices: Sequence[slice], /) -> npt.NDArray[Any]:
+        """Return a view."""
+        part: npt.NDArray[Any] = self.array[tuple(slices)]
+        return part
+
+
+def profiles(map_: Map) -> tuple[npt.NDArray[Any], ...]:
+    """Return the largest value at each index along each axis."""
+    found = [np.zeros(size) for size in map_.shape]
+    for place, block in blocks(map_, whole(map_.shape)):
+        for axis, (profile, part) in enumerate(zip(found, place, strict=True)):
+            others = tuple(k for k in range(block.ndim) if k != axis)
+            np.maximum(profile[part], block.max(axis=others), out=profile[part])
+    return tuple(found)
+
+
+def is_dense(map_: Map, box: Box, above: float) -> bool:
+    """Tell a lobe from a tree of vessels: does what is above a value fill its own bounding box, within a box?"""
+    count, held = 0, [np.zeros(part.stop - part.start, bool) for part in box]
+    for place, block in blocks(map_, box):
+        inside = block > above
+        count += int(np.count_nonzero(inside))
+        for axis, (occupied, part) in enumerate(zip(held, place, strict=True)):
+            occupied[part] |= inside.any(axis=tuple(k for k in range(block.ndim) if k != axis))
+    ends = [np.flatnonzero(occupied)[[0, -1]] for occupied in held if occupied.any()]
+    return bool(ends) and count > DENSE * prod(int(last - first) + 1 for first, last in ends)
+
+
+def fullest_planes(map_: Map, box: Box, top: float) -> tuple[int, ...]:
+    """Return where along each axis, counted from the box's begin, the plane lies that holds most of a map.
+
+    Args:
+        map_: The map.
+        box: What is looked at of it.
+        top: About its largest value.
+    """
+    sums = [np.zeros(part.stop - part.start) for part in box]
+    for place, block in blocks(map_, box):
+        steps = np.rint(block * block.dtype.type(PARTS / top))
+        for axis, (total, part) in enumerate(zip(sums, place, strict=True)):
+            total[part] += steps.sum(axis=tuple(k for k in range(block.ndim) if k != axis), dtype=np.float64)
+    # Of equals the one in the middle: a lobe is cut through its middle, not along its face.
+    equals = [np.flatnonzero(total == total.max()) for total in sums]
+    return tuple(int(one[one.size // 2]) for one in equals)
+
+
+def images(
+    map_: Map, box: Box, views: Sequence[View], sizes: Sequence[tuple[int, int]]
+) -> list[npt.NDArray[np.float64]]:
+    """Return what a box of a map looks like, as `resize` makes it: maxima where it is larger than its image.
+
+    Args:
+        map_: The map.
+        box: What is shown of it.
+        views: The sides it is seen from.
+        sizes: Height and width of each image.
+    """
+    made = [_Image(view, box, size) for view, size in zip(views, sizes, strict=True)]
+    projections = [image for image in made if image.view.plane is None]
+    for place, block in blocks(map_, box) if projections else ():
+        for image in projections:
+            image.add(place, block)
+    for image in made:
+        axis, plane = image.view.axis, image.view.plane
+        if axis is not None and plane is not None:
+            at = box[axis].start + plane
+            for place, block in blocks(map_, (*box[:axis], slice(at, at + 1), *box[axis + 1 :])):
+                image.add(place, block)
+    return [resize(image.values, *size) for image, size in zip(made, sizes, strict=True)]
+
+
+class _Image:
+    """An image that comes together from blocks; no larger than it is shown, and no larger than the map."""
+
+    def __init__(self, view: View, box: Box, size: tuple[int, int]) -> None:
+        self.view = view
+        self.lengths = [box[axis].stop - box[axis].start for axis in view.shown]
+        shown = [min(pair) for pair in zip(self.lengths, size, strict=True)]
+        # Where in the map each of its rows and columns begins.
+        self.starts = [np.arange(n) * length // n for n, length in zip(shown, self.lengths, strict=True)]
+        self.values = np.zeros(shown)
+
+    def add(self, place: Box, block: npt.NDArray[Any]) -> None:
+        flat = block if self.view.axis is None else block.max(self.view.axis)
+        index = []
+        for k, (axis, flip) in enumerate(zip(self.view.shown, self.view.flips, strict=True)):
+            first, last = place[axis].start, place[axis].stop - 1
+            if flip:
+                flat = np.flip(flat, k)
+                first, last = self.lengths[k] - 1 - last, self.lengths[k] - 1 - first
+            begin, end = np.searchsorted(self.starts[k], (first, last), side="right")
+            starts = np.maximum(self.starts[k][begin - 1 : end] - first, 0)
+            flat = np.maximum.reduceat(flat, starts, axis=k)
+            index.append(slice(begin - 1, end))
+        part = self.values[tuple(index)]
+        np.maximum(part, flat, out=part)
+
+
+def blocks(map_: Map, box: Box) -> Iterator[tuple[Box, npt.NDArray[Any]]]:
+    """Read a box of a map in blocks of whole chunks, where they fit: yield each with its place in the box."""
+    step = list(map_.chunks)
+    # Along the last axes first, so that a block is long where the file is.
+    for axis in reversed(range(len(step))):
+        step[axis] *= max(1, min(-(-map_.shape[axis] // step[axis]), BLOCK // max(1, prod(step))))
+    ranges = [range(part.start // one * one, part.stop, one) for part, one in zip(box, step, strict=True)]
+    for corner in product(*ranges):
+        cut = tuple(
+            slice(max(at, part.start), min(at + one, part.stop))
+            for at, one, part in zip(corner, step, box, strict=True)
+        )
+        place = tuple(
+            slice(one.start - part.start, one.stop - part.start) for one, part in zip(cut, box, strict=True)
+        )
+        yield place, map_.read(cut)

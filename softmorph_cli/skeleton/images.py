@@ -1,0 +1,70 @@
+"""A graph drawn back into the image it came from: its skeleton, its branches by number, its kinds of voxels."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from softmorph_cli.skeleton.graph import SkeletonGraph
+from softmorph_cli.skeleton.trace import Voxels
+
+# Values of `tagged`; 0 is background.
+END_POINT: Final = 1
+JUNCTION: Final = 2
+SLAB: Final = 3
+
+
+def skeleton_voxels(graph: SkeletonGraph) -> Voxels:
+    """Return the array indices, shape (N, d), of all voxels of the graph, each once, in the array's order."""
+    chains = [branch.voxels for branch in graph.branches] + [node.voxels for node in graph.nodes]
+    if not chains:
+        return np.zeros((0, len(graph.shape)), np.intp)
+    flat = np.unique(np.ravel_multi_index(tuple(np.concatenate(chains).T), graph.shape))
+    return np.stack(np.unravel_index(flat, graph.shape), axis=1)
+
+
+def skeleton_image(graph: SkeletonGraph) -> npt.NDArray[np.uint8]:
+    """Return the skeleton, 1 on 0: the voxels of branches and of junctions' clusters, and lone ones."""
+    image = np.zeros(graph.shape, np.uint8)
+    image[tuple(skeleton_voxels(graph).T)] = 1
+    return image
+
+
+def branch_labels(graph: SkeletonGraph) -> npt.NDArray[Any]:
+    """Return at each voxel the number of its branch, 0 elsewhere; uint8, uint16 or uint32, the smallest that does.
+
+    Where branches share voxels, at junctions, the longest has them, but for one voxel of a branch that would have
+    none; it also has the rest of a junction's cluster. A lone voxel belongs to no branch and stays 0.
+    """
+    image = np.zeros(graph.shape, np.min_scalar_type(len(graph.branches)))
+    # Branches are numbered from the longest on: it is drawn last.
+    longest: dict[int, int] = {}
+    for branch in reversed(graph.branches):
+        longest.update(dict.fromkeys(branch.nodes, branch.number))
+    for node in graph.nodes:
+        image[tuple(node.voxels.T)] = longest.get(node.number, 0)
+    for branch in reversed(graph.branches):
+        image[tuple(branch.voxels.T)] = branch.number
+    # A short one may lie under longer ones altogether, within a cluster.
+    seen = set(np.unique(image).tolist())
+    for branch in graph.branches:
+        if branch.number not in seen:
+            image[tuple(branch.voxels[len(branch.voxels) // 2])] = branch.number
+    return image
+
+
+def tagged(graph: SkeletonGraph) -> npt.NDArray[np.uint8]:
+    """Return what each voxel is: 0 background, 1 end point, 2 junction, 3 slab (all that lies between).
+
+    A junction is its whole cluster of voxels, an end point one voxel; a lone voxel is an end point, and a ring is
+    slab all around.
+    """
+    image = skeleton_image(graph) * np.uint8(SLAB)
+    for node in graph.junctions:
+        image[tuple(node.voxels.T)] = JUNCTION
+    for node in graph.nodes:
+        if node.degree < 2:
+            image[tuple(node.voxels[0])] = END_POINT
+    return image

@@ -1,0 +1,176 @@
+"""Betti matching against linear algebra on all cells, and on paper."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from helpers_drawn import pair
+
+from softmorph_cli.metrics import matching
+from softmorph_cli.topology.betti import CONNECTIVITIES, betti_numbers
+
+(MATCHING,) = matching.METRICS
+EVERY = [(dims, connectivity) for dims in (2, 3) for connectivity in CONNECTIVITIES[dims]]
+
+
+def unmatched(predicted: np.ndarray, truth: np.ndarray, connectivity: int | None = None) -> tuple[int, ...]:
+    one = pair(predicted, truth, connectivity=connectivity, expensive=True)
+    values = tuple(MATCHING.compute(one).values.values())
+    return values if predicted.ndim == 3 else values[:-1]
+
+
+def cells(mask: np.ndarray, connectivity: int) -> np.ndarray:
+    """Return which cells of the grid a mask has; a cell's dimension is the number of its odd indices."""
+    voxels_are_cubes = connectivity == 3**mask.ndim - 1
+    for axis in range(mask.ndim):
+        lines = np.moveaxis(mask, axis, 0)
+        if voxels_are_cubes:
+            lines = np.pad(lines, [(1, 1), *[(0, 0)] * (mask.ndim - 1)])
+            between, own = lines[1:] | lines[:-1], lines[1:-1]
+            first, second = between, own
+        else:
+            first, second = lines, lines[1:] & lines[:-1]
+        woven = np.empty((len(first) + len(second), *lines.shape[1:]), bool)
+        woven[::2], woven[1::2] = first, second
+        mask = np.moveaxis(woven, 0, axis)
+    return mask
+
+
+def reduced(vectors: Iterable[tuple[int, int]]) -> tuple[int, list[int]]:
+    """Return the rank of vectors over two elements, and the combinations of them that vanish."""
+    pivots: dict[int, tuple[int, int]] = {}
+    vanishing = []
+    for chain, vector in vectors:
+        while vector and (low := vector.bit_length()) in pivots:
+            chain, vector = chain ^ pivots[low][0], vector ^ pivots[low][1]
+        if vector:
+            pivots[vector.bit_length()] = (chain, vector)
+        else:
+            vanishing.append(chain)
+    return len(pivots), vanishing
+
+
+def rank(vectors: Iterable[int]) -> int:
+    return reduced((0, vector) for vector in vectors)[0]
+
+
+def common(first: np.ndarray, second: np.ndarray, dimension: int, connectivity: int) -> tuple[int, int, int]:
+    """Return b_k of both masks, and the dimension of their images' common part in H_k of the union, by definition."""
+    either = cells(first | second, connectivity)
+    number = np.arange(either.size).reshape(either.shape)
+
+    def boundaries(complex_: np.ndarray, k: int) -> list[tuple[int, int]]:
+        found = []
+        for place in map(tuple, np.argwhere(complex_)):
+            odd = [axis for axis, index in enumerate(place) if index % 2]
+            if len(odd) == k:
+                sides = (
+                    tuple(index + (step if axis == along else 0) for axis, index in enumerate(place))
+                    for along, step in itertools.product(odd, (-1, 1))
+                )
+                found.append((1 << int(number[place]), sum(1 << int(number[side]) for side in sides)))
+        return found
+
+    filled = [vector for _, vector in boundaries(either, dimension + 1)]
+    cycles, betti = [], []
+    for mask in (first, second):
+        own = cells(mask, connectivity)
+        cycles.append(reduced(boundaries(own, dimension))[1])
+        betti.append(len(cycles[-1]) - rank(vector for _, vector in boundaries(own, dimension + 1)))
+    images = [rank(filled + chains) - rank(filled) for chains in cycles]
+    together = rank(filled + cycles[0] + cycles[1]) - rank(filled)
+    return betti[0], betti[1], images[0] + images[1] - together
+
+
+@pytest.mark.parametrize(("dims", "connectivity"), EVERY)
+def test_errors_are_those_of_linear_algebra(dims: int, connectivity: int) -> None:
+    rng = np.random.default_rng(dims + connectivity)
+    seen = np.zeros(dims, int)
+    for _ in range(60 if dims == 2 else 20):
+        shape = rng.integers(4, 12 if dims == 2 else 6, dims)
+        # Loops and cavities are of masks that are nearly full, and common ones of masks that are nearly equal.
+        first = rng.random(shape) < rng.choice([0.3, 0.6, 0.85])
+        second = first ^ (rng.random(shape) < rng.choice([0.05, 0.15, 0.5]))
+        by_definition = [common(first, second, k, connectivity) for k in range(dims)]
+        assert betti_numbers(first, connectivity).numbers == tuple(p for p, _, _ in by_definition)
+        wanted = tuple(p + g - 2 * both for p, g, both in by_definition)
+        assert unmatched(first, second, connectivity) == wanted
+        assert unmatched(second, first, connectivity) == wanted
+        seen += [both > 0 and p + g > 2 * both for p, g, both in by_definition]
+    assert (seen[:2] > 0).all()
+
+
+def test_a_mask_matches_itself_and_nothing_else_matches_an_empty_one() -> None:
+    rng = np.random.default_rng(5)
+    for shape in ((20, 20), (9, 9, 9)):
+        mask = rng.random(shape) < 0.5
+        assert not any(unmatched(mask, mask))
+        assert unmatched(mask, np.zeros_like(mask)) == betti_numbers(mask).numbers
+        assert not any(unmatched(np.zeros_like(mask), np.zeros_like(mask)))
+
+
+def test_on_paper() -> None:
+    blank = np.zeros((12, 24))
+    left, right = blank.copy(), blank.copy()
+    left[2:9, 2:9] = right[2:9, 14:21] = 1
+    # One piece here and one there: the same Betti numbers, and two errors.
+    assert unmatched(left, right) == (2, 0)
+    assert unmatched(left, left + right) == (1, 0)
+    ring, thick = left.copy(), left.copy()
+    ring[3:8, 3:8] = thick[4:7, 4:7] = 0
+    # What one closes and the other fills is no loop of the union.
+    assert unmatched(ring, left) == (0, 1)
+    assert unmatched(ring + right, left) == (1, 1)
+    # Moved by less than the wall is thick, it is the same hole; by more, each one's wall cuts the other's hole.
+    assert unmatched(thick, np.roll(thick, 1, axis=1)) == (0, 0)
+    assert unmatched(ring, np.roll(ring, 2, axis=1)) == (0, 2)
+    # Of a hole that a bar cuts into two, one is too many.
+    barred = ring.copy()
+    barred[5] = left[5]
+    assert unmatched(ring, barred) == (0, 1)
+
+
+def test_a_hole_that_two_arcs_cut_only_together_is_one_hole_of_both() -> None:
+    ring = np.zeros((12, 12))
+    ring[1:11, 1:11] = 1
+    ring[2:10, 2:10] = 0
+    upper, lower = ring.copy(), ring.copy()
+    upper[2:6, 5] = lower[6:10, 5] = 1
+    assert unmatched(upper, lower) == (0, 0)
+
+
+def test_cavities_on_paper() -> None:
+    shell = np.zeros((9, 9, 16))
+    shell[1:8, 1:8, 1:8] = 1
+    filled = shell.copy()
+    shell[3:6, 3:6, 3:6] = 0
+    assert unmatched(shell, np.roll(shell, 1, axis=2)) == (0, 0, 0)
+    assert unmatched(shell, filled) == (0, 0, 1)
+    # Two pieces and two cavities, none of them in one place.
+    assert unmatched(shell, np.roll(shell, 8, axis=2)) == (2, 0, 2)
+    # A cavity that is open in one of them, and one with a wall in the middle.
+    opened, walled = shell.copy(), shell.copy()
+    opened[4, 4, :4] = 0
+    walled[4] = filled[4]
+    assert unmatched(shell, opened) == (0, 0, 1)
+    assert unmatched(shell, walled) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("connectivity", CONNECTIVITIES[3])
+def test_loops_on_paper(connectivity: int) -> None:
+    ring = np.zeros((7, 15, 15))
+    ring[2:5, 2:13, 2:13] = 1
+    ring[:, 5:10, 5:10] = 0
+    assert unmatched(ring, np.roll(ring, 1, axis=1), connectivity) == (0, 0, 0)
+    # A wall in the ring, a gap in it, a handle on it.
+    walled, broken, handle = ring.copy(), ring.copy(), ring.copy()
+    walled[3, 5:10, 5:10] = 1
+    broken[:, 7, :5] = 0
+    handle[5:7, 2, 6] = handle[5:7, 2, 9] = handle[6, 2, 6:10] = 1
+    for other in (walled, broken, handle):
+        assert unmatched(ring, other, connectivity) == unmatched(other, ring, connectivity) == (0, 1, 0)
+    # Both have a wall, each at another height: neither has a loop.
+    assert unmatched(walled, np.roll(walled, 1, axis=0), connectivity) == (0, 0, 0)

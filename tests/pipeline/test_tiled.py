@@ -1,0 +1,59 @@
+"""Maps larger than memory, step by step: interrupted where it costs most, and gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers_maps import vessels
+
+from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.io import write
+from softmorph_cli.pipeline.process import Outputs, process
+from softmorph_cli.pipeline.process_tiled import Large, process_tiled
+from softmorph_cli.tiled.progress import TileProgress
+from softmorph_cli.volume import Volume
+
+SHAPE = (130, 140, 67)
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*") if p.is_file()}
+
+
+def test_a_run_interrupted_in_the_pyramid_does_not_filter_again(tmp_path: Path) -> None:
+    source = tmp_path / "in.zarr"
+    write(Volume(vessels(SHAPE, 4, noise=0.05).astype(np.float32), "ZYX", (2.0, 1.0, 1.0), "um"), source)
+    step = Skeleton(levels=8, seed=3, method="sampled")
+
+    def outputs(folder: str) -> Outputs:
+        (tmp_path / folder).mkdir()
+        into = tmp_path / folder
+        return Outputs(into / "out.zarr", pyramid=True, standard_error=into / "error.zarr")
+
+    process("skeletonize", source, [step], whole := outputs("whole"))
+    tiles, seen = outputs("tiles"), list[TileProgress]()
+
+    def interrupt(progress: TileProgress) -> None:
+        seen.append(progress)
+        if progress.stage == "pyramid" and progress.done == 2:
+            raise KeyboardInterrupt
+
+    def run(resume: bool, progress: Any) -> None:
+        large = Large(memory=260_000_000, scratch=tmp_path / "scratch", resume=resume)
+        process_tiled("skeletonize", source, step, tiles, large, progress=progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(False, interrupt)
+    assert {one.stage for one in seen} == {"pass", "write", "pyramid"}
+    assert not tiles.target.exists()
+    again = list[TileProgress]()
+    run(True, again.append)
+    assert [(one.stage, one.total) for one in again] == [("pyramid", 5)] * len(again)
+    assert len(again) <= 3
+    for name in ("out.zarr", "error.zarr"):
+        assert contents(tiles.target.with_name(name)) == contents(whole.target.with_name(name))
+    assert sorted(path.name for path in tmp_path.rglob(".softmorph*")) == []
+    assert not (tmp_path / "scratch").exists()

@@ -1,0 +1,329 @@
+"""The finished pictures: their pixels, what they refuse, and that they leave nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.plots import preview as module
+from softmorph_cli.plots.canvas import Sheet
+from softmorph_cli.plots.preview import preview, scale_top, size_words, voxel_size
+from softmorph_cli.plots.theme import DARK
+from softmorph_cli.plots.views import choose_views, round_length
+from softmorph_cli.volume import Volume
+
+BRIGHTEST = (252, 254, 164)  # the ends of inferno
+DARKEST = (0, 0, 3)
+WHITE = (255, 255, 255)
+
+
+def pixels(path):
+    import matplotlib.image
+
+    return np.rint(255 * matplotlib.image.imread(path)[..., :3]).astype(int)
+
+
+def where(picture, color):
+    return np.all(picture == color, axis=-1)
+
+
+def square(n=60, value=1.0, **kwargs):
+    p = np.zeros((n, n), dtype=np.float32)
+    p[n // 4 : 3 * n // 4, n // 4 : 3 * n // 4] = value
+    return Volume(p, "YX", **kwargs)
+
+
+def tube():
+    p = np.zeros((20, 30, 40), dtype=np.float32)
+    for z in range(2, 18):
+        p[z, z + 4, z + 10] = 1
+    return Volume(p, "ZYX", (0.8, 0.5, 0.5), "mm", np.diag([0.5, 0.5, 0.8, 1.0])[:, [2, 1, 0, 3]])
+
+
+def test_a_png_of_both_maps_is_written(tmp_path):
+    path = tmp_path / "preview.png"
+    before = Volume(np.ones((50, 40), dtype=np.float32), "YX")
+    preview(before, before.with_array(0 * before.array), path, title="erode", subtitle="twice")
+    picture = pixels(path)
+    bright, dark = where(picture, BRIGHTEST), where(picture, DARKEST)
+    # 17 pixels for each voxel: 850 x 680, and the dark result 20 pixels to the right of it.
+    rows, columns = np.flatnonzero(bright.sum(1) >= 680), np.flatnonzero(bright.sum(0) >= 850)
+    assert (rows.size, columns.size) == (850, 680)
+    assert bright[np.ix_(rows, columns)].all()
+    assert dark[np.ix_(rows, columns + 680 + 20)].all()
+    assert picture.shape[1] == 2 * 680 + 20 + 2 * module.MARGIN
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_changed_is_ringed_in_the_result_alone(tmp_path):
+    before = Volume(np.ones((50, 40), dtype=np.float32), "YX")
+    after = before.with_array(before.array.copy())
+    after.array[10, 5] = after.array[30:33, 30] = 0
+    preview(before, after, tmp_path / "plain.png")
+    preview(before, after, tmp_path / "ringed.png", changed=after.array != before.array)
+    ring = np.frombuffer(bytes.fromhex(DARK.ring[1:]), np.uint8)
+    drawn = [np.abs(pixels(tmp_path / name) - ring).sum(-1) < 60 for name in ("plain.png", "ringed.png")]
+    assert not drawn[0].any()
+    # Where images lie: 17 pixels a voxel, the result's rows are those of the dark pixels within it.
+    dark = where(pixels(tmp_path / "ringed.png"), DARKEST)
+    for rows, columns in zip((slice(10, 11), slice(30, 33)), (5, 30), strict=True):
+        result = np.argwhere(dark)
+        left, top = result[:, 1].min() - 5 * 17, result[:, 0].min() - 10 * 17
+        middle = top + 17 * (rows.start + rows.stop) / 2, left + 17 * (columns + 0.5)
+        radius = 17 * (rows.stop - rows.start) / 2 + module.RING
+        around = np.hypot(*(np.argwhere(drawn[1]) - middle).T)
+        near = around[around < 3 * radius]
+        assert near.size > 3 * radius
+        assert np.abs(near - radius).max() < 3
+        drawn[1][tuple(np.argwhere(drawn[1])[around < 3 * radius].T)] = False
+    assert not drawn[1].any()
+
+
+def test_rings_follow_the_view_and_skip_slices_they_do_not_meet():
+    shape, window = (8, 10, 12), (slice(1, 7), slice(0, 10), slice(2, 12))
+    place = (slice(2, 3), slice(4, 6), slice(11, 12))
+    size = tuple(part.stop - part.start for part in window)
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])[:, [2, 1, 0, 3]]
+    for planes, met in ((None, 3), ((1, 4, 9), 3), ((1, 3, 9), 2), ((0, 6, 8), 0)):
+        views = choose_views(size, (1.0,) * 3, affine=affine, planes=planes)
+        spans = [view.spans([place], window) for view in views]
+        assert sum(map(len, spans)) == met
+    marked = np.zeros(shape)
+    marked[place] = 1
+    for view in choose_views(size, (1.0,) * 3, affine=affine):
+        image = marked[window].max(axis=view.axis)
+        image = image[:: -1 if view.flips[0] else 1, :: -1 if view.flips[1] else 1]
+        (span,) = view.spans([place], window)
+        low, high = np.sort(span, axis=0) * image.shape[::-1]
+        rows, columns = np.nonzero(image)
+        assert (low, high) == (
+            pytest.approx([columns.min(), rows.min()]),
+            pytest.approx([columns.max() + 1, rows.max() + 1]),
+        )
+
+
+def test_the_scale_bar_is_as_long_as_it_says(tmp_path):
+    path = tmp_path / "preview.png"
+    before = Volume(np.ones((100, 300), dtype=np.float32), "YX", (0.7, 0.7), "um")
+    preview(before, None, path)
+    picture = pixels(path)
+    map_width = where(picture, BRIGHTEST).sum(axis=1).max()
+    # The map is 210 um wide: the bar is the longest round length that fits into 180 pixels.
+    length = round_length(180 * 210 / map_width)
+    bar = where(picture, WHITE)
+    assert bar.sum(axis=1).max() == round(length * map_width / 210)
+    assert np.count_nonzero(bar.sum(axis=1) == bar.sum(axis=1).max()) == 5
+
+
+def test_voxels_have_their_true_proportions(tmp_path):
+    path = tmp_path / "preview.png"
+    preview(Volume(np.ones((30, 60), dtype=np.float32), "YX", (10.0, 1.0), "mm"), None, path)
+    bright = where(pixels(path), BRIGHTEST)
+    height, width = bright.sum(axis=0).max(), bright.sum(axis=1).max()
+    assert height / width == pytest.approx(5, rel=0.03)
+
+
+def captions_of(before, after, path, monkeypatch):
+    written = []
+
+    class Watched(Sheet):
+        def text(self, x, baseline, words, **style):
+            written.append(words)
+            return super().text(x, baseline, words, **style)
+
+    monkeypatch.setattr(module, "Sheet", Watched)
+    preview(before, after, path)
+    return [words for words in written if words.startswith(("slice", "maximum"))]
+
+
+def test_both_maps_are_cut_at_the_same_planes(tmp_path, monkeypatch):
+    p, q = np.zeros((2, 20, 20, 20), dtype=np.float32)
+    p[4:15, 3:18, 2:15] = 1
+    q[4:8, 3:9, 2:6] = 1  # its own middle planes would be others
+    before = Volume(p, "ZYX")
+    found = captions_of(before, before.with_array(q), tmp_path / "preview.png", monkeypatch)
+    assert found == ["slice at z = 9", "slice at y = 10", "slice at x = 8"] * 2
+
+
+def test_the_skeleton_of_a_dense_map_is_projected(tmp_path, monkeypatch):
+    before = Volume(np.ones((20, 20, 20), dtype=np.float32), "ZYX")
+    line = np.zeros_like(before.array)
+    line[np.arange(20), np.arange(20), np.arange(20)] = 1
+    found = captions_of(before, before.with_array(line), tmp_path / "preview.png", monkeypatch)
+    assert [words.split()[0] for words in found] == ["slice"] * 3 + ["maximum"] * 3
+
+
+def test_a_skeleton_in_a_map_of_four_million_pixels_stays_visible(tmp_path):
+    p = np.zeros((2000, 2000), dtype=np.float32)
+    p[777, :] = 1
+    p[:, 1234] = 1
+    path = tmp_path / "preview.png"
+    preview(Volume(np.ones_like(p), "YX"), Volume(p, "YX"), path)
+    picture = pixels(path)
+    assert picture.shape[0] < 1200
+    assert picture.shape[1] <= 1500
+    result = where(picture[:, picture.shape[1] // 2 + 10 : -module.MARGIN], BRIGHTEST)
+    assert result.sum(axis=1).max() == result.shape[1]
+    assert result.sum(axis=0).max() > 690
+
+
+VOLUMES = {
+    "tiny": Volume(np.linspace(0, 1, 63, dtype=np.float32).reshape(7, 9), "YX"),
+    "one voxel": Volume(np.ones((1, 1), dtype=np.float32), "YX"),
+    "one row": Volume(np.linspace(0, 1, 4000, dtype=np.float32)[None], "YX"),
+    "all zero": Volume(np.zeros((8, 9, 10), dtype=np.float32), "ZYX", (1.0, 1.0, 1.0), "mm"),
+    "all one": Volume(np.ones((8, 9, 10), dtype=np.float64), "ZYX"),
+    "anisotropic": Volume(np.ones((5, 60, 80), dtype=np.float32), "ZYX", (10.0, 1.0, 1.0), "um"),
+    "long": Volume(np.ones((3, 400, 4), dtype=np.float32), "ZYX", (1.0, 2.0, 3.0)),
+    "sparse": tube(),
+    "channels": Volume(np.full((2, 3, 9, 9), 0.01, dtype=np.float32), "TCYX", channels=("a", "b", "c")),
+}
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+@pytest.mark.parametrize("alone", [False, True])
+def test_maps_of_every_kind_fit_on_the_sheet(name, alone, tmp_path, monkeypatch):
+    volume, placed = VOLUMES[name], []
+
+    class Watched(Sheet):
+        def image(self, x, y, values, colors=None):
+            placed.append((x, y, *values.shape[::-1]))
+            assert x >= 0
+            assert y >= 0
+            assert x + values.shape[1] <= self.width
+            assert y + values.shape[0] <= self.height
+            assert values.min() >= 0
+            assert values.max() <= 1
+            super().image(x, y, values, colors)
+
+        def text(self, x, baseline, words, **style):
+            end = super().text(x, baseline, words, **style)
+            assert end <= self.width
+            assert style["size"] <= baseline <= self.height - 5
+            return end
+
+    monkeypatch.setattr(module, "Sheet", Watched)
+    path = tmp_path / "preview.png"
+    preview(volume, None if alone else volume, path, title="softmorph " + name * 20, subtitle=name)
+    height, width = pixels(path).shape[:2]
+    views = 1 if volume.spatial_dims == 2 else 3
+    assert len(placed) == views * (1 if alone else 2) + 1  # and the colour bar
+    assert width < 2000
+    assert height < 1300
+
+
+def test_a_faint_map_gets_a_finer_colour_scale():
+    assert scale_top(0.03) == 0.05
+    assert scale_top(0.6) == 1
+    assert scale_top(0.0) == 1
+    assert scale_top(5e-324) == 1
+    for largest in np.linspace(0.001, 1, 500):
+        assert largest <= scale_top(largest) * (1 + 1e-9)
+
+
+def test_words_about_size_and_units():
+    spacing = (0.8, 0.5, 0.25)
+    words = "4 \u00d7 3 \u00d7 2 voxels (x, y, z) of 0.25 \u00d7 0.5 \u00d7 0.8 \u00b5m"
+    assert size_words((2, 3, 4), spacing, "um") == words
+    assert voxel_size(3, spacing, "um") == (spacing, "\u00b5m")
+    assert size_words((3, 4), None, None) == "4 \u00d7 3 pixels"
+    assert voxel_size(3, None, None) == ((1, 1, 1), "voxels")
+    assert voxel_size(3, (3.0, 1.0, 2.0), None) == ((1.5, 0.5, 1), "voxels along x")
+    # What went through float32 in a header is still isotropic.
+    assert voxel_size(3, (0.3, 0.3, float(np.float32(0.3))), None)[1] == "voxels"
+    assert voxel_size(2, (2.0, 2.0), None) == ((1, 1), "pixels")
+
+
+def test_an_existing_picture_is_kept_without_force(tmp_path):
+    path = tmp_path / "preview.png"
+    path.write_bytes(b"precious")
+    with pytest.raises(FileError, match="--force"):
+        preview(square(), None, path)
+    assert path.read_bytes() == b"precious"
+    preview(square(), None, path, force=True)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_failure_leaves_no_file(tmp_path, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Sheet, "save", full)
+    with pytest.raises(FileError, match="disk is full"):
+        preview(square(), None, tmp_path / "preview.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_maps_that_do_not_belong_together_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"\(60, 60\).*\(61, 61\)"):
+        preview(square(60), square(61), tmp_path / "preview.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_words_are_taken_as_they_are(tmp_path):
+    path = tmp_path / "preview.png"
+    title = "softmorph apply $x^2 a_b.tif \u540d\u524d\n.tif"
+    preview(square(), None, path, title=title, subtitle="\\frac{")
+    from PIL import Image
+
+    with Image.open(path) as image:
+        # A line end would be none of the name.
+        assert (image.info["Title"], image.info["Description"]) == (title.replace("\n", "?"), "\\frac{")
+
+
+def test_long_words_lose_their_middle_and_nothing_else():
+    sheet = Sheet(400, 100)
+    assert sheet.text(10, 50, "short", size=20) < 100
+    end = sheet.text(10, 80, "a long title " * 20, size=20)
+    assert 300 < end <= 390
+    written = [text.get_text() for text in sheet._figure.texts]
+    assert written[0] == "short"
+    assert written[1].startswith("a long")
+    assert "\u2026" in written[1]
+    assert written[1].endswith("title")
+    assert sheet.text(10, 20, "", size=20) == 10
+
+
+def test_the_same_maps_give_the_same_bytes(tmp_path):
+    for name in ("one.png", "two.png"):
+        preview(tube(), tube(), tmp_path / name, title="t")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_the_maps_are_left_alone(tmp_path):
+    volume = tube()
+    kept = volume.array.copy()
+    volume.array.setflags(write=False)
+    preview(volume, volume, tmp_path / "preview.png")
+    assert np.array_equal(volume.array, kept)
+
+
+def test_matplotlib_comes_late_and_without_its_global_state(tmp_path):
+    code = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from softmorph_cli.plots.preview import preview
+from softmorph_cli.volume import Volume
+assert "matplotlib" not in sys.modules
+preview(Volume(np.ones((9, 9)), "YX"), None, Path({str(tmp_path / "p.png")!r}))
+assert "matplotlib" in sys.modules
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_the_sheet_has_the_size_asked_for(tmp_path):
+    for width, height in ((613, 397), (1023, 511)):
+        Sheet(width, height).save(tmp_path / "sheet.png", title="", description="")
+        picture = pixels(tmp_path / "sheet.png")
+        assert picture.shape[:2] == (height, width)
+        assert where(picture, tuple(bytes.fromhex(DARK.paper[1:]))).all()

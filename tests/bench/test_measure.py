@@ -116,7 +116,7 @@ def test_works_are_chosen_by_operation_and_method() -> None:
         workloads.choose(3, ["erode"])
     with pytest.raises(UsageError, match="--method sampled: what is measured is minmax, "):
         workloads.choose(3, [], ["sampled"])
-    with pytest.raises(UsageError, match="both"):
+    with pytest.raises(UsageError, match="no such --method is measured of erosion"):
         workloads.choose(3, ["erosion"], ["levels"])
 
 

@@ -23,6 +23,7 @@ from helpers_stated import agree, stated, within
 import softmorph_cli
 from softmorph_cli import io as files_io
 from softmorph_cli.errors import SoftmorphError, SoftmorphWarning
+from softmorph_cli.io.options import ReadOptions
 
 _PACKAGE: Final = str(Path(softmorph_cli.__file__).parent)
 # What code raises that did not look at what it was given.
@@ -124,7 +125,8 @@ def _in_parts(seed: Seed, path: Path, volume: Any, number: int, faults: _Faults)
     if number % 2:
         return
     options = {key: value for key, value in seed.options.items() if value is not None}
-    blocks = _called(faults, files_io.open_blocks, path, **options)
+    given = _called(faults, ReadOptions, **options)
+    blocks = None if given is None else _called(faults, files_io.open_blocks, path, given)
     if blocks is None or prod(blocks.shape) > _MOST:
         return
     whole = _called(faults, blocks.read, [slice(None)] * len(blocks.shape))

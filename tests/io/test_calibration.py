@@ -70,7 +70,7 @@ def test_pixels_without_a_value_are_no_probabilities(tmp_path: Path, absent: flo
     array = MAP[0].astype(np.float32) / 200 if absent < 0 else MAP[0].copy()
     array[2:4] = absent
     path = plain(tmp_path / "map.tif", array, absent=f"{absent:g}")
-    with pytest.raises(InputError, match=r"14 values that are not a number .* leave them out with --mask"):
+    with pytest.raises(InputError, match=r"14 values that are not a number .* leave them out with mask=FILE"):
         read(path)
     with pytest.raises(SoftmorphError, match=r"not a number|have no value"):
         open_blocks(path).read((slice(0, 6), slice(0, 7)))

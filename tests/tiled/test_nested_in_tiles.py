@@ -70,8 +70,6 @@ def test_so_many_iterations_are_not_finished(
 def test_one_level_by_itself(finish: bool, image: np.ndarray) -> None:
     spec = made("skeletonize", Settings(finish=finish), hard=True, threshold=0.4)
     assert compare(spec, image, 3).finished is finish
-    compare(replace(spec, iterations=2), image, None)
-    compare(replace(spec, iterations=2), image, 1)
 
 
 @pytest.mark.parametrize("levels", [16, "exact"])
@@ -134,7 +132,7 @@ def test_many_cuts_of_many_maps(seed: int) -> None:
     levels: Any = rng.choice(np.array([8, 16, 32, 64, 128, 256, "exact"], object))
     spec = nested(levels, lowest=rng.choice(np.array([None, 0.1, 0.6], object)), finish=bool(rng.integers(4)))
     for threads in (1, 2):
-        one = replace(spec, settings=replace(spec.settings, threads=threads))
+        one = replace(spec, threads=threads)
         check(one, image, int(rng.integers(1, 5)), [tile])
         hard = made("skeletonize", Settings(threads=threads), hard=True, threshold=float(rng.random()))
         check(hard, image, int(rng.integers(1, 5)), [tile])

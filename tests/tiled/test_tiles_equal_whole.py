@@ -78,8 +78,6 @@ def test_level_sets_come_to_the_same_rest(levels: int, length: int, image: np.nd
 @pytest.mark.parametrize("length", [1, 3])
 def test_hard_skeletons(length: int, image: np.ndarray) -> None:
     check(made("skeletonize", hard=True, threshold=0.3), image, length)
-    check(made("skeletonize", hard=True, iterations=4), image, length)
-    check(made("skeletonize", hard=True, iterations=2), image)
 
 
 @pytest.mark.parametrize("length", and_heavily(3, heavy=[1, 2]))

@@ -38,7 +38,7 @@ def memory(size: int) -> Callable[[pytest.MonkeyPatch], None]:
     """Return what makes this a machine of so much memory."""
 
     def small(patch: pytest.MonkeyPatch) -> None:
-        for place in ("machine.memory", "topology.persistence.memory"):
+        for place in ("system.machine.memory", "topology.persistence.memory"):
             patch.setattr(f"softmorph_cli.{place}", lambda: size)
 
     return small

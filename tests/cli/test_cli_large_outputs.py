@@ -154,7 +154,7 @@ def test_a_full_disk_loses_nothing_and_the_run_goes_on(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("name", "writer"),
-    [("stats.json", "documents.write"), ("preview.png", "pictures.preview.preview_blocks")],
+    [("stats.json", "io.documents.write"), ("preview.png", "plots.preview.preview_blocks")],
 )
 def test_a_disk_that_is_full_for_what_is_written_beside_is_named(
     monkeypatch: pytest.MonkeyPatch, name: str, writer: str

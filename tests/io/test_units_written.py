@@ -96,7 +96,9 @@ def test_the_step_of_time_is_written_where_a_format_has_one(tmp_path: Path, sour
         folder = tmp_path / str(number)
         folder.mkdir()
         volume = read(film(folder, source, step, unit))
-        assert (volume.axes, volume.spacing, volume.unit) == ("TZYX", SIZES, "um")
+        assert (volume.axes, volume.unit) == ("TZYX", "um")
+        # tifffile before 2026 rounds the ratio of a resolution.
+        assert volume.spacing == pytest.approx(SIZES, rel=1e-9)
         out = folder / f"out.{target}"
         lost = write(volume, out)
         found, name = step_in(out)

@@ -26,7 +26,7 @@ from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Kept, Raw, kept_n
 from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import real, shown
-from softmorph_cli.io.tiles import check_strips, codec_missing, lacks_codec, mend, stored_tiles
+from softmorph_cli.io.tiles import check_strips, codec_missing, keyframes, lacks_codec, mend, stored_tiles
 from softmorph_cli.system.units import MILLIMETRES, TimeStep, in_one_unit, length, sizeless, time_step
 from softmorph_cli.volume import Volume
 
@@ -160,7 +160,9 @@ class Tiff:
             number, notes = _chosen(path, file, self.series)
             series = file.series[number]
             page = series.keyframe
-            _check_page(page)
+            # The series' own first; any other may be damaged by itself.
+            for one in dict.fromkeys((page, *keyframes(series))):
+                _check_page(one)
             notes += mend(series)
             check_strips(path, series)
             photometric = getattr(page.photometric, "name", str(page.photometric))

@@ -88,6 +88,12 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
     return cast(Array, Lazy(array, array.chunks, read))
 
 
+def keyframes(series: Any) -> list[Any]:
+    """Return the pages of a series that say how the others are stored: one, or more where pages differ."""
+    pages = (page for page in series.pages if page is not None and page.keyframe is not None)
+    return list({id(page.keyframe): page.keyframe for page in pages}.values())
+
+
 def check_strips(path: Path, series: Any) -> None:
     """Refuse to decompress a strip or tile to more than it holds, whenever it is read, whole or in parts.
 
@@ -98,12 +104,7 @@ def check_strips(path: Path, series: Any) -> None:
         path: The file.
         series: Which of its series is read.
     """
-    frames = {
-        id(page.keyframe): page.keyframe
-        for page in series.pages
-        if page is not None and page.keyframe is not None
-    }
-    for keyframe in frames.values():
+    for keyframe in keyframes(series):
         if keyframe.compression != _UNCOMPRESSED:
             keyframe.decode = _bounded(path, keyframe)
 

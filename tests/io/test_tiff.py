@@ -805,6 +805,26 @@ def test_fields_that_say_what_cannot_be_are_named(
             look(tmp_path / "in.tif")
 
 
+@pytest.mark.parametrize(("kind", "value", "said"), [
+    (3, 367, "its compression has the number 367, which is not known"),
+    (7, 1, r"its compression is b'\\x01', and one number belongs there"),
+])  # fmt: skip
+def test_fields_of_any_page_that_say_what_cannot_be_are_named(
+    tmp_path: Path, kind: int, value: int, said: str
+) -> None:
+    """Pages of one series may be stored in different ways: ImageJ's metadata make one series of them all."""
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, MAP[0, :, 0], imagej=True, metadata={"axes": "ZYX"}, contiguous=False)
+    with tifffile.TiffFile(path) as file:
+        second = file.pages[1].tags[259]  # type: ignore[union-attr]
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<HHII", content, second.offset, 259, kind, 1, value)
+    path.write_bytes(content)
+    for look in (read, probe, open_blocks):
+        with pytest.raises(FileError, match=said):
+            look(path)
+
+
 def test_a_file_whose_first_page_is_beyond_its_end(tmp_path: Path) -> None:
     stack(tmp_path / "in.tif")
     content = bytearray((tmp_path / "in.tif").read_bytes())

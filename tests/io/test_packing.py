@@ -214,6 +214,11 @@ def test_checksums_before_or_behind_compressed_bytes(
         chunk = path / "c" / "0" / "0" / "0"
         chunk.parent.mkdir(parents=True)
     chunk.write_bytes(sum_up(bytes(pack(MAP.tobytes()))))
+    if checksum not in numcodecs.registry.codec_registry:
+        # Older versions of numcodecs have crc32c with one more package only.
+        with pytest.raises(FileError, match=f"is compressed with {checksum}, which is not known here"):
+            read(path)
+        return
     assert np.array_equal(read(path).array, MAP)
     chunk.write_bytes(sum_up(bytes(pack(bytes(16 << 20)))))
     with pytest.raises(FileError, match="is not unpacked"):

@@ -26,7 +26,7 @@ from softmorph_cli.filters import operations
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import How
 from softmorph_cli.rules.rule import Rule
-from softmorph_cli.system.parameters import Declared, as_in_python, declared
+from softmorph_cli.system.parameters import Declared, arguments, declared, keyword
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -61,13 +61,9 @@ def _function_of(make: Callable[P, SoftFilter], name: str) -> Function[P]:
 
     known = _in_order(make)
     image = inspect.Parameter("image", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Image)
-    keywords = [
-        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.hint)
-        for one in known
-    ]
     run.__name__ = run.__qualname__ = name
     run.__doc__ = _documentation(make, known)
-    run.__signature__ = inspect.Signature([image, *keywords], return_annotation=Image)  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature([image, *map(keyword, known)], return_annotation=Image)  # type: ignore[attr-defined]
     return cast("Function[P]", run)
 
 
@@ -97,14 +93,13 @@ def _documentation(make: Any, known: Sequence[Declared]) -> str:
     """Return the docstring of a function: the class's, and the help of each parameter."""
     summary, _, rest = (inspect.getdoc(make) or "").partition("\n")
     about, _, example = rest.strip().partition("\n\n>>> ")
-    parameters = [f"{one.name}: {as_in_python(one.about.help)}" for one in known]
     return "\n\n".join(
         filter(
             None,
             (
                 f"Return the {summary[0].lower()}{summary[1:]}",
                 about,
-                _section("Args", [_IMAGE, *parameters]),
+                f"{_section('Args', [_IMAGE])}\n{arguments(known)}",
                 _section("Returns", [_RETURNS]),
                 _section("Raises", _RAISES),
                 f">>> {example}" if example else "",

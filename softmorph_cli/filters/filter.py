@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Protocol, Self
 
-from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.system.parameters import Declared, Parameter, check_all, declared, named
 
@@ -91,14 +90,9 @@ class Filter:
             settings: How it runs where it does not say itself.
 
         Raises:
-            UsageError: If there is no such parameter, a value is missing, or one is wrong whatever the image.
+            UsageError: If a value is missing, or one is wrong whatever the image.
         """
-        keys = cls.keys()
         given = {name: value for name, value in given.items() if value is not None}
-        for name in given:
-            if name not in keys:
-                takes = ", ".join(keys) or "nothing"
-                raise UsageError(f"{cls.operation} has no {name!r}: it takes {takes}.")
         cls._check_given(given)
         return cls(**{**cls._of_settings(settings), **given})
 

@@ -45,7 +45,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     each bundle is written down once and means the same everywhere. Errors end the process with their exit status and
     one sentence on stderr; with `--verbose` the traceback is shown.
     """
-    hints: dict[str, Any] = _hints(function)
+    hints: dict[str, Any] = get_type_hints(function, include_extras=True)
     bundles: dict[str, Options] = {
         name: hint if isinstance(hint, Options) else options_of(hint)
         for name, hint in hints.items()
@@ -88,10 +88,16 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 def options_of(bundle: Any) -> Options:
     """Return the options of a dataclass: of its fields' `typer.Option`s, or of its `Parameter`s."""
+    return _options_of(bundle)
+
+
+# Once for a bundle, not once for each command that has it.
+@functools.cache
+def _options_of(bundle: Any) -> Options:
     known = declared(bundle)
     if known:
         return Options(tuple(map(option, (one for one in known.values() if one.about.shell))), bundle)
-    hints = _hints(bundle)
+    hints = get_type_hints(bundle, include_extras=True)
     return Options(
         tuple(
             inspect.Parameter(
@@ -132,12 +138,6 @@ def option(one: Declared) -> inspect.Parameter:
         default=inspect.Parameter.empty if one.required else one.default,
         annotation=Annotated[kind, made],
     )
-
-
-@functools.cache
-def _hints(annotated: Any) -> dict[str, Any]:
-    # The annotations are text that has to be compiled: once for a bundle, not once for each command.
-    return get_type_hints(annotated, include_extras=True)
 
 
 def _print_own_warnings(verbose: bool) -> None:

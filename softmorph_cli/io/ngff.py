@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from softmorph_cli.system.units import MILLIMETRES, in_one_unit, length
 
 VERSIONS: Final = ("0.4", "0.5")
 # Where each version keeps its numbers.
-ZARR_FORMAT: Final[Mapping[str, Literal[2, 3]]] = {"0.4": 2, "0.5": 3}
 
 _UNITS = {"mm": "millimeter", "um": "micrometer", "nm": "nanometer"}
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}

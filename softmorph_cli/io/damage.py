@@ -1,4 +1,4 @@
-"""What is said of a file that could not be read: damaged only where it is cut short or fails a checksum."""
+"""Errors for files that cannot be read: "damaged" only if a file is cut short or fails a checksum."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ENDS_EARLY: Final = "it ends too early"
 DOES_NOT_UNPACK: Final = "its compressed data do not unpack"
 NO_PAGES: Final = "its table of pages is broken"
 
-# What the libraries raise and say of a file that is cut short, or whose data do not fit their checksum.
+# Exceptions of libraries, and patterns of their texts, for files that are cut short or fail a checksum.
 _TYPES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (EOFError, ENDS_EARLY),
     (StructError, ENDS_EARLY),
-    (BadZipFile, ENDS_EARLY),  # its list of entries is at its end
+    (BadZipFile, ENDS_EARLY),  # the list of entries is at the end of the file
     (zlib.error, DOES_NOT_UNPACK),
     (cast("type[Exception]", isal_zlib.error), DOES_NOT_UNPACK),
 )
@@ -46,23 +46,23 @@ _WORDS: Final = (
         NO_PAGES,
     ),
 )
-# Nothing of these is ever the file's fault.
-_OURS: Final = (ImportError, NotImplementedError)
+# Never caused by the file.
+_NOT_DAMAGE: Final = (ImportError, NotImplementedError)
 
 
 class Damaged(Exception):  # noqa: N818
-    """What a reader raises for a file that is cut short or fails a checksum; its text is the reason in words."""
+    """The file is cut short or fails a checksum; the text is the reason."""
 
 
 class Unsupported(Exception):  # noqa: N818
-    """What a reader raises for an intact file with something that it does not know; its text says what."""
+    """The file is intact and has a feature that is not read; the text names it."""
 
 
 def damage(error: Exception) -> str | None:
-    """Return in words how a file is damaged, or None where the error says no such thing."""
+    """Return in words how a file is damaged, or None if the error does not indicate damage."""
     if isinstance(error, Damaged):
         return str(error)
-    if isinstance(error, (*_OURS, Unsupported)):
+    if isinstance(error, (*_NOT_DAMAGE, Unsupported)):
         return None
     text = str(error)
     found = next((plain for pattern, plain in _WORDS if re.search(pattern, text)), None)
@@ -70,12 +70,12 @@ def damage(error: Exception) -> str | None:
 
 
 def not_read(path: Path, title: str, error: Exception) -> FileError:
-    """Say why a file of the family `title` could not be read.
+    """Return the error for a file that could not be read.
 
     Args:
         path: The file.
-        title: Of its family.
-        error: What its reader raised: `Damaged`, `Unsupported`, or whatever its library does.
+        title: The title of its family.
+        error: The exception of its reader: `Damaged`, `Unsupported`, or one of its library.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return FileError(f"{path} cannot be read: {error.strerror or error}.")

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
-from softmorph_cli.io.arrays import Npy
 from softmorph_cli.io.damage import damage, not_read
-from softmorph_cli.io.images import Png
 from softmorph_cli.io.metaimage import MetaImage
 from softmorph_cli.io.nifti import Nifti
+from softmorph_cli.io.npy import Npy
 from softmorph_cli.io.npz import Npz
 from softmorph_cli.io.nrrd import Nrrd
 from softmorph_cli.io.omezarr import OmeZarr
 from softmorph_cli.io.options import DEFAULT, WRITE_DEFAULT, ReadOptions, WriteOptions
+from softmorph_cli.io.png import Png
 from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.stores import is_node

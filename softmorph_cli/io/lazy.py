@@ -1,4 +1,4 @@
-"""An array that is read from its file when it is needed, and only the part that is asked for."""
+"""A view of a stored array; a part is read from the file when its values are needed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from softmorph_cli.io.raw import Array
 
-# The size in bytes of a box of `Lazy.boxes`.
-_PIECE = 1 << 27
+# The largest size in bytes of a box of `Lazy.boxes`.
+_BOX = 1 << 27
 
 Index = tuple[slice | int, ...]
 
@@ -32,16 +32,14 @@ class Stored(Protocol):
 
 
 class Lazy:
-    """A view of a stored array: axes in another order, ranges cut out, single indices taken.
-
-    It has those of NumPy's methods that reading needs before the values are; `numpy.asarray` reads the values.
+    """A view of a stored array with permuted axes, ranges and single indices; `numpy.asarray` reads its values.
 
     Attributes:
-        stored: What is viewed.
+        stored: The array that is viewed.
         ndim: The number of axes of the view.
         shape: The shape of the view.
         dtype: The stored element type.
-        chunks: The extent of one stored piece along each axis of the view.
+        chunks: The extent of a stored chunk along each axis of the view.
     """
 
     def __init__(
@@ -57,10 +55,10 @@ class Lazy:
 
         Args:
             stored: Only its shape and type are used here; `read` reads its values.
-            chunks: The extent of one stored piece along each stored axis.
-            read: Reads a part: one range or number for each stored axis. What it raises is shown to the user.
-            cuts: For each stored axis a range, or a number where the view does not have the axis.
-            order: The stored axes that the view has, in its order.
+            chunks: The extent of a chunk along each stored axis.
+            read: Reads a part: one range or number for each stored axis. Its errors are shown to the user.
+            cuts: For each stored axis a range, or a number if the view does not have the axis.
+            order: The stored axes of the view, in its order.
         """
         self.stored: Any = stored
         self._chunks, self._read = tuple(chunks), read
@@ -74,7 +72,7 @@ class Lazy:
         self.nbytes = self.size * self.dtype.itemsize
 
     def __getitem__(self, index: Any) -> Lazy:
-        """A smaller view, not read yet. An index has ranges without steps, numbers, or an ellipsis."""
+        """Return a smaller view. An index has ranges without steps, numbers, or an ellipsis."""
         parts = list(index) if isinstance(index, tuple) else [index]
         if Ellipsis in parts:
             at = parts.index(Ellipsis)
@@ -94,32 +92,32 @@ class Lazy:
         return self._view(cuts, order)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Read the view into an array of its own."""
+        """Read the view into a new array."""
         read = self._read(self.stored, self._cuts)
         kept = sorted(self._order)
         values = read.transpose([kept.index(axis) for axis in self._order])
         return values if dtype is None else values.astype(dtype, copy=False)
 
     def transpose(self, order: Sequence[int]) -> Lazy:
-        """The axes in another order."""
+        """Return the view with its axes in another order."""
         return self._view(self._cuts, [self._order[axis] for axis in order])
 
     def take(self, index: int, axis: int) -> Lazy:
-        """The view at one index of an axis, without that axis."""
+        """Return the view at one index of an axis, without that axis."""
         where: list[Any] = [slice(None)] * self.ndim
         where[axis] = index
         return self[tuple(where)]
 
     def squeeze(self, axis: int) -> Lazy:
-        """Leave an axis of size one out."""
+        """Return the view without an axis of size one."""
         return self.take(0, axis)
 
     def boxes(self) -> Iterator[tuple[slice, ...]]:
-        """Boxes of bounded size, of whole stored chunks, that cover the view together."""
+        """Yield boxes of bounded size, aligned to stored chunks, that partition the view."""
         step = list(self.chunks)
-        # Along the last axes first, so that a box is long where the file is.
+        # The last axes first, along which values are contiguous in the file.
         for axis in reversed(range(self.ndim)):
-            room = _PIECE // max(1, prod(step) * self.dtype.itemsize)
+            room = _BOX // max(1, prod(step) * self.dtype.itemsize)
             step[axis] *= max(1, min(-(-self.shape[axis] // step[axis]), room))
         counts = [-(-size // one) for size, one in zip(self.shape, step, strict=True)]
         for number in np.ndindex(*counts):

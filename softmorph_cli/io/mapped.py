@@ -1,4 +1,4 @@
-"""Memory-mapped arrays, read so that a file that is truncated meanwhile raises an error and no SIGBUS."""
+"""Memory-mapped arrays, read so that a file truncated in the meantime raises an error instead of SIGBUS."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from softmorph_cli.io.raw import Array
 def held(array: Any, wanted: np.dtype[Any]) -> Array:
     """Return an array in memory: a memory-mapped one is read from its file, any other is returned unchanged.
 
-    A process that touches a mapped page beyond the end of its file gets SIGBUS. Two kinds stay mapped all the same: a
-    part of a file, and floats wider than `wanted`, for both copies in memory would be three times the size of the map.
+    A process that accesses a mapped page beyond the end of its file gets SIGBUS. Parts of a file stay mapped, and so do
+    floats wider than `wanted`, of which both copies in memory would take three times the size of the map.
 
     Args:
-        array: Of a file.
+        array: Mapped or not.
         wanted: The type that its values are converted to next.
 
     Raises:
@@ -28,13 +28,12 @@ def held(array: Any, wanted: np.dtype[Any]) -> Array:
         return np.asarray(array)
     check_whole(array)
     root = _root(array)
-    if array.dtype.kind == "f" and array.dtype.itemsize > wanted.itemsize:
-        return np.asarray(array)
-    if array.size != root.size or array.ctypes.data != root.ctypes.data:  # a part of it
+    is_part = array.size != root.size or array.ctypes.data != root.ctypes.data
+    if is_part or (array.dtype.kind == "f" and array.dtype.itemsize > wanted.itemsize):
         return np.asarray(array)
     read = np.fromfile(array.filename, root.dtype, root.size, offset=root.offset)
     if read.size < root.size:
-        raise _cut(array)
+        raise _truncated(array)
     return np.lib.stride_tricks.as_strided(read.view(array.dtype), array.shape, array.strides)
 
 
@@ -42,12 +41,12 @@ def check_whole(array: Any) -> None:
     """Refuse to read from a mapped file that has become shorter.
 
     Raises:
-        FileError: If it has.
+        FileError: If the file is shorter than when it was mapped.
     """
     if isinstance(array, np.memmap) and array.filename is not None:
         root = _root(array)
         if Path(array.filename).stat().st_size < root.offset + root.nbytes:
-            raise _cut(array)
+            raise _truncated(array)
 
 
 def _root(array: np.memmap[Any, Any]) -> np.memmap[Any, Any]:
@@ -57,5 +56,5 @@ def _root(array: np.memmap[Any, Any]) -> np.memmap[Any, Any]:
     return root
 
 
-def _cut(array: np.memmap[Any, Any]) -> FileError:
+def _truncated(array: np.memmap[Any, Any]) -> FileError:
     return FileError(f"{array.filename} was cut short while it was read; write or copy it again.")

@@ -14,31 +14,30 @@ from isal import isal_zlib
 from softmorph_cli.errors import FileError
 from softmorph_cli.io import stored
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
-from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.provenance import SIGNATURE, parse
-from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Encoding, Raw, kept_native, scale_of
+from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Encoding, Format, Raw, kept_native, scale_of
 from softmorph_cli.io.stored import Fields, Stored
-from softmorph_cli.system.units import MILLIMETRES, TimeStep, length, time_step
+from softmorph_cli.system.units import MILLIMETRES, length, time_step
 from softmorph_cli.volume import Volume
 
 _TYPES: Final = {
     "met_char": "i1", "met_uchar": "u1", "met_short": "i2", "met_ushort": "u2", "met_int": "i4", "met_uint": "u4",
     "met_long_long": "i8", "met_ulong_long": "u8", "met_float": "f4", "met_double": "f8",
-    # On every machine.
+    # 32 bits on every machine.
     "met_long": "i4", "met_ulong": "u4",
 }  # fmt: skip
 _WRITTEN: Final = {code: name.upper() for name, code in reversed(_TYPES.items())}
 _YES_NO: Final = {"true": True, "false": False, "1": True, "0": False}
-# Names of one field, the one that counts first.
+# Synonyms of a field; if a file has several, the first counts.
 _ORDERS: Final = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 _MATRICES: Final = ("TransformMatrix", "Rotation", "Orientation", "Direction")
 _ORIGINS: Final = ("Offset", "Origin", "Position")
 _SPACINGS: Final = ("ElementSpacing", "ElementSize")
-# "mm", "um" or "cm". ITK and most programs take all lengths as mm whatever it says, so new files are in mm.
+# "mm", "um" or "cm". ITK and most programs ignore it and take all lengths as mm, so new files are in mm.
 _UNIT: Final = "DistanceUnits"
-# By their names, intensity = slope * element + offset. ITK ignores them, so a note says that they were applied.
+# Intensity = slope * element + offset. ITK ignores both, so a note reports that they were applied.
 _SLOPE, _INTER = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
-# Fields that `write` sets itself, or that are not true of other values or positions.
+# Fields that `write` sets, or that would be wrong for other values or positions.
 _OWN: Final = frozenset(
     {
         *("ObjectType", "NDims", "DimSize", "ElementType", "ElementNumberOfChannels", "ElementDataFile"),
@@ -47,33 +46,31 @@ _OWN: Final = frozenset(
         *(*_ORDERS, *_MATRICES, *_ORIGINS, *_SPACINGS, _SLOPE, _INTER, _UNIT),
     }
 )
-# MetaIO takes a colon for an equals sign.
+# MetaIO also accepts a colon as the separator.
 _BETWEEN = re.compile(rb"[=:]")
 _LAST = re.compile(rb"^ElementDataFile[ \t]*[=:][ \t]*([^\n]*)\n?", re.MULTILINE)
-# MetaIO writes longer ones and cannot read the file afterwards.
+# MetaIO writes longer values and cannot read the file afterwards.
 _LONGEST_TEXT: Final = 30_000
-# The width of the field for the packed size, which is filled in last.
-_ROOM: Final = 20
-_LEVEL: Final = 2
+# The width in characters of CompressedDataSize, which is filled in last.
+_SIZE_WIDTH: Final = 20
+_COMPRESSION_LEVEL: Final = 2
 
 
 @dataclass(frozen=True)
-class MetaImage:
+class MetaImage(Format):
     """The MetaImage family."""
 
-    name: str = "metaimage"
-    title: str = FAMILIES["metaimage"].title
-    suffixes: tuple[str, ...] = FAMILIES["metaimage"].suffixes
-    output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
-    holds: frozenset[str] = frozenset({"spacing", "affine", "stack", "time", "uint32"})
+    name = "metaimage"
+    output_types = ("float32", "uint8", "uint16")
+    holds = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
-        """Whether the file begins with one of the fields that come first."""
+        """Whether the file begins with a field that may come first."""
         return re.match(rb"\s*(ObjectType|NDims|Comment|ObjectSubType)\s*=", head) is not None
 
     def read(self, path: Path) -> Raw:
         """Read the array, its geometry, and the other fields, which a result keeps."""
-        fields, listed, end = _header(path)
+        fields, listed, end = _read_header(path)
         (count,) = fields.whole("NDims", 1, least=1, most=stored.MOST_AXES)
         sizes = fields.whole("DimSize", count, least=0)
         samples = 1
@@ -82,7 +79,7 @@ class MetaImage:
         shape = (*reversed(sizes), *[samples] * (samples > 1))
         array, notes = stored.load(_stored(fields, listed, end, shape), path)
         axes = {2: "YX", 3: "ZYX", 4: "TZYX"}.get(count, "")
-        with np.errstate(over="ignore", invalid="ignore"):  # directions without an end are none
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite directions are invalid
             spacing, unit, affine = _world(fields, count, notes)
         slope, inter = (_real(fields, name, default) for name, default in ((_SLOPE, 1.0), (_INTER, 0.0)))
         if (slope, inter) != (1, 0):
@@ -90,7 +87,8 @@ class MetaImage:
                 f"its values are the stored numbers times {slope:g} plus {inter:g}, as its {_SLOPE} and {_INTER} say; "
                 "ITK takes the stored numbers."
             )
-        texts, labels = fields.texts, LABELS in fields
+        texts = fields.texts
+        _, steps = _found(fields, _SPACINGS, count)
         return Raw(
             array=array,
             axes=axes + "C" * (samples > 1) if axes else None,
@@ -99,25 +97,20 @@ class MetaImage:
             dtype=str(array.dtype),
             spacing=spacing,
             unit=unit,
-            time_step=_time_step(fields, count),
+            # No field states its unit.
+            time_step=time_step(abs(steps[3]), None) if len(steps) == 4 else None,
             affine=affine,
             slope=scale_of(texts.get(ONE, "")) * slope,
             inter=inter,
             colour=samples > 1 and not {ONE, LABELS} & texts.keys() and stored.colours(array, -1),
-            labels=labels,
+            labels=LABELS in fields,
             provenance=parse(texts.get(SIGNATURE), named=True),
             native={key: text for key, text in texts.items() if key not in _OWN},
             notes=tuple(notes),
         )
 
-    def write(
-        self,
-        volume: Volume,
-        array: Array,
-        path: Path,
-        encoding: Encoding,
-    ) -> list[str]:
-        """Write compressed, in millimetres, with the source's other fields."""
+    def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
+        """Write compressed, in millimetres, with the fields of the source that stay true."""
         grid = stored.as_grid(volume, array, self.title, "mm")
         array, lost = grid.array, grid.lost
         texts = stored.signed(kept_native(volume, self.name) or {}, array, encoding)
@@ -140,10 +133,10 @@ class MetaImage:
         with path.open("wb") as file:
             file.write(first + b"CompressedDataSize = ")
             place = file.tell()
-            file.write(b" " * _ROOM + b"\n" + last.encode())
+            file.write(b" " * _SIZE_WIDTH + b"\n" + last.encode())
             size = _pack(array, file)
             file.seek(place)
-            file.write(str(size).rjust(_ROOM).encode())
+            file.write(str(size).rjust(_SIZE_WIDTH).encode())
         return lost
 
 
@@ -174,15 +167,15 @@ def _described(array: Array, grid: stored.Grid) -> dict[str, str]:
 
 
 def _pack(array: Array, file: BinaryIO) -> int:
-    """Write an array with zlib; return how many bytes that took."""
-    packer, size = isal_zlib.compressobj(_LEVEL), 0
+    """Compress an array into a file with zlib; return the compressed size in bytes."""
+    packer, size = isal_zlib.compressobj(_COMPRESSION_LEVEL), 0
     for piece in stored.pieces(array):
         size += file.write(packer.compress(piece))
     return size + file.write(packer.flush())
 
 
-def _header(path: Path) -> tuple[Fields, list[str], int]:
-    """Return the fields, the lines after them (names of files, if the last field says LIST), and the header's size."""
+def _read_header(path: Path) -> tuple[Fields, list[str], int]:
+    """Return the fields, the lines after them (file names if the last field is LIST), and the header's size."""
     with path.open("rb") as stream:
         content = stream.read(stored.LONGEST_HEADER)
         longer = bool(stream.read(1))
@@ -202,7 +195,7 @@ def _header(path: Path) -> tuple[Fields, list[str], int]:
             )
         if text:
             (texts[key],) = text
-    # The last field ends with its line, and names something.
+    # The last field must have a value and its line an end.
     if last is None or (
         last.end() == len(content) and not last[0].endswith(b"\n") and b"LOCAL".startswith(last[1].strip())
     ):
@@ -212,17 +205,19 @@ def _header(path: Path) -> tuple[Fields, list[str], int]:
 
 
 def _stored(fields: Fields, listed: list[str], end: int, shape: tuple[int, ...]) -> Stored:
-    def is_so(name: str, default: bool) -> bool:
+    """Return where the voxels are stored and how they are encoded."""
+
+    def is_true(name: str, default: bool) -> bool:
         return bool(fields.one_of(name, _YES_NO)) if name in fields else default
 
     if fields.texts.get("ObjectType", "Image").lower() != "image":
         raise Unsupported(f"its ObjectType is {stored.shown(fields.texts['ObjectType'])!r} and no Image")
     code = fields.one_of("ElementType", _TYPES)
-    order = ">" if is_so(next((name for name in _ORDERS if name in fields), _ORDERS[0]), False) else "<"
+    order = ">" if is_true(next((name for name in _ORDERS if name in fields), _ORDERS[0]), False) else "<"
     packed, skip, encoding = None, 0, "raw"
-    if not is_so("BinaryData", True):
+    if not is_true("BinaryData", True):
         encoding = "text"
-    elif is_so("CompressedData", False):
+    elif is_true("CompressedData", False):
         encoding = "zlib"
         if "CompressedDataSize" in fields:
             (size,) = fields.whole("CompressedDataSize", 1, least=0)
@@ -232,7 +227,7 @@ def _stored(fields: Fields, listed: list[str], end: int, shape: tuple[int, ...])
     files = None
     text = fields.texts["ElementDataFile"]
     if text.upper() == "LOCAL":
-        # HeaderSize counts from the beginning of the file.
+        # HeaderSize is counted from the beginning of the file.
         end = end if skip <= 0 else 0
     else:
         end = 0
@@ -240,7 +235,7 @@ def _stored(fields: Fields, listed: list[str], end: int, shape: tuple[int, ...])
     if files is not None and len(files) > 1:
         packed = None
     if encoding == "zlib":
-        # It counts packed bytes.
+        # Here it is counted in compressed bytes.
         end, skip = end + max(0, skip), 0
     return Stored(np.dtype(order + code), shape, encoding, files, start=end, skip=skip, packed=packed)
 
@@ -255,7 +250,7 @@ def _real(fields: Fields, name: str, default: float) -> float:
 
 
 def _found(fields: Fields, names: tuple[str, ...], count: int) -> tuple[str, list[float]]:
-    """Return the name that the file has for a field, "" where it has none, and the numbers in it."""
+    """Return which of the synonyms of a field the file has, "" if none, and the numbers in it."""
     name = next((name for name in names if name in fields), "")
     return name, fields.reals(name, count) if name else []
 
@@ -263,22 +258,22 @@ def _found(fields: Fields, names: tuple[str, ...], count: int) -> tuple[str, lis
 def _world(
     fields: Fields, count: int, notes: list[str]
 ) -> tuple[dict[str, float], str | None, Affine | None]:
-    """Return the voxel size, its unit and the affine in mm, as far as the file says them."""
+    """Return the voxel size, its unit and the affine in mm, as far as the file states them; append to `notes`."""
     dims = min(count, 3)
     spaced, sizes = _found(fields, _SPACINGS, count)
     turned, matrix = _found(fields, _MATRICES, count * count)
     moved, origin = _found(fields, _ORIGINS, count)
-    # A row for each axis.
+    # One row for each axis.
     rows = np.reshape(matrix, (count, count))[:dims, :dims] if turned else np.eye(dims)
     corner = np.array(origin[:dims] if moved else [0.0] * dims)
     if not spaced:
-        # ITK takes voxels of 1 mm, which the file does not say.
+        # ITK assumes voxels of 1 mm, which the file does not state.
         if np.any(corner) or not np.array_equal(rows, np.eye(dims)):
             notes.append(
                 f"it has no {_SPACINGS[0]}: its orientation and origin are left out; lengths are in voxels."
             )
         return {}, None, None
-    # To ITK too a size below 0 turns its axis round.
+    # A negative size reverses its axis, as in ITK.
     steps, sizes = np.array(sizes[:dims]), [abs(size) for size in sizes[:dims]]
     if not all(size > 0 for size in sizes):
         notes.append(
@@ -302,9 +297,3 @@ def _world(
         )
         return spacing, unit, None
     return spacing, unit, affine
-
-
-def _time_step(fields: Fields, count: int) -> TimeStep | None:
-    """Return the step along the fourth axis; there is no field for its unit."""
-    _, sizes = _found(fields, _SPACINGS, count)
-    return time_step(abs(sizes[3]), None) if len(sizes) == 4 else None

@@ -12,7 +12,6 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import ngff
-from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.provenance import SIGNATURE, as_text, read_with, sound
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import (
@@ -21,6 +20,7 @@ from softmorph_cli.io.raw import (
     Affine,
     Array,
     Encoding,
+    Format,
     Provenance,
     Raw,
     kept_native,
@@ -72,7 +72,7 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True)
-class OmeZarr:
+class OmeZarr(Format):
     """The OME-Zarr family; plain arrays of a Zarr store are read too.
 
     Attributes:
@@ -80,12 +80,10 @@ class OmeZarr:
     """
 
     resolution: int | None = None
-    name: str = "ome-zarr"
-    title: str = FAMILIES["ome-zarr"].title
-    suffixes: tuple[str, ...] = FAMILIES["ome-zarr"].suffixes
-    output_types: tuple[str, ...] = ("float32", "uint8", "uint16")
+    name = "ome-zarr"
+    output_types = ("float32", "uint8", "uint16")
     # `layout` says which part of an affine is lost.
-    holds: frozenset[str] = frozenset({"spacing", "affine", "channels", "stack", "time", "uint32"})
+    holds = frozenset({"spacing", "affine", "channels", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
         """Never: a store is a folder, not a file (see `stores.is_node`)."""
@@ -360,7 +358,10 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
         axes=image.letters,
         spacing=spacing,
         unit=unit,
-        time_step=_time_step(image, level),
+        time_step=time_step(
+            dict(zip(image.letters, level.scale or (), strict=False)).get("T", 0.0),
+            str(image.axes.get("T", {}).get("unit") or ""),
+        ),
         affine=affine,
         channels=image.channels(),
         slope=1 / one if isinstance(one, int) and one > 0 and raw.array.dtype.kind in "ui" else raw.slope,
@@ -375,12 +376,6 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: P
             omero=image.omero,
         ),
     )
-
-
-def _time_step(image: ngff.Image, level: ngff.Level) -> TimeStep | None:
-    if level.scale is None or "T" not in image.letters:
-        return None
-    return time_step(level.scale[image.letters.index("T")], str(image.axes["T"].get("unit") or ""))
 
 
 def _parent(path: Path, inside: str) -> Path:

@@ -1,7 +1,7 @@
-"""How the chunks of a Zarr array are compressed, and a bound on what each of them decompresses to.
+"""The codecs of the chunks of a Zarr array, and a bound on the size to which a chunk decompresses.
 
-A chunk of a few kilobytes can decompress to many gigabytes, and codecs allocate whatever a chunk's header says. So the
-decompressed size of each chunk is compared with that of its array's chunks before a codec sees it.
+A chunk of a few kilobytes can decompress to many gigabytes, and codecs allocate the size that its header states.
+So that size is compared with the chunk size of the array before a codec reads the chunk.
 """
 
 from __future__ import annotations
@@ -24,54 +24,53 @@ from softmorph_cli.io.zipped import DAMAGED, Unzipped, can_hold
 from softmorph_cli.system import machine
 from softmorph_cli.system.descriptors import open_plain
 
-# Compressors, and for those that `Unzipped` decompresses piece by piece its name for them.
+# Compressors, and `Unzipped`'s names of those that it decompresses piece by piece.
 _PACKERS: Final[dict[str, str | None]] = {
     **{"gzip": "gzip", "zlib": "zlib", "bz2": "bzip2", "lzma": "xz"},
     **dict.fromkeys(("blosc", "zstd", "lz4")),
 }
-# Checksums, and at which end of the bytes they are unless their options say so.
+# Checksums, and the end of the bytes at which they are by default.
 _CHECKSUMS: Final = {
     **dict.fromkeys(("crc32", "adler32"), "start"),
     **dict.fromkeys(("crc32c", "fletcher32", "jenkins_lookup3"), "end"),
 }
 _CHECKSUM_BYTES: Final = 4
-# Codecs that leave the number of bytes as it is, but for a checksum.
+# Codecs that keep the number of bytes, apart from a checksum.
 _PLAIN: Final = frozenset({"bytes", "endian", "transpose", "shuffle", *_CHECKSUMS})
 _SHARDS: Final = "sharding_indexed"
 _NO_CHUNK: Final = 2**64 - 1
-# Filters may store wider numbers than those of the array, and checksums and headers take some bytes.
+# Filters may store up to 8 times wider numbers than the array's; checksums and headers take some bytes.
 _WIDER, _SLACK = 8, 4096
-# A chunk that cannot decompress to more than this share of memory, or these bytes, need not be decompressed to count.
-_UNSEEN_SHARE, _UNSEEN = 8, 1 << 28
+# A chunk that cannot decompress to more than an eighth of memory, and these bytes, is not decompressed to count.
+_HARMLESS_SHARE, _HARMLESS = 8, 1 << 28
 
-# How many bytes a byte can decompress to at most.
+# The most bytes that a byte can decompress to.
 _LZ4_MOST: Final = 255
 _ZSTD, _ZSTD_BLOCK = 0xFD2FB528, 1 << 17
 _ZSTD_SKIPPED = 0x184D2A5
 
 
-def _unseen() -> int:
-    return min((machine.memory() or _UNSEEN) // _UNSEEN_SHARE, _UNSEEN)
+def _harmless() -> int:
+    return min((machine.memory() or _HARMLESS) // _HARMLESS_SHARE, _HARMLESS)
 
 
-# How many bytes of checksums are before and behind compressed bytes.
+# The sizes in bytes of the checksums before and after compressed bytes.
 _Ends = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Packing:
-    """How chunks are compressed.
+    """The compression of chunks.
 
     Attributes:
         codec: Their compressor, or None.
-        size: How many bytes a chunk may decompress to.
+        size: The most bytes to which a chunk may decompress.
         ends: The checksums around the compressed bytes of a chunk.
-        pieces: How many chunks of this kind are in a file, as a shard; 0 where a file is one chunk.
-        index: The size in bytes of a shard's index, which says where its chunks are.
+        pieces: The number of chunks in a file that is a shard; 0 if a file is one chunk.
+        index: The size in bytes of a shard's index of its chunks.
         index_first: Whether the index is at the start of the shard.
         shard_ends: The checksums around a shard.
-        unseen: A chunk that cannot decompress to more than this is not decompressed to count. Asked of the system once,
-            not for each chunk.
+        harmless: A chunk that cannot decompress to more bytes than this is not decompressed to count.
     """
 
     codec: str | None
@@ -81,25 +80,25 @@ class Packing:
     index: int = 0
     index_first: bool = False
     shard_ends: _Ends = (0, 0)
-    unseen: int = field(default_factory=_unseen)
+    harmless: int = field(default_factory=_harmless)
 
     def check(self, path: Path) -> None:
-        """Refuse a file whose chunks decompress to more than they hold; a file that is missing has no chunks.
+        """Refuse a file with a chunk that decompresses to too many bytes; a missing file has no chunks.
 
         Raises:
-            Damaged: If a header cannot be that of the file.
-            FileError: If they do.
+            Damaged: If the header of a chunk does not fit its length.
+            FileError: If a chunk does, or it is no plain file.
         """
         try:
             number = open_plain(path)
-        except OSError:  # zarr, which reads it next, says why
+        except OSError:  # zarr reports it
             return
         found = os.fstat(number)
         if not stat.S_ISREG(found.st_mode):
             os.close(number)
             raise FileError(f"{path} is no plain file; copy the store again.")
         with os.fdopen(number, "rb") as stream:
-            # No compressor makes its input twice as long.
+            # No compressor doubles the size of its input.
             most = 2 * max(1, self.pieces) * self.size + self.index
             parts = self._parts(stream, found.st_size)
             if found.st_size > most or any(self.exceeds(stream, *part) for part in parts):
@@ -109,26 +108,22 @@ class Packing:
                 )
 
     def _parts(self, stream: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
+        """Yield the position and the length of each chunk of a file."""
         if not self.pieces:
             yield 0, size
             return
         before, behind = self.shard_ends
         stream.seek(before if self.index_first else max(0, size - behind - self.index))
-        told = stream.read(16 * self.pieces)
-        for start, length in np.frombuffer(told[: len(told) // 16 * 16], "<u8").reshape(-1, 2).tolist():
+        index = stream.read(16 * self.pieces)
+        for start, length in np.frombuffer(index[: len(index) // 16 * 16], "<u8").reshape(-1, 2).tolist():
             if start != _NO_CHUNK and before + start + length <= size:
                 yield before + start, length
 
     def exceeds(self, stream: BinaryIO, start: int, length: int) -> bool:
-        """Whether a chunk decompresses to more than it may.
-
-        Args:
-            stream: An open file.
-            start: Where in it the chunk begins.
-            length: How many bytes the chunk has.
+        """Whether the chunk of `length` bytes at position `start` decompresses to more than `size` bytes.
 
         Raises:
-            Damaged: If a header cannot be that of the chunk.
+            Damaged: If its header does not fit its length.
         """
         stream.seek(start + self.ends[0])
         length = max(0, length - sum(self.ends))
@@ -136,38 +131,38 @@ class Packing:
             return length > self.size
         kind = _PACKERS[self.codec]
         if kind is not None:
-            unseen = max(self.size, self.unseen)
-            return can_hold(length, unseen, kind) and _unpacks_beyond(stream, length, kind, self.size)
+            harmless = max(self.size, self.harmless)
+            return can_hold(length, harmless, kind) and _unpacks_beyond(stream, length, kind, self.size)
         if self.codec == "zstd":
-            return _zstd_says(stream, length) > self.size
+            return _zstd_size(stream, length) > self.size
         head = stream.read(16)
         if self.codec == "lz4":
             return min(int.from_bytes(head[:4], "little"), _LZ4_MOST * length) > self.size
-        # Blosc reads as many bytes as its header says, whether or not the chunk has them.
+        # Blosc reads as many bytes as its header states, also beyond the end of the chunk.
         if len(head) < 16 or int.from_bytes(head[12:], "little") != length:
             raise Damaged("its header does not fit its length")
         return int.from_bytes(head[4:8], "little") > self.size
 
 
-def packing(told: Mapping[str, Any], name: str, chunk: Sequence[int], itemsize: int) -> Packing:
-    """Read how the chunks of an array are compressed.
+def packing(metadata: Mapping[str, Any], name: str, chunk: Sequence[int], itemsize: int) -> Packing:
+    """Return the compression of the chunks of an array.
 
     Args:
-        told: The metadata of the array, of either version.
-        name: What the user called it, for messages.
+        metadata: Of the array, in either version of Zarr.
+        name: The array's name in messages.
         chunk: The shape of a chunk, or of a shard.
         itemsize: Bytes of an element.
 
     Raises:
-        FileError: If they are compressed in a way that is not read.
+        FileError: If it is one that is not read.
     """
-    outer = _codecs(told)
+    outer = _codecs(metadata)
     shards = [options for step, options in outer if step == _SHARDS]
     inner = _codecs(shards[0]) if shards else []
     both = [*outer, *inner]
+    names = ", ".join(step for step, _ in both)
     packers = [(step, options) for step, options in both if step in _PACKERS]
     if len(packers) > 1 or len(shards) > 1 or any(step == _SHARDS for step, _ in inner):
-        names = ", ".join(step for step, _ in both)
         raise FileError(
             f"{name} is packed more than once ({names}), which is not read; write it again with one of blosc, zstd and "
             "gzip."
@@ -181,7 +176,6 @@ def packing(told: Mapping[str, Any], name: str, chunk: Sequence[int], itemsize: 
     shard_ends = _ends(outer, _SHARDS) if shards else (0, 0)
     ends = _ends(innermost, codec) if codec is not None else (0, 0)
     if shard_ends is None or ends is None:
-        names = ", ".join(step for step, _ in both)
         raise FileError(
             f"{name} is compressed first and changed again afterwards ({names}), which is not read; write it again "
             "with one of blosc, zstd and gzip as its last step."
@@ -195,7 +189,6 @@ def packing(told: Mapping[str, Any], name: str, chunk: Sequence[int], itemsize: 
     factor = _WIDER if wider else 1
     size = prod(chunk) * itemsize * factor + _SLACK
     if not shards:
-        # What no codec packs is as long as its file.
         return Packing(codec, size, ends)
     shape = [size for size in shards[0].get("chunk_shape", ()) if isinstance(size, int) and size > 0]
     index = _codecs({"codecs": shards[0].get("index_codecs", ())})
@@ -213,9 +206,9 @@ def packing(told: Mapping[str, Any], name: str, chunk: Sequence[int], itemsize: 
     )
 
 
-def pickles(told: Mapping[str, Any]) -> bool:
-    """Whether metadata name the codec that makes Python objects, wherever they name codecs."""
-    waiting = [_codecs(told)]
+def pickles(metadata: Mapping[str, Any]) -> bool:
+    """Whether metadata name the codec that unpickles Python objects, also within shards."""
+    waiting = [_codecs(metadata)]
     while waiting:
         for codec, options in waiting.pop():
             if codec == "pickle":
@@ -224,22 +217,22 @@ def pickles(told: Mapping[str, Any]) -> bool:
     return False
 
 
-def _codecs(told: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The codecs of an array, or those of its shards, in the order in which they encode: names and options."""
-    listed = [*_list(told.get("filters")), told.get("compressor"), *_list(told.get("codecs"))]
+def _codecs(metadata: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the names and options of the codecs of an array, or of its shards, in the order of encoding."""
+    listed = [*_list(metadata.get("filters")), metadata.get("compressor"), *_list(metadata.get("codecs"))]
     found: list[tuple[str, Mapping[str, Any]]] = []
-    for one in listed:
-        whole = {"name": one} if isinstance(one, str) else one
-        if not isinstance(whole, dict):
+    for entry in listed:
+        codec = {"name": entry} if isinstance(entry, str) else entry
+        if not isinstance(codec, dict):
             continue
-        options = whole.get("configuration", whole)
-        name = str(whole.get("id", whole.get("name", ""))).removeprefix("numcodecs.")
+        options = codec.get("configuration", codec)
+        name = str(codec.get("id", codec.get("name", ""))).removeprefix("numcodecs.")
         found.append((name, options if isinstance(options, dict) else {}))
     return found
 
 
 def _ends(codecs: Sequence[tuple[str, Mapping[str, Any]]], codec: str) -> _Ends | None:
-    """The checksums around the bytes of one of several codecs; None where a codec after it does more than that."""
+    """Return the checksums around the output of a codec; None if a later codec is no checksum."""
     before = behind = 0
     later = [name for name, _ in codecs].index(codec) + 1
     for name, options in codecs[later:]:
@@ -257,18 +250,16 @@ def _list(value: Any) -> list[Any]:
 
 
 def _unpacks_beyond(stream: BinaryIO, length: int, kind: str, size: int) -> bool:
+    """Whether compressed data decompress to more than `size` bytes; zarr reports damaged ones."""
     seen = 0
-    with (
-        Unzipped(BytesIO(stream.read(length)), kind) as unpacked,
-        suppress(*DAMAGED),
-    ):  # zarr, which reads it next, says so
+    with Unzipped(BytesIO(stream.read(length)), kind) as unpacked, suppress(*DAMAGED):
         while seen <= size and (piece := unpacked.read(1 << 20)):
             seen += len(piece)
     return seen > size
 
 
-def _zstd_says(stream: BinaryIO, length: int) -> int:
-    """How many bytes frames of Zstandard say that they hold; where one does not, the most it can hold (RFC 8878)."""
+def _zstd_size(stream: BinaryIO, length: int) -> int:
+    """Return the decompressed size that frames of Zstandard state, or the most they can hold (RFC 8878)."""
     total, end = 0, stream.tell() + length
     while len(magic := stream.read(4)) == 4 and stream.tell() < end:
         number = int.from_bytes(magic, "little")
@@ -281,13 +272,13 @@ def _zstd_says(stream: BinaryIO, length: int) -> int:
         single = flags >> 5 & 1
         stream.seek((1 - single) + (0, 1, 2, 4)[flags & 3], os.SEEK_CUR)
         bytes_of_size = (single, 2, 4, 8)[flags >> 6]
-        said = int.from_bytes(stream.read(bytes_of_size), "little") + 256 * (bytes_of_size == 2)
+        stated = int.from_bytes(stream.read(bytes_of_size), "little") + 256 * (bytes_of_size == 2)
         most, last = 0, False
         while not last and len(head := stream.read(3)) == 3 and stream.tell() < end:
             block = int.from_bytes(head, "little")
-            last, what, count = bool(block & 1), block >> 1 & 3, block >> 3
-            most += count if what < 2 else _ZSTD_BLOCK
-            stream.seek(1 if what == 1 else count, os.SEEK_CUR)
+            last, kind, count = bool(block & 1), block >> 1 & 3, block >> 3
+            most += count if kind < 2 else _ZSTD_BLOCK
+            stream.seek(1 if kind == 1 else count, os.SEEK_CUR)
         stream.seek(4 * (flags >> 2 & 1), os.SEEK_CUR)
-        total += said if bytes_of_size else most
+        total += stated if bytes_of_size else most
     return total

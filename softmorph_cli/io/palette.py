@@ -1,4 +1,4 @@
-"""What the numbers of an image with a colour palette are: grey values, or labels."""
+"""Palette images: whether the indices represent grey values or labels."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import numpy.typing as npt
 from softmorph_cli.io.raw import Array
 
 _BRIGHTNESS: Final = (0.299, 0.587, 0.114)
-# A palette for looking at grey values has many colours, each brighter than the one before but for its rounding.
+# A viewer's palette for grey values has many colours whose brightness increases, up to rounding.
 _MANY: Final = 64
 _ROUNDING: Final = 3.0
 
 
 def of_palette(colours: npt.NDArray[Any]) -> tuple[Callable[[Array], Array], bool, str]:
-    """Say what indices into a palette stand for.
+    """Classify the indices of a palette image.
 
-    A palette of greys shows grey values, and those are meant. One of many colours that get brighter and brighter is
-    how a viewer shows grey values, which are then the indices. Under any other palette indices are labels.
+    In a palette of greys the greys are the values. With many colours of increasing brightness, as viewers use to
+    display grey values, the indices are the values. With any other palette the indices are labels.
 
     Args:
-        colours: uint8, a row of red, green and blue for each index.
+        colours: (indices, 3), uint8: red, green and blue.
 
     Returns:
-        What brings indices to the numbers that are meant, of the same type; whether these are labels; and a note.
+        The conversion of indices to values of the same type, whether these are labels, and a note.
     """
     grey = bool((colours == colours[:, :1]).all())
     if grey and 2 <= len(colours) <= 256 and np.ptp(colours) > 0:
-        # An index that the palette does not have is as good as its last.
+        # An index beyond the palette is taken as its last.
         table = np.concatenate([colours[:, 0], np.full(256 - len(colours), colours[-1, 0])]).astype(np.uint8)
 
         def greys(stored: Array) -> Array:
-            if stored.dtype == np.bool_:  # of one bit: the brighter of the two is 1
+            if stored.dtype == np.bool_:  # one bit: the brighter of the two greys is 1
                 return stored if colours[1, 0] > colours[0, 0] else ~stored
             return table[stored]
 
@@ -42,9 +42,9 @@ def of_palette(colours: npt.NDArray[Any]) -> tuple[Callable[[Array], Array], boo
     steps = np.diff(colours @ np.array(_BRIGHTNESS))
     many = len(np.unique(colours, axis=0)) >= _MANY
     if many and steps.min() >= -_ROUNDING and steps.sum() > 0:
-        return _same, False, "its palette gets brighter with its numbers, which are taken as grey values."
-    return _same, True, "its numbers are indices into a palette of colours, and are taken as labels."
-
-
-def _same(stored: Array) -> Array:
-    return stored
+        return (
+            np.asarray,
+            False,
+            "its palette gets brighter with its numbers, which are taken as grey values.",
+        )
+    return np.asarray, True, "its numbers are indices into a palette of colours, and are taken as labels."

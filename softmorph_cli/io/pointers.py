@@ -1,4 +1,4 @@
-"""Files whose content is not on this machine: what Git LFS and git-annex leave in their place."""
+"""Pointers of Git LFS and git-annex: files whose content is not on this machine."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from softmorph_cli.errors import FileError
 
 _LFS: Final = b"version https://git-lfs.github.com/spec/"
 _ANNEX: Final = b"/annex/objects/"
-# No pointer is longer.
+# The longest pointer, in bytes.
 _LONGEST = 32_768
 
 
 def check_fetched(path: Path) -> None:
-    """Refuse a file that only points to its content, and say how to fetch it.
+    """Refuse a file that is only a pointer, and state the command that fetches its content.
 
     Raises:
-        FileError: If it is a pointer of Git LFS, or a link or a pointer of git-annex whose content is not here.
+        FileError: If it is a pointer of Git LFS, or a link or a pointer of git-annex whose content is missing.
     """
     try:
         target = os.fsencode(path.readlink()) if path.is_symlink() else b""
@@ -30,7 +30,7 @@ def check_fetched(path: Path) -> None:
                 head = stream.read(len(_LFS))
         else:
             return
-    except OSError:  # whoever opens it says why
+    except OSError:  # reported when it is opened
         return
     folder, name = shlex.quote(str(path.parent)), shlex.quote(path.name)
     if head.startswith(_LFS):

@@ -1,14 +1,11 @@
-"""What made a file: the text that `write` leaves in it, and reading it back.
+"""The provenance that `write` records in a file, and reading it back.
 
-The text is JSON in a place that the format leaves to its users: a comment extension of NIfTI, the Info of
-ImageJ's TIFF, the description of an OME or a plain one, a text chunk of PNG, a key of NRRD and MetaImage.
-It goes wherever the other program takes that place. nibabel copies extensions into what it makes from the
-header of a file, and so do others with keys: provenance says which softmorph command wrote the file, or the
-file it was made from, not that nobody changed it since.
+It is JSON in a place for free text: a comment extension of NIfTI, the Info of ImageJ's TIFF, the description of an OME
+or a plain one, a text chunk of PNG, a key of NRRD and MetaImage. Other programs may copy that text into files that they
+make: provenance states which softmorph command wrote the file or one that it was made from, not that it is unchanged.
 
-A file that softmorph wrote several times may hold several such texts; the last one counts. A file that it
-wrote without provenance keeps what its source held where keys and comments are kept (NIfTI, NRRD, MetaImage,
-ImageJ's TIFF).
+A file that softmorph wrote several times may hold several such texts; the last one counts. A file written without
+provenance keeps that of its source if keys and comments are kept (NIfTI, NRRD, MetaImage, ImageJ's TIFF).
 """
 
 from __future__ import annotations
@@ -23,23 +20,23 @@ SIGNATURE: Final = "softmorph"
 
 
 def as_text(provenance: Provenance) -> str:
-    """Return the JSON of a provenance alone, for a place that has SIGNATURE as its name; all ASCII."""
+    """Return the JSON of a provenance, in ASCII, for a field that is named SIGNATURE."""
     return json.dumps(unicode(json.loads(json.dumps(dict(provenance), default=str))))
 
 
 def parse(*texts: str | bytes | None, named: bool = False) -> dict[str, Any]:
-    """Find the provenance in what a file holds.
+    """Find the provenance in the texts of a file.
 
     Args:
-        texts: In the order they were written; a text may hold lines of other programs too.
-        named: Whether the texts were found under the name SIGNATURE, and do not name it themselves.
+        texts: In the order they were written; a text may also hold lines of other programs.
+        named: Whether the texts are the values of a field named SIGNATURE, without that key.
 
     Returns:
-        The one that was written last; empty where there is none, or only what nobody can read.
+        The one that was written last; empty if there is none, or none that is valid.
     """
     for text in reversed(texts):
         plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else text or ""
-        # An extension of NIfTI is filled up with zeros.
+        # An extension of NIfTI is padded with zeros.
         plain = plain.strip("\0 \r\n\t")
         for line in dict.fromkeys((plain, *reversed(plain.splitlines()))):
             if not named and f'"{SIGNATURE}"' not in line:
@@ -52,11 +49,11 @@ def parse(*texts: str | bytes | None, named: bool = False) -> dict[str, Any]:
 
 
 def read_with(provenance: Provenance, **options: Any) -> Provenance:
-    """Return a provenance that names, under "read_with", the options by which values are not those of the file.
+    """Return a provenance that lists, under "read_with", the options that changed the values on reading.
 
     Args:
-        provenance: Of the file; an empty one stays so.
-        options: By name; those that are None change nothing.
+        provenance: Of the file; an empty one stays empty.
+        options: By name; None means that the option was not given.
     """
     chosen = {name: value for name, value in options.items() if value is not None}
     if not provenance or not chosen:
@@ -66,7 +63,7 @@ def read_with(provenance: Provenance, **options: Any) -> Provenance:
 
 
 def sound(found: Any) -> dict[str, Any]:
-    """Return an object of JSON that can be written again, or an empty one.
+    """Return a JSON object if it can be written again, else an empty one.
 
     NaN, infinity and half of a surrogate pair can be read and not be written.
     """

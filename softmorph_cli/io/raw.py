@@ -1,15 +1,17 @@
-"""What a file holds before anybody calls it a probability: numbers of any type, named axes, geometry."""
+"""A decoded file before its values are probabilities, and the interface of a file format."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.system.units import TimeStep
 from softmorph_cli.volume import Volume
 
@@ -17,37 +19,36 @@ Array = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
 Provenance = Mapping[str, Any]
 
-# The letter of a slice axis that is mapped over (`per_slice`); writing turns it into "Z" again.
-# Keys in a file's own metadata: the stored number that stands for 1, or the highest label.
-# Index (x, y, z, 1) of a file <-> index (z, y, x, 1) of an array.
+# Permutes the columns of an affine: index (x, y, z, 1) of a file <-> index (z, y, x, 1) of an array.
 REVERSED: Final = [2, 1, 0, 3]
+# Keys in a file's metadata: the stored number that represents 1, and the highest label.
 ONE: Final = "softmorph_divide_by"
 LABELS: Final = "softmorph_labels"
 
 
 @dataclass(frozen=True)
 class Raw:
-    """A file as its format describes it.
+    """The content of a file as its format describes it.
 
     Attributes:
-        array: Any type, axes in any order; a read-only view of the file, or writeable and nobody else's.
-        axes: A letter for each axis ("Z", "Y", "X" are spatial), or None where the format does not say.
+        array: Any type, axes in any order; a read-only view of the file, or a writeable array that nothing else uses.
+        axes: A letter for each axis ("Z", "Y", "X" are spatial), or None where the format does not state them.
         format: The name of the family.
-        shape: The shape on disk, in the file's own order.
+        shape: The shape on disk, in the file's axis order.
         dtype: The element type on disk.
-        spacing: Voxel size by axis letter, for as many of Z, Y, X as the file knows.
+        spacing: Voxel size by axis letter, of those of Z, Y, X whose size the file states.
         unit: "mm", "um", "nm" or None.
-        time_step: The step along "T", or None where the file does not say it.
+        time_step: The step along "T", or None where the file does not state it.
         affine: 4 x 4, array index (z, y, x, 1) to RAS+ mm (as in `Volume`: of an unknown unit without one), or None.
         channels: Names along "C", or None.
-        slope: A stored number times `slope` plus `inter` is the value it means.
+        slope: A value is a stored number times `slope`, plus `inter`.
         inter: See `slope`.
-        full_scale: Whether the type's maximum means 1 in this format, as in PNG and TIFF.
+        full_scale: Whether the type's maximum represents 1 in this format, as in PNG and TIFF.
         colour: Whether "C" holds the samples of a colour image.
-        labels: Whether the file says that its numbers are those of labels.
-        provenance: What softmorph said of the file when it wrote it, or empty.
-        native: What the writer of the same format wants to have back.
-        notes: What the reader had to decide.
+        labels: Whether the file declares its numbers to be labels.
+        provenance: What `write` recorded in the file, or empty.
+        native: Metadata for the writer of the same format.
+        notes: For the user: what was ambiguous and how it was read.
     """
 
     array: Array
@@ -72,16 +73,16 @@ class Raw:
 
 @dataclass(frozen=True)
 class Kept:
-    """What `write` needs of the file a volume came from; `Source.header` is one of these.
+    """Metadata of the source file that `write` uses; the `Source.header` of a volume.
 
     Attributes:
         format: The name of the family.
-        native: What that family's reader put aside.
-        axes: The axes in the order of the raw array, as they were understood.
-        spacing: Voxel size by letter, the axes a volume does not filter along included.
-        dropped: The letter of the spatial axis of size one that was left out, or None.
-        exclusive: Of classes that exclude each other, where that was asked for: see `softmorph_cli.io.exclusive`.
-        time_step: The step along "T", or None where the file does not say it.
+        native: The `Raw.native` of its reader.
+        axes: The axes of the raw array, in its order, as they were interpreted.
+        spacing: Voxel size by letter, including axes along which a volume is not filtered.
+        dropped: The letter of the spatial axis of size one that was removed, or None.
+        exclusive: The mutually exclusive classes, if they were requested: see `softmorph_cli.io.exclusive`.
+        time_step: The step along "T", or None where the file does not state it.
     """
 
     format: str
@@ -95,12 +96,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class Encoding:
-    """What stored numbers are, and what is written beside them.
+    """What the stored numbers represent, and what is written beside them.
 
     Attributes:
-        one: The number that stands for 1.
-        labels: Whether they are labels at the place of the map; `one` is then 1.
-        provenance: What made them.
+        one: The number that represents 1.
+        labels: Whether they are labels instead of probabilities; `one` is then 1.
+        provenance: How they were made.
         pyramid: Whether coarser resolutions are written too.
     """
 
@@ -110,58 +111,55 @@ class Encoding:
     pyramid: bool = False
 
 
-class Format(Protocol):
-    """One family of files: how to recognise, read and write it."""
+class Format(ABC):
+    """A family of files: how to recognise, read and write it.
 
-    @property
-    def name(self) -> str:
-        """As in `Source.format`."""
+    Attributes:
+        name: As in `Source.format`; its key in FAMILIES.
+        output_types: The element types that `write` can store, the default first.
+        holds: Which of "spacing", "affine", "channels", "stack", "time" (its step) and "uint32" (labels) it can hold.
+    """
+
+    name: ClassVar[str]
+    output_types: ClassVar[tuple[str, ...]]
+    holds: ClassVar[frozenset[str]]
 
     @property
     def title(self) -> str:
-        """As a person says it."""
+        """Its name in messages."""
+        return FAMILIES[self.name].title
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """What its files are called, lower case; the first is the usual one."""
+        """The endings of its file names, lower case; the first is the usual one."""
+        return FAMILIES[self.name].suffixes
 
-    @property
-    def output_types(self) -> tuple[str, ...]:
-        """What `write` can store, the default first."""
-
-    @property
-    def holds(self) -> frozenset[str]:
-        """Which of "spacing", "affine", "channels", "stack", "time" (its step) and "uint32" (labels) it can hold."""
-
+    @abstractmethod
     def recognises(self, head: bytes) -> bool:
-        """Whether a file with these first bytes (unpacked, where it is gzipped) is of this family."""
+        """Whether a file with these first bytes (decompressed, if it is gzipped) is of this family."""
 
+    @abstractmethod
     def read(self, path: Path) -> Raw:
-        """Read the file; what it raises that is no SoftmorphError is put into words by `damage.not_read`."""
+        """Read a file; `damage.not_read` words the exceptions that are no SoftmorphError."""
 
-    def write(
-        self,
-        volume: Volume,
-        array: Array,
-        path: Path,
-        encoding: Encoding,
-    ) -> list[str]:
-        """Write `array`, the values of `volume` as they are encoded, and return what could not be kept."""
+    @abstractmethod
+    def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
+        """Write `array`, the encoded values of `volume`, and return notes on what could not be kept."""
 
 
 def kept_native(volume: Volume, name: str) -> Any:
-    """Return what the reader of family `name` put aside, or None if the volume came from elsewhere."""
+    """Return `Raw.native` of the source of a volume; None if that was not of family `name`."""
     kept = volume.source.header if volume.source else None
     return kept.native if isinstance(kept, Kept) and kept.format == name else None
 
 
 def time_step_of(volume: Volume) -> TimeStep | None:
-    """Return the step of time of a map that has an axis of time, where its file said it."""
+    """Return the time step of a map that has a time axis, if its file stated it."""
     kept = volume.source.header if volume.source else None
     return kept.time_step if isinstance(kept, Kept) and "T" in volume.axes else None
 
 
 def scale_of(one: str) -> float:
-    """What stored numbers are multiplied by, where a file says which of them stands for 1."""
+    """Return the factor of stored numbers, given the text of the number that represents 1; 1.0 if it is no number."""
     one = one.strip()
     return 1 / int(one) if one.isdecimal() and len(one) < 20 and int(one) else 1.0

@@ -1,4 +1,4 @@
-"""Compressed streams; gzip through ISA-L, which decompresses twice and compresses three times as fast as zlib."""
+"""Compressed streams; gzip through ISA-L, which decompresses 2 and compresses 3 times as fast as zlib."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 MAGIC: Final = b"\x1f\x8b"
-# What reading a damaged file raises.
+# Exceptions on reading a damaged file.
 DAMAGED: Final = (OSError, EOFError, Damaged, lzma.LZMAError, cast("type[Exception]", isal_zlib.error))
 
 # Levels are 0 to 3; level 3 takes 50 % more time and saves 2 %.
 _LEVEL: Final = 2
 _PIECE: Final = 1 << 20
 _MOST_BEHIND: Final = 1 << 28
-# The first bytes of a stream, where another may follow it; the most bytes that a byte can decompress to.
+# By compression: the signature of a stream that may follow another; the most bytes that a byte can decompress to.
 _KINDS: Final[dict[str, tuple[bytes, int]]] = {
     "gzip": (MAGIC, 1032),
     "zlib": (b"", 1032),
@@ -38,16 +38,16 @@ class Unzipped(io.RawIOBase):
     """A compressed file open for reading: one stream, or several in sequence.
 
     Attributes:
-        behind: How many bytes after the last stream are not read, not counting zeros; set at the end of the stream.
+        behind: How many bytes after the last stream are not read, without zeros; set at the end of the stream.
     """
 
     def __init__(self, stream: BinaryIO, kind: str = "gzip", *, size: int | None = None) -> None:
-        """Read from the current position of a file, which is closed together with this.
+        """Read from the current position of a file, which is closed together with this object.
 
         Args:
             stream: The file.
             kind: "gzip", "zlib", "bzip2" or "xz".
-            size: How many compressed bytes there are; None for all that follow.
+            size: The number of compressed bytes; None for the rest of the file.
         """
         self._stream, self._kind, self._size = stream, kind, size
         self._start = stream.tell()
@@ -72,7 +72,7 @@ class Unzipped(io.RawIOBase):
         return piece
 
     def _next(self) -> bool:
-        """Go on to the next stream, if one follows; after the last one count what is left."""
+        """Begin the next stream, if one follows; after the last one count the remaining bytes."""
         magic, rest = _KINDS[self._kind][0], self._unpacker.unused_data.lstrip(b"\0")
         while len(rest) < max(1, len(magic)) and (piece := self._more()):
             rest = (rest + piece).lstrip(b"\0")
@@ -89,15 +89,15 @@ class Unzipped(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Yes; what is skipped is decompressed."""
+        """Yes; skipped bytes are decompressed."""
         return True
 
     def tell(self) -> int:
-        """How many bytes were unpacked."""
+        """Return the position in the decompressed bytes."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a position in the decompressed bytes; to go back begins again at the start."""
+        """Set the position in the decompressed bytes; going back restarts from the beginning."""
         if whence != io.SEEK_SET:
             raise io.UnsupportedOperation("the length of a compressed file is not known.")
         if offset < self._at:
@@ -108,7 +108,7 @@ class Unzipped(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill a buffer as far as the file goes.
+        """Fill a buffer up to the end of the data; return how many bytes were read.
 
         Raises:
             Damaged: If the file ends within a stream.
@@ -138,18 +138,18 @@ class Unzipped(io.RawIOBase):
 
 
 def can_hold(packed: int, unpacked: int, kind: str = "gzip") -> bool:
-    """Whether so many compressed bytes can decompress to so many; asked before memory is allocated."""
+    """Whether `packed` compressed bytes can decompress to `unpacked` bytes; checked before memory is allocated."""
     return unpacked <= (packed + 64) * _KINDS[kind][1]
 
 
 def finish(stream: Unzipped) -> int:
-    """Decompress to the end of the stream, where its checksum is compared.
+    """Decompress to the end of a stream, where its checksum is verified.
 
     Returns:
         How many bytes followed the voxels.
 
     Raises:
-        Unsupported: If they do not end within a bound.
+        Unsupported: If there are too many.
     """
     more = 0
     while piece := stream.read(_PIECE):
@@ -160,7 +160,7 @@ def finish(stream: Unzipped) -> int:
 
 
 def told_behind(behind: int, *, packed: bool = False) -> list[str]:
-    """A note on bytes that follow the voxels, or the compressed stream, and are not read."""
+    """Return a note on unused bytes after the voxels, or after the compressed stream; none for 0 bytes."""
     what = "the end of its compressed data" if packed else "its voxels"
     count = "1 byte" if behind == 1 else f"{behind:,} bytes"
     return [f"{count} behind {what} {'is' if behind == 1 else 'are'} not used."] if behind else []
@@ -168,14 +168,14 @@ def told_behind(behind: int, *, packed: bool = False) -> list[str]:
 
 @contextmanager
 def zipping(path: Path) -> Iterator[Any]:
-    """Open a new gzip file for writing, without a name and a time in it: equal contents give equal files."""
+    """Open a new gzip file for writing, without a name and a time in its header: equal contents give equal files."""
     with path.open("wb") as file, zipping_into(file) as stream:
         yield stream
 
 
 @contextmanager
 def zipping_into(file: BinaryIO) -> Iterator[Any]:
-    """Write gzip as `zipping` does, at the current position of an open file."""
+    """Write gzip as `zipping`, at the current position of an open file."""
     stream = igzip.IGzipFile("", "wb", _LEVEL, file, mtime=0)  # type: ignore[no-untyped-call]
     with stream:
         yield stream

@@ -12,7 +12,7 @@ import pytest
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import WriteOptions, as_stored, check_target, read, write
-from softmorph_cli.io.arrays import Npy
+from softmorph_cli.io.npy import Npy
 from softmorph_cli.io.options import KEYWORDS
 from softmorph_cli.system.parameters import in_python
 from softmorph_cli.volume import Volume

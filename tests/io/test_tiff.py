@@ -18,7 +18,7 @@ from PIL import Image
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import ReadOptions, open_blocks, probe, read, read_labels, tiff, write
-from softmorph_cli.io.segments import numbers
+from softmorph_cli.io.tiff_segments import count_samples
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)
@@ -1084,7 +1084,7 @@ def test_sizes_in_jpeg_xl(how: dict[str, Any]) -> None:
     for shape in [*shapes, (80, 100), (60, 120), (40, 40)]:
         image = random.integers(0, 255, (*shape, *colours), dtype=np.uint8)
         strip = imagecodecs.jpegxl_encode(image, **how)
-        assert numbers("JPEGXL", strip, image.dtype) == shape[0] * shape[1]
+        assert count_samples("JPEGXL", strip, image.dtype) == shape[0] * shape[1]
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
@@ -1097,7 +1097,7 @@ def test_tiles_of_volumes_in_jpeg_xl(kind: str, tmp_path: Path) -> None:
     assert np.allclose(read(path).array, wanted, atol=1e-6)
     # No header says how many frames there are.
     many = imagecodecs.jpegxl_encode(np.zeros((500, 16, 16), kind))
-    assert numbers("JPEGXL", many, image.dtype) == 500 * 16 * 16
+    assert count_samples("JPEGXL", many, image.dtype) == 500 * 16 * 16
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""PNG through SimpleITK."""
+"""PNG: pixels through SimpleITK; palettes, alpha and texts by its chunks."""
 
 from __future__ import annotations
 
@@ -16,32 +16,30 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
-from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
-from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Raw, scale_of
+from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Format, Raw, scale_of
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.volume import Volume
 
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-# The colour types of PNG, and how many samples a pixel has where that is more than one.
-_PNG_GREY, _PNG_PALETTE, _PNG_GREY_ALPHA, _PNG_RGBA = 0, 3, 4, 6
-_HEAD = 13
-_SAMPLES: Final = {2: 3, _PNG_GREY_ALPHA: 2, _PNG_RGBA: 4}
-# Chunks whose contents are used here.
-_USED: Final = (b"IHDR", b"PLTE", b"tRNS", b"tEXt")
-# The longest palette or text that is read.
-_LONGEST_KEPT: Final = 1 << 22
-# The bits that a sample may have, by colour type; 2 is RGB.
-_PNG_DEPTHS = {
-    _PNG_GREY: (1, 2, 4, 8, 16), 2: (8, 16), _PNG_PALETTE: (1, 2, 4, 8), _PNG_GREY_ALPHA: (8, 16), _PNG_RGBA: (8, 16),
+_MAGIC = b"\x89PNG\r\n\x1a\n"
+# The colour types of PNG, the samples of a pixel (1 for the others), and the bits that a sample may have.
+_GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
+_SAMPLES: Final = {_RGB: 3, _GREY_ALPHA: 2, _RGBA: 4}
+_DEPTHS: Final = {
+    _GREY: (1, 2, 4, 8, 16), _PALETTE: (1, 2, 4, 8), **dict.fromkeys((_RGB, _GREY_ALPHA, _RGBA), (8, 16)),
 }  # fmt: skip
+# The length of IHDR's body, and where the chunk ends.
+_HEAD, _HEAD_END = 13, 33
+# Chunks whose contents are used here, and the longest palette or text that is read.
+_USED: Final = (b"IHDR", b"PLTE", b"tRNS", b"tEXt")
+_LONGEST_KEPT: Final = 1 << 22
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Suppress what the C libraries below SimpleITK print; their exception has the same text."""
+    """Suppress the output of the C libraries under SimpleITK; the exception has the same text."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -56,7 +54,7 @@ def _silent() -> Iterator[None]:
 
 @contextmanager
 def _spelt(path: Path) -> Iterator[str]:
-    """Give a name of the file that is UTF-8: SimpleITK ends the process at any other."""
+    """Yield a name of the file in UTF-8: SimpleITK aborts the process on any other."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -69,7 +67,7 @@ def _spelt(path: Path) -> Iterator[str]:
 
 
 def read_pixels(path: Path, reader: str) -> Array:
-    """Read the numbers with a named ITK reader, whatever the file is called; the first axis is the slowest."""
+    """Read an array with the ITK reader of a name, whatever the file's suffix; the first axis is the slowest."""
     import SimpleITK
 
     with _spelt(path) as name, _silent():
@@ -84,39 +82,36 @@ def _write_image(image: Any, path: Path) -> None:
         try:
             SimpleITK.WriteImage(image, name, useCompression=True)
         except RuntimeError as error:
-            # ITK keeps no error number; the last line of its text is the reason.
+            # ITK's error has no errno; the last line of its text is the reason.
             raise OSError(str(error).strip().splitlines()[-1]) from error
 
 
 @dataclass(frozen=True)
-class Png:
-    """8- and 16-bit grey PNG; the type's maximum means 1."""
+class Png(Format):
+    """8- and 16-bit grey PNG; the type's maximum represents 1."""
 
-    name: str = "png"
-    title: str = FAMILIES["png"].title
-    suffixes: tuple[str, ...] = FAMILIES["png"].suffixes
-    output_types: tuple[str, ...] = ("uint16", "uint8")
-    holds: frozenset[str] = frozenset()
+    name = "png"
+    output_types = ("uint16", "uint8")
+    holds = frozenset()
 
     def recognises(self, head: bytes) -> bool:
-        """Whether the PNG signature is there."""
-        return head.startswith(_PNG_MAGIC)
+        """Whether the file begins with the PNG signature."""
+        return head.startswith(_MAGIC)
 
     def read(self, path: Path) -> Raw:
-        """Read one image; a file that this package wrote says so and needs no guess about its range."""
+        """Read one image; in files of this package a text states which number represents 1."""
         chunks = _chunks(path)
-        # What follows IEND does not belong to the image.
         if (chunks[0].name, len(chunks[0].body), chunks[-1].name) != (b"IHDR", _HEAD, b"IEND"):
             raise FileError(f"{path} is cut short: it starts as a PNG file but does not end as one.")
         _check_size(path, chunks)
         texts = _texts(chunks)
-        ours, labels = texts.get(ONE, ""), LABELS in texts
+        labels = LABELS in texts
         notes: tuple[str, ...] = ()
         array = _samples(path, chunks)
-        if chunks[0].body[9] == _PNG_PALETTE:
+        if chunks[0].body[9] == _PALETTE:
             colours = next((chunk.body for chunk in chunks if chunk.name == b"PLTE"), b"")
-            turned, labels, note = of_palette(np.frombuffer(colours, np.uint8).reshape(-1, 3))
-            array, notes = turned(array), (note,)
+            convert, labels, note = of_palette(np.frombuffer(colours, np.uint8).reshape(-1, 3))
+            array, notes = convert(array), (note,)
         if array.ndim == 3 and array.shape[-1] == 2 and (array[..., 1] == np.iinfo(array.dtype).max).all():
             array, notes = array[..., 0], ("its alpha channel is opaque everywhere, and is left out.",)
         colour = array.ndim == 3
@@ -128,21 +123,15 @@ class Png:
             dtype=str(array.dtype),
             channels=("grey", "alpha") if colour and array.shape[-1] == 2 else None,
             full_scale=not labels,
-            slope=scale_of(ours),
+            slope=scale_of(texts.get(ONE, "")),
             colour=colour,
             labels=labels,
             provenance=parse(texts.get(SIGNATURE), named=True),
             notes=notes,
         )
 
-    def write(
-        self,
-        volume: Volume,
-        array: Array,
-        path: Path,
-        encoding: Encoding,
-    ) -> list[str]:
-        """Write one grey image; a mask becomes 0 and 255, which is what a viewer can show."""
+    def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
+        """Write one grey image; a mask becomes 0 and 255, which viewers show as black and white."""
         import SimpleITK
 
         if array.ndim != 2:
@@ -164,20 +153,17 @@ class Png:
 
 
 def _insert_texts(path: Path, texts: dict[str, str]) -> None:
-    # SimpleITK cannot write text chunks; they go behind IHDR, which always ends at byte 33.
+    # SimpleITK cannot write text chunks; they are inserted after IHDR.
     content = path.read_bytes()
     chunks = b"".join(
         _chunk(b"tEXt", key.encode("latin-1") + b"\0" + text.encode("ascii", "backslashreplace"))
         for key, text in texts.items()
     )
-    path.write_bytes(content[:33] + chunks + content[33:])
+    path.write_bytes(content[:_HEAD_END] + chunks + content[_HEAD_END:])
 
 
 class _Chunk(NamedTuple):
-    """A chunk of a PNG: its name, body, position in the file, and the length of its body.
-
-    A long body is not read, and empty here.
-    """
+    """A chunk of a PNG: its name, its body (empty if it is not used or too long), its start, the body's length."""
 
     name: bytes
     body: bytes
@@ -186,29 +172,28 @@ class _Chunk(NamedTuple):
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
-    """The bytes of a chunk: its length, name, body and checksum."""
     checksum = zlib.crc32(name + body).to_bytes(4, "big")
     return len(body).to_bytes(4, "big") + name + body + checksum
 
 
 def _chunks(path: Path) -> list[_Chunk]:
-    """The chunks of a PNG, at least one; the last one is IEND if the file is complete.
+    """Return the chunks of a PNG up to IEND, at least one; the last one is IEND if the file is complete.
 
     Raises:
         Damaged: If a chunk that is used has a wrong checksum.
     """
     chunks, size = [], path.stat().st_size
     with path.open("rb") as stream:
-        stream.seek(len(_PNG_MAGIC))
+        stream.seek(len(_MAGIC))
         while (start := stream.tell()) + 12 <= size:
             length, name = int.from_bytes(stream.read(4), "big"), stream.read(4)
-            # A name is four letters; without this, zeros would be read as endless empty chunks.
+            # A name is four letters; without this check, zeros would be read as endless empty chunks.
             if start + 12 + length > size or not name.isalpha():
                 break
             body = b""
             if name in _USED and length <= _LONGEST_KEPT:
                 body = stream.read(length)
-                # libpng ignores a wrong checksum here, and a header would not be the one that was written.
+                # libpng ignores a wrong checksum of these chunks, also of the header.
                 if zlib.crc32(name + body) != int.from_bytes(stream.read(4), "big"):
                     raise Damaged(f"the checksum of its {name.decode()} does not fit")
             chunks.append(_Chunk(name, body, start, length))
@@ -219,7 +204,7 @@ def _chunks(path: Path) -> list[_Chunk]:
 
 
 def _check_size(path: Path, chunks: list[_Chunk]) -> None:
-    """Refuse an image that by its header is larger than memory, or than its data can decompress to.
+    """Refuse an image that by its header is larger than memory, or than its data can be when decompressed.
 
     Raises:
         Damaged: If its data are too short for it.
@@ -228,7 +213,7 @@ def _check_size(path: Path, chunks: list[_Chunk]) -> None:
     head = chunks[0].body
     width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big")
     bits = head[8] * _SAMPLES.get(head[9], 1)
-    # Its pixels are in memory twice: as they are stored and as they are used.
+    # The pixels are in memory twice: as stored and as used.
     check_room(
         (height, width),
         2 * -(-bits // 8),
@@ -241,27 +226,27 @@ def _check_size(path: Path, chunks: list[_Chunk]) -> None:
 
 
 def _samples(path: Path, chunks: list[_Chunk]) -> Array:
-    """The numbers of a PNG as they are stored.
+    """Return the numbers of a PNG as they are stored.
 
     ITK replaces palette indices by colours, cannot read grey with alpha, and drops bits that are not significant by
-    sBIT, so that white is no longer the type's maximum. So its header is changed in a copy without such chunks: palette
-    indices are declared grey, and grey with alpha is declared another type of as many bytes a pixel.
+    sBIT, so that white is no longer the type's maximum. It is therefore given a copy without such chunks whose header
+    declares palette indices as grey, and grey with alpha as another type with as many bytes per pixel.
     """
     head = chunks[0].body
     depth, kind = head[8], head[9]
-    if depth not in _PNG_DEPTHS.get(kind, ()):
+    if depth not in _DEPTHS.get(kind, ()):
         raise Unsupported(f"its pixels are of kind {kind} with {depth} bits, which there are not")
-    alpha, grey = kind == _PNG_GREY_ALPHA, kind in (_PNG_GREY, _PNG_PALETTE)
+    alpha, grey = kind == _GREY_ALPHA, kind in (_GREY, _PALETTE)
     changed = any(chunk.name == b"sBIT" or (grey and chunk.name == b"tRNS") for chunk in chunks)
-    if not (kind == _PNG_PALETTE or alpha or changed):
+    if not (kind == _PALETTE or alpha or changed):
         return read_pixels(path, "PNGImageIO")
-    as_depth, as_kind = depth, _PNG_GREY if grey else kind
+    as_depth, as_kind = depth, _GREY if grey else kind
     if alpha:
-        as_depth, as_kind = (16, _PNG_GREY) if depth == 8 else (8, _PNG_RGBA)
+        as_depth, as_kind = (16, _GREY) if depth == 8 else (8, _RGBA)
     with TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.png"
         with path.open("rb") as stream, plain.open("wb") as copy:
-            copy.write(_PNG_MAGIC + _chunk(b"IHDR", head[:8] + bytes((as_depth, as_kind)) + head[10:]))
+            copy.write(_MAGIC + _chunk(b"IHDR", head[:8] + bytes((as_depth, as_kind)) + head[10:]))
             for chunk in chunks:
                 if chunk.name in (b"IDAT", b"IEND"):
                     stream.seek(chunk.start)
@@ -272,11 +257,11 @@ def _samples(path: Path, chunks: list[_Chunk]) -> Array:
     if alpha:
         return array.view(">u2").astype(np.uint16)
     # ITK scales greys of fewer than 8 bits to the range of 8.
-    return array // np.uint8(255 // (2**depth - 1)) if kind == _PNG_PALETTE else array
+    return array // np.uint8(255 // (2**depth - 1)) if kind == _PALETTE else array
 
 
 def _texts(chunks: list[_Chunk]) -> dict[str, str]:
-    """The texts of a PNG; where a key comes twice, the last one."""
+    """Return the texts of a PNG by key, the last one of each key."""
     texts = {}
     for chunk in chunks:
         if chunk.name == b"tEXt":

@@ -1,7 +1,7 @@
-"""How many numbers a compressed strip or tile of a TIFF holds, by its own header.
+"""The size of a compressed strip or tile of a TIFF by the header of its codec.
 
-Some compressions state the size of the image again in each strip or tile. Their decoders allocate what is stated there,
-whatever the fields of the TIFF say, so it is compared with these fields first.
+Some codecs state the size of the image in each strip or tile. Their decoders allocate that size, whatever the fields of
+the TIFF state, so it is compared with these fields first.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from softmorph_cli.io.damage import Unsupported
 
 _PNG_CHANNELS: Final = {2: 3, 4: 2, 6: 4}
-# Of JPEG: frame headers are 0xC0 to 0xCF but for three of another kind; the data begin at SOS; and no length follows.
+# JPEG: markers 0xC0 to 0xCF are frame headers except three; the data begin at SOS; some markers have no length.
 _NO_FRAME: Final = (0xC4, 0xC8, 0xCC)
 _SOS, _EOI = 0xDA, 0xD9
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_XR_IMAGE: Final = 0xBCC0
-# Of JPEG XL: what the width is of the height, and how sizes and other numbers are stored (bits, and what is added).
+# JPEG XL: the ratios of width to height; encodings of sizes and other numbers (bits, and an offset that is added).
 _RATIOS: Final = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _SIZES: Final = ((9, 1), (13, 1), (18, 1), (30, 1))
 _INTEGER_BITS: Final = ((0, 8), (0, 10), (0, 12), (6, 1))
@@ -31,23 +31,25 @@ _EXTRA_CHANNELS: Final = ((0, 0), (0, 1), (4, 2), (12, 1))
 
 
 class _Absent(Exception):  # noqa: N818
-    """A header lacks what belongs there."""
+    """A codec's header is missing or incomplete."""
 
 
-def numbers(compression: str, data: bytes, dtype: np.dtype[Any], header: bytes | None = None) -> int | None:
-    """Return how many numbers a strip or tile holds, colours counted one by one.
+def count_samples(
+    compression: str, data: bytes, dtype: np.dtype[Any], header: bytes | None = None
+) -> int | None:
+    """Return how many samples (pixels times colours) a strip or tile holds by its header.
 
     Args:
-        compression: As tifffile calls it.
+        compression: tifffile's name of it.
         data: All of the strip or tile.
-        dtype: Of the numbers, by the TIFF.
-        header: Of JPEG, what the page has for all of its tiles.
+        dtype: Of the samples, by the TIFF.
+        header: The tables that the tiles of a page share (JPEG).
 
     Returns:
-        Their number, at least; None for a compression whose data do not state it.
+        A lower bound of the number; None for a compression whose data do not state it.
 
     Raises:
-        Unsupported: If the size is not where it belongs, or there are several images.
+        Unsupported: If the header is missing or incomplete, or there are several images.
     """
     find = _FINDERS.get(compression)
     if find is None:
@@ -64,7 +66,7 @@ def _jpeg(data: bytes, _dtype: np.dtype[Any]) -> int:
         marker = 0
         while marker in (0, 0xFF):
             at = data.find(b"\xff", at)
-            marker = _taken(data, at + 1, 1)[0] if at >= 0 else _SOS
+            marker = _slice(data, at + 1, 1)[0] if at >= 0 else _SOS
             at += marker in (0, 0xFF)
         if marker in (_SOS, _EOI):
             raise _Absent
@@ -84,9 +86,9 @@ def _png(data: bytes, _dtype: np.dtype[Any]) -> int:
 def _webp(data: bytes, _dtype: np.dtype[Any]) -> int:
     kind = data[12:16]
     if kind == b"VP8X":
-        if _taken(data, 20, 1)[0] & 2:
+        if _slice(data, 20, 1)[0] & 2:
             raise Unsupported("a strip or tile of it is an animation")
-        columns, rows = (1 + int.from_bytes(_taken(data, at, 3), "little") for at in (24, 27))
+        columns, rows = (1 + int.from_bytes(_slice(data, at, 3), "little") for at in (24, 27))
     elif kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         columns, rows = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
@@ -109,7 +111,7 @@ def _jpeg_2000(data: bytes, _dtype: np.dtype[Any]) -> int:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes of a JPEG 2000 or JPEG XL file: name, and where what is in them begins and ends."""
+    """Yield the boxes of a JPEG 2000 or JPEG XL file: name, start and end of the content."""
     at = 0
     while at < len(data):
         length, name = struct.unpack_from(">I4s", data, at)
@@ -127,7 +129,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _jpeg_xl(data: bytes, dtype: np.dtype[Any]) -> int:
     stream = data
     if not data.startswith(b"\xff\n"):
-        # What is in one box, or the parts of it in several, each behind its number.
+        # The codestream is one box, or parts of it in several, each after its number.
         stream = b"".join(
             data[start + 4 * (name == b"jxlp") : end]
             for name, start, end in _boxes(data)
@@ -168,9 +170,9 @@ def _jpeg_xl_size(bits: _Bits) -> tuple[int, int]:
 
 
 def _jpeg_xl_frames(data: bytes, dtype: np.dtype[Any]) -> int:
-    """Count what is in several frames, as tiles of volumes have them; no header says how many there are.
+    """Count the samples of several frames, as tiles of volumes have them; no header states how many there are.
 
-    imagecodecs goes through all of them first, and where it is given an array of another shape it names that shape.
+    imagecodecs parses all of them first, and if it is given an array of another shape, its error states the right one.
     """
     import imagecodecs
 
@@ -185,20 +187,20 @@ def _jpeg_xl_frames(data: bytes, dtype: np.dtype[Any]) -> int:
 
 
 class _Bits:
-    """Numbers of single bits, the lowest first."""
+    """Reads numbers of any count of bits, the lowest bit first."""
 
     def __init__(self, data: bytes, start: int) -> None:
         self._data, self._at = data, 8 * start
 
     def take(self, count: int) -> int:
-        """Read a number of so many bits."""
+        """Read a number of `count` bits."""
         first, last = self._at // 8, -(-(self._at + count) // 8)
-        piece = int.from_bytes(_taken(self._data, first, last - first), "little") >> self._at % 8
+        piece = int.from_bytes(_slice(self._data, first, last - first), "little") >> self._at % 8
         self._at += count
         return piece & ((1 << count) - 1)
 
     def choose(self, kinds: tuple[tuple[int, int], ...]) -> int:
-        """Read a number whose first two bits say how many follow, and what is added to them."""
+        """Read a number whose first two bits select how many bits follow and the offset that is added."""
         count, more = kinds[self.take(2)]
         return self.take(count) + more
 
@@ -210,7 +212,7 @@ def _jpeg_xr(data: bytes, _dtype: np.dtype[Any]) -> int:
     starts = [value for tag, kind, _, value in fields if tag == _JPEG_XR_IMAGE and kind == 4]
     if len(starts) != 1 or data[starts[0] : starts[0] + 8] != b"WMPHOTO\0":
         raise _Absent
-    short = _taken(data, starts[0] + 10, 1)[0] & 0x80
+    short = _slice(data, starts[0] + 10, 1)[0] & 0x80
     columns, rows = struct.unpack_from(">HH" if short else ">II", data, starts[0] + 12)
     return int((rows + 1) * (columns + 1))
 
@@ -223,8 +225,8 @@ def _lerc(data: bytes, _dtype: np.dtype[Any]) -> int:
             break
         # A checksum since version 3, several numbers for each pixel since 4.
         names = "rows columns depth valid block size"
-        told = struct.unpack_from(f"<{6 if version > 3 else 5}i", data, at + (14 if version > 2 else 10))
-        sizes = told if version > 3 else (*told[:2], 1, *told[2:])
+        stored = struct.unpack_from(f"<{6 if version > 3 else 5}i", data, at + (14 if version > 2 else 10))
+        sizes = stored if version > 3 else (*stored[:2], 1, *stored[2:])
         found = dict(zip(names.split(), sizes, strict=True))
         total += max(0, found["rows"]) * max(0, found["columns"]) * max(0, found["depth"])
         if found["size"] <= 0:
@@ -235,7 +237,7 @@ def _lerc(data: bytes, _dtype: np.dtype[Any]) -> int:
     return total
 
 
-def _taken(data: bytes, start: int, count: int) -> bytes:
+def _slice(data: bytes, start: int, count: int) -> bytes:
     piece = data[start : start + count]
     if len(piece) < count:
         raise _Absent

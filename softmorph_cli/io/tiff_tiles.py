@@ -1,4 +1,4 @@
-"""The tiles or strips of a TIFF, read one by one as the chunks of tifffile's Zarr store, and checks of them."""
+"""The tiles or strips of a TIFF: read one by one as chunks of tifffile's Zarr store, checked and bounded."""
 
 from __future__ import annotations
 
@@ -19,33 +19,31 @@ from softmorph_cli.io.lazy import Index, Lazy, Stored
 from softmorph_cli.io.packing import Packing
 from softmorph_cli.io.raw import Array
 from softmorph_cli.io.room import fits
-from softmorph_cli.io.segments import numbers
+from softmorph_cli.io.tiff_segments import count_samples
 
 _LACKING = re.compile(r"imagecodecs|COMPRESSION|PREDICTOR")
-# Compressions that tifffile decompresses without imagecodecs, by the name that `Packing` has for them.
+# Compressions that tifffile decompresses without imagecodecs, and `Packing`'s names of them.
 _UNBOUNDED: Final = {
     **dict.fromkeys(("ADOBE_DEFLATE", "DEFLATE", "PIXTIFF"), "zlib"),
     **dict.fromkeys(("ZSTD", "ZSTD_DEPRECATED"), "zstd"),
     "LZMA": "lzma",
 }
-# What a strip may hold beyond its numbers, beside an eighth of them: some writers fill up their last one.
+# How many bytes beyond its samples, and an eighth of them, a strip may hold: some writers fill up the last one.
 _SLACK: Final = 1 << 16
-# The largest strip, in bytes, that is read as a part.
+# In bytes: the largest strip that is read as a part; the largest strip or tile that may exceed its image; the header.
 _LONGEST = 1 << 30
-# The largest strip or tile, in bytes, that may be larger than its image.
 _LARGE = 1 << 28
-_UNCOMPRESSED = 1
-# The bytes of the header of a TIFF: pixels come later.
 _HEADER = 8
+_UNCOMPRESSED = 1
 
 
-def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> Array:
-    """Open one series of a TIFF whose values are read when they are needed.
+def stored_tiles(path: Path, series: int, convert: Callable[[Array], Array]) -> Array:
+    """Return a lazy view of one series of a TIFF.
 
     Args:
-        path: The file; it stays open as long as the result lives.
+        path: The file; it stays open as long as the result exists.
         series: Its number.
-        turned: Brings stored numbers to those that are meant, of the same type.
+        convert: Maps a part of the stored numbers to values of the same type.
 
     Raises:
         FileError: If it cannot be read in parts.
@@ -55,7 +53,7 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
 
     file = tifffile.TiffFile(path)
     try:
-        _ = len(file.pages)  # ends a circle of pages, as in `Tiff.read`
+        _ = len(file.pages)  # detects a circular list of pages, as in `Tiff.read`
         keyframe = file.series[series].keyframe
         mend(file.series[series])
         check_strips(path, file.series[series])
@@ -64,7 +62,6 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
     except BaseException:
         file.close()
         raise
-    # The file can be closed only when the array is no longer used.
     weakref.finalize(array, _close, store, file)
     strip = prod(array.chunks) * array.dtype.itemsize
     if strip > _LONGEST or not fits(array.chunks, array.dtype.itemsize):
@@ -78,27 +75,27 @@ def stored_tiles(path: Path, series: int, turned: Callable[[Array], Array]) -> A
             part = np.asarray(stored[index])
         except (MemoryError, FileError):
             raise
-        # A tile can make its codec raise nearly any exception.
+        # Codecs raise nearly any exception on a damaged tile.
         except Exception as error:
             if lacks_codec(error):
                 raise codec_missing(path, keyframe, " in parts") from error
             raise not_read(path, "TIFF", error) from error
-        return turned(part.astype(part.dtype.newbyteorder("="), copy=False))
+        return convert(part.astype(part.dtype.newbyteorder("="), copy=False))
 
     return cast(Array, Lazy(array, array.chunks, read))
 
 
 def keyframes(series: Any) -> list[Any]:
-    """Return the pages of a series that say how the others are stored: one, or more where pages differ."""
+    """Return the distinct keyframes of a series: the pages by whose fields the others are decoded."""
     pages = (page for page in series.pages if page is not None and page.keyframe is not None)
     return list({id(page.keyframe): page.keyframe for page in pages}.values())
 
 
 def check_strips(path: Path, series: Any) -> None:
-    """Refuse to decompress a strip or tile to more than it holds, whenever it is read, whole or in parts.
+    """Bound the decompression of each strip or tile of a series to the size that the TIFF's fields state.
 
-    imagecodecs takes the size of most from the TIFF; see `segments` for the others. Without imagecodecs tifffile
-    decompresses as much as there is.
+    imagecodecs bounds most codecs by itself; see `tiff_segments` for the others. Without imagecodecs, tifffile
+    decompresses without a limit.
 
     Args:
         path: The file.
@@ -113,14 +110,14 @@ def _bounded(path: Path, keyframe: Any) -> Callable[..., Any]:
     from tifffile import TIFF
 
     name, most = keyframe.compression.name, prod(keyframe.chunks)
-    # Where nothing installed decompresses it, that is what has to be told.
+    # If no installed codec decompresses it, tifffile's own error is the right one.
     known = keyframe.compression in TIFF.DECOMPRESSORS
     codec = _UNBOUNDED.get(name) if find_spec("imagecodecs") is None else None
     packed = Packing(codec, most * keyframe.dtype.itemsize + _SLACK)
 
     def decode(data: bytes | None, *arguments: Any, **options: Any) -> Any:
         if known and data is not None:
-            found = numbers(name, data, keyframe.dtype, options.get("jpegheader"))
+            found = count_samples(name, data, keyframe.dtype, options.get("jpegheader"))
             if (found is not None and found > most + most // 8 + _SLACK) or (
                 codec is not None and packed.exceeds(BytesIO(data), 0, len(data))
             ):
@@ -128,25 +125,25 @@ def _bounded(path: Path, keyframe: Any) -> Callable[..., Any]:
                     f"{path} holds more than the numbers of a strip, and is not unpacked; copy it again, or write it "
                     "again from its source."
                 )
-        # What tifffile would have made of the page, were this not in its place.
+        # tifffile's decoder, whose attribute this function replaces.
         return type(keyframe).decode.func(keyframe)(data, *arguments, **options)
 
     return decode
 
 
 def mend(series: Any) -> list[str]:
-    """Check and correct the fields of a series that say where its strips or tiles are.
+    """Check and correct the offsets and byte counts of the strips or tiles of a series.
 
-    tifffile reads a series as a whole and in parts by different code; with correct fields both read the same. Without
-    compression there is no predictor, and the length of a single strip is known. No strip or tile goes beyond the end
-    of the file.
+    tifffile reads a whole series and parts of it by different code, which agree only on correct fields. Without
+    compression there is no predictor, and the length of a single strip is known. No strip or tile extends beyond the
+    end of the file.
 
     Returns:
         A note if strips or tiles are not in the file.
 
     Raises:
         Damaged: If one begins beyond the end of the file, or is not compressed and ends beyond it.
-        Unsupported: If their offsets and lengths are no numbers.
+        Unsupported: If offsets or byte counts are no whole numbers.
     """
     keyframe, pages = series.keyframe, [page for page in series.pages if page is not None]
     plain = keyframe.compression == _UNCOMPRESSED
@@ -157,7 +154,7 @@ def mend(series: Any) -> list[str]:
             raise Unsupported("it does not tell in whole numbers where its strips or tiles are")
         alone = plain and len(offsets) == 1
         if alone:
-            # A single strip is the whole image, whatever the fields say of its length and its rows.
+            # A single strip is the whole image, whatever its byte count and rows per strip state.
             keyframe.rowsperstrip = max(keyframe.rowsperstrip, keyframe.imagelength)
             if counts == (0,) and offsets[0] > 0:
                 counts = (keyframe.nbytes,)
@@ -192,17 +189,17 @@ def lacks_codec(error: BaseException) -> bool:
     while error is not None and error not in chain:
         chain.append(error)
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    # The codecs that tifffile has without imagecodecs may need modules of a later Python.
+    # Codecs that tifffile has without imagecodecs may need modules of a later Python: ImportError.
     return any(isinstance(one, ImportError) or _LACKING.search(str(one)) for one in chain)
 
 
 def codec_missing(path: Path, keyframe: Any, how: str = "") -> FileError:
-    """Return the refusal of an intact file that no installed codec decompresses.
+    """Return the error for an intact file that no installed codec decompresses.
 
     Args:
         path: The file.
         keyframe: A page of it.
-        how: " in parts" where it was read so.
+        how: " in parts" if it was read so.
     """
     from tifffile import TIFF
 
@@ -227,7 +224,7 @@ def codec_missing(path: Path, keyframe: Any, how: str = "") -> FileError:
 
 
 class _Tiles:
-    """A Zarr array that takes weak references, so that its file can be closed with it."""
+    """A Zarr array that supports weak references, so that its file is closed once it is no longer used."""
 
     def __init__(self, array: Any) -> None:
         self._array = array

@@ -13,21 +13,20 @@ from typing import IO, Any, Final, Literal
 import numpy as np
 
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
-from softmorph_cli.io.families import FAMILIES
-from softmorph_cli.io.raw import Array, Encoding, Kept, Raw
+from softmorph_cli.io.raw import Array, Encoding, Format, Kept, Raw
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.volume import Volume
 
-# NumPy reads no longer one from a file that it does not trust, but looks at its length after it has read it.
+# NumPy's limit for files that are not trusted; NumPy compares the length only after it has read the header.
 _LONGEST_HEADER: Final = 10_000
 
 
-def header(stream: IO[bytes]) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any]]:
-    """Read the shape, the order and the type of an array at the beginning of a stream.
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any]]:
+    """Read the shape, the memory order and the element type of the array that follows in a stream.
 
     Raises:
-        Damaged: If it ends within them.
-        Unsupported: If they are longer than any, or of a version that nobody knows.
+        Damaged: If the stream ends within the header.
+        Unsupported: If the header is too long, of an unknown version, or states an impossible shape or type.
     """
     head = stream.read(10)
     first = head[6:7] == b"\1"
@@ -40,7 +39,7 @@ def header(stream: IO[bytes]) -> tuple[tuple[int, ...], Literal["C", "F"], np.dt
         raise Unsupported(f"its header is of version {head[6]}.{head[7]} and has {length:,} bytes")
     whole = BytesIO(head + stream.read(length))
     np.lib.format.read_magic(whole)
-    # Version 3 differs from 2 in letters alone, which no field of numbers has.
+    # Version 3 differs from 2 only in the encoding of the names of fields.
     read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
     try:
         with warnings.catch_warnings():
@@ -56,48 +55,40 @@ def header(stream: IO[bytes]) -> tuple[tuple[int, ...], Literal["C", "F"], np.dt
 
 
 @dataclass(frozen=True)
-class Npy:
-    """The .npy family; nothing in it is ever unpickled."""
+class Npy(Format):
+    """The .npy family; it is never unpickled."""
 
-    name: str = "npy"
-    title: str = FAMILIES["npy"].title
-    suffixes: tuple[str, ...] = FAMILIES["npy"].suffixes
-    output_types: tuple[str, ...] = ("float32", "float64", "float16", "uint8", "uint16")
-    holds: frozenset[str] = frozenset({"stack", "uint32"})
+    name = "npy"
+    output_types = ("float32", "float64", "float16", "uint8", "uint16")
+    holds = frozenset({"stack", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
-        """Whether the magic of .npy is there."""
+        """Whether the file begins with the signature of .npy."""
         return head.startswith(b"\x93NUMPY")
 
     def read(self, path: Path) -> Raw:
-        """Map the array; a shape of 2 or 3 axes is (Y, X), (Z, Y, X) or (Y, X, C), more need names."""
+        """Memory-map the array; 2 or 3 axes are (Y, X), (Z, Y, X) or (Y, X, C), more need names."""
         with path.open("rb") as stream:
-            shape, order, dtype = header(stream)
+            shape, order, dtype = read_header(stream)
             start = stream.tell()
         if dtype.hasobject:
-            # Never unpickled: the shape and the type are all that is looked at.
+            # Not unpickled: only the shape and the type are needed to refuse it.
             return Raw(np.broadcast_to(np.empty((), object), shape), None, self.name, shape, "object")
         if prod(shape) * dtype.itemsize > path.stat().st_size - start:
             raise Damaged(ENDS_EARLY)
-        # An empty array cannot be mapped; the values' check will name it.
+        # An empty array cannot be mapped; the check of values refuses it.
         array = np.empty(shape, dtype) if 0 in shape else np.memmap(path, dtype, "r", start, shape, order)
         axes, notes = usual_axes(shape)
         return Raw(array, axes, self.name, shape, str(dtype), native=(), notes=tuple(notes))
 
-    def write(
-        self,
-        volume: Volume,
-        array: Array,
-        path: Path,
-        encoding: Encoding,
-    ) -> list[str]:
-        """Write in the axis order the source .npy had, if there was one."""
+    def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
+        """Write in the axis order of the source if that was an .npy."""
         kept = volume.source.header if volume.source else None
         axes = volume.axes
         if isinstance(kept, Kept) and kept.format == self.name and set(kept.axes) == set(axes):
             array = array.transpose([axes.index(axis) for axis in kept.axes])
         with path.open("wb") as stream:
-            # Into a real file NumPy writes through C's buffers, and does not look whether the last of them arrives.
+            # Given a real file, NumPy writes through C's buffers and ignores an error of the last one.
             np.save(SimpleNamespace(write=stream.write), array, allow_pickle=False)
         if encoding.labels:
             return [".npy does not say that its numbers are labels; read one with --label K."]

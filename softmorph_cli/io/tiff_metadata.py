@@ -1,0 +1,178 @@
+"""The metadata of a TIFF: voxel size, unit, time step and channels by OME, by ImageJ or by its tags."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from xml.etree import ElementTree
+
+from softmorph_cli.io.stored import real
+from softmorph_cli.system.units import MILLIMETRES, TimeStep, in_one_unit, sizeless, time_step
+
+# ResolutionUnit; 4 and 5 are extensions.
+_NO_UNIT, _INCH = 1, 2
+_RESOLUTION_UNITS = {3: "cm", 4: "mm", 5: "um"}
+# Types of the ImageJ metadata that are written again; tifffile parses text that looks like a number as one.
+_IMAGEJ_KEPT: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("finterval", "fps"), (int, float)),
+    **dict.fromkeys(("tunit", "mode", "unit", "Info"), str),
+    **dict.fromkeys(("LUTs", "Labels"), list),
+    "loop": bool,
+}
+
+
+@dataclass(frozen=True)
+class Native:
+    """What is kept of a TIFF to be written again: its flavour ("ome", "imagej" or "plain") and its metadata."""
+
+    flavour: str
+    imagej: Mapping[str, Any] = field(default_factory=dict)
+    resolution: tuple[Any, Any, int] | None = None
+    description: str = ""
+    extra_ome: tuple[str, ...] = ()
+    time_increment: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The metadata of a TIFF; attributes as in `Raw`."""
+
+    native: Native
+    spacing: Mapping[str, float] = field(default_factory=dict)
+    unit: str | None = None
+    channels: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    time_step: TimeStep | None = None
+
+
+def read_metadata(file: Any, number: int, page: Any, axes: str) -> Metadata:
+    """Return the metadata of a series.
+
+    Args:
+        file: tifffile's.
+        number: Of the series.
+        page: Its first page.
+        axes: Its axes.
+    """
+    if file.is_ome and file.ome_metadata:
+        return _read_ome(file.ome_metadata, number)
+    tags = [page.tags.get(name) for name in ("XResolution", "YResolution", "ResolutionUnit")]
+    x, y, per = (tag.value if tag is not None else None for tag in tags)
+    # By the standard inches are the default, but programs that leave the tag out mean no unit.
+    known = per in (None, _NO_UNIT, _INCH, *_RESOLUTION_UNITS)
+    pixel = {
+        letter: size for letter, ratio in (("X", x), ("Y", y)) if (size := _pixel_size(ratio)) is not None
+    }
+    resolution = (x, y, int(per or _NO_UNIT)) if known and len(pixel) == 2 else None
+    if file.is_imagej:
+        return _read_imagej(dict(file.imagej_metadata or {}), pixel, resolution)
+    native = Native("plain", resolution=resolution, description=page.description)
+    shaped = parse_json(page.description)
+    names = shaped.get("channels")
+    channels = tuple(map(str, names)) if isinstance(names, list) and names else None
+    step = time_step(_positive(shaped.get("time_step")) or 0.0, "s")
+    if isinstance(shaped.get("spacing"), dict):
+        sizes = {
+            letter: size
+            for letter, stated in shaped["spacing"].items()
+            if letter in tuple("ZYX") and (size := _positive(stated))
+        }
+        unit = next((unit for unit in MILLIMETRES if unit == shaped.get("unit")), None)
+        return Metadata(native, sizes, unit if sizes else None, channels, time_step=step)
+    if not known and any(size != 1 for size in pixel.values()):
+        note = f"its resolution is in the unknown unit {per} (ResolutionUnit), and is left out: lengths are in voxels."
+        return Metadata(native, channels=channels, notes=(note,))
+    if per in _RESOLUTION_UNITS:
+        spacing, unit = in_one_unit(
+            {letter: (size, _RESOLUTION_UNITS[per]) for letter, size in pixel.items()}
+        )
+        notes = ("its slice distance is not in the file, so lengths are in voxels.",) if "Z" in axes else ()
+        return Metadata(native, spacing, unit, channels, notes)
+    if per == _INCH and pixel and any(size != 1 for size in pixel.values()):
+        note = "its resolution per inch is taken as a print size, not as a voxel size."
+        return Metadata(native, channels=channels, notes=(note,))
+    return Metadata(native, channels=channels, time_step=step)
+
+
+def _read_imagej(
+    stated: dict[str, Any], pixel: Mapping[str, float], resolution: tuple[Any, Any, int] | None
+) -> Metadata:
+    sizes = dict(pixel)
+    if depth := _positive(str(stated.get("spacing")).removeprefix("-")):
+        sizes["Z"] = depth
+    # "unit" is that of x, and of y and z if these have none.
+    units = {letter: stated.get(f"{letter.lower()}unit", stated.get("unit")) for letter in sizes}
+    spacing, unit = in_one_unit({letter: (size, units[letter]) for letter, size in sizes.items()})
+    if unit is None and all(size == 1 for size in spacing.values()):
+        spacing = {}
+    notes = tuple(sizeless(letter for letter in sizes if spacing and letter not in spacing))
+    kept = {
+        key: stated[key]
+        for key, kind in _IMAGEJ_KEPT.items()
+        if isinstance(stated.get(key), kind) and (kind is bool or not isinstance(stated[key], bool))
+    }
+    step = time_step(kept.get("finterval", 0.0), str(kept.get("tunit", "s")))
+    native = Native("imagej", imagej=kept, resolution=resolution)
+    return Metadata(native, spacing, unit, notes=notes, time_step=step)
+
+
+def _read_ome(xml: str, number: int) -> Metadata:
+    root = ElementTree.fromstring(xml)
+    images = root.findall(".//{*}Pixels")
+    # Each series is an image of the metadata; coarser or broken ones may be missing.
+    pixels = images[min(number, len(images) - 1)] if images else None
+    extra = tuple(
+        name
+        for name in ("Instrument", "ROI", "StructuredAnnotations")
+        if root.find(f".//{{*}}{name}") is not None
+    )
+    if pixels is None:
+        return Metadata(Native("ome", extra_ome=extra))
+    sizes = {}
+    for letter in "XYZ":
+        if size := _positive(pixels.get(f"PhysicalSize{letter}")):
+            sizes[letter] = (size, pixels.get(f"PhysicalSize{letter}Unit", "µm"))
+    spacing, unit = in_one_unit(sizes)
+    names = tuple(channel.get("Name") or "" for channel in pixels.findall("{*}Channel"))
+    increment, per = pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")
+    step = _positive(increment)
+    native = Native(
+        "ome",
+        description=root.findtext(".//{*}Image/{*}Description") or "",
+        extra_ome=extra,
+        time_increment=(increment, per) if increment and step else None,
+    )
+    return Metadata(
+        native,
+        spacing,
+        unit,
+        names if all(names) and len(names) > 1 else None,
+        tuple(sizeless(letter for letter in sizes if letter not in spacing)),
+        time_step(step or 0.0, per),
+    )
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """Return the JSON object that a description is, or an empty one."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _positive(number: Any) -> float | None:
+    """Return a size, given as a number or text; None if it is not finite or not above 0."""
+    size = real(str(number))
+    return size if size > 0 else None
+
+
+def _pixel_size(ratio: Any) -> float | None:
+    """Return the size of a pixel from a resolution tag; None if that is no ratio of two numbers above 0."""
+    if not isinstance(ratio, tuple) or len(ratio) != 2:
+        return None
+    if not all(isinstance(number, int) and number > 0 for number in ratio):
+        return None
+    return float(ratio[1] / ratio[0])

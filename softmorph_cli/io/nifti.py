@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,7 +18,7 @@ from softmorph_cli.io.nifti_geometry import fourth_axis, read_geometry, write_ge
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Array, Encoding, Format, Provenance, Raw, kept_native
 from softmorph_cli.io.room import check_room
-from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, told_behind, zipping
+from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, gzip_writer, told_behind
 from softmorph_cli.system.printable import typed
 from softmorph_cli.system.units import MILLIMETRES
 from softmorph_cli.volume import Volume
@@ -148,7 +149,7 @@ class Nifti(Format):
         # An image resets the scaling of the header that it is made with.
         image.header.set_slope_inter(1 / encoding.one, 0)
         zipped = path.name.lower().endswith(".gz")
-        with zipping(path) if zipped else path.open("wb") as stream:
+        with path.open("wb") as file, gzip_writer(file) if zipped else nullcontext(file) as stream:
             image.to_stream(stream)
         return lost
 

@@ -16,7 +16,7 @@ from softmorph_cli.io.nrrd_geometry import locate, read_kinds, world
 from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Format, Raw, kept_native, scale_of
 from softmorph_cli.io.stored import Fields, Stored
-from softmorph_cli.io.zipped import zipping_into
+from softmorph_cli.io.zipped import gzip_writer
 from softmorph_cli.volume import Volume
 
 # Names of the element types, separated by commas; the first is written.
@@ -129,7 +129,7 @@ class Nrrd(Format):
             grid.lost.append("NRRD cannot say in an unknown unit where it lies: its origin is not kept.")
         with path.open("wb") as file:
             file.write(f"NRRD0005\n{_described(array, grid)}{''.join(lines)}\n".encode())
-            with zipping_into(file) as stream:
+            with gzip_writer(file) as stream:
                 for piece in stored.pieces(array):
                     stream.write(piece)
         return grid.lost

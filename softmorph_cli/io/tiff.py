@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from softmorph_cli.errors import FileError
 from softmorph_cli.io.damage import NO_PAGES, Damaged, Unsupported
 from softmorph_cli.io.logs import captured_log
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
@@ -20,8 +19,7 @@ from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Format, Raw, kept
 from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import shown
-from softmorph_cli.io.tiff_calibration import Calibration, calibration
-from softmorph_cli.io.tiff_metadata import Native, read_metadata
+from softmorph_cli.io.tiff_metadata import OME_TYPES, Native, imwrite_options, in_page_order, read_metadata
 from softmorph_cli.io.tiff_pages import (
     BROKEN,
     check_described_planes,
@@ -31,9 +29,8 @@ from softmorph_cli.io.tiff_pages import (
     count_planes,
     decode,
 )
-from softmorph_cli.io.tiff_photometric import Interpretation, interpret
 from softmorph_cli.io.tiff_tiles import check_strips, keyframes, mend, stored_tiles
-from softmorph_cli.io.tiff_writing import OME_TYPES, in_page_order, write_options
+from softmorph_cli.io.tiff_values import Interpretation, interpret
 from softmorph_cli.volume import Volume
 
 # The most bytes of pixels in a classic TIFF, whose offsets have 32 bits; the rest is for the tags.
@@ -75,11 +72,10 @@ class Tiff(Format):
                 check_page(keyframe)
             notes += mend(series)
             check_strips(path, series)
-            meaning = interpret(path, page)
+            meaning = interpret(path, file, page)
             planes, plane_notes = count_planes(path, file, number, complaints)
-            calibrated = calibration(file, page)
-            notes += (*plane_notes, *meaning.notes, *calibrated.notes)
-            array = self._array(path, file, number, planes, meaning, calibrated)
+            notes += (*plane_notes, *meaning.notes)
+            array = self._array(path, file, number, planes, meaning)
             if not isinstance(series.axes, str) or array.ndim != len(series.axes):
                 raise Unsupported(
                     f"its axes are {shown(str(series.axes))}, and its pages have the shape {array.shape}"
@@ -89,7 +85,7 @@ class Tiff(Format):
             notes += (*axes_notes, *metadata.notes)
             samples: tuple[str, ...] = ()
             if "S" in series.axes:
-                samples = meaning.names_of(array.shape[series.axes.index("S")])
+                samples = meaning.sample_names(array.shape[series.axes.index("S")])
             check_layout_fields(complaints)
             if broken := next(filter(BROKEN.search, complaints), None):
                 # What tifffile can still read of a file that was cut short looks like a complete file.
@@ -107,8 +103,8 @@ class Tiff(Format):
             unit=metadata.unit,
             time_step=metadata.time_step,
             channels=samples or metadata.channels,
-            slope=1 / one if one and array.dtype.kind in "ui" else calibrated.slope,
-            inter=calibrated.inter,
+            slope=1 / one if one and array.dtype.kind in "ui" else meaning.slope,
+            inter=meaning.inter,
             full_scale=not labels,
             colour=bool(samples),
             labels=labels,
@@ -118,13 +114,7 @@ class Tiff(Format):
         )
 
     def _array(
-        self,
-        path: Path,
-        file: Any,
-        number: int,
-        planes: int | None,
-        meaning: Interpretation,
-        calibrated: Calibration,
+        self, path: Path, file: Any, number: int, planes: int | None, meaning: Interpretation
     ) -> Array:
         """Return the numbers of a series, or a lazy view of them if it is requested or they do not fit into memory."""
         series = file.series[number]
@@ -133,8 +123,8 @@ class Tiff(Format):
         # While one strip or tile is decompressed, both its copies and the other strips are in memory.
         parts = 1 + min(1, prod(series.keyframe.chunks) / max(1, series.size))
         if not self.lazy and fits(series.shape, ceil(series.dtype.itemsize * parts)):
-            return calibrated.without_absent(meaning.convert(decode(path, file, series, planes)))
-        array = stored_tiles(path, number, _convert_part(path, meaning.convert, calibrated))
+            return meaning.apply(decode(path, file, series, planes))
+        array = stored_tiles(path, number, partial(meaning.apply_to_part, path=path))
         if planes is not None and planes < series.size // max(1, series.keyframe.size):
             array = array[:planes]
         return array
@@ -173,7 +163,7 @@ class Tiff(Format):
         if step is not None and not step.known and not kept:
             lost.append("the unit of its time step is unknown, and TIFF counts in s: it is not kept.")
         seconds = step.size if step and step.known else None
-        options, not_kept = write_options(flavour, volume, axes, native, signature, seconds)
+        options, not_kept = imwrite_options(flavour, volume, axes, native, signature, seconds)
         lost += not_kept
         if flavour == "imagej" and array.shape[-1] == 1:
             # tifffile takes a last axis of size one for the samples of a pixel.
@@ -192,24 +182,6 @@ class Tiff(Format):
                 **options,
             )
         return lost
-
-
-def _convert_part(
-    path: Path, convert: Callable[[Array], Array], calibrated: Calibration
-) -> Callable[[Array], Array]:
-    """Return the conversion of stored numbers for parts of a file, which must not depend on the part's values."""
-
-    def convert_part(array: Array) -> Array:
-        converted = convert(array)
-        present = calibrated.without_absent(converted)
-        if present.dtype != converted.dtype:
-            raise FileError(
-                f"{path} is read in parts, and its pixels of {calibrated.absent:g} have no value (GDAL_NODATA): set "
-                "them to 0 in the program that made it."
-            )
-        return present
-
-    return convert_part
 
 
 def _axes(found: str, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:

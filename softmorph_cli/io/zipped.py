@@ -5,9 +5,6 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from isal import igzip, igzip_lib, isal_zlib
@@ -166,16 +163,9 @@ def told_behind(behind: int, *, packed: bool = False) -> list[str]:
     return [f"{count} behind {what} {'is' if behind == 1 else 'are'} not used."] if behind else []
 
 
-@contextmanager
-def zipping(path: Path) -> Iterator[Any]:
-    """Open a new gzip file for writing, without a name and a time in its header: equal contents give equal files."""
-    with path.open("wb") as file, zipping_into(file) as stream:
-        yield stream
+def gzip_writer(file: BinaryIO) -> Any:
+    """Return a gzip stream that writes at the current position of an open file, which it does not close.
 
-
-@contextmanager
-def zipping_into(file: BinaryIO) -> Iterator[Any]:
-    """Write gzip as `zipping`, at the current position of an open file."""
-    stream = igzip.IGzipFile("", "wb", _LEVEL, file, mtime=0)  # type: ignore[no-untyped-call]
-    with stream:
-        yield stream
+    Its header has no name and no time: equal contents give equal files.
+    """
+    return igzip.IGzipFile("", "wb", _LEVEL, file, mtime=0)  # type: ignore[no-untyped-call]

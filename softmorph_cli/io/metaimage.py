@@ -12,11 +12,12 @@ import numpy as np
 from isal import isal_zlib
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.io import stored
+from softmorph_cli.io import stored, voxel_data
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Encoding, Format, Raw, kept_native, scale_of
-from softmorph_cli.io.stored import Fields, Stored
+from softmorph_cli.io.stored import Fields
+from softmorph_cli.io.voxel_data import VoxelData
 from softmorph_cli.system.units import MILLIMETRES, length, time_step
 from softmorph_cli.volume import Volume
 
@@ -77,7 +78,7 @@ class MetaImage(Format):
         if "ElementNumberOfChannels" in fields:
             (samples,) = fields.whole("ElementNumberOfChannels", 1, least=1)
         shape = (*reversed(sizes), *[samples] * (samples > 1))
-        array, notes = stored.load(_stored(fields, listed, end, shape), path)
+        array, notes = voxel_data.load(_stored(fields, listed, end, shape), path)
         axes = {2: "YX", 3: "ZYX", 4: "TZYX"}.get(count, "")
         with np.errstate(over="ignore", invalid="ignore"):  # infinite directions are invalid
             spacing, unit, affine = _world(fields, count, notes)
@@ -140,7 +141,7 @@ class MetaImage(Format):
         return lost
 
 
-def _described(array: Array, grid: stored.Grid) -> dict[str, str]:
+def _described(array: Array, grid: stored.FiledGrid) -> dict[str, str]:
     """Return the fields of an array and its geometry."""
     vector, dims = grid.axes.endswith("C"), len(grid.letters)
     sizes = array.shape[: len(array.shape) - vector][::-1]
@@ -204,7 +205,7 @@ def _read_header(path: Path) -> tuple[Fields, list[str], int]:
     return Fields(path, "MetaImage", texts), listed, last.end()
 
 
-def _stored(fields: Fields, listed: list[str], end: int, shape: tuple[int, ...]) -> Stored:
+def _stored(fields: Fields, listed: list[str], end: int, shape: tuple[int, ...]) -> VoxelData:
     """Return where the voxels are stored and how they are encoded."""
 
     def is_true(name: str, default: bool) -> bool:
@@ -231,13 +232,13 @@ def _stored(fields: Fields, listed: list[str], end: int, shape: tuple[int, ...])
         end = end if skip <= 0 else 0
     else:
         end = 0
-        files = stored.files_named(text, listed, max(1, prod(shape)), fields.path)
+        files = voxel_data.files_named(text, listed, max(1, prod(shape)), fields.path)
     if files is not None and len(files) > 1:
         packed = None
     if encoding == "zlib":
         # Here it is counted in compressed bytes.
         end, skip = end + max(0, skip), 0
-    return Stored(np.dtype(order + code), shape, encoding, files, start=end, skip=skip, packed=packed)
+    return VoxelData(np.dtype(order + code), shape, encoding, files, start=end, skip=skip, packed=packed)
 
 
 def _real(fields: Fields, name: str, default: float) -> float:

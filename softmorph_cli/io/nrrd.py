@@ -10,12 +10,13 @@ from typing import Final
 import numpy as np
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.io import stored
+from softmorph_cli.io import stored, voxel_data
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.nrrd_geometry import locate, read_kinds, world
 from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Format, Raw, kept_native, scale_of
-from softmorph_cli.io.stored import Fields, Stored
+from softmorph_cli.io.stored import Fields
+from softmorph_cli.io.voxel_data import VoxelData
 from softmorph_cli.io.zipped import gzip_writer
 from softmorph_cli.volume import Volume
 
@@ -83,7 +84,7 @@ class Nrrd(Format):
         fields, keys = header.fields, header.keys
         (count,) = fields.whole("dimension", 1, least=1, most=stored.MOST_AXES)
         sizes = fields.whole("sizes", count, least=0)
-        array, notes = stored.load(_stored(header, sizes), path)
+        array, notes = voxel_data.load(_stored(header, sizes), path)
         for name in sorted(fields.texts.keys() - _FIELDS):
             notes.append(f"its field {stored.shown(name)!r} is none of NRRD's, and is left out.")
         if note := _quantisation(fields):
@@ -135,7 +136,7 @@ class Nrrd(Format):
         return grid.lost
 
 
-def _described(array: Array, grid: stored.Grid) -> str:
+def _described(array: Array, grid: stored.FiledGrid) -> str:
     """Return the fields of an array and its geometry, a line each."""
     vector, flat, timed = "C" in grid.axes, "Z" not in grid.axes, "T" in grid.axes
     kinds = ["vector"] * vector + ["space"] * (2 if flat else 3) + ["time"] * timed
@@ -215,7 +216,7 @@ def _read_header(path: Path) -> _Header:
     return _Header(Fields(path, "NRRD", texts), keys, listed, end.end() if end else len(content))
 
 
-def _stored(header: _Header, sizes: list[int]) -> Stored:
+def _stored(header: _Header, sizes: list[int]) -> VoxelData:
     """Return where the voxels are stored and how they are encoded."""
     fields = header.fields
     code = fields.one_of("type", _TYPES)
@@ -238,9 +239,9 @@ def _stored(header: _Header, sizes: list[int]) -> Stored:
     files = None
     if "data file" in fields:
         voxels = max(1, int(np.prod(shape, dtype=object)))
-        files = stored.files_named(fields.texts["data file"], header.listed, voxels, fields.path)
+        files = voxel_data.files_named(fields.texts["data file"], header.listed, voxels, fields.path)
         start = 0
-    return Stored(np.dtype(order + code), shape, encoding, files, start=start, lines=lines, skip=skip)
+    return VoxelData(np.dtype(order + code), shape, encoding, files, start=start, lines=lines, skip=skip)
 
 
 def _quantisation(fields: Fields) -> str | None:

@@ -1,53 +1,37 @@
-"""What NRRD and MetaImage have in common: a header of text, and the voxels behind it or in files that it names.
+"""What NRRD and MetaImage have in common: a text header with fields, and geometry in LPS coordinates.
 
-Headers are not trusted: every number is checked before it is used, only plain files in the header's folder or below it
-are opened, and no memory is allocated for more voxels than the files can hold.
+Headers are not trusted: every number is checked before it is used.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import isfinite, prod
+from math import isfinite
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io.damage import ENDS_EARLY, Damaged
-from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.provenance import SIGNATURE, as_text
 from softmorph_cli.io.raw import LABELS, ONE, REVERSED, Affine, Array, Encoding, time_step_of
-from softmorph_cli.io.room import check_room
-from softmorph_cli.io.zipped import Unzipped, can_hold, finish, told_behind
-from softmorph_cli.system.descriptors import open_plain
 from softmorph_cli.system.units import MILLIMETRES, TimeStep
 from softmorph_cli.volume import Volume, places
 
-# World coordinates are LPS there and RAS here.
+# Changes between the LPS coordinates of these files and RAS.
 LPS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 MOST_AXES: Final = 16
 LONGEST_HEADER: Final = 1 << 22
-_PIECE = 1 << 20
-# No whole number of a header is larger.
+# The largest integer that a header field may hold.
 _MOST: Final = 1 << 62
-# The separators of numbers in text, and a length that no number in text has.
-_BETWEEN: Final = (b" ", b"\t", b"\r", b"\n", b",")
-_LONGEST_WORD: Final = 400
 _WRITTEN_AT_ONCE = 1 << 24
-# name%03d.raw 1 20 1: a file for each number.
-_SERIES = re.compile(
-    r"([^%]*)%(0?)([0-9]{0,2})d([^%\s]*)\s+(-?\d{1,9})\s+(-?\d{1,9})\s+(-?\d{1,9})(?:\s+\d+)?"
-)
 
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of a header; its methods parse and check their values.
+    """The fields of a header, with methods that parse and check their values.
 
     Attributes:
         path: The file.
@@ -140,277 +124,18 @@ def decoded(text: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Where an array is stored and how it is encoded.
-
-    Attributes:
-        dtype: The element type, with its byte order.
-        shape: The slowest axis first.
-        encoding: "raw", "gzip", "zlib", "bzip2", "text" or "hex".
-        files: The files that hold equal parts of the array, in order; None for the file of the header.
-        start: At which byte of each file its data begin, packed or not.
-        lines: How many lines are skipped after that.
-        skip: How many bytes are skipped after that, counted after unpacking; -1: the voxels are the file's last bytes.
-        packed: The size of the packed data in bytes, where the header says it.
-    """
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    encoding: str = "raw"
-    files: Sequence[str] | None = None
-    start: int = 0
-    lines: int = 0
-    skip: int = 0
-    packed: int | None = None
-
-
-def files_named(text: str, listed: Sequence[str], count: int, path: Path) -> Sequence[str]:
-    """Return the names of the files that hold the voxels.
-
-    Args:
-        text: The field: a name, LIST, or a series (a name with %d in it, the first number, the last one and the step).
-        listed: The names that follow LIST.
-        count: The number of voxels.
-        path: The header.
-
-    Raises:
-        FileError: If the field names no files, or more files than there are voxels.
-    """
-    if re.match(r"LIST\b", text):
-        names: Sequence[str] = listed
-    elif series := _SERIES.fullmatch(text):
-        before, zeros, width, after, first, last, step = series.groups()
-        by = int(step) or 1
-        numbers = range(int(first), int(last) + (1 if by > 0 else -1), by)
-        if len(numbers) > count:
-            names = ()
-        else:
-            fill = "0" if zeros else " "
-            names = [f"{before}{str(number).rjust(int(width or 0), fill)}{after}" for number in numbers]
-    else:
-        names = [text]
-    if not 0 < len(names) <= count or not all(names):
-        raise FileError(
-            f"{path} keeps its voxels in {shown(text)!r}, which names no files that could hold them; "
-            "correct its header."
-        )
-    return names
-
-
-def load(stored: Stored, path: Path) -> tuple[Array, list[str]]:
-    """Read an array.
-
-    Args:
-        stored: Where it is stored and how it is encoded.
-        path: The header.
-
-    Returns:
-        A new array in this machine's byte order, and notes.
-
-    Raises:
-        FileError: If one of its files is missing, or is not a plain file in the header's folder or below it.
-        InputError: If it does not fit into memory.
-        Damaged: If the data end too early or cannot be unpacked.
-    """
-    files = [path] if stored.files is None else [_beside(path, name) for name in stored.files]
-    size = prod(stored.shape) * stored.dtype.itemsize
-    each, left = divmod(size, len(files))
-    if left:
-        raise FileError(
-            f"{path} keeps its voxels in {len(files)} files, among which {prod(stored.shape):,} of them cannot be "
-            "divided; correct its header."
-        )
-    for file in files:
-        if not _fits(stored, file.stat().st_size, each):
-            raise Damaged(ENDS_EARLY)
-    check_room(
-        stored.shape,
-        stored.dtype.itemsize,
-        path,
-        first="write it as .nii, .npy or OME-Zarr first, in the program that made it",
-    )
-    array = np.empty(stored.shape, stored.dtype)
-    notes: list[str] = []
-    if size:
-        flat: Any = array.reshape(-1).view(np.uint8)
-        for number, file in enumerate(files):
-            with _opened(file) as stream:
-                stream.seek(stored.start)
-                part = flat[number * each : (number + 1) * each]
-                notes += _read_into(part, stream, stored)
-    if not stored.dtype.isnative:
-        array = array.byteswap(inplace=True).view(stored.dtype.newbyteorder("="))
-    return array, list(dict.fromkeys(notes))
-
-
-def _fits(stored: Stored, room: int, size: int) -> bool:
-    if stored.encoding in ("raw", "text", "hex"):
-        least = {"raw": size, "text": 2 * (size // stored.dtype.itemsize) - 1, "hex": 2 * size}
-        return least[stored.encoding] <= room
-    return can_hold(room, size, stored.encoding)
-
-
-def _beside(path: Path, name: str) -> Path:
-    """Return the path of a file with voxels that a header names.
-
-    Raises:
-        FileError: If it is missing, or is not a plain file in the header's folder or below it.
-    """
-    said = shown(name, 200)
-    if "\0" in name:
-        raise FileError(
-            f"{path} keeps its voxels in {said!r}, which is no name of a file; correct its header."
-        )
-    file = path.parent / name
-    try:
-        check_fetched(file)
-        target = file.resolve()
-        if not target.exists():
-            raise FileError(
-                f"{path} keeps its voxels in {said}, which does not exist; copy the two files together."
-            )
-        # Workflows link both files into a folder of theirs: beside the file that a linked header is will do.
-        folders = path.parent.resolve(), path.resolve().parent
-        if not any(map(target.is_relative_to, folders)) or not target.is_file():
-            raise FileError(
-                f"{path} keeps its voxels in {said}, which is no plain file beside or below it and is not read; "
-                "put a copy of the voxels there and correct the header."
-            )
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, FileError):
-            raise
-        why = getattr(error, "strerror", None) or "its links lead in a circle"
-        raise FileError(f"{path} keeps its voxels in {said}, which cannot be read: {why}.") from error
-    return target
-
-
-def _opened(file: Path) -> BinaryIO:
-    """Open a plain file, without blocking if it was replaced by a pipe in the meantime."""
-    number = open_plain(file)
-    if not stat.S_ISREG(os.fstat(number).st_mode):
-        os.close(number)
-        raise FileError(f"{file} is a pipe or a device, not a file; write it to a file first.")
-    return os.fdopen(number, "rb")
-
-
-def _read_into(part: Any, stream: BinaryIO, stored: Stored) -> list[str]:
-    """Fill `part` from a file; the notes tell of data behind the voxels, which every encoding may have."""
-    for _ in range(stored.lines):
-        if not stream.readline():
-            raise Damaged(ENDS_EARLY)
-    if stored.encoding in ("text", "hex"):
-        stream.seek(max(0, stored.skip), os.SEEK_CUR)
-        read = _text_into if stored.encoding == "text" else _hex_into
-        done, behind = read(part, stream, stored)
-        if done < len(part):
-            raise Damaged(ENDS_EARLY)
-        return told_behind(behind)
-    if stored.encoding == "raw":
-        if stored.skip < 0:
-            stream.seek(-len(part), os.SEEK_END)
-        else:
-            stream.seek(stored.skip, os.SEEK_CUR)
-        if _fill(part, stream) < len(part):
-            raise Damaged(ENDS_EARLY)
-        return told_behind(os.fstat(stream.fileno()).st_size - stream.tell())
-    with Unzipped(stream, _packed_with(stream, stored.encoding), size=stored.packed) as unpacked:
-        unpacked.seek(max(0, stored.skip))
-        if unpacked.readinto(part) < len(part):
-            raise Damaged(ENDS_EARLY)
-        return told_behind(finish(unpacked)) + told_behind(unpacked.behind, packed=True)
-
-
-def _packed_with(stream: BinaryIO, encoding: str) -> str:
-    """Return the compression of data: MetaImage does not say whether it is zlib or gzip."""
-    at = stream.tell()
-    gzip = encoding == "zlib" and stream.read(2) == b"\x1f\x8b"
-    stream.seek(at)
-    return "gzip" if gzip else encoding
-
-
-def _fill(part: Any, stream: BinaryIO) -> int:
-    done = 0
-    while done < len(part) and (count := stream.readinto(part[done : done + _PIECE])):  # type: ignore[attr-defined]
-        done += count
-    return done
-
-
-def _pieces_of_text(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield text in pieces that end between two words.
-
-    Raises:
-        Damaged: If a word is longer than any number.
-    """
-    rest = b""
-    while piece := stream.read(_PIECE):
-        cut = max(piece.rfind(mark) for mark in _BETWEEN) + 1
-        if cut:
-            yield rest + piece[:cut]
-            rest = piece[cut:]
-        else:
-            rest += piece
-        if len(rest) > _LONGEST_WORD:
-            raise Damaged(f"its text has a word of over {_LONGEST_WORD:,} characters")
-    yield rest
-
-
-def _text_into(part: Any, stream: BinaryIO, stored: Stored) -> tuple[int, int]:
-    """Fill `part` with numbers in text; return how many bytes were filled, and how many of text are left over."""
-    dtype, done, behind = stored.dtype, 0, 0
-    numbers = part.view(dtype)
-    for piece in _pieces_of_text(stream):
-        found = piece.replace(b",", b" ").split()
-        words = found[: len(numbers) - done]
-        behind += sum(map(len, found[len(words) :]))
-        if not words:
-            continue
-        # NumPy takes as much memory for each word as for the longest.
-        if max(map(len, words)) > _LONGEST_WORD:
-            raise Damaged(f"its text has a word of over {_LONGEST_WORD:,} characters")
-        try:
-            parsed = np.array(words).astype(dtype if dtype.kind == "f" or dtype.itemsize == 8 else np.int64)
-        except (ValueError, OverflowError) as error:
-            raise Damaged("its text holds what is no number of its type") from error
-        if dtype.kind in "iu" and dtype.itemsize < 8:
-            bounds = np.iinfo(dtype)
-            if parsed.min() < bounds.min or parsed.max() > bounds.max:
-                raise Damaged("its text holds what is no number of its type")
-        numbers[done : done + len(words)] = parsed
-        done += len(words)
-    return done * dtype.itemsize, behind
-
-
-def _hex_into(part: Any, stream: BinaryIO, stored: Stored) -> tuple[int, int]:
-    """Fill `part` with bytes in hexadecimal digits; return as `_text_into`."""
-    done, behind, odd = 0, 0, b""
-    while piece := stream.read(_PIECE):
-        present = odd + b"".join(piece.split())
-        digits = present[: 2 * (len(part) - done)]
-        behind += len(present) - len(digits)
-        odd = digits[len(digits) // 2 * 2 :]
-        digits = digits[: len(digits) // 2 * 2]
-        try:
-            found = bytes.fromhex(digits.decode("ascii"))
-        except ValueError as error:
-            raise Damaged("its text holds what are no hexadecimal digits") from error
-        part[done : done + len(found)] = np.frombuffer(found, np.uint8)
-        done += len(found)
-    return done, behind
-
-
-@dataclass(frozen=True)
-class Grid:
-    """An array in the order in which both formats write it, and its geometry.
+class FiledGrid:
+    """An array in the axis order that both formats write, and its geometry.
 
     Attributes:
         array: The slowest axis first; channels are the last axis.
         axes: A letter for each of its axes.
-        steps: In LPS: a row for each axis of space, x first; None where the position is not known.
-        origin: In LPS.
-        sizes: Of voxels, x first, or None.
-        unit: That of steps, origin and sizes; None where it is not known.
-        time: The step along the axis of time, or None.
-        lost: What cannot be kept.
+        steps: The step along each spatial axis in LPS, one row per axis, x first; None where the position is unknown.
+        origin: The position of the first voxel in LPS.
+        sizes: The voxel size, x first, or None.
+        unit: The unit of steps, origin and sizes; None where it is unknown.
+        time: The time step, or None.
+        lost: What the format cannot hold, one sentence each.
     """
 
     array: Array
@@ -424,21 +149,21 @@ class Grid:
 
     @property
     def letters(self) -> str:
-        """The axes of space and time, the fastest first."""
+        """The spatial and time axes, the fastest first."""
         return self.axes.replace("C", "")[::-1]
 
 
-def as_grid(volume: Volume, array: Array, title: str, unit: str | None) -> Grid:
-    """Bring `array`, the values of `volume`, into the axis order, the coordinates and the unit that a file has.
+def as_grid(volume: Volume, array: Array, title: str, unit: str | None) -> FiledGrid:
+    """Convert a map to the axis order, coordinates and unit of a file.
 
     Args:
         volume: The map.
         array: Its values as they are stored.
-        title: The format, for messages.
-        unit: The unit of length that is written; None: that of the map.
+        title: The name of the format, for messages.
+        unit: The unit of length to write; None for the map's own.
 
     Raises:
-        InputError: If it has more axes than NRRD and MetaImage name.
+        InputError: If the map has a mapped axis beside channels and one other.
     """
     others = volume.mapped_axes.replace("C", "")
     if len(others) > 1:
@@ -471,7 +196,7 @@ def as_grid(volume: Volume, array: Array, title: str, unit: str | None) -> Grid:
         sizes = tuple(np.linalg.norm(steps, axis=1).tolist())
     elif sizes is not None:
         sizes = tuple(reversed(sizes))
-    return Grid(
+    return FiledGrid(
         np.ascontiguousarray(array),
         axes,
         steps,
@@ -484,25 +209,25 @@ def as_grid(volume: Volume, array: Array, title: str, unit: str | None) -> Grid:
 
 
 def signed(texts: Mapping[str, str], array: Array, encoding: Encoding) -> dict[str, str]:
-    """Return the texts of a header with what softmorph says of the values, in place of what a source said of its own.
+    """Return the source's header texts, with softmorph's keys (value of 1, highest label, provenance) replaced.
 
     Args:
-        texts: Those of the source, by key.
-        array: The numbers that are stored.
-        encoding: What they are.
+        texts: The texts of the source, by key.
+        array: The stored numbers.
+        encoding: What they mean.
     """
     provenance = encoding.provenance
-    said = {
+    own = {
         ONE: str(encoding.one) if encoding.one != 1 else "",
         LABELS: str(array.max()) if encoding.labels else "",
         SIGNATURE: as_text(provenance) if provenance else texts.get(SIGNATURE, ""),
     }
-    kept = {key: text for key, text in texts.items() if key not in said}
-    return {**kept, **{key: text for key, text in said.items() if text}}
+    kept = {key: text for key, text in texts.items() if key not in own}
+    return {**kept, **{key: text for key, text in own.items() if text}}
 
 
 def misplaced(affine: Affine, directions: str, origin: str) -> str | None:
-    """Return which of two fields makes an affine place no voxels, None where it places them."""
+    """Return which of the two fields makes an affine degenerate; None where the affine is valid."""
     if places(affine):
         return None
     turned = affine.copy()
@@ -511,7 +236,7 @@ def misplaced(affine: Affine, directions: str, origin: str) -> str | None:
 
 
 def pieces(array: Array) -> Iterator[Any]:
-    """Yield the little-endian bytes of an array in pieces, so that no second copy of it is in memory."""
+    """Yield the little-endian bytes of an array in pieces, so that no second copy of all of it is in memory."""
     flat: Any = array.astype(array.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8)
     for start in range(0, len(flat), _WRITTEN_AT_ONCE):
         yield flat[start : start + _WRITTEN_AT_ONCE]
@@ -521,9 +246,9 @@ def affine_of(steps: Affine, origin: Affine) -> Affine:
     """Return the affine from the index (z, y, x, 1) to RAS.
 
     Args:
-        steps: In LPS: a row for each of x, y (and z). For a plane in space, the step along z is the unit normal,
-            x cross y.
-        origin: In LPS.
+        steps: The step along x, y (and z) in LPS, one row each. For a plane in space, the step along z is the unit
+            normal, x cross y.
+        origin: The position of the first voxel in LPS.
     """
     affine = np.eye(4)
     affine[: steps.shape[1], : len(steps)] = steps.T
@@ -535,7 +260,7 @@ def affine_of(steps: Affine, origin: Affine) -> Affine:
 
 
 def colours(array: Array, axis: int) -> bool:
-    """Whether an axis holds the samples of colours."""
+    """Whether an axis may hold colour samples: bytes, 3 or 4 of them."""
     return array.dtype == np.uint8 and array.shape[axis] in (3, 4)
 
 

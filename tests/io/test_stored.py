@@ -637,7 +637,7 @@ def test_directions_without_an_end_are_told_and_left_out(tmp_path: Path, large: 
 def test_text_longer_than_what_is_read_at_once(
     between: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("softmorph_cli.io.stored._PIECE", 7)
+    monkeypatch.setattr("softmorph_cli.io.voxel_data._PIECE", 7)
     path = nrrd(tmp_path / "in.nrrd", "encoding: ascii\n", TEXT.replace(b"\n", between))
     np.testing.assert_array_equal(read(path).array, MAP)
 
@@ -646,7 +646,7 @@ def test_text_longer_than_what_is_read_at_once(
 def test_hexadecimal_digits_in_lines_of_any_length(
     width: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("softmorph_cli.io.stored._PIECE", 7)
+    monkeypatch.setattr("softmorph_cli.io.voxel_data._PIECE", 7)
     digits = LITTLE.hex()
     lines = "\n".join(
         digits[k : k + (width or len(digits))] for k in range(0, len(digits), width or len(digits))

@@ -16,6 +16,7 @@ from softmorph_cli.io.exclusive import numbered, told_of_blocks
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import check_whole
+from softmorph_cli.io.masks import is_inside, nan_notes
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
@@ -248,7 +249,7 @@ def _open(path: Path, given: ReadOptions, *, settled: bool = False, divisor: flo
             Kept(family.name, raw.native, filed, full_spacing, dropped, time_step=raw.time_step),
             read_with(raw.provenance, divide_by=given.divide_by, from_logits=from_logits),
         ),
-        notes=(*raw.notes, *notes),
+        notes=(*raw.notes, *notes, *(inside.notes() if inside is not None else ())),
         mapped=kept,
         channels=channels,
         _read=read_block,
@@ -272,7 +273,8 @@ class _Mask:
             raise InputError(
                 f"--mask {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
             )
-        self._array = other.array[tuple(slice(None) if size > 1 else 0 for size in found)]
+        self._path = path
+        self._array = cast(Lazy, other.array[tuple(slice(None) if size > 1 else 0 for size in found)])
         self._letters = [a for a, size in zip(letters, shape, strict=True) if size > 1]
         self._all = letters
 
@@ -284,7 +286,13 @@ class _Mask:
     def read(self, cuts: Mapping[str, slice], shape: Sequence[slice]) -> Array:
         """Read a block; an axis that has no range of its own has one voxel."""
         part = np.asarray(self._array[tuple(cuts.get(letter, slice(0, 1)) for letter in self._letters)])
-        return np.asarray(part != 0).reshape([cut.stop - cut.start for cut in shape])
+        return is_inside(part).reshape([cut.stop - cut.start for cut in shape])
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a note if a mask of real numbers holds NaN, for which it is read once."""
+        if self._array.dtype.kind != "f":
+            return ()
+        return nan_notes(self._path, (self._array[box] for box in self._array.boxes()))
 
 
 def _in_parts(array: Any) -> Array:

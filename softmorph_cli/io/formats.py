@@ -284,11 +284,17 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
         return head, False
     try:
         with Unzipped(path.open("rb")) as unpacked:
-            return unpacked.read(_HEAD) or b"", True
+            head = unpacked.read(_HEAD) or b""
     except DAMAGED as error:
         raise FileError(
             f"{path} is gzipped but cut short or damaged ({damage(error) or error}); copy it again."
         ) from error
+    if head.startswith(MAGIC):
+        outer = path.with_name(f"{path.name}.gz")
+        raise FileError(
+            f"{path} is gzipped twice; unpack it once: {typed('mv', path, outer)} && {typed('gunzip', outer)}"
+        )
+    return head, True
 
 
 def _is_folder(path: Path) -> bool:

@@ -144,7 +144,7 @@ class ReadOptions:
     ] = None
     mask: Annotated[
         str | Path | None,
-        Option("Where this image of the same shape is 0, the map is taken as 0.", "FILE", about=SPACE),
+        Option("Where this image of the same shape is 0 or NaN, the map is taken as 0.", "FILE", about=SPACE),
     ] = None
     like: Annotated[
         str | Path | None,

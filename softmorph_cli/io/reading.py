@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from softmorph_cli.io.exclusive import Exclusive, called, look, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
+from softmorph_cli.io.masks import is_inside, nan_notes
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, KEYWORDS, ReadOptions
 from softmorph_cli.io.provenance import read_with
@@ -80,7 +81,8 @@ def _map(file: _File, options: ReadOptions) -> Volume:
     if not late:
         raw = _one_channel(raw, channel, name, along)
     # Nothing below is read before what it takes was counted; `look` keeps a label for each voxel.
-    inside = _with_mask(options, raw, wanted, whole, cuts, name, labels=looked, known=file.inside)
+    mask = _with_mask(options, raw, wanted, whole, cuts, name, labels=looked, known=file.mask)
+    inside = mask.inside
     if looked and not late:
         found = look(filed, labels=_known(filed), divide_by=divide_by, inside=inside)
     # Only what was chosen of a store is read, and only here.
@@ -98,7 +100,7 @@ def _map(file: _File, options: ReadOptions) -> Volume:
     numbers = _numbers(filed, channel, name, along)
     if found is not None:
         found = replace(found, labels=tuple(found.labels[number] for number in numbers))
-    volume = _volume(raw, raw.array, file, options, notes=notes, exclusive=found)
+    volume = _volume(raw, raw.array, file, options, notes=(*notes, *mask.notes), exclusive=found)
     assert volume.source is not None
     source = replace(volume.source, numbers=numbers, channel=_called(filed, numbers))
     return replace(volume, source=source)
@@ -164,6 +166,13 @@ def read_either(path: str | Path, options: ReadOptions, *, surely: bool = False)
     return EitherKind(found, lambda: read_map(path, options))
 
 
+class _Mask(NamedTuple):
+    """Where values count (everywhere if None), and notes on the mask."""
+
+    inside: Array | None
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class _File:
     """A file whose axes are named and in order.
@@ -174,7 +183,7 @@ class _File:
         raw: What it holds.
         filed_axes: Letters of the axes as they were filed.
         held: The values of the part that is meant, where they have been read.
-        inside: The mask there, where it has been read.
+        mask: The mask there, where it has been read.
     """
 
     path: Path
@@ -182,7 +191,7 @@ class _File:
     raw: Raw
     filed_axes: str
     held: Array | None = None
-    inside: Array | None = None
+    mask: _Mask | None = None
 
 
 def _opened(path: Path, options: ReadOptions) -> _File:
@@ -209,15 +218,16 @@ def _labels(file: _File, options: ReadOptions, *, surely: bool) -> tuple[Array, 
         return file
     name = str(file.path)
     raw, cuts = _cropped(file.raw, options, name)
-    inside = _with_mask(options, raw, np.dtype(np.float32), file.raw, cuts, name)
+    mask = _with_mask(options, raw, np.dtype(np.float32), file.raw, cuts, name)
+    inside = mask.inside
     raw = replace(raw, array=held(raw.array, raw.array.dtype))
     labels = label_numbers(raw, surely=surely)
     if labels is None:
-        return replace(file, held=raw.array, inside=inside)
+        return replace(file, held=raw.array, mask=mask)
     if inside is not None:
         labels = np.where(inside, labels, np.zeros((), labels.dtype))
     any_label = (labels > 0).astype(np.float32)
-    like = _volume(raw, any_label, file, options, notes=[])
+    like = _volume(raw, any_label, file, options, notes=mask.notes)
     return labels.reshape(like.array.shape), like
 
 
@@ -286,8 +296,8 @@ def _with_mask(
     name: str,
     *,
     labels: bool = False,
-    known: Array | None = None,
-) -> Array | None:
+    known: _Mask | None = None,
+) -> _Mask:
     """Refuse a map that does not fit into memory together with its mask, and read the mask.
 
     Args:
@@ -307,7 +317,7 @@ def _with_mask(
     with beside(voxels * ((mask is not None) + labels)):
         check_room(raw.array.shape, each, name)
     if mask is None or known is not None:
-        return known
+        return known or _Mask(None)
     with beside(_in_memory(whole)):
         return _mask(Path(mask), whole, cuts, name)
 
@@ -371,8 +381,8 @@ def _dtype(options: ReadOptions, raw: Raw) -> np.dtype[Any]:
     )
 
 
-def _mask(path: Path, raw: Raw, cuts: Sequence[slice] | None, name: str) -> Array:
-    """Return where a mask is not 0, in the part of the map that is read."""
+def _mask(path: Path, raw: Raw, cuts: Sequence[slice] | None, name: str) -> _Mask:
+    """Read a mask in the part of the map that is read."""
     _, other = read_raw(path)
     check_type(other, str(path))
     other = select.arrange(select.name_axes(other, str(path)))
@@ -387,4 +397,6 @@ def _mask(path: Path, raw: Raw, cuts: Sequence[slice] | None, name: str) -> Arra
     long = iter(cut for cut, size in zip(cuts, shape, strict=True) if size > 1)
     part = other.array[tuple(next(long) if size > 1 else slice(None) for size in found)]
     check_room(part.shape, part.dtype.itemsize + 1, path)
-    return np.asarray(held(part, part.dtype) != 0).reshape([cut.stop - cut.start for cut in cuts])
+    values = held(part, part.dtype)
+    inside = is_inside(values).reshape([cut.stop - cut.start for cut in cuts])
+    return _Mask(inside, nan_notes(path, [values]))

@@ -93,7 +93,7 @@ BAD: dict[str, tuple[Callable[[], Path], tuple[str, ...]]] = {
     ),
     "gzipped nothing": (lambda: written("bad.nii.gz", gzip.compress(b"")), ("bad.nii.gz",)),
     "gzipped text": (lambda: written("bad.nii.gz", gzip.compress(b"hello " * 99)), ("NIfTI",)),
-    "gzipped twice": (lambda: zipped_twice("bad.nii.gz"), ("bad.nii.gz",)),
+    "gzipped twice": (lambda: zipped_twice("bad.nii.gz"), ("gzipped twice; unpack it once: mv ",)),
     "zip cut": (lambda: written("bad.nii.gz", b"\x1f\x8b\x08"), ("cut short or damaged",)),
     "NIfTI called TIFF": (lambda: renamed("x.nii.gz", "bad.tif"), ("holds NIfTI", "mv bad.tif bad.nii.gz")),
     "TIFF called NIfTI": (lambda: renamed("x.tif", "bad.nii.gz"), ("holds TIFF", "mv bad.nii.gz bad.tif")),

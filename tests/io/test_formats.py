@@ -57,6 +57,21 @@ def test_unknown_content(tmp_path: Path, name: str, content: bytes, text: str) -
         read(tmp_path / name)
 
 
+@pytest.mark.posix
+@pytest.mark.parametrize("name", ["map.nii.gz", "two words.nii.gz"])
+def test_a_file_that_is_gzipped_twice_is_unpacked_once_by_the_command_of_the_message(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    write(FLAT, path)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(FileError, match=r"is gzipped twice; unpack it once: mv .* && gunzip ") as refused:
+        read(path)
+    subprocess.run(["sh", "-c", str(refused.value).split("unpack it once: ")[1]], check=True)
+    np.testing.assert_array_equal(read(path).array, FLAT.array)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("real", [".nii", ".nii.gz", ".tif", ".png", ".nrrd", ".mha", ".npy"])
 def test_mislabelled_files_and_files_without_a_suffix(tmp_path: Path, real: str) -> None:
     write(FLAT, tmp_path / f"in{real}")

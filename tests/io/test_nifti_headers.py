@@ -163,6 +163,23 @@ def test_axes_of_one_beyond_the_fifth_are_dropped(
     np.testing.assert_array_equal(read(tmp_path / f"out{suffix}").array, volume.array)
 
 
+@pytest.mark.parametrize(("code", "unit"), [(32, "Hz"), (40, "ppm"), (48, "rad/s")])
+def test_a_fourth_axis_in_another_unit_than_time_has_a_note(tmp_path: Path, code: int, unit: str) -> None:
+    sizes = (1, *SIZES, 2.5, 1, 1, 1)
+    volume = read(save(tmp_path / "in.nii", shape=(6, 7, 4, 2), xyzt_units=2 | code, pixdim=sizes))
+    note = f"its fourth axis is in {unit}, not in time: its step of 2.5 {unit} is kept in NIfTI only."
+    assert volume.notes == (note,)
+    write(volume, tmp_path / "out.nii")
+    header = nibabel.load(tmp_path / "out.nii").header
+    assert (header["pixdim"][4], header["xyzt_units"]) == (2.5, 2 | code)
+    assert read(tmp_path / "out.nii").notes == (note,)
+    write(volume, tmp_path / "out.nrrd")
+    assert read(tmp_path / "out.nrrd").notes == ()
+    # One image has no step.
+    alone = save(tmp_path / "alone.nii", shape=(6, 7, 8, 1), xyzt_units=2 | code, pixdim=sizes)
+    assert read(alone).notes == ()
+
+
 def test_six_axes_of_which_the_last_holds_something_ask_for_names(tmp_path: Path) -> None:
     save(tmp_path / "in.nii", shape=(6, 7, 2, 1, 1, 4))
     with pytest.raises(InputError, match=r"has 5 axes.*axes='TCZYX'"):

@@ -544,6 +544,24 @@ def test_a_number_beyond_its_bounds_names_both(tmp_path: Path) -> None:
         read(mha(tmp_path / "in.mha", "", "LOCAL", LITTLE, sizes="6 -5 4"))
 
 
+@pytest.mark.parametrize(
+    ("fields", "record"),
+    [
+        ("old min: 0\nold max: 1\n", "old min 0 and old max 1 record"),
+        ("oldmin: -3.5\noldmax: 4\n", "old min -3.5 and old max 4 record"),
+        ("old max: 1\n", "old max 1 record"),
+    ],
+)
+def test_the_range_before_a_quantisation_is_noted_and_not_applied(
+    tmp_path: Path, fields: str, record: str
+) -> None:
+    header = f"NRRD0005\ntype: uint8\ndimension: 2\nsizes: 3 2\nencoding: raw\n{fields}\n"
+    (tmp_path / "map.nrrd").write_bytes(header.encode() + bytes([0, 51, 102, 153, 204, 255]))
+    volume = read(tmp_path / "map.nrrd", divide_by=255)
+    np.testing.assert_allclose(volume.array, [[0, 0.2, 0.4], [0.6, 0.8, 1]], rtol=1e-6)
+    assert volume.notes == (f"its {record} how it was quantised; its values are taken as they are stored.",)
+
+
 def test_more_numbers_than_a_header_says(tmp_path: Path) -> None:
     fields = "endian: little\nencoding: "
     for encoding, body, more in (

@@ -3,12 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.io import read, values
+from softmorph_cli.io import ReadOptions, open_blocks, read, read_labels, values
 from softmorph_cli.io.values import examine, whole
 
 RNG = np.random.default_rng(0)
@@ -164,6 +165,35 @@ def test_mask_zeroes_the_outside_whatever_it_holds(tmp_path: Path) -> None:
     np.save(tmp_path / "mask.npy", inside[1:])
     with pytest.raises(InputError, match=r"mask .* has shape \(3, 5, 6\); .* has \(4, 5, 6\)"):
         read(npy(tmp_path, SOFT), mask=tmp_path / "mask.npy")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".nii", ".nii.gz", ".tif"])
+def test_nan_in_a_mask_is_outside(tmp_path: Path, suffix: str) -> None:
+    inside = SOFT > 0.3
+    mask, path = tmp_path / f"mask{suffix}", npy(tmp_path, SOFT)
+    values = np.where(inside, 1, np.nan).astype(np.float32)
+    values[~inside & (SOFT > 0.2)] = 0
+    if suffix == ".npy":
+        np.save(mask, values)
+    elif suffix == ".tif":
+        tifffile.imwrite(mask, values, photometric="minisblack")
+    else:
+        nibabel.save(nibabel.Nifti1Image(values.T, np.eye(4)), mask)
+    note = f"the mask {mask} has values that are not a number (NaN): they count as outside."
+    volume = read(path, mask=mask)
+    assert np.array_equal(volume.array, np.where(inside, SOFT, 0))
+    assert volume.notes == (note,)
+    blocks = open_blocks(path, ReadOptions(mask=mask))
+    assert np.array_equal(blocks.read(tuple(slice(0, size) for size in SOFT.shape)), volume.array)
+    assert blocks.notes == (note,)
+    # None of them in the region that is read.
+    first = tuple(int(index) for index in np.argwhere(inside)[0])
+    cut = read(path, mask=mask, region=",".join(f"{index}:{index + 1}" for index in first))
+    assert (cut.array.ravel()[0], cut.notes) == (SOFT[first], ())
+    labels = read_labels(npy(tmp_path, (5 * inside + 7 * ~inside).astype(np.uint8)), ReadOptions(mask=mask))
+    assert labels is not None
+    assert np.array_equal(labels[0], 5 * inside)
+    assert note in labels[1].notes
 
 
 def test_float32_read_never_makes_float64(tmp_path: Path) -> None:

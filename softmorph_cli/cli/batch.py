@@ -11,7 +11,6 @@ import typer
 from softmorph_cli.cli import report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
-from softmorph_cli.cli.command import command
 from softmorph_cli.cli.options import Machines, Results
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
@@ -129,7 +128,6 @@ class Running:
     ] = False
 
 
-@command
 def batch(
     source: Annotated[
         Path,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli.cli import common, report
-from softmorph_cli.cli.command import command, note
+from softmorph_cli.cli.command import note
 from softmorph_cli.cli.progress import MINUTE
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
@@ -27,7 +27,6 @@ SMALLEST = 8
 BYTES_PER_VOXEL = 20
 
 
-@command
 def bench(
     *,
     size: Annotated[

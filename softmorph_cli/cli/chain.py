@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from softmorph_cli.cli import filtering
-from softmorph_cli.cli.command import command
 from softmorph_cli.cli.options import Input, Output, Writing
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
@@ -37,7 +36,6 @@ Pipeline = Annotated[
 ]
 
 
-@command
 def chain(
     source: Input,
     target: Output,

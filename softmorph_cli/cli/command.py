@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from softmorph_cli.errors import SoftmorphError, SoftmorphWarning
 from softmorph_cli.system import printable
@@ -36,6 +37,47 @@ class Options:
 
     parameters: tuple[inspect.Parameter, ...]
     make: Callable[..., Any]
+
+
+class _Command(TyperCommand):
+    """A command whose options are made when they are first used: the list of all commands needs none of them."""
+
+    function: Callable[..., None]
+
+    @functools.cached_property
+    def _made(self) -> Any:
+        alone = typer.Typer(add_completion=False)
+        alone.command(self.name)(command(self.function))
+        return typer.main.get_command(alone)
+
+    @property
+    def params(self) -> list[Any]:
+        return self._made.params  # type: ignore[no-any-return]
+
+    @params.setter
+    def params(self, none: list[Any]) -> None:
+        """Ignore the parameters of the function that stands for this one: it has none."""
+
+    def invoke(self, ctx: Any) -> Any:
+        return self._made.invoke(ctx)
+
+
+def add(app: typer.Typer, name: str, function: Callable[..., None], *examples: str) -> None:
+    """Add a command to an application.
+
+    Args:
+        app: The application, or a group of it.
+        name: The command's name.
+        function: Its docstring is the help, its parameters are the arguments and options, as `command` says.
+        examples: Command lines for the end of the help.
+    """
+
+    class Made(_Command):
+        pass
+
+    Made.function = staticmethod(function)
+    epilog = "Examples:\n\n" + "\n\n".join(examples)
+    app.command(name, cls=Made, help=inspect.getdoc(function), epilog=epilog)(lambda: None)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

@@ -13,7 +13,7 @@ import typer
 from softmorph_cli import __version__
 from softmorph_cli.cli import evaluation_tables as tables
 from softmorph_cli.cli import filtering, report
-from softmorph_cli.cli.command import command, note, warn
+from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.evaluate_options import Comparing, Measuring, Telling
 from softmorph_cli.cli.options import ReadBoth
 from softmorph_cli.cli.progress import reporting
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _UNUSED = ("PYTORCH", "JAX", "CUPY", "TENSORFLOW")
 
 
-@command
 def evaluate(
     prediction: Annotated[
         Path | None,

@@ -10,7 +10,6 @@ import typer
 
 from softmorph_cli import __version__
 from softmorph_cli.cli import common, report
-from softmorph_cli.cli.command import command
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.system.printable import typed
@@ -33,7 +32,6 @@ _BETWEEN = {"channels": ", ", "notes": " "}
 _EXTRAS = {"terminal": "textual-image", "cluster": "distributed", "codecs": "imagecodecs"}
 
 
-@command
 def info(
     source: Annotated[
         Path | None, typer.Argument(metavar="[FILE]", help="A file to look at.", show_default=False)

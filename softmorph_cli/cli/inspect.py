@@ -13,7 +13,7 @@ import typer
 
 from softmorph_cli import __version__
 from softmorph_cli.cli import branches, common, filtering, report
-from softmorph_cli.cli.command import command, note, warn
+from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.inspect_options import TABLE, Curve, Saving
 from softmorph_cli.cli.options import ReadOne
 from softmorph_cli.cli.progress import reporting
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from softmorph_cli.volume import Volume
 
 
-@command
 def inspect(
     source: Annotated[
         Path,

@@ -8,12 +8,10 @@ from typing import Annotated
 import typer
 
 from softmorph_cli.cli import common, report
-from softmorph_cli.cli.command import command
 from softmorph_cli.cli.report import table
 from softmorph_cli.system.printable import printable
 
 
-@command
 def rules(
     name: Annotated[
         str | None,

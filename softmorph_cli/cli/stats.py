@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli.cli import common, filtering, report
-from softmorph_cli.cli.command import command, complain, note
+from softmorph_cli.cli.command import complain, note
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import documents, families
@@ -69,7 +69,6 @@ class _Measured:
         return list(zip(self.names, self.found.per_channel, strict=True)) or alone
 
 
-@command
 def stats(
     sources: Annotated[
         list[Path],

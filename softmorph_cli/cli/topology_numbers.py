@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from softmorph_cli.cli import filtering, report
-from softmorph_cli.cli.command import command, note
+from softmorph_cli.cli.command import note
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_options import Masking, Showing
 from softmorph_cli.errors import InputError, UsageError
@@ -43,7 +43,6 @@ class _Found:
     bars: Bars | None
 
 
-@command
 def numbers(
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="Probability map, or a mask.", show_default=False)

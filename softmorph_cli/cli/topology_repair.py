@@ -12,7 +12,7 @@ import typer
 
 from softmorph_cli import __version__
 from softmorph_cli.cli import filtering, report
-from softmorph_cli.cli.command import command, note, warn
+from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Input, Output
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_numbers import counted
@@ -38,7 +38,6 @@ _STOPPED = {
 }
 
 
-@command
 def repair(
     source: Input,
     target: Output,

@@ -12,6 +12,7 @@ from softmorph_cli.cli.options import Input, Output, Writing
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.system.parameters import Parameter
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
@@ -27,12 +28,7 @@ Steps = Annotated[
 ]
 Pipeline = Annotated[
     Path | None,
-    typer.Option(
-        "--pipeline",
-        metavar="FILE.toml",
-        help='The steps instead: tables [[step]] with operation = "close", iterations = 2.',
-        show_default=False,
-    ),
+    Parameter('The steps instead: tables [[step]] with operation = "close", iterations = 2.', "FILE.toml"),
 ]
 
 
@@ -44,11 +40,8 @@ def chain(
     pipeline: Pipeline = None,
     save_steps: Annotated[
         Path | None,
-        typer.Option(
-            "--save-steps",
-            metavar="DIR",
-            help="Keep what every step makes in this folder: 01-close.nii.gz, 02-... It is made if need be.",
-            show_default=False,
+        Parameter(
+            "Keep what every step makes in this folder: 01-close.nii.gz, 02-... It is made if need be.", "DIR"
         ),
     ] = None,
     reading: ReadOptions,

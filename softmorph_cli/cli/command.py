@@ -109,9 +109,12 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             function(**given)
 
     parameters: list[inspect.Parameter] = []
+    own = declared(function)
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name in bundles:
             parameters.extend(bundles[parameter.name].parameters)
+        elif parameter.name in own:
+            parameters.append(option(own[parameter.name]))
         else:
             parameters.append(parameter.replace(annotation=hints[parameter.name]))
     parameters.sort(key=lambda one: one.kind)
@@ -129,33 +132,13 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def options_of(bundle: Any) -> Options:
-    """Return the options of a dataclass: of its fields' `typer.Option`s, or of its `Parameter`s."""
-    return _options_of(bundle)
+    """Return the options of a dataclass, of the `Parameter`s of its fields; `panel` is their panel of --help."""
+    panel = getattr(bundle, "panel", None)
+    return Options(tuple(option(one, panel) for one in declared(bundle).values() if one.about.shell), bundle)
 
 
-# Once for a bundle, not once for each command that has it.
-@functools.cache
-def _options_of(bundle: Any) -> Options:
-    known = declared(bundle)
-    if known:
-        return Options(tuple(map(option, (one for one in known.values() if one.about.shell))), bundle)
-    hints = get_type_hints(bundle, include_extras=True)
-    return Options(
-        tuple(
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=hints[field.name],
-            )
-            for field in dataclasses.fields(bundle)
-        ),
-        bundle,
-    )
-
-
-def option(one: Declared) -> inspect.Parameter:
-    """Return the option, or the argument, of a parameter."""
+def option(one: Declared, panel: str | None = None) -> inspect.Parameter:
+    """Return the option, or the argument, of a parameter; `panel` is for one that names no panel of --help."""
     about = one.about
     kind: Any = str if about.parse is not None else one.kind
     kind = kind | None if one.optional else kind
@@ -171,7 +154,7 @@ def option(one: Declared) -> inspect.Parameter:
         metavar=about.metavar,
         help=about.help,
         min=about.least,
-        rich_help_panel=about.group,
+        rich_help_panel=about.group or panel,
         show_default=one.default is not None and not one.required,
     )
     return inspect.Parameter(

@@ -21,6 +21,7 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.system import lengths
+from softmorph_cli.system.parameters import Parameter
 
 if TYPE_CHECKING:
     from softmorph_cli.skeleton.analyse import Choices, Inspection
@@ -34,23 +35,20 @@ def inspect(
         typer.Argument(metavar="IN", help="Probability map, or a skeleton.", show_default=False),
     ],
     *,
-    top: Annotated[
-        int,
-        typer.Option(metavar="N", help="Branches in the table; 0 for all of them.", rich_help_panel=TABLE),
-    ] = 10,
+    top: Annotated[int, Parameter("Branches in the table; 0 for all of them.", "N", group=TABLE)] = 10,
     sort: Annotated[
         str,
-        typer.Option(
-            metavar="KEY",
-            help="The table's order: length (longest first), tortuosity, radius, certainty (least first).",
-            rich_help_panel=TABLE,
+        Parameter(
+            "The table's order: length (longest first), tortuosity, radius, certainty (least first).",
+            "KEY",
+            group=TABLE,
         ),
     ] = "length",
     curve: Curve,
     saving: Saving,
     reading: ReadOne,
-    quiet: Annotated[bool, common.quiet(but="results, warnings and errors")] = False,
-    verbose: Annotated[bool, common.verbose()] = False,
+    quiet: Annotated[bool, common.QUIET] = False,
+    verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """What is in this skeleton or map: branches with length, radius and certainty, pictures, exports.
 

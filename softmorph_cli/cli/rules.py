@@ -17,7 +17,7 @@ def rules(
         str | None,
         typer.Argument(metavar="[NAME]", help="A bundled rule or a TOML file to draw.", show_default=False),
     ] = None,
-    verbose: Annotated[bool, common.verbose()] = False,
+    verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """List the bundled Boolean rules; with a name, draw one with its citation.
 

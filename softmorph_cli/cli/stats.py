@@ -20,6 +20,7 @@ from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import documents, families
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.metrics.columns import FIGURES, OTHER_UNITS, SPREAD, volume_columns
+from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import cell, typed
 from softmorph_cli.system.units import sign
 
@@ -82,24 +83,13 @@ def stats(
     reading: ReadOptions,
     csv: Annotated[
         Path | None,
-        typer.Option(
-            "--csv",
-            metavar="PATH|-",
-            help="Write a table with one row for each file and channel; - prints it on stdout.",
-            show_default=False,
-        ),
+        Parameter("Write a table with one row for each file and channel; - prints it on stdout.", "PATH|-"),
     ] = None,
-    stats: Annotated[
-        Path | None,
-        typer.Option("--stats", metavar="PATH.json", help="Write them as JSON too.", show_default=False),
-    ] = None,
-    preview: Annotated[
-        Path | None,
-        typer.Option("--preview", metavar="PATH.png", help="Draw the map (of one file).", show_default=False),
-    ] = None,
-    force: Annotated[bool, common.force()] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
-    verbose: Annotated[bool, common.verbose()] = False,
+    stats: Annotated[Path | None, Parameter("Write them as JSON too.", "PATH.json")] = None,
+    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", "PATH.png")] = None,
+    force: Annotated[bool, common.FORCE] = False,
+    json: Annotated[bool, common.JSON] = False,
+    verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """Statistics of probability maps: expected volume, components, certainty. Nothing is filtered.
 

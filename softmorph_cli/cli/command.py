@@ -174,6 +174,8 @@ def _print_own_warnings(verbose: bool) -> None:
             before(printable.printable(str(message)), category, *rest)
 
     before = warnings.showwarning
+    # Whatever -W and PYTHONWARNINGS say: these are messages of the command.
+    warnings.simplefilter("default", SoftmorphWarning)
     warnings.showwarning = show  # type: ignore[assignment]
 
 

@@ -171,9 +171,10 @@ def footer(parameters: Mapping[str, Any], seconds: float, order: Order) -> str:
     near = ""
     if order.names is None or "nsd" in order.names:
         near = f"nsd within {parameters['nsd_tolerance']:.4g} {parameters['nsd_tolerance_unit']}; "
-    what = "the most probable class" if cut is None else f"p > {cut:g}"
-    if None not in (cut, truth) and cut != truth:
-        what = f"PRED > {cut:g}, REF > {truth:g}"
+    mine, its = ("the most probable class" if one is None else f"> {one:g}" for one in (cut, truth))
+    what = f"PRED {mine}, REF {its}"
+    if cut == truth:
+        what = mine if cut is None else f"p {mine}"
     return (
         f"{what}; {parameters['connectivity']}-connected, background "
         f"{parameters['background_connectivity']}; soft skeletons by {parameters['soft_skeleton']}; {near}"

@@ -16,6 +16,7 @@ from softmorph_cli.api.images import (
     Image,
     advising_read,
     as_volume,
+    at_level,
     is_placed,
     named_after,
     numbers,
@@ -94,15 +95,14 @@ def betti_numbers(image: Image, threshold: float = 0.5, connectivity: int | None
     >>> betti_numbers(0.6 * ring, threshold=0.7).numbers
     (0, 0)
     """
-    from softmorph_cli.level_sets import at_level
-    from softmorph_cli.skeleton.kind import exact_levels, single
+    from softmorph_cli.skeleton.kind import single
     from softmorph_cli.topology.betti import betti_numbers as count
 
     below_one("threshold", threshold)
     volume = as_volume(image)
     with named_after(volume):
         volume = single(volume)
-        cut, _ = at_level(threshold, exact_levels(volume))
+        cut, _ = at_level(threshold, volume)
         return count(volume.array > cut, connectivity)
 
 

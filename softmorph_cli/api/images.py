@@ -132,6 +132,14 @@ def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | 
     return Volume(array.astype(wide, copy=False), "ZYX"[-array.ndim :], spacing=sizes, unit=unit)
 
 
+def at_level(threshold: float, volume: Volume) -> tuple[float, tuple[str, ...]]:
+    """Return a threshold, of a nested skeleton its nearest level, and what is noted of that."""
+    from softmorph_cli.level_sets import at_level
+    from softmorph_cli.skeleton.kind import exact_levels
+
+    return at_level(threshold, exact_levels(volume))
+
+
 @contextmanager
 def named_after(volume: Volume) -> Iterator[None]:
     """Begin what is found wrong with a map with the name of its file, where it has one."""

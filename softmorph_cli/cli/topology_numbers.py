@@ -59,7 +59,6 @@ def numbers(
     """
     from softmorph_cli.pipeline import describe
 
-    masking.check()
     _check(source, showing, reading)
     started = time.perf_counter()
     volume = filtering.read_volume(source, reading)

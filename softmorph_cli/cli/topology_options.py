@@ -6,13 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from softmorph_cli.api.images import at_level
 from softmorph_cli.cli import common
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io.options import ReadOptions
-from softmorph_cli.system.parameters import Parameter, declared
+from softmorph_cli.system.parameters import Parameter, below_one, check_all, declared, named
 
 if TYPE_CHECKING:
     from softmorph_cli.volume import Volume
+
+
+def _has_topology(name: str, connectivity: int) -> None:
+    if connectivity not in (4, 6, 8, 26):
+        raise UsageError(f"{named(name)} {connectivity} has no topology: use 8 or 4 in 2D, 26 or 6 in 3D.")
 
 
 @dataclass(frozen=True)
@@ -21,36 +27,29 @@ class Masking:
 
     panel: ClassVar = "Topology"
 
-    threshold: Annotated[float, Parameter("A voxel above it is foreground.", "P")] = 0.5
+    threshold: Annotated[float, Parameter("A voxel above it is foreground.", "P", check=below_one)] = 0.5
     connectivity: Annotated[
         int | None,
         Parameter(
             "Of the foreground: 8 or 4 in 2D, 26 or 6 in 3D; the background has the other one. (default: 8 or "
             "26)",
             "N",
+            check=_has_topology,
         ),
     ] = None
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse what fits no map.
 
         Raises:
-            UsageError: If the threshold is none, or the connectivity has no topology in any dimension.
+            UsageError: If the threshold is out of range, or no image has such a connectivity.
         """
-        if not 0 <= self.threshold < 1:
-            raise UsageError(f"--threshold {self.threshold:g}: it must be at least 0 and below 1.")
-        if self.connectivity not in (None, 4, 6, 8, 26):
-            raise UsageError(
-                f"--connectivity {self.connectivity} has no topology: use 8 or 4 in 2D, 26 or 6 in 3D."
-            )
+        check_all(self)
 
     def at_level(self, volume: Volume) -> tuple[Masking, tuple[str, ...]]:
-        """Return the threshold for a map, a level of it where it is a nested skeleton, and what is to be said of it."""
-        from softmorph_cli.level_sets import at_level
-        from softmorph_cli.skeleton.kind import exact_levels
-
-        used, told = at_level(self.threshold, exact_levels(volume))
-        return replace(self, threshold=used), told
+        """Return the options with the threshold in force, of a nested skeleton its nearest level, and notes on it."""
+        used, notes = at_level(self.threshold, volume)
+        return replace(self, threshold=used), notes
 
 
 @dataclass(frozen=True)

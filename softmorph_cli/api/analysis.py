@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from softmorph_cli.api.images import (
     Image,
@@ -23,6 +23,7 @@ from softmorph_cli.api.images import (
     refuse_grid,
 )
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import below_one, named
 
@@ -267,31 +268,71 @@ def evaluate(
     >>> found.metrics()["dice"]
     0.75
     """
-    from softmorph_cli.metrics.evaluate import Order, evaluate_opened
-    from softmorph_cli.metrics.pair import Settings
+    from softmorph_cli.metrics.evaluate import evaluate_opened
 
-    order = Order(
-        settings=Settings(
-            threshold=0.5 if threshold is None else threshold,
-            connectivity=connectivity,
-            method=method,
-            iterations=iterations,
-            expensive=expensive,
-            patches=patches,
-            seed=seed,
-            threads=threads,
-        ),
-        tolerance=_tolerance(tolerance),
-        names=(metrics,) if isinstance(metrics, str) else None if metrics is None else tuple(metrics),
-        labels=() if label is None else (label,) if isinstance(label, int) else tuple(label),
+    order = order_of(
+        (metrics,) if isinstance(metrics, str) else metrics,
+        (label,) if isinstance(label, int) else label,
+        threshold,
+        tolerance,
         same_grid=same_grid,
-        argmax=threshold is None,
+        connectivity=connectivity,
+        method=method,
+        iterations=iterations,
+        expensive=expensive,
+        patches=patches,
+        seed=seed,
+        threads=threads,
     )
     if all(is_placed(one) for one in (prediction, reference)):
         refuse_grid(spacing=spacing, unit=unit)
     grid = (spacing, unit)
     mine = _opened(prediction, order, grid, reference=reference)
     return evaluate_opened(mine, _opened(reference, order, grid), order)
+
+
+def order_of(
+    metrics: Sequence[str] | None,
+    label: Sequence[int] | None,
+    threshold: float | None,
+    tolerance: float | str | None,
+    *,
+    same_grid: bool,
+    reading: ReadOptions = DEFAULT,
+    strict: bool = True,
+    one_class: bool = False,
+    **settings: Any,
+) -> Order:
+    """Return what is compared, and how; the arguments are those of `evaluate`, and some of the command alone.
+
+    Args:
+        metrics: Names.
+        label: Classes.
+        threshold: Of the prediction.
+        tolerance: Of `nsd`.
+        same_grid: Whether equal shapes are enough.
+        reading: How the prediction is read.
+        strict: As in `Order`.
+        one_class: As in `Order`.
+        **settings: Further fields of `metrics.pair.Settings`.
+
+    Raises:
+        UsageError: If a value is out of range.
+    """
+    from softmorph_cli.metrics.evaluate import Order
+    from softmorph_cli.metrics.pair import Settings
+
+    return Order(
+        settings=Settings(threshold=0.5 if threshold is None else threshold, **settings),
+        tolerance=_tolerance(tolerance),
+        names=None if metrics is None else tuple(metrics),
+        labels=tuple(label or ()),
+        same_grid=same_grid,
+        reading=reading,
+        strict=strict,
+        one_class=one_class,
+        argmax=threshold is None,
+    )
 
 
 def _tolerance(tolerance: float | str | None) -> tuple[float, str | None] | None:

@@ -14,11 +14,10 @@ import typer
 
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import complain, note, warn
-from softmorph_cli.cli.progress import MINUTE
+from softmorph_cli.cli.progress import MINUTE, iteration, share
 from softmorph_cli.system.printable import printable
 
 if TYPE_CHECKING:
-    from softmorph_cli.filters.settings import Progress
     from softmorph_cli.pipeline.batch.engine import Sign
     from softmorph_cli.pipeline.batch.task import Outcome
 
@@ -154,8 +153,8 @@ class _Bars:
         if sign.progress is None:
             self.bar.reset(task, description=_short(sign.name), total=None, visible=True)
             return
-        total, done = _share(sign.progress)
-        words = f"{_short(sign.name)} {_words(sign.progress)}"
+        done, total = share(sign.progress)
+        words = f"{_short(sign.name)} {iteration(sign.progress)}"
         self.bar.update(task, description=words, total=total, completed=done, visible=True)
 
     def advance(self, failed: int) -> None:
@@ -170,18 +169,6 @@ class _Bars:
 def _short(name: str) -> str:
     shown = name if len(name) <= _NAME_WIDTH else "…" + name[1 - _NAME_WIDTH :]
     return printable(shown)
-
-
-def _words(progress: Progress) -> str:
-    of = f" of {progress.iterations}" if progress.iterations else ""
-    return f"{progress.operation}: iteration {progress.iteration}{of}"
-
-
-def _share(progress: Progress) -> tuple[int | None, int]:
-    each = progress.iterations or 1
-    share = progress.iteration - 1 if progress.iterations else 0
-    known = progress.iterations is not None or progress.parts > 1
-    return (progress.parts * each if known else None), (progress.part - 1) * each + share
 
 
 def _duration(seconds: float) -> str:

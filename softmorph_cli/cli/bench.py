@@ -14,9 +14,11 @@ import typer
 
 from softmorph_cli.cli import common, report
 from softmorph_cli.cli.command import note
+from softmorph_cli.cli.filtering import check_png
 from softmorph_cli.cli.progress import MINUTE
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
+from softmorph_cli.system.files import check_writable
 from softmorph_cli.system.parameters import Parameter
 
 if TYPE_CHECKING:
@@ -91,7 +93,8 @@ def bench(
     if repeats < 1:
         raise UsageError(f"--repeats {repeats}: at least 1 is needed.")
     if plot is not None:
-        _check_plot(plot, force)
+        check_png("plot", plot)
+        check_writable(plot, force=force)
     from softmorph_cli.bench import description, measure, workloads
     from softmorph_cli.kernels.backend import choose
     from softmorph_cli.system import machine
@@ -150,14 +153,6 @@ def _sizes(given: Sequence[str] | None, dimensions: int) -> list[int]:
         if not (word.isascii() and word.isdigit() and int(word) >= SMALLEST):
             raise UsageError(f"--size {word}: a whole number of voxels, at least {SMALLEST}, is needed.")
     return sorted({int(word) for word in words}) or [128 if dimensions == 3 else 1024]
-
-
-def _check_plot(plot: Path, force: bool) -> None:
-    from softmorph_cli.system.files import check_writable
-
-    if plot.suffix.lower() != ".png":
-        raise UsageError(f"--plot {plot}: a plot is a PNG; let its name end in .png.")
-    check_writable(plot, force=force)
 
 
 def _check_memory(voxels: int, memory: int | None) -> None:

@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
@@ -254,9 +255,7 @@ def _too_large(options: Collection[str]) -> str:
 
 def _end(message: str, status: int, verbose: bool) -> NoReturn:
     if verbose:
-        import traceback
-
-        typer.echo(printable.printable(traceback.format_exc(), keep="\n"), err=True)
+        _print_traceback()
     complain(message)
     raise typer.Exit(status) from None
 
@@ -276,6 +275,29 @@ def unprinted(error: OSError) -> None:
 def complain(message: str) -> None:
     """Print an error as one line on stderr."""
     _say("error", typer.colors.RED, message)
+
+
+def complain_of(error: Exception, *files: Path, verbose: bool) -> str:
+    """Print, and return, the error of one of several files, which does not end the command.
+
+    Args:
+        error: What was raised.
+        files: The file, or the pair; named first unless the error names one of them.
+        verbose: Whether the traceback is printed too.
+    """
+    if verbose:
+        _print_traceback()
+    reason = "out of memory: cut out a part with --region." if isinstance(error, MemoryError) else str(error)
+    if not any(str(file) in reason for file in files):
+        reason = f"{files[0]}: {reason}"
+    complain(reason)
+    return reason
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    typer.echo(printable.printable(traceback.format_exc(), keep="\n"), err=True)
 
 
 def warn(message: str) -> None:

@@ -34,6 +34,16 @@ def read_volume(path: Path, reading: ReadOptions) -> Volume:
     return replace(volume, notes=(*volume.notes, *exclusive.told(volume)))
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder and no Zarr store."""
+    from softmorph_cli.system.files import is_store
+
+    try:
+        return path.is_dir() and not is_store(path)
+    except OSError:  # a name too long
+        return False
+
+
 def run(
     command: str,
     steps: Sequence[Filter],
@@ -232,6 +242,16 @@ def _check_outputs(
         outputs.make_stages(steps)
 
 
+def check_png(option: str, path: Path | None) -> None:
+    """Refuse a picture with a name that is none of a PNG.
+
+    Raises:
+        UsageError: If it is.
+    """
+    if path is not None and path.suffix.lower() != ".png":
+        raise UsageError(f"--{option} {path}: a {option} is a PNG; end its name with .png.")
+
+
 def check_side_outputs(
     source: Path,
     others: Sequence[Path],
@@ -259,8 +279,7 @@ def check_side_outputs(
     """
     from softmorph_cli.system.files import check_writable
 
-    if preview is not None and preview.suffix.lower() != ".png":
-        raise UsageError(f"--preview {preview}: a preview is a PNG; end its name with .png.")
+    check_png("preview", preview)
     for path in outputs:
         check_writable(path, force=force(path) if callable(force) else force)
     used = [source, *others]

@@ -36,11 +36,24 @@ def reporting(*, quiet: bool) -> Iterator[Bar | Lines | None]:
         yield Lines()
 
 
-def _words(progress: Progress) -> str:
+def share(progress: Progress) -> tuple[int, int | None]:
+    """Return how much of how much is done; None where a filter runs until it is stable, in one part."""
+    each = progress.iterations or 1
+    begun = progress.iteration - 1 if progress.iterations else 0
+    known = progress.iterations is not None or progress.parts > 1
+    return (progress.part - 1) * each + begun, progress.parts * each if known else None
+
+
+def iteration(progress: Progress) -> str:
+    """Return "close: iteration 2 of 5"."""
     of = f" of {progress.iterations}" if progress.iterations else ""
+    return f"{progress.operation}: iteration {progress.iteration}{of}"
+
+
+def _words(progress: Progress) -> str:
     part = f", part {progress.part} of {progress.parts}" if progress.parts > 1 else ""
     changing = "" if progress.changed is None else f", {progress.changed:,} voxels changing"
-    return f"{progress.operation}: iteration {progress.iteration}{of}{part}{changing}"
+    return f"{iteration(progress)}{part}{changing}"
 
 
 class Bar:
@@ -62,12 +75,7 @@ class Bar:
             name, done, total = self.stages
             self._show(_words(replace(progress, operation=name)), done, total)
             return
-        # Until convergence nobody knows how far it is: then only the parts that are done can fill the bar.
-        share = progress.iteration - 1 if progress.iterations else 0
-        total = progress.parts * (progress.iterations or 1)
-        done = (progress.part - 1) * (progress.iterations or 1) + share
-        known = progress.iterations is not None or progress.parts > 1
-        self._show(_words(progress), done, total if known else None)
+        self._show(_words(progress), *share(progress))
 
     def stage(self, name: str, done: int, total: int) -> None:
         """Say which part of the work begins, and how many of how many are done."""

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from softmorph_cli.api.analysis import statistics
 from softmorph_cli.cli import common, filtering, report
-from softmorph_cli.cli.command import complain, note
+from softmorph_cli.cli.command import complain_of, note
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import documents, families
@@ -142,18 +143,14 @@ def _measure(
     path: Path, reading: ReadOptions, preview: Path | None = None, *, force: bool = False
 ) -> _Measured:
     """Read and measure one file; its voxels are gone when this returns."""
-    from softmorph_cli.metrics.statistics import summarize
-
     try:
         volume = filtering.read_volume(path, reading)
     except FileError:
-        if path != Path() and _is_folder(path):
+        if path != Path() and filtering.is_folder(path):
             command = f"softmorph stats {_pattern(path)}"
             raise FileError(f"{path} is a folder; name the files in it: {command}") from None
         raise
-    found = summarize(
-        volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims
-    )
+    found = statistics(volume)
     if preview is not None:
         from softmorph_cli.plots.preview import preview as draw
 
@@ -194,30 +191,12 @@ def _measure_all(
             except UsageError:
                 raise
             except (SoftmorphError, MemoryError) as error:
-                if verbose:
-                    import traceback
-
-                    report.say(traceback.format_exc(), err=True)
-                reason = str(error)
-                if isinstance(error, MemoryError):
-                    reason = "out of memory: cut out a part with --region."
-                reason = reason if str(path) in reason else f"{path}: {reason}"
-                failed.append({"path": str(path), "error": reason})
-                complain(reason)
+                failed.append({"path": str(path), "error": complain_of(error, path, verbose=verbose)})
                 continue
             for message in one.notes:
                 note(f"{path}: {message}")
             measured.append(one)
     return measured, failed
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        from softmorph_cli.system.files import is_store
-
-        return path.is_dir() and not is_store(path)
-    except OSError:  # a name too long
-        return False
 
 
 def _pattern(folder: Path) -> str:

@@ -119,8 +119,7 @@ def _check(source: Path, showing: Showing, reading: ReadOptions) -> None:
         raise UsageError(f"--top {showing.top}: give a number of bars, or 0 for all.")
     if showing.plot is not None and showing.no_bars:
         raise UsageError("--plot draws bars: leave out --no-bars.")
-    if showing.plot is not None and showing.plot.suffix.lower() != ".png":
-        raise UsageError(f"--plot {showing.plot}: the picture is a PNG; end its name with .png.")
+    filtering.check_png("plot", showing.plot)
     outputs = [path for path in (showing.plot, showing.stats) if path is not None]
     filtering.check_side_outputs(source, reading.files, outputs, None, force=showing.force)
 

@@ -28,12 +28,7 @@ def is_placed(image: Any) -> bool:
 
 
 def placed(image: Any) -> Volume | None:
-    """Return a volume, or the file of a path as one; None of an array or a tensor.
-
-    Raises:
-        FileError: If the file cannot be read.
-        InputError: If its values are no probabilities.
-    """
+    """Return a volume, or the file of a path as one; None of an array or a tensor."""
     from softmorph_cli.volume import Volume
 
     if isinstance(image, str | Path):
@@ -61,11 +56,7 @@ def advising_read(path: str | Path) -> Iterator[None]:
 
 
 def refuse_grid(**given: object) -> None:
-    """Refuse what only an array needs, given with an image that holds it.
-
-    Raises:
-        UsageError: If one is not None.
-    """
+    """Refuse arguments that only an array needs, given with an image that has a grid of its own."""
     wrong = [name for name, value in given.items() if value is not None]
     if wrong:
         raise UsageError(
@@ -74,11 +65,7 @@ def refuse_grid(**given: object) -> None:
 
 
 def numbers(image: Any) -> npt.NDArray[Any]:
-    """Return an array or a tensor of any device as a NumPy array; it may be a view.
-
-    Raises:
-        InputError: If it is a masked array, or no numbers.
-    """
+    """Return an array or a tensor of any device as a NumPy array; it may be a view."""
     import numpy as np
 
     from softmorph_cli.filters.arrays import as_array, is_tensor

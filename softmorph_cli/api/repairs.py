@@ -254,11 +254,7 @@ def job_of(volume: Volume, betti: Asked | Path, *, region: str | None, smooth: s
 
 
 def check_effort(weight: float, max_steps: int) -> None:
-    """Refuse a weight or a number of steps that is out of range.
-
-    Raises:
-        UsageError: If one is.
-    """
+    """Refuse a weight or a number of steps that is out of range."""
     if not 0 <= weight < float("inf"):
         raise UsageError(f"{named('weight', option='lambda')} {weight:g}: it must be at least 0 and finite.")
     if max_steps < 0:

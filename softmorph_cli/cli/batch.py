@@ -86,9 +86,7 @@ class Running:
     dry_run: Annotated[
         bool,
         Parameter(
-            "Say what would be done to which file; write nothing.",
-            flags=("--dry-run", "-n"),
-            group=_RUN,
+            "Say what would be done to which file; write nothing.", flags=("--dry-run", "-n"), group=_RUN
         ),
     ] = False
     num_parts: Annotated[
@@ -110,8 +108,7 @@ class Running:
 
 def batch(
     source: Annotated[
-        Path,
-        typer.Argument(metavar="IN_DIR", help="Folder of probability maps.", show_default=False),
+        Path, typer.Argument(metavar="IN_DIR", help="Folder of probability maps.", show_default=False)
     ],
     target: Annotated[
         Path,

@@ -14,7 +14,7 @@ import typer
 
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import complain, note, warn
-from softmorph_cli.cli.progress import MINUTE, iteration, share
+from softmorph_cli.cli.progress import MINUTE, bar, iteration, share
 from softmorph_cli.system.printable import printable
 
 if TYPE_CHECKING:
@@ -26,12 +26,7 @@ _NAME_WIDTH = 32
 
 @contextmanager
 def watching(*, quiet: bool, verbose: bool) -> Iterator[Telling]:
-    """Give whoever shows how far a batch is.
-
-    Args:
-        quiet: Show no progress.
-        verbose: Show notes and tracebacks.
-    """
+    """Yield what shows how far a batch is: a bar or lines, unless `quiet`; notes and tracebacks if `verbose`."""
     telling = Telling(quiet=quiet, verbose=verbose)
     try:
         yield telling
@@ -124,18 +119,9 @@ class _Bars:
     """Bars on a terminal."""
 
     def __init__(self, files: int, workers: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
+        from rich.progress import TimeElapsedColumn, TimeRemainingColumn
 
-        self.bar: Any = RichProgress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=Console(stderr=True),
-            transient=True,
-        )
+        self.bar = bar(TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
         self.files, self.done = files, 0
         self.whole = self.bar.add_task(f"0 of {files} files", total=files)
         self.workers: list[Any] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,7 +14,7 @@ import typer
 from softmorph_cli.cli import common, report
 from softmorph_cli.cli.command import note
 from softmorph_cli.cli.filtering import check_png
-from softmorph_cli.cli.progress import MINUTE
+from softmorph_cli.cli.progress import Lines
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.system.files import check_writable
@@ -74,13 +73,7 @@ def bench(
     plot: Annotated[Path | None, Parameter("Draw time against size, both logarithmic.", "PATH.png")] = None,
     force: Annotated[bool, common.FORCE] = False,
     json: Annotated[bool, common.JSON] = False,
-    quiet: Annotated[
-        bool,
-        Parameter(
-            "Print no progress and no notes.",
-            flags=("--quiet", "-q"),
-        ),
-    ] = False,
+    quiet: Annotated[bool, Parameter("Print no progress and no notes.", flags=("--quiet", "-q"))] = False,
     verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """Speed and memory on this machine, next to a plain copy and to other libraries.
@@ -171,15 +164,7 @@ def _telling(*, quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda words: None
         return
     if not sys.stderr.isatty():
-        last = time.monotonic()
-
-        def say(words: str) -> None:
-            nonlocal last
-            if time.monotonic() - last >= MINUTE:
-                last = time.monotonic()
-                typer.echo(words, err=True)
-
-        yield say
+        yield Lines().say
         return
     from rich.console import Console
     from rich.live import Live

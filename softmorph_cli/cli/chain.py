@@ -57,16 +57,7 @@ def chain(
 
 
 def chosen_steps(steps: list[str] | None, pipeline: Path | None, settings: Settings) -> list[Filter]:
-    """Return the steps that were typed, or those of the file.
-
-    Args:
-        steps: As they were typed.
-        pipeline: The file.
-        settings: How they run where they do not say.
-
-    Raises:
-        UsageError: If both are given, or one is wrong.
-    """
+    """Return the steps that were typed, or those of a file; `settings` are for those that have none of their own."""
     from softmorph_cli.pipeline import chain
 
     if pipeline is None:

@@ -278,13 +278,7 @@ def complain(message: str) -> None:
 
 
 def complain_of(error: Exception, *files: Path, verbose: bool) -> str:
-    """Print, and return, the error of one of several files, which does not end the command.
-
-    Args:
-        error: What was raised.
-        files: The file, or the pair; named first unless the error names one of them.
-        verbose: Whether the traceback is printed too.
-    """
+    """Print, and return, the error of one of several files; the first is named unless the error names one."""
     if verbose:
         _print_traceback()
     reason = "out of memory: cut out a part with --region." if isinstance(error, MemoryError) else str(error)

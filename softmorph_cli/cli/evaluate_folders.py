@@ -49,18 +49,10 @@ class _Done:
 def evaluate_folders(
     prediction: Path, reference: Path, order: Order, apart: Sequence[Path], telling: Telling
 ) -> None:
-    """Compare the files of two folders that have the same name, and tell.
+    """Compare the files of two folders that have the same name, and print or write the results.
 
-    Args:
-        prediction: One folder.
-        reference: The other.
-        order: What is compared, and how.
-        apart: Files that are read for every pair, such as a mask.
-        telling: What is written where.
-
-    Raises:
-        SoftmorphError: If nothing can be compared.
-        typer.Exit: With status 1 if a pair could not be.
+    `apart` are files that are read for every pair, such as a mask. Ends with exit status 1 if a pair could not be
+    compared.
     """
     from softmorph_cli.io.nnunet import check_reference
     from softmorph_cli.metrics.folders import match

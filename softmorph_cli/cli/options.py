@@ -18,12 +18,7 @@ if TYPE_CHECKING:
     from softmorph_cli.workers.cluster import Where
 
 Input = Annotated[
-    Path,
-    typer.Argument(
-        metavar="IN",
-        help=f"Probability map: {families.READ}.",
-        show_default=False,
-    ),
+    Path, typer.Argument(metavar="IN", help=f"Probability map: {families.READ}.", show_default=False)
 ]
 Output = Annotated[
     Path,
@@ -97,14 +92,7 @@ class Machines:
     ] = False
 
     def where(self, workers: int | None = None) -> Where | None:
-        """Return which cluster does the work; None where none was asked for, and nothing of Dask is needed.
-
-        Args:
-            workers: How many processes a cluster on this machine has; None to decide.
-
-        Raises:
-            UsageError: If both are asked for, or a number of processes for a cluster that is there.
-        """
+        """Return the cluster that does the work; None for this process. `workers` is how many are started here."""
         if self.scheduler is None and not self.local_cluster:
             return None
         if self.scheduler is not None and self.local_cluster:

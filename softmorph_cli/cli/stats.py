@@ -172,14 +172,7 @@ def _measure(
 def _measure_all(
     paths: Sequence[Path], reading: ReadOptions, *, verbose: bool
 ) -> tuple[list[_Measured], list[dict[str, str]]]:
-    """Measure one file after another, past those that fail.
-
-    Returns:
-        What was measured, and what the JSON says of each file that failed; a person has been told.
-
-    Raises:
-        UsageError: If the options are wrong for any file.
-    """
+    """Measure one file after another; of those that fail return the entries of the JSON."""
     measured: list[_Measured] = []
     failed: list[dict[str, str]] = []
     with reporting(quiet=False) as progress:

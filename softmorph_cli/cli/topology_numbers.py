@@ -168,10 +168,7 @@ def _look(name: str, array: npt.NDArray[Any], masking: Masking, showing: Showing
 
 def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[str, Any]:
     names = NAMES[volume.spatial_dims]
-    document: dict[str, Any] = {
-        "channel": one.name or None,
-        **one.betti.as_dict(),
-    }
+    document: dict[str, Any] = {"channel": one.name or None, **one.betti.as_dict()}
     if one.bars is None:
         return document
     thresholds = [k / _STEPS for k in range(_STEPS + 1)]

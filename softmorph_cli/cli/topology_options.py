@@ -39,11 +39,7 @@ class Masking:
     ] = None
 
     def __post_init__(self) -> None:
-        """Refuse what fits no map.
-
-        Raises:
-            UsageError: If the threshold is out of range, or no image has such a connectivity.
-        """
+        """Check the options."""
         check_all(self)
 
     def at_level(self, volume: Volume) -> tuple[Masking, tuple[str, ...]]:

@@ -40,13 +40,7 @@ _STOPPED = {
 
 
 def repair(
-    source: Input,
-    target: Output,
-    *,
-    asking: Asking,
-    masking: Masking,
-    reading: Whole,
-    saving: Saving,
+    source: Input, target: Output, *, asking: Asking, masking: Masking, reading: Whole, saving: Saving
 ) -> None:
     """Change a map as little as need be until its mask has given Betti numbers, as 1,0,0 for one tree.
 
@@ -273,16 +267,7 @@ def _excuse(
 
 
 def _read_back(target: Path, written: Volume, output_type: str | None) -> npt.NDArray[Any]:
-    """Return the probabilities that are in a file, the channels first.
-
-    Args:
-        target: The file.
-        written: What was written.
-        output_type: As what.
-
-    Raises:
-        InputError: If it holds something else.
-    """
+    """Return the probabilities that are in a written file, the channels first."""
     from softmorph_cli.io import read
 
     # A bare array says neither what 1 is stored as nor which of its axes are of space.

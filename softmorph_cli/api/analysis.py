@@ -7,30 +7,34 @@ An array of floating-point numbers holds probabilities in [0, 1]; Boolean, or in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from softmorph_cli.api.images import (
     Image,
     advising_read,
     as_volume,
+    at_level,
     is_placed,
     named_after,
     numbers,
     refuse_grid,
 )
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import below_one, named
 
 if TYPE_CHECKING:
+    from softmorph_cli.filters.settings import Progress
     from softmorph_cli.metrics.evaluate import Evaluated, Order
     from softmorph_cli.metrics.sources import Opened
     from softmorph_cli.metrics.statistics import Statistics
     from softmorph_cli.skeleton.analyse import Inspection
     from softmorph_cli.topology.betti import Betti
+    from softmorph_cli.volume import Volume
 
 __all__ = ["betti_numbers", "evaluate", "inspect", "statistics"]
 
@@ -94,15 +98,14 @@ def betti_numbers(image: Image, threshold: float = 0.5, connectivity: int | None
     >>> betti_numbers(0.6 * ring, threshold=0.7).numbers
     (0, 0)
     """
-    from softmorph_cli.level_sets import at_level
-    from softmorph_cli.skeleton.kind import exact_levels, single
+    from softmorph_cli.skeleton.kind import single
     from softmorph_cli.topology.betti import betti_numbers as count
 
     below_one("threshold", threshold)
     volume = as_volume(image)
     with named_after(volume):
         volume = single(volume)
-        cut, _ = at_level(threshold, exact_levels(volume))
+        cut, _ = at_level(threshold, volume)
         return count(volume.array > cut, connectivity)
 
 
@@ -157,53 +160,112 @@ def inspect(
     >>> found.graph.branches[0].spread("certainty")
     Spread(mean=0.75, min=0.75, max=0.75)
     """
-    from softmorph_cli.filters.operations import uneven
-    from softmorph_cli.filters.resample import isotropic
-    from softmorph_cli.skeleton.analyse import Choices
-    from softmorph_cli.skeleton.analyse import inspect as look
-    from softmorph_cli.skeleton.frame import Frame
-    from softmorph_cli.skeleton.kind import MAP, kind_of, single
-
-    length = lengths.parse(prune, named("prune")) if isinstance(prune, str) and prune != "radius" else None
-    choices = Choices(
-        kind=kind or MAP,
+    tracing = Tracing(
+        kind=kind,
         threshold=threshold,
-        prune=prune if isinstance(prune, int | float) else 0.0,
-        prune_inside=prune == "radius",
+        prune=prune,
         prune_cycles=prune_cycles,
         levels=levels,
+        resample=resample,
         threads=threads,
     )
-    if resample not in (None, "iso"):
-        raise UsageError(f"{named('resample')} {resample}: only iso is known.")
     volume = as_volume(image, spacing, unit)
     with named_after(volume):
-        volume = single(volume)
-        taken, about = (kind, ()) if kind else kind_of(volume)
-        choices = replace(choices, kind=taken)
+        about = tracing.settle(volume)
         reference = None
         if map is not None:
-            if taken == MAP:
-                raise UsageError("map goes with a skeleton: say kind='skeleton', or leave it out.")
+            tracing.check_reference()
             # A map in memory lies where its skeleton does.
             reference = as_volume(map) if is_placed(map) else as_volume(map, volume.spacing, volume.unit)
-        warnings = uneven(volume) if taken == MAP and resample is None else []
-        if resample is not None:
-            if taken != MAP:
-                raise UsageError(
-                    f"{named('resample', 'iso')} goes with a map: a skeleton would come out broken."
+        found = tracing.run(volume, reference)
+    return replace(found, notes=(*about, *found.notes))
+
+
+class Tracing:
+    """How the curve of an image is traced, for the function and the command alike."""
+
+    def __init__(
+        self, *, kind: str | None, prune: float | str | None, resample: str | None, **choices: Any
+    ) -> None:
+        """Check the arguments, which are those of `inspect`.
+
+        Raises:
+            UsageError: If one is wrong whatever the image.
+        """
+        from softmorph_cli.skeleton.analyse import Choices
+
+        text = isinstance(prune, str) and prune != "radius"
+        self.length = lengths.parse(str(prune), named("prune")) if text else None
+        self.choices = Choices(
+            kind=kind or "map",
+            prune=prune if isinstance(prune, int | float) else 0.0,
+            prune_inside=prune == "radius",
+            **choices,
+        )
+        if resample not in (None, "iso"):
+            raise UsageError(f"{named('resample')} {resample}: only iso is known.")
+        self.kind, self.prune, self.resample = kind, prune, resample
+
+    @property
+    def of_map(self) -> bool:
+        """Whether the image is a map, not a skeleton."""
+        return self.choices.kind == "map"
+
+    def settle(self, volume: Volume) -> Sequence[str]:
+        """Find out whether an image is a map or a skeleton where that was not stated; return notes on it."""
+        from softmorph_cli.skeleton.kind import kind_of, single
+
+        kind, notes = (self.kind, ()) if self.kind else kind_of(single(volume))
+        self.choices = replace(self.choices, kind=kind)
+        if self.resample is not None and not self.of_map:
+            raise UsageError(f"{named('resample', 'iso')} goes with a map: a skeleton would come out broken.")
+        return notes
+
+    def check_reference(self) -> None:
+        """Refuse the map of a skeleton beside a map.
+
+        Raises:
+            UsageError: If the image is a map.
+        """
+        if self.of_map:
+            kind = named("kind", "skeleton", option="as")
+            raise UsageError(f"{named('map')} goes with a skeleton: add {kind}, or leave it out.")
+
+    def run(
+        self,
+        volume: Volume,
+        reference: Volume | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        stage: Callable[[str], None] = lambda name: None,
+    ) -> Inspection:
+        """Trace and measure the curve of a settled image; arguments are those of `skeleton.analyse.inspect`.
+
+        Raises:
+            InputError: If the image holds several, or something does not fit it.
+        """
+        from softmorph_cli.filters.operations import uneven
+        from softmorph_cli.filters.resample import isotropic
+        from softmorph_cli.skeleton.analyse import inspect as look
+        from softmorph_cli.skeleton.frame import Frame
+        from softmorph_cli.skeleton.kind import single
+
+        volume, choices = single(volume), self.choices
+        warnings = uneven(volume) if self.of_map and self.resample is None else []
+        if self.resample is not None:
+            if volume.spacing is None:
+                raise InputError(
+                    f"it does not say how large its voxels are: leave out {named('resample', 'iso')}."
                 )
-            volume = isotropic(volume)
-        if length is not None:
-            choices = replace(choices, prune=Frame.of(volume).length_of(length))
-        found = look(volume, choices, reference=reference)
-    parameters = {**found.parameters, "prune": prune, "resample": resample}
-    return replace(
-        found,
-        parameters=parameters,
-        notes=(*about, *found.notes),
-        warnings=(*found.warnings, *warnings),
-    )
+            made, source = isotropic(volume), volume.source
+            # The header of the file is that of another grid.
+            volume = (
+                made if source is None else replace(made, source=replace(source, header=None, provenance={}))
+            )
+        if self.length is not None:
+            choices = replace(choices, prune=Frame.of(volume).length_of(self.length))
+        found = look(volume, choices, reference=reference, progress=progress, stage=stage)
+        parameters = {**found.parameters, "prune": self.prune, "resample": self.resample}
+        return replace(found, parameters=parameters, warnings=(*found.warnings, *warnings))
 
 
 def evaluate(
@@ -267,31 +329,71 @@ def evaluate(
     >>> found.metrics()["dice"]
     0.75
     """
-    from softmorph_cli.metrics.evaluate import Order, evaluate_opened
-    from softmorph_cli.metrics.pair import Settings
+    from softmorph_cli.metrics.evaluate import evaluate_opened
 
-    order = Order(
-        settings=Settings(
-            threshold=0.5 if threshold is None else threshold,
-            connectivity=connectivity,
-            method=method,
-            iterations=iterations,
-            expensive=expensive,
-            patches=patches,
-            seed=seed,
-            threads=threads,
-        ),
-        tolerance=_tolerance(tolerance),
-        names=(metrics,) if isinstance(metrics, str) else None if metrics is None else tuple(metrics),
-        labels=() if label is None else (label,) if isinstance(label, int) else tuple(label),
+    order = order_of(
+        (metrics,) if isinstance(metrics, str) else metrics,
+        (label,) if isinstance(label, int) else label,
+        threshold,
+        tolerance,
         same_grid=same_grid,
-        argmax=threshold is None,
+        connectivity=connectivity,
+        method=method,
+        iterations=iterations,
+        expensive=expensive,
+        patches=patches,
+        seed=seed,
+        threads=threads,
     )
     if all(is_placed(one) for one in (prediction, reference)):
         refuse_grid(spacing=spacing, unit=unit)
     grid = (spacing, unit)
     mine = _opened(prediction, order, grid, reference=reference)
     return evaluate_opened(mine, _opened(reference, order, grid), order)
+
+
+def order_of(
+    metrics: Sequence[str] | None,
+    label: Sequence[int] | None,
+    threshold: float | None,
+    tolerance: float | str | None,
+    *,
+    same_grid: bool,
+    reading: ReadOptions = DEFAULT,
+    strict: bool = True,
+    one_class: bool = False,
+    **settings: Any,
+) -> Order:
+    """Return what is compared, and how; the arguments are those of `evaluate`, and some of the command alone.
+
+    Args:
+        metrics: Names.
+        label: Classes.
+        threshold: Of the prediction.
+        tolerance: Of `nsd`.
+        same_grid: Whether equal shapes are enough.
+        reading: How the prediction is read.
+        strict: As in `Order`.
+        one_class: As in `Order`.
+        **settings: Further fields of `metrics.pair.Settings`.
+
+    Raises:
+        UsageError: If a value is out of range.
+    """
+    from softmorph_cli.metrics.evaluate import Order
+    from softmorph_cli.metrics.pair import Settings
+
+    return Order(
+        settings=Settings(threshold=0.5 if threshold is None else threshold, **settings),
+        tolerance=_tolerance(tolerance),
+        names=None if metrics is None else tuple(metrics),
+        labels=tuple(label or ()),
+        same_grid=same_grid,
+        reading=reading,
+        strict=strict,
+        one_class=one_class,
+        argmax=threshold is None,
+    )
 
 
 def _tolerance(tolerance: float | str | None) -> tuple[float, str | None] | None:

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, Unpack, cast, overload
 
 from softmorph_cli.api.images import Array, Image, Placed, placed, refuse_grid
 from softmorph_cli.errors import SoftmorphWarning, UsageError
@@ -160,37 +160,30 @@ blackhat = _function_of(operations.BlackHat, "blackhat")
 skeletonize = _function_of(operations.Skeleton, "skeletonize")
 
 
+class RuleOptions(How, total=False):
+    """Keyword arguments of `apply_rule`; their meaning and defaults are stated there."""
+
+    iterations: int | None
+    method: str | None
+
+
+class ArrayOptions(RuleOptions, total=False):
+    """The same of an array, which may have leading axes."""
+
+    spatial_dims: int | None
+
+
+AnyRule: TypeAlias = str | Path | Rule
+
+
 @overload
-def apply_rule(
-    rule: str | Path | Rule,
-    image: Array,
-    *,
-    iterations: int | None = None,
-    method: str | None = None,
-    spatial_dims: int | None = None,
-    **how: Unpack[How],
-) -> npt.NDArray[Any]: ...
+def apply_rule(rule: AnyRule, image: Array, **options: Unpack[ArrayOptions]) -> npt.NDArray[Any]: ...
 @overload
-def apply_rule(
-    rule: str | Path | Rule,
-    image: Tensor,
-    *,
-    iterations: int | None = None,
-    method: str | None = None,
-    spatial_dims: int | None = None,
-    **how: Unpack[How],
-) -> Tensor: ...
+def apply_rule(rule: AnyRule, image: Tensor, **options: Unpack[ArrayOptions]) -> Tensor: ...
 @overload
+def apply_rule(rule: AnyRule, image: Placed, **options: Unpack[RuleOptions]) -> Volume: ...
 def apply_rule(
-    rule: str | Path | Rule,
-    image: Placed,
-    *,
-    iterations: int | None = None,
-    method: str | None = None,
-    **how: Unpack[How],
-) -> Volume: ...
-def apply_rule(
-    rule: str | Path | Rule,
+    rule: AnyRule,
     image: Image,
     *,
     iterations: int | None = None,

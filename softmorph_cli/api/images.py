@@ -28,12 +28,7 @@ def is_placed(image: Any) -> bool:
 
 
 def placed(image: Any) -> Volume | None:
-    """Return a volume, or the file of a path as one; None of an array or a tensor.
-
-    Raises:
-        FileError: If the file cannot be read.
-        InputError: If its values are no probabilities.
-    """
+    """Return a volume, or the file of a path as one; None of an array or a tensor."""
     from softmorph_cli.volume import Volume
 
     if isinstance(image, str | Path):
@@ -61,11 +56,7 @@ def advising_read(path: str | Path) -> Iterator[None]:
 
 
 def refuse_grid(**given: object) -> None:
-    """Refuse what only an array needs, given with an image that holds it.
-
-    Raises:
-        UsageError: If one is not None.
-    """
+    """Refuse arguments that only an array needs, given with an image that has a grid of its own."""
     wrong = [name for name, value in given.items() if value is not None]
     if wrong:
         raise UsageError(
@@ -74,11 +65,7 @@ def refuse_grid(**given: object) -> None:
 
 
 def numbers(image: Any) -> npt.NDArray[Any]:
-    """Return an array or a tensor of any device as a NumPy array; it may be a view.
-
-    Raises:
-        InputError: If it is a masked array, or no numbers.
-    """
+    """Return an array or a tensor of any device as a NumPy array; it may be a view."""
     import numpy as np
 
     from softmorph_cli.filters.arrays import as_array, is_tensor
@@ -130,6 +117,14 @@ def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | 
     wide = np.float64 if array.dtype.kind == "f" and array.itemsize > 4 else np.float32
     sizes = None if spacing is None else tuple(float(size) for size in spacing)
     return Volume(array.astype(wide, copy=False), "ZYX"[-array.ndim :], spacing=sizes, unit=unit)
+
+
+def at_level(threshold: float, volume: Volume) -> tuple[float, tuple[str, ...]]:
+    """Return a threshold, of a nested skeleton its nearest level, and what is noted of that."""
+    from softmorph_cli.level_sets import at_level
+    from softmorph_cli.skeleton.kind import exact_levels
+
+    return at_level(threshold, exact_levels(volume))
 
 
 @contextmanager

@@ -1,13 +1,15 @@
-"""The public function `repair`, and what it shares with the command: channels, lengths and priors of a map."""
+"""The public function `repair`, and `job_of`, which the command shares with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, Unpack, overload
 
-from softmorph_cli.api.images import Array, Image, Placed, as_volume, is_placed, named_after
-from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.api.images import Array, Image, Placed, as_volume, at_level, is_placed, named_after
+from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import below_one, in_shell, named
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from softmorph_cli.metrics.certificate import Certificate
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.topology.prior import Prior
-    from softmorph_cli.topology.repair import Kind, Stopped
+    from softmorph_cli.topology.repair import Kind, Repaired, Settings, Stopped
     from softmorph_cli.volume import Volume
 
 T = TypeVar("T")
@@ -35,7 +37,7 @@ class Repair(Generic[T]):
         stopped: "reached", "stuck" where nothing is left that could be changed, or "max_steps".
         steps: How many steps were taken.
         best_step: The step whose map it is, 0 for the input.
-        priors: What was asked for.
+        priors: The Betti numbers that were asked for.
         change: `voxels_flipped` across the threshold for each prior, `sum_abs`, `max_abs` and `mean_squared` of the
             probabilities.
         certificate: Betti numbers before and after, of the region where there is one and of the whole map.
@@ -67,7 +69,7 @@ class Repair(Generic[T]):
         return f"<Repair: {how}, Betti numbers {found}, steps {self.steps}, voxels flipped {flipped:,}>"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as `softmorph topology repair` tells it in JSON, the files aside."""
+        """Return the entries of the JSON of `softmorph topology repair` that concern no file."""
         return {
             "reached": self.reached,
             "stopped": self.stopped,
@@ -78,46 +80,30 @@ class Repair(Generic[T]):
         }
 
 
+class Options(TypedDict, total=False):
+    """Keyword arguments of `repair`; their meaning and defaults are stated there."""
+
+    threshold: float
+    connectivity: int | None
+    region: str | None
+    weight: float
+    max_steps: int
+    smooth: float | str
+
+
+class ArrayOptions(Options, total=False):
+    """The same of an array, which has a grid only where one is given."""
+
+    spacing: Sequence[float] | None
+    unit: str | None
+
+
 @overload
-def repair(
-    image: Array,
-    betti: Asked,
-    *,
-    threshold: float = 0.5,
-    connectivity: int | None = None,
-    region: str | None = None,
-    weight: float = 0.1,
-    max_steps: int = 100,
-    smooth: float | str = 1.0,
-    spacing: Sequence[float] | None = None,
-    unit: str | None = None,
-) -> Repair[npt.NDArray[Any]]: ...
+def repair(image: Array, betti: Asked, **options: Unpack[ArrayOptions]) -> Repair[npt.NDArray[Any]]: ...
 @overload
-def repair(
-    image: Tensor,
-    betti: Asked,
-    *,
-    threshold: float = 0.5,
-    connectivity: int | None = None,
-    region: str | None = None,
-    weight: float = 0.1,
-    max_steps: int = 100,
-    smooth: float | str = 1.0,
-    spacing: Sequence[float] | None = None,
-    unit: str | None = None,
-) -> Repair[Tensor]: ...
+def repair(image: Tensor, betti: Asked, **options: Unpack[ArrayOptions]) -> Repair[Tensor]: ...
 @overload
-def repair(
-    image: Placed,
-    betti: Asked,
-    *,
-    threshold: float = 0.5,
-    connectivity: int | None = None,
-    region: str | None = None,
-    weight: float = 0.1,
-    max_steps: int = 100,
-    smooth: float | str = 1.0,
-) -> Repair[Volume]: ...
+def repair(image: Placed, betti: Asked, **options: Unpack[Options]) -> Repair[Volume]: ...
 def repair(
     image: Image,
     betti: Asked,
@@ -169,46 +155,36 @@ def repair(
     >>> betti_numbers(found.image).numbers
     (1, 0)
     """
-    import warnings
-
-    from softmorph_cli.errors import SoftmorphWarning
-    from softmorph_cli.level_sets import at_level
-    from softmorph_cli.metrics.certificate import certify, changes
-    from softmorph_cli.skeleton.kind import exact_levels
-    from softmorph_cli.topology.repair import Settings
-    from softmorph_cli.topology.repair import repair as change
-
     below_one("threshold", threshold)
     check_effort(weight, max_steps)
     width = smooth if isinstance(smooth, str) else f"{smooth:g}vox"
     lengths.parse(width, named("smooth"))
     volume = as_volume(image, spacing, unit)
-    cut, _ = at_level(threshold, exact_levels(volume))
+    cut, _ = at_level(threshold, volume)
     with named_after(volume):
-        array, kind = channels(volume)
-        priors = _priors(betti, volume, len(array))
-        settings = Settings(
+        job = job_of(
+            volume,
+            betti,
+            region=region,
+            smooth=width,
             threshold=cut,
             connectivity=connectivity,
             weight=weight,
             max_steps=max_steps,
-            smooth=smoothing(width, volume),
-            region=box_of(region, volume),
-            kind=kind,
         )
-        found = change(array, priors, settings)
+        found = job.run()
     result = volume.with_array(found.array.reshape(volume.array.shape))
     made: Repair[Any] = Repair(
         result if is_placed(image) else _as_given(result.array, image),
         found.stopped,
         found.steps,
         found.best_step,
-        priors,
-        changes(array, found.array, priors, settings),
-        certify(array, found.array, priors, settings),
+        job.priors,
+        job.changes(found.array),
+        job.certificate(found.array),
     )
     if not made.reached:
-        asked = "; ".join(",".join(map(str, prior.betti)) for prior in priors)
+        asked = "; ".join(",".join(map(str, prior.betti)) for prior in job.priors)
         best = "; ".join(",".join(map(str, one.numbers)) for one in made.betti)
         warnings.warn(
             f"the Betti numbers {asked} were not reached ({found.stopped}): the best map has {best}.",
@@ -218,24 +194,75 @@ def repair(
     return made
 
 
-def check_effort(weight: float, max_steps: int) -> None:
-    """Refuse a weight or a number of steps that is out of range.
+@dataclass(frozen=True)
+class Job:
+    """A map to be repaired.
+
+    Attributes:
+        array: The channels, (C, Y, X) or (C, Z, Y, X).
+        priors: The Betti numbers that are asked for.
+        settings: How the repair goes.
+    """
+
+    array: npt.NDArray[Any]
+    priors: tuple[Prior, ...]
+    settings: Settings
+
+    def run(self, report: Callable[[int, int, Sequence[Betti]], None] | None = None) -> Repaired:
+        """Return the repaired map; `report` is called after each step: its number, the most, Betti numbers."""
+        from softmorph_cli.topology.repair import repair
+
+        return repair(self.array, self.priors, self.settings, report)
+
+    def changes(self, after: npt.NDArray[Any]) -> dict[str, Any]:
+        """Return how much another map, of the same shape, differs."""
+        from softmorph_cli.metrics.certificate import changes
+
+        return changes(self.array, after, self.priors, self.settings)
+
+    def certificate(self, after: npt.NDArray[Any]) -> Certificate:
+        """Return the Betti numbers before and of another map, of the same shape."""
+        from softmorph_cli.metrics.certificate import certify
+
+        return certify(self.array, after, self.priors, self.settings)
+
+
+def job_of(volume: Volume, betti: Asked | Path, *, region: str | None, smooth: str, **settings: Any) -> Job:
+    """Return what repairs a map.
+
+    Args:
+        volume: The map.
+        betti: The Betti numbers as for `repair`, or the path of a TOML file of priors.
+        region: As for `repair`.
+        smooth: A length.
+        **settings: Further fields of `topology.repair.Settings`.
 
     Raises:
-        UsageError: If one is.
+        FileError: If the file cannot be read.
+        InputError: If something does not fit the map.
     """
+    from softmorph_cli.topology.prior import read_priors
+    from softmorph_cli.topology.repair import Settings
+
+    array, kind = _channels(volume)
+    if isinstance(betti, Path):
+        priors = read_priors(betti, volume.channels, len(array), volume.spatial_dims)
+    else:
+        priors = _priors(betti, volume, len(array))
+    box = _box(region, volume)
+    return Job(array, priors, Settings(smooth=_smoothing(smooth, volume), region=box, kind=kind, **settings))
+
+
+def check_effort(weight: float, max_steps: int) -> None:
+    """Refuse a weight or a number of steps that is out of range."""
     if not 0 <= weight < float("inf"):
         raise UsageError(f"{named('weight', option='lambda')} {weight:g}: it must be at least 0 and finite.")
     if max_steps < 0:
         raise UsageError(f"{named('max_steps')} {max_steps}: it must be at least 0.")
 
 
-def channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
-    """Return a map with its channels first and no other mapped axis, and what they are to each other.
-
-    Raises:
-        InputError: If several of its mapped axes are longer than 1.
-    """
+def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
+    """Return a map with its channels first and no other mapped axis, and how they relate to each other."""
     from softmorph_cli.io import classes
     from softmorph_cli.io.select import choosing
     from softmorph_cli.skeleton.kind import take_one
@@ -255,17 +282,7 @@ def channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
     return array, kind if kind in ("complete", "rest") else "apart"
 
 
-def one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, ...]:
-    """Return the prior of a map without channels.
-
-    Args:
-        betti: Its Betti numbers.
-        volume: The map.
-        count: How many channels it has.
-
-    Raises:
-        InputError: If there are several, or the numbers do not fit.
-    """
+def _one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, ...]:
     from softmorph_cli.io.select import choosing
     from softmorph_cli.skeleton.kind import class_option, take_one
     from softmorph_cli.topology.prior import Prior, check_prior
@@ -284,13 +301,8 @@ def one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, 
     return (Prior((0,), check_prior(betti, volume.spatial_dims)),)
 
 
-def smoothing(length: str, volume: Volume) -> tuple[float, ...]:
-    """Return a length in voxels along each spatial axis of a map.
-
-    Raises:
-        InputError: If it is in mm or the like and the voxel size is unknown.
-        UsageError: If it is no length.
-    """
+def _smoothing(length: str, volume: Volume) -> tuple[float, ...]:
+    """Return a length in voxels along each spatial axis of a map."""
     number, unit = lengths.parse(length, named("smooth"))
     if unit == "vox":
         return (number,) * volume.spatial_dims
@@ -303,13 +315,7 @@ def smoothing(length: str, volume: Volume) -> tuple[float, ...]:
     return tuple(own / size for size in volume.spacing)
 
 
-def box_of(region: str | None, volume: Volume) -> tuple[slice, ...] | None:
-    """Return the box of a map that a text names; None for the whole map.
-
-    Raises:
-        InputError: If it does not fit the map.
-        UsageError: If it names none.
-    """
+def _box(region: str | None, volume: Volume) -> tuple[slice, ...] | None:
     from softmorph_cli.io.select import box
 
     if region is None:
@@ -321,7 +327,7 @@ def _priors(betti: Asked, volume: Volume, count: int) -> tuple[Prior, ...]:
     from softmorph_cli.topology.prior import prior_of
 
     if not isinstance(betti, Mapping):
-        return one_prior(tuple(betti), volume, count)
+        return _one_prior(tuple(betti), volume, count)
     if not betti:
         raise UsageError("betti is empty: give the numbers of each channel, such as {0: (1, 0, 0)}.")
     return tuple(

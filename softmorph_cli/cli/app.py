@@ -12,6 +12,7 @@ from softmorph_cli import __version__
 from softmorph_cli.cli.batch import batch
 from softmorph_cli.cli.bench import bench
 from softmorph_cli.cli.chain import chain
+from softmorph_cli.cli.command import add
 from softmorph_cli.cli.evaluate import evaluate
 from softmorph_cli.cli.filters import command_of
 from softmorph_cli.cli.info import info
@@ -75,11 +76,9 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str, str], ...] = (
 )
 
 for _operation in OPERATIONS.values():
-    _epilog = "Examples:\n\n" + "\n\n".join(_operation.examples)
-    app.command(_operation.operation, epilog=_epilog)(command_of(_operation))
-for _name, _function, *_examples in _COMMANDS:
-    _epilog = "Examples:\n\n" + "\n\n".join(_examples)
-    app.command(_name, epilog=_epilog)(_function)
+    add(app, _operation.operation, command_of(_operation), *_operation.examples)
+for _command in _COMMANDS:
+    add(app, *_command)
 app.add_typer(topology, name="topology")
 
 

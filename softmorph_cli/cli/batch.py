@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from softmorph_cli.cli import report
 from softmorph_cli.cli.batch_progress import watching
 from softmorph_cli.cli.chain import Pipeline, Steps, chosen_steps
-from softmorph_cli.cli.command import command
 from softmorph_cli.cli.options import Machines, Results
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import message, printable
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from softmorph_cli.pipeline.batch.summary import Summary
     from softmorph_cli.workers.cluster import Where
 
-_FILES = "Which files"
 _RUN = "How the batch runs"
 _PARTS = "Parts of a batch, for array jobs"
 
@@ -34,33 +33,29 @@ _PARTS = "Parts of a batch, for array jobs"
 class Files:
     """Which files are read, and what the results are called."""
 
+    panel: ClassVar = "Which files"
+
     glob: Annotated[
         str | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Which names, such as 'case_*.nii.gz'; with a / in it, which paths below IN_DIR. "
-            "(default: all that can be read; of nnU-Net's outputs the .npz)",
-            rich_help_panel=_FILES,
-            show_default=False,
+        Parameter(
+            "Which names, such as 'case_*.nii.gz'; with a / in it, which paths below IN_DIR. (default: all that"
+            " can be read; of nnU-Net's outputs the .npz)",
+            "PATTERN",
         ),
     ] = None
     recursive: Annotated[
         bool,
-        typer.Option(
-            "--recursive",
-            "-r",
-            help="Read the folders in IN_DIR too; OUT_DIR gets folders of the same names.",
-            rich_help_panel=_FILES,
+        Parameter(
+            "Read the folders in IN_DIR too; OUT_DIR gets folders of the same names.",
+            flags=("--recursive", "-r"),
         ),
     ] = False
     suffix: Annotated[
         str,
-        typer.Option(
-            metavar="TEXT",
-            help="Names of results: _skeleton is added before the format, .tif is another format, _s.nii.gz is both. "
-            "(default: the input's name)",
-            rich_help_panel=_FILES,
-            show_default=False,
+        Parameter(
+            "Names of results: _skeleton is added before the format, .tif is another format, _s.nii.gz is both."
+            " (default: the input's name)",
+            "TEXT",
         ),
     ] = ""
 
@@ -71,69 +66,49 @@ class Running:
 
     workers: Annotated[
         int | None,
-        typer.Option(
-            "--workers",
-            "-w",
-            metavar="N",
-            help="Files at once, which share the cores. (default: as many as cores and memory allow; with CUDA 3, "
+        Parameter(
+            "Files at once, which share the cores. (default: as many as cores and memory allow; with CUDA 3, "
             "which take turns on the device; --threads are those of each)",
-            rich_help_panel=_RUN,
-            show_default=False,
+            "N",
+            flags=("--workers", "-w"),
+            group=_RUN,
         ),
     ] = None
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume",
-            help="Skip files that are done with the same parameters and have not changed since.",
-            rich_help_panel=_RUN,
+        Parameter(
+            "Skip files that are done with the same parameters and have not changed since.", group=_RUN
         ),
     ] = False
     fail_fast: Annotated[
-        bool,
-        typer.Option(
-            "--fail-fast", help="Begin no file after one has failed. (default: go on)", rich_help_panel=_RUN
-        ),
+        bool, Parameter("Begin no file after one has failed. (default: go on)", group=_RUN)
     ] = False
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run",
-            "-n",
-            help="Say what would be done to which file; write nothing.",
-            rich_help_panel=_RUN,
+        Parameter(
+            "Say what would be done to which file; write nothing.", flags=("--dry-run", "-n"), group=_RUN
         ),
     ] = False
     num_parts: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            help="Split the files into N parts and do one of them; the others may run at the same time.",
-            rich_help_panel=_PARTS,
-            show_default=False,
+        Parameter(
+            "Split the files into N parts and do one of them; the others may run at the same time.",
+            "N",
+            group=_PARTS,
         ),
     ] = None
-    part_id: Annotated[
-        int | None,
-        typer.Option(
-            metavar="I", help="Which part, from 0 to N - 1.", rich_help_panel=_PARTS, show_default=False
-        ),
-    ] = None
+    part_id: Annotated[int | None, Parameter("Which part, from 0 to N - 1.", "I", group=_PARTS)] = None
     summarize: Annotated[
         bool,
-        typer.Option(
-            "--summarize",
-            help="Compute nothing: merge what all parts have done into summary.csv and summary.json.",
-            rich_help_panel=_PARTS,
+        Parameter(
+            "Compute nothing: merge what all parts have done into summary.csv and summary.json.", group=_PARTS
         ),
     ] = False
 
 
-@command
 def batch(
     source: Annotated[
-        Path,
-        typer.Argument(metavar="IN_DIR", help="Folder of probability maps.", show_default=False),
+        Path, typer.Argument(metavar="IN_DIR", help="Folder of probability maps.", show_default=False)
     ],
     target: Annotated[
         Path,

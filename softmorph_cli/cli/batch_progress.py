@@ -14,11 +14,10 @@ import typer
 
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import complain, note, warn
-from softmorph_cli.cli.progress import MINUTE
+from softmorph_cli.cli.progress import MINUTE, bar, iteration, share
 from softmorph_cli.system.printable import printable
 
 if TYPE_CHECKING:
-    from softmorph_cli.filters.settings import Progress
     from softmorph_cli.pipeline.batch.engine import Sign
     from softmorph_cli.pipeline.batch.task import Outcome
 
@@ -27,12 +26,7 @@ _NAME_WIDTH = 32
 
 @contextmanager
 def watching(*, quiet: bool, verbose: bool) -> Iterator[Telling]:
-    """Give whoever shows how far a batch is.
-
-    Args:
-        quiet: Show no progress.
-        verbose: Show notes and tracebacks.
-    """
+    """Yield what shows how far a batch is: a bar or lines, unless `quiet`; notes and tracebacks if `verbose`."""
     telling = Telling(quiet=quiet, verbose=verbose)
     try:
         yield telling
@@ -125,18 +119,9 @@ class _Bars:
     """Bars on a terminal."""
 
     def __init__(self, files: int, workers: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
+        from rich.progress import TimeElapsedColumn, TimeRemainingColumn
 
-        self.bar: Any = RichProgress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=Console(stderr=True),
-            transient=True,
-        )
+        self.bar = bar(TimeElapsedColumn(), TimeRemainingColumn(elapsed_when_finished=True))
         self.files, self.done = files, 0
         self.whole = self.bar.add_task(f"0 of {files} files", total=files)
         self.workers: list[Any] = []
@@ -154,8 +139,8 @@ class _Bars:
         if sign.progress is None:
             self.bar.reset(task, description=_short(sign.name), total=None, visible=True)
             return
-        total, done = _share(sign.progress)
-        words = f"{_short(sign.name)} {_words(sign.progress)}"
+        done, total = share(sign.progress)
+        words = f"{_short(sign.name)} {iteration(sign.progress)}"
         self.bar.update(task, description=words, total=total, completed=done, visible=True)
 
     def advance(self, failed: int) -> None:
@@ -170,18 +155,6 @@ class _Bars:
 def _short(name: str) -> str:
     shown = name if len(name) <= _NAME_WIDTH else "…" + name[1 - _NAME_WIDTH :]
     return printable(shown)
-
-
-def _words(progress: Progress) -> str:
-    of = f" of {progress.iterations}" if progress.iterations else ""
-    return f"{progress.operation}: iteration {progress.iteration}{of}"
-
-
-def _share(progress: Progress) -> tuple[int | None, int]:
-    each = progress.iterations or 1
-    share = progress.iteration - 1 if progress.iterations else 0
-    known = progress.iterations is not None or progress.parts > 1
-    return (progress.parts * each if known else None), (progress.part - 1) * each + share
 
 
 def _duration(seconds: float) -> str:

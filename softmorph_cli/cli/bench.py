@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,10 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli.cli import common, report
-from softmorph_cli.cli.command import command, note
-from softmorph_cli.cli.progress import MINUTE
+from softmorph_cli.cli.command import note
+from softmorph_cli.cli.filtering import check_png
+from softmorph_cli.cli.progress import Lines
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
+from softmorph_cli.system.files import check_writable
+from softmorph_cli.system.parameters import Parameter
 
 if TYPE_CHECKING:
     from softmorph_cli.bench.measure import Comparison, Growth, Row
@@ -27,67 +29,52 @@ SMALLEST = 8
 BYTES_PER_VOXEL = 20
 
 
-@command
 def bench(
     *,
     size: Annotated[
         list[str] | None,
-        typer.Option(
-            "--size",
-            "-s",
-            metavar="N[,N...]",
-            help="Voxels along each axis; several for the growth, repeated or as a list. "
-            "(default: 128, in 2D 1024)",
-            show_default=False,
+        Parameter(
+            "Voxels along each axis; several for the growth, repeated or as a list. (default: 128, in 2D 1024)",
+            "N[,N...]",
+            flags=("--size", "-s"),
         ),
     ] = None,
-    dimensions: Annotated[int, typer.Option(metavar="2|3", help="Images or volumes.")] = 3,
+    dimensions: Annotated[int, Parameter("Images or volumes.", "2|3")] = 3,
     operation: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Only erosion, dilation, opening, closing, skeletonize, training forward or training backward; "
-            "may be repeated. (default: all)",
-            show_default=False,
+        Parameter(
+            "Only erosion, dilation, opening, closing, skeletonize, training forward or training backward; may "
+            "be repeated. (default: all)",
+            "NAME",
         ),
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(
-            "--method",
-            "-m",
-            metavar="NAME",
-            help="Only nested, levels, minmax, multilinear, product, hard or smooth-levels; may be repeated. "
+        Parameter(
+            "Only nested, levels, minmax, multilinear, product, hard or smooth-levels; may be repeated. "
             "(default: all)",
-            show_default=False,
+            "NAME",
+            flags=("--method", "-m"),
         ),
     ] = None,
     repeats: Annotated[
-        int,
-        typer.Option(metavar="N", help="Warm runs of each, the fastest counts; fewer of what takes long."),
+        int, Parameter("Warm runs of each, the fastest counts; fewer of what takes long.", "N")
     ] = 5,
     memory: Annotated[
         bool,
-        typer.Option(
-            "--memory/--no-memory",
-            help="Measure the peak memory beyond the input: on the CPU the growth of the resident memory of a "
-            "fresh process for each work, after a warm-up on a small map; on CUDA torch's allocations.",
+        Parameter(
+            "Measure the peak memory beyond the input: on the CPU the growth of the resident memory of a fresh "
+            "process for each work, after a warm-up on a small map; on CUDA torch's allocations.",
+            flags=("--memory/--no-memory",),
         ),
     ] = True,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="auto (the CPU), cpu, cuda or cuda:N.")
-    ] = "auto",
-    threads: Annotated[int | None, common.threads()] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH.png", help="Draw time against size, both logarithmic.", show_default=False
-        ),
-    ] = None,
-    force: Annotated[bool, common.force()] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no notes.")] = False,
-    verbose: Annotated[bool, common.verbose()] = False,
+    device: Annotated[str, Parameter("auto (the CPU), cpu, cuda or cuda:N.", "DEVICE")] = "auto",
+    threads: Annotated[int | None, common.THREADS] = None,
+    plot: Annotated[Path | None, Parameter("Draw time against size, both logarithmic.", "PATH.png")] = None,
+    force: Annotated[bool, common.FORCE] = False,
+    json: Annotated[bool, common.JSON] = False,
+    quiet: Annotated[bool, Parameter("Print no progress and no notes.", flags=("--quiet", "-q"))] = False,
+    verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """Speed and memory on this machine, next to a plain copy and to other libraries.
 
@@ -99,7 +86,8 @@ def bench(
     if repeats < 1:
         raise UsageError(f"--repeats {repeats}: at least 1 is needed.")
     if plot is not None:
-        _check_plot(plot, force)
+        check_png("plot", plot)
+        check_writable(plot, force=force)
     from softmorph_cli.bench import description, measure, workloads
     from softmorph_cli.kernels.backend import choose
     from softmorph_cli.system import machine
@@ -160,14 +148,6 @@ def _sizes(given: Sequence[str] | None, dimensions: int) -> list[int]:
     return sorted({int(word) for word in words}) or [128 if dimensions == 3 else 1024]
 
 
-def _check_plot(plot: Path, force: bool) -> None:
-    from softmorph_cli.system.files import check_writable
-
-    if plot.suffix.lower() != ".png":
-        raise UsageError(f"--plot {plot}: a plot is a PNG; let its name end in .png.")
-    check_writable(plot, force=force)
-
-
 def _check_memory(voxels: int, memory: int | None) -> None:
     needed = BYTES_PER_VOXEL * voxels
     if memory is not None and needed > memory:
@@ -184,15 +164,7 @@ def _telling(*, quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda words: None
         return
     if not sys.stderr.isatty():
-        last = time.monotonic()
-
-        def say(words: str) -> None:
-            nonlocal last
-            if time.monotonic() - last >= MINUTE:
-                last = time.monotonic()
-                typer.echo(words, err=True)
-
-        yield say
+        yield Lines().say
         return
     from rich.console import Console
     from rich.live import Live

@@ -11,7 +11,7 @@ from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.skeleton.analyse import Inspection
-    from softmorph_cli.skeleton.graph import Branch, SkeletonGraph, Spread
+    from softmorph_cli.skeleton.graph import Branch, Component, SkeletonGraph, Spread
     from softmorph_cli.volume import Volume
 
 Rows = list[list[str]]
@@ -26,21 +26,13 @@ _ORDERS: Final = {
 
 
 def check_order(sort: str) -> None:
-    """Refuse an order that nobody knows.
-
-    Raises:
-        UsageError: If it is none.
-    """
+    """Refuse an unknown order of branches."""
     if sort not in _ORDERS:
         raise UsageError(f"--sort {sort}: use {', '.join(_ORDERS)}.")
 
 
 def check_known(graph: SkeletonGraph, sort: str) -> None:
-    """Refuse an order by what is not known.
-
-    Raises:
-        InputError: Naming what would bring it.
-    """
+    """Refuse an order by a quantity that was not measured."""
     if sort in ("radius", "certainty") and graph.branches and graph.branches[0].spread(sort) is None:
         soft = " of soft values" if sort == "certainty" else ""
         raise InputError(
@@ -114,13 +106,7 @@ def summary(graph: SkeletonGraph) -> Rows:
 
 
 def table(graph: SkeletonGraph, *, top: int, sort: str) -> tuple[tuple[str, ...], Rows]:
-    """Return the columns and the lines of the table of branches.
-
-    Args:
-        graph: The graph.
-        top: How many; 0 for all.
-        sort: In which order.
-    """
+    """Return the columns and the lines of the table of branches, the first `top` of an order; 0 for all."""
     if not graph.branches:
         return (), []
     unit, first = sign(graph.frame.suffix), graph.branches[0]
@@ -147,30 +133,18 @@ def components(graph: SkeletonGraph) -> tuple[tuple[str, ...], Rows]:
     """Return the columns and the lines of the table of components; none where there is but one."""
     if len(graph.components) < 2:
         return (), []
-    names = (f"length ({sign(graph.frame.suffix)})", "branches", "end points", "junctions", "cycles")
-    lines = [
-        [
-            f"component {c.number}",
-            _short(c.length),
-            f"{c.branches:,}",
-            f"{c.end_points:,}",
-            f"{c.junctions:,}",
-            f"{c.cycles:,}",
-        ]
-        for c in graph.components[:COMPONENTS]
-    ]
+    unit = sign(graph.frame.suffix)
+    names = (f"length ({unit})", "branches", "end points", "junctions", "cycles")
+    quantities = ("branches", "end_points", "junctions", "cycles")
+
+    def line(name: str, some: Sequence[Component]) -> list[str]:
+        counts = (sum(getattr(one, quantity) for one in some) for quantity in quantities)
+        return [name, _short(sum(one.length for one in some)), *(f"{count:,}" for count in counts)]
+
+    lines = [line(f"component {one.number}", [one]) for one in graph.components[:COMPONENTS]]
     rest = graph.components[COMPONENTS:]
     if rest:
-        lines.append(
-            [
-                f"{len(rest):,} more",
-                _short(sum(c.length for c in rest)),
-                f"{sum(c.branches for c in rest):,}",
-                f"{sum(c.end_points for c in rest):,}",
-                f"{sum(c.junctions for c in rest):,}",
-                f"{sum(c.cycles for c in rest):,}",
-            ]
-        )
+        lines.append(line(f"{len(rest):,} more", rest))
     return ("", *names), lines
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from softmorph_cli.cli import filtering
-from softmorph_cli.cli.command import command
 from softmorph_cli.cli.options import Input, Output, Writing
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.system.parameters import Parameter
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
@@ -28,16 +28,10 @@ Steps = Annotated[
 ]
 Pipeline = Annotated[
     Path | None,
-    typer.Option(
-        "--pipeline",
-        metavar="FILE.toml",
-        help='The steps instead: tables [[step]] with operation = "close", iterations = 2.',
-        show_default=False,
-    ),
+    Parameter('The steps instead: tables [[step]] with operation = "close", iterations = 2.', "FILE.toml"),
 ]
 
 
-@command
 def chain(
     source: Input,
     target: Output,
@@ -46,11 +40,8 @@ def chain(
     pipeline: Pipeline = None,
     save_steps: Annotated[
         Path | None,
-        typer.Option(
-            "--save-steps",
-            metavar="DIR",
-            help="Keep what every step makes in this folder: 01-close.nii.gz, 02-... It is made if need be.",
-            show_default=False,
+        Parameter(
+            "Keep what every step makes in this folder: 01-close.nii.gz, 02-... It is made if need be.", "DIR"
         ),
     ] = None,
     reading: ReadOptions,
@@ -66,16 +57,7 @@ def chain(
 
 
 def chosen_steps(steps: list[str] | None, pipeline: Path | None, settings: Settings) -> list[Filter]:
-    """Return the steps that were typed, or those of the file.
-
-    Args:
-        steps: As they were typed.
-        pipeline: The file.
-        settings: How they run where they do not say.
-
-    Raises:
-        UsageError: If both are given, or one is wrong.
-    """
+    """Return the steps that were typed, or those of a file; `settings` are for those that have none of their own."""
     from softmorph_cli.pipeline import chain
 
     if pipeline is None:

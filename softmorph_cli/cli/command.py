@@ -13,9 +13,11 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from softmorph_cli.errors import SoftmorphError, SoftmorphWarning
 from softmorph_cli.system import printable
@@ -36,6 +38,47 @@ class Options:
 
     parameters: tuple[inspect.Parameter, ...]
     make: Callable[..., Any]
+
+
+class _Command(TyperCommand):
+    """A command whose options are made when they are first used: the list of all commands needs none of them."""
+
+    function: Callable[..., None]
+
+    @functools.cached_property
+    def _made(self) -> Any:
+        alone = typer.Typer(add_completion=False)
+        alone.command(self.name)(command(self.function))
+        return typer.main.get_command(alone)
+
+    @property
+    def params(self) -> list[Any]:
+        return self._made.params  # type: ignore[no-any-return]
+
+    @params.setter
+    def params(self, none: list[Any]) -> None:
+        """Ignore the parameters of the function that stands for this one: it has none."""
+
+    def invoke(self, ctx: Any) -> Any:
+        return self._made.invoke(ctx)
+
+
+def add(app: typer.Typer, name: str, function: Callable[..., None], *examples: str) -> None:
+    """Add a command to an application.
+
+    Args:
+        app: The application, or a group of it.
+        name: The command's name.
+        function: Its docstring is the help, its parameters are the arguments and options, as `command` says.
+        examples: Command lines for the end of the help.
+    """
+
+    class Made(_Command):
+        pass
+
+    Made.function = staticmethod(function)
+    epilog = "Examples:\n\n" + "\n\n".join(examples)
+    app.command(name, cls=Made, help=inspect.getdoc(function), epilog=epilog)(lambda: None)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -67,9 +110,12 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             function(**given)
 
     parameters: list[inspect.Parameter] = []
+    own = declared(function)
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name in bundles:
             parameters.extend(bundles[parameter.name].parameters)
+        elif parameter.name in own:
+            parameters.append(option(own[parameter.name]))
         else:
             parameters.append(parameter.replace(annotation=hints[parameter.name]))
     parameters.sort(key=lambda one: one.kind)
@@ -87,33 +133,13 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def options_of(bundle: Any) -> Options:
-    """Return the options of a dataclass: of its fields' `typer.Option`s, or of its `Parameter`s."""
-    return _options_of(bundle)
+    """Return the options of a dataclass, of the `Parameter`s of its fields; `panel` is their panel of --help."""
+    panel = getattr(bundle, "panel", None)
+    return Options(tuple(option(one, panel) for one in declared(bundle).values() if one.about.shell), bundle)
 
 
-# Once for a bundle, not once for each command that has it.
-@functools.cache
-def _options_of(bundle: Any) -> Options:
-    known = declared(bundle)
-    if known:
-        return Options(tuple(map(option, (one for one in known.values() if one.about.shell))), bundle)
-    hints = get_type_hints(bundle, include_extras=True)
-    return Options(
-        tuple(
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=hints[field.name],
-            )
-            for field in dataclasses.fields(bundle)
-        ),
-        bundle,
-    )
-
-
-def option(one: Declared) -> inspect.Parameter:
-    """Return the option, or the argument, of a parameter."""
+def option(one: Declared, panel: str | None = None) -> inspect.Parameter:
+    """Return the option, or the argument, of a parameter; `panel` is for one that names no panel of --help."""
     about = one.about
     kind: Any = str if about.parse is not None else one.kind
     kind = kind | None if one.optional else kind
@@ -129,7 +155,7 @@ def option(one: Declared) -> inspect.Parameter:
         metavar=about.metavar,
         help=about.help,
         min=about.least,
-        rich_help_panel=about.group,
+        rich_help_panel=about.group or panel,
         show_default=one.default is not None and not one.required,
     )
     return inspect.Parameter(
@@ -149,6 +175,8 @@ def _print_own_warnings(verbose: bool) -> None:
             before(printable.printable(str(message)), category, *rest)
 
     before = warnings.showwarning
+    # Whatever -W and PYTHONWARNINGS say: these are messages of the command.
+    warnings.simplefilter("default", SoftmorphWarning)
     warnings.showwarning = show  # type: ignore[assignment]
 
 
@@ -227,9 +255,7 @@ def _too_large(options: Collection[str]) -> str:
 
 def _end(message: str, status: int, verbose: bool) -> NoReturn:
     if verbose:
-        import traceback
-
-        typer.echo(printable.printable(traceback.format_exc(), keep="\n"), err=True)
+        _print_traceback()
     complain(message)
     raise typer.Exit(status) from None
 
@@ -249,6 +275,23 @@ def unprinted(error: OSError) -> None:
 def complain(message: str) -> None:
     """Print an error as one line on stderr."""
     _say("error", typer.colors.RED, message)
+
+
+def complain_of(error: Exception, *files: Path, verbose: bool) -> str:
+    """Print, and return, the error of one of several files; the first is named unless the error names one."""
+    if verbose:
+        _print_traceback()
+    reason = "out of memory: cut out a part with --region." if isinstance(error, MemoryError) else str(error)
+    if not any(str(file) in reason for file in files):
+        reason = f"{files[0]}: {reason}"
+    complain(reason)
+    return reason
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    typer.echo(printable.printable(traceback.format_exc(), keep="\n"), err=True)
 
 
 def warn(message: str) -> None:

@@ -1,47 +1,18 @@
-"""Options that many commands have; each takes the panel of --help that it stands in."""
+"""Options that many commands have."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import typer
+from dataclasses import replace
 
 from softmorph_cli.io.options import WriteOptions
-from softmorph_cli.system.parameters import declared
+from softmorph_cli.system.parameters import Parameter, declared
 
-_WRITING = declared(WriteOptions)
-
-
-def threads(panel: str | None = None) -> Any:
-    """Return --threads."""
-    return typer.Option(
-        metavar="N",
-        help="CPU threads. (default: what affinity, cgroup and SLURM allow)",
-        rich_help_panel=panel,
-        show_default=False,
-    )
-
-
-def output_type(panel: str | None = None) -> Any:
-    """Return --output-type."""
-    return typer.Option(
-        metavar=_WRITING["output_type"].about.metavar,
-        help=_WRITING["output_type"].about.help,
-        rich_help_panel=panel,
-        show_default=False,
-    )
-
-
-def force(panel: str | None = None) -> Any:
-    """Return --force."""
-    return typer.Option("--force", "-f", help=_WRITING["force"].about.help, rich_help_panel=panel)
-
-
-def quiet(panel: str | None = None, but: str = "warnings and errors") -> Any:
-    """Return --quiet, with what is said all the same."""
-    return typer.Option("--quiet", "-q", help=f"Print nothing but {but}.", rich_help_panel=panel)
-
-
-def verbose(panel: str | None = None) -> Any:
-    """Return --verbose."""
-    return typer.Option("--verbose", "-v", help="Show the traceback of an error.", rich_help_panel=panel)
+THREADS = Parameter("CPU threads. (default: what affinity, cgroup and SLURM allow)", "N")
+OUTPUT_TYPE, FORCE = (
+    replace(declared(WriteOptions)[name].about, group=None) for name in ("output_type", "force")
+)
+JSON = Parameter("Print one JSON object instead of a table.")
+# Of a command whose results are files, and of one that prints them.
+SILENT = Parameter("Print nothing but warnings and errors.", flags=("--quiet", "-q"))
+QUIET = Parameter("Print nothing but results, warnings and errors.", flags=("--quiet", "-q"))
+VERBOSE = Parameter("Show the traceback of an error.", flags=("--verbose", "-v"))

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import __version__
+from softmorph_cli.api.analysis import order_of
 from softmorph_cli.cli import evaluation_tables as tables
 from softmorph_cli.cli import filtering, report
-from softmorph_cli.cli.command import command, note, warn
+from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.evaluate_options import Comparing, Measuring, Telling
 from softmorph_cli.cli.options import ReadBoth
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import WriteOptions
-from softmorph_cli.system import lengths
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics.evaluate import Order, Row
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _UNUSED = ("PYTORCH", "JAX", "CUPY", "TENSORFLOW")
 
 
-@command
 def evaluate(
     prediction: Annotated[
         Path | None,
@@ -74,29 +73,30 @@ def evaluate(
         )
     for backend in _UNUSED:
         os.environ.setdefault(f"POT_BACKEND_DISABLE_{backend}", "1")
-    folders = [_is_folder(path) for path in (prediction, reference)]
+    folders = [filtering.is_folder(path) for path in (prediction, reference)]
     if any(folders) and not all(folders):
         folder, other = (prediction, reference) if folders[0] else (reference, prediction)
         if not other.exists():
             raise FileError(f"{other} does not exist.")
         raise UsageError(f"{folder} is a folder and {other} is a file: give two files or two folders.")
     _check_outputs(prediction, reference, opening, telling, folder=all(folders))
-    order = _order(comparing, measuring, telling, opening, strict=not any(folders))
+    order = order_of(
+        None if comparing.metrics is None else [name.strip() for name in comparing.metrics.split(",")],
+        comparing.label,
+        reading=opening,
+        strict=not any(folders),
+        one_class=telling.error_map is not None,
+        same_grid=comparing.same_grid,
+        expensive=comparing.expensive,
+        patches=comparing.patches,
+        **vars(measuring),
+    )
     if all(folders):
         from softmorph_cli.cli.evaluate_folders import evaluate_folders
 
         evaluate_folders(prediction, reference, order, opening.files, telling)
     else:
         _files(prediction, reference, order, telling)
-
-
-def _is_folder(path: Path) -> bool:
-    from softmorph_cli.system.files import is_store
-
-    try:
-        return path.is_dir() and not is_store(path)
-    except OSError:  # a name too long
-        return False
 
 
 def _check_outputs(
@@ -114,36 +114,6 @@ def _check_outputs(
         from softmorph_cli.io import check_target
 
         check_target(path, WriteOptions(output_type="labels", force=telling.force))
-
-
-def _order(
-    comparing: Comparing, measuring: Measuring, telling: Telling, opening: ReadBoth, *, strict: bool
-) -> Order:
-    from softmorph_cli.metrics.evaluate import Order
-    from softmorph_cli.metrics.pair import Settings
-
-    tolerance = measuring.tolerance
-    names = comparing.metrics
-    return Order(
-        settings=Settings(
-            **({} if measuring.threshold is None else {"threshold": measuring.threshold}),
-            connectivity=measuring.connectivity,
-            method=measuring.method,
-            iterations=measuring.iterations,
-            expensive=comparing.expensive,
-            patches=comparing.patches,
-            seed=measuring.seed,
-            threads=measuring.threads,
-        ),
-        tolerance=None if tolerance is None else lengths.parse(tolerance, "--tolerance"),
-        names=None if names is None else tuple(name.strip() for name in names.split(",")),
-        labels=tuple(comparing.label or ()),
-        same_grid=comparing.same_grid,
-        reading=opening,
-        strict=strict,
-        one_class=telling.error_map is not None,
-        argmax=measuring.threshold is None,
-    )
 
 
 def _explain(telling: Telling) -> None:

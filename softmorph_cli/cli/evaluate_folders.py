@@ -12,7 +12,7 @@ import typer
 
 from softmorph_cli.cli import evaluation_tables as tables
 from softmorph_cli.cli import report
-from softmorph_cli.cli.command import complain, note, warn
+from softmorph_cli.cli.command import complain, complain_of, note, warn
 from softmorph_cli.cli.evaluate_options import Telling
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import SoftmorphError, UsageError
@@ -49,18 +49,10 @@ class _Done:
 def evaluate_folders(
     prediction: Path, reference: Path, order: Order, apart: Sequence[Path], telling: Telling
 ) -> None:
-    """Compare the files of two folders that have the same name, and tell.
+    """Compare the files of two folders that have the same name, and print or write the results.
 
-    Args:
-        prediction: One folder.
-        reference: The other.
-        order: What is compared, and how.
-        apart: Files that are read for every pair, such as a mask.
-        telling: What is written where.
-
-    Raises:
-        SoftmorphError: If nothing can be compared.
-        typer.Exit: With status 1 if a pair could not be.
+    `apart` are files that are read for every pair, such as a mask. Ends with exit status 1 if a pair could not be
+    compared.
     """
     from softmorph_cli.io.nnunet import check_reference
     from softmorph_cli.metrics.folders import match
@@ -85,12 +77,9 @@ def _evaluate_all(matched: Matched, order: Order, telling: Telling) -> _Done:
 
     done = _Done([], [])
 
-    def fail(stem: str, reason: str) -> None:
+    for stem, reason in matched.ambiguous:
         done.failed.append({"name": stem, "error": reason})
         complain(reason)
-
-    for stem, reason in matched.ambiguous:
-        fail(stem, reason)
     with reporting(quiet=telling.quiet) as progress:
         for number, (stem, mine, its) in enumerate(matched.pairs):
 
@@ -104,12 +93,8 @@ def _evaluate_all(matched: Matched, order: Order, telling: Telling) -> _Done:
             except UsageError:
                 raise
             except (SoftmorphError, MemoryError) as error:
-                if telling.verbose:
-                    import traceback
-
-                    report.say(traceback.format_exc(), err=True)
-                reason = str(error) or "out of memory: cut out a part with --region."
-                fail(stem, reason if str(mine) in reason or str(its) in reason else f"{mine}: {reason}")
+                reason = complain_of(error, mine, its, verbose=telling.verbose)
+                done.failed.append({"name": stem, "error": reason})
     return done
 
 

@@ -91,12 +91,10 @@ def show_summary(
 
 
 def csv_text(entries: Sequence[tuple[Mapping[str, Any], Row]], metrics: Sequence[Metric]) -> str:
-    """Return a table with a row for each pair and class; what is not defined is empty.
+    """Return a CSV with a row for each pair and class; undefined values are empty.
 
-    Args:
-        entries: What stands before the metrics, by column, and the metrics.
-        metrics: Those that may be there: all have their columns, so that tables of different runs fit below each other;
-            lengths have one for each unit that they are in.
+    Each entry is the columns before the metrics, and a row. All `metrics` have columns, so that tables of different
+    runs can be concatenated; lengths have one for each unit.
     """
     held = {name for _, row in entries for name in row.values}
     names = [
@@ -118,17 +116,11 @@ def csv_text(entries: Sequence[tuple[Mapping[str, Any], Row]], metrics: Sequence
 
 def explanations(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     """Return the definitions for JSON."""
+    keys = ("title", "definition", "source", "unit", "better", "cost")
     return [
-        {
-            "names": list(metric.names),
-            "title": metric.title,
-            "definition": metric.definition,
-            "source": metric.source,
-            "unit": metric.unit,
-            "better": metric.better,
-            "cost": metric.cost,
-            "asked_by": [f"--{name}" for name in metric.asked_by],
-        }
+        {"names": list(metric.names)}
+        | {key: getattr(metric, key) for key in keys}
+        | {"asked_by": [f"--{name}" for name in metric.asked_by]}
         for metric in metrics
     ]
 
@@ -171,9 +163,10 @@ def footer(parameters: Mapping[str, Any], seconds: float, order: Order) -> str:
     near = ""
     if order.names is None or "nsd" in order.names:
         near = f"nsd within {parameters['nsd_tolerance']:.4g} {parameters['nsd_tolerance_unit']}; "
-    what = "the most probable class" if cut is None else f"p > {cut:g}"
-    if None not in (cut, truth) and cut != truth:
-        what = f"PRED > {cut:g}, REF > {truth:g}"
+    mine, its = ("the most probable class" if one is None else f"> {one:g}" for one in (cut, truth))
+    what = f"PRED {mine}, REF {its}"
+    if cut == truth:
+        what = mine if cut is None else f"p {mine}"
     return (
         f"{what}; {parameters['connectivity']}-connected, background "
         f"{parameters['background_connectivity']}; soft skeletons by {parameters['soft_skeleton']}; {near}"

@@ -34,6 +34,16 @@ def read_volume(path: Path, reading: ReadOptions) -> Volume:
     return replace(volume, notes=(*volume.notes, *exclusive.told(volume)))
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder and no Zarr store."""
+    from softmorph_cli.system.files import is_store
+
+    try:
+        return path.is_dir() and not is_store(path)
+    except OSError:  # a name too long
+        return False
+
+
 def run(
     command: str,
     steps: Sequence[Filter],
@@ -44,19 +54,9 @@ def run(
     *,
     stages: Path | None = None,
 ) -> None:
-    """Run steps on one file, and tell how it went.
+    """Run steps on one file and print a summary.
 
-    Args:
-        command: What it is called.
-        steps: At least one.
-        source: IN.
-        target: OUT.
-        reading: Options.
-        writing: Options.
-        stages: A folder that keeps what every step makes.
-
-    Raises:
-        SoftmorphError: If anything is refused or fails; no output is then half-written.
+    `command` is the name in documents; `stages` is a folder for the result of each step.
     """
     from softmorph_cli.pipeline.process import Outputs, process
 
@@ -84,11 +84,7 @@ def run_tiled(
     writing: Writing,
     large: Large,
 ) -> None:
-    """Run a step on one file tile by tile, or say how that would go.
-
-    Raises:
-        SoftmorphError: If anything is refused or fails; no output is then half-written.
-    """
+    """Run a step on one file tile by tile, or print the plan of such a run."""
     from softmorph_cli.pipeline import process_tiled
     from softmorph_cli.pipeline.process import Outputs
     from softmorph_cli.system.units import bytes_of
@@ -220,16 +216,16 @@ def _check_outputs(
     if outputs.stages is not None:
         images += [outputs.stage(number, step) for number, step in enumerate(steps, 1)]
     check_side_outputs(
-        source,
-        reading.files,
-        beside,
-        outputs.preview,
-        force=may,
-        target=outputs.target,
-        images=images,
+        source, reading.files, beside, outputs.preview, force=may, target=outputs.target, images=images
     )
     if outputs.stages is not None:
         outputs.make_stages(steps)
+
+
+def check_png(option: str, path: Path | None) -> None:
+    """Refuse the name of a picture that does not end in .png."""
+    if path is not None and path.suffix.lower() != ".png":
+        raise UsageError(f"--{option} {path}: a {option} is a PNG; end its name with .png.")
 
 
 def check_side_outputs(
@@ -242,25 +238,20 @@ def check_side_outputs(
     target: Path | None = None,
     images: Sequence[Path] = (),
 ) -> None:
-    """Refuse, before anything is computed, outputs that cannot be written or that are in use.
+    """Refuse, before anything is computed, outputs that cannot be written or that are named twice.
 
     Args:
         source: IN.
-        others: What else is read: a mask, a reference.
-        outputs: What is written beside OUT; `preview` is among them.
-        preview: The picture, if one is wanted.
+        others: Other files that are read: a mask, a reference.
+        outputs: Files beside OUT, `preview` among them.
+        preview: The picture, if there is one.
         force: Whether existing files, or this one, may be replaced.
-        target: OUT, if there is one; it alone may take the place of IN.
-        images: Files that `check_target` has looked at: only their names are compared.
-
-    Raises:
-        FileError: If one cannot or may not be written.
-        UsageError: If the preview is no PNG, or a file is named twice.
+        target: OUT, if there is one; it alone may replace IN.
+        images: Files that `check_target` has checked: only their names are compared.
     """
     from softmorph_cli.system.files import check_writable
 
-    if preview is not None and preview.suffix.lower() != ".png":
-        raise UsageError(f"--preview {preview}: a preview is a PNG; end its name with .png.")
+    check_png("preview", preview)
     for path in outputs:
         check_writable(path, force=force(path) if callable(force) else force)
     used = [source, *others]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from softmorph_cli.cli import filtering
-from softmorph_cli.cli.command import Options, command, option, options_of
+from softmorph_cli.cli.command import Options, option, options_of
 from softmorph_cli.cli.options import Input, Large, Output, Writing
 from softmorph_cli.filters.filter import Filter, SoftFilter
 from softmorph_cli.filters.settings import Settings
@@ -41,4 +41,4 @@ def command_of(operation: type[Filter]) -> Callable[..., None]:
         "settings": options_of(Settings) if soft else none,
         "large": options_of(Large) if soft else none,
     }
-    return command(run)
+    return run

@@ -10,9 +10,9 @@ import typer
 
 from softmorph_cli import __version__
 from softmorph_cli.cli import common, report
-from softmorph_cli.cli.command import command
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io import documents
+from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import typed
 
 _LIBRARIES = (
@@ -33,17 +33,16 @@ _BETWEEN = {"channels": ", ", "notes": " "}
 _EXTRAS = {"terminal": "textual-image", "cluster": "distributed", "codecs": "imagecodecs"}
 
 
-@command
 def info(
     source: Annotated[
         Path | None, typer.Argument(metavar="[FILE]", help="A file to look at.", show_default=False)
     ] = None,
     *,
     warm: Annotated[
-        bool, typer.Option("--warm", help="Compile every kernel now (a few minutes), so that no run has to.")
+        bool, Parameter("Compile every kernel now (a few minutes), so that no run has to.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
-    verbose: Annotated[bool, common.verbose()] = False,
+    json: Annotated[bool, common.JSON] = False,
+    verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """What a file is and what to type next; without a file, what this installation is."""
     if source is not None and warm:

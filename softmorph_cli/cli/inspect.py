@@ -12,46 +12,42 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import __version__
+from softmorph_cli.api.analysis import Tracing
 from softmorph_cli.cli import branches, common, filtering, report
-from softmorph_cli.cli.command import command, note, warn
+from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.inspect_options import TABLE, Curve, Saving
 from softmorph_cli.cli.options import ReadOne
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions, WriteOptions
-from softmorph_cli.system import lengths
+from softmorph_cli.system.parameters import Parameter
 
 if TYPE_CHECKING:
-    from softmorph_cli.skeleton.analyse import Choices, Inspection
+    from softmorph_cli.skeleton.analyse import Inspection
     from softmorph_cli.skeleton.graph import SkeletonGraph
     from softmorph_cli.volume import Volume
 
 
-@command
 def inspect(
     source: Annotated[
-        Path,
-        typer.Argument(metavar="IN", help="Probability map, or a skeleton.", show_default=False),
+        Path, typer.Argument(metavar="IN", help="Probability map, or a skeleton.", show_default=False)
     ],
     *,
-    top: Annotated[
-        int,
-        typer.Option(metavar="N", help="Branches in the table; 0 for all of them.", rich_help_panel=TABLE),
-    ] = 10,
+    top: Annotated[int, Parameter("Branches in the table; 0 for all of them.", "N", group=TABLE)] = 10,
     sort: Annotated[
         str,
-        typer.Option(
-            metavar="KEY",
-            help="The table's order: length (longest first), tortuosity, radius, certainty (least first).",
-            rich_help_panel=TABLE,
+        Parameter(
+            "The table's order: length (longest first), tortuosity, radius, certainty (least first).",
+            "KEY",
+            group=TABLE,
         ),
     ] = "length",
     curve: Curve,
     saving: Saving,
     reading: ReadOne,
-    quiet: Annotated[bool, common.quiet(but="results, warnings and errors")] = False,
-    verbose: Annotated[bool, common.verbose()] = False,
+    quiet: Annotated[bool, common.QUIET] = False,
+    verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """What is in this skeleton or map: branches with length, radius and certainty, pictures, exports.
 
@@ -61,29 +57,15 @@ def inspect(
     if top < 0:
         raise UsageError(f"--top {top}: give a number of branches, or 0 for all.")
     branches.check_order(sort)
-    length = lengths.parse(curve.prune, "--prune") if curve.prune not in (None, "radius") else None
-    if curve.resample not in (None, "iso"):
-        raise UsageError(f"--resample {curve.resample}: only iso is known.")
+    tracing = Tracing(**{name: value for name, value in vars(curve).items() if name != "map_file"})
     _check(source, curve, saving, reading)
     if sys.stdout.isatty():
         from softmorph_cli.plots.graphics import wanted
 
         wanted()  # refuses what SOFTMORPH_PICTURES may not be
-    from softmorph_cli.filters.operations import uneven
     from softmorph_cli.pipeline import describe
-    from softmorph_cli.skeleton.analyse import STAGES, Choices
-    from softmorph_cli.skeleton.analyse import inspect as look
-    from softmorph_cli.skeleton.frame import Frame
-    from softmorph_cli.skeleton.kind import SKELETON, kind_of
+    from softmorph_cli.skeleton.analyse import STAGES
 
-    choices = Choices(
-        kind=curve.kind or "map",
-        threshold=curve.threshold,
-        prune_inside=curve.prune == "radius",
-        prune_cycles=curve.prune_cycles,
-        levels=curve.levels,
-        threads=curve.threads,
-    )
     started = time.perf_counter()
     with reporting(quiet=quiet) as progress:
 
@@ -94,42 +76,29 @@ def inspect(
         stage("reading")
         volume = _read(source, reading) if curve.map_file is None else _read_skeleton(source, reading)
         notes = list(volume.notes)
-        if curve.kind is None:
-            kind, about = kind_of(volume)
-            choices = replace(choices, kind=kind)
-            notes += about
+        notes += tracing.settle(volume)
         reference = None
         if curve.map_file is not None:
-            if choices.kind != SKELETON:
-                raise UsageError("--map goes with a skeleton: add --as skeleton, or leave it out.")
+            tracing.check_reference()
             reference = _read(curve.map_file, reading)
             notes += [f"{curve.map_file}: {message}" for message in reference.notes]
         _check_images(saving, volume.axes)
-        given = documents.described(volume)
         which = describe.which(volume, reading.time)
-        if curve.resample is not None:
-            volume = _resampled(volume, source, choices)
         read_seconds = time.perf_counter() - started
 
         started = time.perf_counter()
         try:
-            if length is not None:
-                choices = replace(choices, prune=Frame.of(volume).length_of(length))
-            found = look(volume, choices, reference=reference, progress=progress, stage=stage)
+            found = tracing.run(volume, reference, progress, stage)
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
         inspect_seconds = time.perf_counter() - started
         branches.check_known(found.graph, sort)
         stage("writing")
-        warnings = [*found.warnings]
-        if choices.kind != SKELETON and curve.resample is None:
-            warnings += uneven(volume)
-        asked = {**found.parameters, "prune": curve.prune, "resample": curve.resample}
-        found = replace(found, parameters={name: v for name, v in asked.items() if v is not None})
-        warnings += _write_images(found, volume, saving)
+        found = replace(found, parameters={k: v for k, v in found.parameters.items() if v is not None})
+        warnings = [*found.warnings, *_write_images(found, saving)]
         begin = {
             **documents.head(),
-            "input": given | {"path": str(source), "read_with": reading.as_json},
+            "input": documents.described(volume) | {"path": str(source), "read_with": reading.as_json},
             "map": str(curve.map_file) if curve.map_file else None,
             "parameters": found.parameters,
             "seconds": {"read": read_seconds, "inspect": inspect_seconds},
@@ -137,7 +106,7 @@ def inspect(
         }
         found = replace(found, warnings=tuple(warnings))
         _draw(found, saving, source, which)
-        warnings += _write_texts(found, begin, saving, volume)
+        warnings += _write_texts(found, begin, saving)
     if not quiet:
         for message in (*notes, *found.notes):
             note(message)
@@ -186,19 +155,7 @@ def _check_images(saving: Saving, axes: str | None) -> None:
         check_target(path, WriteOptions(output_type=kind, force=saving.force), axes=axes)
 
 
-def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:
-    from softmorph_cli.filters.resample import isotropic
-
-    if choices.kind != "map":
-        raise UsageError("--resample iso goes with a map: a skeleton would come out broken.")
-    if volume.spacing is None:
-        raise InputError(f"{source} does not say how large its voxels are: leave out --resample iso.")
-    made, kept = isotropic(volume), volume.source
-    # Its header is that of another grid.
-    return made if kept is None else replace(made, source=replace(kept, header=None, provenance={}))
-
-
-def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str]:
+def _write_images(found: Inspection, saving: Saving) -> list[str]:
     from softmorph_cli.io import write, write_labels
     from softmorph_cli.skeleton import images
 
@@ -214,17 +171,19 @@ def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str
             },
         }
         if name == "skeleton":
-            mask = volume.with_array(images.skeleton_image(found.graph).astype(volume.array.dtype))
+            mask = found.volume.with_array(
+                images.skeleton_image(found.graph).astype(found.volume.array.dtype)
+            )
             warnings += write(mask, path, output_type="mask", force=saving.force, provenance=made)
         else:
             draw = images.branch_labels if name == "branch_labels" else images.tagged
             warnings += write_labels(
-                draw(found.graph), volume, path, WriteOptions(force=saving.force, provenance=made)
+                draw(found.graph), found.volume, path, WriteOptions(force=saving.force, provenance=made)
             )
     return warnings
 
 
-def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving, volume: Volume) -> list[str]:
+def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving) -> list[str]:
     """Write the exports, the JSON last, so that it holds every warning; return the new ones."""
     from softmorph_cli.skeleton.export.document import document
     from softmorph_cli.skeleton.export.graphml import graphml_text
@@ -236,7 +195,7 @@ def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving, vo
 
     def swc(graph: SkeletonGraph) -> str:
         # The format knows the micrometre, and by custom the millimetre.
-        text, cut = swc_text(graph, "um" if volume.unit in ("um", "nm") else "mm")
+        text, cut = swc_text(graph, "um" if found.volume.unit in ("um", "nm") else "mm")
         warnings.extend(cut)
         return text
 

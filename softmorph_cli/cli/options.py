@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -18,12 +18,7 @@ if TYPE_CHECKING:
     from softmorph_cli.workers.cluster import Where
 
 Input = Annotated[
-    Path,
-    typer.Argument(
-        metavar="IN",
-        help=f"Probability map: {families.READ}.",
-        show_default=False,
-    ),
+    Path, typer.Argument(metavar="IN", help=f"Probability map: {families.READ}.", show_default=False)
 ]
 Output = Annotated[
     Path,
@@ -34,7 +29,6 @@ Output = Annotated[
     ),
 ]
 _LARGE = "Larger than memory"
-_MACHINES = "More than one machine"
 
 
 def _other(name: str, text: str, **changes: Any) -> Parameter:
@@ -64,8 +58,7 @@ class Results(ResultOptions):
     """How results are written, and what is said."""
 
     json: Annotated[
-        bool,
-        Parameter("Print the statistics on stdout as one JSON object.", flags=("--json",), group=OUTPUT),
+        bool, Parameter("Print the statistics on stdout as one JSON object.", flags=("--json",), group=OUTPUT)
     ] = False
     quiet: Annotated[
         bool, Parameter("Print nothing but warnings and errors.", flags=("--quiet", "-q"), group=OUTPUT)
@@ -84,34 +77,22 @@ class Writing(Results, OutputOptions):
 class Machines:
     """On which machines the work is done, by Dask."""
 
+    panel: ClassVar = "More than one machine"
+
     scheduler: Annotated[
         str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Work on a Dask cluster that is there, such as tcp://node1:8786 or the path of its scheduler file "
+        Parameter(
+            "Work on a Dask cluster that is there, such as tcp://node1:8786 or the path of its scheduler file "
             "(.json). All its workers have to see the same folders. (default: this machine, without Dask)",
-            rich_help_panel=_MACHINES,
-            show_default=False,
+            "ADDRESS",
         ),
     ] = None
     local_cluster: Annotated[
-        bool,
-        typer.Option(
-            "--local-cluster",
-            help="Work on a Dask cluster of processes on this machine, started for this run.",
-            rich_help_panel=_MACHINES,
-        ),
+        bool, Parameter("Work on a Dask cluster of processes on this machine, started for this run.")
     ] = False
 
     def where(self, workers: int | None = None) -> Where | None:
-        """Return which cluster does the work; None where none was asked for, and nothing of Dask is needed.
-
-        Args:
-            workers: How many processes a cluster on this machine has; None to decide.
-
-        Raises:
-            UsageError: If both are asked for, or a number of processes for a cluster that is there.
-        """
+        """Return the cluster that does the work; None for this process. `workers` is how many are started here."""
         if self.scheduler is None and not self.local_cluster:
             return None
         if self.scheduler is not None and self.local_cluster:
@@ -134,38 +115,30 @@ class Large(Machines):
 
     memory: Annotated[
         str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Work tile by tile in at most this much memory, such as 4GB (of a cluster, each process): the same "
+        Parameter(
+            "Work tile by tile in at most this much memory, such as 4GB (of a cluster, each process): the same "
             "result, bit for bit. OUT is a .zarr; IN best is one too.",
-            rich_help_panel=_LARGE,
-            show_default=False,
+            "SIZE",
+            group=_LARGE,
         ),
     ] = None
     scratch: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder for what lies between passes; kept when the run is interrupted. (default: a temporary one, "
+        Parameter(
+            "Folder for what lies between passes; kept when the run is interrupted. (default: a temporary one, "
             "with --scheduler beside OUT)",
-            rich_help_panel=_LARGE,
-            show_default=False,
+            "DIR",
+            group=_LARGE,
         ),
     ] = None
     resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on where a run with the same --scratch was interrupted.",
-            rich_help_panel=_LARGE,
-        ),
+        bool, Parameter("Go on where a run with the same --scratch was interrupted.", group=_LARGE)
     ] = False
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run",
-            help="Say how the map would be cut, and what memory, disk and time it may take; do nothing.",
-            rich_help_panel=_LARGE,
+        Parameter(
+            "Say how the map would be cut, and what memory, disk and time it may take; do nothing.",
+            group=_LARGE,
         ),
     ] = False
 

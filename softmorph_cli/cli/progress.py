@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -36,11 +36,34 @@ def reporting(*, quiet: bool) -> Iterator[Bar | Lines | None]:
         yield Lines()
 
 
-def _words(progress: Progress) -> str:
+def bar(*after: Any, before: Sequence[Any] = ()) -> Any:
+    """Return rich's progress on stderr: the given columns before and after words and a bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    words = TextColumn("{task.description}", markup=False)
+    console = Console(stderr=True)
+    return Progress(*before, words, BarColumn(bar_width=24), *after, console=console, transient=True)
+
+
+def share(progress: Progress) -> tuple[int, int | None]:
+    """Return how much of how much is done; None where a filter runs until it is stable, in one part."""
+    each = progress.iterations or 1
+    begun = progress.iteration - 1 if progress.iterations else 0
+    known = progress.iterations is not None or progress.parts > 1
+    return (progress.part - 1) * each + begun, progress.parts * each if known else None
+
+
+def iteration(progress: Progress) -> str:
+    """Return "close: iteration 2 of 5"."""
     of = f" of {progress.iterations}" if progress.iterations else ""
+    return f"{progress.operation}: iteration {progress.iteration}{of}"
+
+
+def _words(progress: Progress) -> str:
     part = f", part {progress.part} of {progress.parts}" if progress.parts > 1 else ""
     changing = "" if progress.changed is None else f", {progress.changed:,} voxels changing"
-    return f"{progress.operation}: iteration {progress.iteration}{of}{part}{changing}"
+    return f"{iteration(progress)}{part}{changing}"
 
 
 class Bar:
@@ -62,12 +85,7 @@ class Bar:
             name, done, total = self.stages
             self._show(_words(replace(progress, operation=name)), done, total)
             return
-        # Until convergence nobody knows how far it is: then only the parts that are done can fill the bar.
-        share = progress.iteration - 1 if progress.iterations else 0
-        total = progress.parts * (progress.iterations or 1)
-        done = (progress.part - 1) * (progress.iterations or 1) + share
-        known = progress.iterations is not None or progress.parts > 1
-        self._show(_words(progress), done, total if known else None)
+        self._show(_words(progress), *share(progress))
 
     def stage(self, name: str, done: int, total: int) -> None:
         """Say which part of the work begins, and how many of how many are done."""
@@ -92,18 +110,9 @@ class Bar:
             self.bar.update(self.task, description=printable(words), total=total, completed=done)
 
     def _start(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as RichProgress
+        from rich.progress import SpinnerColumn, TimeElapsedColumn
 
-        self.bar = RichProgress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
+        self.bar = bar(TimeElapsedColumn(), before=[SpinnerColumn()])
         self.task = self.bar.add_task("", total=None)
         self.bar.start()
 
@@ -124,18 +133,15 @@ class Lines:
         self.last = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
-        """Say how far a filter is."""
-        self._say(_words(progress))
+        """Print how far a filter is."""
+        self.say(_words(progress))
 
     def stage(self, name: str, done: int, total: int) -> None:
-        """Say which part of the work begins, and how many of how many are done."""
-        self._say(f"{name} ({done + 1} of {total})")
+        """Print which part of the work begins, and how many of how many are done."""
+        self.say(f"{name} ({done + 1} of {total})")
 
-    def say(self, words: str, done: int, total: int) -> None:
-        """Say how far the work is, in words that hold the numbers."""
-        self._say(words)
-
-    def _say(self, words: str) -> None:
+    def say(self, words: str, done: int = 0, total: int = 0) -> None:
+        """Print how far the work is, in words that hold the numbers."""
         if time.monotonic() - self.last >= MINUTE:
             self.last = time.monotonic()
             typer.echo(printable(words), err=True)

@@ -33,12 +33,7 @@ STOPPED = {
 def check_stdout(wanted: Mapping[str, Path | bool | None]) -> None:
     """Refuse two results on stdout.
 
-    Args:
-        wanted: Options by name, such as {"--json": True, "--csv": Path("-")}: a PATH that may be "-", or
-            whether the option prints.
-
-    Raises:
-        UsageError: If more than one of them prints; the sentence names them.
+    `wanted` has options by name, such as {"--json": True, "--csv": Path("-")}.
     """
     printing = [name for name, value in wanted.items() if value is True or value == STDOUT]
     if len(printing) > 1:
@@ -51,11 +46,7 @@ def check_stdout(wanted: Mapping[str, Path | bool | None]) -> None:
 def deliver(text: str, path: Path, *, force: bool) -> None:
     """Write a text to PATH in one step, or print it where PATH is "-"; the bytes are the same, in UTF-8.
 
-    A file's name that is no UTF-8 keeps its bytes. Only on a terminal, which would obey them, control characters are
-    question marks.
-
-    Raises:
-        FileError: If the file cannot or may not be written.
+    File names that are not UTF-8 keep their bytes. On a terminal, control characters become question marks.
     """
     from softmorph_cli.system.files import replacing
 
@@ -217,10 +208,7 @@ def table(
     for number, column in enumerate(columns):
         # Folded where it is too wide: a figure that ends in dots would be a wrong one.
         drawn.add_column(
-            column,
-            justify="right" if number else "left",
-            overflow="fold",
-            no_wrap=number >= whole and room,
+            column, justify="right" if number else "left", overflow="fold", no_wrap=number >= whole and room
         )
     # As Text, so that brackets in a file's name are not taken for markup.
     for line in lines:

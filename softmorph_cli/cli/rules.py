@@ -8,18 +8,16 @@ from typing import Annotated
 import typer
 
 from softmorph_cli.cli import common, report
-from softmorph_cli.cli.command import command
 from softmorph_cli.cli.report import table
 from softmorph_cli.system.printable import printable
 
 
-@command
 def rules(
     name: Annotated[
         str | None,
         typer.Argument(metavar="[NAME]", help="A bundled rule or a TOML file to draw.", show_default=False),
     ] = None,
-    verbose: Annotated[bool, common.verbose()] = False,
+    verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """List the bundled Boolean rules; with a name, draw one with its citation.
 

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from softmorph_cli.api.analysis import statistics
 from softmorph_cli.cli import common, filtering, report
-from softmorph_cli.cli.command import command, complain, note
+from softmorph_cli.cli.command import complain_of, note
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import documents, families
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.metrics.columns import FIGURES, OTHER_UNITS, SPREAD, volume_columns
+from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import cell, typed
 from softmorph_cli.system.units import sign
 
@@ -69,7 +71,6 @@ class _Measured:
         return list(zip(self.names, self.found.per_channel, strict=True)) or alone
 
 
-@command
 def stats(
     sources: Annotated[
         list[Path],
@@ -83,24 +84,13 @@ def stats(
     reading: ReadOptions,
     csv: Annotated[
         Path | None,
-        typer.Option(
-            "--csv",
-            metavar="PATH|-",
-            help="Write a table with one row for each file and channel; - prints it on stdout.",
-            show_default=False,
-        ),
+        Parameter("Write a table with one row for each file and channel; - prints it on stdout.", "PATH|-"),
     ] = None,
-    stats: Annotated[
-        Path | None,
-        typer.Option("--stats", metavar="PATH.json", help="Write them as JSON too.", show_default=False),
-    ] = None,
-    preview: Annotated[
-        Path | None,
-        typer.Option("--preview", metavar="PATH.png", help="Draw the map (of one file).", show_default=False),
-    ] = None,
-    force: Annotated[bool, common.force()] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
-    verbose: Annotated[bool, common.verbose()] = False,
+    stats: Annotated[Path | None, Parameter("Write them as JSON too.", "PATH.json")] = None,
+    preview: Annotated[Path | None, Parameter("Draw the map (of one file).", "PATH.png")] = None,
+    force: Annotated[bool, common.FORCE] = False,
+    json: Annotated[bool, common.JSON] = False,
+    verbose: Annotated[bool, common.VERBOSE] = False,
 ) -> None:
     """Statistics of probability maps: expected volume, components, certainty. Nothing is filtered.
 
@@ -153,18 +143,14 @@ def _measure(
     path: Path, reading: ReadOptions, preview: Path | None = None, *, force: bool = False
 ) -> _Measured:
     """Read and measure one file; its voxels are gone when this returns."""
-    from softmorph_cli.metrics.statistics import summarize
-
     try:
         volume = filtering.read_volume(path, reading)
     except FileError:
-        if path != Path() and _is_folder(path):
+        if path != Path() and filtering.is_folder(path):
             command = f"softmorph stats {_pattern(path)}"
             raise FileError(f"{path} is a folder; name the files in it: {command}") from None
         raise
-    found = summarize(
-        volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims
-    )
+    found = statistics(volume)
     if preview is not None:
         from softmorph_cli.plots.preview import preview as draw
 
@@ -186,14 +172,7 @@ def _measure(
 def _measure_all(
     paths: Sequence[Path], reading: ReadOptions, *, verbose: bool
 ) -> tuple[list[_Measured], list[dict[str, str]]]:
-    """Measure one file after another, past those that fail.
-
-    Returns:
-        What was measured, and what the JSON says of each file that failed; a person has been told.
-
-    Raises:
-        UsageError: If the options are wrong for any file.
-    """
+    """Measure one file after another; of those that fail return the entries of the JSON."""
     measured: list[_Measured] = []
     failed: list[dict[str, str]] = []
     with reporting(quiet=False) as progress:
@@ -205,30 +184,12 @@ def _measure_all(
             except UsageError:
                 raise
             except (SoftmorphError, MemoryError) as error:
-                if verbose:
-                    import traceback
-
-                    report.say(traceback.format_exc(), err=True)
-                reason = str(error)
-                if isinstance(error, MemoryError):
-                    reason = "out of memory: cut out a part with --region."
-                reason = reason if str(path) in reason else f"{path}: {reason}"
-                failed.append({"path": str(path), "error": reason})
-                complain(reason)
+                failed.append({"path": str(path), "error": complain_of(error, path, verbose=verbose)})
                 continue
             for message in one.notes:
                 note(f"{path}: {message}")
             measured.append(one)
     return measured, failed
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        from softmorph_cli.system.files import is_store
-
-        return path.is_dir() and not is_store(path)
-    except OSError:  # a name too long
-        return False
 
 
 def _pattern(folder: Path) -> str:

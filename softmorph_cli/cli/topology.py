@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import typer
 
+from softmorph_cli.cli.command import add
 from softmorph_cli.cli.topology_numbers import numbers
 from softmorph_cli.cli.topology_repair import repair
 
@@ -29,5 +30,5 @@ topology = typer.Typer(
     epilog="Examples:\n\n" + "\n\n".join(command[2] for command in _COMMANDS),
     no_args_is_help=True,
 )
-for _name, _function, *_examples in _COMMANDS:
-    topology.command(_name, epilog="Examples:\n\n" + "\n\n".join(_examples))(_function)
+for _command in _COMMANDS:
+    add(topology, *_command)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from softmorph_cli.cli import filtering, report
-from softmorph_cli.cli.command import command, note
+from softmorph_cli.cli.command import note
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_options import Masking, Showing
 from softmorph_cli.errors import InputError, UsageError
@@ -43,7 +43,6 @@ class _Found:
     bars: Bars | None
 
 
-@command
 def numbers(
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="Probability map, or a mask.", show_default=False)
@@ -60,7 +59,6 @@ def numbers(
     """
     from softmorph_cli.pipeline import describe
 
-    masking.check()
     _check(source, showing, reading)
     started = time.perf_counter()
     volume = filtering.read_volume(source, reading)
@@ -121,8 +119,7 @@ def _check(source: Path, showing: Showing, reading: ReadOptions) -> None:
         raise UsageError(f"--top {showing.top}: give a number of bars, or 0 for all.")
     if showing.plot is not None and showing.no_bars:
         raise UsageError("--plot draws bars: leave out --no-bars.")
-    if showing.plot is not None and showing.plot.suffix.lower() != ".png":
-        raise UsageError(f"--plot {showing.plot}: the picture is a PNG; end its name with .png.")
+    filtering.check_png("plot", showing.plot)
     outputs = [path for path in (showing.plot, showing.stats) if path is not None]
     filtering.check_side_outputs(source, reading.files, outputs, None, force=showing.force)
 
@@ -171,10 +168,7 @@ def _look(name: str, array: npt.NDArray[Any], masking: Masking, showing: Showing
 
 def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[str, Any]:
     names = NAMES[volume.spatial_dims]
-    document: dict[str, Any] = {
-        "channel": one.name or None,
-        **one.betti.as_dict(),
-    }
+    document: dict[str, Any] = {"channel": one.name or None, **one.betti.as_dict()}
     if one.bars is None:
         return document
     thresholds = [k / _STEPS for k in range(_STEPS + 1)]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from softmorph_cli import __version__
+from softmorph_cli.api.repairs import Job, check_effort, job_of
 from softmorph_cli.cli import filtering, report
-from softmorph_cli.cli.command import command, note, warn
+from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Input, Output
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_numbers import counted
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from softmorph_cli.metrics.certificate import Certificate
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.topology.prior import Prior
-    from softmorph_cli.topology.repair import Kind, Repaired, Settings
+    from softmorph_cli.topology.repair import Repaired, Settings
     from softmorph_cli.volume import Volume
 
 _STOPPED = {
@@ -38,15 +39,8 @@ _STOPPED = {
 }
 
 
-@command
 def repair(
-    source: Input,
-    target: Output,
-    *,
-    asking: Asking,
-    masking: Masking,
-    reading: Whole,
-    saving: Saving,
+    source: Input, target: Output, *, asking: Asking, masking: Masking, reading: Whole, saving: Saving
 ) -> None:
     """Change a map as little as need be until its mask has given Betti numbers, as 1,0,0 for one tree.
 
@@ -58,32 +52,46 @@ def repair(
     volume = filtering.read_volume(source, replace(reading, region=None))
     masking, nearest = masking.at_level(volume)
     notes = [*volume.notes, *nearest]
-    from softmorph_cli.api.repairs import channels
-    from softmorph_cli.io import check_target
-    from softmorph_cli.metrics.certificate import certify, changes
+    from softmorph_cli.io import as_stored, check_target
     from softmorph_cli.pipeline import describe
+    from softmorph_cli.topology.prior import parse_betti
 
     check_target(target, WriteOptions(output_type=saving.output_type, force=saving.force), axes=volume.axes)
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
     try:
-        array, kind = channels(volume)
-        priors = _priors(asking, volume, len(array))
-        settings = _settings(asking, masking, reading, saving, volume, target, kind)
-        found = _run(array, priors, settings, volume.spatial_dims, quiet=saving.quiet)
+        job = job_of(
+            volume,
+            asking.priors or parse_betti(asking.betti or ""),
+            region=reading.region,
+            smooth=asking.smooth,
+            threshold=masking.threshold,
+            connectivity=masking.connectivity,
+            weight=asking.weight,
+            max_steps=asking.max_steps,
+            rounded=lambda array: as_stored(array, target, saving.output_type),
+        )
+        with reporting(quiet=saving.quiet) as bar:
+
+            def report_step(step: int, most: int, numbers: Sequence[Betti]) -> None:
+                if bar is not None:
+                    bar.say(f"step {step}: {'; '.join(map(counted, numbers))}", step, most)
+
+            found = job.run(report_step)
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
     repair_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
     result = volume.with_array(found.array.reshape(volume.array.shape))
-    parameters = _parameters(asking, masking, reading, priors, settings)
+    priors = job.priors
+    parameters = _parameters(asking, masking, reading, job)
     title = f"{source.name}{describe.which(volume, reading.time)}"
-    warnings = _write(volume, result, target, saving, parameters, title, priors, settings)
-    certificate = certify(array, _read_back(target, result, saving.output_type), priors, settings)
+    warnings = _write(volume, result, target, saving, parameters, title, job)
+    certificate = job.certificate(_read_back(target, result, saving.output_type))
     write_seconds = time.perf_counter() - started
     reached = certificate.reached(priors)
-    changed = changes(array, found.array, priors, settings)
+    changed = job.changes(found.array)
     document = {
         **documents.head(),
         "input": documents.described(volume) | {"read_with": replace(reading, region=None).as_json},
@@ -116,7 +124,6 @@ def repair(
 def _check(
     source: Path, target: Path, asking: Asking, masking: Masking, reading: Whole, saving: Saving
 ) -> None:
-    from softmorph_cli.api.repairs import check_effort
     from softmorph_cli.io import check_target
 
     if (asking.betti is None) == (asking.priors is None):
@@ -127,7 +134,6 @@ def _check(
         from softmorph_cli.topology.prior import parse_betti
 
         parse_betti(asking.betti)
-    masking.check()
     check_effort(asking.weight, asking.max_steps)
     lengths.parse(asking.smooth, "--smooth")
     check_target(target, WriteOptions(output_type=saving.output_type, force=saving.force))
@@ -136,54 +142,10 @@ def _check(
     filtering.check_side_outputs(source, read, beside, saving.preview, force=saving.force, target=target)
 
 
-def _priors(asking: Asking, volume: Volume, count: int) -> tuple[Prior, ...]:
-    from softmorph_cli.api.repairs import one_prior
-    from softmorph_cli.topology.prior import parse_betti, read_priors
-
-    if asking.priors is not None:
-        return read_priors(asking.priors, volume.channels, count, volume.spatial_dims)
-    assert asking.betti is not None
-    return one_prior(parse_betti(asking.betti), volume, count)
-
-
-def _settings(
-    asking: Asking, masking: Masking, reading: Whole, saving: Saving, volume: Volume, target: Path, kind: Kind
-) -> Settings:
-    from softmorph_cli.api.repairs import box_of, smoothing
-    from softmorph_cli.io import as_stored
-    from softmorph_cli.topology.repair import Settings
-
-    return Settings(
-        threshold=masking.threshold,
-        connectivity=masking.connectivity,
-        weight=asking.weight,
-        max_steps=asking.max_steps,
-        smooth=smoothing(asking.smooth, volume),
-        region=box_of(reading.region, volume),
-        kind=kind,
-        rounded=lambda array: as_stored(array, target, saving.output_type),
-    )
-
-
-def _run(
-    array: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings, dims: int, *, quiet: bool
-) -> Repaired:
-    from softmorph_cli.topology.repair import repair as change
-
-    with reporting(quiet=quiet) as bar:
-
-        def tell(step: int, most: int, found: Sequence[Betti]) -> None:
-            if bar is not None:
-                bar.say(f"step {step}: {'; '.join(map(counted, found))}", step, most)
-
-        return change(array, priors, settings, tell)
-
-
-def _parameters(
-    asking: Asking, masking: Masking, reading: Whole, priors: Sequence[Prior], settings: Settings
-) -> dict[str, Any]:
+def _parameters(asking: Asking, masking: Masking, reading: Whole, job: Job) -> dict[str, Any]:
     from softmorph_cli.topology.betti import connectivities
 
+    priors, settings = job.priors, job.settings
     foreground, background = connectivities(len(priors[0].betti), masking.connectivity)
     return {
         "priors": [{"channels": list(prior.channels), "betti": list(prior.betti)} for prior in priors],
@@ -206,11 +168,11 @@ def _write(
     saving: Saving,
     parameters: dict[str, Any],
     title: str,
-    priors: Sequence[Prior],
-    settings: Settings,
+    job: Job,
 ) -> list[str]:
     from softmorph_cli.io import write
 
+    priors, settings = job.priors, job.settings
     made = {
         "command": "softmorph topology repair",
         "version": __version__,
@@ -305,16 +267,7 @@ def _excuse(
 
 
 def _read_back(target: Path, written: Volume, output_type: str | None) -> npt.NDArray[Any]:
-    """Return the probabilities that are in a file, the channels first.
-
-    Args:
-        target: The file.
-        written: What was written.
-        output_type: As what.
-
-    Raises:
-        InputError: If it holds something else.
-    """
+    """Return the probabilities that are in a written file, the channels first."""
     from softmorph_cli.io import read
 
     # A bare array says neither what 1 is stored as nor which of its axes are of space.

@@ -21,7 +21,13 @@ from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
-from softmorph_cli.io.values import check_type, full_scale, no_label, probabilities
+from softmorph_cli.io.values import (
+    check_type,
+    full_scale,
+    no_label,
+    probabilities,
+    warn_of_probabilities,
+)
 from softmorph_cli.volume import Source, class_axis
 
 _SINGLE = np.dtype(np.float32)
@@ -175,6 +181,8 @@ def _open(path: Path, given: ReadOptions, *, settled: bool = False, divisor: flo
         if label is not None or (divisor is None and from_logits is None and integers):
             parts = (stored(cuts) for cuts in cast(Lazy, raw.array).boxes())
             divisor, notes = _settle(raw, parts, name, divisor, label, given.clip)
+        if from_logits is not None:
+            _warn_of_probabilities(raw, (stored(cuts)[0] for cuts in cast(Lazy, raw.array).boxes()), name)
 
     # The divisor that was found out is that of every block.
     meant = replace(given, divide_by=divisor) if divisor is not None else given
@@ -213,7 +221,10 @@ def _open(path: Path, given: ReadOptions, *, settled: bool = False, divisor: flo
 
         def of_logits(kept: Any, index: Any) -> Array:
             part = replace(all_of_it, array=np.asarray(kept[index]))
-            values, _ = probabilities(part, name, _SINGLE, given, inside=seen(index[-len(shape) :]))
+            corner = (0,) * part.array.ndim
+            values, _ = probabilities(
+                part, name, _SINGLE, given, inside=seen(index[-len(shape) :]), corner=corner
+            )
             return values
 
         labels = None
@@ -334,6 +345,17 @@ def _one_image(
         array = raw.array.take(0, axis=axes.index(letter))
         raw = replace(raw, array=array, axes=axes.replace(letter, ""), channels=None)
     return raw, left, channels if "C" in left else None
+
+
+def _warn_of_probabilities(raw: Raw, parts: Iterable[Raw], name: str) -> None:
+    """Warn where all values of a map that is read as logits lie in [0, 1]; the first that does not ends the search."""
+    low, high = np.inf, -np.inf
+    for part in parts:
+        values = part.array * np.float64(raw.slope) + raw.inter
+        low, high = min(low, values.min()), max(high, values.max())
+        if not (low >= 0 and high <= 1):
+            return
+    warn_of_probabilities(low, high, name)
 
 
 def _settle(

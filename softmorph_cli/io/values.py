@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import InputError, SoftmorphWarning
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.raw import Array, Raw
+from softmorph_cli.system.parameters import named
 
 MOST_AXES: Final = 5
 SILENT_OVERSHOOT: Final = 1e-6
@@ -281,6 +283,8 @@ def probabilities(
     if label is not None:
         return _one_label(values, raw, name, label, dtype, block=corner is not None), notes
     if from_logits is not None:
+        if corner is None:
+            warn_of_probabilities(low, high, name)
         _squash(values, raw, name, from_logits)
         if inside is not None:
             np.copyto(values, 0, where=~inside)
@@ -293,6 +297,23 @@ def probabilities(
     if overshoot > SILENT_OVERSHOOT:
         notes.append(f"values outside [0, 1] by up to {overshoot:.2g} were clipped.")
     return values, notes
+
+
+def warn_of_probabilities(low: float, high: float, name: str) -> None:
+    """Warn where the values of a map that is read as logits all lie in [0, 1].
+
+    Args:
+        low: The smallest value.
+        high: The largest.
+        name: The file.
+    """
+    if low >= 0 and high <= 1:
+        warnings.warn(
+            f"{name} holds values from {low:g} to {high:g}, which look like probabilities, and "
+            f"{named('from_logits')} turns them into others: leave {named('from_logits')} out if it is wrong.",
+            SoftmorphWarning,
+            stacklevel=2,
+        )
 
 
 def label_numbers(raw: Raw, *, surely: bool = False) -> Array | None:

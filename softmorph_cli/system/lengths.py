@@ -11,6 +11,7 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system.units import millimetres
 
 _UNITS: Final = ("nm", "um", "µm", "mm", "cm", "m", "vox")
+_KNOWN: Final = "nm, um, mm, cm, m or vox (voxels)"
 _SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-zµ]+)([23])?\s*")
 _FORM = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-zµ]+)\s*")
 
@@ -25,7 +26,8 @@ def parse(text: str, option: str = "--radius") -> tuple[float, str]:
     unit = match[2] if match else ""
     if match is None or unit not in _UNITS:
         raise UsageError(
-            f"{option} {text!r} is no length: give a number and a unit, such as 2.5mm, 300um or 4vox."
+            f"{option} {text!r} is no length: give a number and a unit, such as 2.5mm, 300um or 4vox; units are "
+            f"{_KNOWN}."
         )
     if not 0 < float(match[1]) < float("inf"):
         raise UsageError(f"{option} {text!r}: it must be more than 0 and finite.")
@@ -43,7 +45,8 @@ def parse_size(text: str, option: str) -> tuple[float, str, int | None]:
     power = int(match[3]) if match and match[3] else None
     if match is None or unit not in _UNITS or (power is None) != (unit == "vox"):
         raise UsageError(
-            f"{option} {text!r} is no size: give a volume such as 50um3, in 2D an area such as 20um2, or 30vox."
+            f"{option} {text!r} is no size: give a volume such as 50um3, in 2D an area such as 20um2, or 30vox; "
+            f"units of length are {_KNOWN}."
         )
     if not 0 < float(match[1]) < float("inf"):
         raise UsageError(f"{option} {text!r}: it must be more than 0 and finite.")

@@ -59,6 +59,8 @@ ROWS = {
     "replaced; add --force, choose another output": "files that no batch made",
     "--num-parts N and --part-id I go together, such as": "parts without a number",
     "sum to 1; leave --from-logits out.": "logits that are probabilities",
+    "out if it is wrong.": "probabilities read as logits",
+    "where others need none, run those like this one apart": "a batch of probabilities and logits",
     "where it lies; leave --reference out.": "an image beside what needs none",
     "labels; read one with --label K.": "labels as .npy",
     "means 1; read it with --divide-by": "integers as .npy",

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from helpers_advice import Row, follow, pair, soft, softmax
 from helpers_cli import run, save
 from helpers_messages import messages
-from test_cli_advice import Row, follow, pair, soft, softmax
 
 from softmorph_cli.errors import SoftmorphWarning
 from softmorph_cli.kernels import backend

@@ -9,9 +9,9 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
+from helpers_advice import SHAPE, Row, comb, follow, labels, network, pair, soft, softmax, stack
 from helpers_cli import run, save
 from scipy import ndimage
-from test_cli_advice import SHAPE, Row, comb, follow, labels, network, pair, soft, softmax, stack
 
 
 def without_size() -> None:

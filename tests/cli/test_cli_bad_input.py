@@ -270,7 +270,18 @@ WRONG: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "iterations of a rule": (["apply", "majority", "in.npy", "out.npy", "-n", "0"], ("--iterations 0", "1")),
     "both": (["erode", "in.npy", "out.npy", "-n", "1", "-r", "1vox"], ("--iterations", "--radius")),
     "radius": (["erode", "in.npy", "out.npy", "--radius", "2.5"], ("--radius", "2.5mm")),
-    "radius unit": (["erode", "in.npy", "out.npy", "--radius", "2.5ly"], ("--radius", "2.5mm")),
+    "radius unit": (
+        ["erode", "in.npy", "out.npy", "--radius", "2.5ly"],
+        ("--radius", "2.5mm", "units are nm, um, mm, cm, m or vox (voxels)."),
+    ),
+    "radius in inches": (
+        ["erode", "in.npy", "out.npy", "-r", "2in"],
+        ("'2in' is no length", "um, mm, cm, m or vox"),
+    ),
+    "size in inches": (
+        ["despeckle", "in.npy", "out.npy", "--min-size", "2in3"],
+        ("'2in3' is no size", "um, mm, cm, m or vox"),
+    ),
     "radius without end": (["erode", "in.npy", "out.npy", "--radius", "1e400mm"], ("--radius", "1e400mm")),
     "radius of nothing": (["erode", "in.npy", "out.npy", "--radius", "0mm"], ("--radius", "more than 0")),
     "connectivity": (["erode", "in.npy", "out.npy", "-c", "7"], ("connectivity 7", "4 or 8", "6, 18 or 26")),

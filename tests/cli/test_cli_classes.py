@@ -118,7 +118,8 @@ def test_exclusive_classes_are_the_most_probable_ones() -> None:
         assert [row["metrics"]["soft_dice"] for row in found["classes"]] == [
             row["metrics"]["soft_dice"] for row in plain["classes"]
         ]
-    assert "the most probable class;" in run("evaluate", "case.npz", "case.nii.gz", "--metrics", "dice").out
+    shown = run("evaluate", "case.npz", "case.nii.gz", "--metrics", "dice").out
+    assert "PRED the most probable class, REF > 0.5; 26" in shown
     # Of the file that is the same prediction, everything agrees.
     every = run("evaluate", "case.npz", "case.nii.gz", "--json").json["classes"]
     for row in every:
@@ -134,6 +135,34 @@ def test_a_reference_of_exclusive_classes_is_decided_too() -> None:
     assert scores("map.nii.gz", "ref.nii.gz") == pytest.approx(expected)
     found = run("evaluate", "map.nii.gz", "ref.nii.gz", "--metrics", "dice", "--json").json["parameters"]
     assert (found["reference_decision"], found["reference_threshold"]) == ("argmax", None)
+    assert (
+        "  the most probable class; 26"
+        in run("evaluate", "map.nii.gz", "ref.nii.gz", "--metrics", "dice").out
+    )
+
+
+def test_the_table_says_how_each_of_the_two_was_decided() -> None:
+    p = softmax()
+    nifti(p)
+    save("mask.nii.gz", (p[1] > 0.4).astype(np.uint8), (1, 1, 1))
+    for options, says in (
+        ((), "PRED > 0.5, REF the most probable class; 26"),
+        (("--threshold", 0.4), "PRED > 0.4, REF"),
+    ):
+        told = (
+            "evaluate",
+            "mask.nii.gz",
+            "map.nii.gz",
+            "--label",
+            1,
+            "--metrics",
+            "dice",
+            "--same-grid",
+            *options,
+        )
+        assert says in run(*told).out
+    found = scores("mask.nii.gz", "map.nii.gz", "--label", 1, "--same-grid")
+    assert found == pytest.approx({1: dice(p[1] > 0.4, p.argmax(axis=0) == 1)})
 
 
 def test_the_error_map_is_that_of_the_decision() -> None:

@@ -362,7 +362,8 @@ def test_pruning_is_told_in_words_and_numbers(tree: Path) -> None:
 def test_a_length_needs_voxels_of_a_known_size() -> None:
     np.save("bare.npy", drawn())
     refused("inspect", "bare.npy", "--prune", "2mm", says=("does not say how large its voxels are", "4vox"))
-    refused("inspect", "bare.npy", "--resample", "iso", says=("bare.npy does not say", "--resample iso"))
+    says = ("bare.npy: it does not say how large its voxels are", "leave out --resample iso")
+    refused("inspect", "bare.npy", "--resample", "iso", says=says)
 
 
 # Tables

@@ -152,6 +152,16 @@ def test_the_commands_are_those_of_the_contract() -> None:
         assert f" {name} " in shown
 
 
+def test_the_list_of_commands_makes_no_options() -> None:
+    fresh = typer.main.get_command(app)
+    assert isinstance(fresh, typer.core.TyperGroup)
+    with pytest.raises(SystemExit):
+        fresh.main(["--help"], prog_name="softmorph")
+    assert [name for name, one in fresh.commands.items() if "_made" in vars(one)] == []
+    assert len(fresh.commands["erode"].params) > 10
+    assert "_made" in vars(fresh.commands["erode"])
+
+
 def test_no_arguments_are_a_call_for_help() -> None:
     ended = process()
     assert "Usage: softmorph " in ended.out + ended.err

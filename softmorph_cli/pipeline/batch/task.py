@@ -9,13 +9,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning, UsageError
+from softmorph_cli.io.options import VALUES, Option, ReadOptions
 from softmorph_cli.metrics.columns import volume_columns
 from softmorph_cli.pipeline.batch.recipe import Recipe
-from softmorph_cli.system.parameters import named_as_options
+from softmorph_cli.system.parameters import declared, named_as_options
+from softmorph_cli.system.printable import typed
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
@@ -23,6 +26,13 @@ if TYPE_CHECKING:
     from softmorph_cli.pipeline.process import Processed
 
 Row = dict[str, Any]
+
+# The options that say what the numbers of a file mean.
+_VALUES = [
+    f"--{name.replace('_', '-')}"
+    for name, one in declared(ReadOptions).items()
+    if isinstance(one.about, Option) and one.about.about == VALUES
+]
 
 
 @dataclass(frozen=True)
@@ -165,6 +175,11 @@ def _sentence(error: Exception, task: Task) -> str:
     else:
         said = f"{type(error).__name__}: {error} (a bug in softmorph: please report it with --verbose)."
     said = " ".join(said.split())
+    if any(flag in said for flag in _VALUES):
+        said = (
+            f"{said.removesuffix('.')}; a batch reads all its files with the same options: where others need none, run "
+            f"those like this one apart, with --glob {typed(escape(task.source.name))} and that option."
+        )
     known = any(str(path) in said for path in (task.source, task.target))
     return said if known else f"{task.source}: {said}"
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from softmorph_cli.io.blocks import Blocks, open_blocks
     from softmorph_cli.io.formats import check_target
     from softmorph_cli.io.new_blocks import Written, create_blocks
-    from softmorph_cli.io.nnunet import Classes, classes
+    from softmorph_cli.io.nnunet import classes
+    from softmorph_cli.io.nnunet_metadata import Classes
     from softmorph_cli.io.options import ReadOptions, WriteOptions
     from softmorph_cli.io.probing import Probe, probe
     from softmorph_cli.io.reading import read, read_labels, read_map
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Blocks": "blocks",
-    "Classes": "nnunet",
+    "Classes": "nnunet_metadata",
     "Probe": "probing",
     "ReadOptions": "options",
     "WriteOptions": "options",

@@ -16,6 +16,7 @@ from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.families import FAMILIES
 from softmorph_cli.io.raw import Array, Encoding, Kept, Raw
 from softmorph_cli.io.select import usual_axes
+from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
 
 # NumPy reads no longer one from a file that it does not trust, but looks at its length after it has read it.
@@ -100,6 +101,8 @@ class Npy:
             # Into a real file NumPy writes through C's buffers, and does not look whether the last of them arrives.
             np.save(SimpleNamespace(write=stream.write), array, allow_pickle=False)
         if encoding.labels:
-            return [".npy does not say that its numbers are labels; read one with --label K."]
+            return [f".npy does not say that its numbers are labels; read one with {named('label', 'K')}."]
         one = encoding.one
-        return [] if one == 1 else [f".npy does not say that {one} means 1; read it with --divide-by {one}."]
+        if one == 1:
+            return []
+        return [f".npy does not say that {one} means 1; read it with {named('divide_by', one)}."]

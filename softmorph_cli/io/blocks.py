@@ -21,6 +21,7 @@ from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
 from softmorph_cli.io.values import check_type, full_scale, no_label, probabilities
+from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Source, class_axis
 
 _SINGLE = np.dtype(np.float32)
@@ -270,7 +271,7 @@ class _Mask:
         shape, found = raw.array.shape[-len(letters) :], other.array.shape
         if [size for size in found if size > 1] != [size for size in shape if size > 1]:
             raise InputError(
-                f"--mask {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
+                f"{named('mask')} {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
             )
         self._array = other.array[tuple(slice(None) if size > 1 else 0 for size in found)]
         self._letters = [a for a, size in zip(letters, shape, strict=True) if size > 1]
@@ -319,7 +320,7 @@ def _one_image(
         held = " and ".join(f"{sizes[letter]} images along axis {letter}" for letter in many)
         raise InputError(
             f"{name} holds {held}, and what is read in parts is one image; choose one with "
-            f"{' '.join(map(select.choosing, many if {*many} <= {'T', 'C'} else many[:1]))}."
+            f"{select.first_along(*(many if {*many} <= {'T', 'C'} else many[:1]))}."
         )
     for letter in dropped:
         axes = raw.axes or ""

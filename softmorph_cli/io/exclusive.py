@@ -1,7 +1,7 @@
-"""Whether the channels of a file are classes that exclude each other, and which one is most probable at each voxel.
+"""Whether the channels of a file are classes that exclude each other, and the most probable one at each voxel.
 
-Such classes are decided by argmax and not by one half: of three at 0.4, 0.3 and 0.3 none is above it. That takes all
-channels, whichever is read in the end.
+Such classes are decided by argmax, not by a threshold of one half: of 0.4, 0.3 and 0.3 none exceeds it. That needs all
+channels, also where only one of them is read.
 """
 
 from __future__ import annotations

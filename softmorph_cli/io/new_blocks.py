@@ -35,6 +35,7 @@ from softmorph_cli.io.storing import (
 from softmorph_cli.io.writing import as_filed, coarser_lost, encode
 from softmorph_cli.level_sets import LevelSets, nested_levels
 from softmorph_cli.system.files import check_writable, flush, not_written, replacing_store
+from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
 
 
@@ -198,7 +199,7 @@ class Written:
                 progress=progress,
             )
         except FileError as error:
-            advice = "; run again without --resume" if self.resumed else ""
+            advice = f"; run again without {named('resume')}" if self.resumed else ""
             raise FileError(f"{self._path}: a chunk that was written of it is damaged{advice}.") from error
         except OSError as error:
             raise not_written(self._path, error, kept=self._kept) from error
@@ -369,7 +370,7 @@ def _reopen(
 ) -> Any:
     group, other = (
         node(folder),
-        f"{folder} was kept by a run with other settings; remove it, or run without --resume.",
+        f"{folder} was kept by a run with other settings; remove it, or run without {named('resume')}.",
     )
     if group is None or dict(group.attributes) != json.loads(json.dumps(attributes)):
         raise FileError(other)

@@ -21,6 +21,7 @@ from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import REVERSED, Affine, Array, Encoding, Provenance, Raw, kept_native, time_step_of
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, told_behind, zipping
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import typed
 from softmorph_cli.system.units import MILLIMETRES, TimeStep, time_step
 from softmorph_cli.volume import Volume, places
@@ -368,7 +369,7 @@ def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
     mapped = volume.mapped_axes
     if len(mapped) > 2:
         raise InputError(
-            f"NIfTI holds two axes beside x, y and z, not {mapped!r}; choose one channel with --channel, "
+            f"NIfTI holds two axes beside x, y and z, not {mapped!r}; choose one channel with {named('channel')}, "
             "or write .npy."
         )
     if volume.spatial_dims == 2 and (mapped or not _was_flat(volume)):

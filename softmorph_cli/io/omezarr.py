@@ -30,6 +30,7 @@ from softmorph_cli.io.select import usual_axes
 from softmorph_cli.io.stored import real, shown
 from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
 from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import MILLIMETRES, TimeStep, sizeless, time_step
 from softmorph_cli.volume import Volume
 
@@ -101,7 +102,7 @@ class OmeZarr:
         notes = list(image.notes) if image is not None else []
         if image is not None and found.kind == "group" and self.resolution is None and len(image.levels) > 1:
             last = len(image.levels) - 1
-            others = "--resolution 1" + (f" to {last} are" if last > 1 else " is")
+            others = named("resolution", 1) + (f" to {last} are" if last > 1 else " is")
             notes.append(f"it has {last + 1} resolutions; the finest is read, {others} coarser.")
         if note := missing_chunks(array, lazy, str(path)):
             notes.append(note)
@@ -238,7 +239,7 @@ def filed_order(axes: str) -> tuple[list[int], str]:
     if len(others) > 1:
         raise InputError(
             f"OME-Zarr holds time and one axis of channels beside space, not axes {axes}; write .npy, or "
-            "choose one with --channel."
+            f"choose one with {named('channel')}."
         )
     letters = [letter for letter in ("T", *others, "Z", "Y", "X") if letter in axes]
     return [axes.index(letter) for letter in letters], "".join(letters)
@@ -250,7 +251,9 @@ def _choose(
     """The image of a node, or that it belongs to, the resolution that is meant, and its array."""
     if found.kind == "array":
         if resolution is not None:
-            raise UsageError(f"{name} names one array of a Zarr store already; leave --resolution out.")
+            raise UsageError(
+                f"{name} names one array of a Zarr store already; leave {named('resolution')} out."
+            )
         for parent in found.path.absolute().parents:
             group = node(parent)
             if group is None:
@@ -267,7 +270,7 @@ def _choose(
     count = len(image.levels)
     if not -1 < (resolution or 0) < count:
         have = f"has {count} resolutions, 0 to {count - 1}" if count > 1 else "has one resolution, 0"
-        raise InputError(f"{name} {have}, and no --resolution {resolution}.")
+        raise InputError(f"{name} {have}, and no {named('resolution', resolution)}.")
     level = image.levels[resolution or 0]
     array = node(found.path / level.path)
     if array is None or array.kind != "array":

@@ -27,6 +27,7 @@ from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import real, shown
 from softmorph_cli.io.tiles import check_strips, codec_missing, keyframes, lacks_codec, mend, stored_tiles
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import MILLIMETRES, TimeStep, in_one_unit, length, sizeless, time_step
 from softmorph_cli.volume import Volume
 
@@ -395,7 +396,7 @@ def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
         raise Damaged(NO_PAGES)
     if wanted is not None:
         if not 0 <= wanted < count:
-            last = f"--series 0 to {count - 1}" if count > 1 else "leave --series out"
+            last = f"{named('series', 0)} to {count - 1}" if count > 1 else f"leave {named('series')} out"
             raise InputError(f"{path} has no series {wanted}; it holds {count}: {last}.")
         return wanted, []
     whole = [
@@ -411,7 +412,7 @@ def _chosen(path: Path, file: Any, wanted: int | None) -> tuple[int, list[str]]:
     )
     which = "the first" if number == 0 else f"number {number}, the first that is no reduced copy,"
     return number, [
-        f"it holds {count} image series; {which} is read, and --series N takes another: {shapes}."
+        f"it holds {count} image series; {which} is read, and {named('series', 'N')} takes another: {shapes}."
     ]
 
 
@@ -510,7 +511,7 @@ def _axes(found: str, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
     if nameless:
         note = (
             "its pages have no named axis and are taken as slices along z; "
-            "--axes TYX or --per-slice changes it."
+            f"{named('axes', 'TYX')} or {named('per_slice', True)} changes it."
         )
         return axes.replace(nameless[0], "Z"), [note]
     return axes, []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from softmorph_cli.io.blocks import Blocks, open_blocks
     from softmorph_cli.io.formats import check_target
-    from softmorph_cli.io.new_blocks import Written, create_blocks
+    from softmorph_cli.io.new_blocks import BlockWriter, create_blocks
     from softmorph_cli.io.nnunet import classes
     from softmorph_cli.io.nnunet_metadata import Classes
     from softmorph_cli.io.options import ReadOptions, WriteOptions
@@ -26,7 +26,7 @@ _HOMES = {
     "Probe": "probing",
     "ReadOptions": "options",
     "WriteOptions": "options",
-    "Written": "new_blocks",
+    "BlockWriter": "new_blocks",
     "as_stored": "writing",
     "check_target": "formats",
     "classes": "nnunet",
@@ -42,12 +42,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "BlockWriter",
     "Blocks",
     "Classes",
     "Probe",
     "ReadOptions",
     "WriteOptions",
-    "Written",
     "as_stored",
     "check_target",
     "classes",

@@ -48,7 +48,7 @@ class _Pyramid:
     memory: int | None
 
 
-class Written:
+class BlockWriter:
     """A store that is being written, by any number of threads, each voxel once.
 
     Pickled, it is one that another process writes whole chunks to; only that keeps two from writing the same one.
@@ -88,7 +88,7 @@ class Written:
         self._unflushed: set[Path] = set()
         self._noted = Lock()
 
-    def __reduce__(self) -> tuple[Callable[..., Written], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., BlockWriter], tuple[object, ...]]:
         """Pickle how to open it again; from now on others may write, and be killed in the middle of it."""
         if self._outdated:
             self._remove_coarser()
@@ -268,7 +268,7 @@ def create_blocks(
     pyramid: bool = False,
     memory: int | None = None,
     provenance: Provenance | None = None,
-) -> Iterator[Written]:
+) -> Iterator[BlockWriter]:
     """Write an OME-Zarr block by block; it takes its name when the block ends well, and every chunk is there.
 
     Args:
@@ -279,8 +279,8 @@ def create_blocks(
         force: Whether an existing store may be replaced.
         keep: If the block raises, leave what was written beside `path`, for a later run to resume.
         resume: Go on with what an earlier run kept, if it is of the same shape, type, chunks and provenance;
-            keeps it as well. `Written.has` says which blocks are there.
-        pyramid: Whether coarser resolutions are written too, as by `write`: by `Written.complete`, or in the end.
+            keeps it as well. `BlockWriter.has` says which blocks are there.
+        pyramid: Whether coarser resolutions are written too, as by `write`: by `BlockWriter.complete`, or in the end.
         memory: Bytes that may be taken for them.
         provenance: As for `write`.
 
@@ -328,7 +328,7 @@ def create_blocks(
         with workers() as pool:
             resumed = found is not None
             kept = folder if keep or resume else None
-            written = Written(
+            written = BlockWriter(
                 array, along, path, folder / "0", dtype, pool, resumed, lost, levels, coarser, kept
             )
             yield written
@@ -387,8 +387,8 @@ def _open_elsewhere(
     folder: Path,
     dtype: str,
     levels: LevelSets | Literal["exact"] | None,
-) -> Written:
-    return Written(reopen_array(folder), along, path, folder, dtype, None, False, [], levels)
+) -> BlockWriter:
+    return BlockWriter(reopen_array(folder), along, path, folder, dtype, None, False, [], levels)
 
 
 def _remove_halves(folder: Path) -> None:

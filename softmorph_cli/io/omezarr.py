@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import (
     ONE,
     REVERSED,
-    Affine,
     Array,
     Encoding,
     Provenance,
@@ -28,7 +27,7 @@ from softmorph_cli.io.raw import (
 )
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.io.stored import real, shown
-from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
+from softmorph_cli.io.stores import ZarrNode, held, missing_chunks, node, open_array
 from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import MILLIMETRES, TimeStep, sizeless, time_step
@@ -46,30 +45,6 @@ class Native:
     scale: Mapping[str, float] = field(default_factory=dict)
     translation: Mapping[str, float] = field(default_factory=dict)
     omero: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Place(Protocol):
-    """The geometry and the names of a map, which a `Volume` has, and a map that is read in blocks too."""
-
-    @property
-    def axes(self) -> str:
-        """As in `Volume`."""
-
-    @property
-    def spacing(self) -> tuple[float, ...] | None:
-        """As in `Volume`."""
-
-    @property
-    def unit(self) -> str | None:
-        """As in `Volume`."""
-
-    @property
-    def affine(self) -> Affine | None:
-        """As in `Volume`."""
-
-    @property
-    def channels(self) -> tuple[str, ...] | None:
-        """As in `Volume`."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +128,7 @@ class OmeZarr:
 
 
 def layout(
-    place: Place,
+    place: Volume,
     native: Native | None,
     shapes: list[tuple[int, ...]],
     encoding: Encoding,
@@ -217,7 +192,7 @@ def layout(
     return attributes, lost
 
 
-def is_plain(place: Place) -> bool:
+def is_plain(place: Volume) -> bool:
     """Whether the affine has no rotation, flip or translation, only the voxel size."""
     corner, lost = _corner(place, [letter for letter in place.axes if letter in "ZYX"])
     return not lost and not any(corner.values())
@@ -246,8 +221,8 @@ def filed_order(axes: str) -> tuple[list[int], str]:
 
 
 def _choose(
-    found: Node, name: str, resolution: int | None
-) -> tuple[ngff.Image | None, ngff.Level | None, Node]:
+    found: ZarrNode, name: str, resolution: int | None
+) -> tuple[ngff.Image | None, ngff.Level | None, ZarrNode]:
     """The image of a node, or that it belongs to, the resolution that is meant, and its array."""
     if found.kind == "array":
         if resolution is not None:
@@ -281,7 +256,7 @@ def _choose(
     return image, level, array
 
 
-def _instead(found: Node) -> str:
+def _instead(found: ZarrNode) -> str:
     """Say what a group is that is no image."""
     told = found.attributes.get("ome")
     told = told if isinstance(told, dict) else found.attributes
@@ -303,7 +278,7 @@ def _instead(found: Node) -> str:
     return f"is a Zarr group that does not say what it is{lost}, {held(found.path)}; name an array in it, as in {first}"
 
 
-def _scaling(array: Node, name: str) -> tuple[float, float]:
+def _scaling(array: ZarrNode, name: str) -> tuple[float, float]:
     """Return what the stored numbers of an array are multiplied by and what is added, by the CF conventions of xarray.
 
     Raises:
@@ -321,7 +296,7 @@ def _scaling(array: Node, name: str) -> tuple[float, float]:
     return slope, inter
 
 
-def _names(array: Node, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
+def _names(array: ZarrNode, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
     """The letters of the axes of an array without an image: their names, or the usual letters; and notes."""
     count = len(shape)
     told = array.attributes.get("_ARRAY_DIMENSIONS")
@@ -333,7 +308,7 @@ def _names(array: Node, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
     return usual_axes(shape)
 
 
-def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: Path) -> Raw:
+def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: ZarrNode, path: Path) -> Raw:
     """Add to an array what the metadata of its image say."""
     if len(image.letters) != raw.array.ndim:
         raise FileError(
@@ -390,7 +365,7 @@ def _parent(path: Path, inside: str) -> Path:
     return path.absolute().parents[len(Path(inside).parts) - 1]
 
 
-def _corner(place: Place, spatial: list[str]) -> tuple[dict[str, float], list[str]]:
+def _corner(place: Volume, spatial: list[str]) -> tuple[dict[str, float], list[str]]:
     """The position of the first voxel where the affine has no rotation or flip; else a note on what is lost."""
     if place.affine is None:
         return {}, []

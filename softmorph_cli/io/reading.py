@@ -12,7 +12,7 @@ import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
-from softmorph_cli.io.exclusive import Exclusive, called, look, numbered
+from softmorph_cli.io.exclusive import Exclusive, channel_name, look, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
@@ -344,7 +344,7 @@ def _called(filed: Raw, numbers: tuple[int, ...]) -> str | None:
     several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
     if len(numbers) != 1 or not several:
         return None
-    return called(filed, numbers[0])
+    return channel_name(filed, numbers[0])
 
 
 def _one_channel(raw: Raw, channel: int | str | None, name: str, axis: str | None = None) -> Raw:

@@ -176,8 +176,9 @@ def judge(content: Content, raw: Raw) -> Verdict:
         if content.integers:
             return Verdict("image", f"integers from {low:.15g} to {high:.15g}, which are no probabilities")
         return Verdict("logits", f"{spread}, which look like logits", named("from_logits", "sigmoid"))
-    scale = next((scale for scale in _SCALES if high <= scale), None)
-    return Verdict("image", spread, named("divide_by", scale or (ceil(high) if high < 1e15 else float(high))))
+    # A huge number is written with an exponent.
+    above = ceil(high) if high < 1e15 else float(high)
+    return Verdict("image", spread, named("divide_by", next((s for s in _SCALES if high <= s), above)))
 
 
 def _labels(content: Content, what: str) -> Verdict:

@@ -264,7 +264,7 @@ def check_effort(weight: float, max_steps: int) -> None:
 def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
     """Return a map with its channels first and no other mapped axis, and how they relate to each other."""
     from softmorph_cli.io import classes
-    from softmorph_cli.io.select import choosing
+    from softmorph_cli.io.select import first_along
     from softmorph_cli.skeleton.kind import take_one
 
     mapped = volume.array.shape[: -volume.spatial_dims]
@@ -273,7 +273,7 @@ def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
             f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, mapped, strict=True)
         )
         other = next(a for a, size in zip(volume.mapped_axes, mapped, strict=True) if size > 1 and a != "C")
-        advice = take_one(volume, choosing(other))
+        advice = take_one(volume, first_along(other))
         raise InputError(f"it holds {held}, and one map of them is repaired: {advice}.")
     array = volume.array.reshape(-1, *volume.array.shape[-volume.spatial_dims :])
     if len(array) == 1:
@@ -283,7 +283,7 @@ def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
 
 
 def _one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, ...]:
-    from softmorph_cli.io.select import choosing
+    from softmorph_cli.io.select import first_along
     from softmorph_cli.skeleton.kind import class_option, take_one
     from softmorph_cli.topology.prior import Prior, check_prior
 
@@ -296,7 +296,7 @@ def _one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior,
         each = "or give each its prior as betti={0: (...), 1: (...)}"
         if in_shell():
             each = "or give each its prior with --priors FILE"
-        advice = take_one(volume, option or choosing(axis))
+        advice = take_one(volume, option or first_along(axis))
         raise InputError(f"it holds {count} {what}{names}: {advice}, {each}.")
     return (Prior((0,), check_prior(betti, volume.spatial_dims)),)
 

@@ -19,6 +19,7 @@ from typing import Final
 
 from softmorph_cli.errors import FileError, SoftmorphWarning
 from softmorph_cli.system import descriptors, naming, ownership
+from softmorph_cli.system.parameters import named
 
 # What makes a folder a node of a Zarr store, versions 2 and 3.
 STORE_MARKS: Final = (".zgroup", ".zarray", "zarr.json")
@@ -65,7 +66,7 @@ def check_writable(path: Path, *, force: bool = False, store: bool = False) -> N
             create = shlex.join(["mkdir", "-p", str(folder)])
             raise FileError(f"{path}: the folder {folder} does not exist; create it first: {create}")
         if path.exists() and not force:
-            raise FileError(f"{path} exists already; add --force to replace it.")
+            raise FileError(f"{path} exists already; add {named('force', True)} to replace it.")
         outer = next(filter(is_store, path.resolve().parents), None) if store else None
         if outer is not None:
             raise FileError(f"{path} would lie inside the Zarr store {outer}; choose another folder.")
@@ -343,7 +344,7 @@ def _take_place(temporary: Path, target: Path, path: Path, own: int, *, force: b
             if not force:
                 raise FileError(
                     f"{path} came into being while its content was computed, and is not replaced: choose another "
-                    "name, or add --force."
+                    f"name, or add {named('force', True)}."
                 ) from error
         except FileNotFoundError:
             # What was to be replaced was removed meanwhile: its name is free now.
@@ -551,7 +552,10 @@ def _reason(error: OSError | RuntimeError, kept: Path | None = None) -> str:
     short = os.strerror(errno.ENOSPC) in words or re.search(r"\d+ requested and \d+ written", words)
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or short:
         if kept is not None:
-            return f"the disk is full; what was done is kept in {kept}. Free some space, then go on with --resume."
+            return (
+                f"the disk is full; what was done is kept in {kept}. Free some space, then go on with "
+                f"{named('resume', True)}."
+            )
         return "the disk is full; nothing was left behind. Free some space or choose another output folder."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "the folder is read-only; choose another output folder."

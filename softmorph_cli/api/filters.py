@@ -24,7 +24,7 @@ from softmorph_cli.api.images import Array, Image, Placed, placed, refuse_grid
 from softmorph_cli.errors import SoftmorphWarning, UsageError
 from softmorph_cli.filters import operations
 from softmorph_cli.filters.filter import SoftFilter
-from softmorph_cli.filters.settings import How
+from softmorph_cli.filters.settings import MethodOptions
 from softmorph_cli.rules.rule import Rule
 from softmorph_cli.system.parameters import Declared, arguments, declared, keyword
 
@@ -168,7 +168,7 @@ def apply_rule(
     iterations: int | None = None,
     method: str | None = None,
     spatial_dims: int | None = None,
-    **how: Unpack[How],
+    **how: Unpack[MethodOptions],
 ) -> npt.NDArray[Any]: ...
 @overload
 def apply_rule(
@@ -178,7 +178,7 @@ def apply_rule(
     iterations: int | None = None,
     method: str | None = None,
     spatial_dims: int | None = None,
-    **how: Unpack[How],
+    **how: Unpack[MethodOptions],
 ) -> Tensor: ...
 @overload
 def apply_rule(
@@ -187,7 +187,7 @@ def apply_rule(
     *,
     iterations: int | None = None,
     method: str | None = None,
-    **how: Unpack[How],
+    **how: Unpack[MethodOptions],
 ) -> Volume: ...
 def apply_rule(
     rule: str | Path | Rule,
@@ -196,7 +196,7 @@ def apply_rule(
     iterations: int | None = None,
     method: str | None = None,
     spatial_dims: int | None = None,
-    **how: Unpack[How],
+    **how: Unpack[MethodOptions],
 ) -> Any:
     """Return any Boolean rule as a soft filter.
 

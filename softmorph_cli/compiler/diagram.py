@@ -20,7 +20,7 @@ _MAX_NODES_ON_THE_WAY: Final = 200_000
 
 
 @dataclass(frozen=True)
-class Node:
+class Decision:
     """A decision: the value is `low` where the voxel at `offset` is background, else `high`.
 
     References are 0 for false, 1 for true, k + 2 for node k.
@@ -32,7 +32,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Diagram:
+class DecisionDiagram:
     """A reduced ordered diagram.
 
     Attributes:
@@ -41,7 +41,7 @@ class Diagram:
         order: The variables from top to bottom.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[Decision, ...]
     root: int
     order: tuple[Offset, ...] = field(default=(), compare=False)
 
@@ -50,7 +50,7 @@ class Diagram:
         return len(self.nodes)
 
 
-def build(expression: Expression, order: tuple[Offset, ...] = ()) -> Diagram:
+def build(expression: Expression, order: tuple[Offset, ...] = ()) -> DecisionDiagram:
     """Return the diagram of an expression.
 
     Args:
@@ -81,8 +81,8 @@ def build(expression: Expression, order: tuple[Offset, ...] = ()) -> Diagram:
     return _lower(root, manager, offsets)
 
 
-def _lower(root: int, manager: Any, offsets: dict[str, Offset]) -> Diagram:
-    nodes: list[Node] = []
+def _lower(root: int, manager: Any, offsets: dict[str, Offset]) -> DecisionDiagram:
+    nodes: list[Decision] = []
     references = {1: 1, -1: 0}
 
     def reference(node: int) -> int:
@@ -90,17 +90,17 @@ def _lower(root: int, manager: Any, offsets: dict[str, Offset]) -> Diagram:
             level, low, high = manager.succ(abs(node))
             sign = 1 if node > 0 else -1
             nodes.append(
-                Node(offsets[manager.var_at_level(level)], reference(sign * low), reference(sign * high))
+                Decision(offsets[manager.var_at_level(level)], reference(sign * low), reference(sign * high))
             )
             if len(nodes) > MAX_NODES:
                 raise RuleError(_too_large(MAX_NODES))
             references[node] = len(nodes) + 1
         return references[node]
 
-    return Diagram(root=reference(root), nodes=tuple(nodes), order=tuple(offsets.values()))
+    return DecisionDiagram(root=reference(root), nodes=tuple(nodes), order=tuple(offsets.values()))
 
 
-def is_increasing(diagram: Diagram) -> bool:
+def is_increasing(diagram: DecisionDiagram) -> bool:
     """Say whether more foreground never gives less: setting voxels never turns the function off.
 
     Every node is the function with some voxels fixed. So the function is increasing exactly if the low function

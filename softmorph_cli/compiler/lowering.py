@@ -1,4 +1,4 @@
-"""Diagram or expression, under a logic, -> Program.
+"""DecisionDiagram or expression, under a logic, -> Program.
 
 `multilinear` evaluates the decision diagram: each node is low + x (high - low), which is the expectation of
 the Boolean function for independent voxels, and on bit planes the function itself. `minmax` evaluates the diagram
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Final
 
-from softmorph_cli.compiler.diagram import Diagram
+from softmorph_cli.compiler.diagram import DecisionDiagram
 from softmorph_cli.compiler.program import Builder, Op, Program
 from softmorph_cli.rules.expression import And, Constant, Expression, Not, Var, Xor, walk
 
 Connective = Callable[[Builder, int, int], int]
 
 
-def lower_diagram(diagram: Diagram, *, nested: bool = False) -> Program:
+def lower_diagram(diagram: DecisionDiagram, *, nested: bool = False) -> Program:
     """Return the program of a diagram: exact expectation on probabilities, the rule itself on bits.
 
     Args:
@@ -32,7 +32,7 @@ def lower_diagram(diagram: Diagram, *, nested: bool = False) -> Program:
     return builder.build(builder.emit(Op.FILL, result) if nested else result)
 
 
-def lower_increasing(diagram: Diagram) -> Program:
+def lower_increasing(diagram: DecisionDiagram) -> Program:
     """Return the program of an increasing diagram in minima and maxima: the rule at every threshold at once."""
     builder = Builder()
 
@@ -43,7 +43,7 @@ def lower_increasing(diagram: Diagram) -> Program:
     return builder.build(_lower_nodes(diagram, builder, choose))
 
 
-def _lower_nodes(diagram: Diagram, builder: Builder, choose: Callable[[int, int, int], int]) -> int:
+def _lower_nodes(diagram: DecisionDiagram, builder: Builder, choose: Callable[[int, int, int], int]) -> int:
     references = [builder.const(0), builder.const(1)]
     for node in diagram.nodes:
         references.append(choose(builder.input(node.offset), references[node.low], references[node.high]))

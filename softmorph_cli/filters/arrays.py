@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters.method import METHODS, Family, find
+from softmorph_cli.filters.method import METHODS, Scheme, find
 from softmorph_cli.filters.run import combine
 from softmorph_cli.filters.settings import Result, Settings
 from softmorph_cli.kernels.backend import Backend, choose
@@ -87,9 +87,9 @@ def for_each(
     if kind.gradient:
         check_gradient(settings.method)
     device = kind.device if settings.device == "auto" else settings.device
-    family = find(settings.method).family
+    scheme = find(settings.method).scheme
     # A nested filter is run without a gradient. Its gradient goes to the voxels that its values were copied from.
-    traced = kind.gradient and family is Family.NESTED
+    traced = kind.gradient and scheme is Scheme.NESTED
     backend = choose(device, threads=settings.threads, gradient=kind.gradient and not traced)
     backend.traces = traced
     wide = kind.wide()
@@ -97,7 +97,7 @@ def for_each(
     if not backend.proper(backend.array(images)):
         low, high = backend.extremes(backend.array(images))
         raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")
-    alone = until_stable or family in (Family.NESTED, Family.LEVELS, Family.SAMPLES)
+    alone = until_stable or scheme in (Scheme.NESTED, Scheme.LEVELS, Scheme.SAMPLES)
     if images.ndim == dimensions or (backend.batches and not alone):
         stack = [images]
     else:

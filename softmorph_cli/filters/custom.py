@@ -11,10 +11,10 @@ from softmorph_cli.errors import RuleError, UsageError
 from softmorph_cli.filters import defaults
 from softmorph_cli.filters.arrays import as_array, for_each, spatial_dimensions
 from softmorph_cli.filters.filter import Report, Sequences
-from softmorph_cli.filters.method import Family, find
+from softmorph_cli.filters.method import Scheme, find
 from softmorph_cli.filters.morphology import check_method
 from softmorph_cli.filters.operations import ApplyRule
-from softmorph_cli.filters.run import Job, Phase, run
+from softmorph_cli.filters.run import FilterJob, Phase, run
 from softmorph_cli.filters.settings import Result, Settings, warn_if_capped
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.rules import catalog, rulefile
@@ -76,7 +76,7 @@ def resolved(chosen: ApplyRule) -> ApplyRule:
     """
     if chosen.method is None:
         chosen = replace(chosen, method=default_method(chosen.rule))
-    nested = find(chosen.method).family is Family.NESTED
+    nested = find(chosen.method).scheme is Scheme.NESTED
     return replace(chosen, finish=False) if nested and chosen.finish else chosen
 
 
@@ -98,7 +98,7 @@ def check_nesting(settings: Settings, rule: str | Path | Rule, *forms: Rule) -> 
     Raises:
         UsageError: With the counter-example and what to type instead.
     """
-    if settings.method is None or find(settings.method).family is not Family.NESTED:
+    if settings.method is None or find(settings.method).scheme is not Scheme.NESTED:
         return
     found = [nesting.check(form) for form in forms]
     if not any(one.holds for one in found):
@@ -124,7 +124,7 @@ def apply(chosen: ApplyRule, image: Any, progress: Report | None = None) -> Resu
 
     def one(backend: Backend, values: Any, index: int, count: int) -> Result:
         return run(
-            Job(phase.rule.name, sequences[0], chosen, backend, index, count, progress=progress), values
+            FilterJob(phase.rule.name, sequences[0], chosen, backend, index, count, progress=progress), values
         )
 
     result = for_each(image, chosen.spatial_dims, chosen, one, until_stable=phase.iterations is None)

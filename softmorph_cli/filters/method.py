@@ -11,7 +11,7 @@ from softmorph_cli.errors import UsageError
 from softmorph_cli.level_sets import Levels
 
 
-class Family(Enum):
+class Scheme(Enum):
     """How a map is represented while the steps run."""
 
     STEPWISE = auto()  # as probabilities; each step's output feeds the next
@@ -28,7 +28,7 @@ class Method:
 
     Attributes:
         name: What people type.
-        family: How it runs.
+        scheme: How it runs.
         logic: Which program of a rule it runs, see `compile_rule`.
         differentiable: Whether autograd can pass through.
         summary: One line for people.
@@ -37,7 +37,7 @@ class Method:
     """
 
     name: str
-    family: Family
+    scheme: Scheme
     logic: str
     differentiable: bool
     summary: str
@@ -47,26 +47,26 @@ class Method:
 
 _ALL: Final = (
     Method(
-        "multilinear", Family.STEPWISE, DIAGRAM, True, "exact expectation of each step, independent voxels"
+        "multilinear", Scheme.STEPWISE, DIAGRAM, True, "exact expectation of each step, independent voxels"
     ),
-    Method("product", Family.STEPWISE, "product", True, "the papers' polynomial: AND = ab, OR = a + b - ab"),
+    Method("product", Scheme.STEPWISE, "product", True, "the papers' polynomial: AND = ab, OR = a + b - ab"),
     Method(
         "minmax",
-        Family.STEPWISE,
+        Scheme.STEPWISE,
         "minmax",
         True,
         "an increasing filter at every threshold; else min and max",
         finite=True,
     ),
-    Method("lukasiewicz", Family.STEPWISE, "lukasiewicz", True, "bounded sums: AND = max(0, a + b - 1)"),
-    Method("einstein", Family.STEPWISE, "einstein", True, "AND = ab / (2 - (a + b - ab))"),
-    Method("hamacher", Family.STEPWISE, "hamacher", True, "AND = ab / (a + b - ab)"),
+    Method("lukasiewicz", Scheme.STEPWISE, "lukasiewicz", True, "bounded sums: AND = max(0, a + b - 1)"),
+    Method("einstein", Scheme.STEPWISE, "einstein", True, "AND = ab / (2 - (a + b - ab))"),
+    Method("hamacher", Scheme.STEPWISE, "hamacher", True, "AND = ab / (a + b - ab)"),
     Method(
-        "drastic", Family.STEPWISE, "drastic", False, "AND = min where the other is 1, else 0", finite=True
+        "drastic", Scheme.STEPWISE, "drastic", False, "AND = min where the other is 1, else 0", finite=True
     ),
     Method(
         "nested",
-        Family.NESTED,
+        Scheme.NESTED,
         NESTED,
         True,
         "every level set thinned to a centreline that holds those of the levels above",
@@ -74,16 +74,16 @@ _ALL: Final = (
     ),
     Method(
         "levels",
-        Family.LEVELS,
+        Scheme.LEVELS,
         DIAGRAM,
         False,
         "mean of the binary filter over the level sets of the map",
         64,
     ),
-    Method("smooth-levels", Family.SMOOTH_LEVELS, DIAGRAM, True, "differentiable form of levels"),
+    Method("smooth-levels", Scheme.SMOOTH_LEVELS, DIAGRAM, True, "differentiable form of levels"),
     Method(
         "sampled",
-        Family.SAMPLES,
+        Scheme.SAMPLES,
         DIAGRAM,
         False,
         "mean over random draws of the whole map, with its error",
@@ -91,7 +91,7 @@ _ALL: Final = (
     ),
     Method(
         "cldice",
-        Family.POOLING,
+        Scheme.POOLING,
         "minmax",
         True,
         "min/max-pool skeleton of the clDice paper (skeletonize only)",

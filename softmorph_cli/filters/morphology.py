@@ -13,9 +13,9 @@ from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.arrays import as_array, for_each, spatial_dimensions
 from softmorph_cli.filters.element import Reach, reach
 from softmorph_cli.filters.filter import Report, Sequences
-from softmorph_cli.filters.method import Family, find
+from softmorph_cli.filters.method import Scheme, find
 from softmorph_cli.filters.operations import Morphology
-from softmorph_cli.filters.run import Job, Phase, run, run_difference
+from softmorph_cli.filters.run import FilterJob, Phase, run, run_difference
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.rules import structuring
@@ -40,7 +40,7 @@ def operate(element: Morphology, image: Any, progress: Report | None = None) -> 
 
     def one(backend: Backend, values: Any, index: int, count: int) -> Result:
         jobs = [
-            Job(element.title, each, element, backend, index, count, part, len(sequences), progress)
+            FilterJob(element.title, each, element, backend, index, count, part, len(sequences), progress)
             for part, each in enumerate(sequences)
         ]
         return run(jobs[0], values) if len(jobs) == 1 else run_difference(jobs[0], jobs[1], values)
@@ -84,11 +84,11 @@ def check_method(method: str | None, *, thinning: bool = False) -> None:
     Raises:
         UsageError: Naming the operation that it goes with.
     """
-    if find(method).family is Family.POOLING:
+    if find(method).scheme is Scheme.POOLING:
         raise UsageError(
             f"method {method!r} is a skeleton: use it with skeletonize, and leave the method out here."
         )
-    if find(method).family is Family.NESTED and not thinning:
+    if find(method).scheme is Scheme.NESTED and not thinning:
         raise UsageError(
             f"method {method!r} is for thinnings: use it with skeletonize, and leave it out here."
         )

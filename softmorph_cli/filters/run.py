@@ -8,7 +8,7 @@ from typing import Any
 
 from softmorph_cli.compiler import DIAGRAM, MINMAX, RANKS, Step, compile_rule, is_increasing
 from softmorph_cli.errors import InputError
-from softmorph_cli.filters.method import Family, Method, find
+from softmorph_cli.filters.method import Method, Scheme, find
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.kernels.backend import Backend, Field
 from softmorph_cli.kernels.bitplanes import WORD, bits_in_chunk, chunks
@@ -55,7 +55,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Job:
+class FilterJob:
     """One image's way through a filter.
 
     Attributes:
@@ -86,19 +86,19 @@ class Job:
         return find(self.settings.method)
 
 
-def run(job: Job, image: Any) -> Result:
+def run(job: FilterJob, image: Any) -> Result:
     """Return the soft filter of one image.
 
     Args:
         job: What to do.
         image: (Y, X) or (Z, Y, X) probabilities of the backend's kind; not modified.
     """
-    match job.method.family:
-        case Family.NESTED:
+    match job.method.scheme:
+        case Scheme.NESTED:
             return nested(job, image)
-        case Family.LEVELS | Family.SAMPLES:
+        case Scheme.LEVELS | Scheme.SAMPLES:
             return _planes(image, job)
-        case Family.SMOOTH_LEVELS:
+        case Scheme.SMOOTH_LEVELS:
             return _smooth_levels(job, image)
         case _:
             result = sweep(job, image)
@@ -113,7 +113,7 @@ def fuzzy(method: Method, phases: tuple[Phase, ...]) -> tuple[str, ...]:
     return tuple(FUZZY.format(rule=rule.name) for rule in rules)
 
 
-def nested(job: Job, image: Any) -> Result:
+def nested(job: FilterJob, image: Any) -> Result:
     """Return the filter of all level sets at once, of which each stays within the one below.
 
     Up to 64 levels of a rule without subfields are bit planes; all else is done on values by their order, with
@@ -146,7 +146,7 @@ def in_planes(settings: Settings, phase: Phase) -> bool:
     return few and not phase.has_subfields
 
 
-def to_ranks(job: Job, image: Any) -> Any:
+def to_ranks(job: FilterJob, image: Any) -> Any:
     """Return the values whose order a nested filter goes by where it does not run on bit planes."""
     sets = job.settings.level_sets
     if sets is None:
@@ -154,7 +154,7 @@ def to_ranks(job: Job, image: Any) -> Any:
     return job.backend.bins(image, sets)
 
 
-def floor_of(job: Job, image: Any) -> Any:
+def floor_of(job: FilterJob, image: Any) -> Any:
     """Return what the values of a nested filter are pruned to, see `Field.begin`; None where nothing is pruned.
 
     The floor is the map minus the contrast. Pruning lowers a skeleton that has the topology of the map at every
@@ -172,7 +172,7 @@ def floor_of(job: Job, image: Any) -> Any:
     return (ranks - job.settings.contrast_in_ranks).clip(min=0)
 
 
-def nested_binary(job: Job, image: Any, threshold: float) -> Result:
+def nested_binary(job: FilterJob, image: Any, threshold: float) -> Result:
     """Return the filter of {p > threshold} alone, as a Boolean image."""
     backend = job.backend
     # One plane is nested whatever the rule does to it.
@@ -193,18 +193,18 @@ def _in_turn(results: list[Result]) -> Result:
     return replace(_together(results), iterations=sum(result.iterations for result in results))
 
 
-def _ranked(job: Job, values: Any, phases: tuple[Phase, ...], floor: Any = None) -> Result:
+def _ranked(job: FilterJob, values: Any, phases: tuple[Phase, ...], floor: Any = None) -> Result:
     """Return phases applied to values by their order, down to a floor."""
     return sweep(replace(job, phases=phases), values, logic=RANKS, floor=floor)
 
 
-def run_difference(first: Job, second: Job, image: Any) -> Result:
+def run_difference(first: FilterJob, second: FilterJob, image: Any) -> Result:
     """Return what the first job leaves and the second does not.
 
     On bit planes that is exact: each level set or draw gives a binary difference of its own. On probabilities
     it is first minus second, cut at 0 (with a warning where that changes anything).
     """
-    if first.method.family in (Family.LEVELS, Family.SAMPLES):
+    if first.method.scheme in (Scheme.LEVELS, Scheme.SAMPLES):
         return _planes(image, first, second)
     result = signed_difference(first, second, image)
     difference = result.image
@@ -212,7 +212,7 @@ def run_difference(first: Job, second: Job, image: Any) -> Result:
     return replace(result, image=difference.clip(min=0), warnings=(CLAMPED,) if negative else ())
 
 
-def signed_difference(first: Job, second: Job, image: Any) -> Result:
+def signed_difference(first: FilterJob, second: FilterJob, image: Any) -> Result:
     """Return the first job's probabilities minus the second's, where they may also be negative."""
     results = [run(first, image), run(second, image)]
     return replace(combine(results), image=results[0].image - results[1].image)
@@ -223,10 +223,10 @@ def below_zero(backend: Backend, difference: Any) -> float:
     return backend.total(-difference.clip(max=0))
 
 
-def pack(job: Job, image: Any, chunk: int) -> Any:
+def pack(job: FilterJob, image: Any, chunk: int) -> Any:
     """Return the planes that a job on level sets or draws starts from: those of one chunk."""
     settings = job.settings
-    if job.method.family is Family.LEVELS:
+    if job.method.scheme is Scheme.LEVELS:
         return job.backend.pack_levels(image, settings.planes, chunk)
     return job.backend.pack_samples(image, settings.planes, chunk, settings.seed, job.index)
 
@@ -236,7 +236,7 @@ def standard_error(mean: Any, draws: int) -> Any:
     return (mean * (1 - mean) / (draws - 1)) ** 0.5
 
 
-def _planes(image: Any, job: Job, without: Job | None = None) -> Result:
+def _planes(image: Any, job: FilterJob, without: FilterJob | None = None) -> Result:
     settings, backend = job.settings, job.backend
     parts = len(chunks(settings.planes))
     mean: Any = None
@@ -254,12 +254,12 @@ def _planes(image: Any, job: Job, without: Job | None = None) -> Result:
         results.append(replace(one, image=None))
     mean /= settings.planes
     error = None
-    if job.method.family is Family.SAMPLES:
+    if job.method.scheme is Scheme.SAMPLES:
         error = standard_error(mean, settings.planes)
     return replace(_together(results), image=mean, standard_error=error)
 
 
-def _smooth_levels(job: Job, image: Any) -> Result:
+def _smooth_levels(job: FilterJob, image: Any) -> Result:
     count = job.settings.smooth_levels
     logits = job.backend.logits(image)
     total: Any = 0
@@ -294,7 +294,7 @@ def combine(results: list[Result]) -> Result:
 
 
 def sweep(
-    job: Job, image: Any, part: int = 0, parts: int = 1, *, logic: str | None = None, floor: Any = None
+    job: FilterJob, image: Any, part: int = 0, parts: int = 1, *, logic: str | None = None, floor: Any = None
 ) -> Result:
     """Return the job's phases applied to one image just as it is represented.
 
@@ -333,7 +333,7 @@ def sweep(
 
 
 class _Reporter:
-    def __init__(self, job: Job, phase: Phase, part: int, parts: int) -> None:
+    def __init__(self, job: FilterJob, phase: Phase, part: int, parts: int) -> None:
         self.job, self.phase, self.part, self.parts = job, phase, part, parts
 
     def __call__(self, iteration: int, field: Field, step: Step) -> None:
@@ -352,7 +352,7 @@ class _Reporter:
 
 
 def _iterate(
-    field: Field, steps: tuple[Step, ...], phase: Phase, job: Job, report: _Reporter
+    field: Field, steps: tuple[Step, ...], phase: Phase, job: FilterJob, report: _Reporter
 ) -> tuple[int, str]:
     if phase.iterations is not None:
         for iteration in range(1, phase.iterations + 1):
@@ -373,13 +373,13 @@ def _iterate(
     return job.settings.max_iterations, "max_iterations"
 
 
-def _comes_to_rest(field: Field, job: Job) -> bool:
+def _comes_to_rest(field: Field, job: FilterJob) -> bool:
     """Say whether a whole iteration may be waited for that changes nothing.
 
     Every level set or draw is binary, and so is what a binary image becomes by any method. Minima and maxima of
     probabilities take on none but those of the map and what they leave of 1. All else fades for ever.
     """
-    if job.method.family in (Family.NESTED, Family.LEVELS, Family.SAMPLES) or job.method.finite:
+    if job.method.scheme in (Scheme.NESTED, Scheme.LEVELS, Scheme.SAMPLES) or job.method.finite:
         return True
     image = field.image()
     return job.backend.total(image * (1 - image)) == 0
@@ -408,10 +408,10 @@ class _SmallChange:
     and goes on as long as that changes: 2 % of a large map are many voxels.
     """
 
-    def __init__(self, field: Field, rule: Rule, job: Job) -> None:
+    def __init__(self, field: Field, rule: Rule, job: FilterJob) -> None:
         self.backend = job.backend
         self.monotone = rule.absorbing is not None
-        self.sets = job.method.family is Family.SMOOTH_LEVELS
+        self.sets = job.method.scheme is Scheme.SMOOTH_LEVELS
         self.first = self.sum = self.backend.total(field.image())
         self.tolerance = job.settings.tolerance
         self.reason = "tolerance"

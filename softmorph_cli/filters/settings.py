@@ -160,12 +160,12 @@ class Settings:
         Raises:
             UsageError: If a value is out of range, or two do not go together.
         """
-        from softmorph_cli.filters.method import Family
+        from softmorph_cli.filters.method import Scheme
         from softmorph_cli.kernels.bitplanes import check_count
 
         check_all(self)
         method = None if self.method is None else self._found
-        other = method is not None and method.family is not Family.NESTED
+        other = method is not None and method.scheme is not Scheme.NESTED
         if self.levels == "exact" and other:
             raise UsageError(
                 f"{named('levels', 'exact')} goes with {named('method', 'nested')}; others take a number."
@@ -227,9 +227,9 @@ class Settings:
         Raises:
             UsageError: If it is.
         """
-        from softmorph_cli.filters.method import Family
+        from softmorph_cli.filters.method import Scheme
 
-        if self._found.family is Family.NESTED and self.prune_contrast and self.contrast_in_ranks == 0:
+        if self._found.scheme is Scheme.NESTED and self.prune_contrast and self.contrast_in_ranks == 0:
             raise UsageError(
                 f"{named('prune_contrast')} {self.prune_contrast:g} is less than one of {self.levels_in_force} levels: "
                 f"type {named('prune_contrast', float(f'{1 / self.planes:g}'))} or more, or {named('levels', 'exact')}."
@@ -245,26 +245,26 @@ class Settings:
         Args:
             until_stable: Whether the filter runs without a number of iterations.
         """
-        from softmorph_cli.filters.method import Family
+        from softmorph_cli.filters.method import Scheme
 
-        match self._found.family:
-            case Family.NESTED:
+        match self._found.scheme:
+            case Scheme.NESTED:
                 chosen: dict[str, Any] = {"levels": self.levels_in_force}
                 chosen |= {} if self.lowest is None else {"lowest": self.lowest}
                 finishes = self.finish and until_stable
                 chosen |= {"finish": finishes}
                 chosen |= {"prune_contrast": self.prune_contrast} if finishes and self.prune_contrast else {}
-            case Family.LEVELS:
+            case Scheme.LEVELS:
                 chosen = {"levels": self.levels_in_force}
-            case Family.SAMPLES:
+            case Scheme.SAMPLES:
                 chosen = {"levels": self.levels_in_force, "seed": self.seed}
-            case Family.SMOOTH_LEVELS:
+            case Scheme.SMOOTH_LEVELS:
                 chosen = {"smooth_levels": self.smooth_levels, "sharpness": self.sharpness}
             case _:
                 chosen = {}
         if until_stable:
             chosen["max_iterations"] = self.max_iterations
-            fading = self._found.family in (Family.STEPWISE, Family.SMOOTH_LEVELS)
+            fading = self._found.scheme in (Scheme.STEPWISE, Scheme.SMOOTH_LEVELS)
             if fading and not self._found.finite:
                 chosen["tolerance"] = self.tolerance
         return chosen
@@ -282,21 +282,21 @@ class Settings:
         Args:
             itemsize: Bytes of one probability.
         """
-        from softmorph_cli.filters.method import Family
+        from softmorph_cli.filters.method import Scheme
         from softmorph_cli.kernels.bitplanes import WORD, word_of
 
-        match None if self.method is None else self._found.family:
-            case Family.NESTED:
+        match None if self.method is None else self._found.scheme:
+            case Scheme.NESTED:
                 sets = self.level_sets
                 planes = 0 if sets is None or len(sets.thresholds) > WORD else word_of(sets.count).itemsize
                 # First the packed planes and the two buffers that take turns; then the values, for each voxel the
                 # step at which its neighbourhood last changed, and the lists of voxels above 0; the floor, twice.
                 floor = 2 * itemsize if self.prune_contrast else 0
                 return max(3 * planes + itemsize, 3 * itemsize + 16 + floor)
-            case Family.LEVELS | Family.SAMPLES:
+            case Scheme.LEVELS | Scheme.SAMPLES:
                 # The packed planes, the two buffers that take turns, and the sum.
                 return 3 * word_of(self.planes).itemsize + 2 * itemsize
-            case Family.STEPWISE | None:
+            case Scheme.STEPWISE | None:
                 # Two buffers, and the result.
                 return 3 * itemsize
             case _:
@@ -320,7 +320,7 @@ class Settings:
         ]
 
 
-class How(TypedDict, total=False):
+class MethodOptions(TypedDict, total=False):
     """Keyword arguments of every module and loss; their meaning and defaults are those of `Settings`."""
 
     levels: int | Literal["exact"]

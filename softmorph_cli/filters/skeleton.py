@@ -8,9 +8,9 @@ from typing import Any, Final
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.arrays import as_array, for_each, is_tensor, spatial_dimensions
 from softmorph_cli.filters.filter import Report, Sequences
-from softmorph_cli.filters.method import Family, find
+from softmorph_cli.filters.method import Scheme, find
 from softmorph_cli.filters.operations import Skeleton
-from softmorph_cli.filters.run import Job, Phase, nested_binary, run, sweep
+from softmorph_cli.filters.run import FilterJob, Phase, nested_binary, run, sweep
 from softmorph_cli.filters.settings import Result, Settings, warn_if_capped
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.rules import catalog, structuring
@@ -72,19 +72,19 @@ def thinning(skeleton: Skeleton, image: Any, progress: Report | None = None) -> 
         raise InputError("a hard skeleton has no gradient: pass image.detach(), or use smooth-levels.")
 
     def one(backend: Backend, values: Any, index: int, count: int) -> Result:
-        job = Job(skeleton.title, each, settings, backend, index, count, progress=progress)
+        job = FilterJob(skeleton.title, each, settings, backend, index, count, progress=progress)
         if hard:
             return mark_finished(nested_binary(job, values, skeleton.cut), each)
-        if job.method.family is Family.POOLING:
+        if job.method.scheme is Scheme.POOLING:
             return cldice(job, values, iterations or CLDICE_ITERATIONS, dimensions)
         result = run(job, values)
-        if job.method.family is Family.NESTED:
+        if job.method.scheme is Scheme.NESTED:
             return mark_finished(result, each)
         # The level sets are thinned exactly: a low maximum is then a fact about the map.
-        exact = job.method.family in (Family.LEVELS, Family.SAMPLES)
+        exact = job.method.scheme in (Scheme.LEVELS, Scheme.SAMPLES)
         return result if exact else _warn_if_faded(backend, result, values, dimensions)
 
-    pooling = find(settings.method).family is Family.POOLING
+    pooling = find(settings.method).scheme is Scheme.POOLING
     until_stable = hard or (iterations is None and not pooling)
     result = for_each(image, skeleton.spatial_dims, settings, one, until_stable=until_stable)
     return warn_if_capped(result, settings)
@@ -141,7 +141,7 @@ def thinning_phases(dimensions: int, settings: Settings, iterations: int | None)
         UsageError: If the contrast is less than one level.
     """
     thin = Phase(catalog.bundled("thinning", dimensions), iterations)
-    if find(settings.method).family is not Family.NESTED or not settings.finish or iterations is not None:
+    if find(settings.method).scheme is not Scheme.NESTED or not settings.finish or iterations is not None:
         return (thin,)
     finish = Phase(catalog.bundled("thinning-subfields", dimensions), None)
     if not settings.prune_contrast:
@@ -177,7 +177,7 @@ def faded(before: float, after: float) -> tuple[str, ...]:
     return (_FADED.format(before=before, after=after),) if after < 0.5 <= before else ()
 
 
-def cldice(job: Job, image: Any, iterations: int, dimensions: int) -> Result:
+def cldice(job: FilterJob, image: Any, iterations: int, dimensions: int) -> Result:
     """Return the min/max-pool skeleton: the sum of what an opening removes, over ever smaller erosions."""
     cross, box = {2: (4, 8), 3: (6, 26)}[dimensions]
     erode = replace(job, phases=(Phase(structuring.erosion(cross, dimensions), 1),))

@@ -14,7 +14,7 @@ from softmorph_cli.rules.neighborhood import Offset
 Array = npt.NDArray[Any]
 
 
-class Grid:
+class BufferLayout:
     """Where the voxels of an image lie in a padded flat buffer, and how they are cut into runs.
 
     Args:

@@ -23,7 +23,7 @@ from softmorph_cli.system import cache as disk
 
 
 @dataclass(frozen=True)
-class Table:
+class DeletionTable:
     """The configurations of a neighbourhood in which a voxel is deleted.
 
     Attributes:
@@ -38,7 +38,7 @@ class Table:
     border: int
 
 
-def table_of(step: Step) -> Table:
+def table_of(step: Step) -> DeletionTable:
     """Return the table of a step that deletes.
 
     Args:
@@ -46,7 +46,7 @@ def table_of(step: Step) -> Table:
     """
     neighbours = tuple(k for k in range(len(step.offsets)) if k != step.centre)
     border, bits = _bits(step.program, step.centre)
-    return Table(neighbours, bits, border)
+    return DeletionTable(neighbours, bits, border)
 
 
 @cache

@@ -236,9 +236,9 @@ class TorchBackend:
 
     def traced(self, image: Any) -> Any:
         """Begin a filter by ranked steps that says where its values come from."""
-        from softmorph_cli.kernels.origins import TracedField
+        from softmorph_cli.kernels.origins import TracedTorchField
 
-        return TracedField(self, self.array(image))
+        return TracedTorchField(self, self.array(image))
 
     def proper(self, image: Any) -> bool:
         """Say whether all values lie in [0, 1], in one wait for the device."""

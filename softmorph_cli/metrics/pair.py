@@ -106,7 +106,7 @@ class Settings:
     @property
     def _until(self) -> int | str:
         """When a soft skeleton ends that has no number of iterations."""
-        if methods.find(self.method).family is methods.Family.POOLING:
+        if methods.find(self.method).scheme is methods.Scheme.POOLING:
             return CLDICE_ITERATIONS
         share = FilterSettings(self.method).relevant(until_stable=True).get("tolerance")
         least = "" if share is None else f", or by less than {share:g} of the map's sum"

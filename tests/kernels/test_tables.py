@@ -14,7 +14,7 @@ from helpers_reference import TURNS_2D, TURNS_3D, turn
 from softmorph_cli.compiler import RANKS, Step, compile_rule
 from softmorph_cli.compiler.program import NUMBERS, execute
 from softmorph_cli.kernels import tables
-from softmorph_cli.kernels.tables import Table, table_of
+from softmorph_cli.kernels.tables import DeletionTable, table_of
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.rulefile import loads
 from softmorph_cli.system import cache
@@ -26,12 +26,12 @@ def steps_of(name: str, dimensions: int) -> tuple[Step, ...]:
     return compile_rule(catalog.bundled(name, dimensions), RANKS)
 
 
-def deleted(table: Table, numbers: np.ndarray) -> np.ndarray:
+def deleted(table: DeletionTable, numbers: np.ndarray) -> np.ndarray:
     """What a table says about configurations."""
     return table.bits[numbers >> 3] >> (numbers & 7) & 1 == 1
 
 
-def kept_by_program(step: Step, table: Table, numbers: np.ndarray) -> np.ndarray:
+def kept_by_program(step: Step, table: DeletionTable, numbers: np.ndarray) -> np.ndarray:
     """The program's result at a foreground voxel with these configurations of neighbours."""
     inputs = [np.ones(numbers.size)] * len(step.offsets)
     for position, k in enumerate(table.neighbours):
@@ -39,7 +39,7 @@ def kept_by_program(step: Step, table: Table, numbers: np.ndarray) -> np.ndarray
     return np.broadcast_to(execute(step.program, inputs, NUMBERS), numbers.shape) == 1
 
 
-def deletes_beside(table: Table, position: int) -> bool:
+def deletes_beside(table: DeletionTable, position: int) -> bool:
     """Whether a voxel is deleted in any configuration with this neighbour in the foreground."""
     if position < 3:
         return bool((table.bits & (0xAA, 0xCC, 0xF0)[position]).any())

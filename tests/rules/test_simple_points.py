@@ -12,7 +12,7 @@ from helpers_reference import truth, where
 from helpers_simple import is_simple
 from scipy import ndimage
 
-from softmorph_cli.compiler.diagram import Diagram, build
+from softmorph_cli.compiler.diagram import DecisionDiagram, build
 from softmorph_cli.errors import RuleError
 from softmorph_cli.rules import catalog, simple_points
 from softmorph_cli.rules.neighborhood import DIRECTIONS, Offset, neighbors, subfields
@@ -56,7 +56,7 @@ def test_simple_in_3d_with_few_neighbours_and_with_few_missing() -> None:
         assert 0 < expected.sum() < len(expected)
 
 
-def _ones(diagram: Diagram, variables: int) -> int:
+def _ones(diagram: DecisionDiagram, variables: int) -> int:
     """Count the configurations for which a diagram holds, by their share."""
     share = [0.0, 1.0]
     for node in diagram.nodes:

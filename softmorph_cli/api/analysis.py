@@ -94,7 +94,7 @@ def betti_numbers(image: Image, threshold: float = 0.5, connectivity: int | None
     >>> betti_numbers(0.6 * ring, threshold=0.7).numbers
     (0, 0)
     """
-    from softmorph_cli.level_sets import at_level
+    from softmorph_cli.kernels.level_sets import at_level
     from softmorph_cli.skeleton.kind import exact_levels, single
     from softmorph_cli.topology.betti import betti_numbers as count
 

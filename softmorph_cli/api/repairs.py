@@ -172,7 +172,7 @@ def repair(
     import warnings
 
     from softmorph_cli.errors import SoftmorphWarning
-    from softmorph_cli.level_sets import at_level
+    from softmorph_cli.kernels.level_sets import at_level
     from softmorph_cli.metrics.certificate import certify, changes
     from softmorph_cli.skeleton.kind import exact_levels
     from softmorph_cli.topology.repair import Settings

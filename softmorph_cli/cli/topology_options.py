@@ -53,7 +53,7 @@ class Masking:
 
     def at_level(self, volume: Volume) -> tuple[Masking, tuple[str, ...]]:
         """Return the threshold for a map, a level of it where it is a nested skeleton, and what is to be said of it."""
-        from softmorph_cli.level_sets import at_level
+        from softmorph_cli.kernels.level_sets import at_level
         from softmorph_cli.skeleton.kind import exact_levels
 
         used, told = at_level(self.threshold, exact_levels(volume))

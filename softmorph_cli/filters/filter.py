@@ -16,7 +16,7 @@ from softmorph_cli.system.parameters import Declared, Parameter, check_all, decl
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.run import Phase
-    from softmorph_cli.level_sets import LevelSets
+    from softmorph_cli.kernels.level_sets import LevelSets
     from softmorph_cli.volume import Volume
 
 # What the values of a result are.
@@ -167,7 +167,7 @@ class Filter:
     def _at_level(
         self, threshold: float, levels: LevelSets | Literal["exact"] | None
     ) -> tuple[Self, tuple[str, ...]]:
-        from softmorph_cli.level_sets import at_level
+        from softmorph_cli.kernels.level_sets import at_level
 
         used, notes = at_level(threshold, levels)
         changes: dict[str, Any] = {"threshold": used} if notes else {}

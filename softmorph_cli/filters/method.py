@@ -8,7 +8,7 @@ from typing import Final
 
 from softmorph_cli.compiler import DIAGRAM, NESTED
 from softmorph_cli.errors import UsageError
-from softmorph_cli.level_sets import Levels
+from softmorph_cli.kernels.level_sets import Levels
 
 
 class Scheme(Enum):

@@ -11,13 +11,13 @@ from softmorph_cli.system.parameters import Parameter, at_least, below_one, chec
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.method import Method
-    from softmorph_cli.level_sets import Levels, LevelSets
+    from softmorph_cli.kernels.level_sets import Levels, LevelSets
 
 _HOW: Final = "Method and machine"
 
 
 def _levels(text: str) -> Levels:
-    from softmorph_cli.level_sets import parse_levels
+    from softmorph_cli.kernels.level_sets import parse_levels
 
     return parse_levels(text)
 
@@ -204,7 +204,7 @@ class Settings:
     @property
     def level_sets(self) -> LevelSets | None:
         """For `nested`: the levels that are exact; None where all of them are."""
-        from softmorph_cli.level_sets import LevelSets
+        from softmorph_cli.kernels.level_sets import LevelSets
 
         chosen = self.levels_in_force
         return LevelSets(chosen, self.lowest) if isinstance(chosen, int) else None

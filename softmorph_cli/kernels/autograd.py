@@ -23,10 +23,10 @@ from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.adjoint import adjoint
 from softmorph_cli.compiler.program import NUMBERS, execute_all
 from softmorph_cli.kernels import numba_text, source
-from softmorph_cli.kernels.grid import Array, BufferLayout
+from softmorph_cli.kernels.buffers import Array, BufferLayout
 from softmorph_cli.kernels.numba_cpu import NumbaField, Sweeps
+from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.kernels.torch_eager import TorchBackend
-from softmorph_cli.kernels.workers import Pool
 
 # Thickness of a slab: planes of a volume, rows of an image. At least 2, or slabs of a colour would meet.
 _PLANES: Final = 4

@@ -26,11 +26,11 @@ from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.needs import needs
 from softmorph_cli.compiler.program import Program
 from softmorph_cli.kernels import bitplanes, numba_text, source
+from softmorph_cli.kernels.buffers import SCRATCH, Array, BufferLayout
 from softmorph_cli.kernels.folds import Folds
-from softmorph_cli.kernels.grid import Array, BufferLayout
+from softmorph_cli.kernels.level_sets import LevelSets, round_down
 from softmorph_cli.kernels.numba_ranks import Ranks
-from softmorph_cli.kernels.workers import SCRATCH, Pool
-from softmorph_cli.level_sets import LevelSets, round_down
+from softmorph_cli.kernels.thread_pool import Pool
 
 
 @cache

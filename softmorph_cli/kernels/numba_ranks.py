@@ -19,9 +19,9 @@ import numpy as np
 
 from softmorph_cli.compiler import Step
 from softmorph_cli.kernels import source
-from softmorph_cli.kernels.grid import Array, BufferLayout
+from softmorph_cli.kernels.buffers import Array, BufferLayout
 from softmorph_cli.kernels.tables import DeletionTable, table_of
-from softmorph_cli.kernels.workers import Pool
+from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules.neighborhood import Offset, block
 
 # Listed voxels that a thread takes at a time.

@@ -18,7 +18,7 @@ from softmorph_cli.filters.arrays import check_kind
 from softmorph_cli.kernels import bitplanes, source
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField
-from softmorph_cli.kernels.workers import Pool
+from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.tiled.blocks import Array, Source
 from softmorph_cli.tiled.tiling import Box
 

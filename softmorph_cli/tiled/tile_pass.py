@@ -15,7 +15,7 @@ from softmorph_cli.filters.method import Scheme
 from softmorph_cli.filters.run import FilterJob, floor_of, pack, to_ranks
 from softmorph_cli.kernels.backend import Field
 from softmorph_cli.kernels.bitplanes import WORD
-from softmorph_cli.kernels.workers import Pool
+from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.tiled.blocks import Array, Source
 from softmorph_cli.tiled.plane_store import Key, Store
 from softmorph_cli.tiled.prepared import Part, Task

@@ -25,8 +25,8 @@ from softmorph_cli.compiler.program import Builder, Op
 from softmorph_cli.filters.run import FilterJob, Phase, nested_binary, run
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.kernels.bitplanes import WORD
+from softmorph_cli.kernels.level_sets import LevelSets
 from softmorph_cli.kernels.torch_eager import TorchBackend
-from softmorph_cli.level_sets import LevelSets
 from softmorph_cli.rules import catalog
 
 FLOATS = ("float32", "float64")

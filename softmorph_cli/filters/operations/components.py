@@ -14,7 +14,7 @@ from softmorph_cli.system.parameters import Parameter, below_one, named
 from softmorph_cli.system.units import millimetres
 
 if TYPE_CHECKING:
-    from softmorph_cli.level_sets import LevelSets
+    from softmorph_cli.kernels.level_sets import LevelSets
     from softmorph_cli.volume import Volume
 
 

@@ -23,7 +23,7 @@ from softmorph_cli.system.parameters import Parameter, at_least, below_one, name
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
-    from softmorph_cli.level_sets import LevelSets
+    from softmorph_cli.kernels.level_sets import LevelSets
     from softmorph_cli.volume import Volume
 
 # Thinning takes voxels off one by one, so it follows the grid, not the world.

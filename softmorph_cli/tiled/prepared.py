@@ -11,9 +11,9 @@ import numpy as np
 
 from softmorph_cli.compiler import DIAGRAM, RANKS, Step, compile_rule
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters.element import reach
 from softmorph_cli.filters.filter import MASK, Sequences, SoftFilter
 from softmorph_cli.filters.method import Method, Scheme, find
+from softmorph_cli.filters.morphology import reach
 from softmorph_cli.filters.operations import Morphology, Skeleton
 from softmorph_cli.filters.run import Phase, in_planes
 from softmorph_cli.filters.settings import Result, Settings

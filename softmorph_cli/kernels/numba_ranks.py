@@ -18,9 +18,9 @@ from typing import Any, Final
 import numpy as np
 
 from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.deletions import DeletionTable, table_of
 from softmorph_cli.kernels import source
 from softmorph_cli.kernels.buffers import Array, BufferLayout
-from softmorph_cli.kernels.tables import DeletionTable, table_of
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules.neighborhood import Offset, block
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers_reference import truth, where
 from helpers_simple import is_simple
+from helpers_simple_diagrams import reduced, table, write
 from scipy import ndimage
 
 from softmorph_cli.compiler.diagram import DecisionDiagram, build
@@ -18,7 +19,7 @@ from softmorph_cli.rules import catalog, simple_points
 from softmorph_cli.rules.neighborhood import DIRECTIONS, Offset, neighbors, subfields
 from softmorph_cli.rules.rule import Rule, SubIteration
 from softmorph_cli.rules.rulefile import loads
-from softmorph_cli.rules.simple_points import reduced, simple, table, write
+from softmorph_cli.rules.simple_points import simple
 from softmorph_cli.topology.betti import betti_numbers
 
 RING = {2: neighbors(8, 2), 3: neighbors(26, 3)}

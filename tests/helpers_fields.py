@@ -10,7 +10,7 @@ import torch
 from helpers_run import sweep_all
 
 from softmorph_cli.compiler import Step
-from softmorph_cli.kernels import numba_cpu, workers
+from softmorph_cli.kernels import numba_cpu, thread_pool
 from softmorph_cli.kernels.numba_cpu import NumbaField
 from softmorph_cli.kernels.torch_eager import TorchField
 
@@ -22,7 +22,7 @@ Swept = tuple[np.ndarray, list[int]]
 def swept(image: np.ndarray, steps: Steps, iterations: int, *, threads: int = 1) -> Swept:
     """As users get it; small maps are shared among the threads, too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "_SMALL", 0)
+        patch.setattr(thread_pool, "_SMALL", 0)
         field = NumbaField(image, threads=threads)
         field.begin(steps)
         changed = sweep_all(field, steps, iterations)

@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from helpers_reference import truth
 
-from softmorph_cli.level_sets import Levels, LevelSets
+from softmorph_cli.kernels.level_sets import Levels, LevelSets
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.expression import Expression, turned, variables
 from softmorph_cli.rules.rule import Rule

@@ -24,7 +24,7 @@ from helpers_reference import (
     zhang_suen,
 )
 
-from softmorph_cli.level_sets import Levels, LevelSets
+from softmorph_cli.kernels.level_sets import Levels, LevelSets
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.expression import all_of, any_of, negation, var, xor
 

@@ -24,7 +24,7 @@ from softmorph_cli.api.images import Array, Image, Placed, placed, refuse_grid
 from softmorph_cli.errors import SoftmorphWarning, UsageError
 from softmorph_cli.filters import operations
 from softmorph_cli.filters.filter import SoftFilter
-from softmorph_cli.filters.settings import How
+from softmorph_cli.filters.settings import MethodOptions
 from softmorph_cli.rules.rule import Rule
 from softmorph_cli.system.parameters import Declared, arguments, declared, keyword
 
@@ -160,7 +160,7 @@ blackhat = _function_of(operations.BlackHat, "blackhat")
 skeletonize = _function_of(operations.Skeleton, "skeletonize")
 
 
-class RuleOptions(How, total=False):
+class RuleOptions(MethodOptions, total=False):
     """Keyword arguments of `apply_rule`; their meaning and defaults are stated there."""
 
     iterations: int | None
@@ -189,7 +189,7 @@ def apply_rule(
     iterations: int | None = None,
     method: str | None = None,
     spatial_dims: int | None = None,
-    **how: Unpack[How],
+    **how: Unpack[MethodOptions],
 ) -> Any:
     """Return any Boolean rule as a soft filter.
 

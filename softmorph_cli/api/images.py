@@ -122,7 +122,7 @@ def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | 
 
 def at_level(threshold: float, volume: Volume) -> tuple[float, tuple[str, ...]]:
     """Return a threshold, of a nested skeleton its nearest level, and what is noted of that."""
-    from softmorph_cli.level_sets import at_level
+    from softmorph_cli.kernels.level_sets import at_level
     from softmorph_cli.skeleton.kind import exact_levels
 
     return at_level(threshold, exact_levels(volume))

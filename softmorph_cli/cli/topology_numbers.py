@@ -145,7 +145,7 @@ def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ..
 
     Between its levels it has components and loops that the map has not.
     """
-    from softmorph_cli.level_sets import LevelSets
+    from softmorph_cli.kernels.level_sets import LevelSets
     from softmorph_cli.skeleton.kind import exact_levels
 
     levels = exact_levels(volume)

@@ -1,4 +1,4 @@
-"""Rule -> Program. `compile_rule` is the door; everything it makes is kept in memory and on disk."""
+"""Compiles rules to programs: `compile_rule`, whose results are cached in memory and on disk."""
 
 from softmorph_cli.compiler.compile import DIAGRAM, MINMAX, NESTED, RANKS, Step, compile_rule, is_increasing
 

@@ -1,8 +1,8 @@
-"""Program -> its reverse-mode program: how the result's gradient falls on every input.
+"""Reverse-mode differentiation of programs: the vector-Jacobian product as a program.
 
-The reverse sweep is written in the same operations, so a backend that runs programs runs gradients.
-Where a function has a corner the derivative is the one torch takes: minimum and maximum share a tie evenly,
-`DIV` has none where it gives 0 by convention, `STEP` has none anywhere.
+It consists of the same operations, so a backend that runs programs computes gradients. Where a function is not
+differentiable the derivative is torch's: minimum and maximum share a tie evenly, `DIV` has derivative 0 where it
+returns 0 by convention, `STEP` has derivative 0.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from softmorph_cli.compiler.program import Builder, Instruction, Op, Program
 
 @dataclass(frozen=True)
 class Adjoint:
-    """Straight-line code from a voxel's inputs and its result's gradient to the gradient of each input.
+    """Instructions from a voxel's inputs and the gradient of its result to the gradient of each input.
 
     Attributes:
-        seed: Index of the input that holds the result's gradient: one more than the program's own.
+        seed: Index of the input for the result's gradient; it follows the program's inputs.
         instructions: See `Program.instructions`.
-        partials: For each of the program's inputs, in their order, the instruction that gives its share.
+        partials: For each of the program's inputs the instruction that computes its partial derivative.
     """
 
     seed: int
@@ -29,13 +29,13 @@ class Adjoint:
 
 
 class _Reverse:
-    """Builds the instructions; None stands for a gradient that is 0 whatever the input."""
+    """Builds the instructions; None stands for a gradient that is constantly 0."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.builder = Builder()
         seed = len(program.inputs)
-        # Inputs are numbered, not placed: offsets belong to the program.
+        # Numbered inputs without offsets, which only programs have.
         self.slots = [self.builder.emit(Op.INPUT, k) for k in range(seed + 1)]
         self.values: list[int] = []
         for op, operands in ((i.op, i.operands) for i in program.instructions):
@@ -53,7 +53,6 @@ class _Reverse:
         self.gradients[-1] = self.slots[seed]
 
     def run(self) -> Adjoint:
-        """Walk back from the result."""
         for number in reversed(range(len(self.gradients))):
             gradient = self.gradients[number]
             instruction = self.program.instructions[number]
@@ -73,34 +72,34 @@ class _Reverse:
         values = [self.values[operand] for operand in operands]
         match instruction.op:
             case Op.NOT:
-                self._take(operands[0], a)
+                self._subtract(operands[0], a)
             case Op.ADD:
-                self._give(operands[0], a)
-                self._give(operands[1], a)
+                self._add(operands[0], a)
+                self._add(operands[1], a)
             case Op.SUB:
-                self._give(operands[0], a)
-                self._take(operands[1], a)
+                self._add(operands[0], a)
+                self._subtract(operands[1], a)
             case Op.MUL:
-                self._give(operands[0], emit(Op.MUL, a, values[1]))
-                self._give(operands[1], emit(Op.MUL, a, values[0]))
+                self._add(operands[0], emit(Op.MUL, a, values[1]))
+                self._add(operands[1], emit(Op.MUL, a, values[0]))
             case Op.DIV:
                 share = emit(Op.DIV, a, values[1])
-                self._give(operands[0], share)
-                self._take(operands[1], emit(Op.MUL, share, self.values[number]))
+                self._add(operands[0], share)
+                self._subtract(operands[1], emit(Op.MUL, share, self.values[number]))
             case Op.MIN | Op.MAX:
                 larger = emit(Op.MUL, a, self._half_step(*values))
                 smaller = emit(Op.SUB, a, larger)
                 first, second = (larger, smaller) if instruction.op is Op.MAX else (smaller, larger)
-                self._give(operands[0], first)
-                self._give(operands[1], second)
+                self._add(operands[0], first)
+                self._add(operands[1], second)
             case Op.MIX:
                 x, low, high = values
                 on_high = emit(Op.MUL, a, x)
-                self._give(operands[0], emit(Op.MUL, a, self._difference(high, low)))
-                self._give(operands[1], emit(Op.SUB, a, on_high))
-                self._give(operands[2], on_high)
+                self._add(operands[0], emit(Op.MUL, a, self._difference(high, low)))
+                self._add(operands[1], emit(Op.SUB, a, on_high))
+                self._add(operands[2], on_high)
             case Op.FILL:
-                self._give(operands[0], a)
+                self._add(operands[0], a)
             case Op.STEP:
                 pass
 
@@ -112,14 +111,14 @@ class _Reverse:
         return emit(Op.DIV, emit(Op.ADD, above, self.builder.negate(below)), emit(Op.ADD, one, one))
 
     def _difference(self, x: int, y: int) -> int:
-        """Return x - y; 1 - y has an instruction of its own, which may be there already."""
+        """Return x - y, by the instruction `NOT` if x is 1."""
         return self.builder.negate(y) if x == self.builder.const(1) else self.builder.emit(Op.SUB, x, y)
 
-    def _give(self, operand: int, share: int) -> None:
+    def _add(self, operand: int, share: int) -> None:
         before = self.gradients[operand]
         self.gradients[operand] = share if before is None else self.builder.emit(Op.ADD, before, share)
 
-    def _take(self, operand: int, share: int) -> None:
+    def _subtract(self, operand: int, share: int) -> None:
         before = self.gradients[operand]
         base = self.builder.const(0) if before is None else before
         self.gradients[operand] = self.builder.emit(Op.SUB, base, share)
@@ -127,9 +126,5 @@ class _Reverse:
 
 @cache
 def adjoint(program: Program) -> Adjoint:
-    """Return the reverse-mode program.
-
-    Args:
-        program: Any program; what it computes on bit planes has no gradient.
-    """
+    """Return the vector-Jacobian product of a program on probabilities."""
     return _Reverse(program).run()

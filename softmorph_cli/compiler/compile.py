@@ -1,4 +1,4 @@
-"""The door of the compiler: a rule and a logic go in, the steps of one iteration come out."""
+"""Compiles a rule under a logic to the steps of one iteration, with a cache on disk."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from softmorph_cli.rules.neighborhood import Offset, centre, rotate
 from softmorph_cli.rules.rule import Rule, SubIteration
 from softmorph_cli.system import cache as disk
 
-# The logic that goes through the decision diagram: exact on probabilities, and the one for bit planes.
+# By the decision diagram: the exact expectation on probabilities, and the rule itself on bit planes.
 DIAGRAM: Final = "multilinear"
 
-# The same on bit planes of nested level sets, which it keeps nested; and on values by their order alone.
+# The same on bit planes of level sets, which stay nested; and on values by their order.
 NESTED: Final = "nested"
 RANKS: Final = "ranks"
 
-# The logic of minima and maxima: threshold decomposition where the rule is increasing.
+# Minima and maxima: threshold decomposition if the rule is increasing.
 MINMAX: Final = "minmax"
 
-# Part of every key on disk: raise it when the same rule is to give another program.
+# Part of the keys on disk: to be incremented when the program of a rule changes.
 _EDITION: Final = 5
 
 
@@ -43,25 +43,26 @@ class Fold:
 
     @property
     def neutral(self) -> int:
-        """The value (after negation, if any) that changes nothing."""
+        """The neutral element, after negation if any."""
         return 0 if self.op is Op.MAX else 1
 
 
 @dataclass(frozen=True)
 class Step:
-    """One sub-iteration, ready for a kernel.
+    """A compiled sub-iteration.
 
     Attributes:
         program: The new value of a voxel.
-        offsets: Where each of the program's inputs lies, turned to this step's direction.
+        offsets: The offset of each of the program's inputs, turned to the direction of the step.
         outside: The value of voxels outside the image.
-        absorbing: A value that a voxel never leaves in this step (0 or 1), so that whole runs of it can be
-            skipped; None if there is none.
-        fold: The same as `program` where that is a fold whose neutral value lies outside the image.
-        subfield: The parity, along each axis, of the voxels to which the step is applied, by their index in the
-            whole map; None for all voxels.
-        ranked: Whether the step acts on values by their order: a voxel is lowered to the highest value, of its
-            own and its neighbours' lower ones, at which `program` keeps it among the neighbours that are as high.
+        absorbing: A value that the step never changes, 0 or 1, so that runs of it can be skipped; None if there is
+            none.
+        fold: A fold equivalent to `program`, if there is one whose neutral element is the value outside the image.
+        subfield: The parity along each axis of the indices, in the whole map, of the voxels to which the step is
+            applied; None for all voxels.
+        ranked: Whether the step acts on values by their order: a voxel is lowered to the highest of its value and its
+            neighbours' lower values at which `program` keeps it, with the neighbours of at least that value as
+            foreground.
     """
 
     program: Program
@@ -74,7 +75,7 @@ class Step:
 
     @property
     def centre(self) -> int | None:
-        """Which input is the voxel itself; None where the program does not look at it."""
+        """The index of the input that is the voxel itself; None if the program does not depend on it."""
         return next((k for k, offset in enumerate(self.offsets) if not any(offset)), None)
 
 
@@ -112,11 +113,11 @@ def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
 
 
 def is_increasing(rule: Rule) -> bool:
-    """Say whether more foreground in the input never gives less in the output.
+    """Return whether a rule is increasing: more foreground in the input never gives less in the output.
 
-    `MINMAX` is then exact at every threshold: each level set of the output is the binary rule on that level set of
-    the input. Of any other rule it is a fuzzy logic on the condition as written. A rule too large for a diagram
-    counts as increasing only if its condition is written without complements.
+    `MINMAX` is then exact at every threshold: each level set of the output is the binary rule on that level set of the
+    input. For any other rule it is a fuzzy logic on the condition as written. A rule too large for a diagram counts as
+    increasing only if its condition is written without complements.
     """
     return all(step.program.is_increasing for step in compile_rule(rule, MINMAX))
 
@@ -129,7 +130,7 @@ def _fold(rule: Rule, sub_iteration: SubIteration, logic: str) -> Fold | None:
         return None
     if not isinstance(update, And | Or) or not all(isinstance(a, Var) for a in update.arguments):
         return None
-    # Outside counts as foreground for an AND and as background for an OR: it is as if it were not there.
+    # The value outside has to be neutral: foreground for an AND, background for an OR.
     if rule.outside != int(conjunction) or len(set(update.arguments)) < len(update.arguments):
         return None
     match logic:
@@ -147,19 +148,17 @@ def _compile(update: Expression, order: tuple[Offset, ...], logic: str) -> Progr
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     known = disk.load("programs", key)
     if known is not None:
-        try:
+        with suppress(ValueError):  # a damaged entry is compiled again and replaced
             return parse(known)
-        except ValueError:
-            pass  # damaged or cut short: compile again, which also mends the entry
     program = _build(update, order, logic)
-    # A cache that cannot be written costs time in the next process, nothing else.
+    # Without a writable cache the next process compiles again.
     with suppress(OSError):
         disk.store("programs", key, str(program))
     return program
 
 
 def _build(update: Expression, order: tuple[Offset, ...], logic: str) -> Program:
-    # Imported late: what comes from the cache needs neither dd nor the rest of the compiler.
+    # Imported here: a cached program needs neither dd nor the rest of the compiler.
     from softmorph_cli.compiler.lowering import lower_diagram, lower_expression, lower_increasing
 
     if logic not in (DIAGRAM, NESTED, MINMAX):
@@ -168,9 +167,9 @@ def _build(update: Expression, order: tuple[Offset, ...], logic: str) -> Program
 
     if logic != MINMAX:
         return lower_diagram(diagram.build(update, order), nested=logic == NESTED)
-    # A rule too large for a diagram has its fuzzy logic all the same.
+    # A rule too large for a diagram still has a fuzzy logic.
     with suppress(RuleError):
-        made = diagram.build(update, order)
-        if diagram.is_increasing(made):
-            return lower_increasing(made)
+        built = diagram.build(update, order)
+        if diagram.is_increasing(built):
+            return lower_increasing(built)
     return lower_expression(update, logic)

@@ -1,22 +1,35 @@
-"""Which configurations of its neighbours make a program delete a voxel: its truth table, 64 configurations a word."""
+"""Truth tables of deleting steps: the configurations of its neighbours in which a voxel is deleted.
+
+A voxel with 26 neighbours has 2^26 configurations: 8 MB of bits, computed from the program and kept on disk,
+compressed. A look-up is faster than the program's thousand operations where few voxels are tested.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.compiler.compile import Step
 from softmorph_cli.compiler.program import Op, Program, execute
 from softmorph_cli.rules.neighborhood import Offset
 from softmorph_cli.rules.ring import ring
+from softmorph_cli.system import cache as disk
 
 Words = npt.NDArray[np.uint64]
 
 _ALL: Final = np.uint64(2**64 - 1)
-# Variables 0 to 5 within a word, and how many words go through a program at a time: they stay in the cache.
+# The values of variables 0 to 5 within a word.
 _WITHIN: Final = [np.uint64(sum(1 << b for b in range(64) if b >> k & 1)) for k in range(6)]
+# Words that are evaluated at once: they stay in the processor's cache.
 _CHUNK: Final = 4096
 
 _BITS: Final[dict[Op, Callable[..., Any]]] = {
@@ -27,44 +40,91 @@ _BITS: Final[dict[Op, Callable[..., Any]]] = {
 }
 
 
-def deletions(program: Program, neighbours: Sequence[Offset] | None = None) -> Words:
-    """Return where a program makes a foreground voxel background.
+@dataclass(frozen=True)
+class DeletionTable:
+    """The configurations of a neighbourhood in which a voxel is deleted.
 
-    Args:
-        program: The new value of a voxel, as a Boolean circuit.
-        neighbours: The offset that each bit of a configuration's number stands for; None for those of `rules.ring`.
+    Attributes:
+        neighbours: Indices of the step's inputs without the voxel itself; bit j of a configuration belongs to the jth.
+        bits: Bit b of byte w is configuration 8 w + b.
+        border: A position in `neighbours` that is background wherever a voxel is deleted; -1 if there is none.
+    """
+
+    neighbours: tuple[int, ...]
+    bits: npt.NDArray[np.uint8]
+    border: int
+
+
+def table_of(step: Step) -> DeletionTable:
+    """Return the table of a sub-iteration of a rule that only deletes."""
+    inputs = step.program.inputs
+    border, words = _table(step.program)
+    return DeletionTable(tuple(map(inputs.index, _neighbours(step.program))), words.view(np.uint8), border)
+
+
+def deletions(program: Program) -> Words:
+    """Return the table of a program over all 8 or 26 neighbours, in the order of `rules.ring`.
 
     Returns:
-        Bit b of word w stands for the configuration 64 w + b; of a ring, shape (4,) in 2D and (2^20,) in 3D. With fewer
-        than six neighbours the configurations repeat within the one word.
+        Bit b of word w stands for the configuration 64 w + b; shape (4,) in 2D and (2^20,) in 3D.
     """
-    if neighbours is None:
-        neighbours = ring(len(program.inputs[0])).offsets
+    neighbours = ring(len(program.inputs[0])).offsets
+    return _table(program)[1] if _neighbours(program) == neighbours else _evaluate(program, neighbours)
+
+
+def _neighbours(program: Program) -> tuple[Offset, ...]:
+    """Return the offsets of a program's inputs without the voxel itself, in array order."""
+    return tuple(sorted(offset for offset in program.inputs if any(offset)))
+
+
+@cache
+def _table(program: Program) -> tuple[int, Words]:
+    """Return the border and the words of a program's table, from disk if it is there."""
+    key, neighbours = hashlib.sha256(str(program).encode()).hexdigest()[:32], _neighbours(program)
+    known = disk.load("tables", key)
+    if known is not None:
+        with suppress(ValueError, zlib.error):
+            # The last byte is the border's position plus one; zlib detects damage.
+            packed = zlib.decompress(base64.b64decode(known))
+            if len(packed) == 8 * _size(neighbours) + 1:
+                return packed[-1] - 1, np.frombuffer(packed, np.uint64, _size(neighbours))
+    words = _evaluate(program, neighbours)
+    # Read-only, as a table from disk is: Numba compiles a second kernel for writable arrays.
+    words.setflags(write=False)
+    numbers = np.arange(words.size, dtype=np.uint64)
+    # A neighbour that is background in every configuration of the table.
+    absent = (k for k in range(len(neighbours)) if not (words & _pattern(k, numbers)).any())
+    border = next(absent, -1)
+    with suppress(OSError):
+        packed = zlib.compress(words.tobytes() + bytes([border + 1]), 1)
+        disk.store("tables", key, base64.b64encode(packed).decode())
+    return border, words
+
+
+def _evaluate(program: Program, neighbours: Sequence[Offset]) -> Words:
+    """Return the words of a program's table; bit k of a configuration is the kth neighbour.
+
+    With fewer than six neighbours the configurations repeat within the single word.
+    """
     place = {offset: k for k, offset in enumerate(neighbours)}
-    found = np.empty(words(len(neighbours)), np.uint64)
+    found = np.empty(_size(neighbours), np.uint64)
     for first in range(0, found.size, _CHUNK):
         part = found[first : first + _CHUNK]
         numbers = np.arange(first, first + part.size, dtype=np.uint64)
         inputs = [
-            pattern(place[offset], numbers) if any(offset) else np.full(part.size, _ALL)
+            _pattern(place[offset], numbers) if any(offset) else np.full(part.size, _ALL)
             for offset in program.inputs
         ]
         part[:] = ~execute(program, inputs, _BITS)
     return found
 
 
-def words(neighbours: int) -> int:
-    """Return how many words the configurations of so many neighbours take."""
-    return max(1 << neighbours >> 6, 1)
+def _size(neighbours: Sequence[Offset]) -> int:
+    return max(1 << len(neighbours) >> 6, 1)
 
 
-def pattern(place: int, numbers: Words) -> Words:
-    """Return the values of one neighbour in the 64 configurations of each word.
-
-    Args:
-        place: Which bit of a configuration's number is the neighbour's.
-        numbers: Of the words.
-    """
+def _pattern(place: int, numbers: Words) -> Words:
+    """Return the values of the neighbour at bit `place` in the 64 configurations of each numbered word."""
     if place < len(_WITHIN):
         return np.full(numbers.size, _WITHIN[place])
     return np.uint64(0) - (numbers >> np.uint64(place - len(_WITHIN)) & np.uint64(1))

@@ -1,7 +1,6 @@
-"""Expression -> reduced ordered binary decision diagram (ROBDD), by the library dd.
+"""Reduced ordered binary decision diagrams (ROBDDs) of expressions, by the library dd.
 
-dd keeps complemented edges, at the root too. They are lowered here: each (node, sign) pair that is reached
-becomes a node of its own, so that what follows sees plain decisions only.
+dd's diagrams have complemented edges, which are removed here: each reachable pair of node and sign becomes a node.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from softmorph_cli.errors import RuleError
 from softmorph_cli.rules.expression import And, Constant, Expression, Not, Var, Xor, variables, walk
 from softmorph_cli.rules.neighborhood import Offset
 
-# Straight-line code of this length still compiles in seconds; on the way there a diagram may be larger.
+# Straight-line code of this length compiles in seconds; intermediate diagrams may be larger.
 MAX_NODES: Final = 2_000
-_MAX_NODES_ON_THE_WAY: Final = 200_000
+_MAX_INTERMEDIATE_NODES: Final = 200_000
 
 
 @dataclass(frozen=True)
-class Node:
-    """A decision: the value is `low` where the voxel at `offset` is background, else `high`.
+class Decision:
+    """A decision node: its value is `low` if the voxel at `offset` is background, else `high`.
 
     References are 0 for false, 1 for true, k + 2 for node k.
     """
@@ -32,16 +31,16 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Diagram:
-    """A reduced ordered diagram.
+class DecisionDiagram:
+    """A reduced ordered decision diagram.
 
     Attributes:
         nodes: Children before parents.
-        root: Reference of the whole function.
+        root: The reference of the function.
         order: The variables from top to bottom.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[Decision, ...]
     root: int
     order: tuple[Offset, ...] = field(default=(), compare=False)
 
@@ -50,39 +49,39 @@ class Diagram:
         return len(self.nodes)
 
 
-def build(expression: Expression, order: tuple[Offset, ...] = ()) -> Diagram:
+def build(expression: Expression, order: tuple[Offset, ...] = ()) -> DecisionDiagram:
     """Return the diagram of an expression.
 
     Args:
         expression: The Boolean function.
-        order: Variables from top to bottom; those missing follow in the order in which the expression names
-            them. It is not sifted: dd's sifting depends on Python's hash seed, and one rule must always give
-            one program.
+        order: Variables from top to bottom; others follow in the order of their occurrence in the expression. dd's
+            reordering by sifting is not used: it depends on Python's hash seed, and the program has to be
+            reproducible.
 
     Raises:
-        RuleError: If the diagram grows past `MAX_NODES`.
+        RuleError: If the diagram exceeds `MAX_NODES`.
     """
     import dd.bdd
 
-    # dd's own annotations call the class abstract, which it is not.
+    # By dd's annotations the class is abstract.
     dd_bdd: Any = dd.bdd
     manager = dd_bdd.BDD()
-    manager.max_nodes = _MAX_NODES_ON_THE_WAY
+    manager.max_nodes = _MAX_INTERMEDIATE_NODES
     names = {offset: f"v{','.join(map(str, offset))}" for offset in (*order, *variables(expression))}
     offsets = {name: offset for offset, name in names.items()}
     manager.declare(*names.values())
     try:
         root = _translate(expression, names, manager)
     except RuntimeError as error:
-        # A full manager is left half-way through an operation; its destructor would complain about that.
+        # The operation was not completed: the manager's destructor would complain about its reference counts.
         manager._ref.clear()
         manager._ref[1] = 0
-        raise RuleError(_too_large(_MAX_NODES_ON_THE_WAY)) from error
+        raise RuleError(_too_large(_MAX_INTERMEDIATE_NODES)) from error
     return _lower(root, manager, offsets)
 
 
-def _lower(root: int, manager: Any, offsets: dict[str, Offset]) -> Diagram:
-    nodes: list[Node] = []
+def _lower(root: int, manager: Any, offsets: dict[str, Offset]) -> DecisionDiagram:
+    nodes: list[Decision] = []
     references = {1: 1, -1: 0}
 
     def reference(node: int) -> int:
@@ -90,21 +89,21 @@ def _lower(root: int, manager: Any, offsets: dict[str, Offset]) -> Diagram:
             level, low, high = manager.succ(abs(node))
             sign = 1 if node > 0 else -1
             nodes.append(
-                Node(offsets[manager.var_at_level(level)], reference(sign * low), reference(sign * high))
+                Decision(offsets[manager.var_at_level(level)], reference(sign * low), reference(sign * high))
             )
             if len(nodes) > MAX_NODES:
                 raise RuleError(_too_large(MAX_NODES))
             references[node] = len(nodes) + 1
         return references[node]
 
-    return Diagram(root=reference(root), nodes=tuple(nodes), order=tuple(offsets.values()))
+    return DecisionDiagram(root=reference(root), nodes=tuple(nodes), order=tuple(offsets.values()))
 
 
-def is_increasing(diagram: Diagram) -> bool:
-    """Say whether more foreground never gives less: setting voxels never turns the function off.
+def is_increasing(diagram: DecisionDiagram) -> bool:
+    """Return whether the function is increasing: foreground in place of background never turns it off.
 
-    Every node is the function with some voxels fixed. So the function is increasing exactly if the low function
-    of every node implies its high one; the implication is tested on the diagram, for all inputs at once.
+    Every node is the function with some voxels fixed. So the function is increasing if and only if the low function of
+    every node implies the high one; the implication is tested on the diagram, for all inputs at once.
     """
     depth = {offset: number for number, offset in enumerate(diagram.order)}
 
@@ -118,7 +117,7 @@ def is_increasing(diagram: Diagram) -> bool:
     def implies(first: int, second: int) -> bool:
         if first == 0 or second == 1 or first == second:
             return True
-        # In a reduced diagram no other node is constant, and no two are the same function.
+        # In a reduced diagram no node is constant, and no two are the same function.
         if first == 1 or second == 0:
             return False
         top = min(depth[diagram.nodes[reference - 2].offset] for reference in (first, second))
@@ -129,7 +128,7 @@ def is_increasing(diagram: Diagram) -> bool:
 
 
 def _translate(expression: Expression, names: dict[Offset, str], manager: Any) -> int:
-    # References are plain numbers, negative for a complement; nothing is collected meanwhile.
+    # References are integers, negative for a complement; dd collects no garbage meanwhile.
     value: dict[Expression, int] = {}
     for node in walk(expression):
         arguments = [value[argument] for argument in node.arguments]

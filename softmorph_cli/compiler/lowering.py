@@ -1,9 +1,9 @@
-"""Diagram or expression, under a logic, -> Program.
+"""Lowers a decision diagram or an expression to a program.
 
-`multilinear` evaluates the decision diagram: each node is low + x (high - low), which is the expectation of
-the Boolean function for independent voxels, and on bit planes the function itself. `minmax` evaluates the diagram
-of an increasing rule: each node is max(low, min(x, high)), so that every level set of the result is the rule on that
-level set. The fuzzy logics evaluate the expression as it was written, because their AND does not distribute over OR.
+`multilinear` evaluates the diagram: each node is low + x (high - low), the expectation of the Boolean function for
+independent voxels, and on bit planes the function itself. `minmax` evaluates the diagram of an increasing rule: each
+node is max(low, min(x, high)), so that every level set of the result is the rule on that level set. The fuzzy logics
+evaluate the expression as it was written, because their AND does not distribute over OR.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Final
 
-from softmorph_cli.compiler.diagram import Diagram
+from softmorph_cli.compiler.diagram import DecisionDiagram
 from softmorph_cli.compiler.program import Builder, Op, Program
 from softmorph_cli.rules.expression import And, Constant, Expression, Not, Var, Xor, walk
 
 Connective = Callable[[Builder, int, int], int]
 
 
-def lower_diagram(diagram: Diagram, *, nested: bool = False) -> Program:
-    """Return the program of a diagram: exact expectation on probabilities, the rule itself on bits.
+def lower_diagram(diagram: DecisionDiagram, *, nested: bool = False) -> Program:
+    """Return the program of a diagram: the exact expectation on probabilities, the rule itself on bit planes.
 
     Args:
         diagram: The new value of a voxel.
-        nested: On bit planes of nested level sets: a voxel leaves a level only if it leaves, or has left, the
-            level above, so that the level sets stay nested.
+        nested: On bit planes of nested level sets: a voxel is deleted from a level only if it is deleted from all
+            higher levels, so that the level sets stay nested.
     """
     builder = Builder()
     result = _lower_nodes(diagram, builder, builder.mix)
     return builder.build(builder.emit(Op.FILL, result) if nested else result)
 
 
-def lower_increasing(diagram: Diagram) -> Program:
-    """Return the program of an increasing diagram in minima and maxima: the rule at every threshold at once."""
+def lower_increasing(diagram: DecisionDiagram) -> Program:
+    """Return the program of an increasing diagram in minima and maxima: the rule at every threshold."""
     builder = Builder()
 
     def choose(x: int, low: int, high: int) -> int:
@@ -43,7 +43,7 @@ def lower_increasing(diagram: Diagram) -> Program:
     return builder.build(_lower_nodes(diagram, builder, choose))
 
 
-def _lower_nodes(diagram: Diagram, builder: Builder, choose: Callable[[int, int, int], int]) -> int:
+def _lower_nodes(diagram: DecisionDiagram, builder: Builder, choose: Callable[[int, int, int], int]) -> int:
     references = [builder.const(0), builder.const(1)]
     for node in diagram.nodes:
         references.append(choose(builder.input(node.offset), references[node.low], references[node.high]))
@@ -54,7 +54,7 @@ def lower_expression(expression: Expression, logic: str) -> Program:
     """Return the program of an expression under a fuzzy logic.
 
     Args:
-        expression: The tree as written; repeated operands fold from left to right.
+        expression: The tree as written; more than two operands are combined from left to right.
         logic: A key of `LOGICS`.
     """
     conjunction, disjunction, parity = LOGICS[logic]
@@ -78,7 +78,7 @@ def lower_expression(expression: Expression, logic: str) -> Program:
 
 
 def _dual(conjunction: Connective) -> Connective:
-    """OR as NOT (NOT a AND NOT b), which stays accurate near 1 where the closed forms divide by zero."""
+    """Return OR as NOT (NOT a AND NOT b), which is accurate near 1, where closed forms divide by zero."""
     return lambda b, x, y: b.negate(conjunction(b, b.negate(x), b.negate(y)))
 
 
@@ -99,7 +99,7 @@ def _maximum(b: Builder, x: int, y: int) -> int:
 
 
 def _bounded_and(b: Builder, x: int, y: int) -> int:
-    # max(0, x + y - 1), with y - 1 taken first: x - (1 - y) loses nothing when both are near 1.
+    # max(0, x + y - 1), computed as x - (1 - y): exact if both are near 1.
     return b.emit(Op.MAX, b.const(0), b.emit(Op.SUB, x, b.negate(y)))
 
 
@@ -119,9 +119,9 @@ def _einstein_or(b: Builder, x: int, y: int) -> int:
 
 
 def _hamacher_and(b: Builder, x: int, y: int) -> int:
-    # x + y - xy = x + y (1 - x); it is 0 only at x = y = 0, where DIV gives the 0 that the logic wants.
+    # x + y - xy = x + y (1 - x); it is 0 only at x = y = 0, where DIV returns 0 as the logic defines.
     below = b.emit(Op.ADD, x, b.emit(Op.MUL, y, b.negate(x)))
-    # x (y / ..), not (xy) / ..: the quotient stays in [0, 1], and so do the derivatives, at the corner too.
+    # x (y / ..), not (xy) / ..: the quotient and the derivatives stay in [0, 1], near the origin, too.
     return b.emit(Op.MUL, x, b.emit(Op.DIV, y, below))
 
 

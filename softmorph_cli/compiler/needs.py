@@ -1,10 +1,10 @@
-"""What has to hold at a voxel for a program to change it, found by evaluating with one input fixed.
+"""Necessary conditions for a program to change a voxel, by partial evaluation with one input fixed.
 
-A thinning deletes only foreground, and only where the neighbour on its border side is background. With that
-input the other way round every instruction collapses to a constant or to the voxel itself, by identities that
-hold exactly in floating-point arithmetic (0 x = 0, 1 x = x, c + x (c - c) = c) for operands in [0, 1]; and
-filling the word of a voxel whose level sets are nested leaves it as it is. So where
-a need is not met, leaving the voxel alone is bit for bit what the program would have done.
+A thinning deletes only foreground, and only where the neighbour on its border side is background. With the opposite
+value of that input every instruction reduces to a constant or to the voxel's value, by identities that are exact in
+floating-point arithmetic (0 x = 0, 1 x = x, c + x (c - c) = c) for operands in [0, 1]; and `FILL` does not change the
+word of a voxel whose level sets are nested. So where a condition fails, skipping the voxel is bit for bit the same as
+running the program.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 from softmorph_cli.compiler.compile import Step
 from softmorph_cli.compiler.program import Op, Program
 
-# A value is known as 0 or 1, or as a copy of an instruction (its number counted from 2, so that they differ).
+# A known value is 0 or 1, or a copy of an instruction, whose number is counted from 2.
 _FIRST = 2
 _BELOW = ((Op.MUL, 0, 0), (Op.MIN, 0, 0), (Op.MAX, 1, 1))
 _NEUTRAL = ((Op.MUL, 1), (Op.MIN, 1), (Op.MAX, 0), (Op.ADD, 0))
@@ -22,15 +22,15 @@ _NEUTRAL = ((Op.MUL, 1), (Op.MIN, 1), (Op.MAX, 0), (Op.ADD, 0))
 
 @cache
 def needs(step: Step, *, bits: bool = False) -> tuple[tuple[int, int], ...]:
-    """Return what has to hold at a voxel, at the least, for a step to change it.
+    """Return necessary conditions for a step to change a voxel.
 
     Args:
         step: A sub-iteration.
-        bits: Whether it runs on bit planes, where more is certain.
+        bits: Whether it runs on bit planes, where more can be simplified.
 
     Returns:
-        Pairs of an input and a value: where the input is exactly 1 - value, the voxel keeps its value, exactly.
-        The pair of the voxel itself comes first, if there is one.
+        Pairs of an input and a value: where the input is exactly 1 - value, the voxel keeps its value. The pair of
+        the voxel itself comes first, if there is one.
     """
     centre = step.centre
     if centre is None:
@@ -69,11 +69,9 @@ def _simplify(op: Op, values: list[int], this: int) -> int:
     if op is Op.NOT and first < _FIRST:
         return 1 - first
     if op is Op.FILL:
-        # Compared with the voxel's own word only, which is filled already.
+        # Compared with the voxel's word only, which is filled already.
         return first
-    if op is Op.DIV and first == 0:
-        return 0
-    if op is Op.STEP and first == 0:
+    if op in (Op.DIV, Op.STEP) and first == 0:
         return 0
     if op is Op.SUB and last == 0:
         return first

@@ -1,10 +1,11 @@
-"""Whether a rule may run as `nested`: any subset of what one sub-iteration may delete keeps topology.
+"""Whether a rule may run as `nested`: deleting any subset of what a sub-iteration deletes keeps the topology.
 
-`nested` lets a voxel leave a level only with the levels above, so at each level some subset of what the rule
-deletes goes. In 2D the minimal sets of pixels that may not go are known, and all are tried: single pixels, two
-4-neighbours, and components within a square of 2 x 2 (Ronse, *Minimal test patterns for connectivity preservation in
-parallel thinning algorithms for binary digital images*, 1988). In 3D the voxels have to be P-simple, see `p_simple`,
-which is sufficient but not necessary. Voxels of one subfield are not neighbours: there each has to be simple.
+Method `nested` deletes a voxel from a level only if it is deleted from all higher levels, so at each level it deletes
+a subset of what the rule deletes. In 2D the minimal sets of pixels whose deletion changes the topology are known, and
+all are tested: single pixels, two 4-neighbours, and components within a 2 x 2 square (Ronse, *Minimal test patterns
+for connectivity preservation in parallel thinning algorithms for binary digital images*, 1988). In 3D the voxels have
+to be P-simple, see `p_simple`, which is sufficient but not necessary. Voxels of one subfield are not neighbours: each
+of them has to be simple.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ from softmorph_cli.system import cache as disk
 from softmorph_cli.system.parameters import in_shell, named
 from softmorph_cli.system.printable import INDENT
 
-# What is found about a program is kept under its text and this number: raise it when the findings are to change.
+# Part of the keys on disk: to be incremented when the findings change.
 _EDITION: Final = 1
 
-# The findings about the bundled 3D rules, written by `python -m softmorph_cli.compiler.nesting`.
+# The findings for the bundled 3D rules, written by `python -m softmorph_cli.compiler.nesting`.
 KNOWN: Final = resources.files("softmorph_cli.compiler") / "nesting.json"
 
 
@@ -50,11 +51,11 @@ class Nesting:
 
     Attributes:
         holds: Whether it may.
-        reason: One clause about the rule, without a full stop.
-        counterexample: A drawing of an image where it fails, as rules are drawn, with `d` for voxels that are
-            deleted and, in 3D, `p` for neighbours that may be deleted with them; None where there is none.
-        repair: Whether the rule confined to simple points and subfields (`simple_points.with_simple`), which may,
-            deletes anything.
+        reason: A clause about the rule, without a full stop.
+        counterexample: A picture of an image for which it fails, in the format of rules, with `d` for deleted voxels
+            and, in 3D, `p` for neighbours that may be deleted with them; None if there is none.
+        repair: Whether the rule restricted to simple points and subfields (`simple_points.with_simple`), which may
+            run as `nested`, deletes anything.
     """
 
     holds: bool
@@ -63,10 +64,10 @@ class Nesting:
     repair: bool = False
 
     def describe(self, rule: str) -> str:
-        """Return a message: the finding, the counter-example and, if it fails, what to type.
+        """Return a message with the finding, the counter-example and, if it fails, what to type.
 
         Args:
-            rule: The rule as a person typed it: its name or its file.
+            rule: The rule as it was typed: its name or its file.
         """
         if self.holds:
             return f"rule {rule} can run as nested: {self.reason}."
@@ -94,9 +95,9 @@ _PROVEN: Final = Nesting(
 
 @cache
 def check(rule: Rule) -> Nesting:
-    """Find out whether a rule may run as `nested`.
+    """Return whether a rule may run as `nested`.
 
-    In 3D this takes some seconds for a program that is not known yet; what is found is kept on disk.
+    In 3D this takes some seconds for a new program; findings are cached on disk.
 
     Raises:
         RuleError: If the rule's decision diagram is too large.
@@ -111,7 +112,7 @@ def check(rule: Rule) -> Nesting:
     steps = compile_rule(rule, DIAGRAM)
     differ = len({step.program for step in steps}) > 1
     for sub_iteration, step in zip(rule.sub_iterations, steps, strict=True):
-        # Passes that differ in their direction or subfield alone are found out together.
+        # Passes that differ only in their direction or subfield are tested once.
         kind = (step.program, step.subfield is not None)
         if kind not in found:
             proven = kind[1] and _implies_simple(sub_iteration.expression)
@@ -123,7 +124,7 @@ def check(rule: Rule) -> Nesting:
 
 
 def _repairable(rule: Rule) -> bool:
-    """Say whether a rule at simple points alone does anything, and its diagrams are small enough."""
+    """Return whether a rule restricted to simple points deletes anything, and its diagrams are small enough."""
     try:
         return any(len(step.program.instructions) > 1 for step in compile_rule(with_simple(rule), DIAGRAM))
     except RuleError:
@@ -131,7 +132,7 @@ def _repairable(rule: Rule) -> bool:
 
 
 def _implies_simple(condition: Expression) -> bool:
-    """Say whether a condition is visibly `simple`, or `simple` and something else."""
+    """Return whether a condition is `simple`, or a conjunction with it."""
     if condition in (simple(2), simple(3)):
         return True
     return isinstance(condition, And) and any(map(_implies_simple, condition.arguments))
@@ -143,11 +144,11 @@ def _look_up(step: Step, dimensions: int) -> Nesting:
         return Nesting(**_known()[key])
     kept = disk.load("nesting", key)
     if kept is not None:
-        # One that is damaged is found out anew, which also mends the entry.
+        # A damaged entry is computed again and replaced.
         with suppress(ValueError, TypeError):
             return Nesting(**json.loads(kept))
     found = prove(step, dimensions)
-    # A cache that cannot be written costs time in the next process, nothing else.
+    # Without a writable cache the next process computes it again.
     with suppress(OSError):
         disk.store("nesting", key, json.dumps(asdict(found)))
     return found
@@ -165,7 +166,7 @@ def _known() -> dict[str, dict[str, Any]]:
 
 
 def prove(step: Step, dimensions: int) -> Nesting:
-    """Find out whether any subset of what a deleting step deletes may go, by going through all neighbourhoods."""
+    """Return whether deleting any subset of a step's deletions keeps the topology, by testing all neighbourhoods."""
     deleted = deletions(step.program)
     alone = step.subfield is not None
     if dimensions == 3:
@@ -178,7 +179,7 @@ def _prove_3d(deleted: Words, *, alone: bool) -> Nesting:
     failure = first_failure(deleted, alone=alone)
     if failure is None:
         return _PROVEN
-    # A voxel that alone may not go says more than one that may not go with others.
+    # A voxel that is not simple is the better counter-example.
     image, peers = first_failure(deleted, alone=True) or failure
     if peers:
         reason = "a voxel that it deletes need not stay simple where it deletes neighbours as well"
@@ -189,15 +190,15 @@ def _prove_3d(deleted: Words, *, alone: bool) -> Nesting:
 
 
 def _failures_2d(deleted: Words, *, alone: bool) -> Iterator[tuple[str, Set[Offset], Set[Offset]]]:
-    """Yield reasons, images and what may not go of them together although the rule deletes it."""
+    """Yield reasons, images and their pixels that the rule deletes although that changes the topology."""
 
-    def goes(pixel: Offset, image: Set[Offset]) -> bool:
+    def is_deleted(pixel: Offset, image: Set[Offset]) -> bool:
         bits = ring(2).bits(_about(pixel, image))
         return bool(int(deleted[bits // 64]) >> bits % 64 & 1)
 
     pixel = centre(2)
     for image in _images({pixel}):
-        if goes(pixel, image) and not _is_simple(image, 2):
+        if is_deleted(pixel, image) and not _is_simple(image, 2):
             yield (
                 "it deletes a pixel that is not simple, which alone changes components or holes",
                 image,
@@ -207,18 +208,18 @@ def _failures_2d(deleted: Words, *, alone: bool) -> Iterator[tuple[str, Set[Offs
         return
     for size in (2, 3, 4):
         for image in map(frozenset, combinations(product((0, 1), repeat=2), size)):
-            if all(goes(one, image) for one in image):
+            if all(is_deleted(one, image) for one in image):
                 yield f"it deletes a component of {size} pixels at once", image, image
     for other in ((0, 1), (1, 0)):
         for image in _images({pixel, other}):
-            if goes(pixel, image) and goes(other, image):
+            if is_deleted(pixel, image) and is_deleted(other, image):
                 rest = _about(other, image - {pixel})
                 if not _is_simple(rest, 2):
                     yield "it deletes two neighbours at once of which only one may go", image, {pixel, other}
 
 
 def _images(pixels: Set[Offset]) -> Iterator[Set[Offset]]:
-    """Yield all images of some pixels and their neighbours that hold these pixels, the smallest first."""
+    """Yield all images of pixels and any of their neighbours, the smallest first."""
     near = sorted(set().union(*(around(pixel, set(block(2))) for pixel in pixels)) - pixels)
     for size in range(len(near) + 1):
         for chosen in combinations(near, size):
@@ -226,12 +227,12 @@ def _images(pixels: Set[Offset]) -> Iterator[Set[Offset]]:
 
 
 def _about(pixel: Offset, image: Set[Offset]) -> set[Offset]:
-    """Return an image as a pixel sees it."""
+    """Return an image in coordinates relative to a pixel."""
     return around((-pixel[0], -pixel[1]), image)
 
 
 def _is_simple(image: Set[Offset], dimensions: int) -> bool:
-    """Say whether the voxel in the middle of an image is simple."""
+    """Return whether the central voxel of an image is simple."""
     neighbours = ring(dimensions)
     bits = neighbours.bits(image)
     foreground = components(bits, bits, neighbours.grow)
@@ -249,7 +250,7 @@ def _draw_2d(image: Set[Offset], gone: Set[Offset]) -> str:
 
 
 def write(path: Path) -> None:
-    """Find out about the bundled deleting rules in 3D and write what is found, as JSON."""
+    """Write the findings for the bundled deleting rules in 3D as JSON."""
     found: dict[str, Step] = {}
     for rule in map(catalog.bundled, catalog.names()):
         if rule.dimensions == 3 and rule.action is Action.DELETE:

@@ -1,9 +1,9 @@
-"""P-simple points in 3D: voxels that may go together with any of their neighbours that may go.
+"""P-simple points in 3D: voxels that may be deleted together with any neighbours in the set P.
 
-A voxel x of a set P is P-simple if it is simple whatever part of the rest of P is gone already. Of a set of
-P-simple voxels any subset may go at once, and topology (26, 6) is kept. Which neighbours a sub-iteration deletes is
-not known from the neighbourhood of x alone, so P is taken as large as it can be: a neighbour belongs to it unless
-what x sees of that neighbour's neighbourhood excludes it. More in P makes fewer voxels P-simple: the test is safe.
+A voxel x of a set P is P-simple if it is simple after the deletion of any part of the rest of P. Deleting any subset
+of P-simple voxels at once keeps the topology (26, 6). The neighbourhood of x does not determine which neighbours a
+sub-iteration deletes, so P is taken as large as possible: a neighbour belongs to it unless the part of its
+neighbourhood that is visible from x excludes its deletion. A larger P makes fewer voxels P-simple: the test is safe.
 
 Source: Bertrand, *On P-simple points*, Comptes rendus de l'Académie des sciences 321 (1995).
 """
@@ -21,19 +21,19 @@ from softmorph_cli.rules.neighborhood import Offset
 from softmorph_cli.rules.ring import Masks, Ring, around, components, ring
 
 Words = npt.NDArray[np.uint64]
-# For every view of a neighbour whether it may be deleted.
+# For every view of a neighbour: whether it may be deleted.
 Allowed = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class _View:
-    """What a voxel x sees of the rings of its neighbours y.
+    """The parts of the rings of neighbours y that lie in the ring of a voxel x, as tables of view numbers.
 
     Attributes:
-        seen: For each y, 9 bits of the ring of x at a time, what they add to the number of the view, (26, 3, 512).
-        shown: The same from the ring of y.
+        seen: For each y and each 9 bits of the ring of x their contribution to the view's number, (26, 3, 512).
+        shown: The same for the ring of y.
         back: The bit of x in the ring of y, (26,).
-        start: Where the views of each y begin among all, (27,).
+        start: The number of the first view of each y, (27,).
     """
 
     seen: Masks
@@ -43,11 +43,11 @@ class _View:
 
 
 def first_failure(deleted: Words, *, alone: bool) -> tuple[set[Offset], set[Offset]] | None:
-    """Return a neighbourhood in which a deleted voxel is not P-simple; None if there is none.
+    """Return the first neighbourhood in which a deleted voxel is not P-simple; None if there is none.
 
     Args:
         deleted: See `deletions.deletions`, shape (2^20,).
-        alone: Whether none of its neighbours can be deleted with it: P-simple then means simple.
+        alone: Whether no neighbours are deleted with the voxel: P-simple then means simple.
 
     Returns:
         The foreground neighbours, and those of them that may be deleted as well.
@@ -83,17 +83,17 @@ def _compiled() -> tuple[Any, Any]:
 
 
 def is_p_simple(bits: int, peers: int, tables: tuple[Any, ...], count: Any) -> bool:
-    """Say whether a voxel is P-simple, by Bertrand's local characterisation.
+    """Return whether a voxel is P-simple, by Bertrand's local characterisation.
 
     Args:
         bits: The foreground of its ring.
-        peers: Which of it belongs to P.
+        peers: The part of it in P.
         tables: `grow`, `flow`, `near`, `cross` of the ring, and `squares()`.
-        count: `rules.ring.components`, or the same compiled.
+        count: `rules.ring.components`, possibly compiled.
     """
     grow, flow, near, cross, square = tables
     kept = bits & ~peers
-    # What stays is one component, the background is one component, and every peer touches what stays.
+    # The foreground outside P and the background are one component each, and every peer touches that foreground.
     if count(kept, kept, grow) != 1 or count(near & ~bits, cross, flow) != 1:
         return False
     for place in range(26):
@@ -101,7 +101,7 @@ def is_p_simple(bits: int, peers: int, tables: tuple[Any, ...], count: Any) -> b
             continue
         if not grow[place] & kept:
             return False
-        # A direct neighbour in P lies in a unit square with x whose other two voxels are background.
+        # A direct neighbour in P shares with x a unit square whose other two voxels are background.
         if cross >> place & 1:
             found = False
             for pair in square[place]:
@@ -146,7 +146,7 @@ def _gather(table: Masks, neighbours: Ring, place: Offset, bit: int) -> None:
 
 
 def _mark(deleted: Words, shown: Masks, back: Masks, start: Masks, allowed: Allowed) -> None:
-    """Mark the views of a neighbour with which it can be deleted; x is foreground."""
+    """Mark the views with which a neighbour may be deleted; x is foreground."""
     for word in range(deleted.size):
         for bit in range(64 if deleted[word] else 0):
             if deleted[word] >> np.uint64(bit) & np.uint64(1):
@@ -158,7 +158,7 @@ def _mark(deleted: Words, shown: Masks, back: Masks, start: Masks, allowed: Allo
 
 
 def peers_of(bits: int, seen: Masks, start: Masks, allowed: Allowed) -> int:
-    """Return the foreground neighbours of a ring that may be deleted, as far as the ring shows."""
+    """Return the foreground neighbours of a ring whose deletion their views do not exclude."""
     found = 0
     for y in range(26):
         if bits >> y & 1:

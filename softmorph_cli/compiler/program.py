@@ -1,9 +1,8 @@
-"""Program: an immutable straight line of instructions, the one language between rules and devices.
+"""Programs: immutable straight-line code, the intermediate representation between rules and backends.
 
-The instruction set is closed. A backend that can spell these twelve operations runs every rule under every
-method. A program made of `INPUT`, `CONST`, `NOT`, `MUL` and `MIX` alone is also a Boolean circuit: on bit
-planes `MUL` is AND, `NOT` is the complement and `MIX` selects, so 64 binary images go through at once.
-`FILL` exists on bit planes only: it keeps nested level sets nested.
+A backend that implements the twelve operations runs every rule under every method. A program of `INPUT`, `CONST`,
+`NOT`, `MUL` and `MIX` only is also a Boolean circuit: on bit planes `MUL` is AND, `NOT` is the complement and `MIX`
+selects, so that 64 binary images are processed at once. `FILL`, on bit planes only, keeps level sets nested.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ T = TypeVar("T")
 
 
 class Op(StrEnum):
-    """What an instruction computes from its operands."""
+    """The operation of an instruction."""
 
     INPUT = "input"  # the value at one offset of the neighbourhood
     CONST = "const"  # 0 or 1
@@ -46,12 +45,11 @@ INCREASING: Final = frozenset({Op.INPUT, Op.CONST, Op.MIN, Op.MAX})
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One operation.
+    """An instruction.
 
     Attributes:
-        op: What to compute.
-        operands: Indices of earlier instructions; for `INPUT` the index into the program's inputs, for
-            `CONST` the value itself.
+        op: The operation.
+        operands: Indices of earlier instructions; for `INPUT` the index of an input, for `CONST` the value.
     """
 
     op: Op
@@ -63,15 +61,15 @@ class Program:
     """Straight-line code for the new value of one voxel.
 
     Attributes:
-        inputs: The offset that each input stands for, as drawn for the rule's first direction.
-        instructions: In an order in which operands come first; the last one is the result.
+        inputs: The offset of each input, for the rule's first direction.
+        instructions: Operands precede the instructions that use them; the last instruction is the result.
     """
 
     inputs: tuple[Offset, ...]
     instructions: tuple[Instruction, ...]
 
     def __hash__(self) -> int:
-        """Hash the fingerprint, which is known after the first time: programs are keys of many tables."""
+        """Hash the fingerprint, which is cached: programs are keys of many caches."""
         return hash((self.fingerprint, self.inputs))
 
     @cached_property
@@ -81,31 +79,31 @@ class Program:
 
     @cached_property
     def is_increasing(self) -> bool:
-        """Whether it only compares: its result is an input, 0 or 1, and every threshold commutes with it."""
+        """Whether it consists of minima and maxima: every threshold commutes with it."""
         return all(instruction.op in INCREASING for instruction in self.instructions)
 
     @cached_property
     def code(self) -> str:
-        """The instructions as text, one a line, without the offsets."""
+        """The instructions as text, one per line, without the offsets."""
         return "\n".join(" ".join((i.op, *map(str, i.operands))) for i in self.instructions)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A name for what the code computes; the same for all programs that differ in their offsets only."""
+        """A hash of the instructions; the same for programs that differ only in their offsets."""
         return hashlib.sha256(self.code.encode()).hexdigest()[:20]
 
     def __str__(self) -> str:
-        """Return the text form, which `parse` reads."""
+        """Return the text for `parse`."""
         offsets = "; ".join(" ".join(map(str, offset)) for offset in self.inputs)
         body = f"inputs {offsets}\n{self.code}\n"
         return f"{body}end {_checksum(body)}\n"
 
 
 def parse(text: str) -> Program:
-    """Read a program's text form.
+    """Return the program of a text.
 
     Raises:
-        ValueError: If it is no program.
+        ValueError: If the text is damaged.
     """
     body, _, end = text.rpartition("end ")
     if end.strip() != _checksum(body):
@@ -129,12 +127,12 @@ def _checksum(body: str) -> str:
 
 
 def execute(program: Program, inputs: Sequence[T], algebra: Mapping[Op, Callable[..., T]]) -> T:
-    """Run a program on any kind of value.
+    """Return the result of a program on values of any type.
 
     Args:
-        program: What to run.
-        inputs: One value for each of the program's inputs.
-        algebra: How to do each operation; `CONST` is called with 0 or 1.
+        program: The program.
+        inputs: A value for each of its inputs.
+        algebra: The function of each operation; that of `CONST` is called with 0 or 1.
     """
     last = len(program.instructions) - 1
     return execute_all(program.instructions, (last,), inputs, algebra)[0]
@@ -146,8 +144,8 @@ def execute_all(
     inputs: Sequence[T],
     algebra: Mapping[Op, Callable[..., T]],
 ) -> list[T]:
-    """Run instructions on any kind of value and return the results with the given numbers."""
-    # Values that no later instruction needs are dropped, so that big arrays do not pile up.
+    """Run instructions on values of any type and return the results with the given numbers."""
+    # Values are dropped after their last use: arrays would fill the memory.
     last_use = {o: n for n, i in enumerate(instructions) if i.op not in _LEAVES for o in i.operands}
     last_use |= dict.fromkeys(results, len(instructions))
     values: dict[int, Any] = {}
@@ -166,7 +164,7 @@ def execute_all(
 
 _LEAVES: Final = frozenset({Op.INPUT, Op.CONST})
 
-# Plain numbers: the definition of every operation.
+# The operations on numbers, which define them.
 NUMBERS: Final[Mapping[Op, Callable[..., float]]] = {
     Op.CONST: float,
     Op.NOT: lambda a: 1 - a,
@@ -178,13 +176,12 @@ NUMBERS: Final[Mapping[Op, Callable[..., float]]] = {
     Op.MAX: max,
     Op.MIX: lambda x, low, high: low + x * (high - low),
     Op.STEP: lambda a: float(a > 0),
-    # A number is a single plane.
     Op.FILL: lambda a: a,
 }
 
 
 class Builder:
-    """Collects instructions so that no two of them are alike; every value is made through `emit`."""
+    """Builds a program without duplicate instructions."""
 
     def __init__(self) -> None:
         """Begin an empty program."""
@@ -193,7 +190,7 @@ class Builder:
         self._instructions: list[Instruction] = []
 
     def emit(self, op: Op, *operands: int) -> int:
-        """Return the number of an instruction, added if it is new."""
+        """Return the number of an instruction, which is added if it is new."""
         instruction = Instruction(op, operands)
         number = self._numbers.setdefault(instruction, len(self._instructions))
         if number == len(self._instructions):
@@ -201,15 +198,15 @@ class Builder:
         return number
 
     def input(self, offset: Offset) -> int:
-        """Return the value at an offset."""
+        """Return the number of the input at an offset."""
         return self.emit(Op.INPUT, self._inputs.setdefault(offset, len(self._inputs)))
 
     def const(self, value: int) -> int:
-        """Return 0 or 1."""
+        """Return the number of the constant 0 or 1."""
         return self.emit(Op.CONST, value)
 
     def negate(self, a: int) -> int:
-        """Return 1 - a; twice is nothing."""
+        """Return 1 - a; a double negation cancels."""
         instruction = self._instructions[a]
         match instruction.op:
             case Op.NOT:
@@ -219,7 +216,7 @@ class Builder:
         return self.emit(Op.NOT, a)
 
     def mix(self, x: int, low: int, high: int) -> int:
-        """Return low + x (high - low), shorter where low and high are constants."""
+        """Return low + x (high - low), simplified if low and high are constants."""
         zero, one = (self._numbers.get(Instruction(Op.CONST, (value,))) for value in (0, 1))
         if low == zero and low is not None:
             return x if high == one else self.emit(Op.MUL, x, high)
@@ -228,7 +225,7 @@ class Builder:
         return self.emit(Op.MIX, x, low, high)
 
     def build(self, result: int) -> Program:
-        """Return the program that computes `result` and nothing that it does not need."""
+        """Return the program that computes `result`, without unused instructions."""
         instructions, _ = self.needed([result])
         offsets = list(self._inputs)
         inputs: dict[int, int] = {}
@@ -239,7 +236,7 @@ class Builder:
         return Program(tuple(offsets[index] for index in inputs), kept)
 
     def needed(self, results: Sequence[int]) -> tuple[tuple[Instruction, ...], tuple[int, ...]]:
-        """Return the instructions that some results need, renumbered, and the results' new numbers."""
+        """Return the instructions that the results depend on, renumbered, and the results' new numbers."""
         wanted = set(results)
         for number in range(max(wanted, default=-1), -1, -1):
             if number in wanted and self._instructions[number].op not in _LEAVES:

@@ -1,1 +1,1 @@
-"""WHAT a user runs: borders, iteration, stopping, and the choice of a method."""
+"""Soft filters: operations, methods that make them soft, iteration and stopping."""

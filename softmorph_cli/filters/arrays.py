@@ -1,7 +1,6 @@
-"""The public boundary: arrays of the caller's kind in, arrays of the same kind out.
+"""Filters of NumPy arrays and torch tensors: the result is of the same type as the input.
 
-NumPy arrays and torch tensors are accepted. Axes (Y, X) are 2D and (Z, Y, X) are 3D; leading axes before these are
-those of separate images, and need `spatial_dims`.
+Axes (Y, X) are 2D and (Z, Y, X) are 3D; leading axes are those of separate images, and need `spatial_dims`.
 """
 
 from __future__ import annotations
@@ -14,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters.method import METHODS, Family, find
-from softmorph_cli.filters.run import combine
-from softmorph_cli.filters.settings import Result, Settings
-from softmorph_cli.kernels.backend import Backend, choose
+from softmorph_cli.filters.filter import MASK, Report, SoftFilter
+from softmorph_cli.filters.method import Scheme, check_gradient, find
+from softmorph_cli.filters.run import FilterJob, combine
+from softmorph_cli.filters.settings import Result, warn_if_capped
+from softmorph_cli.kernels.backend import choose
 
 
 def is_tensor(image: Any) -> bool:
-    """Return whether an object is a torch tensor; torch is not imported for it."""
+    """Return whether an object is a torch tensor, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(image, torch.Tensor)
 
@@ -30,7 +30,7 @@ def as_array(image: Any) -> Any:
     """Return a tensor or NumPy array as it is, and anything else as a NumPy array.
 
     Raises:
-        InputError: If it is a masked array, whose mask would be lost.
+        InputError: If it is a masked array, of which the mask would be lost.
     """
     if isinstance(image, np.ma.MaskedArray):
         raise InputError("a masked array: fill it first, image.filled(0).")
@@ -42,7 +42,7 @@ def spatial_dimensions(image: Any, spatial_dims: int | None) -> int:
 
     Args:
         image: An array.
-        spatial_dims: 2 or 3; None to take the number of axes.
+        spatial_dims: 2 or 3; None for the number of axes.
 
     Raises:
         InputError: If the array has fewer axes than that, or not 2 or 3 where `spatial_dims` is None.
@@ -61,68 +61,74 @@ def spatial_dimensions(image: Any, spatial_dims: int | None) -> int:
     return dimensions
 
 
-def for_each(
-    image: Any,
-    spatial_dims: int | None,
-    settings: Settings,
-    filter_one: Callable[[Backend, Any, int, int], Result],
-    *,
-    until_stable: bool,
-) -> Result:
-    """Run a filter on every image of an array.
+def filter_array(chosen: SoftFilter, image: Any, progress: Report | None = None) -> Result:
+    """Filter every image of an array.
 
     Args:
-        image: What `as_array` gave, with values in [0, 1].
-        spatial_dims: See `spatial_dimensions`.
-        settings: Only method, device, threads and surrogate are used here.
-        filter_one: Called with the backend, one image of its kind, the image's number and how many there are.
-        until_stable: Whether each image stops by itself; if not, torch takes a whole batch at once.
+        chosen: The filter.
+        image: NumPy array or torch tensor in [0, 1]: (Y, X), (Z, Y, X), or with leading axes.
+        progress: Called after every sub-iteration.
 
     Raises:
-        InputError: If the values are no probabilities, or a gradient is asked of a method that has none.
+        InputError: If the image is no probability map or does not fit the filter, or a gradient is required of a
+            method that has none.
+        RuleError: If a rule is malformed, too large, or for other dimensions.
     """
+    settings, image = chosen.settings, as_array(image)
+    dimensions = spatial_dimensions(image, chosen.spatial_dims)
+    sequences = chosen.phases(tuple(image.shape[-dimensions:]))
+    if chosen.gives == MASK and is_tensor(image) and image.requires_grad:
+        raise InputError("a hard skeleton has no gradient: pass image.detach(), or use smooth-levels.")
     check_kind(image)
-    dimensions = spatial_dimensions(image, spatial_dims)
-    kind: _Torch | _NumPy = _Torch(image) if is_tensor(image) else _NumPy(image)
-    if kind.gradient:
+    arrays: _Torch | _NumPy = _Torch(image) if is_tensor(image) else _NumPy(image)
+    if arrays.gradient:
         check_gradient(settings.method)
-    device = kind.device if settings.device == "auto" else settings.device
-    family = find(settings.method).family
-    # A nested filter is run without a gradient. Its gradient goes to the voxels that its values were copied from.
-    traced = kind.gradient and family is Family.NESTED
-    backend = choose(device, threads=settings.threads, gradient=kind.gradient and not traced)
+    device = arrays.device if settings.device == "auto" else settings.device
+    scheme = find(settings.method).scheme
+    # A nested filter runs without a gradient, which then goes to the voxels that its values were copied from.
+    traced = arrays.gradient and scheme is Scheme.NESTED
+    backend = choose(device, threads=settings.threads, gradient=arrays.gradient and not traced)
     backend.traces = traced
-    wide = kind.wide()
+    wide = arrays.wide()
     images = wide.detach() if traced else wide
     if not backend.proper(backend.array(images)):
         low, high = backend.extremes(backend.array(images))
         raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")
-    alone = until_stable or family in (Family.NESTED, Family.LEVELS, Family.SAMPLES)
+    # A batch is filtered as one image unless its images stop one by one, or are packed into bit planes.
+    fixed = scheme is Scheme.POOLING or all(p.iterations is not None for phases in sequences for p in phases)
+    alone = not fixed or scheme in (Scheme.NESTED, Scheme.LEVELS, Scheme.SAMPLES)
     if images.ndim == dimensions or (backend.batches and not alone):
         stack = [images]
     else:
         stack = images.reshape((-1, *images.shape[-dimensions:]))
-    results = [filter_one(backend, backend.array(one), index, len(stack)) for index, one in enumerate(stack)]
+    name, results = chosen.title or sequences[0][0].rule.name, []
+    for index, one in enumerate(stack):
+        jobs = [
+            FilterJob(name, phases, settings, backend, index, len(stack), part, len(sequences), progress)
+            for part, phases in enumerate(sequences)
+        ]
+        results.append(chosen.run_image(jobs, backend.array(one), dimensions))
 
     def together(parts: list[Any], gradient: Callable[[Any], Any] = lambda values: values) -> Any:
         if parts[0] is None:
             return None
-        values = parts[0] if len(parts) == 1 else kind.stack(parts)
-        return kind.own(gradient(values)).reshape(images.shape)
+        values = parts[0] if len(parts) == 1 else arrays.stack(parts)
+        return arrays.own(gradient(values)).reshape(images.shape)
 
-    def hand_back(values: Any) -> Any:
-        return kind.traced(values, wide, [result.origins for result in results], settings.surrogate)
+    def with_gradient(values: Any) -> Any:
+        return arrays.traced(values, wide, [result.origins for result in results], settings.surrogate)
 
-    return replace(
+    result = replace(
         combine(results),
-        image=together([result.image for result in results], *([hand_back] if traced else [])),
+        image=together([result.image for result in results], *([with_gradient] if traced else [])),
         standard_error=together([result.standard_error for result in results]),
         device=device,
     )
+    return warn_if_capped(result, settings)
 
 
 class _NumPy:
-    """A NumPy array of the caller; `_Torch` has the same methods for a tensor."""
+    """The caller's NumPy array; `_Torch` has the same methods for a tensor."""
 
     device = "cpu"
     gradient = False
@@ -131,7 +137,7 @@ class _NumPy:
         self.image = image
 
     def traced(self, values: Any, wide: Any, origins: list[Any], surrogate: bool) -> Any:
-        """Return a nested filter's values, here without a gradient."""
+        """Return the values of a nested filter, which here have no gradient."""
         return values
 
     def wide(self) -> Any:
@@ -142,11 +148,11 @@ class _NumPy:
         )
 
     def stack(self, parts: list[Any]) -> Any:
-        """Return a backend's images as one."""
+        """Return the backend's images in one array."""
         return np.stack([part.cpu().numpy() if is_tensor(part) else part for part in parts])
 
     def own(self, values: Any) -> Any:
-        """Return a backend's image as the caller's kind and type (uint8 for a binary one)."""
+        """Return the backend's image in the caller's array and element type (uint8 if it is binary)."""
         array = values.cpu().numpy() if is_tensor(values) else values
         if array.dtype == np.bool_:
             return array.astype(np.uint8)
@@ -169,13 +175,14 @@ class _Torch:
         return self.image if keep else self.image.float()
 
     def traced(self, values: Any, wide: Any, origins: list[Any], surrogate: bool) -> Any:
-        """Return a nested filter's values with a gradient.
+        """Return the values of a nested filter with a gradient.
 
         Args:
-            values: Of the filter, all images in one.
-            wide: What `wide` gave, through which the gradient goes.
-            origins: For each image where its values come from; None for the voxels that keep their own.
-            surrogate: Whether every voxel that is not 0 passes its gradient to itself, changed or not.
+            values: Of all images together.
+            wide: The result of `wide`, which receives the gradient.
+            origins: For each image the indices that its values come from; None: voxels that keep their value pass
+                the gradient to themselves.
+            surrogate: Whether every voxel above 0 passes its gradient to itself, changed or not.
         """
         from softmorph_cli.kernels.origins import with_gradient
 
@@ -191,33 +198,19 @@ class _Torch:
         return with_gradient(wide, values, torch.where(each < 0, -1, each + first))
 
     def stack(self, parts: list[Any]) -> Any:
-        """Return a backend's images as one."""
+        """Return the backend's images in one array."""
         return self.torch.stack([self.torch.as_tensor(part, device=self.image.device) for part in parts])
 
     def own(self, values: Any) -> Any:
-        """Return a backend's image as the caller's kind and type (uint8 for a binary one)."""
+        """Return the backend's image in the caller's array and element type (uint8 if it is binary)."""
         tensor = self.torch.as_tensor(values, device=self.image.device).contiguous()
         if tensor.dtype == self.torch.bool:
             return tensor.to(self.torch.uint8)
         return tensor.to(self.image.dtype if self.image.is_floating_point() else self.torch.float32)
 
 
-def check_gradient(method: str | None) -> None:
-    """Refuse a method that has no gradient.
-
-    Raises:
-        InputError: Naming one that has.
-    """
-    if not find(method).differentiable:
-        able = ", ".join(name for name, m in METHODS.items() if m.differentiable)
-        raise InputError(
-            f"method {method!r} has no gradient, but the input requires one: use 'smooth-levels', the "
-            f"differentiable form of levels (or another of {able}), or pass image.detach()."
-        )
-
-
 def check_kind(image: Any) -> None:
-    """Refuse what cannot be a probability map, whatever its values.
+    """Refuse an array that cannot be a probability map because of its shape or type.
 
     Raises:
         InputError: If the array is empty or not of floating-point (or Boolean) type.

@@ -1,12 +1,12 @@
-"""A filter as one value: an operation with its parameters, from the command line to the kernel.
+"""Base classes of filters: an operation with its parameters as one frozen value.
 
 Command-line options, the public functions, the torch modules, chains and TOML files, batches, tiles and provenance are
-all derived from the dataclasses in `softmorph_cli.filters.operations`, which build on the two classes here.
+derived from the subclasses in `softmorph_cli.filters.operations`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Protocol, Self
@@ -15,13 +15,13 @@ from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.system.parameters import Declared, Parameter, check_all, declared, named
 
 if TYPE_CHECKING:
-    from softmorph_cli.filters.run import Phase
-    from softmorph_cli.level_sets import LevelSets
+    from softmorph_cli.filters.run import FilterJob, Phase
+    from softmorph_cli.kernels.level_sets import LevelSets
     from softmorph_cli.volume import Volume
 
-# What the values of a result are.
+# The kind of a result's values.
 PROBABILITY, MASK, LABELS = "probability", "mask", "labels"
-# Where a filter is typed, which decides how its options are: a command of its own, a chain or batch, tile by tile.
+# Where a filter is typed, which decides what advice can be given: a command, a chain or batch, a run in tiles.
 COMMAND, CHAIN, TILES = "command", "chain", "tiles"
 
 Report = Callable[[Progress], None]
@@ -29,7 +29,7 @@ Sequences = tuple[tuple["Phase", ...], ...]
 
 
 class Grid(Protocol):
-    """The grid of a map: a volume, or a map that is read in boxes."""
+    """The grid of a `Volume`, or of a map that is read in boxes."""
 
     @property
     def spacing(self) -> tuple[float, ...] | None:
@@ -46,14 +46,14 @@ class Grid(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """An operation with its parameters: a frozen value that is checked when it is made.
+    """An operation with its parameters, which are checked when it is made.
 
-    A subclass is an operation: its fields are the parameters, each declared once as
+    The fields of a subclass are the operation's parameters, each declared as
     `softmorph_cli.system.parameters.Parameter`.
 
     Class attributes:
-        operation: Its name, as it is typed.
-        help: What its command does: one sentence, then more if need be.
+        operation: The name of the command.
+        help: The help text of the command; its first line is one sentence.
         examples: Command lines.
     """
 
@@ -65,20 +65,20 @@ class Filter:
         """Check the parameters.
 
         Raises:
-            UsageError: If one is wrong whatever the image.
+            UsageError: If one is invalid for any image.
         """
         check_all(self)
 
     @classmethod
     def keys(cls) -> dict[str, Declared]:
-        """Return the parameters of a step, by name: the operation's own, then those of its method."""
+        """Return the parameters of a step of a chain by name: the operation's, then those of its method."""
         found = {name: one for name, one in declared(cls).items() if one.about.shell and name not in _MACHINE}
         own = {name: one for name, one in found.items() if name not in _SETTINGS}
         return own | found
 
     @classmethod
     def own_keys(cls) -> dict[str, Declared]:
-        """Return the parameters of the operation itself."""
+        """Return the parameters of the operation, without those of its method."""
         return {name: one for name, one in cls.keys().items() if name not in _SETTINGS}
 
     @classmethod
@@ -86,11 +86,11 @@ class Filter:
         """Return the filter with these parameters.
 
         Args:
-            given: Values by name; those that are None count as not given.
-            settings: How it runs where it does not say itself.
+            given: Values by name; None stands for a parameter that is not given.
+            settings: Settings for the parameters that are not given.
 
         Raises:
-            UsageError: If a value is missing, or one is wrong whatever the image.
+            UsageError: If a required value is missing, or one is invalid for any image.
         """
         given = {name: value for name, value in given.items() if value is not None}
         cls._check_given(given)
@@ -98,27 +98,27 @@ class Filter:
 
     @classmethod
     def _check_given(cls, given: Mapping[str, Any]) -> None:
-        """Refuse parameters of which one is missing that has no default."""
+        """Refuse parameters without a required one."""
 
     @classmethod
     def _of_settings(cls, settings: Settings | None) -> dict[str, Any]:
         return {}
 
     def given(self, settings: Settings | None = None) -> dict[str, Any]:
-        """Return the parameters that are not those of the settings, or else their defaults."""
+        """Return the parameters that differ from those of the settings, or from their defaults."""
         usual = {name: one.default for name, one in self.keys().items()} | self._of_settings(settings)
         values = {name: getattr(self, name) for name in self.keys()}
         return {name: value for name, value in values.items() if value != usual[name]}
 
     def as_json(self) -> dict[str, Any]:
-        """Return the filter as plain values, from which `from_json` makes it again."""
+        """Return the filter as a JSON document, which `from_json` reads."""
         values = {name: (getattr(self, name), one.default) for name, one in declared(type(self)).items()}
         changed = {name: value for name, (value, default) in values.items() if value != default}
         return {"operation": self.operation, **changed}
 
     @property
     def gives(self) -> str:
-        """What the values of a result are: `PROBABILITY`, `MASK` (0 and 1) or `LABELS` (whole numbers)."""
+        """The kind of a result's values: `PROBABILITY`, `MASK` (0 and 1) or `LABELS` (whole numbers)."""
         return PROBABILITY
 
     @property
@@ -128,57 +128,57 @@ class Filter:
 
     @property
     def cuts(self) -> bool:
-        """Whether it cuts the map, now or when somebody looks at a level of its result."""
+        """Whether it applies a threshold to the map, or its result is read level by level."""
         return False
 
     @property
     def settings(self) -> Settings | None:
-        """How it runs, with its method; None where there is but one way."""
+        """Its settings, with a method; None for an operation without methods."""
         return None
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The operation's own parameters as documents and files hold them; None where they are not given."""
+        """The operation's own parameters as in documents and provenance; None if not given."""
         return {name: getattr(self, name) for name in self.own_keys()}
 
     @property
     def in_force(self) -> dict[str, Any]:
-        """The parameters that have an effect, those of the method among them."""
+        """The parameters that have an effect, including those of the method."""
         return {name: value for name, value in self.parameters.items() if value is not None}
 
     @property
     def method_in_force(self) -> str | None:
-        """The method as documents and files name it."""
+        """The method as documents and provenance name it."""
         return None
 
     @property
     def radius_unit(self) -> str | None:
-        """Unit of the radius that is reached; None for that of the map."""
+        """Unit of the radius that is reached; None for the map's unit."""
         return None
 
     def ineffective(self) -> list[str]:
-        """Return a warning for every setting that was changed without effect."""
+        """Return a warning for every setting that was changed but has no effect."""
         return []
 
     def settled(self, levels: LevelSets | Literal["exact"] | None) -> tuple[Self, tuple[str, ...]]:
-        """Return the filter for a map that is exact at these levels, and what a person should know about it."""
+        """Return the filter adapted to a map that is exact at these levels, and notes for the user."""
         return self, ()
 
     def _at_level(
         self, threshold: float, levels: LevelSets | Literal["exact"] | None
     ) -> tuple[Self, tuple[str, ...]]:
-        from softmorph_cli.level_sets import at_level
+        from softmorph_cli.kernels.level_sets import at_level
 
         used, notes = at_level(threshold, levels)
         changes: dict[str, Any] = {"threshold": used} if notes else {}
         return replace(self, **changes), notes
 
     def on_grid(self, grid: Grid) -> Self:
-        """Return the filter with its lengths in the unit of a map."""
+        """Return the filter with its lengths in the unit of a grid."""
         return self
 
     def prepare(self, volume: Volume) -> Volume:
-        """Return the map that the filter is applied to: resampled, or as it is."""
+        """Return the map that the filter is applied to, resampled if need be."""
         return volume
 
     def concerns(self, volume: Volume, place: str = COMMAND) -> list[str]:
@@ -191,18 +191,18 @@ class Filter:
         return []
 
     def remarks(self, before: int, after: int) -> list[str]:
-        """Return notes on the numbers of components above 0.5, before and after."""
+        """Return notes on the numbers of components above 0.5 before and after."""
         return []
 
     def run(self, volume: Volume, progress: Report | None = None) -> Result:
-        """Return the filter of a map that `prepare` gave.
+        """Return the result for a map from `prepare`.
 
         Args:
             volume: The map.
             progress: Called after every sub-iteration.
 
         Raises:
-            InputError: If it does not fit the map.
+            InputError: If the filter does not fit the map.
         """
         raise NotImplementedError
 
@@ -212,16 +212,16 @@ class SoftFilter(Settings, Filter):
     """A filter made of Boolean rules, with a choice of methods to make it soft.
 
     Class attributes:
-        default_method: The method where none is chosen.
-        finishes_lines: Whether it reduces lines to one voxel's width.
-        title: What messages and progress call it.
+        default_method: The method if none is chosen.
+        finishes_lines: Whether it reduces lines to a width of one voxel.
+        title: The name in messages and progress reports; "" for that of the rule.
     """
 
     spatial_dims: Annotated[int | None, Parameter("2 or 3 where there are leading axes.", shell=False)] = None
 
     default_method: ClassVar[str]
     finishes_lines: ClassVar[bool] = False
-    title: ClassVar[str]
+    title: ClassVar[str] = ""
 
     @classmethod
     def _of_settings(cls, settings: Settings | None) -> dict[str, Any]:
@@ -229,11 +229,11 @@ class SoftFilter(Settings, Filter):
 
     @cached_property
     def settings(self) -> Settings:
-        """How it runs, with its method."""
+        """Its settings, with a method."""
         return Settings.of(self.resolved())
 
     def resolved(self, default: str = "") -> Self:
-        """Return the filter with its method, where none is chosen."""
+        """Return the filter with the default method if none is chosen."""
         return super().resolved(default or self.default_method)
 
     @property
@@ -243,34 +243,34 @@ class SoftFilter(Settings, Filter):
 
     @property
     def until_stable(self) -> bool:
-        """Whether it stops by itself."""
+        """Whether it runs until nothing changes."""
         return False
 
     @property
     def method_in_force(self) -> str | None:
-        """The method as documents and files name it."""
+        """The method as documents and provenance name it."""
         return "binary" if self.gives == MASK else self.settings.method
 
     @property
     def in_force(self) -> dict[str, Any]:
-        """The parameters that have an effect, those of the method among them."""
+        """The parameters that have an effect, including those of the method."""
         chosen = super().in_force
         if self.gives == MASK:
-            # Of a hard skeleton, which has no method, only whether it was finished.
+            # A hard skeleton has no method: of its settings only `finish` counts.
             return chosen if self.finish else {**chosen, "finish": False}
         return {**chosen, **self.settings.relevant(until_stable=self.until_stable)}
 
     def ineffective(self) -> list[str]:
-        """Return a warning for every setting that was changed without effect."""
-        settings = Settings.of(self).resolved(self.settings.method or "")
+        """Return a warning for every setting that was changed but has no effect."""
+        settings, mask = Settings.of(self).resolved(self.settings.method or ""), self.gives == MASK
         names = settings.idle(until_stable=self.until_stable)
-        if self.gives == MASK:
+        if mask:
             nested_only = ("levels", "lowest", "prune_contrast")
             changed = (name for name in nested_only if getattr(settings, name) != getattr(Settings, name))
             names.extend(name for name in changed if name not in names)
-        nested = self.gives == MASK or settings.method == "nested"
-        what = named("hard", True) if self.gives == MASK else f"method {settings.method}"
-        if self.gives != MASK and settings.method == "nested" and "prune_contrast" in names:
+        nested = mask or settings.method == "nested"
+        what = named("hard", True) if mask else f"method {settings.method}"
+        if not mask and nested and "prune_contrast" in names:
             what = (
                 f"a skeleton that is not finished, as with {named('iterations')} and {named('finish', False)}"
             )
@@ -282,10 +282,10 @@ class SoftFilter(Settings, Filter):
         return [f"{option} has no effect with {what}." for option in typed]
 
     def phases(self, shape: tuple[int, ...]) -> Sequences:
-        """Return the phases that the filter runs through; two sequences where it is their difference.
+        """Return the phases of the filter; two sequences if it is their difference.
 
         Args:
-            shape: The image's, along its spatial axes.
+            shape: The image's shape along its spatial axes.
 
         Raises:
             SoftmorphError: If the filter does not fit the shape.
@@ -293,23 +293,36 @@ class SoftFilter(Settings, Filter):
         raise NotImplementedError
 
     def run(self, volume: Volume, progress: Report | None = None) -> Result:
-        """Return the filter of a map."""
+        """Return the result for a map."""
+        from softmorph_cli.filters.arrays import filter_array
+
         fitted = replace(self.on_grid(volume), spatial_dims=volume.spatial_dims)
-        return fitted(volume.array, progress)
+        result = filter_array(fitted, volume.array, progress)
+        return replace(result, warnings=(*result.warnings, *self._findings(volume.array, result.image)))
+
+    def _findings(self, image: Any, result: Any) -> list[str]:
+        """Return warnings about the result for a map."""
+        return []
 
     def __call__(self, image: Any, progress: Report | None = None) -> Result:
-        """Return the filter of an image, and how it went.
+        """Return the result for an array, see `filter_array`."""
+        from softmorph_cli.filters.arrays import filter_array
+
+        return filter_array(self, image, progress)
+
+    def run_image(self, jobs: Sequence[FilterJob], image: Any, dimensions: int) -> Result:
+        """Return the result for one image.
 
         Args:
-            image: NumPy array or torch tensor in [0, 1]: (Y, X), (Z, Y, X), or with leading axes.
-            progress: Called after every sub-iteration.
-
-        Raises:
-            InputError: If the image is no probability map, or does not fit the filter.
+            jobs: One for each sequence of phases.
+            image: Probabilities of the backend's type; several images where the backend takes a batch.
+            dimensions: 2 or 3.
         """
-        raise NotImplementedError
+        from softmorph_cli.filters.run import run, run_difference
+
+        return run(jobs[0], image) if len(jobs) == 1 else run_difference(jobs[0], jobs[1], image)
 
 
-# Where a filter runs: of a whole chain alike.
+# The same for all steps of a chain.
 _MACHINE: Final = ("device", "threads")
 _SETTINGS: Final = tuple(declared(Settings))

@@ -1,105 +1,75 @@
-"""The ways to make a binary filter soft, and what each of them can do."""
+"""The methods that make a binary filter soft, and the capabilities of each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from softmorph_cli.compiler import DIAGRAM, NESTED
-from softmorph_cli.errors import UsageError
-from softmorph_cli.level_sets import Levels
+from softmorph_cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from softmorph_cli.kernels.level_sets import Levels
 
 
-class Family(Enum):
-    """How a map is represented while the steps run."""
+class Scheme(Enum):
+    """The representation in which a map is processed."""
 
-    STEPWISE = auto()  # as probabilities; each step's output feeds the next
-    NESTED = auto()  # as the bit planes of its level sets, which stay nested, or as values by their order
-    LEVELS = auto()  # as the bit planes of its level sets, each by itself
-    SAMPLES = auto()  # as the bit planes of random draws
-    SMOOTH_LEVELS = auto()  # as a few steep sigmoids of itself, one after the other
-    POOLING = auto()  # clDice's own skeleton, made of minima and maxima
+    STEPWISE = auto()  # probabilities; the output of each step is the input of the next
+    NESTED = auto()  # bit planes of level sets that stay nested, or values by their order
+    LEVELS = auto()  # bit planes of independent level sets
+    SAMPLES = auto()  # bit planes of random draws
+    SMOOTH_LEVELS = auto()  # steep sigmoids around several levels, one after the other
+    POOLING = auto()  # clDice's skeleton by min- and max-pooling
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way to make a binary filter soft.
+    """A method that makes a binary filter soft.
 
     Attributes:
-        name: What people type.
-        family: How it runs.
-        logic: Which program of a rule it runs, see `compile_rule`.
-        differentiable: Whether autograd can pass through.
-        summary: One line for people.
-        levels: How many level sets or draws it takes unless the caller says; None where it has none.
-        finite: Whether a step gives no values but those of the map and what they leave of 1, so that it comes to rest.
+        name: The name as it is typed.
+        scheme: The representation in which it runs.
+        logic: The logic that a rule is compiled for, see `compile_rule`.
+        differentiable: Whether it has a gradient.
+        levels: The default number of level sets or draws; None if it has none.
+        finite: Whether a step returns only values v of the map and 1 - v, so that the iteration converges.
     """
 
     name: str
-    family: Family
+    scheme: Scheme
     logic: str
-    differentiable: bool
-    summary: str
+    differentiable: bool = True
     levels: Levels | None = None
     finite: bool = False
 
 
+# The logics "multilinear" and "nested" are DIAGRAM and NESTED of the compiler, whose import would delay --help.
 _ALL: Final = (
     Method(
-        "multilinear", Family.STEPWISE, DIAGRAM, True, "exact expectation of each step, independent voxels"
-    ),
-    Method("product", Family.STEPWISE, "product", True, "the papers' polynomial: AND = ab, OR = a + b - ab"),
-    Method(
-        "minmax",
-        Family.STEPWISE,
-        "minmax",
-        True,
-        "an increasing filter at every threshold; else min and max",
-        finite=True,
-    ),
-    Method("lukasiewicz", Family.STEPWISE, "lukasiewicz", True, "bounded sums: AND = max(0, a + b - 1)"),
-    Method("einstein", Family.STEPWISE, "einstein", True, "AND = ab / (2 - (a + b - ab))"),
-    Method("hamacher", Family.STEPWISE, "hamacher", True, "AND = ab / (a + b - ab)"),
-    Method(
-        "drastic", Family.STEPWISE, "drastic", False, "AND = min where the other is 1, else 0", finite=True
-    ),
-    Method(
-        "nested",
-        Family.NESTED,
-        NESTED,
-        True,
-        "every level set thinned to a centreline that holds those of the levels above",
-        16,
-    ),
-    Method(
-        "levels",
-        Family.LEVELS,
-        DIAGRAM,
-        False,
-        "mean of the binary filter over the level sets of the map",
-        64,
-    ),
-    Method("smooth-levels", Family.SMOOTH_LEVELS, DIAGRAM, True, "differentiable form of levels"),
-    Method(
-        "sampled",
-        Family.SAMPLES,
-        DIAGRAM,
-        False,
-        "mean over random draws of the whole map, with its error",
-        64,
-    ),
-    Method(
-        "cldice",
-        Family.POOLING,
-        "minmax",
-        True,
-        "min/max-pool skeleton of the clDice paper (skeletonize only)",
-    ),
+        "multilinear", Scheme.STEPWISE, "multilinear"
+    ),  # exact expectation of each step, independent voxels
+    Method("product", Scheme.STEPWISE, "product"),  # the papers' polynomial: AND = ab, OR = a + b - ab
+    # An increasing filter at every threshold; else minimum and maximum.
+    Method("minmax", Scheme.STEPWISE, "minmax", finite=True),
+    Method("lukasiewicz", Scheme.STEPWISE, "lukasiewicz"),  # AND = max(0, a + b - 1)
+    Method("einstein", Scheme.STEPWISE, "einstein"),  # AND = ab / (2 - (a + b - ab))
+    Method("hamacher", Scheme.STEPWISE, "hamacher"),  # AND = ab / (a + b - ab)
+    # AND = the minimum where the other is 1, else 0
+    Method("drastic", Scheme.STEPWISE, "drastic", differentiable=False, finite=True),
+    # Every level set is thinned to a centreline that contains those of the levels above.
+    Method("nested", Scheme.NESTED, "nested", levels=16),
+    # The mean of the binary filter over the level sets of the map; then its differentiable form.
+    Method("levels", Scheme.LEVELS, "multilinear", differentiable=False, levels=64),
+    Method("smooth-levels", Scheme.SMOOTH_LEVELS, "multilinear"),
+    # The mean over random draws of the whole map, with its standard error.
+    Method("sampled", Scheme.SAMPLES, "multilinear", differentiable=False, levels=64),
+    # The clDice paper's skeleton by min- and max-pooling.
+    Method("cldice", Scheme.POOLING, "minmax"),
 )
 METHODS: Final = {method.name: method for method in _ALL}
 
-# The papers' own words.
+# The papers' names.
 ALIASES: Final = {"probabilistic": "multilinear", "quasi-probabilistic": "product", "bounded": "lukasiewicz"}
 
 
@@ -107,7 +77,7 @@ def find(name: str | None) -> Method:
     """Return a method by its name or alias.
 
     Args:
-        name: None, of settings that leave the method to the filter, is no method.
+        name: The name; None, of settings that leave the method to the filter, is refused.
 
     Raises:
         UsageError: If there is none; the message lists them.
@@ -116,3 +86,38 @@ def find(name: str | None) -> Method:
     if method is None:
         raise UsageError(f"unknown method {name!r}: use one of {', '.join((*METHODS, *ALIASES))}.")
     return method
+
+
+def check_method(method: str, *, thinning: bool = False) -> None:
+    """Refuse a method that is a skeleton itself, and one for thinnings where the rule is none.
+
+    Args:
+        method: Its name.
+        thinning: Whether the rule may be a thinning.
+
+    Raises:
+        UsageError: With the operation that the method belongs to.
+    """
+    scheme = find(method).scheme
+    if scheme is Scheme.POOLING:
+        raise UsageError(
+            f"method {method!r} is a skeleton: use it with skeletonize, and leave the method out here."
+        )
+    if scheme is Scheme.NESTED and not thinning:
+        raise UsageError(
+            f"method {method!r} is for thinnings: use it with skeletonize, and leave it out here."
+        )
+
+
+def check_gradient(method: str | None) -> None:
+    """Refuse a method that has no gradient.
+
+    Raises:
+        InputError: With the methods that have one.
+    """
+    if not find(method).differentiable:
+        able = ", ".join(name for name, m in METHODS.items() if m.differentiable)
+        raise InputError(
+            f"method {method!r} has no gradient, but the input requires one: use 'smooth-levels', the "
+            f"differentiable form of levels (or another of {able}), or pass image.detach()."
+        )

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters import operations
 from softmorph_cli.filters.filter import SoftFilter
-from softmorph_cli.filters.method import Family, find
+from softmorph_cli.filters.method import Scheme, find
 from softmorph_cli.filters.operators import apply, recipe
-from softmorph_cli.filters.settings import How
+from softmorph_cli.filters.settings import MethodOptions
 
 
 def _checked(batch: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class _Morphology(_Module):
         *,
         erosion_connectivity: int | None = None,
         dilation_connectivity: int | None = None,
-        **how: Unpack[How],
+        **how: Unpack[MethodOptions],
     ) -> None:
         """Choose the filter.
 
@@ -74,7 +74,7 @@ class _Morphology(_Module):
                 "minmax".)
             erosion_connectivity: Overrides `connectivity` for the erosion.
             dilation_connectivity: Overrides `connectivity` for the dilation.
-            **how: See `softmorph_cli.filters.settings.How`.
+            **how: See `softmorph_cli.filters.settings.MethodOptions`.
 
         Raises:
             UsageError: If an argument is out of range.
@@ -150,7 +150,7 @@ class SoftSkeletonizer(_Module):
             number found from the data would change from batch to batch; but None, to the end, is the default of
             "nested", of which further iterations change nothing.
         method: How the thinning is made soft; default "smooth-levels". (The function `skeletonize`: "nested".)
-        **how: See `softmorph_cli.filters.settings.How`.
+        **how: See `softmorph_cli.filters.settings.MethodOptions`.
 
     >>> import torch
     >>> logits = torch.zeros((1, 1, 5, 9), requires_grad=True)
@@ -161,7 +161,7 @@ class SoftSkeletonizer(_Module):
     """
 
     def __init__(
-        self, iterations: int | None = None, method: str = "smooth-levels", **how: Unpack[How]
+        self, iterations: int | None = None, method: str = "smooth-levels", **how: Unpack[MethodOptions]
     ) -> None:
         """Choose the filter.
 
@@ -170,7 +170,7 @@ class SoftSkeletonizer(_Module):
         """
         super().__init__()
         chosen = find(method)
-        if iterations is None and chosen.family is not Family.NESTED:
+        if iterations is None and chosen.scheme is not Scheme.NESTED:
             raise UsageError(f"method {chosen.name} needs a number of iterations, such as iterations=3.")
         self.iterations = iterations
         self._hold(operations.Skeleton(chosen.name, iterations=iterations, **how))

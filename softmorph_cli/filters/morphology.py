@@ -1,94 +1,85 @@
-"""Soft erosion, dilation, opening, closing, and what is built from them: gradient, top-hat, black-hat.
-
-Erosion is AND over the structuring element and dilation is OR, see `softmorph_cli.rules.structuring`.
-"""
+"""Phases of erosions and dilations: iterations along each axis, from their number or a radius."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
-from typing import Any
+from itertools import pairwise
+from math import floor, isfinite
+from typing import NamedTuple
 
-from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.arrays import as_array, for_each, spatial_dimensions
-from softmorph_cli.filters.element import Reach, reach
-from softmorph_cli.filters.filter import Report, Sequences
-from softmorph_cli.filters.method import Family, find
+from softmorph_cli.errors import InputError
+from softmorph_cli.filters.filter import Sequences
 from softmorph_cli.filters.operations import Morphology
-from softmorph_cli.filters.run import Job, Phase, run, run_difference
-from softmorph_cli.filters.settings import Result
-from softmorph_cli.kernels.backend import Backend
+from softmorph_cli.filters.run import Phase
 from softmorph_cli.rules import structuring
 
 
-def operate(element: Morphology, image: Any, progress: Report | None = None) -> Result:
-    """Run a morphological operation and say how it went.
+class Reach(NamedTuple):
+    """Iterations along each axis, and the radius that they amount to (None if none was requested)."""
 
-    Args:
-        element: The operation.
-        image: NumPy array or torch tensor in [0, 1]: (Y, X), (Z, Y, X), or with leading axes.
-        progress: Called after every sub-iteration.
-
-    Raises:
-        InputError: If image, connectivity or spacing do not fit each other.
-    """
-    element = element.resolved()
-    image = as_array(image)
-    dimensions = spatial_dimensions(image, element.spatial_dims)
-    shape = tuple(image.shape[-dimensions:])
-    sequences = phases(element, shape)
-
-    def one(backend: Backend, values: Any, index: int, count: int) -> Result:
-        jobs = [
-            Job(element.title, each, element, backend, index, count, part, len(sequences), progress)
-            for part, each in enumerate(sequences)
-        ]
-        return run(jobs[0], values) if len(jobs) == 1 else run_difference(jobs[0], jobs[1], values)
-
-    result = for_each(image, element.spatial_dims, element, one, until_stable=False)
-    far = reach(shape, element)
-    return replace(result, iterations=max(far.steps), radius=far.radius)
+    steps: tuple[int, ...]
+    radius: tuple[float, ...] | None = None
 
 
 def phases(element: Morphology, shape: tuple[int, ...]) -> Sequences:
-    """Return the one sequence of phases of an operation, or the two whose difference it is.
+    """Return the sequence of phases of an operation, or the two whose difference it is.
 
     Args:
         element: The operation.
-        shape: The image's, along its spatial axes.
+        shape: The image's shape along its spatial axes.
 
     Raises:
         InputError: If connectivity or spacing do not fit the image.
     """
-    far = reach(shape, element)
+    steps = reach(shape, element).steps
+
+    def phases_of(name: str) -> list[Phase]:
+        make = {"erosion": structuring.erosion, "dilation": structuring.dilation}[name]
+        connectivity = structuring.check_connectivity(element.connectivities[name], len(shape))
+        found = []
+        # All axes first; an axis leaves the element after its number of iterations.
+        for done, until in pairwise((0, *sorted(set(steps) - {0}))):
+            axes = tuple(axis for axis, count in enumerate(steps) if count >= until)
+            found.append(Phase(make(connectivity, len(shape), axes), until - done))
+        return found
+
     return tuple(
-        tuple(phase for name in sequence for phase in _phases(name, element, far, len(shape)))
-        for sequence in element.sequences
+        tuple(phase for name in sequence for phase in phases_of(name)) for sequence in element.sequences
     )
 
 
-def _phases(name: str, element: Morphology, far: Reach, dimensions: int) -> tuple[Phase, ...]:
-    """Return the phases of an erosion or a dilation."""
-    make = {"erosion": structuring.erosion, "dilation": structuring.dilation}[name]
-    connectivity = structuring.check_connectivity(element.connectivities[name], dimensions)
-    return far.phases(partial(make, connectivity, dimensions))
-
-
-def check_method(method: str | None, *, thinning: bool = False) -> None:
-    """Refuse a method that is a skeleton by itself, and one of thinnings for what is none.
+def reach(shape: tuple[int, ...], element: Morphology) -> Reach:
+    """Return the iterations of an operation along each axis.
 
     Args:
-        method: Its name, or None.
-        thinning: Whether the rule may be a thinning.
+        shape: The image's shape along its spatial axes.
+        element: With iterations, the same along all axes (by default 1); or with a radius in the unit of its
+            spacing: floor(radius / spacing) iterations along each axis.
 
     Raises:
-        UsageError: Naming the operation that it goes with.
+        InputError: If the spacing is unknown or does not fit, or the radius is smaller than every voxel or
+            larger than the image.
     """
-    if find(method).family is Family.POOLING:
-        raise UsageError(
-            f"method {method!r} is a skeleton: use it with skeletonize, and leave the method out here."
+    dimensions, radius, spacing, unit = len(shape), element.radius, element.spacing, element.unit or ""
+    if radius is None:
+        return Reach((element.iterations or 1,) * dimensions)
+    if isinstance(radius, str):
+        raise InputError(
+            f"radius {radius}: of an array give a number in the unit of its spacing, such as radius=2.5 with "
+            "spacing=(1, 0.5, 0.5)."
         )
-    if find(method).family is Family.NESTED and not thinning:
-        raise UsageError(
-            f"method {method!r} is for thinnings: use it with skeletonize, and leave it out here."
+    if spacing is None:
+        raise InputError(
+            "a radius needs the voxel size, which is unknown here: give iterations (a number of voxels)."
         )
+    if len(spacing) != dimensions or not all(isfinite(s) and s > 0 for s in spacing):
+        raise InputError(f"spacing {tuple(spacing)} must be {dimensions} positive numbers, in array order.")
+    sizes = f"{' × '.join(f'{s:g}' for s in spacing)} {unit}".rstrip()
+    asked = f"radius {radius:g} {unit}".rstrip()
+    # A larger radius changes nothing more.
+    if any(radius / s > 2 * size for s, size in zip(spacing, shape, strict=True)):
+        raise InputError(f"{asked} is larger than the image (voxel size {sizes}): choose a smaller one.")
+    # Three voxels are three iterations, even if a header's float32 makes the quotient 2.9999998.
+    steps = tuple(floor(radius / s * (1 + 1e-5)) for s in spacing)
+    if not any(steps):
+        raise InputError(f"{asked} is smaller than one voxel (voxel size {sizes}): choose a larger one.")
+    return Reach(steps, tuple(n * float(s) for n, s in zip(steps, spacing, strict=True)))

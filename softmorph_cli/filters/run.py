@@ -1,4 +1,4 @@
-"""Runs phases of a rule on one image: how the map is represented, how often to iterate, when to stop."""
+"""Runs the phases of a filter on one image: representation, iterations and stopping."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 from softmorph_cli.compiler import DIAGRAM, MINMAX, RANKS, Step, compile_rule, is_increasing
 from softmorph_cli.errors import InputError
-from softmorph_cli.filters.method import Family, Method, find
+from softmorph_cli.filters.method import Method, Scheme, find
 from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.kernels.backend import Backend, Field
 from softmorph_cli.kernels.bitplanes import WORD, bits_in_chunk, chunks
 from softmorph_cli.rules.rule import Rule
 from softmorph_cli.system.parameters import named
 
-# From the reason that says least to the one that says most about what a person should know.
+# In ascending order of relevance to the user: of several images the last reason is reported.
 _REASONS = ("iterations", "stable", "tolerance", "max_iterations")
 
-# The level set that a level of `smooth-levels` stands for lies above it.
+# The threshold of the level set that a level of `smooth-levels` represents.
 _HALF = 0.5
 
-# Of the summed negative part of a difference: rounding.
+# A summed negative part of a difference up to this is rounding.
 NEGLIGIBLE = 1e-6
 
 FUZZY = (
@@ -36,12 +36,12 @@ CLAMPED = (
 
 @dataclass(frozen=True)
 class Phase:
-    """A rule applied some number of times, or until nothing changes (None).
+    """A rule and its number of iterations.
 
     Attributes:
-        rule: Which.
-        iterations: How many times.
-        prunes: Whether it lowers voxels that the rule keeps, too, down to the floor of the settings' contrast.
+        rule: The rule.
+        iterations: The number of iterations; None until nothing changes.
+        prunes: Whether it also lowers voxels that the rule keeps, down to the floor given by the settings' contrast.
     """
 
     rule: Rule
@@ -50,23 +50,23 @@ class Phase:
 
     @property
     def has_subfields(self) -> bool:
-        """Whether a sub-iteration of the rule is for voxels of one parity alone."""
+        """Whether a sub-iteration of the rule changes voxels of one parity only."""
         return any(one.subfield is not None for one in self.rule.sub_iterations)
 
 
 @dataclass(frozen=True)
-class Job:
-    """One image's way through a filter.
+class FilterJob:
+    """A filter of one image: what to run, how and where.
 
     Attributes:
-        operation: What to call it in progress reports.
-        phases: One after the other, each on the result of the one before.
-        settings: How to run.
-        backend: Where to run.
-        index: Number of the image among those of one call, from 0; random draws depend on it.
-        count: How many images there are.
-        part: Number of this job among those that one image takes, from 0.
-        parts: How many those are.
+        operation: The name in progress reports.
+        phases: The phases in order, each applied to the result of the previous one.
+        settings: How they run, with a method.
+        backend: Where they run.
+        index: The number of the image among those of one call, from 0; random draws depend on it.
+        count: The number of images.
+        part: The number of this job among those of one image, from 0.
+        parts: The number of these.
         progress: Called after every sub-iteration.
     """
 
@@ -82,23 +82,23 @@ class Job:
 
     @property
     def method(self) -> Method:
-        """The method in force."""
+        """The method of the settings."""
         return find(self.settings.method)
 
 
-def run(job: Job, image: Any) -> Result:
+def run(job: FilterJob, image: Any) -> Result:
     """Return the soft filter of one image.
 
     Args:
-        job: What to do.
-        image: (Y, X) or (Z, Y, X) probabilities of the backend's kind; not modified.
+        job: The filter.
+        image: (Y, X) or (Z, Y, X) probabilities of the backend's type; not modified.
     """
-    match job.method.family:
-        case Family.NESTED:
+    match job.method.scheme:
+        case Scheme.NESTED:
             return nested(job, image)
-        case Family.LEVELS | Family.SAMPLES:
+        case Scheme.LEVELS | Scheme.SAMPLES:
             return _planes(image, job)
-        case Family.SMOOTH_LEVELS:
+        case Scheme.SMOOTH_LEVELS:
             return _smooth_levels(job, image)
         case _:
             result = sweep(job, image)
@@ -106,17 +106,16 @@ def run(job: Job, image: Any) -> Result:
 
 
 def fuzzy(method: Method, phases: tuple[Phase, ...]) -> tuple[str, ...]:
-    """Return what to say where minima and maxima are not the rule at every threshold; nothing where they are."""
-    rules = (
-        [] if method.logic != MINMAX else [phase.rule for phase in phases if not is_increasing(phase.rule)]
-    )
-    return tuple(FUZZY.format(rule=rule.name) for rule in rules)
+    """Return a warning for every rule of which minima and maxima are not the rule at every threshold."""
+    if method.logic != MINMAX:
+        return ()
+    return tuple(FUZZY.format(rule=p.rule.name) for p in phases if not is_increasing(p.rule))
 
 
-def nested(job: Job, image: Any) -> Result:
-    """Return the filter of all level sets at once, of which each stays within the one below.
+def nested(job: FilterJob, image: Any) -> Result:
+    """Return the filter of all level sets at once, each of which stays within the next lower one.
 
-    Up to 64 levels of a rule without subfields are bit planes; all else is done on values by their order, with
+    Up to 64 levels of a rule without subfields are bit planes; all else is computed on values by their order, with
     the same result.
     """
     backend, sets = job.backend, job.settings.level_sets
@@ -124,47 +123,41 @@ def nested(job: Job, image: Any) -> Result:
     if not backend.prunes and any(phase.prunes for phase in phases):
         raise InputError(f"{named('prune_contrast')} works on the CPU alone: add {named('device', 'cpu')}.")
     if sets is None:
-        start = to_ranks(job, image)
-        return _ranked(job, start, phases, floor_of(job, image))
+        return sweep(job, to_ranks(job, image), logic=RANKS, floor=floor_of(job, image))
     if in_planes(job.settings, phases[0]):
-        first = sweep(replace(job, phases=phases[:1]), backend.pack_nested(image, sets))
+        first = sweep(job, backend.pack_nested(image, sets), phases[:1])
         counts, phases = backend.count(first.image, WORD, image), phases[1:]
         results.append(replace(first, image=None))
         del first
     else:
         counts = to_ranks(job, image)
     if phases and not _capped(results):
-        results.append(_ranked(job, counts, phases, floor_of(job, image)))
+        results.append(sweep(job, counts, phases, logic=RANKS, floor=floor_of(job, image)))
         counts = results[-1].image
     return replace(_in_turn(results), image=backend.refine(image, counts, sets))
 
 
 def in_planes(settings: Settings, phase: Phase) -> bool:
-    """Say whether the first phase of a nested filter runs on bit planes."""
+    """Return whether the first phase of a nested filter runs on bit planes."""
     sets = settings.level_sets
-    few = sets is not None and len(sets.thresholds) <= WORD
-    return few and not phase.has_subfields
+    return sets is not None and len(sets.thresholds) <= WORD and not phase.has_subfields
 
 
-def to_ranks(job: Job, image: Any) -> Any:
-    """Return the values whose order a nested filter goes by where it does not run on bit planes."""
+def to_ranks(job: FilterJob, image: Any) -> Any:
+    """Return the values whose order determines a nested filter that does not run on bit planes."""
     sets = job.settings.level_sets
     if sets is None:
         return job.backend.above(image, job.settings.lowest or 0.0)
     return job.backend.bins(image, sets)
 
 
-def floor_of(job: Job, image: Any) -> Any:
-    """Return what the values of a nested filter are pruned to, see `Field.begin`; None where nothing is pruned.
+def floor_of(job: FilterJob, image: Any) -> Any:
+    """Return the floor that a nested filter prunes to, see `Field.begin`; None if it does not prune.
 
     The floor is the map minus the contrast. Pruning lowers a skeleton that has the topology of the map at every
     level, nowhere by more than the contrast; so components, loops and cavities of higher persistence remain
     (stability of persistence diagrams: Cohen-Steiner, Edelsbrunner & Harer, Discrete & Computational Geometry 37,
     2007).
-
-    Args:
-        job: What to do.
-        image: The map.
     """
     if not any(phase.prunes for phase in job.phases):
         return None
@@ -172,14 +165,14 @@ def floor_of(job: Job, image: Any) -> Any:
     return (ranks - job.settings.contrast_in_ranks).clip(min=0)
 
 
-def nested_binary(job: Job, image: Any, threshold: float) -> Result:
-    """Return the filter of {p > threshold} alone, as a Boolean image."""
+def nested_binary(job: FilterJob, image: Any, threshold: float) -> Result:
+    """Return the filter of {p > threshold} as a Boolean image."""
     backend = job.backend
-    # One plane is nested whatever the rule does to it.
-    first = sweep(replace(job, phases=job.phases[:1]), backend.pack_mask(image, threshold), logic=DIAGRAM)
+    # A single plane is nested under any rule.
+    first = sweep(job, backend.pack_mask(image, threshold), job.phases[:1], logic=DIAGRAM)
     mask, results = first.image != 0, [replace(first, image=None)]
     if job.phases[1:] and not _capped(results):
-        results.append(_ranked(job, backend.count(first.image, 1, image), job.phases[1:]))
+        results.append(sweep(job, backend.count(first.image, 1, image), job.phases[1:], logic=RANKS))
         mask = results[-1].image != 0
     return replace(_in_turn(results), image=mask)
 
@@ -193,18 +186,13 @@ def _in_turn(results: list[Result]) -> Result:
     return replace(_together(results), iterations=sum(result.iterations for result in results))
 
 
-def _ranked(job: Job, values: Any, phases: tuple[Phase, ...], floor: Any = None) -> Result:
-    """Return phases applied to values by their order, down to a floor."""
-    return sweep(replace(job, phases=phases), values, logic=RANKS, floor=floor)
+def run_difference(first: FilterJob, second: FilterJob, image: Any) -> Result:
+    """Return the difference of two filters: what is in the result of the first and not in that of the second.
 
-
-def run_difference(first: Job, second: Job, image: Any) -> Result:
-    """Return what the first job leaves and the second does not.
-
-    On bit planes that is exact: each level set or draw gives a binary difference of its own. On probabilities
-    it is first minus second, cut at 0 (with a warning where that changes anything).
+    On bit planes it is exact: a binary difference of each level set or draw. On probabilities it is first minus
+    second, clipped at 0 (with a warning if any value was negative).
     """
-    if first.method.family in (Family.LEVELS, Family.SAMPLES):
+    if first.method.scheme in (Scheme.LEVELS, Scheme.SAMPLES):
         return _planes(image, first, second)
     result = signed_difference(first, second, image)
     difference = result.image
@@ -212,21 +200,21 @@ def run_difference(first: Job, second: Job, image: Any) -> Result:
     return replace(result, image=difference.clip(min=0), warnings=(CLAMPED,) if negative else ())
 
 
-def signed_difference(first: Job, second: Job, image: Any) -> Result:
-    """Return the first job's probabilities minus the second's, where they may also be negative."""
+def signed_difference(first: FilterJob, second: FilterJob, image: Any) -> Result:
+    """Return the first job's probabilities minus the second's, negative values included."""
     results = [run(first, image), run(second, image)]
     return replace(combine(results), image=results[0].image - results[1].image)
 
 
 def below_zero(backend: Backend, difference: Any) -> float:
-    """Return how much of a difference is negative, summed; above `NEGLIGIBLE` a person should know of it."""
+    """Return the summed negative part of a difference; above `NEGLIGIBLE` it is worth a warning."""
     return backend.total(-difference.clip(max=0))
 
 
-def pack(job: Job, image: Any, chunk: int) -> Any:
-    """Return the planes that a job on level sets or draws starts from: those of one chunk."""
+def pack(job: FilterJob, image: Any, chunk: int) -> Any:
+    """Return one chunk of the bit planes, of level sets or draws, that a job starts from."""
     settings = job.settings
-    if job.method.family is Family.LEVELS:
+    if job.method.scheme is Scheme.LEVELS:
         return job.backend.pack_levels(image, settings.planes, chunk)
     return job.backend.pack_samples(image, settings.planes, chunk, settings.seed, job.index)
 
@@ -236,30 +224,28 @@ def standard_error(mean: Any, draws: int) -> Any:
     return (mean * (1 - mean) / (draws - 1)) ** 0.5
 
 
-def _planes(image: Any, job: Job, without: Job | None = None) -> Result:
+def _planes(image: Any, job: FilterJob, without: FilterJob | None = None) -> Result:
     settings, backend = job.settings, job.backend
     parts = len(chunks(settings.planes))
     mean: Any = None
     results = []
     for chunk in chunks(settings.planes):
-        # Planes are packed anew for each job: keeping them would cost more memory than packing costs time.
-        one = sweep(job, pack(job, image, chunk), chunk, parts)
+        # Planes are packed anew for each job: packing is fast, and keeping them would take much memory.
+        one = sweep(job, pack(job, image, chunk), part=chunk, parts=parts)
         kept = one.image
         if without is not None:
-            other = sweep(without, pack(job, image, chunk), chunk, parts)
+            other = sweep(without, pack(job, image, chunk), part=chunk, parts=parts)
             kept = kept & ~other.image
             results.append(replace(other, image=None))
         counted = backend.count(kept, bits_in_chunk(settings.planes, chunk), image)
         mean = counted if mean is None else mean + counted
         results.append(replace(one, image=None))
     mean /= settings.planes
-    error = None
-    if job.method.family is Family.SAMPLES:
-        error = standard_error(mean, settings.planes)
+    error = standard_error(mean, settings.planes) if job.method.scheme is Scheme.SAMPLES else None
     return replace(_together(results), image=mean, standard_error=error)
 
 
-def _smooth_levels(job: Job, image: Any) -> Result:
+def _smooth_levels(job: FilterJob, image: Any) -> Result:
     count = job.settings.smooth_levels
     logits = job.backend.logits(image)
     total: Any = 0
@@ -268,11 +254,11 @@ def _smooth_levels(job: Job, image: Any) -> Result:
 
         def one(logits: Any, k: int = k) -> Any:
             sharpened = job.backend.sharpen(logits, (k + 0.5) / count, job.settings.sharpness)
-            result = sweep(job, sharpened, k, count)
+            result = sweep(job, sharpened, part=k, parts=count)
             results.append(replace(result, image=None))
             return result.image
 
-        # Level by level, or the maps of all levels would be kept for the gradient at once.
+        # Level by level: otherwise the maps of all levels would be kept for the gradient at once.
         total = total + job.backend.streamed(one, logits)
     return replace(_together(results), image=total / count)
 
@@ -288,31 +274,39 @@ def _together(results: list[Result]) -> Result:
 
 
 def combine(results: list[Result]) -> Result:
-    """Return one result that tells of several images: their iterations, reason, radius and warnings."""
-    told = dict.fromkeys(warning for result in results for warning in result.warnings)
-    return replace(_together(results), radius=results[0].radius, warnings=tuple(told))
+    """Return one result with the iterations, stop reason, radius and warnings of several images."""
+    warnings = dict.fromkeys(warning for result in results for warning in result.warnings)
+    return replace(_together(results), radius=results[0].radius, warnings=tuple(warnings))
 
 
 def sweep(
-    job: Job, image: Any, part: int = 0, parts: int = 1, *, logic: str | None = None, floor: Any = None
+    job: FilterJob,
+    image: Any,
+    phases: tuple[Phase, ...] | None = None,
+    *,
+    part: int = 0,
+    parts: int = 1,
+    logic: str | None = None,
+    floor: Any = None,
 ) -> Result:
-    """Return the job's phases applied to one image just as it is represented.
+    """Return phases applied to one image in its current representation.
 
     Args:
-        job: What to do; its method's logic chooses the programs.
-        image: Probabilities or planes of the backend's kind.
-        part: Number of this run among those that one image takes, from 0, for progress.
-        parts: How many those are.
-        logic: Of the programs, where it is not that of the method.
+        job: The filter.
+        image: Probabilities or planes of the backend's type.
+        phases: The phases; by default those of the job.
+        part: The number of this run among those of one image, from 0, for progress.
+        parts: The number of these.
+        logic: The logic of the programs; by default that of the job's method.
         floor: See `Field.begin`.
     """
     traces = job.backend.traces and logic == RANKS and job.settings.level_sets is None
     traced = job.backend.traced(image) if traces else None
     field: Field = traced or job.backend.field(image)
-    del image  # the field lets go of it when it can
+    del image  # so that the field can free it
     results = []
     try:
-        for phase in job.phases:
+        for phase in job.phases if phases is None else phases:
             steps = compile_rule(phase.rule, logic or job.method.logic)
             field.begin(steps, floor if phase.prunes else None)
             done = part + parts * (job.part + job.parts * job.index)
@@ -333,7 +327,7 @@ def sweep(
 
 
 class _Reporter:
-    def __init__(self, job: Job, phase: Phase, part: int, parts: int) -> None:
+    def __init__(self, job: FilterJob, phase: Phase, part: int, parts: int) -> None:
         self.job, self.phase, self.part, self.parts = job, phase, part, parts
 
     def __call__(self, iteration: int, field: Field, step: Step) -> None:
@@ -343,7 +337,7 @@ class _Reporter:
                     operation=self.job.operation,
                     iteration=iteration,
                     iterations=self.phase.iterations,
-                    # Asking would end what folds are done together for.
+                    # Folds are put off and computed together; the count would force their computation.
                     changed=None if step.fold else field.changed,
                     part=self.part + 1,
                     parts=self.parts,
@@ -352,7 +346,7 @@ class _Reporter:
 
 
 def _iterate(
-    field: Field, steps: tuple[Step, ...], phase: Phase, job: Job, report: _Reporter
+    field: Field, steps: tuple[Step, ...], phase: Phase, job: FilterJob, report: _Reporter
 ) -> tuple[int, str]:
     if phase.iterations is not None:
         for iteration in range(1, phase.iterations + 1):
@@ -361,7 +355,7 @@ def _iterate(
                 report(iteration, field, step)
         return phase.iterations, "iterations"
 
-    stop = _FixedPoint() if _comes_to_rest(field, job) else _SmallChange(field, phase.rule, job)
+    stop = _FixedPoint() if _converges(field, job) else _SmallChange(field, phase.rule, job)
     for iteration in range(1, job.settings.max_iterations + 1):
         stop.before(field)
         for step in steps:
@@ -373,20 +367,20 @@ def _iterate(
     return job.settings.max_iterations, "max_iterations"
 
 
-def _comes_to_rest(field: Field, job: Job) -> bool:
-    """Say whether a whole iteration may be waited for that changes nothing.
+def _converges(field: Field, job: FilterJob) -> bool:
+    """Return whether the iteration reaches a fixed point.
 
-    Every level set or draw is binary, and so is what a binary image becomes by any method. Minima and maxima of
-    probabilities take on none but those of the map and what they leave of 1. All else fades for ever.
+    Level sets and draws are binary, and a binary image stays binary under any method. Minima and maxima only take
+    values v of the map and 1 - v. All other values fade without converging.
     """
-    if job.method.family in (Family.NESTED, Family.LEVELS, Family.SAMPLES) or job.method.finite:
+    if job.method.scheme in (Scheme.NESTED, Scheme.LEVELS, Scheme.SAMPLES) or job.method.finite:
         return True
     image = field.image()
     return job.backend.total(image * (1 - image)) == 0
 
 
 class _FixedPoint:
-    """Binary images, and all level sets of a map at once, stop when a whole iteration changes none of them."""
+    """Stops binary images and nested level sets when a whole iteration changes nothing."""
 
     reason = "stable"
 
@@ -401,17 +395,17 @@ class _FixedPoint:
 
 
 class _SmallChange:
-    """Probabilities stop when an iteration's summed change is at most a share of the first sum.
+    """Stops probabilities when the summed change of an iteration is at most a share of the initial sum.
 
-    The rule of the SoftMorph authors. A rule that only deletes (or only adds) changes by the difference of
-    two sums; any other needs its image from before the iteration. A level of `smooth-levels` stands for a level set,
-    and goes on as long as that changes: 2 % of a large map are many voxels.
+    The criterion of the SoftMorph authors. The change of a rule that only deletes (or only adds) is the difference of
+    two sums; any other rule needs a copy of the image from before the iteration. A level of `smooth-levels` represents
+    a level set and continues as long as that changes: 2 % of a large map are many voxels.
     """
 
-    def __init__(self, field: Field, rule: Rule, job: Job) -> None:
+    def __init__(self, field: Field, rule: Rule, job: FilterJob) -> None:
         self.backend = job.backend
         self.monotone = rule.absorbing is not None
-        self.sets = job.method.family is Family.SMOOTH_LEVELS
+        self.sets = job.method.scheme is Scheme.SMOOTH_LEVELS
         self.first = self.sum = self.backend.total(field.image())
         self.tolerance = job.settings.tolerance
         self.reason = "tolerance"

@@ -1,4 +1,4 @@
-"""What a caller can choose about how a filter runs, whatever the filter."""
+"""Settings that all filters share (method, device, stopping), progress and result."""
 
 from __future__ import annotations
 
@@ -6,34 +6,40 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypedDict
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.defaults import ANY_RULE, INCREASING, THINNING
+from softmorph_cli.filters.method import Method, Scheme, find
 from softmorph_cli.system.parameters import Parameter, at_least, below_one, check_all, named, positive
 
 if TYPE_CHECKING:
-    from softmorph_cli.filters.method import Method
-    from softmorph_cli.level_sets import Levels, LevelSets
+    from softmorph_cli.kernels.level_sets import Levels, LevelSets
 
-_HOW: Final = "Method and machine"
+# Default methods of every command and function. They take voxels as comonotone, rising and falling together: a
+# threshold of the result is the binary filter of that threshold of the map. The `torch.nn.Module`s keep the defaults
+# of the papers whose names they carry.
+INCREASING: Final = "minmax"
+THINNING: Final = "nested"
+ANY_RULE: Final = "levels"
+
+_GROUP: Final = "Method and machine"
 
 
 def _levels(text: str) -> Levels:
-    from softmorph_cli.level_sets import parse_levels
+    from softmorph_cli.kernels.level_sets import parse_levels
 
     return parse_levels(text)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a filter is; passed to the callback after every sub-iteration.
+    """The progress of a filter; passed to the callback after every sub-iteration.
 
     Attributes:
-        operation: What is running, for people.
-        iteration: The iteration under way, from 1.
-        iterations: How many there will be, or None until nothing changes.
-        changed: Voxels that the last sub-iteration altered (for levels: in any of them); None of erosions and
-            dilations, several of which are done at once.
-        part: Which image, level or group of levels this is, from 1.
-        parts: How many of them there are.
+        operation: The name of what is running, for users.
+        iteration: The current iteration, from 1.
+        iterations: The number of iterations; None if it runs until nothing changes.
+        changed: Voxels that the last sub-iteration changed (for levels: in any of them); None for erosions and
+            dilations, several of which are computed at once.
+        part: The current image, level or group of levels, from 1.
+        parts: The number of these.
     """
 
     operation: str
@@ -49,23 +55,23 @@ class Settings:
     """How a filter runs.
 
     Attributes:
-        method: Name of a method; None for the filter's own, see `softmorph_cli.filters.defaults`.
-        levels: For `nested`, `levels` and `sampled`: how many binary images; 8, 16, 32 or a multiple of 64. For
-            `nested` also "exact": every value of the map is a level. None for the method's own number.
+        method: Name of a method; None for the filter's default.
+        levels: For `nested`, `levels` and `sampled`: the number of binary images; 8, 16, 32 or a multiple of 64. For
+            `nested` also "exact": every value of the map is a level. None for the method's default.
         lowest: For `nested`: values up to here are background; None for 1 / (2 levels), 0 with "exact".
-        finish: For `nested` skeletons: whether the thinned level sets are reduced to one voxel's width.
-        prune_contrast: For `nested` skeletons that are finished: loops and cavities that a level lower by up to
-            this much probability fills are opened, so that their fillings are thinned; every component, loop and
-            cavity of higher persistence stays. 0 prunes nothing.
-        surrogate: For `nested` with a number of levels: whether a voxel that is cut to the top of its bin hands its
-            gradient on to itself as one that keeps its value does. That is no derivative, which is 0 there.
-        smooth_levels: For `smooth-levels`: how many levels.
+        finish: For `nested` skeletons: whether the thinned level sets are reduced to a width of one voxel.
+        prune_contrast: For finished `nested` skeletons: loops and cavities that are filled at a level lower by up to
+            this probability are opened, so that their fillings are thinned; every component, loop and cavity of
+            higher persistence stays. 0 prunes nothing.
+        surrogate: For `nested` with a number of levels: whether a voxel that is lowered to the upper end of its bin
+            passes its gradient to itself, as a voxel that keeps its value does. The true derivative there is 0.
+        smooth_levels: For `smooth-levels`: the number of levels.
         sharpness: For `smooth-levels`: steepness of the sigmoid on the logit scale.
-        seed: For `sampled`.
-        tolerance: For the step-by-step methods without a number of iterations, where probabilities fade and never come
-            to rest: stop when one iteration's summed change is at most this share of the input's sum. Binary images,
-            `minmax` and `drastic` run until nothing changes; `smooth-levels` also until no level set does.
-        max_iterations: A cap that ends runaways.
+        seed: For `sampled`: the seed of the random draws.
+        tolerance: For step-by-step methods without a number of iterations, under which probabilities fade without
+            converging: stop when the summed change of one iteration is at most this share of the input's sum. Binary
+            images, `minmax` and `drastic` run until nothing changes; `smooth-levels` also until no level set does.
+        max_iterations: An upper bound on the iterations.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: On the CPU; None for as many as the machine allows.
     """
@@ -78,7 +84,7 @@ class Settings:
             f"(default: {THINNING} for skeletonize, {INCREASING} for the others; for apply {INCREASING} if the rule is "
             f"increasing, else {ANY_RULE})",
             flags=("--method", "-m"),
-            group=_HOW,
+            group=_GROUP,
         ),
     ] = None
     levels: Annotated[
@@ -87,7 +93,7 @@ class Settings:
             "Level sets for nested, levels and sampled: 8, 16, 32 or a multiple of 64; for nested also exact, "
             "which takes every value of the map as a level. (default: nested 16, levels and sampled 64)",
             "N",
-            group=_HOW,
+            group=_GROUP,
             parse=_levels,
         ),
     ] = None
@@ -96,7 +102,7 @@ class Settings:
         Parameter(
             "For nested: values up to P are background. (default: half of the first level)",
             "P",
-            group=_HOW,
+            group=_GROUP,
             check=below_one,
         ),
     ] = None
@@ -105,7 +111,7 @@ class Settings:
         Parameter(
             "For nested and --hard: reduce lines to one voxel's width at the end.",
             flags=("--finish/--no-finish",),
-            group=_HOW,
+            group=_GROUP,
         ),
     ] = True
     prune_contrast: Annotated[
@@ -113,24 +119,24 @@ class Settings:
         Parameter(
             "For nested: open loops and cavities that are filled at a probability lower by up to this.",
             "C",
-            group=_HOW,
+            group=_GROUP,
             check=below_one,
         ),
     ] = 0.0
     surrogate: Annotated[bool, Parameter("Gradients of the voxels that are cut.", shell=False)] = False
     smooth_levels: Annotated[
-        int, Parameter("Levels for smooth-levels.", "N", group=_HOW, check=at_least(1))
+        int, Parameter("Levels for smooth-levels.", "N", group=_GROUP, check=at_least(1))
     ] = 16
     sharpness: Annotated[
         float,
         Parameter(
             "Steepness for smooth-levels, per unit of logit; larger is closer to levels.",
             "S",
-            group=_HOW,
+            group=_GROUP,
             check=positive,
         ),
     ] = 20.0
-    seed: Annotated[int, Parameter("Which random draws for sampled.", "N", group=_HOW)] = 0
+    seed: Annotated[int, Parameter("Which random draws for sampled.", "N", group=_GROUP)] = 0
     tolerance: Annotated[
         float,
         Parameter(
@@ -138,174 +144,166 @@ class Settings:
             "one iteration's summed change is at most this share of the input's sum; masks and other methods go on "
             "until nothing changes.",
             "SHARE",
-            group=_HOW,
+            group=_GROUP,
             check=at_least(0),
         ),
     ] = 0.02
     max_iterations: Annotated[
         int,
         Parameter(
-            "Stop here, with a warning, if nothing else stops before.", "N", group=_HOW, check=at_least(1)
+            "Stop here, with a warning, if nothing else stops before.", "N", group=_GROUP, check=at_least(1)
         ),
     ] = 1000
-    device: Annotated[str, Parameter("auto (the CPU), cpu, cuda or cuda:N.", "DEVICE", group=_HOW)] = "auto"
+    device: Annotated[str, Parameter("auto (the CPU), cpu, cuda or cuda:N.", "DEVICE", group=_GROUP)] = "auto"
     threads: Annotated[
         int | None,
-        Parameter("CPU threads. (default: what affinity, cgroup and SLURM allow)", "N", group=_HOW),
+        Parameter("CPU threads. (default: what affinity, cgroup and SLURM allow)", "N", group=_GROUP),
     ] = None
 
     def __post_init__(self) -> None:
-        """Refuse what is wrong whatever the image.
+        """Check the settings.
 
         Raises:
-            UsageError: If a value is out of range, or two do not go together.
+            UsageError: If a value is out of range, or two exclude each other.
         """
-        from softmorph_cli.filters.method import Family
         from softmorph_cli.kernels.bitplanes import check_count
 
         check_all(self)
         method = None if self.method is None else self._found
-        other = method is not None and method.family is not Family.NESTED
+        other = method is not None and method.scheme is not Scheme.NESTED
         if self.levels == "exact" and other:
             raise UsageError(
                 f"{named('levels', 'exact')} goes with {named('method', 'nested')}; others take a number."
             )
         if self.levels is not None and self.levels != "exact":
-            # A NumPy integer would not be told from "exact" later.
+            # As an int: comparing a NumPy integer with "exact" fails.
             object.__setattr__(self, "levels", check_count(self.levels))
         if self.surrogate and (other or self.levels == "exact"):
             raise UsageError("surrogate=True goes with method nested and a number of levels; leave it out.")
 
     @classmethod
     def of(cls, chosen: Settings) -> Settings:
-        """Return the settings of a filter alone."""
+        """Return the settings of a filter, without its parameters."""
         return Settings(*(getattr(chosen, field.name) for field in fields(Settings)))
 
     @property
     def _found(self) -> Method:
-        """The method in force."""
-        from softmorph_cli.filters.method import find
-
         return find(self.method)
 
     @property
     def planes(self) -> int:
-        """How many binary images `levels` and `sampled` take."""
+        """The number of binary images of `levels` and `sampled`."""
         chosen = self.levels_in_force
         assert isinstance(chosen, int)
         return chosen
 
     @property
     def levels_in_force(self) -> Levels | None:
-        """The number of levels, the method's own where none is chosen; None where it has none."""
+        """The number of levels, by default the method's; None if it has none."""
         own = None if self.method is None else self._found.levels
         return own if own is None or self.levels is None else self.levels
 
     @property
     def level_sets(self) -> LevelSets | None:
-        """For `nested`: the levels that are exact; None where all of them are."""
-        from softmorph_cli.level_sets import LevelSets
+        """For `nested`: the levels that are exact; None if every value is one."""
+        from softmorph_cli.kernels.level_sets import LevelSets
 
         chosen = self.levels_in_force
         return LevelSets(chosen, self.lowest) if isinstance(chosen, int) else None
 
     @property
     def contrast_in_ranks(self) -> float:
-        """For `nested`: `prune_contrast` in whole levels, or of probability where all levels are exact."""
+        """For `nested`: `prune_contrast` in whole levels, or as a probability if every value is a level."""
         sets = self.level_sets
-        # A little more, so that 1 / 192 as it is printed is one of 192 levels.
-        levels = 1 if sets is None else sets.count * (1 + 1e-5)
-        return float(self.prune_contrast) if sets is None else int(self.prune_contrast * levels)
+        # Rounded up a little, so that 1 / 192 as it is printed is one of 192 levels.
+        return (
+            float(self.prune_contrast) if sets is None else int(self.prune_contrast * sets.count * (1 + 1e-5))
+        )
 
     def for_hard(self) -> Self:
-        """Return the settings of a hard skeleton: one level, which has no height."""
+        """Return the settings of a hard skeleton, which has a single level."""
         return replace(self, method="nested", levels=None, prune_contrast=0.0)
 
     def check_pruning(self) -> None:
-        """Refuse, for `nested`, a contrast that is less than one level.
+        """Refuse a contrast of less than one level, for `nested`.
 
         Raises:
-            UsageError: If it is.
+            UsageError: If it is less.
         """
-        from softmorph_cli.filters.method import Family
-
-        if self._found.family is Family.NESTED and self.prune_contrast and self.contrast_in_ranks == 0:
+        if self._found.scheme is Scheme.NESTED and self.prune_contrast and self.contrast_in_ranks == 0:
             raise UsageError(
                 f"{named('prune_contrast')} {self.prune_contrast:g} is less than one of {self.levels_in_force} levels: "
                 f"type {named('prune_contrast', float(f'{1 / self.planes:g}'))} or more, or {named('levels', 'exact')}."
             )
 
     def resolved(self, default: str) -> Self:
-        """Return the settings with a method: their own, or a default where they have none."""
+        """Return the settings with a method: their own, or else a default."""
         return self if self.method is not None else replace(self, method=default)
 
     def relevant(self, *, until_stable: bool) -> dict[str, Any]:
-        """Return the settings that the method listens to, by the names they are typed with.
+        """Return the settings that affect the method, by name.
 
         Args:
             until_stable: Whether the filter runs without a number of iterations.
         """
-        from softmorph_cli.filters.method import Family
-
-        match self._found.family:
-            case Family.NESTED:
+        match self._found.scheme:
+            case Scheme.NESTED:
                 chosen: dict[str, Any] = {"levels": self.levels_in_force}
-                chosen |= {} if self.lowest is None else {"lowest": self.lowest}
-                finishes = self.finish and until_stable
-                chosen |= {"finish": finishes}
-                chosen |= {"prune_contrast": self.prune_contrast} if finishes and self.prune_contrast else {}
-            case Family.LEVELS:
+                if self.lowest is not None:
+                    chosen["lowest"] = self.lowest
+                chosen["finish"] = self.finish and until_stable
+                if chosen["finish"] and self.prune_contrast:
+                    chosen["prune_contrast"] = self.prune_contrast
+            case Scheme.LEVELS:
                 chosen = {"levels": self.levels_in_force}
-            case Family.SAMPLES:
+            case Scheme.SAMPLES:
                 chosen = {"levels": self.levels_in_force, "seed": self.seed}
-            case Family.SMOOTH_LEVELS:
+            case Scheme.SMOOTH_LEVELS:
                 chosen = {"smooth_levels": self.smooth_levels, "sharpness": self.sharpness}
             case _:
                 chosen = {}
         if until_stable:
             chosen["max_iterations"] = self.max_iterations
-            fading = self._found.family in (Family.STEPWISE, Family.SMOOTH_LEVELS)
+            fading = self._found.scheme in (Scheme.STEPWISE, Scheme.SMOOTH_LEVELS)
             if fading and not self._found.finite:
                 chosen["tolerance"] = self.tolerance
         return chosen
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the method and what it can listen to: all that a result depends on."""
+        """Return the method and the settings that affect it: everything that a result depends on."""
         method = self._found
-        # Manifests of earlier versions hold it of all step-by-step methods.
-        held = {"tolerance": self.tolerance} if method.finite else {}
-        return {"method": method.name, **self.relevant(until_stable=True), **held}
+        # Manifests of earlier versions contain the tolerance of every step-by-step method.
+        tolerance = {"tolerance": self.tolerance} if method.finite else {}
+        return {"method": method.name, **self.relevant(until_stable=True), **tolerance}
 
     def bytes_per_voxel(self, itemsize: int) -> int:
-        """Return what a CPU run holds for each voxel of the image under way, beside the image itself.
+        """Return the memory of a CPU run in bytes per voxel of the current image, without the image itself.
 
         Args:
-            itemsize: Bytes of one probability.
+            itemsize: Bytes of a probability.
         """
-        from softmorph_cli.filters.method import Family
         from softmorph_cli.kernels.bitplanes import WORD, word_of
 
-        match None if self.method is None else self._found.family:
-            case Family.NESTED:
+        match None if self.method is None else self._found.scheme:
+            case Scheme.NESTED:
                 sets = self.level_sets
                 planes = 0 if sets is None or len(sets.thresholds) > WORD else word_of(sets.count).itemsize
-                # First the packed planes and the two buffers that take turns; then the values, for each voxel the
-                # step at which its neighbourhood last changed, and the lists of voxels above 0; the floor, twice.
+                # First the packed planes and two alternating buffers; then the values, for each voxel the step at
+                # which its neighbourhood last changed, and the lists of voxels above 0; the floor twice.
                 floor = 2 * itemsize if self.prune_contrast else 0
                 return max(3 * planes + itemsize, 3 * itemsize + 16 + floor)
-            case Family.LEVELS | Family.SAMPLES:
-                # The packed planes, the two buffers that take turns, and the sum.
+            case Scheme.LEVELS | Scheme.SAMPLES:
+                # The packed planes, two alternating buffers, and the sum.
                 return 3 * word_of(self.planes).itemsize + 2 * itemsize
-            case Family.STEPWISE | None:
-                # Two buffers, and the result.
-                return 3 * itemsize
+            case Scheme.STEPWISE | None:
+                return 3 * itemsize  # two buffers and the result
             case _:
                 return 7 * itemsize
 
     def idle(self, *, until_stable: bool) -> list[str]:
-        """Return the names of settings that were changed but that the method does not listen to."""
-        heard = self.relevant(until_stable=until_stable)
-        numbers = (
+        """Return the names of settings that were changed but do not affect the method."""
+        relevant = self.relevant(until_stable=until_stable)
+        numbers = [
             "levels",
             "lowest",
             "prune_contrast",
@@ -314,14 +312,13 @@ class Settings:
             "sharpness",
             "tolerance",
             "max_iterations",
-        )
-        return [
-            name for name in numbers if name not in heard and getattr(self, name) != getattr(Settings, name)
         ]
+        changed = (name for name in numbers if getattr(self, name) != getattr(Settings, name))
+        return [name for name in changed if name not in relevant]
 
 
-class How(TypedDict, total=False):
-    """Keyword arguments of every module and loss; their meaning and defaults are those of `Settings`."""
+class MethodOptions(TypedDict, total=False):
+    """Keyword arguments of every function, module and loss, with the meaning and defaults of `Settings`."""
 
     levels: int | Literal["exact"]
     lowest: float | None
@@ -339,20 +336,20 @@ class How(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Result:
-    """What a filter gives back.
+    """The result of a filter.
 
     Attributes:
-        image: Of the input's kind, shape and floating-point type; uint8 0 and 1 from a hard skeleton.
-        standard_error: Of the same shape, from `sampled` only: the standard error of each voxel's mean.
-        origins: Internal; of a nested filter with exact levels where a gradient is needed: for each voxel the raster
-            index of the voxel that its value comes from, -1 where it is 0.
-        iterations: How many ran (the largest number, where images or levels differ).
-        stop_reason: "iterations" (as many as asked for), "stable" (nothing changed), "tolerance" (the change became
-            small, and more iterations would have changed more) or "max_iterations" (the cap was reached).
-        radius: The radius reached along each axis, where one was asked for, in the unit of the spacing.
-        device: What it ran on: "cpu", "cuda:0", ...
-        finished: For `nested` skeletons: whether the level sets were reduced to one voxel's width.
-        warnings: What a person should know about this result.
+        image: Of the input's kind, shape and floating-point type; uint8 0 and 1 for a hard skeleton.
+        standard_error: Of the same shape, of `sampled` only: the standard error of each voxel's mean.
+        origins: Internal; of a nested filter with exact levels if a gradient is needed: the raster index of the voxel
+            from which each voxel's value comes, -1 where the value is 0.
+        iterations: The number of iterations (the largest, where images or levels differ).
+        stop_reason: "iterations" (the requested number), "stable" (nothing changed), "tolerance" (the change became
+            small, further iterations would change more) or "max_iterations" (the upper bound).
+        radius: The radius reached along each axis, if one was requested, in the unit of the spacing.
+        device: The device: "cpu", "cuda:0", ...
+        finished: For `nested` skeletons: whether the level sets were reduced to a width of one voxel.
+        warnings: Warnings for the user.
     """
 
     image: Any
@@ -367,7 +364,7 @@ class Result:
 
 
 def warn_if_capped(result: Result, settings: Settings) -> Result:
-    """Return the result with a warning if the cap ended it."""
+    """Return the result, with a warning if `max_iterations` ended it."""
     if result.stop_reason != "max_iterations":
         return result
     capped = f"stopped at the cap of {settings.max_iterations} iterations before it came to rest."

@@ -33,7 +33,7 @@ from softmorph_cli.io.storing import (
     workers,
 )
 from softmorph_cli.io.writing import as_filed, coarser_lost, encode
-from softmorph_cli.level_sets import LevelSets, nested_levels
+from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
 from softmorph_cli.system.files import check_writable, flush, not_written, replacing_store
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume

@@ -16,7 +16,7 @@ from softmorph_cli.io.omezarr import OmeZarr, is_plain
 from softmorph_cli.io.options import WRITE_DEFAULT, WriteOptions
 from softmorph_cli.io.raw import Array, Encoding, Format, Kept, time_step_of
 from softmorph_cli.io.select import restore_affine
-from softmorph_cli.level_sets import LevelSets, nested_levels
+from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
 from softmorph_cli.system.files import replacing, replacing_store
 from softmorph_cli.system.parameters import adopt_signature, declared
 from softmorph_cli.volume import SLICE, Volume

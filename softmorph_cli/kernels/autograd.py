@@ -23,10 +23,10 @@ from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.adjoint import adjoint
 from softmorph_cli.compiler.program import NUMBERS, execute_all
 from softmorph_cli.kernels import numba_text, source
-from softmorph_cli.kernels.grid import Array, Grid
+from softmorph_cli.kernels.buffers import Array, BufferLayout
 from softmorph_cli.kernels.numba_cpu import NumbaField, Sweeps
+from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.kernels.torch_eager import TorchBackend
-from softmorph_cli.kernels.workers import Pool
 
 # Thickness of a slab: planes of a volume, rows of an image. At least 2, or slabs of a colour would meet.
 _PLANES: Final = 4
@@ -58,7 +58,7 @@ class CompiledField:
     def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
         """Find the steps' kernels."""
         dtype = self.image().detach().numpy().dtype
-        grid = Grid(tuple(self._image.shape), numba_text.run_length(dtype))
+        grid = BufferLayout(tuple(self._image.shape), numba_text.run_length(dtype))
         self._sweeps = Sweeps(grid, dtype, steps)
 
     def sweep(self, step: Step) -> None:
@@ -123,7 +123,7 @@ class _Chain(Function):
         return torch.from_numpy(grid.image(incoming)[grid.inside].copy()), None, None, None
 
 
-def _pull(step: Step, image: Array, gradient: Array, result: Array, grid: Grid, pool: Pool) -> None:
+def _pull(step: Step, image: Array, gradient: Array, result: Array, grid: BufferLayout, pool: Pool) -> None:
     # What falls on the padding is nobody's; the next sweep back does not look at it.
     result.fill(0)
     if not step.offsets:  # a rule that does not look at the map

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from softmorph_cli.compiler import Step
 from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
-from softmorph_cli.level_sets import LevelSets
+from softmorph_cli.kernels.level_sets import LevelSets
 from softmorph_cli.system import machine
 from softmorph_cli.system.parameters import named
 

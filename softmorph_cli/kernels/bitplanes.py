@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.level_sets import LevelSets, round_down
+from softmorph_cli.kernels.level_sets import LevelSets, round_down
 from softmorph_cli.system.parameters import named
 
 WORD: Final = 64

@@ -20,8 +20,8 @@ import numpy as np
 from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.compile import Fold
 from softmorph_cli.kernels import numba_folds, source
-from softmorph_cli.kernels.grid import Array
-from softmorph_cli.kernels.workers import Pool
+from softmorph_cli.kernels.buffers import Array
+from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules.neighborhood import Offset
 
 # Bytes of both buffers that a thread goes over before a row is used for the last time: a share of the cache.

@@ -26,11 +26,11 @@ from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.needs import needs
 from softmorph_cli.compiler.program import Program
 from softmorph_cli.kernels import bitplanes, numba_text, source
+from softmorph_cli.kernels.buffers import SCRATCH, Array, BufferLayout
 from softmorph_cli.kernels.folds import Folds
-from softmorph_cli.kernels.grid import Array, Grid
+from softmorph_cli.kernels.level_sets import LevelSets, round_down
 from softmorph_cli.kernels.numba_ranks import Ranks
-from softmorph_cli.kernels.workers import SCRATCH, Pool
-from softmorph_cli.level_sets import LevelSets, round_down
+from softmorph_cli.kernels.thread_pool import Pool
 
 
 @cache
@@ -67,7 +67,7 @@ class Sweeps:
         steps: The steps of one iteration.
     """
 
-    def __init__(self, grid: Grid, dtype: np.dtype[Any], steps: tuple[Step, ...]) -> None:
+    def __init__(self, grid: BufferLayout, dtype: np.dtype[Any], steps: tuple[Step, ...]) -> None:
         """Find or compile the kernels."""
         self.grid, self.dtype, self.steps = grid, dtype, steps
         # Hashing a program takes longer than a sweep over a small image: kernels are found once.
@@ -151,7 +151,7 @@ class _Runs:
         self, image: Array, steps: tuple[Step, ...], pool: Pool, origin: tuple[int, ...] | None
     ) -> None:
         self._pool = pool
-        self.grid = Grid(image.shape, numba_text.run_length(image.dtype), origin)
+        self.grid = BufferLayout(image.shape, numba_text.run_length(image.dtype), origin)
         self._sweeps = Sweeps(self.grid, image.dtype, steps)
         # Planes are large and short-lived beside the map they came from: they would only fill memory.
         self._recycled = image.dtype.kind == "f"

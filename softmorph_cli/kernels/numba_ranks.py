@@ -18,10 +18,10 @@ from typing import Any, Final
 import numpy as np
 
 from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.deletions import DeletionTable, table_of
 from softmorph_cli.kernels import source
-from softmorph_cli.kernels.grid import Array, Grid
-from softmorph_cli.kernels.tables import Table, table_of
-from softmorph_cli.kernels.workers import Pool
+from softmorph_cli.kernels.buffers import Array, BufferLayout
+from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules.neighborhood import Offset, block
 
 # Listed voxels that a thread takes at a time.
@@ -57,7 +57,7 @@ class Ranks:
     ) -> None:
         """List the voxels above 0."""
         self._pool, self._dtype = pool, image.dtype
-        self.grid = Grid(image.shape, 1, origin)
+        self.grid = BufferLayout(image.shape, 1, origin)
         bits = np.dtype(f"int{8 * image.dtype.itemsize}")
         self._keys = np.zeros(self.grid.length, bits)
         if steps[0].outside:
@@ -95,7 +95,7 @@ class Ranks:
         strides = self.grid.strides
         return np.array([sum(o * s for o, s in zip(one, strides, strict=True)) for one in offsets], np.int64)
 
-    def _prepared(self, step: Step) -> tuple[Array, Table]:
+    def _prepared(self, step: Step) -> tuple[Array, DeletionTable]:
         table = table_of(step)
         return self._places(tuple(step.offsets[k] for k in table.neighbours)), table
 

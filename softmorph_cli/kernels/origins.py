@@ -18,7 +18,7 @@ from softmorph_cli.compiler import Step
 from softmorph_cli.kernels.torch_eager import TorchBackend, window
 
 
-class TracedField:
+class TracedTorchField:
     """See `softmorph_cli.kernels.backend.Field`: ranked steps on tensors, whatever field carries them out.
 
     Args:

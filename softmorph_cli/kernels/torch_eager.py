@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.program import Op, execute
 from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, LOGIT_RANGE, WORD, bits_in_chunk, seed_key
-from softmorph_cli.level_sets import LevelSets, round_down
+from softmorph_cli.kernels.level_sets import LevelSets, round_down
 from softmorph_cli.rules.neighborhood import Offset
 
 _TYPES: Final = {torch.float32: np.float32, torch.float64: np.float64}
@@ -236,9 +236,9 @@ class TorchBackend:
 
     def traced(self, image: Any) -> Any:
         """Begin a filter by ranked steps that says where its values come from."""
-        from softmorph_cli.kernels.origins import TracedField
+        from softmorph_cli.kernels.origins import TracedTorchField
 
-        return TracedField(self, self.array(image))
+        return TracedTorchField(self, self.array(image))
 
     def proper(self, image: Any) -> bool:
         """Say whether all values lie in [0, 1], in one wait for the device."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from softmorph_cli.kernels import triton_maps
 from softmorph_cli.kernels.bitplanes import bits_in_chunk, seed_key
+from softmorph_cli.kernels.level_sets import LevelSets
 from softmorph_cli.kernels.torch_eager import TorchBackend, tops
 from softmorph_cli.kernels.triton_cuda import TritonField, device_of
 from softmorph_cli.kernels.triton_stream import StreamedField
-from softmorph_cli.level_sets import LevelSets
 
 # Voxels that go through the device at a time.
 _PART: Final = 1 << 24

@@ -26,9 +26,9 @@ from typing import Final, Unpack, cast
 from torch import Tensor
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters.method import Family, find
+from softmorph_cli.filters.method import Scheme, find
 from softmorph_cli.filters.modules import SoftSkeletonizer
-from softmorph_cli.filters.settings import How
+from softmorph_cli.filters.settings import MethodOptions
 from softmorph_cli.losses.channels import ChannelLoss, Channels, check_values, space
 from softmorph_cli.losses.dice import soft_dice
 
@@ -36,7 +36,7 @@ from softmorph_cli.losses.dice import soft_dice
 ITERATIONS: Final = 3
 
 
-class Skeletal(Channels, How, total=False):
+class Skeletal(Channels, MethodOptions, total=False):
     """Keyword arguments of channels and of skeletons in one."""
 
 
@@ -55,7 +55,7 @@ class SoftCLDiceLoss(ChannelLoss):
         smooth_dr: Added to their denominators.
         smooth: Added to the denominator of the harmonic mean.
         per_class: One clDice for each class instead of one over all.
-        **how: See `ChannelLoss` and `softmorph_cli.filters.settings.How`.
+        **how: See `ChannelLoss` and `softmorph_cli.filters.settings.MethodOptions`.
 
     With `reduction="none"` the result is (B,), or (B, C, [1,] 1, 1) with `per_class`.
     """
@@ -79,9 +79,9 @@ class SoftCLDiceLoss(ChannelLoss):
         channels = {name: how[name] for name in Channels.__annotations__ if name in how}  # type: ignore[literal-required]
         rest = {name: value for name, value in how.items() if name not in channels}
         super().__init__(**cast(Channels, channels))
-        to_the_end = iter_ is None and find(method).family is Family.NESTED
+        to_the_end = iter_ is None and find(method).scheme is Scheme.NESTED
         iterations = None if to_the_end else ITERATIONS if iter_ is None else iter_
-        self.skeletonizer = SoftSkeletonizer(iterations, method, **cast(How, rest))
+        self.skeletonizer = SoftSkeletonizer(iterations, method, **cast(MethodOptions, rest))
         if not smooth > 0:
             raise UsageError(
                 f"smooth {smooth:g}: it must be positive, or two empty skeletons would give 0 / 0."
@@ -153,7 +153,7 @@ class SoftDiceCLDiceLoss(SoftCLDiceLoss):
         smooth_dr: Added to denominators.
         smooth: Added to the denominator of the harmonic mean.
         per_class: One clDice for each class.
-        **how: See `ChannelLoss` and `softmorph_cli.filters.settings.How`.
+        **how: See `ChannelLoss` and `softmorph_cli.filters.settings.MethodOptions`.
 
     With `reduction="none"` the result is (B, C, [1,] 1, 1).
     """

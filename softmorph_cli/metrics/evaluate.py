@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import DEFAULT, ReadOptions
-from softmorph_cli.level_sets import at_level
+from softmorph_cli.kernels.level_sets import at_level
 from softmorph_cli.metrics.metric import Metric
 from softmorph_cli.metrics.opt_j import NEAR, REACH
 from softmorph_cli.metrics.pair import Pair, Settings

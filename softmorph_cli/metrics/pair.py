@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters import method as methods
-from softmorph_cli.filters.defaults import THINNING
 from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.filters.settings import THINNING
 from softmorph_cli.filters.settings import Settings as FilterSettings
 from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS
 from softmorph_cli.metrics.distances import Distances, between
@@ -106,7 +106,7 @@ class Settings:
     @property
     def _until(self) -> int | str:
         """When a soft skeleton ends that has no number of iterations."""
-        if methods.find(self.method).family is methods.Family.POOLING:
+        if methods.find(self.method).scheme is methods.Scheme.POOLING:
             return CLDICE_ITERATIONS
         share = FilterSettings(self.method).relevant(until_stable=True).get("tolerance")
         least = "" if share is None else f", or by less than {share:g} of the map's sum"

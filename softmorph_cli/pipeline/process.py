@@ -20,7 +20,7 @@ from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.io import check_target, documents, exclusive, read_map, write_labels, write_map
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.options import ReadOptions, WriteOptions
-from softmorph_cli.level_sets import nested_levels
+from softmorph_cli.kernels.level_sets import nested_levels
 from softmorph_cli.metrics.statistics import Statistics, change, summarize
 from softmorph_cli.pipeline import describe
 from softmorph_cli.pipeline.outputs import OutputOptions

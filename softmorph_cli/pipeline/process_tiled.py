@@ -22,7 +22,7 @@ from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.formats import read_raw, suffix_of
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.storing import chunks_of_tiles
-from softmorph_cli.level_sets import nested_levels
+from softmorph_cli.kernels.level_sets import nested_levels
 from softmorph_cli.metrics.statistics import Statistics, summarize
 from softmorph_cli.pipeline import describe
 from softmorph_cli.pipeline.perform import Done

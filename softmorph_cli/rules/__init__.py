@@ -1,1 +1,1 @@
-"""WHAT a filter is: Boolean rules as data. No arrays, no devices."""
+"""Boolean filters as data: rules, their expressions, and structuring elements."""

@@ -1,4 +1,4 @@
-"""The bundled rules: one TOML file each in `bundled/`, written like any user's own."""
+"""The bundled rules: a TOML file each in `bundled/`, in the format of users' rules."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def names() -> tuple[str, ...]:
 
 
 def forms(name: str) -> tuple[str, ...]:
-    """Return the names of the bundled rules that have this name and their dimensions after it."""
-    return tuple(one for one in names() if one in (f"{name}-2d", f"{name}-3d"))
+    """Return the full names of the 2D and 3D forms of a bundled rule."""
+    return tuple(form for form in (f"{name}-2d", f"{name}-3d") if form in names())
 
 
 @cache
@@ -28,11 +28,11 @@ def bundled(name: str, dimensions: int | None = None) -> Rule:
     """Return a bundled rule.
 
     Args:
-        name: Its name; without the "-2d" or "-3d" at its end if `dimensions` are given.
-        dimensions: 2 or 3, to choose between the forms of a rule that has both.
+        name: The name; without the suffix "-2d" or "-3d" if `dimensions` are given.
+        dimensions: 2 or 3, to choose between two forms of a rule.
 
     Raises:
-        RuleError: If there is no such rule; the message lists those there are.
+        RuleError: If there is no such rule; the message lists all.
     """
     for candidate in (name, f"{name}-{dimensions}d"):
         if candidate in names():

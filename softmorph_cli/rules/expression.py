@@ -1,10 +1,10 @@
 """Boolean expressions over the neighbours of a voxel.
 
-Expressions are interned: two that are built alike are the same object. Comparing is therefore free, and a
-symmetric function such as "at least 14 of 27" stays a small graph instead of an exponential tree.
+Expressions are interned: equal expressions are the same object. Comparison is therefore by identity, and a symmetric
+function such as "at least 14 of 27" is a small graph instead of an exponential tree.
 
-The tree as written is what `product` and the t-norms evaluate (they are not distributive); the decision
-diagram sees the Boolean function only. Repeated arguments are folded from left to right.
+`product` and the t-norms evaluate the tree as it was written (they are not distributive); the decision diagram depends
+on the Boolean function only. Operations on more than two operands are evaluated from left to right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from softmorph_cli.rules.neighborhood import Offset, Rotation, rotate
 
 @dataclass(frozen=True, eq=False)
 class Expression:
-    """Base of all nodes; build them with the functions below, which intern."""
+    """Base class of nodes, which are made by the functions below."""
 
     def __and__(self, other: Expression) -> Expression:
         """Return `self AND other`."""
@@ -43,7 +43,7 @@ class Expression:
         return ()
 
     def __reduce__(self) -> tuple[Callable[..., Expression], tuple[Any, ...]]:
-        """Pickle how it is built: whoever unpickles it interns it as well."""
+        """Return the function that makes the node: unpickled nodes are interned, too."""
         match self:
             case Constant():
                 return constant, (self.value,)
@@ -87,7 +87,7 @@ class Not(Expression):
 
 @dataclass(frozen=True, eq=False)
 class _Operation(Expression):
-    # Not in the repr: a shared graph written out as a tree would never end.
+    # Not in the repr: as a tree, a shared graph is exponentially large.
     operands: tuple[Expression, ...] = field(repr=False)
 
     @property
@@ -155,7 +155,7 @@ def _fold(kind: type[And] | type[Or], operands: tuple[Expression, ...], *, neutr
 
 
 def at_least(count: int, operands: Sequence[Expression]) -> Expression:
-    """Return "at least `count` of the operands are true" as a graph of `count * len(operands)` nodes."""
+    """Return "at least `count` of the operands are true", a graph of `count * len(operands)` nodes."""
 
     @cache
     def of_rest(wanted: int, first: int) -> Expression:
@@ -201,18 +201,18 @@ def walk(expression: Expression) -> Iterator[Expression]:
 
 
 def variables(expression: Expression) -> tuple[Offset, ...]:
-    """Return the offsets an expression depends on, in the order in which it first names them."""
+    """Return the offsets of an expression's variables in the order of their first occurrence."""
     return tuple(node.offset for node in walk(expression) if isinstance(node, Var))
 
 
-def substitute(expression: Expression, replace: Callable[[Var], Expression]) -> Expression:
-    """Return the expression with every variable replaced."""
+def turned(expression: Expression, rotation: Rotation) -> Expression:
+    """Return the expression with every offset rotated."""
     new: dict[Expression, Expression] = {}
     for node in walk(expression):
         arguments = [new[argument] for argument in node.arguments]
         match node:
             case Var():
-                new[node] = replace(node)
+                new[node] = var(rotate(node.offset, rotation))
             case Not():
                 new[node] = negation(arguments[0])
             case And():
@@ -226,37 +226,8 @@ def substitute(expression: Expression, replace: Callable[[Var], Expression]) -> 
     return new[expression]
 
 
-def turned(expression: Expression, rotation: Rotation) -> Expression:
-    """Return the expression with every offset rotated."""
-    return substitute(expression, lambda v: var(rotate(v.offset, rotation)))
-
-
-def evaluate(expression: Expression, foreground: Callable[[Offset], bool]) -> bool:
-    """Return the truth value for one configuration of the neighbourhood."""
-    value: dict[Expression, bool] = {}
-    for node in walk(expression):
-        arguments = [value[argument] for argument in node.arguments]
-        match node:
-            case Constant():
-                value[node] = node.value
-            case Var():
-                value[node] = foreground(node.offset)
-            case Not():
-                value[node] = not arguments[0]
-            case And():
-                value[node] = all(arguments)
-            case Or():
-                value[node] = any(arguments)
-            case _:
-                value[node] = sum(arguments) % 2 == 1
-    return value[expression]
-
-
 def canonical(expression: Expression) -> str:
-    """Return a text with one line per distinct node: equal texts mean equal expressions.
-
-    It stays short for shared graphs, so it can key a cache.
-    """
+    """Return a text with one line per distinct node: equal texts mean equal expressions."""
     number: dict[Expression, int] = {}
     lines = []
     for index, node in enumerate(walk(expression)):

@@ -1,8 +1,6 @@
-"""The one definition of neighbours: their names and order, connectivity, and rotations.
+"""Offsets of neighbours: their names and order, connectivities, rotations and subfields.
 
-An offset is a tuple of -1, 0, 1 in array-axis order: (dy, dx) in 2D, (dz, dy, dx) in 3D; rows grow
-downwards. Everything that depends on where a neighbour lies (pictures, schedules, structuring elements)
-is derived from here.
+An offset is a tuple of -1, 0, 1 in array-axis order: (dy, dx) in 2D, (dz, dy, dx) in 3D; y points down.
 """
 
 from __future__ import annotations
@@ -25,9 +23,9 @@ COMPASS: Final[dict[str, Offset]] = {
     "NW": (-1, -1),
 }
 
-# A rule is drawn for its first direction; these proper rotations, applied to offsets as column vectors,
-# turn it to the others. 2D: quarter turns clockwise. 3D: Palágyi & Kuba's six border directions; "U" is
-# the side at -1 on the middle axis.
+# A rule is drawn for the first direction; these proper rotations, applied to offsets as column vectors, turn it to
+# the others. 2D: quarter turns clockwise. 3D: Palágyi & Kuba's six border directions; "U" is the side at -1 on the
+# middle axis.
 DIRECTIONS: Final[dict[int, dict[str, Rotation]]] = {
     2: {
         "N": ((1, 0), (0, 1)),
@@ -45,7 +43,7 @@ DIRECTIONS: Final[dict[int, dict[str, Rotation]]] = {
     },
 }
 
-# How many coordinates of a neighbour may differ from the centre's.
+# The number of coordinates in which a neighbour may differ from the centre.
 _REACH: Final[dict[int, dict[int, int]]] = {2: {4: 1, 8: 2}, 3: {6: 1, 18: 2, 26: 3}}
 
 CONNECTIVITIES: Final = {dimensions: tuple(reach) for dimensions, reach in _REACH.items()}
@@ -76,7 +74,7 @@ def neighbors(connectivity: int, dimensions: int) -> tuple[Offset, ...]:
 
 
 def subfields(dimensions: int) -> tuple[Offset, ...]:
-    """Return the 4 or 8 parities of an index, counted as binary numbers with the first axis in front."""
+    """Return the 4 or 8 parities of a voxel's index in lexicographic order."""
     return tuple(product((0, 1), repeat=dimensions))
 
 

@@ -1,9 +1,8 @@
 """Templates drawn as pictures.
 
-Marks: `1` foreground, `0` background, `.` either, `x` at least one of these is foreground, `*` the voxel
-itself (either, because an action decides about it). In 2D a picture is three lines of three marks. In 3D
-each line holds three groups: the groups are the slices at -1, 0, +1 along axis 0, the lines run along
-axis 1, the marks within a group along axis 2::
+Marks: `1` foreground, `0` background, `.` either, `x` at least one of all `x` is foreground, `*` the voxel itself
+(either). In 2D a picture is three lines of three marks. In 3D each line has three groups, the slices at -1, 0, +1 along
+axis 0; the lines run along axis 1, the marks of a group along axis 2::
 
     000  000  000
     xxx  x*x  xxx
@@ -24,18 +23,18 @@ _MARKS = frozenset("10.x*")
 
 @dataclass(frozen=True)
 class Template:
-    """One picture and the axis about which it also counts in its four quarter turns.
+    """A picture, possibly in its four quarter turns.
 
     Attributes:
         marks: Every offset of the block with its mark.
-        quarter_turn: The rotation that takes one alternative to the next, or None for the picture alone.
+        quarter_turn: A rotation by 90 degrees, if the template holds where the picture or one of its turns does.
     """
 
     marks: tuple[tuple[Offset, str], ...]
     quarter_turn: Rotation | None = None
 
     def __str__(self) -> str:
-        """Draw the picture."""
+        """Return the picture."""
         rows: dict[tuple[int, ...], str] = {}
         for offset, mark in self.marks:
             rows[offset[:-1]] = rows.get(offset[:-1], "") + mark
@@ -47,8 +46,8 @@ class Template:
     def expression(self) -> Expression:
         """The template as an expression.
 
-        With quarter turns, what all four have in common is factored out in front of the OR of what they
-        differ in: the form that `product` and the t-norms evaluate.
+        The common factor of the four quarter turns is written in front of the OR of the rest: `product` and the
+        t-norms depend on that form.
         """
         alternatives = [_conditions(self.marks)]
         if self.quarter_turn is not None:
@@ -62,17 +61,12 @@ class Template:
 def _conditions(marks: tuple[tuple[Offset, str], ...]) -> list[Expression]:
     misses: list[Expression] = [negation(var(offset)) for offset, mark in marks if mark == "0"]
     hits: list[Expression] = [var(offset) for offset, mark in marks if mark == "1"]
-    some = [var(offset) for offset, mark in marks if mark == "x"]
-    return misses + hits + ([any_of(*some)] if some else [])
+    either = [var(offset) for offset, mark in marks if mark == "x"]
+    return misses + hits + ([any_of(*either)] if either else [])
 
 
 def parse(picture: str, dimensions: int, quarter_turn: Rotation | None = None) -> Template:
-    """Read a picture.
-
-    Args:
-        picture: The drawing, see the module's docstring.
-        dimensions: 2 or 3.
-        quarter_turn: See `Template`.
+    """Parse a picture, see the module's docstring.
 
     Raises:
         RuleError: If the picture has other marks or another shape.

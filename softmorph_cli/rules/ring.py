@@ -1,4 +1,4 @@
-"""Neighbourhoods as numbers: bit k of a ring is the neighbour k of a voxel in array order."""
+"""Neighbourhoods as integers: bit k of a ring is the kth neighbour of a voxel in array order."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ import numpy.typing as npt
 
 from softmorph_cli.rules.neighborhood import CONNECTIVITIES, Offset, neighbors
 
-# Foreground is connected through corners too, background through faces.
 Masks = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Ring:
-    """The neighbours of a voxel, and who is next to whom among them.
+    """The neighbours of a voxel and their adjacency.
 
     Attributes:
-        offsets: All 8 or 26.
-        grow: The bits of the neighbours that foreground is connected with, for each, shape (8 or 26,).
-        flow: The same for background, among those of `near`.
-        near: The bits of those where background can touch the voxel: all 8, or 18 of 26.
+        offsets: All 8 or 26 offsets.
+        grow: For each neighbour the bits of the 8- or 26-adjacent ones (foreground), shape (8,) or (26,).
+        flow: For each neighbour in `near` the bits of the 4- or 6-adjacent ones in `near` (background).
+        near: The bits of the neighbours through which background can touch the voxel: all 8, or 18 of 26.
         cross: The bits of the 4 or 6 direct neighbours.
     """
 
@@ -34,11 +33,11 @@ class Ring:
     cross: int
 
     def bits(self, chosen: Set[Offset]) -> int:
-        """Return the ring that has these neighbours; other offsets do not count."""
+        """Return the ring of these neighbours; other offsets are ignored."""
         return sum(1 << k for k, offset in enumerate(self.offsets) if offset in chosen)
 
     def chosen(self, bits: int) -> set[Offset]:
-        """Return the neighbours that a ring has."""
+        """Return the neighbours of a ring."""
         return {offset for k, offset in enumerate(self.offsets) if bits >> k & 1}
 
 
@@ -48,7 +47,7 @@ def ring(dimensions: int) -> Ring:
     smallest, *middle, largest = CONNECTIVITIES[dimensions]
     offsets = neighbors(largest, dimensions)
     cross = set(neighbors(smallest, dimensions))
-    # The corners of a cube are left out: background does not pass through them.
+    # Without the corners of the cube: background is not connected through them.
     near = set(neighbors(middle[0], dimensions)) if middle else set(offsets)
     plain = Ring(offsets, np.zeros(0, np.int64), np.zeros(0, np.int64), 0, 0)
     grow = [plain.bits(around(offset, set(offsets))) for offset in offsets]
@@ -57,14 +56,14 @@ def ring(dimensions: int) -> Ring:
 
 
 def around(place: Offset, offsets: Set[Offset]) -> set[Offset]:
-    """Return where offsets lead from a place."""
+    """Return the offsets shifted to a place."""
     return {tuple(a + b for a, b in zip(place, offset, strict=True)) for offset in offsets}
 
 
 def components(members: int, wanted: int, adjacent: Masks) -> int:
-    """Count the components of a ring that hold any of `wanted`; 2 stands for two or more.
+    """Return the number of components of a ring that contain any bit of `wanted`; 2 stands for two or more.
 
-    Plain enough for Numba to compile.
+    Numba compiles it.
     """
     found = 0
     while members & wanted:

@@ -1,4 +1,4 @@
-"""A rule: a Boolean expression, what to do where it holds, and a schedule of sub-iterations."""
+"""A rule: a Boolean condition, an action where it holds, and a schedule of sub-iterations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from softmorph_cli.rules.picture import Template
 
 
 class Action(StrEnum):
-    """What happens to a voxel where the expression holds; elsewhere `DELETE` and `ADD` leave it as it is."""
+    """The action where the condition holds; elsewhere `DELETE` and `ADD` keep the voxel."""
 
     DELETE = "delete"
     ADD = "add"
@@ -20,14 +20,14 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class SubIteration:
-    """One simultaneous pass over all voxels, or over one subfield of them.
+    """A parallel pass over all voxels or one subfield.
 
     Attributes:
         expression: The condition, as drawn for the rule's first direction.
-        rotation: Turns the offsets of `expression` to this pass's direction.
-        label: The direction's or the subfield's name, for people.
-        subfield: The pass changes only voxels whose index in the whole map has this parity along each axis, such
-            as (0, 1, 1); None for all voxels. Voxels of one subfield are not neighbours.
+        rotation: Turns the offsets of `expression` to the direction of this pass.
+        label: The name of the direction or the subfield.
+        subfield: The parity along each axis of the indices, in the whole map, of the voxels that the pass may change,
+            such as (0, 1, 1); None for all voxels. Voxels of one subfield are not neighbours.
     """
 
     expression: Expression
@@ -41,17 +41,17 @@ class Rule:
     """A binary morphological filter as data.
 
     Attributes:
-        name: The name people type.
+        name: The name as it is typed.
         dimensions: 2 or 3.
         action: See `Action`.
         sub_iterations: The passes of one iteration, in order.
         outside: The value of voxels outside the image, 0 or 1.
-        iterations: The default number of iterations; None means until nothing changes.
-        title: One line about what the rule does.
-        citation: Where it comes from.
-        templates: The named pictures and expressions it was written with, for drawing.
-        condition: How they combine, as written.
-        order: Variable order of the decision diagram, top to bottom, where a good one is known.
+        iterations: The default number of iterations; None until nothing changes.
+        title: A description in one line.
+        citation: The source.
+        templates: The named pictures and expressions of the rule's file, to be printed.
+        condition: Their combination, as written.
+        order: A good variable order of the decision diagram from top to bottom, if one is known.
         origin: Where the condition is written ("my_rule.toml, line 7"), for messages.
     """
 
@@ -69,7 +69,7 @@ class Rule:
     origin: str = field(default="", compare=False)
 
     def update(self, sub_iteration: SubIteration) -> Expression:
-        """Return the new value of a voxel, as drawn for the first direction."""
+        """Return the new value of a voxel as an expression, for the first direction."""
         old, condition = var(centre(self.dimensions)), sub_iteration.expression
         match self.action:
             case Action.DELETE:
@@ -81,5 +81,5 @@ class Rule:
 
     @property
     def absorbing(self) -> int | None:
-        """The value that a voxel, once it has it, keeps for ever under `action`; None for `SET`."""
+        """The value that `action` never changes, 0 or 1; None for `SET`."""
         return {Action.DELETE: 0, Action.ADD: 1, Action.SET: None}[self.action]

@@ -1,4 +1,4 @@
-"""Rules written down as TOML: the bundled catalogue and every user's own file.
+"""Rules as TOML files: the bundled ones and users' own.
 
 The schema::
 
@@ -24,15 +24,14 @@ The schema::
     turn = true                                 # 2D: also in its quarter turns
     turn_about_axis = 1                         # 3D: also in its quarter turns about this axis
 
-An expression is written with `&`, `|`, `^`, `~`, parentheses, the names of templates, and neighbours: `C` is
-the voxel itself, `N NE E SE S SW W NW` its neighbours in 2D, `[z,y,x]` an offset. `at_least(k, ...)` and
-`exactly(k, ...)` count expressions or a set: `cross` (4 or 6), `ring` (8 or 26), `block` (9 or 27, with the
-voxel itself). `simple` holds where deleting the voxel alone keeps the topology, (8, 4) in 2D and (26, 6) in 3D,
-see softmorph_cli.rules.simple_points. Each entry of `schedule` is a direction: the rule is drawn for "N" in 2D
-and "U" in 3D and is turned to the others; `{turn = "S", when = "..."}` gives a pass a condition of its own. With
-"subfields" the rule is not turned: the 4 or 8 passes change the voxels whose index has the parity (0, 0), (0, 1),
-(1, 0), (1, 1), in 3D (0, 0, 0) to (1, 1, 1). Voxels of one subfield are not neighbours, so a pass does the same as
-one voxel after the other in any order.
+An expression consists of `&`, `|`, `^`, `~`, parentheses, names of templates, and neighbours: `C` is the voxel itself,
+`N NE E SE S SW W NW` are its neighbours in 2D, `[z,y,x]` is an offset. `at_least(k, ...)` and `exactly(k, ...)` count
+expressions or a set: `cross` (4 or 6), `ring` (8 or 26), `block` (9 or 27, with the voxel itself). `simple` holds if
+deleting the voxel alone keeps the topology, (8, 4) in 2D and (26, 6) in 3D, see softmorph_cli.rules.simple_points. Each
+entry of `schedule` is a direction: the rule is drawn for "N" in 2D and "U" in 3D and is turned to the others;
+`{turn = "S", when = "..."}` is a pass with a separate condition. With "subfields" the rule is not turned: the 4 or 8
+passes change the voxels whose index has the parity (0, 0), (0, 1), (1, 0), (1, 1), in 3D (0, 0, 0) to (1, 1, 1). Voxels
+of one subfield are not neighbours, so a pass is equivalent to deleting its voxels one by one in any order.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ from softmorph_cli.rules.simple_points import SUFFIX, simple
 from softmorph_cli.system import toml
 
 _KEYS = frozenset(
-    {
+    [
         "title",
         "citation",
         "dimensions",
@@ -84,9 +83,9 @@ _KEYS = frozenset(
         "outside",
         "order",
         "templates",
-    }
+    ],
 )
-# A string of nothing but marks is a picture; no expression looks like one.
+# A string of marks only is a picture; no expression matches.
 _DRAWN = re.compile(r"(?:\s*[10.x*]){9,}\s*")
 _SIMPLE = "simple"
 _SUBFIELDS = "subfields"
@@ -94,20 +93,20 @@ _TEMPLATE_KEYS = frozenset({"picture", "turn", "turn_about_axis"})
 
 
 def named_file(rule: str | Path) -> Path | None:
-    """Return the file that the text of a rule names, which may end in "+simple"; None for a bundled rule.
+    """Return the file of a rule, without the suffix "+simple"; None for the name of a bundled rule.
 
-    A file is what ends in ".toml" or holds a slash.
+    A file's name ends in ".toml" or contains a slash.
     """
     path = Path(str(rule).removesuffix(SUFFIX))
     return path if path.suffix == ".toml" or len(path.parts) > 1 else None
 
 
 def load(path: Path) -> Rule:
-    """Read a rule file; the rule is named after it.
+    """Read a rule file; the file's name is that of the rule.
 
     Raises:
         FileError: If the file cannot be read.
-        RuleError: If it is no rule; the message names the file and the line.
+        RuleError: If it contains no valid rule; the message names the file and the line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -123,15 +122,15 @@ def load(path: Path) -> Rule:
 
 
 def loads(text: str, *, name: str, origin: str = "rule") -> Rule:
-    """Read a rule from TOML text.
+    """Parse a rule.
 
     Args:
-        text: The TOML.
+        text: TOML.
         name: The rule's name.
-        origin: What to call the text in messages.
+        origin: The name of the text in messages.
 
     Raises:
-        RuleError: If it is no rule; the message names `origin` and the line.
+        RuleError: If it is no valid rule; the message names `origin` and the line.
     """
     try:
         table = toml.parse(text)
@@ -141,7 +140,7 @@ def loads(text: str, *, name: str, origin: str = "rule") -> Rule:
 
 
 class _Reader:
-    """Turns one parsed file into a Rule and finds the line to blame when that fails."""
+    """Makes a rule of a parsed file; errors name the line."""
 
     def __init__(self, table: Mapping[str, Any], text: str, name: str, origin: str) -> None:
         self.table, self.lines, self.name, self.origin = table, text.splitlines(), name, origin
@@ -274,7 +273,7 @@ class _Reader:
 
     def expression(self, text: str, key: str) -> Expression:
         try:
-            # The grammar of Boolean operators, calls and lists is Python's own, so its parser serves.
+            # Boolean operators, calls and lists have Python's grammar.
             result = self.convert(ast.parse(" ".join(text.split()), mode="eval").body)
         except SyntaxError as error:
             raise self.error(key, f"cannot read the expression {text!r}: {error.msg}") from error
@@ -348,7 +347,7 @@ class _Reader:
         return RuleError(f"{self.place(key, within)}: {message}.")
 
     def place(self, key: str, within: str = "") -> str:
-        """Name the file and the line on which `key` is written (after `within`), if it is written at all."""
+        """Return the file and the line of `key` (after `within`), if it is there."""
         found = not within
         for number, line in enumerate(self.lines, start=1):
             written = line.split("=")[0].strip(" []\"'").split(".")[-1]

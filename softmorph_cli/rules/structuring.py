@@ -1,4 +1,4 @@
-"""Structuring elements: erosion is AND over the element, dilation is OR; the centre belongs to it."""
+"""Erosion and dilation as rules: AND and OR over a structuring element, which contains the centre."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DEFAULT_CONNECTIVITY = {2: 4, 3: 6}
 
 
 def check_connectivity(connectivity: int | None, dimensions: int) -> int:
-    """Return the connectivity to use, the default where none is given.
+    """Return the connectivity, by default 4 in 2D and 6 in 3D.
 
     Raises:
-        InputError: If the connectivity does not exist in these dimensions.
+        InputError: If there is no such connectivity in these dimensions.
     """
     chosen = DEFAULT_CONNECTIVITY[dimensions] if connectivity is None else connectivity
     if chosen not in CONNECTIVITIES[dimensions]:
@@ -26,7 +26,7 @@ def check_connectivity(connectivity: int | None, dimensions: int) -> int:
 
 
 def element(connectivity: int, axes: tuple[int, ...], dimensions: int) -> tuple[Offset, ...]:
-    """Return the element's offsets, centre first, kept to the given axes."""
+    """Return the offsets of an element along some axes, the centre first."""
     reachable = neighbors(connectivity, dimensions)
     others = [axis for axis in range(dimensions) if axis not in axes]
     return (centre(dimensions), *(o for o in reachable if not any(o[axis] for axis in others)))
@@ -39,7 +39,7 @@ def erosion(connectivity: int, dimensions: int, axes: tuple[int, ...] | None = N
     Args:
         connectivity: 4 or 8 in 2D; 6, 18 or 26 in 3D.
         dimensions: 2 or 3.
-        axes: The array axes along which the element reaches; None for all.
+        axes: The array axes along which the element extends; None for all.
     """
     return _rule("erosion", connectivity, dimensions, axes)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.settings import Progress, Settings
-from softmorph_cli.level_sets import Levels, LevelSets, at_level
+from softmorph_cli.kernels.level_sets import Levels, LevelSets, at_level
 from softmorph_cli.skeleton.cavities import filled
 from softmorph_cli.skeleton.curve import of_map, of_skeleton
 from softmorph_cli.skeleton.export.document import document

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.compiler import RANKS, compile_rule
+from softmorph_cli.compiler.deletions import table_of
 from softmorph_cli.filters.filter import Report
 from softmorph_cli.filters.operations import Skeleton
-from softmorph_cli.kernels.tables import table_of
-from softmorph_cli.level_sets import LevelSets, nested_finished
+from softmorph_cli.kernels.level_sets import LevelSets, nested_finished
 from softmorph_cli.rules import catalog
 from softmorph_cli.skeleton.cavities import filled
 from softmorph_cli.skeleton.kind import MAP, SKELETON, exact_levels

@@ -13,7 +13,7 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.io import classes
 from softmorph_cli.io.select import first_along
-from softmorph_cli.level_sets import LevelSets, nested_levels
+from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.system.parameters import in_shell, named
 from softmorph_cli.system.units import MILLIMETRES

@@ -11,7 +11,7 @@ import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.filter import SoftFilter
-from softmorph_cli.filters.method import Family
+from softmorph_cli.filters.method import Scheme
 from softmorph_cli.kernels.bitplanes import chunks as words_of
 from softmorph_cli.kernels.bitplanes import word_of
 from softmorph_cli.system import machine
@@ -221,17 +221,17 @@ def _at_once(
 ) -> tuple[float, float]:
     """Return the bytes that are held where every tile is done at once, and the nanoseconds."""
     region, read = _looked_at(tiling, halo)
-    family, settings = work.method.family, work.settings
-    planes = family in (Family.NESTED, Family.LEVELS, Family.SAMPLES)
+    scheme, settings = work.method.scheme, work.settings
+    planes = scheme in (Scheme.NESTED, Scheme.LEVELS, Scheme.SAMPLES)
     per_voxel = 4 if work.hard else settings.bytes_per_voxel(itemsize)
     if len(work.sequences) == 2:
         per_voxel += 2 * (word_of(settings.planes).itemsize if planes else itemsize)
     # The map's region, the next one (it is read meanwhile), what the filter holds, and what is written.
     held = region * (2 * itemsize + per_voxel) + 2 * prod(tiling.tile) * itemsize
     words = 1
-    if family in (Family.LEVELS, Family.SAMPLES):
+    if scheme in (Scheme.LEVELS, Scheme.SAMPLES):
         words = len(words_of(settings.planes))
-    elif family is Family.SMOOTH_LEVELS:
+    elif scheme is Scheme.SMOOTH_LEVELS:
         words = settings.smooth_levels
     sweep = (
         _SWEEP_RANKS

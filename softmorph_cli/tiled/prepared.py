@@ -11,9 +11,9 @@ import numpy as np
 
 from softmorph_cli.compiler import DIAGRAM, RANKS, Step, compile_rule
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters.element import reach
 from softmorph_cli.filters.filter import MASK, Sequences, SoftFilter
-from softmorph_cli.filters.method import Family, Method, find
+from softmorph_cli.filters.method import Method, Scheme, find
+from softmorph_cli.filters.morphology import reach
 from softmorph_cli.filters.operations import Morphology, Skeleton
 from softmorph_cli.filters.run import Phase, in_planes
 from softmorph_cli.filters.settings import Result, Settings
@@ -107,7 +107,7 @@ class Task:
         if len(self.sequences) != 1:
             return ()
         (first, *others), settings = self.sequences[0], self.settings
-        if self.method.family is Family.NESTED:
+        if self.method.scheme is Scheme.NESTED:
             name, sets = "thinning" if others else "", settings.level_sets
             # Numbers of levels are exact in either type.
             kind = np.dtype(np.float32) if sets is not None or self.hard else None
@@ -118,7 +118,7 @@ class Task:
             else:
                 begun = Part(name, first, RANKS, kind)
             return begun, *(Part(_name(phase), phase, RANKS, kind, follows=True) for phase in others)
-        if others or self.method.family not in (Family.LEVELS, Family.SAMPLES):
+        if others or self.method.scheme not in (Scheme.LEVELS, Scheme.SAMPLES):
             return ()
         words = words_of(settings.planes)
         return tuple(
@@ -141,7 +141,7 @@ class Task:
     def halo(self) -> tuple[int, ...] | None:
         """How far the whole filter looks along each axis; None where that has no end."""
         dimensions = len(self.shape)
-        if self.method.family is Family.POOLING:
+        if self.method.scheme is Scheme.POOLING:
             # The last of N + 1 erosions, and the dilation of what it leaves.
             return ((self.iterations or CLDICE_ITERATIONS) + 2,) * dimensions
         reaches = [(0,) * dimensions]
@@ -176,7 +176,7 @@ class Task:
 
     def marked(self, result: Result) -> Result:
         """Return a result that says whether it is finished, where that may be asked."""
-        if not isinstance(self.filter, Skeleton) or self.method.family is not Family.NESTED:
+        if not isinstance(self.filter, Skeleton) or self.method.scheme is not Scheme.NESTED:
             return result
         return mark_finished(result, self.sequences[0])
 
@@ -240,7 +240,7 @@ def _task(chosen: SoftFilter, shape: tuple[int, ...]) -> Task:
     match chosen:
         case Skeleton():
             settings, iterations = chosen.settings, chosen.resolved().iterations
-            if find(settings.method).family is Family.POOLING:
+            if find(settings.method).scheme is Scheme.POOLING:
                 sequences, iterations = (), iterations or CLDICE_ITERATIONS
             return Task(chosen, settings, shape, chosen.title, sequences, iterations)
         case Morphology():

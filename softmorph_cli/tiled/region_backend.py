@@ -20,7 +20,7 @@ from softmorph_cli.io.raw import Array
 from softmorph_cli.kernels import bitplanes, source
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField
-from softmorph_cli.kernels.workers import Pool
+from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.tiled.tiling import Box
 
 _M_ARENA_MAX: Final = -8

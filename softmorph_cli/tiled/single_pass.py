@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from softmorph_cli.filters.method import Family
+from softmorph_cli.filters.method import Scheme
 from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.run import (
     CLAMPED,
     NEGLIGIBLE,
-    Job,
+    FilterJob,
     Phase,
     below_zero,
     fuzzy,
@@ -101,22 +101,24 @@ class Once:
     @property
     def _signed(self) -> bool:
         # Of level sets and draws by themselves a difference is one of binary images.
-        exact = self.work.method.family in (Family.LEVELS, Family.SAMPLES)
+        exact = self.work.method.scheme in (Scheme.LEVELS, Scheme.SAMPLES)
         return len(self.work.sequences) == 2 and not exact
 
     @property
     def _fading(self) -> bool:
-        stepwise = self.work.method.family in (Family.STEPWISE, Family.SMOOTH_LEVELS)
+        stepwise = self.work.method.scheme in (Scheme.STEPWISE, Scheme.SMOOTH_LEVELS)
         return isinstance(self.work.filter, Skeleton) and stepwise
 
     def _run(self, window: Window, values: Any) -> Result:
         work = self.work
 
-        def job(phases: tuple[Phase, ...]) -> Job:
-            return Job(work.name, phases, work.settings, window, progress=lambda _: raise_if_cancelled())
+        def job(phases: tuple[Phase, ...]) -> FilterJob:
+            return FilterJob(
+                work.name, phases, work.settings, window, progress=lambda _: raise_if_cancelled()
+            )
 
         jobs = [job(phases) for phases in work.sequences]
-        if work.method.family is Family.POOLING:
+        if work.method.scheme is Scheme.POOLING:
             assert work.iterations is not None
             return cldice(job(()), values, work.iterations, len(work.shape))
         if work.hard:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from softmorph_cli.filters.method import Family
-from softmorph_cli.filters.run import Job, floor_of, pack, to_ranks
+from softmorph_cli.filters.method import Scheme
+from softmorph_cli.filters.run import FilterJob, floor_of, pack, to_ranks
 from softmorph_cli.io.boxes import BoxReader
 from softmorph_cli.io.raw import Array
 from softmorph_cli.kernels.backend import Field
 from softmorph_cli.kernels.bitplanes import WORD
-from softmorph_cli.kernels.workers import Pool
+from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.tiled.plane_store import Key, Store
 from softmorph_cli.tiled.prepared import Part, Task
 from softmorph_cli.tiled.region_backend import Kind, Window, check_proper
@@ -148,8 +148,8 @@ class Visits:
     def _packed(self, part: Part, window: Window, values: Array) -> Array:
         if self.work.hard:
             return window.pack_mask(values, self.work.cut)
-        job = Job(self.work.name, (part.phase,), self.work.settings, window)
-        if self.work.method.family is not Family.NESTED:
+        job = FilterJob(self.work.name, (part.phase,), self.work.settings, window)
+        if self.work.method.scheme is not Scheme.NESTED:
             return np.asarray(pack(job, values, part.word))
         if part.ranked:
             # Where they are numbers of levels, they are the same in either type.
@@ -163,7 +163,7 @@ class Visits:
             return None
         # Computed from the map in every pass: the images stored between passes no longer hold the map's values.
         values = self.kind.read(self.source, window.region)
-        job = Job(self.work.name, (part.phase,), self.work.settings, window)
+        job = FilterJob(self.work.name, (part.phase,), self.work.settings, window)
         return np.asarray(floor_of(job, values), part.type_for(values.dtype))
 
     def _iterations(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softmorph_cli.filters.method import Family
+from softmorph_cli.filters.method import Scheme
 from softmorph_cli.filters.run import standard_error
 from softmorph_cli.io.boxes import BoxReader, BoxWriter
 from softmorph_cli.io.raw import Array
@@ -113,7 +113,7 @@ class Site:
 
     def _result(self, left: Left) -> tuple[Array, Array | None]:
         core, backend = self.tiling.core(left.tile), NumbaBackend(self.threads)
-        if self.work.method.family is Family.NESTED:
+        if self.work.method.scheme is Scheme.NESTED:
             return self._nested(left, core, backend), None
         levels, like = self.work.settings.planes, np.empty(0, self.kind.wide)
         # In the order, and with the arithmetic, of the whole map's mean.
@@ -124,7 +124,7 @@ class Site:
             mean = counted if mean is None else mean + counted
         assert mean is not None
         mean /= levels
-        drawn = self.work.method.family is Family.SAMPLES
+        drawn = self.work.method.scheme is Scheme.SAMPLES
         return mean, standard_error(mean, levels) if drawn and self.error_target else None
 
     def _nested(self, left: Left, core: Box, backend: NumbaBackend) -> Array:

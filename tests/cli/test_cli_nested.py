@@ -16,7 +16,7 @@ from helpers_topology import broken_ring, noisy, vessels
 from PIL import Image
 
 from softmorph_cli.io import read
-from softmorph_cli.level_sets import LevelSets, nested_levels
+from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
 from softmorph_cli.topology.betti import betti_numbers
 
 NEAREST = "threshold 0.4 -> 0.375, the nearest of the 8 levels of this nested skeleton."

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import softmorph_cli
 from softmorph_cli.cli.app import app
-from softmorph_cli.level_sets import LevelSets
+from softmorph_cli.kernels.level_sets import LevelSets
 
 NIBABEL = Path(nibabel.testing.data_path)
 NILEARN = Path(nilearn.__file__).parent / "datasets" / "data"

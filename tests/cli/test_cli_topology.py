@@ -17,7 +17,7 @@ from PIL import Image
 
 from softmorph_cli.cli.topology_numbers import counted
 from softmorph_cli.io import read
-from softmorph_cli.level_sets import LevelSets
+from softmorph_cli.kernels.level_sets import LevelSets
 from softmorph_cli.topology.betti import Betti, betti_numbers
 from softmorph_cli.topology.persistence import bars
 from softmorph_cli.volume import Volume

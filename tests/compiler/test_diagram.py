@@ -10,7 +10,7 @@ import pytest
 from helpers_reference import truth
 
 from softmorph_cli.compiler import DIAGRAM, compile_rule
-from softmorph_cli.compiler.diagram import MAX_NODES, Diagram, build
+from softmorph_cli.compiler.diagram import MAX_NODES, DecisionDiagram, build
 from softmorph_cli.errors import RuleError
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.expression import all_of, any_of, constant, exactly, negation, var, xor
@@ -20,7 +20,7 @@ from softmorph_cli.rules.rulefile import loads
 ALL_2D = {o: np.array([n >> k & 1 for n in range(512)], bool) for k, o in enumerate(block(2))}
 
 
-def _evaluate(diagram: Diagram, values: dict[tuple[int, ...], np.ndarray]) -> np.ndarray:
+def _evaluate(diagram: DecisionDiagram, values: dict[tuple[int, ...], np.ndarray]) -> np.ndarray:
     shape = next(iter(values.values())).shape
     known = [np.zeros(shape, bool), np.ones(shape, bool)]
     for node in diagram.nodes:
@@ -70,8 +70,8 @@ def test_rules_of_none_one_or_two_variables_compile(text: str, action: str) -> N
 def test_constants_have_no_nodes() -> None:
     order = ((0, 0), (0, 1))
     for value in (False, True):
-        assert build(constant(value), order) == Diagram((), int(value))
-    assert build(any_of(var((0, 1)), negation(var((0, 1)))), order) == Diagram((), 1)
+        assert build(constant(value), order) == DecisionDiagram((), int(value))
+    assert build(any_of(var((0, 1)), negation(var((0, 1)))), order) == DecisionDiagram((), 1)
 
 
 def test_a_wrong_root_sign_would_be_seen() -> None:

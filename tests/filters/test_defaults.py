@@ -15,11 +15,11 @@ from helpers_maps import same_bits
 import softmorph_cli
 from softmorph_cli import SoftmorphWarning
 from softmorph_cli.compiler import nesting
-from softmorph_cli.filters import custom, defaults
+from softmorph_cli.filters import custom
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.method import METHODS
 from softmorph_cli.filters.operations import OPERATIONS, ApplyRule, Skeleton
-from softmorph_cli.filters.settings import Settings
+from softmorph_cli.filters.settings import ANY_RULE, INCREASING, Settings
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.rulefile import loads
 from softmorph_cli.tiled import filter_tiles
@@ -49,7 +49,7 @@ DEFAULTS = {
 
 def test_default_methods_are_methods() -> None:
     assert set(DEFAULTS) == {*MORPHOLOGY, "skeletonize"}
-    assert {*DEFAULTS.values(), defaults.INCREASING, defaults.ANY_RULE} <= set(METHODS)
+    assert {*DEFAULTS.values(), INCREASING, ANY_RULE} <= set(METHODS)
 
 
 def test_functions_and_modules_that_differ_name_each_others_default() -> None:
@@ -81,7 +81,7 @@ def test_a_function_without_a_method_has_that_of_the_table(name: str) -> None:
 @pytest.mark.parametrize("name", catalog.names())
 def test_a_rule_has_the_method_that_it_allows_and_never_fails(name: str) -> None:
     wanted = next((method for method, names in BY_RULE.items() if name in names), "levels")
-    assert defaults.method_of_rule(catalog.bundled(name)) == wanted
+    assert custom.method_of_rule(catalog.bundled(name)) == wanted
     image = IMAGE if name.endswith("2d") else IMAGE[None]
     assert same_bits(
         softmorph_cli.apply_rule(name, image), softmorph_cli.apply_rule(name, image, method=wanted)
@@ -90,11 +90,11 @@ def test_a_rule_has_the_method_that_it_allows_and_never_fails(name: str) -> None
 
 def test_both_forms_of_a_bundled_rule_have_one_method() -> None:
     for name in {name[:-3] for name in catalog.names()}:
-        assert len({defaults.method_of_rule(form) for form in custom.forms(name)}) == 1, name
+        assert len({custom.method_of_rule(form) for form in custom.forms(name)}) == 1, name
 
 
 def test_forms_that_differ_have_the_method_of_any_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(defaults, "method_of_rule", lambda rule: ("minmax", "product")[rule.dimensions == 3])
+    monkeypatch.setattr(custom, "method_of_rule", lambda rule: ("minmax", "product")[rule.dimensions == 3])
     assert custom.default_method("majority") == "levels"
     assert custom.default_method("majority-2d") == "minmax"
 
@@ -102,7 +102,7 @@ def test_forms_that_differ_have_the_method_of_any_rule(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("holds", [True, False])
 def test_a_deleting_rule_that_nests_is_a_thinning(holds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nesting, "check", lambda rule: SimpleNamespace(holds=holds))
-    method_of_rule = defaults.method_of_rule.__wrapped__
+    method_of_rule = custom.method_of_rule.__wrapped__
     assert method_of_rule(catalog.bundled("thinning-2d")) == ("nested" if holds else "levels")
     assert method_of_rule(catalog.bundled("isolated-2d")) in ("minmax", "nested", "levels")
 

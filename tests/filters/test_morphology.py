@@ -15,9 +15,10 @@ from scipy import ndimage
 import softmorph_cli
 from softmorph_cli import SoftmorphWarning
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters.element import reach
+from softmorph_cli.filters.morphology import reach
 from softmorph_cli.filters.operations import Erosion
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.rules.structuring import erosion
 
 RNG = np.random.default_rng(21)
 IMAGE = RNG.random((9, 11))
@@ -186,16 +187,10 @@ def test_n_voxels_are_n_steps_however_the_division_rounds(n: int, size: float) -
     assert reach((200, 200), Erosion(radius=n * size, spacing=(size, size))).steps == (n, n)
 
 
-def test_reach_phases_shrink_the_element() -> None:
-    steps = reach((99, 99, 99), Erosion(radius=3.0, spacing=(1.0, 3.0, 1.5)))
-    asked: list[tuple[int, ...]] = []
-
-    def rule_for(axes: tuple[int, ...]) -> Any:
-        asked.append(axes)
-        return None
-
-    assert [phase.iterations for phase in steps.phases(rule_for)] == [1, 1, 1]
-    assert asked == [(0, 1, 2), (0, 2), (0,)]
+def test_an_axis_leaves_the_element_after_its_iterations() -> None:
+    ((*phases,),) = Erosion(radius=3.0, spacing=(1.0, 3.0, 1.5)).phases((99, 99, 99))
+    assert [phase.iterations for phase in phases] == [1, 1, 1]
+    assert [phase.rule for phase in phases] == [erosion(6, 3, axes) for axes in ((0, 1, 2), (0, 2), (0,))]
 
 
 @pytest.mark.parametrize("name", ["gradient", "tophat", "blackhat"])

@@ -16,7 +16,7 @@ from softmorph_cli import SoftSkeletonizer
 from softmorph_cli.compiler import RANKS, compile_rule
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters import arrays
-from softmorph_cli.kernels import workers
+from softmorph_cli.kernels import thread_pool
 from softmorph_cli.kernels.numba_cpu import NumbaBackend
 from softmorph_cli.kernels.torch_eager import TorchBackend
 from softmorph_cli.rules import catalog
@@ -36,7 +36,7 @@ SHAPES = [(1, 1, 7, 8), (2, 2, 5, 6), (1, 1, 4, 5, 6), (2, 1, 4, 3, 5)]
 
 @pytest.fixture(autouse=True)
 def _small_maps_are_shared_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_SMALL", 0)
+    monkeypatch.setattr(thread_pool, "_SMALL", 0)
 
 
 def _ranks(*shape: int, seed: int = 1) -> Tensor:

@@ -17,10 +17,10 @@ from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter, lab
 
 import softmorph_cli as sm
 from softmorph_cli.compiler import RANKS, compile_rule
+from softmorph_cli.compiler.deletions import table_of
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.kernels.tables import table_of
-from softmorph_cli.level_sets import LevelSets
+from softmorph_cli.kernels.level_sets import LevelSets
 from softmorph_cli.rules import catalog
 from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.persistence import bars

@@ -17,7 +17,7 @@ from helpers_run import sweep_all
 import softmorph_cli
 from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS
-from softmorph_cli.kernels import numba_cpu, workers
+from softmorph_cli.kernels import numba_cpu, thread_pool
 from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField
 from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules import expression as ex
@@ -122,13 +122,13 @@ def test_the_smallest_maps_are_shared_among_the_threads_in_these_tests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shared = []
-    share = workers.Pool.share
+    share = thread_pool.Pool.share
 
     def watched(pool: Any, *arguments: Any) -> Any:
         shared.append(pool.threads)
         return share(pool, *arguments)
 
-    monkeypatch.setattr(workers.Pool, "share", watched)
+    monkeypatch.setattr(thread_pool.Pool, "share", watched)
     swept(np.ones((3, 4), np.float32), _steps("thinning-2d"), 1, threads=3)
     assert set(shared) == {3}
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_contract import Contract
 
-from softmorph_cli.kernels import workers
+from softmorph_cli.kernels import thread_pool
 from softmorph_cli.kernels.autograd import CompiledBackend, CompiledField
 from softmorph_cli.kernels.backend import Backend
 
@@ -30,7 +30,7 @@ class Compiled(Contract):
 
     @pytest.fixture(autouse=True)
     def _small_maps_are_shared_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(workers, "_SMALL", 0)
+        monkeypatch.setattr(thread_pool, "_SMALL", 0)
 
     def test_the_way_is_the_one_with_a_gradient_or_the_other(self) -> None:
         field = self.backend().field(self.give(np.zeros((2, 3))))

@@ -17,7 +17,7 @@ from torch.autograd import gradcheck
 
 from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS
-from softmorph_cli.kernels import autograd, numba_text, workers
+from softmorph_cli.kernels import autograd, numba_text, thread_pool
 from softmorph_cli.kernels.autograd import CompiledBackend, CompiledField
 from softmorph_cli.kernels.torch_eager import TorchField
 from softmorph_cli.rules import catalog, structuring
@@ -53,7 +53,7 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def _small_maps_are_shared_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_SMALL", 0)
+    monkeypatch.setattr(thread_pool, "_SMALL", 0)
 
 
 def _one_direction(rule: Rule) -> Rule:

@@ -16,10 +16,10 @@ import softmorph_cli
 from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.compiler.compile import Fold
 from softmorph_cli.compiler.program import Op
-from softmorph_cli.kernels import folds, workers
+from softmorph_cli.kernels import folds, thread_pool
 from softmorph_cli.kernels.folds import Folds
 from softmorph_cli.kernels.numba_cpu import NumbaField
-from softmorph_cli.kernels.workers import Pool
+from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules import structuring
 
 ELEMENTS = [(c, d) for d, all_ in structuring.CONNECTIVITIES.items() for c in all_]
@@ -270,7 +270,7 @@ def test_followed_closely_they_are_what_they_are_one_by_one(
             wanted.sweep(step)
             changed = wanted.changed
         for threads in (1, 2, 3, 7):
-            monkeypatch.setattr(workers, "_SMALL", 0)
+            monkeypatch.setattr(thread_pool, "_SMALL", 0)
             field = NumbaField(image, threads=threads)
             for number, step in enumerate(steps):
                 field.begin((step,))

@@ -22,11 +22,11 @@ from scipy import ndimage
 
 from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, Step, compile_rule
 from softmorph_cli.compiler.program import Builder, Op
-from softmorph_cli.filters.run import Job, Phase, nested_binary, run
+from softmorph_cli.filters.run import FilterJob, Phase, nested_binary, run
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.kernels.bitplanes import WORD
+from softmorph_cli.kernels.level_sets import LevelSets
 from softmorph_cli.kernels.torch_eager import TorchBackend
-from softmorph_cli.level_sets import LevelSets
 from softmorph_cli.rules import catalog
 
 FLOATS = ("float32", "float64")
@@ -156,11 +156,11 @@ def held(value: float, thresholds: list[Fraction]) -> int:
     return bisect_left(thresholds, Fraction(float(value)))
 
 
-def job(backend: object, dimensions: int, levels: int | str, lowest: float | None = None) -> Job:
+def job(backend: object, dimensions: int, levels: int | str, lowest: float | None = None) -> FilterJob:
     """A finished skeleton by the method `nested`."""
     rules = (catalog.bundled(name, dimensions) for name in ("thinning", "thinning-subfields"))
     settings = Settings(method="nested", levels=levels, lowest=lowest)
-    return Job("skeleton", tuple(Phase(rule, None) for rule in rules), settings, backend)
+    return FilterJob("skeleton", tuple(Phase(rule, None) for rule in rules), settings, backend)
 
 
 class NestedContract(Backed):

@@ -15,9 +15,9 @@ from helpers_nested import pruned
 from helpers_run import sweep_all
 
 from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, compile_rule
+from softmorph_cli.compiler.deletions import table_of
 from softmorph_cli.kernels import numba_ranks
 from softmorph_cli.kernels.numba_cpu import NumbaField
-from softmorph_cli.kernels.tables import table_of
 from softmorph_cli.kernels.torch_eager import TorchField
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.expression import turned

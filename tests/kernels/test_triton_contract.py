@@ -24,8 +24,8 @@ from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, Step, compile_rule
 from softmorph_cli.compiler.program import Builder, Instruction, Op, Program
 from softmorph_cli.filters import arrays
 from softmorph_cli.kernels.backend import Backend
+from softmorph_cli.kernels.level_sets import LevelSets
 from softmorph_cli.kernels.torch_eager import TorchBackend, TorchField
-from softmorph_cli.level_sets import LevelSets
 from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules.rule import Rule
 

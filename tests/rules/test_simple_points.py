@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from helpers_reference import truth, where
 from helpers_simple import is_simple
+from helpers_simple_diagrams import reduced, table, write
 from scipy import ndimage
 
-from softmorph_cli.compiler.diagram import Diagram, build
+from softmorph_cli.compiler.diagram import DecisionDiagram, build
 from softmorph_cli.errors import RuleError
 from softmorph_cli.rules import catalog, simple_points
 from softmorph_cli.rules.neighborhood import DIRECTIONS, Offset, neighbors, subfields
 from softmorph_cli.rules.rule import Rule, SubIteration
 from softmorph_cli.rules.rulefile import loads
-from softmorph_cli.rules.simple_points import reduced, simple, table, write
+from softmorph_cli.rules.simple_points import simple
 from softmorph_cli.topology.betti import betti_numbers
 
 RING = {2: neighbors(8, 2), 3: neighbors(26, 3)}
@@ -56,7 +57,7 @@ def test_simple_in_3d_with_few_neighbours_and_with_few_missing() -> None:
         assert 0 < expected.sum() < len(expected)
 
 
-def _ones(diagram: Diagram, variables: int) -> int:
+def _ones(diagram: DecisionDiagram, variables: int) -> int:
     """Count the configurations for which a diagram holds, by their share."""
     share = [0.0, 1.0]
     for node in diagram.nodes:

@@ -22,7 +22,7 @@ from helpers_reference import (
 from scipy import ndimage
 
 from softmorph_cli.rules import catalog
-from softmorph_cli.rules.expression import evaluate, turned
+from softmorph_cli.rules.expression import turned
 from softmorph_cli.rules.picture import Template
 from softmorph_cli.rules.rule import Action
 
@@ -97,11 +97,3 @@ def test_the_2d_comparison_would_see_a_wrong_direction() -> None:
     rule = catalog.bundled("thinning-2d")
     found = truth(turned(rule.sub_iterations[1].expression, rule.sub_iterations[3].rotation), LOOKUP_2D)
     assert found.tolist() != [deletes_2d(RINGS[:, n], "E") for n in range(256)]
-
-
-def test_the_packages_own_evaluation_agrees_with_the_tests_own() -> None:
-    tree = catalog.bundled("thinning-3d").sub_iterations[0].expression
-    drawn = neighbourhoods()[:, ::97]
-    for column, expected in zip(drawn.T, deletes_3d(drawn), strict=True):
-        values = dict(zip(NUMBERED, column, strict=True))
-        assert evaluate(tree, lambda o, values=values: bool(values[o])) == expected

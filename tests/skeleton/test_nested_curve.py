@@ -13,7 +13,7 @@ from helpers_nested import nested_reference
 from helpers_topology import broken_ring, noisy, vessels
 from scipy.ndimage import binary_dilation, gaussian_filter, maximum_filter
 
-from softmorph_cli.level_sets import Levels, LevelSets
+from softmorph_cli.kernels.level_sets import Levels, LevelSets
 from softmorph_cli.metrics.pair import Pair
 from softmorph_cli.metrics.pair import Settings as Comparing
 from softmorph_cli.skeleton.analyse import Choices, inspect

@@ -1,6 +1,6 @@
-"""Every operation: its name, parameters, help and examples. What computes them lies in the files of `filters`.
+"""The operations: name, parameters, help and examples of each; the modules of `filters` compute them.
 
-A new operation is a class in one of these modules, and where Python should have it a line in
+To add an operation, define a class in one of these modules and, for a Python function, add a line to
 `softmorph_cli.api.filters`.
 """
 
@@ -27,7 +27,7 @@ from softmorph_cli.filters.operations.morphological import (
 from softmorph_cli.filters.operations.rules import ApplyRule
 from softmorph_cli.filters.operations.skeletonize import Skeleton, uneven
 
-# In the order of the classes, which is that of --help.
+# In the order of --help.
 OPERATIONS: Final[Mapping[str, type[Filter]]] = {
     one.operation: one
     for module in (skeletonize, morphological, rules, components)
@@ -48,10 +48,10 @@ def find(name: str) -> type[Filter]:
 
 
 def from_json(document: Mapping[str, Any]) -> Filter:
-    """Return the filter that `Filter.as_json` gave.
+    """Return the filter of a document from `Filter.as_json`.
 
     Raises:
-        UsageError: If it is none.
+        UsageError: If the document describes no filter.
     """
     given = dict(document)
     return find(given.pop("operation"))(**given)

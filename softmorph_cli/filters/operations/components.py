@@ -1,4 +1,4 @@
-"""Holes, small components, thresholds and voxel sizes: filters that are exact at every threshold."""
+"""Hole filling, removal of small components, thresholds and resampling: filters without methods."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from softmorph_cli.system.parameters import Parameter, below_one, named
 from softmorph_cli.system.units import millimetres
 
 if TYPE_CHECKING:
-    from softmorph_cli.level_sets import LevelSets
+    from softmorph_cli.kernels.level_sets import LevelSets
     from softmorph_cli.volume import Volume
 
 
-def _size(name: str, value: str) -> None:
+def _check_size(name: str, value: str) -> None:
     lengths.parse_size(value, named(name))
 
 
 _MIN_SIZE: Final = Parameter(
     "A volume with its unit, such as 50um3 or 0.2mm3; in 2D an area, such as 20um2; or 30vox.",
     "SIZE",
-    check=_size,
+    check=_check_size,
 )
 
 
@@ -84,18 +84,18 @@ class Despeckle(Filter):
         return Result(despeckle(volume.array, _voxels(self.min_size, volume), volume.spatial_dims))
 
 
-def _some_component(name: str, value: int) -> None:
+def _positive_count(name: str, value: int) -> None:
     if value < 1:
         raise UsageError(f"{named(name)} {value}: keep at least 1 component.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold(Filter):
-    """A mask, or the components of one, numbered."""
+    """A mask, or its components numbered."""
 
     threshold: Annotated[float, Parameter("A voxel above it is foreground.", "P", check=below_one)] = 0.5
     largest: Annotated[
-        int | None, Parameter("Keep the N largest components. (default: all)", "N", check=_some_component)
+        int | None, Parameter("Keep the N largest components. (default: all)", "N", check=_positive_count)
     ] = None
     min_size: Annotated[str | None, _MIN_SIZE] = None
     labels: Annotated[bool, Parameter("Write each component's number, the largest first, not 0 and 1.")] = (
@@ -111,25 +111,25 @@ class Threshold(Filter):
 
     @property
     def gives(self) -> str:
-        """What the values of a result are."""
+        """The kind of a result's values."""
         return LABELS if self.labels else MASK
 
     @property
     def cuts(self) -> bool:
-        """Whether it cuts the map."""
+        """Whether it applies a threshold to the map."""
         return True
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters as documents and files hold them."""
+        """The parameters as in documents and provenance."""
         return {**super().parameters, "labels": self.labels or None}
 
     def settled(self, levels: LevelSets | Literal["exact"] | None) -> tuple[Self, tuple[str, ...]]:
-        """Return the threshold at the nearest level of a map that is exact at these, and a note on it."""
+        """Return the filter with the nearest of a map's exact levels as threshold, and a note on it."""
         return self._at_level(self.threshold, levels)
 
     def run(self, volume: Volume, progress: Report | None = None) -> Result:
-        """Return the mask or the labels of a map."""
+        """Return the mask or the component labels of a map."""
         from softmorph_cli.filters.greylevel import components
 
         voxels = 1 if self.min_size is None else _voxels(self.min_size, volume)
@@ -141,7 +141,7 @@ class Threshold(Filter):
         return Result(found if self.labels else found > 0)
 
 
-def _spacing(name: str, value: str) -> None:
+def _check_spacing(name: str, value: str) -> None:
     sizes = [] if value == "iso" else [lengths.parse(part, named(name)) for part in value.split(",")]
     if "vox" in {unit for _, unit in sizes}:
         raise UsageError(f"{named(name)} {value}: give lengths in mm, um or nm, or iso.")
@@ -149,14 +149,14 @@ def _spacing(name: str, value: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Resample(Filter):
-    """A map on a grid of another voxel size."""
+    """A map resampled to another voxel size."""
 
     spacing: Annotated[
         str,
         Parameter(
             "iso: cubic voxels of the finest spacing; a length such as 0.5mm; or one for each axis, z first.",
             "iso|LENGTH[,...]",
-            check=_spacing,
+            check=_check_spacing,
         ),
     ] = "iso"
 
@@ -174,11 +174,11 @@ class Resample(Filter):
         """Return the map on the new grid.
 
         Raises:
-            InputError: If the voxel size of the map is not known, or another number of lengths is needed.
+            InputError: If the voxel size of the map is unknown, or the number of lengths does not fit its axes.
         """
         from softmorph_cli.filters.resample import isotropic, resampled
 
-        if self.spacing == "iso" or volume.spacing is None:  # which it refuses
+        if self.spacing == "iso" or volume.spacing is None:  # refused by `isotropic`
             return isotropic(volume)
         if millimetres(volume.unit) is None:
             raise InputError(
@@ -195,5 +195,5 @@ class Resample(Filter):
         return resampled(volume, wanted * volume.spatial_dims if len(wanted) == 1 else wanted)
 
     def run(self, volume: Volume, progress: Report | None = None) -> Result:
-        """Return the map, which `prepare` has put on its grid."""
+        """Return the map, which `prepare` has resampled."""
         return Result(volume.array)

@@ -1,34 +1,35 @@
-"""Erosion, dilation, and what is built from them."""
+"""Erosion, dilation and the operations composed of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters import defaults
-from softmorph_cli.filters.filter import Grid, Report, Sequences, SoftFilter
-from softmorph_cli.filters.settings import Result
+from softmorph_cli.filters.filter import Grid, Sequences, SoftFilter
+from softmorph_cli.filters.method import check_method
+from softmorph_cli.filters.settings import INCREASING, Result
 from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import Parameter, at_least, named
 
 if TYPE_CHECKING:
-    pass
+    from softmorph_cli.filters.run import FilterJob
 
-# Of the default method of the increasing operations.
+# For the help of increasing operations.
 _EXACT: Final = "Every threshold of OUT is exactly the binary filter of that threshold of IN."
 
-# Erosions and dilations, one after the other; an operation is one such sequence, or the difference of two.
+# An operation is a sequence of erosions and dilations, or the difference of two such sequences.
 _ERODE, _DILATE = "erosion", "dilation"
 _IDENTITY: Final[tuple[str, ...]] = ()
 
 
-def _connectivity(name: str, value: int) -> None:
+def _check_connectivity(name: str, value: int) -> None:
     if value not in (4, 8, 6, 18, 26):
         raise UsageError(f"connectivity {value}: use 4 or 8 in 2D, 6, 18 or 26 in 3D.")
 
 
-def _length(name: str, value: float | str) -> None:
+def _check_length(name: str, value: float | str) -> None:
     if isinstance(value, str):
         lengths.parse(value, named(name))
     elif not 0 < value < float("inf"):
@@ -40,10 +41,10 @@ class Morphology(SoftFilter):
     """Erosions and dilations.
 
     Class attributes:
-        sequences: What is done one after the other; of two sequences the result is the first minus the second.
+        sequences: The operations in order; of two sequences the result is the first minus the second.
     """
 
-    default_method: ClassVar = defaults.INCREASING
+    default_method: ClassVar = INCREASING
     sequences: ClassVar[tuple[tuple[str, ...], ...]]
 
     connectivity: Annotated[
@@ -51,7 +52,7 @@ class Morphology(SoftFilter):
         Parameter(
             "Neighbours that count: 4 or 8 in 2D, 6, 18 or 26 in 3D. (default: 4 in 2D, 6 in 3D)",
             flags=("--connectivity", "-c"),
-            check=_connectivity,
+            check=_check_connectivity,
         ),
     ] = None
     iterations: Annotated[
@@ -65,7 +66,7 @@ class Morphology(SoftFilter):
             "floor(radius / voxel size) steps; the radius reached is reported.",
             "LENGTH",
             ("--radius", "-r"),
-            check=_length,
+            check=_check_length,
         ),
     ] = None
     spacing: Annotated[
@@ -78,14 +79,12 @@ class Morphology(SoftFilter):
         """Check the parameters.
 
         Raises:
-            UsageError: If one is wrong whatever the image.
+            UsageError: If one is invalid for any image.
         """
         super().__post_init__()
         if self.radius is not None and self.iterations is not None:
             raise UsageError(f"give either {named('iterations')} or {named('radius')}, not both.")
         if self.method is not None:
-            from softmorph_cli.filters.morphology import check_method
-
             check_method(self.method)
 
     @property
@@ -95,18 +94,18 @@ class Morphology(SoftFilter):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The operation's own parameters as documents and files hold them."""
+        """The operation's own parameters as in documents and provenance."""
         each = {f"{name}_connectivity": value for name, value in self.connectivities.items()}
         return {**each, "iterations": self.iterations, "radius": self.radius}
 
     @property
     def radius_unit(self) -> str | None:
-        """Unit of the radius that is reached; None for that of the map."""
+        """Unit of the radius that is reached; None for the map's unit."""
         in_voxels = isinstance(self.radius, str) and lengths.parse(self.radius)[1] == "vox"
         return "voxels" if in_voxels else None
 
     def on_grid(self, grid: Grid) -> Self:
-        """Return the filter with its radius in the unit of a map.
+        """Return the filter with its radius in the unit of a grid.
 
         Raises:
             InputError: If the radius has a unit and the map has none.
@@ -121,16 +120,18 @@ class Morphology(SoftFilter):
         return replace(fitted, radius=lengths.in_unit(length, grid.unit))
 
     def phases(self, shape: tuple[int, ...]) -> Sequences:
-        """Return the phases: erosions and dilations."""
+        """Return the phases of erosions and dilations."""
         from softmorph_cli.filters.morphology import phases
 
         return phases(self, shape)
 
-    def __call__(self, image: Any, progress: Report | None = None) -> Result:
-        """Return the filter of an image, and how it went."""
-        from softmorph_cli.filters.morphology import operate
+    def run_image(self, jobs: Sequence[FilterJob], image: Any, dimensions: int) -> Result:
+        """Return the result for one image, with the iterations and the radius that were reached."""
+        from softmorph_cli.filters.morphology import reach
 
-        return operate(self, image, progress)
+        reached = reach(tuple(image.shape[-dimensions:]), self)
+        result = super().run_image(jobs, image, dimensions)
+        return replace(result, iterations=max(reached.steps), radius=reached.radius)
 
 
 class Erosion(Morphology):
@@ -175,13 +176,13 @@ class Dilation(Morphology):
 
 @dataclass(frozen=True, kw_only=True)
 class TwoElements(Morphology):
-    """Erosions and dilations, of which each may have a connectivity of its own."""
+    """Erosions and dilations with separate connectivities."""
 
     erosion_connectivity: Annotated[
-        int | None, Parameter("Overrides --connectivity for the erosion.", check=_connectivity)
+        int | None, Parameter("Overrides --connectivity for the erosion.", check=_check_connectivity)
     ] = None
     dilation_connectivity: Annotated[
-        int | None, Parameter("Overrides --connectivity for the dilation.", check=_connectivity)
+        int | None, Parameter("Overrides --connectivity for the dilation.", check=_check_connectivity)
     ] = None
 
     @property

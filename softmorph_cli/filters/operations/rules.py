@@ -1,28 +1,25 @@
-"""Any Boolean rule."""
+"""The filter of any Boolean rule."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.filter import Report, Sequences, SoftFilter
-from softmorph_cli.filters.settings import Result
+from softmorph_cli.errors import RuleError, UsageError
+from softmorph_cli.filters.filter import Sequences, SoftFilter
+from softmorph_cli.filters.method import Scheme, check_method, find
 from softmorph_cli.rules.rule import Rule
 from softmorph_cli.system.parameters import Parameter, at_least
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyRule(SoftFilter):
     """Any Boolean rule as a soft filter: a bundled one by name, a TOML file, or a `Rule`.
 
-    The method is by default "minmax" for an increasing rule, "nested" for a thinning whose level sets can be kept
-    nested, "levels" for any other.
+    The default method is "minmax" for an increasing rule, "nested" for a thinning whose level sets can be kept nested,
+    "levels" for any other.
     """
 
     rule: Annotated[
@@ -47,15 +44,18 @@ class ApplyRule(SoftFilter):
     )
 
     def __post_init__(self) -> None:
-        """Check the parameters; a wrong name or a malformed file is reported before a map is read.
+        """Check the parameters; an unknown name or a malformed file is reported before a map is read.
 
         Raises:
-            SoftmorphError: If there is no such rule, or the method is not for it.
+            SoftmorphError: If there is no such rule, or the method does not apply to it.
         """
         super().__post_init__()
-        from softmorph_cli.filters.custom import check
+        from softmorph_cli.filters import custom
 
-        check(self)
+        forms = custom.forms(self.rule)
+        if self.method is not None:
+            check_method(self.method, thinning=True)
+            custom.check_nesting(self.method, self.rule, *forms)
 
     @classmethod
     def _check_given(cls, given: Mapping[str, Any]) -> None:
@@ -63,28 +63,35 @@ class ApplyRule(SoftFilter):
             raise UsageError("apply needs a rule: a name (see softmorph rules) or a TOML file.")
 
     def resolved(self, default: str = "") -> ApplyRule:
-        """Return the filter with its method.
+        """Return the filter with its method, by default that of the rule.
+
+        Only skeletonize finishes lines: a rule is applied as it is.
 
         Raises:
-            SoftmorphError: If there is no such rule, it is malformed, or the method is not for it.
+            SoftmorphError: If there is no such rule, or it is malformed.
         """
-        from softmorph_cli.filters.custom import resolved
+        from softmorph_cli.filters import custom
 
-        return resolved(self)
+        method = custom.default_method(self.rule) if self.method is None else self.method
+        finish = self.finish and find(method).scheme is not Scheme.NESTED
+        return replace(self, method=method, finish=finish)
 
     @property
     def until_stable(self) -> bool:
-        """Whether it stops by itself."""
+        """Whether it runs until nothing changes."""
         return self.iterations is None
 
     def phases(self, shape: tuple[int, ...]) -> Sequences:
-        """Return the phases: the rule, as often as it is asked for or says."""
-        from softmorph_cli.filters.custom import phases
+        """Return the phase of the rule.
 
-        return phases(self, shape)
+        Raises:
+            RuleError: If the rule does not exist, is malformed, or is for other dimensions.
+        """
+        from softmorph_cli.filters import custom
+        from softmorph_cli.filters.run import Phase
 
-    def __call__(self, image: Any, progress: Report | None = None) -> Result:
-        """Return the filter of an image, and how it went."""
-        from softmorph_cli.filters.custom import apply
-
-        return apply(self, image, progress)
+        rule = custom.load_rule(self.rule, len(shape))
+        if rule.dimensions != len(shape):
+            raise RuleError(f"rule {rule.name!r} is {rule.dimensions}D, but the image is {len(shape)}D.")
+        custom.check_nesting(self.method, self.rule, rule)
+        return ((Phase(rule, rule.iterations if self.iterations is None else self.iterations),),)

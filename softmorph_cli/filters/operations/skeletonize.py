@@ -1,43 +1,44 @@
-"""Skeletonization."""
+"""The skeletonization."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters import defaults
 from softmorph_cli.filters.filter import (
     CHAIN,
     COMMAND,
     MASK,
     PROBABILITY,
     TILES,
-    Report,
     Sequences,
     SoftFilter,
 )
-from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.filters.method import Scheme
+from softmorph_cli.filters.settings import THINNING, Result, Settings
 from softmorph_cli.system.parameters import Parameter, at_least, below_one, named
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
-    from softmorph_cli.level_sets import LevelSets
+    from softmorph_cli.filters.run import FilterJob
+    from softmorph_cli.kernels.level_sets import LevelSets
     from softmorph_cli.volume import Volume
 
-# Thinning takes voxels off one by one, so it follows the grid, not the world.
+# The ratio of voxel sizes above which a warning is given: thinning counts voxels, not lengths.
 UNEVEN: Final = 1.5
-# A skeleton of a larger share of the voxels is none of lines.
+# A skeleton with a larger share of the voxels does not consist of lines.
 _DENSE: Final = 0.2
 
 
 def uneven(volume: Volume, place: str = COMMAND) -> list[str]:
-    """Warn of a map whose voxels are far from cubic, before it is thinned.
+    """Return a warning if the voxels of a map to be thinned are far from cubic.
 
     Args:
         volume: The map.
-        place: Where the filter is typed, as for `Filter.concerns`.
+        place: Where the filter is typed, see `Filter.concerns`.
     """
     if volume.spacing is None or max(volume.spacing) <= UNEVEN * min(volume.spacing):
         return []
@@ -62,9 +63,9 @@ def _only_iso(name: str, value: str) -> None:
 class Skeleton(SoftFilter):
     """Soft skeleton; by default with method "nested", a centreline at each of its levels.
 
-    At each of L levels t_k (1/(2L), 1/L, 2/L, ...) the set {result > t_k} is a centreline, one voxel wide, with
-    the components, loops and cavities of {image > t_k}; it holds the centrelines of the levels above. With `hard` it is
-    the exact binary skeleton of {p > threshold}, uint8 0 and 1, without method, preset and iterations. (The module
+    At each of L levels t_k (1/(2L), 1/L, 2/L, ...) the set {result > t_k} is a centreline, one voxel wide, with the
+    components, loops and cavities of {image > t_k}; it contains the centrelines of higher levels. With `hard` it is the
+    exact binary skeleton of {p > threshold}, uint8 0 and 1, without method, preset and iterations. (The module
     `SoftSkeletonizer` has method "smooth-levels".)
 
     Source: 3D, Palágyi & Kuba (1998); 2D and the soft forms, Guzzi et al. (2024); clDice, Shit et al. (2021).
@@ -114,7 +115,7 @@ class Skeleton(SoftFilter):
 
     operation: ClassVar = "skeletonize"
     title: ClassVar = "skeleton"
-    default_method: ClassVar = defaults.THINNING
+    default_method: ClassVar = THINNING
     finishes_lines: ClassVar = True
     help: ClassVar = """Soft skeleton: at each of its levels a centreline, one voxel wide.
 
@@ -130,7 +131,7 @@ class Skeleton(SoftFilter):
         """Check the parameters.
 
         Raises:
-            UsageError: If one is wrong whatever the image, or two exclude each other.
+            UsageError: If one is invalid for any image, or two exclude each other.
         """
         super().__post_init__()
         if self.hard and (self.method or self.preset or self.iterations is not None):
@@ -147,7 +148,7 @@ class Skeleton(SoftFilter):
 
     @cached_property
     def settings(self) -> Settings:
-        """How it runs, with its method: a hard skeleton is a nested one of a single level."""
+        """Its settings, with a method: a hard skeleton is a nested one of a single level."""
         return Settings.of(self).for_hard() if self.hard else super().settings
 
     def resolved(self, default: str = "") -> Self:
@@ -172,17 +173,17 @@ class Skeleton(SoftFilter):
 
     @property
     def gives(self) -> str:
-        """What the values of a result are."""
+        """The kind of a result's values."""
         return MASK if self.hard else PROBABILITY
 
     @property
     def until_stable(self) -> bool:
-        """Whether it stops by itself."""
+        """Whether it runs until nothing changes."""
         return self.resolved().iterations is None and self.settings.method != "cldice"
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The operation's own parameters as documents and files hold them."""
+        """The operation's own parameters as in documents and provenance."""
         return {
             "iterations": self.resolved().iterations,
             "hard": self.hard or None,
@@ -198,18 +199,18 @@ class Skeleton(SoftFilter):
 
     @property
     def cuts(self) -> bool:
-        """Whether it cuts the map, now or when somebody looks at a level of its result."""
+        """Whether it applies a threshold to the map, or its result is read level by level."""
         return True
 
     def settled(self, levels: LevelSets | Literal["exact"] | None) -> tuple[Self, tuple[str, ...]]:
-        """Return the hard skeleton at the nearest level of a map that is exact at these, and a note on it."""
-        # What is resampled first has no levels any more.
+        """Return the hard skeleton at the nearest of a map's exact levels, and a note on it."""
+        # A resampled map has no exact levels.
         if not self.hard or self.resample is not None:
             return self, ()
         return self._at_level(self.cut, levels)
 
     def prepare(self, volume: Volume) -> Volume:
-        """Return the map that is thinned: resampled to cubic voxels, or as it is."""
+        """Return the map to be thinned, resampled to cubic voxels if requested."""
         if self.resample is None:
             return volume
         from softmorph_cli.filters.resample import isotropic
@@ -221,7 +222,7 @@ class Skeleton(SoftFilter):
         return [] if self.resample else uneven(volume, place)
 
     def remarks(self, before: int, after: int) -> list[str]:
-        """Return notes on the numbers of components above 0.5, before and after."""
+        """Return notes on the numbers of components above 0.5 before and after."""
         if self.hard or after <= before:
             return []
         return [
@@ -231,32 +232,44 @@ class Skeleton(SoftFilter):
         ]
 
     def phases(self, shape: tuple[int, ...]) -> Sequences:
-        """Return the phases: thinning, and where it runs to the end finishing."""
-        from softmorph_cli.filters.skeleton import phases
+        """Return the phases: thinning, then finishing if it runs until nothing changes.
 
-        return phases(self, shape)
+        Raises:
+            InputError: If the preset is for other dimensions.
+        """
+        from softmorph_cli.filters.skeleton import check_dimensions, thinning_phases
 
-    def run(self, volume: Volume, progress: Report | None = None) -> Result:
-        """Return the skeleton of a map, with warnings where it is empty or everywhere."""
-        result = super().run(volume, progress)
-        about = self._about(volume.array, result.image)
-        return replace(result, warnings=(*result.warnings, *about))
+        check_dimensions(self.preset, len(shape))
+        return (thinning_phases(len(shape), self.settings, self.resolved().iterations),)
 
-    def __call__(self, image: Any, progress: Report | None = None) -> Result:
-        """Return the skeleton of an image, and how it went."""
-        from softmorph_cli.filters.skeleton import thinning
+    def run_image(self, jobs: Sequence[FilterJob], image: Any, dimensions: int) -> Result:
+        """Return the skeleton of one image."""
+        from softmorph_cli.filters import skeleton
+        from softmorph_cli.filters.run import nested, nested_binary, run
 
-        return thinning(self, image, progress)
+        (job,) = jobs
+        if self.hard:
+            return skeleton.mark_finished(nested_binary(job, image, self.cut), job.phases)
+        match job.method.scheme:
+            case Scheme.POOLING:
+                iterations = self.resolved().iterations or skeleton.CLDICE_ITERATIONS
+                return skeleton.cldice(job, image, iterations, dimensions)
+            case Scheme.NESTED:
+                return skeleton.mark_finished(nested(job, image), job.phases)
+            case Scheme.LEVELS | Scheme.SAMPLES:
+                # Level sets are thinned exactly: a low maximum is then a property of the map.
+                return run(job, image)
+        return skeleton.warn_if_faded(job.backend, run(job, image), image, dimensions)
 
-    def _about(self, image: Any, skeleton: Any) -> list[str]:
-        """Return what to say of a skeleton that is empty, or has all of a background in it."""
+    def _findings(self, image: Any, result: Any) -> list[str]:
+        """Return a warning if the skeleton is empty, or contains the background."""
         import numpy as np
 
         settings, threshold = self.settings, self.cut
         if not self.hard:
             sets = settings.level_sets if settings.method == "nested" else None
             threshold = (settings.lowest or 0.0) if sets is None else float(sets.thresholds[0])
-        largest, share = image.max(initial=0), np.count_nonzero(skeleton) / max(skeleton.size, 1)
+        largest, share = image.max(initial=0), np.count_nonzero(result) / max(result.size, 1)
         if share == 0 and 0 < largest <= threshold:
             return [
                 f"the skeleton is empty: nothing is above {threshold:g}, the largest value is {largest:.4g}."

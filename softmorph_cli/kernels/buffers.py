@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,12 @@ from softmorph_cli.rules.neighborhood import Offset
 
 Array = npt.NDArray[Any]
 
+# Buffers that are kept for the next filter: so many, of so many bytes at most.
+_KEPT: Final = 2
+_KEPT_BYTES: Final = 1 << 26
 
-class Grid:
+
+class BufferLayout:
     """Where the voxels of an image lie in a padded flat buffer, and how they are cut into runs.
 
     Args:
@@ -69,3 +73,35 @@ class Grid:
             for offset in step.offsets
         ]
         return np.array(places, np.uint64)
+
+
+class Scratch:
+    """Buffers for one filter after the other. New memory has to be cleared by the system first.
+
+    A list's `append` and `pop` are atomic, so threads need no lock.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._spare: list[Array] = []
+
+    def take(self, length: int, dtype: np.dtype[Any]) -> Array:
+        """Return a buffer with anything in it."""
+        try:
+            spare = self._spare.pop()
+        except IndexError:
+            return np.empty(length, dtype)
+        fits = spare.size == length and spare.dtype == dtype
+        return spare if fits else np.empty(length, dtype)
+
+    def keeps(self, buffer: Array) -> bool:
+        """Say whether a buffer of this size would be kept."""
+        return buffer.nbytes <= _KEPT_BYTES
+
+    def give(self, buffer: Array) -> None:
+        """Keep a buffer that nobody looks at any more, or let go of it."""
+        if self.keeps(buffer) and len(self._spare) < _KEPT:
+            self._spare.append(buffer)
+
+
+SCRATCH: Final = Scratch()

@@ -1,4 +1,4 @@
-"""Threads and memory that go from one filter to the next."""
+"""A pool of threads that share loops."""
 
 from __future__ import annotations
 
@@ -9,16 +9,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
-import numpy as np
-
-from softmorph_cli.kernels.grid import Array
-
 # Below this many voxels a second thread costs more than it gives.
 _SMALL: Final = 1 << 15
-
-# Buffers that are kept for the next filter: so many, of so many bytes at most.
-_KEPT: Final = 2
-_KEPT_BYTES: Final = 1 << 26
 
 
 @cache
@@ -53,35 +45,3 @@ class Pool:
             # Nobody may still be writing when an error or an interrupt leaves here.
             wait(rest)
         return [first, *(one.result() for one in rest)]
-
-
-class Scratch:
-    """Buffers for one filter after the other. New memory has to be cleared by the system first.
-
-    A list's `append` and `pop` are atomic, so threads need no lock.
-    """
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self._spare: list[Array] = []
-
-    def take(self, length: int, dtype: np.dtype[Any]) -> Array:
-        """Return a buffer with anything in it."""
-        try:
-            spare = self._spare.pop()
-        except IndexError:
-            return np.empty(length, dtype)
-        fits = spare.size == length and spare.dtype == dtype
-        return spare if fits else np.empty(length, dtype)
-
-    def keeps(self, buffer: Array) -> bool:
-        """Say whether a buffer of this size would be kept."""
-        return buffer.nbytes <= _KEPT_BYTES
-
-    def give(self, buffer: Array) -> None:
-        """Keep a buffer that nobody looks at any more, or let go of it."""
-        if self.keeps(buffer) and len(self._spare) < _KEPT:
-            self._spare.append(buffer)
-
-
-SCRATCH: Final = Scratch()

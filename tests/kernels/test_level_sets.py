@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.level_sets import LevelSets, nested_levels, round_down
+from softmorph_cli.kernels.level_sets import LevelSets, nested_levels, round_down
 
 COUNTS = (8, 16, 32, 64)
 

@@ -12,9 +12,9 @@ import pytest
 from helpers_reference import TURNS_2D, TURNS_3D, turn
 
 from softmorph_cli.compiler import RANKS, Step, compile_rule
+from softmorph_cli.compiler import deletions as tables
+from softmorph_cli.compiler.deletions import DeletionTable, table_of
 from softmorph_cli.compiler.program import NUMBERS, execute
-from softmorph_cli.kernels import tables
-from softmorph_cli.kernels.tables import Table, table_of
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.rulefile import loads
 from softmorph_cli.system import cache
@@ -26,12 +26,12 @@ def steps_of(name: str, dimensions: int) -> tuple[Step, ...]:
     return compile_rule(catalog.bundled(name, dimensions), RANKS)
 
 
-def deleted(table: Table, numbers: np.ndarray) -> np.ndarray:
+def deleted(table: DeletionTable, numbers: np.ndarray) -> np.ndarray:
     """What a table says about configurations."""
     return table.bits[numbers >> 3] >> (numbers & 7) & 1 == 1
 
 
-def kept_by_program(step: Step, table: Table, numbers: np.ndarray) -> np.ndarray:
+def kept_by_program(step: Step, table: DeletionTable, numbers: np.ndarray) -> np.ndarray:
     """The program's result at a foreground voxel with these configurations of neighbours."""
     inputs = [np.ones(numbers.size)] * len(step.offsets)
     for position, k in enumerate(table.neighbours):
@@ -39,7 +39,7 @@ def kept_by_program(step: Step, table: Table, numbers: np.ndarray) -> np.ndarray
     return np.broadcast_to(execute(step.program, inputs, NUMBERS), numbers.shape) == 1
 
 
-def deletes_beside(table: Table, position: int) -> bool:
+def deletes_beside(table: DeletionTable, position: int) -> bool:
     """Whether a voxel is deleted in any configuration with this neighbour in the foreground."""
     if position < 3:
         return bool((table.bits & (0xAA, 0xCC, 0xF0)[position]).any())
@@ -100,9 +100,9 @@ def test_few_neighbours(when: str) -> None:
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    tables._bits.cache_clear()
+    tables._table.cache_clear()
     yield tmp_path / "cache" / "tables"
-    tables._bits.cache_clear()
+    tables._table.cache_clear()
 
 
 def _without_end(text: str) -> str:
@@ -141,7 +141,7 @@ def test_a_damaged_table_is_computed_again_and_mended(fresh: Path, damage: Calla
     entry.write_text(damage(whole))
     assert entry.read_text() != whole
     for _ in range(2):
-        tables._bits.cache_clear()
+        tables._table.cache_clear()
         found = table_of(step)
         assert (found.bits == right.bits).all()
         assert (found.neighbours, found.border) == (right.neighbours, right.border)
@@ -151,8 +151,8 @@ def test_a_damaged_table_is_computed_again_and_mended(fresh: Path, damage: Calla
 def test_a_table_that_is_kept_is_not_computed_again(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (step, *_) = steps_of("thinning", 2)
     computed = table_of(step)
-    tables._bits.cache_clear()
-    monkeypatch.setattr(tables, "deletions", None)
+    tables._table.cache_clear()
+    monkeypatch.setattr(tables, "_evaluate", None)
     read = table_of(step)
     assert (read.bits == computed.bits).all()
     assert read.border == computed.border
@@ -164,4 +164,4 @@ def test_a_table_that_is_kept_is_not_computed_again(fresh: Path, monkeypatch: py
 def test_one_table_serves_all_directions(fresh: Path) -> None:
     found = [table_of(step) for step in steps_of("thinning", 2)]
     assert len(list(fresh.iterdir())) == 1
-    assert len({id(table.bits) for table in found}) == 1
+    assert len({table.bits.ctypes.data for table in found}) == 1

@@ -22,12 +22,6 @@ _NO_FRAME: Final = (0xC4, 0xC8, 0xCC)
 _SOS, _EOI = 0xDA, 0xD9
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_XR_IMAGE: Final = 0xBCC0
-# JPEG XL: the ratios of width to height; encodings of sizes and other numbers (bits, and an offset that is added).
-_RATIOS: Final = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
-_SIZES: Final = ((9, 1), (13, 1), (18, 1), (30, 1))
-_INTEGER_BITS: Final = ((0, 8), (0, 10), (0, 12), (6, 1))
-_FLOAT_BITS: Final = ((0, 32), (0, 16), (0, 24), (6, 1))
-_EXTRA_CHANNELS: Final = ((0, 0), (0, 1), (4, 2), (12, 1))
 
 
 class _Absent(Exception):  # noqa: N818
@@ -127,82 +121,20 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _jpeg_xl(data: bytes, dtype: np.dtype[Any]) -> int:
-    stream = data
-    if not data.startswith(b"\xff\n"):
-        # The codestream is one box, or parts of it in several, each after its number.
-        stream = b"".join(
-            data[start + 4 * (name == b"jxlp") : end]
-            for name, start, end in _boxes(data)
-            if name in (b"jxlc", b"jxlp")
-        )
-    if not stream.startswith(b"\xff\n"):
-        raise _Absent
-    bits = _Bits(stream, 2)
-    rows, columns = _jpeg_xl_size(bits)
-    if bits.take(1):  # everything else as usual
-        return rows * columns
-    if bits.take(1):
-        bits.take(3)  # orientation
-        if bits.take(1) or bits.take(1):
-            raise Unsupported("a strip or tile of it has a preview, or is to be shown in another size")
-        if bits.take(1):
-            return _jpeg_xl_frames(data, dtype)
-    if bits.take(1):
-        bits.choose(_FLOAT_BITS)
-        bits.take(4)
-    else:
-        bits.choose(_INTEGER_BITS)
-    bits.take(1)  # whether 16 bits are enough
-    return rows * columns * (1 + bits.choose(_EXTRA_CHANNELS))
+    """Count the samples of all frames, which tiles of volumes have; no header states their number.
 
-
-def _jpeg_xl_size(bits: _Bits) -> tuple[int, int]:
-    small = bits.take(1)
-
-    def length() -> int:
-        return 8 * (1 + bits.take(5)) if small else bits.choose(_SIZES)
-
-    rows, ratio = length(), bits.take(3)
-    if not ratio:
-        return rows, length()
-    wide, high = _RATIOS[ratio - 1]
-    return rows, rows * wide // high
-
-
-def _jpeg_xl_frames(data: bytes, dtype: np.dtype[Any]) -> int:
-    """Count the samples of several frames, as tiles of volumes have them; no header states how many there are.
-
-    imagecodecs parses all of them first, and if it is given an array of another shape, its error states the right one.
+    imagecodecs parses the headers of all frames first; its error for an array of another shape states the right one.
     """
     import imagecodecs
 
     found = None
     try:
         imagecodecs.jpegxl_decode(data, out=np.empty(0, dtype))
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         found = re.search(r" shape=\(([\d, ]+)\)$", str(error))
     if found is None:
-        raise Unsupported("a strip or tile of it is an animation")
+        raise _Absent
     return prod(int(size) for size in found[1].split(",") if size.strip())
-
-
-class _Bits:
-    """Reads numbers of any count of bits, the lowest bit first."""
-
-    def __init__(self, data: bytes, start: int) -> None:
-        self._data, self._at = data, 8 * start
-
-    def take(self, count: int) -> int:
-        """Read a number of `count` bits."""
-        first, last = self._at // 8, -(-(self._at + count) // 8)
-        piece = int.from_bytes(_slice(self._data, first, last - first), "little") >> self._at % 8
-        self._at += count
-        return piece & ((1 << count) - 1)
-
-    def choose(self, kinds: tuple[tuple[int, int], ...]) -> int:
-        """Read a number whose first two bits select how many bits follow and the offset that is added."""
-        count, more = kinds[self.take(2)]
-        return self.take(count) + more
 
 
 def _jpeg_xr(data: bytes, _dtype: np.dtype[Any]) -> int:

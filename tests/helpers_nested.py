@@ -17,7 +17,7 @@ from helpers_reference import truth
 
 from softmorph_cli.level_sets import Levels, LevelSets
 from softmorph_cli.rules import catalog
-from softmorph_cli.rules.expression import turned, variables
+from softmorph_cli.rules.expression import Expression, turned, variables
 from softmorph_cli.rules.rule import Rule
 
 
@@ -89,7 +89,7 @@ def stable(ranks: np.ndarray, rule: Rule, *, iterations: int | None = None) -> n
     return ranks
 
 
-def lowered(ranks: np.ndarray, condition: object) -> np.ndarray:
+def lowered(ranks: np.ndarray, condition: Expression) -> np.ndarray:
     """Return the highest rank at which each voxel does not meet the condition for being deleted."""
     at = np.nonzero(ranks)
     padded = np.pad(ranks, 1)
@@ -109,7 +109,7 @@ def lowered(ranks: np.ndarray, condition: object) -> np.ndarray:
     return result
 
 
-def pruned(ranks: np.ndarray, condition: object, floor: np.ndarray) -> np.ndarray:
+def pruned(ranks: np.ndarray, condition: Expression, floor: np.ndarray) -> np.ndarray:
     """Return each voxel lowered to just below the lowest value, from a floor up, at which it meets the condition.
 
     It stays at that value where the next lower one of its neighbours is below the floor.

@@ -108,19 +108,20 @@ MASKS = {
 
 def _matches(neighbours: np.ndarray, mask: tuple[tuple[int, ...], ...]) -> np.ndarray:
     zeros, ones, some = (list(numbers) for numbers in mask)
-    result = ~neighbours[zeros].any(axis=0) & neighbours[ones].all(axis=0)
-    return result & neighbours[some].any(axis=0) if some else result
+    result = ~np.any(neighbours[zeros], axis=0) & np.all(neighbours[ones], axis=0)
+    return np.asarray(result & np.any(neighbours[some], axis=0) if some else result)
 
 
 def mask_holds(neighbours: np.ndarray, name: str) -> np.ndarray:
     """Whether mask M1 to M6 holds; `neighbours` is (26, n) Boolean in the numbering below."""
     common, alternatives = MASKS[name]
-    return _matches(neighbours, common) & np.any([_matches(neighbours, a) for a in alternatives], axis=0)
+    either = np.any([_matches(neighbours, one) for one in alternatives], axis=0)
+    return np.asarray(_matches(neighbours, common) & either)
 
 
 def deletes_3d(neighbours: np.ndarray) -> np.ndarray:
     """Whether a foreground voxel is deleted; `neighbours` is (26, n) Boolean, numbered for its direction."""
-    return np.any([mask_holds(neighbours, name) for name in MASKS], axis=0)
+    return np.asarray(np.any([mask_holds(neighbours, name) for name in MASKS], axis=0))
 
 
 def turn(offset: Sequence[int], direction: str) -> tuple[int, ...]:

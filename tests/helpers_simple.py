@@ -32,4 +32,4 @@ def is_simple(rings: np.ndarray) -> np.ndarray:
     near = (distance > 0) & (distance <= 2)
     foreground = _components(cubes, np.ones_like(cubes), largest)
     background = _components(~cubes & near, np.broadcast_to(distance == 1, cubes.shape), smallest)
-    return (foreground == 1) & (background == 1)
+    return np.asarray((foreground == 1) & (background == 1))

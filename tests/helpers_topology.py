@@ -12,7 +12,7 @@ def noisy(p: np.ndarray, strength: float, seed: int) -> np.ndarray:
     noise = gaussian_filter(np.random.default_rng(seed).normal(size=p.shape), 1)
     p = np.clip(p, 1e-4, 1 - 1e-4)
     z = np.log(p / (1 - p)) + strength * noise / noise.std()
-    return (1 / (1 + np.exp(-z))).astype(np.float32)
+    return np.asarray(1 / (1 + np.exp(-z)), np.float32)
 
 
 def broken_ring(size: int = 72, gap: float = 0.15, noise: float = 0.0) -> np.ndarray:

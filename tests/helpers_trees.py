@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -88,7 +89,8 @@ def _curve(
 def _voxels(curve: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Return the voxels of a curve: those its points fall into, joined by straight lines."""
     corners = np.rint(curve / sizes).astype(int)
-    steps = [np.stack(line_nd(a, b, endpoint=True), axis=1) for a, b in itertools.pairwise(corners)]
+    line: Any = line_nd  # not annotated
+    steps = [np.stack(line(a, b, endpoint=True), axis=1) for a, b in itertools.pairwise(corners)]
     chain = np.concatenate(steps)
     return np.unique(chain, axis=0)
 
@@ -106,12 +108,12 @@ def _free(
         return False
     for other in [*others, *siblings]:
         apart = other[np.abs(other - place).max(axis=1) > 1]
-        if len(apart) and cKDTree(apart).query(far, p=np.inf)[0].min() < clearance:
+        if len(apart) and np.min(cKDTree(apart).query(far, p=np.inf)[0]) < clearance:
             return False
     # Near the fork the branches have to leave in different directions.
     near = drawn[(np.abs(drawn - place).max(axis=1) <= clearance) & (np.abs(drawn - place).max(axis=1) >= 2)]
     for other in [*others, *siblings]:
         apart = other[np.abs(other - place).max(axis=1) >= 2]
-        if len(apart) and len(near) and cKDTree(apart).query(near, p=np.inf)[0].min() < 2:
+        if len(apart) and len(near) and np.min(cKDTree(apart).query(near, p=np.inf)[0]) < 2:
             return False
     return True

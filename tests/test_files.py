@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.system import descriptors, files, naming
-from softmorph_cli.system.files import check_writable, open_own, partial, replacing, replacing_store
+from softmorph_cli.system import descriptors, files, naming, temporaries
+from softmorph_cli.system.files import check_writable, open_own, replacing, replacing_store
+from softmorph_cli.system.temporaries import partial
 
 
 def _write_then_raise(path: Path, error: BaseException, *, force: bool = False) -> None:
@@ -91,7 +92,7 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
 def test_an_existing_file_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     target = tmp_path / "out.npy"
     target.write_text("before")
-    with pytest.raises(FileError, match=r"out\.npy exists already; add --force"), replacing(target):
+    with pytest.raises(FileError, match=r"out\.npy exists already; add force=True"), replacing(target):
         pytest.fail("the block must not run")
     assert _listing(tmp_path) == {"out.npy": "before"}
     with replacing(target, force=True) as temporary:
@@ -213,7 +214,7 @@ def _store_meanwhile(path: Path, *, force: bool, mark: str = ".zgroup") -> None:
 
 @pytest.mark.usefixtures("system")
 def test_a_file_that_comes_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"out\.npy came into being while .* add --force"):
+    with pytest.raises(FileError, match=r"out\.npy came into being while .* add force=True"):
         _finished_meanwhile(tmp_path / "out.npy", force=False)
     assert _listing(tmp_path) == {"out.npy": "theirs"}
     _finished_meanwhile(tmp_path / "out.npy", force=True)
@@ -223,7 +224,7 @@ def test_a_file_that_comes_meanwhile_is_not_replaced(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("system")
 def test_a_store_that_comes_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "out.zarr"
-    with pytest.raises(FileError, match=r"out\.zarr came into being while .* add --force"):
+    with pytest.raises(FileError, match=r"out\.zarr came into being while .* add force=True"):
         _store_meanwhile(path, force=False)
     assert _listing(path) == {".zgroup": "theirs"}
     with replacing_store(path, force=True) as temporary:
@@ -346,7 +347,7 @@ def test_a_kept_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch:
     with replacing_store(tmp_path / "out.zarr", resume=True) as temporary:
         _store(temporary, "ours")
     partial(tmp_path / "out.zarr").mkdir()
-    monkeypatch.setattr(files, "_owner_beside", lambda _: os.getuid() + 1)
+    monkeypatch.setattr(temporaries, "_owner_beside", lambda _: os.getuid() + 1)
     with (
         pytest.raises(FileError, match="belongs to somebody else"),
         replacing_store(tmp_path / "out.zarr", resume=True, force=True),
@@ -423,11 +424,11 @@ def test_what_another_run_takes_for_a_leftover_is_made_again(
         cleaner.append(os.open(path, os.O_RDONLY))
         assert real(cleaner[0])
         if removed == "before it is locked":
-            files.remove(path)
+            temporaries.remove(path)
             os.close(cleaner[0])
             return real(descriptor)
         found = real(descriptor)
-        files.remove(path)
+        temporaries.remove(path)
         os.close(cleaner[0])
         return found
 
@@ -470,7 +471,7 @@ def test_the_kept_folder_of_a_run_that_begins_when_this_one_ends_stays(
 def test_what_a_store_replaced_is_not_taken_for_a_kept_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, remove, refused = tmp_path / "out.zarr", files.remove, list[str]()
+    path, remove, refused = tmp_path / "out.zarr", temporaries.remove, list[str]()
     with replacing_store(path) as temporary:
         _store(temporary, "before")
 
@@ -542,7 +543,7 @@ def test_with_force_it_does_not_matter_when_another_comes_or_goes(
         look(target, **more)
         if sum(1 for _ in tmp_path.iterdir()) > 1:
             seen.append("gone")
-            files.remove(path)
+            temporaries.remove(path)
 
     monkeypatch.setattr(naming, "take_free", comes_first)
     ours()

@@ -111,10 +111,10 @@ def test_neighbourhoods_near_templates_lie_on_both_sides() -> None:
 
 def test_2d_reference_by_hand() -> None:
     # N NE E SE S SW W NW: a pixel on the upper edge of a block goes in the N step only.
-    upper_edge = [0, 0, 1, 1, 1, 1, 1, 0]
+    upper_edge = [False, False, True, True, True, True, True, False]
     assert deletes_2d(upper_edge, "N")
     assert not deletes_2d(upper_edge, "S")
-    assert not deletes_2d([1] * 8, "N")
+    assert not deletes_2d([True] * 8, "N")
 
 
 def test_textbook_thinnings_differ_and_keep_a_line() -> None:
@@ -128,7 +128,7 @@ def test_textbook_thinnings_differ_and_keep_a_line() -> None:
 
 def test_expectation_by_hand_and_its_limit() -> None:
     def both(voxels: np.ndarray) -> np.ndarray:
-        return voxels.all(axis=0)
+        return np.asarray(voxels.all(axis=0))
 
     assert expectation(np.array([0.5, 0.25, 1.0]), both) == pytest.approx(0.125, abs=1e-15)
     assert expectation(np.array([0.5, 0.0]), both) == 0
@@ -139,7 +139,9 @@ def test_expectation_by_hand_and_its_limit() -> None:
 
 def test_truth_of_every_kind_of_node() -> None:
     a, b, c = (var((0, k)) for k in (-1, 0, 1))
-    rows = {(0, k): np.array([n >> (k + 1) & 1 for n in range(8)], bool) for k in (-1, 0, 1)}
+    rows: dict[tuple[int, ...], np.ndarray] = {
+        (0, k): np.array([n >> (k + 1) & 1 for n in range(8)], bool) for k in (-1, 0, 1)
+    }
     x, y, z = rows.values()
     assert (truth(any_of(all_of(a, negation(b)), c), rows) == ((x & ~y) | z)).all()
     assert (truth(xor(a, b, c), rows) == x ^ y ^ z).all()
@@ -158,7 +160,7 @@ def test_the_nested_reference_on_a_bar_worked_out_by_hand() -> None:
     assert (found[2, 2:5] > 0.5).all()
     solid = np.where(bar > 0, 0.9, 0).astype(np.float32)
     line = nested_reference(solid, 8)
-    assert np.array_equal(np.unique(line), np.float32([0, 0.9]))
+    assert np.array_equal(np.unique(line), np.array([0, 0.9], np.float32))
     assert topology(line > 0) == topology(solid > 0)
     assert (line > 0).sum() <= 7
 

@@ -48,16 +48,17 @@ def placed(image: Any) -> Volume | None:
 @contextmanager
 def advising_read(path: str | Path) -> Iterator[None]:
     """Where an error names options of reading, say that they are arguments of `read`, whose volume may be passed."""
-    from softmorph_cli.io.options import ReadOptions
-    from softmorph_cli.system.parameters import declared, in_python
+    from softmorph_cli.system.parameters import collect_named
 
-    try:
-        yield
-    except SoftmorphError as error:
-        said = in_python(str(error), declared(ReadOptions).values())
-        if said != str(error):
-            error.args = (f"{said} That is for read: pass the volume that read({str(path)!r}, ...) returns.",)
-        raise
+    with collect_named() as named:
+        try:
+            yield
+        except SoftmorphError as error:
+            message = str(error)
+            if any(words in message for words in named):
+                message += f" That is for read: pass the volume that read({str(path)!r}, ...) returns."
+                error.args = (message,)
+            raise
 
 
 def refuse_grid(**given: object) -> None:

@@ -237,7 +237,7 @@ def channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
         InputError: If several of its mapped axes are longer than 1.
     """
     from softmorph_cli.io import classes
-    from softmorph_cli.io.select import choosing
+    from softmorph_cli.io.select import first_along
     from softmorph_cli.skeleton.kind import take_one
 
     mapped = volume.array.shape[: -volume.spatial_dims]
@@ -246,7 +246,7 @@ def channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
             f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, mapped, strict=True)
         )
         other = next(a for a, size in zip(volume.mapped_axes, mapped, strict=True) if size > 1 and a != "C")
-        advice = take_one(volume, choosing(other))
+        advice = take_one(volume, first_along(other))
         raise InputError(f"it holds {held}, and one map of them is repaired: {advice}.")
     array = volume.array.reshape(-1, *volume.array.shape[-volume.spatial_dims :])
     if len(array) == 1:
@@ -266,7 +266,7 @@ def one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, 
     Raises:
         InputError: If there are several, or the numbers do not fit.
     """
-    from softmorph_cli.io.select import choosing
+    from softmorph_cli.io.select import first_along
     from softmorph_cli.skeleton.kind import class_option, take_one
     from softmorph_cli.topology.prior import Prior, check_prior
 
@@ -279,7 +279,7 @@ def one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, 
         each = "or give each its prior as betti={0: (...), 1: (...)}"
         if in_shell():
             each = "or give each its prior with --priors FILE"
-        advice = take_one(volume, option or choosing(axis))
+        advice = take_one(volume, option or first_along(axis))
         raise InputError(f"it holds {count} {what}{names}: {advice}, {each}.")
     return (Prior((0,), check_prior(betti, volume.spatial_dims)),)
 

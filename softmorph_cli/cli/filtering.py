@@ -31,7 +31,7 @@ def read_volume(path: Path, reading: ReadOptions) -> Volume:
     from softmorph_cli.io import exclusive, read_map
 
     volume = read_map(path, replace(reading, exclusive=True))
-    return replace(volume, notes=(*volume.notes, *exclusive.told(volume)))
+    return replace(volume, notes=(*volume.notes, *exclusive.class_notes(volume)))
 
 
 def run(

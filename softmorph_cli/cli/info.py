@@ -73,7 +73,7 @@ def _plain(value: Any) -> str:
 
 def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
     from softmorph_cli.io import probe
-    from softmorph_cli.io.select import choosing
+    from softmorph_cli.io.select import first_along
     from softmorph_cli.skeleton.kind import made_as_skeleton
 
     found = probe(source)
@@ -85,7 +85,7 @@ def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
             for letter, size in zip(found.axes or "", found.shape, strict=True)
             if letter in "TC" and size > 1
         ]
-        suggestion = " ".join([typed("softmorph", "inspect", source), *map(choosing, several)])
+        suggestion = f"{typed('softmorph', 'inspect', source)} {first_along(*several)}".rstrip()
     facts = {
         "path": str(found.path),
         "format": found.format,

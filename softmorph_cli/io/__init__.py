@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from softmorph_cli.io.blocks import Blocks, open_blocks
     from softmorph_cli.io.formats import check_target
-    from softmorph_cli.io.new_blocks import Written, create_blocks
-    from softmorph_cli.io.nnunet import Classes, classes
+    from softmorph_cli.io.new_blocks import BlockWriter, create_blocks
+    from softmorph_cli.io.nnunet import classes
+    from softmorph_cli.io.nnunet_metadata import Classes
     from softmorph_cli.io.options import ReadOptions, WriteOptions
     from softmorph_cli.io.probing import Probe, probe
     from softmorph_cli.io.reading import read, read_labels, read_map
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Blocks": "blocks",
-    "Classes": "nnunet",
+    "Classes": "nnunet_metadata",
     "Probe": "probing",
     "ReadOptions": "options",
     "WriteOptions": "options",
-    "Written": "new_blocks",
+    "BlockWriter": "new_blocks",
     "as_stored": "writing",
     "check_target": "formats",
     "classes": "nnunet",
@@ -41,12 +42,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "BlockWriter",
     "Blocks",
     "Classes",
     "Probe",
     "ReadOptions",
     "WriteOptions",
-    "Written",
     "as_stored",
     "check_target",
     "classes",

@@ -1,9 +1,10 @@
-"""Maps larger than memory: read and written block by block, with the same rules as whole ones."""
+"""Maps larger than memory: read block by block, with the options of `read_map`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,9 +13,10 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import select
-from softmorph_cli.io.exclusive import numbered, told_of_blocks
+from softmorph_cli.io.boxes import Box
+from softmorph_cli.io.exclusive import class_notes_of_blocks, numbered
 from softmorph_cli.io.formats import read_raw
-from softmorph_cli.io.lazy import Lazy
+from softmorph_cli.io.lazy import Index, Lazy
 from softmorph_cli.io.mapped import check_whole
 from softmorph_cli.io.masks import is_inside, nan_notes
 from softmorph_cli.io.npz import NAME as NNUNET
@@ -22,6 +24,7 @@ from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
 from softmorph_cli.io.values import check_type, full_scale, no_label, probabilities
+from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Source, class_axis
 
 _SINGLE = np.dtype(np.float32)
@@ -31,23 +34,22 @@ _SINGLE = np.dtype(np.float32)
 class Blocks:
     """One image of a file, of which blocks are read; any number of threads may do so.
 
-    Pickled blocks open the file again where they arrive, by its absolute path.
+    Pickled blocks open the file again by its absolute path.
 
     Attributes:
         path: The file.
-        shape: Along the axes of space.
+        shape: The extent along the axes of space.
         axes: "ZYX" or "YX".
         spacing: As in `Volume`.
         unit: As in `Volume`.
         affine: As in `Volume`.
         dtype: The element type on disk.
-        chunks: The extent of what the file stores in one piece; blocks made of whole ones are read fastest.
-        in_memory: Whether the format keeps no pieces, so that all of the file is held in memory.
+        chunks: The extent of what the file stores in one piece; blocks of whole chunks are read fastest.
+        in_memory: Whether the format is read as a whole, so that all of the file is held in memory.
         source: As in `Volume`.
-        notes: What had to be decided.
-        mapped: The letters of the axes that hold no more than this one image; `read` has them before those of
-            space.
-        channels: As in `Volume`, where one of them is that of channels.
+        notes: What had to be assumed.
+        mapped: The letters of the axes of size one that `read_map` would give before those of space.
+        channels: As in `Volume`, where one of the mapped axes is that of channels.
     """
 
     path: Path
@@ -63,14 +65,23 @@ class Blocks:
     notes: tuple[str, ...]
     mapped: str = ""
     channels: tuple[str, ...] | None = None
-    _read: Callable[[tuple[slice, ...]], Array] = field(repr=False, kw_only=True)
-    _differ: Callable[[int], tuple[str, ...]] = field(repr=False, kw_only=True)
-    _options: ReadOptions = field(repr=False, kw_only=True)
-    _divisor: float | None = field(repr=False, kw_only=True)
+    _image: _Image = field(repr=False, kw_only=True)
+    _read: Callable[[Box], Array] = field(repr=False, kw_only=True)
 
     def __reduce__(self) -> tuple[Callable[..., Blocks], tuple[object, ...]]:
-        """Pickle how to open it again, from any working folder, without going through all of it again."""
-        return _reopen, (self.path.absolute(), self._options.absolute(), self._divisor, self.shape)
+        """Pickle the path and the options; what was found out by reading all of the map is not searched again."""
+        given = self._image.given.absolute()
+        return _reopen, (self.path.absolute(), given, self._image.settled.divide_by, self.shape)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes of space."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of voxels."""
+        return prod(self.shape)
 
     @property
     def dropped(self) -> str | None:
@@ -78,24 +89,40 @@ class Blocks:
         kept = self.source.header
         return kept.dropped if isinstance(kept, Kept) else None
 
-    def read(self, slices: Sequence[slice]) -> npt.NDArray[np.float32]:
+    def read(self, box: Sequence[slice]) -> npt.NDArray[np.float32]:
         """Read a block as probabilities.
 
         Args:
-            slices: A range for each axis of space, without steps.
+            box: A range for each axis of space, without steps.
 
         Returns:
-            float32 in [0, 1], nobody else's.
+            float32 in [0, 1], a new array unless slabs are held.
 
         Raises:
             FileError: If the file is damaged there.
             InputError: If the values there are no probabilities.
         """
-        cuts = tuple(slice(*part.indices(size)[:2]) for part, size in zip(slices, self.shape, strict=True))
+        cuts = tuple(slice(*part.indices(size)[:2]) for part, size in zip(box, self.shape, strict=True))
         return self._read(cuts)
 
-    def told(self, voxels: int) -> tuple[str, ...]:
-        """Return what `exclusive.told` says of the map; that reads all of the file's channels once.
+    def __getitem__(self, index: Any) -> Any:
+        """Read a part, indexed as an array with numbers and with ranges without steps."""
+        parts = index if isinstance(index, tuple) else (index,)
+        if not parts:
+            return self
+        box = [part if isinstance(part, slice) else slice(part, part + 1) for part in parts]
+        values = self.read([*box, *[slice(None)] * (self.ndim - len(box))])
+        return values[tuple(slice(None) if isinstance(part, slice) else 0 for part in parts)]
+
+    def in_slabs(self, voxels: int) -> Blocks:
+        """Return the same map for reading along the first axis: a slab of about this many voxels is held in memory."""
+        rows = voxels // prod(self.shape[1:])
+        # Whole chunks where they fit: others are decompressed again for each slab.
+        rows = max(1, rows // self.chunks[0] * self.chunks[0] or rows)
+        return replace(self, _read=_Slab(self, rows))
+
+    def class_notes(self, voxels: int) -> tuple[str, ...]:
+        """Return what `exclusive.class_notes` says of the map; that reads all channels of the file once.
 
         Args:
             voxels: How many are held at once, of all channels together.
@@ -104,19 +131,37 @@ class Blocks:
             FileError: If the file is damaged.
             InputError: If the values are no probabilities.
         """
-        return self._differ(voxels)
+        return self._image.class_notes(voxels)
+
+
+class _Slab:
+    """Reads blocks from a slab of whole rows that is held in memory."""
+
+    def __init__(self, blocks: Blocks, rows: int) -> None:
+        self._blocks, self._rows = blocks, rows
+        self._begin, self._values = 0, np.zeros((0, *blocks.shape[1:]), np.float32)
+
+    def __call__(self, box: Box) -> Array:
+        first, *rest = box
+        if not self._begin <= first.start <= first.stop <= self._begin + len(self._values):
+            self._begin = first.start // self._rows * self._rows
+            end = max(first.stop, self._begin + self._rows)
+            self._values = np.zeros(0, np.float32)  # two slabs are never held at once
+            whole = [slice(None)] * (self._blocks.ndim - 1)
+            self._values = self._blocks.read((slice(self._begin, end), *whole))
+        return self._values[(slice(first.start - self._begin, first.stop - self._begin), *rest)]
 
 
 def open_blocks(path: str | Path, options: ReadOptions = DEFAULT) -> Blocks:
     """Open a map without reading it: OME-Zarr, TIFF, uncompressed NIfTI or .npy in parts, others whole.
 
-    The blocks together are what `read_map` returns. Integers that no option explains are gone through once here,
-    because their largest decides what they mean.
+    The blocks together are what `read_map` returns. Integers whose meaning no option states are all read once here,
+    because their maximum decides what they mean.
 
     Raises:
         FileError: As `read_map`.
         InputError: As `read_map`, or if more than one image is left: blocks are those of one.
-        UsageError: If an option is not known where a map is read block by block.
+        UsageError: If an option is not available where a map is read block by block.
     """
     for unknown in options.whole_only:
         raise UsageError(f"{unknown} is not known tile by tile.")
@@ -124,143 +169,167 @@ def open_blocks(path: str | Path, options: ReadOptions = DEFAULT) -> Blocks:
 
 
 def _reopen(path: Path, given: ReadOptions, divisor: float | None, shape: tuple[int, ...]) -> Blocks:
-    blocks = _open(path, given, settled=True, divisor=divisor)
+    blocks = _open(path, given, settled=replace(given, divide_by=divisor))
     if blocks.shape != shape:
         raise FileError(f"{path} is another map now, of shape {blocks.shape} instead of {shape}.")
     return blocks
 
 
-def _open(path: Path, given: ReadOptions, *, settled: bool = False, divisor: float | None = None) -> Blocks:
-    """Open a map; `settled` says that what no block can tell alone is known, its divisor among it."""
+def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None) -> Blocks:
+    """Open a map.
+
+    Args:
+        path: The file.
+        given: How it is read.
+        settled: The same, with what only all of the map together tells; None where that is still to be found out.
+    """
     name = str(path)
-    label, from_logits = given.label, given.from_logits
+    softmax = given.from_logits == "softmax"
     family, raw = read_raw(path, given, lazy=True)
     if family.name == NNUNET:
         raise InputError(f"{name} is an .npz, which is read as a whole only.")
     in_memory = not isinstance(raw.array, Lazy | np.memmap)
     check_type(raw, name)
     raw = replace(raw, array=_in_parts(raw.array))
-    softmax = from_logits == "softmax"
     picked = given.channel is not None and not softmax
     raw = select.name_axes(raw, name, axes=given.axes, channel_axis=given.channel_axis, picked=picked)
-    filed = raw.axes or ""
+    filed_axes = raw.axes or ""
     raw = select.arrange(raw)
     if given.time is not None:
         raw = select.pick_time(raw, given.time, name)
-    full = select.spatial(raw)
-    inside = _Mask(Path(given.mask), raw, name) if given.mask is not None else None
+    filed_spatial = select.spatial(raw)
+    mask = _Mask(Path(given.mask), raw, name) if given.mask is not None else None
     if given.region is not None:
         raw, cuts = select.crop(raw, given.region, name)
-        if inside is not None:
-            inside.crop(cuts)
-    along = select.letter_of(given.channel_axis, filed)
-    every = raw
-    raw, kept, channels = _one_image(raw, name, given.channel, along, softmax=softmax)
-    full_spacing = raw.spacing
-    raw, array, dropped = select.drop_singleton(raw, raw.array)
-    raw = replace(raw, array=array)
-    letters = select.spatial(raw)
-    place = [letter for letter in full if letter != dropped]
-    mapped = raw.array.ndim - len(letters)
-
-    def stored(cuts: tuple[slice, ...]) -> tuple[Raw, Array | None]:
-        index: tuple[Any, ...] = (..., *cuts)
-        part = replace(raw, array=np.asarray(raw.array[index]))
-        return part, inside.read(dict(zip(place, cuts, strict=True)), cuts) if inside is not None else None
-
+        if mask is not None:
+            mask.crop(cuts)
+    along = select.letter_of(given.channel_axis, filed_axes)
+    one, mapped, channels = _one_image(raw, name, given.channel, along, softmax=softmax)
+    filed_spacing = one.spacing
+    one, array, dropped = select.drop_singleton(one, one.array)
+    one = replace(one, array=array)
+    axes = select.spatial(one)
+    filed_spatial = "".join(letter for letter in filed_spatial if letter != dropped)
+    image = _Image(name, given, settled or given, raw, one, mask, filed_spatial, along)
     notes: list[str] = []
-    if not settled:
-        divisor = given.divide_by
-        integers = raw.array.dtype.kind in "iub" and raw.slope == 1 and raw.inter == 0
-        if label is not None or (divisor is None and from_logits is None and integers):
-            parts = (stored(cuts) for cuts in cast(Lazy, raw.array).boxes())
-            divisor, notes = _settle(raw, parts, name, divisor, label, given.clip)
-
-    # The divisor that was found out is that of every block.
-    meant = replace(given, divide_by=divisor) if divisor is not None else given
-
-    def read_block(cuts: tuple[slice, ...]) -> Array:
-        part, seen = stored(cuts)
-        where = ", ".join(f"{a.lower()} {c.start}:{c.stop}" for a, c in zip(letters, cuts, strict=True))
-        values, _ = probabilities(
-            part,
-            f"{name} (block {where})",
-            _SINGLE,
-            meant,
-            inside=seen,
-            corner=(0,) * mapped + tuple(cut.start for cut in cuts),
-        )
-        if softmax and given.channel is not None:
-            values = select.pick_channel(replace(part, array=values), given.channel, name).array
-        return np.ascontiguousarray(values.reshape(values.shape[-len(cuts) :]))
-
-    def differ(voxels: int) -> tuple[str, ...]:
-        # Sigmoids of logits, and the mask of a label, are no classes.
-        if given.channel is None or from_logits == "sigmoid" or label is not None:
-            return ()
-        all_of_it, array, _ = select.drop_singleton(every, every.array)
-        shape = array.shape[-len(letters) :]
-        letter, channel_read = select.channel_index(every, given.channel, name, along)
-        axis = class_axis(all_of_it.axes or "", array.shape, every.format)
-        if axis is None or (all_of_it.axes or "")[axis] != letter:
-            return ()
-
-        def cut(part: slice) -> tuple[slice, ...]:
-            return part, *(slice(0, size) for size in shape[1:])
-
-        def seen(cuts: tuple[slice, ...]) -> Array | None:
-            return None if inside is None else inside.read(dict(zip(place, cuts, strict=True)), cuts)
-
-        def of_logits(kept: Any, index: Any) -> Array:
-            part = replace(all_of_it, array=np.asarray(kept[index]))
-            values, _ = probabilities(part, name, _SINGLE, given, inside=seen(index[-len(shape) :]))
-            return values
-
-        labels = None
-        if softmax:
-            array = cast(Array, Lazy(array, cast(Lazy, array).chunks, of_logits))
-            all_of_it = replace(all_of_it, slope=1.0, inter=0.0, full_scale=False)
-            labels = numbered(every.channels, array.shape[axis])
-        return told_of_blocks(
-            replace(all_of_it, array=array),
-            channel_read,
-            lambda part: read_block(cut(part)),
-            labels=labels,
-            divide_by=given.divide_by,
-            inside=lambda part: seen(cut(part)),
-            voxels=voxels,
-        )
-
+    if settled is None:
+        divisor, notes = _settle(image)
+        image = replace(image, settled=replace(given, divide_by=divisor))
     return Blocks(
         path=path,
-        shape=raw.array.shape[mapped:],
-        axes=letters,
-        spacing=tuple(raw.spacing[a] for a in letters) if set(letters) <= set(raw.spacing) else None,
-        unit=raw.unit,
-        affine=raw.affine,
-        dtype=raw.dtype,
-        chunks=cast(Lazy, raw.array).chunks[mapped:],
+        shape=one.array.shape[-len(axes) :],
+        axes=axes,
+        spacing=tuple(one.spacing[a] for a in axes) if set(axes) <= set(one.spacing) else None,
+        unit=one.unit,
+        affine=one.affine,
+        dtype=one.dtype,
+        chunks=cast(Lazy, one.array).chunks[-len(axes) :],
         in_memory=in_memory,
         source=Source(
             path,
             family.name,
-            raw.shape,
-            raw.dtype,
-            Kept(family.name, raw.native, filed, full_spacing, dropped, time_step=raw.time_step),
-            read_with(raw.provenance, divide_by=given.divide_by, from_logits=from_logits),
+            one.shape,
+            one.dtype,
+            Kept(family.name, one.native, filed_axes, filed_spacing, dropped, time_step=one.time_step),
+            read_with(one.provenance, divide_by=given.divide_by, from_logits=given.from_logits),
         ),
-        notes=(*raw.notes, *notes, *(inside.notes() if inside is not None else ())),
-        mapped=kept,
+        notes=(*one.notes, *notes, *(mask.notes() if mask is not None else ())),
+        mapped=mapped,
         channels=channels,
-        _read=read_block,
-        _differ=differ,
-        _options=given,
-        _divisor=divisor,
+        _image=image,
+        _read=image.read,
     )
 
 
+@dataclass(frozen=True)
+class _Image:
+    """The numbers of an image, which become probabilities block by block.
+
+    Attributes:
+        name: The file, for messages.
+        given: How it is read.
+        settled: The same, with the number that stands for 1 where only all of the map tells it.
+        every: The image with all of its channels.
+        one: What is read; its axes are those of the blocks, after that of channels where softmax needs it.
+        mask: Where values count.
+        filed_axes: The letters in `every` of the axes of the blocks.
+        along: The letter of the axis that the channel is picked along, where it was given.
+    """
+
+    name: str
+    given: ReadOptions
+    settled: ReadOptions
+    every: Raw
+    one: Raw
+    mask: _Mask | None
+    filed_axes: str
+    along: str | None
+
+    def stored(self, box: Box) -> Raw:
+        """Return the stored numbers of a block."""
+        index: tuple[Any, ...] = (..., *box)
+        return replace(self.one, array=np.asarray(self.one.array[index]))
+
+    def inside(self, box: Box) -> Array | None:
+        """Return where values count in a block; None for everywhere."""
+        if self.mask is None:
+            return None
+        return self.mask.read(dict(zip(self.filed_axes, box, strict=True)), box)
+
+    def read(self, box: Box) -> Array:
+        """Return the probabilities of a block."""
+        part, axes = self.stored(box), select.spatial(self.one)
+        where = ", ".join(f"{a.lower()} {c.start}:{c.stop}" for a, c in zip(axes, box, strict=True))
+        corner = (0,) * (part.array.ndim - len(box)) + tuple(cut.start for cut in box)
+        name = f"{self.name} (block {where})"
+        values, _ = probabilities(part, name, _SINGLE, self.settled, inside=self.inside(box), corner=corner)
+        if self.given.from_logits == "softmax" and self.given.channel is not None:
+            part = replace(part, array=values)
+            values = select.pick_channel(part, self.given.channel, self.name).array
+        return np.ascontiguousarray(values.reshape(values.shape[-len(box) :]))
+
+    def class_notes(self, voxels: int) -> tuple[str, ...]:
+        """As `Blocks.class_notes`."""
+        given = self.given
+        # Sigmoids of logits, and the mask of a label, are no classes.
+        if given.channel is None or given.from_logits == "sigmoid" or given.label is not None:
+            return ()
+        raw, array, _ = select.drop_singleton(self.every, self.every.array)
+        raw = replace(raw, array=array)
+        letter, number = select.channel_index(self.every, given.channel, self.name, self.along)
+        axis = class_axis(raw.axes or "", array.shape, raw.format)
+        if axis is None or (raw.axes or "")[axis] != letter:
+            return ()
+        labels = None
+        if given.from_logits == "softmax":
+            raw = self._softmax(raw)
+            labels = numbered(raw.channels, array.shape[axis])
+        rest = tuple(slice(0, size) for size in array.shape[-len(self.filed_axes) :][1:])
+        return class_notes_of_blocks(
+            raw,
+            number,
+            lambda rows: self.read((rows, *rest)),
+            labels=labels,
+            divide_by=given.divide_by,
+            inside=lambda rows: self.inside((rows, *rest)),
+            voxels=voxels,
+        )
+
+    def _softmax(self, logits: Raw) -> Raw:
+        """Return the probabilities of all classes, calculated where they are read."""
+
+        def read(stored: Any, index: Index) -> Array:
+            part = replace(logits, array=np.asarray(stored[index]))
+            box = cast(Box, index[-len(self.filed_axes) :])
+            return probabilities(part, self.name, _SINGLE, self.given, inside=self.inside(box))[0]
+
+        stored = cast(Lazy, logits.array)
+        values = cast(Array, Lazy(stored, stored.chunks, read))
+        return replace(logits, array=values, slope=1.0, inter=0.0, full_scale=False)
+
+
 class _Mask:
-    """Where values count, read along with each block."""
+    """A mask that is read block by block."""
 
     def __init__(self, path: Path, raw: Raw, name: str) -> None:
         _, other = read_raw(path, lazy=True)
@@ -271,7 +340,7 @@ class _Mask:
         shape, found = raw.array.shape[-len(letters) :], other.array.shape
         if [size for size in found if size > 1] != [size for size in shape if size > 1]:
             raise InputError(
-                f"--mask {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
+                f"{named('mask')} {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
             )
         self._path = path
         self._array = cast(Lazy, other.array[tuple(slice(None) if size > 1 else 0 for size in found)])
@@ -279,14 +348,19 @@ class _Mask:
         self._all = letters
 
     def crop(self, cuts: tuple[slice, ...]) -> None:
-        """Cut the same region out."""
+        """Cut out a region, given along all spatial axes of the map."""
         kept = [cut for letter, cut in zip(self._all, cuts, strict=True) if letter in self._letters]
         self._array = self._array[tuple(kept)]
 
-    def read(self, cuts: Mapping[str, slice], shape: Sequence[slice]) -> Array:
-        """Read a block; an axis that has no range of its own has one voxel."""
+    def read(self, cuts: Mapping[str, slice], box: Box) -> Array:
+        """Return where the mask is not 0 in a block.
+
+        Args:
+            cuts: The ranges of the block by axis letter.
+            box: The same in order.
+        """
         part = np.asarray(self._array[tuple(cuts.get(letter, slice(0, 1)) for letter in self._letters)])
-        return is_inside(part).reshape([cut.stop - cut.start for cut in shape])
+        return is_inside(part).reshape([cut.stop - cut.start for cut in box])
 
     def notes(self) -> tuple[str, ...]:
         """Return a note if a mask of real numbers holds NaN, for which it is read once."""
@@ -296,7 +370,7 @@ class _Mask:
 
 
 def _in_parts(array: Any) -> Array:
-    """An array in memory or in a mapped file as one that is read part by part, always into a copy."""
+    """Return an array in memory or in a mapped file as a `Lazy` one, whose parts are copied."""
     if isinstance(array, Lazy):
         return cast(Array, array)
     chunks = (*(1 for _ in array.shape[:-2]), *array.shape[-2:])
@@ -311,10 +385,13 @@ def _in_parts(array: Any) -> Array:
 def _one_image(
     raw: Raw, name: str, channel: int | str | None, along: str | None, *, softmax: bool
 ) -> tuple[Raw, str, tuple[str, ...] | None]:
-    """Leave the mapped axes out, of size one each; for softmax keep the channels, if one is chosen later.
+    """Drop the mapped axes, each of size one; for softmax keep the channels, of which one is picked later.
 
     Returns:
-        The image; the mapped axes that `read` would leave, and the names of the channels there.
+        The image; the mapped axes that `read_map` would keep; the names of the channels there.
+
+    Raises:
+        InputError: If a mapped axis is longer.
     """
     if channel is not None and not softmax:
         raw = select.pick_channel(raw, channel, name, along)
@@ -327,7 +404,7 @@ def _one_image(
         held = " and ".join(f"{sizes[letter]} images along axis {letter}" for letter in many)
         raise InputError(
             f"{name} holds {held}, and what is read in parts is one image; choose one with "
-            f"{' '.join(map(select.choosing, many if {*many} <= {'T', 'C'} else many[:1]))}."
+            f"{select.first_along(*(many if {*many} <= {'T', 'C'} else many[:1]))}."
         )
     for letter in dropped:
         axes = raw.axes or ""
@@ -336,25 +413,32 @@ def _one_image(
     return raw, left, channels if "C" in left else None
 
 
-def _settle(
-    raw: Raw,
-    parts: Iterable[tuple[Raw, Array | None]],
-    name: str,
-    divide_by: float | None,
-    label: int | None,
-    clip: bool,
-) -> tuple[float | None, list[str]]:
-    """What no block can tell alone: whether the label is there, or what integers mean."""
+def _settle(image: _Image) -> tuple[float | None, list[str]]:
+    """Find out what no block can tell alone: whether the label exists, or what integers mean.
+
+    Returns:
+        The number that stands for 1, None where it is 1 or the file's own scaling says it; and notes.
+
+    Raises:
+        InputError: If the label is missing, or the integers are no probabilities.
+    """
+    given, raw = image.given, image.one
+    integers = raw.array.dtype.kind in "iub" and raw.slope == 1 and raw.inter == 0
+    explained = given.divide_by is not None or given.from_logits is not None or not integers
+    if given.label is None and explained:
+        return given.divide_by, []
     low, high = 0, 0
-    for number, (part, seen) in enumerate(parts):
-        array = part.array if seen is None else np.where(seen, part.array, np.zeros((), part.array.dtype))
-        if label is None:
+    for number, box in enumerate(cast(Lazy, raw.array).boxes()):
+        array, inside = image.stored(box).array, image.inside(box)
+        if inside is not None:
+            array = np.where(inside, array, np.zeros((), array.dtype))
+        if given.label is None:
             here = int(array.min()), int(array.max())
             low, high = here if number == 0 else (min(low, here[0]), max(high, here[1]))
-        elif (np.rint(array * np.float64(raw.slope) + raw.inter) == label).any():
-            return divide_by, []
-    if label is not None:
-        raise no_label(raw.array, name, label)
+        elif (np.rint(array * np.float64(raw.slope) + raw.inter) == given.label).any():
+            return None, []
+    if given.label is not None:
+        raise no_label(raw.array, image.name, given.label)
     if low >= 0 and high <= 1:
         return 1, ["it holds only 0 and 1 and is taken as a mask."]
-    return full_scale(raw, name, low, high, clip=clip), []
+    return full_scale(raw, image.name, low, high, clip=given.clip), []

@@ -1,7 +1,7 @@
-"""Whether the channels of a file are classes that exclude each other, and which one is most probable at each voxel.
+"""Whether the channels of a file are classes that exclude each other, and the most probable one at each voxel.
 
-Such classes are decided by argmax and not by one half: of three at 0.4, 0.3 and 0.3 none is above it. That takes all
-channels, whichever is read in the end.
+Such classes are decided by argmax, not by a threshold of one half: of 0.4, 0.3 and 0.3 none exceeds it. That needs all
+channels, also where only one of them is read.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from softmorph_cli.system.printable import printable
 from softmorph_cli.volume import SLICE, Volume, class_axis
 
 # The share of voxels at which channels that exclude each other sum to 1.
-_SURE: Final = 0.999
+_SUFFICIENT: Final = 0.999
 # A class is named in a note where argmax and 0.5 differ at more than this share of its voxels.
-_TOLD: Final = 0.01
+_NOTABLE: Final = 0.01
 _BLOCK: Final = 1 << 22
 _BACKGROUND: Final = ("background", "bg")
 HALF: Final = 0.5
@@ -32,7 +32,7 @@ class Exclusive:
     """Classes that exclude each other.
 
     Attributes:
-        winner: The label of the most probable class at each voxel; of equally probable ones the lowest.
+        winner: The label of the most probable class at each voxel; the lowest of equally probable ones.
         labels: The labels of the channels that were read, in the order of the channels.
     """
 
@@ -45,7 +45,7 @@ class Exclusive:
 
 
 def numbered(names: Sequence[str] | None, count: int) -> tuple[int, ...]:
-    """Return the labels of channels that sum to 1: 0 for the background, which is the one of that name or the first."""
+    """Return the labels of channels that sum to 1: 0 for the background, by name or else the first, then 1, 2, ..."""
     named = [k for k, name in enumerate(names or ()) if name.lower() in _BACKGROUND]
     background = named[0] if len(named) == 1 else 0
     return tuple(0 if k == background else k + (k < background) for k in range(count))
@@ -65,30 +65,30 @@ def look(
 
     Args:
         raw: What the file holds, axes in order, all channels.
-        labels: Of the channels, where the file says that they exclude each other; without 0 the background is what they
-            leave of 1.
-        divide_by: What the value 1 is stored as, where that was asked for.
-        inside: Where values count.
+        labels: The labels of the channels, where the file says that they exclude each other; if none is 0, the
+            background is 1 minus the sum of the channels.
+        divide_by: As in `ReadOptions`.
+        inside: A mask; elsewhere values are 0.
     """
     winner: Array | None = None
     shape = _spatial(raw)
-    seen = None if inside is None else np.broadcast_to(inside, shape)
-    looking = _Looking.at(raw, labels, divide_by)
-    if looking is None:
+    mask = None if inside is None else np.broadcast_to(inside, shape)
+    search = _Search.begin(raw, labels, divide_by)
+    if search is None:
         return None
-    for part in _slabs(shape, _BLOCK):
-        found = looking.most(part, None if seen is None else seen[part])
+    for rows in _slabs(shape, _BLOCK):
+        found = search.most_probable(rows, None if mask is None else mask[rows])
         if found is None:
             return None
         winner = np.zeros(shape, found.dtype) if winner is None else winner
-        winner[part] = found
-    if winner is None or not looking.sure:
+        winner[rows] = found
+    if winner is None or not search.conclusive:
         return None
-    return Exclusive(winner, tuple(map(int, looking.numbers)))
+    return Exclusive(winner, tuple(map(int, search.numbers)))
 
 
-class _Looking:
-    """A search for classes that exclude each other: all channels are read, slab by slab along the first axis of space.
+class _Search:
+    """A search for classes that exclude each other, through all channels, slab by slab along the first spatial axis.
 
     Attributes:
         numbers: The label of each channel.
@@ -104,8 +104,8 @@ class _Looking:
         self._wrong = self._seen = 0
 
     @classmethod
-    def at(cls, raw: Raw, labels: Sequence[int] | None, divide_by: float | None) -> _Looking | None:
-        """Return a search in a file that has seen no slab yet; None where it has no channels that could be classes."""
+    def begin(cls, raw: Raw, labels: Sequence[int] | None, divide_by: float | None) -> _Search | None:
+        """Return a new search; None where a file has no channels that could be classes."""
         axes = raw.axes or ""
         axis = class_axis(axes, raw.array.shape, raw.format)
         if axis is None or axes[axis] == SLICE or raw.colour or raw.array.dtype.kind not in "fiu":
@@ -113,20 +113,20 @@ class _Looking:
         return cls(raw, axis, labels, divide_by)
 
     @property
-    def sure(self) -> bool:
+    def conclusive(self) -> bool:
         """Whether the channels sum to 1 at enough of the voxels that were seen."""
-        return self._wrong <= (1 - _SURE) * self._seen
+        return self._wrong <= (1 - _SUFFICIENT) * self._seen
 
-    def most(self, part: slice, inside: Array | None) -> Array | None:
-        """Return the label of the most probable class; None where the channels are known not to exclude each other.
+    def most_probable(self, rows: slice, inside: Array | None) -> Array | None:
+        """Return the labels of the most probable classes; None where the channels are known not to exclude each other.
 
         Args:
-            part: Which slab.
-            inside: Where values count there.
+            rows: The slab.
+            inside: The mask there.
         """
         shape, raw = _spatial(self._raw), self._raw
         before = raw.array.ndim - len(shape)
-        index = (*(slice(None) if k == self._axis else slice(0, 1) for k in range(before)), part)
+        index = (*(slice(None) if k == self._axis else slice(0, 1) for k in range(before)), rows)
         stored = np.asarray(raw.array[index])
         values = stored.reshape(self._count, *stored.shape[before:])[self._order].astype(np.float32)
         values = (values * np.float32(raw.slope) + np.float32(raw.inter)) / np.float32(self._one)
@@ -137,7 +137,7 @@ class _Looking:
             wrong = ~(np.abs(total - 1) <= self._near)
             self._wrong += int(np.count_nonzero(wrong if inside is None else wrong & inside))
             self._seen += total.size if inside is None else int(np.count_nonzero(inside))
-            if self._wrong > (1 - _SURE) * prod(shape):
+            if self._wrong > (1 - _SUFFICIENT) * prod(shape):
                 return None
         found = self.numbers[self._order][values.argmax(axis=0)]
         if 0 not in self.numbers:
@@ -148,7 +148,7 @@ class _Looking:
 
 @dataclass
 class _Class:
-    """How many voxels have a class as the most probable one, above one half, as at least one of both, as just one."""
+    """Counts of voxels: class most probable, class above one half, either of these, exactly one of these."""
 
     name: str
     most: int = 0
@@ -164,11 +164,11 @@ class _Class:
         self.differ += int(np.count_nonzero(most ^ above))
 
 
-def told(volume: Volume) -> tuple[str, ...]:
-    """Say in one sentence for which classes the voxels above 0.5 are not those where the class is most probable.
+def class_notes(volume: Volume) -> tuple[str, ...]:
+    """Return a note on the classes whose voxels above 0.5 differ from those where the class is most probable.
 
     Args:
-        volume: As it was read, with its `Exclusive`.
+        volume: A map as it was read, with its `Exclusive`.
     """
     found = of(volume)
     if found is None:
@@ -181,10 +181,10 @@ def told(volume: Volume) -> tuple[str, ...]:
         count = _Class(names[k] if k < len(names) else f"class {label}")
         count.add(found.mask(label), channel > HALF)
         counts.append(count)
-    return _sentence(counts)
+    return _notes(counts)
 
 
-def told_of_blocks(
+def class_notes_of_blocks(
     raw: Raw,
     channel: int,
     read: Callable[[slice], Array],
@@ -194,52 +194,51 @@ def told_of_blocks(
     inside: Callable[[slice], Array | None] = lambda part: None,
     voxels: int = _BLOCK,
 ) -> tuple[str, ...]:
-    """Say what `told` says of one channel of a map that is larger than memory.
+    """Return the note of `class_notes` on one channel of a map that is larger than memory.
 
     Args:
         raw: What the file holds, axes in order, all channels.
-        channel: Which of them is read, from 0.
-        read: Returns a slab of that channel as it is read, along the first axis of space.
+        channel: The number of the channel that is read.
+        read: Returns the probabilities of that channel in a slab along the first spatial axis.
         labels: As for `look`.
         divide_by: As for `look`.
-        inside: Where values count in a slab.
+        inside: Returns the mask in a slab.
         voxels: How many are held at once, of all channels together.
     """
-    looking = _Looking.at(raw, labels, divide_by)
-    if looking is None:
+    search = _Search.begin(raw, labels, divide_by)
+    if search is None:
         return ()
-    count, label = _Class(called(raw, channel)), int(looking.numbers[channel])
-    for part in _slabs(_spatial(raw), voxels // len(looking.numbers)):
-        most = looking.most(part, inside(part))
+    count, label = _Class(channel_name(raw, channel)), int(search.numbers[channel])
+    for rows in _slabs(_spatial(raw), voxels // len(search.numbers)):
+        most = search.most_probable(rows, inside(rows))
         if most is None:
             return ()
-        count.add(most == label, (read(part) > HALF).reshape(most.shape))
-    return _sentence([count]) if looking.sure else ()
+        count.add(most == label, (read(rows) > HALF).reshape(most.shape))
+    return _notes([count]) if search.conclusive else ()
 
 
-def called(raw: Raw, channel: int) -> str:
-    """Return what one of several channels is called."""
+def channel_name(raw: Raw, channel: int) -> str:
+    """Return the name of one of several channels, printable; "channel N" where it has none."""
     names = raw.channels or ()
-    # It goes into comments and onto terminals.
     return printable(names[channel] if channel < len(names) else f"channel {channel}")
 
 
-def _sentence(counts: Sequence[_Class]) -> tuple[str, ...]:
-    said = [
+def _notes(counts: Sequence[_Class]) -> tuple[str, ...]:
+    different = [
         f"{one.name} has {one.above:,} voxels above 0.5 and is the most probable class at {one.most:,}"
         for one in counts
-        if one.differ > _TOLD * one.either
+        if one.differ > _NOTABLE * one.either
     ]
-    if not said:
+    if not different:
         return ()
     return (
-        f"its classes exclude each other: {'; '.join(said)}. Here 0.5 decides; softmorph evaluate and --argmax take "
-        "the most probable class.",
+        f"its classes exclude each other: {'; '.join(different)}. Here 0.5 decides; softmorph evaluate and --argmax "
+        "take the most probable class.",
     )
 
 
 def of(volume: Volume) -> Exclusive | None:
-    """Return what `look` found of the file that a map was read from."""
+    """Return the most probable classes of the file that a map was read from, where they were searched."""
     kept = volume.source.header if volume.source else None
     found = getattr(kept, "exclusive", None)
     return found if isinstance(found, Exclusive) else None
@@ -255,7 +254,7 @@ def _rounding(raw: Raw, one: float) -> float:
     """Return the largest rounding error of one stored probability."""
     kind = raw.array.dtype
     if kind.kind != "f":
-        # Half a step, and float32 that it was rounded from.
+        # Half a step, and the rounding of the float32 that was stored.
         return 0.5 * abs(raw.slope) / one + float(np.finfo(np.float32).eps)
     return float(max(np.finfo(kind).eps, np.finfo(np.float32).eps))
 

@@ -24,6 +24,7 @@ from softmorph_cli.io.tiff import Tiff
 from softmorph_cli.io.values import MOST_AXES
 from softmorph_cli.io.zipped import DAMAGED, MAGIC, Unzipped
 from softmorph_cli.system.files import check_writable
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import printable, typed
 from softmorph_cli.volume import places
 
@@ -113,11 +114,13 @@ def read_raw(path: Path, options: ReadOptions = DEFAULT, *, lazy: bool = False) 
     if isinstance(family, OmeZarr):
         family = replace(family, resolution=options.resolution)
     elif options.resolution is not None:
-        raise InputError(f"{path} is {family.title} and has one resolution only; leave --resolution out.")
+        raise InputError(
+            f"{path} is {family.title} and has one resolution only; leave {named('resolution')} out."
+        )
     if isinstance(family, Tiff):
         family = replace(family, lazy=lazy, series=options.series)
     elif options.series is not None:
-        raise InputError(f"{path} is {family.title} and has no series; leave --series out.")
+        raise InputError(f"{path} is {family.title} and has no series; leave {named('series')} out.")
     try:
         return family, _sound(family.read(path))
     except (SoftmorphError, MemoryError):
@@ -200,13 +203,13 @@ def target_format(path: Path, options: WriteOptions = WRITE_DEFAULT) -> Format:
     if output_type not in (None, "mask", "labels", *family.output_types):
         held = ", ".join(family.output_types)
         raise UsageError(
-            f"{family.title} cannot hold --output-type {output_type}; it holds {held}: add --output-type "
-            f"{family.output_types[0]}, or leave it out."
+            f"{family.title} cannot hold {named('output_type', output_type)}; it holds {held}: add "
+            f"{named('output_type', family.output_types[0])}, or leave it out."
         )
     if options.pyramid and not isinstance(family, OmeZarr):
         raise UsageError(
-            f"{path}: --pyramid goes with OME-Zarr, not with {family.title}: end its name with .zarr, or leave out "
-            "--pyramid."
+            f"{path}: {named('pyramid', True)} goes with OME-Zarr, not with {family.title}: end its name with .zarr, "
+            f"or leave out {named('pyramid', True)}."
         )
     return family
 

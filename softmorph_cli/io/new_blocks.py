@@ -35,6 +35,7 @@ from softmorph_cli.io.storing import (
 from softmorph_cli.io.writing import as_filed, coarser_lost, encode
 from softmorph_cli.level_sets import LevelSets, nested_levels
 from softmorph_cli.system.files import check_writable, flush, not_written, replacing_store
+from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
 
 
@@ -47,7 +48,7 @@ class _Pyramid:
     memory: int | None
 
 
-class Written:
+class BlockWriter:
     """A store that is being written, by any number of threads, each voxel once.
 
     Pickled, it is one that another process writes whole chunks to; only that keeps two from writing the same one.
@@ -87,7 +88,7 @@ class Written:
         self._unflushed: set[Path] = set()
         self._noted = Lock()
 
-    def __reduce__(self) -> tuple[Callable[..., Written], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., BlockWriter], tuple[object, ...]]:
         """Pickle how to open it again; from now on others may write, and be killed in the middle of it."""
         if self._outdated:
             self._remove_coarser()
@@ -198,7 +199,7 @@ class Written:
                 progress=progress,
             )
         except FileError as error:
-            advice = "; run again without --resume" if self.resumed else ""
+            advice = f"; run again without {named('resume')}" if self.resumed else ""
             raise FileError(f"{self._path}: a chunk that was written of it is damaged{advice}.") from error
         except OSError as error:
             raise not_written(self._path, error, kept=self._kept) from error
@@ -267,7 +268,7 @@ def create_blocks(
     pyramid: bool = False,
     memory: int | None = None,
     provenance: Provenance | None = None,
-) -> Iterator[Written]:
+) -> Iterator[BlockWriter]:
     """Write an OME-Zarr block by block; it takes its name when the block ends well, and every chunk is there.
 
     Args:
@@ -278,8 +279,8 @@ def create_blocks(
         force: Whether an existing store may be replaced.
         keep: If the block raises, leave what was written beside `path`, for a later run to resume.
         resume: Go on with what an earlier run kept, if it is of the same shape, type, chunks and provenance;
-            keeps it as well. `Written.has` says which blocks are there.
-        pyramid: Whether coarser resolutions are written too, as by `write`: by `Written.complete`, or in the end.
+            keeps it as well. `BlockWriter.has` says which blocks are there.
+        pyramid: Whether coarser resolutions are written too, as by `write`: by `BlockWriter.complete`, or in the end.
         memory: Bytes that may be taken for them.
         provenance: As for `write`.
 
@@ -327,7 +328,7 @@ def create_blocks(
         with workers() as pool:
             resumed = found is not None
             kept = folder if keep or resume else None
-            written = Written(
+            written = BlockWriter(
                 array, along, path, folder / "0", dtype, pool, resumed, lost, levels, coarser, kept
             )
             yield written
@@ -369,7 +370,7 @@ def _reopen(
 ) -> Any:
     group, other = (
         node(folder),
-        f"{folder} was kept by a run with other settings; remove it, or run without --resume.",
+        f"{folder} was kept by a run with other settings; remove it, or run without {named('resume')}.",
     )
     if group is None or dict(group.attributes) != json.loads(json.dumps(attributes)):
         raise FileError(other)
@@ -386,8 +387,8 @@ def _open_elsewhere(
     folder: Path,
     dtype: str,
     levels: LevelSets | Literal["exact"] | None,
-) -> Written:
-    return Written(reopen_array(folder), along, path, folder, dtype, None, False, [], levels)
+) -> BlockWriter:
+    return BlockWriter(reopen_array(folder), along, path, folder, dtype, None, False, [], levels)
 
 
 def _remove_halves(folder: Path) -> None:

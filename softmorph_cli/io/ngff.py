@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from softmorph_cli.errors import FileError
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import MILLIMETRES, in_one_unit, length
 
 VERSIONS: Final = ("0.4", "0.5")
@@ -230,7 +231,7 @@ def _axes(listed: Any) -> tuple[str, dict[str, dict[str, Any]], list[str]]:
         letter = dict(zip(space, usual, strict=True))
         notes.append(
             f"its axes of space are called {', '.join(space)} and are taken as {', '.join(usual.lower())}; "
-            "--axes changes it."
+            f"{named('axes')} changes it."
         )
     free = iter("VWUPQ")
     for name, one in zip(names, listed, strict=True):

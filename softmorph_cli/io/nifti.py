@@ -19,6 +19,7 @@ from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Array, Encoding, Format, Provenance, Raw, kept_native
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, gzip_writer, told_behind
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import typed
 from softmorph_cli.system.units import MILLIMETRES
 from softmorph_cli.volume import Volume
@@ -248,7 +249,7 @@ def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
     mapped = volume.mapped_axes
     if len(mapped) > 2:
         raise InputError(
-            f"NIfTI holds two axes beside x, y and z, not {mapped!r}; choose one channel with --channel, "
+            f"NIfTI holds two axes beside x, y and z, not {mapped!r}; choose one channel with {named('channel')}, "
             "or write .npy."
         )
     source = volume.source

@@ -15,6 +15,7 @@ import numpy as np
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.raw import Array, Encoding, Format, Kept, Raw
 from softmorph_cli.io.select import usual_axes
+from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
 
 # NumPy's limit for files that are not trusted; NumPy compares the length only after it has read the header.
@@ -91,6 +92,8 @@ class Npy(Format):
             # Given a real file, NumPy writes through C's buffers and ignores an error of the last one.
             np.save(SimpleNamespace(write=stream.write), array, allow_pickle=False)
         if encoding.labels:
-            return [".npy does not say that its numbers are labels; read one with --label K."]
+            return [f".npy does not say that its numbers are labels; read one with {named('label', 'K')}."]
         one = encoding.one
-        return [] if one == 1 else [f".npy does not say that {one} means 1; read it with --divide-by {one}."]
+        if one == 1:
+            return []
+        return [f".npy does not say that {one} means 1; read it with {named('divide_by', one)}."]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import (
     ONE,
     REVERSED,
-    Affine,
     Array,
     Encoding,
     Format,
@@ -28,8 +27,9 @@ from softmorph_cli.io.raw import (
 )
 from softmorph_cli.io.select import usual_axes
 from softmorph_cli.io.stored import real, shown
-from softmorph_cli.io.stores import Node, held, missing_chunks, node, open_array
+from softmorph_cli.io.stores import ZarrNode, held, missing_chunks, node, open_array
 from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import MILLIMETRES, TimeStep, sizeless, time_step
 from softmorph_cli.volume import Volume
 
@@ -45,30 +45,6 @@ class Native:
     scale: Mapping[str, float] = field(default_factory=dict)
     translation: Mapping[str, float] = field(default_factory=dict)
     omero: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Place(Protocol):
-    """The geometry and the names of a map, which a `Volume` has, and a map that is read in blocks too."""
-
-    @property
-    def axes(self) -> str:
-        """As in `Volume`."""
-
-    @property
-    def spacing(self) -> tuple[float, ...] | None:
-        """As in `Volume`."""
-
-    @property
-    def unit(self) -> str | None:
-        """As in `Volume`."""
-
-    @property
-    def affine(self) -> Affine | None:
-        """As in `Volume`."""
-
-    @property
-    def channels(self) -> tuple[str, ...] | None:
-        """As in `Volume`."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +75,7 @@ class OmeZarr(Format):
         notes = list(image.notes) if image is not None else []
         if image is not None and found.kind == "group" and self.resolution is None and len(image.levels) > 1:
             last = len(image.levels) - 1
-            others = "--resolution 1" + (f" to {last} are" if last > 1 else " is")
+            others = named("resolution", 1) + (f" to {last} are" if last > 1 else " is")
             notes.append(f"it has {last + 1} resolutions; the finest is read, {others} coarser.")
         if note := missing_chunks(array, lazy, str(path)):
             notes.append(note)
@@ -150,7 +126,7 @@ class OmeZarr(Format):
 
 
 def layout(
-    place: Place,
+    place: Volume,
     native: Native | None,
     shapes: list[tuple[int, ...]],
     encoding: Encoding,
@@ -214,7 +190,7 @@ def layout(
     return attributes, lost
 
 
-def is_plain(place: Place) -> bool:
+def is_plain(place: Volume) -> bool:
     """Whether the affine has no rotation, flip or translation, only the voxel size."""
     corner, lost = _corner(place, [letter for letter in place.axes if letter in "ZYX"])
     return not lost and not any(corner.values())
@@ -236,19 +212,21 @@ def filed_order(axes: str) -> tuple[list[int], str]:
     if len(others) > 1:
         raise InputError(
             f"OME-Zarr holds time and one axis of channels beside space, not axes {axes}; write .npy, or "
-            "choose one with --channel."
+            f"choose one with {named('channel')}."
         )
     letters = [letter for letter in ("T", *others, "Z", "Y", "X") if letter in axes]
     return [axes.index(letter) for letter in letters], "".join(letters)
 
 
 def _choose(
-    found: Node, name: str, resolution: int | None
-) -> tuple[ngff.Image | None, ngff.Level | None, Node]:
+    found: ZarrNode, name: str, resolution: int | None
+) -> tuple[ngff.Image | None, ngff.Level | None, ZarrNode]:
     """The image of a node, or that it belongs to, the resolution that is meant, and its array."""
     if found.kind == "array":
         if resolution is not None:
-            raise UsageError(f"{name} names one array of a Zarr store already; leave --resolution out.")
+            raise UsageError(
+                f"{name} names one array of a Zarr store already; leave {named('resolution')} out."
+            )
         for parent in found.path.absolute().parents:
             group = node(parent)
             if group is None:
@@ -265,7 +243,7 @@ def _choose(
     count = len(image.levels)
     if not -1 < (resolution or 0) < count:
         have = f"has {count} resolutions, 0 to {count - 1}" if count > 1 else "has one resolution, 0"
-        raise InputError(f"{name} {have}, and no --resolution {resolution}.")
+        raise InputError(f"{name} {have}, and no {named('resolution', resolution)}.")
     level = image.levels[resolution or 0]
     array = node(found.path / level.path)
     if array is None or array.kind != "array":
@@ -276,7 +254,7 @@ def _choose(
     return image, level, array
 
 
-def _instead(found: Node) -> str:
+def _instead(found: ZarrNode) -> str:
     """Say what a group is that is no image."""
     told = found.attributes.get("ome")
     told = told if isinstance(told, dict) else found.attributes
@@ -298,7 +276,7 @@ def _instead(found: Node) -> str:
     return f"is a Zarr group that does not say what it is{lost}, {held(found.path)}; name an array in it, as in {first}"
 
 
-def _scaling(array: Node, name: str) -> tuple[float, float]:
+def _scaling(array: ZarrNode, name: str) -> tuple[float, float]:
     """Return what the stored numbers of an array are multiplied by and what is added, by the CF conventions of xarray.
 
     Raises:
@@ -316,7 +294,7 @@ def _scaling(array: Node, name: str) -> tuple[float, float]:
     return slope, inter
 
 
-def _names(array: Node, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
+def _names(array: ZarrNode, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
     """The letters of the axes of an array without an image: their names, or the usual letters; and notes."""
     count = len(shape)
     told = array.attributes.get("_ARRAY_DIMENSIONS")
@@ -328,7 +306,7 @@ def _names(array: Node, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
     return usual_axes(shape)
 
 
-def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: Node, path: Path) -> Raw:
+def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: ZarrNode, path: Path) -> Raw:
     """Add to an array what the metadata of its image say."""
     if len(image.letters) != raw.array.ndim:
         raise FileError(
@@ -382,7 +360,7 @@ def _parent(path: Path, inside: str) -> Path:
     return path.absolute().parents[len(Path(inside).parts) - 1]
 
 
-def _corner(place: Place, spatial: list[str]) -> tuple[dict[str, float], list[str]]:
+def _corner(place: Volume, spatial: list[str]) -> tuple[dict[str, float], list[str]]:
     """The position of the first voxel where the affine has no rotation or flip; else a note on what is lost."""
     if place.affine is None:
         return {}, []

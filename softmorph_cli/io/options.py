@@ -316,6 +316,3 @@ class WriteOptions:
 
 
 WRITE_DEFAULT: Final = WriteOptions()
-
-# What `softmorph_cli.read` and `write` take by name, and so name in messages.
-KEYWORDS: Final = tuple({**declared(ReadOptions), **declared(WriteOptions)}.values())

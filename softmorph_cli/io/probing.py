@@ -1,4 +1,4 @@
-"""What a file is and what to type next, for files that `read` takes and for those it refuses."""
+"""The content of a file and the command to try next, for files that `read` accepts or refuses."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ from softmorph_cli.io.formats import detect, read_raw, target_suffix
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.raw import Format, Raw
 from softmorph_cli.io.values import Content, Verdict, examine, judge
+from softmorph_cli.system.parameters import named_as_options
 from softmorph_cli.system.printable import typed
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What is in a file.
+    """The content of a file.
 
     Attributes:
         path: The file.
-        format: Its family, as in `Source.format`.
+        format: The name of its format, as in `Source.format`.
         shape: Its shape in the order of `axes`.
         dtype: Its element type on disk.
-        axes: A letter for each axis in the order that `read` gives them, or None where the file does not say.
+        axes: A letter for each axis in the order of `read`, or None where the file does not name them.
         spacing: Voxel size by axis letter, where known.
         unit: "mm", "um", "nm" or None.
         low: The smallest finite value, after the file's own scaling; None where there are no real numbers.
         high: The largest.
-        nans: How many values are not a number.
-        infinities: How many are infinite.
-        integers: Whether every finite value is whole.
-        distinct: How many distinct values, or None where there are more than `limit`.
+        nans: The number of NaNs.
+        infinities: The number of infinite values.
+        integers: Whether every finite value is an integer.
+        distinct: The number of distinct values, or None where it exceeds `limit`.
         kind: "probability", "mask", "labels", "logits", "image", "rgb", "complex", "other" or "empty".
-        found: The reason in words.
+        found: The reason for `kind` in words.
         suggestion: The command line to try next, "" if there is none.
-        notes: What the reader had to decide.
-        provenance: What softmorph said of the file when it wrote it, or empty.
+        notes: What the reader assumed.
+        provenance: What softmorph wrote into the file about its making, or empty.
         channels: Names along "C", as --channel takes them; empty where the file has none.
     """
 
@@ -65,12 +66,14 @@ class Probe:
     channels: tuple[str, ...] = ()
 
 
+# What it suggests is a command, also in Python.
+@named_as_options()
 def probe(path: str | Path, *, limit: int = 1024) -> Probe:
-    """Look at a file without asking that it be a probability map.
+    """Describe a file, which need not be a probability map.
 
     Args:
         path: The file.
-        limit: Up to how many distinct values are counted.
+        limit: The most distinct values that are counted.
 
     Raises:
         FileError: If the file is missing, empty, damaged or of an unknown type.
@@ -86,7 +89,7 @@ def probe(path: str | Path, *, limit: int = 1024) -> Probe:
     except InputError:
         raw = replace(raw, axes=None)
     if raw.format == NNUNET and raw.array.size and raw.array.dtype.kind in "fiub":
-        raw = nnunet.told(raw, path)
+        raw = nnunet.describe(raw, path)
     if raw.array.size == 0:
         return _describe(path, raw, "empty", "no voxels")
     if raw.array.dtype.kind not in "fiub":
@@ -128,7 +131,7 @@ def _describe(
 
 
 def _suggestion(path: Path, family: Format, raw: Raw, verdict: Verdict, bad: int) -> str:
-    """The command that would read the file; nothing where no option helps."""
+    """Return the command that would read the file; "" where no option helps."""
     kind, ndim = verdict.kind, raw.array.ndim
     if kind == "empty" or (kind == "image" and not verdict.option) or not 2 <= ndim <= 5:
         return ""

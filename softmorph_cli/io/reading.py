@@ -12,18 +12,18 @@ import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
-from softmorph_cli.io.exclusive import Exclusive, called, look, numbered
+from softmorph_cli.io.exclusive import Exclusive, channel_name, look, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
 from softmorph_cli.io.masks import is_inside, nan_notes
 from softmorph_cli.io.npz import NAME as NNUNET
-from softmorph_cli.io.options import DEFAULT, KEYWORDS, ReadOptions
+from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Array, Format, Kept, Raw
 from softmorph_cli.io.room import beside, check_room
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
-from softmorph_cli.system.parameters import declared, in_python, spoken_in_python, take
+from softmorph_cli.system.parameters import adopt_signature, declared, named
 from softmorph_cli.volume import SLICE, Source, Volume, class_axis
 
 P = ParamSpec("P")
@@ -66,7 +66,8 @@ def _map(file: _File, options: ReadOptions) -> Volume:
             nnunet.refuse_logits(raw, name)
     elif options.like is not None:
         raise InputError(
-            f"{name} is no .npz of nnU-Net and says itself where it lies; leave --reference out."
+            f"{name} is no .npz of nnU-Net and says itself where it lies; leave {named('like', option='reference')} "
+            "out."
         )
     whole = raw
     raw, cuts = _cropped(raw, options, name)
@@ -110,12 +111,9 @@ def _by_keywords(make: Callable[P, ReadOptions]) -> Callable[Concatenate[str | P
     """Return `read_map` with the options as keyword arguments."""
 
     def read(path: str | Path, *args: P.args, **kwargs: P.kwargs) -> Volume:
-        with spoken_in_python(KEYWORDS):
-            volume = read_map(path, make(*args, **kwargs))
-        notes = tuple(in_python(note, KEYWORDS) for note in volume.notes)
-        return volume if notes == volume.notes else replace(volume, notes=notes)
+        return read_map(path, make(*args, **kwargs))
 
-    take(read, read_map, declared(make).values(), _EXAMPLE)
+    adopt_signature(read, read_map, declared(make).values(), _EXAMPLE)
     # The path may be given by name too, which no ParamSpec can say.
     return read  # type: ignore[return-value]
 
@@ -253,7 +251,8 @@ def _volume(
         exclusive = replace(exclusive, winner=exclusive.winner.reshape(values.shape[-dims:]))
     if options.per_slice and letters.endswith("ZYX"):
         letters = letters[:-3] + SLICE + "YX"
-        raw = replace(raw, notes=tuple(note for note in raw.notes if "--per-slice" not in note))
+        # Also without the note that says how the axes were interpreted and that this option changes it.
+        raw = replace(raw, notes=tuple(note for note in raw.notes if named("per_slice", True) not in note))
     spatial = "ZYX" if letters.endswith("ZYX") else "YX"
     try:
         return Volume(
@@ -355,7 +354,7 @@ def _called(filed: Raw, numbers: tuple[int, ...]) -> str | None:
     several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
     if len(numbers) != 1 or not several:
         return None
-    return called(filed, numbers[0])
+    return channel_name(filed, numbers[0])
 
 
 def _one_channel(raw: Raw, channel: int | str | None, name: str, axis: str | None = None) -> Raw:
@@ -365,10 +364,12 @@ def _one_channel(raw: Raw, channel: int | str | None, name: str, axis: str | Non
         return select.pick_channel(raw, channel, name, axis)
     if raw.colour:
         count = raw.array.shape[(raw.axes or "").index("C")]
-        names = [f"{number} ({sample})" for number, sample in enumerate(select.sample_names(raw))]
+        first, *names = select.sample_names(raw)
+        names = [f"{number} ({sample})" for number, sample in enumerate(names, 1)]
+        others = ", ".join([f"({first})", *names[:-1]]) + f" or {names[-1]}"
         raise InputError(
-            f"{name} holds a colour image of {count} samples per pixel; choose one with --channel "
-            f"{', '.join(names[:-1])} or {names[-1]}, or name the axes with --axes if they are no colours."
+            f"{name} holds a colour image of {count} samples per pixel; choose one with {named('channel', 0)} "
+            f"{others}, or name the axes with {named('axes')} if they are no colours."
         )
     return raw
 
@@ -389,7 +390,7 @@ def _mask(path: Path, raw: Raw, cuts: Sequence[slice] | None, name: str) -> _Mas
     shape, found = raw.array.shape[-len(select.spatial(raw)) :], other.array.shape
     if [size for size in found if size > 1] != [size for size in shape if size > 1]:
         raise InputError(
-            f"--mask {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
+            f"{named('mask')} {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
         )
     if cuts is None:
         cuts = [slice(0, size) for size in shape]

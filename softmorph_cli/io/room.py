@@ -11,6 +11,7 @@ from typing import Final
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.system import machine
+from softmorph_cli.system.parameters import named
 
 # Larger numbers overflow a float.
 _MOST: Final = 1 << 100
@@ -69,7 +70,7 @@ def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, first: 
         before = f"{first}, then " if first else ""
         raise InputError(
             f"{path} holds {' x '.join(map(str, shape))} values, which take about {min(needed, _MOST) / 2**30:.1f} "
-            f"GiB, and {allowed / 2**30:.1f} GiB may be used: {before}cut out a part with --region "
-            "or take one channel with --channel, or filter tile by tile into a .zarr with --memory "
+            f"GiB, and {allowed / 2**30:.1f} GiB may be used: {before}cut out a part with {named('region')} "
+            f"or take one channel with {named('channel')}, or filter tile by tile into a .zarr with --memory "
             f"{machine.for_tiles()}."
         )

@@ -1,4 +1,4 @@
-"""Which part of a file is meant: names of axes, a region, a channel, a mask. Geometry moves along."""
+"""Selections from a file: names of axes, a region, a time, a channel. Spacing and affine are adapted."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ import numpy as np
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.options import ranges
 from softmorph_cli.io.raw import Affine, Array, Raw
-from softmorph_cli.system.parameters import named
+from softmorph_cli.system.parameters import in_shell, named
 
 _COLOURS = ("red", "green", "blue", "alpha")
-# As many channels as a last axis without a name may have; an axis of space is longer.
-_FEW = 4
+# The largest number of channels along an unnamed last axis; spatial axes are longer.
+_MAX_CHANNELS = 4
+# How a note ends that says how unnamed axes were interpreted.
+_ASSUMPTION = " changes it."
 
 
 def channels_last(shape: tuple[int, ...]) -> bool:
-    """Whether the last axis of an array whose axes have no names is too short for one of space: 2 to 4 channels."""
-    return len(shape) > 2 and 2 <= shape[-1] <= _FEW < min(shape[-3:-1])
+    """Whether the last of unnamed axes is too short to be spatial: 2 to 4 channels."""
+    return len(shape) > 2 and 2 <= shape[-1] <= _MAX_CHANNELS < min(shape[-3:-1])
 
 
 def usual_axes(shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
-    """The letters of axes without names, or None where there are several ways, and what had to be decided."""
+    """Return the letters of unnamed axes, None where they are ambiguous, and a note on what was assumed."""
     if len(shape) == 3 and channels_last(shape):
-        note = f"its last axis, of {shape[-1]}, is taken as channels; --axes ZYX changes it."
+        note = f"its last axis, of {shape[-1]}, is taken as channels; {named('axes', 'ZYX')} changes it."
         return "YXC", [note]
     return {2: "YX", 3: "ZYX"}.get(len(shape)), []
 
 
 def likely_axes(shape: tuple[int, ...]) -> str:
-    """The letters to propose for axes without names."""
+    """Return the letters to suggest for unnamed axes."""
     return ("TZYXC" if channels_last(shape) else "TCZYX")[-len(shape) :]
 
 
@@ -43,15 +45,15 @@ def name_axes(
     channel_axis: int | str | None = None,
     picked: bool = False,
 ) -> Raw:
-    """Settle what each axis is; their order stays.
+    """Name each axis; their order stays.
 
     Args:
-        raw: As the format read it.
+        raw: What the file holds.
         name: The file, for messages.
-        axes: A letter for each axis of `raw.array`, instead of what the file says.
-        channel_axis: Which axis holds channels: its letter, or its number among the axes of `raw.array`.
-        picked: Whether one index along `channel_axis` is picked by `pick_channel`: a mapped axis then keeps its name,
-            and so does that of the channels beside it.
+        axes: A letter for each axis of `raw.array`, instead of those of the file.
+        channel_axis: The channel axis: its letter, or its number among the axes of `raw.array`.
+        picked: Whether `pick_channel` takes one index along `channel_axis`: a mapped axis then keeps its name, and so
+            does the file's own channel axis.
 
     Raises:
         InputError: If the axes do not fit the file.
@@ -68,44 +70,39 @@ def name_axes(
     if letters is None:
         raise InputError(
             f"{name} has {count} axes, its shape is {raw.array.shape}, and does not name them; "
-            f"say what they are with --axes, for example --axes {likely_axes(raw.array.shape)}."
+            f"say what they are with {named('axes')}, for example {named('axes', likely_axes(raw.array.shape))}."
         )
     if len(letters) != count:
         raise InputError(
             f"{name} has {count} axes, its shape is {raw.array.shape}, and {letters} names {len(letters)}; give a "
-            f"letter for each, for example --axes {likely_axes(raw.array.shape)}."
+            f"letter for each, for example {named('axes', likely_axes(raw.array.shape))}."
         )
     if channel_axis is not None:
-        named = _with_channel(letters, channel_axis, name)
-        beside = letters[named.index("C")] if "C" in letters else "C"
-        if picked and beside == "T":
+        changed = _with_channel(letters, channel_axis, name)
+        replaced = letters[changed.index("C")] if "C" in letters else "C"
+        if picked and replaced == "T":
             raise InputError(
-                f"{name} names its axis T as time, and its channels: take one time with --time 0 and leave out "
-                "--channel-axis."
+                f"{name} names its axis T as time, and its channels: take one time with {named('time', 0)} and leave "
+                f"out {named('channel_axis')}."
             )
-        letters = letters if picked and beside not in "CZYX" else named
+        letters = letters if picked and replaced not in "CZYX" else changed
     if axes is not None or letters != raw.axes:
-        # What was taken for granted has been said.
-        raw = replace(raw, notes=tuple(note for note in raw.notes if "--axes" not in note))
+        raw = replace(raw, notes=tuple(note for note in raw.notes if not note.endswith(_ASSUMPTION)))
     colour = raw.colour and axes is None
-    if raw.channels and ((raw.colour and not colour) or _moved(raw.axes or "", letters)):
-        raw = replace(raw, channels=None)  # they are not those of this axis
+    moved = "C" in letters and (raw.axes or "").find("C") != letters.index("C")
+    if raw.channels and ((raw.colour and not colour) or moved):
+        raw = replace(raw, channels=None)
     if (raw.axes or letters).find("T") != letters.find("T"):
         raw = replace(raw, time_step=None)
     return replace(_rename(raw, letters), colour=colour)
 
 
 def arrange(raw: Raw) -> Raw:
-    """Bring named axes into order: mapped ones first, then Z, Y, X."""
+    """Order named axes: mapped ones first, then Z, Y, X."""
     letters = raw.axes or ""
     wanted = [a for a in letters if a not in "ZYX"] + [a for a in "ZYX" if a in letters]
     array = raw.array.transpose([letters.index(a) for a in wanted])
     return replace(raw, array=array, axes="".join(wanted))
-
-
-def _moved(old: str, new: str) -> bool:
-    """Whether the axis of channels is another one."""
-    return "C" in new and old.find("C") != new.index("C")
 
 
 def _with_channel(letters: str, channel_axis: int | str, name: str) -> str:
@@ -118,15 +115,15 @@ def _with_channel(letters: str, channel_axis: int | str, name: str) -> str:
     if letters[position] == "C":
         return letters
     others = letters[:position] + letters[position + 1 :]
-    # What was the axis of channels becomes what this one was, if that may stand there.
+    # The former channel axis takes the letter of this one, unless that is spatial.
     other = "V"
     if letters[position] in "ZYX":
-        # A spatial letter was wrong for this axis: the others keep their order and count from the last.
+        # The remaining spatial axes are named anew, in their order, from the last one.
         spatial = [a for a in others if a in "ZYX"]
         if len(spatial) < 2:
             raise InputError(f"{name} has axes {letters}; without {letters[position]} no image is left.")
-        names = iter("ZYX"[-len(spatial) :])
-        others = "".join(next(names) if a in "ZYX" else a for a in others)
+        free = iter("ZYX"[-len(spatial) :])
+        others = "".join(next(free) if a in "ZYX" else a for a in others)
     else:
         other = letters[position]
     others = others.replace("C", other)
@@ -140,21 +137,21 @@ def _rename(raw: Raw, letters: str) -> Raw:
     spacing = {new: raw.spacing[old] for new, old in source.items() if old in raw.spacing}
     if all(new == old for new, old in source.items()):
         return replace(raw, axes=letters, spacing=spacing)
-    affine, told = raw.affine, []
+    affine, changes = raw.affine, []
     if raw.spacing:
-        told.append(f"voxel size {'kept' if len(spacing) == len(source) else 'dropped'}")
+        changes.append(f"voxel size {'kept' if len(spacing) == len(source) else 'dropped'}")
     if affine is not None:
-        # Axes of space that changed places take their columns along; any other axis has none.
+        # A permutation of the spatial axes permutes the columns; a mapped axis has no column.
         permuted = set(source) == set(source.values())
         affine = affine[:, [*("ZYX".index(source.get(a, a)) for a in "ZYX"), 3]] if permuted else None
-        told.append(f"orientation and origin {'kept' if permuted else 'dropped'}")
-    note = f"its axes, slowest first, were read as {letters} instead of {raw.axes}: {', '.join(told)}."
-    notes = (*raw.notes, note) if told else raw.notes
+        changes.append(f"orientation and origin {'kept' if permuted else 'dropped'}")
+    note = f"its axes, slowest first, were read as {letters} instead of {raw.axes}: {', '.join(changes)}."
+    notes = (*raw.notes, note) if changes else raw.notes
     return replace(raw, axes=letters, spacing=spacing, affine=affine, notes=notes)
 
 
 def spatial(raw: Raw) -> str:
-    """The trailing spatial letters of arranged axes."""
+    """Return the spatial letters of the axes, in their order."""
     return "".join(axis for axis in raw.axes or "" if axis in "ZYX")
 
 
@@ -162,7 +159,7 @@ def crop(raw: Raw, region: str, name: str) -> tuple[Raw, tuple[slice, ...]]:
     """Cut out a region, one `start:stop` for each spatial axis in array order.
 
     Returns:
-        The smaller file, its affine moved along, and the spatial slices.
+        The cropped file with its affine adapted, and the spatial slices.
 
     Raises:
         UsageError: If `region` is not written as "z0:z1,y0:y1,x0:x1".
@@ -180,16 +177,16 @@ def crop(raw: Raw, region: str, name: str) -> tuple[Raw, tuple[slice, ...]]:
 
 
 def box(region: str, letters: str, shape: tuple[int, ...], name: str) -> tuple[slice, ...]:
-    """Return the slices that a region names.
+    """Return the slices of a region.
 
     Args:
-        region: "z0:z1,y0:y1,x0:x1", ends open at will.
+        region: "z0:z1,y0:y1,x0:x1"; ends may be left out.
         letters: The spatial axes.
         shape: Their sizes.
-        name: What the map is called.
+        name: The file, for messages.
 
     Raises:
-        UsageError: If it is not written so.
+        UsageError: If the region is malformed.
         InputError: If it does not fit the shape.
     """
     parts = ranges(region)
@@ -209,7 +206,7 @@ def box(region: str, letters: str, shape: tuple[int, ...], name: str) -> tuple[s
 
 
 def letter_of(channel_axis: int | str | None, letters: str) -> str | None:
-    """The letter of an axis that is given by its letter or its number, None where none is given."""
+    """Return the letter of an axis that is given by its letter or its number; None where none is given."""
     if channel_axis is None or not letters:
         return None
     if isinstance(channel_axis, int):
@@ -218,39 +215,44 @@ def letter_of(channel_axis: int | str | None, letters: str) -> str | None:
 
 
 def sample_names(raw: Raw) -> tuple[str, ...]:
-    """The names of the channels, as far as there are any."""
+    """Return the names of the channels, or of the samples of a colour image; empty where it has none."""
     return raw.channels or (_COLOURS[: raw.array.shape[(raw.axes or "").index("C")]] if raw.colour else ())
 
 
-def choosing(letter: str) -> str:
-    """The option that keeps one index of a mapped axis, as it is typed."""
-    return {"T": "--time 0", "C": "--channel 0"}.get(letter, f"--channel-axis {letter} --channel 0")
+def first_along(*letters: str) -> str:
+    """Return the options, or keywords in Python, that take index 0 along each of these mapped axes."""
+    given = []
+    for letter in letters:
+        if letter not in "TC":
+            given.append(named("channel_axis", letter))
+        given.append(named("time" if letter == "T" else "channel", 0))
+    return (" " if in_shell() else ", ").join(given)
 
 
 def pick_time(raw: Raw, time: int, name: str) -> Raw:
-    """Keep one index along the axis of time.
+    """Keep one index along the time axis.
 
     Raises:
         InputError: If there is no such axis or index.
     """
     axes = raw.axes or ""
     if "T" not in axes:
-        raise InputError(f"{name} has no axis of time, its axes are {axes}; leave --time out.")
+        raise InputError(f"{name} has no axis of time, its axes are {axes}; leave {named('time')} out.")
     count = raw.array.shape[axes.index("T")]
     if not -count <= time < count:
-        raise InputError(f"{name} has no time {time}; choose --time 0 to {count - 1}.")
+        raise InputError(f"{name} has no time {time}; choose {named('time', 0)} to {count - 1}.")
     array = raw.array.take(time % count, axis=axes.index("T"))
     return replace(raw, array=array, axes=axes.replace("T", ""))
 
 
 def pick_channel(raw: Raw, channel: int | str, name: str, along: str | None = None) -> Raw:
-    """Keep one channel, by number or by name; of a file with a single mapped axis, one index along that.
+    """Keep one channel, by number or name; of a file with a single mapped axis, one index along that.
 
     Args:
-        raw: Its axes in order.
-        channel: Which one.
+        raw: What the file holds, axes in order.
+        channel: The channel.
         name: The file, for messages.
-        along: The letter of the axis it is picked along, where that is not the one of channels.
+        along: The letter of another axis to pick along.
 
     Raises:
         InputError: If there is no such channel.
@@ -264,7 +266,7 @@ def pick_channel(raw: Raw, channel: int | str, name: str, along: str | None = No
 
 
 def channel_index(raw: Raw, channel: int | str, name: str, along: str | None = None) -> tuple[str, int]:
-    """Return the axis that a channel is picked along, and which of them is meant; see `pick_channel`.
+    """Return the axis that a channel is picked along, and its index there; see `pick_channel`.
 
     Raises:
         InputError: If there is no such channel.
@@ -277,25 +279,30 @@ def channel_index(raw: Raw, channel: int | str, name: str, along: str | None = N
     if len(axis) != 1:
         raise InputError(
             f"{name} has no channel axis, its axes are {axes} of {raw.array.shape}; "
-            "name it with --channel-axis, or leave --channel out."
+            f"name it with {named('channel_axis')}, or leave {named('channel')} out."
         )
     count = raw.array.shape[axes.index(axis)]
     names = sample_names(raw) if axis == "C" else ()
     if isinstance(channel, int) and -count <= channel < count:
         index = channel
     else:
-        # Channels may be named by numbers, such as wavelengths.
+        # The name of a channel may be a number, such as a wavelength.
         index = names.index(str(channel)) if str(channel) in names else count
     if not -count <= index < count:
         known = f" or {', '.join(names)}" if names else ""
-        raise InputError(f"{name} has no channel {channel!r}; choose --channel 0 to {count - 1}{known}.")
+        raise InputError(
+            f"{name} has no channel {channel!r}; choose {named('channel', 0)} to {count - 1}{known}."
+        )
     return axis, index % count
 
 
 def drop_singleton(raw: Raw, array: Array) -> tuple[Raw, Array, str | None]:
-    """Take a volume with a spatial axis of size one as an image: filters then work in 2-D.
+    """Turn a volume with a spatial axis of size one into a 2-D image.
 
-    The affine keeps a column for the missing axis, now the first, so that it stays 4 x 4.
+    The affine keeps a column for the dropped axis, now the first, so that it stays 4 x 4.
+
+    Returns:
+        The image, its array, and the letter of the dropped axis; None where none was.
     """
     axes = raw.axes or ""
     letter = next((a for a in spatial(raw) if array.shape[axes.index(a)] == 1), None)
@@ -310,7 +317,7 @@ def drop_singleton(raw: Raw, array: Array) -> tuple[Raw, Array, str | None]:
 
 
 def restore_affine(affine: Affine, letter: str) -> Affine:
-    """Undo what `drop_singleton` did to the affine's columns."""
+    """Undo the permutation of the affine's columns by `drop_singleton`."""
     return affine[:, np.argsort(_columns(letter))]
 
 

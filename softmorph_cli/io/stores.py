@@ -31,7 +31,7 @@ _MOST_MISSING: Final = 1 << 20
 
 
 @dataclass(frozen=True)
-class Node:
+class ZarrNode:
     """A group or an array of a store.
 
     Attributes:
@@ -47,7 +47,7 @@ class Node:
     attributes: Mapping[str, Any]
 
 
-def node(path: Path) -> Node | None:
+def node(path: Path) -> ZarrNode | None:
     """Look at a folder; None where it is no node of a Zarr store.
 
     Raises:
@@ -58,12 +58,12 @@ def node(path: Path) -> Node | None:
         kind, attributes = told.get("node_type"), told.get("attributes") or {}
         if told.get("zarr_format") != 3 or kind not in ("group", "array") or not isinstance(attributes, dict):
             raise FileError(f"{path / 'zarr.json'} does not describe a group or an array of Zarr version 3.")
-        return Node(path, kind, 3, attributes)
+        return ZarrNode(path, kind, 3, attributes)
     for kind, mark in (("array", ".zarray"), ("group", ".zgroup")):
         if (path / mark).is_file():
             _json(path / mark)
             inside = path / ".zattrs"
-            return Node(path, kind, 2, _json(inside) if inside.is_file() else {})
+            return ZarrNode(path, kind, 2, _json(inside) if inside.is_file() else {})
     return None
 
 
@@ -108,7 +108,7 @@ def held(group: Path) -> str:
     return f"it holds {', '.join(shown)}"
 
 
-def open_array(found: Node, name: str) -> Lazy:
+def open_array(found: ZarrNode, name: str) -> Lazy:
     """Open an array, whose values are read when they are needed.
 
     Args:
@@ -223,7 +223,7 @@ def open_array(found: Node, name: str) -> Lazy:
     return Lazy(cast(Stored, array), chunks, read)
 
 
-def missing_chunks(found: Node, lazy: Lazy, name: str) -> str | None:
+def missing_chunks(found: ZarrNode, lazy: Lazy, name: str) -> str | None:
     """Count the chunks that are not stored, which read as one constant; a note if there are any.
 
     Raises:
@@ -254,7 +254,7 @@ def missing_chunks(found: Node, lazy: Lazy, name: str) -> str | None:
     return f"{lost} of its {total} chunks {verbs} as its fill value, {lazy.stored.fill_value}."
 
 
-def says_whole(found: Node) -> bool:
+def says_whole(found: ZarrNode) -> bool:
     """Whether an array states that all of its chunks are stored, as those that softmorph writes do."""
     told = found.attributes.get(SIGNATURE)
     return isinstance(told, dict) and bool(told.get(WHOLE))

@@ -31,6 +31,7 @@ from softmorph_cli.io.tiff_pages import (
 )
 from softmorph_cli.io.tiff_tiles import check_strips, keyframes, mend, stored_tiles
 from softmorph_cli.io.tiff_values import Interpretation, interpret
+from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
 
 # The most bytes of pixels in a classic TIFF, whose offsets have 32 bits; the rest is for the tags.
@@ -195,7 +196,7 @@ def _axes(found: str, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
     if nameless:
         note = (
             "its pages have no named axis and are taken as slices along z; "
-            "--axes TYX or --per-slice changes it."
+            f"{named('axes', 'TYX')} or {named('per_slice', True)} changes it."
         )
         return axes.replace(nameless[0], "Z"), [note]
     return axes, []

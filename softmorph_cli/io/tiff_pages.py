@@ -17,6 +17,7 @@ from softmorph_cli.io.png import read_pixels
 from softmorph_cli.io.raw import Array
 from softmorph_cli.io.stored import shown
 from softmorph_cli.io.tiff_tiles import codec_missing, lacks_codec
+from softmorph_cli.system.parameters import named
 
 # tifffile's warnings on a file that was cut short.
 BROKEN = re.compile(r"invalid page offset|circular reference|corrupted|invalid offset|truncated|missing data")
@@ -109,7 +110,7 @@ def choose_series(path: Path, file: Any, wanted: int | None) -> tuple[int, list[
         raise Damaged(NO_PAGES)
     if wanted is not None:
         if not 0 <= wanted < count:
-            last = f"--series 0 to {count - 1}" if count > 1 else "leave --series out"
+            last = f"{named('series', 0)} to {count - 1}" if count > 1 else f"leave {named('series')} out"
             raise InputError(f"{path} has no series {wanted}; it holds {count}: {last}.")
         return wanted, []
     number = next((at for at, one in enumerate(file.series) if not _is_reduced(one.keyframe)), 0)
@@ -119,7 +120,9 @@ def choose_series(path: Path, file: Any, wanted: int | None) -> tuple[int, list[
         f"{at} of {' × '.join(map(str, one.shape))}" for at, one in enumerate(file.series) if at != number
     )
     which = "the first" if number == 0 else f"number {number}, the first that is no reduced copy,"
-    note = f"it holds {count} image series; {which} is read, and --series N takes another: {shapes}."
+    note = (
+        f"it holds {count} image series; {which} is read, and {named('series', 'N')} takes another: {shapes}."
+    )
     return number, [note]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.raw import Array, Raw
+from softmorph_cli.system.parameters import named
 
 MOST_AXES: Final = 5
 SILENT_OVERSHOOT: Final = 1e-6
@@ -146,7 +148,7 @@ def judge(content: Content, raw: Raw) -> Verdict:
     """Say what finite numbers like these probably are, and which option reads them."""
     low, high = content.low, content.high
     if raw.colour:
-        return Verdict("rgb", "a colour image", "--channel 0")
+        return Verdict("rgb", "a colour image", named("channel", 0))
     if np.isnan(low):
         return Verdict("empty", "no finite value")
     spread = f"values from {low:g} to {high:g}"
@@ -167,24 +169,26 @@ def judge(content: Content, raw: Raw) -> Verdict:
         if _like_labels(content):
             return _labels(content, "integers that look like labels")
         scale = next((scale for scale in _SCALES if high <= scale), int(high))
-        return Verdict("image", f"integers from {low:.15g} to {high:.15g}", f"--divide-by {scale}")
+        return Verdict("image", f"integers from {low:.15g} to {high:.15g}", named("divide_by", scale))
     if low >= -_RINGING and high <= 1 + _RINGING:
-        return Verdict("probability", f"{spread}, slightly outside [0, 1]", "--clip")
+        return Verdict("probability", f"{spread}, slightly outside [0, 1]", named("clip", True))
     if low < 0:
         if content.integers:
             return Verdict("image", f"integers from {low:.15g} to {high:.15g}, which are no probabilities")
-        return Verdict("logits", f"{spread}, which look like logits", "--from-logits sigmoid")
-    scale = next((scale for scale in _SCALES if high <= scale), np.ceil(high))
-    return Verdict("image", spread, f"--divide-by {scale:.15g}")
+        return Verdict("logits", f"{spread}, which look like logits", named("from_logits", "sigmoid"))
+    # A huge number is written with an exponent.
+    above = ceil(high) if high < 1e15 else float(high)
+    return Verdict("image", spread, named("divide_by", next((s for s in _SCALES if high <= s), above)))
 
 
 def _labels(content: Content, what: str) -> Verdict:
     if content.distinct is None:
-        # Which of them are there is not known, only that the highest is.
-        return Verdict("labels", f"{what} (up to {int(content.high)})", f"--label {int(content.high)}")
-    values = [str(int(value)) for value in content.distinct if value]
-    shown = ", ".join(values[:8]) + (", ..." if len(values) > 8 else "")
-    return Verdict("labels", f"{what} ({shown})", f"--label {values[0]}")
+        # Only the highest is known to be there.
+        highest = int(content.high)
+        return Verdict("labels", f"{what} (up to {highest})", named("label", highest))
+    values = [int(value) for value in content.distinct if value]
+    shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
+    return Verdict("labels", f"{what} ({shown})", named("label", values[0]))
 
 
 def _top(raw: Raw) -> int:
@@ -360,7 +364,7 @@ def _one_label(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[An
             found = array.reshape(-1)[np.abs(array - np.rint(array)).argmax()]
             raise InputError(
                 f"{name} holds numbers that are not whole, such as {found:g}, so it is no label map; "
-                "leave --label out."
+                f"leave {named('label')} out."
             )
         array = nearest
     chosen = array == label
@@ -375,7 +379,7 @@ def no_label(array: Array | Lazy, name: str, label: int) -> InputError:
     shown = ", ".join(map(str, present)) or "too many values to list"
     first = next((one for one in present if one), 1)
     return InputError(
-        f"{name} has no label {label}; it holds {shown}: choose one of them, such as --label {first}."
+        f"{name} has no label {label}; it holds {shown}: choose one of them, such as {named('label', first)}."
     )
 
 
@@ -392,7 +396,7 @@ def _squash(values: Array, raw: Raw, name: str, how: str) -> None:
     if axis < 0:
         raise InputError(
             f"{name} has no channel axis for softmax, its axes are {raw.axes}; "
-            "name it with --channel-axis, or use --from-logits sigmoid."
+            f"name it with {named('channel_axis')}, or use {named('from_logits', 'sigmoid')}."
         )
     values -= values.max(axis=axis, keepdims=True)
     np.exp(values, out=values)
@@ -413,7 +417,7 @@ def _not_finite(values: Array, raw: Raw, name: str, corner: tuple[int, ...] | No
         parts.append(f"{content.infinities} infinite {'value' if content.infinities == 1 else 'values'}")
     return (
         f"{name} holds {' and '.join(parts)}, the first at ({place}); probabilities are finite: "
-        "set these voxels to 0, or leave them out with --mask FILE."
+        f"set these voxels to 0, or leave them out with {named('mask', 'FILE')}."
     )
 
 
@@ -424,21 +428,20 @@ def _refusal(raw: Raw, name: str, *, clip: bool = False, divided: float | None =
     if divided is not None:
         return (
             f"{name} reaches from {content.low:g} to {content.high:g} after dividing by {divided:g}; "
-            "probabilities lie in [0, 1]: divide by a larger number or add --clip."
+            f"probabilities lie in [0, 1]: divide by a larger number or add {named('clip', True)}."
         )
     advice = {
         "labels": f"choose one label with {verdict.option}, or, if they are none, "
-        f"name what 1 is stored as with --divide-by {content.high:.15g}.",
-        "logits": "convert them with --from-logits sigmoid (or softmax over the channels), or use --clip.",
-        "probability": "cut them to [0, 1] with --clip.",
+        f"name what 1 is stored as with {named('divide_by', round(content.high))}.",
+        "logits": f"convert them with {named('from_logits', 'sigmoid')} (or softmax over the channels), or use "
+        f"{named('clip', True)}.",
+        "probability": f"cut them to [0, 1] with {named('clip', True)}.",
     }.get(verdict.kind, f"scale them with {verdict.option}." if verdict.option else "give a probability map.")
     found = verdict.found
     if raw.full_scale and raw.array.dtype.kind in "ui" and verdict.kind == "image" and content.low >= 0:
         bits = int(content.high).bit_length()
         found = f"{found}, {bits} bits in a {raw.array.dtype} that ends at {_top(raw)}"
-        advice = (
-            f"name what 1 is stored as, with {verdict.option}, or --divide-by {_top(raw)} if it is faint."
-        )
+        advice = f"name what 1 is stored as, with {verdict.option}, or {named('divide_by', _top(raw))} if it is faint."
     if verdict.kind == "image" and content.low < 0 and clip:
-        found += " (--clip is for small overshoot of real numbers)"
+        found += f" ({named('clip', True)} is for small overshoot of real numbers)"
     return f"{name} holds {found}; probabilities lie in [0, 1]: {advice}"

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.formats import label_type, target_format
 from softmorph_cli.io.omezarr import OmeZarr, is_plain
-from softmorph_cli.io.options import KEYWORDS, WRITE_DEFAULT, WriteOptions
+from softmorph_cli.io.options import WRITE_DEFAULT, WriteOptions
 from softmorph_cli.io.raw import Array, Encoding, Format, Kept, time_step_of
 from softmorph_cli.io.select import restore_affine
 from softmorph_cli.level_sets import LevelSets, nested_levels
 from softmorph_cli.system.files import replacing, replacing_store
-from softmorph_cli.system.parameters import declared, in_python, spoken_in_python, take
+from softmorph_cli.system.parameters import adopt_signature, declared
 from softmorph_cli.volume import SLICE, Volume
 
 P = ParamSpec("P")
@@ -65,11 +65,9 @@ def _by_keywords(
     """Return `write_map` with the options as keyword arguments."""
 
     def write(volume: Volume, path: str | Path, *args: P.args, **kwargs: P.kwargs) -> list[str]:
-        with spoken_in_python(KEYWORDS):
-            lost = write_map(volume, path, make(*args, **kwargs))
-        return [in_python(sentence, KEYWORDS) for sentence in lost]
+        return write_map(volume, path, make(*args, **kwargs))
 
-    take(write, write_map, declared(make).values(), _EXAMPLE)
+    adopt_signature(write, write_map, declared(make).values(), _EXAMPLE)
     # The volume and the path may be given by name too, which no ParamSpec can say.
     return write  # type: ignore[return-value]
 

@@ -159,7 +159,11 @@ def process(
             axes = original.axes.replace("C", "") if kind == "labels" else original.axes
             check_target(path, WriteOptions(output_type=kind, force=outputs.force), axes=axes)
     read_seconds = time.perf_counter() - started
-    for message in (*original.notes, *exclusive.told(original), *describe.over_input(source, outputs.target)):
+    for message in (
+        *original.notes,
+        *exclusive.class_notes(original),
+        *describe.over_input(source, outputs.target),
+    ):
         tell(message)
 
     before = _measured(original)

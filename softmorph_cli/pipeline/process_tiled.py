@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +28,8 @@ from softmorph_cli.pipeline import describe
 from softmorph_cli.pipeline.perform import Done
 from softmorph_cli.pipeline.process import Outputs, Processed
 from softmorph_cli.system import machine
-from softmorph_cli.system.files import is_store, not_written, partial, replacing
+from softmorph_cli.system.files import is_store, not_written, replacing
+from softmorph_cli.system.temporaries import partial
 from softmorph_cli.tiled.crew import Crew
 from softmorph_cli.tiled.manifest import NAME, cut_of, other_default
 from softmorph_cli.tiled.plan import BASE, Plan, plan
@@ -211,7 +211,7 @@ def process_tiled(
     reading = reading or ReadOptions()
     started = time.perf_counter()
     with prepared(source, step, outputs, large, reading, tell) as ready:
-        differ = ready.blocks.told(_voxels(large.memory)) if step.cuts else ()
+        differ = ready.blocks.class_notes(_voxels(large.memory)) if step.cuts else ()
         for message in (*ready.blocks.notes, *differ, *describe.over_input(source, outputs.target)):
             tell(message)
         read_seconds = time.perf_counter() - started
@@ -487,7 +487,7 @@ def _place(blocks: Blocks) -> Volume:
 
 
 def _measured(blocks: Blocks, memory: int | None) -> Statistics:
-    slabs: Any = _Slabs(blocks, _voxels(memory))
+    slabs: Any = blocks.in_slabs(_voxels(memory))
     return summarize(slabs, spacing=blocks.spacing, unit=blocks.unit, spatial_dims=len(blocks.shape))
 
 
@@ -495,33 +495,6 @@ def _voxels(memory: int | None) -> int:
     """Return how many voxels of a map may be held at once, for what looks at all of it."""
     room = SLAB if memory is None else (memory - BASE) // SHARE
     return min(SLAB, max(room, LEAST))
-
-
-class _Slabs:
-    """A map as statistics index it: from the first row to the last, of which a slab is held."""
-
-    def __init__(self, blocks: Blocks, voxels: int) -> None:
-        self.blocks, self.shape, self.ndim = blocks, blocks.shape, len(blocks.shape)
-        self.size = math.prod(blocks.shape)
-        rows = voxels // math.prod(blocks.shape[1:])
-        # Whole chunks where they fit: others are unpacked again for each slab.
-        self.rows = max(1, rows // blocks.chunks[0] * blocks.chunks[0] or rows)
-        self.begin, self.slab = 0, np.zeros((0, *blocks.shape[1:]), np.float32)
-
-    def __getitem__(self, index: Any) -> Any:
-        if index == ():
-            return self
-        first, *rest = index if isinstance(index, tuple) else (index,)
-        cut = slice(first, first + 1) if isinstance(first, int) else first
-        low, high, _ = cut.indices(self.shape[0])
-        if not self.begin <= low <= high <= self.begin + len(self.slab):
-            self.begin = low // self.rows * self.rows
-            end = max(high, self.begin + self.rows)
-            self.slab = np.zeros(0, np.float32)
-            whole = [slice(None)] * (self.ndim - 1)
-            self.slab = self.blocks.read((slice(self.begin, end), *whole))
-        part = self.slab[low - self.begin : high - self.begin]
-        return part[(0, *rest)] if isinstance(first, int) else part[(slice(None), *rest)]
 
 
 def _fingerprint(sources: Sequence[Path], read_with: Mapping[str, Any]) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.io.boxes import BoxReader
 from softmorph_cli.plots.canvas import Sheet
 from softmorph_cli.plots.layout import arrange
-from softmorph_cli.plots.projection import Held, Map, fullest_planes, images, is_dense, profiles
+from softmorph_cli.plots.projection import Held, fullest_planes, images, is_dense, profiles
 from softmorph_cli.plots.theme import Colors
 from softmorph_cli.plots.views import Box, choose_views, first_index, first_index_words, round_length, window
 from softmorph_cli.system.files import replacing
@@ -33,8 +34,8 @@ RING: Final = 9
 TIMES: Final = " \u00d7 "
 
 
-class Placed(Map, Protocol):
-    """A map that is read in blocks, with its place in the world."""
+class Placed(BoxReader, Protocol):
+    """A map that is read in boxes, with its geometry."""
 
     @property
     def spacing(self) -> tuple[float, ...] | None:
@@ -94,7 +95,9 @@ def preview(
     _save(maps, before, also, path, title, subtitle, force, places)
 
 
-def preview_blocks(before: Placed, after: Map, place: Path, *, title: str = "", subtitle: str = "") -> None:
+def preview_blocks(
+    before: Placed, after: BoxReader, place: Path, *, title: str = "", subtitle: str = ""
+) -> None:
     """Write the picture of `preview`, pixel for pixel, of maps that are larger than memory.
 
     Args:
@@ -111,7 +114,7 @@ def preview_blocks(before: Placed, after: Map, place: Path, *, title: str = "", 
 
 
 def _save(
-    maps: Sequence[Map],
+    maps: Sequence[BoxReader],
     place: Volume | Placed,
     also: str,
     path: Path,
@@ -125,7 +128,7 @@ def _save(
 
 
 def _write(
-    maps: Sequence[Map],
+    maps: Sequence[BoxReader],
     place: Volume | Placed,
     also: str,
     path: Path,
@@ -147,7 +150,7 @@ def _places(changed: npt.NDArray[np.bool_]) -> list[Box]:
 
 
 def _draw(
-    maps: Sequence[Map],
+    maps: Sequence[BoxReader],
     place: Volume | Placed,
     also: str,
     title: str,

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.io.boxes import BoxReader
 from softmorph_cli.plots.views import Box, View, resize, whole
 
 # The share of its bounding box that a map fills; beyond it, projections hide more than they show.
@@ -19,21 +20,6 @@ DENSE: Final = 0.1
 BLOCK: Final = 1 << 21
 # Into how many parts the end of the colour scale is cut, so that sums are whole numbers: exact in any order.
 PARTS: Final = 1 << 20
-
-
-class Map(Protocol):
-    """A spatial map, (Z, Y, X) or (Y, X), that is read in blocks."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its extent."""
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """What is read fastest together."""
-
-    def read(self, slices: Sequence[slice], /) -> npt.NDArray[Any]:
-        """Return the probabilities of a block."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +44,7 @@ class Held:
         return part
 
 
-def profiles(map_: Map) -> tuple[npt.NDArray[Any], ...]:
+def profiles(map_: BoxReader) -> tuple[npt.NDArray[Any], ...]:
     """Return the largest value at each index along each axis."""
     found = [np.zeros(size) for size in map_.shape]
     for place, block in blocks(map_, whole(map_.shape)):
@@ -68,7 +54,7 @@ def profiles(map_: Map) -> tuple[npt.NDArray[Any], ...]:
     return tuple(found)
 
 
-def is_dense(map_: Map, box: Box, above: float) -> bool:
+def is_dense(map_: BoxReader, box: Box, above: float) -> bool:
     """Tell a lobe from a tree of vessels: does what is above a value fill its own bounding box, within a box?"""
     count, held = 0, [np.zeros(part.stop - part.start, bool) for part in box]
     for place, block in blocks(map_, box):
@@ -80,7 +66,7 @@ def is_dense(map_: Map, box: Box, above: float) -> bool:
     return bool(ends) and count > DENSE * prod(int(last - first) + 1 for first, last in ends)
 
 
-def fullest_planes(map_: Map, box: Box, top: float) -> tuple[int, ...]:
+def fullest_planes(map_: BoxReader, box: Box, top: float) -> tuple[int, ...]:
     """Return where along each axis, counted from the box's begin, the plane lies that holds most of a map.
 
     Args:
@@ -99,7 +85,7 @@ def fullest_planes(map_: Map, box: Box, top: float) -> tuple[int, ...]:
 
 
 def images(
-    map_: Map, box: Box, views: Sequence[View], sizes: Sequence[tuple[int, int]]
+    map_: BoxReader, box: Box, views: Sequence[View], sizes: Sequence[tuple[int, int]]
 ) -> list[npt.NDArray[np.float64]]:
     """Return what a box of a map looks like, as `resize` makes it: maxima where it is larger than its image.
 
@@ -150,7 +136,7 @@ class _Image:
         np.maximum(part, flat, out=part)
 
 
-def blocks(map_: Map, box: Box) -> Iterator[tuple[Box, npt.NDArray[Any]]]:
+def blocks(map_: BoxReader, box: Box) -> Iterator[tuple[Box, npt.NDArray[Any]]]:
     """Read a box of a map in blocks of whole chunks, where they fit: yield each with its place in the box."""
     step = list(map_.chunks)
     # Along the last axes first, so that a block is long where the file is.

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.io import classes
-from softmorph_cli.io.select import choosing
+from softmorph_cli.io.select import first_along
 from softmorph_cli.level_sets import LevelSets, nested_levels
 from softmorph_cli.skeleton.frame import Frame
-from softmorph_cli.system.parameters import as_keywords, in_shell, named
+from softmorph_cli.system.parameters import in_shell, named
 from softmorph_cli.system.units import MILLIMETRES
 from softmorph_cli.volume import SLICE, Volume
 
@@ -91,7 +91,7 @@ def several(volume: Volume) -> tuple[str, str] | None:
     if len(sizes) > 1:
         held = " x ".join(f"{size} along {axis}" for axis, size in sizes)
         if {axis for axis, _ in sizes} <= {"T", "C"}:
-            return held, take_one(volume, " ".join(choosing(axis) for axis, _ in sizes))
+            return held, take_one(volume, first_along(*(axis for axis, _ in sizes)))
         return held, "write that one to a file of its own first" if in_shell() else "pass one of them"
     ((axis, size),) = sizes
     names = f" ({', '.join(volume.channels)})" if axis == "C" and volume.channels else ""
@@ -99,7 +99,7 @@ def several(volume: Volume) -> tuple[str, str] | None:
     if option is not None:
         return f"{size} {'channels' if axis == 'C' else 'images'}{names}", take_one(volume, option)
     what = {"T": "times", "S": "slices"}.get(axis, f"images along {axis}")
-    choose = take_one(volume, choosing(axis))
+    choose = take_one(volume, first_along(axis))
     if axis == SLICE and in_shell():
         choose = "leave out --per-slice, or take one slice with --region, such as --region 3:4,:,:"
     return f"{size} {what}{names}", choose
@@ -110,14 +110,13 @@ def take_one(volume: Volume, options: str) -> str:
 
     Args:
         volume: All of them.
-        options: Those of the command line, such as "--channel 0 (or 1)".
+        options: Options, such as "--channel 0 (or 1)", or in Python keywords of `read`.
     """
     if in_shell():
         return f"add {options}"
     if volume.source is None or SLICE in volume.axes:
         return "pass one of them"
-    keywords = as_keywords(options.partition(" (or ")[0])
-    return f"pass one of them, such as read({str(volume.source.path)!r}, {keywords})"
+    return f"pass one of them, such as read({str(volume.source.path)!r}, {options})"
 
 
 def class_option(volume: Volume) -> str | None:
@@ -130,8 +129,11 @@ def class_option(volume: Volume) -> str | None:
     names = volume.channels or (source.numbers if source else ()) or range(count)
     labels = classes(volume).labels if len(volume.mapped_axes) == 1 else range(1, count + 1)
     known = labels if len(labels) == count else range(1, count + 1)
-    first, *others = (shlex.quote(str(name)) for name, label in zip(names, known, strict=True) if label)
-    return f"--channel {first} (or {', '.join(others)})" if others else f"--channel {first}"
+    first, *others = (name for name, label in zip(names, known, strict=True) if label)
+    if not in_shell():
+        return named("channel", first)
+    option = named("channel", shlex.quote(str(first)))
+    return f"{option} (or {', '.join(shlex.quote(str(name)) for name in others)})" if others else option
 
 
 def fitting(reference: Volume, volume: Volume) -> Volume:

@@ -1,14 +1,13 @@
-"""Parameters as data: help, unit, check and parser of each, from which everything that presents or reads it is derived.
+"""Parameters as data: help, unit, check and parser of each, from which options, keywords and documents are derived.
 
 A dataclass declares a parameter as a field `name: Annotated[type, Parameter(...)] = default`. The command line derives
-its options from that, a chain and a TOML file their keys, and the class checks its values when it is made.
+its options from that, a chain and a TOML file their keys, and the class checks its values when an instance is made.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-import shlex
 import textwrap
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,21 +15,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from softmorph_cli.errors import SoftmorphError, UsageError
+from softmorph_cli.errors import UsageError
+from softmorph_cli.system.printable import typed
 
 Check = Callable[[str, Any], None]
 
-# Whether parameters are named as options of the command line in messages.
-_SHELL: Final = ContextVar("shell", default=False)
-
-# An option as it is typed, with what is plainly its value.
-_TYPED: Final = re.compile(
-    r"(?<![\w-])(--[a-z][a-z-]*)(?: ([\d:,]*:[\d:,]*|-?\d+(?:\.\d+)?|[A-Z]+\b|sigmoid\b|softmax\b|float\d+|uint\d+))?"
-)
-_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
+# Not empty while this process runs a command: then messages name parameters as options, in every thread.
+_COMMANDS: Final[list[None]] = []
+# Where what `named` returns is collected.
+_NAMED: Final[ContextVar[list[str] | None]] = ContextVar("named", default=None)
+# Parameters whose values may be words in upper case; for all others such a word stands for a value, as FILE does.
+_UPPER_CASE: Final = ("axes", "channel", "channel_axis")
 
 _YES: Final = {"true": True, "yes": True, "on": True, "1": True}
 _NO: Final = {"false": False, "no": False, "off": False, "0": False}
@@ -39,18 +37,18 @@ _KINDS: Final = {int: "a whole number", float: "a number", bool: "true or false"
 
 @dataclass(frozen=True)
 class Parameter:
-    """What is known of a parameter beside its name, type and default.
+    """The metadata of a parameter beside its name, type and default.
 
     Attributes:
-        help: Its meaning, with the default where that is not the field's, for people.
-        metavar: What stands for its value in --help.
-        flags: Its option's names where they are not `--name` alone.
-        group: The panel of --help that it stands in.
-        check: Called with the name and a value that is not None; refuses one that is wrong whatever the image.
-        parse: Makes a value of text; the option then takes text.
-        least: The least value that the command line takes.
-        argument: Whether the command line takes it by its place, before IN.
-        shell: Whether it is an option of the command line; if not, it is of Python alone.
+        help: Its meaning, with the default where that is not the field's.
+        metavar: The placeholder of its value in --help.
+        flags: The names of its option where they are not `--name` alone.
+        group: The panel of --help that lists it.
+        check: Called with the name and a value that is not None; raises where it is wrong for every image.
+        parse: Converts text to a value; the option then takes text.
+        least: The least value that the command line accepts.
+        argument: Whether it is a positional argument of the command line, before IN.
+        shell: Whether it is an option of the command line; otherwise a keyword of Python only.
     """
 
     help: str
@@ -70,11 +68,11 @@ class Declared:
 
     Attributes:
         name: The field's name.
-        kind: The type of its value, None aside; str where there is a parser; Path where text is taken as a path.
+        kind: The type of its value other than None; str where there is a parser; Path where text is taken as a path.
         optional: Whether it may be None.
         default: Its default; `dataclasses.MISSING` where a value is required.
-        about: What else is known of it.
-        hint: Its type, as it is written.
+        about: Its metadata.
+        hint: Its type annotation.
     """
 
     name: str
@@ -86,21 +84,19 @@ class Declared:
 
     @property
     def required(self) -> bool:
-        """Whether there is no default."""
+        """Whether it has no default."""
         return self.default is MISSING
 
     @property
     def typed(self) -> str:
-        """How it is typed where it was given."""
-        return (
-            self.about.flags[0].partition("/")[0] if _SHELL.get() and self.about.flags else named(self.name)
-        )
+        """Its option on the command line, its keyword in Python."""
+        return self.about.flags[0].partition("/")[0] if in_shell() and self.about.flags else named(self.name)
 
     def from_text(self, text: str) -> Any:
-        """Return the value that a text stands for.
+        """Return the value of a text.
 
         Raises:
-            UsageError: If it is of another type; the sentence names the parameter.
+            UsageError: If it is of another type; the message names the parameter.
         """
         if self.about.parse is not None:
             return self.about.parse(text)
@@ -110,7 +106,7 @@ class Declared:
             raise UsageError(f"{self.name} is {_KINDS[self.kind]}, not {text!r}.") from None
 
     def from_toml(self, value: Any) -> Any:
-        """Return the value that a TOML file holds; a whole number is a number too, but true is none.
+        """Return the value of a TOML entry; an integer is accepted as a number, a Boolean is not.
 
         Raises:
             UsageError: As `from_text`.
@@ -124,7 +120,7 @@ class Declared:
 
 
 def declared(owner: Any) -> Mapping[str, Declared]:
-    """Return the parameters that a dataclass declares, in their order."""
+    """Return the parameters that a dataclass declares by name, in order of declaration."""
     return _declared(owner)
 
 
@@ -144,12 +140,12 @@ def _declared(owner: Any) -> Mapping[str, Declared]:
 
 
 def _kind(hint: Any) -> tuple[type, bool]:
-    """Return the type of a value that is not None, and whether it may be None."""
+    """Return the type of a value other than None, and whether None is allowed."""
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    named = [one for one in parts if one is not type(None) and get_origin(one) is not Literal]
-    kind = Path if set(named) == {str, Path} else str if str in named else named[0]
+    kinds = [one for one in parts if one is not type(None) and get_origin(one) is not Literal]
+    kind = Path if set(kinds) == {str, Path} else str if str in kinds else kinds[0]
     return kind, type(None) in parts
 
 
@@ -157,7 +153,7 @@ def check_all(values: Any) -> None:
     """Parse and check the parameters of a frozen dataclass, in `__post_init__`.
 
     Raises:
-        UsageError: If one is wrong whatever the image.
+        UsageError: If one is wrong for every image.
     """
     for name, one in declared(type(values)).items():
         value = getattr(values, name)
@@ -174,105 +170,76 @@ def check_all(values: Any) -> None:
 
 @contextmanager
 def named_as_options() -> Iterator[None]:
-    """Name parameters in messages as the command line does: `--hard`, not `hard=True`."""
-    before = _SHELL.set(True)
+    """Name parameters in the messages of this process as options: `--hard`, not `hard=True`."""
+    _COMMANDS.append(None)
     try:
         yield
     finally:
-        _SHELL.reset(before)
+        _COMMANDS.pop()
 
 
 def named(name: str, value: Any = None, *, option: str | None = None) -> str:
-    """Return how a parameter is typed where it was given: `--max-iterations`, or `max_iterations` in Python.
+    """Return a parameter as a message names it: `--max-iterations` on the command line, `max_iterations` in Python.
 
     Args:
         name: The parameter.
-        value: A value to type with it; None for the name alone.
-        option: What its option is called where that is another name.
+        value: A value to give with it, or a placeholder such as "FILE"; None for the name alone.
+        option: The name of its option, where that is another one.
     """
-    if not _SHELL.get():
-        return name if value is None else f"{name}={value!r}"
-    option = f"--{'no-' if value is False else ''}{(option or name).replace('_', '-')}"
-    return option if value is None or isinstance(value, bool) else f"{option} {value}"
-
-
-def in_shell() -> bool:
-    """Whether parameters are named as options: the command line was called, not Python."""
-    return _SHELL.get()
-
-
-def as_keywords(options: str) -> str:
-    """Return options with values as Python has them: "channel_axis='Q', channel=0" of --channel-axis Q --channel 0."""
-    words = shlex.split(options)
-    values = [int(value) if value.isdigit() else value for value in words[1::2]]
-    return ", ".join(
-        f"{option.removeprefix('--').replace('-', '_')}={value!r}"
-        for option, value in zip(words[::2], values, strict=True)
-    )
-
-
-def take_a_part() -> str:
-    """Return what to do with a map that is too large, without a full stop."""
-    return "cut out a part with --region" if in_shell() else "pass a part of it"
+    if in_shell():
+        option = f"--{'no-' if value is False else ''}{(option or name).replace('_', '-')}"
+        if value is None or isinstance(value, bool):
+            return option
+        return f"{option} {typed(value) if isinstance(value, PurePath) else value}"
+    text = name
+    if value is not None:
+        placeholder = isinstance(value, str) and value.isupper() and name not in _UPPER_CASE
+        text += f"={value if placeholder else repr(str(value) if isinstance(value, PurePath) else value)}"
+    if (found := _NAMED.get()) is not None:
+        found.append(text)
+    return text
 
 
 @contextmanager
-def spoken_in_python(known: Iterable[Declared]) -> Iterator[None]:
-    """Name parameters in errors as keywords, `divide_by=255`, unless the command line is what was typed.
-
-    Args:
-        known: The parameters that are keywords of the function; what else looks like an option stays.
-    """
+def collect_named() -> Iterator[list[str]]:
+    """Yield a list to which the texts that `named` returns in Python are appended meanwhile."""
+    found: list[str] = []
+    before = _NAMED.set(found)
     try:
-        yield
-    except SoftmorphError as error:
-        error.args = (in_python(str(error), known),)
-        raise
+        yield found
+    finally:
+        _NAMED.reset(before)
 
 
-def in_python(text: str, known: Iterable[Declared]) -> str:
-    """Return a message in which options, such as --divide-by 255, are keywords, such as divide_by=255.
+def in_shell() -> bool:
+    """Whether messages name parameters as options: the command line was called, not Python."""
+    return bool(_COMMANDS)
 
-    Where the command line is what was typed, the message stays.
-    """
-    if _SHELL.get() or "--" not in text:
-        return text
-    flags = {flag: one for one in known for flag in one.about.flags or (f"--{one.name.replace('_', '-')}",)}
 
-    def keyword(found: re.Match[str]) -> str:
-        one, value = flags.get(found[1]), found[2]
-        if one is None:
-            return found[0]
-        if one.kind is bool:
-            return f"{one.name}=True{f' {value}' if value else ''}"
-        if value is None:
-            return one.name
-        # Placeholders, such as FILE, stand for a value.
-        plain = _NUMBER.fullmatch(value) or (value.isupper() and not one.name.endswith(("axes", "axis")))
-        return f"{one.name}={value if plain else repr(value)}"
-
-    return _TYPED.sub(keyword, text)
+def take_a_part() -> str:
+    """Return the advice for a map that is too large, without a full stop."""
+    return "cut out a part with --region" if in_shell() else "pass a part of it"
 
 
 def as_in_python(text: str) -> str:
-    """Return a help text with parameters named as in Python: `max_iterations`, not --max-iterations."""
+    """Return a help text with parameters named as keywords: `max_iterations`, not --max-iterations."""
     return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: f"`{found[1].replace('-', '_')}`", text)
 
 
-def take(function: Any, like: Any, known: Iterable[Declared], example: str = "") -> None:
+def adopt_signature(function: Any, like: Any, known: Iterable[Declared], example: str = "") -> None:
     """Give a function the signature and the documentation of another, with keywords for its `options`.
 
     Args:
-        function: It takes the other's arguments by place, and keywords.
-        like: The other; its last argument is `options`.
+        function: Takes the positional arguments of `like`, and keywords.
+        like: The other function; its last argument is `options`.
         known: The keywords.
-        example: For the end of the docstring.
+        example: Appended to the docstring.
     """
     known = list(known)
     before, _, after = (inspect.getdoc(like) or "").partition("\nReturns:")
     first, _, chosen = before.partition("    options: ")
     about = " ".join(chosen.split()).partition("; ")[2]
-    malformed = "" if "UsageError" in after else "\n    UsageError: If an option is wrong whatever the file."
+    malformed = "" if "UsageError" in after else "\n    UsageError: If an option is wrong for every file."
     text = f"{first}{arguments(known)}\n\nReturns:{after}{malformed}"
     if about:
         text = text.replace(
@@ -308,12 +275,12 @@ def at_least(least: float) -> Check:
 
 
 def below_one(name: str, value: float) -> None:
-    """Check a probability that some voxels may exceed: at least 0 and below 1."""
+    """Check a threshold: at least 0 and below 1."""
     if not 0 <= value < 1:
         raise UsageError(f"{named(name)} {value:g}: it must be at least 0 and below 1.")
 
 
 def positive(name: str, value: float) -> None:
-    """Check a number that has to be positive and finite."""
+    """Check a number that must be positive and finite."""
     if not 0 < value < float("inf"):
         raise UsageError(f"{named(name)} {value:g}: it must be positive and finite.")

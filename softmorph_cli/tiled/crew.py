@@ -5,13 +5,14 @@ from __future__ import annotations
 import pickle
 import secrets
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from softmorph_cli.errors import ClusterError
+from softmorph_cli.system.parameters import in_shell, named_as_options
 from softmorph_cli.tiled.region_backend import ahead, give_back_memory, share_one_heap
 from softmorph_cli.tiled.tile_worker import Site
 from softmorph_cli.workers import Executor, Lost, Serial
@@ -115,6 +116,7 @@ class _TileWork:
 
     def __init__(self, run: str, site: Site, work: Callable[..., Any], read: Read | None) -> None:
         self.run, self.site, self.work, self.read = run, site, work, read
+        self.wording = named_as_options if in_shell() else nullcontext
 
     @cached_property
     def packed(self) -> bytes:
@@ -122,21 +124,30 @@ class _TileWork:
         return pickle.dumps(self.site)
 
     def __reduce__(self) -> tuple[Callable[..., _TileWork], tuple[object, ...]]:
-        return _unpacked, (self.run, self.packed, self.work, self.read)
+        return _unpacked, (self.run, self.packed, self.work, self.read, self.wording)
 
     def __call__(self, item: Any) -> Any:
-        if self.read is None:
-            value = self.work(self.site, item)
-        elif isinstance(item, _Loaded):
-            value = self.work(self.site, item.item, item.take())
-        else:
-            value = self.work(self.site, item, self.read(self.site, item))
+        with self.wording():
+            if self.read is None:
+                value = self.work(self.site, item)
+            elif isinstance(item, _Loaded):
+                value = self.work(self.site, item.item, item.take())
+            else:
+                value = self.work(self.site, item, self.read(self.site, item))
         give_back_memory()
         return value
 
 
-def _unpacked(run: str, packed: bytes, work: Callable[..., Any], read: Read | None) -> _TileWork:
-    return _TileWork(run, _site(run, packed), work, read)
+def _unpacked(
+    run: str,
+    packed: bytes,
+    work: Callable[..., Any],
+    read: Read | None,
+    wording: Callable[[], AbstractContextManager[None]],
+) -> _TileWork:
+    # Messages of another process name parameters as those of this one do.
+    with wording():
+        return _TileWork(run, _site(run, packed), work, read)
 
 
 @lru_cache(maxsize=1)

@@ -20,9 +20,9 @@ from typing import BinaryIO, Final, cast
 import numpy as np
 
 from softmorph_cli.errors import FileError
+from softmorph_cli.io.raw import Array
 from softmorph_cli.kernels.workers import Pool
 from softmorph_cli.system.files import flush
-from softmorph_cli.tiled.blocks import Array
 from softmorph_cli.tiled.tiling import Box, Tiling, overlap, pieces, size, within
 
 # Of a piece, along each axis: small enough that threads share a tile and that little lies beside it in memory.

@@ -15,11 +15,12 @@ import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.arrays import check_kind
+from softmorph_cli.io.boxes import BoxReader
+from softmorph_cli.io.raw import Array
 from softmorph_cli.kernels import bitplanes, source
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField
 from softmorph_cli.kernels.workers import Pool
-from softmorph_cli.tiled.blocks import Array, Source
 from softmorph_cli.tiled.tiling import Box
 
 _M_ARENA_MAX: Final = -8
@@ -87,7 +88,7 @@ class Kind:
     own: np.dtype[Any]
 
     @classmethod
-    def of(cls, source: Source) -> Kind:
+    def of(cls, source: BoxReader) -> Kind:
         """Look at one voxel of a map.
 
         Raises:
@@ -102,7 +103,7 @@ class Kind:
             own=probe.dtype if floating else np.dtype(np.float32),
         )
 
-    def read(self, source: Source, region: Box) -> Array:
+    def read(self, source: BoxReader, region: Box) -> Array:
         """Return a region as it is computed in."""
         return np.ascontiguousarray(source.read(region), self.wide)
 

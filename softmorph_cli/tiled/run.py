@@ -14,9 +14,9 @@ from typing import Final
 from softmorph_cli.errors import FileError
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Result, warn_if_capped
+from softmorph_cli.io.boxes import BoxReader, BoxWriter
 from softmorph_cli.system import machine
 from softmorph_cli.tiled import manifest as manifests
-from softmorph_cli.tiled.blocks import Source, Target
 from softmorph_cli.tiled.crew import Crew
 from softmorph_cli.tiled.manifest import REASONS, Manifest, State
 from softmorph_cli.tiled.multi_pass import Passes
@@ -36,8 +36,8 @@ _TEMPORARY: Final = ".softmorph-tiles-"
 
 
 def filter_tiles(
-    source: Source,
-    target: Target,
+    source: BoxReader,
+    target: BoxWriter,
     chosen: SoftFilter,
     *,
     memory: int | None = None,
@@ -48,7 +48,7 @@ def filter_tiles(
     target_kept: bool = False,
     has: Callable[[Box], bool] = lambda box: True,
     progress: Report | None = None,
-    error_target: Target | None = None,
+    error_target: BoxWriter | None = None,
     plan: Plan | None = None,
     flush: Callable[[], object] = lambda: None,
     finish: Finish | None = None,
@@ -138,7 +138,7 @@ def filter_tiles(
 
 
 def interrupted(
-    source: Source, chosen: SoftFilter, plan: Plan, *, scratch: Path, fingerprint: str = ""
+    source: BoxReader, chosen: SoftFilter, plan: Plan, *, scratch: Path, fingerprint: str = ""
 ) -> State | None:
     """Return the state of the interrupted run that `filter_tiles` would resume; None where it would begin anew.
 

@@ -21,7 +21,7 @@ from softmorph_cli.filters.run import (
 )
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.filters.skeleton import cldice, faded
-from softmorph_cli.tiled.blocks import Array
+from softmorph_cli.io.raw import Array
 from softmorph_cli.tiled.prepared import Task
 from softmorph_cli.tiled.region_backend import Window, check_proper
 from softmorph_cli.tiled.tiling import Box, Tiling, within

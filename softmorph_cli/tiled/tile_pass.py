@@ -13,10 +13,11 @@ import numpy as np
 
 from softmorph_cli.filters.method import Family
 from softmorph_cli.filters.run import Job, floor_of, pack, to_ranks
+from softmorph_cli.io.boxes import BoxReader
+from softmorph_cli.io.raw import Array
 from softmorph_cli.kernels.backend import Field
 from softmorph_cli.kernels.bitplanes import WORD
 from softmorph_cli.kernels.workers import Pool
-from softmorph_cli.tiled.blocks import Array, Source
 from softmorph_cli.tiled.plane_store import Key, Store
 from softmorph_cli.tiled.prepared import Part, Task
 from softmorph_cli.tiled.region_backend import Kind, Window, check_proper
@@ -80,7 +81,7 @@ class Visits:
         threads: How many threads compute.
     """
 
-    def __init__(self, work: Task, source: Source, kind: Kind, store: Store, threads: int) -> None:
+    def __init__(self, work: Task, source: BoxReader, kind: Kind, store: Store, threads: int) -> None:
         """Keep what takes part."""
         self.work, self.source, self.kind = work, source, kind
         self.store, self.tiling, self.threads = store, store.tiling, threads

@@ -11,9 +11,10 @@ import numpy as np
 
 from softmorph_cli.filters.method import Family
 from softmorph_cli.filters.run import standard_error
+from softmorph_cli.io.boxes import BoxReader, BoxWriter
+from softmorph_cli.io.raw import Array
 from softmorph_cli.kernels.bitplanes import WORD, bits_in_chunk
 from softmorph_cli.kernels.numba_cpu import NumbaBackend
-from softmorph_cli.tiled.blocks import Array, Source, Target
 from softmorph_cli.tiled.plan import Plan
 from softmorph_cli.tiled.plane_store import Form, Store
 from softmorph_cli.tiled.prepared import Task
@@ -55,12 +56,12 @@ class Site:
 
     work: Task
     plan: Plan
-    source: Source
-    target: Target
+    source: BoxReader
+    target: BoxWriter
     kind: Kind
     folder: Path
     threads: int
-    error_target: Target | None = None
+    error_target: BoxWriter | None = None
 
     def __reduce__(self) -> tuple[type[Site], tuple[object, ...]]:
         """Pickle what is given; the rest is made where it is needed."""

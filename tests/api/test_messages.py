@@ -13,12 +13,13 @@ import SimpleITK
 
 import softmorph_cli as sm
 from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.io.select import first_along
 from softmorph_cli.kernels.backend import choose
 from softmorph_cli.metrics.grid import on_one_grid
 from softmorph_cli.metrics.pair import Settings as Comparison
 from softmorph_cli.skeleton.analyse import Choices
 from softmorph_cli.skeleton.analyse import inspect as look
-from softmorph_cli.system.parameters import as_keywords, named, named_as_options
+from softmorph_cli.system.parameters import named, named_as_options
 from softmorph_cli.topology.prior import parse_betti
 
 SOFT = np.zeros((7, 9), np.float32)
@@ -298,4 +299,4 @@ def test_names_of_parameters() -> None:
             "--as map",
         )
         assert named("finish", False) == "--no-finish"
-    assert as_keywords("--channel-axis Q --channel 'left lung'") == "channel_axis='Q', channel='left lung'"
+    assert first_along("T", "Q") == "time=0, channel_axis='Q', channel=0"

@@ -7,6 +7,7 @@ Each pair is a drawn vessel network and the same with noise in its logits. Mean,
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,13 +26,12 @@ NAMES = ("cldice", "soft_cldice", "smd", "opt_j_f1")
 def measured(seed: int) -> dict[str, float]:
     """Return the metrics of one pair."""
     truth = vessels(40, radius=1.5 + 0.1 * (seed % 10), gap=1.0)
-    pair = Pair(
-        *(
-            Volume(one.astype(np.float32), "ZYX", (1.0,) * 3, "mm")
-            for one in (noisy(truth, 1.0, seed), truth > 0.5)
-        )
+    prediction, reference = (
+        Volume(one.astype(np.float32), "ZYX", (1.0,) * 3, "mm")
+        for one in (noisy(truth, 1.0, seed), truth > 0.5)
     )
-    values = {}
+    pair = Pair(prediction, reference)
+    values: dict[str, Any] = {}
     for metric in METRICS:
         if set(NAMES) & set(metric.names):
             values.update(metric.compute(pair).values)
@@ -41,8 +41,8 @@ def measured(seed: int) -> dict[str, float]:
 def main() -> None:
     """Print the table."""
     finished = [measured(seed) for seed in range(20)]
-    phases = skeleton.thinning_phases
-    skeleton.thinning_phases = lambda dims, settings, iterations: phases(dims, settings, iterations)[:1]
+    phases: Any = skeleton.thinning_phases
+    skeleton.thinning_phases = lambda *arguments: phases(*arguments)[:1]
     bare = [measured(seed) for seed in range(20)]
     lines = ["| metric | not finished | finished | largest change of a pair |", "|---|---|---|---|"]
     for name in NAMES:

@@ -44,7 +44,8 @@ def maps() -> Iterator[tuple[str, np.ndarray]]:
     import nibabel
 
     path = resources.files("nilearn") / "datasets" / "data" / WHITE_MATTER
-    yield "MNI white matter", np.asarray(nibabel.load(str(path)).dataobj, np.float32) / 255
+    white_matter: Any = nibabel.load(str(path))
+    yield "MNI white matter", np.asarray(white_matter.dataobj, np.float32) / 255
 
 
 def main() -> None:

@@ -72,7 +72,7 @@ def descend(
             break
         loss = topological_loss(q, prior) + weight * (q - start).square().sum()
         adam.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
     return step, q.detach().numpy(), reached
 

@@ -26,7 +26,7 @@ HOW = How("cpu", machine.threads())
 
 def _pairs() -> list[Any]:
     """Return every work, and in each operation's group what it can be compared with."""
-    found = [(work.operation, work) for work in works(3)]
+    found: list[tuple[str, Any]] = [(work.operation, work) for work in works(3)]
     for operation in dict.fromkeys(operation for operation, _ in found):
         found += [
             (operation, peer)

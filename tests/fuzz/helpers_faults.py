@@ -80,6 +80,7 @@ def _cropped(path: Path, **options: Any) -> Any:
     """A map whose last row is lost on the way."""
     read = io.read(path, **options)
     array = np.ascontiguousarray(read.array[..., :-1, :])
+    assert read.source is not None
     return replace(read, array=array, source=replace(read.source, shape=array.shape))
 
 

@@ -186,7 +186,8 @@ def _packed(code: str, order: str, random: Random) -> bytes:
             order + code, float.fromhex(random.choice(_REAL).hex()) if code == "d" else _single(random)
         )
     size = struct.calcsize(order + code)
-    return (random.choice(_WHOLE) % 2 ** (8 * size)).to_bytes(size, "little" if order == "<" else "big")
+    number: int = random.choice(_WHOLE) % (1 << 8 * size)
+    return number.to_bytes(size, "little" if order == "<" else "big")
 
 
 def _single(random: Random) -> float:
@@ -454,7 +455,8 @@ def _nifti_fields(second: bool) -> tuple[tuple[str, int], ...]:
     from nibabel.nifti2 import header_dtype as second_dtype
 
     found = []
-    for name, (dtype, at, *_) in (second_dtype if second else header_dtype).fields.items():
+    fields: Any = (second_dtype if second else header_dtype).fields
+    for name, (dtype, at, *_) in fields.items():
         base, shape = dtype.subdtype or (dtype, ())
         if base.kind in "iuf" and name != "sizeof_hdr":
             code = {"i": "hiq", "u": "hiq", "f": "fd"}[base.kind]
@@ -583,7 +585,7 @@ def _tiff_places(
     big = struct.unpack(f"{order}H", content[2:4])[0] == 43
     word, entry, count_code = ("q", 20, "Q") if big else ("i", 12, "H")
     numbers, entries = [(word, 8 if big else 4), ("h", 2)], []
-    at, seen = struct.unpack_from(f"{order}{word.upper()}", content, 8 if big else 4)[0], set()
+    at, seen = struct.unpack_from(f"{order}{word.upper()}", content, 8 if big else 4)[0], set[int]()
     while 0 < at < len(content) and at not in seen and len(seen) < 20:
         seen.add(at)
         (count,) = struct.unpack_from(f"{order}{count_code}", content, at)

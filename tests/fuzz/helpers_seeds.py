@@ -11,6 +11,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,8 +85,7 @@ def _tree(folder: Path) -> Files:
 
 
 def _nifti() -> Iterator[Seed]:
-    import nibabel
-
+    nibabel: Any = import_module("nibabel")  # most of it is not annotated
     affine = np.eye(4)
     affine[:3] = np.c_[_ROWS * (0.5, 0.6, 2), (10, -20, 30)]
 
@@ -173,9 +173,9 @@ def _tiff() -> Iterator[Seed]:
     table = (np.arange(256) * 257).astype(np.uint16)
     yield _one("tiff-palette", ".tif", image(BYTES, photometric="palette", colormap=np.stack([table] * 3)))
     yield _one("tiff-white", ".tif", image(MASK[0], photometric="miniswhite"))
-    for name, compression in (("bits", None), ("fax3", "group3"), ("fax4", "group4")):
+    for name, compression in (("bits", ""), ("fax3", "group3"), ("fax4", "group4")):
         stream = io.BytesIO()
-        Image.fromarray(np.tile(MASK[0], (4, 4))).save(stream, "TIFF", compression=compression)
+        Image.fromarray(np.tile(MASK[0], (4, 4))).save(stream, "TIFF", compression=compression or None)
         yield _one(f"tiff-{name}", ".tif", stream.getvalue())
     stream = io.BytesIO()
     with tifffile.TiffWriter(stream) as file:
@@ -303,7 +303,7 @@ def _npy() -> Iterator[Seed]:
 
 
 def _nnunet() -> Iterator[Seed]:
-    import nibabel
+    nibabel: Any = import_module("nibabel")
 
     soft = np.stack([1 - SOFT, SOFT * 0.75, SOFT * 0.25]).astype(np.float32)
     regions = np.stack([SOFT, SOFT * SOFT]).astype(np.float16)
@@ -365,7 +365,7 @@ def _zarr() -> Iterator[Seed]:
             for number in range(levels):
                 level = array[tuple(slice(None, None, 2**number if a in "zyx" else 1) for a in axes)]
                 chunks = how.get("chunks") or tuple(max(1, -(-size // 2)) for size in level.shape)
-                names = {} if old else {"dimension_names": list(axes)}
+                names: dict[str, Any] = {} if old else {"dimension_names": list(axes)}
                 made = group.create_array(
                     str(number), shape=level.shape, dtype=level.dtype, chunks=chunks,
                     **names, **{key: value for key, value in how.items() if key != "chunks"},

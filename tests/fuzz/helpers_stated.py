@@ -130,6 +130,7 @@ def _zarr(files: Mapping[str, bytes], main: str) -> Iterator[Shape]:
 def _tiff(content: bytes) -> Iterator[Shape]:
     """The shapes of the pages, one by one and together, and of what the descriptions say of them."""
     pages = list(_pages(content))
+    sizes: tuple[list[int], list[int]]
     sizes = [page.get(257, (0,))[0] for page in pages], [page.get(256, (0,))[0] for page in pages]
     for page, height, width in zip(pages, *sizes, strict=True):
         samples, depth = page.get(277, (1,))[0], page.get(32997, (1,))[0]
@@ -141,12 +142,13 @@ def _tiff(content: bytes) -> Iterator[Shape]:
         for count in counts:
             yield count, depth, height, width, samples
             yield count, height, width, samples
-        named = [int(n) for n in re.findall(rb"(?:slices|frames|channels)\s*=\s*(\d+)", text)]
+        named: list[int] = [int(n) for n in re.findall(rb"(?:slices|frames|channels)\s*=\s*(\d+)", text)]
         for kept in _subsets(named):
             yield (*kept, height, width, samples)
             for count in counts:
-                if kept and prod(kept) and count % prod(kept) == 0:
-                    yield (*kept, count // prod(kept), height, width, samples)
+                images: int = prod(kept)
+                if kept and images and count % images == 0:
+                    yield (*kept, count // images, height, width, samples)
         with suppress(*_BROKEN):
             yield tuple(map(int, json.loads(text.rstrip(b"\0"))["shape"]))
         for axes in re.findall(rb"<(?:\w+:)?Pixels\b[^>]*>", text):

@@ -156,7 +156,7 @@ def test_a_file_that_was_replaced_is_not_taken_for_the_same(tmp_path: Path) -> N
 def test_one_channel_is_chosen(tmp_path: Path, name: str) -> None:
     both = Volume(np.stack([SOFT, SOFT[::-1]]), "CZYX", (3.0, 0.5, 0.25), "um", channels=("soma", "axon"))
     write(both, tmp_path / name)
-    with pytest.raises(InputError, match=r"holds 2 images along axis C, .*choose one with --channel"):
+    with pytest.raises(InputError, match=r"holds 2 images along axis C, .*choose one with channel=0"):
         open_blocks(tmp_path / name)
     assert np.array_equal(together(open_blocks(tmp_path / name, ReadOptions(channel="axon"))), SOFT[::-1])
     assert np.array_equal(together(open_blocks(tmp_path / name, ReadOptions(channel=0))), SOFT)
@@ -174,7 +174,7 @@ def test_integers_mean_what_all_of_them_say(tmp_path: Path) -> None:
     assert mask.notes == ("it holds only 0 and 1 and is taken as a mask.",)
     assert np.array_equal(together(mask), stored > 100)
     np.save(tmp_path / "bytes.npy", stored)
-    with pytest.raises(InputError, match=r"bytes\.npy holds integers from 0 to 25\d; .*--divide-by 255"):
+    with pytest.raises(InputError, match=r"bytes\.npy holds integers from 0 to 25\d; .*divide_by=255"):
         open_blocks(tmp_path / "bytes.npy")
     assert np.array_equal(
         together(open_blocks(tmp_path / "bytes.npy", ReadOptions(divide_by=255))),
@@ -188,7 +188,7 @@ def test_a_label_need_not_be_in_every_block(tmp_path: Path) -> None:
     np.save(tmp_path / "labels.npy", labels)
     assert np.array_equal(together(open_blocks(tmp_path / "labels.npy", ReadOptions(label=3))), labels == 3)
     with pytest.raises(
-        InputError, match="has no label 2; it holds 0, 3: choose one of them, such as --label"
+        InputError, match="has no label 2; it holds 0, 3: choose one of them, such as label=3"
     ):
         open_blocks(tmp_path / "labels.npy", ReadOptions(label=2))
     with pytest.raises(UsageError, match="exclude each other"):
@@ -548,7 +548,9 @@ def test_damage_of_what_was_kept_is_told(tmp_path: Path) -> None:
     chunk = tmp_path / ".softmorph-partial-map.zarr/0/0/0/0"
     chunk.write_bytes(chunk.read_bytes()[:100])
     with (
-        pytest.raises(FileError, match=r"a chunk that was written of it is damaged; run again without --res"),
+        pytest.raises(
+            FileError, match=r"a chunk that was written of it is damaged; run again without resume"
+        ),
         create_blocks(target, source, resume=True, pyramid=True),
     ):
         pass
@@ -578,7 +580,9 @@ def test_a_full_disk_is_said_of_its_own_file_and_nothing_writes_on(
     settings: dict[str, Any] = {"chunks": (16, 16, 16), "keep": keep}
     monkeypatch.setattr(LocalStore, "set", full)
     words = r"out\.zarr could not be written: the disk is full; "
-    words += r"what was done is kept in .*partial-out\.zarr.* --resume" if keep else "nothing was left behind"
+    words += (
+        r"what was done is kept in .*partial-out\.zarr.* resume=True" if keep else "nothing was left behind"
+    )
     with (
         pytest.raises(FileError, match=words),
         create_blocks(tmp_path / "other.zarr", source, **settings),

@@ -150,23 +150,23 @@ def test_what_one_half_decides_otherwise_is_said_in_one_sentence() -> None:
     p = softmax(3)
     most = p.argmax(axis=0)
     volume = read(nifti(p), exclusive=True)
-    (told,) = exclusive.told(volume)
+    (told,) = exclusive.class_notes(volume)
     for label in range(3):
         above, won = np.count_nonzero(p[label] > 0.5), np.count_nonzero(most == label)
         assert (
             f"class {label} has {above:,} voxels above 0.5 and is the most probable class at {won:,}" in told
         )
-    (one,) = exclusive.told(read(Path("map.nii.gz"), channel=1, exclusive=True))
+    (one,) = exclusive.class_notes(read(Path("map.nii.gz"), channel=1, exclusive=True))
     assert "channel 1 has" in one
     assert "class 2" not in one
-    assert exclusive.told(read(Path("map.nii.gz"))) == ()
+    assert exclusive.class_notes(read(Path("map.nii.gz"))) == ()
     # 1 % of a class may differ.
     sure = np.where(np.arange(3)[:, None, None, None] == most, np.float32(0.9), np.float32(0.05))
     place = np.argwhere(most == 2)
     for many, expected in ((int(0.009 * len(place)), 0), (int(0.011 * len(place)) + 1, 1)):
         q = sure.copy()
         q[(slice(None), *place[:many].T)] = np.array([0.3, 0.3, 0.4], np.float32)[:, None]
-        assert len(exclusive.told(read(nifti(q), exclusive=True))) == expected
+        assert len(exclusive.class_notes(read(nifti(q), exclusive=True))) == expected
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -184,10 +184,10 @@ def test_which_of_a_files_channels_were_read(count: int) -> None:
 
 def both_told(path: Path, channel: int | str, **reading: Any) -> tuple[str, ...]:
     """What is told of a channel, which is the same of the whole map and of slabs of any size."""
-    whole = exclusive.told(read(path, channel=channel, **reading, exclusive=True))
+    whole = exclusive.class_notes(read(path, channel=channel, **reading, exclusive=True))
     blocks = open_blocks(path, ReadOptions(channel=channel, **reading))
     for voxels in (1, 2000, 1 << 22):
-        assert blocks.told(voxels) == whole
+        assert blocks.class_notes(voxels) == whole
     return whole
 
 
@@ -239,4 +239,4 @@ def test_in_blocks_nothing_is_told_where_both_agree_or_classes_overlap() -> None
     p = np.eye(3, dtype=np.float32)[np.random.default_rng(1).integers(0, 3, SHAPE)].transpose(3, 0, 1, 2)
     assert both_told(nifti(p, "sure.nii"), 1) == ()
     assert both_told(nifti(np.random.default_rng(1).random((3, *SHAPE), np.float32), "apart.nii"), 1) == ()
-    assert open_blocks(nifti(p[0], "one.nii")).told(1 << 22) == ()
+    assert open_blocks(nifti(p[0], "one.nii")).class_notes(1 << 22) == ()

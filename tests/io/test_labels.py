@@ -103,7 +103,7 @@ def test_more_labels_than_are_counted(tmp_path: Path, suffix: str) -> None:
     volume = Volume(np.zeros(labels.shape, np.float32), "ZYX", (1.0, 1.0, 1.0), "mm")
     lost = write_labels(labels, volume, tmp_path / f"labels{suffix}")
     if suffix == ".npy":
-        assert lost[-1] == ".npy does not say that its numbers are labels; read one with --label K."
+        assert lost[-1] == ".npy does not say that its numbers are labels; read one with label=K."
         return
     with pytest.raises(InputError, match=r"holds labels \(up to 7999\); .* label=7999"):
         read(tmp_path / f"labels{suffix}")
@@ -169,9 +169,9 @@ def test_what_can_be_held_is_not_refused(tmp_path: Path, suffix: str) -> None:
 def test_targets_are_checked_as_for_maps(volume: Volume, tmp_path: Path) -> None:
     labels = made(volume.array.shape, 3)
     (tmp_path / "labels.nii").write_bytes(b"mine")
-    with pytest.raises(FileError, match="exists already; add --force"):
+    with pytest.raises(FileError, match="exists already; add force=True"):
         write_labels(labels, volume, tmp_path / "labels.nii")
-    with pytest.raises(FileError, match="exists already; add --force"):
+    with pytest.raises(FileError, match="exists already; add force=True"):
         check_target(tmp_path / "labels.nii", WriteOptions(output_type="labels"))
     assert (tmp_path / "labels.nii").read_bytes() == b"mine"
     write_labels(labels, volume, tmp_path / "labels.nii", WriteOptions(force=True))

@@ -247,7 +247,7 @@ def test_other_labels_beside_it_are_refused(tmp_path: Path) -> None:
     labels = stored.argmax(axis=0)
     labels[0, 0, :3] = (labels[0, 0, :3] + 1) % 3
     path = case(tmp_path, stored, labels)
-    with pytest.raises(InputError, match=r"disagree in 3 of 140 voxels \(2.14 %\).*like .*case_007"):
+    with pytest.raises(InputError, match=r"disagree in 3 of 140 voxels \(2.14 %\).*like='.*case_007"):
         read(path)
     volume = read(path, like=tmp_path / "case_007.nii.gz")
     assert np.array_equal(volume.array, stored[1:])

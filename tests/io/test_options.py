@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,10 +17,10 @@ from softmorph_cli.cli.options import Results, Writing
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.families import FAMILIES, READ, WRITTEN
 from softmorph_cli.io.formats import FORMATS
-from softmorph_cli.io.options import KEYWORDS, Option, ReadOptions, WriteOptions
+from softmorph_cli.io.options import Option, ReadOptions, WriteOptions
 from softmorph_cli.pipeline.outputs import OutputOptions, ResultOptions
 from softmorph_cli.pipeline.process import Outputs
-from softmorph_cli.system.parameters import declared, in_python, named_as_options
+from softmorph_cli.system.parameters import declared, named, named_as_options
 
 MAP = np.random.default_rng(5).random((2, 4, 5)).astype(np.float32)
 
@@ -124,16 +125,31 @@ def test_messages_name_keywords_in_python_and_options_in_the_shell(tmp_path: Pat
         softmorph_cli.read(path)
     with named_as_options(), pytest.raises(InputError, match=r"scale them with --divide-by 255\.$"):
         softmorph_cli.read(path)
-    for typed, keyword in (
-        ("choose --channel 0 to 2", "choose channel=0 to 2"),
-        (
-            "name it with --channel-axis, or leave --channel out",
-            "name it with channel_axis, or leave channel out",
-        ),
-        ("--axes CZYX, or --reference FILE", "axes='CZYX', or like=FILE"),
-        ("--from-logits sigmoid (or softmax)", "from_logits='sigmoid' (or softmax)"),
-        ("a slice with --region 3:4,:,:", "a slice with region='3:4,:,:'"),
-        ("or add --clip.", "or add clip=True."),
-        ("gunzip --keep a--clip.nii.gz", "gunzip --keep a--clip.nii.gz"),
-    ):
-        assert in_python(typed, KEYWORDS) == keyword
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "option", "keyword", "typed"),
+    [
+        ("channel_axis", None, None, "channel_axis", "--channel-axis"),
+        ("channel", 0, None, "channel=0", "--channel 0"),
+        ("channel", "CD31", None, "channel='CD31'", "--channel CD31"),
+        ("axes", "CZYX", None, "axes='CZYX'", "--axes CZYX"),
+        ("like", "FILE", "reference", "like=FILE", "--reference FILE"),
+        ("like", Path("my scan.nii"), "reference", "like='my scan.nii'", "--reference 'my scan.nii'"),
+        ("from_logits", "sigmoid", None, "from_logits='sigmoid'", "--from-logits sigmoid"),
+        ("clip", True, None, "clip=True", "--clip"),
+        ("finish", False, None, "finish=False", "--no-finish"),
+    ],
+)
+def test_a_parameter_with_its_value_in_messages(
+    name: str, value: object, option: str | None, keyword: str, typed: str
+) -> None:
+    assert named(name, value, option=option) == keyword
+    with named_as_options():
+        assert named(name, value, option=option) == typed
+    assert named(name, value, option=option) == keyword
+
+
+def test_options_in_messages_of_other_threads() -> None:
+    with named_as_options(), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(named, "clip", True).result() == "--clip"

@@ -154,7 +154,7 @@ def test_a_map_larger_than_memory_is_refused_by_its_header(kind: str, tmp_path: 
             reader(path)
         said = str(refused.value)
         assert re.match(rf"{re.escape(str(path))} holds [\d x]+ values, which take about", said)
-        assert f"and 1.0 GiB may be used: {first or 'cut out a part with --region'}" in said
+        assert f"and 1.0 GiB may be used: {first or 'cut out a part with region'}" in said
     if not first:
         # What the message advises.
         assert read(path, region="0:10,0:10,0:10").array.shape == (10, 10, 10)

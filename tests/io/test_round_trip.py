@@ -13,8 +13,6 @@ import pytest
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import WriteOptions, as_stored, check_target, read, write
 from softmorph_cli.io.npy import Npy
-from softmorph_cli.io.options import KEYWORDS
-from softmorph_cli.system.parameters import in_python
 from softmorph_cli.volume import Volume
 
 SUFFIXES = [".nii", ".nii.gz", ".nrrd", ".mha", ".tif", ".ome.tif", ".npy"]
@@ -201,7 +199,7 @@ def test_missing_output_folder(volume: Volume, tmp_path: Path) -> None:
 def test_wrong_targets(volume: Volume, tmp_path: Path, name: str, output_type: str | None, text: str) -> None:
     with pytest.raises(UsageError) as refused:
         check_target(tmp_path / name, WriteOptions(output_type=output_type))
-    assert re.search(text, in_python(str(refused.value), KEYWORDS))
+    assert re.search(text, str(refused.value))
     with pytest.raises(UsageError, match=text):
         write(volume, tmp_path / name, output_type=output_type)
     assert list(tmp_path.iterdir()) == []

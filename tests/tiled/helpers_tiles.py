@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from helpers_boxes import ArrayReader, ArrayWriter
 from helpers_maps import same_bits
 
 from softmorph_cli.filters.filter import MASK, SoftFilter
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.io import create_blocks, open_blocks, read
 from softmorph_cli.io.storing import chunks_of_tiles
-from softmorph_cli.tiled import ArraySource, ArrayTarget, Plan, TileProgress, filter_tiles
+from softmorph_cli.tiled import Plan, TileProgress, filter_tiles
 from softmorph_cli.tiled.crew import Crew
 from softmorph_cli.tiled.prepared import task
 from softmorph_cli.workers.cluster import Cluster
@@ -55,12 +56,12 @@ def tiled(
     kind = np.uint8 if spec.gives == MASK else image.dtype
     made = Tiled(np.full(image.shape, 77, kind), np.full(image.shape, 77, image.dtype), Result(None))
     made.result = filter_tiles(
-        ArraySource(image),
-        ArrayTarget(made.image),
+        ArrayReader(image),
+        ArrayWriter(made.image),
         spec,
         plan=cut_by_hand(spec, image.shape, tile, length),
         progress=made.progress.append,
-        error_target=ArrayTarget(made.error),
+        error_target=ArrayWriter(made.error),
         **more,
     )
     return made

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers_boxes import ArrayReader, ArrayWriter
 from helpers_filters import made
 from helpers_maps import same_bits, vessels
 from helpers_reference import where
@@ -23,7 +24,7 @@ from softmorph_cli.filters.settings import Settings
 from softmorph_cli.rules.expression import constant
 from softmorph_cli.rules.neighborhood import block
 from softmorph_cli.rules.rulefile import loads
-from softmorph_cli.tiled import ArraySource, ArrayTarget, filter_tiles, plan
+from softmorph_cli.tiled import filter_tiles, plan
 from softmorph_cli.tiled.prepared import iteration_reach, task
 
 MB = 10**6
@@ -196,7 +197,7 @@ def test_without_a_plan_one_is_made(tmp_path: Path) -> None:
     image = vessels((40, 30, 50), 8).astype(np.float32)
     out = np.empty_like(image)
     filter_tiles(
-        ArraySource(image, (16, 16, 16)), ArrayTarget(out), LEVELS, memory=400 * MB, scratch=tmp_path
+        ArrayReader(image, (16, 16, 16)), ArrayWriter(out), LEVELS, memory=400 * MB, scratch=tmp_path
     )
     assert same_bits(out, whole(LEVELS, image).image)
     assert list(tmp_path.iterdir()) == []

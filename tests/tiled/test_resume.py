@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers_boxes import ArrayReader, ArrayWriter
 from helpers_filters import made
 from helpers_maps import same_bits, vessels
 from helpers_tiles import StopError, Tiled, cut_by_hand, tiled, until, whole
@@ -18,7 +19,7 @@ from helpers_tiles import StopError, Tiled, cut_by_hand, tiled, until, whole
 from softmorph_cli.errors import FileError
 from softmorph_cli.filters.filter import MASK, SoftFilter
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.tiled import ArraySource, ArrayTarget, TileProgress, filter_tiles
+from softmorph_cli.tiled import TileProgress, filter_tiles
 from softmorph_cli.tiled.manifest import NAME, Manifest, State, cut_of, named_by, other_default
 from softmorph_cli.tiled.prepared import task
 
@@ -29,7 +30,7 @@ TILE, LENGTH = (16, 24, 24), 2
 
 def run(spec: SoftFilter, out: np.ndarray, length: int | None, scratch: Path, **more: Any) -> Any:
     plan = cut_by_hand(spec, MAP.shape, TILE, length)
-    return filter_tiles(ArraySource(MAP), ArrayTarget(out), spec, plan=plan, scratch=scratch, **more)
+    return filter_tiles(ArrayReader(MAP), ArrayWriter(out), spec, plan=plan, scratch=scratch, **more)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ SMALL, QUICK = MAP[:20, :22, :24], made("skeletonize", Settings("levels", levels
 
 def quick(out: np.ndarray, scratch: Path, **more: Any) -> Any:
     plan = cut_by_hand(QUICK, SMALL.shape, (10, 11, 24), LENGTH)
-    return filter_tiles(ArraySource(SMALL), ArrayTarget(out), QUICK, plan=plan, scratch=scratch, **more)
+    return filter_tiles(ArrayReader(SMALL), ArrayWriter(out), QUICK, plan=plan, scratch=scratch, **more)
 
 
 @pytest.mark.parametrize("stage", ["pass", "write"])

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers_boxes import ArrayReader, ArrayWriter
 from helpers_filters import made
 from helpers_maps import same_bits, vessels
 from helpers_tiles import Once, StopError, Tiled, cut_by_hand, on_cluster, tiled, until, whole
@@ -22,7 +23,7 @@ from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.rules import catalog
-from softmorph_cli.tiled import ArraySource, ArrayTarget, filter_tiles
+from softmorph_cli.tiled import filter_tiles
 from softmorph_cli.tiled.crew import Crew
 from softmorph_cli.workers import Lost
 from softmorph_cli.workers.cluster import Cluster
@@ -110,7 +111,7 @@ def test_begun_by_the_one_and_ended_by_the_other(first: str, cluster: Cluster, t
             return on_cluster(
                 cluster, LEVELS, tmp_path, TUBES, TILE, LENGTH, scratch=scratch, fingerprint="x", **more
             )
-        (told, taken) = (ArraySource(TUBES), ArrayTarget(image))
+        (told, taken) = (ArrayReader(TUBES), ArrayWriter(image))
         plan = cut_by_hand(LEVELS, TUBES.shape, TILE, LENGTH)
         result = filter_tiles(told, taken, LEVELS, plan=plan, scratch=scratch, fingerprint="x", **more)
         return Tiled(image, image, result)
@@ -154,7 +155,7 @@ def test_an_array_is_written_by_this_process_alone(cluster: Cluster, tmp_path: P
     with pytest.raises(TypeError, match="in memory"):
         filter_tiles(
             open_blocks(tmp_path / "in.npy"),
-            ArrayTarget(np.empty_like(TUBES)),
+            ArrayWriter(np.empty_like(TUBES)),
             spec,
             plan=cut_by_hand(spec, TUBES.shape, TILE, None),
             crew=Crew(cluster),
@@ -169,7 +170,7 @@ def test_a_folder_that_is_not_there_for_a_worker_is_refused(cluster: Cluster, tm
     ):
         filter_tiles(
             open_blocks(tmp_path / "in.npy"),
-            ArrayTarget(np.empty_like(TUBES)),
+            ArrayWriter(np.empty_like(TUBES)),
             spec,
             plan=cut_by_hand(spec, TUBES.shape, TILE, None),
             crew=Crew(cluster, [tmp_path / "other.npy"]),

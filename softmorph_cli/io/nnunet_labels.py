@@ -1,0 +1,79 @@
+"""Whether nnU-Net's probabilities and the labels beside them are of the same prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from softmorph_cli.errors import InputError
+from softmorph_cli.io.nnunet_metadata import Classes
+from softmorph_cli.io.raw import Array, Raw
+from softmorph_cli.io.values import whole
+from softmorph_cli.system.parameters import named
+
+# float16 has 11 bits.
+_ROUNDING: Final = {"float16": 1e-3}
+
+
+def check_labels(
+    array: Array, image: Raw, found: Classes, logits: bool, path: Path, beside: Path
+) -> tuple[Classes, list[str]]:
+    """Compare the classes of highest probability with the labels beside the file.
+
+    Returns:
+        The classes, numbered from 0 if the labels are; and notes.
+
+    Raises:
+        InputError: If they differ.
+    """
+    if found.kind == "overlapping":
+        return found, ["its regions have no order, so they are not compared with the labels beside it."]
+    labels = image.array
+    if image.slope != 1 or image.inter != 0:
+        labels = labels * image.slope + image.inter
+        nearest = whole(labels)
+        labels = labels if nearest is None else nearest
+    wrong = _disagreement(array, labels, found, logits)
+    counted = Classes(tuple(range(len(found.labels))), found.kind)
+    if (
+        wrong
+        and found.kind == "complete"
+        and counted != found
+        and not _disagreement(array, labels, counted, logits)
+    ):
+        return counted, [f"{beside.name} numbers the classes from 0, not as dataset.json does."]
+    if wrong:
+        size = labels.size
+        what = "most probable class" if found.kind == "complete" else "last region above one half"
+        raise InputError(
+            f"{path} and {beside} disagree in {wrong} of {size} voxels ({100 * wrong / size:.3g} %): its {what} "
+            f"is not the label there; bring the two files of one prediction together, or use only the "
+            f"geometry with {named('like', beside, option='reference')}, of several cases with "
+            f"{named('like', beside.parent, option='reference')} (labels that were edited or postprocessed)."
+        )
+    return found, []
+
+
+def _disagreement(array: Array, labels: Array, found: Classes, logits: bool) -> int:
+    """Return the number of voxels whose label is not the class, apart from differences by rounding.
+
+    Rounding creates ties but reverses no order, so it matters only for values next to one half, in regions.
+    """
+    wrong, tolerance = 0, _ROUNDING.get(str(array.dtype), 1e-6)
+    half = np.float32(0 if logits else 0.5)
+    for index in range(array.shape[1]):
+        block, here = array[:, index].astype(np.float32), labels[index]
+        if found.kind == "nested":
+            painted = np.zeros(here.shape, np.int64)
+            for channel, label in zip(block, found.labels, strict=True):
+                painted[channel > half] = label
+            close = (np.abs(block - half) <= tolerance).any(axis=0)
+            wrong += int(np.count_nonzero((painted != here) & ~close))
+        else:
+            own = np.full(here.shape, -np.inf, np.float32)
+            for channel, label in zip(block, found.labels, strict=True):
+                np.copyto(own, channel, where=here == label)
+            wrong += int(np.count_nonzero(own < block.max(axis=0)))
+    return wrong

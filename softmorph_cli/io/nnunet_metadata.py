@@ -1,0 +1,205 @@
+"""The JSON files of nnU-Net: labels in dataset.json, the reader in plans.json, and the spacing beside a TIFF."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from softmorph_cli.errors import FileError, InputError
+from softmorph_cli.io.pointers import check_fetched
+
+Kind = Literal["complete", "rest", "overlapping", "nested"]
+
+# The readers that leave the axes as they are in the file.
+READERS: Final = ("SimpleITKIO", "NibabelIO", "Tiff3DIO", "NaturalImage2DIO")
+# Predictions may lie in trainer/fold_0/validation below the folder of dataset.json and plans.json.
+_PARENTS: Final = 3
+# The highest label: nnU-Net writes label images with 8 or 16 bits.
+_HIGHEST: Final = 65535
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the channels of a map stand for.
+
+    Attributes:
+        labels: The label of each channel, in order; one for a map without a channel axis.
+        kind: "complete": classes that exclude each other, the background among the channels, so that they sum to 1;
+            "rest": classes that exclude each other, where the background is 1 minus the sum of the channels;
+            "overlapping": independent channels; "nested": the same, but of several channels above one half the
+            last one counts (nnU-Net's regions).
+        regions: For nnU-Net's regions, the labels whose union each channel is; otherwise empty. `labels` then has the
+            label that each region is painted with.
+    """
+
+    labels: tuple[int, ...]
+    kind: Kind
+    regions: tuple[tuple[int, ...], ...] = ()
+
+    def only(self, *indices: int, kind: Kind | None = None) -> Classes:
+        """Return a selection of the channels, of this kind or of a given one."""
+        regions = tuple(self.regions[k] for k in indices) if self.regions else ()
+        return Classes(tuple(self.labels[k] for k in indices), kind or self.kind, regions)
+
+
+def overlapping(count: int) -> Classes:
+    """Return the classes of independent channels: labels 1, 2, ..."""
+    return Classes(tuple(range(1, count + 1)), "overlapping")
+
+
+def read_description(path: Path, name: str, key: str) -> Mapping[str, Any]:
+    """Return dataset.json or plans.json from the folder of a prediction or one above it; empty if there is none.
+
+    Args:
+        path: The prediction.
+        name: The name of the JSON file.
+        key: A key that the file has to have: other programs use these names, too.
+
+    Raises:
+        FileError: If the file exists and cannot be read.
+    """
+    folder = path.absolute().parent
+    for place in (folder, *list(folder.parents)[:_PARENTS]):
+        file = place / name
+        check_fetched(file)
+        try:
+            if not file.is_file():
+                continue
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise FileError(
+                f"{file}, which describes {path.name}, cannot be read ({error}); "
+                "copy it again from the folder of the trained model."
+            ) from error
+        if isinstance(found, dict) and key in found:
+            return found
+    return {}
+
+
+def named_classes(
+    dataset: Mapping[str, Any], path: Path, count: int
+) -> tuple[tuple[str, ...], Classes | None, list[str]]:
+    """Return the names of the channels, their classes, and notes, by dataset.json; no names where it has none.
+
+    Raises:
+        InputError: If its labels or region order are malformed.
+    """
+    if not dataset:
+        return (), None, ["there is no dataset.json beside it, so its classes have no names."]
+    listed = dataset["labels"]
+    if not isinstance(listed, dict):
+        raise _bad_labels(listed, path)
+    pairs = list(listed.items())
+    if all(name.isdecimal() and isinstance(value, str) for name, value in pairs):
+        pairs = [(name, label) for label, name in pairs]  # nnU-Net 1 maps labels to names
+    pairs = [(name, value) for name, value in pairs if name != "ignore"]
+    values = [(name, _labels(name, value, path)) for name, value in pairs]
+    notes: list[str] = []
+    if any(isinstance(value, list) and len(value) > 1 for _, value in pairs):
+        names = tuple(name for name, value in values if value != (0,))
+        order = _region_order(dataset.get("regions_class_order"), path, len(names))
+        regions = tuple(value for _, value in values if value != (0,))
+        found = Classes(order, "nested", regions)
+        if len(set(order) - {0}) != len(names) or len(order) != len(names):
+            found = replace(overlapping(len(names)), regions=regions)
+            notes.append(
+                "its dataset.json gives no regions_class_order with a label of its own for each region."
+            )
+    else:
+        by_label: dict[int, str] = {}
+        for name, (label,) in sorted(values, key=lambda item: item[1]):
+            by_label[label] = f"{by_label[label]} / {name}" if label in by_label else name
+        names, found = tuple(by_label.values()), Classes(tuple(by_label), "complete")
+    if len(names) != count:
+        note = f"it has {count} channels, but dataset.json names {len(names)} ({', '.join(names)}): names are not used."
+        return (), None, [note]
+    return names, found, notes
+
+
+def image_reader(dataset: Mapping[str, Any], plans: Mapping[str, Any], path: Path) -> str:
+    """Return the class that read the image: that of plans.json, else that of dataset.json, else the default.
+
+    Raises:
+        InputError: If the entry is no name.
+    """
+    for key, file, found in (
+        ("image_reader_writer", "plans.json", plans),
+        ("overwrite_image_reader_writer", "dataset.json", dataset),
+    ):
+        name = found.get(key)
+        if not isinstance(name, str | None):
+            raise InputError(
+                f"the {key} in the {file} of {path} must be the name of a class, such as {READERS[0]}, not "
+                f"{json.dumps(name)[:120]}; copy it again from the folder of the trained model."
+            )
+        # nnU-Net treats the text "None" as no entry.
+        if name and name != "None":
+            return name
+    return READERS[0]
+
+
+def tiff_spacing(image: Path) -> tuple[dict[str, float], list[str]]:
+    """Return the voxel size, without a unit, that Tiff3DIO keeps in case.json, and a note if it is malformed."""
+    file = image.with_suffix(".json")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["spacing"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return {}, []
+    try:
+        sizes = [0.0 if isinstance(size, bool) else float(size) for size in found]
+    except (ValueError, TypeError, OverflowError):
+        sizes = []
+    if isinstance(found, list) and len(sizes) == 3 and all(0 < size < math.inf for size in sizes):
+        return dict(zip("ZYX", sizes, strict=True)), []
+    return {}, [
+        f"the spacing in {file.name} must be three numbers above 0, not {json.dumps(found)[:120]}: the voxel size is "
+        "unknown."
+    ]
+
+
+def _region_order(order: Any, path: Path, count: int) -> tuple[int, ...]:
+    listed = order if isinstance(order, list) else [] if order is None else [order]
+    try:
+        return tuple(map(_label, listed))
+    except ValueError as error:
+        raise InputError(
+            f"the regions_class_order in the dataset.json of {path} must be one number for each of the {count} "
+            f"regions, the label that it is painted with, not {json.dumps(order)[:120]}; correct it there."
+        ) from error
+
+
+def _labels(name: str, value: Any, path: Path) -> tuple[int, ...]:
+    """Return the label of a class, or those whose union a region is."""
+    try:
+        found = sorted({_label(one) for one in (value if isinstance(value, list) else [value])})
+        if not found:
+            raise ValueError("a region of nothing")
+    except ValueError as error:
+        raise _bad_labels({name: value}, path) from error
+    return tuple(found)
+
+
+def _bad_labels(found: Any, path: Path) -> InputError:
+    return InputError(
+        f"the labels in the dataset.json of {path} must be a whole number from 0 to {_HIGHEST}, or a list of them, for "
+        f"each name, not {json.dumps(found)[:120]}; copy it again from the folder of the trained model."
+    )
+
+
+def _label(value: Any) -> int:
+    """Return a label; 1, 1.0 and "1" are the same one, and 1.5, true and -1 are none.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if isinstance(value, str):
+        is_whole = value.isdecimal()
+    else:
+        is_whole = value.is_integer() if isinstance(value, float) else type(value) is int
+    if not is_whole or not 0 <= int(value) <= _HIGHEST:
+        raise ValueError(f"{value!r} is no label")
+    return int(value)

@@ -6,6 +6,7 @@ import errno
 import struct
 import zlib
 from pathlib import Path
+from typing import cast
 
 import pytest
 from isal import isal_zlib
@@ -20,7 +21,7 @@ from softmorph_cli.io.damage import Damaged, Unsupported, not_read
         (OSError("Expected 40 bytes, got 12 bytes from object"), "it ends too early"),
         (struct.error("unpack requires a buffer of 8 bytes"), "it ends too early"),
         (zlib.error("Error -3 while decompressing data"), "its compressed data do not unpack"),
-        (isal_zlib.error("Error -5"), "its compressed data do not unpack"),
+        (cast("type[Exception]", isal_zlib.error)("Error -5"), "its compressed data do not unpack"),
         (Damaged("its CRC is wrong"), "its CRC is wrong"),
     ],
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
 import tifffile
+from helpers_typing import nibabel
 
 from softmorph_cli.io import ReadOptions, classes, exclusive, open_blocks, read
 
@@ -17,7 +17,7 @@ SHAPE = (9, 14, 16)
 
 def softmax(count: int = 3, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
     raised = np.exp(2 * np.random.default_rng(seed).standard_normal((count, *shape)))
-    return (raised / raised.sum(axis=0)).astype(np.float32)
+    return np.asarray(raised / raised.sum(axis=0), np.float32)
 
 
 def nifti(channels: np.ndarray, name: str = "map.nii.gz", **more: Any) -> Path:
@@ -40,7 +40,7 @@ def test_a_softmax_in_every_type_that_holds_one(count: int) -> None:
     p = softmax(count)
     np.save("half.npy", p.astype(np.float16))
     np.save("double.npy", p.astype(np.float64))
-    paths = [
+    paths: list[tuple[Path, dict[str, Any]]] = [
         (nifti(p), {}),
         (Path("half.npy"), {"axes": "CZYX"}),
         (Path("double.npy"), {"axes": "CZYX"}),

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
+from helpers_typing import nibabel
 
 import softmorph_cli
 from softmorph_cli.io import open_blocks

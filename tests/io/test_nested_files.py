@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v3 as imageio
-import nibabel
 import numpy as np
 import pytest
-import SimpleITK
 import tifffile
-import zarr
 from helpers_nested import nested_reference
 from helpers_topology import noisy, vessels
+from helpers_typing import SimpleITK, nibabel, zarr
 from PIL import Image
 
 from softmorph_cli.errors import UsageError
@@ -64,7 +62,7 @@ def nibabel_reads(path: Path) -> np.ndarray:
 
 
 def itk_reads(path: Path) -> np.ndarray:
-    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path))
+    return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path)))
 
 
 def pillow_reads(path: Path) -> np.ndarray:
@@ -117,7 +115,9 @@ def test_every_level_of_every_file(tmp_path: Path, suffix: str, output_type: str
             assert again.source is not None
             assert again.source.dtype == output_type
             assert nested_levels(again.source.provenance) == sets
-        readers = [pillow_reads, imageio.imread, itk_reads] if suffix == ".png" else [INDEPENDENT[suffix]]
+        readers: list[Callable[[Path], Any]] = [pillow_reads, imageio.imread, itk_reads]
+        if suffix != ".png":
+            readers = [INDEPENDENT[suffix]]
         for reader in readers:
             numbers = np.squeeze(reader(path))
             same_sets(scaled(numbers, output_type, suffix), image, sets)

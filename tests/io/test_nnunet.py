@@ -7,11 +7,10 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-import SimpleITK
 import tifffile
+from helpers_typing import SimpleITK, nibabel
 from numpy.typing import NDArray
 
 from softmorph_cli.errors import FileError, InputError, UsageError
@@ -66,7 +65,8 @@ def case(
     key: str = "probabilities",
 ) -> Path:
     path = folder / "case_007.npz"
-    np.savez_compressed(path, **{key: probabilities})
+    arrays: dict[str, Any] = {key: probabilities}
+    np.savez_compressed(path, **arrays)
     (folder / "case_007.pkl").write_bytes(pickle.dumps({"spacing": (3.0, 1.5, 0.8)}))
     if labels is None:
         labels = probabilities.argmax(axis=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ome_zarr_models
@@ -48,7 +48,7 @@ def check(store: Path, axes: str, version: str, levels: list[Any]) -> None:
         # Between the centres of the voxels it is made of.
         np.testing.assert_allclose(translation.translation, [PLACE[a] for a in axes] + sizes * (by - 1) / 2)
         # Chunks and codecs of another implementation of Zarr, in C++.
-        stored = np.asarray(group[dataset.path].to_tensorstore().read().result())
+        stored = np.asarray(cast(Any, group[dataset.path]).to_tensorstore().read().result())
         assert (stored.dtype, stored.shape) == (wanted.dtype, wanted.shape)
         np.testing.assert_allclose(stored, wanted, rtol=0, atol=1e-6 if wanted.dtype.kind == "f" else 0)
 

@@ -16,8 +16,8 @@ import google_crc32c
 import numcodecs
 import numpy as np
 import pytest
-import zarr
 from helpers_peak import peak
+from helpers_typing import zarr
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import packing, read
@@ -191,7 +191,8 @@ def test_checksums_before_or_behind_compressed_bytes(
 ) -> None:
     monkeypatch.setattr(machine, "memory", lambda: 1 << 20)  # so that every chunk is looked at
     pack = numcodecs.get_codec({"id": codec}).encode
-    path, sum_up = tmp_path / "a.zarr", CHECKSUMS[checksum]
+    path = tmp_path / "a.zarr"
+    sum_up: Callable[[bytes], bytes] = CHECKSUMS[checksum]
     if version == 2:
         # Filters first, then the compressor: here the checksum is the latter.
         folder_of(path, {"filters": [{"id": codec}], "compressor": {"id": checksum}})

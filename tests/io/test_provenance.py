@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-import SimpleITK
 import tifffile
+from helpers_typing import SimpleITK, nibabel
 from typer.testing import CliRunner
 
 from softmorph_cli import __version__

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZipFile
 
-import nibabel
 import numpy as np
 import pytest
 import tifffile
 from helpers_peak import peak
+from helpers_typing import nibabel
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import ReadOptions, open_blocks, read, read_labels, read_map, reading
@@ -191,7 +191,8 @@ def test_a_strip_that_unpacks_to_more_than_it_holds(
     # imagecodecs has a bound of its own.
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     monkeypatch.setattr(tifffile.tifffile, "imagecodecs", _imagecodecs)
-    for table in (TIFF.COMPRESSORS, TIFF.DECOMPRESSORS):
+    tables: Any = (TIFF.COMPRESSORS, TIFF.DECOMPRESSORS)
+    for table in tables:
         monkeypatch.setattr(table, "_codecs", {1: table._codecs[1]})
     path, image = tmp_path / "a.tif", np.random.default_rng(0).random((64, 64)).astype(np.float32)
     tifffile.imwrite(path, image, compression=codec, photometric="minisblack", metadata=None)
@@ -199,7 +200,7 @@ def test_a_strip_that_unpacks_to_more_than_it_holds(
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         places = page.tags["StripOffsets"].valueoffset, page.tags["StripByteCounts"].valueoffset
-    bomb = {"zlib": zlib.compress, "lzma": lzma.compress}[codec](bytes(256 << 20))
+    bomb = (zlib.compress if codec == "zlib" else lzma.compress)(bytes(256 << 20))
     content = bytearray(path.read_bytes())
     for place, number in zip(places, (len(content), len(bomb)), strict=True):
         content[place : place + 4] = number.to_bytes(4, "little")

@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
 import tifffile
+from helpers_typing import nibabel
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import ReadOptions, open_blocks, read, read_labels, values

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
+from helpers_typing import nibabel
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.io import read, write

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import select
-from softmorph_cli.io.boxes import Box
+from softmorph_cli.io.boxes import Box, clipped, extent
 from softmorph_cli.io.exclusive import class_notes_of_blocks, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Index, Lazy
@@ -102,8 +102,7 @@ class Blocks:
             FileError: If the file is damaged there.
             InputError: If the values there are no probabilities.
         """
-        cuts = tuple(slice(*part.indices(size)[:2]) for part, size in zip(box, self.shape, strict=True))
-        return self._read(cuts)
+        return self._read(clipped(box, self.shape))
 
     def __getitem__(self, index: Any) -> Any:
         """Read a part, indexed as an array with numbers and with ranges without steps."""
@@ -360,7 +359,7 @@ class _Mask:
             box: The same in order.
         """
         part = np.asarray(self._array[tuple(cuts.get(letter, slice(0, 1)) for letter in self._letters)])
-        return is_inside(part).reshape([cut.stop - cut.start for cut in box])
+        return is_inside(part).reshape(extent(box))
 
     def notes(self) -> tuple[str, ...]:
         """Return a note if a mask of real numbers holds NaN, for which it is read once."""

@@ -30,7 +30,7 @@ def together(blocks: Blocks, side: int = 17) -> Any:
         assert block.dtype == np.float32
         assert block.flags.writeable
         found[cut] = block
-        block[...] = -1  # which is nobody else's
+        block[...] = -1  # the block is a copy
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(fill, cuts))

@@ -54,8 +54,8 @@ def parts_of(path: Path) -> Any:
     return blocks.read([slice(None)] * len(blocks.shape))
 
 
-def stack(path: Path, **told: Any) -> Any:
-    tifffile.imwrite(path, MAP[0, :, 0], photometric="minisblack", metadata=None, **told)
+def stack(path: Path, **stated: Any) -> Any:
+    tifffile.imwrite(path, MAP[0, :, 0], photometric="minisblack", metadata=None, **stated)
     return MAP[0, :, 0]
 
 

@@ -101,7 +101,7 @@ def test_pickled_blocks_are_the_same_in_another_folder(
     packed, wanted = pickle.dumps(blocks), together(blocks)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    # What all of a file says, nobody finds out again.
+    # The scale found in the whole file is not searched for again.
     monkeypatch.setattr("softmorph_cli.io.blocks._settle", None)
     again = pickle.loads(packed)
     assert np.array_equal(together(again), wanted)
@@ -205,10 +205,10 @@ def test_resolution(tmp_path: Path) -> None:
 
 
 def test_lazy_views_equal_those_of_numpy() -> None:
-    asked = []
+    requested = []
 
     def part(stored: Any, index: Any) -> Any:
-        asked.append(index)
+        requested.append(index)
         return stored[index]
 
     stored = RNG.random((3, 4, 5, 6))
@@ -224,10 +224,10 @@ def test_lazy_views_equal_those_of_numpy() -> None:
     for view in views:
         wanted = view(stored)
         made = view(lazy)
-        assert not asked
+        assert not requested
         assert (made.shape, made.size, made.ndim) == (wanted.shape, wanted.size, wanted.ndim)
         assert np.array_equal(np.asarray(made), wanted)
-        asked.clear()
+        requested.clear()
     covered = np.zeros((6, 3), int)
     for box in lazy.transpose((3, 0, 2, 1))[:, :, 1, 1].boxes():
         covered[box] += 1

@@ -228,15 +228,15 @@ def test_coarser_resolutions_equal_those_of_the_whole_map(
     numbers: dict[str, Any] = {"scale": [1.5, 1.0, 3.0, 0.5, 0.25][-len(shape) :], "translation": places}
     names = {"omero": {"channels": [{"label": "soma", "color": "00FF00"}]}}
     made = make(tmp_path / "in.zarr", array, axes, version=version, extra=names, **numbers)
-    # Of several channels one is chosen, and its axis is gone.
+    # One of several channels is chosen; its axis is removed.
     channel = 1 if len(shape) == 4 else None
     source, volume = open_blocks(made, ReadOptions(channel=channel)), read(made, channel=channel)
     for name in ("whole", "blocks"):
         (tmp_path / name).mkdir()
-    told = {"command": "x"}
-    write(volume, tmp_path / "whole/map.zarr", output_type=dtype, pyramid=True, provenance=told)
+    stated = {"command": "x"}
+    write(volume, tmp_path / "whole/map.zarr", output_type=dtype, pyramid=True, provenance=stated)
     with create_blocks(
-        tmp_path / "blocks/map.zarr", source, dtype=dtype, pyramid=True, provenance=told
+        tmp_path / "blocks/map.zarr", source, dtype=dtype, pyramid=True, provenance=stated
     ) as out:
         for cut in boxes(source.shape, 64):
             out.write(cut, source.read(cut))

@@ -128,7 +128,7 @@ def test_voxel_sizes_are_the_shortest_decimals(tmp_path: Path) -> None:
     assert read(tmp_path / "metres.nii").spacing == (2, 0.1, 0.8)
 
 
-def test_where_sizes_disagree_the_affine_is_used(tmp_path: Path) -> None:
+def test_if_voxel_sizes_disagree_the_affine_is_used(tmp_path: Path) -> None:
     path = save(tmp_path / "map.nii", np.zeros((3, 4, 5), np.float32), np.diag([0.4, 2, 3, 1]))
     content = bytearray(path.read_bytes())
     content[80:84] = struct.pack("<f", 0.8)  # pixdim[1]

@@ -108,7 +108,7 @@ def test_the_kind_of_channels_without_a_description() -> None:
     hard = (soft == soft.max(axis=0)).astype(np.float32)
     masked = soft * (np.arange(SHAPE[2]) > 1)
     assert found(soft) == found(soft, "TZYX") == found(masked) == found(hard) == ((0, 1, 2), "complete")
-    # Masks of some organs: where none of them is, the background is.
+    # Masks of organs: the background is where there is none.
     assert found(hard[1:]) == found(soft[1:]) == ((1, 2), "rest")
     assert found(np.sqrt(soft)) == ((1, 2, 3), "overlapping")
     assert found(soft[0], "ZYX") == ((1,), "rest")
@@ -166,8 +166,8 @@ def test_a_label_that_is_no_number_is_refused_by_name(tmp_path: Path, label: str
     path = case(tmp_path, softmax(logits_of(3)))
     text = f'{{"labels": {{"background": 0, "liver": {label}, "tumour": 2}}, "file_ending": ".nii.gz"}}'
     (tmp_path / "dataset.json").write_text(text)
-    said = r"the labels in the dataset\.json of .* a whole number from 0 to 65535.*, not \{\"liver\": "
-    with pytest.raises(InputError, match=said):
+    messages = r"the labels in the dataset\.json of .* a whole number from 0 to 65535.*, not \{\"liver\": "
+    with pytest.raises(InputError, match=messages):
         read(path)
     assert any("the labels in the dataset.json" in note for note in probe(path).notes)
 
@@ -253,7 +253,7 @@ def test_regions_without_a_label_of_their_own_are_apart(tmp_path: Path, order: A
 
 
 def test_a_region_may_name_a_label_twice(tmp_path: Path) -> None:
-    """A list of several makes regions for nnU-Net, whatever they are; lists of 0 are the background."""
+    """Any list of several labels is a region for nnU-Net; lists of 0 are the background."""
     describe(tmp_path, {"background": [0, 0], "whole": [1, 1], "core": 2}, regions_class_order=[1, 2])
     stored = (1 / (1 + np.exp(-logits_of(2)))).astype(np.float32)
     painted = np.where(stored[1] > 0.5, 2, stored[0] > 0.5)

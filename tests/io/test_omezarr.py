@@ -66,14 +66,14 @@ def test_stores_of_other_programs_are_written_in_their_version(whole: Path, vers
     assert again.source.provenance == PROVENANCE
     # An independent reader validates it, and finds the same.
     image: Any = ome_zarr_models.open_ome_zarr(str(target), version=cast(Literal["0.4", "0.5"], version))
-    told = (image.attributes if version == "0.4" else image.attributes.ome).multiscales[0]
-    assert [axis.name for axis in told.axes] == list(axes.lower())
-    assert [axis.type for axis in told.axes] == [NAMES[a] for a in axes]
-    assert [axis.unit for axis in told.axes if axis.type == "space"] == ["micrometer"] * len(spatial)
-    steps = told.datasets[0].coordinateTransformations
+    stated = (image.attributes if version == "0.4" else image.attributes.ome).multiscales[0]
+    assert [axis.name for axis in stated.axes] == list(axes.lower())
+    assert [axis.type for axis in stated.axes] == [NAMES[a] for a in axes]
+    assert [axis.unit for axis in stated.axes if axis.type == "space"] == ["micrometer"] * len(spatial)
+    steps = stated.datasets[0].coordinateTransformations
     assert list(steps[0].scale) == scale
     assert list(steps[1].translation) == place
-    values = zarr.open_group(str(target), mode="r")[told.datasets[0].path]
+    values = zarr.open_group(str(target), mode="r")[stated.datasets[0].path]
     assert np.array_equal(np.asarray(values[...]), array)
 
 
@@ -121,7 +121,7 @@ def test_a_region_stays_at_its_place_and_only_it_is_read(whole: Path) -> None:
     source = make(
         whole / "in.zarr", SOFT, scale=[3.0, 0.5, 0.25], translation=[1.0, 1.0, 1.0], chunks=(3, 7, 8)
     )
-    # The chunk of the first half is damaged, and nobody asks for it.
+    # The chunk of the first half is damaged, and is not needed.
     chunk_files(source / "0")[0].write_bytes(b"broken")
     found = read(source, region="3:6,2:5,:")
     assert np.array_equal(found.array, SOFT[3:6, 2:5])

@@ -19,9 +19,9 @@ from softmorph_cli.volume import Volume
 
 
 def _changed(path: Path, change: Any) -> None:
-    told = json.loads(metadata(path).read_text())
-    change(told["multiscales"][0])
-    metadata(path).write_text(json.dumps(told))
+    stated = json.loads(metadata(path).read_text())
+    change(stated["multiscales"][0])
+    metadata(path).write_text(json.dumps(stated))
 
 
 @pytest.mark.parametrize(
@@ -91,16 +91,16 @@ def test_damaged_metadata(whole: Path, version: str) -> None:
 def test_unknown_codecs_and_pickles(whole: Path, version: str) -> None:
     source = make(whole / "in.zarr", version=version)
     path = source / "0" / ("zarr.json" if version == "0.5" else ".zarray")
-    told = json.loads(path.read_text())
+    stated = json.loads(path.read_text())
     for name, words in (
         ("weird", "is compressed with weird, which is not known here"),
         ("pickle", "never unpickled"),
     ):
         if version == "0.5":
-            told["codecs"][-1] = {"name": name, "configuration": {}}
+            stated["codecs"][-1] = {"name": name, "configuration": {}}
         else:
-            told["compressor"] = {"id": name}
-        path.write_text(json.dumps(told))
+            stated["compressor"] = {"id": name}
+        path.write_text(json.dumps(stated))
         with pytest.raises(FileError, match=words):
             read(source)
 
@@ -123,7 +123,7 @@ def test_truncated_chunk(whole: Path, version: str) -> None:
             ):
                 read(whole / name)
         chunk.write_bytes(content)
-    # One bit that flipped: the checksum of ours tells.
+    # One flipped bit: stores of softmorph have a checksum.
     chunk.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
     with pytest.raises(FileError, match="cut short or damaged"):
         read(whole / "ours.zarr")
@@ -182,18 +182,18 @@ def test_missing_chunks_are_listed_and_not_read(
     right = np.zeros((3000, 6, 4), np.float32)
     right[1234:1242, 1:] = part
     stored[1234:1242, 1:] = part
-    asked: list[Any] = []
+    requested: list[Any] = []
     before = zarr.Array.__getitem__
 
     def counted(array: Any, index: Any) -> Any:
-        asked.append(index)
+        requested.append(index)
         return before(array, index)
 
     monkeypatch.setattr(zarr.Array, "__getitem__", counted)
     found = read(source)
     assert "of its 4000 chunks are not stored and read as its fill value, 0.0" in found.notes[0]
     assert np.array_equal(found.array, right)
-    assert 0 < len(asked) <= len(chunk_files(source / "0"))
+    assert 0 < len(requested) <= len(chunk_files(source / "0"))
     blocks = open_blocks(source)
     box = (slice(1230, 1240), slice(2, 6), slice(1, 4))
     assert np.array_equal(blocks.read(box), right[box])
@@ -201,24 +201,24 @@ def test_missing_chunks_are_listed_and_not_read(
 
 def test_a_fill_value_that_is_not_zero(whole: Path) -> None:
     source = make(whole / "in.zarr", version="0.4", chunks=(2, 7, 8))
-    told = json.loads((source / "0" / ".zarray").read_text())
-    (source / "0" / ".zarray").write_text(json.dumps(told | {"fill_value": 0.25}))
+    stated = json.loads((source / "0" / ".zarray").read_text())
+    (source / "0" / ".zarray").write_text(json.dumps(stated | {"fill_value": 0.25}))
     chunk_files(source / "0")[1].unlink()
     right = SOFT.copy()
     right[2:4] = 0.25
     assert np.array_equal(read(source).array, right)
 
 
-@pytest.mark.parametrize(("shape", "chunks", "said"), [
+@pytest.mark.parametrize(("shape", "chunks", "messages"), [
     ([2**31, 7, 8], [2, 7, 8], "has 1,073,741,824 chunks by its shape, 2147483648 x 7 x 8, and 3 of them are stored"),
     ([6, 7, 8], [0, 7, 8], "cut short or damaged"),
 ])  # fmt: skip
 def test_impossible_shapes_and_chunks_are_refused(
-    whole: Path, shape: list[int], chunks: list[int], said: str
+    whole: Path, shape: list[int], chunks: list[int], messages: str
 ) -> None:
     source = make(whole / "in.zarr", version="0.4", chunks=(2, 7, 8))
-    told = json.loads((source / "0" / ".zarray").read_text())
-    (source / "0" / ".zarray").write_text(json.dumps(told | {"shape": shape, "chunks": chunks}))
+    stated = json.loads((source / "0" / ".zarray").read_text())
+    (source / "0" / ".zarray").write_text(json.dumps(stated | {"shape": shape, "chunks": chunks}))
     for look in (read, probe, open_blocks):
-        with pytest.raises(FileError, match=said):
+        with pytest.raises(FileError, match=messages):
             look(source)

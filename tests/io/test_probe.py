@@ -87,7 +87,7 @@ def test_the_suggested_option_reads_the_file(tmp_path: Path, array: Any) -> None
         (LABELS - 5, "image"),
     ],
 )
-def test_what_read_refuses_is_still_described(tmp_path: Path, array: Any, kind: str) -> None:
+def test_files_that_read_refuses_are_described(tmp_path: Path, array: Any, kind: str) -> None:
     np.save(tmp_path / "map.npy", array, allow_pickle=array.dtype == object)
     found = probe(tmp_path / "map.npy")
     assert (found.kind, found.shape) == (kind, array.shape)

@@ -109,7 +109,7 @@ def test_float64_npy_loses_nothing_and_the_rest_is_read_as_float32(volume: Volum
 
 @pytest.mark.parametrize("source", [".nii.gz", ".nrrd", ".tif"])
 @pytest.mark.parametrize("target", SUFFIXES)
-def test_formats_change_and_what_is_lost_is_said(
+def test_formats_change_and_losses_are_reported(
     volume: Volume, tmp_path: Path, source: str, target: str
 ) -> None:
     write(volume, tmp_path / f"in{source}")
@@ -118,8 +118,8 @@ def test_formats_change_and_what_is_lost_is_said(
     assert np.array_equal(again.array, volume.array)
     if target != ".npy":
         np.testing.assert_allclose(present(again.spacing), present(volume.spacing), rtol=1e-5)
-    said = [text for text in lost if "affine" in text]
-    assert bool(said) == (source != ".tif" and target not in WITH_AFFINE)
+    messages = [text for text in lost if "affine" in text]
+    assert bool(messages) == (source != ".tif" and target not in WITH_AFFINE)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -209,7 +209,7 @@ def test_wrong_targets(volume: Volume, tmp_path: Path, name: str, output_type: s
 
 
 @pytest.mark.parametrize("existing", [True, False])
-def test_full_disk_leaves_things_as_they_were(
+def test_a_full_disk_leaves_the_folder_unchanged_in_every_format(
     volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existing: bool
 ) -> None:
     path = tmp_path / "map.npy"
@@ -247,7 +247,7 @@ for path in sys.argv[1:]:
 
 
 @pytest.mark.posix
-def test_a_write_that_the_system_cuts_short_is_noticed_in_every_format(tmp_path: Path) -> None:
+def test_an_incomplete_write_is_an_error_in_every_format(tmp_path: Path) -> None:
     # A file size limit cuts real writes of real libraries, as a full disk or a quota does.
     (tmp_path / "map.nii").write_bytes(b"mine")
     paths = [str(tmp_path / f"new{suffix}") for suffix in [*SUFFIXES, ".png"]]
@@ -269,7 +269,7 @@ def _unpacked(path: Path) -> bytes:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("output_type", "one"), [("uint8", 255), ("uint16", 65535)])
 @pytest.mark.parametrize("suffix", [".nii.gz", ".tif", ".png", ".nrrd", ".mha", ".npy", ".ome.zarr"])
-def test_what_a_file_keeps_is_known_to_the_last_bit(
+def test_stored_values_equal_as_stored_to_the_bit(
     suffix: str, output_type: str, one: int, dtype: type, tmp_path: Path
 ) -> None:
     array: Any = (np.arange(65536) % (one + 1) / one).reshape(256, 256).astype(dtype)

@@ -48,7 +48,7 @@ def test_region_that_does_not_fit(path: Path, region: str) -> None:
 
 
 @pytest.mark.parametrize("region", ["", "a:b,:,:", "1-3,:,:", "-1:,:,:", "1,2,3"])
-def test_region_that_is_not_one(path: Path, region: str) -> None:
+def test_an_invalid_region(path: Path, region: str) -> None:
     with pytest.raises(UsageError, match="must read z0:z1,y0:y1,x0:x1"):
         read(path, region=region)
 
@@ -63,7 +63,7 @@ def test_axes_are_named_and_put_in_order(four: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("axes", ["CZY", "CCYX", "C1YX", "CZTP"])
-def test_axes_that_are_none(four: Path, axes: str) -> None:
+def test_invalid_axes(four: Path, axes: str) -> None:
     with pytest.raises((UsageError, InputError), match=r"axes '.*must be distinct letters with Y and X"):
         read(four, axes=axes)
 
@@ -94,7 +94,7 @@ def test_channels(four: Path, path: Path) -> None:
         read(path, channel_axis="T")
 
 
-def test_channel_axes_that_are_none(four: Path, path: Path) -> None:
+def test_invalid_channel_axes(four: Path, path: Path) -> None:
     with pytest.raises(UsageError, match="channel_axis '' must be a letter"):
         read(path, channel_axis="")
     for axis in ("ZY", "--1", "²"):
@@ -108,7 +108,7 @@ def test_channel_axes_that_are_none(four: Path, path: Path) -> None:
         read(four, axes="CZYX", channel="--1")
 
 
-def test_axes_of_space_that_change_places_take_their_geometry_along(tmp_path: Path, volume: Volume) -> None:
+def test_permuted_spatial_axes_keep_their_geometry(tmp_path: Path, volume: Volume) -> None:
     for suffix in (".nii", ".mha"):
         write(volume, tmp_path / f"map{suffix}")
         turned = read(tmp_path / f"map{suffix}", axes="YZX")
@@ -134,7 +134,7 @@ def test_axes_of_space_that_change_places_take_their_geometry_along(tmp_path: Pa
         assert not any("axes" in note for note in same.notes)
 
 
-def test_what_no_header_can_describe_is_dropped(tmp_path: Path, volume: Volume) -> None:
+def test_geometry_that_no_header_can_describe_is_dropped(tmp_path: Path, volume: Volume) -> None:
     write(volume, tmp_path / "map.nii")
     assert volume.spacing is not None
     channels = read(tmp_path / "map.nii", channel_axis="X")
@@ -164,7 +164,7 @@ def test_time_taken_for_space_has_no_voxel_size(tmp_path: Path) -> None:
     assert nibabel.load(tmp_path / "out.nii").header["pixdim"][1:5].tolist() == [1, 1, 1, 1]
 
 
-def test_a_header_without_a_place_follows_too(tmp_path: Path) -> None:
+def test_a_header_without_an_affine_is_permuted_too(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(SOFT.T, None)
     image.header["pixdim"][1:4] = 1, 2, 3
     image.to_filename(tmp_path / "map.nii")

@@ -113,7 +113,7 @@ def test_a_size_without_a_place_comes_back(tmp_path: Path, suffix: str, axes: st
     write(Volume(array, axes, sizes, unit), tmp_path / f"map{suffix}")
     again = read(tmp_path / f"map{suffix}")
     np.testing.assert_array_equal(again.array, array)
-    # MetaImage is written in mm; where the unit is unknown `write` told so.
+    # MetaImage is written in mm; `write` reports an unknown unit.
     factor = {"um": 1e-3, "nm": 1e-6}.get(unit or "", 1) if suffix == ".mha" else 1
     assert again.spacing == pytest.approx([size * factor for size in sizes])
     assert again.unit == (unit if suffix == ".nrrd" else "mm")
@@ -199,17 +199,17 @@ def test_axes_of_nrrd(tmp_path: Path, fields: str, sizes: str, axes: str, spacin
     np.testing.assert_array_equal(volume.array, np.moveaxis(stored, -1, 0) if moved else stored)
 
 
-@pytest.mark.parametrize(("directions", "origin", "told"), [
+@pytest.mark.parametrize(("directions", "origin", "stated"), [
     ("(2,0,0) (0,3,0) (0,0,4)", "(0,0,0)", False), ("(2,0,0) (0,3,0) (0,0,4)", "(0,0,7)", True),
     ("(0,2,0) (3,0,0) (0,0,4)", "(0,0,0)", True), ("(-2,0,0) (0,3,0) (0,0,4)", "(0,0,0)", True),
 ])  # fmt: skip
 def test_a_dropped_position_in_no_named_space_has_a_note(
-    tmp_path: Path, directions: str, origin: str, told: bool
+    tmp_path: Path, directions: str, origin: str, stated: bool
 ) -> None:
     fields = f"space dimension: 3\nspace directions: {directions}\nspace origin: {origin}\n"
     volume = read(nrrd(tmp_path / "in.nrrd", f"{fields}endian: little\nencoding: raw\n", LITTLE))
     assert (volume.spacing, volume.affine) == ((4, 3, 2), None)
-    assert ("names no space" in "".join(volume.notes)) == told
+    assert ("names no space" in "".join(volume.notes)) == stated
 
 
 def test_a_plane_in_space_keeps_its_place(tmp_path: Path) -> None:

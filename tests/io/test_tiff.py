@@ -19,8 +19,8 @@ from softmorph_cli.volume import Volume
 
 
 def test_imagej_hyperstack_stays_imagej(tmp_path: Path) -> None:
-    told = {"axes": "TZCYX", "unit": "micron", "spacing": 2.0, "Info": "bought in Ulm", "finterval": 3.5}
-    tifffile.imwrite(tmp_path / "in.tif", MAP, imagej=True, resolution=(4.0, 2.0), metadata=told)
+    stated = {"axes": "TZCYX", "unit": "micron", "spacing": 2.0, "Info": "bought in Ulm", "finterval": 3.5}
+    tifffile.imwrite(tmp_path / "in.tif", MAP, imagej=True, resolution=(4.0, 2.0), metadata=stated)
     volume = read(tmp_path / "in.tif")
     assert (volume.axes, volume.spacing, volume.unit) == ("TCZYX", (2.0, 0.5, 0.25), "um")
     assert np.array_equal(volume.array, MAP.transpose(0, 2, 1, 3, 4))
@@ -38,11 +38,11 @@ def test_imagej_hyperstack_stays_imagej(tmp_path: Path) -> None:
 
 
 def test_ome_stays_ome(tmp_path: Path) -> None:
-    told = {
+    stated = {
         "axes": "TZCYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "PhysicalSizeZ": 2000.0,
         "PhysicalSizeZUnit": "nm", "TimeIncrement": 3.0, "Channel": {"Name": ["wall", "lumen", "rest"]},
     }  # fmt: skip
-    tifffile.imwrite(tmp_path / "in.tif", MAP, ome=True, metadata=told)
+    tifffile.imwrite(tmp_path / "in.tif", MAP, ome=True, metadata=stated)
     volume = read(tmp_path / "in.tif")
     assert (volume.axes, volume.spacing, volume.unit) == ("TCZYX", (2.0, 0.5, 0.5), "um")
     assert volume.channels == ("wall", "lumen", "rest")
@@ -129,9 +129,9 @@ def test_the_order_of_axes_and_the_names_of_channels_come_back(
     array = RNG.random([sizes[a] for a in order], dtype=np.float32)
     source, target = tmp_path / f"in.{flavour}.tif", tmp_path / f"out.{flavour}.tif"
     names = ["artery", "vein", "rest"]
-    told: dict[str, Any] = {"axes": order}
-    told |= {"Channel": {"Name": names}} if flavour == "ome" else {"channels": names}
-    tifffile.imwrite(source, array, ome=flavour == "ome", metadata=told, photometric="minisblack")
+    stated: dict[str, Any] = {"axes": order}
+    stated |= {"Channel": {"Name": names}} if flavour == "ome" else {"channels": names}
+    tifffile.imwrite(source, array, ome=flavour == "ome", metadata=stated, photometric="minisblack")
     volume = read(source)
     assert volume.channels == tuple(names)
     write(volume, target)
@@ -155,7 +155,7 @@ def test_a_map_from_elsewhere_is_written_in_the_usual_order(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "spacing", "says"),
+    ("name", "content", "spacing", "message"),
     [
         ("ResolutionUnit", (16).to_bytes(2, "little"), None, "unknown unit 16"),
         ("ResolutionUnit", (0).to_bytes(2, "little"), None, "unknown unit 0"),
@@ -165,13 +165,13 @@ def test_a_map_from_elsewhere_is_written_in_the_usual_order(tmp_path: Path) -> N
     ],
 )
 def test_an_invalid_resolution_is_ignored_and_not_written(
-    tmp_path: Path, name: str, content: bytes, spacing: tuple[float, ...] | None, says: str
+    tmp_path: Path, name: str, content: bytes, spacing: tuple[float, ...] | None, message: str
 ) -> None:
     tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], resolution=(2, 2), resolutionunit=3)
     retagged(tmp_path / "in.tif", name, content)
     volume = read(tmp_path / "in.tif")
     assert volume.spacing == spacing
-    assert says in " ".join(volume.notes)
+    assert message in " ".join(volume.notes)
     write(volume, tmp_path / "out.tif")
     again = read(tmp_path / "out.tif")
     assert np.array_equal(again.array, MAP[0, 0, 0])
@@ -186,8 +186,8 @@ def test_an_invalid_resolution_is_ignored_and_not_written(
     ],
 )  # fmt: skip
 def test_imagej_metadata_of_another_type_are_not_kept(tmp_path: Path, key: str, value: object) -> None:
-    told: dict[str, Any] = {"axes": "ZYX", "unit": "um", "spacing": 1.5, "tunit": "s", "fps": 2.5}
-    lines = "".join(f"{name}={one}\n" for name, one in (told | {key: value}).items() if name != "axes")
+    stated: dict[str, Any] = {"axes": "ZYX", "unit": "um", "spacing": 1.5, "tunit": "s", "fps": 2.5}
+    lines = "".join(f"{name}={one}\n" for name, one in (stated | {key: value}).items() if name != "axes")
     # As lines of the description, where any program may write them; the last one of a name counts.
     written = {"axes": "ZYX", "spacing": f"1.5\n{lines}"}
     tifffile.imwrite(tmp_path / "in.tif", MAP[0, :, 0], imagej=True, resolution=(2, 2), metadata=written)
@@ -226,14 +226,14 @@ def test_the_voxel_size_of_a_description_is_checked(
 
 @pytest.mark.parametrize("size", ["wide", "inf", "nan", "-1", "0"])
 def test_an_invalid_size_of_ome_is_ignored(tmp_path: Path, size: str) -> None:
-    told = {
+    stated = {
         "axes": "ZYX",
         "PhysicalSizeX": 0.5,
         "PhysicalSizeY": 0.5,
         "PhysicalSizeZ": 7.125,
         "TimeIncrement": 8.125,
     }
-    tifffile.imwrite(tmp_path / "in.ome.tif", MAP[0, :, 0], ome=True, metadata=told)
+    tifffile.imwrite(tmp_path / "in.ome.tif", MAP[0, :, 0], ome=True, metadata=stated)
     content = (tmp_path / "in.ome.tif").read_bytes()
     for before in (b"7.125", b"8.125"):
         content = content.replace(before, size.encode().ljust(5))
@@ -245,15 +245,15 @@ def test_an_invalid_size_of_ome_is_ignored(tmp_path: Path, size: str) -> None:
 
 
 def test_imagej_units_of_each_axis(tmp_path: Path) -> None:
-    told = {"axes": "ZYX", "spacing": 2.0, "unit": "micron", "zunit": "mm"}
-    tifffile.imwrite(tmp_path / "in.tif", MAP[0, :, 0], imagej=True, resolution=(4.0, 2.0), metadata=told)
+    stated = {"axes": "ZYX", "spacing": 2.0, "unit": "micron", "zunit": "mm"}
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, :, 0], imagej=True, resolution=(4.0, 2.0), metadata=stated)
     assert read(tmp_path / "in.tif").spacing == (2000.0, 0.5, 0.25)
     tifffile.imwrite(
         tmp_path / "odd.tif",
         MAP[0, :, 0],
         imagej=True,
         resolution=(4.0, 2.0),
-        metadata=told | {"zunit": "slice"},
+        metadata=stated | {"zunit": "slice"},
     )
     odd = read(tmp_path / "odd.tif")
     assert odd.spacing is None
@@ -262,14 +262,14 @@ def test_imagej_units_of_each_axis(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unit", ["pixel", "reference frame"])
 def test_ome_axes_without_a_known_unit(tmp_path: Path, unit: str) -> None:
-    told = {
+    stated = {
         "axes": "ZYX",
         "PhysicalSizeZ": 2.0,
         "PhysicalSizeZUnit": unit,
         "PhysicalSizeX": 0.5,
         "PhysicalSizeY": 0.5,
     }
-    tifffile.imwrite(tmp_path / "in.ome.tif", MAP[0, :, 0], metadata=told)
+    tifffile.imwrite(tmp_path / "in.ome.tif", MAP[0, :, 0], metadata=stated)
     found = read(tmp_path / "in.ome.tif")
     assert (found.spacing, found.unit) == (None, "um")
     assert "its voxel size along z is in no known unit" in found.notes[0]
@@ -361,12 +361,12 @@ def test_a_resolution_of_1_without_a_unit_is_not_written_again(
     assert np.array_equal(read(tmp_path / "out.tif").array, MAP[0, 0, 0])
 
 
-@pytest.mark.parametrize("told", [
+@pytest.mark.parametrize("stated", [
     {"spacing": {"Y": 2.0, "X": 0.5}, "unit": {"a": 1}}, {"spacing": {"Y": 2.0, "X": 0.5}, "unit": "parsec"},
     {"spacing": {"Y": -1, "X": "a"}, "unit": "mm"}, {"spacing": [1, 2], "unit": "mm"},
 ])  # fmt: skip
-def test_invalid_sizes_and_units_of_a_description_are_ignored(tmp_path: Path, told: dict[str, Any]) -> None:
-    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], metadata={"axes": "YX", **told})
+def test_invalid_sizes_and_units_of_a_description_are_ignored(tmp_path: Path, stated: dict[str, Any]) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], metadata={"axes": "YX", **stated})
     volume = read(tmp_path / "in.tif")
     assert volume.unit is None
     assert volume.spacing in (None, (2.0, 0.5))

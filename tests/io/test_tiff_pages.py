@@ -237,7 +237,7 @@ def test_planes_in_other_files_are_refused(tmp_path: Path) -> None:
         read(tmp_path / "in.ome.tif")
 
 
-@pytest.mark.parametrize(("tag", "kind", "count", "value", "said"), [
+@pytest.mark.parametrize(("tag", "kind", "count", "value", "messages"), [
     (259, 3, 1, 65535, "its compression has the number 65535, which is not known"),
     (259, 3, 0, 0, r"its compression is \(\), and one number belongs there"),
     (258, 3, 1, 438, "its samples have 438 bits"),
@@ -247,21 +247,23 @@ def test_planes_in_other_files_are_refused(tmp_path: Path) -> None:
     (257, 4, 1, 2**32 - 192, "lists fewer strips or tiles than its size needs"),
 ])  # fmt: skip
 def test_impossible_fields_are_named(
-    tmp_path: Path, tag: int, kind: int, count: int, value: int, said: str
+    tmp_path: Path, tag: int, kind: int, count: int, value: int, messages: str
 ) -> None:
     values = (np.tile(MAP[0, 0, 0], (8, 6)) * 255).astype(np.uint8)
     tifffile.imwrite(tmp_path / "in.tif", values, metadata=None, rowsperstrip=4)
     patch(tmp_path / "in.tif", tag, kind=kind, count=count, value=value)
     for look in (read, probe, open_blocks):
-        with pytest.raises(FileError, match=said):
+        with pytest.raises(FileError, match=messages):
             look(tmp_path / "in.tif")
 
 
-@pytest.mark.parametrize(("kind", "value", "said"), [
+@pytest.mark.parametrize(("kind", "value", "messages"), [
     (3, 367, "its compression has the number 367, which is not known"),
     (7, 1, r"its compression is b'\\x01', and one number belongs there"),
 ])  # fmt: skip
-def test_impossible_fields_of_any_page_are_named(tmp_path: Path, kind: int, value: int, said: str) -> None:
+def test_impossible_fields_of_any_page_are_named(
+    tmp_path: Path, kind: int, value: int, messages: str
+) -> None:
     """Pages of one series may be stored in different ways: ImageJ's metadata make one series of them all."""
     path = tmp_path / "in.tif"
     tifffile.imwrite(path, MAP[0, :, 0], imagej=True, metadata={"axes": "ZYX"}, contiguous=False)
@@ -271,7 +273,7 @@ def test_impossible_fields_of_any_page_are_named(tmp_path: Path, kind: int, valu
     struct.pack_into("<HHII", content, second.offset, 259, kind, 1, value)
     path.write_bytes(content)
     for look in (read, probe, open_blocks):
-        with pytest.raises(FileError, match=said):
+        with pytest.raises(FileError, match=messages):
             look(path)
 
 
@@ -336,8 +338,8 @@ def test_axes_that_are_no_string_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_shape_beyond_2_to_the_63_is_refused(tmp_path: Path) -> None:
-    told = f'{{"shape": [{10**30}, 5, 6]}}'
-    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], description=told, metadata=None)
+    stated = f'{{"shape": [{10**30}, 5, 6]}}'
+    tifffile.imwrite(tmp_path / "in.tif", MAP[0, 0, 0], description=stated, metadata=None)
     for look in (read, probe, open_blocks):
         with pytest.raises(FileError, match=r"cannot read: by its metadata it holds over 2\^63 bytes"):
             look(tmp_path / "in.tif")

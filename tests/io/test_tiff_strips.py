@@ -116,13 +116,13 @@ CODECS = {
 
 
 @pytest.mark.usefixtures("without_imagecodecs")
-@pytest.mark.parametrize(("how", "says"), list(CODECS.items()))
-def test_a_missing_codec_is_named(tmp_path: Path, how: str, says: str) -> None:
+@pytest.mark.parametrize(("how", "message"), list(CODECS.items()))
+def test_a_missing_codec_is_named(tmp_path: Path, how: str, message: str) -> None:
     path = packed(tmp_path / "in.tif", how)
     for get in (read, open_blocks):
         with pytest.raises(FileError, match="is a valid TIFF that softmorph cannot read") as caught:
             np.asarray(get(path).read((slice(0, 5), slice(0, 6))) if get is open_blocks else get(path))
-        assert says in str(caught.value)
+        assert message in str(caught.value)
         assert "damaged" not in str(caught.value)
 
 
@@ -174,17 +174,17 @@ def test_without_compression_no_predictor_is_undone(tmp_path: Path) -> None:
 def test_a_strip_ends_where_the_file_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = stack(tmp_path / "in.tif", compression="zlib")
     patch(tmp_path / "in.tif", COUNTS, value=2**32 - 1)
-    asked: list[int] = []
+    requested: list[int] = []
     before = tifffile.FileHandle.read
 
     def counted(file: Any, size: int = -1, /) -> Any:
-        asked.append(size)
+        requested.append(size)
         return before(file, size)
 
     monkeypatch.setattr(tifffile.FileHandle, "read", counted)
     assert np.array_equal(read(tmp_path / "in.tif").array, right)
     assert np.array_equal(parts_of(tmp_path / "in.tif"), right)
-    assert 0 < max(asked) < 10_000
+    assert 0 < max(requested) < 10_000
     patch(tmp_path / "in.tif", OFFSETS, value=2**31)
     with pytest.raises(FileError, match=r"cut short or damaged \(it ends too early\)"):
         read(tmp_path / "in.tif")
@@ -313,7 +313,7 @@ def test_a_strip_that_states_another_size_is_not_unpacked(compression: str, tmp_
     for reading in read_both_ways(with_strip(tmp_path / "a.tif", image, compression, large), **options):
         with pytest.raises(FileError, match="holds more than the numbers of a strip, and is not unpacked"):
             reading()
-    # Nothing in it says a size.
+    # Its header lacks the size.
     for reading in read_both_ways(with_strip(tmp_path / "b.tif", image, compression, large[:4]), **options):
         with pytest.raises(
             FileError, match=r"is a valid TIFF that softmorph cannot read: a strip or tile of it is no"
@@ -354,20 +354,20 @@ def test_tiles_of_volumes_in_jpeg_xl(kind: str, tmp_path: Path) -> None:
     tifffile.imwrite(path, image, compression="jpegxl", tile=(16, 16, 16), photometric="minisblack")
     wanted = image if kind == "float32" else image / np.iinfo(kind).max
     assert np.allclose(read(path).array, wanted, atol=1e-6)
-    # No header says how many frames there are.
+    # No header states the number of frames.
     many = bytes(imagecodecs.jpegxl_encode(np.zeros((500, 16, 16), kind)))
     assert count_samples("JPEGXL", many, image.dtype) == 500 * 16 * 16
 
 
 @pytest.mark.parametrize(
-    ("compression", "says"), [("lerc", "lerc_decode returned"), ("jpegxl", "JXL_DEC_ERROR")]
+    ("compression", "message"), [("lerc", "lerc_decode returned"), ("jpegxl", "JXL_DEC_ERROR")]
 )
 def test_a_tile_that_its_codec_refuses_is_not_called_cut_short(
-    compression: str, says: str, tmp_path: Path
+    compression: str, message: str, tmp_path: Path
 ) -> None:
     image = np.random.default_rng(0).integers(0, 255, (40, 50), dtype=np.uint8)
     strip = bytearray(encoded(compression, image, tmp_path))
     strip[len(strip) // 2 :] = bytes(len(strip) - len(strip) // 2)
     for reading in read_both_ways(with_strip(tmp_path / "a.tif", image, compression, bytes(strip))):
-        with pytest.raises(FileError, match=rf"is a valid TIFF that softmorph cannot read: .*{says}"):
+        with pytest.raises(FileError, match=rf"is a valid TIFF that softmorph cannot read: .*{message}"):
             reading()

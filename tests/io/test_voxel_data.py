@@ -273,19 +273,21 @@ def test_more_numbers_than_a_header_says(tmp_path: Path) -> None:
         assert volume.notes == ("120 bytes behind its voxels are not used.",)
 
 
-@pytest.mark.parametrize(("text", "says"), [
+@pytest.mark.parametrize(("text", "message"), [
     ("NDims = 32767\nDimSize = 4 4\n", "NDims '32767', where a whole number from 1 to 16 belongs"),
     ("NDims = 2.5\nDimSize = 4 4\n", "NDims '2.5', where a whole number from 1 to 16 belongs"),
     ("NDims = 2\nDimSize = 4 -4\n", "DimSize '4 -4', where a list of 2 whole numbers from 0 on belongs"),
     ("NDims = 2\nDimSize = 16\n", "DimSize '16', where a list of 2 whole numbers from 0 on belongs"),
     ("DimSize = 4 4\n", "no NDims, where a whole number from 1 to 16 belongs"),
 ])  # fmt: skip
-def test_an_impossible_number_is_refused_with_the_possible_ones(tmp_path: Path, text: str, says: str) -> None:
+def test_an_impossible_number_is_refused_with_the_possible_ones(
+    tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "in.mha"
     path.write_bytes(
         f"ObjectType = Image\n{text}ElementType = MET_UCHAR\nElementDataFile = LOCAL\n".encode() + bytes(16)
     )
-    with pytest.raises(FileError, match=re.escape(f"has a MetaImage header with {says}; correct it")):
+    with pytest.raises(FileError, match=re.escape(f"has a MetaImage header with {message}; correct it")):
         read(path)
 
 

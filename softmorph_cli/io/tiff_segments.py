@@ -16,11 +16,12 @@ import numpy as np
 
 from softmorph_cli.io.damage import Unsupported
 
-_PNG_CHANNELS: Final = {2: 3, 4: 2, 6: 4}
 # JPEG: markers 0xC0 to 0xCF are frame headers except three; the data begin at SOS; some markers have no length.
 _NO_FRAME: Final = (0xC4, 0xC8, 0xCC)
 _SOS, _EOI = 0xDA, 0xD9
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
 _JPEG_XR_IMAGE: Final = 0xBCC0
 
 
@@ -70,29 +71,6 @@ def _jpeg(data: bytes, _dtype: np.dtype[Any]) -> int:
         at += 2 if marker in _ALONE else 2 + struct.unpack_from(">H", data, at + 2)[0]
 
 
-def _png(data: bytes, _dtype: np.dtype[Any]) -> int:
-    name, columns, rows, _, kind = struct.unpack_from(">4sIIBB", data, 12)
-    if name != b"IHDR":
-        raise _Absent
-    return int(rows * columns) * _PNG_CHANNELS.get(kind, 1)
-
-
-def _webp(data: bytes, _dtype: np.dtype[Any]) -> int:
-    kind = data[12:16]
-    if kind == b"VP8X":
-        if _slice(data, 20, 1)[0] & 2:
-            raise Unsupported("a strip or tile of it is an animation")
-        columns, rows = (1 + int.from_bytes(_slice(data, at, 3), "little") for at in (24, 27))
-    elif kind == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        columns, rows = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    elif kind == b"VP8 ":
-        columns, rows = (size & 0x3FFF for size in struct.unpack_from("<HH", data, 26))
-    else:
-        raise _Absent
-    return 3 * rows * columns
-
-
 def _jpeg_2000(data: bytes, _dtype: np.dtype[Any]) -> int:
     start = 0
     if not data.startswith(b"\xff\x4f"):
@@ -120,24 +98,8 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at = end
 
 
-def _jpeg_xl(data: bytes, dtype: np.dtype[Any]) -> int:
-    """Count the samples of all frames, which tiles of volumes have; no header states their number.
-
-    imagecodecs parses the headers of all frames first; its error for an array of another shape states the right one.
-    """
-    import imagecodecs
-
-    found = None
-    try:
-        imagecodecs.jpegxl_decode(data, out=np.empty(0, dtype))
-    except (ValueError, RuntimeError) as error:
-        found = re.search(r" shape=\(([\d, ]+)\)$", str(error))
-    if found is None:
-        raise _Absent
-    return prod(int(size) for size in found[1].split(",") if size.strip())
-
-
 def _jpeg_xr(data: bytes, _dtype: np.dtype[Any]) -> int:
+    # Its decoder prints on headers that are incomplete.
     (at,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, at)
     fields = (struct.unpack_from("<HHII", data, at + 2 + 12 * number) for number in range(count))
@@ -149,24 +111,31 @@ def _jpeg_xr(data: bytes, _dtype: np.dtype[Any]) -> int:
     return int((rows + 1) * (columns + 1))
 
 
-def _lerc(data: bytes, _dtype: np.dtype[Any]) -> int:
-    at = total = 0
-    while at < len(data):
-        magic, version = struct.unpack_from("<6si", data, at)
-        if magic != b"Lerc2 ":
-            break
-        # A checksum since version 3, several numbers for each pixel since 4.
-        names = "rows columns depth valid block size"
-        stored = struct.unpack_from(f"<{6 if version > 3 else 5}i", data, at + (14 if version > 2 else 10))
-        sizes = stored if version > 3 else (*stored[:2], 1, *stored[2:])
-        found = dict(zip(names.split(), sizes, strict=True))
-        total += max(0, found["rows"]) * max(0, found["columns"]) * max(0, found["depth"])
-        if found["size"] <= 0:
-            break
-        at += found["size"]
-    if not total:
-        raise _Absent
-    return total
+def _by_decoder(name: str) -> Callable[[bytes, np.dtype[Any]], int]:
+    """Return the count by a decoder of imagecodecs that checks its output array before it allocates memory.
+
+    Its error for an array of another type or shape states the right one, of all frames or bands together.
+    """
+
+    def refusal(data: bytes, dtype: Any) -> str:
+        import imagecodecs
+
+        try:
+            getattr(imagecodecs, name)(data, out=np.empty(0, dtype))
+        except (ValueError, RuntimeError) as error:
+            return str(error)
+        return ""
+
+    def count(data: bytes, dtype: np.dtype[Any]) -> int:
+        text = refusal(data, dtype)
+        if other := re.search(r" dtype=\D+[.'](\w+)", text):
+            text = refusal(data, other[1])
+        found = re.search(r" shape=\(([\d, ]+)\)$", text)
+        if found is None:
+            raise _Absent
+        return prod(int(size) for size in found[1].split(",") if size.strip())
+
+    return count
 
 
 def _slice(data: bytes, start: int, count: int) -> bytes:
@@ -179,9 +148,9 @@ def _slice(data: bytes, start: int, count: int) -> bytes:
 _FINDERS: Final[dict[str, Callable[[bytes, np.dtype[Any]], int]]] = {
     **dict.fromkeys(("JPEG", "OJPEG", "JPEG_LOSSY", "ALT_JPEG"), _jpeg),
     **dict.fromkeys(("JPEG2000", "JPEG_2000_LOSSY", "APERIO_JP2000_YCBC", "APERIO_JP2000_RGB"), _jpeg_2000),
-    **dict.fromkeys(("JPEGXL", "JPEGXL_DNG"), _jpeg_xl),
+    **dict.fromkeys(("JPEGXL", "JPEGXL_DNG"), _by_decoder("jpegxl_decode")),
     **dict.fromkeys(("JPEGXR", "JPEGXR_NDPI"), _jpeg_xr),
-    **dict.fromkeys(("WEBP", "WEBP_DEPRECATED"), _webp),
-    "PNG": _png,
-    "LERC": _lerc,
+    **dict.fromkeys(("WEBP", "WEBP_DEPRECATED"), _by_decoder("webp_decode")),
+    "PNG": _by_decoder("png_decode"),
+    "LERC": _by_decoder("lerc_decode"),
 }

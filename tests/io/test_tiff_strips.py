@@ -346,6 +346,14 @@ def test_sizes_in_jpeg_xl(how: dict[str, Any]) -> None:
         assert count_samples("JPEGXL", strip, image.dtype) == image.size
 
 
+@pytest.mark.parametrize("compression", ["png", "lerc", "jpegxl"])
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
+def test_sizes_of_samples_of_another_type_than_that_of_the_tiff(compression: str, kind: str) -> None:
+    image = np.random.default_rng(0).integers(0, 65535, (40, 50), dtype=np.uint16)
+    strip = bytes(getattr(imagecodecs, f"{compression}_encode")(image))
+    assert count_samples(compression.upper(), strip, np.dtype(kind)) == 40 * 50
+
+
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
 def test_tiles_of_volumes_in_jpeg_xl(kind: str, tmp_path: Path) -> None:
     image = np.random.default_rng(0).random((16, 32, 48)).astype(np.float32)

@@ -49,13 +49,14 @@ class Nifti(Format):
 
     def read(self, path: Path) -> Raw:
         """Read the header and the stored numbers, not scaled; those of an uncompressed file are memory-mapped."""
-        zipped, room = _is_zipped(path), path.stat().st_size
+        room = path.stat().st_size
+        with captured_log(_LOGGER) as complaints, _opened(path) as stream:
+            zipped = isinstance(stream, Unzipped)
 
-        def check_holds(size: int) -> None:
-            if not (can_hold(room, size) if zipped else size <= room):
-                raise Damaged(ENDS_EARLY)
+            def check_holds(size: int) -> None:
+                if not (can_hold(room, size) if zipped else size <= room):
+                    raise Damaged(ENDS_EARLY)
 
-        with captured_log(_LOGGER) as complaints, _open(path, zipped) as stream:
             header = _read_header(stream, path)
             shape, start = _layout(header, path)
             check_holds(start)
@@ -155,13 +156,11 @@ class Nifti(Format):
         return lost
 
 
-def _is_zipped(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(len(MAGIC)) == MAGIC
-
-
-def _open(path: Path, zipped: bool) -> Unzipped | BinaryIO:
-    return Unzipped(path.open("rb")) if zipped else path.open("rb")
+def _opened(path: Path) -> Unzipped | BinaryIO:
+    stream = path.open("rb")
+    zipped = stream.read(len(MAGIC)) == MAGIC
+    stream.seek(0)
+    return Unzipped(stream) if zipped else stream
 
 
 def _read_header(stream: Unzipped | BinaryIO, path: Path) -> Any:

@@ -284,6 +284,6 @@ def _plain_options(
     return options, lost
 
 
-# By flavour: returns the arguments of `tifffile.imwrite` that hold metadata, and notes on what is lost. Takes the volume,
+# By flavour: returns the arguments of `tifffile.imwrite` that hold metadata, and notes on losses. Takes the volume,
 # its axes in page order, metadata of the source, provenance and encoding by key, and the time step in seconds.
 IMWRITE_OPTIONS: Final = {"ome": _ome_options, "imagej": _imagej_options, "plain": _plain_options}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -18,12 +18,12 @@ from softmorph_cli.io.exclusive import class_notes_of_blocks, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Index, Lazy
 from softmorph_cli.io.mapped import check_whole
+from softmorph_cli.io.masks import Mask
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
 from softmorph_cli.io.values import check_type, full_scale, no_label, probabilities
-from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Source, class_axis
 
 _SINGLE = np.dtype(np.float32)
@@ -196,11 +196,10 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
     if given.time is not None:
         raw = select.pick_time(raw, given.time, name)
     filed_spatial = select.spatial(raw)
-    mask = _Mask(Path(given.mask), raw, name) if given.mask is not None else None
+    mask = None if given.mask is None else Mask.open(Path(given.mask), raw, name, lazy=True)
     if given.region is not None:
         raw, cuts = select.crop(raw, given.region, name)
-        if mask is not None:
-            mask.crop(cuts)
+        mask = mask and mask.cropped(cuts)
     along = select.letter_of(given.channel_axis, filed_axes)
     one, mapped, channels = _one_image(raw, name, given.channel, along, softmax=softmax)
     filed_spacing = one.spacing
@@ -259,7 +258,7 @@ class _Image:
     settled: ReadOptions
     every: Raw
     one: Raw
-    mask: _Mask | None
+    mask: Mask | None
     filed_axes: str
     along: str | None
 
@@ -272,7 +271,9 @@ class _Image:
         """Return where values count in a block; None for everywhere."""
         if self.mask is None:
             return None
-        return self.mask.read(dict(zip(self.filed_axes, box, strict=True)), box)
+        cuts = dict(zip(self.filed_axes, box, strict=True))
+        every_axis = tuple(cuts.get(letter, slice(0, 1)) for letter in select.spatial(self.every))
+        return self.mask.read(every_axis).reshape(extent(box))
 
     def read(self, box: Box) -> Array:
         """Return the probabilities of a block."""
@@ -324,40 +325,6 @@ class _Image:
         stored = cast(Lazy, logits.array)
         values = cast(Array, Lazy(stored, stored.chunks, read))
         return replace(logits, array=values, slope=1.0, inter=0.0, full_scale=False)
-
-
-class _Mask:
-    """A mask that is read block by block."""
-
-    def __init__(self, path: Path, raw: Raw, name: str) -> None:
-        _, other = read_raw(path, lazy=True)
-        check_type(other, str(path))
-        other = replace(other, array=_in_parts(other.array))
-        other = select.arrange(select.name_axes(other, str(path)))
-        letters = select.spatial(raw)
-        shape, found = raw.array.shape[-len(letters) :], other.array.shape
-        if [size for size in found if size > 1] != [size for size in shape if size > 1]:
-            raise InputError(
-                f"{named('mask')} {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
-            )
-        self._array = other.array[tuple(slice(None) if size > 1 else 0 for size in found)]
-        self._letters = [a for a, size in zip(letters, shape, strict=True) if size > 1]
-        self._all = letters
-
-    def crop(self, cuts: tuple[slice, ...]) -> None:
-        """Cut out a region, given along all spatial axes of the map."""
-        kept = [cut for letter, cut in zip(self._all, cuts, strict=True) if letter in self._letters]
-        self._array = self._array[tuple(kept)]
-
-    def read(self, cuts: Mapping[str, slice], box: Box) -> Array:
-        """Return where the mask is not 0 in a block.
-
-        Args:
-            cuts: The ranges of the block by axis letter.
-            box: The same in order.
-        """
-        part = np.asarray(self._array[tuple(cuts.get(letter, slice(0, 1)) for letter in self._letters)])
-        return np.asarray(part != 0).reshape(extent(box))
 
 
 def _in_parts(array: Any) -> Array:

@@ -1,0 +1,76 @@
+"""Masks: files of the shape of a map, which is set to 0 where they are 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from softmorph_cli.errors import InputError
+from softmorph_cli.io import select
+from softmorph_cli.io.boxes import Box, extent
+from softmorph_cli.io.formats import read_raw
+from softmorph_cli.io.mapped import held
+from softmorph_cli.io.raw import Array, Raw
+from softmorph_cli.io.room import check_room
+from softmorph_cli.io.values import check_type
+from softmorph_cli.system.parameters import named
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask on the grid of a map.
+
+    Attributes:
+        path: The file.
+        array: Its numbers without axes of size one, read when they are needed where the format has parts.
+        long: For each spatial axis of the map, whether `array` has it.
+    """
+
+    path: Path
+    array: Array
+    long: tuple[bool, ...]
+
+    @classmethod
+    def open(cls, path: Path, raw: Raw, name: str, *, lazy: bool = False) -> Mask:
+        """Open a mask.
+
+        Args:
+            path: The file.
+            raw: The map, axes in order.
+            name: The map's file, for messages.
+            lazy: As for `read_raw`.
+
+        Raises:
+            FileError: If the file cannot be read.
+            InputError: If it holds no numbers, or has another shape than the map.
+        """
+        _, other = read_raw(path, lazy=lazy)
+        check_type(other, str(path))
+        other = select.arrange(select.name_axes(other, str(path)))
+        shape, found = raw.array.shape[-len(select.spatial(raw)) :], other.array.shape
+        # Axes of size one may be others in the mask than in the map.
+        if [size for size in found if size > 1] != [size for size in shape if size > 1]:
+            raise InputError(
+                f"{named('mask')} {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
+            )
+        array = other.array[tuple(slice(None) if size > 1 else 0 for size in found)]
+        return cls(path, array, tuple(size > 1 for size in shape))
+
+    def cropped(self, box: Box) -> Mask:
+        """Return the mask in a box, given along all spatial axes of the map."""
+        return replace(self, array=self.array[tuple(self._kept(box))])
+
+    def read(self, box: Box) -> Array:
+        """Return where the mask is not 0 in a box, given along all spatial axes of the map.
+
+        Raises:
+            InputError: If it does not fit into memory.
+        """
+        part = self.array[tuple(self._kept(box))]
+        check_room(part.shape, part.dtype.itemsize + 1, self.path)
+        return np.asarray(held(part, part.dtype) != 0).reshape(extent(box))
+
+    def _kept(self, box: Box) -> list[slice]:
+        return [cut for cut, long in zip(box, self.long, strict=True) if long]

@@ -68,7 +68,7 @@ class Blocks:
     _read: Callable[[Box], Array] = field(repr=False, kw_only=True)
 
     def __reduce__(self) -> tuple[Callable[..., Blocks], tuple[object, ...]]:
-        """Pickle the path and the options; what was found out by reading all of the map is not searched again."""
+        """Pickle the path and the options, with the divisor, so that the map need not be read again to find it."""
         given = self._image.given.absolute()
         return _reopen, (self.path.absolute(), given, self._image.settled.divide_by, self.shape)
 
@@ -179,7 +179,7 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
     Args:
         path: The file.
         given: How it is read.
-        settled: The same, with what only all of the map together tells; None where that is still to be found out.
+        settled: The same, with the divisor of integers whose meaning depends on the whole map; None if not known yet.
     """
     name = str(path)
     softmax = given.from_logits == "softmax"
@@ -245,10 +245,10 @@ class _Image:
     Attributes:
         name: The file, for messages.
         given: How it is read.
-        settled: The same, with the number that stands for 1 where only all of the map tells it.
+        settled: The same, with the divisor of integers whose meaning depends on the whole map.
         every: The image with all of its channels.
         one: What is read; its axes are those of the blocks, after that of channels where softmax needs it.
-        mask: Where values count.
+        mask: The map is 0 where it is 0; None for no mask.
         filed_axes: The letters in `every` of the axes of the blocks.
         along: The letter of the axis that the channel is picked along, where it was given.
     """
@@ -268,7 +268,7 @@ class _Image:
         return replace(self.one, array=np.asarray(self.one.array[index]))
 
     def inside(self, box: Box) -> Array | None:
-        """Return where values count in a block; None for everywhere."""
+        """Return the mask in a block; None for no mask."""
         if self.mask is None:
             return None
         cuts = dict(zip(self.filed_axes, box, strict=True))
@@ -372,10 +372,10 @@ def _one_image(
 
 
 def _settle(image: _Image) -> tuple[float | None, list[str]]:
-    """Find out what no block can tell alone: whether the label exists, or what integers mean.
+    """Read the whole map, where needed, to find out whether the label exists or what integers mean.
 
     Returns:
-        The number that stands for 1, None where it is 1 or the file's own scaling says it; and notes.
+        The divisor of stored numbers, None if there is none; and notes.
 
     Raises:
         InputError: If the label is missing, or the integers are no probabilities.

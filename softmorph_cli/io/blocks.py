@@ -18,7 +18,7 @@ from softmorph_cli.io.exclusive import class_notes_of_blocks, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Index, Lazy
 from softmorph_cli.io.mapped import check_whole
-from softmorph_cli.io.masks import Mask
+from softmorph_cli.io.masks import MaskFile
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
@@ -64,7 +64,7 @@ class Blocks:
     notes: tuple[str, ...]
     mapped: str = ""
     channels: tuple[str, ...] | None = None
-    _image: _Image = field(repr=False, kw_only=True)
+    _image: _BlockSource = field(repr=False, kw_only=True)
     _read: Callable[[Box], Array] = field(repr=False, kw_only=True)
 
     def __reduce__(self) -> tuple[Callable[..., Blocks], tuple[object, ...]]:
@@ -196,7 +196,7 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
     if given.time is not None:
         raw = select.pick_time(raw, given.time, name)
     filed_spatial = select.spatial(raw)
-    mask = None if given.mask is None else Mask.open(Path(given.mask), raw, name, lazy=True)
+    mask = None if given.mask is None else MaskFile.open(Path(given.mask), raw, name, lazy=True)
     if given.region is not None:
         raw, cuts = select.crop(raw, given.region, name)
         mask = mask and mask.cropped(cuts)
@@ -207,7 +207,7 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
     one = replace(one, array=array)
     axes = select.spatial(one)
     filed_spatial = "".join(letter for letter in filed_spatial if letter != dropped)
-    image = _Image(name, given, settled or given, raw, one, mask, filed_spatial, along)
+    image = _BlockSource(name, given, settled or given, raw, one, mask, filed_spatial, along)
     notes: list[str] = []
     if settled is None:
         divisor, notes = _settle(image)
@@ -239,7 +239,7 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
 
 
 @dataclass(frozen=True)
-class _Image:
+class _BlockSource:
     """The numbers of an image, which become probabilities block by block.
 
     Attributes:
@@ -258,7 +258,7 @@ class _Image:
     settled: ReadOptions
     every: Raw
     one: Raw
-    mask: Mask | None
+    mask: MaskFile | None
     filed_axes: str
     along: str | None
 
@@ -371,7 +371,7 @@ def _one_image(
     return raw, left, channels if "C" in left else None
 
 
-def _settle(image: _Image) -> tuple[float | None, list[str]]:
+def _settle(image: _BlockSource) -> tuple[float | None, list[str]]:
     """Read the whole map, where needed, to find out whether the label exists or what integers mean.
 
     Returns:

@@ -19,7 +19,7 @@ from softmorph_cli.system.parameters import named
 
 
 @dataclass(frozen=True)
-class Mask:
+class MaskFile:
     """A mask on the grid of a map.
 
     Attributes:
@@ -33,7 +33,7 @@ class Mask:
     long: tuple[bool, ...]
 
     @classmethod
-    def open(cls, path: Path, raw: Raw, name: str, *, lazy: bool = False) -> Mask:
+    def open(cls, path: Path, raw: Raw, name: str, *, lazy: bool = False) -> MaskFile:
         """Open a mask.
 
         Args:
@@ -58,7 +58,7 @@ class Mask:
         array = other.array[tuple(slice(None) if size > 1 else 0 for size in found)]
         return cls(path, array, tuple(size > 1 for size in shape))
 
-    def cropped(self, box: Box) -> Mask:
+    def cropped(self, box: Box) -> MaskFile:
         """Return the mask in a box, given along all spatial axes of the map."""
         return replace(self, array=self.array[tuple(self._kept(box))])
 

@@ -37,7 +37,7 @@ _ROWS = {"Z": 2, "Y": 1, "X": 0}
 
 
 @dataclass(frozen=True)
-class Native:
+class StoreMetadata:
     """What is kept of an OME-Zarr for a result: its version, and its metadata of axes and for viewers."""
 
     version: str
@@ -95,7 +95,7 @@ class OmeZarr:
             dtype=str(lazy.dtype),
             slope=slope,
             inter=inter,
-            native=Native("0.5" if array.zarr_format == 3 else "0.4"),
+            native=StoreMetadata("0.5" if array.zarr_format == 3 else "0.4"),
             notes=(*notes, *(more if image is None else ())),
         )
         return raw if image is None or level is None else _placed(raw, image, level, found, path)
@@ -129,7 +129,7 @@ class OmeZarr:
 
 def layout(
     place: Volume,
-    native: Native | None,
+    native: StoreMetadata | None,
     shapes: list[tuple[int, ...]],
     encoding: Encoding,
     *,
@@ -146,7 +146,7 @@ def layout(
         name: The name of the image.
         step: The time step of a map from another format.
     """
-    native = native if isinstance(native, Native) else Native("0.4")
+    native = native if isinstance(native, StoreMetadata) else StoreMetadata("0.4")
     if step is not None and "T" not in native.scale:
         axis = {"name": "t", **native.axes.get("T", {}), **({"unit": "second"} if step.known else {})}
         native = replace(native, axes={**native.axes, "T": axis}, scale={**native.scale, "T": step.size})
@@ -340,7 +340,7 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: ZarrNode, pat
         labels=image.labels,
         provenance=provenance,
         notes=(*raw.notes, *notes),
-        native=Native(
+        native=StoreMetadata(
             version=image.version,
             axes=image.axes,
             scale={image.letters[i]: level.scale[i] for i in others} if level.scale else {},

@@ -16,7 +16,7 @@ from softmorph_cli.io.exclusive import Exclusive, channel_name, look, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
-from softmorph_cli.io.masks import Mask
+from softmorph_cli.io.masks import MaskFile
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
@@ -307,7 +307,7 @@ def _with_mask(
     if options.mask is None or known is not None:
         return known
     with beside(_in_memory(whole)):
-        mask = Mask.open(Path(options.mask), whole, name)
+        mask = MaskFile.open(Path(options.mask), whole, name)
         return mask.read(tuple(cuts or (slice(0, size) for size in shape)))
 
 

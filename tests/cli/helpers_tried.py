@@ -155,7 +155,7 @@ ELSEWHERE = {
     ": the same command with --resume goes on.": "cli/test_cli_large_outputs.py::test_an_interrupted_run_says_how_to_go_on",
     "--force makes it again.": "cli/test_cli_large_outputs.py::test_a_run_that_is_done_says_so_when_it_is_resumed",
     "Free some space, then go on with --resume": "cli/test_cli_large_outputs.py::test_a_full_disk_loses_nothing_and_the_run_goes_on",
-    "came into being while its content was computed": "test_files.py::test_a_file_that_comes_meanwhile_is_not_replaced",
+    "came into being while its content was computed": "test_files.py::test_a_file_that_appears_meanwhile_is_not_replaced",
     "; run again without --resume": "io/test_new_blocks.py::test_damage_of_an_interrupted_store_is_reported",
     "or run without --resume": "io/test_new_blocks.py::test_an_interrupted_store_is_resumed",
     "; --top 0 shows all": "cli/test_cli_inspect.py::test_the_order_and_the_length_of_the_table",

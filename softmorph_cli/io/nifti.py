@@ -18,7 +18,7 @@ from softmorph_cli.io.nifti_geometry import fourth_axis, read_geometry, write_ge
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Array, Encoding, Format, Provenance, Raw, kept_native
 from softmorph_cli.io.room import check_room
-from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, gzip_writer, told_behind
+from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, gzip_writer, trailing_notes
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import typed
 from softmorph_cli.system.units import MILLIMETRES
@@ -75,10 +75,10 @@ class Nifti(Format):
                 flat: Any = array.reshape(-1, order="F").view(np.uint8)
                 if stream.readinto(flat) < size:
                     raise Damaged(ENDS_EARLY)
-                notes += told_behind(finish(stream)) + told_behind(stream.behind, packed=True)
+                notes += trailing_notes(finish(stream)) + trailing_notes(stream.trailing, packed=True)
             else:
                 array = np.memmap(path, dtype, "r", start, shape, "F")
-                notes += told_behind(room - start - size)
+                notes += trailing_notes(room - start - size)
             slope, inter = header.get_slope_inter()
         array = array.reshape(_at_most_five(shape), order="F")
         axes, colour, array = _AXES.get(array.ndim), False, array.T

@@ -1,4 +1,4 @@
-"""What all tests share: a fresh cache folder, so that every run compiles what a new machine would, and signals."""
+"""Shared by all tests: a fresh cache folder, so that every run compiles as on a new machine, and signals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture
 def torch_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `torch_eager` serve every request, also those without a gradient."""
+    """Use `torch_eager` for every request, also without a gradient."""
     from softmorph_cli.filters import arrays
     from softmorph_cli.kernels.torch_eager import TorchBackend
 
@@ -64,7 +64,7 @@ def _cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(_cluster: Cluster) -> Cluster:
-    """Give a local cluster of two processes; whoever kills one of them leaves it to come back by itself."""
+    """Yield a local cluster of two processes; one that a test kills is restarted by the cluster."""
     # Workers that come back are asked for the folders of the run before, which are gone.
     _cluster.check_folders([])
     return _cluster

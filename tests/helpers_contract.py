@@ -1,4 +1,4 @@
-"""What the contract of every backend stands on: how arrays come and go, and a program without symmetry."""
+"""Shared by the tests of every backend: moving arrays to and from it, and a program without symmetry."""
 
 from __future__ import annotations
 

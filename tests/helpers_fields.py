@@ -58,5 +58,5 @@ def reference(image: np.ndarray, steps: Steps, iterations: int) -> Swept:
 
 
 def without_fold(steps: Steps) -> Steps:
-    """The same steps, of which nobody knows that they are folds."""
+    """The same steps without the information that they are folds."""
     return tuple(replace(step, fold=None) for step in steps)

@@ -42,10 +42,10 @@ def made(
 def thinning(
     image: Any, settings: Settings | None = None, progress: Report | None = None, **own: Any
 ) -> Result:
-    """Return the skeleton of an image, and how it went."""
+    """Return the result of skeletonizing an image."""
     return made("skeletonize", settings, **own)(image, progress)
 
 
 def applied(rule: Any, image: Any, settings: Settings | None = None, **own: Any) -> Result:
-    """Return an image to which a rule was applied, and how that went."""
+    """Return the result of applying a rule to an image."""
     return made("apply", settings, rule=rule, **own)(image)

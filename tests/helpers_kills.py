@@ -1,4 +1,4 @@
-"""Kills a command at many instants of its run, each followed by the command that goes on, and compares the bytes.
+"""Kills a command at many instants of its run, resumes it after each, and compares the bytes.
 
 An instant is one of the calls by which a run changes what is on the disk. One process of its own imports everything
 and forks a child for each run, which would otherwise take seconds to start.

@@ -1,4 +1,4 @@
-"""Drawn maps, and what is counted on them."""
+"""Drawn maps, their topology, and comparison of arrays."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def tree(shape: tuple[int, int, int] = (40, 44, 48)) -> np.ndarray:
 
 
 def same_bits(first: Any, second: Any) -> bool:
-    """Say whether two arrays agree in type, shape and every bit (so 0.0 differs from -0.0)."""
+    """Whether two arrays agree in type, shape and every bit (so 0.0 differs from -0.0)."""
     a, b = np.ascontiguousarray(first), np.ascontiguousarray(second)
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 def close(got: Any, wanted: Any, absolute: float, relative: float = 0.0) -> bool:
-    """Say whether two arrays of one shape agree within tolerances; NaN agrees with nothing."""
+    """Whether two arrays of one shape agree within tolerances; NaN agrees with nothing."""
     a, b = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
     return a.shape == b.shape and bool((np.abs(a - b) <= absolute + relative * np.abs(b)).all())
 

@@ -1,4 +1,4 @@
-"""The rules typed a second time, straight from the papers' formulas, to hold the package against.
+"""Reference implementations of the rules, typed from the papers' formulas.
 
 Nothing here is imported from the package except the classes of its expression trees and sub-iterations.
 """

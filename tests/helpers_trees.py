@@ -1,4 +1,4 @@
-"""Trees drawn from a seed, whose counts and lengths are known before anything is traced."""
+"""Random trees with known counts of branches and lengths."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Tree:
 def random_tree(
     seed: int, spacing: tuple[float, ...], *, extent: float = 48.0, forks: int = 4, clearance: float = 3.5
 ) -> Tree:
-    """Draw a tree that forks some times; branches stay apart by `clearance` voxels, but for their junction."""
+    """Draw a tree with several forks; branches stay `clearance` voxels apart except at junctions."""
     rng = np.random.default_rng(seed)
     sizes = np.array(spacing)
     dims = len(spacing)
@@ -102,7 +102,7 @@ def _free(
     place: np.ndarray,
     clearance: float,
 ) -> bool:
-    """Say whether a branch keeps away from all others, its own beginning aside, and from itself."""
+    """Whether a branch, its beginning aside, keeps clear of all others and of itself."""
     far = drawn[np.abs(drawn - place).max(axis=1) > clearance]
     if len(far) < 6:
         return False

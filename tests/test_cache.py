@@ -88,7 +88,7 @@ def test_a_folder_that_others_can_write_to_is_not_used(mode: int, elsewhere: Pat
 
 
 @pytest.mark.posix
-def test_a_folder_that_is_named_may_belong_to_a_group(
+def test_the_variable_may_name_a_group_writable_folder(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = elsewhere / "named"
@@ -99,7 +99,7 @@ def test_a_folder_that_is_named_may_belong_to_a_group(
 
 
 @pytest.mark.posix
-def test_a_folder_that_is_named_but_open_to_all_is_refused_aloud(
+def test_a_world_writable_folder_of_the_variable_is_refused_with_a_warning(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = elsewhere / "named"
@@ -112,7 +112,7 @@ def test_a_folder_that_is_named_but_open_to_all_is_refused_aloud(
 
 @pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o700, 0o755])
-def test_a_folder_that_others_can_only_read_is_used(mode: int, elsewhere: Path) -> None:
+def test_a_folder_readable_by_others_is_used(mode: int, elsewhere: Path) -> None:
     home = elsewhere / "home" / ".cache" / "softmorph"
     home.mkdir(parents=True)
     home.chmod(mode)
@@ -120,7 +120,7 @@ def test_a_folder_that_others_can_only_read_is_used(mode: int, elsewhere: Path) 
 
 
 @pytest.mark.posix
-def test_a_folder_of_somebody_else_is_not_used(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_another_user_is_not_used(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _refuse_under(elsewhere / "home", monkeypatch)
     mine = os.geteuid()
     # The candidate in the shared temporary folder was made by another user before us.
@@ -133,7 +133,7 @@ def test_a_folder_of_somebody_else_is_not_used(elsewhere: Path, monkeypatch: pyt
 
 
 @pytest.mark.posix
-def test_a_file_where_the_folder_should_be(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_in_the_place_of_the_folder(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (elsewhere / "file").write_text("")
     monkeypatch.setenv(cache.VARIABLE, str(elsewhere / "file"))
     with pytest.warns(SoftmorphWarning, match="is not used"):
@@ -146,7 +146,7 @@ def test_a_file_where_the_folder_should_be(elsewhere: Path, monkeypatch: pytest.
     ("kind", "open"), ("kind", "group"), ("kind", "link"), ("kind", "theirs"),
     ("kind/__pycache__", "link"), ("kind/__pycache__", "theirs"),
 ])  # fmt: skip
-def test_a_folder_inside_that_others_may_write_to_is_not_used(
+def test_an_inner_folder_writable_by_others_is_not_used(
     inner: str, how: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = cache.root() / inner
@@ -187,7 +187,7 @@ def test_a_folder_of_compiled_code_made_with_a_wide_umask_is_used(mode: int, els
 
 
 @pytest.mark.posix
-def test_a_link_where_anybody_can_guess_the_name_is_not_followed(
+def test_a_link_with_a_predictable_name_is_not_followed(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _refuse_under(elsewhere / "home", monkeypatch)
@@ -213,7 +213,7 @@ def test_store_and_load(elsewhere: Path) -> None:
     assert cache.load("kind", "key") == "first"
 
 
-def test_nothing_is_left_behind_where_links_do_not_exist(
+def test_no_temporary_file_stays_on_file_systems_without_links(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_links(*_args: object) -> None:

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md names what is there: files, and all rooms of the house."""
+"""CONTRIBUTING.md names existing files and all packages of the floor plan."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
-def test_the_files_it_names_are_there() -> None:
+def test_the_files_it_names_exist() -> None:
     named = set(re.findall(r"(?:softmorph_cli|tests|\.ci|\.github)/[\w./-]*\w", TEXT))
     assert "softmorph_cli/io/formats.py" in named
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
-def test_the_house_has_the_rooms_of_the_contract_in_their_order() -> None:
+def test_the_floor_plan_has_the_packages_of_the_import_contract_in_order() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
     rows = [

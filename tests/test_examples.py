@@ -1,4 +1,4 @@
-"""The examples in public docstrings run and print what they say."""
+"""The examples in public docstrings run and print the stated results."""
 
 from __future__ import annotations
 

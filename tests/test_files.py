@@ -1,4 +1,4 @@
-"""Nobody ever finds half a file."""
+"""Atomic writing of files and Zarr stores, leftovers of killed runs, links, pipes and devices."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.system import descriptors, files, naming
-from softmorph_cli.system.files import check_writable, open_own, partial, replacing, replacing_store
+from softmorph_cli.system import descriptors, files, naming, temporaries
+from softmorph_cli.system.files import check_writable, open_own, replacing, replacing_store
+from softmorph_cli.system.temporaries import partial
 
 
 def _write_then_raise(path: Path, error: BaseException, *, force: bool = False) -> None:
@@ -30,7 +31,7 @@ def _listing(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in sorted(folder.iterdir())}
 
 
-def test_a_file_appears_whole_under_its_name(tmp_path: Path) -> None:
+def test_a_file_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:
     with replacing(tmp_path / "out.nii.gz") as temporary:
         assert temporary.parent == tmp_path
         assert temporary.name.endswith("out.nii.gz")
@@ -63,7 +64,7 @@ def test_nothing_is_left_behind_when_the_block_raises(
         (errno.EIO, os.strerror(errno.EIO)),
     ],
 )
-def test_what_the_system_refuses_is_said_in_words(number: int, words: str, tmp_path: Path) -> None:
+def test_system_errors_become_messages(number: int, words: str, tmp_path: Path) -> None:
     (tmp_path / "out.tif").write_text("before")
     with pytest.raises(FileError, match=words) as caught:
         _write_then_raise(tmp_path / "out.tif", OSError(number, os.strerror(number)), force=True)
@@ -91,7 +92,7 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
 def test_an_existing_file_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     target = tmp_path / "out.npy"
     target.write_text("before")
-    with pytest.raises(FileError, match=r"out\.npy exists already; add --force"), replacing(target):
+    with pytest.raises(FileError, match=r"out\.npy exists already; add force=True"), replacing(target):
         pytest.fail("the block must not run")
     assert _listing(tmp_path) == {"out.npy": "before"}
     with replacing(target, force=True) as temporary:
@@ -115,7 +116,7 @@ def test_a_symbolic_link_stays_and_its_target_is_replaced(tmp_path: Path) -> Non
     assert _listing(tmp_path / "real") == {"map.nii": "after"}
 
 
-def test_a_link_to_nowhere_makes_its_target(tmp_path: Path) -> None:
+def test_a_dangling_link_gets_its_target(tmp_path: Path) -> None:
     link = tmp_path / "link.nii"
     link.symlink_to(tmp_path / "new.nii")
     with replacing(link) as temporary:
@@ -143,7 +144,7 @@ def test_folders_that_are_missing_or_files_are_refused(
     assert _listing(tmp_path) == {"file": ""}
 
 
-def test_odd_names_are_written_all_the_same(tmp_path: Path) -> None:
+def test_unusual_names_are_written(tmp_path: Path) -> None:
     for name in ("-rf", " ", "ü" * 100, "n" * 250, "a\nb.nii", "~", ".hidden"):
         with replacing(tmp_path / name) as temporary:
             temporary.write_text(name)
@@ -151,7 +152,7 @@ def test_odd_names_are_written_all_the_same(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 7
 
 
-def test_names_and_links_the_system_refuses(tmp_path: Path) -> None:
+def test_names_and_links_that_the_system_refuses(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="too long"):
         check_writable(tmp_path / ("n" * 300))
     (tmp_path / "a").symlink_to(tmp_path / "b")
@@ -160,7 +161,7 @@ def test_names_and_links_the_system_refuses(tmp_path: Path) -> None:
         check_writable(tmp_path / "a")
 
 
-def test_an_error_of_our_own_passes_through(tmp_path: Path) -> None:
+def test_softmorph_errors_pass_through(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"^mine$"):
         _write_then_raise(tmp_path / "out", FileError("mine"))
     assert _listing(tmp_path) == {}
@@ -212,8 +213,8 @@ def _store_meanwhile(path: Path, *, force: bool, mark: str = ".zgroup") -> None:
 
 
 @pytest.mark.usefixtures("system")
-def test_a_file_that_comes_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"out\.npy came into being while .* add --force"):
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"out\.npy came into being while .* add force=True"):
         _finished_meanwhile(tmp_path / "out.npy", force=False)
     assert _listing(tmp_path) == {"out.npy": "theirs"}
     _finished_meanwhile(tmp_path / "out.npy", force=True)
@@ -221,9 +222,9 @@ def test_a_file_that_comes_meanwhile_is_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("system")
-def test_a_store_that_comes_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+def test_a_store_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "out.zarr"
-    with pytest.raises(FileError, match=r"out\.zarr came into being while .* add --force"):
+    with pytest.raises(FileError, match=r"out\.zarr came into being while .* add force=True"):
         _store_meanwhile(path, force=False)
     assert _listing(path) == {".zgroup": "theirs"}
     with replacing_store(path, force=True) as temporary:
@@ -244,7 +245,7 @@ def test_new_files_and_stores_get_their_names(tmp_path: Path) -> None:
     assert (tmp_path / "b.zarr").stat().st_mode == (tmp_path / "folder").stat().st_mode
 
 
-def test_a_folder_that_comes_meanwhile_is_not_replaced_with_force_either(tmp_path: Path) -> None:
+def test_a_folder_that_appears_meanwhile_is_not_replaced_even_with_force(tmp_path: Path) -> None:
     path = tmp_path / "out.zarr"
     with pytest.raises(FileError, match="no Zarr store"):
         _store_meanwhile(path, force=True, mark="thesis.tex")
@@ -284,7 +285,7 @@ def test_a_device_is_written_into_and_stays_one(force: bool, tmp_path: Path) -> 
         check_writable(link, force=force, store=True)
 
 
-def test_a_full_disk_on_the_way_to_a_device_is_that_of_temporary_files(tmp_path: Path) -> None:
+def test_a_full_temporary_folder_is_named_when_writing_to_a_device(tmp_path: Path) -> None:
     (tmp_path / "null.csv").symlink_to(os.devnull)
     with pytest.raises(
         FileError, match=r"put together in .* first .No space left on device.; .* TMPDIR"
@@ -294,7 +295,7 @@ def test_a_full_disk_on_the_way_to_a_device_is_that_of_temporary_files(tmp_path:
 
 
 @pytest.mark.linux
-def test_a_pipe_without_a_name_is_written_into(tmp_path: Path) -> None:
+def test_an_unnamed_pipe_is_written_into(tmp_path: Path) -> None:
     """As `--csv >(sort)` and `--csv /dev/stdout | sort` give them."""
     out, into = os.pipe()
     with replacing(Path(f"/dev/fd/{into}")) as temporary:
@@ -339,14 +340,14 @@ def test_a_link_in_the_place_of_a_kept_folder_is_not_followed(tmp_path: Path) ->
 
 
 @pytest.mark.posix
-def test_a_kept_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kept_folder_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     partial(tmp_path / "out.zarr").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     # Where a file system gives all to one owner, that is nobody else.
     with replacing_store(tmp_path / "out.zarr", resume=True) as temporary:
         _store(temporary, "ours")
     partial(tmp_path / "out.zarr").mkdir()
-    monkeypatch.setattr(files, "_owner_beside", lambda _: os.getuid() + 1)
+    monkeypatch.setattr(temporaries, "_owner_beside", lambda _: os.getuid() + 1)
     with (
         pytest.raises(FileError, match="belongs to somebody else"),
         replacing_store(tmp_path / "out.zarr", resume=True, force=True),
@@ -354,7 +355,7 @@ def test_a_kept_folder_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch:
         pytest.fail("the block must not run")
 
 
-def test_a_file_of_our_own_with_another_name_is_used_after_what_the_message_says(tmp_path: Path) -> None:
+def test_a_hard_linked_file_is_opened_after_the_advised_command(tmp_path: Path) -> None:
     """As `cp -al` and programs that keep equal files once make them."""
     path, other = tmp_path / "a 'manifest'", tmp_path / "of a copied folder"
     other.write_text("what is done")
@@ -370,7 +371,7 @@ def test_a_file_of_our_own_with_another_name_is_used_after_what_the_message_says
 
 
 @pytest.mark.parametrize("make", [Path.symlink_to, Path.hardlink_to, lambda path, _: os.mkfifo(path)])
-def test_a_file_of_our_own_is_not_opened_through_a_link(make: Any, tmp_path: Path) -> None:
+def test_a_predictable_name_is_not_opened_through_a_link(make: Any, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("secret")
     make(tmp_path / "lock", tmp_path / "keys")
     for flags in (os.O_RDONLY, os.O_RDWR | os.O_CREAT | os.O_APPEND):
@@ -379,7 +380,7 @@ def test_a_file_of_our_own_is_not_opened_through_a_link(make: Any, tmp_path: Pat
     assert (tmp_path / "keys").read_text() == "secret"
 
 
-def test_a_link_is_replaced_and_not_its_target_where_anybody_can_guess_the_name(tmp_path: Path) -> None:
+def test_a_link_with_a_predictable_name_is_replaced_and_not_its_target(tmp_path: Path) -> None:
     (tmp_path / "profile").write_text("mine")
     (tmp_path / "summary.csv").symlink_to("profile")
     with replacing(tmp_path / "summary.csv", force=True, follow=False) as temporary:
@@ -390,7 +391,7 @@ def test_a_link_is_replaced_and_not_its_target_where_anybody_can_guess_the_name(
     assert (tmp_path / "summary.csv").stat().st_mode == (tmp_path / "new").stat().st_mode
 
 
-def test_pipes_and_devices_are_not_written_into_where_anybody_can_guess_the_name(tmp_path: Path) -> None:
+def test_pipes_and_devices_with_predictable_names_are_refused(tmp_path: Path) -> None:
     pipe, link = tmp_path / "summary.csv", tmp_path / "summary.json"
     os.mkfifo(pipe)
     link.symlink_to(os.devnull)
@@ -411,7 +412,7 @@ def test_pipes_and_devices_are_not_written_into_where_anybody_can_guess_the_name
 
 @pytest.mark.parametrize("removed", ["before it is locked", "after that"])
 @pytest.mark.parametrize("name", ["out.npy", "out.zarr"])
-def test_what_another_run_takes_for_a_leftover_is_made_again(
+def test_a_temporary_file_removed_by_another_run_is_created_again(
     name: str, removed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, cleaner = descriptors.lock, list[int]()
@@ -423,11 +424,11 @@ def test_what_another_run_takes_for_a_leftover_is_made_again(
         cleaner.append(os.open(path, os.O_RDONLY))
         assert real(cleaner[0])
         if removed == "before it is locked":
-            files.remove(path)
+            temporaries.remove(path)
             os.close(cleaner[0])
             return real(descriptor)
         found = real(descriptor)
-        files.remove(path)
+        temporaries.remove(path)
         os.close(cleaner[0])
         return found
 
@@ -446,7 +447,7 @@ def test_what_another_run_takes_for_a_leftover_is_made_again(
 
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("existing", [False, True])
-def test_the_kept_folder_of_a_run_that_begins_when_this_one_ends_stays(
+def test_the_kept_folder_of_the_next_run_is_not_removed(
     existing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, flush = tmp_path / "out.zarr", naming.flush
@@ -467,10 +468,10 @@ def test_the_kept_folder_of_a_run_that_begins_when_this_one_ends_stays(
     assert [one.name for one in partial(path).iterdir()] == ["theirs"]
 
 
-def test_what_a_store_replaced_is_not_taken_for_a_kept_folder(
+def test_a_replaced_store_is_not_resumed_by_another_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, remove, refused = tmp_path / "out.zarr", files.remove, list[str]()
+    path, remove, refused = tmp_path / "out.zarr", temporaries.remove, list[str]()
     with replacing_store(path) as temporary:
         _store(temporary, "before")
 
@@ -489,7 +490,7 @@ def test_what_a_store_replaced_is_not_taken_for_a_kept_folder(
     assert [one.name for one in tmp_path.iterdir()] == ["out.zarr"]
 
 
-def test_a_kept_folder_that_takes_its_name_meanwhile_is_not_written_to(
+def test_a_kept_folder_renamed_meanwhile_is_not_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, real = tmp_path / "out.zarr", descriptors.lock
@@ -511,7 +512,7 @@ def test_a_kept_folder_that_takes_its_name_meanwhile_is_not_written_to(
 
 @pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("name", ["out.npy", "out.zarr"])
-def test_with_force_it_does_not_matter_when_another_comes_or_goes(
+def test_force_replaces_files_that_appear_or_vanish_meanwhile(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, store = tmp_path / name, name.endswith(".zarr")
@@ -542,7 +543,7 @@ def test_with_force_it_does_not_matter_when_another_comes_or_goes(
         look(target, **more)
         if sum(1 for _ in tmp_path.iterdir()) > 1:
             seen.append("gone")
-            files.remove(path)
+            temporaries.remove(path)
 
     monkeypatch.setattr(naming, "take_free", comes_first)
     ours()
@@ -554,9 +555,7 @@ def test_with_force_it_does_not_matter_when_another_comes_or_goes(
     assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
-def test_what_is_set_aside_and_cannot_come_back_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_cannot_be_restored_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, real = tmp_path / "out.zarr", naming.take_free
     with replacing_store(path) as temporary:
         _store(temporary, "before")
@@ -596,7 +595,7 @@ with which(Path(sys.argv[1])) as temporary:
 
 
 @pytest.mark.parametrize("name", ["out.nii.gz", "out.zarr", "a\nb.npy"])
-def test_the_next_run_takes_away_what_a_killed_one_left_and_nothing_else(name: str, tmp_path: Path) -> None:
+def test_only_leftovers_of_killed_runs_are_removed(name: str, tmp_path: Path) -> None:
     def other() -> subprocess.Popen[bytes]:
         begun = subprocess.Popen(
             [sys.executable, "-c", KILLED, str(tmp_path / name)],

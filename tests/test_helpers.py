@@ -186,7 +186,7 @@ def test_the_nested_reference_keeps_topology_and_leaves_nothing_to_delete(
 @pytest.mark.parametrize(
     ("system", "skipped"), [("linux", []), ("darwin", ["linux"]), ("win32", ["posix", "linux"])]
 )
-def test_what_a_system_lacks_is_skipped_there(
+def test_tests_of_missing_system_features_are_skipped(
     system: str, skipped: list[str], pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conftest = pytestconfig.pluginmanager.get_plugin(str(Path(__file__).with_name("conftest.py")))
@@ -202,7 +202,7 @@ def test_what_a_system_lacks_is_skipped_there(
     assert reasons == [f"{system} is not {one}" for one in skipped]
 
 
-def test_no_test_file_needs_a_module_of_posix_to_be_imported() -> None:
+def test_every_test_file_can_be_imported_without_posix_modules() -> None:
     files = sorted(Path(__file__).parent.rglob("test_*.py"))
     assert len(files) > 100
     for path in files:

@@ -47,7 +47,7 @@ def test_the_check_can_fail() -> None:
     assert "scipy" in _loaded_by("import scipy")
 
 
-def test_every_public_name_is_there_and_no_other() -> None:
+def test_public_names_are_exactly_those_of_all() -> None:
     for name in softmorph_cli.__all__:
         assert getattr(softmorph_cli, name) is not None
         assert name in dir(softmorph_cli)

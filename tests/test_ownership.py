@@ -1,4 +1,4 @@
-"""Who may read and write what replaces a file: those who could before, and nobody else."""
+"""A file that replaces another one keeps its owner, group, mode and access lists, or grants less."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_root_keeps_the_owner_of_a_replaced_file(tmp_path: Path) -> None:
     assert (state.st_uid, state.st_gid) == ((1234, 2345) if given else (os.geteuid(), os.getegid()))
 
 
-def test_what_cannot_be_kept_is_not_granted_to_others(open_folder: Path) -> None:
+def test_a_mode_without_its_owner_is_not_granted_to_others(open_folder: Path) -> None:
     target = open_folder / "out.npy"
     target.write_text("before")
     target.chmod(0o664)
@@ -157,7 +157,7 @@ def test_what_cannot_be_kept_is_not_granted_to_others(open_folder: Path) -> None
     assert "an access list that you cannot give: it is yours now, with mode 644" in said
 
 
-def test_what_cannot_be_kept_is_narrowed_to_what_a_new_file_grants(
+def test_a_mode_without_its_owner_grants_no_more_than_a_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither root nor a plain user is refused both: who may not give anything away is pretended to be running."""
@@ -192,7 +192,7 @@ def test_what_cannot_be_kept_is_narrowed_to_what_a_new_file_grants(
 TO_THE_GROUP = GIVE_AWAY.replace("os.setgid(int(sys.argv[2]))", "os.setgid(int(sys.argv[3]))")
 
 
-def test_a_file_of_somebody_else_in_the_same_group_is_not_opened_to_all(open_folder: Path) -> None:
+def test_a_file_of_another_user_in_the_same_group_is_not_opened_to_all(open_folder: Path) -> None:
     target = open_folder / "out.npy"
     target.write_text("before")
     target.chmod(0o666)
@@ -206,7 +206,7 @@ def test_a_file_of_somebody_else_in_the_same_group_is_not_opened_to_all(open_fol
     assert "it is yours now, with mode 644" in said
 
 
-def test_a_store_in_a_folder_of_a_group_is_the_group_s(tmp_path: Path) -> None:
+def test_a_store_in_a_set_group_id_folder_gets_its_group(tmp_path: Path) -> None:
     shared, path = tmp_path / "shared", tmp_path / "shared" / "out.zarr"
     shared.mkdir()
     if os.geteuid() == 0:
@@ -223,7 +223,7 @@ def test_a_store_in_a_folder_of_a_group_is_the_group_s(tmp_path: Path) -> None:
     assert {one.stat().st_gid for one in (path, *path.rglob("*"))} == {group}
 
 
-def test_a_store_whose_mark_is_a_link_does_not_get_the_link_s_mode(tmp_path: Path) -> None:
+def test_a_store_with_linked_metadata_does_not_get_the_mode_of_the_link(tmp_path: Path) -> None:
     """As git-annex keeps files: a link of mode 777 to one that nobody may write."""
     path, kept = tmp_path / "out.zarr", tmp_path / "kept"
     path.mkdir()
@@ -251,7 +251,7 @@ def test_the_access_list_of_a_replaced_file_is_kept(with_lists: Path) -> None:
     assert mode(target) == 0o660
 
 
-def test_without_the_access_list_its_members_and_the_group_get_nothing(with_lists: Path) -> None:
+def test_without_the_access_list_neither_its_members_nor_the_group_get_access(with_lists: Path) -> None:
     """With a list the group's bits are the most that anybody on it gets, and not what the group has."""
     with_lists.chmod(0o777)
     target = with_lists / "out.npy"
@@ -267,7 +267,9 @@ def test_without_the_access_list_its_members_and_the_group_get_nothing(with_list
     assert "an access list that you cannot give: it is yours now, with mode 604" in said
 
 
-def test_a_list_that_cannot_be_set_is_not_widened(with_lists: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_access_list_that_cannot_be_set_grants_nothing_more(
+    with_lists: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_args: object, **_more: object) -> None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
@@ -280,7 +282,7 @@ def test_a_list_that_cannot_be_set_is_not_widened(with_lists: Path, monkeypatch:
     assert mode(new) == 0o600
 
 
-def test_a_file_without_a_list_stays_so_where_new_ones_get_one(with_lists: Path) -> None:
+def test_a_file_without_an_access_list_gets_no_default_list(with_lists: Path) -> None:
     target = with_lists / "out.npy"
     target.write_text("before")
     target.chmod(0o640)
@@ -292,7 +294,7 @@ def test_a_file_without_a_list_stays_so_where_new_ones_get_one(with_lists: Path)
     assert mode(target) == 0o640
 
 
-def test_new_files_and_stores_get_the_list_that_the_folder_gives(with_lists: Path) -> None:
+def test_new_files_and_stores_get_the_default_list_of_the_folder(with_lists: Path) -> None:
     os.setxattr(with_lists, DEFAULT, access_list(7, 7, 5, 7, 0))
     with replacing(with_lists / "a.npy") as temporary:
         assert mode(temporary) == 0o600
@@ -314,7 +316,7 @@ def test_new_files_and_stores_get_the_list_that_the_folder_gives(with_lists: Pat
         assert mode(with_lists / made) == mode(with_lists / plain)
 
 
-def test_the_lists_of_a_replaced_store_are_kept(with_lists: Path) -> None:
+def test_the_access_lists_of_a_replaced_store_are_kept(with_lists: Path) -> None:
     """Also those that what is made in it later gets."""
     path = with_lists / "out.zarr"
     path.mkdir()

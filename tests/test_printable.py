@@ -1,4 +1,4 @@
-"""Text of files on its way to a terminal and a spreadsheet."""
+"""Untrusted text in terminals, spreadsheets and JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TITLE = "\x1b]0;owned\x07"
         ("right\u202eleft", "right?left"),
     ],
 )
-def test_what_is_not_printable_becomes_a_question_mark(text: str, shown: str) -> None:
+def test_unprintable_characters_become_question_marks(text: str, shown: str) -> None:
     assert printable(text) == shown
     shown.encode()
 
@@ -39,7 +39,7 @@ def test_what_is_not_printable_becomes_a_question_mark(text: str, shown: str) ->
 @pytest.mark.parametrize(
     "name", ["-rf.tif", "a\nb.tif", "\x1b[31m'\\.tif", os.fsdecode(b"\xff.tif"), "µ $(id).tif"]
 )
-def test_a_command_line_names_the_file_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+def test_a_quoted_command_names_the_same_file(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"found")
     line = typed("cat", Path(name))
     assert message(line) == line
@@ -52,20 +52,20 @@ def test_a_message_is_one_line_and_its_drawing() -> None:
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1"])
-def test_a_text_is_no_formula(text: str) -> None:
+def test_formulas_in_cells_are_escaped(text: str) -> None:
     assert cell(text) == f"'{text}"
     assert cell(Path(text)) == f"./{text}"
 
 
 @pytest.mark.parametrize("value", ["a=1", "", -1.5, -3, None, True])
-def test_other_cells_stay(value: object) -> None:
+def test_other_cells_are_unchanged(value: object) -> None:
     assert cell(value) is value
 
 
 @pytest.mark.parametrize(
     "text", ["x = " + "[" * 5000 + "]" * 5000, "x = " + "9" * 5000, "x = ", "x = 1\nx = 2"]
 )
-def test_toml_that_is_none_says_why_in_a_clause(text: str) -> None:
+def test_the_reason_of_malformed_toml_is_one_clause(text: str) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]{5,90}$"):
         toml.parse(text)
     assert toml.parse("x = 1") == {"x": 1}
@@ -76,7 +76,9 @@ def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[by
     return subprocess.run(command, capture_output=True, env={**os.environ, **environment}, check=False)
 
 
-def test_names_reach_no_terminal_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_characters_in_names_reach_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("map.npy", np.eye(7, dtype=np.float32))
     for name in (TITLE + ".npy", os.fsdecode(b"a\xff.npy"), "a\nb.npy"):
@@ -100,7 +102,7 @@ def test_names_reach_no_terminal_as_they_are(tmp_path: Path, monkeypatch: pytest
     assert ended("stats", "map.npy", PYTHONIOENCODING="latin-1").returncode == 0
 
 
-def test_a_title_of_a_rule_is_no_command_to_the_terminal(
+def test_control_characters_in_rule_titles_reach_no_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -111,7 +113,7 @@ def test_a_title_of_a_rule_is_no_command_to_the_terminal(
     assert b"\x1b" not in run.stdout
 
 
-def test_a_name_is_no_formula_in_any_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_no_formulas_in_any_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("in").mkdir()
     np.save("in/=1+1.npy", np.eye(7, dtype=np.float32))
@@ -126,14 +128,14 @@ def test_a_name_is_no_formula_in_any_table(tmp_path: Path, monkeypatch: pytest.M
         assert not any(one.startswith("=") for one in cells), table
 
 
-def test_halves_of_surrogate_pairs_go_into_no_json() -> None:
+def test_unpaired_surrogates_are_replaced_in_json() -> None:
     name = os.fsdecode(b"a\xff.npy")
     assert unicode({name: [name, 1.5, None, ("é", "\U0001f600")]}) == {
         "a\ufffd.npy": ["a\ufffd.npy", 1.5, None, ["é", "\U0001f600"]]
     }
 
 
-def test_what_a_file_is_called_does_not_take_its_provenance_away(tmp_path: Path) -> None:
+def test_provenance_is_kept_whatever_the_file_name(tmp_path: Path) -> None:
     provenance = {
         "command": "softmorph erode",
         "parameters": {"mask": os.fsdecode(b"m\xff.npy"), "radius": 2.0},
@@ -147,7 +149,7 @@ def test_what_a_file_is_called_does_not_take_its_provenance_away(tmp_path: Path)
         assert found.provenance["parameters"] == {"mask": "m\ufffd.npy", "radius": 2.0}, suffix
 
 
-def test_names_of_channels_are_printable_wherever_they_come_from(tmp_path: Path) -> None:
+def test_channel_names_are_printable_in_every_format(tmp_path: Path) -> None:
     image = np.random.default_rng(0).random((2, 5, 7)).astype(np.float32)
     names = (TITLE, "a\x00b")
     write(Volume(image, "CYX", channels=names), tmp_path / "a.zarr")
@@ -174,7 +176,7 @@ def test_warnings_of_libraries_are_printable_where_they_are_shown(monkeypatch: p
     assert shown == ["about ?]0;owned?"]
 
 
-def test_words_about_a_run_in_progress_are_printable(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_messages_are_printable(capsys: pytest.CaptureFixture[str]) -> None:
     from softmorph_cli.cli.progress import MINUTE, Lines
 
     lines = Lines()

@@ -1,3 +1,5 @@
+"""Units of length in files and in options."""
+
 from __future__ import annotations
 
 import pytest
@@ -32,7 +34,7 @@ def test_every_spelling_becomes_one_of_three_units(spelling: str, unit: str, fac
 
 
 @pytest.mark.parametrize("spelling", [None, "", "furlong", "ms", "s", "vox", "pixel"])
-def test_what_is_no_unit_of_length_stays_unknown(spelling: str | None) -> None:
+def test_other_units_are_unknown(spelling: str | None) -> None:
     assert length(2.0, spelling) == (2.0, None)
     assert millimetres(spelling) is None
 

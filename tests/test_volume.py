@@ -1,4 +1,4 @@
-"""A volume refuses parts that do not fit, in words."""
+"""`Volume`: axes, geometry, and refused arguments."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_does_not_fit_is_refused(case: str) -> None:
+def test_inconsistent_parts_are_refused(case: str) -> None:
     changed, fragment = BAD[case]
     with pytest.raises(InputError, match=fragment):
         Volume(**{"array": MAP, "axes": "ZYX", **changed})
 
 
-def test_with_array_stays_in_place() -> None:
+def test_with_array_keeps_the_geometry() -> None:
     volume = Volume(MAP, "ZYX", spacing=(3.0, 1.0, 1.0), unit="mm", affine=np.eye(4), notes=("a",))
     other = volume.with_array(MAP * 2)
     assert (other.spacing, other.unit, other.notes) == (volume.spacing, volume.unit, volume.notes)
@@ -88,7 +88,7 @@ def test_with_array_stays_in_place() -> None:
         np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]),
     ],
 )
-def test_an_affine_places_every_voxel_or_is_refused(affine: np.ndarray) -> None:
+def test_singular_affines_are_refused(affine: np.ndarray) -> None:
     with pytest.raises(
         InputError, match=r"does not place voxels: it must be 4 x 4, finite and have an inverse"
     ):
@@ -96,7 +96,7 @@ def test_an_affine_places_every_voxel_or_is_refused(affine: np.ndarray) -> None:
     assert not places(affine)
 
 
-def test_small_steep_and_mirrored_affines_are_fine() -> None:
+def test_small_steep_and_mirrored_affines_are_accepted() -> None:
     for affine in (
         np.diag([1e-9, 1e-9, 1e-7, 1.0]),
         np.diag([1.0, -1.0, 1000.0, 1.0]),

@@ -1,4 +1,4 @@
-"""On a system without POSIX: what Windows lacks is hidden from the package, and from nobody else."""
+"""Systems without POSIX: what Windows lacks is hidden from the package, and from no other module."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def softmorph(*words: str) -> str:
     return python("-m", "softmorph_cli", *words)
 
 
-def test_what_is_hidden_is_hidden_from_the_package_only(windows: Path) -> None:
+def test_posix_is_hidden_from_the_package_only(windows: Path) -> None:
     code = """
 import os, signal, sys, fcntl
 assert os.getuid() >= 0 and signal.SIGHUP and sys.platform != "win32"
@@ -145,7 +145,7 @@ def test_a_skeleton_is_written_replaced_and_measured(suffix: str, windows: Path)
     assert sorted(path.name for path in windows.iterdir()) == ["in.npy", f"out.{suffix}"]
 
 
-def test_a_batch_leaves_its_results_alone(windows: Path) -> None:
+def test_a_resumed_batch_does_not_rewrite_results(windows: Path) -> None:
     images = {}
     Path("in").mkdir()
     for number in range(2):

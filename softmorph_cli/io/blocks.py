@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -13,18 +13,17 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import select
-from softmorph_cli.io.boxes import Box
+from softmorph_cli.io.boxes import Box, clipped, extent
 from softmorph_cli.io.exclusive import class_notes_of_blocks, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Index, Lazy
 from softmorph_cli.io.mapped import check_whole
-from softmorph_cli.io.masks import is_inside, nan_notes
+from softmorph_cli.io.masks import MaskFile
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Affine, Array, Kept, Raw
 from softmorph_cli.io.values import check_type, full_scale, no_label, probabilities, warn_of_probabilities
-from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Source, class_axis
 
 _SINGLE = np.dtype(np.float32)
@@ -65,11 +64,11 @@ class Blocks:
     notes: tuple[str, ...]
     mapped: str = ""
     channels: tuple[str, ...] | None = None
-    _image: _Image = field(repr=False, kw_only=True)
+    _image: _BlockSource = field(repr=False, kw_only=True)
     _read: Callable[[Box], Array] = field(repr=False, kw_only=True)
 
     def __reduce__(self) -> tuple[Callable[..., Blocks], tuple[object, ...]]:
-        """Pickle the path and the options; what was found out by reading all of the map is not searched again."""
+        """Pickle the path and the options, with the divisor, so that the map need not be read again to find it."""
         given = self._image.given.absolute()
         return _reopen, (self.path.absolute(), given, self._image.settled.divide_by, self.shape)
 
@@ -102,8 +101,7 @@ class Blocks:
             FileError: If the file is damaged there.
             InputError: If the values there are no probabilities.
         """
-        cuts = tuple(slice(*part.indices(size)[:2]) for part, size in zip(box, self.shape, strict=True))
-        return self._read(cuts)
+        return self._read(clipped(box, self.shape))
 
     def __getitem__(self, index: Any) -> Any:
         """Read a part, indexed as an array with numbers and with ranges without steps."""
@@ -181,7 +179,7 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
     Args:
         path: The file.
         given: How it is read.
-        settled: The same, with what only all of the map together tells; None where that is still to be found out.
+        settled: The same, with the divisor of integers whose meaning depends on the whole map; None if not known yet.
     """
     name = str(path)
     softmax = given.from_logits == "softmax"
@@ -198,11 +196,11 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
     if given.time is not None:
         raw = select.pick_time(raw, given.time, name)
     filed_spatial = select.spatial(raw)
-    mask = _Mask(Path(given.mask), raw, name) if given.mask is not None else None
+    mask = None if given.mask is None else MaskFile.open(Path(given.mask), raw, name, lazy=True)
     if given.region is not None:
         raw, cuts = select.crop(raw, given.region, name)
-        if mask is not None:
-            mask.crop(cuts)
+        mask = mask and mask.cropped(cuts)
+    spatial_shape = raw.array.shape[-len(filed_spatial) :]
     along = select.letter_of(given.channel_axis, filed_axes)
     one, mapped, channels = _one_image(raw, name, given.channel, along, softmax=softmax)
     filed_spacing = one.spacing
@@ -210,10 +208,11 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
     one = replace(one, array=array)
     axes = select.spatial(one)
     filed_spatial = "".join(letter for letter in filed_spatial if letter != dropped)
-    image = _Image(name, given, settled or given, raw, one, mask, filed_spatial, along)
-    notes: list[str] = []
+    image = _BlockSource(name, given, settled or given, raw, one, mask, filed_spatial, along)
+    notes = [] if mask is None else [*mask.notes(tuple(slice(0, size) for size in spatial_shape))]
     if settled is None:
-        divisor, notes = _settle(image)
+        divisor, scale_notes = _settle(image)
+        notes = [*scale_notes, *notes]
         image = replace(image, settled=replace(given, divide_by=divisor))
         if given.from_logits is not None:
             _warn_of_probabilities(image)
@@ -235,7 +234,7 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
             Kept(family.name, one.native, filed_axes, filed_spacing, dropped, time_step=one.time_step),
             read_with(one.provenance, divide_by=given.divide_by, from_logits=given.from_logits),
         ),
-        notes=(*one.notes, *notes, *(mask.notes() if mask is not None else ())),
+        notes=(*one.notes, *notes),
         mapped=mapped,
         channels=channels,
         _image=image,
@@ -244,16 +243,16 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
 
 
 @dataclass(frozen=True)
-class _Image:
+class _BlockSource:
     """The numbers of an image, which become probabilities block by block.
 
     Attributes:
         name: The file, for messages.
         given: How it is read.
-        settled: The same, with the number that stands for 1 where only all of the map tells it.
+        settled: The same, with the divisor of integers whose meaning depends on the whole map.
         every: The image with all of its channels.
         one: What is read; its axes are those of the blocks, after that of channels where softmax needs it.
-        mask: Where values count.
+        mask: The map is 0 where it is 0; None for no mask.
         filed_axes: The letters in `every` of the axes of the blocks.
         along: The letter of the axis that the channel is picked along, where it was given.
     """
@@ -263,7 +262,7 @@ class _Image:
     settled: ReadOptions
     every: Raw
     one: Raw
-    mask: _Mask | None
+    mask: MaskFile | None
     filed_axes: str
     along: str | None
 
@@ -273,10 +272,12 @@ class _Image:
         return replace(self.one, array=np.asarray(self.one.array[index]))
 
     def inside(self, box: Box) -> Array | None:
-        """Return where values count in a block; None for everywhere."""
+        """Return the mask in a block; None for no mask."""
         if self.mask is None:
             return None
-        return self.mask.read(dict(zip(self.filed_axes, box, strict=True)), box)
+        cuts = dict(zip(self.filed_axes, box, strict=True))
+        every_axis = tuple(cuts.get(letter, slice(0, 1)) for letter in select.spatial(self.every))
+        return self.mask.read(every_axis).reshape(extent(box))
 
     def read(self, box: Box) -> Array:
         """Return the probabilities of a block."""
@@ -333,47 +334,6 @@ class _Image:
         return replace(logits, array=values, slope=1.0, inter=0.0, full_scale=False)
 
 
-class _Mask:
-    """A mask that is read block by block."""
-
-    def __init__(self, path: Path, raw: Raw, name: str) -> None:
-        _, other = read_raw(path, lazy=True)
-        check_type(other, str(path))
-        other = replace(other, array=_in_parts(other.array))
-        other = select.arrange(select.name_axes(other, str(path)))
-        letters = select.spatial(raw)
-        shape, found = raw.array.shape[-len(letters) :], other.array.shape
-        if [size for size in found if size > 1] != [size for size in shape if size > 1]:
-            raise InputError(
-                f"{named('mask')} {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
-            )
-        self._path = path
-        self._array = cast(Lazy, other.array[tuple(slice(None) if size > 1 else 0 for size in found)])
-        self._letters = [a for a, size in zip(letters, shape, strict=True) if size > 1]
-        self._all = letters
-
-    def crop(self, cuts: tuple[slice, ...]) -> None:
-        """Cut out a region, given along all spatial axes of the map."""
-        kept = [cut for letter, cut in zip(self._all, cuts, strict=True) if letter in self._letters]
-        self._array = self._array[tuple(kept)]
-
-    def read(self, cuts: Mapping[str, slice], box: Box) -> Array:
-        """Return where the mask is not 0 in a block.
-
-        Args:
-            cuts: The ranges of the block by axis letter.
-            box: The same in order.
-        """
-        part = np.asarray(self._array[tuple(cuts.get(letter, slice(0, 1)) for letter in self._letters)])
-        return is_inside(part).reshape([cut.stop - cut.start for cut in box])
-
-    def notes(self) -> tuple[str, ...]:
-        """Return a note if a mask of real numbers holds NaN, for which it is read once."""
-        if self._array.dtype.kind != "f":
-            return ()
-        return nan_notes(self._path, (self._array[box] for box in self._array.boxes()))
-
-
 def _in_parts(array: Any) -> Array:
     """Return an array in memory or in a mapped file as a `Lazy` one, whose parts are copied."""
     if isinstance(array, Lazy):
@@ -418,7 +378,7 @@ def _one_image(
     return raw, left, channels if "C" in left else None
 
 
-def _warn_of_probabilities(image: _Image) -> None:
+def _warn_of_probabilities(image: _BlockSource) -> None:
     """Warn where all values of a map that is read as logits lie in [0, 1]; the first that does not ends the search."""
     low, high = np.inf, -np.inf
     for box in cast(Lazy, image.one.array).boxes():
@@ -429,11 +389,11 @@ def _warn_of_probabilities(image: _Image) -> None:
     warn_of_probabilities(low, high, image.name)
 
 
-def _settle(image: _Image) -> tuple[float | None, list[str]]:
-    """Find out what no block can tell alone: whether the label exists, or what integers mean.
+def _settle(image: _BlockSource) -> tuple[float | None, list[str]]:
+    """Read the whole map, where needed, to find out whether the label exists or what integers mean.
 
     Returns:
-        The number that stands for 1, None where it is 1 or the file's own scaling says it; and notes.
+        The divisor of stored numbers, None if there is none; and notes.
 
     Raises:
         InputError: If the label is missing, or the integers are no probabilities.

@@ -1,7 +1,9 @@
-"""Protocols of maps that are read and written in boxes, so that they need not fit into memory."""
+"""Maps that are read and written in boxes, so that they need not fit into memory; and boxes of chunks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Protocol
 
 from softmorph_cli.io.raw import Array
@@ -33,3 +35,32 @@ class BoxWriter(Protocol):
 
     def write(self, box: Box, values: Array, /) -> None:
         """Store the values of a box."""
+
+
+def clipped(box: Sequence[slice], shape: Sequence[int]) -> Box:
+    """Return a box with explicit ends that lie inside an array of this shape."""
+    return tuple(slice(*part.indices(size)[:2]) for part, size in zip(box, shape, strict=True))
+
+
+def relative(box: Box, outer: Box) -> Box:
+    """Return a box in the coordinates of a box that contains it."""
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, outer, strict=True))
+
+
+def extent(box: Box) -> tuple[int, ...]:
+    """Return the shape of a box."""
+    return tuple(cut.stop - cut.start for cut in box)
+
+
+def chunk_numbers(box: Box, chunks: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Return the positions, in the grid of chunks, of those that a box overlaps."""
+    pairs = zip(box, chunks, strict=True)
+    return product(*(range(cut.start // size, -(-cut.stop // size)) for cut, size in pairs))
+
+
+def part_in_chunk(number: Sequence[int], chunks: Sequence[int], box: Box) -> Box:
+    """Return the part of a box that lies in one chunk."""
+    return tuple(
+        slice(max(cut.start, n * size), min(cut.stop, (n + 1) * size))
+        for n, size, cut in zip(number, chunks, box, strict=True)
+    )

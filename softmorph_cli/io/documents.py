@@ -1,4 +1,4 @@
-"""The JSON documents of schema 2: what every one begins with, how a map is described, how they are written."""
+"""JSON documents of schema 2: their common fields, the description of a map, writing them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SCHEMA: Final = 2
 
 
 def head() -> dict[str, Any]:
-    """Return the fields that every JSON begins with."""
+    """Return the first fields of every document."""
     return {"schema": SCHEMA, "softmorph_version": __version__}
 
 
 def described(volume: Volume) -> dict[str, Any]:
-    """Return the JSON's `input`; shape, axes and spacing are all in array order."""
+    """Return the field `input` of a document; shape, axes and spacing are in array order."""
     source = volume.source
     return {
         "path": str(source.path) if source else None,
@@ -38,7 +38,11 @@ def described(volume: Volume) -> dict[str, Any]:
 
 
 def as_json(document: Mapping[str, Any]) -> str:
-    """Return a JSON text; NaN and infinity would be no JSON, so they are refused."""
+    """Return a JSON text.
+
+    Raises:
+        ValueError: If the document holds NaN or infinity, which JSON has not.
+    """
     return json.dumps(unicode(document), indent=2, allow_nan=False)
 
 
@@ -49,5 +53,5 @@ def save(document: Mapping[str, Any], path: Path, *, force: bool) -> None:
 
 
 def write(document: Mapping[str, Any], place: Path) -> None:
-    """Write a JSON text into a temporary file: whoever calls replaces what is there."""
+    """Write a JSON text into a temporary file, which the caller renames."""
     place.write_text(as_json(document) + "\n", encoding="utf-8")

@@ -147,7 +147,7 @@ class _Search:
 
 
 @dataclass
-class _Class:
+class _ClassCount:
     """Counts of voxels: class most probable, class above one half, either of these, exactly one of these."""
 
     name: str
@@ -178,7 +178,7 @@ def class_notes(volume: Volume) -> tuple[str, ...]:
     names = volume.channels or ((alone,) if alone else ())
     counts = []
     for k, (label, channel) in enumerate(zip(found.labels, channels, strict=True)):
-        count = _Class(names[k] if k < len(names) else f"class {label}")
+        count = _ClassCount(names[k] if k < len(names) else f"class {label}")
         count.add(found.mask(label), channel > HALF)
         counts.append(count)
     return _notes(counts)
@@ -208,7 +208,7 @@ def class_notes_of_blocks(
     search = _Search.begin(raw, labels, divide_by)
     if search is None:
         return ()
-    count, label = _Class(channel_name(raw, channel)), int(search.numbers[channel])
+    count, label = _ClassCount(channel_name(raw, channel)), int(search.numbers[channel])
     for rows in _slabs(_spatial(raw), voxels // len(search.numbers)):
         most = search.most_probable(rows, inside(rows))
         if most is None:
@@ -223,7 +223,7 @@ def channel_name(raw: Raw, channel: int) -> str:
     return printable(names[channel] if channel < len(names) else f"channel {channel}")
 
 
-def _notes(counts: Sequence[_Class]) -> tuple[str, ...]:
+def _notes(counts: Sequence[_ClassCount]) -> tuple[str, ...]:
     different = [
         f"{one.name} has {one.above:,} voxels above 0.5 and is the most probable class at {one.most:,}"
         for one in counts

@@ -1,4 +1,4 @@
-"""The families of files: what they are called, and how their names end."""
+"""File formats: their titles and the suffixes of their names."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Final, NamedTuple
 
 
 class Family(NamedTuple):
-    """A family of files.
+    """A file format.
 
     Attributes:
-        title: As a person says it.
-        suffixes: What its files are called, lower case; the first is the usual one.
-        read: Those that --help names for input.
-        written: Those that --help names for output.
+        title: Its name in messages.
+        suffixes: The suffixes of its files, lower case; the first is the default.
+        read: The suffixes that --help lists for input.
+        written: The suffixes that --help lists for output.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""The registry of formats, and telling them apart: by content first, then by suffix."""
+"""The registry of formats, and detection by content and suffix."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ ACCEPTED: Final = (
     "NIfTI (.nii, .nii.gz), TIFF, OME-Zarr (.zarr), PNG, NRRD, MetaImage (.mha, .mhd), .npy and nnU-Net .npz"
 )
 
-# Their voxels lie in a second file: read, but never written.
+# Formats with voxels in a second file: read, but never written.
 _TWO_FILES = (".mhd", ".nhdr")
-# Network outputs hold no geometry: a result goes into the format of the image beside them.
+# Formats without geometry, and what results are written as instead.
 _INSTEAD = {".npz": ".nii.gz"}
 _HEAD = 1024
 _LABEL_TYPES = (("uint8", 2**8 - 1), ("uint16", 2**16 - 1), ("uint32", 2**32 - 1))
-# What else people have at hand, so that a refusal can name it.
+# Other formats, so that a refusal can name them.
 _OTHERS = (
     (b"\xff\xd8\xff", "a JPEG image, which loses what it stores"),
     (b"PK\x03\x04", "a zip archive"),
@@ -54,11 +54,11 @@ _OTHERS = (
 
 
 def detect(path: Path) -> Format:
-    """Find the family of an existing file, or of a Zarr store, which is a folder.
+    """Return the format of an existing file or Zarr store.
 
     Raises:
         FileError: If the file is missing, a folder, empty, unreadable, of an unknown type, or of another
-            type than its name says.
+            type than its suffix.
     """
     if is_node(path):
         return _OME_ZARR
@@ -88,7 +88,7 @@ def detect(path: Path) -> Format:
             f"rename it: {_rename(path, right)}"
         )
     if zipped and content.name != "nifti":
-        # gunzip takes no other suffix.
+        # gunzip accepts no other suffix.
         if path.suffix.lower() != ".gz":
             advice = f"rename it: {_rename(path, suffix_of(path) + '.gz')}"
         else:
@@ -98,17 +98,17 @@ def detect(path: Path) -> Format:
 
 
 def read_raw(path: Path, options: ReadOptions = DEFAULT, *, lazy: bool = False) -> tuple[Format, Raw]:
-    """Read a file as its format describes it.
+    """Read the content of a file without interpretation.
 
     Args:
         path: The file.
-        options: Which resolution of an OME-Zarr, or series of a TIFF.
-        lazy: Leave the voxels of a TIFF in its file until they are needed, as those of a Zarr store, of .npy
-            and of uncompressed NIfTI always are.
+        options: The resolution of an OME-Zarr, or series of a TIFF.
+        lazy: Whether to read the voxels of a TIFF when they are needed, as is always done for Zarr stores, .npy and
+            uncompressed NIfTI.
 
     Raises:
-        FileError: As `detect`, or if the file is damaged or has what softmorph cannot read.
-        InputError: If its format refuses what it holds, or has no resolutions or series.
+        FileError: As `detect`, or if the file is damaged or uses unsupported features.
+        InputError: If it holds no map, or has no resolutions or series.
     """
     family = detect(path)
     if isinstance(family, OmeZarr):
@@ -125,21 +125,20 @@ def read_raw(path: Path, options: ReadOptions = DEFAULT, *, lazy: bool = False) 
         return family, _sound(family.read(path))
     except (SoftmorphError, MemoryError):
         raise
-    # Files make the libraries raise nearly anything (struct.error, zlib.error, RuntimeError, ...).
+    # Damaged files make the libraries raise nearly any exception (struct.error, zlib.error, RuntimeError, ...).
     except Exception as error:
         raise not_read(path, family.title, error) from error
 
 
 def _sound(raw: Raw) -> Raw:
-    """Take out of a file what no map can have.
+    """Remove from a file's content what no map can have.
 
-    That is an affine that places nothing, axes of one beyond the fifth, and what cannot be printed in channels' names.
+    That is a singular affine, axes of size one beyond the fifth, and unprintable characters in channel names.
     """
     if raw.affine is not None and not places(raw.affine):
         note = "its affine places no voxels (not finite, or without an inverse): orientation and origin are not used."
         raw = replace(raw, affine=None, notes=(*raw.notes, note))
     if raw.channels:
-        # They go onto terminals and into tables, pictures and other files.
         raw = replace(raw, channels=tuple(map(printable, raw.channels)))
     array, axes = raw.array, raw.axes
     for axis in reversed(range(array.ndim)):
@@ -156,19 +155,19 @@ def _sound(raw: Raw) -> Raw:
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix, lower case, a known double one such as .nii.gz whole; "" if there is none."""
+    """Return the suffix in lower case, also a double one such as .nii.gz; "" if there is none."""
     name = path.name.lower()
     known = sorted((s for family in FORMATS for s in family.suffixes), key=len, reverse=True)
     return next((s for s in known if name.endswith(s)), path.suffix.lower())
 
 
 def named_format(path: Path) -> Format | None:
-    """The family that a file of this name belongs to."""
+    """Return the format of a file name, or None."""
     return next((family for family in FORMATS if suffix_of(path) in family.suffixes), None)
 
 
 def target_suffix(path: Path, family: Format) -> str:
-    """The suffix for a result of the file `path`, which is of this family: its own, if it can be written."""
+    """Return the suffix for a result of the file `path` of this format: its own, if it can be written."""
     suffix = suffix_of(path)
     if family.suffixes[0] in _INSTEAD:
         return _INSTEAD[family.suffixes[0]]
@@ -176,16 +175,16 @@ def target_suffix(path: Path, family: Format) -> str:
 
 
 def target_format(path: Path, options: WriteOptions = WRITE_DEFAULT) -> Format:
-    """The family to write, by name; the output type may also be "mask" or "labels".
+    """Return the format to write by the file name; the output type may also be "mask" or "labels".
 
     Raises:
-        FileError: If it is a folder with no such suffix.
-        UsageError: If the suffix is unknown or the family cannot store the output type or a pyramid.
+        FileError: If the path is a folder without the suffix of a format.
+        UsageError: If the suffix is unknown or the format cannot store the output type or a pyramid.
     """
     family = named_format(path)
     if family is None:
         if _is_folder(path):
-            check_writable(path)  # which says so
+            check_writable(path)  # which refuses it
         written = ACCEPTED.replace(", .mhd", "").replace(", .npy and nnU-Net .npz", " or .npy")
         raise UsageError(
             f"cannot tell the format of {path} from its suffix {suffix_of(path)!r}; write {written}."
@@ -245,7 +244,7 @@ def check_target(
 
 
 def label_type(highest: int, path: Path, family: Format) -> str:
-    """The smallest type that holds labels up to `highest`.
+    """Return the smallest type that holds labels up to `highest`.
 
     Raises:
         InputError: If none does, or the format does not hold that type.
@@ -264,7 +263,7 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
     check_fetched(path)
     try:
         mode, head = path.stat().st_mode, b""
-        # A pipe could be read only once, and this first look would take its head away.
+        # A pipe can be read only once, so it must not be read here.
         if stat.S_ISREG(mode):
             with path.open("rb") as stream:
                 head = stream.read(_HEAD)
@@ -275,7 +274,7 @@ def _first_bytes(path: Path) -> tuple[bytes, bool]:
         raise FileError(f"{path} does not exist{aside}.") from error
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if path == Path():  # an empty word, from a shell variable that is not set
+    if path == Path():  # an empty word, such as an unset shell variable
         raise FileError("an input has an empty name, or that of the current folder; name a file.")
     if stat.S_ISDIR(mode):
         raise FileError(f"{path} is a folder; name one file in it.")
@@ -308,7 +307,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _rename(path: Path, suffix: str) -> str:
-    """The command that gives a file another suffix and leaves it in its folder."""
+    """Return the command that changes the suffix of a file."""
     stem = path.name[: len(path.name) - len(suffix_of(path))]
     return typed("mv", path, path.with_name(stem + suffix))
 

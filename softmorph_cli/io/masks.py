@@ -1,29 +1,94 @@
-"""Masks of the voxels that count."""
+"""Masks: files of the shape of a map, which is set to 0 where they are 0 or NaN."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from softmorph_cli.io.raw import Array
+from softmorph_cli.errors import InputError
+from softmorph_cli.io import select
+from softmorph_cli.io.boxes import Box, extent
+from softmorph_cli.io.formats import read_raw
+from softmorph_cli.io.lazy import Lazy
+from softmorph_cli.io.mapped import held
+from softmorph_cli.io.raw import Array, Raw
+from softmorph_cli.io.room import check_room
+from softmorph_cli.io.values import check_type
+from softmorph_cli.system.parameters import named
 
 
-def is_inside(array: Any) -> Array:
-    """Return where a mask is neither 0 nor NaN: many programs store NaN outside of an organ."""
-    values = np.asarray(array)
-    with np.errstate(invalid="ignore"):  # raised by signalling NaN
-        inside = np.asarray(values != 0)
-    if values.dtype.kind == "f":
-        inside &= ~np.isnan(values)
-    return inside
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask on the grid of a map.
 
+    Attributes:
+        path: The file.
+        array: Its numbers without axes of size one, read when they are needed where the format has parts.
+        long: For each spatial axis of the map, whether `array` has it.
+    """
 
-def nan_notes(path: Path, parts: Iterable[Any]) -> tuple[str, ...]:
-    """Return a note if a part of a mask holds NaN; later parts are not read."""
-    values = map(np.asarray, parts)
-    if any(part.dtype.kind == "f" and np.isnan(part).any() for part in values):
-        return (f"the mask {path} has values that are not a number (NaN): they count as outside.",)
-    return ()
+    path: Path
+    array: Array
+    long: tuple[bool, ...]
+
+    @classmethod
+    def open(cls, path: Path, raw: Raw, name: str, *, lazy: bool = False) -> MaskFile:
+        """Open a mask.
+
+        Args:
+            path: The file.
+            raw: The map, axes in order.
+            name: The map's file, for messages.
+            lazy: As for `read_raw`.
+
+        Raises:
+            FileError: If the file cannot be read.
+            InputError: If it holds no numbers, or has another shape than the map.
+        """
+        _, other = read_raw(path, lazy=lazy)
+        check_type(other, str(path))
+        other = select.arrange(select.name_axes(other, str(path)))
+        shape, found = raw.array.shape[-len(select.spatial(raw)) :], other.array.shape
+        # Axes of size one may be others in the mask than in the map.
+        if [size for size in found if size > 1] != [size for size in shape if size > 1]:
+            raise InputError(
+                f"{named('mask')} {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
+            )
+        array = other.array[tuple(slice(None) if size > 1 else 0 for size in found)]
+        return cls(path, array, tuple(size > 1 for size in shape))
+
+    def cropped(self, box: Box) -> MaskFile:
+        """Return the mask in a box, given along all spatial axes of the map."""
+        return replace(self, array=self.array[tuple(self._kept(box))])
+
+    def read(self, box: Box) -> Array:
+        """Return where the mask is neither 0 nor NaN in a box, given along all spatial axes of the map.
+
+        Raises:
+            InputError: If it does not fit into memory.
+        """
+        part = self.array[tuple(self._kept(box))]
+        check_room(part.shape, part.dtype.itemsize + 1, self.path)
+        values = held(part, part.dtype)
+        with np.errstate(invalid="ignore"):  # raised by signalling NaN
+            inside = np.asarray(values != 0)
+        if values.dtype.kind == "f":
+            inside &= ~np.isnan(values)
+        return inside.reshape(extent(box))
+
+    def notes(self, box: Box) -> tuple[str, ...]:
+        """Return a note if the mask is NaN somewhere in a box; many programs store NaN outside of an organ."""
+        if self.array.dtype.kind != "f":
+            return ()
+        part: Any = self.array[tuple(self._kept(box))]
+        part = part if isinstance(part, Lazy) else np.atleast_1d(part)
+        pieces = part.boxes() if isinstance(part, Lazy) else range(len(part))
+        if any(np.isnan(np.asarray(part[piece])).any() for piece in pieces):
+            return (f"the mask {self.path} has values that are not a number (NaN): they count as outside.",)
+        return ()
+
+    def _kept(self, box: Box) -> list[slice]:
+        return [cut for cut, long in zip(box, self.long, strict=True) if long]

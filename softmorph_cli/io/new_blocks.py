@@ -1,4 +1,4 @@
-"""A new OME-Zarr, written block by block: maps larger than memory."""
+"""Writing OME-Zarr stores block by block: maps larger than memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -17,6 +16,7 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io.blocks import Blocks
+from softmorph_cli.io.boxes import Box, chunk_numbers, clipped, extent, part_in_chunk, relative
 from softmorph_cli.io.formats import target_format
 from softmorph_cli.io.omezarr import OmeZarr, filed_order, layout, stem
 from softmorph_cli.io.options import WriteOptions
@@ -41,7 +41,7 @@ from softmorph_cli.volume import Volume
 
 @dataclass(frozen=True)
 class _Pyramid:
-    """What the coarser resolutions are made with."""
+    """Arguments of `create_coarser`."""
 
     attributes: Mapping[str, Any]
     letters: str
@@ -51,12 +51,12 @@ class _Pyramid:
 class BlockWriter:
     """A store that is being written, by any number of threads, each voxel once.
 
-    Pickled, it is one that another process writes whole chunks to; only that keeps two from writing the same one.
+    An unpickled one, in another process, writes whole chunks only: so no two processes write the same one.
 
     Attributes:
-        shape: Along the axes of space.
-        chunks: Blocks made of whole ones, or that reach the end, are written side by side; others one by one.
-        resumed: Whether an earlier run's store is gone on with.
+        shape: The extent along the axes of space.
+        chunks: Blocks of whole chunks, or that reach the end, are written in parallel; others one after another.
+        resumed: Whether the store of an earlier run is continued.
         lost: What the file cannot keep, one sentence each.
     """
 
@@ -74,39 +74,43 @@ class BlockWriter:
         pyramid: _Pyramid | None = None,
         kept: Path | None = None,
     ) -> None:
-        """Write to an open array, to which blocks lie along some of its axes; for `create_blocks`."""
+        """Use `create_blocks`; `along` are the axes of `array` that blocks have, and `kept` is a folder to resume."""
         self._array, self._path, self._folder, self._dtype, self._pool = array, path, folder, dtype, pool
         self._along = along
         self.shape: tuple[int, ...] = tuple(array.shape[axis] for axis in along)
         self.chunks: tuple[int, ...] = tuple(array.chunks[axis] for axis in along)
         self.resumed, self.lost, self._levels = resumed, lost, levels
         self._pyramid, self._kept = pyramid, kept
-        # Whether there are coarser resolutions that a block written now would contradict.
+        # Whether there may be coarser resolutions, which a block written now makes invalid.
         self._outdated = resumed and pyramid is not None
-        self._elsewhere = self._complete = False
-        self._alone = Lock()
+        self._shared = self._complete = False
+        self._partial_chunks = Lock()
         self._unflushed: set[Path] = set()
-        self._noted = Lock()
+        self._unflushed_lock = Lock()
 
     def __reduce__(self) -> tuple[Callable[..., BlockWriter], tuple[object, ...]]:
-        """Pickle how to open it again; from now on others may write, and be killed in the middle of it."""
+        """Pickle how to open it again; other processes may write from now on, and may be killed meanwhile."""
         if self._outdated:
             self._remove_coarser()
-        self._elsewhere = True
-        return _open_elsewhere, (self._along, self._path, self._folder, self._dtype, self._levels)
+        self._shared = True
+        return _open_shared, (self._along, self._path, self._folder, self._dtype, self._levels)
 
-    def write(self, slices: Sequence[slice], block: Array) -> None:
+    def write(self, box: Sequence[slice], values: Array) -> None:
         """Store a block of probabilities; when this returns, its chunks are in the folder.
+
+        Args:
+            box: A range for each axis of space, without steps.
+            values: The probabilities; 0 and 1 for a mask.
 
         Raises:
             FileError: If the system refuses.
-            InputError: If the block does not fit, or a mask is asked for and it holds other values.
+            InputError: If the shapes differ, or values of a mask lie between 0 and 1.
         """
-        cuts = self._cuts(slices)
-        shape = tuple(cut.stop - cut.start for cut in cuts)
-        if block.shape != shape:
-            raise InputError(f"a block of shape {block.shape} does not fill one of {shape}.")
-        stored, _ = encode(block, self._dtype, self._levels)
+        cuts = clipped(box, self.shape)
+        shape = extent(cuts)
+        if values.shape != shape:
+            raise InputError(f"a block of shape {values.shape} does not fill one of {shape}.")
+        stored, _ = encode(values, self._dtype, self._levels)
         self._complete = False
         if self._outdated:
             self._remove_coarser()
@@ -116,30 +120,29 @@ class BlockWriter:
                     f"{self._path}: a block that is not made of whole chunks is written by one process only."
                 )
             self._put(cuts, stored)
-            # Whoever is told that it is done cannot do this.
+            # The process that goes on from here cannot flush the files of this one.
             self.flush()
             return
-        # A part of a chunk is put in by writing the chunk again, which only one may do at a time.
-        with nullcontext() if self._whole(cuts) else self._alone:
-            # Each chunk in a thread that no signal interrupts, and none goes on when this has failed: see `workers`.
-            begun = [
-                self._pool.submit(self._put, box, stored[_within(box, cuts)]) for box in self._pieces(cuts)
-            ]
-            _, left = wait(begun, return_when=FIRST_EXCEPTION)
-            for one in left:
-                one.cancel()
-            wait(left)
-            for one in begun:
-                if not one.cancelled():
-                    one.result()
+        # Writing a part of a chunk rewrites the chunk, so only one thread may do that at a time.
+        with nullcontext() if self._whole(cuts) else self._partial_chunks:
+            # Each chunk in a thread that no signal interrupts; after an error no more are begun (see `workers`).
+            parts = [part_in_chunk(number, self.chunks, cuts) for number in chunk_numbers(cuts, self.chunks)]
+            futures = [self._pool.submit(self._put, part, stored[relative(part, cuts)]) for part in parts]
+            _, pending = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in pending:
+                future.cancel()
+            wait(pending)
+            for future in futures:
+                if not future.cancelled():
+                    future.result()
 
     def flush(self) -> None:
-        """Bring what was written by this process since the last time to the disk.
+        """Flush what this process wrote since the last flush to the disk.
 
         Raises:
             FileError: If the system refuses.
         """
-        with self._noted:
+        with self._unflushed_lock:
             files, self._unflushed = self._unflushed, set()
         folders = {above for file in files for above in file.parents if above.is_relative_to(self._folder)}
         try:
@@ -149,39 +152,37 @@ class BlockWriter:
 
     @property
     def folder(self) -> Path:
-        """The store, under the name that it has until it is done."""
+        """The store, under its temporary name."""
         return self._folder.parent
 
-    def has(self, slices: Sequence[slice]) -> bool:
-        """Whether all chunks of a block are there and can be read, as an earlier run left them.
+    def has(self, box: Sequence[slice]) -> bool:
+        """Whether all chunks of a block exist and can be read, as an earlier run left them.
 
-        Blocks that were made of whole chunks are there whole or not at all; of others, a part may be.
+        A block of whole chunks exists as a whole or not at all; of another one, a part may be missing.
         """
-        return all(
-            readable(self._array, self._folder, self._among(number, 0))
-            for number in self._numbers(self._cuts(slices))
-        )
+        numbers = chunk_numbers(clipped(box, self.shape), self.chunks)
+        return all(readable(self._array, self._folder, self._every_axis(number, 0)) for number in numbers)
 
     def missing(self) -> int:
-        """How many chunks are not there yet."""
-        grid = (-(-size // one) for size, one in zip(self.shape, self.chunks, strict=True))
-        return sum(not self._chunk(number).is_file() for number in np.ndindex(*grid))
+        """Return the number of chunks that have not been written yet."""
+        whole = tuple(slice(0, size) for size in self.shape)
+        return sum(not self._chunk(number).is_file() for number in chunk_numbers(whole, self.chunks))
 
     def complete(self, progress: Callable[[int, int], object] | None = None) -> None:
-        """Write the coarser resolutions, where there are to be any; all else has to be there.
+        """Write the coarser resolutions, if there are any; all blocks have to be written before.
 
-        What an interrupted run wrote of them stays, unless a block has been written since.
+        Those that an interrupted run wrote stay, unless a block has been written since.
 
         Args:
-            progress: Called after every chunk: how many are done, and how many there are.
+            progress: Called after every chunk with the number of finished chunks and the total.
 
         Raises:
             FileError: If chunks were not written, what an interrupted run left is damaged, or the system refuses.
         """
         if self._complete:
             return
-        if self._elsewhere:
-            _remove_halves(self._folder)
+        if self._shared:
+            _remove_partial_chunks(self._folder)
         if left := self.missing():
             raise FileError(f"{self._path} is not complete: {left} of its chunks were not written.")
         if self._pyramid is None:
@@ -205,34 +206,17 @@ class BlockWriter:
             raise not_written(self._path, error, kept=self._kept) from error
         self._outdated = self._complete = True
 
-    def _put(self, cuts: tuple[slice, ...], stored: Array) -> None:
-        shape = self._among(stored.shape, 1)
+    def _put(self, cuts: Box, stored: Array) -> None:
+        shape = self._every_axis(stored.shape, 1)
         try:
-            self._array[self._among(cuts, slice(0, 1))] = stored.reshape(shape)
+            self._array[self._every_axis(cuts, slice(0, 1))] = stored.reshape(shape)
         except OSError as error:
             raise not_written(self._path, error, kept=self._kept) from error
-        with self._noted:
-            self._unflushed.update(map(self._chunk, self._numbers(cuts)))
-
-    def _numbers(self, cuts: tuple[slice, ...]) -> Iterator[tuple[int, ...]]:
-        """The chunks that a block has part in."""
-        return product(
-            *(
-                range(cut.start // one, -(-cut.stop // one))
-                for cut, one in zip(cuts, self.chunks, strict=True)
-            )
-        )
-
-    def _pieces(self, cuts: tuple[slice, ...]) -> Iterator[tuple[slice, ...]]:
-        """A block chunk by chunk."""
-        for number in self._numbers(cuts):
-            yield tuple(
-                slice(max(cut.start, n * one), min(cut.stop, (n + 1) * one))
-                for cut, n, one in zip(cuts, number, self.chunks, strict=True)
-            )
+        with self._unflushed_lock:
+            self._unflushed.update(map(self._chunk, chunk_numbers(cuts, self.chunks)))
 
     def _remove_coarser(self) -> None:
-        with self._alone:
+        with self._partial_chunks:
             if self._outdated:
                 for place in self._folder.parent.iterdir():
                     if place.is_dir() and place != self._folder:
@@ -240,15 +224,12 @@ class BlockWriter:
                 self._outdated = False
 
     def _chunk(self, number: tuple[int, ...]) -> Path:
-        return chunk_file(self._array, self._folder, self._among(number, 0))
+        return chunk_file(self._array, self._folder, self._every_axis(number, 0))
 
-    def _among(self, own: Sequence[Any], other: Any) -> tuple[Any, ...]:
-        return _among(self._array.ndim, self._along, own, other)
+    def _every_axis(self, own: Sequence[Any], other: Any) -> tuple[Any, ...]:
+        return _every_axis(self._array.ndim, self._along, own, other)
 
-    def _cuts(self, slices: Sequence[slice]) -> tuple[slice, ...]:
-        return tuple(slice(*part.indices(size)[:2]) for part, size in zip(slices, self.shape, strict=True))
-
-    def _whole(self, cuts: tuple[slice, ...]) -> bool:
+    def _whole(self, cuts: Box) -> bool:
         return all(
             cut.start % one == 0 and (cut.stop % one == 0 or cut.stop == size)
             for cut, size, one in zip(cuts, self.shape, self.chunks, strict=True)
@@ -269,7 +250,7 @@ def create_blocks(
     memory: int | None = None,
     provenance: Provenance | None = None,
 ) -> Iterator[BlockWriter]:
-    """Write an OME-Zarr block by block; it takes its name when the block ends well, and every chunk is there.
+    """Write an OME-Zarr block by block; it gets its name when the `with` block ends and all chunks are written.
 
     Args:
         path: A name that ends in .zarr.
@@ -277,19 +258,18 @@ def create_blocks(
         dtype: float32, uint8 (255 means 1), uint16, or "mask" (0 and 1).
         chunks: The extent of a chunk; by default 64 or 128 along each axis.
         force: Whether an existing store may be replaced.
-        keep: If the block raises, leave what was written beside `path`, for a later run to resume.
-        resume: Go on with what an earlier run kept, if it is of the same shape, type, chunks and provenance;
-            keeps it as well. `BlockWriter.has` says which blocks are there.
+        keep: If the `with` block raises, keep what was written beside `path`, for a later run to resume.
+        resume: Continue what an earlier run kept, if it is of the same shape, type, chunks and provenance; implies
+            `keep`. `BlockWriter.has` says which blocks are there.
         pyramid: Whether coarser resolutions are written too, as by `write`: by `BlockWriter.complete`, or in the end.
-        memory: Bytes that may be taken for them.
+        memory: Bytes that may be used for them.
         provenance: As for `write`.
 
     Yields:
-        What blocks are written to.
+        The writer.
 
     Raises:
-        FileError: As `write`; if the block ends and chunks were not written; or if what was kept is of
-            another run.
+        FileError: As `write`; if chunks are missing in the end; or if what was kept is of another run.
         UsageError: If the name or the type is that of another format.
     """
     path = Path(path)
@@ -300,11 +280,11 @@ def create_blocks(
     one = {"uint8": 255, "uint16": 65535}.get(dtype, 1)
     stored = "uint8" if dtype == "mask" else dtype
     place, letters, along = _filed(like, family)
-    shape = _among(len(letters), along, like.shape, 1)
+    shape = _every_axis(len(letters), along, like.shape, 1)
     if chunks is None:
         chunks = chunk_shape(shape, letters)
     else:
-        chunks = _among(len(letters), along, tuple(map(min, like.shape, chunks)), 1)
+        chunks = _every_axis(len(letters), along, tuple(map(min, like.shape, chunks)), 1)
     attributes, lost = layout(
         place,
         kept_native(place, family.name),
@@ -335,15 +315,8 @@ def create_blocks(
         written.complete()
 
 
-def _within(box: tuple[slice, ...], cuts: tuple[slice, ...]) -> tuple[slice, ...]:
-    """Where a part of a block lies in it."""
-    return tuple(
-        slice(one.start - cut.start, one.stop - cut.start) for one, cut in zip(box, cuts, strict=True)
-    )
-
-
-def _among(count: int, along: Sequence[int], own: Sequence[Any], other: Any) -> tuple[Any, ...]:
-    """Put what blocks have along each of their axes among all axes of an array, and `other` along the rest."""
+def _every_axis(count: int, along: Sequence[int], own: Sequence[Any], other: Any) -> tuple[Any, ...]:
+    """Return a value for each axis of an array: `own` along the axes of blocks, `other` along the rest."""
     every = [other] * count
     for axis, one in zip(along, own, strict=True):
         every[axis] = one
@@ -351,10 +324,10 @@ def _among(count: int, along: Sequence[int], own: Sequence[Any], other: Any) -> 
 
 
 def _filed(like: Blocks, family: OmeZarr) -> tuple[Volume, str, tuple[int, ...]]:
-    """The axes and the place of a map as `write` files it, of a single voxel.
+    """Return a map of one voxel with the geometry of `like` as `write` stores it.
 
     Returns:
-        The place; the letters of all axes in order; which of them are those of `like`, the others being of size one.
+        The map; the letters of all axes in stored order; the positions among them of the axes of `like`.
     """
     axes = like.mapped + like.axes
     one = np.zeros((1,) * len(axes), np.float32)
@@ -368,20 +341,18 @@ def _filed(like: Blocks, family: OmeZarr) -> tuple[Volume, str, tuple[int, ...]]
 def _reopen(
     folder: Path, attributes: Any, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...]
 ) -> Any:
-    group, other = (
-        node(folder),
-        f"{folder} was kept by a run with other settings; remove it, or run without {named('resume')}.",
-    )
+    group = node(folder)
+    other = f"{folder} was kept by a run with other settings; remove it, or run without {named('resume')}."
     if group is None or dict(group.attributes) != json.loads(json.dumps(attributes)):
         raise FileError(other)
     array = reopen_array(folder / "0")
     if (tuple(array.shape), str(array.dtype), tuple(array.chunks)) != (shape, dtype, chunks):
         raise FileError(other)
-    _remove_halves(folder)
+    _remove_partial_chunks(folder)
     return array
 
 
-def _open_elsewhere(
+def _open_shared(
     along: tuple[int, ...],
     path: Path,
     folder: Path,
@@ -391,7 +362,7 @@ def _open_elsewhere(
     return BlockWriter(reopen_array(folder), along, path, folder, dtype, None, False, [], levels)
 
 
-def _remove_halves(folder: Path) -> None:
-    """Remove what was cut off in the middle of a chunk."""
-    for left in folder.rglob("*.partial"):
-        left.unlink(missing_ok=True)
+def _remove_partial_chunks(folder: Path) -> None:
+    """Remove the temporary files of chunks whose writing was interrupted."""
+    for file in folder.rglob("*.partial"):
+        file.unlink(missing_ok=True)

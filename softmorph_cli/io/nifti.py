@@ -18,7 +18,7 @@ from softmorph_cli.io.nifti_geometry import fourth_axis, read_geometry, write_ge
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Array, Encoding, Format, Provenance, Raw, kept_native
 from softmorph_cli.io.room import check_room
-from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, gzip_writer, told_behind
+from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, gzip_writer, trailing_notes
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import typed
 from softmorph_cli.system.units import MILLIMETRES
@@ -49,13 +49,14 @@ class Nifti(Format):
 
     def read(self, path: Path) -> Raw:
         """Read the header and the stored numbers, not scaled; those of an uncompressed file are memory-mapped."""
-        zipped, room = _is_zipped(path), path.stat().st_size
+        room = path.stat().st_size
+        with captured_log(_LOGGER) as complaints, _opened(path) as stream:
+            zipped = isinstance(stream, Unzipped)
 
-        def check_holds(size: int) -> None:
-            if not (can_hold(room, size) if zipped else size <= room):
-                raise Damaged(ENDS_EARLY)
+            def check_holds(size: int) -> None:
+                if not (can_hold(room, size) if zipped else size <= room):
+                    raise Damaged(ENDS_EARLY)
 
-        with captured_log(_LOGGER) as complaints, _open(path, zipped) as stream:
             header = _read_header(stream, path)
             shape, start = _layout(header, path)
             check_holds(start)
@@ -74,10 +75,10 @@ class Nifti(Format):
                 flat: Any = array.reshape(-1, order="F").view(np.uint8)
                 if stream.readinto(flat) < size:
                     raise Damaged(ENDS_EARLY)
-                notes += told_behind(finish(stream)) + told_behind(stream.behind, packed=True)
+                notes += trailing_notes(finish(stream)) + trailing_notes(stream.trailing, packed=True)
             else:
                 array = np.memmap(path, dtype, "r", start, shape, "F")
-                notes += told_behind(room - start - size)
+                notes += trailing_notes(room - start - size)
             slope, inter = header.get_slope_inter()
         array = array.reshape(_at_most_five(shape), order="F")
         axes, colour, array = _AXES.get(array.ndim), False, array.T
@@ -155,13 +156,11 @@ class Nifti(Format):
         return lost
 
 
-def _is_zipped(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(len(MAGIC)) == MAGIC
-
-
-def _open(path: Path, zipped: bool) -> Unzipped | BinaryIO:
-    return Unzipped(path.open("rb")) if zipped else path.open("rb")
+def _opened(path: Path) -> Unzipped | BinaryIO:
+    stream = path.open("rb")
+    zipped = stream.read(len(MAGIC)) == MAGIC
+    stream.seek(0)
+    return Unzipped(stream) if zipped else stream
 
 
 def _read_header(stream: Unzipped | BinaryIO, path: Path) -> Any:

@@ -30,7 +30,7 @@ from softmorph_cli.io.nnunet_labels import check_labels
 from softmorph_cli.io.nnunet_metadata import (
     READERS,
     Classes,
-    Kind,
+    ClassKind,
     image_reader,
     named_classes,
     overlapping,
@@ -221,7 +221,7 @@ def choose(raw: Raw, channel: int | str | None, name: str) -> Raw:
     """
     network, names, count = raw.native, raw.channels or (), raw.array.shape[0]
     classes, numbers = network.classes, chosen(raw, channel, name)
-    kind: Kind = "rest" if classes.kind == "complete" else classes.kind
+    kind: ClassKind = "rest" if classes.kind == "complete" else classes.kind
     if channel is not None:
         picked = select.pick_channel(raw, channel, name)
         return replace(picked, native=replace(network, classes=classes.only(*numbers, kind=kind)))

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.pointers import check_fetched
 
-Kind = Literal["complete", "rest", "overlapping", "nested"]
+ClassKind = Literal["complete", "rest", "overlapping", "nested"]
 
 # The readers that leave the axes as they are in the file.
 READERS: Final = ("SimpleITKIO", "NibabelIO", "Tiff3DIO", "NaturalImage2DIO")
@@ -37,10 +37,10 @@ class Classes:
     """
 
     labels: tuple[int, ...]
-    kind: Kind
+    kind: ClassKind
     regions: tuple[tuple[int, ...], ...] = ()
 
-    def only(self, *indices: int, kind: Kind | None = None) -> Classes:
+    def only(self, *indices: int, kind: ClassKind | None = None) -> Classes:
         """Return a selection of the channels, of this kind or of a given one."""
         regions = tuple(self.regions[k] for k in indices) if self.regions else ()
         return Classes(tuple(self.labels[k] for k in indices), kind or self.kind, regions)

@@ -1,4 +1,4 @@
-"""OME-Zarr: images in Zarr stores, through zarr; NGFF 0.4 in stores of version 2, and 0.5 in those of 3."""
+"""OME-Zarr images: NGFF 0.4 in Zarr stores of version 2, and 0.5 in those of version 3."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _ROWS = {"Z": 2, "Y": 1, "X": 0}
 
 
 @dataclass(frozen=True)
-class Native:
-    """What is kept of an OME-Zarr to be written again: its version, and its metadata of axes and for viewers."""
+class StoreMetadata:
+    """What is kept of an OME-Zarr for a result: its version, and its metadata of axes and for viewers."""
 
     version: str
     axes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -49,16 +49,16 @@ class Native:
 
 @dataclass(frozen=True)
 class OmeZarr(Format):
-    """The OME-Zarr family; plain arrays of a Zarr store are read too.
+    """The OME-Zarr format; plain arrays of a Zarr store are read too.
 
     Attributes:
-        resolution: Which resolution is read; the finest if None.
+        resolution: The number of the resolution to read; the finest if None.
     """
 
     resolution: int | None = None
     name = "ome-zarr"
     output_types = ("float32", "uint8", "uint16")
-    # `layout` says which part of an affine is lost.
+    # `layout` returns which part of an affine is lost.
     holds = frozenset({"spacing", "affine", "channels", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
@@ -84,7 +84,7 @@ class OmeZarr(Format):
             notes.append(
                 f"its values are the stored numbers times {slope:g} plus {inter:g}, as its attributes say."
             )
-        axes, told = _names(array, lazy.shape)
+        axes, more = _names(array, lazy.shape)
         raw = Raw(
             array=cast(Array, lazy),
             axes=axes,
@@ -93,8 +93,8 @@ class OmeZarr(Format):
             dtype=str(lazy.dtype),
             slope=slope,
             inter=inter,
-            native=Native("0.5" if array.zarr_format == 3 else "0.4"),
-            notes=(*notes, *(told if image is None else ())),
+            native=StoreMetadata("0.5" if array.zarr_format == 3 else "0.4"),
+            notes=(*notes, *(more if image is None else ())),
         )
         return raw if image is None or level is None else _placed(raw, image, level, found, path)
 
@@ -105,7 +105,7 @@ class OmeZarr(Format):
         path: Path,
         encoding: Encoding,
     ) -> list[str]:
-        """Fill an empty folder; in the version of the source, 0.4 where there is none."""
+        """Write into an empty folder, in the version of the source; 0.4 where it is no OME-Zarr."""
         order, letters = filed_order(volume.axes)
         finest = np.ascontiguousarray(array.transpose(order))
         attributes, lost = layout(
@@ -127,24 +127,24 @@ class OmeZarr(Format):
 
 def layout(
     place: Volume,
-    native: Native | None,
+    native: StoreMetadata | None,
     shapes: list[tuple[int, ...]],
     encoding: Encoding,
     *,
     name: str,
     step: TimeStep | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """The attributes of a group, and notes on what they cannot hold.
+    """Return the attributes of a group, and notes on what they cannot hold.
 
     Args:
-        place: The map's axes and geometry.
+        place: A map with the axes and the geometry; its values are not used.
         native: What was kept of the OME-Zarr that the map is from, or None.
-        shapes: Those of the resolutions, axes in the order of `filed_order`.
-        encoding: What the stored numbers are.
-        name: What the image is called.
-        step: That of time, of a map that is from elsewhere.
+        shapes: The shapes of the resolutions, axes in the order of `filed_order`.
+        encoding: What the stored numbers mean.
+        name: The name of the image.
+        step: The time step of a map from another format.
     """
-    native = native if isinstance(native, Native) else Native("0.4")
+    native = native if isinstance(native, StoreMetadata) else StoreMetadata("0.4")
     if step is not None and "T" not in native.scale:
         axis = {"name": "t", **native.axes.get("T", {}), **({"unit": "second"} if step.known else {})}
         native = replace(native, axes={**native.axes, "T": axis}, scale={**native.scale, "T": step.size})
@@ -154,7 +154,7 @@ def layout(
     corner, lost = _corner(place, spatial)
     levels = []
     for number in range(len(shapes)):
-        # How many voxels of the finest resolution one of this resolution has along each axis.
+        # The size of a voxel of this resolution in voxels of the finest one.
         by = {
             letter: 2.0 ** sum(before[i] > 1 for before in shapes[:number]) if letter in sizes else 1.0
             for i, letter in enumerate(letters)
@@ -191,19 +191,19 @@ def layout(
 
 
 def is_plain(place: Volume) -> bool:
-    """Whether the affine has no rotation, flip or translation, only the voxel size."""
+    """Whether the affine is a scaling by the voxel size, without rotation, flip or translation."""
     corner, lost = _corner(place, [letter for letter in place.axes if letter in "ZYX"])
     return not lost and not any(corner.values())
 
 
 def stem(path: Path) -> str:
-    """The name of an image by that of its file, without the prefix of `replacing_store`."""
+    """Return the name of an image by that of its store, without the prefix of a temporary folder."""
     name = path.name.split("-", 2)[-1] if path.name.startswith(".softmorph-") else path.name
     return name[: -len(".zarr")].removesuffix(".ome") if name.lower().endswith(".zarr") else name
 
 
 def filed_order(axes: str) -> tuple[list[int], str]:
-    """The order in which the axes are stored, and their letters: time, another one, space.
+    """Return the permutation of axes into stored order, and their letters: time, another one, space.
 
     Raises:
         InputError: If there are more axes than the format has.
@@ -221,7 +221,7 @@ def filed_order(axes: str) -> tuple[list[int], str]:
 def _choose(
     found: ZarrNode, name: str, resolution: int | None
 ) -> tuple[ngff.Image | None, ngff.Level | None, ZarrNode]:
-    """The image of a node, or that it belongs to, the resolution that is meant, and its array."""
+    """Return the image of a node, or that an array belongs to; the resolution to read; its array."""
     if found.kind == "array":
         if resolution is not None:
             raise UsageError(
@@ -255,9 +255,9 @@ def _choose(
 
 
 def _instead(found: ZarrNode) -> str:
-    """Say what a group is that is no image."""
-    told = found.attributes.get("ome")
-    told = told if isinstance(told, dict) else found.attributes
+    """Return in words what a group without an image is."""
+    ome = found.attributes.get("ome")
+    attributes = ome if isinstance(ome, dict) else found.attributes
     first = next(
         (c for c in sorted(found.path.iterdir()) if (node(c) if c.is_dir() else None)), found.path / "0"
     )
@@ -267,68 +267,63 @@ def _instead(found: ZarrNode) -> str:
         ("bioformats2raw.layout", "holds several images"),
         ("labels", "is a list of label images"),
     ):
-        if key in told:
-            inside = (
-                told[key][0] if key == "labels" and isinstance(told[key], list) and told[key] else first.name
-            )
+        if key in attributes:
+            listed = attributes[key]
+            inside = listed[0] if key == "labels" and isinstance(listed, list) and listed else first.name
             return f"{kind}, {held(found.path)}; name one, as in {found.path / str(inside)}"
     lost = " (it has no .zattrs)" if found.zarr_format == 2 and not (found.path / ".zattrs").exists() else ""
     return f"is a Zarr group that does not say what it is{lost}, {held(found.path)}; name an array in it, as in {first}"
 
 
 def _scaling(array: ZarrNode, name: str) -> tuple[float, float]:
-    """Return what the stored numbers of an array are multiplied by and what is added, by the CF conventions of xarray.
-
-    Raises:
-        FileError: If they are no numbers, or a factor of 0.
-    """
-    said = [
+    """Return the slope and the intercept of the stored numbers, by the CF conventions of xarray."""
+    factor, offset = (
         str(array.attributes.get(key, default)) for key, default in (("scale_factor", 1), ("add_offset", 0))
-    ]
-    slope, inter = map(real, said)
+    )
+    slope, inter = real(factor), real(offset)
     if np.isnan(slope) or slope == 0 or np.isnan(inter):
         raise FileError(
-            f"{name} has a scale_factor {shown(said[0])!r} and an add_offset {shown(said[1])!r}, which are no numbers "
+            f"{name} has a scale_factor {shown(factor)!r} and an add_offset {shown(offset)!r}, which are no numbers "
             "that scale its values; correct its attributes."
         )
     return slope, inter
 
 
 def _names(array: ZarrNode, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
-    """The letters of the axes of an array without an image: their names, or the usual letters; and notes."""
+    """Return the letters of the axes of an array without an image, by their names or `usual_axes`; and notes."""
     count = len(shape)
-    told = array.attributes.get("_ARRAY_DIMENSIONS")
+    names = array.attributes.get("_ARRAY_DIMENSIONS")
     if array.zarr_format == 3:
-        told = json.loads((array.path / "zarr.json").read_text(encoding="utf-8")).get("dimension_names")
-    letters = "".join(str(axis).upper() for axis in told) if isinstance(told, list) else ""
+        names = json.loads((array.path / "zarr.json").read_text(encoding="utf-8")).get("dimension_names")
+    letters = "".join(str(axis).upper() for axis in names) if isinstance(names, list) else ""
     if len(letters) == count == len(set(letters) & set("TCZYX")) and {"Y", "X"} <= set(letters):
         return letters, []
     return usual_axes(shape)
 
 
 def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: ZarrNode, path: Path) -> Raw:
-    """Add to an array what the metadata of its image say."""
+    """Return an array with the axes and the geometry of its image."""
     if len(image.letters) != raw.array.ndim:
         raise FileError(
             f"{path}: its OME-Zarr metadata name {len(image.letters)} axes ({', '.join(image.letters)}), and the "
             f"array {level.path!r} has {raw.array.ndim}, its shape is {raw.shape}."
         )
     group = node(found.path if found.kind == "group" else _parent(found.path, level.path))
-    told = group.attributes if group is not None else {}
+    attributes = group.attributes if group is not None else {}
     spacing, unit = image.sizes(level)
     spatial = [letter for letter in image.letters if letter in "ZYX"]
     affine, notes = None, sizeless(letter for letter in spatial if spacing and letter not in spacing)
     if spacing and not notes:
         affine = np.eye(4)[:, REVERSED]
-        # Without a unit the affine is in that of the spacing, whatever it is.
+        # Without a known unit, the affine is in the unit of the spacing.
         factor = MILLIMETRES.get(unit or "", 1.0)
         for letter, place in image.corner(level).items():
             row = _ROWS[letter]
             affine[row, 2 - row] = spacing[letter] * factor
             affine[row, 3] = place * factor
     others = [i for i, letter in enumerate(image.letters) if letter not in "ZYX"]
-    one = told.get(ONE)
-    provenance: Provenance = sound(told.get(SIGNATURE))
+    one = attributes.get(ONE)
+    provenance: Provenance = sound(attributes.get(SIGNATURE))
     if provenance and (number := image.levels.index(level)):
         provenance = read_with(provenance, resolution=number)
     return replace(
@@ -346,7 +341,7 @@ def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: ZarrNode, pat
         labels=image.labels,
         provenance=provenance,
         notes=(*raw.notes, *notes),
-        native=Native(
+        native=StoreMetadata(
             version=image.version,
             axes=image.axes,
             scale={image.letters[i]: level.scale[i] for i in others} if level.scale else {},
@@ -361,7 +356,7 @@ def _parent(path: Path, inside: str) -> Path:
 
 
 def _corner(place: Volume, spatial: list[str]) -> tuple[dict[str, float], list[str]]:
-    """The position of the first voxel where the affine has no rotation or flip; else a note on what is lost."""
+    """Return the position of the first voxel if the affine has no rotation or flip; else a note on the loss."""
     if place.affine is None:
         return {}, []
     lost = ["OME-Zarr cannot hold orientation and origin (the affine) of this map."]
@@ -374,7 +369,7 @@ def _corner(place: Volume, spatial: list[str]) -> tuple[dict[str, float], list[s
         straight[row, 2 - row] = size * factor
         corner[letter] = float(place.affine[row, 3]) / factor
     given = place.affine[:3, :3].copy()
-    if len(spatial) == 2:  # of an image the first column is that of no axis
+    if len(spatial) == 2:  # the first column of an image belongs to no axis
         given[:, 0] = 0
     if not np.allclose(given, straight, rtol=1e-5, atol=1e-6 * straight.max()):
         return {}, lost

@@ -1,7 +1,7 @@
-"""How a file is read and how a map is written, as data: every option once.
+"""Options of reading and writing, each declared once.
 
-The options of the command line, the keywords of `softmorph_cli.read` and `write`, what batches and tiles are told and
-what documents hold of it are all derived from these classes. A new option is a field here, and used where its value is.
+Options of the command line, keywords of `softmorph_cli.read` and `write`, and what batches, tiles and documents hold
+are derived from these classes. A new option is a field here, and is used where its value is needed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from softmorph_cli.system.parameters import (
     positive,
 )
 
-# What an option is about. The axes and the part of space go for a file at the same place as well, such as a reference.
+# What an option is about. Those about axes and space also apply to a reference or a mask of the same grid.
 AXES, SPACE, FILE, VALUES, RESULT = "axes", "space", "file", "values", "result"
 
 _READ: Final = "Reading IN"
@@ -34,12 +34,12 @@ _RANGE: Final = re.compile(r"(\d*):(\d*)")
 
 @dataclass(frozen=True)
 class Option(Parameter):
-    """What is known of a reading option.
+    """The metadata of a reading option.
 
     Attributes:
-        about: One of `AXES`, `SPACE` (which part of space), `FILE` (which image of the file, and what lies beside it),
-            `VALUES` (what stored numbers mean) and `RESULT` (what is made of it; of Python alone).
-        in_blocks: Whether it is known where a map is read block by block.
+        about: One of `AXES`, `SPACE` (which part of space), `FILE` (which image of the file, and other files),
+            `VALUES` (what stored numbers mean) and `RESULT` (what is returned; in Python only).
+        in_blocks: Whether it is available where a map is read block by block.
     """
 
     group: str | None = _READ
@@ -48,15 +48,15 @@ class Option(Parameter):
 
 
 def number_or_name(text: str) -> int | str:
-    """Return the number that a text stands for, or the text."""
+    """Return an integer if the text is one, else the text."""
     return int(text) if _INTEGER.fullmatch(text) else text
 
 
 def ranges(region: str) -> list[tuple[int, int | None]]:
-    """Return begin and end of each axis of a region.
+    """Return begin and end along each axis of a region.
 
     Raises:
-        UsageError: If it is not written as "z0:z1,y0:y1,x0:x1".
+        UsageError: If it is not of the form "z0:z1,y0:y1,x0:x1".
     """
     found = [_RANGE.fullmatch(part.strip()) for part in region.split(",")]
     if None in found:
@@ -209,7 +209,7 @@ class ReadOptions:
     exclusive: Annotated[
         bool,
         Option(
-            "Whether it is found out if all channels exclude each other, see `softmorph_cli.io.exclusive`.",
+            "Whether to search for channels that exclude each other, see `softmorph_cli.io.exclusive`.",
             shell=False,
             about=RESULT,
             in_blocks=False,
@@ -217,7 +217,7 @@ class ReadOptions:
     ] = False
 
     def __post_init__(self) -> None:
-        """Refuse what is wrong whatever the file.
+        """Check the options.
 
         Raises:
             UsageError: If an option is malformed, or two exclude each other.
@@ -233,39 +233,39 @@ class ReadOptions:
         for one in declared(type(self)).values():
             assert isinstance(one.about, Option)
             value = getattr(self, one.name)
-            # By identity: channel 0 is a choice.
+            # By identity, because channel 0 is a choice.
             if value is not None and value is not False:
                 yield one, one.about, value
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options that change what is read, by name."""
+        """The options other than defaults that change what is read, by name."""
         return {one.name: value for one, about, value in self._chosen() if about.about != RESULT}
 
     @property
     def as_json(self) -> dict[str, Any]:
-        """The same as JSON holds them."""
+        """`given` with JSON types."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in self.given.items()}
 
     @property
     def files(self) -> list[Path]:
-        """The files that are read beside the map."""
+        """The other files that are read."""
         return [value for value in self.given.values() if isinstance(value, Path)]
 
     @property
     def whole_only(self) -> list[str]:
-        """The options given that are not known where a map is read block by block, as they are typed."""
+        """The given options that are not available block by block, as messages name them."""
         return [one.typed for one, about, _ in self._chosen() if not about.in_blocks]
 
     def absolute(self) -> Self:
-        """Return the options with files that are found from any working folder."""
+        """Return the options with absolute paths."""
         found: dict[str, Any] = {
             name: value.absolute() for name, value in self.given.items() if isinstance(value, Path)
         }
         return replace(self, **found)
 
     def only(self, *about: Literal["axes", "space", "file", "values", "result"]) -> ReadOptions:
-        """Return the options about these, and no others."""
+        """Return only the options about these topics."""
         return ReadOptions(**{one.name: value for one, own, value in self._chosen() if own.about in about})
 
 
@@ -304,15 +304,15 @@ class WriteOptions:
 
     @classmethod
     def of(cls, chosen: WriteOptions, **more: Any) -> Self:
-        """Return what another choice says of these options.
+        """Return options of this class with the values of another.
 
         Args:
-            chosen: What it has no say in has its default.
-            more: What is said in its place, or beside it.
+            chosen: Options of another class; what it does not have gets its default.
+            more: Values that replace or complete them.
         """
         known = {one.name for one in fields(chosen)} - set(more)
-        said = {one.name: getattr(chosen, one.name) for one in fields(cls) if one.name in known}
-        return cls(**said, **more)
+        values = {one.name: getattr(chosen, one.name) for one in fields(cls) if one.name in known}
+        return cls(**values, **more)
 
 
 WRITE_DEFAULT: Final = WriteOptions()

@@ -1,4 +1,4 @@
-"""From a file to a Volume: raw, then the part that is meant, then values."""
+"""From a file to a `Volume`: the raw content, then the selected part, then its values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any, Concatenate, Final, NamedTuple, ParamSpec
+from typing import Any, Concatenate, Final, ParamSpec
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from softmorph_cli.io.exclusive import Exclusive, channel_name, look, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
-from softmorph_cli.io.masks import is_inside, nan_notes
+from softmorph_cli.io.masks import MaskFile
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
@@ -41,10 +41,10 @@ def read_map(path: str | Path, options: ReadOptions = DEFAULT) -> Volume:
     Args:
         path: NIfTI, TIFF, PNG, NRRD, MetaImage, .npy, nnU-Net's .npz or OME-Zarr; told apart by content. A path
             into a store, such as map.zarr/1 or map.zarr/labels/cells, names one of its arrays or images.
-        options: How.
+        options: How it is read.
 
     Returns:
-        The map, its geometry, and in `notes` what had to be decided.
+        The map, its geometry, and in `notes` what had to be assumed.
 
     Raises:
         FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
@@ -76,24 +76,23 @@ def _map(file: _File, options: ReadOptions) -> Volume:
     wanted = _dtype(options, raw)
     along = select.letter_of(options.channel_axis, file.filed_axes)
     # Sigmoids of logits, and the mask of a label, are no classes.
-    looked = options.exclusive and from_logits != "sigmoid" and options.label is None
+    search = options.exclusive and from_logits != "sigmoid" and options.label is None
     found: Exclusive | None = None
     filed = raw
     if not late:
         raw = _one_channel(raw, channel, name, along)
-    # Nothing below is read before what it takes was counted; `look` keeps a label for each voxel.
-    mask = _with_mask(options, raw, wanted, whole, cuts, name, labels=looked, known=file.mask)
-    inside = mask.inside
-    if looked and not late:
+    # The memory is checked before anything is read; `look` keeps a label for each voxel.
+    mask = _with_mask(options, raw, wanted, whole, cuts, name, labels=search, known=file.mask)
+    inside, mask_notes = mask
+    if search and not late:
         found = look(filed, labels=_known(filed), divide_by=divide_by, inside=inside)
-    # Only what was chosen of a store is read, and only here.
+    # Only the selected part of a store is read, and only here.
     raw = replace(raw, array=held(raw.array, wanted))
     values, notes = probabilities(raw, name, wanted, options, inside=inside)
-    # A mask of one label is the same at every threshold.
     provenance = read_with(raw.provenance, divide_by=divide_by, from_logits=from_logits)
     raw = replace(raw, array=values, provenance=provenance)
     if late:
-        if looked:
+        if search:
             stored = replace(raw, slope=1.0, inter=0.0, full_scale=False)
             found = look(stored, labels=_known(raw) or numbered(raw.channels, _count(raw)), inside=inside)
         if network or channel is not None:
@@ -101,7 +100,7 @@ def _map(file: _File, options: ReadOptions) -> Volume:
     numbers = _numbers(filed, channel, name, along)
     if found is not None:
         found = replace(found, labels=tuple(found.labels[number] for number in numbers))
-    volume = _volume(raw, raw.array, file, options, notes=(*notes, *mask.notes), exclusive=found)
+    volume = _volume(raw, raw.array, file, options, notes=(*notes, *mask_notes), exclusive=found)
     assert volume.source is not None
     source = replace(volume.source, numbers=numbers, channel=_called(filed, numbers))
     return replace(volume, source=source)
@@ -124,16 +123,16 @@ read = _by_keywords(ReadOptions)
 def read_labels(
     path: str | Path, options: ReadOptions = DEFAULT, *, surely: bool = False
 ) -> tuple[Array, Volume] | None:
-    """Read the labels of a label map, all of them; a mask is one with label 1, or with whichever it has.
+    """Read all labels of a label map; a mask is one with a single label.
 
     Args:
         path: As for `read_map`.
-        options: How; those about values, and the channel, are not looked at.
-        surely: Whether whole numbers are labels, also where they look like grey values.
+        options: How it is read; the channel and options about values are ignored.
+        surely: Whether integers are labels, also where they look like grey values.
 
     Returns:
         The labels, integers from 0, and a map of the same shape that is 1 where there is any label, as `write_labels`
-        takes them; None where the file holds no labels, but probabilities or something else.
+        takes them; None where the file holds no labels.
 
     Raises:
         FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
@@ -145,11 +144,11 @@ def read_labels(
 
 @dataclass(frozen=True)
 class EitherKind:
-    """A file that may hold labels or a map, decoded once whichever it is.
+    """A file that holds labels or a map, decoded once.
 
     Attributes:
-        labels: As `read_labels` returns them.
-        read_map: Returns the file as `read_map` does, once.
+        labels: What `read_labels` returns.
+        read_map: Returns what `read_map` does; to be called once.
     """
 
     labels: tuple[Array, Volume] | None
@@ -157,18 +156,15 @@ class EitherKind:
 
 
 def read_either(path: str | Path, options: ReadOptions, *, surely: bool = False) -> EitherKind:
-    """Read labels, and where a file holds none what it takes to read it as a map; see `read_labels`."""
+    """Read labels, or a map where the file holds none; see `read_labels`."""
     found = _labels(_opened(Path(path), options), options, surely=surely)
     if isinstance(found, _File):
         return EitherKind(None, lambda: _map(found, options))
     return EitherKind(found, lambda: read_map(path, options))
 
 
-class _Mask(NamedTuple):
-    """Where values count (everywhere if None), and notes on the mask."""
-
-    inside: Array | None
-    notes: tuple[str, ...] = ()
+# Where the mask is not 0, None for no mask; and notes on it.
+_ReadMask = tuple[Array | None, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -178,10 +174,10 @@ class _File:
     Attributes:
         path: The file.
         family: Its format.
-        raw: What it holds.
-        filed_axes: Letters of the axes as they were filed.
-        held: The values of the part that is meant, where they have been read.
-        mask: The mask there, where it has been read.
+        raw: Its content.
+        filed_axes: The letters of the axes in the order of the file.
+        held: The stored numbers of the selected part, if they have been read.
+        mask: The mask there, if it has been read.
     """
 
     path: Path
@@ -189,7 +185,7 @@ class _File:
     raw: Raw
     filed_axes: str
     held: Array | None = None
-    mask: _Mask | None = None
+    mask: _ReadMask | None = None
 
 
 def _opened(path: Path, options: ReadOptions) -> _File:
@@ -206,18 +202,17 @@ def _opened(path: Path, options: ReadOptions) -> _File:
 
 
 def _late(options: ReadOptions) -> bool:
-    """Whether a channel is chosen after the values are known: softmax needs all of them; else it is dearer."""
+    """Whether a channel is picked after the values are calculated: softmax needs all channels."""
     return options.from_logits == "softmax"
 
 
 def _labels(file: _File, options: ReadOptions, *, surely: bool) -> tuple[Array, Volume] | _File:
-    """Return the labels of a file; where it holds none, the file with its values."""
+    """Return the labels of a file; where it holds none, the file with its stored numbers."""
     if file.family.name == NNUNET or file.raw.colour:
         return file
     name = str(file.path)
     raw, cuts = _cropped(file.raw, options, name)
-    mask = _with_mask(options, raw, np.dtype(np.float32), file.raw, cuts, name)
-    inside = mask.inside
+    inside, mask_notes = mask = _with_mask(options, raw, np.dtype(np.float32), file.raw, cuts, name)
     raw = replace(raw, array=held(raw.array, raw.array.dtype))
     labels = label_numbers(raw, surely=surely)
     if labels is None:
@@ -225,7 +220,7 @@ def _labels(file: _File, options: ReadOptions, *, surely: bool) -> tuple[Array, 
     if inside is not None:
         labels = np.where(inside, labels, np.zeros((), labels.dtype))
     any_label = (labels > 0).astype(np.float32)
-    like = _volume(raw, any_label, file, options, notes=mask.notes)
+    like = _volume(raw, any_label, file, options, notes=mask_notes)
     return labels.reshape(like.array.shape), like
 
 
@@ -295,39 +290,40 @@ def _with_mask(
     name: str,
     *,
     labels: bool = False,
-    known: _Mask | None = None,
-) -> _Mask:
-    """Refuse a map that does not fit into memory together with its mask, and read the mask.
+    known: _ReadMask | None = None,
+) -> _ReadMask:
+    """Refuse a map that does not fit into memory together with its mask; read the mask.
 
     Args:
-        options: They name the mask, if there is one.
+        options: How the file is read.
         raw: The part of the map that is read.
-        wanted: What its values become.
+        wanted: The type of its values.
         whole: All of the map.
-        cuts: Which part of the whole it is, for each spatial axis.
-        name: What the map is called.
+        cuts: The part of the whole that is read.
+        name: The file, for messages.
         labels: Whether a label is kept for each voxel.
         known: The mask, if it has been read.
     """
-    mask = options.mask
     stored = raw.array.dtype
     each = wanted.itemsize if stored == wanted else wanted.itemsize + stored.itemsize
-    voxels = prod(raw.array.shape[-len(select.spatial(raw)) :])
-    with beside(voxels * ((mask is not None) + labels)):
+    shape = raw.array.shape[-len(select.spatial(raw)) :]
+    with beside(prod(shape) * ((options.mask is not None) + labels)):
         check_room(raw.array.shape, each, name)
-    if mask is None or known is not None:
-        return known or _Mask(None)
+    if options.mask is None or known is not None:
+        return known or (None, ())
     with beside(_in_memory(whole)):
-        return _mask(Path(mask), whole, cuts, name)
+        mask = MaskFile.open(Path(options.mask), whole, name)
+        box = tuple(cuts or (slice(0, size) for size in shape))
+        return mask.read(box), mask.notes(box)
 
 
 def _in_memory(raw: Raw) -> int:
-    """Return how many bytes a map takes before it is read: all of it where its format has no parts."""
+    """Return the bytes that a map takes before its values are read: 0 where its format is read in parts."""
     return 0 if isinstance(raw.array, Lazy | np.memmap) else raw.array.nbytes
 
 
 def _known(raw: Raw) -> tuple[int, ...] | None:
-    """Return the labels of all channels where the file says that they exclude each other."""
+    """Return the labels of all channels where the file states that they exclude each other."""
     found = raw.native.classes if isinstance(raw.native, nnunet.Network) else None
     return found.labels if found is not None and found.kind == "complete" else None
 
@@ -337,20 +333,20 @@ def _count(raw: Raw) -> int:
 
 
 def _numbers(filed: Raw, channel: int | str | None, name: str, along: str | None) -> tuple[int, ...]:
-    """Return which channels of a file are read, as it counts them; nothing where it has no axis of them."""
+    """Return the numbers, in the file, of the channels that are read; empty where it has no channel axis."""
     if filed.format == NNUNET:
         return nnunet.chosen(filed, channel, name)
     axis = class_axis(filed.axes or "", filed.array.shape, filed.format)
     if channel is not None:
         letter, index = select.channel_index(filed, channel, name, along)
-        # One index of another axis leaves all channels.
+        # One index of another axis keeps all channels.
         if axis is None or (filed.axes or "")[axis] == letter:
             return (index,)
     return () if axis is None else tuple(range(filed.array.shape[axis]))
 
 
 def _called(filed: Raw, numbers: tuple[int, ...]) -> str | None:
-    """Return what the one channel that is read of several is called."""
+    """Return the name of the only channel that is read of several; None where all are."""
     several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
     if len(numbers) != 1 or not several:
         return None
@@ -380,24 +376,3 @@ def _dtype(options: ReadOptions, raw: Raw) -> np.dtype[Any]:
     return np.dtype(
         np.float64 if raw.format == "npy" and raw.dtype.endswith(("float64", "f8")) else np.float32
     )
-
-
-def _mask(path: Path, raw: Raw, cuts: Sequence[slice] | None, name: str) -> _Mask:
-    """Read a mask in the part of the map that is read."""
-    _, other = read_raw(path)
-    check_type(other, str(path))
-    other = select.arrange(select.name_axes(other, str(path)))
-    shape, found = raw.array.shape[-len(select.spatial(raw)) :], other.array.shape
-    if [size for size in found if size > 1] != [size for size in shape if size > 1]:
-        raise InputError(
-            f"{named('mask')} {path} has shape {found}; {name} has {shape}: a mask needs one value for each voxel."
-        )
-    if cuts is None:
-        cuts = [slice(0, size) for size in shape]
-    # Axes of size one may be others in the mask than in the map.
-    long = iter(cut for cut, size in zip(cuts, shape, strict=True) if size > 1)
-    part = other.array[tuple(next(long) if size > 1 else slice(None) for size in found)]
-    check_room(part.shape, part.dtype.itemsize + 1, path)
-    values = held(part, part.dtype)
-    inside = is_inside(values).reshape([cut.stop - cut.start for cut in cuts])
-    return _Mask(inside, nan_notes(path, [values]))

@@ -1,4 +1,4 @@
-"""Refusing what cannot fit into memory by what a header says, before a voxel is read or unpacked."""
+"""Memory checks by a file's header, before any voxel is read or decompressed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.system import machine
 from softmorph_cli.system.parameters import named
 
-# Larger numbers overflow a float.
+# Sizes are shown up to this one: larger integers overflow a float.
 _MOST: Final = 1 << 100
 _TAKEN: ContextVar[int] = ContextVar("taken", default=0)
 
 
 @contextmanager
 def beside(size: int) -> Iterator[None]:
-    """Count so many bytes as taken for as long as this is entered: other arrays are in memory at the same time."""
+    """Count this many bytes as used meanwhile: other arrays are in memory at the same time."""
     token = _TAKEN.set(_TAKEN.get() + size)
     try:
         yield
@@ -29,19 +29,19 @@ def beside(size: int) -> Iterator[None]:
 
 
 def free() -> int | None:
-    """Return how many bytes an array may have, or None where no limit is known."""
+    """Return the most bytes that an array may take, or None where no limit is known."""
     allowed = machine.memory()
     return None if allowed is None else max(0, allowed - _TAKEN.get())
 
 
 def fits(shape: Sequence[int], itemsize: int) -> bool:
-    """Whether an array is no larger than the memory that this process may use for it."""
+    """Whether an array fits into the memory that this process may still use."""
     allowed = free()
     return allowed is None or prod(map(int, shape)) * itemsize <= allowed
 
 
 def check_piece(shape: Sequence[int], itemsize: int, name: str) -> None:
-    """Refuse to read what is stored in pieces each of which is larger than memory.
+    """Refuse an array whose chunks are larger than memory.
 
     Raises:
         InputError: If they are.
@@ -54,13 +54,13 @@ def check_piece(shape: Sequence[int], itemsize: int, name: str) -> None:
 
 
 def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, first: str = "") -> None:
-    """Refuse a map that does not fit, and that the system would otherwise end the process for.
+    """Refuse a map that does not fit into memory, before the system kills the process.
 
     Args:
-        shape: The map's, or that of the part of it that is read.
-        itemsize: Bytes of a voxel, in all forms in which the map is held at once.
-        path: What it is called.
-        first: What to do before a part of it can be read, where its format is read as a whole.
+        shape: The shape of the map, or of the part of it that is read.
+        itemsize: Bytes per voxel, over all copies of the map that are held at once.
+        path: The file.
+        first: What to do before a part can be read, where the format is read as a whole.
 
     Raises:
         InputError: If it takes more memory than this process may use.

@@ -1,13 +1,12 @@
-"""Zarr stores as folders: their nodes and attributes, and their arrays through zarr."""
+"""Reading Zarr stores: their nodes and attributes as folders, and their arrays through zarr."""
 
 from __future__ import annotations
 
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -15,6 +14,7 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 
 from softmorph_cli.errors import FileError
+from softmorph_cli.io.boxes import Box, chunk_numbers, extent, part_in_chunk, relative
 from softmorph_cli.io.damage import damage
 from softmorph_cli.io.lazy import Index, Lazy, Stored
 from softmorph_cli.io.packing import packing, pickles
@@ -26,7 +26,7 @@ from softmorph_cli.system.files import STORE_MARKS, is_store
 
 # An attribute, inside of SIGNATURE, of arrays that softmorph writes: all chunks are stored, and none may be missing.
 WHOLE: Final = "all_chunks_stored"
-# The most missing chunks that are accepted: the file of each has to be looked for.
+# The most missing chunks that are accepted, because each takes a look-up in the file system.
 _MOST_MISSING: Final = 1 << 20
 
 
@@ -48,15 +48,16 @@ class ZarrNode:
 
 
 def node(path: Path) -> ZarrNode | None:
-    """Look at a folder; None where it is no node of a Zarr store.
+    """Return the node of a Zarr store in a folder; None where it is none.
 
     Raises:
         FileError: If its metadata are damaged.
     """
     if (path / "zarr.json").is_file():
-        told = _json(path / "zarr.json")
-        kind, attributes = told.get("node_type"), told.get("attributes") or {}
-        if told.get("zarr_format") != 3 or kind not in ("group", "array") or not isinstance(attributes, dict):
+        metadata = _json(path / "zarr.json")
+        kind, attributes = metadata.get("node_type"), metadata.get("attributes") or {}
+        known = ("group", "array")
+        if metadata.get("zarr_format") != 3 or kind not in known or not isinstance(attributes, dict):
             raise FileError(f"{path / 'zarr.json'} does not describe a group or an array of Zarr version 3.")
         return ZarrNode(path, kind, 3, attributes)
     for kind, mark in (("array", ".zarray"), ("group", ".zgroup")):
@@ -71,8 +72,7 @@ def is_node(path: Path) -> bool:
     """Whether a path leads to a node of a Zarr store.
 
     Raises:
-        FileError: If it leads into a store, but to none of its nodes, or to a folder that is called .zarr and
-            is no store.
+        FileError: If it leads into a store but to none of its nodes, or to a folder named .zarr that is no store.
     """
     try:
         if path == Path() or path.is_file():
@@ -100,7 +100,7 @@ def is_node(path: Path) -> bool:
 
 
 def held(group: Path) -> str:
-    """Say what a group holds: "it holds 0, 1 and labels"."""
+    """Return the content of a group in words: "it holds 0, 1, labels"."""
     names = sorted(child.name for child in group.iterdir() if child.is_dir() and is_store(child))
     if not names:
         return "it holds no array and no group"
@@ -113,23 +113,23 @@ def open_array(found: ZarrNode, name: str) -> Lazy:
 
     Args:
         found: The node of the array.
-        name: What the user called it, for messages.
+        name: The name that the user gave, for messages.
 
     Raises:
-        FileError: If its metadata are damaged or it is compressed with something unknown.
+        FileError: If its metadata are damaged or its compression is unknown.
     """
     import zarr
 
     mark = found.path / ("zarr.json" if found.zarr_format == 3 else ".zarray")
-    told = _json(mark)
-    if pickles(told):
+    metadata = _json(mark)
+    if pickles(metadata):
         raise FileError(f"{name} holds Python objects, which are never unpickled; save plain numbers.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about codecs that are not in the standard yet
+            warnings.simplefilter("ignore")  # about codecs that are not standardized yet
             array: Any = zarr.open_array(str(found.path), mode="r", zarr_format=found.zarr_format)
             dtype, chunks = np.dtype(array.dtype), tuple(array.shards or array.chunks)
-            # Codecs of version 2 are created when the array is opened, those of version 3 only here.
+            # Codecs of version 2 are created on opening, those of version 3 only by this.
             _ = array.compressors, array.filters
     except Exception as error:
         codec = _unknown_codec(error)
@@ -145,77 +145,62 @@ def open_array(found: ZarrNode, name: str) -> Lazy:
         raise FileError(f"{mark} is cut short or damaged (its chunks are {chunks}); copy the store again.")
     if dtype.hasobject:
         raise FileError(f"{name} holds Python objects, which are never unpickled; save plain numbers.")
-    packed = packing(told, name, chunks, dtype.itemsize)
+    check_chunk = packing(metadata, name, chunks, dtype.itemsize).check
     check_piece(chunks, dtype.itemsize, name)
 
-    def numbers(index: Index) -> Iterator[tuple[int, ...]]:
-        cuts = [part if isinstance(part, slice) else slice(part, part + 1) for part in index]
-        return product(
-            *(range(c.start // size, -(-c.stop // size)) for c, size in zip(cuts, chunks, strict=True))
-        )
-
-    def damaged(index: Index) -> str:
-        """Name the first chunk that cannot be read."""
-        for number in numbers(index):
+    def first_damaged(box: Box) -> str:
+        for number in chunk_numbers(box, chunks):
             chunk = found.path / array.metadata.encode_chunk_key(number)
             check_fetched(chunk)
             try:
-                packed.check(chunk)
-                _ = array[
-                    tuple(slice(n * size, (n + 1) * size) for n, size in zip(number, chunks, strict=True))
-                ]
+                check_chunk(chunk)
+                _ = array[part_in_chunk(number, chunks, tuple(slice(0, size) for size in array.shape))]
             except Exception:
                 return f", {chunk}"
         return ""
 
     def read(stored: Stored, index: Index) -> Array:
-        there = []
-        every = list(numbers(index))
-        for number in every:
-            chunk = os.path.join(found.path, array.metadata.encode_chunk_key(number))  # noqa: PTH118  (of many)
+        box = tuple(part if isinstance(part, slice) else slice(part, part + 1) for part in index)
+        numbers = list(chunk_numbers(box, chunks))
+        existing = []
+        for number in numbers:
+            # Functions of os.path, because there may be thousands of chunks.
+            chunk = os.path.join(found.path, array.metadata.encode_chunk_key(number))  # noqa: PTH118
             if os.path.islink(chunk):  # noqa: PTH114
                 # zarr would take a broken link for a chunk that was never written, and read its fill value.
                 check_fetched(Path(chunk))
             if os.path.exists(chunk):  # noqa: PTH110
-                there.append(number)
-        if len(there) == len(every):
-            return read_stored(stored, index)
-        # zarr looks for each chunk, which takes a hundred times as long where most are missing.
-        cuts = [part if isinstance(part, slice) else slice(part, part + 1) for part in index]
-        part = np.full([cut.stop - cut.start for cut in cuts], array.fill_value or 0, dtype.newbyteorder("="))
-        for number in there:
-            inside = [
-                slice(max(cut.start, n * size), min(cut.stop, (n + 1) * size))
-                for cut, n, size in zip(cuts, number, chunks, strict=True)
-            ]
-            place = tuple(
-                slice(b.start - cut.start, b.stop - cut.start) for b, cut in zip(inside, cuts, strict=True)
-            )
-            part[place] = read_stored(stored, tuple(inside))
-        kept = [
-            cut.stop - cut.start for cut, given in zip(cuts, index, strict=True) if isinstance(given, slice)
-        ]
-        return part.reshape(kept)
+                existing.append(number)
+        if len(existing) == len(numbers):
+            part = read_stored(stored, box)
+        else:
+            # zarr looks for each chunk, which takes a hundred times as long where most are missing.
+            part = np.full(extent(box), array.fill_value or 0, dtype.newbyteorder("="))
+            for number in existing:
+                inside = part_in_chunk(number, chunks, box)
+                part[relative(inside, box)] = read_stored(stored, inside)
+        sizes = zip(part.shape, index, strict=True)
+        return part.reshape([size for size, given in sizes if isinstance(given, slice)])
 
-    def read_stored(stored: Stored, index: Index) -> Array:
+    def read_stored(stored: Stored, box: Box) -> Array:
         try:
-            for number in numbers(index):
-                packed.check(found.path / array.metadata.encode_chunk_key(number))
-            # Big-endian numbers are converted to the byte order of this machine below.
-            part = np.asarray(stored[index])
+            for number in chunk_numbers(box, chunks):
+                check_chunk(found.path / array.metadata.encode_chunk_key(number))
+            part = np.asarray(stored[box])
         except (MemoryError, FileError):
             raise
         # A chunk can make its codec raise nearly any exception.
         except Exception as error:
             if codec := _unknown_codec(error):
                 raise FileError(f"{name} is compressed with {codec}, which is not known here.") from error
+            where, reason = first_damaged(box), _reason(error)
             if damage(error) is None:
                 raise FileError(
-                    f"{name} has a chunk that softmorph cannot read{damaged(index)} ({_reason(error)}); write it again "
+                    f"{name} has a chunk that softmorph cannot read{where} ({reason}); write it again "
                     "with blosc, zstd or gzip."
                 ) from error
             raise FileError(
-                f"{name} has a chunk that is cut short or damaged{damaged(index)} ({_reason(error)}); copy it, or "
+                f"{name} has a chunk that is cut short or damaged{where} ({reason}); copy it, or "
                 "the store, again."
             ) from error
         return part.astype(part.dtype.newbyteorder("="), copy=False)
@@ -224,10 +209,10 @@ def open_array(found: ZarrNode, name: str) -> Lazy:
 
 
 def missing_chunks(found: ZarrNode, lazy: Lazy, name: str) -> str | None:
-    """Count the chunks that are not stored, which read as one constant; a note if there are any.
+    """Return a note on chunks that are not stored, which are read as the fill value; None if there are none.
 
     Raises:
-        FileError: If the array says that all of them were stored.
+        FileError: If the array states that all chunks were stored.
     """
     total = prod(-(-size // part) for size, part in zip(lazy.shape, lazy.chunks, strict=True))
     files = (file for _, _, files in os.walk(found.path) for file in files)
@@ -256,24 +241,24 @@ def missing_chunks(found: ZarrNode, lazy: Lazy, name: str) -> str | None:
 
 def says_whole(found: ZarrNode) -> bool:
     """Whether an array states that all of its chunks are stored, as those that softmorph writes do."""
-    told = found.attributes.get(SIGNATURE)
-    return isinstance(told, dict) and bool(told.get(WHOLE))
+    stated = found.attributes.get(SIGNATURE)
+    return isinstance(stated, dict) and bool(stated.get(WHOLE))
 
 
 def _json(path: Path) -> dict[str, Any]:
     check_fetched(path)
     try:
-        # JSON has no infinities, and what is read here may be written again.
-        told = json.loads(
+        # JSON has no infinities, and these metadata may be written again.
+        found = json.loads(
             path.read_text(encoding="utf-8"), parse_constant=lambda _: None, parse_float=_finite
         )
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path} is cut short or no JSON; copy the store again.") from error
-    if not isinstance(told, dict):
+    if not isinstance(found, dict):
         raise FileError(f"{path} is no JSON object, as Zarr's metadata are.")
-    return told
+    return found
 
 
 def _finite(text: str) -> float | None:

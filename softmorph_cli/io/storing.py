@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import product
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from softmorph_cli.io.boxes import chunk_numbers, part_in_chunk
 from softmorph_cli.io.provenance import SIGNATURE
 from softmorph_cli.io.raw import Array
 from softmorph_cli.io.stores import WHOLE
@@ -22,17 +22,17 @@ from softmorph_cli.system.printable import unicode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A quarter of a million values in a chunk of a small map; eight times as many where there would be thousands.
+# Chunk sides: a quarter of a million values per chunk, and eight (four in 2D) times as many for large maps.
 _SIDES = {2: (512, 1024), 3: (64, 128)}
 _LARGE = 1 << 30
-# A chunk that is shorter is not worth its file.
+# The least side of a chunk: shorter ones make too many files.
 _LEAST = 16
 
 
 def chunk_shape(shape: Sequence[int], letters: str) -> tuple[int, ...]:
-    """The chunks of a new array: cubes or squares of space, one of anything else."""
+    """Return the chunks of a new array: cubes or squares along spatial axes, one index of mapped axes."""
     spatial = [size for size, letter in zip(shape, letters, strict=True) if letter in "ZYX"]
-    # One slice of a volume is an image.
+    # A volume of one slice is chunked as an image.
     flat = len(spatial) == 2 or 1 in spatial
     side = _SIDES[2 if flat else 3][prod(spatial) > _LARGE]
     return tuple(
@@ -41,26 +41,26 @@ def chunk_shape(shape: Sequence[int], letters: str) -> tuple[int, ...]:
 
 
 def chunks_of_tiles(shape: Sequence[int], letters: str, tile: Sequence[int]) -> tuple[int, ...]:
-    """The chunks of a new array that is written in tiles: `chunk_shape`, or such that no two tiles share a chunk.
+    """Return the chunks of a new array that is written in tiles, such that no two tiles share a chunk.
 
     Args:
-        shape: The array's, axes of space alone.
-        letters: Its axes.
-        tile: The extent of a tile, the last of which may be shorter.
+        shape: The extent along the spatial axes.
+        letters: The axes.
+        tile: The extent of a tile.
     """
 
     def along(extent: int, length: int, default: int) -> int:
         if length >= extent:
             return default
         parts = [part for part in range(_LEAST, length + 1) if length % part == 0]
-        # Rather a large chunk than thousands of slivers.
+        # A large chunk is better than thousands of thin ones.
         return max((part for part in parts if part <= default), default=min(parts, default=length))
 
     return tuple(map(along, shape, tile, chunk_shape(shape, letters)))
 
 
 def create_group(path: Path, attributes: Mapping[str, Any]) -> None:
-    """Write the attributes of an image into an empty folder, in the version they are of."""
+    """Write the attributes of an image into an empty folder, in the Zarr version of their NGFF version."""
     if "ome" in attributes:
         _save(path / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
     else:
@@ -76,7 +76,7 @@ def create_array(
     chunks: Sequence[int],
     names: str,
 ) -> Any:
-    """Make an array of a group with these attributes, and open it for writing."""
+    """Create an array of a group with these attributes, and open it for writing."""
     import zarr
 
     common: dict[str, Any] = {
@@ -84,7 +84,7 @@ def create_array(
         "dtype": np.dtype(dtype),
         "chunks": tuple(chunks),
         "fill_value": 0,
-        # A chunk of zeros is a few bytes long, and one that is missing is then known to be lost.
+        # Chunks of zeros are written too, so that a missing chunk is known to be lost.
         "config": {"write_empty_chunks": True},
         "attributes": {SIGNATURE: {WHOLE: True}},
     }
@@ -111,18 +111,18 @@ def create_array(
 
 
 def reopen_array(path: Path) -> Any:
-    """Open an array that `create_array` made, to go on writing."""
+    """Open an array that `create_array` made for further writing."""
     import zarr
 
-    # Its argument `config` is for arrays that it creates.
+    # The argument `config` is for new arrays only.
     with zarr.config.set({"array.write_empty_chunks": True}):
         return _with_checksums(zarr.open_array(str(path), mode="r+"))
 
 
 def _with_checksums(array: Any) -> Any:
-    """Let the chunks of an array carry checksums, which every reader heeds.
+    """Let the chunks of an array carry Zstandard checksums, which every reader verifies.
 
-    The metadata of version 2 do not name them: TensorStore and zarrs (Rust) refuse a word that they do not know.
+    The metadata of version 2 do not mention them: TensorStore and zarrs (Rust) refuse unknown keys.
     """
     if array.metadata.zarr_format == 2:
         array.metadata.compressor.checksum = True
@@ -130,48 +130,45 @@ def _with_checksums(array: Any) -> Any:
 
 
 def chunk_file(array: Any, path: Path, number: Sequence[int]) -> Path:
-    """Where a chunk of the array in the folder `path` lies, there or not; its number along each axis."""
+    """Return the path of a chunk of the array in folder `path`, by its position in the grid of chunks."""
     return path / str(array.metadata.encode_chunk_key(tuple(number)))
 
 
 def readable(array: Any, path: Path, number: Sequence[int]) -> bool:
-    """Whether a chunk of the array in the folder `path` is there, and can be read; its number along each axis."""
+    """Whether a chunk of the array in folder `path` exists and can be read."""
     if not chunk_file(array, path, number).is_file():
         return False
-    cut = tuple(slice(n * one, (n + 1) * one) for n, one in zip(number, array.chunks, strict=True))
     try:
-        _ = array[cut]
+        _ = array[tuple(slice(n * one, (n + 1) * one) for n, one in zip(number, array.chunks, strict=True))]
     except MemoryError:
         raise
-    # A damaged chunk makes its codec raise nearly anything.
+    # A damaged chunk can make its codec raise nearly any exception.
     except Exception:
         return False
     return True
 
 
 def store(target: Any, array: Array, chunks: Sequence[int]) -> None:
-    """Write a whole array, a chunk at a time in every thread."""
-    ranges = [
-        [slice(at, at + one) for at in range(0, size, one)]
-        for size, one in zip(array.shape, chunks, strict=True)
-    ]
+    """Write a whole array, one chunk per thread at a time."""
+    whole = tuple(slice(0, size) for size in array.shape)
 
-    def put(cut: tuple[slice, ...]) -> None:
-        target[cut] = array[cut]
+    def put(number: tuple[int, ...]) -> None:
+        part = part_in_chunk(number, chunks, whole)
+        target[part] = array[part]
 
     with workers() as pool:
-        for _ in pool.map(put, product(*ranges)):
+        for _ in pool.map(put, chunk_numbers(whole, chunks)):
             pass
 
 
 @contextmanager
 def workers(most: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """Threads that finish what they have begun, and begin nothing else, before an error or a signal goes on.
+    """Yield threads; on an error or a signal they finish what they have begun and begin nothing else.
 
-    What writes in the background would otherwise bring back the folder that is being removed.
+    A thread that still writes would create the folder again that is being removed.
 
     Args:
-        most: Not more of them than this.
+        most: The most threads.
     """
     pool = ThreadPoolExecutor(min(machine.threads(), most or machine.threads()))
     try:

@@ -19,7 +19,7 @@ from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Format, Raw, kept
 from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
 from softmorph_cli.io.stored import shown
-from softmorph_cli.io.tiff_metadata import OME_TYPES, Native, imwrite_options, in_page_order, read_metadata
+from softmorph_cli.io.tiff_metadata import IMWRITE_OPTIONS, OME_TYPES, Native, in_page_order, read_metadata
 from softmorph_cli.io.tiff_pages import (
     BROKEN,
     check_described_planes,
@@ -164,7 +164,7 @@ class Tiff(Format):
         if step is not None and not step.known and not kept:
             lost.append("the unit of its time step is unknown, and TIFF counts in s: it is not kept.")
         seconds = step.size if step and step.known else None
-        options, not_kept = imwrite_options(flavour, volume, axes, native, signature, seconds)
+        options, not_kept = IMWRITE_OPTIONS[flavour](volume, axes, native, signature, seconds)
         lost += not_kept
         if flavour == "imagej" and array.shape[-1] == 1:
             # tifffile takes a last axis of size one for the samples of a pixel.

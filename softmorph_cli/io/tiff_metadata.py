@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, Final
 from xml.etree import ElementTree
 
 from softmorph_cli.errors import InputError
@@ -210,28 +210,6 @@ def in_page_order(volume: Volume, array: Array, flavour: str) -> tuple[Array, st
     return array.transpose(order), "".join(axes[i] for i in order), lost
 
 
-def imwrite_options(
-    flavour: str,
-    volume: Volume,
-    axes: str,
-    native: Native,
-    signature: dict[str, Any],
-    seconds: float | None,
-) -> tuple[dict[str, Any], list[str]]:
-    """Return the arguments of `tifffile.imwrite` that hold metadata, and notes on what is lost.
-
-    Args:
-        flavour: "ome", "imagej" or "plain".
-        volume: The map.
-        axes: In the order of `in_page_order`.
-        native: Metadata of the source.
-        signature: Provenance and encoding, by key.
-        seconds: The time step, or None.
-    """
-    prepare = {"ome": _ome_options, "imagej": _imagej_options, "plain": _plain_options}[flavour]
-    return prepare(volume, axes, native, signature, seconds)
-
-
 def _sizes(volume: Volume) -> dict[str, float]:
     return dict(zip(volume.spatial_axes, volume.spacing or (), strict=False))
 
@@ -304,3 +282,8 @@ def _plain_options(
     if native.description and not _json(native.description):
         metadata["description"] = native.description
     return options, lost
+
+
+# By flavour: returns the arguments of `tifffile.imwrite` that hold metadata, and notes on losses. Takes the volume,
+# its axes in page order, metadata of the source, provenance and encoding by key, and the time step in seconds.
+IMWRITE_OPTIONS: Final = {"ome": _ome_options, "imagej": _imagej_options, "plain": _plain_options}

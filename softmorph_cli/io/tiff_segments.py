@@ -16,18 +16,13 @@ import numpy as np
 
 from softmorph_cli.io.damage import Unsupported
 
-_PNG_CHANNELS: Final = {2: 3, 4: 2, 6: 4}
 # JPEG: markers 0xC0 to 0xCF are frame headers except three; the data begin at SOS; some markers have no length.
 _NO_FRAME: Final = (0xC4, 0xC8, 0xCC)
 _SOS, _EOI = 0xDA, 0xD9
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
 _JPEG_XR_IMAGE: Final = 0xBCC0
-# JPEG XL: the ratios of width to height; encodings of sizes and other numbers (bits, and an offset that is added).
-_RATIOS: Final = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
-_SIZES: Final = ((9, 1), (13, 1), (18, 1), (30, 1))
-_INTEGER_BITS: Final = ((0, 8), (0, 10), (0, 12), (6, 1))
-_FLOAT_BITS: Final = ((0, 32), (0, 16), (0, 24), (6, 1))
-_EXTRA_CHANNELS: Final = ((0, 0), (0, 1), (4, 2), (12, 1))
 
 
 class _Absent(Exception):  # noqa: N818
@@ -76,29 +71,6 @@ def _jpeg(data: bytes, _dtype: np.dtype[Any]) -> int:
         at += 2 if marker in _ALONE else 2 + struct.unpack_from(">H", data, at + 2)[0]
 
 
-def _png(data: bytes, _dtype: np.dtype[Any]) -> int:
-    name, columns, rows, _, kind = struct.unpack_from(">4sIIBB", data, 12)
-    if name != b"IHDR":
-        raise _Absent
-    return int(rows * columns) * _PNG_CHANNELS.get(kind, 1)
-
-
-def _webp(data: bytes, _dtype: np.dtype[Any]) -> int:
-    kind = data[12:16]
-    if kind == b"VP8X":
-        if _slice(data, 20, 1)[0] & 2:
-            raise Unsupported("a strip or tile of it is an animation")
-        columns, rows = (1 + int.from_bytes(_slice(data, at, 3), "little") for at in (24, 27))
-    elif kind == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        columns, rows = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    elif kind == b"VP8 ":
-        columns, rows = (size & 0x3FFF for size in struct.unpack_from("<HH", data, 26))
-    else:
-        raise _Absent
-    return 3 * rows * columns
-
-
 def _jpeg_2000(data: bytes, _dtype: np.dtype[Any]) -> int:
     start = 0
     if not data.startswith(b"\xff\x4f"):
@@ -126,86 +98,8 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at = end
 
 
-def _jpeg_xl(data: bytes, dtype: np.dtype[Any]) -> int:
-    stream = data
-    if not data.startswith(b"\xff\n"):
-        # The codestream is one box, or parts of it in several, each after its number.
-        stream = b"".join(
-            data[start + 4 * (name == b"jxlp") : end]
-            for name, start, end in _boxes(data)
-            if name in (b"jxlc", b"jxlp")
-        )
-    if not stream.startswith(b"\xff\n"):
-        raise _Absent
-    bits = _Bits(stream, 2)
-    rows, columns = _jpeg_xl_size(bits)
-    if bits.take(1):  # everything else as usual
-        return rows * columns
-    if bits.take(1):
-        bits.take(3)  # orientation
-        if bits.take(1) or bits.take(1):
-            raise Unsupported("a strip or tile of it has a preview, or is to be shown in another size")
-        if bits.take(1):
-            return _jpeg_xl_frames(data, dtype)
-    if bits.take(1):
-        bits.choose(_FLOAT_BITS)
-        bits.take(4)
-    else:
-        bits.choose(_INTEGER_BITS)
-    bits.take(1)  # whether 16 bits are enough
-    return rows * columns * (1 + bits.choose(_EXTRA_CHANNELS))
-
-
-def _jpeg_xl_size(bits: _Bits) -> tuple[int, int]:
-    small = bits.take(1)
-
-    def length() -> int:
-        return 8 * (1 + bits.take(5)) if small else bits.choose(_SIZES)
-
-    rows, ratio = length(), bits.take(3)
-    if not ratio:
-        return rows, length()
-    wide, high = _RATIOS[ratio - 1]
-    return rows, rows * wide // high
-
-
-def _jpeg_xl_frames(data: bytes, dtype: np.dtype[Any]) -> int:
-    """Count the samples of several frames, as tiles of volumes have them; no header states how many there are.
-
-    imagecodecs parses all of them first, and if it is given an array of another shape, its error states the right one.
-    """
-    import imagecodecs
-
-    found = None
-    try:
-        imagecodecs.jpegxl_decode(data, out=np.empty(0, dtype))
-    except ValueError as error:
-        found = re.search(r" shape=\(([\d, ]+)\)$", str(error))
-    if found is None:
-        raise Unsupported("a strip or tile of it is an animation")
-    return prod(int(size) for size in found[1].split(",") if size.strip())
-
-
-class _Bits:
-    """Reads numbers of any count of bits, the lowest bit first."""
-
-    def __init__(self, data: bytes, start: int) -> None:
-        self._data, self._at = data, 8 * start
-
-    def take(self, count: int) -> int:
-        """Read a number of `count` bits."""
-        first, last = self._at // 8, -(-(self._at + count) // 8)
-        piece = int.from_bytes(_slice(self._data, first, last - first), "little") >> self._at % 8
-        self._at += count
-        return piece & ((1 << count) - 1)
-
-    def choose(self, kinds: tuple[tuple[int, int], ...]) -> int:
-        """Read a number whose first two bits select how many bits follow and the offset that is added."""
-        count, more = kinds[self.take(2)]
-        return self.take(count) + more
-
-
 def _jpeg_xr(data: bytes, _dtype: np.dtype[Any]) -> int:
+    # Its decoder prints on headers that are incomplete.
     (at,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, at)
     fields = (struct.unpack_from("<HHII", data, at + 2 + 12 * number) for number in range(count))
@@ -217,24 +111,31 @@ def _jpeg_xr(data: bytes, _dtype: np.dtype[Any]) -> int:
     return int((rows + 1) * (columns + 1))
 
 
-def _lerc(data: bytes, _dtype: np.dtype[Any]) -> int:
-    at = total = 0
-    while at < len(data):
-        magic, version = struct.unpack_from("<6si", data, at)
-        if magic != b"Lerc2 ":
-            break
-        # A checksum since version 3, several numbers for each pixel since 4.
-        names = "rows columns depth valid block size"
-        stored = struct.unpack_from(f"<{6 if version > 3 else 5}i", data, at + (14 if version > 2 else 10))
-        sizes = stored if version > 3 else (*stored[:2], 1, *stored[2:])
-        found = dict(zip(names.split(), sizes, strict=True))
-        total += max(0, found["rows"]) * max(0, found["columns"]) * max(0, found["depth"])
-        if found["size"] <= 0:
-            break
-        at += found["size"]
-    if not total:
-        raise _Absent
-    return total
+def _by_decoder(name: str) -> Callable[[bytes, np.dtype[Any]], int]:
+    """Return the count by a decoder of imagecodecs that checks its output array before it allocates memory.
+
+    Its error for an array of another type or shape states the right one, of all frames or bands together.
+    """
+
+    def refusal(data: bytes, dtype: Any) -> str:
+        import imagecodecs
+
+        try:
+            getattr(imagecodecs, name)(data, out=np.empty(0, dtype))
+        except (ValueError, RuntimeError) as error:
+            return str(error)
+        return ""
+
+    def count(data: bytes, dtype: np.dtype[Any]) -> int:
+        text = refusal(data, dtype)
+        if other := re.search(r" dtype=\D+[.'](\w+)", text):
+            text = refusal(data, other[1])
+        found = re.search(r" shape=\(([\d, ]+)\)$", text)
+        if found is None:
+            raise _Absent
+        return prod(int(size) for size in found[1].split(",") if size.strip())
+
+    return count
 
 
 def _slice(data: bytes, start: int, count: int) -> bytes:
@@ -247,9 +148,9 @@ def _slice(data: bytes, start: int, count: int) -> bytes:
 _FINDERS: Final[dict[str, Callable[[bytes, np.dtype[Any]], int]]] = {
     **dict.fromkeys(("JPEG", "OJPEG", "JPEG_LOSSY", "ALT_JPEG"), _jpeg),
     **dict.fromkeys(("JPEG2000", "JPEG_2000_LOSSY", "APERIO_JP2000_YCBC", "APERIO_JP2000_RGB"), _jpeg_2000),
-    **dict.fromkeys(("JPEGXL", "JPEGXL_DNG"), _jpeg_xl),
+    **dict.fromkeys(("JPEGXL", "JPEGXL_DNG"), _by_decoder("jpegxl_decode")),
     **dict.fromkeys(("JPEGXR", "JPEGXR_NDPI"), _jpeg_xr),
-    **dict.fromkeys(("WEBP", "WEBP_DEPRECATED"), _webp),
-    "PNG": _png,
-    "LERC": _lerc,
+    **dict.fromkeys(("WEBP", "WEBP_DEPRECATED"), _by_decoder("webp_decode")),
+    "PNG": _by_decoder("png_decode"),
+    "LERC": _by_decoder("lerc_decode"),
 }

@@ -58,7 +58,7 @@ def stored_tiles(path: Path, series: int, convert: Callable[[Array], Array]) -> 
         mend(file.series[series])
         check_strips(path, file.series[series])
         store = file.series[series].aszarr(level=0)
-        array: Any = _Tiles(zarr.open_array(store, mode="r", zarr_format=2))
+        array: Any = zarr.open_array(store, mode="r", zarr_format=2)
     except BaseException:
         file.close()
         raise
@@ -221,19 +221,6 @@ def codec_missing(path: Path, keyframe: Any, how: str = "") -> FileError:
         f"{path} is a valid TIFF that softmorph cannot read{how}: nothing installed unpacks its {packed}; save it "
         "with deflate, without a predictor."
     )
-
-
-class _Tiles:
-    """A Zarr array that supports weak references, so that its file is closed once it is no longer used."""
-
-    def __init__(self, array: Any) -> None:
-        self._array = array
-        self.shape: tuple[int, ...] = tuple(array.shape)
-        self.chunks: tuple[int, ...] = tuple(array.chunks)
-        self.dtype = np.dtype(array.dtype)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._array[index]
 
 
 def _close(store: Any, file: Any) -> None:

@@ -1,4 +1,4 @@
-"""The one place where a file's numbers become probabilities, or a sentence that says why not."""
+"""Converting a file's numbers to probabilities, or refusing them with the option that reads them."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from softmorph_cli.system.parameters import named
 MOST_AXES: Final = 5
 SILENT_OVERSHOOT: Final = 1e-6
 NOTED_OVERSHOOT: Final = 1e-4
-# Interpolation and sharpening overshoot by so much at most; beyond it numbers mean something else.
+# The largest overshoot of interpolation and sharpening; numbers further outside [0, 1] mean something else.
 _RINGING = 0.1
 _SCALES = (100, 255, 1000, 1023, 4095, 10000, 16383, 32767, 65535)
 _BLOCK = 1 << 20
 _FEW = 64
 _VOXELS_PER_LABEL = 4
 _CAP = 1024
-# What a slope and an intercept of 24 bits leave, as a share of a value; and how far off a label may be in any case.
+# The relative error of a slope and an intercept of 24 bits; and the largest distance of a label from an integer.
 _FLOAT: Final = 2.0**-21
 _ASKED: Final = 1e-3
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is in an array of numbers.
+    """Statistics of an array of numbers.
 
     Attributes:
-        size: How many values there are.
+        size: The number of values.
         low: The smallest finite value, NaN if there is none.
         high: The largest finite value.
-        nans: How many values are not a number.
-        infinities: How many are infinite.
-        first_bad: The index of the first of either.
-        integers: Whether every finite value is whole, or what rounding in a float slope leaves of a whole number.
-        distinct: The distinct values in order, or None where there are more than a cap.
+        nans: The number of NaNs.
+        infinities: The number of infinite values.
+        first_bad: The index of the first NaN or infinity.
+        integers: Whether every finite value is an integer, up to the rounding of a float slope.
+        distinct: The distinct values in order, or None where there are more than a limit.
     """
 
     size: int
@@ -58,7 +58,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an array probably is, why in words, and the option that reads it ("" if none is needed)."""
+    """What an array probably holds, the reason in words, and the option that reads it ("" if none is needed)."""
 
     kind: str
     found: str
@@ -66,13 +66,13 @@ class Verdict:
 
 
 def whole(values: Array, *, asked: bool = False) -> Array | None:
-    """Return the whole numbers that floats stand for, None if they stand for others.
+    """Return the integers that floats stand for; None if they stand for others.
 
-    A label that went through a float slope is not exactly whole any more: 3 is stored as 30 times 0.1.
+    A label that went through a float slope is not exactly an integer any more: 3 is stored as 30 times 0.1.
 
     Args:
         values: Finite numbers.
-        asked: Whether somebody said that they are labels; else only what rounding leaves of a whole number is one.
+        asked: Whether the user says that they are labels; otherwise only rounding errors are allowed.
     """
     nearest = np.rint(values)
     near = _ASKED if asked else np.minimum(_FLOAT * np.abs(values), _ASKED)
@@ -88,15 +88,15 @@ def examine(
         array: Stored numbers.
         slope: As in `Raw`.
         inter: As in `Raw`.
-        cap: Up to how many distinct values are told.
-        asked: See `whole`.
+        cap: The most distinct values that are counted.
+        asked: As for `whole`.
     """
     low, high, nans, infinities = np.inf, -np.inf, 0, 0
     first: tuple[int, ...] | None = None
     integers, seen = True, set[float]()
     for place, block in _pieces(array):
         if slope != 1 or inter != 0 or block.dtype.kind == "b":
-            # What is no number is counted below, also one that signals.
+            # NaNs, also signalling ones, are counted below.
             with np.errstate(invalid="ignore", over="ignore"):
                 block = block * np.float64(slope) + inter
         if block.dtype.kind == "f":
@@ -112,7 +112,7 @@ def examine(
         if block.size:
             low, high = min(low, float(block.min())), max(high, float(block.max()))
             if len(seen) <= cap:
-                # One more than are told is too many: no set of millions.
+                # One value more than the limit is enough: no set of millions.
                 seen.update(np.unique(block)[: cap + 1].tolist())
     return Content(
         size=array.size,
@@ -127,7 +127,7 @@ def examine(
 
 
 def _pieces(array: Array | Lazy) -> Iterator[tuple[Callable[[int], tuple[int, ...]], Array]]:
-    """The values in flat blocks; beside each, what gives the index in the array of a value in the block."""
+    """Yield the values in flat blocks, with a function from a position in the block to an index of the array."""
     boxes = array.boxes() if isinstance(array, Lazy) else iter(((slice(0, None),) * array.ndim,))
     for box in boxes:
         corner = tuple(cut.start for cut in box)
@@ -146,7 +146,7 @@ def _pieces(array: Array | Lazy) -> Iterator[tuple[Callable[[int], tuple[int, ..
 
 
 def judge(content: Content, raw: Raw) -> Verdict:
-    """Say what finite numbers like these probably are, and which option reads them."""
+    """Return what finite numbers like these probably are, and the option that reads them."""
     low, high = content.low, content.high
     if raw.colour:
         return Verdict("rgb", "a colour image", named("channel", 0))
@@ -200,16 +200,16 @@ def _like_labels(content: Content) -> bool:
     distinct = content.distinct
     if distinct is None or (set(distinct) <= {0.0, content.high} and content.high in (*_SCALES, 254)):
         return False
-    # Every label has its region, so there are many voxels to a label; label numbers also leave gaps.
+    # Every label has a region, so there are many voxels per label; label numbers also leave gaps.
     many = len(distinct) * _VOXELS_PER_LABEL <= content.size
     return many and (len(distinct) <= _FEW or len(distinct) < 0.25 * (content.high + 1))
 
 
 def check_type(raw: Raw, name: str) -> None:
-    """Refuse what holds no real numbers, none at all, or too few axes.
+    """Refuse arrays without real numbers, empty ones, and those with too few or too many axes.
 
     Raises:
-        InputError: One sentence with the type or shape that was found.
+        InputError: With the type or shape that was found.
     """
     array = raw.array
     if array.dtype.kind == "c":
@@ -243,21 +243,21 @@ def probabilities(
     inside: Array | None = None,
     corner: tuple[int, ...] | None = None,
 ) -> tuple[Array, list[str]]:
-    """Turn stored numbers into an array of `dtype` in [0, 1]; that of `raw` is used up if it is writeable.
+    """Convert stored numbers to an array of `dtype` in [0, 1]; the array of `raw` is overwritten if it is writeable.
 
     Args:
-        raw: What the file holds, its axes settled.
+        raw: What the file holds, its axes named.
         name: The file, for messages.
-        dtype: float32 or float64; nothing wider is made on the way.
+        dtype: float32 or float64; no intermediate array is wider.
         options: What the numbers mean; softmax is over axis "C".
-        inside: True where values count, broadcastable to the array; elsewhere the result is 0.
-        corner: Where the array begins in the whole map, if it is a block of one.
+        inside: A mask, broadcastable to the array; the result is 0 where it is False.
+        corner: The index of the first value in the whole map, if the array is a block of it.
 
     Returns:
-        The array and what had to be decided.
+        The array, and notes on what was assumed.
 
     Raises:
-        InputError: If the values are no probabilities; the sentence names the option that helps.
+        InputError: If the values are no probabilities; the message names the option that helps.
     """
     divide_by, label, clip, from_logits = (
         options.divide_by,
@@ -324,7 +324,7 @@ def label_numbers(raw: Raw, *, surely: bool = False) -> Array | None:
 
     Args:
         raw: What the file holds.
-        surely: Whether whole numbers are labels, also where they look like grey values.
+        surely: Whether integers are labels, also where they look like grey values.
     """
     content = examine(raw.array, raw.slope, raw.inter, asked=surely)
     if not content.integers or not content.low >= 0 or content.nans or content.infinities:
@@ -341,17 +341,17 @@ def label_numbers(raw: Raw, *, surely: bool = False) -> Array | None:
 
 
 def full_scale(raw: Raw, name: str, low: int, high: int, *, clip: bool = False) -> int:
-    """The stored number that stands for 1 in integers that are no mask, where the format says so.
+    """Return the stored number that stands for 1 in integers that are no mask, where the format defines it.
 
     Args:
         raw: What the file holds, or a part of it.
         name: The file, for messages.
         low: The smallest of its numbers.
         high: The largest.
-        clip: As for `probabilities`.
+        clip: As in `ReadOptions`.
 
     Raises:
-        InputError: If the format does not, or the numbers end far below their type.
+        InputError: If the format does not define it, or all numbers are far below the maximum of their type.
     """
     if not (raw.full_scale and low >= 0 and high > _top(raw) >> 2):
         raise InputError(_refusal(raw, name, clip=clip))
@@ -359,14 +359,14 @@ def full_scale(raw: Raw, name: str, low: int, high: int, *, clip: bool = False) 
 
 
 def replace_array(raw: Raw, array: Array) -> Raw:
-    """The same file with other numbers, whose scaling is already applied."""
+    """Return the file with other numbers, to which its slope and intercept are applied already."""
     return replace(raw, array=array, slope=1.0, inter=0.0)
 
 
 def _scaled(raw: Raw, array: Array, dtype: np.dtype[Any], divide_by: float | None) -> Array:
-    # A value that does not fit float32 becomes infinite here and is named as such right after.
+    # A value beyond float32 becomes infinite here and is refused by the caller.
     with np.errstate(over="ignore", invalid="ignore"):
-        # What may be written to belongs to nobody else (see `Raw`), so floats need no second copy.
+        # A writeable array is not shared (see `Raw`), so floats need no second copy.
         values = np.array(array, dtype=dtype, order="C", copy=None if array.flags.writeable else True)
         if raw.slope != 1:
             values *= dtype.type(raw.slope)
@@ -394,7 +394,7 @@ def _one_label(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[An
 
 
 def no_label(array: Array | Lazy, name: str, label: int) -> InputError:
-    """What to say of a label map without this label."""
+    """Return the error for a label map without this label."""
     present = [int(value) for value in (examine(array).distinct or ())[:12]]
     shown = ", ".join(map(str, present)) or "too many values to list"
     first = next((one for one in present if one), 1)
@@ -404,7 +404,7 @@ def no_label(array: Array | Lazy, name: str, label: int) -> InputError:
 
 
 def _squash(values: Array, raw: Raw, name: str, how: str) -> None:
-    """Logits to probabilities in place; the exponent never overflows upwards."""
+    """Convert logits to probabilities in place."""
     if how == "sigmoid":
         with np.errstate(over="ignore"):
             np.negative(values, out=values)
@@ -442,7 +442,7 @@ def _not_finite(values: Array, raw: Raw, name: str, corner: tuple[int, ...] | No
 
 
 def _refusal(raw: Raw, name: str, *, clip: bool = False, divided: float | None = None) -> str:
-    """One sentence: what was found, what is accepted, what to type next."""
+    """Return a message: what was found, what is accepted, what to type next."""
     content = examine(raw.array)
     verdict = judge(content, raw)
     if divided is not None:

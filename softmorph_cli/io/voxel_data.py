@@ -23,7 +23,7 @@ from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Array
 from softmorph_cli.io.room import check_room
 from softmorph_cli.io.stored import shown
-from softmorph_cli.io.zipped import Unzipped, can_hold, finish, told_behind
+from softmorph_cli.io.zipped import Unzipped, can_hold, finish, trailing_notes
 from softmorph_cli.system.descriptors import open_plain
 
 _PIECE = 1 << 20
@@ -201,7 +201,7 @@ def _read_into(part: Any, stream: BinaryIO, stored: VoxelData) -> list[str]:
         done, behind = read(part, stream, stored)
         if done < len(part):
             raise Damaged(ENDS_EARLY)
-        return told_behind(behind)
+        return trailing_notes(behind)
     if stored.encoding == "raw":
         if stored.skip < 0:
             stream.seek(-len(part), os.SEEK_END)
@@ -209,12 +209,12 @@ def _read_into(part: Any, stream: BinaryIO, stored: VoxelData) -> list[str]:
             stream.seek(stored.skip, os.SEEK_CUR)
         if _fill(part, stream) < len(part):
             raise Damaged(ENDS_EARLY)
-        return told_behind(os.fstat(stream.fileno()).st_size - stream.tell())
+        return trailing_notes(os.fstat(stream.fileno()).st_size - stream.tell())
     with Unzipped(stream, _packed_with(stream, stored.encoding), size=stored.packed) as unpacked:
         unpacked.seek(max(0, stored.skip))
         if unpacked.readinto(part) < len(part):
             raise Damaged(ENDS_EARLY)
-        return told_behind(finish(unpacked)) + told_behind(unpacked.behind, packed=True)
+        return trailing_notes(finish(unpacked)) + trailing_notes(unpacked.trailing, packed=True)
 
 
 def _packed_with(stream: BinaryIO, encoding: str) -> str:

@@ -1,4 +1,4 @@
-"""From a Volume to a file: undo what reading did to the axes, encode the values, replace in one step."""
+"""From a `Volume` to a file: restore the file's axes, encode the values, replace the file in one step."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ array([1., 0.], dtype=float32)
 
 
 def write_map(volume: Volume, path: str | Path, options: WriteOptions = WRITE_DEFAULT) -> list[str]:
-    """Write a map in the format its name says; the old file or the new one is there, never half a file.
+    """Write a map in the format of the file name; an existing file is replaced in one step.
 
     Args:
         volume: The map.
-        path: Where to; .nii.gz, .nii, .tif, .ome.tif, .png, .nrrd, .mha, .npy or .zarr (OME-Zarr).
-        options: How; the output type may also be "mask", for a map of 0 and 1 that is stored as such. Coarser
-            resolutions are means. Of a nested skeleton the provenance says the levels, and {p > t} of the file is then
-            that of the map at each of them.
+        path: The file: .nii.gz, .nii, .tif, .ome.tif, .png, .nrrd, .mha, .npy or .zarr (OME-Zarr).
+        options: How it is written; the output type may also be "mask", for a map of 0 and 1 that is stored as such.
+            Coarser resolutions are means. If the provenance states the levels of a nested skeleton, {p > t} of the
+            file equals that of the map at each of them.
 
     Returns:
         What the file could not keep, one sentence each.
@@ -76,7 +76,7 @@ write = _by_keywords(WriteOptions)
 
 
 def as_stored(array: Array, path: Path, output_type: str | None = None) -> Array:
-    """Return the probabilities that a file keeps of an array, in the array's type: what `read` would give back.
+    """Return an array as `read` would return it after `write`, in the array's own type.
 
     Args:
         array: Probabilities.
@@ -90,7 +90,7 @@ def as_stored(array: Array, path: Path, output_type: str | None = None) -> Array
     stored, one = encode(array, _kind(family, output_type, array))
     if stored.dtype.kind == "f":
         return stored.astype(array.dtype, copy=False)
-    # As `read` does it, to the last bit: by the slope that a file holds, but a bare array is told what 1 is.
+    # Bit for bit what `read` does: it multiplies by the slope of a file, and divides a bare array by `divide_by`.
     numbers, scale = stored.astype(np.float32), np.float32(1 / one)
     read: Array = numbers / np.float32(one) if family.name == "npy" else numbers * scale
     return read.astype(array.dtype, copy=False)
@@ -105,17 +105,18 @@ def _kind(family: Format, output_type: str | None, array: Array) -> str:
 def write_labels(
     labels: npt.NDArray[Any], like: Volume, path: str | Path, options: WriteOptions = WRITE_DEFAULT
 ) -> list[str]:
-    """Write a label image, 0 for the background, to where a map lies in the world.
+    """Write a label image, 0 for the background, with the geometry of a map.
 
-    It is stored as the smallest of uint8, uint16 and uint32 that holds its highest label, as the numbers they
-    are. Every format but .npy says that they are labels, so that `read` asks for `--label K` instead of taking
-    255 of them for probabilities; labels 0 and 1 alone are read as the mask they are.
+    Labels are stored unscaled, in the smallest of uint8, uint16 and uint32 that holds the highest one. Every format
+    but .npy marks them as labels, so that `read` asks for a label instead of taking 255 as probability 1; labels 0
+    and 1 alone are read as a mask.
 
     Args:
         labels: Integers from 0, of the shape of `like`.
-        like: The map whose axes, geometry and source are those of the labels; its values are not looked at.
-        path: Where to, as for `write`; PNG holds one image with labels up to 65535.
-        options: How, the output type aside; coarser resolutions take every second label along each axis.
+        like: The map whose axes, geometry and source are those of the labels; its values are not used.
+        path: The file, as for `write`; PNG holds one image with labels up to 65535.
+        options: How it is written, except the output type; coarser resolutions take every second label along each
+            axis.
 
     Returns:
         What the file could not keep, one sentence each.
@@ -145,7 +146,7 @@ def _store(
     *,
     labels: bool,
 ) -> list[str]:
-    """Write `array`, which lies where `volume` does, as `encode` stores it."""
+    """Write `array`, encoded by `encode`, with the geometry of `volume`."""
     volume, array = as_filed(volume, array, family)
     if _placeless(volume) and not isinstance(family, OmeZarr):
         volume = replace(volume, affine=None)
@@ -158,10 +159,15 @@ def _store(
 
 
 def as_filed(volume: Volume, array: Array, family: Format) -> tuple[Volume, Array]:
-    """Slices become z again, and a spatial axis of size one comes back where it was.
+    """Turn slices into z again, and restore a spatial axis of size one.
+
+    Args:
+        volume: The map.
+        array: Of the shape of the map.
+        family: The format to write.
 
     Returns:
-        The map as it is filed, and `array`, of the map's shape, moved along with it.
+        The map with the axes of the file, and `array` with the same axes.
     """
     kept = volume.source.header if volume.source else None
     kept = kept if isinstance(kept, Kept) else None
@@ -205,9 +211,11 @@ def encode(
     Args:
         array: Probabilities.
         output_type: As for `write`.
-        levels: Of a nested skeleton: rounding moves no voxel to another side of one of these thresholds. Where all
-            are exact nothing is needed: rounding keeps the order of values, so each threshold of the file is one of
-            the map.
+        levels: The levels of a nested skeleton: rounding moves no value across one of them. "exact" needs nothing:
+            rounding keeps the order of values, so each threshold of the file is one of the map.
+
+    Raises:
+        InputError: If a mask holds values between 0 and 1.
     """
     if output_type == "mask":
         if not ((array == 0) | (array == 1)).all():
@@ -218,16 +226,16 @@ def encode(
     stored, one = array.astype(output_type, copy=False), 1
     if stored.dtype.kind == "u":
         one = int(np.iinfo(output_type).max)
-        # Halves go down: 0.5 itself would else be stored as 128/255, which is above 0.5.
+        # Halves are rounded down: 0.5 would otherwise be stored as 128/255, which is above 0.5.
         scaled = array * array.dtype.type(one) - array.dtype.type(0.5)
         stored = np.ceil(scaled, out=scaled).astype(output_type)
     return (_within_bins(array, stored, levels) if isinstance(levels, LevelSets) else stored), one
 
 
 def _within_bins(array: Array, stored: Array, levels: LevelSets) -> Array:
-    """Return stored numbers that lie in the bins of the values they stand for."""
+    """Return stored numbers in the same bin between two levels as the values they stand for."""
     low, high = levels.bounds(stored.dtype)
-    # A skeleton is 0 nearly everywhere; along one axis NumPy finds what is not several times faster.
+    # A skeleton is 0 nearly everywhere; NumPy finds the rest several times faster in one dimension.
     above = np.unravel_index(np.flatnonzero(array > levels.thresholds[0]), array.shape)
     bins, rounded = levels.bins(array[above]), stored[above]
     fitting = np.clip(rounded, low[bins], high[bins]).astype(stored.dtype)
@@ -239,7 +247,7 @@ def _within_bins(array: Array, stored: Array, levels: LevelSets) -> Array:
 
 
 def rounding_lost(output_type: str, levels: LevelSets | Literal["exact"] | None) -> list[str]:
-    """Return by how much values are rounded; into the bin of a level set they may go twice as far as the nearest."""
+    """Return a note on rounding; into the bin of a level, the error may be twice that of the nearest number."""
     keeps, by = {"uint8": ("256 steps", 0.002), "float16": ("11 bits", 0.00025)}.get(output_type, ("", 0.0))
     if not keeps:
         return []
@@ -251,7 +259,7 @@ def rounding_lost(output_type: str, levels: LevelSets | Literal["exact"] | None)
 
 
 def coarser_lost(levels: LevelSets | Literal["exact"] | None) -> list[str]:
-    """Return what the coarser resolutions of a map do not keep of it."""
+    """Return a note on what the coarser resolutions of a nested skeleton lose."""
     if levels is None:
         return []
     return [
@@ -273,9 +281,9 @@ def _lost(volume: Volume, family: Format) -> list[str]:
 
 
 def _placeless(volume: Volume) -> bool:
-    """Whether the affine is that of an OME-Zarr at the origin, which says the voxel size alone.
+    """Whether the affine is that of an OME-Zarr at the origin, which holds the voxel size only.
 
-    OME-Zarr has no directions of a body or a scanner, so other formats are not to claim that the source had them.
+    OME-Zarr has no anatomical directions, so other formats must not claim that the source had them.
     """
     return (
         volume.affine is not None

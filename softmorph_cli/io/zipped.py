@@ -35,7 +35,7 @@ class Unzipped(io.RawIOBase):
     """A compressed file open for reading: one stream, or several in sequence.
 
     Attributes:
-        behind: How many bytes after the last stream are not read, without zeros; set at the end of the stream.
+        trailing: How many bytes after the last stream are not read, without zeros; set at the end of the stream.
     """
 
     def __init__(self, stream: BinaryIO, kind: str = "gzip", *, size: int | None = None) -> None:
@@ -51,7 +51,7 @@ class Unzipped(io.RawIOBase):
         self._begin()
 
     def _begin(self) -> None:
-        self._left, self._at, self._fed, self.behind = self._size, 0, b"", 0
+        self._left, self._at, self._fed, self.trailing = self._size, 0, b"", 0
         self._unpacker = self._unpacking()
 
     def _unpacking(self) -> Any:
@@ -77,7 +77,7 @@ class Unzipped(io.RawIOBase):
             self._unpacker, self._fed = self._unpacking(), rest
             return True
         while rest:
-            self.behind += len(rest)
+            self.trailing += len(rest)
             rest = self._more()
         return False
 
@@ -113,7 +113,7 @@ class Unzipped(io.RawIOBase):
         view, done = memoryview(buffer).cast("B"), 0
         while done < len(view):
             if self._unpacker.eof:
-                if self.behind or not self._next():
+                if self.trailing or not self._next():
                     break
                 continue
             if self._unpacker.needs_input and not self._fed:
@@ -156,11 +156,11 @@ def finish(stream: Unzipped) -> int:
     return more
 
 
-def told_behind(behind: int, *, packed: bool = False) -> list[str]:
+def trailing_notes(size: int, *, packed: bool = False) -> list[str]:
     """Return a note on unused bytes after the voxels, or after the compressed stream; none for 0 bytes."""
-    what = "the end of its compressed data" if packed else "its voxels"
-    count = "1 byte" if behind == 1 else f"{behind:,} bytes"
-    return [f"{count} behind {what} {'is' if behind == 1 else 'are'} not used."] if behind else []
+    place = "the end of its compressed data" if packed else "its voxels"
+    count = "1 byte" if size == 1 else f"{size:,} bytes"
+    return [f"{count} behind {place} {'is' if size == 1 else 'are'} not used."] if size else []
 
 
 def gzip_writer(file: BinaryIO) -> Any:

@@ -28,7 +28,8 @@ from softmorph_cli.pipeline import describe
 from softmorph_cli.pipeline.perform import Done
 from softmorph_cli.pipeline.process import Outputs, Processed
 from softmorph_cli.system import machine
-from softmorph_cli.system.files import is_store, not_written, partial, replacing
+from softmorph_cli.system.files import is_store, not_written, replacing
+from softmorph_cli.system.temporaries import partial
 from softmorph_cli.tiled.crew import Crew
 from softmorph_cli.tiled.manifest import NAME, cut_of, other_default
 from softmorph_cli.tiled.plan import BASE, Plan, plan

@@ -1,1 +1,1 @@
-"""What the system gives: files that are whole, locks, a cache, memory, signals, units, text."""
+"""Basics: atomic writing, locks, cache folder, memory and threads, signals, units, parameters, printable text."""

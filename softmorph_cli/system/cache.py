@@ -1,8 +1,8 @@
-"""The folder for what is computed once and kept: compiled programs and generated kernels.
+"""The cache folder of compiled programs and generated kernels.
 
 It is private to the user, and entries are written atomically. Processes may share it: all of them write the same bytes
-for an entry, and that of the first is kept. Code is imported from it, so neither it nor a folder in it is used if it
-belongs to another user or if others may write to it.
+for an entry, and the first one is kept. Code is imported from it, so a folder is not used if it belongs to another
+user or if others may write to it.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ VARIABLE = "SOFTMORPH_CACHE_DIR"
 
 
 def root() -> Path:
-    """Return the cache folder, made if need be.
+    """Return the cache folder; create it if necessary.
 
-    `SOFTMORPH_CACHE_DIR` if it is set, else the user's cache folder, else (where the home folder is
+    It is `SOFTMORPH_CACHE_DIR` if that is set, else the user's cache folder, else (where the home folder is
     read-only) a private folder in the system's temporary one.
     """
     return _root(os.environ.get(VARIABLE))
 
 
 def folder(kind: str) -> Path:
-    """Return the folder of one kind of entries, made if need be.
+    """Return the folder of one kind of entries; create it if necessary.
 
     Raises:
-        OSError: If it cannot be made, or if it, or a folder in it, belongs to somebody else or is open to others.
+        OSError: If it cannot be created, or if it or a folder in it belongs to another user or is writable by others.
     """
     found = root() / kind
     found.mkdir(mode=0o700, exist_ok=True)
-    # Python and Numba keep compiled code in a folder beside its source, with whatever mode the umask gives.
+    # Python and Numba create a folder for compiled code beside its source, with the mode of the umask.
     inner = found / "__pycache__"
     for place in (found, inner):
         with suppress(FileNotFoundError):
             if place == inner and _mine(place):
                 place.chmod(0o700)
             if not _private(place):
-                _tell_once(place)
+                _warn_once(place)
                 raise PermissionError(
                     errno.EPERM, "belongs to somebody else, or is open to others", str(place)
                 )
@@ -57,7 +57,7 @@ def folder(kind: str) -> Path:
 
 
 def load(kind: str, key: str) -> str | None:
-    """Return the text kept under a key, or None."""
+    """Return the text of an entry, or None."""
     try:
         return (folder(kind) / key).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -65,10 +65,10 @@ def load(kind: str, key: str) -> str | None:
 
 
 def store(kind: str, key: str, text: str) -> Path:
-    """Keep a text under a key and return its file; an entry that holds just this text is left untouched.
+    """Store an entry and return its file; a file that holds the same text is left untouched.
 
     Raises:
-        OSError: If the folder cannot be written any more, or is not to be used.
+        OSError: As `folder`, or if the folder cannot be written to.
     """
     place = folder(kind)
     path = place / key
@@ -78,7 +78,7 @@ def store(kind: str, key: str, text: str) -> Path:
     temporary = place / f".{secrets.token_hex(8)}"
     try:
         temporary.write_text(text, encoding="utf-8")
-        # A link fails where another process was first, so the time stamp that Numba's cache goes by stays.
+        # A link fails where another process was first: the time stamp that Numba's cache checks must not change.
         try:
             if occupied:
                 temporary.replace(path)
@@ -95,7 +95,7 @@ def store(kind: str, key: str, text: str) -> Path:
 
 
 @cache
-def _tell_once(place: Path) -> None:
+def _warn_once(place: Path) -> None:
     warnings.warn(
         f"{place} belongs to somebody else, or others may write to it: it is not used, and every run compiles anew. "
         f"Remove it, or set {VARIABLE} to a folder of your own.",
@@ -112,9 +112,9 @@ def _root(chosen: str | None) -> Path:
     wanted = Path(chosen) if chosen else user_cache_path("softmorph", appauthor=False)
     shared = Path(tempfile.gettempdir()) / user
     for candidate in (wanted, shared):
-        # A folder that the user names may belong to a group; one that is merely found may not.
+        # A folder that the user names may be writable by its group; a default one may not.
         named = bool(chosen) and candidate is wanted
-        # Anybody may put a link where they can guess the name.
+        # In a shared folder, another user may have put a link under a predictable name.
         if candidate is shared and shared.is_symlink():
             continue
         if _usable(candidate, others=stat.S_IWOTH if named else stat.S_IWOTH | stat.S_IWGRP):
@@ -128,12 +128,10 @@ def _root(chosen: str | None) -> Path:
 
 
 def _private(folder: Path) -> bool:
-    """Whether a folder is no link, is this user's and nobody else's to write to."""
     return _mine(folder) and not ownership.open_to(folder.lstat(), stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _mine(folder: Path) -> bool:
-    """Whether a folder is no link and is this user's."""
     state = folder.lstat()
     return stat.S_ISDIR(state.st_mode) and state.st_uid == ownership.user()
 

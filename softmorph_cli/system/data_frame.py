@@ -1,4 +1,4 @@
-"""Rows as a table of pandas, which is imported when one is asked for."""
+"""Rows as a pandas table; pandas is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pandas.DataFrame:
-    """Return rows as a table of pandas.
+    """Return rows as a pandas table.
 
     Args:
         rows: Values by column; None is a missing value.
-        columns: All columns, in their order; None for those of the rows.
+        columns: The columns in order; None for those of the rows.
 
     Raises:
         UsageError: If pandas is not installed.

@@ -1,6 +1,6 @@
-"""Files opened by descriptor, and locks on them: the one place that knows what a system has of either.
+"""Opening and locking files by descriptor, on POSIX systems and on Windows.
 
-A lock tells other runs that a process still writes a file; the system releases it however the process ends.
+A lock shows other runs that a process is writing a file; the system releases it when the process ends.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
-# Whether a temporary file or folder can be held open and locked while others open it by its name. Windows opens no
-# folder, keeps other handles from the bytes that are locked, and neither renames nor removes an open file.
+# Whether a temporary file or folder can be locked while it is also opened by its name. Windows opens no folders,
+# denies other handles access to locked bytes, and neither renames nor removes open files.
 HELD_WHILE_WRITTEN: Final = sys.platform != "win32"
 
-# What a descriptor has to be opened for to be flushed to the disk.
+# The mode in which a file has to be opened to be flushed to the disk.
 FLUSHABLE: Final = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
 
-# Bytes as they are; no waiting for the other end of a pipe; no terminal that becomes this process's own.
+# No conversion of line ends; no waiting for the other end of a pipe; no controlling terminal.
 _PLAIN: Final = ("O_BINARY", "O_NONBLOCK", "O_NOCTTY")
 
 
@@ -27,7 +27,7 @@ def open_plain(path: Path, flags: int = os.O_RDONLY, *, follow: bool = True) -> 
     Args:
         path: What is opened.
         flags: As for `os.open`.
-        follow: Whether the target of a symbolic link is opened; if not, a link is refused where the system can.
+        follow: Whether symbolic links are followed; if not, they are refused where the system can.
 
     Returns:
         The descriptor, which child processes do not inherit.
@@ -47,7 +47,7 @@ if sys.platform == "win32":
         return lock_descriptor(descriptor, blocking=False)
 
 else:
-    # What filelock does here is this one call; to import it takes 30 ms of every command.
+    # filelock makes the same call, but importing it adds 30 ms to every command.
     import fcntl
 
     def _take(descriptor: int) -> bool:
@@ -59,7 +59,7 @@ else:
 
 
 def lock(descriptor: int) -> bool | None:
-    """Lock an open file or folder; return whether it is locked now, and None where a file system cannot tell."""
+    """Lock an open file or folder; return whether that worked, None where the file system has no locks."""
     try:
         return _take(descriptor)
     except OSError:

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever finds half of one: beside the target first, then renamed."""
+"""Atomic writing: files and Zarr stores are written beside their target and renamed when they are complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import stat
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -20,13 +20,17 @@ from typing import Final
 from softmorph_cli.errors import FileError, SoftmorphWarning
 from softmorph_cli.system import descriptors, naming, ownership
 from softmorph_cli.system.parameters import named
+from softmorph_cli.system.temporaries import (
+    KEPT,
+    claimed,
+    clear_leftovers,
+    private_folder,
+    remove,
+    temporary_file,
+)
 
-# What makes a folder a node of a Zarr store, versions 2 and 3.
+# The metadata files of a node of a Zarr store, versions 2 and 3.
 STORE_MARKS: Final = (".zgroup", ".zarray", "zarr.json")
-# What is called so is being written, or was left by a process that was killed.
-LEFTOVER: Final = re.compile(r"\.softmorph-[0-9a-f]{12}-(.+)", re.DOTALL)
-# How much of a target's name the temporary one of a file keeps, and that of a Zarr store.
-_KEPT: Final = (20, 200)
 
 
 def is_store(folder: Path) -> bool:
@@ -35,21 +39,21 @@ def is_store(folder: Path) -> bool:
 
 
 def check_writable(path: Path, *, force: bool = False, store: bool = False) -> None:
-    """Refuse, before anything is computed, a path that could not or should not be written.
+    """Refuse, before anything is computed, a path that cannot or should not be written.
 
-    A pipe or a device such as /dev/null or /dev/stdout is written into, with `force` and without; a disk is not.
+    Pipes and character devices such as /dev/null are written into, with and without `force`; disks are not.
 
     Args:
         path: The file to be written later.
         force: Whether an existing file may be replaced.
-        store: Whether it is a Zarr store, which is a folder; no folder but another store is ever replaced.
+        store: Whether it is a Zarr store, which is a folder; only another store is ever replaced by one.
 
     Raises:
         FileError: If the folder is missing or read-only, the path is a folder, or the file exists and `force`
             is off.
     """
     try:
-        if path == Path():  # an empty word, from a shell variable that is not set
+        if path == Path():  # an empty word, such as an unset shell variable
             raise FileError("an output has an empty name, or that of the current folder; name a file.")
         if _is_special(path):
             return _check_stream(path, store=store)
@@ -80,18 +84,17 @@ def check_writable(path: Path, *, force: bool = False, store: bool = False) -> N
 
 @contextmanager
 def replacing(path: Path, *, force: bool = False, follow: bool = True) -> Iterator[Path]:
-    """Give a temporary path in the same folder and rename it to `path` when the block ends well.
+    """Yield a temporary path in the same folder, and rename it to `path` when the block ends without an error.
 
     The temporary name ends like the real one, because libraries choose a format by it. If the block raises
-    (a full disk, Ctrl-C, SIGTERM turned into an exception), the temporary file is removed and `path` is as it
-    was before. A file that is replaced passes on its mode, owner and group. What is no regular file gets the bytes
-    instead of being replaced.
+    (a full disk, Ctrl-C, SIGTERM turned into an exception), the temporary file is removed and `path` stays as it
+    was. A file that is replaced passes on its mode, owner and group. Pipes and devices are written into.
 
     Args:
         path: The file to be written.
-        force: Whether an existing file may be replaced; if not, one that comes while the block runs stays too.
+        force: Whether an existing file may be replaced; if not, one that appears while the block runs stays too.
         follow: Whether the target of a symbolic link is replaced, and a pipe or device written into. If not, the link
-            itself is replaced, and pipes and devices are refused: for names that anybody can guess.
+            itself is replaced, and pipes and devices are refused: for predictable names in shared folders.
 
     Yields:
         The path to write to: an empty file.
@@ -102,12 +105,12 @@ def replacing(path: Path, *, force: bool = False, follow: bool = True) -> Iterat
     check_writable(path, force=force)
     try:
         if follow and _is_special(path):
-            with _pouring(path) as temporary:
+            with _copied_into(path) as temporary:
                 yield temporary
             return
         target = path.resolve() if follow else path.parent.resolve() / path.name
         clear_leftovers(target)
-        with _temporary(target) as (temporary, own):
+        with temporary_file(target) as (temporary, own):
             yield temporary
             if not temporary.stat().st_size:
                 raise OSError(errno.EIO, "nothing was written")
@@ -123,16 +126,16 @@ def replacing(path: Path, *, force: bool = False, follow: bool = True) -> Iterat
 def replacing_store(
     path: Path, *, force: bool = False, keep: bool = False, resume: bool = False
 ) -> Iterator[Path]:
-    """Do what `replacing` does, for a Zarr store: a folder.
+    """Do what `replacing` does, for a Zarr store, which is a folder.
 
     Args:
         path: The store to be written.
         force: Whether an existing store may be replaced; no other folder ever is.
-        keep: Leave the temporary folder, whose name follows from that of `path`, when the block raises.
-        resume: Go on with the temporary folder that an earlier run kept, if there is one; keeps it as well.
+        keep: Leave the temporary folder, see `temporaries.partial`, when the block raises.
+        resume: Continue with the temporary folder that an earlier run kept, if there is one; implies `keep`.
 
     Yields:
-        The folder to write to; empty, unless it is one to go on with.
+        The folder to write to; empty, unless an earlier run is resumed.
 
     Raises:
         FileError: As `check_writable`, when the system refuses to write, or when another run is writing to a
@@ -145,9 +148,10 @@ def replacing_store(
     lock: int | None = None
     try:
         clear_leftovers(target)
-        temporary, lock = _own_folder(target, path, kept=keep)
+        temporary, lock = private_folder(target, path, kept=keep)
         if keep and not resume:
-            _clear(temporary)
+            for entry in temporary.iterdir():
+                remove(entry)
         own = ownership.new_folder_mode(temporary)
         yield temporary
         flush([temporary, *temporary.rglob("*")])
@@ -157,21 +161,15 @@ def replacing_store(
             raise
         raise not_written(path, error, kept=temporary if keep else None) from error
     finally:
-        # A kept folder's name may be another run's by now; a random one is nobody else's.
+        # Another run may have created a kept folder of the same name by now; random names are unique.
         if temporary is not None and not keep:
             remove(temporary)
         if lock is not None:
             os.close(lock)
 
 
-def partial(path: Path) -> Path:
-    """Return where `replacing_store` keeps what is written of a store, for a later run to go on with."""
-    target = path.resolve()
-    return target.with_name(f".softmorph-partial-{target.name[-_KEPT[1] :]}")
-
-
 def open_own(path: Path, flags: int) -> int:
-    """Open a file of softmorph's own, whose name anybody can guess: a regular file, under no other name.
+    """Open a file with a predictable name in a shared folder: only a regular file without links to it.
 
     Args:
         path: The file.
@@ -181,7 +179,7 @@ def open_own(path: Path, flags: int) -> int:
         The descriptor.
 
     Raises:
-        FileError: If it is a symbolic link or anything else that somebody may have put there.
+        FileError: If it is a link or no regular file, so that somebody else may have put it there.
         OSError: If the system refuses.
     """
     linked = f"{path} is a symbolic link, which is not followed here; remove it."
@@ -190,11 +188,11 @@ def open_own(path: Path, flags: int) -> int:
     try:
         descriptor = descriptors.open_plain(path, flags, follow=False)
     except OSError as error:
-        if error.errno == errno.ELOOP:  # put there just now
+        if error.errno == errno.ELOOP:  # created since the check
             raise FileError(linked) from error
         raise
     state = os.fstat(descriptor)
-    # One that was removed just now has no name at all.
+    # A file that was just removed has no link at all.
     if stat.S_ISREG(state.st_mode) and state.st_nlink <= 1:
         return descriptor
     os.close(descriptor)
@@ -208,22 +206,8 @@ def open_own(path: Path, flags: int) -> int:
     )
 
 
-def clear_leftovers(target: Path) -> None:
-    """Remove what processes that are gone left of a file or store, where the file system can tell that they are."""
-    with suppress(OSError):
-        for entry in list(os.scandir(target.parent)):
-            named = LEFTOVER.fullmatch(entry.name)
-            if named is not None and named[1] in tails(target):
-                remove_left(Path(entry.path))
-
-
-def tails(target: Path) -> set[str]:
-    """Return how the names of temporary files of a target may end."""
-    return {target.name[-kept:] for kept in _KEPT}
-
-
 def flush(paths: Iterable[Path]) -> None:
-    """Bring files, and the names of files in folders, to the disk.
+    """Flush files, and the entries of folders, to the disk.
 
     Raises:
         OSError: If the system refuses, as where a disk is full.
@@ -236,18 +220,18 @@ def flush(paths: Iterable[Path]) -> None:
 
 
 def not_written(path: Path, error: OSError, *, kept: Path | None = None) -> FileError:
-    """Say why the system refused to write a file, and what to do.
+    """Return the error that says why the system refused to write a file, and what to do.
 
     Args:
         path: The file.
-        error: What the system said.
-        kept: Where what was written so far is kept, for `replacing_store` to resume; None where nothing is.
+        error: The system's error.
+        kept: The folder that `replacing_store` can resume; None where nothing is kept.
     """
     return FileError(f"{path} could not be written: {_reason(error, kept)}")
 
 
 def _is_special(path: Path) -> bool:
-    """Whether something is there that is neither a file nor a folder, at the end of all links."""
+    """Whether a path leads, after all links, to something that is neither a file nor a folder."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -264,10 +248,10 @@ def _check_stream(path: Path, *, store: bool) -> None:
 
 
 @contextmanager
-def _pouring(stream: Path) -> Iterator[Path]:
-    """Give a temporary path, and copy what is written there into a pipe or a device."""
+def _copied_into(stream: Path) -> Iterator[Path]:
+    """Yield a temporary path, and copy what is written there into a pipe or a device."""
     with TemporaryDirectory(prefix="softmorph-", ignore_cleanup_errors=True) as folder:
-        temporary = Path(folder, stream.name[-_KEPT[0] :])
+        temporary = Path(folder, stream.name[-KEPT[0] :])
         try:
             yield temporary
         except OSError as error:
@@ -278,7 +262,7 @@ def _pouring(stream: Path) -> Iterator[Path]:
                 f"({error.strerror or error}); name another folder with TMPDIR."
             ) from error
         try:
-            # Without waiting for somebody who may never read from a pipe.
+            # Opening must not block if nobody reads from a pipe.
             descriptor = descriptors.open_plain(stream, os.O_WRONLY)
         except OSError as error:
             if error.errno != errno.ENXIO:
@@ -290,46 +274,15 @@ def _pouring(stream: Path) -> Iterator[Path]:
             shutil.copyfileobj(file, sink)
 
 
-def _random_name(target: Path, kept: int) -> Path:
-    return target.with_name(f".softmorph-{secrets.token_hex(6)}-{target.name[-kept:]}")
-
-
-@contextmanager
-def _temporary(target: Path) -> Iterator[tuple[Path, int]]:
-    """Make an empty file beside a target, locked while it is written; remove it, if it is still there, in the end.
-
-    Yields:
-        The file, and the mode of a new file here.
-    """
-    while True:
-        temporary = _random_name(target, _KEPT[0])
-        descriptor = descriptors.open_plain(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, follow=False)
-        if not descriptors.HELD_WHILE_WRITTEN or _holds(descriptor, temporary):
-            break
-        os.close(descriptor)
-    try:
-        own = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        # Nobody may read the new content who may not read what it replaces.
-        ownership.set_mode(descriptor, 0o600)
-        if not descriptors.HELD_WHILE_WRITTEN:
-            os.close(descriptor)
-        yield temporary, own
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-        if descriptors.HELD_WHILE_WRITTEN:
-            os.close(descriptor)
-
-
 def _take_place(temporary: Path, target: Path, path: Path, own: int, *, force: bool) -> None:
-    """Give what was written its name, in one step; without `force` only if nobody has it.
+    """Rename what was written to its target in one step; without `force` only if the name is free.
 
     Args:
         temporary: A file or a folder.
         target: Where `path` leads to.
-        path: The name as the user has it.
+        path: The name as the user gave it.
         own: The mode of a new file or folder.
-        force: Whether what is there may be replaced.
+        force: Whether an existing file or store may be replaced.
     """
     folder = temporary.is_dir()
     while True:
@@ -347,7 +300,7 @@ def _take_place(temporary: Path, target: Path, path: Path, own: int, *, force: b
                     f"name, or add {named('force', True)}."
                 ) from error
         except FileNotFoundError:
-            # What was to be replaced was removed meanwhile: its name is free now.
+            # The target was removed meanwhile: its name is free now.
             if not force or os.path.lexists(target) or not os.path.lexists(temporary):
                 raise
     naming.flush(target.parent)
@@ -355,13 +308,13 @@ def _take_place(temporary: Path, target: Path, path: Path, own: int, *, force: b
 
 def _replace(temporary: Path, target: Path, path: Path, own: int, *, folder: bool) -> None:
     if not target.is_symlink():
-        # What came meanwhile is no other than what was there before.
+        # Another file may have appeared meanwhile, to which the same rules apply.
         check_writable(target, force=True, store=folder)
         if _is_special(target):
             raise FileError(f"{path} is a pipe or a device, which is not replaced; choose another name.")
     if target.is_symlink() or target.is_dir() != folder:
         ownership.set_mode(temporary, own)
-    elif not _pass_on(target, temporary, own):
+    elif not _pass_on_permissions(target, temporary, own):
         warnings.warn(
             f"{path} had an owner, a group, a mode or an access list that you cannot give: it is yours now, with mode "
             f"{stat.S_IMODE(temporary.stat().st_mode):o}.",
@@ -371,13 +324,13 @@ def _replace(temporary: Path, target: Path, path: Path, own: int, *, folder: boo
     if not folder:
         temporary.replace(target)
         return
-    with _claimed(target):
+    with claimed(target):
         if naming.exchange(temporary, target):
-            # What was there before, which no other run takes for a kept folder while it is claimed.
+            # Now the store from before, which no other run takes for a kept folder while it is locked.
             remove(temporary)
             return
-    # By no name of what is left over and may be removed: for a moment it is all there is of the store.
-    aside = target.with_name(f".softmorph-before-{secrets.token_hex(6)}-{target.name[-_KEPT[1] :]}")
+    # Not named like a leftover, which other runs remove: for a moment this is the only copy of the store.
+    aside = target.with_name(f".softmorph-before-{secrets.token_hex(6)}-{target.name[-KEPT[1] :]}")
     target.rename(aside)
     try:
         naming.take_free(temporary, target)
@@ -392,11 +345,11 @@ def _replace(temporary: Path, target: Path, path: Path, own: int, *, folder: boo
     remove(aside)
 
 
-def _pass_on(old: Path, new: Path, own: int) -> bool:
-    """Pass on owner, group and mode; those of a store's files are those of the file that says that it is one."""
+def _pass_on_permissions(old: Path, new: Path, own: int) -> bool:
+    """Pass on owner, group and mode; all files of a store get those of its metadata file."""
     if not new.is_dir():
         return ownership.pass_on(old, new, own)
-    # In a store that git-annex keeps it is a link, whose own mode says nothing.
+    # git-annex replaces files by links, whose own mode is meaningless.
     mark = next((old / name).resolve() for name in STORE_MARKS if (old / name).is_file())
     kept = True
     for parent, folders, files in os.walk(new):
@@ -404,139 +357,12 @@ def _pass_on(old: Path, new: Path, own: int) -> bool:
             kept &= ownership.pass_on(old, Path(parent, folder), own)
         for file in files:
             kept &= ownership.pass_on(mark, Path(parent, file), own & 0o666)
-    # Last, because it may take away the right to look into it.
+    # Last, because the mode may forbid this user to list the folder.
     return ownership.pass_on(old, new, own) and kept
 
 
-def _own_folder(target: Path, path: Path, *, kept: bool) -> tuple[Path, int | None]:
-    """Make a folder beside a target that nobody else may look into, and hold it for this process.
-
-    Args:
-        target: The store to be written.
-        path: Its name as the user has it.
-        kept: Whether it is the one that `partial` names, which may be there already; else its name is random.
-
-    Returns:
-        The folder, and a descriptor that holds its lock; None where the system opens no folders.
-
-    Raises:
-        FileError: If the name is taken by anything else, or another run holds it.
-    """
-    while True:
-        folder = partial(target) if kept else _random_name(target, _KEPT[1])
-        made = True
-        try:
-            folder.mkdir(mode=0o700)
-        except FileExistsError:
-            made = False
-            if not kept:
-                continue
-        try:
-            if not stat.S_ISDIR(folder.lstat().st_mode):
-                raise FileError(
-                    f"{folder} is no folder but a link or a file; remove it, or choose another name than {path}."
-                )
-            if not descriptors.HELD_WHILE_WRITTEN:
-                return folder, None
-            flags = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
-            descriptor = descriptors.open_plain(folder, flags, follow=False)
-        except FileNotFoundError:
-            continue  # another run removed it or gave it another name before it was opened
-        try:
-            state = os.fstat(descriptor)
-            if not made and state.st_uid != ownership.user() and state.st_uid != _owner_beside(target):
-                raise FileError(f"{folder} belongs to somebody else; choose another name than {path}.")
-            # What is made in it gets the group of the folder above, where that is so.
-            ownership.set_mode(descriptor, 0o700 | stat.S_IMODE(state.st_mode) & stat.S_ISGID)
-            if _holds(descriptor, folder):
-                return folder, descriptor
-            if kept and descriptors.lock(descriptor) is False:
-                raise FileError(
-                    f"{path} is being written by another run; wait for it, or choose another name."
-                )
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _owner_beside(target: Path) -> int:
-    """Return whose a new folder is: not this user's where a file system gives all that it holds to one owner."""
-    probe = _random_name(target, _KEPT[1])
-    probe.mkdir(mode=0o700)
-    try:
-        return probe.lstat().st_uid
-    finally:
-        probe.rmdir()
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Hold a folder, where that can be done, so that no other run does."""
-    try:
-        descriptor = descriptors.open_plain(folder, follow=False)
-    except OSError:  # not ours to look into, so not to be taken for a kept folder of ours either
-        yield
-        return
-    try:
-        descriptors.lock(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _holds(descriptor: int, path: Path) -> bool:
-    """Lock an open file or folder; return whether it is this process's own from now on, and still has its name.
-
-    Another run may have taken it for a leftover before it was locked, and have removed it or be about to.
-    """
-    if descriptors.lock(descriptor) is False:
-        return False
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False
-
-
-def remove_left(path: Path, *, unsure: bool = False) -> None:
-    """Remove a temporary file or folder unless a process that is alive still writes it.
-
-    Args:
-        path: The file or folder.
-        unsure: Whether to remove it too where the file system cannot tell.
-    """
-    if not descriptors.HELD_WHILE_WRITTEN:
-        if unsure:
-            remove(path)
-        return
-    try:
-        descriptor = descriptors.open_plain(path, follow=False)
-    except OSError:
-        return
-    try:
-        locked = descriptors.lock(descriptor)
-        if locked or (locked is None and unsure):
-            remove(path)
-    finally:
-        os.close(descriptor)
-
-
-def _clear(folder: Path) -> None:
-    for entry in folder.iterdir():
-        remove(entry)
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a link or a folder with all that is in it, as far as the system lets it be."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
-
-
 def _flush_to_disk(path: Path) -> None:
-    # Some file systems report a full disk only here; after it the rename cannot expose an empty file.
+    # Some file systems report a full disk only here. Without it, a crash after the rename may leave an empty file.
     descriptor = os.open(path, descriptors.FLUSHABLE)
     try:
         os.fsync(descriptor)
@@ -547,7 +373,7 @@ def _flush_to_disk(path: Path) -> None:
 def _reason(error: OSError | RuntimeError, kept: Path | None = None) -> str:
     if isinstance(error, RuntimeError):
         return "its symbolic links lead in a circle."
-    # ITK keeps no error number, only the system's words; NumPy only counts what it could not write.
+    # ITK raises errors without a number; NumPy says only how much it could not write.
     words = str(error)
     short = os.strerror(errno.ENOSPC) in words or re.search(r"\d+ requested and \d+ written", words)
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or short:

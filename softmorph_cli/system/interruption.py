@@ -1,4 +1,4 @@
-"""Who hears a Ctrl-C: long calls of a library do, through the thread that waits; what a process starts does not."""
+"""Signals: long calls of a library can be interrupted, and child processes do not receive Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-# SIGHUP, of a terminal that is closed, is not known to Windows.
+# Windows has no SIGHUP, which is sent when a terminal is closed.
 _ENDING: Final = ("SIGTERM", "SIGHUP")
 _THREAD: Final = "softmorph computing"
 
 
 def ending_signals() -> list[signal.Signals]:
-    """Return the signals that ask this process to end, without those that are ignored, as nohup does."""
+    """Return the signals that ask this process to end, except ignored ones, as under nohup."""
     known = (getattr(signal, name) for name in _ENDING if hasattr(signal, name))
     return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def send(number: int) -> None:
     """Send this process a signal for which it has a handler."""
-    if sys.platform == "win32":  # whose os.kill ends the process without calling the handler
+    if sys.platform == "win32":  # where os.kill ends the process without calling the handler
         signal.raise_signal(number)
     else:
         os.kill(os.getpid(), number)
 
 
 def interruptible(work: Callable[[], Any]) -> Any:
-    """Return what a long call returns, and let Ctrl-C and signals end the wait for it.
+    """Run a long call in a thread and return its result; signals interrupt the wait for it.
 
-    Python hears of signals between its own instructions, and gudhi may take minutes within one. It leaves other
-    threads alone meanwhile, so that the main thread can listen.
+    Python handles signals in the main thread between two of its instructions, and a call of gudhi may take minutes.
+    gudhi releases the interpreter lock, so that the main thread can handle signals meanwhile.
     """
     done: list[Any] = []
     failed: list[BaseException] = []
@@ -53,19 +53,19 @@ def interruptible(work: Callable[[], Any]) -> Any:
 
 
 def still_computing() -> bool:
-    """Return whether such a call goes on although nobody waits for it any more."""
+    """Whether an interrupted call is still running."""
     return any(thread.name == _THREAD for thread in threading.enumerate())
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
-    """Start threads and processes that a Ctrl-C, which goes to all of them, does not reach: their parent ends them."""
-    if sys.platform == "win32":  # where a process that is started sees to it itself
+def block_sigint() -> Iterator[None]:
+    """Block SIGINT in threads and processes that are started meanwhile: their parent ends them on Ctrl-C."""
+    if sys.platform == "win32":  # where child processes ignore it themselves
         yield
         return
     from multiprocessing import resource_tracker
 
-    # It unblocks signals when it starts, so it has to be there before.
+    # It unblocks signals when it starts, so it is started before.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

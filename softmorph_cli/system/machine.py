@@ -1,4 +1,4 @@
-"""What this process may use of the machine: threads and memory, as affinity, cgroup and SLURM allow."""
+"""The threads and the memory that this process may use, by CPU affinity, control groups and SLURM."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def threads() -> int:
-    """Return the number of threads to use by default: the smallest of all the limits in force, at least 1."""
+    """Return the default number of threads: the smallest limit in force, at least 1."""
     limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
     for text in _in_force("cpu.max"):
         with suppress(ValueError, ZeroDivisionError):
@@ -33,7 +33,7 @@ def threads() -> int:
 def memory() -> int | None:
     """Return the bytes this process may use, or None where no limit can be read."""
     limits: list[int] = []
-    # Of version 1, where there is no limit the number is larger than any memory.
+    # Version 1 states a number larger than any memory where there is no limit.
     for text in (*_in_force("memory.max"), *_in_force("memory.limit_in_bytes", "memory")):
         with suppress(ValueError):
             limits.append(int(text))
@@ -42,22 +42,22 @@ def memory() -> int | None:
     if sys.platform != "win32":  # which has no sysconf
         with suppress(OSError, ValueError):
             limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    # SLURM says 0 where a job may use all of a node.
+    # SLURM states 0 where a job may use all memory of a node.
     return min((limit for limit in limits if limit > 0), default=None)
 
 
 def for_tiles() -> str:
-    """Return what to give `--memory` on this machine: three quarters of `memory`, at most 4GB."""
+    """Return the value of `--memory` to suggest: three quarters of `memory`, at most 4GB."""
     size = min(4 * 10**9, (memory() or 6 * 10**9) * 3 // 4)
     return f"{size // 10**9}GB" if size >= 10**9 else f"{size // 10**6}MB"
 
 
 def _in_force(name: str, controller: str = "") -> list[str]:
-    """Return a control group's setting for this process, from its own group up to the root ("max": none).
+    """Return the values of a control group setting, from the group of this process up to the root ("max": no limit).
 
     Args:
         name: The setting.
-        controller: Whose it is in version 1, where each has groups of its own; "" for version 2.
+        controller: Its controller in version 1, where each has a hierarchy; "" for version 2.
     """
     own = None if controller else "/"
     with suppress(OSError, ValueError):
@@ -67,11 +67,11 @@ def _in_force(name: str, controller: str = "") -> list[str]:
                 own = group
     if own is None:
         return []
-    # Mounted by the names of all that share one, and usually linked by each of them.
+    # A hierarchy is mounted under the names of all its controllers, usually with a link for each.
     top = _CGROUP / controller
     folder = top / own.lstrip("/")
     if controller and not folder.is_dir():
-        folder = top  # a container sees its own group as the root, under the name that it has outside
+        folder = top  # in a container its own group is the root, but has its outer name in /proc
     texts = []
     for group_folder in (folder, *folder.parents):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Renaming a finished temporary file or folder in one step, with or without replacing what has the name already."""
+"""Renaming files and folders atomically, with or without replacing an existing one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Final
 # Arguments of renameat2: paths are relative to the working folder; do not replace; exchange the two names.
 _HERE: Final = -100
 _NOREPLACE, _EXCHANGE = 1, 2
-# The error numbers of a system, or a file system, without renameat2 or this flag of it.
+# The error numbers of systems and file systems without renameat2 or this flag of it.
 _UNKNOWN: Final = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY)
 
 
 def take_free(temporary: Path, target: Path) -> None:
-    """Rename a file or a folder to a free name; another file that takes the name meanwhile is not replaced.
+    """Rename a file or a folder to a free name; another file that gets the name meanwhile is not replaced.
 
     Raises:
         FileExistsError: If the name is taken.

@@ -1,4 +1,4 @@
-"""Who may read and write a file: what replaces one gets its owner, group, mode and access lists."""
+"""Permissions: a file that replaces another one gets its owner, group, mode and access control lists."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-# The lists of POSIX: who may use a file or folder, and what is made in a folder gets.
+# POSIX access control lists: of a file or folder, and the default of new files in a folder.
 _ACCESS: Final = "system.posix_acl_access"
 _DEFAULT: Final = "system.posix_acl_default"
 
 
 def user() -> int:
-    """Return the number of this process's user, as files name their owner; 0 where a system gives files none."""
+    """Return the user ID of this process; 0 where files have no owner."""
     return os.geteuid() if hasattr(os, "geteuid") else 0
 
 
 def open_to(state: os.stat_result, bits: int) -> bool:
-    """Whether these bits of a mode let others in; on a system without users its own access lists decide."""
+    """Whether a mode grants these permissions; False on Windows, where modes do not tell."""
     return hasattr(os, "geteuid") and bool(state.st_mode & bits)
 
 
 def pass_on(old: Path, new: Path, own: int) -> bool:
-    """Give a file or folder what another one has, as far as the system permits.
+    """Copy owner, group, mode and access lists from one file or folder to another, as far as the system permits.
 
-    Where owner, group or access list cannot be kept, nobody gets more than of a new file of this user: the bits of the
-    old mode were meant for others.
+    If owner, group or access list cannot be kept, no permission exceeds that of a new file: the old mode was meant for
+    other users.
 
     Args:
-        old: What is replaced.
-        new: What replaces it.
+        old: The file or folder that is replaced.
+        new: The one that replaces it.
         own: The mode of a new file or folder of this user.
 
     Returns:
-        Whether all of it was kept.
+        Whether all of them were kept.
     """
     had = old.lstat()
     folder = stat.S_ISDIR(had.st_mode)
@@ -48,7 +48,7 @@ def pass_on(old: Path, new: Path, own: int) -> bool:
         mode &= own
     listed = kept and _pass_list_on(old, new, _ACCESS)
     if not listed and (kept or _list_of(old, _ACCESS) is not None):
-        # With a list, the bits of the group are what is granted at most to anybody on it, and not what the group has.
+        # With a list, the group bits are its mask, the most that it grants to anyone, and not the group's permissions.
         mode, kept = mode & ~0o070, False
     if folder and kept:
         kept = _pass_list_on(old, new, _DEFAULT)
@@ -69,10 +69,10 @@ def set_mode(path: Path | int, mode: int) -> None:
 
 
 def new_folder_mode(beside: Path) -> int:
-    """Return the mode that umask, access lists and the folder above give to a new folder.
+    """Return the mode of a new folder by umask, access lists and the folder above.
 
     Args:
-        beside: A folder of this process's own, which passes on what the folder above it does.
+        beside: A private folder of this process, with the default access list of the folder above.
     """
     probe = beside / ".softmorph-mode"
     with suppress(FileExistsError):  # left by a run that was killed just here
@@ -92,7 +92,7 @@ def _give(path: Path, owner: int, group: int) -> None:
     try:
         os.chown(path, owner, group, follow_symlinks=False)
     except OSError:
-        # Only root gives files away; to a group of one's own anybody may.
+        # Only root may change the owner; other users may choose one of their groups.
         with suppress(OSError):
             os.chown(path, -1, group, follow_symlinks=False)
 
@@ -107,7 +107,6 @@ def _list_of(path: Path, kind: str) -> bytes | None:
 
 
 def _pass_list_on(old: Path, new: Path, kind: str) -> bool:
-    """Return whether a file or folder now has the list of another, or none as that one."""
     if sys.platform != "linux":
         return True
     wanted = _list_of(old, kind)

@@ -1,7 +1,7 @@
-"""Text from files on its way to people.
+"""Making text from files safe to show.
 
-Names, headers and titles are written by anybody. A terminal obeys control characters in them, a spreadsheet computes
-a cell that begins with "=", and half of a surrogate pair, which is how Python keeps a name that is no UTF-8, cannot be
+Names, headers and titles are untrusted: a terminal interprets control characters in them, a spreadsheet evaluates a
+cell that begins with "=", and an unpaired surrogate, which Python uses for file names that are no UTF-8, cannot be
 printed at all.
 """
 
@@ -13,18 +13,18 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
-# A spreadsheet takes a cell that begins with one of them for a formula; a tab or a line end before it is skipped.
+# The first characters of formulas in a spreadsheet, which skips a tab or a line end before them.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
-# Lines of a drawing within a message begin so; every other message is a single line.
+# What lines of a drawing within a message begin with; every other message is a single line.
 INDENT: Final = "\n    "
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return a text in which every character that is not printable is a question mark.
+    """Return a text with a question mark for every character that is not printable.
 
     Args:
-        text: From anywhere.
+        text: Untrusted text.
         keep: Characters that stay, such as the line ends of a column's name.
     """
     return "".join(letter if letter.isprintable() or letter in keep else "?" for letter in text)
@@ -36,10 +36,10 @@ def message(text: str) -> str:
 
 
 def typed(*words: str | PurePath) -> str:
-    """Return a command line for a shell that says the same files as these words, whatever they are called.
+    """Return words quoted for a shell.
 
-    A path that begins with "-" gets "./", so that it is no option. What is not printable is escaped as bash and zsh
-    read it: as a question mark, which it is in a message, it would name another file.
+    A path that begins with "-" gets "./", so that it is no option. Unprintable characters are escaped for bash and
+    zsh, because the question mark that messages have for them would name another file.
     """
     return " ".join(
         _quoted(f"./{word}" if isinstance(word, PurePath) and str(word).startswith("-") else str(word))
@@ -58,9 +58,9 @@ def _quoted(word: str) -> str:
 
 
 def unicode(value: Any) -> Any:
-    """Return what goes into JSON with each half of a surrogate pair as U+FFFD, in lists and objects too.
+    """Return a value for JSON with U+FFFD in place of unpaired surrogates, in lists and objects too.
 
-    Python writes and reads such halves, and other programs refuse the whole file.
+    Python writes and reads unpaired surrogates, but other programs refuse the whole file.
     """
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -70,9 +70,9 @@ def unicode(value: Any) -> Any:
 
 
 def cell(value: Any) -> Any:
-    """Return a value for a CSV that a spreadsheet does not compute.
+    """Return a value for a CSV that a spreadsheet does not evaluate as a formula.
 
-    A text gets an apostrophe before it; a path "./", so that it is still the file's. Numbers stay, those below 0 too.
+    A text gets an apostrophe before it; a path "./", so that it still names the file. Numbers stay, also negative ones.
     """
     if not isinstance(value, str | PurePath) or not str(value).startswith(_FORMULA):
         return value

@@ -1,4 +1,4 @@
-"""TOML that may have been written by anybody."""
+"""Parsing untrusted TOML."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Return the table that a TOML document holds.
+    """Return the table of a TOML document.
 
     Raises:
-        ValueError: If it is none; its text is one clause that says why.
+        ValueError: If it is malformed; the text is one clause with the reason.
     """
     try:
         return tomllib.loads(text)
@@ -19,5 +19,5 @@ def parse(text: str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError:
-        # The one other: Python's limit on the digits of an integer.
+        # The only other cause is Python's limit on the digits of an integer.
         raise ValueError("it holds an integer of thousands of digits") from None

@@ -1,4 +1,4 @@
-"""Units of length and of time: how files and people spell them, and what they are in millimetres and seconds."""
+"""Units of length, time and memory: their spellings, and conversion to mm, seconds and bytes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
-# The units that a map's voxel size is given in.
+# The units of a voxel size, in mm.
 MILLIMETRES: Final = {"mm": 1.0, "um": 1e-3, "nm": 1e-6}
 
-# Every spelling: one of the units above, and how many of it.
+# Every spelling of a unit, as a multiple of one of the units above.
 _SPELLINGS: Final = {
     spelling: (unit, factor)
     for spellings, unit, factor in (
@@ -18,7 +18,7 @@ _SPELLINGS: Final = {
         ("cm centimeter centimeters centimetre centimetres", "mm", 10.0),
         ("mm millimeter millimeters millimetre millimetres", "mm", 1.0),
         ("in inch inches", "mm", 25.4),
-        # "u", the micro sign, the Greek letter, and the micro sign as ImageJ writes it in ASCII.
+        # The letter u, the micro sign, the Greek letter, and ImageJ's escape of the micro sign.
         ("um \u00b5m \u03bcm \\u00b5m", "um", 1.0),
         ("micron microns micrometer micrometers micrometre micrometres", "um", 1.0),
         ("nm nanometer nanometers nanometre nanometres", "nm", 1.0),
@@ -30,24 +30,24 @@ _SPELLINGS: Final = {
 
 
 def length(value: float, unit: str | None) -> tuple[float, str | None]:
-    """Bring a length to mm, um or nm; a unit nobody knows becomes None and the number stays."""
+    """Return a length in mm, um or nm, and that unit; of an unknown unit, the number as it is and None."""
     spelling = (unit or "").strip()
     name, factor = _SPELLINGS.get(spelling) or _SPELLINGS.get(spelling.lower()) or (None, 1.0)
     return value * factor, name
 
 
 def millimetres(unit: str | None) -> float | None:
-    """How many millimetres a unit is, however it is spelt; None where nobody knows it."""
+    """Return a unit in millimetres, in any spelling; None if it is unknown."""
     factor, name = length(1.0, unit)
     return None if name is None else factor * MILLIMETRES[name]
 
 
 def in_one_unit(sizes: Mapping[str, tuple[float, Any]]) -> tuple[dict[str, float], str | None]:
-    """Bring the voxel sizes of axes, each with its unit as it is spelt, to one unit: the first that is known.
+    """Convert the voxel sizes of axes, each with a unit in any spelling, to the first unit that is known.
 
     Returns:
-        The sizes by axis, and the unit. Axes whose unit is not known are left out where one is; where none is, all
-        sizes are as they were, and the unit is None.
+        The sizes by axis, and the unit. Axes with an unknown unit are left out; if all units are unknown, the sizes
+        are unchanged and the unit is None.
     """
     known = {axis: length(size, str(unit or "")) for axis, (size, unit) in sizes.items()}
     unit = next((name for _, name in known.values() if name is not None), None)
@@ -58,12 +58,12 @@ def in_one_unit(sizes: Mapping[str, tuple[float, Any]]) -> tuple[dict[str, float
 
 
 def sign(unit: str) -> str:
-    """Return a unit as people write it, where it is no part of a name: µm, mm², µm³."""
+    """Return a unit in typographic form: µm, mm², µm³."""
     return unit.replace("^2", "²").replace("^3", "³").replace("um", "µm")
 
 
 def sizeless(axes: Iterable[str]) -> list[str]:
-    """Return what is said of axes that `in_one_unit` left out."""
+    """Return a note on axes that `in_one_unit` left out."""
     named = " and ".join(axis.lower() for axis in axes)
     if not named:
         return []
@@ -122,7 +122,7 @@ BYTES: Final = {
 
 
 def bytes_of(text: str) -> int | None:
-    """Return how many bytes a text such as 4GB or 512MiB says, however it is spelt; None if it says none."""
+    """Return the number of bytes of a size such as 4GB or 512MiB, in any spelling; None if it is malformed."""
     number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     unit = text.strip()[len(number) :].strip().lower()
     factor = next((factor for name, factor in BYTES.items() if name.lower() in (unit, f"{unit}b")), None)

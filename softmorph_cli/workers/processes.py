@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from softmorph_cli.system.interruption import deaf, ending_signals, send
+from softmorph_cli.system.interruption import block_sigint, ending_signals, send
 from softmorph_cli.workers.executor import Executor, Item, Lost, OnProgress, Value
 from softmorph_cli.workers.item import Cancelled, Link, linked
 
@@ -118,7 +118,7 @@ class _Worker:
         self.process = context.Process(
             target=_work, args=(other_end, function, threads), name=f"softmorph-{number}"
         )
-        with deaf():
+        with block_sigint():
             self.process.start()
         other_end.close()
 
@@ -186,7 +186,7 @@ def _work(connection: Connection[Any, Any], function: Callable[[Any], Any], thre
     # The results of the command are on stdout; what a library prints is none.
     os.dup2(2, 1)
     _die_with_parent()
-    # Blocked by `deaf` where that can be.
+    # Blocked by `block_sigint` where that can be.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(Cancelled, EOFError, BrokenPipeError, ConnectionResetError):
         for one in heard:

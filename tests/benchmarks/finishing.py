@@ -1,4 +1,4 @@
-"""What the finishing pass changes in the centreline metrics of 20 drawn pairs.
+"""Changes of the centreline metrics of 20 drawn pairs by the finishing pass.
 
     python tests/benchmarks/finishing.py
 

@@ -1,4 +1,4 @@
-"""Prints how right the lengths of `softmorph inspect` are: the figures of README.md.
+"""Prints the errors of the lengths of `softmorph inspect`: the figures of README.md.
 
 Run: `python tests/benchmarks/lengths.py`
 """

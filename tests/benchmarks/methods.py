@@ -1,4 +1,4 @@
-"""What the methods make of the sample vessel tree: the figures in the README's tables of methods.
+"""Results of all methods on the sample vessel tree: the figures in the README's tables of methods.
 
 Run: python tests/benchmarks/methods.py
 """

@@ -1,4 +1,4 @@
-"""Prints what each metric says of one thing gone wrong: the table of README.md.
+"""Prints the response of each metric to one error of a prediction: the table of README.md.
 
 Run: `python tests/benchmarks/metric_responses.py`
 """

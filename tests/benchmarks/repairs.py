@@ -1,4 +1,4 @@
-"""What a repair takes: as a command, and beside gradient descent on the whole topological loss.
+"""Time and memory of repairs: as commands, and compared with gradient descent on the whole topological loss.
 
 Run: `python tests/benchmarks/repairs.py` (some minutes, most of them Adam's).
 

@@ -1,4 +1,4 @@
-"""The bars of speed and memory that softmorph has to pass, measured on this machine: the README's table.
+"""The limits of time and memory that softmorph has to meet, measured on this machine: the README's table.
 
 Run: python tests/benchmarks/speed.py [PART ...] [--threads 2] [--repeats 7]     (all parts: half an hour)
 

@@ -1,4 +1,4 @@
-"""The works of `softmorph bench` under pytest-benchmark, each beside what it is a ratio to.
+"""The workloads of `softmorph bench` under pytest-benchmark, each with what it is compared with.
 
 Run: python -m pytest tests/benchmarks -m benchmark     (SOFTMORPH_BENCH_SIZE=64 for other than 128^3)
 """

@@ -1,4 +1,4 @@
-"""What is done with the files of a case, and what of it is a fault.
+"""The checks of a case, and what counts as a fault.
 
 A file may be read or refused. It is a fault if anything but a `SoftmorphError` comes up, also where the reader turned a
 mistake of its own code into one; if a library prints or warns; if what is said holds what a terminal would obey; if

@@ -1,4 +1,4 @@
-"""Runs cases in child processes, and sees what a process cannot tell of itself: signals, hangs and memory."""
+"""Runs cases in child processes and detects signals, hangs and excessive memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Limits:
 
 @dataclass
 class Report:
-    """What came of many cases.
+    """The results of many cases.
 
     Attributes:
         cases: How many there were.

@@ -1,4 +1,4 @@
-"""Mutated files of every format end as a map or as a refusal, and what watches over that can fail."""
+"""Mutated files of every format are read or refused, and the fuzzer finds planted faults."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_mutated_files_are_read_or_refused(count: int) -> None:
     assert 0.2 * count < report["read"] < 0.8 * count
 
 
-def test_each_kind_of_fault_is_found_and_the_cases_after_it_run() -> None:
+def test_each_planted_fault_is_found_and_later_cases_run() -> None:
     report = run("--only", "nifti-plain", "--plant", "--seconds", "1")
     found: dict[int, set[str]] = {}
     for _, number, (kind, _) in report["faults"]:
@@ -50,7 +50,7 @@ def test_each_kind_of_fault_is_found_and_the_cases_after_it_run() -> None:
     assert found == wanted
 
 
-def test_a_case_is_the_same_at_each_run() -> None:
+def test_cases_are_reproducible() -> None:
     words = [sys.executable, str(FUZZER), "nrrd-gzip", "7"]
     contents = []
     for _ in range(2):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,3 +26,10 @@ def silent(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     yield
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which nothing temporary is left."""
+    yield tmp_path
+    assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".softmorph")]

@@ -47,10 +47,10 @@ def make(
     image: dict[str, Any] = {"axes": described, "datasets": datasets, "name": "map"}
     if outer:
         image["coordinateTransformations"] = outer
-    told = {"multiscales": [image], **(extra or {})}
+    stated = {"multiscales": [image], **(extra or {})}
     if version == "0.4":
         image["version"] = "0.4"
-        group.attrs.update(told)
+        group.attrs.update(stated)
     else:
-        group.attrs.update({"ome": {"version": "0.5", **told}})
+        group.attrs.update({"ome": {"version": "0.5", **stated}})
     return path

@@ -6,6 +6,7 @@ import errno
 import struct
 import zlib
 from pathlib import Path
+from typing import cast
 
 import pytest
 from isal import isal_zlib
@@ -20,14 +21,15 @@ from softmorph_cli.io.damage import Damaged, Unsupported, not_read
         (OSError("Expected 40 bytes, got 12 bytes from object"), "it ends too early"),
         (struct.error("unpack requires a buffer of 8 bytes"), "it ends too early"),
         (zlib.error("Error -3 while decompressing data"), "its compressed data do not unpack"),
-        (isal_zlib.error("Error -5"), "its compressed data do not unpack"),
+        (cast("type[Exception]", isal_zlib.error)("Error -5"), "its compressed data do not unpack"),
         (Damaged("its CRC is wrong"), "its CRC is wrong"),
     ],
 )
 def test_truncation_and_checksums_are_damage(error: Exception, how: str) -> None:
-    said = str(not_read(Path("map.nii"), "NIfTI", error))
+    messages = str(not_read(Path("map.nii"), "NIfTI", error))
     assert (
-        said == f"map.nii starts as a NIfTI file but is cut short or damaged ({how}); copy or write it again."
+        messages
+        == f"map.nii starts as a NIfTI file but is cut short or damaged ({how}); copy or write it again."
     )
 
 
@@ -41,11 +43,11 @@ def test_truncation_and_checksums_are_damage(error: Exception, how: str) -> None
         (RuntimeError("first\nthe last line.\n"), "the last line"),
     ],
 )
-def test_anything_else_is_told_as_it_is(error: Exception, reason: str) -> None:
-    said = str(not_read(Path("map.nii"), "NIfTI", error))
-    assert said == f"map.nii is a valid NIfTI that softmorph cannot read: {reason}."
+def test_other_errors_keep_their_text(error: Exception, reason: str) -> None:
+    messages = str(not_read(Path("map.nii"), "NIfTI", error))
+    assert messages == f"map.nii is a valid NIfTI that softmorph cannot read: {reason}."
 
 
-def test_what_the_system_says_is_not_the_files_fault() -> None:
-    said = str(not_read(Path("map.nii"), "NIfTI", OSError(errno.EIO, "Input/output error")))
-    assert said == "map.nii cannot be read: Input/output error."
+def test_errors_of_the_system_are_no_damage() -> None:
+    messages = str(not_read(Path("map.nii"), "NIfTI", OSError(errno.EIO, "Input/output error")))
+    assert messages == "map.nii cannot be read: Input/output error."

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
 import tifffile
+from helpers_typing import nibabel
 
 from softmorph_cli.io import ReadOptions, classes, exclusive, open_blocks, read
 
@@ -17,7 +17,7 @@ SHAPE = (9, 14, 16)
 
 def softmax(count: int = 3, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
     raised = np.exp(2 * np.random.default_rng(seed).standard_normal((count, *shape)))
-    return (raised / raised.sum(axis=0)).astype(np.float32)
+    return np.asarray(raised / raised.sum(axis=0), np.float32)
 
 
 def nifti(channels: np.ndarray, name: str = "map.nii.gz", **more: Any) -> Path:
@@ -40,7 +40,7 @@ def test_a_softmax_in_every_type_that_holds_one(count: int) -> None:
     p = softmax(count)
     np.save("half.npy", p.astype(np.float16))
     np.save("double.npy", p.astype(np.float64))
-    paths = [
+    paths: list[tuple[Path, dict[str, Any]]] = [
         (nifti(p), {}),
         (Path("half.npy"), {"axes": "CZYX"}),
         (Path("double.npy"), {"axes": "CZYX"}),
@@ -69,7 +69,7 @@ def test_ties_go_to_the_lower_class() -> None:
     assert (most[1:] == 0).all()
 
 
-def test_one_voxel_of_a_thousand_may_sum_to_something_else() -> None:
+def test_one_voxel_of_a_thousand_may_have_another_sum() -> None:
     p = softmax(3, shape=(10, 20, 20))
     flat = p.reshape(3, -1)
     for wrong, expected in ((0, True), (3, True), (4, True), (5, False), (400, False)):
@@ -78,8 +78,8 @@ def test_one_voxel_of_a_thousand_may_sum_to_something_else() -> None:
         assert (winner(nifti(q.reshape(p.shape))) is not None) == expected
 
 
-def test_sums_are_held_against_what_the_type_rounds() -> None:
-    # Off by a thousandth: float16 and 8 bits cannot tell, float32 can.
+def test_sums_are_compared_up_to_the_rounding_of_the_type() -> None:
+    # Off by a thousandth: within the rounding of float16 and 8 bits, not of float32.
     p = softmax(3) * np.float32(0.999)
     np.save("half.npy", p.astype(np.float16))
     np.save("bytes.npy", np.rint(255 * p).astype(np.uint8))
@@ -88,7 +88,7 @@ def test_sums_are_held_against_what_the_type_rounds() -> None:
     assert winner(Path("bytes.npy"), axes="CZYX", divide_by=255) is not None
 
 
-def test_what_does_not_exclude_each_other() -> None:
+def test_classes_that_are_not_exclusive() -> None:
     rng = np.random.default_rng(1)
     assert winner(nifti(rng.random((3, *SHAPE)).astype(np.float32))) is None
     assert winner(nifti(softmax()[1:])) is None  # the rest of 1 may be anything
@@ -97,7 +97,7 @@ def test_what_does_not_exclude_each_other() -> None:
     assert winner(Path("time.npy"), axes="TZYX") is None
 
 
-def test_all_channels_decide_whichever_is_read() -> None:
+def test_all_channels_decide_also_if_one_is_read() -> None:
     p = softmax(4)
     path = nifti(p)
     for channel in range(4):
@@ -146,15 +146,16 @@ def test_the_background_is_the_channel_of_that_name() -> None:
     assert np.array_equal(found.winner, np.array([1, 2, 0])[p.argmax(axis=0)])
 
 
-def test_what_one_half_decides_otherwise_is_said_in_one_sentence() -> None:
+def test_voxels_that_differ_from_the_threshold_one_half_have_a_note() -> None:
     p = softmax(3)
     most = p.argmax(axis=0)
     volume = read(nifti(p), exclusive=True)
-    (told,) = exclusive.class_notes(volume)
+    (stated,) = exclusive.class_notes(volume)
     for label in range(3):
         above, won = np.count_nonzero(p[label] > 0.5), np.count_nonzero(most == label)
         assert (
-            f"class {label} has {above:,} voxels above 0.5 and is the most probable class at {won:,}" in told
+            f"class {label} has {above:,} voxels above 0.5 and is the most probable class at {won:,}"
+            in stated
         )
     (one,) = exclusive.class_notes(read(Path("map.nii.gz"), channel=1, exclusive=True))
     assert "channel 1 has" in one
@@ -202,40 +203,40 @@ def counted(values: np.ndarray, channel: int, name: str, where: Any = ...) -> st
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (1, 40, 30), (40, 30)])
-def test_in_blocks_the_same_is_told(shape: tuple[int, ...]) -> None:
+def test_blocks_have_the_same_notes(shape: tuple[int, ...]) -> None:
     p = softmax(3, shape=shape)
     axes = "CZYX"[: 1 + len(shape)] if len(shape) == 3 else "CYX"
     np.save("map.npy", p)
     tifffile.imwrite("map.tif", np.rint(255 * p).astype(np.uint8), metadata={"axes": axes}, ome=True)
     stored = np.rint(255 * p).astype(np.uint8)
     for channel in range(3):
-        (said,) = both_told(Path("map.npy"), channel, axes=axes)
-        assert said == counted(p, channel, f"channel {channel}")
-        (said,) = both_told(Path("map.tif"), channel)
-        assert said == counted(stored / np.float32(255), channel, f"channel {channel}")
+        (messages,) = both_told(Path("map.npy"), channel, axes=axes)
+        assert messages == counted(p, channel, f"channel {channel}")
+        (messages,) = both_told(Path("map.tif"), channel)
+        assert messages == counted(stored / np.float32(255), channel, f"channel {channel}")
 
 
-def test_in_blocks_of_a_region_and_a_mask() -> None:
+def test_blocks_of_a_region_and_a_mask() -> None:
     p = softmax(4)
     path = nifti(p, "map.nii")
     inside = np.random.default_rng(5).random(SHAPE) > 0.4
     nibabel.Nifti1Image(inside.astype(np.uint8).T, np.eye(4)).to_filename("mask.nii")
-    (said,) = both_told(path, 1, region="2:7,:,3:9")
-    assert said == counted(p, 1, "channel 1", np.s_[2:7, :, 3:9])
-    (said,) = both_told(path, 2, mask="mask.nii")
-    assert said == counted(p, 2, "channel 2", inside)
+    (messages,) = both_told(path, 1, region="2:7,:,3:9")
+    assert messages == counted(p, 1, "channel 1", np.s_[2:7, :, 3:9])
+    (messages,) = both_told(path, 2, mask="mask.nii")
+    assert messages == counted(p, 2, "channel 2", inside)
 
 
-def test_in_blocks_of_logits() -> None:
+def test_blocks_of_logits() -> None:
     raised = np.random.default_rng(3).standard_normal((3, *SHAPE)).astype(np.float32)
     np.save("map.npy", raised)
     p = np.exp(raised) / np.exp(raised).sum(axis=0)
-    (said,) = both_told(Path("map.npy"), 1, axes="CZYX", from_logits="softmax")
-    assert said == counted(p, 1, "channel 1")
+    (messages,) = both_told(Path("map.npy"), 1, axes="CZYX", from_logits="softmax")
+    assert messages == counted(p, 1, "channel 1")
     assert both_told(Path("map.npy"), 1, axes="CZYX", from_logits="sigmoid") == ()
 
 
-def test_in_blocks_nothing_is_told_where_both_agree_or_classes_overlap() -> None:
+def test_blocks_have_no_note_where_both_agree_or_classes_overlap() -> None:
     p = np.eye(3, dtype=np.float32)[np.random.default_rng(1).integers(0, 3, SHAPE)].transpose(3, 0, 1, 2)
     assert both_told(nifti(p, "sure.nii"), 1) == ()
     assert both_told(nifti(np.random.default_rng(1).random((3, *SHAPE), np.float32), "apart.nii"), 1) == ()

@@ -85,7 +85,7 @@ def test_mislabelled_files_and_files_without_a_suffix(tmp_path: Path, real: str)
 
 
 @pytest.mark.parametrize(("real", "wrong"), [(".nii", ".nii.gz"), (".nii.gz", ".nii")])
-def test_compression_that_the_name_denies(tmp_path: Path, real: str, wrong: str) -> None:
+def test_compression_that_contradicts_the_name(tmp_path: Path, real: str, wrong: str) -> None:
     write(FLAT, tmp_path / f"map{real}")
     (tmp_path / f"map{real}").rename(tmp_path / f"map{wrong}")
     with pytest.raises(FileError, match=rf"is called {wrong} but is .*compressed; .*map{real}$"):
@@ -119,7 +119,7 @@ def test_a_pipe_is_refused_and_left_alone(tmp_path: Path) -> None:
         read(tmp_path / "pipe.npy")
 
 
-def test_names_that_lead_nowhere(tmp_path: Path) -> None:
+def test_names_that_do_not_exist(tmp_path: Path) -> None:
     (tmp_path / "loop.npy").symlink_to("loop.npy")
     for name in ("loop.npy", "n" * 300):
         with pytest.raises(FileError, match="cannot be read: "):
@@ -158,7 +158,7 @@ def test_cut_short(volume: Volume, tmp_path: Path, suffix: str, missing: int) ->
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (30, 40, 50)])
-def test_a_checksum_that_does_not_fit(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_a_wrong_checksum(tmp_path: Path, shape: tuple[int, ...]) -> None:
     path = tmp_path / "map.nii.gz"
     write(Volume(np.random.default_rng(0).random(shape, dtype=np.float32), "ZYX"[-len(shape) :]), path)
     content = bytearray(path.read_bytes())
@@ -189,7 +189,7 @@ GOOD = b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 4), }"
 
 
 @pytest.mark.parametrize(
-    ("header", "says"),
+    ("header", "message"),
     [
         (GOOD.replace(b"(4, 4)", b"(9223372036854775807, 4)"), "cut short or damaged .it ends too early"),
         (GOOD.replace(b"(4, 4)", b"(5000000000, 1)"), "cut short or damaged .it ends too early"),
@@ -199,9 +199,11 @@ GOOD = b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 4), }"
         (b" " * 20_000 + GOOD, "its header is of version 1.0 and has 20,059 bytes"),
     ],
 )
-def test_a_header_of_npy_is_looked_at(tmp_path: Path, header: bytes, says: str, recwarn: Any) -> None:
+def test_invalid_headers_of_npy_are_refused(
+    tmp_path: Path, header: bytes, message: str, recwarn: Any
+) -> None:
     path = _npy(tmp_path / "a.npy", header)
-    with pytest.raises(FileError, match=says):
+    with pytest.raises(FileError, match=message):
         read(path)
     assert not recwarn.list
 
@@ -222,64 +224,64 @@ def test_a_header_of_python_2_is_read_without_a_warning(tmp_path: Path, recwarn:
     assert not recwarn.list
 
 
-def npy(folder: Path, told: str) -> Path:
-    """An .npy file with 120 float32 and a header of one's own."""
-    head = f"{{'descr': '<f4', 'fortran_order': False, {told}}}\n".encode()
+def npy(folder: Path, stated: str) -> Path:
+    """An .npy file with 120 float32 and the given header."""
+    head = f"{{'descr': '<f4', 'fortran_order': False, {stated}}}\n".encode()
     path = folder / "map.npy"
     path.write_bytes(b"\x93NUMPY\1\0" + len(head).to_bytes(2, "little") + head + bytes(480))
     return path
 
 
-@pytest.mark.parametrize(("shape", "said"), [
+@pytest.mark.parametrize(("shape", "messages"), [
     ((4, 5, 7), r"cut short or damaged \(it ends too early\)"),
     ((2**40, 2**40, 2**40), r"cut short or damaged \(it ends too early\)"),
     ((-4, 5, -6), r"cannot read: its shape is \(-4, 5, -6\)"),
 ])  # fmt: skip
-def test_an_npy_with_a_shape_that_it_does_not_hold(tmp_path: Path, shape: tuple[int, ...], said: str) -> None:
+def test_an_npy_that_is_shorter_than_its_shape(tmp_path: Path, shape: tuple[int, ...], messages: str) -> None:
     path = npy(tmp_path, f"'shape': {shape}")
     for look in (read, probe):
-        with pytest.raises(FileError, match=said):
+        with pytest.raises(FileError, match=messages):
             look(path)
     assert read(npy(tmp_path, "'shape': (4, 5, 6)")).array.shape == (4, 5, 6)
 
 
-@pytest.mark.parametrize(("told", "length", "said"), [
+@pytest.mark.parametrize(("stated", "length", "messages"), [
     ("'descr': '<f4', 'shape': (4, 5, 6)", 2**32 - 1, r"its header is of version 2\.0 and has"),
     ("'descr': '|V0', 'shape': (9, 9999999999)", None, "has no bytes"),
     ("'descr': '<f4', 'shape': (0, 99999999999999999999)", None, "cannot read"),
 ])  # fmt: skip
-def test_an_npy_with_a_header_that_would_take_memory(
-    tmp_path: Path, told: str, length: int | None, said: str
+def test_an_npy_with_a_header_that_would_allocate_memory(
+    tmp_path: Path, stated: str, length: int | None, messages: str
 ) -> None:
-    head = f"{{'fortran_order': False, {told}}}\n".encode()
+    head = f"{{'fortran_order': False, {stated}}}\n".encode()
     size = (len(head) if length is None else length).to_bytes(4, "little")
     (tmp_path / "map.npy").write_bytes(b"\x93NUMPY\2\0" + size + head + bytes(480))
     for look in (read, probe):
-        with pytest.raises(FileError, match=said):
+        with pytest.raises(FileError, match=messages):
             look(tmp_path / "map.npy")
 
 
 @pytest.mark.parametrize("dtype", ["V4", "U3", "S2"])
-def test_an_npz_of_what_are_no_numbers(tmp_path: Path, dtype: str) -> None:
+def test_an_npz_of_objects_is_refused(tmp_path: Path, dtype: str) -> None:
     np.savez_compressed(tmp_path / "case.npz", probabilities=np.zeros((2, 4, 5), dtype))
     assert probe(tmp_path / "case.npz").kind == "other"
     with pytest.raises(InputError):
         read(tmp_path / "case.npz")
 
 
-@pytest.mark.parametrize(("content", "said"), [
+@pytest.mark.parametrize(("content", "messages"), [
     (b"no array", "cannot read: its header is of version"),
     (b"\x93NUMPY\1\0\x3b\0{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3)}\n", r"its shape is \(-2, 3\)"),
     (b"\x93NUMPY\1\0\x46\0{'descr': '<f4', 'fortran_order': False, 'shape': (2, 9000000, 900)}\n\n\n\n\n\n", "early"),
     (b"\x93NUMPY\1\0\x42\0{'descr': '<f4', 'fortran_order': False, 'shape': (2, 900, 900)}\n\n\n\n\n", "early"),
 ])  # fmt: skip
-def test_an_npz_whose_array_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, said: str
+def test_an_npz_whose_member_is_no_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, messages: str
 ) -> None:
     with zipfile.ZipFile(tmp_path / "case.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("probabilities.npy", content + bytes(100))
     for look in (read, probe):
-        with pytest.raises(FileError, match=said):
+        with pytest.raises(FileError, match=messages):
             look(tmp_path / "case.npz")
 
 

@@ -1,4 +1,4 @@
-"""A file that is cut between opening and reading, as by somebody who writes it anew in place."""
+"""A mapped file that is truncated between opening and reading, as by a program that rewrites it in place."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
+from helpers_typing import nibabel
 
 import softmorph_cli
 from softmorph_cli.io import open_blocks
@@ -17,7 +17,7 @@ from softmorph_cli.io import open_blocks
 SHAPE = (30, 40, 50)
 IMAGE = np.random.default_rng(0).random(SHAPE).astype(np.float32)
 
-# In a process of its own, which the system would end.
+# In another process, which SIGBUS would end.
 CUT = """
 import os, sys
 import softmorph_cli.io.reading as reading
@@ -42,7 +42,9 @@ def _made(name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a.npy", "f.npy", "a.nii"])
-def test_it_is_an_error_and_not_the_end(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncated_mapped_file_is_an_error_and_no_signal(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = _made(name)
     np.testing.assert_array_equal(softmorph_cli.read(path).array, IMAGE)

@@ -1,4 +1,4 @@
-"""{p > t} of a file is that of the nested skeleton it was made of, at each of its levels, whoever reads it."""
+"""Level sets {p > t} of a written nested skeleton equal those before writing, also by other programs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v3 as imageio
-import nibabel
 import numpy as np
 import pytest
-import SimpleITK
 import tifffile
-import zarr
 from helpers_nested import nested_reference
 from helpers_topology import noisy, vessels
+from helpers_typing import SimpleITK, nibabel, zarr
 from PIL import Image
 
 from softmorph_cli.errors import UsageError
@@ -64,7 +62,7 @@ def nibabel_reads(path: Path) -> np.ndarray:
 
 
 def itk_reads(path: Path) -> np.ndarray:
-    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path))
+    return np.asarray(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path)))
 
 
 def pillow_reads(path: Path) -> np.ndarray:
@@ -117,14 +115,16 @@ def test_every_level_of_every_file(tmp_path: Path, suffix: str, output_type: str
             assert again.source is not None
             assert again.source.dtype == output_type
             assert nested_levels(again.source.provenance) == sets
-        readers = [pillow_reads, imageio.imread, itk_reads] if suffix == ".png" else [INDEPENDENT[suffix]]
+        readers: list[Callable[[Path], Any]] = [pillow_reads, imageio.imread, itk_reads]
+        if suffix != ".png":
+            readers = [INDEPENDENT[suffix]]
         for reader in readers:
             numbers = np.squeeze(reader(path))
             same_sets(scaled(numbers, output_type, suffix), image, sets)
 
 
 @pytest.mark.parametrize("output_type", TOPS)
-def test_plain_rounding_breaks_what_bins_keep(tmp_path: Path, output_type: str) -> None:
+def test_plain_rounding_breaks_thresholds_that_bins_keep(tmp_path: Path, output_type: str) -> None:
     """Nothing above would fail if rounding alone did it."""
     p = noisy(vessels(24), 1.0, 3)
     image, sets, path = nested_reference(p, 8), LevelSets(8), tmp_path / "s.nii"
@@ -141,8 +141,8 @@ def test_plain_rounding_breaks_what_bins_keep(tmp_path: Path, output_type: str) 
 @pytest.mark.parametrize("output_type", ["float32", "float16", "uint16"])
 def test_any_lowest_level_and_number(tmp_path: Path, sets: LevelSets, output_type: str) -> None:
     image = every_edge(sets)
-    told = made(sets.count, lowest=sets.lowest)
-    write(Volume(image, "YX"), tmp_path / "s.tif", output_type=output_type, provenance=told)
+    stated = made(sets.count, lowest=sets.lowest)
+    write(Volume(image, "YX"), tmp_path / "s.tif", output_type=output_type, provenance=stated)
     again = read(tmp_path / "s.tif")
     same_sets(again.array, image, sets)
     assert nested_levels(again.source.provenance if again.source else {}) == sets
@@ -183,7 +183,7 @@ def test_rounding_moves_the_thresholds_of_exact_levels_and_nothing_else(
 
 @pytest.mark.parametrize("output_type", TOPS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_what_is_above_a_half_stays_so_in_integers(tmp_path: Path, dtype: Any, output_type: str) -> None:
+def test_values_above_a_half_stay_above_it_in_integers(tmp_path: Path, dtype: Any, output_type: str) -> None:
     """Of exact levels and of any map: a logit of 0 is 0.5, and 0.5 * 255 lies between two integers."""
     half = dtype(0.5)
     image = np.array([[np.nextafter(half, dtype(0)), half, np.nextafter(half, dtype(1)), 0, 1]])
@@ -197,7 +197,7 @@ def test_what_is_above_a_half_stays_so_in_integers(tmp_path: Path, dtype: Any, o
 
 
 @pytest.mark.parametrize(
-    ("name", "output_type", "count", "says"),
+    ("name", "output_type", "count", "message"),
     [
         ("s.nii.gz", "uint8", 128, "output_type='uint16'"),
         ("s.png", "uint8", 192, "levels=64"),
@@ -206,15 +206,15 @@ def test_what_is_above_a_half_stays_so_in_integers(tmp_path: Path, dtype: Any, o
     ],
 )
 def test_levels_that_do_not_fit_are_refused(
-    tmp_path: Path, name: str, output_type: str | None, count: int, says: str
+    tmp_path: Path, name: str, output_type: str | None, count: int, message: str
 ) -> None:
     volume = Volume(np.eye(6, dtype=np.float32), "YX")
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=message):
         write(volume, tmp_path / name, output_type=output_type, provenance=made(count))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_lost_of_the_levels_is_said(tmp_path: Path) -> None:
+def test_lost_levels_have_a_note(tmp_path: Path) -> None:
     volume = Volume(every_edge(LevelSets(16)), "YX", (1.0, 1.0), "um")
     assert write(volume, tmp_path / "a.tif", output_type="uint8", provenance=made(16)) == [
         "uint8 keeps 256 steps: values are rounded by up to 0.004; its 16 level sets stay."
@@ -222,8 +222,8 @@ def test_what_is_lost_of_the_levels_is_said(tmp_path: Path) -> None:
     assert write(volume, tmp_path / "b.tif", output_type="uint8", provenance=made("exact")) == [
         "uint8 keeps 256 steps: values are rounded by up to 0.002."
     ]
-    (said,) = write(volume, tmp_path / "c.zarr", pyramid=True, provenance=made(16))
-    assert "only resolution 0 is the nested skeleton" in said
+    (messages,) = write(volume, tmp_path / "c.zarr", pyramid=True, provenance=made(16))
+    assert "only resolution 0 is the nested skeleton" in messages
     assert write(volume, tmp_path / "d.zarr", pyramid=True, provenance=made(16, method="levels")) == []
 
 

@@ -1,10 +1,10 @@
-"""OME-Zarr as other programs see it: models of the specification, and readers that share no line with ours."""
+"""Other programs on OME-Zarr stores of softmorph: models of the specification, and independent readers."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ome_zarr_models
@@ -30,12 +30,12 @@ def source(path: Path, axes: str, version: str) -> tuple[Path, Any]:
 
 
 def check(store: Path, axes: str, version: str, levels: list[Any]) -> None:
-    """Every resolution is where and what it should be, whoever looks."""
-    # The models of the specification; of the second, also whether the arrays are as the metadata say.
+    """Every resolution has the right position and values in other programs."""
+    # The models of the specification; the second ones check the arrays too.
     ome_zarr_models.open_ome_zarr(str(store), version=version)  # type: ignore[arg-type]
     group = yaozarrs.validate_zarr_store(str(store))
-    told: Any = group.ome_metadata(version=version)
-    image = told.multiscales[0]
+    stated: Any = group.ome_metadata(version=version)
+    image = stated.multiscales[0]
     assert [axis.name for axis in image.axes] == list(axes.lower())
     assert [axis.type for axis in image.axes] == [NAMES[a] for a in axes]
     assert {axis.unit for axis in image.axes if axis.type == "space"} == {"micrometer"}
@@ -48,7 +48,7 @@ def check(store: Path, axes: str, version: str, levels: list[Any]) -> None:
         # Between the centres of the voxels it is made of.
         np.testing.assert_allclose(translation.translation, [PLACE[a] for a in axes] + sizes * (by - 1) / 2)
         # Chunks and codecs of another implementation of Zarr, in C++.
-        stored = np.asarray(group[dataset.path].to_tensorstore().read().result())
+        stored = np.asarray(cast(Any, group[dataset.path]).to_tensorstore().read().result())
         assert (stored.dtype, stored.shape) == (wanted.dtype, wanted.shape)
         np.testing.assert_allclose(stored, wanted, rtol=0, atol=1e-6 if wanted.dtype.kind == "f" else 0)
 
@@ -97,8 +97,8 @@ def test_masks_and_labels(tmp_path: Path, version: str) -> None:
     check(tmp_path / "labels.zarr", "ZYX", version, [labels.astype(np.uint8)])
 
 
-def test_metadata_of_version_2_hold_only_what_every_reader_knows(tmp_path: Path) -> None:
+def test_metadata_of_version_2_have_only_standard_members(tmp_path: Path) -> None:
     write(Volume(RNG.random((4, 5), dtype=np.float32), "YX"), tmp_path / "out.zarr")
-    told = json.loads((tmp_path / "out.zarr/0/.zarray").read_text())
-    assert told["compressor"] == {"id": "zstd", "level": 0}
-    assert told["filters"] is None
+    stated = json.loads((tmp_path / "out.zarr/0/.zarray").read_text())
+    assert stated["compressor"] == {"id": "zstd", "level": 0}
+    assert stated["filters"] is None

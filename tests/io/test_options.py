@@ -54,7 +54,7 @@ def test_every_option_is_a_keyword_of_read_and_of_the_shell_unless_it_is_of_pyth
         ({"dtype": np.float16}, "read as float32 or float64, not float16", "read as float32 or float64"),
     ],
 )
-def test_what_is_wrong_whatever_the_file_is_refused_without_one(
+def test_options_that_are_wrong_for_any_file_are_refused_without_one(
     given: dict[str, object], in_python: str, in_the_shell: str
 ) -> None:
     with pytest.raises(UsageError) as refused:
@@ -65,7 +65,7 @@ def test_what_is_wrong_whatever_the_file_is_refused_without_one(
     assert in_the_shell in str(refused.value)
 
 
-def test_what_is_given_and_what_a_file_at_the_same_place_is_read_with() -> None:
+def test_given_options_and_those_for_a_file_of_the_same_grid() -> None:
     options = ReadOptions(channel="0", axes="CYX", mask="m.npy", time=0, clip=True, exclusive=True)
     assert options.given == {"channel": 0, "axes": "CYX", "mask": Path("m.npy"), "time": 0, "clip": True}
     assert options.as_json["mask"] == "m.npy"
@@ -86,7 +86,7 @@ def test_a_channel_that_is_named_by_a_number(tmp_path: Path) -> None:
     assert np.array_equal(softmorph_cli.read(path, channel="1").array, MAP[1])
 
 
-def test_help_names_what_the_formats_are() -> None:
+def test_help_lists_the_formats() -> None:
     assert {family.name: family.suffixes for family in FORMATS} == {
         name: family.suffixes for name, family in FAMILIES.items()
     }
@@ -97,10 +97,10 @@ def test_help_names_what_the_formats_are() -> None:
 def test_every_writing_option_is_a_keyword_of_write_and_of_the_shell_unless_it_is_of_python_alone() -> None:
     known = [field.name for field in fields(WriteOptions)]
     assert list(inspect.signature(softmorph_cli.write).parameters) == ["volume", "path", *known]
-    said = ["json", "quiet", "verbose"]
+    messages = ["json", "quiet", "verbose"]
     for own, bundle in ((ResultOptions, Results), (OutputOptions, Writing)):
         shell = [one.name for one in options_of(bundle).parameters]
-        assert shell == [*(field.name for field in fields(own) if field.name != "provenance"), *said]
+        assert shell == [*(field.name for field in fields(own) if field.name != "provenance"), *messages]
 
 
 def test_outputs_of_a_command_and_of_a_batch() -> None:

@@ -1,4 +1,4 @@
-"""Chunks of Zarr arrays that are, or say that they are, far larger than their arrays: none is unpacked."""
+"""Chunks of Zarr arrays that are, or claim to be, far larger than their arrays are not decompressed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import google_crc32c
 import numcodecs
 import numpy as np
 import pytest
-import zarr
 from helpers_peak import peak
+from helpers_typing import zarr
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import packing, read
@@ -27,7 +27,7 @@ SHAPE = (6, 8, 10)
 MAP = np.random.default_rng(0).random(SHAPE).astype(np.float32)
 
 
-def folder_of(path: Path, told: dict[str, Any]) -> Path:
+def folder_of(path: Path, stated: dict[str, Any]) -> Path:
     path.mkdir()
     common = {
         "zarr_format": 2,
@@ -37,7 +37,7 @@ def folder_of(path: Path, told: dict[str, Any]) -> Path:
         "fill_value": 0,
         "order": "C",
     }
-    (path / ".zarray").write_text(json.dumps(common | {"compressor": None, "filters": None} | told))
+    (path / ".zarray").write_text(json.dumps(common | {"compressor": None, "filters": None} | stated))
     return path
 
 
@@ -61,7 +61,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "lzma": lambda: streams(lzma.compress, 4_000),
     "gzip": lambda: streams(gzip.compress, 1_000),
     "zstd": lambda: zstd_of_zeros(20 << 30, size_said=True),
-    # Its header says almost 2 GiB, and 16 bytes of its own.
+    # Its header claims almost 2 GiB decompressed and 16 bytes compressed.
     "blosc": lambda: bytes([2, 1, 0, 1]) + struct.pack("<3I", 2**31 - 32, 1 << 20, 16),
     "lz4": lambda: numcodecs.LZ4().encode(bytes(256 << 20)),
 }
@@ -70,7 +70,7 @@ LARGE = {"shape": (64, 64, 64), "chunks": (64, 64, 64)}
 
 
 @pytest.mark.parametrize("codec", BOMBS)
-def test_a_chunk_that_unpacks_to_more_than_its_numbers_is_not_unpacked(
+def test_a_chunk_that_decompresses_to_too_many_bytes_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str
 ) -> None:
     monkeypatch.setattr(machine, "memory", lambda: 1 << 26)
@@ -84,7 +84,7 @@ def test_a_chunk_that_unpacks_to_more_than_its_numbers_is_not_unpacked(
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zlib", "bz2", "lzma", "zstd"])
-def test_one_byte_more_is_seen(tmp_path: Path, kind: str) -> None:
+def test_one_byte_too_many_is_detected(tmp_path: Path, kind: str) -> None:
     whole = np.zeros(20_000, np.uint8)
     encoded = numcodecs.get_codec({"id": kind}).encode(whole)
     (tmp_path / "chunk").write_bytes(encoded)
@@ -99,7 +99,7 @@ def test_one_byte_more_is_seen(tmp_path: Path, kind: str) -> None:
                 packed.check(tmp_path / "chunk")
 
 
-def test_frames_that_do_not_say_their_size_are_counted_by_their_blocks(tmp_path: Path) -> None:
+def test_frames_without_a_size_are_counted_by_their_blocks(tmp_path: Path) -> None:
     path = folder_of(tmp_path / "a.zarr", {"compressor": {"id": "zstd", "level": 1}})
     (path / "0.0.0").write_bytes(zstd_of_zeros(1 << 24, size_said=False))
     with pytest.raises(FileError, match="is not unpacked"):
@@ -114,7 +114,7 @@ def test_frames_that_do_not_say_their_size_are_counted_by_their_blocks(tmp_path:
 
 @pytest.mark.parametrize("inner", ["gzip", "zstd", "blosc"])
 @pytest.mark.parametrize("place", ["start", "end"])
-def test_shards_are_looked_at_piece_by_piece(
+def test_each_chunk_of_a_shard_is_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str, place: str
 ) -> None:
     monkeypatch.setattr(machine, "memory", lambda: 1 << 20)
@@ -143,9 +143,9 @@ def test_shards_are_looked_at_piece_by_piece(
     body = content[16 * count + 4 :] if place == "start" else content[:at]
     shift = 16 * count + 4 if place == "start" else 0
     index[3] = shift + len(body), len(small)
-    told = index.tobytes()
-    told += google_crc32c.value(told).to_bytes(4, "little")
-    file.write_bytes(told + body + small if place == "start" else body + small + told)
+    stated = index.tobytes()
+    stated += google_crc32c.value(stated).to_bytes(4, "little")
+    file.write_bytes(stated + body + small if place == "start" else body + small + stated)
     with pytest.raises(FileError, match="is not unpacked"):
         read(tmp_path / "a.zarr")
 
@@ -156,7 +156,7 @@ def test_shards_are_looked_at_piece_by_piece(
     [None, numcodecs.Blosc("zstd"), numcodecs.Zstd(3), numcodecs.GZip(1), numcodecs.BZ2(), numcodecs.LZMA()],
     ids=str,
 )
-def test_what_is_in_order_is_read(tmp_path: Path, version: Any, compressor: Any, recwarn: Any) -> None:
+def test_valid_stores_are_read(tmp_path: Path, version: Any, compressor: Any, recwarn: Any) -> None:
     if version == 3 and compressor is not None:
         from numcodecs import zarr3
 
@@ -186,12 +186,13 @@ CHECKSUMS = {
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("checksum", CHECKSUMS)
 @pytest.mark.parametrize("codec", ["blosc", "gzip", "zstd", "lz4", "bz2"])
-def test_checksums_before_or_behind_compressed_bytes(
+def test_checksums_before_or_after_compressed_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, checksum: str, codec: str
 ) -> None:
     monkeypatch.setattr(machine, "memory", lambda: 1 << 20)  # so that every chunk is looked at
     pack = numcodecs.get_codec({"id": codec}).encode
-    path, sum_up = tmp_path / "a.zarr", CHECKSUMS[checksum]
+    path = tmp_path / "a.zarr"
+    sum_up: Callable[[bytes], bytes] = CHECKSUMS[checksum]
     if version == 2:
         # Filters first, then the compressor: here the checksum is the latter.
         folder_of(path, {"filters": [{"id": codec}], "compressor": {"id": checksum}})
@@ -199,7 +200,7 @@ def test_checksums_before_or_behind_compressed_bytes(
     else:
         numcodecs_of = [{"name": f"numcodecs.{one}", "configuration": {}} for one in (codec, checksum)]
         path.mkdir()
-        told = {
+        stated = {
             "zarr_format": 3,
             "node_type": "array",
             "shape": SHAPE,
@@ -210,7 +211,7 @@ def test_checksums_before_or_behind_compressed_bytes(
             "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, *numcodecs_of],
             "attributes": {},
         }
-        (path / "zarr.json").write_text(json.dumps(told))
+        (path / "zarr.json").write_text(json.dumps(stated))
         chunk = path / "c" / "0" / "0" / "0"
         chunk.parent.mkdir(parents=True)
     chunk.write_bytes(sum_up(bytes(pack(MAP.tobytes()))))
@@ -242,8 +243,8 @@ def test_a_checksum_around_a_shard(tmp_path: Path) -> None:
     array[...] = MAP
     assert np.array_equal(read(tmp_path / "a.zarr").array, MAP)
     (file,) = (one for one in (tmp_path / "a.zarr" / "c").rglob("*") if one.is_file())
-    told = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())
-    found = packing.packing(told, "a.zarr", SHAPE, 4)
+    stated = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())
+    found = packing.packing(stated, "a.zarr", SHAPE, 4)
     with file.open("rb") as stream:
         parts = list(found._parts(stream, file.stat().st_size))
     content = file.read_bytes()
@@ -254,10 +255,10 @@ def test_a_checksum_around_a_shard(tmp_path: Path) -> None:
 def test_the_limits_of_memory_are_read_once_for_all_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    requested: list[int] = []
 
     def memory() -> int:
-        asked.append(1)
+        requested.append(1)
         return 1 << 26
 
     array = zarr.create_array(
@@ -271,7 +272,7 @@ def test_the_limits_of_memory_are_read_once_for_all_chunks(
     array[...] = MAP
     monkeypatch.setattr(machine, "memory", memory)
     assert np.array_equal(read(tmp_path / "a.zarr").array, MAP)
-    assert len(asked) < 10  # of 120 chunks
+    assert len(requested) < 10  # of 120 chunks
 
 
 def test_a_folder_in_the_place_of_a_chunk_leaves_no_file_open(tmp_path: Path) -> None:
@@ -294,24 +295,24 @@ def test_filters_may_store_wider_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "stated",
     [
         '"filters": [{"id": "pickle"}]',
         '"filters": [{"id": "\\u0070ickle"}]',
         '"compressor": {"id": "pick\\u006ce"}',
     ],
 )
-def test_a_pickle_is_found_however_it_is_spelt(tmp_path: Path, told: str) -> None:
+def test_a_pickle_codec_is_found_in_every_spelling(tmp_path: Path, stated: str) -> None:
     path = folder_of(tmp_path / "a.zarr", {})
     text = (path / ".zarray").read_text()
-    key = told.partition(":")[0]
-    (path / ".zarray").write_text(text.replace(f"{key}: null", told))
+    key = stated.partition(":")[0]
+    (path / ".zarray").write_text(text.replace(f"{key}: null", stated))
     (path / "0.0.0").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
     with pytest.raises(FileError, match="holds Python objects, which are never unpickled"):
         read(path)
 
 
-def test_a_pickle_is_found_in_version_3_and_in_shards() -> None:
+def test_a_pickle_codec_is_found_in_version_3_and_in_shards() -> None:
     codec = {"name": "numcodecs.pickle", "configuration": {}}
     shards = {"name": "sharding_indexed", "configuration": {"codecs": [{"name": "bytes"}, codec]}}
     for codecs in (
@@ -326,7 +327,7 @@ def test_a_pickle_is_found_in_version_3_and_in_shards() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "says"),
+    ("stated", "message"),
     [
         ({"filters": [{"id": "bz2"}], "compressor": {"id": "gzip"}}, r"packed more than once \(bz2, gzip\)"),
         ({"compressor": {"id": "lzma", "format": 3}}, "lzma without its header"),
@@ -336,9 +337,11 @@ def test_a_pickle_is_found_in_version_3_and_in_shards() -> None:
         ),
     ],
 )
-def test_what_cannot_be_looked_at_is_refused(tmp_path: Path, told: dict[str, Any], says: str) -> None:
-    with pytest.raises(FileError, match=says):
-        read(folder_of(tmp_path / "a.zarr", told))
+def test_codecs_that_cannot_be_checked_are_refused(
+    tmp_path: Path, stated: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(FileError, match=message):
+        read(folder_of(tmp_path / "a.zarr", stated))
 
 
 def test_chunks_larger_than_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +360,7 @@ def test_a_file_that_is_as_long_as_memory_is_not_read(tmp_path: Path) -> None:
             read(path)
 
 
-def test_infinities_in_metadata_are_nothing(tmp_path: Path) -> None:
+def test_infinities_in_metadata_are_ignored(tmp_path: Path) -> None:
     path = folder_of(tmp_path / "a.zarr", {})
     (path / ".zattrs").write_text(
         '{"softmorph": {"x": Infinity, "y": 1e999, "z": 2.5}, "_ARRAY_DIMENSIONS": NaN}'
@@ -370,19 +373,19 @@ def test_infinities_in_metadata_are_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.linux
-def test_a_few_kilobytes_take_no_gigabytes(tmp_path: Path) -> None:
+def test_a_few_kilobytes_do_not_allocate_gigabytes(tmp_path: Path) -> None:
     path = folder_of(tmp_path / "a.zarr", LARGE | {"compressor": {"id": "bz2"}})
     # 20 GB of zeros.
     (path / "0.0.0").write_bytes(BOMBS["bz2"]())
     assert (path / "0.0.0").stat().st_size < 70_000
-    status, megabytes, said = peak("stats", path)
+    status, megabytes, messages = peak("stats", path)
     assert status == 1
-    assert "is not unpacked" in said
+    assert "is not unpacked" in messages
     assert megabytes < 500
 
 
 @pytest.mark.parametrize("codec", [None, "gzip", "zlib", "bz2", "lzma", "zstd", "lz4", "blosc"])
-def test_a_chunk_that_is_cut_short_is_called_so(tmp_path: Path, codec: str | None) -> None:
+def test_a_truncated_chunk_is_reported_as_such(tmp_path: Path, codec: str | None) -> None:
     path = folder_of(tmp_path / "a.zarr", {"compressor": codec and {"id": codec}})
     content = (
         MAP.tobytes() if codec is None else bytes(numcodecs.get_codec({"id": codec}).encode(MAP.tobytes()))
@@ -394,7 +397,7 @@ def test_a_chunk_that_is_cut_short_is_called_so(tmp_path: Path, codec: str | Non
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_a_chunk_of_another_kind_is_not_called_cut_short(tmp_path: Path, version: int) -> None:
+def test_a_chunk_of_another_codec_is_not_reported_as_truncated(tmp_path: Path, version: int) -> None:
     array: Any = zarr.create_array(
         tmp_path / "a.zarr",
         shape=SHAPE,

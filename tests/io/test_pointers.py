@@ -48,7 +48,7 @@ KINDS = [
     "name", ["a b.nii", "m.nii.gz", "m.tif", "m.png", "m.nrrd", "m.mha", "m.npy", "m.npz", "bare"]
 )
 @pytest.mark.parametrize("look", [read, probe])
-def test_a_file_that_is_not_here_says_how_to_fetch_it(
+def test_the_command_that_fetches_a_pointer_is_named(
     tmp_path: Path,
     leave: Callable[[Path], None],
     what: str,
@@ -66,7 +66,7 @@ def test_a_file_that_is_not_here_says_how_to_fetch_it(
 
 
 @pytest.mark.parametrize(("leave", "what", "fetch"), KINDS)
-def test_what_fetches_a_file_is_typed_as_it_stands(
+def test_the_command_that_fetches_a_file_works_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leave: Callable[[Path], None], what: str, fetch: str
 ) -> None:
     """In a shell, with a git that does what its two extensions do."""
@@ -107,7 +107,7 @@ def test_a_part_of_a_store(tmp_path: Path, leave: Callable[[Path], None], what: 
 
 
 @pytest.mark.parametrize(("leave", "what", "fetch"), KINDS)
-def test_what_lies_beside_a_prediction(
+def test_pointers_beside_a_prediction(
     tmp_path: Path, leave: Callable[[Path], None], what: str, fetch: str
 ) -> None:
     probabilities = np.stack([1 - MAP.array, MAP.array])
@@ -123,7 +123,7 @@ def test_what_lies_beside_a_prediction(
         read(tmp_path / "case.npz")
 
 
-def test_a_link_whose_content_is_here_is_read(tmp_path: Path) -> None:
+def test_a_link_to_present_content_is_read(tmp_path: Path) -> None:
     target = tmp_path / ".git" / "annex" / "objects" / "map.nii"
     target.parent.mkdir(parents=True)
     write(MAP, target)
@@ -131,7 +131,7 @@ def test_a_link_whose_content_is_here_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "map.nii").array, MAP.array)
 
 
-def test_any_other_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+def test_another_broken_link_is_named(tmp_path: Path) -> None:
     (tmp_path / "map.nii").symlink_to("gone.nii")
     with pytest.raises(FileError, match=r"map\.nii is a link to gone\.nii, which does not exist\.$"):
         read(tmp_path / "map.nii")

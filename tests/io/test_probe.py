@@ -65,13 +65,13 @@ def test_large_numbers_are_suggested_in_full(tmp_path: Path) -> None:
 def test_the_suggested_option_reads_the_file(tmp_path: Path, array: Any) -> None:
     np.save(tmp_path / "map.npy", array)
     flag, *value = probe(tmp_path / "map.npy").suggestion.split("skeleton.npy ")[1].split()
-    options: dict[str, Any] = {
+    suggested: dict[str, dict[str, Any]] = {
         "--label": {"label": int((value or ["0"])[0]) if flag == "--label" else None},
         "--divide-by": {"divide_by": 255},
         "--from-logits": {"from_logits": "sigmoid"},
         "--clip": {"clip": True},
-    }[flag]
-    assert read(tmp_path / "map.npy", **options).array.max() <= 1
+    }
+    assert read(tmp_path / "map.npy", **suggested[flag]).array.max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_suggested_option_reads_the_file(tmp_path: Path, array: Any) -> None
         (LABELS - 5, "image"),
     ],
 )
-def test_what_read_refuses_is_still_described(tmp_path: Path, array: Any, kind: str) -> None:
+def test_files_that_read_refuses_are_described(tmp_path: Path, array: Any, kind: str) -> None:
     np.save(tmp_path / "map.npy", array, allow_pickle=array.dtype == object)
     found = probe(tmp_path / "map.npy")
     assert (found.kind, found.shape) == (kind, array.shape)

@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-import SimpleITK
 import tifffile
+from helpers_typing import SimpleITK, nibabel
 from typer.testing import CliRunner
 
 from softmorph_cli import __version__
@@ -59,18 +58,18 @@ def fitting(volume: Volume, suffix: str) -> Volume:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_it_comes_back(volume: Volume, tmp_path: Path, suffix: str) -> None:
+def test_provenance_is_read_again(volume: Volume, tmp_path: Path, suffix: str) -> None:
     write(fitting(volume, suffix), tmp_path / f"map{suffix}", provenance=PROVENANCE)
     assert of(tmp_path / f"map{suffix}") == PROVENANCE
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".npy"])
-def test_a_file_without_one(volume: Volume, tmp_path: Path, suffix: str) -> None:
+def test_a_file_without_provenance(volume: Volume, tmp_path: Path, suffix: str) -> None:
     write(fitting(volume, suffix), tmp_path / f"map{suffix}")
     assert of(tmp_path / f"map{suffix}") == {}
 
 
-def test_npy_has_no_place_for_it(volume: Volume, tmp_path: Path) -> None:
+def test_npy_holds_no_provenance(volume: Volume, tmp_path: Path) -> None:
     write(volume, tmp_path / "map.npy", provenance=PROVENANCE)
     assert of(tmp_path / "map.npy") == {}
 
@@ -104,7 +103,7 @@ def test_the_last_of_several_writes_counts(volume: Volume, tmp_path: Path, suffi
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".tif", ".nrrd", ".mha"])
-def test_a_write_that_says_nothing_keeps_what_the_source_said(
+def test_a_write_without_provenance_keeps_that_of_the_source(
     volume: Volume, tmp_path: Path, suffix: str
 ) -> None:
     write(volume, tmp_path / f"one{suffix}", provenance=PROVENANCE)
@@ -112,7 +111,7 @@ def test_a_write_that_says_nothing_keeps_what_the_source_said(
     assert of(tmp_path / f"two{suffix}") == PROVENANCE
 
 
-def test_other_programs_keep_it(volume: Volume, tmp_path: Path) -> None:
+def test_other_programs_keep_provenance(volume: Volume, tmp_path: Path) -> None:
     """What the docstring of io/provenance.py says of nibabel and of ITK."""
     write(volume, tmp_path / "map.nii.gz", provenance=PROVENANCE)
     image = nibabel.load(tmp_path / "map.nii.gz")
@@ -125,7 +124,7 @@ def test_other_programs_keep_it(volume: Volume, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".tif", ".ome.tif", ".nrrd", ".mha", ".png"])
-def test_a_very_long_one(volume: Volume, tmp_path: Path, suffix: str) -> None:
+def test_a_very_long_provenance(volume: Volume, tmp_path: Path, suffix: str) -> None:
     long = {**PROVENANCE, "parameters": {"steps": "erode " * 20_000}}
     lost = write(fitting(volume, suffix), tmp_path / f"map{suffix}", provenance=long)
     if suffix == ".mha":
@@ -133,7 +132,7 @@ def test_a_very_long_one(volume: Volume, tmp_path: Path, suffix: str) -> None:
     assert of(tmp_path / f"map{suffix}") == ({} if suffix == ".mha" else long)
 
 
-def test_it_is_found_beside_the_texts_of_others(volume: Volume, tmp_path: Path) -> None:
+def test_provenance_is_found_beside_other_texts(volume: Volume, tmp_path: Path) -> None:
     information = "Title: stack\n" + json.dumps({"softmorph": PROVENANCE}) + '\nScale: 2\n{"other": 1}'
     tifffile.imwrite(tmp_path / "imagej.tif", volume.array, imagej=True, metadata={"Info": information})
     assert of(tmp_path / "imagej.tif") == PROVENANCE
@@ -151,7 +150,7 @@ def test_it_is_found_beside_the_texts_of_others(volume: Volume, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("text", FOREIGN)
-def test_damaged_and_foreign_texts_are_none(text: str) -> None:
+def test_damaged_and_foreign_texts_are_no_provenance(text: str) -> None:
     assert parse(text) == {}
     assert parse(text.encode()) == {}
     assert parse(None, text, None) == {}
@@ -160,7 +159,7 @@ def test_damaged_and_foreign_texts_are_none(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [text for text in FOREIGN if 0 < len(text) < 1000])
-def test_nor_do_they_stop_a_file_from_being_read(volume: Volume, tmp_path: Path, text: str) -> None:
+def test_damaged_texts_do_not_stop_a_file_from_being_read(volume: Volume, tmp_path: Path, text: str) -> None:
     image = nibabel.Nifti1Image(volume.array.T, np.eye(4))
     image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", text.encode()))
     nibabel.save(image, tmp_path / "map.nii")
@@ -181,11 +180,11 @@ def test_nor_do_they_stop_a_file_from_being_read(volume: Volume, tmp_path: Path,
     (tmp_path / "map.png").write_bytes(content[:-12] + chunk + content[-12:])
     for path in sorted(tmp_path.iterdir()):
         found = of(path)
-        # A key of this name says it alone, so what is in there may be anything but no object is lost.
+        # The value of this key is the provenance alone: an object that is not one of softmorph's is kept.
         assert found == {} or (path.suffix in (".nrrd", ".mha", ".png") and found == json.loads(text)), path
 
 
-def test_a_pickled_or_compared_source_is_not_bothered(volume: Volume, tmp_path: Path) -> None:
+def test_a_source_with_provenance_can_be_pickled_and_compared(volume: Volume, tmp_path: Path) -> None:
     import pickle
 
     write(volume, tmp_path / "map.nii", provenance=PROVENANCE)
@@ -204,25 +203,25 @@ def test_through_the_command_line(volume: Volume, tmp_path: Path, suffix: str) -
     done = CliRunner().invoke(app, ["skeletonize", str(source), str(target), "--levels", "8", "--quiet"])
     assert done.exit_code == 0, done.stderr
     found = of(target)
-    told = CliRunner().invoke(app, ["info", str(target)])
+    stated = CliRunner().invoke(app, ["info", str(target)])
     as_json = json.loads(CliRunner().invoke(app, ["info", str(target), "--json"]).stdout)
     if suffix == ".npy":
         assert found == {}
-        assert "made by" not in told.stdout
+        assert "made by" not in stated.stdout
         assert as_json["provenance"] is None
         return
     assert found["command"] == "softmorph skeletonize"
     assert found["version"] == __version__
     assert found["parameters"]["method"] == "nested"
     assert found["parameters"]["levels"] == 8
-    assert f"made by softmorph skeletonize {__version__} (method nested, levels 8" in told.stdout
+    assert f"made by softmorph skeletonize {__version__} (method nested, levels 8" in stated.stdout
     assert as_json["provenance"] == found
 
 
-def test_info_prints_nothing_that_a_terminal_would_obey(volume: Volume, tmp_path: Path) -> None:
+def test_info_prints_no_control_sequences(volume: Volume, tmp_path: Path) -> None:
     bad = {"command": "softmorph \x1b]0;mine\x07", "parameters": {"a": "\u202e", "b": True, "c": None}}
     write(volume, tmp_path / "map.nii", provenance=bad)
-    told = CliRunner().invoke(app, ["info", str(tmp_path / "map.nii")])
-    assert "made by softmorph ?]0;mine? (a ?, b)" in told.stdout
+    stated = CliRunner().invoke(app, ["info", str(tmp_path / "map.nii")])
+    assert "made by softmorph ?]0;mine? (a ?, b)" in stated.stdout
     write(volume, tmp_path / "more.nii", provenance={"parameters": "none", "command": 3})
     assert "made by 3\n" in CliRunner().invoke(app, ["info", str(tmp_path / "more.nii")]).stdout

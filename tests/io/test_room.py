@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZipFile
 
-import nibabel
 import numpy as np
 import pytest
 import tifffile
 from helpers_peak import peak
+from helpers_typing import nibabel
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import ReadOptions, open_blocks, read, read_labels, read_map, reading
@@ -40,8 +40,8 @@ def _little(monkeypatch: pytest.MonkeyPatch) -> None:
 def _zarr(folder: Path) -> Path:
     path = folder / "z.zarr"
     path.mkdir()
-    told = {"zarr_format": 2, "shape": [SIDE] * 3, "chunks": [500] * 3, "dtype": "<f4", "fill_value": 0.5}
-    (path / ".zarray").write_text(json.dumps(told | {"order": "C", "compressor": None, "filters": None}))
+    stated = {"zarr_format": 2, "shape": [SIDE] * 3, "chunks": [500] * 3, "dtype": "<f4", "fill_value": 0.5}
+    (path / ".zarray").write_text(json.dumps(stated | {"order": "C", "compressor": None, "filters": None}))
     return path
 
 
@@ -59,7 +59,7 @@ def _nifti(folder: Path, *, packed: bool) -> Path:
     head = header.binaryblock + bytes(4)
     path = folder / ("a.nii.gz" if packed else "a.nii")
     if packed:
-        # It claims more than it holds; nobody may come so far as to see that.
+        # It claims more than it holds, which must not be reached.
         path.write_bytes(gzip.compress(head + bytes(1000)))
         with path.open("ab") as file:
             file.truncate(14 << 20)  # as many bytes as could unpack to that
@@ -118,15 +118,15 @@ def _npz(folder: Path) -> Path:
 
 def _nrrd(folder: Path) -> Path:
     path = folder / "a.nrrd"
-    told = f"NRRD0004\ntype: float\ndimension: 3\nsizes: {SIDE} {SIDE} {SIDE}\nendian: little\nencoding: bzip2\n\n"
-    path.write_bytes(told.encode() + bz2.compress(bytes(16 << 20)) * (4 * SIDE**3 // (16 << 20) + 1))
+    stated = f"NRRD0004\ntype: float\ndimension: 3\nsizes: {SIDE} {SIDE} {SIDE}\nendian: little\nencoding: bzip2\n\n"
+    path.write_bytes(stated.encode() + bz2.compress(bytes(16 << 20)) * (4 * SIDE**3 // (16 << 20) + 1))
     return path
 
 
 def _mha(folder: Path) -> Path:
     path = folder / "a.mha"
-    told = f"ObjectType = Image\nNDims = 3\nDimSize = {SIDE} {SIDE} {SIDE}\nElementType = MET_FLOAT\n"
-    path.write_bytes(f"{told}ElementDataFile = LOCAL\n".encode())
+    stated = f"ObjectType = Image\nNDims = 3\nDimSize = {SIDE} {SIDE} {SIDE}\nElementType = MET_FLOAT\n"
+    path.write_bytes(f"{stated}ElementDataFile = LOCAL\n".encode())
     with path.open("ab") as file:
         file.truncate(path.stat().st_size + 4 * SIDE**3)
     return path
@@ -152,9 +152,9 @@ def test_a_map_larger_than_memory_is_refused_by_its_header(kind: str, tmp_path: 
     for reader in (read_map, read_labels):
         with pytest.raises(InputError, match=r"13\.4 GiB|12\.6 GiB|25\.1 GiB") as refused:
             reader(path)
-        said = str(refused.value)
-        assert re.match(rf"{re.escape(str(path))} holds [\d x]+ values, which take about", said)
-        assert f"and 1.0 GiB may be used: {first or 'cut out a part with region'}" in said
+        messages = str(refused.value)
+        assert re.match(rf"{re.escape(str(path))} holds [\d x]+ values, which take about", messages)
+        assert f"and 1.0 GiB may be used: {first or 'cut out a part with region'}" in messages
     if not first:
         # What the message advises.
         assert read(path, region="0:10,0:10,0:10").array.shape == (10, 10, 10)
@@ -167,7 +167,7 @@ def test_a_strip_larger_than_memory_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["png", "nii.gz", "nrrd"])
-def test_a_header_that_says_more_than_the_data_can_hold(
+def test_a_header_of_more_than_the_data_can_hold(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "memory", lambda: None)
@@ -182,16 +182,17 @@ def test_a_header_that_says_more_than_the_data_can_hold(
 
 
 @pytest.mark.parametrize("codec", ["zlib", "lzma"])
-def test_a_strip_that_unpacks_to_more_than_it_holds(
+def test_a_strip_that_decompresses_to_too_many_bytes(
     codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tifffile import _imagecodecs
     from tifffile.tifffile import TIFF
 
-    # imagecodecs has a bound of its own.
+    # imagecodecs bounds it by itself.
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     monkeypatch.setattr(tifffile.tifffile, "imagecodecs", _imagecodecs)
-    for table in (TIFF.COMPRESSORS, TIFF.DECOMPRESSORS):
+    tables: Any = (TIFF.COMPRESSORS, TIFF.DECOMPRESSORS)
+    for table in tables:
         monkeypatch.setattr(table, "_codecs", {1: table._codecs[1]})
     path, image = tmp_path / "a.tif", np.random.default_rng(0).random((64, 64)).astype(np.float32)
     tifffile.imwrite(path, image, compression=codec, photometric="minisblack", metadata=None)
@@ -199,7 +200,7 @@ def test_a_strip_that_unpacks_to_more_than_it_holds(
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         places = page.tags["StripOffsets"].valueoffset, page.tags["StripByteCounts"].valueoffset
-    bomb = {"zlib": zlib.compress, "lzma": lzma.compress}[codec](bytes(256 << 20))
+    bomb = (zlib.compress if codec == "zlib" else lzma.compress)(bytes(256 << 20))
     content = bytearray(path.read_bytes())
     for place, number in zip(places, (len(content), len(bomb)), strict=True):
         content[place : place + 4] = number.to_bytes(4, "little")
@@ -208,7 +209,7 @@ def test_a_strip_that_unpacks_to_more_than_it_holds(
         read(path)
 
 
-def test_a_header_in_an_archive_is_not_unpacked_without_end(tmp_path: Path) -> None:
+def test_the_header_of_a_member_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     with ZipFile(path, "w", ZIP_BZIP2) as archive:
         archive.writestr(
@@ -234,9 +235,9 @@ def test_nothing_is_read_before_it_is_refused(
 ) -> None:
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "1000")
     path = KINDS[kind][0](tmp_path)
-    status, megabytes, said = peak(command, path, *[tmp_path / "o.zarr"] * (command == "erode"))
+    status, megabytes, messages = peak(command, path, *[tmp_path / "o.zarr"] * (command == "erode"))
     assert status == 1
-    assert "may be used" in said
+    assert "may be used" in messages
     assert megabytes < 500
 
 
@@ -296,6 +297,6 @@ def test_channels_are_compared_only_if_the_map_fits(tmp_path: Path, monkeypatch:
             assert np.array_equal(found.winner, channels.argmax(axis=0))
 
 
-def test_sizes_beyond_any_number_are_told(tmp_path: Path) -> None:
+def test_sizes_beyond_any_float_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="which take about"):
         check_room((10**400, 5), 4, tmp_path / "in.tif")

@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-import SimpleITK
-import tifffile
-import zarr
+from helpers_typing import SimpleITK, nibabel, present, tifffile, zarr
 
 from softmorph_cli.io import read, write
 from softmorph_cli.volume import Volume
@@ -28,13 +25,13 @@ def film(folder: Path, kind: str, step: float | None, unit: str = "s") -> Path:
         image.header.set_xyzt_units("micron", {"s": "sec", "ms": "msec", "": "unknown"}[unit])
         image.to_filename(path)
     elif kind == "ome.tif":
-        told: dict[str, Any] = {"TimeIncrement": step, "TimeIncrementUnit": unit} if step else {}
-        told |= {f"PhysicalSize{letter}": size for letter, size in zip("ZYX", SIZES, strict=True)}
-        tifffile.imwrite(path, MAP, photometric="minisblack", metadata={"axes": "TZYX", **told})
+        stated: dict[str, Any] = {"TimeIncrement": step, "TimeIncrementUnit": unit} if step else {}
+        stated |= {f"PhysicalSize{letter}": size for letter, size in zip("ZYX", SIZES, strict=True)}
+        tifffile.imwrite(path, MAP, photometric="minisblack", metadata={"axes": "TZYX", **stated})
     elif kind == "tif":
-        told = {"finterval": step, "tunit": unit} if step else {}
-        told |= {"axes": "TZYX", "unit": "micron", "spacing": SIZES[0]}
-        tifffile.imwrite(path, MAP, imagej=True, resolution=(1 / SIZES[2], 1 / SIZES[1]), metadata=told)
+        stated = {"finterval": step, "tunit": unit} if step else {}
+        stated |= {"axes": "TZYX", "unit": "micron", "spacing": SIZES[0]}
+        tifffile.imwrite(path, MAP, imagej=True, resolution=(1 / SIZES[2], 1 / SIZES[1]), metadata=stated)
     elif kind == "zarr":
         group = zarr.open_group(path, mode="w", zarr_format=2)
         group.create_array("0", data=MAP)
@@ -59,7 +56,7 @@ def film(folder: Path, kind: str, step: float | None, unit: str = "s") -> Path:
 
 
 def step_in(path: Path) -> tuple[float, str]:
-    """The step of time and its unit as other programs find them in a file, 0 where there is none."""
+    """Return the time step and its unit by other programs, 0 if there is none."""
     name = path.name
     if name.endswith(".nii"):
         header = nibabel.load(path).header
@@ -91,7 +88,7 @@ SECONDS = {"nii": "sec", "ome.tif": "s", "tif": "sec", "zarr": "second", "nrrd":
 
 @pytest.mark.parametrize("source", KINDS)
 @pytest.mark.parametrize("target", [*KINDS, "mha"])
-def test_the_step_of_time_is_written_where_a_format_has_one(tmp_path: Path, source: str, target: str) -> None:
+def test_the_time_step_is_written_if_a_format_holds_it(tmp_path: Path, source: str, target: str) -> None:
     for number, (step, unit, seconds) in enumerate(((0.25, "s", 0.25), (40.0, "ms", 0.04))):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -129,7 +126,7 @@ def test_the_step_of_time_is_written_where_a_format_has_one(tmp_path: Path, sour
 
 @pytest.mark.parametrize("source", KINDS)
 @pytest.mark.parametrize("target", [*KINDS, "mha"])
-def test_a_step_of_time_that_no_file_says_is_not_made_up(tmp_path: Path, source: str, target: str) -> None:
+def test_an_unknown_time_step_stays_unknown(tmp_path: Path, source: str, target: str) -> None:
     lost = write(read(film(tmp_path, source, None, "")), tmp_path / f"out.{target}")
     assert [text for text in lost if "time" in text] == []
     write(read(tmp_path / f"out.{target}"), tmp_path / "again.nii")
@@ -140,23 +137,23 @@ def test_a_step_of_time_that_no_file_says_is_not_made_up(tmp_path: Path, source:
 
 
 @pytest.mark.parametrize("target", [*KINDS, "mha", "npy"])
-def test_a_step_of_time_in_an_unknown_unit(tmp_path: Path, target: str) -> None:
+def test_a_time_step_in_an_unknown_unit(tmp_path: Path, target: str) -> None:
     lost = write(read(film(tmp_path, "nii", 7.0, "")), tmp_path / f"out.{target}")
-    told = [text for text in lost if "time" in text]
+    stated = [text for text in lost if "time" in text]
     if target in ("tif", "ome.tif"):
-        assert told == ["the unit of its time step is unknown, and TIFF counts in s: it is not kept."]
+        assert stated == ["the unit of its time step is unknown, and TIFF counts in s: it is not kept."]
         assert step_in(tmp_path / f"out.{target}")[0] == 0
     elif target == "npy":
-        assert told == ["NumPy cannot hold the time step."]
+        assert stated == ["NumPy cannot hold the time step."]
     else:
-        assert told == []
+        assert stated == []
         assert step_in(tmp_path / f"out.{target}") == (7.0, "unknown" if target == "nii" else "")
 
 
-def test_the_step_of_time_goes_with_its_axis(tmp_path: Path) -> None:
+def test_the_time_step_is_dropped_with_its_axis(tmp_path: Path) -> None:
     path = film(tmp_path, "ome.tif", 0.25)
     for options in ({"time": 1}, {"axes": "CZYX"}):
-        volume = read(path, **options)  # type: ignore[arg-type]
+        volume = read(path, **options)
         assert "T" not in volume.axes
         assert not [text for text in write(volume, tmp_path / "out.npy", force=True) if "time" in text]
         write(volume, tmp_path / "out.nii", force=True)
@@ -172,7 +169,8 @@ def test_a_nifti_is_in_the_unit_of_the_source_and_claims_no_position(
     sizes = SIZES[-len(axes) :]
     write(Volume(MAP[0] if axes == "ZYX" else MAP[0, 0], axes, sizes, unit), tmp_path / f"in.{source}")
     volume = read(tmp_path / f"in.{source}")
-    assert (volume.unit, volume.spacing) == (unit, pytest.approx(sizes))
+    assert volume.unit == unit
+    assert volume.spacing == pytest.approx(sizes)
     assert write(volume, tmp_path / "out.nii.gz") == []
     # NIfTI has no nm.
     wanted, factor, millimetres = {"um": ("um", 1, 1e-3), "nm": ("um", 1e-3, 1e-6), "mm": ("mm", 1, 1)}[unit]
@@ -196,17 +194,17 @@ def test_a_position_in_micrometres_comes_back_in_micrometres(tmp_path: Path, tar
     again = read(tmp_path / f"out.{target}")
     assert again.unit == "um"
     assert again.spacing == pytest.approx((2.0, 0.5, 0.5))
-    np.testing.assert_allclose(again.affine, affine, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(present(again.affine), affine, rtol=1e-6, atol=1e-12)
     if target == "nii.gz":
         image = nibabel.load(tmp_path / "out.nii.gz")
         assert int(image.header["sform_code"]) == 2
-        np.testing.assert_allclose(image.affine[:3], 1000 * affine[:3, [2, 1, 0, 3]], rtol=1e-6)
+        np.testing.assert_allclose(present(image.affine)[:3], 1000 * affine[:3, [2, 1, 0, 3]], rtol=1e-6)
         theirs = SimpleITK.ReadImage(tmp_path / "out.nii.gz")
         at = theirs.TransformIndexToPhysicalPoint((5, 3, 2))
         np.testing.assert_allclose([-at[0], -at[1], at[2]], (affine @ [2, 3, 5, 1])[:3], atol=1e-7)
 
 
-def test_a_position_that_a_store_names_goes_into_a_nifti(tmp_path: Path) -> None:
+def test_a_position_in_a_store_is_written_to_nifti(tmp_path: Path) -> None:
     affine = np.diag([0.002, 0.00075, 0.0005, 1.0])[[2, 1, 0, 3]]
     affine[:3, 3] = 0.001, 0.002, 0.003
     write(Volume(MAP[0], "ZYX", SIZES, "um", affine), tmp_path / "in.zarr")

@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
 import tifffile
+from helpers_typing import nibabel
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import ReadOptions, open_blocks, read, read_labels, values
@@ -150,7 +150,7 @@ def test_a_probability_map_has_no_labels(tmp_path: Path, array: Any) -> None:
         read(npy(tmp_path, array), label=1)
 
 
-def test_mask_zeroes_the_outside_whatever_it_holds(tmp_path: Path) -> None:
+def test_a_mask_zeroes_any_value_outside(tmp_path: Path) -> None:
     inside = SOFT > 0.3
     np.save(tmp_path / "mask.npy", inside)
     dirty = np.where(inside, SOFT, np.nan).astype(np.float32)
@@ -209,7 +209,7 @@ def test_float32_read_never_makes_float64(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "tight", "asked"),
+    ("values", "tight", "requested"),
     [
         ([0.0, 1.0, 3.0], True, True),
         # What slopes of 24 bits leave of whole numbers.
@@ -225,8 +225,8 @@ def test_float32_read_never_makes_float64(tmp_path: Path) -> None:
         ([1000.4], False, False),
     ],
 )
-def test_what_is_a_whole_number(values: list[float], tight: bool, asked: bool) -> None:
-    for given, expected in ((False, tight), (True, asked)):
+def test_whole_numbers(values: list[float], tight: bool, requested: bool) -> None:
+    for given, expected in ((False, tight), (True, requested)):
         found = whole(np.array(values), asked=given)
         assert (found is not None) == expected
         if found is not None:

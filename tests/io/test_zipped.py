@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
+from helpers_typing import nibabel
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.io import read, write
@@ -20,7 +20,7 @@ from softmorph_cli.io.zipped import Unzipped
 from softmorph_cli.volume import Volume
 
 
-def test_what_is_written_is_plain_gzip_of_the_same_bytes_every_time(volume: Volume, tmp_path: Path) -> None:
+def test_gzip_files_are_reproducible_and_plain(volume: Volume, tmp_path: Path) -> None:
     for name in ("map.nii", "map.nii.gz", "other name.NII.GZ"):
         write(volume, tmp_path / name)
     first, second = ((tmp_path / name).read_bytes() for name in ("map.nii.gz", "other name.NII.GZ"))
@@ -42,7 +42,7 @@ def peak(work: Callable[[], Any]) -> int:
     (".nii.gz", "float32", 1), (".nii", "float32", 1), (".nii", "float64", 1), (".nii.gz", "uint8", 1.25),
     (".nii.gz", "float64", 3),
 ])  # fmt: skip
-def test_reading_takes_the_map_once_and_what_the_file_holds(
+def test_reading_allocates_one_map_and_the_file(
     tmp_path: Path, suffix: str, stored: str, copies: float
 ) -> None:
     array = np.random.default_rng(0).integers(0, 2, (150, 200, 100)).astype(stored)
@@ -55,13 +55,13 @@ def test_reading_takes_the_map_once_and_what_the_file_holds(
     assert peak(lambda: read(path)) < copies * size + 5e6
 
 
-def test_writing_takes_no_copy(tmp_path: Path) -> None:
+def test_writing_allocates_no_copy(tmp_path: Path) -> None:
     volume = Volume(np.random.default_rng(0).random((150, 200, 100), dtype=np.float32), "ZYX")
     write(volume, tmp_path / "map.nii.gz")
     assert peak(lambda: write(volume, tmp_path / "map.nii.gz", force=True)) < 0.1 * volume.array.nbytes
 
 
-def test_a_map_in_memory_of_its_own(volume: Volume, tmp_path: Path) -> None:
+def test_a_map_is_writeable_and_not_mapped(volume: Volume, tmp_path: Path) -> None:
     """What happens to the file later does not reach the map that was read from it."""
     for name in ("map.nii", "map.npy"):
         write(volume, tmp_path / name)
@@ -82,9 +82,7 @@ def test_several_members_and_padding_are_gzip_too(volume: Volume, tmp_path: Path
 
 
 @pytest.mark.parametrize("behind", [b"trailing", b"\x1f", bytes(700) + b"x" * 3_000_000])
-def test_bytes_behind_the_stream_are_told_and_nothing_is_lost(
-    volume: Volume, tmp_path: Path, behind: bytes
-) -> None:
+def test_bytes_after_the_stream_have_a_note(volume: Volume, tmp_path: Path, behind: bytes) -> None:
     write(volume, tmp_path / "map.nii.gz")
     with (tmp_path / "map.nii.gz").open("ab") as stream:
         stream.write(behind)

@@ -1,3 +1,5 @@
+"""Levels of nested skeletons: thresholds, codes, rounding, and finding them in provenance."""
+
 from __future__ import annotations
 
 import json
@@ -14,7 +16,7 @@ COUNTS = (8, 16, 32, 64)
 
 
 @pytest.mark.parametrize("count", [1, 8, 10, 64, 192])
-def test_thresholds_begin_at_half_a_level_and_hold_every_level(count: int) -> None:
+def test_thresholds_are_half_a_level_and_every_level(count: int) -> None:
     sets = LevelSets(count)
     assert sets.thresholds.tolist() == [1 / (2 * count), *(k / count for k in range(1, count))]
     assert sets.upper_bounds.tolist() == [*sets.thresholds[1:], 1.0]
@@ -24,14 +26,14 @@ def test_thresholds_begin_at_half_a_level_and_hold_every_level(count: int) -> No
 @pytest.mark.parametrize(
     ("lowest", "begin"), [(0.0, [0, 1 / 8]), (0.01, [0.01, 1 / 8]), (1 / 8, [1 / 8, 1 / 4]), (0.9, [0.9])]
 )
-def test_the_lowest_threshold_takes_the_place_of_those_below(lowest: float, begin: list[float]) -> None:
+def test_the_lowest_threshold_replaces_those_below(lowest: float, begin: list[float]) -> None:
     sets = LevelSets(8, lowest)
     assert sets.thresholds[:2].tolist() == begin
     assert sets.upper_bounds[-1] == 1
     assert len(sets.thresholds) == 8 - max(0, floor(lowest * 8))
 
 
-def test_nearest_is_the_lower_of_two() -> None:
+def test_of_two_equally_near_thresholds_the_lower_one_is_taken() -> None:
     assert LevelSets(8).nearest(0.4) == 0.375
     assert LevelSets(8).nearest(0.3125) == 0.25
     assert LevelSets(8).nearest(0.0) == 1 / 16
@@ -92,13 +94,13 @@ def test_floats_lie_in_their_bin_in_both_types(sets: LevelSets, dtype: str) -> N
         ),
     ],
 )
-def test_types_that_cannot_tell_levels_apart_are_refused(sets: LevelSets, dtype: str, says: str) -> None:
+def test_types_that_cannot_represent_all_levels_are_refused(sets: LevelSets, dtype: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         sets.bounds(dtype)
 
 
 @pytest.mark.parametrize("arguments", [(0,), (-8,), (2.5,), (True,), ("exact",), (8, 1.0), (8, -0.1)])
-def test_what_makes_no_thresholds_is_refused(arguments: Any) -> None:
+def test_malformed_levels_are_refused(arguments: Any) -> None:
     with pytest.raises(UsageError, match=r"^(levels|lowest) is"):
         LevelSets(*arguments)
 
@@ -133,11 +135,11 @@ NESTED = {"method": "nested", "levels": 16, "finish": True}
         (None, None),
     ],
 )
-def test_levels_are_found_only_where_nothing_came_after(parameters: Any, found: Any) -> None:
+def test_levels_are_found_only_where_no_later_step_changed_values(parameters: Any, found: Any) -> None:
     made = {"command": "softmorph skeletonize", "version": "1", "parameters": parameters}
     assert nested_levels(json.loads(json.dumps(made))) == found
     assert nested_levels(made | {"read_with": {"resolution": 1}}) is None
 
 
-def test_levels_of_nothing_are_none() -> None:
+def test_an_empty_provenance_has_no_levels() -> None:
     assert nested_levels({}) is None

@@ -67,7 +67,7 @@ def test_a_picture_is_written_whole_and_not_over_another(tmp_path: Path) -> None
         assert image.format == "PNG"
         assert np.asarray(image.convert("L")).std() > 5
     before = path.read_bytes()
-    with pytest.raises(FileError, match="--force"):
+    with pytest.raises(FileError, match="force=True"):
         draw_curves(CURVES, SIZES, path, title="another")
     assert path.read_bytes() == before
     draw_curves(CURVES[:1], SIZES, path, title="another", force=True)

@@ -256,7 +256,7 @@ def test_a_file_is_written_with_its_texts_and_kept_without_force(tmp_path: Path)
     with Image.open(path) as image:
         assert (image.info["Title"], image.info["Description"]) == ("softmorph $x_", "s?")
     assert path.read_bytes() == graph_png(volume, graph, title="softmorph $x_", subtitle="s\udcff")
-    with pytest.raises(FileError, match="--force"):
+    with pytest.raises(FileError, match="force=True"):
         preview_graph(volume, graph, path)
     preview_graph(volume, graph, path, force=True, look=LIGHT)
     assert tuple(read_png(path.read_bytes())[0, 0]) == rgb(LIGHT.paper)

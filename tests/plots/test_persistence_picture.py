@@ -79,6 +79,6 @@ def test_a_picture_is_written_whole_and_not_over_another(tmp_path: Path) -> None
         assert image.size == (1200, 620)
         assert np.asarray(image.convert("L")).std() > 5
     before = path.read_bytes()
-    with pytest.raises(FileError, match="--force"):
+    with pytest.raises(FileError, match="force=True"):
         draw_persistence(dimensions(), THRESHOLDS, 0.5, path, title="another")
     assert path.read_bytes() == before

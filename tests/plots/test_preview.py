@@ -241,7 +241,7 @@ def test_words_about_size_and_units():
 def test_an_existing_picture_is_kept_without_force(tmp_path):
     path = tmp_path / "preview.png"
     path.write_bytes(b"precious")
-    with pytest.raises(FileError, match="--force"):
+    with pytest.raises(FileError, match="force=True"):
         preview(square(), None, path)
     assert path.read_bytes() == b"precious"
     preview(square(), None, path, force=True)

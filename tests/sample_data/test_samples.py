@@ -93,7 +93,7 @@ def test_the_tree_is_one_piece_without_loops_or_cavities(tree_map: Array) -> Non
     assert euler_number(above, connectivity=3) == 1  # components - tunnels + cavities: so no tunnels
 
 
-def test_the_tree_is_soft_and_its_steps_are_those_named(tree_map: Array) -> None:
+def test_the_tree_is_soft_in_steps_of_1_1024(tree_map: Array) -> None:
     assert tree_map.min() == 0
     assert 0.95 < tree_map.max() < 1
     assert np.array_equal(tree_map * 1024, np.rint(tree_map * 1024))
@@ -101,7 +101,7 @@ def test_the_tree_is_soft_and_its_steps_are_those_named(tree_map: Array) -> None
     assert np.mean((tree_map > 0.1) & (tree_map < 0.9)) > 0.01
 
 
-def test_the_tree_has_a_real_oblique_geometry(tree: Any) -> None:
+def test_the_tree_has_an_oblique_affine(tree: Any) -> None:
     header = tree.header
     assert header.get_xyzt_units() == ("mm", "unknown")
     assert np.allclose(header.get_zooms(), (0.5, 0.5, 0.8))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from softmorph_cli.system.files import LEFTOVER, remove_left, tails
+from softmorph_cli.system.temporaries import LEFTOVER, remove_left, tails
 
 
 def clear(targets: Iterable[Path], others: Iterable[Path] = ()) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from softmorph_cli.errors import ClusterError, UsageError
 from softmorph_cli.system import machine
-from softmorph_cli.system.interruption import deaf
+from softmorph_cli.system.interruption import block_sigint
 from softmorph_cli.workers.cluster.cluster import Cluster
 from softmorph_cli.workers.cluster.members import Members
 
@@ -96,7 +96,7 @@ def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tu
         environment = {**dask.config.get(inherited), **dask.config.get(own)}
         chosen = {"temporary-directory": scratch, inherited: {}, own: environment}
         stack.enter_context(dask.config.set(chosen))
-        with deaf():
+        with block_sigint():
             local = stack.enter_context(
                 LocalCluster(
                     # They come below, where an interruption finds everything in place.

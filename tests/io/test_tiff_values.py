@@ -27,9 +27,9 @@ def plain(path: Path, array: Any, **tags: str) -> Path:
     return path
 
 
-def test_the_line_of_imagej_is_applied_and_told(tmp_path: Path) -> None:
-    told = {"axes": "ZYX", "cf": 0, "c0": 0.0, "c1": 0.005, "vunit": "p"}
-    tifffile.imwrite(tmp_path / "map.tif", MAP, imagej=True, metadata=told)
+def test_the_line_of_imagej_is_applied_with_a_note(tmp_path: Path) -> None:
+    stated = {"axes": "ZYX", "cf": 0, "c0": 0.0, "c1": 0.005, "vunit": "p"}
+    tifffile.imwrite(tmp_path / "map.tif", MAP, imagej=True, metadata=stated)
     volume = read(tmp_path / "map.tif")
     np.testing.assert_allclose(volume.array, MAP / 200, atol=1e-6)
     assert "its values are the stored numbers times 0.005 plus 0, as it says of them." in volume.notes
@@ -38,8 +38,8 @@ def test_the_line_of_imagej_is_applied_and_told(tmp_path: Path) -> None:
 def test_signed_numbers_of_imagej_are_moved(tmp_path: Path) -> None:
     # ImageJ keeps 16 bits with a sign as those without, and a line that takes 32768 off.
     stored = (MAP.astype(np.int32) + 32768).astype(np.uint16)
-    told = {"axes": "ZYX", "cf": 0, "c0": -32768.0, "c1": 1.0}
-    tifffile.imwrite(tmp_path / "map.tif", stored, imagej=True, metadata=told)
+    stated = {"axes": "ZYX", "cf": 0, "c0": -32768.0, "c1": 1.0}
+    tifffile.imwrite(tmp_path / "map.tif", stored, imagej=True, metadata=stated)
     volume = read(tmp_path / "map.tif", divide_by=200)
     np.testing.assert_allclose(volume.array, MAP / 200, atol=1e-6)
 
@@ -66,7 +66,7 @@ def test_a_scale_of_0_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("absent", [-9999.0, -1.0, 255.0])
-def test_pixels_without_a_value_are_no_probabilities(tmp_path: Path, absent: float) -> None:
+def test_pixels_without_a_value_are_refused(tmp_path: Path, absent: float) -> None:
     array = MAP[0].astype(np.float32) / 200 if absent < 0 else MAP[0].copy()
     array[2:4] = absent
     path = plain(tmp_path / "map.tif", array, absent=f"{absent:g}")
@@ -86,7 +86,7 @@ def test_an_absent_value_that_no_pixel_has_changes_nothing(tmp_path: Path) -> No
     np.testing.assert_allclose(array, MAP[0] / 255, atol=1e-6)
 
 
-def test_what_is_not_used_is_told(tmp_path: Path) -> None:
+def test_unused_metadata_have_a_note(tmp_path: Path) -> None:
     tags = [*PLACED, (274, "H", 1, 3, True)]
     tifffile.imwrite(tmp_path / "map.tif", MAP[0], metadata=None, extratags=tags)
     notes = read(tmp_path / "map.tif").notes

@@ -9,7 +9,7 @@ import tifffile
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import read, values
-from softmorph_cli.io.values import examine, whole
+from softmorph_cli.io.values import examine, nearest_integers
 
 RNG = np.random.default_rng(0)
 SOFT = RNG.random((4, 5, 6), dtype=np.float32)
@@ -197,7 +197,7 @@ def test_float32_read_never_makes_float64(tmp_path: Path) -> None:
 )
 def test_what_is_a_whole_number(values: list[float], tight: bool, asked: bool) -> None:
     for given, expected in ((False, tight), (True, asked)):
-        found = whole(np.array(values), asked=given)
+        found = nearest_integers(np.array(values), asked=given)
         assert (found is not None) == expected
         if found is not None:
             assert np.array_equal(found, np.rint(values))

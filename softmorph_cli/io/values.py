@@ -441,8 +441,10 @@ def _refusal(raw: Raw, name: str, *, clip: bool = False, divided: float | None =
     if raw.full_scale and raw.array.dtype.kind in "ui" and verdict.kind == "image" and content.low >= 0:
         bits = int(content.high).bit_length()
         found = f"{found}, {bits} bits in a {raw.array.dtype} that ends at {_type_maximum(raw)}"
-        faint = named("divide_by", _type_maximum(raw))
-        advice = f"name what 1 is stored as, with {verdict.option}, or {faint} if it is faint."
+        advice = (
+            f"name what 1 is stored as, with {verdict.option}, or {named('divide_by', _type_maximum(raw))} if it is "
+            "faint."
+        )
     if verdict.kind == "image" and content.low < 0 and clip:
         found += f" ({named('clip', True)} is for small overshoot of real numbers)"
     return f"{name} holds {found}; probabilities lie in [0, 1]: {advice}"

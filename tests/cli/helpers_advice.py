@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from helpers_cli import run, save
+from helpers_cli import nibabel, run, save
 from helpers_tried import ROWS
 
 SHAPE = (6, 12, 14)
@@ -69,6 +69,22 @@ class Row:
     mended: bool = False
 
 
+def after(*steps: Callable[[], object]) -> Callable[[], None]:
+    """Return a function that takes these steps, one after another."""
+
+    def make() -> None:
+        for step in steps:
+            step()
+
+    return make
+
+
+def folder_of(name: str = "map.nii.gz", folder: str = "in") -> None:
+    """Make a folder with one map."""
+    Path(folder).mkdir()
+    save(f"{folder}/{name}", soft())
+
+
 def soft(seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
     """A bar with soft sides."""
     image = np.random.default_rng(seed).random(shape).astype(np.float32) / 4
@@ -89,8 +105,6 @@ def labels() -> np.ndarray:
 
 def sloped() -> None:
     """Labels behind a float slope: 3 is stored as 30 times 0.1, which is not exactly 3."""
-    import nibabel
-
     image = nibabel.Nifti1Image((10 * labels()).T, np.eye(4), dtype=np.int16)
     image.header.set_data_dtype(np.int16)
     image.header.set_xyzt_units("mm")
@@ -137,8 +151,6 @@ def pair(one: np.ndarray, other: np.ndarray, *spacings: tuple[float, ...], suffi
 
 
 def moved() -> None:
-    import nibabel
-
     pair(soft(), (soft() > 0.5).astype(np.uint8))
     place = np.diag([1.0, 1, 1, 1])
     place[0, 3] = 5
@@ -182,8 +194,6 @@ def several_images() -> None:
 
 
 def sheared() -> None:
-    import nibabel
-
     place = np.eye(4)
     place[0, 2] = 0.3
     for name in ("pred", "ref"):
@@ -205,8 +215,6 @@ def skeleton() -> None:
 def first_object() -> None:
     one = soft()
     save("ref.nii.gz", (one > 0.5).astype(np.uint8), (1, 1, 1))
-    import nibabel
-
     image = nibabel.Nifti1Image(np.stack([one, 1 - one]).T, np.eye(4))
     image.header.set_xyzt_units("mm")
     image.to_filename("pred.nii.gz")

@@ -5,12 +5,24 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 import tifffile
-from helpers_advice import SHAPE, Row, comb, follow, labels, network, pair, soft, softmax, stack
-from helpers_cli import run, save
+from helpers_advice import (
+    SHAPE,
+    Row,
+    after,
+    comb,
+    folder_of,
+    follow,
+    labels,
+    network,
+    pair,
+    soft,
+    softmax,
+    stack,
+)
+from helpers_cli import nibabel, run, save
 from scipy import ndimage
 
 
@@ -305,7 +317,7 @@ TABLE = {
         },
     ),
     "a batch of one file": Row(
-        lambda: (Path("in").mkdir(), save("in/map.nii.gz", soft())),
+        folder_of,
         "batch in/map.nii.gz out erode",
         ("name its folder", "softmorph chain"),
         then={
@@ -314,7 +326,7 @@ TABLE = {
         },
     ),
     "a batch of one store": Row(
-        lambda: (without_size(), run("erode", "map.npy", "map.zarr")),
+        after(without_size, lambda: run("erode", "map.npy", "map.zarr")),
         "batch map.zarr out erode",
         ("softmorph chain",),
         then={"softmorph chain": "chain map.zarr out.zarr erode"},
@@ -375,13 +387,13 @@ TABLE = {
         cut_short, "evaluate pred.nii.gz ref.nii.gz --metrics dice", ("--region 0:6,0:12,0:12",)
     ),
     "a map that a skeleton is not of": Row(
-        lambda: (comb(), np.save("other.npy", np.load("map.npy")[:40])),
+        after(comb, lambda: np.save("other.npy", np.load("map.npy")[:40])),
         "inspect line.npy --as skeleton --map other.npy",
         ("--map",),
         then={"--map": "inspect line.npy --as skeleton --map map.npy"},
     ),
     "a faint skeleton": Row(
-        lambda: (comb(), np.save("line.npy", np.load("line.npy") * np.float32(0.2))),
+        after(comb, lambda: np.save("line.npy", np.load("line.npy") * np.float32(0.2))),
         "inspect line.npy --as skeleton",
         ("--threshold",),
         code=0,

@@ -40,7 +40,7 @@ def blob(seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
     middle = [rng.uniform(0.3, 0.7) * (size - 1) for size in shape]
     grid = np.meshgrid(*(np.arange(size) - m for size, m in zip(shape, middle, strict=True)), indexing="ij")
     apart = np.sqrt(sum(axis**2 for axis in grid))
-    return (1 / (1 + np.exp(apart - min(shape) / 3))).astype(np.float32)
+    return np.asarray(1 / (1 + np.exp(apart - min(shape) / 3)), np.float32)
 
 
 def break_one(source: Path, name: str = "broken.nii.gz") -> None:

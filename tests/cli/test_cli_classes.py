@@ -7,12 +7,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-import SimpleITK
 import tifffile
-from helpers_cli import load, refused, run, save
+from helpers_cli import SimpleITK, load, nibabel, refused, run, save
 
 SHAPE = (8, 18, 20)
 

@@ -7,12 +7,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-import SimpleITK
 import tifffile
-from helpers_cli import SPACING, SUFFIXES, load, random_map, run, save
+from helpers_cli import SPACING, SUFFIXES, SimpleITK, load, nibabel, random_map, run, save
 from helpers_maps import vessels
 
 import softmorph_cli
@@ -22,7 +20,7 @@ from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.volume import Volume
 
 SQUARE = random_map((9, 11), 3)
-FUNCTIONS = {
+FUNCTIONS: dict[str, Any] = {
     "erode": softmorph_cli.erosion,
     "dilate": softmorph_cli.dilation,
     "open": softmorph_cli.opening,
@@ -39,7 +37,7 @@ def quietly(function: Any, *arguments: Any, **more: Any) -> np.ndarray:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", softmorph_cli.SoftmorphWarning)
-        result = function(*arguments, **more)
+        result: np.ndarray = function(*arguments, **more)
     return result
 
 
@@ -71,7 +69,7 @@ def test_the_format_may_change_and_the_voxel_size_goes_along(source: str, target
         assert "warning: NumPy cannot hold the voxel size." in ended.err
         return
     assert volume.unit == "mm"
-    np.testing.assert_allclose(volume.spacing, SPACING, rtol=1e-5)
+    np.testing.assert_allclose(np.array(volume.spacing), np.array(SPACING), rtol=1e-5)
     lost_affine = "warning: TIFF cannot hold orientation and origin (the affine)." in ended.err
     assert lost_affine == (source != ".tif" and "tif" in target)
 

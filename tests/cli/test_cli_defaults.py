@@ -9,10 +9,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-from helpers_cli import complaint, everything, load, process, random_map, refused, run, save, script
+from helpers_cli import complaint, everything, load, nibabel, process, random_map, refused, run, save, script
 from helpers_maps import same_bits, vessels
 from scipy import ndimage
 

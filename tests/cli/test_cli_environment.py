@@ -75,8 +75,8 @@ def test_a_user_without_a_home_or_a_name(here: Path) -> None:
             pytest.skip("another user cannot reach this Python")
     import tempfile
 
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
         work.chmod(0o777)
         save(work / "in.nii.gz", random_map())
         changes = {"HOME": None, "SOFTMORPH_CACHE_DIR": None, "XDG_CACHE_HOME": None, "TMPDIR": str(work)}

@@ -8,11 +8,22 @@ import json
 import shlex
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 import tifffile
-from helpers_cli import BOXES, complaint, everything, load, process, random_map, refused, run, save, script
+from helpers_cli import (
+    BOXES,
+    complaint,
+    everything,
+    load,
+    nibabel,
+    process,
+    random_map,
+    refused,
+    run,
+    save,
+    script,
+)
 from scipy.stats import bootstrap
 from test_cli_terminal import on_terminal
 
@@ -43,7 +54,7 @@ def mask(image: np.ndarray) -> np.ndarray:
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:
     one, other = one > 0.5, other > 0.5
-    return 2 * (one & other).sum() / (one.sum() + other.sum())
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
 
 
 def labelled(seed: int = 0) -> np.ndarray:
@@ -143,13 +154,13 @@ def test_label_maps_give_a_row_for_each_class() -> None:
 
 def softmax() -> np.ndarray:
     one = np.random.default_rng(4).random((3, *SHAPE)).astype(np.float32)
-    return one / one.sum(axis=0)
+    return np.asarray(one / one.sum(axis=0))
 
 
 def write_case(folder: str, name: str, probabilities: np.ndarray) -> np.ndarray:
     """Write what nnU-Net writes for a case; return its labels."""
     Path(folder).mkdir(exist_ok=True)
-    labels = probabilities.argmax(axis=0).astype(np.uint8)
+    labels: np.ndarray = probabilities.argmax(axis=0).astype(np.uint8)
     np.savez_compressed(Path(folder, f"{name}.npz"), probabilities=probabilities)
     save(Path(folder, f"{name}.nii.gz"), labels)
     described = {"labels": {"background": 0, "artery": 1, "vein": 2}, "file_ending": ".nii.gz"}

@@ -9,10 +9,21 @@ import re
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-from helpers_cli import BOXES, ESCAPE, Ended, everything, load, process, random_map, refused, run, save
+from helpers_cli import (
+    BOXES,
+    ESCAPE,
+    Ended,
+    everything,
+    load,
+    nibabel,
+    process,
+    random_map,
+    refused,
+    run,
+    save,
+)
 from PIL import Image
 from scipy.spatial import cKDTree
 from test_cli_terminal import on_terminal
@@ -47,8 +58,8 @@ def length(points: np.ndarray) -> float:
 
 def drawn() -> np.ndarray:
     """Draw the curves as soft tubes of radius 1.5 mm."""
-    places = np.stack(np.indices(SHAPE), axis=-1).reshape(-1, 3) * np.array(SPACING)
-    away = cKDTree(np.concatenate(curves())).query(places)[0].reshape(SHAPE)
+    places = np.stack([*np.indices(SHAPE)], axis=-1).reshape(-1, 3) * np.array(SPACING)
+    away = np.reshape(cKDTree(np.concatenate(curves())).query(places)[0], SHAPE)
     return (1 / (1 + np.exp(4 * (away - 1.5)))).astype(np.float32)
 
 

@@ -165,7 +165,12 @@ def test_a_killed_run_is_gone_on_with(where: tuple[object, ...], monkeypatch: py
     assert not Path("out.ome.zarr").exists()
     seen: list[TileProgress] = []
     real = report.tile
-    monkeypatch.setattr(report, "tile", lambda progress: (seen.append(progress), real(progress))[1])
+
+    def tile(progress: TileProgress) -> str:
+        seen.append(progress)
+        return real(progress)
+
+    monkeypatch.setattr(report, "tile", tile)
     # On this process alone, whoever began.
     assert "begun anew" not in run(*words, *memory, "--resume").err
     assert seen[0].passes == 2

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-from helpers_cli import load, refused, run, save
+from helpers_cli import load, nibabel, refused, run, save
 from helpers_maps import tree
 from helpers_nested import nested_reference
 from helpers_topology import broken_ring, noisy, vessels
@@ -191,7 +190,10 @@ def test_a_file_that_another_program_changed_is_not_believed() -> None:
 
     image = nibabel.load(skeleton())
     values = np.asarray(image.get_fdata(), np.float32)
-    for name, changed in (("blurred", gaussian_filter(values, 1)), ("thick", grey_dilation(values, 3))):
+    for name, changed in (
+        ("blurred", gaussian_filter(values, 1)),
+        ("thick", grey_dilation(values, (3, 3, 3))),
+    ):
         # nibabel copies what softmorph said along with the header.
         nibabel.save(nibabel.Nifti1Image(changed, image.affine, image.header), f"{name}.nii.gz")
         assert nested_levels(provenance(f"{name}.nii.gz")) == LevelSets(8)

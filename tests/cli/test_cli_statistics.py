@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_cli import SPACING, load, process, random_map, run, save
+from helpers_cli import SPACING, SimpleITK, load, nibabel, process, random_map, run, save
 from scipy import ndimage
 
 import softmorph_cli
@@ -193,8 +193,6 @@ def test_a_run_can_be_repeated_from_its_parameters(options: list[str], recorded:
 
 
 def test_outputs_carry_their_provenance() -> None:
-    import nibabel
-    import SimpleITK
     import tifffile
 
     save("in.npy", random_map())
@@ -203,8 +201,8 @@ def test_outputs_carry_their_provenance() -> None:
     with tifffile.TiffFile("out.tif") as imagej, tifffile.TiffFile("out.ome.tif") as ome:
         texts = [
             nibabel.load("out.nii.gz").header.extensions[0].get_content(),
-            imagej.imagej_metadata["Info"],
-            ome.ome_metadata.replace("&quot;", '"'),
+            (imagej.imagej_metadata or {})["Info"],
+            str(ome.ome_metadata).replace("&quot;", '"'),
             SimpleITK.ReadImage("out.mha").GetMetaData("softmorph"),
             SimpleITK.ReadImage("out.nrrd").GetMetaData("softmorph"),
         ]

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from helpers_cli import BOXES, ESCAPE, environment, process, random_map, run, save
 
-from softmorph_cli.cli import progress as progress_module
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.filters.settings import Progress
 
@@ -220,7 +219,7 @@ def test_without_a_terminal_progress_is_a_line_a_minute(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("softmorph_cli.cli.progress.time.monotonic", lambda: now[0])
     with reporting(quiet=False) as report:
         assert report is not None
         for second in range(1, 190):

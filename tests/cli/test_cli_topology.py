@@ -8,10 +8,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-from helpers_cli import complaint, everything, load, process, refused, run, save, script
+from helpers_cli import complaint, everything, load, nibabel, process, refused, run, save, script
 from helpers_topology import broken_ring, vessels
 from PIL import Image
 
@@ -30,7 +29,7 @@ def softmax(path: str = "softmax.nii.gz") -> np.ndarray:
     for channel, row in ((1, 3.0), (2, 8.0)):
         logits[channel] = 4 - 2.5 * np.hypot(z - 2.5, y - row)
         logits[channel, :, :, 8:12] -= 4
-    p = (np.exp(logits) / np.exp(logits).sum(axis=0)).astype(np.float32)
+    p: np.ndarray = (np.exp(logits) / np.exp(logits).sum(axis=0)).astype(np.float32)
     image = nibabel.Nifti1Image(p.transpose(3, 2, 1, 0), np.diag([0.5, 0.5, 1.0, 1.0]))
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)

@@ -179,5 +179,5 @@ def test_words_about_a_run_in_progress_are_printable(capsys: pytest.CaptureFixtu
 
     lines = Lines()
     lines.last -= MINUTE + 1
-    lines.say(f"{TITLE}.nii (3 of 10)", 3, 10)
+    lines.update(f"{TITLE}.nii (3 of 10)", 3, 10)
     assert capsys.readouterr().err == "?]0;owned?.nii (3 of 10)\n"

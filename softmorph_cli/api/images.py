@@ -42,7 +42,7 @@ def placed(image: Any) -> Volume | None:
 
 @contextmanager
 def advising_read(path: str | Path) -> Iterator[None]:
-    """Where an error names options of reading, say that they are arguments of `read`, whose volume may be passed."""
+    """Add to errors that name options of reading that these are arguments of `read`, whose volume can be passed."""
     from softmorph_cli.io.options import ReadOptions
     from softmorph_cli.system.parameters import declared, in_python
 
@@ -120,7 +120,7 @@ def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | 
 
 
 def at_level(threshold: float, volume: Volume) -> tuple[float, tuple[str, ...]]:
-    """Return a threshold, of a nested skeleton its nearest level, and what is noted of that."""
+    """Return a threshold, of a nested skeleton its nearest level, and notes on that."""
     from softmorph_cli.level_sets import at_level
     from softmorph_cli.skeleton.kind import exact_levels
 
@@ -129,7 +129,7 @@ def at_level(threshold: float, volume: Volume) -> tuple[float, tuple[str, ...]]:
 
 @contextmanager
 def named_after(volume: Volume) -> Iterator[None]:
-    """Begin what is found wrong with a map with the name of its file, where it has one."""
+    """Prefix input errors with the file of the map, where it has one."""
     try:
         yield
     except InputError as error:

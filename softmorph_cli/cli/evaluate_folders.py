@@ -110,18 +110,16 @@ def _report(
         names = dict.fromkeys(name for _, row in entries for name in row.values)
         values = {name: [row.values.get(name) for _, row in entries] for name in names}
         summaries[which] = {name: summarize(one, seed) for name, one in values.items()}
-        for message in _undefined(entries, values):
-            message = (
-                message if tables.plain(list(done.classes)) else f"{tables.class_name(*which)}: {message}"
-            )
-            warnings.append(message)
-            warn(message)
+        prefix = "" if tables.plain(list(done.classes)) else f"{tables.class_name(*which)}: "
+        warnings += [prefix + message for message in _undefined(entries, values)]
     held = {label for _, found in done.pairs for label in found.held}
-    for label in order.labels:
-        if label not in held:
-            message = f"no file holds label {label}: everything of that class is empty."
-            warnings.append(message)
-            warn(message)
+    warnings += [
+        f"no file holds label {label}: everything of that class is empty."
+        for label in order.labels
+        if label not in held
+    ]
+    for message in warnings[len(matched.unmatched) :]:
+        warn(message)
     if not output.quiet:
         for message in _noted(done):
             note(message)
@@ -182,13 +180,13 @@ def _undefined(entries: Sequence[tuple[str, Row]], values: dict[str, list[float 
     """Return warnings about metrics that are undefined for some of the pairs."""
     from softmorph_cli.metrics.folders import some
 
-    message = []
+    messages = []
     for name, one in values.items():
         missing = [stem for (stem, _), value in zip(entries, one, strict=True) if value is None]
         left = len(one) - len(missing)
         if missing and left:
-            message.append(
+            messages.append(
                 f"{name} is not defined for {len(missing):,} of {len(one):,} pairs ({some(missing)}): its mean, median "
                 f"and interval are those of the other {left:,}."
             )
-    return message
+    return messages

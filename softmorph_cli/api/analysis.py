@@ -228,8 +228,9 @@ class Tracing:
             UsageError: If the image is a map.
         """
         if self.of_map:
-            kind = named("kind", "skeleton", option="as")
-            raise UsageError(f"{named('map')} goes with a skeleton: add {kind}, or leave it out.")
+            raise UsageError(
+                f"{named('map')} goes with a skeleton: add {named('kind', 'skeleton', option='as')}, or leave it out."
+            )
 
     def run(
         self,

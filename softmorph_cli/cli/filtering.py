@@ -34,6 +34,16 @@ def read_volume(path: Path, reading: ReadOptions) -> Volume:
     return replace(volume, notes=(*volume.notes, *exclusive.told(volume)))
 
 
+def part_name(volume: Volume, index: tuple[int, ...], least: int = 1) -> str:
+    """Return the name of one of the mapped images, such as "T0 artery"; axes shorter than `least` are left out."""
+    parts = zip(volume.mapped_axes, volume.array.shape, index, strict=False)
+    return " ".join(
+        volume.channels[number] if axis == "C" and volume.channels else f"{axis}{number}"
+        for axis, size, number in parts
+        if size >= least
+    )
+
+
 def is_folder(path: Path) -> bool:
     """Return whether a path is a folder and no Zarr store."""
     from softmorph_cli.system.files import is_store

@@ -27,7 +27,6 @@ from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics.statistics import Statistics
-    from softmorph_cli.volume import Volume
 
 # All columns in this order, so that tables of different runs in mm can be concatenated.
 _COLUMNS = (
@@ -163,7 +162,7 @@ def _measure(
         spacing=volume.spacing,
         unit=volume.unit,
         found=found,
-        names=tuple(_part_name(volume, part.index) for part in found.per_channel),
+        names=tuple(filtering.part_name(volume, part.index) for part in found.per_channel),
         described=documents.described(volume),
         notes=volume.notes,
     )
@@ -203,14 +202,6 @@ def _pattern(folder: Path) -> str:
         found = Counter()
     suffix = max(sorted(found), key=lambda s: found[s], default=".nii.gz")
     return f"{typed(folder)}/*{suffix}"
-
-
-def _part_name(volume: Volume, index: tuple[int, ...]) -> str:
-    names = []
-    for axis, number in zip(volume.mapped_axes, index, strict=True):
-        named = axis == "C" and volume.channels is not None
-        names.append(volume.channels[number] if named and volume.channels else f"{axis}{number}")
-    return " ".join(names)
 
 
 def _as_csv(measured: Sequence[_Measured]) -> str:

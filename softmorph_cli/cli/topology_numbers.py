@@ -70,7 +70,7 @@ def numbers(
     started = time.perf_counter()
     try:
         with reporting(quiet=output.quiet) as progress:
-            parts = _parts(volume)
+            parts = _named_parts(volume)
             if output.plot is not None and len(parts) > 1:
                 from softmorph_cli.skeleton.kind import several
 
@@ -124,20 +124,12 @@ def _check(source: Path, output: NumbersOutput, reading: ReadOptions) -> None:
     filtering.check_side_outputs(source, reading.files, outputs, None, force=output.force)
 
 
-def _parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
+def _named_parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
     """Return the channels and times of a map with their names; the map itself, without one, where there are none."""
     import numpy as np
 
     shape = volume.array.shape[: -volume.spatial_dims]
-    parts = []
-    for index in np.ndindex(shape):
-        words = []
-        for axis, size, number in zip(volume.mapped_axes, shape, index, strict=True):
-            named = axis == "C" and volume.channels is not None
-            if size > 1:
-                words.append(volume.channels[number] if named and volume.channels else f"{axis}{number}")
-        parts.append((" ".join(words), volume.array[index]))
-    return parts
+    return [(filtering.part_name(volume, index, 2), volume.array[index]) for index in np.ndindex(shape)]
 
 
 def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ...]]:

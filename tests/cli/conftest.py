@@ -1,4 +1,4 @@
-"""A folder for each test, entered: paths in messages are then as short as people type them. Files of several tests."""
+"""Fixtures: each test runs in a folder of its own; files that several tests read."""
 
 from __future__ import annotations
 

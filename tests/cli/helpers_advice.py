@@ -42,7 +42,7 @@ FILL = {
 
 @dataclass(frozen=True)
 class Row:
-    """A command, and what its message says to type next.
+    """A command, and the advice of its message.
 
     Attributes:
         make: Makes the files that provoke the message.

@@ -1,4 +1,4 @@
-"""Runs the command line, in this process or in one of its own, and says what it left behind."""
+"""Runs the command line, in this process or a new one, and reads its output."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def refused(*arguments: object, code: int = 1, says: str | tuple[str, ...] = ())
 
 
 def complaint(err: str) -> str:
-    """Return the one line that says what is wrong; anything beside notes and it is too much."""
+    """Return the error, which has to be the only line beside notes and warnings."""
     lines = [line for line in err.splitlines() if not line.startswith(("note: ", "warning: "))]
     assert len(lines) == 1, err
     assert lines[0].startswith("error: "), err

@@ -278,7 +278,7 @@ def test_what_a_message_advises_works(name: str, monkeypatch: pytest.MonkeyPatch
 
 
 def everything() -> list[tuple[str, Callable[[], object], str]]:
-    """Files of every kind that `softmorph info` knows a next command for."""
+    """Files of every kind for which `softmorph info` suggests a command."""
     rows = [(name, row.make, row.command) for name, row in {**TABLE, **READING}.items()]
     return [(name, make, command) for name, make, command in rows if command.startswith(("erode", "stats"))]
 

@@ -356,7 +356,7 @@ def test_the_memory_that_is_advised_is_there(
     assert machine.for_tiles() == told
 
 
-def test_with_triton_nothing_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_note_on_triton_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -409,7 +409,7 @@ def test_parts_of_a_folder_that_another_batch_writes_to(monkeypatch: pytest.Monk
     assert {path.name for path in Path("out").glob("*.nii.gz")} == {"map.nii.gz", "other.nii.gz"}
 
 
-def test_a_bug_is_told_with_what_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_asks_for_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
     in_threads(monkeypatch)
     study("map")()
 

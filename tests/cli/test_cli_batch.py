@@ -127,7 +127,7 @@ def test_what_was_there_before_is_refused_before_anything_is_computed(source: Pa
     assert "--force" in sentence
 
 
-def test_a_summary_of_somebody_else(source: Path) -> None:
+def test_a_summary_of_another_program(source: Path) -> None:
     Path("out").mkdir()
     Path("out/summary.csv").write_text("mine")
     assert complaint(batch("erode", code=1).err).startswith("out/summary.csv exists already")
@@ -167,7 +167,7 @@ def test_refused_with_clear_words_and_nothing_written(
     assert everything() == before
 
 
-def test_a_call_that_is_wrong_for_every_file_is_said_once(source: Path) -> None:
+def test_an_error_common_to_all_files_is_printed_once(source: Path) -> None:
     assert "--region" in complaint(batch("erode", "--region", "1:x", code=2).err)
     assert results() == {}
     assert counts(batch("erode", "--json")) == {"done": 6}
@@ -232,7 +232,7 @@ def test_quiet_and_verbose(source: Path) -> None:
     assert "in/case_0.nii.gz → out/case_0.nii.gz in" in ended.err
 
 
-def test_a_warning_that_all_files_share_is_said_once(source: Path) -> None:
+def test_a_warning_common_to_all_files_is_printed_once(source: Path) -> None:
     ended = batch("dilate", "--suffix", ".tif")
     said = [line for line in ended.err.splitlines() if "orientation" in line]
     assert len(said) == 2

@@ -150,7 +150,7 @@ def test_interrupted(source: Path, many: list[str], number: int, code: int, word
 @pytest.mark.linux
 @pytest.mark.parametrize("options", [[], ["--local-cluster", "--workers", "2"]])
 def test_ctrl_c_reaches_a_whole_terminal(source: Path, many: list[str], options: list[str]) -> None:
-    """The terminal sends it to the workers too: one sentence all the same, and the bar is gone."""
+    """The terminal sends the signal to the workers too: one error is printed, and the bar removed."""
     import pty
 
     terminal, other_end = pty.openpty()
@@ -220,7 +220,7 @@ def test_a_worker_is_killed(source: Path, many: list[str]) -> None:
 
 @pytest.mark.linux
 def test_a_worker_of_a_cluster_is_killed(source: Path) -> None:
-    """Nothing is lost, and nothing is said: that is what a cluster is for."""
+    """No result is lost, and no warning printed."""
     with (
         watched() as wrong,
         begun("in", "out", SLOW, "--local-cluster", "--workers", "2", "--json", "--quiet") as running,

@@ -53,7 +53,7 @@ def test_ways_to_turn_numbers_into_probabilities() -> None:
     np.testing.assert_allclose(load("e.npy"), softmorph_cli.erosion(one), atol=1e-6)
 
 
-def test_a_mask_of_integers_is_recognised_and_said() -> None:
+def test_a_mask_of_integers_is_recognised_with_a_note() -> None:
     mask = (random_map() > 0.4).astype(np.uint8)
     for suffix in (".nii.gz", ".tif", ".mha", ".npy"):
         ended = run("erode", save(f"in{suffix}", mask), "out.npy", "--force")
@@ -78,7 +78,7 @@ def test_a_radius_counts_in_the_unit_of_each_axis(unit: str, code: str, radius: 
     assert f"radius reached 3 × 2 × 3 {sign(unit)} (z × y × x)" in ended.err
 
 
-def test_a_radius_of_voxels_says_voxels() -> None:
+def test_a_radius_in_voxels_is_printed_in_voxels() -> None:
     save("in.nii.gz", random_map())
     ended = run("dilate", "in.nii.gz", "out.nii.gz", "--radius", "1vox")
     np.testing.assert_array_equal(load("out.nii.gz"), softmorph_cli.dilation(random_map()))
@@ -160,7 +160,7 @@ def test_presets(preset: str) -> None:
     np.testing.assert_array_equal(load("out.npy"), quietly(softmorph_cli.skeletonize, SQUARE, preset=preset))
 
 
-def test_a_preset_knows_its_dimensions() -> None:
+def test_a_preset_has_fixed_dimensions() -> None:
     save("in.npy", random_map())
     ended = run("skeletonize", "in.npy", "out.npy", "--preset", "softmorph-3d", "--json")
     assert ended.json["steps"][0]["iterations"] == 5
@@ -318,7 +318,7 @@ def test_voxel_sizes_are_those_of_the_header_to_the_digit() -> None:
         (["skeletonize", "--no-finish"], ["--prune-contrast", "0.2"]),
     ],
 )
-def test_an_option_without_effect_is_said(command: list[str], option: list[str]) -> None:
+def test_an_option_without_effect_is_warned_of(command: list[str], option: list[str]) -> None:
     save("in.npy", SQUARE)
     name, *more = command
     warning = f"warning: {option[0]} has no effect with "

@@ -59,7 +59,7 @@ def test_the_commands_of_the_readme_are_the_binary_filter_at_one_half(
     assert ended.json["steps"][0]["method"] == "minmax"
 
 
-def test_what_was_written_says_the_method_it_has(here: Path) -> None:
+def test_provenance_has_the_method_in_force(here: Path) -> None:
     save("in.nii.gz", random_map())
     for words, method in (
         (["erode"], "minmax"),

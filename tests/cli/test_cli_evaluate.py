@@ -35,7 +35,7 @@ def test_the_keys_are_those_of_the_contract(pair: tuple[Path, Path]) -> None:
     assert {name: expensive[name] for name in patches} == patches
 
 
-def test_the_json_says_how_it_was_measured(pair: tuple[Path, Path]) -> None:
+def test_the_json_has_the_settings_of_metrics(pair: tuple[Path, Path]) -> None:
     asked = ("--threshold", 0.4, "--connectivity", 6, "--tolerance", "2vox", "--seed", 3)
     found = run("evaluate", *pair, "--json", "--metrics", "dice, nsd", *asked).json
     assert list(found["metrics"]) == ["dice", "nsd"]
@@ -83,7 +83,7 @@ def test_what_an_error_map_cannot_hold_is_in_the_json(pair: tuple[Path, Path]) -
     assert any("the affine" in told for told in ended.json["warnings"])
 
 
-def test_an_unknown_voxel_size_is_told_once() -> None:
+def test_an_unknown_voxel_size_is_warned_of_once() -> None:
     save("pred.npy", tube())
     save("ref.npy", mask(tube(shift=1)))
     ended = run("evaluate", "pred.npy", "ref.npy", "--metrics", "hd95_mm,assd_mm,nsd", "--json")

@@ -1,4 +1,4 @@
-"""The JSON that every command prints, and what a file says of how it was made."""
+"""The JSON that every command prints, and the provenance in files."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_each_arm_is_where_it_was_drawn(document: Any) -> None:
 # JSON and the other texts
 
 
-def test_the_json_says_what_was_done_with_what(document: Any, kept: Path) -> None:
+def test_the_json_has_input_and_parameters(document: Any, kept: Path) -> None:
     assert set(document) == {
         "schema",
         "softmorph_version",
@@ -238,7 +238,7 @@ def test_a_skeleton_is_recognised_by_who_wrote_it(skeleton: Path, tree: Path, do
     assert ended.json["graph"]["certainty"] == document["graph"]["certainty"]
 
 
-def test_what_a_file_is_can_be_said(skeleton: Path) -> None:
+def test_the_kind_of_a_file_can_be_given(skeleton: Path) -> None:
     ended = run("inspect", skeleton, "--as", "map", "--json", "-", "--levels", 0)
     assert ended.json["parameters"]["as"] == "map"
     assert ended.json["graph"]["radius"] is not None
@@ -277,7 +277,7 @@ def test_a_map_of_another_place_is_refused(skeleton: Path) -> None:
     ("prune", "gone"), [("15mm", 0), ("16mm", 1), ("16000um", 1), ("30vox", 0), ("32vox", 1)]
 )
 def test_a_length_has_its_unit(prune: str, gone: int, tree: Path) -> None:
-    """A voxel is as long as its shortest side, 0.5 mm. When one arm has gone, the others are one branch."""
+    """A voxel counts as its shortest side, 0.5 mm. Without one arm, the others are one branch."""
     ended = run("inspect", tree, "--prune", prune, "--json", "-", "--levels", 0)
     assert ended.json["parameters"]["prune"] == prune
     assert ended.json["parameters"]["pruned_spurs"] == gone
@@ -285,7 +285,7 @@ def test_a_length_has_its_unit(prune: str, gone: int, tree: Path) -> None:
     assert ended.json["graph"]["cycles"] == 1
 
 
-def test_pruning_is_told_in_words_and_numbers(tree: Path) -> None:
+def test_pruning_is_reported_in_table_and_json(tree: Path) -> None:
     ended = run("inspect", tree, "--prune", "1mm", "--prune-cycles", "shortest", "--levels", 0)
     assert "; 0 spurs pruned" in ended.out
     assert "  cycles: 0\n" in ended.out

@@ -223,7 +223,7 @@ def test_images_that_cannot_be_written_are_refused_before_anything_is_computed()
     refused("inspect", "map.nii.gz", "--csv", "b.csv", "--skeleton", "s.png", says="s.png as .tif")
 
 
-def test_a_store_is_replaced_where_that_is_asked_for() -> None:
+def test_a_store_is_replaced_with_force() -> None:
     image = np.zeros((5, 9, 9), np.float32)
     image[2, 4, 1:8] = 1
     save("map.nii.gz", image)
@@ -241,7 +241,7 @@ def test_what_a_batch_made_is_known_as_a_skeleton() -> None:
     assert "taken as one" in run("inspect", "out/a.nii.gz").err
 
 
-def test_a_skeleton_beside_its_map_is_said() -> None:
+def test_a_note_for_a_skeleton_beside_its_map() -> None:
     image = np.zeros((9, 9), np.float32)
     image[4, 1:8] = 1
     np.save("line.npy", image)
@@ -251,7 +251,7 @@ def test_a_skeleton_beside_its_map_is_said() -> None:
 
 
 @pytest.mark.parametrize(("unit", "cubic"), [(None, False), (None, True), ("um", False)])
-def test_lengths_of_uneven_voxels_without_a_unit_say_what_they_count(unit: str | None, cubic: bool) -> None:
+def test_lengths_of_uneven_voxels_without_a_unit_name_their_unit(unit: str | None, cubic: bool) -> None:
     """A cross of arms of 4 and 3 voxels along z and of 7 and 6 along x."""
     image = np.zeros((12, 20, 20), np.float32)
     image[2:10, 10, 10] = image[6, 10, 3:17] = 1

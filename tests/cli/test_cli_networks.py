@@ -41,7 +41,7 @@ def test_argmax_of_what_nothing_changed_is_the_label_image_beside_it() -> None:
     assert place.GetSpacing() == pytest.approx((1.5, 2.0, 3.0))
 
 
-def test_renormalized_classes_leave_nobody_more_than_one(probabilities: np.ndarray) -> None:
+def test_renormalized_classes_sum_to_one(probabilities: np.ndarray) -> None:
     run("dilate", "case.npz", "wide.nii.gz")
     run("dilate", "case.npz", "shared.nii.gz", "--renormalize")
     wide, shared = load("wide.nii.gz"), load("shared.nii.gz")

@@ -164,7 +164,7 @@ def test_info_too(suffix: str) -> None:
         ("out.npy", [], "float32"),
     ],
 )
-def test_it_says_what_ran_and_what_was_written(target: str, options: list[str], stored: str) -> None:
+def test_output_names_what_ran_and_what_was_written(target: str, options: list[str], stored: str) -> None:
     save("in.nii.gz", random_map())
     document = run("skeletonize", "in.nii.gz", target, "--json", *options).json
     assert document["device"] == "cpu"
@@ -274,7 +274,7 @@ def test_stats_alone() -> None:
     assert json.loads(Path("out.json").read_text(encoding="utf-8")) == ended.json
 
 
-def test_the_table_says_the_same() -> None:
+def test_the_table_agrees_with_the_json() -> None:
     save("in.nii.gz", random_map())
     out = run("stats", "in.nii.gz").out
     found = run("stats", "in.nii.gz", "--json").json["statistics"]

@@ -1,4 +1,4 @@
-"""stdout is for results, stderr for the rest; tables, colours and bars only where somebody looks."""
+"""stdout has results, stderr the rest; tables, colours and bars are drawn on terminals only."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_json_is_alone_on_stdout_with_notes_and_warnings_beside_it() -> None:
     assert "warning: " in ended.err
 
 
-def test_verbose_says_more(volume: Path) -> None:
+def test_verbose_prints_more(volume: Path) -> None:
     plain = run("erode", volume, "a.nii.gz").err
     assert len(run("erode", volume, "b.nii.gz", "--verbose").err.splitlines()) > len(plain.splitlines())
 

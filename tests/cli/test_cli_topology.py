@@ -64,7 +64,7 @@ def test_the_certificate_is_of_what_the_file_holds(target: str, kind: str | None
     assert betti_numbers(back.reshape(72, 72) > 0.351).numbers == (1, 1)
 
 
-def test_a_region_changes_alone_and_the_whole_map_is_told_too() -> None:
+def test_a_region_changes_alone_and_the_whole_map_is_counted_too() -> None:
     p = vessels(32)
     save("v.nii.gz", p)
     ended = run(
@@ -358,7 +358,7 @@ def test_a_tree_of_96_voxels_takes_less_than_minutes_and_a_gigabyte(region: tupl
     assert betti_numbers(cut > 0.5).numbers == (1, 0, 0)
 
 
-def test_as_people_run_it() -> None:
+def test_in_a_process_of_its_own() -> None:
     save("ring.nii.gz", broken_ring())
     ended = process("topology", "repair", "ring.nii.gz", "o.nii.gz", "--betti", "1,1", "--quiet")
     assert (ended.code, ended.out, ended.err) == (0, "", "")

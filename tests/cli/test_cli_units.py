@@ -1,4 +1,4 @@
-"""The unit of a voxel size: a known one is kept in all that is told and written, an unknown one is not filled in."""
+"""The unit of a voxel size: a known one is kept in all outputs, an unknown one stays unknown."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def micrometres(path: Path) -> Path:
     return path
 
 
-def test_what_is_told_of_micrometres_is_in_micrometres(tmp_path: Path) -> None:
+def test_lengths_of_a_map_in_micrometres_are_in_micrometres(tmp_path: Path) -> None:
     path = micrometres(tmp_path / "in.tif")
     files = {name: tmp_path / f"out.{name}" for name in ("csv", "swc", "graphml", "obj", "json")}
     page = tmp_path / "page.html"
@@ -175,7 +175,7 @@ def test_distances_of_micrometres_are_in_micrometres(tmp_path: Path) -> None:
 
 
 def in_unit(path: Path, unit: str | None) -> Path:
-    """Write the tube with cubic voxels of half a unit, or of a size that nobody knows."""
+    """Write the tube with cubic voxels of half a unit, or of an unknown size."""
     if unit is None:
         np.save(path, TUBE)
         return path
@@ -185,7 +185,7 @@ def in_unit(path: Path, unit: str | None) -> Path:
 @pytest.mark.parametrize(
     ("unit", "told"), [("millimeter", "mm"), ("micrometer", "um"), ("nanometer", "nm"), (None, "voxels")]
 )
-def test_distances_are_asked_for_by_the_names_that_they_are_told_by(
+def test_distances_are_selected_by_their_names_in_the_output(
     tmp_path: Path, unit: str | None, told: str
 ) -> None:
     path = in_unit(tmp_path / ("in.zarr" if unit else "in.npy"), unit)

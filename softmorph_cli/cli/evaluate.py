@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.api.analysis import order_of
 from softmorph_cli.cli import evaluation_tables as tables
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import note, warn
@@ -71,6 +70,8 @@ def evaluate(
         raise UsageError(
             "give PRED and REF, two files or two folders; softmorph evaluate --explain says what is measured."
         )
+    from softmorph_cli.api.analysis import order_of
+
     for backend in _UNUSED:
         os.environ.setdefault(f"POT_BACKEND_DISABLE_{backend}", "1")
     folders = [filtering.is_folder(path) for path in (prediction, reference)]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.api.analysis import Tracing
 from softmorph_cli.cli import branches, common, filtering, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.inspect_options import TABLE, Curve, InspectOutput
@@ -57,6 +56,8 @@ def inspect(
     if top < 0:
         raise UsageError(f"--top {top}: give a number of branches, or 0 for all.")
     branches.check_order(sort)
+    from softmorph_cli.api.analysis import Tracing
+
     tracing = Tracing(**{name: value for name, value in vars(curve).items() if name != "map_file"})
     _check(source, curve, output, reading)
     if sys.stdout.isatty():

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softmorph_cli.api.analysis import statistics
 from softmorph_cli.cli import common, filtering, report
 from softmorph_cli.cli.command import complain_of, note
 from softmorph_cli.cli.progress import reporting
@@ -142,6 +141,8 @@ def _measure(
     path: Path, reading: ReadOptions, preview: Path | None = None, *, force: bool = False
 ) -> _Measured:
     """Read and measure one file; its voxels are released on return."""
+    from softmorph_cli.api.analysis import statistics
+
     try:
         volume = filtering.read_volume(path, reading)
     except FileError:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from softmorph_cli.api.images import at_level
 from softmorph_cli.cli import common
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io.options import ReadOptions
@@ -44,6 +43,8 @@ class MaskOptions:
 
     def at_level(self, volume: Volume) -> tuple[MaskOptions, tuple[str, ...]]:
         """Return the options with the threshold in force, of a nested skeleton its nearest level, and notes on it."""
+        from softmorph_cli.api.images import at_level
+
         used, notes = at_level(self.threshold, volume)
         return replace(self, threshold=used), notes
 

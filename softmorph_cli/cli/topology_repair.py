@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.api.repairs import Job, check_effort, job_of
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Input, Output
@@ -26,6 +25,7 @@ from softmorph_cli.system import lengths
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from softmorph_cli.api.repairs import Job
     from softmorph_cli.metrics.certificate import Certificate
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.topology.prior import Prior
@@ -52,6 +52,7 @@ def repair(
     volume = filtering.read_volume(source, replace(reading, region=None))
     mask, nearest = mask.at_level(volume)
     notes = [*volume.notes, *nearest]
+    from softmorph_cli.api.repairs import job_of
     from softmorph_cli.io import as_stored, check_target
     from softmorph_cli.pipeline import describe
     from softmorph_cli.topology.prior import parse_betti
@@ -124,6 +125,7 @@ def repair(
 def _check(
     source: Path, target: Path, goal: Goal, mask: MaskOptions, reading: WholeMap, output: RepairOutput
 ) -> None:
+    from softmorph_cli.api.repairs import check_effort
     from softmorph_cli.io import check_target
 
     if (goal.betti is None) == (goal.priors is None):

@@ -118,6 +118,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             parameters.append(option(own[parameter.name]))
         else:
             parameters.append(parameter.replace(annotation=hints[parameter.name]))
+    assert not bundles.keys() & {one.name for one in parameters}, "a bundle is named as an option"
     parameters.sort(key=lambda one: one.kind)
     # An argument of an operation comes before IN and OUT.
     parameters.sort(key=lambda one: one.kind is not inspect.Parameter.POSITIONAL_ONLY)

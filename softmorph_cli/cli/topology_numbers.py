@@ -48,7 +48,7 @@ def numbers(
         Path, typer.Argument(metavar="IN", help="Probability map, or a mask.", show_default=False)
     ],
     *,
-    mask: MaskOptions,
+    mask_options: MaskOptions,
     output: NumbersOutput,
     reading: ReadOptions,
 ) -> None:
@@ -62,7 +62,7 @@ def numbers(
     _check(source, output, reading)
     started = time.perf_counter()
     volume = filtering.read_volume(source, reading)
-    mask, nearest = mask.at_level(volume)
+    mask_options, nearest = mask_options.at_level(volume)
     volume, rounded, shown = (volume, (), _SHOWN) if output.no_bars else _at_levels(volume)
     notes = [*volume.notes, *nearest, *rounded]
     which = describe.which(volume, reading.time)
@@ -80,19 +80,19 @@ def numbers(
             for number, (name, array) in enumerate(parts):
                 if progress is not None:
                     progress.stage(name or "counting", number, len(parts))
-                found.append(_count_one(name, array, mask, output))
+                found.append(_count_one(name, array, mask_options, output))
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
     from softmorph_cli.skeleton.frame import Frame
     from softmorph_cli.topology.betti import connectivities
 
     frame = Frame.of(volume)
-    foreground, background = connectivities(volume.spatial_dims, mask.connectivity)
+    foreground, background = connectivities(volume.spatial_dims, mask_options.connectivity)
     document = {
         **documents.head(),
         "input": documents.described(volume) | {"read_with": reading.as_json},
         "parameters": {
-            "threshold": mask.threshold,
+            "threshold": mask_options.threshold,
             "connectivity": foreground,
             "background_connectivity": background,
         },
@@ -101,7 +101,7 @@ def numbers(
         "notes": notes,
     }
     if output.plot is not None:
-        _draw(found[0], volume, mask.threshold, output, f"{source.name}{which}")
+        _draw(found[0], volume, mask_options.threshold, output, f"{source.name}{which}")
     if output.stats is not None:
         documents.save(document, output.stats, force=output.force)
     if not output.quiet:
@@ -111,7 +111,7 @@ def numbers(
         typer.echo(documents.as_json(document))
     else:
         cut = reading.region is not None
-        _show(found, volume, frame, mask.threshold, output, f"{source}{which}", shown=shown, cut=cut)
+        _show(found, volume, frame, mask_options.threshold, output, f"{source}{which}", shown=shown, cut=cut)
 
 
 def _check(source: Path, output: NumbersOutput, reading: ReadOptions) -> None:
@@ -150,12 +150,14 @@ def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ..
     return replace(volume, array=levels.rounded_up(volume.array)), (note_on_levels,), shown
 
 
-def _count_one(name: str, array: npt.NDArray[Any], mask: MaskOptions, output: NumbersOutput) -> _Found:
+def _count_one(
+    name: str, array: npt.NDArray[Any], mask_options: MaskOptions, output: NumbersOutput
+) -> _Found:
     from softmorph_cli.topology.betti import betti_numbers
     from softmorph_cli.topology.persistence import bars
 
-    betti = betti_numbers(array > mask.threshold, mask.connectivity)
-    return _Found(name, betti, None if output.no_bars else bars(array, mask.connectivity))
+    betti = betti_numbers(array > mask_options.threshold, mask_options.connectivity)
+    return _Found(name, betti, None if output.no_bars else bars(array, mask_options.connectivity))
 
 
 def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[str, Any]:

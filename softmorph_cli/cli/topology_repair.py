@@ -40,17 +40,23 @@ _STOPPED = {
 
 
 def repair(
-    source: Input, target: Output, *, goal: Goal, mask: MaskOptions, reading: WholeMap, output: RepairOutput
+    source: Input,
+    target: Output,
+    *,
+    goal: Goal,
+    mask_options: MaskOptions,
+    reading: WholeMap,
+    output: RepairOutput,
 ) -> None:
     """Change a map as little as need be until its mask has given Betti numbers, as 1,0,0 for one tree.
 
     Gaps are bridged and specks erased, loops opened, cavities filled, whatever takes less. OUT is read back, and its
     Betti numbers are printed; the exit status is 3 where they differ from those requested.
     """
-    _check(source, target, goal, mask, reading, output)
+    _check(source, target, goal, mask_options, reading, output)
     started = time.perf_counter()
     volume = filtering.read_volume(source, replace(reading, region=None))
-    mask, nearest = mask.at_level(volume)
+    mask_options, nearest = mask_options.at_level(volume)
     notes = [*volume.notes, *nearest]
     from softmorph_cli.api.repairs import job_of
     from softmorph_cli.io import as_stored, check_target
@@ -66,8 +72,8 @@ def repair(
             goal.priors or parse_betti(goal.betti or ""),
             region=reading.region,
             smooth=goal.smooth,
-            threshold=mask.threshold,
-            connectivity=mask.connectivity,
+            threshold=mask_options.threshold,
+            connectivity=mask_options.connectivity,
             weight=goal.weight,
             max_steps=goal.max_steps,
             rounded=lambda array: as_stored(array, target, output.output_type),
@@ -86,7 +92,7 @@ def repair(
     started = time.perf_counter()
     result = volume.with_array(found.array.reshape(volume.array.shape))
     priors = job.priors
-    parameters = _parameters(goal, mask, reading, job)
+    parameters = _parameters(goal, mask_options, reading, job)
     title = f"{source.name}{describe.which(volume, reading.time)}"
     warnings = _write(volume, result, target, output, parameters, title, job)
     certificate = job.certificate(_read_back(target, result, output.output_type))
@@ -123,7 +129,7 @@ def repair(
 
 
 def _check(
-    source: Path, target: Path, goal: Goal, mask: MaskOptions, reading: WholeMap, output: RepairOutput
+    source: Path, target: Path, goal: Goal, mask_options: MaskOptions, reading: WholeMap, output: RepairOutput
 ) -> None:
     from softmorph_cli.api.repairs import check_effort
     from softmorph_cli.io import check_target
@@ -144,15 +150,15 @@ def _check(
     filtering.check_side_outputs(source, read, beside, output.preview, force=output.force, target=target)
 
 
-def _parameters(goal: Goal, mask: MaskOptions, reading: WholeMap, job: Job) -> dict[str, Any]:
+def _parameters(goal: Goal, mask_options: MaskOptions, reading: WholeMap, job: Job) -> dict[str, Any]:
     from softmorph_cli.topology.betti import connectivities
 
     priors, settings = job.priors, job.settings
-    foreground, background = connectivities(len(priors[0].betti), mask.connectivity)
+    foreground, background = connectivities(len(priors[0].betti), mask_options.connectivity)
     return {
         "priors": [{"channels": list(prior.channels), "betti": list(prior.betti)} for prior in priors],
         "channels_are": settings.kind,
-        "threshold": mask.threshold,
+        "threshold": mask_options.threshold,
         "connectivity": foreground,
         "background_connectivity": background,
         "lambda": goal.weight,

@@ -14,15 +14,14 @@ from softmorph_cli.system.interruption import still_computing
 
 def main() -> None:
     """Run the command line; ends the process with its exit status."""
-    # Daemons and cron may close them; what is printed then goes nowhere.
+    # Daemons and cron may close them; output is then discarded.
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  (open until the process ends)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Not every locale has "→" or "³".
             stream.reconfigure(errors="replace")
-    # A run makes 200,000 objects by importing, and they stay: to look for garbage after every 700 of them takes a
-    # tenth of a short run.
+    # Imports make 200,000 permanent objects; collecting after every 700 of them takes a tenth of a short run.
     gc.set_threshold(100_000)
     try:
         from softmorph_cli.cli.app import app
@@ -40,15 +39,15 @@ def main() -> None:
         _leave(130)
         sys.exit(130)
     finally:
-        # What is left dies with the process; to sort it first takes longer than reading and writing the map.
+        # No collection at exit: it would take longer than reading and writing the map.
         gc.freeze()
 
 
 def _leave(status: object) -> None:
-    """End at once where, after an interruption, a library still computes; its end is not to be waited for."""
+    """End at once if a library still computes after an interruption."""
     if isinstance(status, int) and still_computing():
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # whoever read it is gone
+            with suppress(OSError, ValueError):  # a closed pipe
                 stream.flush()
         os._exit(status)
 

@@ -181,5 +181,5 @@ def test_progress_messages_are_printable(capsys: pytest.CaptureFixture[str]) -> 
 
     lines = Lines()
     lines.last -= MINUTE + 1
-    lines.say(f"{TITLE}.nii (3 of 10)", 3, 10)
+    lines.update(f"{TITLE}.nii (3 of 10)", 3, 10)
     assert capsys.readouterr().err == "?]0;owned?.nii (3 of 10)\n"

@@ -123,7 +123,7 @@ def inspect(
     unit: str | None = None,
     threads: int | None = None,
 ) -> Inspection:
-    """Trace the centreline of a map, or a skeleton that is there, and measure its branches.
+    """Trace the centreline of a map, or a given skeleton, and measure its branches.
 
     A map's exact centreline is traced, that of `skeletonize(hard=True)` with cavities filled; the map's values along
     it say how certain each branch is.
@@ -175,7 +175,7 @@ def inspect(
         reference = None
         if map is not None:
             tracing.check_reference()
-            # A map in memory lies where its skeleton does.
+            # An array has the grid of its skeleton.
             reference = as_volume(map) if is_placed(map) else as_volume(map, volume.spacing, volume.unit)
         found = tracing.run(volume, reference)
     return replace(found, notes=(*about, *found.notes))
@@ -228,8 +228,9 @@ class Tracing:
             UsageError: If the image is a map.
         """
         if self.of_map:
-            kind = named("kind", "skeleton", option="as")
-            raise UsageError(f"{named('map')} goes with a skeleton: add {kind}, or leave it out.")
+            raise UsageError(
+                f"{named('map')} goes with a skeleton: add {named('kind', 'skeleton', option='as')}, or leave it out."
+            )
 
     def run(
         self,
@@ -289,7 +290,7 @@ def evaluate(
 ) -> Evaluated:
     """Return how well a prediction agrees with a reference: overlap, centrelines, topology, graphs, surfaces.
 
-    What each metric is, and its paper, says `softmorph evaluate --explain`.
+    `softmorph evaluate --explain` lists the definition and the paper of each metric.
 
     Args:
         prediction: Probabilities, a mask, or labels (integers, 0 is the background), (Y, X) or (Z, Y, X), as an array
@@ -307,7 +308,7 @@ def evaluate(
         expensive: Whether the metrics that take long are computed too.
         patches: Also Betti errors of so many random patches.
         seed: Which patches.
-        same_grid: Whether equal shapes are enough, whatever the voxel sizes and places say.
+        same_grid: Whether equal shapes suffice, whatever the voxel sizes and positions.
         spacing: Of arrays: voxel size along each axis, in array order.
         unit: Of `spacing`: "mm", "um" or "nm"; names of lengths end in it, such as `hd95_mm`.
         threads: On the CPU; None for as many as the machine allows.
@@ -364,7 +365,7 @@ def order_of(
     one_class: bool = False,
     **settings: Any,
 ) -> Order:
-    """Return what is compared, and how; the arguments are those of `evaluate`, and some of the command alone.
+    """Return the order of a comparison, for the function and the command alike.
 
     Args:
         metrics: Names.

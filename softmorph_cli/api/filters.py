@@ -2,10 +2,10 @@
 
 Every function takes a NumPy array or a torch tensor with values in [0, 1] and returns one of the same kind; or a
 `Volume` or the path of a file, and returns a `Volume`. Arrays (Y, X) are 2D and (Z, Y, X) are 3D; with further leading
-axes say `spatial_dims=2` or `spatial_dims=3`, and each image is filtered by itself. The input is never modified.
+axes pass `spatial_dims=2` or `spatial_dims=3`, and each image is filtered separately. The input is never modified.
 float32 and float64 are computed as they are, everything narrower in float32.
 
-With a `Volume` or a file lengths have units, `radius="2mm"`, and `resample="iso"` is there.
+With a `Volume` or a file lengths have units, `radius="2mm"`, and `resample="iso"` is available.
 
 With `method="sampled"` a function returns two images: the mean and its standard error. (Its type is that of one.)
 """
@@ -115,11 +115,11 @@ def _section(title: str, lines: Sequence[str]) -> str:
 
 
 def _filtered(chosen: SoftFilter, image: Any) -> Any:
-    """Return a filter of an image of any kind, and warn of what a person should know about it."""
+    """Return the filtered image, of any kind, and issue the warnings of the filter."""
     volume = placed(image)
     found, error, messages = _of_array(chosen, image) if volume is None else _of_volume(chosen, volume)
     for message in messages:
-        # Beside this function there is the public one between here and its caller.
+        # The caller of the public function, which calls this one.
         warnings.warn(message, SoftmorphWarning, stacklevel=3)
     return found if error is None else (found, error)
 
@@ -196,7 +196,7 @@ def apply_rule(
     Args:
         rule: The name of a bundled rule, the path of a TOML file, or a `Rule`.
         image: Probabilities in [0, 1], as for `erosion`: an array, a tensor, a `Volume` or a path.
-        iterations: How many; default as the rule says.
+        iterations: How many; default that of the rule.
         method: How the rule is made soft; default "minmax" for an increasing rule, "nested" for a
             thinning whose level sets can be kept nested, "levels" for any other.
         spatial_dims: 2 or 3 where an array has leading axes.

@@ -121,7 +121,7 @@ def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | 
 
 
 def at_level(threshold: float, volume: Volume) -> tuple[float, tuple[str, ...]]:
-    """Return a threshold, of a nested skeleton its nearest level, and what is noted of that."""
+    """Return a threshold, of a nested skeleton its nearest level, and notes on that."""
     from softmorph_cli.kernels.level_sets import at_level
     from softmorph_cli.skeleton.kind import exact_levels
 
@@ -130,7 +130,7 @@ def at_level(threshold: float, volume: Volume) -> tuple[float, tuple[str, ...]]:
 
 @contextmanager
 def named_after(volume: Volume) -> Iterator[None]:
-    """Begin what is found wrong with a map with the name of its file, where it has one."""
+    """Prefix input errors with the file of the map, where it has one."""
     try:
         yield
     except InputError as error:

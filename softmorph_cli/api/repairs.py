@@ -53,7 +53,7 @@ class Repair(Generic[T]):
 
     @property
     def reached(self) -> bool:
-        """Whether the map has what was asked for."""
+        """Whether the map has the requested Betti numbers."""
         return self.certificate.reached(self.priors)
 
     @property

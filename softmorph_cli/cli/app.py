@@ -26,7 +26,7 @@ app = typer.Typer(
     name="softmorph",
     help="Soft morphology and skeletons for predicted probability maps of vessels, airways, neurons, roads.",
     no_args_is_help=True,
-    # Boxes and colours are for people; a log file or a pipe gets plain lines.
+    # Boxes and colours on a terminal, plain lines in a file or a pipe.
     rich_markup_mode="rich" if sys.stdout.isatty() and sys.stderr.isatty() else None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},

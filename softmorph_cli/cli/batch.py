@@ -136,7 +136,7 @@ def batch(
     order = _order(source, target, chosen, pipeline, files, running, reading, settings, results)
     where = machines.where(running.workers)
     if running.dry_run:
-        _tell_plan(order, results)
+        _print_plan(order, results)
         return
     from softmorph_cli.pipeline.batch.run import carry_out, summarize
 
@@ -145,7 +145,7 @@ def batch(
     else:
         with watching(quiet=results.quiet, verbose=results.verbose) as watcher:
             summary = carry_out(order, watcher) if where is None else _carry_out_on(where, order, watcher)
-    _tell(summary, order, results)
+    _report(summary, order, results)
     if summary.bad:
         raise typer.Exit(1)
 
@@ -198,21 +198,21 @@ def _order(
     )
 
 
-def _tell_plan(order: Order, results: Results) -> None:
+def _print_plan(order: Order, results: Results) -> None:
     from softmorph_cli.pipeline.batch.run import all_jobs, decide
 
     items = decide(order, all_jobs(order)[0])
     if results.json:
-        told = [
+        planned = [
             {"input": str(i.job.source), "output": str(i.job.target), "action": i.action, "why": i.why}
             for i in items
         ]
         typer.echo(
-            documents.as_json({**documents.head(), "command": "batch", "dry_run": True, "files": told})
+            documents.as_json({**documents.head(), "command": "batch", "dry_run": True, "files": planned})
         )
         return
     for item in items:
-        report.say(printable(_line(item)))
+        report.echo(printable(_line(item)))
     counts = ", ".join(
         f"{sum(item.action == action for item in items)} {action}" for action in ("new", "redo", "skip")
     )
@@ -225,7 +225,7 @@ def _line(item: Item) -> str:
     return f"{item.action:<4} {item.job.source} → {item.job.target}{why}"
 
 
-def _tell(summary: Summary, order: Order, results: Results) -> None:
+def _report(summary: Summary, order: Order, results: Results) -> None:
     if results.json:
         typer.echo(documents.as_json(summary.document))
         return
@@ -242,4 +242,4 @@ def _tell(summary: Summary, order: Order, results: Results) -> None:
     report.table(f"batch → {order.choice.target}", ("", "files"), lines, err=False, footer=footer)
     for entry in summary.bad:
         if entry.error is not None:
-            report.say(message(f"failed: {entry.error}"))
+            report.echo(message(f"failed: {entry.error}"))

@@ -1,4 +1,4 @@
-"""How far a batch is: on a terminal a bar over the files and one for each worker, elsewhere a line a minute."""
+"""Progress of a batch: on a terminal a bar of the files and one for each worker, elsewhere a line a minute."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ _NAME_WIDTH = 32
 
 
 @contextmanager
-def watching(*, quiet: bool, verbose: bool) -> Iterator[Telling]:
-    """Yield what shows how far a batch is: a bar or lines, unless `quiet`; notes and tracebacks if `verbose`."""
-    telling = Telling(quiet=quiet, verbose=verbose)
+def watching(*, quiet: bool, verbose: bool) -> Iterator[BatchProgress]:
+    """Yield the progress of a batch, closed at the end; `quiet` omits bars, `verbose` adds notes and tracebacks."""
+    progress = BatchProgress(quiet=quiet, verbose=verbose)
     try:
-        yield telling
+        yield progress
     except Exception:
         raise
     except BaseException:  # interrupted or terminated
-        telling.close()
-        telling.note("what is done stays done: the same command with --resume goes on.")
+        progress.close()
+        progress.note("what is done stays done: the same command with --resume goes on.")
         raise
     finally:
-        telling.close()
+        progress.close()
 
 
-class Telling:
-    """Tells a person, on stderr."""
+class BatchProgress:
+    """Progress, warnings and errors of a batch on stderr."""
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
-        """Begin with nothing to show."""
+        """Start without bars."""
         self.quiet, self.verbose = quiet, verbose
         self.files = self.done = self.failed = 0
         self.started = self.last = time.monotonic()
         self.bars: _Bars | None = None
-        self.said: Counter[str] = Counter()
-        self.first: dict[str, str] = {}
+        self.repeats: Counter[str] = Counter()
+        self.first_warning: dict[str, str] = {}
 
     def begin(self, files: int, workers: int) -> None:
-        """So many files are to be done, by so many workers."""
+        """Start the bars, of so many files and workers."""
         self.files, self.started = files, time.monotonic()
         if not self.quiet and sys.stderr.isatty():
             self.bars = _Bars(files, workers)
 
     def sign(self, sign: Sign | None) -> None:
-        """A worker is at something; None: about a second has gone by."""
+        """Show the progress of a worker; None is sent about once a second."""
         if self.bars is not None and sign is not None:
             self.bars.sign(sign)
         elif self.bars is None and not self.quiet and time.monotonic() - self.last >= MINUTE:
@@ -67,12 +67,12 @@ class Telling:
             typer.echo(self._line(), err=True)
 
     def outcome(self, outcome: Outcome) -> None:
-        """A file is done, or failed."""
+        """Count a file that is done or failed, and print its error and warnings."""
         self.done += 1
         if outcome.error is not None:
             self.failed += 1
             if outcome.traceback and self.verbose:
-                report.say(outcome.traceback, err=True)
+                report.echo(outcome.traceback, err=True)
             complain(outcome.error)
         if self.verbose:
             for message in outcome.notes:
@@ -81,30 +81,30 @@ class Telling:
                 note(f"{outcome.task.source} → {outcome.task.target} in {outcome.seconds:.2f} s")
         for message in outcome.warnings:
             general = message.replace(str(outcome.task.source), "IN").replace(str(outcome.task.target), "OUT")
-            # Of warnings that differ in nothing but numbers, one is enough.
+            # Warnings that differ in numbers only are printed once.
             general = re.sub(r"\d[\d.,]*", "N", general)
-            self.said[general] += 1
-            if self.said[general] == 1:
-                self.first[general] = message
+            self.repeats[general] += 1
+            if self.repeats[general] == 1:
+                self.first_warning[general] = message
                 warn(message if str(outcome.task.source) in message else f"{outcome.task.source}: {message}")
         if self.bars is not None:
             self.bars.advance(self.failed)
 
     def note(self, message: str) -> None:
-        """Something a person may want to know."""
+        """Print a note."""
         if not self.quiet:
             note(message)
 
     def close(self) -> None:
-        """Take the bars away, and say what was left out."""
+        """Remove the bars, and print how often warnings were repeated."""
         if self.bars is not None:
             self.bars.close()
             self.bars = None
-        for general, count in self.said.items():
+        for general, count in self.repeats.items():
             if count > 1:
                 files = f"{count - 1} more file{'s' if count > 2 else ''}"
-                warn(f"{files} with such a warning: {self.first[general]}")
-        self.said.clear()
+                warn(f"{files} with such a warning: {self.first_warning[general]}")
+        self.repeats.clear()
 
     def _line(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
@@ -134,7 +134,7 @@ class _Bars:
         ]
 
     def sign(self, sign: Sign) -> None:
-        self._make_room(sign.worker + 1)  # to a cluster more may come
+        self._make_room(sign.worker + 1)  # workers may join a cluster
         task = self.workers[sign.worker]
         if sign.progress is None:
             self.bar.reset(task, description=_short(sign.name), total=None, visible=True)

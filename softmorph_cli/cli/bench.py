@@ -23,9 +23,9 @@ from softmorph_cli.system.parameters import Parameter
 if TYPE_CHECKING:
     from softmorph_cli.bench.measure import Comparison, Growth, Row
 
-# Below it a map is all border; the walks need some room.
+# Smaller maps are mostly border.
 SMALLEST = 8
-# What the drawn maps, a copy and a result take at most.
+# Upper bound for the drawn maps, a copy and a result.
 BYTES_PER_VOXEL = 20
 
 
@@ -80,7 +80,7 @@ def bench(
 
     Drawn maps: independent noise where every voxel has to be computed, soft vessels for skeletons to the end.
 
-    All that is compared takes turns in one run. The first run, which compiles or loads, is told apart.
+    Everything compared takes turns in one run. The first run, which compiles or loads, is listed separately.
     """
     sizes = _sizes(size, dimensions)
     if repeats < 1:
@@ -93,13 +93,13 @@ def bench(
     from softmorph_cli.system import machine
 
     chosen = workloads.choose(dimensions, operation or (), method or ())
-    choose(device, threads=threads)  # refuses a device that is not there, and 0 threads
+    choose(device, threads=threads)  # raises for a missing device, and for 0 threads
     how = workloads.How("cpu" if device == "auto" else device, threads or machine.threads())
     _check_memory(sizes[-1] ** dimensions, machine.memory())
     facts = description.describe(how)
 
     found = []
-    with _telling(quiet=quiet) as tell:
+    with _status_line(quiet=quiet) as tell:
         for extent in sizes:
             shape = (extent,) * dimensions
             found.append(measure.measure(shape, chosen, how, repeats=repeats, memory=memory, tell=tell))
@@ -158,19 +158,19 @@ def _check_memory(voxels: int, memory: int | None) -> None:
 
 
 @contextmanager
-def _telling(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Give something that shows what is under way: one line that is replaced, or a line a minute."""
+def _status_line(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows the work under way: a line that is replaced, or a line a minute."""
     if quiet:
         yield lambda words: None
         return
     if not sys.stderr.isatty():
-        yield Lines().say
+        yield Lines().update
         return
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    # No thread that turns a wheel: it would run on the cores that are being measured.
+    # No refresh thread: it would run on the cores that are measured.
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
         yield lambda words: live.update(Text(words), refresh=True)
 

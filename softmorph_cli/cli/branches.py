@@ -1,4 +1,4 @@
-"""What `softmorph inspect` shows in the terminal: the picture, the summary, the branches, the components."""
+"""Terminal output of `softmorph inspect`: the picture, the summary, the tables of branches and components."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def heading(sort: str) -> str:
 
 
 def facts(volume: Volume) -> list[tuple[str, str]]:
-    """Return what a person wants to know first: the size of the map and that of its voxels."""
+    """Return the size of the map and that of its voxels, each with its name."""
     size = " × ".join(map(str, volume.array.shape))
     spacing = " × ".join(f"{s:g}" for s in volume.spacing) if volume.spacing else "unknown"
     return [
@@ -56,7 +56,7 @@ def facts(volume: Volume) -> list[tuple[str, str]]:
 
 
 def words(found: Inspection) -> str:
-    """Return the line below the summary: how the curve was found."""
+    """Return the footer of the summary: how the curve was found."""
     volume, asked = found.volume, found.parameters
     parts = [f"{name} {value}" for name, value in facts(volume)]
     parts.append(f"above {asked['threshold']:g}, {3**volume.spatial_dims - 1}-connected")
@@ -73,7 +73,7 @@ def picture(found: Inspection) -> None:
     from softmorph_cli.plots.terminal import picture
 
     console = Console()
-    # Under NO_COLOR rich still names a system of colours.
+    # rich reports a color system under NO_COLOR too.
     colors = console.color_system is not None and not console.no_color
     console.print(
         picture(found.volume, found.graph, width=console.width, height=console.height, colors=colors)
@@ -130,7 +130,7 @@ def table(graph: SkeletonGraph, *, top: int, sort: str) -> tuple[tuple[str, ...]
 
 
 def components(graph: SkeletonGraph) -> tuple[tuple[str, ...], Rows]:
-    """Return the columns and the lines of the table of components; none where there is but one."""
+    """Return the columns and the lines of the table of components; none of a single component."""
     if len(graph.components) < 2:
         return (), []
     unit = sign(graph.frame.suffix)
@@ -177,5 +177,5 @@ def _known(branch: Branch, quantity: str) -> Spread:
 
 
 def _short(value: float) -> str:
-    """Return a measured number: as many figures as anybody reads."""
+    """Return a measured number with three significant figures, from 1,000 on as an integer."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

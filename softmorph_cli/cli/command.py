@@ -1,4 +1,4 @@
-"""What every command shares: bundles of options, errors that become exit statuses, clean interruption."""
+"""What all commands share: options from declarations, exit statuses of errors, clean interruption."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INTERRUPTED = 130
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """A bundle of options of a command: each becomes an option, and the command gets what is made of their values.
+    """A bundle of options: the command receives the object that `make` returns for their values.
 
     Attributes:
         parameters: The options, in their order.
@@ -57,7 +57,7 @@ class _Command(TyperCommand):
 
     @params.setter
     def params(self, none: list[Any]) -> None:
-        """Ignore the parameters of the function that stands for this one: it has none."""
+        """Ignore those of the registered placeholder, which has none."""
 
     def invoke(self, ctx: Any) -> Any:
         return self._made.invoke(ctx)
@@ -69,7 +69,7 @@ def add(app: typer.Typer, name: str, function: Callable[..., None], *examples: s
     Args:
         app: The application, or a group of it.
         name: The command's name.
-        function: Its docstring is the help, its parameters are the arguments and options, as `command` says.
+        function: Its docstring is the help; arguments and options are made as in `command`.
         examples: Command lines for the end of the help.
     """
 
@@ -118,6 +118,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             parameters.append(option(own[parameter.name]))
         else:
             parameters.append(parameter.replace(annotation=hints[parameter.name]))
+    assert not bundles.keys() & {one.name for one in parameters}, "a bundle is named as an option"
     parameters.sort(key=lambda one: one.kind)
     # An argument of an operation comes before IN and OUT.
     parameters.sort(key=lambda one: one.kind is not inspect.Parameter.POSITIONAL_ONLY)
@@ -144,7 +145,7 @@ def option(one: Declared, panel: str | None = None) -> inspect.Parameter:
     kind: Any = str if about.parse is not None else one.kind
     kind = kind | None if one.optional else kind
     if about.argument:
-        # Positional only as a sign that it comes first.
+        # `command` puts positional-only parameters first.
         argument = typer.Argument(metavar=about.metavar, help=about.help, show_default=False)
         return inspect.Parameter(
             one.name, inspect.Parameter.POSITIONAL_ONLY, annotation=Annotated[kind, argument]
@@ -167,7 +168,7 @@ def option(one: Declared, panel: str | None = None) -> inspect.Parameter:
 
 
 def _print_own_warnings(verbose: bool) -> None:
-    # Those of libraries are for programmers: about a damaged header, before the error that says so.
+    # Warnings of libraries are shown with --verbose only: an error with the same cause follows.
     def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
         if issubclass(category, SoftmorphWarning):
             warn(str(message))
@@ -175,7 +176,7 @@ def _print_own_warnings(verbose: bool) -> None:
             before(printable.printable(str(message)), category, *rest)
 
     before = warnings.showwarning
-    # Whatever -W and PYTHONWARNINGS say: these are messages of the command.
+    # Independent of -W and PYTHONWARNINGS: these are messages of the command.
     warnings.simplefilter("default", SoftmorphWarning)
     warnings.showwarning = show  # type: ignore[assignment]
 
@@ -203,8 +204,8 @@ def _terminable() -> Iterator[None]:
         if not isinstance(raised, KeyboardInterrupt | _Terminated):
             hook(unraisable)
             return
-        # It came up where Python can only ignore it, such as in Numba's callbacks from C: send the signal once more,
-        # a little later, or it would come up in the same place.
+        # Python ignores exceptions in callbacks from C, such as Numba's: send the signal again, a little later so that
+        # it is handled elsewhere.
         number = signal.SIGINT if isinstance(raised, KeyboardInterrupt) else raised.status - 128
         repeated.append(threading.Timer(0.02, send, (number,)))
         repeated[-1].daemon = True
@@ -237,7 +238,7 @@ def _exit_status(verbose: bool, options: Collection[str]) -> Iterator[None]:
     except _Terminated as signalled:
         _end("terminated; files that were not finished are as they were before.", signalled.status, verbose)
     except OSError as error:
-        if error.errno == errno.EPIPE:  # whoever was reading has seen enough
+        if error.errno == errno.EPIPE:  # the reader closed the pipe, as head does
             raise
         _silence_stdout()
         _end(f"the system refused: {error}.", 1, verbose)
@@ -247,7 +248,7 @@ def _exit_status(verbose: bool, options: Collection[str]) -> Iterator[None]:
 
 
 def _too_large(options: Collection[str]) -> str:
-    """Return what to say when memory runs out: which of the command's options makes it take less."""
+    """Return the error when memory runs out, with the option of this command that reduces its use."""
     if "region" in options:
         return "out of memory: cut out a part with --region."
     return f"out of memory: {'choose a smaller --size' if 'size' in options else 'a machine with more is needed'}."
@@ -261,13 +262,13 @@ def _end(message: str, status: int, verbose: bool) -> NoReturn:
 
 
 def _silence_stdout() -> None:
-    # What could not be printed is still buffered; flushing it again at exit would fail again, with a traceback.
+    # Unprinted text is still buffered; flushing it at exit would fail again, with a traceback.
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def unprinted(error: OSError) -> None:
-    """Say that the help, which no command prints, could not be printed."""
+    """Print the error of a help text that could not be printed."""
     _silence_stdout()
     complain(f"the system refused: {error}.")
 
@@ -300,7 +301,7 @@ def warn(message: str) -> None:
 
 
 def note(message: str) -> None:
-    """Print what was decided as one line on stderr."""
+    """Print a note as one line on stderr."""
     _say("note", typer.colors.CYAN, message)
 
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.api.analysis import order_of
 from softmorph_cli.cli import evaluation_tables as tables
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import note, warn
-from softmorph_cli.cli.evaluate_options import Comparing, Measuring, Telling
+from softmorph_cli.cli.evaluate_options import EvaluateOutput, Measurement, Selection
 from softmorph_cli.cli.options import ReadBoth
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, UsageError
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from softmorph_cli.metrics.evaluate import Order, Row
     from softmorph_cli.metrics.pair import Pair
 
-# POT loads whichever of these is installed, to compute with its arrays too; nobody does here, and PyTorch alone takes
-# two seconds. A process that uses POT itself must not find them gone, so this is no matter of the metric.
+# POT imports these array libraries where they are installed, PyTorch in two seconds; here it gets NumPy arrays only.
+# Set for the command alone: in Python the process may use POT with them.
 _UNUSED = ("PYTORCH", "JAX", "CUPY", "TENSORFLOW")
 
 
@@ -49,9 +48,9 @@ def evaluate(
         ),
     ] = None,
     *,
-    comparing: Comparing,
-    measuring: Measuring,
-    telling: Telling,
+    selection: Selection,
+    measurement: Measurement,
+    output: EvaluateOutput,
     opening: ReadBoth,
 ) -> None:
     """How well a prediction agrees with a reference: overlap, centrelines, topology, graphs, surfaces.
@@ -59,18 +58,20 @@ def evaluate(
     Two files, or two folders matched by name. Label maps and files of several classes are compared class by class.
     Options of reading are for PRED; --axes, --channel-axis, --per-slice, --region and --mask for REF too.
     """
-    report.check_stdout({"--json": telling.json, "--csv": telling.csv})
-    if telling.stats == report.STDOUT:
+    report.check_stdout({"--json": output.json, "--csv": output.csv})
+    if output.stats == report.STDOUT:
         raise UsageError("--stats - names no file: --json prints the JSON on stdout.")
-    if comparing.explain:
+    if selection.explain:
         if prediction is not None:
             raise UsageError("--explain goes without files.")
-        _explain(telling)
+        _explain(output)
         return
     if prediction is None or reference is None:
         raise UsageError(
             "give PRED and REF, two files or two folders; softmorph evaluate --explain says what is measured."
         )
+    from softmorph_cli.api.analysis import order_of
+
     for backend in _UNUSED:
         os.environ.setdefault(f"POT_BACKEND_DISABLE_{backend}", "1")
     folders = [filtering.is_folder(path) for path in (prediction, reference)]
@@ -79,53 +80,53 @@ def evaluate(
         if not other.exists():
             raise FileError(f"{other} does not exist.")
         raise UsageError(f"{folder} is a folder and {other} is a file: give two files or two folders.")
-    _check_outputs(prediction, reference, opening, telling, folder=all(folders))
+    _check_outputs(prediction, reference, opening, output, folder=all(folders))
     order = order_of(
-        None if comparing.metrics is None else [name.strip() for name in comparing.metrics.split(",")],
-        comparing.label,
+        None if selection.metrics is None else [name.strip() for name in selection.metrics.split(",")],
+        selection.label,
         reading=opening,
         strict=not any(folders),
-        one_class=telling.error_map is not None,
-        same_grid=comparing.same_grid,
-        expensive=comparing.expensive,
-        patches=comparing.patches,
-        **vars(measuring),
+        one_class=output.error_map is not None,
+        same_grid=selection.same_grid,
+        expensive=selection.expensive,
+        patches=selection.patches,
+        **vars(measurement),
     )
     if all(folders):
         from softmorph_cli.cli.evaluate_folders import evaluate_folders
 
-        evaluate_folders(prediction, reference, order, opening.files, telling)
+        evaluate_folders(prediction, reference, order, opening.files, output)
     else:
-        _files(prediction, reference, order, telling)
+        _files(prediction, reference, order, output)
 
 
 def _check_outputs(
-    prediction: Path, reference: Path, opening: ReadBoth, telling: Telling, *, folder: bool
+    prediction: Path, reference: Path, opening: ReadBoth, output: EvaluateOutput, *, folder: bool
 ) -> None:
     """Refuse, before anything is read, what cannot be written."""
-    files = [path for path in (telling.csv, telling.stats) if path is not None and path != report.STDOUT]
-    images = [telling.error_map] if telling.error_map is not None else []
+    files = [path for path in (output.csv, output.stats) if path is not None and path != report.STDOUT]
+    images = [output.error_map] if output.error_map is not None else []
     filtering.check_side_outputs(
-        prediction, [reference, *opening.files], files, None, force=telling.force, images=images
+        prediction, [reference, *opening.files], files, None, force=output.force, images=images
     )
     if folder and images:
         raise UsageError("--error-map is for one pair: give two files with it, or leave it out.")
     for path in images:
         from softmorph_cli.io import check_target
 
-        check_target(path, WriteOptions(output_type="labels", force=telling.force))
+        check_target(path, WriteOptions(output_type="labels", force=output.force))
 
 
-def _explain(telling: Telling) -> None:
+def _explain(output: EvaluateOutput) -> None:
     from softmorph_cli.metrics.registry import METRICS
 
-    if telling.json:
+    if output.json:
         typer.echo(documents.as_json({**documents.head(), "metrics": tables.explanations(METRICS)}))
     else:
         tables.explain(METRICS)
 
 
-def _files(prediction: Path, reference: Path, order: Order, telling: Telling) -> None:
+def _files(prediction: Path, reference: Path, order: Order, output: EvaluateOutput) -> None:
     from softmorph_cli.metrics.evaluate import evaluate_files
 
     started = time.perf_counter()
@@ -133,12 +134,12 @@ def _files(prediction: Path, reference: Path, order: Order, telling: Telling) ->
     lost: list[str] = []
 
     def look(pair: Pair) -> None:
-        if telling.error_map is not None:
-            made, losses = _write_error_map(pair, telling.error_map, order, force=telling.force)
+        if output.error_map is not None:
+            made, losses = _write_error_map(pair, output.error_map, order, force=output.force)
             mapped.update(made)
             lost.extend(losses)
 
-    with reporting(quiet=telling.quiet) as progress:
+    with reporting(quiet=output.quiet) as progress:
         # Reading, every metric, and the map.
         stages = [0, 1 + len(order.metrics) * max(1, len(order.labels))]
 
@@ -149,10 +150,10 @@ def _files(prediction: Path, reference: Path, order: Order, telling: Telling) ->
 
         found = evaluate_files(prediction, reference, order, stage=stage, look=look)
     seconds = time.perf_counter() - started
-    warnings = [*lost, *(_of_class(row, found.rows, told) for row in found.rows for told in row.notes)]
-    if not telling.quiet:
-        for path, told in found.notes:
-            note(told if path is None else f"{path}: {told}")
+    warnings = [*lost, *(_of_class(row, found.rows, message) for row in found.rows for message in row.notes)]
+    if not output.quiet:
+        for path, message in found.notes:
+            note(message if path is None else f"{path}: {message}")
     for message in warnings:
         warn(message)
     document = {
@@ -164,24 +165,24 @@ def _files(prediction: Path, reference: Path, order: Order, telling: Telling) ->
         "warnings": warnings,
     }
     begin = {"prediction": prediction, "reference": reference}
-    tables.deliver(document, [(begin, row) for row in found.rows], order, telling)
-    if telling.json or telling.csv == report.STDOUT:
+    tables.deliver(document, [(begin, row) for row in found.rows], order, output)
+    if output.json or output.csv == report.STDOUT:
         return
     title = f"{prediction} against {reference}"
     tables.show_pair(title, found.rows, order.metrics, tables.footer(found.parameters, seconds, order))
     if mapped:
         lines = [[kind["what"], f"{kind['regions']:,}"] for kind in mapped["kinds"]]
-        report.table(f"where topology is wrong → {telling.error_map}", ("", "regions"), lines, err=False)
+        report.table(f"where topology is wrong → {output.error_map}", ("", "regions"), lines, err=False)
 
 
-def _of_class(row: Row, rows: Sequence[Row], told: str) -> str:
-    return told if len(rows) == 1 else f"{tables.class_name(row.label, row.name)}: {told}"
+def _of_class(row: Row, rows: Sequence[Row], message: str) -> str:
+    return message if len(rows) == 1 else f"{tables.class_name(row.label, row.name)}: {message}"
 
 
 def _write_error_map(
     pair: Pair, path: Path, order: Order, *, force: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Write the error map; return what the JSON says of it, and what the file cannot hold."""
+    """Write the error map; return its entry of the JSON, and warnings about what the file cannot hold."""
     from softmorph_cli.io import write_labels
     from softmorph_cli.metrics.error_map import KINDS, error_map
 

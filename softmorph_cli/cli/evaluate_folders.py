@@ -1,4 +1,4 @@
-"""softmorph evaluate of two folders: pair after pair, then what all of them say."""
+"""softmorph evaluate of two folders: each pair, then the statistics of all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from softmorph_cli.cli import evaluation_tables as tables
 from softmorph_cli.cli import report
 from softmorph_cli.cli.command import complain, complain_of, note, warn
-from softmorph_cli.cli.evaluate_options import Telling
+from softmorph_cli.cli.evaluate_options import EvaluateOutput
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import SoftmorphError, UsageError
 
@@ -27,7 +27,7 @@ Class = tuple[int, str | None]
 
 @dataclass(frozen=True)
 class _Done:
-    """Pairs that were compared, by name, and what the JSON says of those that could not be."""
+    """Pairs that were compared, by name, and the entries of the JSON for those that failed."""
 
     pairs: list[tuple[str, Evaluated]]
     failed: list[dict[str, str]]
@@ -47,7 +47,7 @@ class _Done:
 
 
 def evaluate_folders(
-    prediction: Path, reference: Path, order: Order, apart: Sequence[Path], telling: Telling
+    prediction: Path, reference: Path, order: Order, apart: Sequence[Path], output: EvaluateOutput
 ) -> None:
     """Compare the files of two folders that have the same name, and print or write the results.
 
@@ -64,15 +64,15 @@ def evaluate_folders(
     for message in matched.unmatched:
         warn(message)
     started = time.perf_counter()
-    done = _evaluate_all(matched, order, telling)
+    done = _evaluate_all(matched, order, output)
     seconds = time.perf_counter() - started
     if done.pairs:
-        _tell(f"{prediction} against {reference}", done, matched, order, telling, seconds)
+        _report(f"{prediction} against {reference}", done, matched, order, output, seconds)
     if done.failed:
         raise typer.Exit(1)
 
 
-def _evaluate_all(matched: Matched, order: Order, telling: Telling) -> _Done:
+def _evaluate_all(matched: Matched, order: Order, output: EvaluateOutput) -> _Done:
     from softmorph_cli.metrics.evaluate import evaluate_files
 
     done = _Done([], [])
@@ -80,7 +80,7 @@ def _evaluate_all(matched: Matched, order: Order, telling: Telling) -> _Done:
     for stem, reason in matched.ambiguous:
         done.failed.append({"name": stem, "error": reason})
         complain(reason)
-    with reporting(quiet=telling.quiet) as progress:
+    with reporting(quiet=output.quiet) as progress:
         for number, (stem, mine, its) in enumerate(matched.pairs):
 
             def stage(name: str, number: int = number, stem: str = stem) -> None:
@@ -93,12 +93,14 @@ def _evaluate_all(matched: Matched, order: Order, telling: Telling) -> _Done:
             except UsageError:
                 raise
             except (SoftmorphError, MemoryError) as error:
-                reason = complain_of(error, mine, its, verbose=telling.verbose)
+                reason = complain_of(error, mine, its, verbose=output.verbose)
                 done.failed.append({"name": stem, "error": reason})
     return done
 
 
-def _tell(title: str, done: _Done, matched: Matched, order: Order, telling: Telling, seconds: float) -> None:
+def _report(
+    title: str, done: _Done, matched: Matched, order: Order, output: EvaluateOutput, seconds: float
+) -> None:
     from softmorph_cli.metrics.summary import description, summarize
 
     seed = order.settings.seed
@@ -108,17 +110,17 @@ def _tell(title: str, done: _Done, matched: Matched, order: Order, telling: Tell
         names = dict.fromkeys(name for _, row in entries for name in row.values)
         values = {name: [row.values.get(name) for _, row in entries] for name in names}
         summaries[which] = {name: summarize(one, seed) for name, one in values.items()}
-        for told in _undefined(entries, values):
-            message = told if tables.plain(list(done.classes)) else f"{tables.class_name(*which)}: {told}"
-            warnings.append(message)
-            warn(message)
+        prefix = "" if tables.plain(list(done.classes)) else f"{tables.class_name(*which)}: "
+        warnings += [prefix + message for message in _undefined(entries, values)]
     held = {label for _, found in done.pairs for label in found.held}
-    for label in order.labels:
-        if label not in held:
-            message = f"no file holds label {label}: everything of that class is empty."
-            warnings.append(message)
-            warn(message)
-    if not telling.quiet:
+    warnings += [
+        f"no file holds label {label}: everything of that class is empty."
+        for label in order.labels
+        if label not in held
+    ]
+    for message in warnings[len(matched.unmatched) :]:
+        warn(message)
+    if not output.quiet:
         for message in _noted(done):
             note(message)
     parameters = done.pairs[0][1].parameters
@@ -144,15 +146,15 @@ def _tell(title: str, done: _Done, matched: Matched, order: Order, telling: Tell
         for stem, found in done.pairs
         for row in found.rows
     ]
-    tables.deliver(document, rows, order, telling)
-    if telling.json:
+    tables.deliver(document, rows, order, output)
+    if output.json:
         return
     footer = f"{tables.footer(parameters, seconds, order)}; --csv has every pair"
     for which, found in summaries.items():
         named = "" if tables.plain(list(summaries)) else f", {tables.class_name(*which)}"
         last = which == list(summaries)[-1]
         tables.show_summary(
-            title + named, found, order.metrics, footer if last else "", err=telling.csv == report.STDOUT
+            title + named, found, order.metrics, footer if last else "", err=output.csv == report.STDOUT
         )
 
 
@@ -163,28 +165,28 @@ def _as_dict(stem: str, found: Evaluated, parameters: Any) -> dict[str, Any]:
 
 
 def _noted(done: _Done) -> list[str]:
-    """Return what was decided about the files, each sentence once."""
+    """Return the notes on all files, each once with the files it is about."""
     files: dict[str, list[str]] = {}
     for stem, found in done.pairs:
-        for path, told in found.notes:
-            files.setdefault(told, []).append(stem if path is None else str(path))
+        for path, message in found.notes:
+            files.setdefault(message, []).append(stem if path is None else str(path))
     return [
-        f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {told}"
-        for told, names in files.items()
+        f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''}: {message}"
+        for message, names in files.items()
     ]
 
 
 def _undefined(entries: Sequence[tuple[str, Row]], values: dict[str, list[float | None]]) -> list[str]:
-    """Say which metrics are not defined for some of the pairs."""
+    """Return warnings about metrics that are undefined for some of the pairs."""
     from softmorph_cli.metrics.folders import some
 
-    told = []
+    messages = []
     for name, one in values.items():
         missing = [stem for (stem, _), value in zip(entries, one, strict=True) if value is None]
         left = len(one) - len(missing)
         if missing and left:
-            told.append(
+            messages.append(
                 f"{name} is not defined for {len(missing):,} of {len(one):,} pairs ({some(missing)}): its mean, median "
                 f"and interval are those of the other {left:,}."
             )
-    return told
+    return messages

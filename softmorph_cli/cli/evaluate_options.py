@@ -1,4 +1,4 @@
-"""The options of softmorph evaluate, in bundles."""
+"""Options of softmorph evaluate, in groups."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from softmorph_cli.system.parameters import Parameter
 
 
 @dataclass(frozen=True)
-class Comparing:
+class Selection:
     """Which classes, and which metrics."""
 
     panel: ClassVar = "What is compared"
@@ -57,7 +57,7 @@ class Comparing:
 
 
 @dataclass(frozen=True)
-class Measuring:
+class Measurement:
     """What metrics depend on."""
 
     panel: ClassVar = "How it is measured"
@@ -103,8 +103,8 @@ class Measuring:
 
 
 @dataclass(frozen=True)
-class Telling:
-    """What is written where, and what is said."""
+class EvaluateOutput:
+    """Where results are written, and what is printed."""
 
     panel: ClassVar = "Output"
 

@@ -1,4 +1,4 @@
-"""What softmorph evaluate tells: tables, CSV, the definitions of metrics."""
+"""Output of softmorph evaluate: tables, CSV, the definitions of metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from softmorph_cli.cli import report
-from softmorph_cli.cli.evaluate_options import Telling
+from softmorph_cli.cli.evaluate_options import EvaluateOutput
 from softmorph_cli.io import documents
 from softmorph_cli.system.printable import cell
 
@@ -29,17 +29,17 @@ _UNDEFINED: Final = "undefined"
 
 
 def figure(value: float | None) -> str:
-    """Return a value as people read it."""
+    """Return a value for a table."""
     return _UNDEFINED if value is None else report.number(round(value, 9))
 
 
 def class_name(label: int, name: str | None) -> str:
-    """Return what a class is called in a table."""
+    """Return the name of a class in a table."""
     return f"{name} ({label})" if name else f"label {label}"
 
 
 def plain(classes: Sequence[tuple[int, str | None]]) -> bool:
-    """Say whether there is nothing but a mask, whose class need not be named."""
+    """Return whether the only class is that of a mask, which needs no name."""
     return list(classes) == [(1, None)]
 
 
@@ -126,7 +126,7 @@ def explanations(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
 
 
 def explain(metrics: Sequence[Metric]) -> None:
-    """Print the definitions for people."""
+    """Print the definitions."""
     for metric in metrics:
         typer.secho(f"{metric.title}: {', '.join(metric.names)}", bold=True)
         asked = (
@@ -153,12 +153,12 @@ def _directions(metrics: Sequence[Metric]) -> dict[str, str]:
 
 
 def head() -> dict[str, Any]:
-    """Return what the JSON begins with."""
+    """Return the first entries of the JSON."""
     return {**documents.head(), "command": "evaluate"}
 
 
 def footer(parameters: Mapping[str, Any], seconds: float, order: Order) -> str:
-    """Return what stands below a table: what the metrics depend on."""
+    """Return the footer of a table: the settings that metrics depend on."""
     cut, truth = parameters["threshold"], parameters["reference_threshold"]
     near = ""
     if order.names is None or "nsd" in order.names:
@@ -178,14 +178,14 @@ def deliver(
     document: Mapping[str, Any],
     entries: Sequence[tuple[Mapping[str, Any], Row]],
     order: Order,
-    telling: Telling,
+    output: EvaluateOutput,
 ) -> None:
-    """Write the files that are wanted, and print what is wanted on stdout in place of a table."""
-    if telling.stats is not None:
-        documents.save(document, telling.stats, force=telling.force)
-    if telling.csv is not None:
-        report.deliver(csv_text(entries, _columns(order)), telling.csv, force=telling.force)
-    if telling.json:
+    """Write the files that were requested, and print what replaces the table on stdout."""
+    if output.stats is not None:
+        documents.save(document, output.stats, force=output.force)
+    if output.csv is not None:
+        report.deliver(csv_text(entries, _columns(order)), output.csv, force=output.force)
+    if output.json:
         typer.echo(documents.as_json(document))
 
 

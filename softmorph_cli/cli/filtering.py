@@ -1,4 +1,4 @@
-"""The way of every filtering command: check, run its steps on a file, tell."""
+"""Runs steps on a file for every filtering command: checks, processing, summary."""
 
 from __future__ import annotations
 
@@ -27,11 +27,21 @@ if TYPE_CHECKING:
 
 
 def read_volume(path: Path, reading: ReadOptions) -> Volume:
-    """Read IN as the options say; what is cut at one half there and not by the most probable class is in its notes."""
+    """Read IN; its notes name classes for which a threshold of 0.5 and the most probable class differ."""
     from softmorph_cli.io import exclusive, read_map
 
     volume = read_map(path, replace(reading, exclusive=True))
     return replace(volume, notes=(*volume.notes, *exclusive.class_notes(volume)))
+
+
+def part_name(volume: Volume, index: tuple[int, ...], least: int = 1) -> str:
+    """Return the name of one of the mapped images, such as "T0 artery"; axes shorter than `least` are left out."""
+    parts = zip(volume.mapped_axes, volume.array.shape, index, strict=False)
+    return " ".join(
+        volume.channels[number] if axis == "C" and volume.channels else f"{axis}{number}"
+        for axis, size, number in parts
+        if size >= least
+    )
 
 
 def is_folder(path: Path) -> bool:
@@ -70,9 +80,9 @@ def run(
             outputs,
             reading=reading,
             progress=progress,
-            tell=_quiet if writing.quiet else note,
+            tell=_discard if writing.quiet else note,
         )
-    _tell(command, steps, target, processed, writing)
+    _report(command, steps, target, processed, writing)
 
 
 def run_tiled(
@@ -96,14 +106,14 @@ def run_tiled(
     where = large.where()
     how = process_tiled.Large(memory, large.scratch, large.resume, where)
     outputs = Outputs.of(writing, target=target)
-    tell = _quiet if writing.quiet else note
+    tell = _discard if writing.quiet else note
     if large.dry_run and large.memory is None and large.scratch is None and where is None:
         raise UsageError("--dry-run tells how a map is cut: add --memory SIZE, such as --memory 4GB.")
     if large.dry_run:
         with process_tiled.prepared(source, step, outputs, how, reading, tell) as ready:
             report.table(f"{command} → {target}, not run", ("", ""), report.planned(ready.plan), err=False)
         return
-    # What --json prints is in no file.
+    # A run with --json is repeated: its output is in no file.
     done = (
         not writing.force
         and not writing.json
@@ -120,7 +130,7 @@ def run_tiled(
 
         def show(progress: TileProgress) -> None:
             if bar is not None:
-                bar.say(report.tile(progress), progress.done, progress.total)
+                bar.update(report.tile(progress), progress.done, progress.total)
 
         try:
             processed = process_tiled.process_tiled(
@@ -131,14 +141,14 @@ def run_tiled(
             if kept and "--resume" not in str(error):
                 tell(f"what is done is kept in {large.scratch}: the same command with --resume goes on.")
             raise
-    _tell(command, [step], target, processed, writing)
+    _report(command, [step], target, processed, writing)
 
 
-def _quiet(message: str) -> None:
+def _discard(message: str) -> None:
     pass
 
 
-def _tell(
+def _report(
     command: str, steps: Sequence[Filter], target: Path, processed: Processed, writing: Writing
 ) -> None:
     for message in processed.warnings:
@@ -153,12 +163,12 @@ def _tell(
         footer = "; ".join(part for part in (ran, *reached, seconds) if part)
         report.table(f"{command} → {target}", ("", "before", "after"), rows, err=True, footer=footer)
     if writing.verbose:
-        _tell_more(steps, processed)
+        _report_details(steps, processed)
     if writing.json:
         typer.echo(documents.as_json(processed.document))
 
 
-def _tell_more(steps: Sequence[Filter], processed: Processed) -> None:
+def _report_details(steps: Sequence[Filter], processed: Processed) -> None:
     from softmorph_cli.system import cache, machine
 
     last = steps[-1]
@@ -169,8 +179,8 @@ def _tell_more(steps: Sequence[Filter], processed: Processed) -> None:
         where = report.workers(tiles["workers"], tiles["threads"])
     note(f"ran on {where}; kernels are kept in {cache.root()}.")
     for step in processed.document["steps"]:
-        told = ", ".join(f"{name} {value}" for name, value in step["parameters"].items()) or "defaults"
-        note(f"in force: {told}.")
+        parameters = ", ".join(f"{name} {value}" for name, value in step["parameters"].items()) or "defaults"
+        note(f"in force: {parameters}.")
 
 
 def _how_it_ran(step: Filter, result: Result) -> str:
@@ -194,7 +204,7 @@ def _reached(document: Mapping[str, Any]) -> list[str]:
 def _check_outputs(
     source: Path, reading: ReadOptions, outputs: Outputs, steps: Sequence[Filter], ours: Collection[Path] = ()
 ) -> None:
-    """Refuse what could not be written; `ours` are files that an interrupted run left, and goes on with."""
+    """Refuse outputs that cannot be written; `ours` are files of an interrupted run, which is resumed."""
     from softmorph_cli.filters.method import find
     from softmorph_cli.io import check_target
 

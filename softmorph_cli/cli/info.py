@@ -27,7 +27,7 @@ _LIBRARIES = (
     "zarr",
     "matplotlib",
 )
-# Between what a line lists; sizes have a sign of multiplication.
+# Separators of lists; sizes have a multiplication sign.
 _BETWEEN = {"channels": ", ", "notes": " "}
 # By the extra that installs it.
 _EXTRAS = {"terminal": "textual-image", "cluster": "distributed", "codecs": "imagecodecs"}

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.api.analysis import Tracing
 from softmorph_cli.cli import branches, common, filtering, report
 from softmorph_cli.cli.command import note, warn
-from softmorph_cli.cli.inspect_options import TABLE, Curve, Saving
+from softmorph_cli.cli.inspect_options import TABLE, Curve, InspectOutput
 from softmorph_cli.cli.options import ReadOne
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import InputError, UsageError
@@ -44,7 +43,7 @@ def inspect(
         ),
     ] = "length",
     curve: Curve,
-    saving: Saving,
+    output: InspectOutput,
     reading: ReadOne,
     quiet: Annotated[bool, common.QUIET] = False,
     verbose: Annotated[bool, common.VERBOSE] = False,
@@ -57,12 +56,14 @@ def inspect(
     if top < 0:
         raise UsageError(f"--top {top}: give a number of branches, or 0 for all.")
     branches.check_order(sort)
+    from softmorph_cli.api.analysis import Tracing
+
     tracing = Tracing(**{name: value for name, value in vars(curve).items() if name != "map_file"})
-    _check(source, curve, saving, reading)
+    _check(source, curve, output, reading)
     if sys.stdout.isatty():
         from softmorph_cli.plots.graphics import wanted
 
-        wanted()  # refuses what SOFTMORPH_PICTURES may not be
+        wanted()  # raises for an invalid SOFTMORPH_PICTURES
     from softmorph_cli.pipeline import describe
     from softmorph_cli.skeleton.analyse import STAGES
 
@@ -82,7 +83,7 @@ def inspect(
             tracing.check_reference()
             reference = _read(curve.map_file, reading)
             notes += [f"{curve.map_file}: {message}" for message in reference.notes]
-        _check_images(saving, volume.axes)
+        _check_images(output, volume.axes)
         which = describe.which(volume, reading.time)
         read_seconds = time.perf_counter() - started
 
@@ -95,7 +96,7 @@ def inspect(
         branches.check_known(found.graph, sort)
         stage("writing")
         found = replace(found, parameters={k: v for k, v in found.parameters.items() if v is not None})
-        warnings = [*found.warnings, *_write_images(found, saving)]
+        warnings = [*found.warnings, *_write_images(found, output)]
         begin = {
             **documents.head(),
             "input": documents.described(volume) | {"path": str(source), "read_with": reading.as_json},
@@ -105,14 +106,14 @@ def inspect(
             "notes": [*notes, *found.notes],
         }
         found = replace(found, warnings=tuple(warnings))
-        _draw(found, saving, source, which)
-        warnings += _write_texts(found, begin, saving)
+        _draw(found, output, source, which)
+        warnings += _write_texts(found, begin, output)
     if not quiet:
         for message in (*notes, *found.notes):
             note(message)
     for message in warnings:
         warn(message)
-    if not any(path == report.STDOUT for path in saving.texts.values()):
+    if not any(path == report.STDOUT for path in output.texts.values()):
         _show(found, f"{source}{which}", top=top, sort=sort)
 
 
@@ -134,33 +135,33 @@ def _read_skeleton(path: Path, reading: ReadOptions) -> Volume:
         return _read(path, reading.only("axes", "space", "file"))
 
 
-def _check(source: Path, curve: Curve, saving: Saving, reading: ReadOptions) -> None:
+def _check(source: Path, curve: Curve, output: InspectOutput, reading: ReadOptions) -> None:
     """Refuse, before anything is read, what cannot be written."""
-    report.check_stdout({f"--{name}": path for name, path in saving.texts.items()})
-    files = [path for path in saving.texts.values() if path != report.STDOUT]
-    files += saving.others.values()
-    if saving.report is not None and saving.report.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--report {saving.report}: a report is a web page; end its name with .html.")
+    report.check_stdout({f"--{name}": path for name, path in output.texts.items()})
+    files = [path for path in output.texts.values() if path != report.STDOUT]
+    files += output.others.values()
+    if output.report is not None and output.report.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--report {output.report}: a report is a web page; end its name with .html.")
     read = [*reading.files, *([curve.map_file] if curve.map_file is not None else [])]
-    images = list(saving.images.values())
-    filtering.check_side_outputs(source, read, files, saving.preview, force=saving.force, images=images)
-    _check_images(saving, None)
+    images = list(output.images.values())
+    filtering.check_side_outputs(source, read, files, output.preview, force=output.force, images=images)
+    _check_images(output, None)
 
 
-def _check_images(saving: Saving, axes: str | None) -> None:
+def _check_images(output: InspectOutput, axes: str | None) -> None:
     from softmorph_cli.io import check_target
 
-    for name, path in saving.images.items():
+    for name, path in output.images.items():
         kind = "mask" if name == "skeleton" else "labels"
-        check_target(path, WriteOptions(output_type=kind, force=saving.force), axes=axes)
+        check_target(path, WriteOptions(output_type=kind, force=output.force), axes=axes)
 
 
-def _write_images(found: Inspection, saving: Saving) -> list[str]:
+def _write_images(found: Inspection, output: InspectOutput) -> list[str]:
     from softmorph_cli.io import write, write_labels
     from softmorph_cli.skeleton import images
 
     warnings = []
-    for name, path in saving.images.items():
+    for name, path in output.images.items():
         made = {
             "command": "softmorph inspect",
             "version": __version__,
@@ -174,16 +175,16 @@ def _write_images(found: Inspection, saving: Saving) -> list[str]:
             mask = found.volume.with_array(
                 images.skeleton_image(found.graph).astype(found.volume.array.dtype)
             )
-            warnings += write(mask, path, output_type="mask", force=saving.force, provenance=made)
+            warnings += write(mask, path, output_type="mask", force=output.force, provenance=made)
         else:
             draw = images.branch_labels if name == "branch_labels" else images.tagged
             warnings += write_labels(
-                draw(found.graph), found.volume, path, WriteOptions(force=saving.force, provenance=made)
+                draw(found.graph), found.volume, path, WriteOptions(force=output.force, provenance=made)
             )
     return warnings
 
 
-def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving) -> list[str]:
+def _write_texts(found: Inspection, begin: Mapping[str, Any], output: InspectOutput) -> list[str]:
     """Write the exports, the JSON last, so that it holds every warning; return the new ones."""
     from softmorph_cli.skeleton.export.document import document
     from softmorph_cli.skeleton.export.graphml import graphml_text
@@ -194,7 +195,7 @@ def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving) ->
     warnings: list[str] = []
 
     def swc(graph: SkeletonGraph) -> str:
-        # The format knows the micrometre, and by custom the millimetre.
+        # SWC is in µm, by custom also in mm.
         text, cut = swc_text(graph, "um" if found.volume.unit in ("um", "nm") else "mm")
         warnings.extend(cut)
         return text
@@ -210,23 +211,23 @@ def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving) ->
         "json": everything,
     }
     for name, text in make.items():
-        if name in saving.texts:
-            report.deliver(text(found.graph), saving.texts[name], force=saving.force)
+        if name in output.texts:
+            report.deliver(text(found.graph), output.texts[name], force=output.force)
     return warnings
 
 
-def _draw(found: Inspection, saving: Saving, source: Path, which: str) -> None:
-    if not saving.others:
+def _draw(found: Inspection, output: InspectOutput, source: Path, which: str) -> None:
+    if not output.others:
         return
     from softmorph_cli.plots.graph_preview import graph_png, preview_graph
 
     title = f"softmorph inspect {source.name}{which}"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
-    if saving.preview is not None:
+    if output.preview is not None:
         preview_graph(
-            found.volume, found.graph, saving.preview, title=title, subtitle=words, force=saving.force
+            found.volume, found.graph, output.preview, title=title, subtitle=words, force=output.force
         )
-    if saving.report is not None:
+    if output.report is not None:
         from softmorph_cli.plots.html.inspection_page import inspection_page
         from softmorph_cli.plots.theme import DARK, LIGHT
 
@@ -237,7 +238,7 @@ def _draw(found: Inspection, saving: Saving, source: Path, which: str) -> None:
         of = {"class": found.graph.name} if found.graph.name else {}
         facts = {"file": str(source), **of, "connectivity": str(3**found.volume.spatial_dims - 1)}
         page = inspection_page(found, title=f"{source.name}{which}", facts=facts, pictures=pictures)
-        report.deliver(page, saving.report, force=saving.force)
+        report.deliver(page, output.report, force=output.force)
 
 
 def _show(found: Inspection, title: str, *, top: int, sort: str) -> None:

@@ -77,7 +77,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Saving:
+class InspectOutput:
     """What is written where; a text whose PATH is - goes to stdout, in place of the table."""
 
     json: Annotated[Path | None, _text("All numbers as one JSON object.")] = None

@@ -1,4 +1,4 @@
-"""Every option that more than one command has, written down once: name, meaning, unit, default, effect."""
+"""Options that several commands have, each declared once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LARGE = "Larger than memory"
 
 
 def _other(name: str, text: str, **changes: Any) -> Parameter:
-    """Return what is known of a reading option, with another meaning in a command."""
+    """Return the declaration of a reading option with another help text."""
     return replace(declared(ReadOptions)[name].about, help=text, **changes)
 
 
@@ -55,7 +55,7 @@ class ReadOne(ReadOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Results(ResultOptions):
-    """How results are written, and what is said."""
+    """How results are written, and what is printed."""
 
     json: Annotated[
         bool, Parameter("Print the statistics on stdout as one JSON object.", flags=("--json",), group=OUTPUT)
@@ -144,5 +144,5 @@ class Large(Machines):
 
     @property
     def wanted(self) -> bool:
-        """Whether anything of it was asked for."""
+        """Whether any of these options was given."""
         return self != Large()

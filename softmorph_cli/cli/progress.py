@@ -1,4 +1,4 @@
-"""How far a filter is: a bar on a terminal, one line a minute elsewhere, nothing for what is quick."""
+"""Progress of a filter: a bar on a terminal, one line a minute elsewhere, nothing of short runs."""
 
 from __future__ import annotations
 
@@ -67,20 +67,20 @@ def _words(progress: Progress) -> str:
 
 
 class Bar:
-    """A bar on a terminal, for what lasts."""
+    """A bar on a terminal, for work of more than a second."""
 
     def __init__(self) -> None:
-        """Begin to count the time."""
+        """Start the clock."""
         self.started = time.monotonic()
         self.bar: Any = None
         self.task: Any = None
         self.timer: threading.Timer | None = None
-        # The timer's thread and the work's own must not start a bar each.
+        # The timer's thread and the working thread share one bar.
         self.lock = threading.Lock()
         self.stages: tuple[str, int, int] | None = None
 
     def __call__(self, progress: Progress) -> None:
-        """Say how far a filter is."""
+        """Show the progress of a filter."""
         if self.stages is not None:
             name, done, total = self.stages
             self._show(_words(replace(progress, operation=name)), done, total)
@@ -88,17 +88,17 @@ class Bar:
         self._show(_words(progress), *share(progress))
 
     def stage(self, name: str, done: int, total: int) -> None:
-        """Say which part of the work begins, and how many of how many are done."""
+        """Show which part of the work begins, and how many are done."""
         self.stages = name, done, total
         self._show(name, done, total)
         if self.bar is None and self.timer is None:
-            # A part may be a single call that says nothing until it ends.
+            # A part may be a single call without progress.
             self.timer = threading.Timer(PATIENCE, lambda: self.stage(*(self.stages or (name, done, total))))
             self.timer.daemon = True
             self.timer.start()
 
-    def say(self, words: str, done: int, total: int) -> None:
-        """Say how far the work is, in words that hold the numbers."""
+    def update(self, words: str, done: int, total: int) -> None:
+        """Show the progress of work; the description holds the numbers."""
         self._show(words, done, total)
 
     def _show(self, words: str, done: int, total: int | None) -> None:
@@ -117,7 +117,7 @@ class Bar:
         self.bar.start()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer.join()
@@ -129,18 +129,18 @@ class Lines:
     """A line a minute, where there is no terminal."""
 
     def __init__(self) -> None:
-        """Begin to count the time."""
+        """Start the clock."""
         self.last = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
         """Print how far a filter is."""
-        self.say(_words(progress))
+        self.update(_words(progress))
 
     def stage(self, name: str, done: int, total: int) -> None:
         """Print which part of the work begins, and how many of how many are done."""
-        self.say(f"{name} ({done + 1} of {total})")
+        self.update(f"{name} ({done + 1} of {total})")
 
-    def say(self, words: str, done: int = 0, total: int = 0) -> None:
+    def update(self, words: str, done: int = 0, total: int = 0) -> None:
         """Print how far the work is, in words that hold the numbers."""
         if time.monotonic() - self.last >= MINUTE:
             self.last = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a run tells: the JSON of schema 2 and the table for people."""
+"""Output that commands share: tables, numbers, text on stdout or in files."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ def made_by(provenance: Mapping[str, Any]) -> str:
     return said[:_LONGEST_WORDS]
 
 
-def say(text: str, *, err: bool = False, bold: bool = False) -> None:
-    """Print lines of text, which may hold what a file says."""
+def echo(text: str, *, err: bool = False, bold: bool = False) -> None:
+    """Print lines of text, which may contain text from files."""
     typer.echo(typer.style(printable(text, keep="\n"), bold=bold), err=err)
 
 
 def number(value: float) -> str:
-    """Return a number as people read it: five figures, thousands apart."""
+    """Return a number with five significant figures and thousands separators."""
     return f"{value:,.0f}" if abs(value) >= 1e5 or value == int(value) else f"{value:,.5g}"
 
 
@@ -95,7 +95,7 @@ def quantiles(statistics: Statistics) -> str:
 
 
 def expected_of(volume_unit: str) -> str:
-    """Return what is expected, with its unit: a volume, an area or voxels."""
+    """Return "expected volume (mm³)", or what else is expected, with its unit."""
     if volume_unit == "voxels":
         return "expected foreground (voxels)"
     return f"expected {'area' if volume_unit.endswith('^2') else 'volume'} ({sign(volume_unit)})"
@@ -117,7 +117,7 @@ def rows(statistics: Sequence[Statistics]) -> list[list[str]]:
 
 
 def planned(plan: Plan) -> list[list[str]]:
-    """Return the lines that say how a map would be cut."""
+    """Return the table of a plan: tiles, memory, disk and time."""
     once = (
         "all iterations at once" if plan.pass_length is None else f"{plan.pass_length} iterations at a time"
     )
@@ -134,17 +134,17 @@ def planned(plan: Plan) -> list[list[str]]:
 
 
 def workers(count: int, threads: int) -> str:
-    """Return who works on a map: "4 processes of 2 threads"."""
+    """Return "4 processes of 2 threads"."""
     return f"{count} processes of {threads} thread{'s' if threads > 1 else ''}"
 
 
 def size(count: float) -> str:
-    """Return a number of bytes as people read it."""
+    """Return a number of bytes in GB or MB."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def tile(progress: TileProgress) -> str:
-    """Return where a map is that is worked on tile by tile."""
+    """Return the progress of a tiled run as text."""
     if progress.stage == "pyramid":
         return f"{progress.operation}: coarser resolutions, chunk {progress.done} of {progress.total}"
     at = f"{progress.operation}: tile {progress.done} of {progress.total}"
@@ -182,7 +182,7 @@ def table(
     if not stream.isatty():
         typer.echo(title, err=err)
         for name, *values in lines:
-            # Several columns of figures need their names beside them; a list of things does not.
+            # Several columns of figures are printed with their names, a list without.
             named = len(columns) > 2 and not columns[0]
             heads = [column.replace("-\n", "").replace("\n", " ") for column in columns[1:]]
             shown = [f"{c} {v}" for c, v in zip(heads, values, strict=True)] if named else values
@@ -206,14 +206,14 @@ def table(
     whole = len(columns) - figures
     room = console.width - sum(widths[whole:]) - 2 * len(columns) >= _LEAST_WIDTH * whole
     for number, column in enumerate(columns):
-        # Folded where it is too wide: a figure that ends in dots would be a wrong one.
+        # Folded where it is too wide: a truncated figure would be wrong.
         drawn.add_column(
             column, justify="right" if number else "left", overflow="fold", no_wrap=number >= whole and room
         )
-    # As Text, so that brackets in a file's name are not taken for markup.
+    # As Text, because brackets in file names are markup otherwise.
     for line in lines:
         drawn.add_row(*map(Text, line))
-    # Not as the table's own title and caption: those are broken to its width.
+    # Not as title and caption of the table, which are wrapped to its width.
     console.print(Text(title, style="bold"))
     console.print(drawn)
     if footer:

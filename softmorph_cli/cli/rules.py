@@ -52,7 +52,7 @@ def _draw(name: str) -> None:
     try:
         found = [load_rule(name)]
     except RuleError:
-        # A name without its dimension means every form there is.
+        # A name without dimension stands for its 2D and 3D forms.
         from softmorph_cli.rules import catalog
 
         plain = name.removesuffix(SUFFIX)
@@ -60,26 +60,26 @@ def _draw(name: str) -> None:
         if not found:
             raise
     for rule in found:
-        report.say(printable(f"{rule.name}: {rule.title}"), bold=True)
+        report.echo(printable(f"{rule.name}: {rule.title}"), bold=True)
         if rule.citation:
-            report.say(printable(f"Source: {rule.citation}"))
+            report.echo(printable(f"Source: {rule.citation}"))
         where = {"delete": "deletes a voxel where", "add": "adds a voxel where", "set": "sets a voxel to"}
-        report.say(f"\n{rule.dimensions}D; {where[rule.action]}:\n  {' '.join(rule.condition.split())}")
+        report.echo(f"\n{rule.dimensions}D; {where[rule.action]}:\n  {' '.join(rule.condition.split())}")
         if re.search(r"\bsimple\b", " ".join(map(str, (rule.condition, *dict(rule.templates).values())))):
-            report.say(f"  (simple: {MEANING[rule.dimensions]})")
+            report.echo(f"  (simple: {MEANING[rule.dimensions]})")
         passes = " ".join(sub.label for sub in rule.sub_iterations)
         fields = rule.sub_iterations[0].subfield is not None
         turned = len({sub.rotation for sub in rule.sub_iterations}) > 1
         which = ["drawn for the first"] if turned or not fields else []
         which += ["each over the voxels whose index has this parity"] if fields else []
         times = "until nothing changes" if rule.iterations is None else f"{rule.iterations} by default"
-        report.say(
+        report.echo(
             f"one iteration: {len(rule.sub_iterations)} sub-iteration{'s' * (len(rule.sub_iterations) > 1)}"
             f" ({'; '.join((passes, *which))}); iterations: {times}; outside the image: {rule.outside}"
         )
         for label, template in rule.templates:
             turns = isinstance(template, Template) and template.quarter_turn is not None
-            report.say(f"\n{label}{' and its quarter turns' if turns else ''}:")
+            report.echo(f"\n{label}{' and its quarter turns' if turns else ''}:")
             for line in str(template).splitlines():
-                report.say(f"    {line}")
-        report.say("")
+                report.echo(f"    {line}")
+        report.echo("")

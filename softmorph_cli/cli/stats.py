@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softmorph_cli.api.analysis import statistics
 from softmorph_cli.cli import common, filtering, report
 from softmorph_cli.cli.command import complain_of, note
 from softmorph_cli.cli.progress import reporting
@@ -27,9 +26,8 @@ from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics.statistics import Statistics
-    from softmorph_cli.volume import Volume
 
-# Always all of them, in this order: tables of different runs in mm then fit below each other.
+# All columns in this order, so that tables of different runs in mm can be concatenated.
 _COLUMNS = (
     *("file", "channel", "axes", "size_z", "size_y", "size_x"),
     *("spacing_z", "spacing_y", "spacing_x", "spacing_unit", "voxels"),
@@ -42,7 +40,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class _Measured:
-    """What is kept of a map when its voxels are gone."""
+    """Statistics and geometry of a map, without its voxels."""
 
     path: Path
     shape: tuple[int, ...]
@@ -66,7 +64,7 @@ class _Measured:
 
     @property
     def parts(self) -> list[tuple[str, Statistics]]:
-        """The channels and their names; the map itself, where there is one, with its name if it has one."""
+        """Names and statistics of the channels; of the map itself where there is one only."""
         alone = [(self.described["channel"] or "", self.found)]
         return list(zip(self.names, self.found.per_channel, strict=True)) or alone
 
@@ -142,7 +140,9 @@ def stats(
 def _measure(
     path: Path, reading: ReadOptions, preview: Path | None = None, *, force: bool = False
 ) -> _Measured:
-    """Read and measure one file; its voxels are gone when this returns."""
+    """Read and measure one file; its voxels are released on return."""
+    from softmorph_cli.api.analysis import statistics
+
     try:
         volume = filtering.read_volume(path, reading)
     except FileError:
@@ -163,7 +163,7 @@ def _measure(
         spacing=volume.spacing,
         unit=volume.unit,
         found=found,
-        names=tuple(_part_name(volume, part.index) for part in found.per_channel),
+        names=tuple(filtering.part_name(volume, part.index) for part in found.per_channel),
         described=documents.described(volume),
         notes=volume.notes,
     )
@@ -193,7 +193,7 @@ def _measure_all(
 
 
 def _pattern(folder: Path) -> str:
-    """The pattern that names the maps in a folder, for the shell."""
+    """Return the shell pattern of the maps in a folder."""
     from softmorph_cli.io.formats import FORMATS, suffix_of
 
     known = {suffix for family in FORMATS for suffix in family.suffixes}
@@ -203,14 +203,6 @@ def _pattern(folder: Path) -> str:
         found = Counter()
     suffix = max(sorted(found), key=lambda s: found[s], default=".nii.gz")
     return f"{typed(folder)}/*{suffix}"
-
-
-def _part_name(volume: Volume, index: tuple[int, ...]) -> str:
-    names = []
-    for axis, number in zip(volume.mapped_axes, index, strict=True):
-        named = axis == "C" and volume.channels is not None
-        names.append(volume.channels[number] if named and volume.channels else f"{axis}{number}")
-    return " ".join(names)
 
 
 def _as_csv(measured: Sequence[_Measured]) -> str:
@@ -261,7 +253,7 @@ def _show_all(measured: Sequence[_Measured], asked: int) -> None:
     rows = [(one, name, part) for one in measured for name, part in one.parts]
     connectivities = sorted({part.connectivity for _, _, part in rows})
     channels = any(name for _, name, _ in rows)
-    # One unit stands above its column, several stand beside their numbers.
+    # A common unit is in the column's head, different ones follow their numbers.
     mixed = len({part.volume_unit for _, _, part in rows}) > 1
     expected = "expected" if mixed else report.expected_of(rows[0][2].volume_unit).replace(" ", "\n", 1)
     figures = (

@@ -1,4 +1,4 @@
-"""softmorph topology: what topology a map has, and giving it another."""
+"""softmorph topology: Betti numbers of maps, and repair."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import typer
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import note
 from softmorph_cli.cli.progress import reporting
-from softmorph_cli.cli.topology_options import Masking, Showing
+from softmorph_cli.cli.topology_options import MaskOptions, NumbersOutput
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import ReadOptions
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from softmorph_cli.topology.persistence import Bars
     from softmorph_cli.volume import Volume
 
-# What classes of each dimension are called, by the number of spatial axes.
+# Names of homology classes by dimension, for each number of spatial axes.
 NAMES: Final = {2: ("components", "holes"), 3: ("components", "loops", "cavities")}
 _ONE: Final = {"components": "component", "holes": "hole", "loops": "loop", "cavities": "cavity"}
-# Betti curves are told at these thresholds, drawn ones at finer ones.
+# Steps of the thresholds of Betti curves, in the JSON and in the plot.
 _STEPS, _FINE_STEPS = 100, 500
 _SHOWN: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What is known of one channel, or of a map without any."""
+    """Betti numbers and bars of one channel, or of a map without channels."""
 
     name: str
     betti: Betti
@@ -48,30 +48,30 @@ def numbers(
         Path, typer.Argument(metavar="IN", help="Probability map, or a mask.", show_default=False)
     ],
     *,
-    masking: Masking,
-    showing: Showing,
+    mask_options: MaskOptions,
+    output: NumbersOutput,
     reading: ReadOptions,
 ) -> None:
     """Betti numbers of a map: at a threshold, along all thresholds, and its longest persistence bars.
 
-    A bar is a component, loop or cavity that lives between two thresholds, its birth and its death; the voxels are
-    told where it comes and goes. Voxel indices are those of the array, z first; world coordinates those of the file.
+    A bar is a component, loop or cavity that lives between two thresholds, its birth and its death; both are listed
+    with their voxels. Voxel indices are those of the array, z first; world coordinates those of the file.
     """
     from softmorph_cli.pipeline import describe
 
-    _check(source, showing, reading)
+    _check(source, output, reading)
     started = time.perf_counter()
     volume = filtering.read_volume(source, reading)
-    masking, nearest = masking.at_level(volume)
-    volume, rounded, shown = (volume, (), _SHOWN) if showing.no_bars else _at_levels(volume)
+    mask_options, nearest = mask_options.at_level(volume)
+    volume, rounded, shown = (volume, (), _SHOWN) if output.no_bars else _at_levels(volume)
     notes = [*volume.notes, *nearest, *rounded]
     which = describe.which(volume, reading.time)
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
     try:
-        with reporting(quiet=showing.quiet) as progress:
-            parts = _parts(volume)
-            if showing.plot is not None and len(parts) > 1:
+        with reporting(quiet=output.quiet) as progress:
+            parts = _named_parts(volume)
+            if output.plot is not None and len(parts) > 1:
                 from softmorph_cli.skeleton.kind import several
 
                 held, choose = several(volume) or ("", "")
@@ -80,68 +80,60 @@ def numbers(
             for number, (name, array) in enumerate(parts):
                 if progress is not None:
                     progress.stage(name or "counting", number, len(parts))
-                found.append(_look(name, array, masking, showing))
+                found.append(_count_one(name, array, mask_options, output))
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
     from softmorph_cli.skeleton.frame import Frame
     from softmorph_cli.topology.betti import connectivities
 
     frame = Frame.of(volume)
-    foreground, background = connectivities(volume.spatial_dims, masking.connectivity)
+    foreground, background = connectivities(volume.spatial_dims, mask_options.connectivity)
     document = {
         **documents.head(),
         "input": documents.described(volume) | {"read_with": reading.as_json},
         "parameters": {
-            "threshold": masking.threshold,
+            "threshold": mask_options.threshold,
             "connectivity": foreground,
             "background_connectivity": background,
         },
-        "maps": [_as_document(one, volume, frame, showing.top) for one in found],
+        "maps": [_as_document(one, volume, frame, output.top) for one in found],
         "seconds": {"read": read_seconds, "topology": time.perf_counter() - started},
         "notes": notes,
     }
-    if showing.plot is not None:
-        _draw(found[0], volume, masking.threshold, showing, f"{source.name}{which}")
-    if showing.stats is not None:
-        documents.save(document, showing.stats, force=showing.force)
-    if not showing.quiet:
+    if output.plot is not None:
+        _draw(found[0], volume, mask_options.threshold, output, f"{source.name}{which}")
+    if output.stats is not None:
+        documents.save(document, output.stats, force=output.force)
+    if not output.quiet:
         for message in notes:
             note(message)
-    if showing.json:
+    if output.json:
         typer.echo(documents.as_json(document))
     else:
         cut = reading.region is not None
-        _show(found, volume, frame, masking.threshold, showing, f"{source}{which}", shown=shown, cut=cut)
+        _show(found, volume, frame, mask_options.threshold, output, f"{source}{which}", shown=shown, cut=cut)
 
 
-def _check(source: Path, showing: Showing, reading: ReadOptions) -> None:
-    if showing.top < 0:
-        raise UsageError(f"--top {showing.top}: give a number of bars, or 0 for all.")
-    if showing.plot is not None and showing.no_bars:
+def _check(source: Path, output: NumbersOutput, reading: ReadOptions) -> None:
+    if output.top < 0:
+        raise UsageError(f"--top {output.top}: give a number of bars, or 0 for all.")
+    if output.plot is not None and output.no_bars:
         raise UsageError("--plot draws bars: leave out --no-bars.")
-    filtering.check_png("plot", showing.plot)
-    outputs = [path for path in (showing.plot, showing.stats) if path is not None]
-    filtering.check_side_outputs(source, reading.files, outputs, None, force=showing.force)
+    filtering.check_png("plot", output.plot)
+    outputs = [path for path in (output.plot, output.stats) if path is not None]
+    filtering.check_side_outputs(source, reading.files, outputs, None, force=output.force)
 
 
-def _parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
+def _named_parts(volume: Volume) -> list[tuple[str, npt.NDArray[Any]]]:
     """Return the channels and times of a map with their names; the map itself, without one, where there are none."""
     import numpy as np
 
     shape = volume.array.shape[: -volume.spatial_dims]
-    parts = []
-    for index in np.ndindex(shape):
-        words = []
-        for axis, size, number in zip(volume.mapped_axes, shape, index, strict=True):
-            named = axis == "C" and volume.channels is not None
-            if size > 1:
-                words.append(volume.channels[number] if named and volume.channels else f"{axis}{number}")
-        parts.append((" ".join(words), volume.array[index]))
-    return parts
+    return [(filtering.part_name(volume, index, 2), volume.array[index]) for index in np.ndindex(shape)]
 
 
 def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ...]]:
-    """Return a nested skeleton with its values rounded up to its levels, what to say of it, and which are shown.
+    """Return a nested skeleton with its values rounded up to its levels, a note on it, and the levels of the table.
 
     Between its levels it has components and loops that the map has not.
     """
@@ -151,19 +143,21 @@ def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ..
     levels = exact_levels(volume)
     if not isinstance(levels, LevelSets):
         return volume, (), _SHOWN
-    told = (
+    note_on_levels = (
         f"bars are those of the {levels.count} levels of this nested skeleton: values are rounded up to them."
     )
     shown = tuple(dict.fromkeys(levels.nearest(threshold) for threshold in _SHOWN))
-    return replace(volume, array=levels.rounded_up(volume.array)), (told,), shown
+    return replace(volume, array=levels.rounded_up(volume.array)), (note_on_levels,), shown
 
 
-def _look(name: str, array: npt.NDArray[Any], masking: Masking, showing: Showing) -> _Found:
+def _count_one(
+    name: str, array: npt.NDArray[Any], mask_options: MaskOptions, output: NumbersOutput
+) -> _Found:
     from softmorph_cli.topology.betti import betti_numbers
     from softmorph_cli.topology.persistence import bars
 
-    betti = betti_numbers(array > masking.threshold, masking.connectivity)
-    return _Found(name, betti, None if showing.no_bars else bars(array, masking.connectivity))
+    betti = betti_numbers(array > mask_options.threshold, mask_options.connectivity)
+    return _Found(name, betti, None if output.no_bars else bars(array, mask_options.connectivity))
 
 
 def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[str, Any]:
@@ -220,23 +214,23 @@ def _world(frame: Frame, index: tuple[int, ...]) -> list[float]:
 
 
 def _in_world(frame: Frame) -> bool:
-    """Return whether there is a world: without a size of voxels it would be their indices turned round."""
+    """Return whether world coordinates exist: without a voxel size they are reversed indices."""
     return frame.suffix != "voxels"
 
 
 def _places(frame: Frame, index: tuple[int, ...] | None) -> list[str]:
-    """Return the cells that say where a bar ends; None is outside of the map."""
+    """Return the cells for one end of a bar; None is outside of the map."""
     if index is None:
         return ["outside", *(["-"] if _in_world(frame) else [])]
     world = [" ".join(f"{place:.4g}" for place in _world(frame, index))] if _in_world(frame) else []
     return [" ".join(map(str, index)), *world]
 
 
-def _draw(one: _Found, volume: Volume, threshold: float, showing: Showing, title: str) -> None:
+def _draw(one: _Found, volume: Volume, threshold: float, output: NumbersOutput, title: str) -> None:
     from softmorph_cli.plots.persistence import Dimension, draw_persistence
 
     assert one.bars is not None
-    assert showing.plot is not None
+    assert output.plot is not None
     thresholds = [k / _FINE_STEPS for k in range(_FINE_STEPS + 1)]
     names = NAMES[volume.spatial_dims]
     drawn = [
@@ -248,10 +242,10 @@ def _draw(one: _Found, volume: Volume, threshold: float, showing: Showing, title
         drawn,
         thresholds,
         threshold,
-        showing.plot,
+        output.plot,
         title=f"softmorph topology numbers {title}",
         subtitle=words,
-        force=showing.force,
+        force=output.force,
     )
 
 
@@ -269,7 +263,7 @@ def _show(
     volume: Volume,
     frame: Frame,
     threshold: float,
-    showing: Showing,
+    output: NumbersOutput,
     title: str,
     *,
     shown: tuple[float, ...],
@@ -304,7 +298,7 @@ def _show(
                 f"{death:.4g}",
                 *_places(frame, died),
             ]
-            for dimension, birth, death, born, died in _longest(one.bars, showing.top)
+            for dimension, birth, death, born, died in _longest(one.bars, output.top)
         ]
         left = sum(map(len, one.bars.diagrams)) - len(rows)
         axes = " ".join(volume.spatial_axes.lower())

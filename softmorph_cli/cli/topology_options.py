@@ -1,4 +1,4 @@
-"""The options of softmorph topology, in bundles."""
+"""Options of softmorph topology, in groups."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from softmorph_cli.api.images import at_level
 from softmorph_cli.cli import common
 from softmorph_cli.errors import UsageError
 from softmorph_cli.io.options import ReadOptions
@@ -22,8 +21,8 @@ def _has_topology(name: str, connectivity: int) -> None:
 
 
 @dataclass(frozen=True)
-class Masking:
-    """Which mask is meant, and what is connected in it."""
+class MaskOptions:
+    """The mask of a map, and its connectivity."""
 
     panel: ClassVar = "Topology"
 
@@ -42,15 +41,17 @@ class Masking:
         """Check the options."""
         check_all(self)
 
-    def at_level(self, volume: Volume) -> tuple[Masking, tuple[str, ...]]:
+    def at_level(self, volume: Volume) -> tuple[MaskOptions, tuple[str, ...]]:
         """Return the options with the threshold in force, of a nested skeleton its nearest level, and notes on it."""
+        from softmorph_cli.api.images import at_level
+
         used, notes = at_level(self.threshold, volume)
         return replace(self, threshold=used), notes
 
 
 @dataclass(frozen=True)
-class Showing:
-    """What is told of bars."""
+class NumbersOutput:
+    """Which bars are listed, and where results are written."""
 
     panel: ClassVar = "Output"
 
@@ -73,7 +74,7 @@ class Showing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Whole(ReadOptions):
+class WholeMap(ReadOptions):
     """The same, of a map that is written whole."""
 
     region: Annotated[
@@ -88,8 +89,8 @@ class Whole(ReadOptions):
 
 
 @dataclass(frozen=True)
-class Asking:
-    """What topology is asked for, and how it is reached."""
+class Goal:
+    """The Betti numbers to reach, and how."""
 
     panel: ClassVar = "Repair"
 
@@ -131,8 +132,8 @@ class Asking:
 
 
 @dataclass(frozen=True)
-class Saving:
-    """How the result is written, and what is said."""
+class RepairOutput:
+    """How the result is written, and what is printed."""
 
     panel: ClassVar = "Output"
 

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from softmorph_cli import __version__
-from softmorph_cli.api.repairs import Job, check_effort, job_of
 from softmorph_cli.cli import filtering, report
 from softmorph_cli.cli.command import note, warn
 from softmorph_cli.cli.options import Input, Output
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_numbers import counted
-from softmorph_cli.cli.topology_options import Asking, Masking, Saving, Whole
+from softmorph_cli.cli.topology_options import Goal, MaskOptions, RepairOutput, WholeMap
 from softmorph_cli.errors import InputError, NotReachedError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import WriteOptions
@@ -26,6 +25,7 @@ from softmorph_cli.system import lengths
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from softmorph_cli.api.repairs import Job
     from softmorph_cli.metrics.certificate import Certificate
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.topology.prior import Prior
@@ -40,42 +40,49 @@ _STOPPED = {
 
 
 def repair(
-    source: Input, target: Output, *, asking: Asking, masking: Masking, reading: Whole, saving: Saving
+    source: Input,
+    target: Output,
+    *,
+    goal: Goal,
+    mask_options: MaskOptions,
+    reading: WholeMap,
+    output: RepairOutput,
 ) -> None:
     """Change a map as little as need be until its mask has given Betti numbers, as 1,0,0 for one tree.
 
     Gaps are bridged and specks erased, loops opened, cavities filled, whatever takes less. OUT is read back, and its
-    Betti numbers are told; the exit status is 3 where they are not those asked for.
+    Betti numbers are printed; the exit status is 3 where they differ from those requested.
     """
-    _check(source, target, asking, masking, reading, saving)
+    _check(source, target, goal, mask_options, reading, output)
     started = time.perf_counter()
     volume = filtering.read_volume(source, replace(reading, region=None))
-    masking, nearest = masking.at_level(volume)
+    mask_options, nearest = mask_options.at_level(volume)
     notes = [*volume.notes, *nearest]
+    from softmorph_cli.api.repairs import job_of
     from softmorph_cli.io import as_stored, check_target
     from softmorph_cli.pipeline import describe
     from softmorph_cli.topology.prior import parse_betti
 
-    check_target(target, WriteOptions(output_type=saving.output_type, force=saving.force), axes=volume.axes)
+    check_target(target, WriteOptions(output_type=output.output_type, force=output.force), axes=volume.axes)
     read_seconds = time.perf_counter() - started
     started = time.perf_counter()
     try:
         job = job_of(
             volume,
-            asking.priors or parse_betti(asking.betti or ""),
+            goal.priors or parse_betti(goal.betti or ""),
             region=reading.region,
-            smooth=asking.smooth,
-            threshold=masking.threshold,
-            connectivity=masking.connectivity,
-            weight=asking.weight,
-            max_steps=asking.max_steps,
-            rounded=lambda array: as_stored(array, target, saving.output_type),
+            smooth=goal.smooth,
+            threshold=mask_options.threshold,
+            connectivity=mask_options.connectivity,
+            weight=goal.weight,
+            max_steps=goal.max_steps,
+            rounded=lambda array: as_stored(array, target, output.output_type),
         )
-        with reporting(quiet=saving.quiet) as bar:
+        with reporting(quiet=output.quiet) as bar:
 
             def report_step(step: int, most: int, numbers: Sequence[Betti]) -> None:
                 if bar is not None:
-                    bar.say(f"step {step}: {'; '.join(map(counted, numbers))}", step, most)
+                    bar.update(f"step {step}: {'; '.join(map(counted, numbers))}", step, most)
 
             found = job.run(report_step)
     except InputError as error:
@@ -85,17 +92,17 @@ def repair(
     started = time.perf_counter()
     result = volume.with_array(found.array.reshape(volume.array.shape))
     priors = job.priors
-    parameters = _parameters(asking, masking, reading, job)
+    parameters = _parameters(goal, mask_options, reading, job)
     title = f"{source.name}{describe.which(volume, reading.time)}"
-    warnings = _write(volume, result, target, saving, parameters, title, job)
-    certificate = job.certificate(_read_back(target, result, saving.output_type))
+    warnings = _write(volume, result, target, output, parameters, title, job)
+    certificate = job.certificate(_read_back(target, result, output.output_type))
     write_seconds = time.perf_counter() - started
     reached = certificate.reached(priors)
     changed = job.changes(found.array)
     document = {
         **documents.head(),
         "input": documents.described(volume) | {"read_with": replace(reading, region=None).as_json},
-        "output": describe.output(target, result, saving.output_type),
+        "output": describe.output(target, result, output.output_type),
         "parameters": parameters,
         "reached": reached,
         "stopped": found.stopped,
@@ -107,55 +114,56 @@ def repair(
         "notes": notes,
         "warnings": warnings,
     }
-    if saving.stats is not None:
-        documents.save(document, saving.stats, force=saving.force)
+    if output.stats is not None:
+        documents.save(document, output.stats, force=output.force)
     for message in warnings:
         warn(message)
-    if not saving.quiet:
+    if not output.quiet:
         for message in notes:
             note(message)
         _show(target, found, priors, certificate, changed, volume, repair_seconds)
-    if saving.json:
+    if output.json:
         typer.echo(documents.as_json(document))
     if not reached:
-        raise NotReachedError(_excuse(target, found, priors, certificate.asked, asking, volume))
+        raise NotReachedError(_excuse(target, found, priors, certificate.asked, goal, volume))
 
 
 def _check(
-    source: Path, target: Path, asking: Asking, masking: Masking, reading: Whole, saving: Saving
+    source: Path, target: Path, goal: Goal, mask_options: MaskOptions, reading: WholeMap, output: RepairOutput
 ) -> None:
+    from softmorph_cli.api.repairs import check_effort
     from softmorph_cli.io import check_target
 
-    if (asking.betti is None) == (asking.priors is None):
+    if (goal.betti is None) == (goal.priors is None):
         raise UsageError(
             "say what topology is asked for: --betti 1,0,0, or of several channels --priors FILE."
         )
-    if asking.betti is not None:
+    if goal.betti is not None:
         from softmorph_cli.topology.prior import parse_betti
 
-        parse_betti(asking.betti)
-    check_effort(asking.weight, asking.max_steps)
-    lengths.parse(asking.smooth, "--smooth")
-    check_target(target, WriteOptions(output_type=saving.output_type, force=saving.force))
-    read = [*reading.files, *([asking.priors] if asking.priors is not None else [])]
-    beside = [path for path in (saving.stats, saving.preview) if path is not None]
-    filtering.check_side_outputs(source, read, beside, saving.preview, force=saving.force, target=target)
+        parse_betti(goal.betti)
+    check_effort(goal.weight, goal.max_steps)
+    lengths.parse(goal.smooth, "--smooth")
+    check_target(target, WriteOptions(output_type=output.output_type, force=output.force))
+    read = [*reading.files, *([goal.priors] if goal.priors is not None else [])]
+    beside = [path for path in (output.stats, output.preview) if path is not None]
+    filtering.check_side_outputs(source, read, beside, output.preview, force=output.force, target=target)
 
 
-def _parameters(asking: Asking, masking: Masking, reading: Whole, job: Job) -> dict[str, Any]:
+def _parameters(goal: Goal, mask_options: MaskOptions, reading: WholeMap, job: Job) -> dict[str, Any]:
     from softmorph_cli.topology.betti import connectivities
 
     priors, settings = job.priors, job.settings
-    foreground, background = connectivities(len(priors[0].betti), masking.connectivity)
+    foreground, background = connectivities(len(priors[0].betti), mask_options.connectivity)
     return {
         "priors": [{"channels": list(prior.channels), "betti": list(prior.betti)} for prior in priors],
         "channels_are": settings.kind,
-        "threshold": masking.threshold,
+        "threshold": mask_options.threshold,
         "connectivity": foreground,
         "background_connectivity": background,
-        "lambda": asking.weight,
-        "max_steps": asking.max_steps,
-        "smooth": asking.smooth,
+        "lambda": goal.weight,
+        "max_steps": goal.max_steps,
+        "smooth": goal.smooth,
         "smooth_voxels": list(settings.smooth),
         "region": reading.region,
     }
@@ -165,7 +173,7 @@ def _write(
     before: Volume,
     after: Volume,
     target: Path,
-    saving: Saving,
+    output: RepairOutput,
     parameters: dict[str, Any],
     title: str,
     job: Job,
@@ -178,8 +186,8 @@ def _write(
         "version": __version__,
         "parameters": {name: value for name, value in parameters.items() if value is not None},
     }
-    warnings = write(after, target, output_type=saving.output_type, force=saving.force, provenance=made)
-    if saving.preview is not None:
+    warnings = write(after, target, output_type=output.output_type, force=output.force, provenance=made)
+    if output.preview is not None:
         from softmorph_cli.plots.preview import preview
 
         many = any(size > 1 for size in before.array.shape[: -before.spatial_dims])
@@ -189,14 +197,14 @@ def _write(
         )
         if many:
             words += f"; shown is {_label(priors[0], before)}"
-        # The first channel is often the background, which is of no interest.
+        # Not the first channel, which is often the background.
         shown, result = (_of_prior(volume, priors[0], settings) for volume in (before, after))
         flipped = (shown.array > settings.threshold) != (result.array > settings.threshold)
         preview(
-            *(shown, result, saving.preview),
+            *(shown, result, output.preview),
             title=f"softmorph topology repair {title}",
             subtitle=words,
-            force=saving.force,
+            force=output.force,
             changed=flipped,
         )
     return warnings
@@ -249,7 +257,7 @@ def _excuse(
     found: Repaired,
     priors: Sequence[Prior],
     after: Sequence[Betti],
-    asking: Asking,
+    goal: Goal,
     volume: Volume,
 ) -> str:
     wrong = [
@@ -260,7 +268,7 @@ def _excuse(
     ]
     advice = {
         "stuck": "nothing in the map is left that could become it; ask for other numbers, or take another --threshold",
-        "max_steps": f"try more than {asking.max_steps} --max-steps, or another --smooth",
+        "max_steps": f"try more than {goal.max_steps} --max-steps, or another --smooth",
         "reached": "the file rounds its values: write it as float32",
     }[found.stopped]
     return f"the prior {'; '.join(wrong)} and is in {target}: {advice}."
@@ -270,7 +278,7 @@ def _read_back(target: Path, written: Volume, output_type: str | None) -> npt.ND
     """Return the probabilities that are in a written file, the channels first."""
     from softmorph_cli.io import read
 
-    # A bare array says neither what 1 is stored as nor which of its axes are of space.
+    # .npy holds neither what 1 is stored as nor which axes are spatial.
     one = {"uint8": 255, "uint16": 65535}.get(output_type or "") if target.suffix.lower() == ".npy" else None
     try:
         back = read(target, divide_by=one)

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from helpers_cli import run, save
+from helpers_cli import nibabel, run, save
 from helpers_tried import ROWS
+from scipy import ndimage
 
 SHAPE = (6, 12, 14)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
@@ -41,7 +42,7 @@ FILL = {
 
 @dataclass(frozen=True)
 class Row:
-    """A command, and what its message says to type next.
+    """A command, and the advice of its message.
 
     Attributes:
         make: Makes the files that provoke the message.
@@ -69,6 +70,22 @@ class Row:
     mended: bool = False
 
 
+def after(*steps: Callable[[], object]) -> Callable[[], None]:
+    """Return a function that takes these steps, one after another."""
+
+    def make() -> None:
+        for step in steps:
+            step()
+
+    return make
+
+
+def folder_of(name: str = "map.nii.gz", folder: str = "in") -> None:
+    """Make a folder with one map."""
+    Path(folder).mkdir()
+    save(f"{folder}/{name}", soft())
+
+
 def soft(seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
     """A bar with soft sides."""
     image = np.random.default_rng(seed).random(shape).astype(np.float32) / 4
@@ -89,8 +106,6 @@ def labels() -> np.ndarray:
 
 def sloped() -> None:
     """Labels behind a float slope: 3 is stored as 30 times 0.1, which is not exactly 3."""
-    import nibabel
-
     image = nibabel.Nifti1Image((10 * labels()).T, np.eye(4), dtype=np.int16)
     image.header.set_data_dtype(np.int16)
     image.header.set_xyzt_units("mm")
@@ -137,8 +152,6 @@ def pair(one: np.ndarray, other: np.ndarray, *spacings: tuple[float, ...], suffi
 
 
 def moved() -> None:
-    import nibabel
-
     pair(soft(), (soft() > 0.5).astype(np.uint8))
     place = np.diag([1.0, 1, 1, 1])
     place[0, 3] = 5
@@ -182,8 +195,6 @@ def several_images() -> None:
 
 
 def sheared() -> None:
-    import nibabel
-
     place = np.eye(4)
     place[0, 2] = 0.3
     for name in ("pred", "ref"):
@@ -205,11 +216,112 @@ def skeleton() -> None:
 def first_object() -> None:
     one = soft()
     save("ref.nii.gz", (one > 0.5).astype(np.uint8), (1, 1, 1))
-    import nibabel
-
     image = nibabel.Nifti1Image(np.stack([one, 1 - one]).T, np.eye(4))
     image.header.set_xyzt_units("mm")
     image.to_filename("pred.nii.gz")
+
+
+def without_size() -> None:
+    np.save("map.npy", soft())
+
+
+def in_no_unit() -> None:
+    save("map.nii.gz", soft())
+    run("erode", "map.nii.gz", "map.zarr")
+    place = Path("map.zarr/.zattrs")
+    told = json.loads(place.read_text())
+    for axis in told["multiscales"][0]["axes"]:
+        del axis["unit"]
+    place.write_text(json.dumps(told))
+
+
+def case_beside(suffix: str, *, reader: str = "") -> None:
+    """A case of nnU-Net whose labels are in another format than its dataset's."""
+    network()
+    painted = softmax().argmax(axis=0).astype(np.uint8)
+    Path("case.nii.gz").unlink()
+    if suffix == ".mgz":
+        nibabel.MGHImage(painted.T, np.eye(4)).to_filename("case.mgz")
+    else:
+        tifffile.imwrite(f"case{suffix}", painted)
+    told = json.loads(Path("dataset.json").read_text()) | {"file_ending": suffix}
+    if reader:
+        told["overwrite_image_reader_writer"] = reader
+    Path("dataset.json").write_text(json.dumps(told))
+
+
+def other_size() -> None:
+    network()
+    Path("image.nii.gz").rename("kept.nii.gz")
+    save("case.nii.gz", np.zeros((6, 12, 13), np.uint8))
+
+
+def two_of_a_name() -> None:
+    network()
+    Path("images").mkdir()
+    for name in ("case.nii.gz", "case.nrrd"):
+        save(f"images/{name}", softmax()[0])
+
+
+def regions() -> None:
+    """Classes that overlap, as nnU-Net's regions do."""
+    whole, core = soft(), soft() * np.linspace(0, 1, SHAPE[-1], dtype=np.float32)
+    np.savez_compressed("case.npz", probabilities=np.stack([whole, core]))
+    save("case.nii.gz", np.where(core > 0.5, 2, whole > 0.5).astype(np.uint8))
+    told = {"labels": {"background": 0, "whole": [1, 2], "core": 2}, "regions_class_order": [1, 2]}
+    Path("dataset.json").write_text(json.dumps(told | {"file_ending": ".nii.gz"}))
+
+
+def strange_axes() -> None:
+    """An OME-Zarr whose axes of space have names of their own."""
+    without_size()
+    run("erode", "map.npy", "map.zarr")
+    place = Path("map.zarr/.zattrs")
+    told = json.loads(place.read_text())
+    for axis, name in zip(told["multiscales"][0]["axes"], "abd", strict=True):
+        axis["name"] = name
+    place.write_text(json.dumps(told))
+
+
+def folders_of_pairs() -> None:
+    for number in range(2):
+        for folder in ("pred", "ref"):
+            Path(folder).mkdir(exist_ok=True)
+            save(f"{folder}/{number}.nii.gz", (soft(number) > 0.5).astype(np.uint8))
+
+
+def cut_short() -> None:
+    pair((soft() > 0.5).astype(np.uint8), (soft() > 0.5).astype(np.uint8)[..., :12])
+
+
+def turned() -> None:
+    np.save("pred.npy", soft())
+    np.save("ref.npy", (soft() > 0.5).astype(np.uint8).T)
+
+
+def broken_ring() -> None:
+    y, x = np.mgrid[:30, :30] - 14.5
+    ring = np.exp(-((np.hypot(y, x) - 9) ** 2) / 4).astype(np.float32)
+    ring[12:17, 18:] *= 0.4
+    save("map.nii.gz", ring)
+
+
+def blob() -> None:
+    y, x = np.mgrid[:30, :30] - 14
+    save("map.nii.gz", np.exp(-(y**2 + x**2) / 40).astype(np.float32))
+
+
+def sponge() -> None:
+    """Noise whose loops and cavities fill from one of 16 levels to the next; of 8, few do."""
+    image = ndimage.gaussian_filter(np.random.default_rng(3).standard_normal((16, 24, 24)), 2)
+    save("map.nii.gz", (1 / (1 + np.exp(-2 * image / image.std() - 1))).astype(np.float32), (1, 1, 1))
+    run("skeletonize", "map.nii.gz", "skeleton.nii.gz")
+
+
+def two_results() -> None:
+    Path("in").mkdir()
+    for name in ("map.nii.gz", "map.npy"):
+        save(f"in/{name}", soft())
 
 
 def typed(line: str, message: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs the command line, in this process or in one of its own, and says what it left behind."""
+"""Runs the command line, in this process or a new one, and reads its output."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
-import SimpleITK
 import tifffile
 from typer.testing import CliRunner
 
 from softmorph_cli.cli.app import app
+
+# Half of them has types, which know little of the classes that are read.
+nibabel: Any = import_module("nibabel")
+SimpleITK: Any = import_module("SimpleITK")
 
 ESCAPE = "\x1b"
 BOXES = re.compile("[\u2500-\u257f]")
@@ -96,7 +99,7 @@ def refused(*arguments: object, code: int = 1, says: str | tuple[str, ...] = ())
 
 
 def complaint(err: str) -> str:
-    """Return the one line that says what is wrong; anything beside notes and it is too much."""
+    """Return the error, which has to be the only line beside notes and warnings."""
     lines = [line for line in err.splitlines() if not line.startswith(("note: ", "warning: "))]
     assert len(lines) == 1, err
     assert lines[0].startswith("error: "), err
@@ -139,7 +142,7 @@ def save(path: str | Path, array: np.ndarray, spacing: tuple[float, ...] | None 
         more: dict[str, Any] = {}
         if spacing is not None:
             more = {"resolution": (1 / spacing[-1], 1 / spacing[-2])}
-        metadata = {"axes": "ZYX"[-array.ndim :], "unit": "mm"}
+        metadata: dict[str, Any] = {"axes": "ZYX"[-array.ndim :], "unit": "mm"}
         if array.ndim == 3 and spacing is not None:
             metadata["spacing"] = spacing[0]
         tifffile.imwrite(path, array, imagej=True, metadata=metadata, **more)

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import softmorph_cli
 from softmorph_cli.system.parameters import named, named_as_options
@@ -106,8 +107,8 @@ def _named(filled: ast.AST) -> str | None:
         return phrases[getattr(call.func, "id", "")]
     if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "named":
         return None
-    given = [one.value if isinstance(one, ast.Constant) else "{}" for one in call.args]
-    option = [one.value.value for one in call.keywords if isinstance(one.value, ast.Constant)]
+    given: list[Any] = [one.value if isinstance(one, ast.Constant) else "{}" for one in call.args]
+    option = [str(one.value.value) for one in call.keywords if isinstance(one.value, ast.Constant)]
     with named_as_options():
         return named(*given, option=option[0] if option else None)
 

@@ -153,7 +153,7 @@ ELSEWHERE = {
     "add --force beside --resume to do that again": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",
     "is of a run with --method": "cli/test_cli_defaults.py::test_tiles_of_other_defaults_stop_and_say_how_to_go_on",
     "what is done stays done, and the same command with --resume": "pipeline/test_batch_cluster.py::test_the_scheduler_goes_away",
-    "what is done stays done: the same command with --resume": "cli/test_cli_batch.py::test_interrupted",
+    "what is done stays done: the same command with --resume": "cli/test_cli_batch_processes.py::test_interrupted",
     ": the same command with --resume goes on.": "cli/test_cli_large_outputs.py::test_an_interrupted_run_says_how_to_go_on",
     "--force makes it again.": "cli/test_cli_large_outputs.py::test_a_run_that_is_done_says_so_when_it_is_resumed",
     "Free some space, then go on with --resume": "cli/test_cli_large_outputs.py::test_a_full_disk_loses_nothing_and_the_run_goes_on",
@@ -161,8 +161,8 @@ ELSEWHERE = {
     "; run again without --resume": "io/test_new_blocks.py::test_damage_of_an_interrupted_store_is_reported",
     "or run without --resume": "io/test_new_blocks.py::test_an_interrupted_store_is_resumed",
     "; --top 0 shows all": "cli/test_cli_inspect.py::test_the_order_and_the_length_of_the_table",
-    "(a bug in softmorph: please report": "cli/test_cli_advice_machines.py::test_a_bug_is_told_with_what_to_report",
-    "plain torch computes on the GPU": "cli/test_cli_advice_machines.py::test_with_triton_nothing_is_said_of_it",
+    "(a bug in softmorph: please report": "cli/test_cli_advice_machines.py::test_a_bug_asks_for_a_report",
+    "plain torch computes on the GPU": "cli/test_cli_advice_machines.py::test_no_note_on_triton_where_it_is_installed",
     "type there: pip install": "cli/test_cli_advice_machines.py::test_what_is_to_be_installed_is_known_and_brings_what_is_missing",
     "needs a library: pip install": "cli/test_cli_advice_machines.py::test_pixels_are_shown_once_their_library_is_there",
     "--num-parts and --part-id": "cli/test_cli_advice_machines.py::test_parts_of_a_folder_that_another_batch_writes_to",
@@ -176,7 +176,7 @@ ELSEWHERE = {
     "write it with: dask scheduler": "workers/test_cluster_connect.py::test_what_is_advised_about_who_does_the_work",
     "the file that dask scheduler": "workers/test_cluster_connect.py::test_what_is_advised_about_who_does_the_work",
     "try the file by itself with softmorph chain": "pipeline/test_batch_engines.py::test_a_worker_that_dies_takes_its_own_file_only",
-    "most likely because memory ran out": "cli/test_cli_batch.py::test_a_worker_is_killed",
+    "most likely because memory ran out": "cli/test_cli_batch_processes.py::test_a_worker_is_killed",
 }
 
 # Those that no test follows, and why.

@@ -12,8 +12,10 @@ import tifffile
 from helpers_advice import (
     SHAPE,
     Row,
+    after,
     comb,
     first_object,
+    folder_of,
     folders,
     follow,
     foreign,
@@ -44,7 +46,7 @@ TABLE = {
         sloped, "erode sloped.nii out.nii.gz", ("--label 1", "--divide-by 3")
     ),
     "labels behind a slope, compared with one map": Row(
-        lambda: (sloped(), save("map.nii.gz", soft(), (1, 1, 1))),
+        after(sloped, lambda: save("map.nii.gz", soft(), (1, 1, 1))),
         "evaluate map.nii.gz sloped.nii --metrics dice --same-grid",
         ("--label 1",),
     ),
@@ -155,9 +157,7 @@ TABLE = {
         ("--force",),
     ),
     "folders in a folder": Row(folders, "batch in out erode", ("--recursive",)),
-    "a folder is measured": Row(
-        lambda: (Path("maps").mkdir(), save("maps/map.nii.gz", soft())), "stats maps", ("softmorph stats",)
-    ),
+    "a folder is measured": Row(lambda: folder_of(folder="maps"), "stats maps", ("softmorph stats",)),
     "a dry run without a size": Row(
         lambda: np.save("map.npy", soft()),
         "skeletonize map.npy out.zarr --dry-run",
@@ -184,9 +184,9 @@ TABLE = {
         code=2,
     ),
     "an order by what is not known": Row(
-        lambda: (
-            comb(),
-            save("map.nii.gz", np.load("map.npy") * np.linspace(0.5, 1, 70, dtype=np.float32), None),
+        after(
+            comb,
+            lambda: save("map.nii.gz", np.load("map.npy") * np.linspace(0.5, 1, 70, dtype=np.float32), None),
         ),
         "inspect line.npy --as skeleton --sort certainty",
         ("--map MAP",),
@@ -278,7 +278,7 @@ def test_what_a_message_advises_works(name: str, monkeypatch: pytest.MonkeyPatch
 
 
 def everything() -> list[tuple[str, Callable[[], object], str]]:
-    """Files of every kind that `softmorph info` knows a next command for."""
+    """Files of every kind for which `softmorph info` suggests a command."""
     rows = [(name, row.make, row.command) for name, row in {**TABLE, **READING}.items()]
     return [(name, make, command) for name, make, command in rows if command.startswith(("erode", "stats"))]
 

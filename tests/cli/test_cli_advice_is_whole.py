@@ -1,4 +1,4 @@
-"""Every message that advises something to type is tried somewhere, or says here why it is not."""
+"""Each message that advises something to type is tested, or listed with the reason why it is not."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def out_of_memory(patch: pytest.MonkeyPatch) -> None:
     """Let memory end while a map of more than 500 voxels is read."""
     from softmorph_cli.io import reading
 
-    read = reading.held
+    read: Any = getattr(reading, "held")  # noqa: B009  (a name that module imports)
 
     def held(array: Any, wanted: Any) -> Any:
         if np.prod(array.shape) > 500:
@@ -79,7 +79,7 @@ def without_imagecodecs(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(sys.modules, "imagecodecs", None)
     patch.setattr(tifffile.tifffile, "imagecodecs", _imagecodecs)
     for table in (tifffile.TIFF.COMPRESSORS, tifffile.TIFF.DECOMPRESSORS):
-        patch.setattr(table, "_codecs", {1: table._codecs[1]})
+        patch.setattr(table, "_codecs", {1: vars(table)["_codecs"][1]})
 
 
 def without_dask(patch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def full_disk(patch: pytest.MonkeyPatch) -> None:
     """Let nothing be written into the folder "full"."""
     from softmorph_cli.tiled import plane_store
 
-    flush = plane_store.flush
+    flush: Any = getattr(plane_store, "flush")  # noqa: B009  (a name that module imports)
 
     def refuse(paths: list[Path]) -> None:
         if any("full" in str(path) for path in paths):
@@ -114,7 +114,7 @@ def a_gpu(patch: pytest.MonkeyPatch) -> None:
     from softmorph_cli.filters import arrays
     from softmorph_cli.kernels.autograd import CompiledBackend
 
-    choose = arrays.choose
+    choose: Any = getattr(arrays, "choose")  # noqa: B009  (a name that module imports)
     patch.setattr(
         arrays,
         "choose",
@@ -148,6 +148,13 @@ def packed() -> None:
 
 # Of every command a part is read where all of it is too much.
 CUT = "--region 0:2,:,:"
+
+
+def out_of_memory_in_threads(patch: pytest.MonkeyPatch) -> None:
+    in_threads(patch)
+    out_of_memory(patch)
+
+
 TABLE = {
     "a map that no memory holds": Row(
         lambda: save("map.nii.gz", soft()),
@@ -176,7 +183,7 @@ TABLE = {
         ("--region",),
         mentions=("--workers",),
         then={"--region": f"batch in out erode --workers 1 {CUT}"},
-        where=lambda patch: (in_threads(patch), out_of_memory(patch)),
+        where=out_of_memory_in_threads,
     ),
     "fewer workers than cores": Row(
         study("map", "other"),
@@ -349,7 +356,7 @@ def test_the_memory_that_is_advised_is_there(
     assert machine.for_tiles() == told
 
 
-def test_with_triton_nothing_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_note_on_triton_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -402,7 +409,7 @@ def test_parts_of_a_folder_that_another_batch_writes_to(monkeypatch: pytest.Monk
     assert {path.name for path in Path("out").glob("*.nii.gz")} == {"map.nii.gz", "other.nii.gz"}
 
 
-def test_a_bug_is_told_with_what_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_asks_for_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
     in_threads(monkeypatch)
     study("map")()
 

@@ -2,120 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
-import tifffile
-from helpers_advice import SHAPE, Row, comb, follow, labels, network, pair, soft, softmax, stack
+from helpers_advice import (
+    SHAPE,
+    Row,
+    after,
+    blob,
+    broken_ring,
+    case_beside,
+    comb,
+    cut_short,
+    folder_of,
+    folders_of_pairs,
+    follow,
+    in_no_unit,
+    labels,
+    network,
+    other_size,
+    pair,
+    regions,
+    soft,
+    sponge,
+    stack,
+    strange_axes,
+    turned,
+    two_of_a_name,
+    two_results,
+    without_size,
+)
 from helpers_cli import run, save
-from scipy import ndimage
-
-
-def without_size() -> None:
-    np.save("map.npy", soft())
-
-
-def in_no_unit() -> None:
-    save("map.nii.gz", soft())
-    run("erode", "map.nii.gz", "map.zarr")
-    place = Path("map.zarr/.zattrs")
-    told = json.loads(place.read_text())
-    for axis in told["multiscales"][0]["axes"]:
-        del axis["unit"]
-    place.write_text(json.dumps(told))
-
-
-def case_beside(suffix: str, *, reader: str = "") -> None:
-    """A case of nnU-Net whose labels are in another format than its dataset's."""
-    network()
-    painted = softmax().argmax(axis=0).astype(np.uint8)
-    Path("case.nii.gz").unlink()
-    if suffix == ".mgz":
-        nibabel.MGHImage(painted.T, np.eye(4)).to_filename("case.mgz")
-    else:
-        tifffile.imwrite(f"case{suffix}", painted)
-    told = json.loads(Path("dataset.json").read_text()) | {"file_ending": suffix}
-    if reader:
-        told["overwrite_image_reader_writer"] = reader
-    Path("dataset.json").write_text(json.dumps(told))
-
-
-def other_size() -> None:
-    network()
-    Path("image.nii.gz").rename("kept.nii.gz")
-    save("case.nii.gz", np.zeros((6, 12, 13), np.uint8))
-
-
-def two_of_a_name() -> None:
-    network()
-    Path("images").mkdir()
-    for name in ("case.nii.gz", "case.nrrd"):
-        save(f"images/{name}", softmax()[0])
-
-
-def regions() -> None:
-    """Classes that overlap, as nnU-Net's regions do."""
-    whole, core = soft(), soft() * np.linspace(0, 1, SHAPE[-1], dtype=np.float32)
-    np.savez_compressed("case.npz", probabilities=np.stack([whole, core]))
-    save("case.nii.gz", np.where(core > 0.5, 2, whole > 0.5).astype(np.uint8))
-    told = {"labels": {"background": 0, "whole": [1, 2], "core": 2}, "regions_class_order": [1, 2]}
-    Path("dataset.json").write_text(json.dumps(told | {"file_ending": ".nii.gz"}))
-
-
-def strange_axes() -> None:
-    """An OME-Zarr whose axes of space have names of their own."""
-    without_size()
-    run("erode", "map.npy", "map.zarr")
-    place = Path("map.zarr/.zattrs")
-    told = json.loads(place.read_text())
-    for axis, name in zip(told["multiscales"][0]["axes"], "abd", strict=True):
-        axis["name"] = name
-    place.write_text(json.dumps(told))
-
-
-def folders_of_pairs() -> None:
-    for number in range(2):
-        for folder in ("pred", "ref"):
-            Path(folder).mkdir(exist_ok=True)
-            save(f"{folder}/{number}.nii.gz", (soft(number) > 0.5).astype(np.uint8))
-
-
-def cut_short() -> None:
-    pair((soft() > 0.5).astype(np.uint8), (soft() > 0.5).astype(np.uint8)[..., :12])
-
-
-def turned() -> None:
-    np.save("pred.npy", soft())
-    np.save("ref.npy", (soft() > 0.5).astype(np.uint8).T)
-
-
-def broken_ring() -> None:
-    y, x = np.mgrid[:30, :30] - 14.5
-    ring = np.exp(-((np.hypot(y, x) - 9) ** 2) / 4).astype(np.float32)
-    ring[12:17, 18:] *= 0.4
-    save("map.nii.gz", ring)
-
-
-def blob() -> None:
-    y, x = np.mgrid[:30, :30] - 14
-    save("map.nii.gz", np.exp(-(y**2 + x**2) / 40).astype(np.float32))
-
-
-def sponge() -> None:
-    """Noise whose loops and cavities fill from one of 16 levels to the next; of 8, few do."""
-    image = ndimage.gaussian_filter(np.random.default_rng(3).standard_normal((16, 24, 24)), 2)
-    save("map.nii.gz", (1 / (1 + np.exp(-2 * image / image.std() - 1))).astype(np.float32), (1, 1, 1))
-    run("skeletonize", "map.nii.gz", "skeleton.nii.gz")
-
-
-def two_results() -> None:
-    Path("in").mkdir()
-    for name in ("map.nii.gz", "map.npy"):
-        save(f"in/{name}", soft())
-
 
 TABLE = {
     "an image of another size": Row(
@@ -305,7 +223,7 @@ TABLE = {
         },
     ),
     "a batch of one file": Row(
-        lambda: (Path("in").mkdir(), save("in/map.nii.gz", soft())),
+        folder_of,
         "batch in/map.nii.gz out erode",
         ("name its folder", "softmorph chain"),
         then={
@@ -314,7 +232,7 @@ TABLE = {
         },
     ),
     "a batch of one store": Row(
-        lambda: (without_size(), run("erode", "map.npy", "map.zarr")),
+        after(without_size, lambda: run("erode", "map.npy", "map.zarr")),
         "batch map.zarr out erode",
         ("softmorph chain",),
         then={"softmorph chain": "chain map.zarr out.zarr erode"},
@@ -375,13 +293,13 @@ TABLE = {
         cut_short, "evaluate pred.nii.gz ref.nii.gz --metrics dice", ("--region 0:6,0:12,0:12",)
     ),
     "a map that a skeleton is not of": Row(
-        lambda: (comb(), np.save("other.npy", np.load("map.npy")[:40])),
+        after(comb, lambda: np.save("other.npy", np.load("map.npy")[:40])),
         "inspect line.npy --as skeleton --map other.npy",
         ("--map",),
         then={"--map": "inspect line.npy --as skeleton --map map.npy"},
     ),
     "a faint skeleton": Row(
-        lambda: (comb(), np.save("line.npy", np.load("line.npy") * np.float32(0.2))),
+        after(comb, lambda: np.save("line.npy", np.load("line.npy") * np.float32(0.2))),
         "inspect line.npy --as skeleton",
         ("--threshold",),
         code=0,

@@ -10,6 +10,8 @@ import tifffile
 from helpers_advice import (
     SHAPE,
     Row,
+    after,
+    folder_of,
     follow,
     labels,
     network,
@@ -25,6 +27,11 @@ import softmorph_cli
 
 # What is done with the file that failed, alone.
 APART = "batch in out erode --glob 'logits[[]1].npy'"
+
+
+def pyramid() -> None:
+    np.save("map.npy", soft(shape=(8, 300, 300)))
+    run("erode", "map.npy", "map.zarr", "--pyramid")
 
 
 def probabilities_and_logits() -> None:
@@ -61,20 +68,14 @@ TABLE = {
         "--resolution 1",
     ),
     "a resolution of one array": Row(
-        lambda: (
-            np.save("map.npy", soft(shape=(8, 300, 300))),
-            run("erode", "map.npy", "map.zarr", "--pyramid"),
-        ),
+        pyramid,
         "stats map.zarr/0 --resolution 1",
         ("leave --resolution out",),
         "--resolution 1",
         code=2,
     ),
     "coarser resolutions are there": Row(
-        lambda: (
-            np.save("map.npy", soft(shape=(8, 300, 300))),
-            run("erode", "map.npy", "map.zarr", "--pyramid"),
-        ),
+        pyramid,
         "info map.zarr",
         ("--resolution 1",),
         code=0,
@@ -116,18 +117,18 @@ TABLE = {
         lambda: np.save("map.npy", soft(shape=(9, 10, 3))), "erode map.npy out.npy", ("--axes ZYX",), code=0
     ),
     "a batch that was done": Row(
-        lambda: (Path("in").mkdir(), save("in/map.nii.gz", soft()), run("batch", "in", "out", "erode")),
+        after(folder_of, lambda: run("batch", "in", "out", "erode")),
         "batch in out erode",
         ("--resume", "--force"),
     ),
     "files that no batch made": Row(
-        lambda: [(Path(one).mkdir(), save(f"{one}/map.nii.gz", soft())) for one in ("in", "out")],
+        after(folder_of, lambda: folder_of(folder="out")),
         "batch in out erode",
         ("--force",),
         mentions=("--suffix",),
     ),
     "parts without a number": Row(
-        lambda: (Path("in").mkdir(), save("in/map.nii.gz", soft())),
+        folder_of,
         "batch in out erode --num-parts 4",
         ("--num-parts 10 --part-id 0",),
         without="--num-parts 4",
@@ -236,7 +237,7 @@ TABLE = {
         code=2,
     ),
     "a summary of one part": Row(
-        lambda: (Path("in").mkdir(), save("in/map.nii.gz", soft()), run("batch", "in", "out", "erode")),
+        after(folder_of, lambda: run("batch", "in", "out", "erode")),
         "batch in out --summarize --num-parts 2 --part-id 0",
         ("leave out --num-parts and --part-id",),
         "--num-parts 2 --part-id 0",

@@ -30,7 +30,7 @@ def film(tmp_path: Path) -> Path:
 
 
 def advised(err: str) -> dict[str, str]:
-    """Return the options that an error says to add."""
+    """Return the options that an error advises."""
     found = dict(re.findall(r"(--[a-z-]+) (\w+)", err))
     found.pop("--priors", None)
     assert found, err

@@ -9,12 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
-import SimpleITK
 import tifffile
-from helpers_cli import BOXES, complaint, everything, load, random_map, refused, run, save
+from helpers_cli import BOXES, SimpleITK, complaint, everything, load, nibabel, random_map, refused, run, save
 
 GOOD = random_map()
 
@@ -117,7 +115,7 @@ BAD: dict[str, tuple[Callable[[], Path], tuple[str, ...]]] = {
     "text array": (lambda: save("bad.npy", np.array([["a", "b"], ["c", "d"]])), ("no numbers",)),
     "records": (lambda: save("bad.npy", np.zeros((3, 3), [("p", "f4")])), ("no numbers",)),
     "zero-size": (lambda: save("bad.npy", np.zeros((0, 7, 8), np.float32)), ("empty", "(0, 7, 8)")),
-    "0-D": (lambda: save("bad.npy", np.float32(0.5)), ("0 axes", "2 to 5")),
+    "0-D": (lambda: save("bad.npy", np.array(0.5, np.float32)), ("0 axes", "2 to 5")),
     "1-D": (lambda: save("bad.npy", GOOD.ravel()), ("1 axis", "2 to 5")),
     "6-D": (lambda: save("bad.npy", random_map((2, 2, 2, 3, 4, 5))), ("6 axes", "2 to 5")),
     "6-D NIfTI": (
@@ -409,6 +407,6 @@ def test_odd_voxel_sizes_in_a_nifti_header(spacing: tuple[float, ...]) -> None:
     Path("in.nii").write_bytes(bytes(image.header.binaryblock) + bytes(4) + GOOD.tobytes())
     run("erode", "in.nii", "out.nii", "--stats", "s.json", "--preview", "p.png")
     kept = np.abs(nibabel.load("out.nii").header["pixdim"][1:4])
-    wanted = np.abs(np.float32(spacing[::-1]))
+    wanted = np.abs(np.array(spacing[::-1], np.float32))
     # nibabel makes one of a size of zero.
     np.testing.assert_array_equal(kept, np.where(wanted == 0, 1, wanted))

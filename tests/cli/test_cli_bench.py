@@ -111,7 +111,7 @@ def test_what_is_refused_before_anything_is_measured(arguments: list[object], co
     refused("bench", *arguments, code=code, says=says)
 
 
-def test_a_closing_says_how_many_passes_it_is() -> None:
+def test_a_closing_prints_its_number_of_passes() -> None:
     """One along each axis for a box, of the dilation and of the erosion; for a cross as many in each iteration."""
     ended = run("bench", *TINY, "--no-memory", "--operation", "closing")
     assert "closing 6-connected, radius 3, 18 1-D passes, minmax: time " in ended.out

@@ -6,10 +6,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
-from helpers_cli import load, random_map, refused, run, save
+from helpers_cli import load, nibabel, random_map, refused, run, save
 
 import softmorph_cli
 from softmorph_cli.filters.greylevel import components, despeckle, fill
@@ -51,7 +50,9 @@ def test_stages_that_exist_are_refused_before_anything_is_computed() -> None:
 
 def test_a_chain_says_how_it_was_made() -> None:
     run("chain", "in.nii.gz", "out.nii.gz", "close:iterations=2", "skeletonize:hard")
-    made = softmorph_cli.read("out.nii.gz").source.provenance
+    source = softmorph_cli.read("out.nii.gz").source
+    assert source is not None
+    made = source.provenance
     assert made["command"] == "softmorph chain"
     assert made["parameters"]["steps"] == [
         {"operation": "close", "method": "minmax", "iterations": 2},

@@ -1,4 +1,4 @@
-"""Files of several classes: what decides, which class is meant, and that every output says so."""
+"""Files of several classes: how they are decided, which class is used, and that outputs name both."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-import SimpleITK
 import tifffile
-from helpers_cli import load, refused, run, save
+from helpers_cli import SimpleITK, load, nibabel, refused, run, save
 
 SHAPE = (8, 18, 20)
 
@@ -141,7 +139,7 @@ def test_a_reference_of_exclusive_classes_is_decided_too() -> None:
     )
 
 
-def test_the_table_says_how_each_of_the_two_was_decided() -> None:
+def test_the_table_names_the_decision_of_each_file() -> None:
     p = softmax()
     nifti(p)
     save("mask.nii.gz", (p[1] > 0.4).astype(np.uint8), (1, 1, 1))
@@ -223,7 +221,9 @@ def test_a_channel_that_is_called_background_is_it() -> None:
 
 @pytest.mark.parametrize("command", ["inspect", "stats", "skeletonize", "skeletonize hard", "threshold"])
 @pytest.mark.parametrize("chosen", [(), ("--channel", "artery")])
-def test_where_one_half_decides_otherwise_it_is_said(command: str, chosen: tuple[str, ...]) -> None:
+def test_a_note_where_one_half_and_the_most_probable_class_differ(
+    command: str, chosen: tuple[str, ...]
+) -> None:
     p = softmax()
     case(p, p.argmax(axis=0))
     name, *hard = command.split()
@@ -241,7 +241,7 @@ def test_where_one_half_decides_otherwise_it_is_said(command: str, chosen: tuple
         assert said == (not chosen or class_ in chosen)
 
 
-def test_nothing_is_said_where_both_decisions_agree() -> None:
+def test_no_note_where_both_decisions_agree() -> None:
     most = softmax().argmax(axis=0)
     p = np.where(np.arange(3)[:, None, None, None] == most, np.float32(0.8), np.float32(0.1))
     case(p, most)
@@ -262,7 +262,7 @@ def test_inspect_proposes_classes_and_not_the_background() -> None:
 
 
 @pytest.mark.parametrize(("channel", "name"), [("vein", "vein"), ("2", "vein"), ("0", "background")])
-def test_every_output_of_inspect_says_which_class(channel: str, name: str) -> None:
+def test_every_output_of_inspect_names_the_class(channel: str, name: str) -> None:
     p = softmax()
     case(p, p.argmax(axis=0))
     written = {f"--{kind}": f"out.{kind}" for kind in ("json", "csv", "graphml", "swc", "obj")} | {
@@ -327,6 +327,6 @@ def test_the_tolerance_of_nsd_goes_by_the_voxel_where_they_are_small(
     assert "nsd within" not in run("evaluate", "pred.nii.gz", "far.nii.gz", "--metrics", "dice").out
 
 
-def test_help_says_that_inspect_takes_one() -> None:
+def test_help_of_inspect_mentions_one_channel() -> None:
     assert "all, each by itself" not in run("inspect", "--help").out
     assert "each by itself" in run("stats", "--help").out

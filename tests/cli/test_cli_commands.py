@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-import SimpleITK
-import tifffile
-from helpers_cli import SPACING, SUFFIXES, load, random_map, run, save
-from helpers_maps import vessels
+from helpers_cli import SPACING, SUFFIXES, SimpleITK, load, nibabel, random_map, run, save
+from helpers_functions import FUNCTIONS, SQUARE, quietly
 
 import softmorph_cli
-from softmorph_cli.io import write
 from softmorph_cli.system.units import sign
-from softmorph_cli.topology.betti import betti_numbers
-from softmorph_cli.volume import Volume
-
-SQUARE = random_map((9, 11), 3)
-FUNCTIONS = {
-    "erode": softmorph_cli.erosion,
-    "dilate": softmorph_cli.dilation,
-    "open": softmorph_cli.opening,
-    "close": softmorph_cli.closing,
-    "gradient": softmorph_cli.gradient,
-    "tophat": softmorph_cli.tophat,
-    "blackhat": softmorph_cli.blackhat,
-    "skeletonize": softmorph_cli.skeletonize,
-}
-
-
-def quietly(function: Any, *arguments: Any, **more: Any) -> np.ndarray:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", softmorph_cli.SoftmorphWarning)
-        result = function(*arguments, **more)
-    return result
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -49,182 +21,6 @@ def test_each_command_is_its_function(name: str, image: np.ndarray) -> None:
     save("in.npy", image)
     run(name, "in.npy", "out.npy")
     np.testing.assert_array_equal(load("out.npy"), quietly(FUNCTIONS[name], image))
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("name", ["erode", "skeletonize"])
-def test_each_format_gives_the_same_numbers(name: str, suffix: str) -> None:
-    image = random_map()
-    run(name, save(f"in{suffix}", image), f"out{suffix}")
-    np.testing.assert_array_equal(load(f"out{suffix}"), FUNCTIONS[name](image))
-
-
-@pytest.mark.parametrize("target", [*SUFFIXES, ".ome.tif", ".tiff", ".NII"])
-@pytest.mark.parametrize("source", [".nii.gz", ".tif", ".mha"])
-def test_the_format_may_change_and_the_voxel_size_goes_along(source: str, target: str) -> None:
-    save(f"in{source}", random_map())
-    ended = run("erode", f"in{source}", f"out{target}")
-    volume = softmorph_cli.read(f"out{target}")
-    np.testing.assert_array_equal(volume.array, softmorph_cli.erosion(random_map()))
-    if target == ".npy":
-        assert volume.spacing is None
-        assert "warning: NumPy cannot hold the voxel size." in ended.err
-        return
-    assert volume.unit == "mm"
-    np.testing.assert_allclose(volume.spacing, SPACING, rtol=1e-5)
-    lost_affine = "warning: TIFF cannot hold orientation and origin (the affine)." in ended.err
-    assert lost_affine == (source != ".tif" and "tif" in target)
-
-
-def test_png_in_and_out_uses_the_range_of_its_type() -> None:
-    stored = np.round(SQUARE * 65535).astype(np.uint16)
-    stored[0, 0] = 65535
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(stored), "in.png")
-    run("erode", "in.png", "out.png", "--connectivity", "8")
-    wanted = softmorph_cli.erosion((stored / 65535).astype(np.float32), connectivity=8)
-    written = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage("out.png"))
-    assert written.dtype == np.uint16
-    np.testing.assert_array_equal(written, np.rint(wanted * np.float32(65535)))
-
-
-def test_an_oblique_affine_and_its_codes_are_untouched() -> None:
-    affine = np.array([[-0.9, 0.1, 0.3, 5.0], [0.2, 1.9, -0.2, -7.0], [0.1, 0.3, 3.1, 9.0], [0, 0, 0, 1]])
-    image = nibabel.Nifti1Image(random_map().T, affine)
-    image.header.set_sform(affine, code="mni")
-    image.header.set_qform(affine, code="scanner", strip_shears=True)
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = b"the scanner's own words"
-    image.to_filename("in.nii.gz")
-    run("erode", "in.nii.gz", "out.nii.gz")
-    source, result = nibabel.load("in.nii.gz").header, nibabel.load("out.nii.gz").header
-    for field in (
-        "sform_code", "qform_code", "srow_x", "srow_y", "srow_z", "quatern_b", "quatern_c", "quatern_d",
-        "qoffset_x", "qoffset_y", "qoffset_z", "pixdim", "xyzt_units", "descrip",
-    ):  # fmt: skip
-        np.testing.assert_array_equal(result[field], source[field], err_msg=field)
-    assert result.get_data_dtype() == np.float32
-    assert np.isnan(result["scl_slope"]) or float(result["scl_slope"]) in (0, 1)
-
-
-@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
-def test_direction_origin_and_metadata_are_kept(suffix: str) -> None:
-    image = SimpleITK.GetImageFromArray(random_map())
-    image.SetSpacing([0.5, 2, 3])
-    image.SetOrigin([-4, 5, 66])
-    image.SetDirection([0, -1, 0, 1, 0, 0, 0, 0, 1])
-    image.SetMetaData("Patient", "nobody")
-    SimpleITK.WriteImage(image, f"in{suffix}")
-    run("erode", f"in{suffix}", f"out{suffix}")
-    result = SimpleITK.ReadImage(f"out{suffix}")
-    np.testing.assert_allclose(result.GetSpacing(), image.GetSpacing())
-    np.testing.assert_allclose(result.GetOrigin(), image.GetOrigin())
-    np.testing.assert_allclose(result.GetDirection(), image.GetDirection())
-    assert result.GetMetaData("Patient") == "nobody"
-
-
-def test_the_fourth_axis_of_nifti_is_mapped_over() -> None:
-    image = random_map((3, 6, 7, 8))
-    nibabel.Nifti1Image(image.T, np.eye(4)).to_filename("in.nii.gz")
-    run("erode", "in.nii.gz", "out.nii.gz")
-    result = nibabel.load("out.nii.gz")
-    assert result.shape == (8, 7, 6, 3)
-    for time in range(3):
-        wanted = softmorph_cli.erosion(image[time])
-        np.testing.assert_array_equal(result.get_fdata(dtype=np.float32).T[time], wanted)
-
-
-@pytest.mark.parametrize("name", ["erode", "skeletonize", "tophat"])
-@pytest.mark.parametrize("extra", [(1,), (1, 1), (3, 1), (1, 2)])
-def test_a_mapped_axis_of_one(name: str, extra: tuple[int, ...]) -> None:
-    """A 4-D file of a single volume, and the 5-D vector of NIfTI whose time is one."""
-    image = random_map((*extra, 6, 7, 8))
-    nibabel.Nifti1Image(image.T, np.eye(4)).to_filename("in.nii.gz")
-    run(name, "in.nii.gz", "out.nii.gz", "--preview", "p.png")
-    result = nibabel.load("out.nii.gz")
-    assert result.shape == nibabel.load("in.nii.gz").shape
-    for index in np.ndindex(extra):
-        wanted = quietly(FUNCTIONS[name], image[index])
-        np.testing.assert_array_equal(result.get_fdata(dtype=np.float32).T[index], wanted)
-
-
-@pytest.mark.parametrize("name", ["in.ome.tif", "in.tif"])
-def test_time_and_channel_of_tiff_are_mapped_over(name: str) -> None:
-    image = random_map((2, 6, 3, 7, 8))
-    kind: dict[str, Any] = {"imagej": True}
-    axes = "TZCYX"
-    if "ome" in name:
-        kind, axes, image = {"ome": True}, "TCZYX", image.transpose(0, 2, 1, 3, 4)
-    tifffile.imwrite(
-        name, np.ascontiguousarray(image), metadata={"axes": axes}, photometric="minisblack", **kind
-    )
-    run("erode", name, f"out_{name}")
-    with tifffile.TiffFile(f"out_{name}") as file:
-        assert (file.is_ome, file.is_imagej) == ("ome" in name, "ome" not in name)
-        written, found = file.asarray(), file.series[0].axes
-    order = [found.index(axis) for axis in "TCZYX"]
-    source = image.transpose([axes.index(axis) for axis in "TCZYX"])
-    np.testing.assert_array_equal(written.transpose(order), softmorph_cli.erosion(source, spatial_dims=3))
-
-
-def test_pages_of_a_plain_tiff_are_slices_and_the_run_says_so() -> None:
-    image = random_map()
-    tifffile.imwrite("in.tif", image, photometric="minisblack")
-    with tifffile.TiffWriter("pages.tif") as writer:
-        for page in image:
-            writer.write(page, contiguous=False, metadata=None)
-    ended = run("erode", "pages.tif", "z.tif")
-    assert "note: its pages have no named axis and are taken as slices along z" in ended.err
-    np.testing.assert_array_equal(load("z.tif"), softmorph_cli.erosion(image))
-    for option in (["--axes", "TYX"], ["--per-slice"]):
-        run("erode", "pages.tif", "t.tif", "--force", *option)
-        wanted = softmorph_cli.erosion(image, spatial_dims=2)
-        np.testing.assert_array_equal(load("t.tif"), wanted)
-
-
-def test_per_slice_of_nifti_keeps_the_place() -> None:
-    save("in.nii.gz", random_map())
-    run("erode", "in.nii.gz", "out.nii.gz", "--per-slice")
-    np.testing.assert_array_equal(load("out.nii.gz"), softmorph_cli.erosion(random_map(), spatial_dims=2))
-    np.testing.assert_array_equal(nibabel.load("out.nii.gz").affine, nibabel.load("in.nii.gz").affine)
-
-
-def test_a_channel_by_number_and_by_name() -> None:
-    image = random_map((2, 6, 7, 8))
-    tifffile.imwrite(
-        "in.ome.tif", image, metadata={"axes": "CZYX", "Channel": {"Name": ["background", "vessel"]}}
-    )
-    for chosen in ("1", "-1", "vessel"):
-        run("erode", "in.ome.tif", "out.npy", "--channel", chosen, "--force")
-        np.testing.assert_array_equal(load("out.npy"), softmorph_cli.erosion(image[1]))
-
-
-def test_channels_by_axis_of_an_array() -> None:
-    image = random_map((6, 7, 8, 2))
-    save("in.npy", image)
-    run("erode", "in.npy", "out.npy", "--channel-axis", "-1", "--channel", "1")
-    np.testing.assert_array_equal(load("out.npy"), softmorph_cli.erosion(np.ascontiguousarray(image[..., 1])))
-    run("erode", "in.npy", "all.npy", "--channel-axis", "3")
-    np.testing.assert_array_equal(load("all.npy")[..., 1], load("out.npy"))
-
-
-def test_a_region_is_cut_out_at_its_place_in_the_world() -> None:
-    save("in.nii.gz", random_map())
-    run("erode", "in.nii.gz", "out.nii.gz", "--region", "1:5,:6,2:")
-    wanted = softmorph_cli.erosion(np.ascontiguousarray(random_map()[1:5, :6, 2:]))
-    np.testing.assert_array_equal(load("out.nii.gz"), wanted)
-    corner = nibabel.load("out.nii.gz").affine @ [0, 0, 0, 1]
-    np.testing.assert_allclose(corner, nibabel.load("in.nii.gz").affine @ [2, 0, 1, 1])
-
-
-def test_a_mask_makes_the_rest_zero_before_filtering() -> None:
-    image, mask = random_map(), np.zeros((6, 7, 8), np.uint8)
-    mask[2:, 1:6, 3:] = 7
-    spoiled = image.copy()
-    spoiled[0, 0, 0] = np.nan
-    save("in.nii.gz", spoiled)
-    save("mask.nii.gz", mask)
-    run("dilate", "in.nii.gz", "out.nii.gz", "--mask", "mask.nii.gz")
-    np.testing.assert_array_equal(load("out.nii.gz"), softmorph_cli.dilation(np.where(mask > 0, image, 0)))
 
 
 def test_ways_to_turn_numbers_into_probabilities() -> None:
@@ -257,7 +53,7 @@ def test_ways_to_turn_numbers_into_probabilities() -> None:
     np.testing.assert_allclose(load("e.npy"), softmorph_cli.erosion(one), atol=1e-6)
 
 
-def test_a_mask_of_integers_is_recognised_and_said() -> None:
+def test_a_mask_of_integers_is_recognised_with_a_note() -> None:
     mask = (random_map() > 0.4).astype(np.uint8)
     for suffix in (".nii.gz", ".tif", ".mha", ".npy"):
         ended = run("erode", save(f"in{suffix}", mask), "out.npy", "--force")
@@ -282,7 +78,7 @@ def test_a_radius_counts_in_the_unit_of_each_axis(unit: str, code: str, radius: 
     assert f"radius reached 3 × 2 × 3 {sign(unit)} (z × y × x)" in ended.err
 
 
-def test_a_radius_of_voxels_says_voxels() -> None:
+def test_a_radius_in_voxels_is_printed_in_voxels() -> None:
     save("in.nii.gz", random_map())
     ended = run("dilate", "in.nii.gz", "out.nii.gz", "--radius", "1vox")
     np.testing.assert_array_equal(load("out.nii.gz"), softmorph_cli.dilation(random_map()))
@@ -364,7 +160,7 @@ def test_presets(preset: str) -> None:
     np.testing.assert_array_equal(load("out.npy"), quietly(softmorph_cli.skeletonize, SQUARE, preset=preset))
 
 
-def test_a_preset_knows_its_dimensions() -> None:
+def test_a_preset_has_fixed_dimensions() -> None:
     save("in.npy", random_map())
     ended = run("skeletonize", "in.npy", "out.npy", "--preset", "softmorph-3d", "--json")
     assert ended.json["steps"][0]["iterations"] == 5
@@ -421,65 +217,6 @@ def test_output_types_read_back_as_probabilities(suffix: str, kind: str, top: in
     assert volume.source.dtype == kind
     step = 2**-11 if kind == "float16" else 0.5 / top
     np.testing.assert_allclose(volume.array, softmorph_cli.erosion(random_map()), atol=1.01 * step)
-
-
-def test_rules_are_applied_by_name_and_by_file() -> None:
-    save("in.npy", SQUARE)
-    run("apply", "majority", "in.npy", "a.npy")
-    np.testing.assert_array_equal(load("a.npy"), softmorph_cli.apply_rule("majority", SQUARE))
-    run("apply", "majority-2d", "in.npy", "b.npy", "--iterations", "2", "--method", "product")
-    wanted = softmorph_cli.apply_rule("majority-2d", SQUARE, iterations=2, method="product")
-    np.testing.assert_array_equal(load("b.npy"), wanted)
-    bundled = Path(softmorph_cli.__file__).parent / "rules"
-    text = next(bundled.rglob("*isolated*2d*.toml")).read_text(encoding="utf-8")
-    Path("my own rule.toml").write_text(text, encoding="utf-8")
-    run("apply", "my own rule.toml", "in.npy", "c.npy")
-    np.testing.assert_array_equal(load("c.npy"), softmorph_cli.apply_rule("isolated-2d", SQUARE))
-
-
-def test_rules_lists_and_draws_each() -> None:
-    from softmorph_cli.rules import catalog
-
-    listed = run("rules").out
-    for name in catalog.names():
-        assert f"  {name}: " in listed
-        drawn = run("rules", name).out
-        assert drawn.startswith(f"{name}: ")
-        assert "one iteration: " in drawn
-    both = run("rules", "thinning").out
-    assert "thinning-2d: " in both
-    assert "thinning-3d: " in both
-
-
-def test_rules_draws_simple_points_and_subfields() -> None:
-    drawn = run("rules", "thinning-subfields").out
-    for dimensions, passes in ((2, "00 01 10 11"), (3, "000 001 010 011 100 101 110 111")):
-        assert f"thinning-subfields-{dimensions}d: " in drawn
-        assert f"({passes}; each over the voxels whose index has this parity)" in drawn
-    assert drawn.count("simple & ~exactly(1, ring)\n  (simple: its ") == 2
-    confined = run("rules", "zhang-suen+simple").out
-    assert confined.startswith("zhang-suen-2d+simple: ")
-    assert "N00 N01 N10 N11 S00 S01 S10 S11; drawn for the first; each over" in confined
-    for name in ("thinning", "zhang-suen"):
-        assert "(simple: " not in run("rules", name).out
-
-
-@pytest.mark.parametrize("named", ["zhang-suen", "my own rule.toml"])
-def test_a_rule_that_cannot_be_nested_names_the_one_that_can(named: str) -> None:
-    save("in.npy", vessels((40, 60), 5).astype(np.float32))
-    bundled = Path(softmorph_cli.__file__).parent / "rules"
-    text = next(bundled.rglob("*zhang*.toml")).read_text(encoding="utf-8")
-    Path("my own rule.toml").write_text(text, encoding="utf-8")
-    refusal = run("apply", named, "in.npy", "out.npy", "--method", "nested", code=2).err
-    assert "\n    0000\n    0dd0\n    0dd0\n    0000\n" in refusal
-    assert not Path("out.npy").exists()
-    command = shlex.split(refusal[refusal.index("softmorph apply") :].partition(" for this rule")[0])
-    place = {"IN": "in.npy", "OUT": "out.npy"}
-    run(*(place.get(word, word) for word in command[1:]))
-    before, after = load("in.npy"), load("out.npy")
-    # 1/2 is a threshold of every number of levels.
-    assert betti_numbers(after > 0.5).numbers == betti_numbers(before > 0.5).numbers
-    assert (after > 0.5).sum() < 0.8 * (before > 0.5).sum()
 
 
 def test_a_file_of_two_dimensions_in_three_comes_back_as_it_was() -> None:
@@ -543,88 +280,6 @@ def test_stats_of_a_map_per_channel() -> None:
     assert voxels == [int((one > 0.5).sum()) for one in random_map((3, 6, 7, 8))]
 
 
-SUGGESTED = {
-    "probability.nii.gz": random_map(),
-    "integers.nii.gz": (random_map() * 255).astype(np.uint8),
-    "labels.nii.gz": (4 * (random_map() // 0.3)).astype(np.uint8),
-    "logits.npy": (random_map() - np.float32(0.5)) * 30,
-    "four.npy": random_map((2, 6, 7, 8)),
-    "twelve bits.tif": (random_map() * 4095).astype(np.uint16),
-    "over.mha": random_map() * np.float32(1.05),
-    "no_suffix": random_map(),
-    "odd.suffix": random_map(),
-}
-
-
-@pytest.mark.parametrize("name", SUGGESTED)
-def test_what_info_suggests_can_be_typed(name: str) -> None:
-    import shlex
-
-    if name in ("no_suffix", "odd.suffix"):
-        save("x.npy", SUGGESTED[name]).rename(name)
-    else:
-        save(name, SUGGESTED[name])
-    words = shlex.split(run("info", name, "--json").json["try_next"])
-    assert words[:3] == ["softmorph", "skeletonize", name]
-    run(*words[1:])
-    assert Path(words[3]).exists()
-
-
-@pytest.mark.parametrize("options", [(), ("--hard",), ("--output-type", "uint8", "--levels", "8")])
-def test_info_suggests_to_inspect_a_skeleton(options: tuple[str, ...]) -> None:
-    save("map.nii.gz", random_map())
-    run("skeletonize", "map.nii.gz", "skeleton.nii.gz", *options)
-    assert run("info", "skeleton.nii.gz", "--json").json["try_next"] == "softmorph inspect skeleton.nii.gz"
-    run("inspect", "skeleton.nii.gz")
-
-
-def test_info_names_channels_and_suggests_to_inspect_one_skeleton_of_several() -> None:
-    several = np.stack([np.stack([random_map()] * 2)] * 3)
-    write(Volume(several, "TCZYX", (2.0, 1.0, 1.0), "um", channels=("axon", "soma")), "cells.ome.tif")
-    assert run("info", "cells.ome.tif", "--json").json["channels"] == ["axon", "soma"]
-    shown = run("info", "cells.ome.tif").out
-    assert "channels: axon, soma\n" in shown
-    assert "spacing: Z 2, Y 1, X 1\n" in shown
-    run("skeletonize", "cells.ome.tif", "lines.ome.tif")
-    words = run("info", "lines.ome.tif", "--json").json["try_next"].split()
-    assert words == ["softmorph", "inspect", "lines.ome.tif", "--time", "0", "--channel", "0"]
-    run(*words[1:])
-
-
-def test_notes_of_info_follow_each_other() -> None:
-    p = np.random.default_rng(0).random((2, 3, 4, 5), np.float32)
-    p /= p.sum(axis=0)
-    np.savez_compressed("case.npz", probabilities=p)
-    save("case.nii.gz", p.argmax(axis=0).astype(np.uint8))
-    assert "so its classes have no names. its classes exclude each other" in run("info", "case.npz").out
-
-
-def test_info_does_not_suggest_to_write_a_file_onto_itself() -> None:
-    save("skeleton.nii.gz", random_map())
-    words = run("info", "skeleton.nii.gz", "--json").json["try_next"].split()
-    assert words == ["softmorph", "skeletonize", "skeleton.nii.gz", "new_skeleton.nii.gz"]
-    run(*words[1:])
-
-
-def test_info_of_a_file_says_what_it_is() -> None:
-    for name, kind in (("integers.nii.gz", "image"), ("labels.nii.gz", "labels"), ("logits.npy", "logits")):
-        save(name, SUGGESTED[name])
-        facts = run("info", name, "--json").json
-        assert facts["kind"] == kind
-        assert facts["smallest"] == pytest.approx(float(SUGGESTED[name].min()))
-        assert facts["largest"] == pytest.approx(float(SUGGESTED[name].max()))
-        assert f"{name}: {kind}" in run("info", name).out
-
-
-def test_info_of_this_machine() -> None:
-    facts = run("info", "--json").json
-    assert facts["softmorph"] == softmorph_cli.__version__
-    assert facts["threads"] >= 1
-    assert Path(facts["cache_folder"]).is_dir()
-    assert "missing" not in facts["libraries"].values()
-    assert "cache folder: " in run("info").out
-
-
 def test_axes_that_are_turned_take_their_voxel_sizes_and_places_along() -> None:
     """The letters are in the array's order, slowest first: XYZ calls the slices x."""
     save("in.nii.gz", random_map())
@@ -663,7 +318,7 @@ def test_voxel_sizes_are_those_of_the_header_to_the_digit() -> None:
         (["skeletonize", "--no-finish"], ["--prune-contrast", "0.2"]),
     ],
 )
-def test_an_option_without_effect_is_said(command: list[str], option: list[str]) -> None:
+def test_an_option_without_effect_is_warned_of(command: list[str], option: list[str]) -> None:
     save("in.npy", SQUARE)
     name, *more = command
     warning = f"warning: {option[0]} has no effect with "

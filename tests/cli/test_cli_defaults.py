@@ -9,10 +9,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-from helpers_cli import complaint, everything, load, process, random_map, refused, run, save, script
+from helpers_cli import complaint, everything, load, nibabel, process, random_map, refused, run, save, script
 from helpers_maps import same_bits, vessels
 from scipy import ndimage
 
@@ -60,7 +59,7 @@ def test_the_commands_of_the_readme_are_the_binary_filter_at_one_half(
     assert ended.json["steps"][0]["method"] == "minmax"
 
 
-def test_what_was_written_says_the_method_it_has(here: Path) -> None:
+def test_provenance_has_the_method_in_force(here: Path) -> None:
     save("in.nii.gz", random_map())
     for words, method in (
         (["erode"], "minmax"),

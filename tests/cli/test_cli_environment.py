@@ -1,4 +1,4 @@
-"""Machines as they are: no home, a cache nobody may write, odd variables, many first runs at once."""
+"""Unusual machines: no home, a read-only cache, odd variables, many first runs at once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_odd_environments(
 
 
 def test_variables_of_numba_that_it_cannot_read(volume: Path) -> None:
-    """Numba says what it thinks of them; the result is the same."""
+    """Numba warns of them; the result is the same."""
     ended = process("erode", volume, "out.nii.gz", changes={"NUMBA_NUM_THREADS": "x", "NUMBA_OPT": "y"})
     assert ended.code == 0
     np.testing.assert_array_equal(load("out.nii.gz"), softmorph_cli.erosion(random_map()))
@@ -75,8 +75,8 @@ def test_a_user_without_a_home_or_a_name(here: Path) -> None:
             pytest.skip("another user cannot reach this Python")
     import tempfile
 
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
         work.chmod(0o777)
         save(work / "in.nii.gz", random_map())
         changes = {"HOME": None, "SOFTMORPH_CACHE_DIR": None, "XDG_CACHE_HOME": None, "TMPDIR": str(work)}
@@ -96,7 +96,7 @@ def test_a_user_without_a_home_or_a_name(here: Path) -> None:
 
 
 @pytest.mark.posix
-def test_a_cache_of_somebody_else_is_not_used(volume: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_cache_of_another_user_is_not_used(volume: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Code is imported from there."""
     shared = tmp_path_factory.mktemp("shared")
     shared.chmod(0o777)

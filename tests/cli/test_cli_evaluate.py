@@ -2,61 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shlex
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
-import tifffile
-from helpers_cli import BOXES, complaint, everything, load, process, random_map, refused, run, save, script
-from scipy.stats import bootstrap
-from test_cli_terminal import on_terminal
-
-KEYS = [
-    "dice", "accuracy", "iou", "precision", "recall", "soft_dice", "cldice", "soft_cldice", "betti_0_error",
-    "betti_1_error", "betti_2_error", "euler_error", "euler_ratio", "smd", "opt_j_f1", "hd95_mm", "assd_mm", "nsd",
-    "diu",
-]  # fmt: skip
-PATCHES = ["betti_0_error_patches", "betti_1_error_patches", "betti_2_error_patches"]
-MATCHING = ["betti_matching_0_error", "betti_matching_1_error", "betti_matching_2_error"]
-SHAPE = (10, 16, 18)
-
-
-def tube(shape: tuple[int, ...] = SHAPE, shift: int = 0) -> np.ndarray:
-    """Draw a bar along x with a branch along y, soft at its sides."""
-    image = np.zeros(shape, np.float32)
-    image[..., shape[-2] // 2 - 1 + shift : shape[-2] // 2 + 2 + shift, 2:-2] = 0.6
-    image[..., 2 : shape[-2] // 2, shape[-1] // 2 - 1 : shape[-1] // 2 + 2] = 0.6
-    image[..., shape[-2] // 2 + shift, 2:-2] = 0.9
-    if len(shape) == 3:
-        image[:3] = image[6:] = 0
-    return image
-
-
-def mask(image: np.ndarray) -> np.ndarray:
-    return (image > 0.5).astype(np.uint8)
-
-
-def dice(one: np.ndarray, other: np.ndarray) -> float:
-    one, other = one > 0.5, other > 0.5
-    return 2 * (one & other).sum() / (one.sum() + other.sum())
-
-
-def labelled(seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 4, SHAPE).astype(np.uint8)
-
-
-@pytest.fixture
-def pair() -> tuple[Path, Path]:
-    return save("pred.nii.gz", tube(shift=1)), save("ref.nii.gz", mask(tube()))
-
-
-def rows(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
+from helpers_cli import (
+    complaint,
+    everything,
+    load,
+    nibabel,
+    process,
+    refused,
+    run,
+    save,
+    script,
+)
+from helpers_evaluate import KEYS, MATCHING, PATCHES, dice, labelled, mask, moved, rows, tube
 
 
 def test_the_keys_are_those_of_the_contract(pair: tuple[Path, Path]) -> None:
@@ -72,7 +35,7 @@ def test_the_keys_are_those_of_the_contract(pair: tuple[Path, Path]) -> None:
     assert {name: expensive[name] for name in patches} == patches
 
 
-def test_the_json_says_how_it_was_measured(pair: tuple[Path, Path]) -> None:
+def test_the_json_has_the_settings_of_metrics(pair: tuple[Path, Path]) -> None:
     asked = ("--threshold", 0.4, "--connectivity", 6, "--tolerance", "2vox", "--seed", 3)
     found = run("evaluate", *pair, "--json", "--metrics", "dice, nsd", *asked).json
     assert list(found["metrics"]) == ["dice", "nsd"]
@@ -114,133 +77,13 @@ def test_it_explains_itself_without_files() -> None:
     refused("evaluate", "--explain", "x.nii.gz", code=2, says="without files")
 
 
-def test_label_maps_give_a_row_for_each_class() -> None:
-    mine, its = labelled(1), labelled(2)
-    its[its == 3] = 0
-    save("pred.nii.gz", mine)
-    save("ref.nii.gz", its)
-    found = run("evaluate", "pred.nii.gz", "ref.nii.gz", "--metrics", "dice", "--json").json
-    assert "metrics" not in found
-    assert [row["label"] for row in found["classes"]] == [1, 2, 3]
-    for row in found["classes"]:
-        assert row["metrics"]["dice"] == pytest.approx(dice(mine == row["label"], its == row["label"]))
-    few = run(
-        "evaluate", "pred.nii.gz", "ref.nii.gz", "--metrics", "dice", "--csv", "-", "--label", 3, "--label", 1
-    )
-    assert [(row["label"], float(row["dice"])) for row in rows(few.out)] == [
-        ("3", 0.0),
-        ("1", found["classes"][0]["metrics"]["dice"]),
-    ]
-    refused(
-        "evaluate",
-        "pred.nii.gz",
-        "ref.nii.gz",
-        "--label",
-        9,
-        says=("no label 9", "holds 1, 2, 3", "holds 1, 2"),
-    )
-
-
-def softmax() -> np.ndarray:
-    one = np.random.default_rng(4).random((3, *SHAPE)).astype(np.float32)
-    return one / one.sum(axis=0)
-
-
-def write_case(folder: str, name: str, probabilities: np.ndarray) -> np.ndarray:
-    """Write what nnU-Net writes for a case; return its labels."""
-    Path(folder).mkdir(exist_ok=True)
-    labels = probabilities.argmax(axis=0).astype(np.uint8)
-    np.savez_compressed(Path(folder, f"{name}.npz"), probabilities=probabilities)
-    save(Path(folder, f"{name}.nii.gz"), labels)
-    described = {"labels": {"background": 0, "artery": 1, "vein": 2}, "file_ending": ".nii.gz"}
-    Path(folder, "dataset.json").write_text(json.dumps(described), encoding="utf-8")
-    return labels
-
-
-def test_classes_of_a_network_against_labels() -> None:
-    p = softmax()
-    write_case("predicted", "case", p)
-    its = labelled(2) % 3
-    save("ref.nii.gz", its)
-    expected = {label: dice(p.argmax(axis=0) == label, its == label) for label in (1, 2)}
-    found = run("evaluate", "predicted/case.npz", "ref.nii.gz", "--metrics", "dice", "--json").json["classes"]
-    assert [(row["label"], row["name"]) for row in found] == [(1, "artery"), (2, "vein")]
-    assert {row["label"]: row["metrics"]["dice"] for row in found} == pytest.approx(expected)
-    vein = ("evaluate", "predicted/case.npz", "ref.nii.gz", "--metrics", "dice", "--json")
-    for chosen in (("--channel", "vein"), ("--label", 2)):
-        assert run(*vein, *chosen).json["metrics"]["dice"] == pytest.approx(expected[2])
-    # A NIfTI has the classes along its fourth axis.
-    image = nibabel.Nifti1Image(p.T, np.diag([1.5, 2.0, 3.0, 1.0]))
-    image.header.set_xyzt_units("mm")
-    image.to_filename("soft.nii.gz")
-    same = run("evaluate", "soft.nii.gz", "ref.nii.gz", "--metrics", "dice", "--json").json["classes"]
-    assert {row["label"]: row["metrics"]["dice"] for row in same} == pytest.approx(expected)
-    # Alone, an .npz lies where the reference does.
-    Path("predicted/case.nii.gz").unlink()
-    alone = run("evaluate", "predicted/case.npz", "ref.nii.gz", "--metrics", "dice", "--json")
-    assert "taken to lie where ref.nii.gz does" in alone.err
-    assert {row["label"]: row["metrics"]["dice"] for row in alone.json["classes"]} == pytest.approx(expected)
-
-
-def test_one_map_against_several_labels_asks_which() -> None:
-    save("pred.nii.gz", tube())
-    its = labelled(3)
-    save("ref.nii.gz", its)
-    refused("evaluate", "pred.nii.gz", "ref.nii.gz", says=("one map", "labels 1, 2, 3", "--label 1"))
-    refused("evaluate", "pred.nii.gz", "ref.nii.gz", "--label", 1, "--label", 2, says="give one --label")
-    found = run("evaluate", "pred.nii.gz", "ref.nii.gz", "--label", 2, "--metrics", "dice", "--json").json
-    assert found["metrics"]["dice"] == pytest.approx(dice(tube(), its == 2))
-
-
-def test_a_mask_may_be_stored_as_255() -> None:
-    save("pred.nii.gz", tube())
-    save("ref.nii.gz", 255 * mask(tube()))
-    assert (
-        run("evaluate", "pred.nii.gz", "ref.nii.gz", "--metrics", "dice", "--json").json["metrics"]["dice"]
-        == 1
-    )
-    image = mask(tube((16, 18)))
-    save("flat.png", 255 * image, None)
-    save("flat.npy", image, None)
-    assert run("evaluate", "flat.npy", "flat.png", "--metrics", "dice", "--json").json["metrics"]["dice"] == 1
-
-
-@pytest.mark.parametrize("true", [255, 65535])
-def test_masks_of_0_and_255_against_masks_of_0_and_1(true: int) -> None:
-    image = tube()
-    save("pred.nii.gz", mask(tube(shift=1)))
-    save("high.nii.gz", mask(image).astype(np.uint16) * np.uint16(true))
-    for one, other in (("pred.nii.gz", "high.nii.gz"), ("high.nii.gz", "pred.nii.gz")):
-        ended = run("evaluate", one, other, "--metrics", "dice", "--json")
-        assert ended.json["metrics"]["dice"] == pytest.approx(dice(tube(shift=1), image))
-        assert f"high.nii.gz: it holds only 0 and {true} and is taken as a mask" in ended.err
-    # Of a label map it may be any class.
-    save("labels.nii.gz", labelled())
-    refused("evaluate", "high.nii.gz", "labels.nii.gz", says="such as --label 1")
-    found = run("evaluate", "high.nii.gz", "labels.nii.gz", "--label", 3, "--metrics", "dice", "--json").json
-    assert found["metrics"]["dice"] == pytest.approx(dice(image, labelled() == 3))
-
-
-def test_labels_of_which_none_is_in_both_files_are_named() -> None:
-    for label in (1, 3):
-        save(f"{label}.nii.gz", mask(tube()) * np.uint8(label))
-    ended = run("evaluate", "3.nii.gz", "1.nii.gz", "--metrics", "dice", "--json")
-    assert [one["metrics"]["dice"] for one in ended.json["classes"]] == [0, 0]
-    assert "no label is in both files" in ended.err
-    assert "3.nii.gz holds 3 and 1.nii.gz 1" in ended.err
-    run("threshold", "3.nii.gz", "mask.nii.gz", "--label", 3)
-    ended = run("evaluate", "mask.nii.gz", "1.nii.gz", "--metrics", "dice", "--json")
-    assert ended.json["metrics"]["dice"] == 1
-    assert "no label" not in ended.err
-
-
 def test_what_an_error_map_cannot_hold_is_in_the_json(pair: tuple[Path, Path]) -> None:
     ended = run("evaluate", *pair, "--metrics", "dice", "--error-map", "wrong.tif", "--json")
     assert "the affine" in ended.err
     assert any("the affine" in told for told in ended.json["warnings"])
 
 
-def test_an_unknown_voxel_size_is_told_once() -> None:
+def test_an_unknown_voxel_size_is_warned_of_once() -> None:
     save("pred.npy", tube())
     save("ref.npy", mask(tube(shift=1)))
     ended = run("evaluate", "pred.npy", "ref.npy", "--metrics", "hd95_mm,assd_mm,nsd", "--json")
@@ -285,124 +128,6 @@ def test_the_error_map(pair: tuple[Path, Path]) -> None:
     save("pred.nii.gz", labelled(1))
     save("ref.nii.gz", labelled(2))
     refused("evaluate", *pair, "--error-map", "new.nii.gz", says=("of one class", "--label 1"))
-
-
-@pytest.fixture
-def folders() -> dict[str, float]:
-    """Four cases of two folders and one left over on either side; the Dice of each."""
-    Path("predictions").mkdir()
-    Path("references").mkdir()
-    found = {}
-    for number in range(4):
-        image = random_map(SHAPE, number) * (number < 3)
-        truth = mask(random_map(SHAPE, number + 9) * 0.5 + image * 0.5)
-        save(f"predictions/case_{number}.nii.gz", image)
-        save(f"references/case_{number}.nii", truth)
-        found[f"case_{number}"] = dice(image, truth) if truth.any() else 1.0
-    save("predictions/extra.nii.gz", random_map(SHAPE))
-    save("references/lost.nii.gz", mask(random_map(SHAPE)))
-    return found
-
-
-def test_two_folders(folders: dict[str, float]) -> None:
-    ended = run(
-        "evaluate",
-        "predictions",
-        "references",
-        "--metrics",
-        "dice,hd95_mm",
-        "--stats",
-        "all.json",
-        "--csv",
-        "-",
-    )
-    table = rows(ended.out)
-    assert {row["name"]: float(row["dice"]) for row in table} == pytest.approx(folders)
-    assert [row["hd95_mm"] == "" for row in table] == [False, False, False, folders["case_3"] == 0]
-    document = json.loads(Path("all.json").read_text(encoding="utf-8"))
-    (summary,) = document["summary"]
-    values = np.array(list(folders.values()))
-    one = summary["metrics"]["dice"]
-    assert (one["count"], one["undefined"]) == (4, 0)
-    assert one["mean"] == pytest.approx(values.mean())
-    assert one["median"] == pytest.approx(np.median(values))
-    interval = bootstrap((values,), np.mean, n_resamples=9999, method="BCa", rng=0).confidence_interval
-    assert (one["low"], one["high"]) == pytest.approx((interval.low, interval.high))
-    assert document["interval"]["resamples"] == 9999
-    assert document["unmatched"] == {
-        "predictions": ["predictions/extra.nii.gz"],
-        "references": ["references/lost.nii.gz"],
-    }
-    assert "1 prediction has no reference of that name: predictions/extra.nii.gz." in ended.err
-    assert "1 reference has no prediction of that name: references/lost.nii.gz." in ended.err
-    # What is on stdout is the CSV; the summary is for people.
-    assert f"dice: mean {one['mean']:.5g}, median {one['median']:.5g}" in ended.err
-
-
-def test_an_undefined_metric_is_counted(folders: dict[str, float]) -> None:
-    save("references/case_3.nii", mask(tube()))
-    ended = run("evaluate", "predictions", "references", "--metrics", "hd95_mm", "--json")
-    one = ended.json["summary"][0]["metrics"]["hd95_mm"]
-    assert (one["count"], one["undefined"]) == (3, 1)
-    told = "hd95_mm is not defined for 1 of 4 pairs (case_3): its mean, median and interval are those of the other 3."
-    assert told in ended.err
-    assert told in ended.json["warnings"]
-
-
-def test_a_broken_file_does_not_stop_the_others(folders: dict[str, float]) -> None:
-    broken = Path("predictions/case_1.nii.gz")
-    broken.write_bytes(broken.read_bytes()[:300])
-    save("references/case_2.nii", mask(tube((10, 16, 19))))
-    ended = run("evaluate", "predictions", "references", "--metrics", "dice", "--json", code=1)
-    assert [one["name"] for one in ended.json["pairs"]] == ["case_0", "case_3"]
-    assert [one["name"] for one in ended.json["failed"]] == ["case_1", "case_2"]
-    assert ended.json["summary"][0]["metrics"]["dice"]["count"] == 2
-    errors = [line for line in ended.err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 2
-    assert "predictions/case_1.nii.gz" in errors[0]
-    assert "1 fewer along x" in errors[1]
-
-
-def test_an_npz_goes_with_a_nifti_of_its_name() -> None:
-    p = softmax()
-    expected = []
-    Path("references").mkdir()
-    for number in range(2):
-        write_case("predicted", f"case_{number}", np.roll(p, number, axis=1))
-        its = labelled(number) % 3
-        if number:
-            its[its == 2] = 0
-        save(f"references/case_{number}.nii.gz", its)
-        most = np.roll(p, number, axis=1).argmax(axis=0)
-        expected += [dice(most == label, its == label) for label in (1, 2)]
-    ended = run("evaluate", "predicted", "references", "--metrics", "dice", "--csv", "-")
-    table = rows(ended.out)
-    assert [(row["name"], row["label"], row["class"]) for row in table] == [
-        (f"case_{number}", str(label), name)
-        for number in range(2)
-        for label, name in ((1, "artery"), (2, "vein"))
-    ]
-    assert [float(row["dice"]) for row in table] == pytest.approx(expected)
-    assert "predicted against references, vein (2)" in ended.err
-    # Said once, not for every file.
-    assert ended.err.count("is left out") == 1
-
-
-def test_names_that_several_files_have(folders: dict[str, float]) -> None:
-    save("predictions/case_0.nrrd", random_map(SHAPE))
-    ended = run("evaluate", "predictions", "references", "--metrics", "dice", code=1)
-    assert "predictions holds case_0.nii.gz and case_0.nrrd" in ended.err
-    assert "pairs 3" in ended.out
-
-
-def moved(name: str, image: np.ndarray, **changes: float) -> Path:
-    path = save(name, image)
-    file = nibabel.load(path)
-    affine = file.affine.copy()
-    for entry, value in changes.items():
-        affine[int(entry[1]), int(entry[2])] = value
-    nibabel.Nifti1Image(np.asarray(file.dataobj), affine, file.header).to_filename(path)
-    return path
 
 
 def test_affines_that_differ_are_shown(pair: tuple[Path, Path]) -> None:
@@ -527,50 +252,6 @@ def test_what_is_refused(pair: tuple[Path, Path], folders: dict[str, float]) -> 
     )
 
 
-def test_a_reference_that_needs_an_option_is_made_a_mask_first() -> None:
-    """Options such as --divide-by are for the prediction: the command that is named does what the reference needs."""
-    image = tube()
-    save("pred.nii.gz", mask(image))
-    grey = np.round(random_map(SHAPE) * 100).astype(np.uint8) + np.uint8(150) * mask(image)
-    logits = np.where(mask(image) == 1, 4.5, -4.25).astype(np.float32)
-    times = np.stack([mask(image), mask(tube(shift=1))])
-    save("grey.nii.gz", grey)
-    save("logits.npy", logits, None)
-    tifffile.imwrite("times.ome.tif", times, metadata={"axes": "TZYX"}, ome=True)
-    for name in ("grey.nii.gz", "logits.npy", "times.ome.tif"):
-        sentence = refused(
-            "evaluate", "pred.nii.gz", name, says=(name, "make a mask of the reference first: ")
-        )
-        words = shlex.split(sentence.split("first: ")[1])
-        run(*words[1:], "--force")
-        ended = run("evaluate", "pred.nii.gz", words[3], "--metrics", "dice", "--json")
-        assert ended.json["metrics"]["dice"] == 1, name
-
-
-def test_a_network_against_a_network() -> None:
-    save("like.nii.gz", mask(tube()))
-    one = tube()
-    np.savez("a.npz", probabilities=np.stack([1 - one, one]))
-    np.savez("b.npz", probabilities=np.stack([one, 1 - one]))
-    refused("evaluate", "a.npz", "b.npz", says="--reference FILE")
-    found = run(
-        "evaluate", "a.npz", "b.npz", "--reference", "like.nii.gz", "--metrics", "dice", "--json"
-    ).json
-    assert found["metrics"]["dice"] == pytest.approx(dice(one, 1 - one))
-
-
-def test_folders_without_a_name_in_common() -> None:
-    for folder, name in (("predictions", "a.nii.gz"), ("references", "b.nii.gz")):
-        Path(folder).mkdir()
-        save(f"{folder}/{name}", mask(tube()))
-    says = ("no name is in both folders", "predictions holds a.nii.gz", "references holds b.nii.gz")
-    refused("evaluate", "predictions", "references", says=says)
-    Path("nothing").mkdir()
-    refused("evaluate", "nothing", "references", says="nothing holds no file that can be read")
-    Path("nothing/deeper").mkdir()
-    refused("evaluate", "nothing", "references", says="folders in it are left alone: name one of them")
-
-
 def test_in_a_process_of_its_own(pair: tuple[Path, Path]) -> None:
     before = everything()
     ended = process("evaluate", *pair, "--metrics", "dice,betti_0_error", "--json")
@@ -581,23 +262,3 @@ def test_in_a_process_of_its_own(pair: tuple[Path, Path]) -> None:
     assert (failed.code, failed.out) == (1, "")
     assert complaint(failed.err) == "nowhere.nii.gz does not exist."
     assert everything() == before
-
-
-def test_on_a_terminal_tables_are_drawn(folders: dict[str, float]) -> None:
-    save("pred.nii.gz", labelled(1))
-    save("ref.nii.gz", labelled(2))
-    code, shown = on_terminal("evaluate", "pred.nii.gz", "ref.nii.gz", "--metrics", "dice,betti_0_error")
-    assert code == 0
-    assert "label 1" in shown
-    assert BOXES.search(shown)
-    code, shown = on_terminal(
-        "evaluate", "predictions", "references", "--metrics", "dice,betti_0_error", columns=80
-    )
-    assert code == 0
-    for words in ("betti_0_error", "lower is better", "95 % interval", "median", "pairs"):
-        assert words in shown, shown
-    code, shown = on_terminal(
-        "evaluate", "predictions/case_0.nii.gz", "references/case_0.nii", "--metrics", "dice"
-    )
-    assert code == 0
-    assert "higher is better" in shown

@@ -1,4 +1,4 @@
-"""The JSON that every command prints, and what a file says of how it was made."""
+"""The JSON that every command prints, and the provenance in files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tube(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
     branch = np.where(x > 12, np.hypot(y - 7, level), 9.0)
     speck = np.hypot(np.hypot(y - 1, x - 1), level - 3)
     soft = np.clip(1.2 - np.minimum(np.minimum(ring, branch), speck + 0.6) / 2.5, 0, 1)
-    return (np.round(soft * 64) / 64).astype(np.float32)
+    return np.asarray(np.round(soft * 64) / 64, np.float32)
 
 
 @pytest.fixture(autouse=True)

@@ -70,7 +70,7 @@ def test_tile_by_tile_is_what_the_whole_map_gives(words: tuple[object, ...]) -> 
     assert len({json.dumps(dict(one), sort_keys=True) for one in made}) == 1
 
 
-def test_where_the_most_probable_class_is_another_it_is_told_as_of_the_whole_map() -> None:
+def test_tiles_note_differing_decisions_as_the_whole_map_does() -> None:
     raised = np.exp(2 * np.random.default_rng(0).standard_normal((3, 20, 24, 28)))
     image = (raised / raised.sum(axis=0)).astype(np.float32)
     softmorph_cli.write(
@@ -84,7 +84,7 @@ def test_where_the_most_probable_class_is_another_it_is_told_as_of_the_whole_map
     assert told not in run("erode", *words[1:], "--memory", "300MB").err
 
 
-def test_a_dry_run_tells_and_does_nothing() -> None:
+def test_a_dry_run_prints_its_plan_and_writes_nothing() -> None:
     before = everything()
     told = run("skeletonize", "in.ome.zarr", "out.zarr", "--memory", "260MB", "--levels", 8, "--dry-run").out
     assert "tiles: " in told
@@ -124,7 +124,7 @@ def test_on_a_cluster_it_is_what_the_whole_map_gives(monkeypatch: pytest.MonkeyP
     ]
 
 
-def test_a_dry_run_on_a_cluster_says_who_would_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_on_a_cluster_names_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(softmorph_cli.system.machine, "threads", lambda: 3)
     monkeypatch.setattr(softmorph_cli.system.machine, "memory", lambda: 700_000_000)
     before = everything()
@@ -156,7 +156,7 @@ main()
 
 @pytest.mark.posix
 @pytest.mark.parametrize("where", [(), ("--local-cluster", "--threads", 1)], ids=["alone", "cluster"])
-def test_a_killed_run_is_gone_on_with(where: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_is_resumed(where: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
     words = ("skeletonize", "in.ome.zarr", "out.ome.zarr", "--scratch", "scratch")
     memory = little(*words, on_cluster=bool(where))
@@ -165,7 +165,12 @@ def test_a_killed_run_is_gone_on_with(where: tuple[object, ...], monkeypatch: py
     assert not Path("out.ome.zarr").exists()
     seen: list[TileProgress] = []
     real = report.tile
-    monkeypatch.setattr(report, "tile", lambda progress: (seen.append(progress), real(progress))[1])
+
+    def tile(progress: TileProgress) -> str:
+        seen.append(progress)
+        return real(progress)
+
+    monkeypatch.setattr(report, "tile", tile)
     # On this process alone, whoever began.
     assert "begun anew" not in run(*words, *memory, "--resume").err
     assert seen[0].passes == 2

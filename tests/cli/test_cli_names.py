@@ -1,4 +1,4 @@
-"""Files of every type may be called anything: what they are called goes through one room to people and into files."""
+"""Files of every type may have any name; one module makes names printable."""
 
 from __future__ import annotations
 

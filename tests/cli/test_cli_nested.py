@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
-from helpers_cli import load, refused, run, save
+from helpers_cli import load, nibabel, refused, run, save
 from helpers_maps import tree
 from helpers_nested import nested_reference
 from helpers_topology import broken_ring, noisy, vessels
@@ -104,7 +103,7 @@ def test_more_levels_fit_where_other_values_are_written() -> None:
     assert nested_levels(provenance("out.nii.gz")) is None
 
 
-def test_a_skeleton_that_is_exact_says_nothing_of_broken_lines() -> None:
+def test_no_warning_of_broken_lines_for_an_exact_skeleton() -> None:
     save("tree.nii.gz", tree(), spacing=(1.0, 1.0, 1.0))
     words = ("skeletonize", "tree.nii.gz", "s.nii.gz", "--force")
     assert BREAKS not in run(*words, "--method", "nested").err
@@ -138,7 +137,7 @@ def test_inspect_of_exact_levels_takes_any_threshold() -> None:
     assert CUT not in ended.err
 
 
-def test_inspect_of_what_is_no_finished_skeleton_says_what_thinning_does() -> None:
+def test_inspect_of_an_unfinished_skeleton_notes_the_thinning() -> None:
     for name, more in (("a", ("--no-finish",)), ("b", ("--iterations", 1))):
         skeleton(*more, target=f"{name}.nii.gz")
         assert provenance(f"{name}.nii.gz")["parameters"]["finish"] is False
@@ -161,7 +160,7 @@ def test_inspect_of_what_is_no_finished_skeleton_says_what_thinning_does() -> No
         ("despeckle", "--min-size", "3vox"),
     ],
 )
-def test_what_came_after_is_cut_where_it_is_asked_for(step: tuple[object, ...]) -> None:
+def test_later_filters_of_a_nested_skeleton_use_the_given_threshold(step: tuple[object, ...]) -> None:
     skeleton()
     name, *more = step
     run(name, "s.nii.gz", "later.nii.gz", *more)
@@ -191,7 +190,10 @@ def test_a_file_that_another_program_changed_is_not_believed() -> None:
 
     image = nibabel.load(skeleton())
     values = np.asarray(image.get_fdata(), np.float32)
-    for name, changed in (("blurred", gaussian_filter(values, 1)), ("thick", grey_dilation(values, 3))):
+    for name, changed in (
+        ("blurred", gaussian_filter(values, 1)),
+        ("thick", grey_dilation(values, (3, 3, 3))),
+    ):
         # nibabel copies what softmorph said along with the header.
         nibabel.save(nibabel.Nifti1Image(changed, image.affine, image.header), f"{name}.nii.gz")
         assert nested_levels(provenance(f"{name}.nii.gz")) == LevelSets(8)
@@ -281,7 +283,7 @@ def test_classes_that_are_renormalized_are_no_nested_skeletons_any_more(probabil
 
 
 @pytest.mark.parametrize("large", [(), ("--memory", "1GB")])
-def test_a_thinning_that_is_applied_is_not_finished_and_says_so(large: tuple[str, ...]) -> None:
+def test_apply_of_a_thinning_is_unfinished_with_a_note(large: tuple[str, ...]) -> None:
     document = run("apply", "thinning", "in.nii.gz", "a.zarr", "--json", *large).json
     assert document["steps"][0]["method"] == "nested"
     assert document["steps"][0]["parameters"]["finish"] is False
@@ -301,7 +303,7 @@ def test_no_finish_is_idle_where_nothing_is_finished() -> None:
 @pytest.mark.parametrize(
     ("options", "cut"), [(["--hard"], "0.5"), (["--lowest", "0.4"], "0.4"), ([], "0.03125")]
 )
-def test_an_empty_skeleton_is_told(options: list[str], cut: str) -> None:
+def test_an_empty_skeleton_is_warned_of(options: list[str], cut: str) -> None:
     largest = 0.03 if cut == "0.03125" else 0.375
     save("in.npy", np.eye(9, dtype=np.float32) * np.float32(largest))
     told = run("skeletonize", "in.npy", "out.npy", *options).err
@@ -311,7 +313,7 @@ def test_an_empty_skeleton_is_told(options: list[str], cut: str) -> None:
     assert "is empty" not in run("skeletonize", "zero.npy", "o.npy", *options, "--force").err
 
 
-def test_a_background_that_is_never_0_is_told() -> None:
+def test_a_background_above_0_is_noted() -> None:
     image = 0.005 * np.random.default_rng(0).random((60, 61), dtype=np.float32)
     image[20:23, 5:55] = 0.9
     save("in.npy", image)
@@ -321,7 +323,7 @@ def test_a_background_that_is_never_0_is_told() -> None:
     assert (load("every.npy") > 0).sum() > 10 * (load("line.npy") > 0).sum() > 0
 
 
-def test_lines_that_are_not_finished_are_told() -> None:
+def test_unfinished_lines_are_noted() -> None:
     save("in.npy", np.pad(np.full((9, 30), 0.9, np.float32), 3))
     for options, told in ((["-n", 2], True), (["--no-finish"], True), ([], False), (["--hard"], False)):
         said = run("skeletonize", "in.npy", "out.npy", "--force", *options).err

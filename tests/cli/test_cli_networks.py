@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK
-from helpers_cli import load, refused, run, save
+from helpers_cli import SimpleITK, load, refused, run, save
 
 import softmorph_cli
 
@@ -18,7 +17,7 @@ LABELS = {"background": 0, "vein": 1, "artery": 5}
 @pytest.fixture
 def probabilities() -> np.ndarray:
     raised = np.exp(3 * np.random.default_rng(4).standard_normal((3, 6, 7, 8)))
-    return (raised / raised.sum(axis=0)).astype(np.float32)
+    return np.asarray(raised / raised.sum(axis=0), np.float32)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +41,7 @@ def test_argmax_of_what_nothing_changed_is_the_label_image_beside_it() -> None:
     assert place.GetSpacing() == pytest.approx((1.5, 2.0, 3.0))
 
 
-def test_renormalized_classes_leave_nobody_more_than_one(probabilities: np.ndarray) -> None:
+def test_renormalized_classes_sum_to_one(probabilities: np.ndarray) -> None:
     run("dilate", "case.npz", "wide.nii.gz")
     run("dilate", "case.npz", "shared.nii.gz", "--renormalize")
     wide, shared = load("wide.nii.gz"), load("shared.nii.gz")

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
-import nibabel
-import nibabel.testing
-import nilearn
+import nilearn  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import skimage
-from helpers_cli import complaint, load, run, save
+from helpers_cli import complaint, load, nibabel, run, save
 from typer.testing import CliRunner
 
 import softmorph_cli
 from softmorph_cli.cli.app import app
 from softmorph_cli.kernels.level_sets import LevelSets
 
-NIBABEL = Path(nibabel.testing.data_path)
+NIBABEL = Path(str(import_module("nibabel.testing").data_path))
 NILEARN = Path(nilearn.__file__).parent / "datasets" / "data"
 SKIMAGE = Path(skimage.__file__).parent / "data"
 SAMPLES = Path(__file__).parents[2] / "sample_data"

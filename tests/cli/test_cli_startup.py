@@ -110,7 +110,7 @@ def test_a_preview_alone_draws() -> None:
     assert "matplotlib" in imported("stats", "in.nii.gz", "--preview", "map.png")
 
 
-def test_a_batch_imports_nothing_of_dask_unless_it_is_asked_for() -> None:
+def test_a_batch_imports_dask_only_with_a_cluster() -> None:
     Path("in").mkdir()
     save("in/a.npy", random_map())
     found = imported("batch", "in", "out", "erode", "--workers", "1")
@@ -119,7 +119,7 @@ def test_a_batch_imports_nothing_of_dask_unless_it_is_asked_for() -> None:
     assert {"dask", "distributed", "softmorph_cli.workers.cluster"} <= asked
 
 
-def test_tiles_import_nothing_of_dask_unless_it_is_asked_for() -> None:
+def test_tiles_import_dask_only_with_a_cluster() -> None:
     save("in.npy", random_map())
     assert imported("erode", "in.npy", "out.zarr", "--memory", "1GB") & {"dask", "distributed"} == set()
 
@@ -204,7 +204,7 @@ def test_help_names_every_method_and_preset() -> None:
 
 
 def test_the_examples_of_help_work() -> None:
-    """Whoever copies an example with their own file gets a result."""
+    """Examples work with the files of a user in place of theirs."""
     import shlex
 
     from softmorph_cli.cli.app import _COMMANDS

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_cli import SPACING, load, process, random_map, run, save
+from helpers_cli import SPACING, SimpleITK, load, nibabel, process, random_map, run, save
 from scipy import ndimage
 
 import softmorph_cli
@@ -164,7 +164,7 @@ def test_info_too(suffix: str) -> None:
         ("out.npy", [], "float32"),
     ],
 )
-def test_it_says_what_ran_and_what_was_written(target: str, options: list[str], stored: str) -> None:
+def test_output_names_what_ran_and_what_was_written(target: str, options: list[str], stored: str) -> None:
     save("in.nii.gz", random_map())
     document = run("skeletonize", "in.nii.gz", target, "--json", *options).json
     assert document["device"] == "cpu"
@@ -193,8 +193,6 @@ def test_a_run_can_be_repeated_from_its_parameters(options: list[str], recorded:
 
 
 def test_outputs_carry_their_provenance() -> None:
-    import nibabel
-    import SimpleITK
     import tifffile
 
     save("in.npy", random_map())
@@ -203,8 +201,8 @@ def test_outputs_carry_their_provenance() -> None:
     with tifffile.TiffFile("out.tif") as imagej, tifffile.TiffFile("out.ome.tif") as ome:
         texts = [
             nibabel.load("out.nii.gz").header.extensions[0].get_content(),
-            imagej.imagej_metadata["Info"],
-            ome.ome_metadata.replace("&quot;", '"'),
+            (imagej.imagej_metadata or {})["Info"],
+            str(ome.ome_metadata).replace("&quot;", '"'),
             SimpleITK.ReadImage("out.mha").GetMetaData("softmorph"),
             SimpleITK.ReadImage("out.nrrd").GetMetaData("softmorph"),
         ]
@@ -276,7 +274,7 @@ def test_stats_alone() -> None:
     assert json.loads(Path("out.json").read_text(encoding="utf-8")) == ended.json
 
 
-def test_the_table_says_the_same() -> None:
+def test_the_table_agrees_with_the_json() -> None:
     save("in.nii.gz", random_map())
     out = run("stats", "in.nii.gz").out
     found = run("stats", "in.nii.gz", "--json").json["statistics"]

@@ -384,9 +384,7 @@ def test_progress_where_it_lasts(maps: dict[str, np.ndarray]) -> None:
     assert ESCAPE not in ended.out
 
 
-def test_every_file_is_told_as_it_begins(
-    maps: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_names_each_file(maps: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, int, int]] = []
 
     class Recorder:

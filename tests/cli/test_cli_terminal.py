@@ -1,4 +1,4 @@
-"""stdout is for results, stderr for the rest; tables, colours and bars only where somebody looks."""
+"""stdout has results, stderr the rest; tables, colours and bars are drawn on terminals only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from helpers_cli import BOXES, ESCAPE, environment, process, random_map, run, save
 
-from softmorph_cli.cli import progress as progress_module
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.filters.settings import Progress
 
@@ -161,7 +160,7 @@ def test_json_is_alone_on_stdout_with_notes_and_warnings_beside_it() -> None:
     assert "warning: " in ended.err
 
 
-def test_verbose_says_more(volume: Path) -> None:
+def test_verbose_prints_more(volume: Path) -> None:
     plain = run("erode", volume, "a.nii.gz").err
     assert len(run("erode", volume, "b.nii.gz", "--verbose").err.splitlines()) > len(plain.splitlines())
 
@@ -220,7 +219,7 @@ def test_without_a_terminal_progress_is_a_line_a_minute(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("softmorph_cli.cli.progress.time.monotonic", lambda: now[0])
     with reporting(quiet=False) as report:
         assert report is not None
         for second in range(1, 190):

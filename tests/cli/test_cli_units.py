@@ -1,19 +1,19 @@
-"""The unit of a voxel size: a known one is kept in all that is told and written, an unknown one is not filled in."""
+"""The unit of a voxel size: a known one is kept in all outputs, an unknown one stays unknown."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
 import tifffile
 import zarr
-from helpers_cli import refused, run
+from helpers_cli import nibabel, refused, run
 
 from softmorph_cli.io import read, write
 
@@ -21,12 +21,12 @@ TUBE = np.zeros((6, 20, 24), np.float32)
 TUBE[2:4, 9:12, 2:22] = 0.9
 
 
-def store(path: Path, units: dict[str, str | None], scale: tuple[float, ...], **more: Any) -> Path:
+def store(path: Path, units: Mapping[str, str | None], scale: tuple[float, ...], **more: Any) -> Path:
     """Write an OME-Zarr 0.4 as another program would, axes z, y, x with these units."""
     group = zarr.open_group(path, mode="w", zarr_format=2)
     group.create_array("0", shape=TUBE.shape, dtype="f4", chunks=TUBE.shape)[...] = TUBE
-    axes = [{"name": a, "type": "space"} | ({"unit": units[a]} if units.get(a) else {}) for a in "zyx"]
-    steps = [{"type": "scale", "scale": list(scale)}]
+    axes = [{"name": a, "type": "space"} | ({"unit": str(units[a])} if units.get(a) else {}) for a in "zyx"]
+    steps: list[Any] = [{"type": "scale", "scale": list(scale)}]
     steps += [{"type": kind, kind: numbers} for kind, numbers in more.items()]
     group.attrs["multiscales"] = [
         {"version": "0.4", "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
@@ -51,7 +51,8 @@ def test_a_store_without_a_unit_has_lengths_in_voxels(tmp_path: Path, unit: str 
     assert pair["parameters"]["nsd_tolerance_unit"] == "voxels"
     # Written again as a store, it has the same size and place, and still no unit.
     write(found, tmp_path / "out.zarr")
-    (image,) = zarr.open_group(tmp_path / "out.zarr", mode="r").attrs["multiscales"]
+    multiscales: Any = zarr.open_group(tmp_path / "out.zarr", mode="r").attrs["multiscales"]
+    (image,) = multiscales
     assert [axis.get("unit") for axis in image["axes"]] == [None] * 3
     assert image["datasets"][0]["coordinateTransformations"] == [
         {"type": "scale", "scale": [2.0, 0.5, 0.5]},
@@ -82,7 +83,7 @@ def test_a_nifti_written_from_an_unknown_unit_claims_none(tmp_path: Path) -> Non
     ],
 )
 def test_units_that_differ_are_brought_to_that_of_x(
-    tmp_path: Path, units: dict[str, str | None], scale: tuple[float, ...], spacing: tuple[float, ...]
+    tmp_path: Path, units: Mapping[str, str | None], scale: tuple[float, ...], spacing: tuple[float, ...]
 ) -> None:
     found = read(store(tmp_path / "in.zarr", units, scale))
     assert found.spacing == pytest.approx(spacing)
@@ -108,7 +109,7 @@ def micrometres(path: Path) -> Path:
     return path
 
 
-def test_what_is_told_of_micrometres_is_in_micrometres(tmp_path: Path) -> None:
+def test_lengths_of_a_map_in_micrometres_are_in_micrometres(tmp_path: Path) -> None:
     path = micrometres(tmp_path / "in.tif")
     files = {name: tmp_path / f"out.{name}" for name in ("csv", "swc", "graphml", "obj", "json")}
     page = tmp_path / "page.html"
@@ -174,7 +175,7 @@ def test_distances_of_micrometres_are_in_micrometres(tmp_path: Path) -> None:
 
 
 def in_unit(path: Path, unit: str | None) -> Path:
-    """Write the tube with cubic voxels of half a unit, or of a size that nobody knows."""
+    """Write the tube with cubic voxels of half a unit, or of an unknown size."""
     if unit is None:
         np.save(path, TUBE)
         return path
@@ -184,14 +185,14 @@ def in_unit(path: Path, unit: str | None) -> Path:
 @pytest.mark.parametrize(
     ("unit", "told"), [("millimeter", "mm"), ("micrometer", "um"), ("nanometer", "nm"), (None, "voxels")]
 )
-def test_distances_are_asked_for_by_the_names_that_they_are_told_by(
+def test_distances_are_selected_by_their_names_in_the_output(
     tmp_path: Path, unit: str | None, told: str
 ) -> None:
     path = in_unit(tmp_path / ("in.zarr" if unit else "in.npy"), unit)
     moved = in_unit(tmp_path / ("moved.zarr" if unit else "moved.npy"), unit)
     array = np.roll(TUBE, 2, axis=0)
     if unit:
-        zarr.open_group(moved)["0"][...] = array
+        zarr.open_array(f"{moved}/0")[...] = array
     else:
         np.save(moved, array)
     names = [f"hd95_{told}", f"assd_{told}"]

@@ -86,16 +86,11 @@ def _parity(conjunction: Connective, disjunction: Connective) -> Connective:
     return lambda b, x, y: disjunction(b, conjunction(b, x, b.negate(y)), conjunction(b, b.negate(x), y))
 
 
-def _product(b: Builder, x: int, y: int) -> int:
-    return b.emit(Op.MUL, x, y)
+def _operation(op: Op) -> Connective:
+    return lambda b, x, y: b.emit(op, x, y)
 
 
-def _minimum(b: Builder, x: int, y: int) -> int:
-    return b.emit(Op.MIN, x, y)
-
-
-def _maximum(b: Builder, x: int, y: int) -> int:
-    return b.emit(Op.MAX, x, y)
+_product, _minimum, _maximum = map(_operation, (Op.MUL, Op.MIN, Op.MAX))
 
 
 def _bounded_and(b: Builder, x: int, y: int) -> int:

@@ -91,7 +91,7 @@ def filter_array(chosen: SoftFilter, image: Any, progress: Report | None = None)
     backend.traces = traced
     wide = arrays.wide()
     images = wide.detach() if traced else wide
-    if not backend.proper(backend.array(images)):
+    if not backend.is_probability(backend.array(images)):
         low, high = backend.extremes(backend.array(images))
         raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")
     # A batch is filtered as one image unless its images stop one by one, or are packed into bit planes.

@@ -1,6 +1,6 @@
-"""Programs with a gradient on CUDA: Triton's kernels behind `torch.autograd.Function`.
+"""Programs with a gradient on CUDA: Triton's kernels in a `torch.autograd.Function`.
 
-As on the CPU, autograd keeps the map that each sub-iteration started from and nothing else.
+As on the CPU, autograd stores only the input map of each sub-iteration.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class FusedField(TorchField):
     """See `softmorph_cli.kernels.backend.Field`; leading axes are allowed."""
 
     def sweep(self, step: Step) -> None:
-        """Apply one sub-iteration."""
+        """Apply a sub-iteration."""
         self._before = self._image
         self._image = _Fused.apply(self._image.contiguous(), step)  # type: ignore[no-untyped-call]
 
@@ -45,5 +45,5 @@ class FusedBackend(TorchBackend):
     name = "triton_cuda"
 
     def field(self, image: Any) -> FusedField:
-        """Begin a filter."""
+        """Start a filter of an image."""
         return FusedField(self.array(image))

@@ -1,4 +1,4 @@
-"""A GPU by Triton's kernels: maps that fit lie there, others go through it in parts."""
+"""The backend of a GPU, with Triton's kernels; maps that do not fit are processed in parts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from softmorph_cli.kernels.torch_eager import TorchBackend, tops
 from softmorph_cli.kernels.triton_cuda import TritonField, device_of
 from softmorph_cli.kernels.triton_stream import StreamedField
 
-# Voxels that go through the device at a time.
+# Voxels that are processed at a time of a map on the host.
 _PART: Final = 1 << 24
 
 _PLANES: Final = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}
 
 
 def free_memory(device: torch.device) -> int:
-    """Return how many bytes torch can still allocate on a device."""
+    """Return the number of bytes that torch can still allocate on a device."""
     if device.type != "cuda":
         return sys.maxsize
     free, _ = torch.cuda.mem_get_info(device)
@@ -31,14 +31,14 @@ def free_memory(device: torch.device) -> int:
 
 
 class TritonBackend(TorchBackend):
-    """See `softmorph_cli.kernels.backend.Backend`. Planes have the narrowest type that torch has for them.
+    """See `softmorph_cli.kernels.backend.Backend`. Bit planes have the narrowest type that torch has.
 
-    An image that would take more than a quarter of the device's free memory stays on the host; what is done
-    to it goes through the device in parts, with the same result bit for bit.
+    An image larger than a quarter of the device's free memory stays on the host and is processed on the device in
+    parts, with the same result bit for bit.
 
     Args:
         device: A CUDA device (the CPU under Triton's interpreter).
-        free: Returns the bytes that are free on a device.
+        free: A function that returns the free bytes of a device.
     """
 
     name = "triton_cuda"
@@ -46,7 +46,7 @@ class TritonBackend(TorchBackend):
     prunes = False
 
     def __init__(self, device: str, *, free: Callable[[torch.device], int] = free_memory) -> None:
-        """Keep the device."""
+        """Set the device."""
         super().__init__(device)
         self._free = free
         self._roomy: dict[int, bool] = {}
@@ -55,13 +55,13 @@ class TritonBackend(TorchBackend):
         return size <= self._free(self.device)
 
     def array(self, image: Any) -> Tensor:
-        """Return a tensor on the device, or on the host if there is little room for it."""
+        """Return a tensor on the device, or on the host if it is large."""
         tensor = torch.as_tensor(image)
         stays = tensor.device.type == self.device.type or not self._holds(4 * tensor.nbytes)
         return tensor if stays else tensor.to(self.device)
 
     def field(self, image: Any) -> Any:
-        """Begin a filter."""
+        """Start a filter of an image."""
         tensor = self.array(image)
         if tensor.device.type == self.device.type and self._holds(2 * tensor.nbytes):
             return TritonField(tensor)
@@ -87,7 +87,7 @@ class TritonBackend(TorchBackend):
         return self._packed(image, sets.count, lambda part, planes, _: self._bins(part, planes, sets))
 
     def bins(self, image: Any, sets: LevelSets) -> Tensor:
-        """Return how many thresholds lie below each value, where the image lies."""
+        """Return the number of thresholds below each value, on the image's device."""
         tensor = self.array(image)
         found = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
         self._in_parts(lambda part, out, _: self._bins(part, out, sets), tensor, found)
@@ -97,7 +97,7 @@ class TritonBackend(TorchBackend):
         triton_maps.bins(part, found, torch.as_tensor(sets.thresholds, device=self.device))
 
     def refine(self, image: Any, counts: Any, sets: LevelSets) -> Tensor:
-        """Return the map lowered to the top of each voxel's bin, where it lies."""
+        """Return the map lowered to the upper end of each voxel's bin, on the map's device."""
         tensor = self.array(image)
         bounds, kept = tops(sets, tensor.dtype).to(self.device), counts.contiguous().view(-1)
         refined = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
@@ -112,13 +112,13 @@ class TritonBackend(TorchBackend):
     def above(self, image: Any, threshold: float) -> Tensor:
         """Return the map where it is above a threshold."""
         above = super().above
-        return self._as_one(lambda part: above(part, threshold), self.array(image))
+        return self._on_device(lambda part: above(part, threshold), self.array(image))
 
     def _packed(self, image: Any, levels: int, pack: Callable[[Tensor, Tensor, int], None]) -> Tensor:
         tensor = self.array(image)
         dtype = _PLANES[bits_in_chunk(levels, 0)]
-        # Room for the planes and the two buffers of their field; else they go where the field streams from.
-        # Said once for all planes of a size: some are combined with others.
+        # The planes and two buffers of their field have to fit; otherwise they are stored on the host.
+        # The decision is the same for all planes of a size, which may be combined with each other.
         size = 3 * tensor.numel() * dtype.itemsize
         room = self._roomy.setdefault(size, self._holds(size))
         planes = torch.empty(tensor.shape, dtype=dtype, device=tensor.device if room else "cpu")
@@ -130,7 +130,7 @@ class TritonBackend(TorchBackend):
         return -(self.array(image) > threshold).to(torch.uint8)
 
     def count(self, planes: Any, bits: int, like: Any) -> Tensor:
-        """Return the number of set bits, where `like` lies."""
+        """Return the number of set bits, on the device of `like`."""
         like = self.array(like)
         counted = torch.empty(like.shape, dtype=like.dtype, device=like.device)
         self._in_parts(
@@ -140,15 +140,15 @@ class TritonBackend(TorchBackend):
 
     def logits(self, image: Any) -> Tensor:
         """Return the logits, clipped."""
-        return self._as_one(super().logits, self.array(image))
+        return self._on_device(super().logits, self.array(image))
 
     def sharpen(self, logits: Any, level: float, sharpness: float) -> Tensor:
-        """Return the map seen through a steep sigmoid around a level."""
+        """Return the steep sigmoid of the logits around a level."""
         sharpen = super().sharpen
-        return self._as_one(lambda part: sharpen(part, level, sharpness), logits)
+        return self._on_device(lambda part: sharpen(part, level, sharpness), logits)
 
-    def _as_one(self, do: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-        """Return torch's result, computed on the device wherever the image lies."""
+    def _on_device(self, do: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+        """Return the result of a torch operation, computed on the device in parts if need be."""
         if image.device.type == self.device.type:
             return do(image)
         result = torch.empty_like(image, memory_format=torch.contiguous_format)
@@ -156,7 +156,7 @@ class TritonBackend(TorchBackend):
         return result
 
     def total(self, image: Any) -> float:
-        """Return the sum; rows on the device, then in NumPy's fixed order."""
+        """Return the sum: of rows on the device, then of the rows' sums in NumPy's fixed order."""
         return self._summed(self.array(image))
 
     def distance(self, first: Any, second: Any) -> float:
@@ -174,12 +174,12 @@ class TritonBackend(TorchBackend):
         return float(torch.cat(sums).numpy().sum())
 
     def _in_parts(self, do: Callable[[Tensor, Tensor, int], Any], image: Tensor, result: Tensor) -> None:
-        """Compute a result voxel by voxel: at once if all is on the device, else part by part.
+        """Compute a result voxel by voxel: at once if everything is on the device, else in parts.
 
         Args:
-            do: Called with voxels, where to write, and the number of the first of them.
-            image: Where to read.
-            result: Where to write; contiguous.
+            do: Called with voxels, the output for them, and the index of the first voxel.
+            image: The input.
+            result: The output; contiguous.
         """
         flat, out = image.detach().contiguous().view(-1), result.view(-1)
         size = flat.numel() if image.device == result.device and image.is_cuda else _PART

@@ -212,7 +212,7 @@ def test_folds_take_the_short_way_and_others_do_not() -> None:
     for steps, short in ((EROSION, True), (without_fold(EROSION), False)):
         field = NumbaField(image, threads=1)
         field.begin(steps)
-        assert isinstance(field._way, Folds) is short
+        assert isinstance(field._algorithm, Folds) is short
         sweep_all(field, steps)
         assert close(field.image(), _brute(image, EROSION[0].offsets, EROSION[0].fold), 1e-15)
         field.close()

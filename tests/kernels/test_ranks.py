@@ -37,7 +37,7 @@ def plain(image: np.ndarray, steps: Steps, iterations: int) -> Swept:
         field = NumbaField(image, threads=1)
         field.begin(steps)
         # So long ago is everything that nothing has come before it.
-        field._way._depth = 1 << 20
+        field._algorithm._depth = 1 << 20
         changed = sweep_all(field, steps, iterations)
         return field.image().copy(), changed
 
@@ -64,7 +64,7 @@ def test_the_comparison_sees_voxels_skipped_too_early(name: str) -> None:
     steps = steps_of(name, 2)
     field = NumbaField(image, threads=1)
     field.begin(steps)
-    field._way._depth = 1
+    field._algorithm._depth = 1
     sweep_all(field, steps, 9)
     assert not same_bits(field.image(), plain(image, steps, 9)[0])
 

@@ -70,11 +70,7 @@ def renormalize(volume: Volume, *, before: Volume, kind: Kind) -> Volume:
 
 
 def argmax(
-    volume: Volume,
-    *,
-    kind: Kind,
-    labels: Sequence[int] | None = None,
-    threshold: float | None = None,
+    volume: Volume, *, kind: Kind, labels: Sequence[int] | None = None, threshold: float | None = None
 ) -> npt.NDArray[Any]:
     """Return the label of each voxel, 0 for the background, as an array without the axis of channels.
 

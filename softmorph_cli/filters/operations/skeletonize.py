@@ -8,15 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.filter import (
-    CHAIN,
-    COMMAND,
-    MASK,
-    PROBABILITY,
-    TILES,
-    Sequences,
-    SoftFilter,
-)
+from softmorph_cli.filters.filter import CHAIN, COMMAND, MASK, PROBABILITY, TILES, Sequences, SoftFilter
 from softmorph_cli.filters.method import Scheme
 from softmorph_cli.filters.settings import THINNING, Result, Settings
 from softmorph_cli.system.parameters import Parameter, at_least, below_one, named
@@ -90,8 +82,7 @@ class Skeleton(SoftFilter):
         ),
     ] = None
     hard: Annotated[
-        bool,
-        Parameter("Write the exact binary centreline of p > --threshold instead, as uint8 0 and 1."),
+        bool, Parameter("Write the exact binary centreline of p > --threshold instead, as uint8 0 and 1.")
     ] = False
     threshold: Annotated[
         float | None,

@@ -59,7 +59,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_does_not_fit_is_refused(case: str) -> None:
     changed, fragment = BAD[case]
     with pytest.raises(InputError, match=fragment):
-        Volume(**({"array": MAP, "axes": "ZYX"} | changed))
+        Volume(**{"array": MAP, "axes": "ZYX", **changed})
 
 
 def test_with_array_stays_in_place() -> None:

@@ -15,9 +15,10 @@ from softmorph_cli.compiler.lowering import LOGICS
 from softmorph_cli.compiler.needs import needs
 from softmorph_cli.compiler.program import Instruction, Op, Program, execute
 from softmorph_cli.rules import catalog, structuring
+from softmorph_cli.rules.neighborhood import CONNECTIVITIES
 from softmorph_cli.rules.rule import Rule
 
-ELEMENTS = [(c, d) for d, all_ in structuring.CONNECTIVITIES.items() for c in all_]
+ELEMENTS = [(c, d) for d, all_ in CONNECTIVITIES.items() for c in all_]
 RULES = {name: catalog.bundled(name) for name in catalog.names()}
 RULES |= {f"erosion-{c}": structuring.erosion(c, d) for c, d in ELEMENTS}
 RULES |= {f"dilation-{c}": structuring.dilation(c, d) for c, d in ELEMENTS}

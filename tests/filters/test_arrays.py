@@ -105,8 +105,8 @@ def test_leading_axes_are_separate_images(kind: str) -> None:
     for index in np.ndindex(2, 3):
         assert same_bits(got[index], softmorph_cli.erosion(batch[index]))
     got = np.asarray(softmorph_cli.erosion(given, spatial_dims=3))
-    for index in range(2):
-        assert same_bits(got[index], softmorph_cli.erosion(batch[index]))
+    for one, alone in zip(got, batch, strict=True):
+        assert same_bits(one, softmorph_cli.erosion(alone))
     flat = np.asarray(softmorph_cli.erosion(given[0], spatial_dims=2))
     assert not close(flat, softmorph_cli.erosion(batch[0]), 1e-6)
 

@@ -25,7 +25,7 @@ VESSELS = vessels((24, 40), 1).astype(np.float64)
 
 def _noise(seed: int, sigma: float) -> np.ndarray:
     blurred = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((24, 40)), sigma)
-    return (blurred - blurred.min()) / np.ptp(blurred)
+    return np.asarray((blurred - blurred.min()) / np.ptp(blurred))
 
 
 def _sums(image: np.ndarray, method: str, count: int) -> list[float]:
@@ -77,7 +77,7 @@ def test_batch_mates_do_not_change_when_an_image_stops(method: str, kind: str) -
         return image if kind == "numpy" else torch.tensor(image, requires_grad=kind == "gradient")
 
     def taken(image: Any) -> np.ndarray:
-        return image if kind == "numpy" else image.detach().numpy()
+        return np.asarray(image if kind == "numpy" else image.detach())
 
     together = thinning(given(images), settings, spatial_dims=2)
     alone = [thinning(given(image), settings) for image in images]
@@ -232,7 +232,7 @@ def test_progress_is_told_after_every_sub_iteration() -> None:
     assert {p.parts for p in told} == {2}
     assert [p.part for p in told] == [1] * 8 + [2] * 8
     assert {p.iterations for p in told} == {2}
-    assert told[0].changed > 0
+    assert told[0].changed
     told.clear()
     thinning(np.ones((9, 9)), Settings("multilinear"), told.append)
     assert told[0].iterations is None

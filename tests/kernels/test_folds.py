@@ -21,11 +21,12 @@ from softmorph_cli.kernels.folds import Folds
 from softmorph_cli.kernels.numba_cpu import NumbaField
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules import structuring
+from softmorph_cli.rules.neighborhood import CONNECTIVITIES
 
-ELEMENTS = [(c, d) for d, all_ in structuring.CONNECTIVITIES.items() for c in all_]
+ELEMENTS = [(c, d) for d, all_ in CONNECTIVITIES.items() for c in all_]
 TYPES = ("float32", "float64", "uint8", "uint16", "uint32", "uint64")
 EPSILON = {"float32": 1e-6, "float64": 1e-15}
-SHAPES = {
+SHAPES: dict[int, list[tuple[int, ...]]] = {
     2: [(1, 1), (1, 9), (9, 1), (2, 2), (2, 203), (5, 64), (33, 65)],
     3: [(1, 1, 1), (1, 1, 7), (1, 5, 9), (5, 1, 9), (5, 9, 1), (2, 2, 203), (3, 4, 65), (7, 6, 5)],
 }
@@ -42,8 +43,9 @@ def _image(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.where(rng.random(shape) < 0.2, rng.integers(0, 2, shape), image).astype(dtype)
 
 
-def _brute(image: np.ndarray, offsets: Any, fold: Fold) -> np.ndarray:
+def _brute(image: np.ndarray, offsets: Any, fold: Fold | None) -> np.ndarray:
     """Every neighbour within the image, one after the other."""
+    assert fold is not None
     planes = image.dtype.kind == "u"
     combine = {Op.MIN: np.minimum, Op.MAX: np.maximum, Op.MUL: np.bitwise_and if planes else np.multiply}
     full = np.iinfo(image.dtype).max if planes else 1
@@ -247,7 +249,7 @@ def test_the_comparison_sees_another_element() -> None:
 # ---------------------------------------------------------------- several for each pass over memory
 
 DILATION, ERODE = structuring.dilation, structuring.erosion
-SEQUENCES = {
+SEQUENCES: dict[int, list[tuple[Any, int, Any]]] = {
     2: [*3 * [(DILATION, 4, None)], *2 * [(ERODE, 8, (1,))], *3 * [(ERODE, 4, None)]],
     3: [*2 * [(DILATION, 26, None)], *3 * [(DILATION, 6, (1, 2))], *4 * [(ERODE, 18, None)]],
 }
@@ -290,4 +292,4 @@ def test_the_sequences_above_are_followed_closely() -> None:
     (step,) = EROSION
     for waiting in (*range(1, 12), 0):
         way.sweep(step)
-        assert len(way._waiting) == waiting
+        assert len(way._queue) == waiting

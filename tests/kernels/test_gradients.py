@@ -96,7 +96,7 @@ def test_a_whole_iteration_is_differentiable_and_the_input_is_left_alone() -> No
     field = TorchField(image)
     steps = compile_rule(RULES["thinning-2d"], DIAGRAM)
     sweep_all(field, steps, 3)
-    field.image().sum().backward()
+    field.image().sum().backward()  # type: ignore[no-untyped-call]
     assert torch.equal(image.detach(), before)
     assert image.grad is not None
     assert image.grad.abs().max() > 0

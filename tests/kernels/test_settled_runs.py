@@ -124,6 +124,7 @@ def test_the_comparison_sees_runs_skipped_too_early() -> None:
     planes = NumbaBackend(2).pack_levels(vessels((9, 24, 260), 0).astype(np.float32), 64, 0)
     field = NumbaField(planes, threads=1)
     field.begin(steps)
+    assert field._algorithm is not None
     field._algorithm._depth = 1
     sweep_all(field, steps, 9)
     assert not same_bits(field.image(), plain(planes, steps, 9)[0])

@@ -27,13 +27,13 @@ from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules.rule import Rule
 
 TEXTS = Path(__file__).parents[1] / "golden"
-CONTRACT = Path(__file__).with_name("test_triton_contract.py")
+CONTRACT = [str(Path(__file__).with_name(f"test_triton_{part}.py")) for part in ("contract", "sweeps")]
 
 
 def test_the_contract_under_the_interpreter() -> None:
     pytest.importorskip("triton")
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", str(CONTRACT)],
+        [sys.executable, "-m", "pytest", "-q", "-x", *CONTRACT],
         env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,

@@ -55,11 +55,13 @@ class Filter:
         operation: The name of the command.
         help: The help text of the command; its first line is one sentence.
         examples: Command lines.
+        cuts: Whether it applies a threshold to the map, or its result is read level by level.
     """
 
     operation: ClassVar[str]
     help: ClassVar[str]
     examples: ClassVar[tuple[str, ...]]
+    cuts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the parameters.
@@ -124,11 +126,6 @@ class Filter:
     @property
     def takes_tiles(self) -> bool:
         """Whether it can be run tile by tile."""
-        return False
-
-    @property
-    def cuts(self) -> bool:
-        """Whether it applies a threshold to the map, or its result is read level by level."""
         return False
 
     @property

@@ -108,6 +108,7 @@ class Skeleton(SoftFilter):
     title: ClassVar = "skeleton"
     default_method: ClassVar = THINNING
     finishes_lines: ClassVar = True
+    cuts: ClassVar = True
     help: ClassVar = """Soft skeleton: at each of its levels a centreline, one voxel wide.
 
     OUT > t has the components, loops and cavities of IN > t for t = 1/(2L), 1/L, 2/L, ... (L is --levels, 16), and
@@ -187,11 +188,6 @@ class Skeleton(SoftFilter):
     def takes_tiles(self) -> bool:
         """Whether it can be run tile by tile."""
         return self.resample is None
-
-    @property
-    def cuts(self) -> bool:
-        """Whether it applies a threshold to the map, or its result is read level by level."""
-        return True
 
     def settled(self, levels: LevelSets | Literal["exact"] | None) -> tuple[Self, tuple[str, ...]]:
         """Return the hard skeleton at the nearest of a map's exact levels, and a note on it."""

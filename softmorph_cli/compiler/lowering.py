@@ -51,12 +51,7 @@ def _lower_nodes(diagram: DecisionDiagram, builder: Builder, choose: Callable[[i
 
 
 def lower_expression(expression: Expression, logic: str) -> Program:
-    """Return the program of an expression under a fuzzy logic.
-
-    Args:
-        expression: The tree as written; more than two operands are combined from left to right.
-        logic: A key of `LOGICS`.
-    """
+    """Return the program of an expression, as it was written, under a logic of `LOGICS`."""
     conjunction, disjunction, parity = LOGICS[logic]
     builder = Builder()
     value: dict[Expression, int] = {}

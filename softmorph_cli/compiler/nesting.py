@@ -64,11 +64,7 @@ class Nesting:
     repair: bool = False
 
     def describe(self, rule: str) -> str:
-        """Return a message with the finding, the counter-example and, if it fails, what to type.
-
-        Args:
-            rule: The rule as it was typed: its name or its file.
-        """
+        """Return a message about a rule, by its name or file, with the counter-example and what to type."""
         if self.holds:
             return f"rule {rule} can run as nested: {self.reason}."
         text, drawing = f"rule {rule} cannot run as nested: {self.reason}", ""

@@ -38,11 +38,7 @@ def as_array(image: Any) -> Any:
 
 
 def spatial_dimensions(image: Any, spatial_dims: int | None) -> int:
-    """Return 2 or 3.
-
-    Args:
-        image: An array.
-        spatial_dims: 2 or 3; None for the number of axes.
+    """Return 2 or 3: `spatial_dims`, or the number of axes if it is None.
 
     Raises:
         InputError: If the array has fewer axes than that, or not 2 or 3 where `spatial_dims` is None.

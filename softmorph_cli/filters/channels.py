@@ -1,7 +1,7 @@
 """Maps with several channels: renormalization of their sum to 1, and a label image of all channels.
 
-Filters process each channel separately, so the probabilities of mutually exclusive classes may afterwards sum to more or
-less than 1. The relation of the channels is one of these kinds:
+Filters process each channel separately, so the probabilities of mutually exclusive classes may afterwards sum to more
+or less than 1. The relation of the channels is one of these kinds:
 
 - "complete": mutually exclusive classes including the background; they sum to 1;
 - "rest": mutually exclusive classes without the background, whose probability is the rest to 1;

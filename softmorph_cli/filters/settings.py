@@ -230,11 +230,7 @@ class Settings:
         return self if self.method is not None else replace(self, method=default)
 
     def relevant(self, *, until_stable: bool) -> dict[str, Any]:
-        """Return the settings that affect the method, by name.
-
-        Args:
-            until_stable: Whether the filter runs without a number of iterations.
-        """
+        """Return the settings that affect the method, by name, with or without a number of iterations."""
         match self._found.scheme:
             case Scheme.NESTED:
                 chosen: dict[str, Any] = {"levels": self.levels_in_force}
@@ -266,11 +262,7 @@ class Settings:
         return {"method": method.name, **self.relevant(until_stable=True), **tolerance}
 
     def bytes_per_voxel(self, itemsize: int) -> int:
-        """Return the memory of a CPU run in bytes per voxel of the current image, without the image itself.
-
-        Args:
-            itemsize: Bytes of a probability.
-        """
+        """Return the memory of a CPU run in bytes per voxel, without the image, whose voxels have `itemsize` bytes."""
         from softmorph_cli.kernels.bitplanes import WORD, word_of
 
         match None if self.method is None else self._found.scheme:

@@ -170,11 +170,7 @@ def _steady(step: Step) -> tuple[int, ...]:
 
 
 class CompiledBackend(TorchBackend):
-    """See `softmorph_cli.kernels.backend.Backend`: tensors on the CPU, swept by compiled kernels.
-
-    Args:
-        threads: The number of threads.
-    """
+    """See `softmorph_cli.kernels.backend.Backend`: tensors on the CPU, swept by compiled kernels."""
 
     name = "numba_cpu"
     batches = False

@@ -39,12 +39,7 @@ def _kernel(fold: Fold, offsets: tuple[Offset, ...], dtype: np.dtype[Any]) -> Ca
 
 
 class Folds:
-    """Consecutive folds of an image without padding.
-
-    Args:
-        image: (Y, X) or (Z, Y, X); not modified.
-        pool: The threads.
-    """
+    """Consecutive folds of an image (Y, X) or (Z, Y, X) without padding, which is not modified."""
 
     def __init__(self, image: Array, pool: Pool) -> None:
         """Start from an image."""

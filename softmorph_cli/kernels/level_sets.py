@@ -201,12 +201,7 @@ def _last_step(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def at_level(threshold: float, levels: LevelSets | Literal["exact"] | None) -> tuple[float, tuple[str, ...]]:
-    """Return the threshold to be applied to a map, and notes for the user.
-
-    Args:
-        threshold: The requested threshold.
-        levels: The levels at which the map is exact; None for other maps.
-    """
+    """Return the threshold to be applied to a map that is exact at these levels, and notes for the user."""
     if not isinstance(levels, LevelSets) or (used := levels.nearest(threshold)) == threshold:
         return threshold, ()
     return used, (

@@ -61,11 +61,6 @@ def _improper_kernel(dtype: np.dtype[Any]) -> Callable[..., int]:
 class Sweeps:
     """The kernels of the steps of an iteration, and what they record about the runs.
 
-    Args:
-        layout: The layout of the buffers.
-        dtype: The type of the voxels.
-        steps: The steps of one iteration.
-
     Attributes:
         last_change: For each run the number of the last sweep that changed it or a neighbouring run.
         settled: For each run whether the steps never change it again.
@@ -276,11 +271,7 @@ class NumbaField:
 
 
 class NumbaBackend:
-    """See `softmorph_cli.kernels.backend.Backend`. Bit planes have the narrowest possible type.
-
-    Args:
-        threads: The number of threads.
-    """
+    """See `softmorph_cli.kernels.backend.Backend`. Bit planes have the narrowest possible type."""
 
     name = "numba_cpu"
     batches = False

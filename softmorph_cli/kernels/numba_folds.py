@@ -22,11 +22,6 @@ def fold_text(fold: Fold, offsets: Sequence[Offset], dtype: np.dtype[Any]) -> st
     Rows with the same offsets along the last axis are combined first, voxel by voxel; then the combined row with
     shifted copies of itself. So a 3 x 3 x 3 box takes 9 + 3 loads per voxel, a cross 4 + 4, and each row is read from
     memory once.
-
-    Args:
-        fold: The operation.
-        offsets: The element.
-        dtype: float32, float64, or an unsigned type of bit planes.
     """
     spelling = FLOATS if dtype.kind == "f" else BITS
     rows: dict[tuple[int, int], list[int]] = {}

@@ -19,12 +19,7 @@ from softmorph_cli.kernels.torch_eager import TorchBackend, window
 
 
 class TracedTorchField:
-    """See `softmorph_cli.kernels.backend.TracedField`: ranked steps on tensors by any torch backend.
-
-    Args:
-        backend: The backend.
-        image: (..., Y, X) or (..., Z, Y, X), floating point.
-    """
+    """See `softmorph_cli.kernels.backend.TracedField`: ranked steps on tensors by any torch backend."""
 
     def __init__(self, backend: TorchBackend, image: Tensor) -> None:
         """Start from an image, in which each value comes from its own voxel."""

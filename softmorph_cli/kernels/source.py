@@ -33,12 +33,7 @@ _NOTE_AFTER: Final = 5.0
 
 @cache
 def load(name: str, text: str) -> ModuleType:
-    """Return the module with this source text, imported from the cache folder.
-
-    Args:
-        name: The first part of the file's name.
-        text: Python source.
-    """
+    """Return the module of a source text, imported from a file in the cache folder whose name begins with `name`."""
     note = Timer(_NOTE_AFTER, _LOG.warning, ("compiling %s: this is done once, and kept", name))
     note.daemon = True
     note.start()

@@ -20,12 +20,7 @@ def _helpers(count: int, process: int) -> ThreadPoolExecutor:
 
 
 class Pool:
-    """The calling thread and helpers for parallel loops; the calling thread only for small images.
-
-    Args:
-        threads: The number of threads.
-        voxels: The number of voxels to be processed.
-    """
+    """The calling thread and helpers for parallel loops; the calling thread only if there are few voxels."""
 
     def __init__(self, threads: int, voxels: int) -> None:
         """Choose the number of threads."""

@@ -68,11 +68,7 @@ def _bits(like: Tensor) -> Mapping[Op, Callable[..., Tensor]]:
 
 
 class TorchField:
-    """See `softmorph_cli.kernels.backend.Field`.
-
-    Args:
-        image: (..., Y, X) or (..., Z, Y, X); floating point, or int64 planes.
-    """
+    """See `softmorph_cli.kernels.backend.Field`; images are floating-point, or int64 planes."""
 
     def __init__(self, image: Tensor) -> None:
         """Start from an image, which is not modified."""
@@ -218,11 +214,7 @@ def tops(sets: LevelSets, dtype: torch.dtype) -> Tensor:
 
 
 class TorchBackend:
-    """See `softmorph_cli.kernels.backend.Backend`. Bit planes are int64.
-
-    Args:
-        device: A torch device.
-    """
+    """See `softmorph_cli.kernels.backend.Backend`. Bit planes are int64."""
 
     name = "torch_eager"
     batches = True

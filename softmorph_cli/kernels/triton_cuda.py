@@ -195,11 +195,7 @@ def _parities(step: Step, turn: _Turn) -> tuple[int, ...]:
 
 
 def sweep(image: Tensor, step: Step) -> Tensor:
-    """Return the image after one sub-iteration.
-
-    Args:
-        image: (..., Y, X) or (..., Z, Y, X) on a CUDA device: float32, float64, or integer planes.
-        step: The sub-iteration.
+    """Return the image (..., Y, X) or (..., Z, Y, X) on a CUDA device, of floats or planes, after a sub-iteration.
 
     Raises:
         ValueError: If the program has arithmetic and the image consists of bit planes.
@@ -259,11 +255,7 @@ def _grid(frame: _Frame, rows: int, options: dict[str, int]) -> tuple[int]:
 
 
 class TritonField:
-    """See `softmorph_cli.kernels.backend.Field`.
-
-    Args:
-        image: As for `sweep`; not modified.
-    """
+    """See `softmorph_cli.kernels.backend.Field`; the image is that of `sweep` and not modified."""
 
     def __init__(self, image: Tensor) -> None:
         """Start from an image."""

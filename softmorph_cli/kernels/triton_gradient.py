@@ -113,13 +113,7 @@ def partial_count(program: Program) -> int:
 
 
 class _Sum:
-    """The contributions to a line along axis 0, summed over three turns.
-
-    Args:
-        index: The number of the line.
-        shares: Names of the contributions by their offset along the line.
-        rolling: Whether any line of the program has more than one.
-    """
+    """The contributions to a line along axis 0 by their offset along it, summed over three turns."""
 
     def __init__(self, index: int, shares: dict[int, str], *, rolling: bool) -> None:
         self.index = index

@@ -138,13 +138,7 @@ def pack_samples(image: Tensor, planes: Tensor, draws: int, chunk: int, key: int
 
 
 def bins(image: Tensor, found: Tensor, thresholds: Tensor) -> None:
-    """Write the number of thresholds below each value.
-
-    Args:
-        image: Probabilities.
-        found: The output: numbers of a floating-point type, or bit planes with as many bits set from the highest down.
-        thresholds: float64, ascending.
-    """
+    """Write the number of ascending thresholds below each value, as a float or as bits set from the highest."""
     many = thresholds.numel()
     planes = not found.dtype.is_floating_point
     constants = {"PLANES": planes, "BITS": 8 * found.itemsize, "BLOCK": _BLOCK}
@@ -154,14 +148,7 @@ def bins(image: Tensor, found: Tensor, thresholds: Tensor) -> None:
 
 
 def refine(image: Tensor, counts: Tensor, refined: Tensor, bounds: Tensor) -> None:
-    """Write the minimum of each value and its bound.
-
-    Args:
-        image: Probabilities.
-        counts: For each voxel the index of its bound, of any type.
-        refined: The output.
-        bounds: Of the type of `image`.
-    """
+    """Write the minimum of each value and the bound whose index is the voxel's count."""
     _refine[_grid(image)](image, counts, bounds, refined, image.numel(), BLOCK=_BLOCK, **_OPTIONS)
 
 
@@ -173,12 +160,7 @@ def count(planes: Tensor, counts: Tensor, bits: int) -> None:
 
 
 def row_sums(first: Tensor, second: Tensor | None = None) -> Tensor:
-    """Return each row's float64 sum of the first image, or of the absolute difference of both.
-
-    Args:
-        first: (rows, X).
-        second: (rows, X), or None.
-    """
+    """Return each row's float64 sum of an image (rows, X), or of the absolute difference of two."""
     sums = torch.empty(first.shape[0], dtype=torch.float64, device=first.device)
     other: Any = first if second is None else second
     _row_sums[(first.shape[0],)](

@@ -224,12 +224,7 @@ def _ranked(program: Program, inputs: Sequence[str], own: str) -> list[str]:
 
 
 class Windows:
-    """The values around a voxel: those that a turn loads, and those kept from the previous turn.
-
-    Args:
-        offsets: The offsets of the values.
-        within: Whether the voxel itself is known to be in the image.
-    """
+    """The values around a voxel: those that a turn loads, and those kept from the previous turn."""
 
     def __init__(self, offsets: Iterable[Offset], *, within: bool) -> None:
         """Compute the range of offsets for each line along axis 0."""

@@ -23,11 +23,6 @@ class StreamedField:
     """See `softmorph_cli.kernels.backend.Field`.
 
     An iteration is computed at its first step.
-
-    Args:
-        image: On the host or on the device, as the result; not modified.
-        device: The device.
-        free: Its free memory in bytes.
     """
 
     def __init__(self, image: Tensor, device: torch.device, free: int) -> None:

@@ -26,12 +26,7 @@ _DENSE: Final = 0.2
 
 
 def uneven(volume: Volume, place: str = COMMAND) -> list[str]:
-    """Return a warning if the voxels of a map to be thinned are far from cubic.
-
-    Args:
-        volume: The map.
-        place: Where the filter is typed, see `Filter.concerns`.
-    """
+    """Return a warning if the voxels of a map to be thinned are far from cubic, see `Filter.concerns`."""
     if volume.spacing is None or max(volume.spacing) <= UNEVEN * min(volume.spacing):
         return []
     sizes = " × ".join(f"{size:g}" for size in volume.spacing)

@@ -170,8 +170,7 @@ def choose(device: str = "auto", *, threads: int | None = None, gradient: bool =
             f"device {device!r} is not there: torch sees {found} CUDA devices; use {named('device', 'cpu')}."
         )
     try:
-        from softmorph_cli.kernels.triton_autograd import FusedBackend
-        from softmorph_cli.kernels.triton_backend import TritonBackend
+        from softmorph_cli.kernels.triton_backend import FusedBackend, TritonBackend
     except ImportError:
         _note_missing_triton()
         return TorchBackend(device)

@@ -1,4 +1,4 @@
-"""The backend of a GPU, with Triton's kernels; maps that do not fit are processed in parts."""
+"""The backends of a GPU with Triton's kernels: without a gradient, for maps of any size, and with a gradient."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
+from softmorph_cli.compiler import Step
 from softmorph_cli.kernels import triton_maps
 from softmorph_cli.kernels.bitplanes import bits_in_chunk, seed_key
 from softmorph_cli.kernels.level_sets import LevelSets
-from softmorph_cli.kernels.torch_eager import TorchBackend, tops
-from softmorph_cli.kernels.triton_cuda import TritonField, device_of
+from softmorph_cli.kernels.torch_eager import TorchBackend, TorchField, tops
+from softmorph_cli.kernels.triton_cuda import TritonField, device_of, sweep, sweep_backward
 from softmorph_cli.kernels.triton_stream import StreamedField
 
 # Voxels that are processed at a time of a map on the host.
@@ -192,3 +195,38 @@ class TritonBackend(TorchBackend):
                 do(part, written, first)
             if not there:
                 target.copy_(written)
+
+
+class _Fused(Function):
+    """A sub-iteration with a gradient; as on the CPU, autograd stores only its input."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, step: Step) -> Tensor:
+        ctx.save_for_backward(image)
+        ctx.step = step
+        return sweep(image, step)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (image,) = ctx.saved_tensors
+        return sweep_backward(gradient.contiguous(), image, ctx.step), None
+
+
+class FusedField(TorchField):
+    """See `softmorph_cli.kernels.backend.Field`; leading axes are allowed."""
+
+    def sweep(self, step: Step) -> None:
+        """Apply a sub-iteration."""
+        self._before = self._image
+        self._image = _Fused.apply(self._image.contiguous(), step)  # type: ignore[no-untyped-call]
+
+
+class FusedBackend(TorchBackend):
+    """See `softmorph_cli.kernels.backend.Backend`: tensors on a CUDA device, with a gradient."""
+
+    name = "triton_cuda"
+
+    def field(self, image: Any) -> FusedField:
+        """Start a filter of an image."""
+        return FusedField(self.array(image))

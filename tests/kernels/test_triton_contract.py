@@ -34,7 +34,7 @@ if not (INTERPRETED or torch.cuda.is_available()):
 pytest.importorskip("triton")
 
 from softmorph_cli.kernels import triton_backend  # noqa: E402
-from softmorph_cli.kernels.triton_backend import TritonBackend  # noqa: E402
+from softmorph_cli.kernels.triton_backend import FusedBackend, TritonBackend  # noqa: E402
 from softmorph_cli.kernels.triton_cuda import TritonField, sweep  # noqa: E402
 from softmorph_cli.kernels.triton_stream import StreamedField  # noqa: E402
 
@@ -362,8 +362,6 @@ def test_skeletons_are_those_of_the_cpu(
 
 
 def test_autograd_goes_through_the_kernels() -> None:
-    from softmorph_cli.kernels.triton_autograd import FusedBackend
-
     steps = compile_rule(catalog.bundled("thinning-2d"), DIAGRAM)
     image = torch.rand((2, 7, 9), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     results = []

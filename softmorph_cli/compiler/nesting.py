@@ -167,8 +167,8 @@ def prove(step: Step, dimensions: int) -> Nesting:
     alone = step.subfield is not None
     if dimensions == 3:
         return _prove_3d(deleted, alone=alone)
-    reason, image, gone = next(_failures_2d(deleted, alone=alone), ("", frozenset(), frozenset()))
-    return Nesting(False, reason, _draw_2d(image, gone)) if reason else _PROVEN
+    reason, image, removed = next(_failures_2d(deleted, alone=alone), ("", frozenset(), frozenset()))
+    return Nesting(False, reason, _draw_2d(image, removed)) if reason else _PROVEN
 
 
 def _prove_3d(deleted: Words, *, alone: bool) -> Nesting:
@@ -236,11 +236,11 @@ def _is_simple(image: Set[Offset], dimensions: int) -> bool:
     return foreground == background == 1
 
 
-def _draw_2d(image: Set[Offset], gone: Set[Offset]) -> str:
+def _draw_2d(image: Set[Offset], removed: Set[Offset]) -> str:
     rows, columns = (range(min(axis) - 1, max(axis) + 2) for axis in zip(*image, strict=True))
 
     def mark(pixel: Offset) -> str:
-        return "d" if pixel in gone else "1" if pixel in image else "0"
+        return "d" if pixel in removed else "1" if pixel in image else "0"
 
     return "\n".join("".join(mark((y, x)) for x in columns) for y in rows)
 

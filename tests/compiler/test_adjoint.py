@@ -164,7 +164,7 @@ def test_the_table_above_has_every_operation() -> None:
     assert {Op(case[0].split()[0]) for case in mark.args[1]} == set(ARITY) - {Op.INPUT, Op.CONST}
 
 
-def test_a_program_that_is_its_input_hands_the_gradient_on() -> None:
+def test_the_identity_program_passes_the_gradient_on() -> None:
     assert _partials(_program("input 0"), 0.3) == [1]
 
 

@@ -138,7 +138,7 @@ DAMAGES: list[Callable[[str], str]] = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_table_is_computed_again_and_mended(fresh: Path, damage: Callable[[str], str]) -> None:
+def test_a_damaged_table_is_computed_again_and_replaced(fresh: Path, damage: Callable[[str], str]) -> None:
     (step, *_) = steps_of("thinning", 2)
     right = table_of(step)
     (entry,) = fresh.iterdir()

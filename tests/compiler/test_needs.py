@@ -94,14 +94,14 @@ def _steps(rule: Rule, logic: str) -> list[Step]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("logic", [DIAGRAM, *LOGICS])
 @pytest.mark.parametrize("name", RULES)
-def test_where_a_need_is_not_met_nothing_changes(name: str, logic: str, dtype: str, contracted: bool) -> None:
+def test_where_a_condition_fails_nothing_changes(name: str, logic: str, dtype: str, contracted: bool) -> None:
     for step in _steps(RULES[name], logic):
         for fixed, value in needs(step):
             assert _holds(step, fixed, value, dtype, contracted)
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_where_a_need_is_not_met_no_bit_changes(name: str) -> None:
+def test_where_a_condition_fails_no_bit_changes(name: str) -> None:
     for step in _steps(RULES[name], DIAGRAM):
         assert set(needs(step)) <= set(needs(step, bits=True))
         for fixed, value in needs(step, bits=True):
@@ -167,7 +167,7 @@ def test_erosion_needs_foreground_and_dilation_background(connectivity: int, dim
     assert _named(structuring.dilation(connectivity, dimensions), bits=True) == [[(centre, 0)]]
 
 
-def test_a_rule_that_looks_elsewhere_needs_nothing() -> None:
+def test_a_rule_that_does_not_depend_on_the_voxel_itself_has_no_conditions() -> None:
     (step,) = compile_rule(structuring.erosion(4, 2), DIAGRAM)
     shift = Program(((0, 1),), (Instruction(Op.INPUT, (0,)),))
     assert needs(replace(step, program=shift, offsets=((0, 1),), absorbing=None)) == ()

@@ -68,7 +68,7 @@ def test_a_rule_that_takes_the_outside_for_foreground_fails() -> None:
     assert check(with_simple(rule)).holds
 
 
-def test_a_pass_with_a_condition_of_its_own_is_named() -> None:
+def test_a_pass_with_a_separate_condition_is_named() -> None:
     passes = '["N", {turn = "S", when = "exactly(0, ring)"}]'
     rule = deleting_rule("simple & ~exactly(1, ring) & ~N & ~NE & ~NW & S & SW & SE", schedule=passes)
     found = check(rule)
@@ -231,7 +231,7 @@ def _is_p_simple(bits: int, peers: int) -> bool:
     return p_simple.is_p_simple(bits, peers, tables, components)
 
 
-def test_p_simple_is_simple_whatever_part_of_p_is_gone() -> None:
+def test_p_simple_points_are_simple_after_deleting_any_part_of_p() -> None:
     rings, parts = _random_rings(6000)
     # By definition: the least over all subsets of P, which are numbered within each P.
     order = np.argsort(~parts, axis=1, kind="stable")[:, :5]
@@ -253,7 +253,7 @@ def _words(rule: Rule) -> np.ndarray:
     return deletions(compile_rule(rule, DIAGRAM)[0].program)
 
 
-def test_the_table_of_deletions_is_the_rules_own() -> None:
+def test_the_table_of_deletions_equals_the_rule() -> None:
     rng = np.random.default_rng(5)
     for name in ("thinning-3d", "thinning-subfields-2d"):
         rule = catalog.bundled(name)
@@ -270,7 +270,7 @@ def test_the_table_of_deletions_is_the_rules_own() -> None:
             assert bool(int(words[number // 64]) >> number % 64 & 1) == upright[(2,) * rule.dimensions]
 
 
-def test_what_may_go_with_a_voxel_holds_all_that_goes_with_it() -> None:
+def test_the_peers_of_a_voxel_contain_all_neighbours_deleted_with_it() -> None:
     rule = catalog.bundled("thinning-3d")
     view, words = p_simple._view(), _words(rule)
     allowed = np.zeros(view.start[-1], bool)
@@ -321,7 +321,7 @@ WRONG_3D = {
 
 
 @pytest.mark.parametrize("case", WRONG_3D)
-def test_wrong_3d_rules_fail_and_are_mended_by_subfields(case: str) -> None:
+def test_wrong_3d_rules_fail_and_are_repaired_by_subfields(case: str) -> None:
     condition, alone = WRONG_3D[case]
     rule = deleting_rule(condition, 3)
     found = check(rule)

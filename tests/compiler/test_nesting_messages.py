@@ -34,7 +34,7 @@ def test_bundled_findings_are_what_comes_out(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "found.json").read_text()) == json.loads(KNOWN.read_text(encoding="utf-8"))
 
 
-def test_a_finding_is_kept_and_a_damaged_one_is_found_anew(
+def test_a_finding_is_cached_and_a_damaged_one_is_computed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(disk.VARIABLE, str(tmp_path))
@@ -98,7 +98,7 @@ def test_what_is_too_large_is_not_advised(monkeypatch: pytest.MonkeyPatch) -> No
     assert not nesting._repairable(rule)
 
 
-def test_a_rule_that_may_says_so() -> None:
+def test_a_rule_that_may_run_as_nested_is_reported() -> None:
     assert (
         check(catalog.bundled("guo-hall-2d"))
         .describe("guo-hall")

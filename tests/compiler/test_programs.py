@@ -252,18 +252,18 @@ def _program(*lines: str) -> Program:
         ("input 0", "add 0 1", "input 1"),
     ],
 )
-def test_instructions_that_reach_for_what_is_not_there_are_refused(lines: tuple[str, ...]) -> None:
+def test_instructions_with_invalid_operands_are_refused(lines: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="operand"):
         parse(str(_program(*lines)))
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "inputs 0 0", "end ", "inputs 0 0\ninput 0\n"])
-def test_what_is_no_program_is_refused(text: str) -> None:
+def test_malformed_programs_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="damaged"):
         parse(text)
 
 
-def test_a_text_that_was_cut_or_changed_anywhere_is_refused() -> None:
+def test_a_truncated_or_altered_text_is_refused() -> None:
     text = str(compile_rule(RULES["thinning-2d"], DIAGRAM)[0].program)
     assert str(parse(text)) == text
     for place in range(0, len(text.rstrip()), 5):

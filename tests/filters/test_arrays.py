@@ -187,7 +187,7 @@ def test_levels_refuse_a_gradient_rather_than_switch() -> None:
         softmorph_cli.skeletonize(torch.tensor(IMAGE, requires_grad=True), method="levels")
 
 
-def test_errors_are_of_one_family_and_of_pythons_own() -> None:
+def test_errors_are_softmorph_errors_and_builtin_ones() -> None:
     for error in (InputError, UsageError):
         assert issubclass(error, SoftmorphError)
         assert issubclass(error, ValueError)

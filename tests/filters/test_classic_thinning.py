@@ -79,7 +79,7 @@ def test_guo_hall_is_that_of_scikit_image(method: str | None) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_is_left_of_a_large_object_does_not_end_it(method: str | None) -> None:
+def test_the_tolerance_does_not_end_a_level_of_a_large_object(method: str | None) -> None:
     # The last pixels of a square are far less than 2 % of it.
     square = np.zeros((64, 64), np.float32)
     square[7:57, 7:57] = 1

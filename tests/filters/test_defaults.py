@@ -106,7 +106,7 @@ def test_a_deleting_rule_that_nests_is_a_thinning(holds: bool, monkeypatch: pyte
     assert method_of_rule(catalog.bundled("isolated-2d")) in ("minmax", "nested", "levels")
 
 
-def test_what_a_step_does_is_known_before_the_map() -> None:
+def test_the_method_of_a_step_is_known_without_a_map() -> None:
     given = {"apply": {"rule": "majority"}, "despeckle": {"min_size": "3vox"}}
     found = {
         name: OPERATIONS[name].make(given.get(name, {})).method_in_force

@@ -150,7 +150,7 @@ def test_of_equal_values_every_backend_takes_the_same(shape: tuple[int, ...]) ->
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_the_way_back_does_not_depend_on_threads_or_runs(name: str) -> None:
+def test_the_gradient_does_not_depend_on_threads_or_repetition(name: str) -> None:
     image, weights = _steps_of(2, 1, 40, 50), _ranks(2, 1, 40, 50).float()
     slopes = [_slope(image, weights, threads=threads, **FORMS[name])[1] for threads in (1, 2, 2)]
     assert all(same_bits(slope, slopes[0]) for slope in slopes)
@@ -187,7 +187,7 @@ def test_it_is_differentiable_once(name: str) -> None:
         slope.sum().backward()  # type: ignore[no-untyped-call]
 
 
-def test_what_goes_without_saying_and_what_is_refused() -> None:
+def test_arguments_of_the_nested_module_and_its_refusals() -> None:
     batch = _ranks(1, 1, 9, 10)
     whole = SoftSkeletonizer(method="nested")(batch)
     assert torch.equal(whole[0, 0], softmorph_cli.skeletonize(batch[0, 0], method="nested"))

@@ -150,7 +150,7 @@ def test_binary_maps_have_one_skeleton(method: dict[str, Any]) -> None:
     )
 
 
-def test_lowest_makes_no_planes_below() -> None:
+def test_there_are_no_planes_below_lowest() -> None:
     image = random_map((30, 31), 7, smooth=0.8)
     skeleton = sm.skeletonize(image, levels=16, lowest=0.3)
     sets = LevelSets(16, 0.3)
@@ -232,7 +232,7 @@ def lost(skeleton: Image, image: Image, contrast: float, count: int = 20) -> lis
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_what_lasts_longer_than_the_contrast_stays(seed: int) -> None:
+def test_features_of_higher_persistence_than_the_contrast_stay(seed: int) -> None:
     image = random_map((22, 23) if seed % 2 else (9, 10, 11), seed, smooth=(seed % 3) / 2)
     cases: list[tuple[Levels, float]] = [("exact", 0.07), ("exact", 0.2), (64, 0.125), (8, 0.25)]
     for levels, contrast in cases:
@@ -249,7 +249,7 @@ def test_what_lasts_longer_than_the_contrast_stays(seed: int) -> None:
 
 
 @pytest.mark.parametrize("levels", [64, "exact"])
-def test_what_persists_for_less_than_the_contrast_goes(levels: Any) -> None:
+def test_features_of_lower_persistence_than_the_contrast_are_removed(levels: Any) -> None:
     # Tubes with a hole that is filled 0.06 lower, and with one that is filled 0.3 lower.
     image = np.zeros((40, 60), np.float32)
     image[5:16, 5:55] = image[22:33, 5:55] = 0.5
@@ -353,7 +353,7 @@ def branches_lost(mask: Image, tree: Image, threshold: float) -> int:
     return int(((share > 0.5) & (length >= 3)).sum())
 
 
-def test_a_lost_branch_is_seen() -> None:
+def test_the_comparison_detects_a_lost_branch() -> None:
     tree = sm.read(SAMPLES / "vessel_tree.nii.gz").array
     line = sm.skeletonize(tree, hard=True) > 0
     assert branches_lost(line, tree, 0.5) == 0

@@ -151,7 +151,7 @@ def test_streaming_keeps_two_maps_however_many_the_levels() -> None:
         result.sum().backward()
 
 
-def test_progress_of_streamed_levels_is_told_in_order() -> None:
+def test_progress_of_streamed_levels_is_reported_in_order() -> None:
     told: list[int] = []
     image = _batch(6, 7).requires_grad_()
     original = run._Reporter.__call__

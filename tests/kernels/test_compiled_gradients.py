@@ -200,7 +200,7 @@ def test_what_is_steady_is_found_by_rule() -> None:
         return autograd._steady(compile_rule(RULES[name], DIAGRAM)[0])
 
     assert steady("thinning-3d") == (0, 1)
-    # An erosion of ones hands a gradient on to all neighbours, one of zeros to nobody.
+    # An erosion of ones passes the gradient to all neighbours, an erosion of zeros to none.
     assert steady("erosion-6") == ()
     assert steady("dilation-8") == ()
 
@@ -271,7 +271,7 @@ def test_forward_keeps_one_map_for_each_sub_iteration() -> None:
     assert result.untyped_storage().nbytes() == image.nbytes
 
 
-def test_maps_and_gradients_of_the_caller_are_left_alone() -> None:
+def test_maps_and_gradients_of_the_caller_are_not_modified() -> None:
     whole = torch.rand(9, 8, 80, dtype=torch.float64)
     before = whole.clone()
     view = whole.transpose(0, 2)[::2, 1:].detach().requires_grad_()
@@ -382,7 +382,7 @@ def test_ties_are_shared_as_torch_does(name: str, logic: str) -> None:
 
 
 @pytest.mark.parametrize("condition", ["C & ~C", "C | ~C"])
-def test_a_rule_that_does_not_look_at_the_map_has_no_gradient(condition: str) -> None:
+def test_a_rule_that_does_not_depend_on_the_map_has_no_gradient(condition: str) -> None:
     rule = loads(f'dimensions = 2\naction = "set"\nwhen = "{condition}"\n', name="r")
     image = torch.rand(5, 70, requires_grad=True)
     result = _compiled(image, rule, DIAGRAM)

@@ -91,7 +91,7 @@ def fractional_blocks(dimensions: int, count: int, fractional: int, seed: int) -
 
 
 class Contract(NestedContract):
-    """What holds for all of them; what concerns nested level sets stands in `test_nested_contract`."""
+    """The contract of all backends; `test_nested_contract` has the part for nested level sets."""
 
     # ------------------------------------------------------------------ binary input: the rule itself
 
@@ -274,7 +274,7 @@ class Contract(NestedContract):
         rng = np.random.default_rng(levels)
         ties = ((np.arange(levels) + 0.5) / levels).astype(dtype)
         if levels == 192 and dtype == "float64":
-            ties = ties[:0]  # not representable: which side rounding falls on is nobody's business
+            ties = ties[:0]  # not representable: either side of the tie is correct
         up, down, ends = (np.array(v, dtype) for v in (2, -1, [0, 1]))
         values = np.concatenate(
             [rng.random(200).astype(dtype), ties, np.nextafter(ties, up), np.nextafter(ties, down), ends]
@@ -402,7 +402,9 @@ def test_draws_depend_on_seed_image_voxel_and_number_alone(make: Callable[[], An
     assert np.abs(planes - 0.3).max() < 5 * (0.21 / image.size) ** 0.5
 
 
-def test_the_cpu_takes_the_threads_it_is_told_or_all_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cpu_uses_the_given_number_of_threads_or_all_that_are_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("softmorph_cli.system.machine.threads", lambda: 5)
     for threads, expected in ((None, 5), (1, 1), (3, 3)):
         backend = choose("cpu", threads=threads)

@@ -162,7 +162,7 @@ def _views() -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("name", _views())
 @pytest.mark.parametrize("read_only", [False, True])
-def test_any_view_is_read_and_left_alone(name: str, read_only: bool) -> None:
+def test_any_view_is_read_and_not_modified(name: str, read_only: bool) -> None:
     view = _views()[name]
     if read_only:
         view.flags.writeable = False
@@ -209,7 +209,7 @@ def test_opening_and_closing(operation: str) -> None:
     assert close(got, wanted, 1e-14)
 
 
-def test_folds_take_the_short_way_and_others_do_not() -> None:
+def test_only_folds_run_without_padding() -> None:
     image = _image((4, 5, 6), "float64")
     for steps, short in ((EROSION, True), (without_fold(EROSION), False)):
         field = NumbaField(image, threads=1)
@@ -221,7 +221,7 @@ def test_folds_take_the_short_way_and_others_do_not() -> None:
 
 
 @pytest.mark.parametrize("logic", ["einstein", "hamacher", "lukasiewicz", "drastic"])
-def test_what_is_no_fold_is_not_taken_for_one(logic: str) -> None:
+def test_fuzzy_logics_that_depend_on_the_order_are_no_folds(logic: str) -> None:
     # These fold from left to right as written; rounding makes their order count.
     assert [step.fold for step in compile_rule(structuring.erosion(4, 2), logic)] == [None]
 
@@ -258,7 +258,7 @@ SEQUENCES: dict[int, list[tuple[Any, int, Any]]] = {
 @pytest.mark.parametrize("chunk", [1, 40, 1 << 16])
 @pytest.mark.parametrize("window", [1, 3000, 1 << 23])
 @pytest.mark.parametrize("logic", [DIAGRAM, "minmax"])
-def test_followed_closely_they_are_what_they_are_one_by_one(
+def test_pipelined_folds_equal_folds_one_by_one(
     logic: str, window: int, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folds, "_WINDOW", window)
@@ -284,7 +284,7 @@ def test_followed_closely_they_are_what_they_are_one_by_one(
         assert not np.shares_memory(field.image(), image)
 
 
-def test_the_sequences_above_are_followed_closely() -> None:
+def test_the_sequences_above_are_pipelined() -> None:
     image = _image((30, 4, 6), "float32")
     way = Folds(image, Pool(1, image.size))
     # Not so many that what the first reads has left the cache before the last needs it.

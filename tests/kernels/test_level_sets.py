@@ -98,7 +98,7 @@ def test_types_that_cannot_tell_levels_apart_are_refused(sets: LevelSets, dtype:
 
 
 @pytest.mark.parametrize("arguments", [(0,), (-8,), (2.5,), (True,), ("exact",), (8, 1.0), (8, -0.1)])
-def test_what_makes_no_thresholds_is_refused(arguments: Any) -> None:
+def test_invalid_thresholds_are_refused(arguments: Any) -> None:
     with pytest.raises(UsageError, match=r"^(levels|lowest) is"):
         LevelSets(*arguments)
 

@@ -1,7 +1,7 @@
 """What can be said about the GPU's kernels without a GPU: their text, their machine code, their results.
 
 Results come from Triton's interpreter, which has to be chosen before triton is imported and patches it for
-good. Hence a process of its own, where `test_triton_contract` runs; here triton only compiles.
+good. So `test_triton_contract` and `test_triton_sweeps` run in a separate process; here triton only compiles.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def test_sizes_of_64_bits_compile_too(kernel: str) -> None:
 
 @pytest.mark.parametrize("planes", ["*u8", "*i64"])
 @pytest.mark.parametrize("image", ["*fp32", "*fp64"])
-def test_what_is_done_voxel_by_voxel_compiles(image: str, planes: str) -> None:
+def test_voxelwise_operations_compile(image: str, planes: str) -> None:
     # The interpreter is lenient about types; the compiler is not.
     pytest.importorskip("triton")
     from softmorph_cli.kernels import triton_maps as maps

@@ -219,7 +219,7 @@ def test_the_comparison_sees_blocks_skipped_too_early() -> None:
     assert not same_bits(field.image().cpu(), wanted)
 
 
-def test_what_has_settled_for_one_filter_has_not_for_the_next() -> None:
+def test_settled_blocks_of_one_filter_are_not_settled_for_the_next() -> None:
     line = torch.zeros((5, 70), dtype=torch.float64, device=DEVICE)
     line[2, 5:60] = 1
     dilation = compile_rule(structuring.dilation(4, 2), DIAGRAM)
@@ -267,7 +267,7 @@ def test_streaming_changes_no_bit(
     field.close()
 
 
-def test_a_streamed_image_can_be_looked_at_within_an_iteration() -> None:
+def test_a_streamed_image_can_be_read_within_an_iteration() -> None:
     image = quiet_map((15, 20), torch.float64)
     steps = thinning(2)
     streamed, whole = streaming(0).field(image), TritonField(image.to(DEVICE))
@@ -284,7 +284,7 @@ def test_a_streamed_image_can_be_looked_at_within_an_iteration() -> None:
     assert same_bits(streamed.image().cpu(), whole.image().cpu())
 
 
-def test_slabs_in_which_nothing_can_change_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slabs_in_which_nothing_can_change_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     image = torch.zeros(32, 12, dtype=torch.uint8)
     image[3:6, 2:5] = 255
     steps = shifting()[:2]
@@ -306,7 +306,7 @@ def test_slabs_in_which_nothing_can_change_are_left_alone(monkeypatch: pytest.Mo
     assert sorted(visits[32:]) == [0, 0, 2, 2, 4, 4, 6, 6]
 
 
-def test_what_is_done_voxel_by_voxel_is_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_voxelwise_operations_are_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     image = quiet_map((6, 11, 13), torch.float32)
     whole, parts = TritonBackend(DEVICE), streaming(0)
     operations: list[Callable[[Any, Any], Any]] = [

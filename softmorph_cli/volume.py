@@ -1,4 +1,4 @@
-"""A probability map together with what its axes mean and where it lies in the world."""
+"""A probability map with its axes, voxel size and position in the world."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.system.parameters import named
 
 SPATIAL_AXES: Final = ("YX", "ZYX")
-# The axis of slices that are images of their own.
+# The axis of slices that are separate images.
 SLICE: Final = "S"
-# Of an affine: lengths of steps in mm, and the volume that steps of length 1 span, 1 where they are square.
+# Bounds of an affine: lengths of steps in mm, and the volume spanned by the steps' unit vectors.
 _STEPS = (1e-15, 1e15)
 _FLAT = 1e-6
 
 
 def places(affine: npt.NDArray[Any]) -> bool:
-    """Whether an affine says where each voxel lies: 4 x 4, finite, and no two voxels in one place."""
+    """Return whether an affine is valid: 4 x 4, finite and invertible."""
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.array_equal(affine[3], (0, 0, 0, 1)):
         return False
     low, high = _STEPS
@@ -33,19 +33,19 @@ def places(affine: npt.NDArray[Any]) -> bool:
 
 
 def rectangular(matrix: npt.NDArray[Any]) -> bool:
-    """Say whether the columns of a matrix, the sides of a voxel, are at right angles within half a degree."""
+    """Return whether the columns of a matrix, the sides of a voxel, are at right angles within half a degree."""
     sides = matrix / np.linalg.norm(matrix, axis=0)
     off = sides.T @ sides - np.eye(sides.shape[1])
     return bool(np.abs(off).max() < np.sin(np.radians(0.5)))
 
 
 def class_axis(axes: str, shape: Sequence[int], family: str) -> int | None:
-    """Return the axis of classes; None where there is one map only, or where the axis has another meaning.
+    """Return the axis of classes; None for a single map, or if the axis has another meaning.
 
     Args:
-        axes: Letters, those of space last.
-        shape: One size for each.
-        family: The format: a NIfTI has no name for its fourth axis.
+        axes: The letters of the axes, the spatial ones last.
+        shape: The size along each axis.
+        family: The file format: the fourth axis of a NIfTI has no name.
     """
     long = [
         k
@@ -63,16 +63,16 @@ class Source:
 
     Attributes:
         path: The file.
-        format: Its family: "nifti", "tiff", "png", "nrrd", "metaimage", "npy", "ome-zarr", "nnunet".
+        format: Its format: "nifti", "tiff", "png", "nrrd", "metaimage", "npy", "ome-zarr", "nnunet".
         shape: Its shape on disk, in the file's own axis order.
         dtype: Its element type on disk, as NumPy names it.
-        header: What the reader of that format wants back when it writes; opaque to everybody else.
-        provenance: What softmorph said of the file when it wrote it (command, version, parameters), and under
-            "read_with" options of reading that changed its values; empty where nothing is known, or where a volume
-            has other values than the file (`with_array`).
-        numbers: Of the channels that were read, in their order: which of the file's they are, from 0, as --channel
-            counts them; empty where the file has no axis of channels.
-        channel: What the one channel is called that was read of several: its name, or "channel 2"; else None.
+        header: Data of the reader for the writer of the same format.
+        provenance: The provenance that softmorph wrote into the file (command, version, parameters), and under
+            "read_with" options of reading that changed the values; empty if unknown, or if the volume has other values
+            than the file (`with_array`).
+        numbers: The numbers in the file, from 0 as for --channel, of the channels that were read; empty if the file has
+            no axis of channels.
+        channel: The name of the single channel that was read of several, or "channel 2"; else None.
     """
 
     path: Path
@@ -87,7 +87,7 @@ class Source:
 
 @dataclass(frozen=True, repr=False)
 class Volume:
-    """A map of probabilities; frozen, and its array is never written to.
+    """A probability map; frozen, and its array is not modified.
 
     >>> import numpy as np
     >>> Volume(np.zeros((4, 5, 6), np.float32), "ZYX", spacing=(2.0, 1.0, 1.0), unit="mm")
@@ -96,13 +96,13 @@ class Volume:
     Attributes:
         array: float32 or float64 in [0, 1]; mapped axes (time, channel, ...) first, then (Y, X) or (Z, Y, X).
         axes: One letter for each array axis, ending in "YX" or "ZYX"; for example "TCZYX".
-        spacing: Voxel size along each *spatial* axis in array order, or None where the file does not say.
-        unit: Unit of `spacing`: "mm", "um", "nm", ..., or None where it is unknown.
-        affine: 4 x 4, maps array index (z, y, x, 1) to world (x, y, z, 1), RAS+; None where unknown. In mm, whatever
-            `unit` is; but of a `spacing` without a unit, in that unknown unit.
+        spacing: Voxel size along each *spatial* axis in array order, or None if unknown.
+        unit: Unit of `spacing`: "mm", "um", "nm", ..., or None if unknown.
+        affine: 4 x 4, maps array index (z, y, x, 1) to world (x, y, z, 1), RAS+; None if unknown. Always in mm, except
+            for a `spacing` without a unit: then in that unknown unit.
         channels: A name for each index of axis "C", or None.
         source: The file it was read from, or None.
-        notes: What a reader had to decide and a person should know, one sentence each.
+        notes: Decisions of the reader that the user should know, one sentence each.
     """
 
     array: npt.NDArray[Any]
@@ -115,10 +115,10 @@ class Volume:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that the parts fit each other and that the values are probabilities.
+        """Check that the attributes are consistent and the values are probabilities.
 
         Raises:
-            InputError: If they do not.
+            InputError: If not.
         """
         if self.array.ndim != len(self.axes) or len(set(self.axes)) != len(self.axes):
             raise InputError(
@@ -131,7 +131,7 @@ class Volume:
             raise InputError(f"a volume holds float32 or float64, not {self.array.dtype}.")
         if self.array.size == 0:
             raise InputError(f"the map is empty: its shape is {self.array.shape}.")
-        # Beyond these bounds no unit makes sense, and volumes would overflow.
+        # Beyond these bounds volumes would overflow.
         if self.spacing is not None and (
             len(self.spacing) != self.spatial_dims or not all(1e-12 < s < 1e12 for s in self.spacing)
         ):
@@ -165,16 +165,16 @@ class Volume:
 
     @property
     def spatial_axes(self) -> str:
-        """The trailing axes that filters work along: "YX" or "ZYX"."""
+        """The trailing axes, along which filters are applied: "YX" or "ZYX"."""
         return self.axes[-self.spatial_dims :]
 
     @property
     def mapped_axes(self) -> str:
-        """The leading axes that filters are mapped over, never across."""
+        """The leading axes; filters are applied to each image along them separately."""
         return self.axes[: -self.spatial_dims]
 
     def channel_axis(self) -> int | None:
-        """Return the axis of channels: "C", or the only one that is not of space (a 4-D NIfTI does not name it).
+        """Return the axis of channels: "C", or the only mapped axis (unnamed in a 4-D NIfTI); None if there is none.
 
         Raises:
             InputError: If there are several such axes and none is "C".
@@ -189,11 +189,11 @@ class Volume:
         return 0 if mapped else None
 
     def class_axis(self) -> int | None:
-        """Return the axis along which classes lie; None where there is one map, or what lies there are no classes."""
+        """Return the axis of classes; None if there is a single map or the axis has another meaning."""
         return class_axis(self.axes, self.array.shape, self.source.format if self.source else "")
 
     def channel(self, index: int) -> Volume:
-        """Return one channel, without their axis; a map that has none is its only one."""
+        """Return one channel without the axis of channels; the map itself if it has none."""
         axis = self.channel_axis()
         if axis is None:
             return self
@@ -201,13 +201,13 @@ class Volume:
         return replace(self, array=self.array.take(index, axis), axes=axes, channels=None)
 
     def single(self, index: int | None = None) -> Volume:
-        """Return one image, without mapped axes.
+        """Return one image without mapped axes.
 
         Args:
-            index: Which one along the mapped axis that is longer than 1; None where there is no such axis.
+            index: The index along the mapped axis longer than 1; None if there is no such axis.
 
         Raises:
-            InputError: If there are more images than that.
+            InputError: If more than one axis, or without an index any, is longer than 1.
         """
         shape = self.array.shape[: -self.spatial_dims]
         long = [axis for axis, size in enumerate(shape) if size > 1]
@@ -218,7 +218,7 @@ class Volume:
         return replace(self, array=self.array[at], axes=self.spatial_axes, channels=None)
 
     def with_array(self, array: npt.NDArray[Any]) -> Volume:
-        """Return the same place in the world with other values of the same shape, whose provenance is not known.
+        """Return the volume with other values of the same shape and unknown provenance.
 
         Raises:
             InputError: If the shape differs or the values are no probabilities.

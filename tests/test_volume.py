@@ -15,7 +15,7 @@ from softmorph_cli.volume import places
 MAP = np.full((4, 5, 6), 0.25, np.float32)
 
 
-def test_a_volume_knows_its_axes() -> None:
+def test_axes_of_a_volume() -> None:
     volume = Volume(np.zeros((2, 3, 4, 5, 6)), "TCZYX", spacing=(2.0, 1.0, 0.5), unit="um")
     assert volume.spatial_dims == 3
     assert volume.spatial_axes == "ZYX"

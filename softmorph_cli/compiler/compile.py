@@ -81,11 +81,7 @@ class Step:
 
 @cache
 def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
-    """Return the steps of one iteration of a rule.
-
-    Args:
-        rule: The rule.
-        logic: `DIAGRAM`, `NESTED`, `RANKS` or a key of `lowering.LOGICS`.
+    """Return the steps of one iteration of a rule under a logic: `DIAGRAM`, `NESTED`, `RANKS` or one of `LOGICS`.
 
     Raises:
         RuleError: If the rule's decision diagram is too large.

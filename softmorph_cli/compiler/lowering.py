@@ -51,12 +51,7 @@ def _lower_nodes(diagram: DecisionDiagram, builder: Builder, choose: Callable[[i
 
 
 def lower_expression(expression: Expression, logic: str) -> Program:
-    """Return the program of an expression under a fuzzy logic.
-
-    Args:
-        expression: The tree as written; more than two operands are combined from left to right.
-        logic: A key of `LOGICS`.
-    """
+    """Return the program of an expression, as it was written, under a logic of `LOGICS`."""
     conjunction, disjunction, parity = LOGICS[logic]
     builder = Builder()
     value: dict[Expression, int] = {}
@@ -86,16 +81,11 @@ def _parity(conjunction: Connective, disjunction: Connective) -> Connective:
     return lambda b, x, y: disjunction(b, conjunction(b, x, b.negate(y)), conjunction(b, b.negate(x), y))
 
 
-def _product(b: Builder, x: int, y: int) -> int:
-    return b.emit(Op.MUL, x, y)
+def _operation(op: Op) -> Connective:
+    return lambda b, x, y: b.emit(op, x, y)
 
 
-def _minimum(b: Builder, x: int, y: int) -> int:
-    return b.emit(Op.MIN, x, y)
-
-
-def _maximum(b: Builder, x: int, y: int) -> int:
-    return b.emit(Op.MAX, x, y)
+_product, _minimum, _maximum = map(_operation, (Op.MUL, Op.MIN, Op.MAX))
 
 
 def _bounded_and(b: Builder, x: int, y: int) -> int:

@@ -64,11 +64,7 @@ class Nesting:
     repair: bool = False
 
     def describe(self, rule: str) -> str:
-        """Return a message with the finding, the counter-example and, if it fails, what to type.
-
-        Args:
-            rule: The rule as it was typed: its name or its file.
-        """
+        """Return a message about a rule, by its name or file, with the counter-example and what to type."""
         if self.holds:
             return f"rule {rule} can run as nested: {self.reason}."
         text, drawing = f"rule {rule} cannot run as nested: {self.reason}", ""
@@ -171,8 +167,8 @@ def prove(step: Step, dimensions: int) -> Nesting:
     alone = step.subfield is not None
     if dimensions == 3:
         return _prove_3d(deleted, alone=alone)
-    reason, image, gone = next(_failures_2d(deleted, alone=alone), ("", frozenset(), frozenset()))
-    return Nesting(False, reason, _draw_2d(image, gone)) if reason else _PROVEN
+    reason, image, removed = next(_failures_2d(deleted, alone=alone), ("", frozenset(), frozenset()))
+    return Nesting(False, reason, _draw_2d(image, removed)) if reason else _PROVEN
 
 
 def _prove_3d(deleted: Words, *, alone: bool) -> Nesting:
@@ -240,11 +236,11 @@ def _is_simple(image: Set[Offset], dimensions: int) -> bool:
     return foreground == background == 1
 
 
-def _draw_2d(image: Set[Offset], gone: Set[Offset]) -> str:
+def _draw_2d(image: Set[Offset], removed: Set[Offset]) -> str:
     rows, columns = (range(min(axis) - 1, max(axis) + 2) for axis in zip(*image, strict=True))
 
     def mark(pixel: Offset) -> str:
-        return "d" if pixel in gone else "1" if pixel in image else "0"
+        return "d" if pixel in removed else "1" if pixel in image else "0"
 
     return "\n".join("".join(mark((y, x)) for x in columns) for y in rows)
 

@@ -127,13 +127,7 @@ def _checksum(body: str) -> str:
 
 
 def execute(program: Program, inputs: Sequence[T], algebra: Mapping[Op, Callable[..., T]]) -> T:
-    """Return the result of a program on values of any type.
-
-    Args:
-        program: The program.
-        inputs: A value for each of its inputs.
-        algebra: The function of each operation; that of `CONST` is called with 0 or 1.
-    """
+    """Return the result of a program on values of any type; `CONST` is called with 0 or 1."""
     last = len(program.instructions) - 1
     return execute_all(program.instructions, (last,), inputs, algebra)[0]
 

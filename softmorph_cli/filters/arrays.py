@@ -38,11 +38,7 @@ def as_array(image: Any) -> Any:
 
 
 def spatial_dimensions(image: Any, spatial_dims: int | None) -> int:
-    """Return 2 or 3.
-
-    Args:
-        image: An array.
-        spatial_dims: 2 or 3; None for the number of axes.
+    """Return 2 or 3: `spatial_dims`, or the number of axes if it is None.
 
     Raises:
         InputError: If the array has fewer axes than that, or not 2 or 3 where `spatial_dims` is None.
@@ -91,7 +87,7 @@ def filter_array(chosen: SoftFilter, image: Any, progress: Report | None = None)
     backend.traces = traced
     wide = arrays.wide()
     images = wide.detach() if traced else wide
-    if not backend.proper(backend.array(images)):
+    if not backend.is_probability(backend.array(images)):
         low, high = backend.extremes(backend.array(images))
         raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")
     # A batch is filtered as one image unless its images stop one by one, or are packed into bit planes.

@@ -1,13 +1,12 @@
-"""What channels are to each other: bringing their sum back to 1, and one label image of all of them.
+"""Maps with several channels: renormalization of their sum to 1, and a label image of all channels.
 
-Filters work on each channel by itself, so classes that excluded each other may afterwards claim a voxel together, or
-none of them may. What that means depends on what the channels are, which `softmorph_cli.io.classes` says of the map
-as it was read:
+Filters process each channel separately, so the probabilities of mutually exclusive classes may afterwards sum to more
+or less than 1. The relation of the channels is one of these kinds:
 
-- "complete": one class at each voxel, the background is one of the channels, they sum to 1;
-- "rest": one class at each voxel, the background is what the channels leave of 1;
-- "overlapping": each channel by itself;
-- "nested": the same, but where several are above one half the last one counts (nnU-Net's regions).
+- "complete": mutually exclusive classes including the background; they sum to 1;
+- "rest": mutually exclusive classes without the background, whose probability is the rest to 1;
+- "overlapping": independent channels;
+- "nested": independent channels; of several above one half the last one counts (nnU-Net's regions).
 """
 
 from __future__ import annotations
@@ -24,23 +23,22 @@ from softmorph_cli.volume import Volume
 
 Kind = Literal["complete", "rest", "overlapping", "nested"]
 
-# How far from 1 a sum of channels may be: float16 has 11 bits, and errors add up over the classes.
+# The tolerance of a sum of 1: float16 has 11 bits, and errors add up over the classes.
 _SUM: Final = 0.02
 _HALF: Final = 0.5
 
 
 def renormalize(volume: Volume, *, before: Volume, kind: Kind) -> Volume:
-    """Return the map with channels that again are probabilities of classes that exclude each other.
+    """Return the map with channels that are probabilities of mutually exclusive classes again.
 
-    With "complete", where the channels of `before` summed to 1 they do so again: each is divided by their sum, and
-    where all of them have become 0 the values of `before` come back, for no class has a better claim. Where they
-    did not sum to 1 (under a mask) they stay. With "rest" the background takes what the filter took away, so that
-    the sum with it is 1 as it stands; only where the channels sum to more than 1 are they divided by their sum.
+    With "complete", where the channels of `before` summed to 1 each is divided by the sum, and where all have become 0
+    the values of `before` are restored. Where they did not sum to 1 (under a mask) they are kept. With "rest" the
+    background takes the rest to 1; only where the channels sum to more than 1 are they divided by their sum.
 
     Args:
-        volume: What the filter returned.
+        volume: The result of the filter.
         before: The map that was filtered, of the same shape.
-        kind: What the channels are, see the module.
+        kind: The relation of the channels, see the module.
 
     Raises:
         InputError: If the channels overlap, or the shapes differ.
@@ -65,31 +63,27 @@ def renormalize(volume: Volume, *, before: Volume, kind: Kind) -> Volume:
     array = volume.array / np.where(divide, total, 1)
     if kind == "complete":
         np.copyto(array, before.array, where=whole & (total <= 0))
-    # A quotient of rounded numbers can be one step above 1.
+    # A quotient of rounded numbers can slightly exceed 1.
     return volume.with_array(np.minimum(array, 1, out=array).astype(volume.array.dtype, copy=False))
 
 
 def argmax(
-    volume: Volume,
-    *,
-    kind: Kind,
-    labels: Sequence[int] | None = None,
-    threshold: float | None = None,
+    volume: Volume, *, kind: Kind, labels: Sequence[int] | None = None, threshold: float | None = None
 ) -> npt.NDArray[Any]:
     """Return the label of each voxel, 0 for the background, as an array without the axis of channels.
 
-    With "complete" it is the label of the largest channel (the lowest of several); with "rest" that of the largest
-    if it is above what all of them leave of 1, else 0; with "overlapping" that of the largest if it is above one
-    half, else 0; with "nested" that of the last one above one half, else 0. Where all channels are 0 it is 0.
+    With "complete" it is the label of the largest channel (the lowest label of several); with "rest" that of the
+    largest channel if it is above the rest to 1, else 0; with "overlapping" that of the largest channel if it is above
+    one half, else 0; with "nested" that of the last channel above one half, else 0. Where all channels are 0 it is 0.
 
     Args:
-        volume: A map with an axis of channels; without one it is a single channel.
-        kind: What the channels are, see the module.
+        volume: A map with an axis of channels, or a single channel.
+        kind: The relation of the channels, see the module.
         labels: The label of each channel; by default 0, 1, 2, ... where `kind` is "complete", else 1, 2, 3, ...
-        threshold: In (0, 1): labels count only above it, whatever the background's probability.
+        threshold: In (0, 1): a label is given only above it, without regard to the background's probability.
 
     Returns:
-        uint8, uint16 or uint32; `volume.channel(0)` is the map that `write_labels` wants beside it.
+        uint8, uint16 or uint32; `volume.channel(0)` is the corresponding map for `write_labels`.
 
     Raises:
         InputError: If labels and channels differ in number, a label is negative, or the threshold is out of range.
@@ -111,7 +105,7 @@ def argmax(
             np.copyto(chosen, dtype.type(label), where=channel > (threshold or _HALF))
         return chosen
     best = np.zeros(array.shape[1:], array.dtype)
-    # As an evaluation decides: the background is not always the first channel.
+    # By ascending label, as in evaluation: the background is not always the first channel.
     for label, channel in sorted(zip(numbers, array, strict=True), key=lambda one: one[0]):
         larger = channel > best
         np.copyto(chosen, dtype.type(label), where=larger)

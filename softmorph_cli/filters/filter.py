@@ -55,11 +55,13 @@ class Filter:
         operation: The name of the command.
         help: The help text of the command; its first line is one sentence.
         examples: Command lines.
+        cuts: Whether it applies a threshold to the map, or its result is read level by level.
     """
 
     operation: ClassVar[str]
     help: ClassVar[str]
     examples: ClassVar[tuple[str, ...]]
+    cuts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the parameters.
@@ -127,11 +129,6 @@ class Filter:
         return False
 
     @property
-    def cuts(self) -> bool:
-        """Whether it applies a threshold to the map, or its result is read level by level."""
-        return False
-
-    @property
     def settings(self) -> Settings | None:
         """Its settings, with a method; None for an operation without methods."""
         return None
@@ -182,12 +179,7 @@ class Filter:
         return volume
 
     def concerns(self, volume: Volume, place: str = COMMAND) -> list[str]:
-        """Return warnings about the map that it is applied to.
-
-        Args:
-            volume: The map.
-            place: Where the filter is typed: `COMMAND`, `CHAIN` or `TILES`.
-        """
+        """Return warnings about a map; `place` is `COMMAND`, `CHAIN` or `TILES`, where the filter was typed."""
         return []
 
     def remarks(self, before: int, after: int) -> list[str]:
@@ -282,10 +274,7 @@ class SoftFilter(Settings, Filter):
         return [f"{option} has no effect with {what}." for option in typed]
 
     def phases(self, shape: tuple[int, ...]) -> Sequences:
-        """Return the phases of the filter; two sequences if it is their difference.
-
-        Args:
-            shape: The image's shape along its spatial axes.
+        """Return the phases for an image of this spatial shape; two sequences if the filter is their difference.
 
         Raises:
             SoftmorphError: If the filter does not fit the shape.

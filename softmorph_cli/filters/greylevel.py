@@ -1,7 +1,6 @@
-"""Filters of grey levels that are exact at every threshold: filling holes, and taking specks away.
+"""Grey-level hole filling and area opening by ITK, and connected components.
 
-Each of them treats all level sets {p > t} at once: the result's level set is the binary filter of the map's. They come
-from ITK, and run on one image after another.
+The first two commute with thresholds: each level set {p > t} of the result is the binary filter of that of the map.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ Image = npt.NDArray[Any]
 
 
 def fill(image: Image, spatial_dims: int) -> Image:
-    """Fill holes: what is darker than all ways to the image's border rises to the level where it would leak.
+    """Fill holes: raise regions of lower values that are not connected with the image's border to their spill level.
 
     Args:
         image: Probabilities, shape (..., Y, X) or (..., Z, Y, X).
@@ -37,11 +36,11 @@ def fill(image: Image, spatial_dims: int) -> Image:
 
 
 def despeckle(image: Image, voxels: int, spatial_dims: int) -> Image:
-    """Take away bright specks: at every level, components of fewer than this many voxels.
+    """Remove components of fewer than `voxels` voxels at every level.
 
     Args:
         image: Probabilities, shape (..., Y, X) or (..., Z, Y, X).
-        voxels: The least size that stays; components are 8- or 26-connected.
+        voxels: The minimal size; components are 8- or 26-connected.
         spatial_dims: 2 or 3.
 
     Source: Vincent, *Grayscale area openings and closings* (1994); ITK's AreaOpeningImageFilter.
@@ -56,7 +55,7 @@ def despeckle(image: Image, voxels: int, spatial_dims: int) -> Image:
     opening.SetFullyConnected(True)
 
     def one(plane: Image) -> Image:
-        # ITK counts wrongly where an object touches the image's border (2.5.7): a border of zeros keeps it away.
+        # ITK 2.5.7 miscounts objects that touch the image's border: zeros are padded.
         image = SimpleITK.GetImageFromArray(np.pad(plane, 1))
         opened = np.asarray(SimpleITK.GetArrayFromImage(opening.Execute(image)))
         return np.ascontiguousarray(opened[(slice(1, -1),) * spatial_dims])
@@ -73,15 +72,15 @@ def components(
         image: Probabilities, shape (..., Y, X) or (..., Z, Y, X).
         threshold: Above it is foreground.
         spatial_dims: 2 or 3.
-        largest: How many are kept; None for all.
-        voxels: Components of fewer voxels than this are background.
+        largest: The number of components to keep; None for all.
+        voxels: The minimal size; smaller components are background.
     """
     from scipy.ndimage import label
 
     def one(plane: Image) -> Image:
         labels, count = label(plane > threshold, np.ones((3,) * spatial_dims, bool))
         sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-        # Of equal ones the first in the array's order.
+        # Components of equal size in array order.
         order = np.argsort(-sizes, kind="stable")
         kept = order[sizes[order] >= voxels][:largest]
         number = np.zeros(count + 1, np.int32)

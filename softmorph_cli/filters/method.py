@@ -74,10 +74,7 @@ ALIASES: Final = {"probabilistic": "multilinear", "quasi-probabilistic": "produc
 
 
 def find(name: str | None) -> Method:
-    """Return a method by its name or alias.
-
-    Args:
-        name: The name; None, of settings that leave the method to the filter, is refused.
+    """Return a method by its name or alias; None is refused.
 
     Raises:
         UsageError: If there is none; the message lists them.
@@ -89,11 +86,7 @@ def find(name: str | None) -> Method:
 
 
 def check_method(method: str, *, thinning: bool = False) -> None:
-    """Refuse a method that is a skeleton itself, and one for thinnings where the rule is none.
-
-    Args:
-        method: Its name.
-        thinning: Whether the rule may be a thinning.
+    """Refuse a method that is a skeleton itself, and one for thinnings unless the rule may be a thinning.
 
     Raises:
         UsageError: With the operation that the method belongs to.

@@ -1,7 +1,7 @@
 """The filters as `torch.nn.Module`s over (B, C, [D,] H, W), with gradients, for training.
 
-They hold no parameters. Values must lie in [0, 1]: put a sigmoid or softmax before them. Their default methods are
-those of the papers whose names they carry; the functions and commands of the same filters have others.
+They have no parameters to be trained. Values have to lie in [0, 1]: apply a sigmoid or softmax first. Their default
+methods are those of the papers whose names they have; functions and commands of the same filters have others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _checked(batch: Tensor) -> Tensor:
 
 
 class _Module(nn.Module):
-    """A module that holds a filter."""
+    """A module with a filter."""
 
     filter: SoftFilter
 
@@ -63,18 +63,18 @@ class _Morphology(_Module):
         *,
         erosion_connectivity: int | None = None,
         dilation_connectivity: int | None = None,
-        **how: Unpack[MethodOptions],
+        **options: Unpack[MethodOptions],
     ) -> None:
-        """Choose the filter.
+        """Make the filter.
 
         Args:
             connectivity: 4 or 8 in 2D, 6, 18 or 26 in 3D; default 4 and 6.
-            iterations: How often.
-            method: How the Boolean rule is made soft; default "multilinear", as the paper. (The functions:
+            iterations: The number of iterations.
+            method: How the Boolean rule is made soft; default "multilinear", as in the paper. (The functions:
                 "minmax".)
             erosion_connectivity: Overrides `connectivity` for the erosion.
             dilation_connectivity: Overrides `connectivity` for the dilation.
-            **how: See `softmorph_cli.filters.settings.MethodOptions`.
+            **options: See `softmorph_cli.filters.settings.MethodOptions`.
 
         Raises:
             UsageError: If an argument is out of range.
@@ -86,7 +86,7 @@ class _Morphology(_Module):
             "method": method,
             "erosion_connectivity": erosion_connectivity,
             "dilation_connectivity": dilation_connectivity,
-            **how,
+            **options,
         }
         if not issubclass(self.operation, operations.TwoElements):
             own = given.pop("erosion_connectivity"), given.pop("dilation_connectivity")
@@ -139,18 +139,18 @@ class SoftClosing(_Morphology):
 
 
 class SoftSkeletonizer(_Module):
-    """Soft skeleton with a gradient that does not fade: `smooth-levels` unless another method is chosen.
+    """Soft skeleton with a gradient that does not fade, by default with the method `smooth-levels`.
 
-    "nested" is as exact here as without a gradient: with `levels="exact"` every value is that of some voxel, which
-    gets its gradient; with a number of levels the voxels that keep their value get it, and with `surrogate=True`
-    those that are cut to the top of their bin, too.
+    "nested" is as exact as without a gradient: with `levels="exact"` every value is that of some voxel, to which its
+    gradient is passed; with a number of levels it is passed to voxels that keep their value, and with `surrogate=True`
+    also to those that are lowered to the upper end of their bin.
 
     Args:
-        iterations: How many thinning iterations; about the largest radius in voxels. Required, because a
-            number found from the data would change from batch to batch; but None, to the end, is the default of
-            "nested", of which further iterations change nothing.
+        iterations: The number of thinning iterations; about the largest radius in voxels. Required, because a number
+            that depends on the data would vary from batch to batch; but "nested" by default runs until nothing
+            changes (None).
         method: How the thinning is made soft; default "smooth-levels". (The function `skeletonize`: "nested".)
-        **how: See `softmorph_cli.filters.settings.MethodOptions`.
+        **options: See `softmorph_cli.filters.settings.MethodOptions`.
 
     >>> import torch
     >>> logits = torch.zeros((1, 1, 5, 9), requires_grad=True)
@@ -161,9 +161,9 @@ class SoftSkeletonizer(_Module):
     """
 
     def __init__(
-        self, iterations: int | None = None, method: str = "smooth-levels", **how: Unpack[MethodOptions]
+        self, iterations: int | None = None, method: str = "smooth-levels", **options: Unpack[MethodOptions]
     ) -> None:
-        """Choose the filter.
+        """Make the filter.
 
         Raises:
             UsageError: If an argument is out of range.
@@ -173,7 +173,7 @@ class SoftSkeletonizer(_Module):
         if iterations is None and chosen.scheme is not Scheme.NESTED:
             raise UsageError(f"method {chosen.name} needs a number of iterations, such as iterations=3.")
         self.iterations = iterations
-        self._hold(operations.Skeleton(chosen.name, iterations=iterations, **how))
+        self._hold(operations.Skeleton(chosen.name, iterations=iterations, **options))
 
 
 __all__ = ["SoftClosing", "SoftDilation", "SoftErosion", "SoftOpening", "SoftSkeletonizer"]

@@ -21,11 +21,7 @@ class Reach(NamedTuple):
 
 
 def phases(element: Morphology, shape: tuple[int, ...]) -> Sequences:
-    """Return the sequence of phases of an operation, or the two whose difference it is.
-
-    Args:
-        element: The operation.
-        shape: The image's shape along its spatial axes.
+    """Return the phases of an operation on an image of this spatial shape; two sequences for a difference.
 
     Raises:
         InputError: If connectivity or spacing do not fit the image.

@@ -1,7 +1,7 @@
-"""The filters as a torch operator, which `torch.compile` takes for one opaque step of its graph.
+"""The filters as a torch operator, which is an opaque node in the graph of `torch.compile`.
 
-A recipe, plain text, says what to do: operators take tensors and text. Its way back filters once more to find
-the gradient, because an operator's backward gets nothing but what the forward was given.
+Operators take tensors and text, so a filter is passed as a JSON text, its recipe. The backward pass repeats the filter
+to compute the gradient, because an operator's backward function only gets the arguments of the forward function.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from softmorph_cli.filters.operations import from_json
 
 
 def recipe(chosen: SoftFilter) -> str:
-    """Return a filter as text."""
+    """Return the JSON text of a filter."""
     return json.dumps(chosen.as_json())
 
 
 @cache
 def follow(text: str) -> Callable[[Tensor], Tensor]:
-    """Return the filter that a recipe describes, of (B, C, [D,] H, W)."""
+    """Return the filter of a recipe, for tensors (B, C, [D,] H, W)."""
     chosen = from_json(json.loads(text))
     assert isinstance(chosen, SoftFilter)
 
@@ -40,7 +40,7 @@ def follow(text: str) -> Callable[[Tensor], Tensor]:
 
 
 def apply(batch: Tensor, text: str) -> Tensor:
-    """Return the filtered batch: directly, or as an operator where torch is compiling."""
+    """Return the filtered batch: directly, or by the operator if torch is compiling."""
     if torch.compiler.is_compiling():
         result: Tensor = torch.ops.softmorph.filter(batch, text)
         return result
@@ -61,7 +61,7 @@ def _filter_backward(gradient: Tensor, batch: Tensor, text: str) -> Tensor:
         return found.contiguous()
 
     stream = torch.cuda.current_stream(batch.device) if batch.is_cuda else None
-    # Within an operator autograd is switched off for the thread it runs in, and cannot be switched on.
+    # Within an operator autograd is disabled for the current thread and cannot be enabled.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(again).result()
 
@@ -76,14 +76,14 @@ def _(gradient: Tensor, batch: Tensor, text: str) -> Tensor:
     return torch.empty_like(batch, memory_format=torch.contiguous_format)
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, str], output: Tensor) -> None:
+def _save_inputs(ctx: Any, inputs: tuple[Tensor, str], output: Tensor) -> None:
     batch, ctx.text = inputs
     ctx.save_for_backward(batch)
 
 
-def _way_back(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
     (batch,) = ctx.saved_tensors
     return torch.ops.softmorph.filter_backward(gradient, batch, ctx.text), None
 
 
-_filter.register_autograd(_way_back, setup_context=_keep)
+_filter.register_autograd(_backward, setup_context=_save_inputs)

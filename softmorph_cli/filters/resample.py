@@ -1,4 +1,4 @@
-"""Interpolating a map to cubic voxels, for filters that count voxels instead of lengths."""
+"""Resampling of a map to another voxel size, by linear interpolation or means."""
 
 from __future__ import annotations
 
@@ -18,30 +18,24 @@ from softmorph_cli.volume import Volume, rectangular
 
 
 def isotropic(volume: Volume) -> Volume:
-    """Return the map on a grid of cubic voxels of its finest spacing, see `resampled`.
-
-    Raises:
-        InputError: If the spacing is unknown.
-    """
-    if volume.spacing is None:
-        raise InputError("the file does not say how large its voxels are, so the map cannot be resampled.")
-    return resampled(volume, (min(volume.spacing),) * volume.spatial_dims)
+    """Return the map resampled to cubic voxels of its finest spacing, see `resampled`."""
+    return resampled(volume, (min(volume.spacing or (1.0,)),) * volume.spatial_dims)
 
 
 def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
-    """Return the map on a grid of another spacing, interpolated linearly.
+    """Return the map resampled to another spacing by linear interpolation.
 
-    The corners of the grid stay where they are; where the extent is no multiple of the spacing, an
-    axis' new spacing differs from it by less than half a voxel over the whole extent, and is stated exactly. Onto
-    coarser voxels each one is the mean of those it covers, so that thin lines fade but do not vanish by chance.
-    Sheared voxels become rectangular: the grid is then a box around the map, 0 where the map does not reach.
+    The corners of the grid are kept; if the extent along an axis is no multiple of the spacing, the new spacing differs
+    from it by less than half a voxel over the whole extent, and is returned exactly. Coarser voxels are means of the
+    voxels that they cover, so that thin lines fade but do not vanish by chance. Sheared voxels become rectangular: the
+    grid is then a box around the map, with 0 outside the map.
 
     Args:
         volume: A map whose spacing is known.
-        spacing: Wanted voxel size along each spatial axis, in the map's unit.
+        spacing: The requested voxel size along each spatial axis, in the map's unit.
 
     Returns:
-        The new map with its spacing and affine; no longer tied to the header of its file.
+        The new map with its spacing and affine, without the header of its file.
 
     Raises:
         InputError: If the spacing is unknown.
@@ -67,7 +61,7 @@ def resampled(volume: Volume, spacing: Sequence[float]) -> Volume:
         ndimage.zoom(image, finer, output=array[index], order=1, mode="nearest", grid_mode=True)
     affine = None
     if volume.affine is not None:
-        # A new index i lies at (i + 1/2) / factor - 1/2 on the old grid. In 2D the affine keeps its z column.
+        # The new index i is at (i + 1/2) / factor - 1/2 of the old grid. In 2D the affine keeps its z column.
         step = np.eye(4)
         first = 3 - volume.spatial_dims
         step[range(first, 3), range(first, 3)] = 1 / factors
@@ -85,7 +79,7 @@ def _check_room(volume: Volume, shape: tuple[int, ...]) -> None:
     """Refuse a grid that does not fit into memory.
 
     Raises:
-        InputError: One sentence with the sizes.
+        InputError: With the sizes.
     """
     needed = math.prod(volume.array.shape[: -volume.spatial_dims] + shape) * volume.array.itemsize
     allowed = machine.memory()
@@ -97,15 +91,15 @@ def _check_room(volume: Volume, shape: tuple[int, ...]) -> None:
 
 
 def _straightened(volume: Volume, affine: npt.NDArray[np.float64], spacing: Sequence[float]) -> Volume:
-    """Return a map whose voxels are sheared on a rectangular grid around it, interpolated linearly.
+    """Return a map of sheared voxels resampled to a rectangular grid around it by linear interpolation.
 
-    Rows and planes keep their directions as far as they can: x does, y stays in the plane of x and y.
+    The direction of x is kept, and y stays in the plane of x and y.
     """
     from scipy import ndimage
 
     dims, shape = volume.spatial_dims, volume.array.shape[-volume.spatial_dims :]
     in_mm = MILLIMETRES.get(volume.unit or "", 1.0)
-    # Directions at right angles, from x on, and in them the steps of the old grid.
+    # Orthogonal directions, beginning with x, and the steps of the old grid in these directions.
     turned, steps = np.linalg.qr(affine[:3, 3 - dims : 3][:, ::-1] / in_mm)
     signs = np.sign(np.diag(steps))
     turned, steps = (turned * signs)[:, ::-1], (steps * signs[:, None])[::-1, ::-1]
@@ -134,13 +128,13 @@ def _straightened(volume: Volume, affine: npt.NDArray[np.float64], spacing: Sequ
 
 
 def _means(image: npt.NDArray[Any], size: int, axis: int) -> npt.NDArray[Any]:
-    """Return the means over `size` intervals of one length along an axis; a voxel that two share counts in parts."""
+    """Return the means over `size` equal intervals along an axis; a voxel in two intervals counts in proportion."""
     from scipy import sparse
 
     count = image.shape[axis]
     ends = np.arange(size + 1) * (count / size)
     old = np.arange(count)
-    # Of each old voxel: the new ones that its two ends lie in. They are neighbours at most, being longer.
+    # The new voxels that contain the two ends of each old voxel; being larger, they are the same or neighbours.
     first = np.minimum((old * size) // count, size - 1)
     last = np.minimum(-(-(old + 1) * size // count) - 1, size - 1)
     inside = np.where(first == last, 1.0, ends[first + 1] - old)

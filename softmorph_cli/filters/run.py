@@ -87,12 +87,7 @@ class FilterJob:
 
 
 def run(job: FilterJob, image: Any) -> Result:
-    """Return the soft filter of one image.
-
-    Args:
-        job: The filter.
-        image: (Y, X) or (Z, Y, X) probabilities of the backend's type; not modified.
-    """
+    """Return the filter of one image of probabilities, (Y, X) or (Z, Y, X) of the backend's type; not modified."""
     match job.method.scheme:
         case Scheme.NESTED:
             return nested(job, image)

@@ -52,28 +52,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a filter runs.
+    """The method and the machine of a filter; the help text of each parameter describes it.
 
     Attributes:
-        method: Name of a method; None for the filter's default.
-        levels: For `nested`, `levels` and `sampled`: the number of binary images; 8, 16, 32 or a multiple of 64. For
-            `nested` also "exact": every value of the map is a level. None for the method's default.
-        lowest: For `nested`: values up to here are background; None for 1 / (2 levels), 0 with "exact".
-        finish: For `nested` skeletons: whether the thinned level sets are reduced to a width of one voxel.
         prune_contrast: For finished `nested` skeletons: loops and cavities that are filled at a level lower by up to
             this probability are opened, so that their fillings are thinned; every component, loop and cavity of
             higher persistence stays. 0 prunes nothing.
         surrogate: For `nested` with a number of levels: whether a voxel that is lowered to the upper end of its bin
             passes its gradient to itself, as a voxel that keeps its value does. The true derivative there is 0.
-        smooth_levels: For `smooth-levels`: the number of levels.
-        sharpness: For `smooth-levels`: steepness of the sigmoid on the logit scale.
-        seed: For `sampled`: the seed of the random draws.
         tolerance: For step-by-step methods without a number of iterations, under which probabilities fade without
             converging: stop when the summed change of one iteration is at most this share of the input's sum. Binary
             images, `minmax` and `drastic` run until nothing changes; `smooth-levels` also until no level set does.
-        max_iterations: An upper bound on the iterations.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        threads: On the CPU; None for as many as the machine allows.
     """
 
     method: Annotated[
@@ -241,11 +230,7 @@ class Settings:
         return self if self.method is not None else replace(self, method=default)
 
     def relevant(self, *, until_stable: bool) -> dict[str, Any]:
-        """Return the settings that affect the method, by name.
-
-        Args:
-            until_stable: Whether the filter runs without a number of iterations.
-        """
+        """Return the settings that affect the method, by name, with or without a number of iterations."""
         match self._found.scheme:
             case Scheme.NESTED:
                 chosen: dict[str, Any] = {"levels": self.levels_in_force}
@@ -277,11 +262,7 @@ class Settings:
         return {"method": method.name, **self.relevant(until_stable=True), **tolerance}
 
     def bytes_per_voxel(self, itemsize: int) -> int:
-        """Return the memory of a CPU run in bytes per voxel of the current image, without the image itself.
-
-        Args:
-            itemsize: Bytes of a probability.
-        """
+        """Return the memory of a CPU run in bytes per voxel, without the image, whose voxels have `itemsize` bytes."""
         from softmorph_cli.kernels.bitplanes import WORD, word_of
 
         match None if self.method is None else self._found.scheme:

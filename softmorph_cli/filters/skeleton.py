@@ -82,11 +82,6 @@ def thinning_phases(dimensions: int, settings: Settings, iterations: int | None)
     and more where the next higher level contains voxels; simple points are then deleted one by one until lines are one
     voxel wide.
 
-    Args:
-        dimensions: 2 or 3.
-        settings: The method and whether to finish.
-        iterations: The number of iterations; None until nothing changes.
-
     Raises:
         UsageError: If the contrast is less than one level.
     """
@@ -103,24 +98,12 @@ def thinning_phases(dimensions: int, settings: Settings, iterations: int | None)
 
 
 def mark_finished(result: Result, phases: tuple[Phase, ...]) -> Result:
-    """Return a nested skeleton with the attribute `finished`.
-
-    Args:
-        result: The skeleton.
-        phases: The phases that it was to run through.
-    """
+    """Return a nested skeleton that was to run through these phases, with the attribute `finished`."""
     return replace(result, finished=len(phases) > 1 and result.stop_reason == "stable")
 
 
 def warn_if_faded(backend: Backend, result: Result, image: Any, dimensions: int) -> Result:
-    """Return the result with a warning if the skeleton of any image of a batch faded.
-
-    Args:
-        backend: Its type of images is that of the result.
-        result: Of a step-by-step method or of `smooth-levels`.
-        image: The map.
-        dimensions: 2 or 3.
-    """
+    """Return the result with a warning if the skeleton of any image of a batch faded."""
     shape = (-1, *image.shape[-dimensions:])
     for before, after in zip(image.reshape(shape), result.image.reshape(shape), strict=True):
         warning = faded(backend.extremes(before)[1], backend.extremes(after)[1])

@@ -1,1 +1,1 @@
-"""Programs on a device: one backend a file, all behind the protocols of `backend`."""
+"""Compiled programs on a device: a backend for each, behind the protocols of `backend`."""

@@ -1,9 +1,8 @@
-"""Programs with a gradient on the CPU: the compiled kernels behind `torch.autograd.Function`.
+"""Programs with a gradient on the CPU: compiled kernels in a `torch.autograd.Function`, differentiable once.
 
-Autograd keeps the map that each sub-iteration started from and nothing else. The way back computes a
-program's hundred values again, in registers, and adds their shares run by run. Slabs of the image that are at
-work at once are a slab apart (two colours), so no two threads add to the same voxel and the sums do not
-depend on their number. Differentiable once.
+Autograd stores only the input map of each sub-iteration. The backward pass recomputes the values of a program in
+registers and accumulates the gradients run by run. Slabs that are processed in parallel are a slab apart (two colours),
+so no two threads add to the same voxel and the sums do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from softmorph_cli.kernels.numba_cpu import NumbaField, Sweeps
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.kernels.torch_eager import TorchBackend
 
-# Thickness of a slab: planes of a volume, rows of an image. At least 2, or slabs of a colour would meet.
+# Thickness of a slab: planes of a volume, rows of an image. At least 2, or slabs of one colour would touch.
 _PLANES: Final = 4
 _ROWS: Final = 32
 
@@ -36,37 +35,37 @@ _ROWS: Final = 32
 class CompiledField:
     """See `softmorph_cli.kernels.backend.Field`; the image is a tensor that may require a gradient.
 
-    Sweeps are carried out when the image is asked for: all of them are then one node of autograd's graph.
+    Sweeps are computed when the image is read, as one node of autograd's graph.
 
     Args:
-        image: (Y, X) or (Z, Y, X), float32 or float64, on the CPU.
-        threads: How many threads share a sweep.
+        image: (Y, X) or (Z, Y, X), float32 or float64, on the CPU; not modified.
+        threads: The number of threads.
     """
 
     def __init__(self, image: Tensor, threads: int) -> None:
-        """Start from an image, which is never written to."""
+        """Start from an image."""
         self._image = image
         self._pool = Pool(threads, image.numel())
         self._pending: list[Step] = []
 
     @property
     def changed(self) -> int:
-        """How many voxels the last sweep altered."""
+        """The number of voxels that the last sweep changed."""
         self.image()
         return self._sweeps.changed
 
     def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
-        """Find the steps' kernels."""
+        """Load the steps' kernels."""
         dtype = self.image().detach().numpy().dtype
-        grid = BufferLayout(tuple(self._image.shape), numba_text.run_length(dtype))
-        self._sweeps = Sweeps(grid, dtype, steps)
+        layout = BufferLayout(tuple(self._image.shape), numba_text.run_length(dtype))
+        self._sweeps = Sweeps(layout, dtype, steps)
 
     def sweep(self, step: Step) -> None:
-        """Apply one sub-iteration, later."""
+        """Queue a sub-iteration."""
         self._pending.append(step)
 
     def image(self) -> Tensor:
-        """Return the image as it is now."""
+        """Return the current image."""
         if self._pending:
             work = tuple(self._pending), self._sweeps, self._pool
             self._pending = []
@@ -74,15 +73,15 @@ class CompiledField:
         return self._image
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there are no buffers to release."""
 
 
 class _Detached:
-    """The same without a gradient: nothing is kept, and what has settled is skipped."""
+    """A field without a gradient: nothing is stored, and settled runs are skipped."""
 
     def __init__(self, image: Tensor, threads: int) -> None:
         array = image.numpy()
-        # torch's planes are signed, where it has no operations on others.
+        # torch has few operations on unsigned integers, so its planes are signed.
         self._signed = array.dtype.kind == "i"
         array = array.view(f"u{array.dtype.name}") if self._signed else array
         self._field = NumbaField(array, threads=threads)
@@ -100,53 +99,53 @@ class _Detached:
 class _Chain(Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, steps: tuple[Step, ...], sweeps: Sweeps, pool: Pool) -> Tensor:
-        # One block for all maps goes back to the system as a whole; single ones would leave a heap in pieces.
-        maps = np.empty((len(steps) + 1, sweeps.grid.length), sweeps.dtype)
-        sweeps.surround(maps[0], pool, image.detach().numpy())
+        # All maps in one allocation: separate ones would fragment the heap.
+        maps = np.empty((len(steps) + 1, sweeps.layout.length), sweeps.dtype)
+        sweeps.fill_padding(maps[0], pool, image.detach().numpy())
         for step, before, after in zip(steps, maps[:-1], maps[1:], strict=True):
-            sweeps.surround(after, pool)
-            sweeps.everywhere(step, before, after, pool)
+            sweeps.fill_padding(after, pool)
+            sweeps.sweep_all(step, before, after, pool)
         ctx.save_for_backward(torch.from_numpy(maps[:-1]))
-        ctx.work = steps, sweeps.grid, pool
-        return torch.from_numpy(sweeps.leave(maps[-1], pool))
+        ctx.work = steps, sweeps.layout, pool
+        return torch.from_numpy(sweeps.copy_out(maps[-1], pool))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        steps, grid, pool = ctx.work
+        steps, layout, pool = ctx.work
         maps = ctx.saved_tensors[0].numpy()
         incoming, outgoing = np.zeros_like(maps[0]), np.zeros_like(maps[0])
-        grid.image(incoming)[grid.inside] = gradient.numpy()
+        layout.image(incoming)[layout.inside] = gradient.numpy()
         for step, image in zip(reversed(steps), reversed(maps), strict=True):
-            _pull(step, image, incoming, outgoing, grid, pool)
+            _pull(step, image, incoming, outgoing, layout, pool)
             incoming, outgoing = outgoing, incoming
-        return torch.from_numpy(grid.image(incoming)[grid.inside].copy()), None, None, None
+        return torch.from_numpy(layout.image(incoming)[layout.inside].copy()), None, None, None
 
 
-def _pull(step: Step, image: Array, gradient: Array, result: Array, grid: BufferLayout, pool: Pool) -> None:
-    # What falls on the padding is nobody's; the next sweep back does not look at it.
+def _pull(step: Step, image: Array, gradient: Array, result: Array, layout: BufferLayout, pool: Pool) -> None:
+    # Gradients of the padding are discarded: the next backward sweep does not read them.
     result.fill(0)
-    if not step.offsets:  # a rule that does not look at the map
+    if not step.offsets:  # a rule that does not depend on the map
         return
     if step.subfield is not None:
-        # Voxels of other subfields keep their value: what arrives there stays.
-        mine = tuple(slice(parity, None, 2) for parity in grid.parity(step.subfield))
+        # Voxels of other subfields keep their value, and so their gradient.
+        chosen = tuple(slice(parity, None, 2) for parity in layout.parity(step.subfield))
         staying = gradient.copy()
-        grid.image(staying)[grid.inside][mine] = 0
+        layout.image(staying)[layout.inside][chosen] = 0
         gradient -= staying
-        _pull(replace(step, subfield=None), image, gradient, result, grid, pool)
+        _pull(replace(step, subfield=None), image, gradient, result, layout, pool)
         result += staying
         return
-    kernel = _pull_kernel(step, image.dtype, len(grid.shape))
-    offsets = grid.offsets(step)
-    slab = _PLANES * grid.shape[1] if len(grid.shape) == 3 else _ROWS
-    slabs = -(-grid.rows // slab)
+    kernel = _pull_kernel(step, image.dtype, len(layout.shape))
+    offsets = layout.offsets(step)
+    slab = _PLANES * layout.shape[1] if len(layout.shape) == 3 else _ROWS
+    slabs = -(-layout.rows // slab)
     for colour in (0, 1):
 
         def part(first: int, last: int, colour: int = colour) -> None:
             for number in range(2 * first + colour, min(2 * last, slabs), 2):
-                rows = np.uint64(number * slab), np.uint64(min((number + 1) * slab, grid.rows))
-                kernel(image, gradient, result, offsets, grid.row_sizes, *rows)
+                rows = np.uint64(number * slab), np.uint64(min((number + 1) * slab, layout.rows))
+                kernel(image, gradient, result, offsets, layout.row_sizes, *rows)
 
         pool.share(part, (slabs + 1) // 2)
 
@@ -159,7 +158,7 @@ def _pull_kernel(step: Step, dtype: np.dtype[Any], dimensions: int) -> Callable[
 
 
 def _steady(step: Step) -> tuple[int, ...]:
-    """Return the values (0, 1) of which a uniform neighbourhood hands a gradient on unchanged."""
+    """Return the values (0, 1) of uniform neighbourhoods through which the gradient passes unchanged."""
     reverse = adjoint(step.program)
     own = [float(k == step.centre) for k in range(len(step.offsets))]
 
@@ -171,23 +170,19 @@ def _steady(step: Step) -> tuple[int, ...]:
 
 
 class CompiledBackend(TorchBackend):
-    """See `softmorph_cli.kernels.backend.Backend`: tensors on the CPU, swept by compiled kernels.
-
-    Args:
-        threads: How many threads share the work.
-    """
+    """See `softmorph_cli.kernels.backend.Backend`: tensors on the CPU, swept by compiled kernels."""
 
     name = "numba_cpu"
     batches = False
     prunes = False
 
     def __init__(self, threads: int) -> None:
-        """Keep the number of threads."""
+        """Set the number of threads."""
         super().__init__("cpu")
         self.threads = threads
 
     def field(self, image: Any) -> Any:
-        """Begin a filter."""
+        """Start a filter of an image."""
         tensor = self.array(image)
         if tensor.requires_grad and torch.is_grad_enabled():
             return CompiledField(tensor, self.threads)

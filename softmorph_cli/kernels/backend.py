@@ -1,4 +1,4 @@
-"""What every device has to offer, and which one serves a request."""
+"""The protocols of backends, and the choice of a backend for a device."""
 
 from __future__ import annotations
 
@@ -15,69 +15,69 @@ from softmorph_cli.system.parameters import named
 
 
 class Field(Protocol):
-    """One image on its way through the sweeps of a filter."""
+    """An image during the sweeps of a filter."""
 
     @property
     def changed(self) -> int:
-        """How many voxels the last sweep altered."""
+        """The number of voxels that the last sweep changed."""
 
     def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
-        """Announce the steps that will be swept in turn, one iteration after the other.
+        """Set the steps that will be swept in turn, iteration after iteration.
 
         Args:
-            steps: Those of one iteration.
+            steps: The steps of an iteration.
             floor: For ranked steps, of the image's shape and type: the value below which a voxel is not lowered.
-                Candidates are the voxel's own value and its neighbours' lower ones, down to the floor. The lowest
-                at which the rule deletes the voxel decides, even if the rule keeps it at a higher one: the voxel
-                takes the next lower value, or stays at that candidate where the next is below the floor. None: it
-                is lowered to the highest value at which the rule keeps it.
+                Candidates are the voxel's value and its neighbours' lower ones, down to the floor. The lowest
+                candidate at which the rule deletes the voxel decides, even if the rule keeps it at a higher one: the
+                voxel takes the next lower value, or that candidate if the next lower value is below the floor. None:
+                the voxel is lowered to the highest value at which the rule keeps it.
         """
 
     def sweep(self, step: Step) -> None:
         """Apply one sub-iteration to all voxels at once."""
 
     def image(self) -> Any:
-        """Return the image as it is now; valid until the next sweep."""
+        """Return the current image; valid until the next sweep."""
 
     def close(self) -> None:
-        """Give back what the field holds."""
+        """Release the buffers."""
 
 
 class TracedField(Field, Protocol):
-    """A filter by ranked steps that says where its values come from."""
+    """A field of ranked steps that records the origins of its values."""
 
     def origins(self) -> Any:
-        """Return for each voxel the raster index of the voxel that its value comes from; -1 where it is 0."""
+        """Return the raster index of the voxel from which each value comes; -1 where the value is 0."""
 
 
 class Backend(Protocol):
-    """A device. Images are (Y, X) or (Z, Y, X) arrays of the backend's own kind.
+    """The operations on a device. Images are (Y, X) or (Z, Y, X) arrays of the backend's type.
 
-    Planes are integer images of the same shape in which every bit belongs to another binary image.
+    Bit planes are integer images of the same shape in which each bit belongs to a different binary image.
     """
 
     name: str
     batches: bool
-    """Whether a field takes leading axes, a whole batch at once."""
+    """Whether a field takes leading axes, a batch of images."""
     traces: bool
-    """Whether a nested filter of all values is to say where they come from, because a gradient goes there."""
+    """Whether a nested filter of all values has to record their origins, for a gradient."""
     prunes: bool
     """Whether its fields take a floor, see `Field.begin`."""
 
     def array(self, image: Any) -> Any:
-        """Return an image of any kind as one of the backend's own, where it computes."""
+        """Return an array of any type as the backend's, on its device."""
 
     def field(self, image: Any) -> Field:
-        """Begin a filter on probabilities, on planes or (ranked steps) on values; the image is not modified."""
+        """Start a filter of probabilities, of planes or (ranked steps) of values; the image is not modified."""
 
     def traced(self, image: Any) -> TracedField:
-        """Begin a filter by ranked steps on values that also says where they come from."""
+        """Start a filter by ranked steps that records the origins of the values."""
 
-    def proper(self, image: Any) -> bool:
-        """Say whether all values lie in [0, 1]; NaN does not."""
+    def is_probability(self, image: Any) -> bool:
+        """Return whether all values lie in [0, 1]; NaN does not."""
 
     def extremes(self, image: Any) -> tuple[float, float]:
-        """Return the smallest and the largest value; NaN for both where there is one."""
+        """Return the minimum and the maximum; NaN for both if there is a NaN."""
 
     def pack_levels(self, image: Any, levels: int, chunk: int) -> Any:
         """Return the level sets {p > (k + 1/2) / levels} for k from 64 chunk on, one in each bit."""
@@ -85,28 +85,28 @@ class Backend(Protocol):
     def pack_samples(self, image: Any, draws: int, chunk: int, seed: int, index: int) -> Any:
         """Return independent Bernoulli draws, one in each bit.
 
-        Draw k of voxel v depends on (seed, index, v, k) alone: neither threads nor `draws` change it.
+        Draw k of voxel v is a function of (seed, index, v, k): it does not depend on threads or `draws`.
 
         Args:
             image: Probabilities.
-            draws: How many in all; this chunk holds those from 64 chunk on.
-            chunk: Which 64 of them.
+            draws: The number of draws.
+            chunk: The number of the word, which contains draws from 64 chunk on.
             seed: Any integer.
-            index: Number of the image among those of one call.
+            index: The number of the image among those of one call.
         """
 
     def pack_nested(self, image: Any, sets: LevelSets) -> Any:
-        """Return the level sets {p > t_k}, 64 at most; t_0 has a word's highest bit, t_1 the next."""
+        """Return the level sets {p > t_k}, 64 at most; t_0 is the highest bit of a word, t_1 the next."""
 
     def bins(self, image: Any, sets: LevelSets) -> Any:
-        """Return how many of the thresholds lie below each value, as an image of the same type."""
+        """Return the number of thresholds below each value, as an image of the same type."""
 
     def refine(self, image: Any, counts: Any, sets: LevelSets) -> Any:
-        """Return the map lowered to the top of each voxel's bin: min(p, t_n) of the type, where n is its count.
+        """Return the map lowered to the upper end of each voxel's bin: min(p, t_n), where n is its count.
 
         Args:
             image: Probabilities.
-            counts: How many level sets hold each voxel, at most those that held it in `image`.
+            counts: The number of level sets that contain each voxel, at most that in `image`.
             sets: The thresholds.
         """
 
@@ -117,7 +117,7 @@ class Backend(Protocol):
         """Return the binary image {p > threshold} in all bits of the narrowest planes."""
 
     def count(self, planes: Any, bits: int, like: Any) -> Any:
-        """Return how many of the lowest `bits` are set at each voxel, as an image of the type of `like`."""
+        """Return the number of set bits among the lowest `bits` of each voxel, in the type of `like`."""
 
     def logits(self, image: Any) -> Any:
         """Return the logits of probabilities, clipped at +-16."""
@@ -126,7 +126,7 @@ class Backend(Protocol):
         """Return sigmoid(sharpness (logit p - logit level))."""
 
     def streamed(self, work: Callable[[Any], Any], image: Any) -> Any:
-        """Return `work(image)`; where there is a gradient, keep `image` alone and do the work again for it."""
+        """Return `work(image)`; a gradient is computed by repeating the work, of which only `image` is stored."""
 
     def total(self, image: Any) -> float:
         """Return the sum in float64, in an order that does not depend on threads."""
@@ -136,15 +136,15 @@ class Backend(Protocol):
 
 
 def choose(device: str = "auto", *, threads: int | None = None, gradient: bool = False) -> Backend:
-    """Return the backend for a request.
+    """Return the backend of a device.
 
     Args:
-        device: "auto", "cpu", "cuda" or "cuda:N". "auto" is the CPU, because a map read from a file is there.
-        threads: For the CPU; None for as many as the machine allows.
-        gradient: Whether autograd has to pass through.
+        device: "auto", "cpu", "cuda" or "cuda:N". "auto" is the CPU, where a map from a file is.
+        threads: The number of threads on the CPU; None for all that the machine allows.
+        gradient: Whether it has to support autograd.
 
     Raises:
-        UsageError: If there is no such kind of device.
+        UsageError: If the device is not one of these.
         InputError: If this machine has no such device.
     """
     kind, _, number = device.partition(":")
@@ -170,8 +170,7 @@ def choose(device: str = "auto", *, threads: int | None = None, gradient: bool =
             f"device {device!r} is not there: torch sees {found} CUDA devices; use {named('device', 'cpu')}."
         )
     try:
-        from softmorph_cli.kernels.triton_autograd import FusedBackend
-        from softmorph_cli.kernels.triton_backend import TritonBackend
+        from softmorph_cli.kernels.triton_backend import FusedBackend, TritonBackend
     except ImportError:
         _note_missing_triton()
         return TorchBackend(device)

@@ -1,10 +1,9 @@
-"""Bit planes: many binary images in one integer image, one in each bit.
+"""Bit planes: up to 64 binary images in one integer image, one per bit.
 
-Level sets are nested, so the bits of a voxel form a ladder: as many ones as there are levels below its
-probability. Where they are to stay nested (`pack_nested`) the lowest threshold has the highest bit, because
-filling a word from its lowest set bit upwards is v | -v. Random draws come from a counter-based generator
-(SplitMix64's finaliser over a Weyl sequence, Steele, Lea & Flood 2014): draw k of voxel v is a pure function of
-(seed, image, v, k).
+The level sets of a map are nested, so the bits of a voxel are a unary code: as many ones as there are levels below its
+probability. If they have to stay nested (`pack_nested`) the lowest threshold is the highest bit, because v | -v sets
+all bits above the lowest set bit. Random draws come from a counter-based generator (SplitMix64's finaliser over a Weyl
+sequence, Steele, Lea & Flood 2014): draw k of voxel v is a pure function of (seed, image, v, k).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from softmorph_cli.system.parameters import named
 
 WORD: Final = 64
 
-# The probabilities with logits -16 and 16: what lies beyond is 0 or 1 to seven digits.
+# The probabilities with logits -16 and 16: others are 0 or 1 to seven digits.
 LOGIT_RANGE: Final = (1 / (1 + math.exp(16)), 1 / (1 + math.exp(-16)))
 
 GOLDEN: Final = 0x9E3779B97F4A7C15
@@ -31,7 +30,7 @@ _MASK: Final = (1 << 64) - 1
 
 
 def check_count(levels: SupportsIndex) -> int:
-    """Return the number of planes as an int, or refuse it.
+    """Return a number of planes as an int.
 
     Raises:
         UsageError: If it is not 8, 16, 32 or a multiple of 64 (2^20 at most).
@@ -43,23 +42,28 @@ def check_count(levels: SupportsIndex) -> int:
 
 
 def chunks(levels: int) -> range:
-    """Return the numbers of the words that `levels` planes take."""
+    """Return the numbers of the words for `levels` planes."""
     return range(-(-levels // WORD))
 
 
 def bits_in_chunk(levels: int, chunk: int) -> int:
-    """Return how many planes the word with this number holds."""
+    """Return the number of planes in the word with this number."""
     return min(WORD, levels - WORD * chunk)
 
 
 def word_of(levels: int) -> np.dtype[Any]:
-    """Return the unsigned type that holds `levels` planes, or 64 of them."""
+    """Return the unsigned type of a word with `levels` planes, 64 at most."""
     return np.dtype(f"uint{min(levels, WORD)}")
 
 
 def seed_key(seed: int, index: int) -> int:
-    """Return where the Weyl sequence of a seed and an image begins."""
+    """Return the start of the Weyl sequence of a seed and an image."""
     return mix(mix(seed & _MASK) + index * GOLDEN & _MASK)
+
+
+def signed(value: int) -> int:
+    """Return the signed 64-bit integer with the bits of an unsigned one."""
+    return value - (1 << 64) if value >> 63 else value
 
 
 def mix(value: int) -> int:
@@ -72,26 +76,21 @@ def mix(value: int) -> int:
 def pack_levels(image: npt.NDArray[Any], levels: int, chunk: int, planes: npt.NDArray[Any]) -> None:
     """Write the level sets {p > (k + 1/2) / levels} as planes. See `Backend.pack_levels`."""
     bits = bits_in_chunk(levels, chunk)
-    ladder = np.array([(1 << n) - 1 for n in range(bits + 1)], planes.dtype)
-    # p * levels is exact where levels is a power of two; else float64 makes it exact for float32 input.
+    codes = np.array([(1 << n) - 1 for n in range(bits + 1)], planes.dtype)
+    # p * levels is exact if levels is a power of two; otherwise float64 makes it exact for float32 input.
     exact = image.dtype if levels & (levels - 1) == 0 else np.dtype(np.float64)
-    # Slice by slice: the temporaries stay in cache.
+    # Slice by slice: temporaries stay in the processor's cache.
     for part, out in zip(image, planes, strict=True):
         below = np.ceil(part.astype(exact, copy=False) * exact.type(levels) - exact.type(0.5))
         below -= exact.type(WORD * chunk)
-        np.take(ladder, np.clip(below, 0, bits, out=below).astype(np.uint8), out=out)
+        np.take(codes, np.clip(below, 0, bits, out=below).astype(np.uint8), out=out)
 
 
 def bins_of(part: npt.NDArray[Any], sets: LevelSets) -> npt.NDArray[Any]:
-    """Return how many thresholds lie below each value, in the type of the values.
-
-    Args:
-        part: Probabilities.
-        sets: The thresholds; a value has to be above the lowest to count at all.
-    """
+    """Return the number of thresholds below each value, in the type of the values."""
     count, dtype = sets.count, part.dtype
     if count & (count - 1):
-        # p * count is not exact, and a bin is chosen by comparing.
+        # p * count is not exact, so values are compared with the thresholds.
         return np.searchsorted(sets.thresholds, part, side="left").astype(dtype)
     # Multiples of 1 / count from this one on are thresholds.
     first = count - len(sets.thresholds) + 1
@@ -99,7 +98,7 @@ def bins_of(part: npt.NDArray[Any], sets: LevelSets) -> npt.NDArray[Any]:
     if first > 1:
         found -= dtype.type(first - 1)
     np.maximum(found, 1, out=found)
-    # A value of this type is above the threshold just where it is above the next lower one of the type.
+    # A value of this type is above the threshold if and only if it is above the threshold rounded down to the type.
     found *= part > round_down(sets.thresholds[0], dtype)
     return found
 
@@ -107,10 +106,10 @@ def bins_of(part: npt.NDArray[Any], sets: LevelSets) -> npt.NDArray[Any]:
 def pack_nested(image: npt.NDArray[Any], sets: LevelSets, planes: npt.NDArray[Any]) -> None:
     """Write the level sets {p > t_k} as planes. See `Backend.pack_nested`."""
     bits = 8 * planes.dtype.itemsize
-    ladder = np.array([(1 << bits) - (1 << bits - n) for n in range(len(sets.thresholds) + 1)], planes.dtype)
-    # Slice by slice: the temporaries stay in cache.
+    codes = np.array([(1 << bits) - (1 << bits - n) for n in range(len(sets.thresholds) + 1)], planes.dtype)
+    # Slice by slice: temporaries stay in the processor's cache.
     for part, out in zip(image, planes, strict=True):
-        np.take(ladder, bins_of(part, sets).astype(np.uint8), out=out)
+        np.take(codes, bins_of(part, sets).astype(np.uint8), out=out)
 
 
 def refine(
@@ -118,7 +117,7 @@ def refine(
 ) -> None:
     """Write the values of a nested skeleton. See `Backend.refine`."""
     bounds = np.concatenate(([0], round_down(sets.upper_bounds, image.dtype))).astype(image.dtype)
-    # A skeleton is 0 nearly everywhere: only the rest is looked up.
+    # A skeleton is 0 almost everywhere: only other voxels are looked up.
     refined[...] = 0
     for part, kept, out in zip(image, counts, refined, strict=True):
         held = np.nonzero(kept)

@@ -1,12 +1,12 @@
-"""Erosions and dilations one after the other, several of them each time that the image comes from memory.
+"""Consecutive erosions and dilations with temporal blocking: several for each pass over memory.
 
-Each reads a plane and its neighbours and is done in a fraction of the time that memory takes to deliver them. So they
-are put off until they are needed, and then run close behind each other: while the first is at some plane, the second
-is at the plane before, which the cache still holds, and so on. Two buffers take turns as if each had gone over the
-whole image. Rows are numbered through all planes: what a row needs lies at most `lag` rows before or behind it.
+An erosion takes a fraction of the time of reading its planes from memory. So folds are queued until their result is
+needed and then run in a pipeline: while the first is at a plane, the second is at the plane before, which is still in
+the processor's cache, and so on. Two buffers alternate as if each fold had processed the whole image. Rows are numbered
+through all planes: the rows that a row depends on are at most `lag` rows away.
 
-Threads get slabs. In a slab each stage is a lag narrower on either side than the one before, so that it needs nothing
-from its neighbours; the wedges that are left at the seams follow.
+Threads process slabs. In a slab each stage is a lag narrower on either side than the previous stage, so that it does
+not depend on the neighbouring slabs; the remaining wedges between slabs are processed afterwards.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from softmorph_cli.kernels.buffers import Array
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules.neighborhood import Offset
 
-# Bytes of both buffers that a thread goes over before a row is used for the last time: a share of the cache.
+# Bytes of both buffers that a thread accesses between the first and the last use of a row: a part of the cache.
 _WINDOW: Final = 1 << 23
-# Voxels that a stage does before the next one follows.
+# Voxels that a stage processes before the next stage.
 _CHUNK: Final = 1 << 16
 
 Stage = Callable[[int, int], None]
@@ -39,20 +39,15 @@ def _kernel(fold: Fold, offsets: tuple[Offset, ...], dtype: np.dtype[Any]) -> Ca
 
 
 class Folds:
-    """A sequence of folds of one image, from one plain array to another; the caller's is never written to.
-
-    Args:
-        image: (Y, X) or (Z, Y, X).
-        pool: Who works.
-    """
+    """Consecutive folds of an image (Y, X) or (Z, Y, X) without padding, which is not modified."""
 
     def __init__(self, image: Array, pool: Pool) -> None:
-        """Keep the image."""
+        """Start from an image."""
         self._image = np.ascontiguousarray(image)
         self._spare: Array | None = None
         self._own = False
         self._pool = pool
-        self._waiting: list[Step] = []
+        self._queue: list[Step] = []
         self._before = self._image
         self._nz, self._ny, nx = (1, *image.shape)[-3:]
         self._rows, self._lag = self._nz * self._ny, self._ny + 1 if self._nz > 1 else 1
@@ -62,29 +57,29 @@ class Folds:
 
     @property
     def changed(self) -> int:
-        """How many voxels the last sweep altered."""
+        """The number of voxels that the last sweep changed."""
         self._run()
         return int(np.count_nonzero(self._image != self._before))
 
     def sweep(self, step: Step) -> None:
-        """Apply a fold, later."""
-        self._waiting.append(step)
-        if len(self._waiting) == self._depth:
+        """Queue a fold."""
+        self._queue.append(step)
+        if len(self._queue) == self._depth:
             self._run()
 
     def image(self) -> Array:
-        """Return the image as it is now (valid until the next sweep)."""
+        """Return the current image; valid until the next sweep."""
         self._run()
         return self._image
 
     def close(self) -> None:
-        """Let go of what is waiting, and of all but the image."""
-        self._before, self._spare, self._waiting = self._image, None, []
+        """Release all but the image."""
+        self._before, self._spare, self._queue = self._image, None, []
 
     def _run(self) -> None:
-        if not self._waiting:
+        if not self._queue:
             return
-        steps, self._waiting = self._waiting, []
+        steps, self._queue = self._queue, []
         first = np.empty_like(self._image) if self._spare is None else self._spare
         second = self._image if self._own or len(steps) == 1 else np.empty_like(first)
         targets = [(first, second)[number % 2] for number in range(len(steps))]
@@ -106,7 +101,6 @@ class Folds:
         return lambda first, last: kernel(src, dst, nz, ny, nx, first, last)
 
     def _follow(self, stages: list[Stage]) -> None:
-        """Run the stages."""
         parts = min(self._pool.threads, self._rows)
         seams = [self._rows * part // parts for part in range(parts + 1)]
 
@@ -123,7 +117,7 @@ class Folds:
             self._pool.share(wedges, parts - 1)
 
     def _slab(self, stages: list[Stage], low: int, high: int) -> None:
-        """Run all stages on a slab, but for the wedges at its seams, each a lag behind the one before."""
+        """Run all stages on a slab without the wedges, each a lag behind the previous stage."""
         lag, rows = self._lag, self._rows
         ends = [rows if high == rows else high - number * lag for number in range(len(stages))]
         done = [low + number * lag if low else 0 for number in range(len(stages))]
@@ -138,6 +132,6 @@ class Folds:
                     done[number] = ready
 
     def _wedge(self, stages: list[Stage], seam: int) -> None:
-        """Run what the slabs on both sides of a seam left."""
+        """Run the stages on the wedge between two slabs."""
         for number, stage in enumerate(stages[1:], start=1):
             stage(seam - number * self._lag, seam + number * self._lag)

@@ -1,8 +1,7 @@
-"""The level sets that a nested skeleton is exact at, and the numbers that keep them apart in a file.
+"""The level sets at which a nested skeleton is exact, and the stored numbers of each.
 
-With L levels a voxel of the skeleton is 0 or lies in one of L bins (t_k, t_(k+1)], t_0 = 1/(2L) and t_k = k/L:
-which bin it lies in says which of the sets {s > t_k} hold it. Rounding to another type may move a value inside
-its bin and never out of it.
+With L levels a voxel of the skeleton is 0 or in one of L bins (t_k, t_(k+1)], t_0 = 1/(2L) and t_k = k/L, which
+determines the sets {s > t_k} that contain it. Rounding to another type has to keep each value within its bin.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from softmorph_cli.errors import UsageError
 from softmorph_cli.system.parameters import named
 
-# How many level sets are exact, or "exact": every one of them.
+# The number of exact level sets, or "exact" if all are.
 Levels: TypeAlias = int | Literal["exact"]
 
-# A program that scales integers in float32 rounds the scale and the product: by two halves of 2^-23.
+# A program that scales integers in float32 rounds the scale and the product, each by half of 2^-23.
 _ROUNDING: Final = 2.0**-23
-# Fewer codes to a bin, and integers would hold hardly more than the bins' numbers.
+# The minimal number of integers per bin: with fewer, little more than the bin would be stored.
 _CODES_PER_BIN: Final = 4
 
 
@@ -34,17 +33,17 @@ class LevelSets:
 
     Attributes:
         count: L, the number of levels of the whole range, at least 1.
-        lowest: The lowest threshold in place of 1/(2L), in [0, 1); multiples of 1/L up to it are left out.
+        lowest: The lowest threshold instead of 1/(2L), in [0, 1); multiples of 1/L up to it are omitted.
     """
 
     count: int
     lowest: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse numbers that make no thresholds.
+        """Check the numbers.
 
         Raises:
-            UsageError: If they do not.
+            UsageError: If one is out of range.
         """
         if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
             raise UsageError(f"{named('levels')} is a positive whole number or exact, not {self.count!r}.")
@@ -62,32 +61,32 @@ class LevelSets:
 
     @property
     def upper_bounds(self) -> NDArray[np.float64]:
-        """The upper end of each bin, which belongs to it: the next threshold, and 1 for the last."""
+        """The inclusive upper end of each bin: the next threshold, or 1 for the last bin."""
         return np.append(self.thresholds[1:], 1.0)
 
     def nearest(self, threshold: float) -> float:
-        """Return the t_k that is nearest to a threshold, the lower of two."""
+        """Return the t_k nearest to a threshold, the lower one of two."""
         return float(self.thresholds[np.abs(self.thresholds - threshold).argmin()])
 
     def bins(self, values: ArrayLike) -> NDArray[np.intp]:
-        """Return k for a value in (t_k, t_(k+1)], -1 for one up to t_0."""
-        # In float64 whatever the values are in: 0.3 in float32 is above 0.3.
+        """Return k for each value in (t_k, t_(k+1)], -1 for a value up to t_0."""
+        # In float64: 0.3 in float32 is above 0.3.
         return np.searchsorted(self.thresholds, np.asarray(values, np.float64), side="left") - 1
 
     def rounded_up(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return each value as the upper end of its bin, and 0 up to t_0: every level set of it is exact."""
+        """Return the upper end of each value's bin, 0 for values up to t_0; every level set is the same."""
         ends = round_down(np.append(self.upper_bounds, 0), values.dtype)
         rounded: NDArray[Any] = ends[self.bins(values)]
         return rounded
 
     def codes(self, maximum: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the first and the last integer for each bin, where 1 is stored as `maximum`.
+        """Return the first and the last integer of each bin, where 1 is stored as `maximum`.
 
-        From floor(t_k M) + 1 to floor(t_(k+1) M), up to M in the last bin, without codes so close to a threshold
+        From floor(t_k M) + 1 to floor(t_(k+1) M), up to M in the last bin, without integers so close to a threshold
         that scaling in float32 could move them across it.
 
         Raises:
-            UsageError: If there are too few integers for so many levels.
+            UsageError: If there are too few integers for the levels.
         """
         low = np.floor(self.thresholds * (1 + _ROUNDING) * maximum).astype(np.int64) + 1
         high = np.floor(self.upper_bounds * (1 - _ROUNDING) * maximum).astype(np.int64)
@@ -101,31 +100,31 @@ class LevelSets:
         """Return the least and the greatest number of a float type in each bin.
 
         Raises:
-            UsageError: If a bin holds no number of that type.
+            UsageError: If a bin contains no number of the type.
         """
         kind: np.dtype[Any] = np.dtype(dtype)
-        # Above both t_k and t_k rounded to the type: other programs compare with either.
+        # Above t_k and above t_k rounded to the type: other programs compare with either.
         low = np.nextafter(self.thresholds.astype(kind), kind.type(2))
         high = round_down(self.upper_bounds, kind)
-        # Between 1/2 and 1 numbers are this far apart.
+        # The reciprocal distance of numbers between 1/2 and 1.
         most = round(1 / float(np.finfo(kind).epsneg))
         self._check(low <= high, True, str(kind), "float32", most)
         return low, high
 
     def bounds(self, dtype: DTypeLike) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the least and the greatest stored number of each bin: `floats`, or `codes` of a whole integer type.
+        """Return the least and the greatest stored number of each bin: `floats`, or `codes` for an integer type.
 
         Raises:
-            UsageError: If a bin holds no number of that type.
+            UsageError: If a bin contains no number of the type.
         """
         kind: np.dtype[Any] = np.dtype(dtype)
         return self.floats(kind) if kind.kind == "f" else self.codes(int(np.iinfo(kind).max))
 
     def _check(self, held: NDArray[np.bool_], fits: bool, name: str, wider: str, most: int) -> None:
-        """Refuse a type in which a bin has no number.
+        """Refuse a type without a number in each bin.
 
         Raises:
-            UsageError: If one has not, or the levels do not fit.
+            UsageError: If a bin is empty, or the levels do not fit.
         """
         if fits and held.all():
             return
@@ -142,7 +141,7 @@ class LevelSets:
 
 
 def parse_levels(value: str | int) -> Levels:
-    """Return a number of levels as it is typed: a whole number, or exact.
+    """Return the number of levels, or "exact", from its text.
 
     Raises:
         UsageError: If it is neither.
@@ -156,21 +155,20 @@ def parse_levels(value: str | int) -> Levels:
 
 
 def round_down(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
-    """Return numbers of at least 0 as a narrower float type that is nowhere greater: rounded towards 0."""
+    """Return non-negative numbers rounded towards 0 to a narrower float type."""
     wide = np.asarray(values, np.float64)
     narrow = wide.astype(dtype)
     return np.where(narrow.astype(np.float64) > wide, np.nextafter(narrow, narrow.dtype.type(0)), narrow)
 
 
 def nested_levels(provenance: Mapping[str, Any]) -> LevelSets | Literal["exact"] | None:
-    """Return the level sets that a map is exact at, by what its file says of how it was made.
+    """Return the level sets at which a map is exact according to its provenance.
 
     Args:
-        provenance: Of a file, or what is about to be written into one: a command with its parameters, or those of
-            its steps.
+        provenance: Of a file, or to be written into one: a command with its parameters, or those of its steps.
 
     Returns:
-        None unless the values are those that method `nested` gave: nothing came after it.
+        None unless the last step was method `nested`.
     """
     last = _last_step(provenance)
     if last.get("method") != "nested":
@@ -185,14 +183,14 @@ def nested_levels(provenance: Mapping[str, Any]) -> LevelSets | Literal["exact"]
 
 
 def nested_finished(provenance: Mapping[str, Any]) -> bool:
-    """Return whether a file says that its level sets are curves one voxel wide; see `nested_levels`."""
+    """Return whether the level sets are curves one voxel wide according to the provenance; see `nested_levels`."""
     return nested_levels(provenance) is not None and _last_step(provenance).get("finish") is True
 
 
 def _last_step(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters of what gave a map its values; empty where that is not known."""
+    """Return the parameters of the step that produced a map; empty if it is unknown."""
     made = provenance.get("parameters")
-    # Read as logits, or a coarser resolution, which is made of means: they are other values.
+    # Options of reading, such as logits or a coarser resolution, change the values.
     if not isinstance(made, Mapping) or provenance.get("read_with"):
         return {}
     if made.get("renormalize") or made.get("argmax"):
@@ -203,12 +201,7 @@ def _last_step(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def at_level(threshold: float, levels: LevelSets | Literal["exact"] | None) -> tuple[float, tuple[str, ...]]:
-    """Return the threshold at which a map is cut, and what a person should know about it.
-
-    Args:
-        threshold: The one that is asked for.
-        levels: Those that the map is exact at; None for a map of any other kind.
-    """
+    """Return the threshold to be applied to a map that is exact at these levels, and notes for the user."""
     if not isinstance(levels, LevelSets) or (used := levels.nearest(threshold)) == threshold:
         return threshold, ()
     return used, (

@@ -1,16 +1,16 @@
 """Programs on the CPU: generated straight-line source, compiled by Numba, vectorised, multi-threaded.
 
-Three ways through an image:
+Three algorithms:
 
-- `_Runs`, for any program. The image lies in a flat buffer with one voxel of padding, so that a neighbour is
-  a linear offset; two such buffers take turns. Work goes in runs of voxels along the last axis. A run is left
-  alone, exactly, if it is settled (nothing in it or in its neighbouring runs has changed since the same step
-  was last applied), and for ever if every voxel of it has a value that the steps never change. The runs that
-  remain are listed for each sweep and dealt to the threads in equal numbers.
-- `folds.Folds`, for erosion and dilation: rows of plain arrays, several iterations for each pass over memory.
-- `Ranks`, for steps on values by their order alone: the voxels above 0 one by one, by table.
+- `_Runs`, for any program. The image is in a flat buffer with a padding of one voxel, so that a neighbour is a linear
+  offset; two such buffers alternate. The unit of work is a run of voxels along the last axis. A run is skipped,
+  exactly, if nothing in it or in its neighbouring runs has changed since the same step was last applied, and in all
+  later sweeps if it is settled: all its voxels have a value that the steps never change. The remaining runs are listed
+  for each sweep and distributed evenly to the threads.
+- `folds.Folds`, for erosion and dilation: rows without padding, several iterations for each pass over memory.
+- `Ranks`, for steps on values by their order: the voxels above 0 one by one, by table.
 
-Generated in `numba_text` and `numba_folds`.
+The source is generated in `numba_text` and `numba_folds`.
 """
 
 from __future__ import annotations
@@ -59,22 +59,25 @@ def _improper_kernel(dtype: np.dtype[Any]) -> Callable[..., int]:
 
 
 class Sweeps:
-    """The kernels of some steps that are swept in turn, and the buffers they work on.
+    """The kernels of the steps of an iteration, and what they record about the runs.
 
-    Args:
-        grid: Where the voxels lie.
-        dtype: Their type.
-        steps: The steps of one iteration.
+    Attributes:
+        last_change: For each run the number of the last sweep that changed it or a neighbouring run.
+        settled: For each run whether the steps never change it again.
+        numbers: The numbers of all runs.
+        changed: The number of voxels that the last sweep changed.
     """
 
-    def __init__(self, grid: BufferLayout, dtype: np.dtype[Any], steps: tuple[Step, ...]) -> None:
-        """Find or compile the kernels."""
-        self.grid, self.dtype, self.steps = grid, dtype, steps
-        # Hashing a program takes longer than a sweep over a small image: kernels are found once.
-        self._ready = [(step, self._kernel(step), grid.offsets(step), grid.sizes_for(step)) for step in steps]
-        self.near = np.zeros(prod(grid.runs), np.int32)
-        self.dead = np.zeros(prod(grid.runs), np.uint8)
-        self.numbers = grid.numbers()
+    def __init__(self, layout: BufferLayout, dtype: np.dtype[Any], steps: tuple[Step, ...]) -> None:
+        """Load or compile the kernels."""
+        self.layout, self.dtype, self.steps = layout, dtype, steps
+        # Looked up once: hashing a program takes longer than a sweep over a small image.
+        self._ready = [
+            (step, self._kernel(step), layout.offsets(step), layout.sizes_for(step)) for step in steps
+        ]
+        self.last_change = np.zeros(prod(layout.runs), np.int32)
+        self.settled = np.zeros(prod(layout.runs), np.uint8)
+        self.numbers = layout.numbers()
         self.changed = 0
 
     def _kernel(self, step: Step) -> Callable[..., int]:
@@ -82,92 +85,92 @@ class Sweeps:
         return _sweep_kernel(step.program, self.dtype, self.needs(step), step.centre, subfield)
 
     def needs(self, step: Step) -> tuple[tuple[int, int], ...]:
-        """Return what a voxel's change needs, as far as the kernels look at it."""
+        """Return the necessary conditions for a change that the kernels test."""
         return needs(step, bits=self.dtype.kind == "u")[:2]
 
-    def surround(self, flat: Array, pool: Pool, image: Array | None = None) -> None:
-        """Put the steps' value outside into the padding of a buffer, and an image within.
+    def fill_padding(self, flat: Array, pool: Pool, image: Array | None = None) -> None:
+        """Write the steps' value outside the image into the padding of a buffer, and an image into its interior.
 
-        By several threads: the first to touch new memory waits until the system has cleared it.
+        With several threads: the first access to new memory waits until the system has cleared it.
         """
         value = self.steps[0].outside * (1 if self.dtype.kind == "f" else np.iinfo(self.dtype).max)
-        padded = self.grid.image(flat)
-        enter = None if image is None else self._enter(np.ascontiguousarray(image), flat)
+        padded = self.layout.image(flat)
+        copy_in = None if image is None else self._copy_in(np.ascontiguousarray(image), flat)
 
         def part(first: int, last: int) -> None:
             planes = padded[first + 1 : last + 1]
             for axis in range(1, planes.ndim):
                 face = np.moveaxis(planes, axis, 0)
                 face[0] = face[-1] = value
-            if enter is not None:
-                enter(first, last)
+            if copy_in is not None:
+                copy_in(first, last)
 
-        pool.share(part, self.grid.shape[0])
+        pool.share(part, self.layout.shape[0])
         padded[0] = padded[-1] = value
-        flat[self.grid.size :] = 0
+        flat[self.layout.size :] = 0
 
-    def _enter(self, image: Array, flat: Array) -> Callable[[int, int], None]:
+    def _copy_in(self, image: Array, flat: Array) -> Callable[[int, int], None]:
         if self.dtype.kind == "u":
-            target = self.grid.image(flat)[self.grid.inside]
+            target = self.layout.image(flat)[self.layout.inside]
             return lambda first, last: np.copyto(target[first:last], image[first:last])
-        compared = all(step.program.is_increasing for step in self.steps)
-        kernel = _enter_kernel(self.dtype, 0.0 if compared else float(np.finfo(self.dtype).tiny))
-        source, sizes = image.reshape(-1), self.grid.row_sizes
-        # In 3D a plane has many rows; in 2D the first axis counts rows.
-        height = self.grid.rows // self.grid.shape[0]
+        exact = all(step.program.is_increasing for step in self.steps)
+        kernel = _enter_kernel(self.dtype, 0.0 if exact else float(np.finfo(self.dtype).tiny))
+        source, sizes = image.reshape(-1), self.layout.row_sizes
+        # Rows for each index of the first axis: in 2D one.
+        height = self.layout.rows // self.layout.shape[0]
         return lambda first, last: kernel(
             source, flat, sizes, np.uint64(first * height), np.uint64(last * height)
         )
 
-    def leave(self, flat: Array, pool: Pool) -> Array:
+    def copy_out(self, flat: Array, pool: Pool) -> Array:
         """Return a copy of the image in a buffer."""
-        image = self.grid.image(flat)[self.grid.inside]
+        image = self.layout.image(flat)[self.layout.inside]
         result = np.empty(image.shape, image.dtype)
         pool.share(lambda first, last: np.copyto(result[first:last], image[first:last]), len(image))
         return result
 
-    def some(
+    def sweep_runs(
         self, step: Step, source: Array, target: Array, runs: Array, count: int, now: int, pool: Pool
     ) -> None:
-        """Apply a step to the first `count` of some runs; `changed` then says how many voxels did."""
+        """Apply a step to the first `count` of the listed runs, as sweep number `now`."""
         kernel, offsets, sizes = next((k, o, s) for ready, k, o, s in self._ready if ready is step)
-        near, dead, clock = self.near, self.dead, np.int32(now)
+        last_change, settled, clock = self.last_change, self.settled, np.int32(now)
 
         def part(first: int, last: int) -> int:
             bounds = np.uint64(first), np.uint64(last)
-            return kernel(source, target, offsets, sizes, runs, *bounds, near, dead, clock)
+            return kernel(source, target, offsets, sizes, runs, *bounds, last_change, settled, clock)
 
         self.changed = sum(pool.share(part, count))
 
-    def everywhere(self, step: Step, source: Array, target: Array, pool: Pool) -> None:
+    def sweep_all(self, step: Step, source: Array, target: Array, pool: Pool) -> None:
         """Apply a step to all runs."""
-        self.some(step, source, target, self.numbers, len(self.numbers), 0, pool)
+        self.sweep_runs(step, source, target, self.numbers, len(self.numbers), 0, pool)
 
 
 class _Runs:
-    """Any program, run by run, where something may change."""
+    """Any program, applied to the runs that may change."""
 
     def __init__(
         self, image: Array, steps: tuple[Step, ...], pool: Pool, origin: tuple[int, ...] | None
     ) -> None:
         self._pool = pool
-        self.grid = BufferLayout(image.shape, numba_text.run_length(image.dtype), origin)
-        self._sweeps = Sweeps(self.grid, image.dtype, steps)
-        # Planes are large and short-lived beside the map they came from: they would only fill memory.
+        self._layout = BufferLayout(image.shape, numba_text.run_length(image.dtype), origin)
+        self._sweeps = Sweeps(self._layout, image.dtype, steps)
+        # Bit planes are not kept for reuse: they are as large as the map and short-lived.
         self._recycled = image.dtype.kind == "f"
         self._current = self._buffer()
-        self._sweeps.surround(self._current, pool, image)
+        self._sweeps.fill_padding(self._current, pool, image)
         self._next: Array | None = None
-        self._live = self._sweeps.numbers
-        self._active = np.empty_like(self._live)
-        # A run that one step leaves alone for ever is dead only if the others do so, too.
+        self._unsettled = self._sweeps.numbers
+        self._active = np.empty_like(self._unsettled)
+        # A run is settled for all steps if they have the same condition on the voxel itself.
         own = {self._sweeps.needs(step)[:1] for step in steps}
-        self._drop = len(own) == 1 and len({step.program for step in steps}) == 1
+        self._same = len(own) == 1 and len({step.program for step in steps}) == 1
         self._depth = len(steps)
         self._done = 0
 
     def _buffer(self) -> Array:
-        length, dtype = self.grid.length, self._sweeps.dtype
+        length, dtype = self._layout.length, self._sweeps.dtype
         return SCRATCH.take(length, dtype) if self._recycled else np.empty(length, dtype)
 
     @property
@@ -177,24 +180,26 @@ class _Runs:
     def sweep(self, step: Step) -> None:
         sweeps = self._sweeps
         if self._next is None:
-            # Not before it is needed: the image that was entered is gone by now. The first sweep writes every
-            # run, so only the padding has to be right before it.
+            # Allocated late: the caller's image may be freed by now. The first sweep writes every run, so only the
+            # padding has to be set.
             self._next = self._buffer()
-            sweeps.surround(self._next, self._pool)
+            sweeps.fill_padding(self._next, self._pool)
         self._done += 1
-        if not self._drop:
-            sweeps.dead.fill(0)
+        if not self._same:
+            sweeps.settled.fill(0)
         since = np.int32(self._done - self._depth)
-        live, count = _select_kernel()(self._live, sweeps.near, sweeps.dead, since, self._active)
-        self._live = self._live[:live]
-        sweeps.some(step, self._current, self._next, self._active, count, self._done, self._pool)
+        unsettled, count = _select_kernel()(
+            self._unsettled, sweeps.last_change, sweeps.settled, since, self._active
+        )
+        self._unsettled = self._unsettled[:unsettled]
+        sweeps.sweep_runs(step, self._current, self._next, self._active, count, self._done, self._pool)
         self._current, self._next = self._next, self._current
 
     def image(self) -> Array:
-        # A buffer that another filter may get is not shown; a large one is not copied.
+        # A buffer that may be reused by another filter is copied; a large one is not.
         if self._recycled and SCRATCH.keeps(self._current):
-            return self._sweeps.leave(self._current, self._pool)
-        return self.grid.image(self._current)[self.grid.inside]
+            return self._sweeps.copy_out(self._current, self._pool)
+        return self._layout.image(self._current)[self._layout.inside]
 
     def close(self) -> None:
         for buffer in (self._current, self._next):
@@ -203,14 +208,13 @@ class _Runs:
 
 
 class NumbaField:
-    """One image on its way through the sweeps of a filter.
+    """See `softmorph_cli.kernels.backend.Field`.
 
     Args:
-        image: (Y, X) or (Z, Y, X); float32 or float64 probabilities, or unsigned integers holding one binary
-            image in each bit. It is never written to.
-        threads: How many threads share a sweep.
+        image: (Y, X) or (Z, Y, X); float32 or float64 probabilities, or unsigned integers as bit planes; not modified.
+        threads: The number of threads.
         origin: The index of the image's first voxel in the whole map, of which it is a part.
-        carry: Whether ranked steps keep for each value the voxel that it comes from.
+        carry: Whether ranked steps record the voxel from which each value comes.
     """
 
     def __init__(
@@ -220,61 +224,54 @@ class NumbaField:
         self._image: Array | None = image
         self._pool = Pool(threads, image.size)
         self._origin, self._carry = origin, carry
-        self._way: _Runs | Folds | Ranks | None = None
+        self._algorithm: _Runs | Folds | Ranks | None = None
 
     @property
     def changed(self) -> int:
-        """How many voxels the last sweep altered."""
-        return 0 if self._way is None else self._way.changed
+        """The number of voxels that the last sweep changed."""
+        return 0 if self._algorithm is None else self._algorithm.changed
 
     def begin(self, steps: tuple[Step, ...], floor: Array | None = None) -> None:
-        """Say which steps will now be swept in turn, so that settled runs can be told."""
+        """Set the steps that will be swept in turn."""
         folds = all(step.fold is not None for step in steps)
-        if folds and isinstance(self._way, Folds):
+        if folds and isinstance(self._algorithm, Folds):
             return
         image, origins = self.image(), self.origins() if self._carry else None
         self.close()
         self._image = None
         if steps[0].ranked:
-            self._way = Ranks(
+            self._algorithm = Ranks(
                 image, steps, self._pool, self._origin, carry=self._carry, origins=origins, floor=floor
             )
         elif folds:
-            self._way = Folds(image, self._pool)
+            self._algorithm = Folds(image, self._pool)
         else:
-            self._way = _Runs(image, steps, self._pool, self._origin)
+            self._algorithm = _Runs(image, steps, self._pool, self._origin)
 
     def sweep(self, step: Step) -> None:
-        """Apply one sub-iteration to all voxels at once; `changed` then counts the voxels it altered."""
-        assert self._way is not None
-        self._way.sweep(step)
+        """Apply a sub-iteration to all voxels at once."""
+        assert self._algorithm is not None
+        self._algorithm.sweep(step)
 
     def image(self) -> Array:
-        """Return the image as it is now (valid until the next sweep)."""
-        image = self._image if self._way is None else self._way.image()
+        """Return the current image; valid until the next sweep."""
+        image = self._image if self._algorithm is None else self._algorithm.image()
         assert image is not None
         return image
 
     def origins(self) -> Array | None:
-        """Return for each voxel the raster index of the voxel its value comes from, -1 where it is 0.
-
-        None before ranked steps.
-        """
-        return self._way.origins() if isinstance(self._way, Ranks) else None
+        """Return the raster index of the voxel from which each value comes, or -1; None before ranked steps."""
+        return self._algorithm.origins() if isinstance(self._algorithm, Ranks) else None
 
     def close(self) -> None:
-        """Give back the buffers."""
-        if self._way is not None:
-            self._way.close()
-            self._way = None
+        """Release the buffers."""
+        if self._algorithm is not None:
+            self._algorithm.close()
+            self._algorithm = None
 
 
 class NumbaBackend:
-    """See `softmorph_cli.kernels.backend.Backend`. Planes have the narrowest type that holds them.
-
-    Args:
-        threads: How many threads share the work.
-    """
+    """See `softmorph_cli.kernels.backend.Backend`. Bit planes have the narrowest possible type."""
 
     name = "numba_cpu"
     batches = False
@@ -282,42 +279,46 @@ class NumbaBackend:
     prunes = True
 
     def __init__(self, threads: int) -> None:
-        """Keep the number of threads."""
+        """Set the number of threads."""
         self.threads = threads
 
     def array(self, image: Any) -> Array:
-        """Return a NumPy array; a tensor gives up its place in autograd."""
+        """Return a NumPy array; a tensor is detached from autograd."""
         return image if isinstance(image, np.ndarray) else image.detach().cpu().numpy()
 
     def field(self, image: Array) -> NumbaField:
-        """Begin a filter."""
+        """Start a filter of an image."""
         return NumbaField(image, threads=self.threads)
 
     def traced(self, image: Array) -> NumbaField:
-        """Begin a filter by ranked steps that says where its values come from."""
+        """Start a filter by ranked steps that records the origins of the values."""
         return NumbaField(image, threads=self.threads, carry=True)
 
-    def proper(self, image: Array) -> bool:
-        """Say whether all values lie in [0, 1], in one pass over memory."""
+    def is_probability(self, image: Array) -> bool:
+        """Return whether all values lie in [0, 1], in one pass over memory."""
         kernel, flat = _improper_kernel(image.dtype), np.ascontiguousarray(image).reshape(-1)
 
         def part(first: int, last: int) -> int:
             return kernel(flat, np.uint64(first), np.uint64(last))
 
-        return not any(self._share(part, flat.size, flat.size))
+        return not any(Pool(self.threads, flat.size).share(part, flat.size))
 
     def extremes(self, image: Array) -> tuple[float, float]:
-        """Return the smallest and the largest value; NaN for both where there is one."""
+        """Return the minimum and the maximum; NaN for both if there is a NaN."""
         return float(image.min()), float(image.max())
+
+    def _by_slices(self, work: Callable[..., None], *arrays: Array) -> None:
+        """Call `work` on slices of the arrays along their first axis, with several threads."""
+
+        def part(first: int, last: int) -> None:
+            work(*(array[first:last] for array in arrays))
+
+        Pool(self.threads, arrays[0].size).share(part, len(arrays[0]))
 
     def pack_levels(self, image: Array, levels: int, chunk: int) -> Array:
         """Return level sets as planes."""
         planes = np.empty(image.shape, bitplanes.word_of(levels))
-
-        def part(first: int, last: int) -> None:
-            bitplanes.pack_levels(image[first:last], levels, chunk, planes[first:last])
-
-        self._share(part, len(image), image.size)
+        self._by_slices(lambda values, out: bitplanes.pack_levels(values, levels, chunk, out), image, planes)
         return planes
 
     def pack_samples(self, image: Array, draws: int, chunk: int, seed: int, index: int) -> Array:
@@ -332,38 +333,33 @@ class NumbaBackend:
         def part(first: int, last: int) -> None:
             draw(flat, out, *fixed, np.uint64(first), np.uint64(last))
 
-        self._share(part, flat.size, flat.size)
+        Pool(self.threads, flat.size).share(part, flat.size)
         return planes
 
     def pack_nested(self, image: Array, sets: LevelSets) -> Array:
         """Return nested level sets as planes."""
         planes = np.empty(image.shape, bitplanes.word_of(sets.count))
-
-        def part(first: int, last: int) -> None:
-            bitplanes.pack_nested(image[first:last], sets, planes[first:last])
-
-        self._share(part, len(image), image.size)
+        self._by_slices(lambda values, out: bitplanes.pack_nested(values, sets, out), image, planes)
         return planes
 
     def bins(self, image: Array, sets: LevelSets) -> Array:
-        """Return how many thresholds lie below each value."""
+        """Return the number of thresholds below each value."""
         found = np.empty(image.shape, image.dtype)
 
-        def part(first: int, last: int) -> None:
-            for values, out in zip(image[first:last], found[first:last], strict=True):
+        def count(part: Array, part_found: Array) -> None:
+            # Slice by slice: temporaries stay in the processor's cache.
+            for values, out in zip(part, part_found, strict=True):
                 out[...] = bitplanes.bins_of(values, sets)
 
-        self._share(part, len(image), image.size)
+        self._by_slices(count, image, found)
         return found
 
     def refine(self, image: Array, counts: Array, sets: LevelSets) -> Array:
-        """Return the map lowered to the top of each voxel's bin."""
+        """Return the map lowered to the upper end of each voxel's bin."""
         refined = np.empty(image.shape, image.dtype)
-
-        def part(first: int, last: int) -> None:
-            bitplanes.refine(image[first:last], counts[first:last], sets, refined[first:last])
-
-        self._share(part, len(image), image.size)
+        self._by_slices(
+            lambda values, kept, out: bitplanes.refine(values, kept, sets, out), image, counts, refined
+        )
         return refined
 
     def above(self, image: Array, threshold: float) -> Array:
@@ -381,15 +377,12 @@ class NumbaBackend:
         room = 8 * planes.dtype.itemsize
         used = planes.dtype.type((1 << min(bits, room)) - 1)
 
-        def part(first: int, last: int) -> None:
-            for plane, out in zip(planes[first:last], counted[first:last], strict=True):
+        def count(part: Array, part_counted: Array) -> None:
+            for plane, out in zip(part, part_counted, strict=True):
                 out[...] = np.bitwise_count(plane & used if bits < room else plane)
 
-        self._share(part, len(planes), planes.size)
+        self._by_slices(count, planes, counted)
         return counted
-
-    def _share(self, work: Callable[[int, int], Any], total: int, voxels: int) -> list[Any]:
-        return Pool(self.threads, voxels).share(work, total)
 
     def logits(self, image: Array) -> Array:
         """Return the logits, clipped."""
@@ -399,14 +392,14 @@ class NumbaBackend:
         return found
 
     def sharpen(self, logits: Array, level: float, sharpness: float) -> Array:
-        """Return the map seen through a steep sigmoid around a level."""
+        """Return the steep sigmoid of the logits around a level."""
         from scipy.special import expit, logit
 
         sharpened: Array = expit(logits.dtype.type(sharpness) * (logits - logits.dtype.type(logit(level))))
         return sharpened
 
     def streamed(self, work: Callable[[Array], Array], image: Array) -> Array:
-        """Return `work(image)`: there is no gradient here."""
+        """Return `work(image)`; this backend has no gradient."""
         return work(image)
 
     def total(self, image: Array) -> float:

@@ -1,7 +1,6 @@
 """The source text of erosion and dilation on the CPU: one pass over rows, bound by memory.
 
-What the generated code does not check: that both arrays are contiguous, of the size it is told, and distinct.
-`numba_cpu` sees to it.
+The generated code does not check that both arrays are contiguous, of the given size, and distinct: `folds` ensures it.
 """
 
 from __future__ import annotations
@@ -20,13 +19,9 @@ from softmorph_cli.rules.neighborhood import Offset
 def fold_text(fold: Fold, offsets: Sequence[Offset], dtype: np.dtype[Any]) -> str:
     """Return the source of `fold`: one associative operation over a structuring element, row by row.
 
-    Rows that the element takes whole are combined first, voxel by voxel; then the combined row with itself,
-    shifted. A 3 x 3 x 3 box so takes 9 + 3 loads a voxel, a cross 4 + 4, and each row comes from memory once.
-
-    Args:
-        fold: What to do.
-        offsets: The element.
-        dtype: float32, float64, or an unsigned type of planes.
+    Rows with the same offsets along the last axis are combined first, voxel by voxel; then the combined row with
+    shifted copies of itself. So a 3 x 3 x 3 box takes 9 + 3 loads per voxel, a cross 4 + 4, and each row is read from
+    memory once.
     """
     spelling = FLOATS if dtype.kind == "f" else BITS
     rows: dict[tuple[int, int], list[int]] = {}
@@ -36,23 +31,23 @@ def fold_text(fold: Fold, offsets: Sequence[Offset], dtype: np.dtype[Any]) -> st
     for row, columns in rows.items():
         groups.setdefault(tuple(columns), []).append(row)
 
-    def together(values: Sequence[str]) -> str:
+    def combined(values: Sequence[str]) -> str:
         result, *others = values
         for value in others:
             result = spelling[fold.op].format(f"({result})", value)
         return result
 
-    def taken(value: str) -> str:
+    def operand(value: str) -> str:
         return f"({spelling[Op.NOT].format(value)})" if fold.complement else value
 
     inside, border, final = [], [], []
     for number, (shifts, members) in enumerate(groups.items()):
         at = [f"src[at + i + {_shift(dz, 'plane')} + {_shift(dy, 'nx')}]" for dz, dy in members]
-        inside.append(f"line{number}[i + U1] = {together([taken(value) for value in at])}")
+        inside.append(f"line{number}[i + U1] = {combined([operand(value) for value in at])}")
         for (dz, dy), value in zip(members, at, strict=True):
             border.append(
                 _BORDER.format(
-                    z=dz, y=dy, line=number, value=together([f"line{number}[i + U1]", taken(value)])
+                    z=dz, y=dy, line=number, value=combined([f"line{number}[i + U1]", operand(value)])
                 )
             )
         final += [f"line{number}[i + np.uint64({column + 1})]" for column in shifts]
@@ -70,7 +65,7 @@ def fold_text(fold: Fold, offsets: Sequence[Offset], dtype: np.dtype[Any]) -> st
         inside="\n".join(f"                {text}" for text in inside),
         clear="\n".join(f"                line{k}[i] = neutral" for k in range(len(groups))),
         border="\n".join(border),
-        final=f"{taken(together(final))}",
+        final=f"{operand(combined(final))}",
     )
 
 
@@ -78,7 +73,7 @@ def _shift(steps: int, stride: str) -> str:
     return {-1: f"(U0 - {stride})", 0: "U0", 1: stride}[steps]
 
 
-# The neutral value lies beyond the ends of every line and in the place of rows outside the image.
+# Lines are extended by the neutral value, which also replaces rows outside the image.
 _BORDER: Final = """\
             if 0 <= z + {z} < nz and 0 <= y + {y} < ny:
                 for i in range(U0, nx):

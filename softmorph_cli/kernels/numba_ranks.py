@@ -1,13 +1,12 @@
-"""Steps on values by their order alone, on the CPU: the exact nested skeleton, voxel by voxel.
+"""Steps on values by their order, on the CPU: the exact nested skeleton, voxel by voxel.
 
-A voxel is lowered to the highest value, of its own and its neighbours' lower ones, at which the rule keeps it
-among the neighbours that are as high. Between two neighbours' values nothing changes, so every level set is
-treated as the rule treats it, under the condition that it stays inside the level sets below.
+A voxel is lowered to the highest of its value and its neighbours' lower values at which the rule keeps it, with the
+neighbours of at least that value as foreground. Between two neighbours' values the configuration does not change, so
+the rule is applied to every level set, with the restriction that it stays within the next lower one.
 
-Values are compared as integers: the bits of floats of at least 0 have their order, subnormal ones too. Only
-voxels above 0 are listed; of these only those are looked at in whose neighbourhood something has changed since
-the same step was last applied. Changes are collected first and applied afterwards, so one buffer is enough and
-threads cannot meet.
+Values are compared as integers: non-negative floats are ordered as their bits, subnormal ones included. Only voxels
+above 0 are listed, and only those are visited in whose neighbourhood something has changed since the same step was last
+applied. Changes are collected first and applied afterwards, so one buffer suffices and threads do not interfere.
 """
 
 from __future__ import annotations
@@ -24,23 +23,23 @@ from softmorph_cli.kernels.buffers import Array, BufferLayout
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules.neighborhood import Offset, block
 
-# Listed voxels that a thread takes at a time.
+# Listed voxels that a thread processes at a time.
 _BLOCK: Final = 1 << 12
 
-# Voxels for which numbers of 8 bytes are held at once while the lists are made.
+# Voxels for which 8-byte indices are in memory at once while the lists are made.
 _AT_ONCE: Final = 1 << 18
 
 
 class Ranks:
-    """A way through an image for ranked steps.
+    """Ranked steps on an image.
 
     Args:
         image: (Y, X) or (Z, Y, X), float32 or float64, at least 0; not modified.
-        steps: Those of one iteration; all of a rule that only deletes.
-        pool: Shares the work.
+        steps: The steps of an iteration, of a rule that only deletes.
+        pool: The threads.
         origin: The index of the image's first voxel in the whole map.
-        carry: Whether each value keeps the index of the voxel that it comes from.
-        origins: Where the values come from so far; None for each from its own voxel.
+        carry: Whether the index of the voxel from which each value comes is recorded.
+        origins: The initial indices; None if each value comes from its own voxel.
         floor: See `softmorph_cli.kernels.backend.Field.begin`.
     """
 
@@ -55,14 +54,14 @@ class Ranks:
         origins: Array | None = None,
         floor: Array | None = None,
     ) -> None:
-        """List the voxels above 0."""
+        """Make the lists of voxels above 0."""
         self._pool, self._dtype = pool, image.dtype
-        self.grid = BufferLayout(image.shape, 1, origin)
+        self._layout = BufferLayout(image.shape, 1, origin)
         bits = np.dtype(f"int{8 * image.dtype.itemsize}")
-        self._keys = np.zeros(self.grid.length, bits)
+        self._keys = np.zeros(self._layout.length, bits)
         if steps[0].outside:
             self._keys[:] = np.iinfo(bits).max
-        inside = self.grid.image(self._keys)[self.grid.inside]
+        inside = self._layout.image(self._keys)[self._layout.inside]
         image = np.ascontiguousarray(image)
         # The bits of -0.0 are those of a negative integer.
         pool.share(
@@ -70,29 +69,30 @@ class Ranks:
             len(image),
         )
         # The number of the sweep in which each voxel's neighbourhood last changed.
-        self._touched = np.zeros(self.grid.length, np.int32)
-        self._floor = np.zeros(0 if floor is None else self.grid.length, bits)
+        self._touched = np.zeros(self._layout.length, np.int32)
+        self._floor = np.zeros(0 if floor is None else self._layout.length, bits)
         if floor is not None:
-            self.grid.image(self._floor)[self.grid.inside] = np.ascontiguousarray(floor).view(bits)
+            self._layout.image(self._floor)[self._layout.inside] = np.ascontiguousarray(floor).view(bits)
         self._around = self._places(block(len(image.shape)))
         self._ready = [(step, *self._prepared(step)) for step in steps]
         listed = self._listed()
         self._lists: dict[Offset | None, Array] = {
-            field: self._of(field, listed) for field in dict.fromkeys(step.subfield for step in steps)
+            field: self._in_subfield(field, listed)
+            for field in dict.fromkeys(step.subfield for step in steps)
         }
         room = max(one.size for one in self._lists.values()) + pool.threads * _BLOCK
         self._where, self._values = np.empty(room, listed.dtype), np.empty(room, bits)
         self._origins = np.empty(0, np.int64)
         self._new_origins = np.empty(room if carry else 0, np.int64)
         if carry:
-            self._origins = np.full(self.grid.length, -1, np.int64)
+            self._origins = np.full(self._layout.length, -1, np.int64)
             start = np.arange(image.size).reshape(image.shape) if origins is None else origins
-            self.grid.image(self._origins)[self.grid.inside] = start
+            self._layout.image(self._origins)[self._layout.inside] = start
         self._depth, self._done = len(steps), 0
         self.changed = 0
 
     def _places(self, offsets: tuple[Offset, ...]) -> Array:
-        strides = self.grid.strides
+        strides = self._layout.strides
         return np.array([sum(o * s for o, s in zip(one, strides, strict=True)) for one in offsets], np.int64)
 
     def _prepared(self, step: Step) -> tuple[Array, DeletionTable]:
@@ -100,50 +100,50 @@ class Ranks:
         return self._places(tuple(step.offsets[k] for k in table.neighbours)), table
 
     def _listed(self) -> Array:
-        """Return the places of all voxels above 0, in order."""
-        padded = self.grid.image(self._keys)
-        layer = self.grid.strides[0]
-        kind = np.uint32 if self.grid.length < 1 << 32 else np.int64
-        few = max(1, _AT_ONCE // layer)
+        """Return the positions of all voxels above 0 in ascending order."""
+        padded = self._layout.image(self._keys)
+        layer = self._layout.strides[0]
+        kind = np.uint32 if self._layout.length < 1 << 32 else np.int64
+        depth = max(1, _AT_ONCE // layer)
 
         def part(first: int, last: int) -> list[Array]:
-            return [some(one, min(one + few, last)) for one in range(first, last, few)]
+            return [slab(start, min(start + depth, last)) for start in range(first, last, depth)]
 
-        def some(first: int, last: int) -> Array:
+        def slab(first: int, last: int) -> Array:
             planes = np.zeros(padded[first + 1 : last + 1].shape, bool)
-            inner = (slice(None), *self.grid.inside[1:])
+            inner = (slice(None), *self._layout.inside[1:])
             planes[inner] = padded[first + 1 : last + 1][inner] > 0
             return (np.flatnonzero(planes) + (first + 1) * layer).astype(kind)
 
-        parts = self._pool.share(part, self.grid.shape[0])
+        parts = self._pool.share(part, self._layout.shape[0])
         return np.concatenate([places for part in parts for places in part])
 
-    def _of(self, subfield: Offset | None, listed: Array) -> Array:
+    def _in_subfield(self, subfield: Offset | None, listed: Array) -> Array:
         if subfield is None:
             return listed
-        parity, mine = self.grid.parity(subfield), []
-        for some in np.array_split(listed, listed.size // _AT_ONCE + 1):
-            chosen = np.ones(some.size, bool)
-            for place, odd in zip(np.unravel_index(some, self.grid.padded), parity, strict=True):
-                chosen &= (place - 1) & 1 == odd
-            mine.append(some[chosen])
-        return np.concatenate(mine)
+        parities, found = self._layout.parity(subfield), []
+        for places in np.array_split(listed, listed.size // _AT_ONCE + 1):
+            chosen = np.ones(places.size, bool)
+            for index, parity in zip(np.unravel_index(places, self._layout.padded), parities, strict=True):
+                chosen &= (index - 1) & 1 == parity
+            found.append(places[chosen])
+        return np.concatenate(found)
 
     def sweep(self, step: Step) -> None:
-        """Apply one sub-iteration to all voxels at once."""
+        """Apply a sub-iteration to all voxels at once."""
         offsets, table = next((places, found) for ready, places, found in self._ready if ready is step)
         if self._done % self._depth == 0:
             self._lists = {name: one[self._keys[one] > 0] for name, one in self._lists.items()}
         self._done += 1
         index = self._lists[step.subfield]
-        # A few voxels are looked at sooner than a second thread is woken.
+        # A single thread is faster for few voxels.
         pool = self._pool if index.size > _BLOCK else Pool(1, 0)
         threads = pool.threads
         kernels = _kernels(len(offsets), self._keys.dtype, index.dtype)
         room = -(-index.size // (threads * _BLOCK)) * _BLOCK
         since, now = np.int32(self._done - self._depth), np.int32(self._done)
 
-        def look(one: int, _: int) -> tuple[int, int]:
+        def visit(one: int, _: int) -> tuple[int, int]:
             start = one * room
             outputs = (part[start:] for part in (self._where, self._values, self._new_origins))
             where, values, sources = outputs
@@ -153,7 +153,7 @@ class Ranks:
             )
             return start, start + found
 
-        found = pool.share(look, threads)
+        found = pool.share(visit, threads)
 
         def apply(one: int, _: int) -> None:
             part = slice(*found[one])
@@ -166,16 +166,16 @@ class Ranks:
         self.changed = sum(end - start for start, end in found)
 
     def image(self) -> Array:
-        """Return a view of the image as it is now."""
-        return self.grid.image(self._keys)[self.grid.inside].view(self._dtype)
+        """Return a view of the current image."""
+        return self._layout.image(self._keys)[self._layout.inside].view(self._dtype)
 
     def origins(self) -> Array:
-        """Return for each voxel the raster index of the voxel that its value comes from; -1 where it is 0."""
-        found: Array = np.where(self.image() > 0, self.grid.image(self._origins)[self.grid.inside], -1)
+        """Return the raster index of the voxel from which each value comes; -1 where the value is 0."""
+        found: Array = np.where(self.image() > 0, self._layout.image(self._origins)[self._layout.inside], -1)
         return found
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there are no buffers to release."""
 
 
 @cache
@@ -185,7 +185,7 @@ def _kernels(count: int, key: np.dtype[Any], place: np.dtype[Any]) -> Any:
     return source.load(f"ranks_{count}_{key.name}_{place.name}", text)
 
 
-# The loops over lanes have a fixed length and no branches, so that they become a few vector operations.
+# The loops over lanes have a fixed length and no branches, so that they compile to a few vector operations.
 _TEXT: Final = '''\
 """Generated by softmorph: steps on values by their order, {count} neighbours."""
 

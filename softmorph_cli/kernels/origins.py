@@ -1,7 +1,7 @@
-"""Where the values of a nested filter come from, and the way back of a gradient to there.
+"""The origins of the values of a nested filter, and the gradient that is passed to them.
 
-Every value of such a result is 0 or the value of some voxel of the map. Which voxel that is does not change when
-the map changes a little, so the gradient of the value belongs to it, and to it alone.
+Every value of the result is 0 or the value of a voxel of the map, which does not change under small changes of the map:
+so the gradient of the value is that of this voxel.
 """
 
 from __future__ import annotations
@@ -19,32 +19,27 @@ from softmorph_cli.kernels.torch_eager import TorchBackend, window
 
 
 class TracedTorchField:
-    """See `softmorph_cli.kernels.backend.Field`: ranked steps on tensors, whatever field carries them out.
-
-    Args:
-        backend: Where to compute.
-        image: (..., Y, X) or (..., Z, Y, X), floating point.
-    """
+    """See `softmorph_cli.kernels.backend.TracedField`: ranked steps on tensors by any torch backend."""
 
     def __init__(self, backend: TorchBackend, image: Tensor) -> None:
-        """Start from an image, each voxel of which has its own value."""
+        """Start from an image, in which each value comes from its own voxel."""
         self._field: Any = backend.field(image)
         self._origins = torch.arange(image.numel(), device=image.device).reshape(image.shape)
         self.begin, self.image, self.close = self._field.begin, self._field.image, self._field.close
 
     @property
     def changed(self) -> int:
-        """How many voxels the last sweep altered."""
+        """The number of voxels that the last sweep changed."""
         changed: int = self._field.changed
         return changed
 
     def sweep(self, step: Step) -> None:
-        """Apply one sub-iteration; a voxel that is lowered takes the value of the first neighbour that has it."""
+        """Apply a sub-iteration; the origin of a lowered voxel is that of the first neighbour with its new value."""
         before = self._field.image().clone()
         self._field.sweep(step)
         after = self._field.image()
         dimensions = len(step.offsets[0]) if step.offsets else 0
-        # Outside of the image nothing has a value that a voxel could take: all of them are above 0.
+        # The padding is 0, and no voxel takes its value from there: all new origins have values above 0.
         values, origins = (pad(x, (1, 1) * dimensions) for x in (before, self._origins))
         least = torch.full_like(self._origins, before.numel())
         for offset in step.offsets:
@@ -53,25 +48,25 @@ class TracedTorchField:
         self._origins = torch.where(after == before, self._origins, least)
 
     def origins(self) -> Tensor:
-        """Return for each voxel the raster index of the voxel that its value comes from; -1 where it is 0."""
+        """Return the raster index of the voxel from which each value comes; -1 where the value is 0."""
         return torch.where(self._field.image() > 0, self._origins, -1)
 
 
 def with_gradient(image: Tensor, values: Tensor, origins: Tensor) -> Tensor:
-    """Return values of which each hands its gradient to the voxel that it comes from. Differentiable once.
+    """Return values that pass their gradients to the voxels that they come from. Differentiable once.
 
     Args:
         image: The map, which may require a gradient.
         values: The result, of the map's shape, without a gradient.
-        origins: For each value the raster index of a voxel of `image`, or -1 for none; any integers.
+        origins: For each value the raster index of a voxel of `image`, or -1 for none; of any integer type.
     """
     flat = origins.flatten()
     places = (flat >= 0).nonzero().flatten()
-    result: Tensor = _HandedBack.apply(image, values, places, flat[places])  # type: ignore[no-untyped-call]
+    result: Tensor = _ToOrigins.apply(image, values, places, flat[places])  # type: ignore[no-untyped-call]
     return result
 
 
-class _HandedBack(Function):
+class _ToOrigins(Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, values: Tensor, places: Tensor, sources: Tensor) -> Tensor:
         ctx.save_for_backward(places, sources)
@@ -83,7 +78,7 @@ class _HandedBack(Function):
         places, sources = ctx.saved_tensors
         shares = gradient.flatten()[places]
         slope = torch.zeros_like(gradient, memory_format=torch.contiguous_format)
-        # The order of additions is fixed: on the CPU by the first, on CUDA, where it sorts, by the second.
+        # In a deterministic order: index_put_ sorts on CUDA, index_add_ is sequential on the CPU.
         if gradient.is_cuda:
             slope.view(-1).index_put_((sources,), shares, accumulate=True)
         else:

@@ -1,6 +1,6 @@
-"""Generated source -> module. The text goes to a file of the cache folder, named by its own content.
+"""Imports generated source from files in the cache folder, named by a hash of their content.
 
-Numba and Triton keep compiled code beside a real file, so the file has to exist and to stay as it is.
+Numba and Triton store compiled code beside a source file, which has to exist and must not change.
 """
 
 from __future__ import annotations
@@ -25,21 +25,16 @@ from softmorph_cli.system import descriptors
 _LOG: Final = logging.getLogger("softmorph_cli")
 
 _KIND: Final = "kernels"
-# Seconds to wait for another process that compiles the same; then both do.
-_PATIENT: Final = 120.0
-# Seconds after which a person would like to know what takes so long.
-_PATIENCE: Final = 5.0
+# Seconds to wait for another process that compiles the same kernel; then both compile it.
+_LOCK_TIMEOUT: Final = 120.0
+# Seconds after which a long compilation is reported.
+_NOTE_AFTER: Final = 5.0
 
 
 @cache
 def load(name: str, text: str) -> ModuleType:
-    """Return the module with this source text, imported from the cache folder.
-
-    Args:
-        name: What the module is about; becomes part of the file's name.
-        text: Python source.
-    """
-    note = Timer(_PATIENCE, _LOG.warning, ("compiling %s: this is done once, and kept", name))
+    """Return the module of a source text, imported from a file in the cache folder whose name begins with `name`."""
+    note = Timer(_NOTE_AFTER, _LOG.warning, ("compiling %s: this is done once, and kept", name))
     note.daemon = True
     note.start()
     try:
@@ -57,9 +52,9 @@ def _load(name: str, text: str) -> ModuleType:
             with _alone(path):
                 return _checked(key, module, path)
         except Exception:
-            # Compiled code that another version wrote, say: make it anew, once.
+            # For example code compiled by another version: compile again, once.
             _forget(key)
-    # The folder cannot be used (a full disk, say): compile for this process alone.
+    # The folder cannot be used, for example on a full disk: compile for this process only.
     loose = ModuleType(module)
     sys.modules[module] = loose
     exec(compile(text.replace("cache=True", "cache=False"), module, "exec"), loose.__dict__)
@@ -67,9 +62,9 @@ def _load(name: str, text: str) -> ModuleType:
 
 
 def _checked(key: str, module: str, path: Path) -> ModuleType:
-    """Import a kernel, whose compiled code is loaded only if it is what was compiled.
+    """Import a kernel, after deleting compiled code whose checksum is wrong.
 
-    Damaged machine code ends the process, and every later one, so that nobody could make it anew.
+    Damaged machine code would crash this process and every later one.
     """
     found = _sums(key)
     if found and disk.load(_KIND, f"{key}.sums") != found:
@@ -80,22 +75,22 @@ def _checked(key: str, module: str, path: Path) -> ModuleType:
 
 
 def _sums(key: str) -> str:
-    """Return a checksum and the name of each compiled file of a kernel, one a line."""
+    """Return a checksum and the name of each compiled file of a kernel, one per line."""
     files = sorted((disk.root() / _KIND / "__pycache__").glob(f"{key}.*"))
     return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()} {file.name}\n" for file in files)
 
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Keep other processes from compiling the same kernel meanwhile, where the file system can; not for ever."""
+    """Lock out other processes that compile the same kernel, for a limited time and if the file system has locks."""
     try:
-        # A file of its own: Windows keeps everybody from what is locked, and the kernel is read meanwhile.
+        # A separate file: on Windows a locked file cannot be read, and the kernel has to be.
         descriptor = os.open(path.with_suffix(".lock"), os.O_RDONLY | os.O_CREAT, 0o600)
-    except OSError:  # a folder that is complete and can only be read
+    except OSError:  # a read-only folder that is complete
         yield
         return
     try:
-        end = time.monotonic() + _PATIENT
+        end = time.monotonic() + _LOCK_TIMEOUT
         while descriptors.lock(descriptor) is False and time.monotonic() < end:
             time.sleep(0.02)
         yield
@@ -114,7 +109,7 @@ def _import(name: str, path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot import {path}")
     module = importlib.util.module_from_spec(spec)
-    # Numba finds a function's globals again by the name of its module.
+    # Numba finds a function's globals by the name of its module.
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module

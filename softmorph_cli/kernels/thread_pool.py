@@ -1,4 +1,4 @@
-"""A pool of threads that share loops."""
+"""A pool of threads for parallel loops."""
 
 from __future__ import annotations
 
@@ -9,30 +9,25 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
-# Below this many voxels a second thread costs more than it gives.
+# Up to this many voxels a single thread is faster.
 _SMALL: Final = 1 << 15
 
 
 @cache
 def _helpers(count: int, process: int) -> ThreadPoolExecutor:
-    """Return threads that wait for work; those of a parent process do not live on in a forked one."""
+    """Return idle threads; a forked process needs new ones."""
     return ThreadPoolExecutor(count, thread_name_prefix="softmorph")
 
 
 class Pool:
-    """The calling thread and its helpers, sharing loops; the caller alone where work is small.
-
-    Args:
-        threads: How many.
-        voxels: How much work there is.
-    """
+    """The calling thread and helpers for parallel loops; the calling thread only if there are few voxels."""
 
     def __init__(self, threads: int, voxels: int) -> None:
-        """Decide how many threads the work is worth."""
+        """Choose the number of threads."""
         self.threads = threads if voxels > _SMALL else 1
 
     def share(self, work: Callable[[int, int], Any], total: int) -> list[Any]:
-        """Call `work(first, last)` on equal parts of a range; return what the calls return, in order."""
+        """Call `work(first, last)` on equal parts of a range and return the results in order."""
         parts = max(min(total, self.threads), 1)
         own, *others = pairwise(total * part // parts for part in range(parts + 1))
         if not others:
@@ -42,6 +37,6 @@ class Pool:
         try:
             first = work(*own)
         finally:
-            # Nobody may still be writing when an error or an interrupt leaves here.
+            # No thread may still be writing when an error or an interrupt propagates.
             wait(rest)
         return [first, *(one.result() for one in rest)]

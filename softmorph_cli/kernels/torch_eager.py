@@ -1,7 +1,6 @@
-"""Programs in plain torch operations: the readable reference, on any device, with autograd.
+"""Programs in plain torch operations, on any device, with autograd: the reference for tests of the other backends.
 
-It is the oracle that every faster backend is tested against. Leading axes are allowed: a sweep treats all
-images of a batch alike.
+Leading axes are allowed: a sweep processes a batch of images.
 """
 
 from __future__ import annotations
@@ -19,7 +18,15 @@ from torch.nn.functional import pad
 
 from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.program import Op, execute
-from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, LOGIT_RANGE, WORD, bits_in_chunk, seed_key
+from softmorph_cli.kernels.bitplanes import (
+    FINALIZER,
+    GOLDEN,
+    LOGIT_RANGE,
+    WORD,
+    bits_in_chunk,
+    seed_key,
+    signed,
+)
 from softmorph_cli.kernels.level_sets import LevelSets, round_down
 from softmorph_cli.rules.neighborhood import Offset
 
@@ -27,10 +34,10 @@ _TYPES: Final = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 def _divide(a: Tensor, b: Tensor) -> Tensor:
-    # The inner `where` keeps the unused branch finite: 0 * inf in the backward pass would be NaN.
+    # The inner `where` keeps the unused branch finite: otherwise 0 * inf in the backward pass gives NaN.
     empty = b == 0
     safe = torch.where(empty, 1, b)
-    # a / b, with (da - q db) / b for a derivative: torch's own, -(q / b) db, overflows where b is denormal.
+    # a / b with the derivative (da - q db) / b: torch's -(q / b) db overflows if b is subnormal.
     whole, quotient = safe.detach(), (a / safe).detach()
     return torch.where(empty, 0, (a - quotient * (safe - whole)) / whole)
 
@@ -61,28 +68,24 @@ def _bits(like: Tensor) -> Mapping[Op, Callable[..., Tensor]]:
 
 
 class TorchField:
-    """See `softmorph_cli.kernels.backend.Field`.
-
-    Args:
-        image: (..., Y, X) or (..., Z, Y, X); floating point, or int64 planes.
-    """
+    """See `softmorph_cli.kernels.backend.Field`; images are floating-point, or int64 planes."""
 
     def __init__(self, image: Tensor) -> None:
-        """Start from an image, which is never written to."""
+        """Start from an image, which is not modified."""
         self._image = self._before = image
         self._floor: Tensor | None = None
 
     @property
     def changed(self) -> int:
-        """How many voxels the last sweep altered."""
+        """The number of voxels that the last sweep changed."""
         return int((self._image != self._before).sum())
 
     def begin(self, steps: tuple[Step, ...], floor: Tensor | None = None) -> None:
-        """Keep the floor; there is nothing else to prepare."""
+        """Set the floor."""
         self._floor = floor
 
     def sweep(self, step: Step) -> None:
-        """Apply one sub-iteration."""
+        """Apply a sub-iteration."""
         self._before = self._image
         if self._image.requires_grad and torch.is_grad_enabled():
             self._image = _Recomputed.apply(self._image, partial(_sweep, step=step, floor=self._floor))  # type: ignore[no-untyped-call]
@@ -90,15 +93,15 @@ class TorchField:
             self._image = _sweep(self._image, step, self._floor)
 
     def image(self) -> Tensor:
-        """Return the image as it is now."""
+        """Return the current image."""
         return self._image
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there are no buffers to release."""
 
 
 class _Sharpen(Function):
-    """sigmoid(sharpness (logits - level)), of which one map is made and kept, not four."""
+    """sigmoid(sharpness (logits - level)), with one temporary map instead of four."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, level: float, sharpness: float) -> Tensor:
@@ -116,10 +119,10 @@ class _Sharpen(Function):
 
 
 class _Recomputed(Function):
-    """Work of which autograd keeps its input alone: it is done again on the way back, and differentiated once.
+    """A function of which autograd stores only the input: the backward pass repeats it. Differentiable once.
 
-    A sub-iteration's hundred values, kept for a skeleton of 64^3, would not fit into 64 GB.
-    torch.utils.checkpoint does the same, but what it keeps is let go by the garbage collector, some time.
+    The hundred values of each sub-iteration of a 64^3 skeleton would take more than 64 GB. torch.utils.checkpoint does
+    the same, but its inputs are freed only by the garbage collector.
     """
 
     @staticmethod
@@ -135,7 +138,7 @@ class _Recomputed(Function):
         with torch.enable_grad():
             again = image.detach().requires_grad_()
             result = ctx.work(again)
-        if not result.requires_grad:  # a rule that does not look at the map
+        if not result.requires_grad:  # a rule that does not depend on the map
             return torch.zeros_like(image), None
         return torch.autograd.grad(result, again, gradient)[0], None
 
@@ -145,7 +148,7 @@ def _sweep(image: Tensor, step: Step, floor: Tensor | None = None) -> Tensor:
     dimensions = len(step.offsets[0]) if step.offsets else 0
     outside: float = -step.outside if planes else step.outside
     if step.ranked:
-        # Without -0.0; and whatever the values are, outside is below or above all of them.
+        # Without -0.0; the value outside is below or above all values.
         image, outside = image + 0, torch.inf if outside else 0
     padded = pad(image, (1, 1) * dimensions, value=outside) if dimensions else image
     neighbors = [window(padded, offset) for offset in step.offsets]
@@ -159,9 +162,9 @@ def _sweep(image: Tensor, step: Step, floor: Tensor | None = None) -> Tensor:
 
 
 def _ranked(image: Tensor, neighbors: list[Tensor], step: Step, floor: Tensor | None) -> Tensor:
-    """Return each voxel's highest value at which the step keeps it.
+    """Return the highest value at which the step keeps each voxel.
 
-    Bit j of a word stands for the configuration of the neighbours that are at least as high as candidate j.
+    Bit j of a word says whether a neighbour is at least as high as candidate j.
     """
     candidates = torch.stack(neighbors)
     bits = (1 << torch.arange(len(neighbors), device=image.device)).reshape(-1, *(1,) * image.ndim)
@@ -171,7 +174,7 @@ def _ranked(image: Tensor, neighbors: list[Tensor], step: Step, floor: Tensor | 
         return _to_the_floor(image, neighbors, kept, floor)
     result = torch.zeros_like(image)
     for j, candidate in enumerate(neighbors):
-        # Candidates above the voxel's own value are none: its own bit is not set there.
+        # Candidates above the voxel's value do not count: its own bit is not set for them.
         held = (kept >> j & 1).bool() & (candidate > 0)
         result = torch.where(held, torch.maximum(result, candidate), result)
     return result
@@ -190,7 +193,7 @@ def _to_the_floor(image: Tensor, neighbors: list[Tensor], kept: Tensor, floor: T
 
 
 def _in_subfield(image: Tensor, subfield: Offset) -> Tensor:
-    """Return which voxels of an image, its last axes, have this parity."""
+    """Return a mask of the voxels whose index along the last axes has this parity."""
     mask = torch.ones((), dtype=torch.bool, device=image.device)
     for axis, parity in zip(range(-len(subfield), 0), subfield, strict=True):
         places = torch.arange(image.shape[axis], device=image.device)
@@ -199,23 +202,19 @@ def _in_subfield(image: Tensor, subfield: Offset) -> Tensor:
 
 
 def window(padded: Tensor, offset: Offset) -> Tensor:
-    """Return a view in which every voxel has the value of its neighbour at an offset."""
+    """Return a view of a padded image shifted by an offset."""
     for axis, o in enumerate(offset, start=-len(offset)):
         padded = padded.narrow(axis, 1 + o, padded.shape[axis] - 2)
     return padded
 
 
 def tops(sets: LevelSets, dtype: torch.dtype) -> Tensor:
-    """Return the greatest number of a type that a voxel held by n level sets may have, for each n from 0 on."""
+    """Return the greatest number of a type in the bin of a voxel in n level sets, for each n from 0 on."""
     return torch.as_tensor(np.concatenate(([0], round_down(sets.upper_bounds, _TYPES[dtype]))), dtype=dtype)
 
 
 class TorchBackend:
-    """See `softmorph_cli.kernels.backend.Backend`. Planes are int64.
-
-    Args:
-        device: A torch device.
-    """
+    """See `softmorph_cli.kernels.backend.Backend`. Bit planes are int64."""
 
     name = "torch_eager"
     batches = True
@@ -223,7 +222,7 @@ class TorchBackend:
     prunes = True
 
     def __init__(self, device: str) -> None:
-        """Keep the device."""
+        """Set the device."""
         self.device = torch.device(device)
 
     def array(self, image: Any) -> Tensor:
@@ -231,22 +230,23 @@ class TorchBackend:
         return torch.as_tensor(image, device=self.device)
 
     def field(self, image: Any) -> TorchField:
-        """Begin a filter."""
+        """Start a filter of an image."""
         return TorchField(self.array(image))
 
     def traced(self, image: Any) -> Any:
-        """Begin a filter by ranked steps that says where its values come from."""
+        """Start a filter by ranked steps that records the origins of the values."""
         from softmorph_cli.kernels.origins import TracedTorchField
 
         return TracedTorchField(self, self.array(image))
 
-    def proper(self, image: Any) -> bool:
-        """Say whether all values lie in [0, 1], in one wait for the device."""
+    def is_probability(self, image: Any) -> bool:
+        """Return whether all values lie in [0, 1]."""
         low, high = self.extremes(image)
         return low >= 0 and high <= 1
 
     def extremes(self, image: Any) -> tuple[float, float]:
-        """Return the smallest and the largest value; NaN for both where there is one."""
+        """Return the minimum and the maximum; NaN for both if there is a NaN."""
+        # One transfer from the device.
         low, high = torch.stack(torch.aminmax(self.array(image).detach())).tolist()
         return low, high
 
@@ -256,45 +256,45 @@ class TorchBackend:
         values = values if levels & (levels - 1) == 0 else values.double()
         below = torch.ceil(values * levels - 0.5).to(torch.int64) - 64 * chunk
         bits = bits_in_chunk(levels, chunk)
-        ladder = torch.tensor([(1 << n) - 1 if n < 64 else -1 for n in range(bits + 1)], device=self.device)
-        return ladder[below.clamp(0, bits)]
+        codes = torch.tensor([(1 << n) - 1 if n < 64 else -1 for n in range(bits + 1)], device=self.device)
+        return codes[below.clamp(0, bits)]
 
     def pack_samples(self, image: Any, draws: int, chunk: int, seed: int, index: int) -> Tensor:
         """Return Bernoulli draws as planes."""
         values = self.array(image)
         thresholds = (values.double() * 2.0**32).to(torch.int64)
         voxels = torch.arange(values.numel(), device=self.device).reshape(values.shape)
-        key = _signed(seed_key(seed, index))
+        key = signed(seed_key(seed, index))
         planes = torch.zeros_like(thresholds)
         for bit in range(bits_in_chunk(draws, chunk)):
             counter = (voxels << 20) + (64 * chunk + bit)
-            planes |= (_upper_half(_mix(counter * _signed(GOLDEN) + key)) < thresholds).to(torch.int64) << bit
+            planes |= (_shift(_mix(counter * signed(GOLDEN) + key), 32) < thresholds).to(torch.int64) << bit
         return planes
 
     def pack_nested(self, image: Any, sets: LevelSets) -> Tensor:
         """Return nested level sets as planes."""
         count = len(sets.thresholds)
         # The upper n bits of a word are -1 shifted: the sign bit, the lowest threshold, is among them.
-        ladder = torch.tensor([-1 << (64 - n) if n else 0 for n in range(count + 1)], device=self.device)
-        return ladder[self.bins(image, sets).to(torch.int64)]
+        codes = torch.tensor([-1 << (64 - n) if n else 0 for n in range(count + 1)], device=self.device)
+        return codes[self.bins(image, sets).to(torch.int64)]
 
     def bins(self, image: Any, sets: LevelSets) -> Tensor:
-        """Return how many thresholds lie below each value."""
+        """Return the number of thresholds below each value."""
         values = self.array(image).detach()
         thresholds = torch.as_tensor(sets.thresholds, device=values.device)
         return torch.bucketize(values.double(), thresholds).to(values.dtype)
 
     def refine(self, image: Any, counts: Any, sets: LevelSets) -> Tensor:
-        """Return the map lowered to the top of each voxel's bin."""
+        """Return the map lowered to the upper end of each voxel's bin."""
         values = self.array(image)
         bounds = tops(sets, values.dtype).to(values.device)[counts.to(torch.int64)]
-        # Where both are equal the value stays, and with it its gradient; -0.0 becomes 0.
+        # Where both are equal the value keeps its gradient; -0.0 becomes 0.
         return torch.where(values > bounds, bounds, values) + 0
 
     def above(self, image: Any, threshold: float) -> Tensor:
         """Return the map where it is above a threshold."""
         values = self.array(image)
-        # A value of this type is above the threshold just where it is above the next lower one of the type.
+        # A value is above the threshold if and only if it is above the threshold rounded down to its type.
         return torch.where(values > float(round_down(threshold, _TYPES[values.dtype])), values, 0)
 
     def pack_mask(self, image: Any, threshold: float) -> Tensor:
@@ -311,20 +311,20 @@ class TorchBackend:
 
     def logits(self, image: Any) -> Tensor:
         """Return the logits, clipped."""
-        # Clamped before the logit, whose slope at 0 and 1 is infinite and would poison the gradient.
+        # Clamped before the logit, whose derivative at 0 and 1 is infinite.
         return torch.logit(self.array(image).clamp(*LOGIT_RANGE))
 
     def sharpen(self, logits: Any, level: float, sharpness: float) -> Tensor:
-        """Return the map seen through a steep sigmoid around a level."""
+        """Return the steep sigmoid of the logits around a level."""
         result: Tensor = _Sharpen.apply(logits, float(np.log(level / (1 - level))), sharpness)  # type: ignore[no-untyped-call]
         return result
 
     def streamed(self, work: Callable[[Any], Any], image: Any) -> Any:
-        """Return `work(image)`, done again on the way back."""
+        """Return `work(image)`, which the backward pass repeats."""
         return _Recomputed.apply(image, work)  # type: ignore[no-untyped-call]
 
     def total(self, image: Any) -> float:
-        """Return the sum; rows on the device, then in NumPy's fixed order."""
+        """Return the sum: of rows on the device, then of the rows' sums in NumPy's fixed order."""
         rows = self.array(image).detach().double().sum(dim=-1)
         return float(rows.cpu().numpy().sum())
 
@@ -333,20 +333,12 @@ class TorchBackend:
         return self.total((first.detach().double() - second.detach().double()).abs())
 
 
-# torch has no unsigned 64-bit arithmetic: products wrap around as they should, right shifts need masking.
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
-
-
+# torch has no unsigned 64-bit arithmetic: products wrap around as for unsigned integers, right shifts need a mask.
 def _shift(value: Tensor, places: int) -> Tensor:
     return (value >> places) & ((1 << (64 - places)) - 1)
 
 
 def _mix(value: Tensor) -> Tensor:
     for places, factor in FINALIZER:
-        value = (value ^ _shift(value, places)) * _signed(factor)
+        value = (value ^ _shift(value, places)) * signed(factor)
     return value ^ _shift(value, 31)
-
-
-def _upper_half(value: Tensor) -> Tensor:
-    return _shift(value, 32)

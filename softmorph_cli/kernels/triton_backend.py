@@ -1,4 +1,4 @@
-"""A GPU by Triton's kernels: maps that fit lie there, others go through it in parts."""
+"""The backends of a GPU with Triton's kernels: without a gradient, for maps of any size, and with a gradient."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
+from softmorph_cli.compiler import Step
 from softmorph_cli.kernels import triton_maps
 from softmorph_cli.kernels.bitplanes import bits_in_chunk, seed_key
 from softmorph_cli.kernels.level_sets import LevelSets
-from softmorph_cli.kernels.torch_eager import TorchBackend, tops
-from softmorph_cli.kernels.triton_cuda import TritonField, device_of
+from softmorph_cli.kernels.torch_eager import TorchBackend, TorchField, tops
+from softmorph_cli.kernels.triton_cuda import TritonField, device_of, sweep, sweep_backward
 from softmorph_cli.kernels.triton_stream import StreamedField
 
-# Voxels that go through the device at a time.
+# Voxels that are processed at a time of a map on the host.
 _PART: Final = 1 << 24
 
 _PLANES: Final = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}
 
 
 def free_memory(device: torch.device) -> int:
-    """Return how many bytes torch can still allocate on a device."""
+    """Return the number of bytes that torch can still allocate on a device."""
     if device.type != "cuda":
         return sys.maxsize
     free, _ = torch.cuda.mem_get_info(device)
@@ -31,14 +34,14 @@ def free_memory(device: torch.device) -> int:
 
 
 class TritonBackend(TorchBackend):
-    """See `softmorph_cli.kernels.backend.Backend`. Planes have the narrowest type that torch has for them.
+    """See `softmorph_cli.kernels.backend.Backend`. Bit planes have the narrowest type that torch has.
 
-    An image that would take more than a quarter of the device's free memory stays on the host; what is done
-    to it goes through the device in parts, with the same result bit for bit.
+    An image larger than a quarter of the device's free memory stays on the host and is processed on the device in
+    parts, with the same result bit for bit.
 
     Args:
         device: A CUDA device (the CPU under Triton's interpreter).
-        free: Returns the bytes that are free on a device.
+        free: A function that returns the free bytes of a device.
     """
 
     name = "triton_cuda"
@@ -46,7 +49,7 @@ class TritonBackend(TorchBackend):
     prunes = False
 
     def __init__(self, device: str, *, free: Callable[[torch.device], int] = free_memory) -> None:
-        """Keep the device."""
+        """Set the device."""
         super().__init__(device)
         self._free = free
         self._roomy: dict[int, bool] = {}
@@ -55,13 +58,13 @@ class TritonBackend(TorchBackend):
         return size <= self._free(self.device)
 
     def array(self, image: Any) -> Tensor:
-        """Return a tensor on the device, or on the host if there is little room for it."""
+        """Return a tensor on the device, or on the host if it is large."""
         tensor = torch.as_tensor(image)
         stays = tensor.device.type == self.device.type or not self._holds(4 * tensor.nbytes)
         return tensor if stays else tensor.to(self.device)
 
     def field(self, image: Any) -> Any:
-        """Begin a filter."""
+        """Start a filter of an image."""
         tensor = self.array(image)
         if tensor.device.type == self.device.type and self._holds(2 * tensor.nbytes):
             return TritonField(tensor)
@@ -87,7 +90,7 @@ class TritonBackend(TorchBackend):
         return self._packed(image, sets.count, lambda part, planes, _: self._bins(part, planes, sets))
 
     def bins(self, image: Any, sets: LevelSets) -> Tensor:
-        """Return how many thresholds lie below each value, where the image lies."""
+        """Return the number of thresholds below each value, on the image's device."""
         tensor = self.array(image)
         found = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
         self._in_parts(lambda part, out, _: self._bins(part, out, sets), tensor, found)
@@ -97,7 +100,7 @@ class TritonBackend(TorchBackend):
         triton_maps.bins(part, found, torch.as_tensor(sets.thresholds, device=self.device))
 
     def refine(self, image: Any, counts: Any, sets: LevelSets) -> Tensor:
-        """Return the map lowered to the top of each voxel's bin, where it lies."""
+        """Return the map lowered to the upper end of each voxel's bin, on the map's device."""
         tensor = self.array(image)
         bounds, kept = tops(sets, tensor.dtype).to(self.device), counts.contiguous().view(-1)
         refined = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
@@ -112,13 +115,13 @@ class TritonBackend(TorchBackend):
     def above(self, image: Any, threshold: float) -> Tensor:
         """Return the map where it is above a threshold."""
         above = super().above
-        return self._as_one(lambda part: above(part, threshold), self.array(image))
+        return self._on_device(lambda part: above(part, threshold), self.array(image))
 
     def _packed(self, image: Any, levels: int, pack: Callable[[Tensor, Tensor, int], None]) -> Tensor:
         tensor = self.array(image)
         dtype = _PLANES[bits_in_chunk(levels, 0)]
-        # Room for the planes and the two buffers of their field; else they go where the field streams from.
-        # Said once for all planes of a size: some are combined with others.
+        # The planes and two buffers of their field have to fit; otherwise they are stored on the host.
+        # The decision is the same for all planes of a size, which may be combined with each other.
         size = 3 * tensor.numel() * dtype.itemsize
         room = self._roomy.setdefault(size, self._holds(size))
         planes = torch.empty(tensor.shape, dtype=dtype, device=tensor.device if room else "cpu")
@@ -130,7 +133,7 @@ class TritonBackend(TorchBackend):
         return -(self.array(image) > threshold).to(torch.uint8)
 
     def count(self, planes: Any, bits: int, like: Any) -> Tensor:
-        """Return the number of set bits, where `like` lies."""
+        """Return the number of set bits, on the device of `like`."""
         like = self.array(like)
         counted = torch.empty(like.shape, dtype=like.dtype, device=like.device)
         self._in_parts(
@@ -140,15 +143,15 @@ class TritonBackend(TorchBackend):
 
     def logits(self, image: Any) -> Tensor:
         """Return the logits, clipped."""
-        return self._as_one(super().logits, self.array(image))
+        return self._on_device(super().logits, self.array(image))
 
     def sharpen(self, logits: Any, level: float, sharpness: float) -> Tensor:
-        """Return the map seen through a steep sigmoid around a level."""
+        """Return the steep sigmoid of the logits around a level."""
         sharpen = super().sharpen
-        return self._as_one(lambda part: sharpen(part, level, sharpness), logits)
+        return self._on_device(lambda part: sharpen(part, level, sharpness), logits)
 
-    def _as_one(self, do: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-        """Return torch's result, computed on the device wherever the image lies."""
+    def _on_device(self, do: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+        """Return the result of a torch operation, computed on the device in parts if need be."""
         if image.device.type == self.device.type:
             return do(image)
         result = torch.empty_like(image, memory_format=torch.contiguous_format)
@@ -156,7 +159,7 @@ class TritonBackend(TorchBackend):
         return result
 
     def total(self, image: Any) -> float:
-        """Return the sum; rows on the device, then in NumPy's fixed order."""
+        """Return the sum: of rows on the device, then of the rows' sums in NumPy's fixed order."""
         return self._summed(self.array(image))
 
     def distance(self, first: Any, second: Any) -> float:
@@ -174,12 +177,12 @@ class TritonBackend(TorchBackend):
         return float(torch.cat(sums).numpy().sum())
 
     def _in_parts(self, do: Callable[[Tensor, Tensor, int], Any], image: Tensor, result: Tensor) -> None:
-        """Compute a result voxel by voxel: at once if all is on the device, else part by part.
+        """Compute a result voxel by voxel: at once if everything is on the device, else in parts.
 
         Args:
-            do: Called with voxels, where to write, and the number of the first of them.
-            image: Where to read.
-            result: Where to write; contiguous.
+            do: Called with voxels, the output for them, and the index of the first voxel.
+            image: The input.
+            result: The output; contiguous.
         """
         flat, out = image.detach().contiguous().view(-1), result.view(-1)
         size = flat.numel() if image.device == result.device and image.is_cuda else _PART
@@ -192,3 +195,38 @@ class TritonBackend(TorchBackend):
                 do(part, written, first)
             if not there:
                 target.copy_(written)
+
+
+class _Fused(Function):
+    """A sub-iteration with a gradient; as on the CPU, autograd stores only its input."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, step: Step) -> Tensor:
+        ctx.save_for_backward(image)
+        ctx.step = step
+        return sweep(image, step)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (image,) = ctx.saved_tensors
+        return sweep_backward(gradient.contiguous(), image, ctx.step), None
+
+
+class FusedField(TorchField):
+    """See `softmorph_cli.kernels.backend.Field`; leading axes are allowed."""
+
+    def sweep(self, step: Step) -> None:
+        """Apply a sub-iteration."""
+        self._before = self._image
+        self._image = _Fused.apply(self._image.contiguous(), step)  # type: ignore[no-untyped-call]
+
+
+class FusedBackend(TorchBackend):
+    """See `softmorph_cli.kernels.backend.Backend`: tensors on a CUDA device, with a gradient."""
+
+    name = "triton_cuda"
+
+    def field(self, image: Any) -> FusedField:
+        """Start a filter of an image."""
+        return FusedField(self.array(image))

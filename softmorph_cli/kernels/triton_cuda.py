@@ -1,18 +1,17 @@
 """Programs on a GPU: Triton kernels generated from them, see `triton_source`.
 
-What to expect of one sub-iteration of the 3D thinning on a 512^3 float32 map, by counting the machine code for
-sm_90 (68 registers, nothing spilled, 24 warps on a multiprocessor); no GPU has measured it yet. A voxel takes
-360 instructions: 233 are the program's 120 nodes, 65 the 9 loads and their addresses, 31 its share of a tile's
-beginning. 134 million voxels at 128 lanes a cycle on 132 multiprocessors of 1.75 to 1.98 GHz make 1.45 to 1.65
+The expected time of a sub-iteration of the 3D thinning on a 512^3 float32 map, by counting the machine code for sm_90
+(68 registers, nothing spilled, 24 warps on a multiprocessor); it has not been measured on a GPU. A voxel takes
+360 instructions: 233 for the program's 120 nodes, 65 for the 9 loads and their addresses, 31 for its share of a tile's
+prologue. 134 million voxels at 128 lanes a cycle on 132 multiprocessors of 1.75 to 1.98 GHz make 1.45 to 1.65
 ms if every cycle issues, 5.6 to 6.4 times the clone of the map (1.07 GB at 4.2 TB/s: 0.26 ms); memory is idle
 most of that time. 64 level sets take 420 instructions in 128 registers, 1.7 to 1.9 ms. A gradient takes 800
 instructions in 253 registers (8 warps, so hardly every cycle issues) and 9 scratch values written and read:
 3.2 to 3.7 ms and 2.3 ms.
 
-A block of 16 x 16 x 32 voxels is skipped when it has settled: when nothing in it or its 26 neighbours has
-changed since the same step was last applied. `stamps` keeps for every block the number of the last sweep that
-changed it; a block that is being stamped by the same sweep looks settled or not, and both give the same bits.
-Runs with the absorbing value need no test of their own, because they settle in the first iteration.
+A block of 16 x 16 x 32 voxels is skipped if nothing in it or its 26 neighbours has changed since the same step was last
+applied. `stamps` contains for each block the number of the last sweep that changed it; whether a stamp that the same
+sweep writes is read before or after makes no difference to the result.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from softmorph_cli.compiler.program import Program
 from softmorph_cli.kernels import source, triton_gradient, triton_source
 from softmorph_cli.rules.neighborhood import DIRECTIONS, Offset, rotate
 
-# A block of voxels for skipping is DEEP x DEEP x WIDE; a program instance rolls DEEP deep through half of one.
+# A block of voxels for skipping is DEEP x DEEP x WIDE; a program instance processes half of one, rolling DEEP deep.
 _DEEP: Final = 16
 _HIGH: Final = 8
 _WIDE: Final = 32
 _TILE: Final = {"DEEP": _DEEP, "HIGH": _HIGH, "WIDE": _WIDE}
-# One voxel a lane; contraction is left to the text, see `triton_source`.
+# One voxel per lane; contraction is explicit in the source, see `triton_source`.
 _OPTIONS: Final = {"num_warps": _HIGH * _WIDE // 32, "num_stages": 1, "enable_fp_fusion": False}
-# The gradient needs all registers there are; no two of its kernels have to agree bit for bit.
+# The gradient needs all registers; no two of its kernels have to agree bit for bit.
 _FREE: Final = {"num_stages": 1, "enable_fp_fusion": True}
 _GRADIENT: Final = {"DEEP": 32, "HIGH": 4, "WIDE": 32, "num_warps": 4, **_FREE}
 _COLLECT: Final = {"DEEP": 1, "HIGH": 8, "WIDE": 32, "num_warps": 8, **_FREE}
@@ -48,12 +47,12 @@ _SCRATCH: Final = 1 << 28
 
 
 class _Turn(NamedTuple):
-    """How a step's program lies in the image.
+    """The orientation of a step's program in the image.
 
     Attributes:
         program: With offsets of three axes.
-        axes: Which image axis (0 z, 1 y, 2 x) each canonical axis of the program is.
-        signs: Whether it runs along (1) or against it (-1).
+        axes: The image axis (0 z, 1 y, 2 x) of each canonical axis of the program.
+        signs: 1 where both have the same direction, -1 where they are opposite.
     """
 
     program: Program
@@ -70,7 +69,7 @@ def _turn(step: Step) -> _Turn:
             program, rotation = step.program, candidate
             break
     unit: list[Offset] = [tuple(int(i == j) for j in range(dimensions)) for i in range(dimensions)]
-    # A step whose offsets are nobody's turn is a program of its own, drawn as it lies.
+    # A step whose offsets are no rotation of the program's inputs is a separate program without a rotation.
     turned = [u if rotation is None else rotate(u, rotation) for u in unit]
     images = [(0, 0, *u)[-3:] for u in turned]
     if dimensions == 2:
@@ -85,13 +84,13 @@ def _dimensions(step: Step) -> int:
 
 
 class _Frame(NamedTuple):
-    """An image along the canonical axes of a program; the first three attributes are what kernels take.
+    """An image along the canonical axes of a program.
 
     Attributes:
-        sizes: Voxels.
-        strides: Voxels from one to the next in memory.
+        sizes: Numbers of voxels.
+        strides: Strides in voxels.
         signs: See `_Turn`.
-        images: How many there are.
+        images: The number of images.
         across: Whether the image's last axis is canonical axis 1 (else 2).
     """
 
@@ -118,13 +117,13 @@ class _Frame(NamedTuple):
         return (*self.sizes, *self.strides, *self.signs, int(self.across), prod(self.sizes))
 
     def tiles(self, rows: int, deep: int, high: int, wide: int) -> int:
-        """Return how many tiles take `rows` along axis 0."""
+        """Return the number of tiles for `rows` along axis 0."""
         other, last = reversed(self.sizes[1:]) if self.across else self.sizes[1:]
         return self.images * -(-rows // deep) * -(-other // high) * -(-last // wide)
 
 
 def _solid_shape(image: Tensor, dimensions: int) -> tuple[int, ...]:
-    """Return (Z, Y, X). In 2D all images lie in one stack: nothing looks from one to the next."""
+    """Return (Z, Y, X). In 2D all images form one stack: offsets along Z are 0."""
     return tuple(image.shape[-3:]) if dimensions == 3 else (prod(image.shape[:-2]), *image.shape[-2:])
 
 
@@ -145,12 +144,12 @@ def _backward(program: Program, dtype: str, outside: int) -> Any:
 
 
 def device_of(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Return a context in which kernels are launched where a tensor lies (on the CPU: interpreted)."""
+    """Return a context in which kernels are launched on a tensor's device (on the CPU: interpreted)."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 class _Track(NamedTuple):
-    """What a sweep notes down: per block the last sweep that changed it, and how many voxels this one did."""
+    """What a sweep records: for each block the last sweep that changed it, and the number of changed voxels."""
 
     stamps: Tensor
     changed: Tensor
@@ -187,7 +186,7 @@ def _sweep(image: Tensor, result: Tensor, step: Step, track: _Track | None) -> N
 
 
 def _parities(step: Step, turn: _Turn) -> tuple[int, ...]:
-    """Return a subfield's parities along the canonical axes of a program; nothing where there is none."""
+    """Return a subfield's parities along the canonical axes of a program; empty for all voxels."""
     if step.subfield is None:
         return ()
     # In 2D the first axis counts images.
@@ -196,14 +195,10 @@ def _parities(step: Step, turn: _Turn) -> tuple[int, ...]:
 
 
 def sweep(image: Tensor, step: Step) -> Tensor:
-    """Return the image after one sub-iteration.
-
-    Args:
-        image: (..., Y, X) or (..., Z, Y, X) on a CUDA device: float32, float64, or integer planes.
-        step: What to do.
+    """Return the image (..., Y, X) or (..., Z, Y, X) on a CUDA device, of floats or planes, after a sub-iteration.
 
     Raises:
-        ValueError: If the program has arithmetic and the image holds planes.
+        ValueError: If the program has arithmetic and the image consists of bit planes.
     """
     image = image.detach().contiguous()
     result = torch.empty_like(image)
@@ -213,19 +208,19 @@ def sweep(image: Tensor, step: Step) -> Tensor:
 
 
 def sweep_backward(gradient: Tensor, image: Tensor, step: Step, *, scratch: int = _SCRATCH) -> Tensor:
-    """Return the gradient of a sub-iteration's input from that of its result: the same bits in every run.
+    """Return the gradient of a sub-iteration's input from that of its result, deterministically.
 
     Args:
         gradient: Of the result.
         image: The input of `sweep`, float32 or float64.
         step: The sub-iteration.
-        scratch: Bytes that intermediate sums may take.
+        scratch: The memory for intermediate sums, in bytes.
     """
     if step.subfield is not None:
-        # Voxels of other subfields keep their value: what arrives there stays.
-        mine: tuple[Any, ...] = (..., *(slice(parity, None, 2) for parity in step.subfield))
+        # Voxels of other subfields keep their value, and so their gradient.
+        chosen: tuple[Any, ...] = (..., *(slice(parity, None, 2) for parity in step.subfield))
         staying = gradient.clone()
-        staying[mine] = 0
+        staying[chosen] = 0
         whole = replace(step, subfield=None)
         return sweep_backward(gradient - staying, image, whole, scratch=scratch) + staying
     image, gradient = image.detach().contiguous(), gradient.contiguous()
@@ -237,20 +232,20 @@ def sweep_backward(gradient: Tensor, image: Tensor, step: Step, *, scratch: int 
     shape = _solid_shape(image, dimensions)
     kernels = _backward(turn.program, _name(image.dtype), step.outside)
     sums = triton_gradient.partial_count(turn.program)
-    # As many whole images as the scratch memory takes; of one that is too large, slabs.
+    # As many images at once as the scratch memory allows; an image that is too large is processed in slabs.
     together = max(1, scratch // (sums * prod(shape) * image.itemsize))
     stacks = [tensor.view(-1, *shape) for tensor in (image, gradient, result)]
     for one in range(0, len(stacks[0]), together):
-        some, seed, into = (stack[one : one + together] for stack in stacks)
-        frame = _Frame.of(some, 3, turn)
-        line = some.numel() // frame.sizes[0]
+        images, seed, into = (stack[one : one + together] for stack in stacks)
+        frame = _Frame.of(images, 3, turn)
+        line = images.numel() // frame.sizes[0]
         rows = min(frame.sizes[0], max(_GRADIENT["DEEP"], scratch // (sums * line * image.itemsize)))
         partials = image.new_empty(sums * rows * line)
         for first in range(0, frame.sizes[0], rows):
             slab = min(rows, frame.sizes[0] - first)
             where = (*frame.geometry, first, slab, slab * line)
             with device_of(image):
-                kernels.spread[_grid(frame, slab, _GRADIENT)](some, seed, partials, *where, **_GRADIENT)
+                kernels.spread[_grid(frame, slab, _GRADIENT)](images, seed, partials, *where, **_GRADIENT)
                 kernels.collect[_grid(frame, slab, _COLLECT)](partials, into, *where, **_COLLECT)
     return result
 
@@ -260,16 +255,12 @@ def _grid(frame: _Frame, rows: int, options: dict[str, int]) -> tuple[int]:
 
 
 class TritonField:
-    """See `softmorph_cli.kernels.backend.Field`.
-
-    Args:
-        image: As for `sweep`; never written to.
-    """
+    """See `softmorph_cli.kernels.backend.Field`; the image is that of `sweep` and not modified."""
 
     def __init__(self, image: Tensor) -> None:
         """Start from an image."""
         self._current = image.detach().contiguous()
-        # The image given is not written to, and let go after the first sweep.
+        # The given image is not modified, and released after the first sweep.
         self._given = True
         self._spare: Tensor | None = None
         self._stamps: Tensor | None = None
@@ -279,23 +270,23 @@ class TritonField:
 
     @property
     def changed(self) -> int:
-        """How many voxels the last sweep altered. Reading it waits for the device."""
+        """The number of voxels that the last sweep changed; reading it waits for the device."""
         return int(self._changed)
 
     def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
-        """Say which steps will now be swept in turn, so that settled blocks can be told."""
-        # The first two sweeps fill the two buffers; before that a block that is skipped would be missing.
+        """Set the steps that will be swept in turn."""
+        # The first two sweeps fill the two buffers; until then no block may be skipped.
         self._depth = max(len(steps), 2)
         dimensions = max(map(_dimensions, steps))
         shape = _solid_shape(self._current, dimensions)
         images = self._current.numel() // prod(shape)
-        # One block of padding on every side, so that the kernel need not ask where the image ends.
+        # A padding of one block on each side, so that the kernel needs no test of the image's bounds.
         blocks = (-(-size // edge) + 2 for size, edge in zip(shape, (_DEEP, _DEEP, _WIDE), strict=True))
         size = (images, *blocks)
         self._stamps = torch.full(size, self._sweeps, dtype=torch.int32, device=self._current.device)
 
     def sweep(self, step: Step) -> None:
-        """Apply one sub-iteration to all voxels at once."""
+        """Apply a sub-iteration to all voxels at once."""
         if self._stamps is None:
             self.begin((step,))
         assert self._stamps is not None
@@ -307,9 +298,9 @@ class TritonField:
         self._current, self._given = target, False
 
     def image(self) -> Tensor:
-        """Return the image as it is now; valid until the next sweep."""
+        """Return the current image; valid until the next sweep."""
         return self._current
 
     def close(self) -> None:
-        """Give back the buffer that is not the result."""
+        """Release the buffer that is not the result."""
         self._spare = self._stamps = None

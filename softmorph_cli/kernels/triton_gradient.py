@@ -1,8 +1,8 @@
-"""Program -> Triton source text: the gradient of one sub-iteration.
+"""The Triton source text of the gradient of a sub-iteration.
 
-Its kernels roll through the image as those of `triton_source` do. A voxel's 27 shares would have to be added to
-27 voxels; the three that go to one line along axis 0 are summed while rolling, and the 9 sums of every voxel go
-to a scratch array from which `collect` gathers them in a fixed order. No two instances write to one place.
+The kernels roll through the image as those of `triton_source`. A voxel contributes to the gradients of 27 voxels; the
+three contributions to a line along axis 0 are summed while rolling, and the 9 sums of each voxel are written to a
+scratch array, from which `collect` gathers them in a fixed order. No two instances write to the same place.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from softmorph_cli.compiler.program import Program
 from softmorph_cli.kernels.triton_source import GEOMETRY, Windows, along, fill, head, spell
 from softmorph_cli.rules.neighborhood import Offset
 
-# One turn before the first row and one after the last one also give shares to the rows between.
+# The turns before the first row and after the last one contribute to the rows between.
 _SPREAD: Final = """\
 @triton.jit(do_not_specialize={arguments})
 def spread({signature}, DEEP: tl.constexpr, HIGH: tl.constexpr, WIDE: tl.constexpr):
@@ -63,7 +63,7 @@ def collect({signature}, DEEP: tl.constexpr, HIGH: tl.constexpr, WIDE: tl.conste
     tl.store(result + batch * whole + (first + tile_r).to(tl.int64) * m0 + at, total, mask=inside)
 """
 
-# Where a neighbour lies from a voxel, and which way back.
+# The letter of the opposite offset.
 _TURNED: Final = {-1: "p", 0: "c", 1: "m"}
 
 
@@ -108,18 +108,12 @@ def generate_backward(program: Program, dtype: str, outside: int) -> str:
 
 
 def partial_count(program: Program) -> int:
-    """Return how many scratch values a voxel's gradient takes."""
+    """Return the number of scratch values per voxel."""
     return len({offset[1:] for offset in program.inputs})
 
 
 class _Sum:
-    """The shares that go to one line along axis 0, summed over three turns.
-
-    Args:
-        index: Of the line among all.
-        shares: Names of the values by their offset along the line.
-        rolling: Whether any line of the program has more than one.
-    """
+    """The contributions to a line along axis 0 by their offset along it, summed over three turns."""
 
     def __init__(self, index: int, shares: dict[int, str], *, rolling: bool) -> None:
         self.index = index

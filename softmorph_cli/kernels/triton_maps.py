@@ -1,4 +1,4 @@
-"""What is computed voxel by voxel on a GPU, in one pass and without temporaries."""
+"""Voxel-wise operations on a GPU, each in one pass without temporary images."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, WORD, bits_in_chunk
+from softmorph_cli.kernels.bitplanes import FINALIZER, GOLDEN, WORD, bits_in_chunk, signed
 
 _BLOCK: Final = 1024
 _ROW_BLOCK: Final = 256
-# Products and differences are rounded one by one, as torch and NumPy do.
+# Without contraction: products and differences are rounded separately, as in torch and NumPy.
 _OPTIONS: Final = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": False}
 
 
@@ -25,7 +25,7 @@ def _levels(image, planes, size, levels, first, bits, EXACT: tl.constexpr, BLOCK
         values = values.to(tl.float64)
     below = tl.ceil(values * levels.to(values.dtype) - 0.5).to(tl.int64) - first
     below = tl.minimum(tl.maximum(below, 0), bits.to(tl.int64))
-    # A shift by 64 has no meaning.
+    # A shift by 64 is undefined.
     ladder = tl.where(below > 63, -1, ((below * 0 + 1) << (below & 63)) - 1)
     tl.store(planes + at, ladder.to(planes.dtype.element_ty), mask=at < size)
 
@@ -64,7 +64,7 @@ def _bins(
 ):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     values = tl.load(image + at, mask=at < size, other=0).to(tl.float64)
-    # Thresholds before `low` are below the value, those from `high` on are not.
+    # Binary search: thresholds before `low` are below the value, those from `high` on are not.
     low = tl.zeros([BLOCK], tl.int32)
     high = low + many
     for _ in range(turns):
@@ -73,7 +73,7 @@ def _bins(
         low = tl.where(below, middle + 1, low)
         high = tl.where(below, high, middle)
     if PLANES:
-        # As many bits from the highest down; a shift by all of them has no meaning.
+        # The highest `low` bits are set; a shift by all bits is undefined.
         ladder = tl.where(low == 0, 0, (low.to(tl.int64) * 0 - 1) << (BITS - tl.maximum(low, 1)).to(tl.int64))
         tl.store(found + at, ladder.to(found.dtype.element_ty), mask=at < size)
     else:
@@ -93,7 +93,7 @@ def _refine(image, counts, bounds, refined, size, BLOCK: tl.constexpr):
 def _count(planes, counts, size, used, BLOCK: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     word = tl.load(planes + at, mask=at < size, other=0).to(tl.int64) & used
-    # The usual sums of ever wider fields of bits; unsigned, for shifts that bring in zeros.
+    # A population count by sums of ever wider bit fields; unsigned, so that shifts insert zeros.
     x = word.to(tl.uint64, bitcast=True)
     x = x - ((x >> 1) & 0x5555555555555555)
     x = (x & 0x3333333333333333) + ((x >> 2) & 0x3333333333333333)
@@ -132,20 +132,13 @@ def pack_levels(image: Tensor, planes: Tensor, levels: int, chunk: int) -> None:
 
 def pack_samples(image: Tensor, planes: Tensor, draws: int, chunk: int, key: int, voxel: int) -> None:
     """Write Bernoulli draws as planes; `voxel` is the number of the first. See `Backend.pack_samples`."""
-    numbers = (image.numel(), voxel, _signed(key), WORD * chunk, bits_in_chunk(draws, chunk))
+    numbers = (image.numel(), voxel, signed(key), WORD * chunk, bits_in_chunk(draws, chunk))
     constants = {"WEYL": GOLDEN, "FIRST": FINALIZER[0][1], "SECOND": FINALIZER[1][1], "BLOCK": _BLOCK}
     _samples[_grid(image)](image, planes, *numbers, **constants, **_OPTIONS)
 
 
 def bins(image: Tensor, found: Tensor, thresholds: Tensor) -> None:
-    """Write how many thresholds lie below each value.
-
-    Args:
-        image: Probabilities.
-        found: Where to write: numbers of a floating-point type, or planes, of which so many have a bit from the
-            highest down.
-        thresholds: float64, ascending.
-    """
+    """Write the number of ascending thresholds below each value, as a float or as bits set from the highest."""
     many = thresholds.numel()
     planes = not found.dtype.is_floating_point
     constants = {"PLANES": planes, "BITS": 8 * found.itemsize, "BLOCK": _BLOCK}
@@ -155,39 +148,22 @@ def bins(image: Tensor, found: Tensor, thresholds: Tensor) -> None:
 
 
 def refine(image: Tensor, counts: Tensor, refined: Tensor, bounds: Tensor) -> None:
-    """Write the lesser of each value and the bound with the number that `counts` has there.
-
-    Args:
-        image: Probabilities.
-        counts: Whole numbers from 0 on, of any type.
-        refined: Where to write.
-        bounds: Of the type of `image`.
-    """
+    """Write the minimum of each value and the bound whose index is the voxel's count."""
     _refine[_grid(image)](image, counts, bounds, refined, image.numel(), BLOCK=_BLOCK, **_OPTIONS)
 
 
 def count(planes: Tensor, counts: Tensor, bits: int) -> None:
-    """Write how many of the lowest `bits` are set at each voxel."""
-    # The sign of a narrow word is not to be counted again in a wide one.
-    used = _signed((1 << min(bits, 8 * planes.itemsize)) - 1)
+    """Write the number of set bits among the lowest `bits` of each voxel."""
+    # Sign extension of a narrow word must not be counted.
+    used = signed((1 << min(bits, 8 * planes.itemsize)) - 1)
     _count[_grid(planes)](planes, counts, planes.numel(), used, BLOCK=_BLOCK, **_OPTIONS)
 
 
 def row_sums(first: Tensor, second: Tensor | None = None) -> Tensor:
-    """Return each row's float64 sum of the first image, or of the absolute difference of both.
-
-    Args:
-        first: (rows, X).
-        second: Likewise.
-    """
+    """Return each row's float64 sum of an image (rows, X), or of the absolute difference of two."""
     sums = torch.empty(first.shape[0], dtype=torch.float64, device=first.device)
     other: Any = first if second is None else second
     _row_sums[(first.shape[0],)](
         first, other, sums, first.shape[1], PAIR=second is not None, BLOCK=_ROW_BLOCK, **_OPTIONS
     )
     return sums
-
-
-# Triton's integers are signed unless they have to be unsigned: one type of argument, one compilation.
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value

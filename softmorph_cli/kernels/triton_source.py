@@ -1,21 +1,20 @@
-"""Program -> Triton source text: one sub-iteration. `triton_gradient` has the way back.
+"""The Triton source text of a sub-iteration; `triton_gradient` has its gradient.
 
-A kernel knows the image along the *canonical* axes of its program, those that the rule was drawn along: for
-each of the three a size, a stride and a sign. A direction is another set of these nine numbers, so all
-directions of a rule are one kernel. Axis 0 is the one along which a program instance rolls: it holds a tile
-of voxels across the other two axes and walks along this one, so that a voxel read as "next" is "here" and
-"previous" one and two turns later, and 9 loads serve where the neighbourhood has 27. Lanes lie along the
-image's last axis, whichever canonical axis (1 or 2) that is: `across` says whether it is axis 1. A voxel's place
-along a canonical axis is its index along that axis of the image, whatever the sign: so is the parity by which a
-subfield is chosen.
+A kernel accesses the image along the *canonical* axes of its program, in which the rule was drawn: for each of the
+three it has a size, a stride and a sign. Directions differ only in these nine numbers, so all directions of a rule
+share a kernel. A program instance rolls along axis 0: it has a tile of voxels across the other two axes and moves along
+axis 0, so that the "next" voxel becomes "here" and "previous" in the following two turns, and a neighbourhood of 27
+takes 9 loads. Lanes are along the image's last axis, which is canonical axis 1 if `across`, else 2. A voxel's position
+along a canonical axis is its index along that axis of the image for either sign; so is the parity that determines its
+subfield.
 
-A ranked step looks at each of a voxel's values as a threshold: bit j of a value's word says whether it is as high
-as value j, the program runs once on the words, and the highest value that it keeps is the result. Rows of a tile in
-which no voxel can change are copied.
+A ranked step takes each value of the neighbourhood as a threshold: bit j of a value's word says whether it is at least
+value j, the program runs once on the words, and the highest value that it keeps is the result. Rows of a tile in which
+no voxel can change are copied.
 
-Multiplications and additions are contracted only where the text says `fma`, so that every compilation of a
-program (with or without tracking of changes, unrolled or not) gives the same bits. Indices are 64-bit where an
-image may have more than 2^31 voxels. What the kernels do not check: that the arrays are contiguous.
+Multiplications and additions are contracted only where the text says `fma`, so that every compilation of a program
+(with or without tracking of changes, unrolled or not) gives the same bits. Indices are 64-bit where an image may have
+more than 2^31 voxels. The kernels do not check that the arrays are contiguous.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ _SPELLED: Final = {
     Op.MIX: "tl.fma({0}, {2} - {1}, {1})",
     Op.STEP: "tl.where({0} > 0, one, zero)",
 }
-# Where a row begins is computed anew every turn from a 32-bit row number: of pointers that grow by a constant
-# the compiler makes one for every load, and takes twice the instructions to move them all.
-# A choice of bits is one instruction of the device in this form; low ^ (x & (low ^ high)), whose inner part is
-# found to be shared by several nodes and kept, takes half as many again.
+# The start of a row is computed in every turn from a 32-bit row number: of incremented pointers the compiler makes one
+# for each load, and twice the instructions.
+# A selection of bits is one instruction of the device in this form; low ^ (x & (low ^ high)), whose inner part is
+# shared by several nodes and kept, takes one and a half times as many.
 _BITS: Final = {
     Op.NOT: "~{0}",
     Op.MUL: "{0} & {1}",
@@ -50,8 +49,8 @@ _BITS: Final = {
     Op.FILL: "{0} | (zero - {0})",
 }
 
-# `div_rn` is the correctly rounded division, which in float64 is the only one there is. Both branches of a
-# `where` are computed: the inner one keeps the unused quotient finite.
+# `div_rn` is the correctly rounded division, the only one in float64. Both branches of a `where` are computed: the
+# inner one keeps the unused quotient finite.
 _DIVIDE: Final = """\
 @triton.jit
 def divide(a, b):
@@ -62,7 +61,7 @@ def divide(a, b):
 
 """
 
-# The sizes, strides and signs of the canonical axes, see the module's docstring; `whole` voxels an image.
+# The sizes, strides and signs of the canonical axes, see the module's docstring; an image has `whole` voxels.
 GEOMETRY: Final = "n0, n1, n2, m0, m1, m2, d0, d1, d2, across, whole"
 
 _HEAD: Final = '''\
@@ -74,8 +73,8 @@ import triton.language as tl
 
 {divide}'''
 
-# a_, b_ and r_ say whether a voxel's neighbour on canonical axis 1, 2 or 0 (at -1: m, 0: c, +1: p) is in the
-# image. `still` makes a mask of lanes of what holds for all of them: the interpreter takes no other.
+# a_, b_ and r_ say whether a voxel's neighbour on canonical axis 1, 2 or 0 (at -1: m, 0: c, +1: p) is in the image.
+# Adding `still` broadcasts a scalar condition to a mask of lanes, which the interpreter requires.
 _PLACE: Final = """\
     n_x = tl.where(across != 0, n1, n2)
     n_o = tl.where(across != 0, n2, n1)
@@ -142,7 +141,7 @@ def sweep({signature}, TRACK: tl.constexpr, DEEP: tl.constexpr, HIGH: tl.constex
             tl.store(stamp, now)
 """
 
-# Which voxels a step is applied to; a parity of 2 stands for an axis along which it makes no difference.
+# The voxels to which a step is applied; a parity of 2 means any index along an axis.
 _MINE: Final = """\
 mine = inside & ((still + (r & 1) == q0) | (q0 == 2)) & ((c1 & 1) == q1) & ((c2 & 1) == q2)"""
 
@@ -163,12 +162,12 @@ def generate(
         program: With offsets of three axes.
         dtype: The image's element type: float32, float64, or an integer for planes.
         outside: The value of voxels outside the image, 0 or 1.
-        ranked: Whether values are lowered by their order alone, see `Step`.
-        subfield: Whether voxels of one subfield alone change; the last three arguments are its parities along
-            the canonical axes, 2 for an axis along which voxels of any index change.
+        ranked: Whether values are lowered by their order, see `Step`.
+        subfield: Whether only voxels of one subfield change; the last three arguments are its parities along the
+            canonical axes, 2 for any index along an axis.
 
     Raises:
-        ValueError: If a program with arithmetic is to run on planes.
+        ValueError: If a program with arithmetic is to run on bit planes.
     """
     if (ranked or dtype not in FLOATS) and not program.is_boolean:
         raise ValueError("a program with arithmetic cannot run on bit planes")
@@ -201,7 +200,7 @@ def generate(
 
 
 def _ranked(program: Program, inputs: Sequence[str], own: str) -> list[str]:
-    """Return the lines that find a voxel's highest value at which a program keeps it."""
+    """Return the lines that find the highest value at which a program keeps a voxel."""
     lines = []
     for k, value in enumerate(inputs):
         bits = [
@@ -212,7 +211,7 @@ def _ranked(program: Program, inputs: Sequence[str], own: str) -> list[str]:
     words = [f"word{k}" for k in range(len(inputs))]
     spelled, names = spell(program.instructions, words, "int32", constants=("still", "~still"))
     lines += [*spelled, "best = zero"]
-    # Values above the voxel's own are not kept: there the rule has nothing to keep. -0.0 is 0.
+    # A voxel is not kept at values above its own, where it is background. -0.0 is 0.
     lines += [
         f"best = tl.where((({names[-1]} & {1 << j}) != 0) & ({value} > best), {value}, best)"
         for j, value in enumerate(inputs)
@@ -225,15 +224,10 @@ def _ranked(program: Program, inputs: Sequence[str], own: str) -> list[str]:
 
 
 class Windows:
-    """The values around a voxel that a turn needs: which of them it reads, and which the last one left.
-
-    Args:
-        offsets: Of the voxels that are needed.
-        within: Whether the voxel itself is known to be in the image.
-    """
+    """The values around a voxel: those that a turn loads, and those kept from the previous turn."""
 
     def __init__(self, offsets: Iterable[Offset], *, within: bool) -> None:
-        """Find how far each line along axis 0 is needed."""
+        """Compute the range of offsets for each line along axis 0."""
         self.within = within
         reached: dict[tuple[int, int], list[int]] = {}
         for o0, o1, o2 in offsets:
@@ -242,7 +236,7 @@ class Windows:
 
     @staticmethod
     def name(offset: Sequence[int]) -> str:
-        """Return what the value at an offset is called."""
+        """Return the name of the value at an offset."""
         return "w_" + "".join(_LETTER[o] for o in offset)
 
     def _load(self, o0: int, o1: int, o2: int) -> str:
@@ -254,17 +248,17 @@ class Windows:
         return f"{self.name((o0, o1, o2))} = tl.load(row_{_LETTER[o0]} + {at}, mask={mask}, other=outside)"
 
     def ahead(self) -> list[str]:
-        """What has to be there before the first turn."""
+        """Return the loads before the first turn."""
         return [
             self._load(o0, *across) for across, (low, top) in self.spans.items() for o0 in range(low, top)
         ]
 
     def loads(self) -> list[str]:
-        """What a turn reads."""
+        """Return the loads of a turn."""
         return [self._load(top, *across) for across, (_, top) in self.spans.items()]
 
     def carry(self) -> list[str]:
-        """What a turn leaves to the next one."""
+        """Return the assignments of values for the next turn."""
         return [
             f"{self.name((o0, *across))} = {self.name((o0 + 1, *across))}"
             for across, (low, top) in self.spans.items()
@@ -273,7 +267,7 @@ class Windows:
 
 
 def along(offset: int, step: str) -> str:
-    """Return what to add to a place for an offset of -1, 0 or 1 steps."""
+    """Return the term to be added to a position for an offset of -1, 0 or 1 steps."""
     return {-1: f" - {step}", 0: "", 1: f" + {step}"}[offset]
 
 
@@ -283,7 +277,7 @@ def spell(
     dtype: str,
     constants: tuple[str, str] = ("zero", "one"),
 ) -> tuple[list[str], list[str]]:
-    """Return the lines that compute the instructions, and the name of every value."""
+    """Return the lines that compute the instructions, and the names of their values."""
     spelled = _SPELLED if dtype in FLOATS else _BITS
     lines: list[str] = []
     names: list[str] = []
@@ -306,7 +300,7 @@ def _fades(op: Op, values: Sequence[str], dtype: str) -> bool:
 
 
 def head(program: Program, dtype: str, instructions: Iterable[Instruction]) -> str:
-    """Return the beginning of a file of kernels that carry out some instructions."""
+    """Return the beginning of a source file whose kernels run these instructions."""
     divides = any(i.op is Op.DIV for i in instructions)
     quotient = "a / tl.where(empty, b + 1, b)"
     if dtype == "float32":
@@ -324,7 +318,7 @@ def fill(
     ranked: bool = False,
     **parts: str | int | Sequence[str],
 ) -> str:
-    """Return a template with lists of lines set in at the depth at which the template wants them."""
+    """Return a template with its placeholders filled, lists of lines with the right indentation."""
     flat = {"ahead": 4, "sums": 4}
     lines = {
         key: value
@@ -335,12 +329,12 @@ def fill(
     lanes = _LANES.format(
         element=f"tl.{dtype}",
         one="zero + 1" if dtype in FLOATS else "~zero",
-        # By their order alone values know no 1: what is outside is as high as any.
+        # Ranked values may exceed 1: a foreground value outside is above all.
         outside='zero + float("inf")' if ranked and outside else ("zero", "one")[outside],
     )
     text = template.format(
         signature=signature,
-        # No value is worth a compilation of its own, and a step known to be 16 would change the layout.
+        # Without specialised compilations for certain values; a stride known to be 16 would change the layout.
         arguments=signature.split(", "),
         place=_PLACE.rstrip("\n"),
         lanes=lanes.rstrip("\n"),

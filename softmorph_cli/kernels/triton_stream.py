@@ -1,11 +1,10 @@
-"""Maps that do not fit on the device: they stay on the host and go through it slab by slab.
+"""Filters of maps that do not fit on the device: they stay on the host and are processed slab by slab.
 
-A visit brings a slab and as many planes on either side as there are steps in an iteration, applies all the
-steps, and takes back the slab: what is wrong at the cut sides moves in by one plane a step and ends before it.
+An iteration on a slab copies it with a halo to the device, applies all steps, and copies the slab back. The halo has as
+many planes on either side as the iteration has steps: errors at the cut sides propagate by one plane per step.
 
-A slab is left alone when an iteration can find nothing new in it: its result depends on the slab and the halo
-alone, so if neither it nor its neighbours are different from what they were an iteration ago, neither is the
-result. (Whole iterations are compared, hence this needs no numbers of sweeps as blocks do.)
+A slab is skipped if neither it nor its neighbours changed in the previous iteration: its result depends only on the
+slab and the halo.
 """
 
 from __future__ import annotations
@@ -23,18 +22,13 @@ from softmorph_cli.kernels import triton_cuda
 class StreamedField:
     """See `softmorph_cli.kernels.backend.Field`.
 
-    A whole iteration is computed when its first step is asked for.
-
-    Args:
-        image: On the host or on the device; never written to. Results lie where it lies.
-        device: Where to compute.
-        free: Bytes that are free there.
+    An iteration is computed at its first step.
     """
 
     def __init__(self, image: Tensor, device: torch.device, free: int) -> None:
         """Start from an image."""
         self._base = image.detach().contiguous()
-        # The image given is not written to, and let go after the first iteration.
+        # The given image is not modified, and released after the first iteration.
         self._given, self._place = True, image.device
         self._ahead = self._spare = torch.empty(0)
         self._device, self._free = device, free
@@ -43,7 +37,7 @@ class StreamedField:
         self.changed = 0
 
     def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
-        """Say which steps will now be swept in turn."""
+        """Set the steps that will be swept in turn."""
         if self._done:
             self._base = self._evaluate(self._steps[: self._done])
             self._given, self._done = False, 0
@@ -51,7 +45,7 @@ class StreamedField:
         self._steps = steps
         self._axis = -max(len(step.offsets[0]) if step.offsets else 2 for step in steps)
         size = self._base.shape[self._axis]
-        # Two images of a slab, the places where they differ, and as much again to be safe.
+        # Two images of a slab and the mask of their differences, with a margin.
         plane = 4 * self._base.nbytes // size
         thick = max(len(steps), self._free // max(plane, 1) - 2 * len(steps))
         self._slabs = [(low, min(low + thick, size)) for low in range(0, size, thick)]
@@ -59,7 +53,7 @@ class StreamedField:
         self._counts = [[0] * len(steps) for _ in self._slabs]
 
     def sweep(self, step: Step) -> None:
-        """Apply one sub-iteration."""
+        """Apply a sub-iteration."""
         if not self._steps or step != self._steps[self._done]:
             self.begin((step,))
         if self._done == 0:
@@ -71,21 +65,21 @@ class StreamedField:
             self._base, self._given, self._done = self._ahead, False, 0
 
     def image(self) -> Tensor:
-        """Return the image as it is now; valid until the next sweep."""
+        """Return the current image; valid until the next sweep."""
         image = self._evaluate(self._steps[: self._done]) if self._done else self._base
         return image.to(self._place)
 
     def close(self) -> None:
-        """Give back the buffer that is not the result."""
+        """Release the buffer that is not the result."""
         self._spare = self._ahead = torch.empty(0)
 
     def _advance(self) -> None:
-        """Compute the iteration that begins now."""
+        """Compute the next iteration."""
         fresh = not self._spare.numel()
         self._ahead = torch.empty_like(self._base, device="cpu") if fresh else self._spare
         active = []
         for number, (low, high) in enumerate(self._slabs):
-            # A slab that is left alone is equal in both buffers, once both have been filled.
+            # A skipped slab is equal in both buffers, once both have been filled.
             if not (fresh or any(self._active[max(number - 1, 0) : number + 2])):
                 active.append(False)
                 continue
@@ -95,14 +89,14 @@ class StreamedField:
         self._active = active
 
     def _evaluate(self, steps: tuple[Step, ...]) -> Tensor:
-        """Return the image that some steps make of the one at the beginning of the iteration."""
+        """Return the image after the first steps of the iteration."""
         image = torch.empty_like(self._base, device="cpu")
         for low, high in self._slabs:
             image.narrow(self._axis, low, high - low).copy_(self._visit(low, high, steps)[0])
         return image
 
     def _visit(self, low: int, high: int, steps: tuple[Step, ...]) -> tuple[Tensor, list[int], bool]:
-        """Return a slab after some steps, how many of its voxels each changed, and whether all did."""
+        """Return a slab after some steps, the number of voxels that each changed, and whether it differs."""
         halo = len(steps)
         start, stop = max(low - halo, 0), min(high + halo, self._base.shape[self._axis])
         image = self._base.narrow(self._axis, start, stop - start).to(self._device)
@@ -121,7 +115,7 @@ class StreamedField:
 
 
 def _seen_from(step: Step, start: int, axis: int) -> Step:
-    """Return a step as it is for an image whose first voxel has the index `start` along an axis."""
+    """Return a step for a part of the image that starts at an index along an axis."""
     if step.subfield is None or start % 2 == 0:
         return step
     parities = list(step.subfield)

@@ -1,4 +1,4 @@
-"""Compiling ahead: every kernel that the bundled rules and the usual types need."""
+"""Ahead-of-time compilation of the kernels for the bundled rules and the common types."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from softmorph_cli.rules.rule import Rule
 
 
 def kernels() -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield a name and a function that compiles, for every rule, logic and element type.
+    """Yield a name and a function that compiles a kernel, for every rule, logic and element type.
 
-    float64, and numbers of levels other than 1, 16 and 64, are rare enough to be compiled when they are met. So
-    are fuzzy logics on simple points, which are thousands of operations when they are written out.
+    float64, numbers of levels other than 1, 16 and 64, and fuzzy logics on simple points (thousands of operations) are
+    rare and compiled at their first use.
     """
     yield "check of values, float32", partial(_check, "float32")
     rules = [catalog.bundled(name) for name in catalog.names()]
@@ -43,7 +43,7 @@ def kernels() -> Iterator[tuple[str, Callable[[], None]]]:
 
 
 def _check(dtype: str) -> None:
-    NumbaBackend(threads=1).proper(np.zeros(1, dtype))
+    NumbaBackend(threads=1).is_probability(np.zeros(1, dtype))
 
 
 def _compile(rule: Rule, logic: str, dtype: str) -> None:
@@ -52,4 +52,4 @@ def _compile(rule: Rule, logic: str, dtype: str) -> None:
     field.begin(steps)
     for step in steps:
         field.sweep(step)
-        field.image()  # what was put off is done now
+        field.image()  # computes what was queued

@@ -60,11 +60,7 @@ def block(dimensions: int) -> tuple[Offset, ...]:
 
 
 def neighbors(connectivity: int, dimensions: int) -> tuple[Offset, ...]:
-    """Return the neighbours of a connectivity, without the centre.
-
-    Args:
-        connectivity: 4 or 8 in 2D; 6, 18 or 26 in 3D.
-        dimensions: 2 or 3.
+    """Return the neighbours of a connectivity (4 or 8 in 2D; 6, 18 or 26 in 3D), without the centre.
 
     Raises:
         KeyError: If there is no such connectivity in these dimensions.

@@ -114,7 +114,7 @@ def check_proper(backend: Backend, values: Any) -> None:
     Raises:
         InputError: With the extremes found.
     """
-    if not backend.proper(values):
+    if not backend.is_probability(values):
         low, high = backend.extremes(values)
         raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")
 

@@ -362,7 +362,7 @@ def test_no_note_on_triton_where_it_is_installed(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     backend._note_missing_triton.cache_clear()
     with monkeypatch.context() as patch:
-        for name in ("triton_autograd", "triton_backend"):
+        for name in ("triton_backend",):
             patch.setitem(sys.modules, f"softmorph_cli.kernels.{name}", None)
         with pytest.warns(SoftmorphWarning, match="pip install triton"):
             backend.choose("cuda")

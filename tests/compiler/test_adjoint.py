@@ -16,8 +16,9 @@ from softmorph_cli.compiler.adjoint import Adjoint, adjoint
 from softmorph_cli.compiler.lowering import LOGICS
 from softmorph_cli.compiler.program import ARITY, Instruction, Op, Program, execute, execute_all
 from softmorph_cli.rules import catalog, structuring
+from softmorph_cli.rules.neighborhood import CONNECTIVITIES
 
-ELEMENTS = [(c, d) for d, all_ in structuring.CONNECTIVITIES.items() for c in all_]
+ELEMENTS = [(c, d) for d, all_ in CONNECTIVITIES.items() for c in all_]
 RULES = {name: catalog.bundled(name) for name in catalog.names()}
 RULES |= {f"erosion-{c}": structuring.erosion(c, d) for c, d in ELEMENTS}
 RULES |= {f"dilation-{c}": structuring.dilation(c, d) for c, d in ELEMENTS}
@@ -158,11 +159,12 @@ def test_the_derivative_of_each_operation(line: str, values: tuple[float, ...], 
 
 
 def test_the_table_above_has_every_operation() -> None:
-    (mark,) = (m for m in test_the_derivative_of_each_operation.pytestmark if m.name == "parametrize")
+    marks: list[pytest.Mark] = vars(test_the_derivative_of_each_operation)["pytestmark"]
+    (mark,) = (m for m in marks if m.name == "parametrize")
     assert {Op(case[0].split()[0]) for case in mark.args[1]} == set(ARITY) - {Op.INPUT, Op.CONST}
 
 
-def test_a_program_that_is_its_input_hands_the_gradient_on() -> None:
+def test_the_identity_program_passes_the_gradient_on() -> None:
     assert _partials(_program("input 0"), 0.3) == [1]
 
 

@@ -6,6 +6,7 @@ import base64
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,15 +29,17 @@ def steps_of(name: str, dimensions: int) -> tuple[Step, ...]:
 
 def deleted(table: DeletionTable, numbers: np.ndarray) -> np.ndarray:
     """What a table says about configurations."""
-    return table.bits[numbers >> 3] >> (numbers & 7) & 1 == 1
+    found: np.ndarray = table.bits[numbers >> 3] >> (numbers & 7) & 1 == 1
+    return found
 
 
 def kept_by_program(step: Step, table: DeletionTable, numbers: np.ndarray) -> np.ndarray:
     """The program's result at a foreground voxel with these configurations of neighbours."""
-    inputs = [np.ones(numbers.size)] * len(step.offsets)
+    inputs: list[Any] = [np.ones(numbers.size)] * len(step.offsets)
     for position, k in enumerate(table.neighbours):
         inputs[k] = (numbers >> position & 1).astype(float)
-    return np.broadcast_to(execute(step.program, inputs, NUMBERS), numbers.shape) == 1
+    kept: np.ndarray = np.broadcast_to(execute(step.program, inputs, NUMBERS), numbers.shape) == 1
+    return kept
 
 
 def deletes_beside(table: DeletionTable, position: int) -> bool:
@@ -69,7 +72,9 @@ def test_the_table_is_the_program(name: str, dimensions: int) -> None:
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_the_border_is_the_side_a_direction_looks_from(dimensions: int) -> None:
     if dimensions == 2:
-        sides = dict(zip(TURNS_2D, ((-1, 0), (0, 1), (1, 0), (0, -1)), strict=True))
+        sides: dict[str, tuple[int, ...]] = dict(
+            zip(TURNS_2D, ((-1, 0), (0, 1), (1, 0), (0, -1)), strict=True)
+        )
     else:
         sides = {name: turn((0, -1, 0), name) for name in TURNS_3D}
     for side, step in zip(sides.values(), steps_of("thinning", dimensions), strict=True):
@@ -133,7 +138,7 @@ DAMAGES: list[Callable[[str], str]] = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_table_is_computed_again_and_mended(fresh: Path, damage: Callable[[str], str]) -> None:
+def test_a_damaged_table_is_computed_again_and_replaced(fresh: Path, damage: Callable[[str], str]) -> None:
     (step, *_) = steps_of("thinning", 2)
     right = table_of(step)
     (entry,) = fresh.iterdir()

@@ -15,9 +15,10 @@ from softmorph_cli.compiler.lowering import LOGICS
 from softmorph_cli.compiler.needs import needs
 from softmorph_cli.compiler.program import Instruction, Op, Program, execute
 from softmorph_cli.rules import catalog, structuring
+from softmorph_cli.rules.neighborhood import CONNECTIVITIES
 from softmorph_cli.rules.rule import Rule
 
-ELEMENTS = [(c, d) for d, all_ in structuring.CONNECTIVITIES.items() for c in all_]
+ELEMENTS = [(c, d) for d, all_ in CONNECTIVITIES.items() for c in all_]
 RULES = {name: catalog.bundled(name) for name in catalog.names()}
 RULES |= {f"erosion-{c}": structuring.erosion(c, d) for c, d in ELEMENTS}
 RULES |= {f"dilation-{c}": structuring.dilation(c, d) for c, d in ELEMENTS}
@@ -93,14 +94,14 @@ def _steps(rule: Rule, logic: str) -> list[Step]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("logic", [DIAGRAM, *LOGICS])
 @pytest.mark.parametrize("name", RULES)
-def test_where_a_need_is_not_met_nothing_changes(name: str, logic: str, dtype: str, contracted: bool) -> None:
+def test_where_a_condition_fails_nothing_changes(name: str, logic: str, dtype: str, contracted: bool) -> None:
     for step in _steps(RULES[name], logic):
         for fixed, value in needs(step):
             assert _holds(step, fixed, value, dtype, contracted)
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_where_a_need_is_not_met_no_bit_changes(name: str) -> None:
+def test_where_a_condition_fails_no_bit_changes(name: str) -> None:
     for step in _steps(RULES[name], DIAGRAM):
         assert set(needs(step)) <= set(needs(step, bits=True))
         for fixed, value in needs(step, bits=True):
@@ -166,7 +167,7 @@ def test_erosion_needs_foreground_and_dilation_background(connectivity: int, dim
     assert _named(structuring.dilation(connectivity, dimensions), bits=True) == [[(centre, 0)]]
 
 
-def test_a_rule_that_looks_elsewhere_needs_nothing() -> None:
+def test_a_rule_that_does_not_depend_on_the_voxel_itself_has_no_conditions() -> None:
     (step,) = compile_rule(structuring.erosion(4, 2), DIAGRAM)
     shift = Program(((0, 1),), (Instruction(Op.INPUT, (0,)),))
     assert needs(replace(step, program=shift, offsets=((0, 1),), absorbing=None)) == ()

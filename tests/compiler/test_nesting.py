@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers_reference import where
+from helpers_rules import DELETING, deleting_rule
 from helpers_simple import is_simple
 from scipy import ndimage
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule, nesting, p_simple
+from softmorph_cli.compiler import DIAGRAM, compile_rule, p_simple
 from softmorph_cli.compiler.deletions import deletions
-from softmorph_cli.compiler.nesting import KNOWN, Nesting, check, write
-from softmorph_cli.errors import RuleError
+from softmorph_cli.compiler.nesting import check
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.neighborhood import Offset
 from softmorph_cli.rules.ring import components, ring
-from softmorph_cli.rules.rule import Action, Rule
+from softmorph_cli.rules.rule import Rule
 from softmorph_cli.rules.rulefile import loads
 from softmorph_cli.rules.simple_points import with_simple
-from softmorph_cli.system import cache as disk
-from softmorph_cli.system.parameters import named_as_options
 from softmorph_cli.topology.betti import betti_numbers
 
-DELETING = [n for n in catalog.names() if catalog.bundled(n).action is Action.DELETE]
 FAILING = ("isolated-2d", "isolated-3d", "prune-2d", "prune-3d", "zhang-suen-2d")
-
-
-def _rule(when: str, dimensions: int = 2, schedule: str = '["N"]', more: str = "") -> Rule:
-    if dimensions == 3 and schedule == '["N"]':
-        schedule = '["U"]'
-    text = f'dimensions = {dimensions}\naction = "delete"\nwhen = """{when}"""\nschedule = {schedule}\n{more}'
-    return loads(text, name="mine")
 
 
 # ---------------------------------------------------------------- the bundled rules
@@ -72,7 +60,7 @@ def test_prune_shows_a_line_of_two() -> None:
 
 
 def test_a_rule_that_takes_the_outside_for_foreground_fails() -> None:
-    rule = _rule("simple & ~N & ~exactly(1, ring)", schedule='"subfields"', more="outside = 1\n")
+    rule = deleting_rule("simple & ~N & ~exactly(1, ring)", schedule='"subfields"', more="outside = 1\n")
     found = check(rule)
     assert not found.holds
     assert "outside" in found.reason
@@ -80,12 +68,12 @@ def test_a_rule_that_takes_the_outside_for_foreground_fails() -> None:
     assert check(with_simple(rule)).holds
 
 
-def test_a_pass_with_a_condition_of_its_own_is_named() -> None:
+def test_a_pass_with_a_separate_condition_is_named() -> None:
     passes = '["N", {turn = "S", when = "exactly(0, ring)"}]'
-    rule = _rule("simple & ~exactly(1, ring) & ~N & ~NE & ~NW & S & SW & SE", schedule=passes)
+    rule = deleting_rule("simple & ~exactly(1, ring) & ~N & ~NE & ~NW & S & SW & SE", schedule=passes)
     found = check(rule)
     assert found.reason.startswith("in its pass S it deletes a pixel that is not simple")
-    assert check(_rule("exactly(0, ring)", schedule='["N", "S"]')).reason.startswith("it deletes")
+    assert check(deleting_rule("exactly(0, ring)", schedule='["N", "S"]')).reason.startswith("it deletes")
 
 
 # ---------------------------------------------------------------- 2D: all images of 4 x 4
@@ -117,7 +105,8 @@ def _deleted(rule: Rule, number: int) -> np.ndarray:
     """What a pass deletes of all images, as bits; images lie below each other, with background between."""
     images = _images(np.arange(1 << 16)).reshape(-1, 6)
     found = (images & where(rule.sub_iterations[number], images)).reshape(-1, 6, 6)[:, 1:-1, 1:-1]
-    return found.reshape(-1, 16) @ (1 << np.arange(16))
+    numbers: np.ndarray = found.reshape(-1, 16) @ (1 << np.arange(16))
+    return numbers
 
 
 def _subsets_keep_topology(rule: Rule) -> bool:
@@ -163,12 +152,12 @@ def _random_rules(count: int) -> list[Rule]:
         names = rng.permutation(["N", "NE", "E", "SE", "S", "SW", "W", "NW"])[: rng.integers(1, 5)]
         parts = [f"{'~' if rng.random() < 0.5 else ''}{name}" for name in names]
         parts += ["simple"] * (rng.random() < 0.8) + ["at_least(2, ring)"] * (rng.random() < 0.5)
-        found.append(_rule(" & ".join(parts)))
+        found.append(deleting_rule(" & ".join(parts)))
     return found
 
 
 def test_findings_about_random_2d_rules_are_right_either_way() -> None:
-    reasons = []
+    reasons: list[str] = []
     for rule in _random_rules(70):
         found = check(rule)
         if found.holds:
@@ -193,7 +182,7 @@ def _exactly(image: tuple[Offset, ...], pixels: tuple[Offset, ...]) -> Rule:
         seen = {(v - y, w - x) for v, w in image}
         marks = [f"{'' if o in seen else '~'}[{o[0]},{o[1]}]" for o in ring(2).offsets]
         rings.append(f"({' & '.join(marks)})")
-    return _rule(" | ".join(rings))
+    return deleting_rule(" | ".join(rings))
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
@@ -213,12 +202,12 @@ def test_the_brute_force_sees_a_rule_that_breaks_pairs_alone() -> None:
 
 def test_subfields_in_2d_need_simple_points_and_nothing_else() -> None:
     condition = "simple & ~exactly(1, ring)"
-    assert not check(_rule(condition)).holds
-    assert check(_rule(condition, schedule='"subfields"')).holds
+    assert not check(deleting_rule(condition)).holds
+    assert check(deleting_rule(condition, schedule='"subfields"')).holds
     # The same function, written so that it takes the table to see it.
     crossing = "exactly(1, ~N & (NE | E), ~E & (SE | S), ~S & (SW | W), ~W & (NW | N))"
-    assert check(_rule(f"{crossing} & ~exactly(1, ring)", schedule='"subfields"')).holds
-    assert not check(_rule("~exactly(1, ring)", schedule='"subfields"')).holds
+    assert check(deleting_rule(f"{crossing} & ~exactly(1, ring)", schedule='"subfields"')).holds
+    assert not check(deleting_rule("~exactly(1, ring)", schedule='"subfields"')).holds
 
 
 # ---------------------------------------------------------------- 3D: P-simple points
@@ -242,7 +231,7 @@ def _is_p_simple(bits: int, peers: int) -> bool:
     return p_simple.is_p_simple(bits, peers, tables, components)
 
 
-def test_p_simple_is_simple_whatever_part_of_p_is_gone() -> None:
+def test_p_simple_points_are_simple_after_deleting_any_part_of_p() -> None:
     rings, parts = _random_rings(6000)
     # By definition: the least over all subsets of P, which are numbered within each P.
     order = np.argsort(~parts, axis=1, kind="stable")[:, :5]
@@ -264,7 +253,7 @@ def _words(rule: Rule) -> np.ndarray:
     return deletions(compile_rule(rule, DIAGRAM)[0].program)
 
 
-def test_the_table_of_deletions_is_the_rules_own() -> None:
+def test_the_table_of_deletions_equals_the_rule() -> None:
     rng = np.random.default_rng(5)
     for name in ("thinning-3d", "thinning-subfields-2d"):
         rule = catalog.bundled(name)
@@ -281,7 +270,7 @@ def test_the_table_of_deletions_is_the_rules_own() -> None:
             assert bool(int(words[number // 64]) >> number % 64 & 1) == upright[(2,) * rule.dimensions]
 
 
-def test_what_may_go_with_a_voxel_holds_all_that_goes_with_it() -> None:
+def test_the_peers_of_a_voxel_contain_all_neighbours_deleted_with_it() -> None:
     rule = catalog.bundled("thinning-3d")
     view, words = p_simple._view(), _words(rule)
     allowed = np.zeros(view.start[-1], bool)
@@ -332,9 +321,9 @@ WRONG_3D = {
 
 
 @pytest.mark.parametrize("case", WRONG_3D)
-def test_wrong_3d_rules_fail_and_are_mended_by_subfields(case: str) -> None:
+def test_wrong_3d_rules_fail_and_are_repaired_by_subfields(case: str) -> None:
     condition, alone = WRONG_3D[case]
-    rule = _rule(condition, 3)
+    rule = deleting_rule(condition, 3)
     found = check(rule)
     assert not found.holds
     assert found.counterexample is not None
@@ -346,99 +335,15 @@ def test_wrong_3d_rules_fail_and_are_mended_by_subfields(case: str) -> None:
 
 
 def test_subfields_in_3d_need_simple_points() -> None:
-    assert not check(_rule("exactly(2, ring)", 3, '"subfields"')).holds
+    assert not check(deleting_rule("exactly(2, ring)", 3, '"subfields"')).holds
     # A line end is simple, and this is not visible from how it is written.
-    assert check(_rule("exactly(1, ring)", 3, '"subfields"')).holds
+    assert check(deleting_rule("exactly(1, ring)", 3, '"subfields"')).holds
 
 
 def test_a_rule_from_one_side_in_3d_holds() -> None:
     # Background on all of one side and foreground opposite.
     up = " & ".join(f"~[{z},-1,{x}]" for z in (-1, 0, 1) for x in (-1, 0, 1))
-    assert check(_rule(f"{up} & [0,1,0] & simple", 3)).holds
-
-
-# ---------------------------------------------------------------- what is kept
-
-
-def test_bundled_findings_are_in_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nesting, "prove", lambda step, dimensions: pytest.fail("this takes seconds"))
-    check.cache_clear()
-    for name in DELETING:
-        if name.endswith("3d"):
-            check(catalog.bundled(name))
-    check.cache_clear()
-
-
-def test_bundled_findings_are_what_comes_out(tmp_path: Path) -> None:
-    write(tmp_path / "found.json")
-    assert json.loads((tmp_path / "found.json").read_text()) == json.loads(KNOWN.read_text(encoding="utf-8"))
-
-
-def test_a_finding_is_kept_and_a_damaged_one_is_found_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(disk.VARIABLE, str(tmp_path))
-    proved = []
-    prove = nesting.prove
-    monkeypatch.setattr(nesting, "prove", lambda *a: (proved.append(a), prove(*a))[1])
-    rule = _rule("simple & ~N & ~NE & ~NW & S & SE & SW & W")
-    for damage in (None, "", "{}", "{", None):
-        if damage is not None:
-            (entry,) = (tmp_path / "nesting").iterdir()
-            entry.write_text(damage)
-        check.cache_clear()
-        wanted = prove(compile_rule(rule, DIAGRAM)[0], 2)
-        assert check(rule) == Nesting(wanted.holds, wanted.reason, wanted.counterexample, not wanted.holds)
-    # Once at first, once for each damage, and not at all at the end.
-    assert len(proved) == 4
-    check.cache_clear()
-
-
-# ---------------------------------------------------------------- what a person reads
-
-
-def test_a_refusal_shows_why_and_what_to_type() -> None:
-    with named_as_options():
-        text = check(catalog.bundled("zhang-suen-2d")).describe("zhang-suen")
-        assert "apply 'my rule.toml+simple' IN" in check(catalog.bundled("prune-2d")).describe("my rule.toml")
-    assert text == (
-        "rule zhang-suen cannot run as nested: it deletes a component of 4 pixels at once (drawn below: 1 foreground, "
-        "0 background, d deleted). Type softmorph apply zhang-suen+simple IN OUT --method nested for this rule at "
-        "simple points alone, subfield by subfield, or leave out --method nested.\n"
-        "    0000\n    0dd0\n    0dd0\n    0000"
-    )
-    in_python = check(catalog.bundled("zhang-suen-2d")).describe("zhang-suen").partition("\n")[0]
-    assert in_python.endswith(
-        "Type apply_rule('zhang-suen+simple', image, method='nested') for this rule at simple points alone, "
-        "subfield by subfield, or leave out method='nested'."
-    )
-    assert "p may be deleted as well" in check(catalog.bundled("prune-3d")).describe("prune")
-
-
-def test_what_would_do_nothing_is_not_advised() -> None:
-    # No voxel without neighbours is simple.
-    for name in ("isolated-2d", "isolated-3d", "majority-2d"):
-        text = check(catalog.bundled(name)).describe(name)
-        assert "+simple" not in text
-        assert text.partition("\n")[0].endswith("eave out method='nested'.")
-
-
-def test_what_is_too_large_is_not_advised(monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_large(rule: Rule) -> Rule:
-        raise RuleError("too large")
-
-    rule = _rule("exactly(3, ring)")
-    assert nesting._repairable(rule)
-    monkeypatch.setattr(nesting, "with_simple", too_large)
-    assert not nesting._repairable(rule)
-
-
-def test_a_rule_that_may_says_so() -> None:
-    assert (
-        check(catalog.bundled("guo-hall-2d"))
-        .describe("guo-hall")
-        .startswith("rule guo-hall can run as nested: any")
-    )
+    assert check(deleting_rule(f"{up} & [0,1,0] & simple", 3)).holds
 
 
 @pytest.mark.parametrize("name", FAILING)

@@ -67,7 +67,7 @@ def test_the_entry_on_disk_is_the_program(fresh: Path) -> None:
     assert len(list((fresh / "programs").iterdir())) == 1
 
 
-def test_logics_and_rules_have_entries_of_their_own(fresh: Path) -> None:
+def test_each_logic_and_each_rule_has_a_separate_entry(fresh: Path) -> None:
     for logic in (DIAGRAM, "product", "minmax"):
         compile_rule(catalog.bundled("thinning-2d"), logic)
     compile_rule(catalog.bundled("thinning-3d"), DIAGRAM)

@@ -17,11 +17,11 @@ from softmorph_cli.compiler.program import NUMBERS, Builder, Instruction, Op, Pr
 from softmorph_cli.errors import RuleError
 from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules import expression as ex
-from softmorph_cli.rules.neighborhood import block, neighbors, rotate
+from softmorph_cli.rules.neighborhood import CONNECTIVITIES, block, neighbors, rotate
 from softmorph_cli.rules.rule import Rule
 from softmorph_cli.rules.rulefile import loads
 
-ELEMENTS = [(c, d) for d, all_ in structuring.CONNECTIVITIES.items() for c in all_]
+ELEMENTS = [(c, d) for d, all_ in CONNECTIVITIES.items() for c in all_]
 RULES = {name: catalog.bundled(name) for name in catalog.names()}
 RULES |= {f"erosion-{c}": structuring.erosion(c, d) for c, d in ELEMENTS}
 RULES |= {f"dilation-{c}": structuring.dilation(c, d) for c, d in ELEMENTS}
@@ -50,7 +50,9 @@ class Symbolic:
                 case ex.Not():
                     known[node] = ~known[node.operand]
                 case _:
-                    name = {ex.And: "and", ex.Or: "or", ex.Xor: "xor"}[type(node)]
+                    name: Any = (
+                        "and" if isinstance(node, ex.And) else "or" if isinstance(node, ex.Or) else "xor"
+                    )
                     first, *others = (known[o] for o in node.arguments)
                     for other in others:
                         first = self.bdd.apply(name, first, other)
@@ -132,7 +134,9 @@ def _corners(dimensions: int) -> dict[tuple[int, ...], np.ndarray]:
 
     near = neighbourhoods_near_templates(rng, 60)
     counted = rng.random((26, 1500)) < rng.random(1500)
-    drawn = dict(zip(NUMBERED, np.concatenate([near, counted], axis=1), strict=True))
+    drawn: dict[tuple[int, ...], np.ndarray] = dict(
+        zip(NUMBERED, np.concatenate([near, counted], axis=1), strict=True)
+    )
     drawn[0, 0, 0] = rng.random(drawn[0, 0, 1].size) < 0.8
     return drawn
 
@@ -179,13 +183,13 @@ def _run(tree: ex.Expression, logic: str, values: dict[tuple[int, ...], np.ndarr
 def test_connectives_are_the_formulas_of_the_specification(logic: str) -> None:
     conjunction, disjunction = FORMULAS[logic]
     a, b, c = (ex.var((0, k)) for k in (-1, 0, 1))
-    values = {(0, -1): A, (0, 0): B, (0, 1): (A + 0.3) % 1}
+    values: dict[tuple[int, ...], np.ndarray] = {(0, -1): A, (0, 0): B, (0, 1): (A + 0.3) % 1}
     C = values[0, 1]
 
     def parity(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         if logic == "product":
-            return x + y - 2 * x * y
-        return disjunction(conjunction(x, 1 - y), conjunction(1 - x, y))
+            return np.asarray(x + y - 2 * x * y)
+        return np.asarray(disjunction(conjunction(x, 1 - y), conjunction(1 - x, y)))
 
     for got, wanted in (
         (ex.all_of(a, b), conjunction(A, B)),
@@ -209,7 +213,7 @@ def test_the_logics_are_six_different_ones() -> None:
 
 def test_hamacher_or_stays_accurate_near_one() -> None:
     near = np.array([1 - 1e-15, 1.0, 1 - 2.0**-53])
-    values = {(0, 0): near, (0, 1): near[::-1]}
+    values: dict[tuple[int, ...], np.ndarray] = {(0, 0): near, (0, 1): near[::-1]}
     result = _run(ex.any_of(ex.var((0, 0)), ex.var((0, 1))), "hamacher", values)
     assert (result <= 1).all()
     assert (result >= 1 - 1e-15).all()
@@ -248,18 +252,18 @@ def _program(*lines: str) -> Program:
         ("input 0", "add 0 1", "input 1"),
     ],
 )
-def test_instructions_that_reach_for_what_is_not_there_are_refused(lines: tuple[str, ...]) -> None:
+def test_instructions_with_invalid_operands_are_refused(lines: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="operand"):
         parse(str(_program(*lines)))
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "inputs 0 0", "end ", "inputs 0 0\ninput 0\n"])
-def test_what_is_no_program_is_refused(text: str) -> None:
+def test_malformed_programs_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="damaged"):
         parse(text)
 
 
-def test_a_text_that_was_cut_or_changed_anywhere_is_refused() -> None:
+def test_a_truncated_or_altered_text_is_refused() -> None:
     text = str(compile_rule(RULES["thinning-2d"], DIAGRAM)[0].program)
     assert str(parse(text)) == text
     for place in range(0, len(text.rstrip()), 5):

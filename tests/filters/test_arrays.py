@@ -105,8 +105,8 @@ def test_leading_axes_are_separate_images(kind: str) -> None:
     for index in np.ndindex(2, 3):
         assert same_bits(got[index], softmorph_cli.erosion(batch[index]))
     got = np.asarray(softmorph_cli.erosion(given, spatial_dims=3))
-    for index in range(2):
-        assert same_bits(got[index], softmorph_cli.erosion(batch[index]))
+    for one, alone in zip(got, batch, strict=True):
+        assert same_bits(one, softmorph_cli.erosion(alone))
     flat = np.asarray(softmorph_cli.erosion(given[0], spatial_dims=2))
     assert not close(flat, softmorph_cli.erosion(batch[0]), 1e-6)
 
@@ -187,7 +187,7 @@ def test_levels_refuse_a_gradient_rather_than_switch() -> None:
         softmorph_cli.skeletonize(torch.tensor(IMAGE, requires_grad=True), method="levels")
 
 
-def test_errors_are_of_one_family_and_of_pythons_own() -> None:
+def test_errors_are_softmorph_errors_and_builtin_ones() -> None:
     for error in (InputError, UsageError):
         assert issubclass(error, SoftmorphError)
         assert issubclass(error, ValueError)

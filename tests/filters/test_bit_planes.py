@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:the skeleton faded")
 def smooth(dimensions: int, seed: int = 0) -> np.ndarray:
     noise = np.random.default_rng(seed).standard_normal((30, 34) if dimensions == 2 else (12, 13, 14))
     blurred = ndimage.gaussian_filter(noise, 1.3)
-    return ((blurred - blurred.min()) / np.ptp(blurred)).astype(np.float32)
+    scaled: np.ndarray = ((blurred - blurred.min()) / np.ptp(blurred)).astype(np.float32)
+    return scaled
 
 
 # ---------------------------------------------------------------------------------------------- levels
@@ -38,7 +40,7 @@ def smooth(dimensions: int, seed: int = 0) -> np.ndarray:
 def test_levels_are_the_mean_of_64_separate_binary_skeletons_bit_for_bit(dimensions: int) -> None:
     image = smooth(dimensions)[:10] if dimensions == 3 else smooth(dimensions)
     rule = catalog.bundled("thinning", dimensions)
-    count = sum(run_binary(rule, image > (k + 0.5) / 64, None).astype(int) for k in range(64))
+    count = np.sum([run_binary(rule, image > (k + 0.5) / 64, None).astype(int) for k in range(64)], axis=0)
     assert same_bits(softmorph_cli.skeletonize(image, method="levels"), (count / 64).astype(np.float32))
     assert same_bits(softmorph_cli.skeletonize(image.astype(np.float64), method="levels"), count / 64)
     assert (count > 0).any()
@@ -50,9 +52,8 @@ def test_other_numbers_of_levels(levels: int) -> None:
     rule = catalog.bundled("thinning-2d")
     # Exact comparison: neither the image nor the threshold is rounded.
     exact = np.vectorize(Fraction)(image.astype(np.float64))
-    count = sum(
-        run_binary(rule, exact > Fraction(2 * k + 1, 2 * levels), None).astype(int) for k in range(levels)
-    )
+    thresholds = [Fraction(2 * k + 1, 2 * levels) for k in range(levels)]
+    count = np.sum([run_binary(rule, exact > threshold, None) for threshold in thresholds], axis=0)
     got = softmorph_cli.skeletonize(image, method="levels", levels=levels)
     assert same_bits(got, count.astype(np.float32) / np.float32(levels))
 
@@ -164,7 +165,7 @@ def test_hard_is_the_binary_skeleton_of_the_thresholded_map(threshold: float) ->
 def test_hard_is_thin() -> None:
     skeleton = softmorph_cli.skeletonize(vessels((30, 200), 3), hard=True)
     assert skeleton.sum() > 50
-    blocks = sum(np.roll(skeleton, (y, x), (0, 1)) for y in (0, 1) for x in (0, 1))[1:, 1:]
+    blocks = np.sum([np.roll(skeleton, (y, x), (0, 1)) for y in (0, 1) for x in (0, 1)], axis=0)[1:, 1:]
     assert (blocks == 4).sum() <= 0.02 * skeleton.sum()
     assert same_bits(softmorph_cli.skeletonize(skeleton.astype(np.float32), hard=True), skeleton)
 
@@ -186,7 +187,9 @@ def test_hard_gives_uint8_of_the_callers_kind() -> None:
 
 def test_sampled_does_not_depend_on_threads_or_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     image = smooth(3, 6)
-    runs = [softmorph_cli.skeletonize(image, method="sampled", seed=3, threads=n) for n in (1, 2, 7)]
+    runs: list[Any] = [
+        softmorph_cli.skeletonize(image, method="sampled", seed=3, threads=n) for n in (1, 2, 7)
+    ]
     monkeypatch.setattr(arrays, "choose", lambda *_a, **_k: TorchBackend("cpu"))
     mean, error = softmorph_cli.skeletonize(torch.tensor(image), method="sampled", seed=3)
     runs.append((mean.numpy(), error.numpy()))

@@ -41,7 +41,7 @@ def test_the_rest_is_the_background() -> None:
 
 
 @pytest.mark.parametrize("kind", ["complete", "rest"])
-def test_what_is_right_already_stays(kind: Kind) -> None:
+def test_channels_that_sum_to_one_are_not_changed(kind: Kind) -> None:
     array = np.random.default_rng(0).dirichlet(np.ones(4), (3, 5, 2)).transpose(3, 0, 1, 2)
     volume = Volume(array.astype(np.float32), "CZYX")
     again = renormalize(volume, before=volume, kind=kind)

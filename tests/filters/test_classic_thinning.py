@@ -74,16 +74,16 @@ def test_zhang_suen_is_that_of_the_paper(method: str | None) -> None:
 def test_guo_hall_is_that_of_scikit_image(method: str | None) -> None:
     for mask in random_masks():
         found = applied("guo-hall-2d", mask.astype(np.float32), Settings(method))
-        assert np.array_equal(found.image > 0.5, thin(mask))
+        assert np.array_equal(found.image > 0.5, thin(mask))  # type: ignore[no-untyped-call]
         assert found.stop_reason == "stable"
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_is_left_of_a_large_object_does_not_end_it(method: str | None) -> None:
+def test_the_tolerance_does_not_end_a_level_of_a_large_object(method: str | None) -> None:
     # The last pixels of a square are far less than 2 % of it.
     square = np.zeros((64, 64), np.float32)
     square[7:57, 7:57] = 1
     found = applied("guo-hall-2d", square, Settings(method))
-    assert np.array_equal(found.image > 0.5, thin(square > 0))
+    assert np.array_equal(found.image > 0.5, thin(square > 0))  # type: ignore[no-untyped-call]
     assert int((found.image > 0.5).sum()) == 1
     assert found.stop_reason == "stable"

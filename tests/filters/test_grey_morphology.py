@@ -62,10 +62,10 @@ def _wanted(name: str, image: np.ndarray, footprints: list[np.ndarray]) -> np.nd
         case "closing":
             return _eroded(_dilated(image, footprints), footprints)
         case "gradient":
-            return _dilated(image, footprints) - _eroded(image, footprints)
+            return np.asarray(_dilated(image, footprints) - _eroded(image, footprints))
         case "tophat":
-            return image - _wanted("opening", image, footprints)
-    return _wanted("closing", image, footprints) - image
+            return np.asarray(image - _wanted("opening", image, footprints))
+    return np.asarray(_wanted("closing", image, footprints) - image)
 
 
 FILTERS = ["erosion", "dilation", "opening", "closing"]

@@ -47,7 +47,7 @@ def test_despeckling_is_binary_at_every_threshold(
         assert np.array_equal(clean > cut, large(image > cut, voxels))
 
 
-def test_leading_axes_are_images_of_their_own() -> None:
+def test_images_along_leading_axes_are_filtered_separately() -> None:
     image = np.random.default_rng(1).random((2, 3, 8, 9)).astype(np.float32)
     for function in (lambda a: fill(a, 2), lambda a: despeckle(a, 4, 2), lambda a: components(a, 0.5, 2)):
         together = function(image)

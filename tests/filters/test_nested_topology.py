@@ -20,7 +20,7 @@ from softmorph_cli.compiler import RANKS, compile_rule
 from softmorph_cli.compiler.deletions import table_of
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.kernels.level_sets import LevelSets
+from softmorph_cli.kernels.level_sets import Levels, LevelSets
 from softmorph_cli.rules import catalog
 from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.persistence import bars
@@ -61,8 +61,10 @@ def end_points(mask: Image) -> int:
     return int((mask & (convolve(mask.astype(int), np.ones((3,) * mask.ndim), mode="constant") == 2)).sum())
 
 
-IMAGES = [((26 + seed % 5, 31), seed, (seed % 4) / 2, 13) for seed in range(80)]
-VOLUMES = [((11 + seed % 3, 13, 16), seed, (seed % 3) / 2, 10) for seed in range(30)]
+# Shape, seed, smoothness and the number of levels to compare.
+Case = tuple[tuple[int, ...], int, float, int]
+IMAGES: list[Case] = [((26 + seed % 5, 31), seed, (seed % 4) / 2, 13) for seed in range(80)]
+VOLUMES: list[Case] = [((11 + seed % 3, 13, 16), seed, (seed % 3) / 2, 10) for seed in range(30)]
 
 
 @pytest.mark.parametrize(("shape", "seed", "smooth", "compared"), IMAGES + VOLUMES)
@@ -148,7 +150,7 @@ def test_binary_maps_have_one_skeleton(method: dict[str, Any]) -> None:
     )
 
 
-def test_lowest_makes_no_planes_below() -> None:
+def test_there_are_no_planes_below_lowest() -> None:
     image = random_map((30, 31), 7, smooth=0.8)
     skeleton = sm.skeletonize(image, levels=16, lowest=0.3)
     sets = LevelSets(16, 0.3)
@@ -191,7 +193,7 @@ def test_drawn_vessels_with_loops_and_cavities(levels: Any) -> None:
 def test_grey_and_white_matter_at_every_level(tissue: str) -> None:
     file = f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
     path = resources.files("nilearn") / "datasets" / "data" / file
-    image = np.asarray(nibabel.load(str(path)).dataobj, np.float32) / 255
+    image = np.asarray(nibabel.Nifti1Image.from_filename(str(path)).dataobj, np.float32) / 255
     for levels, step in ((8, 1), (64, 8)):
         skeleton = sm.skeletonize(image, levels=levels)
         assert differing_levels(skeleton, image, LevelSets(levels).thresholds[::step]) == []
@@ -230,9 +232,10 @@ def lost(skeleton: Image, image: Image, contrast: float, count: int = 20) -> lis
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_what_lasts_longer_than_the_contrast_stays(seed: int) -> None:
+def test_features_of_higher_persistence_than_the_contrast_stay(seed: int) -> None:
     image = random_map((22, 23) if seed % 2 else (9, 10, 11), seed, smooth=(seed % 3) / 2)
-    for levels, contrast in (("exact", 0.07), ("exact", 0.2), (64, 0.125), (8, 0.25)):
+    cases: list[tuple[Levels, float]] = [("exact", 0.07), ("exact", 0.2), (64, 0.125), (8, 0.25)]
+    for levels, contrast in cases:
         skeleton = sm.skeletonize(image, levels=levels, prune_contrast=contrast)
         every = sm.skeletonize(image, levels=levels)
         assert (skeleton <= every).all()
@@ -246,7 +249,7 @@ def test_what_lasts_longer_than_the_contrast_stays(seed: int) -> None:
 
 
 @pytest.mark.parametrize("levels", [64, "exact"])
-def test_what_persists_for_less_than_the_contrast_goes(levels: Any) -> None:
+def test_features_of_lower_persistence_than_the_contrast_are_removed(levels: Any) -> None:
     # Tubes with a hole that is filled 0.06 lower, and with one that is filled 0.3 lower.
     image = np.zeros((40, 60), np.float32)
     image[5:16, 5:55] = image[22:33, 5:55] = 0.5
@@ -271,7 +274,9 @@ def test_what_persists_for_less_than_the_contrast_goes(levels: Any) -> None:
 def test_the_contrast_that_is_proposed_is_one_level(count: int) -> None:
     with pytest.raises(UsageError) as refused:
         Settings("nested", levels=count, prune_contrast=1e-4).check_pruning()
-    proposed = float(re.search(r"prune_contrast=(\S+) or more", str(refused.value))[1])
+    advised = re.search(r"prune_contrast=(\S+) or more", str(refused.value))
+    assert advised is not None
+    proposed = float(advised[1])
     assert Settings("nested", levels=count, prune_contrast=proposed).contrast_in_ranks == 1
     Settings("nested", levels=count, prune_contrast=proposed).check_pruning()
 
@@ -279,9 +284,10 @@ def test_the_contrast_that_is_proposed_is_one_level(count: int) -> None:
 def test_numbers_of_numpy_are_numbers() -> None:
     image = random_map((20, 21), 3, smooth=0.5)
     wanted = sm.skeletonize(image, levels=16)
-    np.testing.assert_array_equal(sm.skeletonize(image, levels=np.int64(16)), wanted)
+    of_numpy = sm.skeletonize(image, levels=np.int64(16))  # type: ignore[call-overload]
+    np.testing.assert_array_equal(of_numpy, wanted)
     with pytest.raises(UsageError, match="use 8, 16, 32"):
-        sm.skeletonize(image, levels=16.0)
+        sm.skeletonize(image, levels=16.0)  # type: ignore[call-overload]
     wanted = sm.skeletonize(image, levels="exact", prune_contrast=0.1)
     found = sm.skeletonize(image, levels="exact", prune_contrast=np.float64(0.1))
     np.testing.assert_array_equal(found, wanted)
@@ -290,7 +296,8 @@ def test_numbers_of_numpy_are_numbers() -> None:
 def test_a_gradient_goes_through_pruning_to_the_voxels_that_values_come_from() -> None:
     image = torch.from_numpy(random_map((20, 21), 3, smooth=0.5)).requires_grad_()
     pruned = sm.skeletonize(image, levels="exact", prune_contrast=0.1)
-    pruned.sum().backward()
+    pruned.sum().backward()  # type: ignore[no-untyped-call]
+    assert image.grad is not None
     values = image.detach()
     kept = pruned.detach()[pruned.detach() > 0]
     # Each value is one of the map's, and hands on 1 to it.
@@ -346,7 +353,7 @@ def branches_lost(mask: Image, tree: Image, threshold: float) -> int:
     return int(((share > 0.5) & (length >= 3)).sum())
 
 
-def test_a_lost_branch_is_seen() -> None:
+def test_the_comparison_detects_a_lost_branch() -> None:
     tree = sm.read(SAMPLES / "vessel_tree.nii.gz").array
     line = sm.skeletonize(tree, hard=True) > 0
     assert branches_lost(line, tree, 0.5) == 0

@@ -31,10 +31,11 @@ def test_corners_of_the_grid_stay_in_the_world() -> None:
         assert new.affine is not None
         for corner in ((0, 0, 0), (1, 1, 1), (1, 0, 1)):
             places = [
-                one.affine @ [*(c * n - 0.5 for c, n in zip(corner, one.array.shape, strict=True)), 1]
+                np.asarray(one.affine)
+                @ [*(c * n - 0.5 for c, n in zip(corner, one.array.shape, strict=True)), 1]
                 for one in (old, new)
             ]
-            np.testing.assert_allclose(*places, atol=1e-12)
+            np.testing.assert_allclose(places[0], places[1], atol=1e-12)
 
 
 def test_finer_voxels_are_interpolated_and_stay_in_range() -> None:
@@ -67,13 +68,14 @@ def test_sheared_voxels_become_rectangular_where_they_are(axes: str, unit: str) 
     def linear(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         index = [*[np.zeros(shape)] * first, *np.indices(shape), np.ones(shape)]
         world = np.tensordot(matrix, index, 1)[:3] / in_mm
-        return 0.4 + 0.01 * (world[0] - 0.5 * world[1] + 0.3 * world[2])
+        return np.asarray(0.4 + 0.01 * (world[0] - 0.5 * world[1] + 0.3 * world[2]))
 
     values = linear(affine, shape[first:]).astype(np.float32)
     spacing = tuple((np.linalg.norm(affine[:3, first:3], axis=0) / in_mm).tolist())
     map_ = Volume(values[None] if "C" in axes else values, axes, spacing, unit, affine)
     straight = resampled(map_, spacing)
     assert straight.affine is not None
+    assert straight.spacing is not None
     assert rectangular(straight.affine[:3, first:3])
     np.testing.assert_allclose(np.linalg.norm(straight.affine[:3, first:3], axis=0) / in_mm, straight.spacing)
     # x keeps its direction.

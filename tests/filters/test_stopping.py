@@ -25,7 +25,7 @@ VESSELS = vessels((24, 40), 1).astype(np.float64)
 
 def _noise(seed: int, sigma: float) -> np.ndarray:
     blurred = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((24, 40)), sigma)
-    return (blurred - blurred.min()) / np.ptp(blurred)
+    return np.asarray((blurred - blurred.min()) / np.ptp(blurred))
 
 
 def _sums(image: np.ndarray, method: str, count: int) -> list[float]:
@@ -77,7 +77,7 @@ def test_batch_mates_do_not_change_when_an_image_stops(method: str, kind: str) -
         return image if kind == "numpy" else torch.tensor(image, requires_grad=kind == "gradient")
 
     def taken(image: Any) -> np.ndarray:
-        return image if kind == "numpy" else image.detach().numpy()
+        return np.asarray(image if kind == "numpy" else image.detach())
 
     together = thinning(given(images), settings, spatial_dims=2)
     alone = [thinning(given(image), settings) for image in images]
@@ -130,7 +130,7 @@ def test_a_rule_that_sets_stops_by_the_summed_change_not_by_the_change_of_the_su
     assert result.image.sum() == 0
 
 
-def test_masks_and_what_comes_to_rest_know_no_tolerance() -> None:
+def test_masks_and_finite_methods_have_no_tolerance() -> None:
     # The soft map's own values are all that minima and maxima give.
     for image, methods in (
         (VESSELS, ("minmax", "drastic")),
@@ -146,7 +146,7 @@ def test_masks_and_what_comes_to_rest_know_no_tolerance() -> None:
             assert same_bits(again.image, result.image)
 
 
-def test_a_smooth_level_goes_on_as_long_as_its_set_changes() -> None:
+def test_a_smooth_level_continues_until_its_level_set_is_stable() -> None:
     # A thick bar in a large map: each of the last iterations changes far less than the tolerance allows.
     bar = np.zeros((40, 400))
     bar[14:27, 4:396] = 0.8
@@ -176,7 +176,7 @@ def test_fading_is_judged_per_image() -> None:
         assert any("faded" in warning for warning in result.warnings)
 
 
-def test_levels_are_not_told_to_use_levels() -> None:
+def test_method_levels_gets_no_advice_to_use_levels() -> None:
     result = thinning(_noise(5, 1.8), Settings("levels"))
     assert result.image.max() < 0.5
     assert not any("use method levels" in warning for warning in result.warnings)
@@ -225,14 +225,14 @@ def test_the_papers_names_are_accepted() -> None:
         )
 
 
-def test_progress_is_told_after_every_sub_iteration() -> None:
+def test_progress_is_reported_after_every_sub_iteration() -> None:
     told: list[Progress] = []
     thinning(np.ones((9, 9)), Settings("levels", levels=128), told.append, iterations=2)
     assert [p.iteration for p in told] == [1] * 4 + [2] * 4 + [1] * 4 + [2] * 4
     assert {p.parts for p in told} == {2}
     assert [p.part for p in told] == [1] * 8 + [2] * 8
     assert {p.iterations for p in told} == {2}
-    assert told[0].changed > 0
+    assert told[0].changed
     told.clear()
     thinning(np.ones((9, 9)), Settings("multilinear"), told.append)
     assert told[0].iterations is None

@@ -56,7 +56,7 @@ def _smooth_levels(image: Tensor) -> Tensor:
 MAJORITY = replace(catalog.bundled("majority-2d"), iterations=None)
 FADES = pytest.mark.filterwarnings("ignore:the skeleton faded")
 
-FILTERS: dict[str, Callable[[Tensor], Tensor]] = {
+FILTERS: dict[str, Callable[[Tensor], Any]] = {
     "smooth-levels": _smooth_levels,
     "opening": partial(softmorph_cli.opening, method="multilinear"),
     "closing": partial(softmorph_cli.closing, method="multilinear", iterations=2),
@@ -91,7 +91,7 @@ def test_gradcheck_of_cldice_away_from_ties() -> None:
     image = torch.randperm(30, generator=torch.Generator().manual_seed(2)).double().div(31).add(0.01)
     image = image.reshape(5, 6).requires_grad_()
     assert gradcheck(
-        lambda x: softmorph_cli.skeletonize(x, method="cldice", iterations=2), (image,), eps=1e-7, atol=1e-5
+        partial[Any](softmorph_cli.skeletonize, method="cldice", iterations=2), (image,), eps=1e-7, atol=1e-5
     )
 
 
@@ -100,7 +100,7 @@ def test_gradcheck_of_cldice_away_from_ties() -> None:
 @pytest.mark.filterwarnings("ignore:a soft opening or closing can pass its input")
 def test_values_with_and_without_a_gradient_are_the_same(name: str) -> None:
     image = _batch(40, 70)
-    function = FILTERS.get(name) or partial(softmorph_cli.tophat, method="multilinear")
+    function = FILTERS.get(name) or partial[Any](softmorph_cli.tophat, method="multilinear")
     with_gradient = function(image.clone().requires_grad_())
     assert with_gradient.requires_grad
     torch.testing.assert_close(with_gradient.detach(), function(image), atol=1e-6, rtol=0)
@@ -151,9 +151,8 @@ def test_streaming_keeps_two_maps_however_many_the_levels() -> None:
         result.sum().backward()
 
 
-def test_progress_of_streamed_levels_is_told_in_order() -> None:
+def test_progress_of_streamed_levels_is_reported_in_order() -> None:
     told: list[int] = []
-    settings = {"smooth_levels": 3, "iterations": 1, "method": "smooth-levels"}
     image = _batch(6, 7).requires_grad_()
     original = run._Reporter.__call__
 
@@ -163,7 +162,7 @@ def test_progress_of_streamed_levels_is_told_in_order() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run._Reporter, "__call__", listen)
-        softmorph_cli.skeletonize(image, **settings)
+        softmorph_cli.skeletonize(image, smooth_levels=3, iterations=1, method="smooth-levels")
     assert told == [0] * 4 + [1] * 4 + [2] * 4
 
 
@@ -269,6 +268,7 @@ def test_backward_twice_with_the_graph_kept(name: str) -> None:
     batch = _batch(1, 1, 9, 20).requires_grad_()
     loss = MODULES[name](batch).square().sum()
     loss.backward(retain_graph=True)
+    assert batch.grad is not None
     first = batch.grad.clone()
     batch.grad = None
     loss.backward()
@@ -357,5 +357,6 @@ def test_a_thinner_skeleton_can_be_learnt() -> None:
 def test_erosion_of_a_view_of_a_parameter() -> None:
     parameter = nn.Parameter(_batch(4, 9, 20))
     SoftErosion()(parameter[1:3, None].expand(2, 2, 9, 20)).sum().backward()
+    assert parameter.grad is not None
     assert (parameter.grad[[0, 3]] == 0).all()
     assert parameter.grad[1].abs().max() > 0

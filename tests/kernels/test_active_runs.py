@@ -211,7 +211,7 @@ def _in_turn(action: Action, outside: int) -> Rule:
 
 
 @pytest.mark.parametrize(("action", "outside"), [(Action.SET, 1), (Action.ADD, 0), (Action.DELETE, 1)])
-def test_sub_iterations_with_conditions_of_their_own(action: Action, outside: int) -> None:
+def test_sub_iterations_with_separate_conditions(action: Action, outside: int) -> None:
     steps = compile_rule(_in_turn(action, outside), DIAGRAM)
     assert len({step.program for step in steps}) == 3
     mask = np.random.default_rng(6).random((26, 410)) < 0.3
@@ -225,7 +225,7 @@ def test_sub_iterations_with_conditions_of_their_own(action: Action, outside: in
     assert sum(changed[:3]) > 300
 
 
-def test_sub_iterations_with_conditions_of_their_own_on_probabilities() -> None:
+def test_sub_iterations_with_separate_conditions_on_probabilities() -> None:
     # Two of the three, so that fewer kernels are compiled.
     steps = compile_rule(_in_turn(Action.DELETE, 0), DIAGRAM)[:2]
     image = _blocks((20, 330), 9).astype(np.float32)
@@ -235,7 +235,7 @@ def test_sub_iterations_with_conditions_of_their_own_on_probabilities() -> None:
     assert changed == counted
 
 
-def test_what_one_sub_iteration_never_changes_another_may() -> None:
+def test_a_run_settled_for_one_sub_iteration_may_change_in_another() -> None:
     centre, north, south = (ex.var((y, 0)) for y in (0, -1, 1))
     upright = DIRECTIONS[2]["N"]
     # A line moves down: the first leaves background alone for ever, the second brings foreground there.
@@ -252,7 +252,7 @@ def test_what_one_sub_iteration_never_changes_another_may() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
-def test_a_change_wakes_the_runs_on_all_sides(dtype: str) -> None:
+def test_a_change_reactivates_the_neighbouring_runs(dtype: str) -> None:
     """A branch is pruned voxel by voxel from one run into the next, which has been at rest until then."""
     steps = _steps("prune-3d")
     for direction in neighbors(26, 3):
@@ -324,7 +324,7 @@ def test_one_field_for_filters_of_every_kind() -> None:
 # ---------------------------------------------------------------- the comparison itself
 
 
-def test_the_comparison_sees_a_need_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_comparison_detects_a_wrong_condition(monkeypatch: pytest.MonkeyPatch) -> None:
     # As if only fractions could change: then blocks of exact ones are never thinned.
     image = np.zeros((12, 400), np.float32)
     image[2:10, 20:390] = 1
@@ -336,7 +336,7 @@ def test_the_comparison_sees_a_need_that_is_none(monkeypatch: pytest.MonkeyPatch
     assert not same_bits(swept(image, steps, 2)[0], wanted)
 
 
-def test_the_comparison_sees_runs_given_up_that_still_live(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_comparison_detects_runs_wrongly_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     # Where a dilation finds all of a run empty it is done with it only for the moment.
     steps = without_fold(compile_rule(structuring.dilation(4, 2), DIAGRAM))
     image = np.zeros((9, 200), np.float32)

@@ -26,13 +26,13 @@ class Compiled(Contract):
         return tensor.requires_grad_(self.gradient and tensor.is_floating_point())
 
     def take(self, image: Any) -> np.ndarray:
-        return image.detach().numpy().copy()
+        return np.array(image.detach())
 
     @pytest.fixture(autouse=True)
     def _small_maps_are_shared_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(thread_pool, "_SMALL", 0)
 
-    def test_the_way_is_the_one_with_a_gradient_or_the_other(self) -> None:
+    def test_the_field_depends_on_whether_a_gradient_is_required(self) -> None:
         field = self.backend().field(self.give(np.zeros((2, 3))))
         assert isinstance(field, CompiledField) is self.gradient
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler.adjoint import adjoint
 from softmorph_cli.compiler.lowering import LOGICS
 from softmorph_cli.kernels import autograd, numba_text, thread_pool
 from softmorph_cli.kernels.autograd import CompiledBackend, CompiledField
@@ -107,14 +108,14 @@ def test_gradcheck(name: str, logic: str) -> None:
 
 
 def test_gradcheck_sees_a_share_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = autograd.numba_text.adjoint
+    right = adjoint
     autograd._pull_kernel.cache_clear()
 
     def wrong(program: Any) -> Any:
         reverse = right(program)
         return replace(reverse, partials=(reverse.partials[1], *reverse.partials[1:]))
 
-    monkeypatch.setattr(autograd.numba_text, "adjoint", wrong)
+    monkeypatch.setattr(numba_text, "adjoint", wrong)
     image = _distinct((4, 5), 1)
     rule = RULES["thinning-2d"]
     assert not gradcheck(lambda x: _compiled(x, rule, DIAGRAM), (image,), raise_exception=False)
@@ -187,7 +188,8 @@ def test_uniform_neighbourhoods_are_passed_over_exactly(name: str, monkeypatch: 
                     patch.setattr(autograd, "_steady", lambda step: ())
                 autograd._pull_kernel.cache_clear()
                 image = torch.tensor(values, dtype=torch.float32, requires_grad=True)
-                _compiled(image, rule, DIAGRAM, 2).square().sum().backward()
+                _compiled(image, rule, DIAGRAM, 2).square().sum().backward()  # type: ignore[no-untyped-call]
+                assert image.grad is not None
                 found.append(image.grad.numpy() + 0)
         autograd._pull_kernel.cache_clear()
         assert same_bits(*found), kind
@@ -198,7 +200,7 @@ def test_what_is_steady_is_found_by_rule() -> None:
         return autograd._steady(compile_rule(RULES[name], DIAGRAM)[0])
 
     assert steady("thinning-3d") == (0, 1)
-    # An erosion of ones hands a gradient on to all neighbours, one of zeros to nobody.
+    # An erosion of ones passes the gradient to all neighbours, an erosion of zeros to none.
     assert steady("erosion-6") == ()
     assert steady("dilation-8") == ()
 
@@ -246,7 +248,7 @@ def test_it_can_be_differentiated_once_only() -> None:
     result = _compiled(image, RULES["thinning-2d"], DIAGRAM)
     (slope,) = torch.autograd.grad(result.square().sum(), image, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
-        slope.sum().backward()
+        slope.sum().backward()  # type: ignore[no-untyped-call]
 
 
 def test_forward_keeps_one_map_for_each_sub_iteration() -> None:
@@ -269,7 +271,7 @@ def test_forward_keeps_one_map_for_each_sub_iteration() -> None:
     assert result.untyped_storage().nbytes() == image.nbytes
 
 
-def test_maps_and_gradients_of_the_caller_are_left_alone() -> None:
+def test_maps_and_gradients_of_the_caller_are_not_modified() -> None:
     whole = torch.rand(9, 8, 80, dtype=torch.float64)
     before = whole.clone()
     view = whole.transpose(0, 2)[::2, 1:].detach().requires_grad_()
@@ -372,7 +374,7 @@ def test_torch_eager_is_finite_at_the_same_corners() -> None:
 def test_ties_are_shared_as_torch_does(name: str, logic: str) -> None:
     rule = _one_direction(RULES[name])
     values = np.random.default_rng(3).choice([0, 0.25, 0.5, 0.75, 1], size=_shape(rule, wide=True))
-    found = []
+    found: list[Any] = []
     for run in (_compiled, _eager):
         image = torch.tensor(values, requires_grad=True)
         found += torch.autograd.grad(run(image, rule, logic).square().sum(), image)
@@ -380,7 +382,7 @@ def test_ties_are_shared_as_torch_does(name: str, logic: str) -> None:
 
 
 @pytest.mark.parametrize("condition", ["C & ~C", "C | ~C"])
-def test_a_rule_that_does_not_look_at_the_map_has_no_gradient(condition: str) -> None:
+def test_a_rule_that_does_not_depend_on_the_map_has_no_gradient(condition: str) -> None:
     rule = loads(f'dimensions = 2\naction = "set"\nwhen = "{condition}"\n', name="r")
     image = torch.rand(5, 70, requires_grad=True)
     result = _compiled(image, rule, DIAGRAM)

@@ -66,14 +66,16 @@ def tiles_3d(direction: str) -> tuple[np.ndarray, np.ndarray]:
     drawn = drawn[:, : drawn.shape[1] // 9 * 9]
     blocks = np.ones((drawn.shape[1], 3, 3, 3), int)
     for offset, values in zip(NUMBERED, drawn, strict=True):
-        blocks[(slice(None), *(o + 1 for o in turn(offset, direction)))] = values
+        z, y, x = turn(offset, direction)
+        blocks[:, 1 + z, 1 + y, 1 + x] = values
     rows = blocks.reshape(3, 3, -1, 3, 3, 3).transpose(0, 3, 1, 4, 2, 5)
     return rows.reshape(9, 9, -1), blocks
 
 
 def numbered(blocks: np.ndarray, direction: str) -> np.ndarray:
     """The 26 neighbours of every block's centre in the numbering of a direction."""
-    return np.stack([blocks[(slice(None), *(o + 1 for o in turn(n, direction)))] for n in NUMBERED])
+    turned = (turn(offset, direction) for offset in NUMBERED)
+    return np.stack([blocks[:, 1 + z, 1 + y, 1 + x] for z, y, x in turned])
 
 
 def fractional_blocks(dimensions: int, count: int, fractional: int, seed: int) -> np.ndarray:
@@ -89,7 +91,7 @@ def fractional_blocks(dimensions: int, count: int, fractional: int, seed: int) -
 
 
 class Contract(NestedContract):
-    """What holds for all of them; what concerns nested level sets stands in `test_nested_contract`."""
+    """The contract of all backends; `test_nested_contract` has the part for nested level sets."""
 
     # ------------------------------------------------------------------ binary input: the rule itself
 
@@ -139,7 +141,7 @@ class Contract(NestedContract):
                 squares = voxels.reshape(3, 3, -1)
                 rings = np.stack([squares[1 + y, 1 + x] for y, x in RING_OFFSETS])
                 deleted = np.array([deletes_2d(ring, direction) for ring in rings.T])
-                return squares[1, 1] & ~deleted
+                return np.asarray(squares[1, 1] & ~deleted)
 
             wanted = [expectation(block.astype(float), keeps) for block in blocks]
             got = self.sweep(image, step)[1::3, 1::3].ravel()
@@ -153,7 +155,7 @@ class Contract(NestedContract):
 
             def keeps(voxels: np.ndarray, direction: str = direction) -> np.ndarray:
                 cubes = voxels.reshape(3, 3, 3, -1).transpose(3, 0, 1, 2)
-                return cubes[:, 1, 1, 1] & ~deletes_3d(numbered(cubes, direction))
+                return np.asarray(cubes[:, 1, 1, 1] & ~deletes_3d(numbered(cubes, direction)))
 
             wanted = [expectation(block.astype(float), keeps) for block in blocks]
             got = self.sweep(image, step)[1::3, 1::3, 1::3].ravel()
@@ -272,7 +274,7 @@ class Contract(NestedContract):
         rng = np.random.default_rng(levels)
         ties = ((np.arange(levels) + 0.5) / levels).astype(dtype)
         if levels == 192 and dtype == "float64":
-            ties = ties[:0]  # not representable: which side rounding falls on is nobody's business
+            ties = ties[:0]  # not representable: either side of the tie is correct
         up, down, ends = (np.array(v, dtype) for v in (2, -1, [0, 1]))
         values = np.concatenate(
             [rng.random(200).astype(dtype), ties, np.nextafter(ties, up), np.nextafter(ties, down), ends]
@@ -329,7 +331,7 @@ class TorchContract(Contract):
         return torch.as_tensor(array)
 
     def take(self, image: Any) -> np.ndarray:
-        return image.numpy().copy()
+        return np.array(image)
 
 
 class TestTorchEager(TorchContract):
@@ -400,7 +402,9 @@ def test_draws_depend_on_seed_image_voxel_and_number_alone(make: Callable[[], An
     assert np.abs(planes - 0.3).max() < 5 * (0.21 / image.size) ** 0.5
 
 
-def test_the_cpu_takes_the_threads_it_is_told_or_all_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cpu_uses_the_given_number_of_threads_or_all_that_are_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("softmorph_cli.system.machine.threads", lambda: 5)
     for threads, expected in ((None, 5), (1, 1), (3, 3)):
         backend = choose("cpu", threads=threads)

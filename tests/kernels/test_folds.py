@@ -21,11 +21,12 @@ from softmorph_cli.kernels.folds import Folds
 from softmorph_cli.kernels.numba_cpu import NumbaField
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules import structuring
+from softmorph_cli.rules.neighborhood import CONNECTIVITIES
 
-ELEMENTS = [(c, d) for d, all_ in structuring.CONNECTIVITIES.items() for c in all_]
+ELEMENTS = [(c, d) for d, all_ in CONNECTIVITIES.items() for c in all_]
 TYPES = ("float32", "float64", "uint8", "uint16", "uint32", "uint64")
 EPSILON = {"float32": 1e-6, "float64": 1e-15}
-SHAPES = {
+SHAPES: dict[int, list[tuple[int, ...]]] = {
     2: [(1, 1), (1, 9), (9, 1), (2, 2), (2, 203), (5, 64), (33, 65)],
     3: [(1, 1, 1), (1, 1, 7), (1, 5, 9), (5, 1, 9), (5, 9, 1), (2, 2, 203), (3, 4, 65), (7, 6, 5)],
 }
@@ -42,8 +43,9 @@ def _image(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.where(rng.random(shape) < 0.2, rng.integers(0, 2, shape), image).astype(dtype)
 
 
-def _brute(image: np.ndarray, offsets: Any, fold: Fold) -> np.ndarray:
+def _brute(image: np.ndarray, offsets: Any, fold: Fold | None) -> np.ndarray:
     """Every neighbour within the image, one after the other."""
+    assert fold is not None
     planes = image.dtype.kind == "u"
     combine = {Op.MIN: np.minimum, Op.MAX: np.maximum, Op.MUL: np.bitwise_and if planes else np.multiply}
     full = np.iinfo(image.dtype).max if planes else 1
@@ -160,7 +162,7 @@ def _views() -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("name", _views())
 @pytest.mark.parametrize("read_only", [False, True])
-def test_any_view_is_read_and_left_alone(name: str, read_only: bool) -> None:
+def test_any_view_is_read_and_not_modified(name: str, read_only: bool) -> None:
     view = _views()[name]
     if read_only:
         view.flags.writeable = False
@@ -207,19 +209,19 @@ def test_opening_and_closing(operation: str) -> None:
     assert close(got, wanted, 1e-14)
 
 
-def test_folds_take_the_short_way_and_others_do_not() -> None:
+def test_only_folds_run_without_padding() -> None:
     image = _image((4, 5, 6), "float64")
     for steps, short in ((EROSION, True), (without_fold(EROSION), False)):
         field = NumbaField(image, threads=1)
         field.begin(steps)
-        assert isinstance(field._way, Folds) is short
+        assert isinstance(field._algorithm, Folds) is short
         sweep_all(field, steps)
         assert close(field.image(), _brute(image, EROSION[0].offsets, EROSION[0].fold), 1e-15)
         field.close()
 
 
 @pytest.mark.parametrize("logic", ["einstein", "hamacher", "lukasiewicz", "drastic"])
-def test_what_is_no_fold_is_not_taken_for_one(logic: str) -> None:
+def test_fuzzy_logics_that_depend_on_the_order_are_no_folds(logic: str) -> None:
     # These fold from left to right as written; rounding makes their order count.
     assert [step.fold for step in compile_rule(structuring.erosion(4, 2), logic)] == [None]
 
@@ -247,7 +249,7 @@ def test_the_comparison_sees_another_element() -> None:
 # ---------------------------------------------------------------- several for each pass over memory
 
 DILATION, ERODE = structuring.dilation, structuring.erosion
-SEQUENCES = {
+SEQUENCES: dict[int, list[tuple[Any, int, Any]]] = {
     2: [*3 * [(DILATION, 4, None)], *2 * [(ERODE, 8, (1,))], *3 * [(ERODE, 4, None)]],
     3: [*2 * [(DILATION, 26, None)], *3 * [(DILATION, 6, (1, 2))], *4 * [(ERODE, 18, None)]],
 }
@@ -256,7 +258,7 @@ SEQUENCES = {
 @pytest.mark.parametrize("chunk", [1, 40, 1 << 16])
 @pytest.mark.parametrize("window", [1, 3000, 1 << 23])
 @pytest.mark.parametrize("logic", [DIAGRAM, "minmax"])
-def test_followed_closely_they_are_what_they_are_one_by_one(
+def test_pipelined_folds_equal_folds_one_by_one(
     logic: str, window: int, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folds, "_WINDOW", window)
@@ -282,7 +284,7 @@ def test_followed_closely_they_are_what_they_are_one_by_one(
         assert not np.shares_memory(field.image(), image)
 
 
-def test_the_sequences_above_are_followed_closely() -> None:
+def test_the_sequences_above_are_pipelined() -> None:
     image = _image((30, 4, 6), "float32")
     way = Folds(image, Pool(1, image.size))
     # Not so many that what the first reads has left the cache before the last needs it.
@@ -290,4 +292,4 @@ def test_the_sequences_above_are_followed_closely() -> None:
     (step,) = EROSION
     for waiting in (*range(1, 12), 0):
         way.sweep(step)
-        assert len(way._waiting) == waiting
+        assert len(way._queue) == waiting

@@ -96,13 +96,13 @@ def test_a_whole_iteration_is_differentiable_and_the_input_is_left_alone() -> No
     field = TorchField(image)
     steps = compile_rule(RULES["thinning-2d"], DIAGRAM)
     sweep_all(field, steps, 3)
-    field.image().sum().backward()
+    field.image().sum().backward()  # type: ignore[no-untyped-call]
     assert torch.equal(image.detach(), before)
     assert image.grad is not None
     assert image.grad.abs().max() > 0
 
 
-def test_the_floating_point_mode_is_left_as_it_was() -> None:
+def test_the_floating_point_mode_is_restored() -> None:
     def tiny_survives() -> bool:
         return bool((np.array([1e-40], np.float32) + np.float32(0))[0] > 0)
 

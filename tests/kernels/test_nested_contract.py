@@ -24,8 +24,9 @@ from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, Step, compile_rule
 from softmorph_cli.compiler.program import Builder, Op
 from softmorph_cli.filters.run import FilterJob, Phase, nested_binary, run
 from softmorph_cli.filters.settings import Settings
+from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.kernels.bitplanes import WORD
-from softmorph_cli.kernels.level_sets import LevelSets
+from softmorph_cli.kernels.level_sets import Levels, LevelSets
 from softmorph_cli.kernels.torch_eager import TorchBackend
 from softmorph_cli.rules import catalog
 
@@ -73,13 +74,15 @@ def _simple_and_no_end(shape: tuple[int, ...], values: bytes) -> bool:
 def conditions(name: str, dimensions: int) -> tuple[Deletes, ...]:
     """A rule's conditions, sub-iteration by sub-iteration."""
     if name == "thinning":
-        return tuple(map(_thins_2d, TURNS_2D)) if dimensions == 2 else tuple(map(_thins_3d, TURNS_3D))
-    return (_finishes,) * 2**dimensions
+        if dimensions == 2:
+            return tuple(_thins_2d(direction) for direction in TURNS_2D)
+        return tuple(_thins_3d(direction) for direction in TURNS_3D)
+    return (_finishes,) * (1 << dimensions)
 
 
 def lowered(values: np.ndarray, step: Step, deletes: Deletes) -> np.ndarray:
     """One ranked step: the highest value, of a voxel's own and lower ones around it, at which the rule keeps it."""
-    result = np.maximum(values, values.dtype.type(0)) + 0
+    result: np.ndarray = np.maximum(values, values.dtype.type(0)) + 0
     around = np.pad(result, 1, constant_values=np.inf if step.outside else 0)
     for place in np.ndindex(values.shape):
         if step.subfield is not None and any(i % 2 != p for i, p in zip(place, step.subfield, strict=True)):
@@ -109,13 +112,13 @@ def ladder(counts: np.ndarray, dtype: str) -> np.ndarray:
     """Planes of which as many have a bit as `counts` says, from the highest down."""
     bits = 8 * np.dtype(dtype).itemsize
     words = np.array([(1 << bits) - (1 << bits - n) for n in range(bits + 1)], f"u{np.dtype(dtype).itemsize}")
-    return words[counts].view(dtype)
+    return np.asarray(words[counts].view(dtype))
 
 
 def counted(planes: np.ndarray) -> np.ndarray:
     counts = np.bitwise_count(planes.view(f"u{planes.itemsize}")).astype(int)
     assert same_bits(planes, ladder(counts, planes.dtype.name)), "the level sets are not nested"
-    return counts
+    return np.asarray(counts)
 
 
 def exact_thresholds(count: int, lowest: float | None) -> list[Fraction]:
@@ -156,7 +159,7 @@ def held(value: float, thresholds: list[Fraction]) -> int:
     return bisect_left(thresholds, Fraction(float(value)))
 
 
-def job(backend: object, dimensions: int, levels: int | str, lowest: float | None = None) -> FilterJob:
+def job(backend: Backend, dimensions: int, levels: Levels, lowest: float | None = None) -> FilterJob:
     """A finished skeleton by the method `nested`."""
     rules = (catalog.bundled(name, dimensions) for name in ("thinning", "thinning-subfields"))
     settings = Settings(method="nested", levels=levels, lowest=lowest)
@@ -391,7 +394,7 @@ class NestedContract(Backed):
         assert sum(results[0][1]) > 100
 
     @torch.no_grad()
-    def check_job(self, image: np.ndarray, levels: int | str, lowest: float | None) -> None:
+    def check_job(self, image: np.ndarray, levels: Levels, lowest: float | None) -> None:
         mine, oracle = self.backend(), TorchBackend("cpu")
         got = run(job(mine, image.ndim, levels, lowest), self.give(image))
         wanted = run(job(oracle, image.ndim, levels, lowest), torch.as_tensor(image))
@@ -405,11 +408,11 @@ class NestedContract(Backed):
         ("levels", "lowest"),
         [(8, None), (64, None), (192, 0.8), (128, None), ("exact", None), ("exact", 0.2)],
     )
-    def test_a_nested_skeleton(self, levels: int | str, lowest: float | None, dtype: str) -> None:
+    def test_a_nested_skeleton(self, levels: Levels, lowest: float | None, dtype: str) -> None:
         self.check_job(vessels((15, 41), 5, noise=0.1).astype(dtype), levels, lowest)
 
     @pytest.mark.parametrize("levels", [16, "exact"])
-    def test_a_nested_skeleton_in_3d(self, levels: int | str) -> None:
+    def test_a_nested_skeleton_in_3d(self, levels: Levels) -> None:
         self.check_job(vessels((9, 10, 35), 5, noise=0.1).astype(np.float32), levels, None)
 
     @torch.no_grad()

@@ -37,7 +37,8 @@ def plain(image: np.ndarray, steps: Steps, iterations: int) -> Swept:
         field = NumbaField(image, threads=1)
         field.begin(steps)
         # So long ago is everything that nothing has come before it.
-        field._way._depth = 1 << 20
+        assert field._algorithm is not None
+        field._algorithm._depth = 1 << 20
         changed = sweep_all(field, steps, iterations)
         return field.image().copy(), changed
 
@@ -64,7 +65,8 @@ def test_the_comparison_sees_voxels_skipped_too_early(name: str) -> None:
     steps = steps_of(name, 2)
     field = NumbaField(image, threads=1)
     field.begin(steps)
-    field._way._depth = 1
+    assert field._algorithm is not None
+    field._algorithm._depth = 1
     sweep_all(field, steps, 9)
     assert not same_bits(field.image(), plain(image, steps, 9)[0])
 
@@ -111,7 +113,7 @@ def test_subfields_are_those_of_the_whole_map_in_3d(corner: tuple[int, ...]) -> 
 
 def check_part(shape: tuple[int, ...], corner: tuple[int, ...], logic: str) -> None:
     """One step on a part, which begins anywhere, is the same step on the whole map, but for the outermost voxels."""
-    image = vessels(shape, 6, noise=0.3).astype(np.float32)
+    image: np.ndarray = vessels(shape, 6, noise=0.3).astype(np.float32)
     if logic == NESTED:
         image = (image > 0.5).astype(np.uint8) * np.uint8(128) + (image > 0.7) * np.uint8(64)
     part = tuple(slice(low, size - 1) for low, size in zip(corner, shape, strict=True))

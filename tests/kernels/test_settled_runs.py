@@ -92,7 +92,7 @@ def test_rules_of_any_depth_and_action(action: str, text: str, schedule: str) ->
     assert changed == counted
 
 
-def test_a_second_filter_on_the_same_field_begins_anew() -> None:
+def test_a_second_filter_on_the_same_field_starts_without_settled_runs() -> None:
     image = vessels((30, 300), 5)
     first, second = _steps("thinning-2d"), compile_rule(catalog.bundled("majority-2d"), DIAGRAM)
     field = NumbaField(image, threads=1)
@@ -105,7 +105,7 @@ def test_a_second_filter_on_the_same_field_begins_anew() -> None:
     field.close()
 
 
-def test_what_has_settled_for_one_filter_has_not_for_the_next() -> None:
+def test_settled_blocks_of_one_filter_are_not_settled_for_the_next() -> None:
     line = np.zeros((5, 300))
     line[2, 5:290] = 1
     thinning, dilation = _steps("thinning-2d"), compile_rule(structuring.dilation(4, 2), DIAGRAM)
@@ -124,7 +124,8 @@ def test_the_comparison_sees_runs_skipped_too_early() -> None:
     planes = NumbaBackend(2).pack_levels(vessels((9, 24, 260), 0).astype(np.float32), 64, 0)
     field = NumbaField(planes, threads=1)
     field.begin(steps)
-    field._way._depth = 1
+    assert field._algorithm is not None
+    field._algorithm._depth = 1
     sweep_all(field, steps, 9)
     assert not same_bits(field.image(), plain(planes, steps, 9)[0])
     field.close()

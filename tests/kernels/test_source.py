@@ -72,7 +72,7 @@ def _bits(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [_empty, _half, _zeros, _bits])
 @pytest.mark.parametrize("suffix", ["py", "nbc", "nbi", "pyc", "sums"])
-def test_a_damaged_cache_is_made_anew(suffix: str, damage: Callable[[Path], None], fresh: Path) -> None:
+def test_a_damaged_cache_is_replaced(suffix: str, damage: Callable[[Path], None], fresh: Path) -> None:
     right = _erode()
     files = [path for path in fresh.rglob(f"*.{suffix}") if path.is_file()]
     assert files
@@ -97,8 +97,8 @@ sm.skeletonize(image.astype(np.float64), levels="exact")
 """
 
 
-def test_damaged_machine_code_of_any_kernel_is_made_anew(fresh: Path) -> None:
-    """In a process of its own: loaded, it would end this one."""
+def test_damaged_machine_code_of_any_kernel_is_compiled_again(fresh: Path) -> None:
+    """In a separate process, which loading it would crash."""
 
     def run() -> None:
         subprocess.run([sys.executable, "-c", KINDS], check=True)
@@ -128,7 +128,7 @@ def test_every_index_of_the_generated_code_is_unsigned() -> None:
         assert re.findall(r"(?<!u)int64", signature) == []
 
 
-def test_types_and_needs_have_kernels_of_their_own() -> None:
+def test_each_type_and_each_condition_has_a_separate_kernel() -> None:
     texts = {
         sweep_text(THINNING.program, np.dtype(dtype), pairs, 0)
         for dtype in ("float32", "float64", "uint8", "uint64")

@@ -1,7 +1,7 @@
 """What can be said about the GPU's kernels without a GPU: their text, their machine code, their results.
 
 Results come from Triton's interpreter, which has to be chosen before triton is imported and patches it for
-good. Hence a process of its own, where `test_triton_contract` runs; here triton only compiles.
+good. So `test_triton_contract` and `test_triton_sweeps` run in a separate process; here triton only compiles.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules.rule import Rule
 
 TEXTS = Path(__file__).parents[1] / "golden"
-CONTRACT = Path(__file__).with_name("test_triton_contract.py")
+CONTRACT = [str(Path(__file__).with_name(f"test_triton_{part}.py")) for part in ("contract", "sweeps")]
 
 
 def test_the_contract_under_the_interpreter() -> None:
     pytest.importorskip("triton")
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", str(CONTRACT)],
+        [sys.executable, "-m", "pytest", "-q", "-x", *CONTRACT],
         env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
@@ -159,7 +159,7 @@ def test_sizes_of_64_bits_compile_too(kernel: str) -> None:
 
 @pytest.mark.parametrize("planes", ["*u8", "*i64"])
 @pytest.mark.parametrize("image", ["*fp32", "*fp64"])
-def test_what_is_done_voxel_by_voxel_compiles(image: str, planes: str) -> None:
+def test_voxelwise_operations_compile(image: str, planes: str) -> None:
     # The interpreter is lenient about types; the compiler is not.
     pytest.importorskip("triton")
     from softmorph_cli.kernels import triton_maps as maps

@@ -13,6 +13,7 @@ from skimage.morphology import thin
 
 from softmorph_cli.errors import InputError, RuleError
 from softmorph_cli.rules import catalog, structuring
+from softmorph_cli.rules.neighborhood import CONNECTIVITIES
 from softmorph_cli.rules.rule import Action
 
 NAMES = (
@@ -59,13 +60,14 @@ def _count(image: np.ndarray, *, centre: bool) -> np.ndarray:
 
 def _corners(image: np.ndarray) -> np.ndarray:
     hit, miss = np.array([[0, 1, 0], [0, 1, 1], [0, 0, 0]]), np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0]])
-    return np.any(
+    found: np.ndarray = np.any(
         [
             ndimage.binary_hit_or_miss(np.pad(image, 1), np.rot90(hit, k), np.rot90(miss, k))[1:-1, 1:-1]
             for k in range(4)
         ],
         axis=0,
     )
+    return found
 
 
 EXPECTED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -130,7 +132,7 @@ def test_guo_hall_is_scikit_images_thin_where_the_border_is_background() -> None
     thinned = 0
     for image in _blobs():
         result = run_binary(catalog.bundled("guo-hall-2d"), image, None)
-        assert (result == thin(image)).all()
+        assert (result == thin(image)).all()  # type: ignore[no-untyped-call]
         thinned += int(image.sum() - result.sum())
     assert thinned > 1000
 
@@ -144,7 +146,7 @@ def test_the_textbook_comparison_tells_the_two_apart() -> None:
 
 @pytest.mark.parametrize(("dimensions", "connectivity"), [(2, 4), (2, 8), (3, 6), (3, 18), (3, 26)])
 def test_structuring_elements_against_scipy(dimensions: int, connectivity: int) -> None:
-    order = structuring.CONNECTIVITIES[dimensions].index(connectivity) + 1
+    order = CONNECTIVITIES[dimensions].index(connectivity) + 1
     element = ndimage.generate_binary_structure(dimensions, order)
     erosion = structuring.erosion(connectivity, dimensions)
     dilation = structuring.dilation(connectivity, dimensions)
@@ -161,7 +163,7 @@ def test_structuring_elements_against_scipy(dimensions: int, connectivity: int) 
 def test_an_element_that_reaches_along_some_axes_only(connectivity: int, axes: tuple[int, ...]) -> None:
     element = ndimage.generate_binary_structure(3, {6: 1, 18: 2, 26: 3}[connectivity])
     for axis in {0, 1, 2} - set(axes):
-        kept = [slice(None)] * 3
+        kept: list[slice | int] = [slice(None)] * 3
         for end in (0, 2):
             kept[axis] = end
             element[tuple(kept)] = False

@@ -25,7 +25,7 @@ A, B, C = (var((0, offset)) for offset in (-1, 0, 1))
     ],
     ids=str,
 )
-def test_what_was_pickled_is_the_same_object(expression: Expression) -> None:
+def test_an_unpickled_expression_is_the_same_object(expression: Expression) -> None:
     assert pickle.loads(pickle.dumps(expression)) is expression
 
 

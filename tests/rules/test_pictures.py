@@ -93,7 +93,7 @@ def test_turning_a_picture_turns_its_offsets() -> None:
     turn = quarter_turn(2, 3)
     once = parse("1..  ...  ...\n...  .*.  ...\n...  ...  ...", 3, turn)
     corners = {n.offset for n in walk(once.expression) if isinstance(n, Var)}
-    expected = {(-1, -1, -1)}
+    expected: set[tuple[int, ...]] = {(-1, -1, -1)}
     for _ in range(3):
         expected |= {rotate(o, turn) for o in expected}
     assert corners == expected
@@ -116,7 +116,7 @@ def test_turning_a_picture_turns_its_offsets() -> None:
         ("*..  ...  ...\n...  ...  ...\n...  ...  ...", 3, "middle"),
     ],
 )
-def test_what_is_no_picture_is_refused(picture: str, dimensions: int, fragment: str) -> None:
+def test_malformed_pictures_are_refused(picture: str, dimensions: int, fragment: str) -> None:
     with pytest.raises(RuleError, match=r"picture") as caught:
         parse(picture, dimensions)
     assert fragment in str(caught.value)

@@ -62,7 +62,7 @@ def _ones(diagram: DecisionDiagram, variables: int) -> int:
     share = [0.0, 1.0]
     for node in diagram.nodes:
         share.append((share[node.low] + share[node.high]) / 2)
-    return round(share[diagram.root] * 2**variables)
+    return round(share[diagram.root] * float(2**variables))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from softmorph_cli.rules.picture import Template
 from softmorph_cli.rules.rule import Action
 
 RINGS = np.array([[n >> k & 1 for n in range(256)] for k in range(8)], bool)
-LOOKUP_2D = {offset: RINGS[k] for k, offset in enumerate(RING_OFFSETS)}
+LOOKUP_2D: dict[tuple[int, ...], np.ndarray] = {offset: RINGS[k] for k, offset in enumerate(RING_OFFSETS)}
 
 
 @cache
@@ -49,14 +49,14 @@ def test_schedules_actions_and_borders() -> None:
 def test_2d_rule_on_all_256_rings(direction: str) -> None:
     (sub_iteration,) = (s for s in catalog.bundled("thinning-2d").sub_iterations if s.label == direction)
     found = truth(turned(sub_iteration.expression, sub_iteration.rotation), LOOKUP_2D)
-    expected = [deletes_2d(RINGS[:, n], direction) for n in range(256)]
+    expected = [deletes_2d(RINGS[:, n].tolist(), direction) for n in range(256)]
     assert found.tolist() == expected
     assert sum(expected) == 37
 
 
 @pytest.mark.parametrize("direction", TURNS_2D)
 def test_2d_rule_deletes_simple_points_only_and_no_end_points(direction: str) -> None:
-    for n in np.flatnonzero([deletes_2d(RINGS[:, n], direction) for n in range(256)]):
+    for n in np.flatnonzero([deletes_2d(RINGS[:, n].tolist(), direction) for n in range(256)]):
         ring = RINGS[:, n]
         square = np.zeros((3, 3), bool)
         for value, (y, x) in zip(ring, RING_OFFSETS, strict=True):
@@ -96,4 +96,4 @@ def test_3d_rule_in_every_direction(direction: str) -> None:
 def test_the_2d_comparison_would_see_a_wrong_direction() -> None:
     rule = catalog.bundled("thinning-2d")
     found = truth(turned(rule.sub_iterations[1].expression, rule.sub_iterations[3].rotation), LOOKUP_2D)
-    assert found.tolist() != [deletes_2d(RINGS[:, n], "E") for n in range(256)]
+    assert found.tolist() != [deletes_2d(RINGS[:, n].tolist(), "E") for n in range(256)]

@@ -124,7 +124,7 @@ def test_forms_of_a_name() -> None:
     assert catalog.forms("prune-2d") == catalog.forms("") == ()
 
 
-def test_a_batch_knows_a_rule_by_what_its_file_holds(tmp_path: Path) -> None:
+def test_a_batch_identifies_a_rule_by_the_content_of_its_file(tmp_path: Path) -> None:
     file = tmp_path / "r.toml"
     file.write_text("a", encoding="utf-8")
     plain, confined = _content(str(file)), _content(f"{file}+simple")

@@ -103,6 +103,7 @@ class Threshold(Filter):
     )
 
     operation: ClassVar = "threshold"
+    cuts: ClassVar = True
     help: ClassVar = "Binarize a map, keep its largest components, number them; 8- or 26-connected."
     examples: ClassVar = (
         "softmorph threshold airways.nii.gz tree.nii.gz --threshold 0.4 --largest 1",
@@ -113,11 +114,6 @@ class Threshold(Filter):
     def gives(self) -> str:
         """The kind of a result's values."""
         return LABELS if self.labels else MASK
-
-    @property
-    def cuts(self) -> bool:
-        """Whether it applies a threshold to the map."""
-        return True
 
     @property
     def parameters(self) -> dict[str, Any]:

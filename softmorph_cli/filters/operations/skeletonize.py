@@ -8,15 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.filter import (
-    CHAIN,
-    COMMAND,
-    MASK,
-    PROBABILITY,
-    TILES,
-    Sequences,
-    SoftFilter,
-)
+from softmorph_cli.filters.filter import CHAIN, COMMAND, MASK, PROBABILITY, TILES, Sequences, SoftFilter
 from softmorph_cli.filters.method import Scheme
 from softmorph_cli.filters.settings import THINNING, Result, Settings
 from softmorph_cli.system.parameters import Parameter, at_least, below_one, named
@@ -34,12 +26,7 @@ _DENSE: Final = 0.2
 
 
 def uneven(volume: Volume, place: str = COMMAND) -> list[str]:
-    """Return a warning if the voxels of a map to be thinned are far from cubic.
-
-    Args:
-        volume: The map.
-        place: Where the filter is typed, see `Filter.concerns`.
-    """
+    """Return a warning if the voxels of a map to be thinned are far from cubic, see `Filter.concerns`."""
     if volume.spacing is None or max(volume.spacing) <= UNEVEN * min(volume.spacing):
         return []
     sizes = " × ".join(f"{size:g}" for size in volume.spacing)
@@ -90,8 +77,7 @@ class Skeleton(SoftFilter):
         ),
     ] = None
     hard: Annotated[
-        bool,
-        Parameter("Write the exact binary centreline of p > --threshold instead, as uint8 0 and 1."),
+        bool, Parameter("Write the exact binary centreline of p > --threshold instead, as uint8 0 and 1.")
     ] = False
     threshold: Annotated[
         float | None,
@@ -117,6 +103,7 @@ class Skeleton(SoftFilter):
     title: ClassVar = "skeleton"
     default_method: ClassVar = THINNING
     finishes_lines: ClassVar = True
+    cuts: ClassVar = True
     help: ClassVar = """Soft skeleton: at each of its levels a centreline, one voxel wide.
 
     OUT > t has the components, loops and cavities of IN > t for t = 1/(2L), 1/L, 2/L, ... (L is --levels, 16), and
@@ -196,11 +183,6 @@ class Skeleton(SoftFilter):
     def takes_tiles(self) -> bool:
         """Whether it can be run tile by tile."""
         return self.resample is None
-
-    @property
-    def cuts(self) -> bool:
-        """Whether it applies a threshold to the map, or its result is read level by level."""
-        return True
 
     def settled(self, levels: LevelSets | Literal["exact"] | None) -> tuple[Self, tuple[str, ...]]:
         """Return the hard skeleton at the nearest of a map's exact levels, and a note on it."""

@@ -26,7 +26,7 @@ from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import below_one, named
 
 if TYPE_CHECKING:
-    from softmorph_cli.metrics.evaluate import Evaluated, Order
+    from softmorph_cli.metrics.evaluate import Evaluated, Evaluation
     from softmorph_cli.metrics.sources import Opened
     from softmorph_cli.metrics.statistics import Statistics
     from softmorph_cli.skeleton.analyse import Inspection
@@ -267,11 +267,11 @@ def evaluate(
     >>> found.metrics()["dice"]
     0.75
     """
-    from softmorph_cli.metrics.evaluate import Order, evaluate_opened
-    from softmorph_cli.metrics.pair import Settings
+    from softmorph_cli.metrics.evaluate import Evaluation, evaluate_opened
+    from softmorph_cli.metrics.pair import MetricSettings
 
-    order = Order(
-        settings=Settings(
+    order = Evaluation(
+        settings=MetricSettings(
             threshold=0.5 if threshold is None else threshold,
             connectivity=connectivity,
             method=method,
@@ -306,7 +306,7 @@ def _tolerance(tolerance: float | str | None) -> tuple[float, str | None] | None
 
 def _opened(
     image: Image,
-    order: Order,
+    order: Evaluation,
     grid: tuple[Sequence[float] | None, str | None],
     *,
     reference: Image | None = None,

@@ -23,7 +23,7 @@ from softmorph_cli.io.options import WriteOptions
 from softmorph_cli.system import lengths
 
 if TYPE_CHECKING:
-    from softmorph_cli.metrics.evaluate import Order, Row
+    from softmorph_cli.metrics.evaluate import ClassMetrics, Evaluation
     from softmorph_cli.metrics.pair import Pair
 
 # POT loads whichever of these is installed, to compute with its arrays too; nobody does here, and PyTorch alone takes
@@ -118,14 +118,14 @@ def _check_outputs(
 
 def _order(
     comparing: Comparing, measuring: Measuring, telling: Telling, opening: ReadBoth, *, strict: bool
-) -> Order:
-    from softmorph_cli.metrics.evaluate import Order
-    from softmorph_cli.metrics.pair import Settings
+) -> Evaluation:
+    from softmorph_cli.metrics.evaluate import Evaluation
+    from softmorph_cli.metrics.pair import MetricSettings
 
     tolerance = measuring.tolerance
     names = comparing.metrics
-    return Order(
-        settings=Settings(
+    return Evaluation(
+        settings=MetricSettings(
             **({} if measuring.threshold is None else {"threshold": measuring.threshold}),
             connectivity=measuring.connectivity,
             method=measuring.method,
@@ -155,7 +155,7 @@ def _explain(telling: Telling) -> None:
         tables.explain(METRICS)
 
 
-def _files(prediction: Path, reference: Path, order: Order, telling: Telling) -> None:
+def _files(prediction: Path, reference: Path, order: Evaluation, telling: Telling) -> None:
     from softmorph_cli.metrics.evaluate import evaluate_files
 
     started = time.perf_counter()
@@ -204,12 +204,12 @@ def _files(prediction: Path, reference: Path, order: Order, telling: Telling) ->
         report.table(f"where topology is wrong → {telling.error_map}", ("", "regions"), lines, err=False)
 
 
-def _of_class(row: Row, rows: Sequence[Row], told: str) -> str:
+def _of_class(row: ClassMetrics, rows: Sequence[ClassMetrics], told: str) -> str:
     return told if len(rows) == 1 else f"{tables.class_name(row.label, row.name)}: {told}"
 
 
 def _write_error_map(
-    pair: Pair, path: Path, order: Order, *, force: bool
+    pair: Pair, path: Path, order: Evaluation, *, force: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """Write the error map; return what the JSON says of it, and what the file cannot hold."""
     from softmorph_cli.io import write_labels

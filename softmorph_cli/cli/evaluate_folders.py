@@ -18,9 +18,9 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import SoftmorphError, UsageError
 
 if TYPE_CHECKING:
-    from softmorph_cli.metrics.evaluate import Evaluated, Order, Row
+    from softmorph_cli.metrics.evaluate import ClassMetrics, Evaluated, Evaluation
     from softmorph_cli.metrics.folders import Matched
-    from softmorph_cli.metrics.summary import Summary
+    from softmorph_cli.metrics.summary import MetricSummary
 
 Class = tuple[int, str | None]
 
@@ -33,7 +33,7 @@ class _Done:
     failed: list[dict[str, str]]
 
     @property
-    def classes(self) -> dict[Class, list[tuple[str, Row]]]:
+    def classes(self) -> dict[Class, list[tuple[str, ClassMetrics]]]:
         """The rows of every class, with the names of their pairs, in the order of labels."""
         rows = [(stem, row) for stem, found in self.pairs for row in found.rows]
         # A class may have a name in some files only.
@@ -47,7 +47,7 @@ class _Done:
 
 
 def evaluate_folders(
-    prediction: Path, reference: Path, order: Order, apart: Sequence[Path], telling: Telling
+    prediction: Path, reference: Path, order: Evaluation, apart: Sequence[Path], telling: Telling
 ) -> None:
     """Compare the files of two folders that have the same name, and tell.
 
@@ -80,7 +80,7 @@ def evaluate_folders(
         raise typer.Exit(1)
 
 
-def _evaluate_all(matched: Matched, order: Order, telling: Telling) -> _Done:
+def _evaluate_all(matched: Matched, order: Evaluation, telling: Telling) -> _Done:
     from softmorph_cli.metrics.evaluate import evaluate_files
 
     done = _Done([], [])
@@ -113,11 +113,13 @@ def _evaluate_all(matched: Matched, order: Order, telling: Telling) -> _Done:
     return done
 
 
-def _tell(title: str, done: _Done, matched: Matched, order: Order, telling: Telling, seconds: float) -> None:
+def _tell(
+    title: str, done: _Done, matched: Matched, order: Evaluation, telling: Telling, seconds: float
+) -> None:
     from softmorph_cli.metrics.summary import description, summarize
 
     seed = order.settings.seed
-    summaries: dict[Class, dict[str, Summary]] = {}
+    summaries: dict[Class, dict[str, MetricSummary]] = {}
     warnings = list(matched.unmatched)
     for which, entries in done.classes.items():
         names = dict.fromkeys(name for _, row in entries for name in row.values)
@@ -189,7 +191,9 @@ def _noted(done: _Done) -> list[str]:
     ]
 
 
-def _undefined(entries: Sequence[tuple[str, Row]], values: dict[str, list[float | None]]) -> list[str]:
+def _undefined(
+    entries: Sequence[tuple[str, ClassMetrics]], values: dict[str, list[float | None]]
+) -> list[str]:
     """Say which metrics are not defined for some of the pairs."""
     from softmorph_cli.metrics.folders import some
 

@@ -13,7 +13,7 @@ from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.level_sets import at_level
 from softmorph_cli.metrics.metric import Metric
 from softmorph_cli.metrics.opt_j import NEAR, REACH
-from softmorph_cli.metrics.pair import Pair, Settings
+from softmorph_cli.metrics.pair import MetricSettings, Pair
 from softmorph_cli.metrics.registry import METRICS
 from softmorph_cli.metrics.sources import (
     Compared,
@@ -43,7 +43,7 @@ ARGMAX: Final = "argmax"
 
 
 @dataclass(frozen=True)
-class Order:
+class Evaluation:
     """What is compared, and how.
 
     Attributes:
@@ -60,7 +60,7 @@ class Order:
         argmax: Whether classes that exclude each other are decided by the most probable one.
     """
 
-    settings: Settings
+    settings: MetricSettings
     tolerance: tuple[float, str | None] | None = None
     names: tuple[str, ...] | None = None
     labels: tuple[int, ...] = ()
@@ -119,7 +119,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Row:
+class ClassMetrics:
     """One class of one pair of files, or a region, which is the union of labels."""
 
     label: int
@@ -155,7 +155,7 @@ class Evaluated:
     prediction: Mapping[str, Any]
     reference: Mapping[str, Any]
     parameters: Mapping[str, Any]
-    rows: tuple[Row, ...]
+    rows: tuple[ClassMetrics, ...]
     notes: tuple[tuple[Path | str | None, str], ...]
     held: frozenset[int]
 
@@ -209,7 +209,7 @@ class Evaluated:
 def evaluate_files(
     prediction: Path,
     reference: Path,
-    order: Order,
+    order: Evaluation,
     *,
     stage: Callable[[str], None] = lambda name: None,
     look: Callable[[Pair], None] = lambda pair: None,
@@ -235,7 +235,7 @@ def evaluate_files(
 def evaluate_opened(
     mine: Opened,
     its: Opened,
-    order: Order,
+    order: Evaluation,
     *,
     stage: Callable[[str], None] = lambda name: None,
     look: Callable[[Pair], None] = lambda pair: None,
@@ -262,7 +262,7 @@ def evaluate_opened(
             f"an error map is of one class, and these are {held}: {how}, such as "
             f"{named('label', classes[0])}."
         )
-    rows: list[Row] = []
+    rows: list[ClassMetrics] = []
     notes: list[tuple[Path | str | None, str]] = [
         (one.path, note) for one in (mine, its) for note in one.notes
     ]
@@ -295,7 +295,7 @@ def _described(one: Opened) -> dict[str, Any]:
     return documents.described(one.like) | path
 
 
-def _measured(each: Compared, pair: Pair, order: Order, stage: Callable[[str], None]) -> Row:
+def _measured(each: Compared, pair: Pair, order: Evaluation, stage: Callable[[str], None]) -> ClassMetrics:
     values: dict[str, float | None] = {}
     notes: list[str] = []
     for metric in order.metrics:
@@ -304,10 +304,10 @@ def _measured(each: Compared, pair: Pair, order: Order, stage: Callable[[str], N
         asked = {one for name in metric.names for one in metric.spelled(name)}
         values |= {name: value for name, value in reading.values.items() if name in asked}
         notes += [note for note in reading.notes if note not in notes]
-    return Row(each.label, each.name, values, tuple(notes), each.region)
+    return ClassMetrics(each.label, each.name, values, tuple(notes), each.region)
 
 
-def _tolerance(order: Order, pair: Pair) -> float:
+def _tolerance(order: Evaluation, pair: Pair) -> float:
     """Return the tolerance in the pair's unit.
 
     Where none is chosen it is 1 mm, or one voxel where 1 mm is many of them: any two maps would agree.
@@ -326,7 +326,7 @@ def _tolerance(order: Order, pair: Pair) -> float:
         raise InputError(f"{named('tolerance')} {number:g}{unit}: {error}") from error
 
 
-def _parameters(pair: Pair, order: Order) -> dict[str, Any]:
+def _parameters(pair: Pair, order: Evaluation) -> dict[str, Any]:
     finest, unit = pair.frame.finest, pair.frame.suffix
     by = ["threshold" if decided is None else ARGMAX for decided in pair.decided]
     told = pair.settings.as_dict(pair.dims)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from softmorph_cli.metrics.pair import Pair, Settings
+from softmorph_cli.metrics.pair import MetricSettings, Pair
 from softmorph_cli.system.units import MILLIMETRES
 
 # How the names of lengths end: in the unit of the prediction.
@@ -53,7 +53,7 @@ class Metric:
     compute: Callable[[Pair], Reading] = field(compare=False)
     asked_by: tuple[str, ...] = ()
 
-    def wanted(self, settings: Settings) -> bool:
+    def wanted(self, settings: MetricSettings) -> bool:
         """Say whether these settings ask for it."""
         return not self.asked_by or any(getattr(settings, name) for name in self.asked_by)
 

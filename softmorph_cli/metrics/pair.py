@@ -49,7 +49,7 @@ UNDECIDED: Final[Both[Mask | None]] = Both(None, None)
 
 
 @dataclass(frozen=True)
-class Settings:
+class MetricSettings:
     """What a person can choose about an evaluation.
 
     Attributes:
@@ -148,7 +148,7 @@ class Pair:
 
     prediction: Volume
     reference: Volume
-    settings: Settings = field(default_factory=Settings)
+    settings: MetricSettings = field(default_factory=MetricSettings)
     decided: Both[Mask | None] = UNDECIDED
 
     def __post_init__(self) -> None:

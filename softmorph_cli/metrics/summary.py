@@ -13,7 +13,7 @@ RESAMPLES: Final = 9999
 
 
 @dataclass(frozen=True)
-class Summary:
+class MetricSummary:
     """One metric over many pairs.
 
     Attributes:
@@ -37,7 +37,7 @@ class Summary:
         return asdict(self)
 
 
-def summarize(values: Sequence[float | None], seed: int) -> Summary:
+def summarize(values: Sequence[float | None], seed: int) -> MetricSummary:
     """Summarize a metric; the interval is the bias-corrected and accelerated bootstrap (BCa) of the mean.
 
     Args:
@@ -47,7 +47,7 @@ def summarize(values: Sequence[float | None], seed: int) -> Summary:
     known = np.array([value for value in values if value is not None], np.float64)
     missing = len(values) - len(known)
     if len(known) == 0:
-        return Summary(0, missing, None, None, None, None)
+        return MetricSummary(0, missing, None, None, None, None)
     mean, median = float(known.mean()), float(np.median(known))
     low = high = None
     if len(known) > 1 and np.ptp(known) == 0:
@@ -59,7 +59,7 @@ def summarize(values: Sequence[float | None], seed: int) -> Summary:
             (known,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="BCa", rng=seed
         ).confidence_interval
         low, high = float(interval.low), float(interval.high)
-    return Summary(len(known), missing, mean, median, low, high)
+    return MetricSummary(len(known), missing, mean, median, low, high)
 
 
 def description(seed: int) -> dict[str, Any]:

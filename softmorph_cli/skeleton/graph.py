@@ -30,7 +30,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Node:
+class SkeletonNode:
     """An end point, a junction, the start of a ring, or a voxel on its own.
 
     Attributes:
@@ -117,7 +117,7 @@ class SkeletonGraph:
         name: Of the class that it is the skeleton of, where the file has several.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[SkeletonNode, ...]
     branches: tuple[Branch, ...]
     components: tuple[Component, ...]
     frame: Frame
@@ -135,12 +135,12 @@ class SkeletonGraph:
         return sum(branch.length for branch in self.branches)
 
     @property
-    def end_points(self) -> tuple[Node, ...]:
+    def end_points(self) -> tuple[SkeletonNode, ...]:
         """Nodes of one branch."""
         return tuple(node for node in self.nodes if node.degree == 1)
 
     @property
-    def junctions(self) -> tuple[Node, ...]:
+    def junctions(self) -> tuple[SkeletonNode, ...]:
         """Nodes where three branch ends or more meet."""
         return tuple(node for node in self.nodes if node.degree > 2)
 
@@ -211,7 +211,7 @@ def measure(
             )
         )
     nodes = tuple(
-        Node(
+        SkeletonNode(
             number=number[node],
             component=rank[owner[node]],
             degree=graph.degree(node),

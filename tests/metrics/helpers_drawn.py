@@ -6,7 +6,7 @@ import numpy as np
 
 from softmorph_cli import Volume
 from softmorph_cli.metrics.metric import Reading
-from softmorph_cli.metrics.pair import Pair, Settings
+from softmorph_cli.metrics.pair import MetricSettings, Pair
 from softmorph_cli.metrics.registry import METRICS
 
 # Where vessels begin and end, in the last two axes, and their radius in voxels; the first one is the trunk.
@@ -34,7 +34,7 @@ def pair(
         Volume(np.asarray(array, np.float32), "ZYX"[-dims:], size, None if size is None else "mm")
         for array in (predicted, reference)
     )
-    return Pair(*volumes, Settings(**settings))
+    return Pair(*volumes, MetricSettings(**settings))
 
 
 def measured(one: Pair) -> Reading:

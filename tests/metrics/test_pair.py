@@ -9,7 +9,7 @@ from helpers_maps import same_bits, vessels
 
 from softmorph_cli import skeletonize
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.metrics.pair import Settings
+from softmorph_cli.metrics.pair import MetricSettings
 from softmorph_cli.metrics.registry import METRICS
 
 BLANK, FULL = np.zeros((12, 14)), np.ones((12, 14))
@@ -37,7 +37,7 @@ def test_a_connectivity_of_the_wrong_number_of_axes_is_refused() -> None:
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
-        Settings(**wrong)
+        MetricSettings(**wrong)
 
 
 def test_a_voxel_at_the_threshold_is_background_and_a_soft_reference_is_cut_at_one_half() -> None:
@@ -66,14 +66,14 @@ def test_what_several_metrics_need_is_made_once() -> None:
 
 
 def test_the_settings_say_all_that_a_metric_depends_on() -> None:
-    told = Settings(connectivity=6, patches=7, seed=3).as_dict(3)
+    told = MetricSettings(connectivity=6, patches=7, seed=3).as_dict(3)
     assert (told["connectivity"], told["background_connectivity"]) == (6, 26)
     assert (told["patches"], told["patch_shape"], told["seed"]) == (7, [48, 48, 48], 3)
     assert told["threshold"] == told["reference_threshold"] == 0.5
     assert "background" in told["ties"]
     assert "Kuba" in told["skeleton"]
-    assert Settings().as_dict(2)["patches"] is None
-    assert Settings(expensive=True).as_dict(2)["patches"] == 100
+    assert MetricSettings().as_dict(2)["patches"] is None
+    assert MetricSettings(expensive=True).as_dict(2)["patches"] == 100
 
 
 def names() -> list[str]:
@@ -127,4 +127,4 @@ def test_every_metric_has_a_defined_value_or_says_why_not(shape: tuple[int, ...]
     ],
 )
 def test_when_soft_skeletons_end_is_told(method: str, iterations: int | None, told: int | str) -> None:
-    assert Settings(method=method, iterations=iterations).as_dict(3)["soft_skeleton_iterations"] == told
+    assert MetricSettings(method=method, iterations=iterations).as_dict(3)["soft_skeleton_iterations"] == told

@@ -15,7 +15,7 @@ from skimage.measure import find_contours, marching_cubes, mesh_surface_area
 from softmorph_cli import Volume
 from softmorph_cli.filters.resample import resampled
 from softmorph_cli.metrics import surfaces
-from softmorph_cli.metrics.pair import Pair, Settings
+from softmorph_cli.metrics.pair import MetricSettings, Pair
 
 HD95, ASSD, NSD = surfaces.METRICS
 # It warns of itself.
@@ -185,7 +185,7 @@ def test_distances_of_uneven_voxels_without_a_unit_say_what_they_count() -> None
         Volume(np.asarray(one, np.float32), "YX", (5.0, 2.0), None)
         for one in (np.roll(truth, 3, axis=0), truth)
     )
-    one = Pair(*maps, Settings())
+    one = Pair(*maps, MetricSettings())
     (note,) = HD95.compute(one).notes
     assert note.endswith("are in voxels along x, of which one along y counts 2.5.")
     assert HD95.compute(one).values["hd95_voxels"] == pytest.approx(7.5)

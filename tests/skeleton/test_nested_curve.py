@@ -14,8 +14,7 @@ from helpers_topology import broken_ring, noisy, vessels
 from scipy.ndimage import binary_dilation, gaussian_filter, maximum_filter
 
 from softmorph_cli.level_sets import Levels, LevelSets
-from softmorph_cli.metrics.pair import Pair
-from softmorph_cli.metrics.pair import Settings as Comparing
+from softmorph_cli.metrics.pair import MetricSettings, Pair
 from softmorph_cli.skeleton.analyse import Choices, inspect
 from softmorph_cli.skeleton.curve import nested_curve
 from softmorph_cli.skeleton.frame import Frame
@@ -166,6 +165,6 @@ def test_a_prediction_that_is_a_nested_skeleton_is_its_own_centreline(dims: int)
     skeleton = skeleton_of(dims, "exact")
     volume = written(skeleton, "exact")
     truth = volume.with_array((map_of(dims) > 0.5).astype(np.float32))
-    pair = Pair(volume, truth, Comparing(threshold=0.3))
+    pair = Pair(volume, truth, MetricSettings(threshold=0.3))
     assert np.array_equal(pair.skeletons.prediction, skeleton > 0.3)
     assert curve_of(pair.graphs.prediction) == traced(skeleton > 0.3, volume)

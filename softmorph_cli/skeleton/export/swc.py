@@ -10,7 +10,7 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.skeleton.graph import RADIUS, Branch, Node, SkeletonGraph
+from softmorph_cli.skeleton.graph import RADIUS, Branch, SkeletonGraph, SkeletonNode
 from softmorph_cli.system.units import MILLIMETRES
 
 _HEADER = """\
@@ -117,9 +117,9 @@ def _seen_from(
     return branch.nodes[0], branch.points[::-1], radii[::-1]
 
 
-def _roots(graph: SkeletonGraph, at: Mapping[int, Sequence[Branch]]) -> list[Node]:
+def _roots(graph: SkeletonGraph, at: Mapping[int, Sequence[Branch]]) -> list[SkeletonNode]:
     """Choose a root for each component: an end point if there is one, the widest if that is known."""
-    best: dict[int, tuple[tuple[bool, float], Node]] = {}
+    best: dict[int, tuple[tuple[bool, float], SkeletonNode]] = {}
     for node in graph.nodes:
         width = max(
             (float(_seen_from(node.number, branch, 0.0)[2][0]) for branch in at.get(node.number, ())),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from softmorph_cli.metrics.evaluate import Evaluated, Evaluation
     from softmorph_cli.metrics.sources import Opened
     from softmorph_cli.metrics.statistics import Statistics
-    from softmorph_cli.skeleton.analyse import Inspection
+    from softmorph_cli.skeleton import analyse
     from softmorph_cli.topology.betti import Betti
 
 __all__ = ["betti_numbers", "evaluate", "inspect", "statistics"]
@@ -95,14 +95,14 @@ def betti_numbers(image: Image, threshold: float = 0.5, connectivity: int | None
     (0, 0)
     """
     from softmorph_cli.level_sets import at_level
-    from softmorph_cli.skeleton.kind import exact_levels, single
+    from softmorph_cli.skeleton import image_kind, selection
     from softmorph_cli.topology.betti import betti_numbers as count
 
     below_one("threshold", threshold)
     volume = as_volume(image)
     with named_after(volume):
-        volume = single(volume)
-        cut, _ = at_level(threshold, exact_levels(volume))
+        volume = selection.single(volume)
+        cut, _ = at_level(threshold, image_kind.exact_levels(volume))
         return count(volume.array > cut, connectivity)
 
 
@@ -119,7 +119,7 @@ def inspect(
     spacing: Sequence[float] | None = None,
     unit: str | None = None,
     threads: int | None = None,
-) -> Inspection:
+) -> analyse.Inspection:
     """Trace the centreline of a map, or a skeleton that is there, and measure its branches.
 
     A map's exact centreline is traced, that of `skeletonize(hard=True)` with cavities filled; the map's values along
@@ -159,13 +159,12 @@ def inspect(
     """
     from softmorph_cli.filters.operations import uneven
     from softmorph_cli.filters.resample import isotropic
-    from softmorph_cli.skeleton.analyse import Choices
-    from softmorph_cli.skeleton.analyse import inspect as look
+    from softmorph_cli.skeleton import analyse, image_kind, selection
     from softmorph_cli.skeleton.frame import Frame
-    from softmorph_cli.skeleton.kind import MAP, kind_of, single
+    from softmorph_cli.skeleton.image_kind import MAP
 
     length = lengths.parse(prune, named("prune")) if isinstance(prune, str) and prune != "radius" else None
-    choices = Choices(
+    choices = analyse.Choices(
         kind=kind or MAP,
         threshold=threshold,
         prune=prune if isinstance(prune, int | float) else 0.0,
@@ -178,8 +177,8 @@ def inspect(
         raise UsageError(f"{named('resample')} {resample}: only iso is known.")
     volume = as_volume(image, spacing, unit)
     with named_after(volume):
-        volume = single(volume)
-        taken, about = (kind, ()) if kind else kind_of(volume)
+        volume = selection.single(volume)
+        taken, about = (kind, ()) if kind else image_kind.kind_of(volume)
         choices = replace(choices, kind=taken)
         reference = None
         if map is not None:
@@ -196,7 +195,7 @@ def inspect(
             volume = isotropic(volume)
         if length is not None:
             choices = replace(choices, prune=Frame.of(volume).length_of(length))
-        found = look(volume, choices, reference=reference)
+        found = analyse.inspect(volume, choices, reference=reference)
     parameters = {**found.parameters, "prune": prune, "resample": resample}
     return replace(
         found,

@@ -174,7 +174,7 @@ def repair(
     from softmorph_cli.errors import SoftmorphWarning
     from softmorph_cli.level_sets import at_level
     from softmorph_cli.metrics.certificate import certify, changes
-    from softmorph_cli.skeleton.kind import exact_levels
+    from softmorph_cli.skeleton import image_kind
     from softmorph_cli.topology.repair import Settings
     from softmorph_cli.topology.repair import repair as change
 
@@ -183,7 +183,7 @@ def repair(
     width = smooth if isinstance(smooth, str) else f"{smooth:g}vox"
     lengths.parse(width, named("smooth"))
     volume = as_volume(image, spacing, unit)
-    cut, _ = at_level(threshold, exact_levels(volume))
+    cut, _ = at_level(threshold, image_kind.exact_levels(volume))
     with named_after(volume):
         array, kind = channels(volume)
         priors = _priors(betti, volume, len(array))
@@ -238,7 +238,7 @@ def channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
     """
     from softmorph_cli.io import classes
     from softmorph_cli.io.select import choosing
-    from softmorph_cli.skeleton.kind import take_one
+    from softmorph_cli.skeleton import selection
 
     mapped = volume.array.shape[: -volume.spatial_dims]
     if sum(size > 1 for size in mapped) > 1:
@@ -246,7 +246,7 @@ def channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
             f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, mapped, strict=True)
         )
         other = next(a for a, size in zip(volume.mapped_axes, mapped, strict=True) if size > 1 and a != "C")
-        advice = take_one(volume, choosing(other))
+        advice = selection.how_to_select(volume, choosing(other))
         raise InputError(f"it holds {held}, and one map of them is repaired: {advice}.")
     array = volume.array.reshape(-1, *volume.array.shape[-volume.spatial_dims :])
     if len(array) == 1:
@@ -267,19 +267,19 @@ def one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, 
         InputError: If there are several, or the numbers do not fit.
     """
     from softmorph_cli.io.select import choosing
-    from softmorph_cli.skeleton.kind import class_option, take_one
+    from softmorph_cli.skeleton import selection
     from softmorph_cli.topology.prior import Prior, check_prior
 
     if count > 1:
         names = f" ({', '.join(volume.channels)})" if volume.channels else ""
         # One of the mapped axes is longer than 1.
         axis = next(a for a, size in zip(volume.axes, volume.array.shape, strict=True) if size > 1)
-        option = class_option(volume)
+        option = selection.class_option(volume)
         what = "channels" if option or axis == "C" else f"maps along {axis}"
         each = "or give each its prior as betti={0: (...), 1: (...)}"
         if in_shell():
             each = "or give each its prior with --priors FILE"
-        advice = take_one(volume, option or choosing(axis))
+        advice = selection.how_to_select(volume, option or choosing(axis))
         raise InputError(f"it holds {count} {what}{names}: {advice}, {each}.")
     return (Prior((0,), check_prior(betti, volume.spatial_dims)),)
 

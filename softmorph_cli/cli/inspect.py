@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,8 +23,7 @@ from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.system import lengths
 
 if TYPE_CHECKING:
-    from softmorph_cli.skeleton.analyse import Choices, Inspection
-    from softmorph_cli.skeleton.graph import SkeletonGraph
+    from softmorph_cli.skeleton import analyse
     from softmorph_cli.volume import Volume
 
 
@@ -71,12 +70,10 @@ def inspect(
         wanted()  # refuses what SOFTMORPH_PICTURES may not be
     from softmorph_cli.filters.operations import uneven
     from softmorph_cli.pipeline import describe
-    from softmorph_cli.skeleton.analyse import STAGES, Choices
-    from softmorph_cli.skeleton.analyse import inspect as look
+    from softmorph_cli.skeleton import analyse, image_kind
     from softmorph_cli.skeleton.frame import Frame
-    from softmorph_cli.skeleton.kind import SKELETON, kind_of
 
-    choices = Choices(
+    choices = analyse.Choices(
         kind=curve.kind or "map",
         threshold=curve.threshold,
         prune_inside=curve.prune == "radius",
@@ -89,18 +86,18 @@ def inspect(
 
         def stage(name: str) -> None:
             if progress is not None:
-                progress.stage(name, STAGES.index(name), len(STAGES))
+                progress.stage(name, analyse.STAGES.index(name), len(analyse.STAGES))
 
         stage("reading")
         volume = _read(source, reading) if curve.map_file is None else _read_skeleton(source, reading)
         notes = list(volume.notes)
         if curve.kind is None:
-            kind, about = kind_of(volume)
+            kind, about = image_kind.kind_of(volume)
             choices = replace(choices, kind=kind)
             notes += about
         reference = None
         if curve.map_file is not None:
-            if choices.kind != SKELETON:
+            if choices.kind != image_kind.SKELETON:
                 raise UsageError("--map goes with a skeleton: add --as skeleton, or leave it out.")
             reference = _read(curve.map_file, reading)
             notes += [f"{curve.map_file}: {message}" for message in reference.notes]
@@ -115,14 +112,14 @@ def inspect(
         try:
             if length is not None:
                 choices = replace(choices, prune=Frame.of(volume).length_of(length))
-            found = look(volume, choices, reference=reference, progress=progress, stage=stage)
+            found = analyse.inspect(volume, choices, reference=reference, progress=progress, stage=stage)
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
         inspect_seconds = time.perf_counter() - started
         branches.check_known(found.graph, sort)
         stage("writing")
         warnings = [*found.warnings]
-        if choices.kind != SKELETON and curve.resample is None:
+        if choices.kind != image_kind.SKELETON and curve.resample is None:
             warnings += uneven(volume)
         asked = {**found.parameters, "prune": curve.prune, "resample": curve.resample}
         found = replace(found, parameters={name: v for name, v in asked.items() if v is not None})
@@ -137,7 +134,7 @@ def inspect(
         }
         found = replace(found, warnings=tuple(warnings))
         _draw(found, saving, source, which)
-        warnings += _write_texts(found, begin, saving, volume)
+        warnings += _write_texts(found, begin, saving)
     if not quiet:
         for message in (*notes, *found.notes):
             note(message)
@@ -148,11 +145,11 @@ def inspect(
 
 
 def _read(path: Path, reading: ReadOptions) -> Volume:
-    from softmorph_cli.skeleton.kind import single
+    from softmorph_cli.skeleton import selection
 
     volume = filtering.read_volume(path, reading)
     try:
-        return single(volume)
+        return selection.single(volume)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -186,7 +183,7 @@ def _check_images(saving: Saving, axes: str | None) -> None:
         check_target(path, WriteOptions(output_type=kind, force=saving.force), axes=axes)
 
 
-def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:
+def _resampled(volume: Volume, source: Path, choices: analyse.Choices) -> Volume:
     from softmorph_cli.filters.resample import isotropic
 
     if choices.kind != "map":
@@ -198,9 +195,9 @@ def _resampled(volume: Volume, source: Path, choices: Choices) -> Volume:
     return made if kept is None else replace(made, source=replace(kept, header=None, provenance={}))
 
 
-def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str]:
+def _write_images(found: analyse.Inspection, volume: Volume, saving: Saving) -> list[str]:
     from softmorph_cli.io import write, write_labels
-    from softmorph_cli.skeleton import images
+    from softmorph_cli.skeleton import export
 
     warnings = []
     for name, path in saving.images.items():
@@ -213,50 +210,32 @@ def _write_images(found: Inspection, volume: Volume, saving: Saving) -> list[str
                 **found.parameters,
             },
         }
+        image = export.image(found.graph, name)
         if name == "skeleton":
-            mask = volume.with_array(images.skeleton_image(found.graph).astype(volume.array.dtype))
+            mask = volume.with_array(image.astype(volume.array.dtype))
             warnings += write(mask, path, output_type="mask", force=saving.force, provenance=made)
         else:
-            draw = images.branch_labels if name == "branch_labels" else images.tagged
-            warnings += write_labels(
-                draw(found.graph), volume, path, WriteOptions(force=saving.force, provenance=made)
-            )
+            warnings += write_labels(image, volume, path, WriteOptions(force=saving.force, provenance=made))
     return warnings
 
 
-def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving, volume: Volume) -> list[str]:
+def _write_texts(found: analyse.Inspection, begin: Mapping[str, Any], saving: Saving) -> list[str]:
     """Write the exports, the JSON last, so that it holds every warning; return the new ones."""
-    from softmorph_cli.skeleton.export.document import document
-    from softmorph_cli.skeleton.export.graphml import graphml_text
-    from softmorph_cli.skeleton.export.obj import obj_text
-    from softmorph_cli.skeleton.export.swc import swc_text
-    from softmorph_cli.skeleton.export.table import csv_text
+    from softmorph_cli.skeleton import export
 
     warnings: list[str] = []
-
-    def swc(graph: SkeletonGraph) -> str:
-        # The format knows the micrometre, and by custom the millimetre.
-        text, cut = swc_text(graph, "um" if volume.unit in ("um", "nm") else "mm")
-        warnings.extend(cut)
-        return text
-
-    def everything(graph: SkeletonGraph) -> str:
-        return documents.as_json({**begin, **document(graph), "warnings": [*found.warnings, *warnings]})
-
-    make: dict[str, Callable[[SkeletonGraph], str]] = {
-        "csv": csv_text,
-        "graphml": graphml_text,
-        "swc": swc,
-        "obj": obj_text,
-        "json": everything,
-    }
-    for name, text in make.items():
+    for name in export.TEXTS:
         if name in saving.texts:
-            report.deliver(text(found.graph), saving.texts[name], force=saving.force)
+            text, lost = export.text(found.graph, name)
+            warnings += lost
+            report.deliver(text, saving.texts[name], force=saving.force)
+    if "json" in saving.texts:
+        document = {**begin, **export.document(found.graph), "warnings": [*found.warnings, *warnings]}
+        report.deliver(documents.as_json(document), saving.texts["json"], force=saving.force)
     return warnings
 
 
-def _draw(found: Inspection, saving: Saving, source: Path, which: str) -> None:
+def _draw(found: analyse.Inspection, saving: Saving, source: Path, which: str) -> None:
     if not saving.others:
         return
     from softmorph_cli.plots.graph_preview import graph_png, preview_graph
@@ -281,7 +260,7 @@ def _draw(found: Inspection, saving: Saving, source: Path, which: str) -> None:
         report.deliver(page, saving.report, force=saving.force)
 
 
-def _show(found: Inspection, title: str, *, top: int, sort: str) -> None:
+def _show(found: analyse.Inspection, title: str, *, top: int, sort: str) -> None:
     """Print the picture and the tables; plain lines where stdout is no terminal."""
     if sys.stdout.isatty():
         branches.picture(found)

@@ -54,9 +54,9 @@ class Masking:
     def at_level(self, volume: Volume) -> tuple[Masking, tuple[str, ...]]:
         """Return the threshold for a map, a level of it where it is a nested skeleton, and what is to be said of it."""
         from softmorph_cli.level_sets import at_level
-        from softmorph_cli.skeleton.kind import exact_levels
+        from softmorph_cli.skeleton import image_kind
 
-        used, told = at_level(self.threshold, exact_levels(volume))
+        used, told = at_level(self.threshold, image_kind.exact_levels(volume))
         return replace(self, threshold=used), told
 
 

@@ -26,7 +26,7 @@ from softmorph_cli.metrics.sources import (
     wanted,
 )
 from softmorph_cli.metrics.street_mover import POINTS, sides
-from softmorph_cli.skeleton.kind import exact_levels
+from softmorph_cli.skeleton import image_kind
 from softmorph_cli.system import lengths
 from softmorph_cli.system.data_frame import data_frame
 from softmorph_cli.system.parameters import named
@@ -270,7 +270,7 @@ def evaluate_opened(
     parameters: dict[str, Any] = {}
     for each in compared(mine, its, order.labels, same_grid=order.same_grid):
         pair = Pair(each.prediction, each.reference, order.settings, each.decided)
-        threshold, nearest = at_level(order.settings.threshold, exact_levels(each.prediction))
+        threshold, nearest = at_level(order.settings.threshold, image_kind.exact_levels(each.prediction))
         settings = replace(order.settings, tolerance=_tolerance(order, pair), threshold=threshold)
         pair = replace(pair, settings=settings)
         order.check_unit(pair.frame.suffix, mine.path)

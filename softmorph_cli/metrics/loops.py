@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from softmorph_cli.metrics.warping import Mask, warp
-from softmorph_cli.skeleton.links import Voxels, neighbours
+from softmorph_cli.metrics.warping import Mask, Voxels, warp
+from softmorph_cli.skeleton.links import neighbours
 from softmorph_cli.system.interruption import interruptible
 
 

@@ -17,10 +17,9 @@ from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.settings import Settings as FilterSettings
 from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS
 from softmorph_cli.metrics.distances import Distances, between
-from softmorph_cli.skeleton.curve import nested_curve, of_map
+from softmorph_cli.skeleton import curve
 from softmorph_cli.skeleton.frame import Frame
-from softmorph_cli.skeleton.graph import SkeletonGraph, measure
-from softmorph_cli.skeleton.trace import trace
+from softmorph_cli.skeleton.graph import SkeletonGraph
 from softmorph_cli.system.parameters import named
 from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
 from softmorph_cli.volume import Volume
@@ -213,15 +212,8 @@ class Pair:
     @cached_property
     def skeletons(self) -> Both[Mask]:
         """The exact centrelines of both masks: one voxel wide, of the same topology as the masks (26 or 8)."""
-
-        def skeleton(volume: Volume, cut: float) -> Mask:
-            drawn = nested_curve(volume, cut)
-            if drawn is not None:
-                return drawn
-            hard = Skeleton(hard=True, threshold=cut, threads=self.settings.threads)
-            return np.asarray(hard(volume.array).image.view(bool))
-
-        return Both(*(skeleton(volume, cut) for volume, cut in self._cut))
+        threads = self.settings.threads
+        return Both(*(curve.centreline_mask(volume, cut, threads) for volume, cut in self._cut))
 
     @cached_property
     def soft_skeletons(self) -> Both[npt.NDArray[Any]]:
@@ -233,15 +225,8 @@ class Pair:
     @cached_property
     def graphs(self) -> Both[SkeletonGraph]:
         """The graphs of both centrelines as `softmorph inspect` traces them: cavities filled, nothing pruned."""
-
-        def graph(volume: Volume, cut: float) -> SkeletonGraph:
-            drawn = nested_curve(volume, cut)
-            voxels = (
-                of_map(volume, cut, self.settings.threads).voxels if drawn is None else np.argwhere(drawn)
-            )
-            return measure(trace(voxels), self.frame, self.shape, {})
-
-        return Both(*(graph(volume, cut) for volume, cut in self._cut))
+        frame, threads = self.frame, self.settings.threads
+        return Both(*(curve.centreline_graph(volume, cut, frame, threads) for volume, cut in self._cut))
 
     @cached_property
     def betti(self) -> Both[Betti]:

@@ -20,7 +20,7 @@ from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.reading import read_either
 from softmorph_cli.metrics.grid import on_one_grid
 from softmorph_cli.metrics.pair import UNDECIDED, Both, Mask
-from softmorph_cli.skeleton.kind import single, take_one
+from softmorph_cli.skeleton import selection
 from softmorph_cli.system.parameters import in_shell, named
 from softmorph_cli.system.printable import typed
 from softmorph_cli.volume import SLICE, Volume
@@ -298,14 +298,14 @@ def _background(volume: Volume, labels: Sequence[int], decided: Exclusive | None
         often = f", the most probable at {decided.mask(0).mean():.1%} of the voxels,"
     return (
         f"its channels sum to 1: channel {channel}{named}{often} is taken as the background and not compared; to "
-        f"compare it, {take_one(volume, f'--channel {channel}')}.",
+        f"compare it, {selection.how_to_select(volume, f'--channel {channel}')}.",
     )
 
 
 def _single(path: Path | str, volume: Volume) -> Volume:
     """Return a volume without its mapped axes; if one of them is longer than 1, the refusal names the file."""
     try:
-        return single(volume)
+        return selection.single(volume)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 Codes = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
+Voxels = npt.NDArray[np.intp]
 
 
 class Neighbourhood(NamedTuple):

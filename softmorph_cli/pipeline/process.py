@@ -25,7 +25,7 @@ from softmorph_cli.metrics.statistics import Statistics, change, summarize
 from softmorph_cli.pipeline import describe
 from softmorph_cli.pipeline.outputs import OutputOptions
 from softmorph_cli.pipeline.perform import Done, perform
-from softmorph_cli.skeleton.kind import exact_levels
+from softmorph_cli.skeleton import image_kind
 from softmorph_cli.volume import Volume
 
 OUTPUT_TYPES = ("float32", "float16", "uint8", "uint16")
@@ -165,7 +165,7 @@ def process(
     before = _measured(original)
     shown = reading.as_json
     volume, after, made, unfiltered = original, before, None, original
-    levels = exact_levels(original)
+    levels = image_kind.exact_levels(original)
     results: list[Result] = []
     reports: list[dict[str, Any]] = []
     warnings: list[str] = []

@@ -20,15 +20,17 @@ from softmorph_cli.skeleton.export.obj import obj_text
 from softmorph_cli.skeleton.export.swc import swc_text
 from softmorph_cli.skeleton.export.table import csv_text
 
+SPACING = (2.0, 0.5, 0.5)
+
 
 def oblique_everything():
     image = everything()
     return graph_of(image, frame(image.shape, affine=oblique()))
 
 
-def tree_graph(seed, spacing=(2.0, 0.5, 0.5), quantities=ALL):
-    mask = random_tree(seed, spacing).mask
-    return graph_of(mask, frame(mask.shape, spacing=spacing), quantities)
+def tree_graph(seed, quantities=ALL):
+    mask = random_tree(seed, SPACING).mask
+    return graph_of(mask, frame(mask.shape, spacing=SPACING), quantities)
 
 
 def voxels_without_unit():
@@ -314,7 +316,6 @@ def test_a_tree_in_swc_is_as_long_as_the_graph(seed, spacing):
     text, warnings = swc_text(graph)
     assert warnings == ()
     assert length_of(text) == pytest.approx(graph.length, rel=1e-12)
-    assert length_of(swc_text(graph, "um")[0]) == pytest.approx(1000 * graph.length, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -368,16 +369,18 @@ def test_an_unknown_radius_is_half_a_voxel_and_the_header_says_so():
     assert "# radius: distance to the surface; where it is unknown, half a voxel, 0.15" in text
 
 
-def test_units_of_swc():
-    graph = tree_graph(2)
-    mm, um = swc_text(graph)[0], swc_text(graph, "um")[0]
-    assert "# unit: mm\n" in mm
-    assert "# unit: um\n" in um
-    for one, other in zip(samples_of(mm), samples_of(um), strict=True):
-        assert (one[2] * 1000).tolist() == other[2].tolist()
-    unknown = voxels_without_unit()
-    assert "# unit: voxels\n" in swc_text(unknown)[0]
-    assert swc_text(unknown, "um") == swc_text(unknown)
+def test_swc_is_in_mm_or_um() -> None:
+    mask = random_tree(2, SPACING).mask
+    texts = {
+        unit: swc_text(graph_of(mask, frame(mask.shape, spacing=SPACING, unit=unit)))[0]
+        for unit in ("mm", "um", "nm")
+    }
+    assert [unit for unit, text in texts.items() if f"# unit: {unit}\n" in text] == ["mm", "um"]
+    assert "# unit: um\n" in texts["nm"]
+    mm, um, nm = (np.array([sample[2] for sample in samples_of(text)]) for text in texts.values())
+    assert (um == mm).all()
+    np.testing.assert_allclose(nm, um / 1000, rtol=1e-15)
+    assert "# unit: voxels\n" in swc_text(voxels_without_unit())[0]
 
 
 def test_morphio_opens_swc_and_measures_the_same_length(graph, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers_graphs import SHAPES, everything, graph_of, plane, vessel_graph
 
-from softmorph_cli.skeleton.images import branch_labels, skeleton_image, skeleton_voxels, tagged
+from softmorph_cli.skeleton.export.images import branch_labels, skeleton_image, skeleton_voxels, tagged
 
 
 def segments(count):

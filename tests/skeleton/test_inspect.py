@@ -14,8 +14,8 @@ from helpers_maps import tree
 from softmorph_cli import Volume, skeletonize
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.skeleton.analyse import STAGES, Choices, Inspection, inspect
-from softmorph_cli.skeleton.images import skeleton_image
-from softmorph_cli.skeleton.kind import SKELETON, is_skeleton
+from softmorph_cli.skeleton.export.images import skeleton_image
+from softmorph_cli.skeleton.image_kind import MAP, SKELETON, kind_of
 from softmorph_cli.system import machine
 from softmorph_cli.system.parameters import named_as_options
 from softmorph_cli.volume import Source
@@ -111,12 +111,12 @@ def test_a_drawn_tree(found: Inspection) -> None:
 def test_a_skeleton_is_known_by_what_softmorph_wrote(provenance: Mapping[str, Any], expected: bool) -> None:
     volume = volume_of(np.zeros((3, 4)))
     source = Source(Path("x.nii.gz"), "nifti", (4, 3), "uint8", provenance=provenance)
-    assert is_skeleton(replace(volume, source=source)) is expected
+    assert (kind_of(replace(volume, source=source))[0] == SKELETON) is expected
 
 
 def test_a_skeleton_is_never_guessed_from_its_values(skeleton: np.ndarray) -> None:
     volume = volume_of(skeleton)
-    assert not is_skeleton(volume)
+    assert kind_of(volume) == (MAP, ())
     found = inspect(volume)
     assert found.parameters["as"] == "map"
     assert known(found) == {"radius", "certainty", "levels"}

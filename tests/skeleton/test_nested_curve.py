@@ -19,7 +19,7 @@ from softmorph_cli.skeleton.analyse import Choices, inspect
 from softmorph_cli.skeleton.curve import nested_curve
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import SkeletonGraph, measure
-from softmorph_cli.skeleton.kind import MAP, SKELETON, exact_levels
+from softmorph_cli.skeleton.image_kind import MAP, SKELETON, exact_levels
 from softmorph_cli.skeleton.trace import trace
 from softmorph_cli.volume import Source, Volume
 

@@ -26,8 +26,7 @@ from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import below_one, named
 
 if TYPE_CHECKING:
-    from softmorph_cli.metrics.evaluate import Evaluated, Evaluation
-    from softmorph_cli.metrics.sources import Opened
+    from softmorph_cli.metrics import evaluation, sources
     from softmorph_cli.metrics.statistics import Statistics
     from softmorph_cli.skeleton import analyse
     from softmorph_cli.topology.betti import Betti
@@ -62,10 +61,12 @@ def statistics(
     >>> found.expected_volume, found.volume_unit, found.entropy_bits
     (3.0, 'mm^2', 1.0)
     """
-    from softmorph_cli.metrics.statistics import summarize
+    from softmorph_cli.metrics.statistics import Statistics
 
     volume = as_volume(image, spacing, unit)
-    return summarize(volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims)
+    return Statistics.of(
+        volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims
+    )
 
 
 def betti_numbers(image: Image, threshold: float = 0.5, connectivity: int | None = None) -> Betti:
@@ -223,7 +224,7 @@ def evaluate(
     spacing: Sequence[float] | None = None,
     unit: str | None = None,
     threads: int | None = None,
-) -> Evaluated:
+) -> evaluation.Evaluated:
     """Return how well a prediction agrees with a reference: overlap, centrelines, topology, graphs, surfaces.
 
     What each metric is, and its paper, says `softmorph evaluate --explain`.
@@ -266,11 +267,10 @@ def evaluate(
     >>> found.metrics()["dice"]
     0.75
     """
-    from softmorph_cli.metrics.evaluate import Evaluation, evaluate_opened
-    from softmorph_cli.metrics.pair import MetricSettings
+    from softmorph_cli.metrics import evaluation
 
-    order = Evaluation(
-        settings=MetricSettings(
+    order = evaluation.Evaluation(
+        settings=evaluation.MetricSettings(
             threshold=0.5 if threshold is None else threshold,
             connectivity=connectivity,
             method=method,
@@ -290,7 +290,7 @@ def evaluate(
         refuse_grid(spacing=spacing, unit=unit)
     grid = (spacing, unit)
     mine = _opened(prediction, order, grid, reference=reference)
-    return evaluate_opened(mine, _opened(reference, order, grid), order)
+    return order.of_opened(mine, _opened(reference, order, grid))
 
 
 def _tolerance(tolerance: float | str | None) -> tuple[float, str | None] | None:
@@ -305,13 +305,13 @@ def _tolerance(tolerance: float | str | None) -> tuple[float, str | None] | None
 
 def _opened(
     image: Image,
-    order: Evaluation,
+    order: evaluation.Evaluation,
     grid: tuple[Sequence[float] | None, str | None],
     *,
     reference: Image | None = None,
-) -> Opened:
+) -> sources.Opened:
     """Return a prediction, which is given with its reference, or a reference."""
-    from softmorph_cli.metrics.sources import open_array, open_prediction, open_reference
+    from softmorph_cli.metrics import sources
     from softmorph_cli.volume import Volume
 
     if isinstance(image, str | Path):
@@ -319,15 +319,15 @@ def _opened(
         with advising_read(path):
             if reference is None:
                 labelled = bool(order.labels)
-                return open_reference(path, order.reading, labelled=labelled, argmax=order.argmax)
+                return sources.open_reference(path, order.reading, labelled=labelled, argmax=order.argmax)
             beside = Path(reference) if isinstance(reference, str | Path) else None
-            return open_prediction(path, order.reading, beside, argmax=order.argmax)
+            return sources.open_prediction(path, order.reading, beside, argmax=order.argmax)
     name = "the reference" if reference is None else "the prediction"
     if isinstance(image, Volume):
-        return open_array(str(image.source.path) if image.source else name, image)
+        return sources.open_array(str(image.source.path) if image.source else name, image)
     labels = numbers(image)
     if labels.dtype.kind not in "iu":
-        return open_array(name, as_volume(image, *grid))
+        return sources.open_array(name, as_volume(image, *grid))
     if labels.size and labels.min() < 0:
         raise InputError(f"{name}: labels are integers from 0, not {labels.min()}.")
-    return open_array(name, (labels, as_volume(labels > 0, *grid)))
+    return sources.open_array(name, (labels, as_volume(labels > 0, *grid)))

@@ -173,7 +173,7 @@ def repair(
 
     from softmorph_cli.errors import SoftmorphWarning
     from softmorph_cli.level_sets import at_level
-    from softmorph_cli.metrics.certificate import certify, changes
+    from softmorph_cli.metrics.certificate import Certificate, changes
     from softmorph_cli.skeleton import image_kind
     from softmorph_cli.topology.repair import Settings
     from softmorph_cli.topology.repair import repair as change
@@ -205,7 +205,7 @@ def repair(
         found.best_step,
         priors,
         changes(array, found.array, priors, settings),
-        certify(array, found.array, priors, settings),
+        Certificate.of(array, found.array, priors, settings),
     )
     if not made.reached:
         asked = "; ".join(",".join(map(str, prior.betti)) for prior in priors)

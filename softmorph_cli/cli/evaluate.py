@@ -23,8 +23,7 @@ from softmorph_cli.io.options import WriteOptions
 from softmorph_cli.system import lengths
 
 if TYPE_CHECKING:
-    from softmorph_cli.metrics.evaluate import ClassMetrics, Evaluation
-    from softmorph_cli.metrics.pair import Pair
+    from softmorph_cli.metrics import evaluation
 
 # POT loads whichever of these is installed, to compute with its arrays too; nobody does here, and PyTorch alone takes
 # two seconds. A process that uses POT itself must not find them gone, so this is no matter of the metric.
@@ -118,14 +117,13 @@ def _check_outputs(
 
 def _order(
     comparing: Comparing, measuring: Measuring, telling: Telling, opening: ReadBoth, *, strict: bool
-) -> Evaluation:
-    from softmorph_cli.metrics.evaluate import Evaluation
-    from softmorph_cli.metrics.pair import MetricSettings
+) -> evaluation.Evaluation:
+    from softmorph_cli.metrics import evaluation
 
     tolerance = measuring.tolerance
     names = comparing.metrics
-    return Evaluation(
-        settings=MetricSettings(
+    return evaluation.Evaluation(
+        settings=evaluation.MetricSettings(
             **({} if measuring.threshold is None else {"threshold": measuring.threshold}),
             connectivity=measuring.connectivity,
             method=measuring.method,
@@ -141,7 +139,7 @@ def _order(
         same_grid=comparing.same_grid,
         reading=opening,
         strict=strict,
-        one_class=telling.error_map is not None,
+        error_map=telling.error_map is not None,
         argmax=measuring.threshold is None,
     )
 
@@ -155,19 +153,8 @@ def _explain(telling: Telling) -> None:
         tables.explain(METRICS)
 
 
-def _files(prediction: Path, reference: Path, order: Evaluation, telling: Telling) -> None:
-    from softmorph_cli.metrics.evaluate import evaluate_files
-
+def _files(prediction: Path, reference: Path, order: evaluation.Evaluation, telling: Telling) -> None:
     started = time.perf_counter()
-    mapped: dict[str, Any] = {}
-    lost: list[str] = []
-
-    def look(pair: Pair) -> None:
-        if telling.error_map is not None:
-            made, losses = _write_error_map(pair, telling.error_map, order, force=telling.force)
-            mapped.update(made)
-            lost.extend(losses)
-
     with reporting(quiet=telling.quiet) as progress:
         # Reading, every metric, and the map.
         stages = [0, 1 + len(order.metrics) * max(1, len(order.labels))]
@@ -177,7 +164,8 @@ def _files(prediction: Path, reference: Path, order: Evaluation, telling: Tellin
                 progress.stage(name, min(stages[0], stages[1] - 1), stages[1])
             stages[0] += 1
 
-        found = evaluate_files(prediction, reference, order, stage=stage, look=look)
+        found = order.of_files(prediction, reference, stage)
+    mapped, lost = _write_error_map(found, telling.error_map, order, force=telling.force)
     seconds = time.perf_counter() - started
     warnings = [*lost, *(_of_class(row, found.rows, told) for row in found.rows for told in row.notes)]
     if not telling.quiet:
@@ -204,22 +192,22 @@ def _files(prediction: Path, reference: Path, order: Evaluation, telling: Tellin
         report.table(f"where topology is wrong → {telling.error_map}", ("", "regions"), lines, err=False)
 
 
-def _of_class(row: ClassMetrics, rows: Sequence[ClassMetrics], told: str) -> str:
+def _of_class(row: evaluation.ClassMetrics, rows: Sequence[evaluation.ClassMetrics], told: str) -> str:
     return told if len(rows) == 1 else f"{tables.class_name(row.label, row.name)}: {told}"
 
 
 def _write_error_map(
-    pair: Pair, path: Path, order: Evaluation, *, force: bool
+    found: evaluation.Evaluated, path: Path | None, order: evaluation.Evaluation, *, force: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Write the error map; return what the JSON says of it, and what the file cannot hold."""
+    """Write the error map, if there is one; return its JSON, and what the file cannot hold."""
     from softmorph_cli.io import write_labels
-    from softmorph_cli.metrics.error_map import KINDS, error_map
 
-    found = error_map(pair)
-    by_threshold = pair.decided.prediction is None
-    cut = {"threshold": pair.settings.threshold} if by_threshold else {"decision": "argmax"}
+    if found.error_map is None or path is None:
+        return {}, []
+    by_threshold = found.parameters["decision"] == "threshold"
+    cut = {"threshold": found.parameters["threshold"]} if by_threshold else {"decision": "argmax"}
     parameters = {**cut, "connectivity": order.settings.connectivity}
     made = {"command": "softmorph evaluate", "version": __version__, "parameters": parameters}
-    lost = write_labels(found.labels, pair.prediction, path, WriteOptions(force=force, provenance=made))
-    kinds = [{"label": kind, "what": what, "regions": found.regions[kind]} for kind, what in KINDS.items()]
-    return {"path": str(path), "kinds": kinds}, list(lost)
+    options = WriteOptions(force=force, provenance=made)
+    lost = write_labels(found.error_map.labels, found.error_map.place, path, options)
+    return {"path": str(path), "kinds": found.error_map.as_list()}, list(lost)

@@ -60,7 +60,7 @@ def repair(
     notes = [*volume.notes, *nearest]
     from softmorph_cli.api.repairs import channels
     from softmorph_cli.io import check_target
-    from softmorph_cli.metrics.certificate import certify, changes
+    from softmorph_cli.metrics.certificate import Certificate, changes
     from softmorph_cli.pipeline import describe
 
     check_target(target, WriteOptions(output_type=saving.output_type, force=saving.force), axes=volume.axes)
@@ -80,7 +80,7 @@ def repair(
     parameters = _parameters(asking, masking, reading, priors, settings)
     title = f"{source.name}{describe.which(volume, reading.time)}"
     warnings = _write(volume, result, target, saving, parameters, title, priors, settings)
-    certificate = certify(array, _read_back(target, result, saving.output_type), priors, settings)
+    certificate = Certificate.of(array, _read_back(target, result, saving.output_type), priors, settings)
     write_seconds = time.perf_counter() - started
     reached = certificate.reached(priors)
     changed = changes(array, found.array, priors, settings)

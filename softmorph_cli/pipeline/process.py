@@ -21,7 +21,7 @@ from softmorph_cli.io import check_target, documents, exclusive, read_map, write
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.level_sets import nested_levels
-from softmorph_cli.metrics.statistics import Statistics, change, summarize
+from softmorph_cli.metrics.statistics import Statistics, change
 from softmorph_cli.pipeline import describe
 from softmorph_cli.pipeline.outputs import OutputOptions
 from softmorph_cli.pipeline.perform import Done, perform
@@ -280,7 +280,9 @@ def _classes(made: Done, original: Volume, unfiltered: Volume, outputs: Outputs,
 
 
 def _measured(volume: Volume) -> Statistics:
-    return summarize(volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims)
+    return Statistics.of(
+        volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims
+    )
 
 
 def _measured_labels(place: Volume, labels: npt.NDArray[Any]) -> Statistics:

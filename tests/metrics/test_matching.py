@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from helpers_drawn import pair
 
-from softmorph_cli.metrics import matching
+from softmorph_cli.metrics import topological
 from softmorph_cli.topology.betti import CONNECTIVITIES, betti_numbers
 
-(MATCHING,) = matching.METRICS
+*_, MATCHING = topological.METRICS
 EVERY = [(dims, connectivity) for dims in (2, 3) for connectivity in CONNECTIVITIES[dims]]
 
 

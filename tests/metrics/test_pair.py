@@ -45,8 +45,6 @@ def test_a_voxel_at_the_threshold_is_background_and_a_soft_reference_is_cut_at_o
     # 0.3 as float32 is above 0.3.
     assert one.predicted.tolist() == [[bool(np.float32(0.3) > 0.3), True, True]]
     assert one.truth.tolist() == [[False, False, True]]
-    assert one.soft
-    assert not pair(BLANK, FULL).soft
 
 
 def test_the_skeletons_are_those_of_the_command() -> None:

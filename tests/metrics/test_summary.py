@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.metrics.folders import match
-from softmorph_cli.metrics.summary import summarize
+from softmorph_cli.metrics.folders import match, summarize
 
 
 def test_undefined_values_do_not_count() -> None:

@@ -9,7 +9,7 @@ from helpers_maps import topology, vessels
 
 from softmorph_cli.metrics import topological
 
-WHOLE, RATIO, PATCHES = topological.METRICS
+WHOLE, RATIO, PATCHES, _ = topological.METRICS
 
 
 def ring(shape: tuple[int, ...] = (20, 20)) -> np.ndarray:

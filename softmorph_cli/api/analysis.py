@@ -162,11 +162,10 @@ def inspect(
     from softmorph_cli.filters.resample import isotropic
     from softmorph_cli.skeleton import analyse, image_kind, selection
     from softmorph_cli.skeleton.frame import Frame
-    from softmorph_cli.skeleton.image_kind import MAP
 
     length = lengths.parse(prune, named("prune")) if isinstance(prune, str) and prune != "radius" else None
     choices = analyse.Choices(
-        kind=kind or MAP,
+        kind=kind or image_kind.MAP,
         threshold=threshold,
         prune=prune if isinstance(prune, int | float) else 0.0,
         prune_inside=prune == "radius",
@@ -183,13 +182,13 @@ def inspect(
         choices = replace(choices, kind=taken)
         reference = None
         if map is not None:
-            if taken == MAP:
+            if taken == image_kind.MAP:
                 raise UsageError("map goes with a skeleton: say kind='skeleton', or leave it out.")
             # A map in memory lies where its skeleton does.
             reference = as_volume(map) if is_placed(map) else as_volume(map, volume.spacing, volume.unit)
-        warnings = uneven(volume) if taken == MAP and resample is None else []
+        warnings = uneven(volume) if taken == image_kind.MAP and resample is None else []
         if resample is not None:
-            if taken != MAP:
+            if taken != image_kind.MAP:
                 raise UsageError(
                     f"{named('resample', 'iso')} goes with a map: a skeleton would come out broken."
                 )

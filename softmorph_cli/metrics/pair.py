@@ -18,10 +18,11 @@ from softmorph_cli.filters.defaults import THINNING
 from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.settings import Settings as FilterSettings
 from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS
+from softmorph_cli.metrics.curves import Curves
 from softmorph_cli.skeleton import curve
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import SkeletonGraph
-from softmorph_cli.system.parameters import named
+from softmorph_cli.system.parameters import below_one, named
 from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
 from softmorph_cli.volume import Volume
 
@@ -82,22 +83,19 @@ class MetricSettings:
             UsageError: If a value is out of range.
         """
         methods.find(self.method)
-        if not 0 <= self.threshold < 1:
-            raise UsageError(f"{named('threshold')} {self.threshold:g}: it must be at least 0 and below 1.")
+        below_one("threshold", self.threshold)
         if not 0 <= self.tolerance < math.inf:
             raise UsageError(f"{named('tolerance')} {self.tolerance:g}: a distance is at least 0.")
-        if self.patches is not None and self.patches < 1:
-            raise UsageError(f"{named('patches')} {self.patches}: at least 1 is needed.")
         if self.connectivity not in (None, 4, 8, 6, 26):
             raise UsageError(
                 f"{named('connectivity')} {self.connectivity}: it is 4 or 8 in 2D, 6 or 26 in 3D."
             )
         if self.seed < 0:
             raise UsageError(f"{named('seed')} {self.seed}: it must be at least 0.")
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"{named('threads')} {self.threads}: at least 1 is needed.")
-        if self.iterations is not None and self.iterations < 1:
-            raise UsageError(f"{named('iterations')} {self.iterations}: at least 1 is needed.")
+        for name in ("patches", "threads", "iterations"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{named(name)} {value}: at least 1 is needed.")
 
     @property
     def patch_count(self) -> int:
@@ -223,6 +221,11 @@ class Pair:
         """The graphs of both centrelines as in `softmorph inspect`: cavities filled, nothing pruned."""
         frame, threads = self.frame, self.settings.threads
         return Both(*(curve.centreline_graph(volume, cut, frame, threads) for volume, cut in self._cut))
+
+    @cached_property
+    def curves(self) -> Both[Curves]:
+        """The nodes and smoothed branches of both graphs, in voxels."""
+        return Both(*map(Curves.of, self.graphs))
 
     @cached_property
     def betti(self) -> Both[Betti]:

@@ -26,7 +26,7 @@ from softmorph_cli.skeleton.selection import single
 from softmorph_cli.skeleton.trace import Graph, Sample, Voxels, trace
 from softmorph_cli.system import machine
 from softmorph_cli.system.data_frame import data_frame
-from softmorph_cli.system.parameters import in_shell, named, take_a_part
+from softmorph_cli.system.parameters import below_one, in_shell, named, take_a_part
 from softmorph_cli.system.printable import plural
 from softmorph_cli.volume import Volume
 
@@ -72,8 +72,7 @@ class Choices:
         """
         if self.kind not in THRESHOLDS:
             raise UsageError(f"{named('kind', option='as')} {self.kind}: use map or skeleton.")
-        if not 0 <= self.cut < 1:
-            raise UsageError(f"{named('threshold')} {self.cut:g}: it must be at least 0 and below 1.")
+        below_one("threshold", self.cut)
         if self.levels:
             Settings(SOFT, levels=self.levels)
         if not self.prune >= 0:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers_drawn import drawn, pair
 from helpers_maps import vessels
-from skimage.morphology import skeletonize
+from skimage import morphology
 
 from softmorph_cli.metrics import centreline
 from softmorph_cli.metrics.centreline import cldice
+from softmorph_cli.metrics.metric import Metric
 
+skeletonize: Any = morphology.skeletonize
 HARD, SOFT = centreline.METRICS
 
 
-def value(metric: object, predicted: np.ndarray, reference: np.ndarray, **settings: object) -> float:
+def value(metric: Metric, predicted: np.ndarray, reference: np.ndarray, **settings: Any) -> float:
     (one,) = metric.compute(pair(predicted, reference, **settings)).values.values()
+    assert one is not None
     return one
 
 
@@ -61,7 +66,7 @@ def test_half_of_a_line_on_paper() -> None:
 
 
 @pytest.mark.parametrize("metric", [HARD, SOFT])
-def test_empty_skeletons(metric: object) -> None:
+def test_empty_skeletons(metric: Metric) -> None:
     blank, line = np.zeros((9, 12)), np.zeros((9, 12))
     line[4] = 1
     assert value(metric, blank, blank) == 1
@@ -81,7 +86,7 @@ def test_soft_cldice_of_masks_by_levels_is_cldice(shape: tuple[int, ...]) -> Non
 
 def test_soft_cldice_is_the_one_that_the_loss_of_monai_has() -> None:
     import torch
-    from monai.losses import SoftclDiceLoss
+    from monai.losses.cldice import SoftclDiceLoss
 
     # Its erosion takes what is outside of the image for foreground: a margin makes that the same.
     predicted, truth = (np.pad(vessels((60, 64), seed), 12) for seed in (1, 2))

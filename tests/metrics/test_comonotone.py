@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -106,10 +107,10 @@ def test_quantiles_are_the_smallest_volumes_that_are_likely_enough(p: np.ndarray
     counts, chances = volumes(p)
     order = np.argsort(counts)
     reached = np.cumsum(chances[order])
-    for wanted, quantile in zip((0.05, 0.5, 0.95), dataclasses.astuple(found), strict=True):
-        # Sums of chances are rounded: what lies within that of the level may count or not.
-        least = counts[order][np.searchsorted(reached, wanted - 1e-12)]
-        most = counts[order][min(np.searchsorted(reached, wanted + 1e-12), len(counts) - 1)]
+    for level, quantile in zip((0.05, 0.5, 0.95), dataclasses.astuple(found), strict=True):
+        # The sums of probabilities are rounded: a sum that close to the level may be on either side of it.
+        least = counts[order][np.searchsorted(reached, level - 1e-12)]
+        most = counts[order][min(int(np.searchsorted(reached, level + 1e-12)), len(counts) - 1)]
         assert least <= quantile <= most
 
 
@@ -128,7 +129,7 @@ def test_two_voxels_worked_out_on_paper() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_mask_is_certain(dtype: type) -> None:
-    mask = (np.random.default_rng(0).random((6, 7, 8)) > 0.4).astype(dtype)
+    mask: np.ndarray = (np.random.default_rng(0).random((6, 7, 8)) > 0.4).astype(dtype)
     found = Statistics.of(mask, spatial_dims=3)
     assert (found.volume_std_independent, found.volume_std_comonotone) == (0.0, 0.0)
     assert found.volume_quantiles == Quantiles(*[float(mask.sum())] * 3)
@@ -163,7 +164,7 @@ def test_one_threshold_decides_for_all_channels() -> None:
 
 
 def test_the_sample_tree() -> None:
-    file = nibabel.load(Path(__file__).parents[2] / "sample_data" / "vessel_tree.nii.gz")
+    file: Any = nibabel.load(Path(__file__).parents[2] / "sample_data" / "vessel_tree.nii.gz")
     p = np.asarray(file.dataobj, np.float64).T
     spacing = tuple(float(size) for size in file.header.get_zooms()[::-1])
     found = Statistics.of(p, spacing=spacing, unit="mm", spatial_dims=3)

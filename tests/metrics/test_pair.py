@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers_drawn import measured, pair
@@ -35,7 +37,7 @@ def test_a_connectivity_of_the_wrong_number_of_axes_is_refused() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"threshold": 1.0}, {"tolerance": -1.0}, {"patches": 0}, {"iterations": 0}, {"method": "none"}]
 )
-def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         MetricSettings(**wrong)
 

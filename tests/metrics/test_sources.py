@@ -1,4 +1,4 @@
-"""What two files are to an evaluation: one map, labels, classes, slices."""
+"""The two sides of an evaluation: maps, label maps, classes, slices."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ SOFT = np.random.default_rng(1).random((4, 5, 6)).astype(np.float32)
 def saved(path: Path, array: np.ndarray) -> Path:
     np.save(path, array)
     return path
+
+
+def save_nifti(array: np.ndarray, path: Path) -> None:
+    make: Any = nibabel.Nifti1Image
+    make(array.T, np.eye(4)).to_filename(path)
 
 
 def classes(prediction: Path, reference: Path, *labels: int, **reading: Any) -> dict[int, Compared]:
@@ -83,10 +88,10 @@ def test_channels_by_their_names(tmp_path: Path) -> None:
 
 def test_the_background_of_a_softmax_is_no_class(tmp_path: Path) -> None:
     p = np.stack([1 - SOFT, SOFT / 2, SOFT / 2])
-    nibabel.Nifti1Image(p.T, np.eye(4)).to_filename(tmp_path / "p.nii")
+    save_nifti(p, tmp_path / "p.nii")
     one_hot = np.stack([k == LABELS for k in (0, 1, 2)]).astype(np.uint8)
     one_hot[0] = 1 - one_hot[1] - one_hot[2]
-    nibabel.Nifti1Image(one_hot.T, np.eye(4)).to_filename(tmp_path / "r.nii")
+    save_nifti(one_hot, tmp_path / "r.nii")
     found = classes(tmp_path / "p.nii", tmp_path / "r.nii")
     assert list(found) == [1, 2]
     for label, one in found.items():
@@ -145,8 +150,8 @@ def test_one_of_several_exclusive_classes_is_compared_with_its_own_label(
     soft = np.full((4, 4, 5, 6), 0.1, np.float32)
     np.put_along_axis(soft, LABELS[None].astype(np.intp), np.float32(0.7), axis=0)
     map_, labels = tmp_path / "p.nii", tmp_path / "r.nii"
-    nibabel.Nifti1Image(soft.transpose(3, 2, 1, 0), np.eye(4)).to_filename(map_)
-    nibabel.Nifti1Image(LABELS.T, np.eye(4)).to_filename(labels)
+    save_nifti(soft, map_)
+    save_nifti(LABELS, labels)
     for other in (labels, map_):
         mine = open_prediction(map_, replace(READING, channel=channel), other, argmax=argmax)
         its = open_reference(other, READING, labelled=False)
@@ -156,5 +161,5 @@ def test_one_of_several_exclusive_classes_is_compared_with_its_own_label(
         assert np.array_equal(one.reference.array > 0.5, channel == LABELS)
         assert (one.decided.prediction is None) != argmax
     # A mask has no labels that could be compared with others.
-    mask = saved(tmp_path / "m.npy", (channel == LABELS).astype(np.uint8))
+    mask = saved(tmp_path / "m.npy", np.equal(LABELS, channel).astype(np.uint8))
     assert list(classes(map_, mask, channel=channel)) == [1]

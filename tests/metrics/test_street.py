@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers_curves import drawn, traced
@@ -21,7 +23,8 @@ def by_linear_program(costs: np.ndarray) -> float:
     masses = np.full(2 * count, 1 / count)
     solved = linprog(costs.ravel(), A_eq=np.vstack([rows, columns]), b_eq=masses)
     assert solved.success
-    return float(solved.fun)
+    cost: Any = solved.fun
+    return float(cost)
 
 
 def scribble(seed: int, dims: int) -> Curves:

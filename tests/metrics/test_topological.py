@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers_drawn import pair
 from helpers_maps import topology, vessels
 
 from softmorph_cli.metrics import topological
+from softmorph_cli.metrics.metric import Metric
 
 WHOLE, RATIO, PATCHES, _ = topological.METRICS
 
@@ -27,7 +30,7 @@ def cut(image: np.ndarray) -> np.ndarray:
 
 
 def values(
-    metric: object, predicted: np.ndarray, reference: np.ndarray, **settings: object
+    metric: Metric, predicted: np.ndarray, reference: np.ndarray, **settings: Any
 ) -> list[float | None]:
     return list(metric.compute(pair(predicted, reference, **settings)).values.values())
 

@@ -62,7 +62,7 @@ def test_without_a_known_unit_lengths_are_voxels_along_x_and_shapes_are_kept(uni
     where = frame((2, 2, 2), spacing=(2.0, 0.25, 0.5), unit=unit)
     assert where.unit is None
     assert where.suffix == "voxels"
-    np.testing.assert_allclose(where.world(np.eye(3)), [[0, 0, 4], [0, 0.5, 0], [1, 0, 0]])
+    np.testing.assert_allclose(where.world(np.eye(3)), np.array([[0, 0, 4], [0, 0.5, 0], [1, 0, 0]]))
     assert where.finest == pytest.approx(0.5)
 
 

@@ -13,6 +13,7 @@ from helpers_maps import tree
 
 from softmorph_cli import Volume, skeletonize
 from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.filters.settings import Progress
 from softmorph_cli.skeleton.analyse import STAGES, Choices, Inspection, inspect
 from softmorph_cli.skeleton.export.images import skeleton_image
 from softmorph_cli.skeleton.image_kind import MAP, SKELETON, kind_of
@@ -360,7 +361,7 @@ def test_arrays_are_never_written_to(skeleton: np.ndarray) -> None:
 
 def test_every_stage_is_told_in_its_order(vessel: Volume, skeleton: np.ndarray) -> None:
     told: list[str] = []
-    worked = []
+    worked: list[Progress] = []
     inspect(vessel, stage=told.append, progress=worked.append)
     assert told == [name for name in STAGES if name not in ("reading", "writing")]
     assert worked
@@ -376,7 +377,7 @@ def tube(length: int = 40, radius: float = 3.0, shape: tuple[int, int] = (13, 13
     """Draw a straight tube along x that ends inside the image."""
     z, y, x = np.indices((*shape, length))
     image = (z - shape[0] // 2) ** 2 + (y - shape[1] // 2) ** 2 <= radius**2
-    return (image & (x >= 4) & (x < length - 4)).astype(np.float32)
+    return np.asarray(image & (x >= 4) & (x < length - 4), np.float32)
 
 
 def test_cavities_are_filled_and_said() -> None:
@@ -597,7 +598,7 @@ def test_the_least_certain_branch_is_not_known_without_a_map() -> None:
 
 def test_a_map_that_touches_every_border() -> None:
     """What leaves the image ends there, and nothing is lost or added at the border."""
-    grid = np.stack(np.indices((25, 25, 25)), axis=-1) - 12.0
+    grid = np.moveaxis(np.indices((25, 25, 25)), 0, -1) - 12.0
     image = np.zeros((25, 25, 25))
     for axis in range(3):
         away = np.linalg.norm(np.delete(grid, axis, axis=-1), axis=-1)

@@ -48,7 +48,7 @@ def skeleton_of(dims: int, levels: Levels = 16, *, finish: bool = True) -> np.nd
 
 @pytest.fixture(params=[2, 3])
 def dims(request: pytest.FixtureRequest) -> int:
-    return request.param
+    return int(request.param)
 
 
 def curve_of(found: SkeletonGraph) -> list[list[list[int]]]:

@@ -1,8 +1,9 @@
-"""What is measured on a traced graph: order, kinds, lengths, tortuosity, quantities along branches."""
+"""Measurement of a traced graph: order, kinds, lengths, tortuosity, quantities along branches."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -191,7 +192,13 @@ def test_the_length_of_a_ring_does_not_depend_on_where_it_begins() -> None:
     bean = np.zeros((36, 36), bool)
     bean[tuple(np.rint(np.stack([np.sin(turn), np.cos(turn)]) * radius + 17).astype(int))] = True
     begun, found = set(), []
-    for turn_it in (lambda v: v, lambda v: 40 - v, lambda v: v[..., ::-1], lambda v: 40 - v[..., ::-1]):
+    turns: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
+        lambda v: v,
+        lambda v: 40 - v,
+        lambda v: v[..., ::-1],
+        lambda v: 40 - v[..., ::-1],
+    )
+    for turn_it in turns:
         image = np.zeros((45, 45), bool)
         image[tuple(turn_it(np.argwhere(bean)).T)] = True
         (ring,) = graph_of(image, frame(image.shape, spacing=(1.0, 1.0))).branches

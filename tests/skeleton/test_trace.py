@@ -1,3 +1,5 @@
+from typing import Any
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ from helpers_maps import topology, vessels
 from scipy.ndimage import binary_fill_holes
 from scipy.sparse.csgraph import connected_components
 from skan.csr import skeleton_to_csgraph
-from skimage.morphology import skeletonize as lee
+from skimage import morphology
 
 from softmorph_cli import skeletonize
 from softmorph_cli.skeleton.links import links, neighbours
@@ -127,6 +129,7 @@ def test_links_of_nothing_and_of_one_voxel() -> None:
 
 def test_the_order_of_voxels_changes_no_count() -> None:
     mask = binary_fill_holes(vessels((40, 40, 40), 5, noise=0.1) > 0.5).astype(np.float32)
+    lee: Any = morphology.skeletonize
     voxels = np.argwhere(lee(skeletonize(mask, hard=True) > 0, method="lee"))
     expected = counts(trace(voxels))
     for seed in range(4):

@@ -37,14 +37,7 @@ class Certificate:
         priors: Sequence[Prior],
         settings: Settings,
     ) -> Certificate:
-        """Count the Betti numbers of two maps.
-
-        Args:
-            before: Probabilities of the input, channels first.
-            after: Those of the result or its file.
-            priors: Of the repair.
-            settings: Of the repair.
-        """
+        """Count the Betti numbers of two maps, channels first: the input, and the result or its file."""
         boxes: dict[str, tuple[slice, ...]] = {"whole map": ()}
         if settings.region is not None:
             boxes = {"region": settings.region, **boxes}

@@ -235,8 +235,8 @@ class Evaluation:
             located = error_map(pair) if self.error_map else None
             prefix = f"class {each.name or each.label}, " if len(classes) > 1 else ""
             rows.append(self._measured(each, pair, stage, prefix))
-            told = [*((None, note) for note in each.notes), *((mine.path, note) for note in nearest)]
-            notes += [one for one in told if one not in notes]
+            more = [*((None, note) for note in each.notes), *((mine.path, note) for note in nearest)]
+            notes += [note for note in more if note not in notes]
         held = frozenset(mine.labels) | frozenset(its.labels)
         return Evaluated(
             _described(mine), _described(its), parameters, tuple(rows), tuple(notes), held, located

@@ -38,12 +38,12 @@ class Matched:
     def unmatched(self) -> tuple[str, ...]:
         """Warnings about files without a partner, one sentence for each folder."""
         warnings = []
-        for which, lacks, alone in (
+        for kind, lacks, alone in (
             ("prediction", "reference", self.predictions),
             ("reference", "prediction", self.references),
         ):
             if alone:
-                has = f"1 {which} has" if len(alone) == 1 else f"{len(alone):,} {which}s have"
+                has = f"1 {kind} has" if len(alone) == 1 else f"{len(alone):,} {kind}s have"
                 warnings.append(f"{has} no {lacks} of that name: {listed(alone)}.")
         return tuple(warnings)
 

@@ -27,10 +27,9 @@ def walk(curves: Curves, count: int = POINTS) -> Points:
     sizes[len(sizes) - len(curves.isolated) :] = 1
     passed = np.cumsum(sizes)
     at = (np.arange(count) + 0.5) * (passed[-1] / count)
-    which = np.searchsorted(passed, at)
-    left = (passed[which] - at) / sizes[which]
-    points: Points = end[which] - left[:, None] * (end - begin)[which]
-    return points
+    segment = np.searchsorted(passed, at)
+    left = (passed[segment] - at) / sizes[segment]
+    return np.asarray(end[segment] - left[:, None] * (end - begin)[segment])
 
 
 def street_mover(prediction: Curves, reference: Curves, box: Points, count: int = POINTS) -> float:
@@ -67,9 +66,9 @@ def _measure(pair: Pair) -> Reading:
     prediction, reference = pair.curves
     notes: tuple[str, ...] = ()
     if prediction.empty != reference.empty:
-        which = "prediction" if prediction.empty else "reference"
+        side = "prediction" if prediction.empty else "reference"
         notes = (
-            f"the {which}'s centreline is empty, so smd is the squared diagonal of the image: the worst.",
+            f"the {side}'s centreline is empty, so smd is the squared diagonal of the image: the worst.",
         )
     return Reading({"smd": street_mover(prediction, reference, sides(pair))}, notes)
 

@@ -58,12 +58,9 @@ def neighbourhood(dims: int) -> Neighbourhood:
 
 
 def simple(codes: Codes, dims: int, connectivity: int) -> Mask:
-    """Return whether each voxel is simple, shape (N,).
+    """Return whether voxels are simple: bit k of their codes, shape (N,), is set if neighbour k is foreground.
 
-    Args:
-        codes: Bit k is set if neighbour k of `neighbourhood(dims)` is foreground, shape (N,).
-        dims: 2 or 3.
-        connectivity: Of the foreground: 4 or 8, 6 or 26; the background has the other.
+    Neighbours are those of `neighbourhood(dims)`; `connectivity` is that of the foreground: 4 or 8, 6 or 26.
     """
     # Foreground and background must each be connected in the neighbourhood, one of them through faces.
     around = neighbourhood(dims)
@@ -96,11 +93,7 @@ def warp(start: Mask, target: Mask, connectivity: int) -> Mask:
     """Return a mask with the topology of the first, changed towards the second by flips of simple voxels.
 
     Voxels are flipped in layers, beginning where both masks agree, so that remaining differences are thin and central.
-
-    Args:
-        start: Shape (Y, X) or (Z, Y, X).
-        target: Of the same shape.
-        connectivity: Of the foreground: 4 or 8, 6 or 26.
+    Both masks have shape (Y, X) or (Z, Y, X); `connectivity` is that of the foreground: 4 or 8, 6 or 26.
     """
     around = neighbourhood(start.ndim)
     # Outside the image is background that is never changed.

@@ -192,16 +192,17 @@ def inspect(
         stage("radii")
         # A reference is cut like a map, unless the skeleton is one of its level sets.
         cut = choices.cut if choices.kind == MAP or levels is not None else THRESHOLDS[MAP]
-        quantities, told = _of_map(source, curve, cut, frame)
-        warnings += told
+        quantities, doubts = _of_map(source, curve, cut, frame)
+        warnings += doubts
     # The soft skeleton takes most of the memory: release the filled map first.
     curve = replace(curve, image=None)
-    if choices.kind == SKELETON and not curve.binary:
+    soft = bool(((volume.array != 0) & (volume.array != 1)).any())
+    if choices.kind == SKELETON and soft:
         quantities[Quantity.LEVELS if reference is not None else Quantity.CERTAINTY] = _values(volume.array)
     if soft_levels and len(curve.voxels):
         stage("soft skeleton")
-        soft = Skeleton(SOFT, levels=soft_levels, threads=choices.threads)
-        quantities[Quantity.LEVELS] = _kept_values(soft(volume.array, progress).image, curve.voxels)
+        skeletonize = Skeleton(SOFT, levels=soft_levels, threads=choices.threads)
+        quantities[Quantity.LEVELS] = _kept_values(skeletonize(volume.array, progress).image, curve.voxels)
     stage("branches")
     graph = trace(curve.voxels)
     pruned = _prune(graph, choices, frame, quantities)
@@ -340,7 +341,7 @@ def _values(array: npt.NDArray[Any]) -> Sample:
 
 
 def _kept_values(image: npt.NDArray[Any], voxels: Voxels) -> Sample:
-    """Return a sampler of an image at some voxels, given in C order, that does not keep the image in memory."""
+    """Return a sampler of an image at voxels in C order that does not keep the image in memory."""
     shape = image.shape
     at = np.ravel_multi_index(tuple(voxels.T), shape)
     values = image.ravel()[at].astype(np.float64)

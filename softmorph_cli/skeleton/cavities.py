@@ -9,15 +9,10 @@ import numpy.typing as npt
 
 
 def filled(image: npt.NDArray[Any], threshold: float) -> tuple[npt.NDArray[Any], int, int]:
-    """Return a map without the cavities of {p > threshold}.
+    """Return a map without the cavities of {p > threshold}, their number and the number of their voxels.
 
-    Args:
-        image: Probabilities, shape (Y, X) or (Z, Y, X). A 2D image has no cavities: its holes are loops of the
-            centreline.
-        threshold: Values above it are foreground (26-connected; the background is 6-connected).
-
-    Returns:
-        The map itself if it has no cavities, else a copy with 1 in them; the number of cavities and of their voxels.
+    The foreground is 26-connected. If there are no cavities the map itself is returned, else a copy with 1 in them. A
+    2D image has none: its holes are loops of the centreline.
     """
     if image.ndim < 3:
         return image, 0, 0

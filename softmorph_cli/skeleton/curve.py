@@ -36,7 +36,6 @@ class CurveVoxels:
     Attributes:
         voxels: Array indices, shape (N, d), in C order.
         image: The map with its cavities filled; None for a skeleton.
-        binary: Whether the skeleton has no values but 0 and 1.
         level: Whether the voxels are a level set of a nested skeleton, without further thinning.
         notes: Decisions, one sentence each.
         warnings: Remarks on the result, one sentence each.
@@ -44,7 +43,6 @@ class CurveVoxels:
 
     voxels: Voxels
     image: npt.NDArray[Any] | None = None
-    binary: bool = False
     level: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -148,7 +146,6 @@ def of_skeleton(
     array = volume.array
     above = array > threshold
     count = int(np.count_nonzero(above))
-    binary = bool(((array == 0) | (array == 1)).all())
     level = nested_curve(volume, threshold)
     curve = np.argwhere(_thinned(array, threshold, threads, progress) if level is None else level)
     if count == 0:
@@ -158,34 +155,22 @@ def of_skeleton(
             if top == 0
             else f"its largest value is {top:.3g}; try a lower {named('threshold')}"
         )
-        return CurveVoxels(
-            curve, binary=binary, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",)
-        )
+        return CurveVoxels(curve, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
     if level is not None:
-        return CurveVoxels(curve, binary=binary, level=True)
+        return CurveVoxels(curve, level=True)
     notes: tuple[str, ...] = ()
     if exact_levels(volume) is not None and volume.source and nested_finished(volume.source.provenance):
         notes = (
             "its file says that it is a finished nested skeleton, but it was changed or cut since: it is thinned "
             "again.",
         )
-    return CurveVoxels(
-        curve, binary=binary, notes=notes, warnings=_loss(array, above, count, len(curve), threshold)
-    )
+    return CurveVoxels(curve, notes=notes, warnings=_loss(array, above, count, len(curve), threshold))
 
 
 def _loss(
     array: npt.NDArray[Any], above: npt.NDArray[np.bool_], count: int, left: int, threshold: float
 ) -> tuple[str, ...]:
-    """Return a warning if thresholding and thinning have removed much of a skeleton.
-
-    Args:
-        array: The skeleton.
-        above: Where it is above the threshold.
-        count: Number of these voxels.
-        left: Number of voxels after thinning.
-        threshold: Of the skeleton.
-    """
+    """Return a warning if of a skeleton with `count` voxels above the threshold too few are left, or components."""
     if left < CURVE * count:
         return (
             f"thinning left {left:,} of {count:,} voxels: this is no skeleton but a solid object; "

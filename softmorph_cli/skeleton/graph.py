@@ -175,41 +175,33 @@ def measure(
     """
     import networkx as nx
 
-    # Each sampler is called once, with the voxels of all branches: some are slow to start.
     edges = list(graph.edges(keys=True, data=True))
-    cuts = np.cumsum([len(edge["path"]) for *_, edge in edges])[:-1]
-    everything = (
-        np.concatenate([edge["path"] for *_, edge in edges]) if edges else np.zeros((0, frame.dims), int)
-    )
-    values = {name: np.split(sample(everything), cuts) for name, sample in quantities.items() if edges}
-
-    pieces = [(graph.subgraph(members), set(members)) for members in nx.connected_components(graph)]
-    owner = {node: k for k, (_, members) in enumerate(pieces) for node in members}
-    drawn = []
-    for k, (u, v, _, edge) in enumerate(edges):
-        ring = u == v and graph.degree(u) == 2
-        points = _smooth(edge["path"], frame, ring=ring)
-        drawn.append((paths.length(points), k, u, v, edge, points))
-    totals = [0.0] * len(pieces)
-    for total, _, u, *_ in drawn:
-        totals[owner[u]] += total
+    values = {}
+    if edges:
+        # Each sampler is called once, with the voxels of all branches: some are slow to start.
+        chains = [edge["path"] for *_, edge in edges]
+        together, cuts = np.concatenate(chains), np.cumsum([len(chain) for chain in chains])[:-1]
+        values = {name: np.split(sample(together), cuts) for name, sample in quantities.items()}
+    points = [_smooth(edge["path"], frame, ring=u == v and graph.degree(u) == 2) for u, v, _, edge in edges]
+    lengths = [paths.length(line) for line in points]
+    pieces = list(nx.connected_components(graph))
+    owner = {node: k for k, members in enumerate(pieces) for node in members}
+    totals = np.bincount(np.array([owner[u] for u, *_ in edges], int), lengths, len(pieces)).tolist()
     rank = {k: place for place, k in enumerate(sorted(range(len(pieces)), key=lambda k: -totals[k]), 1)}
     number = {node: place for place, node in enumerate(graph.nodes, 1)}
     branches = []
-    for place, (total, k, u, v, edge, points) in enumerate(
-        sorted(drawn, key=lambda one: (-one[0], one[1])), 1
-    ):
-        start, end = (u, v) if edge["start"] == u else (v, u)
+    for place, k in enumerate(sorted(range(len(edges)), key=lambda k: -lengths[k]), 1):
+        u, v, _, edge = edges[k]
         branches.append(
             Branch(
                 number=place,
                 component=rank[owner[u]],
-                nodes=(number[start], number[end]),
+                nodes=(number[u], number[v]) if edge["start"] == u else (number[v], number[u]),
                 kind=_kind(graph, u, v),
                 voxels=edge["path"],
-                points=points,
-                length=total,
-                chord=float(np.linalg.norm(points[-1] - points[0])),
+                points=points[k],
+                length=lengths[k],
+                chord=float(np.linalg.norm(points[k][-1] - points[k][0])),
                 along={name: parts[k] for name, parts in values.items()},
             )
         )
@@ -223,10 +215,8 @@ def measure(
         )
         for node, voxels in graph.nodes(data="voxels")
     )
-    components = sorted(
-        (_component(piece, rank[k], totals[k]) for k, (piece, _) in enumerate(pieces)), key=lambda c: c.number
-    )
-    return SkeletonGraph(nodes, tuple(branches), tuple(components), frame, shape)
+    components = tuple(_component(graph.subgraph(pieces[k]), rank[k], totals[k]) for k in rank)
+    return SkeletonGraph(nodes, tuple(branches), components, frame, shape)
 
 
 def _component(piece: Graph, number: int, length: float) -> Component:

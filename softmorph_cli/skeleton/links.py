@@ -19,11 +19,7 @@ Voxels = npt.NDArray[np.intp]
 
 
 def neighbours(voxels: Voxels) -> Voxels:
-    """Return the pairs of voxels that share a corner, as row numbers, shape (M, 2).
-
-    Args:
-        voxels: Array indices, shape (N, 2) or (N, 3), without duplicates.
-    """
+    """Return the pairs of voxels, array indices (N, d), that share a corner, as row numbers (M, 2)."""
     from scipy.spatial import cKDTree
 
     # At most 1 apart along every axis; the half allows for rounding.
@@ -32,15 +28,10 @@ def neighbours(voxels: Voxels) -> Voxels:
 
 
 def links(voxels: Voxels, pairs: Voxels) -> Any:
-    """Return the edges of the graph of a skeleton's voxels.
+    """Return the links of voxels, array indices (N, d) without duplicates, from their `neighbours`.
 
-    Args:
-        voxels: Array indices, shape (N, 2) or (N, 3).
-        pairs: Their `neighbours`.
-
-    Returns:
-        A symmetric N x N `scipy.sparse.csr_array` of ones, without any edge that could be collapsed. The order of the
-        voxels decides between equivalent edges only.
+    The result is a symmetric N x N `scipy.sparse.csr_array` of ones. No edge can be collapsed any further; the order of
+    the voxels decides between equivalent edges only.
     """
     from scipy.sparse import coo_array
 

@@ -18,11 +18,9 @@ WINDOW: Final = 15
 
 
 def smooth(points: npt.NDArray[Any], *, closed: bool = False) -> npt.NDArray[np.float64]:
-    """Return a chain of points smoothed by local parabolas; its first and last point are kept.
+    """Return a chain of points, shape (N, 3), smoothed by local parabolas; its first and last point are kept.
 
-    Args:
-        points: Shape (N, 3), in order; the last point of a closed chain repeats the first.
-        closed: Whether the chain is a ring, which is smoothed periodically.
+    The last point of a closed chain repeats the first, and the chain is smoothed periodically.
     """
     from scipy.signal import savgol_filter
 

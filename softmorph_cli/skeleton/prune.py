@@ -22,13 +22,8 @@ def prune_spurs(graph: Graph, shorter_than: Weigh, length: Weigh) -> int:
     If two branches are left at the junction they are joined, and the joined branch may be a spur in turn. A branch
     between two end points is a component by itself and stays.
 
-    Args:
-        graph: Result of `trace`.
-        shorter_than: Returns the minimum length of the spurs at a junction, given its central voxel, shape (1, d).
-        length: Returns the length of a path.
-
-    Returns:
-        Number of removed spurs.
+    `shorter_than` returns the minimum length of the spurs at a junction, given its central voxel, shape (1, d);
+    `length` returns the length of a path. Returns the number of removed spurs.
     """
     waiting: list[tuple[float, int, int, int]] = []
 
@@ -59,10 +54,7 @@ def prune_cycles(graph: Graph, weight: Weigh) -> int:
     """Remove the branches outside the maximum spanning forest, in place: no cycle is left.
 
     If a component would have no branch left, its heaviest loop is opened instead, by removal of the voxel before the
-    one that closes it.
-
-    Returns:
-        Number of cycles.
+    one that closes it. Returns the number of cycles.
     """
     import networkx as nx
 

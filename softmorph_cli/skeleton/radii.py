@@ -26,13 +26,7 @@ BLOCK: Final = 2**22
 
 
 def surface(image: npt.NDArray[Any], threshold: float, frame: Frame) -> npt.NDArray[np.float64]:
-    """Return the world coordinates, shape (N, 3), at which the map crosses the threshold between face neighbours.
-
-    Args:
-        image: Probabilities, shape (Y, X) or (Z, Y, X).
-        threshold: Values above it are inside.
-        frame: Maps voxels to world coordinates.
-    """
+    """Return the world coordinates, shape (N, 3), at which a map crosses the threshold between face neighbours."""
     rows = max(1, BLOCK // math.prod(image.shape[1:]))
     found = []
     for start in range(0, len(image), rows):
@@ -62,13 +56,7 @@ def _cut(axis: int, dims: int, rows: int, part: slice) -> tuple[slice, ...]:
 
 
 def radii(image: npt.NDArray[Any], threshold: float, frame: Frame) -> Sample | None:
-    """Return a sampler of the radius, which is 0 outside; None if there is no surface.
-
-    Args:
-        image: Probabilities, shape (Y, X) or (Z, Y, X).
-        threshold: Values above it are inside.
-        frame: Maps voxels to world coordinates; radii are in its unit.
-    """
+    """Return a sampler of the radius in the frame's unit, 0 outside {p > threshold}; None if there is no surface."""
     from scipy.spatial import cKDTree
 
     points = surface(image, threshold, frame)

@@ -29,7 +29,7 @@ def trace(voxels: Voxels) -> Graph:
     ring without junctions has one node, an isolated voxel is a node without branches.
 
     Args:
-        voxels: Array indices, shape (N, 2) or (N, 3), without duplicates. Thick parts become junctions.
+        voxels: Array indices, shape (N, 2) or (N, 3), without duplicates.
 
     Returns:
         A `networkx.MultiGraph`. Nodes have `voxels`, shape (K, d), the central voxel first. Edges have `path`, shape
@@ -67,10 +67,9 @@ def trace(voxels: Voxels) -> Graph:
 
 
 def join(graph: Graph, node: int) -> tuple[int, int, int] | None:
-    """Join, in place, the two branches at a node of degree 2.
+    """Join, in place, the two branches at a node; return the ends and the key of the new one.
 
-    Returns:
-        The ends and the key of the new branch; None if the node does not have two branches.
+    None if the node does not have exactly two branches.
     """
     edges = list(graph.edges(node, keys=True, data=True))
     if graph.degree(node) != 2 or len(edges) != 2:  # a ring's only node has one edge
@@ -110,11 +109,10 @@ def _walk(adjacency: Any, voxels: Voxels) -> list[Voxels]:
 
 
 def _clusters(adjacency: Any, crowded: Voxels) -> tuple[Voxels, set[tuple[int, int]]]:
-    """Merge crowded voxels that are linked.
+    """Merge crowded voxels that are linked into clusters.
 
-    Returns:
-        The node of each voxel: its own number, or the lowest number in its cluster. And the links of a spanning tree of
-        each cluster, in both directions; any other link within a cluster closes a loop.
+    Returns the node of each voxel, its own number or the lowest number in its cluster; and the links of a spanning tree
+    of each cluster, in both directions. Any other link within a cluster closes a loop.
     """
     from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 

@@ -62,7 +62,9 @@ def test_diu_is_what_persistence_counts(dims: int, connectivity: int) -> None:
 
 
 @pytest.mark.parametrize(("dims", "connectivity"), EVERY)
-def test_warping_keeps_the_topology_and_only_goes_towards_the_target(dims: int, connectivity: int) -> None:
+def test_warping_keeps_the_topology_and_changes_voxels_to_the_target_only(
+    dims: int, connectivity: int
+) -> None:
     for start, target in noise(dims, 25, 2):
         found = warp(start, target, connectivity)
         assert betti_numbers(found, connectivity) == betti_numbers(start, connectivity)

@@ -91,7 +91,7 @@ def test_the_names_are_those_of_the_json_and_each_is_there_once() -> None:
 
 @pytest.mark.parametrize("shape", [(30, 34), (14, 16, 18)])
 @pytest.mark.parametrize("which", ["like", "empty prediction", "empty reference", "both empty", "full"])
-def test_every_metric_has_a_defined_value_or_says_why_not(shape: tuple[int, ...], which: str) -> None:
+def test_every_metric_is_defined_or_has_a_note_on_why_not(shape: tuple[int, ...], which: str) -> None:
     map_, blank = vessels(shape, 3), np.zeros(shape)
     maps = {
         "like": (map_, map_ > 0.5),
@@ -126,5 +126,7 @@ def test_every_metric_has_a_defined_value_or_says_why_not(shape: tuple[int, ...]
         ("product", 3, 3),
     ],
 )
-def test_when_soft_skeletons_end_is_told(method: str, iterations: int | None, told: int | str) -> None:
+def test_the_stopping_condition_of_soft_skeletons_is_in_the_json(
+    method: str, iterations: int | None, told: int | str
+) -> None:
     assert MetricSettings(method=method, iterations=iterations).as_dict(3)["soft_skeleton_iterations"] == told

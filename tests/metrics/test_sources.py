@@ -64,7 +64,7 @@ def test_labels_that_only_one_has_are_empty_in_the_other(tmp_path: Path) -> None
     assert not any(one.prediction.array.any() for one in classes(empty, its).values())
 
 
-def test_a_reference_of_grey_values_has_labels_if_they_are_asked_for(tmp_path: Path) -> None:
+def test_a_reference_of_grey_values_has_labels_if_labels_are_given(tmp_path: Path) -> None:
     grey = np.arange(120, dtype=np.uint8).reshape(4, 5, 6)
     found = classes(saved(tmp_path / "p.npy", SOFT), saved(tmp_path / "r.npy", grey), 77)
     assert found[77].reference.array.sum() == 1
@@ -109,7 +109,7 @@ def test_slices_are_images_of_their_own(tmp_path: Path) -> None:
         classes(mine, saved(tmp_path / "labels.npy", LABELS), per_slice=True)
 
 
-def test_letters_of_axes_go_for_both_files_if_they_fit_them(tmp_path: Path) -> None:
+def test_axes_apply_to_both_files_if_they_fit(tmp_path: Path) -> None:
     mine = saved(tmp_path / "p.npy", np.moveaxis(np.stack([1 - SOFT, SOFT]), 0, -1))
     its = saved(tmp_path / "r.npy", (LABELS > 1).astype(np.uint8))
     (one,) = classes(mine, its, axes="ZYXC").values()
@@ -120,7 +120,7 @@ def test_letters_of_axes_go_for_both_files_if_they_fit_them(tmp_path: Path) -> N
     assert np.array_equal(one.reference.array, LABELS > 1)
 
 
-def test_a_region_and_a_mask_go_for_both(tmp_path: Path) -> None:
+def test_a_region_and_a_mask_apply_to_both_files(tmp_path: Path) -> None:
     mine, its = saved(tmp_path / "p.npy", SOFT), saved(tmp_path / "r.npy", LABELS)
     inside = saved(tmp_path / "m.npy", (SOFT > 0.5).astype(np.uint8))
     (one,) = classes(mine, its, 2, region="1:3,:,2:", mask=inside).values()
@@ -129,7 +129,7 @@ def test_a_region_and_a_mask_go_for_both(tmp_path: Path) -> None:
     assert np.array_equal(one.reference.array, ((LABELS == 2) & (SOFT > 0.5))[cut])
 
 
-def test_a_label_that_nobody_has_is_a_mistake_unless_nothing_is_there(tmp_path: Path) -> None:
+def test_a_label_in_neither_file_is_an_error_unless_both_are_empty(tmp_path: Path) -> None:
     mine = open_prediction(saved(tmp_path / "p.npy", LABELS), READING, tmp_path)
     its = open_reference(saved(tmp_path / "r.npy", LABELS % 2), READING, labelled=True)
     check_held(mine, its, (3, 1))

@@ -32,7 +32,7 @@ def test_one_value_has_no_interval_and_equal_ones_have_one_of_no_width() -> None
     assert (same.low, same.high) == (0.25, 0.25)
 
 
-def test_the_interval_holds_the_mean_of_its_source_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_true_mean_at_its_confidence() -> None:
     rng = np.random.default_rng(5)
     hits = 0
     for _ in range(60):

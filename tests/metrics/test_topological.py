@@ -81,7 +81,7 @@ def counted(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [(100, 130), (50, 60, 55)])
-def test_patches_are_those_that_a_slow_count_goes_through(shape: tuple[int, ...]) -> None:
+def test_patches_equal_a_slow_count(shape: tuple[int, ...]) -> None:
     predicted, truth = vessels(shape, 1, branches=9) > 0.5, vessels(shape, 2, branches=9) > 0.5
     side = {2: 64, 3: 48}[len(shape)]
     rng = np.random.default_rng(5)

@@ -72,7 +72,7 @@ def test_a_pocket_at_the_border_of_the_image_is_open() -> None:
     assert filled(block((3, 5, 5))[2:-2, 2:-2, 2:-2], 0.5)[1:] == (1, 1)
 
 
-def test_the_threshold_says_what_a_hole_is() -> None:
+def test_cavities_depend_on_the_threshold() -> None:
     image = block((4, 5, 5), hole=0.5)
     assert filled(image, 0.4)[1:] == (0, 0)
     # What is at the threshold is not above it.

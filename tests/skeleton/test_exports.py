@@ -122,7 +122,7 @@ def test_a_table_has_a_row_for_each_branch_and_loses_no_digit(graph: SkeletonGra
             assert place == graph.frame.world(voxel).tolist()
 
 
-def test_a_loop_has_no_tortuosity_and_what_was_not_asked_for_is_empty() -> None:
+def test_a_loop_has_no_tortuosity_and_unknown_quantities_are_empty() -> None:
     (row,) = rows_of(graph_of(plane("ring"), quantities=()))
     empty = {name for name, cell in row.items() if cell == ""}
     assert empty == {
@@ -367,7 +367,7 @@ def test_a_root_is_the_widest_end_point_and_radii_follow_their_points() -> None:
     assert "# radius: distance to the surface\n" in text
 
 
-def test_an_unknown_radius_is_half_a_voxel_and_the_header_says_so() -> None:
+def test_an_unknown_radius_is_half_a_voxel_as_in_the_header() -> None:
     text, _ = swc_text(tree_graph(1, quantities=()))
     assert {float(numbers[3]) for _, _, numbers, _ in samples_of(text)} == {0.25}
     assert "# radius: unknown: half a voxel, 0.25\n" in text

@@ -114,7 +114,7 @@ def test_an_empty_level_is_empty() -> None:
 
 
 @pytest.mark.parametrize("kind", [MAP, SKELETON])
-def test_inspect_takes_the_nearest_level_and_says_so(dims: int, kind: str) -> None:
+def test_inspect_takes_the_nearest_level_with_a_note(dims: int, kind: str) -> None:
     volume = written(skeleton_of(dims, 8), 8)
     said = "threshold 0.4 -> 0.375, the nearest of the 8 levels of this nested skeleton."
     found = inspect(volume, Choices(kind, threshold=0.4, levels=0))

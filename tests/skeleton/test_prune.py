@@ -34,7 +34,7 @@ def comb(*spurs_of: int) -> np.ndarray:
         (1000, 3, of(1, 0, 2, 0, 1)),
     ],
 )
-def test_spurs_shorter_than_a_length_go_and_their_neighbours_become_one_branch(
+def test_spurs_shorter_than_a_length_are_removed_and_their_neighbours_joined(
     shorter_than: float, gone: int, left: dict[str, int]
 ) -> None:
     graph = trace(comb(2, 3, 4))
@@ -62,7 +62,7 @@ def test_a_component_of_one_short_branch_is_no_spur() -> None:
     assert counts(graph) == of(1, 0, 2, 0, 1)
 
 
-def test_the_length_is_asked_for_at_the_fork() -> None:
+def test_the_minimum_length_depends_on_the_junction() -> None:
     graph = trace(comb(3, 3))
     junctions = [node for node in graph if graph.degree(node) > 2]
     assert sorted(int(graph.nodes[node]["voxels"][0, 1]) for node in junctions) == [28, 36]
@@ -92,7 +92,7 @@ def test_no_cycle_is_left_and_every_component_still_is(picture: str, cycles: int
     assert after["branches"] > 0
 
 
-def test_the_lightest_branch_of_a_cycle_goes() -> None:
+def test_the_lightest_branch_of_a_cycle_is_removed() -> None:
     # Two ways from left to right: straight, and over the top.
     voxels = drawn("...#####... ..#.....#.. .#.......#. ###########")
     short, long = trace(voxels), trace(voxels)

@@ -173,7 +173,7 @@ def test_what_is_unknown_is_none() -> None:
 
 
 @pytest.mark.parametrize(("image", "times"), [(plane("theta"), 1), (np.zeros((5, 5), bool), 0)])
-def test_a_quantity_is_asked_for_once(image: np.ndarray, times: int) -> None:
+def test_a_quantity_is_sampled_once(image: np.ndarray, times: int) -> None:
     asked = []
 
     def ask(voxels: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,11 @@ def document(graph: SkeletonGraph) -> dict[str, Any]:
         `graph` is the summary; `components`, `branches` (keys as the columns of the CSV) and `nodes` are lists. Names
         of lengths end in their unit, places (x, y, z) are in `graph.unit`, voxels are array indices.
     """
+    renamed = {"length": f"length_{graph.frame.suffix}"}
     return {
         "graph": _summary(graph),
         "components": [
-            {
-                "number": component.number,
-                "branches": component.branches,
-                "end_points": component.end_points,
-                "junctions": component.junctions,
-                "cycles": component.cycles,
-                f"length_{graph.frame.suffix}": float(component.length),
-            }
+            {renamed.get(name, name): value for name, value in asdict(component).items()}
             for component in graph.components
         ],
         "branches": [

@@ -72,7 +72,7 @@ def test_eight_bits_are_exact_too() -> None:
 
 @pytest.mark.parametrize("low", [2**-60, 2**-20, 0.25, 0.5 - 2**-10])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_the_worst_that_one_bin_can_hold_comes_near_the_bound(low: float, mirrored: bool) -> None:
+def test_the_worst_case_within_one_bin_is_near_the_bound(low: float, mirrored: bool) -> None:
     # Half of the voxels at either end of a bin: an octave has 256 of them.
     width = 2.0 ** (math.floor(math.log2(low)) - 8)
     values = np.repeat([low, np.nextafter(low + width, 0)], 500)
@@ -135,7 +135,7 @@ def test_a_mask_is_certain(dtype: type) -> None:
     assert found.volume_quantiles == Quantiles(*[float(mask.sum())] * 3)
 
 
-def test_the_certain_part_of_a_map_costs_no_digits() -> None:
+def test_certain_voxels_cause_no_loss_of_precision() -> None:
     # As the mean of squares less the square of the mean nothing but rounding would be left.
     p = np.ones((3000, 1000), np.float32)
     p[0, :3] = (2**-30, 2**-30, 2**-30)
@@ -145,7 +145,7 @@ def test_the_certain_part_of_a_map_costs_no_digits() -> None:
     )
 
 
-def test_what_lies_below_all_bins_is_within_the_stated_bound() -> None:
+def test_voxels_below_all_bins_are_within_the_stated_bound() -> None:
     p = np.array([[2.0**-70, 2.0**-64, 1e-300, 5e-324]])
     found = Statistics.of(p, spatial_dims=2).volume_std_comonotone
     exact = math.sqrt(7 * 2.0**-70 + (2.0**-64 - 2.0**-70))

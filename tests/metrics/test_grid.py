@@ -1,4 +1,4 @@
-"""Two maps on one grid: what is compared of their headers, what is told, and what only one of them knows."""
+"""Two maps on one grid: comparison of headers, errors and notes, geometry of only one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opt-J on drawn graphs whose score is known on paper, and against a slow one that splits curves for real."""
+"""Opt-J on drawn graphs with scores by hand, and against a slow implementation that splits curves."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_degrees_weigh_more_than_distance() -> None:
 def test_a_ring_has_no_control_nodes() -> None:
     ring = drawn([(0, 0), (0, 60), (60, 60), (60, 0), (0, 0)])
     assert opt_j(ring, ring).f1 is None
-    # The ring's own node stands for A, which lies beside it; B, C and J are far away.
+    # The node of the ring represents A, which is next to it; B, C and J are far away.
     found = opt_j(shifted(ring, (100, 0)), TREE)
     assert counts(found) == (1, 2, 6)
 

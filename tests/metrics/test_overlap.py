@@ -27,7 +27,7 @@ def test_counts_on_paper() -> None:
     assert values(COUNTS, predicted, reference) == pytest.approx(
         {"dice": 4 / 7, "accuracy": 1 / 2, "iou": 2 / 5, "precision": 2 / 4, "recall": 2 / 3}
     )
-    # At 0.7 the fourth voxel goes.
+    # Above 0.7 the fourth voxel is background.
     assert values(COUNTS, predicted, reference, threshold=0.7)["precision"] == pytest.approx(2 / 3)
 
 

@@ -1,4 +1,4 @@
-"""What is shared, what is refused, and what the JSON is told."""
+"""Pairs of maps: shared results, refused arguments, parameters in the JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_maps_of_different_shapes_are_refused_with_both_shapes() -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.nan, -0.1, 1.5])
-def test_what_is_no_probability_is_refused(wrong: float) -> None:
+def test_values_outside_0_1_are_refused(wrong: float) -> None:
     for both in ((BLANK, BLANK + wrong), (BLANK + wrong, BLANK)):
         with pytest.raises(InputError, match="probabilities lie in"):
             pair(*both)
@@ -59,13 +59,13 @@ def test_the_skeletons_are_those_of_the_command() -> None:
     )
 
 
-def test_what_several_metrics_need_is_made_once() -> None:
+def test_shared_results_are_computed_once() -> None:
     one = pair(vessels((40, 44), 1), vessels((40, 44), 2))
     for name in ("predicted", "truth", "skeletons", "soft_skeletons", "graphs", "betti", "surfaces"):
         assert getattr(one, name) is getattr(one, name)
 
 
-def test_the_settings_say_all_that_a_metric_depends_on() -> None:
+def test_the_settings_in_the_json_are_complete() -> None:
     told = MetricSettings(connectivity=6, patches=7, seed=3).as_dict(3)
     assert (told["connectivity"], told["background_connectivity"]) == (6, 26)
     assert (told["patches"], told["patch_shape"], told["seed"]) == (7, [48, 48, 48], 3)
@@ -80,7 +80,7 @@ def names() -> list[str]:
     return [name for metric in METRICS for name in metric.names]
 
 
-def test_the_names_are_those_of_the_json_and_each_is_there_once() -> None:
+def test_names_in_the_json_are_unique() -> None:
     wanted = (
         "dice accuracy iou precision recall soft_dice cldice soft_cldice betti_0_error betti_1_error betti_2_error "
         "euler_error euler_ratio betti_0_error_patches betti_1_error_patches betti_2_error_patches "

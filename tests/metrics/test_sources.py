@@ -79,7 +79,7 @@ def test_channels_by_their_names(tmp_path: Path) -> None:
     assert [one.name for one in found.values()] == ["axon", "soma"]
     assert np.array_equal(found[2].prediction.array, SOFT[::-1])
     assert np.array_equal(found[2].reference.array, LABELS % 3 == 2)
-    # One channel is one map: whoever takes it says which label it is.
+    # One channel is one map: its label has to be given.
     with pytest.raises(InputError, match="such as label=1"):
         classes(tmp_path / "p.ome.tif", its, channel="soma")
     (one,) = classes(tmp_path / "p.ome.tif", its, 2, channel="soma").values()
@@ -99,7 +99,7 @@ def test_the_background_of_a_softmax_is_no_class(tmp_path: Path) -> None:
         assert np.array_equal(one.reference.array, label == LABELS)
 
 
-def test_slices_are_images_of_their_own(tmp_path: Path) -> None:
+def test_slices_are_separate_images(tmp_path: Path) -> None:
     mine, its = saved(tmp_path / "p.npy", SOFT), saved(tmp_path / "r.npy", (LABELS > 1).astype(np.uint8))
     found = classes(mine, its, per_slice=True)
     assert [one.name for one in found.values()] == [f"slice {k}" for k in range(4)]

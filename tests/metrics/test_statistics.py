@@ -155,7 +155,7 @@ def test_memory_layout_does_not_change_a_bit() -> None:
         assert Statistics.of(np.repeat(p, 2, axis=1)[:, ::2], spatial_dims=3) == expected
 
 
-def test_the_input_is_left_alone() -> None:
+def test_the_input_is_not_modified() -> None:
     p = np.full((4, 5), 0.3)
     p.setflags(write=False)
     Statistics.of(p, spatial_dims=2)
@@ -199,7 +199,7 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
 
 def test_memory_beside_the_map_is_a_fraction_of_it() -> None:
     p = np.random.default_rng(0).random((200, 256, 256), dtype=np.float32)
-    Statistics.of(p[:8], spatial_dims=3)  # what is imported once is not counted
+    Statistics.of(p[:8], spatial_dims=3)  # imports do not count
     tracemalloc.start()
     try:
         Statistics.of(p, spatial_dims=3)

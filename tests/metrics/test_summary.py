@@ -18,7 +18,7 @@ def test_undefined_values_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [None, None]])
-def test_nothing_at_all(values: list[None]) -> None:
+def test_no_values(values: list[None]) -> None:
     found = summarize(values, seed=0)
     assert found.as_dict() == {
         **dict.fromkeys(("mean", "median", "low", "high")), "count": 0, "undefined": len(values)

@@ -188,7 +188,7 @@ def test_without_a_voxel_size_there_are_no_millimetres() -> None:
     }
 
 
-def test_distances_of_uneven_voxels_without_a_unit_say_what_they_count() -> None:
+def test_a_note_names_the_unit_of_distances_of_uneven_voxels() -> None:
     truth = box((20, 40), (5, 10), (4, 28))
     mine, its = (
         Volume(np.asarray(one, np.float32), "YX", (5.0, 2.0), None)

@@ -55,7 +55,7 @@ def test_a_shell_that_is_pierced_has_lost_its_cavity() -> None:
     assert values(WHOLE, twice, shell) == [0, 1, 1, 2]
 
 
-def test_the_connectivity_decides_what_hangs_together() -> None:
+def test_components_depend_on_the_connectivity() -> None:
     diagonal = np.eye(5)
     assert values(WHOLE, diagonal, diagonal, connectivity=4) == [0, 0, None, 0]
     filled = diagonal.copy()

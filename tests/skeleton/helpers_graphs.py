@@ -69,14 +69,14 @@ SHAPES = {
 
 
 def plane(name: str) -> np.ndarray:
-    """Draw one shape in an image of its own."""
+    """Draw one shape in an image."""
     image = np.zeros((27, 29), bool)
     SHAPES[name][0](image, 12, 11)
     return image
 
 
 def everything() -> np.ndarray:
-    """Draw each shape in a plane of its own, and a lone voxel: 6 components, 6 cycles."""
+    """Draw each shape in a separate plane, and an isolated voxel: 6 components, 6 cycles."""
     image = np.zeros((24, 27, 29), bool)
     for k, name in enumerate(SHAPES):
         image[4 * k + 1] = plane(name)

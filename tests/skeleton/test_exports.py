@@ -168,7 +168,7 @@ def test_the_document_counts_what_was_drawn(name: str) -> None:
     assert said["lone_voxels"] == 0
 
 
-def test_the_document_sums_up() -> None:
+def test_the_document_has_totals() -> None:
     graph = oblique_everything()
     found = document(graph)
     said = found["graph"]
@@ -196,7 +196,7 @@ def test_the_document_sums_up() -> None:
     assert sum(c["end_points"] for c in found["components"]) == said["end_points"]
 
 
-def test_what_is_unknown_is_null() -> None:
+def test_unknown_values_are_null() -> None:
     said = document(lone_voxel())["graph"]
     assert said == {
         "components": 1,
@@ -225,7 +225,7 @@ def points(text: str, kind: type[int] | type[float]) -> np.ndarray:
     return np.array([[kind(word) for word in point.split()] for point in text.split(";")])
 
 
-def test_graphml_gives_everything_back(graph: SkeletonGraph) -> None:
+def test_graphml_restores_the_graph(graph: SkeletonGraph) -> None:
     stream = io.BytesIO(graphml_text(graph).encode())
     back = nx.read_graphml(stream, node_type=int, edge_key_type=int, force_multigraph=True)
     unit = graph.frame.suffix

@@ -1,4 +1,4 @@
-"""Where array indices lie in the world, and in which unit."""
+"""Frames: world coordinates of array indices, and their unit."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def segments(count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_skeleton_comes_back(name: str) -> None:
+def test_the_skeleton_is_restored(name: str) -> None:
     drawn = plane(name)
     image = skeleton_image(graph_of(drawn))
     assert image.dtype == np.uint8
@@ -27,7 +27,7 @@ def test_the_skeleton_comes_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_maps_skeleton_comes_back_with_the_clusters_of_its_junctions(seed: int) -> None:
+def test_the_skeleton_of_a_map_is_restored_with_the_clusters_of_its_junctions(seed: int) -> None:
     graph = vessel_graph(seed)
     assert any(len(node.voxels) > 2 for node in graph.junctions)
     image = skeleton_image(graph)
@@ -53,7 +53,7 @@ def test_labels_are_branch_numbers_and_the_longest_has_the_junction() -> None:
 
 
 def test_a_cluster_belongs_to_the_longest_branch_that_meets_there() -> None:
-    # A cross whose middle is a block of 3 x 3: its corners lie on no path.
+    # A cross with a central block of 3 x 3: the corners of the block are on no path.
     cross = np.zeros((11, 13), bool)
     cross[5, 1:12] = cross[1:10, 6] = cross[4:7, 5:8] = True
     graph = graph_of(cross)

@@ -37,7 +37,7 @@ def test_cavities_are_filled_with_a_note() -> None:
     )
     assert (skeleton_image(found.graph) == skeleton_image(filled.graph)).all()
     assert counts(found) == (1, 0, 2, 0, 1)
-    # The map does not believe in what was filled.
+    # The map is low where the cavity was filled.
     spread = found.graph.spread("certainty")
     assert spread is not None
     assert spread.min == 0
@@ -177,14 +177,14 @@ def test_spurs_inside_the_vessel_are_noted_and_pruned_by_radius(
     # Only the spur that leaves the vessel is there.
     kept = skeleton_image(pruned.graph)[:29]
     assert np.argwhere(kept).tolist() == [[row, 15 * (1 + spurs.index(12))] for row in range(18, 29)]
-    # Without a map no radius is known: nothing to say, nothing to prune by.
+    # Without a map radii are unknown: there is no note, and no pruning by radius.
     assert of_skeleton(image).notes == ()
     with pytest.raises(UsageError, match=r"prune='radius' needs the map: add map=MAP"):
         of_skeleton(image, prune_inside=True)
 
 
 def test_a_length_is_measured_in_the_world() -> None:
-    """A spur of few long steps stays, one of many short ones goes."""
+    """A spur of few long steps stays, one of many short steps is pruned."""
     image = np.zeros((15, 9, 60), np.float32)
     image[3, 4, 5:55] = 1
     image[3:8, 4, 40] = 1  # 4 steps of 2 mm along z
@@ -256,7 +256,7 @@ def test_a_map_that_touches_every_border() -> None:
 
 
 def test_a_map_whose_axes_changed_places_is_refused() -> None:
-    # The two opposite corners lie at the same places, the others do not.
+    # Two opposite corners agree, the others do not.
     affine = np.eye(4)[:, [2, 1, 0, 3]]
     skeleton = Volume(np.zeros((8, 8, 8), np.float32), "ZYX", (1.0, 1.0, 1.0), "mm", affine)
     turned = Volume(np.zeros((8, 8, 8), np.float32), "ZYX", (1.0, 1.0, 1.0), "mm", affine[:, [0, 2, 1, 3]])

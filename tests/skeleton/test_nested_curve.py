@@ -1,4 +1,4 @@
-"""A level of a finished nested skeleton is a curve as it is; what only says that it is one is thinned."""
+"""A level of a finished nested skeleton is a curve; a file with copied provenance is thinned."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from softmorph_cli.volume import Source, Volume
 def written(
     array: np.ndarray, levels: Levels = 16, *, finish: bool = True, dtype: str = "float32", **more: Any
 ) -> Volume:
-    """A volume as it is read from a file that says that it is a nested skeleton."""
+    """Return a volume with the provenance of a nested skeleton."""
     parameters = {"method": "nested", "levels": levels, "finish": finish, **more}
     made = {"command": "softmorph skeletonize", "parameters": parameters}
     source = Source(Path("s.nii.gz"), "nifti", array.shape, dtype, provenance=made)
@@ -77,12 +77,12 @@ def test_a_level_is_the_curve_without_thinning(dims: int, levels: Levels) -> Non
         lambda s: maximum_filter(s, 2),
     ],
 )
-def test_what_another_program_made_of_it_is_no_curve(dims: int, change: Any) -> None:
+def test_an_image_changed_by_another_program_is_no_curve(dims: int, change: Any) -> None:
     changed = change(skeleton_of(dims)).clip(0, 1)
     assert nested_curve(written(changed), 0.5) is None
 
 
-def test_values_that_no_level_has_are_of_no_nested_skeleton(dims: int) -> None:
+def test_values_below_all_levels_rule_out_a_nested_skeleton(dims: int) -> None:
     skeleton = skeleton_of(dims)
     assert exact_levels(written(np.where(skeleton > 0, skeleton, 1 / 32))) is None
     assert exact_levels(written(skeleton, lowest=0.9)) is None
@@ -101,7 +101,7 @@ def test_without_finishing_it_is_thinned(dims: int) -> None:
 
 
 def test_exact_levels_in_few_bits_are_believed(dims: int) -> None:
-    """Where values became equal, what held a voxel cannot be seen any more."""
+    """If rounding made values equal, the level of a voxel is unknown."""
     codes = np.rint(skeleton_of(dims, "exact") * 255) / 255
     for dtype in ("uint8", "float16"):
         found = nested_curve(written(codes, "exact", dtype=dtype), 0.4)
@@ -142,7 +142,7 @@ def test_inspect_traces_a_level_as_it_is_and_measures_along_it(dims: int) -> Non
         assert (branch.along["radius"] > 0).all()
 
 
-def test_the_old_warnings_stay_for_all_others(dims: int) -> None:
+def test_other_skeletons_keep_their_warnings(dims: int) -> None:
     skeleton = skeleton_of(dims)
     changed = skeleton * np.float32(0.9)
     for volume in (

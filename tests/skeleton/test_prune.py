@@ -45,8 +45,8 @@ def test_spurs_shorter_than_a_length_are_removed_and_their_neighbours_joined(
 
 
 def test_pruning_is_iterative() -> None:
-    # A stem of 3 that forks into two arms of 2.8. All three are shorter than 4: taken off together, the whole would be
-    # gone. When one arm has gone, the other is one branch with the stem, and that is longer.
+    # A stem of 3 that forks into two arms of 2.8. All three are shorter than 4: pruned together, nothing would be
+    # left. Without one arm, the other is one branch with the stem, and that is longer.
     voxels = drawn(
         "......#...#...... .......#.#....... ........#........ ........#........ ........#........ #################"
     )

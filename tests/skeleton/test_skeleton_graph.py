@@ -14,7 +14,7 @@ from softmorph_cli.skeleton.trace import trace
 
 
 def line(image: np.ndarray, row: int, length: int) -> None:
-    """Draw a horizontal line of so many steps."""
+    """Draw a horizontal line of `length` steps."""
     image[row, 2 : 3 + length] = True
 
 
@@ -165,7 +165,7 @@ def test_every_voxel_of_a_branch_has_its_own_value(vessel: SkeletonGraph) -> Non
             assert (spread.min, spread.max) == (values.min(), values.max())
 
 
-def test_what_is_unknown_is_none() -> None:
+def test_unknown_values_are_none() -> None:
     graph = graph_of(plane("arms"), quantities=("radius",))
     assert graph.spread("radius") is not None
     assert graph.spread("certainty") is None
@@ -187,7 +187,7 @@ def test_a_quantity_is_sampled_once(image: np.ndarray, times: int) -> None:
 def test_the_length_of_a_ring_does_not_depend_on_where_it_begins() -> None:
     """It is smoothed around: an end that was kept would stand out."""
     turn = np.linspace(0, 2 * np.pi, 4000)
-    # A bean, whose first voxel lies on another part of it when it is turned.
+    # A bean: its first voxel in C order depends on the orientation.
     radius = 12 + 3 * np.sin(turn) + 2 * np.cos(2 * turn + 1)
     bean = np.zeros((36, 36), bool)
     bean[tuple(np.rint(np.stack([np.sin(turn), np.cos(turn)]) * radius + 17).astype(int))] = True
@@ -232,7 +232,7 @@ def test_lengths_under_an_oblique_affine_are_those_of_the_world(axis: int) -> No
 def test_a_diagonal_under_an_oblique_affine() -> None:
     image = np.zeros((30, 30, 30), bool)
     image[tuple(np.arange(4, 25) for _ in range(3))] = True
-    shift = 1e6  # as in maps that lie in a scanner's or an atlas' frame
+    shift = 1e6  # as in the frame of a scanner or an atlas
     where = frame(image.shape, affine=oblique((shift, -shift, shift)))
     (branch,) = graph_of(image, where).branches
     assert branch.length == pytest.approx(20 * np.linalg.norm(oblique()[:3, :3].sum(axis=1)), rel=1e-7)

@@ -69,13 +69,13 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_drawn_skeletons_have_the_counts_that_the_eye_gives_them(name: str) -> None:
+def test_counts_of_drawn_skeletons_by_hand(name: str) -> None:
     picture, expected = PICTURES[name]
     assert counts(trace(drawn(picture))) == expected
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_counts_do_not_depend_on_the_way_a_picture_lies(name: str) -> None:
+def test_counts_do_not_depend_on_orientation(name: str) -> None:
     picture, expected = PICTURES[name]
     for turned in (drawn(picture)[:, ::-1], -drawn(picture) + 50):
         assert counts(trace(turned)) == expected

@@ -31,11 +31,7 @@ class Certificate:
 
     @classmethod
     def of(
-        cls,
-        before: npt.NDArray[Any],
-        after: npt.NDArray[Any],
-        priors: Sequence[Prior],
-        settings: Settings,
+        cls, before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings
     ) -> Certificate:
         """Count the Betti numbers of two maps, channels first: the input, and the result or its file."""
         boxes: dict[str, tuple[slice, ...]] = {"whole map": ()}

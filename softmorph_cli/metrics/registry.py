@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from softmorph_cli.metrics import (
-    centreline,
-    error_map,
-    opt_j,
-    overlap,
-    street_mover,
-    surfaces,
-    topological,
-)
+from softmorph_cli.metrics import centreline, error_map, opt_j, overlap, street_mover, surfaces, topological
 from softmorph_cli.metrics.metric import Metric
 
 METRICS: Final[tuple[Metric, ...]] = tuple(

@@ -29,10 +29,9 @@ from softmorph_cli.system.parameters import below_one, named
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
-    from softmorph_cli.metrics.evaluate import Evaluated, Order
-    from softmorph_cli.metrics.sources import Opened
+    from softmorph_cli.metrics import evaluation, sources
     from softmorph_cli.metrics.statistics import Statistics
-    from softmorph_cli.skeleton.analyse import Inspection
+    from softmorph_cli.skeleton import analyse
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.volume import Volume
 
@@ -66,10 +65,12 @@ def statistics(
     >>> found.expected_volume, found.volume_unit, found.entropy_bits
     (3.0, 'mm^2', 1.0)
     """
-    from softmorph_cli.metrics.statistics import summarize
+    from softmorph_cli.metrics.statistics import Statistics
 
     volume = as_volume(image, spacing, unit)
-    return summarize(volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims)
+    return Statistics.of(
+        volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims
+    )
 
 
 def betti_numbers(image: Image, threshold: float = 0.5, connectivity: int | None = None) -> Betti:
@@ -98,13 +99,13 @@ def betti_numbers(image: Image, threshold: float = 0.5, connectivity: int | None
     >>> betti_numbers(0.6 * ring, threshold=0.7).numbers
     (0, 0)
     """
-    from softmorph_cli.skeleton.kind import single
+    from softmorph_cli.skeleton import selection
     from softmorph_cli.topology.betti import betti_numbers as count
 
     below_one("threshold", threshold)
     volume = as_volume(image)
     with named_after(volume):
-        volume = single(volume)
+        volume = selection.single(volume)
         cut, _ = at_level(threshold, volume)
         return count(volume.array > cut, connectivity)
 
@@ -122,7 +123,7 @@ def inspect(
     spacing: Sequence[float] | None = None,
     unit: str | None = None,
     threads: int | None = None,
-) -> Inspection:
+) -> analyse.Inspection:
     """Trace the centreline of a map, or a given skeleton, and measure its branches.
 
     A map's exact centreline is traced, that of `skeletonize(hard=True)` with cavities filled; the map's values along
@@ -213,9 +214,9 @@ class Tracing:
 
     def settle(self, volume: Volume) -> Sequence[str]:
         """Find out whether an image is a map or a skeleton where that was not stated; return notes on it."""
-        from softmorph_cli.skeleton.kind import kind_of, single
+        from softmorph_cli.skeleton import image_kind, selection
 
-        kind, notes = (self.kind, ()) if self.kind else kind_of(single(volume))
+        kind, notes = (self.kind, ()) if self.kind else image_kind.kind_of(selection.single(volume))
         self.choices = replace(self.choices, kind=kind)
         if self.resample is not None and not self.of_map:
             raise UsageError(f"{named('resample', 'iso')} goes with a map: a skeleton would come out broken.")
@@ -238,7 +239,7 @@ class Tracing:
         reference: Volume | None = None,
         progress: Callable[[Progress], None] | None = None,
         stage: Callable[[str], None] = lambda name: None,
-    ) -> Inspection:
+    ) -> analyse.Inspection:
         """Trace and measure the curve of a settled image; arguments are those of `skeleton.analyse.inspect`.
 
         Raises:
@@ -246,11 +247,10 @@ class Tracing:
         """
         from softmorph_cli.filters.operations import uneven
         from softmorph_cli.filters.resample import isotropic
-        from softmorph_cli.skeleton.analyse import inspect as look
+        from softmorph_cli.skeleton import analyse, selection
         from softmorph_cli.skeleton.frame import Frame
-        from softmorph_cli.skeleton.kind import single
 
-        volume, choices = single(volume), self.choices
+        volume, choices = selection.single(volume), self.choices
         warnings = uneven(volume) if self.of_map and self.resample is None else []
         if self.resample is not None:
             if volume.spacing is None:
@@ -264,7 +264,7 @@ class Tracing:
             )
         if self.length is not None:
             choices = replace(choices, prune=Frame.of(volume).length_of(self.length))
-        found = look(volume, choices, reference=reference, progress=progress, stage=stage)
+        found = analyse.inspect(volume, choices, reference=reference, progress=progress, stage=stage)
         parameters = {**found.parameters, "prune": self.prune, "resample": self.resample}
         return replace(found, parameters=parameters, warnings=(*found.warnings, *warnings))
 
@@ -287,7 +287,7 @@ def evaluate(
     spacing: Sequence[float] | None = None,
     unit: str | None = None,
     threads: int | None = None,
-) -> Evaluated:
+) -> evaluation.Evaluated:
     """Return how well a prediction agrees with a reference: overlap, centrelines, topology, graphs, surfaces.
 
     `softmorph evaluate --explain` lists the definition and the paper of each metric.
@@ -330,8 +330,6 @@ def evaluate(
     >>> found.metrics()["dice"]
     0.75
     """
-    from softmorph_cli.metrics.evaluate import evaluate_opened
-
     order = order_of(
         (metrics,) if isinstance(metrics, str) else metrics,
         (label,) if isinstance(label, int) else label,
@@ -350,7 +348,7 @@ def evaluate(
         refuse_grid(spacing=spacing, unit=unit)
     grid = (spacing, unit)
     mine = _opened(prediction, order, grid, reference=reference)
-    return evaluate_opened(mine, _opened(reference, order, grid), order)
+    return order.of_opened(mine, _opened(reference, order, grid))
 
 
 def order_of(
@@ -362,9 +360,9 @@ def order_of(
     same_grid: bool,
     reading: ReadOptions = DEFAULT,
     strict: bool = True,
-    one_class: bool = False,
+    error_map: bool = False,
     **settings: Any,
-) -> Order:
+) -> evaluation.Evaluation:
     """Return the order of a comparison, for the function and the command alike.
 
     Args:
@@ -374,25 +372,24 @@ def order_of(
         tolerance: Of `nsd`.
         same_grid: Whether equal shapes are enough.
         reading: How the prediction is read.
-        strict: As in `Order`.
-        one_class: As in `Order`.
-        **settings: Further fields of `metrics.pair.Settings`.
+        strict: As in `Evaluation`.
+        error_map: As in `Evaluation`.
+        **settings: Further fields of `MetricSettings`.
 
     Raises:
         UsageError: If a value is out of range.
     """
-    from softmorph_cli.metrics.evaluate import Order
-    from softmorph_cli.metrics.pair import Settings
+    from softmorph_cli.metrics import evaluation
 
-    return Order(
-        settings=Settings(threshold=0.5 if threshold is None else threshold, **settings),
+    return evaluation.Evaluation(
+        settings=evaluation.MetricSettings(threshold=0.5 if threshold is None else threshold, **settings),
         tolerance=_tolerance(tolerance),
         names=None if metrics is None else tuple(metrics),
         labels=tuple(label or ()),
         same_grid=same_grid,
         reading=reading,
         strict=strict,
-        one_class=one_class,
+        error_map=error_map,
         argmax=threshold is None,
     )
 
@@ -409,13 +406,13 @@ def _tolerance(tolerance: float | str | None) -> tuple[float, str | None] | None
 
 def _opened(
     image: Image,
-    order: Order,
+    order: evaluation.Evaluation,
     grid: tuple[Sequence[float] | None, str | None],
     *,
     reference: Image | None = None,
-) -> Opened:
+) -> sources.Opened:
     """Return a prediction, which is given with its reference, or a reference."""
-    from softmorph_cli.metrics.sources import open_array, open_prediction, open_reference
+    from softmorph_cli.metrics import sources
     from softmorph_cli.volume import Volume
 
     if isinstance(image, str | Path):
@@ -423,15 +420,15 @@ def _opened(
         with advising_read(path):
             if reference is None:
                 labelled = bool(order.labels)
-                return open_reference(path, order.reading, labelled=labelled, argmax=order.argmax)
+                return sources.open_reference(path, order.reading, labelled=labelled, argmax=order.argmax)
             beside = Path(reference) if isinstance(reference, str | Path) else None
-            return open_prediction(path, order.reading, beside, argmax=order.argmax)
+            return sources.open_prediction(path, order.reading, beside, argmax=order.argmax)
     name = "the reference" if reference is None else "the prediction"
     if isinstance(image, Volume):
-        return open_array(str(image.source.path) if image.source else name, image)
+        return sources.open_array(str(image.source.path) if image.source else name, image)
     labels = numbers(image)
     if labels.dtype.kind not in "iu":
-        return open_array(name, as_volume(image, *grid))
+        return sources.open_array(name, as_volume(image, *grid))
     if labels.size and labels.min() < 0:
         raise InputError(f"{name}: labels are integers from 0, not {labels.min()}.")
-    return open_array(name, (labels, as_volume(labels > 0, *grid)))
+    return sources.open_array(name, (labels, as_volume(labels > 0, *grid)))

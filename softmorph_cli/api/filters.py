@@ -136,11 +136,11 @@ def _of_array(chosen: SoftFilter, image: Any) -> tuple[Any, Any, Sequence[str]]:
 
 def _of_volume(chosen: SoftFilter, volume: Volume) -> tuple[Volume, Volume | None, Sequence[str]]:
     from softmorph_cli.pipeline.perform import perform
-    from softmorph_cli.skeleton.kind import exact_levels
+    from softmorph_cli.skeleton import image_kind
 
     grid = {name: getattr(chosen, name, None) for name in ("spatial_dims", "spacing", "unit")}
     refuse_grid(**grid)
-    settled, nearest = chosen.settled(exact_levels(volume))
+    settled, nearest = chosen.settled(image_kind.exact_levels(volume))
     done = perform(settled, volume, name=str(volume.source.path) if volume.source else "the volume")
     error = done.result.standard_error
     return (

@@ -123,9 +123,9 @@ def as_volume(image: Image, spacing: Sequence[float] | None = None, unit: str | 
 def at_level(threshold: float, volume: Volume) -> tuple[float, tuple[str, ...]]:
     """Return a threshold, of a nested skeleton its nearest level, and notes on that."""
     from softmorph_cli.kernels.level_sets import at_level
-    from softmorph_cli.skeleton.kind import exact_levels
+    from softmorph_cli.skeleton import image_kind
 
-    return at_level(threshold, exact_levels(volume))
+    return at_level(threshold, image_kind.exact_levels(volume))
 
 
 @contextmanager

@@ -222,9 +222,9 @@ class Job:
 
     def certificate(self, after: npt.NDArray[Any]) -> Certificate:
         """Return the Betti numbers before and of another map, of the same shape."""
-        from softmorph_cli.metrics.certificate import certify
+        from softmorph_cli.metrics.certificate import Certificate
 
-        return certify(self.array, after, self.priors, self.settings)
+        return Certificate.of(self.array, after, self.priors, self.settings)
 
 
 def job_of(volume: Volume, betti: Asked | Path, *, region: str | None, smooth: str, **settings: Any) -> Job:
@@ -265,7 +265,7 @@ def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
     """Return a map with its channels first and no other mapped axis, and how they relate to each other."""
     from softmorph_cli.io import classes
     from softmorph_cli.io.select import first_along
-    from softmorph_cli.skeleton.kind import take_one
+    from softmorph_cli.skeleton import selection
 
     mapped = volume.array.shape[: -volume.spatial_dims]
     if sum(size > 1 for size in mapped) > 1:
@@ -273,7 +273,7 @@ def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
             f"{size} along {axis}" for axis, size in zip(volume.mapped_axes, mapped, strict=True)
         )
         other = next(a for a, size in zip(volume.mapped_axes, mapped, strict=True) if size > 1 and a != "C")
-        advice = take_one(volume, first_along(other))
+        advice = selection.how_to_select(volume, first_along(other))
         raise InputError(f"it holds {held}, and one map of them is repaired: {advice}.")
     array = volume.array.reshape(-1, *volume.array.shape[-volume.spatial_dims :])
     if len(array) == 1:
@@ -284,19 +284,19 @@ def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
 
 def _one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, ...]:
     from softmorph_cli.io.select import first_along
-    from softmorph_cli.skeleton.kind import class_option, take_one
+    from softmorph_cli.skeleton import selection
     from softmorph_cli.topology.prior import Prior, check_prior
 
     if count > 1:
         names = f" ({', '.join(volume.channels)})" if volume.channels else ""
         # One of the mapped axes is longer than 1.
         axis = next(a for a, size in zip(volume.axes, volume.array.shape, strict=True) if size > 1)
-        option = class_option(volume)
+        option = selection.class_option(volume)
         what = "channels" if option or axis == "C" else f"maps along {axis}"
         each = "or give each its prior as betti={0: (...), 1: (...)}"
         if in_shell():
             each = "or give each its prior with --priors FILE"
-        advice = take_one(volume, option or first_along(axis))
+        advice = selection.how_to_select(volume, option or first_along(axis))
         raise InputError(f"it holds {count} {what}{names}: {advice}, {each}.")
     return (Prior((0,), check_prior(betti, volume.spatial_dims)),)
 

@@ -10,8 +10,8 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
-    from softmorph_cli.skeleton.analyse import Inspection
-    from softmorph_cli.skeleton.graph import Branch, Component, SkeletonGraph, Spread
+    from softmorph_cli.skeleton import analyse
+    from softmorph_cli.skeleton.graph import Branch, Component, SkeletonGraph
     from softmorph_cli.volume import Volume
 
 Rows = list[list[str]]
@@ -55,7 +55,7 @@ def facts(volume: Volume) -> list[tuple[str, str]]:
     ]
 
 
-def words(found: Inspection) -> str:
+def words(found: analyse.Inspection) -> str:
     """Return the footer of the summary: how the curve was found."""
     volume, asked = found.volume, found.parameters
     parts = [f"{name} {value}" for name, value in facts(volume)]
@@ -66,7 +66,7 @@ def words(found: Inspection) -> str:
     return "; ".join(parts)
 
 
-def picture(found: Inspection) -> None:
+def picture(found: analyse.Inspection) -> None:
     """Print the picture of the skeleton, as large as the window allows."""
     from rich.console import Console
 
@@ -120,9 +120,9 @@ def table(graph: SkeletonGraph, *, top: int, sort: str) -> tuple[tuple[str, ...]
         ("soft\nskeleton", "levels"),
     ):
         if first.spread(quantity) is not None:
-            columns.append((name, _mean(quantity)))
+            columns.append((name, _figure(quantity, "mean")))
             if quantity == "certainty":
-                columns.append(("least", _least(quantity)))
+                columns.append(("least", _figure(quantity, "min")))
     columns += [("kind", lambda b: b.kind), ("com-\nponent", lambda b: str(b.component))]
     chosen = _sorted(graph.branches, sort)[: top or None]
     lines = [[f"branch {b.number}", *(value(b) for _, value in columns)] for b in chosen]
@@ -162,18 +162,8 @@ def _sorted(every: Sequence[Branch], sort: str) -> list[Branch]:
     return sorted(every, key=key)
 
 
-def _mean(quantity: str) -> Callable[[Branch], str]:
-    return lambda branch: _short(_known(branch, quantity).mean)
-
-
-def _least(quantity: str) -> Callable[[Branch], str]:
-    return lambda branch: _short(_known(branch, quantity).min)
-
-
-def _known(branch: Branch, quantity: str) -> Spread:
-    spread = branch.spread(quantity)
-    assert spread is not None
-    return spread
+def _figure(quantity: str, part: str) -> Callable[[Branch], str]:
+    return lambda branch: _short(getattr(branch.spread(quantity), part))
 
 
 def _short(value: float) -> str:

@@ -22,8 +22,7 @@ from softmorph_cli.io import documents
 from softmorph_cli.io.options import WriteOptions
 
 if TYPE_CHECKING:
-    from softmorph_cli.metrics.evaluate import Order, Row
-    from softmorph_cli.metrics.pair import Pair
+    from softmorph_cli.metrics import evaluation
 
 # POT imports these array libraries where they are installed, PyTorch in two seconds; here it gets NumPy arrays only.
 # Set for the command alone: in Python the process may use POT with them.
@@ -86,7 +85,7 @@ def evaluate(
         selection.label,
         reading=opening,
         strict=not any(folders),
-        one_class=output.error_map is not None,
+        error_map=output.error_map is not None,
         same_grid=selection.same_grid,
         expensive=selection.expensive,
         patches=selection.patches,
@@ -126,19 +125,8 @@ def _explain(output: EvaluateOutput) -> None:
         tables.explain(METRICS)
 
 
-def _files(prediction: Path, reference: Path, order: Order, output: EvaluateOutput) -> None:
-    from softmorph_cli.metrics.evaluate import evaluate_files
-
+def _files(prediction: Path, reference: Path, order: evaluation.Evaluation, output: EvaluateOutput) -> None:
     started = time.perf_counter()
-    mapped: dict[str, Any] = {}
-    lost: list[str] = []
-
-    def look(pair: Pair) -> None:
-        if output.error_map is not None:
-            made, losses = _write_error_map(pair, output.error_map, order, force=output.force)
-            mapped.update(made)
-            lost.extend(losses)
-
     with reporting(quiet=output.quiet) as progress:
         # Reading, every metric, and the map.
         stages = [0, 1 + len(order.metrics) * max(1, len(order.labels))]
@@ -148,7 +136,8 @@ def _files(prediction: Path, reference: Path, order: Order, output: EvaluateOutp
                 progress.stage(name, min(stages[0], stages[1] - 1), stages[1])
             stages[0] += 1
 
-        found = evaluate_files(prediction, reference, order, stage=stage, look=look)
+        found = order.of_files(prediction, reference, stage)
+    mapped, lost = _write_error_map(found, output.error_map, order, force=output.force)
     seconds = time.perf_counter() - started
     warnings = [*lost, *(_of_class(row, found.rows, message) for row in found.rows for message in row.notes)]
     if not output.quiet:
@@ -175,22 +164,22 @@ def _files(prediction: Path, reference: Path, order: Order, output: EvaluateOutp
         report.table(f"where topology is wrong → {output.error_map}", ("", "regions"), lines, err=False)
 
 
-def _of_class(row: Row, rows: Sequence[Row], message: str) -> str:
+def _of_class(row: evaluation.ClassMetrics, rows: Sequence[evaluation.ClassMetrics], message: str) -> str:
     return message if len(rows) == 1 else f"{tables.class_name(row.label, row.name)}: {message}"
 
 
 def _write_error_map(
-    pair: Pair, path: Path, order: Order, *, force: bool
+    found: evaluation.Evaluated, path: Path | None, order: evaluation.Evaluation, *, force: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """Write the error map; return its entry of the JSON, and warnings about what the file cannot hold."""
     from softmorph_cli.io import write_labels
-    from softmorph_cli.metrics.error_map import KINDS, error_map
 
-    found = error_map(pair)
-    by_threshold = pair.decided.prediction is None
-    cut = {"threshold": pair.settings.threshold} if by_threshold else {"decision": "argmax"}
+    if found.error_map is None or path is None:
+        return {}, []
+    by_threshold = found.parameters["decision"] == "threshold"
+    cut = {"threshold": found.parameters["threshold"]} if by_threshold else {"decision": "argmax"}
     parameters = {**cut, "connectivity": order.settings.connectivity}
     made = {"command": "softmorph evaluate", "version": __version__, "parameters": parameters}
-    lost = write_labels(found.labels, pair.prediction, path, WriteOptions(force=force, provenance=made))
-    kinds = [{"label": kind, "what": what, "regions": found.regions[kind]} for kind, what in KINDS.items()]
-    return {"path": str(path), "kinds": kinds}, list(lost)
+    options = WriteOptions(force=force, provenance=made)
+    lost = write_labels(found.error_map.labels, found.error_map.place, path, options)
+    return {"path": str(path), "kinds": found.error_map.as_list()}, list(lost)

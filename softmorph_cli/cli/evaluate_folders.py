@@ -18,9 +18,7 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import SoftmorphError, UsageError
 
 if TYPE_CHECKING:
-    from softmorph_cli.metrics.evaluate import Evaluated, Order, Row
-    from softmorph_cli.metrics.folders import Matched
-    from softmorph_cli.metrics.summary import Summary
+    from softmorph_cli.metrics import evaluation, folders
 
 Class = tuple[int, str | None]
 
@@ -29,11 +27,11 @@ Class = tuple[int, str | None]
 class _Done:
     """Pairs that were compared, by name, and the entries of the JSON for those that failed."""
 
-    pairs: list[tuple[str, Evaluated]]
+    pairs: list[tuple[str, evaluation.Evaluated]]
     failed: list[dict[str, str]]
 
     @property
-    def classes(self) -> dict[Class, list[tuple[str, Row]]]:
+    def classes(self) -> dict[Class, list[tuple[str, evaluation.ClassMetrics]]]:
         """The rows of every class, with the names of their pairs, in the order of labels."""
         rows = [(stem, row) for stem, found in self.pairs for row in found.rows]
         # A class may have a name in some files only.
@@ -47,7 +45,11 @@ class _Done:
 
 
 def evaluate_folders(
-    prediction: Path, reference: Path, order: Order, apart: Sequence[Path], output: EvaluateOutput
+    prediction: Path,
+    reference: Path,
+    order: evaluation.Evaluation,
+    apart: Sequence[Path],
+    output: EvaluateOutput,
 ) -> None:
     """Compare the files of two folders that have the same name, and print or write the results.
 
@@ -55,11 +57,11 @@ def evaluate_folders(
     compared.
     """
     from softmorph_cli.io.nnunet import check_reference
-    from softmorph_cli.metrics.folders import match
+    from softmorph_cli.metrics import folders
     from softmorph_cli.pipeline.batch.plan import Choice, inputs
 
     mine, its = (inputs(Choice(folder, folder, apart=tuple(apart))) for folder in (prediction, reference))
-    matched = match(prediction, reference, mine, its)
+    matched = folders.match(prediction, reference, mine, its)
     check_reference(order.reading.like, [path for _, path, _ in matched.pairs])
     for message in matched.unmatched:
         warn(message)
@@ -72,9 +74,7 @@ def evaluate_folders(
         raise typer.Exit(1)
 
 
-def _evaluate_all(matched: Matched, order: Order, output: EvaluateOutput) -> _Done:
-    from softmorph_cli.metrics.evaluate import evaluate_files
-
+def _evaluate_all(matched: folders.Matched, order: evaluation.Evaluation, output: EvaluateOutput) -> _Done:
     done = _Done([], [])
 
     for stem, reason in matched.ambiguous:
@@ -89,7 +89,7 @@ def _evaluate_all(matched: Matched, order: Order, output: EvaluateOutput) -> _Do
                     progress.stage(words, number, len(matched.pairs))
 
             try:
-                done.pairs.append((stem, evaluate_files(mine, its, order, stage=stage)))
+                done.pairs.append((stem, order.of_files(mine, its, stage)))
             except UsageError:
                 raise
             except (SoftmorphError, MemoryError) as error:
@@ -99,17 +99,22 @@ def _evaluate_all(matched: Matched, order: Order, output: EvaluateOutput) -> _Do
 
 
 def _report(
-    title: str, done: _Done, matched: Matched, order: Order, output: EvaluateOutput, seconds: float
+    title: str,
+    done: _Done,
+    matched: folders.Matched,
+    order: evaluation.Evaluation,
+    output: EvaluateOutput,
+    seconds: float,
 ) -> None:
-    from softmorph_cli.metrics.summary import description, summarize
+    from softmorph_cli.metrics import folders
 
     seed = order.settings.seed
-    summaries: dict[Class, dict[str, Summary]] = {}
+    summaries: dict[Class, dict[str, folders.MetricSummary]] = {}
     warnings = list(matched.unmatched)
     for which, entries in done.classes.items():
         names = dict.fromkeys(name for _, row in entries for name in row.values)
         values = {name: [row.values.get(name) for _, row in entries] for name in names}
-        summaries[which] = {name: summarize(one, seed) for name, one in values.items()}
+        summaries[which] = {name: folders.summarize(one, seed) for name, one in values.items()}
         prefix = "" if tables.plain(list(done.classes)) else f"{tables.class_name(*which)}: "
         warnings += [prefix + message for message in _undefined(entries, values)]
     held = {label for _, found in done.pairs for label in found.held}
@@ -132,7 +137,7 @@ def _report(
             {"label": label, "name": name, "metrics": {key: one.as_dict() for key, one in found.items()}}
             for (label, name), found in summaries.items()
         ],
-        "interval": description(seed),
+        "interval": folders.description(seed),
         "unmatched": {
             "predictions": list(map(str, matched.predictions)),
             "references": list(map(str, matched.references)),
@@ -158,7 +163,7 @@ def _report(
         )
 
 
-def _as_dict(stem: str, found: Evaluated, parameters: Any) -> dict[str, Any]:
+def _as_dict(stem: str, found: evaluation.Evaluated, parameters: Any) -> dict[str, Any]:
     """Return a pair for JSON; its parameters only where they are its own."""
     own = {} if found.parameters == parameters else {"parameters": dict(found.parameters)}
     return {"name": stem, **found.as_dict(), **own}
@@ -176,9 +181,11 @@ def _noted(done: _Done) -> list[str]:
     ]
 
 
-def _undefined(entries: Sequence[tuple[str, Row]], values: dict[str, list[float | None]]) -> list[str]:
+def _undefined(
+    entries: Sequence[tuple[str, evaluation.ClassMetrics]], values: dict[str, list[float | None]]
+) -> list[str]:
     """Return warnings about metrics that are undefined for some of the pairs."""
-    from softmorph_cli.metrics.folders import some
+    from softmorph_cli.metrics import folders
 
     messages = []
     for name, one in values.items():
@@ -186,7 +193,7 @@ def _undefined(entries: Sequence[tuple[str, Row]], values: dict[str, list[float 
         left = len(one) - len(missing)
         if missing and left:
             messages.append(
-                f"{name} is not defined for {len(missing):,} of {len(one):,} pairs ({some(missing)}): its mean, median "
-                f"and interval are those of the other {left:,}."
+                f"{name} is not defined for {len(missing):,} of {len(one):,} pairs ({folders.listed(missing)}): its "
+                f"mean, median and interval are those of the other {left:,}."
             )
     return messages

@@ -17,9 +17,8 @@ from softmorph_cli.io import documents
 from softmorph_cli.system.printable import cell
 
 if TYPE_CHECKING:
-    from softmorph_cli.metrics.evaluate import Order, Row
+    from softmorph_cli.metrics import evaluation, folders
     from softmorph_cli.metrics.metric import Metric
-    from softmorph_cli.metrics.summary import Summary
 
 # Classes beside each other in one table; more make more tables.
 _BESIDE: Final = 6
@@ -43,7 +42,9 @@ def plain(classes: Sequence[tuple[int, str | None]]) -> bool:
     return list(classes) == [(1, None)]
 
 
-def show_pair(title: str, rows: Sequence[Row], metrics: Sequence[Metric], footer: str) -> None:
+def show_pair(
+    title: str, rows: Sequence[evaluation.ClassMetrics], metrics: Sequence[Metric], footer: str
+) -> None:
     """Print one pair: a line for each metric, a column for each class."""
     if plain([(row.label, row.name) for row in rows]):
         lines = [[name, figure(value)] for name, value in rows[0].values.items()]
@@ -69,7 +70,12 @@ def show_pair(title: str, rows: Sequence[Row], metrics: Sequence[Metric], footer
 
 
 def show_summary(
-    title: str, summaries: Mapping[str, Summary], metrics: Sequence[Metric], footer: str, *, err: bool
+    title: str,
+    summaries: Mapping[str, folders.MetricSummary],
+    metrics: Sequence[Metric],
+    footer: str,
+    *,
+    err: bool,
 ) -> None:
     """Print many pairs of one class: a line for each metric."""
     lines = [
@@ -90,7 +96,9 @@ def show_summary(
     report.table(title, columns, lines, err=err, footer=footer, figures=len(columns) - 1)
 
 
-def csv_text(entries: Sequence[tuple[Mapping[str, Any], Row]], metrics: Sequence[Metric]) -> str:
+def csv_text(
+    entries: Sequence[tuple[Mapping[str, Any], evaluation.ClassMetrics]], metrics: Sequence[Metric]
+) -> str:
     """Return a CSV with a row for each pair and class; undefined values are empty.
 
     Each entry is the columns before the metrics, and a row. All `metrics` have columns, so that tables of different
@@ -144,12 +152,7 @@ def explain(metrics: Sequence[Metric]) -> None:
 
 
 def _directions(metrics: Sequence[Metric]) -> dict[str, str]:
-    return {
-        spelled: _BETTER[metric.better]
-        for metric in metrics
-        for name in metric.names
-        for spelled in metric.spelled(name)
-    }
+    return {spelled: _BETTER[metric.better] for metric in metrics for spelled in metric.spellings}
 
 
 def head() -> dict[str, Any]:
@@ -157,7 +160,7 @@ def head() -> dict[str, Any]:
     return {**documents.head(), "command": "evaluate"}
 
 
-def footer(parameters: Mapping[str, Any], seconds: float, order: Order) -> str:
+def footer(parameters: Mapping[str, Any], seconds: float, order: evaluation.Evaluation) -> str:
     """Return the footer of a table: the settings that metrics depend on."""
     cut, truth = parameters["threshold"], parameters["reference_threshold"]
     near = ""
@@ -176,8 +179,8 @@ def footer(parameters: Mapping[str, Any], seconds: float, order: Order) -> str:
 
 def deliver(
     document: Mapping[str, Any],
-    entries: Sequence[tuple[Mapping[str, Any], Row]],
-    order: Order,
+    entries: Sequence[tuple[Mapping[str, Any], evaluation.ClassMetrics]],
+    order: evaluation.Evaluation,
     output: EvaluateOutput,
 ) -> None:
     """Write the files that were requested, and print what replaces the table on stdout."""
@@ -189,7 +192,7 @@ def deliver(
         typer.echo(documents.as_json(document))
 
 
-def _columns(order: Order) -> tuple[Metric, ...]:
+def _columns(order: evaluation.Evaluation) -> tuple[Metric, ...]:
     """Return the metrics that have a column: all, or those that were named."""
     from softmorph_cli.metrics.registry import METRICS
 

@@ -73,11 +73,15 @@ def _plain(value: Any) -> str:
 def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
     from softmorph_cli.io import probe
     from softmorph_cli.io.select import first_along
-    from softmorph_cli.skeleton.kind import made_as_skeleton
+    from softmorph_cli.skeleton import image_kind
 
     found = probe(source)
     suggestion = found.suggestion
-    if suggestion and made_as_skeleton(found.provenance) and set(found.axes or "?") <= set("TCZYX"):
+    if (
+        suggestion
+        and image_kind.made_as_skeleton(found.provenance)
+        and set(found.axes or "?") <= set("TCZYX")
+    ):
         # `inspect` takes one image.
         several = [
             letter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,8 +23,7 @@ from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.system.parameters import Parameter
 
 if TYPE_CHECKING:
-    from softmorph_cli.skeleton.analyse import Inspection
-    from softmorph_cli.skeleton.graph import SkeletonGraph
+    from softmorph_cli.skeleton import analyse
     from softmorph_cli.volume import Volume
 
 
@@ -65,14 +64,14 @@ def inspect(
 
         wanted()  # raises for an invalid SOFTMORPH_PICTURES
     from softmorph_cli.pipeline import describe
-    from softmorph_cli.skeleton.analyse import STAGES
+    from softmorph_cli.skeleton import analyse
 
     started = time.perf_counter()
     with reporting(quiet=quiet) as progress:
 
         def stage(name: str) -> None:
             if progress is not None:
-                progress.stage(name, STAGES.index(name), len(STAGES))
+                progress.stage(name, analyse.STAGES.index(name), len(analyse.STAGES))
 
         stage("reading")
         volume = _read(source, reading) if curve.map_file is None else _read_skeleton(source, reading)
@@ -118,11 +117,11 @@ def inspect(
 
 
 def _read(path: Path, reading: ReadOptions) -> Volume:
-    from softmorph_cli.skeleton.kind import single
+    from softmorph_cli.skeleton import selection
 
     volume = filtering.read_volume(path, reading)
     try:
-        return single(volume)
+        return selection.single(volume)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -156,9 +155,9 @@ def _check_images(output: InspectOutput, axes: str | None) -> None:
         check_target(path, WriteOptions(output_type=kind, force=output.force), axes=axes)
 
 
-def _write_images(found: Inspection, output: InspectOutput) -> list[str]:
+def _write_images(found: analyse.Inspection, output: InspectOutput) -> list[str]:
     from softmorph_cli.io import write, write_labels
-    from softmorph_cli.skeleton import images
+    from softmorph_cli.skeleton import export
 
     warnings = []
     for name, path in output.images.items():
@@ -171,52 +170,34 @@ def _write_images(found: Inspection, output: InspectOutput) -> list[str]:
                 **found.parameters,
             },
         }
+        image = export.image(found.graph, name)
         if name == "skeleton":
-            mask = found.volume.with_array(
-                images.skeleton_image(found.graph).astype(found.volume.array.dtype)
-            )
+            mask = found.volume.with_array(image.astype(found.volume.array.dtype))
             warnings += write(mask, path, output_type="mask", force=output.force, provenance=made)
         else:
-            draw = images.branch_labels if name == "branch_labels" else images.tagged
-            warnings += write_labels(
-                draw(found.graph), found.volume, path, WriteOptions(force=output.force, provenance=made)
-            )
+            options = WriteOptions(force=output.force, provenance=made)
+            warnings += write_labels(image, found.volume, path, options)
     return warnings
 
 
-def _write_texts(found: Inspection, begin: Mapping[str, Any], output: InspectOutput) -> list[str]:
+def _write_texts(found: analyse.Inspection, begin: Mapping[str, Any], output: InspectOutput) -> list[str]:
     """Write the exports, the JSON last, so that it holds every warning; return the new ones."""
-    from softmorph_cli.skeleton.export.document import document
-    from softmorph_cli.skeleton.export.graphml import graphml_text
-    from softmorph_cli.skeleton.export.obj import obj_text
-    from softmorph_cli.skeleton.export.swc import swc_text
-    from softmorph_cli.skeleton.export.table import csv_text
+    from softmorph_cli.skeleton import export
 
     warnings: list[str] = []
 
-    def swc(graph: SkeletonGraph) -> str:
-        # SWC is in µm, by custom also in mm.
-        text, cut = swc_text(graph, "um" if found.volume.unit in ("um", "nm") else "mm")
-        warnings.extend(cut)
-        return text
-
-    def everything(graph: SkeletonGraph) -> str:
-        return documents.as_json({**begin, **document(graph), "warnings": [*found.warnings, *warnings]})
-
-    make: dict[str, Callable[[SkeletonGraph], str]] = {
-        "csv": csv_text,
-        "graphml": graphml_text,
-        "swc": swc,
-        "obj": obj_text,
-        "json": everything,
-    }
-    for name, text in make.items():
+    for name in export.TEXTS:
         if name in output.texts:
-            report.deliver(text(found.graph), output.texts[name], force=output.force)
+            text, lost = export.text(found.graph, name)
+            warnings += lost
+            report.deliver(text, output.texts[name], force=output.force)
+    if "json" in output.texts:
+        document = {**begin, **export.document(found.graph), "warnings": [*found.warnings, *warnings]}
+        report.deliver(documents.as_json(document), output.texts["json"], force=output.force)
     return warnings
 
 
-def _draw(found: Inspection, output: InspectOutput, source: Path, which: str) -> None:
+def _draw(found: analyse.Inspection, output: InspectOutput, source: Path, which: str) -> None:
     if not output.others:
         return
     from softmorph_cli.plots.graph_preview import graph_png, preview_graph
@@ -241,7 +222,7 @@ def _draw(found: Inspection, output: InspectOutput, source: Path, which: str) ->
         report.deliver(page, output.report, force=output.force)
 
 
-def _show(found: Inspection, title: str, *, top: int, sort: str) -> None:
+def _show(found: analyse.Inspection, title: str, *, top: int, sort: str) -> None:
     """Print the picture and the tables; plain lines where stdout is no terminal."""
     if sys.stdout.isatty():
         branches.picture(found)

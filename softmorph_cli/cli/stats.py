@@ -19,7 +19,7 @@ from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.io import documents, families
 from softmorph_cli.io.options import ReadOptions
-from softmorph_cli.metrics.columns import FIGURES, OTHER_UNITS, SPREAD, volume_columns
+from softmorph_cli.metrics import volume_columns
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import cell, typed
 from softmorph_cli.system.units import sign
@@ -33,8 +33,8 @@ _COLUMNS = (
     *("spacing_z", "spacing_y", "spacing_x", "spacing_unit", "voxels"),
     *("expected_voxels", "std_voxels", "expected_area_mm2", "std_area_mm2"),
     *("expected_volume_mm3", "std_volume_mm3"),
-    *FIGURES,
-    *SPREAD,
+    *volume_columns.FIGURES,
+    *volume_columns.SPREAD,
 )
 
 
@@ -208,7 +208,7 @@ def _pattern(folder: Path) -> str:
 def _as_csv(measured: Sequence[_Measured]) -> str:
     text = io.StringIO()
     rows = [_csv_row(one, name, part) for one in measured for name, part in one.parts]
-    columns = [*_COLUMNS, *(name for name in OTHER_UNITS if any(name in row for row in rows))]
+    columns = [*_COLUMNS, *(name for name in volume_columns.OTHER_UNITS if any(name in row for row in rows))]
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({column: cell(value) for column, value in row.items()} for row in rows)
@@ -224,9 +224,7 @@ def _csv_row(one: _Measured, name: str, part: Statistics) -> dict[str, Any]:
         **{f"size_{a}": size for a, size in zip(axes, one.shape[-len(axes) :], strict=True)},
         **{f"spacing_{a}": size for a, size in zip(axes, one.spacing or (), strict=False)},
         "spacing_unit": one.unit or "",
-        "voxels": sum(part.histogram.counts),
-        **volume_columns(part),
-        **{column: getattr(part, column) for column in FIGURES},
+        **part.as_row(),
     }
 
 

@@ -72,9 +72,9 @@ def numbers(
         with reporting(quiet=output.quiet) as progress:
             parts = _named_parts(volume)
             if output.plot is not None and len(parts) > 1:
-                from softmorph_cli.skeleton.kind import several
+                from softmorph_cli.skeleton import selection
 
-                held, choose = several(volume) or ("", "")
+                held, choose = selection.several(volume) or ("", "")
                 raise InputError(f"it holds {held}, and --plot draws one: {choose}.")
             found = []
             for number, (name, array) in enumerate(parts):
@@ -138,9 +138,9 @@ def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ..
     Between its levels it has components and loops that the map has not.
     """
     from softmorph_cli.kernels.level_sets import LevelSets
-    from softmorph_cli.skeleton.kind import exact_levels
+    from softmorph_cli.skeleton import image_kind
 
-    levels = exact_levels(volume)
+    levels = image_kind.exact_levels(volume)
     if not isinstance(levels, LevelSets):
         return volume, (), _SHOWN
     note_on_levels = (

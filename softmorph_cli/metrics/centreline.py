@@ -1,4 +1,4 @@
-"""clDice: how much of each centreline lies inside the other mask."""
+"""clDice: the share of each centreline inside the other mask."""
 
 from __future__ import annotations
 
@@ -17,14 +17,7 @@ Array = npt.NDArray[Any]
 def cldice(prediction: Array, reference: Array, skeleton: Array, reference_skeleton: Array) -> float:
     """Return the harmonic mean of topological precision and sensitivity, of masks or of soft maps.
 
-    Args:
-        prediction: Values in [0, 1].
-        reference: The same, of the same shape.
-        skeleton: Of the prediction.
-        reference_skeleton: Of the reference.
-
-    Returns:
-        1 where both skeletons are 0 everywhere, 0 where one of them is.
+    All four arrays have values in [0, 1] and the same shape. 1 if both skeletons are 0 everywhere, 0 if one is.
     """
     drawn, truly = (float(image.sum(dtype=np.float64)) for image in (skeleton, reference_skeleton))
     if drawn == 0 or truly == 0:
@@ -35,7 +28,7 @@ def cldice(prediction: Array, reference: Array, skeleton: Array, reference_skele
 
 
 def _inside(skeleton: Array, image: Array) -> float:
-    """Return the sum of the image along a skeleton, which is 0 nearly everywhere."""
+    """Return the sum of skeleton times image; the skeleton is 0 nearly everywhere."""
     at = np.flatnonzero(skeleton)
     return float(np.multiply(skeleton.ravel()[at], image.ravel()[at], dtype=np.float64).sum())
 

@@ -1,4 +1,4 @@
-"""What a repair made: Betti numbers of the result, or of its file, beside those of the input; how much changed."""
+"""The certificate of a repair: Betti numbers before and after, and how much the map changed."""
 
 from __future__ import annotations
 
@@ -17,29 +17,45 @@ from softmorph_cli.topology.repair import Settings, count, masks
 
 @dataclass(frozen=True)
 class Certificate:
-    """Betti numbers of each prior's mask, before and after.
+    """Betti numbers of the mask of each prior, before and after.
 
     Attributes:
-        scopes: Of what: the region where there is one, and the whole map; the first of them has the priors.
-        before: By scope, of the input.
-        after: By scope, of the result, or of what is in its file.
+        scopes: "region", if there is one, and "whole map"; the priors are of the first.
+        before: Of the input, by scope.
+        after: Of the result or its file, by scope.
     """
 
     scopes: tuple[str, ...]
     before: dict[str, tuple[Betti, ...]]
     after: dict[str, tuple[Betti, ...]]
 
+    @classmethod
+    def of(
+        cls, before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings
+    ) -> Certificate:
+        """Count the Betti numbers of two maps, channels first: the input, and the result or its file."""
+        boxes: dict[str, tuple[slice, ...]] = {"whole map": ()}
+        if settings.region is not None:
+            boxes = {"region": settings.region, **boxes}
+
+        def counted(array: npt.NDArray[Any]) -> dict[str, tuple[Betti, ...]]:
+            return {
+                scope: count(array[(slice(None), *box)], priors, settings) for scope, box in boxes.items()
+            }
+
+        return cls(tuple(boxes), counted(before), counted(after))
+
     @property
     def asked(self) -> tuple[Betti, ...]:
-        """What the result has of that which the priors are of."""
+        """The Betti numbers of the result in the scope of the priors."""
         return self.after[self.scopes[0]]
 
     def reached(self, priors: Sequence[Prior]) -> bool:
-        """Whether the result has what was asked for."""
+        """Return whether the result has the Betti numbers of the priors."""
         return all(betti.numbers == prior.betti for betti, prior in zip(self.asked, priors, strict=True))
 
     def as_list(self, priors: Sequence[Prior]) -> list[dict[str, Any]]:
-        """Return what the JSON says of each prior."""
+        """Return the JSON of each prior."""
         return [
             {
                 "channels": list(prior.channels),
@@ -56,31 +72,10 @@ class Certificate:
         ]
 
 
-def certify(
-    before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings
-) -> Certificate:
-    """Count, in the region where there is one, and in the whole map.
-
-    Args:
-        before: The input's probabilities, the channels first.
-        after: The result's, or its file's.
-        priors: What was asked for.
-        settings: How the repair went.
-    """
-    boxes: dict[str, tuple[slice, ...]] = {"whole map": ()}
-    if settings.region is not None:
-        boxes = {"region": settings.region, **boxes}
-
-    def counted(array: npt.NDArray[Any]) -> dict[str, tuple[Betti, ...]]:
-        return {scope: count(array[(slice(None), *box)], priors, settings) for scope, box in boxes.items()}
-
-    return Certificate(tuple(boxes), counted(before), counted(after))
-
-
 def changes(
     before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings
 ) -> dict[str, Any]:
-    """Return how much changed: voxels on the other side of the threshold, and the probabilities."""
+    """Return how many voxels crossed the threshold, by prior, and how much the probabilities changed."""
     pairs = zip(masks(before, priors, settings), masks(after, priors, settings), strict=True)
     flipped = [int(np.count_nonzero(one != other)) for one, other in pairs]
     squared = float(np.mean(np.square(after - before), dtype=np.float64))

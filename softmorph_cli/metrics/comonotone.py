@@ -1,8 +1,7 @@
 """The variance of the volume of {p > U}, one threshold U for all voxels, from sums that can be added up.
 
-With U uniform on [0, 1] the variance is the sum over all pairs of voxels of min(p, q) (1 - max(p, q)). Its exact
-value needs all voxels in order; here voxels are sorted into narrow bins, and only pairs within a bin are
-estimated.
+With U uniform on [0, 1] the variance is the sum over all pairs of voxels of min(p, q) (1 - max(p, q)). Its exact value
+needs all voxels in order. Here voxels are sorted into narrow bins, and only pairs within a bin are estimated.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-# Bins divide each octave of t = min(p, 1 - p), of which both halves of [0, 1] have their own: 256 equal parts keep
-# apart the values of 8-bit maps and steps of 1/1024, and t below 2^-63 shares a bin.
+# Each octave of t = min(p, 1 - p), in each half of [0, 1], has 256 bins, which separate the values of 8-bit maps and
+# steps of 1/1024; values of t below 2^-63 share a bin.
 _OCTAVE_BITS: Final = 8
 _OCTAVES: Final = 63
 _MANTISSA_BITS: Final = 52
@@ -25,15 +24,14 @@ _BINS: Final = 2 * (((_OCTAVES - 1) << _OCTAVE_BITS) + 1)
 class ComonotoneVariance:
     """The variance of the number of voxels in {p > U}, U uniform on [0, 1].
 
-    In a bin each min(p, q) counts as the mean of p and q. So the standard deviation is never too small, and at
-    most 0.07 % (1 part in 1500) too large, but for voxels below 2^-63 or above 1 - 2^-63: n of them add at most
-    n 2^-32 voxels. It is exact, but for rounding, where each bin holds one value, as in masks, in maps of 8 bits and
-    in steps of 1/1024.
+    Within a bin min(p, q) is replaced by the mean of p and q, so the standard deviation is never too small and at most
+    0.07 % (1 part in 1500) too large; n voxels below 2^-63 or above 1 - 2^-63 add at most n 2^-32 voxels. It is exact
+    up to rounding if each bin holds one value, as in masks, 8-bit maps and steps of 1/1024.
     """
 
     def __init__(self) -> None:
-        """Hold no voxels."""
-        # A bin of the lower half of [0, 1], then the bin as far from 1: what is used lies in one narrow range.
+        """Begin without voxels."""
+        # Bins of the lower and the upper half of [0, 1] alternate, so that the used ones lie in one range.
         self._counts = np.zeros(_BINS, np.int64)
         self._sums = np.zeros(_BINS)
         self._begin, self._end = _BINS, 0
@@ -48,7 +46,7 @@ class ComonotoneVariance:
         if not p.size:
             return
         nearest = np.minimum(p, other)
-        # The leading bits of a positive float are its octave and the part of it.
+        # The leading bits of a positive float are its octave and the bin within it.
         bins = nearest.view(np.int64) >> (_MANTISSA_BITS - _OCTAVE_BITS)
         bins -= _LOWEST
         np.maximum(bins, 0, out=bins)
@@ -73,13 +71,13 @@ class ComonotoneVariance:
     @property
     def variance(self) -> float:
         """The variance, in voxels squared."""
-        # From an even bin on, which is one of the lower half.
+        # Beginning with an even bin, of the lower half.
         begin = self._begin & ~1
         counts, sums = self._counts[begin : self._end], self._sums[begin : self._end]
         rest = counts - sums
-        # In the order of p: the lower half upwards, the upper half, where the sums are of 1 - p, downwards.
+        # In the order of p: the lower half ascending, then the upper half, whose sums are of 1 - p, descending.
         p = np.concatenate([sums[::2], rest[1::2][::-1]])
         other = np.concatenate([rest[::2], sums[1::2][::-1]])
         from_here = np.cumsum(other[::-1])[::-1]
-        # Every term is positive: nothing cancels, however large the certain part of a map is.
+        # All terms are positive, so there is no cancellation.
         return float((p * (2 * from_here - other)).sum())

@@ -1,4 +1,4 @@
-"""A skeleton's graph as nodes and curves in space, measured in voxels: what SMD and Opt-J look at."""
+"""A skeleton as nodes and curves in space, measured in voxels: the input of SMD and Opt-J."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Curves:
 
     Attributes:
         places: Of the nodes, shape (K, d).
-        degrees: How many ends of curves meet at each node, shape (K,); 0 for a voxel on its own.
+        degrees: Number of curve ends at each node, shape (K,); 0 for an isolated voxel.
         lines: Each curve as a polyline, shape (N, d), N at least 2.
-        ends: The two nodes, by index, that each curve begins and ends at.
+        ends: Index of the first and the last node of each curve.
     """
 
     places: Points
@@ -31,34 +31,29 @@ class Curves:
 
     @classmethod
     def of(cls, graph: SkeletonGraph) -> Curves:
-        """Return a traced graph in units of the shortest side of a voxel, its branches smoothed as for lengths."""
+        """Return the smoothed branches of a graph, in units of the shortest side of a voxel."""
         scale = graph.frame.finest
-        dims = graph.frame.matrix.shape[0]
-        places = [node.place / scale for node in graph.nodes]
         return cls(
-            np.array(places).reshape(-1, dims),
+            np.array([node.place / scale for node in graph.nodes]).reshape(-1, len(graph.frame.matrix)),
             np.array([node.degree for node in graph.nodes], np.intp),
             tuple(branch.points / scale for branch in graph.branches),
-            # Nodes are numbered from 1 on.
-            tuple((a - 1, b - 1) for a, b in (branch.nodes for branch in graph.branches)),
+            # Nodes are numbered from 1.
+            tuple((branch.nodes[0] - 1, branch.nodes[1] - 1) for branch in graph.branches),
         )
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing at all."""
+        """Whether there is no node."""
         return len(self.places) == 0
 
     @property
-    def lone(self) -> Points:
-        """The places of voxels on their own."""
-        found: Points = self.places[self.degrees == 0]
-        return found
+    def isolated(self) -> Points:
+        """The places of isolated voxels."""
+        return np.asarray(self.places[self.degrees == 0])
 
     def segments(self) -> tuple[Points, Points, npt.NDArray[Any]]:
-        """Return where each straight piece of a curve begins and ends, and the index of its curve."""
-        if not self.lines:
-            dims = self.places.shape[1]
-            return np.zeros((0, dims)), np.zeros((0, dims)), np.zeros(0, np.intp)
-        owner = np.repeat(np.arange(len(self.lines)), [len(line) - 1 for line in self.lines])
-        begin = np.concatenate([line[:-1] for line in self.lines])
-        return begin, np.concatenate([line[1:] for line in self.lines]), owner
+        """Return the begin, the end and the index of the curve of each straight segment."""
+        none = np.zeros((0, self.places.shape[1]))
+        begin = np.concatenate([none, *(line[:-1] for line in self.lines)])
+        end = np.concatenate([none, *(line[1:] for line in self.lines)])
+        return begin, end, np.repeat(np.arange(len(self.lines)), [len(line) - 1 for line in self.lines])

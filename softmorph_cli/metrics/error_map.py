@@ -1,10 +1,10 @@
-"""Topological errors by place: DIU counts them, the error map shows where they are."""
+"""Topological errors and their places: the metric DIU and the error map."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,9 @@ from softmorph_cli.metrics.pair import Mask, Pair
 from softmorph_cli.metrics.warping import warp
 from softmorph_cli.topology.betti import betti_numbers, connectivities
 from softmorph_cli.topology.components import label_components
+from softmorph_cli.volume import Volume
 
-# The labels of the error map, and what each says; 0 is where topology is right.
+# The labels of the error map and their meaning; 0 is correct topology.
 KINDS: Final = {
     1: "extra piece: a component of the prediction without any voxel of the reference",
     2: "missed piece: a component of the reference without any voxel of the prediction",
@@ -30,21 +31,27 @@ EXTRA, MISSED, LINK, GAP, FILLED, HOLE = KINDS
 
 @dataclass(frozen=True)
 class ErrorMap:
-    """Where topology is wrong.
+    """Places of topological errors.
 
     Attributes:
         labels: uint8 of the map's shape: 0, or one of `KINDS`.
-        regions: How many connected regions there are of each kind.
+        regions: Number of connected regions of each kind.
+        place: The prediction, for its geometry.
     """
 
     labels: npt.NDArray[np.uint8]
     regions: Mapping[int, int]
+    place: Volume
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """Return the label, the meaning and the number of regions of each kind, for JSON."""
+        return [{"label": kind, "what": what, "regions": self.regions[kind]} for kind, what in KINDS.items()]
 
 
 def _diu(pair: Pair) -> Reading:
     either, both = pair.predicted | pair.truth, pair.predicted & pair.truth
     foreground, background = connectivities(pair.dims, pair.settings.connectivity)
-    # One voxel of background around it joins all background that touches the border.
+    # Padding joins all background that touches the border.
     outer, inner = (~np.pad(mask, 1) for mask in (either, both))
     count = _unpaired(both, either, foreground) + _unpaired(outer, inner, background)
     if pair.dims == 3:
@@ -54,20 +61,17 @@ def _diu(pair: Pair) -> Reading:
 
 
 def _unpaired(small: Mask, large: Mask, connectivity: int) -> int:
-    """Return dim ker + dim coker of H0(small) -> H0(large), the first mask lying within the second."""
+    """Return dim ker + dim coker of H_0(small) -> H_0(large), with the first mask inside the second."""
     labels, components = label_components(large, connectivity)
     hit = np.count_nonzero(np.bincount(labels[small], minlength=components + 1)[1:])
     return int(label_components(small, connectivity)[1] + components - 2 * hit)
 
 
 def error_map(pair: Pair) -> ErrorMap:
-    """Return where the prediction's topology is wrong.
+    """Return the places where the topology of the prediction is wrong.
 
-    Either mask is warped towards the other by flips of single voxels that change no component, loop or cavity; what
-    is left over is where they differ in topology. It is empty only if all Betti numbers agree.
-
-    Args:
-        pair: What is compared.
+    Each mask is warped towards the other by flips of simple voxels; the remaining differences are topological. There
+    are none only if all Betti numbers agree.
     """
     foreground, background = connectivities(pair.dims, pair.settings.connectivity)
     predicted, truth = pair.predicted, pair.truth
@@ -76,7 +80,7 @@ def error_map(pair: Pair) -> ErrorMap:
     extra, missing = wrong & predicted, wrong & truth
     labels = np.zeros(pair.shape, np.uint8)
     labels[extra], labels[missing] = LINK, GAP
-    # What is outside of the map is background of both: whatever hangs together with it is no hole.
+    # Outside the map is background: a component connected to it is no hole.
     no_truth, not_predicted = (~np.pad(mask, 1) for mask in (truth, predicted))
     inside = (slice(1, -1),) * pair.dims
     labels[extra & _alone(no_truth, not_predicted, background)[inside]] = FILLED
@@ -84,17 +88,17 @@ def error_map(pair: Pair) -> ErrorMap:
     labels[extra & _alone(predicted, truth, foreground)] = EXTRA
     labels[missing & _alone(truth, predicted, foreground)] = MISSED
     full = 3**pair.dims - 1
-    return ErrorMap(labels, {kind: label_components(labels == kind, full)[1] for kind in KINDS})
+    regions = {kind: label_components(labels == kind, full)[1] for kind in KINDS}
+    return ErrorMap(labels, regions, pair.prediction)
 
 
 def _alone(mask: Mask, other: Mask, connectivity: int) -> Mask:
-    """Return the components of a mask that have no voxel in the other one."""
+    """Return the components of a mask that have no voxel in another mask."""
     labels, count = label_components(mask, connectivity)
     met = np.zeros(count + 1, bool)
     met[0] = True
     met[labels[other]] = True
-    alone: Mask = ~met[labels]
-    return alone
+    return np.asarray(~met[labels])
 
 
 METRICS: Final = (

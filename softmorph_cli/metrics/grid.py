@@ -1,4 +1,4 @@
-"""Whether two maps lie on one grid, and if not, by how much and what to do about it."""
+"""Check that two maps are on one grid; an error says how they differ and what to type next."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from softmorph_cli.system.printable import typed
 from softmorph_cli.system.units import MILLIMETRES
 from softmorph_cli.volume import Volume
 
-# Of a voxel: less is the rounding of file formats.
+# In voxels: smaller differences are the rounding of file formats.
 NEAR: Final = 0.1
 
 
 def on_one_grid(
     prediction: Volume, reference: Volume, *, same_grid: bool = False
 ) -> tuple[Volume, tuple[str, ...]]:
-    """Return the prediction if it lies where the reference does, with all that is known of where that is.
+    """Return the prediction with all known geometry, if it is on the grid of the reference.
 
     Args:
         prediction: Without mapped axes.
@@ -33,11 +33,10 @@ def on_one_grid(
         same_grid: Whether equal shapes are enough, whatever the headers say.
 
     Returns:
-        The prediction; where only the reference says how large its voxels are or where they lie, with that. And what
-        a person should know about it.
+        The prediction, with the voxel size and the affine of the reference if it has none; and notes.
 
     Raises:
-        InputError: If the shapes differ or the places do; the sentence says by how much and what to type next.
+        InputError: If the shapes or the places differ.
     """
     ours, theirs = _name(prediction, "the prediction"), _name(reference, "the reference")
     if prediction.spatial_dims != reference.spatial_dims:
@@ -55,8 +54,10 @@ def on_one_grid(
         if prediction.affine is not None or reference.affine is None:
             return prediction, ()
     elif sizes[1] is None and (prediction.spacing is not None or prediction.affine is not None):
-        which = theirs if sizes[0] is not None else ours
-        return prediction, (f"{which} does not say how large its voxels are: only the shapes were compared.",)
+        sizeless = theirs if sizes[0] is not None else ours
+        return prediction, (
+            f"{sizeless} does not say how large its voxels are: only the shapes were compared.",
+        )
     if reference.spacing is None and reference.affine is None:
         return prediction, ()
     placed = replace(prediction, spacing=reference.spacing, unit=reference.unit, affine=reference.affine)
@@ -77,19 +78,19 @@ def _dimensions(prediction: Volume, reference: Volume, ours: str, theirs: str) -
     flat, deep = (ours, theirs) if prediction.spatial_dims == 2 else (theirs, ours)
     image, stack = (prediction, reference) if prediction.spatial_dims == 2 else (reference, prediction)
     size, shape = image.array.shape, stack.array.shape
-    told = f"{flat} is 2D ({_times(size)}) and {deep} 3D ({_times(shape)})"
+    message = f"{flat} is 2D ({_times(size)}) and {deep} 3D ({_times(shape)})"
     across = [axis for axis in range(3) if shape[:axis] + shape[axis + 1 :] == size]
     if not across:
-        return f"{told}, and no slice of it has the size of the other: compare maps of one grid."
+        return f"{message}, and no slice of it has the size of the other: compare maps of one grid."
     box = [":"] * 3
     if not in_shell():
         box[across[0]] = str(shape[across[0]] // 2)
-        return f"{told}: pass the slice that it goes with, such as [{', '.join(box)}] of its array."
+        return f"{message}: pass the slice that it goes with, such as [{', '.join(box)}] of its array."
     box[across[0]] = f"{shape[across[0]] // 2}:{shape[across[0]] // 2 + 1}"
     cut = typed(
         "softmorph", "threshold", Path(deep), f"slice{''.join(Path(deep).suffixes[-2:]) or '.nii.gz'}"
     )
-    return f"{told}: cut out the slice it goes with, such as: {cut} --region {','.join(box)}"
+    return f"{message}: cut out the slice it goes with, such as: {cut} --region {','.join(box)}"
 
 
 def _shapes(prediction: Volume, reference: Volume, ours: str, theirs: str) -> str:
@@ -100,7 +101,7 @@ def _shapes(prediction: Volume, reference: Volume, ours: str, theirs: str) -> st
         for a, b, letter in zip(one, other, letters, strict=True)
         if a != b
     ]
-    told = (
+    message = (
         f"{ours} has {_times(one)} voxels along {' × '.join(letters)} and {theirs} {_times(other)}, the first "
         f"{', '.join(differences)}"
     )
@@ -109,25 +110,27 @@ def _shapes(prediction: Volume, reference: Volume, ours: str, theirs: str) -> st
         factor, unit = _own_unit(prediction)
         wanted = ",".join(f"{side / factor:.6g}{unit}" for side in sides[1])
         if not in_shell():
-            return f"{told}, in the same box: interpolate it to voxels of {wanted.replace(',', ', ')} first."
+            return (
+                f"{message}, in the same box: interpolate it to voxels of {wanted.replace(',', ', ')} first."
+            )
         suffix = "".join(Path(ours).suffixes[-2:]) or ".nii.gz"
         target = f"on_the_grid{'.nii.gz' if suffix.endswith('.npz') else suffix}"
         command = typed("softmorph", "resample", Path(ours), target, "--spacing", wanted)
-        return f"{told}, in the same box: interpolate it first: {command}"
+        return f"{message}, in the same box: interpolate it first: {command}"
     if sorted(one) == sorted(other) and not in_shell():
-        return f"{told}: their axes are in another order. Transpose the second first."
+        return f"{message}: their axes are in another order. Transpose the second first."
     if sorted(one) == sorted(other):
         turned = typed("softmorph", "threshold", Path(theirs), "turned.nii.gz", "--axes", _order(one, other))
-        return f"{told}: their axes are in another order. Turn the second first, such as: {turned}"
+        return f"{message}: their axes are in another order. Turn the second first, such as: {turned}"
     shared = [f"0:{min(sizes)}" for sizes in zip(one, other, strict=True)]
-    told = f"{told}: they show different parts. If both begin at the same voxel,"
+    message = f"{message}: they show different parts. If both begin at the same voxel,"
     if in_shell():
-        return f"{told} compare what they share: add --region {','.join(shared)}."
-    return f"{told} compare what they share: [{', '.join(shared)}] of both arrays."
+        return f"{message} compare what they share: add --region {','.join(shared)}."
+    return f"{message} compare what they share: [{', '.join(shared)}] of both arrays."
 
 
 def _order(wanted: tuple[int, ...], stored: tuple[int, ...]) -> str:
-    """Return the names of axes with which an array of one shape has the other; all in reverse if that does it."""
+    """Return the axis order that turns one shape into the other; the reverse order if that does it."""
     letters = "ZYX"[-len(wanted) :]
     sizes = dict(zip(letters, wanted, strict=True))
     orders = ("".join(one) for one in (letters[::-1], *permutations(letters)))
@@ -135,7 +138,7 @@ def _order(wanted: tuple[int, ...], stored: tuple[int, ...]) -> str:
 
 
 def _same_box(prediction: Volume, reference: Volume) -> bool:
-    """Say whether the outer corners of both grids are the same."""
+    """Return whether the outer corners of both grids are equal."""
     if prediction.affine is None or reference.affine is None:
         ours, theirs = (
             np.array(volume.array.shape) * np.array(_sides(volume)) for volume in (prediction, reference)
@@ -150,7 +153,7 @@ def _same_box(prediction: Volume, reference: Volume) -> bool:
 
 
 def _matrix(volume: Volume) -> npt.NDArray[np.float64]:
-    """Return the affine's rows and columns for the axes there are, shape (3, d + 1)."""
+    """Return the rows and columns of the affine for the axes of the map, shape (3, d + 1)."""
     assert volume.affine is not None
     return np.asarray(volume.affine[:3, 3 - volume.spatial_dims :])
 
@@ -160,15 +163,15 @@ def _places(matrix: npt.NDArray[np.float64], index: npt.NDArray[np.float64]) -> 
 
 
 def _sides(volume: Volume) -> tuple[float, ...] | None:
-    """Return the sides of a voxel in mm, None where they or their unit are not known."""
+    """Return the sides of a voxel in mm; None if they or their unit are unknown."""
     frame = Frame.of(volume)
     if frame.unit is None:
         return None
-    return tuple(float(side) * MILLIMETRES[frame.unit] for side in np.linalg.norm(frame.matrix, axis=0))
+    return tuple((frame.sides * MILLIMETRES[frame.unit]).tolist())
 
 
 def _own_unit(volume: Volume) -> tuple[float, str]:
-    """Return how many mm the volume's unit is, and its name."""
+    """Return the unit of a volume in mm, and its name; mm if it is unknown."""
     unit = Frame.of(volume).unit or "mm"
     return MILLIMETRES[unit], unit
 
@@ -177,13 +180,13 @@ def _check_affines(prediction: Volume, reference: Volume, ours: str, theirs: str
     one, other = _matrix(prediction), _matrix(reference)
     dims = prediction.spatial_dims
     last = np.array(prediction.array.shape) - 1.0
-    # All corners: the difference of two affine maps is largest at one of them.
+    # The difference of two affine maps is largest at a corner.
     corners = np.stack(np.meshgrid(*([0.0, n] for n in last), indexing="ij"), axis=-1).reshape(-1, dims)
     apart = float(np.linalg.norm(_places(one, corners) - _places(other, corners), axis=1).max())
     finest = float(np.linalg.norm(one[:, :dims], axis=0).min())
     if apart <= NEAR * finest:
         return
-    # As files have them, x first; each entry's part in the displacement tells whether it matters.
+    # An entry is shown if it contributes to the displacement; in the order of files, x first.
     moved = np.abs(one - other) * np.array([*last, 1.0])
     shown = moved > min(NEAR * finest, moved.max()) * (1 - 1e-9)
     entries = [

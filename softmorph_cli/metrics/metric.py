@@ -1,4 +1,4 @@
-"""What a metric is: its names in the JSON, its definition for people, where it comes from, and how it is computed."""
+"""Metrics: names, definition, source, and the function that computes them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from softmorph_cli.metrics.pair import Pair, Settings
+from softmorph_cli.metrics.pair import MetricSettings, Pair
 from softmorph_cli.system.units import MILLIMETRES
 
-# How the names of lengths end: in the unit of the prediction.
+# Suffixes of the names of lengths: the unit of the prediction.
 _UNITS: Final = (*MILLIMETRES, "voxels")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one metric found.
+    """Values of one metric.
 
     Attributes:
-        values: By JSON name; None where the metric is not defined for this pair. Never NaN or infinite.
-        notes: Why a value is None, and what else a person should know, one sentence each.
+        values: By JSON name; None if a value is not defined for this pair. Never NaN or infinite.
+        notes: Why a value is None, and other remarks, one sentence each.
     """
 
     values: Mapping[str, float | None]
@@ -31,16 +31,16 @@ class Metric:
     """One metric, or several that are computed together.
 
     Attributes:
-        names: Its keys under `metrics` in the JSON, in their order; `compute` gives each of them. Those of lengths end
-            in "mm" here, and in the JSON in the unit of the prediction, see `spelled`.
+        names: Keys of its values in the JSON, in order. Lengths end in "mm" here, in the JSON in the unit of the
+            prediction, see `spelled`.
         title: A few words, for tables.
-        definition: What each name is, with its value where a mask is empty: full sentences.
+        definition: Full sentences on each name, with its value for empty masks.
         source: The paper or library.
         unit: Of its values: "1" (a ratio), "count", "mm", ...
         better: Which values are better: "higher", "lower" (0 is perfect) or "one" (a ratio that is 1 when perfect).
-        cost: Measured CPU time of a drawn vessel map of 128^3, and memory where it counts; for people.
-        compute: Measures a pair.
-        asked_by: It is only computed where one of these settings is given; none for always.
+        cost: Measured CPU time for a drawn vessel map of 128^3, and memory if it is large; a text.
+        compute: Computes the values of a pair.
+        asked_by: Settings of which one must be given for it to be computed; empty for always.
     """
 
     names: tuple[str, ...]
@@ -53,12 +53,17 @@ class Metric:
     compute: Callable[[Pair], Reading] = field(compare=False)
     asked_by: tuple[str, ...] = ()
 
-    def wanted(self, settings: Settings) -> bool:
-        """Say whether these settings ask for it."""
+    def wanted(self, settings: MetricSettings) -> bool:
+        """Return whether it is computed with these settings."""
         return not self.asked_by or any(getattr(settings, name) for name in self.asked_by)
 
     def spelled(self, name: str) -> tuple[str, ...]:
-        """Return all that one of its names may be in the JSON: of a length one for each unit, that of mm first."""
+        """Return the spellings of a name in the JSON: of a length one for each unit, mm first."""
         if self.unit != "mm":
             return (name,)
         return tuple(f"{name.removesuffix('_mm')}_{unit}" for unit in _UNITS)
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """All spellings of all names."""
+        return tuple(one for name in self.names for one in self.spelled(name))

@@ -1,11 +1,10 @@
-"""Opt-J: which end points and junctions of one skeleton the other has too, with how many branches each."""
+"""Opt-J: end points and junctions of one skeleton that the other has too, with equal numbers of branches."""
 
 from __future__ import annotations
 
 import bisect
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,58 +13,53 @@ from softmorph_cli.metrics.curves import Curves, Points
 from softmorph_cli.metrics.metric import Metric, Reading
 from softmorph_cli.metrics.pair import Pair
 
-# In voxels, as in the paper in pixels: how far a node may lie from its partner; how near a node has to be to stand for
-# a place on a curve; and what one branch more or less weighs.
+# In voxels, in the paper in pixels: the largest distance of partners; the largest distance at which a node represents a
+# place on a curve; and the cost of a difference of one branch.
 REACH: Final = 25.0
 NEAR: Final = 10.0
 DEGREE: Final = 100.0
 
 
-@dataclass(frozen=True)
-class Nodes:
-    """Some nodes of a graph.
+class Nodes(NamedTuple):
+    """A selection of K nodes of a graph.
 
     Attributes:
         places: Shape (K, d).
         degrees: Shape (K,).
-        index: Which node of the graph each is; -1 for one that was inserted.
+        numbers: Their indices in the graph, shape (K,); -1 for an inserted node.
     """
 
     places: Points
     degrees: npt.NDArray[np.intp]
-    index: npt.NDArray[np.intp]
+    numbers: npt.NDArray[np.intp]
 
-    def without(self, gone: Collection[int]) -> Nodes:
-        """Return those whose index is not among these."""
-        kept = ~np.isin(self.index, list(gone))
-        return Nodes(self.places[kept], self.degrees[kept], self.index[kept])
+    def without(self, removed: Collection[int]) -> Nodes:
+        """Return the nodes whose numbers are not among these."""
+        kept = ~np.isin(self.numbers, list(removed))
+        return Nodes(self.places[kept], self.degrees[kept], self.numbers[kept])
 
 
-@dataclass(frozen=True)
-class Match:
-    """A node of one graph and its partner in the other.
+class Match(NamedTuple):
+    """A node of the reference and its partner in the prediction.
 
     Attributes:
-        prediction: The place of the prediction's node.
-        reference: The place of the reference's.
-        distance: Between them.
+        reference: The place of the reference's node.
+        distance: To its partner.
         degrees: Of the prediction's node and of the reference's.
     """
 
-    prediction: Points
     reference: Points
     distance: float
     degrees: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Junctions:
-    """What Opt-J counts.
+class Junctions(NamedTuple):
+    """The counts of Opt-J.
 
     Attributes:
-        matches: One for each pair of nodes.
-        predicted: Branches at the prediction's control nodes, and at its other nodes with a partner.
-        actual: Those of the reference.
+        matches: The pairs of nodes.
+        predicted: Branches at the control nodes of the prediction, and at its other nodes with a partner.
+        actual: The same of the reference.
     """
 
     matches: tuple[Match, ...]
@@ -79,31 +73,26 @@ class Junctions:
 
     @property
     def f1(self) -> float | None:
-        """The harmonic mean of precision and recall; None where neither graph has a control node."""
+        """The harmonic mean of precision and recall; None if neither graph has a control node."""
         both = self.predicted + self.actual
         return 2 * self.true_positives / both if both else None
 
 
 def opt_j(prediction: Curves, reference: Curves) -> Junctions:
-    """Match the control nodes of two graphs, those of degree 1 or above 2.
+    """Match the control nodes, of degree 1 or above 2, of two graphs in voxels.
 
-    First each of the reference's is snapped to the prediction: the nearest place on its curves within `REACH`
-    becomes a node of degree 2, unless one of the two nodes beside it on the curve lies within `NEAR`: that one then
-    stands for it. The reference's control nodes and the prediction's nodes (control nodes, and those that were
-    snapped to) within `REACH` of each other become partners one to one, the cheapest pair first: its cost is the
-    distance plus `DEGREE` for every branch that one has more. Then the prediction's control nodes without a partner
-    look for one in the reference in the same way. Of equal costs, and of equally near places, the first node and
-    the first curve count.
-
-    Args:
-        prediction: In voxels.
-        reference: In voxels.
+    Each control node of the reference is snapped to the prediction: the nearest place on a curve within `REACH` becomes
+    a node of degree 2, unless one of the two adjacent nodes of that curve within `NEAR` represents it. Control nodes of
+    the reference and nodes of the prediction (control nodes, snapped nodes) within `REACH` become partners one to one,
+    the cheapest pair first; the cost is the distance plus `DEGREE` per branch of difference. Then the control nodes of
+    the prediction without a partner are matched to the reference in the same way. Of equal costs and of equally near
+    places the first node and the first curve count.
     """
     ours, theirs = _control_nodes(reference), _control_nodes(prediction)
     there = _snapped(prediction, theirs, ours.places)
     forth = _paired(ours, there)
-    alone = theirs.without({there.index[b] for _, b, _ in forth})
-    here = _snapped(reference, ours, alone.places).without({ours.index[a] for a, _, _ in forth})
+    alone = theirs.without({there.numbers[b] for _, b, _ in forth})
+    here = _snapped(reference, ours, alone.places).without({ours.numbers[a] for a, _, _ in forth})
     back = _paired(alone, here)
     return Junctions(
         matches=(
@@ -116,23 +105,22 @@ def opt_j(prediction: Curves, reference: Curves) -> Junctions:
 
 
 def _control_nodes(curves: Curves) -> Nodes:
-    index = np.flatnonzero((curves.degrees == 1) | (curves.degrees > 2))
-    return Nodes(curves.places[index], curves.degrees[index], index)
+    numbers = np.flatnonzero((curves.degrees == 1) | (curves.degrees > 2))
+    return Nodes(curves.places[numbers], curves.degrees[numbers], numbers)
 
 
 def _branches(control: Nodes, candidates: Nodes, partners: list[int]) -> int:
-    """Count the branches at control nodes, and at candidates that became partners though they are none."""
-    others = [at for at in partners if candidates.index[at] not in control.index]
+    """Count the branches at control nodes, and at other candidates that became partners."""
+    others = [at for at in partners if candidates.numbers[at] not in control.numbers]
     return int(control.degrees.sum() + candidates.degrees[others].sum())
 
 
 def _match(prediction: Nodes, a: int, reference: Nodes, b: int, distance: float) -> Match:
-    degrees = int(prediction.degrees[a]), int(reference.degrees[b])
-    return Match(prediction.places[a], reference.places[b], distance, degrees)
+    return Match(reference.places[b], distance, (int(prediction.degrees[a]), int(reference.degrees[b])))
 
 
 def _paired(nodes: Nodes, candidates: Nodes) -> list[tuple[int, int, float]]:
-    """Return pairs of a node and a candidate, by their places in both lists, and their distance; cheapest first."""
+    """Return pairs of a node and a candidate, as positions, and their distance; the cheapest first."""
     from scipy.spatial import cKDTree
 
     if len(nodes.places) == 0 or len(candidates.places) == 0:
@@ -153,14 +141,13 @@ def _paired(nodes: Nodes, candidates: Nodes) -> list[tuple[int, int, float]]:
 
 
 def _snapped(curves: Curves, control: Nodes, places: Points) -> Nodes:
-    """Return the control nodes, the other nodes that places are snapped to, and those inserted for them, in this order.
+    """Return the control nodes, then the other nodes that places are snapped to, then the inserted nodes.
 
-    An inserted node is one of the nodes on its curve for the places that follow.
+    An inserted node is a node of its curve for the places that follow.
     """
     inserted: list[Points] = []
     others: dict[int, None] = {}
-    # The nodes along each curve that places were snapped to: how far from its beginning, and their index; those that
-    # are inserted are counted on from the graph's own.
+    # For each curve in use, its nodes: distance along the curve, and number; inserted nodes are numbered on.
     along: dict[int, list[tuple[float, int]]] = {}
     degrees = curves.degrees
     count = len(degrees)
@@ -187,12 +174,12 @@ def _snapped(curves: Curves, control: Nodes, places: Points) -> Nodes:
     return Nodes(
         np.concatenate([control.places, curves.places[more], new]),
         np.concatenate([control.degrees, degrees[more], np.full(len(new), 2, np.intp)]),
-        np.concatenate([control.index, more, np.full(len(new), -1, np.intp)]),
+        np.concatenate([control.numbers, more, np.full(len(new), -1, np.intp)]),
     )
 
 
 def _nearest(curves: Curves, places: Points) -> list[tuple[int, float, Points] | None]:
-    """Return for each place the nearest one on a curve within `REACH`: the curve, how far along it, and where."""
+    """Return the nearest place on a curve within `REACH`: the curve, the distance along it, and the place."""
     from scipy.spatial import cKDTree
 
     begin, end, owner = curves.segments()
@@ -200,11 +187,11 @@ def _nearest(curves: Curves, places: Points) -> list[tuple[int, float, Points] |
         return [None] * len(places)
     steps = end - begin
     sizes = np.linalg.norm(steps, axis=1)
-    # How far along its curve each piece begins.
+    # Distance along the curve at which each segment begins.
     passed = np.cumsum(sizes) - sizes
     first = np.concatenate([[0], np.flatnonzero(np.diff(owner)) + 1])
     passed -= passed[first][owner]
-    # No piece within reach has its middle further away than this.
+    # The middle of a segment within reach is at most this far away.
     tree: Any = cKDTree((begin + end) / 2)
     around = tree.query_ball_point(places, REACH + sizes.max() / 2, return_sorted=True)
     found: list[tuple[int, float, Points] | None] = []
@@ -224,12 +211,9 @@ def _nearest(curves: Curves, places: Points) -> list[tuple[int, float, Points] |
 
 
 def _measure(pair: Pair) -> Reading:
-    graphs = pair.graphs
-    prediction, reference = Curves.of(graphs.prediction), Curves.of(graphs.reference)
-    if prediction.empty and reference.empty:
-        return Reading({"opt_j_f1": 1.0})
+    prediction, reference = pair.curves
     if prediction.empty or reference.empty:
-        return Reading({"opt_j_f1": 0.0})
+        return Reading({"opt_j_f1": float(prediction.empty and reference.empty)})
     f1 = opt_j(prediction, reference).f1
     lacking = "neither centreline has an end point or a junction, so opt_j_f1 is not defined."
     return Reading({"opt_j_f1": f1}, (lacking,) if f1 is None else ())

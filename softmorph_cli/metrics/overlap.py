@@ -1,4 +1,4 @@
-"""Metrics that count voxels: they know nothing of shape."""
+"""Metrics of overlap, which count voxels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from softmorph_cli.metrics.pair import Pair
 
 
 def share(part: float, whole: float, otherwise: float) -> float:
-    """Return part / whole, or what is said otherwise where the whole is 0."""
+    """Return part / whole, or another value if the whole is 0."""
     return part / whole if whole else otherwise
 
 
 def harmonic(first: float, second: float) -> float:
-    """Return the harmonic mean of two numbers of at least 0: 0 where one of them is."""
+    """Return the harmonic mean of two numbers of at least 0; 0 if one of them is 0."""
     return share(2 * first * second, first + second, 0.0)
 
 
@@ -25,7 +25,7 @@ def _counts(pair: Pair) -> Reading:
     masks = pair.predicted, pair.truth, pair.predicted & pair.truth
     predicted, truth, both = (int(np.count_nonzero(mask)) for mask in masks)
     either = predicted + truth - both
-    # One mask empty and the other not is as wrong as can be; both empty is right.
+    # The value of a ratio of 0 to 0: 1 if both masks are empty.
     empty = float(either == 0)
     return Reading(
         {

@@ -1,8 +1,10 @@
-"""A prediction and its reference, with all that several metrics need, made once and only where asked for."""
+"""A prediction and its reference, with the masks, skeletons and graphs that metrics share, computed on demand."""
 
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -16,52 +18,52 @@ from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.filters.settings import THINNING
 from softmorph_cli.filters.settings import Settings as FilterSettings
 from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS
-from softmorph_cli.metrics.distances import Distances, between
-from softmorph_cli.skeleton.curve import nested_curve, of_map
+from softmorph_cli.metrics.curves import Curves
+from softmorph_cli.skeleton import curve
 from softmorph_cli.skeleton.frame import Frame
-from softmorph_cli.skeleton.graph import SkeletonGraph, measure
-from softmorph_cli.skeleton.trace import trace
-from softmorph_cli.system.parameters import named
+from softmorph_cli.skeleton.graph import SkeletonGraph
+from softmorph_cli.system.parameters import below_one, named
 from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
 from softmorph_cli.volume import Volume
 
 Mask = npt.NDArray[np.bool_]
 T = TypeVar("T")
+# Of surface-distance: by name, the distance of each surface element to the other surface, and its area.
+Distances = Mapping[str, npt.NDArray[np.float64]]
 
-# A reference is cut here whatever the prediction is cut at: a mask has nothing between, and of a soft reference this is
-# the majority.
+# Threshold of the reference, whatever that of the prediction: of a soft reference it is the majority.
 TRUTH: Final = 0.5
 
-# The side of a patch along each axis, as in the clDice paper, and how many there are where nobody says.
+# Side of a patch, as in the clDice paper, and the default number of patches.
 PATCH: Final = {2: 64, 3: 48}
 PATCHES: Final = 100
 
 
 class Both(NamedTuple, Generic[T]):
-    """The same thing of the prediction and of the reference."""
+    """A value of the prediction and that of the reference."""
 
     prediction: T
     reference: T
 
 
-# Of maps that are cut at a threshold.
+# Both maps are cut at a threshold.
 UNDECIDED: Final[Both[Mask | None]] = Both(None, None)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a person can choose about an evaluation.
+class MetricSettings:
+    """Settings that metrics depend on.
 
     Attributes:
-        threshold: A voxel of the prediction whose value is above it is foreground.
+        threshold: In [0, 1): values of the prediction above it are foreground.
         connectivity: Of the foreground, 4 or 8 in 2D, 6 or 26 in 3D; the background has the other. None for 8 and 26.
-        method: How soft skeletons are made, see `filters.method`.
+        method: Of soft skeletons, see `filters.method`.
         iterations: Of soft skeletons; None until nothing changes (`cldice`: 10).
-        tolerance: Of the normalised surface Dice, in the unit of `Pair.spacing`; in voxels where that is unknown.
-        expensive: Whether the metrics that take long are wanted too.
-        patches: How many random patches Betti errors are averaged over; None for 100 where they are wanted.
-        seed: Of their places.
-        threads: On the CPU; None for as many as the machine allows.
+        tolerance: Of the normalised surface Dice, in the unit of `Pair.spacing`; in voxels if that is unknown.
+        expensive: Whether slow metrics are computed too.
+        patches: Number of random patches that Betti errors are averaged over; None for 100 if they are computed.
+        seed: Of the random places of patches.
+        threads: Of the CPU; None for as many as the machine allows.
     """
 
     threshold: float = 0.5
@@ -75,37 +77,34 @@ class Settings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is wrong whatever the maps.
+        """Check the values.
 
         Raises:
             UsageError: If a value is out of range.
         """
         methods.find(self.method)
-        if not 0 <= self.threshold < 1:
-            raise UsageError(f"{named('threshold')} {self.threshold:g}: it must be at least 0 and below 1.")
+        below_one("threshold", self.threshold)
         if not 0 <= self.tolerance < math.inf:
             raise UsageError(f"{named('tolerance')} {self.tolerance:g}: a distance is at least 0.")
-        if self.patches is not None and self.patches < 1:
-            raise UsageError(f"{named('patches')} {self.patches}: at least 1 is needed.")
         if self.connectivity not in (None, 4, 8, 6, 26):
             raise UsageError(
                 f"{named('connectivity')} {self.connectivity}: it is 4 or 8 in 2D, 6 or 26 in 3D."
             )
         if self.seed < 0:
             raise UsageError(f"{named('seed')} {self.seed}: it must be at least 0.")
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"{named('threads')} {self.threads}: at least 1 is needed.")
-        if self.iterations is not None and self.iterations < 1:
-            raise UsageError(f"{named('iterations')} {self.iterations}: at least 1 is needed.")
+        for name in ("patches", "threads", "iterations"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{named(name)} {value}: at least 1 is needed.")
 
     @property
     def patch_count(self) -> int:
-        """How many patches there are."""
+        """Number of patches."""
         return PATCHES if self.patches is None else self.patches
 
     @property
     def _until(self) -> int | str:
-        """When a soft skeleton ends that has no number of iterations."""
+        """The stopping condition of soft skeletons without a number of iterations."""
         if methods.find(self.method).scheme is methods.Scheme.POOLING:
             return CLDICE_ITERATIONS
         share = FilterSettings(self.method).relevant(until_stable=True).get("tolerance")
@@ -113,7 +112,7 @@ class Settings:
         return f"until nothing changes{least}"
 
     def as_dict(self, dims: int) -> dict[str, Any]:
-        """Return, for JSON, all that a metric of maps with 2 or 3 axes depends on, in words where it is a choice."""
+        """Return everything that metrics of maps with 2 or 3 axes depend on, for JSON."""
         foreground, background = connectivities(dims, self.connectivity)
         return {
             "threshold": self.threshold,
@@ -141,18 +140,17 @@ class Pair:
     Attributes:
         prediction: Probabilities, shape (Y, X) or (Z, Y, X), no mapped axes.
         reference: A mask of 0 and 1 or a soft reference, of the same shape; only its values are used.
-        settings: How they are compared.
-        decided: Of classes that exclude each other, where this one is the most probable; None where a threshold
-            decides.
+        settings: Of the metrics.
+        decided: Where the class is the most probable of exclusive classes; None for a map that a threshold decides.
     """
 
     prediction: Volume
     reference: Volume
-    settings: Settings = field(default_factory=Settings)
+    settings: MetricSettings = field(default_factory=MetricSettings)
     decided: Both[Mask | None] = UNDECIDED
 
     def __post_init__(self) -> None:
-        """Check that the two can be compared voxel by voxel.
+        """Check that the maps can be compared voxel by voxel.
 
         Raises:
             InputError: If a volume has mapped axes, or the shapes differ.
@@ -180,7 +178,7 @@ class Pair:
 
     @cached_property
     def frame(self) -> Frame:
-        """Where the prediction's voxels lie, in its file's unit where that says one."""
+        """The frame of the prediction."""
         return Frame.of(self.prediction)
 
     @property
@@ -190,58 +188,44 @@ class Pair:
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """The sides of a voxel along each array axis; without a unit, in voxels (along x)."""
-        return tuple(float(side) for side in np.linalg.norm(self.frame.matrix, axis=0))
+        """The sides of a voxel along each array axis; in voxels (along x) if the unit is unknown."""
+        return tuple(self.frame.sides.tolist())
 
     @cached_property
     def predicted(self) -> Mask:
-        """Where the prediction is above the threshold, or its class the most probable one."""
+        """The mask of the prediction: above the threshold, or the most probable class."""
         decided = self.decided.prediction
         return self.prediction.array > self.settings.threshold if decided is None else decided
 
     @cached_property
     def truth(self) -> Mask:
-        """Where the reference is above one half, or its class the most probable one."""
+        """The mask of the reference: above 0.5, or the most probable class."""
         decided = self.decided.reference
         return self.reference.array > TRUTH if decided is None else decided
 
     @cached_property
-    def soft(self) -> bool:
-        """Whether the reference has values other than 0 and 1."""
-        return not bool(((self.reference.array == 0) | (self.reference.array == 1)).all())
-
-    @cached_property
     def skeletons(self) -> Both[Mask]:
-        """The exact centrelines of both masks: one voxel wide, of the same topology as the masks (26 or 8)."""
-
-        def skeleton(volume: Volume, cut: float) -> Mask:
-            drawn = nested_curve(volume, cut)
-            if drawn is not None:
-                return drawn
-            hard = Skeleton(hard=True, threshold=cut, threads=self.settings.threads)
-            return np.asarray(hard(volume.array).image.view(bool))
-
-        return Both(*(skeleton(volume, cut) for volume, cut in self._cut))
+        """The exact centrelines of both masks: one voxel wide, with the topology of the masks (8- or 26-connected)."""
+        threads = self.settings.threads
+        return Both(*(curve.centreline_mask(volume, cut, threads) for volume, cut in self._cut))
 
     @cached_property
     def soft_skeletons(self) -> Both[npt.NDArray[Any]]:
-        """The soft skeletons of both maps by the chosen method."""
-        how = self.settings
-        soft = Skeleton(how.method, iterations=how.iterations, threads=how.threads)
+        """The soft skeletons of both maps."""
+        settings = self.settings
+        soft = Skeleton(settings.method, iterations=settings.iterations, threads=settings.threads)
         return Both(*(soft(volume.array).image for volume in (self.prediction, self.reference)))
 
     @cached_property
     def graphs(self) -> Both[SkeletonGraph]:
-        """The graphs of both centrelines as `softmorph inspect` traces them: cavities filled, nothing pruned."""
+        """The graphs of both centrelines as in `softmorph inspect`: cavities filled, nothing pruned."""
+        frame, threads = self.frame, self.settings.threads
+        return Both(*(curve.centreline_graph(volume, cut, frame, threads) for volume, cut in self._cut))
 
-        def graph(volume: Volume, cut: float) -> SkeletonGraph:
-            drawn = nested_curve(volume, cut)
-            voxels = (
-                of_map(volume, cut, self.settings.threads).voxels if drawn is None else np.argwhere(drawn)
-            )
-            return measure(trace(voxels), self.frame, self.shape, {})
-
-        return Both(*(graph(volume, cut) for volume, cut in self._cut))
+    @cached_property
+    def curves(self) -> Both[Curves]:
+        """The nodes and smoothed branches of both graphs, in voxels."""
+        return Both(*map(Curves.of, self.graphs))
 
     @cached_property
     def betti(self) -> Both[Betti]:
@@ -252,12 +236,23 @@ class Pair:
 
     @cached_property
     def surfaces(self) -> Distances:
-        """How far both surfaces are apart, in the unit of `spacing`; neither mask may be empty."""
-        return between(self.predicted, self.truth, self.spacing)
+        """Distances between both surfaces in the unit of `spacing`; neither mask may be empty.
+
+        Outside the map is background. Takes about 60 bytes for each voxel of the bounding box of both masks.
+        """
+        import surface_distance
+
+        with warnings.catch_warnings():
+            # surface-distance 0.1 calls scipy.ndimage by deprecated names.
+            warnings.filterwarnings("ignore", "Please (import|use)", DeprecationWarning)
+            found: Distances = surface_distance.compute_surface_distances(
+                self.truth, self.predicted, self.spacing
+            )
+        return found
 
     @property
     def _cut(self) -> tuple[tuple[Volume, float], ...]:
-        """The maps that have the two masks above the thresholds beside them."""
+        """Two maps and thresholds that give both masks."""
         prediction, reference = (
             volume if decided is None else volume.with_array(decided.astype(np.float32))
             for volume, decided in zip((self.prediction, self.reference), self.decided, strict=True)

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from softmorph_cli.metrics import (
-    centreline,
-    error_map,
-    matching,
-    opt_j,
-    overlap,
-    street_mover,
-    surfaces,
-    topological,
-)
+from softmorph_cli.metrics import centreline, error_map, opt_j, overlap, street_mover, surfaces, topological
 from softmorph_cli.metrics.metric import Metric
 
 METRICS: Final[tuple[Metric, ...]] = tuple(
     metric
-    for module in (overlap, centreline, topological, matching, street_mover, opt_j, surfaces, error_map)
+    for module in (overlap, centreline, topological, street_mover, opt_j, surfaces, error_map)
     for metric in module.METRICS
 )

@@ -1,9 +1,9 @@
-"""What is compared in two files: one map each, or class by class."""
+"""The two sides of an evaluation, files or arrays: which maps of them are compared, class by class."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,71 +20,94 @@ from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.reading import read_either
 from softmorph_cli.metrics.grid import on_one_grid
 from softmorph_cli.metrics.pair import UNDECIDED, Both, Mask
-from softmorph_cli.skeleton.kind import single, take_one
+from softmorph_cli.skeleton import selection
 from softmorph_cli.system.parameters import in_shell, named
 from softmorph_cli.system.printable import typed
 from softmorph_cli.volume import SLICE, Volume
 
 _SHOWN: Final = 8
-# As a refusal names them, with their value, to someone who filters the file.
+# Options, with their values, that an error advises for filtering the file.
 _OPTION: Final = re.compile(
     r"--(?:time \d+(?: --channel \w+)?|channel-axis \w+ --channel \w+|channel \w+"
     r"|divide-by \d+(?:\.\d+)?|from-logits \w+|clip)"
 )
-# What stands for true in masks of 8 and 16 bits.
+# Foreground values of masks of 8 and 16 bits.
 _TRUE: Final = (255, 65535)
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A file as an evaluation sees it.
+    """One side of an evaluation: one map, a label map, or a map of several classes.
 
     Attributes:
-        path: The file; of an array what it is called in messages.
-        labels: The classes it holds, without the background.
-        names: Of those that have one.
-        one: Whether it is one map that may stand for any class.
-        stands: The class that one channel is, of several that exclude each other; None where it may be any.
-        only: Whether one class was chosen of it, so that no other is compared.
-        take: Returns the map of a class, empty where the file has none of it.
-        like: Where it lies; its values are not looked at.
-        notes: What was decided.
-        decide: Returns where a class is the most probable one; None where the classes do not exclude each other.
-        regions: Of classes that are regions, the labels that each of them is the union of.
-        union: Of a label map: returns the mask of several labels.
+        path: The file; of an array, its name in messages.
+        volume: The maps; of a label map, its geometry.
+        labels: The classes that it holds, without the background.
+        names: Names of classes that have one.
+        label_image: Of a label map, its labels, of the shape of one map.
+        index: Of several classes, the position of each along the axis of classes.
+        one: Whether it is one map that can stand for any class.
+        stands: The label of its single channel if that is one of several exclusive classes.
+        only: Whether one class was selected, so that no other is compared.
+        notes: Decisions, one sentence each.
+        exclusive: The most probable class at each voxel; None if a threshold decides.
+        regions: The labels that each class is the union of, if classes are regions.
     """
 
     path: Path | str
-    labels: tuple[int, ...]
-    names: Mapping[int, str]
-    take: Callable[[int], Volume] = field(repr=False)
-    like: Volume
+    volume: Volume
+    labels: tuple[int, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
+    label_image: npt.NDArray[Any] | None = field(default=None, repr=False)
+    index: Mapping[int, int] | None = None
     one: bool = False
     stands: int | None = None
     only: bool = False
     notes: tuple[str, ...] = ()
-    decide: Callable[[int], Mask] | None = field(default=None, repr=False)
+    exclusive: Exclusive | None = field(default=None, repr=False)
     regions: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    union: Callable[[Sequence[int]], Volume] | None = field(default=None, repr=False)
 
-    def beside(self, other: Opened, label: int) -> Volume:
-        """Return the map of a class that is compared with another file's."""
-        region = other.regions.get(label)
-        return self.take(label) if self.union is None or region is None else self.union(region)
+    @property
+    def like(self) -> Volume:
+        """A map with its geometry and no mapped axes."""
+        return self.volume if self.index is None else self.volume.single(0)
+
+    def map_of(self, label: int, other: Opened) -> Volume:
+        """Return the map of a class, 0 everywhere if it is not in the file.
+
+        Args:
+            label: The class; of a label map, a region of the other side is the union of its labels.
+            other: What it is compared with.
+        """
+        if self.label_image is not None:
+            inside = np.isin(self.label_image, other.regions.get(label) or (label,))
+            return self.volume.with_array(inside.astype(np.float32))
+        if self.index is None:
+            return self.volume
+        if label in self.index:
+            return self.volume.single(self.index[label])
+        return self.like.with_array(np.zeros_like(self.like.array))
+
+    def most_probable(self, label: int) -> Mask | None:
+        """Return where a class is the most probable one; None if a threshold decides."""
+        if self.exclusive is None:
+            return None
+        # A single channel has one class, whatever it is compared with.
+        return self.exclusive.mask(self.exclusive.labels[0] if self.index is None else label)
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A prediction and a reference of one class.
+    """The maps of one class of a prediction and a reference.
 
     Attributes:
-        label: The number of the class; 1 for a mask.
-        name: Of the class, or None.
+        label: Of the class; 1 for a mask.
+        name: Of the class, if it has one.
         prediction: Its map.
         reference: Its map.
-        notes: What a person should know about them.
-        decided: Where it is the most probable class, of either that has classes which exclude each other.
-        region: The labels that a region is the union of; none for a class.
+        notes: Remarks on their geometry.
+        decided: Where it is the most probable class; None for a side that a threshold decides.
+        region: The labels that a region is the union of; empty for a class.
     """
 
     label: int
@@ -104,13 +127,13 @@ def open_prediction(
     Args:
         path: The file.
         reading: How it is read, without `label`.
-        reference: The reference, if it is a file: it says where an .npz of nnU-Net lies that has no image beside it.
-        argmax: Whether classes that exclude each other are decided by the most probable one.
+        reference: The file of the reference: it gives the geometry of an nnU-Net .npz that has no image beside it.
+        argmax: Whether the most probable of exclusive classes is taken, not a threshold.
 
     Raises:
         SoftmorphError: If the file cannot be read.
     """
-    # One channel stands for its class however that is decided.
+    # The label of a single channel is needed even if a threshold decides.
     reading = replace(reading, exclusive=argmax or reading.channel is not None)
     valued = reading.channel is not None or bool(reading.only("values").given)
     notes: tuple[str, ...] = ()
@@ -130,7 +153,7 @@ def open_prediction(
         volume = read_map(path, replace(reading, like=reference))
         notes = (f"it does not say where it lies, and is taken to lie where {reference} does.",)
     found = _mapped(path, volume, notes)
-    found = found if argmax else replace(found, decide=None)
+    found = found if argmax else replace(found, exclusive=None)
     return replace(found, only=bool(found.labels)) if reading.channel is not None else found
 
 
@@ -139,15 +162,14 @@ def open_reference(path: Path, reading: ReadOptions, *, labelled: bool, argmax: 
 
     Args:
         path: The file.
-        reading: Those of the prediction: only what says where the voxels are goes for the reference too, and letters of
-            axes only if they fit it.
-        labelled: Whether labels were asked for: whole numbers are labels then.
-        argmax: Whether classes that exclude each other are decided by the most probable one.
+        reading: Options of the prediction; for the reference those of geometry are used, and axes only if they fit it.
+        labelled: Whether labels were given: integers are labels then.
+        argmax: Whether the most probable of exclusive classes is taken, not a threshold.
 
     Raises:
         SoftmorphError: If the file cannot be read.
     """
-    # What an .npz of nnU-Net is told by --reference.
+    # --reference gives the geometry of an nnU-Net .npz.
     like = reading.like if path.suffix.lower() == ".npz" else None
     alone, place = (
         replace(reading.only(*about), like=like, exclusive=argmax)
@@ -177,21 +199,19 @@ def _reference(path: Path, reading: ReadOptions, labelled: bool) -> Opened:
     return _labelled(path, either.labels) or _mapped(path, either.read_map(), ())
 
 
-def _labelled(path: Path, found: tuple[Any, Volume] | None) -> Opened | None:
-    if found is None:
-        return None
-    return _of_labels(path, *found)
+def _labelled(path: Path, found: tuple[npt.NDArray[Any], Volume] | None) -> Opened | None:
+    return None if found is None else _of_labels(path, *found)
 
 
 def open_array(name: str, image: Volume | tuple[npt.NDArray[Any], Volume]) -> Opened:
-    """Return what is in memory as a file is opened.
+    """Return an array as one side of an evaluation.
 
     Args:
-        name: What it is called in messages.
-        image: A map; or labels, integers from 0, without channels, and a map that says where they lie.
+        name: Its name in messages.
+        image: A map; or labels, integers from 0, without channels, and a map with their geometry.
 
     Raises:
-        InputError: If it has several axes beside those of space.
+        InputError: If it has mapped axes other than channels.
     """
     if isinstance(image, Volume):
         return _mapped(name, image, ())
@@ -201,94 +221,74 @@ def open_array(name: str, image: Volume | tuple[npt.NDArray[Any], Volume]) -> Op
 
 
 def _of_labels(path: Path | str, labels: npt.NDArray[Any], like: Volume) -> Opened | None:
+    """Return a label map, or a mask; None for masks of several classes."""
     if like.class_axis() is not None:
         if labels.max() > 1:
             raise InputError(
                 f"{path} holds several labels in several images ({like.axes} of {like.array.shape}): write each image "
                 "to a file of its own."
             )
-        return None  # a mask for each class
+        return None
     flat = _single(path, like)
-    labels = labels.reshape(flat.array.shape)
-
-    def take(label: int) -> Volume:
-        return flat.with_array((labels == label).astype(np.float32))
-
-    def union(several: Sequence[int]) -> Volume:
-        return flat.with_array(np.isin(labels, several).astype(np.float32))
-
     held = tuple(int(label) for label in np.unique(labels) if label)
     if len(held) == 1 and held[0] in _TRUE:
-        told = f"it holds only 0 and {held[0]} and is taken as a mask."
-        return Opened(path, (), {}, lambda label: flat, flat, one=True, notes=(*like.notes, told))
+        note = f"it holds only 0 and {held[0]} and is taken as a mask."
+        return Opened(path, flat, one=True, notes=(*like.notes, note))
     several = (f"it holds the labels {_listed(held)} and is taken as a label map.",) if len(held) > 1 else ()
-    return Opened(path, held, {}, take, flat, notes=(*like.notes, *several), union=union)
+    labels = labels.reshape(flat.array.shape)
+    return Opened(path, flat, held, label_image=labels, notes=(*like.notes, *several))
 
 
 def _mapped(path: Path | str, volume: Volume, notes: tuple[str, ...]) -> Opened:
+    """Return one map, or a map of several classes."""
     axis = volume.class_axis()
     found, decided = classes_of(volume), exclusive.exclusive_classes(volume)
     labels = found.labels if decided is None else decided.labels
     regions = dict(zip(found.labels, found.regions, strict=True)) if found.regions else {}
     if axis is None:
-        flat = _single(path, volume)
-        # Of nnU-Net's classes each one has its label.
+        # Each class of nnU-Net has its own label.
         known = volume.source is not None and volume.source.format == "nnunet"
-        called = volume.source.channel if volume.source and known else None
-        names = _names(labels, replace(volume, channels=(called,) if called else volume.channels))
-        held = labels if known else ()
-        told = (*volume.notes, *notes, *_unions(regions, names))
-        # One channel has one class, whatever it is compared with.
-        decide = None if decided is None else (lambda label: decided.mask(decided.labels[0]))
-        stands = None if decided is None or known else decided.labels[0]
+        name = volume.source.channel if volume.source and known else None
+        names = _names(labels, replace(volume, channels=(name,) if name else volume.channels))
         return Opened(
             path,
-            held,
+            _single(path, volume),
+            labels if known else (),
             names,
-            lambda label: flat,
-            flat,
-            not known,
-            stands,
-            notes=told,
-            decide=decide,
+            one=not known,
+            stands=None if decided is None or known else decided.labels[0],
+            notes=(*volume.notes, *notes, *_unions(regions, names)),
+            exclusive=decided,
             regions=regions,
         )
     if volume.axes[axis] == SLICE or len(labels) != volume.array.shape[axis]:
         labels = tuple(range(1, volume.array.shape[axis] + 1))
-    index = {label: k for k, label in enumerate(labels)}
-    notes = (*volume.notes, *notes, *_background(volume, labels, decided))
-    notes += _unions(regions, _names(labels, volume))
-    flat = volume.single(0)
-
-    def take(label: int) -> Volume:
-        if label not in index:
-            return flat.with_array(np.zeros_like(flat.array))
-        return volume.single(index[label])
-
+    names = _names(labels, volume)
+    background = _background(volume, labels, decided)
     return Opened(
         path,
+        volume,
         tuple(label for label in labels if label),
-        _names(labels, volume),
-        take,
-        flat,
-        notes=notes,
-        decide=None if decided is None else decided.mask,
+        names,
+        index={label: k for k, label in enumerate(labels)},
+        notes=(*volume.notes, *notes, *background, *_unions(regions, names)),
+        exclusive=decided,
         regions=regions,
     )
 
 
 def _unions(regions: Mapping[int, tuple[int, ...]], names: Mapping[int, str]) -> tuple[str, ...]:
-    """Say what regions are compared with, where the other file is a label map."""
+    """Return a note on how regions are compared with a label map."""
     if not regions:
         return ()
-    said = [
+    unions = "; ".join(
         f"{names.get(label, label)} is {', '.join(map(str, region))}" for label, region in regions.items()
-    ]
-    return (f"its regions are unions of labels, and compared as such with a label map: {'; '.join(said)}.",)
+    )
+    return (f"its regions are unions of labels, and compared as such with a label map: {unions}.",)
 
 
 def _background(volume: Volume, labels: Sequence[int], decided: Exclusive | None) -> tuple[str, ...]:
-    """Say which channel is taken as the background, where that is left out because of its place or name."""
+    """Return a note on the channel that is left out as the background."""
     if 0 not in labels:
         return ()
     channel = labels.index(0)
@@ -298,20 +298,20 @@ def _background(volume: Volume, labels: Sequence[int], decided: Exclusive | None
         often = f", the most probable at {decided.mask(0).mean():.1%} of the voxels,"
     return (
         f"its channels sum to 1: channel {channel}{named}{often} is taken as the background and not compared; to "
-        f"compare it, {take_one(volume, f'--channel {channel}')}.",
+        f"compare it, {selection.how_to_select(volume, f'--channel {channel}')}.",
     )
 
 
 def _single(path: Path | str, volume: Volume) -> Volume:
-    """Return a volume without its mapped axes; if one of them is longer than 1, the refusal names the file."""
+    """Return a volume without its mapped axes; the error names the file if one of them is longer than 1."""
     try:
-        return single(volume)
+        return selection.single(volume)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
 def _names(labels: Sequence[int], volume: Volume) -> dict[int, str]:
-    """Return the names of classes; what only says the number again is none."""
+    """Return the names of classes; a name that only repeats the number is left out."""
     if SLICE in volume.axes:
         return {label: f"slice {label - 1}" for label in labels}
     pairs = zip(labels, volume.channels or (), strict=False)
@@ -319,7 +319,7 @@ def _names(labels: Sequence[int], volume: Volume) -> dict[int, str]:
 
 
 def check_held(prediction: Opened, reference: Opened, labels: Sequence[int]) -> None:
-    """Refuse labels that neither file has; files without any are empty, which is no mistake.
+    """Refuse labels that neither file has, unless both files are empty.
 
     Raises:
         InputError: If there is one.
@@ -329,12 +329,12 @@ def check_held(prediction: Opened, reference: Opened, labels: Sequence[int]) -> 
         return
     for label in labels:
         if not any(label in source.labels for source in several):
-            told = "; ".join(f"{source.path} holds {_listed(source.labels)}" for source in several)
-            raise InputError(f"there is no label {label}: {told}.")
+            held = "; ".join(f"{source.path} holds {_listed(source.labels)}" for source in several)
+            raise InputError(f"there is no label {label}: {held}.")
 
 
-def strangers(prediction: Opened, reference: Opened) -> tuple[str, ...]:
-    """Say that two files have no label in common, so that each class is in one of them only."""
+def unrelated(prediction: Opened, reference: Opened) -> tuple[str, ...]:
+    """Return a note if two files have no label in common."""
     mine, its = (
         {one for label in source.labels for one in (source.regions.get(label) or (label,))}
         for source in (prediction, reference)
@@ -353,33 +353,33 @@ def strangers(prediction: Opened, reference: Opened) -> tuple[str, ...]:
 def compared(
     prediction: Opened, reference: Opened, labels: Sequence[int], *, same_grid: bool
 ) -> Iterator[Compared]:
-    """Give the classes of two files, one after the other; each is made when it is asked for.
+    """Yield the maps of each class of two files; each is made when it is needed.
 
     Args:
         prediction: One file.
         reference: The other.
-        labels: Which classes; none for all that either file holds.
+        labels: Classes; none for all that either file holds.
         same_grid: See `on_one_grid`.
 
     Raises:
-        InputError: If the files do not lie on one grid, or one map would stand for several classes.
+        InputError: If the files are not on one grid, or one map would stand for several classes.
     """
-    placed, told = on_one_grid(prediction.like, reference.like, same_grid=same_grid)
-    for label in wanted(prediction, reference, labels):
-        mine, its = prediction.beside(reference, label), reference.beside(prediction, label)
+    placed, notes = on_one_grid(prediction.like, reference.like, same_grid=same_grid)
+    for label in compared_labels(prediction, reference, labels):
+        mine, its = prediction.map_of(label, reference), reference.map_of(label, prediction)
         yield Compared(
             label,
             prediction.names.get(label) or reference.names.get(label),
             replace(mine, spacing=placed.spacing, unit=placed.unit, affine=placed.affine),
             its,
-            told,
-            Both(*(None if one.decide is None else one.decide(label) for one in (prediction, reference))),
+            notes,
+            Both(prediction.most_probable(label), reference.most_probable(label)),
             prediction.regions.get(label) or reference.regions.get(label) or (),
         )
 
 
-def wanted(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tuple[int, ...]:
-    """Return the classes that are compared: those asked for, or all that either file holds; 1 for two single maps.
+def compared_labels(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tuple[int, ...]:
+    """Return the given labels, or all that either file holds; 1 for two single maps.
 
     Raises:
         InputError: If one map would stand for several of them.
@@ -387,8 +387,8 @@ def wanted(prediction: Opened, reference: Opened, labels: Sequence[int]) -> tupl
     ones = [source for source in (prediction, reference) if source.one]
     held = set(prediction.labels) | set(reference.labels)
     for regions, other in ((prediction.regions, reference), (reference.regions, prediction)):
-        if regions and not other.regions and other.union is not None:
-            # What a region covers is compared within it.
+        if regions and not other.regions and other.label_image is not None:
+            # Labels that a region covers are compared as part of it.
             held -= {label for region in regions.values() for label in region} - set(regions)
     if prediction.only and not labels:
         return prediction.labels

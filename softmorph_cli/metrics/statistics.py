@@ -1,7 +1,7 @@
-"""What a probability map holds, in numbers: expected volume, histogram, entropy, components.
+"""Statistics of a probability map: expected volume, histogram, entropy, components.
 
-Every sum runs in float64 over blocks of a fixed size, one after another, so that it is the same on every
-machine and for any number of threads; a block is all the memory that is taken beside the map.
+Sums run in float64 over blocks of fixed size in a fixed order, so that they are equal on every machine and for any
+number of threads. One block is the only memory beside the map.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.metrics import volume_columns
 from softmorph_cli.metrics.comonotone import ComonotoneVariance
+from softmorph_cli.system.data_frame import data_frame
 from softmorph_cli.system.printable import plural
 from softmorph_cli.system.units import length
 from softmorph_cli.topology.components import count_components, row_ranges
@@ -23,9 +25,9 @@ from softmorph_cli.topology.components import count_components, row_ranges
 if TYPE_CHECKING:
     import pandas
 
-# A power of two: k / 32 is exact in every float type, so a value on an edge falls into the same bin in each.
+# A power of two: the edges k / 32 are exact in every float type, so a value on an edge has the same bin in each.
 BINS: Final = 32
-# Small enough for what is made of a block to stay in cache, and for the heap to hand the same memory out again.
+# Small enough for intermediate arrays to stay in cache, and for the allocator to reuse their memory.
 BLOCK_VOXELS: Final = 2**15
 # The volume of {p > U} falls as U rises: its 5 % quantile is the volume above 0.95.
 QUANTILE_THRESHOLDS: Final = (0.95, 0.5, 0.05)
@@ -33,12 +35,11 @@ QUANTILE_THRESHOLDS: Final = (0.95, 0.5, 0.05)
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many voxels lie in each interval of probability.
+    """Histogram of the probabilities.
 
     Attributes:
-        edges: The bounds of the bins, one more than there are bins; a bin holds its lower bound, the last one
-            also its upper bound.
-        counts: Voxels in each bin.
+        edges: Bounds of the bins, one more than bins; a bin includes its lower bound, the last one both.
+        counts: Number of voxels in each bin.
     """
 
     edges: tuple[float, ...]
@@ -49,9 +50,9 @@ class Histogram:
 class Quantiles:
     """Quantiles of the volume of {p > U}, one threshold U, uniform on [0, 1], for all voxels.
 
-    The quantile at a is the smallest volume v with P(volume <= v) >= a. As {p > U} only loses voxels when U rises,
-    that is the volume of {p > 1 - a}, strictly above, exactly and whatever values are equal. p is compared in
-    double precision: 0.95 as a float32 is not above 0.95.
+    The quantile at a is the smallest volume v with P(volume <= v) >= a. As {p > U} shrinks when U rises, it is the
+    volume of {p > 1 - a}, exactly, also with ties. p is compared in double precision: 0.95 as a float32 is not above
+    0.95.
 
     Attributes:
         q05: The 5 % quantile: the volume above 0.95.
@@ -68,35 +69,32 @@ class Quantiles:
 class Statistics:
     """Statistics of one probability map p.
 
-    The foreground is a random mask in which each voxel is set with its probability p. The expected volume follows
-    from that alone; its spread depends on how voxels depend on each other. If they are independent, errors average
-    out: a lower bound where voxels are not negatively correlated. If they are comonotone, one threshold U, uniform
-    on [0, 1], decides for all of them and the mask is {p > U}: an upper bound, for no dependence with these
-    probabilities has a larger variance.
+    The foreground is a random mask in which each voxel is set with probability p, which determines the expected volume.
+    Its spread depends on the dependence between voxels. Independent voxels average out: a lower bound unless voxels
+    are negatively correlated. Comonotone voxels share one threshold U, uniform on [0, 1], and the mask is {p > U}: an
+    upper bound on the variance for these probabilities.
 
     Attributes:
         sum: Sum of p: the expected number of foreground voxels.
         expected_volume: `sum` times the volume of a voxel, in `volume_unit`.
         volume_std: The same as `volume_std_independent`.
-        volume_std_independent: Standard deviation of the volume if voxels are independent, sqrt(sum p(1 - p))
-            times the volume of a voxel.
-        volume_std_comonotone: Standard deviation of the volume if voxels are comonotone; never too small, and at
-            most 0.07 % too large (see `ComonotoneVariance`).
-        volume_quantiles: 5, 50 and 95 % quantiles of the volume if voxels are comonotone, exact.
-        volume_unit: "mm^3", "um^3" or "nm^3", that of the file; in 2D "mm^2", ...; "voxels" where the voxel size or
-            its unit is unknown.
+        volume_std_independent: Standard deviation of the volume of independent voxels, sqrt(sum p(1 - p)) times the
+            volume of a voxel.
+        volume_std_comonotone: Standard deviation of the volume of comonotone voxels; never too small, and at most
+            0.07 % too large (see `ComonotoneVariance`).
+        volume_quantiles: 5, 50 and 95 % quantiles of the volume of comonotone voxels, exact.
+        volume_unit: "mm^3", "um^3" or "nm^3", as in the file; in 2D "mm^2", ...; "voxels" if the voxel size or its unit
+            is unknown.
         mean: Mean of p.
         min: Smallest p.
         max: Largest p.
         histogram: Voxels in 32 bins of equal width over [0, 1].
-        entropy_bits: Entropy of the whole map in bits, the sum of -p log2 p - (1 - p) log2 (1 - p): 0 where
-            every voxel is certain, 1 for each voxel at 0.5.
+        entropy_bits: Entropy of the map in bits, the sum of -p log2 p - (1 - p) log2 (1 - p).
         voxels_above_half: Voxels with p > 0.5.
-        components_above_half: Connected components of p > 0.5 under `connectivity`; those of different
-            channels or times are different.
-        connectivity: 8 in 2D, 26 in 3D.
-        index: Which time, channel, ... this is, where it is a part of a larger map.
-        per_channel: The same for each index of the mapped axes, in C order; empty where there are none.
+        components_above_half: Connected components of p > 0.5, counted in each channel and time.
+        connectivity: Of these components: 8 in 2D, 26 in 3D.
+        index: Along the mapped axes of the map that this is a part of; empty for a whole map.
+        per_channel: Statistics of each index of the mapped axes, in C order; empty if there are none.
     """
 
     sum: float
@@ -118,7 +116,7 @@ class Statistics:
     per_channel: tuple[Statistics, ...] = ()
 
     def __repr__(self) -> str:
-        """Return the figures that say most."""
+        """Return the volume with its spread, and the number of components."""
         parts = f", {len(self.per_channel)} channels" if self.per_channel else ""
         return (
             f"<Statistics: volume {self.expected_volume:.4g} {self.volume_unit}, std {self.volume_std_independent:.3g} "
@@ -126,85 +124,87 @@ class Statistics:
             f"{plural(self.components_above_half, 'component')} above 0.5{parts}>"
         )
 
-    def to_pandas(self) -> pandas.DataFrame:
-        """Return a row for each channel, the map itself where there are none; columns are those of the CSV.
+    def as_row(self) -> dict[str, Any]:
+        """Return the values of a table by column, without those of the parts."""
+        figures = {name: getattr(self, name) for name in volume_columns.FIGURES}
+        return {"voxels": sum(self.histogram.counts), **volume_columns.of(self), **figures}
 
-        `index` is the place of a channel along the mapped axes, a number where there is one such axis.
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a row for each channel, or for the map if it has none, with the columns of the CSV.
+
+        `index` is the index of a channel along the mapped axes, a number if there is one such axis.
 
         Raises:
             UsageError: If pandas is not installed.
         """
-        from softmorph_cli.metrics.columns import FIGURES, volume_columns
-        from softmorph_cli.system.data_frame import data_frame
-
         rows = []
         for part in self.per_channel or (self,):
             place = {"index": part.index[0] if len(part.index) == 1 else part.index} if part.index else {}
-            figures = {name: getattr(part, name) for name in FIGURES}
-            rows.append({**place, "voxels": sum(part.histogram.counts), **volume_columns(part), **figures})
+            rows.append({**place, **part.as_row()})
         return data_frame(rows)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain dicts, lists and numbers for JSON; `index` and `per_channel` only where not empty."""
+        """Return plain dicts, lists and numbers for JSON, without empty `index` and `per_channel`."""
 
         def plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
             return {name: list(v) if isinstance(v, tuple) else v for name, v in items if v != ()}
 
         return asdict(self, dict_factory=plain)
 
+    @classmethod
+    def of(
+        cls,
+        array: npt.NDArray[Any],
+        *,
+        spacing: Sequence[float] | None = None,
+        unit: str | None = None,
+        spatial_dims: int,
+    ) -> Statistics:
+        """Return the statistics of a probability map, and of each of its channels.
 
-def summarize(
-    array: npt.NDArray[Any],
-    *,
-    spacing: Sequence[float] | None = None,
-    unit: str | None = None,
-    spatial_dims: int,
-) -> Statistics:
-    """Return the statistics of a probability map, and of each of its channels.
+        Args:
+            array: Probabilities in [0, 1], shape (..., Y, X) or (..., Z, Y, X), with mapped axes (time, channel) in
+                front. Any memory layout; read only.
+            spacing: Size of a voxel along each spatial axis, in array order.
+            unit: Of `spacing`: "mm", "um", "nm", ...; volumes are in it.
+            spatial_dims: 2 or 3.
 
-    Args:
-        array: Probabilities in [0, 1], shape (..., Y, X) or (..., Z, Y, X); any axes before these are mapped
-            axes (time, channel). Any memory layout; never written to.
-        spacing: Size of a voxel along each spatial axis, in array order.
-        unit: Unit of `spacing`: "mm", "um", "nm", ...; volumes are given in it.
-        spatial_dims: 2 or 3.
+        Raises:
+            InputError: If the array is empty, has fewer axes than `spatial_dims`, or holds NaN or values outside
+                [0, 1].
+        """
+        if spatial_dims not in (2, 3) or array.ndim < spatial_dims or array.size == 0:
+            raise InputError(
+                f"statistics need a map of 2 or 3 spatial axes that is not empty, not {array.shape}."
+            )
+        if spacing is not None and len(spacing) != spatial_dims:
+            raise InputError(f"spacing {tuple(spacing)} must be {spatial_dims} numbers.")
+        scale, known = length(1.0, unit)
+        voxel, volume_unit = 1.0, "voxels"
+        if spacing is not None and known is not None:
+            voxel, volume_unit = math.prod(size * scale for size in spacing), f"{known}^{spatial_dims}"
 
-    Raises:
-        InputError: If the array is empty, has fewer axes than `spatial_dims`, or holds NaN or values outside
-            [0, 1].
-    """
-    if spatial_dims not in (2, 3) or array.ndim < spatial_dims or array.size == 0:
-        raise InputError(
-            f"statistics need a map of 2 or 3 spatial axes that is not empty, not {array.shape}."
+        mapped = array.shape[: array.ndim - spatial_dims]
+        together, totals = ComonotoneVariance(), []
+        for index in np.ndindex(mapped):
+            comonotone = ComonotoneVariance()
+            totals.append(_total(array[index], comonotone))
+            together.merge(comonotone)
+        parts = tuple(
+            total.statistics(voxel, volume_unit, spatial_dims, index)
+            for index, total in zip(np.ndindex(mapped), totals, strict=True)
         )
-    if spacing is not None and len(spacing) != spatial_dims:
-        raise InputError(f"spacing {tuple(spacing)} must be {spatial_dims} numbers.")
-    scale, known = length(1.0, unit)
-    voxel, volume_unit = 1.0, "voxels"
-    if spacing is not None and known is not None:
-        voxel, volume_unit = math.prod(size * scale for size in spacing), f"{known}^{spatial_dims}"
-
-    mapped = array.shape[: array.ndim - spatial_dims]
-    together, totals = ComonotoneVariance(), []
-    for index in np.ndindex(mapped):
-        comonotone = ComonotoneVariance()
-        totals.append(_total(array[index], comonotone))
-        together.merge(comonotone)
-    parts = tuple(
-        total.statistics(voxel, volume_unit, spatial_dims, index)
-        for index, total in zip(np.ndindex(mapped), totals, strict=True)
-    )
-    if not mapped:
-        return parts[0]
-    whole = _merged(totals, together.variance, sum(total.components for total in totals))
-    return whole.statistics(voxel, volume_unit, spatial_dims, (), parts)
+        if not mapped:
+            return parts[0]
+        whole = _merged(totals, together.variance, sum(total.components for total in totals))
+        return whole.statistics(voxel, volume_unit, spatial_dims, (), parts)
 
 
 def change(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> dict[str, float]:
-    """Return how far two maps of one shape are apart.
+    """Return the difference between two maps of one shape.
 
     Returns:
-        `sum_abs`, the sum of |after - before| over all voxels, and `max_abs`, the largest one.
+        `sum_abs`, the sum of |after - before| over all voxels, and `max_abs`, the maximum.
 
     Raises:
         InputError: If the shapes differ.
@@ -213,17 +213,17 @@ def change(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> dict[str, float
         raise InputError(f"maps of shape {before.shape} and {after.shape} cannot be compared voxel by voxel.")
     sums, largest = [], 0.0
     for part in _blocks(before.shape):
-        apart = np.abs(_float64(after[part]) - _float64(before[part]))
-        sums.append(float(apart.sum()))
-        largest = max(largest, float(apart.max()))
+        difference = np.abs(_float64(after[part]) - _float64(before[part]))
+        sums.append(float(difference.sum()))
+        largest = max(largest, float(difference.max()))
     return {"sum_abs": math.fsum(sums), "max_abs": largest}
 
 
 @dataclass(frozen=True)
 class _Total:
-    """What can be added up, over blocks first, over channels then, and two figures that cannot.
+    """Sums over the voxels of a block, a map or several maps.
 
-    The comonotone variance and the components of a block are 0: only those of the whole are known.
+    The comonotone variance and the number of components cannot be added up over blocks: they are 0 for a block.
     """
 
     voxels: int
@@ -233,7 +233,7 @@ class _Total:
     min: float
     max: float
     counts: npt.NDArray[np.int64]
-    # Of each of QUANTILE_THRESHOLDS, how many voxels are above it.
+    # Number of voxels above each of QUANTILE_THRESHOLDS.
     above: npt.NDArray[np.int64]
     comonotone_variance: float = 0.0
     components: int = 0
@@ -252,7 +252,7 @@ class _Total:
             expected_volume=self.sum * voxel,
             volume_std=independent,
             volume_std_independent=independent,
-            # Where they are equal, as for one uncertain voxel, rounding must not turn them round.
+            # If both are equal, as for one uncertain voxel, rounding must not reverse their order.
             volume_std_comonotone=max(math.sqrt(self.comonotone_variance) * voxel, independent),
             volume_quantiles=Quantiles(*(int(count) * voxel for count in self.above)),
             volume_unit=volume_unit,
@@ -287,7 +287,7 @@ def _merged(totals: Sequence[_Total], comonotone_variance: float, components: in
 
 
 def _total(array: npt.NDArray[Any], comonotone: ComonotoneVariance) -> _Total:
-    """Return the totals of one map without mapped axes; its voxels are added to `comonotone`."""
+    """Return the totals of a map without mapped axes, and add its voxels to `comonotone`."""
     totals = [_block_total(_float64(array[part]), comonotone) for part in _blocks(array.shape)]
     return _merged(totals, comonotone.variance, count_components(array, 0.5, 3**array.ndim - 1))
 
@@ -297,7 +297,7 @@ def _block_total(p: npt.NDArray[np.float64], comonotone: ComonotoneVariance) -> 
     if not (low >= 0 and high <= 1):
         raise InputError(f"probabilities lie in [0, 1]; this map has values from {low:g} to {high:g}.")
     bins = np.minimum((p * BINS).astype(np.uint8), BINS - 1)
-    # Certain voxels, most of a typical map, add neither variance nor entropy.
+    # Certain voxels, the majority in a typical map, have neither variance nor entropy.
     uncertain = p[(p > 0) & (p < 1)]
     other = 1 - uncertain
     comonotone.add(uncertain, other)
@@ -315,12 +315,12 @@ def _block_total(p: npt.NDArray[np.float64], comonotone: ComonotoneVariance) -> 
 
 
 def _float64(block: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    # C order whatever the memory layout: the order of a sum must not depend on how the map was loaded.
+    # In C order, so that the order of a sum does not depend on the memory layout of the map.
     return np.ascontiguousarray(block, dtype=np.float64)
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[int | slice, ...]]:
-    """Yield indices of blocks of at most BLOCK_VOXELS voxels, or of one row where that is longer."""
+    """Yield indices of blocks of at most BLOCK_VOXELS voxels, but at least one row."""
     if len(shape) > 2 and math.prod(shape[1:]) > BLOCK_VOXELS:
         yield from ((plane, *rest) for plane in range(shape[0]) for rest in _blocks(shape[1:]))
     else:

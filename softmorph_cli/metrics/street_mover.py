@@ -1,4 +1,4 @@
-"""The StreetMover distance: what it costs to carry one skeleton's length to where the other's is."""
+"""The StreetMover distance: the cost of the optimal transport between the lengths of two skeletons."""
 
 from __future__ import annotations
 
@@ -15,39 +15,34 @@ POINTS: Final = 100
 
 
 def walk(curves: Curves, count: int = POINTS) -> Points:
-    """Return points at equal steps along all curves, laid end to end; each stands for one `count`-th of the length.
+    """Return points at equal steps along all curves, laid end to end, shape (count, d).
 
     Args:
-        curves: Not empty. A voxel on its own counts as a curve one voxel long that stays where it is.
-        count: How many points; the first is half a step from the beginning.
-
-    Returns:
-        Shape (count, d).
+        curves: Not empty. An isolated voxel counts as a curve one voxel long at one place.
+        count: Number of points; the first is half a step from the beginning.
     """
     begin, end, _ = curves.segments()
-    begin, end = np.concatenate([begin, curves.lone]), np.concatenate([end, curves.lone])
+    begin, end = np.concatenate([begin, curves.isolated]), np.concatenate([end, curves.isolated])
     sizes = np.linalg.norm(end - begin, axis=1)
-    sizes[len(sizes) - len(curves.lone) :] = 1
+    sizes[len(sizes) - len(curves.isolated) :] = 1
     passed = np.cumsum(sizes)
     at = (np.arange(count) + 0.5) * (passed[-1] / count)
-    which = np.searchsorted(passed, at)
-    left = (passed[which] - at) / sizes[which]
-    points: Points = end[which] - left[:, None] * (end - begin)[which]
-    return points
+    segment = np.searchsorted(passed, at)
+    left = (passed[segment] - at) / sizes[segment]
+    return np.asarray(end[segment] - left[:, None] * (end - begin)[segment])
 
 
 def street_mover(prediction: Curves, reference: Curves, box: Points, count: int = POINTS) -> float:
-    """Return the mean squared distance of the cheapest transport, 1 being the image's longest side.
+    """Return the mean squared distance of the optimal transport, in units of the longest side of the image squared.
 
     Args:
         prediction: One graph.
-        reference: The other; the two may change places.
-        box: The sides of the image that both lie in, in the unit of the graphs.
-        count: Points along each graph.
+        reference: The other; the distance is symmetric.
+        box: The sides of the image, in the unit of the graphs, shape (d,).
+        count: Number of points along each graph.
 
     Returns:
-        0 where both are empty. Where one is: the squared diagonal of the image, further than any two graphs in it
-        can be from each other.
+        0 if both are empty; the squared diagonal of the image, the upper bound, if one is.
     """
     longest = box.max()
     if prediction.empty and reference.empty:
@@ -58,24 +53,22 @@ def street_mover(prediction: Curves, reference: Curves, box: Points, count: int 
 
     here, there = (walk(curves, count) / longest for curves in (prediction, reference))
     costs = ((here[:, None] - there[None]) ** 2).sum(axis=2)
-    # No masses given: every point has the same.
+    # Without masses all points have the same.
     return float(ot.emd2([], [], costs))
 
 
 def sides(pair: Pair) -> Points:
-    """Return the sides of the image, in the shortest side of a voxel."""
-    found: Points = np.linalg.norm(pair.frame.matrix, axis=0) * np.array(pair.shape) / pair.frame.finest
-    return found
+    """Return the sides of the image in units of the shortest side of a voxel, shape (d,)."""
+    return np.asarray(pair.frame.sides * np.array(pair.shape) / pair.frame.finest)
 
 
 def _measure(pair: Pair) -> Reading:
-    graphs = pair.graphs
-    prediction, reference = Curves.of(graphs.prediction), Curves.of(graphs.reference)
+    prediction, reference = pair.curves
     notes: tuple[str, ...] = ()
     if prediction.empty != reference.empty:
-        which = "prediction" if prediction.empty else "reference"
+        side = "prediction" if prediction.empty else "reference"
         notes = (
-            f"the {which}'s centreline is empty, so smd is the squared diagonal of the image: the worst.",
+            f"the {side}'s centreline is empty, so smd is the squared diagonal of the image: the worst.",
         )
     return Reading({"smd": street_mover(prediction, reference, sides(pair))}, notes)
 

@@ -1,8 +1,8 @@
-"""Changing one mask towards another without changing its topology: what is left over is where they differ in it.
+"""Warping: a mask is changed towards another without change of topology; the remaining difference is topological.
 
-A voxel is simple where flipping it changes no component, loop or cavity; whether it is, its 8 or 26 neighbours tell
-(Bertrand & Malandain, A new characterization of three-dimensional simple points, 1994). A mask is warped to another by
-flipping simple voxels in which they differ until none is left (Jain et al., Boundary learning by optimization with
+A voxel is simple if flipping it changes no component, loop or cavity, which its 8 or 26 neighbours determine (Bertrand
+& Malandain, A new characterization of three-dimensional simple points, 1994). A mask is warped to another by flipping
+simple voxels in which they differ until there are none (Jain et al., Boundary learning by optimization with
 topological constraints, CVPR 2010).
 """
 
@@ -17,17 +17,18 @@ import numpy.typing as npt
 
 Codes = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
+Voxels = npt.NDArray[np.intp]
 
 
 class Neighbourhood(NamedTuple):
     """The 8 or 26 neighbours of a voxel, one bit each.
 
     Attributes:
-        offsets: Shape (N, d), each neighbour's place.
-        faces: The bits of those that share a face with the voxel in the middle.
-        wide: For each neighbour the bits of those neighbours that touch it.
-        narrow: The same of those that share a face with it.
-        reach: The bits of those that a path through faces may go through: all but the corners of a cube.
+        offsets: Of each neighbour, shape (N, d).
+        faces: Bits of the neighbours that share a face with the central voxel.
+        wide: For each neighbour, bits of the neighbours that touch it.
+        narrow: For each neighbour, bits of the neighbours that share a face with it.
+        reach: Bits of the neighbours that a path through faces may use: all but the corners of a cube.
     """
 
     offsets: npt.NDArray[np.intp]
@@ -42,8 +43,6 @@ def neighbourhood(dims: int) -> Neighbourhood:
     """Return the neighbourhood of 2 or 3 axes."""
     places = np.array([p for p in itertools.product((-1, 0, 1), repeat=dims) if any(p)])
     apart = np.abs(places[:, None] - places[None])
-    # A path through faces stays within two faces of the middle: in an image all neighbours, of a cube not its corners.
-    near = np.abs(places).sum(axis=1) <= 2
 
     def bits(chosen: npt.NDArray[np.bool_]) -> int:
         return sum(1 << int(k) for k in np.flatnonzero(chosen))
@@ -53,19 +52,17 @@ def neighbourhood(dims: int) -> Neighbourhood:
         faces=bits(np.abs(places).sum(axis=1) == 1),
         wide=tuple(bits(row == 1) for row in apart.max(axis=2)),
         narrow=tuple(bits(row == 1) for row in apart.sum(axis=2)),
-        reach=bits(near),
+        # All neighbours in 2D.
+        reach=bits(np.abs(places).sum(axis=1) <= 2),
     )
 
 
 def simple(codes: Codes, dims: int, connectivity: int) -> Mask:
-    """Say of each voxel whether it is simple, from which of its neighbours are foreground.
+    """Return whether voxels are simple: bit k of their codes, shape (N,), is set if neighbour k is foreground.
 
-    Args:
-        codes: Bit k is set where neighbour k of `neighbourhood(dims)` is foreground, shape (N,).
-        dims: 2 or 3.
-        connectivity: Of the foreground: 4 or 8, 6 or 26; the background has the other one.
+    Neighbours are those of `neighbourhood(dims)`; `connectivity` is that of the foreground: 4 or 8, 6 or 26.
     """
-    # The foreground's neighbours must hang together, and the background's: one touching, the other through faces.
+    # Foreground and background must each be connected in the neighbourhood, one of them through faces.
     around = neighbourhood(dims)
     codes, back = np.unique(codes, return_inverse=True)
     everything = np.int32((1 << len(around.offsets)) - 1)
@@ -76,16 +73,15 @@ def simple(codes: Codes, dims: int, connectivity: int) -> Mask:
     nodes = through_faces & around.reach
     seeds = nodes & around.faces
     reached = _flood(seeds & -seeds, nodes, around.narrow)
-    found: Mask = (one & (seeds != 0) & (seeds & ~reached == 0))[back]
-    return found
+    return np.asarray((one & (seeds != 0) & (seeds & ~reached == 0))[back])
 
 
 def _flood(reached: Codes, nodes: Codes, adjacent: tuple[int, ...]) -> Codes:
-    """Return the nodes that can be reached from some of them."""
+    """Return the nodes that are connected to those already reached."""
     while True:
         further = reached.copy()
         for k, bits in enumerate(adjacent):
-            # All bits of minus one are set.
+            # -1 has all bits set.
             further |= -((reached >> k) & 1) & np.int32(bits)
         further &= nodes
         if (further == reached).all():
@@ -94,17 +90,13 @@ def _flood(reached: Codes, nodes: Codes, adjacent: tuple[int, ...]) -> Codes:
 
 
 def warp(start: Mask, target: Mask, connectivity: int) -> Mask:
-    """Return a mask of the topology of the first that is as much of the second as can be reached by simple flips.
+    """Return a mask with the topology of the first, changed towards the second by flips of simple voxels.
 
-    The change goes on in layers from where both agree, so that what cannot be changed is thin and in the middle.
-
-    Args:
-        start: Shape (Y, X) or (Z, Y, X).
-        target: The same.
-        connectivity: Of the foreground: 4 or 8, 6 or 26.
+    Voxels are flipped in layers, beginning where both masks agree, so that remaining differences are thin and central.
+    Both masks have shape (Y, X) or (Z, Y, X); `connectivity` is that of the foreground: 4 or 8, 6 or 26.
     """
     around = neighbourhood(start.ndim)
-    # Outside is background, and nothing is ever changed there.
+    # Outside the image is background that is never changed.
     image, wanted = np.pad(start, 1).ravel(), np.pad(target, 1).ravel()
     shape = tuple(size + 2 for size in start.shape)
     steps = np.array(
@@ -113,11 +105,11 @@ def warp(start: Mask, target: Mask, connectivity: int) -> Mask:
     left = np.flatnonzero(image != wanted)
     fresh = np.ones(image.size, bool)
     while True:
-        # A layer: those that are next to where the mask has their wanted value already.
+        # A layer: voxels next to one that already has their target value.
         now = left[fresh[left]]
         fresh[now] = False
         layer = now[np.logical_or.reduce([image[now + step] == wanted[now] for step in steps])]
-        # No two voxels of one class are neighbours: each can be flipped whatever the others do.
+        # Voxels of one parity class are not adjacent: each can be flipped independently.
         parity = 2 ** np.arange(start.ndim) @ (np.stack(np.unravel_index(layer, shape)) % 2)
         flipped = [np.zeros(0, np.intp)]
         for turn in range(2**start.ndim):

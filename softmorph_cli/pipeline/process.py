@@ -21,11 +21,11 @@ from softmorph_cli.io import check_target, documents, exclusive, read_map, write
 from softmorph_cli.io.formats import suffix_of
 from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.kernels.level_sets import nested_levels
-from softmorph_cli.metrics.statistics import Statistics, change, summarize
+from softmorph_cli.metrics.statistics import Statistics, change
 from softmorph_cli.pipeline import describe
 from softmorph_cli.pipeline.outputs import OutputOptions
 from softmorph_cli.pipeline.perform import Done, perform
-from softmorph_cli.skeleton.kind import exact_levels
+from softmorph_cli.skeleton import image_kind
 from softmorph_cli.volume import Volume
 
 OUTPUT_TYPES = ("float32", "float16", "uint8", "uint16")
@@ -169,7 +169,7 @@ def process(
     before = _measured(original)
     shown = reading.as_json
     volume, after, made, unfiltered = original, before, None, original
-    levels = exact_levels(original)
+    levels = image_kind.exact_levels(original)
     results: list[Result] = []
     reports: list[dict[str, Any]] = []
     warnings: list[str] = []
@@ -284,7 +284,9 @@ def _classes(made: Done, original: Volume, unfiltered: Volume, outputs: Outputs,
 
 
 def _measured(volume: Volume) -> Statistics:
-    return summarize(volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims)
+    return Statistics.of(
+        volume.array, spacing=volume.spacing, unit=volume.unit, spatial_dims=volume.spatial_dims
+    )
 
 
 def _measured_labels(place: Volume, labels: npt.NDArray[Any]) -> Statistics:

@@ -23,7 +23,7 @@ from softmorph_cli.io.formats import read_raw, suffix_of
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.kernels.level_sets import nested_levels
-from softmorph_cli.metrics.statistics import Statistics, summarize
+from softmorph_cli.metrics.statistics import Statistics
 from softmorph_cli.pipeline import describe
 from softmorph_cli.pipeline.perform import Done
 from softmorph_cli.pipeline.process import Outputs, Processed
@@ -488,7 +488,7 @@ def _place(blocks: Blocks) -> Volume:
 
 def _measured(blocks: Blocks, memory: int | None) -> Statistics:
     slabs: Any = blocks.in_slabs(_voxels(memory))
-    return summarize(slabs, spacing=blocks.spacing, unit=blocks.unit, spatial_dims=len(blocks.shape))
+    return Statistics.of(slabs, spacing=blocks.spacing, unit=blocks.unit, spatial_dims=len(blocks.shape))
 
 
 def _voxels(memory: int | None) -> int:

@@ -14,7 +14,7 @@ from softmorph_cli.plots.layout import Cell
 from softmorph_cli.plots.preview import BLACK, scale_top, voxel_size
 from softmorph_cli.plots.projection import Held, images, is_dense, profiles
 from softmorph_cli.plots.views import View, choose_views, first_index, resize, whole, window
-from softmorph_cli.skeleton.graph import CERTAINTY, Branch, SkeletonGraph
+from softmorph_cli.skeleton.graph import Branch, Quantity, SkeletonGraph
 from softmorph_cli.volume import Volume
 
 # Soft values along a curve are told apart in this many steps.
@@ -156,7 +156,7 @@ class Scene:
         """Cut a branch where its soft value takes another step: the step and the array indices of each piece."""
         frame = self.graph.frame
         index = (branch.points - frame.origin) @ np.linalg.pinv(frame.matrix).T
-        known = branch.along.get(CERTAINTY)
+        known = branch.along.get(Quantity.CERTAINTY)
         values = self.array[tuple((branch.voxels - self.start).T)] if known is None else known
         # A stretch between two voxels is as sure as the less sure of them.
         steps = np.rint(np.minimum(values[1:], values[:-1]) * (STEPS - 1)).astype(int)

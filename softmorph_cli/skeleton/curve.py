@@ -1,4 +1,4 @@
-"""Which voxels are the curve: the centreline of a map, or a skeleton thinned to one voxel."""
+"""The voxels of a curve: the exact centreline of a map, or a skeleton thinned to one voxel."""
 
 from __future__ import annotations
 
@@ -15,43 +15,68 @@ from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.kernels.level_sets import LevelSets, nested_finished
 from softmorph_cli.rules import catalog
 from softmorph_cli.skeleton.cavities import filled
-from softmorph_cli.skeleton.kind import MAP, SKELETON, exact_levels
-from softmorph_cli.skeleton.trace import Voxels
+from softmorph_cli.skeleton.frame import Frame
+from softmorph_cli.skeleton.graph import SkeletonGraph, measure
+from softmorph_cli.skeleton.image_kind import MAP, SKELETON, exact_levels
+from softmorph_cli.skeleton.trace import Voxels, trace
 from softmorph_cli.system.parameters import named
+from softmorph_cli.system.printable import plural
 from softmorph_cli.volume import Volume
 
-# Less than this share of its voxels is left of a mass when it is thinned; of a curve nearly all are.
+# Thinning leaves less than this share of the voxels of a solid object, but nearly all voxels of a curve.
 CURVE: Final = 0.3
-# Voxels whose neighbours are looked at together.
+# Number of voxels whose neighbourhoods are read at once.
 _BLOCK: Final = 1 << 18
 
 
 @dataclass(frozen=True)
-class Found:
-    """The voxels of a curve, the map without its cavities, and what was seen on the way."""
+class CurveVoxels:
+    """The voxels of a curve.
+
+    Attributes:
+        voxels: Array indices, shape (N, d), in C order.
+        image: The map with its cavities filled; None for a skeleton.
+        level: Whether the voxels are a level set of a nested skeleton, without further thinning.
+        notes: Decisions, one sentence each.
+        warnings: Remarks on the result, one sentence each.
+    """
 
     voxels: Voxels
     image: npt.NDArray[Any] | None = None
-    binary: bool = False
-    # Whether the voxels are those of a level of a nested skeleton, as they are.
     level: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
-def _curve(image: npt.NDArray[Any], threshold: float, threads: int | None, progress: Report | None) -> Voxels:
-    """Return the voxels of the exact centreline, one voxel wide, in C order."""
+def centreline_mask(volume: Volume, threshold: float, threads: int | None = None) -> npt.NDArray[np.bool_]:
+    """Return the exact centreline of {p > threshold}, one voxel wide; of a finished nested skeleton the level set."""
+    level = nested_curve(volume, threshold)
+    return _thinned(volume.array, threshold, threads) if level is None else level
+
+
+def centreline_graph(
+    volume: Volume, threshold: float, frame: Frame, threads: int | None = None
+) -> SkeletonGraph:
+    """Return the graph of the exact centreline of {p > threshold}, its cavities filled; nothing is pruned."""
+    level = nested_curve(volume, threshold)
+    voxels = of_map(volume, threshold, threads).voxels if level is None else np.argwhere(level)
+    return measure(trace(voxels), frame, volume.array.shape, {})
+
+
+def _thinned(
+    image: npt.NDArray[Any], threshold: float, threads: int | None, progress: Report | None = None
+) -> npt.NDArray[np.bool_]:
     hard = Skeleton(hard=True, threshold=threshold, threads=threads)
-    return np.argwhere(hard(image, progress).image)
+    return np.asarray(hard(image, progress).image.view(bool))
 
 
 def nested_curve(volume: Volume, threshold: float) -> npt.NDArray[np.bool_] | None:
-    """Return {p > threshold} of a nested skeleton: a curve one voxel wide, which needs no thinning.
+    """Return {p > threshold} of a finished nested skeleton: a curve one voxel wide that needs no thinning.
 
-    That a file says so is not believed alone, since other programs copy what it says to what they make of it.
+    Provenance alone is no proof, as other programs copy it to changed images.
 
     Args:
-        volume: What was read of a file, no mapped axes.
+        volume: As read from a file, without mapped axes.
         threshold: One of its levels.
 
     Returns:
@@ -61,16 +86,16 @@ def nested_curve(volume: Volume, threshold: float) -> npt.NDArray[np.bool_] | No
     if volume.source is None or levels is None or not nested_finished(volume.source.provenance):
         return None
     above = volume.array > threshold
-    # Where each value is a level, those that fewer bits make equal are one, and what held a voxel cannot be seen.
-    kept = np.dtype(volume.source.dtype)
-    seen = isinstance(levels, LevelSets) or (kept.kind == "f" and kept.itemsize >= 4)
-    return above if not seen or _is_finished(volume.array, above, levels) else None
+    # If each value is a level, a type of few bits merges levels, and the check below is not possible.
+    stored = np.dtype(volume.source.dtype)
+    checkable = isinstance(levels, LevelSets) or (stored.kind == "f" and stored.itemsize >= 4)
+    return above if not checkable or _is_finished(volume.array, above, levels) else None
 
 
 def _is_finished(
     image: npt.NDArray[Any], above: npt.NDArray[np.bool_], levels: LevelSets | Literal["exact"]
 ) -> bool:
-    """Return whether no voxel of a mask may be deleted from the highest level set that holds it."""
+    """Return whether no voxel of a mask can be deleted from the highest level set that contains it."""
     # The condition is the same in every subfield.
     step = compile_rule(catalog.bundled("thinning-subfields", image.ndim), RANKS)[0]
     table = table_of(step)
@@ -92,8 +117,8 @@ def _is_finished(
 
 def of_map(
     volume: Volume, threshold: float, threads: int | None = None, progress: Report | None = None
-) -> Found:
-    """Return the exact centreline of what is above the threshold, cavities filled."""
+) -> CurveVoxels:
+    """Return the exact centreline of {p > threshold}, its cavities filled."""
     image, cavities, voxels = filled(volume.array, threshold)
     notes, warnings = [], []
     if cavities:
@@ -103,62 +128,61 @@ def of_map(
             f"{many} inside the object ({size}) counted as filled: a centreline cannot pass "
             "through a closed shell."
         )
-    curve = _curve(image, threshold, threads, progress)
+    curve = np.argwhere(_thinned(image, threshold, threads, progress))
     if len(curve) == 0:
         top = float(volume.array.max())
-        lower = f"; try {named('threshold', _below(top))}" if top > 0 else ": the map is 0 everywhere"
+        # Half of the maximum, rounded to one digit.
+        lower = (
+            f"; try {named('threshold', float(f'{top / 2:.1g}'))}" if top > 0 else ": the map is 0 everywhere"
+        )
         warnings.append(f"nothing is above {threshold:g}, the largest value is {top:.3g}{lower}.")
-    return Found(curve, image, notes=tuple(notes), warnings=tuple(warnings))
+    return CurveVoxels(curve, image, notes=tuple(notes), warnings=tuple(warnings))
 
 
 def of_skeleton(
     volume: Volume, threshold: float, threads: int | None = None, progress: Report | None = None
-) -> Found:
-    """Return a skeleton thinned to one voxel, and say what that did to it; a finished nested one as it is."""
-    from scipy.ndimage import label
-
+) -> CurveVoxels:
+    """Return a skeleton thinned to one voxel, or the level set of a finished nested skeleton."""
     array = volume.array
     above = array > threshold
     count = int(np.count_nonzero(above))
-    binary = bool(((array == 0) | (array == 1)).all())
-    exact = nested_curve(volume, threshold)
-    curve = _curve(array, threshold, threads, progress) if exact is None else np.argwhere(exact)
-    top = float(array.max())
+    level = nested_curve(volume, threshold)
+    curve = np.argwhere(_thinned(array, threshold, threads, progress) if level is None else level)
     if count == 0:
+        top = float(array.max())
         why = (
             "the file is 0 everywhere"
             if top == 0
             else f"its largest value is {top:.3g}; try a lower {named('threshold')}"
         )
-        return Found(curve, binary=binary, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
-    if exact is not None:
-        return Found(curve, binary=binary, level=True)
-    notes = []
+        return CurveVoxels(curve, warnings=(f"the skeleton is empty above {threshold:g}: {why}.",))
+    if level is not None:
+        return CurveVoxels(curve, level=True)
+    notes: tuple[str, ...] = ()
     if exact_levels(volume) is not None and volume.source and nested_finished(volume.source.provenance):
-        notes.append(
-            "its file says that it is a finished nested skeleton, but it was changed or cut since: it is thinned again."
+        notes = (
+            "its file says that it is a finished nested skeleton, but it was changed or cut since: it is thinned "
+            "again.",
         )
-    if len(curve) < CURVE * count:
-        told = (
-            f"thinning left {len(curve):,} of {count:,} voxels: this is no skeleton but a solid object; "
-            f"leave out {named('kind', SKELETON, option='as')}, or add {named('kind', MAP, option='as')}."
+    return CurveVoxels(curve, notes=notes, warnings=_loss(array, above, count, len(curve), threshold))
+
+
+def _loss(
+    array: npt.NDArray[Any], above: npt.NDArray[np.bool_], count: int, left: int, threshold: float
+) -> tuple[str, ...]:
+    """Return a warning if of a skeleton with `count` voxels above the threshold too few are left, or components."""
+    if left < CURVE * count:
+        return (
+            f"thinning left {left:,} of {count:,} voxels: this is no skeleton but a solid object; "
+            f"leave out {named('kind', SKELETON, option='as')}, or add {named('kind', MAP, option='as')}.",
         )
-        return Found(curve, binary=binary, notes=tuple(notes), warnings=(told,))
+    from scipy.ndimage import label
+
     # A soft skeleton may be above 0 nearly everywhere.
     before, after = (label(mask, np.ones((3,) * array.ndim))[1] for mask in (array > 0, above))
-    warnings = []
-    if before != after or len(curve) != count:
-        warnings.append(
-            f"cut at {threshold:g} and thinned to one voxel, the skeleton has {_pieces(after)} and {len(curve):,} "
-            f"voxels; above 0 it had {_pieces(before)} and {int(np.count_nonzero(array)):,}."
-        )
-    return Found(curve, binary=binary, notes=tuple(notes), warnings=tuple(warnings))
-
-
-def _pieces(count: int) -> str:
-    return f"{count:,} component{'s' if count != 1 else ''}"
-
-
-def _below(top: float) -> float:
-    """Return a threshold to try for a map of this maximum: half of it, as people write it."""
-    return float(f"{top / 2:.1g}")
+    if before == after and left == count:
+        return ()
+    return (
+        f"cut at {threshold:g} and thinned to one voxel, the skeleton has {plural(after, 'component')} and {left:,} "
+        f"voxels; above 0 it had {plural(before, 'component')} and {int(np.count_nonzero(array)):,}.",
+    )

@@ -1,4 +1,4 @@
-"""From array indices to places in the world, in the unit of the file where it says one."""
+"""Frames: the affine maps from array indices to world coordinates, in the unit of the file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from softmorph_cli.errors import InputError
 from softmorph_cli.system import lengths
+from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import MILLIMETRES, length
 from softmorph_cli.volume import Volume
 
-# By how much the sides of a voxel may differ that is called cubic: what float32 leaves of a ratio.
+# Relative difference of the sides of a voxel that counts as cubic: the rounding of float32.
 _CUBIC: Final = 1e-5
 
 
@@ -21,10 +23,10 @@ class Frame:
     """An affine map from array indices, (y, x) or (z, y, x), to world coordinates (x, y, z).
 
     Attributes:
-        matrix: 3 x d, the world's step for a step along each array axis.
-        origin: Where index 0 lies.
-        unit: "mm", "um" or "nm", that of the file; None where it is unknown: lengths are then in voxels (along x,
-            where they are not cubic).
+        matrix: Shape (3, d); each column is the world step of one step along an array axis.
+        origin: World coordinates of index 0.
+        unit: "mm", "um" or "nm", as in the file. None if unknown: lengths are then in voxels (along x, if voxels are
+            not cubic).
     """
 
     matrix: npt.NDArray[np.float64]
@@ -33,7 +35,7 @@ class Frame:
 
     @classmethod
     def of(cls, volume: Volume) -> Frame:
-        """Return a volume's frame: its affine, or else its spacing from index 0 on."""
+        """Return the frame of a volume: its affine, or else its spacing with index 0 at the origin."""
         dims = volume.spatial_dims
         factor, unit = length(1.0, volume.unit)
         if volume.affine is not None:
@@ -44,44 +46,86 @@ class Frame:
         sizes = np.ones(dims) if volume.spacing is None else np.array(volume.spacing)
         unit = None if volume.spacing is None else unit
         sizes = sizes / sizes[-1] if unit is None else sizes * factor
-        # Array axes are (z, y, x), the world's are (x, y, z).
+        # Array axes are (z, y, x), world axes (x, y, z).
         return cls(np.eye(3)[:, :dims][:, ::-1] * sizes, np.zeros(3), unit)
 
     @property
     def dims(self) -> int:
-        """2 or 3 array axes."""
+        """Number of array axes: 2 or 3."""
         return int(self.matrix.shape[1])
+
+    @property
+    def letters(self) -> str:
+        """A letter for each array axis: "zyx" or "yx"."""
+        return "zyx"[-self.dims :]
+
+    @property
+    def sides(self) -> npt.NDArray[np.float64]:
+        """Side lengths of a voxel along each array axis."""
+        return np.asarray(np.linalg.norm(self.matrix, axis=0))
 
     @property
     def finest(self) -> float:
         """The shortest side of a voxel."""
-        return float(np.linalg.norm(self.matrix, axis=0).min())
+        return float(self.sides.min())
 
     def length_of(self, length: tuple[float, str]) -> float:
-        """Return a length that `lengths.parse` gave in this frame's unit.
+        """Return a length, as `lengths.parse` gives it, in this frame's unit.
 
         Raises:
-            InputError: If it is not in voxels and the unit is unknown.
+            InputError: If the length is not in voxels and the unit is unknown.
         """
         return length[0] * self.finest if length[1] == "vox" else lengths.in_unit(length, self.unit)
 
     @property
     def suffix(self) -> str:
-        """How names of lengths end: "mm", "um", "nm" or "voxels"."""
+        """Suffix of the names of lengths: "mm", "um", "nm" or "voxels"."""
         return self.unit or "voxels"
 
     @property
     def counted(self) -> str:
-        """What lengths are in, in words: `suffix`, and where a voxel's sides differ and have no unit, which of them."""
-        sides = np.linalg.norm(self.matrix, axis=0)
+        """The unit of lengths in words; for voxels that are not cubic it says along which axis they are counted."""
         others = [
             f"one along {axis} counts {side:.4g}"
-            for axis, side in zip("zyx"[-self.dims :], sides, strict=True)
+            for axis, side in zip(self.letters, self.sides, strict=True)
             if abs(side - 1) > _CUBIC
         ]
         return self.suffix if self.unit or not others else f"voxels along x, of which {' and '.join(others)}"
 
     def world(self, index: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return the places, shape (..., 3), of array indices, shape (..., d)."""
+        """Return the world coordinates, shape (..., 3), of array indices, shape (..., d)."""
         places: npt.NDArray[np.float64] = index @ self.matrix.T + self.origin
         return places
+
+
+def check_same_grid(reference: Volume, skeleton: Volume) -> None:
+    """Refuse a map that does not lie on the grid of its skeleton.
+
+    Raises:
+        InputError: If the shapes differ, or places differ by more than a tenth of a voxel.
+    """
+    if reference.array.shape != skeleton.array.shape:
+        raise InputError(
+            f"the map's shape is {reference.array.shape} and the skeleton's {skeleton.array.shape}: "
+            f"{named('map')} takes the map that this skeleton was made from."
+        )
+    ours, theirs = Frame.of(skeleton), Frame.of(reference)
+    if (ours.unit is None) != (theirs.unit is None):
+        return
+    first = np.zeros(ours.dims)
+    # Two affine maps are equal if they agree at these d + 1 places.
+    corners = np.vstack([first, np.diag(np.array(skeleton.array.shape) - 1.0)])
+    scale = MILLIMETRES[theirs.unit] / MILLIMETRES[ours.unit] if ours.unit and theirs.unit else 1.0
+    # Smaller differences are the rounding of file formats.
+    if np.allclose(ours.world(corners), theirs.world(corners) * scale, rtol=0, atol=0.1 * ours.finest):
+        return
+    last = corners.sum(axis=0)
+    raise InputError(
+        f"the map and the skeleton lie at different places: the first voxel is, in {ours.suffix}, at "
+        f"{_words(theirs.world(first) * scale)} in the map and at {_words(ours.world(first))} in the skeleton, the "
+        f"last at {_words(theirs.world(last) * scale)} and at {_words(ours.world(last))}."
+    )
+
+
+def _words(place: npt.NDArray[np.float64]) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in place) + ")"

@@ -1,10 +1,11 @@
-"""The graph of a skeleton, measured: branches with length, radius and certainty, nodes, components."""
+"""Graphs of skeletons: nodes, branches with length, radius and certainty, connected components."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +14,18 @@ from softmorph_cli.skeleton import paths
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.trace import Graph, Sample, Voxels
 
-# What a voxel can be asked for, in the order of tables and exports.
-RADIUS: Final = "radius"
-CERTAINTY: Final = "certainty"
-LEVELS: Final = "levels"
-QUANTITIES: Final = (RADIUS, CERTAINTY, LEVELS)
+
+class Quantity(StrEnum):
+    """What is measured at each voxel of a branch, in the order of tables and exports."""
+
+    RADIUS = "radius"
+    CERTAINTY = "certainty"
+    # The value of the soft skeleton.
+    LEVELS = "levels"
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Mean, least and largest of a quantity along a branch."""
+class Spread(NamedTuple):
+    """Mean, minimum and maximum of a quantity along a branch."""
 
     mean: float
     min: float
@@ -30,14 +33,14 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Node:
-    """An end point, a junction, the start of a ring, or a voxel on its own.
+class SkeletonNode:
+    """An end point, a junction, the only node of a ring, or an isolated voxel.
 
     Attributes:
-        number: From 1 on.
-        component: The number of its component.
-        degree: Branch ends that meet here.
-        voxels: Array indices, shape (K, d): the voxel itself, or a junction's cluster, the middle one first.
+        number: From 1.
+        component: Number of its connected component.
+        degree: Number of branch ends that meet here.
+        voxels: Array indices, shape (K, d): one voxel, or the cluster of a junction with its central voxel first.
         place: World coordinates (x, y, z) of the first voxel.
     """
 
@@ -49,7 +52,7 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """One of "end point", "junction", "ring" (its only node) and "voxel" (no branch at all)."""
+        """One of "end point", "junction", "ring" (the only node of one) and "voxel" (isolated)."""
         return {0: "voxel", 1: "end point", 2: "ring"}.get(self.degree, "junction")
 
 
@@ -58,15 +61,15 @@ class Branch:
     """A curve between two nodes.
 
     Attributes:
-        number: From 1 on, the longest first.
-        component: The number of its component.
-        nodes: Numbers of the nodes where it begins and ends; the same twice for a loop.
-        kind: "end to end", "spur" (an end point at one end), "inner" (between junctions) or "loop".
-        voxels: Array indices, shape (N, d), from node to node.
-        points: World coordinates (x, y, z), shape (N, 3): the voxels' places, smoothed; the ends are kept.
-        length: Of `points`, in the frame's unit.
+        number: From 1, in order of decreasing length.
+        component: Number of its connected component.
+        nodes: Numbers of its first and last node; equal for a loop.
+        kind: "end to end", "spur" (one end point), "inner" (between junctions) or "loop".
+        voxels: Array indices, shape (N, d), from the first node to the last.
+        points: World coordinates (x, y, z) of the voxels, shape (N, 3), smoothed except for both ends.
+        length: Of the polyline through `points`, in the frame's unit.
         chord: Straight distance between the ends.
-        along: Quantity -> its value at each voxel, shape (N,); those that are known.
+        along: Value of each known `Quantity` at each voxel, shape (N,).
     """
 
     number: int
@@ -81,20 +84,20 @@ class Branch:
 
     @property
     def tortuosity(self) -> float | None:
-        """Length over chord, at least 1; None for a loop."""
+        """Length divided by chord, at least 1; None for a loop."""
         return self.length / self.chord if self.chord > 0 else None
 
     def spread(self, quantity: str) -> Spread | None:
-        """Return mean, minimum and maximum of a quantity along the branch; None if it is not known."""
+        """Return mean, minimum and maximum of a quantity along the branch; None if it is unknown."""
         values = self.along.get(quantity)
-        return (
-            None if values is None else Spread(float(values.mean()), float(values.min()), float(values.max()))
-        )
+        if values is None:
+            return None
+        return Spread(float(values.mean()), float(values.min()), float(values.max()))
 
 
 @dataclass(frozen=True)
 class Component:
-    """What hangs together: counts and the length of its branches, in the frame's unit."""
+    """Counts in a connected component, and the total length of its branches in the frame's unit."""
 
     number: int
     branches: int
@@ -109,15 +112,15 @@ class SkeletonGraph:
     """The graph of a skeleton.
 
     Attributes:
-        nodes: By number.
-        branches: By number: the longest first.
-        components: By number: the longest first.
-        frame: Where array indices lie in the world; its unit is that of every length.
+        nodes: In order of their numbers.
+        branches: The longest first.
+        components: The longest first.
+        frame: Maps array indices to world coordinates; lengths are in its unit.
         shape: Of the image, (Y, X) or (Z, Y, X).
-        name: Of the class that it is the skeleton of, where the file has several.
+        name: Of the class, if the file has several.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[SkeletonNode, ...]
     branches: tuple[Branch, ...]
     components: tuple[Component, ...]
     frame: Frame
@@ -126,36 +129,36 @@ class SkeletonGraph:
 
     @property
     def cycles(self) -> int:
-        """Independent cycles: branches - nodes + components."""
+        """Number of independent cycles: branches - nodes + components."""
         return len(self.branches) - len(self.nodes) + len(self.components)
 
     @property
     def length(self) -> float:
-        """Length of all branches."""
+        """Total length of the branches."""
         return sum(branch.length for branch in self.branches)
 
     @property
-    def end_points(self) -> tuple[Node, ...]:
-        """Nodes of one branch."""
+    def end_points(self) -> tuple[SkeletonNode, ...]:
+        """Nodes of degree 1."""
         return tuple(node for node in self.nodes if node.degree == 1)
 
     @property
-    def junctions(self) -> tuple[Node, ...]:
-        """Nodes where three branch ends or more meet."""
+    def junctions(self) -> tuple[SkeletonNode, ...]:
+        """Nodes of degree 3 or more."""
         return tuple(node for node in self.nodes if node.degree > 2)
 
     def spread(self, quantity: str) -> Spread | None:
-        """Return a quantity's mean over the whole length, minimum and maximum; None if it is not known."""
-        spreads = [(branch.length, branch.spread(quantity)) for branch in self.branches]
-        known = [(length, spread) for length, spread in spreads if spread is not None]
+        """Return a quantity's length-weighted mean, minimum and maximum; None if it is unknown."""
+        known = [(b.length, spread) for b in self.branches if (spread := b.spread(quantity)) is not None]
         if not known:
             return None
-        mean = float(np.average([s.mean for _, s in known], weights=[length for length, _ in known]))
-        return Spread(mean, min(s.min for _, s in known), max(s.max for _, s in known))
+        lengths, spreads = zip(*known, strict=True)
+        mean = float(np.average([spread.mean for spread in spreads], weights=lengths))
+        return Spread(mean, min(spread.min for spread in spreads), max(spread.max for spread in spreads))
 
 
 def path_length(frame: Frame) -> Callable[[Voxels], float]:
-    """Return what measures the length of a chain of voxels."""
+    """Return a function that measures the smoothed length of a chain of voxels."""
     return lambda path: paths.length(_smooth(path, frame, ring=False))
 
 
@@ -165,53 +168,45 @@ def measure(
     """Measure a traced graph.
 
     Args:
-        graph: As `trace` returns it, pruned or not.
-        frame: Where its voxels lie.
-        shape: Of the image it came from.
-        quantities: Those that are known, and how to get them at voxels.
+        graph: Result of `trace`, pruned or not.
+        frame: Maps its voxels to world coordinates.
+        shape: Of the image.
+        quantities: A sampler for each known `Quantity`.
     """
     import networkx as nx
 
-    # One question for all voxels of all branches: a quantity may be costly to set up.
     edges = list(graph.edges(keys=True, data=True))
-    cuts = np.cumsum([len(edge["path"]) for *_, edge in edges])[:-1]
-    everything = (
-        np.concatenate([edge["path"] for *_, edge in edges]) if edges else np.zeros((0, frame.dims), int)
-    )
-    values = {name: np.split(ask(everything), cuts) for name, ask in quantities.items()} if edges else {}
-
-    pieces = [(graph.subgraph(members), set(members)) for members in nx.connected_components(graph)]
-    owner = {node: k for k, (_, members) in enumerate(pieces) for node in members}
-    drawn = []
-    for k, (u, v, _, edge) in enumerate(edges):
-        ring = u == v and graph.degree(u) == 2
-        points = _smooth(edge["path"], frame, ring=ring)
-        drawn.append((paths.length(points), k, u, v, edge, points))
-    totals = [0.0] * len(pieces)
-    for total, _, u, *_ in drawn:
-        totals[owner[u]] += total
+    values = {}
+    if edges:
+        # Each sampler is called once, with the voxels of all branches: some are slow to start.
+        chains = [edge["path"] for *_, edge in edges]
+        together, cuts = np.concatenate(chains), np.cumsum([len(chain) for chain in chains])[:-1]
+        values = {name: np.split(sample(together), cuts) for name, sample in quantities.items()}
+    points = [_smooth(edge["path"], frame, ring=u == v and graph.degree(u) == 2) for u, v, _, edge in edges]
+    lengths = [paths.length(line) for line in points]
+    pieces = list(nx.connected_components(graph))
+    owner = {node: k for k, members in enumerate(pieces) for node in members}
+    totals = np.bincount(np.array([owner[u] for u, *_ in edges], int), lengths, len(pieces)).tolist()
     rank = {k: place for place, k in enumerate(sorted(range(len(pieces)), key=lambda k: -totals[k]), 1)}
     number = {node: place for place, node in enumerate(graph.nodes, 1)}
     branches = []
-    for place, (total, k, u, v, edge, points) in enumerate(
-        sorted(drawn, key=lambda one: (-one[0], one[1])), 1
-    ):
-        start, end = (u, v) if edge["start"] == u else (v, u)
+    for place, k in enumerate(sorted(range(len(edges)), key=lambda k: -lengths[k]), 1):
+        u, v, _, edge = edges[k]
         branches.append(
             Branch(
                 number=place,
                 component=rank[owner[u]],
-                nodes=(number[start], number[end]),
+                nodes=(number[u], number[v]) if edge["start"] == u else (number[v], number[u]),
                 kind=_kind(graph, u, v),
                 voxels=edge["path"],
-                points=points,
-                length=total,
-                chord=float(np.linalg.norm(points[-1] - points[0])),
+                points=points[k],
+                length=lengths[k],
+                chord=float(np.linalg.norm(points[k][-1] - points[k][0])),
                 along={name: parts[k] for name, parts in values.items()},
             )
         )
     nodes = tuple(
-        Node(
+        SkeletonNode(
             number=number[node],
             component=rank[owner[node]],
             degree=graph.degree(node),
@@ -220,10 +215,8 @@ def measure(
         )
         for node, voxels in graph.nodes(data="voxels")
     )
-    components = sorted(
-        (_component(piece, rank[k], totals[k]) for k, (piece, _) in enumerate(pieces)), key=lambda c: c.number
-    )
-    return SkeletonGraph(nodes, tuple(branches), tuple(components), frame, shape)
+    components = tuple(_component(graph.subgraph(pieces[k]), rank[k], totals[k]) for k in rank)
+    return SkeletonGraph(nodes, tuple(branches), components, frame, shape)
 
 
 def _component(piece: Graph, number: int, length: float) -> Component:

@@ -1,8 +1,9 @@
-"""The length of a branch: a chain of voxels is longer than the curve it follows, so it is smoothed first.
+"""Smoothing and length of a branch.
 
-A moving average is the usual choice. A local parabola (Savitzky & Golay, Analytical Chemistry 36, 1964) keeps what an
-average cuts short, the curvature: on drawn rings of radius 6 the error is -1.5 % where 9 averaged points give -9 %, on
-straight lines both are within half a percent (`tests/skeleton/test_accuracy.py` measures it).
+A chain of voxels is longer than the curve it samples, so it is smoothed before it is measured. A local parabola
+(Savitzky & Golay, Analytical Chemistry 36, 1964) keeps the curvature that a moving average cuts short: on rings of
+radius 6 the error is -1.5 %, that of a 9-point average -9 %; on straight lines both are within half a percent
+(`tests/skeleton/test_accuracy.py` measures it).
 """
 
 from __future__ import annotations
@@ -12,21 +13,19 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-# Points that a parabola is fitted to.
+# Number of points that each parabola is fitted to.
 WINDOW: Final = 15
 
 
 def smooth(points: npt.NDArray[Any], *, closed: bool = False) -> npt.NDArray[np.float64]:
-    """Return a chain of points smoothed by local parabolas, its two ends kept where they are.
+    """Return a chain of points, shape (N, 3), smoothed by local parabolas; its first and last point are kept.
 
-    Args:
-        points: Shape (N, 3), along the chain; the last is the first again where it is closed.
-        closed: Whether it is a ring, which has no ends: it is smoothed around.
+    The last point of a closed chain repeats the first, and the chain is smoothed periodically.
     """
     from scipy.signal import savgol_filter
 
     points = np.asarray(points, np.float64)
-    # Around the first point, so that places far from the origin lose no digits.
+    # Relative to the first point, so that places far from the origin lose no digits.
     chain = points - points[0]
     if closed:
         chain = chain[:-1]

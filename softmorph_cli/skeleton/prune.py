@@ -1,42 +1,29 @@
-"""Taking branches away: short spurs, one after another, and one branch of every cycle."""
+"""Pruning: removal of short spurs, one at a time, and of one branch of every cycle."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from softmorph_cli.skeleton.trace import Graph, Voxels, join
 
 Weigh = Callable[[Voxels], float]
 
 
-def spurs(graph: Graph) -> Iterator[tuple[int, int, Voxels]]:
-    """Yield the end point, the junction and the path of every spur."""
-    for u, v, path in graph.edges(data="path"):
-        ends = _spur(graph, u, v)
-        if ends is not None:
-            yield *ends, path
-
-
 def _spur(graph: Graph, u: int, v: int) -> tuple[int, int] | None:
-    """Return the end point and the junction of a branch between these nodes, if it is a spur."""
+    """Return the end point and the junction of a branch between these nodes; None if it is no spur."""
     tip, fork = (u, v) if graph.degree(u) == 1 else (v, u)
     return (tip, fork) if graph.degree(tip) == 1 and graph.degree(fork) > 2 else None
 
 
 def prune_spurs(graph: Graph, shorter_than: Weigh, length: Weigh) -> int:
-    """Take away spurs, in place: branches from an end point to a junction, the shortest first.
+    """Remove spurs, branches from an end point to a junction, in place, the shortest first.
 
-    After a spur has gone, the two branches that are left at its junction are one; whether that is a spur is asked
-    anew. A branch between two end points is a component of its own and stays.
+    If two branches are left at the junction they are joined, and the joined branch may be a spur in turn. A branch
+    between two end points is a component by itself and stays.
 
-    Args:
-        graph: As `trace` returns it.
-        shorter_than: The least length of a spur that stays, given its junction's voxels.
-        length: The length of a path.
-
-    Returns:
-        How many went.
+    `shorter_than` returns the minimum length of the spurs at a junction, given its central voxel, shape (1, d);
+    `length` returns the length of a path. Returns the number of removed spurs.
     """
     waiting: list[tuple[float, int, int, int]] = []
 
@@ -49,28 +36,25 @@ def prune_spurs(graph: Graph, shorter_than: Weigh, length: Weigh) -> int:
 
     for u, v, key in graph.edges(keys=True):
         consider(u, v, key)
-    gone = 0
+    removed = 0
     while waiting:
         _, tip, fork, key = heapq.heappop(waiting)
-        # A branch that was joined with another since has another key or other ends.
+        # If the branch was joined since, its key or ends have changed.
         if not graph.has_edge(tip, fork, key) or _spur(graph, tip, fork) is None:
             continue
         graph.remove_node(tip)
-        gone += 1
+        removed += 1
         joined = join(graph, fork)
         if joined is not None:
             consider(*joined)
-    return gone
+    return removed
 
 
 def prune_cycles(graph: Graph, weight: Weigh) -> int:
-    """Take branches away, in place, until no cycle is left: those of the least weight (a maximum spanning forest).
+    """Remove the branches outside the maximum spanning forest, in place: no cycle is left.
 
-    Where nothing but loops would be left of a component, its heaviest loop is opened instead: it loses the voxel
-    before the one where it closes.
-
-    Returns:
-        How many cycles there were.
+    If a component would have no branch left, its heaviest loop is opened instead, by removal of the voxel before the
+    one that closes it. Returns the number of cycles.
     """
     import networkx as nx
 
@@ -92,7 +76,7 @@ def prune_cycles(graph: Graph, weight: Weigh) -> int:
 
 
 def _join_all(graph: Graph, nodes: set[int]) -> None:
-    """Join the branches at nodes that are none any more, each path once a round: a long one is not copied for each."""
+    """Join the branches at nodes of degree 2; a path takes part in one join per round, so it is copied less often."""
     while nodes:
         touched: set[int] = set()
         for node in sorted(nodes):
@@ -107,6 +91,6 @@ def _open(graph: Graph, node: int, key: int) -> None:
     path = graph.edges[node, node, key]["path"]
     graph.remove_edge(node, node, key)
     end = max(graph.nodes) + 1
-    # Without its last voxel but one: beside the first it would still close the ring.
+    # The last voxel but one is removed: next to the first, it would still close the ring.
     graph.add_node(end, voxels=path[-3:-2])
     graph.add_edge(node, end, path=path[:-2], start=node)

@@ -1,11 +1,11 @@
-"""How wide a vessel is at its centreline: the radius of the largest ball around it inside the surface.
+"""Radius at the centreline: that of the largest ball inside the surface near a voxel.
 
-The surface is taken between voxels, where linear interpolation of the map reaches the threshold, so radii are finer
-than the grid and a line one voxel wide has radius one half. Distances are asked for at the skeleton's voxels alone,
-through SciPy's tree of the surface's points: a distance transform would answer everywhere, and takes 20 bytes a voxel.
-A voxel of the centreline lies up to one voxel beside the axis, where the surface is too near on one side: each place
-is moved away from it three times, as long as that helps. On drawn tubes of radius 3 the mean is 2.9, with a distance
-transform it is 2.6. Beyond the image's border nothing is known: it is no surface.
+The surface passes between voxels, where the linearly interpolated map equals the threshold, so radii are finer than
+the grid and a line one voxel wide has radius 0.5. A k-d tree of its points answers at the voxels of the skeleton only;
+a distance transform would take 20 bytes for each voxel of the image. A voxel of the centreline lies up to one voxel
+off the axis, too near to one side of the surface, so each place is moved away from its nearest point three times while
+that increases the radius. On drawn tubes of radius 3 the mean is 2.9, with a distance transform 2.6. The border of the
+image is no surface.
 """
 
 from __future__ import annotations
@@ -19,31 +19,25 @@ import numpy.typing as npt
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.trace import Sample, Voxels
 
-# How far a place is moved, in sides of a voxel along the axis that it moves most along.
+# Length of each move, in voxel sides along the axis of the largest component.
 STEPS: Final = (0.5, 0.5, 0.25)
-# Voxels whose surface is looked for at once: what is made of them stays small beside the map.
+# Number of voxels searched at once: bounds the memory of intermediate arrays.
 BLOCK: Final = 2**22
 
 
 def surface(image: npt.NDArray[Any], threshold: float, frame: Frame) -> npt.NDArray[np.float64]:
-    """Return the places, shape (N, 3), where the map crosses the threshold between two voxels that share a face.
-
-    Args:
-        image: Probabilities, shape (Y, X) or (Z, Y, X).
-        threshold: Inside is what is above it.
-        frame: Where the voxels lie.
-    """
+    """Return the world coordinates, shape (N, 3), at which a map crosses the threshold between face neighbours."""
     rows = max(1, BLOCK // math.prod(image.shape[1:]))
     found = []
     for start in range(0, len(image), rows):
-        # One row more, whose own faces are the next block's.
+        # One more row, for the faces between this block and the next.
         block = image[start : start + rows + 1]
         inside = block > threshold
         for axis in range(image.ndim):
             whole = len(block) if axis == 0 else min(rows, len(block))
             low, high = (_cut(axis, image.ndim, whole, part) for part in (slice(None, -1), slice(1, None)))
             differ = inside[low] != inside[high]
-            # One long axis is looked through many times faster than three.
+            # `flatnonzero` is many times faster than `nonzero` of three axes.
             crossed = np.unravel_index(np.flatnonzero(differ), differ.shape)
             begin = block[low][crossed].astype(np.float64)
             share = (threshold - begin) / (block[high][crossed] - begin)
@@ -62,23 +56,16 @@ def _cut(axis: int, dims: int, rows: int, part: slice) -> tuple[slice, ...]:
 
 
 def radii(image: npt.NDArray[Any], threshold: float, frame: Frame) -> Sample | None:
-    """Return what tells the radius at voxels, shape (N, d): 0 outside; None where there is no surface.
-
-    Args:
-        image: Probabilities.
-        threshold: Inside is what is above it.
-        frame: Where the voxels lie; radii are in its unit.
-    """
+    """Return a sampler of the radius in the frame's unit, 0 outside {p > threshold}; None if there is no surface."""
     from scipy.spatial import cKDTree
 
     points = surface(image, threshold, frame)
     if len(points) == 0:
         return None
     tree: Any = cKDTree(points, balanced_tree=False, compact_nodes=False)
-
     to_index = np.linalg.pinv(frame.matrix)
 
-    def ask(voxels: Voxels) -> npt.NDArray[np.float64]:
+    def sample(voxels: Voxels) -> npt.NDArray[np.float64]:
         places = frame.world(voxels)
         radius, nearest = tree.query(places, workers=-1)
         for step in STEPS:
@@ -90,4 +77,4 @@ def radii(image: npt.NDArray[Any], threshold: float, frame: Frame) -> Sample | N
             places[better], radius[better], nearest[better] = moved[better], further[better], then[better]
         return np.where(image[tuple(voxels.T)] > threshold, radius, 0.0)
 
-    return ask
+    return sample

@@ -1,7 +1,7 @@
-"""From the voxels of a skeleton to a multigraph: end points and junctions, and the branches between them.
+"""Tracing: the voxels of a skeleton become a multigraph of end points, junctions and branches.
 
-skan walks along the branches. It is given `links` instead of a skeleton image: its own graph of all 26-neighbours has
-the wrong number of cycles where a skeleton forks (on 76 of 80 drawn maps), and it would hold the image densely.
+skan follows the branches along `links`. Its own graph of all 26-neighbours has a wrong number of cycles where a
+skeleton forks (on 76 of 80 drawn maps) and needs a dense image.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import numpy.typing as npt
 from softmorph_cli.skeleton.links import Voxels as Voxels
 from softmorph_cli.skeleton.links import links, neighbours
 
-# networkx is loaded only where a graph is made: its own types cannot be named here.
+# A networkx.MultiGraph; networkx is slow to import and has no types.
 Graph = Any
-# What tells one number for each of some voxels.
+# Sampler: voxel indices (N, d) -> N values.
 Sample = Callable[[Voxels], npt.NDArray[np.float64]]
 
 
 def trace(voxels: Voxels) -> Graph:
     """Return the graph of a skeleton.
 
-    Adjacent voxels with more than two neighbours are one junction; a loop within such a cluster stays a loop. A
-    ring without junctions has one node, a lone voxel is a node without branches.
+    A cluster of adjacent voxels with more than two neighbours each is one junction; a loop within it stays a loop. A
+    ring without junctions has one node, an isolated voxel is a node without branches.
 
     Args:
-        voxels: Array indices, shape (N, 2) or (N, 3), each voxel once. Thick parts become junctions.
+        voxels: Array indices, shape (N, 2) or (N, 3), without duplicates.
 
     Returns:
-        A `networkx.MultiGraph`. A node has `voxels`, shape (K, d), first the one in their middle. An edge has `path`,
-        shape (N, d), and `start`, the node where the path begins; a path begins and ends with a first voxel.
+        A `networkx.MultiGraph`. Nodes have `voxels`, shape (K, d), the central voxel first. Edges have `path`, shape
+        (N, d), from one central voxel to another, and `start`, the node where the path begins.
     """
     import networkx as nx
 
@@ -53,7 +53,7 @@ def trace(voxels: Voxels) -> Graph:
     in_cluster = np.zeros(len(voxels), bool)
     in_cluster[crowded] = True
     for walked in _walk(adjacency, voxels):
-        # skan goes through the voxels of a cluster that have two links.
+        # skan does not stop at the voxels of a cluster that have two links.
         cuts = np.flatnonzero(in_cluster[walked[1:-1]]) + 1
         for begin, end in itertools.pairwise([0, *cuts.tolist(), len(walked) - 1]):
             piece = walked[begin : end + 1]
@@ -67,17 +67,16 @@ def trace(voxels: Voxels) -> Graph:
 
 
 def join(graph: Graph, node: int) -> tuple[int, int, int] | None:
-    """Make one branch, in place, of the two at a node where nothing else ends.
+    """Join, in place, the two branches at a node; return the ends and the key of the new one.
 
-    Returns:
-        The new branch, its ends and its key; None where there are not two.
+    None if the node does not have exactly two branches.
     """
     edges = list(graph.edges(node, keys=True, data=True))
     if graph.degree(node) != 2 or len(edges) != 2:  # a ring's only node has one edge
         return None
     (_, first, key_1, one), (_, second, key_2, two) = edges
     path = _spliced(_from(one, first), _from(two, node))
-    # A key that was never used: whoever still waits for one of the old branches must not find this one.
+    # A new key, so that a queued reference to an old branch cannot match this one.
     key = graph.graph["joined"] = graph.graph.get("joined", len(graph.edges)) + 1
     graph.remove_edge(node, first, key_1)
     graph.remove_edge(node, second, key_2)
@@ -87,7 +86,7 @@ def join(graph: Graph, node: int) -> tuple[int, int, int] | None:
 
 
 def _spliced(before: Voxels, after: Voxels) -> Voxels:
-    """Return one path after the other; a way into a cluster and back again is left out."""
+    """Concatenate two paths; a detour into a cluster and back is removed."""
     again = 1
     while again < min(len(before), len(after)) and (before[-1 - again] == after[again]).all():
         again += 1
@@ -100,7 +99,7 @@ def _from(edge: dict[str, Any], node: int) -> Voxels:
 
 
 def _walk(adjacency: Any, voxels: Voxels) -> list[Voxels]:
-    """Return each branch as the numbers of its voxels, from one that has not two links to the next."""
+    """Return each branch as voxel numbers, between voxels whose number of links is not two."""
     if adjacency.nnz == 0:
         return []
     from skan.csr import PathGraph
@@ -110,11 +109,10 @@ def _walk(adjacency: Any, voxels: Voxels) -> list[Voxels]:
 
 
 def _clusters(adjacency: Any, crowded: Voxels) -> tuple[Voxels, set[tuple[int, int]]]:
-    """Merge linked voxels that are crowded.
+    """Merge crowded voxels that are linked into clusters.
 
-    Returns:
-        For each voxel the number of its node: its own, or its cluster's least voxel. And the links that hold the
-        clusters together, both ways round; any other link within a cluster closes a loop.
+    Returns the node of each voxel, its own number or the lowest number in its cluster; and the links of a spanning tree
+    of each cluster, in both directions. Any other link within a cluster closes a loop.
     """
     from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
@@ -136,7 +134,7 @@ def _groups(cluster: Voxels, crowded: Voxels) -> list[Voxels]:
 
 
 def _lead_inward(adjacency: Any, members: Voxels, middle: int, inward: Voxels) -> None:
-    """Set, for each voxel of a cluster, the next one on the way to its middle."""
+    """Set `inward` of each voxel of a cluster to the next voxel on the way to the central one."""
     from scipy.sparse.csgraph import breadth_first_order
 
     if len(members) > 1:
@@ -146,7 +144,7 @@ def _lead_inward(adjacency: Any, members: Voxels, middle: int, inward: Voxels) -
 
 
 def _add(graph: Graph, voxels: Voxels, piece: Voxels, cluster: Voxels, inward: Voxels) -> None:
-    """Add a branch; its path goes from one node's middle voxel to the other's."""
+    """Add a branch whose path leads from the central voxel of one node to that of the other."""
     path = piece.tolist()
     while inward[path[0]] != path[0]:
         path.insert(0, int(inward[path[0]]))
@@ -154,6 +152,6 @@ def _add(graph: Graph, voxels: Voxels, piece: Voxels, cluster: Voxels, inward: V
         path.append(int(inward[path[-1]]))
     start, end = int(cluster[path[0]]), int(cluster[path[-1]])
     for node, voxel in ((start, path[0]), (end, path[-1])):
-        if node not in graph:  # an end point, or where a ring begins
+        if node not in graph:  # an end point, or the node of a ring
             graph.add_node(node, voxels=voxels[[voxel]])
     graph.add_edge(start, end, path=voxels[path], start=start)

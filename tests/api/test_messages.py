@@ -16,7 +16,7 @@ from softmorph_cli.filters.operations import Skeleton
 from softmorph_cli.io.select import first_along
 from softmorph_cli.kernels.backend import choose
 from softmorph_cli.metrics.grid import on_one_grid
-from softmorph_cli.metrics.pair import Settings as Comparison
+from softmorph_cli.metrics.pair import MetricSettings
 from softmorph_cli.skeleton.analyse import Choices
 from softmorph_cli.skeleton.analyse import inspect as look
 from softmorph_cli.system.parameters import named, named_as_options
@@ -232,7 +232,7 @@ def hard(**given: Any) -> Call:
             "prune='radius' needs the map: add map=MAP, or give a length, such as prune='5vox'.",
             "--prune radius needs the map: add --map MAP, or give a length, such as --prune 5vox.",
         ),
-        (lambda: Comparison(patches=0), "patches 0: at least", "--patches 0: at least"),
+        (lambda: MetricSettings(patches=0), "patches 0: at least", "--patches 0: at least"),
         (lambda: parse_betti("1,x"), "betti '1,x': give", "--betti '1,x': give"),
         (lambda: choose("cpu", threads=0), "threads 0: at least", "--threads 0: at least"),
         (

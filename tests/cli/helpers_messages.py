@@ -102,9 +102,10 @@ def _parts(node: ast.Constant | ast.JoinedStr) -> list[str]:
 def _named(filled: ast.AST) -> str | None:
     """Return what a call of `parameters` stands for in a shell, {} for what is no constant; None for anything else."""
     call = filled.value if isinstance(filled, ast.FormattedValue) else None
-    phrases = {"take_one": "add --channel {}", "take_a_part": "cut out a part with --region"}
-    if isinstance(call, ast.Call) and getattr(call.func, "id", "") in phrases:
-        return phrases[getattr(call.func, "id", "")]
+    phrases = {"how_to_select": "add --channel {}", "take_a_part": "cut out a part with --region"}
+    called = getattr(call.func, "attr", getattr(call.func, "id", "")) if isinstance(call, ast.Call) else ""
+    if called in phrases:
+        return phrases[called]
     if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "named":
         return None
     given: list[Any] = [one.value if isinstance(one, ast.Constant) else "{}" for one in call.args]

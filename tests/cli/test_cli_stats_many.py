@@ -269,16 +269,16 @@ def test_all_that_fail_leave_nothing() -> None:
 def test_one_that_does_not_fit_the_memory(
     maps: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from softmorph_cli.metrics import statistics
+    from softmorph_cli.metrics.statistics import Statistics
 
-    summarize = statistics.summarize
+    measure = Statistics.of
 
     def full(array: np.ndarray, **more: Any) -> Any:
         if np.array_equal(array, maps["case_1.nii.gz"]):
             raise MemoryError
-        return summarize(array, **more)
+        return measure(array, **more)
 
-    monkeypatch.setattr(statistics, "summarize", full)
+    monkeypatch.setattr(Statistics, "of", full)
     ended = run("stats", *maps, "--csv", "-", code=1)
     assert [row["file"] for row in parsed(ended.out)] == ["case_0.nii.gz", "case_2.nii.gz"]
     assert complaint(ended.err).startswith("case_1.nii.gz: out of memory")

@@ -13,13 +13,12 @@ Place = tuple[float, ...]
 
 
 def drawn(*lines: list[Place], lone: tuple[Place, ...] = (), dims: int = 2) -> Curves:
-    """Draw curves; ends at the same place are one node. `lone` are voxels on their own."""
+    """Draw curves; ends at the same place are one node. `lone` are isolated voxels."""
     nodes: dict[Place, int] = {}
-    ends = []
+    ends: list[tuple[int, int]] = []
     for line in lines:
-        ends.append(
-            tuple(nodes.setdefault(tuple(map(float, end)), len(nodes)) for end in (line[0], line[-1]))
-        )
+        begin, end = (nodes.setdefault(tuple(map(float, place)), len(nodes)) for place in (line[0], line[-1]))
+        ends.append((begin, end))
     for place in lone:
         nodes[tuple(map(float, place))] = len(nodes)
     degrees = np.bincount(np.array(ends, np.intp).ravel(), minlength=len(nodes))

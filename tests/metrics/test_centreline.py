@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers_drawn import drawn, pair
 from helpers_maps import vessels
-from skimage.morphology import skeletonize
+from skimage import morphology
 
 from softmorph_cli.metrics import centreline
 from softmorph_cli.metrics.centreline import cldice
+from softmorph_cli.metrics.metric import Metric
 
+skeletonize: Any = morphology.skeletonize
 HARD, SOFT = centreline.METRICS
 
 
-def value(metric: object, predicted: np.ndarray, reference: np.ndarray, **settings: object) -> float:
+def value(metric: Metric, predicted: np.ndarray, reference: np.ndarray, **settings: Any) -> float:
     (one,) = metric.compute(pair(predicted, reference, **settings)).values.values()
+    assert one is not None
     return one
 
 
@@ -42,7 +47,7 @@ def test_the_formula_on_skeletons_of_scikit_image(shape: tuple[int, ...]) -> Non
 # Measured: at most 0.018 and 0.042, in the mean 0.008 and 0.028. In smaller 3D maps scikit-image leaves sheets
 # of voxels where vessels touch the border, and the values lie up to 0.17 apart.
 @pytest.mark.parametrize(("shape", "apart"), [((60, 64), 0.03), ((64, 64, 64), 0.05)])
-def test_scikit_image_thins_otherwise_and_comes_near(shape: tuple[int, ...], apart: float) -> None:
+def test_thinning_by_scikit_image_gives_similar_values(shape: tuple[int, ...], apart: float) -> None:
     theirs = [cldice(p, g, skeletonize(p), skeletonize(g)) for p, g in maps(shape, 3)]
     ours = [value(HARD, p, g) for p, g in maps(shape, 3)]
     far = np.abs(np.subtract(ours, theirs))
@@ -61,7 +66,7 @@ def test_half_of_a_line_on_paper() -> None:
 
 
 @pytest.mark.parametrize("metric", [HARD, SOFT])
-def test_empty_skeletons(metric: object) -> None:
+def test_empty_skeletons(metric: Metric) -> None:
     blank, line = np.zeros((9, 12)), np.zeros((9, 12))
     line[4] = 1
     assert value(metric, blank, blank) == 1
@@ -79,11 +84,11 @@ def test_soft_cldice_of_masks_by_levels_is_cldice(shape: tuple[int, ...]) -> Non
         assert value(SOFT, predicted, truth) == pytest.approx(value(HARD, predicted, truth), rel=1e-12)
 
 
-def test_soft_cldice_is_the_one_that_the_loss_of_monai_has() -> None:
+def test_soft_cldice_equals_the_loss_of_monai() -> None:
     import torch
-    from monai.losses import SoftclDiceLoss
+    from monai.losses.cldice import SoftclDiceLoss
 
-    # Its erosion takes what is outside of the image for foreground: a margin makes that the same.
+    # Its erosion takes the outside of the image for foreground: with a margin this makes no difference.
     predicted, truth = (np.pad(vessels((60, 64), seed), 12) for seed in (1, 2))
     batch = [torch.from_numpy(array)[None, None].repeat(1, 2, 1, 1) for array in (truth, predicted)]
     loss = SoftclDiceLoss(iter_=10, smooth=1e-12, smooth_nr=0, smooth_dr=0)(*batch).item()
@@ -91,7 +96,7 @@ def test_soft_cldice_is_the_one_that_the_loss_of_monai_has() -> None:
     assert value(SOFT, predicted, truth, method="cldice") == pytest.approx(1 - loss, abs=1e-5)
 
 
-def test_an_unsure_prediction_has_less_than_a_sure_one() -> None:
+def test_an_uncertain_prediction_scores_less_than_a_certain_one() -> None:
     truth = drawn(2) > 0.5
     sure = value(SOFT, truth, truth)
     assert sure == 1

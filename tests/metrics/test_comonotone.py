@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -13,10 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from softmorph_cli.metrics import statistics
-from softmorph_cli.metrics.columns import SPREAD, volume_columns
+from softmorph_cli.metrics import statistics, volume_columns
 from softmorph_cli.metrics.comonotone import ComonotoneVariance
-from softmorph_cli.metrics.statistics import Quantiles, Statistics, summarize
+from softmorph_cli.metrics.statistics import Quantiles, Statistics
 
 # What the docstring of ComonotoneVariance states: at most so much too large, and never too small.
 BOUND = 1 + 1 / 1500
@@ -51,7 +51,7 @@ def exact_std(p: np.ndarray) -> float:
 
 @given(any_maps)
 def test_the_standard_deviation_is_that_of_the_enumerated_thresholds(p: np.ndarray) -> None:
-    found = summarize(p, spatial_dims=p.ndim)
+    found = Statistics.of(p, spatial_dims=p.ndim)
     exact = exact_std(p)
     assert exact * (1 - 1e-9) <= found.volume_std_comonotone <= exact * BOUND + ROUNDING
 
@@ -60,19 +60,19 @@ def test_the_standard_deviation_is_that_of_the_enumerated_thresholds(p: np.ndarr
 def test_it_is_exact_where_each_bin_has_one_value(p: np.ndarray, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics, "BLOCK_VOXELS", block)
-        found = summarize(p, spatial_dims=p.ndim)
+        found = Statistics.of(p, spatial_dims=p.ndim)
     assert found.volume_std_comonotone == pytest.approx(exact_std(p), rel=1e-9, abs=1e-9)
 
 
 def test_eight_bits_are_exact_too() -> None:
     p = (np.arange(256, dtype=np.float32) / 255).reshape(16, 16)
-    found = summarize(p, spatial_dims=2).volume_std_comonotone
+    found = Statistics.of(p, spatial_dims=2).volume_std_comonotone
     assert found == pytest.approx(exact_std(p), rel=1e-12)
 
 
 @pytest.mark.parametrize("low", [2**-60, 2**-20, 0.25, 0.5 - 2**-10])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_the_worst_that_one_bin_can_hold_comes_near_the_bound(low: float, mirrored: bool) -> None:
+def test_the_worst_case_within_one_bin_is_near_the_bound(low: float, mirrored: bool) -> None:
     # Half of the voxels at either end of a bin: an octave has 256 of them.
     width = 2.0 ** (math.floor(math.log2(low)) - 8)
     values = np.repeat([low, np.nextafter(low + width, 0)], 500)
@@ -95,33 +95,33 @@ def test_the_worst_that_one_bin_can_hold_comes_near_the_bound(low: float, mirror
 
 @given(any_maps)
 def test_independent_voxels_vary_less(p: np.ndarray) -> None:
-    found = summarize(p, spatial_dims=p.ndim)
+    found = Statistics.of(p, spatial_dims=p.ndim)
     assert found.volume_std == found.volume_std_independent <= found.volume_std_comonotone
 
 
 @given(any_maps)
 def test_quantiles_are_the_smallest_volumes_that_are_likely_enough(p: np.ndarray) -> None:
-    found = summarize(p, spatial_dims=p.ndim).volume_quantiles
+    found = Statistics.of(p, spatial_dims=p.ndim).volume_quantiles
     q = p.astype(np.float64)
     assert found == Quantiles(*(float(np.count_nonzero(q > t)) for t in (0.95, 0.5, 0.05)))
     counts, chances = volumes(p)
     order = np.argsort(counts)
     reached = np.cumsum(chances[order])
-    for wanted, quantile in zip((0.05, 0.5, 0.95), dataclasses.astuple(found), strict=True):
-        # Sums of chances are rounded: what lies within that of the level may count or not.
-        least = counts[order][np.searchsorted(reached, wanted - 1e-12)]
-        most = counts[order][min(np.searchsorted(reached, wanted + 1e-12), len(counts) - 1)]
+    for level, quantile in zip((0.05, 0.5, 0.95), dataclasses.astuple(found), strict=True):
+        # The sums of probabilities are rounded: a sum that close to the level may be on either side of it.
+        least = counts[order][np.searchsorted(reached, level - 1e-12)]
+        most = counts[order][min(int(np.searchsorted(reached, level + 1e-12)), len(counts) - 1)]
         assert least <= quantile <= most
 
 
 def test_values_on_a_threshold_are_not_above_it() -> None:
     p = np.array([[0.05, 0.5, 0.95, 1.0]])
-    assert summarize(p, spatial_dims=2).volume_quantiles == Quantiles(1.0, 2.0, 3.0)
+    assert Statistics.of(p, spatial_dims=2).volume_quantiles == Quantiles(1.0, 2.0, 3.0)
 
 
 def test_two_voxels_worked_out_on_paper() -> None:
     # {p > U} has 2 voxels with probability 1/4, 1 with 1/2, none with 1/4: variance 1/2; independent 2 x 3/16.
-    found = summarize(np.array([[0.25, 0.75]]), spacing=(2.0, 2.0), unit="mm", spatial_dims=2)
+    found = Statistics.of(np.array([[0.25, 0.75]]), spacing=(2.0, 2.0), unit="mm", spatial_dims=2)
     assert found.volume_std_comonotone == pytest.approx(4 * math.sqrt(1 / 2), rel=1e-15)
     assert found.volume_std_independent == pytest.approx(4 * math.sqrt(3 / 8), rel=1e-15)
     assert found.volume_quantiles == Quantiles(0.0, 4.0, 8.0)
@@ -129,30 +129,32 @@ def test_two_voxels_worked_out_on_paper() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_mask_is_certain(dtype: type) -> None:
-    mask = (np.random.default_rng(0).random((6, 7, 8)) > 0.4).astype(dtype)
-    found = summarize(mask, spatial_dims=3)
+    mask: np.ndarray = (np.random.default_rng(0).random((6, 7, 8)) > 0.4).astype(dtype)
+    found = Statistics.of(mask, spatial_dims=3)
     assert (found.volume_std_independent, found.volume_std_comonotone) == (0.0, 0.0)
     assert found.volume_quantiles == Quantiles(*[float(mask.sum())] * 3)
 
 
-def test_the_certain_part_of_a_map_costs_no_digits() -> None:
+def test_certain_voxels_cause_no_loss_of_precision() -> None:
     # As the mean of squares less the square of the mean nothing but rounding would be left.
     p = np.ones((3000, 1000), np.float32)
     p[0, :3] = (2**-30, 2**-30, 2**-30)
     variance = 9 * 2**-30 * (1 - 2**-30)
-    assert summarize(p, spatial_dims=2).volume_std_comonotone == pytest.approx(math.sqrt(variance), rel=1e-12)
+    assert Statistics.of(p, spatial_dims=2).volume_std_comonotone == pytest.approx(
+        math.sqrt(variance), rel=1e-12
+    )
 
 
-def test_what_lies_below_all_bins_is_within_the_stated_bound() -> None:
+def test_voxels_below_all_bins_are_within_the_stated_bound() -> None:
     p = np.array([[2.0**-70, 2.0**-64, 1e-300, 5e-324]])
-    found = summarize(p, spatial_dims=2).volume_std_comonotone
+    found = Statistics.of(p, spatial_dims=2).volume_std_comonotone
     exact = math.sqrt(7 * 2.0**-70 + (2.0**-64 - 2.0**-70))
     assert exact * 0.999 <= found <= exact + p.size * 2**-32
 
 
 def test_one_threshold_decides_for_all_channels() -> None:
     p = np.random.default_rng(1).integers(0, 257, (2, 3, 4, 5)) / 256
-    found = summarize(p, spatial_dims=2)
+    found = Statistics.of(p, spatial_dims=2)
     for part in found.per_channel:
         assert part.volume_std_comonotone == pytest.approx(exact_std(p[part.index]), rel=1e-12)
     assert found.volume_std_comonotone == pytest.approx(exact_std(p), rel=1e-12)
@@ -162,10 +164,10 @@ def test_one_threshold_decides_for_all_channels() -> None:
 
 
 def test_the_sample_tree() -> None:
-    file = nibabel.load(Path(__file__).parents[2] / "sample_data" / "vessel_tree.nii.gz")
+    file: Any = nibabel.load(Path(__file__).parents[2] / "sample_data" / "vessel_tree.nii.gz")
     p = np.asarray(file.dataobj, np.float64).T
     spacing = tuple(float(size) for size in file.header.get_zooms()[::-1])
-    found = summarize(p, spacing=spacing, unit="mm", spatial_dims=3)
+    found = Statistics.of(p, spacing=spacing, unit="mm", spatial_dims=3)
     voxel = math.prod(spacing)
     told = (found.expected_volume, *dataclasses.astuple(found.volume_quantiles))
     assert told == pytest.approx([p.sum() * voxel, *((p > t).sum() * voxel for t in (0.95, 0.5, 0.05))])
@@ -179,13 +181,13 @@ def test_the_sample_tree() -> None:
 @pytest.mark.parametrize("dims", [2, 3])
 def test_columns_are_the_same_in_voxels_and_in_millimetres(unit: str | None, dims: int) -> None:
     p = np.random.default_rng(2).random((6,) * dims)
-    found = summarize(p, spacing=(0.3,) * dims, unit=unit, spatial_dims=dims)
-    columns = volume_columns(found)
+    found = Statistics.of(p, spacing=(0.3,) * dims, unit=unit, spatial_dims=dims)
+    columns = volume_columns.of(found)
     kind = {2: "area_mm2", 3: "volume_mm3"}[dims]
     assert {name for name in columns if name.startswith("q05")} == {"q05_voxels"} | (
         {f"q05_{kind}"} if unit else set()
     )
-    assert set(columns) - set(SPREAD) == {
+    assert set(columns) - set(volume_columns.SPREAD) == {
         f"{figure}_{name}"
         for figure in ("expected", "std")
         for name in (["voxels", kind] if unit else ["voxels"])

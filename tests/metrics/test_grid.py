@@ -1,4 +1,4 @@
-"""Two maps on one grid: what is compared of their headers, what is told, and what only one of them knows."""
+"""Two maps on one grid: comparison of headers, errors and notes, geometry of only one of them."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_voxel_sizes_without_affines() -> None:
     assert on_one_grid(here, other, same_grid=True)[0] is here
 
 
-def test_what_only_the_reference_knows_goes_to_the_prediction() -> None:
+def test_geometry_of_the_reference_alone_is_copied_to_the_prediction() -> None:
     there = volume(affine=affine(), spacing=(2.0, 1.0, 0.5), unit="mm")
     found, told = on_one_grid(volume(), there)
     assert found.affine is there.affine
@@ -112,7 +112,7 @@ def test_what_only_the_reference_knows_goes_to_the_prediction() -> None:
     assert told == ()
 
 
-def test_what_only_the_prediction_knows_stays() -> None:
+def test_geometry_of_the_prediction_alone_is_kept() -> None:
     here = volume(affine=affine(), spacing=(2.0, 1.0, 0.5), unit="mm")
     found, told = on_one_grid(here, volume())
     assert found is here

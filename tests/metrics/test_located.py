@@ -1,4 +1,4 @@
-"""Where topology is wrong: simple voxels, warping, DIU, the error map."""
+"""Places of topological errors: simple voxels, warping, DIU, the error map."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ def test_a_voxel_is_simple_where_flipping_it_changes_no_homology(dims: int, conn
     if dims == 3:
         # Few neighbours and many are as likely as half of them.
         codes = np.concatenate([codes & np.roll(codes, 1), codes | np.roll(codes, 1), codes])
-    codes = codes.astype(np.int32)
-    got = simple(codes, dims, connectivity)
+    got = simple(codes.astype(np.int32), dims, connectivity)
     offsets = neighbourhood(dims).offsets + 1
     for code, said in zip(codes.tolist(), got.tolist(), strict=True):
         without = np.zeros((3,) * dims, bool)
@@ -63,7 +62,9 @@ def test_diu_is_what_persistence_counts(dims: int, connectivity: int) -> None:
 
 
 @pytest.mark.parametrize(("dims", "connectivity"), EVERY)
-def test_warping_keeps_the_topology_and_only_goes_towards_the_target(dims: int, connectivity: int) -> None:
+def test_warping_keeps_the_topology_and_changes_voxels_to_the_target_only(
+    dims: int, connectivity: int
+) -> None:
     for start, target in noise(dims, 25, 2):
         found = warp(start, target, connectivity)
         assert betti_numbers(found, connectivity) == betti_numbers(start, connectivity)

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from helpers_drawn import pair
 
-from softmorph_cli.metrics import matching
+from softmorph_cli.metrics import topological
 from softmorph_cli.topology.betti import CONNECTIVITIES, betti_numbers
 
-(MATCHING,) = matching.METRICS
+*_, MATCHING = topological.METRICS
 EVERY = [(dims, connectivity) for dims in (2, 3) for connectivity in CONNECTIVITIES[dims]]
 
 
-def unmatched(predicted: np.ndarray, truth: np.ndarray, connectivity: int | None = None) -> tuple[int, ...]:
+def unmatched(
+    predicted: np.ndarray, truth: np.ndarray, connectivity: int | None = None
+) -> tuple[float | None, ...]:
     one = pair(predicted, truth, connectivity=connectivity, expensive=True)
     values = tuple(MATCHING.compute(one).values.values())
     return values if predicted.ndim == 3 else values[:-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers_drawn import measured, pair
@@ -13,8 +15,8 @@ COUNTS, SOFT = overlap.METRICS
 
 
 def values(
-    metric: Metric, predicted: np.ndarray, reference: np.ndarray, **settings: object
-) -> dict[str, float]:
+    metric: Metric, predicted: np.ndarray, reference: np.ndarray, **settings: Any
+) -> dict[str, float | None]:
     return dict(metric.compute(pair(predicted, reference, **settings)).values)
 
 
@@ -25,7 +27,7 @@ def test_counts_on_paper() -> None:
     assert values(COUNTS, predicted, reference) == pytest.approx(
         {"dice": 4 / 7, "accuracy": 1 / 2, "iou": 2 / 5, "precision": 2 / 4, "recall": 2 / 3}
     )
-    # At 0.7 the fourth voxel goes.
+    # Above 0.7 the fourth voxel is background.
     assert values(COUNTS, predicted, reference, threshold=0.7)["precision"] == pytest.approx(2 / 3)
 
 
@@ -35,16 +37,16 @@ def test_counts_on_paper() -> None:
 def test_empty_and_full_masks(predicted: int, reference: int, wanted: tuple[int, int]) -> None:
     ones = np.ones((3, 4))
     got = values(COUNTS, ones * predicted, ones * reference)
-    assert (got["dice"], got["accuracy"]) == wanted
-    assert got["iou"] == got["precision"] == got["recall"] == wanted[0]
+    assert [got["dice"], got["accuracy"]] == list(wanted)
+    assert [got[name] for name in ("iou", "precision", "recall")] == [wanted[0]] * 3
     assert values(SOFT, ones * predicted, ones * reference)["soft_dice"] == wanted[0]
 
 
 @pytest.mark.parametrize("shape", [(31, 17), (9, 14, 11)])
 def test_soft_dice_and_dice_are_those_of_monai(shape: tuple[int, ...]) -> None:
     import torch
-    from monai.losses import DiceLoss
-    from monai.metrics import DiceMetric
+    from monai.losses.dice import DiceLoss
+    from monai.metrics.meandice import DiceMetric
 
     rng = np.random.default_rng(len(shape))
     predicted, reference = rng.random(shape).astype(np.float32), rng.random(shape).astype(np.float32)
@@ -53,7 +55,8 @@ def test_soft_dice_and_dice_are_those_of_monai(shape: tuple[int, ...]) -> None:
         loss = DiceLoss(smooth_nr=0, smooth_dr=0)(*batch).item()
         got = measured(pair(predicted, truth)).values
         assert got["soft_dice"] == pytest.approx(1 - loss, abs=1e-12)
-        hard = DiceMetric()(batch[0] > 0.5, batch[1] > 0.5).item()
+        dice: Any = DiceMetric()
+        hard = dice(batch[0] > 0.5, batch[1] > 0.5).item()
         assert got["dice"] == pytest.approx(hard, abs=1e-6)
 
 

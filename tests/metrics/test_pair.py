@@ -1,6 +1,8 @@
-"""What is shared, what is refused, and what the JSON is told."""
+"""Pairs of maps: shared results, refused arguments, parameters in the JSON."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from helpers_maps import same_bits, vessels
 
 from softmorph_cli import skeletonize
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.metrics.pair import Settings
+from softmorph_cli.metrics.pair import MetricSettings
 from softmorph_cli.metrics.registry import METRICS
 
 BLANK, FULL = np.zeros((12, 14)), np.ones((12, 14))
@@ -21,7 +23,7 @@ def test_maps_of_different_shapes_are_refused_with_both_shapes() -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.nan, -0.1, 1.5])
-def test_what_is_no_probability_is_refused(wrong: float) -> None:
+def test_values_outside_0_1_are_refused(wrong: float) -> None:
     for both in ((BLANK, BLANK + wrong), (BLANK + wrong, BLANK)):
         with pytest.raises(InputError, match="probabilities lie in"):
             pair(*both)
@@ -35,9 +37,9 @@ def test_a_connectivity_of_the_wrong_number_of_axes_is_refused() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"threshold": 1.0}, {"tolerance": -1.0}, {"patches": 0}, {"iterations": 0}, {"method": "none"}]
 )
-def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        Settings(**wrong)
+        MetricSettings(**wrong)
 
 
 def test_a_voxel_at_the_threshold_is_background_and_a_soft_reference_is_cut_at_one_half() -> None:
@@ -45,8 +47,6 @@ def test_a_voxel_at_the_threshold_is_background_and_a_soft_reference_is_cut_at_o
     # 0.3 as float32 is above 0.3.
     assert one.predicted.tolist() == [[bool(np.float32(0.3) > 0.3), True, True]]
     assert one.truth.tolist() == [[False, False, True]]
-    assert one.soft
-    assert not pair(BLANK, FULL).soft
 
 
 def test_the_skeletons_are_those_of_the_command() -> None:
@@ -59,28 +59,28 @@ def test_the_skeletons_are_those_of_the_command() -> None:
     )
 
 
-def test_what_several_metrics_need_is_made_once() -> None:
+def test_shared_results_are_computed_once() -> None:
     one = pair(vessels((40, 44), 1), vessels((40, 44), 2))
     for name in ("predicted", "truth", "skeletons", "soft_skeletons", "graphs", "betti", "surfaces"):
         assert getattr(one, name) is getattr(one, name)
 
 
-def test_the_settings_say_all_that_a_metric_depends_on() -> None:
-    told = Settings(connectivity=6, patches=7, seed=3).as_dict(3)
+def test_the_settings_in_the_json_are_complete() -> None:
+    told = MetricSettings(connectivity=6, patches=7, seed=3).as_dict(3)
     assert (told["connectivity"], told["background_connectivity"]) == (6, 26)
     assert (told["patches"], told["patch_shape"], told["seed"]) == (7, [48, 48, 48], 3)
     assert told["threshold"] == told["reference_threshold"] == 0.5
     assert "background" in told["ties"]
     assert "Kuba" in told["skeleton"]
-    assert Settings().as_dict(2)["patches"] is None
-    assert Settings(expensive=True).as_dict(2)["patches"] == 100
+    assert MetricSettings().as_dict(2)["patches"] is None
+    assert MetricSettings(expensive=True).as_dict(2)["patches"] == 100
 
 
 def names() -> list[str]:
     return [name for metric in METRICS for name in metric.names]
 
 
-def test_the_names_are_those_of_the_json_and_each_is_there_once() -> None:
+def test_names_in_the_json_are_unique() -> None:
     wanted = (
         "dice accuracy iou precision recall soft_dice cldice soft_cldice betti_0_error betti_1_error betti_2_error "
         "euler_error euler_ratio betti_0_error_patches betti_1_error_patches betti_2_error_patches "
@@ -91,7 +91,7 @@ def test_the_names_are_those_of_the_json_and_each_is_there_once() -> None:
 
 @pytest.mark.parametrize("shape", [(30, 34), (14, 16, 18)])
 @pytest.mark.parametrize("which", ["like", "empty prediction", "empty reference", "both empty", "full"])
-def test_every_metric_has_a_defined_value_or_says_why_not(shape: tuple[int, ...], which: str) -> None:
+def test_every_metric_is_defined_or_has_a_note_on_why_not(shape: tuple[int, ...], which: str) -> None:
     map_, blank = vessels(shape, 3), np.zeros(shape)
     maps = {
         "like": (map_, map_ > 0.5),
@@ -126,5 +126,7 @@ def test_every_metric_has_a_defined_value_or_says_why_not(shape: tuple[int, ...]
         ("product", 3, 3),
     ],
 )
-def test_when_soft_skeletons_end_is_told(method: str, iterations: int | None, told: int | str) -> None:
-    assert Settings(method=method, iterations=iterations).as_dict(3)["soft_skeleton_iterations"] == told
+def test_the_stopping_condition_of_soft_skeletons_is_in_the_json(
+    method: str, iterations: int | None, told: int | str
+) -> None:
+    assert MetricSettings(method=method, iterations=iterations).as_dict(3)["soft_skeleton_iterations"] == told

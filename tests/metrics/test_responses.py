@@ -1,4 +1,4 @@
-"""Each metric answers to what it is for: the table of README.md."""
+"""Responses of the metrics to single errors: the table of README.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two files are to an evaluation: one map, labels, classes, slices."""
+"""The two sides of an evaluation: maps, label maps, classes, slices."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ SOFT = np.random.default_rng(1).random((4, 5, 6)).astype(np.float32)
 def saved(path: Path, array: np.ndarray) -> Path:
     np.save(path, array)
     return path
+
+
+def save_nifti(array: np.ndarray, path: Path) -> None:
+    make: Any = nibabel.Nifti1Image
+    make(array.T, np.eye(4)).to_filename(path)
 
 
 def classes(prediction: Path, reference: Path, *labels: int, **reading: Any) -> dict[int, Compared]:
@@ -59,7 +64,7 @@ def test_labels_that_only_one_has_are_empty_in_the_other(tmp_path: Path) -> None
     assert not any(one.prediction.array.any() for one in classes(empty, its).values())
 
 
-def test_a_reference_of_grey_values_has_labels_if_they_are_asked_for(tmp_path: Path) -> None:
+def test_a_reference_of_grey_values_has_labels_if_labels_are_given(tmp_path: Path) -> None:
     grey = np.arange(120, dtype=np.uint8).reshape(4, 5, 6)
     found = classes(saved(tmp_path / "p.npy", SOFT), saved(tmp_path / "r.npy", grey), 77)
     assert found[77].reference.array.sum() == 1
@@ -74,7 +79,7 @@ def test_channels_by_their_names(tmp_path: Path) -> None:
     assert [one.name for one in found.values()] == ["axon", "soma"]
     assert np.array_equal(found[2].prediction.array, SOFT[::-1])
     assert np.array_equal(found[2].reference.array, LABELS % 3 == 2)
-    # One channel is one map: whoever takes it says which label it is.
+    # One channel is one map: its label has to be given.
     with pytest.raises(InputError, match="such as label=1"):
         classes(tmp_path / "p.ome.tif", its, channel="soma")
     (one,) = classes(tmp_path / "p.ome.tif", its, 2, channel="soma").values()
@@ -83,10 +88,10 @@ def test_channels_by_their_names(tmp_path: Path) -> None:
 
 def test_the_background_of_a_softmax_is_no_class(tmp_path: Path) -> None:
     p = np.stack([1 - SOFT, SOFT / 2, SOFT / 2])
-    nibabel.Nifti1Image(p.T, np.eye(4)).to_filename(tmp_path / "p.nii")
+    save_nifti(p, tmp_path / "p.nii")
     one_hot = np.stack([k == LABELS for k in (0, 1, 2)]).astype(np.uint8)
     one_hot[0] = 1 - one_hot[1] - one_hot[2]
-    nibabel.Nifti1Image(one_hot.T, np.eye(4)).to_filename(tmp_path / "r.nii")
+    save_nifti(one_hot, tmp_path / "r.nii")
     found = classes(tmp_path / "p.nii", tmp_path / "r.nii")
     assert list(found) == [1, 2]
     for label, one in found.items():
@@ -94,7 +99,7 @@ def test_the_background_of_a_softmax_is_no_class(tmp_path: Path) -> None:
         assert np.array_equal(one.reference.array, label == LABELS)
 
 
-def test_slices_are_images_of_their_own(tmp_path: Path) -> None:
+def test_slices_are_separate_images(tmp_path: Path) -> None:
     mine, its = saved(tmp_path / "p.npy", SOFT), saved(tmp_path / "r.npy", (LABELS > 1).astype(np.uint8))
     found = classes(mine, its, per_slice=True)
     assert [one.name for one in found.values()] == [f"slice {k}" for k in range(4)]
@@ -104,7 +109,7 @@ def test_slices_are_images_of_their_own(tmp_path: Path) -> None:
         classes(mine, saved(tmp_path / "labels.npy", LABELS), per_slice=True)
 
 
-def test_letters_of_axes_go_for_both_files_if_they_fit_them(tmp_path: Path) -> None:
+def test_axes_apply_to_both_files_if_they_fit(tmp_path: Path) -> None:
     mine = saved(tmp_path / "p.npy", np.moveaxis(np.stack([1 - SOFT, SOFT]), 0, -1))
     its = saved(tmp_path / "r.npy", (LABELS > 1).astype(np.uint8))
     (one,) = classes(mine, its, axes="ZYXC").values()
@@ -115,7 +120,7 @@ def test_letters_of_axes_go_for_both_files_if_they_fit_them(tmp_path: Path) -> N
     assert np.array_equal(one.reference.array, LABELS > 1)
 
 
-def test_a_region_and_a_mask_go_for_both(tmp_path: Path) -> None:
+def test_a_region_and_a_mask_apply_to_both_files(tmp_path: Path) -> None:
     mine, its = saved(tmp_path / "p.npy", SOFT), saved(tmp_path / "r.npy", LABELS)
     inside = saved(tmp_path / "m.npy", (SOFT > 0.5).astype(np.uint8))
     (one,) = classes(mine, its, 2, region="1:3,:,2:", mask=inside).values()
@@ -124,7 +129,7 @@ def test_a_region_and_a_mask_go_for_both(tmp_path: Path) -> None:
     assert np.array_equal(one.reference.array, ((LABELS == 2) & (SOFT > 0.5))[cut])
 
 
-def test_a_label_that_nobody_has_is_a_mistake_unless_nothing_is_there(tmp_path: Path) -> None:
+def test_a_label_in_neither_file_is_an_error_unless_both_are_empty(tmp_path: Path) -> None:
     mine = open_prediction(saved(tmp_path / "p.npy", LABELS), READING, tmp_path)
     its = open_reference(saved(tmp_path / "r.npy", LABELS % 2), READING, labelled=True)
     check_held(mine, its, (3, 1))
@@ -145,8 +150,8 @@ def test_one_of_several_exclusive_classes_is_compared_with_its_own_label(
     soft = np.full((4, 4, 5, 6), 0.1, np.float32)
     np.put_along_axis(soft, LABELS[None].astype(np.intp), np.float32(0.7), axis=0)
     map_, labels = tmp_path / "p.nii", tmp_path / "r.nii"
-    nibabel.Nifti1Image(soft.transpose(3, 2, 1, 0), np.eye(4)).to_filename(map_)
-    nibabel.Nifti1Image(LABELS.T, np.eye(4)).to_filename(labels)
+    save_nifti(soft, map_)
+    save_nifti(LABELS, labels)
     for other in (labels, map_):
         mine = open_prediction(map_, replace(READING, channel=channel), other, argmax=argmax)
         its = open_reference(other, READING, labelled=False)
@@ -156,5 +161,5 @@ def test_one_of_several_exclusive_classes_is_compared_with_its_own_label(
         assert np.array_equal(one.reference.array > 0.5, channel == LABELS)
         assert (one.decided.prediction is None) != argmax
     # A mask has no labels that could be compared with others.
-    mask = saved(tmp_path / "m.npy", (channel == LABELS).astype(np.uint8))
+    mask = saved(tmp_path / "m.npy", np.equal(LABELS, channel).astype(np.uint8))
     assert list(classes(map_, mask, channel=channel)) == [1]

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.metrics import statistics
-from softmorph_cli.metrics.statistics import change, summarize
+from softmorph_cli.metrics.statistics import Statistics, change
 from softmorph_cli.topology import components
 
 FIELDS = {
@@ -44,9 +44,9 @@ probability_maps = hnp.arrays(
 )
 
 
-def test_a_map_worked_out_on_paper():
+def test_a_map_worked_out_on_paper() -> None:
     p = np.array([[0.0, 0.5, 1.0], [0.25, 0.0, 0.75]], dtype=np.float32)
-    found = summarize(p, spacing=(2.0, 0.5), unit="mm", spatial_dims=2)
+    found = Statistics.of(p, spacing=(2.0, 0.5), unit="mm", spatial_dims=2)
     assert found.sum == 2.5
     assert found.expected_volume == 2.5
     assert found.mean == 2.5 / 6
@@ -75,15 +75,17 @@ def test_a_map_worked_out_on_paper():
         (None, "mm", 1.0, "voxels"),
     ],
 )
-def test_volumes_are_in_the_unit_of_the_voxel_size(spacing, unit, volume, volume_unit):
-    found = summarize(np.full((1, 1, 4), 0.5), spacing=spacing, unit=unit, spatial_dims=3)
+def test_volumes_are_in_the_unit_of_the_voxel_size(
+    spacing: tuple[float, ...] | None, unit: str | None, volume: float, volume_unit: str
+) -> None:
+    found = Statistics.of(np.full((1, 1, 4), 0.5), spacing=spacing, unit=unit, spatial_dims=3)
     assert found.volume_unit == volume_unit
     assert found.expected_volume == pytest.approx(2 * volume, rel=1e-12)
     assert found.volume_std == pytest.approx(volume, rel=1e-12)
 
 
-def test_the_json_has_the_fields_of_its_schema_and_nothing_but_plain_values():
-    found = summarize(np.full((3, 4), 0.5), spatial_dims=2).as_dict()
+def test_the_json_has_the_fields_of_its_schema_and_nothing_but_plain_values() -> None:
+    found = Statistics.of(np.full((3, 4), 0.5), spatial_dims=2).as_dict()
     assert set(found) == FIELDS
     assert set(found["histogram"]) == {"edges", "counts"}
     assert set(found["volume_quantiles"]) == {"q05", "q50", "q95"}
@@ -91,21 +93,21 @@ def test_the_json_has_the_fields_of_its_schema_and_nothing_but_plain_values():
     assert json.loads(json.dumps(found)) == found
 
 
-def test_components_touch_at_corners_but_half_is_not_above_half():
+def test_components_touch_at_corners_but_half_is_not_above_half() -> None:
     drawing = ["#.#..#", ".#....", "......", "h#hh##"]
     p = np.array([[{"#": 0.9, "h": 0.5, ".": 0.0}[c] for c in row] for row in drawing])
-    assert summarize(p, spatial_dims=2).components_above_half == 4
+    assert Statistics.of(p, spatial_dims=2).components_above_half == 4
     corners = np.zeros((4, 4, 4))
     corners[0, 0, 0] = corners[1, 1, 1] = corners[3, 3, 3] = 1
-    found = summarize(corners, spatial_dims=3)
+    found = Statistics.of(corners, spatial_dims=3)
     assert (found.components_above_half, found.connectivity) == (2, 26)
 
 
-def test_channels_are_summarized_one_by_one_and_together():
+def test_channels_are_summarized_one_by_one_and_together() -> None:
     p = np.zeros((2, 3, 4, 5), dtype=np.float32)
     p[1, 2, 1:3, 1:3] = 1
     p[0, 1, 0, 0] = 0.75
-    found = summarize(p, spatial_dims=2)
+    found = Statistics.of(p, spatial_dims=2)
     assert [part.index for part in found.per_channel] == [(t, c) for t in range(2) for c in range(3)]
     assert [part.sum for part in found.per_channel] == [0, 0.75, 0, 0, 0, 4]
     assert (found.sum, found.components_above_half, found.index) == (4.75, 2, ())
@@ -115,15 +117,15 @@ def test_channels_are_summarized_one_by_one_and_together():
     assert set(as_dict["per_channel"][5]) == FIELDS | {"index"}
     assert as_dict["per_channel"][5]["index"] == [1, 2]
     # The same array as a volume: its planes are no channels then, and touch each other.
-    assert summarize(p[1], spatial_dims=3).per_channel == ()
+    assert Statistics.of(p[1], spatial_dims=3).per_channel == ()
 
 
 @given(probability_maps, st.integers(1, 9))
-def test_blocks_of_any_size_give_what_the_plain_formulas_give(p, block):
+def test_blocks_of_any_size_give_what_the_plain_formulas_give(p: np.ndarray, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics, "BLOCK_VOXELS", block)
         patch.setattr(components, "LABEL_VOXELS", block)
-        found = summarize(p, spatial_dims=p.ndim)
+        found = Statistics.of(p, spatial_dims=p.ndim)
     q = p.astype(np.float64)
     assert found.sum == q.sum()  # sixteenths: exact in any order
     assert found.volume_std == math.sqrt((q * (1 - q)).sum())
@@ -137,39 +139,39 @@ def test_blocks_of_any_size_give_what_the_plain_formulas_give(p, block):
 
 
 @given(probability_maps)
-def test_a_map_turned_upside_down_in_probability(p):
-    found, opposite = (summarize(q, spatial_dims=p.ndim) for q in (p, 1 - p))
+def test_a_map_turned_upside_down_in_probability(p: np.ndarray) -> None:
+    found, opposite = (Statistics.of(q, spatial_dims=p.ndim) for q in (p, 1 - p))
     assert found.sum + opposite.sum == p.size
     assert found.volume_std == opposite.volume_std
     assert found.volume_std_comonotone == pytest.approx(opposite.volume_std_comonotone, rel=1e-12)
     assert found.entropy_bits == pytest.approx(opposite.entropy_bits, abs=1e-9)
 
 
-def test_memory_layout_does_not_change_a_bit():
+def test_memory_layout_does_not_change_a_bit() -> None:
     for seed in range(8):  # two orders of summing may agree by chance
         p = np.random.default_rng(seed).random((70, 50, 170 + seed)) ** 9
-        expected = summarize(p, spatial_dims=3)
-        assert summarize(np.asfortranarray(p), spatial_dims=3) == expected
-        assert summarize(np.repeat(p, 2, axis=1)[:, ::2], spatial_dims=3) == expected
+        expected = Statistics.of(p, spatial_dims=3)
+        assert Statistics.of(np.asfortranarray(p), spatial_dims=3) == expected
+        assert Statistics.of(np.repeat(p, 2, axis=1)[:, ::2], spatial_dims=3) == expected
 
 
-def test_the_input_is_left_alone():
+def test_the_input_is_not_modified() -> None:
     p = np.full((4, 5), 0.3)
     p.setflags(write=False)
-    summarize(p, spatial_dims=2)
+    Statistics.of(p, spatial_dims=2)
     assert np.all(p == 0.3)
 
 
 @settings(max_examples=20)
 @given(probability_maps)
-def test_change_of_a_map(p):
+def test_change_of_a_map(p: np.ndarray) -> None:
     assert change(p, p) == {"sum_abs": 0.0, "max_abs": 0.0}
     other = p[::-1]
     found = change(p, other)
     assert found == {"sum_abs": float(np.abs(p - other).sum()), "max_abs": float(np.abs(p - other).max())}
 
 
-def test_change_of_one_voxel_in_another_block():
+def test_change_of_one_voxel_in_another_block() -> None:
     p = np.zeros((4, 3, 500, 600), dtype=np.float32)
     q = p.copy()
     q[3, 2, 499, 599], q[0, 0, 0, 0] = 0.75, 0.5
@@ -179,35 +181,35 @@ def test_change_of_one_voxel_in_another_block():
 
 
 @pytest.mark.parametrize("bad", [-0.25, 1.5, math.nan, math.inf])
-def test_values_that_are_no_probabilities_are_refused(bad):
+def test_values_that_are_no_probabilities_are_refused(bad: float) -> None:
     p = np.zeros((3, 4))
     p[1, 1] = bad
     with pytest.raises(InputError, match=r"\[0, 1\]"):
-        summarize(p, spatial_dims=2)
+        Statistics.of(p, spatial_dims=2)
 
 
-def test_arguments_that_do_not_fit_are_refused():
+def test_arguments_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match="empty"):
-        summarize(np.zeros((0, 3)), spatial_dims=2)
+        Statistics.of(np.zeros((0, 3)), spatial_dims=2)
     with pytest.raises(InputError, match="2 or 3 spatial axes"):
-        summarize(np.zeros((3, 3)), spatial_dims=3)
+        Statistics.of(np.zeros((3, 3)), spatial_dims=3)
     with pytest.raises(InputError, match="2 numbers"):
-        summarize(np.zeros((3, 3)), spacing=(1.0, 1.0, 1.0), unit="mm", spatial_dims=2)
+        Statistics.of(np.zeros((3, 3)), spacing=(1.0, 1.0, 1.0), unit="mm", spatial_dims=2)
 
 
-def test_memory_beside_the_map_is_a_fraction_of_it():
+def test_memory_beside_the_map_is_a_fraction_of_it() -> None:
     p = np.random.default_rng(0).random((200, 256, 256), dtype=np.float32)
-    summarize(p[:8], spatial_dims=3)  # what is imported once is not counted
+    Statistics.of(p[:8], spatial_dims=3)  # imports do not count
     tracemalloc.start()
     try:
-        summarize(p, spatial_dims=3)
+        Statistics.of(p, spatial_dims=3)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < p.nbytes / 2
 
 
-def test_statistics_are_frozen():
-    found = summarize(np.zeros((2, 2)), spatial_dims=2)
+def test_statistics_are_frozen() -> None:
+    found = Statistics.of(np.zeros((2, 2)), spatial_dims=2)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        found.sum = 1.0
+        found.sum = 1.0  # type: ignore[misc]

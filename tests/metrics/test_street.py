@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers_curves import drawn, traced
@@ -21,7 +23,8 @@ def by_linear_program(costs: np.ndarray) -> float:
     masses = np.full(2 * count, 1 / count)
     solved = linprog(costs.ravel(), A_eq=np.vstack([rows, columns]), b_eq=masses)
     assert solved.success
-    return float(solved.fun)
+    cost: Any = solved.fun
+    return float(cost)
 
 
 def scribble(seed: int, dims: int) -> Curves:
@@ -34,7 +37,7 @@ def test_points_lie_half_a_step_from_the_ends_and_a_step_apart() -> None:
     np.testing.assert_allclose(points, [(1, 3), (3, 3), (5, 3), (7, 3), (9, 3)])
 
 
-def test_the_walk_goes_around_corners_and_from_curve_to_curve() -> None:
+def test_the_walk_follows_corners_and_all_curves_in_turn() -> None:
     # 3 + 4 along the first, 3 along the second: ten steps of 1.
     points = walk(drawn([(0, 0), (3, 0), (3, 4)], [(50, 0), (50, 3)]), 10)
     first = [(0.5, 0), (1.5, 0), (2.5, 0), (3, 0.5), (3, 1.5), (3, 2.5), (3, 3.5)]

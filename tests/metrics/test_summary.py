@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.metrics.folders import match
-from softmorph_cli.metrics.summary import summarize
+from softmorph_cli.metrics.folders import match, summarize
 
 
 def test_undefined_values_do_not_count() -> None:
@@ -19,7 +18,7 @@ def test_undefined_values_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [None, None]])
-def test_nothing_at_all(values: list[None]) -> None:
+def test_no_values(values: list[None]) -> None:
     found = summarize(values, seed=0)
     assert found.as_dict() == {
         **dict.fromkeys(("mean", "median", "low", "high")), "count": 0, "undefined": len(values)
@@ -33,7 +32,7 @@ def test_one_value_has_no_interval_and_equal_ones_have_one_of_no_width() -> None
     assert (same.low, same.high) == (0.25, 0.25)
 
 
-def test_the_interval_holds_the_mean_of_its_source_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_true_mean_at_its_confidence() -> None:
     rng = np.random.default_rng(5)
     hits = 0
     for _ in range(60):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers_drawn import pair
 from helpers_maps import vessels
 from scipy.spatial.distance import cdist
-from skimage.measure import find_contours, marching_cubes, mesh_surface_area
+from skimage import measure
 
 from softmorph_cli import Volume
 from softmorph_cli.filters.resample import resampled
 from softmorph_cli.metrics import surfaces
-from softmorph_cli.metrics.pair import Pair, Settings
+from softmorph_cli.metrics.pair import Pair
 
+SKIMAGE: Any = measure
 HD95, ASSD, NSD = surfaces.METRICS
 # It warns of itself.
 MONAI = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
@@ -28,7 +30,8 @@ SHAPES = [
 ]
 
 
-def values(one: Pair) -> dict[str, float | None]:
+def values(one: Pair) -> dict[str, Any]:
+    """Return the metrics of surfaces; None is a value that is not defined."""
     return {name: value for metric in surfaces.METRICS for name, value in metric.compute(one).values.items()}
 
 
@@ -51,15 +54,17 @@ def elements(mask: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray, 
 
 def contour(cell: np.ndarray, spacing: np.ndarray) -> float:
     if cell.ndim == 3:
-        vertices, faces, _, _ = marching_cubes(cell, 0.5, spacing=tuple(spacing), method="lorensen")
-        return float(mesh_surface_area(vertices, faces))
-    lines = [line * spacing for line in find_contours(cell, 0.5)]
+        vertices, faces, _, _ = SKIMAGE.marching_cubes(cell, 0.5, spacing=tuple(spacing), method="lorensen")
+        return float(SKIMAGE.mesh_surface_area(vertices, faces))
+    lines = [line * spacing for line in SKIMAGE.find_contours(cell, 0.5)]
     return sum(float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum()) for line in lines)
 
 
 def quantile(distances: np.ndarray, areas: np.ndarray, share: float) -> float:
-    """Return the least distance within which a share of the area lies, by going through all of them."""
-    return min(d for d in distances if areas[distances <= d].sum() >= share * areas.sum() * (1 - 1e-12))
+    """Return the least distance within which a share of the area lies, by trying all of them."""
+    return min(
+        float(d) for d in distances if areas[distances <= d].sum() >= share * areas.sum() * (1 - 1e-12)
+    )
 
 
 @pytest.mark.parametrize(("shape", "spacing"), SHAPES)
@@ -82,13 +87,13 @@ def test_the_definitions_computed_directly(shape: tuple[int, ...], spacing: tupl
 @pytest.mark.parametrize(("shape", "spacing"), SHAPES)
 def test_the_same_definitions_in_monai(shape: tuple[int, ...], spacing: tuple[float, ...]) -> None:
     import torch
-    from monai.metrics import compute_surface_dice
-    from monai.metrics.utils import get_edge_surface_distance
+    from monai.metrics import surface_dice, utils
 
     predicted, truth = masks(shape, 5)
     got = values(pair(predicted, truth, spacing, tolerance=0.9))
     tensors = [torch.from_numpy(mask) for mask in (predicted, truth)]
-    edges, distances, areas = get_edge_surface_distance(
+    monai: Any = utils
+    edges, distances, areas = monai.get_edge_surface_distance(
         *tensors, spacing=spacing, use_subvoxels=True, symmetric=True
     )
     there, back = (np.asarray(d, float) for d in distances)
@@ -96,7 +101,10 @@ def test_the_same_definitions_in_monai(shape: tuple[int, ...], spacing: tuple[fl
     hd95 = max(quantile(there, area, 0.95), quantile(back, area_truth, 0.95))
     assd = (there @ area + back @ area_truth) / (area.sum() + area_truth.sum())
     batch = [torch.stack([~t, t])[None] for t in tensors]
-    nsd = compute_surface_dice(*batch, class_thresholds=[0.9], spacing=spacing, use_subvoxels=True).item()
+    monai = surface_dice
+    nsd = monai.compute_surface_dice(
+        *batch, class_thresholds=[0.9], spacing=spacing, use_subvoxels=True
+    ).item()
     assert got == pytest.approx({"hd95_mm": hd95, "assd_mm": assd, "nsd": nsd}, rel=1e-5)
 
 
@@ -106,13 +114,14 @@ def test_the_unweighted_percentile_of_monai_is_within_a_voxel(
     shape: tuple[int, ...], spacing: tuple[float, ...]
 ) -> None:
     import torch
-    from monai.metrics import compute_hausdorff_distance
+    from monai.metrics import hausdorff_distance
 
     # Its surface is made of voxels inside of the mask and each counts once; ours lies between voxels.
     for seed in range(3):
         predicted, truth = masks(shape, seed)
         batch = [torch.from_numpy(mask)[None, None] for mask in (predicted, truth)]
-        theirs = compute_hausdorff_distance(
+        monai: Any = hausdorff_distance
+        theirs = monai.compute_hausdorff_distance(
             *batch, include_background=True, percentile=95, spacing=spacing
         ).item()
         assert abs(values(pair(predicted, truth, spacing))["hd95_mm"] - theirs) <= np.linalg.norm(spacing)
@@ -179,13 +188,13 @@ def test_without_a_voxel_size_there_are_no_millimetres() -> None:
     }
 
 
-def test_distances_of_uneven_voxels_without_a_unit_say_what_they_count() -> None:
+def test_a_note_names_the_unit_of_distances_of_uneven_voxels() -> None:
     truth = box((20, 40), (5, 10), (4, 28))
-    maps = (
+    mine, its = (
         Volume(np.asarray(one, np.float32), "YX", (5.0, 2.0), None)
         for one in (np.roll(truth, 3, axis=0), truth)
     )
-    one = Pair(*maps, Settings())
+    one = Pair(mine, its)
     (note,) = HD95.compute(one).notes
     assert note.endswith("are in voxels along x, of which one along y counts 2.5.")
     assert HD95.compute(one).values["hd95_voxels"] == pytest.approx(7.5)
@@ -219,8 +228,8 @@ def test_sheared_voxels_have_no_distances() -> None:
     # The advice works: a slab moves two of its voxels along z, which leans by 0.3 along y.
     slab = np.zeros((2, 24, 12, 12), np.float32)
     slab[0, 6:9], slab[1, 8:11] = 1, 1
-    straight = [resampled(Volume(one, "ZYX", (1, 1, 1), "mm", affine), (0.25, 1, 1)) for one in slab]
-    assert values(Pair(*straight))["hd95_mm"] == pytest.approx(2 / np.sqrt(1.09), abs=0.13)
+    mine, its = (resampled(Volume(one, "ZYX", (1, 1, 1), "mm", affine), (0.25, 1, 1)) for one in slab)
+    assert values(Pair(mine, its))["hd95_mm"] == pytest.approx(2 / np.sqrt(1.09), abs=0.13)
     turned = np.eye(4)
     turned[:2, :2] = np.array([[0.6, -0.8], [0.8, 0.6]])
     assert values(Pair(replace(one.prediction, affine=turned), one.reference))["nsd"] == 1

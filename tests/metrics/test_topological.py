@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers_drawn import pair
 from helpers_maps import topology, vessels
 
 from softmorph_cli.metrics import topological
+from softmorph_cli.metrics.metric import Metric
 
-WHOLE, RATIO, PATCHES = topological.METRICS
+WHOLE, RATIO, PATCHES, _ = topological.METRICS
 
 
 def ring(shape: tuple[int, ...] = (20, 20)) -> np.ndarray:
@@ -27,7 +30,7 @@ def cut(image: np.ndarray) -> np.ndarray:
 
 
 def values(
-    metric: object, predicted: np.ndarray, reference: np.ndarray, **settings: object
+    metric: Metric, predicted: np.ndarray, reference: np.ndarray, **settings: Any
 ) -> list[float | None]:
     return list(metric.compute(pair(predicted, reference, **settings)).values.values())
 
@@ -52,7 +55,7 @@ def test_a_shell_that_is_pierced_has_lost_its_cavity() -> None:
     assert values(WHOLE, twice, shell) == [0, 1, 1, 2]
 
 
-def test_the_connectivity_decides_what_hangs_together() -> None:
+def test_components_depend_on_the_connectivity() -> None:
     diagonal = np.eye(5)
     assert values(WHOLE, diagonal, diagonal, connectivity=4) == [0, 0, None, 0]
     filled = diagonal.copy()
@@ -78,7 +81,7 @@ def counted(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [(100, 130), (50, 60, 55)])
-def test_patches_are_those_that_a_slow_count_goes_through(shape: tuple[int, ...]) -> None:
+def test_patches_equal_a_slow_count(shape: tuple[int, ...]) -> None:
     predicted, truth = vessels(shape, 1, branches=9) > 0.5, vessels(shape, 2, branches=9) > 0.5
     side = {2: 64, 3: 48}[len(shape)]
     rng = np.random.default_rng(5)

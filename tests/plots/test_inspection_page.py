@@ -21,7 +21,7 @@ from softmorph_cli.plots.html.inspection_page import inspection_page
 from softmorph_cli.plots.html.tables import SHOWN, figures, number
 from softmorph_cli.skeleton.analyse import Inspection
 from softmorph_cli.skeleton.frame import Frame
-from softmorph_cli.skeleton.graph import Branch, Component, Node, SkeletonGraph, measure
+from softmorph_cli.skeleton.graph import Branch, Component, SkeletonGraph, SkeletonNode, measure
 from softmorph_cli.skeleton.trace import trace
 from softmorph_cli.volume import Source, Volume
 
@@ -175,7 +175,7 @@ def many(count):
         for k in range(count)
     )
     components = tuple(Component(k, 1, 1, 1, 1, 10.0 / k) for k in range(1, 8))
-    nodes = (Node(1, 1, 2, np.zeros((1, 2), int), np.zeros(3)),)
+    nodes = (SkeletonNode(1, 1, 2, np.zeros((1, 2), int), np.zeros(3)),)
     return Inspection(volume, SkeletonGraph(nodes, branches, components, Frame.of(volume), (100, 100)), {})
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from helpers_maps import vessels
-from skimage.morphology import skeletonize
+from skimage import morphology
 
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import SkeletonGraph, measure
@@ -67,14 +69,14 @@ SHAPES = {
 
 
 def plane(name: str) -> np.ndarray:
-    """Draw one shape in an image of its own."""
+    """Draw one shape in an image."""
     image = np.zeros((27, 29), bool)
     SHAPES[name][0](image, 12, 11)
     return image
 
 
 def everything() -> np.ndarray:
-    """Draw each shape in a plane of its own, and a lone voxel: 6 components, 6 cycles."""
+    """Draw each shape in a separate plane, and an isolated voxel: 6 components, 6 cycles."""
     image = np.zeros((24, 27, 29), bool)
     for k, name in enumerate(SHAPES):
         image[4 * k + 1] = plane(name)
@@ -122,5 +124,6 @@ def graph_of(
 
 def vessel_graph(seed: int, quantities: tuple[str, ...] = ALL) -> SkeletonGraph:
     """Return the graph of a drawn map with forks and cycles."""
-    skeleton = skeletonize(vessels((40, 44, 48), seed, branches=9) > 0.5)
+    thin: Any = morphology.skeletonize
+    skeleton = thin(vessels((40, 44, 48), seed, branches=9) > 0.5)
     return graph_of(skeleton, frame(skeleton.shape, affine=oblique()), quantities)

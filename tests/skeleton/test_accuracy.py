@@ -1,11 +1,13 @@
-"""How right counts and lengths are, on trees, lines, rings and tubes that are drawn."""
+"""Accuracy of counts and lengths on drawn trees, lines, rings and tubes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers_trees import Tree, random_tree
-from skimage.draw import line_nd
+from skimage import draw
 
 from softmorph_cli import Volume
 from softmorph_cli.skeleton import paths
@@ -16,7 +18,7 @@ ISOTROPIC, FLAT, UNEVEN = (1.0, 1.0, 1.0), (1.0, 1.0), (2.0, 0.5, 0.5)
 TREES = 20
 
 
-def graph_of(image: np.ndarray, spacing: tuple[float, ...], **choices: object) -> SkeletonGraph:
+def graph_of(image: np.ndarray, spacing: tuple[float, ...], **choices: Any) -> SkeletonGraph:
     volume = Volume(image.astype(np.float32), "ZYX"[-image.ndim :], spacing, "mm")
     return inspect(volume, Choices(levels=0, **choices)).graph
 
@@ -70,6 +72,7 @@ def test_lengths_are_right_within_five_percent_in_the_mean_and_eight_at_worst(
 def line_errors(spacing: tuple[float, ...], voxels: int = 40) -> np.ndarray:
     """Return the relative errors of straight lines in random directions."""
     rng = np.random.default_rng(0)
+    line_nd: Any = draw.line_nd
     found = []
     for _ in range(200):
         direction = rng.standard_normal(len(spacing)) / spacing
@@ -103,8 +106,9 @@ def tubes(tree: Tree, spacing: tuple[float, ...], radius: float) -> np.ndarray:
     from scipy.spatial import cKDTree
 
     grid = np.stack(np.meshgrid(*map(np.arange, tree.mask.shape), indexing="ij"), axis=-1) * np.array(spacing)
-    distance = cKDTree(np.concatenate(tree.curves)).query(grid.reshape(-1, len(spacing)))[0]
-    return 1 / (1 + np.exp(2 * (distance.reshape(tree.mask.shape) - radius)))
+    curves: Any = cKDTree(np.concatenate(tree.curves))
+    distance = curves.query(grid.reshape(-1, len(spacing)))[0].reshape(tree.mask.shape)
+    return np.asarray(1 / (1 + np.exp(2 * (distance - radius))))
 
 
 @pytest.mark.parametrize("seed", range(4))

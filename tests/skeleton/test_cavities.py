@@ -30,7 +30,7 @@ def test_noise_is_filled_as_scipy_fills_it(seed: int) -> None:
     assert found.dtype == image.dtype
 
 
-def test_the_map_itself_is_left_alone() -> None:
+def test_the_map_itself_is_not_modified() -> None:
     image = block((4, 5, 5))
     image.setflags(write=False)
     before = image.tobytes()
@@ -41,7 +41,7 @@ def test_the_map_itself_is_left_alone() -> None:
     assert image.tobytes() == before
 
 
-def test_where_there_is_none_the_map_is_not_copied() -> None:
+def test_without_cavities_the_map_is_not_copied() -> None:
     image = block()
     assert filled(image, 0.5) == (image, 0, 0)
     assert filled(image, 0.5)[0] is image
@@ -72,7 +72,7 @@ def test_a_pocket_at_the_border_of_the_image_is_open() -> None:
     assert filled(block((3, 5, 5))[2:-2, 2:-2, 2:-2], 0.5)[1:] == (1, 1)
 
 
-def test_the_threshold_says_what_a_hole_is() -> None:
+def test_cavities_depend_on_the_threshold() -> None:
     image = block((4, 5, 5), hole=0.5)
     assert filled(image, 0.4)[1:] == (0, 0)
     # What is at the threshold is not above it.

@@ -1,4 +1,4 @@
-"""Exports are read back and compared with the graph they came from."""
+"""Exports, read back and compared with their graph."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import csv
 import io
 import json
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
-import morphio
+import morphio  # type: ignore[import-untyped]
 import networkx as nx
 import numpy as np
 import pytest
@@ -19,30 +21,33 @@ from softmorph_cli.skeleton.export.graphml import graphml_text
 from softmorph_cli.skeleton.export.obj import obj_text
 from softmorph_cli.skeleton.export.swc import swc_text
 from softmorph_cli.skeleton.export.table import csv_text
+from softmorph_cli.skeleton.graph import Branch, SkeletonGraph
+
+SPACING = (2.0, 0.5, 0.5)
 
 
-def oblique_everything():
+def oblique_everything() -> SkeletonGraph:
     image = everything()
     return graph_of(image, frame(image.shape, affine=oblique()))
 
 
-def tree_graph(seed, spacing=(2.0, 0.5, 0.5), quantities=ALL):
-    mask = random_tree(seed, spacing).mask
-    return graph_of(mask, frame(mask.shape, spacing=spacing), quantities)
+def tree_graph(seed: int, quantities: tuple[str, ...] = ALL) -> SkeletonGraph:
+    mask = random_tree(seed, SPACING).mask
+    return graph_of(mask, frame(mask.shape, spacing=SPACING), quantities)
 
 
-def voxels_without_unit():
+def voxels_without_unit() -> SkeletonGraph:
     image = plane("arms")
     return graph_of(image, frame(image.shape, spacing=(2.0, 0.5), unit=None), ())
 
 
-def lone_voxel():
+def lone_voxel() -> SkeletonGraph:
     image = np.zeros((5, 6), bool)
     image[3, 4] = True
     return graph_of(image)
 
 
-def nothing():
+def nothing() -> SkeletonGraph:
     return graph_of(np.zeros((5, 6, 7), bool))
 
 
@@ -61,18 +66,19 @@ GRAPHS = {
 
 
 @pytest.fixture(params=GRAPHS, scope="module")
-def graph(request):
-    return GRAPHS[request.param]()
+def graph(request: pytest.FixtureRequest) -> SkeletonGraph:
+    made: Callable[[], SkeletonGraph] = GRAPHS[request.param]
+    return made()
 
 
-def rows_of(graph):
+def rows_of(graph: SkeletonGraph) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(csv_text(graph), newline="")))
 
 
 # CSV
 
 
-def test_the_columns_of_a_volume_in_millimetres():
+def test_the_columns_of_a_volume_in_millimetres() -> None:
     assert csv_text(nothing()) == (
         "branch,component,kind,start_node,end_node,length_mm,chord_mm,tortuosity,"
         "radius_mean_mm,radius_min_mm,radius_max_mm,certainty_mean,certainty_min,levels_mean,levels_min,voxels,"
@@ -81,7 +87,7 @@ def test_the_columns_of_a_volume_in_millimetres():
     )
 
 
-def test_an_unknown_unit_is_voxels_and_a_plane_has_no_z_index():
+def test_an_unknown_unit_is_voxels_and_a_plane_has_no_z_index() -> None:
     names = rows_of(voxels_without_unit())[0].keys()
     assert {"length_voxels", "chord_voxels", "radius_mean_voxels", "start_x_voxels", "end_z_voxels"} <= names
     assert "start_y_voxel" in names
@@ -89,7 +95,7 @@ def test_an_unknown_unit_is_voxels_and_a_plane_has_no_z_index():
     assert not [name for name in names if name.endswith("_mm")]
 
 
-def test_a_table_has_a_row_for_each_branch_and_loses_no_digit(graph):
+def test_a_table_has_a_row_for_each_branch_and_loses_no_digit(graph: SkeletonGraph) -> None:
     rows, unit = rows_of(graph), graph.frame.suffix
     assert len(rows) == len(graph.branches)
     for row, branch in zip(rows, graph.branches, strict=True):
@@ -116,7 +122,7 @@ def test_a_table_has_a_row_for_each_branch_and_loses_no_digit(graph):
             assert place == graph.frame.world(voxel).tolist()
 
 
-def test_a_loop_has_no_tortuosity_and_what_was_not_asked_for_is_empty():
+def test_a_loop_has_no_tortuosity_and_unknown_quantities_are_empty() -> None:
     (row,) = rows_of(graph_of(plane("ring"), quantities=()))
     empty = {name for name, cell in row.items() if cell == ""}
     assert empty == {
@@ -134,7 +140,7 @@ def test_a_loop_has_no_tortuosity_and_what_was_not_asked_for_is_empty():
 # JSON
 
 
-def test_the_document_is_plain_json_with_the_names_of_the_table(graph):
+def test_the_document_is_plain_json_with_the_names_of_the_table(graph: SkeletonGraph) -> None:
     found = document(graph)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     header = csv_text(graph).splitlines()[0].split(",")
@@ -154,7 +160,7 @@ def test_the_document_is_plain_json_with_the_names_of_the_table(graph):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_document_counts_what_was_drawn(name):
+def test_the_document_counts_what_was_drawn(name: str) -> None:
     said = document(graph_of(plane(name)))["graph"]
     counts = tuple(said[part] for part in ("components", "cycles", "end_points", "junctions", "branches"))
     assert counts == SHAPES[name][1]
@@ -162,7 +168,7 @@ def test_the_document_counts_what_was_drawn(name):
     assert said["lone_voxels"] == 0
 
 
-def test_the_document_sums_up():
+def test_the_document_has_totals() -> None:
     graph = oblique_everything()
     found = document(graph)
     said = found["graph"]
@@ -190,7 +196,7 @@ def test_the_document_sums_up():
     assert sum(c["end_points"] for c in found["components"]) == said["end_points"]
 
 
-def test_what_is_unknown_is_null():
+def test_unknown_values_are_null() -> None:
     said = document(lone_voxel())["graph"]
     assert said == {
         "components": 1,
@@ -215,11 +221,11 @@ def test_what_is_unknown_is_null():
 # GraphML
 
 
-def points(text, kind):
+def points(text: str, kind: type[int] | type[float]) -> np.ndarray:
     return np.array([[kind(word) for word in point.split()] for point in text.split(";")])
 
 
-def test_graphml_gives_everything_back(graph):
+def test_graphml_restores_the_graph(graph: SkeletonGraph) -> None:
     stream = io.BytesIO(graphml_text(graph).encode())
     back = nx.read_graphml(stream, node_type=int, edge_key_type=int, force_multigraph=True)
     unit = graph.frame.suffix
@@ -260,7 +266,7 @@ def test_graphml_gives_everything_back(graph):
     assert points(back.graph["origin"], float)[0].tolist() == graph.frame.origin.tolist()
 
 
-def test_graphml_keeps_loops_and_parallel_branches():
+def test_graphml_keeps_loops_and_parallel_branches() -> None:
     text = graphml_text(oblique_everything())
     back = nx.read_graphml(io.BytesIO(text.encode()), force_multigraph=True)
     assert nx.number_of_selfloops(back) == 4
@@ -271,13 +277,13 @@ def test_graphml_keeps_loops_and_parallel_branches():
 # SWC
 
 
-def samples_of(text):
+def samples_of(text: str) -> list[tuple[int, int, np.ndarray, int]]:
     rows = [line.split() for line in text.splitlines() if not line.startswith("#")]
     assert all(len(row) == 7 for row in rows)
     return [(int(n), int(t), np.array(numbers, float), int(parent)) for n, t, *numbers, parent in rows]
 
 
-def length_of(text):
+def length_of(text: str) -> float:
     samples = samples_of(text)
     places = {number: numbers[:3] for number, _, numbers, _ in samples}
     return sum(
@@ -287,11 +293,11 @@ def length_of(text):
     )
 
 
-def last_step(branch):
+def last_step(branch: Branch) -> float:
     return float(np.linalg.norm(branch.points[-1] - branch.points[-2]))
 
 
-def test_swc_is_one_tree_for_each_component(graph):
+def test_swc_is_one_tree_for_each_component(graph: SkeletonGraph) -> None:
     text, warnings = swc_text(graph)
     samples = samples_of(text)
     assert [number for number, *_ in samples] == list(range(1, len(samples) + 1))
@@ -306,7 +312,7 @@ def test_swc_is_one_tree_for_each_component(graph):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 0.5, 0.5), (0.001, 0.001)])
-def test_a_tree_in_swc_is_as_long_as_the_graph(seed, spacing):
+def test_a_tree_in_swc_is_as_long_as_the_graph(seed: int, spacing: tuple[float, ...]) -> None:
     mask = random_tree(seed, tuple(size / min(spacing) for size in spacing)).mask
     graph = graph_of(mask, frame(mask.shape, spacing=spacing))
     assert graph.cycles == 0
@@ -314,13 +320,14 @@ def test_a_tree_in_swc_is_as_long_as_the_graph(seed, spacing):
     text, warnings = swc_text(graph)
     assert warnings == ()
     assert length_of(text) == pytest.approx(graph.length, rel=1e-12)
-    assert length_of(swc_text(graph, "um")[0]) == pytest.approx(1000 * graph.length, rel=1e-12)
 
 
 @pytest.mark.parametrize(
     ("name", "cut"), [("arms", ()), ("ring", (1,)), ("theta", (2, 3)), ("eight", (1, 2)), ("lollipop", (1,))]
 )
-def test_the_shortest_branch_of_a_cycle_is_cut_one_step_before_its_end(name, cut):
+def test_the_shortest_branch_of_a_cycle_is_cut_one_step_before_its_end(
+    name: str, cut: tuple[int, ...]
+) -> None:
     graph = graph_of(plane(name))
     text, _ = swc_text(graph)
     lost = sum(last_step(graph.branches[number - 1]) for number in cut)
@@ -332,7 +339,7 @@ def test_the_shortest_branch_of_a_cycle_is_cut_one_step_before_its_end(name, cut
     assert len(written) == len(inner) + len(graph.nodes)
 
 
-def test_cycles_that_were_cut_are_counted_in_a_warning():
+def test_cycles_that_were_cut_are_counted_in_a_warning() -> None:
     assert swc_text(graph_of(plane("ring")))[1] == (
         "SWC holds trees: 1 cycle was cut open; GraphML keeps it.",
     )
@@ -341,7 +348,7 @@ def test_cycles_that_were_cut_are_counted_in_a_warning():
     )
 
 
-def test_a_root_is_the_widest_end_point_and_radii_follow_their_points():
+def test_a_root_is_the_widest_end_point_and_radii_follow_their_points() -> None:
     graph = tree_graph(1)
     radius = {
         tuple(place): width
@@ -360,7 +367,7 @@ def test_a_root_is_the_widest_end_point_and_radii_follow_their_points():
     assert "# radius: distance to the surface\n" in text
 
 
-def test_an_unknown_radius_is_half_a_voxel_and_the_header_says_so():
+def test_an_unknown_radius_is_half_a_voxel_as_in_the_header() -> None:
     text, _ = swc_text(tree_graph(1, quantities=()))
     assert {float(numbers[3]) for _, _, numbers, _ in samples_of(text)} == {0.25}
     assert "# radius: unknown: half a voxel, 0.25\n" in text
@@ -368,19 +375,21 @@ def test_an_unknown_radius_is_half_a_voxel_and_the_header_says_so():
     assert "# radius: distance to the surface; where it is unknown, half a voxel, 0.15" in text
 
 
-def test_units_of_swc():
-    graph = tree_graph(2)
-    mm, um = swc_text(graph)[0], swc_text(graph, "um")[0]
-    assert "# unit: mm\n" in mm
-    assert "# unit: um\n" in um
-    for one, other in zip(samples_of(mm), samples_of(um), strict=True):
-        assert (one[2] * 1000).tolist() == other[2].tolist()
-    unknown = voxels_without_unit()
-    assert "# unit: voxels\n" in swc_text(unknown)[0]
-    assert swc_text(unknown, "um") == swc_text(unknown)
+def test_swc_is_in_mm_or_um() -> None:
+    mask = random_tree(2, SPACING).mask
+    texts = {
+        unit: swc_text(graph_of(mask, frame(mask.shape, spacing=SPACING, unit=unit)))[0]
+        for unit in ("mm", "um", "nm")
+    }
+    assert [unit for unit, text in texts.items() if f"# unit: {unit}\n" in text] == ["mm", "um"]
+    assert "# unit: um\n" in texts["nm"]
+    mm, um, nm = (np.array([sample[2] for sample in samples_of(text)]) for text in texts.values())
+    assert (um == mm).all()
+    np.testing.assert_allclose(nm, um / 1000, rtol=1e-15)
+    assert "# unit: voxels\n" in swc_text(voxels_without_unit())[0]
 
 
-def test_morphio_opens_swc_and_measures_the_same_length(graph, tmp_path):
+def test_morphio_opens_swc_and_measures_the_same_length(graph: SkeletonGraph, tmp_path: Path) -> None:
     text, _ = swc_text(graph)
     file = tmp_path / "graph.swc"
     file.write_text(text)
@@ -403,9 +412,11 @@ def test_morphio_opens_swc_and_measures_the_same_length(graph, tmp_path):
 # OBJ
 
 
-def obj_parts(text):
-    """Read vertices, and (object, group, kind, vertices) of what is drawn."""
-    vertices, drawn, name, group = [], [], None, None
+def obj_parts(text: str) -> tuple[np.ndarray, list[tuple[str, str, str, list[int]]]]:
+    """Return the vertices, and the object, group, kind and vertex numbers of each element."""
+    vertices: list[list[float]] = []
+    drawn: list[tuple[str, str, str, list[int]]] = []
+    name = group = ""
     for line in text.splitlines():
         word, *rest = line.split()
         if word == "v":
@@ -421,7 +432,7 @@ def obj_parts(text):
     return np.array(vertices).reshape(-1, 3), drawn
 
 
-def test_obj_polylines_are_the_skeletons_voxels(graph):
+def test_obj_polylines_are_the_skeletons_voxels(graph: SkeletonGraph) -> None:
     vertices, drawn = obj_parts(obj_text(graph))
     index = np.linalg.lstsq(graph.frame.matrix, (vertices - graph.frame.origin).T, rcond=None)[0].T
     whole = np.rint(index)
@@ -440,7 +451,7 @@ def test_obj_polylines_are_the_skeletons_voxels(graph):
     assert len(drawn) == len(lines) + len(lone)
 
 
-def test_obj_branches_share_the_vertex_of_their_junction():
+def test_obj_branches_share_the_vertex_of_their_junction() -> None:
     _, drawn = obj_parts(obj_text(graph_of(plane("arms"))))
     ends = Counter(at[k] for *_, at in drawn for k in (0, -1))
     assert sorted(ends.values()) == [1, 1, 1, 3]

@@ -1,4 +1,4 @@
-"""Where array indices lie in the world, and in which unit."""
+"""Frames: world coordinates of array indices, and their unit."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def test_without_a_known_unit_lengths_are_voxels_along_x_and_shapes_are_kept(uni
     where = frame((2, 2, 2), spacing=(2.0, 0.25, 0.5), unit=unit)
     assert where.unit is None
     assert where.suffix == "voxels"
-    np.testing.assert_allclose(where.world(np.eye(3)), [[0, 0, 4], [0, 0.5, 0], [1, 0, 0]])
+    np.testing.assert_allclose(where.world(np.eye(3)), np.array([[0, 0, 4], [0, 0.5, 0], [1, 0, 0]]))
     assert where.finest == pytest.approx(0.5)
 
 
-def test_what_counts_as_one_is_told_where_it_is_not_plain() -> None:
+def test_the_unit_in_words_names_the_axis_of_uneven_voxels() -> None:
     uneven = frame((2, 2, 2), spacing=(2.0, 0.25, 0.5), unit=None)
     assert uneven.counted == "voxels along x, of which one along z counts 4 and one along y counts 0.5"
     assert (
@@ -80,7 +80,7 @@ def test_what_counts_as_one_is_told_where_it_is_not_plain() -> None:
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_without_a_voxel_size_a_unit_says_nothing(dims: int) -> None:
+def test_without_a_voxel_size_a_unit_has_no_effect(dims: int) -> None:
     where = Frame.of(Volume(np.zeros((2,) * dims, np.float32), "ZYX"[-dims:], None, "mm"))
     assert (where.suffix, where.finest) == ("voxels", 1.0)
     np.testing.assert_array_equal(where.world(np.arange(dims)), [*range(dims)[::-1], 0][:3])

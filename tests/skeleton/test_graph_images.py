@@ -1,23 +1,25 @@
-"""Graphs drawn back into their image."""
+"""Images of graphs on the grid of their map."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers_graphs import SHAPES, everything, graph_of, plane, vessel_graph
 
-from softmorph_cli.skeleton.images import branch_labels, skeleton_image, skeleton_voxels, tagged
+from softmorph_cli.skeleton.export.images import branch_labels, skeleton_image, skeleton_voxels, tagged
 
 
-def segments(count):
-    """Draw lines of two voxels that touch nothing."""
+def segments(count: int) -> np.ndarray:
+    """Draw isolated lines of two voxels."""
     image = np.zeros((3 * count, 3), bool)
     image[::3, :2] = True
     return image
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_skeleton_comes_back(name):
+def test_the_skeleton_is_restored(name: str) -> None:
     drawn = plane(name)
     image = skeleton_image(graph_of(drawn))
     assert image.dtype == np.uint8
@@ -25,21 +27,21 @@ def test_the_skeleton_comes_back(name):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_maps_skeleton_comes_back_with_the_clusters_of_its_junctions(seed):
+def test_the_skeleton_of_a_map_is_restored_with_the_clusters_of_its_junctions(seed: int) -> None:
     graph = vessel_graph(seed)
     assert any(len(node.voxels) > 2 for node in graph.junctions)
     image = skeleton_image(graph)
     # What the branches run through, and the clusters.
     wanted = np.zeros(graph.shape, int)
-    for one in (*graph.branches, *graph.nodes):
-        wanted[tuple(one.voxels.T)] = 1
+    for voxels in [branch.voxels for branch in graph.branches] + [node.voxels for node in graph.nodes]:
+        wanted[tuple(voxels.T)] = 1
     assert (image == wanted).all()
     assert skeleton_voxels(graph).tolist() == np.argwhere(wanted).tolist()
     assert ((branch_labels(graph) > 0) == image).all()
     assert ((tagged(graph) > 0) == image).all()
 
 
-def test_labels_are_branch_numbers_and_the_longest_has_the_junction():
+def test_labels_are_branch_numbers_and_the_longest_has_the_junction() -> None:
     graph = graph_of(plane("arms"))
     labels = branch_labels(graph)
     assert labels[12, 11] == 1
@@ -50,8 +52,8 @@ def test_labels_are_branch_numbers_and_the_longest_has_the_junction():
     assert (labels > 0).sum() == plane("arms").sum()
 
 
-def test_a_cluster_belongs_to_the_longest_branch_that_meets_there():
-    # A cross whose middle is a block of 3 x 3: its corners lie on no path.
+def test_a_cluster_belongs_to_the_longest_branch_that_meets_there() -> None:
+    # A cross with a central block of 3 x 3: the corners of the block are on no path.
     cross = np.zeros((11, 13), bool)
     cross[5, 1:12] = cross[1:10, 6] = cross[4:7, 5:8] = True
     graph = graph_of(cross)
@@ -70,13 +72,15 @@ def test_a_cluster_belongs_to_the_longest_branch_that_meets_there():
 
 
 @pytest.mark.parametrize(("count", "dtype"), [(255, np.uint8), (256, np.uint16)])
-def test_labels_take_the_smallest_type_that_holds_them(count, dtype):
+def test_labels_take_the_smallest_type_that_holds_them(
+    count: int, dtype: type[np.unsignedinteger[Any]]
+) -> None:
     labels = branch_labels(graph_of(segments(count)))
     assert labels.dtype == dtype
     assert sorted(set(labels.ravel().tolist())) == list(range(count + 1))
 
 
-def test_tags_of_each_kind_of_voxel():
+def test_tags_of_each_kind_of_voxel() -> None:
     assert np.unique(tagged(graph_of(plane("ring")))).tolist() == [0, 3]
     theta = tagged(graph_of(plane("theta")))
     assert np.argwhere(theta == 2).tolist() == [[12, 11], [12, 21]]
@@ -88,14 +92,14 @@ def test_tags_of_each_kind_of_voxel():
     assert lollipop.dtype == np.uint8
 
 
-def test_all_voxels_of_a_junctions_cluster_are_tagged():
+def test_all_voxels_of_a_junctions_cluster_are_tagged() -> None:
     graph = vessel_graph(2)
     clusters = {tuple(voxel) for node in graph.junctions for voxel in node.voxels.tolist()}
     assert len(clusters) > len(graph.junctions)
     assert {tuple(voxel) for voxel in np.argwhere(tagged(graph) == 2).tolist()} == clusters
 
 
-def test_a_lone_voxel_is_an_end_point_and_has_no_label():
+def test_a_lone_voxel_is_an_end_point_and_has_no_label() -> None:
     graph = graph_of(everything())
     assert tagged(graph)[22, 3, 4] == 1
     assert skeleton_image(graph)[22, 3, 4] == 1
@@ -104,7 +108,7 @@ def test_a_lone_voxel_is_an_end_point_and_has_no_label():
     assert (tagged(graph) == 2).sum() == sum(len(node.voxels) for node in graph.junctions)
 
 
-def test_an_empty_graph_is_an_empty_image():
+def test_an_empty_graph_is_an_empty_image() -> None:
     graph = graph_of(np.zeros((4, 5, 6), bool))
     for draw in (skeleton_image, branch_labels, tagged):
         image = draw(graph)

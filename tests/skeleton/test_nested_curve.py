@@ -1,4 +1,4 @@
-"""A level of a finished nested skeleton is a curve as it is; what only says that it is one is thinned."""
+"""A level of a finished nested skeleton is a curve; a file with copied provenance is thinned."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from helpers_topology import broken_ring, noisy, vessels
 from scipy.ndimage import binary_dilation, gaussian_filter, maximum_filter
 
 from softmorph_cli.kernels.level_sets import Levels, LevelSets
-from softmorph_cli.metrics.pair import Pair
-from softmorph_cli.metrics.pair import Settings as Comparing
+from softmorph_cli.metrics.pair import MetricSettings, Pair
 from softmorph_cli.skeleton.analyse import Choices, inspect
 from softmorph_cli.skeleton.curve import nested_curve
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import SkeletonGraph, measure
-from softmorph_cli.skeleton.kind import MAP, SKELETON, exact_levels
+from softmorph_cli.skeleton.image_kind import MAP, SKELETON, exact_levels
 from softmorph_cli.skeleton.trace import trace
 from softmorph_cli.volume import Source, Volume
 
@@ -28,7 +27,7 @@ from softmorph_cli.volume import Source, Volume
 def written(
     array: np.ndarray, levels: Levels = 16, *, finish: bool = True, dtype: str = "float32", **more: Any
 ) -> Volume:
-    """A volume as it is read from a file that says that it is a nested skeleton."""
+    """Return a volume with the provenance of a nested skeleton."""
     parameters = {"method": "nested", "levels": levels, "finish": finish, **more}
     made = {"command": "softmorph skeletonize", "parameters": parameters}
     source = Source(Path("s.nii.gz"), "nifti", array.shape, dtype, provenance=made)
@@ -49,7 +48,7 @@ def skeleton_of(dims: int, levels: Levels = 16, *, finish: bool = True) -> np.nd
 
 @pytest.fixture(params=[2, 3])
 def dims(request: pytest.FixtureRequest) -> int:
-    return request.param
+    return int(request.param)
 
 
 def curve_of(found: SkeletonGraph) -> list[list[list[int]]]:
@@ -78,12 +77,12 @@ def test_a_level_is_the_curve_without_thinning(dims: int, levels: Levels) -> Non
         lambda s: maximum_filter(s, 2),
     ],
 )
-def test_what_another_program_made_of_it_is_no_curve(dims: int, change: Any) -> None:
+def test_an_image_changed_by_another_program_is_no_curve(dims: int, change: Any) -> None:
     changed = change(skeleton_of(dims)).clip(0, 1)
     assert nested_curve(written(changed), 0.5) is None
 
 
-def test_values_that_no_level_has_are_of_no_nested_skeleton(dims: int) -> None:
+def test_values_below_all_levels_rule_out_a_nested_skeleton(dims: int) -> None:
     skeleton = skeleton_of(dims)
     assert exact_levels(written(np.where(skeleton > 0, skeleton, 1 / 32))) is None
     assert exact_levels(written(skeleton, lowest=0.9)) is None
@@ -102,7 +101,7 @@ def test_without_finishing_it_is_thinned(dims: int) -> None:
 
 
 def test_exact_levels_in_few_bits_are_believed(dims: int) -> None:
-    """Where values became equal, what held a voxel cannot be seen any more."""
+    """If rounding made values equal, the level of a voxel is unknown."""
     codes = np.rint(skeleton_of(dims, "exact") * 255) / 255
     for dtype in ("uint8", "float16"):
         found = nested_curve(written(codes, "exact", dtype=dtype), 0.4)
@@ -115,7 +114,7 @@ def test_an_empty_level_is_empty() -> None:
 
 
 @pytest.mark.parametrize("kind", [MAP, SKELETON])
-def test_inspect_takes_the_nearest_level_and_says_so(dims: int, kind: str) -> None:
+def test_inspect_takes_the_nearest_level_with_a_note(dims: int, kind: str) -> None:
     volume = written(skeleton_of(dims, 8), 8)
     said = "threshold 0.4 -> 0.375, the nearest of the 8 levels of this nested skeleton."
     found = inspect(volume, Choices(kind, threshold=0.4, levels=0))
@@ -143,7 +142,7 @@ def test_inspect_traces_a_level_as_it_is_and_measures_along_it(dims: int) -> Non
         assert (branch.along["radius"] > 0).all()
 
 
-def test_the_old_warnings_stay_for_all_others(dims: int) -> None:
+def test_other_skeletons_keep_their_warnings(dims: int) -> None:
     skeleton = skeleton_of(dims)
     changed = skeleton * np.float32(0.9)
     for volume in (
@@ -166,6 +165,6 @@ def test_a_prediction_that_is_a_nested_skeleton_is_its_own_centreline(dims: int)
     skeleton = skeleton_of(dims, "exact")
     volume = written(skeleton, "exact")
     truth = volume.with_array((map_of(dims) > 0.5).astype(np.float32))
-    pair = Pair(volume, truth, Comparing(threshold=0.3))
+    pair = Pair(volume, truth, MetricSettings(threshold=0.3))
     assert np.array_equal(pair.skeletons.prediction, skeleton > 0.3)
     assert curve_of(pair.graphs.prediction) == traced(skeleton > 0.3, volume)

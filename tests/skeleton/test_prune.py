@@ -4,7 +4,7 @@ from test_trace import counts, drawn, of
 
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import path_length
-from softmorph_cli.skeleton.prune import prune_cycles, prune_spurs, spurs
+from softmorph_cli.skeleton.prune import prune_cycles, prune_spurs
 from softmorph_cli.skeleton.trace import trace
 from softmorph_cli.volume import Volume
 
@@ -34,7 +34,7 @@ def comb(*spurs_of: int) -> np.ndarray:
         (1000, 3, of(1, 0, 2, 0, 1)),
     ],
 )
-def test_spurs_shorter_than_a_length_go_and_their_neighbours_become_one_branch(
+def test_spurs_shorter_than_a_length_are_removed_and_their_neighbours_joined(
     shorter_than: float, gone: int, left: dict[str, int]
 ) -> None:
     graph = trace(comb(2, 3, 4))
@@ -45,8 +45,8 @@ def test_spurs_shorter_than_a_length_go_and_their_neighbours_become_one_branch(
 
 
 def test_pruning_is_iterative() -> None:
-    # A stem of 3 that forks into two arms of 2.8. All three are shorter than 4: taken off together, the whole would be
-    # gone. When one arm has gone, the other is one branch with the stem, and that is longer.
+    # A stem of 3 that forks into two arms of 2.8. All three are shorter than 4: pruned together, nothing would be
+    # left. Without one arm, the other is one branch with the stem, and that is longer.
     voxels = drawn(
         "......#...#...... .......#.#....... ........#........ ........#........ ........#........ #################"
     )
@@ -58,15 +58,14 @@ def test_pruning_is_iterative() -> None:
 
 def test_a_component_of_one_short_branch_is_no_spur() -> None:
     graph = trace(drawn("##"))
-    assert list(spurs(graph)) == []
     assert prune_spurs(graph, lambda fork: 100.0, LENGTH) == 0
     assert counts(graph) == of(1, 0, 2, 0, 1)
 
 
-def test_the_length_is_asked_for_at_the_fork() -> None:
+def test_the_minimum_length_depends_on_the_junction() -> None:
     graph = trace(comb(3, 3))
-    forks = sorted(int(voxel[0, 1]) for voxel in (graph.nodes[fork]["voxels"] for _, fork, _ in spurs(graph)))
-    assert 28 in forks
+    junctions = [node for node in graph if graph.degree(node) > 2]
+    assert sorted(int(graph.nodes[node]["voxels"][0, 1]) for node in junctions) == [28, 36]
     # Only the fork on the left is in a wide vessel.
     assert prune_spurs(graph, lambda fork: 4.0 if fork[0, 1] < 30 else 0.0, LENGTH) == 1
     assert counts(graph) == of(1, 0, 3, 1, 3)
@@ -93,7 +92,7 @@ def test_no_cycle_is_left_and_every_component_still_is(picture: str, cycles: int
     assert after["branches"] > 0
 
 
-def test_the_lightest_branch_of_a_cycle_goes() -> None:
+def test_the_lightest_branch_of_a_cycle_is_removed() -> None:
     # Two ways from left to right: straight, and over the top.
     voxels = drawn("...#####... ..#.....#.. .#.......#. ###########")
     short, long = trace(voxels), trace(voxels)

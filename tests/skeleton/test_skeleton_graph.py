@@ -1,8 +1,9 @@
-"""What is measured on a traced graph: order, kinds, lengths, tortuosity, quantities along branches."""
+"""Measurement of a traced graph: order, kinds, lengths, tortuosity, quantities along branches."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from softmorph_cli.skeleton.trace import trace
 
 
 def line(image: np.ndarray, row: int, length: int) -> None:
-    """Draw a horizontal line of so many steps."""
+    """Draw a horizontal line of `length` steps."""
     image[row, 2 : 3 + length] = True
 
 
@@ -164,7 +165,7 @@ def test_every_voxel_of_a_branch_has_its_own_value(vessel: SkeletonGraph) -> Non
             assert (spread.min, spread.max) == (values.min(), values.max())
 
 
-def test_what_is_unknown_is_none() -> None:
+def test_unknown_values_are_none() -> None:
     graph = graph_of(plane("arms"), quantities=("radius",))
     assert graph.spread("radius") is not None
     assert graph.spread("certainty") is None
@@ -172,7 +173,7 @@ def test_what_is_unknown_is_none() -> None:
 
 
 @pytest.mark.parametrize(("image", "times"), [(plane("theta"), 1), (np.zeros((5, 5), bool), 0)])
-def test_a_quantity_is_asked_for_once(image: np.ndarray, times: int) -> None:
+def test_a_quantity_is_sampled_once(image: np.ndarray, times: int) -> None:
     asked = []
 
     def ask(voxels: np.ndarray) -> np.ndarray:
@@ -186,12 +187,18 @@ def test_a_quantity_is_asked_for_once(image: np.ndarray, times: int) -> None:
 def test_the_length_of_a_ring_does_not_depend_on_where_it_begins() -> None:
     """It is smoothed around: an end that was kept would stand out."""
     turn = np.linspace(0, 2 * np.pi, 4000)
-    # A bean, whose first voxel lies on another part of it when it is turned.
+    # A bean: its first voxel in C order depends on the orientation.
     radius = 12 + 3 * np.sin(turn) + 2 * np.cos(2 * turn + 1)
     bean = np.zeros((36, 36), bool)
     bean[tuple(np.rint(np.stack([np.sin(turn), np.cos(turn)]) * radius + 17).astype(int))] = True
     begun, found = set(), []
-    for turn_it in (lambda v: v, lambda v: 40 - v, lambda v: v[..., ::-1], lambda v: 40 - v[..., ::-1]):
+    turns: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
+        lambda v: v,
+        lambda v: 40 - v,
+        lambda v: v[..., ::-1],
+        lambda v: 40 - v[..., ::-1],
+    )
+    for turn_it in turns:
         image = np.zeros((45, 45), bool)
         image[tuple(turn_it(np.argwhere(bean)).T)] = True
         (ring,) = graph_of(image, frame(image.shape, spacing=(1.0, 1.0))).branches
@@ -225,7 +232,7 @@ def test_lengths_under_an_oblique_affine_are_those_of_the_world(axis: int) -> No
 def test_a_diagonal_under_an_oblique_affine() -> None:
     image = np.zeros((30, 30, 30), bool)
     image[tuple(np.arange(4, 25) for _ in range(3))] = True
-    shift = 1e6  # as in maps that lie in a scanner's or an atlas' frame
+    shift = 1e6  # as in the frame of a scanner or an atlas
     where = frame(image.shape, affine=oblique((shift, -shift, shift)))
     (branch,) = graph_of(image, where).branches
     assert branch.length == pytest.approx(20 * np.linalg.norm(oblique()[:3, :3].sum(axis=1)), rel=1e-7)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ from helpers_maps import topology, vessels
 from scipy.ndimage import binary_fill_holes
 from scipy.sparse.csgraph import connected_components
 from skan.csr import skeleton_to_csgraph
-from skimage.morphology import skeletonize as lee
+from skimage import morphology
 
 from softmorph_cli import skeletonize
 from softmorph_cli.skeleton.links import links, neighbours
@@ -67,13 +69,13 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_drawn_skeletons_have_the_counts_that_the_eye_gives_them(name: str) -> None:
+def test_counts_of_drawn_skeletons_by_hand(name: str) -> None:
     picture, expected = PICTURES[name]
     assert counts(trace(drawn(picture))) == expected
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_counts_do_not_depend_on_the_way_a_picture_lies(name: str) -> None:
+def test_counts_do_not_depend_on_orientation(name: str) -> None:
     picture, expected = PICTURES[name]
     for turned in (drawn(picture)[:, ::-1], -drawn(picture) + 50):
         assert counts(trace(turned)) == expected
@@ -127,6 +129,7 @@ def test_links_of_nothing_and_of_one_voxel() -> None:
 
 def test_the_order_of_voxels_changes_no_count() -> None:
     mask = binary_fill_holes(vessels((40, 40, 40), 5, noise=0.1) > 0.5).astype(np.float32)
+    lee: Any = morphology.skeletonize
     voxels = np.argwhere(lee(skeletonize(mask, hard=True) > 0, method="lee"))
     expected = counts(trace(voxels))
     for seed in range(4):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli.io import documents
-from softmorph_cli.metrics.columns import OTHER_UNITS, SPREAD
+from softmorph_cli.metrics import volume_columns
 from softmorph_cli.system.files import open_own, replacing
 from softmorph_cli.system.printable import cell
 
@@ -28,7 +28,7 @@ COLUMNS: Final = (
     *("seconds_read", "seconds_filter", "seconds_write", "axes", "shape", "iterations"),
     *(f"{name}_{when}" for name in _FIGURES for when in ("before", "after")),
     "connectivity",
-    *(f"{name}_{when}" for name in SPREAD for when in ("before", "after")),
+    *(f"{name}_{when}" for name in volume_columns.SPREAD for when in ("before", "after")),
 )
 GOOD: Final = ("done", "skipped")
 _JSON: Final = re.compile(r"summary(-\d+-of-\d+)?\.json")
@@ -101,7 +101,7 @@ class Summary:
         """The CSV."""
         text = io.StringIO()
         rows = [_cells(entry) for entry in self.entries]
-        others = [f"{name}_{when}" for name in OTHER_UNITS for when in ("before", "after")]
+        others = [f"{name}_{when}" for name in volume_columns.OTHER_UNITS for when in ("before", "after")]
         columns = [*COLUMNS, *(name for name in others if any(name in row for row in rows))]
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
@@ -178,6 +178,8 @@ def _cells(entry: Entry) -> dict[str, Any]:
         cells[name] = row.get(name, "")
     for when in ("before", "after"):
         found = row.get(when, {})
-        cells |= {f"{figure}_{when}": found.get(figure, "") for figure in (*_FIGURES, *SPREAD)}
-        cells |= {f"{figure}_{when}": found[figure] for figure in OTHER_UNITS if figure in found}
+        cells |= {f"{figure}_{when}": found.get(figure, "") for figure in (*_FIGURES, *volume_columns.SPREAD)}
+        cells |= {
+            f"{figure}_{when}": found[figure] for figure in volume_columns.OTHER_UNITS if figure in found
+        }
     return cells

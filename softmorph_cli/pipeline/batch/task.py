@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning, UsageError
 from softmorph_cli.io.options import VALUES, Option, ReadOptions
-from softmorph_cli.metrics.columns import volume_columns
+from softmorph_cli.metrics import volume_columns
 from softmorph_cli.pipeline.batch.recipe import Recipe
 from softmorph_cli.system.parameters import declared, named_as_options
 from softmorph_cli.system.printable import typed
@@ -212,7 +212,7 @@ def _row(processed: Processed) -> Row:
 
 def _figures(found: Statistics) -> dict[str, Any]:
     return {
-        **volume_columns(found),
+        **volume_columns.of(found),
         "voxels_above_half": found.voxels_above_half,
         "components_above_half": found.components_above_half,
         "connectivity": found.connectivity,

@@ -15,8 +15,8 @@ from softmorph_cli import __version__
 from softmorph_cli.plots.html import histogram as charts
 from softmorph_cli.plots.html.histogram import Histogram, histogram
 from softmorph_cli.plots.html.tables import SHOWN, Column, Table, decimals_of, figures, number, places
-from softmorph_cli.skeleton.analyse import Inspection
-from softmorph_cli.skeleton.graph import CERTAINTY, LEVELS, QUANTITIES, RADIUS, SkeletonGraph
+from softmorph_cli.skeleton import analyse
+from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph
 from softmorph_cli.system.units import sign
 from softmorph_cli.volume import Volume
 
@@ -31,9 +31,9 @@ KINDS: Final = {
     "loop": "back to where it begins",
 }
 MEANINGS: Final = {
-    RADIUS: "distance from the centreline to the surface",
-    CERTAINTY: "the map's value along the branch",
-    LEVELS: "the soft skeleton's value along the branch",
+    Quantity.RADIUS: "distance from the centreline to the surface",
+    Quantity.CERTAINTY: "the map's value along the branch",
+    Quantity.LEVELS: "the soft skeleton's value along the branch",
 }
 
 
@@ -58,7 +58,7 @@ class Picture:
 
 
 def inspection_page(
-    inspection: Inspection,
+    inspection: analyse.Inspection,
     *,
     title: str,
     facts: Mapping[str, str] | Sequence[tuple[str, str]],
@@ -109,7 +109,7 @@ def inspection_page(
 
 
 def _facts(
-    inspection: Inspection, given: Mapping[str, str] | Sequence[tuple[str, str]]
+    inspection: analyse.Inspection, given: Mapping[str, str] | Sequence[tuple[str, str]]
 ) -> list[tuple[str, str]]:
     volume, frame = inspection.volume, inspection.graph.frame
     facts = {} if volume.source is None else {"file": volume.source.path.name}
@@ -152,9 +152,9 @@ def _cards(graph: SkeletonGraph) -> list[Card]:
         Card("Total length", number(graph.length), sign(graph.frame.suffix)),
     ]
     for quantity, name, unit in (
-        (RADIUS, "Mean radius", sign(graph.frame.suffix)),
-        (CERTAINTY, "Mean certainty", ""),
-        (LEVELS, "Mean soft skeleton", ""),
+        (Quantity.RADIUS, "Mean radius", sign(graph.frame.suffix)),
+        (Quantity.CERTAINTY, "Mean certainty", ""),
+        (Quantity.LEVELS, "Mean soft skeleton", ""),
     ):
         spread = graph.spread(quantity)
         if spread is not None:
@@ -163,7 +163,7 @@ def _cards(graph: SkeletonGraph) -> list[Card]:
                 least, largest = f"{spread.min:.3g}", f"{spread.max:.3g}"
             words = f"from {least} to {largest}"
             cards.append(Card(name, f"{spread.mean:.4g}", unit, words))
-        elif quantity != LEVELS:
+        elif quantity != Quantity.LEVELS:
             cards.append(Card(name, "\u2013", "", "not known"))
     return cards
 
@@ -211,7 +211,7 @@ def _histograms(graph: SkeletonGraph) -> list[Histogram]:
             note="Counted are branches, each once.",
         )
     ]
-    for quantity, name, of in ((RADIUS, "Radius", unit), (CERTAINTY, "Certainty", "")):
+    for quantity, name, of in ((Quantity.RADIUS, "Radius", unit), (Quantity.CERTAINTY, "Certainty", "")):
         if quantity in branches[0].along:
             note = "Counted are the voxels along the branches, each once."
             values = _along(graph, quantity)
@@ -237,14 +237,14 @@ def _branches(graph: SkeletonGraph) -> Table:
         Column("Tortuosity", figures([b.tortuosity for b in branches], 3)),
     ]
     # A quantity is known of all branches or of none.
-    known = [quantity for quantity in QUANTITIES if branches and quantity in branches[0].along]
+    known = [quantity for quantity in Quantity if branches and quantity in branches[0].along]
     for quantity in known:
         spreads = [spread for branch in branches if (spread := branch.spread(quantity)) is not None]
         of, decimals = "", 3
-        if quantity == RADIUS:
+        if quantity == Quantity.RADIUS:
             means = [s.mean for s in spreads if s.mean > 0]
             of, decimals = f" ({unit})", decimals_of(float(np.median(means)), 3) if means else 0
-        for part in ("mean", "min", "max") if quantity == RADIUS else ("mean", "min"):
+        for part in ("mean", "min", "max") if quantity == Quantity.RADIUS else ("mean", "min"):
             cells = figures([getattr(s, part) for s in spreads], decimals)
             columns.append(Column(f"{quantity.capitalize()}, {part}{of}", cells))
     columns.append(Column("Component", [f"{b.component}" for b in branches], "number", "box"))

@@ -1,40 +1,34 @@
-"""JSON: the graph as a whole, its components, branches and nodes."""
+"""JSON: the summary of a graph, its components, branches and nodes."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from softmorph_cli.skeleton.export.rows import columns
-from softmorph_cli.skeleton.graph import CERTAINTY, LEVELS, RADIUS, SkeletonGraph
-from softmorph_cli.skeleton.images import skeleton_voxels
+from softmorph_cli.skeleton.export.images import skeleton_voxels
+from softmorph_cli.skeleton.export.table import branch_rows
+from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph
 
 
 def document(graph: SkeletonGraph) -> dict[str, Any]:
-    """Return the graph as plain lists, strings and finite numbers, null where something is unknown.
+    """Return the graph as plain lists, strings and finite numbers, None where a value is unknown.
 
     Returns:
-        `graph` counts and sums up, `components`, `branches` (named as the columns of the table) and `nodes` list.
-        Lengths carry their unit in their name, places (x, y, z) are in `graph.unit`; voxels are array indices.
+        `graph` is the summary; `components`, `branches` (keys as the columns of the CSV) and `nodes` are lists. Names
+        of lengths end in their unit, places (x, y, z) are in `graph.unit`, voxels are array indices.
     """
-    asked = columns(graph.frame)
+    renamed = {"length": f"length_{graph.frame.suffix}"}
     return {
         "graph": _summary(graph),
         "components": [
-            {
-                "number": component.number,
-                "branches": component.branches,
-                "end_points": component.end_points,
-                "junctions": component.junctions,
-                "cycles": component.cycles,
-                f"length_{graph.frame.suffix}": float(component.length),
-            }
+            {renamed.get(name, name): value for name, value in asdict(component).items()}
             for component in graph.components
         ],
         "branches": [
-            {**{name: ask(branch) for name, ask in asked.items()}, "nodes": list(branch.nodes)}
-            for branch in graph.branches
+            {**row, "nodes": list(branch.nodes)}
+            for row, branch in zip(branch_rows(graph), graph.branches, strict=True)
         ],
         "nodes": [
             {
@@ -53,7 +47,7 @@ def document(graph: SkeletonGraph) -> dict[str, Any]:
 def _summary(graph: SkeletonGraph) -> dict[str, Any]:
     unit = graph.frame.suffix
     bent = [(branch.length, branch.tortuosity) for branch in graph.branches if branch.tortuosity is not None]
-    radius = _spread(graph, RADIUS)
+    radius, certainty, levels = (spread and spread._asdict() for spread in map(graph.spread, Quantity))
     return {
         "components": len(graph.components),
         "cycles": graph.cycles,
@@ -69,13 +63,6 @@ def _summary(graph: SkeletonGraph) -> dict[str, Any]:
             float(np.average([t for _, t in bent], weights=[length for length, _ in bent])) if bent else None
         ),
         "radius": radius and {**radius, "unit": unit},
-        "certainty": _spread(graph, CERTAINTY),
-        "levels": _spread(graph, LEVELS),
+        "certainty": certainty,
+        "levels": levels,
     }
-
-
-def _spread(graph: SkeletonGraph, quantity: str) -> dict[str, float] | None:
-    spread = graph.spread(quantity)
-    if spread is None:
-        return None
-    return {"mean": float(spread.mean), "min": float(spread.min), "max": float(spread.max)}

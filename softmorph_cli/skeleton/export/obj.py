@@ -1,4 +1,4 @@
-"""Wavefront OBJ: polylines through the voxels, for programs that draw."""
+"""Wavefront OBJ: polylines through the voxels, for rendering."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from softmorph_cli.skeleton.graph import SkeletonGraph
 def obj_text(graph: SkeletonGraph) -> str:
     """Return the graph as polylines in Wavefront OBJ (Wavefront Advanced Visualizer, appendix B1, version 3.0).
 
-    A vertex is a voxel's place in the world, not smoothed: the inverse of the image's affine brings it back to the
-    voxel. Each voxel is one vertex, so branches that meet share it. A component is an object (`o`), a branch a group
-    (`g`) with one line (`l`), a lone voxel a point (`p`).
+    A vertex is the unsmoothed place of a voxel: the inverse affine of the image maps it to the voxel. Branches that
+    meet share a vertex. A component is an object (`o`), a branch a group (`g`) with one line (`l`), an isolated voxel
+    a point (`p`).
     """
     lines = [
         "# softmorph: the branches of a skeleton, through its voxels",
@@ -27,7 +27,7 @@ def obj_text(graph: SkeletonGraph) -> str:
         return "\n".join([*lines, ""])
     voxels, vertex = np.unique(np.concatenate(chains), axis=0, return_inverse=True)
     lines += [f"v {_words(place)}" for place in graph.frame.world(voxels).tolist()]
-    # OBJ counts from 1.
+    # Vertex numbers begin at 1.
     ends = np.cumsum([len(chain) for chain in chains])[:-1]
     drawn = [part.tolist() for part in np.split(vertex.reshape(-1) + 1, ends)]
     groups: dict[int, list[str]] = {component.number: [] for component in graph.components}

@@ -1,24 +1,93 @@
-"""CSV: one row a branch, the longest first."""
+"""CSV: a row for each branch. JSON, GraphML and pandas use the same columns."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
+from operator import attrgetter
 
-from softmorph_cli.skeleton.export.rows import columns
-from softmorph_cli.skeleton.graph import SkeletonGraph
+import numpy as np
+
+from softmorph_cli.skeleton.frame import Frame
+from softmorph_cli.skeleton.graph import Branch, Quantity, SkeletonGraph
+
+Cell = int | float | str | None
 
 
 def csv_text(graph: SkeletonGraph) -> str:
-    """Return the branches as a table (RFC 4180, lines end in a newline alone).
+    """Return a table of the branches, the longest first (RFC 4180, lines end in a newline alone).
 
-    Units stand in the names of the columns; the last one is the class where the file has several. A cell is empty where
-    its value is unknown. Numbers have all their digits: reading them gives the same bits.
+    The last column is the class, if the file has several. A cell is empty where its value is unknown. Numbers have
+    all their digits.
     """
-    asked = columns(graph.frame)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    what = {"class": graph.name} if graph.name else {}
-    writer.writerow([*asked, *what])
-    writer.writerows([*(ask(branch) for ask in asked.values()), *what.values()] for branch in graph.branches)
+    name = {"class": graph.name} if graph.name else {}
+    rows = branch_rows(graph)
+    writer.writerow([*column_names(graph.frame), *name])
+    writer.writerows([*row.values(), *name.values()] for row in rows)
     return text.getvalue()
+
+
+def branch_rows(graph: SkeletonGraph) -> list[dict[str, Cell]]:
+    """Return the values of each branch by column, None where a value is unknown."""
+    getters = _columns(graph.frame)
+    return [{name: get(branch) for name, get in getters.items()} for branch in graph.branches]
+
+
+def column_names(frame: Frame) -> list[str]:
+    """Return the names of the columns."""
+    return [*_columns(frame)]
+
+
+def _columns(frame: Frame) -> dict[str, Callable[[Branch], Cell]]:
+    """Return the columns in order: a name, and a function of a branch.
+
+    Names of lengths end in their unit, `frame.suffix`; `start_z_voxel` and the like are array indices, `start_x_mm`
+    and the like world coordinates of the same voxel.
+    """
+    unit = frame.suffix
+    columns: dict[str, Callable[[Branch], Cell]] = {
+        "branch": attrgetter("number"),
+        "component": attrgetter("component"),
+        "kind": attrgetter("kind"),
+        "start_node": lambda branch: branch.nodes[0],
+        "end_node": lambda branch: branch.nodes[1],
+        f"length_{unit}": attrgetter("length"),
+        f"chord_{unit}": attrgetter("chord"),
+        "tortuosity": attrgetter("tortuosity"),
+        f"radius_mean_{unit}": _spread(Quantity.RADIUS, "mean"),
+        f"radius_min_{unit}": _spread(Quantity.RADIUS, "min"),
+        f"radius_max_{unit}": _spread(Quantity.RADIUS, "max"),
+        "certainty_mean": _spread(Quantity.CERTAINTY, "mean"),
+        "certainty_min": _spread(Quantity.CERTAINTY, "min"),
+        "levels_mean": _spread(Quantity.LEVELS, "mean"),
+        "levels_min": _spread(Quantity.LEVELS, "min"),
+        "voxels": lambda branch: len(branch.voxels),
+    }
+    ends = {"start": 0, "end": -1}
+    for end, at in ends.items():
+        for axis, letter in enumerate(frame.letters):
+            columns[f"{end}_{letter}_voxel"] = _index(at, axis)
+    for end, at in ends.items():
+        for axis, letter in enumerate("xyz"):
+            columns[f"{end}_{letter}_{unit}"] = _coordinate(frame, at, axis)
+    return columns
+
+
+def _spread(quantity: Quantity, part: str) -> Callable[[Branch], Cell]:
+    def get(branch: Branch) -> Cell:
+        spread = branch.spread(quantity)
+        return None if spread is None else float(getattr(spread, part))
+
+    return get
+
+
+def _index(at: int, axis: int) -> Callable[[Branch], Cell]:
+    return lambda branch: int(branch.voxels[at, axis])
+
+
+def _coordinate(frame: Frame, at: int, axis: int) -> Callable[[Branch], Cell]:
+    # Of the voxel, not of the smoothed curve: the two differ at the node of a ring.
+    return lambda branch: float(frame.world(np.asarray(branch.voxels[at]))[axis])

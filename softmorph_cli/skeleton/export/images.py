@@ -1,4 +1,4 @@
-"""A graph drawn back into the image it came from: its skeleton, its branches by number, its kinds of voxels."""
+"""Images of a graph on the grid of its map: skeleton, branch numbers, kinds of voxels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLAB: Final = 3
 
 
 def skeleton_voxels(graph: SkeletonGraph) -> Voxels:
-    """Return the array indices, shape (N, d), of all voxels of the graph, each once, in the array's order."""
+    """Return the array indices, shape (N, d), of all voxels of the graph, each once, in C order."""
     chains = [branch.voxels for branch in graph.branches] + [node.voxels for node in graph.nodes]
     if not chains:
         return np.zeros((0, len(graph.shape)), np.intp)
@@ -26,20 +26,20 @@ def skeleton_voxels(graph: SkeletonGraph) -> Voxels:
 
 
 def skeleton_image(graph: SkeletonGraph) -> npt.NDArray[np.uint8]:
-    """Return the skeleton, 1 on 0: the voxels of branches and of junctions' clusters, and lone ones."""
+    """Return the skeleton as 1: voxels of branches and of the clusters of junctions, and isolated voxels."""
     image = np.zeros(graph.shape, np.uint8)
     image[tuple(skeleton_voxels(graph).T)] = 1
     return image
 
 
 def branch_labels(graph: SkeletonGraph) -> npt.NDArray[Any]:
-    """Return at each voxel the number of its branch, 0 elsewhere; uint8, uint16 or uint32, the smallest that does.
+    """Return the number of the branch at each voxel, 0 elsewhere, in the smallest unsigned type that holds it.
 
-    Where branches share voxels, at junctions, the longest has them, but for one voxel of a branch that would have
-    none; it also has the rest of a junction's cluster. A lone voxel belongs to no branch and stays 0.
+    A voxel that branches share at a junction, and the rest of the junction's cluster, belong to the longest of them;
+    but each branch keeps at least one voxel. Isolated voxels belong to no branch and stay 0.
     """
     image = np.zeros(graph.shape, np.min_scalar_type(len(graph.branches)))
-    # Branches are numbered from the longest on: it is drawn last.
+    # Branches are numbered by decreasing length: the longest is drawn last.
     longest: dict[int, int] = {}
     for branch in reversed(graph.branches):
         longest.update(dict.fromkeys(branch.nodes, branch.number))
@@ -47,7 +47,7 @@ def branch_labels(graph: SkeletonGraph) -> npt.NDArray[Any]:
         image[tuple(node.voxels.T)] = longest.get(node.number, 0)
     for branch in reversed(graph.branches):
         image[tuple(branch.voxels.T)] = branch.number
-    # A short one may lie under longer ones altogether, within a cluster.
+    # A short branch within a cluster may be covered by longer ones.
     seen = set(np.unique(image).tolist())
     for branch in graph.branches:
         if branch.number not in seen:
@@ -56,10 +56,9 @@ def branch_labels(graph: SkeletonGraph) -> npt.NDArray[Any]:
 
 
 def tagged(graph: SkeletonGraph) -> npt.NDArray[np.uint8]:
-    """Return what each voxel is: 0 background, 1 end point, 2 junction, 3 slab (all that lies between).
+    """Return the kind of each voxel: 0 background, 1 end point, 2 junction, 3 slab (between them).
 
-    A junction is its whole cluster of voxels, an end point one voxel; a lone voxel is an end point, and a ring is
-    slab all around.
+    A junction is its whole cluster of voxels. An isolated voxel is an end point; a ring consists of slab voxels.
     """
     image = skeleton_image(graph) * np.uint8(SLAB)
     for node in graph.junctions:

@@ -1,7 +1,8 @@
-"""Tables: volumes as columns, in voxels and, where the voxel size is known, in mm³, µm³, ...; rows for pandas."""
+"""Columns of statistics in tables: volumes in voxels and, if the voxel size is known, in mm³, µm³, ..."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from softmorph_cli.system.units import MILLIMETRES
@@ -16,11 +17,11 @@ _KINDS: Final = {"voxels": "voxels"} | {
 }
 _SPREADS: Final = ("std_independent", "std_comonotone", "q05", "q50", "q95")
 
-# What `volume_columns` fills beside expected_* and std_*, which is std_independent_* under its earlier name.
+# Columns beside expected_* and std_*; the latter is the earlier name of std_independent_*.
 SPREAD: Final = tuple(
     f"{figure}_{kind}" for kind in ("voxels", "area_mm2", "volume_mm3") for figure in _SPREADS
 )
-# Columns that a table has only where a map is in one of these units; those of mm are always there.
+# Columns of units other than mm, which a table has only if a map is in such a unit.
 OTHER_UNITS: Final = tuple(
     f"{figure}_{kind}"
     for kind in _KINDS.values()
@@ -28,22 +29,18 @@ OTHER_UNITS: Final = tuple(
     for figure in ("expected", "std", *_SPREADS)
 )
 
-# What a table says of a map beside its volumes.
+# Columns that are no volumes.
 FIGURES: Final = (
     *("voxels_above_half", "components_above_half", "connectivity"),
     *("mean", "min", "max", "entropy_bits"),
 )
 
 
-def volume_columns(statistics: Statistics) -> dict[str, float]:
-    """Return the expected volume, its standard deviations and quantiles by the name of their column.
-
-    Args:
-        statistics: Of a map or of one of its channels.
+def of(statistics: Statistics) -> dict[str, float]:
+    """Return expected volume, standard deviations and quantiles of a map by column.
 
     Returns:
-        Numbers by name, such as `expected_voxels` and `std_comonotone_volume_mm3`; those in mm², µm³, ... only where
-        the volume has this unit.
+        Such as `expected_voxels` and `std_comonotone_volume_mm3`; areas and volumes only if the voxel size is known.
     """
     figures = {
         "expected": statistics.expected_volume,
@@ -51,12 +48,8 @@ def volume_columns(statistics: Statistics) -> dict[str, float]:
         "std_independent": statistics.volume_std_independent,
         "std_comonotone": statistics.volume_std_comonotone,
     }
-    quantiles = {
-        "q05": statistics.volume_quantiles.q05,
-        "q50": statistics.volume_quantiles.q50,
-        "q95": statistics.volume_quantiles.q95,
-    }
-    # An empty map has no spread either.
+    quantiles = asdict(statistics.volume_quantiles)
+    # The volume of an empty map is 0, and so is its spread.
     per_volume = statistics.sum / statistics.expected_volume if statistics.expected_volume else 0.0
     columns = {f"{name}_voxels": value * per_volume for name, value in figures.items()}
     columns["expected_voxels"] = statistics.sum

@@ -1,0 +1,314 @@
+"""Evaluation of a prediction against a reference: brought onto one grid and measured class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from softmorph_cli.errors import InputError, UsageError
+from softmorph_cli.io import documents
+from softmorph_cli.io.options import DEFAULT, ReadOptions
+from softmorph_cli.kernels.level_sets import at_level
+from softmorph_cli.metrics.error_map import ErrorMap, error_map
+from softmorph_cli.metrics.metric import Metric
+from softmorph_cli.metrics.opt_j import NEAR, REACH
+from softmorph_cli.metrics.pair import MetricSettings as MetricSettings
+from softmorph_cli.metrics.pair import Pair
+from softmorph_cli.metrics.registry import METRICS
+from softmorph_cli.metrics.sources import (
+    Compared,
+    Opened,
+    check_held,
+    compared,
+    compared_labels,
+    open_prediction,
+    open_reference,
+    unrelated,
+)
+from softmorph_cli.metrics.street_mover import POINTS, sides
+from softmorph_cli.skeleton import image_kind
+from softmorph_cli.system.data_frame import data_frame
+from softmorph_cli.system.parameters import named
+
+if TYPE_CHECKING:
+    import pandas
+
+# The default tolerance of nsd is one voxel for maps in these units, and for voxels smaller than FINE in mm.
+_FINE_UNITS: Final = ("um", "nm")
+FINE: Final = 0.1
+
+# In the JSON: how exclusive classes are decided.
+ARGMAX: Final = "argmax"
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """The metrics of one class, or of a region, which is a union of labels."""
+
+    label: int
+    name: str | None
+    values: Mapping[str, float | None]
+    notes: tuple[str, ...]
+    region: tuple[int, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return its JSON."""
+        return {
+            "label": self.label,
+            "name": self.name,
+            **({"region": list(self.region)} if self.region else {}),
+            "metrics": dict(self.values),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluated:
+    """Result of an evaluation.
+
+    Attributes:
+        prediction: Description of the prediction in the JSON.
+        reference: Description of the reference in the JSON.
+        parameters: Everything that the metrics depend on.
+        rows: Metrics of each class.
+        notes: Decisions, each with the file that it is about; None for both.
+        held: Labels that either side has.
+        error_map: Topological errors by place, if wanted.
+    """
+
+    prediction: Mapping[str, Any]
+    reference: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    rows: tuple[ClassMetrics, ...]
+    notes: tuple[tuple[Path | str | None, str], ...]
+    held: frozenset[int]
+    error_map: ErrorMap | None = None
+
+    def __repr__(self) -> str:
+        """Return the classes, or the values of a single one."""
+        if len(self.rows) != 1:
+            return f"<Evaluated: {len(self.rows)} classes, {', '.join(self.metrics(self.rows[0].label))}>"
+        values = (
+            f"{name} {'undefined' if value is None else format(value, '.4g')}"
+            for name, value in self.rows[0].values.items()
+        )
+        return f"<Evaluated: {', '.join(values)}>"
+
+    def metrics(self, label: int | None = None) -> Mapping[str, float | None]:
+        """Return the values of a class by name; None for a value that is not defined.
+
+        Args:
+            label: The class; None if there is only one.
+
+        Raises:
+            InputError: If there is no such class, or several and none is given.
+        """
+        found = [row for row in self.rows if label in (None, row.label)]
+        if len(found) != 1:
+            held = ", ".join(str(row.label) for row in self.rows)
+            raise InputError(
+                f"{'no such class' if label is not None else 'several classes'}: give one of {held}."
+            )
+        return found[0].values
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a row for each class, with the columns of the CSV except those of the files.
+
+        Raises:
+            UsageError: If pandas is not installed.
+        """
+        return data_frame([{"label": row.label, "class": row.name, **row.values} for row in self.rows])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return its JSON, without the parameters; `metrics` repeats the values of a single class."""
+        alone = {"metrics": dict(self.rows[0].values)} if len(self.rows) == 1 else {}
+        return {
+            "prediction": dict(self.prediction),
+            "reference": dict(self.reference),
+            **alone,
+            "classes": [row.as_dict() for row in self.rows],
+            "notes": [note if path is None else f"{path}: {note}" for path, note in self.notes],
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is compared, and how.
+
+    Attributes:
+        settings: Settings of the metrics; `tolerance` below takes precedence.
+        tolerance: Of nsd: a number and its unit, None for the unit of the prediction; or None for the default.
+        names: Metrics, by their names in the JSON; None for all that the settings include. A length in mm is given in
+            the unit of the prediction, a length in another unit needs a prediction in that unit.
+        labels: Classes; empty for all.
+        same_grid: Whether equal shapes are enough, whatever the headers say.
+        reading: How files are read.
+        strict: Whether a label that neither file holds is an error.
+        error_map: Whether topological errors are located too, of a single class.
+        argmax: Whether exclusive classes are decided by the most probable one, not by a threshold.
+    """
+
+    settings: MetricSettings
+    tolerance: tuple[float, str | None] | None = None
+    names: tuple[str, ...] | None = None
+    labels: tuple[int, ...] = ()
+    same_grid: bool = False
+    reading: ReadOptions = DEFAULT
+    strict: bool = True
+    error_map: bool = False
+    argmax: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the names.
+
+        Raises:
+            UsageError: If there is no metric of a name.
+        """
+        spellings = {one for metric in METRICS for one in metric.spellings}
+        for name in self.names or ():
+            if name not in spellings:
+                known = ", ".join(name for metric in METRICS for name in metric.names)
+                raise UsageError(
+                    f"{named('metrics')} {name!r}: there is no such metric; choose from {known}."
+                )
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that are computed, each with the chosen names only."""
+        if self.names is None:
+            return tuple(metric for metric in METRICS if metric.wanted(self.settings))
+        chosen = (
+            replace(
+                metric, names=tuple(one for one in metric.names if {*metric.spelled(one)} & {*self.names})
+            )
+            for metric in METRICS
+        )
+        return tuple(metric for metric in chosen if metric.names)
+
+    def of_files(
+        self, prediction: Path, reference: Path, stage: Callable[[str], None] = lambda name: None
+    ) -> Evaluated:
+        """Compare two files.
+
+        Args:
+            prediction: A map, a mask, a label map, or a map of several classes.
+            reference: A mask, a label map, or a map of several classes.
+            stage: Called with the name of each stage as it begins.
+
+        Raises:
+            SoftmorphError: If a file cannot be read, or the two cannot be compared.
+        """
+        stage("reading")
+        mine = open_prediction(prediction, self.reading, reference, argmax=self.argmax)
+        its = open_reference(reference, self.reading, labelled=bool(self.labels), argmax=self.argmax)
+        return self.of_opened(mine, its, stage)
+
+    def of_opened(
+        self, mine: Opened, its: Opened, stage: Callable[[str], None] = lambda name: None
+    ) -> Evaluated:
+        """Compare an opened prediction with an opened reference; see `of_files`."""
+        if self.strict:
+            check_held(mine, its, self.labels)
+        classes = compared_labels(mine, its, self.labels)
+        if self.error_map and len(classes) > 1:
+            how = "keep one" if self.labels else "add one"
+            raise InputError(
+                f"an error map is of one class, and these are {', '.join(map(str, classes))}: {how}, such as "
+                f"{named('label', classes[0])}."
+            )
+        rows: list[ClassMetrics] = []
+        notes: list[tuple[Path | str | None, str]] = [
+            (side.path, note) for side in (mine, its) for note in side.notes
+        ]
+        notes += [(None, note) for note in unrelated(mine, its) if not self.labels]
+        parameters: dict[str, Any] = {}
+        located = None
+        for each in compared(mine, its, self.labels, same_grid=self.same_grid):
+            pair = Pair(each.prediction, each.reference, self.settings, each.decided)
+            threshold, nearest = at_level(self.settings.threshold, image_kind.exact_levels(each.prediction))
+            settings = replace(self.settings, tolerance=self._tolerance(pair), threshold=threshold)
+            pair = replace(pair, settings=settings)
+            self._check_unit(pair.frame.suffix, mine.path)
+            parameters = parameters or self._parameters(pair)
+            located = error_map(pair) if self.error_map else None
+            prefix = f"class {each.name or each.label}, " if len(classes) > 1 else ""
+            rows.append(self._measured(each, pair, stage, prefix))
+            more = [*((None, note) for note in each.notes), *((mine.path, note) for note in nearest)]
+            notes += [note for note in more if note not in notes]
+        held = frozenset(mine.labels) | frozenset(its.labels)
+        return Evaluated(
+            _described(mine), _described(its), parameters, tuple(rows), tuple(notes), held, located
+        )
+
+    def _measured(
+        self, each: Compared, pair: Pair, stage: Callable[[str], None], prefix: str
+    ) -> ClassMetrics:
+        values: dict[str, float | None] = {}
+        notes: list[str] = []
+        for metric in self.metrics:
+            stage(prefix + metric.title)
+            reading = metric.compute(pair)
+            values |= {name: value for name, value in reading.values.items() if name in metric.spellings}
+            notes += [note for note in reading.notes if note not in notes]
+        return ClassMetrics(each.label, each.name, values, tuple(notes), each.region)
+
+    def _check_unit(self, unit: str, path: Path | str) -> None:
+        """Refuse a length that is named in another unit than that of the prediction, in mm excepted."""
+        names = self.names or ()
+        for spelled in [metric.spelled(name) for metric in self.metrics for name in metric.names]:
+            wrong = [one for one in spelled[1:] if one in names and not one.endswith(f"_{unit}")]
+            if wrong:
+                has = "has no unit of length" if unit == "voxels" else f"is in {unit}"
+                own = next(one for one in spelled if one.endswith(f"_{unit}"))
+                raise InputError(
+                    f"{named('metrics')} {wrong[0]}: {path} {has}, and this is called {own} there."
+                )
+
+    def _tolerance(self, pair: Pair) -> float:
+        """Return the tolerance of nsd in the unit of the pair.
+
+        The default is 1 mm; if a voxel is much smaller, or the unit is, it is one voxel: any two maps would agree.
+        """
+        if self.tolerance is None:
+            fine = pair.prediction.unit in _FINE_UNITS or pair.frame.finest < FINE
+            return pair.frame.finest if pair.unit is not None and fine else self.settings.tolerance
+        number, unit = self.tolerance
+        if unit is None:
+            return number
+        try:
+            return pair.frame.length_of((number, unit))
+        except InputError as error:
+            raise InputError(f"{named('tolerance')} {number:g}{unit}: {error}") from error
+
+    def _parameters(self, pair: Pair) -> dict[str, Any]:
+        finest, unit = pair.frame.finest, pair.frame.suffix
+        by = ["threshold" if decided is None else ARGMAX for decided in pair.decided]
+        settings = pair.settings.as_dict(pair.dims)
+        for key, how in zip(("threshold", "reference_threshold"), by, strict=True):
+            settings[key] = None if how == ARGMAX else settings[key]
+        if ARGMAX in by:
+            settings["ties"] += "; of classes that are equally probable the lower one counts"
+        return {
+            "decision": by[0],
+            "reference_decision": by[1],
+            **settings,
+            "nsd_tolerance_unit": unit,
+            "same_grid": self.same_grid,
+            "smd_points": POINTS,
+            f"smd_longest_side_{unit}": float(sides(pair).max() * finest),
+            "opt_j_reach_voxels": REACH,
+            "opt_j_near_voxels": NEAR,
+            **(
+                {f"opt_j_reach_{unit}": REACH * finest, f"opt_j_near_{unit}": NEAR * finest}
+                if pair.unit
+                else {}
+            ),
+            "opt_j_matching": "one to one, the cheapest pair first; of equal ones the first node",
+        }
+
+
+def _described(side: Opened) -> dict[str, Any]:
+    path = {"path": str(side.path)} if isinstance(side.path, Path) else {}
+    return documents.described(side.like) | path

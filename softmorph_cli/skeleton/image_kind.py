@@ -1,0 +1,53 @@
+"""What a volume is, by its provenance: a map, a skeleton, or a nested skeleton with exact level sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
+from softmorph_cli.system.parameters import named
+from softmorph_cli.volume import Volume
+
+MAP, SKELETON = "map", "skeleton"
+# Default thresholds: values above belong to the foreground.
+THRESHOLDS: Final = {MAP: 0.5, SKELETON: 0.25}
+
+
+def kind_of(volume: Volume) -> tuple[str, tuple[str, ...]]:
+    """Return MAP or SKELETON and a note; values are not looked at, only whether softmorph wrote it as a skeleton."""
+    if not made_as_skeleton(volume.source.provenance if volume.source else {}):
+        return MAP, ()
+    return SKELETON, (
+        "softmorph wrote this file as a skeleton, and it is taken as one; add "
+        f"{named('kind', MAP, option='as')} if it is not.",
+    )
+
+
+def made_as_skeleton(provenance: Mapping[str, Any]) -> bool:
+    """Return whether a file's provenance is that of a skeleton."""
+    command, parameters = provenance.get("command"), provenance.get("parameters")
+    parameters = parameters if isinstance(parameters, Mapping) else {}
+    if parameters.get("argmax"):
+        return False  # labels of several classes
+    if command in ("softmorph chain", "softmorph batch"):
+        steps = parameters.get("steps")
+        last = steps[-1] if isinstance(steps, list) and steps else None
+        return isinstance(last, Mapping) and last.get("operation") == Skeleton.operation
+    return command == "softmorph skeletonize" or (
+        command == "softmorph inspect" and parameters.get("image") == "skeleton"
+    )
+
+
+def exact_levels(volume: Volume) -> LevelSets | Literal["exact"] | None:
+    """Return the level sets at which a nested skeleton written by softmorph is exact; None for any other volume.
+
+    Another program may have copied the provenance to a changed map, so values below the lowest level are ruled out.
+    """
+    levels = nested_levels(volume.source.provenance if volume.source else {})
+    if isinstance(levels, LevelSets):
+        array = volume.array
+        if bool(((array > 0) & (array <= levels.thresholds[0])).any()):
+            return None
+    return levels

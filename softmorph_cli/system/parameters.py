@@ -127,15 +127,18 @@ def declared(owner: Any) -> Mapping[str, Declared]:
 @cache
 def _declared(owner: Any) -> Mapping[str, Declared]:
     hints = get_type_hints(owner, include_extras=True)
+    if inspect.isfunction(owner):
+        given = {one.name: one.default for one in inspect.signature(owner).parameters.values()}
+        defaults = {name: MISSING if one is inspect.Parameter.empty else one for name, one in given.items()}
+    else:
+        defaults = {field.name: field.default for field in fields(owner)}
     found = {}
-    for field in fields(owner):
-        hint = hints[field.name]
+    for name, default in defaults.items():
+        hint = hints[name]
         about = [one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Parameter)]
         if about:
             kind, optional = _kind(hint)
-            found[field.name] = Declared(
-                field.name, kind, optional, field.default, about[0], get_args(hint)[0]
-            )
+            found[name] = Declared(name, kind, optional, default, about[0], get_args(hint)[0])
     return found
 
 

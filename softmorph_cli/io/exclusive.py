@@ -51,7 +51,7 @@ def numbered(names: Sequence[str] | None, count: int) -> tuple[int, ...]:
     return tuple(0 if k == background else k + (k < background) for k in range(count))
 
 
-def look(
+def find_exclusive(
     raw: Raw,
     *,
     labels: Sequence[int] | None = None,
@@ -99,7 +99,7 @@ class _Search:
         self._count = raw.array.shape[axis]
         self.numbers = np.array(numbered(raw.channels, self._count) if labels is None else labels)
         self._order = np.argsort(self.numbers, kind="stable")
-        self._one = divide_by or _one(raw)
+        self._one = divide_by or _full_scale(raw)
         self._near = self._count * _rounding(raw, self._one)
         self._wrong = self._seen = 0
 
@@ -170,7 +170,7 @@ def class_notes(volume: Volume) -> tuple[str, ...]:
     Args:
         volume: A map as it was read, with its `Exclusive`.
     """
-    found = of(volume)
+    found = exclusive_classes(volume)
     if found is None:
         return ()
     channels = volume.array.reshape(-1, *found.winner.shape)
@@ -200,8 +200,8 @@ def class_notes_of_blocks(
         raw: What the file holds, axes in order, all channels.
         channel: The number of the channel that is read.
         read: Returns the probabilities of that channel in a slab along the first spatial axis.
-        labels: As for `look`.
-        divide_by: As for `look`.
+        labels: As for `find_exclusive`.
+        divide_by: As for `find_exclusive`.
         inside: Returns the mask in a slab.
         voxels: How many are held at once, of all channels together.
     """
@@ -237,14 +237,14 @@ def _notes(counts: Sequence[_ClassCount]) -> tuple[str, ...]:
     )
 
 
-def of(volume: Volume) -> Exclusive | None:
+def exclusive_classes(volume: Volume) -> Exclusive | None:
     """Return the most probable classes of the file that a map was read from, where they were searched."""
     kept = volume.source.header if volume.source else None
     found = getattr(kept, "exclusive", None)
     return found if isinstance(found, Exclusive) else None
 
 
-def _one(raw: Raw) -> float:
+def _full_scale(raw: Raw) -> float:
     """Return the stored number that means 1: the maximum of the type in formats that define it so."""
     full = raw.full_scale and raw.array.dtype.kind in "ui" and raw.slope == 1
     return float(np.iinfo(raw.array.dtype).max) if full else 1.0

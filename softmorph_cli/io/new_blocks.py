@@ -18,7 +18,7 @@ from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.boxes import Box, chunk_numbers, clipped, extent, part_in_chunk, relative
 from softmorph_cli.io.formats import target_format
-from softmorph_cli.io.omezarr import OmeZarr, filed_order, layout, stem
+from softmorph_cli.io.omezarr import OmeZarr, filed_order, group_attributes, stem
 from softmorph_cli.io.options import WriteOptions
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import Array, Encoding, Provenance, kept_native, time_step_of
@@ -285,7 +285,7 @@ def create_blocks(
         chunks = chunk_shape(shape, letters)
     else:
         chunks = _every_axis(len(letters), along, tuple(map(min, like.shape, chunks)), 1)
-    attributes, lost = layout(
+    attributes, lost = group_attributes(
         place,
         kept_native(place, family.name),
         pyramid_shapes(shape, letters) if pyramid else [shape],

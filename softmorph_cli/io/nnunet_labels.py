@@ -10,7 +10,7 @@ import numpy as np
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.nnunet_metadata import Classes
 from softmorph_cli.io.raw import Array, Raw
-from softmorph_cli.io.values import whole
+from softmorph_cli.io.values import nearest_integers
 from softmorph_cli.system.parameters import named
 
 # float16 has 11 bits.
@@ -33,7 +33,7 @@ def check_labels(
     labels = image.array
     if image.slope != 1 or image.inter != 0:
         labels = labels * image.slope + image.inter
-        nearest = whole(labels)
+        nearest = nearest_integers(labels)
         labels = labels if nearest is None else nearest
     wrong = _disagreement(array, labels, found, logits)
     counted = Classes(tuple(range(len(found.labels))), found.kind)

@@ -58,7 +58,7 @@ class OmeZarr(Format):
     resolution: int | None = None
     name = "ome-zarr"
     output_types = ("float32", "uint8", "uint16")
-    # `layout` returns which part of an affine is lost.
+    # `group_attributes` returns which part of an affine is lost.
     holds = frozenset({"spacing", "affine", "channels", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
@@ -70,7 +70,7 @@ class OmeZarr(Format):
         found = node(path)
         if found is None:
             raise FileError(f"{path} is no node of a Zarr store.")
-        image, level, array = _choose(found, str(path), self.resolution)
+        image, level, array = _find_array(found, str(path), self.resolution)
         lazy = open_array(array, str(path))
         notes = list(image.notes) if image is not None else []
         if image is not None and found.kind == "group" and self.resolution is None and len(image.levels) > 1:
@@ -84,7 +84,7 @@ class OmeZarr(Format):
             notes.append(
                 f"its values are the stored numbers times {slope:g} plus {inter:g}, as its attributes say."
             )
-        axes, more = _names(array, lazy.shape)
+        axes, more = _array_axes(array, lazy.shape)
         raw = Raw(
             array=cast(Array, lazy),
             axes=axes,
@@ -96,7 +96,7 @@ class OmeZarr(Format):
             native=StoreMetadata("0.5" if array.zarr_format == 3 else "0.4"),
             notes=(*notes, *(more if image is None else ())),
         )
-        return raw if image is None or level is None else _placed(raw, image, level, found, path)
+        return raw if image is None or level is None else _with_geometry(raw, image, level, found, path)
 
     def write(
         self,
@@ -108,7 +108,7 @@ class OmeZarr(Format):
         """Write into an empty folder, in the version of the source; 0.4 where it is no OME-Zarr."""
         order, letters = filed_order(volume.axes)
         finest = np.ascontiguousarray(array.transpose(order))
-        attributes, lost = layout(
+        attributes, lost = group_attributes(
             volume,
             kept_native(volume, self.name),
             pyramid_shapes(finest.shape, letters) if encoding.pyramid else [finest.shape],
@@ -125,7 +125,7 @@ class OmeZarr(Format):
         return lost
 
 
-def layout(
+def group_attributes(
     place: Volume,
     native: StoreMetadata | None,
     shapes: list[tuple[int, ...]],
@@ -151,7 +151,7 @@ def layout(
     _, letters = filed_order(place.axes)
     spatial = [letter for letter in letters if letter in "ZYX"]
     sizes = dict(zip(spatial, place.spacing or (1.0,) * len(spatial), strict=True))
-    corner, lost = _corner(place, spatial)
+    corner, lost = _origin(place, spatial)
     levels = []
     for number in range(len(shapes)):
         # The size of a voxel of this resolution in voxels of the finest one.
@@ -167,7 +167,9 @@ def layout(
             for a in letters
         }
         levels.append(
-            ngff.Level(str(number), tuple(scale[a] for a in letters), tuple(_tidy(shift[a]) for a in letters))
+            ngff.Level(
+                str(number), tuple(scale[a] for a in letters), tuple(_rounded(shift[a]) for a in letters)
+            )
         )
     attributes = ngff.compose(
         native.version,
@@ -192,7 +194,7 @@ def layout(
 
 def is_plain(place: Volume) -> bool:
     """Whether the affine is a scaling by the voxel size, without rotation, flip or translation."""
-    corner, lost = _corner(place, [letter for letter in place.axes if letter in "ZYX"])
+    corner, lost = _origin(place, [letter for letter in place.axes if letter in "ZYX"])
     return not lost and not any(corner.values())
 
 
@@ -218,7 +220,7 @@ def filed_order(axes: str) -> tuple[list[int], str]:
     return [axes.index(letter) for letter in letters], "".join(letters)
 
 
-def _choose(
+def _find_array(
     found: ZarrNode, name: str, resolution: int | None
 ) -> tuple[ngff.Image | None, ngff.Level | None, ZarrNode]:
     """Return the image of a node, or that an array belongs to; the resolution to read; its array."""
@@ -239,7 +241,7 @@ def _choose(
         return None, None, found
     image = ngff.parse(found.attributes, name)
     if image is None:
-        raise FileError(f"{name} {_instead(found)}.")
+        raise FileError(f"{name} {_group_kind(found)}.")
     count = len(image.levels)
     if not -1 < (resolution or 0) < count:
         have = f"has {count} resolutions, 0 to {count - 1}" if count > 1 else "has one resolution, 0"
@@ -254,7 +256,7 @@ def _choose(
     return image, level, array
 
 
-def _instead(found: ZarrNode) -> str:
+def _group_kind(found: ZarrNode) -> str:
     """Return in words what a group without an image is."""
     ome = found.attributes.get("ome")
     attributes = ome if isinstance(ome, dict) else found.attributes
@@ -289,7 +291,7 @@ def _scaling(array: ZarrNode, name: str) -> tuple[float, float]:
     return slope, inter
 
 
-def _names(array: ZarrNode, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
+def _array_axes(array: ZarrNode, shape: tuple[int, ...]) -> tuple[str | None, list[str]]:
     """Return the letters of the axes of an array without an image, by their names or `usual_axes`; and notes."""
     count = len(shape)
     names = array.attributes.get("_ARRAY_DIMENSIONS")
@@ -301,7 +303,7 @@ def _names(array: ZarrNode, shape: tuple[int, ...]) -> tuple[str | None, list[st
     return usual_axes(shape)
 
 
-def _placed(raw: Raw, image: ngff.Image, level: ngff.Level, found: ZarrNode, path: Path) -> Raw:
+def _with_geometry(raw: Raw, image: ngff.Image, level: ngff.Level, found: ZarrNode, path: Path) -> Raw:
     """Return an array with the axes and the geometry of its image."""
     if len(image.letters) != raw.array.ndim:
         raise FileError(
@@ -355,7 +357,7 @@ def _parent(path: Path, inside: str) -> Path:
     return path.absolute().parents[len(Path(inside).parts) - 1]
 
 
-def _corner(place: Volume, spatial: list[str]) -> tuple[dict[str, float], list[str]]:
+def _origin(place: Volume, spatial: list[str]) -> tuple[dict[str, float], list[str]]:
     """Return the position of the first voxel if the affine has no rotation or flip; else a note on the loss."""
     if place.affine is None:
         return {}, []
@@ -376,6 +378,6 @@ def _corner(place: Volume, spatial: list[str]) -> tuple[dict[str, float], list[s
     return corner, []
 
 
-def _tidy(number: float) -> float:
+def _rounded(number: float) -> float:
     """Round away the errors of a change of unit and back."""
     return float(f"{number:.12g}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
-from softmorph_cli.io.exclusive import Exclusive, channel_name, look, numbered
+from softmorph_cli.io.exclusive import Exclusive, channel_name, find_exclusive, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
@@ -50,14 +50,14 @@ def read_map(path: str | Path, options: ReadOptions = DEFAULT) -> Volume:
         FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
         InputError: If its values are no probabilities or an option does not fit it.
     """
-    return _map(_opened(Path(path), options), options)
+    return _read_map(_open(Path(path), options), options)
 
 
-def _map(file: _File, options: ReadOptions) -> Volume:
+def _read_map(file: _File, options: ReadOptions) -> Volume:
     path, family, raw = file.path, file.family, file.raw
     name = str(path)
     channel, from_logits, divide_by = options.channel, options.from_logits, options.divide_by
-    late = _late(options)
+    late = _picked_late(options)
     network = family.name == NNUNET
     if network:
         with beside(_in_memory(raw)):
@@ -81,11 +81,11 @@ def _map(file: _File, options: ReadOptions) -> Volume:
     filed = raw
     if not late:
         raw = _one_channel(raw, channel, name, along)
-    # The memory is checked before anything is read; `look` keeps a label for each voxel.
+    # The memory is checked before anything is read; `find_exclusive` keeps a label for each voxel.
     mask = _with_mask(options, raw, wanted, whole, cuts, name, labels=search, known=file.mask)
     inside, mask_notes = mask
     if search and not late:
-        found = look(filed, labels=_known(filed), divide_by=divide_by, inside=inside)
+        found = find_exclusive(filed, labels=_known_labels(filed), divide_by=divide_by, inside=inside)
     # Only the selected part of a store is read, and only here.
     raw = replace(raw, array=held(raw.array, wanted))
     values, notes = probabilities(raw, name, wanted, options, inside=inside)
@@ -94,15 +94,19 @@ def _map(file: _File, options: ReadOptions) -> Volume:
     if late:
         if search:
             stored = replace(raw, slope=1.0, inter=0.0, full_scale=False)
-            found = look(stored, labels=_known(raw) or numbered(raw.channels, _count(raw)), inside=inside)
+            found = find_exclusive(
+                stored,
+                labels=_known_labels(raw) or numbered(raw.channels, _channel_count(raw)),
+                inside=inside,
+            )
         if network or channel is not None:
             raw = _one_channel(raw, channel, name, along)
-    numbers = _numbers(filed, channel, name, along)
+    numbers = _channel_numbers(filed, channel, name, along)
     if found is not None:
         found = replace(found, labels=tuple(found.labels[number] for number in numbers))
     volume = _volume(raw, raw.array, file, options, notes=(*notes, *mask_notes), exclusive=found)
     assert volume.source is not None
-    source = replace(volume.source, numbers=numbers, channel=_called(filed, numbers))
+    source = replace(volume.source, numbers=numbers, channel=_channel_name(filed, numbers))
     return replace(volume, source=source)
 
 
@@ -138,7 +142,7 @@ def read_labels(
         FileError: If the file is missing, empty, damaged, mislabelled or of an unknown type.
         InputError: If an option does not fit it.
     """
-    found = _labels(_opened(Path(path), options), options, surely=surely)
+    found = _labels(_open(Path(path), options), options, surely=surely)
     return None if isinstance(found, _File) else found
 
 
@@ -157,9 +161,9 @@ class EitherKind:
 
 def read_either(path: str | Path, options: ReadOptions, *, surely: bool = False) -> EitherKind:
     """Read labels, or a map where the file holds none; see `read_labels`."""
-    found = _labels(_opened(Path(path), options), options, surely=surely)
+    found = _labels(_open(Path(path), options), options, surely=surely)
     if isinstance(found, _File):
-        return EitherKind(None, lambda: _map(found, options))
+        return EitherKind(None, lambda: _read_map(found, options))
     return EitherKind(found, lambda: read_map(path, options))
 
 
@@ -188,11 +192,11 @@ class _File:
     mask: _ReadMask | None = None
 
 
-def _opened(path: Path, options: ReadOptions) -> _File:
+def _open(path: Path, options: ReadOptions) -> _File:
     name = str(path)
     family, raw = read_raw(path, options)
     check_type(raw, name)
-    picked = options.channel is not None and not _late(options)
+    picked = options.channel is not None and not _picked_late(options)
     raw = select.name_axes(raw, name, axes=options.axes, channel_axis=options.channel_axis, picked=picked)
     filed_axes = raw.axes or ""
     raw = select.arrange(raw)
@@ -201,7 +205,7 @@ def _opened(path: Path, options: ReadOptions) -> _File:
     )
 
 
-def _late(options: ReadOptions) -> bool:
+def _picked_late(options: ReadOptions) -> bool:
     """Whether a channel is picked after the values are calculated: softmax needs all channels."""
     return options.from_logits == "softmax"
 
@@ -322,17 +326,17 @@ def _in_memory(raw: Raw) -> int:
     return 0 if isinstance(raw.array, Lazy | np.memmap) else raw.array.nbytes
 
 
-def _known(raw: Raw) -> tuple[int, ...] | None:
+def _known_labels(raw: Raw) -> tuple[int, ...] | None:
     """Return the labels of all channels where the file states that they exclude each other."""
     found = raw.native.classes if isinstance(raw.native, nnunet.Network) else None
     return found.labels if found is not None and found.kind == "complete" else None
 
 
-def _count(raw: Raw) -> int:
+def _channel_count(raw: Raw) -> int:
     return int(raw.array.shape[(raw.axes or "").index("C")]) if "C" in (raw.axes or "") else 1
 
 
-def _numbers(filed: Raw, channel: int | str | None, name: str, along: str | None) -> tuple[int, ...]:
+def _channel_numbers(filed: Raw, channel: int | str | None, name: str, along: str | None) -> tuple[int, ...]:
     """Return the numbers, in the file, of the channels that are read; empty where it has no channel axis."""
     if filed.format == NNUNET:
         return nnunet.chosen(filed, channel, name)
@@ -345,7 +349,7 @@ def _numbers(filed: Raw, channel: int | str | None, name: str, along: str | None
     return () if axis is None else tuple(range(filed.array.shape[axis]))
 
 
-def _called(filed: Raw, numbers: tuple[int, ...]) -> str | None:
+def _channel_name(filed: Raw, numbers: tuple[int, ...]) -> str | None:
     """Return the name of the only channel that is read of several; None where all are."""
     several = class_axis(filed.axes or "", filed.array.shape, filed.format) is not None
     if len(numbers) != 1 or not several:

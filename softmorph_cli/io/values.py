@@ -22,12 +22,12 @@ NOTED_OVERSHOOT: Final = 1e-4
 _RINGING = 0.1
 _SCALES = (100, 255, 1000, 1023, 4095, 10000, 16383, 32767, 65535)
 _BLOCK = 1 << 20
-_FEW = 64
+_USUAL_LABELS = 64
 _VOXELS_PER_LABEL = 4
 _CAP = 1024
 # The relative error of a slope and an intercept of 24 bits; and the largest distance of a label from an integer.
-_FLOAT: Final = 2.0**-21
-_ASKED: Final = 1e-3
+_SLOPE_TOLERANCE: Final = 2.0**-21
+_LABEL_TOLERANCE: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Verdict:
     option: str = ""
 
 
-def whole(values: Array, *, asked: bool = False) -> Array | None:
+def nearest_integers(values: Array, *, asked: bool = False) -> Array | None:
     """Return the integers that floats stand for; None if they stand for others.
 
     A label that went through a float slope is not exactly an integer any more: 3 is stored as 30 times 0.1.
@@ -74,7 +74,7 @@ def whole(values: Array, *, asked: bool = False) -> Array | None:
         asked: Whether the user says that they are labels; otherwise only rounding errors are allowed.
     """
     nearest = np.rint(values)
-    near = _ASKED if asked else np.minimum(_FLOAT * np.abs(values), _ASKED)
+    near = _LABEL_TOLERANCE if asked else np.minimum(_SLOPE_TOLERANCE * np.abs(values), _LABEL_TOLERANCE)
     return nearest if bool((np.abs(values - nearest) <= near).all()) else None
 
 
@@ -88,7 +88,7 @@ def examine(
         slope: As in `Raw`.
         inter: As in `Raw`.
         cap: The most distinct values that are counted.
-        asked: As for `whole`.
+        asked: As for `nearest_integers`.
     """
     low, high, nans, infinities = np.inf, -np.inf, 0, 0
     first: tuple[int, ...] | None = None
@@ -106,7 +106,7 @@ def examine(
                 infinities += int((~finite).sum()) - missing
                 first = first or place(int(np.argmin(finite)))
                 block = block[finite]
-            nearest = whole(block, asked=asked) if integers else None
+            nearest = nearest_integers(block, asked=asked) if integers else None
             integers, block = nearest is not None, block if nearest is None else nearest
         if block.size:
             low, high = min(low, float(block.min())), max(high, float(block.max()))
@@ -157,17 +157,17 @@ def judge(content: Content, raw: Raw) -> Verdict:
     if low >= -NOTED_OVERSHOOT and high <= 1 + NOTED_OVERSHOOT:
         return Verdict("probability", spread)
     if content.integers and low >= 0 and raw.labels:
-        return _labels(content, "labels")
+        return _label_verdict(content, "labels")
     if content.integers and low >= 0:
         if (
             raw.full_scale
             and raw.array.dtype.kind in "ui"
             and raw.slope == 1
-            and high > (top := _top(raw)) >> 2
+            and high > (top := _type_maximum(raw)) >> 2
         ):
             return Verdict("probability", f"{spread} of a type that ends at {top}")
         if _like_labels(content):
-            return _labels(content, "integers that look like labels")
+            return _label_verdict(content, "integers that look like labels")
         scale = next((scale for scale in _SCALES if high <= scale), int(high))
         return Verdict("image", f"integers from {low:.15g} to {high:.15g}", named("divide_by", scale))
     if low >= -_RINGING and high <= 1 + _RINGING:
@@ -181,7 +181,7 @@ def judge(content: Content, raw: Raw) -> Verdict:
     return Verdict("image", spread, named("divide_by", next((s for s in _SCALES if high <= s), above)))
 
 
-def _labels(content: Content, what: str) -> Verdict:
+def _label_verdict(content: Content, what: str) -> Verdict:
     if content.distinct is None:
         # Only the highest is known to be there.
         highest = int(content.high)
@@ -191,7 +191,7 @@ def _labels(content: Content, what: str) -> Verdict:
     return Verdict("labels", f"{what} ({shown})", named("label", values[0]))
 
 
-def _top(raw: Raw) -> int:
+def _type_maximum(raw: Raw) -> int:
     return int(np.iinfo(raw.array.dtype).max)
 
 
@@ -201,7 +201,7 @@ def _like_labels(content: Content) -> bool:
         return False
     # Every label has a region, so there are many voxels per label; label numbers also leave gaps.
     many = len(distinct) * _VOXELS_PER_LABEL <= content.size
-    return many and (len(distinct) <= _FEW or len(distinct) < 0.25 * (content.high + 1))
+    return many and (len(distinct) <= _USUAL_LABELS or len(distinct) < 0.25 * (content.high + 1))
 
 
 def check_type(raw: Raw, name: str) -> None:
@@ -265,14 +265,14 @@ def probabilities(
         options.from_logits,
     )
     array, stored = raw.array, raw.slope == 1 and raw.inter == 0
-    whole = stored and array.dtype.kind in "iub"
+    integers = stored and array.dtype.kind in "iub"
     notes: list[str] = []
-    if whole and from_logits is None and divide_by is None:
+    if integers and from_logits is None and divide_by is None:
         if inside is not None:
             array = np.where(inside, array, np.zeros((), array.dtype))
         low, high = int(array.min()), int(array.max())
         if label is not None:
-            return _one_label(array, raw, name, label, dtype, block=corner is not None), notes
+            return _label_mask(array, raw, name, label, dtype, block=corner is not None), notes
         if low >= 0 and high <= 1:
             return array.astype(dtype), ["it holds only 0 and 1 and is taken as a mask."]
         divide_by = full_scale(replace_array(raw, array), name, low, high, clip=clip)
@@ -283,9 +283,9 @@ def probabilities(
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(_not_finite(values, raw, name, corner))
     if label is not None:
-        return _one_label(values, raw, name, label, dtype, block=corner is not None), notes
+        return _label_mask(values, raw, name, label, dtype, block=corner is not None), notes
     if from_logits is not None:
-        _squash(values, raw, name, from_logits)
+        _logits_to_probabilities(values, raw, name, from_logits)
         if inside is not None:
             np.copyto(values, 0, where=~inside)
         return values, notes
@@ -333,9 +333,9 @@ def full_scale(raw: Raw, name: str, low: int, high: int, *, clip: bool = False) 
     Raises:
         InputError: If the format does not define it, or all numbers are far below the maximum of their type.
     """
-    if not (raw.full_scale and low >= 0 and high > _top(raw) >> 2):
+    if not (raw.full_scale and low >= 0 and high > _type_maximum(raw) >> 2):
         raise InputError(_refusal(raw, name, clip=clip))
-    return _top(raw)
+    return _type_maximum(raw)
 
 
 def replace_array(raw: Raw, array: Array) -> Raw:
@@ -357,9 +357,9 @@ def _scaled(raw: Raw, array: Array, dtype: np.dtype[Any], divide_by: float | Non
     return values
 
 
-def _one_label(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[Any], *, block: bool) -> Array:
+def _label_mask(array: Array, raw: Raw, name: str, label: int, dtype: np.dtype[Any], *, block: bool) -> Array:
     if array.dtype.kind == "f":
-        nearest = whole(array, asked=True)
+        nearest = nearest_integers(array, asked=True)
         if nearest is None:
             found = array.reshape(-1)[np.abs(array - np.rint(array)).argmax()]
             raise InputError(
@@ -383,7 +383,7 @@ def no_label(array: Array | Lazy, name: str, label: int) -> InputError:
     )
 
 
-def _squash(values: Array, raw: Raw, name: str, how: str) -> None:
+def _logits_to_probabilities(values: Array, raw: Raw, name: str, how: str) -> None:
     """Convert logits to probabilities in place."""
     if how == "sigmoid":
         with np.errstate(over="ignore"):
@@ -440,8 +440,11 @@ def _refusal(raw: Raw, name: str, *, clip: bool = False, divided: float | None =
     found = verdict.found
     if raw.full_scale and raw.array.dtype.kind in "ui" and verdict.kind == "image" and content.low >= 0:
         bits = int(content.high).bit_length()
-        found = f"{found}, {bits} bits in a {raw.array.dtype} that ends at {_top(raw)}"
-        advice = f"name what 1 is stored as, with {verdict.option}, or {named('divide_by', _top(raw))} if it is faint."
+        found = f"{found}, {bits} bits in a {raw.array.dtype} that ends at {_type_maximum(raw)}"
+        advice = (
+            f"name what 1 is stored as, with {verdict.option}, or {named('divide_by', _type_maximum(raw))} if it is "
+            "faint."
+        )
     if verdict.kind == "image" and content.low < 0 and clip:
         found += f" ({named('clip', True)} is for small overshoot of real numbers)"
     return f"{name} holds {found}; probabilities lie in [0, 1]: {advice}"

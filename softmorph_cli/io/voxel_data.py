@@ -109,7 +109,7 @@ def load(stored: VoxelData, path: Path) -> tuple[Array, list[str]]:
         InputError: If it does not fit into memory.
         Damaged: If the data end too early or cannot be unpacked.
     """
-    files = [path] if stored.files is None else [_beside(path, name) for name in stored.files]
+    files = [path] if stored.files is None else [_voxel_file(path, name) for name in stored.files]
     size = prod(stored.shape) * stored.dtype.itemsize
     each, left = divmod(size, len(files))
     if left:
@@ -118,7 +118,7 @@ def load(stored: VoxelData, path: Path) -> tuple[Array, list[str]]:
             "divided; correct its header."
         )
     for file in files:
-        if not _fits(stored, file.stat().st_size, each):
+        if not _can_hold_voxels(stored, file.stat().st_size, each):
             raise Damaged(ENDS_EARLY)
     check_room(
         stored.shape,
@@ -131,7 +131,7 @@ def load(stored: VoxelData, path: Path) -> tuple[Array, list[str]]:
     if size:
         flat: Any = array.reshape(-1).view(np.uint8)
         for number, file in enumerate(files):
-            with _opened(file) as stream:
+            with _open_regular(file) as stream:
                 stream.seek(stored.start)
                 part = flat[number * each : (number + 1) * each]
                 notes += _read_into(part, stream, stored)
@@ -140,14 +140,14 @@ def load(stored: VoxelData, path: Path) -> tuple[Array, list[str]]:
     return array, list(dict.fromkeys(notes))
 
 
-def _fits(stored: VoxelData, room: int, size: int) -> bool:
+def _can_hold_voxels(stored: VoxelData, room: int, size: int) -> bool:
     if stored.encoding in ("raw", "text", "hex"):
         least = {"raw": size, "text": 2 * (size // stored.dtype.itemsize) - 1, "hex": 2 * size}
         return least[stored.encoding] <= room
     return can_hold(room, size, stored.encoding)
 
 
-def _beside(path: Path, name: str) -> Path:
+def _voxel_file(path: Path, name: str) -> Path:
     """Return the path of a file with voxels that a header names.
 
     Raises:
@@ -181,7 +181,7 @@ def _beside(path: Path, name: str) -> Path:
     return target
 
 
-def _opened(file: Path) -> BinaryIO:
+def _open_regular(file: Path) -> BinaryIO:
     """Open a regular file, without blocking if it was replaced by a pipe in the meantime."""
     number = open_plain(file)
     if not stat.S_ISREG(os.fstat(number).st_mode):

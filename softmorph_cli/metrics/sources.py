@@ -227,7 +227,7 @@ def _of_labels(path: Path | str, labels: npt.NDArray[Any], like: Volume) -> Open
 
 def _mapped(path: Path | str, volume: Volume, notes: tuple[str, ...]) -> Opened:
     axis = volume.class_axis()
-    found, decided = classes_of(volume), exclusive.of(volume)
+    found, decided = classes_of(volume), exclusive.exclusive_classes(volume)
     labels = found.labels if decided is None else decided.labels
     regions = dict(zip(found.labels, found.regions, strict=True)) if found.regions else {}
     if axis is None:

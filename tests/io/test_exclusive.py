@@ -31,7 +31,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def winner(path: Path, **reading: Any) -> np.ndarray | None:
-    found = exclusive.of(read(path, **reading, exclusive=True))
+    found = exclusive.exclusive_classes(read(path, **reading, exclusive=True))
     return None if found is None else found.winner
 
 
@@ -102,13 +102,13 @@ def test_all_channels_decide_also_if_one_is_read() -> None:
     path = nifti(p)
     for channel in range(4):
         volume = read(path, channel=channel, exclusive=True)
-        found = exclusive.of(volume)
+        found = exclusive.exclusive_classes(volume)
         assert found is not None
         assert np.array_equal(volume.array, p[channel])
         assert found.labels == (channel,)
         assert np.array_equal(found.mask(channel), p.argmax(axis=0) == channel)
     part = read(path, region="2:7,:,3:9", channel=1, exclusive=True)
-    cut = exclusive.of(part)
+    cut = exclusive.exclusive_classes(part)
     assert cut is not None
     assert np.array_equal(cut.winner, p.argmax(axis=0)[2:7, :, 3:9])
 
@@ -140,7 +140,7 @@ def test_the_background_is_the_channel_of_that_name() -> None:
         "named.ome.tif", p, metadata={"axes": "CZYX", "Channel": {"Name": ["vein", "artery", "Background"]}}
     )
     volume = read("named.ome.tif", exclusive=True)
-    found = exclusive.of(volume)
+    found = exclusive.exclusive_classes(volume)
     assert found is not None
     assert found.labels == classes(volume).labels == (1, 2, 0)
     assert np.array_equal(found.winner, np.array([1, 2, 0])[p.argmax(axis=0)])

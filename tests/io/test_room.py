@@ -25,7 +25,7 @@ from helpers_typing import nibabel
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import ReadOptions, open_blocks, read, read_labels, read_map, reading
-from softmorph_cli.io.exclusive import look, of
+from softmorph_cli.io.exclusive import exclusive_classes, find_exclusive
 from softmorph_cli.io.room import check_room
 from softmorph_cli.system import machine
 
@@ -281,7 +281,7 @@ def test_channels_are_compared_only_if_the_map_fits(tmp_path: Path, monkeypatch:
 
     def counted(*arguments: Any, **options: Any) -> Any:
         looked.append(1)
-        return look(*arguments, **options)
+        return find_exclusive(*arguments, **options)
 
     monkeypatch.setattr(reading, "look", counted)
     for allowed in (4999, 5000):
@@ -292,7 +292,7 @@ def test_channels_are_compared_only_if_the_map_fits(tmp_path: Path, monkeypatch:
             assert not looked
         else:
             volume = read(tmp_path / "map.npy", axes="CZYX", channel=1, exclusive=True)
-            found = of(volume)
+            found = exclusive_classes(volume)
             assert found is not None
             assert np.array_equal(found.winner, channels.argmax(axis=0))
 

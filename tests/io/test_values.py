@@ -10,7 +10,7 @@ from helpers_typing import nibabel
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import ReadOptions, open_blocks, read, read_labels, values
-from softmorph_cli.io.values import examine, whole
+from softmorph_cli.io.values import examine, nearest_integers
 
 RNG = np.random.default_rng(0)
 SOFT = RNG.random((4, 5, 6), dtype=np.float32)
@@ -227,7 +227,7 @@ def test_float32_read_never_makes_float64(tmp_path: Path) -> None:
 )
 def test_whole_numbers(values: list[float], tight: bool, requested: bool) -> None:
     for given, expected in ((False, tight), (True, requested)):
-        found = whole(np.array(values), asked=given)
+        found = nearest_integers(np.array(values), asked=given)
         assert (found is not None) == expected
         if found is not None:
             assert np.array_equal(found, np.rint(values))

@@ -65,7 +65,7 @@ def test_definition(kind: str) -> None:
     got = softmorph_cli.skeletonize(
         given, method="smooth-levels", smooth_levels=5, sharpness=7.0, iterations=2
     )
-    got = np.asarray(got if isinstance(got, np.ndarray) else got.detach())
+    got = got if isinstance(got, np.ndarray) else got.detach().numpy()
     assert close(got, total / 5, 1e-11)
 
 

@@ -77,7 +77,7 @@ def test_batch_mates_do_not_change_when_an_image_stops(method: str, kind: str) -
         return image if kind == "numpy" else torch.tensor(image, requires_grad=kind == "gradient")
 
     def taken(image: Any) -> np.ndarray:
-        return np.asarray(image if kind == "numpy" else image.detach())
+        return np.asarray(image if kind == "numpy" else image.detach().numpy())
 
     together = thinning(given(images), settings, spatial_dims=2)
     alone = [thinning(given(image), settings) for image in images]

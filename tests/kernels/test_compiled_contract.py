@@ -26,7 +26,8 @@ class Compiled(Contract):
         return tensor.requires_grad_(self.gradient and tensor.is_floating_point())
 
     def take(self, image: Any) -> np.ndarray:
-        return np.array(image.detach())
+        values: np.ndarray = image.detach().numpy().copy()
+        return values
 
     @pytest.fixture(autouse=True)
     def _small_maps_are_shared_too(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -331,7 +331,8 @@ class TorchContract(Contract):
         return torch.as_tensor(array)
 
     def take(self, image: Any) -> np.ndarray:
-        return np.array(image)
+        values: np.ndarray = image.numpy().copy()
+        return values
 
 
 class TestTorchEager(TorchContract):

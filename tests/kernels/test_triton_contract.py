@@ -56,7 +56,8 @@ class TestTriton(Contract):
         return torch.as_tensor(array, device=DEVICE)
 
     def take(self, image: Any) -> np.ndarray:
-        return np.array(image.cpu())
+        values: np.ndarray = image.cpu().numpy().copy()
+        return values
 
     @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=few)])
     def test_3d_rule_on_sampled_neighbourhoods(self, dtype: str) -> None:

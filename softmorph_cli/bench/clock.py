@@ -15,7 +15,7 @@ def _nothing() -> None:
 
 
 @dataclass(frozen=True)
-class Task:
+class TimedTask:
     """Something to be measured.
 
     Attributes:
@@ -50,7 +50,7 @@ class Timing:
 
 
 def take_turns(
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, TimedTask],
     *,
     repeats: int,
     least: float = 0,

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from softmorph_cli import __version__
 from softmorph_cli.bench.peers import installed
-from softmorph_cli.bench.workloads import How
+from softmorph_cli.bench.workloads import Hardware
 from softmorph_cli.system import machine
 
 LIBRARIES: Final = ("numpy", "numba", "torch", "triton", "scipy", "scikit-image", "SimpleITK")
 
 
-def describe(how: How) -> dict[str, Any]:
+def describe(how: Hardware) -> dict[str, Any]:
     """Return processor, memory, threads, device, how busy it is, and the versions of what is measured."""
     return {
         "processor": processor(),

@@ -11,7 +11,7 @@ from typing import Final
 from softmorph_cli.bench import maps, peak
 from softmorph_cli.bench.clock import Timing, take_turns
 from softmorph_cli.bench.peers import COPY, PEERS, RULER, Peer
-from softmorph_cli.bench.workloads import How, Work
+from softmorph_cli.bench.workloads import Hardware, Work
 from softmorph_cli.errors import InputError, SoftmorphError, SoftmorphWarning
 
 # A work that takes long is known well enough after this many seconds of warm runs.
@@ -21,7 +21,7 @@ LEAST: Final = 0.25
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """What was measured of one work on one map.
 
     Attributes:
@@ -71,8 +71,8 @@ class Comparison:
         library: Its package.
         version: Its version.
         shape: Shape of the map.
-        seconds: As `Row`.
-        mvoxel_per_s: As `Row`.
+        seconds: As `Measurement`.
+        mvoxel_per_s: As `Measurement`.
         work: The name of the work it is compared with, None for what all are compared with.
         ratio: The time of softmorph's work over this one.
     """
@@ -108,7 +108,7 @@ class Growth:
 class Measured:
     """All figures of one shape, and why some are missing."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[Measurement, ...]
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
 
@@ -116,7 +116,7 @@ class Measured:
 def measure(
     shape: tuple[int, ...],
     chosen: Sequence[Work],
-    how: How,
+    how: Hardware,
     *,
     repeats: int,
     memory: bool,
@@ -179,7 +179,7 @@ def measure(
     return Measured(tuple(rows), _comparisons(peers, rows, timings), tuple(notes))
 
 
-def growth(rows: Sequence[Row]) -> list[Growth]:
+def growth(rows: Sequence[Measurement]) -> list[Growth]:
     """Return how each work's time per voxel grows from the smallest to the largest of its maps, if several."""
     found = []
     for name in dict.fromkeys(row.name for row in rows):
@@ -190,7 +190,7 @@ def growth(rows: Sequence[Row]) -> list[Growth]:
     return found
 
 
-def _peers(chosen: Sequence[Work], dimensions: int, how: How) -> tuple[list[Peer], list[str]]:
+def _peers(chosen: Sequence[Work], dimensions: int, how: Hardware) -> tuple[list[Peer], list[str]]:
     present, notes = [], []
     likes = {(work.operation, work.method) for work in chosen}
     for peer in PEERS:
@@ -205,7 +205,7 @@ def _peers(chosen: Sequence[Work], dimensions: int, how: How) -> tuple[list[Peer
     return present, notes
 
 
-def _settle(how: How) -> Callable[[], None]:
+def _settle(how: Hardware) -> Callable[[], None]:
     if not how.on_cuda:
         return lambda: None
     import torch
@@ -216,10 +216,10 @@ def _settle(how: How) -> Callable[[], None]:
 
 def _row(
     work: Work, shape: tuple[int, ...], share: float, timings: dict[str, Timing], peak_bytes: int | None
-) -> Row:
+) -> Measurement:
     timing = timings[work.name]
     voxels = math.prod(shape)
-    return Row(
+    return Measurement(
         operation=work.operation,
         method=work.method,
         detail=work.detail,
@@ -238,7 +238,7 @@ def _row(
 
 
 def _comparisons(
-    peers: Sequence[Peer], rows: Sequence[Row], timings: dict[str, Timing]
+    peers: Sequence[Peer], rows: Sequence[Measurement], timings: dict[str, Timing]
 ) -> tuple[Comparison, ...]:
     found = []
     for peer in peers:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli.bench import maps
-from softmorph_cli.bench.workloads import How, Work, works
+from softmorph_cli.bench.workloads import Hardware, Work, works
 from softmorph_cli.errors import SoftmorphError
 
 SMALL: Final = 24
@@ -88,7 +88,7 @@ def _mark(name: str) -> int:
 
 def _main(drawn: str, extents: str, name: str, threads: str) -> None:
     shape = tuple(map(int, extents.split("x")))
-    how = How("cpu", int(threads))
+    how = Hardware("cpu", int(threads))
     work = next(work for work in works(len(shape)) if work.name == name)
 
     def task(extent: tuple[int, ...]) -> Any:

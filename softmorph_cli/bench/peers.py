@@ -8,8 +8,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-from softmorph_cli.bench.clock import Task
-from softmorph_cli.bench.workloads import SKELETON, How
+from softmorph_cli.bench.clock import TimedTask
+from softmorph_cli.bench.workloads import SKELETON, Hardware
 
 # The two that every work is a ratio to; both read the map once and write one of the same size.
 COPY: Final = "copy"
@@ -33,7 +33,7 @@ class Peer:
     name: str
     library: str
     drawn: str
-    task: Callable[[Any, How], Task]
+    task: Callable[[Any, Hardware], TimedTask]
     like: tuple[str, str] | None = None
     dimensions: tuple[int, ...] = (2, 3)
     on_cuda: bool = False
@@ -57,44 +57,44 @@ def _untyped(module: str) -> Any:
     return import_module(module)
 
 
-def _copy(image: Any, how: How) -> Task:
-    return Task(lambda _: image.clone() if how.on_cuda else image.copy())
+def _copy(image: Any, how: Hardware) -> TimedTask:
+    return TimedTask(lambda _: image.clone() if how.on_cuda else image.copy())
 
 
-def _scipy_erosion(image: Any, how: How) -> Task:
+def _scipy_erosion(image: Any, how: Hardware) -> TimedTask:
     from scipy import ndimage
 
     cross = ndimage.generate_binary_structure(image.ndim, 1)
-    return Task(lambda _: ndimage.grey_erosion(image, footprint=cross))
+    return TimedTask(lambda _: ndimage.grey_erosion(image, footprint=cross))
 
 
-def _skimage_erosion(image: Any, how: How) -> Task:
+def _skimage_erosion(image: Any, how: Hardware) -> TimedTask:
     morphology = _untyped("skimage.morphology")
-    return Task(lambda _: morphology.erosion(image))  # its default is the cross
+    return TimedTask(lambda _: morphology.erosion(image))  # its default is the cross
 
 
-def _skimage_skeletonize(image: Any, how: How) -> Task:
+def _skimage_skeletonize(image: Any, how: Hardware) -> TimedTask:
     morphology = _untyped("skimage.morphology")
     mask = image > 0.5
-    return Task(lambda _: morphology.skeletonize(mask))
+    return TimedTask(lambda _: morphology.skeletonize(mask))
 
 
-def _sitk_erosion(image: Any, how: How) -> Task:
+def _sitk_erosion(image: Any, how: Hardware) -> TimedTask:
     sitk = _untyped("SimpleITK")
     erode = sitk.GrayscaleErodeImageFilter()
     erode.SetKernelType(sitk.sitkCross)
     erode.SetKernelRadius(1)
     erode.SetNumberOfThreads(how.threads)
     itk_image = sitk.GetImageFromArray(image)
-    return Task(lambda _: erode.Execute(itk_image))
+    return TimedTask(lambda _: erode.Execute(itk_image))
 
 
-def _sitk_thinning(image: Any, how: How) -> Task:
+def _sitk_thinning(image: Any, how: Hardware) -> TimedTask:
     sitk = _untyped("SimpleITK")
     thin = sitk.BinaryThinningImageFilter()
     thin.SetNumberOfThreads(how.threads)
     mask = sitk.GetImageFromArray((image > 0.5).astype("uint8"))
-    return Task(lambda _: thin.Execute(mask))
+    return TimedTask(lambda _: thin.Execute(mask))
 
 
 _EROSION: Final = ("erosion", "minmax")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import softmorph_cli
-from softmorph_cli.bench.clock import Task
+from softmorph_cli.bench.clock import TimedTask
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.operations import Skeleton
 
@@ -17,7 +17,7 @@ CLOSING_RADIUS: Final = 3  # voxels
 
 
 @dataclass(frozen=True)
-class How:
+class Hardware:
     """Where the works run.
 
     Attributes:
@@ -58,7 +58,7 @@ class Work:
     method: str
     detail: str
     drawn: str
-    task: Callable[[Any, How], Task]
+    task: Callable[[Any, Hardware], TimedTask]
 
     @property
     def name(self) -> str:
@@ -70,9 +70,9 @@ def _filter(operation: str, method: str, detail: str, drawn: str, **options: Any
     chosen: dict[str, Any] = {"hard": True} if method == "hard" else {"method": method}
     options |= chosen
 
-    def task(image: Any, how: How) -> Task:
+    def task(image: Any, how: Hardware) -> TimedTask:
         function = getattr(softmorph_cli, operation)
-        return Task(lambda _: function(image, device=how.device, threads=how.threads, **options))
+        return TimedTask(lambda _: function(image, device=how.device, threads=how.threads, **options))
 
     return Work(operation, method, detail, drawn, task)
 
@@ -80,7 +80,7 @@ def _filter(operation: str, method: str, detail: str, drawn: str, **options: Any
 def _gradient(method: str, part: str) -> Work:
     """Training through `SoftSkeletonizer`: its forward run that remembers, or the backward run after it."""
 
-    def task(image: Any, how: How) -> Task:
+    def task(image: Any, how: Hardware) -> TimedTask:
         import torch
 
         module = softmorph_cli.SoftSkeletonizer(
@@ -92,9 +92,9 @@ def _gradient(method: str, part: str) -> Work:
             return image[None, None].detach().requires_grad_()
 
         if part == "forward":
-            return Task(module, leaf)
+            return TimedTask(module, leaf)
         # Not the sum: its gradient is the same everywhere, which no loss is.
-        return Task(torch.autograd.backward, lambda: module(leaf()).square().sum())
+        return TimedTask(torch.autograd.backward, lambda: module(leaf()).square().sum())
 
     return Work(f"training {part}", method, f"{GRADIENT_ITERATIONS} iterations", "vessels", task)
 

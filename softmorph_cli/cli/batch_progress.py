@@ -26,14 +26,14 @@ _NAME_WIDTH = 32
 
 
 @contextmanager
-def watching(*, quiet: bool, verbose: bool) -> Iterator[Telling]:
+def watching(*, quiet: bool, verbose: bool) -> Iterator[BatchProgress]:
     """Give whoever shows how far a batch is.
 
     Args:
         quiet: Show no progress.
         verbose: Show notes and tracebacks.
     """
-    telling = Telling(quiet=quiet, verbose=verbose)
+    telling = BatchProgress(quiet=quiet, verbose=verbose)
     try:
         yield telling
     except Exception:
@@ -46,7 +46,7 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Telling]:
         telling.close()
 
 
-class Telling:
+class BatchProgress:
     """Tells a person, on stderr."""
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:

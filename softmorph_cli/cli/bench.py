@@ -19,7 +19,7 @@ from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
 
 if TYPE_CHECKING:
-    from softmorph_cli.bench.measure import Comparison, Growth, Row
+    from softmorph_cli.bench.measure import Comparison, Growth, Measurement
 
 # Below it a map is all border; the walks need some room.
 SMALLEST = 8
@@ -106,7 +106,7 @@ def bench(
 
     chosen = workloads.choose(dimensions, operation or (), method or ())
     choose(device, threads=threads)  # refuses a device that is not there, and 0 threads
-    how = workloads.How("cpu" if device == "auto" else device, threads or machine.threads())
+    how = workloads.Hardware("cpu" if device == "auto" else device, threads or machine.threads())
     _check_memory(sizes[-1] ** dimensions, machine.memory())
     facts = description.describe(how)
 
@@ -221,7 +221,7 @@ def _print_machine(facts: dict[str, Any]) -> None:
     report.table("this machine", ("", ""), lines, err=False)
 
 
-def _print_rows(title: str, rows: Sequence[Row]) -> None:
+def _print_rows(title: str, rows: Sequence[Measurement]) -> None:
     from softmorph_cli.plots.curves import duration
 
     with_ruler = any(row.ratio_to_ruler is not None for row in rows)
@@ -273,18 +273,23 @@ def _ratio(value: float | None) -> str:
 
 
 def _draw(
-    rows: Sequence[Row], comparisons: Sequence[Comparison], facts: dict[str, Any], path: Path, *, force: bool
+    rows: Sequence[Measurement],
+    comparisons: Sequence[Comparison],
+    facts: dict[str, Any],
+    path: Path,
+    *,
+    force: bool,
 ) -> None:
     from math import prod
 
-    from softmorph_cli.plots.curves import Curve, draw_curves
+    from softmorph_cli.plots.curves import TimeCurve, draw_curves
 
     points: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for row in rows:
         points.setdefault((row.name, row.operation), []).append((prod(row.shape), row.seconds))
     for one in comparisons:
         points.setdefault((one.name, ""), []).append((prod(one.shape), one.seconds))
-    curves = [Curve(name, family, tuple(found)) for (name, family), found in points.items()]
+    curves = [TimeCurve(name, family, tuple(found)) for (name, family), found in points.items()]
     shapes = sorted({row.shape for row in rows})
     sizes = [(float(prod(shape)), f"{shape[0]}{'³' if len(shape) == 3 else '²'}") for shape in shapes]
     where = facts["processor"] + f", {facts['threads']} threads"

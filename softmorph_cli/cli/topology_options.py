@@ -171,7 +171,7 @@ class Asking:
 
 
 @dataclass(frozen=True)
-class Saving:
+class RepairOutput:
     """How the result is written, and what is said."""
 
     output_type: Annotated[str | None, common.output_type(_OUT)] = None

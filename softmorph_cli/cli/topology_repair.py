@@ -16,7 +16,7 @@ from softmorph_cli.cli.command import command, note, warn
 from softmorph_cli.cli.options import Input, Output
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.cli.topology_numbers import counted
-from softmorph_cli.cli.topology_options import Asking, Masking, Saving, Whole
+from softmorph_cli.cli.topology_options import Asking, Masking, RepairOutput, Whole
 from softmorph_cli.errors import InputError, NotReachedError, UsageError
 from softmorph_cli.io import documents
 from softmorph_cli.io.options import WriteOptions
@@ -46,7 +46,7 @@ def repair(
     asking: Asking,
     masking: Masking,
     reading: Whole,
-    saving: Saving,
+    saving: RepairOutput,
 ) -> None:
     """Change a map as little as need be until its mask has given Betti numbers, as 1,0,0 for one tree.
 
@@ -114,7 +114,7 @@ def repair(
 
 
 def _check(
-    source: Path, target: Path, asking: Asking, masking: Masking, reading: Whole, saving: Saving
+    source: Path, target: Path, asking: Asking, masking: Masking, reading: Whole, saving: RepairOutput
 ) -> None:
     from softmorph_cli.api.repairs import check_effort
     from softmorph_cli.io import check_target
@@ -147,7 +147,13 @@ def _priors(asking: Asking, volume: Volume, count: int) -> tuple[Prior, ...]:
 
 
 def _settings(
-    asking: Asking, masking: Masking, reading: Whole, saving: Saving, volume: Volume, target: Path, kind: Kind
+    asking: Asking,
+    masking: Masking,
+    reading: Whole,
+    saving: RepairOutput,
+    volume: Volume,
+    target: Path,
+    kind: Kind,
 ) -> Settings:
     from softmorph_cli.api.repairs import box_of, smoothing
     from softmorph_cli.io import as_stored
@@ -203,7 +209,7 @@ def _write(
     before: Volume,
     after: Volume,
     target: Path,
-    saving: Saving,
+    saving: RepairOutput,
     parameters: dict[str, Any],
     title: str,
     priors: Sequence[Prior],

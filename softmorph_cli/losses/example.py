@@ -97,7 +97,7 @@ def _draw_one(rng: np.random.Generator, dimensions: int) -> tuple[Map, Map]:
     return image.astype(np.float32), mask.astype(np.float32)
 
 
-class Network(nn.Module):
+class SmallUNet(nn.Module):
     """A U-Net of two levels below the full size and 25,000 (3D: 40,000) weights; gives logits."""
 
     def __init__(self, dimensions: int = 2) -> None:
@@ -138,11 +138,11 @@ def _block3(channels: int, width: int) -> nn.Module:
     return nn.Sequential(*layers)
 
 
-def train(loss: nn.Module, seed: int, steps: int, images: Tensor, masks: Tensor) -> Network:
+def train(loss: nn.Module, seed: int, steps: int, images: Tensor, masks: Tensor) -> SmallUNet:
     """Return a network after so many steps of Adam on random batches."""
     torch.manual_seed(seed)
     dimensions = images.ndim - 2
-    network = Network(dimensions).train()
+    network = SmallUNet(dimensions).train()
     optimizer = torch.optim.Adam(network.parameters(), RATE[dimensions])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     skeletons = loss.skeleton(masks) if isinstance(loss, SoftCLDiceLoss) else None
@@ -156,7 +156,7 @@ def train(loss: nn.Module, seed: int, steps: int, images: Tensor, masks: Tensor)
     return network.eval()
 
 
-def measure(network: Network, images: Tensor, masks: Tensor) -> tuple[float, ...]:
+def measure(network: SmallUNet, images: Tensor, masks: Tensor) -> tuple[float, ...]:
     """Return the means over the images of `MEASURES`, of what is above one half."""
     with torch.no_grad():
         found = (network(images) > 0).numpy()[:, 0]

@@ -28,7 +28,7 @@ LABEL_ROOM: Final = 0.29  # of the picture's width
 
 
 @dataclass(frozen=True)
-class Curve:
+class TimeCurve:
     """The times of one work.
 
     Attributes:
@@ -43,7 +43,7 @@ class Curve:
 
 
 def draw_curves(
-    curves: Sequence[Curve],
+    curves: Sequence[TimeCurve],
     sizes: Sequence[tuple[float, str]],
     path: Path,
     *,
@@ -73,7 +73,7 @@ def draw_curves(
         figure.savefig(temporary, format="png", metadata={"Title": title, "Description": subtitle})
 
 
-def _draw(curves: Sequence[Curve], sizes: Sequence[tuple[float, str]], title: str, subtitle: str) -> Any:
+def _draw(curves: Sequence[TimeCurve], sizes: Sequence[tuple[float, str]], title: str, subtitle: str) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, NullLocator
@@ -129,7 +129,7 @@ def _points(pixels: float) -> float:
     return pixels * 72 / DOTS_PER_INCH
 
 
-def _styles(curves: Sequence[Curve]) -> list[dict[str, Any]]:
+def _styles(curves: Sequence[TimeCurve]) -> list[dict[str, Any]]:
     colors = dict(
         zip(dict.fromkeys(c.family for c in curves if c.family), itertools.cycle(COLORS), strict=False)
     )
@@ -176,7 +176,7 @@ def _draw_rates(axes: Any) -> None:
     axes.set_ylim(bottom, top)
 
 
-def _label(axes: Any, curves: Sequence[Curve], styles: Sequence[dict[str, Any]], line: float) -> None:
+def _label(axes: Any, curves: Sequence[TimeCurve], styles: Sequence[dict[str, Any]], line: float) -> None:
     """Write the names at the curves' right ends, pushed apart as little as reading needs."""
     box = axes.get_window_extent()
     ends = [axes.transData.transform(curve.points[-1]) for curve in curves]

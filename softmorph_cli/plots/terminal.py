@@ -103,7 +103,7 @@ def _warn(words: str) -> None:
 
 
 @dataclass(frozen=True)
-class Place:
+class PlacedView:
     """Where a view goes: its image's size in pixels, its block's columns, the words under it."""
 
     view: View
@@ -114,7 +114,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TerminalLayout:
     """Groups of views, those of one group beside each other, and the lines under all.
 
     Attributes:
@@ -124,7 +124,7 @@ class Plan:
         solid: Whether each voxel is a pixel at least.
     """
 
-    groups: tuple[tuple[Place, ...], ...]
+    groups: tuple[tuple[PlacedView, ...], ...]
     footer: tuple[Text, ...]
     dots: tuple[int, int]
     solid: bool
@@ -149,22 +149,24 @@ class Plan:
         """Pixels of all images."""
         return sum(place.height * place.width for group in self.groups for place in group)
 
-    def image_rows(self, group: Sequence[Place]) -> int:
+    def image_rows(self, group: Sequence[PlacedView]) -> int:
         """Lines of a group's images."""
         return max(-(-place.height // self.dots[1]) for place in group)
 
 
-def _deepest(group: Sequence[Place]) -> int:
+def _deepest(group: Sequence[PlacedView]) -> int:
     return max(len(place.words) for place in group)
 
 
-def _plan(scene: Scene, words: Sequence[Text], width: int, rows: int, dots: tuple[int, int]) -> Plan:
+def _plan(
+    scene: Scene, words: Sequence[Text], width: int, rows: int, dots: tuple[int, int]
+) -> TerminalLayout:
     """Return the plan that shows most in this many columns and rows; words are given up before images."""
     captions = [_caption(scene, view) for view in scene.views]
     none: list[tuple[str, ...]] = [() for _ in captions]
     bare = _largest(scene, none, (), width, rows, dots)
     if bare is None:
-        return Plan((), (), dots, solid=True)
+        return TerminalLayout((), (), dots, solid=True)
     footer = _pack(words, width)
     for under, lines in ((captions, footer), (captions, ()), (none, footer)):
         plan = _largest(scene, under, lines, width, rows, dots)
@@ -181,10 +183,10 @@ def _largest(
     width: int,
     rows: int,
     dots: tuple[int, int],
-) -> Plan | None:
+) -> TerminalLayout | None:
     smallest = min(scene.spacing)
 
-    def at(scale: float, arrangement: Sequence[Sequence[int]]) -> Plan | None:
+    def at(scale: float, arrangement: Sequence[Sequence[int]]) -> TerminalLayout | None:
         groups = []
         for group in arrangement:
             places = []
@@ -192,12 +194,12 @@ def _largest(
                 high, wide = (max(1, round(extent * scale)) for extent in scene.views[k].extent)
                 columns = max(-(-wide // dots[0]), *map(cell_len, captions[k]), 0)
                 under = tuple(line.plain for line in _pack([Text(words) for words in captions[k]], columns))
-                places.append(Place(scene.views[k], high, wide, columns, under))
+                places.append(PlacedView(scene.views[k], high, wide, columns, under))
             groups.append(tuple(places))
-        plan = Plan(tuple(groups), footer, dots, solid=scale * smallest >= 1)
+        plan = TerminalLayout(tuple(groups), footer, dots, solid=scale * smallest >= 1)
         return plan if plan.columns <= width and plan.rows <= rows else None
 
-    found: list[Plan] = []
+    found: list[TerminalLayout] = []
     for count in range(len(scene.views), 0, -1):
         beside, below = [list(range(count))], [[k] for k in range(count)]
         for arrangement in (beside, below) if count > 1 else (beside,):
@@ -250,7 +252,7 @@ def _pack(pieces: Sequence[Text], width: int) -> tuple[Text, ...]:
     return tuple(lines)
 
 
-def _blocks(scene: Scene, place: Place, *, fine: bool) -> list[Text]:
+def _blocks(scene: Scene, place: PlacedView, *, fine: bool) -> list[Text]:
     """Return lines of upper half blocks: their colour is the upper pixel's, their background the lower one's.
 
     Args:
@@ -292,7 +294,7 @@ def _hex(color: npt.NDArray[np.uint8]) -> str:
     return "#" + color.tobytes().hex()
 
 
-def _braille(scene: Scene, place: Place) -> list[Text]:
+def _braille(scene: Scene, place: PlacedView) -> list[Text]:
     """Return lines of dots where the skeleton is."""
     codes = _codes(resize(scene.curve(place.view), place.height, place.width) >= 0)
     return [Text("".join(chr(0x2800 + code) if code else " " for code in row)) for row in codes.tolist()]
@@ -312,7 +314,7 @@ def _cells(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return whole.reshape(len(whole) // down, down, -1, across).transpose(0, 2, 1, 3)
 
 
-def _lines(plan: Plan, images: Sequence[Sequence[Sequence[Text]]]) -> RenderableType:
+def _lines(plan: TerminalLayout, images: Sequence[Sequence[Sequence[Text]]]) -> RenderableType:
     """Put images of characters and the words under them together."""
     lines: list[Text] = []
     for group, drawn in zip(plan.groups, images, strict=True):
@@ -320,7 +322,7 @@ def _lines(plan: Plan, images: Sequence[Sequence[Sequence[Text]]]) -> Renderable
     return Group(*map(_as_it_is, [*lines, *plan.footer]))
 
 
-def _beside(group: Sequence[Place], blocks: Sequence[Sequence[Text]], rows: int) -> list[Text]:
+def _beside(group: Sequence[PlacedView], blocks: Sequence[Sequence[Text]], rows: int) -> list[Text]:
     lines = []
     for row in range(rows):
         line, end = Text(), 0
@@ -333,7 +335,7 @@ def _beside(group: Sequence[Place], blocks: Sequence[Sequence[Text]], rows: int)
     return lines
 
 
-def _captions(group: Sequence[Place]) -> list[Text]:
+def _captions(group: Sequence[PlacedView]) -> list[Text]:
     return _beside(group, [[Text(words) for words in place.words] for place in group], _deepest(group))
 
 

@@ -13,7 +13,7 @@ Array = npt.NDArray[Any]
 Voxels = tuple[npt.NDArray[np.int64], ...]
 
 
-class Link(Protocol):
+class LinkFunction(Protocol):
     """What a repair has to know of channels; arrays have the channels first, then the spatial axes."""
 
     def logits(self, p: Array) -> Array:
@@ -35,7 +35,7 @@ class Link(Protocol):
         """Return the gradient with respect to the logits of what has this one with respect to p."""
 
 
-class Independent:
+class SigmoidLink:
     """Each channel by itself, p = sigmoid(z); the union of some has the largest of their probabilities."""
 
     def logits(self, p: Array) -> Array:
@@ -72,7 +72,7 @@ class Independent:
         return result
 
 
-class Exclusive:
+class SoftmaxLink:
     """One class at each voxel, p = softmax(z); the union of some has the sum of their probabilities."""
 
     def logits(self, p: Array) -> Array:

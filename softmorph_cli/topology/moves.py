@@ -75,7 +75,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Snapshot:
     """A map at one step.
 
     Attributes:

@@ -31,8 +31,8 @@ import numpy as np
 from softmorph_cli.errors import InputError
 from softmorph_cli.system.parameters import named
 from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
-from softmorph_cli.topology.link import Exclusive, Independent, Link, Voxels
-from softmorph_cli.topology.moves import Aim, Array, Mask, Scene, Tried, by_length, sampling
+from softmorph_cli.topology.link import LinkFunction, SigmoidLink, SoftmaxLink, Voxels
+from softmorph_cli.topology.moves import Aim, Array, Mask, Snapshot, Tried, by_length, sampling
 from softmorph_cli.topology.persistence import Diagram, diagram
 from softmorph_cli.topology.prior import Prior, check_prior
 
@@ -193,8 +193,8 @@ def count(array: Array, priors: Sequence[Prior], settings: Settings) -> tuple[Be
     return tuple(betti_numbers(mask, settings.connectivity) for mask in masks(array, priors, settings))
 
 
-def _link(kind: Kind) -> Link:
-    return Independent() if kind == "apart" else Exclusive()
+def _link(kind: Kind) -> LinkFunction:
+    return SigmoidLink() if kind == "apart" else SoftmaxLink()
 
 
 def _with_rest(array: Array, kind: Kind) -> Array:
@@ -223,7 +223,7 @@ class _State:
     start: Array
     priors: Sequence[Prior]
     settings: Settings
-    link: Link = field(init=False)
+    link: LinkFunction = field(init=False)
     logits: Array = field(init=False)
     change: Array = field(init=False)
     steps: int = 0
@@ -297,7 +297,7 @@ class _State:
         prior, members = self.priors[number], self.priors[number].channels
         height = self.link.height(self.logits + self.change, members) + self.deeper[number] - self.level
         (mask,), (was,) = (masks(one, [prior], self.settings) for one in (p, self.start))
-        scene = Scene(height, mask, was, self._foreground, self.sigma, self.tried[number])
+        scene = Snapshot(height, mask, was, self._foreground, self.sigma, self.tried[number])
         aims: list[Aim] = []
         for dimension, asked in enumerate(prior.betti):
             if betti.numbers[dimension] == asked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from softmorph_cli.bench.clock import Task, Timing, take_turns
+from softmorph_cli.bench.clock import TimedTask, Timing, take_turns
 from softmorph_cli.errors import InputError
 
 
@@ -15,7 +15,7 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    def task(self, *seconds: float, prepare: float = 0.0) -> Task:
+    def task(self, *seconds: float, prepare: float = 0.0) -> TimedTask:
         """Take so long the first time, so long the second, ...; then always as the last time."""
         left = list(seconds)
 
@@ -25,7 +25,7 @@ class Clock:
         def prepared() -> None:
             self.now += prepare
 
-        return Task(run, prepared)
+        return TimedTask(run, prepared)
 
 
 def test_the_first_run_is_told_apart_and_the_smallest_of_the_others_counts() -> None:
@@ -62,7 +62,7 @@ def test_waiting_for_the_device_is_seen_after_the_run_but_not_before_it() -> Non
     def prepare() -> None:
         queued[0] += 100
 
-    timings, _ = take_turns({"a": Task(run, prepare)}, repeats=1, settle=settle, clock=clock)
+    timings, _ = take_turns({"a": TimedTask(run, prepare)}, repeats=1, settle=settle, clock=clock)
     assert timings["a"].seconds == 5
 
 
@@ -91,8 +91,8 @@ def test_a_refusal_is_told_and_the_others_go_on_while_a_bug_is_no_refusal() -> N
         raise ZeroDivisionError
 
     clock = Clock()
-    timings, refused = take_turns({"no": Task(refuse), "yes": clock.task(1)}, repeats=1, clock=clock)
+    timings, refused = take_turns({"no": TimedTask(refuse), "yes": clock.task(1)}, repeats=1, clock=clock)
     assert list(timings) == ["yes"]
     assert str(refused["no"]) == "too large."
     with pytest.raises(ZeroDivisionError):
-        take_turns({"bug": Task(fail)}, repeats=1, clock=clock)
+        take_turns({"bug": TimedTask(fail)}, repeats=1, clock=clock)

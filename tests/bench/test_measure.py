@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from softmorph_cli.bench import measure, workloads
-from softmorph_cli.bench.clock import Task, Timing
+from softmorph_cli.bench.clock import TimedTask, Timing
 from softmorph_cli.bench.description import describe, processor
 from softmorph_cli.bench.peers import COPY, PEERS, RULER, installed
 from softmorph_cli.errors import InputError, UsageError
 
-HOW = workloads.How("cpu", 1)
+HOW = workloads.Hardware("cpu", 1)
 SHAPE = (10, 10, 10)
 EROSION = workloads.choose(3, ["erosion"])[0]
 KNOWN = {COPY: 0.25, RULER: 0.5, "scikit-image erosion": 2.0, "SimpleITK GrayscaleErode": 4.0}
@@ -22,7 +22,7 @@ KNOWN = {COPY: 0.25, RULER: 0.5, "scikit-image erosion": 2.0, "SimpleITK Graysca
 def known(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Let the clock say: a second for every work, `KNOWN` for the others."""
 
-    def turns(tasks: dict[str, Task], **settings: Any) -> tuple[dict[str, Timing], dict[str, Any]]:
+    def turns(tasks: dict[str, TimedTask], **settings: Any) -> tuple[dict[str, Timing], dict[str, Any]]:
         return {name: Timing(9.0, (KNOWN.get(name, 1.0),) * 3) for name in tasks}, {}
 
     monkeypatch.setattr(measure, "take_turns", turns)
@@ -80,11 +80,11 @@ def test_a_missing_library_is_left_out_with_a_note(
 def test_what_refuses_is_left_out_and_only_if_nothing_is_left_refused() -> None:
     from dataclasses import replace
 
-    def refuse(image: Any, how: workloads.How) -> Task:
+    def refuse(image: Any, how: workloads.Hardware) -> TimedTask:
         def run(_: None) -> None:
             raise InputError("not here.")
 
-        return Task(run)
+        return TimedTask(run)
 
     broken = replace(EROSION, detail="broken", task=refuse)
     found = measure.measure(SHAPE, [EROSION, broken], HOW, repeats=1, memory=False)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from softmorph_cli.bench import peak, workloads
-from softmorph_cli.bench.clock import Task
+from softmorph_cli.bench.clock import TimedTask
 from softmorph_cli.errors import SoftmorphError
 
 EROSION = workloads.choose(3, ["erosion"])[0]
@@ -57,4 +57,4 @@ def test_without_proc_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_task_prepares_and_runs() -> None:
-    assert Task(lambda number: number + 1, lambda: 4)() == 5
+    assert TimedTask(lambda number: number + 1, lambda: 4)() == 5

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.plots.curves import Curve, _draw, draw_curves, duration, spread
+from softmorph_cli.plots.curves import TimeCurve, _draw, draw_curves, duration, spread
 
 CURVES = tuple(
-    Curve(f"work {k}, of some method", family, ((1e5, 0.001 * 1.01**k), (1e6, 0.01 * 1.01**k)))
+    TimeCurve(f"work {k}, of some method", family, ((1e5, 0.001 * 1.01**k), (1e6, 0.01 * 1.01**k)))
     for k, family in enumerate(["one", "one", "two", "three", "", ""])
 )
 SIZES = ((1e5, "46³"), (1e6, "100³"))
@@ -48,7 +48,7 @@ def test_times(seconds: float, words: str) -> None:
 
 @pytest.mark.parametrize("sizes", [SIZES, SIZES[:1]])
 def test_every_label_is_inside_and_none_touches_another(sizes: tuple[tuple[float, str], ...]) -> None:
-    curves = [Curve(c.name, c.family, c.points[: len(sizes)]) for c in CURVES]
+    curves = [TimeCurve(c.name, c.family, c.points[: len(sizes)]) for c in CURVES]
     figure = _draw(curves, sizes, "title", "subtitle")
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()

@@ -23,7 +23,7 @@ STEPS: Final = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True)
-class Bar:
+class Bin:
     """One bin: its rectangle, and in words what it counts."""
 
     x: float
@@ -42,7 +42,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Histogram:
+class Chart:
     """A chart of WIDTH x HEIGHT; x runs to the right, y downward.
 
     Attributes:
@@ -65,7 +65,7 @@ class Histogram:
     edges: tuple[float, ...]
     counts: tuple[int, ...]
     left: float
-    bars: tuple[Bar, ...]
+    bars: tuple[Bin, ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
 
@@ -80,7 +80,7 @@ class Histogram:
         )
 
 
-def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, note: str) -> Histogram:
+def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, note: str) -> Chart:
     """Count values and lay the chart out.
 
     Args:
@@ -112,7 +112,7 @@ def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, n
     suffix = f" {unit}" if unit else ""
     bars = tuple(
         # One among thousands is still seen.
-        Bar(
+        Bin(
             x=round(float(xs[k]), 2),
             y=round(bottom - max(1.0, float(height(count))), 2),
             width=round(max(0.5, float(xs[k + 1] - xs[k]) - 1), 2),
@@ -125,7 +125,7 @@ def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, n
     marks = _log_ticks(edges) if logarithmic else _ticks(edges)
     places = left + (scaled(marks) - low) / (high - low) * (WIDTH - RIGHT - left)
     scale = " The axis is logarithmic." if logarithmic else ""
-    return Histogram(
+    return Chart(
         name=name,
         axis=f"{name.lower()} ({unit})" if unit else name.lower(),
         counted=counted,

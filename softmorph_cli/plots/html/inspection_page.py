@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from softmorph_cli import __version__
 from softmorph_cli.plots.html import histogram as charts
-from softmorph_cli.plots.html.histogram import Histogram, histogram
-from softmorph_cli.plots.html.tables import SHOWN, Column, Table, decimals_of, figures, number, places
+from softmorph_cli.plots.html.histogram import Chart, histogram
+from softmorph_cli.plots.html.tables import SHOWN, Column, HtmlTable, decimals_of, figures, number, places
 from softmorph_cli.skeleton.analyse import Inspection
 from softmorph_cli.skeleton.graph import CERTAINTY, LEVELS, QUANTITIES, RADIUS, SkeletonGraph
 from softmorph_cli.system.units import sign
@@ -197,7 +197,7 @@ def _count(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
 
 
-def _histograms(graph: SkeletonGraph) -> list[Histogram]:
+def _histograms(graph: SkeletonGraph) -> list[Chart]:
     unit, branches = sign(graph.frame.suffix), graph.branches
     if not branches:
         return []
@@ -228,7 +228,7 @@ def _along(graph: SkeletonGraph, quantity: str) -> npt.NDArray[np.float64]:
     return alone
 
 
-def _branches(graph: SkeletonGraph) -> Table:
+def _branches(graph: SkeletonGraph) -> HtmlTable:
     unit, branches = sign(graph.frame.suffix), graph.branches
     columns = [
         Column("Branch", [f"{b.number}" for b in branches]),
@@ -258,10 +258,10 @@ def _branches(graph: SkeletonGraph) -> Table:
     for k, word in enumerate(("From", "To")):
         columns.append(Column(f"{word} {axes} ({unit})", places(ends[:, k], decimals), ""))
     legend = KINDS | {"tortuosity": "length over the straight distance"} | {q: MEANINGS[q] for q in known}
-    return Table("branches", "Every branch, the longest first", columns, 2, legend)
+    return HtmlTable("branches", "Every branch, the longest first", columns, 2, legend)
 
 
-def _components(graph: SkeletonGraph) -> Table:
+def _components(graph: SkeletonGraph) -> HtmlTable:
     rows = graph.components
     columns = [
         Column("Component", [f"{c.number}" for c in rows]),
@@ -271,4 +271,4 @@ def _components(graph: SkeletonGraph) -> Table:
         Column("Junctions", [f"{c.junctions:,}" for c in rows]),
         Column("Cycles", [f"{c.cycles:,}" for c in rows]),
     ]
-    return Table("components", "What hangs together, the longest first", columns, 1)
+    return HtmlTable("components", "What hangs together, the longest first", columns, 1)

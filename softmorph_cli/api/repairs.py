@@ -175,8 +175,7 @@ def repair(
     from softmorph_cli.level_sets import at_level
     from softmorph_cli.metrics.certificate import certify, changes
     from softmorph_cli.skeleton.kind import exact_levels
-    from softmorph_cli.topology.repair import Settings
-    from softmorph_cli.topology.repair import repair as change
+    from softmorph_cli.topology.repair import Repairer
 
     below_one("threshold", threshold)
     check_effort(weight, max_steps)
@@ -187,7 +186,7 @@ def repair(
     with named_after(volume):
         array, kind = channels(volume)
         priors = _priors(betti, volume, len(array))
-        settings = Settings(
+        repairer = Repairer(
             threshold=cut,
             connectivity=connectivity,
             weight=weight,
@@ -196,7 +195,7 @@ def repair(
             region=box_of(region, volume),
             kind=kind,
         )
-        found = change(array, priors, settings)
+        found = repairer.repair(array, priors)
     result = volume.with_array(found.array.reshape(volume.array.shape))
     made: Repair[Any] = Repair(
         result if is_placed(image) else _as_given(result.array, image),
@@ -204,8 +203,8 @@ def repair(
         found.steps,
         found.best_step,
         priors,
-        changes(array, found.array, priors, settings),
-        certify(array, found.array, priors, settings),
+        changes(array, found.array, priors, repairer),
+        certify(array, found.array, priors, repairer),
     )
     if not made.reached:
         asked = "; ".join(",".join(map(str, prior.betti)) for prior in priors)
@@ -268,7 +267,7 @@ def one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, 
     """
     from softmorph_cli.io.select import choosing
     from softmorph_cli.skeleton.kind import class_option, take_one
-    from softmorph_cli.topology.prior import Prior, check_prior
+    from softmorph_cli.topology.prior import Prior
 
     if count > 1:
         names = f" ({', '.join(volume.channels)})" if volume.channels else ""
@@ -281,7 +280,7 @@ def one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, 
             each = "or give each its prior with --priors FILE"
         advice = take_one(volume, option or choosing(axis))
         raise InputError(f"it holds {count} {what}{names}: {advice}, {each}.")
-    return (Prior((0,), check_prior(betti, volume.spatial_dims)),)
+    return (Prior.of((0,), betti, volume.spatial_dims),)
 
 
 def smoothing(length: str, volume: Volume) -> tuple[float, ...]:
@@ -318,14 +317,14 @@ def box_of(region: str | None, volume: Volume) -> tuple[slice, ...] | None:
 
 
 def _priors(betti: Asked, volume: Volume, count: int) -> tuple[Prior, ...]:
-    from softmorph_cli.topology.prior import prior_of
+    from softmorph_cli.topology.prior import Prior
 
     if not isinstance(betti, Mapping):
         return one_prior(tuple(betti), volume, count)
     if not betti:
         raise UsageError("betti is empty: give the numbers of each channel, such as {0: (1, 0, 0)}.")
     return tuple(
-        prior_of(
+        Prior.from_table(
             {"channels": list(one) if isinstance(one, tuple) else [one], "betti": list(asked)},
             volume.channels,
             count,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from softmorph_cli.skeleton.frame import Frame
+    from softmorph_cli.topology import persistence
     from softmorph_cli.topology.betti import Betti
-    from softmorph_cli.topology.persistence import Bars
     from softmorph_cli.volume import Volume
 
 # What classes of each dimension are called, by the number of spatial axes.
@@ -40,7 +40,7 @@ class _Found:
 
     name: str
     betti: Betti
-    bars: Bars | None
+    bars: persistence.Bars | None
 
 
 @command
@@ -86,10 +86,10 @@ def numbers(
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
     from softmorph_cli.skeleton.frame import Frame
-    from softmorph_cli.topology.betti import connectivities
+    from softmorph_cli.topology import components
 
     frame = Frame.of(volume)
-    foreground, background = connectivities(volume.spatial_dims, masking.connectivity)
+    foreground, background = components.connectivities(volume.spatial_dims, masking.connectivity)
     document = {
         **documents.head(),
         "input": documents.described(volume) | {"read_with": reading.as_json},
@@ -162,11 +162,11 @@ def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ..
 
 
 def _look(name: str, array: npt.NDArray[Any], masking: Masking, showing: Showing) -> _Found:
+    from softmorph_cli.topology import persistence
     from softmorph_cli.topology.betti import betti_numbers
-    from softmorph_cli.topology.persistence import bars
 
     betti = betti_numbers(array > masking.threshold, masking.connectivity)
-    return _Found(name, betti, None if showing.no_bars else bars(array, masking.connectivity))
+    return _Found(name, betti, None if showing.no_bars else persistence.bars(array, masking.connectivity))
 
 
 def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[st
 _Bar = tuple[int, float, float, tuple[int, ...], tuple[int, ...] | None]
 
 
-def _longest(bars: Bars, top: int) -> list[_Bar]:
+def _longest(bars: persistence.Bars, top: int) -> list[_Bar]:
     """Return dimension, birth, death and their voxels of the longest bars; None for a death outside of the map."""
     every: list[_Bar] = []
     for dimension, diagram in enumerate(bars.diagrams):
@@ -291,9 +291,9 @@ def _show(
         curves = [one.bars.curves(shown)[k] for one in found if one.bars is not None]
         if curves:
             lines.append([f"{name} above {heads}", *(" ".join(f"{n:,}" for n in curve) for curve in curves)])
-    from softmorph_cli.topology.betti import connectivities
+    from softmorph_cli.topology import components
 
-    foreground, background = connectivities(volume.spatial_dims, found[0].betti.connectivity)
+    foreground, background = components.connectivities(volume.spatial_dims, found[0].betti.connectivity)
     footer = f"{foreground}-connected, the background {background}-connected"
     columns = ("", *(one.name or f"above {threshold:g}" for one in found))
     report.table(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from softmorph_cli.metrics.certificate import Certificate
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.topology.prior import Prior
-    from softmorph_cli.topology.repair import Kind, Repaired, Settings
+    from softmorph_cli.topology.repair import Kind, Repaired, Repairer
     from softmorph_cli.volume import Volume
 
 _STOPPED = {
@@ -69,21 +69,21 @@ def repair(
     try:
         array, kind = channels(volume)
         priors = _priors(asking, volume, len(array))
-        settings = _settings(asking, masking, reading, saving, volume, target, kind)
-        found = _run(array, priors, settings, volume.spatial_dims, quiet=saving.quiet)
+        repairer = _repairer(asking, masking, reading, saving, volume, target, kind)
+        found = _run(array, priors, repairer, quiet=saving.quiet)
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
     repair_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
     result = volume.with_array(found.array.reshape(volume.array.shape))
-    parameters = _parameters(asking, masking, reading, priors, settings)
+    parameters = _parameters(asking, masking, reading, priors, repairer)
     title = f"{source.name}{describe.which(volume, reading.time)}"
-    warnings = _write(volume, result, target, saving, parameters, title, priors, settings)
-    certificate = certify(array, _read_back(target, result, saving.output_type), priors, settings)
+    warnings = _write(volume, result, target, saving, parameters, title, priors, repairer)
+    certificate = certify(array, _read_back(target, result, saving.output_type), priors, repairer)
     write_seconds = time.perf_counter() - started
     reached = certificate.reached(priors)
-    changed = changes(array, found.array, priors, settings)
+    changed = changes(array, found.array, priors, repairer)
     document = {
         **documents.head(),
         "input": documents.described(volume) | {"read_with": replace(reading, region=None).as_json},
@@ -124,9 +124,9 @@ def _check(
             "say what topology is asked for: --betti 1,0,0, or of several channels --priors FILE."
         )
     if asking.betti is not None:
-        from softmorph_cli.topology.prior import parse_betti
+        from softmorph_cli.topology.prior import Prior
 
-        parse_betti(asking.betti)
+        Prior.parse_betti(asking.betti)
     masking.check()
     check_effort(asking.weight, asking.max_steps)
     lengths.parse(asking.smooth, "--smooth")
@@ -138,15 +138,15 @@ def _check(
 
 def _priors(asking: Asking, volume: Volume, count: int) -> tuple[Prior, ...]:
     from softmorph_cli.api.repairs import one_prior
-    from softmorph_cli.topology.prior import parse_betti, read_priors
+    from softmorph_cli.topology.prior import Prior
 
     if asking.priors is not None:
-        return read_priors(asking.priors, volume.channels, count, volume.spatial_dims)
+        return Prior.read_all(asking.priors, volume.channels, count, volume.spatial_dims)
     assert asking.betti is not None
-    return one_prior(parse_betti(asking.betti), volume, count)
+    return one_prior(Prior.parse_betti(asking.betti), volume, count)
 
 
-def _settings(
+def _repairer(
     asking: Asking,
     masking: Masking,
     reading: Whole,
@@ -154,12 +154,12 @@ def _settings(
     volume: Volume,
     target: Path,
     kind: Kind,
-) -> Settings:
+) -> Repairer:
     from softmorph_cli.api.repairs import box_of, smoothing
     from softmorph_cli.io import as_stored
-    from softmorph_cli.topology.repair import Settings
+    from softmorph_cli.topology.repair import Repairer
 
-    return Settings(
+    return Repairer(
         threshold=masking.threshold,
         connectivity=masking.connectivity,
         weight=asking.weight,
@@ -171,36 +171,32 @@ def _settings(
     )
 
 
-def _run(
-    array: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings, dims: int, *, quiet: bool
-) -> Repaired:
-    from softmorph_cli.topology.repair import repair as change
-
+def _run(array: npt.NDArray[Any], priors: Sequence[Prior], repairer: Repairer, *, quiet: bool) -> Repaired:
     with reporting(quiet=quiet) as bar:
 
         def tell(step: int, most: int, found: Sequence[Betti]) -> None:
             if bar is not None:
                 bar.say(f"step {step}: {'; '.join(map(counted, found))}", step, most)
 
-        return change(array, priors, settings, tell)
+        return repairer.repair(array, priors, tell)
 
 
 def _parameters(
-    asking: Asking, masking: Masking, reading: Whole, priors: Sequence[Prior], settings: Settings
+    asking: Asking, masking: Masking, reading: Whole, priors: Sequence[Prior], repairer: Repairer
 ) -> dict[str, Any]:
-    from softmorph_cli.topology.betti import connectivities
+    from softmorph_cli.topology import components
 
-    foreground, background = connectivities(len(priors[0].betti), masking.connectivity)
+    foreground, background = components.connectivities(len(priors[0].betti), masking.connectivity)
     return {
         "priors": [{"channels": list(prior.channels), "betti": list(prior.betti)} for prior in priors],
-        "channels_are": settings.kind,
+        "channels_are": repairer.kind,
         "threshold": masking.threshold,
         "connectivity": foreground,
         "background_connectivity": background,
         "lambda": asking.weight,
         "max_steps": asking.max_steps,
         "smooth": asking.smooth,
-        "smooth_voxels": list(settings.smooth),
+        "smooth_voxels": list(repairer.smooth),
         "region": reading.region,
     }
 
@@ -213,7 +209,7 @@ def _write(
     parameters: dict[str, Any],
     title: str,
     priors: Sequence[Prior],
-    settings: Settings,
+    repairer: Repairer,
 ) -> list[str]:
     from softmorph_cli.io import write
 
@@ -234,8 +230,8 @@ def _write(
         if many:
             words += f"; shown is {_label(priors[0], before)}"
         # The first channel is often the background, which is of no interest.
-        shown, result = (_of_prior(volume, priors[0], settings) for volume in (before, after))
-        flipped = (shown.array > settings.threshold) != (result.array > settings.threshold)
+        shown, result = (_of_prior(volume, priors[0], repairer) for volume in (before, after))
+        flipped = (shown.array > repairer.threshold) != (result.array > repairer.threshold)
         preview(
             *(shown, result, saving.preview),
             title=f"softmorph topology repair {title}",
@@ -246,13 +242,11 @@ def _write(
     return warnings
 
 
-def _of_prior(volume: Volume, prior: Prior, settings: Settings) -> Volume:
+def _of_prior(volume: Volume, prior: Prior, repairer: Repairer) -> Volume:
     """Return the map of which a prior asks, without any other axes than those of space."""
-    from softmorph_cli.topology.repair import union
-
     dims = volume.spatial_dims
     array = volume.array.reshape(-1, *volume.array.shape[-dims:])
-    return replace(volume, array=union(array, prior, settings), axes=volume.axes[-dims:], channels=None)
+    return replace(volume, array=repairer.union(array, prior), axes=volume.axes[-dims:], channels=None)
 
 
 def _label(prior: Prior, volume: Volume) -> str:

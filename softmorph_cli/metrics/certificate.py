@@ -12,7 +12,7 @@ import numpy.typing as npt
 from softmorph_cli.metrics.statistics import change
 from softmorph_cli.topology.betti import Betti
 from softmorph_cli.topology.prior import Prior
-from softmorph_cli.topology.repair import Settings, count, masks
+from softmorph_cli.topology.repair import Repairer
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Certificate:
 
 
 def certify(
-    before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings
+    before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], repairer: Repairer
 ) -> Certificate:
     """Count, in the region where there is one, and in the whole map.
 
@@ -65,23 +65,25 @@ def certify(
         before: The input's probabilities, the channels first.
         after: The result's, or its file's.
         priors: What was asked for.
-        settings: How the repair went.
+        repairer: The parameters of the repair.
     """
     boxes: dict[str, tuple[slice, ...]] = {"whole map": ()}
-    if settings.region is not None:
-        boxes = {"region": settings.region, **boxes}
+    if repairer.region is not None:
+        boxes = {"region": repairer.region, **boxes}
 
     def counted(array: npt.NDArray[Any]) -> dict[str, tuple[Betti, ...]]:
-        return {scope: count(array[(slice(None), *box)], priors, settings) for scope, box in boxes.items()}
+        return {
+            scope: repairer.betti_numbers(array[(slice(None), *box)], priors) for scope, box in boxes.items()
+        }
 
     return Certificate(tuple(boxes), counted(before), counted(after))
 
 
 def changes(
-    before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings
+    before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], repairer: Repairer
 ) -> dict[str, Any]:
     """Return how much changed: voxels on the other side of the threshold, and the probabilities."""
-    pairs = zip(masks(before, priors, settings), masks(after, priors, settings), strict=True)
+    pairs = zip(repairer.masks(before, priors), repairer.masks(after, priors), strict=True)
     flipped = [int(np.count_nonzero(one != other)) for one, other in pairs]
     squared = float(np.mean(np.square(after - before), dtype=np.float64))
     return {"voxels_flipped": flipped, **change(before, after), "mean_squared": squared}

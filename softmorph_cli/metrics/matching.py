@@ -10,14 +10,13 @@ import numpy as np
 from softmorph_cli.metrics.loops import common_loops
 from softmorph_cli.metrics.metric import Metric, Reading
 from softmorph_cli.metrics.pair import Mask, Pair
-from softmorph_cli.topology.betti import connectivities
-from softmorph_cli.topology.components import count_groups, label_components
+from softmorph_cli.topology import components
 
 _NAMES: Final = ("betti_matching_0_error", "betti_matching_1_error", "betti_matching_2_error")
 
 
 def _matching(pair: Pair) -> Reading:
-    foreground, background = connectivities(pair.dims, pair.settings.connectivity)
+    foreground, background = components.connectivities(pair.dims, pair.settings.connectivity)
     predicted, truth = pair.predicted, pair.truth
     matched = [_both_in(predicted, truth, foreground)]
     if pair.dims == 3:
@@ -31,7 +30,7 @@ def _matching(pair: Pair) -> Reading:
 
 def _both_in(first: Mask, second: Mask, connectivity: int) -> int:
     """Return how many components of the union of two masks have voxels of both."""
-    labels, _ = label_components(first | second, connectivity)
+    labels, _ = components.label_components(first | second, connectivity)
     return len(np.intersect1d(labels[first], labels[second]))
 
 
@@ -43,10 +42,10 @@ def _around_both(first: Mask, second: Mask, connectivity: int) -> int:
     # One voxel of background around it joins all background that touches the border.
     outside = [~np.pad(mask, 1) for mask in (first, second)]
     both = outside[0] & outside[1]
-    ends = [label_components(mask, connectivity)[0][both] for mask in outside]
+    ends = [components.label_components(mask, connectivity)[0][both] for mask in outside]
     pairs = np.unique(np.stack(ends), axis=1)
     nodes, edges = np.unique(pairs * [[1], [-1]], return_inverse=True)
-    return count_groups(len(nodes), *edges.reshape(2, -1)) - 1
+    return components.count_graph_components(len(nodes), *edges.reshape(2, -1)) - 1
 
 
 METRICS: Final = (

@@ -22,7 +22,8 @@ from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import SkeletonGraph, measure
 from softmorph_cli.skeleton.trace import trace
 from softmorph_cli.system.parameters import named
-from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
+from softmorph_cli.topology import components
+from softmorph_cli.topology.betti import Betti, betti_numbers
 from softmorph_cli.volume import Volume
 
 Mask = npt.NDArray[np.bool_]
@@ -114,7 +115,7 @@ class Settings:
 
     def as_dict(self, dims: int) -> dict[str, Any]:
         """Return, for JSON, all that a metric of maps with 2 or 3 axes depends on, in words where it is a choice."""
-        foreground, background = connectivities(dims, self.connectivity)
+        foreground, background = components.connectivities(dims, self.connectivity)
         return {
             "threshold": self.threshold,
             "reference_threshold": TRUTH,
@@ -166,7 +167,7 @@ class Pair:
                 f"the prediction's shape is {self.prediction.array.shape} and the reference's "
                 f"{self.reference.array.shape}: they must be on one grid."
             )
-        connectivities(self.dims, self.settings.connectivity)
+        components.connectivities(self.dims, self.settings.connectivity)
 
     @property
     def dims(self) -> int:

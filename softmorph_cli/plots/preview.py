@@ -18,7 +18,7 @@ from softmorph_cli.plots.views import Box, choose_views, first_index, first_inde
 from softmorph_cli.system.files import replacing
 from softmorph_cli.system.printable import printable
 from softmorph_cli.system.units import sign
-from softmorph_cli.topology.components import label_components
+from softmorph_cli.topology import components
 from softmorph_cli.volume import Volume
 
 MARGIN: Final = 28
@@ -142,7 +142,7 @@ def _places(changed: npt.NDArray[np.bool_]) -> list[Box]:
     """Return the box of each place where something changed."""
     from scipy.ndimage import find_objects
 
-    labels, _ = label_components(changed, 3**changed.ndim - 1)
+    labels, _ = components.label_components(changed, 3**changed.ndim - 1)
     return list(find_objects(labels))
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.topology.betti import betti_numbers, connectivities
+from softmorph_cli.topology.betti import betti_numbers
+from softmorph_cli.topology.components import connectivities
 
 
 def by_homology(mask: np.ndarray, connectivity: int) -> tuple[int, ...]:

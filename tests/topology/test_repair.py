@@ -12,7 +12,7 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.io import read
 from softmorph_cli.topology.betti import Betti, betti_numbers
 from softmorph_cli.topology.prior import Prior
-from softmorph_cli.topology.repair import Repaired, Settings, repair
+from softmorph_cli.topology.repair import Repaired, Repairer
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_data" / "retina_vessels.tif"
 
@@ -20,8 +20,8 @@ SAMPLE = Path(__file__).resolve().parents[2] / "sample_data" / "retina_vessels.t
 def repaired(p: np.ndarray, *betti: int, **settings: object) -> Repaired:
     """Repair one channel, and check what holds whatever happens."""
     before = p.tobytes()
-    chosen = Settings(**settings)  # type: ignore[arg-type]
-    found = repair(p[None], [Prior((0,), betti)], chosen)
+    chosen = Repairer(**settings)  # type: ignore[arg-type]
+    found = chosen.repair(p[None], [Prior((0,), betti)])
     assert p.tobytes() == before
     q = found.array[0]
     assert (q.shape, q.dtype) == (p.shape, p.dtype)
@@ -168,7 +168,7 @@ def test_numbers_are_those_of_what_a_file_holds() -> None:
     def coarse(q: np.ndarray) -> np.ndarray:
         return np.rint(q * 5) / 5
 
-    found = repair(p[None], [Prior((0,), (1, 1))], Settings(rounded=coarse, threshold=0.45))
+    found = Repairer(rounded=coarse, threshold=0.45).repair(p[None], [Prior((0,), (1, 1))])
     assert found.stopped == "reached"
     assert set(np.unique(found.array)) <= {np.float32(k / 5) for k in range(6)}
     assert betti_numbers(found.array[0] > 0.45).numbers == (1, 1)
@@ -271,22 +271,22 @@ def classes() -> np.ndarray:
 def test_classes_still_sum_to_one_and_unions_count() -> None:
     p = classes()
     priors = [Prior((1,), (1, 0)), Prior((2,), (1, 0)), Prior((1, 2), (2, 1))]
-    found = repair(p, priors[:2], Settings(kind="complete"))
+    found = Repairer(kind="complete").repair(p, priors[:2])
     assert [betti.numbers for betti in found.before] == [(2, 0), (2, 0)]
     assert found.stopped == "reached"
     np.testing.assert_allclose(found.array.sum(axis=0), 1, atol=1e-6)
     assert [betti_numbers(found.array[c] > 0.5).numbers for c in (1, 2)] == [(1, 0), (1, 0)]
     # Joined to one, with a hole between them: only their union is asked.
-    found = repair(p, [Prior((1, 2), (1, 0))], Settings(kind="complete"))
+    found = Repairer(kind="complete").repair(p, [Prior((1, 2), (1, 0))])
     assert found.stopped == "reached"
     assert betti_numbers(found.array[1:].sum(axis=0) > 0.5).numbers == (1, 0)
     with pytest.raises(InputError, match="everywhere"):
-        repair(p, [Prior((0, 1, 2), (1, 0))], Settings(kind="complete"))
+        Repairer(kind="complete").repair(p, [Prior((0, 1, 2), (1, 0))])
 
 
 def test_classes_without_their_background() -> None:
     p = classes()[1:]
-    found = repair(p, [Prior((0,), (1, 0)), Prior((1,), (1, 0))], Settings(kind="rest"))
+    found = Repairer(kind="rest").repair(p, [Prior((0,), (1, 0)), Prior((1,), (1, 0))])
     assert found.stopped == "reached"
     assert found.array.shape == p.shape
     assert found.array.sum(axis=0).max() <= 1 + 1e-6
@@ -294,7 +294,7 @@ def test_classes_without_their_background() -> None:
 
 def test_channels_apart() -> None:
     p = np.stack([broken_ring(), broken_ring(noise=2.0), broken_ring(noise=1.0)])
-    found = repair(p, [Prior((0,), (1, 1)), Prior((0, 1), (1, 1))], Settings())
+    found = Repairer().repair(p, [Prior((0,), (1, 1)), Prior((0, 1), (1, 1))])
     assert found.stopped == "reached"
     assert betti_numbers(found.array[:2].max(axis=0) > 0.5).numbers == (1, 1)
     np.testing.assert_array_equal(found.array[2], p[2])
@@ -306,7 +306,7 @@ def test_progress_tells_the_numbers() -> None:
     def progress(step: int, most: int, found: list[Betti]) -> None:
         told.append((step, most, found[0].numbers))
 
-    repair(broken_ring()[None], [Prior((0,), (1, 1))], Settings(max_steps=20), progress)  # type: ignore[arg-type]
+    Repairer(max_steps=20).repair(broken_ring()[None], [Prior((0,), (1, 1))], progress)  # type: ignore[arg-type]
     assert told[0] == (0, 20, (2, 0))
     assert [step for step, _, _ in told] == list(range(len(told)))
 

@@ -259,21 +259,19 @@ def _write_texts(found: Inspection, begin: Mapping[str, Any], saving: Saving, vo
 def _draw(found: Inspection, saving: Saving, source: Path, which: str) -> None:
     if not saving.others:
         return
-    from softmorph_cli.plots.graph_preview import graph_png, preview_graph
+    from softmorph_cli.plots.graph_preview import preview_graph
 
     title = f"softmorph inspect {source.name}{which}"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
     if saving.preview is not None:
-        preview_graph(
-            found.volume, found.graph, saving.preview, title=title, subtitle=words, force=saving.force
-        )
+        picture = preview_graph(found.volume, found.graph, title=title, subtitle=words)
+        picture.save(saving.preview, force=saving.force)
     if saving.report is not None:
         from softmorph_cli.plots.html.inspection_page import inspection_page
-        from softmorph_cli.plots.theme import DARK, LIGHT
 
         pictures = {
-            name: graph_png(found.volume, found.graph, look=look)
-            for name, look in (("dark", DARK), ("light", LIGHT))
+            "dark": preview_graph(found.volume, found.graph).png(),
+            "light": preview_graph(found.volume, found.graph, theme="light").png(),
         }
         of = {"class": found.graph.name} if found.graph.name else {}
         facts = {"file": str(source), **of, "connectivity": str(3**found.volume.spatial_dims - 1)}

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 # What classes of each dimension are called, by the number of spatial axes.
 NAMES: Final = {2: ("components", "holes"), 3: ("components", "loops", "cavities")}
 _ONE: Final = {"components": "component", "holes": "hole", "loops": "loop", "cavities": "cavity"}
-# Betti curves are told at these thresholds, drawn ones at finer ones.
-_STEPS, _FINE_STEPS = 100, 500
+# Betti curves are printed at so many equal steps of the threshold.
+_STEPS = 100
 _SHOWN: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -239,20 +239,14 @@ def _places(frame: Frame, index: tuple[int, ...] | None) -> list[str]:
 
 
 def _draw(one: _Found, volume: Volume, threshold: float, showing: Showing, title: str) -> None:
-    from softmorph_cli.plots.persistence import Dimension, draw_persistence
+    from softmorph_cli.plots.persistence import draw_persistence
 
     assert one.bars is not None
     assert showing.plot is not None
-    thresholds = [k / _FINE_STEPS for k in range(_FINE_STEPS + 1)]
-    names = NAMES[volume.spatial_dims]
-    drawn = [
-        Dimension(name, diagram.birth, diagram.death, counts)
-        for name, diagram, counts in zip(names, one.bars.diagrams, one.bars.curves(thresholds), strict=True)
-    ]
     words = f"above {threshold:g} (shaded): {counted(one.betti)}; {one.betti.connectivity}-connected"
     draw_persistence(
-        drawn,
-        thresholds,
+        one.bars,
+        NAMES[volume.spatial_dims],
         threshold,
         showing.plot,
         title=f"softmorph topology numbers {title}",

@@ -17,7 +17,7 @@ from rich.style import Style
 from rich.text import Text
 
 from softmorph_cli.errors import SoftmorphWarning
-from softmorph_cli.plots.canvas import Sheet
+from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.graph_preview import legend_words
 from softmorph_cli.plots.graphics import VARIABLE, Graphics, NotShownError, detect, encode, installed, wanted
 from softmorph_cli.plots.layout import Cell
@@ -358,10 +358,10 @@ def _with_pixels(
     for group in plan.groups:
         across, down = graphics.cell
         columns = sum(place.columns for place in group) + GAP * (len(group) - 1)
-        sheet = Sheet(columns * across, plan.image_rows(group) * down)
+        canvas = Canvas(columns * across, plan.image_rows(group) * down)
         left = 0
         for place in group:
-            scene.draw(sheet, place.view, Cell(left, 0, place.height, place.width), left, 0)
+            scene.draw(canvas, place.view, Cell(left, 0, place.height, place.width), left, 0)
             left += (place.columns + GAP) * across
-        shown += [encode(sheet.colors(), graphics), *map(_as_it_is, _captions(group))]
+        shown += [encode(canvas.colors(), graphics), *map(_as_it_is, _captions(group))]
     return Group(*shown, *map(_as_it_is, plan.footer))

@@ -1,4 +1,4 @@
-"""The picture in the terminal: its characters read back as pixels, at any size, and real pixels where they go."""
+"""Pictures in the terminal: characters read back as pixels, at any window size, and pixel graphics."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ def printed(
     colors: bool = True,
     system: Any = "truecolor",
 ) -> str:
+    written = io.StringIO()
     console = Console(
-        file=io.StringIO(), force_terminal=True, color_system=system if colors else None, width=width,
+        file=written, force_terminal=True, color_system=system if colors else None, width=width,
         _environ={},
     )  # fmt: skip
     console.print(picture(volume, graph, width=width, height=height, colors=colors))
-    return console.file.getvalue()
+    return written.getvalue()
 
 
 def half_blocks(text: str) -> np.ndarray:
@@ -79,8 +80,8 @@ def is_braille(line: str) -> bool:
 
 def skeleton_of(graph: SkeletonGraph) -> np.ndarray:
     held = np.zeros(graph.shape, bool)
-    for part in (*graph.branches, *graph.nodes):
-        held[tuple(part.voxels.T)] = True
+    for voxels in [branch.voxels for branch in graph.branches] + [node.voxels for node in graph.nodes]:
+        held[tuple(voxels.T)] = True
     return held
 
 
@@ -136,7 +137,7 @@ def test_a_skeleton_finer_than_pixels_is_dots_over_the_grey_map() -> None:
     drawn = dots(["".join(c for c, *_ in line) for line in lines])
     # 50 pixels of 4 voxels, each four dots: 100 dots of 2 voxels.
     assert np.array_equal(drawn, held.reshape(100, 2, 100, 2).max(axis=(1, 3)))
-    color = tuple(DARK.curve_colors(np.float64(0.8)).tolist())
+    color = tuple(DARK.curve_colors(np.array(0.8)).tolist())
     grey = tuple(DARK.backdrop_colors(np.array(0.8)).tolist())
     dotted = [cell[1:] for line in lines for cell in line if is_braille(cell[0])]
     assert set(dotted) == {(color, grey)}
@@ -152,7 +153,7 @@ def test_half_blocks_alone_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(graphics.VARIABLE, "blocks")
     text = printed(volume, graph)
     assert not is_braille(text)
-    lit = (half_blocks(text) == DARK.curve_colors(np.float64(1))).all(axis=-1)
+    lit = (half_blocks(text) == DARK.curve_colors(np.array(1.0))).all(axis=-1)
     # A line of one voxel in two thousand crosses the picture without a gap.
     assert lit.all(axis=1).sum() == lit.all(axis=0).sum() == 1
 

@@ -1,0 +1,72 @@
+"""Figures with axes below a title and a subtitle, on white. Lengths are pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from softmorph_cli.plots.canvas import FONT
+from softmorph_cli.plots.theme import LIGHT
+from softmorph_cli.system.files import replacing
+from softmorph_cli.system.printable import printable
+
+TEXT, PALE, FAINT = LIGHT.text, LIGHT.pale_text, "#d9d9d9"
+# The palette of Okabe and Ito, distinct for all kinds of colour vision, without its yellow, too pale on white.
+COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+MARKS: Final = ("o", "s", "^", "D", "v")
+WIDTH: Final = 1200
+LETTER: Final = 11  # a line of text takes half as much again
+_DOTS_PER_INCH: Final = 100
+
+
+def titled_figure(height: int, title: str, subtitle: str) -> Any:
+    """Return an empty matplotlib figure of WIDTH x `height` with two lines of text."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    size = (WIDTH / _DOTS_PER_INCH, height / _DOTS_PER_INCH)
+    figure = Figure(size, dpi=_DOTS_PER_INCH, facecolor=LIGHT.background)
+    FigureCanvasAgg(figure)
+    title, subtitle = map(printable, (title, subtitle))
+    figure.text(24 / WIDTH, 1 - 34 / height, title, fontweight="bold", color=TEXT, **font(17))
+    figure.text(24 / WIDTH, 1 - 58 / height, subtitle, color=PALE, **font(12))
+    return figure
+
+
+def font(size: float) -> dict[str, Any]:
+    """Return the text properties of plain text of a size."""
+    return {"fontfamily": FONT, "fontsize": points(size), "parse_math": False}
+
+
+def points(pixels: float) -> float:
+    """Return a length in points, the unit of matplotlib's font sizes."""
+    return pixels * 72 / _DOTS_PER_INCH
+
+
+def add_axes(figure: Any, left: float, lower: float, width: float, height: float) -> Any:
+    """Add axes with a grid at a place in a figure."""
+    total = figure.bbox.height
+    axes = figure.add_axes((left / WIDTH, lower / total, width / WIDTH, height / total))
+    axes.grid(True, color=FAINT, linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=3, color=PALE, labelcolor=TEXT, labelsize=points(LETTER), labelfontfamily=FONT)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return axes
+
+
+def label_axes(axes: Any, x: str, y: str) -> None:
+    """Label both axes."""
+    axes.set_xlabel(x, labelpad=9, color=TEXT, **font(LETTER + 2))
+    axes.set_ylabel(y, labelpad=7, color=TEXT, **font(LETTER + 2))
+
+
+def save(figure: Any, path: Path, *, title: str, subtitle: str, force: bool) -> None:
+    """Write a figure as a PNG that also stores its title and subtitle.
+
+    Raises:
+        FileError: If `path` exists and `force` is False, or it cannot be written.
+    """
+    texts = {"Title": printable(title), "Description": printable(subtitle)}
+    with replacing(path, force=force) as temporary:
+        figure.savefig(temporary, format="png", metadata=texts)

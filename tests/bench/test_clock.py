@@ -1,4 +1,4 @@
-"""Turns, and which of the times count: with a clock that the works themselves wind on."""
+"""Runs in turn and the times that count, with a clock that the tasks themselves advance."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def test_the_first_run_is_told_apart_and_the_smallest_of_the_others_counts() -> 
 
 
 def test_all_take_turns() -> None:
-    clock, heard = Clock(), []
+    clock = Clock()
+    heard: list[str] = []
     take_turns({"a": clock.task(1), "b": clock.task(1)}, repeats=2, clock=clock, tell=heard.append)
     assert heard == ["a", "b"] * 3
 

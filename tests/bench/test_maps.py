@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,9 @@ from softmorph_cli.bench import maps
 
 @pytest.mark.parametrize("draw", maps.DRAWN.values())
 @pytest.mark.parametrize("shape", [(9, 9), (24, 24, 24), (12, 20, 31)])
-def test_probabilities_of_one_kind(draw, shape: tuple[int, ...]) -> None:
+def test_drawn_maps_are_reproducible_probabilities(
+    draw: Callable[..., maps.Map], shape: tuple[int, ...]
+) -> None:
     drawn = draw(shape)
     assert drawn.shape == shape
     assert drawn.dtype == np.float32

@@ -1,4 +1,4 @@
-"""Rows, ratios and growth, from times that are known."""
+"""Measurements, ratios and growth, computed from given times."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from softmorph_cli.bench import measure, workloads
+from softmorph_cli.bench import measure, peak, workloads
 from softmorph_cli.bench.clock import TimedTask, Timing
 from softmorph_cli.bench.description import describe, processor
 from softmorph_cli.bench.peers import COPY, PEERS, RULER, installed
@@ -49,7 +49,7 @@ def test_ratios_and_rates(known: dict[str, Any]) -> None:
 def test_memory_is_told_in_bytes_and_in_inputs(
     known: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measure.peak, "of_fresh_process", lambda work, shape, *, threads: 8000)
+    monkeypatch.setattr(peak, "of_fresh_process", lambda work, shape, *, threads: 8000)
     (row,) = measure.measure(SHAPE, [EROSION], HOW, **{**known, "memory": True}).rows
     assert (row.peak_bytes, row.peak_to_input) == (8000, 2.0)
 
@@ -60,7 +60,7 @@ def test_memory_that_cannot_be_measured_is_a_note(
     def fail(*_: Any, **__: Any) -> int:
         raise InputError("killed.")
 
-    monkeypatch.setattr(measure.peak, "of_fresh_process", fail)
+    monkeypatch.setattr(peak, "of_fresh_process", fail)
     found = measure.measure(SHAPE, [EROSION], HOW, **{**known, "memory": True})
     assert found.rows[0].peak_bytes is None
     assert found.notes == ("killed.",)
@@ -96,10 +96,9 @@ def test_what_refuses_is_left_out_and_only_if_nothing_is_left_refused() -> None:
 
 def test_growth_is_the_time_per_voxel_of_the_largest_over_the_smallest(known: dict[str, Any]) -> None:
     rows = [measure.measure((n,) * 3, [EROSION], HOW, **known).rows[0] for n in (20, 10, 40)]
-    # The same second for 64 times the voxels.
-    assert measure.growth(rows) == [
-        measure.Growth(EROSION.name, (10, 10, 10), (40, 40, 40), pytest.approx(1 / 64))
-    ]
+    (growth,) = measure.growth(rows)
+    assert (growth.work, growth.smallest, growth.largest) == (EROSION.name, (10, 10, 10), (40, 40, 40))
+    assert growth.ratio == pytest.approx(1 / 64)  # the same second for 64 times the voxels
     assert measure.growth(rows[:1]) == []
 
 

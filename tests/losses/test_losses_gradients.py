@@ -1,8 +1,9 @@
-"""The slope of every loss: right, finite, and there."""
+"""The gradient of every loss: equal to finite differences, finite, and useful to an optimizer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.autograd import gradcheck
 
 from softmorph_cli.losses import SkeletonRecallLoss, SoftCLDiceLoss, SoftDiceCLDiceLoss, SoftDiceLoss
 
-SMOOTH = {"smooth_levels": 2, "sharpness": 2.0}
+SMOOTH: Any = {"smooth_levels": 2, "sharpness": 2.0}
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "dice": SoftDiceLoss,
     "dice, squared": lambda **how: SoftDiceLoss(squared_pred=True, **how),

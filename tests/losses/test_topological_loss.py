@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,8 @@ def test_gradcheck(activation: str | None, shape: tuple[int, ...]) -> None:
     if activation == "softmax" and shape[1] == 1:
         activation = "sigmoid"
     given = (p if activation is None else logits_of(p)).requires_grad_()
-    loss = TopologicalLoss((1, 1, 1)[: len(shape) - 2], **({activation: True} if activation else {}))
+    prior = (1, 1, 1)[: len(shape) - 2]
+    loss = TopologicalLoss(prior, sigmoid=activation == "sigmoid", softmax=activation == "softmax")
     assert gradcheck(loss, (given,), eps=1e-6, atol=1e-6)
 
 
@@ -81,7 +84,8 @@ def test_following_the_slope_closes_a_ring() -> None:
 def test_a_prior_in_any_whole_numbers() -> None:
     p = noise(2, 2, 6, 7)
     wanted = TopologicalLoss([(1, 0), (2, 1)])(p)
-    for prior in (np.array([[1, 0], [2, 1]]), [np.array([1, 0]), (np.int8(2), True)]):
+    priors: list[Any] = [np.array([[1, 0], [2, 1]]), [np.array([1, 0]), (np.int8(2), True)]]
+    for prior in priors:
         assert torch.equal(TopologicalLoss(prior)(p), wanted)
     assert torch.equal(TopologicalLoss(np.array([1, 0]))(p), TopologicalLoss((1, 0))(p))
 

@@ -83,4 +83,4 @@ def test_what_has_no_topology_is_refused(dims: int, connectivity: int | None) ->
 
 def test_a_map_is_no_mask() -> None:
     with pytest.raises(InputError, match="mask of bool"):
-        betti_numbers(np.zeros((3, 4)))
+        betti_numbers(np.zeros((3, 4)))  # type: ignore[arg-type]

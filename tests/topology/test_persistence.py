@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gudhi
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from softmorph_cli.errors import InputError
@@ -11,10 +14,10 @@ from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.persistence import bars
 
 
-def noise(seed: int) -> np.ndarray:
+def noise(seed: int) -> npt.NDArray[Any]:
     """Draw a map, some with equal values, some half empty; tiny values are among them."""
     rng = np.random.default_rng(seed)
-    p = rng.random(rng.integers(1, 8, 2 + seed % 2)).astype(np.float32)
+    p: npt.NDArray[Any] = rng.random(rng.integers(1, 8, 2 + seed % 2)).astype(np.float32)
     if seed % 3 == 0:
         p = np.round(p * 8) / 8
     if seed % 5 == 0:

@@ -166,7 +166,8 @@ def test_numbers_are_those_of_what_a_file_holds() -> None:
     p = broken_ring(noise=1.0)
 
     def coarse(q: np.ndarray) -> np.ndarray:
-        return np.rint(q * 5) / 5
+        rounded: np.ndarray = np.rint(q * 5) / 5
+        return rounded
 
     found = Repairer(rounded=coarse, threshold=0.45).repair(p[None], [Prior((0,), (1, 1))])
     assert found.stopped == "reached"
@@ -264,8 +265,9 @@ def classes() -> np.ndarray:
     for channel, row in ((1, 9), (2, 14)):
         logits[channel] = 4 - 2.2 * np.abs(rows - row)
         logits[channel, :, 18:22] -= 4 + channel
-    logits = logits.astype(np.float64)
-    return np.exp(logits) / np.exp(logits).sum(axis=0)
+    p: np.ndarray = np.exp(logits.astype(np.float64))
+    p /= p.sum(axis=0)
+    return p
 
 
 def test_classes_still_sum_to_one_and_unions_count() -> None:
@@ -322,7 +324,7 @@ def test_progress_tells_the_numbers() -> None:
         ((3, 0), {"region": (slice(0, 2), slice(0, 2))}, "0 everywhere in the region"),
     ],
 )
-def test_what_does_not_fit_is_refused(betti: tuple[int, ...], settings: dict, says: str) -> None:
+def test_what_does_not_fit_is_refused(betti: tuple[int, ...], settings: dict[str, object], says: str) -> None:
     p = broken_ring()
     p[:2, :2] = 0
     with pytest.raises(InputError, match=says):

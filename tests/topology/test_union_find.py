@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from softmorph_cli.topology.persistence import bars, diagram
@@ -12,7 +15,7 @@ from softmorph_cli.topology.persistence import bars, diagram
 @pytest.mark.parametrize("seed", range(40))
 def test_noise_has_the_bars_of_its_complex(seed: int, connectivity: int) -> None:
     rng = np.random.default_rng(seed)
-    p = rng.random(rng.integers(1, 10, 3)).astype(np.float32 if seed % 2 else np.float64)
+    p: npt.NDArray[Any] = rng.random(rng.integers(1, 10, 3)).astype(np.float32 if seed % 2 else np.float64)
     # All values differ, so that the voxels are no matter of choice; every fourth map has zeros besides.
     if seed % 4 == 0:
         p[p < 0.3] = 0

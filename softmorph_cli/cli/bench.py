@@ -114,7 +114,7 @@ def bench(
     with _telling(quiet=quiet) as tell:
         for extent in sizes:
             shape = (extent,) * dimensions
-            found.append(measure.measure(shape, chosen, how, repeats=repeats, memory=memory, tell=tell))
+            found.append(measure.measure(shape, chosen, how, repeats=repeats, memory=memory, report=tell))
     rows = [row for one in found for row in one.rows]
     comparisons = [comparison for one in found for comparison in one.comparisons]
     growth = measure.growth(rows)
@@ -298,8 +298,6 @@ def _draw(
     draw_curves(
         curves,
         sizes,
-        path,
         title=f"softmorph {facts['softmorph']}: time against size",
         subtitle=f"{where}; the fastest of several warm runs",
-        force=force,
-    )
+    ).save(path, force=force)

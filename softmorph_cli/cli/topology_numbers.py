@@ -248,11 +248,9 @@ def _draw(one: _Found, volume: Volume, threshold: float, showing: Showing, title
         one.bars,
         NAMES[volume.spatial_dims],
         threshold,
-        showing.plot,
         title=f"softmorph topology numbers {title}",
         subtitle=words,
-        force=showing.force,
-    )
+    ).save(showing.plot, force=showing.force)
 
 
 def counted(betti: Betti) -> str:

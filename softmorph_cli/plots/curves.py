@@ -6,23 +6,9 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from softmorph_cli.plots.figure import (
-    COLORS,
-    FAINT,
-    LETTER,
-    MARKS,
-    PALE,
-    TEXT,
-    WIDTH,
-    add_axes,
-    font,
-    label_axes,
-    save,
-    titled_figure,
-)
+from softmorph_cli.plots.figure import COLORS, FAINT, LETTER, MARKS, PALE, TEXT, WIDTH, TitledFigure, font
 
 LEAST_HEIGHT: Final = 640
 RATE_ROOM: Final = 105
@@ -45,39 +31,23 @@ class TimeCurve:
 
 
 def draw_curves(
-    curves: Sequence[TimeCurve],
-    sizes: Sequence[tuple[float, str]],
-    path: Path,
-    *,
-    title: str,
-    subtitle: str = "",
-    force: bool = False,
-) -> None:
-    """Write a PNG of the curves with their names at their right ends.
-
-    Faint lines of slope 1 are those of constant numbers of voxels a second.
+    curves: Sequence[TimeCurve], sizes: Sequence[tuple[float, str]], *, title: str, subtitle: str = ""
+) -> TitledFigure:
+    """Draw curves with their names at their right ends, over faint lines of constant numbers of voxels a second.
 
     Args:
         curves: The curves.
         sizes: Voxels and name of each measured size, rising.
-        path: The PNG to write.
         title: First line.
         subtitle: Second line.
-        force: Whether an existing file may be replaced.
-
-    Raises:
-        FileError: If `path` exists and `force` is False, or it cannot be written.
     """
-    save(_draw(curves, sizes, title, subtitle), path, title=title, subtitle=subtitle, force=force)
-
-
-def _draw(curves: Sequence[TimeCurve], sizes: Sequence[tuple[float, str]], title: str, subtitle: str) -> Any:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     line = 1.5 * LETTER
     height = max(LEAST_HEIGHT, 190 + int(line * len(curves)))
-    figure = titled_figure(height, title, subtitle)
-    axes = add_axes(figure, 90, 75, WIDTH * (0.915 - LABEL_ROOM), height - 160)
+    figure = TitledFigure(height, title, subtitle)
+    place = (90, 75, WIDTH * (0.915 - LABEL_ROOM), height - 160)
+    axes = figure.add_axes(*place, x="size of the map (voxels)", y="time of one run")
     axes.set_xscale("log")
     axes.set_yscale("log")
     voxels = [size for size, _ in sizes]
@@ -101,7 +71,6 @@ def _draw(curves: Sequence[TimeCurve], sizes: Sequence[tuple[float, str]], title
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_yticklabels([duration(tick) for tick in ticks])
-    label_axes(axes, "size of the map (voxels)", "time of one run")
     _draw_rates(axes)
     styles = _styles(curves)
     for curve, style in zip(curves, styles, strict=True):

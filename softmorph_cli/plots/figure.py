@@ -19,54 +19,56 @@ LETTER: Final = 11  # a line of text takes half as much again
 _DOTS_PER_INCH: Final = 100
 
 
-def titled_figure(height: int, title: str, subtitle: str) -> Any:
-    """Return an empty matplotlib figure of WIDTH x `height` with two lines of text."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+class TitledFigure:
+    """A matplotlib figure of WIDTH x `height` below a title and a subtitle.
 
-    size = (WIDTH / _DOTS_PER_INCH, height / _DOTS_PER_INCH)
-    figure = Figure(size, dpi=_DOTS_PER_INCH, facecolor=LIGHT.background)
-    FigureCanvasAgg(figure)
-    title, subtitle = map(printable, (title, subtitle))
-    figure.text(24 / WIDTH, 1 - 34 / height, title, fontweight="bold", color=TEXT, **font(17))
-    figure.text(24 / WIDTH, 1 - 58 / height, subtitle, color=PALE, **font(12))
-    return figure
+    Attributes:
+        figure: The `matplotlib.figure.Figure`.
+    """
+
+    def __init__(self, height: int, title: str, subtitle: str) -> None:
+        """Write the title and the subtitle."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        size = (WIDTH / _DOTS_PER_INCH, height / _DOTS_PER_INCH)
+        self.figure = Figure(size, dpi=_DOTS_PER_INCH, facecolor=LIGHT.background)
+        FigureCanvasAgg(self.figure)
+        title, subtitle = map(printable, (title, subtitle))
+        self._texts = {"Title": title, "Description": subtitle}
+        self.figure.text(24 / WIDTH, 1 - 34 / height, title, fontweight="bold", color=TEXT, **font(17))
+        self.figure.text(24 / WIDTH, 1 - 58 / height, subtitle, color=PALE, **font(12))
+
+    def add_axes(self, left: float, lower: float, width: float, height: float, *, x: str, y: str) -> Any:
+        """Return new axes with a grid at a place in the figure, with their labels."""
+        total = self.figure.bbox.height
+        axes: Any = self.figure.add_axes((left / WIDTH, lower / total, width / WIDTH, height / total))
+        axes.grid(True, color=FAINT, linewidth=0.5)
+        axes.set_axisbelow(True)
+        axes.tick_params(
+            length=3, color=PALE, labelcolor=TEXT, labelsize=points(LETTER), labelfontfamily=FONT
+        )
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        axes.set_xlabel(x, labelpad=9, color=TEXT, **font(LETTER + 2))
+        axes.set_ylabel(y, labelpad=7, color=TEXT, **font(LETTER + 2))
+        return axes
+
+    def save(self, path: Path, *, force: bool = False) -> None:
+        """Write the figure as a PNG that also stores its title and subtitle.
+
+        Raises:
+            FileError: If `path` exists and `force` is False, or it cannot be written.
+        """
+        with replacing(path, force=force) as temporary:
+            self.figure.savefig(temporary, format="png", metadata=self._texts)
 
 
 def font(size: float) -> dict[str, Any]:
-    """Return the text properties of plain text of a size."""
+    """Return the properties of plain text of a size."""
     return {"fontfamily": FONT, "fontsize": points(size), "parse_math": False}
 
 
 def points(pixels: float) -> float:
     """Return a length in points, the unit of matplotlib's font sizes."""
     return pixels * 72 / _DOTS_PER_INCH
-
-
-def add_axes(figure: Any, left: float, lower: float, width: float, height: float) -> Any:
-    """Add axes with a grid at a place in a figure."""
-    total = figure.bbox.height
-    axes = figure.add_axes((left / WIDTH, lower / total, width / WIDTH, height / total))
-    axes.grid(True, color=FAINT, linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=3, color=PALE, labelcolor=TEXT, labelsize=points(LETTER), labelfontfamily=FONT)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return axes
-
-
-def label_axes(axes: Any, x: str, y: str) -> None:
-    """Label both axes."""
-    axes.set_xlabel(x, labelpad=9, color=TEXT, **font(LETTER + 2))
-    axes.set_ylabel(y, labelpad=7, color=TEXT, **font(LETTER + 2))
-
-
-def save(figure: Any, path: Path, *, title: str, subtitle: str, force: bool) -> None:
-    """Write a figure as a PNG that also stores its title and subtitle.
-
-    Raises:
-        FileError: If `path` exists and `force` is False, or it cannot be written.
-    """
-    texts = {"Title": printable(title), "Description": printable(subtitle)}
-    with replacing(path, force=force) as temporary:
-        figure.savefig(temporary, format="png", metadata=texts)

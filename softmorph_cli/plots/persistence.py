@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli.plots.canvas import FONT
-from softmorph_cli.plots.figure import (
-    COLORS,
-    LETTER,
-    MARKS,
-    PALE,
-    TEXT,
-    add_axes,
-    label_axes,
-    points,
-    save,
-    titled_figure,
-)
+from softmorph_cli.plots.figure import COLORS, LETTER, MARKS, PALE, TEXT, TitledFigure, points
 from softmorph_cli.topology.persistence import Bars
 
 HEIGHT: Final = 620
@@ -35,36 +23,21 @@ _FEW: Final = 10
 
 
 def draw_persistence(
-    bars: Bars,
-    names: Sequence[str],
-    threshold: float,
-    path: Path,
-    *,
-    title: str,
-    subtitle: str = "",
-    force: bool = False,
-) -> None:
-    """Write a PNG: each bar as a point of birth and death, and how many bars live at each threshold.
+    bars: Bars, names: Sequence[str], threshold: float, *, title: str, subtitle: str = ""
+) -> TitledFigure:
+    """Draw each bar as a point of birth and death, and the number of bars that live at each threshold.
 
     Args:
         bars: The bars of a map.
         names: What the bars of each dimension are, such as "components".
         threshold: The marked threshold; bars in the shaded corner of the diagram live at it.
-        path: The PNG to write.
         title: First line.
         subtitle: Second line.
-        force: Whether an existing file may be replaced.
-
-    Raises:
-        FileError: If `path` exists and `force` is False, or it cannot be written.
     """
-    figure = _draw(bars, names, threshold, title, subtitle)
-    save(figure, path, title=title, subtitle=subtitle, force=force)
-
-
-def _draw(bars: Bars, names: Sequence[str], threshold: float, title: str, subtitle: str) -> Any:
-    figure = titled_figure(HEIGHT, title, subtitle)
-    diagram, curves = (add_axes(figure, *place) for place in (DIAGRAM, CURVES))
+    figure = TitledFigure(HEIGHT, title, subtitle)
+    birth, death = "birth: the highest threshold where it exists", "death: the threshold where it is gone"
+    diagram = figure.add_axes(*DIAGRAM, x=birth, y=death)
+    curves = figure.add_axes(*CURVES, x="threshold", y="number of bars")
     diagram.fill([threshold, 1, 1, threshold], [0, 0, threshold, threshold], color=_SHADE, zorder=0)
     diagram.plot([0, 1], [0, 1], color=PALE, linewidth=0.8)
     diagram.set_xlim(-0.02, 1.02)
@@ -101,10 +74,6 @@ def _draw(bars: Bars, names: Sequence[str], threshold: float, title: str, subtit
         ncols=len(names),
         borderaxespad=0.2,
     )
-    label_axes(
-        diagram, "birth: the highest threshold where it exists", "death: the threshold where it is gone"
-    )
-    label_axes(curves, "threshold", "number of bars")
     return figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from softmorph_cli.system.units import sign
 from softmorph_cli.topology import components
 from softmorph_cli.volume import Volume
 
+if TYPE_CHECKING:
+    from softmorph_cli.io.blocks import Blocks
+
 MARGIN: Final = 28
 CAPTION: Final = 28
 FOOTER: Final = 66
@@ -30,22 +33,6 @@ BLACK: Final = 0.01
 # Pixels between a change and the ring around it.
 RING: Final = 9
 TIMES: Final = " \u00d7 "
-
-
-class Placed(Map, Protocol):
-    """A map that is read in blocks, with its geometry, whose attributes are those of `Volume`."""
-
-    @property
-    def spacing(self) -> tuple[float, ...] | None:
-        """Size of a voxel along each axis."""
-
-    @property
-    def unit(self) -> str | None:
-        """Unit of the spacing."""
-
-    @property
-    def affine(self) -> npt.NDArray[np.float64] | None:
-        """From array index to world."""
 
 
 def preview(
@@ -93,7 +80,7 @@ def preview(
     _draw(maps, before, note, title, subtitle, boxes).save(path, force=force)
 
 
-def preview_blocks(before: Placed, after: Map, path: Path, *, title: str = "", subtitle: str = "") -> None:
+def preview_blocks(before: Blocks, after: Map, path: Path, *, title: str = "", subtitle: str = "") -> None:
     """Write the picture of `preview`, pixel for pixel, of maps that are larger than memory.
 
     Args:
@@ -118,7 +105,7 @@ def _component_boxes(mask: npt.NDArray[np.bool_]) -> list[Box]:
 
 def _draw(
     maps: Sequence[Map],
-    geometry: Volume | Placed,
+    geometry: Volume | Blocks,
     note: str,
     title: str,
     subtitle: str,

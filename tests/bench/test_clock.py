@@ -39,7 +39,7 @@ def test_the_first_run_is_told_apart_and_the_smallest_of_the_others_counts() -> 
 def test_all_take_turns() -> None:
     clock = Clock()
     heard: list[str] = []
-    take_turns({"a": clock.task(1), "b": clock.task(1)}, repeats=2, clock=clock, tell=heard.append)
+    take_turns({"a": clock.task(1), "b": clock.task(1)}, repeats=2, clock=clock, report=heard.append)
     assert heard == ["a", "b"] * 3
 
 

@@ -1,9 +1,10 @@
-"""Labels keep their distance, times are readable, the picture is whole or not there."""
+"""Curves: labels do not overlap, times are formatted, the file is written whole or not."""
 
 from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.plots.curves import TimeCurve, _draw, draw_curves, duration, spread
+from softmorph_cli.plots.curves import TimeCurve, draw_curves, duration, spread
 
 CURVES = tuple(
     TimeCurve(f"work {k}, of some method", family, ((1e5, 0.001 * 1.01**k), (1e6, 0.01 * 1.01**k)))
@@ -49,7 +50,7 @@ def test_times(seconds: float, words: str) -> None:
 @pytest.mark.parametrize("sizes", [SIZES, SIZES[:1]])
 def test_every_label_is_inside_and_none_touches_another(sizes: tuple[tuple[float, str], ...]) -> None:
     curves = [TimeCurve(c.name, c.family, c.points[: len(sizes)]) for c in CURVES]
-    figure = _draw(curves, sizes, "title", "subtitle")
+    figure: Any = draw_curves(curves, sizes, title="title", subtitle="subtitle").figure
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     names = {curve.name for curve in curves}
@@ -62,14 +63,14 @@ def test_every_label_is_inside_and_none_touches_another(sizes: tuple[tuple[float
 
 def test_a_picture_is_written_whole_and_not_over_another(tmp_path: Path) -> None:
     path = tmp_path / "curves.png"
-    draw_curves(CURVES, SIZES, path, title="title")
+    draw_curves(CURVES, SIZES, title="title").save(path)
     with Image.open(path) as image:
         assert image.format == "PNG"
         assert np.asarray(image.convert("L")).std() > 5
     before = path.read_bytes()
     with pytest.raises(FileError, match="--force"):
-        draw_curves(CURVES, SIZES, path, title="another")
+        draw_curves(CURVES, SIZES, title="another").save(path)
     assert path.read_bytes() == before
-    draw_curves(CURVES[:1], SIZES, path, title="another", force=True)
+    draw_curves(CURVES[:1], SIZES, title="another").save(path, force=True)
     assert path.read_bytes() != before
     assert [p.name for p in tmp_path.iterdir()] == ["curves.png"]

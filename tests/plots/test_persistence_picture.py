@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from helpers_topology import broken_ring
 from PIL import Image
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.plots.persistence import STEPS, _draw, draw_persistence
+from softmorph_cli.plots.persistence import STEPS, draw_persistence
 from softmorph_cli.topology.persistence import Bars, Diagram, bars
 
 NAMES = ("components", "holes")
@@ -31,7 +32,7 @@ def components(count: int) -> Bars:
 
 def test_each_bar_is_a_point_and_each_dimension_a_curve() -> None:
     found = drawn()
-    figure = _draw(found, NAMES, 0.4, "title", "subtitle")
+    figure: Any = draw_persistence(found, NAMES, 0.4, title="title", subtitle="subtitle").figure
     diagram, curves = figure.axes
     points = np.concatenate([np.asarray(part.get_offsets()) for part in diagram.collections])
     wanted = np.concatenate([np.stack([d.birth, d.death], axis=1) for d in found.diagrams])
@@ -47,7 +48,7 @@ def test_each_bar_is_a_point_and_each_dimension_a_curve() -> None:
 
 @pytest.mark.parametrize("repeats", [1, 30, 3000])
 def test_all_text_is_inside_and_no_tick_touches_another(repeats: int) -> None:
-    figure = _draw(drawn(repeats), NAMES, 0.5, "title", "subtitle")
+    figure: Any = draw_persistence(drawn(repeats), NAMES, 0.5, title="title", subtitle="subtitle").figure
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     labels = [label for label in figure.axes[1].get_yticklabels() if label.get_text()]
@@ -63,23 +64,24 @@ def test_all_text_is_inside_and_no_tick_touches_another(repeats: int) -> None:
 
 @pytest.mark.parametrize("most", [1, 3, 10])
 def test_few_bars_have_a_tick_for_each_number_at_equal_distances(most: int) -> None:
-    _, curves = _draw(components(most), NAMES[:1], 0.5, "title", "").axes
+    figure: Any = draw_persistence(components(most), NAMES[:1], 0.5, title="title").figure
+    _, curves = figure.axes
     assert [tick.get_text() for tick in curves.get_yticklabels()] == [str(k) for k in range(most + 1)]
     places = curves.transData.transform([(0, k) for k in range(most + 1)])[:, 1]
     np.testing.assert_allclose(np.diff(places), places[1] - places[0])
 
 
 def test_a_map_without_bars() -> None:
-    assert len(_draw(components(0), NAMES[:1], 0.5, "title", "").axes) == 2
+    assert len(draw_persistence(components(0), NAMES[:1], 0.5, title="title", subtitle="").figure.axes) == 2
 
 
 def test_a_picture_is_written_whole_and_not_over_another(tmp_path: Path) -> None:
     path = tmp_path / "bars.png"
-    draw_persistence(drawn(), NAMES, 0.5, path, title="title")
+    draw_persistence(drawn(), NAMES, 0.5, title="title").save(path)
     with Image.open(path) as image:
         assert image.size == (1200, 620)
         assert np.asarray(image.convert("L")).std() > 5
     before = path.read_bytes()
     with pytest.raises(FileError, match="--force"):
-        draw_persistence(drawn(), NAMES, 0.5, path, title="another")
+        draw_persistence(drawn(), NAMES, 0.5, title="another").save(path)
     assert path.read_bytes() == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +108,7 @@ def test_the_picture_is_that_of_the_whole_map(tmp_path: Path, kind: str) -> None
     whole, in_blocks = tmp_path / "whole.png", tmp_path / "blocks.png"
     preview(volume, volume.with_array(after), whole, title="softmorph", subtitle="a test")
     first, second = (Pieces(one, chunks, 2048, *geometry) for one in (before, after))
-    preview_blocks(first, second, in_blocks, title="softmorph", subtitle="a test")
+    preview_blocks(cast(Any, first), second, in_blocks, title="softmorph", subtitle="a test")
     assert in_blocks.read_bytes() == whole.read_bytes()
 
 

@@ -29,7 +29,7 @@ BITS = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]]
 
 
 @pytest.fixture(autouse=True)
-def _no_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(graphics.VARIABLE, raising=False)
 
 
@@ -244,7 +244,7 @@ def test_256_colours_show_the_same_picture_coarsely() -> None:
     assert {code for code in codes if code >= 232}, "greys of the map"
 
 
-def test_it_says_what_it_shows() -> None:
+def test_captions_and_colour_key() -> None:
     text = printed(*fork(spacing=(0.5, 0.5), unit="mm"))
     assert "30 \u00d7 20 mm" in text
     assert "skeleton: soft value 0" in text
@@ -253,7 +253,7 @@ def test_it_says_what_it_shows() -> None:
     assert "the skeleton is empty" in printed(*alone(filled=False), colors=False)
 
 
-def test_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_is_obeyed_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     volume, graph = fork()
     monkeypatch.setenv(graphics.VARIABLE, "none")
     assert printed(volume, graph) == ""
@@ -343,7 +343,7 @@ assert "textual_image" not in sys.modules
 def on_a_terminal(
     answer: bytes | None, *, term: str = "xterm-256color", typed: bytes = b"\n"
 ) -> tuple[str, bytes]:
-    """Run the question in a child on a terminal of its own; return what it found and what it wrote."""
+    """Run detection in a child process on its own terminal; return its result and its output."""
     import pty
 
     child, terminal_end = pty.fork()
@@ -364,7 +364,7 @@ def on_a_terminal(
             if not sent and b"READY" in written:
                 os.write(terminal_end, typed)
                 sent = True
-            if answer and written.endswith(graphics.QUESTION):
+            if answer and written.endswith(graphics.QUERY):
                 os.write(terminal_end, answer)
     finally:
         os.close(terminal_end)
@@ -384,10 +384,10 @@ def on_a_terminal(
         (None, "None"),
     ],
 )
-def test_the_terminal_is_asked_once_and_not_waited_for_long(answer: bytes | None, found: str) -> None:
+def test_the_terminal_is_queried_once_with_a_short_timeout(answer: bytes | None, found: str) -> None:
     said, written = on_a_terminal(answer)
     assert said.startswith(found)
-    assert written.count(graphics.QUESTION) == 1
+    assert written.count(graphics.QUERY) == 1
     assert float(said.split()[-1]) < graphics.PATIENCE + 0.5
 
 
@@ -395,13 +395,13 @@ def test_the_terminal_is_asked_once_and_not_waited_for_long(answer: bytes | None
 @pytest.mark.parametrize(
     ("term", "typed"), [("dumb", b"\n"), ("linux", b"\n"), ("xterm-kitty", b"\n"), ("xterm", b"\nls\n")]
 )
-def test_who_would_not_answer_is_not_asked(term: str, typed: bytes) -> None:
+def test_terminals_that_would_not_reply_are_not_queried(term: str, typed: bytes) -> None:
     said, written = on_a_terminal(b"\x1b[?62;4c", term=term, typed=typed)
     assert said.startswith("None")
-    assert graphics.QUESTION not in written
+    assert graphics.QUERY not in written
 
 
-def test_a_pipe_is_not_asked() -> None:
+def test_a_pipe_is_not_queried() -> None:
     code = "from softmorph_cli.plots import graphics\n"
     code += "graphics.installed = lambda: True\nprint(graphics.detect('auto'))"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Counts of values in bins with round edges, laid out as a small chart: where bars, ticks and words stand."""
+"""Histograms with round bin edges, laid out as small charts: places of bars, ticks and labels."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy.typing as npt
 
 from softmorph_cli.plots.html.tables import number
 
-# Units of the drawing: about a pixel each, on a phone as on a desk.
+# In units of the drawing, which are about a pixel.
 WIDTH: Final = 380
 HEIGHT: Final = 208
 TOP, RIGHT, BOTTOM = 26, 16, 46
-LETTER: Final = 7  # a figure's width
+LETTER: Final = 7  # width of a digit
 MOST_BINS: Final = 40
-# Values that reach so far beyond their median would leave nearly all of them to the first bar.
+# The ratio of maximum to median beyond which the axis is logarithmic: most values would be in the first bin.
 SKEWED: Final = 12
 STEPS: Final = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True)
 class Bin:
-    """One bin: its rectangle, and in words what it counts."""
+    """The bar of one bin: its rectangle, and its count as text."""
 
     x: float
     y: float
@@ -35,7 +35,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on an axis and the number written there."""
+    """A tick of an axis: its place and its label."""
 
     place: float
     words: str
@@ -47,13 +47,13 @@ class Chart:
 
     Attributes:
         name: Its heading.
-        axis: What the horizontal axis shows, with the unit.
-        counted: What a count of one is, plural: "branches".
-        note: What is counted, one or two sentences.
-        edges: Of the bins, one more than there are counts.
-        counts: How many values fall into each bin; the last one includes its upper edge.
-        left: Where the horizontal axis begins.
-        bars: The bins that are not empty.
+        axis: Label of the horizontal axis, with the unit.
+        counted: Label of the vertical axis: what is counted, plural, such as "branches".
+        note: Explanation of the counts and the median.
+        edges: Bin edges, one more than there are counts.
+        counts: Number of values in each bin; the last one includes its upper edge.
+        left: The x at which the horizontal axis begins.
+        bars: Bars of the bins that are not empty.
         across: Ticks of the horizontal axis.
         up: Ticks of the vertical axis.
     """
@@ -71,7 +71,7 @@ class Chart:
 
     @property
     def words(self) -> str:
-        """The chart for somebody who does not see it."""
+        """Text alternative of the chart."""
         top = int(np.argmax(self.counts))
         return (
             f"Histogram of {self.axis}, {sum(self.counts):,} {self.counted} from {number(self.edges[0])} to "
@@ -81,14 +81,14 @@ class Chart:
 
 
 def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, note: str) -> Chart:
-    """Count values and lay the chart out.
+    """Return the histogram of values as a chart.
 
     Args:
         values: At least one, finite.
-        name: What they are, capitalised: "Branch length".
-        unit: Theirs, or "".
-        counted: What each of them stands for, plural: "branches".
-        note: What is counted, a sentence; the median is told behind it.
+        name: Their name, capitalised, such as "Branch length".
+        unit: Their unit, or "".
+        counted: What is counted, plural, such as "branches".
+        note: A sentence that explains the counts; the median is appended.
     """
     values = np.asarray(values, np.float64)
     logarithmic = bool(values.min() > 0 and values.max() > SKEWED * np.median(values))
@@ -111,7 +111,7 @@ def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, n
 
     suffix = f" {unit}" if unit else ""
     bars = tuple(
-        # One among thousands is still seen.
+        # At least one unit high, so that one value among thousands is visible.
         Bin(
             x=round(float(xs[k]), 2),
             y=round(bottom - max(1.0, float(height(count))), 2),
@@ -155,9 +155,9 @@ def _bins(count: int) -> int:
 
 
 def _edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return multiples of a round width around all values."""
+    """Return edges at multiples of a round width that enclose all values."""
     low, high = float(values.min()), float(values.max())
-    # Values that differ by rounding alone have no width of their own.
+    # Values that differ by rounding errors alone count as equal.
     reach = high - low if high - low > 1e-6 * abs(high) else 0.5 * abs(high) or 1.0
     width = round_up(reach / _bins(values.size))
     first, last = math.floor(low / width + 1e-9), math.ceil(high / width - 1e-9)
@@ -165,7 +165,7 @@ def _edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _log_edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return powers of ten whose exponents are multiples of a round width."""
+    """Return edges at powers of ten whose exponents are multiples of a round width."""
     low, high = math.log10(values.min()), math.log10(values.max())
     parts = max(1, round(1 / round_up((high - low) / _bins(values.size))))
     powers = np.arange(math.floor(low * parts), math.ceil(high * parts) + 1) / parts
@@ -173,7 +173,7 @@ def _log_edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _around(edges: npt.NDArray[Any], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    # What rounding left outside by the last bit belongs in.
+    # Rounding errors may leave the extreme values just outside.
     edges[0], edges[-1] = min(edges[0], values.min()), max(edges[-1], values.max())
     return edges
 

@@ -26,12 +26,8 @@ def noise(shape: tuple[int, ...], seed: int = 0) -> Map:
 def vessels(shape: tuple[int, ...], seed: int = 1) -> Map:
     """Draw soft tubes along random walks, whose share of the image is independent of its size.
 
-    Args:
-        shape: (Z, Y, X) or (Y, X).
-        seed: Of the random walks.
-
-    Returns:
-        1 / (1 + exp(-d / 0.8)), where d is the distance in voxels to the tubes' surface, positive inside.
+    The probability is 1 / (1 + exp(-d / 0.8)), where d is the distance in voxels to the tubes' surface, positive
+    inside.
     """
     rng = np.random.default_rng(seed)
     dimensions = len(shape)

@@ -86,14 +86,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Growth:
-    """Growth of the time per voxel with the map: 1 if twice the voxels take twice the time.
-
-    Attributes:
-        work: Name of the workload.
-        smallest: Shape of the smallest map.
-        largest: Shape of the largest map.
-        ratio: Time per voxel of the largest map over that of the smallest.
-    """
+    """Growth of the time per voxel from the smallest to the largest map: 1 if twice the voxels take twice the time."""
 
     work: str
     smallest: tuple[int, ...]
@@ -121,13 +114,8 @@ def measure(
 ) -> Measured:
     """Measure workloads on maps of one shape, in turn with what they are compared with.
 
-    Args:
-        shape: (Z, Y, X) or (Y, X).
-        chosen: The workloads.
-        hardware: Where they run.
-        repeats: Warm runs of each; fewer of slow ones.
-        memory: Whether to measure peak memory, on the CPU in a fresh process for each workload.
-        report: Called with a description of each stage.
+    Slow workloads get fewer than `repeats` warm runs. Peak memory is measured on the CPU in a fresh process for each
+    workload. `report` is called with a description of each stage.
 
     Raises:
         InputError: If every workload raises an error; the message is that of the first.

@@ -18,12 +18,7 @@ CLOSING_RADIUS: Final = 3  # voxels
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where workloads run.
-
-    Attributes:
-        device: "cpu", "cuda" or "cuda:N".
-        threads: On the CPU.
-    """
+    """The device that workloads run on, "cpu", "cuda" or "cuda:N", and the number of threads on the CPU."""
 
     device: str
     threads: int

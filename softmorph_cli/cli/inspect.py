@@ -66,9 +66,9 @@ def inspect(
         raise UsageError(f"--resample {curve.resample}: only iso is known.")
     _check(source, curve, saving, reading)
     if sys.stdout.isatty():
-        from softmorph_cli.plots.graphics import wanted
+        from softmorph_cli.plots.graphics import mode
 
-        wanted()  # refuses what SOFTMORPH_PICTURES may not be
+        mode()  # refuses what SOFTMORPH_PICTURES may not be
     from softmorph_cli.filters.operations import uneven
     from softmorph_cli.pipeline import describe
     from softmorph_cli.skeleton.analyse import STAGES, Choices

@@ -24,12 +24,7 @@ DOTS_PER_INCH: Final = 72
 class Canvas:
     """An empty canvas. Positions are pixels from its upper left corner, x to the right and y downward.
 
-    Args:
-        width: In pixels.
-        height: In pixels.
-        theme: Its colours.
-        title: Stored in the PNG.
-        description: Stored in the PNG.
+    Its title and description are stored in the PNG.
     """
 
     def __init__(
@@ -49,11 +44,7 @@ class Canvas:
     def image(self, x: int, y: int, values: npt.NDArray[Any], colors: Colors | None = None) -> None:
         """Draw values in [0, 1], shape (rows, columns), one pixel each, with the upper left corner at (x, y).
 
-        Args:
-            x: From the left.
-            y: From the top.
-            values: The image.
-            colors: Maps values to colours; by default the colour map of probabilities.
+        `colors` maps values to colours; by default it is the colour map of probabilities.
         """
         drawn = (colors or self.theme.map_colors)(values)
         self._figure.figimage(drawn, xo=x, yo=self.height - y - len(drawn), origin="upper")
@@ -66,13 +57,7 @@ class Canvas:
     def lines(
         self, paths: Sequence[npt.NDArray[np.float64]], colors: npt.NDArray[np.uint8], width: float
     ) -> None:
-        """Draw lines with round ends.
-
-        Args:
-            paths: The points (x, y) of each line, shape (N, 2).
-            colors: The colour of each line, shape (lines, 3).
-            width: Of all lines, in pixels.
-        """
+        """Draw lines through points (x, y), shape (N, 2), in RGB colours, shape (lines, 3), with round ends."""
         from matplotlib.collections import LineCollection
         from matplotlib.transforms import IdentityTransform
 
@@ -118,16 +103,8 @@ class Canvas:
     ) -> float:
         """Write one line of plain text and return the x of its right end.
 
-        The middle of a text that would run over the right edge is replaced by an ellipsis.
-
-        Args:
-            x: Of the left end, middle or right end, as `align` says.
-            baseline: Its y.
-            text: Not interpreted as mathematics; line breaks become spaces.
-            size: Font size in pixels.
-            color: By default the theme's text colour.
-            bold: Whether it is bold.
-            align: The meaning of `x`.
+        `x` is that of its left end, middle or right end, as `align` says; `size` is in pixels. The middle of a text
+        that would run over the right edge is replaced by an ellipsis, and line breaks by spaces.
         """
         text = printable(" ".join(text.split()))
         if not text:

@@ -35,11 +35,7 @@ def draw_curves(
 ) -> TitledFigure:
     """Draw curves with their names at their right ends, over faint lines of constant numbers of voxels a second.
 
-    Args:
-        curves: The curves.
-        sizes: Voxels and name of each measured size, rising.
-        title: First line.
-        subtitle: Second line.
+    `sizes` are voxels and name of each measured size, rising.
     """
     from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -157,11 +153,7 @@ def _label(axes: Any, curves: Sequence[TimeCurve], styles: Sequence[dict[str, An
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Return rising positions at least `gap` apart with the least sum of squared distances to the wanted ones.
 
-    Args:
-        wanted: Rising.
-        gap: Least distance of neighbours.
-        low: Lower bound.
-        high: Upper bound, unless they do not all fit.
+    The wanted ones are rising. Positions lie between `low` and `high`, unless they do not all fit.
     """
     from scipy.optimize import isotonic_regression
 

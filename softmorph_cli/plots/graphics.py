@@ -57,7 +57,7 @@ class NotShownError(Exception):
     """textual-image failed to encode an image."""
 
 
-def wanted() -> str:
+def mode() -> str:
     """Return the value of `SOFTMORPH_PICTURES`, by default "auto".
 
     Raises:
@@ -77,9 +77,8 @@ def installed() -> bool:
 def detect(choice: str) -> Graphics | None:
     """Return the terminal's graphics, or None if it has none.
 
-    Args:
-        choice: With "auto" the terminal is queried, if standard input and output are one; "sixel" and "kitty" are not
-            verified; with all else the result is None.
+    With the choice "auto" the terminal is queried, if standard input and output are one; "sixel" and "kitty" are not
+    verified; with all others the result is None.
     """
     if choice not in ("auto", "sixel", "kitty") or not installed():
         return None
@@ -103,11 +102,7 @@ def detect(choice: str) -> Graphics | None:
 
 
 def encode(colors: npt.NDArray[np.uint8], graphics: Graphics) -> Segments:
-    """Return an image for rich to print.
-
-    Args:
-        colors: Shape (height, width, 3), multiples of the size of a cell.
-        graphics: The result of `detect`.
+    """Return an image, shape (height, width, 3), for rich to print; its size is a multiple of that of a cell.
 
     Raises:
         NotShownError: If textual-image fails for any reason.

@@ -49,12 +49,8 @@ def arrange(
 ) -> Layout:
     """Return the layout with the largest views: maps beside each other, or one below the other.
 
-    Args:
-        extents: Height and width of each view.
-        maps: Number of maps, each shown in all views.
-        voxel: The shortest side of a voxel.
-        caption: Height of the caption above each view.
-        caption_width: Width of a caption.
+    `extents` are height and width of each view, `voxel` is the shortest side of a voxel. Each map is shown in all
+    views, below captions of a height and width.
     """
     beside, below = (_scale(*_tracks(extents, maps, by_row), voxel, caption) for by_row in (False, True))
     # Maps beside each other are easier to compare, unless views are clearly larger otherwise.

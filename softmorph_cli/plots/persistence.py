@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from softmorph_cli.plots.canvas import FONT
 from softmorph_cli.plots.figure import COLORS, LETTER, MARKS, PALE, TEXT, TitledFigure, points
-from softmorph_cli.topology.persistence import Bars
+from softmorph_cli.topology import persistence
 
 HEIGHT: Final = 620
 # Left and lower edge, width and height of the two axes.
@@ -23,16 +23,12 @@ _FEW: Final = 10
 
 
 def draw_persistence(
-    bars: Bars, names: Sequence[str], threshold: float, *, title: str, subtitle: str = ""
+    bars: persistence.Bars, names: Sequence[str], threshold: float, *, title: str, subtitle: str = ""
 ) -> TitledFigure:
     """Draw each bar as a point of birth and death, and the number of bars that live at each threshold.
 
-    Args:
-        bars: The bars of a map.
-        names: What the bars of each dimension are, such as "components".
-        threshold: The marked threshold; bars in the shaded corner of the diagram live at it.
-        title: First line.
-        subtitle: Second line.
+    `names` are those of the bars of each dimension, such as "components". Bars in the shaded corner of the diagram live
+    at the marked threshold.
     """
     figure = TitledFigure(HEIGHT, title, subtitle)
     birth, death = "birth: the highest threshold where it exists", "death: the threshold where it is gone"

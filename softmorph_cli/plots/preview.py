@@ -81,14 +81,7 @@ def preview(
 
 
 def preview_blocks(before: Blocks, after: Map, path: Path, *, title: str = "", subtitle: str = "") -> None:
-    """Write the picture of `preview`, pixel for pixel, of maps that are larger than memory.
-
-    Args:
-        before: The input.
-        after: The result, of the same shape.
-        path: A temporary file, which is overwritten.
-        title: As for `preview`.
-        subtitle: As for `preview`.
+    """Write the picture of `preview`, pixel for pixel, of maps larger than memory, over a temporary file.
 
     Raises:
         FileError: If a map is damaged.
@@ -180,13 +173,7 @@ def framed(
 ) -> tuple[Canvas, int]:
     """Return a canvas with lines of text above a layout, and the y of the layout's upper edge.
 
-    Args:
-        layout: Its size is what the canvas has room for.
-        title: First line.
-        subtitle: Second line.
-        facts: More lines; empty ones are left out.
-        footer: Room below the layout.
-        theme: Colours.
+    Empty lines are left out. `footer` is the room below the layout.
     """
     # File names may hold unprintable bytes.
     title, subtitle = map(printable, (title, subtitle))
@@ -210,13 +197,7 @@ def draw_scales(
 ) -> None:
     """Draw the scale bar at the lower left and the colour bar, from 0 to `top`, at the lower right.
 
-    Args:
-        canvas: To draw on.
-        scale: Pixels for one unit.
-        unit: Unit of lengths.
-        top: The value at the colour bar's right end.
-        quantity: Name of the values.
-        colors: Maps shares of `top` to colours; by default the colour map of probabilities.
+    `scale` is in pixels for one `unit` of length; `colors` maps shares of `top` to colours.
     """
     y = canvas.height - MARGIN - 32
     length = round_length(LONGEST_SCALE_BAR / scale)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -60,59 +60,45 @@ class Held:
 
 def profiles(map_: Map) -> tuple[npt.NDArray[Any], ...]:
     """Return the maximum profile along each axis: the largest value at each index."""
-    found = [np.zeros(size) for size in map_.shape]
-    for place, block in blocks(map_, whole(map_.shape)):
-        for axis, (profile, part) in enumerate(zip(found, place, strict=True)):
-            np.maximum(profile[part], block.max(axis=_others(axis, block)), out=profile[part])
-    return tuple(found)
-
-
-def _others(axis: int, block: npt.NDArray[Any]) -> tuple[int, ...]:
-    """Return all axes of a block but one."""
-    return tuple(k for k in range(block.ndim) if k != axis)
+    return _profiles(map_, whole(map_.shape), np.maximum, lambda block: block)
 
 
 def is_dense(map_: Map, box: Box, above: float) -> bool:
     """Return whether the voxels above a value, within a box, fill much of their bounding box: organs, not vessels."""
-    count, held = 0, [np.zeros(part.stop - part.start, bool) for part in box]
-    for place, block in blocks(map_, box):
-        inside = block > above
-        count += int(np.count_nonzero(inside))
-        for axis, (occupied, part) in enumerate(zip(held, place, strict=True)):
-            occupied[part] |= inside.any(axis=_others(axis, block))
-    ends = [np.flatnonzero(occupied)[[0, -1]] for occupied in held if occupied.any()]
-    return bool(ends) and count > DENSE * prod(int(last - first) + 1 for first, last in ends)
+    counts = _profiles(map_, box, np.add, lambda block: block > above)
+    ends = [np.flatnonzero(count)[[0, -1]] for count in counts if count.any()]
+    return bool(ends) and counts[0].sum() > DENSE * prod(int(last - first) + 1 for first, last in ends)
 
 
 def fullest_planes(map_: Map, box: Box, top: float) -> tuple[int, ...]:
     """Return, along each axis of a box of a map, the index in the box of the plane with the largest sum.
 
-    Args:
-        map_: The map.
-        box: The box.
-        top: About the map's largest value.
+    `top` is about the map's largest value.
     """
-    sums = [np.zeros(part.stop - part.start) for part in box]
-    for place, block in blocks(map_, box):
-        steps = np.rint(block * block.dtype.type(PARTS / top))
-        for axis, (total, part) in enumerate(zip(sums, place, strict=True)):
-            total[part] += steps.sum(axis=_others(axis, block), dtype=np.float64)
+    sums = _profiles(map_, box, np.add, lambda block: np.rint(block * block.dtype.type(PARTS / top)))
     # Of equal planes the middle one, which cuts through the middle of an organ.
     equals = [np.flatnonzero(total == total.max()) for total in sums]
     return tuple(int(planes[planes.size // 2]) for planes in equals)
 
 
+def _profiles(
+    map_: Map, box: Box, reduction: np.ufunc, values: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+) -> tuple[npt.NDArray[np.float64], ...]:
+    """Reduce values of the blocks of a box, at least 0, to one number at each index of each axis."""
+    found = tuple(np.zeros(part.stop - part.start) for part in box)
+    for place, block in blocks(map_, box):
+        reduced = values(block)
+        for axis, (profile, part) in enumerate(zip(found, place, strict=True)):
+            others = tuple(k for k in range(block.ndim) if k != axis)
+            along = reduction.reduce(reduced, axis=others, dtype=np.float64)
+            reduction(profile[part], along, out=profile[part])
+    return found
+
+
 def images(
     map_: Map, box: Box, views: Sequence[View], sizes: Sequence[tuple[int, int]]
 ) -> list[npt.NDArray[np.float64]]:
-    """Return images of a box of a map, resized as by `resize`.
-
-    Args:
-        map_: The map.
-        box: The box.
-        views: The view of each image.
-        sizes: Height and width of each image.
-    """
+    """Return images of a box of a map in some views, resized as by `resize` to sizes (height, width)."""
     made = [_Image(view, box, size) for view, size in zip(views, sizes, strict=True)]
     projections = [image for image in made if image.view.plane is None]
     for place, block in blocks(map_, box) if projections else ():

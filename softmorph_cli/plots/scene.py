@@ -106,14 +106,9 @@ class Scene:
         return np.flip(image, tuple(k for k in (0, 1) if view.flips[k]))
 
     def draw(self, canvas: Canvas, view: View, cell: Cell, x: int, y: int) -> None:
-        """Draw a view: the map, the curve as smooth lines over it, and the marks of its nodes.
+        """Draw a view, as large as a cell, with its upper left corner at (x, y).
 
-        Args:
-            canvas: To draw on.
-            view: The view.
-            cell: Its size in pixels.
-            x: Of the upper left corner.
-            y: Of the upper left corner.
+        The curve is drawn as smooth lines over the map, with the marks of its nodes on top.
         """
         canvas.image(x, y, self.backdrop(view, cell.height, cell.width), canvas.theme.backdrop_colors)
         size, corner = np.array([cell.width, cell.height]), np.array([x, y])

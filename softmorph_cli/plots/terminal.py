@@ -19,7 +19,7 @@ from rich.text import Text
 from softmorph_cli.errors import SoftmorphWarning
 from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.graph_preview import legend_words
-from softmorph_cli.plots.graphics import VARIABLE, Graphics, NotShownError, detect, encode, installed, wanted
+from softmorph_cli.plots.graphics import VARIABLE, Graphics, NotShownError, detect, encode, installed, mode
 from softmorph_cli.plots.layout import Cell
 from softmorph_cli.plots.preview import TIMES
 from softmorph_cli.plots.scene import Scene
@@ -72,7 +72,7 @@ def picture(volume: Volume, graph: SkeletonGraph, *, width: int, height: int, co
         InputError: If the graph is of an image of another shape.
         UsageError: If SOFTMORPH_PICTURES is set to something else.
     """
-    choice = wanted()
+    choice = mode()
     rows = min(height, max(LEAST_ROWS, int(SHARE * height)))
     if choice == "none" or width < 1 or rows < 1:
         return Group()
@@ -257,11 +257,7 @@ def _pack(pieces: Sequence[Text], width: int) -> tuple[Text, ...]:
 def _blocks(scene: Scene, placed: PlacedView, *, dotted: bool) -> list[Text]:
     """Return lines of upper half blocks, whose foreground is the upper pixel and whose background is the lower one.
 
-    Args:
-        scene: The map and its skeleton.
-        placed: The view and its size.
-        dotted: Whether the skeleton is drawn as braille dots over the grey of a character, which shows voxels smaller
-            than a pixel.
+    If `dotted` the skeleton is drawn as braille dots over the grey of a character, for voxels smaller than a pixel.
     """
     colors = DARK.backdrop_colors(scene.backdrop(placed.view, placed.height, placed.width))
     across, down = (DOTS[0] // BLOCKS[0], DOTS[1] // BLOCKS[1]) if dotted else (1, 1)

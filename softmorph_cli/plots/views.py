@@ -42,14 +42,10 @@ class View:
         return (1, 2) if self.axis == 0 else (0, 2) if self.axis == 1 else (0, 1)
 
     def places(self, index: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[np.float64]:
-        """Return the places of array indices in the image of an array.
+        """Return the places of array indices, shape (N, d), in the image of an array of a shape.
 
-        Args:
-            index: Shape (N, d); may lie between voxels.
-            shape: Shape of the array.
-
-        Returns:
-            Shape (N, 2): shares of the image's width from the left and of its height from the top.
+        The result has shape (N, 2): shares of the image's width from the left and of its height from the top. Indices
+        may lie between voxels.
         """
         shares = []
         for axis, flip in zip(reversed(self.shown), reversed(self.flips), strict=True):
@@ -58,14 +54,9 @@ class View:
         return np.stack(shares, axis=-1)
 
     def spans(self, boxes: Sequence[Box], window: Box) -> list[npt.NDArray[np.float64]]:
-        """Return the places of boxes of a map in the image of a window of it; boxes outside of a slice are left out.
+        """Return the places of boxes of voxels in the image of a window of the map; a slice shows only some of them.
 
-        Args:
-            boxes: Boxes of voxels.
-            window: The part of the map that is shown.
-
-        Returns:
-            Two opposite corners of each box, shape (2, 2), as `places` returns them.
+        Each is given by two opposite corners, shape (2, 2), as `places` returns them.
         """
         shape = [part.stop - part.start for part in window]
         spans = []
@@ -104,9 +95,7 @@ def whole(shape: tuple[int, ...]) -> Box:
 def window(maps: Sequence[Sequence[npt.NDArray[Any]]], above: float) -> Box:
     """Return the bounding box of all maps above a value, with a margin; the whole map if it is most of it.
 
-    Args:
-        maps: For each map its maximum profile along each axis.
-        above: The value.
+    Maps are given as their maximum profiles along each axis.
     """
     box = []
     for profiles in zip(*maps, strict=True):
@@ -130,14 +119,8 @@ def choose_views(
 ) -> list[View]:
     """Return the views of a map: an image itself, or a projection or slice of a volume along each axis.
 
-    Views that are one voxel high or wide are left out, unless all are.
-
-    Args:
-        shape: Of the array, (Z, Y, X) or (Y, X).
-        spacing: Size of a voxel along each axis.
-        affine: 4 x 4, from array index to world (RAS+), or None.
-        start: Index of the array's first voxel in the whole map, to which captions refer.
-        planes: Index of the slice along each axis, or None for maximum projections.
+    Views that are one voxel high or wide are left out, unless all are. `start` is the index of the first voxel in the
+    whole map, to which captions refer; `planes` are the indices of slices, None for maximum projections.
     """
     if len(shape) == 2:
         return [_view(shape, spacing, (0, 1), None, None, "", None)]

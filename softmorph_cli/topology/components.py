@@ -18,11 +18,7 @@ LABEL_VOXELS: Final = 2**21
 
 
 def connectivities(dims: int, connectivity: int | None) -> tuple[int, int]:
-    """Return the connectivities of the foreground and of the background, which are complementary.
-
-    Args:
-        dims: 2 or 3.
-        connectivity: Of the foreground; None for 8 or 26.
+    """Return the connectivities of the foreground, None for 8 or 26, and of the background, which are complementary.
 
     Raises:
         InputError: If the connectivity does not exist or has no complement, such as 18 in 3D.
@@ -40,15 +36,10 @@ def connectivities(dims: int, connectivity: int | None) -> tuple[int, int]:
 
 
 def count_components(array: npt.NDArray[Any], threshold: float, connectivity: int) -> int:
-    """Count the connected components of {p > threshold}.
+    """Count the connected components of {p > threshold}, for a mask with the threshold 0.
 
     Blocks are labelled one after the other and overlap in a plane. Two labels of one voxel of that plane belong to one
     component, so the result is the number of components of the graph of labels.
-
-    Args:
-        array: Shape (Y, X) or (Z, Y, X).
-        threshold: For a mask 0.
-        connectivity: 4 or 8, 6 or 26.
     """
     labels_so_far = 0
     shared_plane: npt.NDArray[Any] | None = None
@@ -68,29 +59,25 @@ def count_components(array: npt.NDArray[Any], threshold: float, connectivity: in
 
 
 def label_components(mask: npt.NDArray[np.bool_], connectivity: int) -> tuple[npt.NDArray[Any], int]:
-    """Label the connected components of a mask; return the labels (0 is background) and their number.
+    """Label the connected components of a mask; return the labels (0 is background) and their number."""
+    from scipy.ndimage import label
 
-    Args:
-        mask: Shape (Y, X) or (Z, Y, X).
-        connectivity: 4 or 8, 6 or 26.
-    """
-    from scipy.ndimage import generate_binary_structure, label
-
-    full = connectivity == 3**mask.ndim - 1
-    labels, count = label(mask, generate_binary_structure(mask.ndim, mask.ndim if full else 1))
+    labels, count = label(mask, neighbourhood(mask.ndim, connectivity))
     return labels, count
+
+
+def neighbourhood(dims: int, connectivity: int) -> npt.NDArray[np.bool_]:
+    """Return the neighbours of a voxel and itself as a mask of shape (3, 3) or (3, 3, 3)."""
+    from scipy.ndimage import generate_binary_structure
+
+    mask: npt.NDArray[np.bool_] = generate_binary_structure(dims, 1 if connectivity == 2 * dims else dims)
+    return mask
 
 
 def count_graph_components(
     nodes: int, first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]
 ) -> int:
-    """Return the number of connected components of a graph.
-
-    Args:
-        nodes: Number of nodes, which are numbered from 0.
-        first: First node of each edge.
-        second: Second node of each edge.
-    """
+    """Return the number of connected components of a graph with nodes numbered from 0, given the ends of its edges."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -154,17 +154,10 @@ class Snapshot:
 
 
 class _Parts:
-    """Components of a mask that may be erased whole; for cavities, of the background.
+    """Components of a mask that may be erased whole, each given by one of its voxels; for cavities, of the background.
 
-    Args:
-        height: Logits above that of the threshold; for cavities, below.
-        mask: The mask; for cavities, the background.
-        original_mask: That of the input.
-        connectivity: Of the components.
-        at: One voxel of each component in question, shape (N, d).
-
-    Attributes:
-        cost: Sum of the heights of each of them; infinite for those that the repair made itself.
+    `height` are the logits above that of the threshold, for cavities below it. `cost` is the sum of the heights of each
+    component; infinite for those that the repair made itself.
     """
 
     def __init__(

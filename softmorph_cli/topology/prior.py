@@ -63,13 +63,9 @@ class Prior:
 
     @classmethod
     def from_table(cls, table: Any, names: Sequence[str] | None, count: int, dims: int) -> Prior:
-        """Return the prior of a table with the keys `channels` and `betti`.
+        """Return the prior of a table: `channels` is a list of names or of indices from 0, `betti` a list of integers.
 
-        Args:
-            table: `channels` is a list of names or of indices from 0, `betti` a list of integers.
-            names: Names of the map's channels, if any.
-            count: Number of channels.
-            dims: 2 or 3.
+        `names` are those of the map's channels, if any; `count` is the number of channels, `dims` 2 or 3.
 
         Raises:
             InputError: If the table holds anything else, or does not fit the map.
@@ -89,13 +85,7 @@ class Prior:
 
     @classmethod
     def read_all(cls, path: Path, names: Sequence[str] | None, count: int, dims: int) -> tuple[Prior, ...]:
-        """Read a TOML file with a table `[[prior]]` for each channel and union that has a prior.
-
-        Args:
-            path: The file; its tables are those of `from_table`.
-            names: Names of the map's channels, if any.
-            count: Number of channels.
-            dims: 2 or 3.
+        """Read a TOML file with a table `[[prior]]`, as for `from_table`, for each channel and union that has a prior.
 
         Raises:
             FileError: If the file cannot be read.

@@ -11,13 +11,13 @@ images* (2020) for the connectivities.
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.kernels import source
+from softmorph_cli.topology.components import neighbourhood
 
 Pairs = npt.NDArray[np.int64]
 
@@ -72,14 +72,9 @@ def component_pairs(box: npt.NDArray[Any], connectivity: int) -> Pairs:
 
 
 def cavity_pairs(box: npt.NDArray[Any], connectivity: int) -> Pairs:
-    """Return the voxels where cavities, in 2D holes, are born and die.
+    """Return the voxels where cavities, in 2D holes, are born and die, as `component_pairs` does.
 
-    Args:
-        box: As for `component_pairs`.
-        connectivity: Of the background, 4 or 8, 6 or 26.
-
-    Returns:
-        Shape (N, 2): flat indices of birth and death, in C order. Every cavity dies within the box.
+    The connectivity is that of the background. Every cavity dies within the box.
     """
     border = _border(box.shape)
     # The border is one component from the start, with voxel 0 as its root.
@@ -103,10 +98,9 @@ def _merge(
     """Return the voxels by falling value, and for each voxel where the component born at it dies, or -1."""
     voxels = np.nonzero(inside)[0]
     order = voxels[np.argsort(-values[voxels], kind="stable")]
-    near = 1 if connectivity == 2 * len(shape) else len(shape)
-    steps = [step for step in product((-1, 0, 1), repeat=len(shape)) if 0 < np.abs(step).sum() <= near]
-    strides = np.cumprod((1, *shape[:0:-1]))[::-1]
-    offsets = np.array(steps, np.int64) @ strides.astype(np.int64)
+    steps = np.argwhere(neighbourhood(len(shape), connectivity)) - 1
+    strides = np.cumprod((1, *shape[:0:-1]), dtype=np.int64)[::-1]
+    offsets = steps[steps.any(axis=1)] @ strides
     death = np.full(values.size, -1, np.int64)
     kernel = source.load("merge", _MERGE.format(dtype=values.dtype.name)).merge
     kernel(values, order, offsets, root, death)

@@ -28,7 +28,7 @@ class Clock:
         return TimedTask(run, prepared)
 
 
-def test_the_first_run_is_told_apart_and_the_smallest_of_the_others_counts() -> None:
+def test_the_first_run_is_separate_and_the_shortest_other_counts() -> None:
     clock = Clock()
     timings, refused = take_turns({"a": clock.task(9, 3, 2, 4)}, repeats=3, clock=clock)
     assert timings == {"a": Timing(9, (3, 2, 4))}
@@ -36,20 +36,20 @@ def test_the_first_run_is_told_apart_and_the_smallest_of_the_others_counts() -> 
     assert refused == {}
 
 
-def test_all_take_turns() -> None:
+def test_tasks_run_in_turn() -> None:
     clock = Clock()
     heard: list[str] = []
     take_turns({"a": clock.task(1), "b": clock.task(1)}, repeats=2, clock=clock, report=heard.append)
     assert heard == ["a", "b"] * 3
 
 
-def test_preparing_is_not_seen() -> None:
+def test_preparation_is_not_timed() -> None:
     clock = Clock()
     timings, _ = take_turns({"a": clock.task(1, prepare=50)}, repeats=1, clock=clock)
     assert timings["a"] == Timing(1, (1,))
 
 
-def test_waiting_for_the_device_is_seen_after_the_run_but_not_before_it() -> None:
+def test_waiting_for_the_device_is_timed_after_the_run_only() -> None:
     clock = Clock()
     queued = [0.0]
 
@@ -67,7 +67,7 @@ def test_waiting_for_the_device_is_seen_after_the_run_but_not_before_it() -> Non
     assert timings["a"].seconds == 5
 
 
-def test_what_takes_long_sits_the_rest_out_and_what_is_quick_gets_more() -> None:
+def test_slow_tasks_get_fewer_rounds_and_quick_ones_more() -> None:
     clock = Clock()
     tasks = {"long": clock.task(30), "plain": clock.task(1), "quick": clock.task(0.1)}
     timings, _ = take_turns(tasks, repeats=4, least=0.95, patience=20, clock=clock)
@@ -78,13 +78,13 @@ def test_what_takes_long_sits_the_rest_out_and_what_is_quick_gets_more() -> None
     }
 
 
-def test_nothing_gets_more_than_ten_times_as_many() -> None:
+def test_at_most_ten_times_as_many_rounds() -> None:
     clock = Clock()
     timings, _ = take_turns({"a": clock.task(0.0)}, repeats=2, least=1, clock=clock)
     assert len(timings["a"].warm) == 20
 
 
-def test_a_refusal_is_told_and_the_others_go_on_while_a_bug_is_no_refusal() -> None:
+def test_errors_are_returned_but_bugs_are_raised() -> None:
     def refuse(_: object) -> None:
         raise InputError("too large.")
 

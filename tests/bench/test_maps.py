@@ -24,7 +24,7 @@ def test_drawn_maps_are_reproducible_probabilities(
     assert not np.array_equal(drawn, draw(shape, seed=7))
 
 
-def test_no_voxel_of_noise_is_settled() -> None:
+def test_noise_is_fractional_everywhere() -> None:
     noise = maps.noise((32, 32, 32))
     assert ((noise > 0) & (noise < 1)).mean() > 0.999
 

@@ -46,7 +46,7 @@ def test_ratios_and_rates(known: dict[str, Any]) -> None:
     }
 
 
-def test_memory_is_told_in_bytes_and_in_inputs(
+def test_memory_is_given_in_bytes_and_relative_to_the_input(
     known: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peak, "of_fresh_process", lambda work, shape, *, threads: 8000)
@@ -77,7 +77,7 @@ def test_a_missing_library_is_left_out_with_a_note(
     assert "scikit-image erosion" not in {one.name for one in found.comparisons}
 
 
-def test_what_refuses_is_left_out_and_only_if_nothing_is_left_refused() -> None:
+def test_failing_workloads_are_left_out_unless_all_fail() -> None:
     from dataclasses import replace
 
     def refuse(image: Any, how: workloads.Hardware) -> TimedTask:
@@ -103,7 +103,7 @@ def test_growth_is_the_time_per_voxel_of_the_largest_over_the_smallest(known: di
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_each_work_has_a_name_of_its_own(dimensions: int) -> None:
+def test_workloads_have_unique_names(dimensions: int) -> None:
     every = workloads.choose(dimensions)
     assert len({work.name for work in every} | {peer.name for peer in PEERS}) == len(every) + len(PEERS)
 
@@ -120,7 +120,7 @@ def test_works_are_chosen_by_operation_and_method() -> None:
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
-def test_each_peer_runs_where_it_says(peer: Any) -> None:
+def test_peers_run_in_their_dimensions(peer: Any) -> None:
     from softmorph_cli.bench.maps import DRAWN
 
     for dimensions in peer.dimensions:
@@ -130,7 +130,7 @@ def test_each_peer_runs_where_it_says(peer: Any) -> None:
         assert (image == before).all()
 
 
-def test_the_machine() -> None:
+def test_the_description_of_the_machine() -> None:
     facts = describe(HOW)
     assert facts["processor"] == processor() != ""
     assert facts["threads"] == 1

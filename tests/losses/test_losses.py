@@ -111,7 +111,7 @@ def test_settings_of_a_nested_skeleton_go_through() -> None:
 
 @pytest.mark.usefixtures("torch_only")  # compiling a gradient of each takes longer than the test
 @pytest.mark.parametrize("method", DIFFERENTIABLE)
-def test_every_differentiable_skeleton_will_do(method: str) -> None:
+def test_every_differentiable_skeleton_can_be_used(method: str) -> None:
     how: dict[str, Any] = {"smooth_levels": 2} if method == "smooth-levels" else {}
     p, g = tubes(1, 1, 12, 16), tubes(1, 1, 12, 16, seed=1).round()
     loss = SoftCLDiceLoss(2, method, **how)
@@ -277,7 +277,7 @@ def test_a_compiled_loss_is_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_TARGET)
-def test_wrong_tensors_are_refused_in_words(name: str) -> None:
+def test_wrong_tensors_are_refused(name: str) -> None:
     loss = LOSSES[name]()
     p, g = noise(2, 3, 9, 10), noise(2, 3, 9, 10, seed=1).round()
     for wrong_p, wrong_g, words in (
@@ -299,7 +299,7 @@ def test_wrong_tensors_are_refused_in_words(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_TARGET)
-def test_a_hint_at_labels_where_there_may_be_some(name: str) -> None:
+def test_no_hint_at_labels_for_a_single_channel(name: str) -> None:
     with pytest.raises(InputError, match=r"they must agree\.$"):
         LOSSES[name]()(noise(1, 1, 9, 10), noise(1, 1, 9, 9))
 
@@ -321,7 +321,7 @@ def test_a_warning_names_the_line_that_called(name: str) -> None:
     assert {warning.filename for warning in caught} == {__file__}
 
 
-def test_wrong_labels_are_refused_in_words() -> None:
+def test_wrong_labels_are_refused() -> None:
     loss = SoftDiceLoss(to_onehot_y=True)
     p = noise(2, 3, 9, 10)
     for target, words in (

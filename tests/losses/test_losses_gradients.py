@@ -65,7 +65,7 @@ def test_all_zeros_and_all_ones_are_finite(name: str, shape: tuple[int, ...], dt
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_following_the_slope_brings_the_target_nearer(name: str) -> None:
+def test_gradient_descent_approaches_the_target(name: str) -> None:
     target = tubes(1, 1, 16, 24, seed=3)[..., 2:-2].round()
     logits = (2 * logits_of(noise(*target.shape, seed=4)) / 5).requires_grad_()
     loss = LOSSES[name](sigmoid=True)

@@ -66,7 +66,7 @@ def _broken_ring() -> Tensor:
     return p[None, None]
 
 
-def test_following_the_slope_closes_a_ring() -> None:
+def test_gradient_descent_closes_a_ring() -> None:
     """Within a network's reach, here the steps of an optimiser on the logits: b0, b1 go from 2, 0 to 1, 1."""
     logits = logits_of(_broken_ring()).requires_grad_()
     loss = TopologicalLoss((1, 1), sigmoid=True)
@@ -81,7 +81,7 @@ def test_following_the_slope_closes_a_ring() -> None:
     assert counted[-1] == (1, 1)
 
 
-def test_a_prior_in_any_whole_numbers() -> None:
+def test_priors_of_any_integer_type() -> None:
     p = noise(2, 2, 6, 7)
     wanted = TopologicalLoss([(1, 0), (2, 1)])(p)
     priors: list[Any] = [np.array([[1, 0], [2, 1]]), [np.array([1, 0]), (np.int8(2), True)]]
@@ -90,13 +90,13 @@ def test_a_prior_in_any_whole_numbers() -> None:
     assert torch.equal(TopologicalLoss(np.array([1, 0]))(p), TopologicalLoss((1, 0))(p))
 
 
-def test_a_target_may_be_given_but_is_not_looked_at() -> None:
+def test_a_target_is_accepted_and_ignored() -> None:
     p = noise(1, 1, 6, 7)
     loss = TopologicalLoss((1, 0))
     assert torch.equal(loss(p, torch.zeros(3)), loss(p))
 
 
-def test_what_is_refused() -> None:
+def test_invalid_inputs_are_refused() -> None:
     p = noise(1, 2, 6, 7)
     for prior, words in (
         ([(1, 0), (1, 0), (1, 0)], "3 priors do not fit 2 classes"),

@@ -23,7 +23,7 @@ SIZES = ((1e5, "46³"), (1e6, "100³"))
 
 
 @given(st.lists(st.floats(0, 300), min_size=1, max_size=12))
-def test_places_rise_with_gaps_and_stay_where_nothing_clashes(wanted: list[float]) -> None:
+def test_positions_rise_with_gaps_and_stay_without_conflicts(wanted: list[float]) -> None:
     wanted = sorted(wanted)
     places = spread(wanted, 20, 0, 300)
     assert all(b - a >= 20 - 1e-6 for a, b in itertools.pairwise(places))
@@ -34,7 +34,7 @@ def test_places_rise_with_gaps_and_stay_where_nothing_clashes(wanted: list[float
         assert places == pytest.approx(wanted, abs=1e-6)
 
 
-def test_neighbours_that_clash_share_the_shift() -> None:
+def test_neighbours_in_conflict_share_the_shift() -> None:
     assert spread([100, 100], 20, 0, 300) == [90, 110]
     assert spread([295, 300], 20, 0, 300) == [280, 300]
 
@@ -43,12 +43,12 @@ def test_neighbours_that_clash_share_the_shift() -> None:
     ("seconds", "words"),
     [(0.0000052, "5.2 µs"), (0.00321, "3.21 ms"), (0.9999, "1 s"), (1.5, "1.5 s"), (1234, "1,234 s")],
 )
-def test_times(seconds: float, words: str) -> None:
+def test_durations_are_formatted(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
 @pytest.mark.parametrize("sizes", [SIZES, SIZES[:1]])
-def test_every_label_is_inside_and_none_touches_another(sizes: tuple[tuple[float, str], ...]) -> None:
+def test_labels_are_inside_and_do_not_overlap(sizes: tuple[tuple[float, str], ...]) -> None:
     curves = [TimeCurve(c.name, c.family, c.points[: len(sizes)]) for c in CURVES]
     figure: Any = draw_curves(curves, sizes, title="title", subtitle="subtitle").figure
     figure.canvas.draw()
@@ -61,7 +61,7 @@ def test_every_label_is_inside_and_none_touches_another(sizes: tuple[tuple[float
         assert not any(box.overlaps(other) for other in boxes[:k])
 
 
-def test_a_picture_is_written_whole_and_not_over_another(tmp_path: Path) -> None:
+def test_a_picture_is_written_and_replaced_only_with_force(tmp_path: Path) -> None:
     path = tmp_path / "curves.png"
     draw_curves(CURVES, SIZES, title="title").save(path)
     with Image.open(path) as image:

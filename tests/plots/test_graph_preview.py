@@ -136,7 +136,7 @@ def test_lines_are_coloured_by_the_soft_value(watched: type[Watched]) -> None:
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_the_scale_bar_is_as_long_as_it_says(theme: Name, watched: type[Watched]) -> None:
+def test_the_scale_bar_has_its_stated_length(theme: Name, watched: type[Watched]) -> None:
     volume, graph = fork(spacing=(0.7, 0.7), unit="um")
     picture = read_png(graph_png(volume, graph, theme=theme))
     width = watched.images[0][2]
@@ -155,7 +155,7 @@ def test_the_legend_counts_the_marks(watched: type[Watched]) -> None:
     assert {"0 end points", "0 junctions", "1 single voxel"} <= set(watched.words)
 
 
-def test_the_themes_differ_and_are_told_apart_by_shape_alone() -> None:
+def test_themes_differ_and_marks_are_distinct_by_shape_and_colour() -> None:
     assert DARK.background != LIGHT.background
     for theme in THEMES.values():
         assert len({mark.shape for mark in theme.marks.values()}) == len(theme.marks)
@@ -163,7 +163,7 @@ def test_the_themes_differ_and_are_told_apart_by_shape_alone() -> None:
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_lines_and_marks_stand_out_from_what_is_behind_them(theme: Name) -> None:
+def test_lines_and_marks_contrast_with_the_backdrop(theme: Name) -> None:
     chosen = THEMES[theme]
     behind = [luminance(color) for color in chosen.backdrop_colors(np.linspace(0, 1, 9))]
     for color in [rgb(mark.color) for mark in chosen.marks.values()]:
@@ -227,7 +227,7 @@ def test_graphs_of_every_kind_fit_on_the_canvas(name: str, watched: type[Watched
     assert height < 1300
 
 
-def test_the_cut_never_loses_the_skeleton(watched: type[Watched]) -> None:
+def test_cropping_keeps_the_skeleton(watched: type[Watched]) -> None:
     p = np.zeros((200, 200), np.float32)
     p[90:110, 90:110] = 1
     p[150, 150] = 1e-4  # black in the picture, yet part of the skeleton
@@ -251,7 +251,7 @@ def test_a_dense_map_is_shown_as_its_mean(watched: type[Watched]) -> None:
     assert [words for words in watched.words if "along" in words] == [f"mean along {axis}" for axis in "zyx"]
 
 
-def test_a_file_is_written_with_its_texts_and_kept_without_force(tmp_path: Path) -> None:
+def test_a_png_stores_its_texts_and_is_kept_without_force(tmp_path: Path) -> None:
     from PIL import Image
 
     path = tmp_path / "graph.png"
@@ -272,7 +272,7 @@ def test_a_graph_of_another_image_is_refused() -> None:
         preview_graph(alone(2)[0], fork()[1])
 
 
-def test_the_map_and_the_graph_are_left_alone() -> None:
+def test_the_map_and_the_graph_are_not_modified() -> None:
     volume, graph = helix()
     kept, points = volume.array.copy(), [branch.points.copy() for branch in graph.branches]
     volume.array.setflags(write=False)

@@ -47,7 +47,7 @@ def test_a_histogram_holds_all_values_inside_its_frame(values: npt.NDArray[Any] 
     assert len(set(words)) == len(words) >= 1
 
 
-def test_a_long_tail_gets_a_logarithmic_axis_and_says_so() -> None:
+def test_a_long_tail_has_a_logarithmic_axis_and_a_note() -> None:
     tail = histogram(
         np.random.default_rng(0).lognormal(0, 1.5, 5000), name="Length", unit="mm", counted="x", note="N."
     )

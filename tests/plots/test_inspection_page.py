@@ -39,7 +39,7 @@ def spread(part: SkeletonGraph | Branch, quantity: str) -> Spread:
 # --- one file, offline, well formed --------------------------------------------------------------------------
 
 
-def test_it_asks_for_nothing_outside_itself(inspection: Inspection) -> None:
+def test_the_page_needs_no_other_resource(inspection: Inspection) -> None:
     pictures = {"dark": png(), "light": png(40, 30)}
     page = page_of(inspection, pictures=pictures)
     root = parsed(page)
@@ -53,7 +53,7 @@ def test_it_asks_for_nothing_outside_itself(inspection: Inspection) -> None:
     )
 
 
-def test_the_policy_lets_the_pages_own_script_run_and_no_other() -> None:
+def test_the_content_security_policy_allows_the_own_script_alone() -> None:
     root = parsed(page_of(many(SHOWN + 1)))
     policy = root.one("meta", **{"http-equiv": "Content-Security-Policy"}).attributes["content"]
     scripts = [s.text for s in root.all("script") if "type" not in s.attributes]
@@ -62,7 +62,7 @@ def test_the_policy_lets_the_pages_own_script_run_and_no_other() -> None:
     assert len(hashes) == 1
 
 
-def test_it_has_what_a_reader_or_a_screen_reader_looks_for(inspection: Inspection) -> None:
+def test_the_page_is_accessible(inspection: Inspection) -> None:
     root = parsed(page_of(inspection, title="vessels", pictures={"light": png()}))
     assert root.one("html").attributes["lang"] == "en"
     assert root.one("head").one("title").text.startswith("vessels")
@@ -91,7 +91,7 @@ def test_it_has_what_a_reader_or_a_screen_reader_looks_for(inspection: Inspectio
         assert drawn.attributes["aria-label"].startswith("Histogram of ")
 
 
-def test_without_scripts_no_control_is_seen_that_would_do_nothing(inspection: Inspection) -> None:
+def test_controls_are_hidden_without_scripts(inspection: Inspection) -> None:
     root = parsed(page_of(inspection))
     for kind in ("button", "select", "input"):
         for element in root.all(kind):
@@ -100,7 +100,7 @@ def test_without_scripts_no_control_is_seen_that_would_do_nothing(inspection: In
             assert element.tag, kind
 
 
-def test_the_same_gives_the_same(inspection: Inspection) -> None:
+def test_equal_arguments_give_equal_pages(inspection: Inspection) -> None:
     facts = {"command": "softmorph inspect x"}
     assert page_of(inspection, facts=facts) == page_of(inspection, facts=list(facts.items()))
 
@@ -108,7 +108,7 @@ def test_the_same_gives_the_same(inspection: Inspection) -> None:
 # --- what it says --------------------------------------------------------------------------------------------
 
 
-def test_the_head_says_what_was_inspected_and_how(inspection: Inspection) -> None:
+def test_the_header_states_the_input_and_the_parameters(inspection: Inspection) -> None:
     facts = pairs(parsed(page_of(inspection, facts={"command": "softmorph inspect x"})), "facts")
     assert facts == {
         "file": "case 7.nii.gz",
@@ -121,12 +121,12 @@ def test_the_head_says_what_was_inspected_and_how(inspection: Inspection) -> Non
     }
 
 
-def test_a_given_fact_takes_the_place_of_the_pages_own(inspection: Inspection) -> None:
+def test_a_given_fact_replaces_the_default_one(inspection: Inspection) -> None:
     facts = pairs(parsed(page_of(inspection, facts=[("file", "/a/b"), ("threshold", "half")])), "facts")
     assert (facts["file"], facts["threshold"]) == ("/a/b", "half")
 
 
-def test_the_summary_is_the_graphs(inspection: Inspection) -> None:
+def test_the_summary_has_the_numbers_of_the_graph(inspection: Inspection) -> None:
     graph = inspection.graph
     assert (len(graph.components), graph.cycles, len(graph.end_points)) == (4, 1, 7)
     cards = pairs(parsed(page_of(inspection)), "cards")
@@ -173,7 +173,7 @@ def test_components_are_in_their_table(inspection: Inspection) -> None:
         assert value(row[1]) == pytest.approx(one.length, abs=0.006)
 
 
-def test_warnings_stand_before_the_summary(inspection: Inspection) -> None:
+def test_warnings_precede_the_summary(inspection: Inspection) -> None:
     spoken = replace(inspection, warnings=("the map is < 1 & odd.",), notes=("one thing.", "another thing."))
     root = parsed(page_of(spoken))
     heads = [h.text for h in root.all("h2")]
@@ -183,7 +183,7 @@ def test_warnings_stand_before_the_summary(inspection: Inspection) -> None:
     assert "Warning" not in [h.text for h in parsed(page_of(inspection)).all("h2")]
 
 
-def test_pictures_are_embedded_one_for_each_look(inspection: Inspection) -> None:
+def test_pictures_are_embedded_one_for_each_theme(inspection: Inspection) -> None:
     given = {"dark": png(30, 20), "light": png(40, 25)}
     images = {
         i.attributes["class"]: i.attributes for i in parsed(page_of(inspection, pictures=given)).all("img")
@@ -220,7 +220,7 @@ def test_histograms_count_every_branch_and_every_voxel_once(inspection: Inspecti
 # --- what a name may hold ------------------------------------------------------------------------------------
 
 
-def test_hostile_names_are_only_words(inspection: Inspection) -> None:
+def test_hostile_names_are_escaped(inspection: Inspection) -> None:
     assert inspection.volume.source is not None
     source = replace(inspection.volume.source, path=Path("/x") / HOSTILE.replace("/", ":"))
     hostile = replace(
@@ -245,7 +245,7 @@ def test_hostile_names_are_only_words(inspection: Inspection) -> None:
     assert not any(name.startswith("on") for name in attributes(root))
 
 
-def test_a_name_that_is_no_text_still_makes_a_page_that_can_be_written(inspection: Inspection) -> None:
+def test_a_name_with_undecodable_bytes_gives_a_valid_page(inspection: Inspection) -> None:
     page = page_of(inspection, title="caf\udce9.nii", facts={"file": "caf\udce9.nii"})
     assert parsed(page).one("h1").text == "caf?.nii"
     page.encode("utf-8")
@@ -254,7 +254,7 @@ def test_a_name_that_is_no_text_still_makes_a_page_that_can_be_written(inspectio
 # --- many and few --------------------------------------------------------------------------------------------
 
 
-def test_beyond_the_first_rows_all_branches_are_in_the_data() -> None:
+def test_rows_beyond_the_first_are_in_the_json_data() -> None:
     count = 3 * SHOWN
     inspection = many(count)
     page = page_of(inspection)
@@ -273,7 +273,7 @@ def test_beyond_the_first_rows_all_branches_are_in_the_data() -> None:
     assert len(page) < 60_000 + 200 * count
 
 
-def test_a_table_that_fits_has_no_data_beside_it() -> None:
+def test_a_short_table_has_no_json_data() -> None:
     section, _, rows = table(parsed(page_of(many(SHOWN))), "branches")
     assert len(rows) == SHOWN
     assert not list(section.all("script"))
@@ -304,7 +304,7 @@ def test_one_voxel_alone() -> None:
     assert [h.text for h in root.all("h2")] == ["Summary", "Distributions", "Branches", "Components"]
 
 
-def test_what_is_not_known_has_no_column_and_no_histogram() -> None:
+def test_unknown_quantities_have_no_column_and_no_histogram() -> None:
     root = parsed(page_of(made(drawing(), quantities=())))
     _, heads, _ = table(root, "branches")
     assert not any(h.startswith(("Radius", "Certainty", "Levels")) for h in heads)

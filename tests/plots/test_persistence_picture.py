@@ -47,7 +47,7 @@ def test_each_bar_is_a_point_and_each_dimension_a_curve() -> None:
 
 
 @pytest.mark.parametrize("repeats", [1, 30, 3000])
-def test_all_text_is_inside_and_no_tick_touches_another(repeats: int) -> None:
+def test_all_text_is_inside_and_ticks_do_not_overlap(repeats: int) -> None:
     figure: Any = draw_persistence(drawn(repeats), NAMES, 0.5, title="title", subtitle="subtitle").figure
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
@@ -75,7 +75,7 @@ def test_a_map_without_bars() -> None:
     assert len(draw_persistence(components(0), NAMES[:1], 0.5, title="title", subtitle="").figure.axes) == 2
 
 
-def test_a_picture_is_written_whole_and_not_over_another(tmp_path: Path) -> None:
+def test_a_picture_is_written_and_replaced_only_with_force(tmp_path: Path) -> None:
     path = tmp_path / "bars.png"
     draw_persistence(drawn(), NAMES, 0.5, title="title").save(path)
     with Image.open(path) as image:

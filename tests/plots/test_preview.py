@@ -66,7 +66,7 @@ def test_a_png_of_both_maps_is_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_changed_is_ringed_in_the_result_alone(tmp_path: Path) -> None:
+def test_changes_are_ringed_in_the_result_alone(tmp_path: Path) -> None:
     before = Volume(np.ones((50, 40), dtype=np.float32), "YX")
     after = before.with_array(before.array.copy())
     after.array[10, 5] = after.array[30:33, 30] = 0
@@ -90,7 +90,7 @@ def test_what_changed_is_ringed_in_the_result_alone(tmp_path: Path) -> None:
     assert not drawn[1].any()
 
 
-def test_rings_follow_the_view_and_skip_slices_they_do_not_meet() -> None:
+def test_rings_follow_the_view_and_skip_other_slices() -> None:
     shape, window = (8, 10, 12), (slice(1, 7), slice(0, 10), slice(2, 12))
     place = (slice(2, 3), slice(4, 6), slice(11, 12))
     size = tuple(part.stop - part.start for part in window)
@@ -113,7 +113,7 @@ def test_rings_follow_the_view_and_skip_slices_they_do_not_meet() -> None:
         )
 
 
-def test_the_scale_bar_is_as_long_as_it_says(tmp_path: Path) -> None:
+def test_the_scale_bar_has_its_stated_length(tmp_path: Path) -> None:
     path = tmp_path / "preview.png"
     before = Volume(np.ones((100, 300), dtype=np.float32), "YX", (0.7, 0.7), "um")
     preview(before, None, path)
@@ -235,7 +235,7 @@ def test_a_faint_map_gets_a_finer_colour_scale() -> None:
         assert largest <= scale_top(largest) * (1 + 1e-9)
 
 
-def test_words_about_size_and_units() -> None:
+def test_sizes_and_units_as_text() -> None:
     spacing = (0.8, 0.5, 0.25)
     words = "4 \u00d7 3 \u00d7 2 voxels (x, y, z) of 0.25 \u00d7 0.5 \u00d7 0.8 \u00b5m"
     assert size_words((2, 3, 4), spacing, "um") == words
@@ -268,13 +268,13 @@ def test_a_failure_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_maps_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+def test_maps_of_different_shapes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\(60, 60\).*\(61, 61\)"):
         preview(square(60), square(61), tmp_path / "preview.png")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_words_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_text_is_not_interpreted(tmp_path: Path) -> None:
     path = tmp_path / "preview.png"
     title = "softmorph apply $x^2 a_b.tif \u540d\u524d\n.tif"
     preview(square(), None, path, title=title, subtitle="\\frac{")
@@ -285,7 +285,7 @@ def test_words_are_taken_as_they_are(tmp_path: Path) -> None:
         assert (image.info["Title"], image.info["Description"]) == (title.replace("\n", "?"), "\\frac{")
 
 
-def test_long_words_lose_their_middle_and_nothing_else() -> None:
+def test_long_text_loses_its_middle() -> None:
     canvas = Canvas(400, 100)
     assert canvas.text(10, 50, "short", size=20) < 100
     end = canvas.text(10, 80, "a long title " * 20, size=20)
@@ -304,7 +304,7 @@ def test_the_same_maps_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
-def test_the_maps_are_left_alone(tmp_path: Path) -> None:
+def test_the_maps_are_not_modified(tmp_path: Path) -> None:
     volume = tube()
     kept = volume.array.copy()
     volume.array.setflags(write=False)
@@ -312,7 +312,7 @@ def test_the_maps_are_left_alone(tmp_path: Path) -> None:
     assert np.array_equal(volume.array, kept)
 
 
-def test_matplotlib_comes_late_and_without_its_global_state(tmp_path: Path) -> None:
+def test_matplotlib_is_imported_lazily_and_without_pyplot(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path

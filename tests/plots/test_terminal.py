@@ -95,7 +95,7 @@ def test_half_blocks_are_the_map_in_grey_with_the_skeleton_in_colour() -> None:
     assert len(np.unique(shown[held], axis=0)) == 2
 
 
-def test_each_side_of_a_turned_volume_is_as_the_world_is() -> None:
+def test_views_of_a_reoriented_volume_have_world_directions() -> None:
     volume, graph = helix(affine=AFFINE)  # without a spacing a voxel is a cube
     lines = printed(volume, graph, width=90, height=60)
     shown = half_blocks_beside(lines, (30, 30, 24))
@@ -188,7 +188,7 @@ def line(shape: tuple[int, int]) -> tuple[Volume, SkeletonGraph]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_it_fits_in_any_window_and_leaves_room_for_the_tables(name: str) -> None:
+def test_pictures_fit_into_any_window_with_room_for_the_tables(name: str) -> None:
     volume, graph = KINDS[name]()
     for width, height in [
         (1, 1),
@@ -209,7 +209,7 @@ def test_it_fits_in_any_window_and_leaves_room_for_the_tables(name: str) -> None
             assert not colors or any("\u2580" in line or is_braille(line) for line in lines)
 
 
-def test_a_wide_window_shows_three_sides_and_a_narrow_one_fewer() -> None:
+def test_a_wide_window_shows_three_views_and_a_narrow_one_fewer() -> None:
     volume, graph = helix()
 
     def sides(width: int, height: int) -> list[str]:
@@ -267,14 +267,14 @@ def test_a_graph_of_another_image_is_refused() -> None:
         printed(alone(2)[0], fork()[1])
 
 
-def test_no_library_no_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_there_are_half_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphics, "find_spec", lambda _: None)
     monkeypatch.setenv(graphics.VARIABLE, "sixel")
     with pytest.warns(SoftmorphWarning, match=r"pip install 'softmorph-cli\[terminal\]'"):
         assert "\u2580" in printed(*fork())
 
 
-def test_a_library_that_fails_leaves_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_library_leaves_half_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no pixels today")
 
@@ -289,7 +289,7 @@ def test_a_library_that_fails_leaves_blocks(monkeypatch: pytest.MonkeyPatch) -> 
         assert "\u2580" in printed(*fork())
 
 
-def test_sixels_show_the_preview_s_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sixels_show_the_picture_of_the_preview(monkeypatch: pytest.MonkeyPatch) -> None:
     if not graphics.installed():
         pytest.skip("textual-image is not installed")
     monkeypatch.setenv(graphics.VARIABLE, "sixel")

@@ -176,7 +176,7 @@ def test_without_an_affine_the_first_row_is_on_top() -> None:
     assert (view.caption, np.array_equal(image(view, p), p)) == ("", True)
 
 
-def test_the_window_holds_all_of_both_maps_and_some_room() -> None:
+def test_the_window_is_the_bounding_box_of_both_maps_with_a_margin() -> None:
     first, second = np.zeros((100, 100)), np.zeros((100, 100))
     first[50, 30], second[60, 32] = 1, 0.5
 
@@ -206,7 +206,7 @@ extents = st.lists(st.tuples(st.floats(1, 3000), st.floats(1, 3000)), min_size=1
 
 
 @given(extents, st.integers(1, 2), st.integers(60, 250))
-def test_cells_are_on_the_canvas_apart_and_in_proportion(
+def test_cells_are_on_the_canvas_disjoint_and_in_proportion(
     extents: list[tuple[float, float]], maps: int, caption_width: int
 ) -> None:
     layout = arrange(extents, maps, voxel=1.0, caption=28, caption_width=caption_width)

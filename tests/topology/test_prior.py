@@ -10,7 +10,7 @@ from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.topology.prior import Prior
 
 
-def test_numbers_are_read() -> None:
+def test_betti_numbers_are_parsed() -> None:
     assert Prior.parse_betti("1,0, 2") == (1, 0, 2)
     for text in ("", "1;0", "1,0.5", "a"):
         with pytest.raises(UsageError, match=r"^betti"):
@@ -43,13 +43,13 @@ def test_a_file_names_channels_and_unions(tmp_path: Path) -> None:
         ("[[prior", "no TOML"),
     ],
 )
-def test_what_is_no_prior_is_refused(tmp_path: Path, text: str, says: str) -> None:
+def test_invalid_priors_are_refused(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "priors.toml"
     path.write_text(text)
     with pytest.raises(InputError, match=says):
         Prior.read_all(path, ("artery", "vein"), 2, 2)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="cannot be read"):
         Prior.read_all(tmp_path / "no.toml", None, 2, 2)

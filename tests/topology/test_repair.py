@@ -101,7 +101,7 @@ def test_a_loop_is_opened_and_a_cavity_filled() -> None:
     assert betti_numbers(found.array[0] > 0.5).numbers == (1, 0, 0)
 
 
-def test_what_is_too_few_grows() -> None:
+def test_missing_components_and_loops_are_created() -> None:
     # A ring that is closed at 0.3, another beside it at 0.2.
     p = broken_ring(gap=0.3)
     assert repaired(p, 2, 1).stopped == "reached"
@@ -120,7 +120,7 @@ def test_at_another_threshold(threshold: float) -> None:
     assert found.steps > 0
 
 
-def test_nothing_is_done_where_it_is_right() -> None:
+def test_a_map_with_the_right_numbers_is_not_changed() -> None:
     torus, _ = drawn()
     found = repaired(torus, 1, 1, 0)
     assert (found.stopped, found.steps) == ("reached", 0)
@@ -133,7 +133,7 @@ def test_most_voxels_keep_their_bits() -> None:
     assert (p == q).mean() > 0.9
 
 
-def test_what_cannot_be_had_is_said() -> None:
+def test_unreachable_numbers_end_as_stuck() -> None:
     y, x = np.mgrid[:30, :30] - 14
     blob = np.exp(-(y**2 + x**2) / 40).astype(np.float32)
     found = repaired(blob, 4, 0)
@@ -141,7 +141,7 @@ def test_what_cannot_be_had_is_said() -> None:
     assert found.after[0].numbers == (1, 0)
 
 
-def test_the_best_step_counts_where_steps_end() -> None:
+def test_the_best_step_is_returned_at_the_largest_number_of_steps() -> None:
     p = broken_ring(gap=0.01)
     found = repaired(p, 1, 1, max_steps=1, smooth=(0.5, 0.5))
     assert (found.stopped, found.steps) == ("max_steps", 1)
@@ -150,7 +150,7 @@ def test_the_best_step_counts_where_steps_end() -> None:
     assert repaired(p, 1, 1, max_steps=0).array[0].tobytes() == p.tobytes()
 
 
-def test_a_region_alone_changes() -> None:
+def test_only_the_region_changes() -> None:
     # Cut out, a part of the ring is two pieces that the gap parts.
     p = broken_ring()
     region = (slice(30, 56), slice(34, 56))
@@ -162,7 +162,7 @@ def test_a_region_alone_changes() -> None:
     assert betti_numbers(found.array[0] > 0.5).numbers == (2, 1)  # the speck is elsewhere
 
 
-def test_numbers_are_those_of_what_a_file_holds() -> None:
+def test_numbers_are_those_of_the_rounded_map() -> None:
     p = broken_ring(noise=1.0)
 
     def coarse(q: np.ndarray) -> np.ndarray:
@@ -193,7 +193,7 @@ def test_no_lambda_undoes_a_repair(weight: float) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_what_went_to_and_fro_is_reached(seed: int) -> None:
+def test_alternating_moves_are_resolved(seed: int) -> None:
     # Where nothing but noise is, a bridge makes a hole, and cutting the hole takes the bridge away.
     p = np.random.default_rng(seed).random((40, 40)).astype(np.float32)
     found = repaired(p, 1, 0)
@@ -205,7 +205,7 @@ def test_what_went_to_and_fro_is_reached(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_another_bar_is_taken_where_the_longest_cannot_live(seed: int) -> None:
+def test_another_bar_is_moved_if_the_longest_cannot_live(seed: int) -> None:
     p = noisy(broken_ring(48), 1.5, seed + 4)
     assert repaired(p, 3, 1).stopped == "reached"
 
@@ -302,7 +302,7 @@ def test_channels_apart() -> None:
     np.testing.assert_array_equal(found.array[2], p[2])
 
 
-def test_progress_tells_the_numbers() -> None:
+def test_progress_reports_the_betti_numbers() -> None:
     told: list[tuple[int, int, tuple[int, ...]]] = []
 
     def progress(step: int, most: int, found: list[Betti]) -> None:
@@ -324,7 +324,9 @@ def test_progress_tells_the_numbers() -> None:
         ((3, 0), {"region": (slice(0, 2), slice(0, 2))}, "0 everywhere in the region"),
     ],
 )
-def test_what_does_not_fit_is_refused(betti: tuple[int, ...], settings: dict[str, object], says: str) -> None:
+def test_invalid_parameters_are_refused(
+    betti: tuple[int, ...], settings: dict[str, object], says: str
+) -> None:
     p = broken_ring()
     p[:2, :2] = 0
     with pytest.raises(InputError, match=says):

@@ -39,7 +39,7 @@ def test_equal_values(dimension: int, connectivity: int) -> None:
     np.testing.assert_array_equal(p[tuple(one.birth_at.T)], one.birth)
 
 
-def test_little_is_there() -> None:
+def test_empty_and_single_voxel_maps() -> None:
     assert len(diagram(np.zeros((3, 4, 5)), 0)) == len(diagram(np.zeros((3, 4, 5)), 2)) == 0
     (birth,), (death,) = (getattr(diagram(np.ones((1, 1)), 0), end) for end in ("birth", "death"))
     assert (birth, death) == (1, 0)

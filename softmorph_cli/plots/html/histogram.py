@@ -81,14 +81,10 @@ class Chart:
 
 
 def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, note: str) -> Chart:
-    """Return the histogram of values as a chart.
+    """Return the histogram of values, at least one and finite, as a chart.
 
-    Args:
-        values: At least one, finite.
-        name: Their name, capitalised, such as "Branch length".
-        unit: Their unit, or "".
-        counted: What is counted, plural, such as "branches".
-        note: A sentence that explains the counts; the median is appended.
+    `name` is capitalised, such as "Branch length"; `counted` is plural, such as "branches"; `note` is a sentence that
+    explains the counts, to which the median is appended.
     """
     values = np.asarray(values, np.float64)
     logarithmic = bool(values.min() > 0 and values.max() > SKEWED * np.median(values))

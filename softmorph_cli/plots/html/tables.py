@@ -71,11 +71,9 @@ def number(value: float) -> str:
 
 
 def figures(values: Sequence[float | None], decimals: int | None = None) -> list[str]:
-    """Format numbers with equal numbers of decimals.
+    """Format numbers with equal numbers of decimals, by default so many that the median has four figures.
 
-    Args:
-        values: None becomes a dash.
-        decimals: By default so many that the median has four significant figures.
+    None becomes a dash.
     """
     if decimals is None:
         known = [abs(v) for v in values if v]

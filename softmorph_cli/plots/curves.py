@@ -37,8 +37,6 @@ def draw_curves(
 
     `sizes` are voxels and name of each measured size, rising.
     """
-    from matplotlib.ticker import FixedLocator, NullLocator
-
     line = 1.5 * LETTER
     height = max(LEAST_HEIGHT, 190 + int(line * len(curves)))
     figure = TitledFigure(height, title, subtitle)
@@ -56,17 +54,14 @@ def draw_curves(
     bottom, top = min(seconds) / 1.6, max(seconds) * 1.6
     axes.set_ylim(bottom, top)
 
-    axes.xaxis.set_major_locator(FixedLocator(voxels))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels([name for _, name in sizes])
+    axes.set_xticks(voxels, [name for _, name in sizes])
     decades = range(math.ceil(math.log10(bottom)), math.floor(math.log10(top)) + 1)
     # Ticks at decades alone are too few over less than two decades.
     steps = (1, 2, 5) if len(decades) < 3 else (1,)
     ticks = [s * 10.0**d for d in range(decades.start - 1, decades.stop + 1) for s in steps]
     ticks = [tick for tick in ticks if bottom <= tick <= top]
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_yticklabels([duration(tick) for tick in ticks])
+    axes.set_yticks(ticks, [duration(tick) for tick in ticks])
+    axes.minorticks_off()
     _draw_rates(axes)
     styles = _styles(curves)
     for curve, style in zip(curves, styles, strict=True):

@@ -7,8 +7,7 @@ from typing import Final, Literal
 import numpy as np
 
 from softmorph_cli.plots.canvas import Canvas
-from softmorph_cli.plots.layout import arrange
-from softmorph_cli.plots.preview import BLACK, CAPTION, FOOTER, MARGIN, draw_scales, framed, size_words
+from softmorph_cli.plots.preview import BLACK, FOOTER, MARGIN, draw_scales, framed, size_words
 from softmorph_cli.plots.scene import Scene
 from softmorph_cli.plots.theme import THEMES
 from softmorph_cli.plots.views import first_index_words
@@ -52,24 +51,23 @@ def preview_graph(
         InputError: If the graph is of an image of another shape.
     """
     scene = Scene.of(volume, graph)
-    captions = [scene.caption(view) for view in scene.views]
-    caption_height = CAPTION if any(captions) else 0
-    layout = arrange(
-        [view.extent for view in scene.views],
-        1,
-        voxel=min(scene.spacing),
-        caption=caption_height,
-        caption_width=max(8 * len(caption) for caption in captions),
-    )
     facts = size_words(graph.shape, volume.spacing, volume.unit)
     facts += f" \u00b7 margins below {BLACK * scene.top:g} cut off" if scene.cut else ""
-    lines = (facts, first_index_words(volume))
-    canvas, top = framed(layout, title, subtitle, lines, footer=LEGEND + FOOTER, theme=THEMES[theme])
+    captions = [scene.caption(view) for view in scene.views]
+    canvas, layout = framed(
+        [view.extent for view in scene.views],
+        [captions],
+        min(scene.spacing),
+        title,
+        subtitle,
+        (facts, first_index_words(volume)),
+        footer=LEGEND + FOOTER,
+        theme=THEMES[theme],
+    )
     for view, caption, cell in zip(scene.views, captions, layout.cells[0], strict=True):
-        x, y = MARGIN + cell.x, top + cell.y
-        canvas.text(x, y + CAPTION - 9, caption, size=15, color=canvas.theme.pale_text)
-        scene.draw(canvas, view, cell, x, y + caption_height)
-    _draw_legend(canvas, scene, top + layout.height + 24)
+        canvas.text(cell.x, cell.y - 9, caption, size=15, color=canvas.theme.pale_text)
+        scene.draw(canvas, view, cell)
+    _draw_legend(canvas, scene, canvas.height - MARGIN - FOOTER - LEGEND + 24)
     draw_scales(canvas, layout.scale, scene.unit, 1.0, "soft value", canvas.theme.curve_colors)
     return canvas
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 # Largest height and width of the area of all views.
@@ -37,6 +37,11 @@ class Layout:
     height: int
     width: int
     cells: tuple[tuple[Cell, ...], ...]
+
+    def moved(self, x: int, y: int) -> Layout:
+        """Return the layout with all cells moved."""
+        cells = (tuple(replace(cell, x=cell.x + x, y=cell.y + y) for cell in row) for row in self.cells)
+        return replace(self, cells=tuple(cells))
 
 
 def arrange(

@@ -123,31 +123,20 @@ def _draw(
         for one in dense
     ]
 
-    captions = [view.caption for row in views for view in row]
-    caption_height = CAPTION if len(maps) > 1 or any(captions) else 0
-    layout = arrange(
-        [view.extent for view in views[0]],
-        len(names),
-        voxel=min(spacing),
-        caption=caption_height,
-        caption_width=max(70 + 8 * len(caption) for caption in captions),
-    )
     facts = size_words(whole, geometry.spacing, geometry.unit)
     facts += f" \u00b7 margins below {BLACK * top:g} cut off" if shape != whole else ""
-    canvas, top_edge = framed(layout, title, subtitle, (facts, note))
+    captions = [[view.caption for view in row] for row in views]
+    extents = [view.extent for view in views[0]]
+    canvas, layout = framed(extents, captions, min(spacing), title, subtitle, (facts, note), label_room=70)
     for name, one, row, cells in zip(names, maps, views, layout.cells, strict=True):
         sizes = [(cell.height, cell.width) for cell in cells]
         for view, cell, values in zip(row, cells, images(one, box, row, sizes), strict=True):
-            x, y = MARGIN + cell.x, top_edge + cell.y
-            begin = canvas.text(x, y + CAPTION - 9, name, size=16, bold=True) + (10 if name else 0)
-            canvas.text(begin, y + CAPTION - 9, view.caption, size=15, color=canvas.theme.pale_text)
-            canvas.image(x, y + caption_height, values / top)
+            begin = canvas.text(cell.x, cell.y - 9, name, size=16, bold=True) + (10 if name else 0)
+            canvas.text(begin, cell.y - 9, view.caption, size=15, color=canvas.theme.pale_text)
+            canvas.image(cell.x, cell.y, values / top)
             if one is maps[-1]:
-                rings = [
-                    np.add(ring * (cell.width, cell.height), (x, y + caption_height))
-                    for ring in view.spans(ringed, box)
-                ]
-                _draw_rings(canvas, rings)
+                size, corner = (cell.width, cell.height), (cell.x, cell.y)
+                _draw_rings(canvas, [np.add(span * size, corner) for span in view.spans(ringed, box)])
     draw_scales(canvas, layout.scale, unit, top, "probability")
     return canvas
 
@@ -163,18 +152,30 @@ def _draw_rings(canvas: Canvas, spans: Sequence[npt.NDArray[np.float64]]) -> Non
 
 
 def framed(
-    layout: Layout,
+    extents: Sequence[tuple[float, float]],
+    captions: Sequence[Sequence[str]],
+    voxel: float,
     title: str,
     subtitle: str,
     facts: Sequence[str],
     *,
+    label_room: int = 0,
     footer: int = FOOTER,
     theme: Theme = DARK,
-) -> tuple[Canvas, int]:
-    """Return a canvas with lines of text above a layout, and the y of the layout's upper edge.
+) -> tuple[Canvas, Layout]:
+    """Return a canvas with lines of text at the top, and the layout of captioned images below them.
 
-    Empty lines are left out. `footer` is the room below the layout.
+    The arguments of the layout are those of `arrange`, with the captions of each map's views. Unlike there, cells are
+    the places of the images on the canvas. Empty lines are left out. `footer` is the room below the layout.
     """
+    caption_height = CAPTION if len(captions) > 1 or any(captions[0]) else 0
+    layout = arrange(
+        extents,
+        len(captions),
+        voxel=voxel,
+        caption=caption_height,
+        caption_width=max(label_room + 8 * len(caption) for row in captions for caption in row),
+    )
     # File names may hold unprintable bytes.
     title, subtitle = map(printable, (title, subtitle))
     lines = [line for line in (subtitle, *facts) if line]
@@ -184,7 +185,7 @@ def framed(
     canvas.text(MARGIN, MARGIN + 18, title, size=21, bold=True)
     for number, line in enumerate(reversed(lines), 1):
         canvas.text(MARGIN, top - 24 * number, line, size=15, color=theme.pale_text)
-    return canvas, top
+    return canvas, layout.moved(MARGIN, top + caption_height)
 
 
 def draw_scales(

@@ -90,8 +90,7 @@ class Scene:
     def backdrop(self, view: View, height: int, width: int) -> npt.NDArray[np.float64]:
         """Return the map in a view, in [0, 1], at a size in pixels."""
         if self.dense and view.axis is not None:
-            mean = self.array.mean(axis=view.axis, dtype=np.float64)
-            image = np.flip(mean, tuple(k for k in (0, 1) if view.flips[k]))
+            image = view.oriented(self.array.mean(axis=view.axis, dtype=np.float64))
             return resize(image / max(float(image.max()), 1e-12), height, width)
         (image,) = images(Held(self.array), whole(self.array.shape), [view], [(height, width)])
         return image / self.top
@@ -99,19 +98,19 @@ class Scene:
     def curve(self, view: View) -> npt.NDArray[np.float64]:
         """Return the soft values of the curve's voxels in a view, one pixel a voxel; -1 elsewhere."""
         rows, columns = view.shown
-        shape = (self.array.shape[rows], self.array.shape[columns])
-        image = np.full(shape, -1.0)
+        image = np.full((self.array.shape[rows], self.array.shape[columns]), -1.0)
         index = _voxels(self.graph) - self.start
         np.maximum.at(image, (index[:, rows], index[:, columns]), self.array[tuple(index.T)])
-        return np.flip(image, tuple(k for k in (0, 1) if view.flips[k]))
+        return view.oriented(image)
 
-    def draw(self, canvas: Canvas, view: View, cell: Cell, x: int, y: int) -> None:
-        """Draw a view, as large as a cell, with its upper left corner at (x, y).
+    def draw(self, canvas: Canvas, view: View, cell: Cell) -> None:
+        """Draw a view in a cell of a canvas.
 
         The curve is drawn as smooth lines over the map, with the marks of its nodes on top.
         """
-        canvas.image(x, y, self.backdrop(view, cell.height, cell.width), canvas.theme.backdrop_colors)
-        size, corner = np.array([cell.width, cell.height]), np.array([x, y])
+        backdrop = self.backdrop(view, cell.height, cell.width)
+        canvas.image(cell.x, cell.y, backdrop, canvas.theme.backdrop_colors)
+        size, corner = np.array([cell.width, cell.height]), np.array([cell.x, cell.y])
 
         def places(index: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
             return corner + size * view.places(index - self.start, self.array.shape)

@@ -359,7 +359,7 @@ def _with_pixels(
         canvas = Canvas(columns * across, layout.image_rows(group) * down)
         left = 0
         for placed in group:
-            scene.draw(canvas, placed.view, Cell(left, 0, placed.height, placed.width), left, 0)
+            scene.draw(canvas, placed.view, Cell(left, 0, placed.height, placed.width))
             left += (placed.columns + GAP) * across
         shown += [encode(canvas.colors(), graphics), *map(_unwrapped, _captions(group))]
     return Group(*shown, *map(_unwrapped, layout.footer))

@@ -41,6 +41,10 @@ class View:
         """The array axes of the image's rows and columns."""
         return (1, 2) if self.axis == 0 else (0, 2) if self.axis == 1 else (0, 1)
 
+    def oriented(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return an image, with rows and columns in array order, with the view's orientation."""
+        return np.flip(image, tuple(k for k in (0, 1) if self.flips[k]))
+
     def places(self, index: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[np.float64]:
         """Return the places of array indices, shape (N, d), in the image of an array of a shape.
 

@@ -24,7 +24,7 @@ counted exactly. Only loops in 3D need the whole cubical complex; their bars are
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -190,42 +190,23 @@ class Repairer:
         return np.concatenate([array, np.maximum(1 - array.sum(axis=0, keepdims=True), 0)])
 
 
-@dataclass
 class _Descent:
-    """A map under repair.
+    """A map under repair: its logits, their change so far, and bars of loops in 3D that are reused."""
 
-    Attributes:
-        start: The input.
-        priors: Betti numbers asked for.
-        repairer: The parameters.
-        link: Between logits and probabilities.
-        logits: Those of the input.
-        change: Change of the logits so far.
-        steps: Number of moves so far.
-        kept: Bars of loops in 3D, by prior and dimension, with the step at which they were computed.
-    """
-
-    start: Array
-    priors: Sequence[Prior]
-    repairer: Repairer
-    link: LinkFunction = field(init=False)
-    logits: Array = field(init=False)
-    change: Array = field(init=False)
-    steps: int = 0
-    kept: dict[tuple[int, int], tuple[Diagram, int]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        threshold = self.repairer.threshold
-        self.link = self.repairer.link
-        near = np.clip(self.start, _NEAREST, 1 - _NEAREST).astype(np.float32)
-        self.logits = self.link.logits(near)
+    def __init__(self, start: Array, priors: Sequence[Prior], repairer: Repairer) -> None:
+        self.start, self.priors, self.repairer = start, priors, repairer
+        self.link = repairer.link
+        self.logits = self.link.logits(np.clip(start, _NEAREST, 1 - _NEAREST).astype(np.float32))
         self.change = np.zeros_like(self.logits)
-        self.level = np.float32(np.log(threshold) - np.log1p(-threshold))
-        self.foreground = connectivities(self.start.ndim - 1, self.repairer.connectivity)[0]
-        self.sigma = self.repairer.smooth[-(self.start.ndim - 1) :]
+        self.level = np.float32(np.log(repairer.threshold) - np.log1p(-repairer.threshold))
+        self.foreground = connectivities(start.ndim - 1, repairer.connectivity)[0]
+        self.sigma = repairer.smooth[-(start.ndim - 1) :]
         self.peak = _peak(self.sigma)
-        self.depths = [_depth(self.link.union(self.start, p.channels), self.sigma) for p in self.priors]
-        self.tried = [Tried(self.start.shape[1:]) for _ in self.priors]
+        self.depths = [_depth(self.link.union(start, prior.channels), self.sigma) for prior in priors]
+        self.tried = [Tried(start.shape[1:]) for _ in priors]
+        self.steps = 0
+        # By prior and dimension, with the step at which the bars were computed.
+        self.kept: dict[tuple[int, int], tuple[Diagram, int]] = {}
 
     def smooth_result(self) -> Array:
         """Return the probabilities; where nothing moved they are bit for bit those of the input."""

@@ -16,7 +16,7 @@ class Clock:
         return self.now
 
     def task(self, *seconds: float, prepare: float = 0.0) -> TimedTask:
-        """Take so long the first time, so long the second, ...; then always as the last time."""
+        """Return a task with these run times, the last of which is that of all later runs."""
         left = list(seconds)
 
         def run(_: object) -> None:

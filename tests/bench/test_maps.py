@@ -1,4 +1,4 @@
-"""The drawn maps: the same everywhere, probabilities, of one density whatever their size."""
+"""Drawn maps are reproducible probabilities with a density that is independent of their size."""
 
 from __future__ import annotations
 

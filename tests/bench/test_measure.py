@@ -20,7 +20,7 @@ KNOWN = {COPY: 0.25, RULER: 0.5, "scikit-image erosion": 2.0, "SimpleITK Graysca
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Let the clock say: a second for every work, `KNOWN` for the others."""
+    """Replace timing by 1 s for every workload and `KNOWN` for its peers."""
 
     def turns(tasks: dict[str, TimedTask], **settings: Any) -> tuple[dict[str, Timing], dict[str, Any]]:
         return {name: Timing(9.0, (KNOWN.get(name, 1.0),) * 3) for name in tasks}, {}

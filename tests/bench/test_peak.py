@@ -1,4 +1,4 @@
-"""The peak of memory is that of the work, no more and no less."""
+"""Peak memory is that of the workload alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from softmorph_cli.errors import SoftmorphError
 EROSION = workloads.choose(3, ["erosion"])[0]
 
 
-# In a process of its own: the system takes memory back from a large one meanwhile, which counts as freed.
+# In a separate process: the system may reclaim memory of a large one during the measurement.
 TAKES = """
 import numpy as np
 from softmorph_cli.bench import peak

@@ -1,4 +1,4 @@
-"""At the same settings every loss is MONAI's own, in value and in gradient."""
+"""With equal arguments every loss has the value and the gradient of MONAI's."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ REDUCTIONS = ("mean", "sum", "none")
 def _value_and_slope(loss: nn.Module, given: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     leaf = given.detach().clone().requires_grad_()
     value = loss(leaf, target)
-    (slope,) = torch.autograd.grad(value.square().sum(), leaf)
-    return value.detach(), slope
+    (gradient,) = torch.autograd.grad(value.square().sum(), leaf)
+    return value.detach(), gradient
 
 
 def _same(name: str, given: Tensor, target: Tensor, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""The example runs, and its figures are those of masks that are known."""
+"""The example runs, and its measures of known masks are right."""
 
 from __future__ import annotations
 

@@ -39,16 +39,16 @@ WITH_TARGET = [name for name in LOSSES if name != "topological"]
 DIFFERENTIABLE = [name for name, method in METHODS.items() if method.differentiable]
 
 
-def _slope(
+def _value_and_gradient(
     loss: Callable[..., Tensor], given: Tensor, target: Tensor, **more: Tensor
 ) -> tuple[Tensor, Tensor]:
     leaf = given.detach().clone().requires_grad_()
     value = loss(leaf, target, **more)
-    (slope,) = torch.autograd.grad(value.sum(), leaf)
-    return value.detach(), slope
+    (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    return value.detach(), gradient
 
 
-# ---------------------------------------------------------------- what they mean
+# ---------------------------------------------------------------- values
 
 
 def _line(*columns: slice) -> Tensor:
@@ -64,7 +64,7 @@ WHOLE = _line(slice(4, 36))
 
 @pytest.mark.parametrize("name", WITH_SKELETON)
 def test_a_gap_costs_more_than_as_many_voxels_at_the_border(name: str) -> None:
-    """What clDice and skeleton recall are for; Dice cannot tell the two apart."""
+    """The purpose of clDice and skeleton recall; the Dice of both is equal."""
     gap, thin = _line(slice(4, 17), slice(23, 36)), WHOLE.clone()
     thin[..., 6, 10:28] = 0
     assert gap.sum() == thin.sum()
@@ -104,8 +104,8 @@ def test_settings_of_a_nested_skeleton_go_through() -> None:
         sensitivity = ((of_g * leaf).sum() + 1) / (of_g.sum() + 1)
         cldice = 2 * precision * sensitivity / (precision + sensitivity + 1e-4)
         wanted = 0.7 * SoftDiceLoss(smooth_nr=1, smooth_dr=1)(leaf, g) + 0.3 * (1 - cldice)
-        (slope,) = torch.autograd.grad(wanted, leaf)
-        for got, right in zip(_slope(loss, p, g), (wanted.detach(), slope), strict=True):
+        (gradient,) = torch.autograd.grad(wanted, leaf)
+        for got, right in zip(_value_and_gradient(loss, p, g), (wanted.detach(), gradient), strict=True):
             torch.testing.assert_close(got, right)
 
 
@@ -115,13 +115,13 @@ def test_every_differentiable_skeleton_can_be_used(method: str) -> None:
     how: dict[str, Any] = {"smooth_levels": 2} if method == "smooth-levels" else {}
     p, g = tubes(1, 1, 12, 16), tubes(1, 1, 12, 16, seed=1).round()
     loss = SoftCLDiceLoss(2, method, **how)
-    value, slope = _slope(loss, p, g)
+    value, gradient = _value_and_gradient(loss, p, g)
     skeletonizer = SoftSkeletonizer(2, method, **how)
     of_p, of_g = skeletonizer(p.requires_grad_()), skeletonizer(g)
     precision = ((of_p * g).sum() + 1) / (of_p.sum() + 1)
     sensitivity = ((of_g * p).sum() + 1) / (of_g.sum() + 1)
     torch.testing.assert_close(value, 1 - 2 * precision * sensitivity / (precision + sensitivity + 1e-4))
-    assert slope.abs().max() > 1e-4
+    assert gradient.abs().max() > 1e-4
 
 
 def test_a_method_without_a_gradient_is_refused_where_one_is_needed() -> None:
@@ -191,7 +191,9 @@ def test_a_kept_skeleton_changes_nothing(name: str, space: tuple[int, ...]) -> N
     assert isinstance(loss, SkeletonLoss)
     p, g = noise(2, 2, *space), tubes(2, 2, *space).round()
     kept = loss.skeleton(g)
-    for got, wanted in zip(_slope(loss, p, g, target_skeleton=kept), _slope(loss, p, g), strict=True):
+    for got, wanted in zip(
+        _value_and_gradient(loss, p, g, target_skeleton=kept), _value_and_gradient(loss, p, g), strict=True
+    ):
         assert torch.equal(got, wanted)
     assert not torch.equal(loss(p, g, target_skeleton=torch.zeros_like(kept)), loss(p, g)), "it is looked at"
     # Kept in half the bytes for a data loader.
@@ -223,12 +225,12 @@ def test_autocast_and_narrow_types_are_computed_in_float32(name: str, dtype: tor
     loss = LOSSES[name](sigmoid=True)
     narrow, target = logits_of(noise(2, 1, 12, 16)).to(dtype), tubes(2, 1, 12, 16).round()
     with torch.autocast("cpu", dtype):
-        value, slope = _slope(loss, narrow, target)
-    wanted, wide = _slope(loss, narrow.float(), target)
+        value, gradient = _value_and_gradient(loss, narrow, target)
+    wanted, wide = _value_and_gradient(loss, narrow.float(), target)
     assert value.dtype == torch.float32
-    assert slope.dtype == dtype
+    assert gradient.dtype == dtype
     assert torch.equal(value, wanted)
-    torch.testing.assert_close(slope, wide.to(dtype))
+    torch.testing.assert_close(gradient, wide.to(dtype))
 
 
 def test_sums_that_float16_could_not_hold() -> None:
@@ -253,12 +255,13 @@ def test_autocast_around_a_network(name: str) -> None:
 def test_copies_and_moves_do_the_same(name: str) -> None:
     loss = LOSSES[name](sigmoid=True)
     given, target = logits_of(noise(1, 2, 12, 16)), tubes(1, 2, 12, 16).round()
-    wanted = _slope(loss, given, target)
+    wanted = _value_and_gradient(loss, given, target)
     assert not list(loss.parameters())
     for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss)), loss.double().to("cpu").eval()):
         other.load_state_dict(loss.state_dict())
         assert all(
-            torch.equal(got, want) for got, want in zip(_slope(other, given, target), wanted, strict=True)
+            torch.equal(got, want)
+            for got, want in zip(_value_and_gradient(other, given, target), wanted, strict=True)
         )
 
 
@@ -269,11 +272,13 @@ def test_a_compiled_loss_is_the_same(name: str) -> None:
     loss = LOSSES[name](softmax=True, to_onehot_y=True)
     given, target = 4 * noise(2, 3, 9, 10, dtype=torch.float32) - 2, labels(2, 3, 9, 10)
     compiled = torch.compile(loss, backend="aot_eager", fullgraph=name not in ("recall", "topological"))
-    for got, wanted in zip(_slope(compiled, given, target), _slope(loss, given, target), strict=True):
+    for got, wanted in zip(
+        _value_and_gradient(compiled, given, target), _value_and_gradient(loss, given, target), strict=True
+    ):
         torch.testing.assert_close(got, wanted)
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- refused input
 
 
 @pytest.mark.parametrize("name", WITH_TARGET)

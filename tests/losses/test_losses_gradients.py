@@ -59,8 +59,8 @@ def test_all_zeros_and_all_ones_are_finite(name: str, shape: tuple[int, ...], dt
                 value = loss(p, target)
                 assert torch.isfinite(value)
                 assert -1e-6 <= value <= 1
-                (slope,) = torch.autograd.grad(value, p)
-                assert torch.isfinite(slope).all()
+                (gradient,) = torch.autograd.grad(value, p)
+                assert torch.isfinite(gradient).all()
             assert loss(p.detach(), start).item() < 1e-3 or name == "recall", "a perfect prediction"
 
 

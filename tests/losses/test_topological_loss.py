@@ -1,4 +1,4 @@
-"""The topological loss as a module: of each class by itself, with a slope, and without a target."""
+"""The topological loss as a module: per class, differentiable, without a target."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def test_all_zeros_and_all_ones_are_finite(shape: tuple[int, ...]) -> None:
         p = torch.full(shape, value).requires_grad_()
         found = TopologicalLoss(wanted)(p)
         assert found.item() == loss, "nothing there, or one solid object"
-        (slope,) = torch.autograd.grad(found, p)
-        assert torch.isfinite(slope).all()
+        (gradient,) = torch.autograd.grad(found, p)
+        assert torch.isfinite(gradient).all()
 
 
 def _broken_ring() -> Tensor:

@@ -105,7 +105,7 @@ def test_equal_arguments_give_equal_pages(inspection: Inspection) -> None:
     assert page_of(inspection, facts=facts) == page_of(inspection, facts=list(facts.items()))
 
 
-# --- what it says --------------------------------------------------------------------------------------------
+# --- content -------------------------------------------------------------------------------------------------
 
 
 def test_the_header_states_the_input_and_the_parameters(inspection: Inspection) -> None:
@@ -174,12 +174,14 @@ def test_components_are_in_their_table(inspection: Inspection) -> None:
 
 
 def test_warnings_precede_the_summary(inspection: Inspection) -> None:
-    spoken = replace(inspection, warnings=("the map is < 1 & odd.",), notes=("one thing.", "another thing."))
-    root = parsed(page_of(spoken))
+    remarked = replace(
+        inspection, warnings=("the map is < 1 & odd.",), notes=("one thing.", "another thing.")
+    )
+    root = parsed(page_of(remarked))
     heads = [h.text for h in root.all("h2")]
     assert heads[:3] == ["Warning", "Notes", "Summary"]
-    said = [item.text for item in root.all("li")]
-    assert said == ["The map is < 1 & odd.", "One thing.", "Another thing."]
+    sentences = [item.text for item in root.all("li")]
+    assert sentences == ["The map is < 1 & odd.", "One thing.", "Another thing."]
     assert "Warning" not in [h.text for h in parsed(page_of(inspection)).all("h2")]
 
 
@@ -217,7 +219,7 @@ def test_histograms_count_every_branch_and_every_voxel_once(inspection: Inspecti
     assert f"Median {np.median(lengths):.4g} mm." in charts["Branch length"].one("figcaption").text
 
 
-# --- what a name may hold ------------------------------------------------------------------------------------
+# --- hostile and invalid names -------------------------------------------------------------------------------
 
 
 def test_hostile_names_are_escaped(inspection: Inspection) -> None:
@@ -251,7 +253,7 @@ def test_a_name_with_undecodable_bytes_gives_a_valid_page(inspection: Inspection
     page.encode("utf-8")
 
 
-# --- many and few --------------------------------------------------------------------------------------------
+# --- many and few branches -----------------------------------------------------------------------------------
 
 
 def test_rows_beyond_the_first_are_in_the_json_data() -> None:

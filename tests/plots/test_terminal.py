@@ -232,7 +232,7 @@ def test_pixels_are_square() -> None:
 
 
 def test_256_colours_show_the_same_picture_coarsely() -> None:
-    # Values of its own: rich keeps the codes of a style for good, and a process has but one kind of terminal.
+    # Values that no other test uses, as rich caches the codes of a style for the first colour system.
     p = np.full((20, 20), 0.371, np.float32)
     p[10] = 0.893
     volume = Volume(p, "YX")
@@ -385,10 +385,10 @@ def on_a_terminal(
     ],
 )
 def test_the_terminal_is_queried_once_with_a_short_timeout(answer: bytes | None, found: str) -> None:
-    said, written = on_a_terminal(answer)
-    assert said.startswith(found)
+    result, written = on_a_terminal(answer)
+    assert result.startswith(found)
     assert written.count(graphics.QUERY) == 1
-    assert float(said.split()[-1]) < graphics.PATIENCE + 0.5
+    assert float(result.split()[-1]) < graphics.PATIENCE + 0.5
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
@@ -396,8 +396,8 @@ def test_the_terminal_is_queried_once_with_a_short_timeout(answer: bytes | None,
     ("term", "typed"), [("dumb", b"\n"), ("linux", b"\n"), ("xterm-kitty", b"\n"), ("xterm", b"\nls\n")]
 )
 def test_terminals_that_would_not_reply_are_not_queried(term: str, typed: bytes) -> None:
-    said, written = on_a_terminal(b"\x1b[?62;4c", term=term, typed=typed)
-    assert said.startswith("None")
+    result, written = on_a_terminal(b"\x1b[?62;4c", term=term, typed=typed)
+    assert result.startswith("None")
     assert graphics.QUERY not in written
 
 

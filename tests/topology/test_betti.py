@@ -1,4 +1,4 @@
-"""Betti numbers of drawn shapes, of which the answer is known, and of noise, against persistent homology."""
+"""Betti numbers of drawn shapes, and of noise compared with persistent homology."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from softmorph_cli.topology.components import connectivities
 
 
 def by_homology(mask: np.ndarray, connectivity: int) -> tuple[int, ...]:
-    """Count the classes that live at 1/2, where the mask is 0 and its surroundings 1."""
+    """Count the homology classes that live at 1/2; the mask has value 0 and its surroundings 1."""
     values = np.pad(1.0 - mask, 1, constant_values=1)
     cells = "vertices" if connectivity == 2 * mask.ndim else "top_dimensional_cells"
     cube = gudhi.CubicalComplex(**{cells: values})
@@ -38,7 +38,7 @@ def test_noise_has_the_numbers_of_its_homology(seed: int, full: bool) -> None:
 
 @pytest.mark.parametrize(("share", "connectivity"), [(0.8, 6), (0.5, 26)])
 def test_noise_has_components_loops_and_cavities(share: float, connectivity: int) -> None:
-    # So that what is compared above is not mostly zero.
+    # So that the numbers compared above are not mostly 0.
     mask = np.random.default_rng(0).random((20, 20, 20)) < share
     assert min(betti_numbers(mask, connectivity).numbers) > 0
     assert betti_numbers(mask, connectivity).numbers == by_homology(mask, connectivity)

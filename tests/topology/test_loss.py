@@ -1,4 +1,4 @@
-"""The topological loss against its formula on drawn maps, and its gradient."""
+"""The topological loss on drawn maps compared with its formula, and its gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bars against counting at every threshold, against gudhi's own intervals, and of drawn maps."""
+"""Persistence bars compared with Betti numbers at every threshold, with gudhi, and on drawn maps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from softmorph_cli.topology.persistence import bars
 
 
 def noise(seed: int) -> npt.NDArray[Any]:
-    """Draw a map, some with equal values, some half empty; tiny values are among them."""
+    """Return a random map; some have equal values, some are half empty, some tiny."""
     rng = np.random.default_rng(seed)
     p: npt.NDArray[Any] = rng.random(rng.integers(1, 8, 2 + seed % 2)).astype(np.float32)
     if seed % 3 == 0:

@@ -1,4 +1,4 @@
-"""Priors from text and from files."""
+"""Reading priors from text and from files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_file_names_channels_and_unions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "tables"),
         ("prior = 3", "tables"),
@@ -43,10 +43,10 @@ def test_a_file_names_channels_and_unions(tmp_path: Path) -> None:
         ("[[prior", "no TOML"),
     ],
 )
-def test_invalid_priors_are_refused(tmp_path: Path, text: str, says: str) -> None:
+def test_invalid_priors_are_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "priors.toml"
     path.write_text(text)
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         Prior.read_all(path, ("artery", "vein"), 2, 2)
 
 

@@ -1,4 +1,4 @@
-"""Maps with gaps, specks, loops and cavities get the topology that is asked for, and change little."""
+"""Topological repair of maps with gaps, specks, loops and cavities: the numbers are reached with small changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAMPLE = Path(__file__).resolve().parents[2] / "sample_data" / "retina_vessels.t
 
 
 def repaired(p: np.ndarray, *betti: int, **settings: object) -> Repaired:
-    """Repair one channel, and check what holds whatever happens."""
+    """Repair one channel and check the invariants of every repair."""
     before = p.tobytes()
     chosen = Repairer(**settings)  # type: ignore[arg-type]
     found = chosen.repair(p[None], [Prior((0,), betti)])
@@ -28,8 +28,8 @@ def repaired(p: np.ndarray, *betti: int, **settings: object) -> Repaired:
     assert q.min() >= 0
     assert q.max() <= 1
     box = chosen.region or (slice(None),) * p.ndim
-    for image, told in ((p, found.before), (q, found.after)):
-        assert told == (betti_numbers(image[box] > chosen.threshold, chosen.connectivity),)
+    for image, numbers in ((p, found.before), (q, found.after)):
+        assert numbers == (betti_numbers(image[box] > chosen.threshold, chosen.connectivity),)
     assert (found.stopped == "reached") == (found.after[0].numbers == betti)
     return found
 
@@ -278,7 +278,7 @@ def test_classes_still_sum_to_one_and_unions_count() -> None:
     assert found.stopped == "reached"
     np.testing.assert_allclose(found.array.sum(axis=0), 1, atol=1e-6)
     assert [betti_numbers(found.array[c] > 0.5).numbers for c in (1, 2)] == [(1, 0), (1, 0)]
-    # Joined to one, with a hole between them: only their union is asked.
+    # Their union alone has a prior: it is joined, and the hole between them filled.
     found = Repairer(kind="complete").repair(p, [Prior((1, 2), (1, 0))])
     assert found.stopped == "reached"
     assert betti_numbers(found.array[1:].sum(axis=0) > 0.5).numbers == (1, 0)
@@ -303,18 +303,18 @@ def test_channels_apart() -> None:
 
 
 def test_progress_reports_the_betti_numbers() -> None:
-    told: list[tuple[int, int, tuple[int, ...]]] = []
+    reported: list[tuple[int, int, tuple[int, ...]]] = []
 
     def progress(step: int, most: int, found: list[Betti]) -> None:
-        told.append((step, most, found[0].numbers))
+        reported.append((step, most, found[0].numbers))
 
     Repairer(max_steps=20).repair(broken_ring()[None], [Prior((0,), (1, 1))], progress)  # type: ignore[arg-type]
-    assert told[0] == (0, 20, (2, 0))
-    assert [step for step, _, _ in told] == list(range(len(told)))
+    assert reported[0] == (0, 20, (2, 0))
+    assert [step for step, _, _ in reported] == list(range(len(reported)))
 
 
 @pytest.mark.parametrize(
-    ("betti", "settings", "says"),
+    ("betti", "settings", "message"),
     [
         ((1, 0, 0), {}, "2 axes has 2"),
         ((1, -1), {}, "negative"),
@@ -325,11 +325,11 @@ def test_progress_reports_the_betti_numbers() -> None:
     ],
 )
 def test_invalid_parameters_are_refused(
-    betti: tuple[int, ...], settings: dict[str, object], says: str
+    betti: tuple[int, ...], settings: dict[str, object], message: str
 ) -> None:
     p = broken_ring()
     p[:2, :2] = 0
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         repaired(p, *betti, **settings)
 
 

@@ -1,4 +1,4 @@
-"""Components and cavities by union-find are gudhi's."""
+"""Bars of components and cavities by union-find compared with those of gudhi."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from softmorph_cli.topology.persistence import bars, diagram
 def test_noise_has_the_bars_of_its_complex(seed: int, connectivity: int) -> None:
     rng = np.random.default_rng(seed)
     p: npt.NDArray[Any] = rng.random(rng.integers(1, 10, 3)).astype(np.float32 if seed % 2 else np.float64)
-    # All values differ, so that the voxels are no matter of choice; every fourth map has zeros besides.
+    # All values are distinct, so that births and deaths are unique; every fourth map also has zeros.
     if seed % 4 == 0:
         p[p < 0.3] = 0
     whole = bars(p, connectivity)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from softmorph_cli.metrics.certificate import Certificate
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.topology.prior import Prior
-    from softmorph_cli.topology.repair import Kind, Repaired, Settings, Stopped
+    from softmorph_cli.topology.repair import Kind, Repaired, Repairer, Stopped
     from softmorph_cli.volume import Volume
 
 T = TypeVar("T")
@@ -201,30 +201,28 @@ class Job:
     Attributes:
         array: The channels, (C, Y, X) or (C, Z, Y, X).
         priors: The Betti numbers that are asked for.
-        settings: How the repair goes.
+        repairer: The parameters of the repair.
     """
 
     array: npt.NDArray[Any]
     priors: tuple[Prior, ...]
-    settings: Settings
+    repairer: Repairer
 
     def run(self, report: Callable[[int, int, Sequence[Betti]], None] | None = None) -> Repaired:
         """Return the repaired map; `report` is called after each step: its number, the most, Betti numbers."""
-        from softmorph_cli.topology.repair import repair
-
-        return repair(self.array, self.priors, self.settings, report)
+        return self.repairer.repair(self.array, self.priors, report)
 
     def changes(self, after: npt.NDArray[Any]) -> dict[str, Any]:
         """Return how much another map, of the same shape, differs."""
         from softmorph_cli.metrics.certificate import changes
 
-        return changes(self.array, after, self.priors, self.settings)
+        return changes(self.array, after, self.priors, self.repairer)
 
     def certificate(self, after: npt.NDArray[Any]) -> Certificate:
         """Return the Betti numbers before and of another map, of the same shape."""
         from softmorph_cli.metrics.certificate import Certificate
 
-        return Certificate.of(self.array, after, self.priors, self.settings)
+        return Certificate.of(self.array, after, self.priors, self.repairer)
 
 
 def job_of(volume: Volume, betti: Asked | Path, *, region: str | None, smooth: str, **settings: Any) -> Job:
@@ -235,22 +233,22 @@ def job_of(volume: Volume, betti: Asked | Path, *, region: str | None, smooth: s
         betti: The Betti numbers as for `repair`, or the path of a TOML file of priors.
         region: As for `repair`.
         smooth: A length.
-        **settings: Further fields of `topology.repair.Settings`.
+        **settings: Further fields of `topology.repair.Repairer`.
 
     Raises:
         FileError: If the file cannot be read.
         InputError: If something does not fit the map.
     """
-    from softmorph_cli.topology.prior import read_priors
-    from softmorph_cli.topology.repair import Settings
+    from softmorph_cli.topology.prior import Prior
+    from softmorph_cli.topology.repair import Repairer
 
     array, kind = _channels(volume)
     if isinstance(betti, Path):
-        priors = read_priors(betti, volume.channels, len(array), volume.spatial_dims)
+        priors = Prior.read_all(betti, volume.channels, len(array), volume.spatial_dims)
     else:
         priors = _priors(betti, volume, len(array))
     box = _box(region, volume)
-    return Job(array, priors, Settings(smooth=_smoothing(smooth, volume), region=box, kind=kind, **settings))
+    return Job(array, priors, Repairer(smooth=_smoothing(smooth, volume), region=box, kind=kind, **settings))
 
 
 def check_effort(weight: float, max_steps: int) -> None:
@@ -285,7 +283,7 @@ def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
 def _one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior, ...]:
     from softmorph_cli.io.select import first_along
     from softmorph_cli.skeleton import selection
-    from softmorph_cli.topology.prior import Prior, check_prior
+    from softmorph_cli.topology.prior import Prior
 
     if count > 1:
         names = f" ({', '.join(volume.channels)})" if volume.channels else ""
@@ -298,7 +296,7 @@ def _one_prior(betti: Sequence[int], volume: Volume, count: int) -> tuple[Prior,
             each = "or give each its prior with --priors FILE"
         advice = selection.how_to_select(volume, option or first_along(axis))
         raise InputError(f"it holds {count} {what}{names}: {advice}, {each}.")
-    return (Prior((0,), check_prior(betti, volume.spatial_dims)),)
+    return (Prior.of((0,), betti, volume.spatial_dims),)
 
 
 def _smoothing(length: str, volume: Volume) -> tuple[float, ...]:
@@ -324,14 +322,14 @@ def _box(region: str | None, volume: Volume) -> tuple[slice, ...] | None:
 
 
 def _priors(betti: Asked, volume: Volume, count: int) -> tuple[Prior, ...]:
-    from softmorph_cli.topology.prior import prior_of
+    from softmorph_cli.topology.prior import Prior
 
     if not isinstance(betti, Mapping):
         return _one_prior(tuple(betti), volume, count)
     if not betti:
         raise UsageError("betti is empty: give the numbers of each channel, such as {0: (1, 0, 0)}.")
     return tuple(
-        prior_of(
+        Prior.from_table(
             {"channels": list(one) if isinstance(one, tuple) else [one], "betti": list(asked)},
             volume.channels,
             count,

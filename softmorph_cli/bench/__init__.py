@@ -1,1 +1,1 @@
-"""How fast the filters are on this machine: drawn maps, what is measured on them, the clock, the memory."""
+"""Benchmarks of the filters on this machine: drawn maps, workloads, timing and peak memory."""

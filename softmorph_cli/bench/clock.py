@@ -1,4 +1,4 @@
-"""Works that take turns before one clock: what else the machine does only ever adds time, to all alike."""
+"""Timing of tasks that run in turn, so that other load on the machine slows them all alike."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ def _nothing() -> None:
 
 
 @dataclass(frozen=True)
-class Task:
-    """Something to be measured.
+class TimedTask:
+    """A task to be timed.
 
     Attributes:
-        run: What the clock sees; gets what `prepare` returned. Freeing its result is not part of it.
-        prepare: Run before each time, unseen.
+        run: The timed function; its argument is the result of `prepare`. Freeing its result is not timed.
+        prepare: Called before each run, not timed.
     """
 
     run: Callable[[Any], object]
     prepare: Callable[[], Any] = _nothing
 
     def __call__(self) -> object:
-        """Do it once."""
+        """Prepare and run once."""
         return self.run(self.prepare())
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What the clock saw of one task.
+    """The run times of a task.
 
     Attributes:
         first: Seconds of the first run, which compiles a kernel or loads it from the cache.
-        warm: Seconds of each run after it.
+        warm: Seconds of each later run.
     """
 
     first: float
@@ -45,34 +45,33 @@ class Timing:
 
     @property
     def seconds(self) -> float:
-        """The smallest of the warm runs."""
+        """The shortest warm run."""
         return min(self.warm)
 
 
 def take_turns(
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, TimedTask],
     *,
     repeats: int,
     least: float = 0,
     patience: float = float("inf"),
     settle: Callable[[], None] = _nothing,
     clock: Callable[[], float] = time.perf_counter,
-    tell: Callable[[str], None] = lambda name: None,
+    report: Callable[[str], None] = lambda name: None,
 ) -> tuple[dict[str, Timing], dict[str, SoftmorphError]]:
-    """Run every task once, then all of them in turn, round after round.
+    """Time every task once, then all of them in turn, round after round.
 
     Args:
         tasks: By name.
         repeats: Rounds after the first run, at least 1.
-        least: What was too quick for the clock, its runs below so many seconds in all, gets more rounds, up
-            to ten times as many.
-        patience: A task whose warm runs took longer than this in all, in seconds, sits the rest out.
-        settle: Waits until the device is done; called on both sides of the clock.
+        least: Tasks whose warm runs took fewer seconds than this in total get more rounds, up to ten times as many.
+        patience: Tasks whose warm runs took more seconds than this in total get no more rounds.
+        settle: Waits until the device is idle; called before and after each run.
         clock: Returns seconds.
-        tell: Hears the name of each task before it runs; not that of the quick ones in the further rounds.
+        report: Called with the name of each task before it runs, except in the additional rounds.
 
     Returns:
-        The timings, and why the others refused to run.
+        The timings, and the errors of the tasks that raised one.
     """
     first: dict[str, float] = {}
     refused: dict[str, SoftmorphError] = {}
@@ -89,7 +88,7 @@ def take_turns(
         return seconds
 
     for name in tasks:
-        tell(name)
+        report(name)
         try:
             first[name] = measure(name)
         except SoftmorphError as error:
@@ -101,6 +100,6 @@ def take_turns(
             if seconds and sum(seconds) >= (patience if turn < repeats else least):
                 continue
             if turn < repeats:
-                tell(name)
+                report(name)
             seconds.append(measure(name))
     return {name: Timing(first[name], tuple(seconds)) for name, seconds in warm.items()}, refused

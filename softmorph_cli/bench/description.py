@@ -1,4 +1,4 @@
-"""What this machine is, as far as it decides how fast things are."""
+"""Description of this machine: what determines the speed of the filters."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any, Final
 
 from softmorph_cli import __version__
 from softmorph_cli.bench.peers import installed
-from softmorph_cli.bench.workloads import How
+from softmorph_cli.bench.workloads import Hardware
 from softmorph_cli.system import machine
 
 LIBRARIES: Final = ("numpy", "numba", "torch", "triton", "scipy", "scikit-image", "SimpleITK")
 
 
-def describe(how: How) -> dict[str, Any]:
-    """Return processor, memory, threads, device, how busy it is, and the versions of what is measured."""
+def describe(hardware: Hardware) -> dict[str, Any]:
+    """Return processor, memory, threads, device, load, and the versions of the measured libraries."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
-        "threads": how.threads,
+        "threads": hardware.threads,
         "memory_bytes": machine.memory(),
-        "device": device_name(how.device),
-        # Of the last minute: above 0 before a start, it says whom this run shared the machine with.
+        "device": device_name(hardware.device),
+        # Average of the last minute: above 0 before the start, other processes are running.
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
@@ -35,11 +35,11 @@ def describe(how: How) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the processor's name; where the system hides it, its architecture."""
+    """Return the processor's name, or its architecture if the system does not name it."""
     with suppress(OSError):
         # "model name" on x86; ARM kernels give a board's name at best.
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        found = re.search(r"^(?:model name|Model)\s*:\s*(\S.*)$", told, re.MULTILINE)
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"^(?:model name|Model)\s*:\s*(\S.*)$", text, re.MULTILINE)
         if found is not None:
             return " ".join(found[1].split())
     return platform.processor() or platform.machine()

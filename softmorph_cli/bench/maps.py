@@ -1,4 +1,4 @@
-"""The maps that are measured: drawn, so that every machine measures the same."""
+"""Drawn maps for benchmarks, equal on every machine."""
 
 from __future__ import annotations
 
@@ -10,28 +10,24 @@ import numpy.typing as npt
 Map = npt.NDArray[np.float32]
 ITEMSIZE: Final = 4
 
-# So many walks in an image 256 voxels wide leave about 5 % of it above 0.5, in 3D and in 2D.
+# Number of random walks in an image 256 voxels wide, for about 5 % of voxels above 0.5, by dimension.
 WALKS: Final = {3: 160, 2: 3}
-STEPS: Final = 8  # of one voxel each, after which the course has turned too far to draw them as one piece
+STEPS: Final = 8  # length of a straight piece of tube in voxels
 SOFTNESS: Final = 0.8
-# Farther out than this the probability would be below 1/1800: it is 0 there, as in most predicted maps.
+# Beyond this distance from the surface, where it would be below 1/1800, the probability is 0, as in predicted maps.
 SKIRT: Final = 6.0
 
 
 def noise(shape: tuple[int, ...], seed: int = 0) -> Map:
-    """Return independent uniform values: no voxel is settled, so that nothing can be skipped."""
+    """Return independent uniform values: every voxel has to be computed."""
     return np.random.default_rng(seed).random(shape, dtype=np.float32)
 
 
 def vessels(shape: tuple[int, ...], seed: int = 1) -> Map:
-    """Draw soft tubes along random walks; their share of the image does not depend on its size.
+    """Draw soft tubes along random walks, whose share of the image is independent of its size.
 
-    Args:
-        shape: (Z, Y, X) or (Y, X).
-        seed: Which walks.
-
-    Returns:
-        1 / (1 + exp(-d / 0.8)), where d is the distance in voxels to the tubes' surface, positive inside.
+    The probability is 1 / (1 + exp(-d / 0.8)), where d is the distance in voxels to the tubes' surface, positive
+    inside.
     """
     rng = np.random.default_rng(seed)
     dimensions = len(shape)
@@ -58,13 +54,13 @@ def vessels(shape: tuple[int, ...], seed: int = 1) -> Map:
 
 
 def _draw_piece(inside: Map, start: npt.NDArray[Any], end: npt.NDArray[Any], radius: float) -> None:
-    """Raise each voxel to its depth within one straight piece of tube with round ends."""
+    """Set each voxel to at least its depth within a straight piece of tube with round ends, in place."""
     low = np.maximum(np.floor(np.minimum(start, end) - radius - SKIRT), 0).astype(int)
     high = np.minimum(np.ceil(np.maximum(start, end) + radius + SKIRT) + 1, inside.shape).astype(int)
     if (low >= high).any():
         return
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    # Coordinates from the start of the piece; its axis is `step`, `STEPS` long.
+    # Coordinates relative to the start of the piece, whose axis is `step`.
     grid = [axis.astype(np.float32) - np.float32(p) for axis, p in zip(np.ogrid[box], start, strict=True)]
     step = (end - start).astype(np.float32)
     along = sum(g * s for g, s in zip(grid, step, strict=True)) / np.float32(step @ step)

@@ -1,4 +1,4 @@
-"""From works to figures: one size after the other, all that is compared in turn."""
+"""Measuring workloads on maps of one size, in turn with what they are compared with."""
 
 from __future__ import annotations
 
@@ -11,34 +11,32 @@ from typing import Final
 from softmorph_cli.bench import maps, peak
 from softmorph_cli.bench.clock import Timing, take_turns
 from softmorph_cli.bench.peers import COPY, PEERS, RULER, Peer
-from softmorph_cli.bench.workloads import How, Work
+from softmorph_cli.bench.workloads import Hardware, Work
 from softmorph_cli.errors import InputError, SoftmorphError, SoftmorphWarning
 
-# A work that takes long is known well enough after this many seconds of warm runs.
+# Seconds of warm runs after which a slow workload is not repeated.
 PATIENCE: Final = 20.0
-# Runs of less than a time slice may all be caught behind someone else's: there are more of them.
+# Least seconds of warm runs of a quick workload, so that not all of them wait for another process.
 LEAST: Final = 0.25
 
 
 @dataclass(frozen=True)
-class Row:
-    """What was measured of one work on one map.
+class Measurement:
+    """The measurement of one workload on one map.
 
     Attributes:
-        operation: As `Work`.
-        method: As `Work`.
-        detail: As `Work`.
-        map: What was drawn: "noise" or "vessels".
-        shape: Its shape.
-        share_above_half: The part of its voxels above 0.5.
-        seconds: The smallest of the warm runs.
-        runs: How many of them there were.
+        operation: As in `Work`, like `method` and `detail`.
+        map: "noise" or "vessels".
+        shape: Shape of the map.
+        share_above_half: Share of the voxels above 0.5.
+        seconds: The shortest warm run.
+        runs: Number of warm runs.
         first_seconds: The first run, which compiles or loads the kernel.
         mvoxel_per_s: Millions of voxels a second.
-        ratio_to_copy: Its time over that of a plain copy of the map.
-        ratio_to_ruler: Its time over that of SciPy's grey erosion, None on CUDA.
-        peak_bytes: The most memory beyond the input, the result included; None where it was not measured.
-        peak_to_input: The same over the bytes of the input.
+        ratio_to_copy: Time over that of a plain copy of the map.
+        ratio_to_ruler: Time over that of SciPy's grey erosion; None on CUDA.
+        peak_bytes: Peak memory beyond the input, the result included; None if not measured.
+        peak_to_input: `peak_bytes` over the size of the input.
     """
 
     operation: str
@@ -58,23 +56,22 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The name of the work."""
+        """The name of the workload."""
         return f"{self.operation} {self.detail}, {self.method}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured of another library's function.
+    """The measurement of another library's function.
 
     Attributes:
-        name: The function, for people.
+        name: The function.
         library: Its package.
-        version: Its version.
+        version: The package's version.
         shape: Shape of the map.
-        seconds: As `Row`.
-        mvoxel_per_s: As `Row`.
-        work: The name of the work it is compared with, None for what all are compared with.
-        ratio: The time of softmorph's work over this one.
+        seconds: As in `Measurement`, like `mvoxel_per_s`.
+        work: Name of the workload that it is compared with; None if all are.
+        ratio: Time of the workload over that of the function.
     """
 
     name: str
@@ -89,14 +86,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Growth:
-    """How the time per voxel grows with the map: 1 where twice the voxels take twice the time.
-
-    Attributes:
-        work: Its name.
-        smallest: Shape of the smallest map.
-        largest: Shape of the largest map.
-        ratio: Time per voxel of the largest over that of the smallest.
-    """
+    """Growth of the time per voxel from the smallest to the largest map: 1 if twice the voxels take twice the time."""
 
     work: str
     smallest: tuple[int, ...]
@@ -106,9 +96,9 @@ class Growth:
 
 @dataclass(frozen=True)
 class Measured:
-    """All figures of one shape, and why some are missing."""
+    """The measurements of one shape; the notes say which are missing, and why."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[Measurement, ...]
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
 
@@ -116,46 +106,41 @@ class Measured:
 def measure(
     shape: tuple[int, ...],
     chosen: Sequence[Work],
-    how: How,
+    hardware: Hardware,
     *,
     repeats: int,
     memory: bool,
-    tell: Callable[[str], None] = lambda words: None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> Measured:
-    """Measure works on maps of one shape, with what they are compared with in the same run.
+    """Measure workloads on maps of one shape, in turn with what they are compared with.
 
-    Args:
-        shape: (Z, Y, X) or (Y, X).
-        chosen: What to measure.
-        how: Where.
-        repeats: Warm runs of each; fewer of what takes long.
-        memory: Whether to measure the peak memory, on the CPU in a fresh process for each work.
-        tell: Hears what is under way.
+    Slow workloads get fewer than `repeats` warm runs. Peak memory is measured on the CPU in a fresh process for each
+    workload. `report` is called with a description of each stage.
 
     Raises:
-        InputError: If every work refuses to run; the message is the first one's.
+        InputError: If every workload raises an error; the message is that of the first.
     """
-    peers, missing = _peers(chosen, len(shape), how)
+    peers, missing = _peers(chosen, len(shape), hardware)
     size = " x ".join(map(str, shape))
-    tell(f"{size}: drawing the maps")
+    report(f"{size}: drawing the maps")
     drawn = {
         name: maps.DRAWN[name](shape) for name in {one.drawn for one in chosen} | {one.drawn for one in peers}
     }
     shares = {name: float((array > 0.5).mean()) for name, array in drawn.items()}
-    placed = {name: how.place(array) for name, array in drawn.items()}
+    placed = {name: hardware.place(array) for name, array in drawn.items()}
 
-    tasks = {peer.name: peer.task(placed[peer.drawn], how) for peer in peers}
-    tasks |= {work.name: work.task(placed[work.drawn], how) for work in chosen}
+    tasks = {peer.name: peer.task(placed[peer.drawn], hardware) for peer in peers}
+    tasks |= {work.name: work.task(placed[work.drawn], hardware) for work in chosen}
     with warnings.catch_warnings():
-        # That one iteration thins too much is no news here.
+        # Settings that are warned about, such as a single iteration of thinning, are intended here.
         warnings.simplefilter("ignore", SoftmorphWarning)
         timings, refused = take_turns(
             tasks,
             repeats=repeats,
             least=LEAST,
             patience=PATIENCE,
-            settle=_settle(how),
-            tell=lambda name: tell(f"{size}: {name}"),
+            settle=_settle(hardware),
+            report=lambda name: report(f"{size}: {name}"),
         )
     notes = [*missing, *(f"{size}: {name} is left out: {why}" for name, why in refused.items())]
 
@@ -165,12 +150,12 @@ def measure(
             continue
         peak_bytes = None
         if memory:
-            tell(f"{size}: memory of {work.name}")
+            report(f"{size}: memory of {work.name}")
             try:
-                if how.on_cuda:
-                    peak_bytes = peak.on_cuda(tasks[work.name], how.device)
+                if hardware.on_cuda:
+                    peak_bytes = peak.on_cuda(tasks[work.name], hardware.device)
                 else:
-                    peak_bytes = peak.of_fresh_process(work, shape, threads=how.threads)
+                    peak_bytes = peak.of_fresh_process(work, shape, threads=hardware.threads)
             except SoftmorphError as error:
                 notes.append(str(error))
         rows.append(_row(work, shape, shares[work.drawn], timings, peak_bytes))
@@ -179,8 +164,8 @@ def measure(
     return Measured(tuple(rows), _comparisons(peers, rows, timings), tuple(notes))
 
 
-def growth(rows: Sequence[Row]) -> list[Growth]:
-    """Return how each work's time per voxel grows from the smallest to the largest of its maps, if several."""
+def growth(rows: Sequence[Measurement]) -> list[Growth]:
+    """Return the growth of each workload from the smallest to the largest of its maps, if there are several."""
     found = []
     for name in dict.fromkeys(row.name for row in rows):
         own = sorted((row for row in rows if row.name == name), key=lambda row: math.prod(row.shape))
@@ -190,11 +175,11 @@ def growth(rows: Sequence[Row]) -> list[Growth]:
     return found
 
 
-def _peers(chosen: Sequence[Work], dimensions: int, how: How) -> tuple[list[Peer], list[str]]:
+def _peers(chosen: Sequence[Work], dimensions: int, hardware: Hardware) -> tuple[list[Peer], list[str]]:
     present, notes = [], []
     likes = {(work.operation, work.method) for work in chosen}
     for peer in PEERS:
-        if dimensions not in peer.dimensions or (how.on_cuda and not peer.on_cuda):
+        if dimensions not in peer.dimensions or (hardware.on_cuda and not peer.on_cuda):
             continue
         if peer.like is not None and peer.like not in likes:
             continue
@@ -205,21 +190,21 @@ def _peers(chosen: Sequence[Work], dimensions: int, how: How) -> tuple[list[Peer
     return present, notes
 
 
-def _settle(how: How) -> Callable[[], None]:
-    if not how.on_cuda:
+def _settle(hardware: Hardware) -> Callable[[], None]:
+    if not hardware.on_cuda:
         return lambda: None
     import torch
 
-    # Work on a GPU is only queued when a call returns.
-    return lambda: torch.cuda.synchronize(how.device)
+    # Calls on a GPU return before the work is done.
+    return lambda: torch.cuda.synchronize(hardware.device)
 
 
 def _row(
     work: Work, shape: tuple[int, ...], share: float, timings: dict[str, Timing], peak_bytes: int | None
-) -> Row:
+) -> Measurement:
     timing = timings[work.name]
     voxels = math.prod(shape)
-    return Row(
+    return Measurement(
         operation=work.operation,
         method=work.method,
         detail=work.detail,
@@ -238,7 +223,7 @@ def _row(
 
 
 def _comparisons(
-    peers: Sequence[Peer], rows: Sequence[Row], timings: dict[str, Timing]
+    peers: Sequence[Peer], rows: Sequence[Measurement], timings: dict[str, Timing]
 ) -> tuple[Comparison, ...]:
     found = []
     for peer in peers:

@@ -1,8 +1,8 @@
-"""The most memory a work holds beyond its input, its result included: measured in a process of its own.
+"""Peak memory of a workload beyond its input, its result included, measured in a process of its own.
 
-A process that has done anything before keeps memory it could reuse, and what it reuses is not seen. So each
-work gets a fresh one, which runs it on a small map first (compiling and loading libraries are not counted),
-then sets the kernel's mark of the peak back and runs it on the map.
+Memory that a process reuses from earlier work would not be counted. So each workload gets a fresh process, which runs
+it on a small map first, so that compiling and loading libraries are not counted, then resets the peak that the
+operating system records and runs it on the map.
 
 Run by `of_fresh_process`: python -m softmorph_cli.bench.peak DRAWN SHAPE NAME THREADS
 """
@@ -19,24 +19,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli.bench import maps
-from softmorph_cli.bench.workloads import How, Work, works
+from softmorph_cli.bench.workloads import Hardware, Work, works
 from softmorph_cli.errors import SoftmorphError
 
 SMALL: Final = 24
 _STATUS = Path("/proc/self/status")
-# glibc then hands every array back to the system when it is freed, and takes the next from there: a page that
-# is reused from a heap would count for nothing.
+# Makes glibc return every freed array to the operating system: pages reused from the heap would not be counted.
 _ENVIRONMENT: Final = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 def of_fresh_process(work: Work, shape: tuple[int, ...], *, threads: int) -> int | None:
-    """Return the bytes a work holds at most on the CPU beyond its input; its result counts.
-
-    Returns:
-        None where the system does not tell (it needs Linux's /proc).
+    """Return the peak memory of a workload on the CPU in bytes, beyond its input; None without Linux's /proc.
 
     Raises:
-        SoftmorphError: If the work refuses to run, or its process is killed for memory.
+        SoftmorphError: If the workload raises an error, or its process is killed for memory.
     """
     if not _STATUS.exists():
         return None
@@ -49,26 +45,26 @@ def of_fresh_process(work: Work, shape: tuple[int, ...], *, threads: int) -> int
         check=False,
     )
     if ended.returncode:
-        told = ended.stderr.strip().splitlines() or [f"its process ended with status {ended.returncode}"]
-        raise SoftmorphError(f"the memory of {work.name} could not be measured: {told[-1]}")
+        lines = ended.stderr.strip().splitlines() or [f"its process ended with status {ended.returncode}"]
+        raise SoftmorphError(f"the memory of {work.name} could not be measured: {lines[-1]}")
     return int(ended.stdout)
 
 
 def held(run: Callable[[], object]) -> int:
-    """Return the bytes by which this process grew at most while something ran, from the kernel's marks.
+    """Return the peak growth of this process in bytes during a call, as the operating system records it.
 
-    The kernel counts pages in batches for each thread, so that the marks are off by some hundred kB. Where the mark
-    cannot be set back the answer may be too large.
+    Linux counts pages in batches for each thread, so that the result is off by some hundred kB. If the recorded peak
+    cannot be reset the result may be too large.
     """
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    before = _mark("VmRSS")
+    before = _status_bytes("VmRSS")
     run()
-    return max(0, _mark("VmHWM") - before)
+    return max(0, _status_bytes("VmHWM") - before)
 
 
 def on_cuda(run: Callable[[], object], device: str) -> int:
-    """Return the bytes by which torch's allocations on a GPU grew at most while something ran."""
+    """Return the peak growth in bytes of torch's allocations on a GPU during a call."""
     import torch
 
     torch.cuda.synchronize(device)
@@ -79,7 +75,7 @@ def on_cuda(run: Callable[[], object], device: str) -> int:
     return int(torch.cuda.max_memory_allocated(device) - before)
 
 
-def _mark(name: str) -> int:
+def _status_bytes(name: str) -> int:
     found = re.search(rf"^{name}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
     if found is None:
         raise SoftmorphError(f"{_STATUS} holds no {name}.")
@@ -88,11 +84,11 @@ def _mark(name: str) -> int:
 
 def _main(drawn: str, extents: str, name: str, threads: str) -> None:
     shape = tuple(map(int, extents.split("x")))
-    how = How("cpu", int(threads))
+    hardware = Hardware("cpu", int(threads))
     work = next(work for work in works(len(shape)) if work.name == name)
 
     def task(extent: tuple[int, ...]) -> Any:
-        return work.task(maps.DRAWN[drawn](extent), how)
+        return work.task(maps.DRAWN[drawn](extent), hardware)
 
     task((SMALL,) * len(shape))()
     sys.stdout.write(f"{held(task(shape))}\n")

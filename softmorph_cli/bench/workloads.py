@@ -1,4 +1,4 @@
-"""What is measured: each operation and method, on the map that asks most of it."""
+"""The workloads: each operation and method, on a map that takes it the most work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import softmorph_cli
-from softmorph_cli.bench.clock import Task
+from softmorph_cli.bench.clock import TimedTask
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.operations import Skeleton
 
@@ -17,13 +17,8 @@ CLOSING_RADIUS: Final = 3  # voxels
 
 
 @dataclass(frozen=True)
-class How:
-    """Where the works run.
-
-    Attributes:
-        device: "cpu", "cuda" or "cuda:N".
-        threads: On the CPU.
-    """
+class Hardware:
+    """The device that workloads run on, "cpu", "cuda" or "cuda:N", and the number of threads on the CPU."""
 
     device: str
     threads: int
@@ -34,7 +29,7 @@ class How:
         return self.device.startswith("cuda")
 
     def place(self, array: Any) -> Any:
-        """Return a map where and as the device takes it."""
+        """Return a map as the device takes it: an array, or a tensor on the GPU."""
         if not self.on_cuda:
             return array
         import torch
@@ -44,25 +39,25 @@ class How:
 
 @dataclass(frozen=True)
 class Work:
-    """One filter with its settings.
+    """A filter with its settings.
 
     Attributes:
-        operation: What people call it; what --operation chooses by.
-        method: What --method chooses by; "hard" for the exact binary skeleton.
-        detail: What tells it from its neighbours in the table.
-        drawn: Which map it is run on: "noise" (nothing can be skipped) or "vessels".
-        task: Takes a map and the device and returns what is to be timed.
+        operation: Selected by --operation.
+        method: Selected by --method; "hard" for the exact binary skeleton.
+        detail: What distinguishes it from others of that operation and method.
+        drawn: The map that it runs on: "noise" (every voxel has to be computed) or "vessels".
+        task: Maps an image and the hardware to the timed task.
     """
 
     operation: str
     method: str
     detail: str
     drawn: str
-    task: Callable[[Any, How], Task]
+    task: Callable[[Any, Hardware], TimedTask]
 
     @property
     def name(self) -> str:
-        """The name of this work alone, for people."""
+        """Its unique name for display."""
         return f"{self.operation} {self.detail}, {self.method}"
 
 
@@ -70,21 +65,23 @@ def _filter(operation: str, method: str, detail: str, drawn: str, **options: Any
     chosen: dict[str, Any] = {"hard": True} if method == "hard" else {"method": method}
     options |= chosen
 
-    def task(image: Any, how: How) -> Task:
+    def task(image: Any, hardware: Hardware) -> TimedTask:
         function = getattr(softmorph_cli, operation)
-        return Task(lambda _: function(image, device=how.device, threads=how.threads, **options))
+        return TimedTask(
+            lambda _: function(image, device=hardware.device, threads=hardware.threads, **options)
+        )
 
     return Work(operation, method, detail, drawn, task)
 
 
 def _gradient(method: str, part: str) -> Work:
-    """Training through `SoftSkeletonizer`: its forward run that remembers, or the backward run after it."""
+    """Return training through `SoftSkeletonizer`: the forward pass with a graph, or the backward pass."""
 
-    def task(image: Any, how: How) -> Task:
+    def task(image: Any, hardware: Hardware) -> TimedTask:
         import torch
 
         module = softmorph_cli.SoftSkeletonizer(
-            GRADIENT_ITERATIONS, method, device=how.device, threads=how.threads
+            GRADIENT_ITERATIONS, method, device=hardware.device, threads=hardware.threads
         )
         image = image if torch.is_tensor(image) else torch.from_numpy(image)
 
@@ -92,18 +89,17 @@ def _gradient(method: str, part: str) -> Work:
             return image[None, None].detach().requires_grad_()
 
         if part == "forward":
-            return Task(module, leaf)
-        # Not the sum: its gradient is the same everywhere, which no loss is.
-        return Task(torch.autograd.backward, lambda: module(leaf()).square().sum())
+            return TimedTask(module, leaf)
+        # The gradient of the plain sum would be constant, unlike that of any loss.
+        return TimedTask(torch.autograd.backward, lambda: module(leaf()).square().sum())
 
     return Work(f"training {part}", method, f"{GRADIENT_ITERATIONS} iterations", "vessels", task)
 
 
 def line_passes(connectivity: int, dimensions: int, radius: int) -> int:
-    """Return how many minima and maxima along one axis make up a closing: what it takes, written in 1-D passes.
+    """Return the number of 1-D minima and maxima of a closing.
 
-    A box is its lines one after the other, along each axis once whatever its radius. A cross is not: each of its
-    iterations takes a line along each axis.
+    A box is separable into one line along each axis, whatever its radius; a cross takes one for each iteration.
     """
     box = connectivity == 3**dimensions - 1
     return 2 * dimensions * (1 if box else radius)
@@ -117,7 +113,7 @@ def _closing(connectivity: int, dimensions: int) -> Work:
 
 
 def works(dimensions: int) -> tuple[Work, ...]:
-    """Return everything that is measured, in the table's order."""
+    """Return all workloads, in the order of the table."""
     elements = (6, 18, 26) if dimensions == 3 else (4, 8)
     steps = f"{GRADIENT_ITERATIONS} iterations"
     return (
@@ -147,10 +143,10 @@ def works(dimensions: int) -> tuple[Work, ...]:
 
 
 def choose(dimensions: int, operations: Iterable[str] = (), methods: Iterable[str] = ()) -> tuple[Work, ...]:
-    """Return the works of these operations and methods; of all where none is named.
+    """Return the workloads of these operations and methods; all if none is named.
 
     Raises:
-        UsageError: If a name is none of theirs, or nothing is of both.
+        UsageError: If a name is unknown, or no workload has both.
     """
     every = chosen = works(dimensions)
     for option, names in (("operation", tuple(operations)), ("method", tuple(methods))):

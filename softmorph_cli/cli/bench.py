@@ -21,7 +21,7 @@ from softmorph_cli.system.files import check_writable
 from softmorph_cli.system.parameters import Parameter
 
 if TYPE_CHECKING:
-    from softmorph_cli.bench.measure import Comparison, Growth, Row
+    from softmorph_cli.bench.measure import Comparison, Growth, Measurement
 
 # Smaller maps are mostly border.
 SMALLEST = 8
@@ -94,7 +94,7 @@ def bench(
 
     chosen = workloads.choose(dimensions, operation or (), method or ())
     choose(device, threads=threads)  # raises for a missing device, and for 0 threads
-    how = workloads.How("cpu" if device == "auto" else device, threads or machine.threads())
+    how = workloads.Hardware("cpu" if device == "auto" else device, threads or machine.threads())
     _check_memory(sizes[-1] ** dimensions, machine.memory())
     facts = description.describe(how)
 
@@ -102,7 +102,7 @@ def bench(
     with _status_line(quiet=quiet) as tell:
         for extent in sizes:
             shape = (extent,) * dimensions
-            found.append(measure.measure(shape, chosen, how, repeats=repeats, memory=memory, tell=tell))
+            found.append(measure.measure(shape, chosen, how, repeats=repeats, memory=memory, report=tell))
     rows = [row for one in found for row in one.rows]
     comparisons = [comparison for one in found for comparison in one.comparisons]
     growth = measure.growth(rows)
@@ -193,7 +193,7 @@ def _print_machine(facts: dict[str, Any]) -> None:
     report.table("this machine", ("", ""), lines, err=False)
 
 
-def _print_rows(title: str, rows: Sequence[Row]) -> None:
+def _print_rows(title: str, rows: Sequence[Measurement]) -> None:
     from softmorph_cli.plots.curves import duration
 
     with_ruler = any(row.ratio_to_ruler is not None for row in rows)
@@ -245,18 +245,23 @@ def _ratio(value: float | None) -> str:
 
 
 def _draw(
-    rows: Sequence[Row], comparisons: Sequence[Comparison], facts: dict[str, Any], path: Path, *, force: bool
+    rows: Sequence[Measurement],
+    comparisons: Sequence[Comparison],
+    facts: dict[str, Any],
+    path: Path,
+    *,
+    force: bool,
 ) -> None:
     from math import prod
 
-    from softmorph_cli.plots.curves import Curve, draw_curves
+    from softmorph_cli.plots.curves import TimeCurve, draw_curves
 
     points: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for row in rows:
         points.setdefault((row.name, row.operation), []).append((prod(row.shape), row.seconds))
     for one in comparisons:
         points.setdefault((one.name, ""), []).append((prod(one.shape), one.seconds))
-    curves = [Curve(name, family, tuple(found)) for (name, family), found in points.items()]
+    curves = [TimeCurve(name, family, tuple(found)) for (name, family), found in points.items()]
     shapes = sorted({row.shape for row in rows})
     sizes = [(float(prod(shape)), f"{shape[0]}{'³' if len(shape) == 3 else '²'}") for shape in shapes]
     where = facts["processor"] + f", {facts['threads']} threads"
@@ -265,8 +270,6 @@ def _draw(
     draw_curves(
         curves,
         sizes,
-        path,
         title=f"softmorph {facts['softmorph']}: time against size",
         subtitle=f"{where}; the fastest of several warm runs",
-        force=force,
-    )
+    ).save(path, force=force)

@@ -60,9 +60,9 @@ def inspect(
     tracing = Tracing(**{name: value for name, value in vars(curve).items() if name != "map_file"})
     _check(source, curve, output, reading)
     if sys.stdout.isatty():
-        from softmorph_cli.plots.graphics import wanted
+        from softmorph_cli.plots.graphics import mode
 
-        wanted()  # raises for an invalid SOFTMORPH_PICTURES
+        mode()  # raises for an invalid SOFTMORPH_PICTURES
     from softmorph_cli.pipeline import describe
     from softmorph_cli.skeleton import analyse
 
@@ -200,21 +200,19 @@ def _write_texts(found: analyse.Inspection, begin: Mapping[str, Any], output: In
 def _draw(found: analyse.Inspection, output: InspectOutput, source: Path, which: str) -> None:
     if not output.others:
         return
-    from softmorph_cli.plots.graph_preview import graph_png, preview_graph
+    from softmorph_cli.plots.graph_preview import preview_graph
 
     title = f"softmorph inspect {source.name}{which}"
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.parameters.items())
     if output.preview is not None:
-        preview_graph(
-            found.volume, found.graph, output.preview, title=title, subtitle=words, force=output.force
-        )
+        picture = preview_graph(found.volume, found.graph, title=title, subtitle=words)
+        picture.save(output.preview, force=output.force)
     if output.report is not None:
         from softmorph_cli.plots.html.inspection_page import inspection_page
-        from softmorph_cli.plots.theme import DARK, LIGHT
 
         pictures = {
-            name: graph_png(found.volume, found.graph, look=look)
-            for name, look in (("dark", DARK), ("light", LIGHT))
+            "dark": preview_graph(found.volume, found.graph).png(),
+            "light": preview_graph(found.volume, found.graph, theme="light").png(),
         }
         of = {"class": found.graph.name} if found.graph.name else {}
         facts = {"file": str(source), **of, "connectivity": str(3**found.volume.spatial_dims - 1)}

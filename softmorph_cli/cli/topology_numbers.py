@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from softmorph_cli.skeleton.frame import Frame
+    from softmorph_cli.topology import persistence
     from softmorph_cli.topology.betti import Betti
-    from softmorph_cli.topology.persistence import Bars
     from softmorph_cli.volume import Volume
 
 # Names of homology classes by dimension, for each number of spatial axes.
 NAMES: Final = {2: ("components", "holes"), 3: ("components", "loops", "cavities")}
 _ONE: Final = {"components": "component", "holes": "hole", "loops": "loop", "cavities": "cavity"}
-# Steps of the thresholds of Betti curves, in the JSON and in the plot.
-_STEPS, _FINE_STEPS = 100, 500
+# Equal steps of the threshold at which the JSON has Betti curves.
+_STEPS = 100
 _SHOWN: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -40,7 +40,7 @@ class _Found:
 
     name: str
     betti: Betti
-    bars: Bars | None
+    bars: persistence.Bars | None
 
 
 def numbers(
@@ -84,10 +84,10 @@ def numbers(
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
     from softmorph_cli.skeleton.frame import Frame
-    from softmorph_cli.topology.betti import connectivities
+    from softmorph_cli.topology import components
 
     frame = Frame.of(volume)
-    foreground, background = connectivities(volume.spatial_dims, mask_options.connectivity)
+    foreground, background = components.connectivities(volume.spatial_dims, mask_options.connectivity)
     document = {
         **documents.head(),
         "input": documents.described(volume) | {"read_with": reading.as_json},
@@ -153,11 +153,11 @@ def _at_levels(volume: Volume) -> tuple[Volume, tuple[str, ...], tuple[float, ..
 def _count_one(
     name: str, array: npt.NDArray[Any], mask_options: MaskOptions, output: NumbersOutput
 ) -> _Found:
+    from softmorph_cli.topology import persistence
     from softmorph_cli.topology.betti import betti_numbers
-    from softmorph_cli.topology.persistence import bars
 
     betti = betti_numbers(array > mask_options.threshold, mask_options.connectivity)
-    return _Found(name, betti, None if output.no_bars else bars(array, mask_options.connectivity))
+    return _Found(name, betti, None if output.no_bars else persistence.bars(array, mask_options.connectivity))
 
 
 def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _as_document(one: _Found, volume: Volume, frame: Frame, top: int) -> dict[st
 _Bar = tuple[int, float, float, tuple[int, ...], tuple[int, ...] | None]
 
 
-def _longest(bars: Bars, top: int) -> list[_Bar]:
+def _longest(bars: persistence.Bars, top: int) -> list[_Bar]:
     """Return dimension, birth, death and their voxels of the longest bars; None for a death outside of the map."""
     every: list[_Bar] = []
     for dimension, diagram in enumerate(bars.diagrams):
@@ -227,26 +227,18 @@ def _places(frame: Frame, index: tuple[int, ...] | None) -> list[str]:
 
 
 def _draw(one: _Found, volume: Volume, threshold: float, output: NumbersOutput, title: str) -> None:
-    from softmorph_cli.plots.persistence import Dimension, draw_persistence
+    from softmorph_cli.plots.persistence import draw_persistence
 
     assert one.bars is not None
     assert output.plot is not None
-    thresholds = [k / _FINE_STEPS for k in range(_FINE_STEPS + 1)]
-    names = NAMES[volume.spatial_dims]
-    drawn = [
-        Dimension(name, diagram.birth, diagram.death, counts)
-        for name, diagram, counts in zip(names, one.bars.diagrams, one.bars.curves(thresholds), strict=True)
-    ]
     words = f"above {threshold:g} (shaded): {counted(one.betti)}; {one.betti.connectivity}-connected"
     draw_persistence(
-        drawn,
-        thresholds,
+        one.bars,
+        NAMES[volume.spatial_dims],
         threshold,
-        output.plot,
         title=f"softmorph topology numbers {title}",
         subtitle=words,
-        force=output.force,
-    )
+    ).save(output.plot, force=output.force)
 
 
 def counted(betti: Betti) -> str:
@@ -279,9 +271,9 @@ def _show(
         curves = [one.bars.curves(shown)[k] for one in found if one.bars is not None]
         if curves:
             lines.append([f"{name} above {heads}", *(" ".join(f"{n:,}" for n in curve) for curve in curves)])
-    from softmorph_cli.topology.betti import connectivities
+    from softmorph_cli.topology import components
 
-    foreground, background = connectivities(volume.spatial_dims, found[0].betti.connectivity)
+    foreground, background = components.connectivities(volume.spatial_dims, found[0].betti.connectivity)
     footer = f"{foreground}-connected, the background {background}-connected"
     columns = ("", *(one.name or f"above {threshold:g}" for one in found))
     report.table(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from softmorph_cli.metrics.certificate import Certificate
     from softmorph_cli.topology.betti import Betti
     from softmorph_cli.topology.prior import Prior
-    from softmorph_cli.topology.repair import Repaired, Settings
+    from softmorph_cli.topology.repair import Repaired, Repairer
     from softmorph_cli.volume import Volume
 
 _STOPPED = {
@@ -61,7 +61,7 @@ def repair(
     from softmorph_cli.api.repairs import job_of
     from softmorph_cli.io import as_stored, check_target
     from softmorph_cli.pipeline import describe
-    from softmorph_cli.topology.prior import parse_betti
+    from softmorph_cli.topology.prior import Prior
 
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force), axes=volume.axes)
     read_seconds = time.perf_counter() - started
@@ -69,7 +69,7 @@ def repair(
     try:
         job = job_of(
             volume,
-            goal.priors or parse_betti(goal.betti or ""),
+            goal.priors or Prior.parse_betti(goal.betti or ""),
             region=reading.region,
             smooth=goal.smooth,
             threshold=mask_options.threshold,
@@ -139,9 +139,9 @@ def _check(
             "say what topology is asked for: --betti 1,0,0, or of several channels --priors FILE."
         )
     if goal.betti is not None:
-        from softmorph_cli.topology.prior import parse_betti
+        from softmorph_cli.topology.prior import Prior
 
-        parse_betti(goal.betti)
+        Prior.parse_betti(goal.betti)
     check_effort(goal.weight, goal.max_steps)
     lengths.parse(goal.smooth, "--smooth")
     check_target(target, WriteOptions(output_type=output.output_type, force=output.force))
@@ -151,20 +151,20 @@ def _check(
 
 
 def _parameters(goal: Goal, mask_options: MaskOptions, reading: WholeMap, job: Job) -> dict[str, Any]:
-    from softmorph_cli.topology.betti import connectivities
+    from softmorph_cli.topology.components import connectivities
 
-    priors, settings = job.priors, job.settings
+    priors, repairer = job.priors, job.repairer
     foreground, background = connectivities(len(priors[0].betti), mask_options.connectivity)
     return {
         "priors": [{"channels": list(prior.channels), "betti": list(prior.betti)} for prior in priors],
-        "channels_are": settings.kind,
+        "channels_are": repairer.kind,
         "threshold": mask_options.threshold,
         "connectivity": foreground,
         "background_connectivity": background,
         "lambda": goal.weight,
         "max_steps": goal.max_steps,
         "smooth": goal.smooth,
-        "smooth_voxels": list(settings.smooth),
+        "smooth_voxels": list(repairer.smooth),
         "region": reading.region,
     }
 
@@ -180,7 +180,7 @@ def _write(
 ) -> list[str]:
     from softmorph_cli.io import write
 
-    priors, settings = job.priors, job.settings
+    priors, repairer = job.priors, job.repairer
     made = {
         "command": "softmorph topology repair",
         "version": __version__,
@@ -198,8 +198,8 @@ def _write(
         if many:
             words += f"; shown is {_label(priors[0], before)}"
         # Not the first channel, which is often the background.
-        shown, result = (_of_prior(volume, priors[0], settings) for volume in (before, after))
-        flipped = (shown.array > settings.threshold) != (result.array > settings.threshold)
+        shown, result = (_of_prior(volume, priors[0], repairer) for volume in (before, after))
+        flipped = (shown.array > repairer.threshold) != (result.array > repairer.threshold)
         preview(
             *(shown, result, output.preview),
             title=f"softmorph topology repair {title}",
@@ -210,13 +210,11 @@ def _write(
     return warnings
 
 
-def _of_prior(volume: Volume, prior: Prior, settings: Settings) -> Volume:
+def _of_prior(volume: Volume, prior: Prior, repairer: Repairer) -> Volume:
     """Return the map of which a prior asks, without any other axes than those of space."""
-    from softmorph_cli.topology.repair import union
-
     dims = volume.spatial_dims
     array = volume.array.reshape(-1, *volume.array.shape[-dims:])
-    return replace(volume, array=union(array, prior, settings), axes=volume.axes[-dims:], channels=None)
+    return replace(volume, array=repairer.union(array, prior), axes=volume.axes[-dims:], channels=None)
 
 
 def _label(prior: Prior, volume: Volume) -> str:

@@ -1,7 +1,7 @@
 """Losses for training networks on thin structures, as `torch.nn.Module`s over (B, C, [D,] H, W).
 
-Arguments are called and mean what they do in MONAI, and at the same settings the values are MONAI's own. Importing
-this loads torch; `import softmorph_cli` alone does not.
+Arguments have the names and meanings that they have in MONAI, and with equal arguments the values are equal to MONAI's.
+Importing this package loads torch; `import softmorph_cli` does not.
 """
 
 from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss

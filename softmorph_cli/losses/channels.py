@@ -1,4 +1,4 @@
-"""What every loss does with a network's output: activation, one-hot labels, background, checks, reduction."""
+"""Base classes of the losses: activation, one-hot labels, background, checks, reduction, skeletons of targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REDUCTIONS: Final = ("mean", "sum", "none")
 
 
 class Channels(TypedDict, total=False):
-    """Keyword arguments that every loss takes, as in MONAI; `ChannelLoss` has their meaning and defaults."""
+    """Keyword arguments of every loss, as in MONAI; see `ChannelLoss`."""
 
     include_background: bool
     to_onehot_y: bool
@@ -28,10 +28,10 @@ class Channels(TypedDict, total=False):
 
 
 class ChannelLoss(nn.Module):
-    """A loss of (B, C, [D,] H, W): it holds no parameters, and computes in float32 what is narrower.
+    """A loss of (B, C, [D,] H, W) without parameters; narrower types than float32 are computed in float32.
 
-    Of MONAI's arguments `other_act`, `weight` and `ignore_index` are not there. Refused, where MONAI computes on, are
-    NaN and values outside of [0, 1], unless the loss is compiled, and a softmax over a single channel.
+    MONAI's arguments `other_act`, `weight` and `ignore_index` are not supported. Unlike in MONAI, NaN and values
+    outside of [0, 1] raise an error, unless the loss is compiled, and so does a softmax over a single channel.
 
     Args:
         include_background: If False, channel 0 is left out; a single channel is never left out.
@@ -50,7 +50,7 @@ class ChannelLoss(nn.Module):
         softmax: bool = False,
         reduction: str = "mean",
     ) -> None:
-        """Keep the settings.
+        """Store the arguments.
 
         Raises:
             UsageError: If they exclude each other, or the reduction is unknown.
@@ -65,7 +65,7 @@ class ChannelLoss(nn.Module):
         self.reduction = reduction
 
     def pair(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probabilities and target as they are compared, of one shape and floating-point type.
+        """Return the compared channels of input and target, of one shape and floating-point type.
 
         Raises:
             InputError: If shapes or values do not fit.
@@ -81,7 +81,7 @@ class ChannelLoss(nn.Module):
         return p, g
 
     def probabilities(self, input: Tensor) -> Tensor:
-        """Return the channels of a network's output that count, as probabilities.
+        """Return the compared channels of a network's output as probabilities.
 
         Raises:
             InputError: If its shape or values do not fit.
@@ -95,18 +95,18 @@ class ChannelLoss(nn.Module):
         if self.softmax and input.shape[1] == 1:
             raise InputError("softmax=True over a single channel is 1 everywhere: use sigmoid=True.")
         p = wide.softmax(1) if self.softmax else wide.sigmoid() if self.sigmoid else wide
-        # Of logits NaN alone gets that far, and then all losses say so alike, those without a skeleton too.
+        # Of logits only NaN fails here, with the same message for all losses.
         check_values("input", p, "; if these are logits, set sigmoid=True or softmax=True")
         if p.shape[1] == 1 and not self.include_background:
             _note("include_background=False has no effect: there is a single channel, and it is kept.")
         return self._foreground(p)
 
     def truth(self, target: Tensor, channels: int | None) -> Tensor:
-        """Return the channels of a target that count, with values in [0, 1].
+        """Return the compared channels of a target, with values in [0, 1].
 
         Args:
             target: (B, C, [D,] H, W), or labels (B, 1, [D,] H, W) with `to_onehot_y`.
-            channels: How many the network has; None for as many as the target, which labels do not tell.
+            channels: Number of channels of the network; None for that of the target, if it does not hold labels.
 
         Raises:
             InputError: If its shape or values do not fit, or it holds labels and `channels` is None.
@@ -130,29 +130,64 @@ class ChannelLoss(nn.Module):
         return batch if self.include_background or batch.shape[1] == 1 else batch[:, 1:]
 
     def reduced(self, losses: Tensor, dimensions: int) -> Tensor:
-        """Return what `reduction` says of losses per item and channel.
+        """Return the losses per item and channel, reduced as `reduction` says.
 
         Args:
-            losses: (B, C), or (C,) where the batch counts as one.
-            dimensions: 2 or 3, the axes of space that "none" appends with length 1, as MONAI does.
+            losses: (B, C), or (C,) if the batch counts as one item.
+            dimensions: 2 or 3, the number of axes of length 1 that "none" appends, as MONAI does.
         """
         if self.reduction == "none":
             return losses.reshape(*losses.shape, *(1,) * dimensions)
         return losses.mean() if self.reduction == "mean" else losses.sum()
 
 
+class SkeletonLoss(ChannelLoss):
+    """A loss that uses a skeleton of the target, which can be computed once and passed in again."""
+
+    def skeleton(self, target: Tensor, channels: int | None = None) -> Tensor:
+        """Return the target's skeleton, for the argument `target_skeleton` of the loss.
+
+        Args:
+            target: (B, C, [D,] H, W), or labels (B, 1, [D,] H, W) with `to_onehot_y`.
+            channels: Number of channels of the network; needed if the target holds labels.
+
+        Returns:
+            (B, C, [D,] H, W), without channel 0 if the background is left out.
+
+        Raises:
+            InputError: If shape or values do not fit, or `channels` is missing.
+        """
+        return self.skeletonized(self.truth(target, channels))
+
+    def skeletonized(self, batch: Tensor) -> Tensor:
+        """Return the skeletons of (B, C, [D,] H, W) with values in [0, 1]."""
+        raise NotImplementedError
+
+    def skeleton_of_target(self, g: Tensor, given: Tensor | None) -> Tensor:
+        """Return the skeleton of the compared target g, computed here or given, with g's device and type.
+
+        Raises:
+            InputError: If the shape or the values of the given one do not fit.
+        """
+        if given is None:
+            return self.skeletonized(g)
+        if given.shape != g.shape:
+            raise InputError(
+                f"target_skeleton has shape {tuple(given.shape)}; the target as it is compared has {tuple(g.shape)}."
+            )
+        skeleton = given.to(g)
+        check_values("target_skeleton", skeleton)
+        return skeleton
+
+
 def space(batch: Tensor) -> tuple[int, ...]:
-    """Return the axes of space of (B, C, [D,] H, W)."""
+    """Return the spatial axes of (B, C, [D,] H, W)."""
     return tuple(range(2, batch.ndim))
 
 
 def check_values(name: str, values: Tensor, hint: str = "") -> None:
-    """Refuse values outside of [0, 1], and NaN.
-
-    Raises:
-        InputError: With the smallest and the largest value, or that there is NaN.
-    """
-    if torch.compiler.is_compiling():  # looking at values would break the graph in two
+    """Raise InputError for NaN and for values outside of [0, 1]; while compiling, nothing is checked."""
+    if torch.compiler.is_compiling():  # reading values would break the graph in two
         return
     low, high = torch.stack(torch.aminmax(values.detach())).tolist()
     if math.isnan(low):
@@ -160,7 +195,7 @@ def check_values(name: str, values: Tensor, hint: str = "") -> None:
             f"the {name} holds NaN: there is NaN or infinity in the data, or training has diverged."
         )
     if not (low >= 0 and high <= 1):
-        # Enough digits to tell apart from 1 what float32 can.
+        # Enough digits to distinguish the float32 next to 1.
         found = f"from {low:.8g} to {high:.8g}"
         raise InputError(f"the {name} lies in [0, 1]; this one has values {found}{hint}.")
 
@@ -197,7 +232,7 @@ def _one_hot(labels: Tensor, channels: int) -> Tensor:
 
 
 def _note(text: str) -> None:
-    """Warn of the line that called, not of one in between: torch calls `forward` through two of its own."""
+    """Warn with the line of the caller's code, beyond this package and the frames of torch around `forward`."""
     if torch.compiler.is_compiling():
         return
     within = tuple(str(Path(file).parents[1]) + os.sep for file in (__file__, nn.__file__))

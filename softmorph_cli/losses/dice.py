@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Unpack
 
 from torch import Tensor
@@ -27,11 +28,11 @@ def soft_dice(
         g: Target in [0, 1], of the same shape.
         smooth_nr: Added to the numerator.
         smooth_dr: Added to the denominator.
-        squared_pred: |p| is the sum of p^2, not of p; |g| likewise.
-        jaccard: The denominator is twice the union, |p| + |g| - tp, instead.
-        batch: Sum over the items, too.
-        soft_label: tp is (|p| + |g| - |p - g|) / 2, not the sum of p g: for targets between 0 and 1 only the
-            former is largest at p = g (Wang et al., NeurIPS 2023). Without effect beside `squared_pred`.
+        squared_pred: Whether |p| and |g| are sums of squares.
+        jaccard: Whether the denominator is twice the union, |p| + |g| - tp.
+        batch: Whether to sum over the items, too.
+        soft_label: Whether tp is (|p| + |g| - |p - g|) / 2, which unlike the sum of p g is largest at p = g for targets
+            between 0 and 1 (Wang et al., NeurIPS 2023). Without effect if `squared_pred`.
 
     Returns:
         (B, C), or (C,) with `batch`.
@@ -49,12 +50,12 @@ class SoftDiceLoss(ChannelLoss):
     """1 - soft Dice; equal to MONAI's `DiceLoss`.
 
     Args:
-        squared_pred: See `soft_dice`, as the others here.
-        jaccard: Soft Jaccard instead.
+        squared_pred: Whether sizes are sums of squares.
+        jaccard: Whether to compute soft Jaccard.
         smooth_nr: Added to the numerator.
         smooth_dr: Added to the denominator.
-        batch: Sum over the items before dividing.
-        soft_label: For targets between 0 and 1.
+        batch: Whether to sum over the items before dividing.
+        soft_label: Whether targets lie between 0 and 1; see `soft_dice`.
         **channels: See `ChannelLoss`.
     """
 
@@ -69,35 +70,31 @@ class SoftDiceLoss(ChannelLoss):
         soft_label: bool = False,
         **channels: Unpack[Channels],
     ) -> None:
-        """Keep the settings.
+        """Store the arguments.
 
         Raises:
             UsageError: If they exclude each other.
         """
         super().__init__(**channels)
-        self.squared_pred, self.jaccard = squared_pred, jaccard
-        self.batch, self.soft_label = batch, soft_label
-        self.smooth_nr, self.smooth_dr = smooth_nr, smooth_dr
+        self.dice = partial(
+            soft_dice,
+            smooth_nr=smooth_nr,
+            smooth_dr=smooth_dr,
+            squared_pred=squared_pred,
+            jaccard=jaccard,
+            batch=batch,
+            soft_label=soft_label,
+        )
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss.
 
         Args:
-            input: (B, C, [D,] H, W), probabilities or what sigmoid or softmax make them of.
+            input: (B, C, [D,] H, W), probabilities, or logits with `sigmoid` or `softmax`.
             target: Of the same shape in [0, 1], or labels, see `ChannelLoss`.
 
         Raises:
             InputError: If shapes or values do not fit.
         """
         p, g = self.pair(input, target)
-        dice = soft_dice(
-            p,
-            g,
-            smooth_nr=self.smooth_nr,
-            smooth_dr=self.smooth_dr,
-            squared_pred=self.squared_pred,
-            jaccard=self.jaccard,
-            batch=self.batch,
-            soft_label=self.soft_label,
-        )
-        return self.reduced(1 - dice, p.ndim - 2)
+        return self.reduced(1 - self.dice(p, g), p.ndim - 2)

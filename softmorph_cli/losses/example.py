@@ -1,22 +1,22 @@
-"""What clDice does to a network: a tiny one, trained on drawn vessels with Dice alone and with clDice beside it.
+"""The effect of clDice on training: a small network on drawn vessels, with Dice alone and with Dice + clDice.
 
 Run: python -m softmorph_cli.losses.example [--dimensions 3] [--seeds 3]     (a seed takes 2 minutes, in 3D 4)
 
-The vessels are thin, the images noisy, and here and there the contrast fails: a network that is graded by area alone
-may leave a gap there, one that is graded by its skeleton has a reason to bridge it. All networks of a seed start from
-the same weights and see the same images in the same order; they differ in the loss alone. The difficulty of the
-images, each loss's alpha, the lowest value of the nested skeleton and the steps were settled on seeds 100 and 101 in
-2D (radius, rate and steps in 3D: on seed 100 with Dice alone). By then other forms of the nested skeleton had been run
-on other seeds, but none of these settings. One run of a seed is not like another in the last digits: the number of
-threads alone moves clDice by about 0.003.
+The vessels are thin, the images noisy, and in places the contrast vanishes: a loss of areas tolerates gaps there, a
+loss of skeletons does not. All networks of a seed start from the same weights and see the same images in the same
+order. The difficulty of the images, each loss's alpha, the lowest value of the nested skeleton and the number of steps
+were chosen on seeds 100 and 101 in 2D (radius, learning rate and steps in 3D on seed 100 with Dice alone). By then
+other forms of the nested skeleton had been run on other seeds, but none of these settings. Runs of one seed differ
+slightly: the number of threads alone changes clDice by about 0.003.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +30,7 @@ from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import SoftDiceLoss
 from softmorph_cli.topology.betti import betti_numbers
 
-# For 2 and 3 dimensions.
+# By the number of dimensions.
 SIZE: Final = {2: 64, 3: 32}
 TRAINING: Final = {2: 200, 3: 60}
 TEST: Final = {2: 100, 3: 40}
@@ -39,36 +39,36 @@ WIDTH: Final = {2: 8, 3: 6}
 STEPS: Final = {2: 300, 3: 200}
 RATE: Final = {2: 3e-3, 3: 2e-2}
 RADIUS: Final = {2: (0.8, 1.5), 3: (1.0, 1.8)}
-# Three thinning iterations leave room for a prediction that is thicker than the vessels.
+# Enough for predictions that are thicker than the vessels.
 ITERATIONS: Final = 3
 MEASURES: Final = ("Dice", "clDice", "b0 error", "b1 error")
 
 Map = npt.NDArray[np.float32]
 
 
-def _beside(
-    own: float, iterations: int | None, method: str, **how: Any
+def _dice_and_cldice(
+    default_alpha: float, iterations: int | None, method: str, **how: Any
 ) -> Callable[[float | None], nn.Module]:
-    """Return what makes Dice + clDice of an alpha, with one of its own for None."""
+    """Return a constructor of Dice + clDice, given alpha or None for the default one."""
     return lambda alpha: SoftDiceCLDiceLoss(
-        iterations, own if alpha is None else alpha, method, sigmoid=True, **how
+        iterations, default_alpha if alpha is None else alpha, method, sigmoid=True, **how
     )
 
 
 LOSSES: Final[dict[str, Callable[[float | None], nn.Module]]] = {
     "Dice": lambda _: SoftDiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1),
-    "Dice + clDice, cldice": _beside(0.3, ITERATIONS, "cldice"),
-    "Dice + clDice, smooth-levels": _beside(0.3, ITERATIONS, "smooth-levels", smooth_levels=4),
-    "Dice + clDice, nested, exact": _beside(0.5, None, "nested", levels="exact", lowest=0.25),
-    "Dice + clDice, nested, 16": _beside(0.5, None, "nested", levels=16, surrogate=True),
+    "Dice + clDice, cldice": _dice_and_cldice(0.3, ITERATIONS, "cldice"),
+    "Dice + clDice, smooth-levels": _dice_and_cldice(0.3, ITERATIONS, "smooth-levels", smooth_levels=4),
+    "Dice + clDice, nested, exact": _dice_and_cldice(0.5, None, "nested", levels="exact", lowest=0.25),
+    "Dice + clDice, nested, 16": _dice_and_cldice(0.5, None, "nested", levels=16, surrogate=True),
 }
 
 
 def draw(count: int, rng: np.random.Generator, dimensions: int = 2) -> tuple[Tensor, Tensor]:
-    """Draw vessels on an uneven, noisy background.
+    """Draw vessels on an inhomogeneous, noisy background.
 
     Returns:
-        Images and their masks of 0 and 1, each (count, 1, [D,] H, W).
+        Images and masks of 0 and 1, each (count, 1, [D,] H, W).
     """
     images, masks = zip(*(_draw_one(rng, dimensions) for _ in range(count)), strict=True)
     return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(masks))[:, None]
@@ -97,52 +97,47 @@ def _draw_one(rng: np.random.Generator, dimensions: int) -> tuple[Map, Map]:
     return image.astype(np.float32), mask.astype(np.float32)
 
 
-class Network(nn.Module):
-    """A U-Net of two levels below the full size and 25,000 (3D: 40,000) weights; gives logits."""
+class SmallUNet(nn.Module):
+    """A U-Net with two downsamplings and 25,000 (3D: 40,000) weights; its output are logits."""
 
     def __init__(self, dimensions: int = 2) -> None:
         """Make the layers."""
         super().__init__()
         width = WIDTH[dimensions]
-        block = _block2 if dimensions == 2 else _block3
-        self.down = nn.ModuleList([block(1, width), block(width, 2 * width), block(2 * width, 4 * width)])
-        self.up = nn.ModuleList([block(6 * width, 2 * width), block(3 * width, width)])
-        self.last = (nn.Conv2d if dimensions == 2 else nn.Conv3d)(width, 1, 1)
+        self.conv: Any = nn.Conv2d if dimensions == 2 else nn.Conv3d
+        self.norm: Any = nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d
+        self.down = nn.ModuleList(
+            [self._block(*pair) for pair in itertools.pairwise((1, width, 2 * width, 4 * width))]
+        )
+        self.up = nn.ModuleList([self._block(6 * width, 2 * width), self._block(3 * width, width)])
+        self.last = self.conv(width, 1, 1)
         self.pool = (nn.MaxPool2d if dimensions == 2 else nn.MaxPool3d)(2)
         self.mode = "bilinear" if dimensions == 2 else "trilinear"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits, of the same shape as the images."""
+        """Return the logits, of the shape of the images."""
         kept = [self.down[0](images)]
         for block in list(self.down)[1:]:
             kept.append(block(self.pool(kept[-1])))
         values = kept.pop()
         for block in self.up:
-            wider = nn.functional.interpolate(values, scale_factor=2, mode=self.mode)
-            values = block(torch.cat([wider, kept.pop()], 1))
+            larger = nn.functional.interpolate(values, scale_factor=2, mode=self.mode)
+            values = block(torch.cat([larger, kept.pop()], 1))
         logits: Tensor = self.last(values)
         return logits
 
-
-def _block2(channels: int, width: int) -> nn.Module:
-    layers: list[nn.Module] = []
-    for given in (channels, width):
-        layers += [nn.Conv2d(given, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
-def _block3(channels: int, width: int) -> nn.Module:
-    layers: list[nn.Module] = []
-    for given in (channels, width):
-        layers += [nn.Conv3d(given, width, 3, padding=1), nn.BatchNorm3d(width), nn.ReLU()]
-    return nn.Sequential(*layers)
+    def _block(self, channels: int, width: int) -> nn.Module:
+        layers: list[nn.Module] = []
+        for given in (channels, width):
+            layers += [self.conv(given, width, 3, padding=1), self.norm(width), nn.ReLU()]
+        return nn.Sequential(*layers)
 
 
-def train(loss: nn.Module, seed: int, steps: int, images: Tensor, masks: Tensor) -> Network:
-    """Return a network after so many steps of Adam on random batches."""
+def train(loss: nn.Module, seed: int, steps: int, images: Tensor, masks: Tensor) -> SmallUNet:
+    """Return a network trained by Adam on random batches."""
     torch.manual_seed(seed)
     dimensions = images.ndim - 2
-    network = Network(dimensions).train()
+    network = SmallUNet(dimensions).train()
     optimizer = torch.optim.Adam(network.parameters(), RATE[dimensions])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     skeletons = loss.skeleton(masks) if isinstance(loss, SoftCLDiceLoss) else None
@@ -156,8 +151,8 @@ def train(loss: nn.Module, seed: int, steps: int, images: Tensor, masks: Tensor)
     return network.eval()
 
 
-def measure(network: Network, images: Tensor, masks: Tensor) -> tuple[float, ...]:
-    """Return the means over the images of `MEASURES`, of what is above one half."""
+def measure(network: nn.Module, images: Tensor, masks: Tensor) -> tuple[float, ...]:
+    """Return the means over the images of `MEASURES`, at the threshold one half."""
     with torch.no_grad():
         found = (network(images) > 0).numpy()[:, 0]
     each = [_measure_one(p, g) for p, g in zip(found, masks.numpy()[:, 0] > 0, strict=True)]
@@ -175,14 +170,14 @@ def _measure_one(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train all networks of all seeds; print what each is worth on images it never saw."""
+    """Train all networks of all seeds and print their measures on test images."""
     parser = argparse.ArgumentParser(
         prog="python -m softmorph_cli.losses.example",
         description="Trains a tiny network on drawn vessels, with Dice alone and with clDice beside it.",
     )
     parser.add_argument("--dimensions", type=int, choices=(2, 3), default=2, help="of the images (default 2)")
     parser.add_argument("--seeds", type=_positive, default=3, help="how many (default 3)")
-    parser.add_argument("--first-seed", type=int, default=0, help="they count up from here (default 0)")
+    parser.add_argument("--first-seed", type=int, default=0, help="the first of them (default 0)")
     parser.add_argument("--steps", type=_positive, help="of training (default 300, in 3D 200)")
     parser.add_argument(
         "--alpha", type=float, help="the weight of clDice, 0 to 0.5 (default 0.3, with nested skeletons 0.5)"
@@ -194,7 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
     except UsageError as wrong:
         parser.error(str(wrong))
     rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in LOSSES}
-    _tell("", "trained with", *MEASURES, "seconds")
+    _print_row("", "trained with", *MEASURES, "seconds")
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         rng = np.random.default_rng(seed)
         training, test = (draw(count[dimensions], rng, dimensions) for count in (TRAINING, TEST))
@@ -203,15 +198,15 @@ def main(arguments: list[str] | None = None) -> None:
             network = train(loss, seed, options.steps or STEPS[dimensions], *training)
             seconds = time.perf_counter() - started
             rows[name].append(measure(network, *test))
-            _tell(f"seed {seed}", name, *rows[name][-1], seconds)
+            _print_row(f"seed {seed}", name, *rows[name][-1], seconds)
     for name, found in rows.items():
-        _tell("mean", name, *np.mean(found, axis=0).tolist())
+        _print_row("mean", name, *np.mean(found, axis=0).tolist())
     for line in verdict(rows):
         sys.stdout.write(f"{line}\n")
 
 
-def verdict(rows: dict[str, list[tuple[float, ...]]]) -> list[str]:
-    """Return in words what each loss changes beside the first, seed by seed, with 95 % intervals over seeds."""
+def verdict(rows: Mapping[str, Sequence[tuple[float, ...]]]) -> list[str]:
+    """Return a sentence for each loss: its mean differences from the first one, with 95 % confidence intervals."""
     (baseline, alone), *others = rows.items()
     lines = []
     for name, found in others:
@@ -225,7 +220,7 @@ def verdict(rows: dict[str, list[tuple[float, ...]]]) -> list[str]:
 
 
 def interval(gains: npt.NDArray[np.float64]) -> str:
-    """Return the mean of differences, with half of its 95 % interval where there are two or more."""
+    """Return the mean of differences, with half the width of its 95 % interval if there are several."""
     if len(gains) == 1:
         return f"{gains[0]:+.3f}"
     from scipy.stats import sem, t
@@ -233,7 +228,7 @@ def interval(gains: npt.NDArray[np.float64]) -> str:
     return f"{gains.mean():+.3f} ± {t.ppf(0.975, len(gains) - 1) * sem(gains):.3f}"
 
 
-def _tell(seed: str, name: str, *cells: str | float) -> None:
+def _print_row(seed: str, name: str, *cells: str | float) -> None:
     shown = (cell if isinstance(cell, str) else f"{cell:.3f}" for cell in cells)
     sys.stdout.write(f"{seed:<10}{name:<30}{''.join(f'{text:>10}' for text in shown)}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Skeleton recall (Kirchhoff et al., ECCV 2024): no soft skeleton of the prediction is needed."""
+"""Skeleton recall (Kirchhoff et al., ECCV 2024), which needs no soft skeleton of the prediction."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from torch import Tensor, nn
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.modules import SoftDilation
 from softmorph_cli.filters.operations import Skeleton
-from softmorph_cli.losses.channels import ChannelLoss, Channels, space
-from softmorph_cli.losses.cldice import checked_skeleton
+from softmorph_cli.losses.channels import Channels, SkeletonLoss, space
 
 
-class SkeletonRecallLoss(ChannelLoss):
-    """1 - the share of the target's thick skeleton that the prediction covers.
+class SkeletonRecallLoss(SkeletonLoss):
+    """1 - the share of the target's dilated skeleton that the prediction covers.
 
-    The exact skeleton of each class of the target, {g > 1/2}, is dilated within that class. (The paper skeletonizes all
-    classes as one and shares the result out among them.) The recall knows no false positives: add it to a Dice or
-    cross entropy loss. The background's skeleton means little: leave it out with `include_background=False`.
+    The exact skeleton of each class of the target, {g > 1/2}, is dilated within that class. (The paper skeletonizes the
+    union of all classes and splits the result among them.) Recall ignores false positives: add it to a Dice or cross
+    entropy loss. The background's skeleton is rarely meaningful: leave it out with `include_background=False`.
 
     Args:
-        radius: How far the skeleton is dilated: steps of the 4- or 6-connected element, in voxels; the paper's is 2.
+        radius: Iterations of dilation with the 4- or 6-connected element, in voxels; 2 in the paper.
         smooth_nr: Added to the numerator.
         smooth_dr: Added to the denominator.
         **channels: See `ChannelLoss`.
@@ -31,7 +30,7 @@ class SkeletonRecallLoss(ChannelLoss):
     def __init__(
         self, radius: int = 2, *, smooth_nr: float = 1.0, smooth_dr: float = 1.0, **channels: Unpack[Channels]
     ) -> None:
-        """Keep the settings.
+        """Store the arguments.
 
         Raises:
             UsageError: If an argument is out of range, or arguments exclude each other.
@@ -47,41 +46,28 @@ class SkeletonRecallLoss(ChannelLoss):
         """Return the loss.
 
         Args:
-            input: (B, C, [D,] H, W), probabilities or what sigmoid or softmax make them of.
+            input: (B, C, [D,] H, W), probabilities, or logits with `sigmoid` or `softmax`.
             target: Of the same shape in [0, 1], or labels, see `ChannelLoss`.
-            target_skeleton: What `skeleton(target)` gave, or any other thick skeleton of that shape.
+            target_skeleton: The result of `skeleton(target)`, or another skeleton of that shape; by default it is
+                computed.
 
         Raises:
             InputError: If shapes or values do not fit.
         """
         p, g = self.pair(input, target)
-        thick = self._thick(g) if target_skeleton is None else checked_skeleton(target_skeleton, g)
+        skeleton = self.skeleton_of_target(g, target_skeleton)
         axes = space(p)
-        recall = ((thick * p).sum(axes) + self.smooth_nr) / (thick.sum(axes) + self.smooth_dr)
+        recall = ((skeleton * p).sum(axes) + self.smooth_nr) / (skeleton.sum(axes) + self.smooth_dr)
         return self.reduced(1 - recall, p.ndim - 2)
 
-    def skeleton(self, target: Tensor, channels: int | None = None) -> Tensor:
-        """Return the target's thick skeleton of 0 and 1, to be kept and given to `forward`.
-
-        Args:
-            target: (B, C, [D,] H, W).
-            channels: The network's; needed where the target holds labels.
-
-        Returns:
-            (B, C, [D,] H, W), without channel 0 where the background is left out.
-
-        Raises:
-            InputError: If shape or values do not fit, or channels is missing.
-        """
-        return self._thick(self.truth(target, channels))
-
-    def _thick(self, g: Tensor) -> Tensor:
-        thin = _centrelines(g.detach()).to(g.dtype)
-        thick: Tensor = self.dilation(thin) * (g.detach() > 0.5)
-        return thick
+    def skeletonized(self, batch: Tensor) -> Tensor:
+        """Return the dilated skeletons, of 0 and 1, of (B, C, [D,] H, W)."""
+        thin = _centrelines(batch.detach()).to(batch.dtype)
+        dilated: Tensor = self.dilation(thin) * (batch.detach() > 0.5)
+        return dilated
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # until stable: nothing that a compiler could fuse
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # thinning until nothing changes: nothing to fuse
 def _centrelines(batch: Tensor) -> Tensor:
     thin: Tensor = Skeleton(hard=True, spatial_dims=batch.ndim - 2)(batch).image
     return thin

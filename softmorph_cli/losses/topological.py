@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import index
-from typing import Any, Unpack
+from typing import Any, SupportsIndex, Unpack
 
 import torch
 from torch import Tensor
@@ -15,27 +15,27 @@ from softmorph_cli.topology.loss import topological_loss
 
 
 class TopologicalLoss(ChannelLoss):
-    """How far the persistence bars of each class are from those of a given topology.
+    """Distance between the persistence bars of each class and those of a given topology.
 
-    It needs no target, and says nothing of where the class is: add it, with a small weight, to a loss that does. Each
-    bar's gradient reaches the two voxels that bear it. Bars are computed on the CPU, one map after the other.
+    It needs no target and does not depend on where a class is: add it, with a small weight, to a loss that does. The
+    gradient is nonzero only where bars are born or die. Bars are computed on the CPU, one map after the other.
 
     Args:
-        prior: b0, b1 and, in 3D, b2; or one such sequence for each class that counts.
+        prior: b0, b1 and, in 3D, b2; or one such sequence for each compared class.
         connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
-        **channels: See `ChannelLoss`; `to_onehot_y` has nothing to do here.
+        **channels: See `ChannelLoss`; `to_onehot_y` has no effect.
     """
 
     def __init__(
         self,
-        prior: Sequence[int] | Sequence[Sequence[int]],
+        prior: Iterable[SupportsIndex] | Iterable[Iterable[SupportsIndex]],
         connectivity: int | None = None,
         **channels: Unpack[Channels],
     ) -> None:
-        """Keep the settings; whether they fit the maps is seen when there are some.
+        """Store the arguments; whether the prior fits is checked when there is an input.
 
         Raises:
-            UsageError: If arguments exclude each other, or the prior is none.
+            UsageError: If arguments exclude each other, or the prior is no sequence of integers.
         """
         super().__init__(**channels)
         self.priors = _priors(prior)
@@ -45,8 +45,8 @@ class TopologicalLoss(ChannelLoss):
         """Return the loss.
 
         Args:
-            input: (B, C, [D,] H, W), probabilities or what sigmoid or softmax make them of.
-            target: Not looked at; so that this goes where the other losses go.
+            input: (B, C, [D,] H, W), probabilities, or logits with `sigmoid` or `softmax`.
+            target: Ignored; it makes the signature that of the other losses.
 
         Raises:
             InputError: If shape or values do not fit, or the prior does not.
@@ -67,7 +67,7 @@ class TopologicalLoss(ChannelLoss):
 
 
 def _priors(prior: Any) -> list[list[int]]:
-    """Return the Betti numbers of each class, or of all alike, from one sequence of integers or several."""
+    """Return the Betti numbers as a list for each class, or one list for all, with plain integers."""
     try:
         several = all(isinstance(one, Iterable) for one in prior)
         found = [[index(number) for number in one] for one in (prior if several else [prior])]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from softmorph_cli.metrics.statistics import change
 from softmorph_cli.topology.betti import Betti
 from softmorph_cli.topology.prior import Prior
-from softmorph_cli.topology.repair import Settings, count, masks
+from softmorph_cli.topology.repair import Repairer
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,17 @@ class Certificate:
 
     @classmethod
     def of(
-        cls, before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings
+        cls, before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], repairer: Repairer
     ) -> Certificate:
         """Count the Betti numbers of two maps, channels first: the input, and the result or its file."""
         boxes: dict[str, tuple[slice, ...]] = {"whole map": ()}
-        if settings.region is not None:
-            boxes = {"region": settings.region, **boxes}
+        if repairer.region is not None:
+            boxes = {"region": repairer.region, **boxes}
 
         def counted(array: npt.NDArray[Any]) -> dict[str, tuple[Betti, ...]]:
             return {
-                scope: count(array[(slice(None), *box)], priors, settings) for scope, box in boxes.items()
+                scope: repairer.betti_numbers(array[(slice(None), *box)], priors)
+                for scope, box in boxes.items()
             }
 
         return cls(tuple(boxes), counted(before), counted(after))
@@ -73,10 +74,10 @@ class Certificate:
 
 
 def changes(
-    before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], settings: Settings
+    before: npt.NDArray[Any], after: npt.NDArray[Any], priors: Sequence[Prior], repairer: Repairer
 ) -> dict[str, Any]:
     """Return how many voxels crossed the threshold, by prior, and how much the probabilities changed."""
-    pairs = zip(masks(before, priors, settings), masks(after, priors, settings), strict=True)
+    pairs = zip(repairer.masks(before, priors), repairer.masks(after, priors), strict=True)
     flipped = [int(np.count_nonzero(one != other)) for one, other in pairs]
     squared = float(np.mean(np.square(after - before), dtype=np.float64))
     return {"voxels_flipped": flipped, **change(before, after), "mean_squared": squared}

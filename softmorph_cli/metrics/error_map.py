@@ -13,8 +13,8 @@ from softmorph_cli.metrics.loops import kept_loops
 from softmorph_cli.metrics.metric import Metric, Reading
 from softmorph_cli.metrics.pair import Mask, Pair
 from softmorph_cli.metrics.warping import warp
-from softmorph_cli.topology.betti import betti_numbers, connectivities
-from softmorph_cli.topology.components import label_components
+from softmorph_cli.topology import components
+from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.volume import Volume
 
 # The labels of the error map and their meaning; 0 is correct topology.
@@ -50,8 +50,8 @@ class ErrorMap:
 
 def _diu(pair: Pair) -> Reading:
     either, both = pair.predicted | pair.truth, pair.predicted & pair.truth
-    foreground, background = connectivities(pair.dims, pair.settings.connectivity)
-    # Padding joins all background that touches the border.
+    foreground, background = components.connectivities(pair.dims, pair.settings.connectivity)
+    # One voxel of background around it joins all background that touches the border.
     outer, inner = (~np.pad(mask, 1) for mask in (either, both))
     count = _unpaired(both, either, foreground) + _unpaired(outer, inner, background)
     if pair.dims == 3:
@@ -61,10 +61,10 @@ def _diu(pair: Pair) -> Reading:
 
 
 def _unpaired(small: Mask, large: Mask, connectivity: int) -> int:
-    """Return dim ker + dim coker of H_0(small) -> H_0(large), with the first mask inside the second."""
-    labels, components = label_components(large, connectivity)
-    hit = np.count_nonzero(np.bincount(labels[small], minlength=components + 1)[1:])
-    return int(label_components(small, connectivity)[1] + components - 2 * hit)
+    """Return dim ker + dim coker of H0(small) -> H0(large), the first mask lying within the second."""
+    labels, count = components.label_components(large, connectivity)
+    hit = np.count_nonzero(np.bincount(labels[small], minlength=count + 1)[1:])
+    return int(components.label_components(small, connectivity)[1] + count - 2 * hit)
 
 
 def error_map(pair: Pair) -> ErrorMap:
@@ -73,7 +73,7 @@ def error_map(pair: Pair) -> ErrorMap:
     Each mask is warped towards the other by flips of simple voxels; the remaining differences are topological. There
     are none only if all Betti numbers agree.
     """
-    foreground, background = connectivities(pair.dims, pair.settings.connectivity)
+    foreground, background = components.connectivities(pair.dims, pair.settings.connectivity)
     predicted, truth = pair.predicted, pair.truth
     wrong = warp(truth, predicted, foreground) ^ predicted
     wrong |= warp(predicted, truth, foreground) ^ truth
@@ -88,13 +88,13 @@ def error_map(pair: Pair) -> ErrorMap:
     labels[extra & _alone(predicted, truth, foreground)] = EXTRA
     labels[missing & _alone(truth, predicted, foreground)] = MISSED
     full = 3**pair.dims - 1
-    regions = {kind: label_components(labels == kind, full)[1] for kind in KINDS}
+    regions = {kind: components.label_components(labels == kind, full)[1] for kind in KINDS}
     return ErrorMap(labels, regions, pair.prediction)
 
 
 def _alone(mask: Mask, other: Mask, connectivity: int) -> Mask:
-    """Return the components of a mask that have no voxel in another mask."""
-    labels, count = label_components(mask, connectivity)
+    """Return the components of a mask that have no voxel in the other one."""
+    labels, count = components.label_components(mask, connectivity)
     met = np.zeros(count + 1, bool)
     met[0] = True
     met[labels[other]] = True

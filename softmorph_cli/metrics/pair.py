@@ -23,7 +23,8 @@ from softmorph_cli.skeleton import curve
 from softmorph_cli.skeleton.frame import Frame
 from softmorph_cli.skeleton.graph import SkeletonGraph
 from softmorph_cli.system.parameters import below_one, named
-from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
+from softmorph_cli.topology import components
+from softmorph_cli.topology.betti import Betti, betti_numbers
 from softmorph_cli.volume import Volume
 
 Mask = npt.NDArray[np.bool_]
@@ -113,7 +114,7 @@ class MetricSettings:
 
     def as_dict(self, dims: int) -> dict[str, Any]:
         """Return everything that metrics of maps with 2 or 3 axes depend on, for JSON."""
-        foreground, background = connectivities(dims, self.connectivity)
+        foreground, background = components.connectivities(dims, self.connectivity)
         return {
             "threshold": self.threshold,
             "reference_threshold": TRUTH,
@@ -164,7 +165,7 @@ class Pair:
                 f"the prediction's shape is {self.prediction.array.shape} and the reference's "
                 f"{self.reference.array.shape}: they must be on one grid."
             )
-        connectivities(self.dims, self.settings.connectivity)
+        components.connectivities(self.dims, self.settings.connectivity)
 
     @property
     def dims(self) -> int:

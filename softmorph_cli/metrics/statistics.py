@@ -20,7 +20,7 @@ from softmorph_cli.metrics.comonotone import ComonotoneVariance
 from softmorph_cli.system.data_frame import data_frame
 from softmorph_cli.system.printable import plural
 from softmorph_cli.system.units import length
-from softmorph_cli.topology.components import count_components, row_ranges
+from softmorph_cli.topology import components
 
 if TYPE_CHECKING:
     import pandas
@@ -289,7 +289,7 @@ def _merged(totals: Sequence[_Total], comonotone_variance: float, components: in
 def _total(array: npt.NDArray[Any], comonotone: ComonotoneVariance) -> _Total:
     """Return the totals of a map without mapped axes, and add its voxels to `comonotone`."""
     totals = [_block_total(_float64(array[part]), comonotone) for part in _blocks(array.shape)]
-    return _merged(totals, comonotone.variance, count_components(array, 0.5, 3**array.ndim - 1))
+    return _merged(totals, comonotone.variance, components.count_components(array, 0.5, 3**array.ndim - 1))
 
 
 def _block_total(p: npt.NDArray[np.float64], comonotone: ComonotoneVariance) -> _Total:
@@ -324,4 +324,4 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[int | slice, ...]]:
     if len(shape) > 2 and math.prod(shape[1:]) > BLOCK_VOXELS:
         yield from ((plane, *rest) for plane in range(shape[0]) for rest in _blocks(shape[1:]))
     else:
-        yield from ((rows,) for rows in row_ranges(shape, BLOCK_VOXELS))
+        yield from ((rows,) for rows in components.row_ranges(shape, BLOCK_VOXELS))

@@ -11,8 +11,8 @@ import numpy as np
 from softmorph_cli.metrics.loops import common_loops
 from softmorph_cli.metrics.metric import Metric, Reading
 from softmorph_cli.metrics.pair import PATCH, Mask, Pair
-from softmorph_cli.topology.betti import betti_numbers, connectivities
-from softmorph_cli.topology.components import count_groups, label_components
+from softmorph_cli.topology.betti import betti_numbers
+from softmorph_cli.topology.components import connectivities, count_graph_components, label_components
 
 _NAMES: Final = ("betti_0_error", "betti_1_error", "betti_2_error")
 _MATCHING: Final = ("betti_matching_0_error", "betti_matching_1_error", "betti_matching_2_error")
@@ -84,7 +84,7 @@ def _around_both(first: Mask, second: Mask, connectivity: int) -> int:
     ends = [label_components(mask, connectivity)[0][both] for mask in outside]
     pairs = np.unique(np.stack(ends), axis=1)
     nodes, edges = np.unique(pairs * [[1], [-1]], return_inverse=True)
-    return count_groups(len(nodes), *edges.reshape(2, -1)) - 1
+    return count_graph_components(len(nodes), *edges.reshape(2, -1)) - 1
 
 
 METRICS: Final = (

@@ -1,1 +1,1 @@
-"""Pictures of maps, for people."""
+"""Pictures of maps: previews, pictures in the terminal, charts and HTML reports."""

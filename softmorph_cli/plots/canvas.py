@@ -1,4 +1,4 @@
-"""A sheet of pixels to put images and words on: matplotlib without axes and without its global state."""
+"""A canvas of pixels for images, lines and text: matplotlib without axes and without its global state."""
 
 from __future__ import annotations
 
@@ -12,55 +12,52 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.plots.theme import DARK, Colors, Look, Mark
+from softmorph_cli.plots.theme import DARK, Colors, Mark, Theme
+from softmorph_cli.system.files import replacing
 from softmorph_cli.system.printable import printable
 
 FONT: Final = "DejaVu Sans"  # comes with matplotlib: the same picture everywhere
-# At 72 dots per inch a point, in which matplotlib measures letters, is a pixel.
+# At 72 dots per inch a point, the unit of matplotlib's font sizes, is a pixel.
 DOTS_PER_INCH: Final = 72
 
 
-class Sheet:
-    """An empty sheet. Positions are pixels from its upper left corner, x to the right and y downward."""
+class Canvas:
+    """An empty canvas. Positions are pixels from its upper left corner, x to the right and y downward.
 
-    def __init__(self, width: int, height: int, look: Look = DARK) -> None:
-        """Take a sheet of `width` x `height` pixels."""
+    Its title and description are stored in the PNG.
+    """
+
+    def __init__(
+        self, width: int, height: int, theme: Theme = DARK, *, title: str = "", description: str = ""
+    ) -> None:
+        """Fill the canvas with the background colour."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        self.width, self.height, self.look = width, height, look
+        self.width, self.height, self.theme = width, height, theme
+        self._texts = {"Title": title, "Description": description}
         # The canvas truncates to whole pixels; the millionth keeps rounding from costing one.
         size = ((width + 1e-6) / DOTS_PER_INCH, (height + 1e-6) / DOTS_PER_INCH)
-        self._figure = Figure(figsize=size, dpi=DOTS_PER_INCH, facecolor=look.paper)
-        self._canvas = FigureCanvasAgg(self._figure)
+        self._figure = Figure(figsize=size, dpi=DOTS_PER_INCH, facecolor=theme.background)
+        self._agg = FigureCanvasAgg(self._figure)
 
     def image(self, x: int, y: int, values: npt.NDArray[Any], colors: Colors | None = None) -> None:
-        """Put an image of values in [0, 1], pixel for pixel, its upper left corner at (x, y).
+        """Draw values in [0, 1], shape (rows, columns), one pixel each, with the upper left corner at (x, y).
 
-        Args:
-            x: From the left.
-            y: From the top.
-            values: Shape (rows, columns).
-            colors: From values to colours; those of a map if not given.
+        `colors` maps values to colours; by default it is the colour map of probabilities.
         """
-        drawn = (colors or self.look.map_colors)(values)
+        drawn = (colors or self.theme.map_colors)(values)
         self._figure.figimage(drawn, xo=x, yo=self.height - y - len(drawn), origin="upper")
 
     def bar(self, x: int, y: int, width: int, height: int) -> None:
-        """Put the scale bar with its upper left corner at (x, y)."""
-        color = np.frombuffer(bytes.fromhex(self.look.bar[1:]), np.uint8)
+        """Draw a scale bar with its upper left corner at (x, y)."""
+        color = np.frombuffer(bytes.fromhex(self.theme.bar[1:]), np.uint8)
         self._figure.figimage(np.broadcast_to(color, (height, width, 3)), xo=x, yo=self.height - y - height)
 
     def lines(
         self, paths: Sequence[npt.NDArray[np.float64]], colors: npt.NDArray[np.uint8], width: float
     ) -> None:
-        """Draw lines with round ends.
-
-        Args:
-            paths: The places (x, y) along each, shape (N, 2).
-            colors: Of each line, shape (lines, 3).
-            width: Of all.
-        """
+        """Draw lines through points (x, y), shape (N, 2), in RGB colours, shape (lines, 3), with round ends."""
         from matplotlib.collections import LineCollection
         from matplotlib.transforms import IdentityTransform
 
@@ -74,20 +71,20 @@ class Sheet:
         )
         self._figure.add_artist(drawn)
 
-    def marks(self, places: npt.NDArray[np.float64], mark: Mark, size: float) -> None:
-        """Put a mark of `size` pixels, edged in the paper's colour, at each of the places (x, y), shape (N, 2)."""
+    def marks(self, points: npt.NDArray[np.float64], mark: Mark, size: float) -> None:
+        """Draw a mark of `size` pixels, edged in the background colour, at each point (x, y), shape (N, 2)."""
         from matplotlib.lines import Line2D
         from matplotlib.transforms import IdentityTransform
 
         drawn = Line2D(
-            places[:, 0].tolist(),
-            (self.height - places[:, 1]).tolist(),
+            points[:, 0].tolist(),
+            (self.height - points[:, 1]).tolist(),
             linestyle="none",
             marker=mark.shape,
             # Within the same box a triangle looks smaller than a circle.
             markersize=1.25 * size if mark.shape == "^" else size,
             markerfacecolor=mark.color,
-            markeredgecolor=self.look.paper,
+            markeredgecolor=self.theme.background,
             markeredgewidth=min(1.0, size / 6),
             transform=IdentityTransform(),
         )
@@ -97,62 +94,64 @@ class Sheet:
         self,
         x: float,
         baseline: float,
-        words: str,
+        text: str,
         *,
         size: int,
         color: str | None = None,
         bold: bool = False,
         align: Literal["left", "center", "right"] = "left",
     ) -> float:
-        """Write one line and return where it ends on the right.
+        """Write one line of plain text and return the x of its right end.
 
-        What would run over the sheet's right edge loses its middle.
-
-        Args:
-            x: Its left end, middle or right end, as `align` says.
-            baseline: The line the letters stand on.
-            words: The text, as it is: no mathematics, line breaks become spaces.
-            size: Height of the letters.
-            color: Their colour; the look's ink if not given.
-            bold: Whether they are bold.
-            align: What `x` means.
+        `x` is that of its left end, middle or right end, as `align` says; `size` is in pixels. The middle of a text
+        that would run over the right edge is replaced by an ellipsis, and line breaks by spaces.
         """
-        words = printable(" ".join(words.split()))
-        if not words:
+        text = printable(" ".join(text.split()))
+        if not text:
             return x
         line = self._figure.text(
             x / self.width,
             1 - baseline / self.height,
-            words,
+            text,
             fontfamily=FONT,
             fontsize=size,
             fontweight="bold" if bold else "normal",
-            color=color or self.look.ink,
+            color=color or self.theme.text,
             horizontalalignment=align,
             verticalalignment="baseline",
             usetex=False,
             parse_math=False,
         )
         room = self.width - x - size if align == "left" else self.width
-        kept = len(words)
-        renderer = self._canvas.get_renderer()  # type: ignore[no-untyped-call]
+        kept = len(text)
+        renderer = self._agg.get_renderer()  # type: ignore[no-untyped-call]
         with _any_script():
             while (box := line.get_window_extent(renderer)).width > room and kept > 1:
                 kept = max(1, min(kept - 1, int(kept * room / box.width)))
-                line.set_text(words[: (kept + 1) // 2] + "…" + words[len(words) - kept // 2 :])
+                line.set_text(text[: (kept + 1) // 2] + "…" + text[len(text) - kept // 2 :])
         return float(box.x1)
 
-    def save(self, target: Path | io.BytesIO, *, title: str, description: str) -> None:
-        """Write the sheet as a PNG that carries these two texts."""
-        texts = {name: text for name, text in (("Title", title), ("Description", description)) if text}
+    def png(self) -> bytes:
+        """Return the canvas as a PNG with its title and description."""
+        held = io.BytesIO()
         with _any_script():
-            self._canvas.print_png(target, metadata=texts)  # type: ignore[no-untyped-call]
+            self._agg.print_png(held, metadata={name: text for name, text in self._texts.items() if text})  # type: ignore[no-untyped-call]
+        return held.getvalue()
+
+    def save(self, path: Path, *, force: bool = False) -> None:
+        """Write the canvas as a PNG.
+
+        Raises:
+            FileError: If `path` exists and `force` is False, or it cannot be written.
+        """
+        with replacing(path, force=force) as temporary:
+            temporary.write_bytes(self.png())
 
     def colors(self) -> npt.NDArray[np.uint8]:
-        """Return what was drawn, shape (height, width, 3)."""
+        """Return the pixels, shape (height, width, 3)."""
         with _any_script():
-            self._canvas.draw()  # type: ignore[no-untyped-call]
-        drawn = np.asarray(self._canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+            self._agg.draw()  # type: ignore[no-untyped-call]
+        drawn = np.asarray(self._agg.buffer_rgba())  # type: ignore[no-untyped-call]
         return drawn[..., :3].copy()
 
 

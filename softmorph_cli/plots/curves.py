@@ -1,4 +1,4 @@
-"""Time against size on logarithmic axes, to be read without a legend."""
+"""Curves of time against size on logarithmic axes, labelled at their ends."""
 
 from __future__ import annotations
 
@@ -6,34 +6,22 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from softmorph_cli.plots.canvas import FONT
-from softmorph_cli.plots.theme import LIGHT
-from softmorph_cli.system.files import replacing
-from softmorph_cli.system.printable import printable
+from softmorph_cli.plots.figure import COLORS, FAINT, LETTER, MARKS, PALE, TEXT, WIDTH, TitledFigure, font
 
-PAPER, INK, PALE, FAINT = LIGHT.paper, LIGHT.ink, LIGHT.pale_ink, "#d9d9d9"
-# Okabe and Ito's, without the yellow that a white page swallows: told apart by all kinds of colour vision.
-COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-# A colour may serve two curves, a colour and a mark together only one.
-MARKS: Final = ("o", "s", "^", "D", "v")
-DOTS_PER_INCH: Final = 100
-LETTER: Final = 11  # pixels; a line of labels takes half as much again
-WIDTH: Final = 1200
 LEAST_HEIGHT: Final = 640
 RATE_ROOM: Final = 105
 LABEL_ROOM: Final = 0.29  # of the picture's width
 
 
 @dataclass(frozen=True)
-class Curve:
-    """The times of one work.
+class TimeCurve:
+    """Run times over map sizes.
 
     Attributes:
-        name: Its label.
-        family: Curves of one family share a colour; "" draws it as background to the others.
+        name: Label of the curve.
+        family: Curves of one family share a colour; "" is drawn pale and dashed.
         points: Voxels and seconds, by rising size.
     """
 
@@ -43,50 +31,21 @@ class Curve:
 
 
 def draw_curves(
-    curves: Sequence[Curve],
-    sizes: Sequence[tuple[float, str]],
-    path: Path,
-    *,
-    title: str,
-    subtitle: str = "",
-    force: bool = False,
-) -> None:
-    """Write a PNG of the curves with their names at their right ends.
+    curves: Sequence[TimeCurve], sizes: Sequence[tuple[float, str]], *, title: str, subtitle: str = ""
+) -> TitledFigure:
+    """Draw curves with their names at their right ends, over faint lines of constant numbers of voxels a second.
 
-    Faint lines of slope 1 stand for a constant number of voxels a second: a curve that runs along them takes
-    twice the time for twice the voxels.
-
-    Args:
-        curves: What to draw.
-        sizes: Voxels and name of each size measured, rising.
-        path: The PNG to write.
-        title: First line.
-        subtitle: Second line.
-        force: Whether an existing file may be replaced.
-
-    Raises:
-        FileError: If `path` exists and `force` is off, or if it cannot be written.
+    `sizes` are voxels and name of each measured size, rising.
     """
-    with replacing(path, force=force) as temporary:
-        title, subtitle = map(printable, (title, subtitle))
-        figure = _draw(curves, sizes, title, subtitle)
-        figure.savefig(temporary, format="png", metadata={"Title": title, "Description": subtitle})
-
-
-def _draw(curves: Sequence[Curve], sizes: Sequence[tuple[float, str]], title: str, subtitle: str) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator, NullLocator
-
     line = 1.5 * LETTER
-    height = max(LEAST_HEIGHT, 190 + line * len(curves))
-    figure = Figure((WIDTH / DOTS_PER_INCH, height / DOTS_PER_INCH), dpi=DOTS_PER_INCH, facecolor=PAPER)
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_axes((0.075, 75 / height, 0.915 - LABEL_ROOM, 1 - 160 / height))
+    height = max(LEAST_HEIGHT, 190 + int(line * len(curves)))
+    figure = TitledFigure(height, title, subtitle)
+    place = (90, 75, WIDTH * (0.915 - LABEL_ROOM), height - 160)
+    axes = figure.add_axes(*place, x="size of the map (voxels)", y="time of one run")
     axes.set_xscale("log")
     axes.set_yscale("log")
     voxels = [size for size, _ in sizes]
-    # Left of the smallest map there is room for the names of the rates, right of the largest for its marks.
+    # Room for the labels of the rates left of the smallest map, and for marks right of the largest.
     before, after = RATE_ROOM, 25
     width = float(axes.get_window_extent().width)
     decade = max(math.log10(voxels[-1] / voxels[0]), 0.3) / (width - before - after)
@@ -95,44 +54,26 @@ def _draw(curves: Sequence[Curve], sizes: Sequence[tuple[float, str]], title: st
     bottom, top = min(seconds) / 1.6, max(seconds) * 1.6
     axes.set_ylim(bottom, top)
 
-    words: dict[str, Any] = {"fontfamily": FONT, "color": INK, "parse_math": False}
-    axes.xaxis.set_major_locator(FixedLocator(voxels))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels([name for _, name in sizes], fontsize=_points(LETTER), fontfamily=FONT)
+    axes.set_xticks(voxels, [name for _, name in sizes])
     decades = range(math.ceil(math.log10(bottom)), math.floor(math.log10(top)) + 1)
-    # Fewer than two decades leave too few ticks to read a value between them.
+    # Ticks at decades alone are too few over less than two decades.
     steps = (1, 2, 5) if len(decades) < 3 else (1,)
     ticks = [s * 10.0**d for d in range(decades.start - 1, decades.stop + 1) for s in steps]
     ticks = [tick for tick in ticks if bottom <= tick <= top]
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_yticklabels([duration(tick) for tick in ticks], fontsize=_points(LETTER), fontfamily=FONT)
-    axes.set_xlabel("size of the map (voxels)", fontsize=_points(LETTER + 2), labelpad=9, **words)
-    axes.set_ylabel("time of one run", fontsize=_points(LETTER + 2), labelpad=7, **words)
-    axes.grid(True, color=FAINT, linewidth=0.5)
-    axes.tick_params(length=3, color=PALE, labelcolor=INK)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
+    axes.set_yticks(ticks, [duration(tick) for tick in ticks])
+    axes.minorticks_off()
     _draw_rates(axes)
     styles = _styles(curves)
     for curve, style in zip(curves, styles, strict=True):
         axes.plot(*zip(*curve.points, strict=True), **style)
     _label(axes, curves, styles, line)
-    left = 24 / WIDTH
-    figure.text(left, 1 - 34 / height, title, fontsize=_points(17), fontweight="bold", **words)
-    figure.text(left, 1 - 58 / height, subtitle, fontsize=_points(12), **{**words, "color": PALE})
     return figure
 
 
-def _points(pixels: float) -> float:
-    return pixels * 72 / DOTS_PER_INCH
-
-
-def _styles(curves: Sequence[Curve]) -> list[dict[str, Any]]:
-    colors = dict(
-        zip(dict.fromkeys(c.family for c in curves if c.family), itertools.cycle(COLORS), strict=False)
-    )
+def _styles(curves: Sequence[TimeCurve]) -> list[dict[str, Any]]:
+    """Return the line styles: a colour may serve two families, a colour with a mark only one curve."""
+    families = dict.fromkeys(curve.family for curve in curves if curve.family)
+    colors = dict(zip(families, itertools.cycle(COLORS), strict=False))
     counts: dict[str, int] = {}
     styles = []
     for curve in curves:
@@ -146,7 +87,7 @@ def _styles(curves: Sequence[Curve]) -> list[dict[str, Any]]:
 
 
 def _draw_rates(axes: Any) -> None:
-    """Draw the lines of slope 1 and write each one's rate where it enters the picture."""
+    """Draw the lines of slope 1, each with its rate where it enters the axes."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     box = axes.get_window_extent()
     slope = (box.height / math.log(top / bottom)) / (box.width / math.log(right / left))
@@ -167,17 +108,16 @@ def _draw_rates(axes: Any) -> None:
             textcoords="offset pixels",
             rotation=math.degrees(math.atan(slope)),
             rotation_mode="anchor",
-            fontsize=_points(LETTER - 1),
-            fontfamily=FONT,
             color="#a0a0a0",
             zorder=0.6,
+            **font(LETTER - 1),
         )
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
 
 
-def _label(axes: Any, curves: Sequence[Curve], styles: Sequence[dict[str, Any]], line: float) -> None:
-    """Write the names at the curves' right ends, pushed apart as little as reading needs."""
+def _label(axes: Any, curves: Sequence[TimeCurve], styles: Sequence[dict[str, Any]], line: float) -> None:
+    """Write the names at the curves' right ends, moved apart so that they do not overlap."""
     box = axes.get_window_extent()
     ends = [axes.transData.transform(curve.points[-1]) for curve in curves]
     order = sorted(range(len(curves)), key=lambda k: float(ends[k][1]))
@@ -200,37 +140,26 @@ def _label(axes: Any, curves: Sequence[Curve], styles: Sequence[dict[str, Any]],
             curves[k].name,
             transform=axes.transAxes,
             verticalalignment="center",
-            fontsize=_points(LETTER),
-            fontfamily=FONT,
-            color=INK if curves[k].family else PALE,
-            parse_math=False,
+            color=TEXT if curves[k].family else PALE,
+            **font(LETTER),
         )
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return rising places at least `gap` apart, as near to the wanted ones as can be in the sum of squares.
+    """Return rising positions at least `gap` apart with the least sum of squared distances to the wanted ones.
 
-    Args:
-        wanted: Rising.
-        gap: Least distance of neighbours.
-        low: No place is below it.
-        high: No place is above it, unless they do not all fit.
+    The wanted ones are rising. Positions lie between `low` and `high`, unless they do not all fit.
     """
-    # With k gaps taken off, the k-th place may equal its neighbour: neighbours that clash share their mean.
-    blocks: list[tuple[float, int]] = []
-    for k, place in enumerate(wanted):
-        total, count = place - k * gap, 1
-        while blocks and blocks[-1][0] / blocks[-1][1] >= total / count:
-            total, count = total + blocks[-1][0], count + blocks[-1][1]
-            blocks.pop()
-        blocks.append((total, count))
-    level = [total / count for total, count in blocks for _ in range(count)]
+    from scipy.optimize import isotonic_regression
+
+    # With k gaps subtracted from the k-th position, the positions have only to be sorted.
+    rising = isotonic_regression([position - k * gap for k, position in enumerate(wanted)]).x.tolist()
     highest = max(low, high - (len(wanted) - 1) * gap)
-    return [min(max(one, low), highest) + k * gap for k, one in enumerate(level)]
+    return [min(max(position, low), highest) + k * gap for k, position in enumerate(rising)]
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people read it: three figures and the unit that suits them."""
+    """Return a time with three significant figures and a unit, such as "3.21 ms"."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if seconds * factor >= 0.9995 or unit == "µs":
             break

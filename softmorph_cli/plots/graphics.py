@@ -1,9 +1,8 @@
-"""Whether the terminal can show real pixels, and the bytes that make it do so.
+"""Detection of a terminal's graphics protocol, and the control sequences that show an image.
 
-textual-image, an optional extra, writes the bytes. It would also ask the terminal what it can do, when it is
-imported and when it draws, and an answer that comes late would then be read by the shell as typing. So the
-question is asked here, once, to terminals that can be expected to answer, and textual-image never sees the
-real terminal.
+The sequences are made by textual-image, an optional extra. It queries the terminal itself, on import and while
+drawing, and a late reply would reach the shell as typed input. So the query is sent here, once, to terminals that are
+likely to reply, and textual-image never accesses the real terminal.
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ from softmorph_cli.errors import UsageError
 VARIABLE: Final = "SOFTMORPH_PICTURES"
 CHOICES: Final = ("auto", "blocks", "sixel", "kitty", "none")
 LIBRARY: Final = "textual_image"
-# Columns and rows of a cell in pixels, where the terminal does not say: the VT340's, which sixel began with.
+# Width and height of a character cell in pixels if unknown: those of the VT340, the first terminal with sixel.
 CELL: Final = (10, 20)
-# First the size of a cell, then what the terminal is: that is answered by all, so nobody waits for the first.
-QUESTION: Final = b"\x1b[16t\x1b[c"
+# Queries the size of a cell, then the device attributes, to which all terminals reply: no need to wait for the first.
+QUERY: Final = b"\x1b[16t\x1b[c"
 PATIENCE: Final = 0.5  # seconds
-# These answer nothing, or not for the terminal that is looked at.
+# Values of TERM whose terminals do not reply, or not for the terminal in front of the user.
 SILENT: Final = ("", "dumb", "linux", "unknown", "eterm")
-# What says "draw nothing, and do not count these bytes as text".
+# Makes rich write a segment without counting it as text.
 _UNCOUNTED: Final = [(ControlType.CURSOR_FORWARD, 0)]
 
 
 @dataclass(frozen=True)
 class Graphics:
-    """How a terminal shows pixels.
+    """The graphics of a terminal.
 
     Attributes:
         protocol: "sixel" or "kitty".
@@ -55,11 +54,11 @@ class Graphics:
 
 
 class NotShownError(Exception):
-    """The library failed: characters have to do."""
+    """textual-image failed to encode an image."""
 
 
-def wanted() -> str:
-    """Return what `SOFTMORPH_PICTURES` asks for: "auto" where it is not set.
+def mode() -> str:
+    """Return the value of `SOFTMORPH_PICTURES`, by default "auto".
 
     Raises:
         UsageError: If it is none of the choices.
@@ -71,16 +70,15 @@ def wanted() -> str:
 
 
 def installed() -> bool:
-    """Tell whether the optional library is there; nothing is imported."""
+    """Return whether textual-image is installed, without importing it."""
     return find_spec(LIBRARY) is not None
 
 
 def detect(choice: str) -> Graphics | None:
-    """Return how to show pixels, or None for characters.
+    """Return the terminal's graphics, or None if it has none.
 
-    Args:
-        choice: "auto" asks the terminal, if standard input and output are one; "sixel" and "kitty" are taken
-            on trust; all else is None.
+    With the choice "auto" the terminal is queried, if standard input and output are one; "sixel" and "kitty" are not
+    verified; with all others the result is None.
     """
     if choice not in ("auto", "sixel", "kitty") or not installed():
         return None
@@ -88,30 +86,26 @@ def detect(choice: str) -> Graphics | None:
         return Graphics(choice, _cell_size() or CELL)
     if not _interactive():
         return None
-    # Others that know the protocol lack its placeholders, which let the picture scroll with the text.
+    # Other terminals with the protocol lack its placeholders, which let the picture scroll with the text.
     kitty = "kitty" in os.environ.get("TERM", "") or "ghostty" in os.environ.get("TERM", "")
     if kitty:
-        # The placeholders carry the picture's number as a 24-bit colour.
+        # Placeholders encode the number of the image as a 24-bit colour.
         truecolor = os.environ.get("COLORTERM", "").lower() in ("truecolor", "24bit")
         return Graphics("kitty", _cell_size() or CELL) if truecolor else None
-    answer = _ask()
-    what = re.search(rb"\x1b\[\?([\d;]*)c", answer)
-    if what is None or b"4" not in what[1].split(b";"):
+    reply = _query()
+    attributes = re.search(rb"\x1b\[\?([\d;]*)c", reply)
+    if attributes is None or b"4" not in attributes[1].split(b";"):
         return None
-    size = re.search(rb"\x1b\[6;(\d+);(\d+)t", answer)
-    told = (int(size[2]), int(size[1])) if size and int(size[1]) and int(size[2]) else None
-    return Graphics("sixel", _cell_size() or told or CELL)
+    size = re.search(rb"\x1b\[6;(\d+);(\d+)t", reply)
+    reported = (int(size[2]), int(size[1])) if size and int(size[1]) and int(size[2]) else None
+    return Graphics("sixel", _cell_size() or reported or CELL)
 
 
 def encode(colors: npt.NDArray[np.uint8], graphics: Graphics) -> Segments:
-    """Return what shows an image, to be printed by rich.
-
-    Args:
-        colors: Shape (height, width, 3): whole cells.
-        graphics: As `detect` found.
+    """Return an image, shape (height, width, 3), for rich to print; its size is a multiple of that of a cell.
 
     Raises:
-        NotShownError: If the library fails, whatever the reason.
+        NotShownError: If textual-image fails for any reason.
     """
     try:
         segments, sent = _encode(colors, graphics)
@@ -121,7 +115,7 @@ def encode(colors: npt.NDArray[np.uint8], graphics: Graphics) -> Segments:
 
 
 def _encode(colors: npt.NDArray[np.uint8], graphics: Graphics) -> tuple[list[Segment], str]:
-    """Return what the library has rich print, and what it would have sent to the terminal before."""
+    """Return textual-image's segments, and the bytes that it would have sent to the terminal before them."""
     import importlib
 
     from PIL import Image
@@ -139,7 +133,7 @@ def _encode(colors: npt.NDArray[np.uint8], graphics: Graphics) -> tuple[list[Seg
 
 @contextmanager
 def _hidden_terminal(cell: tuple[int, int]) -> Iterator[io.StringIO]:
-    """Let textual-image see no terminal, give it the size of a cell, and catch what it would send."""
+    """Hide the terminal from textual-image, state the size of a cell, and capture what it sends."""
     names = ("TEXTUAL_CELL_WIDTH", "TEXTUAL_CELL_HEIGHT")
     before, kept = sys.__stdout__, {name: os.environ.get(name) for name in names}
     sent = io.StringIO()
@@ -154,14 +148,14 @@ def _hidden_terminal(cell: tuple[int, int]) -> Iterator[io.StringIO]:
 
 
 def _interactive() -> bool:
-    """Tell whether a terminal that may answer is at both ends and nobody has typed ahead."""
+    """Return whether standard input and output are one terminal that may reply, without pending input."""
     term = os.environ.get("TERM", "")
     if term in SILENT or sys.stdout is not sys.__stdout__ or sys.platform == "win32":
         return False
     try:
         if not (os.isatty(0) and os.isatty(1)) or os.ttyname(0) != os.ttyname(1):
             return False
-        # A job in the background would be stopped for touching the terminal.
+        # A background job would be stopped for accessing the terminal.
         if os.tcgetpgrp(0) != os.getpgrp():
             return False
         return not select.select([0], [], [], 0)[0]
@@ -170,29 +164,29 @@ def _interactive() -> bool:
 
 
 def _cell_size() -> tuple[int, int] | None:
-    """Return width and height of a cell as the system knows them."""
+    """Return width and height of a cell as the operating system reports them."""
     if sys.platform == "win32":
         return None
     try:
         import fcntl
         import termios
 
-        told = fcntl.ioctl(1, termios.TIOCGWINSZ, bytes(8))
+        reported = fcntl.ioctl(1, termios.TIOCGWINSZ, bytes(8))
     except (ImportError, OSError):
         return None
-    rows, columns, width, height = struct.unpack("4H", told)
+    rows, columns, width, height = struct.unpack("4H", reported)
     cell = (width // max(columns, 1), height // max(rows, 1))
     return cell if min(cell) > 0 else None
 
 
-def _ask() -> bytes:
-    """Put the question and return what came back in time; what comes with it is not left for the shell."""
+def _query() -> bytes:
+    """Send the query and return the reply within PATIENCE; no part of it is left for the shell to read."""
     if sys.platform == "win32":
         return b""
     import termios
     import tty
 
-    answer, end = b"", time.monotonic() + PATIENCE
+    reply, end = b"", time.monotonic() + PATIENCE
     try:
         before = termios.tcgetattr(0)
     except termios.error:
@@ -201,16 +195,16 @@ def _ask() -> bytes:
     try:
         tty.setcbreak(0, termios.TCSANOW)
         sys.stdout.flush()
-        os.write(1, QUESTION)
+        os.write(1, QUERY)
         while not complete and (left := end - time.monotonic()) > 0 and select.select([0], [], [], left)[0]:
             read = os.read(0, 1024)
             if not read:
                 break
-            answer += read
-            complete = re.search(rb"\x1b\[\?[\d;]*c", answer) is not None
+            reply += read
+            complete = re.search(rb"\x1b\[\?[\d;]*c", reply) is not None
     except (OSError, termios.error):
         return b""
     finally:
-        # If the answer is incomplete, the rest of it is thrown away as far as it has come.
+        # The rest of an incomplete reply is discarded as far as it has arrived.
         termios.tcsetattr(0, termios.TCSANOW if complete else termios.TCSAFLUSH, before)
-    return answer
+    return reply

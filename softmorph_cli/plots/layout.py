@@ -1,13 +1,13 @@
-"""Where the views of one or two maps lie on a sheet. Lengths are pixels, extents are in units of spacing."""
+"""Layout of the views of one or two maps. Lengths are pixels, extents are in units of spacing."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-# The maps take at most this much; the sheet is narrower where they are small.
+# Largest height and width of the area of all views.
 LARGEST: Final = (920, 1444)
 NARROWEST: Final = 560
 LARGEST_VOXEL: Final = 40
@@ -17,7 +17,7 @@ GAP: Final = 20
 
 @dataclass(frozen=True)
 class Cell:
-    """Where one view of one map lies: its caption's upper left corner, and the size of its image below."""
+    """The place of one view of one map: the upper left corner of its caption, and the size of the image below it."""
 
     x: int
     y: int
@@ -30,13 +30,18 @@ class Layout:
     """An arrangement of cells, `cells[map][view]`, in an area of `height` x `width`.
 
     Attributes:
-        scale: Pixels for one unit of spacing, the same for every view.
+        scale: Pixels for one unit of spacing, the same for all views.
     """
 
     scale: float
     height: int
     width: int
     cells: tuple[tuple[Cell, ...], ...]
+
+    def moved(self, x: int, y: int) -> Layout:
+        """Return the layout with all cells moved."""
+        cells = (tuple(replace(cell, x=cell.x + x, y=cell.y + y) for cell in row) for row in self.cells)
+        return replace(self, cells=tuple(cells))
 
 
 def arrange(
@@ -47,17 +52,13 @@ def arrange(
     caption: int,
     caption_width: int,
 ) -> Layout:
-    """Return the arrangement that shows the views largest: maps beside each other, or one below the other.
+    """Return the layout with the largest views: maps beside each other, or one below the other.
 
-    Args:
-        extents: Height and width of each view.
-        maps: How many maps there are; each is shown in all views.
-        voxel: The shortest side of a voxel.
-        caption: Height of the caption above each view.
-        caption_width: Width a caption needs.
+    `extents` are height and width of each view, `voxel` is the shortest side of a voxel. Each map is shown in all
+    views, below captions of a height and width.
     """
     beside, below = (_scale(*_tracks(extents, maps, by_row), voxel, caption) for by_row in (False, True))
-    # Beside each other is easier to compare; it is given up only for clearly larger views.
+    # Maps beside each other are easier to compare, unless views are clearly larger otherwise.
     by_row = below > 1.15 * beside
     scale = below if by_row else beside
     rows, columns = _tracks(extents, maps, by_row)
@@ -90,7 +91,7 @@ def _scale(rows: list[float], columns: list[float], voxel: float, caption: int) 
     free_height = LARGEST[0] - len(rows) * caption - GAP * (len(rows) - 1)
     free_width = LARGEST[1] - GAP * (len(columns) - 1)
     pixels = min(free_height / sum(rows), free_width / sum(columns), LARGEST_VOXEL / voxel) * voxel
-    # Whole pixels for each voxel look cleaner, where that costs little.
+    # Whole pixels a voxel look cleaner, if the views do not get much smaller.
     if pixels >= 1 and math.floor(pixels) >= 0.8 * pixels:
         pixels = math.floor(pixels)
     return pixels / voxel

@@ -1,26 +1,28 @@
-"""A picture of a map and of what a filter made of it, to be read at a glance."""
+"""Pictures of a map and of the result of a filter, side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.boxes import BoxReader
-from softmorph_cli.plots.canvas import Sheet
-from softmorph_cli.plots.layout import arrange
+from softmorph_cli.plots.canvas import Canvas
+from softmorph_cli.plots.layout import Layout, arrange
 from softmorph_cli.plots.projection import Held, fullest_planes, images, is_dense, profiles
-from softmorph_cli.plots.theme import Colors
+from softmorph_cli.plots.theme import DARK, Colors, Theme
 from softmorph_cli.plots.views import Box, choose_views, first_index, first_index_words, round_length, window
-from softmorph_cli.system.files import replacing
 from softmorph_cli.system.printable import printable
 from softmorph_cli.system.units import sign
-from softmorph_cli.topology.components import label_components
+from softmorph_cli.topology import components
 from softmorph_cli.volume import Volume
+
+if TYPE_CHECKING:
+    from softmorph_cli.io.blocks import Blocks
 
 MARGIN: Final = 28
 CAPTION: Final = 28
@@ -29,25 +31,9 @@ LONGEST_SCALE_BAR: Final = 180
 COLOR_BAR: Final = (12, 220)
 # The share of the colour scale that looks black: margins below it are cut off.
 BLACK: Final = 0.01
-# Pixels between what is ringed and its ring.
+# Pixels between a change and the ring around it.
 RING: Final = 9
 TIMES: Final = " \u00d7 "
-
-
-class Placed(BoxReader, Protocol):
-    """A map that is read in boxes, with its geometry."""
-
-    @property
-    def spacing(self) -> tuple[float, ...] | None:
-        """As in `Volume`."""
-
-    @property
-    def unit(self) -> str | None:
-        """As in `Volume`."""
-
-    @property
-    def affine(self) -> npt.NDArray[np.float64] | None:
-        """As in `Volume`."""
 
 
 def preview(
@@ -62,11 +48,11 @@ def preview(
 ) -> None:
     """Write a PNG that shows a map and the result of a filter side by side.
 
-    A sparse volume is shown as maximum projections along its three axes, a dense one as three slices, each
-    map as suits it, and the picture says which. Both have one scale and the true proportions of the voxels;
-    wide empty margins are cut off. Where a volume's affine is known, right and up are the world's R, A or
-    S; otherwise the first row is on top. Of several times or channels the first is shown. A map larger than the
-    picture is reduced by taking maxima, so that lines one voxel wide stay.
+    A sparse volume is shown as maximum projections along its three axes, a dense one as three slices; this is chosen
+    for each map, and the captions say which. Both have one scale and the true proportions of the voxels; wide empty
+    margins are cut off. With a known affine, right and up are the world's R, A or S; otherwise the first row is on top.
+    Of several times or channels the first is shown. A map larger than the picture is reduced by taking maxima, so that
+    lines one voxel wide stay.
 
     Args:
         before: The input.
@@ -75,11 +61,11 @@ def preview(
         title: First line, for example the command.
         subtitle: Second line.
         force: Whether an existing file may be replaced.
-        changed: A mask of voxels to look for, shape (Y, X) or (Z, Y, X): each place gets a ring in the result.
+        changed: A mask of changed voxels, shape (Y, X) or (Z, Y, X); each of its components gets a ring in the result.
 
     Raises:
         InputError: If the two maps differ in axes or shape.
-        FileError: If `path` exists and `force` is off, or if it cannot be written.
+        FileError: If `path` exists and `force` is False, or it cannot be written.
     """
     if after is not None and (after.axes, after.array.shape) != (before.axes, before.array.shape):
         raise InputError(
@@ -87,176 +73,152 @@ def preview(
             f"{after.array.shape}, cannot be shown side by side: they must agree."
         )
     maps = [Held(first_index(volume)) for volume in (before, after) if volume is not None]
-    places = [] if changed is None else _places(changed)
-    also = first_index_words(before)
-    if places:
-        also = f"{also}; " if also else ""
-        also += f"{len(places):,} ring{'s' if len(places) > 1 else ''} where voxels crossed the threshold"
-    _save(maps, before, also, path, title, subtitle, force, places)
+    boxes = [] if changed is None else _component_boxes(changed)
+    note = first_index_words(before)
+    if boxes:
+        note = f"{note}; " if note else ""
+        note += f"{len(boxes):,} ring{'s' if len(boxes) > 1 else ''} where voxels crossed the threshold"
+    _draw(maps, before, note, title, subtitle, boxes).save(path, force=force)
 
 
 def preview_blocks(
-    before: Placed, after: BoxReader, place: Path, *, title: str = "", subtitle: str = ""
+    before: Blocks, after: BoxReader, path: Path, *, title: str = "", subtitle: str = ""
 ) -> None:
-    """Write the picture of `preview`, pixel for pixel, of maps that are larger than memory.
-
-    Args:
-        before: The input.
-        after: The result, of the same shape.
-        place: A temporary file: whoever calls replaces what is there.
-        title: As for `preview`.
-        subtitle: As for `preview`.
+    """Write the picture of `preview`, pixel for pixel, of maps larger than memory, over a temporary file.
 
     Raises:
         FileError: If a map is damaged.
     """
-    _write([before, after], before, "", place, title, subtitle)
+    path.write_bytes(_draw([before, after], before, "", title, subtitle).png())
 
 
-def _save(
-    maps: Sequence[BoxReader],
-    place: Volume | Placed,
-    also: str,
-    path: Path,
-    title: str,
-    subtitle: str,
-    force: bool,
-    places: Sequence[Box] = (),
-) -> None:
-    with replacing(path, force=force) as temporary:
-        _write(maps, place, also, temporary, title, subtitle, places)
-
-
-def _write(
-    maps: Sequence[BoxReader],
-    place: Volume | Placed,
-    also: str,
-    path: Path,
-    title: str,
-    subtitle: str,
-    places: Sequence[Box] = (),
-) -> None:
-    # A file's name may hold bytes that are no text.
-    title, subtitle = map(printable, (title, subtitle))
-    _draw(maps, place, also, title, subtitle, places).save(path, title=title, description=subtitle)
-
-
-def _places(changed: npt.NDArray[np.bool_]) -> list[Box]:
-    """Return the box of each place where something changed."""
+def _component_boxes(mask: npt.NDArray[np.bool_]) -> list[Box]:
     from scipy.ndimage import find_objects
 
-    labels, _ = label_components(changed, 3**changed.ndim - 1)
+    labels, _ = components.label_components(mask, 3**mask.ndim - 1)
     return list(find_objects(labels))
 
 
 def _draw(
     maps: Sequence[BoxReader],
-    place: Volume | Placed,
-    also: str,
+    geometry: Volume | Blocks,
+    note: str,
     title: str,
     subtitle: str,
-    places: Sequence[Box],
-) -> Sheet:
+    ringed: Sequence[Box] = (),
+) -> Canvas:
     names = ["input", "result"] if len(maps) > 1 else [""]
     whole = maps[0].shape
     along = [profiles(one) for one in maps]
-    largest = [float(one[0].max()) for one in along]
+    largest = [float(profile[0].max()) for profile in along]
     top = scale_top(max(largest))
     box = window(along, BLACK * top)
     shape = tuple(part.stop - part.start for part in box)
-    spacing, unit = voxel_size(len(shape), place.spacing, place.unit)
-    # Both maps are cut at the same planes, but a skeleton in slices would be a few lonely dots.
+    spacing, unit = voxel_size(len(shape), geometry.spacing, geometry.unit)
+    # Slices are at the same planes in both maps; a sparse skeleton is projected, as slices would show a few dots of it.
     dense = [
         len(shape) == 3 and is_dense(one, box, most / 2) for one, most in zip(maps, largest, strict=True)
     ]
     planes = fullest_planes(maps[0], box, top) if any(dense) else None
     start = tuple(part.start for part in box)
     views = [
-        choose_views(shape, spacing, affine=place.affine, start=start, planes=planes if one else None)
+        choose_views(shape, spacing, affine=geometry.affine, start=start, planes=planes if one else None)
         for one in dense
     ]
 
-    captions = [view.caption for row in views for view in row]
-    caption_height = CAPTION if len(maps) > 1 or any(captions) else 0
-    layout = arrange(
-        [view.extent for view in views[0]],
-        len(names),
-        voxel=min(spacing),
-        caption=caption_height,
-        caption_width=max(70 + 8 * len(caption) for caption in captions),
-    )
-    facts = size_words(whole, place.spacing, place.unit)
+    facts = size_words(whole, geometry.spacing, geometry.unit)
     facts += f" \u00b7 margins below {BLACK * top:g} cut off" if shape != whole else ""
-    lines = [line for line in (subtitle, facts, also) if line]
-    header = (36 if title else 0) + 24 * len(lines) + 14
-    sheet = Sheet(layout.width + 2 * MARGIN, MARGIN + header + layout.height + FOOTER + MARGIN)
-    sheet.text(MARGIN, MARGIN + 18, title, size=21, bold=True)
-    for number, line in enumerate(lines):
-        sheet.text(
-            MARGIN, MARGIN + header - 24 * (len(lines) - number), line, size=15, color=sheet.look.pale_ink
-        )
-
+    captions = [[view.caption for view in row] for row in views]
+    extents = [view.extent for view in views[0]]
+    canvas, layout = framed(extents, captions, min(spacing), title, subtitle, (facts, note), label_room=70)
     for name, one, row, cells in zip(names, maps, views, layout.cells, strict=True):
         sizes = [(cell.height, cell.width) for cell in cells]
         for view, cell, values in zip(row, cells, images(one, box, row, sizes), strict=True):
-            x, y = MARGIN + cell.x, MARGIN + header + cell.y
-            begin = sheet.text(x, y + CAPTION - 9, name, size=16, bold=True) + (10 if name else 0)
-            sheet.text(begin, y + CAPTION - 9, view.caption, size=15, color=sheet.look.pale_ink)
-            sheet.image(x, y + caption_height, values / top)
+            begin = canvas.text(cell.x, cell.y - 9, name, size=16, bold=True) + (10 if name else 0)
+            canvas.text(begin, cell.y - 9, view.caption, size=15, color=canvas.theme.pale_text)
+            canvas.image(cell.x, cell.y, values / top)
             if one is maps[-1]:
-                rings = [
-                    np.add(ring * (cell.width, cell.height), (x, y + caption_height))
-                    for ring in view.spans(places, box)
-                ]
-                _draw_rings(sheet, rings)
-    draw_scales(sheet, layout.scale, unit, top, "probability")
-    return sheet
+                size, corner = (cell.width, cell.height), (cell.x, cell.y)
+                _draw_rings(canvas, [np.add(span * size, corner) for span in view.spans(ringed, box)])
+    draw_scales(canvas, layout.scale, unit, top, "probability")
+    return canvas
 
 
-def _draw_rings(sheet: Sheet, spans: Sequence[npt.NDArray[np.float64]]) -> None:
-    """Draw a ring around each span, given by two opposite corners (x, y)."""
+def _draw_rings(canvas: Canvas, spans: Sequence[npt.NDArray[np.float64]]) -> None:
+    """Draw a ring around each box, given by two opposite corners (x, y)."""
     turn = np.linspace(0, 2 * np.pi, 49)
     circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
     rings = [span.mean(axis=0) + (np.ptp(span, axis=0).max() / 2 + RING) * circle for span in spans]
-    color = np.frombuffer(bytes.fromhex(sheet.look.ring[1:]), np.uint8)
+    color = np.frombuffer(bytes.fromhex(canvas.theme.ring[1:]), np.uint8)
     if rings:
-        sheet.lines(rings, np.tile(color, (len(rings), 1)), 1.5)
+        canvas.lines(rings, np.tile(color, (len(rings), 1)), 1.5)
+
+
+def framed(
+    extents: Sequence[tuple[float, float]],
+    captions: Sequence[Sequence[str]],
+    voxel: float,
+    title: str,
+    subtitle: str,
+    facts: Sequence[str],
+    *,
+    label_room: int = 0,
+    footer: int = FOOTER,
+    theme: Theme = DARK,
+) -> tuple[Canvas, Layout]:
+    """Return a canvas with lines of text at the top, and the layout of captioned images below them.
+
+    The arguments of the layout are those of `arrange`, with the captions of each map's views. Unlike there, cells are
+    the places of the images on the canvas. Empty lines are left out. `footer` is the room below the layout.
+    """
+    caption_height = CAPTION if len(captions) > 1 or any(captions[0]) else 0
+    layout = arrange(
+        extents,
+        len(captions),
+        voxel=voxel,
+        caption=caption_height,
+        caption_width=max(label_room + 8 * len(caption) for row in captions for caption in row),
+    )
+    # File names may hold unprintable bytes.
+    title, subtitle = map(printable, (title, subtitle))
+    lines = [line for line in (subtitle, *facts) if line]
+    top = MARGIN + (36 if title else 0) + 24 * len(lines) + 14
+    height = top + layout.height + footer + MARGIN
+    canvas = Canvas(layout.width + 2 * MARGIN, height, theme, title=title, description=subtitle)
+    canvas.text(MARGIN, MARGIN + 18, title, size=21, bold=True)
+    for number, line in enumerate(reversed(lines), 1):
+        canvas.text(MARGIN, top - 24 * number, line, size=15, color=theme.pale_text)
+    return canvas, layout.moved(MARGIN, top + caption_height)
 
 
 def draw_scales(
-    sheet: Sheet,
+    canvas: Canvas,
     scale: float,
     unit: str,
     top: float,
-    what: str,
+    quantity: str,
     colors: Colors | None = None,
 ) -> None:
     """Draw the scale bar at the lower left and the colour bar, from 0 to `top`, at the lower right.
 
-    Args:
-        sheet: To draw on.
-        scale: Pixels for one unit.
-        unit: What lengths are in.
-        top: The value at the colour bar's right end.
-        what: What the colours stand for.
-        colors: From shares of `top` to colours; those of a map if not given.
+    `scale` is in pixels for one `unit` of length; `colors` maps shares of `top` to colours.
     """
-    y = sheet.height - MARGIN - 32
+    y = canvas.height - MARGIN - 32
     length = round_length(LONGEST_SCALE_BAR / scale)
-    sheet.bar(MARGIN, y + 3, round(length * scale), 5)
-    sheet.text(MARGIN, y + 31, f"{length:g} {unit}", size=15)
+    canvas.bar(MARGIN, y + 3, round(length * scale), 5)
+    canvas.text(MARGIN, y + 31, f"{length:g} {unit}", size=15)
     height, width = COLOR_BAR
-    left = sheet.width - MARGIN - width
-    sheet.text(left - 14, y + 11, what, size=15, align="right")
+    left = canvas.width - MARGIN - width
+    canvas.text(left - 14, y + 11, quantity, size=15, align="right")
     shares = np.tile(np.linspace(0, 1, width), (height, 1))
-    sheet.image(left, y, shares, colors)
-    sheet.text(left, y + 31, "0", size=14)
-    sheet.text(left + width / 2, y + 31, f"{top / 2:g}", size=14, align="center")
-    sheet.text(left + width, y + 31, f"{top:g}", size=14, align="right")
+    canvas.image(left, y, shares, colors)
+    canvas.text(left, y + 31, "0", size=14)
+    canvas.text(left + width / 2, y + 31, f"{top / 2:g}", size=14, align="center")
+    canvas.text(left + width, y + 31, f"{top:g}", size=14, align="right")
 
 
 def size_words(shape: Sequence[int], spacing: tuple[float, ...] | None, unit: str | None) -> str:
-    """Say how many voxels a map has along x, y (and z), and how large they are."""
+    """Return the numbers of voxels along x, y (and z) and their size as text."""
     words = TIMES.join(f"{n}" for n in reversed(shape))
     words += " voxels (x, y, z)" if len(shape) == 3 else " pixels"
     if spacing is not None and unit is not None:
@@ -268,7 +230,7 @@ def size_words(shape: Sequence[int], spacing: tuple[float, ...] | None, unit: st
 def voxel_size(
     dims: int, spacing: tuple[float, ...] | None, unit: str | None
 ) -> tuple[tuple[float, ...], str]:
-    """Return the size of a voxel and its unit; without a known unit, measured in voxels along x."""
+    """Return the size of a voxel and its unit; if the unit is unknown, relative to its size along x."""
     name = "voxels" if dims == 3 else "pixels"
     if spacing is None:
         return (1.0,) * dims, name
@@ -279,5 +241,5 @@ def voxel_size(
 
 
 def scale_top(largest: float) -> float:
-    """Return where the colour scale ends: the least of 1, 0.5, 0.2, 0.1, ... that a largest value does not exceed."""
+    """Return the upper end of the colour scale: the least of 1, 0.5, 0.2, 0.1, ... not below the largest value."""
     return 1 / round_length(1 / largest) if largest > 1e-6 else 1.0

@@ -1,8 +1,8 @@
-"""What a picture needs to know of a spatial map of any size, gathered block by block."""
+"""Projections and profiles of a spatial map of any size, computed block by block."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -14,28 +14,28 @@ import numpy.typing as npt
 from softmorph_cli.io.boxes import BoxReader
 from softmorph_cli.plots.views import Box, View, resize, whole
 
-# The share of its bounding box that a map fills; beyond it, projections hide more than they show.
+# The share of its bounding box beyond which a map is dense: projections would hide what is inside.
 DENSE: Final = 0.1
-# Voxels that are looked at together, unless more are stored together.
+# Voxels of a block, unless chunks are larger.
 BLOCK: Final = 1 << 21
-# Into how many parts the end of the colour scale is cut, so that sums are whole numbers: exact in any order.
+# Values are rounded to this share of the largest one, so that sums are integers and exact in any order.
 PARTS: Final = 1 << 20
 
 
 @dataclass(frozen=True)
 class Held:
-    """An array in memory as such a map."""
+    """An array in memory as a `Map`."""
 
     array: npt.NDArray[Any]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of the array."""
+        """The shape of the array."""
         return self.array.shape
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Rows lie together."""
+        """One row, which is contiguous."""
         return (*(1 for _ in self.array.shape[1:]), self.array.shape[-1])
 
     def read(self, slices: Sequence[slice], /) -> npt.NDArray[Any]:
@@ -45,56 +45,46 @@ class Held:
 
 
 def profiles(map_: BoxReader) -> tuple[npt.NDArray[Any], ...]:
-    """Return the largest value at each index along each axis."""
-    found = [np.zeros(size) for size in map_.shape]
-    for place, block in blocks(map_, whole(map_.shape)):
-        for axis, (profile, part) in enumerate(zip(found, place, strict=True)):
-            others = tuple(k for k in range(block.ndim) if k != axis)
-            np.maximum(profile[part], block.max(axis=others), out=profile[part])
-    return tuple(found)
+    """Return the maximum profile along each axis: the largest value at each index."""
+    return _profiles(map_, whole(map_.shape), np.maximum, lambda block: block)
 
 
 def is_dense(map_: BoxReader, box: Box, above: float) -> bool:
-    """Tell a lobe from a tree of vessels: does what is above a value fill its own bounding box, within a box?"""
-    count, held = 0, [np.zeros(part.stop - part.start, bool) for part in box]
-    for place, block in blocks(map_, box):
-        inside = block > above
-        count += int(np.count_nonzero(inside))
-        for axis, (occupied, part) in enumerate(zip(held, place, strict=True)):
-            occupied[part] |= inside.any(axis=tuple(k for k in range(block.ndim) if k != axis))
-    ends = [np.flatnonzero(occupied)[[0, -1]] for occupied in held if occupied.any()]
-    return bool(ends) and count > DENSE * prod(int(last - first) + 1 for first, last in ends)
+    """Return whether the voxels above a value, within a box, fill much of their bounding box: organs, not vessels."""
+    counts = _profiles(map_, box, np.add, lambda block: block > above)
+    ends = [np.flatnonzero(count)[[0, -1]] for count in counts if count.any()]
+    return bool(ends) and counts[0].sum() > DENSE * prod(int(last - first) + 1 for first, last in ends)
 
 
 def fullest_planes(map_: BoxReader, box: Box, top: float) -> tuple[int, ...]:
-    """Return where along each axis, counted from the box's begin, the plane lies that holds most of a map.
+    """Return, along each axis of a box of a map, the index in the box of the plane with the largest sum.
 
-    Args:
-        map_: The map.
-        box: What is looked at of it.
-        top: About its largest value.
+    `top` is about the map's largest value.
     """
-    sums = [np.zeros(part.stop - part.start) for part in box]
-    for place, block in blocks(map_, box):
-        steps = np.rint(block * block.dtype.type(PARTS / top))
-        for axis, (total, part) in enumerate(zip(sums, place, strict=True)):
-            total[part] += steps.sum(axis=tuple(k for k in range(block.ndim) if k != axis), dtype=np.float64)
-    # Of equals the one in the middle: a lobe is cut through its middle, not along its face.
+    sums = _profiles(map_, box, np.add, lambda block: np.rint(block * block.dtype.type(PARTS / top)))
+    # Of equal planes the middle one, which cuts through the middle of an organ.
     equals = [np.flatnonzero(total == total.max()) for total in sums]
-    return tuple(int(one[one.size // 2]) for one in equals)
+    return tuple(int(planes[planes.size // 2]) for planes in equals)
+
+
+def _profiles(
+    map_: BoxReader, box: Box, reduction: np.ufunc, values: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+) -> tuple[npt.NDArray[np.float64], ...]:
+    """Reduce values of the blocks of a box, at least 0, to one number at each index of each axis."""
+    found = tuple(np.zeros(part.stop - part.start) for part in box)
+    for place, block in blocks(map_, box):
+        reduced = values(block)
+        for axis, (profile, part) in enumerate(zip(found, place, strict=True)):
+            others = tuple(k for k in range(block.ndim) if k != axis)
+            along = reduction.reduce(reduced, axis=others, dtype=np.float64)
+            reduction(profile[part], along, out=profile[part])
+    return found
 
 
 def images(
     map_: BoxReader, box: Box, views: Sequence[View], sizes: Sequence[tuple[int, int]]
 ) -> list[npt.NDArray[np.float64]]:
-    """Return what a box of a map looks like, as `resize` makes it: maxima where it is larger than its image.
-
-    Args:
-        map_: The map.
-        box: What is shown of it.
-        views: The sides it is seen from.
-        sizes: Height and width of each image.
-    """
+    """Return images of a box of a map in some views, resized as by `resize` to sizes (height, width)."""
     made = [_Image(view, box, size) for view, size in zip(views, sizes, strict=True)]
     projections = [image for image in made if image.view.plane is None]
     for place, block in blocks(map_, box) if projections else ():
@@ -110,13 +100,13 @@ def images(
 
 
 class _Image:
-    """An image that comes together from blocks; no larger than it is shown, and no larger than the map."""
+    """An image that is assembled from blocks, no larger than its final size and than the map."""
 
     def __init__(self, view: View, box: Box, size: tuple[int, int]) -> None:
         self.view = view
         self.lengths = [box[axis].stop - box[axis].start for axis in view.shown]
         shown = [min(pair) for pair in zip(self.lengths, size, strict=True)]
-        # Where in the map each of its rows and columns begins.
+        # The map's index at which each row and column begins.
         self.starts = [np.arange(n) * length // n for n, length in zip(shown, self.lengths, strict=True)]
         self.values = np.zeros(shown)
 
@@ -137,9 +127,9 @@ class _Image:
 
 
 def blocks(map_: BoxReader, box: Box) -> Iterator[tuple[Box, npt.NDArray[Any]]]:
-    """Read a box of a map in blocks of whole chunks, where they fit: yield each with its place in the box."""
+    """Yield the blocks of a box of a map, of whole chunks where possible, each with its place in the box."""
     step = list(map_.chunks)
-    # Along the last axes first, so that a block is long where the file is.
+    # Along the last axes first, which are contiguous in files.
     for axis in reversed(range(len(step))):
         step[axis] *= max(1, min(-(-map_.shape[axis] // step[axis]), BLOCK // max(1, prod(step))))
     ranges = [range(part.start // one * one, part.stop, one) for part, one in zip(box, step, strict=True)]

@@ -1,4 +1,4 @@
-"""The two looks of a picture: dark, as for maps, and light, for a page that is read by day or printed."""
+"""Colour themes of pictures: dark for maps, light for pages that are printed or read in daylight."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 COLOR_MAP: Final = "inferno"
 
-# From values in [0, 1] to colours along a new last axis.
+# Maps values in [0, 1] to colours along a new last axis.
 Colors = Callable[[npt.NDArray[Any]], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """How one kind of node is marked: a shape as matplotlib names it, the same as a character, a colour."""
+    """The mark of one kind of node: a shape as matplotlib names it, the same as a character, a colour."""
 
     shape: str
     character: str
@@ -25,23 +25,23 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Look:
+class Theme:
     """The colours of a picture.
 
     Attributes:
-        paper: Behind everything.
-        ink: Of words.
-        pale_ink: Of words that matter less.
+        background: Of the canvas.
+        text: Of titles and labels.
+        pale_text: Of secondary text.
         bar: Of the scale bar.
-        ring: Around what is to be looked at; no colour of the colour map.
-        curve: Where in the colour map curves of soft value 0 and 1 lie; neither end is lost on the backdrop.
-        backdrop: The greys of 0 and 1 of a map that curves are drawn over.
-        marks: By kind of node. Told apart by shape alone, and by all kinds of colour vision.
+        ring: Of rings around changes; not in the colour map.
+        curve: Positions in the colour map of curves of soft value 0 and 1; both stand out from the backdrop.
+        backdrop: Greys of the values 0 and 1 of a map that curves are drawn over.
+        marks: By kind of node; distinct in shape, and in colour for all kinds of colour vision.
     """
 
-    paper: str
-    ink: str
-    pale_ink: str
+    background: str
+    text: str
+    pale_text: str
     bar: str
     ring: str
     curve: tuple[float, float]
@@ -60,38 +60,38 @@ class Look:
         return self.map_colors(zero + (one - zero) * np.asarray(values, np.float64))[..., :3]
 
     def backdrop_colors(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Return the greys, shape (..., 3), of a map's values in [0, 1] where curves lie over it."""
+        """Return the greys, shape (..., 3), of a map's values in [0, 1] below curves."""
         zero, one = self.backdrop
         grey = np.rint(zero + (one - zero) * np.asarray(values, np.float64)).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
 
 
-DARK: Final = Look(
-    paper="#17171c",
-    ink="#f4f4f4",
-    pale_ink="#a9a9b3",
+def _marks(end_point: str, junction: str, voxel: str) -> dict[str, Mark]:
+    return {
+        "end point": Mark("o", "●", end_point),
+        "junction": Mark("^", "▲", junction),
+        "voxel": Mark("s", "■", voxel),
+    }
+
+
+DARK: Final = Theme(
+    background="#17171c",
+    text="#f4f4f4",
+    pale_text="#a9a9b3",
     bar="#ffffff",
     ring="#4fd1ff",
     curve=(0.4, 1.0),
     backdrop=(0, 100),
-    marks={
-        "end point": Mark("o", "●", "#56b4e9"),
-        "junction": Mark("^", "▲", "#2fe0a5"),
-        "voxel": Mark("s", "■", "#ffffff"),
-    },
+    marks=_marks("#56b4e9", "#2fe0a5", "#ffffff"),
 )
-LIGHT: Final = Look(
-    paper="#ffffff",
-    ink="#222222",
-    pale_ink="#6b6b6b",
+LIGHT: Final = Theme(
+    background="#ffffff",
+    text="#222222",
+    pale_text="#6b6b6b",
     bar="#222222",
     ring="#0072b2",
-    # More ink where the map is surer.
-    curve=(0.9, 0.06),
+    curve=(0.9, 0.06),  # darker where the map is more certain
     backdrop=(252, 204),
-    marks={
-        "end point": Mark("o", "●", "#0072b2"),
-        "junction": Mark("^", "▲", "#009e73"),
-        "voxel": Mark("s", "■", "#000000"),
-    },
+    marks=_marks("#0072b2", "#009e73", "#000000"),
 )
+THEMES: Final = {"light": LIGHT, "dark": DARK}

@@ -1,4 +1,4 @@
-"""From a volume to the flat images a preview shows: which views, which way up, at which size."""
+"""Views of a volume as flat images: projections and slices, their orientation and size."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ Box = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a map.
+    """One view of a map.
 
     Attributes:
-        axis: The spatial axis looked along, None for an image.
-        plane: The slice shown, None where the maximum along `axis` is.
-        flips: Whether the image's rows and columns are turned, so that up and right are superior, anterior
-            and right.
+        axis: The spatial axis of the projection or slice; None for an image.
+        plane: Index of the slice; None for the maximum along `axis`.
+        flips: Whether the image's rows and columns are reversed, so that up and right are superior, anterior and right.
         extent: Height and width, in units of spacing.
-        caption: What is shown, for the reader.
+        caption: Its description.
     """
 
     axis: int | None
@@ -39,57 +38,52 @@ class View:
 
     @property
     def shown(self) -> tuple[int, int]:
-        """The array axes that run down and across the image."""
+        """The array axes of the image's rows and columns."""
         return (1, 2) if self.axis == 0 else (0, 2) if self.axis == 1 else (0, 1)
 
+    def oriented(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return an image, with rows and columns in array order, with the view's orientation."""
+        return np.flip(image, tuple(k for k in (0, 1) if self.flips[k]))
+
     def places(self, index: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[np.float64]:
-        """Return where array indices, shape (N, d), whole or between voxels, lie in the image of an array.
+        """Return the places of array indices, shape (N, d), in the image of an array of a shape.
 
-        Args:
-            index: Of the array shown.
-            shape: Of that array.
-
-        Returns:
-            Shape (N, 2): shares of the image's width from the left and of its height from the top.
+        The result has shape (N, 2): shares of the image's width from the left and of its height from the top. Indices
+        may lie between voxels.
         """
-        across = []
+        shares = []
         for axis, flip in zip(reversed(self.shown), reversed(self.flips), strict=True):
             share = (index[:, axis] + 0.5) / shape[axis]
-            across.append(1 - share if flip else share)
-        return np.stack(across, axis=-1)
+            shares.append(1 - share if flip else share)
+        return np.stack(shares, axis=-1)
 
-    def spans(self, places: Sequence[Box], window: Box) -> list[npt.NDArray[np.float64]]:
-        """Return where boxes of a map lie in the image of a window of it, without those that a slice does not meet.
+    def spans(self, boxes: Sequence[Box], window: Box) -> list[npt.NDArray[np.float64]]:
+        """Return the places of boxes of voxels in the image of a window of the map; a slice shows only some of them.
 
-        Args:
-            places: Boxes of voxels.
-            window: The part of the map that is shown.
-
-        Returns:
-            Of each two opposite corners, shape (2, 2), as `places` gives them.
+        Each is given by two opposite corners, shape (2, 2), as `places` returns them.
         """
         shape = [part.stop - part.start for part in window]
         spans = []
-        for place in places:
-            first = np.array([part.start - seen.start for part, seen in zip(place, window, strict=True)])
-            last = np.array([part.stop - 1 - seen.start for part, seen in zip(place, window, strict=True)])
+        for box in boxes:
+            first = np.array([part.start - seen.start for part, seen in zip(box, window, strict=True)])
+            last = np.array([part.stop - 1 - seen.start for part, seen in zip(box, window, strict=True)])
             if self.axis is None or self.plane is None or first[self.axis] <= self.plane <= last[self.axis]:
                 spans.append(self.places(np.stack([first - 0.5, last + 0.5]), shape))
         return spans
 
 
 def first_index(volume: Volume) -> npt.NDArray[Any]:
-    """Return the first time, channel, ... of a volume: a view of its array with the spatial axes alone."""
+    """Return the first time, channel, ... of a volume as a view of its array, with the spatial axes alone."""
     array: npt.NDArray[Any] = volume.array[(0,) * len(volume.mapped_axes)]
     return array
 
 
 def first_index_words(volume: Volume) -> str:
-    """Say which of several times, channels, ... `first_index` takes; "" where there is but one."""
+    """Return which of several times, channels, ... `first_index` returns, as text; "" if there is only one."""
     words = []
     for axis, length in zip(volume.mapped_axes, volume.array.shape, strict=False):
         name = f" ({volume.channels[0]})" if axis == "C" and volume.channels else ""
-        # As --channel counts them: some of the file's channels may not have been read.
+        # Numbered as in the file, of which some channels may not have been read.
         numbers = volume.source.numbers if axis == "C" and volume.source and volume.source.numbers else (0,)
         many = f"{numbers[0]} to {numbers[-1]}" if numbers[0] else f"{length}"
         if length > 1:
@@ -98,16 +92,14 @@ def first_index_words(volume: Volume) -> str:
 
 
 def whole(shape: tuple[int, ...]) -> Box:
-    """Return the box that is all of a map."""
+    """Return the box of a whole map."""
     return tuple(slice(0, size) for size in shape)
 
 
 def window(maps: Sequence[Sequence[npt.NDArray[Any]]], above: float) -> Box:
-    """Return the box around all that is above a value in these maps, with some room; the whole if most of it.
+    """Return the bounding box of all maps above a value, with a margin; the whole map if it is most of it.
 
-    Args:
-        maps: Of each, the largest value at each index along each axis.
-        above: The value.
+    Maps are given as their maximum profiles along each axis.
     """
     box = []
     for profiles in zip(*maps, strict=True):
@@ -129,17 +121,10 @@ def choose_views(
     start: tuple[int, ...] = (0, 0, 0),
     planes: tuple[int, ...] | None = None,
 ) -> list[View]:
-    """Return the views that show a map best.
+    """Return the views of a map: an image itself, or a projection or slice of a volume along each axis.
 
-    An image is shown as it is. A volume is seen along each of its axes: as the maximum along it, or as a slice.
-    A view that is one voxel high or wide is left out, unless there is no other.
-
-    Args:
-        shape: Of the map, (Z, Y, X) or (Y, X).
-        spacing: Size of a voxel along each axis.
-        affine: 4 x 4, from array index to world (RAS+), or None.
-        start: Where in the whole map the array begins; captions count from the map's begin.
-        planes: The slice to be shown along each axis, or None for maxima.
+    Views that are one voxel high or wide are left out, unless all are. `start` is the index of the first voxel in the
+    whole map, to which captions refer; `planes` are the indices of slices, None for maximum projections.
     """
     if len(shape) == 2:
         return [_view(shape, spacing, (0, 1), None, None, "", None)]
@@ -167,7 +152,7 @@ def _view(
     if affine is not None:
         directions = world_directions(affine)
         (up, rises), (right, goes_right) = directions[shown[0]], directions[shown[1]]
-        # Rows run downward on a screen: where the world's coordinate rises with the row, turn the image over.
+        # Rows run downward: where the world coordinate rises with the row, the image is reversed.
         flips = (rises, not goes_right)
         caption += f" \u00b7 right {right}, up {up}"
     rows, columns = shown
@@ -176,9 +161,9 @@ def _view(
 
 
 def world_directions(affine: npt.NDArray[np.float64]) -> list[tuple[str, bool]]:
-    """Return for each array axis the world axis it stands for, and whether it runs the same way.
+    """Return the world axis that each array axis is closest to, and whether it has the same direction.
 
-    Each world axis is given once, so that the sum of cosines is largest: right at any obliqueness.
+    World axes are assigned to array axes one to one with the largest sum of absolute cosines.
     """
     columns = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     best = max(permutations(range(3)), key=lambda p: sum(abs(columns[p[k], k]) for k in range(3)))
@@ -186,10 +171,9 @@ def world_directions(affine: npt.NDArray[np.float64]) -> list[tuple[str, bool]]:
 
 
 def resize(image: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
-    """Return an image at another size, each axis on its own.
+    """Return an image at another size, each axis resized independently.
 
-    An axis that shrinks takes the maximum of what falls into a pixel, so that a line one voxel wide stays;
-    one that grows repeats its voxels.
+    Shrinking takes the maximum of the voxels of a pixel, so that lines one voxel wide stay; growing repeats voxels.
     """
     for axis, size in enumerate((height, width)):
         length = image.shape[axis]
@@ -203,6 +187,6 @@ def resize(image: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]
 def round_length(longest: float) -> float:
     """Return the longest of the lengths 1, 2 or 5 times a power of ten that is not above `longest` (> 0)."""
     power = 10.0 ** np.floor(np.log10(longest))
-    # The tolerance is for floating point alone: 0.3 / 0.1 is a little below 3.
+    # With a tolerance for rounding errors: 0.3 / 0.1 is a little below 3.
     factor = max(f for f in (0.5, 1.0, 2.0, 5.0, 10.0) if f * power <= longest * (1 + 1e-9))
     return float(f"{factor * power:.6g}")

@@ -1,1 +1,1 @@
-"""Betti numbers, persistence bars, and changing a map until it has the topology that is asked for."""
+"""Connected components, Betti numbers, persistence bars and topological repair of maps."""

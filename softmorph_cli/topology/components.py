@@ -1,4 +1,4 @@
-"""Connected components: their labels, and their number block by block, which takes the labels of one block alone."""
+"""Connected components of a mask: labels, and counts that need the labels of one block at a time."""
 
 from __future__ import annotations
 
@@ -9,20 +9,37 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-# Labels take 5 bytes a voxel, and where blocks meet there is more to do; a map of 128^3 is one of these.
+from softmorph_cli.errors import InputError
+
+# Foreground connectivities by dimension: the full one, which is the default, and that through faces alone.
+CONNECTIVITIES: Final = {2: (8, 4), 3: (26, 6)}
+# Voxels of a block: its labels take 5 bytes a voxel, and each plane between blocks takes time. 128^3 is one block.
 LABEL_VOXELS: Final = 2**21
 
 
+def connectivities(dims: int, connectivity: int | None) -> tuple[int, int]:
+    """Return the connectivities of the foreground, None for 8 or 26, and of the background, which are complementary.
+
+    Raises:
+        InputError: If the connectivity does not exist or has no complement, such as 18 in 3D.
+    """
+    if dims not in CONNECTIVITIES:
+        raise InputError(f"topology is that of 2 or 3 spatial axes, not of {dims}.")
+    full, faces = CONNECTIVITIES[dims]
+    chosen = full if connectivity is None else connectivity
+    if chosen not in (full, faces):
+        raise InputError(
+            f"connectivity {chosen} has no topology in {dims}D: use {full} (background {faces}) or "
+            f"{faces} (background {full})."
+        )
+    return chosen, faces if chosen == full else full
+
+
 def count_components(array: npt.NDArray[Any], threshold: float, connectivity: int) -> int:
-    """Count the connected components of {p > threshold}.
+    """Count the connected components of {p > threshold}, for a mask with the threshold 0.
 
-    Neighbouring blocks share a plane. A voxel of that plane has a label in both, and two labels of one voxel
-    are one component: what is left to count is the components of the graph of labels.
-
-    Args:
-        array: Shape (Y, X) or (Z, Y, X); of a mask the threshold 0 takes what is True.
-        threshold: Above it is foreground.
-        connectivity: 4 or 8, 6 or 26.
+    Blocks are labelled one after the other and overlap in a plane. Two labels of one voxel of that plane belong to one
+    component, so the result is the number of components of the graph of labels.
     """
     labels_so_far = 0
     shared_plane: npt.NDArray[Any] | None = None
@@ -38,31 +55,29 @@ def count_components(array: npt.NDArray[Any], threshold: float, connectivity: in
         labels_so_far += count
     if not pairs or labels_so_far == 0:
         return labels_so_far
-    return count_groups(labels_so_far, *(np.concatenate(pairs, axis=1) - 1))
+    return count_graph_components(labels_so_far, *(np.concatenate(pairs, axis=1) - 1))
 
 
 def label_components(mask: npt.NDArray[np.bool_], connectivity: int) -> tuple[npt.NDArray[Any], int]:
-    """Return the labels of the connected components of a mask, 0 outside, and how many there are.
+    """Label the connected components of a mask; return the labels (0 is background) and their number."""
+    from scipy.ndimage import label
 
-    Args:
-        mask: Shape (Y, X) or (Z, Y, X).
-        connectivity: 4 or 8, 6 or 26.
-    """
-    from scipy.ndimage import generate_binary_structure, label
-
-    full = connectivity == 3**mask.ndim - 1
-    labels, count = label(mask, generate_binary_structure(mask.ndim, mask.ndim if full else 1))
+    labels, count = label(mask, neighbourhood(mask.ndim, connectivity))
     return labels, count
 
 
-def count_groups(nodes: int, first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]) -> int:
-    """Return how many components a graph has.
+def neighbourhood(dims: int, connectivity: int) -> npt.NDArray[np.bool_]:
+    """Return the neighbours of a voxel and itself as a mask of shape (3, 3) or (3, 3, 3)."""
+    from scipy.ndimage import generate_binary_structure
 
-    Args:
-        nodes: How many nodes there are, numbered from 0.
-        first: One end of each edge.
-        second: The other end.
-    """
+    mask: npt.NDArray[np.bool_] = generate_binary_structure(dims, 1 if connectivity == 2 * dims else dims)
+    return mask
+
+
+def count_graph_components(
+    nodes: int, first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]
+) -> int:
+    """Return the number of connected components of a graph with nodes numbered from 0, given the ends of its edges."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -73,6 +88,6 @@ def count_groups(nodes: int, first: npt.NDArray[np.integer], second: npt.NDArray
 
 
 def row_ranges(shape: tuple[int, ...], voxels: int) -> Iterator[slice]:
-    """Yield ranges of the first axis that hold at most so many voxels, or one row where that is longer."""
+    """Yield consecutive ranges of the first axis of at most so many voxels each, but at least one row."""
     step = max(1, voxels // math.prod(shape[1:]))
     return (slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step))

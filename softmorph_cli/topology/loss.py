@@ -1,4 +1,4 @@
-"""The topological loss: how far a map's persistence bars are from those of a given topology."""
+"""The topological loss: distance between a map's persistence bars and those of a given topology."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.topology.persistence import bars
-from softmorph_cli.topology.prior import check_prior
+from softmorph_cli.topology.prior import check_betti
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def topological_loss(p: Tensor, prior: Sequence[int], connectivity: int | None = None) -> Tensor:
-    r"""Return the loss of a map whose Betti numbers should be given ones.
+def topological_loss(p: Tensor, betti: Sequence[int], connectivity: int | None = None) -> Tensor:
+    r"""Return the topological loss of a map for given Betti numbers.
 
     Clough et al., *A topological loss function for deep-learning based image segmentation using persistent
-    homology*, TPAMI 2020. Of each dimension k, with bars from birth b to death d, the longest first,
+    homology*, TPAMI 2020. For each dimension k, with bars from birth b to death d by falling length,
 
         sum over the beta_k longest bars of (1 - |b - d|^2)  +  sum over all others of |b - d|^2.
 
-    A bar that is missing counts 1, as one of no length. It is 0 where the asked for bars have length 1 and there
-    are no others. Its gradient with respect to p is that of its bars, each in the two voxels that bear it.
+    A missing bar counts as one of length 0, with loss 1. The loss is 0 if there are exactly the given numbers of bars,
+    all of length 1. Its gradient is nonzero only in the voxels where bars are born or die.
 
     Args:
         p: Probabilities, shape (Y, X) or (Z, Y, X), on any device; bars are computed on the CPU.
-        prior: b0, b1 and, in 3D, b2.
+        betti: b0, b1 and, in 3D, b2.
         connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
 
     Returns:
         A scalar of p's type.
 
     Raises:
-        InputError: If p is no map of 2 or 3 axes of values in [0, 1], or the prior does not fit it.
+        InputError: If p is no map of 2 or 3 axes of values in [0, 1], or the Betti numbers do not fit it.
     """
     import torch
 
-    prior = check_prior(prior, p.ndim)
+    betti = check_betti(betti, p.ndim)
     values = p.detach().to("cpu")
     # NumPy has no bfloat16, and every smaller type fits into float32.
     values = values if values.dtype == torch.float64 else values.float()
     found = bars(values.numpy(), connectivity)
     loss = p.new_zeros(())
-    for asked, diagram in zip(prior, found.diagrams, strict=True):
+    for asked, diagram in zip(betti, found.diagrams, strict=True):
         squared = (_read(p, diagram.birth_at) - _read(p, diagram.death_at)).square()
         loss = loss + asked - squared[:asked].sum() + squared[asked:].sum()
     return loss
 
 
 def _read(p: Tensor, at: npt.NDArray[np.int64]) -> Tensor:
-    """Return the values at voxels, shape (N, d); 0, which bears no gradient, at those outside of the map."""
+    """Return the values at array indices, shape (N, d), differentiably; 0 outside of the map, at -1."""
     import torch
 
     inside = torch.from_numpy(at[:, 0] >= 0).to(p.device)

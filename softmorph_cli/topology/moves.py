@@ -1,4 +1,4 @@
-"""Which end of which bar a repair moves, and how far: the one that costs less, and less than it did in vain."""
+"""Which voxels a repair moves, and how far: for each wrong bar the cheaper of its two ends."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.topology.betti import connectivities
-from softmorph_cli.topology.components import label_components
+from softmorph_cli.topology.components import connectivities, label_components
 from softmorph_cli.topology.persistence import Diagram
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
+# Array indices, shape (N, d).
+Indices = npt.NDArray[np.int64]
 
-# How far past the threshold an end moves, in logits, so that voxels around it follow.
+# How far past the threshold a voxel moves, in logits, so that its neighbours follow.
 _PAST: Final = 0.3
-# Beyond so many times it makes no difference how often a voxel has been moved.
+# The largest exponent of the factor by which voxels that were moved become more expensive.
 _MOST_TRIED: Final = 60
-# By what a bar is shorter that did not come alive.
+# The factor by which a bar counts as shorter each time that it was moved and did not come to live.
 _TRIED_LENGTH: Final = 0.8
 
 
@@ -30,172 +31,168 @@ class Aim:
     """Voxels whose logits should change.
 
     Attributes:
-        at: Shape (N, d).
-        by: Shape (N,).
-        spread: Whether their neighbours follow.
+        at: Array indices, shape (N, d).
+        by: The change of each, shape (N,).
+        spread: Whether neighbours change too, by a Gaussian of their distance.
     """
 
-    at: npt.NDArray[np.int64]
+    at: Indices
     by: Array
     spread: bool
 
 
 class Tried:
-    """How often voxels have been moved up, and down, with their neighbours.
+    """How often each voxel was moved up or down, its neighbours included.
 
-    What was bridged and makes a loop would be cut again, and be bridged again, for ever. Moving a voxel back doubles
-    in cost with every time it has been moved, so that something else becomes cheaper.
+    A bridge that makes a loop would be cut again, and bridged again, without end. So the cost of moving a voxel back
+    doubles each time that it was moved, until another move is cheaper.
 
     Args:
-        shape: Of the map.
+        shape: Shape of the map.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        """Begin with none."""
+        """Start without moves."""
         self.up, self.down = (np.zeros(shape, np.int32) for _ in range(2))
 
     def add(self, aim: Aim) -> None:
-        """Count an aim: its voxels twice, those around them once."""
+        """Count an aim: its voxels twice, their neighbours once."""
         last = np.array(self.up.shape) - 1
         for counts, moved in ((self.up, aim.by > 0), (self.down, aim.by < 0)):
             around = [
                 np.clip(aim.at[moved] + step, 0, last) for step in product((-1, 0, 1), repeat=len(last))
             ]
-            at = np.concatenate(around).T
-            counts[tuple(at)] += 1
+            counts[tuple(np.concatenate(around).T)] += 1
             counts[tuple(aim.at[moved].T)] += 1
 
-    def raising(self, at: npt.NDArray[np.int64]) -> Array:
-        """Return by what the cost of moving voxels up is multiplied."""
-        return np.asarray(np.exp2(np.minimum(self.down[tuple(np.maximum(at.T, 0))], _MOST_TRIED)))
+    def cost_of_raising(self, at: Indices) -> Array:
+        """Return the factors by which raising voxels has become more expensive."""
+        return np.exp2(np.minimum(_at(self.down, at), _MOST_TRIED))
 
-    def lowering(self, at: npt.NDArray[np.int64]) -> Array:
-        """Return the same of moving them down."""
-        return np.asarray(np.exp2(np.minimum(self.up[tuple(np.maximum(at.T, 0))], _MOST_TRIED)))
+    def cost_of_lowering(self, at: Indices) -> Array:
+        """Return the factors by which lowering voxels has become more expensive."""
+        return np.exp2(np.minimum(_at(self.up, at), _MOST_TRIED))
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A map at one step.
+class Snapshot:
+    """The mask of a prior at one step of a repair.
 
     Attributes:
-        height: The logits above the threshold's.
-        mask: What is above the threshold.
-        was: What was above it at the start.
-        foreground: Its connectivity.
-        sigma: Of the Gaussian, along each axis.
-        tried: What has been moved before.
+        height: Logits above that of the threshold.
+        mask: Where the map is above the threshold.
+        original_mask: Where the input was.
+        foreground: Connectivity of the mask.
+        sigma: Standard deviation of the Gaussian along each axis, in voxels.
+        tried: Earlier moves.
     """
 
     height: Array
     mask: Mask
-    was: Mask
+    original_mask: Mask
     foreground: int
     sigma: Sequence[float]
     tried: Tried
 
-    def costly(self, dimension: int) -> bool:
-        """Whether bars of a dimension take the whole complex."""
+    def needs_complex(self, dimension: int) -> bool:
+        """Whether the bars of a dimension need the whole cubical complex, and not union-find alone."""
         return self.mask.ndim == 3 and dimension == 1
 
     def aims(self, bars: Diagram, asked: int, dimension: int) -> list[Aim]:
-        """Return what should change so that the longest bars asked for live at the threshold, and no others."""
+        """Return the moves after which the first `asked` bars live at the threshold and no others do."""
         inside = bars.death_at[:, 0] >= 0
-        birth_at, death_at = tuple(bars.birth_at.T), tuple(np.maximum(bars.death_at.T, 0))
-        born, dead = self.mask[birth_at], inside & self.mask[death_at]
-        above, below = self.height[birth_at], -self.height[death_at]
+        above, below = _at(self.height, bars.birth_at), -_at(self.height, bars.death_at)
+        born, dead = _at(self.mask, bars.birth_at), inside & _at(self.mask, bars.death_at)
         wanted = np.arange(len(bars)) < asked
-        extra = born & ~dead & ~wanted
+        missing, early = wanted & ~born, wanted & dead
         aims = [
-            Aim(bars.birth_at[wanted & ~born], (_PAST - above)[wanted & ~born], True),
-            Aim(bars.death_at[wanted & dead], (below - _PAST)[wanted & dead], True),
+            Aim(bars.birth_at[missing], _PAST - above[missing], True),
+            Aim(bars.death_at[early], below[early] - _PAST, True),
         ]
+        extra = born & ~dead & ~wanted
         if extra.any():
-            last = self.mask.ndim - 1
-            births, deaths = bars.birth_at[extra], bars.death_at[extra]
-            within = inside[extra]
-            raising = below[extra] * self.tried.raising(deaths)
-            lowering = above[extra] * self.tried.lowering(births)
-            if dimension == 0:
-                parts = _Parts(self.height, self.mask, self.was, self.foreground, births)
-                lower = (parts.cost < raising * 2 * self._gap(deaths)) | ~within
-                aims.append(parts.aim(lower, -1))
-            elif dimension == last:
-                background = connectivities(last + 1, self.foreground)[1]
-                parts = _Parts(-self.height, ~self.mask, ~self.was, background, deaths)
-                lower = lowering * 2 * self._wall(births) < parts.cost
-                aims.append(parts.aim(~lower, 1))
-            else:
-                lower = lowering * self._wall(births) ** 2 < raising * self._gap(deaths) ** 2
-                lower |= ~within
-            if dimension > 0:
-                aims.append(Aim(births[lower], -(above[extra] + _PAST)[lower], True))
-            if dimension < last:
-                aims.append(Aim(deaths[~lower], (below[extra] + _PAST)[~lower], True))
+            aims += self._removals(bars[extra], above[extra], below[extra], dimension)
         return [aim for aim in aims if len(aim.by)]
 
-    def _gap(self, at: npt.NDArray[np.int64]) -> Array:
-        """Return how far background voxels are from the foreground."""
+    def _removals(self, bars: Diagram, above: Array, below: Array, dimension: int) -> list[Aim]:
+        """Return the moves that end bars which live at the threshold: births below it, or deaths above it."""
+        last = self.mask.ndim - 1
+        births, deaths = bars.birth_at, bars.death_at
+        inside = deaths[:, 0] >= 0
+        raising = below * self.tried.cost_of_raising(deaths)
+        lowering = above * self.tried.cost_of_lowering(births)
+        aims = []
+        if dimension == 0:
+            parts = _Parts(self.height, self.mask, self.original_mask, self.foreground, births)
+            lower = (parts.cost < raising * 2 * self._gap(deaths)) | ~inside
+            aims.append(parts.aim(lower, -1))
+        elif dimension == last:
+            background = connectivities(last + 1, self.foreground)[1]
+            parts = _Parts(-self.height, ~self.mask, ~self.original_mask, background, deaths)
+            lower = lowering * 2 * self._wall(births) < parts.cost
+            aims.append(parts.aim(~lower, 1))
+        else:
+            lower = lowering * self._wall(births) ** 2 < raising * self._gap(deaths) ** 2
+            lower |= ~inside
+        if dimension > 0:
+            aims.append(Aim(births[lower], -(above + _PAST)[lower], True))
+        if dimension < last:
+            aims.append(Aim(deaths[~lower], (below + _PAST)[~lower], True))
+        return aims
+
+    def _gap(self, at: Indices) -> Array:
+        """Return the distance of background voxels to the foreground."""
         from scipy.ndimage import distance_transform_edt
 
-        distance = distance_transform_edt(~self.mask, sampling=sampling(self.sigma))
-        return np.asarray(distance[tuple(np.maximum(at.T, 0))])
+        return _at(distance_transform_edt(~self.mask, sampling=sampling(self.sigma)), at)
 
-    def _wall(self, at: npt.NDArray[np.int64]) -> Array:
-        """Return how far foreground voxels are from the background, as which counts what is outside of the map."""
+    def _wall(self, at: Indices) -> Array:
+        """Return the distance of foreground voxels to the background, which includes all outside of the map."""
         from scipy.ndimage import distance_transform_edt
 
-        distance = distance_transform_edt(np.pad(self.mask, 1), sampling=sampling(self.sigma))
-        return np.asarray(distance[tuple(at.T + 1)])
+        return _at(distance_transform_edt(np.pad(self.mask, 1), sampling=sampling(self.sigma)), at + 1)
 
 
 class _Parts:
-    """Components, or cavities, that are erased with all their voxels.
+    """Components of a mask that may be erased whole, each given by one of its voxels; for cavities, of the background.
 
-    Args:
-        height: How far voxels are above the threshold; of cavities, below.
-        mask: What they are parts of.
-        was: The same at the start.
-        connectivity: Theirs.
-        at: A voxel in each, shape (N, d).
-
-    Attributes:
-        cost: Of each, its heights added up; infinite of what the repair made itself.
+    `height` are the logits above that of the threshold, for cavities below it. `cost` is the sum of the heights of each
+    component; infinite for those that the repair made itself.
     """
 
     def __init__(
-        self, height: Array, mask: Mask, was: Mask, connectivity: int, at: npt.NDArray[np.int64]
+        self, height: Array, mask: Mask, original_mask: Mask, connectivity: int, at: Indices
     ) -> None:
-        """Find them."""
         self.labels, count = label_components(mask, connectivity)
-        self.numbers = self.labels[tuple(np.maximum(at.T, 0))]
+        self.numbers = _at(self.labels, at)
         self.height = height
         costs = np.bincount(self.labels[mask], weights=height[mask], minlength=count + 1)
-        old = np.bincount(self.labels[mask & was], minlength=count + 1) > 0
+        old = np.bincount(self.labels[mask & original_mask], minlength=count + 1) > 0
         self.cost = np.where(old, costs, np.inf)[self.numbers]
 
     def aim(self, chosen: Mask, sign: int) -> Aim:
-        """Return what erases some of them: components with sign -1, cavities with 1."""
+        """Return the move that erases the chosen ones: sign -1 for components, 1 for cavities."""
         at = np.argwhere(np.isin(self.labels, self.numbers[chosen]) & (self.labels > 0))
-        return Aim(at, sign * (self.height[tuple(at.T)] + _PAST), False)
+        return Aim(at, sign * (_at(self.height, at) + _PAST), False)
 
 
 def by_length(bars: Diagram, p: Array, mask: Mask, tried: Tried) -> Diagram:
-    """Return bars with the longest in probability first, and equally long ones as they were.
-
-    One that should come alive, and has been tried in vain, counts as shorter every time.
-    """
-    birth_at, death_at = tuple(bars.birth_at.T), tuple(np.maximum(bars.death_at.T, 0))
+    """Return bars by falling length in probability, stably; bars moved in vain count as shorter each time."""
     inside = bars.death_at[:, 0] >= 0
-    # To a hundredth: of what is certain the deepest is the longest, whatever has moved a little.
-    length = np.round(p[birth_at] - np.where(inside, p[death_at], 0), 2)
-    born, dead = mask[birth_at], inside & mask[death_at]
-    times = np.where(born, 0, tried.up[birth_at]) + np.where(dead, tried.down[death_at], 0)
-    length = length * _TRIED_LENGTH ** np.maximum(times - 2, 0)
-    order = np.argsort(-length, kind="stable")
-    return Diagram(*(part[order] for part in (bars.birth, bars.death, bars.birth_at, bars.death_at)))
+    # To a hundredth: where voxels are certain the deepest stays the longest, whatever has moved a little.
+    length = np.round(_at(p, bars.birth_at) - np.where(inside, _at(p, bars.death_at), 0), 2)
+    born, dead = _at(mask, bars.birth_at), inside & _at(mask, bars.death_at)
+    raised = np.where(born, 0, _at(tried.up, bars.birth_at))
+    lowered = np.where(dead, _at(tried.down, bars.death_at), 0)
+    length = length * _TRIED_LENGTH ** np.maximum(raised + lowered - 2, 0)
+    return bars[np.argsort(-length, kind="stable")]
 
 
 def sampling(sigma: Sequence[float]) -> list[float]:
-    """Return the size of a voxel along each axis, in the finest of them, by a Gaussian that is round in the world."""
+    """Return the voxel size along each axis, in units of the smallest, if the Gaussian is isotropic in space."""
     return [max(sigma) / size for size in sigma]
+
+
+def _at(values: npt.NDArray[Any], index: Indices) -> Array:
+    """Return the values at array indices, shape (N, d); -1, outside of the map, reads index 0."""
+    return np.asarray(values[tuple(np.maximum(index.T, 0))])

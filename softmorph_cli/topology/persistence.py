@@ -1,14 +1,13 @@
-"""Persistence bars of a probability map: which components, loops and cavities live at which thresholds, and where.
+"""Persistence of a probability map: the thresholds at which its components, loops and cavities are born and die.
 
-As the threshold falls from 1 to 0 the mask {p >= t} grows. A class of dimension k (0 components, 1 loops, 2
-cavities) is born at one voxel's value and dies at another's: a component when it joins an older one, a loop or a
-cavity when it is filled. One component never dies; here it dies at 0, where everything is foreground.
+As the threshold t falls from 1 to 0 the mask {p >= t} grows. A homology class of dimension k (0 components, 1 loops, 2
+cavities) is born at the value of one voxel and dies at that of another: a component when it joins an older one, a loop
+or a cavity when it is filled. One component never dies; here its death is 0, where everything is foreground.
 
-Loops in 3D are gudhi's. Voxels are the vertices of its complex where the foreground is connected through faces (6),
-and its cells of full dimension where also through edges and corners (26). gudhi works on sublevel sets of doubles; it
-is given -p, which orders like 1 - p and takes nothing from a small p. Its flat indices run along the first axis
-first. Components and cavities, which are all there is in 2D, come by union-find (`merging`) where they alone are
-wanted. A border of one voxel of p = 0 is added, so that what touches the border of the map is whole.
+Loops in 3D are computed by gudhi on a cubical complex whose vertices (for 6-connected foreground) or top-dimensional
+cells (for 26-connected foreground) are the voxels. gudhi filters by sublevel sets of float64, so it gets -p, which
+unlike 1 - p does not round. Its flat indices are in Fortran order. Components and cavities, which is all there is in
+2D, are computed by union-find. A border of one voxel of p = 0 closes what touches the border of the map.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.system.interruption import interruptible
 from softmorph_cli.system.machine import memory
 from softmorph_cli.system.parameters import in_shell, take_a_part
-from softmorph_cli.topology.betti import connectivities
+from softmorph_cli.topology.components import connectivities
 from softmorph_cli.topology.union_find import cavity_pairs, component_pairs
 
-# What gudhi takes for each voxel of a 3D map; measured 390 on vessels, 510 on noise.
+# Memory of gudhi per voxel of a 3D map; measured 390 on vessels, 510 on noise.
 BYTES: Final = 550
-# Voxels of birth and of death.
+# Array indices of births and of deaths, each of shape (N, d).
 _Ends = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
 class Diagram:
-    """The bars of one dimension, the longest first.
+    """The bars of one dimension, by falling length.
 
     Attributes:
-        birth: Shape (N,): the highest threshold t at which the class is in {p >= t}; a value of the map.
-        death: Shape (N,): the highest threshold at which it is gone, less than `birth`; a value of the map, or 0.
-        birth_at: Shape (N, 2) or (N, 3): array index of the voxel whose value `birth` is.
-        death_at: The same of `death`; -1 in each column where the class dies outside of the map, at 0.
+        birth: Shape (N,): the highest threshold t at which the class exists in {p >= t}; a value of the map.
+        death: Shape (N,): the highest threshold below it at which the class no longer exists; a value of the map, or 0.
+        birth_at: Shape (N, 2) or (N, 3): array index of the voxel whose value is `birth`.
+        death_at: That of the voxel whose value is `death`; all -1 if the class dies outside of the map, at 0.
     """
 
     birth: npt.NDArray[Any]
@@ -53,9 +52,13 @@ class Diagram:
         """Return the number of bars."""
         return len(self.birth)
 
+    def __getitem__(self, index: npt.NDArray[Any]) -> Diagram:
+        """Return the bars at an index, a mask or an order."""
+        return Diagram(self.birth[index], self.death[index], self.birth_at[index], self.death_at[index])
+
     @property
     def length(self) -> npt.NDArray[Any]:
-        """Birth less death, in (0, 1]."""
+        """Birth minus death, in (0, 1]."""
         length: npt.NDArray[Any] = self.birth - self.death
         return length
 
@@ -73,14 +76,14 @@ class Bars:
     connectivity: int
 
     def betti(self, threshold: float) -> tuple[int, ...]:
-        """Return the Betti numbers of {p > threshold}, for a threshold of at least 0."""
+        """Return the Betti numbers of {p > threshold}; the threshold is at least 0."""
         return tuple(int(curve[0]) for curve in self.curves([threshold]))
 
     def curves(self, thresholds: Sequence[float]) -> tuple[npt.NDArray[np.int64], ...]:
-        """Return, for each dimension, the Betti numbers of {p > t} at each threshold t of at least 0."""
+        """Return the Betti curve of each dimension: the numbers of {p > t} at thresholds t of at least 0."""
         levels = np.asarray(thresholds, np.float64)
         return tuple(
-            # Born above t, less those that died above t.
+            # Bars born above t, less bars that died above t.
             np.searchsorted(np.sort(-d.birth.astype(np.float64)), -levels)
             - np.searchsorted(np.sort(-d.death.astype(np.float64)), -levels)
             for d in self.diagrams
@@ -88,48 +91,47 @@ class Bars:
 
 
 def bars(image: npt.NDArray[Any], connectivity: int | None = None) -> Bars:
-    """Return the persistence bars of the superlevel sets of a map; bars of no length are left out.
+    """Return the persistence bars of the superlevel sets of a map, without bars of length 0.
 
-    In 3D gudhi takes up to 550 bytes for each voxel of the box around p > 0; in 2D 50 are enough.
+    Takes up to 550 bytes of memory for each voxel of the bounding box of p > 0 in 3D, 50 in 2D.
 
     Args:
-        image: Probabilities, shape (Y, X) or (Z, Y, X), floating point; never written to.
+        image: Probabilities, shape (Y, X) or (Z, Y, X), floating point; not modified.
         connectivity: Of the foreground: 8 (default) or 4 in 2D, 26 (default) or 6 in 3D.
 
     Returns:
-        The bars; births and deaths are values of the map as they are, in its own type. A map of zeros has none.
+        The bars; births and deaths are unrounded values of the map, of its type. A map of zeros has none.
 
     Raises:
-        InputError: If the map has not 2 or 3 axes of floating-point numbers in [0, 1], the connectivity does not
+        InputError: If the map is not of 2 or 3 axes of floating-point numbers in [0, 1], the connectivity does not
             exist, or memory does not suffice.
     """
-    foreground = connectivities(image.ndim, connectivity)[0]
-    _check(image)
-    corner, box = _occupied(image)
-    pairs = (
-        _of_complex(box, foreground) if image.ndim == 3 else [_of_one(box, k, foreground) for k in range(2)]
+    corner, box, foreground = _prepared(image, connectivity)
+    all_ends = (
+        _ends_of_complex(box, foreground)
+        if image.ndim == 3
+        else [_ends(box, dimension, foreground) for dimension in range(2)]
     )
-    return Bars(tuple(_diagram(image, corner, box.shape, ends) for ends in pairs), foreground)
+    return Bars(tuple(_diagram(image, corner, box.shape, ends) for ends in all_ends), foreground)
 
 
 def diagram(image: npt.NDArray[Any], dimension: int, connectivity: int | None = None) -> Diagram:
-    """Return the bars of one dimension, as `bars` does; components and cavities are quick and take little memory.
+    """Return the bars of one dimension, 0, 1 or, in 3D, 2; arguments and errors as for `bars`.
 
-    Args:
-        image: Probabilities, as for `bars`.
-        dimension: 0, 1 or, in 3D, 2.
-        connectivity: Of the foreground.
+    Bars of components and cavities take little time and memory.
+    """
+    corner, box, foreground = _prepared(image, connectivity)
+    return _diagram(image, corner, box.shape, _ends(box, dimension, foreground))
 
-    Raises:
-        InputError: As `bars`.
+
+def _prepared(
+    image: npt.NDArray[Any], connectivity: int | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], int]:
+    """Check a map; return the corner of the bounding box of p > 0, its values and the foreground's connectivity.
+
+    The values are float32 or float64 and have a border of zeros, one voxel wide.
     """
     foreground = connectivities(image.ndim, connectivity)[0]
-    _check(image)
-    corner, box = _occupied(image)
-    return _diagram(image, corner, box.shape, _of_one(box, dimension, foreground))
-
-
-def _check(image: npt.NDArray[Any]) -> None:
     if not np.issubdtype(image.dtype, np.floating):
         raise InputError(f"persistence is that of floating-point probabilities, not of {image.dtype}.")
     if image.size and not (image.min() >= 0 and image.max() <= 1):
@@ -137,48 +139,41 @@ def _check(image: npt.NDArray[Any]) -> None:
             f"persistence is that of probabilities in [0, 1]; this map has values from {image.min():g} to "
             f"{image.max():g}."
         )
+    from scipy.ndimage import find_objects
 
-
-def _occupied(image: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-    """Return the corner of the box around p > 0, and what is in it with a border of zeros, in float32 or float64."""
-    corner, slices = [], []
-    positive = image > 0
-    for axis in range(image.ndim):
-        others = tuple(other for other in range(image.ndim) if other != axis)
-        along = np.nonzero(positive.any(axis=others))[0]
-        start, stop = (int(along[0]), int(along[-1]) + 1) if len(along) else (0, 0)
-        corner.append(start)
-        slices.append(slice(start, stop))
+    # As bytes, in which True is the label 1.
+    slices = find_objects((image > 0).view(np.uint8), 1)[0] or (slice(0, 0),) * image.ndim
+    corner = np.array([along.start for along in slices])
     exact = np.float64 if image.dtype.itemsize > 4 else np.float32
-    return np.array(corner), np.pad(image[tuple(slices)].astype(exact), 1)
+    return corner, np.pad(image[slices].astype(exact), 1), foreground
 
 
-def _of_one(box: npt.NDArray[Any], dimension: int, foreground: int) -> _Ends:
-    """Return birth and death of the bars of one dimension as voxels of the bordered box, each of shape (N, d)."""
+def _ends(box: npt.NDArray[Any], dimension: int, foreground: int) -> _Ends:
+    """Return where the bars of one dimension are born and die in a box with a border of zeros."""
     if dimension == 0:
         pairs = component_pairs(box, foreground)
     elif dimension == box.ndim - 1:
         pairs = cavity_pairs(box, connectivities(box.ndim, foreground)[1])
     else:
-        return _of_complex(box, foreground)[dimension]
+        return _ends_of_complex(box, foreground)[dimension]
     return _voxels(pairs, box.shape, "C")
 
 
-def _of_complex(box: npt.NDArray[Any], foreground: int) -> list[_Ends]:
-    """Return the same of every dimension."""
+def _ends_of_complex(box: npt.NDArray[Any], foreground: int) -> list[_Ends]:
+    """Return where the bars of all dimensions are born and die, computed by gudhi."""
     if not box[(slice(1, -1),) * box.ndim].size:
         return [_voxels(np.empty((0, 2), np.int64), box.shape, "F")] * box.ndim
     _check_memory(box.size)
-    paired, lasting = interruptible(lambda: _computed(box, by_faces=foreground == 2 * box.ndim))
+    paired, lasting = interruptible(lambda: _gudhi_pairs(box, by_faces=foreground == 2 * box.ndim))
     pairs = [np.asarray(p, np.int64).reshape(-1, 2) for p in paired]
     pairs += [np.empty((0, 2), np.int64)] * (box.ndim - len(pairs))
-    # What never dies does so at voxel 0, which is in the border.
+    # The class that never dies gets its death at voxel 0, in the border.
     pairs[0] = np.concatenate([[[int(lasting[0][0]), 0]], pairs[0]])
     return [_voxels(p, box.shape, "F") for p in pairs]
 
 
-def _computed(box: npt.NDArray[Any], *, by_faces: bool) -> Any:
-    """Return gudhi's pairs of each dimension, and what never dies."""
+def _gudhi_pairs(box: npt.NDArray[Any], *, by_faces: bool) -> Any:
+    """Return gudhi's persistence pairs of each dimension, and its classes that never die."""
     import gudhi
 
     cube = gudhi.CubicalComplex(
@@ -189,11 +184,7 @@ def _computed(box: npt.NDArray[Any], *, by_faces: bool) -> Any:
 
 
 def _check_memory(voxels: int) -> None:
-    """Refuse what the system would end without a word.
-
-    Raises:
-        InputError: If this machine cannot hold the complex.
-    """
+    """Raise InputError if the complex needs more memory than the system would grant before killing the process."""
     needed, limit = BYTES * voxels, memory()
     if limit is not None and needed > limit:
         raise InputError(
@@ -211,13 +202,13 @@ def _voxels(pairs: npt.NDArray[np.int64], shape: tuple[int, ...], order: Literal
 def _diagram(
     image: npt.NDArray[Any], corner: npt.NDArray[np.int64], shape: tuple[int, ...], ends: _Ends
 ) -> Diagram:
-    """Look the values up in the map; the border of the box of this shape is outside."""
+    """Return the bars with these ends in the bordered box at a corner of the map; its border is outside."""
     at, values = [], []
     for end in ends:
         inside = np.all((end > 0) & (end < np.array(shape) - 1), axis=1)
         at.append(np.where(inside[:, None], end + (corner - 1), -1))
         values.append(np.where(inside, image[tuple(at[-1].T)], image.dtype.type(0)))
     (birth_at, death_at), (birth, death) = at, values
-    # Equally long bars: the higher one first, then as the voxels lie, so that the order is always the same.
+    # Bars of equal length are sorted by falling birth, then by voxel, so that the order is reproducible.
     order = np.lexsort((*birth_at.T[::-1], -birth, death.astype(np.float64) - birth))
-    return Diagram(birth[order], death[order], birth_at[order], death_at[order])
+    return Diagram(birth, death, birth_at, death_at)[order]

@@ -1,4 +1,4 @@
-"""What topology is asked for: Betti numbers, of a map, of some of its channels, of unions of channels."""
+"""Topological priors: the Betti numbers that a channel, or a union of channels, should have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.system import toml
 from softmorph_cli.system.parameters import named
-from softmorph_cli.topology.betti import CONNECTIVITIES
+from softmorph_cli.topology.components import CONNECTIVITIES
 
 NAMES: Final = ("b0", "b1", "b2")
 _EXAMPLE: Final = 'channels = ["artery", "vein"] and betti = [1, 0, 0]'
@@ -21,119 +21,121 @@ class Prior:
     """The Betti numbers that a channel, or a union of channels, should have.
 
     Attributes:
-        channels: Their numbers; those of a union of several, ascending.
+        channels: Indices of the channels of the union, ascending.
         betti: b0, b1 and, in 3D, b2.
     """
 
     channels: tuple[int, ...]
     betti: tuple[int, ...]
 
+    @staticmethod
+    def parse_betti(text: str) -> tuple[int, ...]:
+        """Parse Betti numbers from a text such as "1,0,0".
 
-def check_prior(prior: Sequence[int], dims: int) -> tuple[int, ...]:
-    """Return a prior that fits a map of so many spatial axes.
+        Raises:
+            UsageError: If it is not two or three integers of at least 0.
+        """
+        try:
+            numbers = tuple(int(part) for part in text.split(","))
+        except ValueError:
+            raise UsageError(
+                f"{named('betti')} {text!r}: give integers with commas between, such as 1,0 or 1,0,0."
+            ) from None
+        if len(numbers) not in CONNECTIVITIES:
+            raise UsageError(
+                f"{named('betti')} {text}: give two numbers for a map in 2D, such as 1,0, or three in 3D, such as "
+                "1,0,0."
+            )
+        if min(numbers) < 0:
+            raise UsageError(
+                f"{named('betti')} {text}: Betti numbers count things, and none is negative; such as 1,0 or 1,0,0."
+            )
+        return numbers
 
-    Args:
-        prior: b0, b1 and, in 3D, b2.
-        dims: 2 or 3.
+    @classmethod
+    def of(cls, channels: tuple[int, ...], betti: Sequence[int], dims: int) -> Prior:
+        """Return a prior for a map of so many spatial axes, 2 or 3.
+
+        Raises:
+            InputError: If the Betti numbers do not fit the map.
+        """
+        return cls(channels, check_betti(betti, dims))
+
+    @classmethod
+    def from_table(cls, table: Any, names: Sequence[str] | None, count: int, dims: int) -> Prior:
+        """Return the prior of a table: `channels` is a list of names or of indices from 0, `betti` a list of integers.
+
+        `names` are those of the map's channels, if any; `count` is the number of channels, `dims` 2 or 3.
+
+        Raises:
+            InputError: If the table holds anything else, or does not fit the map.
+        """
+        if not isinstance(table, dict) or set(table) != {"channels", "betti"}:
+            keys = ", ".join(table) if isinstance(table, dict) else repr(table)
+            raise InputError(
+                f"a prior holds channels and betti, not {keys or 'nothing'}; write for example {_EXAMPLE}."
+            )
+        channels, betti = table["channels"], table["betti"]
+        if not isinstance(channels, list) or not channels:
+            raise InputError(f"channels = {channels!r} is no list of names or numbers.")
+        if not isinstance(betti, list) or any(type(number) is not int for number in betti):
+            raise InputError(f"betti = {betti!r} is no list of integers.")
+        members = {_channel_index(channel, names, count) for channel in channels}
+        return cls.of(tuple(sorted(members)), betti, dims)
+
+    @classmethod
+    def read_all(cls, path: Path, names: Sequence[str] | None, count: int, dims: int) -> tuple[Prior, ...]:
+        """Read a TOML file with a table `[[prior]]`, as for `from_table`, for each channel and union that has a prior.
+
+        Raises:
+            FileError: If the file cannot be read.
+            InputError: If it holds anything else, or does not fit the map.
+        """
+        try:
+            held = toml.parse(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
+        except ValueError as error:
+            raise InputError(f"{path} is no TOML: {error}.") from error
+        tables = held.get("prior")
+        if not isinstance(tables, list) or not tables or set(held) != {"prior"}:
+            raise InputError(
+                f"{path} has to hold tables [[prior]] and nothing else, each with two lines, such as {_EXAMPLE}."
+            )
+        try:
+            priors = tuple(cls.from_table(table, names, count, dims) for table in tables)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        given = [prior.channels for prior in priors]
+        twice = next((channels for channels in given if given.count(channels) > 1), None)
+        if twice is not None:
+            raise InputError(f"{path} has two priors for channels {', '.join(map(str, twice))}; give one.")
+        return priors
+
+
+def check_betti(betti: Sequence[int], dims: int) -> tuple[int, ...]:
+    """Return Betti numbers asked for of a map of so many spatial axes, 2 or 3.
 
     Raises:
-        InputError: If there are more or fewer numbers than the map has axes, or one is negative.
+        InputError: If there are more or fewer numbers than axes, or one is negative.
     """
-    asked = ",".join(map(str, prior))
-    if len(prior) != dims:
+    asked = ",".join(map(str, betti))
+    if len(betti) != dims:
         names = ",".join(NAMES[:dims])
         example = ",".join(["1", "0", "0"][:dims])
         raise InputError(
-            f"the prior {asked} has {len(prior)} Betti numbers, and a map of {dims} axes has {dims} ({names}): "
+            f"the prior {asked} has {len(betti)} Betti numbers, and a map of {dims} axes has {dims} ({names}): "
             f"write for example {example}."
         )
-    if min(prior) < 0:
+    if min(betti) < 0:
         raise InputError(f"the prior {asked} has a negative number; Betti numbers count things: 0, 1, 2, ...")
-    return tuple(prior)
+    return tuple(betti)
 
 
-def parse_betti(text: str) -> tuple[int, ...]:
-    """Return the numbers of a text such as "1,0,0".
-
-    Raises:
-        UsageError: If it is no list of two or three integers of at least 0.
-    """
-    try:
-        numbers = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"{named('betti')} {text!r}: give integers with commas between, such as 1,0 or 1,0,0."
-        ) from None
-    if len(numbers) not in CONNECTIVITIES:
-        raise UsageError(
-            f"{named('betti')} {text}: give two numbers for a map in 2D, such as 1,0, or three in 3D, such as 1,0,0."
-        )
-    if min(numbers) < 0:
-        raise UsageError(
-            f"{named('betti')} {text}: Betti numbers count things, and none is negative; such as 1,0 or 1,0,0."
-        )
-    return numbers
-
-
-def read_priors(path: Path, names: Sequence[str] | None, count: int, dims: int) -> tuple[Prior, ...]:
-    """Read a TOML file of priors, a table `[[prior]]` for each channel and union that has one.
-
-    Args:
-        path: Its tables hold `channels`, a list of names or numbers from 0, and `betti`, a list of integers. Several
-            channels stand for their union.
-        names: Of the map's channels, where they have some.
-        count: How many channels there are.
-        dims: 2 or 3.
-
-    Raises:
-        FileError: If the file cannot be read.
-        InputError: If it holds anything else, or does not fit the map.
-    """
-    try:
-        held = toml.parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise InputError(f"{path} is no TOML: {error}.") from error
-    tables = held.get("prior")
-    if not isinstance(tables, list) or not tables or set(held) != {"prior"}:
-        raise InputError(
-            f"{path} has to hold tables [[prior]] and nothing else, each with two lines, such as {_EXAMPLE}."
-        )
-    try:
-        priors = tuple(prior_of(table, names, count, dims) for table in tables)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    given = [prior.channels for prior in priors]
-    twice = next((channels for channels in given if given.count(channels) > 1), None)
-    if twice is not None:
-        raise InputError(f"{path} has two priors for channels {', '.join(map(str, twice))}; give one.")
-    return priors
-
-
-def prior_of(table: Any, names: Sequence[str] | None, count: int, dims: int) -> Prior:
-    """Return the prior that a table states; its arguments are those of `read_priors`.
-
-    Raises:
-        InputError: If it holds anything else, or does not fit the map.
-    """
-    if not isinstance(table, dict) or set(table) != {"channels", "betti"}:
-        keys = ", ".join(table) if isinstance(table, dict) else repr(table)
-        raise InputError(
-            f"a prior holds channels and betti, not {keys or 'nothing'}; write for example {_EXAMPLE}."
-        )
-    channels, betti = table["channels"], table["betti"]
-    if not isinstance(channels, list) or not channels:
-        raise InputError(f"channels = {channels!r} is no list of names or numbers.")
-    if not isinstance(betti, list) or any(type(number) is not int for number in betti):
-        raise InputError(f"betti = {betti!r} is no list of integers.")
-    return Prior(tuple(sorted({_channel(one, names, count) for one in channels})), check_prior(betti, dims))
-
-
-def _channel(one: Any, names: Sequence[str] | None, count: int) -> int:
-    if type(one) is int and 0 <= one < count:
-        return one
-    if isinstance(one, str) and names and one in names:
-        return list(names).index(one)
+def _channel_index(channel: Any, names: Sequence[str] | None, count: int) -> int:
+    if type(channel) is int and 0 <= channel < count:
+        return channel
+    if isinstance(channel, str) and names and channel in names:
+        return list(names).index(channel)
     known = f"the names {', '.join(names)} or " if names else ""
-    raise InputError(f"there is no channel {one!r}: use {known}the numbers 0 to {count - 1}.")
+    raise InputError(f"there is no channel {channel!r}: use {known}the numbers 0 to {count - 1}.")

@@ -1,72 +1,95 @@
-"""Changing a map, as little as need be, until its mask at a threshold has the Betti numbers asked for.
+"""Topological repair: changing a map, as little as possible, until its mask has given Betti numbers.
 
 Clough et al. (*A topological loss function for deep-learning based image segmentation using persistent homology*,
-TPAMI 2020) propose their loss (see `loss`) also for single maps, after a network. There are no weights here: what
-moves is the logits of the map, and each bar of the loss has a gradient in two voxels only. What is done about that:
+TPAMI 2020) propose their loss (see `loss`) also for single maps, after a network. Here no weights are trained: the
+logits of the map itself move. Gradient descent on the loss is slow, as the gradient of a bar is nonzero in two voxels
+only, so this differs from it:
 
-- Only bars on the wrong side of the threshold move anything: those among the beta longest that do not live there, and
-  all others that do. A real map has thousands of short bars elsewhere, and they are left alone.
-- Of such a bar one end moves, the one that costs less: to erase a component its logits above the threshold are added
-  up, to join it the logits below along the way (twice the distance of the saddle to what is foreground). What the
-  repair itself put into a gap is not erased again.
-- It moves past the threshold at once: a component or cavity with all of its voxels, a saddle with its neighbours, by
-  a Gaussian of their distance. A gap of several voxels closes from saddle to saddle in as many steps.
-- What is moved up, down and up again gets dearer every time, until another end or another bar is taken instead.
-- The square of the change, summed over the voxels and weighted by lambda, pulls everything back as far as no voxel
-  crosses the threshold: what is bridged stays so.
+- Only bars on the wrong side of the threshold move: those among the beta longest that do not live at it, and all others
+  that do. The thousands of short bars elsewhere in a real map are left alone.
+- Of each such bar the cheaper end moves. Erasing a component costs the sum of its logits above the threshold; joining
+  it to another costs the logits below the threshold along the way (twice the distance of the saddle to the foreground).
+  What the repair itself put into a gap is not erased again.
+- A move crosses the threshold in one step: a component or cavity with all of its voxels, a saddle with its neighbours,
+  by a Gaussian of their distance. A gap of several voxels closes from saddle to saddle in as many steps.
+- A voxel that was moved up, down and up again becomes more expensive each time, until another end or bar is cheaper.
+- The squared change, summed over the voxels and weighted by lambda, pulls every voxel back as far as it does not cross
+  the threshold again.
 
 On rings and vessels with gaps and specks this took 1 to 5 steps and flipped at most a sixth of the voxels that Adam
 with the gradient of the whole loss did in 17 to 46 (tests/benchmarks/repairs.py). The Betti numbers of every step are
-counted (`betti`); in 3D loops alone need all of the complex, and their bars are used until none of them is wrong.
+counted exactly. Only loops in 3D need the whole cubical complex; their bars are reused for some steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.system.parameters import named
-from softmorph_cli.topology.betti import Betti, betti_numbers, connectivities
-from softmorph_cli.topology.link import Exclusive, Independent, Link, Voxels
-from softmorph_cli.topology.moves import Aim, Array, Mask, Scene, Tried, by_length, sampling
+from softmorph_cli.topology.betti import Betti, betti_numbers
+from softmorph_cli.topology.components import connectivities
+from softmorph_cli.topology.link import LinkFunction, SigmoidLink, SoftmaxLink, Voxels
+from softmorph_cli.topology.moves import Aim, Array, Mask, Snapshot, Tried, by_length, sampling
 from softmorph_cli.topology.persistence import Diagram, diagram
-from softmorph_cli.topology.prior import Prior, check_prior
+from softmorph_cli.topology.prior import Prior, check_betti
 
 Kind = Literal["apart", "complete", "rest"]
 Stopped = Literal["reached", "stuck", "max_steps"]
-# Called with the step, the most there may be, and the Betti numbers of each prior's mask.
+# Called with the step, the largest number of steps, and the Betti numbers of each prior's mask.
 Progress = Callable[[int, int, Sequence[Betti]], None]
 
-# Logits are finite: closer to 0 and 1 than this, voxels are told apart by their distance to the others.
+# Logits are finite: probabilities closer to 0 or 1 than this are certain, and ordered by their distance to the others.
 _NEAREST: Final = 1e-4
-_DEEPER: Final = 0.05  # in logits, for each voxel further from the others
-# A larger lambda pulls all the way back, as this one does.
+_DEEPER: Final = 0.05  # logits for each voxel of that distance
+# Any larger lambda pulls all the way back, as this one does.
 _HEAVIEST: Final = 1e6
-# Gaussians end here, in standard deviations.
+# Gaussians are truncated here, in standard deviations.
 _REACH: Final = 3.0
-# Bars of loops in 3D are used for so many steps at most.
+# Bars of loops in 3D are reused for at most so many steps.
 _KEPT: Final = 5
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a repair goes.
+class Repaired:
+    """A repaired map.
 
     Attributes:
-        threshold: A voxel above it is foreground.
+        array: The map; within the region its values are those that `Repairer.rounded` returns.
+        stopped: "reached", "stuck" if no bar is left to move, or "max_steps".
+        steps: Number of steps taken.
+        best_step: The step that gave this map, 0 for the input.
+        before: Betti numbers of each prior's mask, within the region, of the input as rounded.
+        after: Those of the result.
+    """
+
+    array: Array
+    stopped: Stopped
+    steps: int
+    best_step: int
+    before: tuple[Betti, ...]
+    after: tuple[Betti, ...]
+
+
+@dataclass(frozen=True)
+class Repairer:
+    """The parameters of a repair.
+
+    Attributes:
+        threshold: Voxels above it are foreground.
         connectivity: Of the foreground; None for 8 or 26.
         weight: Lambda, the weight of the squared change summed over the voxels.
-        max_steps: The most steps.
-        smooth: Standard deviation of the change around a voxel that moves, in voxels along each spatial axis.
-        region: The box that may change, one slice for each spatial axis; the priors are those of the map cut out
-            there. None for the whole map.
-        kind: What the channels are to each other: "apart", or classes that exclude each other, which they stay:
-            "complete" where they sum to 1, "rest" where the background is what they leave of it.
-        rounded: What a file makes of probabilities; the Betti numbers are those of the result.
+        max_steps: Largest number of steps.
+        smooth: Standard deviation of the change around a moved voxel, in voxels along each spatial axis.
+        region: The box that may change, one slice for each spatial axis; the priors are those of the map cut out there.
+            None for the whole map.
+        kind: How the channels relate: "apart" if independent; mutually exclusive classes, which they stay, are
+            "complete" if they sum to 1 and "rest" if the background is the remainder.
+        rounded: Maps probabilities to what a file stores of them; Betti numbers are those of its result.
     """
 
     threshold: float = 0.5
@@ -78,183 +101,128 @@ class Settings:
     kind: Kind = "apart"
     rounded: Callable[[Array], Array] | None = None
 
+    @property
+    def link(self) -> LinkFunction:
+        """The link function between logits and probabilities of the channels."""
+        return SigmoidLink() if self.kind == "apart" else SoftmaxLink()
 
-@dataclass(frozen=True)
-class Repaired:
-    """A repaired map.
+    def union(self, array: Array, prior: Prior) -> Array:
+        """Return the probability of the union of a prior's channels; the array has the channels first."""
+        return np.minimum(self.link.union(array, prior.channels), 1)
 
-    Attributes:
-        array: The map, as `Settings.rounded` leaves it within the region.
-        stopped: "reached", "stuck" where no bar is left to move, or "max_steps".
-        steps: How many steps were taken.
-        best_step: The step whose map it is, 0 for the input.
-        before: Betti numbers of each prior's mask, within the region, as a file would hold the input.
-        after: The same of the result.
-    """
+    def masks(self, array: Array, priors: Sequence[Prior]) -> tuple[Mask, ...]:
+        """Return where the union of each prior's channels is above the threshold."""
+        return tuple(self.union(array, prior) > self.threshold for prior in priors)
 
-    array: Array
-    stopped: Stopped
-    steps: int
-    best_step: int
-    before: tuple[Betti, ...]
-    after: tuple[Betti, ...]
+    def betti_numbers(self, array: Array, priors: Sequence[Prior]) -> tuple[Betti, ...]:
+        """Return the Betti numbers of each prior's mask."""
+        return tuple(betti_numbers(mask, self.connectivity) for mask in self.masks(array, priors))
 
+    def repair(self, array: Array, priors: Sequence[Prior], progress: Progress | None = None) -> Repaired:
+        """Change a map until each prior's mask has its Betti numbers.
 
-def repair(
-    array: Array, priors: Sequence[Prior], settings: Settings, progress: Progress | None = None
-) -> Repaired:
-    """Change a map until each prior's mask has its Betti numbers.
+        Stops at the first step that has them all; otherwise returns the step with the least sum of differences.
 
-    Stops at the first step that has them all; else the best step counts, that with the least sum of differences.
+        Args:
+            array: Probabilities, float32 or float64, shape (C, Y, X) or (C, Z, Y, X); not modified.
+            priors: Betti numbers of channels and of unions of channels.
+            progress: Called at every step.
 
-    Args:
-        array: Probabilities, float32 or float64, shape (C, Y, X) or (C, Z, Y, X); never written to.
-        priors: What is asked for, of channels and of unions of channels.
-        settings: How.
-        progress: Called at every step.
+        Raises:
+            InputError: If a prior does not fit, a parameter is out of range, or the map is 0 everywhere.
+        """
+        self._check(array, priors)
+        whole = (slice(None),) * (array.ndim - 1)
+        box = (slice(None), *(self.region or whole))
+        descent = _Descent(self._with_background(array[box]), priors, self)
+        p = descent.result()
+        found = before = after = self.betti_numbers(p, priors)
+        best, best_step, fewest = p, 0, descent.missing(found)
+        if fewest and not array[box].any():
+            where = " in the region" if self.region else ""
+            raise InputError(f"the map is 0 everywhere{where}: there is nothing to repair.")
+        step = 0
+        stopped: Stopped | None = None if fewest else "reached"
+        while stopped is None:
+            if progress is not None:
+                progress(step, self.max_steps, found)
+            if step == self.max_steps:
+                stopped = "max_steps"
+            elif not descent.move(p, found):
+                stopped = "stuck"
+            else:
+                step += 1
+                p = descent.result()
+                found = self.betti_numbers(p, priors)
+                missing = descent.missing(found)
+                if missing < fewest:
+                    best, best_step, fewest, after = p, step, missing, found
+                stopped = None if missing else "reached"
+        result = best = best[: len(array)]
+        if self.region is not None:
+            result = array.copy()
+            result[box] = best
+        return Repaired(result, stopped, step, best_step, before, after)
 
-    Raises:
-        InputError: If a prior does not fit, a setting is out of range, or there is nothing to repair in a map of 0.
-    """
-    dims = array.ndim - 1
-    connectivities(dims, settings.connectivity)
-    for prior in priors:
-        check_prior(prior.betti, dims)
-        if settings.kind == "complete" and len(prior.channels) == len(array):
-            raise InputError("the union of all classes is everywhere; give a prior for fewer of them.")
-    if not _NEAREST < settings.threshold < 1 - _NEAREST:
-        raise InputError(
-            f"a repair needs a threshold between {_NEAREST:g} and {1 - _NEAREST:g}, not {settings.threshold:g}: "
-            f"such as {named('threshold', 0.5)}."
-        )
-    widest = max(settings.smooth[-dims:])
-    if widest > max(array.shape[1:]):
-        raise InputError(
-            f"a change of {widest:g} voxels around each voxel is wider than the map of {max(array.shape[1:])}: "
-            f"use a smaller {named('smooth')}, such as 1vox."
-        )
-    whole = (slice(None),) * dims
-    box = (slice(None), *(settings.region or whole))
-    state = _State(_with_rest(array[box], settings.kind), priors, settings)
-    p = state.result()
-    found = before = count(p, priors, settings)
-    best, best_step, fewest = p, 0, state.missing(found)
-    if fewest and not array[box].any():
-        where = " in the region" if settings.region else ""
-        raise InputError(f"the map is 0 everywhere{where}: there is nothing to repair.")
-    step, stopped = 0, _stopped(fewest)
-    while stopped is None:
-        if progress is not None:
-            progress(step, settings.max_steps, found)
-        if step == settings.max_steps:
-            stopped = "max_steps"
-        elif not state.move(p, found):
-            stopped = "stuck"
-        else:
-            step += 1
-            p = state.result()
-            found = count(p, priors, settings)
-            missing = state.missing(found)
-            if missing < fewest:
-                best, best_step, fewest = p, step, missing
-            stopped = _stopped(missing)
-    after = count(best, priors, settings)
-    result = best = best[: len(array)]
-    if settings.region is not None:
-        result = array.copy()
-        result[box] = best
-    return Repaired(result, stopped, step, best_step, before, after)
+    def _check(self, array: Array, priors: Sequence[Prior]) -> None:
+        dims = array.ndim - 1
+        connectivities(dims, self.connectivity)
+        for prior in priors:
+            check_betti(prior.betti, dims)
+            if self.kind == "complete" and len(prior.channels) == len(array):
+                raise InputError("the union of all classes is everywhere; give a prior for fewer of them.")
+        if not _NEAREST < self.threshold < 1 - _NEAREST:
+            raise InputError(
+                f"a repair needs a threshold between {_NEAREST:g} and {1 - _NEAREST:g}, not {self.threshold:g}: "
+                f"such as {named('threshold', 0.5)}."
+            )
+        widest = max(self.smooth[-dims:])
+        if widest > max(array.shape[1:]):
+            raise InputError(
+                f"a change of {widest:g} voxels around each voxel is wider than the map of {max(array.shape[1:])}: "
+                f"use a smaller {named('smooth')}, such as 1vox."
+            )
 
-
-def masks(array: Array, priors: Sequence[Prior], settings: Settings) -> tuple[Mask, ...]:
-    """Return what is above the threshold, of each prior.
-
-    Args:
-        array: Probabilities, shape (C, Y, X) or (C, Z, Y, X).
-        priors: Of which channels.
-        settings: The threshold, and what the channels are to each other.
-    """
-    return tuple(union(array, prior, settings) > settings.threshold for prior in priors)
+    def _with_background(self, array: Array) -> Array:
+        """Return the classes with the background as the last one, if they leave it out."""
+        if self.kind != "rest":
+            return array
+        return np.concatenate([array, np.maximum(1 - array.sum(axis=0, keepdims=True), 0)])
 
 
-def union(array: Array, prior: Prior, settings: Settings) -> Array:
-    """Return the probability of any of a prior's channels.
+class _Descent:
+    """A map under repair: its logits, their change so far, and bars of loops in 3D that are reused."""
 
-    Args:
-        array: Probabilities, shape (C, Y, X) or (C, Z, Y, X).
-        prior: Of which channels.
-        settings: What the channels are to each other.
-    """
-    return np.minimum(_link(settings.kind).union(array, prior.channels), 1)
-
-
-def count(array: Array, priors: Sequence[Prior], settings: Settings) -> tuple[Betti, ...]:
-    """Return the Betti numbers of each prior's mask."""
-    return tuple(betti_numbers(mask, settings.connectivity) for mask in masks(array, priors, settings))
-
-
-def _link(kind: Kind) -> Link:
-    return Independent() if kind == "apart" else Exclusive()
-
-
-def _with_rest(array: Array, kind: Kind) -> Array:
-    """Return the channels, and the background as the last of them where they leave it out."""
-    if kind != "rest":
-        return array
-    return np.concatenate([array, np.maximum(1 - array.sum(axis=0, keepdims=True), 0)])
-
-
-def _stopped(missing: int) -> Stopped | None:
-    return None if missing else "reached"
-
-
-@dataclass
-class _Kept:
-    """Bars that are used for several steps."""
-
-    diagram: Diagram
-    step: int
-
-
-@dataclass
-class _State:
-    """A map on its way: what it was, and how far its logits have moved."""
-
-    start: Array
-    priors: Sequence[Prior]
-    settings: Settings
-    link: Link = field(init=False)
-    logits: Array = field(init=False)
-    change: Array = field(init=False)
-    steps: int = 0
-    kept: dict[tuple[int, int], _Kept] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.link = _link(self.settings.kind)
-        near = np.clip(self.start, _NEAREST, 1 - _NEAREST).astype(np.float32)
-        self.logits = self.link.logits(near)
+    def __init__(self, start: Array, priors: Sequence[Prior], repairer: Repairer) -> None:
+        self.start, self.priors, self.repairer = start, priors, repairer
+        self.link = repairer.link
+        self.logits = self.link.logits(np.clip(start, _NEAREST, 1 - _NEAREST).astype(np.float32))
         self.change = np.zeros_like(self.logits)
-        self.level = np.float32(np.log(self.settings.threshold) - np.log1p(-self.settings.threshold))
-        self.sigma = self.settings.smooth[-(self.start.ndim - 1) :]
+        self.level = np.float32(np.log(repairer.threshold) - np.log1p(-repairer.threshold))
+        self.foreground = connectivities(start.ndim - 1, repairer.connectivity)[0]
+        self.sigma = repairer.smooth[-(start.ndim - 1) :]
         self.peak = _peak(self.sigma)
-        self.deeper = [_deeper(self.link.union(self.start, p.channels), self.sigma) for p in self.priors]
-        self.tried = [Tried(self.start.shape[1:]) for _ in self.priors]
+        self.depths = [_depth(self.link.union(start, prior.channels), self.sigma) for prior in priors]
+        self.tried = [Tried(start.shape[1:]) for _ in priors]
+        self.steps = 0
+        # By prior and dimension, with the step at which the bars were computed.
+        self.kept: dict[tuple[int, int], tuple[Diagram, int]] = {}
 
     def smooth_result(self) -> Array:
-        """Return the probabilities; where nothing moved they are those of the input, to the bit."""
+        """Return the probabilities; where nothing moved they are bit for bit those of the input."""
         moved = self.change != 0
-        if self.settings.kind != "apart":
+        if self.repairer.kind != "apart":
             moved = moved.any(axis=0)
         p = self.link.probabilities(self.logits + self.change).astype(self.start.dtype)
         return np.where(moved, p, self.start)
 
     def result(self) -> Array:
-        """Return them as a file holds them."""
-        p = self.smooth_result()
-        return p if self.settings.rounded is None else self.settings.rounded(p).astype(p.dtype, copy=False)
+        """Return the probabilities as a file stores them."""
+        p, rounded = self.smooth_result(), self.repairer.rounded
+        return p if rounded is None else rounded(p).astype(p.dtype, copy=False)
 
     def missing(self, found: Sequence[Betti]) -> int:
-        """Return how far Betti numbers are from the priors, all differences added up."""
+        """Return the sum of the absolute differences between Betti numbers and those of the priors."""
         return sum(
             abs(number - asked)
             for betti, prior in zip(found, self.priors, strict=True)
@@ -262,7 +230,7 @@ class _State:
         )
 
     def move(self, p: Array, found: Sequence[Betti]) -> bool:
-        """Take a step; say whether there was anything to move."""
+        """Take a step; return False if there was nothing to move."""
         self._pull_back()
         alone, spread = np.zeros_like(self.change), np.zeros_like(self.change)
         for number, (prior, betti) in enumerate(zip(self.priors, found, strict=True)):
@@ -271,68 +239,66 @@ class _State:
                 if aim.spread:
                     self.tried[number].add(aim)
                 shares = self.link.shares(self.logits + self.change, prior.channels, at)
-                _strongest(spread if aim.spread else alone, at, aim.by * shares)
+                _keep_largest(spread if aim.spread else alone, at, aim.by * shares)
         if not alone.any() and not spread.any():
             return False
         self.change += alone
         for channel, peaks in enumerate(spread):
-            _spread(peaks, self.sigma, self.peak, self.change[channel])
+            _add_gaussians(peaks, self.sigma, self.peak, self.change[channel])
         self.steps += 1
         return True
 
     def _pull_back(self) -> None:
-        """Go down the gradient of the squared change, but leave each mask as it is: what is bridged stays so."""
+        """Take a gradient step on the squared change, except in voxels that would cross the threshold."""
         p = self.smooth_result()
-        pull = self.link.back(p, 2 * min(self.settings.weight, _HEAVIEST) * (p - self.start))
+        weight = min(self.repairer.weight, _HEAVIEST)
+        pull = self.link.logit_gradient(p, 2 * weight * (p - self.start))
         before, moved = self.change, np.abs(self.change)
-        was = masks(self.result(), self.priors, self.settings)
-        # No further than back to the start, however large lambda is.
+        masks = self.repairer.masks(self.result(), self.priors)
+        # Not beyond the input, however large lambda is.
         self.change = before - np.clip(pull, -moved, moved).astype(before.dtype)
-        now = masks(self.result(), self.priors, self.settings)
-        crossed = np.any([one != other for one, other in zip(was, now, strict=True)], axis=0)
+        masks_now = self.repairer.masks(self.result(), self.priors)
+        crossed = np.any([one != other for one, other in zip(masks, masks_now, strict=True)], axis=0)
         self.change[:, crossed] = before[:, crossed]
 
     def _aims(self, number: int, p: Array, betti: Betti) -> list[Aim]:
-        """Return what one prior moves."""
+        """Return the moves for one prior."""
         prior, members = self.priors[number], self.priors[number].channels
-        height = self.link.height(self.logits + self.change, members) + self.deeper[number] - self.level
-        (mask,), (was,) = (masks(one, [prior], self.settings) for one in (p, self.start))
-        scene = Scene(height, mask, was, self._foreground, self.sigma, self.tried[number])
+        height = self.link.union_logit(self.logits + self.change, members) + self.depths[number] - self.level
+        (mask,), (original_mask,) = (self.repairer.masks(image, [prior]) for image in (p, self.start))
+        snapshot = Snapshot(height, mask, original_mask, self.foreground, self.sigma, self.tried[number])
         aims: list[Aim] = []
         for dimension, asked in enumerate(prior.betti):
             if betti.numbers[dimension] == asked:
                 continue
-            kept = self.kept.get((number, dimension)) if scene.costly(dimension) else None
-            wrong: list[Aim] = []
-            if kept is not None and self.steps - kept.step < _KEPT:
-                wrong = scene.aims(kept.diagram, asked, dimension)
-            if not wrong:
-                # In (0, 1) and in the order of the logits; the longest are those in probability.
-                bars = diagram(0.5 + 0.5 * height / (1 + np.abs(height)), dimension, self._foreground)
+            moves: list[Aim] = []
+            if snapshot.needs_complex(dimension) and (number, dimension) in self.kept:
+                bars, step = self.kept[number, dimension]
+                if self.steps - step < _KEPT:
+                    moves = snapshot.aims(bars, asked, dimension)
+            if not moves:
+                # Bars are computed of values in (0, 1) that are ordered as the logits, and sorted by probability.
+                bars = diagram(0.5 + 0.5 * height / (1 + np.abs(height)), dimension, self.foreground)
                 bars = by_length(bars, self.link.union(p, members), mask, self.tried[number])
-                self.kept[number, dimension] = _Kept(bars, self.steps)
-                wrong = scene.aims(bars, asked, dimension)
-            aims += wrong
+                self.kept[number, dimension] = bars, self.steps
+                moves = snapshot.aims(bars, asked, dimension)
+            aims += moves
         return aims
 
-    @property
-    def _foreground(self) -> int:
-        return connectivities(self.start.ndim - 1, self.settings.connectivity)[0]
 
-
-def _strongest(aims: Array, at: Voxels, wanted: Array) -> None:
-    """Put changes of channels, shape (C, N), in their voxels; of several in one voxel the largest counts."""
+def _keep_largest(changes: Array, at: Voxels, wanted: Array) -> None:
+    """Put changes of the channels, shape (C, N), into voxels; the largest of several in one voxel is kept."""
     for channel, by in enumerate(wanted):
         order = np.argsort(np.abs(by), kind="stable")
         where = tuple(along[order] for along in at)
-        here = aims[channel][where]
-        aims[channel][where] = np.where(np.abs(by[order]) > np.abs(here), by[order], here)
+        here = changes[channel][where]
+        changes[channel][where] = np.where(np.abs(by[order]) > np.abs(here), by[order], here)
 
 
-def _deeper(p: Array, sigma: Sequence[float]) -> Array:
-    """Return what tells certain voxels apart, in logits: the further from the others, the lower, or the higher.
+def _depth(p: Array, sigma: Sequence[float]) -> Array:
+    """Return what is added to the logits of certain voxels: negative or positive by their distance to the others.
 
-    Without it a gap of zeros would be bridged somewhere, and not where it is narrowest.
+    It makes a gap of zeros close where it is narrowest.
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -344,24 +310,24 @@ def _deeper(p: Array, sigma: Sequence[float]) -> Array:
 
 
 def _peak(sigma: Sequence[float]) -> float:
-    """Return the largest weight of the Gaussian, in which a single voxel's value is multiplied by it."""
+    """Return the largest weight of the normalized, truncated Gaussian."""
     weights = [np.exp(-0.5 * (np.arange(-_radius(size), _radius(size) + 1) / size) ** 2) for size in sigma]
     return float(np.prod([1 / along.sum() for along in weights]))
 
 
-def _spread(aim: Array, sigma: Sequence[float], peak: float, change: Array) -> None:
-    """Add to a change what single voxels should change by, as Gaussians of that height; where they meet, no more."""
+def _add_gaussians(peaks: Array, sigma: Sequence[float], peak: float, change: Array) -> None:
+    """Add Gaussians of given peaks to a change, in place; where they overlap, no more than the largest peak."""
     from scipy.ndimage import gaussian_filter
 
-    at = np.nonzero(aim)
+    at = np.nonzero(peaks)
     if not len(at[0]):
         return
     box = tuple(
         slice(max(0, int(along.min()) - _radius(size)), int(along.max()) + _radius(size) + 1)
         for along, size in zip(at, sigma, strict=True)
     )
-    most = float(np.abs(aim[at]).max())
-    smooth = gaussian_filter(aim[box], sigma, mode="constant", truncate=_REACH) / peak
+    most = float(np.abs(peaks[at]).max())
+    smooth = gaussian_filter(peaks[box], sigma, mode="constant", truncate=_REACH) / peak
     change[box] += np.clip(smooth, -most, most)
 
 

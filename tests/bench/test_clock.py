@@ -1,10 +1,10 @@
-"""Turns, and which of the times count: with a clock that the works themselves wind on."""
+"""Runs in turn and the times that count, with a clock that the tasks themselves advance."""
 
 from __future__ import annotations
 
 import pytest
 
-from softmorph_cli.bench.clock import Task, Timing, take_turns
+from softmorph_cli.bench.clock import TimedTask, Timing, take_turns
 from softmorph_cli.errors import InputError
 
 
@@ -15,8 +15,8 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    def task(self, *seconds: float, prepare: float = 0.0) -> Task:
-        """Take so long the first time, so long the second, ...; then always as the last time."""
+    def task(self, *seconds: float, prepare: float = 0.0) -> TimedTask:
+        """Return a task with these run times, the last of which is that of all later runs."""
         left = list(seconds)
 
         def run(_: object) -> None:
@@ -25,10 +25,10 @@ class Clock:
         def prepared() -> None:
             self.now += prepare
 
-        return Task(run, prepared)
+        return TimedTask(run, prepared)
 
 
-def test_the_first_run_is_told_apart_and_the_smallest_of_the_others_counts() -> None:
+def test_the_first_run_is_separate_and_the_shortest_other_counts() -> None:
     clock = Clock()
     timings, refused = take_turns({"a": clock.task(9, 3, 2, 4)}, repeats=3, clock=clock)
     assert timings == {"a": Timing(9, (3, 2, 4))}
@@ -36,19 +36,20 @@ def test_the_first_run_is_told_apart_and_the_smallest_of_the_others_counts() -> 
     assert refused == {}
 
 
-def test_all_take_turns() -> None:
-    clock, heard = Clock(), []
-    take_turns({"a": clock.task(1), "b": clock.task(1)}, repeats=2, clock=clock, tell=heard.append)
+def test_tasks_run_in_turn() -> None:
+    clock = Clock()
+    heard: list[str] = []
+    take_turns({"a": clock.task(1), "b": clock.task(1)}, repeats=2, clock=clock, report=heard.append)
     assert heard == ["a", "b"] * 3
 
 
-def test_preparing_is_not_seen() -> None:
+def test_preparation_is_not_timed() -> None:
     clock = Clock()
     timings, _ = take_turns({"a": clock.task(1, prepare=50)}, repeats=1, clock=clock)
     assert timings["a"] == Timing(1, (1,))
 
 
-def test_waiting_for_the_device_is_seen_after_the_run_but_not_before_it() -> None:
+def test_waiting_for_the_device_is_timed_after_the_run_only() -> None:
     clock = Clock()
     queued = [0.0]
 
@@ -62,11 +63,11 @@ def test_waiting_for_the_device_is_seen_after_the_run_but_not_before_it() -> Non
     def prepare() -> None:
         queued[0] += 100
 
-    timings, _ = take_turns({"a": Task(run, prepare)}, repeats=1, settle=settle, clock=clock)
+    timings, _ = take_turns({"a": TimedTask(run, prepare)}, repeats=1, settle=settle, clock=clock)
     assert timings["a"].seconds == 5
 
 
-def test_what_takes_long_sits_the_rest_out_and_what_is_quick_gets_more() -> None:
+def test_slow_tasks_get_fewer_rounds_and_quick_ones_more() -> None:
     clock = Clock()
     tasks = {"long": clock.task(30), "plain": clock.task(1), "quick": clock.task(0.1)}
     timings, _ = take_turns(tasks, repeats=4, least=0.95, patience=20, clock=clock)
@@ -77,13 +78,13 @@ def test_what_takes_long_sits_the_rest_out_and_what_is_quick_gets_more() -> None
     }
 
 
-def test_nothing_gets_more_than_ten_times_as_many() -> None:
+def test_at_most_ten_times_as_many_rounds() -> None:
     clock = Clock()
     timings, _ = take_turns({"a": clock.task(0.0)}, repeats=2, least=1, clock=clock)
     assert len(timings["a"].warm) == 20
 
 
-def test_a_refusal_is_told_and_the_others_go_on_while_a_bug_is_no_refusal() -> None:
+def test_errors_are_returned_but_bugs_are_raised() -> None:
     def refuse(_: object) -> None:
         raise InputError("too large.")
 
@@ -91,8 +92,8 @@ def test_a_refusal_is_told_and_the_others_go_on_while_a_bug_is_no_refusal() -> N
         raise ZeroDivisionError
 
     clock = Clock()
-    timings, refused = take_turns({"no": Task(refuse), "yes": clock.task(1)}, repeats=1, clock=clock)
+    timings, refused = take_turns({"no": TimedTask(refuse), "yes": clock.task(1)}, repeats=1, clock=clock)
     assert list(timings) == ["yes"]
     assert str(refused["no"]) == "too large."
     with pytest.raises(ZeroDivisionError):
-        take_turns({"bug": Task(fail)}, repeats=1, clock=clock)
+        take_turns({"bug": TimedTask(fail)}, repeats=1, clock=clock)

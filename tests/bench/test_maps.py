@@ -1,6 +1,8 @@
-"""The drawn maps: the same everywhere, probabilities, of one density whatever their size."""
+"""Drawn maps are reproducible probabilities with a density that is independent of their size."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from softmorph_cli.bench import maps
 
 @pytest.mark.parametrize("draw", maps.DRAWN.values())
 @pytest.mark.parametrize("shape", [(9, 9), (24, 24, 24), (12, 20, 31)])
-def test_probabilities_of_one_kind(draw, shape: tuple[int, ...]) -> None:
+def test_drawn_maps_are_reproducible_probabilities(
+    draw: Callable[..., maps.Map], shape: tuple[int, ...]
+) -> None:
     drawn = draw(shape)
     assert drawn.shape == shape
     assert drawn.dtype == np.float32
@@ -20,7 +24,7 @@ def test_probabilities_of_one_kind(draw, shape: tuple[int, ...]) -> None:
     assert not np.array_equal(drawn, draw(shape, seed=7))
 
 
-def test_no_voxel_of_noise_is_settled() -> None:
+def test_noise_is_fractional_everywhere() -> None:
     noise = maps.noise((32, 32, 32))
     assert ((noise > 0) & (noise < 1)).mean() > 0.999
 

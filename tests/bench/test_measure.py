@@ -1,4 +1,4 @@
-"""Rows, ratios and growth, from times that are known."""
+"""Measurements, ratios and growth, computed from given times."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from softmorph_cli.bench import measure, workloads
-from softmorph_cli.bench.clock import Task, Timing
+from softmorph_cli.bench import measure, peak, workloads
+from softmorph_cli.bench.clock import TimedTask, Timing
 from softmorph_cli.bench.description import describe, processor
 from softmorph_cli.bench.peers import COPY, PEERS, RULER, installed
 from softmorph_cli.errors import InputError, UsageError
 
-HOW = workloads.How("cpu", 1)
+HOW = workloads.Hardware("cpu", 1)
 SHAPE = (10, 10, 10)
 EROSION = workloads.choose(3, ["erosion"])[0]
 KNOWN = {COPY: 0.25, RULER: 0.5, "scikit-image erosion": 2.0, "SimpleITK GrayscaleErode": 4.0}
@@ -20,9 +20,9 @@ KNOWN = {COPY: 0.25, RULER: 0.5, "scikit-image erosion": 2.0, "SimpleITK Graysca
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Let the clock say: a second for every work, `KNOWN` for the others."""
+    """Replace timing by 1 s for every workload and `KNOWN` for its peers."""
 
-    def turns(tasks: dict[str, Task], **settings: Any) -> tuple[dict[str, Timing], dict[str, Any]]:
+    def turns(tasks: dict[str, TimedTask], **settings: Any) -> tuple[dict[str, Timing], dict[str, Any]]:
         return {name: Timing(9.0, (KNOWN.get(name, 1.0),) * 3) for name in tasks}, {}
 
     monkeypatch.setattr(measure, "take_turns", turns)
@@ -46,10 +46,10 @@ def test_ratios_and_rates(known: dict[str, Any]) -> None:
     }
 
 
-def test_memory_is_told_in_bytes_and_in_inputs(
+def test_memory_is_given_in_bytes_and_relative_to_the_input(
     known: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measure.peak, "of_fresh_process", lambda work, shape, *, threads: 8000)
+    monkeypatch.setattr(peak, "of_fresh_process", lambda work, shape, *, threads: 8000)
     (row,) = measure.measure(SHAPE, [EROSION], HOW, **{**known, "memory": True}).rows
     assert (row.peak_bytes, row.peak_to_input) == (8000, 2.0)
 
@@ -60,7 +60,7 @@ def test_memory_that_cannot_be_measured_is_a_note(
     def fail(*_: Any, **__: Any) -> int:
         raise InputError("killed.")
 
-    monkeypatch.setattr(measure.peak, "of_fresh_process", fail)
+    monkeypatch.setattr(peak, "of_fresh_process", fail)
     found = measure.measure(SHAPE, [EROSION], HOW, **{**known, "memory": True})
     assert found.rows[0].peak_bytes is None
     assert found.notes == ("killed.",)
@@ -77,14 +77,14 @@ def test_a_missing_library_is_left_out_with_a_note(
     assert "scikit-image erosion" not in {one.name for one in found.comparisons}
 
 
-def test_what_refuses_is_left_out_and_only_if_nothing_is_left_refused() -> None:
+def test_failing_workloads_are_left_out_unless_all_fail() -> None:
     from dataclasses import replace
 
-    def refuse(image: Any, how: workloads.How) -> Task:
+    def refuse(image: Any, how: workloads.Hardware) -> TimedTask:
         def run(_: None) -> None:
             raise InputError("not here.")
 
-        return Task(run)
+        return TimedTask(run)
 
     broken = replace(EROSION, detail="broken", task=refuse)
     found = measure.measure(SHAPE, [EROSION, broken], HOW, repeats=1, memory=False)
@@ -96,15 +96,14 @@ def test_what_refuses_is_left_out_and_only_if_nothing_is_left_refused() -> None:
 
 def test_growth_is_the_time_per_voxel_of_the_largest_over_the_smallest(known: dict[str, Any]) -> None:
     rows = [measure.measure((n,) * 3, [EROSION], HOW, **known).rows[0] for n in (20, 10, 40)]
-    # The same second for 64 times the voxels.
-    assert measure.growth(rows) == [
-        measure.Growth(EROSION.name, (10, 10, 10), (40, 40, 40), pytest.approx(1 / 64))
-    ]
+    (growth,) = measure.growth(rows)
+    assert (growth.work, growth.smallest, growth.largest) == (EROSION.name, (10, 10, 10), (40, 40, 40))
+    assert growth.ratio == pytest.approx(1 / 64)  # the same second for 64 times the voxels
     assert measure.growth(rows[:1]) == []
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_each_work_has_a_name_of_its_own(dimensions: int) -> None:
+def test_workloads_have_unique_names(dimensions: int) -> None:
     every = workloads.choose(dimensions)
     assert len({work.name for work in every} | {peer.name for peer in PEERS}) == len(every) + len(PEERS)
 
@@ -121,7 +120,7 @@ def test_works_are_chosen_by_operation_and_method() -> None:
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
-def test_each_peer_runs_where_it_says(peer: Any) -> None:
+def test_peers_run_in_their_dimensions(peer: Any) -> None:
     from softmorph_cli.bench.maps import DRAWN
 
     for dimensions in peer.dimensions:
@@ -131,7 +130,7 @@ def test_each_peer_runs_where_it_says(peer: Any) -> None:
         assert (image == before).all()
 
 
-def test_the_machine() -> None:
+def test_the_description_of_the_machine() -> None:
     facts = describe(HOW)
     assert facts["processor"] == processor() != ""
     assert facts["threads"] == 1

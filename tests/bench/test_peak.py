@@ -1,4 +1,4 @@
-"""The peak of memory is that of the work, no more and no less."""
+"""Peak memory is that of the workload alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from softmorph_cli.bench import peak, workloads
-from softmorph_cli.bench.clock import Task
+from softmorph_cli.bench.clock import TimedTask
 from softmorph_cli.errors import SoftmorphError
 
 EROSION = workloads.choose(3, ["erosion"])[0]
 
 
-# In a process of its own: the system takes memory back from a large one meanwhile, which counts as freed.
+# In a separate process: the system may reclaim memory of a large one during the measurement.
 TAKES = """
 import numpy as np
 from softmorph_cli.bench import peak
@@ -28,7 +28,7 @@ print(*(peak.held(take) / MIB for _ in range(2)), peak.held(lambda: None) / MIB)
 """
 
 
-def test_what_is_held_and_freed_again_counts() -> None:
+def test_freed_memory_counts() -> None:
     ended = subprocess.run([sys.executable, "-c", TAKES], capture_output=True, text=True, check=True)
     first, second, nothing = map(float, ended.stdout.split())
     assert 60 < first < 70
@@ -36,19 +36,19 @@ def test_what_is_held_and_freed_again_counts() -> None:
     assert nothing < 2
 
 
-def test_a_work_in_its_own_process_holds_at_least_its_result() -> None:
+def test_a_workload_in_its_own_process_takes_at_least_its_result() -> None:
     # The kernel's marks are off by some hundred kB.
     found = peak.of_fresh_process(EROSION, (128, 128, 128), threads=1)
     assert found is not None
     assert 0.9 < found / (4 * 128**3) < 8
 
 
-def test_a_work_that_fails_there_is_told() -> None:
+def test_a_failure_in_the_process_is_raised() -> None:
     with pytest.raises(SoftmorphError, match=r"memory of erosion .* could not be measured: .*StopIteration"):
         peak.of_fresh_process(replace(EROSION, detail="of another kind"), (24, 24, 24), threads=1)
 
 
-def test_without_proc_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_without_proc_the_result_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setattr(peak, "_STATUS", tmp_path / "status")
     assert peak.of_fresh_process(EROSION, (24, 24, 24), threads=1) is None
     (tmp_path / "status").write_text("VmPeak:\t 1 kB\n")
@@ -57,4 +57,4 @@ def test_without_proc_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_task_prepares_and_runs() -> None:
-    assert Task(lambda number: number + 1, lambda: 4)() == 5
+    assert TimedTask(lambda number: number + 1, lambda: 4)() == 5

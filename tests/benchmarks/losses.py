@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from softmorph_cli.bench import maps, peak
-from softmorph_cli.bench.clock import Task, take_turns
+from softmorph_cli.bench.clock import TimedTask, take_turns
 from softmorph_cli.losses import SkeletonRecallLoss, SoftDiceCLDiceLoss
 from softmorph_cli.system import machine
 
@@ -59,9 +59,9 @@ def _step(loss: nn.Module, given: Tensor, target: Tensor) -> Tensor:
     return leaf.grad
 
 
-def _task(make: Callable[[], nn.Module], given: Tensor, target: Tensor) -> Task:
+def _task(make: Callable[[], nn.Module], given: Tensor, target: Tensor) -> TimedTask:
     loss = make()
-    return Task(lambda _: _step(loss, given, target))
+    return TimedTask(lambda _: _step(loss, given, target))
 
 
 def _held(name: str, drawn: str, shape: tuple[int, ...]) -> int:

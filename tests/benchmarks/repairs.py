@@ -28,7 +28,7 @@ from softmorph_cli.io import read
 from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.loss import topological_loss
 from softmorph_cli.topology.prior import Prior
-from softmorph_cli.topology.repair import Settings, repair
+from softmorph_cli.topology.repair import Repairer
 
 MOST = 150
 # A process counts what its parent held when it began, so that the parent has to be a small one.
@@ -154,7 +154,7 @@ def main() -> None:
     for name, p, prior in maps:
         before = ",".join(map(str, betti_numbers(p > 0.5).numbers))
         began = time.perf_counter()
-        found = repair(p[None], [Prior((0,), prior)], Settings(max_steps=MOST))
+        found = Repairer(max_steps=MOST).repair(p[None], [Prior((0,), prior)])
         cells = [
             told(p, found.array[0], found.steps, found.stopped == "reached", time.perf_counter() - began)
         ]

@@ -21,10 +21,10 @@ import numpy as np
 
 import softmorph_cli
 from softmorph_cli.bench import maps, peak
-from softmorph_cli.bench.clock import Task, take_turns
+from softmorph_cli.bench.clock import TimedTask, take_turns
 from softmorph_cli.bench.description import describe
 from softmorph_cli.bench.peers import COPY, PEERS, RULER
-from softmorph_cli.bench.workloads import CLOSING_RADIUS, How, Work, line_passes, works
+from softmorph_cli.bench.workloads import CLOSING_RADIUS, Hardware, Work, line_passes, works
 from softmorph_cli.plots.curves import duration
 
 SKIMAGE = "scikit-image skeletonize of one mask"
@@ -56,10 +56,12 @@ class Bar:
 class Bench:
     """Where and how often."""
 
-    how: How
+    how: Hardware
     repeats: int
 
-    def turns(self, tasks: dict[str, Task], settle: Callable[[], None] = lambda: None) -> dict[str, float]:
+    def turns(
+        self, tasks: dict[str, TimedTask], settle: Callable[[], None] = lambda: None
+    ) -> dict[str, float]:
         """Return the seconds of each; what refuses to run ends it all."""
         timings, refused = take_turns(tasks, repeats=self.repeats, least=0.5, patience=60, settle=settle)
         for error in refused.values():
@@ -192,8 +194,8 @@ def command(bench: Bench) -> Iterator[Bar]:
         threads = ["--threads", str(bench.how.threads)]
         ours = ["-m", "softmorph_cli", "skeletonize", str(source), str(target), "--force", "-q", *threads]
 
-        def process(words: list[str]) -> Task:
-            return Task(lambda _: subprocess.run([sys.executable, *words], check=True))
+        def process(words: list[str]) -> TimedTask:
+            return TimedTask(lambda _: subprocess.run([sys.executable, *words], check=True))
 
         seconds = bench.turns({"ours": process(ours), "theirs": process(["-c", "import torch"])})
     how = f"{duration(seconds['ours'])} / {duration(seconds['theirs'])}"
@@ -239,7 +241,7 @@ def cuda(bench: Bench) -> Iterator[Bar]:
         return
     yield from _sub_iterations(bench)
     tree = torch.from_numpy(maps.vessels((512,) * 3))
-    whole = Task(lambda _: softmorph_cli.skeletonize(tree.to("cuda")).cpu())
+    whole = TimedTask(lambda _: softmorph_cli.skeletonize(tree.to("cuda")).cpu())
     seconds = bench.turns({"whole": whole}, torch.cuda.synchronize)["whole"]
     yield Bar("`nested` to the end, vessels 512^3, upload and download included", 3, seconds, "s")
 
@@ -249,11 +251,11 @@ def _sub_iterations(bench: Bench) -> Iterator[Bar]:
 
     noise = torch.from_numpy(maps.noise((512,) * 3)).to("cuda")
 
-    def run(method: str, iterations: int) -> Task:
-        return Task(lambda _: softmorph_cli.skeletonize(noise, method=method, iterations=iterations))
+    def run(method: str, iterations: int) -> TimedTask:
+        return TimedTask(lambda _: softmorph_cli.skeletonize(noise, method=method, iterations=iterations))
 
     tasks = {f"{m} {n}": run(m, n) for m in ("multilinear", "levels") for n in (1, 2)}
-    seconds = bench.turns({"clone": Task(lambda _: noise.clone()), **tasks}, torch.cuda.synchronize)
+    seconds = bench.turns({"clone": TimedTask(lambda _: noise.clone()), **tasks}, torch.cuda.synchronize)
     for method, limit in (("multilinear", 7), ("levels", 10)):
         # The second iteration alone: neither checking the input nor packing its levels is a sub-iteration.
         one = (seconds[f"{method} 2"] - seconds[f"{method} 1"]) / SUB_ITERATIONS
@@ -292,7 +294,7 @@ def main() -> None:
         if name not in PARTS:
             parser.error(f"there is no part {name!r}")
     warnings.simplefilter("ignore", softmorph_cli.SoftmorphWarning)
-    bench = Bench(How("cpu", asked.threads), asked.repeats)
+    bench = Bench(Hardware("cpu", asked.threads), asked.repeats)
     facts = describe(bench.how)
     tell("| work | bar | measured | met |")
     tell("|---|---|---|---|")

@@ -13,7 +13,7 @@ import pytest
 
 from softmorph_cli.bench import maps
 from softmorph_cli.bench.peers import PEERS
-from softmorph_cli.bench.workloads import How, works
+from softmorph_cli.bench.workloads import Hardware, works
 from softmorph_cli.system import machine
 
 pytestmark = [
@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::softmorph_cli.errors.SoftmorphWarning"),
 ]
 SIZE = int(os.environ.get("SOFTMORPH_BENCH_SIZE", "128"))
-HOW = How("cpu", machine.threads())
+HOW = Hardware("cpu", machine.threads())
 
 
 def _pairs() -> list[Any]:

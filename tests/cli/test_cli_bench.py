@@ -47,7 +47,7 @@ def test_one_json_object() -> None:
     assert found["machine"].keys() >= {"processor", "memory_bytes", "device", "softmorph", "libraries"}
     assert len(found["rows"]) == 3 * 4
     for row in found["rows"]:
-        assert row.keys() == set(measure.Row.__dataclass_fields__)
+        assert row.keys() == set(measure.Measurement.__dataclass_fields__)
         assert row["shape"] in ([16] * 3, [24] * 3, [32] * 3)
         assert row["map"] == "noise"
         assert min(row["seconds"], row["first_seconds"], row["ratio_to_copy"], row["ratio_to_ruler"]) > 0

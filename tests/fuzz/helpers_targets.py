@@ -170,9 +170,9 @@ def _text(seed: Seed, path: Path, faults: _Faults) -> bool:
 
         return _called(faults, pipeline, path, Settings()) is not None
     if seed.kind == "priors":
-        from softmorph_cli.topology.prior import read_priors
+        from softmorph_cli.topology.prior import Prior
 
-        return _called(faults, read_priors, path, ("wall", "lumen"), 2, 3) is not None
+        return _called(faults, Prior.read_all, path, ("wall", "lumen"), 2, 3) is not None
     from softmorph_cli.pipeline.batch.earlier_versions import comparable
     from softmorph_cli.pipeline.batch.manifest import batches, known
 

@@ -1,4 +1,4 @@
-"""At the same settings every loss is MONAI's own, in value and in gradient."""
+"""With equal arguments every loss has the value and the gradient of MONAI's."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ REDUCTIONS = ("mean", "sum", "none")
 def _value_and_slope(loss: nn.Module, given: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     leaf = given.detach().clone().requires_grad_()
     value = loss(leaf, target)
-    (slope,) = torch.autograd.grad(value.square().sum(), leaf)
-    return value.detach(), slope
+    (gradient,) = torch.autograd.grad(value.square().sum(), leaf)
+    return value.detach(), gradient
 
 
 def _same(name: str, given: Tensor, target: Tensor, **settings: Any) -> None:
@@ -45,7 +45,7 @@ def _same(name: str, given: Tensor, target: Tensor, **settings: Any) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", PAIRS)
-def test_over_the_settings_they_share(name: str, shape: tuple[int, ...]) -> None:
+def test_common_arguments(name: str, shape: tuple[int, ...]) -> None:
     flat = len(shape) == 4
     for background, activation, onehot, reduction in itertools.product(
         (True, False),
@@ -117,7 +117,7 @@ def test_narrower_types_agree_as_far_as_their_digits_go(name: str, dtype: torch.
     torch.testing.assert_close(ours, theirs, atol=8 * torch.finfo(dtype).eps, rtol=0)
 
 
-def test_what_monai_mixes_when_nothing_is_reduced() -> None:
+def test_items_that_monai_mixes_without_reduction_are_separate() -> None:
     """(B, C, 1, 1) + (B,) is (B, C, 1, B) there; ours is where both items are the same one."""
     given, target = noise(3, 2, 9, 11, seed=11), noise(3, 2, 9, 11, seed=12).round()
     theirs = SoftDiceclDiceLoss(reduction="none")(given, target)

@@ -1,4 +1,4 @@
-"""What the losses mean, what they take and refuse, and how they behave in a training loop."""
+"""The losses: their values, accepted and refused arguments, and their use in a training loop."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import torch
 from helpers_losses import labels, logits_of, noise, tubes
-from skimage import morphology
-from skimage.measure import label
+from skimage import measure, morphology
 from torch import Tensor, nn
 
 from softmorph_cli import SoftSkeletonizer
@@ -24,8 +23,9 @@ from softmorph_cli.losses import (
     SoftDiceLoss,
     TopologicalLoss,
 )
+from softmorph_cli.losses.channels import ChannelLoss, SkeletonLoss
 
-LOSSES: dict[str, Callable[..., nn.Module]] = {
+LOSSES: dict[str, Callable[..., ChannelLoss]] = {
     "dice": SoftDiceLoss,
     "cldice": SoftCLDiceLoss,
     "smooth cldice": lambda **how: SoftCLDiceLoss(2, "smooth-levels", smooth_levels=3, **how),
@@ -39,14 +39,16 @@ WITH_TARGET = [name for name in LOSSES if name != "topological"]
 DIFFERENTIABLE = [name for name, method in METHODS.items() if method.differentiable]
 
 
-def _slope(loss: nn.Module, given: Tensor, target: Tensor, **more: Tensor) -> tuple[Tensor, Tensor]:
+def _value_and_gradient(
+    loss: Callable[..., Tensor], given: Tensor, target: Tensor, **more: Tensor
+) -> tuple[Tensor, Tensor]:
     leaf = given.detach().clone().requires_grad_()
     value = loss(leaf, target, **more)
-    (slope,) = torch.autograd.grad(value.sum(), leaf)
-    return value.detach(), slope
+    (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    return value.detach(), gradient
 
 
-# ---------------------------------------------------------------- what they mean
+# ---------------------------------------------------------------- values
 
 
 def _line(*columns: slice) -> Tensor:
@@ -62,7 +64,7 @@ WHOLE = _line(slice(4, 36))
 
 @pytest.mark.parametrize("name", WITH_SKELETON)
 def test_a_gap_costs_more_than_as_many_voxels_at_the_border(name: str) -> None:
-    """What clDice and skeleton recall are for; Dice cannot tell the two apart."""
+    """The purpose of clDice and skeleton recall; the Dice of both is equal."""
     gap, thin = _line(slice(4, 17), slice(23, 36)), WHOLE.clone()
     thin[..., 6, 10:28] = 0
     assert gap.sum() == thin.sum()
@@ -102,24 +104,24 @@ def test_settings_of_a_nested_skeleton_go_through() -> None:
         sensitivity = ((of_g * leaf).sum() + 1) / (of_g.sum() + 1)
         cldice = 2 * precision * sensitivity / (precision + sensitivity + 1e-4)
         wanted = 0.7 * SoftDiceLoss(smooth_nr=1, smooth_dr=1)(leaf, g) + 0.3 * (1 - cldice)
-        (slope,) = torch.autograd.grad(wanted, leaf)
-        for got, right in zip(_slope(loss, p, g), (wanted.detach(), slope), strict=True):
+        (gradient,) = torch.autograd.grad(wanted, leaf)
+        for got, right in zip(_value_and_gradient(loss, p, g), (wanted.detach(), gradient), strict=True):
             torch.testing.assert_close(got, right)
 
 
 @pytest.mark.usefixtures("torch_only")  # compiling a gradient of each takes longer than the test
 @pytest.mark.parametrize("method", DIFFERENTIABLE)
-def test_every_differentiable_skeleton_will_do(method: str) -> None:
+def test_every_differentiable_skeleton_can_be_used(method: str) -> None:
     how: dict[str, Any] = {"smooth_levels": 2} if method == "smooth-levels" else {}
     p, g = tubes(1, 1, 12, 16), tubes(1, 1, 12, 16, seed=1).round()
     loss = SoftCLDiceLoss(2, method, **how)
-    value, slope = _slope(loss, p, g)
+    value, gradient = _value_and_gradient(loss, p, g)
     skeletonizer = SoftSkeletonizer(2, method, **how)
     of_p, of_g = skeletonizer(p.requires_grad_()), skeletonizer(g)
     precision = ((of_p * g).sum() + 1) / (of_p.sum() + 1)
     sensitivity = ((of_g * p).sum() + 1) / (of_g.sum() + 1)
     torch.testing.assert_close(value, 1 - 2 * precision * sensitivity / (precision + sensitivity + 1e-4))
-    assert slope.abs().max() > 1e-4
+    assert gradient.abs().max() > 1e-4
 
 
 def test_a_method_without_a_gradient_is_refused_where_one_is_needed() -> None:
@@ -137,8 +139,10 @@ def test_the_thick_skeleton_against_scikit_image(space: tuple[int, ...], radius:
     target = (tubes(2, 2, *space) > 0.4).double()
     thick = SkeletonRecallLoss(radius).skeleton(target)
     thin = SkeletonRecallLoss(0).skeleton(target)
-    assert set(thick.unique().tolist()) == {0.0, 1.0}
-    element = morphology.octahedron(radius) if len(space) == 3 else morphology.diamond(radius)
+    assert set(thick.flatten().tolist()) == {0.0, 1.0}
+    shape: Any = morphology.octahedron if len(space) == 3 else morphology.diamond
+    label: Any = measure.label
+    element = shape(radius)
     for truth, line, tube in zip(*(x.flatten(0, 1).numpy() > 0 for x in (target, thin, thick)), strict=True):
         assert ((morphology.dilation(line, element) & truth) == tube).all()
         assert label(line, return_num=True)[1] == label(truth, return_num=True)[1]
@@ -184,9 +188,12 @@ def test_targets_of_any_type(name: str) -> None:
 @pytest.mark.parametrize("name", WITH_SKELETON)
 def test_a_kept_skeleton_changes_nothing(name: str, space: tuple[int, ...]) -> None:
     loss = LOSSES[name]()
+    assert isinstance(loss, SkeletonLoss)
     p, g = noise(2, 2, *space), tubes(2, 2, *space).round()
     kept = loss.skeleton(g)
-    for got, wanted in zip(_slope(loss, p, g, target_skeleton=kept), _slope(loss, p, g), strict=True):
+    for got, wanted in zip(
+        _value_and_gradient(loss, p, g, target_skeleton=kept), _value_and_gradient(loss, p, g), strict=True
+    ):
         assert torch.equal(got, wanted)
     assert not torch.equal(loss(p, g, target_skeleton=torch.zeros_like(kept)), loss(p, g)), "it is looked at"
     # Kept in half the bytes for a data loader.
@@ -196,6 +203,7 @@ def test_a_kept_skeleton_changes_nothing(name: str, space: tuple[int, ...]) -> N
 @pytest.mark.parametrize("name", WITH_SKELETON)
 def test_a_kept_skeleton_of_labels(name: str) -> None:
     loss = LOSSES[name](softmax=True, to_onehot_y=True, include_background=False)
+    assert isinstance(loss, SkeletonLoss)
     given, target = 4 * noise(2, 3, 9, 10) - 2, labels(2, 3, 9, 10)
     kept = loss.skeleton(target, channels=3)
     assert kept.shape == (2, 2, 9, 10)
@@ -217,12 +225,12 @@ def test_autocast_and_narrow_types_are_computed_in_float32(name: str, dtype: tor
     loss = LOSSES[name](sigmoid=True)
     narrow, target = logits_of(noise(2, 1, 12, 16)).to(dtype), tubes(2, 1, 12, 16).round()
     with torch.autocast("cpu", dtype):
-        value, slope = _slope(loss, narrow, target)
-    wanted, wide = _slope(loss, narrow.float(), target)
+        value, gradient = _value_and_gradient(loss, narrow, target)
+    wanted, wide = _value_and_gradient(loss, narrow.float(), target)
     assert value.dtype == torch.float32
-    assert slope.dtype == dtype
+    assert gradient.dtype == dtype
     assert torch.equal(value, wanted)
-    torch.testing.assert_close(slope, wide.to(dtype))
+    torch.testing.assert_close(gradient, wide.to(dtype))
 
 
 def test_sums_that_float16_could_not_hold() -> None:
@@ -238,6 +246,7 @@ def test_autocast_around_a_network(name: str) -> None:
             network(torch.rand(1, 1, 12, 16)), labels(1, 2, 12, 16)
         )
     value.backward()
+    assert network.weight.grad is not None
     assert torch.isfinite(network.weight.grad).all()
     assert network.weight.grad.abs().max() > 0
 
@@ -246,12 +255,13 @@ def test_autocast_around_a_network(name: str) -> None:
 def test_copies_and_moves_do_the_same(name: str) -> None:
     loss = LOSSES[name](sigmoid=True)
     given, target = logits_of(noise(1, 2, 12, 16)), tubes(1, 2, 12, 16).round()
-    wanted = _slope(loss, given, target)
+    wanted = _value_and_gradient(loss, given, target)
     assert not list(loss.parameters())
     for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss)), loss.double().to("cpu").eval()):
         other.load_state_dict(loss.state_dict())
         assert all(
-            torch.equal(got, want) for got, want in zip(_slope(other, given, target), wanted, strict=True)
+            torch.equal(got, want)
+            for got, want in zip(_value_and_gradient(other, given, target), wanted, strict=True)
         )
 
 
@@ -262,15 +272,17 @@ def test_a_compiled_loss_is_the_same(name: str) -> None:
     loss = LOSSES[name](softmax=True, to_onehot_y=True)
     given, target = 4 * noise(2, 3, 9, 10, dtype=torch.float32) - 2, labels(2, 3, 9, 10)
     compiled = torch.compile(loss, backend="aot_eager", fullgraph=name not in ("recall", "topological"))
-    for got, wanted in zip(_slope(compiled, given, target), _slope(loss, given, target), strict=True):
+    for got, wanted in zip(
+        _value_and_gradient(compiled, given, target), _value_and_gradient(loss, given, target), strict=True
+    ):
         torch.testing.assert_close(got, wanted)
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- refused input
 
 
 @pytest.mark.parametrize("name", WITH_TARGET)
-def test_wrong_tensors_are_refused_in_words(name: str) -> None:
+def test_wrong_tensors_are_refused(name: str) -> None:
     loss = LOSSES[name]()
     p, g = noise(2, 3, 9, 10), noise(2, 3, 9, 10, seed=1).round()
     for wrong_p, wrong_g, words in (
@@ -292,7 +304,7 @@ def test_wrong_tensors_are_refused_in_words(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_TARGET)
-def test_a_hint_at_labels_where_there_may_be_some(name: str) -> None:
+def test_no_hint_at_labels_for_a_single_channel(name: str) -> None:
     with pytest.raises(InputError, match=r"they must agree\.$"):
         LOSSES[name]()(noise(1, 1, 9, 10), noise(1, 1, 9, 9))
 
@@ -314,7 +326,7 @@ def test_a_warning_names_the_line_that_called(name: str) -> None:
     assert {warning.filename for warning in caught} == {__file__}
 
 
-def test_wrong_labels_are_refused_in_words() -> None:
+def test_wrong_labels_are_refused() -> None:
     loss = SoftDiceLoss(to_onehot_y=True)
     p = noise(2, 3, 9, 10)
     for target, words in (
@@ -339,8 +351,8 @@ def test_wrong_labels_are_refused_in_words() -> None:
         (lambda: SoftCLDiceLoss(3, "fuzzy"), "unknown method 'fuzzy'"),
         (lambda: SoftCLDiceLoss(smooth=0.0), "must be positive"),
         (lambda: SoftCLDiceLoss(smooth=float("nan")), "must be positive"),
-        (lambda: TopologicalLoss(1), r"prior 1: whole numbers b0, b1"),
-        (lambda: TopologicalLoss((1.0, 0)), r"prior \(1\.0, 0\): whole numbers"),
+        (lambda: TopologicalLoss(1), r"prior 1: whole numbers b0, b1"),  # type: ignore[arg-type]
+        (lambda: TopologicalLoss((1.0, 0)), r"prior \(1\.0, 0\): whole numbers"),  # type: ignore[arg-type]
         (lambda: TopologicalLoss(()), "whole numbers"),
         (lambda: SoftCLDiceLoss(3, "smooth-levels", sharpness=-1.0), "sharpness"),
         (lambda: SoftDiceCLDiceLoss(alpha=0.6), "alpha 0.6: it lies between 0"),
@@ -354,6 +366,6 @@ def test_wrong_settings_are_refused_when_the_loss_is_made(make: Callable[[], Any
 
 
 def test_a_misspelt_setting_is_refused() -> None:
-    for loss in (SoftDiceLoss, SoftCLDiceLoss, SkeletonRecallLoss):
+    for loss in map(LOSSES.__getitem__, ("dice", "cldice", "recall")):
         with pytest.raises(TypeError, match="sigmod"):
             loss(sigmod=True)

@@ -1,8 +1,9 @@
-"""The slope of every loss: right, finite, and there."""
+"""The gradient of every loss: equal to finite differences, finite, and useful to an optimizer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.autograd import gradcheck
 
 from softmorph_cli.losses import SkeletonRecallLoss, SoftCLDiceLoss, SoftDiceCLDiceLoss, SoftDiceLoss
 
-SMOOTH = {"smooth_levels": 2, "sharpness": 2.0}
+SMOOTH: Any = {"smooth_levels": 2, "sharpness": 2.0}
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "dice": SoftDiceLoss,
     "dice, squared": lambda **how: SoftDiceLoss(squared_pred=True, **how),
@@ -58,13 +59,13 @@ def test_all_zeros_and_all_ones_are_finite(name: str, shape: tuple[int, ...], dt
                 value = loss(p, target)
                 assert torch.isfinite(value)
                 assert -1e-6 <= value <= 1
-                (slope,) = torch.autograd.grad(value, p)
-                assert torch.isfinite(slope).all()
+                (gradient,) = torch.autograd.grad(value, p)
+                assert torch.isfinite(gradient).all()
             assert loss(p.detach(), start).item() < 1e-3 or name == "recall", "a perfect prediction"
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_following_the_slope_brings_the_target_nearer(name: str) -> None:
+def test_gradient_descent_approaches_the_target(name: str) -> None:
     target = tubes(1, 1, 16, 24, seed=3)[..., 2:-2].round()
     logits = (2 * logits_of(noise(*target.shape, seed=4)) / 5).requires_grad_()
     loss = LOSSES[name](sigmoid=True)

@@ -1,6 +1,8 @@
-"""The topological loss as a module: of each class by itself, with a slope, and without a target."""
+"""The topological loss as a module: per class, differentiable, without a target."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +42,8 @@ def test_gradcheck(activation: str | None, shape: tuple[int, ...]) -> None:
     if activation == "softmax" and shape[1] == 1:
         activation = "sigmoid"
     given = (p if activation is None else logits_of(p)).requires_grad_()
-    loss = TopologicalLoss((1, 1, 1)[: len(shape) - 2], **({activation: True} if activation else {}))
+    prior = (1, 1, 1)[: len(shape) - 2]
+    loss = TopologicalLoss(prior, sigmoid=activation == "sigmoid", softmax=activation == "softmax")
     assert gradcheck(loss, (given,), eps=1e-6, atol=1e-6)
 
 
@@ -51,8 +54,8 @@ def test_all_zeros_and_all_ones_are_finite(shape: tuple[int, ...]) -> None:
         p = torch.full(shape, value).requires_grad_()
         found = TopologicalLoss(wanted)(p)
         assert found.item() == loss, "nothing there, or one solid object"
-        (slope,) = torch.autograd.grad(found, p)
-        assert torch.isfinite(slope).all()
+        (gradient,) = torch.autograd.grad(found, p)
+        assert torch.isfinite(gradient).all()
 
 
 def _broken_ring() -> Tensor:
@@ -63,7 +66,7 @@ def _broken_ring() -> Tensor:
     return p[None, None]
 
 
-def test_following_the_slope_closes_a_ring() -> None:
+def test_gradient_descent_closes_a_ring() -> None:
     """Within a network's reach, here the steps of an optimiser on the logits: b0, b1 go from 2, 0 to 1, 1."""
     logits = logits_of(_broken_ring()).requires_grad_()
     loss = TopologicalLoss((1, 1), sigmoid=True)
@@ -78,21 +81,22 @@ def test_following_the_slope_closes_a_ring() -> None:
     assert counted[-1] == (1, 1)
 
 
-def test_a_prior_in_any_whole_numbers() -> None:
+def test_priors_of_any_integer_type() -> None:
     p = noise(2, 2, 6, 7)
     wanted = TopologicalLoss([(1, 0), (2, 1)])(p)
-    for prior in (np.array([[1, 0], [2, 1]]), [np.array([1, 0]), (np.int8(2), True)]):
+    priors: list[Any] = [np.array([[1, 0], [2, 1]]), [np.array([1, 0]), (np.int8(2), True)]]
+    for prior in priors:
         assert torch.equal(TopologicalLoss(prior)(p), wanted)
     assert torch.equal(TopologicalLoss(np.array([1, 0]))(p), TopologicalLoss((1, 0))(p))
 
 
-def test_a_target_may_be_given_but_is_not_looked_at() -> None:
+def test_a_target_is_accepted_and_ignored() -> None:
     p = noise(1, 1, 6, 7)
     loss = TopologicalLoss((1, 0))
     assert torch.equal(loss(p, torch.zeros(3)), loss(p))
 
 
-def test_what_is_refused() -> None:
+def test_invalid_inputs_are_refused() -> None:
     p = noise(1, 2, 6, 7)
     for prior, words in (
         ([(1, 0), (1, 0), (1, 0)], "3 priors do not fit 2 classes"),

@@ -12,7 +12,8 @@ from helpers_maps import vessels
 from softmorph_cli.metrics import error_map as module
 from softmorph_cli.metrics.error_map import EXTRA, FILLED, GAP, HOLE, KINDS, LINK, MISSED, error_map
 from softmorph_cli.metrics.warping import neighbourhood, simple, warp
-from softmorph_cli.topology.betti import CONNECTIVITIES, betti_numbers
+from softmorph_cli.topology.betti import betti_numbers
+from softmorph_cli.topology.components import CONNECTIVITIES
 from softmorph_cli.topology.persistence import bars
 
 (DIU,) = module.METRICS

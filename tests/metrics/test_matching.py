@@ -10,7 +10,8 @@ import pytest
 from helpers_drawn import pair
 
 from softmorph_cli.metrics import topological
-from softmorph_cli.topology.betti import CONNECTIVITIES, betti_numbers
+from softmorph_cli.topology.betti import betti_numbers
+from softmorph_cli.topology.components import CONNECTIVITIES
 
 *_, MATCHING = topological.METRICS
 EVERY = [(dims, connectivity) for dims in (2, 3) for connectivity in CONNECTIVITIES[dims]]

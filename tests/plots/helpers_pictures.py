@@ -1,4 +1,4 @@
-"""Drawn skeletons and their graphs, and what a picture's bytes show when they are read back."""
+"""Drawn skeletons with their graphs, and readers of PNG, terminal output and sixel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from softmorph_cli.volume import Volume
 # Index (z, y, x) to world: x falls with the column, y and z rise with their index.
 AFFINE = np.array([[0, 0, -0.5, 9], [0, 0.5, 0, -4], [2.0, 0, 0, 7], [0, 0, 0, 1]])
 
-# Just too much for the margins to be cut off.
+# Just bright enough that margins are not cut off.
 FAINT = 0.02
 
 

@@ -1,27 +1,28 @@
-"""The picture of a graph: lines and marks lie where the skeleton does, on any side, in both looks."""
+"""Pictures of a graph: lines and marks lie where the skeleton does, in every view and in both themes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from helpers_pictures import AFFINE, FAINT, alone, fork, graph_of, helix, read_png, rgb
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.plots import graph_preview as module
-from softmorph_cli.plots.canvas import Sheet
-from softmorph_cli.plots.graph_preview import graph_png, preview_graph
-from softmorph_cli.plots.theme import DARK, LIGHT, Look
+from softmorph_cli.plots import preview as module
+from softmorph_cli.plots.canvas import Canvas
+from softmorph_cli.plots.graph_preview import preview_graph
+from softmorph_cli.plots.theme import DARK, LIGHT, THEMES
 from softmorph_cli.plots.views import round_length
+from softmorph_cli.skeleton.graph import SkeletonGraph
 from softmorph_cli.volume import Volume
 
-LOOKS = {"dark": DARK, "light": LIGHT}
+Name = Literal["dark", "light"]
 
 
-class Watched(Sheet):
-    """A sheet that tells where images and words were put."""
+class Watched(Canvas):
+    """A canvas that records the places of images and the texts."""
 
     images: list[tuple[int, int, int, int]] = []  # noqa: RUF012
     words: list[str] = []  # noqa: RUF012
@@ -35,31 +36,34 @@ class Watched(Sheet):
         self.images.append((x, y, values.shape[1], values.shape[0]))
         super().image(x, y, values, colors)
 
-    def text(self, x: float, baseline: float, words: str, **style: Any) -> float:
-        end = super().text(x, baseline, words, **style)
+    def text(self, x: float, baseline: float, text: str, **style: Any) -> float:
+        end = super().text(x, baseline, text, **style)
         assert end <= self.width
         assert style["size"] <= baseline <= self.height - 5
-        self.words.append(words)
+        self.words.append(text)
         return end
+
+
+def graph_png(volume: Volume, graph: SkeletonGraph, **texts: Any) -> bytes:
+    return preview_graph(volume, graph, **texts).png()
 
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
     monkeypatch.setattr(Watched, "images", [])
     monkeypatch.setattr(Watched, "words", [])
-    monkeypatch.setattr(module, "Sheet", Watched)
+    monkeypatch.setattr(module, "Canvas", Watched)
     return Watched
 
 
 def near(picture: np.ndarray, x: float, y: float, color: str) -> bool:
-    """Say whether the pixel at a place has a colour."""
     return bool((np.abs(picture[int(y), int(x)] - rgb(color)) <= 1).all())
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_marks_lie_where_the_nodes_are(look: str, watched: type[Watched]) -> None:
+@pytest.mark.parametrize("theme", THEMES)
+def test_marks_lie_on_the_nodes(theme: Name, watched: type[Watched]) -> None:
     volume, graph = fork()
-    picture = read_png(graph_png(volume, graph, title="t", look=LOOKS[look]))
+    picture = read_png(graph_png(volume, graph, title="t", theme=theme))
     x, y, width, height = watched.images[0]
     assert (width, height) == (60 * (width // 60), 40 * (width // 60))
     kinds = [node.kind for node in graph.nodes]
@@ -67,12 +71,12 @@ def test_marks_lie_where_the_nodes_are(look: str, watched: type[Watched]) -> Non
     for node in graph.nodes:
         row, column = node.voxels[0]
         place = x + (column + 0.5) * width / 60, y + (row + 0.5) * height / 40
-        assert near(picture, *place, LOOKS[look].marks[node.kind].color)
+        assert near(picture, *place, THEMES[theme].marks[node.kind].color)
         other = "junction" if node.kind == "end point" else "end point"
-        assert not near(picture, *place, LOOKS[look].marks[other].color)
+        assert not near(picture, *place, THEMES[theme].marks[other].color)
 
 
-def test_marks_lie_where_the_nodes_are_on_all_three_sides_of_a_turned_volume(watched: type[Watched]) -> None:
+def test_marks_lie_on_the_nodes_in_all_three_views_of_a_reoriented_volume(watched: type[Watched]) -> None:
     volume, graph = helix(spacing=(2.0, 0.5, 0.5), unit="mm", affine=AFFINE)
     picture = read_png(graph_png(volume, graph))
     captions = [words for words in watched.words if "along" in words]
@@ -131,15 +135,15 @@ def test_lines_are_coloured_by_the_soft_value(watched: type[Watched]) -> None:
     assert count(left, unsure) == count(right, sure) == 0
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_the_scale_bar_is_as_long_as_it_says(look: str, watched: type[Watched]) -> None:
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_scale_bar_has_its_stated_length(theme: Name, watched: type[Watched]) -> None:
     volume, graph = fork(spacing=(0.7, 0.7), unit="um")
-    picture = read_png(graph_png(volume, graph, look=LOOKS[look]))
+    picture = read_png(graph_png(volume, graph, theme=theme))
     width = watched.images[0][2]
     length = round_length(180 * 60 * 0.7 / width)
     assert f"{length:g} \u00b5m" in watched.words
     below = picture[-module.FOOTER - module.MARGIN :, : picture.shape[1] // 2]
-    bar = (below == rgb(LOOKS[look].bar)).all(axis=-1).sum(axis=1)
+    bar = (below == rgb(THEMES[theme].bar)).all(axis=-1).sum(axis=1)
     assert np.count_nonzero(bar == round(length * width / (60 * 0.7))) == 5
 
 
@@ -151,16 +155,16 @@ def test_the_legend_counts_the_marks(watched: type[Watched]) -> None:
     assert {"0 end points", "0 junctions", "1 single voxel"} <= set(watched.words)
 
 
-def test_the_looks_differ_and_are_told_apart_by_shape_alone() -> None:
-    assert DARK.paper != LIGHT.paper
-    for look in LOOKS.values():
-        assert len({mark.shape for mark in look.marks.values()}) == len(look.marks)
-        assert len({mark.color for mark in look.marks.values()}) == len(look.marks)
+def test_themes_differ_and_marks_are_distinct_by_shape_and_colour() -> None:
+    assert DARK.background != LIGHT.background
+    for theme in THEMES.values():
+        assert len({mark.shape for mark in theme.marks.values()}) == len(theme.marks)
+        assert len({mark.color for mark in theme.marks.values()}) == len(theme.marks)
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_lines_and_marks_stand_out_from_what_is_behind_them(look: str) -> None:
-    chosen: Look = LOOKS[look]
+@pytest.mark.parametrize("theme", THEMES)
+def test_lines_and_marks_contrast_with_the_backdrop(theme: Name) -> None:
+    chosen = THEMES[theme]
     behind = [luminance(color) for color in chosen.backdrop_colors(np.linspace(0, 1, 9))]
     for color in [rgb(mark.color) for mark in chosen.marks.values()]:
         assert min(contrast(luminance(color), grey) for grey in behind) > 2
@@ -214,7 +218,7 @@ CASES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_graphs_of_every_kind_fit_on_the_sheet(name: str, watched: type[Watched]) -> None:
+def test_graphs_of_every_kind_fit_on_the_canvas(name: str, watched: type[Watched]) -> None:
     volume, graph = CASES[name]()
     data = graph_png(volume, graph, title="softmorph " + 20 * name, subtitle=name)
     height, width = read_png(data).shape[:2]
@@ -223,7 +227,7 @@ def test_graphs_of_every_kind_fit_on_the_sheet(name: str, watched: type[Watched]
     assert height < 1300
 
 
-def test_the_cut_never_loses_the_skeleton(watched: type[Watched]) -> None:
+def test_cropping_keeps_the_skeleton(watched: type[Watched]) -> None:
     p = np.zeros((200, 200), np.float32)
     p[90:110, 90:110] = 1
     p[150, 150] = 1e-4  # black in the picture, yet part of the skeleton
@@ -247,29 +251,28 @@ def test_a_dense_map_is_shown_as_its_mean(watched: type[Watched]) -> None:
     assert [words for words in watched.words if "along" in words] == [f"mean along {axis}" for axis in "zyx"]
 
 
-def test_a_file_is_written_with_its_texts_and_kept_without_force(tmp_path: Path) -> None:
+def test_a_png_stores_its_texts_and_is_kept_without_force(tmp_path: Path) -> None:
     from PIL import Image
 
     path = tmp_path / "graph.png"
     volume, graph = fork()
-    preview_graph(volume, graph, path, title="softmorph $x_", subtitle="s\udcff")
+    preview_graph(volume, graph, title="softmorph $x_", subtitle="s\udcff").save(path)
     with Image.open(path) as image:
         assert (image.info["Title"], image.info["Description"]) == ("softmorph $x_", "s?")
     assert path.read_bytes() == graph_png(volume, graph, title="softmorph $x_", subtitle="s\udcff")
-    with pytest.raises(FileError, match="force=True"):
-        preview_graph(volume, graph, path)
-    preview_graph(volume, graph, path, force=True, look=LIGHT)
-    assert tuple(read_png(path.read_bytes())[0, 0]) == rgb(LIGHT.paper)
+    with pytest.raises(FileError, match="--force"):
+        preview_graph(volume, graph).save(path)
+    preview_graph(volume, graph, theme="light").save(path, force=True)
+    assert tuple(read_png(path.read_bytes())[0, 0]) == rgb(LIGHT.background)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_graph_of_another_image_is_refused(tmp_path: Path) -> None:
+def test_a_graph_of_another_image_is_refused() -> None:
     with pytest.raises(InputError, match=r"\(9, 9\).*\(40, 60\)"):
-        preview_graph(alone(2)[0], fork()[1], tmp_path / "graph.png")
-    assert list(tmp_path.iterdir()) == []
+        preview_graph(alone(2)[0], fork()[1])
 
 
-def test_the_map_and_the_graph_are_left_alone() -> None:
+def test_the_map_and_the_graph_are_not_modified() -> None:
     volume, graph = helix()
     kept, points = volume.array.copy(), [branch.points.copy() for branch in graph.branches]
     volume.array.setflags(write=False)

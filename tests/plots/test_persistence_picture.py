@@ -1,8 +1,9 @@
-"""A persistence diagram shows its bars where they belong, and is whole or not there."""
+"""The picture of persistence: each bar is a point, each dimension a curve, and the file is written whole or not."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,39 +11,44 @@ from helpers_topology import broken_ring
 from PIL import Image
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.plots.persistence import Dimension, _draw, draw_persistence
-from softmorph_cli.topology.persistence import bars
+from softmorph_cli.plots.persistence import STEPS, draw_persistence
+from softmorph_cli.topology.persistence import Bars, Diagram, bars
 
-THRESHOLDS = [k / 100 for k in range(101)]
+NAMES = ("components", "holes")
 
 
-def dimensions() -> list[Dimension]:
+def drawn(repeats: int = 1) -> Bars:
+    """Return the bars of a drawn map, each of them several times."""
     found = bars(broken_ring(noise=1.0))
-    return [
-        Dimension(name, diagram.birth, diagram.death, counts)
-        for name, diagram, counts in zip(
-            ("components", "holes"), found.diagrams, found.curves(THRESHOLDS), strict=True
-        )
-    ]
+    diagrams = (one[np.tile(np.arange(len(one)), repeats)] for one in found.diagrams)
+    return Bars(tuple(diagrams), found.connectivity)
+
+
+def components(count: int) -> Bars:
+    """Return so many bars from 0.9 to 0."""
+    birth, at = np.full(count, 0.9, np.float32), np.zeros((count, 2), np.int64)
+    return Bars((Diagram(birth, 0 * birth, at, at),), 8)
 
 
 def test_each_bar_is_a_point_and_each_dimension_a_curve() -> None:
-    drawn = dimensions()
-    figure = _draw(drawn, THRESHOLDS, 0.4, "title", "subtitle")
+    found = drawn()
+    figure: Any = draw_persistence(found, NAMES, 0.4, title="title", subtitle="subtitle").figure
     diagram, curves = figure.axes
     points = np.concatenate([np.asarray(part.get_offsets()) for part in diagram.collections])
-    wanted = np.concatenate([np.stack([d.birth, d.death], axis=1) for d in drawn])
+    wanted = np.concatenate([np.stack([d.birth, d.death], axis=1) for d in found.diagrams])
     assert len(points) == len(wanted) > 20
     np.testing.assert_allclose(sorted(points.tolist()), sorted(wanted.tolist()))
-    steps = [line for line in curves.lines if len(line.get_xdata()) == len(THRESHOLDS)]
-    assert [list(line.get_ydata()) for line in steps] == [d.counts.tolist() for d in drawn]
+    thresholds = np.linspace(0, 1, STEPS + 1)
+    steps = [line for line in curves.lines if len(line.get_xdata()) == len(thresholds)]
+    assert [list(line.get_ydata()) for line in steps] == [
+        [int(((d.birth > t) & (d.death <= t)).sum()) for t in thresholds] for d in found.diagrams
+    ]
     assert [text.get_text() for text in curves.get_legend().get_texts()] == ["components", "holes"]
 
 
-@pytest.mark.parametrize("scale", [1, 30, 3000])
-def test_every_word_is_inside_and_no_tick_touches_another(scale: int) -> None:
-    drawn = [Dimension(d.name, d.birth, d.death, d.counts * scale) for d in dimensions()]
-    figure = _draw(drawn, THRESHOLDS, 0.5, "title", "subtitle")
+@pytest.mark.parametrize("repeats", [1, 30, 3000])
+def test_all_text_is_inside_and_ticks_do_not_overlap(repeats: int) -> None:
+    figure: Any = draw_persistence(drawn(repeats), NAMES, 0.5, title="title", subtitle="subtitle").figure
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     labels = [label for label in figure.axes[1].get_yticklabels() if label.get_text()]
@@ -57,28 +63,25 @@ def test_every_word_is_inside_and_no_tick_touches_another(scale: int) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 3, 10])
-def test_few_counts_have_a_tick_each_at_equal_distances(most: int) -> None:
-    some = np.full(most, 0.9, np.float32)
-    counts = np.where(np.array(THRESHOLDS) < 0.9, most, 0)
-    _, curves = _draw([Dimension("components", some, 0 * some, counts)], THRESHOLDS, 0.5, "title", "").axes
+def test_few_bars_have_a_tick_for_each_number_at_equal_distances(most: int) -> None:
+    figure: Any = draw_persistence(components(most), NAMES[:1], 0.5, title="title").figure
+    _, curves = figure.axes
     assert [tick.get_text() for tick in curves.get_yticklabels()] == [str(k) for k in range(most + 1)]
     places = curves.transData.transform([(0, k) for k in range(most + 1)])[:, 1]
     np.testing.assert_allclose(np.diff(places), places[1] - places[0])
 
 
 def test_a_map_without_bars() -> None:
-    empty = np.empty(0, np.float32)
-    nothing = [Dimension("components", empty, empty, np.zeros(101, int))]
-    assert len(_draw(nothing, THRESHOLDS, 0.5, "title", "").axes) == 2
+    assert len(draw_persistence(components(0), NAMES[:1], 0.5, title="title", subtitle="").figure.axes) == 2
 
 
-def test_a_picture_is_written_whole_and_not_over_another(tmp_path: Path) -> None:
+def test_a_picture_is_written_and_replaced_only_with_force(tmp_path: Path) -> None:
     path = tmp_path / "bars.png"
-    draw_persistence(dimensions(), THRESHOLDS, 0.5, path, title="title")
+    draw_persistence(drawn(), NAMES, 0.5, title="title").save(path)
     with Image.open(path) as image:
         assert image.size == (1200, 620)
         assert np.asarray(image.convert("L")).std() > 5
     before = path.read_bytes()
-    with pytest.raises(FileError, match="force=True"):
-        draw_persistence(dimensions(), THRESHOLDS, 0.5, path, title="another")
+    with pytest.raises(FileError, match="--force"):
+        draw_persistence(drawn(), NAMES, 0.5, title="another").save(path)
     assert path.read_bytes() == before

@@ -1,16 +1,20 @@
-"""The finished pictures: their pixels, what they refuse, and that they leave nothing behind."""
+"""Previews: their pixels, refused input, and that no file remains after a failure."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+from helpers_pictures import rgb
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.plots import preview as module
-from softmorph_cli.plots.canvas import Sheet
+from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.preview import preview, scale_top, size_words, voxel_size
 from softmorph_cli.plots.theme import DARK
 from softmorph_cli.plots.views import choose_views, round_length
@@ -19,32 +23,35 @@ from softmorph_cli.volume import Volume
 BRIGHTEST = (252, 254, 164)  # the ends of inferno
 DARKEST = (0, 0, 3)
 WHITE = (255, 255, 255)
+Array = npt.NDArray[Any]
 
 
-def pixels(path):
+def pixels(path: Path) -> Array:
     import matplotlib.image
 
-    return np.rint(255 * matplotlib.image.imread(path)[..., :3]).astype(int)
+    picture: Array = np.rint(255 * matplotlib.image.imread(path)[..., :3]).astype(int)
+    return picture
 
 
-def where(picture, color):
-    return np.all(picture == color, axis=-1)
+def where(picture: Array, color: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    same: npt.NDArray[np.bool_] = np.all(picture == color, axis=-1)
+    return same
 
 
-def square(n=60, value=1.0, **kwargs):
+def square(n: int = 60) -> Volume:
     p = np.zeros((n, n), dtype=np.float32)
-    p[n // 4 : 3 * n // 4, n // 4 : 3 * n // 4] = value
-    return Volume(p, "YX", **kwargs)
+    p[n // 4 : 3 * n // 4, n // 4 : 3 * n // 4] = 1
+    return Volume(p, "YX")
 
 
-def tube():
+def tube() -> Volume:
     p = np.zeros((20, 30, 40), dtype=np.float32)
     for z in range(2, 18):
         p[z, z + 4, z + 10] = 1
     return Volume(p, "ZYX", (0.8, 0.5, 0.5), "mm", np.diag([0.5, 0.5, 0.8, 1.0])[:, [2, 1, 0, 3]])
 
 
-def test_a_png_of_both_maps_is_written(tmp_path):
+def test_a_png_of_both_maps_is_written(tmp_path: Path) -> None:
     path = tmp_path / "preview.png"
     before = Volume(np.ones((50, 40), dtype=np.float32), "YX")
     preview(before, before.with_array(0 * before.array), path, title="erode", subtitle="twice")
@@ -59,13 +66,13 @@ def test_a_png_of_both_maps_is_written(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_changed_is_ringed_in_the_result_alone(tmp_path):
+def test_changes_are_ringed_in_the_result_alone(tmp_path: Path) -> None:
     before = Volume(np.ones((50, 40), dtype=np.float32), "YX")
     after = before.with_array(before.array.copy())
     after.array[10, 5] = after.array[30:33, 30] = 0
     preview(before, after, tmp_path / "plain.png")
     preview(before, after, tmp_path / "ringed.png", changed=after.array != before.array)
-    ring = np.frombuffer(bytes.fromhex(DARK.ring[1:]), np.uint8)
+    ring = rgb(DARK.ring)
     drawn = [np.abs(pixels(tmp_path / name) - ring).sum(-1) < 60 for name in ("plain.png", "ringed.png")]
     assert not drawn[0].any()
     # Where images lie: 17 pixels a voxel, the result's rows are those of the dark pixels within it.
@@ -83,7 +90,7 @@ def test_what_changed_is_ringed_in_the_result_alone(tmp_path):
     assert not drawn[1].any()
 
 
-def test_rings_follow_the_view_and_skip_slices_they_do_not_meet():
+def test_rings_follow_the_view_and_skip_other_slices() -> None:
     shape, window = (8, 10, 12), (slice(1, 7), slice(0, 10), slice(2, 12))
     place = (slice(2, 3), slice(4, 6), slice(11, 12))
     size = tuple(part.stop - part.start for part in window)
@@ -106,7 +113,7 @@ def test_rings_follow_the_view_and_skip_slices_they_do_not_meet():
         )
 
 
-def test_the_scale_bar_is_as_long_as_it_says(tmp_path):
+def test_the_scale_bar_has_its_stated_length(tmp_path: Path) -> None:
     path = tmp_path / "preview.png"
     before = Volume(np.ones((100, 300), dtype=np.float32), "YX", (0.7, 0.7), "um")
     preview(before, None, path)
@@ -119,7 +126,7 @@ def test_the_scale_bar_is_as_long_as_it_says(tmp_path):
     assert np.count_nonzero(bar.sum(axis=1) == bar.sum(axis=1).max()) == 5
 
 
-def test_voxels_have_their_true_proportions(tmp_path):
+def test_voxels_have_their_true_proportions(tmp_path: Path) -> None:
     path = tmp_path / "preview.png"
     preview(Volume(np.ones((30, 60), dtype=np.float32), "YX", (10.0, 1.0), "mm"), None, path)
     bright = where(pixels(path), BRIGHTEST)
@@ -127,20 +134,20 @@ def test_voxels_have_their_true_proportions(tmp_path):
     assert height / width == pytest.approx(5, rel=0.03)
 
 
-def captions_of(before, after, path, monkeypatch):
-    written = []
+def captions_of(before: Volume, after: Volume, path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    written: list[str] = []
 
-    class Watched(Sheet):
-        def text(self, x, baseline, words, **style):
-            written.append(words)
-            return super().text(x, baseline, words, **style)
+    class Watched(Canvas):
+        def text(self, x: float, baseline: float, text: str, **style: Any) -> float:
+            written.append(text)
+            return super().text(x, baseline, text, **style)
 
-    monkeypatch.setattr(module, "Sheet", Watched)
+    monkeypatch.setattr(module, "Canvas", Watched)
     preview(before, after, path)
     return [words for words in written if words.startswith(("slice", "maximum"))]
 
 
-def test_both_maps_are_cut_at_the_same_planes(tmp_path, monkeypatch):
+def test_both_maps_are_cut_at_the_same_planes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     p, q = np.zeros((2, 20, 20, 20), dtype=np.float32)
     p[4:15, 3:18, 2:15] = 1
     q[4:8, 3:9, 2:6] = 1  # its own middle planes would be others
@@ -149,7 +156,7 @@ def test_both_maps_are_cut_at_the_same_planes(tmp_path, monkeypatch):
     assert found == ["slice at z = 9", "slice at y = 10", "slice at x = 8"] * 2
 
 
-def test_the_skeleton_of_a_dense_map_is_projected(tmp_path, monkeypatch):
+def test_the_skeleton_of_a_dense_map_is_projected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = Volume(np.ones((20, 20, 20), dtype=np.float32), "ZYX")
     line = np.zeros_like(before.array)
     line[np.arange(20), np.arange(20), np.arange(20)] = 1
@@ -157,7 +164,7 @@ def test_the_skeleton_of_a_dense_map_is_projected(tmp_path, monkeypatch):
     assert [words.split()[0] for words in found] == ["slice"] * 3 + ["maximum"] * 3
 
 
-def test_a_skeleton_in_a_map_of_four_million_pixels_stays_visible(tmp_path):
+def test_a_skeleton_in_a_map_of_four_million_pixels_stays_visible(tmp_path: Path) -> None:
     p = np.zeros((2000, 2000), dtype=np.float32)
     p[777, :] = 1
     p[:, 1234] = 1
@@ -186,12 +193,15 @@ VOLUMES = {
 
 @pytest.mark.parametrize("name", VOLUMES)
 @pytest.mark.parametrize("alone", [False, True])
-def test_maps_of_every_kind_fit_on_the_sheet(name, alone, tmp_path, monkeypatch):
-    volume, placed = VOLUMES[name], []
+def test_maps_of_every_kind_fit_on_the_canvas(
+    name: str, alone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = VOLUMES[name]
+    images: list[tuple[int, int]] = []
 
-    class Watched(Sheet):
-        def image(self, x, y, values, colors=None):
-            placed.append((x, y, *values.shape[::-1]))
+    class Watched(Canvas):
+        def image(self, x: int, y: int, values: Array, colors: Any = None) -> None:
+            images.append((x, y))
             assert x >= 0
             assert y >= 0
             assert x + values.shape[1] <= self.width
@@ -200,23 +210,23 @@ def test_maps_of_every_kind_fit_on_the_sheet(name, alone, tmp_path, monkeypatch)
             assert values.max() <= 1
             super().image(x, y, values, colors)
 
-        def text(self, x, baseline, words, **style):
-            end = super().text(x, baseline, words, **style)
+        def text(self, x: float, baseline: float, text: str, **style: Any) -> float:
+            end = super().text(x, baseline, text, **style)
             assert end <= self.width
             assert style["size"] <= baseline <= self.height - 5
             return end
 
-    monkeypatch.setattr(module, "Sheet", Watched)
+    monkeypatch.setattr(module, "Canvas", Watched)
     path = tmp_path / "preview.png"
     preview(volume, None if alone else volume, path, title="softmorph " + name * 20, subtitle=name)
     height, width = pixels(path).shape[:2]
     views = 1 if volume.spatial_dims == 2 else 3
-    assert len(placed) == views * (1 if alone else 2) + 1  # and the colour bar
+    assert len(images) == views * (1 if alone else 2) + 1  # and the colour bar
     assert width < 2000
     assert height < 1300
 
 
-def test_a_faint_map_gets_a_finer_colour_scale():
+def test_a_faint_map_gets_a_finer_colour_scale() -> None:
     assert scale_top(0.03) == 0.05
     assert scale_top(0.6) == 1
     assert scale_top(0.0) == 1
@@ -225,7 +235,7 @@ def test_a_faint_map_gets_a_finer_colour_scale():
         assert largest <= scale_top(largest) * (1 + 1e-9)
 
 
-def test_words_about_size_and_units():
+def test_sizes_and_units_as_text() -> None:
     spacing = (0.8, 0.5, 0.25)
     words = "4 \u00d7 3 \u00d7 2 voxels (x, y, z) of 0.25 \u00d7 0.5 \u00d7 0.8 \u00b5m"
     assert size_words((2, 3, 4), spacing, "um") == words
@@ -238,7 +248,7 @@ def test_words_about_size_and_units():
     assert voxel_size(2, (2.0, 2.0), None) == ((1, 1), "pixels")
 
 
-def test_an_existing_picture_is_kept_without_force(tmp_path):
+def test_an_existing_picture_is_kept_without_force(tmp_path: Path) -> None:
     path = tmp_path / "preview.png"
     path.write_bytes(b"precious")
     with pytest.raises(FileError, match="force=True"):
@@ -248,23 +258,23 @@ def test_an_existing_picture_is_kept_without_force(tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_failure_leaves_no_file(tmp_path, monkeypatch):
-    def full(*_args, **_kwargs):
+def test_a_failure_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Canvas) -> bytes:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Sheet, "save", full)
+    monkeypatch.setattr(Canvas, "png", full)
     with pytest.raises(FileError, match="disk is full"):
         preview(square(), None, tmp_path / "preview.png")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_maps_that_do_not_belong_together_are_refused(tmp_path):
+def test_maps_of_different_shapes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\(60, 60\).*\(61, 61\)"):
         preview(square(60), square(61), tmp_path / "preview.png")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_words_are_taken_as_they_are(tmp_path):
+def test_text_is_not_interpreted(tmp_path: Path) -> None:
     path = tmp_path / "preview.png"
     title = "softmorph apply $x^2 a_b.tif \u540d\u524d\n.tif"
     preview(square(), None, path, title=title, subtitle="\\frac{")
@@ -275,26 +285,26 @@ def test_words_are_taken_as_they_are(tmp_path):
         assert (image.info["Title"], image.info["Description"]) == (title.replace("\n", "?"), "\\frac{")
 
 
-def test_long_words_lose_their_middle_and_nothing_else():
-    sheet = Sheet(400, 100)
-    assert sheet.text(10, 50, "short", size=20) < 100
-    end = sheet.text(10, 80, "a long title " * 20, size=20)
+def test_long_text_loses_its_middle() -> None:
+    canvas = Canvas(400, 100)
+    assert canvas.text(10, 50, "short", size=20) < 100
+    end = canvas.text(10, 80, "a long title " * 20, size=20)
     assert 300 < end <= 390
-    written = [text.get_text() for text in sheet._figure.texts]
+    written = [text.get_text() for text in canvas._figure.texts]
     assert written[0] == "short"
     assert written[1].startswith("a long")
     assert "\u2026" in written[1]
     assert written[1].endswith("title")
-    assert sheet.text(10, 20, "", size=20) == 10
+    assert canvas.text(10, 20, "", size=20) == 10
 
 
-def test_the_same_maps_give_the_same_bytes(tmp_path):
+def test_the_same_maps_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
         preview(tube(), tube(), tmp_path / name, title="t")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
-def test_the_maps_are_left_alone(tmp_path):
+def test_the_maps_are_not_modified(tmp_path: Path) -> None:
     volume = tube()
     kept = volume.array.copy()
     volume.array.setflags(write=False)
@@ -302,7 +312,7 @@ def test_the_maps_are_left_alone(tmp_path):
     assert np.array_equal(volume.array, kept)
 
 
-def test_matplotlib_comes_late_and_without_its_global_state(tmp_path):
+def test_matplotlib_is_imported_lazily_and_without_pyplot(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
@@ -321,9 +331,9 @@ assert "matplotlib.pyplot" not in sys.modules
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_the_sheet_has_the_size_asked_for(tmp_path):
+def test_the_canvas_has_the_given_size(tmp_path: Path) -> None:
     for width, height in ((613, 397), (1023, 511)):
-        Sheet(width, height).save(tmp_path / "sheet.png", title="", description="")
-        picture = pixels(tmp_path / "sheet.png")
+        Canvas(width, height).save(tmp_path / "canvas.png", force=True)
+        picture = pixels(tmp_path / "canvas.png")
         assert picture.shape[:2] == (height, width)
-        assert where(picture, tuple(bytes.fromhex(DARK.paper[1:]))).all()
+        assert where(picture, rgb(DARK.background)).all()

@@ -1,4 +1,4 @@
-"""The picture in the terminal: its characters read back as pixels, at any size, and real pixels where they go."""
+"""Pictures in the terminal: characters read back as pixels, at any window size, and pixel graphics."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BITS = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]]
 
 
 @pytest.fixture(autouse=True)
-def _no_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(graphics.VARIABLE, raising=False)
 
 
@@ -42,12 +42,13 @@ def printed(
     colors: bool = True,
     system: Any = "truecolor",
 ) -> str:
+    written = io.StringIO()
     console = Console(
-        file=io.StringIO(), force_terminal=True, color_system=system if colors else None, width=width,
+        file=written, force_terminal=True, color_system=system if colors else None, width=width,
         _environ={},
     )  # fmt: skip
     console.print(picture(volume, graph, width=width, height=height, colors=colors))
-    return console.file.getvalue()
+    return written.getvalue()
 
 
 def half_blocks(text: str) -> np.ndarray:
@@ -79,8 +80,8 @@ def is_braille(line: str) -> bool:
 
 def skeleton_of(graph: SkeletonGraph) -> np.ndarray:
     held = np.zeros(graph.shape, bool)
-    for part in (*graph.branches, *graph.nodes):
-        held[tuple(part.voxels.T)] = True
+    for voxels in [branch.voxels for branch in graph.branches] + [node.voxels for node in graph.nodes]:
+        held[tuple(voxels.T)] = True
     return held
 
 
@@ -94,7 +95,7 @@ def test_half_blocks_are_the_map_in_grey_with_the_skeleton_in_colour() -> None:
     assert len(np.unique(shown[held], axis=0)) == 2
 
 
-def test_each_side_of_a_turned_volume_is_as_the_world_is() -> None:
+def test_views_of_a_reoriented_volume_have_world_directions() -> None:
     volume, graph = helix(affine=AFFINE)  # without a spacing a voxel is a cube
     lines = printed(volume, graph, width=90, height=60)
     shown = half_blocks_beside(lines, (30, 30, 24))
@@ -136,7 +137,7 @@ def test_a_skeleton_finer_than_pixels_is_dots_over_the_grey_map() -> None:
     drawn = dots(["".join(c for c, *_ in line) for line in lines])
     # 50 pixels of 4 voxels, each four dots: 100 dots of 2 voxels.
     assert np.array_equal(drawn, held.reshape(100, 2, 100, 2).max(axis=(1, 3)))
-    color = tuple(DARK.curve_colors(np.float64(0.8)).tolist())
+    color = tuple(DARK.curve_colors(np.array(0.8)).tolist())
     grey = tuple(DARK.backdrop_colors(np.array(0.8)).tolist())
     dotted = [cell[1:] for line in lines for cell in line if is_braille(cell[0])]
     assert set(dotted) == {(color, grey)}
@@ -152,7 +153,7 @@ def test_half_blocks_alone_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(graphics.VARIABLE, "blocks")
     text = printed(volume, graph)
     assert not is_braille(text)
-    lit = (half_blocks(text) == DARK.curve_colors(np.float64(1))).all(axis=-1)
+    lit = (half_blocks(text) == DARK.curve_colors(np.array(1.0))).all(axis=-1)
     # A line of one voxel in two thousand crosses the picture without a gap.
     assert lit.all(axis=1).sum() == lit.all(axis=0).sum() == 1
 
@@ -187,7 +188,7 @@ def line(shape: tuple[int, int]) -> tuple[Volume, SkeletonGraph]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_it_fits_in_any_window_and_leaves_room_for_the_tables(name: str) -> None:
+def test_pictures_fit_into_any_window_with_room_for_the_tables(name: str) -> None:
     volume, graph = KINDS[name]()
     for width, height in [
         (1, 1),
@@ -208,7 +209,7 @@ def test_it_fits_in_any_window_and_leaves_room_for_the_tables(name: str) -> None
             assert not colors or any("\u2580" in line or is_braille(line) for line in lines)
 
 
-def test_a_wide_window_shows_three_sides_and_a_narrow_one_fewer() -> None:
+def test_a_wide_window_shows_three_views_and_a_narrow_one_fewer() -> None:
     volume, graph = helix()
 
     def sides(width: int, height: int) -> list[str]:
@@ -231,7 +232,7 @@ def test_pixels_are_square() -> None:
 
 
 def test_256_colours_show_the_same_picture_coarsely() -> None:
-    # Values of its own: rich keeps the codes of a style for good, and a process has but one kind of terminal.
+    # Values that no other test uses, as rich caches the codes of a style for the first colour system.
     p = np.full((20, 20), 0.371, np.float32)
     p[10] = 0.893
     volume = Volume(p, "YX")
@@ -243,7 +244,7 @@ def test_256_colours_show_the_same_picture_coarsely() -> None:
     assert {code for code in codes if code >= 232}, "greys of the map"
 
 
-def test_it_says_what_it_shows() -> None:
+def test_captions_and_colour_key() -> None:
     text = printed(*fork(spacing=(0.5, 0.5), unit="mm"))
     assert "30 \u00d7 20 mm" in text
     assert "skeleton: soft value 0" in text
@@ -252,7 +253,7 @@ def test_it_says_what_it_shows() -> None:
     assert "the skeleton is empty" in printed(*alone(filled=False), colors=False)
 
 
-def test_wishes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_is_obeyed_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     volume, graph = fork()
     monkeypatch.setenv(graphics.VARIABLE, "none")
     assert printed(volume, graph) == ""
@@ -266,14 +267,14 @@ def test_a_graph_of_another_image_is_refused() -> None:
         printed(alone(2)[0], fork()[1])
 
 
-def test_no_library_no_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_there_are_half_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphics, "find_spec", lambda _: None)
     monkeypatch.setenv(graphics.VARIABLE, "sixel")
     with pytest.warns(SoftmorphWarning, match=r"pip install 'softmorph-cli\[terminal\]'"):
         assert "\u2580" in printed(*fork())
 
 
-def test_a_library_that_fails_leaves_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_library_leaves_half_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no pixels today")
 
@@ -288,7 +289,7 @@ def test_a_library_that_fails_leaves_blocks(monkeypatch: pytest.MonkeyPatch) -> 
         assert "\u2580" in printed(*fork())
 
 
-def test_sixels_show_the_preview_s_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sixels_show_the_picture_of_the_preview(monkeypatch: pytest.MonkeyPatch) -> None:
     if not graphics.installed():
         pytest.skip("textual-image is not installed")
     monkeypatch.setenv(graphics.VARIABLE, "sixel")
@@ -342,7 +343,7 @@ assert "textual_image" not in sys.modules
 def on_a_terminal(
     answer: bytes | None, *, term: str = "xterm-256color", typed: bytes = b"\n"
 ) -> tuple[str, bytes]:
-    """Run the question in a child on a terminal of its own; return what it found and what it wrote."""
+    """Run detection in a child process on its own terminal; return its result and its output."""
     import pty
 
     child, terminal_end = pty.fork()
@@ -363,7 +364,7 @@ def on_a_terminal(
             if not sent and b"READY" in written:
                 os.write(terminal_end, typed)
                 sent = True
-            if answer and written.endswith(graphics.QUESTION):
+            if answer and written.endswith(graphics.QUERY):
                 os.write(terminal_end, answer)
     finally:
         os.close(terminal_end)
@@ -383,24 +384,24 @@ def on_a_terminal(
         (None, "None"),
     ],
 )
-def test_the_terminal_is_asked_once_and_not_waited_for_long(answer: bytes | None, found: str) -> None:
-    said, written = on_a_terminal(answer)
-    assert said.startswith(found)
-    assert written.count(graphics.QUESTION) == 1
-    assert float(said.split()[-1]) < graphics.PATIENCE + 0.5
+def test_the_terminal_is_queried_once_with_a_short_timeout(answer: bytes | None, found: str) -> None:
+    result, written = on_a_terminal(answer)
+    assert result.startswith(found)
+    assert written.count(graphics.QUERY) == 1
+    assert float(result.split()[-1]) < graphics.PATIENCE + 0.5
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
 @pytest.mark.parametrize(
     ("term", "typed"), [("dumb", b"\n"), ("linux", b"\n"), ("xterm-kitty", b"\n"), ("xterm", b"\nls\n")]
 )
-def test_who_would_not_answer_is_not_asked(term: str, typed: bytes) -> None:
-    said, written = on_a_terminal(b"\x1b[?62;4c", term=term, typed=typed)
-    assert said.startswith("None")
-    assert graphics.QUESTION not in written
+def test_terminals_that_would_not_reply_are_not_queried(term: str, typed: bytes) -> None:
+    result, written = on_a_terminal(b"\x1b[?62;4c", term=term, typed=typed)
+    assert result.startswith("None")
+    assert graphics.QUERY not in written
 
 
-def test_a_pipe_is_not_asked() -> None:
+def test_a_pipe_is_not_queried() -> None:
     code = "from softmorph_cli.plots import graphics\n"
     code += "graphics.installed = lambda: True\nprint(graphics.detect('auto'))"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Betti numbers of drawn shapes, of which the answer is known, and of noise, against persistent homology."""
+"""Betti numbers of drawn shapes, and of noise compared with persistent homology."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.topology.betti import betti_numbers, connectivities
+from softmorph_cli.topology.betti import betti_numbers
+from softmorph_cli.topology.components import connectivities
 
 
 def by_homology(mask: np.ndarray, connectivity: int) -> tuple[int, ...]:
-    """Count the classes that live at 1/2, where the mask is 0 and its surroundings 1."""
+    """Count the homology classes that live at 1/2; the mask has value 0 and its surroundings 1."""
     values = np.pad(1.0 - mask, 1, constant_values=1)
     cells = "vertices" if connectivity == 2 * mask.ndim else "top_dimensional_cells"
     cube = gudhi.CubicalComplex(**{cells: values})
@@ -36,8 +37,8 @@ def test_noise_has_the_numbers_of_its_homology(seed: int, full: bool) -> None:
 
 
 @pytest.mark.parametrize(("share", "connectivity"), [(0.8, 6), (0.5, 26)])
-def test_noise_has_all_of_it(share: float, connectivity: int) -> None:
-    # So that what is compared above is not mostly zero.
+def test_noise_has_components_loops_and_cavities(share: float, connectivity: int) -> None:
+    # So that the numbers compared above are not mostly 0.
     mask = np.random.default_rng(0).random((20, 20, 20)) < share
     assert min(betti_numbers(mask, connectivity).numbers) > 0
     assert betti_numbers(mask, connectivity).numbers == by_homology(mask, connectivity)
@@ -61,7 +62,7 @@ def test_shapes() -> None:
     assert betti_numbers(tube).euler == 2
 
 
-def test_all_and_nothing() -> None:
+def test_full_and_empty_masks() -> None:
     assert betti_numbers(np.ones((3, 4), bool)).numbers == (1, 0)
     assert betti_numbers(np.ones((3, 4, 5), bool), 6).numbers == (1, 0, 0)
     assert betti_numbers(np.zeros((3, 4), bool), 4).numbers == (0, 0)
@@ -69,17 +70,17 @@ def test_all_and_nothing() -> None:
     assert betti_numbers(np.zeros((3, 0), bool)).numbers == (0, 0)
 
 
-def test_the_background_has_the_other_connectivity() -> None:
+def test_the_background_has_the_complementary_connectivity() -> None:
     assert [connectivities(2, c) for c in (None, 8, 4)] == [(8, 4), (8, 4), (4, 8)]
     assert [connectivities(3, c) for c in (None, 26, 6)] == [(26, 6), (26, 6), (6, 26)]
 
 
 @pytest.mark.parametrize(("dims", "connectivity"), [(3, 18), (3, 8), (2, 26), (2, 6), (4, None), (1, None)])
-def test_what_has_no_topology_is_refused(dims: int, connectivity: int | None) -> None:
+def test_connectivities_without_complement_are_refused(dims: int, connectivity: int | None) -> None:
     with pytest.raises(InputError):
         connectivities(dims, connectivity)
 
 
-def test_a_map_is_no_mask() -> None:
+def test_a_map_that_is_not_boolean_is_refused() -> None:
     with pytest.raises(InputError, match="mask of bool"):
-        betti_numbers(np.zeros((3, 4)))
+        betti_numbers(np.zeros((3, 4)))  # type: ignore[arg-type]

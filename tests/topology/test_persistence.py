@@ -1,9 +1,12 @@
-"""Bars against counting at every threshold, against gudhi's own intervals, and of drawn maps."""
+"""Persistence bars compared with Betti numbers at every threshold, with gudhi, and on drawn maps."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import gudhi
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from softmorph_cli.errors import InputError
@@ -11,10 +14,10 @@ from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.persistence import bars
 
 
-def noise(seed: int) -> np.ndarray:
-    """Draw a map, some with equal values, some half empty; tiny values are among them."""
+def noise(seed: int) -> npt.NDArray[Any]:
+    """Return a random map; some have equal values, some are half empty, some tiny."""
     rng = np.random.default_rng(seed)
-    p = rng.random(rng.integers(1, 8, 2 + seed % 2)).astype(np.float32)
+    p: npt.NDArray[Any] = rng.random(rng.integers(1, 8, 2 + seed % 2)).astype(np.float32)
     if seed % 3 == 0:
         p = np.round(p * 8) / 8
     if seed % 5 == 0:
@@ -26,7 +29,7 @@ def noise(seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize("full", [True, False])
 @pytest.mark.parametrize("seed", range(60))
-def test_bars_count_what_labelling_counts(seed: int, full: bool) -> None:
+def test_bars_have_the_betti_numbers_of_every_mask(seed: int, full: bool) -> None:
     p = noise(seed)
     connectivity = 3**p.ndim - 1 if full else 2 * p.ndim
     found = bars(p, connectivity)
@@ -81,7 +84,7 @@ def test_a_ring_with_a_gap_and_a_speck() -> None:
     assert (found.betti(0.5), found.betti(0.3), found.betti(0.7)) == ((2, 0), (2, 1), (1, 0))
 
 
-def test_what_touches_the_border_is_whole() -> None:
+def test_objects_at_the_border_are_closed() -> None:
     frame = np.full((5, 5, 5), 0.7, np.float32)
     frame[1:4, 1:4] = 0.2  # a tube along the third axis that opens at both ends
     found = bars(frame)
@@ -96,7 +99,7 @@ def test_a_map_of_zeros_has_no_bars() -> None:
     assert (ones.betti(0.5), ones.connectivity) == ((1, 0), 4)
 
 
-def test_the_map_is_left_alone() -> None:
+def test_the_map_is_not_modified() -> None:
     p = noise(1)
     p.setflags(write=False)
     before = p.tobytes()
@@ -107,6 +110,6 @@ def test_the_map_is_left_alone() -> None:
 @pytest.mark.parametrize(
     "p", [np.full((3, 3), 1.5), np.full((3, 3), np.nan), np.ones((3, 3), int), np.ones(3)]
 )
-def test_what_is_no_probability_is_refused(p: np.ndarray) -> None:
+def test_invalid_probabilities_are_refused(p: np.ndarray) -> None:
     with pytest.raises(InputError):
         bars(p)

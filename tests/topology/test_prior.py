@@ -1,4 +1,4 @@
-"""Priors from text and from files."""
+"""Reading priors from text and from files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.topology.prior import Prior, parse_betti, read_priors
+from softmorph_cli.topology.prior import Prior
 
 
-def test_numbers_are_read() -> None:
-    assert parse_betti("1,0, 2") == (1, 0, 2)
+def test_betti_numbers_are_parsed() -> None:
+    assert Prior.parse_betti("1,0, 2") == (1, 0, 2)
     for text in ("", "1;0", "1,0.5", "a"):
         with pytest.raises(UsageError, match=r"^betti"):
-            parse_betti(text)
+            Prior.parse_betti(text)
 
 
 def test_a_file_names_channels_and_unions(tmp_path: Path) -> None:
@@ -22,12 +22,12 @@ def test_a_file_names_channels_and_unions(tmp_path: Path) -> None:
     path.write_text(
         '[[prior]]\nchannels = ["vein"]\nbetti = [1, 0]\n\n[[prior]]\nchannels = ["vein", 0]\nbetti = [2, 1]\n'
     )
-    found = read_priors(path, ("artery", "vein"), 2, 2)
+    found = Prior.read_all(path, ("artery", "vein"), 2, 2)
     assert found == (Prior((1,), (1, 0)), Prior((0, 1), (2, 1)))
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "tables"),
         ("prior = 3", "tables"),
@@ -43,13 +43,13 @@ def test_a_file_names_channels_and_unions(tmp_path: Path) -> None:
         ("[[prior", "no TOML"),
     ],
 )
-def test_what_is_no_prior_is_refused(tmp_path: Path, text: str, says: str) -> None:
+def test_invalid_priors_are_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "priors.toml"
     path.write_text(text)
-    with pytest.raises(InputError, match=says):
-        read_priors(path, ("artery", "vein"), 2, 2)
+    with pytest.raises(InputError, match=message):
+        Prior.read_all(path, ("artery", "vein"), 2, 2)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="cannot be read"):
-        read_priors(tmp_path / "no.toml", None, 2, 2)
+        Prior.read_all(tmp_path / "no.toml", None, 2, 2)

@@ -1,4 +1,4 @@
-"""Maps with gaps, specks, loops and cavities get the topology that is asked for, and change little."""
+"""Topological repair of maps with gaps, specks, loops and cavities: the numbers are reached with small changes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from softmorph_cli.errors import InputError
 from softmorph_cli.io import read
 from softmorph_cli.topology.betti import Betti, betti_numbers
 from softmorph_cli.topology.prior import Prior
-from softmorph_cli.topology.repair import Repaired, Settings, repair
+from softmorph_cli.topology.repair import Repaired, Repairer
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_data" / "retina_vessels.tif"
 
 
 def repaired(p: np.ndarray, *betti: int, **settings: object) -> Repaired:
-    """Repair one channel, and check what holds whatever happens."""
+    """Repair one channel and check the invariants of every repair."""
     before = p.tobytes()
-    chosen = Settings(**settings)  # type: ignore[arg-type]
-    found = repair(p[None], [Prior((0,), betti)], chosen)
+    chosen = Repairer(**settings)  # type: ignore[arg-type]
+    found = chosen.repair(p[None], [Prior((0,), betti)])
     assert p.tobytes() == before
     q = found.array[0]
     assert (q.shape, q.dtype) == (p.shape, p.dtype)
     assert q.min() >= 0
     assert q.max() <= 1
     box = chosen.region or (slice(None),) * p.ndim
-    for image, told in ((p, found.before), (q, found.after)):
-        assert told == (betti_numbers(image[box] > chosen.threshold, chosen.connectivity),)
+    for image, numbers in ((p, found.before), (q, found.after)):
+        assert numbers == (betti_numbers(image[box] > chosen.threshold, chosen.connectivity),)
     assert (found.stopped == "reached") == (found.after[0].numbers == betti)
     return found
 
@@ -101,7 +101,7 @@ def test_a_loop_is_opened_and_a_cavity_filled() -> None:
     assert betti_numbers(found.array[0] > 0.5).numbers == (1, 0, 0)
 
 
-def test_what_is_too_few_grows() -> None:
+def test_missing_components_and_loops_are_created() -> None:
     # A ring that is closed at 0.3, another beside it at 0.2.
     p = broken_ring(gap=0.3)
     assert repaired(p, 2, 1).stopped == "reached"
@@ -120,7 +120,7 @@ def test_at_another_threshold(threshold: float) -> None:
     assert found.steps > 0
 
 
-def test_nothing_is_done_where_it_is_right() -> None:
+def test_a_map_with_the_right_numbers_is_not_changed() -> None:
     torus, _ = drawn()
     found = repaired(torus, 1, 1, 0)
     assert (found.stopped, found.steps) == ("reached", 0)
@@ -133,7 +133,7 @@ def test_most_voxels_keep_their_bits() -> None:
     assert (p == q).mean() > 0.9
 
 
-def test_what_cannot_be_had_is_said() -> None:
+def test_unreachable_numbers_end_as_stuck() -> None:
     y, x = np.mgrid[:30, :30] - 14
     blob = np.exp(-(y**2 + x**2) / 40).astype(np.float32)
     found = repaired(blob, 4, 0)
@@ -141,7 +141,7 @@ def test_what_cannot_be_had_is_said() -> None:
     assert found.after[0].numbers == (1, 0)
 
 
-def test_the_best_step_counts_where_steps_end() -> None:
+def test_the_best_step_is_returned_at_the_largest_number_of_steps() -> None:
     p = broken_ring(gap=0.01)
     found = repaired(p, 1, 1, max_steps=1, smooth=(0.5, 0.5))
     assert (found.stopped, found.steps) == ("max_steps", 1)
@@ -150,7 +150,7 @@ def test_the_best_step_counts_where_steps_end() -> None:
     assert repaired(p, 1, 1, max_steps=0).array[0].tobytes() == p.tobytes()
 
 
-def test_a_region_alone_changes() -> None:
+def test_only_the_region_changes() -> None:
     # Cut out, a part of the ring is two pieces that the gap parts.
     p = broken_ring()
     region = (slice(30, 56), slice(34, 56))
@@ -162,13 +162,14 @@ def test_a_region_alone_changes() -> None:
     assert betti_numbers(found.array[0] > 0.5).numbers == (2, 1)  # the speck is elsewhere
 
 
-def test_numbers_are_those_of_what_a_file_holds() -> None:
+def test_numbers_are_those_of_the_rounded_map() -> None:
     p = broken_ring(noise=1.0)
 
     def coarse(q: np.ndarray) -> np.ndarray:
-        return np.rint(q * 5) / 5
+        rounded: np.ndarray = np.rint(q * 5) / 5
+        return rounded
 
-    found = repair(p[None], [Prior((0,), (1, 1))], Settings(rounded=coarse, threshold=0.45))
+    found = Repairer(rounded=coarse, threshold=0.45).repair(p[None], [Prior((0,), (1, 1))])
     assert found.stopped == "reached"
     assert set(np.unique(found.array)) <= {np.float32(k / 5) for k in range(6)}
     assert betti_numbers(found.array[0] > 0.45).numbers == (1, 1)
@@ -192,7 +193,7 @@ def test_no_lambda_undoes_a_repair(weight: float) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_what_went_to_and_fro_is_reached(seed: int) -> None:
+def test_alternating_moves_are_resolved(seed: int) -> None:
     # Where nothing but noise is, a bridge makes a hole, and cutting the hole takes the bridge away.
     p = np.random.default_rng(seed).random((40, 40)).astype(np.float32)
     found = repaired(p, 1, 0)
@@ -204,7 +205,7 @@ def test_what_went_to_and_fro_is_reached(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_another_bar_is_taken_where_the_longest_cannot_live(seed: int) -> None:
+def test_another_bar_is_moved_if_the_longest_cannot_live(seed: int) -> None:
     p = noisy(broken_ring(48), 1.5, seed + 4)
     assert repaired(p, 3, 1).stopped == "reached"
 
@@ -264,29 +265,30 @@ def classes() -> np.ndarray:
     for channel, row in ((1, 9), (2, 14)):
         logits[channel] = 4 - 2.2 * np.abs(rows - row)
         logits[channel, :, 18:22] -= 4 + channel
-    logits = logits.astype(np.float64)
-    return np.exp(logits) / np.exp(logits).sum(axis=0)
+    p: np.ndarray = np.exp(logits.astype(np.float64))
+    p /= p.sum(axis=0)
+    return p
 
 
 def test_classes_still_sum_to_one_and_unions_count() -> None:
     p = classes()
     priors = [Prior((1,), (1, 0)), Prior((2,), (1, 0)), Prior((1, 2), (2, 1))]
-    found = repair(p, priors[:2], Settings(kind="complete"))
+    found = Repairer(kind="complete").repair(p, priors[:2])
     assert [betti.numbers for betti in found.before] == [(2, 0), (2, 0)]
     assert found.stopped == "reached"
     np.testing.assert_allclose(found.array.sum(axis=0), 1, atol=1e-6)
     assert [betti_numbers(found.array[c] > 0.5).numbers for c in (1, 2)] == [(1, 0), (1, 0)]
-    # Joined to one, with a hole between them: only their union is asked.
-    found = repair(p, [Prior((1, 2), (1, 0))], Settings(kind="complete"))
+    # Their union alone has a prior: it is joined, and the hole between them filled.
+    found = Repairer(kind="complete").repair(p, [Prior((1, 2), (1, 0))])
     assert found.stopped == "reached"
     assert betti_numbers(found.array[1:].sum(axis=0) > 0.5).numbers == (1, 0)
     with pytest.raises(InputError, match="everywhere"):
-        repair(p, [Prior((0, 1, 2), (1, 0))], Settings(kind="complete"))
+        Repairer(kind="complete").repair(p, [Prior((0, 1, 2), (1, 0))])
 
 
 def test_classes_without_their_background() -> None:
     p = classes()[1:]
-    found = repair(p, [Prior((0,), (1, 0)), Prior((1,), (1, 0))], Settings(kind="rest"))
+    found = Repairer(kind="rest").repair(p, [Prior((0,), (1, 0)), Prior((1,), (1, 0))])
     assert found.stopped == "reached"
     assert found.array.shape == p.shape
     assert found.array.sum(axis=0).max() <= 1 + 1e-6
@@ -294,25 +296,25 @@ def test_classes_without_their_background() -> None:
 
 def test_channels_apart() -> None:
     p = np.stack([broken_ring(), broken_ring(noise=2.0), broken_ring(noise=1.0)])
-    found = repair(p, [Prior((0,), (1, 1)), Prior((0, 1), (1, 1))], Settings())
+    found = Repairer().repair(p, [Prior((0,), (1, 1)), Prior((0, 1), (1, 1))])
     assert found.stopped == "reached"
     assert betti_numbers(found.array[:2].max(axis=0) > 0.5).numbers == (1, 1)
     np.testing.assert_array_equal(found.array[2], p[2])
 
 
-def test_progress_tells_the_numbers() -> None:
-    told: list[tuple[int, int, tuple[int, ...]]] = []
+def test_progress_reports_the_betti_numbers() -> None:
+    reported: list[tuple[int, int, tuple[int, ...]]] = []
 
     def progress(step: int, most: int, found: list[Betti]) -> None:
-        told.append((step, most, found[0].numbers))
+        reported.append((step, most, found[0].numbers))
 
-    repair(broken_ring()[None], [Prior((0,), (1, 1))], Settings(max_steps=20), progress)  # type: ignore[arg-type]
-    assert told[0] == (0, 20, (2, 0))
-    assert [step for step, _, _ in told] == list(range(len(told)))
+    Repairer(max_steps=20).repair(broken_ring()[None], [Prior((0,), (1, 1))], progress)  # type: ignore[arg-type]
+    assert reported[0] == (0, 20, (2, 0))
+    assert [step for step, _, _ in reported] == list(range(len(reported)))
 
 
 @pytest.mark.parametrize(
-    ("betti", "settings", "says"),
+    ("betti", "settings", "message"),
     [
         ((1, 0, 0), {}, "2 axes has 2"),
         ((1, -1), {}, "negative"),
@@ -322,10 +324,12 @@ def test_progress_tells_the_numbers() -> None:
         ((3, 0), {"region": (slice(0, 2), slice(0, 2))}, "0 everywhere in the region"),
     ],
 )
-def test_what_does_not_fit_is_refused(betti: tuple[int, ...], settings: dict, says: str) -> None:
+def test_invalid_parameters_are_refused(
+    betti: tuple[int, ...], settings: dict[str, object], message: str
+) -> None:
     p = broken_ring()
     p[:2, :2] = 0
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         repaired(p, *betti, **settings)
 
 

@@ -1,4 +1,4 @@
-"""Counts of values in bins with round edges, laid out as a small chart: where bars, ticks and words stand."""
+"""Histograms with round bin edges, laid out as small charts: places of bars, ticks and labels."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy.typing as npt
 
 from softmorph_cli.plots.html.tables import number
 
-# Units of the drawing: about a pixel each, on a phone as on a desk.
+# In units of the drawing, which are about a pixel.
 WIDTH: Final = 380
 HEIGHT: Final = 208
 TOP, RIGHT, BOTTOM = 26, 16, 46
-LETTER: Final = 7  # a figure's width
+LETTER: Final = 7  # width of a digit
 MOST_BINS: Final = 40
-# Values that reach so far beyond their median would leave nearly all of them to the first bar.
+# The ratio of maximum to median beyond which the axis is logarithmic: most values would be in the first bin.
 SKEWED: Final = 12
 STEPS: Final = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True)
-class Bar:
-    """One bin: its rectangle, and in words what it counts."""
+class Bin:
+    """The bar of one bin: its rectangle, and its count as text."""
 
     x: float
     y: float
@@ -35,25 +35,25 @@ class Bar:
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on an axis and the number written there."""
+    """A tick of an axis: its place and its label."""
 
     place: float
     words: str
 
 
 @dataclass(frozen=True)
-class Histogram:
+class Chart:
     """A chart of WIDTH x HEIGHT; x runs to the right, y downward.
 
     Attributes:
         name: Its heading.
-        axis: What the horizontal axis shows, with the unit.
-        counted: What a count of one is, plural: "branches".
-        note: What is counted, one or two sentences.
-        edges: Of the bins, one more than there are counts.
-        counts: How many values fall into each bin; the last one includes its upper edge.
-        left: Where the horizontal axis begins.
-        bars: The bins that are not empty.
+        axis: Label of the horizontal axis, with the unit.
+        counted: Label of the vertical axis: what is counted, plural, such as "branches".
+        note: Explanation of the counts and the median.
+        edges: Bin edges, one more than there are counts.
+        counts: Number of values in each bin; the last one includes its upper edge.
+        left: The x at which the horizontal axis begins.
+        bars: Bars of the bins that are not empty.
         across: Ticks of the horizontal axis.
         up: Ticks of the vertical axis.
     """
@@ -65,13 +65,13 @@ class Histogram:
     edges: tuple[float, ...]
     counts: tuple[int, ...]
     left: float
-    bars: tuple[Bar, ...]
+    bars: tuple[Bin, ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
 
     @property
     def words(self) -> str:
-        """The chart for somebody who does not see it."""
+        """Text alternative of the chart."""
         top = int(np.argmax(self.counts))
         return (
             f"Histogram of {self.axis}, {sum(self.counts):,} {self.counted} from {number(self.edges[0])} to "
@@ -80,15 +80,11 @@ class Histogram:
         )
 
 
-def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, note: str) -> Histogram:
-    """Count values and lay the chart out.
+def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, note: str) -> Chart:
+    """Return the histogram of values, at least one and finite, as a chart.
 
-    Args:
-        values: At least one, finite.
-        name: What they are, capitalised: "Branch length".
-        unit: Theirs, or "".
-        counted: What each of them stands for, plural: "branches".
-        note: What is counted, a sentence; the median is told behind it.
+    `name` is capitalised, such as "Branch length"; `counted` is plural, such as "branches"; `note` is a sentence that
+    explains the counts, to which the median is appended.
     """
     values = np.asarray(values, np.float64)
     logarithmic = bool(values.min() > 0 and values.max() > SKEWED * np.median(values))
@@ -111,8 +107,8 @@ def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, n
 
     suffix = f" {unit}" if unit else ""
     bars = tuple(
-        # One among thousands is still seen.
-        Bar(
+        # At least one unit high, so that one value among thousands is visible.
+        Bin(
             x=round(float(xs[k]), 2),
             y=round(bottom - max(1.0, float(height(count))), 2),
             width=round(max(0.5, float(xs[k + 1] - xs[k]) - 1), 2),
@@ -125,7 +121,7 @@ def histogram(values: npt.NDArray[Any], *, name: str, unit: str, counted: str, n
     marks = _log_ticks(edges) if logarithmic else _ticks(edges)
     places = left + (scaled(marks) - low) / (high - low) * (WIDTH - RIGHT - left)
     scale = " The axis is logarithmic." if logarithmic else ""
-    return Histogram(
+    return Chart(
         name=name,
         axis=f"{name.lower()} ({unit})" if unit else name.lower(),
         counted=counted,
@@ -155,9 +151,9 @@ def _bins(count: int) -> int:
 
 
 def _edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return multiples of a round width around all values."""
+    """Return edges at multiples of a round width that enclose all values."""
     low, high = float(values.min()), float(values.max())
-    # Values that differ by rounding alone have no width of their own.
+    # Values that differ by rounding errors alone count as equal.
     reach = high - low if high - low > 1e-6 * abs(high) else 0.5 * abs(high) or 1.0
     width = round_up(reach / _bins(values.size))
     first, last = math.floor(low / width + 1e-9), math.ceil(high / width - 1e-9)
@@ -165,7 +161,7 @@ def _edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _log_edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return powers of ten whose exponents are multiples of a round width."""
+    """Return edges at powers of ten whose exponents are multiples of a round width."""
     low, high = math.log10(values.min()), math.log10(values.max())
     parts = max(1, round(1 / round_up((high - low) / _bins(values.size))))
     powers = np.arange(math.floor(low * parts), math.ceil(high * parts) + 1) / parts
@@ -173,7 +169,7 @@ def _log_edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _around(edges: npt.NDArray[Any], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    # What rounding left outside by the last bit belongs in.
+    # Rounding errors may leave the extreme values just outside.
     edges[0], edges[-1] = min(edges[0], values.min()), max(edges[-1], values.max())
     return edges
 

@@ -1,4 +1,4 @@
-"""The page of one inspection: a single HTML file that needs no network and no other file."""
+"""The page of an inspection: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from softmorph_cli import __version__
 from softmorph_cli.plots.html import histogram as charts
-from softmorph_cli.plots.html.histogram import Histogram, histogram
-from softmorph_cli.plots.html.tables import SHOWN, Column, Table, decimals_of, figures, number, places
+from softmorph_cli.plots.html.histogram import Chart, histogram
+from softmorph_cli.plots.html.tables import SHOWN, Column, HtmlTable, decimals_of, figures, number, places
 from softmorph_cli.skeleton import analyse
 from softmorph_cli.skeleton.graph import Quantity, SkeletonGraph
 from softmorph_cli.system.units import sign
@@ -22,7 +22,7 @@ from softmorph_cli.volume import Volume
 
 TIMES: Final = " \u00d7 "
 LOOKS: Final = ("light", "dark")
-# Parameters whose own names say too little.
+# Labels of parameters, where they differ from their names.
 NAMES: Final = {"as": "read as", "levels": "levels of the soft skeleton"}
 KINDS: Final = {
     "inner": "between two junctions",
@@ -39,7 +39,7 @@ MEANINGS: Final = {
 
 @dataclass(frozen=True)
 class Card:
-    """One number of the summary, with its unit, and below it a few words."""
+    """One number of the summary, with its unit and a remark below it."""
 
     name: str
     value: str
@@ -49,7 +49,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG inside the page, and the look it is meant for; "" if there is only this one."""
+    """A PNG embedded in the page, for one colour theme, or for both if `look` is ""."""
 
     data: str
     width: int
@@ -64,17 +64,17 @@ def inspection_page(
     facts: Mapping[str, str] | Sequence[tuple[str, str]],
     pictures: Mapping[str, bytes],
 ) -> str:
-    """Return the page: one HTML document that opens anywhere, offline, with scripts or without.
+    """Return the page as an HTML document that works offline, with scripts or without.
 
-    The same arguments give the same text, whatever the day.
+    Equal arguments give equal text; there is no date in it.
 
     Args:
-        inspection: What was found.
+        inspection: The inspection.
         title: The heading, such as the file's name.
-        facts: More to tell at the top, by name. The page says by itself "file", "size", "voxel size",
-            "lengths in", "softmorph version" and the inspection's parameters (those that are None are left out);
-            a fact of the same name takes the place of the page's own.
-        pictures: PNG files, "light" and "dark": the page shows the one that suits its look, or the only one.
+        facts: Additional facts at the top, by name. By default there are "file", "size", "voxel size", "lengths in",
+            "softmorph version" and the inspection's parameters that are not None; a fact of the same name replaces
+            the default one.
+        pictures: PNG files, "light" and "dark"; the page shows the one for its theme, or the only one.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -99,10 +99,10 @@ def inspection_page(
         tables=[_branches(graph), _components(graph)],
         shown=SHOWN,
         script=Markup(script),
-        # The policy lets this one script run and none that a name might smuggle in.
+        # The content security policy allows this script alone, and none injected by a name.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    # A file's name may hold bytes that are no text, and signs that nobody can see.
+    # File names may hold bytes that are no text, and invisible characters.
     return "".join(
         c if c.isprintable() or c.isspace() else "\ufffd" for c in page.encode("utf-8", "replace").decode()
     )
@@ -173,7 +173,7 @@ def _pictures(pictures: Mapping[str, bytes]) -> list[Picture]:
     return [
         Picture(
             data=base64.b64encode(png).decode(),
-            # A PNG says its size in its 17th to 24th byte.
+            # The 17th to 24th byte of a PNG are its size.
             width=int.from_bytes(png[16:20], "big"),
             height=int.from_bytes(png[20:24], "big"),
             look=look if len(given) > 1 else "",
@@ -183,7 +183,7 @@ def _pictures(pictures: Mapping[str, bytes]) -> list[Picture]:
 
 
 def _seen(volume: Volume, graph: SkeletonGraph) -> str:
-    """Say what the picture shows."""
+    """Return the text alternative of the picture."""
     what = "The image" if volume.spatial_dims == 2 else "Views of the volume along its axes"
     counts = (
         _count(len(graph.branches), "branch", "branches"),
@@ -197,7 +197,7 @@ def _count(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
 
 
-def _histograms(graph: SkeletonGraph) -> list[Histogram]:
+def _histograms(graph: SkeletonGraph) -> list[Chart]:
     unit, branches = sign(graph.frame.suffix), graph.branches
     if not branches:
         return []
@@ -220,7 +220,7 @@ def _histograms(graph: SkeletonGraph) -> list[Histogram]:
 
 
 def _along(graph: SkeletonGraph, quantity: str) -> npt.NDArray[np.float64]:
-    """Return a quantity at every voxel of the branches, a voxel that branches share once."""
+    """Return a quantity at every voxel of the branches; voxels that branches share count once."""
     voxels = np.concatenate([branch.voxels for branch in graph.branches])
     values = np.concatenate([branch.along[quantity] for branch in graph.branches])
     first = np.unique(np.ravel_multi_index(tuple(voxels.T), graph.shape), return_index=True)[1]
@@ -228,7 +228,7 @@ def _along(graph: SkeletonGraph, quantity: str) -> npt.NDArray[np.float64]:
     return alone
 
 
-def _branches(graph: SkeletonGraph) -> Table:
+def _branches(graph: SkeletonGraph) -> HtmlTable:
     unit, branches = sign(graph.frame.suffix), graph.branches
     columns = [
         Column("Branch", [f"{b.number}" for b in branches]),
@@ -249,7 +249,7 @@ def _branches(graph: SkeletonGraph) -> Table:
             columns.append(Column(f"{quantity.capitalize()}, {part}{of}", cells))
     columns.append(Column("Component", [f"{b.component}" for b in branches], "number", "box"))
     ends = np.array([(b.points[0], b.points[-1]) for b in branches]).reshape(-1, 2, 3)
-    # A plane image lies at z = 0, unless its header puts it elsewhere.
+    # The z of an image is left out if it is 0.
     ends = ends[..., :2] if graph.frame.dims == 2 and not ends[..., 2].any() else ends
     axes = ",\u00a0".join("xyz"[: ends.shape[-1]])
     decimals = decimals_of(float(np.linalg.norm(graph.frame.matrix, axis=0).min()), 2)
@@ -258,10 +258,10 @@ def _branches(graph: SkeletonGraph) -> Table:
     for k, word in enumerate(("From", "To")):
         columns.append(Column(f"{word} {axes} ({unit})", places(ends[:, k], decimals), ""))
     legend = KINDS | {"tortuosity": "length over the straight distance"} | {q: MEANINGS[q] for q in known}
-    return Table("branches", "Every branch, the longest first", columns, 2, legend)
+    return HtmlTable("branches", "Every branch, the longest first", columns, 2, legend)
 
 
-def _components(graph: SkeletonGraph) -> Table:
+def _components(graph: SkeletonGraph) -> HtmlTable:
     rows = graph.components
     columns = [
         Column("Component", [f"{c.number}" for c in rows]),
@@ -271,4 +271,4 @@ def _components(graph: SkeletonGraph) -> Table:
         Column("Junctions", [f"{c.junctions:,}" for c in rows]),
         Column("Cycles", [f"{c.cycles:,}" for c in rows]),
     ]
-    return Table("components", "What hangs together, the longest first", columns, 1)
+    return HtmlTable("components", "Connected components, the longest first", columns, 1)

@@ -1,4 +1,4 @@
-"""Tables for a page: columns of words, and figures that can be compared down a column."""
+"""Tables of a page: columns of text and of numbers with aligned decimals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 MISSING: Final = "\u2013"
-# Rows that stand in the page as they are; the rest is data that the page's script shows when asked for.
+# Number of rows in the page's HTML; the others are JSON, which the page's script shows on request.
 SHOWN: Final = 500
 
 
@@ -21,9 +21,9 @@ class Column:
 
     Attributes:
         head: Its heading, with the unit.
-        cells: As they are shown.
-        sort: How it is sorted: by number, by text, or not at all.
-        filter: What narrows the rows down: a choice among its texts, a box to type a number into, or nothing.
+        cells: Formatted values.
+        sort: Sort order: by number, by text, or not sortable.
+        filter: Filter control: a choice among its texts, a box for a number, or none.
     """
 
     head: str
@@ -33,15 +33,15 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table whose first column names the row.
+class HtmlTable:
+    """A table; the first column identifies the row.
 
     Attributes:
-        name: What a row is, plural: "branches".
-        caption: A few words.
-        columns: All of one length.
-        sorted_by: Index of the column that the rows are sorted by, falling.
-        legend: What words in the table mean.
+        name: What the rows are, plural, such as "branches".
+        caption: Its caption.
+        columns: Columns of equal length.
+        sorted_by: Index of the column by which the rows are sorted, falling.
+        legend: Terms in the table with their meanings.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Table:
 
     @property
     def filters(self) -> list[tuple[int, Column, list[str]]]:
-        """Index, column and choices of each column that has a filter."""
+        """Index, column and distinct texts of each column with a filter."""
         return [
             (k, column, list(dict.fromkeys(column.cells)))
             for k, column in enumerate(self.columns)
@@ -66,16 +66,14 @@ class Table:
 
 
 def number(value: float) -> str:
-    """Return a number as people read it: five figures, thousands apart, as in the terminal's tables."""
+    """Format a number with five significant figures and thousands separators, as in the terminal's tables."""
     return f"{value:,.0f}" if abs(value) >= 1e5 or value == int(value) else f"{value:,.5g}"
 
 
 def figures(values: Sequence[float | None], decimals: int | None = None) -> list[str]:
-    """Return numbers with the same decimals, so that points stand below each other.
+    """Format numbers with equal numbers of decimals, by default so many that the median has four figures.
 
-    Args:
-        values: None is shown as a dash.
-        decimals: How many; without it so many that one in the middle has four figures.
+    None becomes a dash.
     """
     if decimals is None:
         known = [abs(v) for v in values if v]
@@ -84,10 +82,10 @@ def figures(values: Sequence[float | None], decimals: int | None = None) -> list
 
 
 def decimals_of(value: float, significant: int) -> int:
-    """Return the decimals that show so many figures of a number above 0; at most 9."""
+    """Return the number of decimals, at most 9, that show so many significant figures of a number above 0."""
     return min(9, max(0, significant - 1 - math.floor(math.log10(value))))
 
 
 def places(points: npt.NDArray[np.float64], decimals: int) -> list[str]:
-    """Return coordinates, shape (N, 2 or 3), as "x, y, z"."""
+    """Format coordinates, shape (N, 2 or 3), as "x, y, z"."""
     return [", ".join(f"{c:z.{decimals}f}" for c in point) for point in points.tolist()]

@@ -1,8 +1,11 @@
-"""Components and cavities by union-find are gudhi's."""
+"""Bars of components and cavities by union-find compared with those of gudhi."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from softmorph_cli.topology.persistence import bars, diagram
@@ -12,8 +15,8 @@ from softmorph_cli.topology.persistence import bars, diagram
 @pytest.mark.parametrize("seed", range(40))
 def test_noise_has_the_bars_of_its_complex(seed: int, connectivity: int) -> None:
     rng = np.random.default_rng(seed)
-    p = rng.random(rng.integers(1, 10, 3)).astype(np.float32 if seed % 2 else np.float64)
-    # All values differ, so that the voxels are no matter of choice; every fourth map has zeros besides.
+    p: npt.NDArray[Any] = rng.random(rng.integers(1, 10, 3)).astype(np.float32 if seed % 2 else np.float64)
+    # All values are distinct, so that births and deaths are unique; every fourth map also has zeros.
     if seed % 4 == 0:
         p[p < 0.3] = 0
     whole = bars(p, connectivity)
@@ -36,7 +39,7 @@ def test_equal_values(dimension: int, connectivity: int) -> None:
     np.testing.assert_array_equal(p[tuple(one.birth_at.T)], one.birth)
 
 
-def test_little_is_there() -> None:
+def test_empty_and_single_voxel_maps() -> None:
     assert len(diagram(np.zeros((3, 4, 5)), 0)) == len(diagram(np.zeros((3, 4, 5)), 2)) == 0
     (birth,), (death,) = (getattr(diagram(np.ones((1, 1)), 0), end) for end in ("birth", "death"))
     assert (birth, death) == (1, 0)

@@ -1,0 +1,74 @@
+"""Figures with axes below a title and a subtitle, on white. Lengths are pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from softmorph_cli.plots.canvas import FONT
+from softmorph_cli.plots.theme import LIGHT
+from softmorph_cli.system.files import replacing
+from softmorph_cli.system.printable import printable
+
+TEXT, PALE, FAINT = LIGHT.text, LIGHT.pale_text, "#d9d9d9"
+# The palette of Okabe and Ito, distinct for all kinds of colour vision, without its yellow, too pale on white.
+COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+MARKS: Final = ("o", "s", "^", "D", "v")
+WIDTH: Final = 1200
+LETTER: Final = 11  # a line of text takes half as much again
+_DOTS_PER_INCH: Final = 100
+
+
+class TitledFigure:
+    """A matplotlib figure of WIDTH x `height` below a title and a subtitle.
+
+    Attributes:
+        figure: The `matplotlib.figure.Figure`.
+    """
+
+    def __init__(self, height: int, title: str, subtitle: str) -> None:
+        """Write the title and the subtitle."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        size = (WIDTH / _DOTS_PER_INCH, height / _DOTS_PER_INCH)
+        self.figure = Figure(size, dpi=_DOTS_PER_INCH, facecolor=LIGHT.background)
+        FigureCanvasAgg(self.figure)
+        title, subtitle = map(printable, (title, subtitle))
+        self._texts = {"Title": title, "Description": subtitle}
+        self.figure.text(24 / WIDTH, 1 - 34 / height, title, fontweight="bold", color=TEXT, **font(17))
+        self.figure.text(24 / WIDTH, 1 - 58 / height, subtitle, color=PALE, **font(12))
+
+    def add_axes(self, left: float, lower: float, width: float, height: float, *, x: str, y: str) -> Any:
+        """Return new axes with a grid at a place in the figure, with their labels."""
+        total = self.figure.bbox.height
+        axes: Any = self.figure.add_axes((left / WIDTH, lower / total, width / WIDTH, height / total))
+        axes.grid(True, color=FAINT, linewidth=0.5)
+        axes.set_axisbelow(True)
+        axes.tick_params(
+            length=3, color=PALE, labelcolor=TEXT, labelsize=points(LETTER), labelfontfamily=FONT
+        )
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        axes.set_xlabel(x, labelpad=9, color=TEXT, **font(LETTER + 2))
+        axes.set_ylabel(y, labelpad=7, color=TEXT, **font(LETTER + 2))
+        return axes
+
+    def save(self, path: Path, *, force: bool = False) -> None:
+        """Write the figure as a PNG that also stores its title and subtitle.
+
+        Raises:
+            FileError: If `path` exists and `force` is False, or it cannot be written.
+        """
+        with replacing(path, force=force) as temporary:
+            self.figure.savefig(temporary, format="png", metadata=self._texts)
+
+
+def font(size: float) -> dict[str, Any]:
+    """Return the properties of plain text of a size."""
+    return {"fontfamily": FONT, "fontsize": points(size), "parse_math": False}
+
+
+def points(pixels: float) -> float:
+    """Return a length in points, the unit of matplotlib's font sizes."""
+    return pixels * 72 / _DOTS_PER_INCH

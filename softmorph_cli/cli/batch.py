@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
     from softmorph_cli.pipeline.batch.run import Item, Order, Watcher
     from softmorph_cli.pipeline.batch.summary import Summary
-    from softmorph_cli.workers.cluster import Where
+    from softmorph_cli.workers.cluster import ClusterOptions
 
 _FILES = "Which files"
 _RUN = "How the batch runs"
@@ -175,7 +175,7 @@ def batch(
         raise typer.Exit(1)
 
 
-def _carry_out_on(where: Where, order: Order, watcher: Watcher) -> Summary:
+def _carry_out_on(where: ClusterOptions, order: Order, watcher: Watcher) -> Summary:
     from softmorph_cli.pipeline.batch.on_cluster import on_cluster
     from softmorph_cli.pipeline.batch.run import carry_out
 

@@ -15,7 +15,7 @@ from softmorph_cli.pipeline.outputs import OutputOptions, ResultOptions
 from softmorph_cli.system.parameters import Parameter, declared
 
 if TYPE_CHECKING:
-    from softmorph_cli.workers.cluster import Where
+    from softmorph_cli.workers.cluster import ClusterOptions
 
 Input = Annotated[
     Path,
@@ -103,7 +103,7 @@ class Machines:
         ),
     ] = False
 
-    def where(self, workers: int | None = None) -> Where | None:
+    def where(self, workers: int | None = None) -> ClusterOptions | None:
         """Return which cluster does the work; None where none was asked for, and nothing of Dask is needed.
 
         Args:
@@ -123,9 +123,9 @@ class Machines:
                 "--workers is how many processes are started here; with --scheduler leave it out: every worker of "
                 "the cluster gets work."
             )
-        from softmorph_cli.workers.cluster import Where
+        from softmorph_cli.workers.cluster import ClusterOptions
 
-        return Where(self.scheduler, workers)
+        return ClusterOptions(self.scheduler, workers)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from softmorph_cli.tiled.run import filter_tiles, interrupted
 from softmorph_cli.volume import Volume
 
 if TYPE_CHECKING:
-    from softmorph_cli.workers.cluster import Cluster, Where
+    from softmorph_cli.workers.cluster import Cluster, ClusterOptions
 
 # What looks at all of a map holds of it at once: in voxels at most and at least, and bytes of memory for each.
 SLAB: Final = 2**26
@@ -63,7 +63,7 @@ class Large:
     memory: int | None = None
     scratch: Path | None = None
     resume: bool = False
-    where: Where | None = None
+    where: ClusterOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _check_default(scratch: Path, chosen: SoftFilter, shape: tuple[int, ...]) ->
 
 @contextmanager
 def _cluster(
-    where: Where, memory: int | None, threads: int | None, tell: Callable[[str], None]
+    where: ClusterOptions, memory: int | None, threads: int | None, tell: Callable[[str], None]
 ) -> Iterator[Cluster]:
     from softmorph_cli.workers.cluster import connected
 

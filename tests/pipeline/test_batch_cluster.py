@@ -28,7 +28,7 @@ from softmorph_cli.pipeline.batch.run import Order, carry_out
 from softmorph_cli.pipeline.batch.task import Outcome, run_task
 from softmorph_cli.pipeline.chain import filters
 from softmorph_cli.pipeline.process import Outputs
-from softmorph_cli.workers.cluster import Cluster, Where
+from softmorph_cli.workers.cluster import Cluster, ClusterOptions
 
 NAMES = ("a.npy", "b.npy", "c.npy", "d.npy", "e.npy")
 
@@ -213,34 +213,34 @@ def test_how_a_cluster_is_asked_for(
     asked: list[Any] = []
 
     @contextmanager
-    def connected(where: Where, **more: Any) -> Any:
+    def connected(where: ClusterOptions, **more: Any) -> Any:
         asked.append((where, more["memory"], more["threads"]) if "memory" in more else where)
         yield cluster
         asked.append("left")
 
     monkeypatch.setattr(room, "connected", connected)
     choice = order(tmp_path).choice
-    with on_cluster(Where(), choice, lambda message: None) as make:
+    with on_cluster(ClusterOptions(), choice, lambda message: None) as make:
         # Nothing was done yet for a batch that may have nothing to do.
         assert asked == []
         carry_out(order(tmp_path, workers=2), Seen(), make)
         ((where, _, threads), ended) = asked
-    assert where == Where(workers=2)
+    assert where == ClusterOptions(workers=2)
     assert threads >= 1
     assert ended == "left"
     asked.clear()
-    with on_cluster(Where("tcp://a:1"), choice, lambda message: None) as make:
+    with on_cluster(ClusterOptions("tcp://a:1"), choice, lambda message: None) as make:
         carry_out(replace(order(tmp_path), force=True), Seen(), make)
-    assert asked == [Where("tcp://a:1"), "left"]
+    assert asked == [ClusterOptions("tcp://a:1"), "left"]
     with (
-        on_cluster(Where(), choice, lambda message: None) as make,
+        on_cluster(ClusterOptions(), choice, lambda message: None) as make,
         pytest.raises(UsageError, match="leave out --local-cluster to use --device cuda"),
     ):
         make([], recipe(settings=Settings(device="cuda")), None)
     # The folder is there, and is not the one: nothing is mounted on it.
     empty = tmp_path / "in" / "only here.npy"
     with (
-        on_cluster(Where("tcp://a:1"), choice, lambda message: None) as make,
+        on_cluster(ClusterOptions("tcp://a:1"), choice, lambda message: None) as make,
         pytest.raises(
             ClusterError, match=r"does not see .*only here\.npy; use a folder that all machines share"
         ),

@@ -17,11 +17,11 @@ from softmorph_cli.pipeline.batch.resources import shares
 from softmorph_cli.pipeline.batch.run import MakeEngine
 from softmorph_cli.pipeline.batch.task import Outcome, Task
 from softmorph_cli.workers import Lost
-from softmorph_cli.workers.cluster import Cluster, Where, connected
+from softmorph_cli.workers.cluster import Cluster, ClusterOptions, connected
 
 
 @contextmanager
-def on_cluster(where: Where, choice: Choice, tell: Callable[[str], None]) -> Iterator[MakeEngine]:
+def on_cluster(where: ClusterOptions, choice: Choice, tell: Callable[[str], None]) -> Iterator[MakeEngine]:
     """Give what makes an engine of a cluster's workers, as `carry_out` takes it.
 
     The cluster is asked for, or started, when there is something to do.

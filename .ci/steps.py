@@ -32,7 +32,10 @@ PARALLEL = ("-n", "auto", "--dist", "loadfile")
 # Three minutes of two cores that reach most of the package.
 QUICK = [
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").glob("test_*.py"))),
-    *(f"tests/{room}" for room in ("rules", "skeleton", "io", "plots", "topology", "bench", "metrics", "losses")),
+    *(
+        f"tests/{room}"
+        for room in ("rules", "skeleton", "io", "plots", "topology", "bench", "metrics", "losses")
+    ),
     *(f"tests/cli/test_cli_{name}.py" for name in ("commands", "chain", "classes", "inspect")),
 ]
 # They read, measure and run commands, which is what depends on the versions of other packages.

@@ -19,7 +19,7 @@ from softmorph_cli.system.printable import printable
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
-    from softmorph_cli.pipeline.batch.engine import Sign
+    from softmorph_cli.pipeline.batch.engine import WorkerStatus
     from softmorph_cli.pipeline.batch.task import Outcome
 
 _NAME_WIDTH = 32
@@ -64,7 +64,7 @@ class Telling:
         if not self.quiet and sys.stderr.isatty():
             self.bars = _Bars(files, workers)
 
-    def sign(self, sign: Sign | None) -> None:
+    def sign(self, sign: WorkerStatus | None) -> None:
         """A worker is at something; None: about a second has gone by."""
         if self.bars is not None and sign is not None:
             self.bars.sign(sign)
@@ -148,7 +148,7 @@ class _Bars:
             self.bar.add_task("", total=None, visible=False) for _ in range(len(self.workers), workers)
         ]
 
-    def sign(self, sign: Sign) -> None:
+    def sign(self, sign: WorkerStatus) -> None:
         self._make_room(sign.worker + 1)  # to a cluster more may come
         task = self.workers[sign.worker]
         if sign.progress is None:

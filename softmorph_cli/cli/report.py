@@ -15,8 +15,7 @@ from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics.statistics import Statistics
-    from softmorph_cli.tiled.plan import Plan
-    from softmorph_cli.tiled.progress import TileProgress
+    from softmorph_cli.tiled import TilePlan, TileProgress
 
 STDOUT = Path("-")
 _LONGEST_WORDS = 2000
@@ -125,7 +124,7 @@ def rows(statistics: Sequence[Statistics]) -> list[list[str]]:
     ]
 
 
-def planned(plan: Plan) -> list[list[str]]:
+def planned(plan: TilePlan) -> list[list[str]]:
     """Return the lines that say how a map would be cut."""
     once = (
         "all iterations at once" if plan.pass_length is None else f"{plan.pass_length} iterations at a time"

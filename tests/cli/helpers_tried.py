@@ -150,7 +150,7 @@ ELSEWHERE = {
     "was made with --method": "cli/test_cli_defaults.py::test_a_batch_of_other_defaults_stops_and_says_how_to_go_on",
     "add --force beside --resume to do that again": "cli/test_cli_batch.py::test_resume_redoes_exactly_what_is_missing_or_changed",
     "is of a run with --method": "cli/test_cli_defaults.py::test_tiles_of_other_defaults_stop_and_say_how_to_go_on",
-    "what is done stays done, and the same command with --resume": "pipeline/test_batch_cluster.py::test_the_scheduler_goes_away",
+    "what is done stays done, and the same command with --resume": "pipeline/test_batch_cluster.py::test_the_scheduler_is_lost",
     "what is done stays done: the same command with --resume": "cli/test_cli_batch.py::test_interrupted",
     ": the same command with --resume goes on.": "cli/test_cli_large_outputs.py::test_an_interrupted_run_says_how_to_go_on",
     "--force makes it again.": "cli/test_cli_large_outputs.py::test_a_run_that_is_done_says_so_when_it_is_resumed",
@@ -173,7 +173,7 @@ ELSEWHERE = {
     "starts one: choose one of them": "workers/test_cluster_connect.py::test_advice_about_schedulers_and_workers",
     "write it with: dask scheduler": "workers/test_cluster_connect.py::test_advice_about_schedulers_and_workers",
     "the file that dask scheduler": "workers/test_cluster_connect.py::test_advice_about_schedulers_and_workers",
-    "try the file by itself with softmorph chain": "pipeline/test_batch_engines.py::test_a_worker_that_dies_takes_its_own_file_only",
+    "try the file by itself with softmorph chain": "pipeline/test_batch_engines.py::test_a_worker_that_dies_fails_only_its_own_file",
     "most likely because memory ran out": "cli/test_cli_batch.py::test_a_worker_is_killed",
 }
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers_boxes import ArraySource, ArrayTarget
 from helpers_filters import MORPHOLOGY, applied, made, thinning
 from helpers_maps import same_bits
 
@@ -21,7 +22,7 @@ from softmorph_cli.filters.operations import OPERATIONS, ApplyRule, Skeleton
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.rulefile import loads
-from softmorph_cli.tiled import ArraySource, ArrayTarget, filter_tiles
+from softmorph_cli.tiled import filter_tiles
 
 IMAGE = np.random.default_rng(6).random((9, 12)).astype(np.float32)
 

@@ -17,14 +17,7 @@ _DRAWN: Final = ("levels", "lowest", "prune_contrast", "smooth_levels")
 
 
 def step(step: Filter, result: Result, unit: str | None, seconds: float) -> dict[str, Any]:
-    """Return a step's entry in the document.
-
-    Args:
-        step: The filter.
-        result: How it went.
-        unit: Unit of the map's voxel size.
-        seconds: How long it took.
-    """
+    """Return a step's entry in the document; `unit` is that of the map's voxel size."""
     chosen = step.in_force
     if "finish" in chosen and result.finished is not None:
         # A skeletonization that the cap has ended is not finished, whatever was asked for.
@@ -42,12 +35,7 @@ def step(step: Filter, result: Result, unit: str | None, seconds: float) -> dict
 
 
 def which(volume: Volume, time: int | None) -> str:
-    """Return the channel and time of a map, to follow the file's name in a title: ", vein, time 1".
-
-    Args:
-        volume: The map as it was read.
-        time: The time that was chosen, or None.
-    """
+    """Return the channel and the chosen time of a map, to follow the file's name in a title: ", vein, time 1"."""
     words = (volume.source.channel if volume.source else None, None if time is None else f"time {time}")
     return "".join(f", {word}" for word in words if word)
 

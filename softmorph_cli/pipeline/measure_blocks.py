@@ -18,12 +18,7 @@ BYTES_PER_VOXEL: Final = 20
 
 
 def measured(blocks: Blocks, memory: int | None) -> Statistics:
-    """Return the statistics of a map.
-
-    Args:
-        blocks: The map.
-        memory: Bytes that the process may use; None for most of what the machine allows.
-    """
+    """Return the statistics of a map, computed within the given bytes of memory (None: most of the machine's)."""
     slabs: Any = _Slabs(blocks, slab_voxels(memory))
     return summarize(slabs, spacing=blocks.spacing, unit=blocks.unit, spatial_dims=len(blocks.shape))
 

@@ -188,17 +188,9 @@ def process(
 def _combined(
     volume: Volume, original: Volume, unfiltered: Volume, outputs: OutputOptions, name: str
 ) -> tuple[Volume, Labels | None]:
-    """Return a result whose channels sum to 1, or the most probable class of each voxel.
+    """Return a result whose channels sum to 1, or a mask of labels with the labels.
 
-    Args:
-        volume: The result of the last step.
-        original: The map as it was read.
-        unfiltered: The same map on the grid of the result.
-        outputs: What to do with the channels.
-        name: The map's name in messages.
-
-    Returns:
-        The map, of labels whether there is one (1) or none (0); the labels, if these were asked for.
+    `original` is the map as it was read, `unfiltered` the same on the grid of the result.
     """
     from softmorph_cli.filters import channels
     from softmorph_cli.io import classes

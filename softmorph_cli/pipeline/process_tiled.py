@@ -364,6 +364,7 @@ class TiledProcess:
                 blocks,
                 written,
                 ready.filter,
+                ready.plan,
                 scratch=self.scratch,
                 # Other machines do not see the temporary folder of this one.
                 beside=self.target.resolve().parent if remote else None,
@@ -371,7 +372,6 @@ class TiledProcess:
                 fingerprint=fingerprint,
                 progress=progress,
                 error_target=errors,
-                plan=ready.plan,
                 finish=finish,
                 executor=ready.executor,
             )
@@ -409,15 +409,7 @@ class TiledProcess:
         made: Blocks,
         seconds: Mapping[str, float],
     ) -> Processed:
-        """Return the document, with statistics of the result before it has its name: IN may have the same name.
-
-        Args:
-            ready: The map, and how it was filtered.
-            result: The filter's result.
-            lost: What the files cannot hold, one sentence each.
-            made: The result.
-            seconds: Seconds of reading and of filtering.
-        """
+        """Return the document; it is made before the result replaces IN, if both have the same name."""
         blocks, step, started = ready.blocks, ready.step, time.perf_counter()
         # A map of one voxel with the geometry of this one.
         voxel = np.zeros((1,) * len(blocks.shape), np.float32)

@@ -113,10 +113,6 @@ class InterruptedRun:
     def other_default(self, chosen: SoftFilter, shape: tuple[int, ...]) -> str | None:
         """Return the method with which the run could be resumed, if the default method was different then.
 
-        Args:
-            chosen: The filter as it is asked for now.
-            shape: The map's shape.
-
         Raises:
             SoftmorphError: As `tiled_filter`.
         """
@@ -149,12 +145,7 @@ class TileManifest:
         self._saved = 0.0
 
     def load(self, tiles: int, parts: int) -> tuple[RunState, str]:
-        """Return the state of an interrupted run, and a message if it cannot be resumed.
-
-        Args:
-            tiles: Number of tiles.
-            parts: Number of parts of the filter.
-        """
+        """Return the state of an interrupted run with these tiles and parts, and a message if it cannot be resumed."""
         if not self.path.exists():
             return RunState(), ""
         try:

@@ -24,7 +24,7 @@ from softmorph_cli.tiled.plane_store import ImageKey
 from softmorph_cli.tiled.progress import TileProgress
 from softmorph_cli.tiled.tile_pass import PassRequest
 from softmorph_cli.tiled.tile_run import TileRun
-from softmorph_cli.tiled.tile_worker import SettledTile, TileWorker
+from softmorph_cli.tiled.tile_worker import TileWorker
 from softmorph_cli.tiled.tiling import Box, hull, overlap, size
 
 
@@ -37,12 +37,11 @@ class MultiPass(TileRun):
         self._run_parts()
         courses, last = self.state.courses, self._last_parts()
         settled = (
-            SettledTile(tile, {number: {tile: courses[number].version[tile]} for number in last})
-            for tile in self.unwritten()
+            (tile, {number: courses[number].version[tile] for number in last}) for tile in self.unwritten()
         )
         with closing(self.executor.map_unordered(self.worker, TileWorker.finish, settled)) as coming:
-            for one, _ in coming:
-                self.written(one.tile, "write")
+            for (tile, _), _ in coming:
+                self.written(tile, "write")
         # The iterations of parts that follow each other add up.
         before = (0, *(part + 1 for part in last))
         chains = (courses[first:end] for first, end in pairwise(before))

@@ -106,18 +106,7 @@ def plan(
         InputError: If memory is too little for any tile.
         SoftmorphError: As `tiled_filter`.
     """
-    return cut(tiled_filter(chosen, shape), memory, chunks, itemsize, workers, like)
-
-
-def cut(
-    work: TiledFilter,
-    memory: int | None,
-    chunks: tuple[int, ...] | None,
-    itemsize: int,
-    workers: int = 1,
-    like: Cut | None = None,
-) -> TilePlan:
-    """Plan how to cut a map for a prepared filter; see `plan`."""
+    work = tiled_filter(chosen, shape)
     allowed = memory or (machine.memory() or 4 << 30) * 3 // 4
     best: TilePlan | None = None
     least: int | None = None

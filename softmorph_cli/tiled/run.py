@@ -18,7 +18,7 @@ from softmorph_cli.tiled import manifest as manifests
 from softmorph_cli.tiled.blocks import BoxSource, BoxTarget
 from softmorph_cli.tiled.manifest import RunState, TileManifest
 from softmorph_cli.tiled.multi_pass import MultiPass
-from softmorph_cli.tiled.plan import TilePlan, cut
+from softmorph_cli.tiled.plan import TilePlan
 from softmorph_cli.tiled.plane_store import DamagedError, written
 from softmorph_cli.tiled.progress import OnTile
 from softmorph_cli.tiled.region_backend import ValueTypes
@@ -39,15 +39,14 @@ def filter_tiles(
     source: BoxSource,
     target: BoxTarget,
     chosen: SoftFilter,
+    plan: TilePlan,
     *,
-    memory: int | None = None,
     scratch: Path | None = None,
     beside: Path | None = None,
     resume: bool = False,
     fingerprint: str = "",
     progress: OnTile | None = None,
     error_target: BoxTarget | None = None,
-    plan: TilePlan | None = None,
     finish: Finish | None = None,
     executor: TileExecutor | None = None,
 ) -> Result:
@@ -57,7 +56,7 @@ def filter_tiles(
         source: The map.
         target: Receives the result: uint8 0 and 1 from a hard skeleton, else of the source's floating-point type.
         chosen: The filter.
-        memory: Bytes that the process may use; None for most of what the machine allows.
+        plan: How the map is cut.
         scratch: A folder for images between passes, used by this run only; made if missing, emptied at the end (and
             removed, if a run made it), kept when the run is interrupted. None for a temporary folder.
         beside: Where the temporary folder is made; None for the system's folder of temporary files.
@@ -66,7 +65,6 @@ def filter_tiles(
         fingerprint: Identifies the content of the source; a run with another one is not the same.
         progress: Called after every tile.
         error_target: Receives the standard error of method `sampled`.
-        plan: How the map is cut; None to decide here.
         finish: Called when the targets have the whole result, before the scratch folder is emptied. If it is
             interrupted, a resumed run calls it without filtering again.
         executor: Filters the tiles; None for this process alone.
@@ -75,13 +73,12 @@ def filter_tiles(
         The filter's result, without an image.
 
     Raises:
-        InputError: If the map is no probability map, or memory is too little for any tile.
+        InputError: If the map is no probability map.
         FileError: If the scratch folder cannot be used.
         SoftmorphError: As `tiled_filter`.
     """
     work = tiled_filter(chosen, tuple(source.shape))
     kind = ValueTypes.of(source)
-    plan = plan or cut(work, memory, tuple(source.chunks), kind.wide.itemsize)
     threads = work.settings.threads or machine.threads()
     targets = [target] if error_target is None else [target, error_target]
     with _folder(scratch, beside) as folder:
@@ -131,15 +128,7 @@ def filter_tiles(
 def resumable(
     source: BoxSource, chosen: SoftFilter, plan: TilePlan, *, scratch: Path, fingerprint: str = ""
 ) -> bool:
-    """Return whether `filter_tiles` would resume an interrupted run.
-
-    Args:
-        source: As for `filter_tiles`, and so are the others.
-        chosen: The filter.
-        plan: How the map is cut.
-        scratch: The folder.
-        fingerprint: Identifies the content of the source.
-    """
+    """Return whether `filter_tiles` with these arguments would resume an interrupted run."""
     work = tiled_filter(chosen, tuple(source.shape))
     manifest = TileManifest(scratch, _identity(work, plan, ValueTypes.of(source), fingerprint))
     _, problem = manifest.load(len(Tiling(plan.shape, plan.tile)), len(work.parts))

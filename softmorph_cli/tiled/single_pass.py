@@ -72,10 +72,6 @@ class SinglePass:
     def filter(self, tile: int, values: Array) -> tuple[Array, Array | None, TileFacts]:
         """Return a tile of the result, its standard error for method `sampled`, and its facts.
 
-        Args:
-            tile: Number of the tile.
-            values: The map in the tile's region.
-
         Raises:
             InputError: If the values are no probabilities.
         """

@@ -23,18 +23,8 @@ from softmorph_cli.tiled.tiled_filter import TiledFilter
 from softmorph_cli.tiled.tiling import Box, Tiling
 from softmorph_cli.workers import raise_if_cancelled
 
-
-@dataclass(frozen=True)
-class SettledTile:
-    """A tile whose passes are complete.
-
-    Attributes:
-        tile: Number of the tile.
-        versions: For each part that no other followed, and each tile that is read, the pass that wrote its image.
-    """
-
-    tile: int
-    versions: Mapping[int, Mapping[int, int]]
+# A tile whose passes are complete, with the pass that wrote its image for each part that no other followed.
+Settled = tuple[int, Mapping[int, int]]
 
 
 @dataclass(frozen=True)
@@ -105,29 +95,29 @@ class TileWorker:
         self._write(tile, image, error)
         return facts
 
-    def finish(self, settled: SettledTile) -> None:
+    def finish(self, settled: Settled) -> None:
         """Write the result of a tile whose passes are complete."""
-        self._write(settled.tile, *self._result(settled))
+        self._write(settled[0], *self._result(*settled))
 
-    def _result(self, settled: SettledTile) -> tuple[Array, Array | None]:
-        core, backend = self.tiling.core(settled.tile), NumbaBackend(self.threads)
+    def _result(self, tile: int, versions: Mapping[int, int]) -> tuple[Array, Array | None]:
+        core, backend = self.tiling.core(tile), NumbaBackend(self.threads)
         if self.work.method.family is Family.NESTED:
-            return self._nested(settled, core, backend), None
+            ((number, version),) = versions.items()
+            return self._nested(core, number, self.store.read(core, number, {tile: version}), backend), None
         levels, like = self.work.settings.planes, np.empty(0, self.kind.wide)
         # In the order, and with the arithmetic, of the mean of a whole map.
         mean: Array | None = None
-        for number, versions in settled.versions.items():
+        for number, version in versions.items():
             bits = bits_in_chunk(levels, self.work.parts[number].word)
-            counted = backend.count(self.store.read(core, number, versions), bits, like)
+            counted = backend.count(self.store.read(core, number, {tile: version}), bits, like)
             mean = counted if mean is None else mean + counted
         assert mean is not None
         mean /= levels
         drawn = self.work.method.family is Family.SAMPLES
         return mean, standard_error(mean, levels) if drawn and self.error_target else None
 
-    def _nested(self, settled: SettledTile, core: Box, backend: NumbaBackend) -> Array:
-        ((number, versions),) = settled.versions.items()
-        part, kept = self.work.parts[number], self.store.read(core, number, versions)
+    def _nested(self, core: Box, number: int, kept: Array, backend: NumbaBackend) -> Array:
+        part = self.work.parts[number]
         if self.work.hard:
             return np.not_equal(kept, 0)
         if part.ranked:

@@ -209,11 +209,7 @@ def iteration_reach(steps: tuple[Step, ...], dimensions: int) -> tuple[int, ...]
 
 
 def tiled_filter(chosen: SoftFilter, shape: tuple[int, ...]) -> TiledFilter:
-    """Prepare a filter for the tiles of a map.
-
-    Args:
-        chosen: The filter; the device is always the CPU.
-        shape: The map's shape.
+    """Prepare a filter for the tiles of a map of this shape.
 
     Raises:
         SoftmorphError: If the filter does not suit the shape, or its stopping rule depends on the whole map.

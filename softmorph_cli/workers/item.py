@@ -47,10 +47,7 @@ def linked(link: Link) -> Iterator[None]:
 def send_progress(value: object) -> None:
     """Send a value to the process that waits for the running item, unless one was sent just before.
 
-    Outside an item nothing happens.
-
-    Args:
-        value: A small picklable value.
+    Outside an item nothing happens. The value has to be small and picklable.
     """
     link, now = _link.get(), time.monotonic()
     if link is not None and now - link.last >= link.interval:

@@ -144,7 +144,8 @@ _MEASURED = """
 import sys, numpy as np
 from pathlib import Path
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.tiled import filter_tiles
+from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.tiled import filter_tiles, plan
 
 folder, memory = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -169,7 +170,9 @@ with (folder / "out.raw").open("r+b") as file:
     file.truncate(4 * 256**3)
 levels = sys.argv[3]
 nested = Settings("nested", levels="exact" if levels == "exact" else int(levels)) if levels else Settings("levels")
-result = filter_tiles(Planes(), Planes(), made("skeletonize", nested), memory=memory)
+skeleton = Skeleton.make({}, nested)
+cut = plan(skeleton, Planes.shape, memory=memory, chunks=Planes.chunks)
+result = filter_tiles(Planes(), Planes(), skeleton, cut)
 peak = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))
 print(result.iterations, 1024 * int(peak.split()[1]))
 """
@@ -201,11 +204,10 @@ def test_memory_stays_below_what_was_allowed(levels: str, tmp_path: Path) -> Non
     assert peak < allowed
 
 
-def test_without_a_plan_one_is_made(tmp_path: Path) -> None:
+def test_a_run_of_a_plan_leaves_an_empty_scratch_folder(tmp_path: Path) -> None:
     image = vessels((40, 30, 50), 8).astype(np.float32)
     out = np.empty_like(image)
-    filter_tiles(
-        ArraySource(image, (16, 16, 16)), ArrayTarget(out), LEVELS, memory=400 * MB, scratch=tmp_path
-    )
+    cut = plan(LEVELS, image.shape, memory=400 * MB, chunks=(16, 16, 16))
+    filter_tiles(ArraySource(image, cut.tile), ArrayTarget(out), LEVELS, cut, scratch=tmp_path)
     assert same_bits(out, whole(LEVELS, image).image)
     assert list(tmp_path.iterdir()) == []

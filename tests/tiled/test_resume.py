@@ -38,7 +38,7 @@ def run(
     **more: Any,
 ) -> Result:
     plan, target = cut_by_hand(spec, MAP.shape, TILE, length), ArrayTarget(out, resumed=target_kept)
-    return filter_tiles(ArraySource(MAP), target, spec, plan=plan, scratch=scratch, **more)
+    return filter_tiles(ArraySource(MAP), target, spec, plan, scratch=scratch, **more)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ SMALL, QUICK = MAP[:20, :22, :24], made("skeletonize", Settings("levels", levels
 
 def quick(out: np.ndarray, scratch: Path, **more: Any) -> Result:
     plan = cut_by_hand(QUICK, SMALL.shape, (10, 11, 24), LENGTH)
-    return filter_tiles(ArraySource(SMALL), ArrayTarget(out), QUICK, plan=plan, scratch=scratch, **more)
+    return filter_tiles(ArraySource(SMALL), ArrayTarget(out), QUICK, plan, scratch=scratch, **more)
 
 
 @pytest.mark.parametrize("stage", ["pass", "write"])

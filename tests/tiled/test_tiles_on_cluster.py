@@ -115,7 +115,7 @@ def test_a_run_is_resumed_on_a_cluster_and_off_it(first: str, cluster: Cluster, 
             ArraySource(TUBES),
             ArrayTarget(image),
             LEVELS,
-            plan=plan,
+            plan,
             scratch=scratch,
             fingerprint="x",
             **more,
@@ -150,7 +150,7 @@ def test_tiles_that_share_a_chunk_are_refused_on_a_cluster(cluster: Cluster, tmp
             blocks,
             written,
             spec,
-            plan=cut_by_hand(spec, TUBES.shape, TILE, None),
+            cut_by_hand(spec, TUBES.shape, TILE, None),
             executor=TileExecutor(cluster, [], [tmp_path]),
         )
 
@@ -163,7 +163,7 @@ def test_an_array_in_memory_cannot_be_written_by_other_processes(cluster: Cluste
             open_blocks(tmp_path / "in.npy"),
             ArrayTarget(np.empty_like(TUBES)),
             spec,
-            plan=cut_by_hand(spec, TUBES.shape, TILE, None),
+            cut_by_hand(spec, TUBES.shape, TILE, None),
             executor=TileExecutor(cluster),
         )
 
@@ -178,7 +178,7 @@ def test_a_folder_that_a_worker_does_not_see_is_refused(cluster: Cluster, tmp_pa
             open_blocks(tmp_path / "in.npy"),
             ArrayTarget(np.empty_like(TUBES)),
             spec,
-            plan=cut_by_hand(spec, TUBES.shape, TILE, None),
+            cut_by_hand(spec, TUBES.shape, TILE, None),
             executor=TileExecutor(cluster, [tmp_path / "other.npy"]),
         )
 

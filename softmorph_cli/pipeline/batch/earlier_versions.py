@@ -27,10 +27,9 @@ Parameters = Mapping[str, Any]
 
 
 def comparable(parameters: Parameters) -> dict[str, Any] | None:
-    """Return the parameters of a batch in a form that is the same for equal results, whoever chose the defaults.
+    """Return `Recipe.parameters` of this or an earlier version in a form that is equal if the results are.
 
-    Args:
-        parameters: As `Recipe.parameters`, of this version or an earlier one; None is returned for anything else.
+    None is returned for anything else.
     """
     plain = json.loads(json.dumps(parameters, default=str))
     try:
@@ -66,12 +65,7 @@ def _earlier_settings(step: Parameters, chosen: str | None, settings: Parameters
 
 
 def advice(recipe: Recipe, parameters: Parameters) -> str | None:
-    """Return how to continue a batch that had other default methods; None where that is not the difference.
-
-    Args:
-        recipe: The steps and settings of this batch.
-        parameters: Those of the earlier batch, from its manifest.
-    """
+    """Return how to continue a batch with these parameters, if only its default methods differ from the recipe's."""
     wanted = comparable(parameters)
     if wanted is None or recipe.settings.method is not None or parameters["method"] is not None:
         return None

@@ -43,12 +43,7 @@ Watch = Callable[[WorkerStatus | None], None]
 
 
 def do(task: FileTask, *, computing: AbstractContextManager[Any] | None = None) -> Outcome:
-    """Return the outcome of a task; inside a worker, send its progress and stop when it is cancelled.
-
-    Args:
-        task: The task.
-        computing: As for `run_task`.
-    """
+    """Return the outcome of a task; inside a worker, send its progress and stop when it is cancelled."""
     return run_task(task, progress=_send, computing=computing)
 
 
@@ -87,12 +82,7 @@ class Engine:
         return self.executor.workers
 
     def outcomes(self, tasks: Iterator[FileTask], watch: Watch) -> Generator[Outcome, None, None]:
-        """Yield the outcome of every task as it ends; see `Executor.map_unordered`.
-
-        Args:
-            tasks: The tasks.
-            watch: Called with the status of workers.
-        """
+        """Yield the outcome of every task as it ends; see `Executor.map_unordered`."""
         running: dict[str, tuple[FileTask, int, float]] = {}
         free = list(range(self.workers))
 
@@ -128,22 +118,12 @@ class Engine:
 
 
 def thread_engine(workers: int) -> Engine:
-    """Return an engine of threads for one device: one file is computed while others are read and written.
-
-    Args:
-        workers: Number of threads.
-    """
+    """Return an engine of threads for one device: one file is computed while others are read and written."""
     return Engine(Threads(workers), _died, partial(do, computing=Lock()))
 
 
 def process_engine(workers: int, threads: int, memory: int | None = None) -> Engine:
-    """Return an engine of processes on this machine.
-
-    Args:
-        workers: Number of processes.
-        threads: CPU threads of each.
-        memory: Bytes that each may use; None where there is no limit.
-    """
+    """Return an engine of processes, each with this number of threads and bytes of memory (None: no limit)."""
 
     def sent(task: FileTask) -> FileTask:
         return replace(task, threads=threads, memory=memory)

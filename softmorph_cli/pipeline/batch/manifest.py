@@ -71,11 +71,7 @@ def tag(parts: int, part: int) -> str:
 
 
 def identity(path: Path, reference: Path | None = None) -> dict[str, Any]:
-    """Return size and modification time of a file and its companions, by which a change is noticed.
-
-    Args:
-        path: The file.
-        reference: An image of its own from which the file's geometry is read, if there is one.
+    """Return size and modification time of a file, of its companions and of its reference image, if it has one.
 
     Raises:
         OSError: If a file does not exist or cannot be accessed.
@@ -318,12 +314,7 @@ def unchanged(
 ) -> str | None:
     """Return in a few words why a file has to be processed again; None if its result is up to date.
 
-    Args:
-        record: Its record in the manifest.
-        source: The file.
-        target: Its result.
-        fingerprints: The fingerprints of all parameters that give the same result.
-        reference: As for `identity`.
+    `fingerprints` are those of all parameters that give the same result.
     """
     if record.state != DONE:
         return "failed before" if record.state == FAILED else "not finished"

@@ -26,12 +26,7 @@ def on_cluster(
 ) -> Iterator[MakeEngine]:
     """Yield a function for `carry_out` that makes the engine.
 
-    It connects to the cluster, or starts one, when there are files to process.
-
-    Args:
-        options: Which cluster.
-        selection: The files; every worker has to see their folders.
-        tell: Called with notes for the user while workers are awaited.
+    It connects to the cluster, or starts one, when there are files to process. Every worker has to see the folders.
     """
     with ExitStack() as stack:
 
@@ -59,12 +54,7 @@ def on_cluster(
 
 
 def cluster_engine(cluster: Cluster, leave: Callable[[], None] = lambda: None) -> Engine:
-    """Return an engine of the workers of a cluster.
-
-    Args:
-        cluster: The cluster.
-        leave: Ends the connection, and a cluster that was started on this machine.
-    """
+    """Return an engine of the workers of a cluster; `leave` ends the connection."""
     return Engine(
         cluster,
         _died,

@@ -59,10 +59,6 @@ class FileSelection:
 def jobs(selection: FileSelection, stored: str | None) -> list[FileJob]:
     """Return every file and its result, sorted by name.
 
-    Args:
-        selection: Which files.
-        stored: The type that results are stored as.
-
     Raises:
         FileError: If a folder does not exist or is a file, or holds no file that can be read.
         UsageError: If two inputs have the same result, a result is among the inputs, or a format cannot be written.

@@ -41,12 +41,7 @@ class Shares:
 
 
 def shares(jobs: Sequence[FileJob], recipe: Recipe, workers: int | None) -> Shares:
-    """Decide how many workers there are: as many as cores, files and memory allow.
-
-    Args:
-        jobs: The files.
-        recipe: What is done with each.
-        workers: Their number, if the user has chosen it.
+    """Divide the machine among as many workers as cores, files and memory allow, or among the given number.
 
     Raises:
         UsageError: If that number is less than 1.

@@ -178,12 +178,7 @@ def _lost(
 
 
 def _check_summary(batch: BatchRequest, *, ours: bool) -> None:
-    """Refuse, before anything is computed, a folder into which the summary could not be written.
-
-    Args:
-        batch: The batch.
-        ours: Whether a batch is known to have written into the folder.
-    """
+    """Refuse a folder into which the summary could not be written; `ours` if a batch has written into it before."""
     folder = batch.selection.target
     for path in summary.paths(folder, batch.tag) if folder.is_dir() else ():
         if path.is_symlink():
@@ -245,11 +240,6 @@ def _is_there(path: Path) -> bool:
 
 def carry_out(batch: BatchRequest, watcher: Watcher, engine: MakeEngine = choose) -> summary.BatchSummary:
     """Process all files of a batch, and write the summary.
-
-    Args:
-        batch: The batch.
-        watcher: Shows the progress.
-        engine: Makes the engine that processes the files.
 
     Raises:
         SoftmorphError: If anything is refused before the first result; later errors of files are in the summary.

@@ -54,10 +54,7 @@ class Members:
         self._admit(present, strict=True)
 
     def update(self, *, now: bool = False) -> None:
-        """Add workers that have joined and remove those that have left, once a second at most.
-
-        Args:
-            now: Do so even if the last time is less than a second ago.
+        """Add workers that have joined and remove those that have left; unless `now`, once a second at most.
 
         Raises:
             ClusterError: If the scheduler does not answer, or there has been no worker for too long.
@@ -167,12 +164,7 @@ class Members:
 
 
 def wrong_version(python: str, package: str | Exception) -> str | None:
-    """Return what is wrong with a worker's versions of Python and of softmorph, if anything is.
-
-    Args:
-        python: Such as "3.12.1".
-        package: Such as "0.1.0"; the exception where it is not installed.
-    """
+    """Return what is wrong with a worker's versions of Python and softmorph, if anything; an exception means none."""
     here, own = platform.python_version(), version(_PACKAGE)
     install = f"type there: pip install '{_PACKAGE}[cluster]=={own}'"
     # Pickled functions differ between minor versions of Python.

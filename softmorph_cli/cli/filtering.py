@@ -209,7 +209,7 @@ def _check_outputs(
     from softmorph_cli.filters.method import find
     from softmorph_cli.io import check_target
     from softmorph_cli.io.formats import suffix_of
-    from softmorph_cli.pipeline.outputs import make_stages, stage_paths, stored_type
+    from softmorph_cli.pipeline.result_files import make_stages, stage_paths, stored_type
 
     kind = stored_type(steps, target, outputs)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from softmorph_cli import __version__
 from softmorph_cli.filters.filter import Filter
 from softmorph_cli.filters.settings import Result
-from softmorph_cli.pipeline.outputs import default_type
+from softmorph_cli.pipeline.result_files import default_type
 from softmorph_cli.volume import Volume
 
 # Settings that are named under a picture of a result, beside the method.

@@ -22,8 +22,9 @@ from softmorph_cli.io.options import ReadOptions, WriteOptions
 from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.metrics.statistics import Statistics, change, summarize
 from softmorph_cli.pipeline import describe
-from softmorph_cli.pipeline.outputs import OutputOptions, stage_paths, stored_type
+from softmorph_cli.pipeline.outputs import OutputOptions
 from softmorph_cli.pipeline.perform import perform
+from softmorph_cli.pipeline.result_files import stage_paths, stored_type
 from softmorph_cli.skeleton.kind import exact_levels
 from softmorph_cli.volume import Volume
 

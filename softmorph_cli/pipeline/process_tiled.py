@@ -26,8 +26,9 @@ from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.level_sets import nested_levels
 from softmorph_cli.pipeline import describe
 from softmorph_cli.pipeline.measure_blocks import measured, slab_voxels
-from softmorph_cli.pipeline.outputs import OutputOptions, stored_type
+from softmorph_cli.pipeline.outputs import OutputOptions
 from softmorph_cli.pipeline.process import Processed
+from softmorph_cli.pipeline.result_files import stored_type
 from softmorph_cli.system import machine
 from softmorph_cli.system.files import is_store, not_written, partial, replacing
 from softmorph_cli.system.heap import share_one_heap

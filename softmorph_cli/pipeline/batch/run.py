@@ -16,7 +16,7 @@ from softmorph_cli.pipeline.batch.plan import FileJob, FileSelection
 from softmorph_cli.pipeline.batch.recipe import Recipe, fingerprint_of
 from softmorph_cli.pipeline.batch.resources import choose
 from softmorph_cli.pipeline.batch.task import FileTask, Outcome
-from softmorph_cli.pipeline.outputs import stored_type
+from softmorph_cli.pipeline.result_files import stored_type
 from softmorph_cli.system.files import check_writable
 
 NEW, REDO, SKIP = "new", "redo", "skip"

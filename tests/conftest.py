@@ -56,9 +56,9 @@ def torch_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def _cluster() -> Iterator[Cluster]:
-    from softmorph_cli.workers.cluster import Where, connected
+    from softmorph_cli.workers.cluster import ClusterOptions, connected
 
-    with connected(Where(workers=2), threads=1) as local:
+    with connected(ClusterOptions(workers=2), threads=1) as local:
         yield local
 
 

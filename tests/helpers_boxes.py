@@ -30,8 +30,8 @@ class ArrayReader:
 class ArrayWriter:
     """An array that is written in boxes, by this process alone."""
 
-    def __init__(self, array: Array) -> None:
-        self.array = array
+    def __init__(self, array: Array, *, resumed: bool = False) -> None:
+        self.array, self.resumed = array, resumed
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an array in memory is written to by its own process.")
@@ -39,3 +39,9 @@ class ArrayWriter:
     def write(self, box: Box, values: Array) -> None:
         """Copy values into the array."""
         self.array[box] = values
+
+    def has(self, box: Box) -> bool:
+        return True
+
+    def flush(self) -> None:
+        pass

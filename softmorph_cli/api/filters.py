@@ -141,13 +141,10 @@ def _of_volume(chosen: SoftFilter, volume: Volume) -> tuple[Volume, Volume | Non
     grid = {name: getattr(chosen, name, None) for name in ("spatial_dims", "spacing", "unit")}
     refuse_grid(**grid)
     settled, nearest = chosen.settled(image_kind.exact_levels(volume))
-    done = perform(settled, volume, name=str(volume.source.path) if volume.source else "the volume")
-    error = done.result.standard_error
-    return (
-        replace(done.volume, notes=(*done.volume.notes, *nearest)),
-        None if error is None else done.prepared.with_array(error),
-        done.warnings,
-    )
+    name = str(volume.source.path) if volume.source else "the volume"
+    filtered, prepared, result = perform(settled, volume, name=name)
+    error = None if result.standard_error is None else prepared.with_array(result.standard_error)
+    return replace(filtered, notes=(*filtered.notes, *nearest)), error, result.warnings
 
 
 erosion = _function_of(operations.Erosion, "erosion")

@@ -21,9 +21,9 @@ from softmorph_cli.system.printable import message, printable
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
-    from softmorph_cli.pipeline.batch.run import Item, Order, Watcher
-    from softmorph_cli.pipeline.batch.summary import Summary
-    from softmorph_cli.workers.cluster import Where
+    from softmorph_cli.pipeline.batch.run import BatchRequest, PlannedFile, Watcher
+    from softmorph_cli.pipeline.batch.summary import BatchSummary
+    from softmorph_cli.workers.cluster import ClusterOptions
 
 _RUN = "How the batch runs"
 _PARTS = "Parts of a batch, for array jobs"
@@ -150,11 +150,11 @@ def batch(
         raise typer.Exit(1)
 
 
-def _carry_out_on(where: Where, order: Order, watcher: Watcher) -> Summary:
+def _carry_out_on(where: ClusterOptions, order: BatchRequest, watcher: Watcher) -> BatchSummary:
     from softmorph_cli.pipeline.batch.on_cluster import on_cluster
     from softmorph_cli.pipeline.batch.run import carry_out
 
-    with on_cluster(where, order.choice, watcher.note) as engine:
+    with on_cluster(where, order.selection, watcher.note) as engine:
         return carry_out(order, watcher, engine)
 
 
@@ -168,12 +168,12 @@ def _order(
     reading: ReadOptions,
     settings: Settings,
     results: Results,
-) -> Order:
-    from softmorph_cli.pipeline.batch.plan import Choice
+) -> BatchRequest:
+    from softmorph_cli.pipeline.batch.plan import FileSelection
     from softmorph_cli.pipeline.batch.recipe import Recipe
-    from softmorph_cli.pipeline.batch.run import Order
+    from softmorph_cli.pipeline.batch.run import BatchRequest
     from softmorph_cli.pipeline.chain import check
-    from softmorph_cli.pipeline.outputs import ResultOptions
+    from softmorph_cli.pipeline.outputs import OutputOptions
 
     if (running.num_parts is None) != (running.part_id is None):
         raise UsageError("--num-parts N and --part-id I go together, such as --num-parts 10 --part-id 0.")
@@ -184,10 +184,12 @@ def _order(
         settings=settings,
         pipeline=pipeline,
         reading=reading,
-        writing=ResultOptions.of(results),
+        writing=OutputOptions.of(results),
     )
-    return Order(
-        choice=Choice(source, target, files.glob, files.recursive, files.suffix, tuple(reading.files)),
+    return BatchRequest(
+        selection=FileSelection(
+            source, target, files.glob, files.recursive, files.suffix, tuple(reading.files)
+        ),
         recipe=recipe,
         resume=running.resume,
         force=results.force,
@@ -198,7 +200,7 @@ def _order(
     )
 
 
-def _print_plan(order: Order, results: Results) -> None:
+def _print_plan(order: BatchRequest, results: Results) -> None:
     from softmorph_cli.pipeline.batch.run import all_jobs, decide
 
     items = decide(order, all_jobs(order)[0])
@@ -220,12 +222,12 @@ def _print_plan(order: Order, results: Results) -> None:
         typer.echo(f"{counts}; nothing was written.", err=True)
 
 
-def _line(item: Item) -> str:
+def _line(item: PlannedFile) -> str:
     why = f" ({item.why})" if item.why else ""
     return f"{item.action:<4} {item.job.source} → {item.job.target}{why}"
 
 
-def _report(summary: Summary, order: Order, results: Results) -> None:
+def _report(summary: BatchSummary, order: BatchRequest, results: Results) -> None:
     if results.json:
         typer.echo(documents.as_json(summary.document))
         return
@@ -237,9 +239,9 @@ def _report(summary: Summary, order: Order, results: Results) -> None:
     lines += [[name, f"{count:,}"] for name, count in sorted(counts.items()) if name not in always]
     from softmorph_cli.pipeline.batch.summary import paths
 
-    table, _ = paths(order.choice.target, order.tag)
+    table, _ = paths(order.selection.target, order.tag)
     footer = f"a row for each file: {table}"
-    report.table(f"batch → {order.choice.target}", ("", "files"), lines, err=False, footer=footer)
+    report.table(f"batch → {order.selection.target}", ("", "files"), lines, err=False, footer=footer)
     for entry in summary.bad:
         if entry.error is not None:
             report.echo(message(f"failed: {entry.error}"))

@@ -18,7 +18,7 @@ from softmorph_cli.cli.progress import MINUTE, bar, iteration, share
 from softmorph_cli.system.printable import printable
 
 if TYPE_CHECKING:
-    from softmorph_cli.pipeline.batch.engine import Sign
+    from softmorph_cli.pipeline.batch.engine import WorkerStatus
     from softmorph_cli.pipeline.batch.task import Outcome
 
 _NAME_WIDTH = 32
@@ -58,7 +58,7 @@ class BatchProgress:
         if not self.quiet and sys.stderr.isatty():
             self.bars = _Bars(files, workers)
 
-    def sign(self, sign: Sign | None) -> None:
+    def sign(self, sign: WorkerStatus | None) -> None:
         """Show the progress of a worker; None is sent about once a second."""
         if self.bars is not None and sign is not None:
             self.bars.sign(sign)
@@ -133,7 +133,7 @@ class _Bars:
             self.bar.add_task("", total=None, visible=False) for _ in range(len(self.workers), workers)
         ]
 
-    def sign(self, sign: Sign) -> None:
+    def sign(self, sign: WorkerStatus) -> None:
         self._make_room(sign.worker + 1)  # workers may join a cluster
         task = self.workers[sign.worker]
         if sign.progress is None:

@@ -58,9 +58,11 @@ def evaluate_folders(
     """
     from softmorph_cli.io.nnunet import check_reference
     from softmorph_cli.metrics import folders
-    from softmorph_cli.pipeline.batch.plan import Choice, inputs
+    from softmorph_cli.pipeline.batch.plan import FileSelection, inputs
 
-    mine, its = (inputs(Choice(folder, folder, apart=tuple(apart))) for folder in (prediction, reference))
+    mine, its = (
+        inputs(FileSelection(folder, folder, apart=tuple(apart))) for folder in (prediction, reference)
+    )
     matched = folders.match(prediction, reference, mine, its)
     check_reference(order.reading.like, [path for _, path, _ in matched.pairs])
     for message in matched.unmatched:

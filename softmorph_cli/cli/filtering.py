@@ -21,8 +21,8 @@ from softmorph_cli.system.units import sign
 if TYPE_CHECKING:
     from softmorph_cli.filters.filter import Filter
     from softmorph_cli.filters.settings import Result
-    from softmorph_cli.pipeline.process import Outputs, Processed
-    from softmorph_cli.tiled.progress import TileProgress
+    from softmorph_cli.pipeline.process import Processed
+    from softmorph_cli.tiled import TileProgress
     from softmorph_cli.volume import Volume
 
 
@@ -68,16 +68,17 @@ def run(
 
     `command` is the name in documents; `stages` is a folder for the result of each step.
     """
-    from softmorph_cli.pipeline.process import Outputs, process
+    from softmorph_cli.pipeline.process import process
 
-    outputs = Outputs.of(writing, target=target, stages=stages)
-    _check_outputs(source, reading, outputs, steps)
+    _check_outputs(source, target, reading, writing, steps, stages=stages)
     with reporting(quiet=writing.quiet) as progress:
         processed = process(
             command,
             source,
+            target,
             steps,
-            outputs,
+            writing,
+            stages=stages,
             reading=reading,
             progress=progress,
             tell=_discard if writing.quiet else note,
@@ -95,37 +96,39 @@ def run_tiled(
     large: Large,
 ) -> None:
     """Run a step on one file tile by tile, or print the plan of such a run."""
-    from softmorph_cli.pipeline import process_tiled
-    from softmorph_cli.pipeline.process import Outputs
+    from softmorph_cli.pipeline.process_tiled import TiledProcess
     from softmorph_cli.system.units import bytes_of
-    from softmorph_cli.tiled.manifest import NAME, named_by
 
     memory = None if large.memory is None else bytes_of(large.memory)
     if large.memory is not None and memory is None:
         raise UsageError(f"--memory {large.memory}: give a number and a unit, such as 4GB or 512MiB.")
-    where = large.where()
-    how = process_tiled.Large(memory, large.scratch, large.resume, where)
-    outputs = Outputs.of(writing, target=target)
     tell = _discard if writing.quiet else note
-    if large.dry_run and large.memory is None and large.scratch is None and where is None:
+    process = TiledProcess(
+        command,
+        source,
+        target,
+        step,
+        writing,
+        reading,
+        memory=memory,
+        scratch=large.scratch,
+        resume=large.resume,
+        cluster=large.where(),
+        tell=tell,
+    )
+    if large.dry_run and large.memory is None and large.scratch is None and process.cluster is None:
         raise UsageError("--dry-run tells how a map is cut: add --memory SIZE, such as --memory 4GB.")
     if large.dry_run:
-        with process_tiled.prepared(source, step, outputs, how, reading, tell) as ready:
-            report.table(f"{command} → {target}, not run", ("", ""), report.planned(ready.plan), err=False)
+        plan = process.plan()
+        report.table(f"{command} → {target}, not run", ("", ""), report.planned(plan), err=False)
         return
-    # A run with --json is repeated: its output is in no file.
-    done = (
-        not writing.force
-        and not writing.json
-        and process_tiled.complete(command, source, step, outputs, how, reading)
-    )
-    if done:
+    # The document that --json prints is not kept in a file.
+    if not writing.force and not writing.json and process.complete():
         tell(
             f"{target} is complete: this command made it, and its input has not changed since. --force makes it again."
         )
         return
-    ours = process_tiled.taken(outputs, named_by(large.scratch)) if large.resume and large.scratch else []
-    _check_outputs(source, reading, outputs, [step], ours)
+    _check_outputs(source, target, reading, writing, [step], ours=process.finished_outputs())
     with reporting(quiet=writing.quiet) as bar:
 
         def show(progress: TileProgress) -> None:
@@ -133,12 +136,9 @@ def run_tiled(
                 bar.update(report.tile(progress), progress.done, progress.total)
 
         try:
-            processed = process_tiled.process_tiled(
-                command, source, step, outputs, how, reading=reading, progress=show, tell=tell
-            )
+            processed = process.run(show)
         except BaseException as error:
-            kept = large.scratch is not None and (large.scratch / NAME).is_file()
-            if kept and "--resume" not in str(error):
+            if process.kept and "--resume" not in str(error):
                 tell(f"what is done is kept in {large.scratch}: the same command with --resume goes on.")
             raise
     _report(command, [step], target, processed, writing)
@@ -202,20 +202,27 @@ def _reached(document: Mapping[str, Any]) -> list[str]:
 
 
 def _check_outputs(
-    source: Path, reading: ReadOptions, outputs: Outputs, steps: Sequence[Filter], ours: Collection[Path] = ()
+    source: Path,
+    target: Path,
+    reading: ReadOptions,
+    outputs: Writing,
+    steps: Sequence[Filter],
+    *,
+    stages: Path | None = None,
+    ours: Collection[Path] = (),
 ) -> None:
     """Refuse outputs that cannot be written; `ours` are files of an interrupted run, which is resumed."""
     from softmorph_cli.filters.method import find
     from softmorph_cli.io import check_target
+    from softmorph_cli.io.formats import suffix_of
+    from softmorph_cli.pipeline.result_files import make_stages, stage_paths, stored_type
 
-    kind = outputs.stored(steps)
+    kind = stored_type(steps, target, outputs)
 
     def may(path: Path) -> bool:
         return outputs.force or path in ours
 
-    check_target(
-        outputs.target, WriteOptions(output_type=kind, force=may(outputs.target), pyramid=outputs.pyramid)
-    )
+    check_target(target, replace(outputs, output_type=kind, force=may(target)))
     if outputs.standard_error is not None:
         settings = steps[-1].settings
         if settings is None or find(settings.method).name != "sampled":
@@ -223,13 +230,18 @@ def _check_outputs(
         check_target(outputs.standard_error, WriteOptions(force=may(outputs.standard_error)))
     beside = [path for path in (outputs.stats, outputs.preview) if path is not None]
     images = [path for path in (outputs.standard_error,) if path is not None]
-    if outputs.stages is not None:
-        images += [outputs.stage(number, step) for number, step in enumerate(steps, 1)]
+    paths = [] if stages is None else stage_paths(stages, steps, suffix_of(target))
     check_side_outputs(
-        source, reading.files, beside, outputs.preview, force=may, target=outputs.target, images=images
+        source,
+        reading.files,
+        beside,
+        outputs.preview,
+        force=may,
+        target=target,
+        images=[*images, *paths],
     )
-    if outputs.stages is not None:
-        outputs.make_stages(steps)
+    if stages is not None:
+        make_stages(stages, paths, force=outputs.force)
 
 
 def check_png(option: str, path: Path | None) -> None:

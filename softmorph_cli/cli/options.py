@@ -15,7 +15,7 @@ from softmorph_cli.pipeline.outputs import OutputOptions, ResultOptions
 from softmorph_cli.system.parameters import Parameter, declared
 
 if TYPE_CHECKING:
-    from softmorph_cli.workers.cluster import Where
+    from softmorph_cli.workers.cluster import ClusterOptions
 
 Input = Annotated[
     Path, typer.Argument(metavar="IN", help=f"Probability map: {families.READ}.", show_default=False)
@@ -91,7 +91,7 @@ class Machines:
         bool, Parameter("Work on a Dask cluster of processes on this machine, started for this run.")
     ] = False
 
-    def where(self, workers: int | None = None) -> Where | None:
+    def where(self, workers: int | None = None) -> ClusterOptions | None:
         """Return the cluster that does the work; None for this process. `workers` is how many are started here."""
         if self.scheduler is None and not self.local_cluster:
             return None
@@ -104,9 +104,9 @@ class Machines:
                 "--workers is how many processes are started here; with --scheduler leave it out: every worker of "
                 "the cluster gets work."
             )
-        from softmorph_cli.workers.cluster import Where
+        from softmorph_cli.workers.cluster import ClusterOptions
 
-        return Where(self.scheduler, workers)
+        return ClusterOptions(self.scheduler, workers)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from softmorph_cli.system.units import sign
 
 if TYPE_CHECKING:
     from softmorph_cli.metrics.statistics import Statistics
-    from softmorph_cli.tiled.plan import Plan
-    from softmorph_cli.tiled.progress import TileProgress
+    from softmorph_cli.tiled import TilePlan, TileProgress
 
 STDOUT = Path("-")
 _LONGEST_WORDS = 2000
@@ -116,7 +115,7 @@ def rows(statistics: Sequence[Statistics]) -> list[list[str]]:
     ]
 
 
-def planned(plan: Plan) -> list[list[str]]:
+def planned(plan: TilePlan) -> list[list[str]]:
     """Return the table of a plan: tiles, memory, disk and time."""
     once = (
         "all iterations at once" if plan.pass_length is None else f"{plan.pass_length} iterations at a time"

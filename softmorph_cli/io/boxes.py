@@ -31,10 +31,21 @@ class BoxWriter(Protocol):
     """A map that is written in boxes; `BlockWriter` is one.
 
     Pickled, it can be written to by another process. If a process is killed, its box may be written a second time.
+
+    Attributes:
+        resumed: Whether it still holds what an interrupted run wrote.
     """
+
+    resumed: bool
 
     def write(self, box: Box, values: Array, /) -> None:
         """Store the values of a box."""
+
+    def has(self, box: Box, /) -> bool:
+        """Whether a box that was written can be read."""
+
+    def flush(self) -> object:
+        """Flush to the disk what was written."""
 
 
 def clipped(box: Sequence[slice], shape: Sequence[int]) -> Box:

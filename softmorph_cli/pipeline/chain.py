@@ -1,4 +1,4 @@
-"""Steps as people write them: on the command line, and in a TOML file."""
+"""Steps of a chain as text: on the command line, and in a TOML file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from softmorph_cli.system.parameters import Declared
 def parse(text: str) -> tuple[str, dict[str, Any]]:
     """Return the operation and the parameters of a step such as `close:iterations=2,connectivity=26`.
 
-    A flag stands for itself, as in `skeletonize:hard` and `skeletonize:no-finish`. A value may hold commas, as in
-    `resample:spacing=2mm,1mm,1mm`: what follows a comma and names no key belongs to the value before. A dash in a
-    key is an underscore.
+    A flag has no value, as in `skeletonize:hard` and `skeletonize:no-finish`. A value may contain commas, as in
+    `resample:spacing=2mm,1mm,1mm`: text after a comma that has no = belongs to the value before. Keys have dashes or
+    underscores.
 
     Raises:
-        UsageError: If there is no such operation or key, or a value is not of its type.
+        UsageError: If the operation or a key is unknown, or a value has the wrong type.
     """
     name, _, rest = text.partition(":")
     keys = _operation(name.strip(), text).keys()
@@ -55,14 +55,10 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def filters(texts: Sequence[str], settings: Settings) -> list[Filter]:
-    """Return the filters of a chain.
-
-    Args:
-        texts: Steps, each as for `parse`.
-        settings: How they run where they do not say.
+    """Return the filters of a chain, from steps as for `parse`, and settings for those that have none of their own.
 
     Raises:
-        UsageError: If one is wrong, or one that gives labels is not the last.
+        UsageError: If a step is wrong, or one before the last gives labels.
     """
     return _checked([_made(*parse(text), text, settings) for text in texts], list(texts))
 
@@ -70,13 +66,9 @@ def filters(texts: Sequence[str], settings: Settings) -> list[Filter]:
 def pipeline(path: Path, settings: Settings) -> list[Filter]:
     """Return the filters of a TOML file: tables `[[step]]` with `operation` and its parameters.
 
-    Args:
-        path: The file.
-        settings: How they run where they do not say.
-
     Raises:
         FileError: If it cannot be read.
-        RuleError: If it is no TOML, or holds anything else.
+        RuleError: If it is not TOML, or contains anything else.
         UsageError: As `filters`.
     """
     try:
@@ -121,7 +113,7 @@ def check(chosen: Sequence[Filter]) -> None:
     """Refuse a chain without a step.
 
     Raises:
-        UsageError: With the operations there are.
+        UsageError: If it has none.
     """
     if not chosen:
         names = ", ".join(OPERATIONS)
@@ -136,12 +128,7 @@ def _checked(made: list[Filter], places: list[str]) -> list[Filter]:
 
 
 def as_text(chosen: Filter, settings: Settings | None = None) -> str:
-    """Return a filter as `parse` takes it.
-
-    Args:
-        chosen: The filter.
-        settings: How it would run if it did not say.
-    """
+    """Return a filter as text for `parse`, without parameters that are those of the settings."""
     typed = []
     for key, value in chosen.given(settings).items():
         name = key.replace("_", "-")

@@ -1,4 +1,4 @@
-"""What is told of steps: in the JSON, in a file's provenance, under a picture."""
+"""Describes steps and files: in the JSON document, in a file's provenance, in the title of a picture."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Any, Final
 
 from softmorph_cli import __version__
 from softmorph_cli.filters.filter import Filter
-from softmorph_cli.pipeline.perform import Done
+from softmorph_cli.filters.settings import Result
+from softmorph_cli.pipeline.result_files import default_type
 from softmorph_cli.volume import Volume
 
-_DEFAULT_TYPES: Final = {".png": "uint16"}
-# What a picture of a result depends on beside its method.
+# Settings that are named under a picture of a result, beside the method.
 _DRAWN: Final = ("levels", "lowest", "prune_contrast", "smooth_levels")
 
 
-def step(step: Filter, made: Done, seconds: float) -> dict[str, Any]:
-    """Return what the JSON says of a step."""
-    result, chosen = made.result, step.in_force
+def step(step: Filter, result: Result, unit: str | None, seconds: float) -> dict[str, Any]:
+    """Return a step's entry in the document; `unit` is that of the map's voxel size."""
+    chosen = step.in_force
     if "finish" in chosen and result.finished is not None:
-        # Stopped by the cap there is no finishing, whatever was asked for.
+        # A skeletonization that the cap has ended is not finished, whatever was asked for.
         chosen["finish"] = result.finished
-    unit = (step.radius_unit or made.prepared.unit or "voxels") if result.radius else None
     return {
         "operation": step.operation,
         "method": step.method_in_force,
@@ -30,18 +29,13 @@ def step(step: Filter, made: Done, seconds: float) -> dict[str, Any]:
         "iterations": result.iterations,
         "stop_reason": result.stop_reason,
         "radius_reached": list(result.radius) if result.radius else None,
-        "radius_unit": unit,
+        "radius_unit": (step.radius_unit or unit or "voxels") if result.radius else None,
         "seconds": seconds,
     }
 
 
 def which(volume: Volume, time: int | None) -> str:
-    """Return which of several images was read, as it follows a file's name in a title: ", vein, time 1".
-
-    Args:
-        volume: The map as it was read.
-        time: Which of its times was asked for, or None.
-    """
+    """Return the channel and the chosen time of a map, to follow the file's name in a title: ", vein, time 1"."""
     words = (volume.source.channel if volume.source else None, None if time is None else f"time {time}")
     return "".join(f", {word}" for word in words if word)
 
@@ -49,8 +43,8 @@ def which(volume: Volume, time: int | None) -> str:
 def provenance(
     command: str, reports: Sequence[Mapping[str, Any]], read_with: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what a file says of how it was made; of a chain each step's operation, method and parameters."""
-    told = [
+    """Return a file's provenance: the command and its parameters; of a chain those of each step."""
+    steps = [
         {
             "operation": report["operation"],
             **({"method": report["method"]} if report["method"] else {}),
@@ -58,10 +52,10 @@ def provenance(
         }
         for report in reports
     ]
-    parameters = {"steps": told}
-    if command == told[0]["operation"]:
-        # The command says it already.
-        parameters = {name: value for name, value in told[0].items() if name != "operation"}
+    parameters = {"steps": steps}
+    if command == steps[0]["operation"]:
+        # The command is the operation.
+        parameters = {name: value for name, value in steps[0].items() if name != "operation"}
     return {
         "command": f"softmorph {command}",
         "version": __version__,
@@ -70,13 +64,13 @@ def provenance(
 
 
 def over_input(source: Path, target: Path) -> list[str]:
-    """Return a note where a result takes the place of the map that was read."""
-    same = target.exists() and target.resolve() == source.resolve()  # another name of a file stays
+    """Return a note if the result replaces the map that is read; another hard link of that file remains."""
+    same = target.exists() and target.resolve() == source.resolve()
     return [f"{target} is IN as well: the map that is read is replaced by its result."] if same else []
 
 
 def words(steps: Sequence[Filter]) -> str:
-    """Return what stands under a picture."""
+    """Return the line under a picture: the method and the parameters, or the names of several steps."""
     if len(steps) > 1:
         return " \u2192 ".join(one.operation for one in steps)
     only = steps[0]
@@ -100,8 +94,3 @@ def output(target: Path, volume: Volume, stored: str | None) -> dict[str, Any]:
         "unit": volume.unit,
         "dtype": {"mask": "uint8", "labels": "labels"}.get(stored or "", stored or default),
     }
-
-
-def default_type(target: Path) -> str:
-    """Return the type that probabilities are stored as where none is chosen; .npy keeps that of the map."""
-    return _DEFAULT_TYPES.get(target.suffix.lower(), "float32")

@@ -1,4 +1,4 @@
-"""How the result of filters is written, and what is written beside it, as data."""
+"""How the result of filters is written, and what is written beside it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from softmorph_cli.system.parameters import Parameter
 
 @dataclass(frozen=True, kw_only=True)
 class ResultOptions(WriteOptions):
-    """How a result is written, its channels one by one or together."""
+    """How a result is written, and whether its channels are combined."""
 
     renormalize: Annotated[
         bool,
@@ -34,7 +34,7 @@ class ResultOptions(WriteOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions(ResultOptions):
-    """The same of one file, and what is written beside it."""
+    """How the result of one file is written, and what is written beside it."""
 
     stats: Annotated[Path | None, Parameter("Write the statistics as JSON.", "PATH.json", group=OUTPUT)] = (
         None
@@ -46,3 +46,8 @@ class OutputOptions(ResultOptions):
         Path | None,
         Parameter("With --method sampled: write each voxel's standard error.", "PATH", group=OUTPUT),
     ] = None
+
+    @property
+    def beside(self) -> list[Path]:
+        """The files that are written beside the result."""
+        return [path for path in (self.stats, self.preview, self.standard_error) if path is not None]

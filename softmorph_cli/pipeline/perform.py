@@ -1,11 +1,10 @@
-"""Applies a filter to a map: what it is applied to, whether that fits into memory, and what came of it."""
+"""Applies a filter to a map, if memory is enough for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
-from typing import Any
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.filter import COMMAND, LABELS, Filter
@@ -13,25 +12,6 @@ from softmorph_cli.filters.settings import Progress, Result, Settings
 from softmorph_cli.system import machine
 from softmorph_cli.system.parameters import in_shell, named, take_a_part
 from softmorph_cli.volume import Volume
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a step made of a map.
-
-    Attributes:
-        volume: The result.
-        prepared: The map it was applied to, after `prepare`.
-        result: How it went.
-        labels: The labels, where the step gives some; the volume then holds what is labelled, as 0 and 1.
-        warnings: One sentence each.
-    """
-
-    volume: Volume
-    prepared: Volume
-    result: Result
-    labels: Any = None
-    warnings: tuple[str, ...] = ()
 
 
 def perform(
@@ -42,19 +22,24 @@ def perform(
     progress: Callable[[Progress], None] | None = None,
     memory: int | None = None,
     place: str = COMMAND,
-) -> Done:
-    """Apply a step to a map.
+) -> tuple[Volume, Volume, Result]:
+    """Apply a filter to a map.
 
     Args:
-        step: The step.
+        step: The filter.
         volume: The map.
-        name: What the map is called, for messages.
+        name: The map's name in messages.
         progress: Called after every sub-iteration.
-        memory: Bytes that this one of several workers may use; None for what the machine allows.
+        memory: Bytes that may be used, if this is one of several workers; None for what the machine allows.
         place: Where the filter is typed: `COMMAND` or `CHAIN`.
 
+    Returns:
+        The filtered map, of labels whether there is one (1) or none (0); the map that the filter was applied to,
+        after `Filter.prepare`; the filter's result, whose warnings include those about the map.
+
     Raises:
-        InputError: If the step does not fit the map, or not into memory; the sentence begins with the map's name.
+        InputError: If the filter does not fit the map, or the map does not fit into memory; the message begins with
+            the map's name.
     """
     settings = step.settings or Settings()
     try:
@@ -63,46 +48,39 @@ def perform(
         check_memory(prepared, settings, memory, tiled=tiled)
         result = step.run(prepared, progress)
     except InputError as error:
-        # What a filter finds wrong with the numbers is wrong with this file.
+        # A filter does not know which file its image is from.
         raise InputError(f"{name}: {error}") from error
-    image = result.image
-    labels = image if step.gives == LABELS else None
-    if labels is not None:
-        image = labels > 0
-    return Done(
-        volume=prepared.with_array(image.astype(prepared.array.dtype, copy=False)),
-        prepared=prepared,
-        result=result,
-        labels=labels,
-        warnings=(*step.ineffective(), *step.concerns(volume, place), *result.warnings),
-    )
+    image = result.image > 0 if step.gives == LABELS else result.image
+    warnings = (*step.ineffective(), *step.concerns(volume, place), *result.warnings)
+    filtered = prepared.with_array(image.astype(prepared.array.dtype, copy=False))
+    return filtered, prepared, replace(result, warnings=warnings)
 
 
 def check_memory(volume: Volume, settings: Settings, memory: int | None, *, tiled: str | None = None) -> None:
-    """Refuse what cannot fit, before the system kills the process without a word.
+    """Refuse a map that does not fit into memory, instead of being killed by the system later.
 
     Args:
         volume: The map.
         settings: How it is filtered.
-        memory: Bytes that this one of several workers may use; None for what the machine allows.
-        tiled: The command that does the same tile by tile, if one does.
+        memory: Bytes that may be used, if this is one of several workers; None for what the machine allows.
+        tiled: The command that does the same tile by tile, if there is one.
 
     Raises:
         InputError: If it does not fit.
     """
     image = prod(volume.array.shape[-volume.spatial_dims :])
 
-    def taken(settings: Settings) -> int:
-        # The input, the result and the result as it is written; while one image runs, its working copies.
+    def bytes_needed(settings: Settings) -> int:
+        # The input, the result, the result as it is written; and the working copies of one image.
         return 3 * volume.array.nbytes + image * settings.bytes_per_voxel(volume.array.itemsize)
 
-    needed, allowed = taken(settings), memory or machine.memory()
+    needed, allowed = bytes_needed(settings), memory or machine.memory()
     if settings.device in ("auto", "cpu") and allowed is not None and needed > allowed:
         ways = [f"use fewer {named('workers')}"] if memory else []
         fewer = [
             n
             for n in (32, 16, 8)
-            if settings.levels_in_force and taken(replace(settings, levels=n)) <= allowed
+            if settings.levels_in_force and bytes_needed(replace(settings, levels=n)) <= allowed
         ]
         if fewer:
             ways.append(f"add {named('levels', fewer[0])}")

@@ -1,11 +1,11 @@
-"""From a file to a file: read, apply steps, measure, write, and a document that tells of it."""
+"""From a file to a file: read, filter, measure, write, and a document that describes it all."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.filters.filter import CHAIN, COMMAND, LABELS, MASK, PROBABILITY, Filter
-from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.errors import InputError
+from softmorph_cli.filters.filter import CHAIN, COMMAND, LABELS, MASK, Filter
 from softmorph_cli.filters.settings import Progress, Result
 from softmorph_cli.io import check_target, documents, exclusive, read_map, write_labels, write_map
 from softmorph_cli.io.formats import suffix_of
@@ -24,108 +23,43 @@ from softmorph_cli.kernels.level_sets import nested_levels
 from softmorph_cli.metrics.statistics import Statistics, change
 from softmorph_cli.pipeline import describe
 from softmorph_cli.pipeline.outputs import OutputOptions
-from softmorph_cli.pipeline.perform import Done, perform
+from softmorph_cli.pipeline.perform import perform
+from softmorph_cli.pipeline.result_files import stage_paths, stored_type
 from softmorph_cli.skeleton import image_kind
 from softmorph_cli.volume import Volume
 
-OUTPUT_TYPES = ("float32", "float16", "uint8", "uint16")
-
-
-@dataclass(frozen=True)
-class Outputs(OutputOptions):
-    """What is written where.
-
-    Attributes:
-        target: The result.
-        stages: A folder that keeps what every step makes.
-    """
-
-    target: Path
-    stages: Path | None = None
-
-    @property
-    def beside(self) -> list[Path]:
-        """The files beside the target."""
-        return [path for path in (self.stats, self.preview, self.standard_error) if path is not None]
-
-    def stage(self, number: int, step: Filter) -> Path:
-        """Return where the result of a step, from 1, is kept."""
-        assert self.stages is not None
-        return self.stages / f"{number:02d}-{step.operation}{suffix_of(self.target)}"
-
-    def make_stages(self, steps: Sequence[Filter]) -> None:
-        """Make the folder of stages, and refuse what could not be written into it.
-
-        Raises:
-            FileError: If it cannot be made, or holds such files already and `force` is off.
-        """
-        assert self.stages is not None
-        try:
-            self.stages.mkdir(exist_ok=True)
-        except OSError as error:
-            raise FileError(f"{self.stages} cannot be made: {error.strerror or error}.") from error
-        for number, step in enumerate(steps, 1):
-            check_target(self.stage(number, step), WriteOptions(force=self.force))
-
-    def stored(self, steps: Sequence[Filter]) -> str | None:
-        """Return the type the result is stored as.
-
-        Raises:
-            UsageError: If it is none, does not go with what the last step gives, or cannot tell its levels apart.
-        """
-        if self.output_type not in (None, *OUTPUT_TYPES):
-            raise UsageError(f"--output-type {self.output_type}: use float32, float16, uint8 or uint16.")
-        last = steps[-1]
-        if (self.renormalize or self.argmax) and last.gives != PROBABILITY:
-            raise UsageError(
-                f"--renormalize and --argmax need probabilities, and {last.operation} gives none here: leave them out."
-            )
-        if self.argmax and self.output_type is not None:
-            raise UsageError("labels take the smallest type that holds them: leave out --output-type.")
-        if self.argmax:
-            return "labels"
-        if last.gives == MASK:
-            if self.output_type not in (None, "uint8"):
-                name = "a hard skeleton" if isinstance(last, Skeleton) else "a mask"
-                raise UsageError(f"{name} is written as uint8 0 and 1, not {self.output_type}.")
-            return "mask"
-        if last.gives == LABELS:
-            if self.output_type is not None:
-                raise UsageError("labels take the smallest type that holds them: leave out --output-type.")
-            return "labels"
-        method = None if self.renormalize else last.method_in_force
-        if last.settings is not None and method == "nested" and last.settings.level_sets is not None:
-            last.settings.level_sets.bounds(self.output_type or describe.default_type(self.target))
-        return self.output_type
+Labels = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Processed:
-    """How a file went.
+    """A file that was processed.
 
     Attributes:
-        document: The JSON of schema 2.
-        before: Statistics of what was read.
-        after: Statistics of what was written.
-        results: How each step went, without its image.
-        notes: What a person may want to know.
-        warnings: What a person should know.
+        document: The JSON document, of schema 2.
+        before: Statistics of the map that was read.
+        after: Statistics of the result.
+        results: The result of each step, without its image.
+        notes: Notes for the user, one sentence each.
+        warnings: Warnings for the user, one sentence each.
     """
 
     document: dict[str, Any]
     before: Statistics
     after: Statistics
     results: tuple[Result, ...]
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def process(
     command: str,
     source: Path,
+    target: Path,
     steps: Sequence[Filter],
-    outputs: Outputs,
+    outputs: OutputOptions,
     *,
+    stages: Path | None = None,
     reading: ReadOptions | None = None,
     progress: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] = lambda note: None,
@@ -135,76 +69,76 @@ def process(
     """Run steps on a file and write the result.
 
     Args:
-        command: What it is called in the provenance, such as "skeletonize" or "chain".
+        command: Name of the command in the provenance, such as "skeletonize" or "chain".
         source: The file to read.
+        target: The file to write.
         steps: At least one, each applied to the result of the one before.
-        outputs: What to write; whoever calls has checked that it may be written.
-        reading: How it is read.
+        outputs: How the result is written, and what is written beside it; that these files may be written has been
+            checked.
+        stages: An existing folder for the result of every step.
+        reading: How the file is read.
         progress: Called after every sub-iteration.
-        tell: Called with each note of the reader, as soon as it is known.
+        tell: Called with each note of the reader at once.
         computing: Held while a step runs, but not while files are read and written.
         memory: Bytes that may be used, where it is less than the machine allows.
 
     Raises:
         SoftmorphError: If anything is refused or fails; no output is then half-written.
     """
-    stored = outputs.stored(steps)
+    stored = stored_type(steps, target, outputs)
     reading = reading or ReadOptions()
     started = time.perf_counter()
     cuts = not outputs.argmax and any(step.cuts for step in steps)
     original = read_map(source, replace(reading, exclusive=cuts))
-    for path, kind in ((outputs.target, stored), (outputs.standard_error, None)):
-        if path is not None:
-            # A label image has no channels.
-            axes = original.axes.replace("C", "") if kind == "labels" else original.axes
-            check_target(path, WriteOptions(output_type=kind, force=outputs.force), axes=axes)
+    # A label image has no channels.
+    axes = original.axes.replace("C", "") if stored == "labels" else original.axes
+    check_target(target, replace(outputs, output_type=stored), axes=axes)
+    if outputs.standard_error is not None:
+        check_target(outputs.standard_error, WriteOptions(force=outputs.force), axes=original.axes)
     read_seconds = time.perf_counter() - started
-    for message in (
-        *original.notes,
-        *exclusive.class_notes(original),
-        *describe.over_input(source, outputs.target),
-    ):
+    for message in (*original.notes, *exclusive.class_notes(original), *describe.over_input(source, target)):
         tell(message)
 
     before = _measured(original)
-    shown = reading.as_json
-    volume, after, made, unfiltered = original, before, None, original
+    read_with = reading.as_json
+    volume, after, unfiltered, labels = original, before, original, None
     levels = image_kind.exact_levels(original)
     results: list[Result] = []
     reports: list[dict[str, Any]] = []
     warnings: list[str] = []
     notes: list[str] = []
-    for number, asked in enumerate(steps, 1):
-        step, nearest = asked.settled(levels)
-        notes += nearest
+    paths = stage_paths(stages, steps, suffix_of(target)) if stages is not None else [None] * len(steps)
+    for unsettled, path in zip(steps, paths, strict=True):
+        step, about_level = unsettled.settled(levels)
+        notes += about_level
         started = time.perf_counter()
-        # What was between is let go: however long the chain, three maps are held.
+        # Of the maps between the steps none is kept: however long the chain, three maps are in memory.
         with computing or nullcontext():
             place = COMMAND if command == step.operation else CHAIN
-            made = perform(step, volume, name=str(source), progress=progress, memory=memory, place=place)
-        if outputs.renormalize and made.prepared.array.shape != volume.array.shape:
+            filtered, prepared, result = perform(
+                step, volume, name=str(source), progress=progress, memory=memory, place=place
+            )
+        if outputs.renormalize and prepared.array.shape != volume.array.shape:
             unfiltered = step.prepare(unfiltered)
         seconds = time.perf_counter() - started
-        volume = made.volume
+        volume, labels = filtered, result.image if step.gives == LABELS else None
         after = _measured(volume)
-        warnings += made.warnings
-        results.append(replace(made.result, image=None))
-        reports.append(describe.step(step, made, seconds))
+        warnings += result.warnings
+        results.append(replace(result, image=None))
+        reports.append(describe.step(step, result, prepared.unit, seconds))
         if len(steps) > 1:
             reports[-1]["after"] = after.as_dict()
-        so_far = describe.provenance(command, reports, shown)
+        so_far = describe.provenance(command, reports, read_with)
         levels = nested_levels(so_far)
-        if outputs.stages is not None:
+        if path is not None:
             kind = "mask" if step.gives == MASK else None
             how = WriteOptions(output_type=kind, force=outputs.force, provenance=so_far)
-            warnings += _store(made, outputs.stage(number, step), how)
+            warnings += _store(volume, labels, path, how)
 
     started = time.perf_counter()
-    assert made is not None
     if outputs.renormalize or outputs.argmax:
-        made = _classes(made, original, unfiltered, outputs, str(source))
-        volume = made.volume
-        after = _measured(volume) if made.labels is None else _measured_labels(volume, made.labels)
+        volume, labels = _combined(volume, original, unfiltered, outputs, str(source))
+        after = _measured(volume) if labels is None else _measured_labels(volume, labels)
     if volume.spacing != original.spacing:
         finer = prod(volume.array.shape) > prod(original.array.shape)
         warnings.append(
@@ -212,16 +146,14 @@ def process(
             f"is {'too small' if finer else 'not that of the map'}, as interpolated voxels are not independent "
             "(that for comonotone voxels and the quantiles hold), and its voxel counts are of the new grid."
         )
-    together = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
-    provenance = describe.provenance(command, reports, shown | together)
-    how = replace(WriteOptions.of(outputs), output_type=stored, provenance=provenance)
-    warnings += _store(made, outputs.target, how)
+    combined = {name: True for name in ("renormalize", "argmax") if getattr(outputs, name)}
+    provenance = describe.provenance(command, reports, read_with | combined)
+    warnings += _store(volume, labels, target, replace(outputs, output_type=stored, provenance=provenance))
     if outputs.standard_error is not None:
-        errors = made.prepared.with_array(made.result.standard_error)
-        warnings += write_map(
-            errors, outputs.standard_error, WriteOptions(force=outputs.force, provenance=provenance)
-        )
-    first = made.prepared if len(steps) == 1 else original
+        errors = prepared.with_array(result.standard_error)
+        how = WriteOptions(force=outputs.force, provenance=provenance)
+        warnings += write_map(errors, outputs.standard_error, how)
+    first = prepared if len(steps) == 1 else original
     if outputs.preview is not None:
         from softmorph_cli.plots.preview import preview
 
@@ -231,15 +163,15 @@ def process(
     write_seconds = time.perf_counter() - started
 
     comparable = first.array.shape == volume.array.shape
-    told = {
+    document = {
         **documents.head(),
-        "input": documents.described(original) | {"read_with": shown},
-        "output": describe.output(outputs.target, volume, stored),
+        "input": documents.described(original) | {"read_with": read_with},
+        "output": describe.output(target, volume, stored),
         "steps": reports,
         "before": before.as_dict(),
         "after": after.as_dict(),
         "change": change(first.array, volume.array) if comparable else None,
-        "device": made.result.device,
+        "device": result.device,
         "seconds": {
             "read": read_seconds,
             "filter": sum(report["seconds"] for report in reports),
@@ -248,39 +180,34 @@ def process(
         "warnings": warnings,
     }
     if outputs.stats is not None:
-        documents.save(told, outputs.stats, force=outputs.force)
+        documents.save(document, outputs.stats, force=outputs.force)
     if nested_levels(provenance) is None:
         notes += steps[-1].remarks(before.components_above_half, after.components_above_half)
-    return Processed(told, before, after, tuple(results), tuple(notes), tuple(warnings))
+    return Processed(document, before, after, tuple(results), tuple(notes), tuple(warnings))
 
 
-def _classes(made: Done, original: Volume, unfiltered: Volume, outputs: Outputs, name: str) -> Done:
-    """Return what a step made with its channels brought together as asked for.
+def _combined(
+    volume: Volume, original: Volume, unfiltered: Volume, outputs: OutputOptions, name: str
+) -> tuple[Volume, Labels | None]:
+    """Return a result whose channels sum to 1, or a mask of labels with the labels.
 
-    Args:
-        made: What the last step made.
-        original: The map as it was read.
-        unfiltered: The same on the grid of what was made.
-        outputs: What is asked for.
-        name: What the map is called.
+    `original` is the map as it was read, `unfiltered` the same on the grid of the result.
     """
     from softmorph_cli.filters import channels
     from softmorph_cli.io import classes
 
     try:
-        # A filter forgets what its channels are to each other: the map as it was read says it.
+        # Only the map as it was read knows the relation of its channels.
         found = classes(original)
-        volume = made.volume
         if outputs.renormalize:
             volume = channels.renormalize(volume, before=unfiltered, kind=found.kind)
         if not outputs.argmax:
-            return replace(made, volume=volume)
+            return volume, None
         labels = channels.argmax(volume, kind=found.kind, labels=found.labels)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    where = volume.channel(0)
-    mask = where.with_array((labels > 0).astype(where.array.dtype))
-    return replace(made, volume=mask, labels=labels)
+    first = volume.channel(0)
+    return first.with_array((labels > 0).astype(first.array.dtype)), labels
 
 
 def _measured(volume: Volume) -> Statistics:
@@ -289,14 +216,14 @@ def _measured(volume: Volume) -> Statistics:
     )
 
 
-def _measured_labels(place: Volume, labels: npt.NDArray[Any]) -> Statistics:
-    """Return the statistics of a label image as those of a mask for each label: pieces of two are not one piece."""
+def _measured_labels(volume: Volume, labels: Labels) -> Statistics:
+    """Return statistics of one mask per label, so that touching components of two labels are two."""
     numbers = [label for label in np.unique(labels).tolist() if label] or [1]
-    masks = np.stack([labels == label for label in numbers]).astype(place.array.dtype)
-    return _measured(replace(place, array=masks, axes=f"C{place.axes}", channels=None))
+    masks = np.stack([labels == label for label in numbers]).astype(volume.array.dtype)
+    return _measured(replace(volume, array=masks, axes=f"C{volume.axes}", channels=None))
 
 
-def _store(made: Done, path: Path, options: WriteOptions) -> list[str]:
-    if made.labels is not None:
-        return write_labels(made.labels, made.volume, path, options)
-    return write_map(made.volume, path, options)
+def _store(volume: Volume, labels: Labels | None, path: Path, options: WriteOptions) -> list[str]:
+    if labels is not None:
+        return write_labels(labels, volume, path, options)
+    return write_map(volume, path, options)

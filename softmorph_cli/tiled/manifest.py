@@ -1,4 +1,4 @@
-"""What an interrupted run has to know to go on: a small file, replaced as a whole."""
+"""The manifest of a tiled run: a file from which an interrupted run is resumed, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,22 +17,21 @@ from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.system.files import replacing
 from softmorph_cli.tiled.plan import Cut
-from softmorph_cli.tiled.prepared import task
-from softmorph_cli.tiled.single_pass import Facts
+from softmorph_cli.tiled.single_pass import TileFacts
+from softmorph_cli.tiled.tiled_filter import tiled_filter
 
 NAME: Final = "softmorph-tiles.json"
 
-# Raise it when files of an older version can no longer be continued.
+# Raised when the files of earlier versions can no longer be resumed.
 _EDITION: Final = 1
 
-# Seconds between two writes while tiles are done: a run that is killed repeats no more than that.
-_OFTEN: Final = 2.0
+# Seconds between two writes, and so at most what a killed run has to repeat.
+_INTERVAL: Final = 2.0
 
-
-# Why a part may stop, the later ones telling more.
+# Reasons to stop, in order of importance to the user.
 REASONS: Final = ("iterations", "stable", "max_iterations")
 
-# What may be wrong with the file.
+# Exceptions that a damaged file raises.
 _DAMAGE: Final = (
     OSError,
     ValueError,
@@ -47,20 +47,19 @@ Corners = list[list[int]]
 
 
 @dataclass
-class Course:
-    """How far a part is.
+class PartState:
+    """The state of a part.
 
     Attributes:
-        passes: Passes that are complete.
-        iterations: Iterations that are complete.
+        passes: Number of complete passes.
+        iterations: Number of complete iterations.
         reason: Why it stopped; "" while it runs.
-        version: Of each tile: the last pass that wrote its image; 0 for none.
-        live: Of each tile: first and last (exclusive) along each axis of a box in the map that holds the
+        version: For each tile the last pass that wrote its image; 0 for none.
+        live: For each tile first and last (exclusive) index along each axis of a box in the map that contains the
             voxels which the last iteration of the last pass changed; None where it changed none.
-        dead: Of each tile: whether nothing can ever change in it.
-        last: The last iteration of the pass under way that changed anything, from 1; 0 for none yet.
-        done: Tiles of the pass under way that are done: where they are live, whether they were
-            written and are dead.
+        dead: For each tile whether no voxel can change any more.
+        last: The last iteration of the running pass that changed a voxel, from 1; 0 for none yet.
+        done: For each tile that is done in the running pass: `live`, whether an image was written, `dead`.
     """
 
     passes: int = 0
@@ -74,147 +73,143 @@ class Course:
 
 
 @dataclass
-class State:
-    """How far a run is.
+class RunState:
+    """The state of a run.
 
     Attributes:
-        courses: One for each part begun.
-        written: Tiles whose result the target has.
-        facts: What is known of these, where every tile is done at once.
-        named: By their paths, the inodes of files and stores that are ready and take their names now, so that a run
-            that is killed meanwhile knows them again.
+        courses: The states of the parts that have begun.
+        written: Tiles whose result has been written to the target.
+        facts: The facts of these tiles, where a tile is filtered in a single pass.
+        named: Paths and inodes of complete outputs that are being renamed to these paths; a run that is killed
+            meanwhile finds them by their inodes.
     """
 
-    courses: list[Course] = field(default_factory=list)
+    courses: list[PartState] = field(default_factory=list)
     written: list[int] = field(default_factory=list)
-    facts: Facts = field(default_factory=Facts)
+    facts: TileFacts = field(default_factory=TileFacts)
     named: dict[str, int] = field(default_factory=dict)
 
 
-def named_by(folder: Path) -> dict[str, int]:
-    """Return what `State.named` is in an interrupted run with this scratch folder; nothing where there is none."""
-    try:
-        return _named(_read(folder / NAME)["state"])
-    except _DAMAGE:
-        return {}
-
-
-def cut_of(folder: Path) -> Cut | None:
-    """Return how an interrupted run with this scratch folder cut its map; None where there is none, or no telling."""
-    try:
-        identity = _read(folder / NAME)["identity"]
-        return tuple(identity["tile"]), tuple(identity["halo"]), identity["pass_length"]
-    except _DAMAGE:
-        return None
-
-
-def other_default(folder: Path, chosen: SoftFilter, shape: tuple[int, ...]) -> str | None:
-    """Return the method of an interrupted run that the same filter would go on with, were it named.
+class InterruptedRun:
+    """What the scratch folder of an interrupted run tells about it; nothing if it holds no valid manifest.
 
     Args:
-        folder: The run's scratch folder.
-        chosen: The filter as it is asked for now.
-        shape: The map's.
-
-    Raises:
-        SoftmorphError: As `work.task`.
+        scratch: The folder.
     """
-    try:
-        known = _read(folder / NAME)["identity"]
-        method = known["settings"]["method"]
-    except _DAMAGE:
-        return None
-    if chosen.method is not None or method == task(chosen, shape).settings.method:
-        return None
-    then = task(replace(chosen, method=method), shape).identity()
-    return method if json.loads(json.dumps(then)).items() <= known.items() else None
+
+    def __init__(self, scratch: Path) -> None:
+        """Read the manifest."""
+        self.exists = (scratch / NAME).exists()
+        self._content: dict[str, Any] = {}
+        self.cut: Cut | None = None
+        self.named: dict[str, int] = {}
+        with suppress(*_DAMAGE):
+            self._content = _read(scratch / NAME)
+            identity = self._content["identity"]
+            self.cut = tuple(identity["tile"]), tuple(identity["halo"]), identity["pass_length"]
+        with suppress(*_DAMAGE):
+            self.named = _named(self._content["state"])
+
+    def other_default(self, chosen: SoftFilter, shape: tuple[int, ...]) -> str | None:
+        """Return the method with which the run could be resumed, if the default method was different then.
+
+        Raises:
+            SoftmorphError: As `tiled_filter`.
+        """
+        try:
+            known = self._content["identity"]
+            method = known["settings"]["method"]
+        except _DAMAGE:
+            return None
+        if chosen.method is not None or method == tiled_filter(chosen, shape).settings.method:
+            return None
+        then = tiled_filter(replace(chosen, method=method), shape).identity()
+        return method if json.loads(json.dumps(then)).items() <= known.items() else None
 
 
-class Manifest:
-    """The file.
+class TileManifest:
+    """The manifest of a run, for reading and writing.
 
     Args:
-        folder: Where it lies.
-        identity: What the run's result depends on; a run with another is not continued.
-        flush: Called before every write: brings to the disk what the file will say is done.
+        folder: The scratch folder.
+        identity: Everything that the result depends on; a run with another identity is not resumed.
+        flush: Called before every write: flushes to the disk what the manifest states as done.
     """
 
     def __init__(
         self, folder: Path, identity: dict[str, Any], flush: Callable[[], object] = lambda: None
     ) -> None:
-        """Keep where and what."""
+        """Read and write nothing yet."""
         self.path, self._flush = folder / NAME, flush
         self.identity = json.loads(json.dumps({"edition": _EDITION, **identity}))
         self._saved = 0.0
 
-    def load(self, tiles: int, parts: int) -> tuple[State, str]:
-        """Return how far an interrupted run came, and in words why that cannot be continued, if so.
-
-        Args:
-            tiles: How many the run has.
-            parts: How many its filter has.
-        """
+    def load(self, tiles: int, parts: int) -> tuple[RunState, str]:
+        """Return the state of an interrupted run with these tiles and parts, and a message if it cannot be resumed."""
         if not self.path.exists():
-            return State(), ""
+            return RunState(), ""
         try:
             read = _read(self.path)
             identity = read["identity"]
-            # Another run has other numbers of tiles and parts.
-            state = _state(read["state"], tiles, parts) if identity == self.identity else State()
+            # The numbers of tiles and parts are those of the same run.
+            state = _state(read["state"], tiles, parts) if identity == self.identity else RunState()
         except _DAMAGE:
-            return State(), f"{self.path} is damaged: the interrupted run was not continued but begun anew."
+            return (
+                RunState(),
+                f"{self.path} is damaged: the interrupted run was not continued but begun anew.",
+            )
         if identity != self.identity:
             names = sorted({*identity, *self.identity})
             other = ", ".join(name for name in names if identity.get(name) != self.identity.get(name))
             return (
-                State(),
+                RunState(),
                 f"{self.path} is of a run with another {other}: it was not continued but begun anew.",
             )
         return state, ""
 
-    def save(self, state: State) -> None:
-        """Write how far the run is; who finds the file finds all of it."""
+    def save(self, state: RunState) -> None:
+        """Replace the file in one step."""
         self._flush()
-        said = {"identity": self.identity, "state": asdict(state)}
-        text = json.dumps({**said, "sum": _sum(said)})
+        content = {"identity": self.identity, "state": asdict(state)}
+        text = json.dumps({**content, "sum": _checksum(content)})
         with replacing(self.path, force=True, follow=False) as temporary:
             temporary.write_text(text, encoding="utf-8")
         self._saved = time.monotonic()
 
-    def save_sometimes(self, state: State) -> None:
-        """Write it if the last time is a while ago."""
-        if time.monotonic() - self._saved > _OFTEN:
+    def save_sometimes(self, state: RunState) -> None:
+        """Replace the file if the last time is more than some seconds ago."""
+        if time.monotonic() - self._saved > _INTERVAL:
             self.save(state)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return what the file holds, of the settings those alone that their method listens to.
+    """Return the content of the file, without settings that have no effect with its method.
 
     Raises:
-        ValueError: If it was changed since it was written; files of earlier versions have no checksum.
+        ValueError: If the checksum is wrong; files of earlier versions have none.
     """
     read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if "sum" in read and read.pop("sum") != _sum(read):
+    if "sum" in read and read.pop("sum") != _checksum(read):
         raise ValueError("another checksum")
     settings = Settings(**read["identity"]["settings"]).as_dict()
     return {**read, "identity": {**read["identity"], "settings": settings}}
 
 
-def _sum(said: Any) -> str:
-    # Of what JSON makes of it: the keys of its objects are text.
-    return hashlib.sha256(json.dumps(json.loads(json.dumps(said)), sort_keys=True).encode()).hexdigest()
+def _checksum(content: Any) -> str:
+    # Of the values as they are read again: the keys of objects are then text.
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(content)), sort_keys=True).encode()).hexdigest()
 
 
-def _state(read: Mapping[str, Any], tiles: int, parts: int) -> State:
-    """Return what is written of a run with so many tiles.
+def _state(read: Mapping[str, Any], tiles: int, parts: int) -> RunState:
+    """Return the state in a file of a run with this number of tiles and parts.
 
     Raises:
-        ValueError: If it cannot be of one; others where it is of another form altogether.
+        ValueError: If it is that of another number; further exceptions where the file is damaged.
     """
-    # As it was called when there were words of planes and nothing else.
+    # Earlier versions had parts for words of planes only, and named them so.
     courses = [_course(course) for course in read["courses" if "courses" in read else "words"]]
-    facts = Facts(**{name: _number(value) for name, value in read["facts"].items()})
-    state = State(courses, [_count(tile) for tile in read["written"]], facts, _named(read))
+    facts = TileFacts(**{name: _number(value) for name, value in read["facts"].items()})
+    state = RunState(courses, [_count(tile) for tile in read["written"]], facts, _named(read))
     listed = [*state.written, *(tile for course in courses for tile in course.done)]
     lengths = {len(each) for course in courses for each in (course.version, course.live, course.dead)}
     if len(courses) > parts or not lengths <= {tiles} or not all(tile < tiles for tile in listed):
@@ -222,14 +217,14 @@ def _state(read: Mapping[str, Any], tiles: int, parts: int) -> State:
     return state
 
 
-def _course(read: Mapping[str, Any]) -> Course:
+def _course(read: Mapping[str, Any]) -> PartState:
     done = {
         _count(int(tile)): (_live(live), _flag(new), _flag(dead))
         for tile, (live, new, dead) in read["done"].items()
     }
     if read["reason"] not in ("", *REASONS):
         raise ValueError(read["reason"])
-    return Course(
+    return PartState(
         passes=_count(read["passes"]),
         iterations=_count(read["iterations"]),
         reason=read["reason"],
@@ -250,7 +245,7 @@ def _named(state: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _count(read: Any) -> int:
-    if type(read) is not int or read < 0:  # of which True would be one
+    if type(read) is not int or read < 0:  # True is an instance of int
         raise TypeError(read)
     return read
 

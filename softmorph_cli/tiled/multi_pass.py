@@ -1,158 +1,166 @@
-"""A few iterations at a time: part by part, an image is brought to rest in passes, and kept compressed in between.
+"""Runs in which an image changes until it is stable, and is stored compressed between passes of a few iterations.
 
-What a pass visits. If the *last* iteration of a pass changed nothing within k iterations' reach of a voxel, the
-next k find there what that iteration found, and leave the voxel alone. So of each tile a box is kept that holds
-what the last iteration changed; the next pass computes what of a tile lies in reach of such boxes, if any does.
+Which tiles a pass visits. If the *last* iteration of a pass changed nothing within the reach of k iterations around a
+voxel, the next k iterations leave that voxel as it is. So for each tile a box is kept that contains what the last
+iteration changed; the next pass computes the part of a tile within reach of such boxes, if there is one.
 
-When it stops. A part stops after an iteration in which nothing changes anywhere. `Course.last` is the last iteration
-of a pass that changed a core; below the pass's length, the one after it changed nothing anywhere.
+When a part stops. It stops after an iteration in which no voxel changes. `PartState.last` is the last iteration of a
+pass that changed the core of a tile; if it is below the length of the pass, the iteration after it changed nothing.
 
-Only this process knows and writes down how far the map is. Who does the visits is told all that a visit needs.
+Only this process keeps the state. Workers receive everything that they need for a tile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
-from softmorph_cli.tiled.crew import Crew
-from softmorph_cli.tiled.manifest import Corners, Course, Manifest, State
-from softmorph_cli.tiled.plane_store import Key
-from softmorph_cli.tiled.progress import Report, TileProgress
-from softmorph_cli.tiled.tile_pass import Visit
-from softmorph_cli.tiled.tile_worker import Site
+from softmorph_cli.filters.settings import Result, warn_if_capped
+from softmorph_cli.tiled.manifest import REASONS, Corners, PartState
+from softmorph_cli.tiled.plane_store import ImageKey
+from softmorph_cli.tiled.progress import TileProgress
+from softmorph_cli.tiled.tile_pass import PassRequest
+from softmorph_cli.tiled.tile_run import TileRun
+from softmorph_cli.tiled.tile_worker import TileWorker
 from softmorph_cli.tiled.tiling import Box, hull, overlap, size
 
 
-class Passes:
-    """The passes over one map.
+@dataclass(frozen=True)
+class MultiPass(TileRun):
+    """A run over the tiles of a map in passes of a few iterations."""
 
-    Args:
-        site: The map, the filter and how it is cut.
-        crew: Who visits the tiles.
-        manifest: Where it is written how far this is.
-        state: How far it is.
-        report: Called after every tile.
-    """
+    def run(self) -> Result:
+        """Run every part to its end, then write the result."""
+        self._run_parts()
+        courses, last = self.state.courses, self._last_parts()
+        settled = (
+            (tile, {number: courses[number].version[tile] for number in last}) for tile in self.unwritten()
+        )
+        with closing(self.executor.map_unordered(self.worker, TileWorker.finish, settled)) as coming:
+            for (tile, _), _ in coming:
+                self.written(tile, "write")
+        # The iterations of parts that follow each other add up.
+        before = (0, *(part + 1 for part in last))
+        chains = (courses[first:end] for first, end in pairwise(before))
+        result = Result(
+            None,
+            iterations=max(sum(course.iterations for course in chain) for chain in chains),
+            stop_reason=max((course.reason for course in courses), key=REASONS.index),
+        )
+        return warn_if_capped(result, self.worker.work.settings)
 
-    def __init__(self, site: Site, crew: Crew, manifest: Manifest, state: State, report: Report) -> None:
-        """Keep what takes part."""
-        assert site.plan.pass_length is not None
-        self.site, self.crew, self.manifest, self.state, self.report = site, crew, manifest, state, report
-        self.parts, self.tiling, self.length = site.work.parts, site.tiling, site.plan.pass_length
-
-    def run(self) -> None:
-        """Bring every part to its end; one that follows another begins where that one came to rest."""
-        courses = self.state.courses
-        self.site.store.keep(self._kept())
-        for number, part in enumerate(self.parts):
+    def _run_parts(self) -> None:
+        """Run every part to its end; one that follows another begins only if that one is stable."""
+        courses, tiling = self.state.courses, self.worker.tiling
+        self.worker.store.keep(self._needed())
+        for number, part in enumerate(self.worker.work.parts):
             if part.follows and courses[number - 1].reason != "stable":
                 break
             if number == len(courses):
-                blank = [0] * len(self.tiling)
-                courses.append(
-                    Course(
-                        version=blank,
-                        live=[_corners(self.tiling.core(tile)) for tile in range(len(blank))],
-                        dead=[False] * len(blank),
-                    )
-                )
+                count = len(tiling)
+                live: list[Corners | None] = [_corners(tiling.core(tile)) for tile in range(count)]
+                courses.append(PartState(version=[0] * count, live=live, dead=[False] * count))
             while not courses[number].reason:
                 self._pass(number, courses[number])
 
-    def last(self) -> list[int]:
-        """Return the parts that no other followed: what they left is the result."""
-        begun = range(len(self.state.courses))
-        return [one for one in begun if one + 1 not in begun or not self.parts[one + 1].follows]
+    def _last_parts(self) -> list[int]:
+        """Return the parts that no other followed: the result is computed from their images."""
+        begun, parts = range(len(self.state.courses)), self.worker.work.parts
+        return [one for one in begun if one + 1 not in begun or not parts[one + 1].follows]
 
-    def _kept(self) -> Iterator[Key]:
+    def _needed(self) -> Iterator[ImageKey]:
         """Yield the images that are still needed."""
         courses = self.state.courses
         for number, course in enumerate(courses):
-            yield from (Key(number, tile, course.passes + 1) for tile, done in course.done.items() if done[1])
-            if number in self.last() or not courses[number + 1].passes:
+            yield from (
+                ImageKey(number, tile, course.passes + 1) for tile, done in course.done.items() if done[1]
+            )
+            if number in self._last_parts() or not courses[number + 1].passes:
                 yield from (
-                    Key(number, tile, version) for tile, version in enumerate(course.version) if version
+                    ImageKey(number, tile, version) for tile, version in enumerate(course.version) if version
                 )
 
     def _cap(self, number: int) -> int:
-        return self.parts[number].phase.iterations or self.site.work.filter.max_iterations
+        return self.worker.work.parts[number].phase.iterations or self.worker.work.filter.max_iterations
 
-    def _pass(self, number: int, course: Course) -> None:
-        length = min(self.length, self._cap(number) - course.iterations)
-        focused = ((tile, self._focus(number, course, tile)) for tile in range(len(self.tiling)))
+    def _pass(self, number: int, course: PartState) -> None:
+        assert self.worker.plan.pass_length is not None
+        length = min(self.worker.plan.pass_length, self._cap(number) - course.iterations)
+        focused = ((tile, self._focus(number, course, tile)) for tile in range(len(self.worker.tiling)))
         visited = {tile: focus for tile, focus in focused if focus is not None}
         left = [(tile, focus) for tile, focus in visited.items() if tile not in course.done]
-        if self.crew.workers > 1:
-            # What takes longest goes first, so that nobody waits long for the last.
+        if self.executor.workers > 1:
+            # The largest first, so that workers wait as little as possible for the last tile.
             left.sort(key=lambda one: -prod(size(one[1])))
-        # Made when it is drawn: it knows then what was found out so far.
-        visits = (self._visit(number, course, tile, focus, length) for tile, focus in left)
-        with closing(self.crew.each(self.site, Site.visit, visits)) as coming:
-            for visit, found in coming:
-                live = None if found.live is None else _corners(found.live)
-                course.done[visit.tile] = live, found.new, found.dead
-                course.last = max(course.last, found.last)
+        # Made when it is drawn, with the state at that time.
+        requests = (self._request(number, course, tile, focus, length) for tile, focus in left)
+        with closing(self.executor.map_unordered(self.worker, TileWorker.run_pass, requests)) as coming:
+            for request, outcome in coming:
+                live = None if outcome.live is None else _corners(outcome.live)
+                course.done[request.tile] = live, outcome.new, outcome.dead
+                course.last = max(course.last, outcome.last)
                 self.manifest.save_sometimes(self.state)
                 self.report(
                     TileProgress(
-                        operation=self.site.work.name,
+                        operation=self.worker.work.name,
                         stage="pass",
-                        tile=visit.tile,
+                        tile=request.tile,
                         done=len(course.done),
                         total=len(visited),
-                        part=self.parts[number].name,
+                        part=self.worker.work.parts[number].name,
                         passes=course.passes + 1,
                         iterations=course.iterations,
                         live=sum(box is not None for box, _, _ in course.done.values()),
-                        changed=found.changed,
+                        changed=outcome.changed,
                     )
                 )
         self._finish(number, course, length)
-        # Before the old images go: a run that ends here must find those that its manifest names.
+        # Saved before old images are removed: a resumed run needs those that its manifest names.
         self.manifest.save(self.state)
-        self.site.store.keep(self._kept())
+        self.worker.store.keep(self._needed())
 
-    def _visit(self, number: int, course: Course, tile: int, focus: Box, length: int) -> Visit:
-        near = {tile, *self.tiling.touched(self.tiling.grown(focus, self._halo(number)))}
-        begins = not course.passes and self.parts[number].follows
+    def _request(self, number: int, course: PartState, tile: int, focus: Box, length: int) -> PassRequest:
+        near = {tile, *self.worker.tiling.touched(self.worker.tiling.grown(focus, self._halo(number)))}
+        begins = not course.passes and self.worker.work.parts[number].follows
         known = self.state.courses[number - 1] if begins else course
         versions = {other: known.version[other] for other in near}
-        return Visit(number, course.passes, tile, focus, length, course.last, versions)
+        return PassRequest(number, course.passes, tile, focus, length, course.last, versions)
 
     def _halo(self, number: int) -> tuple[int, ...]:
-        return self.site.plan.halo_of(self.parts[number])
+        return self.worker.plan.halo_of(self.worker.work.parts[number])
 
-    def _focus(self, number: int, course: Course, tile: int) -> Box | None:
-        """Return what of a tile the next pass may change; None for nothing."""
+    def _focus(self, number: int, course: PartState, tile: int) -> Box | None:
+        """Return a box that contains the voxels of a tile which the next pass may change; None for none."""
         if course.dead[tile]:
             return None
-        core, halo = self.tiling.core(tile), self._halo(number)
+        core, halo = self.worker.tiling.core(tile), self._halo(number)
         parts = []
-        for other in self.tiling.touched(self.tiling.grown(core, halo)):
+        for other in self.worker.tiling.touched(self.worker.tiling.grown(core, halo)):
             corners = course.live[other]
             if corners is not None:
                 live = tuple(slice(first, last) for first, last in corners)
-                parts.append(overlap(core, self.tiling.grown(live, halo)))
+                parts.append(overlap(core, self.worker.tiling.grown(live, halo)))
         return hull(part for part in parts if part is not None)
 
-    def _finish(self, number: int, course: Course, length: int) -> None:
+    def _finish(self, number: int, course: PartState, length: int) -> None:
         cap = self._cap(number)
         course.passes += 1
-        course.live = [None] * len(self.tiling)
+        course.live = [None] * len(self.worker.tiling)
         for tile, (live, new, dead) in course.done.items():
             course.live[tile], course.dead[tile] = live, dead
             if new:
                 course.version[tile] = course.passes
-        rested = course.last < length
-        # Asked for a number of iterations, a map at rest has run the others too: they change nothing.
-        if self.parts[number].phase.iterations is not None:
-            course.iterations = cap if rested else course.iterations + length
+        stable = course.last < length
+        # If a number of iterations was asked for, the remaining ones of a stable map count too.
+        if self.worker.work.parts[number].phase.iterations is not None:
+            course.iterations = cap if stable else course.iterations + length
             course.reason = "iterations" if course.iterations == cap else ""
         else:
-            course.iterations += course.last + 1 if rested else length
-            course.reason = "stable" if rested else "max_iterations" if course.iterations == cap else ""
+            course.iterations += course.last + 1 if stable else length
+            course.reason = "stable" if stable else "max_iterations" if course.iterations == cap else ""
         course.last, course.done = 0, {}
 
 

@@ -1,4 +1,4 @@
-"""How a map is cut so that memory is enough, and what that will take: decided before anything is read."""
+"""Plans how a map is cut so that memory is enough, and estimates memory, disk and time."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ from softmorph_cli.filters.method import Scheme
 from softmorph_cli.kernels.bitplanes import chunks as words_of
 from softmorph_cli.kernels.bitplanes import word_of
 from softmorph_cli.system import machine
-from softmorph_cli.tiled.prepared import Part, Task, task
+from softmorph_cli.tiled.tiled_filter import Part, TiledFilter, tiled_filter
 from softmorph_cli.tiled.tiling import Tiling
 
-# What the process holds beside the tile: Python, NumPy, and the compiler that loads the kernels.
+# Memory of the process without a tile: Python, NumPy, and the compiler that loads the kernels.
 BASE: Final = 190 << 20
 
-# And what Dask takes in a worker's process.
+# Additional memory of a Dask worker.
 _DASK: Final = 60 << 20
 
-# What is counted here is this share of what is really held: padding, pages, and what is small.
+# Arrays that are counted here as a share of all memory: the rest is padding, pages and small objects.
 _SHARE: Final = 0.92
 
-# Arrays below glibc's largest threshold lie in its heap and leave gaps there.
+# Arrays below glibc's largest mmap threshold are in its heap and leave gaps there.
 _HEAP: Final = 32 << 20
 
-# Nanoseconds on one core: of a voxel in one iteration (planes and what is listed by rank thin out, probabilities do
-# not), of a voxel that is read, packed or unpacked; and the iterations that a map of unknown content takes, and
-# those of what follows, at a guess.
+# Nanoseconds of one core for a voxel in one iteration (in planes and ranked values fewer voxels change with time), and
+# for a voxel that is read, packed or unpacked. Estimated iterations of a first part and of one that follows.
 _SWEEP_PLANES, _SWEEP_FLOATS, _SWEEP_RANKS, _MOVE = 14.0, 16.0, 20.0, 14.0
 _GUESS, _GUESS_FOLLOWING = 30, 8
-# What is left after compression of bit planes, of numbers of levels and of other values, at a guess on the safe side.
+# Estimated compression ratios of bit planes, of numbers of levels and of other values, on the safe side.
 _COMPRESSED, _COMPRESSED_NUMBERS, _COMPRESSED_VALUES = 0.15, 0.3, 0.85
-# Of ranked steps, bytes of a voxel beside its own value, a copy of it and its new one: when its neighbours changed,
-# the list of voxels that are left, and of those that change.
+# Bytes for a voxel of ranked values, beside two buffers: the step at which its neighbourhood last changed, the list of
+# remaining voxels and that of changing ones.
 _RANKS: Final = 12
 
 _LONGEST_PASS: Final = 8
@@ -46,20 +45,20 @@ _SMALLEST: Final = 16
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a map will be filtered.
+class TilePlan:
+    """How a map is cut into tiles, with estimates.
 
     Attributes:
-        shape: The map's.
-        tile: Voxels of a tile along each axis.
-        halo: What is read around a tile on each side, along each axis, at most.
-        tiles: How many tiles.
-        pass_length: Iterations of a pass; None where every tile is done at once.
-        peak_bytes: Memory of the whole process, or of each, at most, estimated.
-        scratch_bytes: Disk for what lies between passes, at a guess.
-        seconds: At a guess; it depends on the map.
-        workers: How many tiles are worked on at once, by a process each.
-        threads: How many threads work on a tile.
+        shape: The map's shape.
+        tile: The shape of a tile.
+        halo: The largest halo of a tile along each axis, on each side.
+        tiles: Number of tiles.
+        pass_length: Iterations of a pass; None if each tile is filtered in a single pass.
+        peak_bytes: Largest memory of the process, or of each process.
+        scratch_bytes: Disk space for images between passes.
+        seconds: Time, which depends on the map.
+        workers: Number of tiles at once, each in a process.
+        threads: Number of threads for a tile.
     """
 
     shape: tuple[int, ...]
@@ -74,11 +73,11 @@ class Plan:
     threads: int = 1
 
     def halo_of(self, part: Part) -> tuple[int, ...]:
-        """Return what a pass of a part reads around a tile."""
+        """Return the halo of a tile in a pass of a part."""
         return tuple((self.pass_length or 0) * reach for reach in part.reach())
 
 
-# Tiles, halo and length of a pass.
+# Shape of a tile, halo and length of a pass.
 Cut = tuple[tuple[int, ...], tuple[int, ...], int | None]
 
 
@@ -91,36 +90,25 @@ def plan(
     itemsize: int = 4,
     workers: int = 1,
     like: Cut | None = None,
-) -> Plan:
-    """Decide how to cut a map.
+) -> TilePlan:
+    """Plan how to cut a map.
 
     Args:
-        chosen: The filter; it says how many threads there are.
-        shape: The map's.
-        memory: Bytes that a process may take; None for most of what the machine allows.
-        chunks: What is stored together.
+        chosen: The filter, with its number of threads.
+        shape: The map's shape.
+        memory: Bytes that a process may use; None for most of what the machine allows.
+        chunks: The shape of the blocks in which the map is stored.
         itemsize: Bytes of a probability.
-        workers: How many processes work on tiles of their own.
-        like: How an earlier run of the same cut it: taken again where memory is enough for it.
+        workers: Number of processes, each with a tile of its own.
+        like: The cut of an interrupted run, which is used again if memory is enough for it.
 
     Raises:
-        InputError: If no tile is small enough.
-        SoftmorphError: As `work.task`.
+        InputError: If memory is too little for any tile.
+        SoftmorphError: As `tiled_filter`.
     """
-    return cut(task(chosen, shape), memory, chunks, itemsize, workers, like)
-
-
-def cut(
-    work: Task,
-    memory: int | None,
-    chunks: tuple[int, ...] | None,
-    itemsize: int,
-    workers: int = 1,
-    like: Cut | None = None,
-) -> Plan:
-    """Decide how to cut a map for a filter that is ready. See `plan`."""
+    work = tiled_filter(chosen, shape)
     allowed = memory or (machine.memory() or 4 << 30) * 3 // 4
-    best: Plan | None = None
+    best: TilePlan | None = None
     least: int | None = None
     for halo, length in _ways(work):
         for tile in _tiles(work.shape, chunks or (1,) * len(work.shape)):
@@ -139,8 +127,8 @@ def cut(
     return best
 
 
-def _ways(work: Task) -> Iterator[tuple[tuple[int, ...], int | None]]:
-    """Yield halos and lengths of a pass to choose from."""
+def _ways(work: TiledFilter) -> Iterator[tuple[tuple[int, ...], int | None]]:
+    """Yield candidates for the halo and the length of a pass."""
     if work.halo is not None:
         yield work.halo, None
     if work.parts:
@@ -150,7 +138,7 @@ def _ways(work: Task) -> Iterator[tuple[tuple[int, ...], int | None]]:
 
 
 def _tiles(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield tiles from large to small: of nearly equal sides, whole chunks where those are no longer."""
+    """Yield shapes of tiles from large to small: nearly cubic, and of whole chunks where these are not longer."""
     edge = max(shape)
     seen: set[tuple[int, ...]] = set()
     while edge >= _SMALLEST or not seen:
@@ -159,7 +147,7 @@ def _tiles(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[in
             count = ceil(extent / min(edge, extent))
             even = ceil(extent / count)
             step = chunk if chunk <= edge else 8
-            # Whole chunks; and no tile at the far border that is a mere sliver.
+            # Whole chunks, and no thin tile at the far border.
             tile.append(min(max(even // step, 1) * step if edge < extent else extent, extent))
         if tuple(tile) not in seen:
             seen.add(tuple(tile))
@@ -168,28 +156,28 @@ def _tiles(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[in
 
 
 def _plan(
-    work: Task,
+    work: TiledFilter,
     tile: tuple[int, ...],
     halo: tuple[int, ...],
     length: int | None,
     itemsize: int,
     workers: int,
-) -> Plan:
+) -> TilePlan:
     tiling = Tiling(work.shape, tile)
     whole = len(tiling) == 1 and length is not None
     if whole:
-        # Nothing to wait for: the one tile runs until it is done.
+        # The only tile runs to the end in one pass.
         halo, length = (0,) * len(halo), work.iterations or work.filter.max_iterations
     threads = work.filter.threads or machine.threads()
     if length is None:
-        held, spent = _at_once(work, tiling, halo, itemsize, threads)
+        held, spent = _single_pass(work, tiling, halo, itemsize, threads)
     else:
-        parts = [_in_passes(part, tiling, length, itemsize, threads) for part in work.parts]
+        parts = [_multi_pass(part, tiling, length, itemsize, threads) for part in work.parts]
         held, spent = max(most for most, _ in parts), sum(each for _, each in parts)
-    # Of equal pieces, none begun before a worker is free, what the last of them makes the others wait at most
-    # (R. L. Graham, Bell System Technical Journal 45, 1966).
+    # List scheduling of equal tasks: the bound on the time until the last one ends (R. L. Graham, Bell System Technical
+    # Journal 45, 1966).
     spent *= 1 / workers + (1 - 1 / workers) / len(tiling)
-    return Plan(
+    return TilePlan(
         shape=work.shape,
         tile=tile,
         halo=halo,
@@ -203,10 +191,10 @@ def _plan(
     )
 
 
-def _looked_at(tiling: Tiling, halo: tuple[int, ...]) -> tuple[int, int]:
-    """Return how many voxels the largest region has, and all of them together.
+def _region_sizes(tiling: Tiling, halo: tuple[int, ...]) -> tuple[int, int]:
+    """Return the number of voxels of the largest region, and of all regions together.
 
-    Along each axis by itself: a map may have a million tiles.
+    Regions are products of intervals, so each axis is summed by itself: a map may have a million tiles.
     """
     sizes = []
     for extent, tile, reach in zip(tiling.shape, tiling.tile, halo, strict=True):
@@ -216,17 +204,17 @@ def _looked_at(tiling: Tiling, halo: tuple[int, ...]) -> tuple[int, int]:
     return prod(int(along.max()) for along in sizes), prod(int(along.sum()) for along in sizes)
 
 
-def _at_once(
-    work: Task, tiling: Tiling, halo: tuple[int, ...], itemsize: int, threads: int
+def _single_pass(
+    work: TiledFilter, tiling: Tiling, halo: tuple[int, ...], itemsize: int, threads: int
 ) -> tuple[float, float]:
-    """Return the bytes that are held where every tile is done at once, and the nanoseconds."""
-    region, read = _looked_at(tiling, halo)
+    """Return bytes of memory and nanoseconds of a filter that runs in a single pass."""
+    region, read = _region_sizes(tiling, halo)
     scheme, settings = work.method.scheme, work.settings
     planes = scheme in (Scheme.NESTED, Scheme.LEVELS, Scheme.SAMPLES)
     per_voxel = 4 if work.hard else settings.bytes_per_voxel(itemsize)
     if len(work.sequences) == 2:
         per_voxel += 2 * (word_of(settings.planes).itemsize if planes else itemsize)
-    # The map's region, the next one (it is read meanwhile), what the filter holds, and what is written.
+    # The region, the next one (which is read meanwhile), the filter's buffers, and the result.
     held = region * (2 * itemsize + per_voxel) + 2 * prod(tiling.tile) * itemsize
     words = 1
     if scheme in (Scheme.LEVELS, Scheme.SAMPLES):
@@ -243,26 +231,26 @@ def _at_once(
     return held, read * words * (sweep * (work.iterations or _GUESS) / threads + _MOVE)
 
 
-def _in_passes(part: Part, tiling: Tiling, length: int, itemsize: int, threads: int) -> tuple[float, float]:
-    """Return the bytes that are held in passes of so many iterations, and the nanoseconds of all of them."""
-    region, read = _looked_at(tiling, tuple(length * reach for reach in part.reach()))
+def _multi_pass(part: Part, tiling: Tiling, length: int, itemsize: int, threads: int) -> tuple[float, float]:
+    """Return bytes of memory and nanoseconds of a part that runs in passes of `length` iterations."""
+    region, read = _region_sizes(tiling, tuple(length * reach for reach in part.reach()))
     core, voxel = prod(tiling.tile), part.dtype.itemsize if part.dtype else itemsize
     iterations = part.phase.iterations or (_GUESS_FOLLOWING if part.follows else _GUESS)
     sweep = _SWEEP_RANKS if part.ranked else _SWEEP_PLANES
-    # Two buffers take turns, and every run has a few numbers of its own, about one byte a voxel.
+    # Two alternating buffers, and about one byte a voxel for the lists of active runs.
     sweeping = region * (2 * voxel + (_RANKS if part.ranked else 1))
     if part.phase.prunes:
         sweeping += region * 2 * voxel
     if len(tiling) > 1:
-        # The core is kept for comparison.
+        # A copy of the core, for comparison.
         sweeping += voxel * core
-    # The map's region and what is made of it come before the second buffer.
+    # While the region is read and packed, there is no second buffer.
     held = max(sweeping, region * (itemsize + voxel), 3 * voxel * core // 2, core * (3 * itemsize + voxel))
     return held, read * (sweep * iterations / threads + _MOVE * ceil(iterations / length))
 
 
-def _kept(work: Task, itemsize: int) -> float:
-    """Return the bytes of a voxel between passes, at a guess: what a pass reads and what it writes."""
+def _kept(work: TiledFilter, itemsize: int) -> float:
+    """Return the estimated bytes of a voxel between passes, of the image that is read and the one that is written."""
     sizes = [_compressed(part, itemsize) for part in work.parts]
     if any(part.follows for part in work.parts):
         return 2 * max(sizes)

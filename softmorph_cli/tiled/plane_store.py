@@ -1,8 +1,8 @@
-"""What lies between passes: one compressed file per tile, part and pass, in a scratch folder.
+"""Images between passes: one compressed file for each tile, part and pass, in a scratch folder.
 
-Planes are kept as they are and values as their bits, so that in both 0 is nothing but zeros. A tile is cut into
-pieces, so that a neighbour's halo decompresses the pieces it touches and no more. Files are never changed: a pass
-writes new ones, and the old ones are removed when no tile needs them any more.
+Floating-point values are stored as their bits, so that 0 is all zeros as in planes. A tile is cut into pieces, so that
+for the halo of a neighbour only the pieces in it are decompressed. Files are never changed: a pass writes new ones, and
+old ones are removed when no tile needs them any more.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Final, cast
 
 import numpy as np
 
@@ -25,18 +25,18 @@ from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.system.files import flush
 from softmorph_cli.tiled.tiling import Box, Tiling, overlap, pieces, size, within
 
-# Of a piece, along each axis: small enough that threads share a tile and that little lies beside it in memory.
+# Largest extent of a piece along an axis: small enough to divide a tile among threads, and to take little memory.
 LONGEST: Final = 64
 
-# A piece of one value takes no bytes: these stand in the place of a length.
+# In place of the length of a piece that has a single value and takes no bytes.
 _EMPTY, _FULL = 0, -1
 
 _SUFFIX: Final = ".planes"
 
 
 @dataclass(frozen=True)
-class Key:
-    """Which image of a tile: that of a part, as a pass left it."""
+class ImageKey:
+    """Identifies an image of a tile: of a part, after a pass."""
 
     part: int
     tile: int
@@ -44,17 +44,17 @@ class Key:
 
     @property
     def name(self) -> str:
-        """The file's."""
+        """The name of its file."""
         return f"{self.part}-{self.tile}-{self.version}{_SUFFIX}"
 
 
 @dataclass(frozen=True)
-class Form:
-    """How the images of a part are kept.
+class ImageLayout:
+    """How the images of a part are stored.
 
     Attributes:
-        margin: How far neighbours look into a tile.
-        dtype: Of a voxel.
+        margin: The extent of a neighbour's halo along each axis.
+        dtype: The type of a voxel.
     """
 
     margin: tuple[int, ...]
@@ -62,25 +62,25 @@ class Form:
 
 
 class DamagedError(FileError):
-    """What was kept between passes cannot be read any more."""
+    """An image between passes is missing or damaged."""
 
 
-class Store:
+class PlaneStore:
     """Images of tiles in a folder.
 
     Args:
-        folder: Exists; files in it are this store's alone.
-        tiling: How the map is cut.
-        forms: One for each part.
-        threads: How many compress and decompress.
+        folder: An existing folder for this store only.
+        tiling: The tiles of the map.
+        layouts: One for each part.
+        threads: Number of threads that compress and decompress.
     """
 
-    def __init__(self, folder: Path, tiling: Tiling, forms: Sequence[Form], threads: int) -> None:
-        """Keep what is needed to find files."""
-        self.folder, self.tiling, self.forms, self.threads = folder, tiling, forms, threads
+    def __init__(self, folder: Path, tiling: Tiling, layouts: Sequence[ImageLayout], threads: int) -> None:
+        """Read and write nothing yet."""
+        self.folder, self.tiling, self.layouts, self.threads = folder, tiling, layouts, threads
         self._flushed: set[Path] = set()
 
-    def write(self, key: Key, image: Array) -> int:
+    def write(self, key: ImageKey, image: Array) -> int:
         """Write a tile's image; return the bytes it takes.
 
         Raises:
@@ -88,20 +88,20 @@ class Store:
         """
         from isal import isal_zlib
 
-        form = self.forms[key.part]
-        boxes = pieces(image.shape, form.margin, LONGEST)
+        layout = self.layouts[key.part]
+        boxes = pieces(image.shape, layout.margin, LONGEST)
         packed: list[bytes | int] = [0] * len(boxes)
 
-        def part(first: int, last: int) -> None:
+        def compress(first: int, last: int) -> None:
             for number in range(first, last):
                 piece = np.ascontiguousarray(image[boxes[number]])
                 low = piece.flat[0]
-                if low in (0, np.iinfo(form.dtype).max) and bool((piece == low).all()):
+                if low in (0, np.iinfo(layout.dtype).max) and bool((piece == low).all()):
                     packed[number] = _EMPTY if low == 0 else _FULL
                 else:
                     packed[number] = isal_zlib.compress(piece, 1)
 
-        Pool(self.threads, image.size).share(part, len(boxes))
+        Pool(self.threads, image.size).share(compress, len(boxes))
         lengths = [len(piece) if isinstance(piece, bytes) else piece for piece in packed]
         path = self.folder / key.name
         temporary = path.with_name(f"{secrets.token_hex(6)}.part")
@@ -117,24 +117,24 @@ class Store:
         return 8 * len(lengths) + sum(max(length, 0) for length in lengths)
 
     def read(self, region: Box, part: int, versions: Mapping[int, int]) -> Array:
-        """Return the image of a region that may lie in many tiles.
+        """Return the image of a region, which may cover several tiles.
 
         Args:
-            region: Which voxels.
-            part: Of which part.
-            versions: Of each tile that shares voxels with the region: the pass that wrote its image.
+            region: The region.
+            part: Number of the part.
+            versions: For each tile that overlaps the region the pass that wrote its image.
 
         Raises:
             DamagedError: If a file is missing or damaged.
         """
-        image = np.empty(size(region), self.forms[part].dtype)
+        image = np.empty(size(region), self.layouts[part].dtype)
         wanted = [
             work
             for tile in self.tiling.touched(region)
-            for work in self._wanted(Key(part, tile, versions[tile]), region)
+            for work in self._wanted(ImageKey(part, tile, versions[tile]), region)
         ]
 
-        def some(first: int, last: int) -> None:
+        def copy(first: int, last: int) -> None:
             for key, box, start, length in wanted[first:last]:
                 common = overlap(box, region)
                 assert common is not None
@@ -142,16 +142,17 @@ class Store:
                 target = image[within(common, region)]
                 target[...] = values if isinstance(values, int) else values[within(common, box)]
 
-        Pool(self.threads, image.size).share(some, len(wanted))
+        Pool(self.threads, image.size).share(copy, len(wanted))
         return image
 
-    def _wanted(self, key: Key, region: Box) -> Iterator[tuple[Key, Box, int, int]]:
+    def _wanted(self, key: ImageKey, region: Box) -> Iterator[tuple[ImageKey, Box, int, int]]:
         core = self.tiling.core(key.tile)
-        boxes = pieces(size(core), self.forms[key.part].margin, LONGEST)
+        boxes = pieces(size(core), self.layouts[key.part].margin, LONGEST)
         head = 8 * len(boxes)
         with self._damage(key), (self.folder / key.name).open("rb") as file:
             lengths = struct.unpack(f"<{len(boxes)}q", file.read(head))
-            if min(lengths) < _FULL or head + sum(max(count, 0) for count in lengths) != _size_of(file):
+            filled = head + sum(max(count, 0) for count in lengths)
+            if min(lengths) < _FULL or filled != os.fstat(file.fileno()).st_size:
                 raise ValueError("its pieces do not fill it")
         start = head
         for box, length in zip(boxes, lengths, strict=True):
@@ -163,10 +164,10 @@ class Store:
                 yield key, placed, start, length
             start += max(length, 0)
 
-    def _piece(self, key: Key, shape: tuple[int, ...], start: int, length: int) -> Array | int:
+    def _piece(self, key: ImageKey, shape: tuple[int, ...], start: int, length: int) -> Array | int:
         from isal import isal_zlib
 
-        dtype = self.forms[key.part].dtype
+        dtype = self.layouts[key.part].dtype
         if length in (_EMPTY, _FULL):
             return 0 if length == _EMPTY else int(np.iinfo(dtype).max)
         with self._damage(key):
@@ -179,7 +180,7 @@ class Store:
                 raise ValueError(str(error)) from error
 
     @contextmanager
-    def _damage(self, key: Key) -> Iterator[None]:
+    def _damage(self, key: ImageKey) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError, struct.error) as error:
@@ -188,32 +189,28 @@ class Store:
                 "start again without resuming."
             ) from error
 
-    def keep(self, keys: Iterable[Key]) -> None:
-        """Remove every file of an image but these."""
+    def keep(self, keys: Iterable[ImageKey]) -> None:
+        """Remove the files of all other images."""
         names = {key.name for key in keys}
         for path in self.folder.iterdir():
             if path.suffix == ".part" or (path.suffix == _SUFFIX and path.name not in names):
                 path.unlink(missing_ok=True)
 
     def flush(self) -> None:
-        """Bring all images to the disk, whoever wrote them.
+        """Flush all images to the disk, also those that other processes wrote.
 
         Raises:
             FileError: If the system refuses to.
         """
-        there = {path for path in self.folder.iterdir() if path.suffix == _SUFFIX}
+        files = {path for path in self.folder.iterdir() if path.suffix == _SUFFIX}
         with written(self.folder):
-            flush([*(there - self._flushed), self.folder])
-        self._flushed = there
-
-
-def _size_of(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
+            flush([*(files - self._flushed), self.folder])
+        self._flushed = files
 
 
 @contextmanager
 def written(folder: Path) -> Iterator[None]:
-    """Turn what the system says about writing into words.
+    """Turn an error of the system on writing into a message.
 
     Raises:
         FileError: Naming the folder and what to do.

@@ -1,4 +1,4 @@
-"""How far a map filtered in tiles is."""
+"""Progress of a tiled run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ class TileProgress:
     """Passed to the callback after every tile.
 
     Attributes:
-        operation: What is running, for people.
-        stage: "filter" (every tile at once), "pass" (a few iterations), "write" (what the passes left) or
+        operation: Name of the filter, for display.
+        stage: "filter" (tiles in a single pass), "pass" (a few iterations), "write" (the result after the passes) or
             "pyramid" (coarser resolutions, of which chunks are counted).
-        tile: Which tile was done.
-        done: How many of this stage or pass are done.
-        total: How many there are to do.
-        part: The part under way, for people: "thinning", "levels 2 of 3"; "" for the only one.
-        passes: The pass under way, from 1.
+        tile: Number of the tile.
+        done: Number of tiles that are done in this stage or pass.
+        total: Number of tiles in this stage or pass.
+        part: Name of the running part, for display: "thinning", "levels 2 of 3"; "" for the only one.
+        passes: The running pass, from 1.
         iterations: Iterations complete before this pass.
         live: Tiles of this pass that may change further.
-        changed: Voxels of this tile that the pass's last iteration altered.
+        changed: Voxels of this tile that the last iteration of the pass changed.
     """
 
     operation: str
@@ -36,4 +36,4 @@ class TileProgress:
     changed: int = 0
 
 
-Report = Callable[[TileProgress], object]
+OnTile = Callable[[TileProgress], object]

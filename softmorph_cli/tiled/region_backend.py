@@ -1,15 +1,11 @@
-"""A map's values on their way into the kernels, region by region."""
+"""The values of a region of a map: their types, their checks, and the backend that filters them."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise, product
+from itertools import product
 from math import prod
-from typing import Any, Final, TypeVar, cast
+from typing import Any
 
 import numpy as np
 
@@ -23,32 +19,27 @@ from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.tiled.tiling import Box
 
-_M_ARENA_MAX: Final = -8
 
-Item = TypeVar("Item")
-Value = TypeVar("Value")
-
-
-class Window(NumbaBackend):
-    """The CPU, for a region of a larger map: random draws and subfields are those of the voxel's place in the map.
+class RegionBackend(NumbaBackend):
+    """The CPU backend for a region of a map: random draws and subfields depend on the position in the map.
 
     Args:
-        threads: How many threads share the work.
-        region: Where the images lie in the map.
-        shape: The map's.
+        threads: Number of threads.
+        region: The region of the map that images cover.
+        shape: The map's shape.
     """
 
     def __init__(self, threads: int, region: Box, shape: tuple[int, ...]) -> None:
-        """Keep where the region lies."""
+        """Keep the region."""
         super().__init__(threads)
         self.region, self.shape = region, shape
 
     def field(self, image: Array) -> NumbaField:
-        """Begin a filter."""
+        """Return a field whose origin is that of the region."""
         return NumbaField(image, threads=self.threads, origin=tuple(part.start for part in self.region))
 
     def pack_samples(self, image: Array, draws: int, chunk: int, seed: int, index: int) -> Array:
-        """Return Bernoulli draws as planes, row by row: along a row the numbers of voxels follow each other."""
+        """Return Bernoulli draws as planes, row by row: along a row of the map the voxel numbers are consecutive."""
         planes = np.empty(image.shape, bitplanes.word_of(draws))
         text = bitplanes.SAMPLER.format(dtype=image.dtype.name, word=planes.dtype.name)
         draw = source.load(f"sampler_{image.dtype.name}_{planes.dtype.name}", text).draw
@@ -67,7 +58,7 @@ class Window(NumbaBackend):
 
         def part(first: int, last: int) -> None:
             for row in range(first, last):
-                # The kernel counts voxels from 0: what is missing goes into the key, modulo 2^64.
+                # The kernel numbers the voxels of a row from 0; the offset is added to the key, modulo 2^64.
                 moved = key + (starts[row] << 20) * bitplanes.GOLDEN & (1 << 64) - 1
                 draw(rows[row], out[row], np.uint64(moved), first_draw, np.uint64(bits), np.uint64(0), until)
 
@@ -76,27 +67,27 @@ class Window(NumbaBackend):
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Of what type a map's values are.
+class ValueTypes:
+    """The types of a map's values.
 
     Attributes:
-        wide: What they are computed in.
-        own: What the result is of.
+        wide: The type that they are computed in.
+        own: The type of the result.
     """
 
     wide: np.dtype[Any]
     own: np.dtype[Any]
 
     @classmethod
-    def of(cls, source: BoxReader) -> Kind:
-        """Look at one voxel of a map.
+    def of(cls, source: BoxReader) -> ValueTypes:
+        """Return the types for a map, from one of its voxels.
 
         Raises:
             InputError: If its values are no floating-point numbers.
         """
         probe = np.asarray(source.read((slice(0, 1),) * len(source.shape)))
         check_kind(probe)
-        # As the whole map would be: see filters.arrays.
+        # As for a whole map, see filters.arrays.
         floating = probe.dtype.kind == "f"
         return cls(
             wide=np.dtype(np.float64 if floating and probe.dtype.itemsize > 4 else np.float32),
@@ -104,57 +95,16 @@ class Kind:
         )
 
     def read(self, source: BoxReader, region: Box) -> Array:
-        """Return a region as it is computed in."""
+        """Return the values of a region in the type that they are computed in."""
         return np.ascontiguousarray(source.read(region), self.wide)
 
 
-def check_proper(backend: Backend, values: Any) -> None:
+def check_probabilities(backend: Backend, values: Any) -> None:
     """Refuse values that are no probabilities.
 
     Raises:
-        InputError: With the extremes found.
+        InputError: If one lies outside [0, 1].
     """
     if not backend.is_probability(values):
         low, high = backend.extremes(values)
         raise InputError(f"probabilities lie in [0, 1]; this image has values from {low:g} to {high:g}.")
-
-
-def give_back_memory() -> None:
-    """Hand freed memory back to the system, where the C library (glibc) would keep it for later.
-
-    Tiles are of many sizes: what one leaves in the heap, the next may not fit into.
-    """
-    if (trim := _of_the_heap("malloc_trim")) is not None:
-        trim(0)
-
-
-def share_one_heap() -> None:
-    """Let the threads that this process starts from now on share one heap, where glibc gives each its own.
-
-    What is free in one heap is of no use in another. Those of the threads that read a Zarr store held 80 MB for
-    nothing, and more after every tile.
-    """
-    if (tune := _of_the_heap("mallopt")) is not None:
-        tune(_M_ARENA_MAX, 1)
-
-
-@cache
-def _of_the_heap(name: str) -> Callable[..., object] | None:
-    try:
-        return cast("Callable[..., object]", getattr(ctypes.CDLL(None), name))
-    except (OSError, AttributeError, TypeError):
-        return None
-
-
-def ahead(load: Callable[[Item], Value], items: Iterable[Item]) -> Iterator[tuple[Item, Value]]:
-    """Yield items with what was loaded for them; the next is loaded by a thread meanwhile."""
-    listed = list(items)
-    with ThreadPoolExecutor(1, thread_name_prefix="softmorph-ahead") as thread:
-        waiting = thread.submit(load, listed[0]) if listed else None
-        for item, following in pairwise((*listed, None)):
-            assert waiting is not None
-            assert item is not None
-            value = waiting.result()
-            waiting = None if following is None else thread.submit(load, following)
-            yield item, value
-            del value

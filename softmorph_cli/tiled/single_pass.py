@@ -1,4 +1,4 @@
-"""Every tile at once: a fixed number of iterations looks no further than a halo."""
+"""Filters a tile in a single pass, which a halo as wide as the reach of all iterations makes possible."""
 
 from __future__ import annotations
 
@@ -22,85 +22,85 @@ from softmorph_cli.filters.run import (
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.filters.skeleton import cldice, faded
 from softmorph_cli.io.raw import Array
-from softmorph_cli.tiled.prepared import Task
-from softmorph_cli.tiled.region_backend import Window, check_proper
+from softmorph_cli.tiled.region_backend import RegionBackend, check_probabilities
+from softmorph_cli.tiled.tiled_filter import TiledFilter
 from softmorph_cli.tiled.tiling import Box, Tiling, within
 from softmorph_cli.workers import raise_if_cancelled
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is known of a tile, or of all of them, for warnings.
+class TileFacts:
+    """Facts of one or several tiles that warnings depend on.
 
     Attributes:
-        below: How much of a difference was negative, summed.
-        before: The map's maximum, where a skeleton may fade.
-        after: The skeleton's.
+        below: Sum of the negative part of a difference.
+        before: Maximum of the map, where a skeleton may fade.
+        after: Maximum of the skeleton.
     """
 
     below: float = 0.0
     before: float = 0.0
     after: float = 0.0
 
-    def __add__(self, other: Facts) -> Facts:
-        """Return what is known of both."""
-        return Facts(self.below + other.below, max(self.before, other.before), max(self.after, other.after))
+    def __add__(self, other: TileFacts) -> TileFacts:
+        """Return the facts of both."""
+        return TileFacts(
+            self.below + other.below, max(self.before, other.before), max(self.after, other.after)
+        )
 
 
 @dataclass(frozen=True)
-class Once:
-    """A filter that does a tile in one go.
+class SinglePass:
+    """Filters a tile in a single pass.
 
     Attributes:
         work: The filter.
-        tiling: How the map is cut.
-        halo: How far the filter looks.
-        threads: How many threads compute.
+        tiling: The tiles of the map.
+        halo: The reach of the filter along each axis.
+        threads: Number of threads.
     """
 
-    work: Task
+    work: TiledFilter
     tiling: Tiling
     halo: tuple[int, ...]
     threads: int
 
     def region(self, tile: int) -> Box:
-        """Return what a tile looks at."""
+        """Return a tile with its halo."""
         return self.tiling.grown(self.tiling.core(tile), self.halo)
 
-    def filter(self, tile: int, values: Array) -> tuple[Array, Array | None, Facts]:
-        """Return a tile of the result, for random draws of its standard error, and what is known of it.
-
-        Args:
-            tile: Which.
-            values: The map on the tile's region.
+    def filter(self, tile: int, values: Array) -> tuple[Array, Array | None, TileFacts]:
+        """Return a tile of the result, its standard error for method `sampled`, and its facts.
 
         Raises:
             InputError: If the values are no probabilities.
         """
         region = self.region(tile)
         inner = within(self.tiling.core(tile), region)
-        window = Window(self.threads, region, self.tiling.shape)
-        check_proper(window, values)
-        result = self._run(window, values)
-        image, facts = result.image[inner], Facts()
+        backend = RegionBackend(self.threads, region, self.tiling.shape)
+        check_probabilities(backend, values)
+        result = self._run(backend, values)
+        image, facts = result.image[inner], TileFacts()
         if self._signed:
-            facts = Facts(below=below_zero(window, image))
+            facts = TileFacts(below=below_zero(backend, image))
             image = image.clip(min=0)
         elif self._fading:
-            facts = Facts(before=window.extremes(values[inner])[1], after=window.extremes(image)[1])
+            facts = TileFacts(before=backend.extremes(values[inner])[1], after=backend.extremes(image)[1])
         error = result.standard_error
         return image, None if error is None else error[inner], facts
 
-    def warnings(self, facts: Facts) -> tuple[str, ...]:
-        """Return what a person should know of the whole."""
+    def warnings(self, facts: TileFacts) -> tuple[str, ...]:
+        """Return the warnings for the whole map."""
         if self._signed:
             return (CLAMPED,) if facts.below > NEGLIGIBLE else ()
-        told = [warning for phases in self.work.sequences for warning in fuzzy(self.work.method, phases)]
-        return (*told, *(faded(facts.before, facts.after) if self._fading else ()))
+        fuzzy_rules = [
+            warning for phases in self.work.sequences for warning in fuzzy(self.work.method, phases)
+        ]
+        return (*fuzzy_rules, *(faded(facts.before, facts.after) if self._fading else ()))
 
     @property
     def _signed(self) -> bool:
-        # Of level sets and draws by themselves a difference is one of binary images.
+        # Differences of level sets and of draws are differences of binary images.
         exact = self.work.method.scheme in (Scheme.LEVELS, Scheme.SAMPLES)
         return len(self.work.sequences) == 2 and not exact
 
@@ -109,12 +109,12 @@ class Once:
         stepwise = self.work.method.scheme in (Scheme.STEPWISE, Scheme.SMOOTH_LEVELS)
         return isinstance(self.work.filter, Skeleton) and stepwise
 
-    def _run(self, window: Window, values: Any) -> Result:
+    def _run(self, backend: RegionBackend, values: Any) -> Result:
         work = self.work
 
         def job(phases: tuple[Phase, ...]) -> FilterJob:
             return FilterJob(
-                work.name, phases, work.settings, window, progress=lambda _: raise_if_cancelled()
+                work.name, phases, work.settings, backend, progress=lambda _: raise_if_cancelled()
             )
 
         jobs = [job(phases) for phases in work.sequences]

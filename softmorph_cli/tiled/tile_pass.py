@@ -1,7 +1,7 @@
-"""One tile in one pass: what is asked is data and so is the answer, so that any process can be asked.
+"""One pass of one tile. Request and outcome are picklable, so that any process can run it.
 
-A visit reads the tile with a halo as wide as its iterations look, from what the pass before left (never from this
-pass), and keeps the core: so the core is what the whole map would hold after these iterations.
+The tile is read with a halo as wide as the reach of the iterations, from images of the previous pass (never of this
+one), and only its core is kept: so the core equals that of the whole map after these iterations.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from softmorph_cli.io.raw import Array
 from softmorph_cli.kernels.backend import Field
 from softmorph_cli.kernels.bitplanes import WORD
 from softmorph_cli.kernels.thread_pool import Pool
-from softmorph_cli.tiled.plane_store import Key, Store
-from softmorph_cli.tiled.prepared import Part, Task
-from softmorph_cli.tiled.region_backend import Kind, Window, check_proper
+from softmorph_cli.tiled.plane_store import ImageKey, PlaneStore
+from softmorph_cli.tiled.region_backend import RegionBackend, ValueTypes, check_probabilities
+from softmorph_cli.tiled.tiled_filter import Part, TiledFilter
 from softmorph_cli.tiled.tiling import Box, hull, within
 from softmorph_cli.workers import raise_if_cancelled
 
 
 @dataclass(frozen=True)
-class Visit:
-    """What is asked.
+class PassRequest:
+    """A pass of a tile that is to be run.
 
     Attributes:
-        part: Which part of the work.
-        passes: How many passes of it are complete; before the first, its image is made from the map, or from what
-            the part before left.
-        tile: Which tile.
-        focus: What of it may change.
-        length: How many iterations.
-        last: The last iteration of this pass that is known to have changed anything anywhere, from 1; 0 for none.
-            Only later ones are of interest.
-        versions: For each tile that is read: the pass that wrote its image; in the first pass of a part that
-            follows another, the pass of the previous part.
+        part: Number of the part.
+        passes: Number of complete passes of the part; in the first pass its image is made from the map, or from the
+            last image of the part that it follows.
+        tile: Number of the tile.
+        focus: A box that contains the voxels which may change.
+        length: Number of iterations.
+        last: The last iteration of this pass that has changed a voxel of any tile so far, from 1; 0 for none. Changes
+            in earlier iterations need not be looked for.
+        versions: For each tile that is read the pass that wrote its image; in the first pass of a part that follows
+            another, a pass of the previous part.
     """
 
     part: int
@@ -52,15 +52,15 @@ class Visit:
 
 
 @dataclass(frozen=True)
-class Visited:
-    """What came of it.
+class PassOutcome:
+    """The outcome of a pass of a tile.
 
     Attributes:
-        live: A box in the map that holds what the last iteration changed of the tile; None for nothing.
+        live: A box in the map that contains the voxels of the tile which the last iteration changed; None for none.
         new: Whether an image was written.
-        dead: Whether nothing can ever change in the tile.
-        last: The last iteration that changed anything in the tile, as far as that is of interest.
-        changed: How many voxels the last iteration changed.
+        dead: Whether no voxel of the tile can change any more.
+        last: The last iteration that changed a voxel of the tile, or `PassRequest.last` if that is later.
+        changed: Number of voxels that the last iteration changed.
     """
 
     live: Box | None = None
@@ -70,117 +70,119 @@ class Visited:
     changed: int = 0
 
 
-class Visits:
-    """Visits to the tiles of one map.
+class TilePass:
+    """Runs passes of the tiles of one map.
 
     Args:
         work: The filter.
         source: The map.
-        kind: Of what type its values are.
-        store: For what lies between passes.
-        threads: How many threads compute.
+        kind: The types of the map's values.
+        store: The images between passes.
+        threads: Number of threads.
     """
 
-    def __init__(self, work: Task, source: BoxReader, kind: Kind, store: Store, threads: int) -> None:
-        """Keep what takes part."""
+    def __init__(
+        self, work: TiledFilter, source: BoxReader, kind: ValueTypes, store: PlaneStore, threads: int
+    ) -> None:
+        """Compute nothing yet."""
         self.work, self.source, self.kind = work, source, kind
         self.store, self.tiling, self.threads = store, store.tiling, threads
 
-    def do(self, visit: Visit) -> Visited:
-        """Bring a tile one pass further.
+    def run(self, request: PassRequest) -> PassOutcome:
+        """Run one pass of a tile.
 
         Raises:
             InputError: If the values are no probabilities.
             FileError: If an image is missing or damaged, or cannot be written.
         """
-        part, form = self.work.parts[visit.part], self.store.forms[visit.part]
-        core, focus, first = self.tiling.core(visit.tile), visit.focus, visit.passes == 0
-        region = self.tiling.grown(focus, form.margin)
-        window = Window(self.threads, region, self.tiling.shape)
-        image = self._load(visit, part, window)
+        part, layout = self.work.parts[request.part], self.store.layouts[request.part]
+        core, focus, first = self.tiling.core(request.tile), request.focus, request.passes == 0
+        region = self.tiling.grown(focus, layout.margin)
+        backend = RegionBackend(self.threads, region, self.tiling.shape)
+        image = self._load(request, part, backend)
         if _dead(part, image[within(focus, region)]):
-            # In the first pass the focus is the core; later this part of it is nothing new.
-            return self._keep(visit, image[within(core, region)] if first else None)
-        field = window.field(image)
-        # The field lets go of it: there is no room for a third buffer.
+            # In the first pass the focus is the core; later the stored image is unchanged.
+            return self._keep(request, image[within(core, region)] if first else None)
+        field = backend.field(image)
+        # The field releases it, as memory is not enough for a third buffer.
         del image
         try:
-            field.begin(part.steps, self._floor(part, window))
-            moved, last, change = self._iterations(field, part, focus, region, visit)
+            field.begin(part.steps, self._floor(part, backend))
+            moved, last, change = self._iterations(field, part, focus, region, request)
             final = field.image()[within(focus, region)]
             if focus == core:
-                kept = self._keep(visit, final if moved or first else None)
+                kept = self._keep(request, final if moved or first else None)
                 return replace(kept, live=change.box, last=last, changed=change.count)
             inner = final.copy() if moved else None
         finally:
             field.close()
         del field, final
         if inner is None:
-            return Visited(last=last)
-        tiled = self._stored(visit.part, core, visit.versions)
+            return PassOutcome(last=last)
+        tiled = self._stored(request.part, core, request.versions)
         tiled[within(focus, core)] = inner
-        return replace(self._keep(visit, tiled), live=change.box, last=last, changed=change.count)
+        return replace(self._keep(request, tiled), live=change.box, last=last, changed=change.count)
 
-    def _keep(self, visit: Visit, image: Array | None) -> Visited:
+    def _keep(self, request: PassRequest, image: Array | None) -> PassOutcome:
         if image is None:
-            return Visited()
-        bits = image.view(self.store.forms[visit.part].dtype)
-        self.store.write(Key(visit.part, visit.tile, visit.passes + 1), bits)
-        return Visited(new=True, dead=_dead(self.work.parts[visit.part], image))
+            return PassOutcome()
+        bits = image.view(self.store.layouts[request.part].dtype)
+        self.store.write(ImageKey(request.part, request.tile, request.passes + 1), bits)
+        return PassOutcome(new=True, dead=_dead(self.work.parts[request.part], image))
 
     def _stored(self, part: int, region: Box, versions: Mapping[int, int]) -> Array:
         kind = self.work.parts[part].type_for(self.kind.wide)
         return self.store.read(region, part, versions).view(kind)
 
-    def _load(self, visit: Visit, part: Part, window: Window) -> Array:
-        """Return what a visit looks at, as it is before."""
-        if visit.passes:
-            return self._stored(visit.part, window.region, visit.versions)
+    def _load(self, request: PassRequest, part: Part, backend: RegionBackend) -> Array:
+        """Return the image of the region before the pass."""
+        if request.passes:
+            return self._stored(request.part, backend.region, request.versions)
         if part.follows:
-            before = self._stored(visit.part - 1, window.region, visit.versions)
-            if self.work.parts[visit.part - 1].ranked:
+            before = self._stored(request.part - 1, backend.region, request.versions)
+            if self.work.parts[request.part - 1].ranked:
                 return before
-            return window.count(before, WORD, np.empty(0, part.dtype))
-        values = self.kind.read(self.source, window.region)
-        check_proper(window, values)
-        return self._packed(part, window, values)
+            return backend.count(before, WORD, np.empty(0, part.dtype))
+        values = self.kind.read(self.source, backend.region)
+        check_probabilities(backend, values)
+        return self._packed(part, backend, values)
 
-    def _packed(self, part: Part, window: Window, values: Array) -> Array:
+    def _packed(self, part: Part, backend: RegionBackend, values: Array) -> Array:
         if self.work.hard:
-            return window.pack_mask(values, self.work.cut)
-        job = FilterJob(self.work.name, (part.phase,), self.work.settings, window)
+            return backend.pack_mask(values, self.work.cut)
+        job = FilterJob(self.work.name, (part.phase,), self.work.settings, backend)
         if self.work.method.scheme is not Scheme.NESTED:
             return np.asarray(pack(job, values, part.word))
         if part.ranked:
-            # Where they are numbers of levels, they are the same in either type.
+            # Numbers of levels are exact in both types.
             return np.asarray(to_ranks(job, values), part.type_for(values.dtype))
         sets = self.work.settings.level_sets
         assert sets is not None
-        return window.pack_nested(values, sets)
+        return backend.pack_nested(values, sets)
 
-    def _floor(self, part: Part, window: Window) -> Array | None:
+    def _floor(self, part: Part, backend: RegionBackend) -> Array | None:
         if not part.phase.prunes:
             return None
         # Computed from the map in every pass: the images stored between passes no longer hold the map's values.
-        values = self.kind.read(self.source, window.region)
-        job = FilterJob(self.work.name, (part.phase,), self.work.settings, window)
+        values = self.kind.read(self.source, backend.region)
+        job = FilterJob(self.work.name, (part.phase,), self.work.settings, backend)
         return np.asarray(floor_of(job, values), part.type_for(values.dtype))
 
     def _iterations(
-        self, field: Field, part: Part, focus: Box, region: Box, visit: Visit
+        self, field: Field, part: Part, focus: Box, region: Box, request: PassRequest
     ) -> tuple[int, int, _Change]:
-        """Run a pass over a region.
+        """Run the iterations of a pass on a region.
 
         Returns:
-            How many changes there were in the region at all, halo included; the last iteration that is known to
-            have changed anything; and what the last iteration of all changed of the focus.
+            The number of changes in the region, halo included; the last iteration known to have changed a voxel of
+            the focus; and the changes of the focus in the last iteration.
         """
-        total, last, change = 0, visit.last, _Change()
-        for iteration in range(1, visit.length + 1):
+        total, last, change = 0, request.last, _Change()
+        for iteration in range(1, request.length + 1):
             raise_if_cancelled()
-            # What lies in the halo is not to be believed, and looking at the focus takes time: it is looked at
-            # where nobody knows yet of a change as late as this.
-            watched = focus != region and (iteration == visit.length or iteration > last)
+            # Values in the halo may be wrong, and comparing the focus takes time: it is compared only if no change in
+            # an iteration as late as this one is known.
+            watched = focus != region and (iteration == request.length or iteration > last)
             moved, change = self._iterate(field, part, focus, region, watched)
             total += moved
             if not moved:
@@ -194,7 +196,7 @@ class Visits:
     def _iterate(
         self, field: Field, part: Part, focus: Box, region: Box, watched: bool
     ) -> tuple[int, _Change]:
-        # Of a rule that only deletes or only adds, no step undoes another.
+        # If a rule only deletes or only adds, no step undoes another.
         monotone = part.phase.rule.absorbing is not None
         units = [part.steps] if monotone else [(step,) for step in part.steps]
         inner = within(focus, region)
@@ -229,7 +231,7 @@ class Visits:
 
 
 def _dead(part: Part, core: Array) -> bool:
-    """Say whether all voxels have a value that the rule never changes."""
+    """Whether all voxels have a value that the rule never changes."""
     absorbing = part.phase.rule.absorbing
     if absorbing is None:
         return False
@@ -239,7 +241,7 @@ def _dead(part: Part, core: Array) -> bool:
 
 @dataclass(frozen=True)
 class _Change:
-    """How many voxels changed, and a box that holds them."""
+    """The number of voxels that changed, and a box that contains them."""
 
     count: int = 0
     box: Box | None = None
@@ -251,7 +253,7 @@ class _Change:
 
 
 def _bounds(mask: Array) -> Box:
-    """Return the smallest box that holds what is true, which is something."""
+    """Return the smallest box that contains all true voxels, of which there is at least one."""
     box = []
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)

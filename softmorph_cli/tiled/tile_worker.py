@@ -1,4 +1,4 @@
-"""All that one process needs to work on any tile of a run: the map, the filter, how it is cut, where results go."""
+"""Everything that a process needs to filter any tile of a run: map, filter, plan and targets."""
 
 from __future__ import annotations
 
@@ -15,121 +15,110 @@ from softmorph_cli.io.boxes import BoxReader, BoxWriter
 from softmorph_cli.io.raw import Array
 from softmorph_cli.kernels.bitplanes import WORD, bits_in_chunk
 from softmorph_cli.kernels.numba_cpu import NumbaBackend
-from softmorph_cli.tiled.plan import Plan
-from softmorph_cli.tiled.plane_store import Form, Store
-from softmorph_cli.tiled.prepared import Task
-from softmorph_cli.tiled.region_backend import Kind
-from softmorph_cli.tiled.single_pass import Facts, Once
-from softmorph_cli.tiled.tile_pass import Visit, Visited, Visits
+from softmorph_cli.tiled.plan import TilePlan
+from softmorph_cli.tiled.plane_store import ImageLayout, PlaneStore
+from softmorph_cli.tiled.region_backend import ValueTypes
+from softmorph_cli.tiled.single_pass import SinglePass, TileFacts
+from softmorph_cli.tiled.tile_pass import PassOutcome, PassRequest, TilePass
+from softmorph_cli.tiled.tiled_filter import TiledFilter
 from softmorph_cli.tiled.tiling import Box, Tiling
 from softmorph_cli.workers import raise_if_cancelled
 
-
-@dataclass(frozen=True)
-class Left:
-    """A tile whose passes are over.
-
-    Attributes:
-        tile: Which.
-        versions: For each part that no other has followed: of each tile that is looked at, the pass that wrote its
-            image.
-    """
-
-    tile: int
-    versions: Mapping[int, Mapping[int, int]]
+# A tile whose passes are complete, with the pass that wrote its image for each part that no other followed.
+Settled = tuple[int, Mapping[int, int]]
 
 
 @dataclass(frozen=True)
-class Site:
-    """A run, as far as a tile's work needs it. It can be pickled where its source and targets can.
+class TileWorker:
+    """Filters tiles of a run. It can be pickled if its source and targets can.
 
     Attributes:
         work: The filter.
         plan: How the map is cut.
         source: The map.
-        target: Takes the result.
-        kind: Of what type values are.
-        folder: Where images lie between passes.
-        threads: How many threads compute.
-        error_target: Takes the standard error of method `sampled`.
+        target: Receives the result.
+        kind: The types of the map's values.
+        folder: The folder of images between passes.
+        threads: Number of threads.
+        error_target: Receives the standard error of method `sampled`.
     """
 
-    work: Task
-    plan: Plan
+    work: TiledFilter
+    plan: TilePlan
     source: BoxReader
     target: BoxWriter
-    kind: Kind
+    kind: ValueTypes
     folder: Path
     threads: int
     error_target: BoxWriter | None = None
 
-    def __reduce__(self) -> tuple[type[Site], tuple[object, ...]]:
-        """Pickle what is given; the rest is made where it is needed."""
+    def __reduce__(self) -> tuple[type[TileWorker], tuple[object, ...]]:
+        """Pickle the fields, without cached properties."""
         given = self.work, self.plan, self.source, self.target, self.kind, self.folder, self.threads
-        return Site, (*given, self.error_target)
+        return TileWorker, (*given, self.error_target)
 
     @cached_property
     def tiling(self) -> Tiling:
-        """How the map is cut."""
+        """The tiles of the map."""
         return Tiling(self.plan.shape, self.plan.tile)
 
     @cached_property
-    def store(self) -> Store:
-        """What lies between passes."""
+    def store(self) -> PlaneStore:
+        """The images between passes."""
         wides = [part.type_for(self.kind.wide) for part in self.work.parts]
-        forms = [
-            Form(self.plan.halo_of(part), np.dtype(f"uint{8 * wide.itemsize}"))
+        layouts = [
+            ImageLayout(self.plan.halo_of(part), np.dtype(f"uint{8 * wide.itemsize}"))
             for part, wide in zip(self.work.parts, wides, strict=True)
         ]
-        return Store(self.folder, self.tiling, forms, self.threads)
+        return PlaneStore(self.folder, self.tiling, layouts, self.threads)
 
     @cached_property
-    def visits(self) -> Visits:
-        """A tile in one pass."""
-        return Visits(self.work, self.source, self.kind, self.store, self.threads)
+    def tile_pass(self) -> TilePass:
+        """Runs one pass of a tile."""
+        return TilePass(self.work, self.source, self.kind, self.store, self.threads)
 
     @cached_property
-    def once(self) -> Once:
-        """A tile in one go."""
-        return Once(self.work, self.tiling, self.plan.halo, self.threads)
+    def single_pass(self) -> SinglePass:
+        """Filters a tile in a single pass."""
+        return SinglePass(self.work, self.tiling, self.plan.halo, self.threads)
 
-    def visit(self, visit: Visit) -> Visited:
-        """Bring a tile one pass further."""
-        return self.visits.do(visit)
+    def run_pass(self, request: PassRequest) -> PassOutcome:
+        """Run one pass of a tile."""
+        return self.tile_pass.run(request)
 
     def read(self, tile: int) -> Array:
-        """Return what a tile that is done in one go looks at."""
-        return self.kind.read(self.source, self.once.region(tile))
+        """Return the values in the region of a tile that is filtered in a single pass."""
+        return self.kind.read(self.source, self.single_pass.region(tile))
 
-    def filter(self, tile: int, values: Array) -> Facts:
-        """Filter a tile in one go and write it; return what is known of it."""
-        image, error, facts = self.once.filter(tile, values)
+    def filter(self, tile: int, values: Array) -> TileFacts:
+        """Filter a tile in a single pass, write the result and return its facts."""
+        image, error, facts = self.single_pass.filter(tile, values)
         self._write(tile, image, error)
         return facts
 
-    def finish(self, left: Left) -> None:
-        """Write what the passes left of a tile."""
-        self._write(left.tile, *self._result(left))
+    def finish(self, settled: Settled) -> None:
+        """Write the result of a tile whose passes are complete."""
+        self._write(settled[0], *self._result(*settled))
 
-    def _result(self, left: Left) -> tuple[Array, Array | None]:
-        core, backend = self.tiling.core(left.tile), NumbaBackend(self.threads)
+    def _result(self, tile: int, versions: Mapping[int, int]) -> tuple[Array, Array | None]:
+        core, backend = self.tiling.core(tile), NumbaBackend(self.threads)
         if self.work.method.scheme is Scheme.NESTED:
-            return self._nested(left, core, backend), None
+            ((number, version),) = versions.items()
+            return self._nested(core, number, self.store.read(core, number, {tile: version}), backend), None
         levels, like = self.work.settings.planes, np.empty(0, self.kind.wide)
-        # In the order, and with the arithmetic, of the whole map's mean.
+        # In the order, and with the arithmetic, of the mean of a whole map.
         mean: Array | None = None
-        for number, versions in left.versions.items():
+        for number, version in versions.items():
             bits = bits_in_chunk(levels, self.work.parts[number].word)
-            counted = backend.count(self.store.read(core, number, versions), bits, like)
+            counted = backend.count(self.store.read(core, number, {tile: version}), bits, like)
             mean = counted if mean is None else mean + counted
         assert mean is not None
         mean /= levels
         drawn = self.work.method.scheme is Scheme.SAMPLES
         return mean, standard_error(mean, levels) if drawn and self.error_target else None
 
-    def _nested(self, left: Left, core: Box, backend: NumbaBackend) -> Array:
-        ((number, versions),) = left.versions.items()
-        part, kept = self.work.parts[number], self.store.read(core, number, versions)
+    def _nested(self, core: Box, number: int, kept: Array, backend: NumbaBackend) -> Array:
+        part = self.work.parts[number]
         if self.work.hard:
             return np.not_equal(kept, 0)
         if part.ranked:

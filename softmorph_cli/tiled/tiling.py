@@ -1,4 +1,4 @@
-"""How a map is cut into tiles, and where each tile's surroundings lie."""
+"""Tiles of a map, and arithmetic of boxes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Tiling:
     """A map cut into tiles of one size (smaller at its far borders).
 
     Attributes:
-        shape: The map's.
-        tile: Voxels of a tile along each axis.
+        shape: The map's shape.
+        tile: The shape of a tile.
     """
 
     shape: tuple[int, ...]
@@ -25,11 +25,11 @@ class Tiling:
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
-        """How many tiles there are along each axis."""
+        """The number of tiles along each axis."""
         return tuple(-(-whole // tile) for whole, tile in zip(self.shape, self.tile, strict=True))
 
     def __len__(self) -> int:
-        """Return how many tiles there are."""
+        """Return the number of tiles."""
         return prod(self.counts)
 
     def core(self, number: int) -> Box:
@@ -44,7 +44,7 @@ class Tiling:
         )
 
     def grown(self, box: Box, halo: tuple[int, ...]) -> Box:
-        """Return a box with a halo, cut off where the map ends: there its border is the map's border."""
+        """Return a box with a halo, clipped to the map."""
         return tuple(
             slice(max(part.start - reach, 0), min(part.stop + reach, whole))
             for part, reach, whole in zip(box, halo, self.shape, strict=True)
@@ -65,7 +65,7 @@ def size(box: Box) -> tuple[int, ...]:
 
 
 def within(box: Box, frame: Box) -> Box:
-    """Return a box in the coordinates of another that holds it."""
+    """Return a box in the coordinates of a frame that contains it."""
     return tuple(
         slice(part.start - outer.start, part.stop - outer.start)
         for part, outer in zip(box, frame, strict=True)
@@ -73,7 +73,7 @@ def within(box: Box, frame: Box) -> Box:
 
 
 def overlap(first: Box, second: Box) -> Box | None:
-    """Return what two boxes share, None if nothing."""
+    """Return the intersection of two boxes; None if it is empty."""
     common = tuple(
         slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(first, second, strict=True)
     )
@@ -81,7 +81,7 @@ def overlap(first: Box, second: Box) -> Box | None:
 
 
 def hull(boxes: Iterable[Box]) -> Box | None:
-    """Return the smallest box that holds some boxes; None if there are none."""
+    """Return the smallest box that contains all boxes; None if there are none."""
     listed = list(boxes)
     if not listed:
         return None
@@ -92,12 +92,12 @@ def hull(boxes: Iterable[Box]) -> Box | None:
 
 
 def pieces(shape: tuple[int, ...], margin: tuple[int, ...], longest: int) -> list[Box]:
-    """Cut a tile so that what a neighbour's halo takes of it are whole pieces.
+    """Cut a tile into pieces, so that the halo of a neighbour covers whole pieces.
 
     Args:
-        shape: The tile's.
-        margin: How far a neighbour looks in, along each axis.
-        longest: No piece is longer than that.
+        shape: The shape of the tile.
+        margin: The extent of a neighbour's halo along each axis.
+        longest: The largest extent of a piece.
     """
     cuts = []
     for extent, reach in zip(shape, margin, strict=True):

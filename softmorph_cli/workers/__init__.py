@@ -1,10 +1,9 @@
 """Executors: the same function on many items, in this process, in threads, in other processes or on a Dask cluster."""
 
 from softmorph_cli.workers.executor import Executor, Lost
+from softmorph_cli.workers.in_process import Serial, Threads
 from softmorph_cli.workers.item import Cancelled, cancelled, raise_if_cancelled, send_progress
 from softmorph_cli.workers.processes import Processes
-from softmorph_cli.workers.serial import Serial
-from softmorph_cli.workers.threads import Threads
 
 __all__ = [
     "Cancelled",

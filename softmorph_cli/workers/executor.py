@@ -1,15 +1,19 @@
-"""The one interface of all executors."""
+"""The interface of all executors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
-OnProgress = Callable[[Item, Any], None]
+Function = Callable[[Any], Any]
+Tick = Callable[[], None]
+OnProgress = Callable[[Any, Any], None]
+Results = Generator[tuple[Any, Any], None, None]
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Lost:
     """Takes the place of an item's result where every worker that had the item died.
 
     Attributes:
-        deaths: How many workers.
+        deaths: Number of workers that died.
         status: Exit status of the last one, negative for a signal; None where it is not known.
     """
 
@@ -25,26 +29,34 @@ class Lost:
     status: int | None = None
 
 
-class Executor(Protocol):
+class Executor(ABC):
     """Applies a function to items, one at a time on each worker.
+
+    Args:
+        workers: Number of workers.
 
     Attributes:
         in_process: Whether the workers share this process's memory, so that nothing is pickled.
     """
 
-    in_process: bool
+    in_process: ClassVar[bool]
+
+    def __init__(self, workers: int = 1) -> None:
+        """Start nothing yet: workers are started when there are items for them."""
+        self._workers = workers
 
     @property
     def workers(self) -> int:
         """The number of workers at present."""
-        ...
+        return self._workers
 
     def check_folders(self, read: Sequence[Path], written: Sequence[Path] = ()) -> None:
         """Refuse folders that a worker does not see; workers on this machine see all of them.
 
         Args:
             read: Folders, or files, that exist.
-            written: Folders that exist and will be written to.
+            written: Folders that exist and will be written to. On a cluster a file is created in each for a moment,
+                which distinguishes it from a folder of the same name on another disk.
 
         Raises:
             ClusterError: If a worker does not see one.
@@ -57,13 +69,13 @@ class Executor(Protocol):
         function: Callable[[Item], Value],
         items: Iterable[Item],
         *,
-        tick: Callable[[], None] = lambda: None,
-        on_progress: OnProgress[Item] = lambda item, value: None,
+        tick: Tick = lambda: None,
+        on_progress: Callable[[Item, Any], None] = lambda item, value: None,
     ) -> Generator[tuple[Item, Value | Lost], None, None]:
         """Yield each item with its result as the results come.
 
         An item is drawn from the iterable when a worker is free for it, not before. When the generator is closed, or
-        anything is raised in it, the items under way are cancelled (see `raise_if_cancelled`) and waited for.
+        anything is raised in it, the running items are cancelled (see `raise_if_cancelled`) and waited for.
 
         Args:
             function: Applied to each item. Outside this process it has to be importable, and items and results have
@@ -74,6 +86,11 @@ class Executor(Protocol):
 
         Raises:
             Exception: What the function raises.
-            ClusterError: If the scheduler of a cluster, or all its workers, are gone.
+            ClusterError: If a cluster lost its scheduler, or all its workers.
         """
-        ...
+        return self._run(function, iter(items), tick, on_progress)
+
+    @abstractmethod
+    def _run(
+        self, function: Function, items: Iterator[Any], tick: Tick, on_progress: OnProgress
+    ) -> Results: ...

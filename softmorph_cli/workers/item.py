@@ -20,9 +20,9 @@ class Link:
 
     Attributes:
         send: Sends a value to that process.
-        cancelled: Whether the item is cancelled.
-        interval: Seconds between two values that are sent.
-        last: When the last one was sent, in seconds of a monotonic clock.
+        cancelled: Returns whether the item is cancelled.
+        interval: Least time in seconds between two values that are sent.
+        last: Time at which the last value was sent, in seconds of a monotonic clock.
     """
 
     send: Callable[[Any], object]
@@ -36,7 +36,7 @@ _link: Final[ContextVar[Link | None]] = ContextVar("link", default=None)
 
 @contextmanager
 def linked(link: Link) -> Iterator[None]:
-    """Let `send_progress` and `cancelled` go by this link in this thread."""
+    """Let `send_progress` and `cancelled` use this link in this thread."""
     token = _link.set(link)
     try:
         yield
@@ -45,12 +45,9 @@ def linked(link: Link) -> Iterator[None]:
 
 
 def send_progress(value: object) -> None:
-    """Send a value to the process that waits for the item that runs in this thread, unless one was sent just before.
+    """Send a value to the process that waits for the running item, unless one was sent just before.
 
-    Outside an item nothing happens.
-
-    Args:
-        value: Anything that can be pickled, and small.
+    Outside an item nothing happens. The value has to be small and picklable.
     """
     link, now = _link.get(), time.monotonic()
     if link is not None and now - link.last >= link.interval:
@@ -59,13 +56,13 @@ def send_progress(value: object) -> None:
 
 
 def cancelled() -> bool:
-    """Whether the item that runs in this thread is cancelled: it should end soon, and leave nothing behind."""
+    """Whether the item that runs in this thread is cancelled: it should end soon, and leave no files behind."""
     link = _link.get()
     return link is not None and link.cancelled()
 
 
 def raise_if_cancelled() -> None:
-    """Return, unless the item that runs in this thread is cancelled.
+    """Raise `Cancelled` if the item that runs in this thread is cancelled.
 
     Raises:
         Cancelled: If so.

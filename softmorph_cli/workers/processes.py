@@ -1,7 +1,6 @@
-"""Processes of this machine, each with its share of the cores; one that dies takes nothing but its own item along.
+"""Processes of this machine, each with its share of the cores; one that dies loses only the item it had.
 
-A pool of its own: `concurrent.futures` gives up all that is under way when one worker is killed, and cannot say whose
-item it was.
+`concurrent.futures` gives up all running items when one worker is killed, and does not report whose item it was.
 """
 
 from __future__ import annotations
@@ -11,22 +10,22 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli.system.interruption import block_sigint, ending_signals, send
-from softmorph_cli.workers.executor import Executor, Item, Lost, OnProgress, Value
+from softmorph_cli.workers.executor import Executor, Function, Lost, OnProgress, Results, Tick
 from softmorph_cli.workers.item import Cancelled, Link, linked
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 _TICK: Final = 1.0
-# Seconds that a cancelled item has to remove its temporary files.
+# Seconds for a cancelled item to remove its temporary files.
 _GRACE: Final = 5.0
 _PR_SET_PDEATHSIG: Final = 1
-# What a worker's message is: progress, a result, or what the function raised.
+# Kinds of messages of a worker: progress, a result, what the function raised.
 _PROGRESS, _RESULT, _ERROR = range(3)
 
 
@@ -34,54 +33,41 @@ class Processes(Executor):
     """Processes on this machine. A cancelled item's process gets SIGTERM, which raises `Cancelled` in it.
 
     Args:
-        workers: How many.
+        workers: Number of processes.
         threads: CPU threads of each.
     """
 
     in_process = False
 
     def __init__(self, workers: int, threads: int = 1) -> None:
-        """Keep the numbers; processes are started when there are items for them."""
-        self._workers, self.threads = workers, threads
+        """Start nothing yet: processes are started when there are items for them."""
+        super().__init__(workers)
+        self.threads = threads
 
-    @property
-    def workers(self) -> int:
-        """The number of processes."""
-        return self._workers
-
-    def map_unordered(
-        self,
-        function: Callable[[Item], Value],
-        items: Iterable[Item],
-        *,
-        tick: Callable[[], None] = lambda: None,
-        on_progress: OnProgress[Item] = lambda item, value: None,
-    ) -> Generator[tuple[Item, Value | Lost], None, None]:
-        """Yield each item with its result; see `Executor`."""
+    def _run(self, function: Function, items: Iterator[Any], tick: Tick, on_progress: OnProgress) -> Results:
         from multiprocessing.connection import wait
 
-        source = iter(items)
-        places: list[_Worker | None] = [None] * self._workers
+        slots: list[_Worker | None] = [None] * self.workers
         try:
             while True:
-                for number, worker in enumerate(places):
+                for number, worker in enumerate(slots):
                     if worker is not None and worker.busy:
                         continue
                     try:
-                        item = next(source)
+                        item = next(items)
                     except StopIteration:
                         break
                     if worker is not None and not worker.process.is_alive():
                         worker.end(0)
                         worker = None
                     if worker is None:
-                        worker = places[number] = _Worker(number, function, self.threads)
+                        worker = slots[number] = _Worker(number, function, self.threads)
                     worker.give(item)
-                busy = [worker for worker in places if worker is not None and worker.busy]
+                busy = [worker for worker in slots if worker is not None and worker.busy]
                 if not busy:
                     break
                 ready = wait(
-                    [place for worker in busy for place in (worker.connection, worker.process.sentinel)],
+                    [handle for worker in busy for handle in (worker.connection, worker.process.sentinel)],
                     _TICK,
                 )
                 tick()
@@ -90,23 +76,23 @@ class Processes(Executor):
                         continue
                     yield from worker.receive(on_progress)
                     if worker.dead:
-                        places[worker.number] = None
-            for worker in places:
+                        slots[worker.number] = None
+            for worker in slots:
                 if worker is not None:
                     worker.dismiss()
         finally:
-            left = [worker for worker in places if worker is not None]
+            left = [worker for worker in slots if worker is not None]
             for worker in left:
                 worker.stop()
-            end = time.monotonic() + _GRACE
+            deadline = time.monotonic() + _GRACE
             for worker in left:
-                worker.end(end)
+                worker.end(deadline)
 
 
 class _Worker:
     """One process, as its parent sees it."""
 
-    def __init__(self, number: int, function: Callable[[Any], Any], threads: int) -> None:
+    def __init__(self, number: int, function: Function, threads: int) -> None:
         import multiprocessing
 
         context = multiprocessing.get_context("spawn")
@@ -114,7 +100,7 @@ class _Worker:
         self.item: Any = None
         self.busy = self.dead = False
         self.connection, other_end = context.Pipe()
-        # Not a daemon: those may not start processes, and nobody knows what a library does.
+        # Not a daemon: a daemon may not start processes, and libraries may.
         self.process = context.Process(
             target=_work, args=(other_end, function, threads), name=f"softmorph-{number}"
         )
@@ -124,10 +110,10 @@ class _Worker:
 
     def give(self, item: Any) -> None:
         self.item, self.busy = item, True
-        with suppress(OSError):  # it is dead: its sentinel says so
+        with suppress(OSError):  # a dead process is noticed by its sentinel
             self.connection.send((item,))
 
-    def receive(self, on_progress: Callable[[Any, Any], None]) -> Generator[tuple[Any, Any], None, None]:
+    def receive(self, on_progress: OnProgress) -> Results:
         """Yield the item with its result, or with `Lost`, once there is one."""
         messages, dead = list[tuple[int, Any]](), not self.process.is_alive()
         try:
@@ -158,47 +144,46 @@ class _Worker:
         if self.busy and self.process.is_alive():
             self.process.terminate()
 
-    def end(self, when: float) -> None:
-        """Wait for the process, and kill it if it takes too long."""
+    def end(self, deadline: float) -> None:
+        """Wait for the process, and kill it after the deadline."""
         with suppress(OSError):
             self.connection.close()
-        self.process.join(max(0.0, when - time.monotonic()))
+        self.process.join(max(0.0, deadline - time.monotonic()))
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
         self.process.close()
 
 
-def _work(connection: Connection[Any, Any], function: Callable[[Any], Any], threads: int) -> None:
-    """Apply the function to what comes, until None comes."""
-    # For what asks the machine and not the settings: reading, measuring, linear algebra.
+def _work(connection: Connection[Any, Any], function: Function, threads: int) -> None:
+    """Apply the function to every item received, until None is received."""
+    # For reading, measuring and linear algebra, whose threads no setting limits.
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    heard = ending_signals()
+    signals = ending_signals()
 
     def stop(number: int, frame: object) -> None:
-        for each in heard:
+        for each in signals:
             signal.signal(each, signal.SIG_IGN)
-        # Where a library calls back from its own code, nobody hears what is raised, and it would be printed, by
-        # Python or by the library.
+        # Raised in a callback of a library, the exception is lost, and Python or the library would print it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         raise Cancelled
 
-    # The results of the command are on stdout; what a library prints is none.
+    # stdout is for the results of the command: what a library prints goes to stderr.
     os.dup2(2, 1)
     _die_with_parent()
-    # Blocked by `block_sigint` where that can be.
+    # Where it could be blocked, `block_sigint` has done so while the process started.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(Cancelled, EOFError, BrokenPipeError, ConnectionResetError):
-        for one in heard:
-            signal.signal(one, stop)
+        for each in signals:
+            signal.signal(each, stop)
         threading.Thread(target=_follow_parent, daemon=True).start()
         while (given := connection.recv()) is not None:
             connection.send(_applied(connection, function, *given))
-    # What is left dies with the process; to sort it first takes time.
+    # Without the clean-up of the interpreter, which takes time.
     os._exit(0)
 
 
-def _applied(connection: Connection[Any, Any], function: Callable[[Any], Any], item: Any) -> tuple[int, Any]:
+def _applied(connection: Connection[Any, Any], function: Function, item: Any) -> tuple[int, Any]:
     try:
         with linked(Link(lambda value: connection.send((_PROGRESS, value)))):
             return _RESULT, function(item)
@@ -207,7 +192,7 @@ def _applied(connection: Connection[Any, Any], function: Callable[[Any], Any], i
 
 
 def _die_with_parent() -> None:
-    """Let the system kill this process when its parent is killed: the next run then has the folder to itself."""
+    """Let the system kill this process when its parent is killed, so that it does not write beside the next run."""
     if sys.platform != "linux":
         return
     import ctypes

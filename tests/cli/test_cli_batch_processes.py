@@ -280,12 +280,12 @@ def test_the_output_folder_is_full(source: Path, many: list[str]) -> None:
 
 def test_bars_of_workers_that_come_later() -> None:
     from softmorph_cli.cli.batch_progress import _Bars
-    from softmorph_cli.pipeline.batch.engine import Sign
+    from softmorph_cli.pipeline.batch.engine import WorkerStatus
 
     bars = _Bars(files=9, workers=1)
     try:
         for number in (0, 2, 1):
-            bars.sign(Sign(number, f"case_{number}.npy"))
+            bars.sign(WorkerStatus(number, f"case_{number}.npy"))
         shown = [task.description for task in bars.bar.tasks if task.visible]
     finally:
         bars.close()

@@ -16,7 +16,7 @@ import softmorph_cli
 import softmorph_cli.system.machine
 from softmorph_cli.cli import report
 from softmorph_cli.system.units import bytes_of
-from softmorph_cli.tiled.progress import TileProgress
+from softmorph_cli.tiled import TileProgress
 
 SHAPE = (70, 66, 80)
 

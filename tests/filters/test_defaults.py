@@ -22,7 +22,7 @@ from softmorph_cli.filters.operations import OPERATIONS, ApplyRule, Skeleton
 from softmorph_cli.filters.settings import ANY_RULE, INCREASING, Settings
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.rulefile import loads
-from softmorph_cli.tiled import filter_tiles
+from softmorph_cli.tiled import filter_tiles, plan
 
 IMAGE = np.random.default_rng(6).random((9, 12)).astype(np.float32)
 
@@ -134,8 +134,8 @@ def test_minmax_of_a_rule_that_is_not_increasing_says_what_it_is() -> None:
         made("apply", Settings("minmax"), rule="thinning", iterations=1),
         made("skeletonize", Settings("minmax"), iterations=1),
     ):
-        target = ArrayWriter(np.zeros_like(IMAGE))
-        (warning,) = filter_tiles(ArrayReader(IMAGE * 0.4), target, spec).warnings
+        target, cut = ArrayWriter(np.zeros_like(IMAGE)), plan(spec, IMAGE.shape)
+        (warning,) = filter_tiles(ArrayReader(IMAGE * 0.4), target, spec, cut).warnings
         assert "fuzzy logic" in warning
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -187,9 +187,11 @@ def _text(seed: Seed, path: Path, faults: _Faults) -> bool:
 
 def _summarized(records: Any) -> str:
     from softmorph_cli.io import documents
-    from softmorph_cli.pipeline.batch.summary import Entry, Summary
+    from softmorph_cli.pipeline.batch.summary import BatchSummary, FileEntry
 
-    found = Summary({}, [Entry(one.name, one.target, one.state, one.row) for one in records.values()])
+    found = BatchSummary(
+        {}, [FileEntry(one.name, one.target, one.state, one.row) for one in records.values()]
+    )
     return found.table + documents.as_json(found.document)
 
 

@@ -19,7 +19,6 @@ from softmorph_cli.io.families import FAMILIES, READ, WRITTEN
 from softmorph_cli.io.formats import FORMATS
 from softmorph_cli.io.options import Option, ReadOptions, WriteOptions
 from softmorph_cli.pipeline.outputs import OutputOptions, ResultOptions
-from softmorph_cli.pipeline.process import Outputs
 from softmorph_cli.system.parameters import declared, named, named_as_options
 
 MAP = np.random.default_rng(5).random((2, 4, 5)).astype(np.float32)
@@ -105,11 +104,11 @@ def test_every_writing_option_is_a_keyword_of_write_and_of_the_shell_unless_it_i
 
 def test_outputs_of_a_command_and_of_a_batch() -> None:
     typed = Writing(output_type="uint8", argmax=True, preview=Path("p.png"), quiet=True)
-    of_one = Outputs.of(typed, target=Path("out.tif"))
-    assert of_one == Outputs(Path("out.tif"), output_type="uint8", argmax=True, preview=Path("p.png"))
-    of_many = ResultOptions.of(Results(pyramid=True, force=True, verbose=True))
-    assert type(of_many) is ResultOptions
-    assert Outputs.of(of_many, target=Path("o.zarr"), force=False) == Outputs(Path("o.zarr"), pyramid=True)
+    of_one = OutputOptions.of(typed)
+    assert of_one == OutputOptions(output_type="uint8", argmax=True, preview=Path("p.png"))
+    of_many = OutputOptions.of(Results(pyramid=True, force=True, verbose=True))
+    assert type(of_many) is OutputOptions
+    assert OutputOptions.of(of_many, force=False) == OutputOptions(pyramid=True)
 
 
 def test_path_and_options_by_name(tmp_path: Path) -> None:

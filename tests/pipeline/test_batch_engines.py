@@ -1,20 +1,19 @@
-"""Engines: every task has its outcome, whatever becomes of who does it."""
+"""Engines of batches: every task has its outcome, also when workers die."""
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
-from helpers_batch import SIDE, folder, recipe, task
+from helpers_batch import SIDE, EndlessErosion, FatalErosion, folder, recipe, task
 from typer.testing import CliRunner
 
 from softmorph_cli.cli.app import app
@@ -22,55 +21,25 @@ from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.pipeline.batch import resources
 from softmorph_cli.pipeline.batch.engine import Engine, process_engine, thread_engine
-from softmorph_cli.pipeline.batch.plan import Job
+from softmorph_cli.pipeline.batch.plan import FileJob
 from softmorph_cli.pipeline.batch.recipe import Recipe
 from softmorph_cli.pipeline.batch.resources import choose, shares
-from softmorph_cli.pipeline.batch.task import Task, run_task
-from softmorph_cli.pipeline.outputs import ResultOptions
-from softmorph_cli.pipeline.process import Outputs
+from softmorph_cli.pipeline.batch.task import FileTask, run_task
 from softmorph_cli.system import machine
 from softmorph_cli.workers import Processes, Threads
 
 ENGINES = [process_engine(2, 1), thread_engine(2)]
 
 
-@dataclass(frozen=True)
-class Deadly(Recipe):
-    """Its worker dies as the system's killer, or a fault of a library, would have it."""
-
-    number: int = signal.SIGKILL
-
-    def outputs(self, target: Path, *, force: bool = False) -> Outputs:
-        os.kill(os.getpid(), self.number)
-        time.sleep(60)
-        return super().outputs(target, force=force)
+def fatal(number: int) -> Recipe:
+    return Recipe((FatalErosion(signal=number),), Settings())
 
 
-@dataclass(frozen=True)
-class Ending(Recipe):
-    def outputs(self, target: Path, *, force: bool = False) -> Outputs:
-        os._exit(3)
-
-
-@dataclass(frozen=True)
-class Endless(Recipe):
-    """It leaves a mark beside its file, and does not end by itself."""
-
-    def outputs(self, target: Path, *, force: bool = False) -> Outputs:
-        Path(self.writing.output_type or "").touch()
-        time.sleep(60)
-        return super().outputs(target, force=force)
-
-
-def deadly(number: int) -> Recipe:
-    return Deadly(recipe().filters, Settings(), number=number)
-
-
-def outcomes(engine: Engine, tasks: list[Task]) -> dict[str, str | None]:
+def outcomes(engine: Engine, tasks: list[FileTask]) -> dict[str, str | None]:
     return {one.task.name: one.error for one in engine.outcomes(iter(tasks), lambda sign: None)}
 
 
-def tasks_in(path: Path, *names: str) -> list[Task]:
+def tasks_in(path: Path, *names: str) -> list[FileTask]:
     folder(path, *names)
     return [task(path / name, path / "out" / name) for name in names]
 
@@ -87,10 +56,10 @@ def test_every_file_and_a_broken_one(tmp_path: Path, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_tasks_are_taken_when_there_is_a_worker_for_them(tmp_path: Path, engine: Engine) -> None:
+def test_tasks_are_drawn_when_a_worker_is_free(tmp_path: Path, engine: Engine) -> None:
     taken, ended, most = 0, 0, 0
 
-    def tasks() -> Iterator[Task]:
+    def tasks() -> Iterator[FileTask]:
         nonlocal taken, most
         for one in tasks_in(tmp_path, *(f"{n}.npy" for n in range(8))):
             taken += 1
@@ -107,12 +76,12 @@ def test_tasks_are_taken_when_there_is_a_worker_for_them(tmp_path: Path, engine:
 @pytest.mark.parametrize(
     ("made", "says"),
     [
-        (deadly(signal.SIGKILL), "was killed (SIGKILL), most likely because memory ran out"),
-        (deadly(signal.SIGSEGV), "died of SIGSEGV"),
-        (Ending(recipe().filters, Settings()), "ended with status 3"),
+        (fatal(signal.SIGKILL), "was killed (SIGKILL), most likely because memory ran out"),
+        (fatal(signal.SIGSEGV), "died of SIGSEGV"),
+        (fatal(0), "ended with status 3"),
     ],
 )
-def test_a_worker_that_dies_takes_its_own_file_only(tmp_path: Path, made: Recipe, says: str) -> None:
+def test_a_worker_that_dies_fails_only_its_own_file(tmp_path: Path, made: Recipe, says: str) -> None:
     tasks = tasks_in(tmp_path, "a.npy", "b.npy", "c.npy", "d.npy", "e.npy")
     tasks[1] = replace(tasks[1], recipe=made)
     found = outcomes(process_engine(2, 1), tasks)
@@ -126,14 +95,14 @@ def test_a_worker_that_dies_takes_its_own_file_only(tmp_path: Path, made: Recipe
 
 @pytest.mark.posix
 def test_all_workers_die(tmp_path: Path) -> None:
-    made = deadly(signal.SIGKILL)
+    made = fatal(signal.SIGKILL)
     tasks = [replace(one, recipe=made) for one in tasks_in(tmp_path, "a.npy", "b.npy", "c.npy")]
     assert all(outcomes(process_engine(2, 1), tasks).values())
 
 
-def test_closed_in_the_middle(tmp_path: Path) -> None:
+def test_closing_ends_running_tasks(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    endless = Endless(recipe().filters, Settings(), writing=ResultOptions(output_type=str(mark)))
+    endless = Recipe((EndlessErosion(mark=str(mark)),), Settings())
     tasks = tasks_in(tmp_path, "a.npy", "b.npy")
     tasks[1] = replace(tasks[1], recipe=endless)
     running = process_engine(2, 1).outcomes(iter(tasks), lambda sign: None)
@@ -146,7 +115,7 @@ def test_closed_in_the_middle(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "b.npy").exists()
 
 
-def test_threads_stop_between_two_iterations(tmp_path: Path) -> None:
+def test_threads_are_cancelled_between_iterations(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((64, 64, 64), dtype=np.float32))
     long = recipe("dilate:iterations=100000")
 
@@ -162,7 +131,7 @@ def test_threads_stop_between_two_iterations(tmp_path: Path) -> None:
     assert not (tmp_path / "b.npy").exists()
 
 
-def test_one_computes_at_a_time(tmp_path: Path) -> None:
+def test_the_lock_is_held_while_a_step_runs(tmp_path: Path) -> None:
     held: list[int] = []
 
     class Lock:
@@ -174,11 +143,11 @@ def test_one_computes_at_a_time(tmp_path: Path) -> None:
 
     (one,) = tasks_in(tmp_path, "a.npy")
     one = replace(one, recipe=recipe("erode", "dilate"))
-    assert run_task(one, computing=Lock()).error is None  # type: ignore[arg-type]
+    assert run_task(one, computing=Lock()).error is None
     assert held == [1, -1, 1, -1]
 
 
-def test_tasks_and_outcomes_travel(tmp_path: Path) -> None:
+def test_tasks_and_outcomes_can_be_pickled(tmp_path: Path) -> None:
     (one,) = tasks_in(tmp_path, "a.npy")
     outcome = pickle.loads(pickle.dumps(run_task(pickle.loads(pickle.dumps(one)))))
     assert outcome.error is None
@@ -186,23 +155,24 @@ def test_tasks_and_outcomes_travel(tmp_path: Path) -> None:
     assert outcome.row["shape"] == [SIDE] * 3
 
 
-def test_memory_of_one_worker(tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_for_one_worker(tmp_path: Path) -> None:
     (one,) = tasks_in(tmp_path, "a.npy")
     error = run_task(replace(one, memory=1000)).error or ""
     assert "use fewer --workers" in error
 
 
-def test_who_does_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = nibabel.Nifti1Image(np.zeros((100, 100, 100), np.uint8), np.eye(4))
+def test_resources_are_divided_among_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images: Any = nibabel  # has no types
+    image = images.Nifti1Image(np.zeros((100, 100, 100), np.uint8), np.eye(4))
     image.to_filename(tmp_path / "a.nii.gz")
-    nibabel.Nifti2Image(np.zeros((10, 20), np.float32), np.eye(4)).to_filename(tmp_path / "b.nii")
+    images.Nifti2Image(np.zeros((10, 20), np.float32), np.eye(4)).to_filename(tmp_path / "b.nii")
     (tmp_path / "c.nii.gz").write_bytes(b"\x1f\x8bbroken")
     per_voxel = 12 + Settings().bytes_per_voxel(4)
     assert resources.most_needed([tmp_path / "a.nii.gz"], recipe()) == 10**6 * per_voxel
     assert resources.most_needed([tmp_path / "b.nii"], recipe()) == 200 * per_voxel
     assert resources.most_needed([tmp_path / "c.nii.gz", tmp_path / "none"], recipe()) == 0
 
-    jobs = [Job(str(n), tmp_path / "a.nii.gz", tmp_path / "o") for n in range(10)]
+    jobs = [FileJob(str(n), tmp_path / "a.nii.gz", tmp_path / "o") for n in range(10)]
     monkeypatch.setattr(machine, "threads", lambda: 8)
     monkeypatch.setattr(machine, "memory", lambda: 64 << 30)
     made = shares(jobs, recipe(), None)

@@ -1,4 +1,4 @@
-"""One batch at a time in a folder; a lock whose holder is gone is none."""
+"""The lock of an output folder, and temporary files of workers that were killed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from helpers_batch import folder
 from softmorph_cli.errors import FileError
 from softmorph_cli.pipeline.batch import lock, stale_temporaries
 
-GONE = 2**22 - 3  # above what the system gives to a process by default
+ENDED = 2**22 - 3  # above the largest number that the system gives to a process by default
 
 
-def test_held_once_and_taken_away(tmp_path: Path) -> None:
+def test_a_lock_is_held_once_and_removed(tmp_path: Path) -> None:
     with lock.held(tmp_path, ""):
         with pytest.raises(FileError, match=rf"another batch \(process {os.getpid()} on .*--num-parts"):
             lock.held(tmp_path, "").__enter__()
@@ -30,7 +30,7 @@ def test_held_once_and_taken_away(tmp_path: Path) -> None:
 
 
 @pytest.mark.posix
-def test_left_by_a_process_that_was_killed(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from softmorph_cli.pipeline.batch import lock\n"
         "with lock.held(Path(sys.argv[1]), ''): os.kill(os.getpid(), signal.SIGKILL)"
@@ -43,7 +43,7 @@ def test_left_by_a_process_that_was_killed(tmp_path: Path) -> None:
 
 @pytest.mark.posix
 @pytest.mark.parametrize(
-    ("host", "pid", "free"), [("here", GONE, True), ("here", 1, False), ("there", 1, False)]
+    ("host", "pid", "free"), [("here", ENDED, True), ("here", 1, False), ("there", 1, False)]
 )
 def test_where_the_file_system_has_no_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, pid: int, free: bool
@@ -52,19 +52,19 @@ def test_where_the_file_system_has_no_locks(
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", none)
-    told = {"pid": pid, "host": socket.gethostname() if host == "here" else host}
+    content = {"pid": pid, "host": socket.gethostname() if host == "here" else host}
     path = tmp_path / lock.name_of("")
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(content))
     if free:
         with lock.held(tmp_path, ""):
             pass
     else:
         with pytest.raises(FileError, match=f"if it is gone, remove {path}"):
             lock.held(tmp_path, "").__enter__()
-        assert json.loads(path.read_text()) == told
+        assert json.loads(path.read_text()) == content
 
 
-def test_temporary_files_of_the_killed_are_found(tmp_path: Path) -> None:
+def test_temporary_files_of_killed_workers_are_removed(tmp_path: Path) -> None:
     ours, theirs, long = "a.tif", "b.tif", "x" * 30 + "_of_a_long_name.nii.gz"
     names = [
         ".softmorph-0123456789ab-a.tif",
@@ -85,8 +85,8 @@ def test_temporary_files_of_the_killed_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.posix
-def test_what_another_command_is_writing_is_no_leftover(tmp_path: Path) -> None:
-    """Its target may end as one of the batch's does, and so may the temporary name."""
+def test_temporary_files_of_running_commands_remain(tmp_path: Path) -> None:
+    """Their names may end as that of a target of the batch."""
     import fcntl
 
     theirs, left = (tmp_path / f".softmorph-{digit * 12}-patient_skeleton.nii" for digit in "01")

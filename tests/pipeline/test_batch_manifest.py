@@ -1,4 +1,4 @@
-"""The manifest survives whatever ends a batch, and knows what has to be done again."""
+"""The manifest is complete after a crash, and decides which files are processed again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_batch import folder, order, recipe
+from helpers_batch import folder, recipe, request
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.filters.settings import Settings
@@ -21,7 +21,7 @@ from softmorph_cli.pipeline.batch.manifest import (
     BEGUN,
     DONE,
     FAILED,
-    Manifest,
+    BatchManifest,
     Record,
     identity,
     known,
@@ -29,30 +29,30 @@ from softmorph_cli.pipeline.batch.manifest import (
     unchanged,
 )
 from softmorph_cli.pipeline.batch.run import all_jobs, carry_out, decide
-from softmorph_cli.pipeline.outputs import ResultOptions
+from softmorph_cli.pipeline.outputs import OutputOptions
 
 RULE = 'dimensions = 2\naction = "set"\nwhen = "{}"\n'
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_records_are_read_as_written(tmp_path: Path) -> None:
     record = Record("d/ä\udce4.tif", "d/a.tif", DONE, 5.0, {"size": 3}, "abc", 7, {"seconds": 1})
-    with Manifest(tmp_path / name_of(), {"steps": []}) as book:
-        book.write(replace(record, state=BEGUN))
-        book.write(record)
+    with BatchManifest(tmp_path / name_of(), {"steps": []}) as lines:
+        lines.write(replace(record, state=BEGUN))
+        lines.write(record)
     assert known(tmp_path) == ({record.name: record}, {"d/a.tif"})
 
 
 @pytest.mark.parametrize("left", [0, 1, 20])
-def test_a_broken_last_line_is_ignored_and_ended(tmp_path: Path, left: int) -> None:
+def test_an_incomplete_last_line_is_ignored(tmp_path: Path, left: int) -> None:
     path = tmp_path / name_of()
-    with Manifest(path, {}) as book:
-        book.write(Record("a", "a", DONE, 1.0))
+    with BatchManifest(path, {}) as lines:
+        lines.write(Record("a", "a", DONE, 1.0))
         size = path.stat().st_size
-        book.write(Record("b", "b", DONE, 1.0))
+        lines.write(Record("b", "b", DONE, 1.0))
     os.truncate(path, size + left)
     assert set(known(tmp_path)[0]) == {"a"}
-    with Manifest(path, {}) as book:
-        book.write(Record("c", "c", DONE, 1.0))
+    with BatchManifest(path, {}) as lines:
+        lines.write(Record("c", "c", DONE, 1.0))
     assert set(known(tmp_path)[0]) == {"a", "c"}
     broken = [line for line in path.read_text().splitlines() if not _whole(line)]
     assert len(broken) == (left > 0)
@@ -66,7 +66,7 @@ def _whole(line: str) -> bool:
     return True
 
 
-def test_lines_that_are_something_else(tmp_path: Path) -> None:
+def test_lines_that_are_no_records_are_ignored(tmp_path: Path) -> None:
     text = (
         f'{{"state": "done", "input": "a", "output": "a", "when": {10**400}}}\n'
         '[]\n3\nnull\n{"state": "done"}\n{"state": "done", "input": "a", "output": "a", "when": "x"}\n\xff\n'
@@ -75,17 +75,17 @@ def test_lines_that_are_something_else(tmp_path: Path) -> None:
     assert known(tmp_path) == ({}, set())
 
 
-def test_the_last_word_of_all_parts(tmp_path: Path) -> None:
+def test_the_latest_record_of_all_parts_counts(tmp_path: Path) -> None:
     for part, (state, when) in enumerate([(DONE, 3.0), (FAILED, 2.0)]):
-        with Manifest(tmp_path / name_of(2, part), {}) as book:
-            book.write(Record("a", "a", state, when))
+        with BatchManifest(tmp_path / name_of(2, part), {}) as lines:
+            lines.write(Record("a", "a", state, when))
     records, _ = known(tmp_path)
     assert records["a"].state == DONE
     assert known(tmp_path / "none") == ({}, set())
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Manifest(tmp_path / name_of(), {}) as book:
+    with BatchManifest(tmp_path / name_of(), {}) as lines:
 
         def full(descriptor: int, text: bytes) -> int:
             raise OSError(28, "No space left on device")
@@ -93,10 +93,10 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with monkeypatch.context() as patched:
             patched.setattr(os, "write", full)
             with pytest.raises(FileError, match=r"No space left.*--resume"):
-                book.write(Record("a", "a", BEGUN))
+                lines.write(Record("a", "a", BEGUN))
 
 
-def test_why_a_file_is_done_again(tmp_path: Path) -> None:
+def test_the_reason_for_processing_a_file_again(tmp_path: Path) -> None:
     source = folder(tmp_path, "a.npy") / "a.npy"
     target = tmp_path / "out.npy"
     target.write_bytes(b"12345")
@@ -116,7 +116,7 @@ def test_why_a_file_is_done_again(tmp_path: Path) -> None:
     assert unchanged(record, source, target, {"abc"}) == "input changed"
 
 
-def test_what_is_read_with_a_file_belongs_to_it(tmp_path: Path) -> None:
+def test_companion_files_are_part_of_the_identity(tmp_path: Path) -> None:
     folder(tmp_path, "a.npz", "a.nii.gz", "a[1].npz", "a1.tif", "dataset.json")
     before = identity(tmp_path / "a.npz")
     assert set(before["beside"]) == {"a.nii.gz", "dataset.json"}
@@ -129,7 +129,7 @@ def test_what_is_read_with_a_file_belongs_to_it(tmp_path: Path) -> None:
     assert identity(tmp_path / "s.zarr") != store
 
 
-def test_a_fingerprint_of_all_that_a_result_depends_on(tmp_path: Path) -> None:
+def test_the_fingerprint_covers_everything_that_a_result_depends_on(tmp_path: Path) -> None:
     mask = folder(tmp_path, "m.npy") / "m.npy"
     rule = tmp_path / "r.toml"
     rule.write_text(RULE.format("N"))
@@ -143,7 +143,7 @@ def test_a_fingerprint_of_all_that_a_result_depends_on(tmp_path: Path) -> None:
         recipe("erode:iterations=1", "erode:iterations=1", reading=ReadOptions(mask=mask)),
         replace(given, settings=Settings(levels=32)),
         replace(given, settings=Settings(method="product")),
-        replace(given, writing=ResultOptions(output_type="uint8")),
+        replace(given, writing=OutputOptions(output_type="uint8")),
         replace(given, reading=ReadOptions(mask=mask, channel=0)),
     ]
     assert {one.fingerprint for one in same} == {given.fingerprint}
@@ -158,7 +158,7 @@ def test_a_fingerprint_of_all_that_a_result_depends_on(tmp_path: Path) -> None:
 
 
 class Silent:
-    """Watches, and says nothing."""
+    """A watcher that shows nothing."""
 
     def begin(self, files: int, workers: int) -> None: ...
     def sign(self, sign: Any) -> None: ...
@@ -170,7 +170,7 @@ def _here(jobs: Any, recipe: Any, workers: Any) -> tuple[Any, None]:
     return thread_engine(1), None
 
 
-WRONG = [
+WRONG: list[Any] = [
     None,
     "x",
     1.5,
@@ -209,16 +209,16 @@ def _changed(value: Any, path: tuple[Any, ...], wrong: Any) -> Any:
     return copy
 
 
-def _wrong_texts(told: Any) -> Iterator[str]:
-    """Each text that a document becomes when one of its values is of a wrong type."""
-    for place in _paths(told):
+def _wrong_texts(document: Any) -> Iterator[str]:
+    """Yield the JSON of a document with one value replaced by one of a wrong type, for each value and type."""
+    for place in _paths(document):
         for wrong in WRONG:
-            yield json.dumps(_changed(told, place, wrong)).replace('"deep"', "[" * 3000 + "]" * 3000)
+            yield json.dumps(_changed(document, place, wrong)).replace('"deep"', "[" * 3000 + "]" * 3000)
 
 
-def test_any_value_of_a_wrong_type_is_redone_and_no_error(tmp_path: Path) -> None:
+def test_records_with_a_value_of_a_wrong_type_are_processed_again(tmp_path: Path) -> None:
     folder(tmp_path / "in", "a.npy")
-    given = order(tmp_path, "erode")
+    given = request(tmp_path, "erode")
     carry_out(given, Silent(), _here)
     path = tmp_path / "out" / name_of()
     lines = path.read_text().splitlines()
@@ -233,9 +233,10 @@ def test_any_value_of_a_wrong_type_is_redone_and_no_error(tmp_path: Path) -> Non
             seen.add(f"{item.action} {item.why}")
             records, _ = known(tmp_path / "out")
             entries = [
-                summary.Entry(record.name, record.target, "done", record.row) for record in records.values()
+                summary.FileEntry(record.name, record.target, "done", record.row)
+                for record in records.values()
             ]
-            made = summary.Summary({}, entries)
+            made = summary.BatchSummary({}, entries)
             json.dumps(made.document, allow_nan=False)
             assert made.table.encode("utf-8", "surrogateescape")
     assert {"skip done already", "redo not finished", "redo input changed", "redo other parameters"} <= seen
@@ -245,7 +246,7 @@ def test_any_value_of_a_wrong_type_is_redone_and_no_error(tmp_path: Path) -> Non
 
 
 class Noting(Silent):
-    """Keeps what a person may want to know."""
+    """A watcher that records notes."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -255,10 +256,10 @@ class Noting(Silent):
 
 
 @pytest.mark.parametrize("content", [b"[1,2]", b"", b"\xff\0\n{", b"null\n7\n", None], ids=str)
-def test_what_a_lost_manifest_listed_is_done_again(content: bytes | None, tmp_path: Path) -> None:
-    """The summary still says that a batch made it, and with which parameters."""
+def test_results_of_a_lost_manifest_are_made_again(content: bytes | None, tmp_path: Path) -> None:
+    """The summary still lists them with their parameters."""
     folder(tmp_path / "in", "a.npy", "b.npy")
-    given = order(tmp_path, "erode")
+    given = request(tmp_path, "erode")
     carry_out(given, Silent(), _here)
     path, result = tmp_path / "out" / name_of(), tmp_path / "out" / "a.npy"
     path.unlink()
@@ -276,9 +277,9 @@ def test_what_a_lost_manifest_listed_is_done_again(content: bytes | None, tmp_pa
     assert carry_out(resumed, Silent(), _here).counts == {"skipped": 2}
 
 
-def test_what_came_after_the_summary_is_nobody_s_to_replace(tmp_path: Path) -> None:
+def test_files_that_are_newer_than_the_summary_are_not_replaced(tmp_path: Path) -> None:
     folder(tmp_path / "in", "a.npy", "b.npy")
-    given = order(tmp_path, "erode")
+    given = request(tmp_path, "erode")
     carry_out(given, Silent(), _here)
     out = tmp_path / "out"
     (out / name_of()).write_text("[1,2]")
@@ -294,19 +295,19 @@ def test_what_came_after_the_summary_is_nobody_s_to_replace(tmp_path: Path) -> N
     assert carry_out(replace(resumed, force=True), Silent(), _here).counts == {"done": 2}
 
 
-def test_any_value_of_a_wrong_type_in_a_summary_lists_nothing(tmp_path: Path) -> None:
+def test_a_summary_with_a_value_of_a_wrong_type_lists_nothing(tmp_path: Path) -> None:
     folder(tmp_path / "in", "a.npy")
-    given = replace(order(tmp_path, "erode"), resume=True)
+    given = replace(request(tmp_path, "erode"), resume=True)
     carry_out(given, Silent(), _here)
     (tmp_path / "out" / name_of()).write_text("[1,2]\n")
     path = tmp_path / "out" / "summary.json"
-    told, (job,), seen = json.loads(path.read_text()), all_jobs(given)[0], set[str]()
-    told["files"] = [{name: told["files"][0][name] for name in ("input", "output", "status")}]
-    for text in _wrong_texts(told):
+    listed, (job,), seen = json.loads(path.read_text()), all_jobs(given)[0], set[str]()
+    listed["files"] = [{name: listed["files"][0][name] for name in ("input", "output", "status")}]
+    for text in _wrong_texts(listed):
         path.write_text(text)
         (item,) = decide(replace(given, force=True), [job])
-        seen.add(item.why if item.ours else "of nobody")
-    assert seen == {"not in the manifest", "other parameters", "of nobody"}
+        seen.add(item.why if item.ours else "unknown")
+    assert seen == {"not in the manifest", "other parameters", "unknown"}
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -315,7 +316,7 @@ def test_a_summary_that_cannot_be_written_is_refused_before_the_work(
     make: Any, force: bool, tmp_path: Path
 ) -> None:
     folder(tmp_path / "in", "a.npy")
-    given = order(tmp_path, "erode")
+    given = request(tmp_path, "erode")
     carry_out(given, Silent(), _here)
     (tmp_path / "out" / "summary.csv").unlink()
     make(tmp_path / "out" / "summary.csv")
@@ -325,14 +326,14 @@ def test_a_summary_that_cannot_be_written_is_refused_before_the_work(
     assert not (tmp_path / "out" / "a.npy").exists()
 
 
-def test_a_clock_that_was_wrong_does_not_decide_for_ever(tmp_path: Path) -> None:
-    """A line from the future, or of a number that no clock shows, is followed by what came after it."""
+def test_lines_of_a_wrong_clock_are_superseded(tmp_path: Path) -> None:
+    """Lines count in their order, also after one from the future."""
     folder(tmp_path / "in", "a.npy")
-    given = order(tmp_path, "erode")
+    given = request(tmp_path, "erode")
     carry_out(given, Silent(), _here)
     path, resumed = tmp_path / "out" / name_of(), replace(given, resume=True)
     for name in (path.name, name_of(2, 0)):
-        with Manifest(path.with_name(name), {}) as book:
-            book.write(Record("a.npy", "a.npy", FAILED, 1e300))
+        with BatchManifest(path.with_name(name), {}) as lines:
+            lines.write(Record("a.npy", "a.npy", FAILED, 1e300))
     assert carry_out(resumed, Silent(), _here).counts == {"done": 1}
     assert carry_out(resumed, Silent(), _here).counts == {"skipped": 1}

@@ -1,28 +1,29 @@
-"""Which files are inputs, and what they become."""
+"""Which files are inputs, and the names of their results."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers_batch import folder
 
 from softmorph_cli.errors import FileError, UsageError
-from softmorph_cli.pipeline.batch.plan import Choice, Job, inputs, jobs, part_of
+from softmorph_cli.pipeline.batch.plan import FileJob, FileSelection, inputs, jobs, part_of
 
 
-def choice(tmp_path: Path, **more: object) -> Choice:
-    return Choice(tmp_path / "in", tmp_path / "out", **more)  # type: ignore[arg-type]
+def selection(tmp_path: Path, **more: Any) -> FileSelection:
+    return FileSelection(tmp_path / "in", tmp_path / "out", **more)
 
 
-def targets(tmp_path: Path, **more: object) -> list[str]:
-    return [str(job.target.relative_to(tmp_path / "out")) for job in jobs(choice(tmp_path, **more), None)]
+def targets(tmp_path: Path, **more: Any) -> list[str]:
+    return [str(job.target.relative_to(tmp_path / "out")) for job in jobs(selection(tmp_path, **more), None)]
 
 
-def test_all_that_can_be_read_sorted_and_nothing_else(tmp_path: Path) -> None:
+def test_inputs_are_the_files_that_can_be_read(tmp_path: Path) -> None:
     folder(tmp_path / "in", "b.nii.gz", "a.tif", "c.OME.TIF", ".hidden.tif", "notes.txt", "x.json", "d/e.tif")
     folder(tmp_path / "in", ".softmorph-0123456789ab-a.tif", "softmorph-manifest.jsonl", "summary.csv")
-    assert inputs(choice(tmp_path)) == ["a.tif", "b.nii.gz", "c.OME.TIF"]
+    assert inputs(selection(tmp_path)) == ["a.tif", "b.nii.gz", "c.OME.TIF"]
 
 
 def test_recursive_keeps_the_tree(tmp_path: Path) -> None:
@@ -34,19 +35,19 @@ def test_recursive_keeps_the_tree(tmp_path: Path) -> None:
 
 def test_a_store_is_one_input(tmp_path: Path) -> None:
     folder(tmp_path / "in", "a.zarr/.zgroup", "a.zarr/0/0.tif", "b/zarr.json", "c.ome.zarr/0.tif")
-    assert inputs(choice(tmp_path, recursive=True)) == ["a.zarr", "c.ome.zarr"]
+    assert inputs(selection(tmp_path, recursive=True)) == ["a.zarr", "c.ome.zarr"]
 
 
-def test_of_network_outputs_the_probabilities(tmp_path: Path) -> None:
+def test_the_probabilities_of_a_networks_output_are_the_input(tmp_path: Path) -> None:
     folder(tmp_path / "in", "a.npz", "a.nii.gz", "a.pkl", "dataset.json", "alone.nii.gz", "b.npz", "b.nrrd")
     assert targets(tmp_path) == ["a.nii.gz", "alone.nii.gz", "b.nii.gz"]
-    assert inputs(choice(tmp_path)) == ["a.npz", "alone.nii.gz", "b.npz"]
-    assert inputs(choice(tmp_path, glob="*.nii.gz")) == ["a.nii.gz", "alone.nii.gz"]
+    assert inputs(selection(tmp_path)) == ["a.npz", "alone.nii.gz", "b.npz"]
+    assert inputs(selection(tmp_path, glob="*.nii.gz")) == ["a.nii.gz", "alone.nii.gz"]
 
 
-def test_a_mask_for_all_is_no_input(tmp_path: Path) -> None:
+def test_a_mask_that_is_read_with_every_input_is_none(tmp_path: Path) -> None:
     folder(tmp_path / "in", "a.tif", "mask.tif")
-    assert inputs(choice(tmp_path, apart=(tmp_path / "in" / "mask.tif",))) == ["a.tif"]
+    assert inputs(selection(tmp_path, apart=(tmp_path / "in" / "mask.tif",))) == ["a.tif"]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_names_of_results(tmp_path: Path, name: str, suffix: str, becomes: str |
         assert targets(tmp_path, suffix=suffix) == [becomes]
 
 
-def test_two_inputs_that_would_become_one(tmp_path: Path) -> None:
+def test_two_inputs_with_the_same_result_are_refused(tmp_path: Path) -> None:
     folder(tmp_path / "in", "a.tif", "a.nii.gz", "b.tif")
     assert targets(tmp_path) == ["a.nii.gz", "a.tif", "b.tif"]
     with pytest.raises(
@@ -92,42 +93,42 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
         (source / "a.tif", "is a file"),
     ):
         with pytest.raises((FileError, UsageError), match=words):
-            jobs(Choice(source, target), None)
+            jobs(FileSelection(source, target), None)
     (tmp_path / "link").symlink_to(source)
     with pytest.raises(UsageError, match="is the folder that is read"):
-        jobs(Choice(source, tmp_path / "link"), None)
+        jobs(FileSelection(source, tmp_path / "link"), None)
     for wrong, words in ((tmp_path / "none", "does not exist"), (source / "a.tif", "softmorph chain")):
         with pytest.raises(FileError, match=words):
-            jobs(Choice(wrong, tmp_path / "out"), None)
+            jobs(FileSelection(wrong, tmp_path / "out"), None)
 
 
-def test_a_result_among_the_inputs(tmp_path: Path) -> None:
+def test_a_result_among_the_inputs_is_refused(tmp_path: Path) -> None:
     folder(tmp_path / "out" / "in", "in/a.tif")
     folder(tmp_path / "out" / "in", "b.tif")
     outer = tmp_path / "out"
     # Without --recursive nothing is written into the folder that is read.
-    assert [job.target for job in jobs(Choice(outer / "in", outer), None)] == [outer / "b.tif"]
+    assert [job.target for job in jobs(FileSelection(outer / "in", outer), None)] == [outer / "b.tif"]
     with pytest.raises(UsageError, match="would lie among the inputs"):
-        jobs(Choice(outer / "in", outer, recursive=True), None)
+        jobs(FileSelection(outer / "in", outer, recursive=True), None)
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "b.tif").symlink_to(outer / "b.tif")
     outer.joinpath("b.tif").touch()
     with pytest.raises(UsageError, match="would lie among the inputs"):
-        jobs(Choice(tmp_path / "links", outer), None)
+        jobs(FileSelection(tmp_path / "links", outer), None)
 
 
-def test_nothing_to_do(tmp_path: Path) -> None:
+def test_a_folder_without_inputs_is_refused(tmp_path: Path) -> None:
     folder(tmp_path / "in", "notes.txt", "d/a.tif")
     with pytest.raises(FileError, match=r"holds no file that can be read; read are .*--recursive"):
-        inputs(choice(tmp_path))
+        inputs(selection(tmp_path))
     with pytest.raises(FileError, match="none of 1 files matches; quote"):
-        inputs(choice(tmp_path, glob="*.tif"))
+        inputs(selection(tmp_path, glob="*.tif"))
     with pytest.raises(FileError, match="nothing that matches can be read"):
-        inputs(choice(tmp_path, glob="*.txt"))
+        inputs(selection(tmp_path, glob="*.txt"))
 
 
 def test_parts_are_every_nth_file() -> None:
-    made = [Job(str(n), Path(), Path()) for n in range(7)]
+    made = [FileJob(str(n), Path(), Path()) for n in range(7)]
     assert [[job.name for job in part_of(made, 3, part)] for part in range(3)] == [
         ["0", "3", "6"],
         ["1", "4"],

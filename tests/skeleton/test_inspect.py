@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_inspect import along, counts, known, of_skeleton, volume_of
 from helpers_maps import tree
+from helpers_traced import along, counts, known, of_skeleton, volume_of
 
 from softmorph_cli import Volume, skeletonize
 from softmorph_cli.errors import InputError, UsageError

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers_inspect import counts, known, of_skeleton, volume_of
 from helpers_maps import tree
+from helpers_traced import counts, known, of_skeleton, volume_of
 
 from softmorph_cli import Volume
 from softmorph_cli.errors import InputError, UsageError

@@ -1,4 +1,4 @@
-"""Runs a filter in tiles, by this process or by a cluster, and as a whole."""
+"""Runs a filter in tiles, in this process or on a cluster, and on the whole map."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from softmorph_cli.filters.filter import MASK, SoftFilter
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.io import create_blocks, open_blocks, read
 from softmorph_cli.io.storing import chunks_of_tiles
-from softmorph_cli.tiled import Plan, TileProgress, filter_tiles
-from softmorph_cli.tiled.crew import Crew
-from softmorph_cli.tiled.prepared import task
+from softmorph_cli.tiled import TileExecutor, TilePlan, TileProgress, filter_tiles
+from softmorph_cli.tiled.tiled_filter import tiled_filter
 from softmorph_cli.workers.cluster import Cluster
 
-# Every other tile reaches from border to border along some axis.
+# Some tiles extend over the whole map along an axis.
 CUTS = {3: ((24, 16, 32), (32, 64, 17)), 2: ((16, 32), (23, 90))}
 
 
 @dataclass
 class Tiled:
-    """What came of a run in tiles."""
+    """The result of a run in tiles."""
 
     image: np.ndarray
     error: np.ndarray
@@ -41,12 +40,14 @@ def whole(chosen: SoftFilter, image: np.ndarray) -> Result:
     return chosen(image)
 
 
-def cut_by_hand(spec: SoftFilter, shape: tuple[int, ...], tile: tuple[int, ...], length: int | None) -> Plan:
-    """Return a plan with these tiles; `length` iterations a pass, or every tile at once."""
-    work = task(spec, shape)
+def cut_by_hand(
+    spec: SoftFilter, shape: tuple[int, ...], tile: tuple[int, ...], length: int | None
+) -> TilePlan:
+    """Return a plan with these tiles, in passes of `length` iterations or in a single pass."""
+    work = tiled_filter(spec, shape)
     halo = work.halo if length is None else tuple(length * reach for reach in work.reach)
     assert halo is not None
-    return Plan(shape, tile, halo, 0, length, 0, 0, 0.0)
+    return TilePlan(shape, tile, halo, 0, length, 0, 0, 0.0)
 
 
 def tiled(
@@ -59,7 +60,7 @@ def tiled(
         ArrayReader(image),
         ArrayWriter(made.image),
         spec,
-        plan=cut_by_hand(spec, image.shape, tile, length),
+        cut_by_hand(spec, image.shape, tile, length),
         progress=made.progress.append,
         error_target=ArrayWriter(made.error),
         **more,
@@ -70,26 +71,36 @@ def tiled(
 def check(
     spec: SoftFilter, image: np.ndarray, length: int | None = None, cuts: Sequence[tuple[int, ...]] = ()
 ) -> Result:
-    """Filter a map as a whole and in tiles, and compare; return what was said of the whole."""
+    """Check that a map filtered in tiles equals the whole one; return the result of the latter."""
     wanted = whole(spec, image)
     for tile in cuts or CUTS[image.ndim]:
         got = tiled(spec, image, tile, length)
         assert same_bits(got.image, wanted.image)
         if wanted.standard_error is not None:
             assert same_bits(got.error, wanted.standard_error)
-        told = got.result
-        assert (told.iterations, told.stop_reason) == (wanted.iterations, wanted.stop_reason)
-        assert (told.radius, told.warnings, told.image) == (wanted.radius, wanted.warnings, None)
-        assert told.finished == wanted.finished
+        found = got.result
+        assert (found.iterations, found.stop_reason) == (wanted.iterations, wanted.stop_reason)
+        assert (found.radius, found.warnings, found.image) == (wanted.radius, wanted.warnings, None)
+        assert found.finished == wanted.finished
     return wanted
 
 
 @dataclass(frozen=True)
-class Once:
-    """A source, or a target, of which the first that has to do with it is never done."""
+class WaitsOnce:
+    """A source or target that, on its first use, writes its process's number into a file and waits to be killed."""
 
     of: Any
     mark: Path
+
+    @property
+    def resumed(self) -> bool:
+        return bool(self.of.resumed)
+
+    def has(self, box: Any) -> bool:
+        return bool(self.of.has(box))
+
+    def flush(self) -> None:
+        self.of.flush()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,7 +111,7 @@ class Once:
         return tuple(self.of.chunks)
 
     def read(self, box: Any) -> Any:
-        # The first read is that of one voxel, by whoever asks for all of it.
+        # The type of the map is found by reading one voxel.
         if any(part.stop - part.start > 1 for part in box):
             self._wait()
         return self.of.read(box)
@@ -116,7 +127,7 @@ class Once:
         except FileExistsError:
             return
         time.sleep(60)
-        raise AssertionError("nobody ended it")
+        raise AssertionError("the process was not killed")
 
 
 def on_cluster(
@@ -150,9 +161,9 @@ def on_cluster(
             source(blocks),
             target(written),
             spec,
-            plan=cut_by_hand(spec, image.shape, tile, length),
+            cut_by_hand(spec, image.shape, tile, length),
             error_target=errors if drawn else None,
-            crew=Crew(cluster, [folder / "in.npy"], [folder]),
+            executor=TileExecutor(cluster, [folder / "in.npy"], [folder]),
             **{"progress": made.progress.append, **more},
         )
         if not drawn:
@@ -163,11 +174,11 @@ def on_cluster(
 
 
 class StopError(Exception):
-    """Comes from outside, at any time."""
+    """Interrupts a run."""
 
 
 def until(count: int, seen: list[Any]) -> Any:
-    """Return what keeps each report of progress and stops at so many."""
+    """Return a callback that collects reports and raises `StopError` at the given number."""
 
     def report(progress: TileProgress) -> None:
         seen.append(progress)

@@ -1,4 +1,4 @@
-"""What the manifest of a tiled run says its result depends on: a run with another one is not continued."""
+"""The identity in the manifest of a tiled run: a run with another identity is not resumed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from helpers_filters import made
 from helpers_frozen import agrees
 
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.tiled.prepared import task
+from softmorph_cli.tiled.tiled_filter import tiled_filter
 
 FILTERS = {
     "nested": (made("skeletonize", Settings()), (40, 50, 60)),
@@ -24,4 +24,4 @@ FILTERS = {
 @pytest.mark.parametrize("name", FILTERS)
 def test_the_identity_of_a_filter(name: str) -> None:
     spec, shape = FILTERS[name]
-    agrees(f"tiles_{name}", task(spec, shape).identity())
+    agrees(f"tiles_{name}", tiled_filter(spec, shape).identity())

@@ -1,4 +1,4 @@
-"""Maps are cut so that memory is enough; what cannot fit is refused, and progress is told."""
+"""Plans: maps are cut so that memory is enough, maps that cannot fit are refused; and reports of progress."""
 
 from __future__ import annotations
 
@@ -25,28 +25,36 @@ from softmorph_cli.rules.expression import constant
 from softmorph_cli.rules.neighborhood import block
 from softmorph_cli.rules.rulefile import loads
 from softmorph_cli.tiled import filter_tiles, plan
-from softmorph_cli.tiled.prepared import iteration_reach, task
+from softmorph_cli.tiled.tiled_filter import iteration_reach, tiled_filter
 
 MB = 10**6
 LEVELS = made("skeletonize", Settings("levels"))
 
 
 def test_halos_follow_from_the_rules() -> None:
-    assert task(LEVELS, (9, 9, 9)).reach == (6, 6, 6)
-    assert task(LEVELS, (9, 9)).reach == (4, 4)
-    assert task(LEVELS, (9, 9)).halo is None
-    assert task(made("apply", Settings("levels"), rule="thinning-subfields"), (9, 9, 9)).reach == (2, 4, 8)
-    assert task(made("skeletonize", Settings("product"), iterations=5), (9, 9, 9)).halo == (30, 30, 30)
-    assert task(made("opening", iterations=3), (9, 9)).halo == (6, 6)
-    assert task(made("gradient", iterations=3), (9, 9)).halo == (3, 3)
-    assert task(made("closing", radius=4, spacing=(2, 1, 4)), (9, 9, 9)).halo == (4, 8, 2)
+    assert tiled_filter(LEVELS, (9, 9, 9)).reach == (6, 6, 6)
+    assert tiled_filter(LEVELS, (9, 9)).reach == (4, 4)
+    assert tiled_filter(LEVELS, (9, 9)).halo is None
+    assert tiled_filter(made("apply", Settings("levels"), rule="thinning-subfields"), (9, 9, 9)).reach == (
+        2,
+        4,
+        8,
+    )
+    assert tiled_filter(made("skeletonize", Settings("product"), iterations=5), (9, 9, 9)).halo == (
+        30,
+        30,
+        30,
+    )
+    assert tiled_filter(made("opening", iterations=3), (9, 9)).halo == (6, 6)
+    assert tiled_filter(made("gradient", iterations=3), (9, 9)).halo == (3, 3)
+    assert tiled_filter(made("closing", radius=4, spacing=(2, 1, 4)), (9, 9, 9)).halo == (4, 8, 2)
 
 
 @pytest.mark.parametrize(
     ("d", "schedule"), [(2, '"subfields"'), (3, '"subfields"'), (2, '["N", "S", "E"]'), (3, '["U", "D"]')]
 )
-def test_an_iteration_looks_as_far_as_its_reach_and_no_farther(d: int, schedule: str) -> None:
-    # A parity depends on every voxel that it looks at.
+def test_the_reach_of_an_iteration_is_exact(d: int, schedule: str) -> None:
+    # A parity depends on every voxel of the neighbourhood.
     parity = " ^ ".join(map(str, map(list, block(d))))
     rule = loads(f'dimensions = {d}\naction = "set"\nwhen = "{parity}"\nschedule = {schedule}\n', name="r")
     farthest = np.zeros(d, int)
@@ -56,14 +64,14 @@ def test_an_iteration_looks_as_far_as_its_reach_and_no_farther(d: int, schedule:
         for sub_iteration in rule.sub_iterations:
             inside = where(replace(sub_iteration, expression=constant(True)), mask)
             mask = np.where(inside, where(sub_iteration, mask), mask)
-        # What one voxel alone makes is what it changes: parities add up.
+        # Parities are linear, so the response to one voxel shows everything that it influences.
         farthest = np.maximum(farthest, np.abs(np.argwhere(mask) - place).max(axis=0))
     assert tuple(farthest) == iteration_reach(compile_rule(rule, DIAGRAM), d)
 
 
 @pytest.mark.parametrize("memory", [300, 500, 2000, 16000])
 @pytest.mark.parametrize("shape", [(768, 768, 768), (100, 3000, 2000), (40000, 30000)])
-def test_plans_fit_and_keep_to_chunks(memory: int, shape: tuple[int, ...]) -> None:
+def test_plans_fit_and_are_aligned_to_chunks(memory: int, shape: tuple[int, ...]) -> None:
     found = plan(LEVELS, shape, memory=memory * MB, chunks=(16,) * len(shape))
     assert found.peak_bytes <= memory * MB
     assert all(t % 16 == 0 or t == s for t, s in zip(found.tile, shape, strict=True))
@@ -71,14 +79,14 @@ def test_plans_fit_and_keep_to_chunks(memory: int, shape: tuple[int, ...]) -> No
     assert found.scratch_bytes > 0
 
 
-def test_fewer_levels_take_larger_tiles_and_less_disk() -> None:
+def test_fewer_levels_give_larger_tiles_and_less_disk_space() -> None:
     few = plan(made("skeletonize", Settings("levels", levels=8)), (768,) * 3, memory=500 * MB)
     many = plan(LEVELS, (768,) * 3, memory=500 * MB)
     assert few.scratch_bytes < many.scratch_bytes
     assert few.tiles < many.tiles
 
 
-def test_values_by_rank_take_more_than_planes() -> None:
+def test_ranked_values_take_more_than_planes() -> None:
     planes, finished, exact = (
         plan(made("skeletonize", settings), (768,) * 3, memory=500 * MB)
         for settings in (
@@ -89,12 +97,12 @@ def test_values_by_rank_take_more_than_planes() -> None:
     )
     assert planes.scratch_bytes < finished.scratch_bytes < exact.scratch_bytes
     assert planes.seconds < finished.seconds < exact.seconds
-    # Finishing looks farther along the last axis.
+    # Finishing has a larger reach along the last axis.
     assert finished.pass_length is not None
     assert finished.halo == tuple(finished.pass_length * reach for reach in (6, 6, 8))
 
 
-def test_what_cannot_fit_is_refused() -> None:
+def test_maps_that_cannot_fit_are_refused() -> None:
     with pytest.raises(
         InputError, match=r"too little memory for skeleton of a map of 768 × 768 × 768 voxels: at"
     ):
@@ -136,12 +144,13 @@ _MEASURED = """
 import sys, numpy as np
 from pathlib import Path
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.tiled import filter_tiles
+from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.tiled import filter_tiles, plan
 
 folder, memory = Path(sys.argv[1]), int(sys.argv[2])
 
 class Planes:  # read and written without mapping the file, whose pages would count as memory
-    shape, chunks = (256,) * 3, (64,) * 3
+    shape, chunks, resumed = (256,) * 3, (64,) * 3, False
     def read(self, box):
         out = np.empty([part.stop - part.start for part in box], np.float32)
         with (folder / "in.raw").open("rb") as file:
@@ -161,7 +170,9 @@ with (folder / "out.raw").open("r+b") as file:
     file.truncate(4 * 256**3)
 levels = sys.argv[3]
 nested = Settings("nested", levels="exact" if levels == "exact" else int(levels)) if levels else Settings("levels")
-result = filter_tiles(Planes(), Planes(), made("skeletonize", nested), memory=memory)
+skeleton = Skeleton.make({}, nested)
+cut = plan(skeleton, Planes.shape, memory=memory, chunks=Planes.chunks)
+result = filter_tiles(Planes(), Planes(), skeleton, cut)
 peak = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))
 print(result.iterations, 1024 * int(peak.split()[1]))
 """
@@ -193,11 +204,10 @@ def test_memory_stays_below_what_was_allowed(levels: str, tmp_path: Path) -> Non
     assert peak < allowed
 
 
-def test_without_a_plan_one_is_made(tmp_path: Path) -> None:
+def test_a_run_of_a_plan_leaves_an_empty_scratch_folder(tmp_path: Path) -> None:
     image = vessels((40, 30, 50), 8).astype(np.float32)
     out = np.empty_like(image)
-    filter_tiles(
-        ArrayReader(image, (16, 16, 16)), ArrayWriter(out), LEVELS, memory=400 * MB, scratch=tmp_path
-    )
+    cut = plan(LEVELS, image.shape, memory=400 * MB, chunks=(16, 16, 16))
+    filter_tiles(ArrayReader(image, cut.tile), ArrayWriter(out), LEVELS, cut, scratch=tmp_path)
     assert same_bits(out, whole(LEVELS, image).image)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""An interrupted run goes on where it was, and only if it is the same run."""
+"""An interrupted run is resumed where it was, and only if it is the same run."""
 
 from __future__ import annotations
 
@@ -18,19 +18,27 @@ from helpers_tiles import StopError, Tiled, cut_by_hand, tiled, until, whole
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.filters.filter import MASK, SoftFilter
-from softmorph_cli.filters.settings import Settings
-from softmorph_cli.tiled import TileProgress, filter_tiles
-from softmorph_cli.tiled.manifest import NAME, Manifest, State, cut_of, named_by, other_default
-from softmorph_cli.tiled.prepared import task
+from softmorph_cli.filters.settings import Result, Settings
+from softmorph_cli.tiled import InterruptedRun, TileProgress, filter_tiles
+from softmorph_cli.tiled.manifest import NAME, RunState, TileManifest
+from softmorph_cli.tiled.tiled_filter import tiled_filter
 
 MAP = vessels((44, 51, 60), 3, branches=8, noise=0.1).astype(np.float32)
 LEVELS = made("skeletonize", Settings("levels", levels=128))
 TILE, LENGTH = (16, 24, 24), 2
 
 
-def run(spec: SoftFilter, out: np.ndarray, length: int | None, scratch: Path, **more: Any) -> Any:
-    plan = cut_by_hand(spec, MAP.shape, TILE, length)
-    return filter_tiles(ArrayReader(MAP), ArrayWriter(out), spec, plan=plan, scratch=scratch, **more)
+def run(
+    spec: SoftFilter,
+    out: np.ndarray,
+    length: int | None,
+    scratch: Path,
+    *,
+    target_kept: bool = False,
+    **more: Any,
+) -> Result:
+    plan, target = cut_by_hand(spec, MAP.shape, TILE, length), ArrayWriter(out, resumed=target_kept)
+    return filter_tiles(ArrayReader(MAP), target, spec, plan, scratch=scratch, **more)
 
 
 @pytest.mark.parametrize(
@@ -43,12 +51,12 @@ def run(spec: SoftFilter, out: np.ndarray, length: int | None, scratch: Path, **
     ],
     ids=["levels", "nested", "exact", "hard"],
 )
-def test_a_run_interrupted_anywhere_ends_as_an_undisturbed_one(spec: SoftFilter, tmp_path: Path) -> None:
+def test_a_run_interrupted_anywhere_has_the_same_result(spec: SoftFilter, tmp_path: Path) -> None:
     undisturbed: Tiled = tiled(spec, MAP, TILE, LENGTH)
     kinds = [(one.stage, one.part) for one in undisturbed.progress]
     total = len(kinds)
     rng = np.random.default_rng(1)
-    # The first and the last report of every part and stage, and some others.
+    # The first and the last report of every part and stage, and two at random.
     ends = [kinds.index(kind) + 1 for kind in dict.fromkeys(kinds)]
     stops = {*ends, *(end - 1 for end in ends[1:]), *(rng.choice(total, 2, replace=False) + 1)}
     for first in sorted(map(int, stops)):
@@ -57,7 +65,7 @@ def test_a_run_interrupted_anywhere_ends_as_an_undisturbed_one(spec: SoftFilter,
         with pytest.raises(StopError):
             run(spec, out, LENGTH, scratch, progress=until(first, seen))
         second: list[Any] = []
-        more = {"resume": True, "target_kept": True}
+        more: Any = {"resume": True, "target_kept": True}
         if total - first > 3:
             with pytest.raises(StopError):
                 run(spec, out, LENGTH, scratch, progress=until(3, second), **more)
@@ -65,14 +73,14 @@ def test_a_run_interrupted_anywhere_ends_as_an_undisturbed_one(spec: SoftFilter,
         assert same_bits(out, undisturbed.image)
         assert (result.iterations, result.stop_reason) == (undisturbed.result.iterations, "stable")
         assert result.finished == undisturbed.result.finished
-        # Nothing was done twice, and nothing is left.
+        # No tile was done twice, and the scratch folder is removed.
         assert len(seen) + len(second) == total
         assert result.warnings == ()
         assert not scratch.exists()
 
 
-def test_only_what_is_still_needed_is_kept(tmp_path: Path) -> None:
-    """When all of the second part has been written once, what the first one left is gone."""
+def test_only_images_that_are_still_needed_are_kept(tmp_path: Path) -> None:
+    """When all tiles of the second part have been written once, the images of the first are removed."""
     spec, parts = made("skeletonize", Settings("nested")), list[tuple[int, set[str]]]()
 
     def look(progress: TileProgress) -> None:
@@ -84,25 +92,25 @@ def test_only_what_is_still_needed_is_kept(tmp_path: Path) -> None:
     assert {"".join(kept) for passes, kept in parts if passes > 1} == {"1"}
 
 
-def test_a_run_of_level_sets_that_an_older_version_began_goes_on(tmp_path: Path) -> None:
+def test_a_run_of_level_sets_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
     scratch, out, first, rest = tmp_path / "s", np.zeros_like(MAP), list[Any](), list[Any]()
     with pytest.raises(StopError):
         run(LEVELS, out, LENGTH, scratch, progress=until(30, first))
     manifest = scratch / NAME
-    told = json.loads(manifest.read_text())
-    told["state"]["words"] = told["state"].pop("courses")
-    told["identity"]["settings"] |= {"smooth_levels": 16, "sharpness": 20.0, "seed": 0, "tolerance": 0.02}
-    del told["sum"], told["state"]["named"]
-    manifest.write_text(json.dumps(told))
+    content = json.loads(manifest.read_text())
+    content["state"]["words"] = content["state"].pop("courses")
+    content["identity"]["settings"] |= {"smooth_levels": 16, "sharpness": 20.0, "seed": 0, "tolerance": 0.02}
+    del content["sum"], content["state"]["named"]
+    manifest.write_text(json.dumps(content))
     result = run(LEVELS, out, LENGTH, scratch, resume=True, progress=rest.append)
     assert result.warnings == ()
     assert same_bits(out, whole(LEVELS, MAP).image)
     assert len(first) + len(rest) == len(tiled(LEVELS, MAP, TILE, LENGTH).progress)
 
 
-def test_a_target_that_was_lost_is_written_again(tmp_path: Path) -> None:
+def test_a_lost_target_is_written_again(tmp_path: Path) -> None:
     undisturbed = tiled(LEVELS, MAP, TILE, LENGTH)
-    out, seen = np.zeros_like(MAP), []
+    out, seen = np.zeros_like(MAP), list[Any]()
     with pytest.raises(StopError):
         run(LEVELS, out, LENGTH, tmp_path / "s", progress=until(len(undisturbed.progress) - 2, seen))
     out[...] = 0
@@ -110,9 +118,9 @@ def test_a_target_that_was_lost_is_written_again(tmp_path: Path) -> None:
     assert same_bits(out, undisturbed.image)
 
 
-def test_tiles_done_at_once_are_not_done_again(tmp_path: Path) -> None:
+def test_tiles_of_a_single_pass_are_not_filtered_again(tmp_path: Path) -> None:
     spec = made("tophat", Settings("multilinear"), iterations=2)
-    out, seen, rest = np.zeros_like(MAP), [], []
+    out, seen, rest = np.zeros_like(MAP), list[Any](), list[Any]()
     with pytest.raises(StopError):
         run(spec, out, None, tmp_path / "s", progress=until(5, seen))
     result = run(spec, out, None, tmp_path / "s", progress=rest.append, resume=True, target_kept=True)
@@ -123,7 +131,7 @@ def test_tiles_done_at_once_are_not_done_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["levels", "input", "broken", "cut short"])
-def test_another_run_is_not_continued_and_says_so(change: str, tmp_path: Path) -> None:
+def test_another_run_is_not_resumed_and_a_warning_says_so(change: str, tmp_path: Path) -> None:
     scratch, out, spec = tmp_path / "s", np.zeros_like(MAP), LEVELS
     with pytest.raises(StopError):
         run(LEVELS, out, LENGTH, scratch, progress=until(20, []), fingerprint="a")
@@ -143,7 +151,7 @@ def test_another_run_is_not_continued_and_says_so(change: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "altered"])
-def test_what_is_damaged_between_passes_is_made_once_more(damage: str, tmp_path: Path) -> None:
+def test_a_damaged_image_between_passes_restarts_the_run(damage: str, tmp_path: Path) -> None:
     scratch, out = tmp_path / "s", np.zeros_like(MAP)
     with pytest.raises(StopError):
         run(LEVELS, out, LENGTH, scratch, progress=until(30, []))
@@ -156,15 +164,15 @@ def test_what_is_damaged_between_passes_is_made_once_more(damage: str, tmp_path:
         else:
             path.write_bytes(kept[:-1500] + bytes(1500))
     result = run(LEVELS, out, LENGTH, scratch, resume=True)
-    (said,) = result.warnings
-    assert "what was kept between passes is missing or damaged" in said
-    assert said.endswith("the interrupted run was not continued but begun anew.")
+    (warning,) = result.warnings
+    assert "what was kept between passes is missing or damaged" in warning
+    assert warning.endswith("the interrupted run was not continued but begun anew.")
     assert same_bits(out, whole(LEVELS, MAP).image)
     assert not scratch.exists()
 
 
-def test_without_resume_a_run_begins_anew(tmp_path: Path) -> None:
-    scratch, out, seen = tmp_path / "s", np.zeros_like(MAP), []
+def test_without_resume_a_run_starts_again(tmp_path: Path) -> None:
+    scratch, out, seen = tmp_path / "s", np.zeros_like(MAP), list[Any]()
     with pytest.raises(StopError):
         run(LEVELS, out, LENGTH, scratch, progress=until(20, []))
     run(LEVELS, out, LENGTH, scratch, progress=seen.append)
@@ -178,11 +186,25 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> 
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-WRONG = [None, "x", "1", 1.5, float("nan"), -1, True, [], {}, [[]], [float("inf")], {"a": []}, 10**400]
+WRONG: list[Any] = [
+    None,
+    "x",
+    "1",
+    1.5,
+    float("nan"),
+    -1,
+    True,
+    [],
+    {},
+    [[]],
+    [float("inf")],
+    {"a": []},
+    10**400,
+]
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where there is any value in a document; of long lists, in the first and the last."""
+    """Yield the path of every value of a document; of lists, of the first and the last item only."""
     yield path
     if isinstance(value, dict):
         for key, one in value.items():
@@ -203,17 +225,17 @@ def changed(value: Any, path: tuple[Any, ...], wrong: Any) -> Any:
 SMALL, QUICK = MAP[:20, :22, :24], made("skeletonize", Settings("levels", levels=8))
 
 
-def quick(out: np.ndarray, scratch: Path, **more: Any) -> Any:
+def quick(out: np.ndarray, scratch: Path, **more: Any) -> Result:
     plan = cut_by_hand(QUICK, SMALL.shape, (10, 11, 24), LENGTH)
-    return filter_tiles(ArrayReader(SMALL), ArrayWriter(out), QUICK, plan=plan, scratch=scratch, **more)
+    return filter_tiles(ArrayReader(SMALL), ArrayWriter(out), QUICK, plan, scratch=scratch, **more)
 
 
 @pytest.mark.parametrize("stage", ["pass", "write"])
 @pytest.mark.parametrize("summed", [True, False], ids=["with its checksum", "of an older version"])
-def test_any_value_of_a_wrong_type_is_begun_anew_and_no_error(
+def test_a_manifest_with_a_value_of_a_wrong_type_restarts_the_run(
     stage: str, summed: bool, tmp_path: Path
 ) -> None:
-    """Without a checksum, as earlier versions wrote it, a wrong type is found all the same."""
+    """Also without a checksum, as in earlier versions."""
     scratch, out = tmp_path / "s", np.zeros_like(SMALL)
 
     def stop(progress: TileProgress) -> None:
@@ -223,28 +245,28 @@ def test_any_value_of_a_wrong_type_is_begun_anew_and_no_error(
     with pytest.raises(StopError):
         quick(out, scratch, progress=stop)
     path = scratch / NAME
-    told = json.loads(path.read_text())
-    tiles, parts = len(told["state"]["courses"][0]["version"]), len(task(QUICK, SMALL.shape).parts)
-    manifest = Manifest(
-        scratch, {name: value for name, value in told["identity"].items() if name != "edition"}
+    content = json.loads(path.read_text())
+    tiles, parts = len(content["state"]["courses"][0]["version"]), len(tiled_filter(QUICK, SMALL.shape).parts)
+    manifest = TileManifest(
+        scratch, {name: value for name, value in content["identity"].items() if name != "edition"}
     )
-    right, said = manifest.load(tiles, parts)
-    assert said == ""
-    assert right.courses
+    state, problem = manifest.load(tiles, parts)
+    assert problem == ""
+    assert state.courses
     if not summed:
-        del told["sum"]
-    for place in places(told):
+        del content["sum"]
+    for place in places(content):
         for wrong in WRONG:
-            path.write_text(json.dumps(changed(told, place, wrong)))
-            state, said = manifest.load(tiles, parts)
-            cut_of(scratch), named_by(scratch)
+            path.write_text(json.dumps(changed(content, place, wrong)))
+            state, problem = manifest.load(tiles, parts)
+            known = InterruptedRun(scratch)
             if place[:2] == ("identity", "settings"):
-                other_default(scratch, QUICK, SMALL.shape)
-            if said:
-                assert said.endswith("begun anew."), (place, wrong)
-                assert state == State()
+                known.other_default(QUICK, SMALL.shape)
+            if problem:
+                assert problem.endswith("begun anew."), (place, wrong)
+                assert state == RunState()
             else:
-                # Whole numbers and flags that are of the right type, and what there may be none of.
+                # Numbers and flags of the right type, and values that may be empty.
                 may = (int, bool, list, dict, type(None), *([float] if "facts" in place else []))
                 assert type(wrong) in may, (place, wrong)
                 check_types(state)
@@ -253,7 +275,7 @@ def test_any_value_of_a_wrong_type_is_begun_anew_and_no_error(
     assert same_bits(out, whole(QUICK, SMALL).image)
 
 
-def check_types(state: State) -> None:
+def check_types(state: RunState) -> None:
     def count(*values: Any) -> bool:
         return all(type(value) is int and value >= 0 for value in values)
 
@@ -270,7 +292,7 @@ def check_types(state: State) -> None:
 
 
 @pytest.mark.parametrize("length", [-2, -(2**62), 2**62])
-def test_lengths_that_no_file_has_are_damage(length: int, tmp_path: Path) -> None:
+def test_impossible_lengths_of_pieces_are_damage(length: int, tmp_path: Path) -> None:
     scratch, out = tmp_path / "s", np.zeros_like(SMALL)
     with pytest.raises(StopError):
         quick(out, scratch, progress=until(6, []))

@@ -1,4 +1,4 @@
-"""A map filtered in tiles is, bit for bit, the map filtered as a whole."""
+"""A map filtered in tiles equals, bit for bit, the map filtered as a whole."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ MAPS = pytest.mark.parametrize("image", [TUBES, NOISE, FLAT, GRAIN], ids=["tubes
 METHODS = ("multilinear", "product", "minmax", "lukasiewicz", "einstein", "hamacher", "drastic")
 
 
-def and_heavily(*often: Any, heavy: Iterable[Any]) -> list[Any]:
-    """Return values of which some run with -m heavy alone."""
-    return [*often, *(pytest.param(value, marks=pytest.mark.heavy) for value in heavy)]
+def with_heavy(*always: Any, heavy: Iterable[Any]) -> list[Any]:
+    """Return values of a parameter; the heavy ones run only with -m heavy."""
+    return [*always, *(pytest.param(value, marks=pytest.mark.heavy) for value in heavy)]
 
 
 @MAPS
@@ -38,7 +38,7 @@ def test_morphology(operation: str, image: np.ndarray) -> None:
     check(made(operation, Settings("levels", levels=16), erosion=box, iterations=3), image)
 
 
-@pytest.mark.parametrize("method", and_heavily("product", "sampled", "smooth-levels", heavy=METHODS[2:]))
+@pytest.mark.parametrize("method", with_heavy("product", "sampled", "smooth-levels", heavy=METHODS[2:]))
 @pytest.mark.parametrize("operation", ["opening", "blackhat"])
 def test_morphology_by_every_method(operation: str, method: str) -> None:
     settings = Settings(method, levels=64, smooth_levels=3, seed=9)
@@ -52,7 +52,7 @@ def test_a_radius_is_that_of_the_whole_map() -> None:
 @MAPS
 @pytest.mark.parametrize(
     "method",
-    and_heavily("multilinear", "minmax", "smooth-levels", "cldice", heavy=[METHODS[1], *METHODS[3:]]),
+    with_heavy("multilinear", "minmax", "smooth-levels", "cldice", heavy=[METHODS[1], *METHODS[3:]]),
 )
 def test_skeletons_of_a_fixed_number_of_iterations(method: str, image: np.ndarray) -> None:
     check(made("skeletonize", Settings(method, smooth_levels=3), iterations=2), image)
@@ -68,9 +68,9 @@ def test_planes_of_a_fixed_number(
 
 
 @MAPS
-@pytest.mark.parametrize("levels", and_heavily(8, 64, heavy=[192]))
-@pytest.mark.parametrize("length", and_heavily(2, heavy=[1, 4]))
-def test_level_sets_come_to_the_same_rest(levels: int, length: int, image: np.ndarray) -> None:
+@pytest.mark.parametrize("levels", with_heavy(8, 64, heavy=[192]))
+@pytest.mark.parametrize("length", with_heavy(2, heavy=[1, 4]))
+def test_level_sets_until_stable(levels: int, length: int, image: np.ndarray) -> None:
     check(made("skeletonize", Settings("levels", levels=levels)), image, length)
 
 
@@ -80,19 +80,19 @@ def test_hard_skeletons(length: int, image: np.ndarray) -> None:
     check(made("skeletonize", hard=True, threshold=0.3), image, length)
 
 
-@pytest.mark.parametrize("length", and_heavily(3, heavy=[1, 2]))
-def test_draws_come_to_the_same_rest(length: int) -> None:
+@pytest.mark.parametrize("length", with_heavy(3, heavy=[1, 2]))
+def test_draws_until_stable(length: int) -> None:
     check(made("skeletonize", Settings("sampled", levels=128, seed=4)), TUBES, length)
 
 
 @MAPS
-@pytest.mark.parametrize("cap", and_heavily(2, 3, 7, heavy=[1, 4, 5, 6, 8]))
+@pytest.mark.parametrize("cap", with_heavy(2, 3, 7, heavy=[1, 4, 5, 6, 8]))
 def test_passes_end_exactly_at_the_cap(cap: int, image: np.ndarray) -> None:
     for length in (1, 2, 3):
         check(made("skeletonize", Settings("levels", levels=8, max_iterations=cap)), image, length)
 
 
-def test_every_number_of_iterations_until_rest_is_told_rightly() -> None:
+def test_the_number_of_iterations_until_stable_is_right() -> None:
     # Balls of growing size come to rest after different numbers of iterations, in the middle of passes.
     grid = np.stack(np.meshgrid(*(np.arange(40.0),) * 3, indexing="ij"))
     told = set()
@@ -117,7 +117,7 @@ def test_rules_of_the_catalogue(rule: str, method: str) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
-def test_a_rule_that_never_rests(length: int) -> None:
+def test_a_rule_that_never_becomes_stable(length: int) -> None:
     # Every voxel becomes the opposite of its upper neighbour: no pass may take a net nothing for rest.
     upright = next(iter(DIRECTIONS[2].values()))
     turning = Rule("turning", 2, Action.SET, (SubIteration(negation(var((-1, 0))), upright),) * 2)
@@ -147,7 +147,7 @@ def test_types(kind: Any) -> None:
         assert same_bits(got.image, wanted)
 
 
-def test_faded_skeletons_and_clamped_differences_are_told() -> None:
+def test_warnings_of_faded_skeletons_and_clamped_differences() -> None:
     faded = whole(made("skeletonize", Settings("product"), iterations=9), TUBES)
     assert faded.warnings
     check(made("skeletonize", Settings("product"), iterations=9), TUBES)

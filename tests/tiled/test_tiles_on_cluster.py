@@ -1,4 +1,4 @@
-"""A map filtered in tiles by several processes is, bit for bit, the map filtered as a whole."""
+"""A map filtered in tiles by several processes equals, bit for bit, the map filtered as a whole."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ import pytest
 from helpers_boxes import ArrayReader, ArrayWriter
 from helpers_filters import made
 from helpers_maps import same_bits, vessels
-from helpers_tiles import Once, StopError, Tiled, cut_by_hand, on_cluster, tiled, until, whole
+from helpers_tiles import StopError, Tiled, WaitsOnce, cut_by_hand, on_cluster, tiled, until, whole
 
 from softmorph_cli.errors import ClusterError, InputError
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.io import create_blocks, open_blocks
 from softmorph_cli.rules import catalog
-from softmorph_cli.tiled import filter_tiles
-from softmorph_cli.tiled.crew import Crew
+from softmorph_cli.tiled import TileExecutor, filter_tiles
 from softmorph_cli.workers import Lost
 from softmorph_cli.workers.cluster import Cluster
 
@@ -40,10 +39,10 @@ def check(made: Tiled, spec: SoftFilter, image: np.ndarray) -> None:
     assert same_bits(made.image, np.asarray(wanted.image, np.float32))
     if wanted.standard_error is not None:
         assert same_bits(made.error, wanted.standard_error)
-    told = made.result
-    assert (told.iterations, told.stop_reason) == (wanted.iterations, wanted.stop_reason)
-    assert (told.radius, told.warnings) == (wanted.radius, wanted.warnings)
-    assert told.finished == wanted.finished
+    found = made.result
+    assert (found.iterations, found.stop_reason) == (wanted.iterations, wanted.stop_reason)
+    assert (found.radius, found.warnings) == (wanted.radius, wanted.warnings)
+    assert found.finished == wanted.finished
 
 
 @pytest.mark.parametrize(
@@ -64,20 +63,20 @@ def test_the_same_result(spec: SoftFilter, length: int | None, cluster: Cluster,
     alone = tiled(spec, TUBES, TILE, length)
     made = on_cluster(cluster, spec, tmp_path, TUBES, TILE, length)
     check(made, spec, TUBES)
-    # As many visits, of as many tiles in each pass; only their order may be another.
+    # The same number of tiles in each pass; only their order may differ.
     assert Counter((p.stage, p.part, p.passes) for p in made.progress) == Counter(
         (p.stage, p.part, p.passes) for p in alone.progress
     )
 
 
-def test_what_is_known_of_the_tiles_comes_together(cluster: Cluster, tmp_path: Path) -> None:
+def test_facts_of_all_tiles_are_combined(cluster: Cluster, tmp_path: Path) -> None:
     spec = made("tophat", Settings("multilinear"))
     assert whole(spec, EVEN).warnings
     check(on_cluster(cluster, spec, tmp_path, EVEN, (32, 48)), spec, EVEN)
 
 
 def killer(mark: Path) -> threading.Thread:
-    """Kill the process that leaves its number in a file."""
+    """Start a thread that kills the process whose number is written into a file."""
 
     def kill() -> None:
         while not (mark.exists() and mark.read_text()):
@@ -91,18 +90,18 @@ def killer(mark: Path) -> threading.Thread:
 
 @pytest.mark.posix
 @pytest.mark.parametrize("when", ["source", "target"])
-def test_a_worker_that_is_killed_loses_nothing(when: str, cluster: Cluster, tmp_path: Path) -> None:
-    """One dies with a tile half done; one after the tile was written, and nobody knows of it."""
+def test_the_tile_of_a_killed_worker_is_repeated(when: str, cluster: Cluster, tmp_path: Path) -> None:
+    """It is killed while it reads a tile, or after it has written the tile but before that is reported."""
     mark = tmp_path / "mark"
     thread = killer(mark)
-    made = on_cluster(cluster, LEVELS, tmp_path, TUBES, TILE, LENGTH, **{when: partial(Once, mark=mark)})
+    made = on_cluster(cluster, LEVELS, tmp_path, TUBES, TILE, LENGTH, **{when: partial(WaitsOnce, mark=mark)})
     thread.join(0)
     assert not thread.is_alive()
     check(made, LEVELS, TUBES)
 
 
 @pytest.mark.parametrize("first", ["cluster", "alone"])
-def test_begun_by_the_one_and_ended_by_the_other(first: str, cluster: Cluster, tmp_path: Path) -> None:
+def test_a_run_is_resumed_on_a_cluster_and_off_it(first: str, cluster: Cluster, tmp_path: Path) -> None:
     scratch, image = tmp_path / "scratch", np.full_like(TUBES, 77)
     before, after = list[Any](), list[Any]()
 
@@ -111,9 +110,16 @@ def test_begun_by_the_one_and_ended_by_the_other(first: str, cluster: Cluster, t
             return on_cluster(
                 cluster, LEVELS, tmp_path, TUBES, TILE, LENGTH, scratch=scratch, fingerprint="x", **more
             )
-        (told, taken) = (ArrayReader(TUBES), ArrayWriter(image))
         plan = cut_by_hand(LEVELS, TUBES.shape, TILE, LENGTH)
-        result = filter_tiles(told, taken, LEVELS, plan=plan, scratch=scratch, fingerprint="x", **more)
+        result = filter_tiles(
+            ArrayReader(TUBES),
+            ArrayWriter(image),
+            LEVELS,
+            plan,
+            scratch=scratch,
+            fingerprint="x",
+            **more,
+        )
         return Tiled(image, image, result)
 
     with pytest.raises(StopError):
@@ -124,7 +130,7 @@ def test_begun_by_the_one_and_ended_by_the_other(first: str, cluster: Cluster, t
     assert not scratch.exists()
 
 
-def test_what_a_tile_says_is_wrong_is_said_here(cluster: Cluster, tmp_path: Path) -> None:
+def test_errors_of_a_tile_are_raised(cluster: Cluster, tmp_path: Path) -> None:
     wrong = TUBES.copy()
     wrong[60, 48, 72] = 7
     with pytest.raises(InputError, match=r"values from 0 to 7"):
@@ -132,7 +138,7 @@ def test_what_a_tile_says_is_wrong_is_said_here(cluster: Cluster, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["in.npy"]
 
 
-def test_tiles_that_share_a_chunk_are_not_written_by_several(cluster: Cluster, tmp_path: Path) -> None:
+def test_tiles_that_share_a_chunk_are_refused_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
     np.save(tmp_path / "in.npy", TUBES)
     blocks = open_blocks(tmp_path / "in.npy")
     spec = made("erosion")
@@ -144,12 +150,12 @@ def test_tiles_that_share_a_chunk_are_not_written_by_several(cluster: Cluster, t
             blocks,
             written,
             spec,
-            plan=cut_by_hand(spec, TUBES.shape, TILE, None),
-            crew=Crew(cluster, [], [tmp_path]),
+            cut_by_hand(spec, TUBES.shape, TILE, None),
+            executor=TileExecutor(cluster, [], [tmp_path]),
         )
 
 
-def test_an_array_is_written_by_this_process_alone(cluster: Cluster, tmp_path: Path) -> None:
+def test_an_array_in_memory_cannot_be_written_by_other_processes(cluster: Cluster, tmp_path: Path) -> None:
     np.save(tmp_path / "in.npy", TUBES)
     spec = made("erosion")
     with pytest.raises(TypeError, match="in memory"):
@@ -157,12 +163,12 @@ def test_an_array_is_written_by_this_process_alone(cluster: Cluster, tmp_path: P
             open_blocks(tmp_path / "in.npy"),
             ArrayWriter(np.empty_like(TUBES)),
             spec,
-            plan=cut_by_hand(spec, TUBES.shape, TILE, None),
-            crew=Crew(cluster),
+            cut_by_hand(spec, TUBES.shape, TILE, None),
+            executor=TileExecutor(cluster),
         )
 
 
-def test_a_folder_that_is_not_there_for_a_worker_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_folder_that_a_worker_does_not_see_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     spec = made("erosion")
     np.save(tmp_path / "in.npy", TUBES)
     with pytest.raises(
@@ -172,15 +178,13 @@ def test_a_folder_that_is_not_there_for_a_worker_is_refused(cluster: Cluster, tm
             open_blocks(tmp_path / "in.npy"),
             ArrayWriter(np.empty_like(TUBES)),
             spec,
-            plan=cut_by_hand(spec, TUBES.shape, TILE, None),
-            crew=Crew(cluster, [tmp_path / "other.npy"]),
+            cut_by_hand(spec, TUBES.shape, TILE, None),
+            executor=TileExecutor(cluster, [tmp_path / "other.npy"]),
         )
 
 
-def test_a_tile_that_every_worker_dies_of_ends_the_run(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    class Deadly:
+def test_a_tile_that_kills_every_worker_ends_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class LosesAll:
         workers, in_process = 2, False
 
         def check_folders(self, *folders: Any) -> None:
@@ -190,6 +194,6 @@ def test_a_tile_that_every_worker_dies_of_ends_the_run(
             yield next(items), Lost(4)
 
     np.save(tmp_path / "in.npy", TUBES)
-    deadly: Any = Deadly()
+    executor: Any = LosesAll()
     with pytest.raises(ClusterError, match=r"all 4 workers that had one of the tiles died.*; start again\.$"):
-        on_cluster(deadly, LEVELS, tmp_path, TUBES, TILE, LENGTH)
+        on_cluster(executor, LEVELS, tmp_path, TUBES, TILE, LENGTH)

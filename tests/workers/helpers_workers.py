@@ -1,8 +1,9 @@
-"""Functions for executors: importable by the processes that apply them."""
+"""Functions for executors to apply; worker processes import them."""
 
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -28,8 +29,8 @@ def slow(number: int) -> int:
     return number
 
 
-def endless(mark: Path) -> None:
-    """Leave a mark, and end when the item is cancelled, which leaves another."""
+def until_cancelled(mark: Path) -> None:
+    """Create a file, run until the item is cancelled, then create a second file."""
     mark.touch()
     try:
         end = time.monotonic() + LONG
@@ -40,11 +41,37 @@ def endless(mark: Path) -> None:
         mark.with_suffix(".ended").touch()
 
 
-def die_of_three(number: int) -> int:
+def exit_at_three(number: int) -> int:
     if number == 3:
         os._exit(7)
     return number
 
 
+def killed_at_three(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
 def threads(number: int) -> str:
     return os.environ["OMP_NUM_THREADS"]
+
+
+def process_and_threads(number: int) -> tuple[int, str]:
+    time.sleep(0.1)  # so that one worker does not do all items
+    return os.getpid(), os.environ["OMP_NUM_THREADS"]
+
+
+def folder_and_threads(number: int) -> tuple[str, str]:
+    return str(Path.cwd()), os.environ["OMP_NUM_THREADS"]
+
+
+def endless_once(mark: Path) -> str:
+    """If no file of this name exists, write this process's number into it and do not return; else return its name."""
+    if mark.exists():
+        return mark.name
+    beside = mark.with_suffix(".new")
+    beside.write_text(str(os.getpid()))
+    beside.rename(mark)  # the file is complete as soon as it exists
+    time.sleep(LONG)
+    raise AssertionError("the process was not killed")

@@ -1,4 +1,4 @@
-"""Finding a cluster: one that is there is used, and what is wrong is said in one sentence."""
+"""Connecting to a cluster: what is wrong is reported in one sentence."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers_cluster import where, working_folder
+from helpers_workers import folder_and_threads, process_and_threads
 from typer.testing import CliRunner
 
 from softmorph_cli.cli.app import app
 from softmorph_cli.errors import ClusterError, FileError, UsageError
 from softmorph_cli.workers import Lost
-from softmorph_cli.workers.cluster import Cluster, Where, connect, connected, members
+from softmorph_cli.workers.cluster import Cluster, ClusterOptions, connect, connected, members
 from softmorph_cli.workers.cluster.members import wrong_version
 
 OWN = version("softmorph-cli")
@@ -51,7 +51,7 @@ def started(*command: str, folder: Path, path: str = "") -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give the file of a scheduler that runs in a process of its own."""
+    """Yield the scheduler file of a running scheduler process."""
     folder = tmp_path_factory.mktemp("scheduler")
     path = folder / "scheduler.json"
     command = (*("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"), "--no-dashboard")
@@ -72,7 +72,7 @@ def a_worker(scheduler: Path, folder: Path, path: str = "") -> ExitStack:
     return stack
 
 
-def test_what_is_advised_about_who_does_the_work(
+def test_advice_about_schedulers_and_workers(
     scheduler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -95,27 +95,27 @@ def test_what_is_advised_about_who_does_the_work(
         assert advice in ended.stderr
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    # The scheduler's file was written as the last two say.
+    # The commands that the last two messages advise were typed for this scheduler and worker.
     with a_worker(scheduler, tmp_path):
         assert typed("--scheduler", scheduler).exit_code == 0
     assert typed("--local-cluster", "--force").exit_code == 0
 
 
-def test_a_cluster_that_is_there(scheduler: Path, tmp_path: Path) -> None:
+def test_a_running_cluster(scheduler: Path, tmp_path: Path) -> None:
     told: list[str] = []
-    # Asked for before anybody is there: the scheduler's file, and its workers, come late.
+    # The connection is opened before the scheduler file and the workers exist.
     with ExitStack() as stack:
         stack.enter_context(a_worker(scheduler, tmp_path))
-        cluster = stack.enter_context(connected(Where(str(scheduler)), tell=told.append))
+        cluster = stack.enter_context(connected(ClusterOptions(str(scheduler)), tell=told.append))
         assert (cluster.workers, cluster.threads) == (1, 3)
         # The worker is ended at 95 %, and something is in its memory already.
         assert cluster.memory is not None
         assert 2e9 < cluster.memory < 0.95 * 3e9
-        assert dict(cluster.map_unordered(working_folder, iter([0]))) == {0: (str(tmp_path), "3")}
+        assert dict(cluster.map_unordered(folder_and_threads, iter([0]))) == {0: (str(tmp_path), "3")}
         assert all("waiting up to 10 minutes" in message for message in told)
-        # It answers, and is not who gives work.
+        # The address of a worker is not that of a scheduler.
         worker = next(iter(cluster._members.facts))
-        with pytest.raises(ClusterError, match="is no Dask scheduler"), connected(Where(worker)):
+        with pytest.raises(ClusterError, match="is no Dask scheduler"), connected(ClusterOptions(worker)):
             pass
 
         seen, own = tmp_path / "seen", tmp_path / "own"
@@ -131,7 +131,7 @@ def test_a_cluster_that_is_there(scheduler: Path, tmp_path: Path) -> None:
             cluster.check_folders([], [tmp_path / "none"])
         cluster.check_folders([seen], [own])
 
-        # Another one comes, with another version: it gets nothing, and nobody else is troubled.
+        # A worker of another version joins: it gets no items, and the others go on.
         other = tmp_path / "softmorph_cli-0.0.1.dist-info"
         other.mkdir()
         (other / "METADATA").write_text("Metadata-Version: 2.1\nName: softmorph-cli\nVersion: 0.0.1\n")
@@ -140,41 +140,41 @@ def test_a_cluster_that_is_there(scheduler: Path, tmp_path: Path) -> None:
         end = time.monotonic() + 30
         while not told:
             assert time.monotonic() < end
-            assert len(list(cluster.map_unordered(working_folder, iter([0])))) == 1
+            assert len(list(cluster.map_unordered(folder_and_threads, iter([0])))) == 1
             time.sleep(0.1)
         assert cluster.workers == 1
         assert f"gets no work: a worker has softmorph 0.0.1, and here it is {OWN}" in told[0]
-        # Whoever begins now is told before anything is done.
+        # A new connection is refused at once.
         with (
             pytest.raises(
                 ClusterError, match=r"has softmorph 0\.0\.1.*pip install 'softmorph-cli\[cluster\]=="
             ),
-            connected(Where(str(scheduler))),
+            connected(ClusterOptions(str(scheduler))),
         ):
             pass
 
 
-def test_a_folder_of_the_same_name_on_another_disk(
+def test_a_folder_of_the_same_name_on_another_disk_is_refused(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def elsewhere(folder: Path) -> Iterator[Path]:
-        yield folder / "mark that only this machine sees"
+    def on_this_machine(folder: Path) -> Iterator[Path]:
+        yield folder / "missing"
 
-    monkeypatch.setattr(members, "_marked", elsewhere)
+    monkeypatch.setattr(members, "_marked", on_this_machine)
     with pytest.raises(ClusterError, match=f"does not see {tmp_path}; use a folder that all machines share"):
         cluster.check_folders([], [tmp_path])
     monkeypatch.undo()
     cluster.check_folders([])
 
 
-def test_nobody_works(scheduler: Path) -> None:
+def test_a_cluster_without_workers(scheduler: Path) -> None:
     told: list[str] = []
     with (
         pytest.raises(
             ClusterError, match=f"no worker for 0 seconds; start some with: dask worker --sch.* {scheduler}"
         ),
-        connected(Where(str(scheduler)), tell=told.append, patience=0.2),
+        connected(ClusterOptions(str(scheduler)), tell=told.append, patience=0.2),
     ):
         pass
     assert len(told) == 1
@@ -200,13 +200,13 @@ def test_nobody_works(scheduler: Path) -> None:
         ("other.json", ClusterError, "that is no scheduler file"),
     ],
 )
-def test_nobody_answers(
+def test_no_scheduler_answers(
     scheduler: str, error: type[Exception], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(connect, "_ANSWER", 0.2)
     Path("other.json").write_text(json.dumps({"addresses": []}))
-    with pytest.raises(error, match=f"--scheduler {scheduler}: {says}"), connected(Where(scheduler)):
+    with pytest.raises(error, match=f"--scheduler {scheduler}: {says}"), connected(ClusterOptions(scheduler)):
         pass
 
 
@@ -218,21 +218,21 @@ def test_nobody_answers(
             "what answers at .* is no Dask scheduler; give the address that dask sch",
         ),
         (bytes(64), "what answers at .* is no Dask scheduler"),
-        (b"", "no Dask scheduler answers"),  # who says nothing, and waits
+        (b"", "no Dask scheduler answers"),  # accepts, and does not answer
     ],
 )
-def test_somebody_else_answers(first: bytes, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_program_answers(first: bytes, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connect, "_ANSWER", 0.5 if not first else 10.0)
-    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as taken:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as accepted:
 
-        def take() -> None:
+        def accept() -> None:
             with suppress(OSError):  # when the test is over
                 while True:
-                    taken.enter_context(listening.accept()[0]).sendall(first)
+                    accepted.enter_context(listening.accept()[0]).sendall(first)
 
-        threading.Thread(target=take, daemon=True).start()
+        threading.Thread(target=accept, daemon=True).start()
         address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
-        with pytest.raises(ClusterError, match=says), connected(Where(address)):
+        with pytest.raises(ClusterError, match=says), connected(ClusterOptions(address)):
             pass
 
 
@@ -240,13 +240,13 @@ def test_dask_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
         pytest.raises(ClusterError, match=r"not installed; type: pip install 'softmorph-cli\[cluster\]'"),
-        connected(Where()),
+        connected(ClusterOptions()),
     ):
         pass
 
 
-def test_no_workers_at_all() -> None:
-    with pytest.raises(UsageError, match="--workers 0: at least 1"), connected(Where(workers=0)):
+def test_zero_workers_are_refused() -> None:
+    with pytest.raises(UsageError, match="--workers 0: at least 1"), connected(ClusterOptions(workers=0)):
         pass
 
 
@@ -260,12 +260,14 @@ def test_versions() -> None:
 
 
 @pytest.mark.linux
-def test_a_cluster_here_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_cluster_removes_its_files_and_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with connected(Where(workers=1), memory=10**9, threads=2) as cluster:
+    with connected(ClusterOptions(workers=1), memory=10**9, threads=2) as cluster:
         assert (cluster.workers, cluster.threads, cluster.memory) == (1, 2, 10**9)
         assert len(list(tmp_path.iterdir())) == 1
-        ((_, found),) = cluster.map_unordered(where, iter([0]))
+        ((_, found),) = cluster.map_unordered(process_and_threads, iter([0]))
         assert not isinstance(found, Lost)
         process, threads = found
         assert threads == "2"

@@ -1,4 +1,4 @@
-"""One contract for all executors: each item has its result, is drawn when a worker is free, and can be cancelled."""
+"""The contract of all executors: each item has its result, is drawn when a worker is free, and can be cancelled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_workers import die_of_three, endless, slow, square, threads, wrong
+from helpers_workers import exit_at_three, slow, square, threads, until_cancelled, wrong
 
 from softmorph_cli.workers import Executor, Lost, Processes, Serial, Threads
 from softmorph_cli.workers.cluster import Cluster
@@ -31,7 +31,7 @@ def test_every_item_has_its_result(executor: Executor) -> None:
     assert executor.workers == (1 if isinstance(executor, Serial) else 2)
 
 
-def test_none_is_an_item_as_any_other(executor: Executor) -> None:
+def test_none_may_be_an_item(executor: Executor) -> None:
     assert list(executor.map_unordered(bool, [None, None])) == [(None, False), (None, False)]
 
 
@@ -52,27 +52,27 @@ def test_an_item_is_drawn_when_a_worker_is_free_for_it(executor: Executor) -> No
 
 
 def test_progress_comes_with_its_item_and_not_too_often(executor: Executor) -> None:
-    heard: list[tuple[int, Any]] = []
+    received: list[tuple[int, Any]] = []
     ticks: list[float] = []
     found = executor.map_unordered(
         slow,
         range(2),
-        on_progress=lambda item, value: heard.append((item, value)),
+        on_progress=lambda item, value: received.append((item, value)),
         tick=lambda: ticks.append(time.monotonic()),
     )
     assert dict(found) == {0: 0, 1: 1}
-    assert set(heard) == {(0, ("at", 0)), (1, ("at", 1))}
-    assert all(count <= 7 for count in Counter(item for item, _ in heard).values())
+    assert set(received) == {(0, ("at", 0)), (1, ("at", 1))}
+    assert all(count <= 7 for count in Counter(item for item, _ in received).values())
     assert ticks
 
 
-def test_what_the_function_raises_is_raised(executor: Executor) -> None:
+def test_exceptions_of_the_function_are_raised(executor: Executor) -> None:
     with pytest.raises(ValueError, match="1 is wrong"):
         list(executor.map_unordered(wrong, [1]))
 
 
 @pytest.mark.parametrize("executor", ["threads", "processes", "cluster"], indirect=True)
-def test_items_under_way_are_cancelled_and_waited_for(executor: Executor, tmp_path: Path) -> None:
+def test_running_items_are_cancelled_and_waited_for(executor: Executor, tmp_path: Path) -> None:
     marks = [tmp_path / str(number) for number in range(executor.workers)]
 
     class EnoughError(Exception):
@@ -84,7 +84,7 @@ def test_items_under_way_are_cancelled_and_waited_for(executor: Executor, tmp_pa
 
     started = time.monotonic()
     with (
-        closing(executor.map_unordered(endless, marks, tick=enough)) as running,
+        closing(executor.map_unordered(until_cancelled, marks, tick=enough)) as running,
         pytest.raises(EnoughError),
     ):
         list(running)
@@ -92,7 +92,7 @@ def test_items_under_way_are_cancelled_and_waited_for(executor: Executor, tmp_pa
     assert time.monotonic() - started < 30
 
 
-def test_what_is_raised_on_progress_ends_an_item_of_this_thread() -> None:
+def test_exceptions_of_on_progress_end_an_item_of_this_thread() -> None:
     class EnoughError(Exception):
         pass
 
@@ -103,8 +103,8 @@ def test_what_is_raised_on_progress_ends_an_item_of_this_thread() -> None:
         list(Serial().map_unordered(slow, [0], on_progress=enough))
 
 
-def test_a_process_that_dies_loses_its_own_item() -> None:
-    found = dict(Processes(2).map_unordered(die_of_three, range(6)))
+def test_a_process_that_dies_loses_only_its_own_item() -> None:
+    found = dict(Processes(2).map_unordered(exit_at_three, range(6)))
     assert found == {0: 0, 1: 1, 2: 2, 3: Lost(status=7), 4: 4, 5: 5}
 
 

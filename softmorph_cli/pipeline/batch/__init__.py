@@ -1,1 +1,1 @@
-"""Many files: which ones, what was done already, who works on which, and what came of it."""
+"""Batches: which files of a folder are processed, by which workers, and with what result."""

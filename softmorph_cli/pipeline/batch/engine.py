@@ -1,4 +1,4 @@
-"""Files of a batch on an executor: what every kind of worker is given, and what is said of those that die."""
+"""The files of a batch on an executor: what each kind of worker receives, and the errors of workers that died."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from softmorph_cli.errors import ClusterError
 from softmorph_cli.pipeline.batch.stale_temporaries import clear
-from softmorph_cli.pipeline.batch.task import Outcome, Task, run_task
+from softmorph_cli.pipeline.batch.task import FileTask, Outcome, run_task
 from softmorph_cli.workers import Executor, Lost, Processes, Threads, raise_if_cancelled, send_progress
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sign:
-    """What a worker is at.
+class WorkerStatus:
+    """What a worker is doing.
 
     Attributes:
         worker: Its number, from 0.
-        name: The file.
-        progress: How far the step under way is; None while it reads or writes.
+        name: The file's name.
+        progress: Progress of the running step; None while the file is read or written.
     """
 
     worker: int
@@ -38,73 +38,63 @@ class Sign:
     progress: Progress | None = None
 
 
-# Called with what a worker is at, and with None about once a second, so that something can be shown.
-Watch = Callable[[Sign | None], None]
+# Called with the status of a worker, and with None about once a second.
+Watch = Callable[[WorkerStatus | None], None]
 
 
-def do(task: Task, *, computing: AbstractContextManager[Any] | None = None) -> Outcome:
-    """Return the outcome of a task, sending progress from inside a worker.
-
-    Args:
-        task: The work.
-        computing: As for `run_task`.
-    """
-    return run_task(task, progress=_go_on, computing=computing)
+def do(task: FileTask, *, computing: AbstractContextManager[Any] | None = None) -> Outcome:
+    """Return the outcome of a task; inside a worker, send its progress and stop when it is cancelled."""
+    return run_task(task, progress=_send, computing=computing)
 
 
-def _go_on(progress: Progress) -> None:
+def _send(progress: Progress) -> None:
     raise_if_cancelled()
     send_progress(progress)
 
 
-def _as_it_is(task: Task, sent: Task, outcome: Outcome) -> Outcome:
+def _with_task(task: FileTask, sent: FileTask, outcome: Outcome) -> Outcome:
     return replace(outcome, task=task)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An executor, and what it takes to do a batch's files on it.
+    """An executor for the tasks of a batch.
 
     Attributes:
-        executor: Does the tasks.
-        died: Returns what is wrong with a file whose workers died.
-        function: Does a task.
-        sent: Returns a task as a worker is given it.
-        received: Returns an outcome in terms of the task that was asked for, not of the one that was sent.
+        executor: Runs the tasks.
+        died: Returns the error of a task whose workers died.
+        function: Carries out a task.
+        sent: Returns the form of a task that a worker receives.
+        received: Given a task, the form that was sent and its outcome, returns the outcome of the task.
         leave: Called when the tasks end.
     """
 
     executor: Executor
-    died: Callable[[Task, Lost], str]
-    function: Callable[[Task], Outcome] = do
-    sent: Callable[[Task], Task] = lambda task: task
-    received: Callable[[Task, Task, Outcome], Outcome] = _as_it_is
+    died: Callable[[FileTask, Lost], str]
+    function: Callable[[FileTask], Outcome] = do
+    sent: Callable[[FileTask], FileTask] = lambda task: task
+    received: Callable[[FileTask, FileTask, Outcome], Outcome] = _with_task
     leave: Callable[[], None] = lambda: None
 
     @property
     def workers(self) -> int:
-        """How many files at once; on a cluster more workers may come."""
+        """Number of files at once; on a cluster more workers may join."""
         return self.executor.workers
 
-    def outcomes(self, tasks: Iterator[Task], watch: Watch) -> Generator[Outcome, None, None]:
-        """Yield the outcome of every task as it comes; see `Executor.map_unordered`.
-
-        Args:
-            tasks: The work.
-            watch: Told what the workers are at.
-        """
-        asked: dict[str, tuple[Task, int, float]] = {}
+    def outcomes(self, tasks: Iterator[FileTask], watch: Watch) -> Generator[Outcome, None, None]:
+        """Yield the outcome of every task as it ends; see `Executor.map_unordered`."""
+        running: dict[str, tuple[FileTask, int, float]] = {}
         free = list(range(self.workers))
 
-        def sent() -> Iterator[Task]:
+        def sent() -> Iterator[FileTask]:
             for task in tasks:
-                number = heapq.heappop(free) if free else len(asked)
-                asked[task.name] = task, number, time.monotonic()
-                watch(Sign(number, task.name))
+                number = heapq.heappop(free) if free else len(running)
+                running[task.name] = task, number, time.monotonic()
+                watch(WorkerStatus(number, task.name))
                 yield self.sent(task)
 
-        def on_progress(task: Task, progress: Progress) -> None:
-            watch(Sign(asked[task.name][1], task.name, progress))
+        def on_progress(task: FileTask, progress: Progress) -> None:
+            watch(WorkerStatus(running[task.name][1], task.name, progress))
 
         coming = self.executor.map_unordered(
             self.function, sent(), tick=lambda: watch(None), on_progress=on_progress
@@ -112,7 +102,7 @@ class Engine:
         try:
             with closing(coming):
                 for given, value in coming:
-                    task, number, started = asked.pop(given.name)
+                    task, number, started = running.pop(given.name)
                     heapq.heappush(free, number)
                     if isinstance(value, Lost):
                         clear([task.target])
@@ -120,38 +110,28 @@ class Engine:
                     else:
                         yield self.received(task, given, value)
         except ClusterError as error:
-            again = "what is done stays done, and the same command with --resume goes on"
-            raise ClusterError(f"{str(error).removesuffix('.')}; {again}.") from error
+            advice = "what is done stays done, and the same command with --resume goes on"
+            raise ClusterError(f"{str(error).removesuffix('.')}; {advice}.") from error
         finally:
-            # Before anybody clears up: what did not end in time is ended with its cluster.
+            # Ends workers that did not stop in time, before their temporary files are removed.
             self.leave()
 
 
 def thread_engine(workers: int) -> Engine:
-    """Return threads around one device: one file is computed while others are read and written.
-
-    Args:
-        workers: How many.
-    """
+    """Return an engine of threads for one device: one file is computed while others are read and written."""
     return Engine(Threads(workers), _died, partial(do, computing=Lock()))
 
 
 def process_engine(workers: int, threads: int, memory: int | None = None) -> Engine:
-    """Return processes on this machine.
+    """Return an engine of processes, each with this number of threads and bytes of memory (None: no limit)."""
 
-    Args:
-        workers: How many.
-        threads: CPU threads of each.
-        memory: Bytes that each may use; None where there is no limit.
-    """
-
-    def sent(task: Task) -> Task:
+    def sent(task: FileTask) -> FileTask:
         return replace(task, threads=threads, memory=memory)
 
     return Engine(Processes(workers, threads), _died, sent=sent)
 
 
-def _died(task: Task, lost: Lost) -> str:
+def _died(task: FileTask, lost: Lost) -> str:
     status = lost.status
     if status is None or status >= 0:
         return f"{task.source}: the worker ended with status {status}; try the file by itself with softmorph chain."

@@ -1,4 +1,4 @@
-"""One batch at a time in a folder."""
+"""A lock on a folder, so that one batch at a time writes into it."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from softmorph_cli.system.files import open_own
 
 
 def name_of(tag: str) -> str:
-    """Return the name of the lock; `tag` tells parts apart."""
+    """Return the name of the lock file; `tag` distinguishes the parts of a batch."""
     return f".softmorph-batch{tag}.lock"
 
 
 @contextmanager
 def held(folder: Path, tag: str) -> Iterator[None]:
-    """Lock a folder for this process. A lock whose process has ended does not count.
+    """Lock a folder for this process. A lock whose process has ended is taken over.
 
     Args:
         folder: The output folder, which exists.
-        tag: Of the part; parts of one batch may run at once.
+        tag: Tag of the part; parts of one batch may run at the same time.
 
     Raises:
         FileError: If another batch holds it, or the folder cannot be written.
     """
     path = folder / name_of(tag)
-    descriptor = _take(path, folder)
+    descriptor = _lock(path, folder)
     try:
         os.ftruncate(descriptor, 0)
-        with suppress(OSError):  # on a full disk the lock holds all the same
+        with suppress(OSError):  # on a full disk the lock holds without its content
             os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, json.dumps(_me()).encode())
         yield
     finally:
-        # While it is still locked: whoever waits for it sees that it is no longer this file.
+        # While it is still locked, so that a process that waits for it notices that the file was removed.
         with suppress(OSError):
             path.unlink()
         os.close(descriptor)
@@ -53,7 +53,7 @@ def _me() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname()}
 
 
-def _take(path: Path, folder: Path) -> int:
+def _lock(path: Path, folder: Path) -> int:
     while True:
         try:
             descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
@@ -68,30 +68,30 @@ def _take(path: Path, folder: Path) -> int:
         if locked is False:
             os.close(descriptor)
             raise _refusal(folder, holder)
-        # On a file system without locks its word is all there is.
+        # On a file system without locks only the content of the file tells.
         if locked is None and holder and holder != _me() and _alive(holder):
             os.close(descriptor)
             raise _refusal(folder, holder, path)
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
-        os.close(descriptor)  # its last holder took it away just now
+        os.close(descriptor)  # its last holder has just removed it
 
 
 def _holder(descriptor: int) -> dict[str, Any]:
     try:
-        told = json.loads(os.read(descriptor, 4096))
+        content = json.loads(os.read(descriptor, 4096))
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _alive(holder: dict[str, Any]) -> bool:
     if holder.get("host") != socket.gethostname():
-        return True  # nobody here can tell
+        return True  # unknown from here
     try:
         number = int(holder["pid"])
-        if number <= 0:  # whole groups of processes
+        if number <= 0:  # these numbers stand for groups of processes
             return False
         os.kill(number, 0)
     except (ProcessLookupError, KeyError, ValueError, TypeError, OverflowError):

@@ -1,4 +1,4 @@
-"""What a batch has done so far, line by line in a file that survives whatever ends the batch."""
+"""The manifest of a batch: a file with a line for each state of each file, complete after a crash."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from softmorph_cli.system.files import is_store, open_own
 
 _STEM: Final = "softmorph-manifest"
 _NAME: Final = re.compile(rf"{_STEM}(-\d+-of-\d+)?\.jsonl")
-# What is read with a file and has its name: labels that say where a network's output lies, detached voxels.
+# Formats with companion files of the same name: the labels of a network's output, detached voxels.
 _WITH_OTHERS: Final = (".npz", ".mhd", ".nhdr")
 _DESCRIPTIONS: Final = ("dataset.json", "plans.json")
-# Of a row, what is no single value: lists of such types, and groups of values by name.
+# Entries of a row that are no single values: lists of these types, and mappings.
 _LISTS: Final[Mapping[str, tuple[type, ...]]] = {
     **dict.fromkeys(("shape", "output_shape"), (int,)),
     "iterations": (int, type(None)),
@@ -31,23 +31,23 @@ _LISTS: Final[Mapping[str, tuple[type, ...]]] = {
 }
 _GROUPS: Final = ("before", "after")
 BEGUN, DONE, FAILED = "begun", "done", "failed"
-# Why a result that is there whole would be made again.
+# Why a complete result is made again.
 OTHER_PARAMETERS, OUTPUT_CHANGED, NOT_LISTED = "other parameters", "output changed", "not in the manifest"
 
 
 @dataclass(frozen=True)
 class Record:
-    """The last that is known of a file.
+    """A line of the manifest: the state of a file.
 
     Attributes:
         name: The input's path below the input folder.
         target: The result's path below the output folder.
         state: "begun", "done" or "failed".
         when: Seconds since 1970.
-        identity: The input when it was read, as `identity` returns it.
-        fingerprint: Of the parameters.
+        identity: `identity` of the input when it was read.
+        fingerprint: Fingerprint of the parameters.
         output_size: Bytes of the result.
-        row: What the summary says of it.
+        row: The file's entry in the summary.
     """
 
     name: str
@@ -66,19 +66,15 @@ def name_of(parts: int = 1, part: int = 0) -> str:
 
 
 def tag(parts: int, part: int) -> str:
-    """Return what stands in the names of a part's own files."""
+    """Return the part of the names of files that distinguishes the parts of a batch."""
     return f"-{part}-of-{parts}" if parts > 1 else ""
 
 
 def identity(path: Path, reference: Path | None = None) -> dict[str, Any]:
-    """Return what tells whether a file has changed: its size and time, and those of what is read with it.
-
-    Args:
-        path: The file.
-        reference: The image of its own that says where it lies, if one does.
+    """Return size and modification time of a file, of its companions and of its reference image, if it has one.
 
     Raises:
-        OSError: If it cannot be looked at.
+        OSError: If a file does not exist or cannot be accessed.
     """
     if reference is not None:
         state = reference.stat()
@@ -93,19 +89,19 @@ def identity(path: Path, reference: Path | None = None) -> dict[str, Any]:
     state = path.stat()
     found: dict[str, Any] = {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
     if path.suffix.lower() in _WITH_OTHERS:
-        beside = sorted(path.parent.glob(f"{_escaped(path.stem)}.*"))
+        companions = sorted(path.parent.glob(f"{_without_wildcards(path.stem)}.*"))
         if path.suffix.lower() == _WITH_OTHERS[0]:
-            beside += [path.with_name(name) for name in _DESCRIPTIONS]
+            companions += [path.with_name(name) for name in _DESCRIPTIONS]
         found["beside"] = {
             other.name: [other.stat().st_size, other.stat().st_mtime_ns]
-            for other in beside
+            for other in companions
             if other != path and other.is_file()
         }
     return found
 
 
 def known(folder: Path) -> tuple[dict[str, Record], set[str]]:
-    """Return what the manifests in a folder say: the last of each input, and all targets that are a batch's own.
+    """Return the last record of each input in the manifests of a folder, and all targets that they name.
 
     Raises:
         FileError: If one cannot be read.
@@ -119,8 +115,8 @@ def known(folder: Path) -> tuple[dict[str, Record], set[str]]:
             continue
         lines = _records(path)
         targets.update(line.target for line in lines)
-        # The same folder may have been split into other parts before. Lines of one file are in order, whatever the
-        # clock was, and none is from after the file was written.
+        # The folder may have been split into other parts before. Within a manifest the order of lines counts, not the
+        # clock; and no line is newer than the file.
         written = path.stat().st_mtime
         for name, last in {line.name: line for line in lines}.items():
             before = records.get(name)
@@ -130,7 +126,7 @@ def known(folder: Path) -> tuple[dict[str, Record], set[str]]:
 
 
 def batches(folder: Path) -> list[Mapping[str, Any]]:
-    """Return the parameters of every batch that the manifests in a folder tell of.
+    """Return the parameters of every batch in the manifests of a folder.
 
     Raises:
         FileError: If one cannot be read.
@@ -141,9 +137,9 @@ def batches(folder: Path) -> list[Mapping[str, Any]]:
             if not line.startswith(b'{"state": "batch"'):
                 continue
             with suppress(ValueError, KeyError, RecursionError):
-                told = json.loads(line)["parameters"]
-                json.dumps(told)  # what is too deep for that is too deep for whoever compares it
-                found.append(told)
+                parameters = json.loads(line)["parameters"]
+                json.dumps(parameters)  # raises where they are nested too deeply to be compared
+                found.append(parameters)
     return [one for one in found if isinstance(one, dict)]
 
 
@@ -168,58 +164,58 @@ def _records(path: Path) -> list[Record]:
         try:
             found.append(_record(json.loads(line)))
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
-            # The batch was killed, or the disk full, while this line was written; or it is of another version.
+            # The batch was killed or the disk full while this line was written, or another version wrote it.
             continue
     return found
 
 
 def _record(line: dict[str, Any]) -> Record:
-    """Return what a line says.
+    """Return the record of a line.
 
     Raises:
-        KeyError: If something is missing; so for the others.
-        TypeError: If it is of another type than was written.
-        ValueError: If it is a number that JSON does not have, or a state that there is not.
+        KeyError: If an entry is missing.
+        TypeError: If an entry has the wrong type.
+        ValueError: If a number is not finite, or the state is unknown.
     """
     record = Record(
         name=_text(line["input"]),
         target=_text(line["output"]),
-        state=_is(line["state"], str),
+        state=_typed(line["state"], str),
         when=_number(line["when"]),
-        identity=_is(line.get("identity", {}), dict),
-        fingerprint=_is(line.get("fingerprint", ""), str),
-        output_size=_is(line.get("output_size"), int, type(None)),
-        row=_is(line.get("row", {}), dict),
+        identity=_typed(line.get("identity", {}), dict),
+        fingerprint=_typed(line.get("fingerprint", ""), str),
+        output_size=_typed(line.get("output_size"), int, type(None)),
+        row=_typed(line.get("row", {}), dict),
     )
     if record.state not in (BEGUN, DONE, FAILED):
         raise ValueError(record.state)
     for name, value in record.row.items():
         if name in _LISTS:
-            for item in _is(value, list):
-                _is(item, *_LISTS[name])
+            for item in _typed(value, list):
+                _typed(item, *_LISTS[name])
                 _plain(item)
         elif name in _GROUPS:
-            for figure in _is(value, dict).values():
+            for figure in _typed(value, dict).values():
                 _plain(figure)
         else:
             _plain(value)
     return record
 
 
-def _is(value: Any, *types: type) -> Any:
-    # Of these types, True is no number.
+def _typed(value: Any, *types: type) -> Any:
+    # True is an instance of int.
     if not isinstance(value, types) or isinstance(value, bool):
         raise TypeError(value)
     return value
 
 
 def _text(value: Any) -> str:
-    os.fsencode(_is(value, str))  # raises for what no file can be called
+    os.fsencode(_typed(value, str))  # raises ValueError where no file can have that name
     return str(value)
 
 
 def _number(value: Any) -> float:
-    if not math.isfinite(_is(value, int, float)):
+    if not math.isfinite(_typed(value, int, float)):
         raise ValueError(value)
     return float(value)
 
@@ -233,16 +229,16 @@ def _plain(value: Any) -> None:
         raise TypeError(value)
 
 
-class Manifest:
-    """A manifest that is written to. Every line is on the disk before the next thing is done.
+class BatchManifest:
+    """A manifest that is open for writing. Every line is on the disk before the batch goes on.
 
     Args:
-        path: The file; lines are added to it.
-        told: What the batch does, for whoever reads the file.
+        path: The file; lines are appended to it.
+        parameters: The parameters of the batch.
     """
 
-    def __init__(self, path: Path, told: Mapping[str, Any]) -> None:
-        """Open it, and begin a new line if the last is broken.
+    def __init__(self, path: Path, parameters: Mapping[str, Any]) -> None:
+        """Open it, and begin a new line if the last one is incomplete.
 
         Raises:
             FileError: If it cannot be written.
@@ -257,10 +253,12 @@ class Manifest:
         size = os.fstat(self._descriptor).st_size
         if size:
             os.lseek(self._descriptor, size - 1, os.SEEK_SET)
-        self._broken = size > 0 and os.read(self._descriptor, 1) != b"\n"
-        self._add({"state": "batch", "version": __version__, "parameters": dict(told), "when": time.time()})
+        self._incomplete = size > 0 and os.read(self._descriptor, 1) != b"\n"
+        self._add(
+            {"state": "batch", "version": __version__, "parameters": dict(parameters), "when": time.time()}
+        )
 
-    def __enter__(self) -> Manifest:
+    def __enter__(self) -> BatchManifest:
         """Return itself."""
         return self
 
@@ -271,7 +269,7 @@ class Manifest:
         os.close(self._descriptor)
 
     def write(self, record: Record) -> None:
-        """Add what is now known of a file.
+        """Append a record.
 
         Raises:
             FileError: If it cannot be written.
@@ -289,13 +287,13 @@ class Manifest:
         self._add(line)
 
     def _add(self, line: Mapping[str, Any]) -> None:
-        text = ("\n" if self._broken else "") + json.dumps(line) + "\n"
+        text = ("\n" if self._incomplete else "") + json.dumps(line) + "\n"
         left = text.encode()
-        self._broken = True
+        self._incomplete = True
         try:
             while left:
                 left = left[os.write(self._descriptor, left) :]
-            self._broken = False
+            self._incomplete = False
             os.fsync(self._descriptor)
         except OSError as error:
             raise self._refusal(error) from error
@@ -314,14 +312,9 @@ def unchanged(
     fingerprints: Collection[str],
     reference: Path | None = None,
 ) -> str | None:
-    """Return why a file has to be done again, in a word or two; None if its result is there and up to date.
+    """Return in a few words why a file has to be processed again; None if its result is up to date.
 
-    Args:
-        record: What is known of it.
-        source: The file.
-        target: Its result.
-        fingerprints: Those of parameters with this result.
-        reference: As for `identity`.
+    `fingerprints` are those of all parameters that give the same result.
     """
     if record.state != DONE:
         return "failed before" if record.state == FAILED else "not finished"
@@ -341,5 +334,5 @@ def unchanged(
     return OUTPUT_CHANGED if record.output_size not in (None, size) else None
 
 
-def _escaped(text: str) -> str:
+def _without_wildcards(text: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", text)

@@ -1,4 +1,4 @@
-"""Which files of a folder are read, and what each of them becomes."""
+"""Which files of a folder are read, and the names of the results."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _STORE: Final = ".zarr"
 
 
 @dataclass(frozen=True)
-class Job:
-    """One file and what it becomes.
+class FileJob:
+    """A file of a batch and its result.
 
     Attributes:
-        name: The input's path below the input folder, with /, by which the manifest knows it.
+        name: The input's path below the input folder, with /; its name in the manifest.
         source: The file to read.
         target: The file to write.
     """
@@ -36,17 +36,16 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which files of a folder are meant, and what the results are called.
+class FileSelection:
+    """Which files of a folder are read, and how the results are named.
 
     Attributes:
         source: The folder that is read.
         target: The folder that is written.
-        glob: Which names; one with / in it is compared with the path below the folder. None for all that can be
-            read.
-        recursive: Whether folders in it are read too; the results lie in folders of the same names.
-        suffix: What is added to names: `_skeleton` before the format, `.tif` as another format, or both.
-        apart: Files that are read for every input, such as a mask, and so are no inputs.
+        glob: Pattern of names, or of paths below the folder if it has a /; None for all files that can be read.
+        recursive: Whether subfolders are read too; the results are in subfolders of the same names.
+        suffix: Added to names: `_skeleton` before the format, `.tif` as another format, or both.
+        apart: Files that are read with every input, such as a mask, and so are no inputs.
     """
 
     source: Path
@@ -57,67 +56,63 @@ class Choice:
     apart: tuple[Path, ...] = ()
 
 
-def jobs(choice: Choice, stored: str | None) -> list[Job]:
-    """Return every file and what it becomes, sorted by name.
-
-    Args:
-        choice: Which files.
-        stored: The type the results are stored as.
+def jobs(selection: FileSelection, stored: str | None) -> list[FileJob]:
+    """Return every file and its result, sorted by name.
 
     Raises:
-        FileError: If a folder is missing, is none, or there is nothing to read in it.
-        UsageError: If two inputs would become one output, an output would lie among the inputs, or a format
-            cannot be written.
+        FileError: If a folder does not exist or is a file, or holds no file that can be read.
+        UsageError: If two inputs have the same result, a result is among the inputs, or a format cannot be written.
     """
-    _check_folders(choice.source, choice.target)
-    names = inputs(choice)
-    added, ending = _split(choice.suffix)
+    _check_folders(selection.source, selection.target)
+    names = inputs(selection)
+    added, ending = _split(selection.suffix)
     made = [
-        Job(name, choice.source / name, choice.target / _result(Path(name), added, ending)) for name in names
+        FileJob(name, selection.source / name, selection.target / _result(Path(name), added, ending))
+        for name in names
     ]
-    _check_targets(made, choice)
+    _check_targets(made, selection)
     _check_formats(made, stored)
     return made
 
 
-def inputs(choice: Choice) -> list[str]:
+def inputs(selection: FileSelection) -> list[str]:
     """Return the paths of the inputs below the folder, sorted.
 
     Raises:
-        FileError: If there is none, or a folder cannot be read.
+        FileError: If there is no such file, or a folder cannot be read.
     """
     from softmorph_cli.io.formats import ACCEPTED, FORMATS, suffix_of
 
     known = {suffix for family in FORMATS for suffix in family.suffixes}
-    every = sorted(_walk(choice.source, "", choice.recursive))
-    matching = [name for name in every if _matches(name, choice.glob)]
+    every = sorted(_walk(selection.source, "", selection.recursive))
+    matching = [name for name in every if _matches(name, selection.glob)]
     readable = [name for name in matching if suffix_of(Path(name)) in known]
-    # Of a network's output, the labels beside it say where it lies; they are no map.
+    # The labels beside a network's output are read for their geometry; they are no input.
     outputs = {_stem(name) for name in readable if suffix_of(Path(name)) == _NETWORK}
-    apart = {path.resolve() for path in choice.apart}
+    apart = {path.resolve() for path in selection.apart}
     found = [
         name
         for name in readable
         if (suffix_of(Path(name)) == _NETWORK or _stem(name) not in outputs)
-        and not (apart and (choice.source / name).resolve() in apart)
+        and not (apart and (selection.source / name).resolve() in apart)
     ]
     if found:
         return found
-    where = f"{choice.source}" + (f" ({choice.glob})" if choice.glob else "")
-    if matching and choice.glob:
+    where = f"{selection.source}" + (f" ({selection.glob})" if selection.glob else "")
+    if matching and selection.glob:
         raise FileError(f"{where}: nothing that matches can be read; read are {ACCEPTED}.")
-    if choice.glob and every:
+    if selection.glob and every:
         raise FileError(
             f"{where}: none of {len(every)} files matches; quote the pattern, such as '*.nii.gz'."
         )
-    deeper = any(one.is_dir() and not one.name.startswith(".") for one in choice.source.iterdir())
+    deeper = any(one.is_dir() and not one.name.startswith(".") for one in selection.source.iterdir())
     more = ""
-    if deeper and not choice.recursive:
+    if deeper and not selection.recursive:
         more = "; folders in it are left alone: name one of them, or give softmorph batch --recursive"
     raise FileError(f"{where} holds no file that can be read; read are {ACCEPTED}{more}.")
 
 
-def part_of(made: Sequence[Job], parts: int, part: int) -> list[Job]:
+def part_of(made: Sequence[FileJob], parts: int, part: int) -> list[FileJob]:
     """Return every `parts`-th file, from number `part` on.
 
     Raises:
@@ -130,8 +125,8 @@ def part_of(made: Sequence[Job], parts: int, part: int) -> list[Job]:
     return list(made[part::parts])
 
 
-def some(paths: Sequence[object]) -> str:
-    """Return the first few of many, and how many more there are."""
+def first_few(paths: Sequence[object]) -> str:
+    """Return the first paths of a list, and how many more there are."""
     shown = ", ".join(map(str, paths[:_SHOWN]))
     more = len(paths) - _SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
@@ -186,7 +181,7 @@ def _stem(name: str) -> str:
 
 
 def _split(suffix: str) -> tuple[str, str]:
-    """Return what `--suffix` adds before the format, and the format, if it names one."""
+    """Return the part of `--suffix` before the format, and the format, if it names one."""
     from softmorph_cli.io.formats import FORMATS, suffix_of
 
     if "/" in suffix:
@@ -211,8 +206,8 @@ def _result(path: Path, added: str, ending: str) -> Path:
     return path.with_name(f"{stem}{added}{ending or target_suffix(path, family)}")
 
 
-def _check_targets(made: Sequence[Job], choice: Choice) -> None:
-    sources: dict[Path, list[Job]] = defaultdict(list)
+def _check_targets(made: Sequence[FileJob], selection: FileSelection) -> None:
+    sources: dict[Path, list[FileJob]] = defaultdict(list)
     for job in made:
         sources[job.target].append(job)
     for target, several in sources.items():
@@ -222,8 +217,8 @@ def _check_targets(made: Sequence[Job], choice: Choice) -> None:
                 f"{names} would both become {target}; choose one of them with --glob, or give the results "
                 "another name with --suffix."
             )
-    read = {job.source.resolve() for job in made} | {path.resolve() for path in choice.apart}
-    folder = choice.source.resolve()
+    read = {job.source.resolve() for job in made} | {path.resolve() for path in selection.apart}
+    folder = selection.source.resolve()
     for job in made:
         target = job.target.resolve()
         if target in read or folder in target.parents:
@@ -233,7 +228,7 @@ def _check_targets(made: Sequence[Job], choice: Choice) -> None:
             )
 
 
-def _check_formats(made: Sequence[Job], stored: str | None) -> None:
+def _check_formats(made: Sequence[FileJob], stored: str | None) -> None:
     from softmorph_cli.io.formats import suffix_of, target_format
 
     checked = set()
@@ -244,6 +239,6 @@ def _check_formats(made: Sequence[Job], stored: str | None) -> None:
             try:
                 target_format(job.target, WriteOptions(output_type=stored))
             except FileError:
-                continue  # about this one path; whoever writes it says so
+                continue  # concerns this path only: reported when the file is written
             except SoftmorphError as error:
                 raise UsageError(f"{job.source}: {error}") from error

@@ -1,4 +1,4 @@
-"""What is done to every file, as data: it goes to other processes, and the manifest knows it by a fingerprint."""
+"""The steps and options of a batch: picklable, and identified in the manifest by a fingerprint."""
 
 from __future__ import annotations
 
@@ -12,59 +12,50 @@ from typing import TYPE_CHECKING, Any, Final
 from softmorph_cli import __version__
 from softmorph_cli.filters.filter import MASK, Filter, SoftFilter
 from softmorph_cli.io.options import DEFAULT, ReadOptions
-from softmorph_cli.pipeline.outputs import ResultOptions
+from softmorph_cli.pipeline.outputs import OutputOptions
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Settings
-    from softmorph_cli.pipeline.process import Outputs
 
-# They change how fast a result comes, not what it is.
-_SAME_RESULT: Final = ("device", "threads")
-
-
-_USUAL: Final = ResultOptions()
+# Settings that change the speed, not the result.
+_SPEED_ONLY: Final = ("device", "threads")
+_DEFAULT_OUTPUTS: Final = OutputOptions()
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done to every file.
+    """What a batch does with every file.
 
     Attributes:
-        filters: The steps; none where a batch is summarized alone.
-        settings: How they run where they do not say.
-        pipeline: The file that holds them; None where they were typed.
+        filters: The steps; none where a batch is only summarized.
+        settings: Settings of steps that have none of their own.
+        pipeline: The TOML file that holds the steps; None where they were typed.
         reading: How files are read.
-        writing: How results are written; whether files are replaced is the batch's.
+        writing: How results are written; `force` is set for each file.
     """
 
     filters: tuple[Filter, ...]
     settings: Settings
     pipeline: Path | None = None
     reading: ReadOptions = DEFAULT
-    writing: ResultOptions = _USUAL
+    writing: OutputOptions = _DEFAULT_OUTPUTS
 
     def on_threads(self, threads: int) -> Recipe:
-        """Return the recipe for so many threads."""
+        """Return the recipe with a number of threads."""
         filters = tuple(
             replace(one, threads=threads) if isinstance(one, SoftFilter) else one for one in self.filters
         )
         return replace(self, filters=filters, settings=replace(self.settings, threads=threads))
 
-    def outputs(self, target: Path, *, force: bool = False) -> Outputs:
-        """Return what is written for one file."""
-        from softmorph_cli.pipeline.process import Outputs
-
-        return Outputs.of(self.writing, target=target, force=force)
-
     @property
-    def told(self) -> dict[str, Any]:
-        """All that a result depends on, beside the file: plain values.
+    def parameters(self) -> dict[str, Any]:
+        """Everything that a result depends on beside the file, as plain values.
 
         Raises:
             SoftmorphError: If a step is wrong.
         """
         chosen = {**asdict(self.settings), "method": None}
-        settings = {name: value for name, value in chosen.items() if name not in _SAME_RESULT}
+        settings = {name: value for name, value in chosen.items() if name not in _SPEED_ONLY}
         reading = {
             name: _stamp(value) if isinstance(value, Path) else value
             for name, value in self.reading.given.items()
@@ -92,13 +83,13 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen letters that change when a result would."""
-        return fingerprint_of(self.told)
+        """Sixteen hexadecimal digits, different where a result would be."""
+        return fingerprint_of(self.parameters)
 
 
-def fingerprint_of(told: Mapping[str, Any]) -> str:
-    """Return the fingerprint of what `Recipe.told` is, or was when a manifest was written."""
-    text = json.dumps(told, sort_keys=True, default=str)
+def fingerprint_of(parameters: Mapping[str, Any]) -> str:
+    """Return the fingerprint of `Recipe.parameters`, of this version or of the one that wrote a manifest."""
+    text = json.dumps(parameters, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -108,13 +99,13 @@ def _stamp(path: Path) -> list[Any]:
     except OSError:
         return [path.name]
     if path.is_dir():
-        # Of a folder each case has an image of its own, which the manifest knows beside the case.
+        # A folder holds an image for each case, which is part of the identity of the case.
         return [path.name]
     return [path.name, state.st_size, state.st_mtime_ns]
 
 
 def _content(value: Any) -> Any:
-    """Return a value; of a rule file what it holds, since the rule may change under its name."""
+    """Return a value, or the hash of the rule file that it names: the rule may change and keep its name."""
     from softmorph_cli.rules.rulefile import named_file
     from softmorph_cli.rules.simple_points import SUFFIX
 
@@ -122,7 +113,7 @@ def _content(value: Any) -> Any:
     if path is None:
         return value
     try:
-        held = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return value
-    return held + SUFFIX if value.endswith(SUFFIX) else held
+    return digest + SUFFIX if value.endswith(SUFFIX) else digest

@@ -1,4 +1,4 @@
-"""How a machine is shared out among workers, and which of the engines does the work there."""
+"""How a machine is divided among workers, and which engine is used there."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Final
 from softmorph_cli.errors import UsageError
 from softmorph_cli.pipeline.batch import engine
 from softmorph_cli.pipeline.batch.engine import Engine
-from softmorph_cli.pipeline.batch.plan import Job
+from softmorph_cli.pipeline.batch.plan import FileJob
 from softmorph_cli.pipeline.batch.recipe import Recipe
 from softmorph_cli.pipeline.batch.task import size_of
 from softmorph_cli.system import machine
 
-# What a worker takes before it has read anything: Python, its libraries, compiled kernels.
+# Memory of a worker before it has read a file: Python, its libraries, compiled kernels.
 _IDLE: Final = 300 << 20
 _ITEMSIZE: Final = 4
 _NIFTI_HEAD: Final = 112
@@ -25,13 +25,13 @@ _NIFTI_HEAD: Final = 112
 
 @dataclass(frozen=True)
 class Shares:
-    """How a machine is shared out.
+    """How a machine is divided among workers.
 
     Attributes:
-        workers: How many.
+        workers: Number of workers.
         threads: CPU threads of each.
         memory: Bytes that each may use; None where there is no limit.
-        note: What a person may want to know.
+        note: A note for the user, if there is one.
     """
 
     workers: int
@@ -40,19 +40,13 @@ class Shares:
     note: str | None = None
 
 
-def shares(jobs: Sequence[Job], recipe: Recipe, workers: int | None) -> Shares:
-    """Decide how many workers there are: as many as cores, files and memory allow.
-
-    Args:
-        jobs: The work.
-        recipe: What is done.
-        workers: How many are asked for; None to decide.
+def shares(jobs: Sequence[FileJob], recipe: Recipe, workers: int | None) -> Shares:
+    """Divide the machine among as many workers as cores, files and memory allow, or among the given number.
 
     Raises:
-        UsageError: If fewer than one is asked for.
+        UsageError: If that number is less than 1.
     """
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers}: at least 1 is needed.")
+    _check_workers(workers)
     cores, allowed = machine.threads(), machine.memory()
     threads = recipe.settings.threads
     count = workers or max(1, cores // (threads or 1))
@@ -85,10 +79,10 @@ def _voxels(path: Path) -> int:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             return _nifti_voxels(path)
         size = size_of(path)
-        # A byte each, or half where it is packed: nobody wants to open every file for this.
+        # One byte a voxel, half a byte compressed: opening every file would take too long.
         return size // 4 if path.suffix.lower() == ".npy" else size
     except (OSError, ValueError, struct.error, EOFError):
-        return 0  # whoever reads it says what is wrong
+        return 0  # reported when the file is read
 
 
 def _nifti_voxels(path: Path) -> int:
@@ -109,12 +103,16 @@ def _nifti_voxels(path: Path) -> int:
     return prod(max(1, size) for size in sizes[1 : 1 + min(max(sizes[0], 0), 7)])
 
 
-def choose(jobs: Sequence[Job], recipe: Recipe, workers: int | None) -> tuple[Engine, str | None]:
-    """Return the engine for a machine, and what a person may want to know about it."""
+def choose(jobs: Sequence[FileJob], recipe: Recipe, workers: int | None) -> tuple[Engine, str | None]:
+    """Return the engine for this machine, and a note for the user, if there is one."""
     if recipe.settings.device.startswith("cuda"):
-        if workers is not None and workers < 1:
-            raise UsageError(f"--workers {workers}: at least 1 is needed.")
-        # One computes while one reads and one writes.
+        _check_workers(workers)
+        # One computes while another reads and another writes.
         return engine.thread_engine(min(workers or 3, max(1, len(jobs)))), None
     shared = shares(jobs, recipe, workers)
     return engine.process_engine(shared.workers, shared.threads, shared.memory), shared.note
+
+
+def _check_workers(workers: int | None) -> None:
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers}: at least 1 is needed.")

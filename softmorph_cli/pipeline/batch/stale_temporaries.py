@@ -1,4 +1,4 @@
-"""Temporary files of workers that were killed: nobody else takes them away."""
+"""Removes temporary files of workers that were killed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from softmorph_cli.system.temporaries import LEFTOVER, remove_left, tails
 
 
 def clear(targets: Iterable[Path], others: Iterable[Path] = ()) -> None:
-    """Remove temporary files that were to become one of the targets.
+    """Remove temporary files of these targets.
 
     Args:
         targets: Files that no worker of the batch is writing now.
-        others: Files that another part of the batch may be writing now.
+        others: Targets of other parts of the batch, which may be running.
     """
     ends: defaultdict[Path, set[str]] = defaultdict(set)
     for target in targets:
@@ -27,5 +27,5 @@ def clear(targets: Iterable[Path], others: Iterable[Path] = ()) -> None:
             for path in folder.iterdir():
                 named = LEFTOVER.fullmatch(path.name)
                 if named is not None and named[1] in ours:
-                    # Another command may be writing a file whose temporary name ends alike.
+                    # Another command may be writing a file whose temporary name has the same end.
                     remove_left(path, unsure=True)

@@ -1,4 +1,4 @@
-"""What came of a batch: one row for each file, as CSV and as JSON."""
+"""The summary of a batch: one row for each file, as CSV and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from softmorph_cli.metrics import volume_columns
 from softmorph_cli.system.files import open_own, replacing
 from softmorph_cli.system.printable import cell
 
-# Always all of them, in this order: tables of different batches in mm then fit below each other.
+# The same columns in every batch in mm, so that tables can be concatenated.
 _FIGURES: Final = (
     *("expected_voxels", "expected_area_mm2", "std_area_mm2", "expected_volume_mm3", "std_volume_mm3"),
     *("voxels_above_half", "components_above_half", "max"),
@@ -35,14 +35,14 @@ _JSON: Final = re.compile(r"summary(-\d+-of-\d+)?\.json")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What came of a file.
+class FileEntry:
+    """A file of a batch.
 
     Attributes:
-        input: The file that was read.
-        output: The file that was written.
+        input: The file that is read.
+        output: The file that is written.
         status: "done", "skipped" (done before), "failed", "not run" or "not finished".
-        row: Everything else.
+        row: Its figures, warnings and error.
     """
 
     input: str
@@ -52,36 +52,36 @@ class Entry:
 
     @property
     def error(self) -> str | None:
-        """What is wrong with it."""
+        """Why it failed, in one sentence."""
         error = self.row.get("error")
         return None if error is None else str(error)
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What came of a batch.
+class BatchSummary:
+    """The summary of a batch.
 
     Attributes:
-        parameters: What was done.
+        parameters: The parameters of the batch.
         entries: Every file, sorted by name.
     """
 
     parameters: Mapping[str, Any]
-    entries: Sequence[Entry]
+    entries: Sequence[FileEntry]
 
     @property
     def counts(self) -> Counter[str]:
-        """How many files ended how."""
+        """The number of files of each status."""
         return Counter(entry.status for entry in self.entries)
 
     @property
-    def bad(self) -> list[Entry]:
+    def bad(self) -> list[FileEntry]:
         """Files without an up-to-date result."""
         return [entry for entry in self.entries if entry.status not in GOOD]
 
     @property
     def document(self) -> dict[str, Any]:
-        """The JSON."""
+        """The JSON document."""
         counts = self.counts
         return {
             **documents.head(),
@@ -98,7 +98,7 @@ class Summary:
 
     @property
     def table(self) -> str:
-        """The CSV."""
+        """The CSV table."""
         text = io.StringIO()
         rows = [_cells(entry) for entry in self.entries]
         others = [f"{name}_{when}" for name in volume_columns.OTHER_UNITS for when in ("before", "after")]
@@ -110,16 +110,16 @@ class Summary:
 
 
 def paths(folder: Path, tag: str) -> tuple[Path, Path]:
-    """Return where the summary of a batch, or of a part of one, is kept."""
+    """Return the CSV and the JSON file of the summary of a batch, or of a part of one."""
     return folder / f"summary{tag}.csv", folder / f"summary{tag}.json"
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedResult:
     """A result as a summary lists it.
 
     Attributes:
-        parameters: What was done.
+        parameters: The parameters of the batch.
         when: When the summary was written, in nanoseconds since 1970; a newer file is not this result.
     """
 
@@ -127,12 +127,12 @@ class Listed:
     when: int
 
 
-def listed(folder: Path) -> dict[tuple[str, ...], Listed]:
-    """Return the results that the summaries in a folder list, by the parts of their paths, as these were typed.
+def listed(folder: Path) -> dict[tuple[str, ...], ListedResult]:
+    """Return the results that the summaries in a folder list, by the parts of their paths as these were typed.
 
-    They say what a batch made where its manifest was lost. What cannot be read lists nothing.
+    They stand in for a manifest that was lost. Summaries that cannot be read are ignored.
     """
-    found: dict[tuple[str, ...], Listed] = {}
+    found: dict[tuple[str, ...], ListedResult] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if _JSON.fullmatch(path.name) is None:
             continue
@@ -144,17 +144,17 @@ def listed(folder: Path) -> dict[tuple[str, ...], Listed]:
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             continue
         if isinstance(parameters, dict):
-            found.update(dict.fromkeys(made, Listed(parameters, when)))
+            found.update(dict.fromkeys(made, ListedResult(parameters, when)))
     return found
 
 
-def save(summary: Summary, folder: Path, tag: str) -> None:
+def save(summary: BatchSummary, folder: Path, tag: str) -> None:
     """Write both files, each in one step.
 
     Raises:
         FileError: If one cannot be written.
     """
-    # A file's name that is no UTF-8 keeps its bytes.
+    # File names that are not UTF-8 keep their bytes.
     table = summary.table.encode("utf-8", "surrogateescape")
     document = documents.as_json(summary.document).encode()
     for path, content in zip(paths(folder, tag), (table, document + b"\n"), strict=True):
@@ -162,7 +162,7 @@ def save(summary: Summary, folder: Path, tag: str) -> None:
             temporary.write_bytes(content)
 
 
-def _cells(entry: Entry) -> dict[str, Any]:
+def _cells(entry: FileEntry) -> dict[str, Any]:
     row = entry.row
     cells: dict[str, Any] = {
         "input": entry.input,

@@ -1,4 +1,4 @@
-"""One file's work: data that any process can be sent, and the function that does it."""
+"""The processing of one file of a batch: a picklable task, and the function that carries it out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from softmorph_cli.errors import FileError, SoftmorphError, SoftmorphWarning, UsageError
 from softmorph_cli.io.options import VALUES, Option, ReadOptions
 from softmorph_cli.metrics import volume_columns
+from softmorph_cli.pipeline.batch.plan import FileJob
 from softmorph_cli.pipeline.batch.recipe import Recipe
 from softmorph_cli.system.parameters import declared, named_as_options
 from softmorph_cli.system.printable import typed
@@ -34,24 +35,25 @@ _VALUES = [
     if isinstance(one.about, Option) and one.about.about == VALUES
 ]
 
+# The options that say what the numbers of a file mean.
+_VALUES = [
+    f"--{name.replace('_', '-')}"
+    for name, one in declared(ReadOptions).items()
+    if isinstance(one.about, Option) and one.about.about == VALUES
+]
+
 
 @dataclass(frozen=True)
-class Task:
-    """One file's work. It can be pickled.
+class FileTask(FileJob):
+    """A file of a batch with everything that a worker needs to process it. It can be pickled.
 
     Attributes:
-        name: The input's name in the manifest.
-        source: The file to read.
-        target: The file to write.
-        recipe: What is done.
+        recipe: The steps and options.
         force: Whether the target may be replaced.
-        threads: CPU threads, where the recipe does not say; None for as many as the machine allows.
-        memory: Bytes it may use; None for as much as the machine allows.
+        threads: CPU threads, where the recipe sets none; None for what the machine allows.
+        memory: Bytes that may be used; None for what the machine allows.
     """
 
-    name: str
-    source: Path
-    target: Path
     recipe: Recipe
     force: bool = False
     threads: int | None = None
@@ -60,21 +62,21 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a file went. It can be pickled.
+    """The outcome of a task. It can be pickled.
 
     Attributes:
-        task: Which file.
-        error: What is wrong with it, in one sentence; None if its result is written.
-        row: What the summary says of it.
+        task: The task.
+        error: One sentence; None if the result was written.
+        row: The file's entry in the summary.
         output_size: Bytes of the result.
         seconds: How long it took.
-        warnings: What a person should know.
-        notes: What a person may want to know.
-        traceback: Where the error came from, for `--verbose`.
-        wrong_call: Whether the call is wrong, whatever the file.
+        warnings: Warnings for the user.
+        notes: Notes for the user.
+        traceback: The error's traceback, for `--verbose`.
+        wrong_call: Whether the command itself is wrong, so that every file would fail.
     """
 
-    task: Task
+    task: FileTask
     error: str | None = None
     row: Row = field(default_factory=dict)
     output_size: int | None = None
@@ -85,25 +87,25 @@ class Outcome:
     wrong_call: bool = False
 
 
-# Also in another thread or process: what goes wrong is told on the command line.
+# Messages name command-line options, also where they are made in another thread or process.
 @named_as_options()
 def run_task(
-    task: Task,
+    task: FileTask,
     *,
     progress: Callable[[Progress], None] | None = None,
     computing: AbstractContextManager[Any] | None = None,
 ) -> Outcome:
-    """Read a file, run the steps, write the result; whatever goes wrong with it becomes an outcome.
+    """Read a file, run the steps and write the result; errors become part of the outcome.
 
     Args:
-        task: The work.
-        progress: Called after every sub-iteration; what it raises ends the work and is raised here.
+        task: The task.
+        progress: Called after every sub-iteration; an exception that is no `Exception` ends the task and is raised.
         computing: Held while a step runs; None where no other task runs in this process.
     """
     started = time.perf_counter()
     notes: list[str] = []
     try:
-        processed, told = _run(task, progress, computing, notes.append)
+        processed, caught = _run(task, progress, computing, notes.append)
         size = size_of(task.target)
     except Exception as error:
         return Outcome(
@@ -119,13 +121,13 @@ def run_task(
         row=_row(processed),
         output_size=size,
         seconds=time.perf_counter() - started,
-        warnings=tuple(dict.fromkeys((*processed.warnings, *told))),
+        warnings=tuple(dict.fromkeys((*processed.warnings, *caught))),
         notes=(*notes, *processed.notes),
     )
 
 
 def _run(
-    task: Task,
+    task: FileTask,
     progress: Callable[[Progress], None] | None,
     computing: AbstractContextManager[Any] | None,
     tell: Callable[[str], None],
@@ -143,8 +145,9 @@ def _run(
         processed = process(
             "batch",
             task.source,
+            task.target,
             recipe.filters,
-            recipe.outputs(task.target, force=task.force),
+            replace(recipe.writing, force=task.force),
             reading=recipe.reading,
             progress=progress,
             tell=tell,
@@ -156,7 +159,7 @@ def _run(
 
 @contextmanager
 def _caught(*, alone: bool) -> Iterator[list[warnings.WarningMessage]]:
-    # What one of several threads changed about warnings, it would change for all of them.
+    # Warning filters are shared by all threads of a process.
     if not alone:
         yield []
         return
@@ -165,30 +168,30 @@ def _caught(*, alone: bool) -> Iterator[list[warnings.WarningMessage]]:
         yield caught
 
 
-def _sentence(error: Exception, task: Task) -> str:
+def _sentence(error: Exception, task: FileTask) -> str:
     if isinstance(error, MemoryError):
-        said = "out of memory: use fewer --workers, or cut out a part with --region."
+        message = "out of memory: use fewer --workers, or cut out a part with --region."
     elif isinstance(error, SoftmorphError):
-        said = str(error)
+        message = str(error)
     elif isinstance(error, OSError):
-        said = f"the system refused: {error}."
+        message = f"the system refused: {error}."
     else:
-        said = f"{type(error).__name__}: {error} (a bug in softmorph: please report it with --verbose)."
-    said = " ".join(said.split())
-    if any(flag in said for flag in _VALUES):
-        said = (
-            f"{said.removesuffix('.')}; a batch reads all its files with the same options: where others need none, run "
-            f"those like this one apart, with --glob {typed(escape(task.source.name))} and that option."
+        message = f"{type(error).__name__}: {error} (a bug in softmorph: please report it with --verbose)."
+    message = " ".join(message.split())
+    if any(flag in message for flag in _VALUES):
+        message = (
+            f"{message.removesuffix('.')}; a batch reads all its files with the same options: where others need none, "
+            f"run those like this one apart, with --glob {typed(escape(task.source.name))} and that option."
         )
-    known = any(str(path) in said for path in (task.source, task.target))
-    return said if known else f"{task.source}: {said}"
+    known = any(str(path) in message for path in (task.source, task.target))
+    return message if known else f"{task.source}: {message}"
 
 
 def size_of(path: Path) -> int:
     """Return the bytes of a file, or of all files in a store.
 
     Raises:
-        OSError: If it is not there.
+        OSError: If there is no such file.
     """
     if not path.is_dir():
         return path.stat().st_size

@@ -1,6 +1,6 @@
-"""Other processes and other machines by Dask: which are there, and an executor on them."""
+"""An executor on the workers of a Dask cluster, on this machine or on others."""
 
 from softmorph_cli.workers.cluster.cluster import Cluster
-from softmorph_cli.workers.cluster.connect import Where, connected
+from softmorph_cli.workers.cluster.connect import ClusterOptions, connected
 
-__all__ = ["Cluster", "Where", "connected"]
+__all__ = ["Cluster", "ClusterOptions", "connected"]

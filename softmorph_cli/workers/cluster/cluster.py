@@ -1,4 +1,4 @@
-"""One item at a time for each worker of a cluster, whatever becomes of the workers."""
+"""An executor on a Dask cluster: one item at a time on each worker; items of workers that die are repeated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pickle
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,95 +14,76 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from softmorph_cli.workers.cluster.members import Members
-from softmorph_cli.workers.cluster.worker import TOPIC, busy, carry_out
-from softmorph_cli.workers.executor import Executor, Item, Lost, OnProgress, Value
+from softmorph_cli.workers.cluster.worker import TOPIC, apply_pickled, busy
+from softmorph_cli.workers.executor import Executor, Function, Lost, OnProgress, Results, Tick
 
 _TICK: Final = 1.0
-# Seconds for a result to come that is ready, and for items that were stopped to end.
+# Seconds to fetch a finished result, and for cancelled items to end.
 _FETCH: Final = 2.0
 _GRACE: Final = 3.0
-_OFTEN: Final = 0.1
+_POLL: Final = 0.1
 
 
 class Cluster(Executor):
-    """A cluster of Dask.
+    """The workers of a Dask cluster.
 
     Args:
         client: Dask's client.
-        members: Its workers.
-        memory: Bytes that an item may take, where the workers do not say.
+        members: The workers.
+        memory: Bytes that an item may take, where the workers have no limit.
     """
 
     in_process = False
 
     def __init__(self, client: Any, members: Members, memory: int | None = None) -> None:
-        """Keep them."""
+        """Start nothing."""
+        super().__init__()
         self._client, self._members, self._memory = client, members, memory
 
     @property
     def workers(self) -> int:
-        """The number of workers at present; more may come."""
+        """The number of workers at present; more may join."""
         return len(self._members.facts)
 
     @property
     def threads(self) -> int:
-        """CPU threads that an item may use: the least of all workers."""
+        """CPU threads that an item may use: the minimum over all workers."""
         return min((one.threads for one in self._members.facts.values()), default=1)
 
     @property
     def memory(self) -> int | None:
-        """Bytes that an item may take: the least of all workers; None where there is no limit."""
+        """Bytes that an item may take: the minimum over all workers; None where there is no limit."""
         limits = [one.memory for one in self._members.facts.values() if one.memory is not None]
         return min(limits, default=self._memory)
 
     def check_folders(self, read: Sequence[Path], written: Sequence[Path] = ()) -> None:
-        """Refuse folders that a worker does not see; a worker that comes later and does not gets no work.
-
-        Args:
-            read: Folders, or files, that are there.
-            written: Folders that are there and will be written to. A file is put there for a moment, so that a
-                folder of the same name on another disk is told apart.
-
-        Raises:
-            ClusterError: If a worker does not see one.
-            FileError: If nothing can be written into one of `written`.
-        """
+        """Refuse folders that a worker does not see; a worker that joins later and does not gets no items."""
         self._members.check_folders(read, written)
 
-    def map_unordered(
-        self,
-        function: Callable[[Item], Value],
-        items: Iterable[Item],
-        *,
-        tick: Callable[[], None] = lambda: None,
-        on_progress: OnProgress[Item] = lambda item, value: None,
-    ) -> Generator[tuple[Item, Value | Lost], None, None]:
-        """Yield each item with its result; see `Executor`.
-
-        An item whose worker dies goes to another, as often as Dask allows (distributed.scheduler.allowed-failures).
-        It may have been done already, so doing it twice has to be as good as once.
-        """
-        source, round_ = iter(items), _Round(self._client, self._members, function)
+    def _run(self, function: Function, items: Iterator[Any], tick: Tick, on_progress: OnProgress) -> Results:
+        # An item whose worker dies goes to another, as often as Dask allows (distributed.scheduler.allowed-failures).
+        # It may have been done already, so doing it twice must have the effect of doing it once.
+        run = _Run(self._client, self._members, function)
         try:
             while True:
-                self._members.look()
-                yield from round_.bury()
-                if not round_.fill(source):
+                self._members.update()
+                yield from run.recover()
+                if not run.fill(items):
                     return
                 tick()
-                yield from round_.listen(on_progress)
+                yield from run.listen(on_progress)
         finally:
-            round_.close()
+            run.close()
 
 
 @dataclass(eq=False)
-class _Piece:
-    """An item on its way.
+class _Submitted:
+    """An item that was given to a worker.
 
     Attributes:
-        item: It.
-        deaths: How many workers died of it, or with it.
-        future: Dask's word for what will come of it.
+        item: The item.
+        deaths: Number of workers that died while they had it.
+        future: Dask's future of its result.
     """
 
     item: Any
@@ -110,36 +91,36 @@ class _Piece:
     future: Any = None
 
 
-class _Round:
-    """What is under way.
+class _Run:
+    """The running items of one call of `map_unordered`.
 
     Args:
         client: Dask's client.
         members: The workers.
-        function: What is done with an item.
+        function: Applied to each item.
     """
 
-    def __init__(self, client: Any, members: Members, function: Callable[[Any], Any]) -> None:
+    def __init__(self, client: Any, members: Members, function: Function) -> None:
         import dask
 
         self._client, self._members, self._function = client, members, function
         self._allowed = int(dask.config.get("distributed.scheduler.allowed-failures"))
         self._name, self._number, self._exhausted = f"softmorph-{secrets.token_hex(6)}", 0, False
-        # By the worker that has it, and by the key that Dask knows it by.
-        self._at: dict[str, _Piece] = {}
-        self._keys: dict[str, _Piece] = {}
-        self._again: deque[_Piece] = deque()
-        # Keys with what was said, or with None when something has become of them.
-        self._told: SimpleQueue[tuple[str, bytes | None]] = SimpleQueue()
-        client.subscribe_topic(TOPIC, lambda event: self._told.put(event[1]))
+        # Running items by the address of their worker, and by Dask's key.
+        self._at: dict[str, _Submitted] = {}
+        self._keys: dict[str, _Submitted] = {}
+        self._again: deque[_Submitted] = deque()
+        # Keys with a value that was sent, or with None when the state of the future has changed.
+        self._events: SimpleQueue[tuple[str, bytes | None]] = SimpleQueue()
+        client.subscribe_topic(TOPIC, lambda event: self._events.put(event[1]))
 
-    def bury(self) -> Iterator[tuple[Any, Lost]]:
-        """Take back what dead workers had, and yield what is lost."""
+    def recover(self) -> Iterator[tuple[Any, Lost]]:
+        """Take back the items of workers that have left, and yield those that are lost."""
         for address in [address for address in self._at if address not in self._members.facts]:
             yield from self._died(self._at[address])
 
     def fill(self, items: Iterator[Any]) -> bool:
-        """Give every free worker an item; say whether anything is left to wait for."""
+        """Give every free worker an item; return whether any item is running or left."""
         for address in self._members.facts:
             if address in self._at:
                 continue
@@ -148,30 +129,30 @@ class _Round:
                 continue
             if not self._exhausted:
                 for item in items:
-                    self._begin(address, _Piece(item))
+                    self._begin(address, _Submitted(item))
                     break
                 else:
                     self._exhausted = True
         return bool(self._at or self._again or not self._exhausted)
 
-    def listen(self, on_progress: Callable[[Any, Any], None]) -> Iterator[tuple[Any, Any]]:
-        """Wait up to a second for something to happen, and yield what came of an item."""
+    def listen(self, on_progress: OnProgress) -> Iterator[tuple[Any, Any]]:
+        """Wait up to a second for an event; yield an item with its result if it has one."""
         try:
-            key, said = self._told.get(timeout=_TICK)
+            key, sent = self._events.get(timeout=_TICK)
         except Empty:
             return
         piece = self._keys.get(key)
-        if piece is None:  # of another batch, or of a worker that was thought to be dead
+        if piece is None:  # of another run, or of a worker that was believed to be dead
             return
-        if said is not None:
-            on_progress(piece.item, pickle.loads(said))
+        if sent is not None:
+            on_progress(piece.item, pickle.loads(sent))
         elif piece.future.status == "finished":
             try:
                 value = piece.future.result(timeout=_FETCH)
             except (TimeoutError, OSError):
-                # It is gone with its worker, or slow to come: ask again, unless the worker is found dead.
-                self._told.put((key, None))
-                self._members.look(now=True)
+                # Lost with its worker, or slow to arrive: fetched again, unless the worker has left.
+                self._events.put((key, None))
+                self._members.update(now=True)
                 return
             self._end(piece)
             yield piece.item, value
@@ -180,38 +161,38 @@ class _Round:
             if type(error).__name__ != "KilledWorker":
                 raise error
             yield from self._died(piece)
-        else:  # cancelled, by nobody here: the scheduler has lost it
-            self._members.look(now=True)
+        else:  # cancelled by the scheduler, which has lost it
+            self._members.update(now=True)
             yield from self._died(piece)
 
     def close(self) -> None:
-        """Tell what is under way to end, and wait a little for it."""
-        with suppress(Exception):  # of a cluster that is gone, nothing is left to end
+        """Cancel the running items, and wait some seconds for them to end."""
+        with suppress(Exception):  # the cluster may no longer exist
             self._client.unsubscribe_topic(TOPIC)
             if not self._at:
                 return
             self._client.cancel([piece.future for piece in self._at.values()])
             last = time.monotonic() + _GRACE
             while time.monotonic() < last:
-                time.sleep(_OFTEN)
+                time.sleep(_POLL)
                 if not any(self._members.ask(busy, of=list(self._at)).values()):
                     return
 
-    def _begin(self, address: str, piece: _Piece) -> None:
+    def _begin(self, address: str, piece: _Submitted) -> None:
         self._number += 1
         key = f"{self._name}-{self._number}"
         work = pickle.dumps((self._function, piece.item))
-        # We say where it runs: so every worker has one, and of one that dies it is known what it had.
-        piece.future = self._client.submit(carry_out, work, key=key, workers=[address], pure=False)
+        # The worker is chosen here, so that each has one item, and the item of one that dies is known.
+        piece.future = self._client.submit(apply_pickled, work, key=key, workers=[address], pure=False)
         self._at[address] = self._keys[key] = piece
-        piece.future.add_done_callback(lambda _: self._told.put((key, None)))
+        piece.future.add_done_callback(lambda _: self._events.put((key, None)))
 
-    def _end(self, piece: _Piece) -> None:
+    def _end(self, piece: _Submitted) -> None:
         self._at = {address: one for address, one in self._at.items() if one is not piece}
         self._keys.pop(piece.future.key, None)
         piece.future.release()
 
-    def _died(self, piece: _Piece) -> Iterator[tuple[Any, Lost]]:
+    def _died(self, piece: _Submitted) -> Iterator[tuple[Any, Lost]]:
         piece.future.cancel()
         self._end(piece)
         piece.deaths += 1

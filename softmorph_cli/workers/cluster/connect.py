@@ -1,4 +1,4 @@
-"""Finding a cluster, or starting one here, and leaving nothing of it behind."""
+"""Connects to a running cluster, or starts one on this machine that ends with the connection."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from softmorph_cli.system.interruption import block_sigint
 from softmorph_cli.workers.cluster.cluster import Cluster
 from softmorph_cli.workers.cluster.members import Members
 
-# Seconds: for the scheduler to answer, for processes here to start, and for the first worker elsewhere to come.
+# Seconds for the scheduler to answer, for processes of this machine to start, and for workers to join.
 _ANSWER: Final = 10.0
 _START: Final = 60.0
 PATIENCE: Final = 600.0
-_LOOK: Final = 0.1
+_POLL: Final = 0.1
 _FILE: Final = ".json"
 
 
 @dataclass(frozen=True)
-class Where:
+class ClusterOptions:
     """Which cluster.
 
     Attributes:
-        scheduler: Address of a Dask scheduler, or path of its scheduler file (.json); None to start a cluster here.
-        workers: How many processes are started here; None for one per core.
+        scheduler: Address of a Dask scheduler, or path of its scheduler file (.json); None to start a cluster on
+            this machine.
+        workers: Number of processes that are started on this machine; None for one per core.
     """
 
     scheduler: str | None = None
@@ -44,54 +45,56 @@ class Where:
 
 @contextmanager
 def connected(
-    where: Where,
+    options: ClusterOptions,
     *,
     memory: int | None = None,
     threads: int | None = None,
     tell: Callable[[str], None] = lambda message: None,
     patience: float = PATIENCE,
 ) -> Iterator[Cluster]:
-    """Give a cluster; one that was started here ends with the block.
+    """Yield a cluster; one that was started on this machine ends with the block.
 
     Args:
-        where: Which one.
-        memory: Of a cluster that is started here: bytes that each process may take; None for its share.
-        threads: Of a cluster that is started here: CPU threads of each process; None for its share.
-        tell: Called with what a person may want to know while it takes long.
-        patience: Seconds to wait for a worker, at the beginning and whenever all are gone.
+        options: Which cluster.
+        memory: For a cluster on this machine: bytes that each process may take; None for its share.
+        threads: For a cluster on this machine: CPU threads of each process; None for its share.
+        tell: Called with notes for the user while workers are awaited.
+        patience: Seconds to wait for a worker, at the beginning and whenever there is none left.
 
     Raises:
-        ClusterError: If Dask is not installed, nobody answers, no worker comes, or one that is there cannot do
-            the work.
-        UsageError: If the address is none, or less than one worker is wanted.
+        ClusterError: If Dask is not installed, no scheduler answers, no worker joins in time, or one has another
+            version of softmorph or Python.
+        UsageError: If the address is malformed, or fewer than one worker is asked for.
     """
-    if where.workers is not None and where.workers < 1:
-        raise UsageError(f"--workers {where.workers}: at least 1 is needed.")
+    if options.workers is not None and options.workers < 1:
+        raise UsageError(f"--workers {options.workers}: at least 1 is needed.")
     if find_spec("distributed") is None:
         raise ClusterError(
             "work on several machines needs Dask, which is not installed; "
             "type: pip install 'softmorph-cli[cluster]'"
         )
     with _quiet():
-        opened = _local(where, memory, threads) if where.scheduler is None else _remote(where.scheduler)
+        opened = _local(options, memory, threads) if options.scheduler is None else _remote(options.scheduler)
         with opened as (client, limit):
-            # Work that nobody waits for any more may still fail; that is no news.
+            # Cancelled items may still fail; their errors are not printed.
             client.loop.asyncio_loop.set_exception_handler(lambda loop, context: None)
-            members = Members(client, *_names(where, client), tell=tell, patience=patience)
+            members = Members(client, *_names(options, client), tell=tell, patience=patience)
             members.wait()
             yield Cluster(client, members, limit)
 
 
 @contextmanager
-def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tuple[Any, int | None]]:
+def _local(
+    options: ClusterOptions, memory: int | None, threads: int | None
+) -> Iterator[tuple[Any, int | None]]:
     import dask
     from distributed import Client, LocalCluster
 
     cores, allowed = machine.threads(), machine.memory()
-    count = where.workers or max(1, cores // (threads or 1))
+    count = options.workers or max(1, cores // (threads or 1))
     share = memory or (allowed // count if allowed is not None else None)
     with TemporaryDirectory(prefix="softmorph-") as scratch, ExitStack() as stack:
-        # Dask would tell this process what is meant for its workers: to use a single thread.
+        # Dask would set variables in this process that are meant for its workers: to use a single thread.
         inherited, own = "distributed.nanny.pre-spawn-environ", "distributed.nanny.environ"
         environment = {**dask.config.get(inherited), **dask.config.get(own)}
         chosen = {"temporary-directory": scratch, inherited: {}, own: environment}
@@ -99,23 +102,23 @@ def _local(where: Where, memory: int | None, threads: int | None) -> Iterator[tu
         with block_sigint():
             local = stack.enter_context(
                 LocalCluster(
-                    # They come below, where an interruption finds everything in place.
+                    # Workers are started below, where an interruption ends them with the cluster.
                     n_workers=0,
                     threads_per_worker=threads or max(1, cores // count),
                     processes=True,
-                    # Nothing to look at, and nothing that others could look at.
+                    # No page in a browser, which other users of this machine could open.
                     dashboard_address="127.0.0.1:0",
                     scheduler_kwargs={"dashboard": False},
-                    # What an item takes is estimated, and refused if it cannot fit; Dask would kill it for less.
+                    # Memory is estimated for each item before it runs; Dask would kill workers below that limit.
                     memory_limit=None,
                     silence_logs=logging.CRITICAL,
-                    # The results of a command are on stdout; what a library prints is none.
+                    # stdout is for the results of the command: what a library prints goes to stderr.
                     preload=["import os; os.dup2(2, 1)"],
                 )
             )
         client = stack.enter_context(Client(local, set_as_default=False))
         local.scale(count)
-        # Those that take longer are given work when they come.
+        # Workers that take longer get items when they join.
         with suppress(TimeoutError):
             client.wait_for_workers(count, timeout=_START)
         yield client, share
@@ -129,7 +132,7 @@ def _remote(scheduler: str) -> Iterator[tuple[Any, int | None]]:
 
     address = _address(scheduler)
     try:
-        # A client that finds nobody takes its time to end.
+        # Asked first, as a client without a scheduler takes long to end.
         found = asyncio.run(_is_scheduler(address))
     except OSError as error:
         raise ClusterError(
@@ -146,7 +149,7 @@ def _remote(scheduler: str) -> Iterator[tuple[Any, int | None]]:
             "scheduler prints as its own (not that of a worker, not that of the dashboard)."
         )
     with warnings.catch_warnings():
-        # Of other versions somewhere: those that matter are refused.
+        # Dask warns of different versions of packages; those that matter are refused elsewhere.
         warnings.simplefilter("ignore")
         client = Client(address, timeout=_ANSWER, set_as_default=False)
     with client:
@@ -154,7 +157,7 @@ def _remote(scheduler: str) -> Iterator[tuple[Any, int | None]]:
 
 
 async def _is_scheduler(address: str) -> bool:
-    """See whether anybody answers, and whether it is a scheduler."""
+    """Whether a scheduler answers, and not a worker or another program."""
     import asyncio
 
     from distributed import Security, rpc
@@ -162,25 +165,28 @@ async def _is_scheduler(address: str) -> bool:
     given = Security().get_connection_args("client")
     try:
         async with rpc(address, timeout=_ANSWER, connection_args=given) as there:
-            # The time limit of Dask ends when somebody takes the call; that one may say nothing.
-            said = await asyncio.wait_for(there.identity(), _ANSWER)
-    except (struct.error, MemoryError):  # others' first bytes, read as the length of a message
+            # Dask's own timeout covers the connection only, not the answer.
+            answer = await asyncio.wait_for(there.identity(), _ANSWER)
+    except (
+        struct.error,
+        MemoryError,
+    ):  # the first bytes of another protocol, read as the length of a message
         return False
-    # Workers tell who they are, too.
-    return "workers" in said
+    # The identity of a worker has no such key.
+    return "workers" in answer
 
 
-def _names(where: Where, client: Any) -> tuple[str, str]:
-    """Return what messages call a cluster, and what to do when it has no worker."""
-    if where.scheduler is None:
+def _names(options: ClusterOptions, client: Any) -> tuple[str, str]:
+    """Return a cluster's name in messages, and what to type when it has no worker."""
+    if options.scheduler is None:
         return "the local cluster", "try fewer --workers"
     address = client.scheduler.address
-    joining = f"--scheduler-file {where.scheduler}" if where.scheduler.endswith(_FILE) else address
+    joining = f"--scheduler-file {options.scheduler}" if options.scheduler.endswith(_FILE) else address
     return f"the cluster at {address}", f"start some with: dask worker {joining}"
 
 
 def _address(scheduler: str) -> str:
-    """Return an address; a scheduler file's, where one is named, may come a little late."""
+    """Return an address; a scheduler file is awaited for some seconds."""
     if not scheduler.endswith(_FILE):
         return scheduler
     path, end = Path(scheduler), time.monotonic() + _ANSWER
@@ -188,20 +194,20 @@ def _address(scheduler: str) -> str:
         try:
             return str(json.loads(path.read_text(encoding="utf-8"))["address"])
         except FileNotFoundError:
-            said = "there is no such file"
-        except (OSError, ValueError, KeyError, TypeError):  # or half of one
-            said = "that is no scheduler file"
+            problem = "there is no such file"
+        except (OSError, ValueError, KeyError, TypeError):  # or a file that is being written
+            problem = "that is no scheduler file"
         if time.monotonic() > end:
             raise ClusterError(
-                f"--scheduler {scheduler}: {said}; write it with: dask scheduler --scheduler-file {scheduler}"
+                f"--scheduler {scheduler}: {problem}; write it with: dask scheduler --scheduler-file {scheduler}"
             )
-        time.sleep(_LOOK)
+        time.sleep(_POLL)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's log from the terminal: what a person has to know comes as our own sentences."""
-    import distributed  # noqa: F401  (which sets its loggers up)
+    """Keep Dask's log from the terminal: users get the messages of this package."""
+    import distributed  # noqa: F401  (sets its loggers up)
 
     names = ("distributed", "tornado", "tornado.application")
     handlers = {handler for name in names for handler in logging.getLogger(name).handlers}

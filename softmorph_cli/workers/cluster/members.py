@@ -1,4 +1,4 @@
-"""Who is there: the workers of a cluster, those that come later, and what each of them may use."""
+"""The workers of a cluster: which have joined, which have left, and the resources of each."""
 
 from __future__ import annotations
 
@@ -12,70 +12,70 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli.errors import ClusterError, FileError
-from softmorph_cli.workers.cluster.worker import Facts, facts, unseen
+from softmorph_cli.workers.cluster.worker import WorkerFacts, facts_of, unseen
 
 _PACKAGE: Final = "softmorph-cli"
 _TICK: Final = 1.0
 
 
 class Members:
-    """The workers that can do the work.
+    """The workers of a cluster that have the right versions and see the folders, by address.
 
     Args:
         client: Dask's client.
-        name: What messages call the cluster.
-        remedy: What to do when it has no worker.
-        tell: Called with what a person may want to know.
+        name: The cluster's name in messages.
+        remedy: What to type when it has no worker.
+        tell: Called with notes for the user.
         patience: Seconds to wait for a worker when there is none.
     """
 
     def __init__(
         self, client: Any, name: str, remedy: str, *, tell: Callable[[str], None], patience: float
     ) -> None:
-        """Keep them; nobody is asked yet."""
-        self.facts: dict[str, Facts] = {}
+        """Begin without any worker: `wait` asks for them."""
+        self.facts: dict[str, WorkerFacts] = {}
         self._client, self._name, self._remedy = client, name, remedy
         self._tell, self._patience = tell, patience
         self._refused: set[str] = set()
         self._read: list[Path] = []
         self._written: list[Path] = []
-        self._looked = 0.0
-        self._alone_since: float | None = None
+        self._updated = 0.0
+        self._empty_since: float | None = None
 
     def wait(self) -> None:
         """Wait for the first worker.
 
         Raises:
-            ClusterError: If none comes in time, or one that is there cannot do the work.
+            ClusterError: If none joins in time, or one has another version or does not see a folder.
         """
-        while not (there := self._there()):
-            self._be_patient("yet")
+        while not (present := self._present()):
+            self._keep_waiting("yet")
             time.sleep(min(_TICK, self._patience))
-        self._admit(there, strict=True)
+        self._admit(present, strict=True)
 
-    def look(self, *, now: bool = False) -> None:
-        """See who came and who is gone; once a second is enough, unless it is asked for now.
+    def update(self, *, now: bool = False) -> None:
+        """Add workers that have joined and remove those that have left; unless `now`, once a second at most.
 
         Raises:
-            ClusterError: If the scheduler is gone, or no worker is there for longer than it is waited for.
+            ClusterError: If the scheduler does not answer, or there has been no worker for too long.
         """
         moment = time.monotonic()
-        if self.facts and not now and moment - self._looked < _TICK:
+        if self.facts and not now and moment - self._updated < _TICK:
             return
-        self._looked = moment
-        there = self._there()
-        for address in [address for address in self.facts if address not in there]:
+        self._updated = moment
+        present = self._present()
+        for address in [address for address in self.facts if address not in present]:
             del self.facts[address]
-        new = [address for address in there if address not in self.facts and address not in self._refused]
+        new = [address for address in present if address not in self.facts and address not in self._refused]
         if new:
             self._admit(new, strict=False)
         if not self.facts:
-            self._be_patient("left")
+            self._keep_waiting("left")
         else:
-            self._alone_since = None
+            self._empty_since = None
 
     def check_folders(self, read: Sequence[Path], written: Sequence[Path]) -> None:
-        """See whether every worker finds these folders, those of later workers too.
+        """Check that every worker sees these folders, workers that join later included.
 
         Raises:
             ClusterError: If one does not.
@@ -86,59 +86,61 @@ class Members:
             raise ClusterError(f"{wrong} ({address}).")
 
     def ask(self, function: Callable[..., Any], *given: Any, of: Sequence[str]) -> dict[str, Any]:
-        """Return what workers answer, at once and whatever they are doing; one that is gone does not.
+        """Return the value of a function on each worker, by address, also while items run there.
+
+        A worker that has left is missing from the answer.
 
         Raises:
-            ClusterError: If the scheduler is gone.
+            ClusterError: If the scheduler does not answer.
         """
         if not of:
             return {}
         try:
             answers = self._client.run(function, *given, workers=list(of), on_error="return")
         except (OSError, RuntimeError, ValueError) as error:
-            raise self._gone() from error
+            raise self._no_scheduler() from error
         return {address: answer for address, answer in answers.items() if not isinstance(answer, OSError)}
 
-    def _there(self) -> list[str]:
+    def _present(self) -> list[str]:
         try:
             return list(self._client.nthreads())
         except (OSError, RuntimeError, ValueError) as error:
-            raise self._gone() from error
+            raise self._no_scheduler() from error
 
-    def _gone(self) -> ClusterError:
+    def _no_scheduler(self) -> ClusterError:
         return ClusterError(f"{self._name} is gone: its scheduler no longer answers.")
 
-    def _be_patient(self, since: str) -> None:
-        """Note that nobody is there, and give up at some time."""
+    def _keep_waiting(self, since: str) -> None:
+        """Note that there is no worker, and give up after `patience` seconds."""
         moment = time.monotonic()
-        if self._alone_since is None:
-            self._alone_since = moment
+        if self._empty_since is None:
+            self._empty_since = moment
             self._tell(
                 f"{self._name} has no worker {since}; waiting up to {_duration(self._patience)} for one."
             )
-        if moment - self._alone_since >= self._patience:
+        if moment - self._empty_since >= self._patience:
             raise ClusterError(
                 f"{self._name} has had no worker for {_duration(self._patience)}; {self._remedy}"
             )
 
     def _admit(self, new: Sequence[str], *, strict: bool) -> None:
-        """Ask workers what they are, and take those that can do the work."""
+        """Add the workers that have the right versions and see the folders."""
         wrong = self._wrong_versions(new)
         wrong |= self._wrong_folders([address for address in new if address not in wrong])
-        found = self.ask(facts, of=[address for address in new if address not in wrong])
+        found = self.ask(facts_of, of=[address for address in new if address not in wrong])
         for address, one in found.items():
             if isinstance(one, Exception):
                 wrong[address] = f"a worker cannot run softmorph: {one}"
             else:
                 self.facts[address] = one
-        for address, said in wrong.items():
+        for address, problem in wrong.items():
             if strict:
-                raise ClusterError(f"{said} ({address}).")
+                raise ClusterError(f"{problem} ({address}).")
             self._refused.add(address)
-            self._tell(f"a worker that came later gets no work: {said} ({address}).")
+            self._tell(f"a worker that came later gets no work: {problem} ({address}).")
 
     def _wrong_versions(self, addresses: Sequence[str]) -> dict[str, str]:
-        # Nothing of ours is sent before: it might not be understood there.
+        # By functions of the standard library: those of this package may not be importable there.
         pythons = self.ask(platform.python_version, of=addresses)
         packages = self.ask(version, _PACKAGE, of=addresses)
         found = {
@@ -150,7 +152,7 @@ class Members:
 
     def _wrong_folders(self, addresses: Sequence[str]) -> dict[str, str]:
         with ExitStack() as marks:
-            # Another machine may have a folder of that name that is not this one.
+            # Another machine may have a different folder of the same name.
             paths = self._read + [marks.enter_context(_marked(folder)) for folder in self._written]
             found = self.ask(unseen, paths, of=addresses if paths else ())
         folders = dict(zip(paths, self._read + self._written, strict=True))
@@ -162,15 +164,10 @@ class Members:
 
 
 def wrong_version(python: str, package: str | Exception) -> str | None:
-    """Return what is wrong with a worker of this version of Python and of softmorph, if anything is.
-
-    Args:
-        python: Such as "3.12.1".
-        package: Such as "0.1.0"; what was raised where there is none.
-    """
+    """Return what is wrong with a worker's versions of Python and softmorph, if anything; an exception means none."""
     here, own = platform.python_version(), version(_PACKAGE)
     install = f"type there: pip install '{_PACKAGE}[cluster]=={own}'"
-    # What is sent between minor versions of Python is not understood.
+    # Pickled functions differ between minor versions of Python.
     if python.rpartition(".")[0] != here.rpartition(".")[0]:
         return f"a worker runs Python {python}, and here it is {here}; use the same on all machines"
     if isinstance(package, Exception):
@@ -182,7 +179,7 @@ def wrong_version(python: str, package: str | Exception) -> str | None:
 
 @contextmanager
 def _marked(folder: Path) -> Iterator[Path]:
-    """Put a file into a folder for a moment."""
+    """Create a file in a folder for the time of the block."""
     mark = folder / f".softmorph-{secrets.token_hex(6)}-seen"
     try:
         mark.touch()

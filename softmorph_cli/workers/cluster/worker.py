@@ -1,10 +1,9 @@
-"""What runs in a worker's process: one item at a time, linked with the process that waits for its result."""
+"""Code that runs in a worker's process: one item at a time, linked with the process that waits for its result."""
 
 from __future__ import annotations
 
 import os
 import pickle
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +13,11 @@ from typing import Any, Final
 
 from softmorph_cli.workers.item import Cancelled, Link, linked
 
-# One topic for all: the scheduler keeps the last thousand events of each topic for as long as it lives.
+# One topic for all runs: the scheduler keeps the last thousand events of each topic for as long as it runs.
 TOPIC: Final = "softmorph"
-# Seconds between two values of an item that the scheduler passes on.
-_OFTEN: Final = 0.5
-_LOOK: Final = 0.5
+# Least time in seconds between two values of an item that the scheduler passes on.
+_INTERVAL: Final = 0.5
+_POLL: Final = 0.5
 _THREADS: Final = "OMP_NUM_THREADS"
 
 # A worker may have several of Dask's threads; an item uses all of them, so items of a process take turns.
@@ -26,25 +25,23 @@ _turn = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a worker is.
+class WorkerFacts:
+    """What a worker offers to an item.
 
     Attributes:
-        host: Name of its machine.
-        threads: CPU threads of it.
+        threads: CPU threads.
         memory: Bytes that an item may take; None where there is no limit.
     """
 
-    host: str
     threads: int
     memory: int | None
 
 
-def carry_out(work: bytes) -> Any:
-    """Do one item.
+def apply_pickled(work: bytes) -> Any:
+    """Return the result of the function for one item.
 
     Args:
-        work: The function and the item, pickled: Dask would look into the item for work of its own.
+        work: The function and the item, pickled, so that Dask does not search the item for tasks.
 
     Raises:
         Cancelled: If it is cancelled before it begins.
@@ -55,16 +52,16 @@ def carry_out(work: bytes) -> Any:
     key = worker.get_current_task()
 
     def cancelled() -> bool:
-        # Dask cannot end a thread: it marks the task, and the worker, and leaves the rest to us.
+        # Dask cannot end a thread; it only marks the task and the worker.
         task = worker.state.tasks.get(key)
         wanted = task is not None and task.state in ("executing", "long-running")
         return not wanted or worker.status.name not in ("running", "paused", "closing_gracefully")
 
-    while not _turn.acquire(timeout=_LOOK):
+    while not _turn.acquire(timeout=_POLL):
         if cancelled():
             raise Cancelled
     try:
-        link = Link(lambda value: worker.log_event(TOPIC, (key, pickle.dumps(value))), cancelled, _OFTEN)
+        link = Link(lambda value: worker.log_event(TOPIC, (key, pickle.dumps(value))), cancelled, _INTERVAL)
         with linked(link), _all_threads(worker.state.nthreads):
             function, item = pickle.loads(work)
             return function(item)
@@ -74,7 +71,7 @@ def carry_out(work: bytes) -> Any:
 
 @contextmanager
 def _all_threads(threads: int) -> Iterator[None]:
-    """Undo, for one item, that Dask tells libraries to use a single thread."""
+    """Let libraries use all threads for one item, which Dask limits to a single one."""
     before = os.environ.get(_THREADS)
     os.environ[_THREADS] = str(threads)
     try:
@@ -91,18 +88,18 @@ def busy() -> bool:
     return _turn.locked()
 
 
-def facts(dask_worker: Any) -> Facts:
-    """Say what this worker is; Dask gives it."""
+def facts_of(dask_worker: Any) -> WorkerFacts:
+    """Return the facts of this worker; Dask passes the argument of this name."""
     import dask
 
     limit = dask_worker.memory_manager.memory_limit
-    # Whoever takes more is ended by its nanny.
+    # The nanny terminates a worker that takes more.
     share = dask.config.get("distributed.worker.memory.terminate") or 1.0
     taken = dask_worker.monitor.get_process_memory()
     memory = max(1, int(limit * share) - taken) if limit else None
-    return Facts(socket.gethostname(), dask_worker.state.nthreads, memory)
+    return WorkerFacts(dask_worker.state.nthreads, memory)
 
 
 def unseen(paths: Sequence[Path]) -> list[Path]:
-    """Return those of the paths that are not there for this worker."""
+    """Return the paths that do not exist for this worker."""
     return [path for path in paths if not path.exists()]

@@ -1,4 +1,4 @@
-"""What is to be done to a map, and how far each voxel of the result looks for it."""
+"""A filter prepared for tiles: its parts, and the reach of its iterations."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from softmorph_cli.rules.neighborhood import subfields
 
 @dataclass(frozen=True)
 class Part:
-    """An image that is brought to rest a few iterations at a time.
+    """A sequence of iterations on one image, which runs until it is stable, in passes of a few iterations.
 
     Attributes:
-        name: What to call it beside the others, for people; "" for the only one.
-        phase: The rule, and how often.
-        logic: Of the rule's programs, see `compile_rule`.
-        dtype: Of a voxel: unsigned for planes, floating for values; None for values of the map's own type.
-        word: Of planes: which 64.
-        follows: Whether it starts from the previous part's result, and only if that part reached its fixed point;
-            if not, it starts from the map.
+        name: Name for display; "" for the only part.
+        phase: The rule and its number of iterations.
+        logic: The logic of the rule's programs, see `compile_rule`.
+        dtype: The type of a voxel: unsigned for planes, floating for values; None for values of the map's own type.
+        word: For planes: which 64 of them.
+        follows: Whether it starts from the result of the previous part, and only if that is stable; if not, it starts
+            from the map.
     """
 
     name: str
@@ -51,30 +51,30 @@ class Part:
 
     @property
     def ranked(self) -> bool:
-        """Whether it is values that go by their order; else planes."""
+        """Whether the image has values, of which only the order counts; else planes."""
         return self.logic == RANKS
 
     def reach(self) -> tuple[int, ...]:
-        """Return how far one iteration looks along each axis."""
+        """Return the reach of one iteration along each axis."""
         return iteration_reach(self.steps, self.phase.rule.dimensions)
 
     def type_for(self, wide: np.dtype[Any]) -> np.dtype[Any]:
-        """Return the type of a voxel where a map is computed in the type `wide`."""
+        """Return the type of a voxel, for a map that is computed in the type `wide`."""
         return self.dtype or wide
 
 
 @dataclass(frozen=True)
-class Task:
-    """A filter made ready for a map of some shape.
+class TiledFilter:
+    """A filter prepared for the tiles of a map.
 
     Attributes:
-        filter: It, as it is asked for.
-        settings: How it runs; their method is "nested" where it is a hard skeleton.
-        shape: The map's.
-        name: What to call it, for people.
-        sequences: The phases; two sequences where the result is their difference; none for clDice.
-        iterations: How many, as a result reports it; None until nothing changes.
-        radius: The radius reached, where one was asked for.
+        filter: The filter as it is asked for.
+        settings: Its settings; their method is "nested" for a hard skeleton.
+        shape: The map's shape.
+        name: Name for display.
+        sequences: The phases; two sequences if the result is their difference; none for clDice.
+        iterations: The number of iterations that a result reports; None until nothing changes.
+        radius: The radius reached, if one was asked for.
     """
 
     filter: SoftFilter
@@ -92,7 +92,7 @@ class Task:
 
     @property
     def cut(self) -> float:
-        """Of a hard skeleton: the threshold of the map that it is the skeleton of."""
+        """For a hard skeleton: the threshold of the map."""
         assert isinstance(self.filter, Skeleton)
         return self.filter.cut
 
@@ -103,13 +103,13 @@ class Task:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """What runs a few iterations at a time, one after the other; empty where all has to be done at once."""
+        """The parts that run in passes, one after the other; empty if only a single pass is possible."""
         if len(self.sequences) != 1:
             return ()
         (first, *others), settings = self.sequences[0], self.settings
         if self.method.scheme is Scheme.NESTED:
             name, sets = "thinning" if others else "", settings.level_sets
-            # Numbers of levels are exact in either type.
+            # Numbers of levels are exact in both types.
             kind = np.dtype(np.float32) if sets is not None or self.hard else None
             if self.hard:
                 begun = Part(name, first, DIAGRAM, np.dtype(np.uint8))
@@ -134,15 +134,15 @@ class Task:
 
     @property
     def reach(self) -> tuple[int, ...]:
-        """How far one iteration looks along each axis, of whatever part."""
+        """The largest reach of one iteration of any part along each axis."""
         return tuple(map(max, zip(*(part.reach() for part in self.parts), strict=True)))
 
     @property
     def halo(self) -> tuple[int, ...] | None:
-        """How far the whole filter looks along each axis; None where that has no end."""
+        """The reach of the whole filter along each axis; None where it is unlimited."""
         dimensions = len(self.shape)
         if self.method.scheme is Scheme.POOLING:
-            # The last of N + 1 erosions, and the dilation of what it leaves.
+            # N + 1 erosions, and one dilation.
             return ((self.iterations or CLDICE_ITERATIONS) + 2,) * dimensions
         reaches = [(0,) * dimensions]
         for phases in self.sequences:
@@ -156,9 +156,9 @@ class Task:
         return tuple(map(max, zip(*reaches, strict=True)))
 
     def identity(self) -> dict[str, Any]:
-        """Return what the result depends on, as plain values."""
+        """Return everything that the result depends on, as plain values."""
         phases = [(phase, self.method.logic) for phases in self.sequences for phase in phases]
-        # Words of planes have the same programs.
+        # Parts that differ only in their word of planes have the same programs.
         phases = list(dict.fromkeys((part.phase, part.logic) for part in self.parts)) or phases
         programs = [
             (step.program.fingerprint, step.offsets, step.outside, phase.iterations, *(step.subfield or ()))
@@ -175,24 +175,23 @@ class Task:
         }
 
     def marked(self, result: Result) -> Result:
-        """Return a result that says whether it is finished, where that may be asked."""
+        """Return the result; for nested skeletons with `finished`."""
         if not isinstance(self.filter, Skeleton) or self.method.scheme is not Scheme.NESTED:
             return result
         return mark_finished(result, self.sequences[0])
 
 
 def _name(phase: Phase) -> str:
-    """Return what to call a phase of a skeletonization."""
     if phase.prunes:
         return "pruning"
     return "finishing" if phase.has_subfields else "thinning"
 
 
 def iteration_reach(steps: tuple[Step, ...], dimensions: int) -> tuple[int, ...]:
-    """Return how far one iteration looks along each axis: what its steps reach, one after the other.
+    """Return the reach of one iteration along each axis, which is that of its steps one after the other.
 
-    A step over a subfield takes on only what its neighbours of the other subfields have looked at before it, so 8
-    such steps together reach less than 8.
+    A step on a subfield depends on earlier steps only through neighbours of other subfields, so that the reach of 8
+    such steps is less than 8.
     """
     none = (0,) * dimensions
     reach = dict.fromkeys(subfields(dimensions), none)
@@ -209,16 +208,11 @@ def iteration_reach(steps: tuple[Step, ...], dimensions: int) -> tuple[int, ...]
     return tuple(map(max, *reach.values()))
 
 
-def task(chosen: SoftFilter, shape: tuple[int, ...]) -> Task:
-    """Make a filter ready for a map of some shape.
-
-    Args:
-        chosen: The filter; the device is always the CPU.
-        shape: The map's.
+def tiled_filter(chosen: SoftFilter, shape: tuple[int, ...]) -> TiledFilter:
+    """Prepare a filter for the tiles of a map of this shape.
 
     Raises:
-        SoftmorphError: If the filter and the shape do not fit each other, or the filter stops by what all of the map
-            does.
+        SoftmorphError: If the filter does not suit the shape, or its stopping rule depends on the whole map.
     """
     dimensions = len(shape)
     if dimensions not in (2, 3) or 0 in shape:
@@ -235,17 +229,19 @@ def task(chosen: SoftFilter, shape: tuple[int, ...]) -> Task:
     return made
 
 
-def _task(chosen: SoftFilter, shape: tuple[int, ...]) -> Task:
+def _task(chosen: SoftFilter, shape: tuple[int, ...]) -> TiledFilter:
     sequences = chosen.phases(shape)
     match chosen:
         case Skeleton():
             settings, iterations = chosen.settings, chosen.resolved().iterations
             if find(settings.method).scheme is Scheme.POOLING:
                 sequences, iterations = (), iterations or CLDICE_ITERATIONS
-            return Task(chosen, settings, shape, chosen.title, sequences, iterations)
+            return TiledFilter(chosen, settings, shape, chosen.title, sequences, iterations)
         case Morphology():
             far = reach(shape, chosen)
-            return Task(chosen, chosen.settings, shape, chosen.title, sequences, max(far.steps), far.radius)
+            return TiledFilter(
+                chosen, chosen.settings, shape, chosen.title, sequences, max(far.steps), far.radius
+            )
         case _:
             ((phase,),) = sequences
-            return Task(chosen, chosen.settings, shape, phase.rule.name, sequences, phase.iterations)
+            return TiledFilter(chosen, chosen.settings, shape, phase.rule.name, sequences, phase.iterations)

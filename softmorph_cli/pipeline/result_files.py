@@ -1,0 +1,69 @@
+"""The types of results as they are stored, and the files of intermediate results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from softmorph_cli.errors import FileError, UsageError
+from softmorph_cli.filters.filter import LABELS, MASK, PROBABILITY, Filter
+from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.io import check_target
+from softmorph_cli.io.options import WriteOptions
+from softmorph_cli.pipeline.outputs import ResultOptions
+
+OUTPUT_TYPES: Final = ("float32", "float16", "uint8", "uint16")
+_DEFAULT_TYPES: Final = {".png": "uint16"}
+
+
+def default_type(target: Path) -> str:
+    """Return the type that probabilities are stored as where none is chosen; .npy keeps that of the map."""
+    return _DEFAULT_TYPES.get(target.suffix.lower(), "float32")
+
+
+def stored_type(steps: Sequence[Filter], target: Path, options: ResultOptions) -> str | None:
+    """Return the type that the result of filters is stored as: "mask", "labels", or `output_type`.
+
+    Raises:
+        UsageError: If there is no such type, it does not suit the values, or it cannot represent each level.
+    """
+    chosen, last = options.output_type, steps[-1]
+    if chosen not in (None, *OUTPUT_TYPES):
+        raise UsageError(f"--output-type {chosen}: use float32, float16, uint8 or uint16.")
+    if (options.renormalize or options.argmax) and last.gives != PROBABILITY:
+        raise UsageError(
+            f"--renormalize and --argmax need probabilities, and {last.operation} gives none here: leave them out."
+        )
+    if options.argmax or last.gives == LABELS:
+        if chosen is not None:
+            raise UsageError("labels take the smallest type that holds them: leave out --output-type.")
+        return "labels"
+    if last.gives == MASK:
+        if chosen not in (None, "uint8"):
+            name = "a hard skeleton" if isinstance(last, Skeleton) else "a mask"
+            raise UsageError(f"{name} is written as uint8 0 and 1, not {chosen}.")
+        return "mask"
+    method = None if options.renormalize else last.method_in_force
+    if last.settings is not None and method == "nested" and last.settings.level_sets is not None:
+        last.settings.level_sets.bounds(chosen or default_type(target))
+    return chosen
+
+
+def stage_paths(folder: Path, steps: Sequence[Filter], suffix: str) -> list[Path]:
+    """Return the file in a folder of intermediate results for each step: 01-close.nii.gz, 02-..."""
+    return [folder / f"{number:02d}-{step.operation}{suffix}" for number, step in enumerate(steps, 1)]
+
+
+def make_stages(folder: Path, paths: Sequence[Path], *, force: bool) -> None:
+    """Make the folder of intermediate results.
+
+    Raises:
+        FileError: If it cannot be made, or holds one of the files already and `force` is off.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{folder} cannot be made: {error.strerror or error}.") from error
+    for path in paths:
+        check_target(path, WriteOptions(force=force))

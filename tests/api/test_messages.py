@@ -20,7 +20,7 @@ from softmorph_cli.metrics.pair import MetricSettings
 from softmorph_cli.skeleton.analyse import Choices
 from softmorph_cli.skeleton.analyse import inspect as look
 from softmorph_cli.system.parameters import named, named_as_options
-from softmorph_cli.topology.prior import parse_betti
+from softmorph_cli.topology.prior import Prior
 
 SOFT = np.zeros((7, 9), np.float32)
 SOFT[2:5, 1:8] = 0.75
@@ -233,7 +233,7 @@ def hard(**given: Any) -> Call:
             "--prune radius needs the map: add --map MAP, or give a length, such as --prune 5vox.",
         ),
         (lambda: MetricSettings(patches=0), "patches 0: at least", "--patches 0: at least"),
-        (lambda: parse_betti("1,x"), "betti '1,x': give", "--betti '1,x': give"),
+        (lambda: Prior.parse_betti("1,x"), "betti '1,x': give", "--betti '1,x': give"),
         (lambda: choose("cpu", threads=0), "threads 0: at least", "--threads 0: at least"),
         (
             lambda: on_one_grid(HERE, THERE),

@@ -26,8 +26,8 @@ _HOMES = {
     "inspect": "api.analysis",
     "repair": "api.repairs",
     "statistics": "api.analysis",
-    "read": "io",
-    "write": "io",
+    "read": "io.reading",
+    "write": "io.writing",
     "Volume": "volume",
     "SoftmorphError": "errors",
     "SoftmorphWarning": "errors",
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from softmorph_cli.filters.modules import SoftErosion as SoftErosion
     from softmorph_cli.filters.modules import SoftOpening as SoftOpening
     from softmorph_cli.filters.modules import SoftSkeletonizer as SoftSkeletonizer
-    from softmorph_cli.io import read as read
-    from softmorph_cli.io import write as write
+    from softmorph_cli.io.reading import read as read
+    from softmorph_cli.io.writing import write as write
     from softmorph_cli.volume import Volume as Volume
 
 

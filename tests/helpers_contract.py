@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from helpers_run import sweep_all
 
-from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.compile import Step
 from softmorph_cli.compiler.program import Builder, Op
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.rules.neighborhood import DIRECTIONS, rotate

@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers_run import sweep_all
 
-from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.compile import Step
 from softmorph_cli.kernels import numba_cpu, thread_pool
 from softmorph_cli.kernels.numba_cpu import NumbaField
 from softmorph_cli.kernels.torch_eager import TorchField

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from softmorph_cli.filters.filter import Report, SoftFilter
-from softmorph_cli.filters.operations import OPERATIONS, Morphology, TwoElements
+from softmorph_cli.filters.operations import OPERATIONS
+from softmorph_cli.filters.operations.morphological import Morphology, TwoElements
 from softmorph_cli.filters.settings import Result, Settings
 
 _BY_TITLE = {one.title: one for one in OPERATIONS.values() if issubclass(one, Morphology)}

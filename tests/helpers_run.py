@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.kernels.torch_eager import TorchField
 from softmorph_cli.rules.rule import Rule
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softmorph_cli.io import read, write
-from softmorph_cli.system import toml
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
+from softmorph_cli.system.files import parse_toml
 from softmorph_cli.system.printable import cell, message, printable, typed, unicode
 from softmorph_cli.volume import Volume
 
@@ -67,8 +68,8 @@ def test_other_cells_are_unchanged(value: object) -> None:
 )
 def test_the_reason_of_malformed_toml_is_one_clause(text: str) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]{5,90}$"):
-        toml.parse(text)
-    assert toml.parse("x = 1") == {"x": 1}
+        parse_toml(text)
+    assert parse_toml("x = 1") == {"x": 1}
 
 
 def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:

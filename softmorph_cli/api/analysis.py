@@ -245,7 +245,7 @@ class Tracing:
         Raises:
             InputError: If the image holds several, or something does not fit it.
         """
-        from softmorph_cli.filters.operations import uneven
+        from softmorph_cli.filters.operations.skeletonize import uneven
         from softmorph_cli.filters.resample import isotropic
         from softmorph_cli.skeleton import analyse, selection
         from softmorph_cli.skeleton.frame import Frame

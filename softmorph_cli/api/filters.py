@@ -22,8 +22,18 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, Unpack, c
 
 from softmorph_cli.api.images import Array, Image, Placed, placed, refuse_grid
 from softmorph_cli.errors import SoftmorphWarning, UsageError
-from softmorph_cli.filters import operations
 from softmorph_cli.filters.filter import SoftFilter
+from softmorph_cli.filters.operations.morphological import (
+    BlackHat,
+    Closing,
+    Dilation,
+    Erosion,
+    Gradient,
+    Opening,
+    TopHat,
+)
+from softmorph_cli.filters.operations.rules import ApplyRule
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.settings import MethodOptions
 from softmorph_cli.rules.rule import Rule
 from softmorph_cli.system.parameters import Declared, arguments, declared, keyword
@@ -125,7 +135,7 @@ def _filtered(chosen: SoftFilter, image: Any) -> Any:
 
 
 def _of_array(chosen: SoftFilter, image: Any) -> tuple[Any, Any, Sequence[str]]:
-    if isinstance(chosen, operations.Skeleton) and chosen.resample is not None:
+    if isinstance(chosen, Skeleton) and chosen.resample is not None:
         raise UsageError(
             f"resample={chosen.resample!r} needs the voxel size, which an array does not hold: pass a Volume, such as "
             'Volume(array, "ZYX", spacing=(2.0, 1.0, 1.0)), or the path of a file.'
@@ -147,14 +157,14 @@ def _of_volume(chosen: SoftFilter, volume: Volume) -> tuple[Volume, Volume | Non
     return replace(filtered, notes=(*filtered.notes, *nearest)), error, result.warnings
 
 
-erosion = _function_of(operations.Erosion, "erosion")
-dilation = _function_of(operations.Dilation, "dilation")
-opening = _function_of(operations.Opening, "opening")
-closing = _function_of(operations.Closing, "closing")
-gradient = _function_of(operations.Gradient, "gradient")
-tophat = _function_of(operations.TopHat, "tophat")
-blackhat = _function_of(operations.BlackHat, "blackhat")
-skeletonize = _function_of(operations.Skeleton, "skeletonize")
+erosion = _function_of(Erosion, "erosion")
+dilation = _function_of(Dilation, "dilation")
+opening = _function_of(Opening, "opening")
+closing = _function_of(Closing, "closing")
+gradient = _function_of(Gradient, "gradient")
+tophat = _function_of(TopHat, "tophat")
+blackhat = _function_of(BlackHat, "blackhat")
+skeletonize = _function_of(Skeleton, "skeletonize")
 
 
 class RuleOptions(MethodOptions, total=False):
@@ -212,7 +222,7 @@ def apply_rule(
     >>> print(apply_rule("majority", np.array([[0.9, 0.9, 0.9], [0.9, 0.1, 0.9], [0.9, 0.9, 0.9]]))[1])
     [0.9 0.9 0.9]
     """
-    chosen = operations.ApplyRule(method, rule=rule, iterations=iterations, spatial_dims=spatial_dims, **how)
+    chosen = ApplyRule(method, rule=rule, iterations=iterations, spatial_dims=spatial_dims, **how)
     return _filtered(chosen, image)
 
 

@@ -32,8 +32,8 @@ def placed(image: Any) -> Volume | None:
     from softmorph_cli.volume import Volume
 
     if isinstance(image, str | Path):
-        from softmorph_cli.io import read_map
         from softmorph_cli.io.options import DEFAULT
+        from softmorph_cli.io.reading import read_map
 
         with advising_read(image):
             return read_map(Path(image), DEFAULT)

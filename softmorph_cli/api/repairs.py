@@ -261,7 +261,7 @@ def check_effort(weight: float, max_steps: int) -> None:
 
 def _channels(volume: Volume) -> tuple[npt.NDArray[Any], Kind]:
     """Return a map with its channels first and no other mapped axis, and how they relate to each other."""
-    from softmorph_cli.io import classes
+    from softmorph_cli.io.nnunet import classes
     from softmorph_cli.io.select import first_along
     from softmorph_cli.skeleton import selection
 

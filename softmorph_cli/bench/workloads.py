@@ -9,7 +9,7 @@ from typing import Any, Final
 import softmorph_cli
 from softmorph_cli.bench.clock import TimedTask
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 
 SKELETON: Final = Skeleton.operation
 GRADIENT_ITERATIONS: Final = 5

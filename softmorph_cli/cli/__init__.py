@@ -2,3 +2,5 @@
 
 Nothing heavy is imported until a command runs, so that `--help` answers at once.
 """
+
+__all__ = ["app", "command"]

@@ -111,7 +111,7 @@ def _check_outputs(
     if folder and images:
         raise UsageError("--error-map is for one pair: give two files with it, or leave it out.")
     for path in images:
-        from softmorph_cli.io import check_target
+        from softmorph_cli.io.formats import check_target
 
         check_target(path, WriteOptions(output_type="labels", force=output.force))
 
@@ -172,7 +172,7 @@ def _write_error_map(
     found: evaluation.Evaluated, path: Path | None, order: evaluation.Evaluation, *, force: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """Write the error map; return its entry of the JSON, and warnings about what the file cannot hold."""
-    from softmorph_cli.io import write_labels
+    from softmorph_cli.io.writing import write_labels
 
     if found.error_map is None or path is None:
         return {}, []

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 def read_volume(path: Path, reading: ReadOptions) -> Volume:
     """Read IN; its notes name classes for which a threshold of 0.5 and the most probable class differ."""
-    from softmorph_cli.io import exclusive, read_map
+    from softmorph_cli.io import exclusive
+    from softmorph_cli.io.reading import read_map
 
     volume = read_map(path, replace(reading, exclusive=True))
     return replace(volume, notes=(*volume.notes, *exclusive.class_notes(volume)))
@@ -213,8 +214,7 @@ def _check_outputs(
 ) -> None:
     """Refuse outputs that cannot be written; `ours` are files of an interrupted run, which is resumed."""
     from softmorph_cli.filters.method import find
-    from softmorph_cli.io import check_target
-    from softmorph_cli.io.formats import suffix_of
+    from softmorph_cli.io.formats import check_target, suffix_of
     from softmorph_cli.pipeline.result_files import make_stages, stage_paths, stored_type
 
     kind = stored_type(steps, target, outputs)

@@ -71,7 +71,7 @@ def _plain(value: Any) -> str:
 
 
 def _of_file(source: Path) -> tuple[str, dict[str, Any], str]:
-    from softmorph_cli.io import probe
+    from softmorph_cli.io.probing import probe
     from softmorph_cli.io.select import first_along
     from softmorph_cli.skeleton import image_kind
 

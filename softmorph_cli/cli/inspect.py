@@ -148,7 +148,7 @@ def _check(source: Path, curve: Curve, output: InspectOutput, reading: ReadOptio
 
 
 def _check_images(output: InspectOutput, axes: str | None) -> None:
-    from softmorph_cli.io import check_target
+    from softmorph_cli.io.formats import check_target
 
     for name, path in output.images.items():
         kind = "mask" if name == "skeleton" else "labels"
@@ -156,7 +156,7 @@ def _check_images(output: InspectOutput, axes: str | None) -> None:
 
 
 def _write_images(found: analyse.Inspection, output: InspectOutput) -> list[str]:
-    from softmorph_cli.io import write, write_labels
+    from softmorph_cli.io.writing import write, write_labels
     from softmorph_cli.skeleton import export
 
     warnings = []

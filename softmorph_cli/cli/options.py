@@ -9,22 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.io import families
-from softmorph_cli.io.options import OUTPUT, ReadOptions
+from softmorph_cli.io.options import OUTPUT, READ, WRITTEN, ReadOptions
 from softmorph_cli.pipeline.outputs import OutputOptions, ResultOptions
 from softmorph_cli.system.parameters import Parameter, declared
 
 if TYPE_CHECKING:
     from softmorph_cli.workers.cluster import ClusterOptions
 
-Input = Annotated[
-    Path, typer.Argument(metavar="IN", help=f"Probability map: {families.READ}.", show_default=False)
-]
+Input = Annotated[Path, typer.Argument(metavar="IN", help=f"Probability map: {READ}.", show_default=False)]
 Output = Annotated[
     Path,
     typer.Argument(
         metavar="OUT",
-        help=f"File to write; its name chooses the format: {families.WRITTEN}.",
+        help=f"File to write; its name chooses the format: {WRITTEN}.",
         show_default=False,
     ),
 ]

@@ -44,22 +44,11 @@ def rules(
 
 
 def _draw(name: str) -> None:
-    from softmorph_cli.errors import RuleError
-    from softmorph_cli.filters.custom import load_rule
+    from softmorph_cli.rules import catalog
     from softmorph_cli.rules.picture import Template
-    from softmorph_cli.rules.simple_points import MEANING, SUFFIX
+    from softmorph_cli.rules.simple_points import MEANING
 
-    try:
-        found = [load_rule(name)]
-    except RuleError:
-        # A name without dimension stands for its 2D and 3D forms.
-        from softmorph_cli.rules import catalog
-
-        plain = name.removesuffix(SUFFIX)
-        found = [load_rule(form + name.removeprefix(plain)) for form in catalog.forms(plain)]
-        if not found:
-            raise
-    for rule in found:
+    for rule in catalog.load_forms(name):
         report.echo(printable(f"{rule.name}: {rule.title}"), bold=True)
         if rule.citation:
             report.echo(printable(f"Source: {rule.citation}"))

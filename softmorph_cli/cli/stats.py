@@ -17,8 +17,8 @@ from softmorph_cli.cli import common, filtering, report
 from softmorph_cli.cli.command import complain_of, note
 from softmorph_cli.cli.progress import reporting
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
-from softmorph_cli.io import documents, families
-from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io import documents
+from softmorph_cli.io.options import READ, ReadOptions
 from softmorph_cli.metrics import volume_columns
 from softmorph_cli.system.parameters import Parameter
 from softmorph_cli.system.printable import cell, typed
@@ -74,7 +74,7 @@ def stats(
         list[Path],
         typer.Argument(
             metavar="IN...",
-            help=f"Probability maps: {families.READ}; several become the rows of one table.",
+            help=f"Probability maps: {READ}; several become the rows of one table.",
             show_default=False,
         ),
     ],

@@ -59,7 +59,8 @@ def repair(
     mask_options, nearest = mask_options.at_level(volume)
     notes = [*volume.notes, *nearest]
     from softmorph_cli.api.repairs import job_of
-    from softmorph_cli.io import as_stored, check_target
+    from softmorph_cli.io.formats import check_target
+    from softmorph_cli.io.writing import as_stored
     from softmorph_cli.pipeline import describe
     from softmorph_cli.topology.prior import Prior
 
@@ -132,7 +133,7 @@ def _check(
     source: Path, target: Path, goal: Goal, mask_options: MaskOptions, reading: WholeMap, output: RepairOutput
 ) -> None:
     from softmorph_cli.api.repairs import check_effort
-    from softmorph_cli.io import check_target
+    from softmorph_cli.io.formats import check_target
 
     if (goal.betti is None) == (goal.priors is None):
         raise UsageError(
@@ -178,7 +179,7 @@ def _write(
     title: str,
     job: Job,
 ) -> list[str]:
-    from softmorph_cli.io import write
+    from softmorph_cli.io.writing import write
 
     priors, repairer = job.priors, job.repairer
     made = {
@@ -274,7 +275,7 @@ def _excuse(
 
 def _read_back(target: Path, written: Volume, output_type: str | None) -> npt.NDArray[Any]:
     """Return the probabilities that are in a written file, the channels first."""
-    from softmorph_cli.io import read
+    from softmorph_cli.io.reading import read
 
     # .npy holds neither what 1 is stored as nor which axes are spatial.
     one = {"uint8": 255, "uint16": 65535}.get(output_type or "") if target.suffix.lower() == ".npy" else None

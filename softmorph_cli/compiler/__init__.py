@@ -1,5 +1,3 @@
-"""Compiles rules to programs: `compile_rule`, whose results are cached in memory and on disk."""
+"""Compiles a rule to a program, by `compile.compile_rule`; programs are cached in memory and on disk."""
 
-from softmorph_cli.compiler.compile import DIAGRAM, MINMAX, NESTED, RANKS, Step, compile_rule, is_increasing
-
-__all__ = ["DIAGRAM", "MINMAX", "NESTED", "RANKS", "Step", "compile_rule", "is_increasing"]
+__all__ = ["adjoint", "compile", "deletions", "lowering", "needs", "nesting", "program"]

@@ -11,9 +11,17 @@ from typing import Any, ClassVar, Unpack
 from torch import Tensor, nn
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.filters import operations
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.method import Scheme, find
+from softmorph_cli.filters.operations.morphological import (
+    Closing,
+    Dilation,
+    Erosion,
+    Morphology,
+    Opening,
+    TwoElements,
+)
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.operators import apply, recipe
 from softmorph_cli.filters.settings import MethodOptions
 
@@ -53,7 +61,7 @@ class _Module(nn.Module):
 
 
 class _Morphology(_Module):
-    operation: ClassVar[type[operations.Morphology]]
+    operation: ClassVar[type[Morphology]]
 
     def __init__(
         self,
@@ -88,7 +96,7 @@ class _Morphology(_Module):
             "dilation_connectivity": dilation_connectivity,
             **options,
         }
-        if not issubclass(self.operation, operations.TwoElements):
+        if not issubclass(self.operation, TwoElements):
             own = given.pop("erosion_connectivity"), given.pop("dilation_connectivity")
             given["connectivity"] = next((one for one in own if one is not None), connectivity)
         self._hold(self.operation(**given))
@@ -102,7 +110,7 @@ class SoftErosion(_Morphology):
     tensor(0.0312)
     """
 
-    operation = operations.Erosion
+    operation = Erosion
 
 
 class SoftDilation(_Morphology):
@@ -113,7 +121,7 @@ class SoftDilation(_Morphology):
     tensor(0.9688)
     """
 
-    operation = operations.Dilation
+    operation = Dilation
 
 
 class SoftOpening(_Morphology):
@@ -124,7 +132,7 @@ class SoftOpening(_Morphology):
     tensor(0.5000)
     """
 
-    operation = operations.Opening
+    operation = Opening
 
 
 class SoftClosing(_Morphology):
@@ -135,7 +143,7 @@ class SoftClosing(_Morphology):
     tensor(0.5000)
     """
 
-    operation = operations.Closing
+    operation = Closing
 
 
 class SoftSkeletonizer(_Module):
@@ -173,7 +181,7 @@ class SoftSkeletonizer(_Module):
         if iterations is None and chosen.scheme is not Scheme.NESTED:
             raise UsageError(f"method {chosen.name} needs a number of iterations, such as iterations=3.")
         self.iterations = iterations
-        self._hold(operations.Skeleton(chosen.name, iterations=iterations, **options))
+        self._hold(Skeleton(chosen.name, iterations=iterations, **options))
 
 
 __all__ = ["SoftClosing", "SoftDilation", "SoftErosion", "SoftOpening", "SoftSkeletonizer"]

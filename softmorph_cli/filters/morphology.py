@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.filter import Sequences
-from softmorph_cli.filters.operations import Morphology
+from softmorph_cli.filters.operations.morphological import Morphology
 from softmorph_cli.filters.run import Phase
 from softmorph_cli.rules import structuring
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from softmorph_cli.compiler import DIAGRAM, MINMAX, RANKS, Step, compile_rule, is_increasing
+from softmorph_cli.compiler.compile import DIAGRAM, MINMAX, RANKS, Step, compile_rule, is_increasing
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.method import Method, Scheme, find
 from softmorph_cli.filters.settings import Progress, Result, Settings

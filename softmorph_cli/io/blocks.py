@@ -1,4 +1,4 @@
-"""Maps larger than memory: read block by block, with the options of `read_map`."""
+"""Maps larger than memory, read in blocks with the options of `read_map`. Other packages get all of blocks here."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ import numpy.typing as npt
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import select
 from softmorph_cli.io.boxes import Box, clipped, extent
+from softmorph_cli.io.boxes import BoxReader as BoxReader
+from softmorph_cli.io.boxes import BoxWriter as BoxWriter
 from softmorph_cli.io.exclusive import class_notes_of_blocks, numbered
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Index, Lazy
 from softmorph_cli.io.mapped import check_whole
 from softmorph_cli.io.masks import MaskFile
+from softmorph_cli.io.new_blocks import BlockWriter as BlockWriter
+from softmorph_cli.io.new_blocks import create_blocks as create_blocks
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
-from softmorph_cli.io.raw import Affine, Array, Kept, Raw
+from softmorph_cli.io.raw import Affine, Kept, Raw
+from softmorph_cli.io.raw import Array as Array
+from softmorph_cli.io.storing import chunks_of_tiles as chunks_of_tiles
 from softmorph_cli.io.values import check_type, full_scale, no_label, probabilities, warn_of_probabilities
 from softmorph_cli.volume import Source, class_axis
 

@@ -1,17 +1,20 @@
-"""JSON documents of schema 2: their common fields, the description of a map, writing them."""
+"""JSON documents of schema 2: their common fields, the description of a map, writing them; pandas tables."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli import __version__
+from softmorph_cli.errors import UsageError
 from softmorph_cli.system.files import replacing
 from softmorph_cli.system.printable import unicode
 
 if TYPE_CHECKING:
+    import pandas
+
     from softmorph_cli.volume import Volume
 
 SCHEMA: Final = 2
@@ -55,3 +58,20 @@ def save(document: Mapping[str, Any], path: Path, *, force: bool) -> None:
 def write(document: Mapping[str, Any], place: Path) -> None:
     """Write a JSON text into a temporary file, which the caller renames."""
     place.write_text(as_json(document) + "\n", encoding="utf-8")
+
+
+def data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pandas.DataFrame:
+    """Return rows as a pandas table.
+
+    Args:
+        rows: Values by column; None is a missing value.
+        columns: The columns in order; None for those of the rows.
+
+    Raises:
+        UsageError: If pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise UsageError("a table needs pandas, which is not installed: pip install pandas") from error
+    return pandas.DataFrame(list(rows), columns=columns)

@@ -10,12 +10,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io.blocks import Blocks
 from softmorph_cli.io.boxes import Box, chunk_numbers, clipped, extent, part_in_chunk, relative
 from softmorph_cli.io.formats import target_format
 from softmorph_cli.io.omezarr import OmeZarr, filed_order, group_attributes, stem
@@ -37,6 +36,9 @@ from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
 from softmorph_cli.system.files import check_writable, flush, not_written, replacing_store
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
+
+if TYPE_CHECKING:
+    from softmorph_cli.io.blocks import Blocks
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,3 @@
 """Compiled programs on a device: a backend for each, behind the protocols of `backend`."""
+
+__all__ = ["backend", "bitplanes", "level_sets", "numba_cpu", "origins", "source", "thread_pool", "warm"]

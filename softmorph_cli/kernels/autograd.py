@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from softmorph_cli.compiler import Step
 from softmorph_cli.compiler.adjoint import adjoint
+from softmorph_cli.compiler.compile import Step
 from softmorph_cli.compiler.program import NUMBERS, execute_all
 from softmorph_cli.kernels import numba_text, source
 from softmorph_cli.kernels.buffers import Array, BufferLayout

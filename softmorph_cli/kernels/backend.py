@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol
 
-from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.compile import Step
 from softmorph_cli.errors import InputError, SoftmorphWarning, UsageError
 from softmorph_cli.kernels.level_sets import LevelSets
 from softmorph_cli.system import machine

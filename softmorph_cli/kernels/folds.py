@@ -17,8 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from softmorph_cli.compiler import Step
-from softmorph_cli.compiler.compile import Fold
+from softmorph_cli.compiler.compile import Fold, Step
 from softmorph_cli.kernels import numba_folds, source
 from softmorph_cli.kernels.buffers import Array
 from softmorph_cli.kernels.thread_pool import Pool

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.compile import Step
 from softmorph_cli.compiler.needs import needs
 from softmorph_cli.compiler.program import Program
 from softmorph_cli.kernels import bitplanes, numba_text, source

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.compile import Step
 from softmorph_cli.compiler.deletions import DeletionTable, table_of
 from softmorph_cli.kernels import source
 from softmorph_cli.kernels.buffers import Array, BufferLayout

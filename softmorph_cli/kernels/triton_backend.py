@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.compile import Step
 from softmorph_cli.kernels import triton_maps
 from softmorph_cli.kernels.bitplanes import bits_in_chunk, seed_key
 from softmorph_cli.kernels.level_sets import LevelSets

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.compile import Step
 from softmorph_cli.compiler.program import Program
 from softmorph_cli.kernels import source, triton_gradient, triton_source
 from softmorph_cli.rules.neighborhood import DIRECTIONS, Offset, rotate

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softmorph_cli.compiler import Step
+from softmorph_cli.compiler.compile import Step
 from softmorph_cli.kernels import triton_cuda
 
 

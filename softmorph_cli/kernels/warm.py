@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, NESTED, RANKS, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS
 from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField
 from softmorph_cli.rules import catalog, structuring

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss
 from softmorph_cli.losses.dice import SoftDiceLoss
 from softmorph_cli.topology.betti import betti_numbers

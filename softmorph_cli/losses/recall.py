@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.modules import SoftDilation
-from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.losses.channels import Channels, SkeletonLoss, space
 
 

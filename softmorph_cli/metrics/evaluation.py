@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io import documents
+from softmorph_cli.io.documents import data_frame
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.kernels.level_sets import at_level
 from softmorph_cli.metrics.error_map import ErrorMap, error_map
@@ -29,7 +30,6 @@ from softmorph_cli.metrics.sources import (
 )
 from softmorph_cli.metrics.street_mover import POINTS, sides
 from softmorph_cli.skeleton import image_kind
-from softmorph_cli.system.data_frame import data_frame
 from softmorph_cli.system.parameters import named
 
 if TYPE_CHECKING:

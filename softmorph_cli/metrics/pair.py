@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters import method as methods
-from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.settings import THINNING
 from softmorph_cli.filters.settings import Settings as FilterSettings
 from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS

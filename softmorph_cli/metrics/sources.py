@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import classes as classes_of
-from softmorph_cli.io import exclusive, read_map
+from softmorph_cli.io import exclusive
 from softmorph_cli.io.exclusive import Exclusive
 from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.io.nnunet import classes as classes_of
 from softmorph_cli.io.options import ReadOptions
-from softmorph_cli.io.reading import read_either
+from softmorph_cli.io.reading import read_either, read_map
 from softmorph_cli.metrics.grid import on_one_grid
 from softmorph_cli.metrics.pair import UNDECIDED, Both, Mask
 from softmorph_cli.skeleton import selection

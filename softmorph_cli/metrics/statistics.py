@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.io.documents import data_frame
 from softmorph_cli.metrics import volume_columns
 from softmorph_cli.metrics.comonotone import ComonotoneVariance
-from softmorph_cli.system.data_frame import data_frame
 from softmorph_cli.system.printable import plural
 from softmorph_cli.system.units import length
 from softmorph_cli.topology import components

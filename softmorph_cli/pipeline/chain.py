@@ -10,7 +10,7 @@ from softmorph_cli.errors import FileError, RuleError, UsageError
 from softmorph_cli.filters.filter import LABELS, Filter
 from softmorph_cli.filters.operations import OPERATIONS, find
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.system import toml
+from softmorph_cli.system.files import parse_toml
 from softmorph_cli.system.parameters import Declared
 
 
@@ -72,7 +72,7 @@ def pipeline(path: Path, settings: Settings) -> list[Filter]:
         UsageError: As `filters`.
     """
     try:
-        held = toml.parse(path.read_text(encoding="utf-8"))
+        held = parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
     except ValueError as error:

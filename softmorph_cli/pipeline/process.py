@@ -16,9 +16,11 @@ import numpy.typing as npt
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.filter import CHAIN, COMMAND, LABELS, MASK, Filter
 from softmorph_cli.filters.settings import Progress, Result
-from softmorph_cli.io import check_target, documents, exclusive, read_map, write_labels, write_map
-from softmorph_cli.io.formats import suffix_of
+from softmorph_cli.io import documents, exclusive
+from softmorph_cli.io.formats import check_target, suffix_of
 from softmorph_cli.io.options import ReadOptions, WriteOptions
+from softmorph_cli.io.reading import read_map
+from softmorph_cli.io.writing import write_labels, write_map
 from softmorph_cli.kernels.level_sets import nested_levels
 from softmorph_cli.metrics.statistics import Statistics, change
 from softmorph_cli.pipeline import describe
@@ -194,7 +196,7 @@ def _combined(
     `original` is the map as it was read, `unfiltered` the same on the grid of the result.
     """
     from softmorph_cli.filters import channels
-    from softmorph_cli.io import classes
+    from softmorph_cli.io.nnunet import classes
 
     try:
         # Only the map as it was read knows the relation of its channels.

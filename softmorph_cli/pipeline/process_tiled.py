@@ -18,11 +18,10 @@ import numpy as np
 from softmorph_cli.errors import FileError, SoftmorphError, UsageError
 from softmorph_cli.filters.filter import TILES, Filter, SoftFilter
 from softmorph_cli.filters.settings import Result
-from softmorph_cli.io import create_blocks, documents, open_blocks
-from softmorph_cli.io.blocks import Blocks
+from softmorph_cli.io import documents
+from softmorph_cli.io.blocks import Blocks, chunks_of_tiles, create_blocks, open_blocks
 from softmorph_cli.io.formats import read_raw, suffix_of
 from softmorph_cli.io.options import DEFAULT, ReadOptions
-from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.kernels.level_sets import nested_levels
 from softmorph_cli.pipeline import describe
 from softmorph_cli.pipeline.measure_blocks import measured, slab_voxels
@@ -31,7 +30,7 @@ from softmorph_cli.pipeline.process import Processed
 from softmorph_cli.pipeline.result_files import stored_type
 from softmorph_cli.system import machine
 from softmorph_cli.system.files import is_store, not_written, replacing
-from softmorph_cli.system.heap import share_one_heap
+from softmorph_cli.system.machine import share_one_heap
 from softmorph_cli.system.temporaries import partial
 from softmorph_cli.tiled import (
     BASE,

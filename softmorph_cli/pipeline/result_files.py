@@ -8,8 +8,8 @@ from typing import Final
 
 from softmorph_cli.errors import FileError, UsageError
 from softmorph_cli.filters.filter import LABELS, MASK, PROBABILITY, Filter
-from softmorph_cli.filters.operations import Skeleton
-from softmorph_cli.io import check_target
+from softmorph_cli.filters.operations.skeletonize import Skeleton
+from softmorph_cli.io.formats import check_target
 from softmorph_cli.io.options import WriteOptions
 from softmorph_cli.pipeline.outputs import ResultOptions
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.io.boxes import BoxReader
+from softmorph_cli.io.blocks import BoxReader
 from softmorph_cli.plots.canvas import Canvas
 from softmorph_cli.plots.layout import Layout, arrange
 from softmorph_cli.plots.projection import Held, fullest_planes, images, is_dense, profiles

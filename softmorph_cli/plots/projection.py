@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.io.boxes import BoxReader
+from softmorph_cli.io.blocks import BoxReader
 from softmorph_cli.plots.views import Box, View, resize, whole
 
 # The share of its bounding box beyond which a map is dense: projections would hide what is inside.

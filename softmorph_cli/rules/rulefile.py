@@ -69,7 +69,7 @@ from softmorph_cli.rules.neighborhood import (
 from softmorph_cli.rules.picture import Template, parse
 from softmorph_cli.rules.rule import Action, Rule, SubIteration
 from softmorph_cli.rules.simple_points import SUFFIX, simple
-from softmorph_cli.system import toml
+from softmorph_cli.system.files import parse_toml
 
 _KEYS = frozenset(
     [
@@ -133,7 +133,7 @@ def loads(text: str, *, name: str, origin: str = "rule") -> Rule:
         RuleError: If it is no valid rule; the message names `origin` and the line.
     """
     try:
-        table = toml.parse(text)
+        table = parse_toml(text)
     except ValueError as error:
         raise RuleError(f"{origin}: not valid TOML: {error}") from error
     return _Reader(table, text, name, origin).rule()

@@ -8,10 +8,10 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.compiler import RANKS, compile_rule
+from softmorph_cli.compiler.compile import RANKS, compile_rule
 from softmorph_cli.compiler.deletions import table_of
 from softmorph_cli.filters.filter import Report
-from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.kernels.level_sets import LevelSets, nested_finished
 from softmorph_cli.rules import catalog
 from softmorph_cli.skeleton.cavities import filled

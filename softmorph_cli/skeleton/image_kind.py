@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.io import classes
+from softmorph_cli.io.nnunet import classes
 from softmorph_cli.io.select import first_along
 from softmorph_cli.system.parameters import in_shell, named
 from softmorph_cli.volume import SLICE, Volume

@@ -1,1 +1,14 @@
 """Basics: atomic writing, locks, cache folder, memory and threads, signals, units, parameters, printable text."""
+
+__all__ = [
+    "cache",
+    "descriptors",
+    "files",
+    "interruption",
+    "lengths",
+    "machine",
+    "parameters",
+    "printable",
+    "temporaries",
+    "units",
+]

@@ -1,4 +1,4 @@
-"""Atomic writing: files and Zarr stores are written beside their target and renamed when they are complete."""
+"""Atomic writing: files and Zarr stores are written beside their target and renamed when they are complete. TOML."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import shlex
 import shutil
 import stat
 import sys
+import tomllib
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 from softmorph_cli.errors import FileError, SoftmorphWarning
 from softmorph_cli.system import descriptors, naming, ownership
@@ -388,3 +389,20 @@ def _reason(error: OSError | RuntimeError, kept: Path | None = None) -> str:
     if error.errno == errno.ENAMETOOLONG:
         return "its name is too long; choose a shorter one."
     return f"{error.strerror or error}."
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the table of a TOML document.
+
+    Raises:
+        ValueError: If it is malformed; the text is one clause with the reason.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError:
+        # The only other cause is Python's limit on the digits of an integer.
+        raise ValueError("it holds an integer of thousands of digits") from None

@@ -20,7 +20,7 @@ from typing import Final, cast
 import numpy as np
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.io.raw import Array
+from softmorph_cli.io.blocks import Array
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.system.files import flush
 from softmorph_cli.tiled.tiling import Box, Tiling, overlap, pieces, size, within

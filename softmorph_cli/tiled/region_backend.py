@@ -11,8 +11,7 @@ import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.arrays import check_kind
-from softmorph_cli.io.boxes import BoxReader
-from softmorph_cli.io.raw import Array
+from softmorph_cli.io.blocks import Array, BoxReader
 from softmorph_cli.kernels import bitplanes, source
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField

@@ -13,7 +13,7 @@ from typing import Final
 from softmorph_cli.errors import FileError
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Result
-from softmorph_cli.io.boxes import BoxReader, BoxWriter
+from softmorph_cli.io.blocks import BoxReader, BoxWriter
 from softmorph_cli.system import machine
 from softmorph_cli.tiled import manifest as manifests
 from softmorph_cli.tiled.manifest import RunState, TileManifest

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from softmorph_cli.filters.method import Scheme
-from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.run import (
     CLAMPED,
     NEGLIGIBLE,
@@ -21,7 +21,7 @@ from softmorph_cli.filters.run import (
 )
 from softmorph_cli.filters.settings import Result
 from softmorph_cli.filters.skeleton import cldice, faded
-from softmorph_cli.io.raw import Array
+from softmorph_cli.io.blocks import Array
 from softmorph_cli.tiled.region_backend import RegionBackend, check_probabilities
 from softmorph_cli.tiled.tiled_filter import TiledFilter
 from softmorph_cli.tiled.tiling import Box, Tiling, within

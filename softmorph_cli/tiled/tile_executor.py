@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from softmorph_cli.errors import ClusterError
-from softmorph_cli.system.heap import share_one_heap, trim_heap
+from softmorph_cli.system.machine import share_one_heap, trim_heap
 from softmorph_cli.system.parameters import in_shell, named_as_options
 from softmorph_cli.tiled.tile_worker import TileWorker
 from softmorph_cli.workers import Executor, Lost, Serial

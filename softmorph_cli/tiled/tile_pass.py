@@ -13,8 +13,7 @@ import numpy as np
 
 from softmorph_cli.filters.method import Scheme
 from softmorph_cli.filters.run import FilterJob, floor_of, pack, to_ranks
-from softmorph_cli.io.boxes import BoxReader
-from softmorph_cli.io.raw import Array
+from softmorph_cli.io.blocks import Array, BoxReader
 from softmorph_cli.kernels.backend import Field
 from softmorph_cli.kernels.bitplanes import WORD
 from softmorph_cli.kernels.thread_pool import Pool

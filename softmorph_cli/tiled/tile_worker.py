@@ -11,8 +11,7 @@ import numpy as np
 
 from softmorph_cli.filters.method import Scheme
 from softmorph_cli.filters.run import standard_error
-from softmorph_cli.io.boxes import BoxReader, BoxWriter
-from softmorph_cli.io.raw import Array
+from softmorph_cli.io.blocks import Array, BoxReader, BoxWriter
 from softmorph_cli.kernels.bitplanes import WORD, bits_in_chunk
 from softmorph_cli.kernels.numba_cpu import NumbaBackend
 from softmorph_cli.tiled.plan import TilePlan

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from softmorph_cli.compiler import DIAGRAM, RANKS, Step, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, RANKS, Step, compile_rule
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.filter import MASK, Sequences, SoftFilter
 from softmorph_cli.filters.method import Method, Scheme, find
-from softmorph_cli.filters.morphology import reach
-from softmorph_cli.filters.operations import Morphology, Skeleton
+from softmorph_cli.filters.operations.morphological import Morphology
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.run import Phase, in_planes
 from softmorph_cli.filters.settings import Result, Settings
 from softmorph_cli.filters.skeleton import CLDICE_ITERATIONS, mark_finished
@@ -238,7 +238,7 @@ def _task(chosen: SoftFilter, shape: tuple[int, ...]) -> TiledFilter:
                 sequences, iterations = (), iterations or CLDICE_ITERATIONS
             return TiledFilter(chosen, settings, shape, chosen.title, sequences, iterations)
         case Morphology():
-            far = reach(shape, chosen)
+            far = chosen.reach(shape)
             return TiledFilter(
                 chosen, chosen.settings, shape, chosen.title, sequences, max(far.steps), far.radius
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.system import toml
+from softmorph_cli.system.files import parse_toml
 from softmorph_cli.system.parameters import named
 from softmorph_cli.topology.components import CONNECTIVITIES
 
@@ -92,7 +92,7 @@ class Prior:
             InputError: If it holds anything else, or does not fit the map.
         """
         try:
-            held = toml.parse(path.read_text(encoding="utf-8"))
+            held = parse_toml(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
         except ValueError as error:

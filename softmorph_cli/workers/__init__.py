@@ -13,6 +13,7 @@ __all__ = [
     "Serial",
     "Threads",
     "cancelled",
+    "cluster",
     "raise_if_cancelled",
     "send_progress",
 ]

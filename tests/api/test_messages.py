@@ -12,7 +12,7 @@ import pytest
 import SimpleITK
 
 import softmorph_cli as sm
-from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.io.select import first_along
 from softmorph_cli.kernels.backend import choose
 from softmorph_cli.metrics.grid import on_one_grid

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from helpers_topology import broken_ring, vessels
 
-from softmorph_cli.io import read
+from softmorph_cli.io.reading import read
 from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.topology.loss import topological_loss
 from softmorph_cli.topology.prior import Prior

@@ -36,7 +36,8 @@ from helpers_advice import (
 from helpers_cli import run, save
 from test_cli_advice_reading import TABLE as READING
 
-import softmorph_cli.io
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
 
 TABLE = {
     "labels": Row(
@@ -290,7 +291,7 @@ def test_what_info_tries_next_works(name: str) -> None:
     for other in ("image", "mask"):
         if not Path(f"{other}.nii.gz").exists():
             save(f"{other}.nii.gz", np.ones(SHAPE, np.uint8))
-    found = softmorph_cli.io.probe(command.split()[1])
+    found = probe(command.split()[1])
     assert found.suggestion.startswith("softmorph skeletonize ")
     words: list[Any] = words_of(typed(found.suggestion, found.suggestion))
     run(*words[1:])
@@ -303,6 +304,6 @@ def test_labels_behind_a_slope_are_labels_for_every_command() -> None:
             told = ("evaluate", one, other, "--metrics", "dice", "--same-grid", "--json", *chosen)
             found = {row["label"]: row["metrics"]["dice"] for row in run(*told).json["classes"]}
             assert found == dict.fromkeys(expected, 1.0)
-    assert softmorph_cli.io.probe("sloped.nii").kind == "labels"
+    assert probe("sloped.nii").kind == "labels"
     run("threshold", "sloped.nii", "two.nii", "--label", 2, "-q")
-    assert np.array_equal(softmorph_cli.io.read("two.nii").array, labels() == 2)
+    assert np.array_equal(read("two.nii").array, labels() == 2)

@@ -12,7 +12,7 @@ import tifffile
 import zarr
 from helpers_cli import run
 
-from softmorph_cli.io import read
+from softmorph_cli.io.reading import read
 
 # T, C, Z, Y, X: bars of another length for each time and channel.
 LENGTHS = {(0, 0): 8, (0, 1): 20, (1, 0): 11, (1, 1): 17}

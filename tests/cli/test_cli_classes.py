@@ -298,7 +298,7 @@ def test_the_picture_counts_channels_as_the_option_does() -> None:
     run("stats", "case.npz", "--preview", "p.png", "--json")
     picture = Path("p.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
-    from softmorph_cli.io import read
+    from softmorph_cli.io.reading import read
     from softmorph_cli.plots.views import first_index_words
 
     assert first_index_words(read("case.npz")) == "showing channel 1 (artery) of 1 to 2"

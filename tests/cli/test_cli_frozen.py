@@ -13,7 +13,8 @@ from helpers_cli import run, save
 from helpers_frozen import agrees
 
 from softmorph_cli.cli.app import app
-from softmorph_cli.io import read, write
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 SHAPE = (14, 16, 18)

@@ -10,7 +10,7 @@ import pytest
 from helpers_cli import random_map, run, save
 
 import softmorph_cli
-from softmorph_cli.io import write
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 SUGGESTED = {

@@ -23,7 +23,7 @@ from helpers_inspect import OUTPUTS, flags
 from PIL import Image
 from test_cli_terminal import on_terminal
 
-from softmorph_cli.io import write
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 # What is refused

@@ -14,7 +14,7 @@ from helpers_nested import nested_reference
 from helpers_topology import broken_ring, noisy, vessels
 from PIL import Image
 
-from softmorph_cli.io import read
+from softmorph_cli.io.reading import read
 from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
 from softmorph_cli.topology.betti import betti_numbers
 

@@ -22,7 +22,7 @@ from test_cli_terminal import on_terminal
 
 from softmorph_cli.cli import report
 from softmorph_cli.errors import FileError, UsageError
-from softmorph_cli.io import write
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 HEADER = (

@@ -13,7 +13,7 @@ from helpers_cli import complaint, everything, load, nibabel, process, refused, 
 from helpers_priors import softmax
 from helpers_topology import broken_ring, vessels
 
-from softmorph_cli.io import read
+from softmorph_cli.io.reading import read
 from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.volume import Volume
 

@@ -15,7 +15,8 @@ import tifffile
 import zarr
 from helpers_cli import nibabel, refused, run
 
-from softmorph_cli.io import read, write
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 
 TUBE = np.zeros((6, 20, 24), np.float32)
 TUBE[2:4, 9:12, 2:22] = 0.9

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.compiler.adjoint import Adjoint, adjoint
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS
 from softmorph_cli.compiler.program import ARITY, Instruction, Op, Program, execute, execute_all
 from softmorph_cli.rules import catalog, structuring

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from helpers_reference import TURNS_2D, TURNS_3D, turn
 
-from softmorph_cli.compiler import RANKS, Step, compile_rule
 from softmorph_cli.compiler import deletions as tables
+from softmorph_cli.compiler.compile import RANKS, Step, compile_rule
 from softmorph_cli.compiler.deletions import DeletionTable, table_of
 from softmorph_cli.compiler.program import NUMBERS, execute
 from softmorph_cli.rules import catalog

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers_reference import truth
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.compiler.diagram import MAX_NODES, DecisionDiagram, build
 from softmorph_cli.errors import RuleError
 from softmorph_cli.rules import catalog

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import softmorph_cli
-from softmorph_cli.compiler import MINMAX, compile_rule, is_increasing
 from softmorph_cli.compiler import diagram as diagrams
+from softmorph_cli.compiler.compile import MINMAX, compile_rule, is_increasing
 from softmorph_cli.compiler.program import Op
 from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules.expression import Expression, all_of, any_of, constant, negation, var, xor

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers_maps import same_bits
 
-from softmorph_cli.compiler import DIAGRAM, Step, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, Step, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS
 from softmorph_cli.compiler.needs import needs
 from softmorph_cli.compiler.program import Instruction, Op, Program, execute

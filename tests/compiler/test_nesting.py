@@ -12,7 +12,8 @@ from helpers_rules import DELETING, deleting_rule
 from helpers_simple import is_simple
 from scipy import ndimage
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule, p_simple
+from softmorph_cli.compiler import p_simple
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.compiler.deletions import deletions
 from softmorph_cli.compiler.nesting import check
 from softmorph_cli.rules import catalog

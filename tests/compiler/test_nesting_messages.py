@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from helpers_rules import DELETING, deleting_rule
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule, nesting
+from softmorph_cli.compiler import nesting
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.compiler.nesting import KNOWN, Nesting, check, write
 from softmorph_cli.errors import RuleError
 from softmorph_cli.rules import catalog

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.compiler import compile as compile_module
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.rules import catalog
 from softmorph_cli.system import cache
 

@@ -11,7 +11,7 @@ import pytest
 from dd import autoref
 from helpers_reference import neighbourhoods_near_templates, truth
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS, lower_expression
 from softmorph_cli.compiler.program import NUMBERS, Builder, Instruction, Op, Program, execute, parse
 from softmorph_cli.errors import RuleError

@@ -11,7 +11,7 @@ from helpers_maps import close, same_bits
 
 import softmorph_cli
 from softmorph_cli.errors import InputError, SoftmorphError, UsageError
-from softmorph_cli.filters.custom import load_rule
+from softmorph_cli.rules.catalog import load_rule
 
 RNG = np.random.default_rng(31)
 IMAGE = RNG.random((7, 9)).astype(np.float32)

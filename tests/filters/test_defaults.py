@@ -15,10 +15,12 @@ from helpers_maps import same_bits
 import softmorph_cli
 from softmorph_cli import SoftmorphWarning
 from softmorph_cli.compiler import nesting
-from softmorph_cli.filters import custom
+from softmorph_cli.filters import rule_methods
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.method import METHODS
-from softmorph_cli.filters.operations import OPERATIONS, ApplyRule, Skeleton
+from softmorph_cli.filters.operations import OPERATIONS
+from softmorph_cli.filters.operations.rules import ApplyRule
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.settings import ANY_RULE, INCREASING, Settings
 from softmorph_cli.rules import catalog
 from softmorph_cli.rules.rulefile import loads
@@ -81,7 +83,7 @@ def test_a_function_without_a_method_has_that_of_the_table(name: str) -> None:
 @pytest.mark.parametrize("name", catalog.names())
 def test_a_rule_has_the_method_that_it_allows_and_never_fails(name: str) -> None:
     wanted = next((method for method, names in BY_RULE.items() if name in names), "levels")
-    assert custom.method_of_rule(catalog.bundled(name)) == wanted
+    assert rule_methods.method_of_rule(catalog.bundled(name)) == wanted
     image = IMAGE if name.endswith("2d") else IMAGE[None]
     assert same_bits(
         softmorph_cli.apply_rule(name, image), softmorph_cli.apply_rule(name, image, method=wanted)
@@ -90,19 +92,21 @@ def test_a_rule_has_the_method_that_it_allows_and_never_fails(name: str) -> None
 
 def test_both_forms_of_a_bundled_rule_have_one_method() -> None:
     for name in {name[:-3] for name in catalog.names()}:
-        assert len({custom.method_of_rule(form) for form in custom.forms(name)}) == 1, name
+        assert len({rule_methods.method_of_rule(form) for form in catalog.load_forms(name)}) == 1, name
 
 
 def test_forms_that_differ_have_the_method_of_any_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(custom, "method_of_rule", lambda rule: ("minmax", "product")[rule.dimensions == 3])
-    assert custom.default_method("majority") == "levels"
-    assert custom.default_method("majority-2d") == "minmax"
+    monkeypatch.setattr(
+        rule_methods, "method_of_rule", lambda rule: ("minmax", "product")[rule.dimensions == 3]
+    )
+    assert rule_methods.default_method("majority") == "levels"
+    assert rule_methods.default_method("majority-2d") == "minmax"
 
 
 @pytest.mark.parametrize("holds", [True, False])
 def test_a_deleting_rule_that_nests_is_a_thinning(holds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nesting, "check", lambda rule: SimpleNamespace(holds=holds))
-    method_of_rule = custom.method_of_rule.__wrapped__
+    method_of_rule = rule_methods.method_of_rule.__wrapped__
     assert method_of_rule(catalog.bundled("thinning-2d")) == ("nested" if holds else "levels")
     assert method_of_rule(catalog.bundled("isolated-2d")) in ("minmax", "nested", "levels")
 

@@ -16,7 +16,7 @@ import softmorph_cli
 from softmorph_cli import SoftmorphWarning
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.morphology import reach
-from softmorph_cli.filters.operations import Erosion
+from softmorph_cli.filters.operations.morphological import Erosion
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.rules.structuring import erosion
 

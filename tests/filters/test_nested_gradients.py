@@ -13,7 +13,7 @@ from torch.autograd import gradcheck
 
 import softmorph_cli
 from softmorph_cli import SoftSkeletonizer
-from softmorph_cli.compiler import RANKS, compile_rule
+from softmorph_cli.compiler.compile import RANKS, compile_rule
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters import arrays
 from softmorph_cli.kernels import thread_pool

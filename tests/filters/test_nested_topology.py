@@ -16,7 +16,7 @@ from helpers_topology import noisy, vessels_and_shells
 from scipy.ndimage import convolve, distance_transform_edt, gaussian_filter, label, mean
 
 import softmorph_cli as sm
-from softmorph_cli.compiler import RANKS, compile_rule
+from softmorph_cli.compiler.compile import RANKS, compile_rule
 from softmorph_cli.compiler.deletions import table_of
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.settings import Settings

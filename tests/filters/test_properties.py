@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import softmorph_cli
-from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS
 from softmorph_cli.filters.method import METHODS
 from softmorph_cli.kernels.torch_eager import TorchField

@@ -9,7 +9,7 @@ from helpers_maps import close, tree
 
 import softmorph_cli
 from softmorph_cli import SoftmorphWarning, SoftSkeletonizer
-from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.kernels.torch_eager import TorchField
 from softmorph_cli.rules import catalog
 

@@ -15,8 +15,9 @@ import numpy as np
 from helpers_seeds import Files, Seed
 from helpers_targets import Outcome, check
 
-from softmorph_cli import io, volume
+from softmorph_cli import volume
 from softmorph_cli.errors import FileError
+from softmorph_cli.io import reading
 from softmorph_cli.io.damage import not_read
 
 _MUCH: Final = 3 << 29
@@ -71,14 +72,14 @@ def _printed() -> None:
 def _acting(act: Callable[[], None]) -> Callable[..., Any]:
     def read(path: Path, **options: Any) -> Any:
         act()
-        return io.read(path, **options)
+        return reading.read(path, **options)
 
     return read
 
 
 def _cropped(path: Path, **options: Any) -> Any:
     """A map whose last row is lost on the way."""
-    read = io.read(path, **options)
+    read = reading.read(path, **options)
     array = np.ascontiguousarray(read.array[..., :-1, :])
     assert read.source is not None
     return replace(read, array=array, source=replace(read.source, shape=array.shape))
@@ -86,7 +87,7 @@ def _cropped(path: Path, **options: Any) -> Any:
 
 def _changed(path: Path, **options: Any) -> Any:
     """A map with another value in one voxel."""
-    read = io.read(path, **options)
+    read = reading.read(path, **options)
     array = read.array.copy()
     array.flat[0] = 1 - array.flat[0]
     return replace(read, array=array)
@@ -110,5 +111,5 @@ PLANTED: Final[tuple[tuple[str, Callable[..., Any]], ...]] = (
 
 def planted(seed: Seed, files: Files, folder: Path, number: int) -> Outcome:
     """As `check`, of the intact files, with a fault in each case that one is planted in."""
-    read = PLANTED[number - 1][1] if 1 <= number <= len(PLANTED) else io.read
+    read = PLANTED[number - 1][1] if 1 <= number <= len(PLANTED) else reading.read
     return check(seed, dict(seed.files), folder, number, read)

@@ -420,7 +420,8 @@ def _zarr() -> Iterator[Seed]:
 
 def _own() -> Iterator[Seed]:
     """As softmorph writes them."""
-    from softmorph_cli.io import WriteOptions, write, write_labels
+    from softmorph_cli.io.options import WriteOptions
+    from softmorph_cli.io.writing import write, write_labels
     from softmorph_cli.volume import Volume
 
     affine = np.eye(4)

@@ -21,8 +21,9 @@ from helpers_seeds import Files, Seed
 from helpers_stated import agree, stated, within
 
 import softmorph_cli
-from softmorph_cli import io as files_io
 from softmorph_cli.errors import SoftmorphError, SoftmorphWarning
+from softmorph_cli.io import blocks as files_in_blocks
+from softmorph_cli.io import probing, reading, writing
 from softmorph_cli.io.options import ReadOptions
 
 _PACKAGE: Final = str(Path(softmorph_cli.__file__).parent)
@@ -64,7 +65,7 @@ class _Faults(list[Fault]):
 Reader = Callable[..., Any]
 
 
-def check(seed: Seed, files: Files, folder: Path, number: int, read: Reader = files_io.read) -> Outcome:
+def check(seed: Seed, files: Files, folder: Path, number: int, read: Reader = reading.read) -> Outcome:
     """Write the files of a case into an empty folder, and do with them what can be done.
 
     Args:
@@ -72,7 +73,7 @@ def check(seed: Seed, files: Files, folder: Path, number: int, read: Reader = fi
         files: The files.
         folder: Where.
         number: Of the case: which of several things is done.
-        read: As `softmorph_cli.io.read`.
+        read: As `softmorph_cli.read`.
     """
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,7 @@ def check(seed: Seed, files: Files, folder: Path, number: int, read: Reader = fi
 
 def _image(seed: Seed, files: Files, folder: Path, number: int, read: Reader, faults: _Faults) -> bool:
     path = folder / seed.main
-    probed = _called(faults, files_io.probe, path)
+    probed = _called(faults, probing.probe, path)
     volume = _called(faults, read, path, **seed.options)
     allowed = stated(files, seed.main)
     if allowed:
@@ -106,7 +107,7 @@ def _image(seed: Seed, files: Files, folder: Path, number: int, read: Reader, fa
     if number % 4 == 0:
         _command(["info", str(path)], faults)
     elif number % 4 == 1:
-        _called(faults, files_io.read_labels, path)
+        _called(faults, reading.read_labels, path)
     if volume is not None:
         _written(volume, folder, number, faults)
         for text in (*volume.notes, *(volume.channels or ())):
@@ -126,7 +127,7 @@ def _in_parts(seed: Seed, path: Path, volume: Any, number: int, faults: _Faults)
         return
     options = {key: value for key, value in seed.options.items() if value is not None}
     given = _called(faults, ReadOptions, **options)
-    blocks = None if given is None else _called(faults, files_io.open_blocks, path, given)
+    blocks = None if given is None else _called(faults, files_in_blocks.open_blocks, path, given)
     if blocks is None or prod(blocks.shape) > _MOST:
         return
     whole = _called(faults, blocks.read, [slice(None)] * len(blocks.shape))
@@ -145,9 +146,9 @@ def _in_parts(seed: Seed, path: Path, volume: Any, number: int, faults: _Faults)
 
 def _written(volume: Any, folder: Path, number: int, faults: _Faults) -> None:
     target = folder / f"out{_WRITTEN[number % len(_WRITTEN)]}"
-    if _called(faults, files_io.write, volume, target, provenance={"command": "softmorph"}) is None:
+    if _called(faults, writing.write, volume, target, provenance={"command": "softmorph"}) is None:
         return
-    again = _called(faults, files_io.probe, target)
+    again = _called(faults, probing.probe, target)
     if again is None or sorted(s for s in again.shape if s != 1) != sorted(
         s for s in volume.array.shape if s != 1
     ):

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from softmorph_cli.io import Blocks, write
+from softmorph_cli.io.blocks import Blocks
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from helpers_typing import tifffile
 
-from softmorph_cli.io import open_blocks
+from softmorph_cli.io.blocks import open_blocks
 
 RNG = np.random.default_rng(0)
 MAP = RNG.random((2, 4, 3, 5, 6), dtype=np.float32)  # T Z C Y X

@@ -15,8 +15,11 @@ from helpers_blocks import RNG, SOFT, save, together
 from helpers_typing import present
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import ReadOptions, open_blocks, read, read_map, write
+from softmorph_cli.io.blocks import open_blocks
 from softmorph_cli.io.lazy import Lazy
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.reading import read, read_map
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 LOGITS = (RNG.standard_normal((2, 40, 50, 60)) * 4).astype(np.float32)

@@ -10,7 +10,11 @@ import pytest
 import tifffile
 from helpers_typing import nibabel
 
-from softmorph_cli.io import ReadOptions, classes, exclusive, open_blocks, read
+from softmorph_cli.io import exclusive
+from softmorph_cli.io.blocks import open_blocks
+from softmorph_cli.io.nnunet import classes
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.reading import read
 
 SHAPE = (9, 14, 16)
 

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import check_target, probe, read, write
+from softmorph_cli.io.formats import check_target
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 FLAT = Volume(np.random.default_rng(0).random((5, 7), dtype=np.float32), "YX")

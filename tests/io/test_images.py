@@ -10,7 +10,10 @@ from helpers_typing import SimpleITK, present
 from PIL import Image
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import check_target, probe, read, write
+from softmorph_cli.io.formats import check_target
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)

@@ -14,16 +14,11 @@ import tifffile
 from helpers_typing import SimpleITK, nibabel, present
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import (
-    ReadOptions,
-    WriteOptions,
-    check_target,
-    probe,
-    read,
-    read_labels,
-    write,
-    write_labels,
-)
+from softmorph_cli.io.formats import check_target
+from softmorph_cli.io.options import ReadOptions, WriteOptions
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read, read_labels
+from softmorph_cli.io.writing import write, write_labels
 from softmorph_cli.volume import Volume
 
 SUFFIXES = [".nii", ".nii.gz", ".tif", ".ome.tif", ".nrrd", ".mha", ".npy"]

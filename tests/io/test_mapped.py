@@ -12,7 +12,7 @@ import pytest
 from helpers_typing import nibabel
 
 import softmorph_cli
-from softmorph_cli.io import open_blocks
+from softmorph_cli.io.blocks import open_blocks
 
 SHAPE = (30, 40, 50)
 IMAGE = np.random.default_rng(0).random(SHAPE).astype(np.float32)

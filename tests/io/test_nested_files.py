@@ -17,8 +17,11 @@ from helpers_typing import SimpleITK, nibabel, zarr
 from PIL import Image
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.io import ReadOptions, open_blocks, read, write
+from softmorph_cli.io.blocks import open_blocks
 from softmorph_cli.io.new_blocks import create_blocks
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.kernels.level_sets import Levels, LevelSets, nested_levels
 from softmorph_cli.topology.betti import betti_numbers
 from softmorph_cli.volume import Volume

@@ -17,8 +17,12 @@ from helpers_blocks import RNG, SOFT, boxes, save
 from helpers_zarr import make
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import ReadOptions, create_blocks, open_blocks, read, write
+from softmorph_cli.io.blocks import open_blocks
+from softmorph_cli.io.new_blocks import create_blocks
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.reading import read
 from softmorph_cli.io.storing import chunks_of_tiles
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 

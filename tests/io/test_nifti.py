@@ -12,7 +12,9 @@ import pytest
 from helpers_typing import nibabel, present
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.io import probe, read, write
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 DATA = Path(nibabel.__file__).parent / "tests" / "data"

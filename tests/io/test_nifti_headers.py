@@ -13,7 +13,9 @@ import pytest
 from helpers_typing import SimpleITK, nibabel, present
 
 from softmorph_cli.errors import FileError, InputError, SoftmorphError
-from softmorph_cli.io import probe, read, write
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 
 VALUES = np.random.default_rng(0).random((6, 7, 8), dtype=np.float32)
 SIZES = (0.5, 0.75, 2.0)

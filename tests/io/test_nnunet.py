@@ -14,7 +14,11 @@ from helpers_typing import SimpleITK, nibabel
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.filters.channels import argmax
-from softmorph_cli.io import check_target, classes, probe, read, write, write_labels
+from softmorph_cli.io.formats import check_target
+from softmorph_cli.io.nnunet import classes
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write, write_labels
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.filters.channels import argmax
-from softmorph_cli.io import classes, probe, read, write
+from softmorph_cli.io.nnunet import classes
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 

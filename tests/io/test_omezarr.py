@@ -15,7 +15,11 @@ from helpers_typing import present, zarr
 from helpers_zarr import NAMES, SOFT, make
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import WriteOptions, open_blocks, probe, read, write, write_labels
+from softmorph_cli.io.blocks import open_blocks
+from softmorph_cli.io.options import WriteOptions
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write, write_labels
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)

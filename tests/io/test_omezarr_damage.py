@@ -14,7 +14,10 @@ from helpers_typing import zarr
 from helpers_zarr import SOFT, make
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import open_blocks, probe, read, write
+from softmorph_cli.io.blocks import open_blocks
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 

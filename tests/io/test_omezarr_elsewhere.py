@@ -12,7 +12,10 @@ import pytest
 import yaozarrs
 from helpers_zarr import NAMES, make
 
-from softmorph_cli.io import create_blocks, open_blocks, read, write, write_labels
+from softmorph_cli.io.blocks import open_blocks
+from softmorph_cli.io.new_blocks import create_blocks
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write, write_labels
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)

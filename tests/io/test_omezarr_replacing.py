@@ -13,8 +13,11 @@ import pytest
 from helpers_zarr import SOFT, make
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.io import WriteOptions, check_target, read, write
+from softmorph_cli.io.formats import check_target
 from softmorph_cli.io.omezarr import OmeZarr
+from softmorph_cli.io.options import WriteOptions
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.system import naming
 from softmorph_cli.volume import Volume
 

@@ -20,7 +20,8 @@ from helpers_peak import peak
 from helpers_typing import zarr
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import packing, read
+from softmorph_cli.io import packing
+from softmorph_cli.io.reading import read
 from softmorph_cli.system import machine
 
 SHAPE = (6, 8, 10)

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.io import probe, read, write
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 LFS = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d' * 32}\nsize 12345\n"

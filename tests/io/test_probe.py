@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from softmorph_cli.io import probe, read, write
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)

@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 
 from softmorph_cli import __version__
 from softmorph_cli.cli.app import app
-from softmorph_cli.io import probe, read, write
+from softmorph_cli.io.probing import probe
 from softmorph_cli.io.provenance import parse
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Source, Volume
 
 SUFFIXES = [".nii", ".nii.gz", ".tif", ".ome.tif", ".png", ".nrrd", ".mha"]

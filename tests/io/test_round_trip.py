@@ -13,8 +13,11 @@ import pytest
 from helpers_typing import present
 
 from softmorph_cli.errors import FileError, InputError, UsageError
-from softmorph_cli.io import WriteOptions, as_stored, check_target, read, write
+from softmorph_cli.io.formats import check_target
 from softmorph_cli.io.npy import Npy
+from softmorph_cli.io.options import WriteOptions
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import as_stored, write
 from softmorph_cli.volume import Volume
 
 SUFFIXES = [".nii", ".nii.gz", ".nrrd", ".mha", ".tif", ".ome.tif", ".npy"]

@@ -7,7 +7,8 @@ import pytest
 from helpers_typing import nibabel, present
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.io import read, write
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 RNG = np.random.default_rng(0)

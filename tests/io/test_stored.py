@@ -12,7 +12,9 @@ from helpers_stored import LITTLE, MAP, RNG, SPACE, TURN, flat_affine, image, mh
 from helpers_typing import SimpleITK, present
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.io import probe, read, write
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 

@@ -14,7 +14,10 @@ from helpers_typing import tifffile
 from PIL import Image
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.io import probe, read, tiff, write
+from softmorph_cli.io import tiff
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 

@@ -13,7 +13,11 @@ from helpers_typing import tifffile
 from PIL import Image
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import ReadOptions, open_blocks, probe, read, read_labels, write
+from softmorph_cli.io.blocks import open_blocks
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read, read_labels
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 

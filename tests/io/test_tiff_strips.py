@@ -19,8 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io import ReadOptions, open_blocks, probe, read, write
+from softmorph_cli.io.blocks import open_blocks
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
 from softmorph_cli.io.tiff_segments import count_samples
+from softmorph_cli.io.writing import write
 
 
 @pytest.fixture

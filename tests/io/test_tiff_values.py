@@ -8,7 +8,8 @@ import pytest
 import tifffile
 
 from softmorph_cli.errors import FileError, InputError, SoftmorphError
-from softmorph_cli.io import open_blocks, read
+from softmorph_cli.io.blocks import open_blocks
+from softmorph_cli.io.reading import read
 
 # Stored as 200 times a probability, up to 1.
 MAP = np.round(np.random.default_rng(8).random((3, 6, 7)) * 200).astype(np.uint8)

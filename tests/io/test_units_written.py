@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from helpers_typing import SimpleITK, nibabel, present, tifffile, zarr
 
-from softmorph_cli.io import read, write
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 MAP = np.random.default_rng(0).random((3, 4, 5, 6), dtype=np.float32)

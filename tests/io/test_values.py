@@ -9,7 +9,10 @@ import tifffile
 from helpers_typing import nibabel
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.io import ReadOptions, open_blocks, read, read_labels, values
+from softmorph_cli.io import values
+from softmorph_cli.io.blocks import open_blocks
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.reading import read, read_labels
 from softmorph_cli.io.values import examine, nearest_integers
 
 RNG = np.random.default_rng(0)

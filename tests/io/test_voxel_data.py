@@ -17,7 +17,9 @@ from helpers_stored import BIG, LITTLE, MAP, TEXT, mha, nrrd
 from helpers_typing import SimpleITK, nibabel
 
 from softmorph_cli.errors import FileError, SoftmorphError
-from softmorph_cli.io import probe, read, write
+from softmorph_cli.io.probing import probe
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 
 

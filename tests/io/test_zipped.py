@@ -15,7 +15,8 @@ import pytest
 from helpers_typing import nibabel
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.io import read, write
+from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.io.zipped import Unzipped
 from softmorph_cli.volume import Volume
 

@@ -15,7 +15,7 @@ from helpers_maps import close, same_bits, vessels
 from helpers_run import sweep_all
 
 import softmorph_cli
-from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS
 from softmorph_cli.kernels import numba_cpu, thread_pool
 from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField

@@ -15,8 +15,8 @@ from helpers_run import sweep_all
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule
 from softmorph_cli.compiler.adjoint import adjoint
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS
 from softmorph_cli.kernels import autograd, numba_text, thread_pool
 from softmorph_cli.kernels.autograd import CompiledBackend, CompiledField

@@ -25,7 +25,7 @@ from helpers_reference import (
 from helpers_run import sweep_all
 from test_nested_contract import NestedContract
 
-from softmorph_cli.compiler import DIAGRAM, Step, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, Step, compile_rule
 from softmorph_cli.compiler.program import Instruction, Op, Program
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.kernels.autograd import CompiledBackend

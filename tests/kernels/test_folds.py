@@ -13,8 +13,7 @@ from helpers_maps import close, same_bits
 from helpers_run import sweep_all
 
 import softmorph_cli
-from softmorph_cli.compiler import DIAGRAM, compile_rule
-from softmorph_cli.compiler.compile import Fold
+from softmorph_cli.compiler.compile import DIAGRAM, Fold, compile_rule
 from softmorph_cli.compiler.program import Op
 from softmorph_cli.kernels import folds, thread_pool
 from softmorph_cli.kernels.folds import Folds

@@ -10,7 +10,7 @@ import torch
 from helpers_run import sweep_all
 from torch.autograd import gradcheck
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.kernels.autograd import CompiledBackend
 from softmorph_cli.kernels.torch_eager import TorchBackend, TorchField
 from softmorph_cli.rules import catalog, structuring

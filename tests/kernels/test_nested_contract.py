@@ -20,7 +20,7 @@ from helpers_maps import same_bits, vessels
 from helpers_reference import NUMBERED, RING_OFFSETS, TURNS_2D, TURNS_3D, deletes_2d, deletes_3d, turn
 from scipy import ndimage
 
-from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, Step, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, NESTED, RANKS, Step, compile_rule
 from softmorph_cli.compiler.program import Builder, Op
 from softmorph_cli.filters.run import FilterJob, Phase, nested_binary, run
 from softmorph_cli.filters.settings import Settings

@@ -14,7 +14,7 @@ from helpers_maps import same_bits, vessels
 from helpers_nested import pruned
 from helpers_run import sweep_all
 
-from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, NESTED, RANKS, compile_rule
 from softmorph_cli.compiler.deletions import table_of
 from softmorph_cli.kernels import numba_ranks
 from softmorph_cli.kernels.numba_cpu import NumbaField

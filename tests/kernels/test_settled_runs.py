@@ -12,7 +12,7 @@ from helpers_fields import plain, swept
 from helpers_maps import close, same_bits, vessels
 from helpers_run import sweep_all
 
-from softmorph_cli.compiler import DIAGRAM, Step, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, Step, compile_rule
 from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField
 from softmorph_cli.kernels.torch_eager import TorchField
 from softmorph_cli.rules import catalog, structuring

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.compiler.needs import needs
 from softmorph_cli.kernels import folds, numba_cpu, source
 from softmorph_cli.kernels.numba_cpu import NumbaField

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from softmorph_cli import SoftmorphWarning
-from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, NESTED, RANKS, compile_rule
 from softmorph_cli.kernels import backend, source
 from softmorph_cli.kernels.bitplanes import GOLDEN
 from softmorph_cli.kernels.torch_eager import TorchBackend

@@ -20,7 +20,7 @@ from helpers_run import sweep_all
 from test_contract import Contract, thinning
 
 import softmorph_cli
-from softmorph_cli.compiler import DIAGRAM, NESTED, RANKS, Step, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, NESTED, RANKS, Step, compile_rule
 from softmorph_cli.compiler.program import Builder, Op
 from softmorph_cli.filters import arrays
 from softmorph_cli.kernels.backend import Backend

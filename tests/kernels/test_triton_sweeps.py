@@ -12,7 +12,7 @@ from helpers_maps import close, same_bits
 from test_contract import thinning
 from test_triton_contract import DEVICE, INTERPRETED, few, random_map, reference
 
-from softmorph_cli.compiler import DIAGRAM, Step, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, Step, compile_rule
 from softmorph_cli.compiler.program import Instruction, Op, Program
 from softmorph_cli.kernels import triton_cuda
 from softmorph_cli.kernels.triton_cuda import sweep, sweep_backward

@@ -12,7 +12,8 @@ import pytest
 import tifffile
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.io import ReadOptions, write
+from softmorph_cli.io.options import ReadOptions
+from softmorph_cli.io.writing import write
 from softmorph_cli.metrics.sources import Compared, check_held, compared, open_prediction, open_reference
 from softmorph_cli.volume import Volume
 

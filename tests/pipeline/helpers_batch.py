@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from softmorph_cli.filters.operations import Erosion
+from softmorph_cli.filters.operations.morphological import Erosion
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.pipeline.batch.plan import FileSelection
 from softmorph_cli.pipeline.batch.recipe import Recipe

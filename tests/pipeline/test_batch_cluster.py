@@ -17,7 +17,7 @@ from helpers_batch import FatalOnB, folder, recipe, request, task
 
 from softmorph_cli.errors import ClusterError, UsageError
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.io import ReadOptions
+from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.pipeline.batch import on_cluster as module
 from softmorph_cli.pipeline.batch.engine import WorkerStatus
 from softmorph_cli.pipeline.batch.on_cluster import cluster_engine, on_cluster

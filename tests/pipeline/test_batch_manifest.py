@@ -14,7 +14,7 @@ from helpers_batch import folder, recipe, request
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.io import ReadOptions
+from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.pipeline.batch import summary
 from softmorph_cli.pipeline.batch.engine import thread_engine
 from softmorph_cli.pipeline.batch.manifest import (

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from softmorph_cli.errors import FileError, RuleError, UsageError
-from softmorph_cli.filters.operations import OPERATIONS, Erosion, Skeleton, from_json
+from softmorph_cli.filters.operations import OPERATIONS, from_json
+from softmorph_cli.filters.operations.morphological import Erosion
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.pipeline.chain import as_text, check, filters, parse, pipeline
 from softmorph_cli.system.parameters import named_as_options

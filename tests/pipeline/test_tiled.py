@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from helpers_maps import vessels
 
-from softmorph_cli.filters.operations import Skeleton
-from softmorph_cli.io import write
+from softmorph_cli.filters.operations.skeletonize import Skeleton
+from softmorph_cli.io.writing import write
 from softmorph_cli.pipeline.outputs import OutputOptions
 from softmorph_cli.pipeline.process import process
 from softmorph_cli.pipeline.process_tiled import TiledProcess

@@ -9,9 +9,9 @@ import pytest
 from helpers_reference import where
 
 from softmorph_cli.errors import FileError, RuleError
-from softmorph_cli.filters.custom import load_rule
 from softmorph_cli.pipeline.batch.recipe import _content
 from softmorph_cli.rules import catalog
+from softmorph_cli.rules.catalog import load_rule
 from softmorph_cli.rules.neighborhood import DIRECTIONS, subfields
 from softmorph_cli.rules.rule import Action, SubIteration
 from softmorph_cli.rules.rulefile import loads, named_file

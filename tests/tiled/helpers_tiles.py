@@ -15,7 +15,9 @@ from helpers_maps import same_bits
 
 from softmorph_cli.filters.filter import MASK, SoftFilter
 from softmorph_cli.filters.settings import Result
-from softmorph_cli.io import create_blocks, open_blocks, read
+from softmorph_cli.io.blocks import open_blocks
+from softmorph_cli.io.new_blocks import create_blocks
+from softmorph_cli.io.reading import read
 from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.tiled import TileExecutor, TilePlan, TileProgress, filter_tiles
 from softmorph_cli.tiled.tiled_filter import tiled_filter

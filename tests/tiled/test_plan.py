@@ -18,7 +18,7 @@ from helpers_maps import same_bits, vessels
 from helpers_reference import where
 from helpers_tiles import tiled, whole
 
-from softmorph_cli.compiler import DIAGRAM, compile_rule
+from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.rules.expression import constant

@@ -21,7 +21,8 @@ from helpers_tiles import StopError, Tiled, WaitsOnce, cut_by_hand, on_cluster, 
 from softmorph_cli.errors import ClusterError, InputError
 from softmorph_cli.filters.filter import SoftFilter
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.io import create_blocks, open_blocks
+from softmorph_cli.io.blocks import open_blocks
+from softmorph_cli.io.new_blocks import create_blocks
 from softmorph_cli.rules import catalog
 from softmorph_cli.tiled import TileExecutor, filter_tiles
 from softmorph_cli.workers import Lost

@@ -9,7 +9,7 @@ import pytest
 from helpers_topology import broken_ring, noisy, vessels
 
 from softmorph_cli.errors import InputError
-from softmorph_cli.io import read
+from softmorph_cli.io.reading import read
 from softmorph_cli.topology.betti import Betti, betti_numbers
 from softmorph_cli.topology.prior import Prior
 from softmorph_cli.topology.repair import Repaired, Repairer

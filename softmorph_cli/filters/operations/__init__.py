@@ -12,20 +12,6 @@ from typing import Any, Final
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.filter import Filter
 from softmorph_cli.filters.operations import components, morphological, rules, skeletonize
-from softmorph_cli.filters.operations.components import Despeckle, Fill, Resample, Threshold
-from softmorph_cli.filters.operations.morphological import (
-    BlackHat,
-    Closing,
-    Dilation,
-    Erosion,
-    Gradient,
-    Morphology,
-    Opening,
-    TopHat,
-    TwoElements,
-)
-from softmorph_cli.filters.operations.rules import ApplyRule
-from softmorph_cli.filters.operations.skeletonize import Skeleton, uneven
 
 # In the order of --help.
 OPERATIONS: Final[Mapping[str, type[Filter]]] = {
@@ -57,24 +43,4 @@ def from_json(document: Mapping[str, Any]) -> Filter:
     return find(given.pop("operation"))(**given)
 
 
-__all__ = [
-    "OPERATIONS",
-    "ApplyRule",
-    "BlackHat",
-    "Closing",
-    "Despeckle",
-    "Dilation",
-    "Erosion",
-    "Fill",
-    "Gradient",
-    "Morphology",
-    "Opening",
-    "Resample",
-    "Skeleton",
-    "Threshold",
-    "TopHat",
-    "TwoElements",
-    "find",
-    "from_json",
-    "uneven",
-]
+__all__ = ["OPERATIONS", "components", "find", "from_json", "morphological", "rules", "skeletonize"]

@@ -14,6 +14,7 @@ from softmorph_cli.system import lengths
 from softmorph_cli.system.parameters import Parameter, at_least, named
 
 if TYPE_CHECKING:
+    from softmorph_cli.filters.morphology import Reach
     from softmorph_cli.filters.run import FilterJob
 
 # For the help of increasing operations.
@@ -125,11 +126,15 @@ class Morphology(SoftFilter):
 
         return phases(self, shape)
 
-    def run_image(self, jobs: Sequence[FilterJob], image: Any, dimensions: int) -> Result:
-        """Return the result for one image, with the iterations and the radius that were reached."""
+    def reach(self, shape: tuple[int, ...]) -> Reach:
+        """Return the iterations along each axis of an image of this spatial shape, and the radius reached."""
         from softmorph_cli.filters.morphology import reach
 
-        reached = reach(tuple(image.shape[-dimensions:]), self)
+        return reach(shape, self)
+
+    def run_image(self, jobs: Sequence[FilterJob], image: Any, dimensions: int) -> Result:
+        """Return the result for one image, with the iterations and the radius that were reached."""
+        reached = self.reach(tuple(image.shape[-dimensions:]))
         result = super().run_image(jobs, image, dimensions)
         return replace(result, iterations=max(reached.steps), radius=reached.radius)
 

@@ -50,12 +50,13 @@ class ApplyRule(SoftFilter):
             SoftmorphError: If there is no such rule, or the method does not apply to it.
         """
         super().__post_init__()
-        from softmorph_cli.filters import custom
+        from softmorph_cli.filters import rule_methods
+        from softmorph_cli.rules import catalog
 
-        forms = custom.forms(self.rule)
+        forms = catalog.load_forms(self.rule)
         if self.method is not None:
             check_method(self.method, thinning=True)
-            custom.check_nesting(self.method, self.rule, *forms)
+            rule_methods.check_nesting(self.method, self.rule, *forms)
 
     @classmethod
     def _check_given(cls, given: Mapping[str, Any]) -> None:
@@ -70,9 +71,9 @@ class ApplyRule(SoftFilter):
         Raises:
             SoftmorphError: If there is no such rule, or it is malformed.
         """
-        from softmorph_cli.filters import custom
+        from softmorph_cli.filters import rule_methods
 
-        method = custom.default_method(self.rule) if self.method is None else self.method
+        method = rule_methods.default_method(self.rule) if self.method is None else self.method
         finish = self.finish and find(method).scheme is not Scheme.NESTED
         return replace(self, method=method, finish=finish)
 
@@ -87,11 +88,12 @@ class ApplyRule(SoftFilter):
         Raises:
             RuleError: If the rule does not exist, is malformed, or is for other dimensions.
         """
-        from softmorph_cli.filters import custom
+        from softmorph_cli.filters import rule_methods
         from softmorph_cli.filters.run import Phase
+        from softmorph_cli.rules import catalog
 
-        rule = custom.load_rule(self.rule, len(shape))
+        rule = catalog.load_rule(self.rule, len(shape))
         if rule.dimensions != len(shape):
             raise RuleError(f"rule {rule.name!r} is {rule.dimensions}D, but the image is {len(shape)}D.")
-        custom.check_nesting(self.method, self.rule, rule)
+        rule_methods.check_nesting(self.method, self.rule, rule)
         return ((Phase(rule, rule.iterations if self.iterations is None else self.iterations),),)

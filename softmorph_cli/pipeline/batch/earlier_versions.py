@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from softmorph_cli.errors import SoftmorphError, UsageError
 from softmorph_cli.filters.filter import SoftFilter
-from softmorph_cli.filters.operations import OPERATIONS, Skeleton
+from softmorph_cli.filters.operations import OPERATIONS
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.settings import Settings
 from softmorph_cli.filters.skeleton import resolve_preset
 from softmorph_cli.pipeline.batch.recipe import Recipe

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from softmorph_cli.errors import UsageError
 from softmorph_cli.filters.filter import Filter
-from softmorph_cli.filters.operations import ApplyRule
+from softmorph_cli.filters.operations.rules import ApplyRule
 from softmorph_cli.pipeline.batch.engine import Engine
 from softmorph_cli.pipeline.batch.plan import FileJob, FileSelection
 from softmorph_cli.pipeline.batch.recipe import Recipe

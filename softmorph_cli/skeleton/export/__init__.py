@@ -7,13 +7,15 @@ from typing import Any, Final
 
 import numpy.typing as npt
 
-from softmorph_cli.skeleton.export.document import document as document
+from softmorph_cli.skeleton.export.document import document
 from softmorph_cli.skeleton.export.graphml import graphml_text
 from softmorph_cli.skeleton.export.images import branch_labels, skeleton_image, tagged
 from softmorph_cli.skeleton.export.obj import obj_text
 from softmorph_cli.skeleton.export.swc import swc_text
 from softmorph_cli.skeleton.export.table import csv_text
 from softmorph_cli.skeleton.graph import SkeletonGraph
+
+__all__ = ["TEXTS", "document", "image", "table", "text"]
 
 TEXTS: Final[dict[str, Callable[[SkeletonGraph], str | tuple[str, tuple[str, ...]]]]] = {
     "csv": csv_text,

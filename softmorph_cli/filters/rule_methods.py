@@ -1,4 +1,4 @@
-"""Rules by name or file, their default methods, and the check of method `nested`."""
+"""Default methods of rules, and the check of method `nested`."""
 
 from __future__ import annotations
 
@@ -6,46 +6,13 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from softmorph_cli.compiler import is_increasing, nesting
+from softmorph_cli.compiler import nesting
+from softmorph_cli.compiler.compile import is_increasing
 from softmorph_cli.errors import RuleError, UsageError
 from softmorph_cli.filters.method import Scheme, find
 from softmorph_cli.filters.settings import ANY_RULE, INCREASING, THINNING
-from softmorph_cli.rules import catalog, rulefile
+from softmorph_cli.rules import catalog
 from softmorph_cli.rules.rule import Rule
-from softmorph_cli.rules.simple_points import SUFFIX, with_simple
-
-
-def load_rule(rule: str | Path | Rule, dimensions: int | None = None) -> Rule:
-    """Return a rule by its name or file.
-
-    Args:
-        rule: A rule, the name of a bundled one, or the path of a TOML file (ending in ".toml" or with a slash). With
-            the suffix "+simple": the rule restricted to simple points, subfield by subfield.
-        dimensions: 2 or 3, to choose between the forms of a bundled rule.
-
-    Raises:
-        RuleError: If there is no such rule, it is malformed, or "+simple" follows a rule that does not delete.
-        FileError: If the file cannot be read.
-    """
-    if isinstance(rule, Rule):
-        return rule
-    path, name = rulefile.named_file(rule), str(rule).removesuffix(SUFFIX)
-    found = catalog.bundled(name, dimensions) if path is None else rulefile.load(path)
-    return found if name == str(rule) else with_simple(found)
-
-
-def forms(rule: str | Path | Rule) -> list[Rule]:
-    """Return the forms of a rule: a bundled rule named without dimensions may have a 2D and a 3D form.
-
-    Raises:
-        RuleError: If there is no such rule or it is malformed.
-        FileError: If its file cannot be read.
-    """
-    if isinstance(rule, Rule):
-        return [rule]
-    name = str(rule).removesuffix(SUFFIX)
-    suffix = str(rule).removeprefix(name)
-    return [load_rule(form + suffix) for form in catalog.forms(name)] or [load_rule(rule)]
 
 
 def default_method(rule: str | Path | Rule) -> str:
@@ -55,7 +22,7 @@ def default_method(rule: str | Path | Rule) -> str:
         RuleError: If there is no such rule or it is malformed.
         FileError: If its file cannot be read.
     """
-    found = {method_of_rule(form) for form in forms(rule)}
+    found = {method_of_rule(form) for form in catalog.load_forms(rule)}
     return found.pop() if len(found) == 1 else ANY_RULE
 
 

@@ -44,7 +44,6 @@ class BatchProgress:
     """Progress, warnings and errors of a batch on stderr."""
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
-        """Start without bars."""
         self.quiet, self.verbose = quiet, verbose
         self.files = self.done = self.failed = 0
         self.started = self.last = time.monotonic()

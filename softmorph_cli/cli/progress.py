@@ -70,7 +70,6 @@ class Bar:
     """A bar on a terminal, for work of more than a second."""
 
     def __init__(self) -> None:
-        """Start the clock."""
         self.started = time.monotonic()
         self.bar: Any = None
         self.task: Any = None
@@ -129,7 +128,6 @@ class Lines:
     """A line a minute, where there is no terminal."""
 
     def __init__(self) -> None:
-        """Start the clock."""
         self.last = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:

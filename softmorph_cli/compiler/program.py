@@ -178,7 +178,6 @@ class Builder:
     """Builds a program without duplicate instructions."""
 
     def __init__(self) -> None:
-        """Begin an empty program."""
         self._inputs: dict[Offset, int] = {}
         self._numbers: dict[Instruction, int] = {}
         self._instructions: list[Instruction] = []

@@ -24,6 +24,7 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
 from softmorph_cli.io import select
+from softmorph_cli.io.content import Verdict
 from softmorph_cli.io.exclusive import numbered
 from softmorph_cli.io.formats import named_format, read_raw
 from softmorph_cli.io.nnunet_labels import check_labels
@@ -39,7 +40,6 @@ from softmorph_cli.io.nnunet_metadata import (
 )
 from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import REVERSED, Affine, Array, Kept, Raw
-from softmorph_cli.io.values import Verdict
 from softmorph_cli.system.files import is_store
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.io.content import nearest_integers
 from softmorph_cli.io.nnunet_metadata import Classes
 from softmorph_cli.io.raw import Array, Raw
-from softmorph_cli.io.values import nearest_integers
 from softmorph_cli.system.parameters import named
 
 # float16 has 11 bits.

@@ -11,10 +11,10 @@ import numpy as np
 
 from softmorph_cli.errors import InputError
 from softmorph_cli.io import nnunet, select
+from softmorph_cli.io.content import Content, Verdict, examine, judge
 from softmorph_cli.io.formats import detect, read_raw, target_suffix
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.raw import Format, Raw
-from softmorph_cli.io.values import Content, Verdict, examine, judge
 from softmorph_cli.system.parameters import named_as_options
 from softmorph_cli.system.printable import typed
 

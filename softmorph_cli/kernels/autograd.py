@@ -43,7 +43,6 @@ class CompiledField:
     """
 
     def __init__(self, image: Tensor, threads: int) -> None:
-        """Start from an image."""
         self._image = image
         self._pool = Pool(threads, image.numel())
         self._pending: list[Step] = []
@@ -177,7 +176,6 @@ class CompiledBackend(TorchBackend):
     prunes = False
 
     def __init__(self, threads: int) -> None:
-        """Set the number of threads."""
         super().__init__("cpu")
         self.threads = threads
 

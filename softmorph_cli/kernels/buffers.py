@@ -28,7 +28,6 @@ class BufferLayout:
     """
 
     def __init__(self, shape: tuple[int, ...], run: int, origin: tuple[int, ...] | None = None) -> None:
-        """Compute the sizes."""
         self.shape, self.run = shape, run
         self.origin = origin or (0,) * len(shape)
         self.padded = tuple(size + 2 for size in shape)
@@ -82,7 +81,6 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        """Begin without buffers."""
         self._spare: list[Array] = []
 
     def take(self, length: int, dtype: np.dtype[Any]) -> Array:

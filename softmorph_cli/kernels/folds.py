@@ -41,7 +41,6 @@ class Folds:
     """Consecutive folds of an image (Y, X) or (Z, Y, X) without padding, which is not modified."""
 
     def __init__(self, image: Array, pool: Pool) -> None:
-        """Start from an image."""
         self._image = np.ascontiguousarray(image)
         self._spare: Array | None = None
         self._own = False

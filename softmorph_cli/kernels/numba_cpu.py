@@ -69,7 +69,6 @@ class Sweeps:
     """
 
     def __init__(self, layout: BufferLayout, dtype: np.dtype[Any], steps: tuple[Step, ...]) -> None:
-        """Load or compile the kernels."""
         self.layout, self.dtype, self.steps = layout, dtype, steps
         # Looked up once: hashing a program takes longer than a sweep over a small image.
         self._ready = [
@@ -220,7 +219,6 @@ class NumbaField:
     def __init__(
         self, image: Array, *, threads: int, origin: tuple[int, ...] | None = None, carry: bool = False
     ) -> None:
-        """Start from an image."""
         self._image: Array | None = image
         self._pool = Pool(threads, image.size)
         self._origin, self._carry = origin, carry
@@ -279,7 +277,6 @@ class NumbaBackend:
     prunes = True
 
     def __init__(self, threads: int) -> None:
-        """Set the number of threads."""
         self.threads = threads
 
     def array(self, image: Any) -> Array:

@@ -54,7 +54,6 @@ class Ranks:
         origins: Array | None = None,
         floor: Array | None = None,
     ) -> None:
-        """Make the lists of voxels above 0."""
         self._pool, self._dtype = pool, image.dtype
         self._layout = BufferLayout(image.shape, 1, origin)
         bits = np.dtype(f"int{8 * image.dtype.itemsize}")

@@ -22,7 +22,6 @@ class TracedTorchField:
     """See `softmorph_cli.kernels.backend.TracedField`: ranked steps on tensors by any torch backend."""
 
     def __init__(self, backend: TorchBackend, image: Tensor) -> None:
-        """Start from an image, in which each value comes from its own voxel."""
         self._field: Any = backend.field(image)
         self._origins = torch.arange(image.numel(), device=image.device).reshape(image.shape)
         self.begin, self.image, self.close = self._field.begin, self._field.image, self._field.close

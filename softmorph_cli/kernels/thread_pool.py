@@ -23,7 +23,6 @@ class Pool:
     """The calling thread and helpers for parallel loops; the calling thread only if there are few voxels."""
 
     def __init__(self, threads: int, voxels: int) -> None:
-        """Choose the number of threads."""
         self.threads = threads if voxels > _SMALL else 1
 
     def share(self, work: Callable[[int, int], Any], total: int) -> list[Any]:

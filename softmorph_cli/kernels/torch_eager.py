@@ -71,7 +71,6 @@ class TorchField:
     """See `softmorph_cli.kernels.backend.Field`; images are floating-point, or int64 planes."""
 
     def __init__(self, image: Tensor) -> None:
-        """Start from an image, which is not modified."""
         self._image = self._before = image
         self._floor: Tensor | None = None
 
@@ -222,7 +221,6 @@ class TorchBackend:
     prunes = True
 
     def __init__(self, device: str) -> None:
-        """Set the device."""
         self.device = torch.device(device)
 
     def array(self, image: Any) -> Tensor:

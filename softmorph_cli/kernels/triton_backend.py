@@ -49,7 +49,6 @@ class TritonBackend(TorchBackend):
     prunes = False
 
     def __init__(self, device: str, *, free: Callable[[torch.device], int] = free_memory) -> None:
-        """Set the device."""
         super().__init__(device)
         self._free = free
         self._roomy: dict[int, bool] = {}

@@ -258,7 +258,6 @@ class TritonField:
     """See `softmorph_cli.kernels.backend.Field`; the image is that of `sweep` and not modified."""
 
     def __init__(self, image: Tensor) -> None:
-        """Start from an image."""
         self._current = image.detach().contiguous()
         # The given image is not modified, and released after the first sweep.
         self._given = True

@@ -227,7 +227,6 @@ class Windows:
     """The values around a voxel: those that a turn loads, and those kept from the previous turn."""
 
     def __init__(self, offsets: Iterable[Offset], *, within: bool) -> None:
-        """Compute the range of offsets for each line along axis 0."""
         self.within = within
         reached: dict[tuple[int, int], list[int]] = {}
         for o0, o1, o2 in offsets:

@@ -26,7 +26,6 @@ class StreamedField:
     """
 
     def __init__(self, image: Tensor, device: torch.device, free: int) -> None:
-        """Start from an image."""
         self._base = image.detach().contiguous()
         # The given image is not modified, and released after the first iteration.
         self._given, self._place = True, image.device

@@ -101,7 +101,6 @@ class SmallUNet(nn.Module):
     """A U-Net with two downsamplings and 25,000 (3D: 40,000) weights; its output are logits."""
 
     def __init__(self, dimensions: int = 2) -> None:
-        """Make the layers."""
         super().__init__()
         width = WIDTH[dimensions]
         self.conv: Any = nn.Conv2d if dimensions == 2 else nn.Conv3d

@@ -30,7 +30,6 @@ class ComonotoneVariance:
     """
 
     def __init__(self) -> None:
-        """Begin without voxels."""
         # Bins of the lower and the upper half of [0, 1] alternate, so that the used ones lie in one range.
         self._counts = np.zeros(_BINS, np.int64)
         self._sums = np.zeros(_BINS)

@@ -30,7 +30,6 @@ class Canvas:
     def __init__(
         self, width: int, height: int, theme: Theme = DARK, *, title: str = "", description: str = ""
     ) -> None:
-        """Fill the canvas with the background colour."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

@@ -27,7 +27,6 @@ class TitledFigure:
     """
 
     def __init__(self, height: int, title: str, subtitle: str) -> None:
-        """Write the title and the subtitle."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

@@ -98,7 +98,6 @@ class InterruptedRun:
     """
 
     def __init__(self, scratch: Path) -> None:
-        """Read the manifest."""
         self.exists = (scratch / NAME).exists()
         self._content: dict[str, Any] = {}
         self.cut: Cut | None = None
@@ -139,7 +138,6 @@ class TileManifest:
     def __init__(
         self, folder: Path, identity: dict[str, Any], flush: Callable[[], object] = lambda: None
     ) -> None:
-        """Read and write nothing yet."""
         self.path, self._flush = folder / NAME, flush
         self.identity = json.loads(json.dumps({"edition": _EDITION, **identity}))
         self._saved = 0.0

@@ -76,7 +76,6 @@ class PlaneStore:
     """
 
     def __init__(self, folder: Path, tiling: Tiling, layouts: Sequence[ImageLayout], threads: int) -> None:
-        """Read and write nothing yet."""
         self.folder, self.tiling, self.layouts, self.threads = folder, tiling, layouts, threads
         self._flushed: set[Path] = set()
 

@@ -29,7 +29,6 @@ class RegionBackend(NumbaBackend):
     """
 
     def __init__(self, threads: int, region: Box, shape: tuple[int, ...]) -> None:
-        """Keep the region."""
         super().__init__(threads)
         self.region, self.shape = region, shape
 

@@ -83,7 +83,6 @@ class TilePass:
     def __init__(
         self, work: TiledFilter, source: BoxReader, kind: ValueTypes, store: PlaneStore, threads: int
     ) -> None:
-        """Compute nothing yet."""
         self.work, self.source, self.kind = work, source, kind
         self.store, self.tiling, self.threads = store, store.tiling, threads
 

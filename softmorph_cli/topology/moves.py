@@ -52,7 +52,6 @@ class Tried:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        """Start without moves."""
         self.up, self.down = (np.zeros(shape, np.int32) for _ in range(2))
 
     def add(self, aim: Aim) -> None:

@@ -42,7 +42,6 @@ class Executor(ABC):
     in_process: ClassVar[bool]
 
     def __init__(self, workers: int = 1) -> None:
-        """Start nothing yet: workers are started when there are items for them."""
         self._workers = workers
 
     @property

@@ -40,7 +40,6 @@ class Processes(Executor):
     in_process = False
 
     def __init__(self, workers: int, threads: int = 1) -> None:
-        """Start nothing yet: processes are started when there are items for them."""
         super().__init__(workers)
         self.threads = threads
 

@@ -9,11 +9,11 @@ import tifffile
 from helpers_typing import nibabel
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.io import values
+from softmorph_cli.io import content
 from softmorph_cli.io.blocks import open_blocks
+from softmorph_cli.io.content import examine, nearest_integers
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.reading import read, read_labels
-from softmorph_cli.io.values import examine, nearest_integers
 
 RNG = np.random.default_rng(0)
 SOFT = RNG.random((4, 5, 6), dtype=np.float32)
@@ -247,10 +247,10 @@ def test_a_map_of_many_values_is_not_gathered_value_by_value(monkeypatch: pytest
             super().update(*values)  # type: ignore[arg-type]
             held.append(len(self))
 
-    monkeypatch.setattr(values, "set", Counted, raising=False)
-    found = values.examine(many, cap=100)
+    monkeypatch.setattr(content, "set", Counted, raising=False)
+    found = content.examine(many, cap=100)
     assert (found.distinct, found.integers) == (None, False)
     assert max(held) == 101
     few = np.arange(101, dtype=np.uint16).repeat(40)
-    assert values.examine(few, cap=100).distinct is None
-    assert values.examine(few[40:], cap=100).distinct == tuple(range(1, 101))
+    assert content.examine(few, cap=100).distinct is None
+    assert content.examine(few[40:], cap=100).distinct == tuple(range(1, 101))

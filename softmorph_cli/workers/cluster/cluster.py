@@ -36,7 +36,6 @@ class Cluster(Executor):
     in_process = False
 
     def __init__(self, client: Any, members: Members, memory: int | None = None) -> None:
-        """Start nothing."""
         super().__init__()
         self._client, self._members, self._memory = client, members, memory
 

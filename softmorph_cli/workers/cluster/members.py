@@ -32,7 +32,6 @@ class Members:
     def __init__(
         self, client: Any, name: str, remedy: str, *, tell: Callable[[str], None], patience: float
     ) -> None:
-        """Begin without any worker: `wait` asks for them."""
         self.facts: dict[str, WorkerFacts] = {}
         self._client, self._name, self._remedy = client, name, remedy
         self._tell, self._patience = tell, patience

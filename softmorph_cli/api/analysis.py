@@ -29,7 +29,7 @@ from softmorph_cli.system.parameters import below_one, named
 
 if TYPE_CHECKING:
     from softmorph_cli.filters.settings import Progress
-    from softmorph_cli.metrics import evaluation, sources
+    from softmorph_cli.metrics import evaluation, evaluation_inputs
     from softmorph_cli.metrics.statistics import Statistics
     from softmorph_cli.skeleton import analyse
     from softmorph_cli.topology.betti import Betti
@@ -410,9 +410,9 @@ def _opened(
     grid: tuple[Sequence[float] | None, str | None],
     *,
     reference: Image | None = None,
-) -> sources.Opened:
+) -> evaluation_inputs.Opened:
     """Return a prediction, which is given with its reference, or a reference."""
-    from softmorph_cli.metrics import sources
+    from softmorph_cli.metrics import evaluation_inputs
     from softmorph_cli.volume import Volume
 
     if isinstance(image, str | Path):
@@ -420,15 +420,17 @@ def _opened(
         with advising_read(path):
             if reference is None:
                 labelled = bool(order.labels)
-                return sources.open_reference(path, order.reading, labelled=labelled, argmax=order.argmax)
+                return evaluation_inputs.open_reference(
+                    path, order.reading, labelled=labelled, argmax=order.argmax
+                )
             beside = Path(reference) if isinstance(reference, str | Path) else None
-            return sources.open_prediction(path, order.reading, beside, argmax=order.argmax)
+            return evaluation_inputs.open_prediction(path, order.reading, beside, argmax=order.argmax)
     name = "the reference" if reference is None else "the prediction"
     if isinstance(image, Volume):
-        return sources.open_array(str(image.source.path) if image.source else name, image)
+        return evaluation_inputs.open_array(str(image.source.path) if image.source else name, image)
     labels = numbers(image)
     if labels.dtype.kind not in "iu":
-        return sources.open_array(name, as_volume(image, *grid))
+        return evaluation_inputs.open_array(name, as_volume(image, *grid))
     if labels.size and labels.min() < 0:
         raise InputError(f"{name}: labels are integers from 0, not {labels.min()}.")
-    return sources.open_array(name, (labels, as_volume(labels > 0, *grid)))
+    return evaluation_inputs.open_array(name, (labels, as_volume(labels > 0, *grid)))

@@ -145,7 +145,7 @@ def _of_array(chosen: SoftFilter, image: Any) -> tuple[Any, Any, Sequence[str]]:
 
 
 def _of_volume(chosen: SoftFilter, volume: Volume) -> tuple[Volume, Volume | None, Sequence[str]]:
-    from softmorph_cli.pipeline.perform import perform
+    from softmorph_cli.pipeline.apply_filter import perform
     from softmorph_cli.skeleton import image_kind
 
     grid = {name: getattr(chosen, name, None) for name in ("spatial_dims", "spacing", "unit")}

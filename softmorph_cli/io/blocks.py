@@ -28,8 +28,8 @@ from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Affine, Kept, Raw
 from softmorph_cli.io.raw import Array as Array
-from softmorph_cli.io.storing import chunks_of_tiles as chunks_of_tiles
 from softmorph_cli.io.values import check_type, full_scale, no_label, probabilities, warn_of_probabilities
+from softmorph_cli.io.zarr_writing import chunks_of_tiles as chunks_of_tiles
 from softmorph_cli.volume import Source, class_axis
 
 _SINGLE = np.dtype(np.float32)

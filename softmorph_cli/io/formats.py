@@ -9,6 +9,7 @@ from typing import Final
 
 from softmorph_cli.errors import FileError, InputError, SoftmorphError, UsageError
 from softmorph_cli.io.damage import damage, not_read
+from softmorph_cli.io.git_pointers import check_fetched
 from softmorph_cli.io.metaimage import MetaImage
 from softmorph_cli.io.nifti import Nifti
 from softmorph_cli.io.npy import Npy
@@ -17,11 +18,10 @@ from softmorph_cli.io.nrrd import Nrrd
 from softmorph_cli.io.omezarr import OmeZarr
 from softmorph_cli.io.options import DEFAULT, WRITE_DEFAULT, ReadOptions, WriteOptions
 from softmorph_cli.io.png import Png
-from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import Format, Raw
-from softmorph_cli.io.stores import is_node
 from softmorph_cli.io.tiff import Tiff
 from softmorph_cli.io.values import MOST_AXES
+from softmorph_cli.io.zarr_reading import is_node
 from softmorph_cli.io.zipped import DAMAGED, MAGIC, Unzipped
 from softmorph_cli.system.files import check_writable
 from softmorph_cli.system.parameters import named

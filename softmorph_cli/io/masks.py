@@ -14,8 +14,8 @@ from softmorph_cli.io.boxes import Box, extent
 from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
+from softmorph_cli.io.memory_check import check_room
 from softmorph_cli.io.raw import Array, Raw
-from softmorph_cli.io.room import check_room
 from softmorph_cli.io.values import check_type
 from softmorph_cli.system.parameters import named
 

@@ -12,11 +12,11 @@ import numpy as np
 from isal import isal_zlib
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.io import stored, voxel_data
+from softmorph_cli.io import itk_headers, voxel_data
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.itk_headers import Fields
 from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Affine, Array, Encoding, Format, Raw, kept_native, scale_of
-from softmorph_cli.io.stored import Fields
 from softmorph_cli.io.voxel_data import VoxelData
 from softmorph_cli.system.units import MILLIMETRES, length, time_step
 from softmorph_cli.volume import Volume
@@ -72,7 +72,7 @@ class MetaImage(Format):
     def read(self, path: Path) -> Raw:
         """Read the array, its geometry, and the other fields, which a result keeps."""
         fields, listed, end = _read_header(path)
-        (count,) = fields.whole("NDims", 1, least=1, most=stored.MOST_AXES)
+        (count,) = fields.whole("NDims", 1, least=1, most=itk_headers.MOST_AXES)
         sizes = fields.whole("DimSize", count, least=0)
         samples = 1
         if "ElementNumberOfChannels" in fields:
@@ -103,7 +103,7 @@ class MetaImage(Format):
             affine=affine,
             slope=scale_of(texts.get(ONE, "")) * slope,
             inter=inter,
-            colour=samples > 1 and not {ONE, LABELS} & texts.keys() and stored.colours(array, -1),
+            colour=samples > 1 and not {ONE, LABELS} & texts.keys() and itk_headers.colours(array, -1),
             labels=LABELS in fields,
             provenance=parse(texts.get(SIGNATURE), named=True),
             native={key: text for key, text in texts.items() if key not in _OWN},
@@ -112,9 +112,9 @@ class MetaImage(Format):
 
     def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
         """Write compressed, in millimetres, with the fields of the source that stay true."""
-        grid = stored.as_grid(volume, array, self.title, "mm")
+        grid = itk_headers.as_grid(volume, array, self.title, "mm")
         array, lost = grid.array, grid.lost
-        texts = stored.signed(kept_native(volume, self.name) or {}, array, encoding)
+        texts = itk_headers.signed(kept_native(volume, self.name) or {}, array, encoding)
         if grid.time and grid.sizes is None:
             lost.append(f"{self.title} cannot hold a time step without a voxel size.")
         elif grid.time and grid.time.known:
@@ -125,7 +125,7 @@ class MetaImage(Format):
         for key, text in texts.items():
             if len(text) > _LONGEST_TEXT:
                 lost.append(
-                    f"{self.title} cannot hold the {len(text):,} characters of {stored.shown(key)!r}."
+                    f"{self.title} cannot hold the {len(text):,} characters of {itk_headers.shown(key)!r}."
                 )
             elif not key.startswith("ITK_"):
                 lines[key] = text
@@ -141,7 +141,7 @@ class MetaImage(Format):
         return lost
 
 
-def _described(array: Array, grid: stored.FiledGrid) -> dict[str, str]:
+def _described(array: Array, grid: itk_headers.FiledGrid) -> dict[str, str]:
     """Return the fields of an array and its geometry."""
     vector, dims = grid.axes.endswith("C"), len(grid.letters)
     sizes = array.shape[: len(array.shape) - vector][::-1]
@@ -157,11 +157,11 @@ def _described(array: Array, grid: stored.FiledGrid) -> dict[str, str]:
         space = len(grid.steps)
         rows, origin = np.eye(dims), np.zeros(dims)
         rows[:space, :space], origin[:space] = grid.steps / np.array(grid.sizes)[:, None], grid.origin
-        lines["TransformMatrix"] = stored.numbers(rows.ravel())
-        lines["Offset"] = stored.numbers(origin)
+        lines["TransformMatrix"] = itk_headers.numbers(rows.ravel())
+        lines["Offset"] = itk_headers.numbers(origin)
     if grid.sizes is not None:
         step = grid.time.size if grid.time else 1.0
-        lines["ElementSpacing"] = stored.numbers([*grid.sizes, *[step] * (dims - len(grid.sizes))])
+        lines["ElementSpacing"] = itk_headers.numbers([*grid.sizes, *[step] * (dims - len(grid.sizes))])
     if vector:
         lines["ElementNumberOfChannels"] = str(array.shape[-1])
     return lines
@@ -170,7 +170,7 @@ def _described(array: Array, grid: stored.FiledGrid) -> dict[str, str]:
 def _pack(array: Array, file: BinaryIO) -> int:
     """Compress an array into a file with zlib; return the compressed size in bytes."""
     packer, size = isal_zlib.compressobj(_COMPRESSION_LEVEL), 0
-    for piece in stored.pieces(array):
+    for piece in itk_headers.pieces(array):
         size += file.write(packer.compress(piece))
     return size + file.write(packer.flush())
 
@@ -178,21 +178,21 @@ def _pack(array: Array, file: BinaryIO) -> int:
 def _read_header(path: Path) -> tuple[Fields, list[str], int]:
     """Return the fields, the lines after them (file names if the last field is LIST), and the header's size."""
     with path.open("rb") as stream:
-        content = stream.read(stored.LONGEST_HEADER)
+        content = stream.read(itk_headers.LONGEST_HEADER)
         longer = bool(stream.read(1))
     last = _LAST.search(content)
     if last is None and longer:
-        raise Unsupported(f"its header is longer than {stored.LONGEST_HEADER:,} bytes")
+        raise Unsupported(f"its header is longer than {itk_headers.LONGEST_HEADER:,} bytes")
     texts: dict[str, str] = {}
     lines = content[: last.end() if last else None].splitlines()
     for number, line in enumerate(lines):
-        key, *text = (stored.decoded(part).strip() for part in _BETWEEN.split(line, 1))
+        key, *text = (itk_headers.decoded(part).strip() for part in _BETWEEN.split(line, 1))
         if not text and key:
             if last is None and number == len(lines) - 1:
                 break  # the file ends within this line
             raise FileError(
-                f"{path} has a MetaImage header with a line that is no field, {stored.shown(key)!r}; correct it, or "
-                "write the file again from its source."
+                f"{path} has a MetaImage header with a line that is no field, {itk_headers.shown(key)!r}; correct it, "
+                "or write the file again from its source."
             )
         if text:
             (texts[key],) = text
@@ -201,7 +201,9 @@ def _read_header(path: Path) -> tuple[Fields, list[str], int]:
         last.end() == len(content) and not last[0].endswith(b"\n") and b"LOCAL".startswith(last[1].strip())
     ):
         raise Damaged(ENDS_EARLY)
-    listed = [stored.decoded(line).strip() for line in content[last.end() :].splitlines() if line.strip()]
+    listed = [
+        itk_headers.decoded(line).strip() for line in content[last.end() :].splitlines() if line.strip()
+    ]
     return Fields(path, "MetaImage", texts), listed, last.end()
 
 
@@ -212,7 +214,7 @@ def _stored(fields: Fields, listed: list[str], end: int, shape: tuple[int, ...])
         return bool(fields.one_of(name, _YES_NO)) if name in fields else default
 
     if fields.texts.get("ObjectType", "Image").lower() != "image":
-        raise Unsupported(f"its ObjectType is {stored.shown(fields.texts['ObjectType'])!r} and no Image")
+        raise Unsupported(f"its ObjectType is {itk_headers.shown(fields.texts['ObjectType'])!r} and no Image")
     code = fields.one_of("ElementType", _TYPES)
     order = ">" if is_true(next((name for name in _ORDERS if name in fields), _ORDERS[0]), False) else "<"
     packed, skip, encoding = None, 0, "raw"
@@ -278,7 +280,7 @@ def _world(
     steps, sizes = np.array(sizes[:dims]), [abs(size) for size in sizes[:dims]]
     if not all(size > 0 for size in sizes):
         notes.append(
-            f"its {spaced} {stored.shown(fields.texts[spaced])} is no valid voxel size; "
+            f"its {spaced} {itk_headers.shown(fields.texts[spaced])} is no valid voxel size; "
             "it is left out, as are orientation and origin."
         )
         return {}, None, None
@@ -286,15 +288,16 @@ def _world(
     spacing = dict(zip("XYZ", [size * factor for size in sizes], strict=False))
     if unit is None:
         notes.append(
-            f"its {_UNIT} {stored.shown(fields.texts[_UNIT])} is no known unit: the unit, orientation and origin are "
-            "left out."
+            f"its {_UNIT} {itk_headers.shown(fields.texts[_UNIT])} is no known unit: the unit, orientation and origin "
+            "are left out."
         )
         return spacing, None, None
     factor *= MILLIMETRES[unit]
-    affine = stored.affine_of(rows * steps[:, None] * factor, corner * factor)
-    if field := stored.misplaced(affine, turned or spaced, moved):
+    affine = itk_headers.affine_of(rows * steps[:, None] * factor, corner * factor)
+    if field := itk_headers.misplaced(affine, turned or spaced, moved):
         notes.append(
-            f"its {field} {stored.shown(fields.texts[field])} places no voxels; orientation and origin are left out."
+            f"its {field} {itk_headers.shown(fields.texts[field])} places no voxels; orientation and origin are "
+            "left out."
         )
         return spacing, unit, None
     return spacing, unit, affine

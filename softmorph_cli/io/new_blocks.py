@@ -21,8 +21,9 @@ from softmorph_cli.io.omezarr import OmeZarr, filed_order, group_attributes, ste
 from softmorph_cli.io.options import WriteOptions
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import Array, Encoding, Provenance, kept_native, time_step_of
-from softmorph_cli.io.stores import node, open_array
-from softmorph_cli.io.storing import (
+from softmorph_cli.io.writing import as_filed, coarser_lost, encode
+from softmorph_cli.io.zarr_reading import node, open_array
+from softmorph_cli.io.zarr_writing import (
     chunk_file,
     chunk_shape,
     create_array,
@@ -31,7 +32,6 @@ from softmorph_cli.io.storing import (
     reopen_array,
     workers,
 )
-from softmorph_cli.io.writing import as_filed, coarser_lost, encode
 from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
 from softmorph_cli.system.files import check_writable, flush, not_written, replacing_store
 from softmorph_cli.system.parameters import named

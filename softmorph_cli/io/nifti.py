@@ -14,10 +14,10 @@ import numpy as np
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
 from softmorph_cli.io.logs import captured_log
+from softmorph_cli.io.memory_check import check_room
 from softmorph_cli.io.nifti_geometry import fourth_axis, read_geometry, write_geometry
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import Array, Encoding, Format, Provenance, Raw, kept_native
-from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import MAGIC, Unzipped, can_hold, finish, gzip_writer, trailing_notes
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.printable import typed

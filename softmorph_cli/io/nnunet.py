@@ -27,6 +27,7 @@ from softmorph_cli.io import select
 from softmorph_cli.io.content import Verdict
 from softmorph_cli.io.exclusive import numbered
 from softmorph_cli.io.formats import named_format, read_raw
+from softmorph_cli.io.git_pointers import check_fetched
 from softmorph_cli.io.nnunet_labels import check_labels
 from softmorph_cli.io.nnunet_metadata import (
     READERS,
@@ -38,7 +39,6 @@ from softmorph_cli.io.nnunet_metadata import (
     read_description,
     tiff_spacing,
 )
-from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.raw import REVERSED, Affine, Array, Kept, Raw
 from softmorph_cli.system.files import is_store
 from softmorph_cli.system.parameters import named

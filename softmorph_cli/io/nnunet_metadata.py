@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from softmorph_cli.errors import FileError, InputError
-from softmorph_cli.io.pointers import check_fetched
+from softmorph_cli.io.git_pointers import check_fetched
 
 ClassKind = Literal["complete", "rest", "overlapping", "nested"]
 

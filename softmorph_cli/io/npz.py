@@ -13,9 +13,9 @@ import numpy as np
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.memory_check import check_room
 from softmorph_cli.io.npy import read_header
 from softmorph_cli.io.raw import Array, Encoding, Format, Raw
-from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.system.printable import typed
 from softmorph_cli.volume import Volume

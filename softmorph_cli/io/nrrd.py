@@ -10,12 +10,12 @@ from typing import Final
 import numpy as np
 
 from softmorph_cli.errors import FileError
-from softmorph_cli.io import stored, voxel_data
+from softmorph_cli.io import itk_headers, voxel_data
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.itk_headers import Fields
 from softmorph_cli.io.nrrd_geometry import locate, read_kinds, world
 from softmorph_cli.io.provenance import SIGNATURE, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Format, Raw, kept_native, scale_of
-from softmorph_cli.io.stored import Fields
 from softmorph_cli.io.voxel_data import VoxelData
 from softmorph_cli.io.zipped import gzip_writer
 from softmorph_cli.volume import Volume
@@ -82,11 +82,11 @@ class Nrrd(Format):
         """Read the array, its geometry, and the keys and values, which a result keeps."""
         header = _read_header(path)
         fields, keys = header.fields, header.keys
-        (count,) = fields.whole("dimension", 1, least=1, most=stored.MOST_AXES)
+        (count,) = fields.whole("dimension", 1, least=1, most=itk_headers.MOST_AXES)
         sizes = fields.whole("sizes", count, least=0)
         array, notes = voxel_data.load(_stored(header, sizes), path)
         for name in sorted(fields.texts.keys() - _FIELDS):
-            notes.append(f"its field {stored.shown(name)!r} is none of NRRD's, and is left out.")
+            notes.append(f"its field {itk_headers.shown(name)!r} is none of NRRD's, and is left out.")
         if note := _quantisation(fields):
             notes.append(note)
         with np.errstate(over="ignore", invalid="ignore"):  # infinite lengths are invalid
@@ -110,7 +110,7 @@ class Nrrd(Format):
             time_step=place.time_step,
             affine=affine,
             slope=scale_of(keys.get(ONE, "")),
-            colour=not marked and "C" in letters and stored.colours(array, letters.index("C")),
+            colour=not marked and "C" in letters and itk_headers.colours(array, letters.index("C")),
             labels=LABELS in keys,
             provenance=parse(keys.get(SIGNATURE), named=True),
             native=_native(header),
@@ -119,9 +119,9 @@ class Nrrd(Format):
 
     def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
         """Write compressed, in the map's unit, with the source's keys and values."""
-        grid = stored.as_grid(volume, array, self.title, None)
+        grid = itk_headers.as_grid(volume, array, self.title, None)
         array = grid.array
-        texts = stored.signed(kept_native(volume, self.name) or {}, array, encoding)
+        texts = itk_headers.signed(kept_native(volume, self.name) or {}, array, encoding)
         lines = [
             f"{key}{text}\n" if key == _CONTENT else f"{key}:={_escaped(text)}\n"
             for key, text in texts.items()
@@ -131,12 +131,12 @@ class Nrrd(Format):
         with path.open("wb") as file:
             file.write(f"NRRD0005\n{_described(array, grid)}{''.join(lines)}\n".encode())
             with gzip_writer(file) as stream:
-                for piece in stored.pieces(array):
+                for piece in itk_headers.pieces(array):
                     stream.write(piece)
         return grid.lost
 
 
-def _described(array: Array, grid: stored.FiledGrid) -> str:
+def _described(array: Array, grid: itk_headers.FiledGrid) -> str:
     """Return the fields of an array and its geometry, a line each."""
     vector, flat, timed = "C" in grid.axes, "Z" not in grid.axes, "T" in grid.axes
     kinds = ["vector"] * vector + ["space"] * (2 if flat else 3) + ["time"] * timed
@@ -156,7 +156,7 @@ def _described(array: Array, grid: stored.FiledGrid) -> str:
         rows[: len(grid.steps), : len(grid.steps)], origin[: len(grid.steps)] = grid.steps, grid.origin
         if grid.time:
             rows[-1, -1] = time
-        vectors = [f"({','.join(stored.numbers(row).split())})" for row in (*rows, origin)]
+        vectors = [f"({','.join(itk_headers.numbers(row).split())})" for row in (*rows, origin)]
         if flat:
             lines["space dimension"] = "2"
         else:
@@ -168,7 +168,7 @@ def _described(array: Array, grid: stored.FiledGrid) -> str:
             lines["space units"] = _quoted([grid.unit] * len(grid.steps) + [second] * timed)
     elif grid.sizes is not None or grid.time:
         sizes = grid.sizes or (float("nan"),) * (array.ndim - vector - timed)
-        lines["spacings"] = " ".join(["nan"] * vector + [stored.numbers([*sizes, *[time] * timed])])
+        lines["spacings"] = " ".join(["nan"] * vector + [itk_headers.numbers([*sizes, *[time] * timed])])
         unit = (grid.unit or "") if grid.sizes else ""
         units = [""] * vector + [unit] * len(sizes) + [second] * timed
         if any(units):
@@ -182,10 +182,10 @@ def _quoted(units: list[str]) -> str:
 
 def _read_header(path: Path) -> _Header:
     with path.open("rb") as stream:
-        content = stream.read(stored.LONGEST_HEADER)
+        content = stream.read(itk_headers.LONGEST_HEADER)
         longer = bool(stream.read(1))
     end = _END.search(content)
-    lines = [stored.decoded(line) for line in content[: end.start() if end else None].splitlines()[1:]]
+    lines = [itk_headers.decoded(line) for line in content[: end.start() if end else None].splitlines()[1:]]
     texts: dict[str, str] = {}
     keys: dict[str, str] = {}
     listed: list[str] = []
@@ -202,8 +202,8 @@ def _read_header(path: Path) -> _Header:
             if end is None and number == len(lines) - 1:
                 raise Damaged(ENDS_EARLY)  # within this line
             raise FileError(
-                f"{path} has a NRRD header with a line that is no field, {stored.shown(line)!r}; correct it, or write "
-                "the file again from its source."
+                f"{path} has a NRRD header with a line that is no field, {itk_headers.shown(line)!r}; correct it, or "
+                "write the file again from its source."
             )
         texts[name] = text.strip()
         if name == "data file" and texts[name].split()[:1] == ["LIST"]:
@@ -211,7 +211,7 @@ def _read_header(path: Path) -> _Header:
             break
     if end is None and (longer or "data file" not in texts):
         if longer:
-            raise Unsupported(f"its header is longer than {stored.LONGEST_HEADER:,} bytes")
+            raise Unsupported(f"its header is longer than {itk_headers.LONGEST_HEADER:,} bytes")
         raise Damaged(ENDS_EARLY)
     return _Header(Fields(path, "NRRD", texts), keys, listed, end.end() if end else len(content))
 
@@ -224,7 +224,7 @@ def _stored(header: _Header, sizes: list[int]) -> VoxelData:
     encoding = _ENCODINGS.get(spelt.lower())
     if encoding is None:
         raise Unsupported(
-            f"its encoding is {stored.shown(spelt)!r}; write it with raw, gzip, bzip2 or text"
+            f"its encoding is {itk_headers.shown(spelt)!r}; write it with raw, gzip, bzip2 or text"
             if spelt
             else "it has no encoding"
         )
@@ -247,7 +247,7 @@ def _stored(header: _Header, sizes: list[int]) -> VoxelData:
 def _quantisation(fields: Fields) -> str | None:
     """Return a note on the range of values before the array was quantised, which NRRD records and does not apply."""
     texts = [
-        f"{name} {stored.shown(fields.texts[name])}" for name in ("old min", "old max") if name in fields
+        f"{name} {itk_headers.shown(fields.texts[name])}" for name in ("old min", "old max") if name in fields
     ]
     if not texts:
         return None
@@ -257,7 +257,7 @@ def _quantisation(fields: Fields) -> str | None:
 def _native(header: _Header) -> dict[str, str]:
     """Return the keys and values, and the field, that `write` copies into a new header."""
     fields = header.fields
-    kept = {_CONTENT: stored.shown(fields.texts["content"], 1000)} if "content" in fields else {}
+    kept = {_CONTENT: itk_headers.shown(fields.texts["content"], 1000)} if "content" in fields else {}
     return kept | {
         key: text for key, text in header.keys.items() if not key.startswith(_OF_ITK) and key.isprintable()
     }

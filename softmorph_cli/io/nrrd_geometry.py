@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from softmorph_cli.io import stored
+from softmorph_cli.io import itk_headers
+from softmorph_cli.io.itk_headers import Fields
 from softmorph_cli.io.raw import Affine
-from softmorph_cli.io.stored import Fields
 from softmorph_cli.system.units import MILLIMETRES, TimeStep, length, time_step
 
 # Kinds of an axis of space or time, and of an axis that holds the components of a voxel.
@@ -58,7 +58,7 @@ def locate(fields: Fields, count: int, notes: list[str]) -> Place:
     kinds = read_kinds(fields, count)
     for axis, kind in enumerate(kinds):
         if kind not in _DOMAIN and not _COMPONENTS.fullmatch(kind):
-            notes.append(f"its kind of axis {stored.shown(kind)!r} is not known, and is left out.")
+            notes.append(f"its kind of axis {itk_headers.shown(kind)!r} is not known, and is left out.")
             kinds[axis] = ""
     rows = _directions(fields, count) if "space directions" in fields else None
     components = [axis for axis, kind in enumerate(kinds) if kind not in _DOMAIN]
@@ -103,7 +103,8 @@ def _directions(fields: Fields, count: int) -> list[list[float] | None]:
     """Return the vector of each axis, None where it has none."""
     parts = _VECTOR.findall(fields.texts["space directions"])
     found = [
-        [stored.real(word) for word in inside.split(",")] if not other else None for inside, other in parts
+        [itk_headers.real(word) for word in inside.split(",")] if not other else None
+        for inside, other in parts
     ]
     # "(nan,nan,nan)" is another way to write "none".
     found = [None if row is not None and all(np.isnan(row)) else row for row in found]
@@ -127,7 +128,7 @@ def world(fields: Fields, place: Place, notes: list[str]) -> tuple[float, str | 
     found = {length(1.0, name) for name in named} or {(1.0, "mm" if space else None)}
     factor, unit = found.pop()
     if found or (named and unit is None):
-        units = ", ".join(dict.fromkeys(stored.shown(name) for name in named))
+        units = ", ".join(dict.fromkeys(itk_headers.shown(name) for name in named))
         wrong = "differ from axis to axis" if found else "are not known"
         lost = "the unit, orientation and origin are dropped" if space else "the unit is dropped"
         notes.append(f"its units of length, {units}, {wrong}: {lost}.")
@@ -140,10 +141,10 @@ def world(fields: Fields, place: Place, notes: list[str]) -> tuple[float, str | 
         return factor, unit, None
     affine = _affine(fields, place.steps, space, notes)
     affine[:3] *= factor * MILLIMETRES[unit]
-    if field := stored.misplaced(affine, "directions", "origin"):
+    if field := itk_headers.misplaced(affine, "directions", "origin"):
         notes.append(
-            f"its space {field} {stored.shown(fields.texts[f'space {field}'])} place{'s' * (field == 'origin')} no "
-            "voxels (not finite, or without an inverse): orientation and origin are dropped."
+            f"its space {field} {itk_headers.shown(fields.texts[f'space {field}'])} place{'s' * (field == 'origin')} "
+            "no voxels (not finite, or without an inverse): orientation and origin are dropped."
         )
         return factor, unit, None
     return factor, unit, affine
@@ -151,7 +152,7 @@ def world(fields: Fields, place: Place, notes: list[str]) -> tuple[float, str | 
 
 def _origin(fields: Fields) -> list[float]:
     inside = fields.texts.get("space origin", "0").strip("() ").split(",")
-    return [stored.real(number) for number in inside[:3]]
+    return [itk_headers.real(number) for number in inside[:3]]
 
 
 def _affine(fields: Fields, steps: Affine, name: str, notes: list[str]) -> Affine:
@@ -164,7 +165,7 @@ def _affine(fields: Fields, steps: Affine, name: str, notes: list[str]) -> Affin
         signs[:2] = (-1 if towards[0] == "right" else 1), (-1 if towards[1] == "anterior" else 1)
     else:
         notes.append(
-            f"its space, {stored.shown(name)}, names no sides of a body: it is taken as {_SPACES['lps']}."
+            f"its space, {itk_headers.shown(name)}, names no sides of a body: it is taken as {_SPACES['lps']}."
         )
     origin = np.zeros(3)
     if "space origin" in fields:
@@ -174,7 +175,7 @@ def _affine(fields: Fields, steps: Affine, name: str, notes: list[str]) -> Affin
         notes.append("it says no space origin: its first voxel is taken to lie at 0, 0, 0.")
     if steps.shape[1] == 2:
         steps = np.pad(steps, ((0, 0), (0, 1)))
-    return stored.affine_of(steps * signs, origin * signs)
+    return itk_headers.affine_of(steps * signs, origin * signs)
 
 
 def _length_units(fields: Fields, place: Place) -> list[str]:

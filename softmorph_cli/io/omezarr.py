@@ -12,6 +12,7 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError, UsageError
 from softmorph_cli.io import ngff
+from softmorph_cli.io.itk_headers import real, shown
 from softmorph_cli.io.provenance import SIGNATURE, as_text, read_with, sound
 from softmorph_cli.io.pyramid import create_coarser, pyramid_shapes
 from softmorph_cli.io.raw import (
@@ -26,9 +27,8 @@ from softmorph_cli.io.raw import (
     time_step_of,
 )
 from softmorph_cli.io.select import usual_axes
-from softmorph_cli.io.stored import real, shown
-from softmorph_cli.io.stores import ZarrNode, held, missing_chunks, node, open_array
-from softmorph_cli.io.storing import chunk_shape, create_array, create_group, store
+from softmorph_cli.io.zarr_reading import ZarrNode, held, missing_chunks, node, open_array
+from softmorph_cli.io.zarr_writing import chunk_shape, create_array, create_group, store
 from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import MILLIMETRES, TimeStep, sizeless, time_step
 from softmorph_cli.volume import Volume

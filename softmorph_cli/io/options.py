@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from softmorph_cli.errors import UsageError
-from softmorph_cli.io.families import READ as READ
-from softmorph_cli.io.families import WRITTEN as WRITTEN
+from softmorph_cli.io.format_names import READ as READ
+from softmorph_cli.io.format_names import WRITTEN as WRITTEN
 from softmorph_cli.system.parameters import (
     Declared,
     Parameter,

@@ -16,10 +16,10 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported
+from softmorph_cli.io.memory_check import check_room
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Format, Raw, scale_of
-from softmorph_cli.io.room import check_room
 from softmorph_cli.io.zipped import can_hold
 from softmorph_cli.volume import Volume
 

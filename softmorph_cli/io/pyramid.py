@@ -14,8 +14,8 @@ import numpy as np
 
 from softmorph_cli.io.boxes import chunk_numbers, extent, part_in_chunk
 from softmorph_cli.io.raw import Array
-from softmorph_cli.io.stores import node, open_array, says_whole
-from softmorph_cli.io.storing import chunk_shape, create_array, readable, reopen_array, workers
+from softmorph_cli.io.zarr_reading import node, open_array, says_whole
+from softmorph_cli.io.zarr_writing import chunk_shape, create_array, readable, reopen_array, workers
 
 # The side of the coarsest image: it fits one screen and one chunk.
 _SMALL: Final = 64

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.io.families import FAMILIES
+from softmorph_cli.io.format_names import FAMILIES
 from softmorph_cli.system.units import TimeStep
 from softmorph_cli.volume import Volume
 

@@ -17,11 +17,11 @@ from softmorph_cli.io.formats import read_raw
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.mapped import held
 from softmorph_cli.io.masks import MaskFile
+from softmorph_cli.io.memory_check import beside, check_room
 from softmorph_cli.io.npz import NAME as NNUNET
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.io.provenance import read_with
 from softmorph_cli.io.raw import Array, Format, Kept, Raw
-from softmorph_cli.io.room import beside, check_room
 from softmorph_cli.io.values import check_type, label_numbers, probabilities
 from softmorph_cli.system.parameters import adopt_signature, declared, named
 from softmorph_cli.volume import SLICE, Source, Volume, class_axis

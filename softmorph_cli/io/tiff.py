@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.io.damage import NO_PAGES, Damaged, Unsupported
+from softmorph_cli.io.itk_headers import shown
 from softmorph_cli.io.logs import captured_log
+from softmorph_cli.io.memory_check import fits
 from softmorph_cli.io.provenance import SIGNATURE, as_text, parse
 from softmorph_cli.io.raw import LABELS, ONE, Array, Encoding, Format, Raw, kept_native, time_step_of
-from softmorph_cli.io.room import fits
 from softmorph_cli.io.select import channels_last, usual_axes
-from softmorph_cli.io.stored import shown
 from softmorph_cli.io.tiff_metadata import IMWRITE_OPTIONS, OME_TYPES, Native, in_page_order, read_metadata
 from softmorph_cli.io.tiff_pages import (
     BROKEN,

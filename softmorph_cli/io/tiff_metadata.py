@@ -10,8 +10,8 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 from softmorph_cli.errors import InputError
+from softmorph_cli.io.itk_headers import real
 from softmorph_cli.io.raw import LABELS, ONE, Array, Kept
-from softmorph_cli.io.stored import real
 from softmorph_cli.system.units import MILLIMETRES, TimeStep, in_one_unit, length, sizeless, time_step
 from softmorph_cli.volume import Volume
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import NO_PAGES, Damaged, Unsupported
+from softmorph_cli.io.itk_headers import shown
 from softmorph_cli.io.png import read_pixels
 from softmorph_cli.io.raw import Array
-from softmorph_cli.io.stored import shown
 from softmorph_cli.io.tiff_tiles import codec_missing, lacks_codec
 from softmorph_cli.system.parameters import named
 

@@ -16,9 +16,9 @@ import numpy as np
 from softmorph_cli.errors import FileError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged, Unsupported, not_read
 from softmorph_cli.io.lazy import Index, Lazy, Stored
+from softmorph_cli.io.memory_check import fits
 from softmorph_cli.io.packing import Packing
 from softmorph_cli.io.raw import Array
-from softmorph_cli.io.room import fits
 from softmorph_cli.io.tiff_segments import count_samples
 
 _LACKING = re.compile(r"imagecodecs|COMPRESSION|PREDICTOR")

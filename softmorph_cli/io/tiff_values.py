@@ -13,9 +13,9 @@ import numpy as np
 
 from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io.damage import Unsupported
+from softmorph_cli.io.itk_headers import real, shown
 from softmorph_cli.io.palette import of_palette
 from softmorph_cli.io.raw import Array
-from softmorph_cli.io.stored import real, shown
 
 # The names of the samples of a pixel, by tifffile's name of the photometric interpretation.
 _COLOURS = {

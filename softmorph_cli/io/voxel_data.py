@@ -19,10 +19,10 @@ import numpy as np
 
 from softmorph_cli.errors import FileError
 from softmorph_cli.io.damage import ENDS_EARLY, Damaged
-from softmorph_cli.io.pointers import check_fetched
+from softmorph_cli.io.git_pointers import check_fetched
+from softmorph_cli.io.itk_headers import shown
+from softmorph_cli.io.memory_check import check_room
 from softmorph_cli.io.raw import Array
-from softmorph_cli.io.room import check_room
-from softmorph_cli.io.stored import shown
 from softmorph_cli.io.zipped import Unzipped, can_hold, finish, trailing_notes
 from softmorph_cli.system.descriptors import open_plain
 

@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from softmorph_cli.compiler.adjoint import adjoint
 from softmorph_cli.compiler.compile import Step
 from softmorph_cli.compiler.program import NUMBERS, execute_all
-from softmorph_cli.kernels import numba_text, source
+from softmorph_cli.kernels import numba_source, source_cache
 from softmorph_cli.kernels.buffers import Array, BufferLayout
 from softmorph_cli.kernels.numba_cpu import NumbaField, Sweeps
 from softmorph_cli.kernels.thread_pool import Pool
@@ -56,7 +56,7 @@ class CompiledField:
     def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
         """Load the steps' kernels."""
         dtype = self.image().detach().numpy().dtype
-        layout = BufferLayout(tuple(self._image.shape), numba_text.run_length(dtype))
+        layout = BufferLayout(tuple(self._image.shape), numba_source.run_length(dtype))
         self._sweeps = Sweeps(layout, dtype, steps)
 
     def sweep(self, step: Step) -> None:
@@ -151,9 +151,9 @@ def _pull(step: Step, image: Array, gradient: Array, result: Array, layout: Buff
 
 @cache
 def _pull_kernel(step: Step, dtype: np.dtype[Any], dimensions: int) -> Callable[..., None]:
-    text = numba_text.pull_text(step.program, dtype, _steady(step), dimensions)
+    text = numba_source.pull_text(step.program, dtype, _steady(step), dimensions)
     name = f"pull_{step.program.fingerprint}_{dtype.name}"
-    return source.load(name, text).pull  # type: ignore[no-any-return]
+    return source_cache.load(name, text).pull  # type: ignore[no-any-return]
 
 
 def _steady(step: Step) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from softmorph_cli.compiler.compile import Fold, Step
-from softmorph_cli.kernels import numba_folds, source
+from softmorph_cli.kernels import numba_folds, source_cache
 from softmorph_cli.kernels.buffers import Array
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules.neighborhood import Offset
@@ -34,7 +34,7 @@ Stage = Callable[[int, int], None]
 @cache
 def _kernel(fold: Fold, offsets: tuple[Offset, ...], dtype: np.dtype[Any]) -> Callable[..., None]:
     name = f"fold_{fold.op}_{len(offsets)}_{dtype.name}"
-    return source.load(name, numba_folds.fold_text(fold, offsets, dtype)).fold  # type: ignore[no-any-return]
+    return source_cache.load(name, numba_folds.fold_text(fold, offsets, dtype)).fold  # type: ignore[no-any-return]
 
 
 class Folds:

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from softmorph_cli.compiler.compile import Step
-from softmorph_cli.compiler.needs import needs
+from softmorph_cli.compiler.necessary_conditions import needs
 from softmorph_cli.compiler.program import Program
-from softmorph_cli.kernels import bitplanes, numba_text, source
+from softmorph_cli.kernels import bitplanes, numba_source, source_cache
 from softmorph_cli.kernels.buffers import SCRATCH, Array, BufferLayout
 from softmorph_cli.kernels.folds import Folds
 from softmorph_cli.kernels.level_sets import LevelSets, round_down
@@ -37,25 +37,25 @@ from softmorph_cli.kernels.thread_pool import Pool
 def _sweep_kernel(
     program: Program, dtype: np.dtype[Any], needs: Any, centre: int | None, subfield: bool
 ) -> Callable[..., int]:
-    text = numba_text.sweep_text(program, dtype, needs, centre, subfield=subfield)
-    return source.load(f"sweep_{program.fingerprint}_{dtype.name}", text).sweep  # type: ignore[no-any-return]
+    text = numba_source.sweep_text(program, dtype, needs, centre, subfield=subfield)
+    return source_cache.load(f"sweep_{program.fingerprint}_{dtype.name}", text).sweep  # type: ignore[no-any-return]
 
 
 @cache
 def _select_kernel() -> Callable[..., tuple[int, int]]:
-    return source.load("select", numba_text.SELECT).select  # type: ignore[no-any-return]
+    return source_cache.load("select", numba_source.SELECT).select  # type: ignore[no-any-return]
 
 
 @cache
 def _enter_kernel(dtype: np.dtype[Any], tiny: float) -> Callable[..., None]:
-    text = numba_text.ENTER.format(dtype=dtype.name, tiny=repr(tiny))
-    return source.load(f"enter_{dtype.name}", text).enter  # type: ignore[no-any-return]
+    text = numba_source.ENTER.format(dtype=dtype.name, tiny=repr(tiny))
+    return source_cache.load(f"enter_{dtype.name}", text).enter  # type: ignore[no-any-return]
 
 
 @cache
 def _improper_kernel(dtype: np.dtype[Any]) -> Callable[..., int]:
-    text = numba_text.IMPROPER.format(dtype=dtype.name)
-    return source.load(f"improper_{dtype.name}", text).improper  # type: ignore[no-any-return]
+    text = numba_source.IMPROPER.format(dtype=dtype.name)
+    return source_cache.load(f"improper_{dtype.name}", text).improper  # type: ignore[no-any-return]
 
 
 class Sweeps:
@@ -153,7 +153,7 @@ class _Runs:
         self, image: Array, steps: tuple[Step, ...], pool: Pool, origin: tuple[int, ...] | None
     ) -> None:
         self._pool = pool
-        self._layout = BufferLayout(image.shape, numba_text.run_length(image.dtype), origin)
+        self._layout = BufferLayout(image.shape, numba_source.run_length(image.dtype), origin)
         self._sweeps = Sweeps(self._layout, image.dtype, steps)
         # Bit planes are not kept for reuse: they are as large as the map and short-lived.
         self._recycled = image.dtype.kind == "f"
@@ -322,7 +322,7 @@ class NumbaBackend:
         """Return Bernoulli draws as planes."""
         planes = np.empty(image.shape, bitplanes.word_of(draws))
         text = bitplanes.SAMPLER.format(dtype=image.dtype.name, word=planes.dtype.name)
-        draw = source.load(f"sampler_{image.dtype.name}_{planes.dtype.name}", text).draw
+        draw = source_cache.load(f"sampler_{image.dtype.name}_{planes.dtype.name}", text).draw
         key, bits = bitplanes.seed_key(seed, index), bitplanes.bits_in_chunk(draws, chunk)
         flat, out = np.ascontiguousarray(image).reshape(-1), planes.reshape(-1)
         fixed = tuple(map(np.uint64, (key, bitplanes.WORD * chunk, bits)))

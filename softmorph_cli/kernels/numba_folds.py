@@ -12,7 +12,7 @@ import numpy as np
 
 from softmorph_cli.compiler.compile import Fold
 from softmorph_cli.compiler.program import Op
-from softmorph_cli.kernels.numba_text import BITS, FLOATS, HEAD, OPTIONS, run_length
+from softmorph_cli.kernels.numba_source import BITS, FLOATS, HEAD, OPTIONS, run_length
 from softmorph_cli.rules.neighborhood import Offset
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from softmorph_cli.compiler.compile import Step
 from softmorph_cli.compiler.deletions import DeletionTable, table_of
-from softmorph_cli.kernels import source
+from softmorph_cli.kernels import source_cache
 from softmorph_cli.kernels.buffers import Array, BufferLayout
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.rules.neighborhood import Offset, block
@@ -181,7 +181,7 @@ class Ranks:
 def _kernels(count: int, key: np.dtype[Any], place: np.dtype[Any]) -> Any:
     lanes = -(-count // 8) * 8
     text = _TEXT.format(count=count, lanes=lanes, block=_BLOCK, key=key.name, place=place.name)
-    return source.load(f"ranks_{count}_{key.name}_{place.name}", text)
+    return source_cache.load(f"ranks_{count}_{key.name}_{place.name}", text)
 
 
 # The loops over lanes have a fixed length and no branches, so that they compile to a few vector operations.

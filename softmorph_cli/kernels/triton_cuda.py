@@ -27,7 +27,7 @@ from torch import Tensor
 
 from softmorph_cli.compiler.compile import Step
 from softmorph_cli.compiler.program import Program
-from softmorph_cli.kernels import source, triton_gradient, triton_source
+from softmorph_cli.kernels import source_cache, triton_gradient, triton_source
 from softmorph_cli.rules.neighborhood import DIRECTIONS, Offset, rotate
 
 # A block of voxels for skipping is DEEP x DEEP x WIDE; a program instance processes half of one, rolling DEEP deep.
@@ -134,13 +134,13 @@ def _name(dtype: torch.dtype) -> str:
 @cache
 def _forward(program: Program, dtype: str, outside: int, ranked: bool, subfield: bool) -> Any:
     text = triton_source.generate(program, dtype, outside, ranked=ranked, subfield=subfield)
-    return source.load(f"{program.fingerprint}_{dtype}_triton", text).sweep
+    return source_cache.load(f"{program.fingerprint}_{dtype}_triton", text).sweep
 
 
 @cache
 def _backward(program: Program, dtype: str, outside: int) -> Any:
     text = triton_gradient.generate_backward(program, dtype, outside)
-    return source.load(f"{program.fingerprint}_{dtype}_triton_gradient", text)
+    return source_cache.load(f"{program.fingerprint}_{dtype}_triton_gradient", text)
 
 
 def device_of(tensor: Tensor) -> AbstractContextManager[Any]:

@@ -3,10 +3,10 @@
 __all__ = [
     "certificate",
     "evaluation",
+    "evaluation_inputs",
     "folders",
     "metric",
     "registry",
-    "sources",
     "statistics",
     "volume_columns",
 ]

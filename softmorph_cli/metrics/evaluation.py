@@ -13,12 +13,7 @@ from softmorph_cli.io.documents import data_frame
 from softmorph_cli.io.options import DEFAULT, ReadOptions
 from softmorph_cli.kernels.level_sets import at_level
 from softmorph_cli.metrics.error_map import ErrorMap, error_map
-from softmorph_cli.metrics.metric import Metric
-from softmorph_cli.metrics.opt_j import NEAR, REACH
-from softmorph_cli.metrics.pair import MetricSettings as MetricSettings
-from softmorph_cli.metrics.pair import Pair
-from softmorph_cli.metrics.registry import METRICS
-from softmorph_cli.metrics.sources import (
+from softmorph_cli.metrics.evaluation_inputs import (
     Compared,
     Opened,
     check_held,
@@ -28,6 +23,11 @@ from softmorph_cli.metrics.sources import (
     open_reference,
     unrelated,
 )
+from softmorph_cli.metrics.metric import Metric
+from softmorph_cli.metrics.opt_j import NEAR, REACH
+from softmorph_cli.metrics.pair import MetricSettings as MetricSettings
+from softmorph_cli.metrics.pair import Pair
+from softmorph_cli.metrics.registry import METRICS
 from softmorph_cli.metrics.street_mover import POINTS, sides
 from softmorph_cli.skeleton import image_kind
 from softmorph_cli.system.parameters import named

@@ -24,8 +24,8 @@ from softmorph_cli.io.writing import write_labels, write_map
 from softmorph_cli.kernels.level_sets import nested_levels
 from softmorph_cli.metrics.statistics import Statistics, change
 from softmorph_cli.pipeline import describe
+from softmorph_cli.pipeline.apply_filter import perform
 from softmorph_cli.pipeline.outputs import OutputOptions
-from softmorph_cli.pipeline.perform import perform
 from softmorph_cli.pipeline.result_files import stage_paths, stored_type
 from softmorph_cli.skeleton import image_kind
 from softmorph_cli.volume import Volume

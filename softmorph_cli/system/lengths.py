@@ -9,10 +9,10 @@ from typing import Final
 
 from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.system.parameters import named
-from softmorph_cli.system.units import millimetres
+from softmorph_cli.system.units import TYPED, millimetres
 
-_UNITS: Final = ("nm", "um", "µm", "mm", "cm", "m", "vox")
-_KNOWN: Final = "nm, um, mm, cm, m or vox (voxels)"
+_UNITS: Final = (*TYPED, "vox")
+_KNOWN: Final = f"{', '.join(unit for unit in TYPED if unit.isascii())} or vox (voxels)"
 _FORM: Final = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-zµ]+)([23])?\s*")
 
 

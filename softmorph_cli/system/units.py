@@ -10,6 +10,9 @@ from typing import Any, Final
 # The units of a voxel size, in mm.
 MILLIMETRES: Final = {"mm": 1.0, "um": 1e-3, "nm": 1e-6}
 
+# The units of a length as users may type it.
+TYPED: Final = ("nm", "um", "µm", "mm", "cm", "m")
+
 # Every spelling of a unit, as a multiple of one of the units above.
 _SPELLINGS: Final = {
     spelling: (unit, factor)

@@ -22,10 +22,10 @@ from softmorph_cli.filters.settings import Result, warn_if_capped
 from softmorph_cli.tiled.manifest import REASONS, Corners, PartState
 from softmorph_cli.tiled.plane_store import ImageKey
 from softmorph_cli.tiled.progress import TileProgress
+from softmorph_cli.tiled.tile_boxes import Box, hull, overlap, size
 from softmorph_cli.tiled.tile_pass import PassRequest
 from softmorph_cli.tiled.tile_run import TileRun
 from softmorph_cli.tiled.tile_worker import TileWorker
-from softmorph_cli.tiled.tiling import Box, hull, overlap, size
 
 
 @dataclass(frozen=True)

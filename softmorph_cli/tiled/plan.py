@@ -15,8 +15,8 @@ from softmorph_cli.filters.method import Scheme
 from softmorph_cli.kernels.bitplanes import chunks as words_of
 from softmorph_cli.kernels.bitplanes import word_of
 from softmorph_cli.system import machine
+from softmorph_cli.tiled.tile_boxes import Tiling
 from softmorph_cli.tiled.tiled_filter import Part, TiledFilter, tiled_filter
-from softmorph_cli.tiled.tiling import Tiling
 
 # Memory of the process without a tile: Python, NumPy, and the compiler that loads the kernels.
 BASE: Final = 190 << 20

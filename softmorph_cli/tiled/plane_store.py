@@ -23,7 +23,7 @@ from softmorph_cli.errors import FileError
 from softmorph_cli.io.blocks import Array
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.system.files import flush
-from softmorph_cli.tiled.tiling import Box, Tiling, overlap, pieces, size, within
+from softmorph_cli.tiled.tile_boxes import Box, Tiling, overlap, pieces, size, within
 
 # Largest extent of a piece along an axis: small enough to divide a tile among threads, and to take little memory.
 LONGEST: Final = 64

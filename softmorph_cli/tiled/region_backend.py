@@ -12,11 +12,11 @@ import numpy as np
 from softmorph_cli.errors import InputError
 from softmorph_cli.filters.arrays import check_kind
 from softmorph_cli.io.blocks import Array, BoxReader
-from softmorph_cli.kernels import bitplanes, source
+from softmorph_cli.kernels import bitplanes, source_cache
 from softmorph_cli.kernels.backend import Backend
 from softmorph_cli.kernels.numba_cpu import NumbaBackend, NumbaField
 from softmorph_cli.kernels.thread_pool import Pool
-from softmorph_cli.tiled.tiling import Box
+from softmorph_cli.tiled.tile_boxes import Box
 
 
 class RegionBackend(NumbaBackend):
@@ -40,7 +40,7 @@ class RegionBackend(NumbaBackend):
         """Return Bernoulli draws as planes, row by row: along a row of the map the voxel numbers are consecutive."""
         planes = np.empty(image.shape, bitplanes.word_of(draws))
         text = bitplanes.SAMPLER.format(dtype=image.dtype.name, word=planes.dtype.name)
-        draw = source.load(f"sampler_{image.dtype.name}_{planes.dtype.name}", text).draw
+        draw = source_cache.load(f"sampler_{image.dtype.name}_{planes.dtype.name}", text).draw
         key, bits = bitplanes.seed_key(seed, index), bitplanes.bits_in_chunk(draws, chunk)
         width = image.shape[-1]
         rows, out = np.ascontiguousarray(image).reshape(-1, width), planes.reshape(-1, width)

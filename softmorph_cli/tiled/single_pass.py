@@ -23,8 +23,8 @@ from softmorph_cli.filters.settings import Result
 from softmorph_cli.filters.skeleton import cldice, faded
 from softmorph_cli.io.blocks import Array
 from softmorph_cli.tiled.region_backend import RegionBackend, check_probabilities
+from softmorph_cli.tiled.tile_boxes import Box, Tiling, within
 from softmorph_cli.tiled.tiled_filter import TiledFilter
-from softmorph_cli.tiled.tiling import Box, Tiling, within
 from softmorph_cli.workers import raise_if_cancelled
 
 

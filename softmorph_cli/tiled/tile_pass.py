@@ -19,8 +19,8 @@ from softmorph_cli.kernels.bitplanes import WORD
 from softmorph_cli.kernels.thread_pool import Pool
 from softmorph_cli.tiled.plane_store import ImageKey, PlaneStore
 from softmorph_cli.tiled.region_backend import RegionBackend, ValueTypes, check_probabilities
+from softmorph_cli.tiled.tile_boxes import Box, hull, within
 from softmorph_cli.tiled.tiled_filter import Part, TiledFilter
-from softmorph_cli.tiled.tiling import Box, hull, within
 from softmorph_cli.workers import raise_if_cancelled
 
 

@@ -18,9 +18,9 @@ from softmorph_cli.tiled.plan import TilePlan
 from softmorph_cli.tiled.plane_store import ImageLayout, PlaneStore
 from softmorph_cli.tiled.region_backend import ValueTypes
 from softmorph_cli.tiled.single_pass import SinglePass, TileFacts
+from softmorph_cli.tiled.tile_boxes import Box, Tiling
 from softmorph_cli.tiled.tile_pass import PassOutcome, PassRequest, TilePass
 from softmorph_cli.tiled.tiled_filter import TiledFilter
-from softmorph_cli.tiled.tiling import Box, Tiling
 from softmorph_cli.workers import raise_if_cancelled
 
 # A tile whose passes are complete, with the pass that wrote its image for each part that no other followed.

@@ -34,9 +34,9 @@ from softmorph_cli.system.parameters import named
 from softmorph_cli.topology.betti import Betti, betti_numbers
 from softmorph_cli.topology.components import connectivities
 from softmorph_cli.topology.link import LinkFunction, SigmoidLink, SoftmaxLink, Voxels
-from softmorph_cli.topology.moves import Aim, Array, Mask, Snapshot, Tried, by_length, sampling
 from softmorph_cli.topology.persistence import Diagram, diagram
 from softmorph_cli.topology.prior import Prior, check_betti
+from softmorph_cli.topology.repair_moves import Aim, Array, Mask, Snapshot, Tried, by_length, sampling
 
 Kind = Literal["apart", "complete", "rest"]
 Stopped = Literal["reached", "stuck", "max_steps"]

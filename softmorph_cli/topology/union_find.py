@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from softmorph_cli.kernels import source
+from softmorph_cli.kernels import source_cache
 from softmorph_cli.topology.components import neighbourhood
 
 Pairs = npt.NDArray[np.int64]
@@ -102,6 +102,6 @@ def _merge(
     strides = np.cumprod((1, *shape[:0:-1]), dtype=np.int64)[::-1]
     offsets = steps[steps.any(axis=1)] @ strides
     death = np.full(values.size, -1, np.int64)
-    kernel = source.load("merge", _MERGE.format(dtype=values.dtype.name)).merge
+    kernel = source_cache.load("merge", _MERGE.format(dtype=values.dtype.name)).merge
     kernel(values, order, offsets, root, death)
     return order, death

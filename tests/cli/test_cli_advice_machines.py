@@ -65,7 +65,7 @@ def two_cores(patch: pytest.MonkeyPatch) -> None:
 
 def small_room(patch: pytest.MonkeyPatch) -> None:
     """Let no more than 5,000 values be read."""
-    patch.setattr("softmorph_cli.io.room.fits", lambda shape, itemsize: np.prod(shape) <= 5000)
+    patch.setattr("softmorph_cli.io.memory_check.fits", lambda shape, itemsize: np.prod(shape) <= 5000)
 
 
 def in_threads(patch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from helpers_maps import same_bits
 
 from softmorph_cli.compiler.compile import DIAGRAM, Step, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS
-from softmorph_cli.compiler.needs import needs
+from softmorph_cli.compiler.necessary_conditions import needs
 from softmorph_cli.compiler.program import Instruction, Op, Program, execute
 from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.rules.neighborhood import CONNECTIVITIES

@@ -21,8 +21,8 @@ from softmorph_cli.io.blocks import open_blocks
 from softmorph_cli.io.new_blocks import create_blocks
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.reading import read
-from softmorph_cli.io.storing import chunks_of_tiles
 from softmorph_cli.io.writing import write
+from softmorph_cli.io.zarr_writing import chunks_of_tiles
 from softmorph_cli.volume import Volume
 
 

@@ -15,7 +15,7 @@ import softmorph_cli
 from softmorph_cli.cli.command import options_of
 from softmorph_cli.cli.options import Results, Writing
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.io.families import FAMILIES, READ, WRITTEN
+from softmorph_cli.io.format_names import FAMILIES, READ, WRITTEN
 from softmorph_cli.io.formats import FORMATS
 from softmorph_cli.io.options import Option, ReadOptions, WriteOptions
 from softmorph_cli.pipeline.outputs import OutputOptions, ResultOptions

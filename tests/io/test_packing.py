@@ -366,7 +366,7 @@ def test_infinities_in_metadata_are_ignored(tmp_path: Path) -> None:
     (path / ".zattrs").write_text(
         '{"softmorph": {"x": Infinity, "y": 1e999, "z": 2.5}, "_ARRAY_DIMENSIONS": NaN}'
     )
-    from softmorph_cli.io.stores import node
+    from softmorph_cli.io.zarr_reading import node
 
     found = node(path)
     assert found is not None

@@ -27,9 +27,9 @@ from softmorph_cli.errors import FileError, InputError
 from softmorph_cli.io import reading
 from softmorph_cli.io.blocks import open_blocks
 from softmorph_cli.io.exclusive import exclusive_classes, find_exclusive
+from softmorph_cli.io.memory_check import check_room
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.reading import read, read_labels, read_map
-from softmorph_cli.io.room import check_room
 from softmorph_cli.system import machine
 
 SIDE = 1500  # 13.5 GB as float32

@@ -161,7 +161,7 @@ def test_a_mask_zeroes_any_value_outside(tmp_path: Path) -> None:
     assert np.array_equal(volume.array, np.where(inside, SOFT, 0))
     cut = read(npy(tmp_path, dirty), mask=tmp_path / "mask.npy", region="1:3,:,2:")
     assert np.array_equal(cut.array, volume.array[1:3, :, 2:])
-    logits = read(npy(tmp_path, SOFT), mask=tmp_path / "mask.npy", from_logits="sigmoid")
+    logits = read(npy(tmp_path, SOFT - 0.5), mask=tmp_path / "mask.npy", from_logits="sigmoid")
     assert np.all(logits.array[~inside] == 0)
     whole = read(npy(tmp_path, np.where(inside, 1, 77).astype(np.uint8)), mask=tmp_path / "mask.npy")
     assert np.array_equal(whole.array, inside)

@@ -18,7 +18,7 @@ from torch.autograd import gradcheck
 from softmorph_cli.compiler.adjoint import adjoint
 from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
 from softmorph_cli.compiler.lowering import LOGICS
-from softmorph_cli.kernels import autograd, numba_text, thread_pool
+from softmorph_cli.kernels import autograd, numba_source, thread_pool
 from softmorph_cli.kernels.autograd import CompiledBackend, CompiledField
 from softmorph_cli.kernels.torch_eager import TorchField
 from softmorph_cli.rules import catalog, structuring
@@ -115,7 +115,7 @@ def test_gradcheck_sees_a_share_that_is_lost(monkeypatch: pytest.MonkeyPatch) ->
         reverse = right(program)
         return replace(reverse, partials=(reverse.partials[1], *reverse.partials[1:]))
 
-    monkeypatch.setattr(numba_text, "adjoint", wrong)
+    monkeypatch.setattr(numba_source, "adjoint", wrong)
     image = _distinct((4, 5), 1)
     rule = RULES["thinning-2d"]
     assert not gradcheck(lambda x: _compiled(x, rule, DIAGRAM), (image,), raise_exception=False)
@@ -262,7 +262,7 @@ def test_forward_keeps_one_map_for_each_sub_iteration() -> None:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         result = _compiled(image, rule, DIAGRAM, iterations)
-    padded = 26 * 42 * 66 * 4 + numba_text.run_length(np.dtype("float32")) * 4
+    padded = 26 * 42 * 66 * 4 + numba_source.run_length(np.dtype("float32")) * 4
     sub_iterations = 6 * iterations
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in kept}
     # Of the block of all maps the last one is not needed, but part of it.

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from softmorph_cli.compiler.compile import DIAGRAM, compile_rule
-from softmorph_cli.compiler.needs import needs
-from softmorph_cli.kernels import folds, numba_cpu, source
+from softmorph_cli.compiler.necessary_conditions import needs
+from softmorph_cli.kernels import folds, numba_cpu, source_cache
 from softmorph_cli.kernels.numba_cpu import NumbaField
-from softmorph_cli.kernels.numba_text import pull_text, sweep_text
+from softmorph_cli.kernels.numba_source import pull_text, sweep_text
 from softmorph_cli.rules import catalog, structuring
 from softmorph_cli.system import cache
 
@@ -36,7 +36,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _forget() -> None:
-    source.load.cache_clear()
+    source_cache.load.cache_clear()
     numba_cpu._sweep_kernel.cache_clear()
     folds._kernel.cache_clear()
     numba_cpu._select_kernel.cache_clear()
@@ -140,15 +140,15 @@ def test_each_type_and_each_condition_has_a_separate_kernel() -> None:
 def test_long_compiling_is_announced(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(source, "_PATIENCE", 0.05)
-    source.load("slow", "import time\ntime.sleep(1)\nvalue = 3\n")
+    monkeypatch.setattr(source_cache, "_PATIENCE", 0.05)
+    source_cache.load("slow", "import time\ntime.sleep(1)\nvalue = 3\n")
     assert [record.getMessage() for record in caplog.records] == [
         "compiling slow: this is done once, and kept"
     ]
 
 
 def test_short_compiling_is_not(fresh: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert source.load("quick", "value = 3\n").value == 3
+    assert source_cache.load("quick", "value = 3\n").value == 3
     assert caplog.records == []
 
 

@@ -18,7 +18,7 @@ import torch
 
 from softmorph_cli import SoftmorphWarning
 from softmorph_cli.compiler.compile import DIAGRAM, NESTED, RANKS, compile_rule
-from softmorph_cli.kernels import backend, source
+from softmorph_cli.kernels import backend, source_cache
 from softmorph_cli.kernels.bitplanes import GOLDEN
 from softmorph_cli.kernels.torch_eager import TorchBackend
 from softmorph_cli.kernels.triton_gradient import generate_backward
@@ -102,7 +102,7 @@ def generated(rule: Rule, logic: str, dtype: str, kernel: str, integer: str = "i
     element = {"float32": "*fp32", "float64": "*fp64", "uint8": "*u8"}.get(dtype, f"*i{dtype[3:]}")
     pointers = dict.fromkeys(("src", "dst", "gradient", "partials", "result"), element)
     pointers |= {"stamps": "*i32", "changed": "*i64"}
-    function = getattr(source.load(f"{rule.name}_{dtype}_test", text), kernel)
+    function = getattr(source_cache.load(f"{rule.name}_{dtype}_test", text), kernel)
     return machine_code(function, pointers, options[kernel], integer)
 
 

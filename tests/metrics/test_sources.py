@@ -14,7 +14,13 @@ import tifffile
 from softmorph_cli.errors import InputError
 from softmorph_cli.io.options import ReadOptions
 from softmorph_cli.io.writing import write
-from softmorph_cli.metrics.sources import Compared, check_held, compared, open_prediction, open_reference
+from softmorph_cli.metrics.evaluation_inputs import (
+    Compared,
+    check_held,
+    compared,
+    open_prediction,
+    open_reference,
+)
 from softmorph_cli.volume import Volume
 
 READING = ReadOptions()

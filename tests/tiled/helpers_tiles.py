@@ -18,7 +18,7 @@ from softmorph_cli.filters.settings import Result
 from softmorph_cli.io.blocks import open_blocks
 from softmorph_cli.io.new_blocks import create_blocks
 from softmorph_cli.io.reading import read
-from softmorph_cli.io.storing import chunks_of_tiles
+from softmorph_cli.io.zarr_writing import chunks_of_tiles
 from softmorph_cli.tiled import TileExecutor, TilePlan, TileProgress, filter_tiles
 from softmorph_cli.tiled.tiled_filter import tiled_filter
 from softmorph_cli.workers.cluster import Cluster

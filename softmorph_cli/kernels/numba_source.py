@@ -253,7 +253,7 @@ def sweep_text(
     Args:
         program: The new value of a voxel.
         dtype: float32, float64, or an unsigned type of bit planes.
-        needs: Necessary conditions for a change, see `compiler.needs`; not all have to be given.
+        needs: Necessary conditions for a change, see `compiler.necessary_conditions`; not all have to be given.
         centre: The input that is the voxel itself, if there is one.
         subfield: Whether only voxels of one subfield change; the last three of `sizes` are its parities, relative to
             the first voxel of the buffer.

@@ -23,11 +23,11 @@ from softmorph_cli.tiled.plane_store import DamagedError, written
 from softmorph_cli.tiled.progress import OnTile
 from softmorph_cli.tiled.region_backend import ValueTypes
 from softmorph_cli.tiled.single_pass import TileFacts
+from softmorph_cli.tiled.tile_boxes import Tiling
 from softmorph_cli.tiled.tile_executor import TileExecutor
 from softmorph_cli.tiled.tile_run import TileRun
 from softmorph_cli.tiled.tile_worker import TileWorker
 from softmorph_cli.tiled.tiled_filter import TiledFilter, tiled_filter
-from softmorph_cli.tiled.tiling import Tiling
 
 # Called with the result, and with a function that saves the inodes of the outputs that are being renamed, by path.
 Finish = Callable[[Result, Callable[[Mapping[str, int]], None]], object]

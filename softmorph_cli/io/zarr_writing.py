@@ -15,7 +15,7 @@ import numpy as np
 from softmorph_cli.io.boxes import chunk_numbers, part_in_chunk
 from softmorph_cli.io.provenance import SIGNATURE
 from softmorph_cli.io.raw import Array
-from softmorph_cli.io.stores import WHOLE
+from softmorph_cli.io.zarr_reading import WHOLE
 from softmorph_cli.system import machine
 from softmorph_cli.system.printable import unicode
 

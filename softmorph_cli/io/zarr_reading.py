@@ -16,12 +16,12 @@ import numpy as np
 from softmorph_cli.errors import FileError
 from softmorph_cli.io.boxes import Box, chunk_numbers, extent, part_in_chunk, relative
 from softmorph_cli.io.damage import damage
+from softmorph_cli.io.git_pointers import check_fetched
 from softmorph_cli.io.lazy import Index, Lazy, Stored
+from softmorph_cli.io.memory_check import check_piece
 from softmorph_cli.io.packing import packing, pickles
-from softmorph_cli.io.pointers import check_fetched
 from softmorph_cli.io.provenance import SIGNATURE
 from softmorph_cli.io.raw import Array
-from softmorph_cli.io.room import check_piece
 from softmorph_cli.system.files import STORE_MARKS, is_store
 
 # An attribute, inside of SIGNATURE, of arrays that softmorph writes: all chunks are stored, and none may be missing.

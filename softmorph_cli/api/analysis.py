@@ -223,7 +223,7 @@ class Tracing:
         return notes
 
     def check_reference(self) -> None:
-        """Refuse the map of a skeleton beside a map.
+        """Check that the image is a skeleton, as only a skeleton is measured on a second file, its map.
 
         Raises:
             UsageError: If the image is a map.

@@ -75,7 +75,7 @@ class Step:
 
     @property
     def centre(self) -> int | None:
-        """The index of the input that is the voxel itself; None if the program does not depend on it."""
+        """The index of the centre voxel among the inputs; None if the program does not depend on it."""
         return next((k for k, offset in enumerate(self.offsets) if not any(offset)), None)
 
 

@@ -30,7 +30,7 @@ def as_array(image: Any) -> Any:
     """Return a tensor or NumPy array as it is, and anything else as a NumPy array.
 
     Raises:
-        InputError: If it is a masked array, of which the mask would be lost.
+        InputError: If it is a masked array, whose mask would be lost.
     """
     if isinstance(image, np.ma.MaskedArray):
         raise InputError("a masked array: fill it first, image.filled(0).")

@@ -35,7 +35,7 @@ def _checked(batch: Tensor) -> Tensor:
 
 
 class _Module(nn.Module):
-    """A module with a filter."""
+    """Base of the modules: a `torch.nn.Module` that applies one filter."""
 
     filter: SoftFilter
 

@@ -379,5 +379,5 @@ def _origin(place: Volume, spatial: list[str]) -> tuple[dict[str, float], list[s
 
 
 def _rounded(number: float) -> float:
-    """Round away the errors of a change of unit and back."""
+    """Round to remove the floating-point error of converting to another unit and back."""
     return float(f"{number:.12g}")

@@ -163,7 +163,7 @@ def _read_ome(xml: str, number: int) -> Metadata:
 
 
 def _json(text: str) -> dict[str, Any]:
-    """Return the JSON object that a description is, or an empty one."""
+    """Parse an ImageDescription as a JSON object; return an empty one if it is none."""
     try:
         found = json.loads(text)
     except ValueError:

@@ -28,7 +28,7 @@ def cldice(prediction: Array, reference: Array, skeleton: Array, reference_skele
 
 
 def _inside(skeleton: Array, image: Array) -> float:
-    """Return the sum of skeleton times image; the skeleton is 0 nearly everywhere."""
+    """Return the sum of skeleton x image, computed only where the sparse skeleton is not 0."""
     at = np.flatnonzero(skeleton)
     return float(np.multiply(skeleton.ravel()[at], image.ravel()[at], dtype=np.float64).sum())
 

@@ -63,7 +63,10 @@ def _rank(parts: Sequence[Mask], whole: Mask, connectivity: int) -> int:
 
 
 def _persistent(voxels: int, first: Voxels, later: Voxels) -> int:
-    """Return the number of loops of the clique complex of the first edges that persist with the later ones."""
+    """Return the rank of H1(K1) -> H1(K2): the loops of K1 that are not filled in K2.
+
+    K1 is the clique complex of the edges `first`, K2 that of `first` and `later` together; both have `voxels` vertices.
+    """
     import gudhi
 
     tree = gudhi.SimplexTree()

@@ -37,10 +37,11 @@ FIGURES: Final = (
 
 
 def of(statistics: Statistics) -> dict[str, float]:
-    """Return expected volume, standard deviations and quantiles of a map by column.
+    """Return the columns of a table row: expected volume, standard deviations and quantiles.
 
     Returns:
-        Such as `expected_voxels` and `std_comonotone_volume_mm3`; areas and volumes only if the voxel size is known.
+        Values by column, such as `expected_voxels` and `std_comonotone_volume_mm3` (comonotone: all voxels depend on
+        one random threshold). Columns of areas and volumes exist only if the voxel size is known.
     """
     figures = {
         "expected": statistics.expected_volume,

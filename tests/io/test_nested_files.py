@@ -16,7 +16,7 @@ from helpers_topology import noisy, vessels
 from helpers_typing import SimpleITK, nibabel, zarr
 from PIL import Image
 
-from softmorph_cli.errors import UsageError
+from softmorph_cli.errors import SoftmorphWarning, UsageError
 from softmorph_cli.io.blocks import open_blocks
 from softmorph_cli.io.new_blocks import create_blocks
 from softmorph_cli.io.options import ReadOptions
@@ -273,8 +273,10 @@ def test_only_the_file_itself_is_a_nested_skeleton(tmp_path: Path) -> None:
         return first
 
     assert found() == found(region="0:20,10:50") == LevelSets(16)
-    for how in ({"resolution": 1}, {"from_logits": "sigmoid"}, {"divide_by": 2.0}):
+    for how in ({"resolution": 1}, {"divide_by": 2.0}):
         assert found(**how) is None
+    with pytest.warns(SoftmorphWarning, match="look like probabilities"):
+        assert found(from_logits="sigmoid") is None
     inside = read(tmp_path / "s.zarr/1")
     assert inside.source is not None
     assert inside.source.provenance["command"] == "softmorph skeletonize"

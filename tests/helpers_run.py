@@ -23,7 +23,7 @@ def run_binary(rule: Rule, mask: np.ndarray, iterations: int | None) -> np.ndarr
         iterations = None if iterations is None else iterations - 1
         if iterations is None and torch.equal(before, field.image()):
             break
-    return np.not_equal(field.image(), 0)
+    return np.asarray(field.image().numpy() != 0)
 
 
 def sweep_all(field: Any, steps: Any, iterations: int = 1) -> list[int]:

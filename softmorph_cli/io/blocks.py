@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -120,10 +120,18 @@ class Blocks:
 
     def in_slabs(self, voxels: int) -> Blocks:
         """Return the same map for reading along the first axis: a slab of about this many voxels is held in memory."""
+        return replace(self, _read=_Slab(self, self._slab_rows(voxels)))
+
+    def slabs(self, voxels: int) -> Iterator[npt.NDArray[np.float32]]:
+        """Read the map from the first row to the last, in slabs of about this many voxels."""
+        rows, rest = self._slab_rows(voxels), [slice(None)] * (self.ndim - 1)
+        for first in range(0, self.shape[0], rows):
+            yield self.read([slice(first, first + rows), *rest])
+
+    def _slab_rows(self, voxels: int) -> int:
         rows = voxels // prod(self.shape[1:])
         # Whole chunks where they fit: others are decompressed again for each slab.
-        rows = max(1, rows // self.chunks[0] * self.chunks[0] or rows)
-        return replace(self, _read=_Slab(self, rows))
+        return max(1, rows // self.chunks[0] * self.chunks[0] or rows)
 
     def class_notes(self, voxels: int) -> tuple[str, ...]:
         """Return what `exclusive.class_notes` says of the map; that reads all channels of the file once.

@@ -28,6 +28,7 @@ from softmorph_cli.pipeline.measure_blocks import measured, slab_voxels
 from softmorph_cli.pipeline.outputs import OutputOptions
 from softmorph_cli.pipeline.process import Processed
 from softmorph_cli.pipeline.result_files import stored_type
+from softmorph_cli.skeleton import image_kind
 from softmorph_cli.system import machine
 from softmorph_cli.system.files import is_store, not_written, replacing
 from softmorph_cli.system.machine import share_one_heap
@@ -181,7 +182,7 @@ class TiledProcess:
         if self.outputs.pyramid and not (self.target / "1").is_dir():
             return False
         blocks = open_blocks(self.source, self.reading)
-        step, _ = self.step.settled(nested_levels(blocks.source.provenance))
+        step, _ = self.step.settled(image_kind.exact_levels(blocks))
         wanted = json.loads(json.dumps(self._provenance(step)))
         read = [path.stat().st_mtime_ns for one in self._sources for path in _files(one)]
         return dict(made.provenance) == wanted and max(read) < written
@@ -227,7 +228,7 @@ class TiledProcess:
         # Before the store is read, which starts its threads.
         share_one_heap()
         blocks = open_blocks(self.source, self.reading)
-        step, notes = self.step.settled(nested_levels(blocks.source.provenance))
+        step, notes = self.step.settled(image_kind.exact_levels(blocks))
         assert isinstance(step, SoftFilter)
         chosen = step.on_grid(blocks)
         like = None

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
 from softmorph_cli.system.parameters import named
 from softmorph_cli.volume import Volume
 
+if TYPE_CHECKING:
+    from softmorph_cli.io.blocks import Blocks
+
 MAP, SKELETON = "map", "skeleton"
 # Default thresholds: values above belong to the foreground.
 THRESHOLDS: Final = {MAP: 0.5, SKELETON: 0.25}
+
+# Voxels read at once of a map that is larger than memory.
+_SLAB: Final = 1 << 22
 
 
 def kind_of(volume: Volume) -> tuple[str, tuple[str, ...]]:
@@ -40,14 +46,15 @@ def made_as_skeleton(provenance: Mapping[str, Any]) -> bool:
     )
 
 
-def exact_levels(volume: Volume) -> LevelSets | Literal["exact"] | None:
-    """Return the level sets at which a nested skeleton written by softmorph is exact; None for any other volume.
+def exact_levels(image: Volume | Blocks) -> LevelSets | Literal["exact"] | None:
+    """Return the level sets at which a nested skeleton written by softmorph is exact; None for any other image.
 
     Another program may have copied the provenance to a changed map, so values below the lowest level are ruled out.
     """
-    levels = nested_levels(volume.source.provenance if volume.source else {})
+    levels = nested_levels(image.source.provenance if image.source else {})
     if isinstance(levels, LevelSets):
-        array = volume.array
-        if bool(((array > 0) & (array <= levels.thresholds[0])).any()):
+        lowest = levels.thresholds[0]
+        parts = [image.array] if isinstance(image, Volume) else image.slabs(_SLAB)
+        if any(bool(((part > 0) & (part <= lowest)).any()) for part in parts):
             return None
     return levels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from helpers_topology import broken_ring, noisy, vessels
 from PIL import Image
 
 from softmorph_cli.io.reading import read
+from softmorph_cli.io.writing import write
 from softmorph_cli.kernels.level_sets import LevelSets, nested_levels
 from softmorph_cli.topology.betti import betti_numbers
 
@@ -328,3 +330,19 @@ def test_unfinished_lines_are_noted() -> None:
     for options, told in ((["-n", 2], True), (["--no-finish"], True), ([], False), (["--hard"], False)):
         said = run("skeletonize", "in.npy", "out.npy", "--force", *options).err
         assert ("lines are not finished to one voxel" in said) is told
+
+
+def test_tiles_judge_a_changed_skeleton_as_the_whole_map_does() -> None:
+    """Its provenance was copied to a map with a value below the lowest level, which is exact nowhere."""
+    skeleton(target="s.zarr")
+    changed = read("s.zarr")
+    array = changed.array.copy()
+    array[0, 0, 0] = 0.02
+    write(replace(changed, array=array), "changed.zarr", provenance=provenance("s.zarr"))
+    for source, threshold in (("s.zarr", 0.375), ("changed.zarr", 0.4)):
+        hard = ("skeletonize", source, "--hard", "--threshold", 0.4, "--stats", "stats.json", "--force")
+        for target, more in (("whole.zarr", ()), ("tiles.zarr", ("--memory", "2GB"))):
+            run(hard[0], hard[1], target, *hard[2:], *more)
+            document = json.loads(Path("stats.json").read_text(encoding="utf-8"))
+            assert document["steps"][0]["parameters"]["threshold"] == threshold
+        assert np.array_equal(read("whole.zarr").array, read("tiles.zarr").array)

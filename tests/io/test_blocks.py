@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import tifffile
 from helpers_blocks import RNG, SOFT, save, together
 from helpers_typing import present
 
-from softmorph_cli.errors import FileError, InputError, UsageError
+from softmorph_cli.errors import FileError, InputError, SoftmorphWarning, UsageError
 from softmorph_cli.io.blocks import open_blocks
 from softmorph_cli.io.lazy import Lazy
 from softmorph_cli.io.options import ReadOptions
@@ -43,6 +44,13 @@ def test_blocks_equal_the_whole_map(tmp_path: Path, name: str) -> None:
     assert np.array_equal(together(blocks), volume.array)
 
 
+def warned_of(options: dict[str, Any]) -> AbstractContextManager[object]:
+    """Expect the warning on probabilities that are read as logits, if they are."""
+    if "from_logits" in options:
+        return pytest.warns(SoftmorphWarning, match="look like probabilities")
+    return nullcontext()
+
+
 @pytest.mark.parametrize("name", ["map.zarr", "map.npy", "tiled.tif"])
 @pytest.mark.parametrize(
     "options",
@@ -63,7 +71,8 @@ def test_options_have_the_effect_that_they_have_in_read(
     np.save(tmp_path / "mask.npy", (SOFT > 0.3).astype(np.uint8))
     if "mask" in options:
         options = {**options, "mask": tmp_path / "mask.npy"}
-    blocks, volume = open_blocks(path, ReadOptions(**options)), read(path, **options)
+    with warned_of(options):
+        blocks, volume = open_blocks(path, ReadOptions(**options)), read(path, **options)
     assert (blocks.axes, blocks.spacing) == (volume.axes, volume.spacing)
     assert np.array_equal(together(blocks), volume.array)
     if volume.affine is not None:
@@ -100,7 +109,8 @@ def test_pickled_blocks_are_the_same_in_another_folder(
     monkeypatch.chdir(tmp_path)
     np.save("mask.npy", (SOFT > 0.3).astype(np.uint8))
     path = save(Path(name), array)
-    blocks = open_blocks(path, ReadOptions(**options))
+    with warned_of(options):
+        blocks = open_blocks(path, ReadOptions(**options))
     packed, wanted = pickle.dumps(blocks), together(blocks)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")

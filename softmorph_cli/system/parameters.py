@@ -1,4 +1,4 @@
-"""Parameters as data: help, unit, check and parser of each, from which options, keywords and documents are derived.
+"""Parameters as data: help, check and parser of each, from which options, keywords and documents are derived.
 
 A dataclass declares a parameter as a field `name: Annotated[type, Parameter(...)] = default`. The command line derives
 its options from that, a chain and a TOML file their keys, and the class checks its values when an instance is made.

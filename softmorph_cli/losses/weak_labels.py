@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import InputError, UsageError
 
 
 def boxes_to_target(
@@ -44,7 +44,7 @@ def boxes_to_target(
         InputError: If a box is empty or outside of the image, or a label is no class.
 
     Source:
-        S. Reiss et al., 2021; they do not tell what the background is within a box.
+        S. Reiss et al., 2021, for filled boxes; that the background is not known within them is this package's choice.
 
     Example:
         >>> from softmorph_cli.losses import boxes_to_target
@@ -75,7 +75,7 @@ def boxes_to_target(
 
 def _slices(box: Sequence[float], shape: tuple[int, ...]) -> tuple[slice, ...]:
     low, high = box[: len(shape)], box[len(shape) :]
-    if len(box) != 2 * len(shape) or any(edge != int(edge) for edge in box):
+    if len(box) != 2 * len(shape) or not all(float(edge).is_integer() for edge in box):
         raise InputError(f"box {tuple(box)}: {2 * len(shape)} whole numbers fit an image of {shape}.")
     if any(not 0 <= a < b <= n for a, b, n in zip(low, high, shape, strict=True)):
         raise InputError(
@@ -151,6 +151,7 @@ def pseudo_labels(
         (B, 1, [D,] H, W) of int64, without gradient.
 
     Raises:
+        UsageError: If `least` is no probability.
         InputError: If shapes or values do not fit.
 
     Source:
@@ -168,6 +169,8 @@ def pseudo_labels(
         (torch.Size([2, 1, 4, 4]), True)
         >>> teacher.update_parameters(student)  # after each step of the student's optimizer
     """
+    if not 0 <= least <= 1:
+        raise UsageError(f"least={least:g}: a probability is needed, 0 to 1.")
     if logits.ndim not in (4, 5) or logits.shape[1] < 2:
         raise InputError(
             f"logits have shape {tuple(logits.shape)}: (B, C, [D,] H, W) with C >= 2 is needed, the background being "

@@ -12,7 +12,7 @@ from skimage.measure import label, regionprops
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from softmorph_cli.errors import InputError
+from softmorph_cli.errors import InputError, UsageError
 from softmorph_cli.losses import (
     MultiLabelDeepSupervisionLoss,
     boxes_to_target,
@@ -71,13 +71,14 @@ def test_no_box_is_background() -> None:
         ((-1, 0, 2, 2), 1, "is empty or reaches beyond"),
         ((0, 0, 2), 1, "4 whole numbers"),
         ((0, 0, 1.5, 2), 1, "4 whole numbers"),
+        ((0, 0, NAN, 2), 1, "4 whole numbers"),
         ((0, 0, 2, 2), 0, "1 to 2 are the classes"),
         ((0, 0, 2, 2), 3, "1 to 2 are the classes"),
     ],
 )
-def test_boxes_that_are_refused(box: tuple[int, ...], name: int, message: str) -> None:
+def test_boxes_that_are_refused(box: tuple[float, ...], name: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        boxes_to_target([box], [name], (4, 4), 3)
+        boxes_to_target(torch.tensor([box]), [name], (4, 4), 3)
 
 
 def test_boxes_need_labels_and_a_background() -> None:
@@ -141,6 +142,8 @@ def test_pseudo_labels_that_are_not_certain() -> None:
     assert pseudo_labels(logits, least=0.5).flatten().tolist() == [0, 1]
     assert pseudo_labels(logits, least=0.6).flatten().tolist() == [0, -1]
     assert pseudo_labels(logits, least=0.6, ignore_index=255).flatten().tolist() == [0, 255]
+    with pytest.raises(UsageError, match=r"least=60: a probability is needed"):
+        pseudo_labels(logits, least=60)
 
 
 def test_they_go_into_the_loss() -> None:

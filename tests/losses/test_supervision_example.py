@@ -60,6 +60,14 @@ def test_boxes_hold_the_vessels_and_are_tight() -> None:
     assert planes[:, 0].isnan().equal(planes[:, 1:].amax(1) > 0)
 
 
+def test_a_box_ends_with_its_window() -> None:
+    diagonal = torch.eye(example.SIZE, dtype=torch.long)[None, None]
+    window = torch.ones(example.WINDOW, example.WINDOW)
+    assert torch.equal(
+        example.boxed(diagonal)[0, 1], torch.block_diag(*[window] * (example.SIZE // example.WINDOW))
+    )
+
+
 def test_what_nearest_keeps() -> None:
     every = torch.ones(1, 1, example.SIZE, example.SIZE, dtype=torch.long)
     assert example.kept_by_nearest(every) == [1, 1, 1]

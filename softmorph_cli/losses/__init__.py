@@ -5,8 +5,23 @@ Importing this package loads torch; `import softmorph_cli` does not.
 """
 
 from softmorph_cli.losses.cldice import SoftCLDiceLoss, SoftDiceCLDiceLoss
+from softmorph_cli.losses.deep_supervision import DeepSupervisionLoss, MultiLabelDeepSupervisionLoss
 from softmorph_cli.losses.dice import SoftDiceLoss
+from softmorph_cli.losses.label_pyramid import label_pyramid
 from softmorph_cli.losses.recall import SkeletonRecallLoss
 from softmorph_cli.losses.topological import TopologicalLoss
+from softmorph_cli.losses.weak_labels import boxes_to_target, image_labels_to_target, pseudo_labels
 
-__all__ = ["SkeletonRecallLoss", "SoftCLDiceLoss", "SoftDiceCLDiceLoss", "SoftDiceLoss", "TopologicalLoss"]
+__all__ = [
+    "DeepSupervisionLoss",
+    "MultiLabelDeepSupervisionLoss",
+    "SkeletonRecallLoss",
+    "SoftCLDiceLoss",
+    "SoftDiceCLDiceLoss",
+    "SoftDiceLoss",
+    "TopologicalLoss",
+    "boxes_to_target",
+    "image_labels_to_target",
+    "label_pyramid",
+    "pseudo_labels",
+]

@@ -10,7 +10,6 @@ from softmorph_cli.losses.dice import SoftDiceLoss
 from softmorph_cli.losses.label_pyramid import label_pyramid
 from softmorph_cli.losses.recall import SkeletonRecallLoss
 from softmorph_cli.losses.topological import TopologicalLoss
-from softmorph_cli.losses.weak_labels import boxes_to_target, image_labels_to_target, pseudo_labels
 
 __all__ = [
     "DeepSupervisionLoss",
@@ -20,8 +19,6 @@ __all__ = [
     "SoftDiceCLDiceLoss",
     "SoftDiceLoss",
     "TopologicalLoss",
-    "boxes_to_target",
-    "image_labels_to_target",
     "label_pyramid",
-    "pseudo_labels",
+    "weak_labels",
 ]

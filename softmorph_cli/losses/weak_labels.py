@@ -47,7 +47,7 @@ def boxes_to_target(
         S. Reiss et al., 2021, for filled boxes; that the background is not known within them is this package's choice.
 
     Example:
-        >>> from softmorph_cli.losses import boxes_to_target
+        >>> from softmorph_cli.losses.weak_labels import boxes_to_target
         >>> planes = boxes_to_target([(0, 1, 2, 3)], [1], shape=(2, 4), classes=2)
         >>> planes[1]
         tensor([[0., 1., 1., 0.],
@@ -106,7 +106,7 @@ def image_labels_to_target(present: Tensor, shape: Sequence[int]) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from softmorph_cli.losses import image_labels_to_target
+        >>> from softmorph_cli.losses.weak_labels import image_labels_to_target
         >>> image_labels_to_target(torch.tensor([[1, 0, 1]]), (1, 2))[0, :, 0]
         tensor([[nan, nan],
                 [0., 0.],
@@ -160,7 +160,7 @@ def pseudo_labels(
     Example:
         >>> import torch
         >>> from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-        >>> from softmorph_cli.losses import pseudo_labels
+        >>> from softmorph_cli.losses.weak_labels import pseudo_labels
         >>> student = torch.nn.Conv2d(1, 3, 1)
         >>> teacher = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(0.5), use_buffers=True)
         >>> images = torch.zeros(2, 1, 4, 4)

@@ -13,13 +13,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from softmorph_cli.errors import InputError, UsageError
-from softmorph_cli.losses import (
-    MultiLabelDeepSupervisionLoss,
-    boxes_to_target,
-    image_labels_to_target,
-    label_pyramid,
-    pseudo_labels,
-)
+from softmorph_cli.losses import MultiLabelDeepSupervisionLoss, label_pyramid
+from softmorph_cli.losses.weak_labels import boxes_to_target, image_labels_to_target, pseudo_labels
 
 NAN = math.nan
 

@@ -23,15 +23,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, Unpack, c
 from softmorph_cli.api.images import Array, Image, Placed, placed, refuse_grid
 from softmorph_cli.errors import SoftmorphWarning, UsageError
 from softmorph_cli.filters.filter import SoftFilter
-from softmorph_cli.filters.operations.morphological import (
-    BlackHat,
-    Closing,
-    Dilation,
-    Erosion,
-    Gradient,
-    Opening,
-    TopHat,
-)
+from softmorph_cli.filters.operations import morphological
 from softmorph_cli.filters.operations.rules import ApplyRule
 from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.filters.settings import MethodOptions
@@ -157,13 +149,13 @@ def _of_volume(chosen: SoftFilter, volume: Volume) -> tuple[Volume, Volume | Non
     return replace(filtered, notes=(*filtered.notes, *nearest)), error, result.warnings
 
 
-erosion = _function_of(Erosion, "erosion")
-dilation = _function_of(Dilation, "dilation")
-opening = _function_of(Opening, "opening")
-closing = _function_of(Closing, "closing")
-gradient = _function_of(Gradient, "gradient")
-tophat = _function_of(TopHat, "tophat")
-blackhat = _function_of(BlackHat, "blackhat")
+erosion = _function_of(morphological.Erosion, "erosion")
+dilation = _function_of(morphological.Dilation, "dilation")
+opening = _function_of(morphological.Opening, "opening")
+closing = _function_of(morphological.Closing, "closing")
+gradient = _function_of(morphological.Gradient, "gradient")
+tophat = _function_of(morphological.TopHat, "tophat")
+blackhat = _function_of(morphological.BlackHat, "blackhat")
 skeletonize = _function_of(Skeleton, "skeletonize")
 
 

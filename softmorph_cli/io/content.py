@@ -174,7 +174,9 @@ def judge(content: Content, raw: Raw) -> Verdict:
         return Verdict("logits", f"{spread}, which look like logits", named("from_logits", "sigmoid"))
     # A huge number is written with an exponent.
     above = ceil(high) if high < 1e15 else float(high)
-    return Verdict("image", spread, named("divide_by", next((s for s in _SCALES if high <= s), above)))
+    # Divided by a scale of many times its maximum, a map would be nearly empty.
+    divisor = next((scale for scale in _SCALES if high <= scale <= 20 * high), above)
+    return Verdict("image", spread, named("divide_by", divisor))
 
 
 def _label_verdict(content: Content, what: str) -> Verdict:

@@ -117,7 +117,7 @@ def test_a_cache_that_cannot_be_written_does_not_matter(fresh: Path, monkeypatch
 
 HASHED = """
 import sys
-from softmorph_cli.compiler import compile_rule
+from softmorph_cli.compiler.compile import compile_rule
 from softmorph_cli.rules.rulefile import loads
 (step,) = compile_rule(loads(sys.argv[1], name="r"), "multilinear")
 sys.stdout.write(str(step.program))

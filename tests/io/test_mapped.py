@@ -22,12 +22,12 @@ CUT = """
 import os, sys
 import softmorph_cli.io.reading as reading
 from softmorph_cli.cli.app import app
-real = reading._opened
+real = reading._open
 def cut(path, *more, **named):
     found = real(path, *more, **named)
     os.truncate(path, 5000)
     return found
-reading._opened = cut
+reading._open = cut
 app(["stats", *sys.argv[1:]])
 """
 

@@ -211,7 +211,7 @@ def test_rgb_asks_for_a_channel(tmp_path: Path) -> None:
 def test_reading_nifti_imports_no_other_library(volume: Volume, tmp_path: Path) -> None:
     write(volume, tmp_path / "map.nii.gz")
     code = (
-        "import sys; from softmorph_cli.io import read, probe;"
+        "import sys; from softmorph_cli.io.reading import read; from softmorph_cli.io.probing import probe;"
         "heavy = {'torch', 'numba', 'scipy', 'SimpleITK', 'tifffile', 'nibabel', 'matplotlib'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules);"
         "read(sys.argv[1]); found = heavy & set(sys.modules);"

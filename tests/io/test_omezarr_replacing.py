@@ -95,7 +95,7 @@ _LIMITED = """
 import resource, signal, sys
 import numpy as np
 from softmorph_cli.errors import FileError
-from softmorph_cli.io import write
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 array = np.random.default_rng(0).random((70, 100, 100), dtype=np.float32)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -121,7 +121,7 @@ def test_an_incomplete_write_is_an_error(whole: Path) -> None:
 _SLOW = """
 import signal, sys
 import numpy as np
-from softmorph_cli.io import write
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 def stop(number, frame):
     raise KeyboardInterrupt

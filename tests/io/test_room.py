@@ -286,7 +286,7 @@ def test_channels_are_compared_only_if_the_map_fits(tmp_path: Path, monkeypatch:
         looked.append(1)
         return find_exclusive(*arguments, **options)
 
-    monkeypatch.setattr(reading, "look", counted)
+    monkeypatch.setattr(reading, "find_exclusive", counted)
     for allowed in (4999, 5000):
         monkeypatch.setattr(machine, "memory", lambda allowed=allowed: allowed)
         if allowed < 5000:

@@ -233,7 +233,7 @@ _LIMITED = """
 import resource, signal, sys
 import numpy as np
 from softmorph_cli.errors import FileError
-from softmorph_cli.io import write
+from softmorph_cli.io.writing import write
 from softmorph_cli.volume import Volume
 array = np.random.default_rng(0).random((10, 100, 100), dtype=np.float32)
 volume = Volume(array, "ZYX")

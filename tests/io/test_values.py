@@ -37,6 +37,8 @@ def with_value(value: float, dtype: Any = np.float32) -> Any:
     [
         (with_value(1.05), r"slightly outside \[0, 1\]; probabilities lie in \[0, 1\]: cut them .*clip=True"),
         (with_value(-0.05), r"values from -0\.05 to .* with clip=True"),
+        (with_value(1.97), r"values from .* to 1\.97; .*: scale them with divide_by=2\."),
+        (with_value(7), r"values from .* to 7; .*: scale them with divide_by=100"),
         (SOFT * 255, r"values from .* to 25\d.*: scale them with divide_by=255"),
         (SOFT * 12 - 6, r"which look like logits; .*from_logits='sigmoid' \(or softmax"),
         (with_value(np.nan), r"1 value that is not a number \(NaN\), the first at \(z=1, y=2, x=3\)"),

@@ -140,7 +140,7 @@ def test_each_type_and_each_condition_has_a_separate_kernel() -> None:
 def test_long_compiling_is_announced(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(source_cache, "_PATIENCE", 0.05)
+    monkeypatch.setattr(source_cache, "_NOTE_AFTER", 0.05)
     source_cache.load("slow", "import time\ntime.sleep(1)\nvalue = 3\n")
     assert [record.getMessage() for record in caplog.records] == [
         "compiling slow: this is done once, and kept"

@@ -68,7 +68,7 @@ def test_a_picture_is_written_and_replaced_only_with_force(tmp_path: Path) -> No
         assert image.format == "PNG"
         assert np.asarray(image.convert("L")).std() > 5
     before = path.read_bytes()
-    with pytest.raises(FileError, match="--force"):
+    with pytest.raises(FileError, match="force=True"):
         draw_curves(CURVES, SIZES, title="another").save(path)
     assert path.read_bytes() == before
     draw_curves(CURVES[:1], SIZES, title="another").save(path, force=True)

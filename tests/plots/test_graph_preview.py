@@ -260,7 +260,7 @@ def test_a_png_stores_its_texts_and_is_kept_without_force(tmp_path: Path) -> Non
     with Image.open(path) as image:
         assert (image.info["Title"], image.info["Description"]) == ("softmorph $x_", "s?")
     assert path.read_bytes() == graph_png(volume, graph, title="softmorph $x_", subtitle="s\udcff")
-    with pytest.raises(FileError, match="--force"):
+    with pytest.raises(FileError, match="force=True"):
         preview_graph(volume, graph).save(path)
     preview_graph(volume, graph, theme="light").save(path, force=True)
     assert tuple(read_png(path.read_bytes())[0, 0]) == rgb(LIGHT.background)

@@ -82,6 +82,6 @@ def test_a_picture_is_written_and_replaced_only_with_force(tmp_path: Path) -> No
         assert image.size == (1200, 620)
         assert np.asarray(image.convert("L")).std() > 5
     before = path.read_bytes()
-    with pytest.raises(FileError, match="--force"):
+    with pytest.raises(FileError, match="force=True"):
         draw_persistence(drawn(), NAMES, 0.5, title="another").save(path)
     assert path.read_bytes() == before

@@ -144,7 +144,7 @@ _MEASURED = """
 import sys, numpy as np
 from pathlib import Path
 from softmorph_cli.filters.settings import Settings
-from softmorph_cli.filters.operations import Skeleton
+from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.tiled import filter_tiles, plan
 
 folder, memory = Path(sys.argv[1]), int(sys.argv[2])

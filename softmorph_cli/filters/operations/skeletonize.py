@@ -205,7 +205,7 @@ class Skeleton(SoftFilter):
 
     def remarks(self, before: int, after: int) -> list[str]:
         """Return notes on the numbers of components above 0.5 before and after."""
-        if self.hard or after <= before:
+        if self.hard or self.settings.method == "nested" or after <= before:
             return []
         return [
             "a soft skeleton is a map of certainty, and a threshold on it breaks lines: the components above 0.5 "

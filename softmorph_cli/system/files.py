@@ -10,7 +10,6 @@ import shlex
 import shutil
 import stat
 import sys
-import tomllib
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -397,6 +396,8 @@ def parse_toml(text: str) -> dict[str, Any]:
     Raises:
         ValueError: If it is malformed; the text is one clause with the reason.
     """
+    import tomllib  # not needed by most commands
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:

@@ -136,7 +136,7 @@ def in_image(labels: Tensor) -> Tensor:
     return label_pyramid(labels, [(1, 1)], classes=CLASSES)[0][..., 0, 0]
 
 
-class Network(nn.Module):
+class HeadedUNet(nn.Module):
     """A U-Net of three levels below the full size and 80,000 weights: one output of logits, and three heads."""
 
     def __init__(self) -> None:
@@ -180,7 +180,7 @@ def train(arm: Arm, seed: int, steps: int, average: float, masked: Images, furth
         further: Images of whose labels only boxes or the label of the image are used, if the arm says so.
     """
     torch.manual_seed(seed)
-    network = Network()
+    network = HeadedUNet()
     ema = get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]
     # With the buffers, the means and variances of the batches.
     mean = AveragedModel(network, multi_avg_fn=ema, use_buffers=True).eval()

@@ -12,6 +12,8 @@ import pytest
 import SimpleITK
 
 import softmorph_cli as sm
+from softmorph_cli.filters.operations import OPERATIONS
+from softmorph_cli.filters.operations.morphological import Morphology
 from softmorph_cli.filters.operations.skeletonize import Skeleton
 from softmorph_cli.io.select import first_along
 from softmorph_cli.kernels.backend import choose
@@ -213,7 +215,7 @@ def test_no_message_of_python_names_an_option(name: str, number: int) -> None:
 def test_every_measuring_function_is_called_wrongly() -> None:
     from softmorph_cli.api import analysis, filters
 
-    alike = {"dilation", "opening", "closing", "gradient", "tophat", "blackhat"}
+    alike = {one.title for one in OPERATIONS.values() if issubclass(one, Morphology)} - set(WRONG)
     assert set(WRONG) | alike == {*filters.__all__, *analysis.__all__, "repair"}
 
 

@@ -14,6 +14,7 @@ from helpers_cli import ESCAPE, SPACING, process, random_map, run, save, script
 import softmorph_cli
 from softmorph_cli.cli.app import app
 from softmorph_cli.filters.method import METHODS
+from softmorph_cli.filters.operations import OPERATIONS
 from softmorph_cli.filters.skeleton import PRESETS
 
 HEAVY = (
@@ -37,9 +38,7 @@ UNUSED = COMPILER | {
     "softmorph_cli.kernels.torch_eager", "softmorph_cli.filters.modules",
 }  # fmt: skip
 COMMANDS = {
-    "skeletonize", "erode", "dilate", "open", "close", "gradient", "tophat", "blackhat", "apply",
-    "fill", "despeckle", "threshold", "resample", "chain", "batch", "inspect", "stats", "evaluate", "rules", "info",
-    "bench", "topology",
+    *OPERATIONS, "chain", "batch", "inspect", "stats", "evaluate", "rules", "info", "bench", "topology",
 }  # fmt: skip
 GROUP = typer.main.get_command(app)
 

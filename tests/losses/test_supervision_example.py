@@ -76,7 +76,7 @@ def test_what_nearest_keeps() -> None:
 
 
 def test_predictions_leave_the_network_as_it_is() -> None:
-    network = example.Network().train()
+    network = example.HeadedUNet().train()
     assert sum(one.numel() for one in network.parameters()) == pytest.approx(80_000, rel=0.05)
     before = {name: one.clone() for name, one in network.state_dict().items()}
     images = torch.rand(2, 1, example.SIZE, example.SIZE)

@@ -17,6 +17,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, Unpack, cast, overload
 
@@ -57,11 +58,15 @@ def _function_of(make: Callable[P, SoftFilter], name: str) -> Function[P]:
         make: The filter's class.
         name: The function's name.
     """
+    known = _in_order(make)
+    names = {one.name for one in known}
 
     def run(image: Any, *args: P.args, **kwargs: P.kwargs) -> Any:
+        for wrong in kwargs.keys() - names:
+            meant = "".join(f"; did you mean {near!r}?" for near in get_close_matches(wrong, names, 1))
+            raise TypeError(f"{name}() got an unexpected keyword argument {wrong!r}{meant}")
         return _filtered(make(*args, **kwargs), image)
 
-    known = _in_order(make)
     image = inspect.Parameter("image", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Image)
     run.__name__ = run.__qualname__ = name
     run.__doc__ = _documentation(make, known)

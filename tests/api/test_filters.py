@@ -111,3 +111,12 @@ def test_an_error_names_the_file(bar: sm.Volume, tmp_path: Path) -> None:
 
 def test_the_image_may_be_named() -> None:
     assert np.array_equal(sm.erosion(image=[[0.9, 0.2, 0.9]]), [[0.2, 0.2, 0.2]])  # type: ignore[call-overload]
+
+
+def test_a_misspelt_keyword_is_named_with_the_one_that_was_meant() -> None:
+    image = np.zeros((3, 3))
+    expected = r"^skeletonize\(\) got an unexpected keyword argument 'methd'; did you mean 'method'\?$"
+    with pytest.raises(TypeError, match=expected):
+        sm.skeletonize(image, methd="nested")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"^erosion\(\) got an unexpected keyword argument 'zzz'$"):
+        sm.erosion(image, zzz=1)  # type: ignore[call-overload]

@@ -35,13 +35,6 @@ _VALUES = [
     if isinstance(one.about, Option) and one.about.about == VALUES
 ]
 
-# The options that say what the numbers of a file mean.
-_VALUES = [
-    f"--{name.replace('_', '-')}"
-    for name, one in declared(ReadOptions).items()
-    if isinstance(one.about, Option) and one.about.about == VALUES
-]
-
 
 @dataclass(frozen=True)
 class FileTask(FileJob):

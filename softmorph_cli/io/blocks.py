@@ -1,4 +1,4 @@
-"""Maps larger than memory, read in blocks with the options of `read_map`. Other packages get all of blocks here."""
+"""Maps larger than memory, read in blocks (boxes of voxels); also exports the classes that write blocks."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ _SINGLE = np.dtype(np.float32)
 
 @dataclass(frozen=True)
 class Blocks:
-    """One image of a file, of which blocks are read; any number of threads may do so.
+    """One image of a file that is read in blocks (boxes of voxels), by any number of threads.
 
-    Pickled blocks open the file again by its absolute path.
+    A `Blocks` that is pickled opens the file again, by its absolute path, when it is unpickled.
 
     Attributes:
-        path: The file.
-        shape: The extent along the axes of space.
-        axes: "ZYX" or "YX".
-        spacing: As in `Volume`.
-        unit: As in `Volume`.
-        affine: As in `Volume`.
+        path: The path of the file.
+        shape: The number of voxels along each spatial axis.
+        axes: The letters of the spatial axes: "ZYX" or "YX".
+        spacing: The voxel size along each spatial axis, or None if unknown.
+        unit: The unit of `spacing`, or None if unknown.
+        affine: The 4 x 4 matrix from the array index (z, y, x, 1) to RAS+ coordinates, or None if unknown.
         dtype: The element type on disk.
-        chunks: The extent of what the file stores in one piece; blocks of whole chunks are read fastest.
-        in_memory: Whether the format is read as a whole, so that all of the file is held in memory.
-        source: As in `Volume`.
-        notes: What had to be assumed.
-        mapped: The letters of the axes of size one that `read_map` would give before those of space.
-        channels: As in `Volume`, where one of the mapped axes is that of channels.
+        chunks: The shape of a chunk that the file stores together; blocks of whole chunks are read fastest.
+        in_memory: Whether the format can only be read as a whole, so that the whole file is held in memory.
+        source: The file and its metadata, as in `Volume`.
+        notes: The assumptions of the reader that the user should know, one sentence each.
+        mapped: The letters of the non-spatial axes, each of size one, that `read_map` would put before `axes`.
+        channels: The names of the channels if `mapped` has the axis "C", or None.
     """
 
     path: Path
@@ -74,23 +74,23 @@ class Blocks:
     _read: Callable[[Box], Array] = field(repr=False, kw_only=True)
 
     def __reduce__(self) -> tuple[Callable[..., Blocks], tuple[object, ...]]:
-        """Pickle the path and the options, with the divisor, so that the map need not be read again to find it."""
+        """Pickle the path and the options with the divisor that was found, so that unpickling skips the search."""
         given = self._image.given.absolute()
         return _reopen, (self.path.absolute(), given, self._image.settled.divide_by, self.shape)
 
     @property
     def ndim(self) -> int:
-        """The number of axes of space."""
+        """The number of spatial axes of the map."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """The number of voxels."""
+        """The number of voxels of the map."""
         return prod(self.shape)
 
     @property
     def dropped(self) -> str | None:
-        """The letter of the axis of space of size one that is left out, or None."""
+        """The letter of the spatial axis of size one that was removed, or None."""
         kept = self.source.header
         return kept.dropped if isinstance(kept, Kept) else None
 
@@ -98,19 +98,19 @@ class Blocks:
         """Read a block as probabilities.
 
         Args:
-            box: A range for each axis of space, without steps.
+            box: A slice for each spatial axis, without steps.
 
         Returns:
-            float32 in [0, 1], a new array unless slabs are held.
+            The probabilities as float32: a new array, or a view of the slab in memory after `in_slabs`.
 
         Raises:
-            FileError: If the file is damaged there.
-            InputError: If the values there are no probabilities.
+            FileError: If the file is damaged in this block.
+            InputError: If the values in this block are no probabilities.
         """
         return self._read(clipped(box, self.shape))
 
     def __getitem__(self, index: Any) -> Any:
-        """Read a part, indexed as an array with numbers and with ranges without steps."""
+        """Read a part of the map, indexed like an array by integers and slices without steps."""
         parts = index if isinstance(index, tuple) else (index,)
         if not parts:
             return self
@@ -119,25 +119,25 @@ class Blocks:
         return values[tuple(slice(None) if isinstance(part, slice) else 0 for part in parts)]
 
     def in_slabs(self, voxels: int) -> Blocks:
-        """Return the same map for reading along the first axis: a slab of about this many voxels is held in memory."""
+        """Return a copy for reading along the first axis that holds a slab of about `voxels` voxels in memory."""
         return replace(self, _read=_Slab(self, self._slab_rows(voxels)))
 
     def slabs(self, voxels: int) -> Iterator[npt.NDArray[np.float32]]:
-        """Read the map from the first row to the last, in slabs of about this many voxels."""
+        """Read the map along the first axis in consecutive slabs of about `voxels` voxels."""
         rows, rest = self._slab_rows(voxels), [slice(None)] * (self.ndim - 1)
         for first in range(0, self.shape[0], rows):
             yield self.read([slice(first, first + rows), *rest])
 
     def _slab_rows(self, voxels: int) -> int:
         rows = voxels // prod(self.shape[1:])
-        # Whole chunks where they fit: others are decompressed again for each slab.
+        # Whole chunks where they fit: a chunk in two slabs is decompressed twice.
         return max(1, rows // self.chunks[0] * self.chunks[0] or rows)
 
     def class_notes(self, voxels: int) -> tuple[str, ...]:
-        """Return what `exclusive.class_notes` says of the map; that reads all channels of the file once.
+        """Return a note if the channel's mask at 0.5 differs from argmax over all channels, which are read once.
 
         Args:
-            voxels: How many are held at once, of all channels together.
+            voxels: The number of voxels held in memory at once, summed over all channels.
 
         Raises:
             FileError: If the file is damaged.
@@ -147,7 +147,7 @@ class Blocks:
 
 
 class _Slab:
-    """Reads blocks from a slab of whole rows that is held in memory."""
+    """A function that returns blocks from a slab (a range of the first axis) that it holds in memory."""
 
     def __init__(self, blocks: Blocks, rows: int) -> None:
         self._blocks, self._rows = blocks, rows
@@ -165,15 +165,15 @@ class _Slab:
 
 
 def open_blocks(path: str | Path, options: ReadOptions = DEFAULT) -> Blocks:
-    """Open a map without reading it: OME-Zarr, TIFF, uncompressed NIfTI or .npy in parts, others whole.
+    """Open a map to read it in blocks: OME-Zarr, TIFF, uncompressed NIfTI and .npy lazily, other formats as a whole.
 
-    The blocks together are what `read_map` returns. Integers whose meaning no option states are all read once here,
-    because their maximum decides what they mean.
+    The blocks together hold the values that `read_map` returns. A map of integers whose scale no option states is read
+    once here, because its maximum decides whether the integers are a mask or scaled probabilities.
 
     Raises:
-        FileError: As `read_map`.
-        InputError: As `read_map`, or if more than one image is left: blocks are those of one.
-        UsageError: If an option is not available where a map is read block by block.
+        FileError: If the file is missing, damaged or of an unsupported type.
+        InputError: If the file holds no map of probabilities, or several images and no option selects one.
+        UsageError: If an option is not available when a map is read in blocks.
     """
     for unknown in options.whole_only:
         raise UsageError(f"{unknown} is not known tile by tile.")
@@ -188,12 +188,12 @@ def _reopen(path: Path, given: ReadOptions, divisor: float | None, shape: tuple[
 
 
 def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None) -> Blocks:
-    """Open a map.
+    """Open a map to read it in blocks.
 
     Args:
-        path: The file.
-        given: How it is read.
-        settled: The same, with the divisor of integers whose meaning depends on the whole map; None if not known yet.
+        path: The path of the file.
+        given: The options of reading, as the user gave them.
+        settled: The options `given` with the divisor of integers filled in; None if the divisor is not known yet.
     """
     name = str(path)
     softmax = given.from_logits == "softmax"
@@ -258,17 +258,17 @@ def _open(path: Path, given: ReadOptions, *, settled: ReadOptions | None = None)
 
 @dataclass(frozen=True)
 class _BlockSource:
-    """The numbers of an image, which become probabilities block by block.
+    """The stored numbers of an image, converted to probabilities block by block.
 
     Attributes:
-        name: The file, for messages.
-        given: How it is read.
-        settled: The same, with the divisor of integers whose meaning depends on the whole map.
+        name: The path of the file, for messages.
+        given: The options of reading, as the user gave them.
+        settled: The options `given` with the divisor of integers filled in.
         every: The image with all of its channels.
-        one: What is read; its axes are those of the blocks, after that of channels where softmax needs it.
-        mask: The map is 0 where it is 0; None for no mask.
-        filed_axes: The letters in `every` of the axes of the blocks.
-        along: The letter of the axis that the channel is picked along, where it was given.
+        one: The image that is read: the spatial axes, preceded by the channel axis if softmax needs all channels.
+        mask: The mask outside of which the map is 0, or None.
+        filed_axes: The letters of the spatial axes as named in `every`.
+        along: The letter of the axis along which the channel is picked, or None for the default axis.
     """
 
     name: str
@@ -286,7 +286,7 @@ class _BlockSource:
         return replace(self.one, array=np.asarray(self.one.array[index]))
 
     def inside(self, box: Box) -> Array | None:
-        """Return the mask in a block; None for no mask."""
+        """Return the mask in a block, or None if the map has no mask."""
         if self.mask is None:
             return None
         cuts = dict(zip(self.filed_axes, box, strict=True))
@@ -306,7 +306,7 @@ class _BlockSource:
         return np.ascontiguousarray(values.reshape(values.shape[-len(box) :]))
 
     def class_notes(self, voxels: int) -> tuple[str, ...]:
-        """As `Blocks.class_notes`."""
+        """Return the notes of `Blocks.class_notes`, holding at most `voxels` voxels of all channels at once."""
         given = self.given
         # Sigmoids of logits, and the mask of a label, are no classes.
         if given.channel is None or given.from_logits == "sigmoid" or given.label is not None:
@@ -333,7 +333,7 @@ class _BlockSource:
         )
 
     def _softmax(self, logits: Raw) -> Raw:
-        """Return the probabilities of all classes, calculated where they are read."""
+        """Return the softmax of the logits as a lazy array, computed for each part when the part is read."""
 
         def read(stored: Any, index: Index) -> Array:
             part = replace(logits, array=np.asarray(stored[index]))
@@ -349,7 +349,7 @@ class _BlockSource:
 
 
 def _in_parts(array: Any) -> Array:
-    """Return an array in memory or in a mapped file as a `Lazy` one, whose parts are copied."""
+    """Return an array as a `Lazy` array; parts of an array in memory or of a mapped file are copied when read."""
     if isinstance(array, Lazy):
         return cast(Array, array)
     chunks = (*(1 for _ in array.shape[:-2]), *array.shape[-2:])
@@ -364,13 +364,13 @@ def _in_parts(array: Any) -> Array:
 def _one_image(
     raw: Raw, name: str, channel: int | str | None, along: str | None, *, softmax: bool
 ) -> tuple[Raw, str, tuple[str, ...] | None]:
-    """Drop the mapped axes, each of size one; for softmax keep the channels, of which one is picked later.
+    """Remove the non-spatial axes, each of size one; for softmax keep the channel axis to pick a channel later.
 
     Returns:
-        The image; the mapped axes that `read_map` would keep; the names of the channels there.
+        The image; the letters of the non-spatial axes that `read_map` would keep; and the names of their channels.
 
     Raises:
-        InputError: If a mapped axis is longer.
+        InputError: If a non-spatial axis is longer than one.
     """
     if channel is not None and not softmax:
         raw = select.pick_channel(raw, channel, name, along)
@@ -393,7 +393,7 @@ def _one_image(
 
 
 def _warn_of_probabilities(image: _BlockSource) -> None:
-    """Warn where all values of a map that is read as logits lie in [0, 1]; the first that does not ends the search."""
+    """Warn if all values of a map that is read as logits lie in [0, 1]; stop reading at the first block outside."""
     low, high = np.inf, -np.inf
     for box in cast(Lazy, image.one.array).boxes():
         values = image.stored(box).array * np.float64(image.one.slope) + image.one.inter
@@ -404,10 +404,10 @@ def _warn_of_probabilities(image: _BlockSource) -> None:
 
 
 def _settle(image: _BlockSource) -> tuple[float | None, list[str]]:
-    """Read the whole map, where needed, to find out whether the label exists or what integers mean.
+    """Read the whole map, where needed, to check that the label exists or to find the divisor of integers.
 
     Returns:
-        The divisor of stored numbers, None if there is none; and notes.
+        The divisor of the stored numbers, or None if they are not divided; and notes for the user.
 
     Raises:
         InputError: If the label is missing, or the integers are no probabilities.

@@ -1,4 +1,4 @@
-"""Maps that are read and written in boxes, so that they need not fit into memory; and boxes of chunks."""
+"""Interfaces of maps that are read and written in boxes, and functions for boxes and chunks."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from typing import Protocol
 
 from softmorph_cli.io.raw import Array
 
-# A range, without a step, for each axis of space.
+# A slice, without a step, for each spatial axis.
 Box = tuple[slice, ...]
 
 
 class BoxReader(Protocol):
-    """A map of shape (Y, X) or (Z, Y, X) that is read in boxes; `Blocks` is one."""
+    """The interface of a 2D or 3D map that is read in boxes; `Blocks` implements it."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The extent of the map."""
+        """The shape of the map: (Y, X) or (Z, Y, X)."""
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """The extent of what is stored together; boxes made of whole chunks are read fastest."""
+        """The shape of a stored chunk; boxes made of whole chunks are read fastest."""
 
     def read(self, box: Box, /) -> Array:
-        """Return the probabilities in a box, of floating-point type."""
+        """Return the probabilities in a box as a floating-point array."""
 
 
 class BoxWriter(Protocol):
-    """A map that is written in boxes; `BlockWriter` is one.
+    """The interface of a map that is written in boxes; `BlockWriter` implements it.
 
-    Pickled, it can be written to by another process. If a process is killed, its box may be written a second time.
+    A writer can be pickled, so that other processes write boxes too. A box may be written again after a process is
+    killed.
 
     Attributes:
-        resumed: Whether it still holds what an interrupted run wrote.
+        resumed: Whether the map still holds the boxes that an interrupted run wrote.
     """
 
     resumed: bool
@@ -42,19 +43,19 @@ class BoxWriter(Protocol):
         """Store the values of a box."""
 
     def has(self, box: Box, /) -> bool:
-        """Whether a box that was written can be read."""
+        """Return whether a box was written and can be read."""
 
     def flush(self) -> object:
-        """Flush to the disk what was written."""
+        """Flush the written boxes to the disk."""
 
 
 def clipped(box: Sequence[slice], shape: Sequence[int]) -> Box:
-    """Return a box with explicit ends that lie inside an array of this shape."""
+    """Return a box clipped to an array of shape `shape`, with explicit start and stop indices."""
     return tuple(slice(*part.indices(size)[:2]) for part, size in zip(box, shape, strict=True))
 
 
 def relative(box: Box, outer: Box) -> Box:
-    """Return a box in the coordinates of a box that contains it."""
+    """Return the box `box` in coordinates relative to the first voxel of the box `outer`, which contains it."""
     return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, outer, strict=True))
 
 
@@ -64,13 +65,13 @@ def extent(box: Box) -> tuple[int, ...]:
 
 
 def chunk_numbers(box: Box, chunks: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Return the positions, in the grid of chunks, of those that a box overlaps."""
+    """Return the grid indices of the chunks that a box overlaps, given the shape of a chunk."""
     pairs = zip(box, chunks, strict=True)
     return product(*(range(cut.start // size, -(-cut.stop // size)) for cut, size in pairs))
 
 
 def part_in_chunk(number: Sequence[int], chunks: Sequence[int], box: Box) -> Box:
-    """Return the part of a box that lies in one chunk."""
+    """Return the intersection of a box with the chunk at the grid index `number`."""
     return tuple(
         slice(max(cut.start, n * size), min(cut.stop, (n + 1) * size))
         for n, size, cut in zip(number, chunks, box, strict=True)

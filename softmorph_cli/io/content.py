@@ -1,4 +1,4 @@
-"""What the numbers of a file are, judged by range and spacing: probabilities, labels, logits, scaled integers."""
+"""Guessing from range and spacing of stored numbers whether they are probabilities, labels, logits or an image."""
 
 from __future__ import annotations
 
@@ -53,7 +53,13 @@ class Content:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an array probably holds, the reason in words, and the option that reads it ("" if none is needed)."""
+    """A guess at the content of an array.
+
+    Attributes:
+        kind: The kind of content: "mask", "probability", "labels", "logits", "image", "rgb" or "empty".
+        found: The reason for the guess, in words.
+        option: The option that reads such an array as a map, or "" if none is needed.
+    """
 
     kind: str
     found: str
@@ -61,13 +67,13 @@ class Verdict:
 
 
 def nearest_integers(values: Array, *, asked: bool = False) -> Array | None:
-    """Return the integers that floats stand for; None if they stand for others.
+    """Return the nearest integers if all values are integers up to rounding errors, else None.
 
     A label that went through a float slope is not exactly an integer any more: 3 is stored as 30 times 0.1.
 
     Args:
-        values: Finite numbers.
-        asked: Whether the user says that they are labels; otherwise only rounding errors are allowed.
+        values: An array of finite numbers.
+        asked: Whether the user states that the values are labels, which allows larger deviations from integers.
     """
     nearest = np.rint(values)
     near = _LABEL_TOLERANCE if asked else np.minimum(_SLOPE_TOLERANCE * np.abs(values), _LABEL_TOLERANCE)
@@ -80,11 +86,11 @@ def examine(
     """Measure an array of real numbers, block by block.
 
     Args:
-        array: Stored numbers.
-        slope: As in `Raw`.
-        inter: As in `Raw`.
-        cap: The most distinct values that are counted.
-        asked: As for `nearest_integers`.
+        array: The stored numbers.
+        slope: The factor that a stored number is multiplied by.
+        inter: The intercept that is added to that product.
+        cap: The limit above which distinct values are no longer listed.
+        asked: Whether the user states that the values are labels, as for `nearest_integers`.
     """
     low, high, nans, infinities = np.inf, -np.inf, 0, 0
     first: tuple[int, ...] | None = None
@@ -122,7 +128,7 @@ def examine(
 
 
 def _pieces(array: Array | Lazy) -> Iterator[tuple[Callable[[int], tuple[int, ...]], Array]]:
-    """Yield the values in flat blocks, with a function from a position in the block to an index of the array."""
+    """Yield pairs: a function from a position in a flat block to the array index, and the flat block of values."""
     boxes = array.boxes() if isinstance(array, Lazy) else iter(((slice(0, None),) * array.ndim,))
     for box in boxes:
         corner = tuple(cut.start for cut in box)
@@ -141,7 +147,7 @@ def _pieces(array: Array | Lazy) -> Iterator[tuple[Callable[[int], tuple[int, ..
 
 
 def judge(content: Content, raw: Raw) -> Verdict:
-    """Return what finite numbers like these probably are, and the option that reads them."""
+    """Return the probable kind of an array by its statistics, with the option that reads it as a map."""
     low, high = content.low, content.high
     if raw.colour:
         return Verdict("rgb", "a colour image", named("channel", 0))

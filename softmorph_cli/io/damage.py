@@ -1,4 +1,4 @@
-"""Errors for files that cannot be read: "damaged" only if a file is cut short or fails a checksum."""
+"""Errors for files that cannot be read, which tell damaged files (truncated, wrong checksum) from unsupported ones."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ _NOT_DAMAGE: Final = (ImportError, NotImplementedError)
 
 
 class Damaged(Exception):  # noqa: N818
-    """The file is cut short or fails a checksum; the text is the reason."""
+    """The error for a file that is truncated or fails a checksum; the text states the reason."""
 
 
 class Unsupported(Exception):  # noqa: N818
-    """The file is intact and has a feature that is not read; the text names it."""
+    """The error for an intact file with an unsupported feature; the text names the feature."""
 
 
 def damage(error: Exception) -> str | None:
-    """Return in words how a file is damaged, or None if the error does not indicate damage."""
+    """Return in words how the file that raised `error` is damaged, or None if the error does not indicate damage."""
     if isinstance(error, Damaged):
         return str(error)
     if isinstance(error, (*_NOT_DAMAGE, Unsupported)):
@@ -73,9 +73,9 @@ def not_read(path: Path, title: str, error: Exception) -> FileError:
     """Return the error for a file that could not be read.
 
     Args:
-        path: The file.
-        title: The title of its family.
-        error: The exception of its reader: `Damaged`, `Unsupported`, or one of its library.
+        path: The path of the file.
+        title: The name of the file format, for messages.
+        error: The exception that reading raised: `Damaged`, `Unsupported`, or an exception of a library.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return FileError(f"{path} cannot be read: {error.strerror or error}.")

@@ -1,4 +1,4 @@
-"""JSON documents of schema 2: their common fields, the description of a map, writing them; pandas tables."""
+"""JSON documents of schema 2 (common fields, the description of a map, writing) and pandas tables."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SCHEMA: Final = 2
 
 
 def head() -> dict[str, Any]:
-    """Return the first fields of every document."""
+    """Return the fields that every JSON document begins with: the schema and the version of softmorph."""
     return {"schema": SCHEMA, "softmorph_version": __version__}
 
 
 def described(volume: Volume) -> dict[str, Any]:
-    """Return the field `input` of a document; shape, axes and spacing are in array order."""
+    """Return the description of a map for the field `input` of a JSON document; axes are in array order."""
     source = volume.source
     return {
         "path": str(source.path) if source else None,
@@ -41,31 +41,31 @@ def described(volume: Volume) -> dict[str, Any]:
 
 
 def as_json(document: Mapping[str, Any]) -> str:
-    """Return a JSON text.
+    """Return a document as an indented JSON text.
 
     Raises:
-        ValueError: If the document holds NaN or infinity, which JSON has not.
+        ValueError: If the document holds NaN or infinity, which JSON cannot represent.
     """
     return json.dumps(unicode(document), indent=2, allow_nan=False)
 
 
 def save(document: Mapping[str, Any], path: Path, *, force: bool) -> None:
-    """Write a JSON file in one step."""
+    """Write a document to a JSON file atomically; `force` allows an existing file to be replaced."""
     with replacing(path, force=force) as temporary:
         write(document, temporary)
 
 
 def write(document: Mapping[str, Any], place: Path) -> None:
-    """Write a JSON text into a temporary file, which the caller renames."""
+    """Write a document as JSON to the temporary file `place`, which the caller renames."""
     place.write_text(as_json(document) + "\n", encoding="utf-8")
 
 
 def data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pandas.DataFrame:
-    """Return rows as a pandas table.
+    """Return rows as a pandas `DataFrame`.
 
     Args:
-        rows: Values by column; None is a missing value.
-        columns: The columns in order; None for those of the rows.
+        rows: Mappings from the name of a column to a value; None is a missing value.
+        columns: The names of the columns in order, or None to take them from the rows.
 
     Raises:
         UsageError: If pandas is not installed.

@@ -1,7 +1,7 @@
-"""Whether the channels of a file are classes that exclude each other, and the most probable one at each voxel.
+"""Detection of channels that are mutually exclusive classes, and the most probable class at each voxel.
 
-Such classes are decided by argmax, not by a threshold of one half: of 0.4, 0.3 and 0.3 none exceeds it. That needs all
-channels, also where only one of them is read.
+Mutually exclusive classes are decided by argmax, not by a threshold of one half: of 0.4, 0.3 and 0.3 none exceeds 0.5.
+The argmax needs all channels, even if only one channel is read.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ HALF: Final = 0.5
 
 @dataclass(frozen=True)
 class Exclusive:
-    """Classes that exclude each other.
+    """The most probable of several mutually exclusive classes at each voxel of a file.
 
     Attributes:
-        winner: The label of the most probable class at each voxel; the lowest of equally probable ones.
+        winner: The label of the most probable class at each voxel; the lowest label of equally probable classes.
         labels: The labels of the channels that were read, in the order of the channels.
     """
 
@@ -40,12 +40,12 @@ class Exclusive:
     labels: tuple[int, ...]
 
     def mask(self, label: int) -> npt.NDArray[np.bool_]:
-        """Return where a class is the most probable one."""
+        """Return a mask of the voxels at which the class with this label is the most probable one."""
         return np.asarray(self.winner == label)
 
 
 def numbered(names: Sequence[str] | None, count: int) -> tuple[int, ...]:
-    """Return the labels of channels that sum to 1: 0 for the background, by name or else the first, then 1, 2, ..."""
+    """Return the labels of `count` classes: 0 for the background (found by name, else the first), then 1, 2, ..."""
     named = [k for k, name in enumerate(names or ()) if name.lower() in _BACKGROUND]
     background = named[0] if len(named) == 1 else 0
     return tuple(0 if k == background else k + (k < background) for k in range(count))
@@ -58,17 +58,17 @@ def find_exclusive(
     divide_by: float | None = None,
     inside: Array | None = None,
 ) -> Exclusive | None:
-    """Return the most probable class of each voxel where channels exclude each other, else None.
+    """Return the most probable class of each voxel if the channels are mutually exclusive classes, else None.
 
-    They do where the file says so, or where they sum to 1, within the rounding of the stored type, at 99.9 % of the
-    voxels.
+    Channels are mutually exclusive if the file says so (`labels`), or if they sum to 1, within the rounding of the
+    stored type, at 99.9 % of the voxels.
 
     Args:
-        raw: What the file holds, axes in order, all channels.
-        labels: The labels of the channels, where the file says that they exclude each other; if none is 0, the
-            background is 1 minus the sum of the channels.
-        divide_by: As in `ReadOptions`.
-        inside: A mask; elsewhere values are 0.
+        raw: The content of the file with all channels and the axes in order.
+        labels: The labels of the channels if the file states that the classes are mutually exclusive, else None; if no
+            label is 0, the background is 1 minus the sum of the channels.
+        divide_by: The stored number that means 1, or None to take it from the format.
+        inside: A mask outside of which values count as 0, or None.
     """
     winner: Array | None = None
     shape = _spatial(raw)
@@ -88,7 +88,7 @@ def find_exclusive(
 
 
 class _Search:
-    """A search for classes that exclude each other, through all channels, slab by slab along the first spatial axis.
+    """A search for mutually exclusive classes through all channels, in slabs along the first spatial axis.
 
     Attributes:
         numbers: The label of each channel.
@@ -105,7 +105,7 @@ class _Search:
 
     @classmethod
     def begin(cls, raw: Raw, labels: Sequence[int] | None, divide_by: float | None) -> _Search | None:
-        """Return a new search; None where a file has no channels that could be classes."""
+        """Return a new search, or None if the file has no channels that could be classes."""
         axes = raw.axes or ""
         axis = class_axis(axes, raw.array.shape, raw.format)
         if axis is None or axes[axis] == SLICE or raw.colour or raw.array.dtype.kind not in "fiu":
@@ -114,15 +114,15 @@ class _Search:
 
     @property
     def conclusive(self) -> bool:
-        """Whether the channels sum to 1 at enough of the voxels that were seen."""
+        """Whether the channels sum to 1 at enough of the voxels that were read so far."""
         return self._wrong <= (1 - _SUFFICIENT) * self._seen
 
     def most_probable(self, rows: slice, inside: Array | None) -> Array | None:
-        """Return the labels of the most probable classes; None where the channels are known not to exclude each other.
+        """Return the label of the most probable class at each voxel of a slab; None if the channels are not exclusive.
 
         Args:
-            rows: The slab.
-            inside: The mask there.
+            rows: The range of the first spatial axis that the slab covers.
+            inside: The mask in the slab, or None.
         """
         shape, raw = _spatial(self._raw), self._raw
         before = raw.array.ndim - len(shape)
@@ -148,7 +148,15 @@ class _Search:
 
 @dataclass
 class _ClassCount:
-    """Counts of voxels: class most probable, class above one half, either of these, exactly one of these."""
+    """Counts of the voxels where a class is selected by argmax and by the threshold 0.5.
+
+    Attributes:
+        name: The name of the class.
+        most: The number of voxels where the class is the most probable one.
+        above: The number of voxels where its probability exceeds 0.5.
+        either: The number of voxels where at least one of the two conditions holds.
+        differ: The number of voxels where exactly one of the two conditions holds.
+    """
 
     name: str
     most: int = 0
@@ -157,7 +165,7 @@ class _ClassCount:
     differ: int = 0
 
     def add(self, most: Array, above: Array) -> None:
-        """Count the voxels of a part of the map."""
+        """Add the counts of a part of the map, given its two masks: class most probable, and class above 0.5."""
         self.most += int(np.count_nonzero(most))
         self.above += int(np.count_nonzero(above))
         self.either += int(np.count_nonzero(most | above))
@@ -165,10 +173,10 @@ class _ClassCount:
 
 
 def class_notes(volume: Volume) -> tuple[str, ...]:
-    """Return a note on the classes whose voxels above 0.5 differ from those where the class is most probable.
+    """Return a note that names the classes whose mask at 0.5 differs from argmax; empty if there are none.
 
     Args:
-        volume: A map as it was read, with its `Exclusive`.
+        volume: A map as it was read, with the result of the search for exclusive classes in `Source.header`.
     """
     found = exclusive_classes(volume)
     if found is None:
@@ -197,13 +205,13 @@ def class_notes_of_blocks(
     """Return the note of `class_notes` on one channel of a map that is larger than memory.
 
     Args:
-        raw: What the file holds, axes in order, all channels.
-        channel: The number of the channel that is read.
-        read: Returns the probabilities of that channel in a slab along the first spatial axis.
-        labels: As for `find_exclusive`.
-        divide_by: As for `find_exclusive`.
-        inside: Returns the mask in a slab.
-        voxels: How many are held at once, of all channels together.
+        raw: The content of the file with all channels and the axes in order.
+        channel: The index of the channel that is read.
+        read: A function that returns the probabilities of the channel in a range of the first spatial axis.
+        labels: The labels of the channels if the file states that the classes are mutually exclusive, else None.
+        divide_by: The stored number that means 1, or None to take it from the format.
+        inside: A function that returns the mask, or None, in a range of the first spatial axis.
+        voxels: The number of voxels held in memory at once, summed over all channels.
     """
     search = _Search.begin(raw, labels, divide_by)
     if search is None:
@@ -218,7 +226,7 @@ def class_notes_of_blocks(
 
 
 def channel_name(raw: Raw, channel: int) -> str:
-    """Return the name of one of several channels, printable; "channel N" where it has none."""
+    """Return the printable name of the channel with index `channel`, or "channel N" if it has no name."""
     names = raw.channels or ()
     return printable(names[channel] if channel < len(names) else f"channel {channel}")
 
@@ -238,20 +246,20 @@ def _notes(counts: Sequence[_ClassCount]) -> tuple[str, ...]:
 
 
 def exclusive_classes(volume: Volume) -> Exclusive | None:
-    """Return the most probable classes of the file that a map was read from, where they were searched."""
+    """Return the exclusive classes of the file that a map was read from, or None if none were found or searched."""
     kept = volume.source.header if volume.source else None
     found = getattr(kept, "exclusive", None)
     return found if isinstance(found, Exclusive) else None
 
 
 def _full_scale(raw: Raw) -> float:
-    """Return the stored number that means 1: the maximum of the type in formats that define it so."""
+    """Return the stored number that means 1: the maximum of the integer type in some formats, else 1."""
     full = raw.full_scale and raw.array.dtype.kind in "ui" and raw.slope == 1
     return float(np.iinfo(raw.array.dtype).max) if full else 1.0
 
 
 def _rounding(raw: Raw, one: float) -> float:
-    """Return the largest rounding error of one stored probability."""
+    """Return the largest rounding error of one stored probability, if the stored number `one` means 1."""
     kind = raw.array.dtype
     if kind.kind != "f":
         # Half a step, and the rounding of the float32 that was stored.

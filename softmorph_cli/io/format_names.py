@@ -6,11 +6,11 @@ from typing import Final, NamedTuple
 
 
 class Family(NamedTuple):
-    """A file format.
+    """A file format: its title and the suffixes of its file names.
 
     Attributes:
-        title: Its name in messages.
-        suffixes: The suffixes of its files, lower case; the first is the default.
+        title: The name of the format in messages.
+        suffixes: The suffixes of file names of this format, in lower case; the first is the default.
         read: The suffixes that --help lists for input.
         written: The suffixes that --help lists for output.
     """

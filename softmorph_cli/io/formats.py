@@ -1,4 +1,4 @@
-"""The registry of formats, and detection by content and suffix."""
+"""The registry of file formats, and the detection of a file's format by content and suffix."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def detect(path: Path) -> Format:
 
     Raises:
         FileError: If the file is missing, a folder, empty, unreadable, of an unknown type, or of another
-            type than its suffix.
+            type than its suffix says.
     """
     if is_node(path):
         return _OME_ZARR
@@ -98,17 +98,16 @@ def detect(path: Path) -> Format:
 
 
 def read_raw(path: Path, options: ReadOptions = DEFAULT, *, lazy: bool = False) -> tuple[Format, Raw]:
-    """Read the content of a file without interpretation.
+    """Return the format and the content of a file, whose stored numbers are not converted to probabilities.
 
     Args:
-        path: The file.
-        options: The resolution of an OME-Zarr, or series of a TIFF.
-        lazy: Whether to read the voxels of a TIFF when they are needed, as is always done for Zarr stores, .npy and
-            uncompressed NIfTI.
+        path: The path of the file.
+        options: The options of reading, of which the resolution of an OME-Zarr and the series of a TIFF are used.
+        lazy: Whether to read the voxels of a TIFF lazily; those of Zarr stores, .npy and uncompressed NIfTI always are.
 
     Raises:
-        FileError: As `detect`, or if the file is damaged or uses unsupported features.
-        InputError: If it holds no map, or has no resolutions or series.
+        FileError: If the format cannot be detected, or the file is damaged or uses unsupported features.
+        InputError: If the file holds no map, or an option asks for a resolution or series of another format.
     """
     family = detect(path)
     if isinstance(family, OmeZarr):
@@ -131,9 +130,10 @@ def read_raw(path: Path, options: ReadOptions = DEFAULT, *, lazy: bool = False) 
 
 
 def _sound(raw: Raw) -> Raw:
-    """Remove from a file's content what no map can have.
+    """Return a file's content without the properties that are invalid for a map.
 
-    That is a singular affine, axes of size one beyond the fifth, and unprintable characters in channel names.
+    Invalid are a singular affine, axes of size one beyond the limit on axes, and unprintable characters in channel
+    names.
     """
     if raw.affine is not None and not places(raw.affine):
         note = "its affine places no voxels (not finite, or without an inverse): orientation and origin are not used."
@@ -155,19 +155,19 @@ def _sound(raw: Raw) -> Raw:
 
 
 def suffix_of(path: Path) -> str:
-    """Return the suffix in lower case, also a double one such as .nii.gz; "" if there is none."""
+    """Return the suffix of a file name in lower case, including a double suffix such as .nii.gz; "" if it has none."""
     name = path.name.lower()
     known = sorted((s for family in FORMATS for s in family.suffixes), key=len, reverse=True)
     return next((s for s in known if name.endswith(s)), path.suffix.lower())
 
 
 def named_format(path: Path) -> Format | None:
-    """Return the format of a file name, or None."""
+    """Return the format that the suffix of a file name stands for, or None if the suffix is unknown."""
     return next((family for family in FORMATS if suffix_of(path) in family.suffixes), None)
 
 
 def target_suffix(path: Path, family: Format) -> str:
-    """Return the suffix for a result of the file `path` of this format: its own, if it can be written."""
+    """Return the suffix for a result of the file `path`: the suffix of `path`, or one that can be written instead."""
     suffix = suffix_of(path)
     if family.suffixes[0] in _INSTEAD:
         return _INSTEAD[family.suffixes[0]]
@@ -175,7 +175,9 @@ def target_suffix(path: Path, family: Format) -> str:
 
 
 def target_format(path: Path, options: WriteOptions = WRITE_DEFAULT) -> Format:
-    """Return the format to write by the file name; the output type may also be "mask" or "labels".
+    """Return the format in which a file of this name is written, after checking the options of writing.
+
+    The output type may be an element type of the format, "mask" or "labels".
 
     Raises:
         FileError: If the path is a folder without the suffix of a format.
@@ -223,10 +225,10 @@ def check_target(
     """Refuse, before anything is computed, an output that `write` or `write_labels` would refuse.
 
     Args:
-        path: The file to be written later.
-        options: How; the output type is "labels" for `write_labels`.
-        axes: The axes of the volume, if known.
-        highest_label: Of a label image, if known.
+        path: The path of the file to be written later.
+        options: The options of writing; the output type is "labels" for `write_labels`.
+        axes: The letters of the axes of the volume, or None if unknown.
+        highest_label: The highest label of a label image, or None.
 
     Raises:
         UsageError: If the format or type cannot be written.
@@ -244,10 +246,10 @@ def check_target(
 
 
 def label_type(highest: int, path: Path, family: Format) -> str:
-    """Return the smallest type that holds labels up to `highest`.
+    """Return the name of the smallest unsigned integer type that holds labels up to `highest`.
 
     Raises:
-        InputError: If none does, or the format does not hold that type.
+        InputError: If no type is large enough, or the format cannot store the type.
     """
     found = next((name for name, top in _LABEL_TYPES if highest <= top), None)
     if found is None:
@@ -307,7 +309,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _rename(path: Path, suffix: str) -> str:
-    """Return the command that changes the suffix of a file."""
+    """Return the shell command that renames a file to another suffix."""
     stem = path.name[: len(path.name) - len(suffix_of(path))]
     return typed("mv", path, path.with_name(stem + suffix))
 

@@ -1,4 +1,4 @@
-"""Pointers of Git LFS and git-annex: files whose content is not on this machine."""
+"""Detection of Git LFS and git-annex pointers, placeholders of files whose content was not fetched."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LONGEST = 32_768
 
 
 def check_fetched(path: Path) -> None:
-    """Refuse a file that is only a pointer, and state the command that fetches its content.
+    """Refuse a file that is a placeholder of Git LFS or git-annex, and state the command that fetches its content.
 
     Raises:
-        FileError: If it is a pointer of Git LFS, or a link or a pointer of git-annex whose content is missing.
+        FileError: If the file is a Git LFS pointer, or a git-annex link or pointer whose content is missing.
     """
     try:
         target = os.fsencode(path.readlink()) if path.is_symlink() else b""

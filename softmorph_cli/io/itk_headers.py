@@ -1,4 +1,4 @@
-"""What NRRD and MetaImage have in common: a text header with fields, and geometry in LPS coordinates.
+"""Functions that NRRD and MetaImage share: parsing a text header, and geometry in LPS coordinates.
 
 Headers are not trusted: every number is checked before it is used.
 """
@@ -34,9 +34,9 @@ class Fields:
     """The fields of a header, with methods that parse and check their values.
 
     Attributes:
-        path: The file.
-        title: The name of its format, for messages.
-        texts: The values of the fields, by name.
+        path: The path of the file.
+        title: The name of the file format, for messages.
+        texts: The unparsed value of each field, by the name of the field.
     """
 
     path: Path
@@ -44,11 +44,11 @@ class Fields:
     texts: Mapping[str, str]
 
     def __contains__(self, name: str) -> bool:
-        """Whether there is such a field."""
+        """Return whether the header has a field of this name."""
         return name in self.texts
 
     def refused(self, name: str, wanted: str) -> FileError:
-        """Return the error that names a field, its value, and what belongs there instead (`wanted`)."""
+        """Return an error that states the field's name and value, and the kind of value that is valid (`wanted`)."""
         found = f"{name} {shown(self.texts[name])!r}" if name in self.texts else f"no {name}"
         return FileError(
             f"{self.path} has a {self.title} header with {found}, where {wanted} belongs; "
@@ -56,10 +56,10 @@ class Fields:
         )
 
     def words(self, name: str, count: int | None = None) -> list[str]:
-        """Return the words of a field.
+        """Return the words of a field, separated at white space.
 
         Raises:
-            FileError: If there are not `count` of them.
+            FileError: If the number of words is not `count`.
         """
         found = self.texts.get(name, "").split()
         if count is not None and len(found) != count:
@@ -67,10 +67,10 @@ class Fields:
         return found
 
     def whole(self, name: str, count: int, *, least: int, most: int = _MOST) -> list[int]:
-        """Return whole numbers.
+        """Return the integers in a field.
 
         Raises:
-            FileError: If there are not `count` of them from `least` to `most`.
+            FileError: If the field does not hold exactly `count` integers from `least` to `most`.
         """
         words = self.words(name)
         right = all(re.fullmatch(r"[+-]?\d{1,19}", word) and least <= int(word) <= most for word in words)
@@ -80,10 +80,10 @@ class Fields:
         return [int(word) for word in words]
 
     def one_of(self, name: str, known: dict[str, Any]) -> Any:
-        """Return the meaning of a field whose value is one of a few words.
+        """Return the entry of `known` for the value of a field, compared in lower case.
 
         Raises:
-            FileError: If the word is not among `known`.
+            FileError: If the value is not a key of `known`.
         """
         word = " ".join(self.texts.get(name, "").split()).lower()
         if word not in known:
@@ -92,16 +92,16 @@ class Fields:
         return known[word]
 
     def reals(self, name: str, count: int) -> list[float]:
-        """Return real numbers, NaN in place of words that are not finite numbers.
+        """Return the real numbers in a field, with NaN in place of words that are not finite numbers.
 
         Raises:
-            FileError: If there are not `count` of them.
+            FileError: If the number of words is not `count`.
         """
         return [real(word) for word in self.words(name, count)]
 
 
 def real(word: str) -> float:
-    """Return the finite number that a word is, else NaN."""
+    """Return a word parsed as a finite number, or NaN if the word is not a finite number."""
     try:
         number = float(word)
     except ValueError:
@@ -110,7 +110,7 @@ def real(word: str) -> float:
 
 
 def shown(text: str, most: int = 60) -> str:
-    """Return a text from a file in one line, with control characters escaped, cut after `most` characters."""
+    """Return a text from a file in one line, with control characters escaped, truncated to `most` characters."""
     plain = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
     return plain if len(plain) <= most else f"{plain[:most]}..."
 
@@ -125,17 +125,17 @@ def decoded(text: bytes) -> str:
 
 @dataclass(frozen=True)
 class FiledGrid:
-    """An array in the axis order that both formats write, and its geometry.
+    """An array in the axis order of NRRD and MetaImage files, and the geometry to be written.
 
     Attributes:
-        array: The slowest axis first; channels are the last axis.
-        axes: A letter for each of its axes.
-        steps: The step along each spatial axis in LPS, one row per axis, x first; None where the position is unknown.
-        origin: The position of the first voxel in LPS.
-        sizes: The voxel size, x first, or None.
-        unit: The unit of steps, origin and sizes; None where it is unknown.
+        array: The stored numbers, with the slowest axis first and channels as the last axis.
+        axes: A letter for each axis of `array`.
+        steps: The step vector along each spatial axis in LPS, one row per axis, x first; None if unknown.
+        origin: The position of the centre of the first voxel in LPS, or None if unknown.
+        sizes: The voxel size along each spatial axis, x first, or None.
+        unit: The unit of `steps`, `origin` and `sizes`, or None if unknown.
         time: The time step, or None.
-        lost: What the format cannot hold, one sentence each.
+        lost: Notes on properties of the map that the format cannot store, one sentence each.
     """
 
     array: Array
@@ -149,21 +149,21 @@ class FiledGrid:
 
     @property
     def letters(self) -> str:
-        """The spatial and time axes, the fastest first."""
+        """The letters of the spatial and time axes, the fastest axis first."""
         return self.axes.replace("C", "")[::-1]
 
 
 def as_grid(volume: Volume, array: Array, title: str, unit: str | None) -> FiledGrid:
-    """Convert a map to the axis order, coordinates and unit of a file.
+    """Convert a map to the axis order, coordinates and unit of a NRRD or MetaImage file.
 
     Args:
         volume: The map.
-        array: Its values as they are stored.
-        title: The name of the format, for messages.
-        unit: The unit of length to write; None for the map's own.
+        array: The values of the map, encoded as they are stored.
+        title: The name of the file format, for messages.
+        unit: The unit of length to write, or None to keep the unit of the map.
 
     Raises:
-        InputError: If the map has a mapped axis beside channels and one other.
+        InputError: If the map has more than one non-spatial axis besides the channel axis.
     """
     others = volume.mapped_axes.replace("C", "")
     if len(others) > 1:
@@ -212,9 +212,9 @@ def signed(texts: Mapping[str, str], array: Array, encoding: Encoding) -> dict[s
     """Return the source's header texts, with softmorph's keys (value of 1, highest label, provenance) replaced.
 
     Args:
-        texts: The texts of the source, by key.
+        texts: The header texts of the source, by key.
         array: The stored numbers.
-        encoding: What they mean.
+        encoding: The meaning of the stored numbers: the number for 1, or labels, and the provenance.
     """
     provenance = encoding.provenance
     own = {
@@ -227,7 +227,7 @@ def signed(texts: Mapping[str, str], array: Array, encoding: Encoding) -> dict[s
 
 
 def misplaced(affine: Affine, directions: str, origin: str) -> str | None:
-    """Return which of the two fields makes an affine degenerate; None where the affine is valid."""
+    """Return the field, `directions` or `origin`, that makes an affine invalid; None if the affine is valid."""
     if places(affine):
         return None
     turned = affine.copy()
@@ -236,19 +236,19 @@ def misplaced(affine: Affine, directions: str, origin: str) -> str | None:
 
 
 def pieces(array: Array) -> Iterator[Any]:
-    """Yield the little-endian bytes of an array in pieces, so that no second copy of all of it is in memory."""
+    """Yield the little-endian bytes of a contiguous array in pieces of limited size."""
     flat: Any = array.astype(array.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8)
     for start in range(0, len(flat), _WRITTEN_AT_ONCE):
         yield flat[start : start + _WRITTEN_AT_ONCE]
 
 
 def affine_of(steps: Affine, origin: Affine) -> Affine:
-    """Return the affine from the index (z, y, x, 1) to RAS.
+    """Return the affine from the array index (z, y, x, 1) to RAS coordinates.
 
     Args:
-        steps: The step along x, y (and z) in LPS, one row each. For a plane in space, the step along z is the unit
-            normal, x cross y.
-        origin: The position of the first voxel in LPS.
+        steps: The step vectors along x, y (and z) in LPS, one row each. For a plane in 3D space, the step along z
+            becomes the unit normal of the plane (the cross product of x and y).
+        origin: The position of the centre of the first voxel in LPS.
     """
     affine = np.eye(4)
     affine[: steps.shape[1], : len(steps)] = steps.T
@@ -260,12 +260,12 @@ def affine_of(steps: Affine, origin: Affine) -> Affine:
 
 
 def colours(array: Array, axis: int) -> bool:
-    """Whether an axis may hold colour samples: bytes, 3 or 4 of them."""
+    """Return whether an axis may hold colour samples: the type is uint8 and the axis has a size of 3 or 4."""
     return array.dtype == np.uint8 and array.shape[axis] in (3, 4)
 
 
 def _in_plane(affine: Affine) -> bool:
-    """Whether the image lies in the plane z = 0, so that two coordinates are enough."""
+    """Return whether an affine places a 2D image in the plane z = 0, so that two coordinates are enough."""
     return bool(np.allclose(affine[2, 1:], 0) and np.allclose(affine[:2, 0], 0))
 
 

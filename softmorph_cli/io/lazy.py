@@ -1,4 +1,4 @@
-"""A view of a stored array; a part is read from the file when its values are needed."""
+"""Lazy views of stored arrays: values are read from the file when they are needed."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ Index = tuple[slice | int, ...]
 
 
 class Stored(Protocol):
-    """A stored array: a Zarr array or a memory-mapped file."""
+    """The interface of a stored array that can be read in parts, such as a Zarr array or a memory-mapped file."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As on disk."""
+        """The shape of the array on disk."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """As on disk."""
+        """The element type on disk."""
 
     def __getitem__(self, index: Any, /) -> Any:
-        """Read a part."""
+        """Read the part of the array that an index selects."""
 
 
 class Lazy:
-    """A view of a stored array with permuted axes, ranges and single indices; `numpy.asarray` reads its values.
+    """A lazy view of a stored array, indexed and transposed like NumPy views; `numpy.asarray` reads the values.
 
     Attributes:
-        stored: The array that is viewed.
+        stored: The stored array that is viewed.
         ndim: The number of axes of the view.
         shape: The shape of the view.
         dtype: The stored element type.
-        chunks: The extent of a stored chunk along each axis of the view.
+        chunks: The size of a stored chunk along each axis of the view.
     """
 
     def __init__(
@@ -51,14 +51,15 @@ class Lazy:
         cuts: Index | None = None,
         order: Sequence[int] | None = None,
     ) -> None:
-        """View a stored array.
+        """Create a view of a stored array.
 
         Args:
-            stored: Only its shape and type are used here; `read` reads its values.
-            chunks: The extent of a chunk along each stored axis.
-            read: Reads a part: one range or number for each stored axis. Its errors are shown to the user.
-            cuts: For each stored axis a range, or a number if the view does not have the axis.
-            order: The stored axes of the view, in its order.
+            stored: The stored array, of which only the shape and element type are used before `read` is called.
+            chunks: The size of a chunk along each stored axis.
+            read: A function that reads a part of the stored array, given a slice or integer for each stored axis;
+                errors that it raises are shown to the user.
+            cuts: For each stored axis a slice, or an integer if the view does not have the axis; None for everything.
+            order: The indices of the stored axes in the order of the view's axes; None for the stored order.
         """
         self.stored: Any = stored
         self._chunks, self._read = tuple(chunks), read
@@ -72,7 +73,7 @@ class Lazy:
         self.nbytes = self.size * self.dtype.itemsize
 
     def __getitem__(self, index: Any) -> Lazy:
-        """Return a smaller view. An index has ranges without steps, numbers, or an ellipsis."""
+        """Return a smaller view; an index has slices without steps, integers, or an ellipsis."""
         parts = list(index) if isinstance(index, tuple) else [index]
         if Ellipsis in parts:
             at = parts.index(Ellipsis)
@@ -92,28 +93,28 @@ class Lazy:
         return self._view(cuts, order)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Read the view into a new array."""
+        """Read the view into a NumPy array, converted to `dtype` if one is given."""
         read = self._read(self.stored, self._cuts)
         kept = sorted(self._order)
         values = read.transpose([kept.index(axis) for axis in self._order])
         return values if dtype is None else values.astype(dtype, copy=False)
 
     def transpose(self, order: Sequence[int]) -> Lazy:
-        """Return the view with its axes in another order."""
+        """Return a view with the axes permuted to `order`."""
         return self._view(self._cuts, [self._order[axis] for axis in order])
 
     def take(self, index: int, axis: int) -> Lazy:
-        """Return the view at one index of an axis, without that axis."""
+        """Return a view of the entries at one index of an axis; the axis is removed."""
         where: list[Any] = [slice(None)] * self.ndim
         where[axis] = index
         return self[tuple(where)]
 
     def squeeze(self, axis: int) -> Lazy:
-        """Return the view without an axis of size one."""
+        """Return a view from which an axis of size one is removed."""
         return self.take(0, axis)
 
     def boxes(self) -> Iterator[tuple[slice, ...]]:
-        """Yield boxes of bounded size, aligned to stored chunks, that partition the view."""
+        """Yield boxes (a slice for each axis) of bounded size and made of whole chunks, that partition the view."""
         step = list(self.chunks)
         # The last axes first, along which values are contiguous in the file.
         for axis in reversed(range(self.ndim)):

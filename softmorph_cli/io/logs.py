@@ -1,4 +1,4 @@
-"""The log messages of libraries, which become notes of a map."""
+"""Capturing the log messages of libraries, so that they become notes of a map."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Collector(logging.Handler):
 
 @contextmanager
 def captured_log(name: str) -> Iterator[list[str]]:
-    """Collect the warnings of a logger in the list that is yielded, instead of printing them."""
+    """Yield a list that collects the warnings of the logger `name`, which are not printed meanwhile."""
     logger, collector = logging.getLogger(name), _Collector()
     before = logger.handlers, logger.propagate, logger.disabled
     logger.handlers, logger.propagate, logger.disabled = [collector], False, False

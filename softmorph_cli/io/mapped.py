@@ -1,4 +1,4 @@
-"""Memory-mapped arrays, read so that a file truncated in the meantime raises an error instead of SIGBUS."""
+"""Reading of memory-mapped arrays such that a file that was truncated raises an error instead of SIGBUS."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from softmorph_cli.io.raw import Array
 
 
 def held(array: Any, wanted: np.dtype[Any]) -> Array:
-    """Return an array in memory: a memory-mapped one is read from its file, any other is returned unchanged.
+    """Return an array in memory: a memory-mapped array is read from the file, any other array is returned unchanged.
 
-    A process that accesses a mapped page beyond the end of its file gets SIGBUS. Parts of a file stay mapped, and so do
-    floats wider than `wanted`, of which both copies in memory would take three times the size of the map.
+    A process that accesses a mapped page beyond the end of the file gets SIGBUS. A part of a mapped array stays mapped,
+    and so do floats wider than `wanted`, since two copies in memory would take three times the size of the map.
 
     Args:
-        array: Mapped or not.
-        wanted: The type that its values are converted to next.
+        array: An array, memory-mapped or not.
+        wanted: The element type that the caller converts the values to afterwards.
 
     Raises:
-        FileError: If the file is shorter than it was.
+        FileError: If the file is shorter than when it was mapped.
     """
     if not isinstance(array, np.memmap) or array.filename is None:
         return np.asarray(array)
@@ -38,7 +38,7 @@ def held(array: Any, wanted: np.dtype[Any]) -> Array:
 
 
 def check_whole(array: Any) -> None:
-    """Refuse to read from a mapped file that has become shorter.
+    """Raise an error if the file of a memory-mapped array has become shorter; ignore other arrays.
 
     Raises:
         FileError: If the file is shorter than when it was mapped.

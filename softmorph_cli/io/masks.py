@@ -1,4 +1,4 @@
-"""Masks: files of the shape of a map, which is set to 0 where they are 0 or NaN."""
+"""Mask files: images of the shape of a map; the map is set to 0 where the mask is 0 or NaN."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from softmorph_cli.system.parameters import named
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask on the grid of a map.
+    """A mask file on the voxel grid of a map.
 
     Attributes:
-        path: The file.
-        array: Its numbers without axes of size one, read when they are needed where the format has parts.
-        long: For each spatial axis of the map, whether `array` has it.
+        path: The path of the mask file.
+        array: The stored numbers of the mask without axes of size one; a lazy array where the format allows it.
+        long: For each spatial axis of the map, whether `array` has the axis.
     """
 
     path: Path
@@ -36,17 +36,17 @@ class MaskFile:
 
     @classmethod
     def open(cls, path: Path, raw: Raw, name: str, *, lazy: bool = False) -> MaskFile:
-        """Open a mask.
+        """Open a mask file and check that its shape is the shape of the map.
 
         Args:
-            path: The file.
-            raw: The map, axes in order.
-            name: The map's file, for messages.
-            lazy: As for `read_raw`.
+            path: The path of the mask file.
+            raw: The map, with its axes in order.
+            name: The path of the map, for messages.
+            lazy: Whether to read the voxels of a TIFF lazily.
 
         Raises:
-            FileError: If the file cannot be read.
-            InputError: If it holds no numbers, or has another shape than the map.
+            FileError: If the mask file cannot be read.
+            InputError: If the mask file holds no numbers, or has another shape than the map.
         """
         _, other = read_raw(path, lazy=lazy)
         check_type(other, str(path))
@@ -61,14 +61,14 @@ class MaskFile:
         return cls(path, array, tuple(size > 1 for size in shape))
 
     def cropped(self, box: Box) -> MaskFile:
-        """Return the mask in a box, given along all spatial axes of the map."""
+        """Return the mask cropped to a box, which has a slice for each spatial axis of the map."""
         return replace(self, array=self.array[tuple(self._kept(box))])
 
     def read(self, box: Box) -> Array:
-        """Return where the mask is neither 0 nor NaN in a box, given along all spatial axes of the map.
+        """Read the mask in a box of the map as a boolean array: true where the mask is neither 0 nor NaN.
 
         Raises:
-            InputError: If it does not fit into memory.
+            InputError: If the part of the mask does not fit into memory.
         """
         part = self.array[tuple(self._kept(box))]
         check_room(part.shape, part.dtype.itemsize + 1, self.path)

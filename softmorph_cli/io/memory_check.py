@@ -1,4 +1,4 @@
-"""Memory checks by a file's header, before any voxel is read or decompressed."""
+"""Checks that an array fits into memory, by the shape in a file's header, before any voxel is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TAKEN: ContextVar[int] = ContextVar("taken", default=0)
 
 @contextmanager
 def beside(size: int) -> Iterator[None]:
-    """Count this many bytes as used meanwhile: other arrays are in memory at the same time."""
+    """Count `size` bytes as used by other arrays for the memory checks made inside the `with` block."""
     token = _TAKEN.set(_TAKEN.get() + size)
     try:
         yield
@@ -29,22 +29,22 @@ def beside(size: int) -> Iterator[None]:
 
 
 def free() -> int | None:
-    """Return the most bytes that an array may take, or None where no limit is known."""
+    """Return the number of bytes that an array may take, or None if no limit is known."""
     allowed = machine.memory()
     return None if allowed is None else max(0, allowed - _TAKEN.get())
 
 
 def fits(shape: Sequence[int], itemsize: int) -> bool:
-    """Whether an array fits into the memory that this process may still use."""
+    """Return whether an array of this shape and bytes per element fits into the memory that may still be used."""
     allowed = free()
     return allowed is None or prod(map(int, shape)) * itemsize <= allowed
 
 
 def check_piece(shape: Sequence[int], itemsize: int, name: str) -> None:
-    """Refuse an array whose chunks are larger than memory.
+    """Refuse the stored array `name` if one chunk, of shape `shape`, is larger than memory.
 
     Raises:
-        InputError: If they are.
+        InputError: If a chunk does not fit into memory.
     """
     if not fits(shape, itemsize):
         raise InputError(
@@ -58,12 +58,12 @@ def check_room(shape: Sequence[int], itemsize: int, path: str | Path, *, first: 
 
     Args:
         shape: The shape of the map, or of the part of it that is read.
-        itemsize: Bytes per voxel, over all copies of the map that are held at once.
-        path: The file.
-        first: What to do before a part can be read, where the format is read as a whole.
+        itemsize: The bytes per voxel, summed over all copies of the map that are held at once.
+        path: The path of the file, for the message.
+        first: The step that makes it possible to read a part (such as unpacking), for the message; "" for none.
 
     Raises:
-        InputError: If it takes more memory than this process may use.
+        InputError: If the map takes more memory than this process may use.
     """
     if not fits(shape, itemsize):
         needed, allowed = prod(map(int, shape)) * itemsize, free() or 0

@@ -1,4 +1,4 @@
-"""MetaImage: a header of text, then the voxels or the names of their files (itk.org/Wiki/ITK/MetaIO/Documentation)."""
+"""MetaImage files: a text header, then voxels or names of data files (itk.org/Wiki/ITK/MetaIO/Documentation)."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ _COMPRESSION_LEVEL: Final = 2
 
 @dataclass(frozen=True)
 class MetaImage(Format):
-    """The MetaImage family."""
+    """The file format MetaImage (.mha, .mhd)."""
 
     name = "metaimage"
     output_types = ("float32", "uint8", "uint16")
     holds = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
-        """Whether the file begins with a field that may come first."""
+        """Return whether the bytes begin with a header field that may be the first in a MetaImage file."""
         return re.match(rb"\s*(ObjectType|NDims|Comment|ObjectSubType)\s*=", head) is not None
 
     def read(self, path: Path) -> Raw:
-        """Read the array, its geometry, and the other fields, which a result keeps."""
+        """Read the array and the geometry from a file, and the other header fields, which are copied to a result."""
         fields, listed, end = _read_header(path)
         (count,) = fields.whole("NDims", 1, least=1, most=itk_headers.MOST_AXES)
         sizes = fields.whole("DimSize", count, least=0)
@@ -111,7 +111,7 @@ class MetaImage(Format):
         )
 
     def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
-        """Write compressed, in millimetres, with the fields of the source that stay true."""
+        """Write a compressed .mha file in millimetres, with the source's header fields that remain valid."""
         grid = itk_headers.as_grid(volume, array, self.title, "mm")
         array, lost = grid.array, grid.lost
         texts = itk_headers.signed(kept_native(volume, self.name) or {}, array, encoding)
@@ -142,7 +142,7 @@ class MetaImage(Format):
 
 
 def _described(array: Array, grid: itk_headers.FiledGrid) -> dict[str, str]:
-    """Return the fields of an array and its geometry."""
+    """Return the header fields that describe an array and the geometry of `grid`, by the name of the field."""
     vector, dims = grid.axes.endswith("C"), len(grid.letters)
     sizes = array.shape[: len(array.shape) - vector][::-1]
     lines = {
@@ -168,7 +168,7 @@ def _described(array: Array, grid: itk_headers.FiledGrid) -> dict[str, str]:
 
 
 def _pack(array: Array, file: BinaryIO) -> int:
-    """Compress an array into a file with zlib; return the compressed size in bytes."""
+    """Write an array to a file, compressed with zlib, and return the compressed size in bytes."""
     packer, size = isal_zlib.compressobj(_COMPRESSION_LEVEL), 0
     for piece in itk_headers.pieces(array):
         size += file.write(packer.compress(piece))
@@ -176,7 +176,7 @@ def _pack(array: Array, file: BinaryIO) -> int:
 
 
 def _read_header(path: Path) -> tuple[Fields, list[str], int]:
-    """Return the fields, the lines after them (file names if the last field is LIST), and the header's size."""
+    """Return the header fields, the lines after the header (data file names for LIST), and the header size in bytes."""
     with path.open("rb") as stream:
         content = stream.read(itk_headers.LONGEST_HEADER)
         longer = bool(stream.read(1))
@@ -208,7 +208,7 @@ def _read_header(path: Path) -> tuple[Fields, list[str], int]:
 
 
 def _stored(fields: Fields, listed: list[str], end: int, shape: tuple[int, ...]) -> VoxelData:
-    """Return where the voxels are stored and how they are encoded."""
+    """Return the files, position and encoding of the voxels, given the parsed header."""
 
     def is_true(name: str, default: bool) -> bool:
         return bool(fields.one_of(name, _YES_NO)) if name in fields else default
@@ -253,7 +253,7 @@ def _real(fields: Fields, name: str, default: float) -> float:
 
 
 def _found(fields: Fields, names: tuple[str, ...], count: int) -> tuple[str, list[float]]:
-    """Return which of the synonyms of a field the file has, "" if none, and the numbers in it."""
+    """Return the first of the synonyms `names` that the header has ("" if none), and the numbers in that field."""
     name = next((name for name in names if name in fields), "")
     return name, fields.reals(name, count) if name else []
 
@@ -261,7 +261,7 @@ def _found(fields: Fields, names: tuple[str, ...], count: int) -> tuple[str, lis
 def _world(
     fields: Fields, count: int, notes: list[str]
 ) -> tuple[dict[str, float], str | None, Affine | None]:
-    """Return the voxel size, its unit and the affine in mm, as far as the file states them; append to `notes`."""
+    """Return the voxel size, the unit of length and the affine in mm, as far as the header states them validly."""
     dims = min(count, 3)
     spaced, sizes = _found(fields, _SPACINGS, count)
     turned, matrix = _found(fields, _MATRICES, count * count)

@@ -1,4 +1,4 @@
-"""Writing OME-Zarr stores block by block: maps larger than memory."""
+"""Writing of maps larger than memory, block by block, into OME-Zarr stores."""
 
 from __future__ import annotations
 
@@ -43,7 +43,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Pyramid:
-    """Arguments of `create_coarser`."""
+    """Arguments of `create_coarser`, which writes the coarser resolutions.
+
+    Attributes:
+        attributes: The metadata of the OME-Zarr group.
+        letters: The letters of the stored axes.
+        memory: The number of bytes that may be used, or None.
+    """
 
     attributes: Mapping[str, Any]
     letters: str
@@ -51,15 +57,16 @@ class _Pyramid:
 
 
 class BlockWriter:
-    """A store that is being written, by any number of threads, each voxel once.
+    """A writer of blocks of an OME-Zarr store, for any number of threads; each voxel is written once.
 
-    An unpickled one, in another process, writes whole chunks only: so no two processes write the same one.
+    A pickled writer can be used in another process, where it writes whole chunks only, so that no two processes write
+    to the same chunk.
 
     Attributes:
-        shape: The extent along the axes of space.
-        chunks: Blocks of whole chunks, or that reach the end, are written in parallel; others one after another.
-        resumed: Whether the store of an earlier run is continued.
-        lost: What the file cannot keep, one sentence each.
+        shape: The number of voxels along each spatial axis.
+        chunks: The shape of a chunk; blocks of whole chunks are written in parallel, others one after another.
+        resumed: Whether the store of an earlier, interrupted run is continued.
+        lost: Notes on properties of the map that the format cannot store, one sentence each.
     """
 
     def __init__(
@@ -76,7 +83,7 @@ class BlockWriter:
         pyramid: _Pyramid | None = None,
         kept: Path | None = None,
     ) -> None:
-        """Use `create_blocks`; `along` are the axes of `array` that blocks have, and `kept` is a folder to resume."""
+        """Create a writer for `create_blocks`; `along` are the spatial axes of `array`, `kept` a folder to resume."""
         self._array, self._path, self._folder, self._dtype, self._pool = array, path, folder, dtype, pool
         self._along = along
         self.shape: tuple[int, ...] = tuple(array.shape[axis] for axis in along)
@@ -91,22 +98,22 @@ class BlockWriter:
         self._unflushed_lock = Lock()
 
     def __reduce__(self) -> tuple[Callable[..., BlockWriter], tuple[object, ...]]:
-        """Pickle how to open it again; other processes may write from now on, and may be killed meanwhile."""
+        """Pickle the arguments that open the store in another process, which may write to it from now on."""
         if self._outdated:
             self._remove_coarser()
         self._shared = True
         return _open_shared, (self._along, self._path, self._folder, self._dtype, self._levels)
 
     def write(self, box: Sequence[slice], values: Array) -> None:
-        """Store a block of probabilities; when this returns, its chunks are in the folder.
+        """Encode a block of probabilities and write it; afterwards the chunks of the block are files in the store.
 
         Args:
-            box: A range for each axis of space, without steps.
-            values: The probabilities; 0 and 1 for a mask.
+            box: A slice for each spatial axis, without steps.
+            values: The probabilities; only 0 and 1 for a mask.
 
         Raises:
-            FileError: If the system refuses.
-            InputError: If the shapes differ, or values of a mask lie between 0 and 1.
+            FileError: If the operating system reports an error.
+            InputError: If `values` has another shape than `box`, or values of a mask are neither 0 nor 1.
         """
         cuts = clipped(box, self.shape)
         shape = extent(cuts)
@@ -139,10 +146,10 @@ class BlockWriter:
                     future.result()
 
     def flush(self) -> None:
-        """Flush what this process wrote since the last flush to the disk.
+        """Flush to the disk the chunks that this process wrote since the last flush.
 
         Raises:
-            FileError: If the system refuses.
+            FileError: If the operating system reports an error.
         """
         with self._unflushed_lock:
             files, self._unflushed = self._unflushed, set()
@@ -154,13 +161,13 @@ class BlockWriter:
 
     @property
     def folder(self) -> Path:
-        """The store, under its temporary name."""
+        """The path of the store under its temporary name."""
         return self._folder.parent
 
     def has(self, box: Sequence[slice]) -> bool:
-        """Whether all chunks of a block exist and can be read, as an earlier run left them.
+        """Return whether all chunks of a block exist and can be read, for example from an interrupted run.
 
-        A block of whole chunks exists as a whole or not at all; of another one, a part may be missing.
+        A block of whole chunks is complete if its chunks exist; of any other block, voxels may still be missing.
         """
         numbers = chunk_numbers(clipped(box, self.shape), self.chunks)
         return all(readable(self._array, self._folder, self._every_axis(number, 0)) for number in numbers)
@@ -171,15 +178,15 @@ class BlockWriter:
         return sum(not self._chunk(number).is_file() for number in chunk_numbers(whole, self.chunks))
 
     def complete(self, progress: Callable[[int, int], object] | None = None) -> None:
-        """Write the coarser resolutions, if there are any; all blocks have to be written before.
+        """Write the coarser resolutions of a pyramid, if one was requested, after all blocks were written.
 
-        Those that an interrupted run wrote stay, unless a block has been written since.
+        Coarser resolutions that an interrupted run wrote are kept, unless a block has been written since.
 
         Args:
-            progress: Called after every chunk with the number of finished chunks and the total.
+            progress: A function called after every chunk with the number of finished chunks and the total number.
 
         Raises:
-            FileError: If chunks were not written, what an interrupted run left is damaged, or the system refuses.
+            FileError: If chunks are missing, a chunk is damaged, or the operating system reports an error.
         """
         if self._complete:
             return
@@ -252,27 +259,27 @@ def create_blocks(
     memory: int | None = None,
     provenance: Provenance | None = None,
 ) -> Iterator[BlockWriter]:
-    """Write an OME-Zarr block by block; it gets its name when the `with` block ends and all chunks are written.
+    """Write an OME-Zarr store block by block under a temporary name; rename it to `path` when the `with` block ends.
 
     Args:
-        path: A name that ends in .zarr.
-        like: The map whose axes, geometry and version are those of the new one.
-        dtype: float32, uint8 (255 means 1), uint16, or "mask" (0 and 1).
-        chunks: The extent of a chunk; by default 64 or 128 along each axis.
+        path: The path of the new store, which ends in .zarr.
+        like: The map from which the new store takes the shape, axes, geometry and OME-Zarr version.
+        dtype: The stored type: float32, uint8 (255 means 1), uint16 (65535 means 1), or "mask" (0 and 1).
+        chunks: The shape of a chunk; by default 64 or 128 along each axis.
         force: Whether an existing store may be replaced.
-        keep: If the `with` block raises, keep what was written beside `path`, for a later run to resume.
-        resume: Continue what an earlier run kept, if it is of the same shape, type, chunks and provenance; implies
-            `keep`. `BlockWriter.has` says which blocks are there.
-        pyramid: Whether coarser resolutions are written too, as by `write`: by `BlockWriter.complete`, or in the end.
-        memory: Bytes that may be used for them.
-        provenance: As for `write`.
+        keep: Whether to keep the unfinished store beside `path` for a later run if the `with` block raises.
+        resume: Whether to continue the unfinished store of an earlier run, which must have the same shape, type, chunks
+            and provenance; implies `keep`. `BlockWriter.has` tells which blocks are already written.
+        pyramid: Whether to write coarser resolutions, in `BlockWriter.complete` or when the `with` block ends.
+        memory: The number of bytes that may be used for the coarser resolutions, or None.
+        provenance: The record of how the map was made, stored in the metadata; None for no record.
 
     Yields:
-        The writer.
+        The writer of blocks.
 
     Raises:
-        FileError: As `write`; if chunks are missing in the end; or if what was kept is of another run.
-        UsageError: If the name or the type is that of another format.
+        FileError: If the store cannot be written, chunks are missing, or the unfinished store does not match.
+        UsageError: If the suffix is not .zarr, or OME-Zarr cannot store the type.
     """
     path = Path(path)
     family = target_format(path, WriteOptions(output_type=dtype))
@@ -318,7 +325,7 @@ def create_blocks(
 
 
 def _every_axis(count: int, along: Sequence[int], own: Sequence[Any], other: Any) -> tuple[Any, ...]:
-    """Return a value for each axis of an array: `own` along the axes of blocks, `other` along the rest."""
+    """Return a value for each of `count` axes: the values `own` for the axes `along`, and `other` for the rest."""
     every = [other] * count
     for axis, one in zip(along, own, strict=True):
         every[axis] = one
@@ -326,10 +333,10 @@ def _every_axis(count: int, along: Sequence[int], own: Sequence[Any], other: Any
 
 
 def _filed(like: Blocks, family: OmeZarr) -> tuple[Volume, str, tuple[int, ...]]:
-    """Return a map of one voxel with the geometry of `like` as `write` stores it.
+    """Return a placeholder map of one voxel with the geometry of `like` in the form that `write` stores.
 
     Returns:
-        The map; the letters of all axes in stored order; the positions among them of the axes of `like`.
+        The map; the letters of all axes in stored order; and the indices of the spatial axes of `like` in that order.
     """
     axes = like.mapped + like.axes
     one = np.zeros((1,) * len(axes), np.float32)

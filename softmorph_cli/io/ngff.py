@@ -1,4 +1,4 @@
-"""The metadata of OME-Zarr (NGFF 0.4 and 0.5): what an image says of its axes, resolutions and channels."""
+"""The metadata of OME-Zarr images (NGFF 0.4 and 0.5): axes, resolutions and channels, parsed and composed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from softmorph_cli.system.parameters import named
 from softmorph_cli.system.units import MILLIMETRES, in_one_unit, length
 
 VERSIONS: Final = ("0.4", "0.5")
-# Where each version keeps its numbers.
 
 _UNITS = {"mm": "millimeter", "um": "micrometer", "nm": "nanometer"}
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
@@ -22,7 +21,13 @@ _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF"
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution: its array inside the group, and where its voxels lie, one number for each axis."""
+    """One resolution of an image.
+
+    Attributes:
+        path: The path of the array inside the group.
+        scale: The voxel size along each axis, or None if the file does not state it.
+        translation: The position of the centre of the first voxel along each axis.
+    """
 
     path: str
     scale: tuple[float, ...] | None
@@ -31,17 +36,17 @@ class Level:
 
 @dataclass(frozen=True)
 class Image:
-    """What the metadata of one image say.
+    """The parsed metadata of one OME-Zarr image.
 
     Attributes:
-        version: "0.4" or "0.5".
-        letters: A letter for each axis.
-        axes: What the file says of each axis, by letter.
+        version: The version of the metadata: "0.4" or "0.5".
+        letters: A letter for each axis, in the order of the array.
+        axes: The entry of each axis in the metadata (name, type, unit), by the letter of the axis.
         levels: The resolutions, the finest first.
-        name: What the image is called, or "".
-        omero: How it is to be shown, or empty.
-        labels: Whether it is a label image.
-        notes: What had to be decided.
+        name: The name of the image, or "".
+        omero: The "omero" entry of the metadata (how viewers show the channels), or empty.
+        labels: Whether the image is a label image.
+        notes: The assumptions of the parser that the user should know, one sentence each.
     """
 
     version: str
@@ -54,7 +59,7 @@ class Image:
     notes: tuple[str, ...] = ()
 
     def channels(self) -> tuple[str, ...] | None:
-        """The names of the channels, if each has one."""
+        """Return the names of the channels, or None unless every channel has a name."""
         listed = self.omero.get("channels")
         told = (
             [one.get("label") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
@@ -63,9 +68,10 @@ class Image:
         return names if names and len(names) == len(listed or ()) else None
 
     def sizes(self, level: Level) -> tuple[dict[str, float], str | None]:
-        """The voxel size by axis letter, and its unit, that of x; none where no size was meant.
+        """Return the voxel size by axis letter and the unit; ({}, None) if the file states no meaningful size.
 
-        Where one axis of space has a unit, those without one have no size: it is not that of their neighbours.
+        The unit is the unit of x. If some spatial axes have a unit, axes without a unit get no size, because their
+        unit may be another one.
         """
         if level.scale is None:
             return {}, None
@@ -80,7 +86,7 @@ class Image:
         return spacing, unit
 
     def corner(self, level: Level) -> dict[str, float]:
-        """Where the centre of the first voxel lies along each axis of space, in the unit of that of x."""
+        """Return the position of the centre of the first voxel along each spatial axis, in the unit of `sizes`."""
         found, unit = {}, self.sizes(level)[1]
         for letter, place in zip(self.letters, level.translation, strict=True):
             if letter in "ZYX":
@@ -90,14 +96,14 @@ class Image:
 
 
 def parse(attributes: Mapping[str, Any], where: str) -> Image | None:
-    """Read the metadata of an image; None where a group is none.
+    """Parse the attributes of a Zarr group as OME-Zarr metadata; return None if the group is no image.
 
     Args:
-        attributes: Those of the group.
-        where: The group, for messages.
+        attributes: The attributes of the group.
+        where: The path of the group, for messages.
 
     Raises:
-        FileError: If they are of another version or contradict the specification in what is needed.
+        FileError: If the metadata are of an unsupported version, or invalid in an entry that is needed.
     """
     ome = attributes.get("ome")
     told = ome if isinstance(ome, dict) else attributes
@@ -147,19 +153,19 @@ def compose(
     labels: bool = False,
     top: float = 1.0,
 ) -> dict[str, Any]:
-    """The attributes of an image.
+    """Return the attributes of a Zarr group that make the group an OME-Zarr image.
 
     Args:
-        version: "0.4" or "0.5".
-        letters: A letter for each axis: time, then a channel or another one, then space.
-        axes: What the source said of an axis, by letter; the type and the unit of space are ours.
+        version: The version of the metadata: "0.4" or "0.5".
+        letters: A letter for each axis: time first, then channel or another axis, then the spatial axes.
+        axes: The entries of the axes in the source's metadata, by letter; types and spatial units are replaced.
         levels: The resolutions, the finest first.
-        name: What it is called.
-        unit: Of its voxel size.
-        channels: Their names.
-        omero: How the source was shown.
-        labels: Whether the numbers are those of labels.
-        top: The stored number that stands for 1.
+        name: The name of the image.
+        unit: The unit of the voxel size, or None if unknown.
+        channels: The names of the channels, or None.
+        omero: The "omero" entry of the source's metadata, from which colours of channels are taken, or None.
+        labels: Whether the image is a label image.
+        top: The stored number that means 1, which viewers show brightest.
     """
     described: list[dict[str, Any]] = []
     for letter in letters:
@@ -199,7 +205,7 @@ def compose(
 
 
 class _MetadataError(Exception):
-    """What is wrong with the metadata, without the name of the file."""
+    """The error for invalid metadata; the text states the reason without the name of the file."""
 
 
 def _axes(listed: Any) -> tuple[str, dict[str, dict[str, Any]], list[str]]:
@@ -255,7 +261,7 @@ def _level(told: Any, outer: tuple[Any, Any], count: int) -> Level:
     if scale is None:
         return Level(path.strip("/"), None, (0.0,) * count)
     by, along = outer[0] if outer[0] is not None else np.ones(count), outer[1]
-    # First the resolution's own, then that of all of them.
+    # The transformation of the resolution comes first, then the transformation that all resolutions share.
     return Level(path.strip("/"), _plain(scale * by), _plain(translation * by + along))
 
 
@@ -288,7 +294,7 @@ def _transform(told: Any, count: int, whose: str) -> tuple[Any, Any]:
 
 
 def _plain(numbers: Any) -> tuple[float, ...]:
-    """Without the last bits of a product: 0.3, not 0.30000000000000004."""
+    """Return numbers rounded to 15 significant digits: 0.3, not 0.30000000000000004."""
     return tuple(float(f"{number:.15g}") for number in numbers)
 
 

@@ -1,4 +1,4 @@
-"""NIfTI-1 and NIfTI-2, through nibabel. Its arrays have the axes x, y, z, t; here they are reversed."""
+"""NIfTI-1 and NIfTI-2 files, with nibabel; the axes of a file (x, y, z, t) are reversed when it is read."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _LOGGER = "nibabel.global"
 
 @dataclass(frozen=True)
 class Nifti(Format):
-    """The NIfTI family."""
+    """The file format NIfTI (.nii, .nii.gz)."""
 
     name = "nifti"
     output_types = ("float32", "uint8", "uint16")
     holds = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
-        """Whether the file begins as a NIfTI does, or as the .hdr file of a NIfTI pair."""
+        """Return whether the bytes begin a NIfTI file, or the .hdr file of a NIfTI pair."""
         return head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0")
 
     def read(self, path: Path) -> Raw:
-        """Read the header and the stored numbers, not scaled; those of an uncompressed file are memory-mapped."""
+        """Read the header and the unscaled stored numbers, which are memory-mapped if the file is uncompressed."""
         room = path.stat().st_size
         with captured_log(_LOGGER) as complaints, _opened(path) as stream:
             zipped = isinstance(stream, Unzipped)
@@ -112,7 +112,7 @@ class Nifti(Format):
         )
 
     def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
-        """Write floats with slope 1, and integers with the slope that maps them to [0, 1]."""
+        """Write a NIfTI file whose header slope maps the stored numbers to [0, 1]; the slope of floats is 1."""
         import nibabel
 
         array, lost = _in_file_order(volume, array)
@@ -164,11 +164,11 @@ def _opened(path: Path) -> Unzipped | BinaryIO:
 
 
 def _read_header(stream: Unzipped | BinaryIO, path: Path) -> Any:
-    """Return the header at the start of a file, of nibabel's type for its version and byte order.
+    """Return the NIfTI-1 or NIfTI-2 header at the start of a file as a nibabel header, in the file's byte order.
 
     Raises:
-        InputError: If it is the header of a NIfTI pair.
-        Damaged: If the file ends within it.
+        InputError: If the header belongs to a NIfTI pair (.hdr and .img).
+        Damaged: If the file ends within the header.
     """
     import nibabel
 
@@ -189,7 +189,7 @@ def _read_header(stream: Unzipped | BinaryIO, path: Path) -> Any:
 
 
 def _layout(header: Any, path: Path) -> tuple[tuple[int, ...], int]:
-    """Return the shape of the file's array and its position in bytes.
+    """Return the shape of the array by the header, x first, and the byte offset of the voxels in the file.
 
     Raises:
         FileError: If the header holds an impossible shape or position.
@@ -208,16 +208,16 @@ def _layout(header: Any, path: Path) -> tuple[tuple[int, ...], int]:
 
 
 def _at_most_five(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Remove the axes after the fifth if all have size one: some programs fill up all seven axes of a header."""
+    """Return a shape without the axes after the fifth if they all have size one; some programs write seven axes."""
     most = max(_AXES)
     return shape[:most] if all(size == 1 for size in shape[most:]) else shape
 
 
 def _read_extensions(header: Any, stream: Unzipped | BinaryIO, start: int) -> list[str]:
-    """Add the extensions between the header and the voxels, which begin at byte `start`, to the header.
+    """Read the header extensions, which precede the voxels at byte `start`, and add the extensions to the header.
 
     Returns:
-        A note on other data there. Zeros are not reported: some writers set the flag without an extension.
+        A note if other data precede the voxels, except zeros: some writers set the flag without an extension.
     """
     from nibabel.nifti1 import Nifti1Extension
 
@@ -243,7 +243,7 @@ def _read_extensions(header: Any, stream: Unzipped | BinaryIO, start: int) -> li
 
 
 def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
-    """Return the array with the axes in the order of a file, x first, and notes on axes that NIfTI cannot name."""
+    """Return the array with axes in NIfTI order, x first, and notes on axes that NIfTI cannot name."""
     axes, lost = volume.axes, []
     mapped = volume.mapped_axes
     if len(mapped) > 2:
@@ -262,7 +262,7 @@ def _in_file_order(volume: Volume, array: Array) -> tuple[Array, list[str]]:
 
 
 def _comments(header: Any) -> list[str | bytes]:
-    """Return the contents of the comment extensions."""
+    """Return the contents of the comment extensions of a header."""
     contents = [one.get_content() for one in header.extensions if one.get_code() == _COMMENT_CODE]
     return [content for content in contents if isinstance(content, str | bytes)]
 

@@ -1,4 +1,4 @@
-"""Voxel size, units, affine and time step of a NIfTI header, read and written."""
+"""Reading and writing of voxel size, units, affine and time step in NIfTI headers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _WRITTEN_UNITS = {"mm": ("mm", "mm"), "um": ("um", "micron"), "nm": ("um", "micr
 def read_geometry(
     header: Any, shape: tuple[int, ...]
 ) -> tuple[dict[str, float], str | None, Affine | None, list[str]]:
-    """Return the voxel size, its unit, the affine as in `Raw`, and notes; remove an invalid form from the header.
+    """Return the voxel size by axis letter, its unit, the affine, and notes; reset an invalid sform or qform.
 
     Args:
-        header: nibabel's.
-        shape: In the file's order, x first.
+        header: The header as a nibabel object; the code of an invalid sform or qform is set to 0.
+        shape: The shape of the file's array, x first.
     """
     unit, factor = _UNITS.get(int(header["xyzt_units"]) & _LENGTH_BITS, (None, 1.0))
     affine, notes = _best_affine(header, shape)
@@ -56,7 +56,7 @@ def read_geometry(
 
 
 def fourth_axis(header: Any) -> tuple[TimeStep | None, list[str]]:
-    """Return the time step, and a note if the fourth axis is measured in another unit than time."""
+    """Return the time step or None, and a note if the fourth axis has another unit than time."""
     count, sizes = int(header["dim"][0]), header["dim"][1:]
     if count < 4:
         return None, []
@@ -73,12 +73,12 @@ def fourth_axis(header: Any) -> tuple[TimeStep | None, list[str]]:
 
 
 def write_geometry(header: Any, volume: Volume, *, fresh: bool) -> None:
-    """Write the affine, the voxel size and the time step of a volume.
+    """Write the affine, the voxel size and the time step of a volume into a NIfTI header.
 
     Args:
-        header: Changed in place.
+        header: The header as a nibabel object, changed in place.
         volume: The map.
-        fresh: Whether it is a new header; in that of the source, only what differs from it is changed.
+        fresh: Whether the header is new; in a header copied from the source, only differing fields are changed.
     """
     if fresh:
         _fill(header, volume)
@@ -108,9 +108,9 @@ def write_geometry(header: Any, volume: Volume, *, fresh: bool) -> None:
 
 
 def _qform(header: Any) -> Affine:
-    """Return the affine of the qform, computed as in the standard's nifti1_io.c; NaN if it has no unit quaternion.
+    """Return the affine of the qform, computed as in the standard's nifti1_io.c; NaN if the quaternion is invalid.
 
-    A quaternion that is longer than 1 by rounding is normalised; nibabel's `get_qform` refuses it.
+    A quaternion that is longer than 1 by rounding is accepted, unlike in nibabel's `get_qform`.
     """
     from nibabel.quaternions import quat2mat
 
@@ -135,11 +135,11 @@ _FORMS: dict[str, Callable[[Any], Affine]] = {"sform": _sform, "qform": _qform}
 
 
 def _best_affine(header: Any, shape: tuple[int, ...]) -> tuple[Affine | None, list[str]]:
-    """Return the affine of the sform, else of the qform, in the file's unit; remove an invalid form from the header.
+    """Return the affine of the sform, else of the qform, in the file's unit; reset the code of an invalid one to 0.
 
     Returns:
-        The affine, None where both codes are 0 (the standard's method 1: a voxel size, and no position) or no form is
-        valid; and notes on the two forms.
+        The affine, or None if both codes are 0 (the standard's method 1: a voxel size without a position) or neither
+        sform nor qform is valid; and notes on the sform and qform.
     """
     notes: list[str] = []
     forms = {name: form(header) for name, form in _FORMS.items() if int(header[f"{name}_code"]) > 0}
@@ -169,7 +169,7 @@ def _best_affine(header: Any, shape: tuple[int, ...]) -> tuple[Affine | None, li
 
 
 def _normalise_quaternion(header: Any) -> None:
-    """Shorten a quaternion of the header that is longer than 1, so that nibabel accepts the header."""
+    """Scale the header's quaternion to length 1 if it is longer, so that nibabel accepts the header."""
     parts = [f"quatern_{letter}" for letter in "bcd"]
     length = float(np.linalg.norm([float(header[part]) for part in parts]))
     if length > 1:
@@ -178,13 +178,13 @@ def _normalise_quaternion(header: Any) -> None:
 
 
 def _shortest(numbers: Any, stored: type[np.floating[Any]]) -> Affine:
-    """Return the shortest decimals that round to the stored numbers: 0.8, not 0.800000011920929."""
+    """Return the shortest decimals that round to the numbers in type `stored`: 0.8, not 0.800000011920929."""
     with np.errstate(over="ignore"):
         return np.array([float(str(stored(number))) for number in numbers])
 
 
 def _fill(header: Any, volume: Volume) -> None:
-    """Write the geometry into a new header."""
+    """Write the affine, voxel size, units and time step of a volume into a new header."""
     affine, spacing = volume.affine, volume.spacing
     known = spacing is None or volume.unit in MILLIMETRES
     unit, name = _WRITTEN_UNITS[(volume.unit if known else None) or "mm"]
@@ -210,7 +210,7 @@ def _set_time_step(header: Any, volume: Volume) -> None:
 
 
 def _resize(header: Any, volume: Volume, *, forget: bool) -> None:
-    """Write the voxel size alone; `forget` removes the affine, which belongs to other axes."""
+    """Write the voxel size of a volume into a header; `forget` removes an affine that no longer applies."""
     if forget:
         header["sform_code"] = header["qform_code"] = 0
         header["pixdim"][1:] = 1

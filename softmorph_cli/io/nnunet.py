@@ -1,4 +1,4 @@
-"""nnU-Net's outputs: the class of each channel, and geometry from the image beside an .npz.
+"""Outputs of nnU-Net: the class of each channel of an .npz, and the geometry from an image file beside it.
 
 `nnUNetv2_predict --save_probabilities` writes three files for a case: the labels (`case.nii.gz`, or another ending
 that dataset.json names), the probabilities of all classes (`case.npz`) and `case.pkl`, a Python pickle, which is never
@@ -6,8 +6,8 @@ opened. nnU-Net saves probabilities after undoing its crop and its own axis orde
 so their axes are in the order of the class that read the image (`image_reader_writer` in plans.json):
 
 - SimpleITKIO, NibabelIO: (Z, Y, X), the file's (X, Y, Z) reversed. Tiff3DIO: the order of the pages.
-- NibabelIOWithReorient, SimpleITKIOWithReorient: the same after the image was reoriented to RAS+. nnU-Net reorients
-  labels back when it writes them, and probabilities not, so that is done here.
+- NibabelIOWithReorient, SimpleITKIOWithReorient: (Z, Y, X) after the image was reoriented to RAS+. When nnU-Net writes
+  files, it reorients labels back but not probabilities, so this module reorients the probabilities.
 - NaturalImage2DIO and 2-D images of SimpleITKIO: (1, Y, X).
 """
 
@@ -53,13 +53,13 @@ _OVERSHOOT: Final = 0.1
 
 @dataclass(frozen=True)
 class Network:
-    """`Raw.native` of an .npz with geometry.
+    """Metadata of an .npz whose geometry was taken from an image; stored as `Raw.native`.
 
     Attributes:
-        classes: What its channels stand for.
-        format: The family of the image that the geometry is from.
-        header: `Raw.native` of that image.
-        logits: Whether its values reach far below 0.
+        classes: The classes that the channels stand for.
+        format: The name of the file format of the image.
+        header: The metadata of the image for the writer of its format (`Raw.native` of the image).
+        logits: Whether the values are logits, because they reach far below 0.
     """
 
     classes: Classes
@@ -70,7 +70,11 @@ class Network:
 
 @dataclass(frozen=True)
 class KeptNetwork(Kept):
-    """A `Kept` of the image beside an .npz, so that a result gets the header of that image."""
+    """Metadata of the image beside an .npz, kept so that a result gets the header of the image.
+
+    Attributes:
+        classes: The classes that the channels of the .npz stand for, or None.
+    """
 
     classes: Classes | None = None
 
@@ -78,18 +82,18 @@ class KeptNetwork(Kept):
 def place(
     raw: Raw, path: Path, reference: str | Path | None = None, *, from_logits: str | None = None
 ) -> Raw:
-    """Name the channels of an .npz and give it the geometry of an image.
+    """Return an .npz with named channels and the geometry of an image on the same voxel grid.
 
     Args:
-        raw: The .npz as it is stored, its axes named and arranged.
-        path: The file.
-        reference: An image of the same grid, or a folder of them (see `image_in`); only its geometry is used. Without
-            it the labels beside the .npz are used, which must be the classes of highest probability.
-        from_logits: As in `ReadOptions`.
+        raw: The content of the .npz with its axes named and in order.
+        path: The path of the .npz.
+        reference: An image that gives the geometry, or a folder of images named like the cases; None for the label
+            image beside the .npz, which must then agree with the classes of highest probability.
+        from_logits: The function that turns logits into probabilities, "softmax" or "sigmoid", or None.
 
     Raises:
-        FileError: If there is no such image, or it cannot be read.
-        InputError: If shapes or labels disagree, or a description is malformed.
+        FileError: If the image is missing or cannot be read.
+        InputError: If the shapes or labels disagree, or dataset.json or plans.json is malformed.
     """
     if raw.axes not in ("CZYX", "CYX"):
         raise InputError(
@@ -147,13 +151,13 @@ def place(
 
 
 def image_in(reference: Path, path: Path) -> Path:
-    """Return the reference image of a case: a given file, or in a folder the image with the case's name.
+    """Return the reference image of a case: the file `reference`, or the image with the case's name in that folder.
 
-    nnU-Net numbers the channels of its inputs, so that the image of case.npz may be case_0000.nii.gz.
+    nnU-Net appends a channel index to names of input images, so the image of case.npz may be case_0000.nii.gz.
 
     Raises:
         FileError: If the folder holds no image of that name.
-        InputError: If it holds several.
+        InputError: If the folder holds several images of that name.
     """
     if not reference.is_dir() or is_store(reference):
         return reference
@@ -174,11 +178,11 @@ def image_in(reference: Path, path: Path) -> Path:
 
 
 def check_reference(reference: str | Path | None, paths: Sequence[Path]) -> None:
-    """Refuse one reference image for several cases.
+    """Refuse a reference that would give several .npz files (cases) the geometry of one image.
 
     Args:
-        reference: An image, a folder of them, or None.
-        paths: The files that are read.
+        reference: A reference image, a folder of reference images, or None.
+        paths: The paths of the files that are read.
 
     Raises:
         UsageError: If several cases would get the geometry of one image.
@@ -200,7 +204,7 @@ def check_reference(reference: str | Path | None, paths: Sequence[Path]) -> None
 
 
 def refuse_logits(raw: Raw, name: str) -> None:
-    """Refuse logits, and name the option that reads them.
+    """Raise an error that names the option for logits, if an .npz holds logits.
 
     Raises:
         InputError: If the values are logits.
@@ -214,10 +218,12 @@ def refuse_logits(raw: Raw, name: str) -> None:
 
 
 def choose(raw: Raw, channel: int | str | None, name: str) -> Raw:
-    """Keep one channel, numbered and named as in the file, or all but the background; a single one loses its axis.
+    """Return an .npz with the channel of this index or name, or without the background if `channel` is None.
+
+    The channel axis is removed if a single channel is left.
 
     Raises:
-        InputError: If there is no such channel.
+        InputError: If the file has no such channel.
     """
     network, names, count = raw.native, raw.channels or (), raw.array.shape[0]
     classes, numbers = network.classes, chosen(raw, channel, name)
@@ -238,10 +244,10 @@ def choose(raw: Raw, channel: int | str | None, name: str) -> Raw:
 
 
 def chosen(raw: Raw, channel: int | str | None, name: str) -> tuple[int, ...]:
-    """Return the numbers, in the file, of the channels that `choose` keeps.
+    """Return the indices in the file of the channels that `choose` selects.
 
     Raises:
-        InputError: If there is no such channel.
+        InputError: If the file has no such channel.
     """
     if channel is not None:
         return (select.channel_index(raw, channel, name)[1],)
@@ -251,7 +257,7 @@ def chosen(raw: Raw, channel: int | str | None, name: str) -> tuple[int, ...]:
 
 
 def keep(kept: Kept) -> Kept:
-    """Replace what is kept of an .npz by the image beside it, in whose format results are written."""
+    """Return metadata of an .npz replaced by those of the image beside it, so that results get that image's format."""
     network = kept.native
     if not isinstance(network, Network):
         return kept
@@ -267,11 +273,11 @@ def keep(kept: Kept) -> Kept:
 
 
 def classes(volume: Volume) -> Classes:
-    """Return what the channels of a map stand for, by nnU-Net's description or by their sums.
+    """Return the classes that the channels of a map stand for, by nnU-Net's dataset.json or by the channels' sum.
 
-    Only the map as it was read has meaningful sums: a filter changes them. Channels that sum to 1 everywhere, or to 0
-    outside of a mask, are labels 0, 1, 2, ... as softmax gives them, with the background first or where a channel has
-    that name. Others are labels 1, 2, ...; they exclude each other where no sum exceeds 1.
+    The map must hold the values that were read, because a filter changes the sum. Channels that sum to 1 everywhere (or
+    to 0 outside of a mask) get the labels 0, 1, 2, ... of a softmax; the background is the channel of that name, else
+    the first. Other channels get the labels 1, 2, ...; they are mutually exclusive if the sum never exceeds 1.
     """
     kept = volume.source.header if volume.source else None
     if isinstance(kept, KeptNetwork) and kept.classes is not None:
@@ -293,7 +299,7 @@ def classes(volume: Volume) -> Classes:
 
 
 def describe(raw: Raw, path: Path) -> Raw:
-    """Return an .npz with its classes, or why it cannot be read, in the notes; for `probe`."""
+    """Return an .npz with a note for `probe` that lists the classes, or states why the .npz cannot be read."""
     try:
         raw = place(raw, path)
     except SoftmorphError as error:
@@ -306,7 +312,7 @@ def describe(raw: Raw, path: Path) -> Raw:
 
 
 def advise(verdict: Verdict, raw: Raw) -> Verdict:
-    """Return a verdict with the options that read this .npz; `describe` has to come first."""
+    """Return a verdict with the options that read this .npz; `raw` must be a result of `describe`."""
     network, option = raw.native, verdict.option
     if verdict.kind == "logits":
         option = _option(network.classes) if isinstance(network, Network) else named("from_logits", "softmax")
@@ -331,10 +337,10 @@ def _sums_to_one(array: Array) -> bool:
 
 
 def _sibling(path: Path, dataset: Mapping[str, Any]) -> Path:
-    """Return the label image beside the .npz.
+    """Return the path of the label image beside an .npz.
 
     Raises:
-        FileError: If there is none.
+        FileError: If the label image is missing, or in an unsupported format.
     """
     stem = path.name[: -len(path.suffix)] if path.suffix else path.name
     ending = str(dataset.get("file_ending") or "")
@@ -360,7 +366,7 @@ def _sibling(path: Path, dataset: Mapping[str, Any]) -> Path:
 
 
 def _reorient(array: Array, image: Raw, reader: str, path: Path, beside: Path) -> tuple[Array, list[str]]:
-    """Return the array in the axis order of the image on disk, and a note where the reader is unknown."""
+    """Return the array in the axis order of the image on disk, and a note if nnU-Net's reader class is unknown."""
     if not reader.endswith(_REORIENTING):
         if reader in READERS:
             return array, []
@@ -378,7 +384,7 @@ def _reorient(array: Array, image: Raw, reader: str, path: Path, beside: Path) -
 
 
 def _orientation(affine: Affine) -> tuple[list[int], list[bool]]:
-    """Return for each of a file's axes z, y, x its axis in the RAS+ image, and whether it is flipped."""
+    """Return, for each file axis z, y, x, the index of the axis in the RAS+ image and whether the axis is flipped."""
     from nibabel import orientations
 
     # One row for each of the file's axes x, y, z: the world axis nearest to it, and its sign.
@@ -388,10 +394,10 @@ def _orientation(affine: Affine) -> tuple[list[int], list[bool]]:
 
 
 def _reshaped(array: Array, raw: Raw, image: Raw, path: Path, beside: Path) -> Array:
-    """Return the array in the shape of the image.
+    """Return the array reshaped to the voxel grid of the image, with the channel axis first.
 
     Raises:
-        InputError: If they differ in more than an axis of one voxel.
+        InputError: If the shapes differ in more than axes of size one.
     """
     shape, wanted = array.shape[1:], image.array.shape
     full = [size for size in shape if size > 1] == [size for size in wanted if size > 1]

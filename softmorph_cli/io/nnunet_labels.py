@@ -1,4 +1,4 @@
-"""Whether nnU-Net's probabilities and the labels beside them are of the same prediction."""
+"""The check that probabilities of nnU-Net and the label image beside the .npz are from the same prediction."""
 
 from __future__ import annotations
 
@@ -20,13 +20,21 @@ _ROUNDING: Final = {"float16": 1e-3}
 def check_labels(
     array: Array, image: Raw, found: Classes, logits: bool, path: Path, beside: Path
 ) -> tuple[Classes, list[str]]:
-    """Compare the classes of highest probability with the labels beside the file.
+    """Check that the classes of highest probability are the labels in the label image beside an .npz.
+
+    Args:
+        array: The probabilities or logits, with the channel axis first.
+        image: The content of the label image.
+        found: The classes that the channels stand for.
+        logits: Whether `array` holds logits.
+        path: The path of the .npz, for messages.
+        beside: The path of the label image, for messages.
 
     Returns:
-        The classes, numbered from 0 if the labels are; and notes.
+        The classes, renumbered from 0 if the label image uses consecutive labels; and notes.
 
     Raises:
-        InputError: If they differ.
+        InputError: If the labels differ from the classes of highest probability.
     """
     if found.kind == "overlapping":
         return found, ["its regions have no order, so they are not compared with the labels beside it."]
@@ -57,9 +65,9 @@ def check_labels(
 
 
 def _disagreement(array: Array, labels: Array, found: Classes, logits: bool) -> int:
-    """Return the number of voxels whose label is not the class, apart from differences by rounding.
+    """Return the number of voxels whose label differs from the class by the probabilities, apart from rounding.
 
-    Rounding creates ties but reverses no order, so it matters only for values next to one half, in regions.
+    Rounding creates ties but reverses no order, so it matters only for values next to one half, in nested regions.
     """
     wrong, tolerance = 0, _ROUNDING.get(str(array.dtype), 1e-6)
     half = np.float32(0 if logits else 0.5)

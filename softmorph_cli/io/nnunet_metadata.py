@@ -1,4 +1,4 @@
-"""The JSON files of nnU-Net: labels in dataset.json, the reader in plans.json, and the spacing beside a TIFF."""
+"""Parsing of nnU-Net's JSON files: labels (dataset.json), image reader (plans.json) and the spacing of a TIFF."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _HIGHEST: Final = 65535
 
 @dataclass(frozen=True)
 class Classes:
-    """What the channels of a map stand for.
+    """The classes that the channels of a map stand for.
 
     Attributes:
-        labels: The label of each channel, in order; one for a map without a channel axis.
-        kind: "complete": classes that exclude each other, the background among the channels, so that they sum to 1;
-            "rest": classes that exclude each other, where the background is 1 minus the sum of the channels;
-            "overlapping": independent channels; "nested": the same, but of several channels above one half the
-            last one counts (nnU-Net's regions).
-        regions: For nnU-Net's regions, the labels whose union each channel is; otherwise empty. `labels` then has the
-            label that each region is painted with.
+        labels: The label of each channel, in order; a single label for a map without a channel axis.
+        kind: "complete": mutually exclusive classes including the background, so that the channels sum to 1;
+            "rest": mutually exclusive classes where the background is 1 minus the sum of the channels;
+            "overlapping": independent channels; "nested": regions of nnU-Net, independent channels of which the last
+            channel above one half gives the label.
+        regions: For regions of nnU-Net, the labels whose union each channel is; otherwise empty. `labels` then holds
+            the label that a label image has in each region.
     """
 
     labels: tuple[int, ...]
@@ -41,23 +41,23 @@ class Classes:
     regions: tuple[tuple[int, ...], ...] = ()
 
     def only(self, *indices: int, kind: ClassKind | None = None) -> Classes:
-        """Return a selection of the channels, of this kind or of a given one."""
+        """Return the classes of the channels with these indices, with the same kind or the kind `kind`."""
         regions = tuple(self.regions[k] for k in indices) if self.regions else ()
         return Classes(tuple(self.labels[k] for k in indices), kind or self.kind, regions)
 
 
 def overlapping(count: int) -> Classes:
-    """Return the classes of independent channels: labels 1, 2, ..."""
+    """Return the classes of `count` independent channels, with the labels 1, 2, ..."""
     return Classes(tuple(range(1, count + 1)), "overlapping")
 
 
 def read_description(path: Path, name: str, key: str) -> Mapping[str, Any]:
-    """Return dataset.json or plans.json from the folder of a prediction or one above it; empty if there is none.
+    """Return the content of dataset.json or plans.json from the folder of a prediction or a parent; empty if missing.
 
     Args:
-        path: The prediction.
+        path: The path of the prediction.
         name: The name of the JSON file.
-        key: A key that the file has to have: other programs use these names, too.
+        key: A key that the JSON file must have, because other programs use the same file names.
 
     Raises:
         FileError: If the file exists and cannot be read.
@@ -83,10 +83,15 @@ def read_description(path: Path, name: str, key: str) -> Mapping[str, Any]:
 def named_classes(
     dataset: Mapping[str, Any], path: Path, count: int
 ) -> tuple[tuple[str, ...], Classes | None, list[str]]:
-    """Return the names of the channels, their classes, and notes, by dataset.json; no names where it has none.
+    """Return the channels' names, their classes, and notes; ((), None, notes) if dataset.json is missing or differs.
+
+    Args:
+        dataset: The content of dataset.json, or empty.
+        path: The path of the prediction, for messages.
+        count: The number of channels.
 
     Raises:
-        InputError: If its labels or region order are malformed.
+        InputError: If the labels or the region order in dataset.json are malformed.
     """
     if not dataset:
         return (), None, ["there is no dataset.json beside it, so its classes have no names."]
@@ -121,10 +126,10 @@ def named_classes(
 
 
 def image_reader(dataset: Mapping[str, Any], plans: Mapping[str, Any], path: Path) -> str:
-    """Return the class that read the image: that of plans.json, else that of dataset.json, else the default.
+    """Return the name of nnU-Net's reader class for the image, from plans.json, else dataset.json, else the default.
 
     Raises:
-        InputError: If the entry is no name.
+        InputError: If the entry in the JSON file is not a string.
     """
     for key, file, found in (
         ("image_reader_writer", "plans.json", plans),
@@ -143,7 +148,7 @@ def image_reader(dataset: Mapping[str, Any], plans: Mapping[str, Any], path: Pat
 
 
 def tiff_spacing(image: Path) -> tuple[dict[str, float], list[str]]:
-    """Return the voxel size, without a unit, that Tiff3DIO keeps in case.json, and a note if it is malformed."""
+    """Return the voxel size by axis letter from the JSON file beside a TIFF, and a note if the entry is malformed."""
     file = image.with_suffix(".json")
     try:
         found = json.loads(file.read_text(encoding="utf-8"))["spacing"]
@@ -173,7 +178,7 @@ def _region_order(order: Any, path: Path, count: int) -> tuple[int, ...]:
 
 
 def _labels(name: str, value: Any, path: Path) -> tuple[int, ...]:
-    """Return the label of a class, or those whose union a region is."""
+    """Return the label of the class `name`, or the labels whose union is the region `name`."""
     try:
         found = sorted({_label(one) for one in (value if isinstance(value, list) else [value])})
         if not found:
@@ -191,10 +196,10 @@ def _bad_labels(found: Any, path: Path) -> InputError:
 
 
 def _label(value: Any) -> int:
-    """Return a label; 1, 1.0 and "1" are the same one, and 1.5, true and -1 are none.
+    """Return a JSON value as a label: 1, 1.0 and "1" all give 1; 1.5, true and -1 are invalid.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the value is no label.
     """
     if isinstance(value, str):
         is_whole = value.isdecimal()

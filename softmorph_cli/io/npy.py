@@ -1,4 +1,4 @@
-"""NumPy .npy files: values and shape, no geometry."""
+"""NumPy .npy files, which hold values and a shape but no geometry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST_HEADER: Final = 10_000
 
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any]]:
-    """Read the shape, the memory order and the element type of the array that follows in a stream.
+    """Read an .npy header from a stream and return the shape, the memory order and the element type of the array.
 
     Raises:
         Damaged: If the stream ends within the header.
@@ -57,18 +57,18 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], Literal["C", "F"], 
 
 @dataclass(frozen=True)
 class Npy(Format):
-    """The .npy family; it is never unpickled."""
+    """The file format .npy of NumPy; Python objects in a file are never unpickled."""
 
     name = "npy"
     output_types = ("float32", "float64", "float16", "uint8", "uint16")
     holds = frozenset({"stack", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
-        """Whether the file begins with the signature of .npy."""
+        """Return whether the bytes begin with the signature of .npy files."""
         return head.startswith(b"\x93NUMPY")
 
     def read(self, path: Path) -> Raw:
-        """Memory-map the array; 2 or 3 axes are (Y, X), (Z, Y, X) or (Y, X, C), more need names."""
+        """Read a file as a memory-mapped array; 2 or 3 axes are named by the shape, more need the option `axes`."""
         with path.open("rb") as stream:
             shape, order, dtype = read_header(stream)
             start = stream.tell()
@@ -83,7 +83,7 @@ class Npy(Format):
         return Raw(array, axes, self.name, shape, str(dtype), native=(), notes=tuple(notes))
 
     def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
-        """Write in the axis order of the source if that was an .npy."""
+        """Write an .npy file, in the axis order of the source if the source was an .npy file."""
         kept = volume.source.header if volume.source else None
         axes = volume.axes
         if isinstance(kept, Kept) and kept.format == self.name and set(kept.axes) == set(axes):

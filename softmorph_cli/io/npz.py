@@ -1,4 +1,4 @@
-"""NumPy .npz files of nnU-Net: the probabilities of all classes; io/nnunet.py adds their geometry."""
+"""NumPy .npz files of nnU-Net, which hold the probabilities of all classes; io/nnunet.py adds the geometry."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _BOUNDS: Final = {ZIP_STORED: "zlib", ZIP_DEFLATED: "zlib"}
 
 @dataclass(frozen=True)
 class Npz(Format):
-    """The .npz family, of which nnU-Net's outputs are read; it is never unpickled."""
+    """The file format .npz, of which outputs of nnU-Net are read; Python objects are never unpickled."""
 
     name = NAME
     output_types = ()
     holds = frozenset()
 
     def recognises(self, head: bytes) -> bool:
-        """Whether this is a zip archive whose first member is an .npy file."""
+        """Return whether the bytes begin a zip archive whose first member is an .npy file."""
         length = int.from_bytes(head[26:28], "little")
         return head.startswith(_ZIP) and head[30 : 30 + length].endswith(b".npy")
 
     def read(self, path: Path) -> Raw:
-        """Read the array of classes, (C, Z, Y, X), without geometry.
+        """Read the array of class probabilities, (C, Z, Y, X) or (C, Y, X), without geometry.
 
         Raises:
             InputError: If the archive holds no array of a known name.
@@ -87,7 +87,7 @@ class Npz(Format):
         )
 
     def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
-        """Refuse: an .npz cannot hold geometry, and no program reads a filtered one."""
+        """Raise an error, because an .npz cannot hold geometry and no program reads a filtered .npz."""
         raise UsageError(f"{path}: .npz files are read, not written; write .nii.gz instead.")
 
 

@@ -1,4 +1,4 @@
-"""NRRD: a header of text, then the voxels or the names of their files (teem.sourceforge.net/nrrd/format.html)."""
+"""NRRD files: a text header, then voxels or names of data files (teem.sourceforge.net/nrrd/format.html)."""
 
 from __future__ import annotations
 
@@ -68,18 +68,18 @@ class _Header:
 
 @dataclass(frozen=True)
 class Nrrd(Format):
-    """The NRRD family."""
+    """The file format NRRD (.nrrd, .nhdr)."""
 
     name = "nrrd"
     output_types = ("float32", "uint8", "uint16")
     holds = frozenset({"spacing", "affine", "stack", "time", "uint32"})
 
     def recognises(self, head: bytes) -> bool:
-        """Whether the file begins as a NRRD does."""
+        """Return whether the bytes begin with the signature of NRRD files."""
         return re.match(rb"NRRD\d", head) is not None
 
     def read(self, path: Path) -> Raw:
-        """Read the array, its geometry, and the keys and values, which a result keeps."""
+        """Read the array and the geometry from a file, and the key/value pairs, which are copied to a result."""
         header = _read_header(path)
         fields, keys = header.fields, header.keys
         (count,) = fields.whole("dimension", 1, least=1, most=itk_headers.MOST_AXES)
@@ -118,7 +118,7 @@ class Nrrd(Format):
         )
 
     def write(self, volume: Volume, array: Array, path: Path, encoding: Encoding) -> list[str]:
-        """Write compressed, in the map's unit, with the source's keys and values."""
+        """Write a compressed .nrrd file in the unit of the map, with the source's key/value pairs."""
         grid = itk_headers.as_grid(volume, array, self.title, None)
         array = grid.array
         texts = itk_headers.signed(kept_native(volume, self.name) or {}, array, encoding)
@@ -137,7 +137,7 @@ class Nrrd(Format):
 
 
 def _described(array: Array, grid: itk_headers.FiledGrid) -> str:
-    """Return the fields of an array and its geometry, a line each."""
+    """Return the header lines that describe an array and the geometry of `grid`, one field per line."""
     vector, flat, timed = "C" in grid.axes, "Z" not in grid.axes, "T" in grid.axes
     kinds = ["vector"] * vector + ["space"] * (2 if flat else 3) + ["time"] * timed
     lines = {
@@ -217,7 +217,7 @@ def _read_header(path: Path) -> _Header:
 
 
 def _stored(header: _Header, sizes: list[int]) -> VoxelData:
-    """Return where the voxels are stored and how they are encoded."""
+    """Return the files, position and encoding of the voxels, given the parsed header."""
     fields = header.fields
     code = fields.one_of("type", _TYPES)
     spelt = fields.texts.get("encoding", "")
@@ -245,7 +245,7 @@ def _stored(header: _Header, sizes: list[int]) -> VoxelData:
 
 
 def _quantisation(fields: Fields) -> str | None:
-    """Return a note on the range of values before the array was quantised, which NRRD records and does not apply."""
+    """Return a note if the header has "old min" or "old max", the range before quantisation, which is not applied."""
     texts = [
         f"{name} {itk_headers.shown(fields.texts[name])}" for name in ("old min", "old max") if name in fields
     ]
@@ -255,7 +255,7 @@ def _quantisation(fields: Fields) -> str | None:
 
 
 def _native(header: _Header) -> dict[str, str]:
-    """Return the keys and values, and the field, that `write` copies into a new header."""
+    """Return the key/value pairs and the field "content" of a header, which `write` copies into a new header."""
     fields = header.fields
     kept = {_CONTENT: itk_headers.shown(fields.texts["content"], 1000)} if "content" in fields else {}
     return kept | {

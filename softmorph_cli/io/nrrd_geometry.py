@@ -1,4 +1,4 @@
-"""Axes, voxel size, unit, affine and time step of a NRRD header."""
+"""Parsing of axes, voxel size, unit, affine and time step in NRRD headers."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _VECTOR = re.compile(r"\(([^()]*)\)|(\S+)")
 
 @dataclass(frozen=True)
 class Place:
-    """The geometry of the axes, in the coordinates and the unit of the file.
+    """The axes of a NRRD array and their geometry, in the coordinates and the unit of the file.
 
     Attributes:
-        letters: One for each axis, the fastest first; None where the file does not say enough.
-        steps: A row for each axis of space; None where it has no directions.
-        sizes: Of voxels along each axis of space, or NaN.
-        at: The numbers of the axes of space among all axes.
-        time_step: The step along the axis of time, or None.
+        letters: A letter for each axis, the fastest axis first; None if the header does not determine the axes.
+        steps: The step vector along each spatial axis, one row per axis; None if the header has no directions.
+        sizes: The voxel size along each spatial axis, NaN if unknown.
+        at: The indices of the spatial axes among all axes of the file.
+        time_step: The step along the time axis, or None.
     """
 
     letters: str | None
@@ -47,14 +47,14 @@ class Place:
 
 
 def read_kinds(fields: Fields, count: int) -> list[str]:
-    """Return the kind of each of `count` axes, "" where the file does not state it."""
+    """Return the NRRD kind of each of `count` axes in lower case, or "" for each axis if the header has no kinds."""
     if "kinds" not in fields:
         return [""] * count
     return [word.lower() for word in fields.words("kinds", count)]
 
 
 def locate(fields: Fields, count: int, notes: list[str]) -> Place:
-    """Return the geometry of `count` axes; append to `notes`."""
+    """Return the geometry of the `count` axes of a header; append notes for the user to `notes`."""
     kinds = read_kinds(fields, count)
     for axis, kind in enumerate(kinds):
         if kind not in _DOMAIN and not _COMPONENTS.fullmatch(kind):
@@ -91,7 +91,7 @@ def locate(fields: Fields, count: int, notes: list[str]) -> Place:
 def _time_step_along(
     fields: Fields, axis: int, rows: list[list[float] | None] | None, spacings: list[float]
 ) -> TimeStep | None:
-    """Return the step along the axis of time; its unit is the fourth of the space, or that of the axis."""
+    """Return the time step along `axis`; the unit is the fourth of "space units", else that axis's entry in "units"."""
     row = rows[axis] if rows is not None else None
     size = abs(row[3]) if row is not None and len(row) == 4 else abs(spacings[axis])
     units, space_units = _spelt(fields, "units"), _spelt(fields, "space units")
@@ -100,7 +100,7 @@ def _time_step_along(
 
 
 def _directions(fields: Fields, count: int) -> list[list[float] | None]:
-    """Return the vector of each axis, None where it has none."""
+    """Return the direction vector of each axis, None for an axis whose direction is "none"."""
     parts = _VECTOR.findall(fields.texts["space directions"])
     found = [
         [itk_headers.real(word) for word in inside.split(",")] if not other else None
@@ -116,12 +116,13 @@ def _directions(fields: Fields, count: int) -> list[list[float] | None]:
 
 
 def world(fields: Fields, place: Place, notes: list[str]) -> tuple[float, str | None, Affine | None]:
-    """Return the unit of length and the affine; append to `notes`.
+    """Return the unit of length and the affine of a header; append notes for the user to `notes`.
 
-    A NRRD that names a space and no unit is in millimetres. There is no affine without a space or in an unknown unit.
+    A header that names a space but no unit is taken to be in millimetres. The affine is None if the header names no
+    space or the unit is unknown.
 
     Returns:
-        The factor from stored lengths to the unit, the unit, and the affine in mm.
+        The factor that converts stored lengths to the unit, the unit or None, and the affine in mm or None.
     """
     space = fields.texts.get("space", "").strip()
     named = _length_units(fields, place)
@@ -156,7 +157,7 @@ def _origin(fields: Fields) -> list[float]:
 
 
 def _affine(fields: Fields, steps: Affine, name: str, notes: list[str]) -> Affine:
-    """Return the affine, in the unit of the file, from the directions and the space that the file names."""
+    """Return the affine to RAS, in the unit of the file, from step vectors `steps` in the space called `name`."""
     space = name.lower().removesuffix("-time")
     space = _SPACES.get(space.removesuffix("t") if len(space) == 4 else space, space)
     signs = np.ones(3)
@@ -179,7 +180,7 @@ def _affine(fields: Fields, steps: Affine, name: str, notes: list[str]) -> Affin
 
 
 def _length_units(fields: Fields, place: Place) -> list[str]:
-    """Return the units of the axes of space as the file spells them, without blank ones."""
+    """Return the units of the spatial axes as the header spells them, without empty units."""
     for key in ("space units", "units"):
         spelt = _spelt(fields, key)
         if key == "units" and place.letters and len(spelt) == len(place.letters):

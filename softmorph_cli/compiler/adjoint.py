@@ -1,8 +1,8 @@
-"""Reverse-mode differentiation of programs: the vector-Jacobian product as a program.
+"""Reverse-mode differentiation of programs: the vector-Jacobian product of a program, as another program.
 
-It consists of the same operations, so a backend that runs programs computes gradients. Where a function is not
-differentiable the derivative is torch's: minimum and maximum share a tie evenly, `DIV` has derivative 0 where it
-returns 0 by convention, `STEP` has derivative 0.
+The vector-Jacobian product consists of the same operations as programs, so a backend that runs programs can compute
+gradients. Where a function is not differentiable, the derivative is the same as in torch: minimum and maximum share a
+tie evenly, `DIV` has derivative 0 where it returns 0 by convention, and `STEP` has derivative 0.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from softmorph_cli.compiler.program import Builder, Instruction, Op, Program
 
 @dataclass(frozen=True)
 class Adjoint:
-    """Instructions from a voxel's inputs and the gradient of its result to the gradient of each input.
+    """The instructions that compute the gradient of each input of a program from the gradient of the result.
 
     Attributes:
-        seed: Index of the input for the result's gradient; it follows the program's inputs.
-        instructions: See `Program.instructions`.
-        partials: For each of the program's inputs the instruction that computes its partial derivative.
+        seed: The index of the input that holds the gradient of the result; it follows the inputs of the program.
+        instructions: The instructions in topological order, as in `Program.instructions`.
+        partials: For each input of the program, the index of the instruction that computes the gradient of that
+            input.
     """
 
     seed: int
@@ -29,7 +30,7 @@ class Adjoint:
 
 
 class _Reverse:
-    """Builds the instructions; None stands for a gradient that is constantly 0."""
+    """Builds the instructions of an `Adjoint`; None stands for a gradient that is constantly 0."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -104,14 +105,14 @@ class _Reverse:
                 pass
 
     def _half_step(self, x: int, y: int) -> int:
-        """Return 1 where x > y, 1/2 where x = y, 0 where x < y."""
+        """Return the instruction index of a value that is 1 where x > y, 1/2 where x = y, and 0 where x < y."""
         emit = self.builder.emit
         one = self.builder.const(1)
         above, below = emit(Op.STEP, emit(Op.SUB, x, y)), emit(Op.STEP, emit(Op.SUB, y, x))
         return emit(Op.DIV, emit(Op.ADD, above, self.builder.negate(below)), emit(Op.ADD, one, one))
 
     def _difference(self, x: int, y: int) -> int:
-        """Return x - y, by the instruction `NOT` if x is 1."""
+        """Return the instruction index of x - y, which is a `NOT` instruction if x is the constant 1."""
         return self.builder.negate(y) if x == self.builder.const(1) else self.builder.emit(Op.SUB, x, y)
 
     def _add(self, operand: int, share: int) -> None:
@@ -126,5 +127,5 @@ class _Reverse:
 
 @cache
 def adjoint(program: Program) -> Adjoint:
-    """Return the vector-Jacobian product of a program on probabilities."""
+    """Return the vector-Jacobian product of a program that acts on probabilities."""
     return _Reverse(program).run()

@@ -1,4 +1,4 @@
-"""Compiles a rule under a logic to the steps of one iteration, with a cache on disk."""
+"""Compiles a rule under a logic to the steps of one iteration; compiled programs are cached on disk."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _EDITION: Final = 5
 
 @dataclass(frozen=True)
 class Fold:
-    """One associative and commutative operation over all inputs, as an alternative to a step's program.
+    """An associative and commutative operation over all inputs that gives the same result as the program of a step.
 
     Attributes:
-        op: `MUL` (which is AND on bit planes), `MIN` or `MAX`.
-        complement: Whether inputs and result are negated: OR, as the complement of AND.
+        op: The operation: `MUL` (which is AND on bit planes), `MIN` or `MAX`.
+        complement: Whether the inputs and the result are negated, which turns AND into OR.
     """
 
     op: Op
@@ -43,26 +43,27 @@ class Fold:
 
     @property
     def neutral(self) -> int:
-        """The neutral element, after negation if any."""
+        """The neutral element of the operation (0 or 1), in terms of the negated inputs if `complement` is set."""
         return 0 if self.op is Op.MAX else 1
 
 
 @dataclass(frozen=True)
 class Step:
-    """A compiled sub-iteration.
+    """A compiled sub-iteration: a program and the offsets of the voxels that are the program's inputs.
 
     Attributes:
-        program: The new value of a voxel.
-        offsets: The offset of each of the program's inputs, turned to the direction of the step.
-        outside: The value of voxels outside the image.
-        absorbing: A value that the step never changes, 0 or 1, so that runs of it can be skipped; None if there is
-            none.
-        fold: A fold equivalent to `program`, if there is one whose neutral element is the value outside the image.
-        subfield: The parity along each axis of the indices, in the whole map, of the voxels to which the step is
-            applied; None for all voxels.
-        ranked: Whether the step acts on values by their order: a voxel is lowered to the highest of its value and its
-            neighbours' lower values at which `program` keeps it, with the neighbours of at least that value as
-            foreground.
+        program: The program that computes the new value of a voxel.
+        offsets: The offset of each input of the program, turned to the direction of the sub-iteration.
+        outside: The value of voxels outside the image, 0 or 1.
+        absorbing: A voxel value that the step never changes, 0 or 1, so that groups of voxels with that value can be
+            skipped; None if no value is absorbing.
+        fold: A `Fold` equivalent to `program` whose neutral element is the value outside the image; None if no such
+            fold exists.
+        subfield: The parity of the indices along each axis of the whole map, for the voxels to which the step is
+            applied; None if the step is applied to all voxels.
+        ranked: Whether the step acts on values by their order: each voxel is lowered to the highest value, among the
+            voxel's own and the neighbours' lower values, at which `program` does not delete the voxel if the
+            neighbours of at least that value are taken as foreground.
     """
 
     program: Program
@@ -75,16 +76,20 @@ class Step:
 
     @property
     def centre(self) -> int | None:
-        """The index of the centre voxel among the inputs; None if the program does not depend on it."""
+        """The index of the centre voxel among the inputs; None if the program does not depend on the centre voxel."""
         return next((k for k, offset in enumerate(self.offsets) if not any(offset)), None)
 
 
 @cache
 def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
-    """Return the steps of one iteration of a rule under a logic: `DIAGRAM`, `NESTED`, `RANKS` or one of `LOGICS`.
+    """Return the steps (compiled sub-iterations) of one iteration of a rule under a logic.
+
+    Args:
+        rule: The rule to be compiled.
+        logic: `DIAGRAM`, `NESTED`, `RANKS` or a key of `lowering.LOGICS`.
 
     Raises:
-        RuleError: If the rule's decision diagram is too large.
+        RuleError: If the decision diagram of the rule is too large.
     """
     steps = []
     for sub_iteration in rule.sub_iterations:
@@ -109,11 +114,11 @@ def compile_rule(rule: Rule, logic: str) -> tuple[Step, ...]:
 
 
 def is_increasing(rule: Rule) -> bool:
-    """Return whether a rule is increasing: more foreground in the input never gives less in the output.
+    """Return whether a rule is increasing: more foreground in the input never gives less foreground in the output.
 
-    `MINMAX` is then exact at every threshold: each level set of the output is the binary rule on that level set of the
-    input. For any other rule it is a fuzzy logic on the condition as written. A rule too large for a diagram counts as
-    increasing only if its condition is written without complements.
+    The logic `MINMAX` is then exact at every threshold: each level set of the output is the binary rule applied to
+    that level set of the input. For any other rule, `MINMAX` is a fuzzy logic on the condition as written. A rule too
+    large for a decision diagram counts as increasing only if the condition is written without complements.
     """
     return all(step.program.is_increasing for step in compile_rule(rule, MINMAX))
 

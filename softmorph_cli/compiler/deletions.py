@@ -1,7 +1,7 @@
-"""Truth tables of deleting steps: the configurations of its neighbours in which a voxel is deleted.
+"""Computes truth tables of deleting steps: whether a voxel is deleted for each configuration of the neighbours.
 
-A voxel with 26 neighbours has 2^26 configurations: 8 MB of bits, computed from the program and kept on disk,
-compressed. A look-up is faster than the program's thousand operations where few voxels are tested.
+A voxel with 26 neighbours has 2^26 configurations: 8 MB of bits, computed from the program and cached on disk,
+compressed. Where few voxels are tested, a look-up in the table is faster than a program with a thousand operations.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ _BITS: Final[dict[Op, Callable[..., Any]]] = {
 
 @dataclass(frozen=True)
 class DeletionTable:
-    """The configurations of a neighbourhood in which a voxel is deleted.
+    """The truth table of a deleting step: one bit for each configuration of the neighbours of a foreground voxel.
 
     Attributes:
-        neighbours: Indices of the step's inputs without the voxel itself; bit j of a configuration belongs to the jth.
-        bits: Bit b of byte w is configuration 8 w + b.
-        border: A position in `neighbours` that is background wherever a voxel is deleted; -1 if there is none.
+        neighbours: Indices of the inputs of the step that are neighbours (not the centre voxel); bit j of a
+            configuration is the value of input `neighbours[j]`.
+        bits: The table as bytes: bit b of byte w is set if a voxel with configuration 8 w + b is deleted.
+        border: The position in `neighbours` of a neighbour that is background in every configuration in which a voxel
+            is deleted; -1 if no neighbour is.
     """
 
     neighbours: tuple[int, ...]
@@ -56,30 +58,31 @@ class DeletionTable:
 
 
 def table_of(step: Step) -> DeletionTable:
-    """Return the table of a sub-iteration of a rule that only deletes."""
+    """Return the truth table of a step; the rule of the step has to be one that only deletes."""
     inputs = step.program.inputs
     border, words = _table(step.program)
     return DeletionTable(tuple(map(inputs.index, _neighbours(step.program))), words.view(np.uint8), border)
 
 
 def deletions(program: Program) -> Words:
-    """Return the table of a program over all 8 or 26 neighbours, in the order of `rules.ring`.
+    """Return the truth table of a program over all 8 or 26 neighbours, in the order of `rules.ring`.
 
     Returns:
-        Bit b of word w stands for the configuration 64 w + b; shape (4,) in 2D and (2^20,) in 3D.
+        An array of 64-bit words, shape (4,) in 2D and (2^20,) in 3D; bit b of word w is set if a voxel with
+        configuration 64 w + b is deleted.
     """
     neighbours = ring(len(program.inputs[0])).offsets
     return _table(program)[1] if _neighbours(program) == neighbours else _evaluate(program, neighbours)
 
 
 def _neighbours(program: Program) -> tuple[Offset, ...]:
-    """Return the offsets of a program's inputs without the voxel itself, in array order."""
+    """Return the offsets of the inputs of a program in array order, without the centre voxel."""
     return tuple(sorted(offset for offset in program.inputs if any(offset)))
 
 
 @cache
 def _table(program: Program) -> tuple[int, Words]:
-    """Return the border and the words of a program's table, from disk if it is there."""
+    """Return the `border` and the 64-bit words of a program's truth table, from the disk cache if possible."""
     key, neighbours = hashlib.sha256(str(program).encode()).hexdigest()[:32], _neighbours(program)
     known = disk.load("tables", key)
     if known is not None:
@@ -102,7 +105,7 @@ def _table(program: Program) -> tuple[int, Words]:
 
 
 def _evaluate(program: Program, neighbours: Sequence[Offset]) -> Words:
-    """Return the words of a program's table; bit k of a configuration is the kth neighbour.
+    """Return the 64-bit words of a program's truth table; bit k of a configuration is the value of `neighbours[k]`.
 
     With fewer than six neighbours the configurations repeat within the single word.
     """
@@ -124,7 +127,12 @@ def _size(neighbours: Sequence[Offset]) -> int:
 
 
 def _pattern(place: int, numbers: Words) -> Words:
-    """Return the values of the neighbour at bit `place` in the 64 configurations of each numbered word."""
+    """Return words whose bits are the value of the neighbour at bit `place` in the 64 configurations of each word.
+
+    Args:
+        place: The bit of the neighbour in a configuration.
+        numbers: The indices of the words in the truth table.
+    """
     if place < len(_WITHIN):
         return np.full(numbers.size, _WITHIN[place])
     return np.uint64(0) - (numbers >> np.uint64(place - len(_WITHIN)) & np.uint64(1))

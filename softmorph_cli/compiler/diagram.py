@@ -1,6 +1,7 @@
-"""Reduced ordered binary decision diagrams (ROBDDs) of expressions, by the library dd.
+"""Builds reduced ordered binary decision diagrams (ROBDDs) of expressions with the library dd.
 
-dd's diagrams have complemented edges, which are removed here: each reachable pair of node and sign becomes a node.
+The diagrams of dd have complemented edges. This module removes them: each reachable pair of a node and a sign becomes
+a separate node.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ _MAX_INTERMEDIATE_NODES: Final = 200_000
 
 @dataclass(frozen=True)
 class Decision:
-    """A decision node: its value is `low` if the voxel at `offset` is background, else `high`.
+    """A node of a decision diagram: it refers to `low` if the voxel at `offset` is background, else to `high`.
 
-    References are 0 for false, 1 for true, k + 2 for node k.
+    `low` and `high` are references: 0 is the constant false, 1 is the constant true, k + 2 is node k of the diagram.
     """
 
     offset: Offset
@@ -32,12 +33,12 @@ class Decision:
 
 @dataclass(frozen=True)
 class DecisionDiagram:
-    """A reduced ordered decision diagram.
+    """A reduced ordered binary decision diagram.
 
     Attributes:
-        nodes: Children before parents.
-        root: The reference of the function.
-        order: The variables from top to bottom.
+        nodes: The decision nodes, children before parents.
+        root: The reference (0, 1 or k + 2, as in `Decision`) of the node that represents the whole function.
+        order: The offsets of the variables from the top of the diagram to the bottom.
     """
 
     nodes: tuple[Decision, ...]
@@ -45,21 +46,21 @@ class DecisionDiagram:
     order: tuple[Offset, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
-        """Return the number of decision nodes."""
+        """Return the number of decision nodes of the diagram."""
         return len(self.nodes)
 
 
 def build(expression: Expression, order: tuple[Offset, ...] = ()) -> DecisionDiagram:
-    """Return the diagram of an expression.
+    """Return the decision diagram of an expression.
 
     Args:
         expression: The Boolean function.
-        order: Variables from top to bottom; others follow in the order of their occurrence in the expression. dd's
-            reordering by sifting is not used: it depends on Python's hash seed, and the program has to be
-            reproducible.
+        order: The offsets of variables from the top of the diagram to the bottom; other variables follow in the order
+            of their occurrence in the expression. dd's reordering by sifting is not used: it depends on Python's hash
+            seed, and the compiled program has to be reproducible.
 
     Raises:
-        RuleError: If the diagram exceeds `MAX_NODES`.
+        RuleError: If the diagram exceeds `MAX_NODES` nodes.
     """
     import dd.bdd
 
@@ -100,10 +101,11 @@ def _lower(root: int, manager: Any, offsets: dict[str, Offset]) -> DecisionDiagr
 
 
 def is_increasing(diagram: DecisionDiagram) -> bool:
-    """Return whether the function is increasing: foreground in place of background never turns it off.
+    """Return whether the function of a diagram is increasing: adding foreground never makes the function false.
 
-    Every node is the function with some voxels fixed. So the function is increasing if and only if the low function of
-    every node implies the high one; the implication is tested on the diagram, for all inputs at once.
+    Every node represents the function with some voxels fixed. So the function is increasing if and only if, for every
+    node, the function of `low` implies the function of `high`; the implication is tested on the diagram, for all
+    inputs at once.
     """
     depth = {offset: number for number, offset in enumerate(diagram.order)}
 

@@ -1,9 +1,10 @@
-"""Lowers a decision diagram or an expression to a program.
+"""Lowers (translates) a decision diagram or an expression to a program.
 
-`multilinear` evaluates the diagram: each node is low + x (high - low), the expectation of the Boolean function for
-independent voxels, and on bit planes the function itself. `minmax` evaluates the diagram of an increasing rule: each
-node is max(low, min(x, high)), so that every level set of the result is the rule on that level set. The fuzzy logics
-evaluate the expression as it was written, because their AND does not distribute over OR.
+The logic `multilinear` evaluates the diagram: each node is low + x (high - low), which is the expectation of the
+Boolean function for independent voxels, and on bit planes the function itself. The logic `minmax` evaluates the
+diagram of an increasing rule: each node is max(low, min(x, high)), so that every level set of the result is the rule
+applied to that level set. The fuzzy logics evaluate the expression as it was written, because their AND does not
+distribute over OR.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ Connective = Callable[[Builder, int, int], int]
 
 
 def lower_diagram(diagram: DecisionDiagram, *, nested: bool = False) -> Program:
-    """Return the program of a diagram: the exact expectation on probabilities, the rule itself on bit planes.
+    """Return the program of a diagram, which computes the exact expectation on probabilities, the rule on bit planes.
 
     Args:
-        diagram: The new value of a voxel.
-        nested: On bit planes of nested level sets: a voxel is deleted from a level only if it is deleted from all
-            higher levels, so that the level sets stay nested.
+        diagram: The Boolean function that gives the new value of a voxel.
+        nested: Whether the program acts on bit planes of nested level sets. A voxel is then deleted from a level only
+            if it is deleted from all higher levels, so that the level sets stay nested.
     """
     builder = Builder()
     result = _lower_nodes(diagram, builder, builder.mix)
@@ -33,7 +34,7 @@ def lower_diagram(diagram: DecisionDiagram, *, nested: bool = False) -> Program:
 
 
 def lower_increasing(diagram: DecisionDiagram) -> Program:
-    """Return the program of an increasing diagram in minima and maxima: the rule at every threshold."""
+    """Return the program, in minima and maxima, that applies an increasing diagram at every threshold."""
     builder = Builder()
 
     def choose(x: int, low: int, high: int) -> int:
@@ -51,7 +52,7 @@ def _lower_nodes(diagram: DecisionDiagram, builder: Builder, choose: Callable[[i
 
 
 def lower_expression(expression: Expression, logic: str) -> Program:
-    """Return the program of an expression, as it was written, under a logic of `LOGICS`."""
+    """Return the program of an expression as it was written, under the logic with the name `logic` in `LOGICS`."""
     conjunction, disjunction, parity = LOGICS[logic]
     builder = Builder()
     value: dict[Expression, int] = {}
@@ -73,7 +74,7 @@ def lower_expression(expression: Expression, logic: str) -> Program:
 
 
 def _dual(conjunction: Connective) -> Connective:
-    """Return OR as NOT (NOT a AND NOT b), which is accurate near 1, where closed forms divide by zero."""
+    """Return the OR that is dual to an AND, NOT (NOT a AND NOT b): near 1 a closed form would divide by zero."""
     return lambda b, x, y: b.negate(conjunction(b, b.negate(x), b.negate(y)))
 
 

@@ -1,10 +1,10 @@
-"""Necessary conditions for a program to change a voxel, by partial evaluation with one input fixed.
+"""Finds necessary conditions for a program to change a voxel, by partial evaluation with one input fixed.
 
-A thinning deletes only foreground, and only where the neighbour on its border side is background. With the opposite
-value of that input every instruction reduces to a constant or to the voxel's value, by identities that are exact in
-floating-point arithmetic (0 x = 0, 1 x = x, c + x (c - c) = c) for operands in [0, 1]; and `FILL` does not change the
-word of a voxel whose level sets are nested. So where a condition fails, skipping the voxel is bit for bit the same as
-running the program.
+A thinning deletes only foreground, and only where the neighbour on the side from which the pass deletes is
+background. With the opposite value of that input every instruction reduces to a constant or to the voxel's value, by
+identities that are exact in floating-point arithmetic (0 x = 0, 1 x = x, c + x (c - c) = c) for operands in [0, 1];
+and `FILL` does not change the word of a voxel whose level sets are nested. So where a condition fails, skipping the
+voxel is bit for bit the same as running the program.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def needs(step: Step, *, bits: bool = False) -> tuple[tuple[int, int], ...]:
     """Return necessary conditions for a step to change a voxel.
 
     Args:
-        step: A sub-iteration.
-        bits: Whether it runs on bit planes, where more can be simplified.
+        step: A compiled sub-iteration.
+        bits: Whether the step acts on bit planes, for which more identities hold.
 
     Returns:
-        Pairs of an input and a value: where the input is exactly 1 - value, the voxel keeps its value. The pair of
-        the voxel itself comes first, if there is one.
+        Pairs of the index of an input and a value, 0 or 1: where the input is exactly 1 - value, the step does not
+        change the voxel. The pair of the centre voxel comes first, if there is one.
     """
     centre = step.centre
     if centre is None:

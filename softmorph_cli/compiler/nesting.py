@@ -1,11 +1,11 @@
-"""Whether a rule may run as `nested`: deleting any subset of what a sub-iteration deletes keeps the topology.
+"""Tests whether a rule may run as `nested`: deleting any subset of the voxels a pass deletes keeps the topology.
 
-Method `nested` deletes a voxel from a level only if it is deleted from all higher levels, so at each level it deletes
-a subset of what the rule deletes. In 2D the minimal sets of pixels whose deletion changes the topology are known, and
-all are tested: single pixels, two 4-neighbours, and components within a 2 x 2 square (Ronse, *Minimal test patterns
-for connectivity preservation in parallel thinning algorithms for binary digital images*, 1988). In 3D the voxels have
-to be P-simple, see `p_simple`, which is sufficient but not necessary. Voxels of one subfield are not neighbours: each
-of them has to be simple.
+The method `nested` deletes a voxel from a level only if the voxel is deleted from all higher levels, so at each level
+it deletes a subset of the voxels that the rule deletes. In 2D the minimal sets of pixels whose deletion changes the
+topology are known, and all are tested: single pixels, two 4-neighbours, and components within a 2 x 2 square (Ronse,
+*Minimal test patterns for connectivity preservation in parallel thinning algorithms for binary digital images*,
+1988). In 3D the deleted voxels have to be P-simple (module `p_simple`), which is sufficient but not necessary. Voxels
+of one subfield are not neighbours: each of them has to be simple.
 """
 
 from __future__ import annotations
@@ -47,15 +47,16 @@ KNOWN: Final = resources.files("softmorph_cli.compiler") / "nesting.json"
 
 @dataclass(frozen=True)
 class Nesting:
-    """Whether a rule may run as `nested`, and why.
+    """The result of the test whether a rule may run as `nested`, with a reason.
 
     Attributes:
-        holds: Whether it may.
-        reason: A clause about the rule, without a full stop.
-        counterexample: A picture of an image for which it fails, in the format of rules, with `d` for deleted voxels
-            and, in 3D, `p` for neighbours that may be deleted with them; None if there is none.
-        repair: Whether the rule restricted to simple points and subfields (`simple_points.with_simple`), which may
-            run as `nested`, deletes anything.
+        holds: Whether the rule may run as `nested`.
+        reason: The reason, as a clause about the rule without a full stop.
+        counterexample: A picture of an image for which the test fails, in the format of templates, with `d` for
+            deleted voxels and, in 3D, `p` for neighbours that may be deleted together with them; None if no picture
+            was drawn.
+        repair: Whether the rule restricted to simple points and subfields (`simple_points.with_simple`) deletes any
+            voxel; the restricted rule may run as `nested`.
     """
 
     holds: bool
@@ -64,7 +65,11 @@ class Nesting:
     repair: bool = False
 
     def describe(self, rule: str) -> str:
-        """Return a message about a rule, by its name or file, with the counter-example and what to type."""
+        """Return a message for the user about a rule, with the counter-example and the command to type instead.
+
+        Args:
+            rule: The name or the file of the rule.
+        """
         if self.holds:
             return f"rule {rule} can run as nested: {self.reason}."
         text, drawing = f"rule {rule} cannot run as nested: {self.reason}", ""
@@ -91,12 +96,12 @@ _PROVEN: Final = Nesting(
 
 @cache
 def check(rule: Rule) -> Nesting:
-    """Return whether a rule may run as `nested`.
+    """Return whether a rule may run as `nested`, as a `Nesting`.
 
-    In 3D this takes some seconds for a new program; findings are cached on disk.
+    In 3D the test takes some seconds for a new program; results are cached on disk.
 
     Raises:
-        RuleError: If the rule's decision diagram is too large.
+        RuleError: If the decision diagram of the rule is too large.
     """
     if rule.action is not Action.DELETE:
         does = {Action.ADD: "adds", Action.SET: "sets"}[rule.action]
@@ -120,7 +125,7 @@ def check(rule: Rule) -> Nesting:
 
 
 def _repairable(rule: Rule) -> bool:
-    """Return whether a rule restricted to simple points deletes anything, and its diagrams are small enough."""
+    """Return whether a rule restricted to simple points still deletes voxels and has decision diagrams small enough."""
     try:
         return any(len(step.program.instructions) > 1 for step in compile_rule(with_simple(rule), DIAGRAM))
     except RuleError:
@@ -128,7 +133,7 @@ def _repairable(rule: Rule) -> bool:
 
 
 def _implies_simple(condition: Expression) -> bool:
-    """Return whether a condition is `simple`, or a conjunction with it."""
+    """Return whether a condition is the expression `simple`, or a conjunction that contains it."""
     if condition in (simple(2), simple(3)):
         return True
     return isinstance(condition, And) and any(map(_implies_simple, condition.arguments))
@@ -162,7 +167,7 @@ def _known() -> dict[str, dict[str, Any]]:
 
 
 def prove(step: Step, dimensions: int) -> Nesting:
-    """Return whether deleting any subset of a step's deletions keeps the topology, by testing all neighbourhoods."""
+    """Return whether deleting any subset of a step's deleted voxels keeps the topology; tests all neighbourhoods."""
     deleted = deletions(step.program)
     alone = step.subfield is not None
     if dimensions == 3:
@@ -186,7 +191,12 @@ def _prove_3d(deleted: Words, *, alone: bool) -> Nesting:
 
 
 def _failures_2d(deleted: Words, *, alone: bool) -> Iterator[tuple[str, Set[Offset], Set[Offset]]]:
-    """Yield reasons, images and their pixels that the rule deletes although that changes the topology."""
+    """Yield the failures of a 2D rule: a reason, an image, and the pixels whose deletion changes the topology.
+
+    Args:
+        deleted: The truth table of the deletions, from `deletions.deletions`.
+        alone: Whether no two neighbours are deleted at once (the pass is over one subfield).
+    """
 
     def is_deleted(pixel: Offset, image: Set[Offset]) -> bool:
         bits = ring(2).bits(_about(pixel, image))
@@ -215,7 +225,7 @@ def _failures_2d(deleted: Words, *, alone: bool) -> Iterator[tuple[str, Set[Offs
 
 
 def _images(pixels: Set[Offset]) -> Iterator[Set[Offset]]:
-    """Yield all images of pixels and any of their neighbours, the smallest first."""
+    """Yield all images that consist of `pixels` and any subset of the pixels' neighbours, the smallest image first."""
     near = sorted(set().union(*(around(pixel, set(block(2))) for pixel in pixels)) - pixels)
     for size in range(len(near) + 1):
         for chosen in combinations(near, size):
@@ -223,12 +233,12 @@ def _images(pixels: Set[Offset]) -> Iterator[Set[Offset]]:
 
 
 def _about(pixel: Offset, image: Set[Offset]) -> set[Offset]:
-    """Return an image in coordinates relative to a pixel."""
+    """Return the foreground of an image in coordinates relative to a pixel."""
     return around((-pixel[0], -pixel[1]), image)
 
 
 def _is_simple(image: Set[Offset], dimensions: int) -> bool:
-    """Return whether the central voxel of an image is simple."""
+    """Return whether the centre voxel of an image is a simple point."""
     neighbours = ring(dimensions)
     bits = neighbours.bits(image)
     foreground = components(bits, bits, neighbours.grow)
@@ -246,7 +256,7 @@ def _draw_2d(image: Set[Offset], removed: Set[Offset]) -> str:
 
 
 def write(path: Path) -> None:
-    """Write the findings for the bundled deleting rules in 3D as JSON."""
+    """Write the results of the test for the bundled deleting 3D rules to a JSON file."""
     found: dict[str, Step] = {}
     for rule in map(catalog.bundled, catalog.names()):
         if rule.dimensions == 3 and rule.action is Action.DELETE:

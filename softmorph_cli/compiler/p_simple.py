@@ -1,9 +1,10 @@
-"""P-simple points in 3D: voxels that may be deleted together with any neighbours in the set P.
+"""Tests for P-simple points in 3D: voxels that may be deleted together with any neighbours in a set P.
 
-A voxel x of a set P is P-simple if it is simple after the deletion of any part of the rest of P. Deleting any subset
-of P-simple voxels at once keeps the topology (26, 6). The neighbourhood of x does not determine which neighbours a
-sub-iteration deletes, so P is taken as large as possible: a neighbour belongs to it unless the part of its
-neighbourhood that is visible from x excludes its deletion. A larger P makes fewer voxels P-simple: the test is safe.
+A voxel x of a set P is P-simple if x is simple after the deletion of any part of the rest of P. Deleting any subset
+of P-simple voxels at once keeps the topology for (26, 6) connectivity. The neighbourhood of x does not determine
+which neighbours a sub-iteration deletes, so P is taken as large as possible: a neighbour belongs to P unless the part
+of the neighbour's neighbourhood that is visible from x excludes the neighbour's deletion. A larger P makes fewer
+voxels P-simple, so the test is conservative.
 
 Source: Bertrand, *On P-simple points*, Comptes rendus de l'Académie des sciences 321 (1995).
 """
@@ -27,13 +28,18 @@ Allowed = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class _View:
-    """The parts of the rings of neighbours y that lie in the ring of a voxel x, as tables of view numbers.
+    """Tables of views: the part of the ring of each neighbour y that also lies in the ring of a voxel x.
+
+    A ring is an integer with a bit for each of the 26 neighbours. A view is an integer with a bit for each common
+    neighbour of x and y.
 
     Attributes:
-        seen: For each y and each 9 bits of the ring of x their contribution to the view's number, (26, 3, 512).
-        shown: The same for the ring of y.
-        back: The bit of x in the ring of y, (26,).
-        start: The number of the first view of each y, (27,).
+        seen: For each y and each value of 9 bits of the ring of x, the bits that they contribute to the view, (26, 3,
+            512).
+        shown: For each y and each value of 9 bits of the ring of y, the bits that they contribute to the view, (26,
+            3, 512).
+        back: For each y, the bit of x in the ring of y, (26,).
+        start: For each y, the index of the first view in a table of all views of all neighbours, (27,).
     """
 
     seen: Masks
@@ -43,14 +49,14 @@ class _View:
 
 
 def first_failure(deleted: Words, *, alone: bool) -> tuple[set[Offset], set[Offset]] | None:
-    """Return the first neighbourhood in which a deleted voxel is not P-simple; None if there is none.
+    """Return the first neighbourhood in which a deleted voxel is not P-simple; None if no such neighbourhood exists.
 
     Args:
-        deleted: See `deletions.deletions`, shape (2^20,).
-        alone: Whether no neighbours are deleted with the voxel: P-simple then means simple.
+        deleted: The truth table of the deletions, from `deletions.deletions`, shape (2^20,).
+        alone: Whether no neighbours are deleted together with the voxel: P-simple then means simple.
 
     Returns:
-        The foreground neighbours, and those of them that may be deleted as well.
+        The offsets of the foreground neighbours, and the offsets of those neighbours that may be deleted as well.
     """
     mark, search = _compiled()
     neighbours, view = ring(3), _view()
@@ -86,10 +92,10 @@ def is_p_simple(bits: int, peers: int, tables: tuple[Any, ...], count: Any) -> b
     """Return whether a voxel is P-simple, by Bertrand's local characterisation.
 
     Args:
-        bits: The foreground of its ring.
-        peers: The part of it in P.
-        tables: `grow`, `flow`, `near`, `cross` of the ring, and `squares()`.
-        count: `rules.ring.components`, possibly compiled.
+        bits: The ring (bit mask of neighbours) of the foreground neighbours of the voxel.
+        peers: The ring of the foreground neighbours that belong to P.
+        tables: The masks `grow`, `flow`, `near`, `cross` of `Ring`, and the result of `squares()`.
+        count: The function `rules.ring.components`, possibly compiled.
     """
     grow, flow, near, cross, square = tables
     kept = bits & ~peers
@@ -113,7 +119,10 @@ def is_p_simple(bits: int, peers: int, tables: tuple[Any, ...], count: Any) -> b
 
 @cache
 def squares() -> Masks:
-    """Return the other two voxels of the four unit squares of x and each direct neighbour, as bits, shape (26, 4)."""
+    """Return bit masks, shape (26, 4), for the four unit squares that contain x and each direct neighbour.
+
+    Each mask holds the two voxels of a square other than x and the neighbour; rows of other neighbours are 0.
+    """
     neighbours = ring(3)
     found = np.zeros((26, 4), np.int64)
     sides = sorted(neighbours.chosen(neighbours.cross))
@@ -146,7 +155,7 @@ def _gather(table: Masks, neighbours: Ring, place: Offset, bit: int) -> None:
 
 
 def _mark(deleted: Words, shown: Masks, back: Masks, start: Masks, allowed: Allowed) -> None:
-    """Mark the views with which a neighbour may be deleted; x is foreground."""
+    """Set `allowed` for each view (of `_View`) with which a neighbour may be deleted while x is foreground."""
     for word in range(deleted.size):
         for bit in range(64 if deleted[word] else 0):
             if deleted[word] >> np.uint64(bit) & np.uint64(1):
@@ -158,7 +167,14 @@ def _mark(deleted: Words, shown: Masks, back: Masks, start: Masks, allowed: Allo
 
 
 def peers_of(bits: int, seen: Masks, start: Masks, allowed: Allowed) -> int:
-    """Return the foreground neighbours of a ring whose deletion their views do not exclude."""
+    """Return the ring of the foreground neighbours that may be deleted too, according to their views (`_View`).
+
+    Args:
+        bits: The ring of the foreground neighbours of the voxel x.
+        seen: The table `_View.seen`.
+        start: The table `_View.start`.
+        allowed: For each view, whether the neighbour may be deleted.
+    """
     found = 0
     for y in range(26):
         if bits >> y & 1:

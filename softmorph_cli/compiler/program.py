@@ -1,8 +1,9 @@
 """Programs: immutable straight-line code, the intermediate representation between rules and backends.
 
-A backend that implements the twelve operations runs every rule under every method. A program of `INPUT`, `CONST`,
-`NOT`, `MUL` and `MIX` only is also a Boolean circuit: on bit planes `MUL` is AND, `NOT` is the complement and `MIX`
-selects, so that 64 binary images are processed at once. `FILL`, on bit planes only, keeps level sets nested.
+A backend that implements the twelve operations of `Op` runs every rule under every method. A program that consists
+only of `INPUT`, `CONST`, `NOT`, `MUL` and `MIX` is also a Boolean circuit: on bit planes `MUL` is AND, `NOT` is the
+complement and `MIX` selects, so that 64 binary images are processed at once. `FILL`, an operation on bit planes only,
+keeps level sets nested.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 
 class Op(StrEnum):
-    """The operation of an instruction."""
+    """The operation of an instruction; a comment gives the meaning where the name does not."""
 
     INPUT = "input"  # the value at one offset of the neighbourhood
     CONST = "const"  # 0 or 1
@@ -45,11 +46,11 @@ INCREASING: Final = frozenset({Op.INPUT, Op.CONST, Op.MIN, Op.MAX})
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """An instruction.
+    """An instruction of a program: an operation and the operands.
 
     Attributes:
         op: The operation.
-        operands: Indices of earlier instructions; for `INPUT` the index of an input, for `CONST` the value.
+        operands: Indices of earlier instructions; for `INPUT` the index of an input, for `CONST` the value 0 or 1.
     """
 
     op: Op
@@ -58,28 +59,29 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Program:
-    """Straight-line code for the new value of one voxel.
+    """Straight-line code that computes the new value of one voxel.
 
     Attributes:
-        inputs: The offset of each input, for the rule's first direction.
-        instructions: Operands precede the instructions that use them; the last instruction is the result.
+        inputs: The offset of each input from the centre voxel, for the rule's first direction.
+        instructions: The instructions in topological order: operands precede the instructions that use them, and the
+            last instruction computes the result.
     """
 
     inputs: tuple[Offset, ...]
     instructions: tuple[Instruction, ...]
 
     def __hash__(self) -> int:
-        """Hash the fingerprint, which is cached: programs are keys of many caches."""
+        """Return the hash of the program, from the cached fingerprint: programs are keys of many caches."""
         return hash((self.fingerprint, self.inputs))
 
     @cached_property
     def is_boolean(self) -> bool:
-        """Whether the program also runs on bit planes."""
+        """Whether the program can also run on bit planes: all operations are Boolean."""
         return all(instruction.op in BOOLEAN for instruction in self.instructions)
 
     @cached_property
     def is_increasing(self) -> bool:
-        """Whether it consists of minima and maxima: every threshold commutes with it."""
+        """Whether the program consists only of minima and maxima, so that it commutes with every threshold."""
         return all(instruction.op in INCREASING for instruction in self.instructions)
 
     @cached_property
@@ -89,21 +91,21 @@ class Program:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the instructions; the same for programs that differ only in their offsets."""
+        """A hash of the instructions, which is equal for programs that differ only in the offsets of the inputs."""
         return hashlib.sha256(self.code.encode()).hexdigest()[:20]
 
     def __str__(self) -> str:
-        """Return the text for `parse`."""
+        """Return the program as text with a checksum, in the format that `parse` reads."""
         offsets = "; ".join(" ".join(map(str, offset)) for offset in self.inputs)
         body = f"inputs {offsets}\n{self.code}\n"
         return f"{body}end {_checksum(body)}\n"
 
 
 def parse(text: str) -> Program:
-    """Return the program of a text.
+    """Return the program written as text by `str(program)`.
 
     Raises:
-        ValueError: If the text is damaged.
+        ValueError: If the checksum or an instruction of the text is wrong.
     """
     body, _, end = text.rpartition("end ")
     if end.strip() != _checksum(body):
@@ -127,7 +129,13 @@ def _checksum(body: str) -> str:
 
 
 def execute(program: Program, inputs: Sequence[T], algebra: Mapping[Op, Callable[..., T]]) -> T:
-    """Return the result of a program on values of any type; `CONST` is called with 0 or 1."""
+    """Return the result of a program on values of any type.
+
+    Args:
+        program: The program to be run.
+        inputs: The value of each input of the program.
+        algebra: For each operation, a function on the values; the function of `CONST` is called with 0 or 1.
+    """
     last = len(program.instructions) - 1
     return execute_all(program.instructions, (last,), inputs, algebra)[0]
 
@@ -138,7 +146,7 @@ def execute_all(
     inputs: Sequence[T],
     algebra: Mapping[Op, Callable[..., T]],
 ) -> list[T]:
-    """Run instructions on values of any type and return the results with the given numbers."""
+    """Run instructions on values of any type and return the values of the instructions with the indices `results`."""
     # Values are dropped after their last use: arrays would fill the memory.
     last_use = {o: n for n, i in enumerate(instructions) if i.op not in _LEAVES for o in i.operands}
     last_use |= dict.fromkeys(results, len(instructions))
@@ -175,7 +183,7 @@ NUMBERS: Final[Mapping[Op, Callable[..., float]]] = {
 
 
 class Builder:
-    """Builds a program without duplicate instructions."""
+    """Builds a program without duplicate instructions; instructions are referred to by index."""
 
     def __init__(self) -> None:
         self._inputs: dict[Offset, int] = {}
@@ -183,7 +191,7 @@ class Builder:
         self._instructions: list[Instruction] = []
 
     def emit(self, op: Op, *operands: int) -> int:
-        """Return the number of an instruction, which is added if it is new."""
+        """Return the index of an instruction, which is added if the builder does not contain it yet."""
         instruction = Instruction(op, operands)
         number = self._numbers.setdefault(instruction, len(self._instructions))
         if number == len(self._instructions):
@@ -191,15 +199,15 @@ class Builder:
         return number
 
     def input(self, offset: Offset) -> int:
-        """Return the number of the input at an offset."""
+        """Return the index of the `INPUT` instruction for the voxel at `offset`."""
         return self.emit(Op.INPUT, self._inputs.setdefault(offset, len(self._inputs)))
 
     def const(self, value: int) -> int:
-        """Return the number of the constant 0 or 1."""
+        """Return the index of the `CONST` instruction for the value 0 or 1."""
         return self.emit(Op.CONST, value)
 
     def negate(self, a: int) -> int:
-        """Return 1 - a; a double negation cancels."""
+        """Return the index of an instruction for 1 - a; a double negation is simplified to its operand."""
         instruction = self._instructions[a]
         match instruction.op:
             case Op.NOT:
@@ -209,7 +217,7 @@ class Builder:
         return self.emit(Op.NOT, a)
 
     def mix(self, x: int, low: int, high: int) -> int:
-        """Return low + x (high - low), simplified if low and high are constants."""
+        """Return the index of an instruction for low + x (high - low), simplified if low or high is constant."""
         zero, one = (self._numbers.get(Instruction(Op.CONST, (value,))) for value in (0, 1))
         if low == zero and low is not None:
             return x if high == one else self.emit(Op.MUL, x, high)
@@ -218,7 +226,7 @@ class Builder:
         return self.emit(Op.MIX, x, low, high)
 
     def build(self, result: int) -> Program:
-        """Return the program that computes `result`, without unused instructions."""
+        """Return the program whose result is the instruction with index `result`, without unused instructions."""
         instructions, _ = self.needed([result])
         offsets = list(self._inputs)
         inputs: dict[int, int] = {}
@@ -229,7 +237,7 @@ class Builder:
         return Program(tuple(offsets[index] for index in inputs), kept)
 
     def needed(self, results: Sequence[int]) -> tuple[tuple[Instruction, ...], tuple[int, ...]]:
-        """Return the instructions that the results depend on, renumbered, and the results' new numbers."""
+        """Return the instructions on which `results` depend, reindexed, and the new indices of `results`."""
         wanted = set(results)
         for number in range(max(wanted, default=-1), -1, -1):
             if number in wanted and self._instructions[number].op not in _LEAVES:

@@ -1,4 +1,4 @@
-"""Compiled programs on a device: a backend for each, behind the protocols of `backend`."""
+"""Runs compiled programs on the CPU or a GPU, by several backends with the protocols in `backend`."""
 
 __all__ = [
     "backend",

@@ -1,8 +1,9 @@
-"""Programs with a gradient on the CPU: compiled kernels in a `torch.autograd.Function`, differentiable once.
+"""Runs programs with a gradient on the CPU: compiled kernels in a `torch.autograd.Function`, differentiable once.
 
 Autograd stores only the input map of each sub-iteration. The backward pass recomputes the values of a program in
-registers and accumulates the gradients run by run. Slabs that are processed in parallel are a slab apart (two colours),
-so no two threads add to the same voxel and the sums do not depend on the number of threads.
+registers and accumulates the gradients run by run (a run is a group of contiguous voxels). Slabs of the image
+alternate between two colours, and only slabs of one colour are processed in parallel. So no two threads add to the
+same voxel, and the sums do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ _ROWS: Final = 32
 
 
 class CompiledField:
-    """See `softmorph_cli.kernels.backend.Field`; the image is a tensor that may require a gradient.
+    """A field (`backend.Field`) on the CPU whose image is a tensor that may require a gradient.
 
-    Sweeps are computed when the image is read, as one node of autograd's graph.
+    Sweeps are queued; they are computed when the image is read, as one node of autograd's graph.
 
     Args:
-        image: (Y, X) or (Z, Y, X), float32 or float64, on the CPU; not modified.
+        image: A tensor (Y, X) or (Z, Y, X), float32 or float64, on the CPU; not modified.
         threads: The number of threads.
     """
 
@@ -54,17 +55,17 @@ class CompiledField:
         return self._sweeps.changed
 
     def begin(self, steps: tuple[Step, ...], floor: Any = None) -> None:
-        """Load the steps' kernels."""
+        """Load the kernels of the steps of an iteration; `floor` is ignored."""
         dtype = self.image().detach().numpy().dtype
         layout = BufferLayout(tuple(self._image.shape), numba_source.run_length(dtype))
         self._sweeps = Sweeps(layout, dtype, steps)
 
     def sweep(self, step: Step) -> None:
-        """Queue a sub-iteration."""
+        """Queue a step (compiled sub-iteration)."""
         self._pending.append(step)
 
     def image(self) -> Tensor:
-        """Return the current image."""
+        """Compute the queued steps and return the current image."""
         if self._pending:
             work = tuple(self._pending), self._sweeps, self._pool
             self._pending = []
@@ -76,7 +77,7 @@ class CompiledField:
 
 
 class _Detached:
-    """A field without a gradient: nothing is stored, and settled runs are skipped."""
+    """A field without a gradient on the CPU, which stores no maps and skips runs of voxels that no longer change."""
 
     def __init__(self, image: Tensor, threads: int) -> None:
         array = image.numpy()
@@ -157,7 +158,7 @@ def _pull_kernel(step: Step, dtype: np.dtype[Any], dimensions: int) -> Callable[
 
 
 def _steady(step: Step) -> tuple[int, ...]:
-    """Return the values (0, 1) of uniform neighbourhoods through which the gradient passes unchanged."""
+    """Return the values, 0 or 1, such that the gradient passes unchanged where all inputs have that value."""
     reverse = adjoint(step.program)
     own = [float(k == step.centre) for k in range(len(step.offsets))]
 
@@ -169,7 +170,7 @@ def _steady(step: Step) -> tuple[int, ...]:
 
 
 class CompiledBackend(TorchBackend):
-    """See `softmorph_cli.kernels.backend.Backend`: tensors on the CPU, swept by compiled kernels."""
+    """The backend (`backend.Backend`) with a gradient on the CPU: tensors, swept by compiled kernels."""
 
     name = "numba_cpu"
     batches = False
@@ -180,7 +181,7 @@ class CompiledBackend(TorchBackend):
         self.threads = threads
 
     def field(self, image: Any) -> Any:
-        """Start a filter of an image."""
+        """Start a filter of an image; return the field that is swept."""
         tensor = self.array(image)
         if tensor.requires_grad and torch.is_grad_enabled():
             return CompiledField(tensor, self.threads)

@@ -1,4 +1,4 @@
-"""The protocols of backends, and the choice of a backend for a device."""
+"""Defines the protocols of backends, and chooses the backend for a device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from softmorph_cli.system.parameters import named
 
 
 class Field(Protocol):
-    """An image during the sweeps of a filter."""
+    """The state of an image during a filter; a sweep applies one step (compiled sub-iteration) to all voxels."""
 
     @property
     def changed(self) -> int:
@@ -25,33 +25,34 @@ class Field(Protocol):
         """Set the steps that will be swept in turn, iteration after iteration.
 
         Args:
-            steps: The steps of an iteration.
-            floor: For ranked steps, of the image's shape and type: the value below which a voxel is not lowered.
-                Candidates are the voxel's value and its neighbours' lower ones, down to the floor. The lowest
-                candidate at which the rule deletes the voxel decides, even if the rule keeps it at a higher one: the
-                voxel takes the next lower value, or that candidate if the next lower value is below the floor. None:
-                the voxel is lowered to the highest value at which the rule keeps it.
+            steps: The steps (compiled sub-iterations) of an iteration.
+            floor: For ranked steps, an array of the image's shape and type: the value below which a voxel is not
+                lowered. Candidates are the voxel's value and the neighbours' lower values, down to the floor. The
+                lowest candidate at which the rule deletes the voxel decides, even if the rule does not delete the
+                voxel at a higher candidate: the voxel takes the next lower value, or that candidate if the next lower
+                value is below the floor. None: the voxel is lowered to the highest value at which the rule does not
+                delete it.
         """
 
     def sweep(self, step: Step) -> None:
-        """Apply one sub-iteration to all voxels at once."""
+        """Apply a step (compiled sub-iteration) to all voxels at once."""
 
     def image(self) -> Any:
-        """Return the current image; valid until the next sweep."""
+        """Return the current image, which is valid until the next sweep."""
 
     def close(self) -> None:
-        """Release the buffers."""
+        """Release the buffers of the field."""
 
 
 class TracedField(Field, Protocol):
-    """A field of ranked steps that records the origins of its values."""
+    """A field of ranked steps that also records the voxel of the initial image from which each value comes."""
 
     def origins(self) -> Any:
         """Return the raster index of the voxel from which each value comes; -1 where the value is 0."""
 
 
 class Backend(Protocol):
-    """The operations on a device. Images are (Y, X) or (Z, Y, X) arrays of the backend's type.
+    """The operations on a device. Images are arrays of shape (Y, X) or (Z, Y, X), of the backend's array type.
 
     Bit planes are integer images of the same shape in which each bit belongs to a different binary image.
     """
@@ -65,87 +66,97 @@ class Backend(Protocol):
     """Whether its fields take a floor, see `Field.begin`."""
 
     def array(self, image: Any) -> Any:
-        """Return an array of any type as the backend's, on its device."""
+        """Return an array of any type as an array of the backend's type on the backend's device."""
 
     def field(self, image: Any) -> Field:
-        """Start a filter of probabilities, of planes or (ranked steps) of values; the image is not modified."""
+        """Start a filter of an image, which is not modified; return the field that is swept.
+
+        Args:
+            image: Probabilities, bit planes, or (for ranked steps) values.
+        """
 
     def traced(self, image: Any) -> TracedField:
-        """Start a filter by ranked steps that records the origins of the values."""
+        """Start a filter by ranked steps that records the voxel from which each value comes; return the field."""
 
     def is_probability(self, image: Any) -> bool:
-        """Return whether all values lie in [0, 1]; NaN does not."""
+        """Return whether all values lie in [0, 1]; False if any value is NaN."""
 
     def extremes(self, image: Any) -> tuple[float, float]:
-        """Return the minimum and the maximum; NaN for both if there is a NaN."""
+        """Return the minimum and the maximum of an image; both are NaN if the image contains NaN."""
 
     def pack_levels(self, image: Any, levels: int, chunk: int) -> Any:
-        """Return the level sets {p > (k + 1/2) / levels} for k from 64 chunk on, one in each bit."""
+        """Return bit planes with the level sets {p > (k + 1/2) / levels}, one in each bit.
+
+        Args:
+            image: Probabilities p.
+            levels: The number of level sets of all words together.
+            chunk: The index of the word, which contains the level sets k from 64 chunk on.
+        """
 
     def pack_samples(self, image: Any, draws: int, chunk: int, seed: int, index: int) -> Any:
-        """Return independent Bernoulli draws, one in each bit.
+        """Return bit planes with independent Bernoulli draws, one in each bit.
 
-        Draw k of voxel v is a function of (seed, index, v, k): it does not depend on threads or `draws`.
+        Draw k of voxel v is a function of (seed, index, v, k): it does not depend on the threads or on `draws`.
 
         Args:
             image: Probabilities.
-            draws: The number of draws.
-            chunk: The number of the word, which contains draws from 64 chunk on.
-            seed: Any integer.
-            index: The number of the image among those of one call.
+            draws: The number of draws of all words together.
+            chunk: The index of the word, which contains the draws k from 64 chunk on.
+            seed: The seed of the generator, any integer.
+            index: The index of the image among the images of one call.
         """
 
     def pack_nested(self, image: Any, sets: LevelSets) -> Any:
-        """Return the level sets {p > t_k}, 64 at most; t_0 is the highest bit of a word, t_1 the next."""
+        """Return bit planes with the level sets {p > t_k}, at most 64; t_0 is the highest bit of a word, then t_1."""
 
     def bins(self, image: Any, sets: LevelSets) -> Any:
-        """Return the number of thresholds below each value, as an image of the same type."""
+        """Return the number of thresholds below each value, as an image of the same type as `image`."""
 
     def refine(self, image: Any, counts: Any, sets: LevelSets) -> Any:
-        """Return the map lowered to the upper end of each voxel's bin: min(p, t_n), where n is its count.
+        """Return the map lowered to the upper end of each voxel's bin: min(p, t_n), where n is the voxel's count.
 
         Args:
-            image: Probabilities.
-            counts: The number of level sets that contain each voxel, at most that in `image`.
-            sets: The thresholds.
+            image: Probabilities p.
+            counts: The number of level sets of the result that contain each voxel, at most the number in `image`.
+            sets: The thresholds t_k.
         """
 
     def above(self, image: Any, threshold: float) -> Any:
-        """Return the map where it is above a threshold, 0 elsewhere."""
+        """Return the map where it is above a threshold, and 0 elsewhere."""
 
     def pack_mask(self, image: Any, threshold: float) -> Any:
-        """Return the binary image {p > threshold} in all bits of the narrowest planes."""
+        """Return the binary image {p > threshold} as bit planes, in all bits of the backend's narrowest type."""
 
     def count(self, planes: Any, bits: int, like: Any) -> Any:
-        """Return the number of set bits among the lowest `bits` of each voxel, in the type of `like`."""
+        """Return the number of set bits among the lowest `bits` bits of each voxel, in the type of `like`."""
 
     def logits(self, image: Any) -> Any:
-        """Return the logits of probabilities, clipped at +-16."""
+        """Return the logits of probabilities, clipped to [-16, 16]."""
 
     def sharpen(self, logits: Any, level: float, sharpness: float) -> Any:
-        """Return sigmoid(sharpness (logit p - logit level))."""
+        """Return sigmoid(sharpness (logit p - logit level)), where `logits` is logit p."""
 
     def streamed(self, work: Callable[[Any], Any], image: Any) -> Any:
-        """Return `work(image)`; a gradient is computed by repeating the work, of which only `image` is stored."""
+        """Return `work(image)`; autograd stores only `image`, and the backward pass repeats the work."""
 
     def total(self, image: Any) -> float:
-        """Return the sum in float64, in an order that does not depend on threads."""
+        """Return the sum of an image in float64, in an order that does not depend on the number of threads."""
 
     def distance(self, first: Any, second: Any) -> float:
-        """Return the summed absolute difference in float64."""
+        """Return the sum of absolute differences of two images, in float64."""
 
 
 def choose(device: str = "auto", *, threads: int | None = None, gradient: bool = False) -> Backend:
-    """Return the backend of a device.
+    """Return the backend for a device.
 
     Args:
-        device: "auto", "cpu", "cuda" or "cuda:N". "auto" is the CPU, where a map from a file is.
-        threads: The number of threads on the CPU; None for all that the machine allows.
-        gradient: Whether it has to support autograd.
+        device: "auto", "cpu", "cuda" or "cuda:N"; "auto" means the CPU, where a map read from a file is.
+        threads: The number of threads on the CPU; None for as many as the machine allows.
+        gradient: Whether the backend has to support autograd.
 
     Raises:
-        UsageError: If the device is not one of these.
-        InputError: If this machine has no such device.
+        UsageError: If `device` is none of these values, or `threads` is less than 1.
+        InputError: If this machine does not have the device.
     """
     kind, _, number = device.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):

@@ -1,9 +1,10 @@
-"""Bit planes: up to 64 binary images in one integer image, one per bit.
+"""Bit planes: up to 64 binary images in one integer image, one binary image per bit.
 
-The level sets of a map are nested, so the bits of a voxel are a unary code: as many ones as there are levels below its
-probability. If they have to stay nested (`pack_nested`) the lowest threshold is the highest bit, because v | -v sets
-all bits above the lowest set bit. Random draws come from a counter-based generator (SplitMix64's finaliser over a Weyl
-sequence, Steele, Lea & Flood 2014): draw k of voxel v is a pure function of (seed, image, v, k).
+The level sets of a map are nested, so the bits of a voxel are a unary code: the number of set bits is the number of
+levels below the voxel's probability. If the level sets have to stay nested (`pack_nested`), the lowest threshold is
+the highest bit, because v | -v sets all bits above the lowest set bit. Random draws come from a counter-based
+generator (SplitMix64's finaliser over a Weyl sequence, Steele, Lea & Flood 2014): draw k of voxel v is a pure
+function of (seed, image, v, k).
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ _MASK: Final = (1 << 64) - 1
 
 
 def check_count(levels: SupportsIndex) -> int:
-    """Return a number of planes as an int.
+    """Return a number of bit planes as an int, after checking the number.
 
     Raises:
-        UsageError: If it is not 8, 16, 32 or a multiple of 64 (2^20 at most).
+        UsageError: If the number is not 8, 16, 32 or a multiple of 64 (2^20 at most).
     """
     number = index(levels) if isinstance(levels, SupportsIndex) else 0
     if number not in (8, 16, 32) and (number <= 0 or number % WORD or number > 1 << 20):
@@ -42,39 +43,39 @@ def check_count(levels: SupportsIndex) -> int:
 
 
 def chunks(levels: int) -> range:
-    """Return the numbers of the words for `levels` planes."""
+    """Return the indices of the 64-bit words that hold `levels` bit planes."""
     return range(-(-levels // WORD))
 
 
 def bits_in_chunk(levels: int, chunk: int) -> int:
-    """Return the number of planes in the word with this number."""
+    """Return the number of bit planes in the word with index `chunk`."""
     return min(WORD, levels - WORD * chunk)
 
 
 def word_of(levels: int) -> np.dtype[Any]:
-    """Return the unsigned type of a word with `levels` planes, 64 at most."""
+    """Return the unsigned integer type of a word with `levels` bit planes, 64 at most."""
     return np.dtype(f"uint{min(levels, WORD)}")
 
 
 def seed_key(seed: int, index: int) -> int:
-    """Return the start of the Weyl sequence of a seed and an image."""
+    """Return the start of the Weyl sequence for a seed and the index of an image."""
     return mix(mix(seed & _MASK) + index * GOLDEN & _MASK)
 
 
 def signed(value: int) -> int:
-    """Return the signed 64-bit integer with the bits of an unsigned one."""
+    """Return the signed 64-bit integer that has the same bits as an unsigned integer."""
     return value - (1 << 64) if value >> 63 else value
 
 
 def mix(value: int) -> int:
-    """Return SplitMix64's finaliser of a 64-bit number."""
+    """Return a 64-bit integer after SplitMix64's finaliser, which mixes the bits."""
     for places, factor in FINALIZER:
         value = (value ^ value >> places) * factor & _MASK
     return value ^ value >> 31
 
 
 def pack_levels(image: npt.NDArray[Any], levels: int, chunk: int, planes: npt.NDArray[Any]) -> None:
-    """Write the level sets {p > (k + 1/2) / levels} as planes. See `Backend.pack_levels`."""
+    """Write the level sets {p > (k + 1/2) / levels}, for k from 64 chunk on, into `planes` as bit planes."""
     bits = bits_in_chunk(levels, chunk)
     codes = np.array([(1 << n) - 1 for n in range(bits + 1)], planes.dtype)
     # p * levels is exact if levels is a power of two; otherwise float64 makes it exact for float32 input.
@@ -87,7 +88,7 @@ def pack_levels(image: npt.NDArray[Any], levels: int, chunk: int, planes: npt.ND
 
 
 def bins_of(part: npt.NDArray[Any], sets: LevelSets) -> npt.NDArray[Any]:
-    """Return the number of thresholds below each value, in the type of the values."""
+    """Return the number of thresholds below each value, in the type of `part`."""
     count, dtype = sets.count, part.dtype
     if count & (count - 1):
         # p * count is not exact, so values are compared with the thresholds.
@@ -104,7 +105,7 @@ def bins_of(part: npt.NDArray[Any], sets: LevelSets) -> npt.NDArray[Any]:
 
 
 def pack_nested(image: npt.NDArray[Any], sets: LevelSets, planes: npt.NDArray[Any]) -> None:
-    """Write the level sets {p > t_k} as planes. See `Backend.pack_nested`."""
+    """Write the level sets {p > t_k} into `planes` as bit planes; t_0 is the highest bit of a word."""
     bits = 8 * planes.dtype.itemsize
     codes = np.array([(1 << bits) - (1 << bits - n) for n in range(len(sets.thresholds) + 1)], planes.dtype)
     # Slice by slice: temporaries stay in the processor's cache.
@@ -115,7 +116,14 @@ def pack_nested(image: npt.NDArray[Any], sets: LevelSets, planes: npt.NDArray[An
 def refine(
     image: npt.NDArray[Any], counts: npt.NDArray[Any], sets: LevelSets, refined: npt.NDArray[Any]
 ) -> None:
-    """Write the values of a nested skeleton. See `Backend.refine`."""
+    """Write the values of a nested skeleton into `refined`: min(p, upper end of the bin given by a voxel's count).
+
+    Args:
+        image: Probabilities p.
+        counts: The number of level sets of the skeleton that contain each voxel.
+        sets: The thresholds that separate the bins.
+        refined: The output.
+    """
     bounds = np.concatenate(([0], round_down(sets.upper_bounds, image.dtype))).astype(image.dtype)
     # A skeleton is 0 almost everywhere: only other voxels are looked up.
     refined[...] = 0

@@ -1,4 +1,4 @@
-"""Padded flat buffers: the layout of an image in a buffer and its runs, and buffers for reuse."""
+"""Padded flat buffers: the layout of an image in a buffer, divided into runs of voxels, and a pool of buffers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _KEPT_BYTES: Final = 1 << 26
 
 
 class BufferLayout:
-    """The layout of an image in a padded flat buffer, divided into runs along the last axis.
+    """The layout of an image in a padded flat buffer, divided into runs (contiguous voxels along the last axis).
 
     Args:
-        shape: (Y, X) or (Z, Y, X).
+        shape: The shape of the image, (Y, X) or (Z, Y, X).
         run: The number of voxels in a run.
-        origin: The index of the first voxel in the whole map, of which the image is a part.
+        origin: The index, in the whole map, of the first voxel of the image; None if the image is the whole map.
     """
 
     def __init__(self, shape: tuple[int, ...], run: int, origin: tuple[int, ...] | None = None) -> None:
@@ -47,26 +47,26 @@ class BufferLayout:
         self.row_sizes = np.array([self.here, plane, pitch, nx, ny], np.uint64)
 
     def parity(self, subfield: Offset) -> tuple[int, ...]:
-        """Return the parity along each axis of the indices, in the image, of a subfield's voxels."""
+        """Return a subfield's parities along each axis, for indices in the image instead of in the whole map."""
         return tuple((parity + first) & 1 for parity, first in zip(subfield, self.origin, strict=True))
 
     def sizes_for(self, step: Step) -> Array:
-        """Return the argument `sizes` of a step's kernel: the sizes, then the parities of the subfield."""
+        """Return a step kernel's argument `sizes`: the sizes of the buffer, then the subfield's parities if any."""
         if step.subfield is None:
             return self.sizes
         return np.array([*self.sizes, *(0, *self.parity(step.subfield))[-3:]], np.uint64)
 
     def image(self, flat: Array) -> Array:
-        """Return a buffer as a padded image."""
+        """Return a view of a flat buffer as an image with padding."""
         return flat[: self.size].reshape(self.padded)
 
     def numbers(self) -> Array:
-        """Return the numbers of all runs in raster order."""
+        """Return the indices of all runs inside the padding, in raster order."""
         all_runs = np.arange(prod(self.runs), dtype=np.uint32).reshape(self.runs)
         return np.ascontiguousarray(all_runs[1:-1, 1:-1, 1:-1]).reshape(-1)
 
     def offsets(self, step: Step) -> Array:
-        """Return the positions of a step's inputs relative to a voxel's first neighbour."""
+        """Return the position of each input of a step in the buffer, relative to the first neighbour of a voxel."""
         places = [
             sum((o + 1) * stride for o, stride in zip(offset, self.strides, strict=True))
             for offset in step.offsets
@@ -75,7 +75,7 @@ class BufferLayout:
 
 
 class Scratch:
-    """Buffers that are reused by consecutive filters, because the system clears new memory first.
+    """A pool of buffers that consecutive filters reuse, because the system clears new memory before its first use.
 
     A list's `append` and `pop` are atomic, so threads need no lock.
     """
@@ -84,7 +84,7 @@ class Scratch:
         self._spare: list[Array] = []
 
     def take(self, length: int, dtype: np.dtype[Any]) -> Array:
-        """Return an uninitialised buffer."""
+        """Return an uninitialised buffer of the given length and type, reused if a spare buffer fits."""
         try:
             spare = self._spare.pop()
         except IndexError:
@@ -93,11 +93,11 @@ class Scratch:
         return spare if fits else np.empty(length, dtype)
 
     def keeps(self, buffer: Array) -> bool:
-        """Return whether a buffer of this size is kept for reuse."""
+        """Return whether a buffer is small enough that `give` stores it for reuse."""
         return buffer.nbytes <= _KEPT_BYTES
 
     def give(self, buffer: Array) -> None:
-        """Keep an unused buffer, or release it."""
+        """Store an unused buffer for reuse, or release the buffer if it is too large or enough are stored."""
         if self.keeps(buffer) and len(self._spare) < _KEPT:
             self._spare.append(buffer)
 

@@ -1,12 +1,14 @@
-"""Consecutive erosions and dilations with temporal blocking: several for each pass over memory.
+"""Runs consecutive erosions and dilations with temporal blocking: several of them for each pass over memory.
 
-An erosion takes a fraction of the time of reading its planes from memory. So folds are queued until their result is
-needed and then run in a pipeline: while the first is at a plane, the second is at the plane before, which is still in
-the processor's cache, and so on. Two buffers alternate as if each fold had processed the whole image. Rows are numbered
-through all planes: the rows that a row depends on are at most `lag` rows away.
+An erosion takes a fraction of the time of reading an image from memory. So erosions and dilations ("folds") are
+queued until their result is needed, and then run in a pipeline: while the first fold is at a plane, the second is at
+the plane before, which is still in the processor's cache, and so on. Two buffers alternate as if each fold had
+processed the whole image. Row indices are continuous through all planes: the rows on which a row depends are at most
+`lag` rows away.
 
-Threads process slabs. In a slab each stage is a lag narrower on either side than the previous stage, so that it does
-not depend on the neighbouring slabs; the remaining wedges between slabs are processed afterwards.
+Threads process slabs of rows. In a slab each stage (fold of the pipeline) is narrower by `lag` rows on either side
+than the previous stage, so that it does not depend on the neighbouring slabs; the remaining wedges between slabs are
+processed afterwards.
 """
 
 from __future__ import annotations
@@ -38,7 +40,12 @@ def _kernel(fold: Fold, offsets: tuple[Offset, ...], dtype: np.dtype[Any]) -> Ca
 
 
 class Folds:
-    """Consecutive folds of an image (Y, X) or (Z, Y, X) without padding, which is not modified."""
+    """Consecutive folds (erosions and dilations) of an image; implements `backend.Field` except for `begin`.
+
+    Args:
+        image: The image, (Y, X) or (Z, Y, X) without padding; not modified.
+        pool: The threads.
+    """
 
     def __init__(self, image: Array, pool: Pool) -> None:
         self._image = np.ascontiguousarray(image)
@@ -60,18 +67,18 @@ class Folds:
         return int(np.count_nonzero(self._image != self._before))
 
     def sweep(self, step: Step) -> None:
-        """Queue a fold."""
+        """Queue a step that has a fold; the queue is run when it is long enough."""
         self._queue.append(step)
         if len(self._queue) == self._depth:
             self._run()
 
     def image(self) -> Array:
-        """Return the current image; valid until the next sweep."""
+        """Run the queued folds and return the current image, which is valid until the next sweep."""
         self._run()
         return self._image
 
     def close(self) -> None:
-        """Release all but the image."""
+        """Release the spare buffer and the queue; the current image stays available."""
         self._before, self._spare, self._queue = self._image, None, []
 
     def _run(self) -> None:
@@ -115,7 +122,7 @@ class Folds:
             self._pool.share(wedges, parts - 1)
 
     def _slab(self, stages: list[Stage], low: int, high: int) -> None:
-        """Run all stages on a slab without the wedges, each a lag behind the previous stage."""
+        """Run all stages on rows `low` to `high` without the wedges; each stage follows the previous stage by a lag."""
         lag, rows = self._lag, self._rows
         ends = [rows if high == rows else high - number * lag for number in range(len(stages))]
         done = [low + number * lag if low else 0 for number in range(len(stages))]
@@ -130,6 +137,6 @@ class Folds:
                     done[number] = ready
 
     def _wedge(self, stages: list[Stage], seam: int) -> None:
-        """Run the stages on the wedge between two slabs."""
+        """Run the stages on the wedge of rows around the boundary `seam` between two slabs."""
         for number, stage in enumerate(stages[1:], start=1):
             stage(seam - number * self._lag, seam + number * self._lag)

@@ -1,7 +1,8 @@
-"""The level sets at which a nested skeleton is exact, and the stored numbers of each.
+"""Defines the level sets at which a nested skeleton is exact, and the range of stored numbers for each level.
 
-With L levels a voxel of the skeleton is 0 or in one of L bins (t_k, t_(k+1)], t_0 = 1/(2L) and t_k = k/L, which
-determines the sets {s > t_k} that contain it. Rounding to another type has to keep each value within its bin.
+With L levels, the value of a voxel of the skeleton is 0 or in one of L bins (t_k, t_(k+1)], where t_0 = 1/(2L) and
+t_k = k/L. The bin determines the level sets {s > t_k} that contain the voxel. Rounding to another type has to leave
+each value within the same bin.
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ _CODES_PER_BIN: Final = 4
 
 @dataclass(frozen=True)
 class LevelSets:
-    """The thresholds of a nested skeleton.
+    """The thresholds t_k of a nested skeleton, which define the level sets {s > t_k}.
 
     Attributes:
-        count: L, the number of levels of the whole range, at least 1.
-        lowest: The lowest threshold instead of 1/(2L), in [0, 1); multiples of 1/L up to it are omitted.
+        count: L, the number of levels of the whole range [0, 1], at least 1.
+        lowest: The lowest threshold t_0, in [0, 1), in place of 1/(2L); multiples of 1/L up to `lowest` are omitted.
     """
 
     count: int
     lowest: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the numbers.
+        """Check the number of levels and the lowest threshold.
 
         Raises:
-            UsageError: If one is out of range.
+            UsageError: If one of the two is out of range.
         """
         if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
             raise UsageError(f"{named('levels')} is a positive whole number or exact, not {self.count!r}.")
@@ -54,7 +55,7 @@ class LevelSets:
 
     @cached_property
     def thresholds(self) -> NDArray[np.float64]:
-        """t_0, t_1, ..., ascending; {s > t_k} is exact for each."""
+        """The thresholds t_0, t_1, ... in ascending order; the level set {s > t_k} is exact for each of them."""
         first = 1 / (2 * self.count) if self.lowest is None else self.lowest
         grid = np.arange(1, self.count) / self.count
         return np.concatenate(([first], grid[grid > first]))
@@ -65,25 +66,25 @@ class LevelSets:
         return np.append(self.thresholds[1:], 1.0)
 
     def nearest(self, threshold: float) -> float:
-        """Return the t_k nearest to a threshold, the lower one of two."""
+        """Return the threshold t_k nearest to a number, the lower one if two are equally near."""
         return float(self.thresholds[np.abs(self.thresholds - threshold).argmin()])
 
     def bins(self, values: ArrayLike) -> NDArray[np.intp]:
-        """Return k for each value in (t_k, t_(k+1)], -1 for a value up to t_0."""
+        """Return for each value the index k of the bin (t_k, t_(k+1)] that contains it; -1 for values up to t_0."""
         # In float64: 0.3 in float32 is above 0.3.
         return np.searchsorted(self.thresholds, np.asarray(values, np.float64), side="left") - 1
 
     def rounded_up(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the upper end of each value's bin, 0 for values up to t_0; every level set is the same."""
+        """Return each value rounded up to the end of its bin, 0 for values up to t_0; the level sets do not change."""
         ends = round_down(np.append(self.upper_bounds, 0), values.dtype)
         rounded: NDArray[Any] = ends[self.bins(values)]
         return rounded
 
     def codes(self, maximum: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the first and the last integer of each bin, where 1 is stored as `maximum`.
+        """Return the first and the last integer code of each bin, if the probability 1 is stored as `maximum`.
 
-        From floor(t_k M) + 1 to floor(t_(k+1) M), up to M in the last bin, without integers so close to a threshold
-        that scaling in float32 could move them across it.
+        A bin's codes are those from floor(t_k M) + 1 to floor(t_(k+1) M), where M is `maximum`, and up to M in the
+        last bin. Codes so close to a threshold that scaling in float32 could move them across it are left out.
 
         Raises:
             UsageError: If there are too few integers for the levels.
@@ -97,7 +98,7 @@ class LevelSets:
         return low, high
 
     def floats(self, dtype: DTypeLike) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the least and the greatest number of a float type in each bin.
+        """Return the least and the greatest floating-point number of the type `dtype` in each bin.
 
         Raises:
             UsageError: If a bin contains no number of the type.
@@ -112,7 +113,7 @@ class LevelSets:
         return low, high
 
     def bounds(self, dtype: DTypeLike) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the least and the greatest stored number of each bin: `floats`, or `codes` for an integer type.
+        """Return the least and the greatest stored number of each bin, for a floating-point or an integer type.
 
         Raises:
             UsageError: If a bin contains no number of the type.
@@ -121,7 +122,14 @@ class LevelSets:
         return self.floats(kind) if kind.kind == "f" else self.codes(int(np.iinfo(kind).max))
 
     def _check(self, held: NDArray[np.bool_], fits: bool, name: str, wider: str, most: int) -> None:
-        """Refuse a type without a number in each bin.
+        """Raise an error unless every bin contains a number of a type.
+
+        Args:
+            held: For each bin, whether it contains a number of the type.
+            fits: Whether the type has enough numbers for the levels.
+            name: The name of the type.
+            wider: The name of a type with more numbers, for the message.
+            most: The number of levels that the type can hold.
 
         Raises:
             UsageError: If a bin is empty, or the levels do not fit.
@@ -141,10 +149,10 @@ class LevelSets:
 
 
 def parse_levels(value: str | int) -> Levels:
-    """Return the number of levels, or "exact", from its text.
+    """Return the number of levels as an int, or the word "exact", from the text of an option.
 
     Raises:
-        UsageError: If it is neither.
+        UsageError: If the text is neither an integer nor "exact".
     """
     if value == "exact":
         return "exact"
@@ -162,13 +170,14 @@ def round_down(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def nested_levels(provenance: Mapping[str, Any]) -> LevelSets | Literal["exact"] | None:
-    """Return the level sets at which a map is exact according to its provenance.
+    """Return the level sets at which a map is exact, according to the map's provenance.
 
     Args:
-        provenance: Of a file, or to be written into one: a command with its parameters, or those of its steps.
+        provenance: The provenance of a file, or to be written into a file: a command with its parameters, or with the
+            parameters of its steps.
 
     Returns:
-        None unless the last step was method `nested`.
+        The level sets, or "exact" if all level sets are exact; None unless the last step used the method `nested`.
     """
     last = _last_step(provenance)
     if last.get("method") != "nested":
@@ -183,12 +192,12 @@ def nested_levels(provenance: Mapping[str, Any]) -> LevelSets | Literal["exact"]
 
 
 def nested_finished(provenance: Mapping[str, Any]) -> bool:
-    """Return whether the level sets are curves one voxel wide according to the provenance; see `nested_levels`."""
+    """Return whether the level sets of a map are curves one voxel wide, according to the map's provenance."""
     return nested_levels(provenance) is not None and _last_step(provenance).get("finish") is True
 
 
 def _last_step(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters of the step that produced a map; empty if it is unknown."""
+    """Return the parameters of the step that produced a map; an empty mapping if the step is unknown."""
     made = provenance.get("parameters")
     # Options of reading, such as logits or a coarser resolution, change the values.
     if not isinstance(made, Mapping) or provenance.get("read_with"):
@@ -201,7 +210,7 @@ def _last_step(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def at_level(threshold: float, levels: LevelSets | Literal["exact"] | None) -> tuple[float, tuple[str, ...]]:
-    """Return the threshold to be applied to a map that is exact at these levels, and notes for the user."""
+    """Return the threshold to be applied to a map that is exact at the levels `levels`, and notes for the user."""
     if not isinstance(levels, LevelSets) or (used := levels.nearest(threshold)) == threshold:
         return threshold, ()
     return used, (

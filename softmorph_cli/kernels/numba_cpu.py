@@ -1,16 +1,16 @@
-"""Programs on the CPU: generated straight-line source, compiled by Numba, vectorised, multi-threaded.
+"""Runs programs on the CPU: generated straight-line source, compiled by Numba, vectorised and multi-threaded.
 
-Three algorithms:
+There are three algorithms:
 
 - `_Runs`, for any program. The image is in a flat buffer with a padding of one voxel, so that a neighbour is a linear
-  offset; two such buffers alternate. The unit of work is a run of voxels along the last axis. A run is skipped,
-  exactly, if nothing in it or in its neighbouring runs has changed since the same step was last applied, and in all
-  later sweeps if it is settled: all its voxels have a value that the steps never change. The remaining runs are listed
-  for each sweep and distributed evenly to the threads.
+  offset; two such buffers alternate. The unit of work is a run: contiguous voxels along the last axis. A run is
+  skipped, exactly, if nothing in it or in its neighbouring runs has changed since the same step was last applied, and
+  in all later sweeps if it is settled: all its voxels have a value that the steps never change. The remaining runs are
+  listed for each sweep and distributed evenly to the threads.
 - `folds.Folds`, for erosion and dilation: rows without padding, several iterations for each pass over memory.
-- `Ranks`, for steps on values by their order: the voxels above 0 one by one, by table.
+- `Ranks`, for ranked steps (on values by their order): the voxels above 0 one by one, by a look-up table.
 
-The source is generated in `numba_text` and `numba_folds`.
+The source is generated in `numba_source` and `numba_folds`.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ def _improper_kernel(dtype: np.dtype[Any]) -> Callable[..., int]:
 
 
 class Sweeps:
-    """The kernels of the steps of an iteration, and what they record about the runs.
+    """The kernels of the steps of an iteration, and the state of the runs (contiguous voxels along the last axis).
 
     Attributes:
-        last_change: For each run the number of the last sweep that changed it or a neighbouring run.
-        settled: For each run whether the steps never change it again.
-        numbers: The numbers of all runs.
+        last_change: For each run the index of the last sweep that changed the run or a neighbouring run.
+        settled: For each run, 1 if the steps can never change the run again.
+        numbers: The indices of all runs.
         changed: The number of voxels that the last sweep changed.
     """
 
@@ -84,13 +84,13 @@ class Sweeps:
         return _sweep_kernel(step.program, self.dtype, self.needs(step), step.centre, subfield)
 
     def needs(self, step: Step) -> tuple[tuple[int, int], ...]:
-        """Return the necessary conditions for a change that the kernels test."""
+        """Return the necessary conditions for a change by a step that the kernels test, two at most."""
         return needs(step, bits=self.dtype.kind == "u")[:2]
 
     def fill_padding(self, flat: Array, pool: Pool, image: Array | None = None) -> None:
-        """Write the steps' value outside the image into the padding of a buffer, and an image into its interior.
+        """Write the value outside the image into the padding of a buffer and, if given, `image` into the interior.
 
-        With several threads: the first access to new memory waits until the system has cleared it.
+        Several threads share the work: the first access to new memory waits until the system has cleared it.
         """
         value = self.steps[0].outside * (1 if self.dtype.kind == "f" else np.iinfo(self.dtype).max)
         padded = self.layout.image(flat)
@@ -122,7 +122,7 @@ class Sweeps:
         )
 
     def copy_out(self, flat: Array, pool: Pool) -> Array:
-        """Return a copy of the image in a buffer."""
+        """Return a copy of the image in a buffer, without the padding."""
         image = self.layout.image(flat)[self.layout.inside]
         result = np.empty(image.shape, image.dtype)
         pool.share(lambda first, last: np.copyto(result[first:last], image[first:last]), len(image))
@@ -131,7 +131,17 @@ class Sweeps:
     def sweep_runs(
         self, step: Step, source: Array, target: Array, runs: Array, count: int, now: int, pool: Pool
     ) -> None:
-        """Apply a step to the first `count` of the listed runs, as sweep number `now`."""
+        """Apply a step to the first `count` runs whose indices are listed in `runs`.
+
+        Args:
+            step: One of the steps of the iteration.
+            source: The buffer with the current image.
+            target: The buffer for the new image.
+            runs: Indices of runs.
+            count: The number of runs in `runs` to be processed.
+            now: The index of the sweep, written to `last_change` around runs that change.
+            pool: The threads.
+        """
         kernel, offsets, sizes = next((k, o, s) for ready, k, o, s in self._ready if ready is step)
         last_change, settled, clock = self.last_change, self.settled, np.int32(now)
 
@@ -142,12 +152,12 @@ class Sweeps:
         self.changed = sum(pool.share(part, count))
 
     def sweep_all(self, step: Step, source: Array, target: Array, pool: Pool) -> None:
-        """Apply a step to all runs."""
+        """Apply a step to all runs: read the buffer `source`, write the buffer `target`."""
         self.sweep_runs(step, source, target, self.numbers, len(self.numbers), 0, pool)
 
 
 class _Runs:
-    """Any program, applied to the runs that may change."""
+    """The algorithm for any program: each sweep visits only the runs of voxels that may change."""
 
     def __init__(
         self, image: Array, steps: tuple[Step, ...], pool: Pool, origin: tuple[int, ...] | None
@@ -207,12 +217,13 @@ class _Runs:
 
 
 class NumbaField:
-    """See `softmorph_cli.kernels.backend.Field`.
+    """A field (`backend.Field`) on the CPU, swept by kernels that Numba compiles.
 
     Args:
-        image: (Y, X) or (Z, Y, X); float32 or float64 probabilities, or unsigned integers as bit planes; not modified.
+        image: An array (Y, X) or (Z, Y, X) of float32 or float64 probabilities, or of unsigned integers as bit
+            planes; not modified.
         threads: The number of threads.
-        origin: The index of the image's first voxel in the whole map, of which it is a part.
+        origin: The index, in the whole map, of the image's first voxel; None if the image is the whole map.
         carry: Whether ranked steps record the voxel from which each value comes.
     """
 
@@ -230,7 +241,7 @@ class NumbaField:
         return 0 if self._algorithm is None else self._algorithm.changed
 
     def begin(self, steps: tuple[Step, ...], floor: Array | None = None) -> None:
-        """Set the steps that will be swept in turn."""
+        """Set the steps that will be swept in turn, and the floor of ranked steps; choose the algorithm."""
         folds = all(step.fold is not None for step in steps)
         if folds and isinstance(self._algorithm, Folds):
             return
@@ -247,29 +258,29 @@ class NumbaField:
             self._algorithm = _Runs(image, steps, self._pool, self._origin)
 
     def sweep(self, step: Step) -> None:
-        """Apply a sub-iteration to all voxels at once."""
+        """Apply a step (compiled sub-iteration) to all voxels at once."""
         assert self._algorithm is not None
         self._algorithm.sweep(step)
 
     def image(self) -> Array:
-        """Return the current image; valid until the next sweep."""
+        """Return the current image, which is valid until the next sweep."""
         image = self._image if self._algorithm is None else self._algorithm.image()
         assert image is not None
         return image
 
     def origins(self) -> Array | None:
-        """Return the raster index of the voxel from which each value comes, or -1; None before ranked steps."""
+        """Return the raster index of the voxel from which each value comes, or -1; None unless steps are ranked."""
         return self._algorithm.origins() if isinstance(self._algorithm, Ranks) else None
 
     def close(self) -> None:
-        """Release the buffers."""
+        """Release the buffers of the field."""
         if self._algorithm is not None:
             self._algorithm.close()
             self._algorithm = None
 
 
 class NumbaBackend:
-    """See `softmorph_cli.kernels.backend.Backend`. Bit planes have the narrowest possible type."""
+    """The backend (`backend.Backend`) without a gradient on the CPU; bit planes have the narrowest possible type."""
 
     name = "numba_cpu"
     batches = False
@@ -280,15 +291,15 @@ class NumbaBackend:
         self.threads = threads
 
     def array(self, image: Any) -> Array:
-        """Return a NumPy array; a tensor is detached from autograd."""
+        """Return an image as a NumPy array; a tensor is detached from autograd."""
         return image if isinstance(image, np.ndarray) else image.detach().cpu().numpy()
 
     def field(self, image: Array) -> NumbaField:
-        """Start a filter of an image."""
+        """Start a filter of an image; return the field that is swept."""
         return NumbaField(image, threads=self.threads)
 
     def traced(self, image: Array) -> NumbaField:
-        """Start a filter by ranked steps that records the origins of the values."""
+        """Start a filter by ranked steps that records the voxel from which each value comes; return the field."""
         return NumbaField(image, threads=self.threads, carry=True)
 
     def is_probability(self, image: Array) -> bool:
@@ -301,11 +312,11 @@ class NumbaBackend:
         return not any(Pool(self.threads, flat.size).share(part, flat.size))
 
     def extremes(self, image: Array) -> tuple[float, float]:
-        """Return the minimum and the maximum; NaN for both if there is a NaN."""
+        """Return the minimum and the maximum of an image; both are NaN if the image contains NaN."""
         return float(image.min()), float(image.max())
 
     def _by_slices(self, work: Callable[..., None], *arrays: Array) -> None:
-        """Call `work` on slices of the arrays along their first axis, with several threads."""
+        """Call `work` on corresponding slices of the arrays along the first axis, in several threads."""
 
         def part(first: int, last: int) -> None:
             work(*(array[first:last] for array in arrays))
@@ -313,13 +324,13 @@ class NumbaBackend:
         Pool(self.threads, arrays[0].size).share(part, len(arrays[0]))
 
     def pack_levels(self, image: Array, levels: int, chunk: int) -> Array:
-        """Return level sets as planes."""
+        """Return the level sets {p > (k + 1/2) / levels}, for k from 64 chunk on, as bit planes."""
         planes = np.empty(image.shape, bitplanes.word_of(levels))
         self._by_slices(lambda values, out: bitplanes.pack_levels(values, levels, chunk, out), image, planes)
         return planes
 
     def pack_samples(self, image: Array, draws: int, chunk: int, seed: int, index: int) -> Array:
-        """Return Bernoulli draws as planes."""
+        """Return independent Bernoulli draws, from draw 64 chunk on, as bit planes."""
         planes = np.empty(image.shape, bitplanes.word_of(draws))
         text = bitplanes.SAMPLER.format(dtype=image.dtype.name, word=planes.dtype.name)
         draw = source_cache.load(f"sampler_{image.dtype.name}_{planes.dtype.name}", text).draw
@@ -334,7 +345,7 @@ class NumbaBackend:
         return planes
 
     def pack_nested(self, image: Array, sets: LevelSets) -> Array:
-        """Return nested level sets as planes."""
+        """Return the level sets {p > t_k} as bit planes; the lowest threshold t_0 is the highest bit of a word."""
         planes = np.empty(image.shape, bitplanes.word_of(sets.count))
         self._by_slices(lambda values, out: bitplanes.pack_nested(values, sets, out), image, planes)
         return planes
@@ -352,7 +363,7 @@ class NumbaBackend:
         return found
 
     def refine(self, image: Array, counts: Array, sets: LevelSets) -> Array:
-        """Return the map lowered to the upper end of each voxel's bin."""
+        """Return the map lowered to the upper end of each voxel's bin (interval between thresholds)."""
         refined = np.empty(image.shape, image.dtype)
         self._by_slices(
             lambda values, kept, out: bitplanes.refine(values, kept, sets, out), image, counts, refined
@@ -360,16 +371,16 @@ class NumbaBackend:
         return refined
 
     def above(self, image: Array, threshold: float) -> Array:
-        """Return the map where it is above a threshold."""
+        """Return the map where it is above a threshold, and 0 elsewhere."""
         found: Array = np.where(image > round_down(threshold, image.dtype), image, image.dtype.type(0))
         return found
 
     def pack_mask(self, image: Array, threshold: float) -> Array:
-        """Return {p > threshold} as planes."""
+        """Return the binary image {p > threshold} as bit planes in which all bits are equal."""
         return np.where(image > threshold, np.uint8(255), np.uint8(0))
 
     def count(self, planes: Array, bits: int, like: Array) -> Array:
-        """Return the number of set bits."""
+        """Return the number of set bits among the lowest `bits` bits of each voxel, in the type of `like`."""
         counted = np.empty(planes.shape, like.dtype)
         room = 8 * planes.dtype.itemsize
         used = planes.dtype.type((1 << min(bits, room)) - 1)
@@ -382,14 +393,14 @@ class NumbaBackend:
         return counted
 
     def logits(self, image: Array) -> Array:
-        """Return the logits, clipped."""
+        """Return the logits of probabilities, clipped to [-16, 16]."""
         from scipy.special import logit
 
         found: Array = logit(np.clip(image, *map(image.dtype.type, bitplanes.LOGIT_RANGE)))
         return found
 
     def sharpen(self, logits: Array, level: float, sharpness: float) -> Array:
-        """Return the steep sigmoid of the logits around a level."""
+        """Return sigmoid(sharpness * (logits - logit(level))), a steep sigmoid around a level."""
         from scipy.special import expit, logit
 
         sharpened: Array = expit(logits.dtype.type(sharpness) * (logits - logits.dtype.type(logit(level))))
@@ -400,9 +411,9 @@ class NumbaBackend:
         return work(image)
 
     def total(self, image: Array) -> float:
-        """Return the sum, in NumPy's fixed order."""
+        """Return the sum of an image in float64, in NumPy's fixed order."""
         return float(image.sum(dtype=np.float64))
 
     def distance(self, first: Array, second: Array) -> float:
-        """Return the summed absolute difference."""
+        """Return the sum of absolute differences of two images, in float64."""
         return float(np.abs(np.subtract(first, second, dtype=np.float64)).sum())

@@ -1,6 +1,7 @@
-"""The source text of erosion and dilation on the CPU: one pass over rows, bound by memory.
+"""Generates the source code of erosion and dilation on the CPU: one pass over rows, bound by memory.
 
-The generated code does not check that both arrays are contiguous, of the given size, and distinct: `folds` ensures it.
+The generated code does not check that both arrays are contiguous, of the given size, and distinct: `folds` ensures
+it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,16 @@ from softmorph_cli.rules.neighborhood import Offset
 
 
 def fold_text(fold: Fold, offsets: Sequence[Offset], dtype: np.dtype[Any]) -> str:
-    """Return the source of `fold`: one associative operation over a structuring element, row by row.
+    """Return the source code of `fold`: one associative operation over a structuring element, row by row.
 
-    Rows with the same offsets along the last axis are combined first, voxel by voxel; then the combined row with
-    shifted copies of itself. So a 3 x 3 x 3 box takes 9 + 3 loads per voxel, a cross 4 + 4, and each row is read from
-    memory once.
+    Rows with the same offsets along the last axis are combined first, voxel by voxel; then the combined row is
+    combined with shifted copies of itself. So a 3 x 3 x 3 box takes 9 + 3 loads per voxel, a cross 4 + 4, and each
+    row is read from memory once.
+
+    Args:
+        fold: The operation.
+        offsets: The offsets of the structuring element.
+        dtype: float32, float64, or an unsigned integer type of bit planes.
     """
     spelling = FLOATS if dtype.kind == "f" else BITS
     rows: dict[tuple[int, int], list[int]] = {}

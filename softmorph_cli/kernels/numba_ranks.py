@@ -1,12 +1,14 @@
-"""Steps on values by their order, on the CPU: the exact nested skeleton, voxel by voxel.
+"""Runs ranked steps (on values by their order) on the CPU: the exact nested skeleton, voxel by voxel.
 
-A voxel is lowered to the highest of its value and its neighbours' lower values at which the rule keeps it, with the
-neighbours of at least that value as foreground. Between two neighbours' values the configuration does not change, so
-the rule is applied to every level set, with the restriction that it stays within the next lower one.
+A voxel is lowered to the highest value, among the voxel's own and the neighbours' lower values, at which the rule
+does not delete the voxel if the neighbours of at least that value are taken as foreground. Between two neighbours'
+values the configuration does not change, so the rule is applied to every level set, with the restriction that each
+level set stays within the next lower one.
 
-Values are compared as integers: non-negative floats are ordered as their bits, subnormal ones included. Only voxels
-above 0 are listed, and only those are visited in whose neighbourhood something has changed since the same step was last
-applied. Changes are collected first and applied afterwards, so one buffer suffices and threads do not interfere.
+Values are compared as integers: non-negative floats have the same order as their bits, subnormal floats included.
+Only voxels above 0 are listed, and a listed voxel is visited only if something in its neighbourhood has changed since
+the same step was last applied. Changes are collected first and applied afterwards, so one buffer suffices and threads
+do not interfere.
 """
 
 from __future__ import annotations
@@ -31,16 +33,16 @@ _AT_ONCE: Final = 1 << 18
 
 
 class Ranks:
-    """Ranked steps on an image.
+    """Ranked steps on an image; implements `backend.TracedField` except for `begin`.
 
     Args:
-        image: (Y, X) or (Z, Y, X), float32 or float64, at least 0; not modified.
-        steps: The steps of an iteration, of a rule that only deletes.
+        image: An array (Y, X) or (Z, Y, X), float32 or float64, at least 0; not modified.
+        steps: The steps of an iteration of a rule that only deletes.
         pool: The threads.
-        origin: The index of the image's first voxel in the whole map.
-        carry: Whether the index of the voxel from which each value comes is recorded.
-        origins: The initial indices; None if each value comes from its own voxel.
-        floor: See `softmorph_cli.kernels.backend.Field.begin`.
+        origin: The index, in the whole map, of the image's first voxel; None if the image is the whole map.
+        carry: Whether the raster index of the voxel from which each value comes is recorded.
+        origins: The initial raster indices; None if each value comes from its own voxel.
+        floor: The value below which each voxel is not lowered, as in `backend.Field.begin`; None for no limit.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class Ranks:
         return self._places(tuple(step.offsets[k] for k in table.neighbours)), table
 
     def _listed(self) -> Array:
-        """Return the positions of all voxels above 0 in ascending order."""
+        """Return the positions in the buffer of all voxels above 0, in ascending order."""
         padded = self._layout.image(self._keys)
         layer = self._layout.strides[0]
         kind = np.uint32 if self._layout.length < 1 << 32 else np.int64
@@ -129,7 +131,7 @@ class Ranks:
         return np.concatenate(found)
 
     def sweep(self, step: Step) -> None:
-        """Apply a sub-iteration to all voxels at once."""
+        """Apply a step (compiled sub-iteration) to all voxels at once."""
         offsets, table = next((places, found) for ready, places, found in self._ready if ready is step)
         if self._done % self._depth == 0:
             self._lists = {name: one[self._keys[one] > 0] for name, one in self._lists.items()}

@@ -1,6 +1,6 @@
-"""The source text of the CPU's kernels: straight-line code in a loop that LLVM vectorises.
+"""Generates the source code of the kernels on the CPU: straight-line code in a loop that LLVM vectorises.
 
-The generated code does not check that offsets stay within the padding, that sizes fit the buffers and that slabs
+The generated code does not check that offsets stay within the padding, that sizes fit the buffers, or that slabs
 processed in parallel do not touch: `numba_cpu` and `autograd` ensure it.
 """
 
@@ -236,7 +236,10 @@ _UNIFORM: Final = """\
 
 
 def run_length(dtype: np.dtype[Any]) -> int:
-    """Return the number of voxels in a run: few for planes, which soon become sparse, more for probabilities."""
+    """Return the number of voxels in a run (the unit of work): 128 bytes of bit planes, 512 bytes of probabilities.
+
+    Runs of bit planes are shorter because the planes soon become sparse.
+    """
     return (512 if dtype.kind == "f" else 128) // dtype.itemsize
 
 
@@ -248,15 +251,15 @@ def sweep_text(
     *,
     subfield: bool = False,
 ) -> str:
-    """Return the source of `sweep`: a sub-iteration of the runs that may change.
+    """Return the source code of `sweep`, which applies a step to the runs of voxels that may change.
 
     Args:
-        program: The new value of a voxel.
-        dtype: float32, float64, or an unsigned type of bit planes.
-        needs: Necessary conditions for a change, see `compiler.necessary_conditions`; not all have to be given.
-        centre: The input that is the voxel itself, if there is one.
-        subfield: Whether only voxels of one subfield change; the last three of `sizes` are its parities, relative to
-            the first voxel of the buffer.
+        program: The program that computes the new value of a voxel.
+        dtype: float32, float64, or an unsigned integer type of bit planes.
+        needs: Necessary conditions for a change, from `compiler.necessary_conditions`; some may be left out.
+        centre: The index of the input that is the centre voxel; None if the program has no such input.
+        subfield: Whether only voxels of one subfield change; the last three elements of the kernel's argument `sizes`
+            are the subfield's parities, relative to the first voxel of the buffer.
     """
     if dtype.kind == "u" and not program.is_boolean:
         raise ValueError("a program with arithmetic cannot run on bit planes")
@@ -280,13 +283,14 @@ def sweep_text(
 
 
 def pull_text(program: Program, dtype: np.dtype[Any], steady: Sequence[int], dimensions: int) -> str:
-    """Return the source of `pull`: the gradient of one sub-iteration's input from that of its output.
+    """Return the source code of `pull`, which computes the gradient of a step's input from that of the result.
 
     Args:
-        program: The new value of a voxel.
+        program: The program that computes the new value of a voxel.
         dtype: float32 or float64.
-        steady: The values (0, 1) of uniform neighbourhoods through which the gradient passes unchanged.
-        dimensions: 2 or 3.
+        steady: The values, 0 or 1, such that the gradient passes unchanged where the whole neighbourhood has that
+            value.
+        dimensions: The number of axes of the image, 2 or 3.
     """
     reverse = adjoint(program)
     body = []

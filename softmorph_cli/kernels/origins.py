@@ -1,7 +1,7 @@
-"""The origins of the values of a nested filter, and the gradient that is passed to them.
+"""Records the voxels from which the values of a nested filter come, and passes the gradient to these voxels.
 
-Every value of the result is 0 or the value of a voxel of the map, which does not change under small changes of the map:
-so the gradient of the value is that of this voxel.
+Every value of the result is 0 or the value of a voxel of the map. That voxel (the origin) does not change under small
+changes of the map, so the gradient of the value is the gradient of the origin's value.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from softmorph_cli.kernels.torch_eager import TorchBackend, window
 
 
 class TracedTorchField:
-    """See `softmorph_cli.kernels.backend.TracedField`: ranked steps on tensors by any torch backend."""
+    """A field of ranked steps on tensors that records the origins of the values, for any torch backend."""
 
     def __init__(self, backend: TorchBackend, image: Tensor) -> None:
         self._field: Any = backend.field(image)
@@ -33,7 +33,11 @@ class TracedTorchField:
         return changed
 
     def sweep(self, step: Step) -> None:
-        """Apply a sub-iteration; the origin of a lowered voxel is that of the first neighbour with its new value."""
+        """Apply a step to all voxels at once.
+
+        A lowered voxel takes the least origin (raster index) of the neighbours that had the new value before the
+        step.
+        """
         before = self._field.image().clone()
         self._field.sweep(step)
         after = self._field.image()
@@ -52,12 +56,13 @@ class TracedTorchField:
 
 
 def with_gradient(image: Tensor, values: Tensor, origins: Tensor) -> Tensor:
-    """Return values that pass their gradients to the voxels that they come from. Differentiable once.
+    """Return `values` as a tensor that passes gradients to the voxels of origin; differentiable once.
 
     Args:
         image: The map, which may require a gradient.
-        values: The result, of the map's shape, without a gradient.
-        origins: For each value the raster index of a voxel of `image`, or -1 for none; of any integer type.
+        values: The result of the filter, of the map's shape, without a gradient.
+        origins: For each value the raster index of the voxel of `image` from which the value comes, or -1 for none;
+            of any integer type.
     """
     flat = origins.flatten()
     places = (flat >= 0).nonzero().flatten()

@@ -1,6 +1,6 @@
-"""Imports generated source from files in the cache folder, named by a hash of their content.
+"""Imports generated source code from files in the cache folder, named by a hash of their content.
 
-Numba and Triton store compiled code beside a source file, which has to exist and must not change.
+Numba and Triton store compiled code next to a source file, which has to exist and must not change.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NOTE_AFTER: Final = 5.0
 
 @cache
 def load(name: str, text: str) -> ModuleType:
-    """Return the module of a source text, imported from a file in the cache folder whose name begins with `name`."""
+    """Return the module with the source `text`, imported from a file in the cache folder; `name` begins its name."""
     note = Timer(_NOTE_AFTER, _LOG.warning, ("compiling %s: this is done once, and kept", name))
     note.daemon = True
     note.start()
@@ -62,9 +62,9 @@ def _load(name: str, text: str) -> ModuleType:
 
 
 def _checked(key: str, module: str, path: Path) -> ModuleType:
-    """Import a kernel, after deleting compiled code whose checksum is wrong.
+    """Return the module of a kernel, imported after compiled code with a wrong checksum has been deleted.
 
-    Damaged machine code would crash this process and every later one.
+    Damaged machine code would crash this process and every later process.
     """
     found = _sums(key)
     if found and disk.load(_KIND, f"{key}.sums") != found:
@@ -75,14 +75,14 @@ def _checked(key: str, module: str, path: Path) -> ModuleType:
 
 
 def _sums(key: str) -> str:
-    """Return a checksum and the name of each compiled file of a kernel, one per line."""
+    """Return the checksum and the name of each compiled file of a kernel as text, one file per line."""
     files = sorted((disk.root() / _KIND / "__pycache__").glob(f"{key}.*"))
     return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()} {file.name}\n" for file in files)
 
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Lock out other processes that compile the same kernel, for a limited time and if the file system has locks."""
+    """Lock out other processes that compile the same kernel, for a limited time, if the file system has locks."""
     try:
         # A separate file: on Windows a locked file cannot be read, and the kernel has to be.
         descriptor = os.open(path.with_suffix(".lock"), os.O_RDONLY | os.O_CREAT, 0o600)

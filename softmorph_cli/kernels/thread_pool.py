@@ -15,18 +15,23 @@ _SMALL: Final = 1 << 15
 
 @cache
 def _helpers(count: int, process: int) -> ThreadPoolExecutor:
-    """Return idle threads; a forked process needs new ones."""
+    """Return an executor with idle threads, which is cached per process id: a forked process needs new threads."""
     return ThreadPoolExecutor(count, thread_name_prefix="softmorph")
 
 
 class Pool:
-    """The calling thread and helpers for parallel loops; the calling thread only if there are few voxels."""
+    """The threads of parallel loops: the calling thread and helper threads; no helpers if there are few voxels.
+
+    Args:
+        threads: The number of threads, including the calling thread.
+        voxels: The number of voxels of the image that the loops process.
+    """
 
     def __init__(self, threads: int, voxels: int) -> None:
         self.threads = threads if voxels > _SMALL else 1
 
     def share(self, work: Callable[[int, int], Any], total: int) -> list[Any]:
-        """Call `work(first, last)` on equal parts of a range and return the results in order."""
+        """Call `work(first, last)` on equal parts of range(total), one per thread; return the results in order."""
         parts = max(min(total, self.threads), 1)
         own, *others = pairwise(total * part // parts for part in range(parts + 1))
         if not others:

@@ -1,6 +1,6 @@
-"""Programs in plain torch operations, on any device, with autograd: the reference for tests of the other backends.
+"""Runs programs as plain torch operations, on any device, with autograd: the reference for tests of other backends.
 
-Leading axes are allowed: a sweep processes a batch of images.
+Images may have leading axes: a sweep then processes a batch of images.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _bits(like: Tensor) -> Mapping[Op, Callable[..., Tensor]]:
 
 
 class TorchField:
-    """See `softmorph_cli.kernels.backend.Field`; images are floating-point, or int64 planes."""
+    """A field (`backend.Field`) on any torch device; the image is a floating-point tensor, or int64 bit planes."""
 
     def __init__(self, image: Tensor) -> None:
         self._image = self._before = image
@@ -80,11 +80,11 @@ class TorchField:
         return int((self._image != self._before).sum())
 
     def begin(self, steps: tuple[Step, ...], floor: Tensor | None = None) -> None:
-        """Set the floor."""
+        """Set the floor of ranked steps; the steps themselves are not needed."""
         self._floor = floor
 
     def sweep(self, step: Step) -> None:
-        """Apply a sub-iteration."""
+        """Apply a step (compiled sub-iteration) to all voxels at once."""
         self._before = self._image
         if self._image.requires_grad and torch.is_grad_enabled():
             self._image = _Recomputed.apply(self._image, partial(_sweep, step=step, floor=self._floor))  # type: ignore[no-untyped-call]
@@ -100,7 +100,7 @@ class TorchField:
 
 
 class _Sharpen(Function):
-    """sigmoid(sharpness (logits - level)), with one temporary map instead of four."""
+    """The function sigmoid(sharpness (logits - level)), with one temporary map instead of autograd's four."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, level: float, sharpness: float) -> Tensor:
@@ -118,10 +118,10 @@ class _Sharpen(Function):
 
 
 class _Recomputed(Function):
-    """A function of which autograd stores only the input: the backward pass repeats it. Differentiable once.
+    """A function of which autograd stores only the input; the backward pass repeats it. Differentiable once.
 
-    The hundred values of each sub-iteration of a 64^3 skeleton would take more than 64 GB. torch.utils.checkpoint does
-    the same, but its inputs are freed only by the garbage collector.
+    The hundred intermediate values of each sub-iteration of a 64^3 skeleton would take more than 64 GB.
+    torch.utils.checkpoint also repeats the work, but its inputs are freed only by the garbage collector.
     """
 
     @staticmethod
@@ -161,9 +161,10 @@ def _sweep(image: Tensor, step: Step, floor: Tensor | None = None) -> Tensor:
 
 
 def _ranked(image: Tensor, neighbors: list[Tensor], step: Step, floor: Tensor | None) -> Tensor:
-    """Return the highest value at which the step keeps each voxel.
+    """Return each voxel lowered to the highest value at which the step does not delete it.
 
-    Bit j of a word says whether a neighbour is at least as high as candidate j.
+    The candidates are the values of the neighbours (inputs of the step). The program runs once on a word per
+    neighbour, whose bit j says whether the neighbour is at least as high as candidate j.
     """
     candidates = torch.stack(neighbors)
     bits = (1 << torch.arange(len(neighbors), device=image.device)).reshape(-1, *(1,) * image.ndim)
@@ -180,7 +181,14 @@ def _ranked(image: Tensor, neighbors: list[Tensor], step: Step, floor: Tensor | 
 
 
 def _to_the_floor(image: Tensor, neighbors: list[Tensor], kept: Tensor, floor: Tensor) -> Tensor:
-    """Return each voxel lowered as far as a floor allows, see `Field.begin`."""
+    """Return each voxel lowered as far as the floor allows, by the procedure in `Field.begin`.
+
+    Args:
+        image: The values.
+        neighbors: The values at each offset of the step: the candidates.
+        kept: A word for each voxel whose bit j says whether the rule does not delete the voxel at candidate j.
+        floor: The value below which a voxel is not lowered.
+    """
     lowest = torch.full_like(image, torch.inf)
     for j, candidate in enumerate(neighbors):
         deleted = ~(kept >> j & 1).bool() & (candidate <= image) & (candidate >= floor) & (candidate > 0)
@@ -192,7 +200,7 @@ def _to_the_floor(image: Tensor, neighbors: list[Tensor], kept: Tensor, floor: T
 
 
 def _in_subfield(image: Tensor, subfield: Offset) -> Tensor:
-    """Return a mask of the voxels whose index along the last axes has this parity."""
+    """Return a mask of the voxels whose indices along the last axes have the parities of `subfield`."""
     mask = torch.ones((), dtype=torch.bool, device=image.device)
     for axis, parity in zip(range(-len(subfield), 0), subfield, strict=True):
         places = torch.arange(image.shape[axis], device=image.device)
@@ -201,19 +209,19 @@ def _in_subfield(image: Tensor, subfield: Offset) -> Tensor:
 
 
 def window(padded: Tensor, offset: Offset) -> Tensor:
-    """Return a view of a padded image shifted by an offset."""
+    """Return a view of a padded image, shifted by an offset, with the shape of the image without padding."""
     for axis, o in enumerate(offset, start=-len(offset)):
         padded = padded.narrow(axis, 1 + o, padded.shape[axis] - 2)
     return padded
 
 
 def tops(sets: LevelSets, dtype: torch.dtype) -> Tensor:
-    """Return the greatest number of a type in the bin of a voxel in n level sets, for each n from 0 on."""
+    """Return, for n = 0, 1, ..., the greatest number of a type that a voxel in exactly n level sets can have."""
     return torch.as_tensor(np.concatenate(([0], round_down(sets.upper_bounds, _TYPES[dtype]))), dtype=dtype)
 
 
 class TorchBackend:
-    """See `softmorph_cli.kernels.backend.Backend`. Bit planes are int64."""
+    """The backend (`backend.Backend`) of plain torch operations on any device; bit planes are int64."""
 
     name = "torch_eager"
     batches = True
@@ -224,15 +232,15 @@ class TorchBackend:
         self.device = torch.device(device)
 
     def array(self, image: Any) -> Tensor:
-        """Return a tensor on the backend's device."""
+        """Return an image as a tensor on the backend's device."""
         return torch.as_tensor(image, device=self.device)
 
     def field(self, image: Any) -> TorchField:
-        """Start a filter of an image."""
+        """Start a filter of an image; return the field that is swept."""
         return TorchField(self.array(image))
 
     def traced(self, image: Any) -> Any:
-        """Start a filter by ranked steps that records the origins of the values."""
+        """Start a filter by ranked steps that records the voxel from which each value comes; return the field."""
         from softmorph_cli.kernels.origins import TracedTorchField
 
         return TracedTorchField(self, self.array(image))
@@ -243,13 +251,13 @@ class TorchBackend:
         return low >= 0 and high <= 1
 
     def extremes(self, image: Any) -> tuple[float, float]:
-        """Return the minimum and the maximum; NaN for both if there is a NaN."""
+        """Return the minimum and the maximum of an image; both are NaN if the image contains NaN."""
         # One transfer from the device.
         low, high = torch.stack(torch.aminmax(self.array(image).detach())).tolist()
         return low, high
 
     def pack_levels(self, image: Any, levels: int, chunk: int) -> Tensor:
-        """Return level sets as planes."""
+        """Return the level sets {p > (k + 1/2) / levels}, for k from 64 chunk on, as bit planes."""
         values = self.array(image)
         values = values if levels & (levels - 1) == 0 else values.double()
         below = torch.ceil(values * levels - 0.5).to(torch.int64) - 64 * chunk
@@ -258,7 +266,7 @@ class TorchBackend:
         return codes[below.clamp(0, bits)]
 
     def pack_samples(self, image: Any, draws: int, chunk: int, seed: int, index: int) -> Tensor:
-        """Return Bernoulli draws as planes."""
+        """Return independent Bernoulli draws, from draw 64 chunk on, as bit planes."""
         values = self.array(image)
         thresholds = (values.double() * 2.0**32).to(torch.int64)
         voxels = torch.arange(values.numel(), device=self.device).reshape(values.shape)
@@ -270,7 +278,7 @@ class TorchBackend:
         return planes
 
     def pack_nested(self, image: Any, sets: LevelSets) -> Tensor:
-        """Return nested level sets as planes."""
+        """Return the level sets {p > t_k} as bit planes; the lowest threshold t_0 is the highest bit of a word."""
         count = len(sets.thresholds)
         # The upper n bits of a word are -1 shifted: the sign bit, the lowest threshold, is among them.
         codes = torch.tensor([-1 << (64 - n) if n else 0 for n in range(count + 1)], device=self.device)
@@ -283,24 +291,24 @@ class TorchBackend:
         return torch.bucketize(values.double(), thresholds).to(values.dtype)
 
     def refine(self, image: Any, counts: Any, sets: LevelSets) -> Tensor:
-        """Return the map lowered to the upper end of each voxel's bin."""
+        """Return the map lowered to the upper end of each voxel's bin (interval between thresholds)."""
         values = self.array(image)
         bounds = tops(sets, values.dtype).to(values.device)[counts.to(torch.int64)]
         # Where both are equal the value keeps its gradient; -0.0 becomes 0.
         return torch.where(values > bounds, bounds, values) + 0
 
     def above(self, image: Any, threshold: float) -> Tensor:
-        """Return the map where it is above a threshold."""
+        """Return the map where it is above a threshold, and 0 elsewhere."""
         values = self.array(image)
         # A value is above the threshold if and only if it is above the threshold rounded down to its type.
         return torch.where(values > float(round_down(threshold, _TYPES[values.dtype])), values, 0)
 
     def pack_mask(self, image: Any, threshold: float) -> Tensor:
-        """Return {p > threshold} as planes."""
+        """Return the binary image {p > threshold} as bit planes in which all bits are equal."""
         return -(self.array(image) > threshold).to(torch.int64)
 
     def count(self, planes: Any, bits: int, like: Any) -> Tensor:
-        """Return the number of set bits."""
+        """Return the number of set bits among the lowest `bits` bits of each voxel, in the type of `like`."""
         x = planes if bits == WORD else planes & ((1 << bits) - 1)
         x = x - (_shift(x, 1) & 0x5555555555555555)
         x = (x & 0x3333333333333333) + (_shift(x, 2) & 0x3333333333333333)
@@ -308,26 +316,26 @@ class TorchBackend:
         return _shift(x * 0x0101010101010101, 56).to(self.array(like).dtype)
 
     def logits(self, image: Any) -> Tensor:
-        """Return the logits, clipped."""
+        """Return the logits of probabilities, clipped to [-16, 16]."""
         # Clamped before the logit, whose derivative at 0 and 1 is infinite.
         return torch.logit(self.array(image).clamp(*LOGIT_RANGE))
 
     def sharpen(self, logits: Any, level: float, sharpness: float) -> Tensor:
-        """Return the steep sigmoid of the logits around a level."""
+        """Return sigmoid(sharpness * (logits - logit(level))), a steep sigmoid around a level."""
         result: Tensor = _Sharpen.apply(logits, float(np.log(level / (1 - level))), sharpness)  # type: ignore[no-untyped-call]
         return result
 
     def streamed(self, work: Callable[[Any], Any], image: Any) -> Any:
-        """Return `work(image)`, which the backward pass repeats."""
+        """Return `work(image)`; autograd stores only `image`, and the backward pass repeats the work."""
         return _Recomputed.apply(image, work)  # type: ignore[no-untyped-call]
 
     def total(self, image: Any) -> float:
-        """Return the sum: of rows on the device, then of the rows' sums in NumPy's fixed order."""
+        """Return the sum of an image: each row on the device, then the rows' sums in NumPy's fixed order."""
         rows = self.array(image).detach().double().sum(dim=-1)
         return float(rows.cpu().numpy().sum())
 
     def distance(self, first: Any, second: Any) -> float:
-        """Return the summed absolute difference."""
+        """Return the sum of absolute differences of two images, in float64."""
         return self.total((first.detach().double() - second.detach().double()).abs())
 
 

@@ -1,4 +1,4 @@
-"""The backends of a GPU with Triton's kernels: without a gradient, for maps of any size, and with a gradient."""
+"""Defines the backends of a GPU with Triton kernels: without a gradient for maps of any size, and with a gradient."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def free_memory(device: torch.device) -> int:
 
 
 class TritonBackend(TorchBackend):
-    """See `softmorph_cli.kernels.backend.Backend`. Bit planes have the narrowest type that torch has.
+    """The backend (`backend.Backend`) of a GPU without a gradient; bit planes have the narrowest type that torch has.
 
     An image larger than a quarter of the device's free memory stays on the host and is processed on the device in
-    parts, with the same result bit for bit.
+    parts, with a result that is bit for bit the same.
 
     Args:
         device: A CUDA device (the CPU under Triton's interpreter).
-        free: A function that returns the free bytes of a device.
+        free: A function that returns the number of free bytes of a device.
     """
 
     name = "triton_cuda"
@@ -57,26 +57,26 @@ class TritonBackend(TorchBackend):
         return size <= self._free(self.device)
 
     def array(self, image: Any) -> Tensor:
-        """Return a tensor on the device, or on the host if it is large."""
+        """Return an image as a tensor on the device, or on the host if the image is large."""
         tensor = torch.as_tensor(image)
         stays = tensor.device.type == self.device.type or not self._holds(4 * tensor.nbytes)
         return tensor if stays else tensor.to(self.device)
 
     def field(self, image: Any) -> Any:
-        """Start a filter of an image."""
+        """Start a filter of an image; return the field that is swept."""
         tensor = self.array(image)
         if tensor.device.type == self.device.type and self._holds(2 * tensor.nbytes):
             return TritonField(tensor)
         return StreamedField(tensor, self.device, self._free(self.device))
 
     def pack_levels(self, image: Any, levels: int, chunk: int) -> Tensor:
-        """Return level sets as planes."""
+        """Return the level sets {p > (k + 1/2) / levels}, for k from 64 chunk on, as bit planes."""
         return self._packed(
             image, levels, lambda part, planes, _: triton_maps.pack_levels(part, planes, levels, chunk)
         )
 
     def pack_samples(self, image: Any, draws: int, chunk: int, seed: int, index: int) -> Tensor:
-        """Return Bernoulli draws as planes."""
+        """Return independent Bernoulli draws, from draw 64 chunk on, as bit planes."""
         key = seed_key(seed, index)
         return self._packed(
             image,
@@ -85,7 +85,7 @@ class TritonBackend(TorchBackend):
         )
 
     def pack_nested(self, image: Any, sets: LevelSets) -> Tensor:
-        """Return nested level sets as planes."""
+        """Return the level sets {p > t_k} as bit planes; the lowest threshold t_0 is the highest bit of a word."""
         return self._packed(image, sets.count, lambda part, planes, _: self._bins(part, planes, sets))
 
     def bins(self, image: Any, sets: LevelSets) -> Tensor:
@@ -112,7 +112,7 @@ class TritonBackend(TorchBackend):
         return refined
 
     def above(self, image: Any, threshold: float) -> Tensor:
-        """Return the map where it is above a threshold."""
+        """Return the map where it is above a threshold, and 0 elsewhere."""
         above = super().above
         return self._on_device(lambda part: above(part, threshold), self.array(image))
 
@@ -128,11 +128,11 @@ class TritonBackend(TorchBackend):
         return planes
 
     def pack_mask(self, image: Any, threshold: float) -> Tensor:
-        """Return {p > threshold} as planes of 8 bits."""
+        """Return the binary image {p > threshold} as bit planes of 8 equal bits."""
         return -(self.array(image) > threshold).to(torch.uint8)
 
     def count(self, planes: Any, bits: int, like: Any) -> Tensor:
-        """Return the number of set bits, on the device of `like`."""
+        """Return the number of set bits among the lowest `bits` bits of each voxel, in type and device of `like`."""
         like = self.array(like)
         counted = torch.empty(like.shape, dtype=like.dtype, device=like.device)
         self._in_parts(
@@ -141,16 +141,16 @@ class TritonBackend(TorchBackend):
         return counted
 
     def logits(self, image: Any) -> Tensor:
-        """Return the logits, clipped."""
+        """Return the logits of probabilities, clipped to [-16, 16]."""
         return self._on_device(super().logits, self.array(image))
 
     def sharpen(self, logits: Any, level: float, sharpness: float) -> Tensor:
-        """Return the steep sigmoid of the logits around a level."""
+        """Return sigmoid(sharpness * (logits - logit(level))), a steep sigmoid around a level."""
         sharpen = super().sharpen
         return self._on_device(lambda part: sharpen(part, level, sharpness), logits)
 
     def _on_device(self, do: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-        """Return the result of a torch operation, computed on the device in parts if need be."""
+        """Return the result of the torch operation `do` on an image, computed on the device in parts if need be."""
         if image.device.type == self.device.type:
             return do(image)
         result = torch.empty_like(image, memory_format=torch.contiguous_format)
@@ -158,11 +158,11 @@ class TritonBackend(TorchBackend):
         return result
 
     def total(self, image: Any) -> float:
-        """Return the sum: of rows on the device, then of the rows' sums in NumPy's fixed order."""
+        """Return the sum of an image: each row on the device, then the rows' sums in NumPy's fixed order."""
         return self._summed(self.array(image))
 
     def distance(self, first: Any, second: Any) -> float:
-        """Return the summed absolute difference."""
+        """Return the sum of absolute differences of two images, in float64."""
         return self._summed(first, second)
 
     def _summed(self, *images: Tensor) -> float:
@@ -176,12 +176,13 @@ class TritonBackend(TorchBackend):
         return float(torch.cat(sums).numpy().sum())
 
     def _in_parts(self, do: Callable[[Tensor, Tensor, int], Any], image: Tensor, result: Tensor) -> None:
-        """Compute a result voxel by voxel: at once if everything is on the device, else in parts.
+        """Compute a voxel-wise result: at once if everything is on the device, otherwise in parts.
 
         Args:
-            do: Called with voxels, the output for them, and the index of the first voxel.
+            do: A function that is called with a part of the input, the output for it, and the index of its first
+                voxel.
             image: The input.
-            result: The output; contiguous.
+            result: The output, a contiguous tensor.
         """
         flat, out = image.detach().contiguous().view(-1), result.view(-1)
         size = flat.numel() if image.device == result.device and image.is_cuda else _PART
@@ -197,7 +198,7 @@ class TritonBackend(TorchBackend):
 
 
 class _Fused(Function):
-    """A sub-iteration with a gradient; as on the CPU, autograd stores only its input."""
+    """A sub-iteration as a function with a gradient, of which autograd stores only the input."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, step: Step) -> Tensor:
@@ -213,19 +214,19 @@ class _Fused(Function):
 
 
 class FusedField(TorchField):
-    """See `softmorph_cli.kernels.backend.Field`; leading axes are allowed."""
+    """A field (`backend.Field`) on a GPU with a gradient; the image may have leading axes, as a batch."""
 
     def sweep(self, step: Step) -> None:
-        """Apply a sub-iteration."""
+        """Apply a step (compiled sub-iteration) to all voxels at once."""
         self._before = self._image
         self._image = _Fused.apply(self._image.contiguous(), step)  # type: ignore[no-untyped-call]
 
 
 class FusedBackend(TorchBackend):
-    """See `softmorph_cli.kernels.backend.Backend`: tensors on a CUDA device, with a gradient."""
+    """The backend (`backend.Backend`) of a GPU with a gradient: tensors on a CUDA device."""
 
     name = "triton_cuda"
 
     def field(self, image: Any) -> FusedField:
-        """Start a filter of an image."""
+        """Start a filter of an image; return the field that is swept."""
         return FusedField(self.array(image))

@@ -1,4 +1,4 @@
-"""Programs on a GPU: Triton kernels generated from them, see `triton_source`.
+"""Runs programs on a GPU, by the Triton kernels that `triton_source` generates.
 
 The expected time of a sub-iteration of the 3D thinning on a 512^3 float32 map, by counting the machine code for sm_90
 (68 registers, nothing spilled, 24 warps on a multiprocessor); it has not been measured on a GPU. A voxel takes
@@ -10,7 +10,7 @@ instructions in 253 registers (8 warps, so hardly every cycle issues) and 9 scra
 3.2 to 3.7 ms and 2.3 ms.
 
 A block of 16 x 16 x 32 voxels is skipped if nothing in it or its 26 neighbours has changed since the same step was last
-applied. `stamps` contains for each block the number of the last sweep that changed it; whether a stamp that the same
+applied. `stamps` contains for each block the index of the last sweep that changed it; whether a stamp that the same
 sweep writes is read before or after makes no difference to the result.
 """
 
@@ -47,12 +47,13 @@ _SCRATCH: Final = 1 << 28
 
 
 class _Turn(NamedTuple):
-    """The orientation of a step's program in the image.
+    """The orientation of the program of a step in the image.
 
     Attributes:
-        program: With offsets of three axes.
-        axes: The image axis (0 z, 1 y, 2 x) of each canonical axis of the program.
-        signs: 1 where both have the same direction, -1 where they are opposite.
+        program: The program, with offsets of three axes.
+        axes: For each canonical axis (axis of the program), the image axis: 0 for z, 1 for y, 2 for x.
+        signs: For each canonical axis, 1 if it has the same direction as the image axis, -1 if the opposite
+            direction.
     """
 
     program: Program
@@ -84,14 +85,14 @@ def _dimensions(step: Step) -> int:
 
 
 class _Frame(NamedTuple):
-    """An image along the canonical axes of a program.
+    """The geometry of an image along the canonical axes (the axes in which the program's rule was drawn).
 
     Attributes:
-        sizes: Numbers of voxels.
-        strides: Strides in voxels.
-        signs: See `_Turn`.
-        images: The number of images.
-        across: Whether the image's last axis is canonical axis 1 (else 2).
+        sizes: The number of voxels along each canonical axis.
+        strides: The stride of each canonical axis, in voxels.
+        signs: For each canonical axis, 1 or -1 for its direction in the image.
+        images: The number of images in the batch.
+        across: Whether the image's last axis is canonical axis 1 (otherwise axis 2).
     """
 
     sizes: tuple[int, ...]
@@ -117,13 +118,13 @@ class _Frame(NamedTuple):
         return (*self.sizes, *self.strides, *self.signs, int(self.across), prod(self.sizes))
 
     def tiles(self, rows: int, deep: int, high: int, wide: int) -> int:
-        """Return the number of tiles for `rows` along axis 0."""
+        """Return the number of tiles of size deep x high x wide for `rows` rows along canonical axis 0."""
         other, last = reversed(self.sizes[1:]) if self.across else self.sizes[1:]
         return self.images * -(-rows // deep) * -(-other // high) * -(-last // wide)
 
 
 def _solid_shape(image: Tensor, dimensions: int) -> tuple[int, ...]:
-    """Return (Z, Y, X). In 2D all images form one stack: offsets along Z are 0."""
+    """Return the shape (Z, Y, X) of an image; 2D images form one stack along Z, in which offsets along Z are 0."""
     return tuple(image.shape[-3:]) if dimensions == 3 else (prod(image.shape[:-2]), *image.shape[-2:])
 
 
@@ -144,12 +145,12 @@ def _backward(program: Program, dtype: str, outside: int) -> Any:
 
 
 def device_of(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Return a context in which kernels are launched on a tensor's device (on the CPU: interpreted)."""
+    """Return a context in which kernels run on the device of a tensor (under Triton's interpreter on the CPU)."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 class _Track(NamedTuple):
-    """What a sweep records: for each block the last sweep that changed it, and the number of changed voxels."""
+    """The records of a sweep: for each block the last sweep that changed it, and the number of changed voxels."""
 
     stamps: Tensor
     changed: Tensor
@@ -186,7 +187,7 @@ def _sweep(image: Tensor, result: Tensor, step: Step, track: _Track | None) -> N
 
 
 def _parities(step: Step, turn: _Turn) -> tuple[int, ...]:
-    """Return a subfield's parities along the canonical axes of a program; empty for all voxels."""
+    """Return the parities of a step's subfield along the canonical axes; empty if the step concerns all voxels."""
     if step.subfield is None:
         return ()
     # In 2D the first axis counts images.
@@ -195,7 +196,11 @@ def _parities(step: Step, turn: _Turn) -> tuple[int, ...]:
 
 
 def sweep(image: Tensor, step: Step) -> Tensor:
-    """Return the image (..., Y, X) or (..., Z, Y, X) on a CUDA device, of floats or planes, after a sub-iteration.
+    """Return an image after a step (compiled sub-iteration).
+
+    Args:
+        image: A tensor (..., Y, X) or (..., Z, Y, X) on a CUDA device, of floats or bit planes.
+        step: The step.
 
     Raises:
         ValueError: If the program has arithmetic and the image consists of bit planes.
@@ -208,12 +213,12 @@ def sweep(image: Tensor, step: Step) -> Tensor:
 
 
 def sweep_backward(gradient: Tensor, image: Tensor, step: Step, *, scratch: int = _SCRATCH) -> Tensor:
-    """Return the gradient of a sub-iteration's input from that of its result, deterministically.
+    """Return the gradient of a step's input from the gradient of the step's result, deterministically.
 
     Args:
-        gradient: Of the result.
+        gradient: The gradient of the result.
         image: The input of `sweep`, float32 or float64.
-        step: The sub-iteration.
+        step: The step (compiled sub-iteration).
         scratch: The memory for intermediate sums, in bytes.
     """
     if step.subfield is not None:
@@ -255,7 +260,7 @@ def _grid(frame: _Frame, rows: int, options: dict[str, int]) -> tuple[int]:
 
 
 class TritonField:
-    """See `softmorph_cli.kernels.backend.Field`; the image is that of `sweep` and not modified."""
+    """A field (`backend.Field`) on a GPU, swept by Triton kernels; the image is as for `sweep` and not modified."""
 
     def __init__(self, image: Tensor) -> None:
         self._current = image.detach().contiguous()
@@ -285,7 +290,7 @@ class TritonField:
         self._stamps = torch.full(size, self._sweeps, dtype=torch.int32, device=self._current.device)
 
     def sweep(self, step: Step) -> None:
-        """Apply a sub-iteration to all voxels at once."""
+        """Apply a step (compiled sub-iteration) to all voxels at once."""
         if self._stamps is None:
             self.begin((step,))
         assert self._stamps is not None
@@ -297,9 +302,9 @@ class TritonField:
         self._current, self._given = target, False
 
     def image(self) -> Tensor:
-        """Return the current image; valid until the next sweep."""
+        """Return the current image, which is valid until the next sweep."""
         return self._current
 
     def close(self) -> None:
-        """Release the buffer that is not the result."""
+        """Release the buffers of the field other than the current image."""
         self._spare = self._stamps = None

@@ -1,8 +1,9 @@
-"""The Triton source text of the gradient of a sub-iteration.
+"""Generates the Triton source code of the gradient of a sub-iteration.
 
-The kernels roll through the image as those of `triton_source`. A voxel contributes to the gradients of 27 voxels; the
-three contributions to a line along axis 0 are summed while rolling, and the 9 sums of each voxel are written to a
-scratch array, from which `collect` gathers them in a fixed order. No two instances write to the same place.
+The kernels move along axis 0 of the image like those of `triton_source`. A voxel contributes to the gradients of 27
+voxels. The three contributions to a line along axis 0 are summed while moving, and the 9 sums of each voxel are
+written to a scratch array, from which the kernel `collect` gathers them in a fixed order. No two program instances
+write to the same place.
 """
 
 from __future__ import annotations
@@ -68,11 +69,11 @@ _TURNED: Final = {-1: "p", 0: "c", 1: "m"}
 
 
 def generate_backward(program: Program, dtype: str, outside: int) -> str:
-    """Return the source of `spread` and `collect`, the vector-Jacobian product of `sweep`.
+    """Return the source code of the kernels `spread` and `collect`, the vector-Jacobian product of `sweep`.
 
     Args:
-        program: With offsets of three axes and at least one input.
-        dtype: float32 or float64.
+        program: The program, with offsets of three axes and at least one input.
+        dtype: The element type of the image, float32 or float64.
         outside: The value of voxels outside the image, 0 or 1.
     """
     reverse = adjoint(program)
@@ -108,12 +109,12 @@ def generate_backward(program: Program, dtype: str, outside: int) -> str:
 
 
 def partial_count(program: Program) -> int:
-    """Return the number of scratch values per voxel."""
+    """Return the number of scratch values per voxel that the gradient of a program needs."""
     return len({offset[1:] for offset in program.inputs})
 
 
 class _Sum:
-    """The contributions to a line along axis 0 by their offset along it, summed over three turns."""
+    """The code that sums the contributions to one line along axis 0 over three positions along the axis."""
 
     def __init__(self, index: int, shares: dict[int, str], *, rolling: bool) -> None:
         self.index = index

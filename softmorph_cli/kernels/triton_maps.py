@@ -122,7 +122,7 @@ def _grid(image: Tensor) -> tuple[int]:
 
 
 def pack_levels(image: Tensor, planes: Tensor, levels: int, chunk: int) -> None:
-    """Write level sets as planes; see `Backend.pack_levels`."""
+    """Write the level sets {p > (k + 1/2) / levels}, for k from 64 chunk on, into `planes` as bit planes."""
     # p * levels is exact where levels is a power of two; else float64 makes it exact for float32 input.
     exact = levels & (levels - 1) != 0
     bits = bits_in_chunk(levels, chunk)
@@ -131,14 +131,27 @@ def pack_levels(image: Tensor, planes: Tensor, levels: int, chunk: int) -> None:
 
 
 def pack_samples(image: Tensor, planes: Tensor, draws: int, chunk: int, key: int, voxel: int) -> None:
-    """Write Bernoulli draws as planes; `voxel` is the number of the first. See `Backend.pack_samples`."""
+    """Write independent Bernoulli draws, from draw 64 chunk on, into `planes` as bit planes.
+
+    Args:
+        image: Probabilities.
+        planes: The output.
+        draws: The number of draws of all words together.
+        chunk: The index of the word.
+        key: The start of the Weyl sequence, from `bitplanes.seed_key`.
+        voxel: The raster index of the first voxel of `image` in the whole map.
+    """
     numbers = (image.numel(), voxel, signed(key), WORD * chunk, bits_in_chunk(draws, chunk))
     constants = {"WEYL": GOLDEN, "FIRST": FINALIZER[0][1], "SECOND": FINALIZER[1][1], "BLOCK": _BLOCK}
     _samples[_grid(image)](image, planes, *numbers, **constants, **_OPTIONS)
 
 
 def bins(image: Tensor, found: Tensor, thresholds: Tensor) -> None:
-    """Write the number of ascending thresholds below each value, as a float or as bits set from the highest."""
+    """Write the number of ascending thresholds below each value into `found`.
+
+    The number is written as a float if `found` is of floats, otherwise as that many set bits from the highest bit
+    down.
+    """
     many = thresholds.numel()
     planes = not found.dtype.is_floating_point
     constants = {"PLANES": planes, "BITS": 8 * found.itemsize, "BLOCK": _BLOCK}
@@ -148,19 +161,19 @@ def bins(image: Tensor, found: Tensor, thresholds: Tensor) -> None:
 
 
 def refine(image: Tensor, counts: Tensor, refined: Tensor, bounds: Tensor) -> None:
-    """Write the minimum of each value and the bound whose index is the voxel's count."""
+    """Write into `refined` the minimum of each value and `bounds[n]`, where n is the voxel's element of `counts`."""
     _refine[_grid(image)](image, counts, bounds, refined, image.numel(), BLOCK=_BLOCK, **_OPTIONS)
 
 
 def count(planes: Tensor, counts: Tensor, bits: int) -> None:
-    """Write the number of set bits among the lowest `bits` of each voxel."""
+    """Write the number of set bits among the lowest `bits` bits of each voxel of `planes` into `counts`."""
     # Sign extension of a narrow word must not be counted.
     used = signed((1 << min(bits, 8 * planes.itemsize)) - 1)
     _count[_grid(planes)](planes, counts, planes.numel(), used, BLOCK=_BLOCK, **_OPTIONS)
 
 
 def row_sums(first: Tensor, second: Tensor | None = None) -> Tensor:
-    """Return each row's float64 sum of an image (rows, X), or of the absolute difference of two."""
+    """Return the float64 sum of each row of an image (rows, X), or of the absolute difference of two images."""
     sums = torch.empty(first.shape[0], dtype=torch.float64, device=first.device)
     other: Any = first if second is None else second
     _row_sums[(first.shape[0],)](

@@ -1,16 +1,16 @@
-"""The Triton source text of a sub-iteration; `triton_gradient` has its gradient.
+"""Generates the Triton source code of a sub-iteration; `triton_gradient` generates that of the gradient.
 
 A kernel accesses the image along the *canonical* axes of its program, in which the rule was drawn: for each of the
-three it has a size, a stride and a sign. Directions differ only in these nine numbers, so all directions of a rule
-share a kernel. A program instance rolls along axis 0: it has a tile of voxels across the other two axes and moves along
-axis 0, so that the "next" voxel becomes "here" and "previous" in the following two turns, and a neighbourhood of 27
-takes 9 loads. Lanes are along the image's last axis, which is canonical axis 1 if `across`, else 2. A voxel's position
-along a canonical axis is its index along that axis of the image for either sign; so is the parity that determines its
-subfield.
+three axes it has a size, a stride and a sign. The directions of a rule differ only in these nine numbers, so all
+directions share a kernel. A program instance processes a tile of voxels across the canonical axes 1 and 2 and moves
+along axis 0, one voxel in each turn, so that the "next" voxel becomes "here" and "previous" in the following two
+turns, and a neighbourhood of 27 takes 9 loads. Lanes are along the image's last axis, which is canonical axis 1 if
+`across`, else 2. A voxel's position along a canonical axis is its index along that axis of the image for either sign;
+so is the parity that determines its subfield.
 
-A ranked step takes each value of the neighbourhood as a threshold: bit j of a value's word says whether it is at least
-value j, the program runs once on the words, and the highest value that it keeps is the result. Rows of a tile in which
-no voxel can change are copied.
+A ranked step takes each value of the neighbourhood as a threshold: bit j of a value's word says whether it is at
+least value j, the program runs once on the words, and the highest value at which the voxel is not deleted is the
+result. Rows of a tile in which no voxel can change are copied.
 
 Multiplications and additions are contracted only where the text says `fma`, so that every compilation of a program
 (with or without tracking of changes, unrolled or not) gives the same bits. Indices are 64-bit where an image may have
@@ -149,22 +149,22 @@ _LETTER: Final = {-1: "m", 0: "c", 1: "p"}
 
 
 def solid(program: Program) -> Program:
-    """Return the program with offsets of three axes; the first is 0 throughout in 2D."""
+    """Return a program with offsets of three axes; for a 2D program the offset along the first axis is 0."""
     return Program(tuple((0, 0, *offset)[-3:] for offset in program.inputs), program.instructions)
 
 
 def generate(
     program: Program, dtype: str, outside: int, *, ranked: bool = False, subfield: bool = False
 ) -> str:
-    """Return the source of `sweep`, which applies a program once.
+    """Return the source code of the kernel `sweep`, which applies a program once.
 
     Args:
-        program: With offsets of three axes.
-        dtype: The image's element type: float32, float64, or an integer for planes.
+        program: The program, with offsets of three axes.
+        dtype: The image's element type: float32, float64, or an integer type of bit planes.
         outside: The value of voxels outside the image, 0 or 1.
-        ranked: Whether values are lowered by their order, see `Step`.
-        subfield: Whether only voxels of one subfield change; the last three arguments are its parities along the
-            canonical axes, 2 for any index along an axis.
+        ranked: Whether values are lowered by their order, as described at `Step.ranked`.
+        subfield: Whether only voxels of one subfield change; the kernel's last three arguments are the subfield's
+            parities along the canonical axes, 2 for any index along an axis.
 
     Raises:
         ValueError: If a program with arithmetic is to run on bit planes.
@@ -200,7 +200,7 @@ def generate(
 
 
 def _ranked(program: Program, inputs: Sequence[str], own: str) -> list[str]:
-    """Return the lines that find the highest value at which a program keeps a voxel."""
+    """Return the lines of code that find the highest value at which a program does not delete a voxel."""
     lines = []
     for k, value in enumerate(inputs):
         bits = [
@@ -224,7 +224,7 @@ def _ranked(program: Program, inputs: Sequence[str], own: str) -> list[str]:
 
 
 class Windows:
-    """The values around a voxel: those that a turn loads, and those kept from the previous turn."""
+    """The code that loads the values around a voxel; values of the previous turn (position on axis 0) are reused."""
 
     def __init__(self, offsets: Iterable[Offset], *, within: bool) -> None:
         self.within = within
@@ -235,7 +235,7 @@ class Windows:
 
     @staticmethod
     def name(offset: Sequence[int]) -> str:
-        """Return the name of the value at an offset."""
+        """Return the name of the variable that holds the value at an offset."""
         return "w_" + "".join(_LETTER[o] for o in offset)
 
     def _load(self, o0: int, o1: int, o2: int) -> str:
@@ -247,17 +247,17 @@ class Windows:
         return f"{self.name((o0, o1, o2))} = tl.load(row_{_LETTER[o0]} + {at}, mask={mask}, other=outside)"
 
     def ahead(self) -> list[str]:
-        """Return the loads before the first turn."""
+        """Return the lines of code that load values before the first turn."""
         return [
             self._load(o0, *across) for across, (low, top) in self.spans.items() for o0 in range(low, top)
         ]
 
     def loads(self) -> list[str]:
-        """Return the loads of a turn."""
+        """Return the lines of code that load the new values of a turn."""
         return [self._load(top, *across) for across, (_, top) in self.spans.items()]
 
     def carry(self) -> list[str]:
-        """Return the assignments of values for the next turn."""
+        """Return the lines of code that pass the values of a turn on to the next turn."""
         return [
             f"{self.name((o0, *across))} = {self.name((o0 + 1, *across))}"
             for across, (low, top) in self.spans.items()
@@ -266,7 +266,7 @@ class Windows:
 
 
 def along(offset: int, step: str) -> str:
-    """Return the term to be added to a position for an offset of -1, 0 or 1 steps."""
+    """Return the code that adds an offset of -1, 0 or 1 times `step` to a position."""
     return {-1: f" - {step}", 0: "", 1: f" + {step}"}[offset]
 
 
@@ -276,7 +276,7 @@ def spell(
     dtype: str,
     constants: tuple[str, str] = ("zero", "one"),
 ) -> tuple[list[str], list[str]]:
-    """Return the lines that compute the instructions, and the names of their values."""
+    """Return the lines of code that compute the instructions, and for each instruction the name of its value."""
     spelled = _SPELLED if dtype in FLOATS else _BITS
     lines: list[str] = []
     names: list[str] = []
@@ -299,7 +299,7 @@ def _fades(op: Op, values: Sequence[str], dtype: str) -> bool:
 
 
 def head(program: Program, dtype: str, instructions: Iterable[Instruction]) -> str:
-    """Return the beginning of a source file whose kernels run these instructions."""
+    """Return the beginning of a source file whose kernels run `instructions`."""
     divides = any(i.op is Op.DIV for i in instructions)
     quotient = "a / tl.where(empty, b + 1, b)"
     if dtype == "float32":
@@ -317,7 +317,7 @@ def fill(
     ranked: bool = False,
     **parts: str | int | Sequence[str],
 ) -> str:
-    """Return a template with its placeholders filled, lists of lines with the right indentation."""
+    """Return a template with its placeholders filled; lists of lines are indented as the placeholder requires."""
     flat = {"ahead": 4, "sums": 4}
     lines = {
         key: value

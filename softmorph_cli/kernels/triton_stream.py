@@ -1,7 +1,8 @@
-"""Filters of maps that do not fit on the device: they stay on the host and are processed slab by slab.
+"""Filters maps that do not fit on the device: the maps stay on the host and are processed slab by slab.
 
-An iteration on a slab copies it with a halo to the device, applies all steps, and copies the slab back. The halo has as
-many planes on either side as the iteration has steps: errors at the cut sides propagate by one plane per step.
+An iteration on a slab copies the slab with a halo to the device, applies all steps, and copies the slab back. The
+halo has as many planes on either side as the iteration has steps: errors at the sides where the slab was cut
+propagate by one plane per step.
 
 A slab is skipped if neither it nor its neighbours changed in the previous iteration: its result depends only on the
 slab and the halo.
@@ -20,9 +21,12 @@ from softmorph_cli.kernels import triton_cuda
 
 
 class StreamedField:
-    """See `softmorph_cli.kernels.backend.Field`.
+    """A field (`backend.Field`) whose image stays on the host; an iteration is computed at its first sweep.
 
-    An iteration is computed at its first step.
+    Args:
+        image: The image, not modified.
+        device: The device that processes the slabs.
+        free: The number of free bytes on the device.
     """
 
     def __init__(self, image: Tensor, device: torch.device, free: int) -> None:
@@ -52,7 +56,7 @@ class StreamedField:
         self._counts = [[0] * len(steps) for _ in self._slabs]
 
     def sweep(self, step: Step) -> None:
-        """Apply a sub-iteration."""
+        """Apply a step (compiled sub-iteration) to all voxels at once."""
         if not self._steps or step != self._steps[self._done]:
             self.begin((step,))
         if self._done == 0:
@@ -64,16 +68,16 @@ class StreamedField:
             self._base, self._given, self._done = self._ahead, False, 0
 
     def image(self) -> Tensor:
-        """Return the current image; valid until the next sweep."""
+        """Return the current image, which is valid until the next sweep."""
         image = self._evaluate(self._steps[: self._done]) if self._done else self._base
         return image.to(self._place)
 
     def close(self) -> None:
-        """Release the buffer that is not the result."""
+        """Release the buffers of the field other than the current image."""
         self._spare = self._ahead = torch.empty(0)
 
     def _advance(self) -> None:
-        """Compute the next iteration."""
+        """Compute the next iteration, slab by slab."""
         fresh = not self._spare.numel()
         self._ahead = torch.empty_like(self._base, device="cpu") if fresh else self._spare
         active = []
@@ -88,14 +92,14 @@ class StreamedField:
         self._active = active
 
     def _evaluate(self, steps: tuple[Step, ...]) -> Tensor:
-        """Return the image after the first steps of the iteration."""
+        """Return the image after the first steps, `steps`, of the iteration."""
         image = torch.empty_like(self._base, device="cpu")
         for low, high in self._slabs:
             image.narrow(self._axis, low, high - low).copy_(self._visit(low, high, steps)[0])
         return image
 
     def _visit(self, low: int, high: int, steps: tuple[Step, ...]) -> tuple[Tensor, list[int], bool]:
-        """Return a slab after some steps, the number of voxels that each changed, and whether it differs."""
+        """Return a slab after some steps, the number of voxels that each step changed, and whether the slab changed."""
         halo = len(steps)
         start, stop = max(low - halo, 0), min(high + halo, self._base.shape[self._axis])
         image = self._base.narrow(self._axis, start, stop - start).to(self._device)
@@ -114,7 +118,7 @@ class StreamedField:
 
 
 def _seen_from(step: Step, start: int, axis: int) -> Step:
-    """Return a step for a part of the image that starts at an index along an axis."""
+    """Return a step with parities for a part of the image that starts at index `start` along an axis."""
     if step.subfield is None or start % 2 == 0:
         return step
     parities = list(step.subfield)

@@ -1,4 +1,4 @@
-"""Ahead-of-time compilation of the kernels for the bundled rules and the common types."""
+"""Compiles kernels ahead of time, for the bundled rules and the common element types."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from softmorph_cli.rules.rule import Rule
 
 
 def kernels() -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield a name and a function that compiles a kernel, for every rule, logic and element type.
+    """Yield pairs of a description and a function that compiles a kernel, for the common rules, logics and types.
 
-    float64, numbers of levels other than 1, 16 and 64, and fuzzy logics on simple points (thousands of operations) are
-    rare and compiled at their first use.
+    float64, numbers of levels other than 1, 16 and 64, and fuzzy logics on simple points (thousands of operations)
+    are rare and compiled at their first use.
     """
     yield "check of values, float32", partial(_check, "float32")
     rules = [catalog.bundled(name) for name in catalog.names()]

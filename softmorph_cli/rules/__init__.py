@@ -1,4 +1,4 @@
-"""Boolean filters as data: rules, their expressions, and structuring elements."""
+"""Boolean filters as data: rules, the expressions of rules, and structuring elements."""
 
 __all__ = [
     "catalog",

@@ -1,4 +1,4 @@
-"""Rules by name or file. The bundled ones are a TOML file each in `bundled/`, in the format of users' rules."""
+"""Loads rules by name or file. Each bundled rule is a TOML file in `bundled/`, in the same format as a user's rule."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def names() -> tuple[str, ...]:
 
 
 def forms(name: str) -> tuple[str, ...]:
-    """Return the full names of the 2D and 3D forms of a bundled rule."""
+    """Return the names of the 2D and 3D versions of a bundled rule, such as "thinning-2d" and "thinning-3d"."""
     return tuple(form for form in (f"{name}-2d", f"{name}-3d") if form in names())
 
 
 @cache
 def bundled(name: str, dimensions: int | None = None) -> Rule:
-    """Return a bundled rule.
+    """Return the bundled rule with the given name.
 
     Args:
-        name: The name; without the suffix "-2d" or "-3d" if `dimensions` are given.
-        dimensions: 2 or 3, to choose between two forms of a rule.
+        name: The name of the rule; the suffix "-2d" or "-3d" may be left out if `dimensions` is given.
+        dimensions: The number of axes of the rule, 2 or 3, to choose between the versions "-2d" and "-3d".
 
     Raises:
-        RuleError: If there is no such rule; the message lists all.
+        RuleError: If no bundled rule has the name; the message lists the names of all bundled rules.
     """
     for candidate in (name, f"{name}-{dimensions}d"):
         if candidate in names():
@@ -44,15 +44,16 @@ def bundled(name: str, dimensions: int | None = None) -> Rule:
 
 
 def load_rule(rule: str | Path | Rule, dimensions: int | None = None) -> Rule:
-    """Return a rule by its name or file.
+    """Return the rule with the given name or in the given file; a `Rule` object is returned unchanged.
 
     Args:
-        rule: A rule, the name of a bundled one, or the path of a TOML file (ending in ".toml" or with a slash). With
-            the suffix "+simple": the rule restricted to simple points, subfield by subfield.
-        dimensions: 2 or 3, to choose between the forms of a bundled rule.
+        rule: A `Rule`, the name of a bundled rule, or the path of a TOML file (ending in ".toml" or with a slash). A
+            name or path may end in "+simple": the rule is then restricted to simple points, whose deletion keeps the
+            topology, and applied subfield by subfield.
+        dimensions: The number of axes, 2 or 3, to choose between the versions "-2d" and "-3d" of a bundled rule.
 
     Raises:
-        RuleError: If there is no such rule, it is malformed, or "+simple" follows a rule that does not delete.
+        RuleError: If the rule does not exist or is malformed, or if "+simple" follows a rule that does not delete.
         FileError: If the file cannot be read.
     """
     if isinstance(rule, Rule):
@@ -63,11 +64,14 @@ def load_rule(rule: str | Path | Rule, dimensions: int | None = None) -> Rule:
 
 
 def load_forms(rule: str | Path | Rule) -> list[Rule]:
-    """Return the forms of a rule: a bundled rule named without dimensions may have a 2D and a 3D form.
+    """Return a rule as a list: the 2D and 3D versions of a bundled rule named without "-2d" or "-3d", else one rule.
+
+    Args:
+        rule: A `Rule`, the name of a bundled rule, or the path of a TOML file.
 
     Raises:
-        RuleError: If there is no such rule or it is malformed.
-        FileError: If its file cannot be read.
+        RuleError: If the rule does not exist or is malformed.
+        FileError: If the rule's file cannot be read.
     """
     if isinstance(rule, Rule):
         return [rule]

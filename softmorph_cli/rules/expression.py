@@ -1,10 +1,11 @@
 """Boolean expressions over the neighbours of a voxel.
 
-Expressions are interned: equal expressions are the same object. Comparison is therefore by identity, and a symmetric
-function such as "at least 14 of 27" is a small graph instead of an exponential tree.
+Expressions are interned: equal expressions are the same object and are compared by identity. A symmetric function
+such as "at least 14 of 27" is therefore a small graph with shared nodes instead of an exponentially large tree.
 
-`product` and the t-norms evaluate the tree as it was written (they are not distributive); the decision diagram depends
-on the Boolean function only. Operations on more than two operands are evaluated from left to right.
+The logic `product` and the t-norms evaluate an expression as it was written, because their AND and OR are not
+distributive; a decision diagram depends only on the Boolean function. Operations on more than two operands are
+evaluated from left to right.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from softmorph_cli.rules.neighborhood import Offset, Rotation, rotate
 
 @dataclass(frozen=True, eq=False)
 class Expression:
-    """Base class of nodes, which are made by the functions below."""
+    """Base class of the nodes of Boolean expressions; the functions of this module, such as `var`, create the nodes."""
 
     def __and__(self, other: Expression) -> Expression:
         """Return `self AND other`."""
@@ -39,11 +40,11 @@ class Expression:
 
     @property
     def arguments(self) -> tuple[Expression, ...]:
-        """The node's operands, left to right."""
+        """The operands of the node, from left to right; empty for constants and variables."""
         return ()
 
     def __reduce__(self) -> tuple[Callable[..., Expression], tuple[Any, ...]]:
-        """Return the function that makes the node: unpickled nodes are interned, too."""
+        """Return the function and arguments with which pickle recreates the node, as an interned object."""
         match self:
             case Constant():
                 return constant, (self.value,)
@@ -61,27 +62,27 @@ class Expression:
 
 @dataclass(frozen=True, eq=False)
 class Constant(Expression):
-    """True or false."""
+    """The Boolean constant true or false."""
 
     value: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Var(Expression):
-    """Whether the voxel at an offset is foreground."""
+    """A Boolean variable that is true if the voxel at an offset from the centre voxel is foreground."""
 
     offset: Offset
 
 
 @dataclass(frozen=True, eq=False)
 class Not(Expression):
-    """Negation."""
+    """The negation (NOT) of one operand."""
 
     operand: Expression = field(repr=False)
 
     @property
     def arguments(self) -> tuple[Expression, ...]:
-        """The operand."""
+        """The operand of the negation, as a tuple of length 1."""
         return (self.operand,)
 
 
@@ -92,37 +93,37 @@ class _Operation(Expression):
 
     @property
     def arguments(self) -> tuple[Expression, ...]:
-        """The operands, left to right."""
+        """The operands of the operation, from left to right."""
         return self.operands
 
 
 class And(_Operation):
-    """Conjunction of two or more."""
+    """The conjunction (AND) of two or more operands."""
 
 
 class Or(_Operation):
-    """Disjunction of two or more."""
+    """The disjunction (OR) of two or more operands."""
 
 
 class Xor(_Operation):
-    """Parity of two or more, nested to the left."""
+    """The parity (XOR) of two or more operands, evaluated from left to right."""
 
 
 @cache
 def constant(value: bool) -> Constant:
-    """Return the constant."""
+    """Return the node for the Boolean constant `value`."""
     return Constant(value)
 
 
 @cache
 def var(offset: Offset) -> Var:
-    """Return the variable of an offset."""
+    """Return the variable that is true if the voxel at `offset` from the centre voxel is foreground."""
     return Var(offset)
 
 
 @cache
 def negation(operand: Expression) -> Expression:
-    """Return NOT operand; a double negation cancels."""
+    """Return the negation of an operand; a double negation is simplified to the operand, and a constant is inverted."""
     if isinstance(operand, Not):
         return operand.operand
     return constant(not operand.value) if isinstance(operand, Constant) else Not(operand)
@@ -140,7 +141,7 @@ def any_of(*operands: Expression) -> Expression:
 
 @cache
 def xor(*operands: Expression) -> Expression:
-    """Return the parity of two or more operands."""
+    """Return the parity (XOR) of one or more operands."""
     return operands[0] if len(operands) == 1 else Xor(operands)
 
 
@@ -155,7 +156,7 @@ def _fold(kind: type[And] | type[Or], operands: tuple[Expression, ...], *, neutr
 
 
 def at_least(count: int, operands: Sequence[Expression]) -> Expression:
-    """Return "at least `count` of the operands are true", a graph of `count * len(operands)` nodes."""
+    """Return the expression "at least `count` of `operands` are true", a graph of O(count * len(operands)) nodes."""
 
     @cache
     def of_rest(wanted: int, first: int) -> Expression:
@@ -170,7 +171,7 @@ def at_least(count: int, operands: Sequence[Expression]) -> Expression:
 
 
 def exactly(count: int, operands: Sequence[Expression]) -> Expression:
-    """Return "exactly `count` of the operands are true"."""
+    """Return the expression "exactly `count` of `operands` are true"."""
 
     @cache
     def of_rest(wanted: int, first: int) -> Expression:
@@ -187,7 +188,7 @@ def exactly(count: int, operands: Sequence[Expression]) -> Expression:
 
 
 def walk(expression: Expression) -> Iterator[Expression]:
-    """Yield every distinct node once, operands before the nodes that use them."""
+    """Yield every distinct node of an expression once, in topological order: operands before nodes that use them."""
     seen: set[Expression] = set()
     stack: list[tuple[Expression, bool]] = [(expression, False)]
     while stack:
@@ -201,12 +202,12 @@ def walk(expression: Expression) -> Iterator[Expression]:
 
 
 def variables(expression: Expression) -> tuple[Offset, ...]:
-    """Return the offsets of an expression's variables in the order of their first occurrence."""
+    """Return the offsets of the variables of an expression, in the order in which `walk` meets them."""
     return tuple(node.offset for node in walk(expression) if isinstance(node, Var))
 
 
 def turned(expression: Expression, rotation: Rotation) -> Expression:
-    """Return the expression with every offset rotated."""
+    """Return a copy of an expression in which the offset of every variable is rotated by `rotation`."""
     new: dict[Expression, Expression] = {}
     for node in walk(expression):
         arguments = [new[argument] for argument in node.arguments]
@@ -227,7 +228,7 @@ def turned(expression: Expression, rotation: Rotation) -> Expression:
 
 
 def canonical(expression: Expression) -> str:
-    """Return a text with one line per distinct node: equal texts mean equal expressions."""
+    """Return an expression as text with one line per distinct node; equal texts mean equal expressions."""
     number: dict[Expression, int] = {}
     lines = []
     for index, node in enumerate(walk(expression)):

@@ -1,6 +1,6 @@
-"""Offsets of neighbours: their names and order, connectivities, rotations and subfields.
+"""Defines the offsets of neighbours: names and order, connectivities, rotations and subfields.
 
-An offset is a tuple of -1, 0, 1 in array-axis order: (dy, dx) in 2D, (dz, dy, dx) in 3D; y points down.
+An offset is a tuple of -1, 0, 1 in the order of the array axes: (dy, dx) in 2D, (dz, dy, dx) in 3D; y points down.
 """
 
 from __future__ import annotations
@@ -50,37 +50,37 @@ CONNECTIVITIES: Final = {dimensions: tuple(reach) for dimensions, reach in _REAC
 
 
 def centre(dimensions: int) -> Offset:
-    """Return the offset of the voxel itself."""
+    """Return the offset of the centre voxel: (0, 0) in 2D, (0, 0, 0) in 3D."""
     return (0,) * dimensions
 
 
 def block(dimensions: int) -> tuple[Offset, ...]:
-    """Return all 9 or 27 offsets of the 3 x 3 (x 3) block in array order, the centre in the middle."""
+    """Return all 9 or 27 offsets of the 3 x 3 (x 3) block in array order, with the centre voxel in the middle."""
     return tuple(product((-1, 0, 1), repeat=dimensions))
 
 
 def neighbors(connectivity: int, dimensions: int) -> tuple[Offset, ...]:
-    """Return the neighbours of a connectivity (4 or 8 in 2D; 6, 18 or 26 in 3D), without the centre.
+    """Return the offsets of a connectivity (4 or 8 in 2D; 6, 18 or 26 in 3D), without the centre voxel.
 
     Raises:
-        KeyError: If there is no such connectivity in these dimensions.
+        KeyError: If the connectivity does not exist in 2D or 3D respectively.
     """
     reach = _REACH[dimensions][connectivity]
     return tuple(o for o in block(dimensions) if 0 < sum(map(abs, o)) <= reach)
 
 
 def subfields(dimensions: int) -> tuple[Offset, ...]:
-    """Return the 4 or 8 parities of a voxel's index in lexicographic order."""
+    """Return all 4 or 8 subfields in lexicographic order: the parities (0 or 1) of a voxel's index along each axis."""
     return tuple(product((0, 1), repeat=dimensions))
 
 
 def rotate(offset: Offset, rotation: Rotation) -> Offset:
-    """Apply a rotation to an offset taken as a column vector."""
+    """Return an offset, taken as a column vector, multiplied by a rotation matrix."""
     return tuple(sum(r * o for r, o in zip(row, offset, strict=True)) for row in rotation)
 
 
 def quarter_turn(axis: int, dimensions: int) -> Rotation:
-    """Return the rotation by 90 degrees about an array axis (2D turns about the axis out of the plane)."""
+    """Return the matrix of a rotation by 90 degrees about an array axis; in 2D about the axis out of the plane."""
     first, second = (0, 1) if dimensions == 2 else [a for a in range(3) if a != axis]
     matrix = [[int(i == j) for j in range(dimensions)] for i in range(dimensions)]
     matrix[first][first] = matrix[second][second] = 0
@@ -89,7 +89,7 @@ def quarter_turn(axis: int, dimensions: int) -> Rotation:
 
 
 def name(offset: Offset) -> str:
-    """Name an offset as rule files write it: "C", a compass point in 2D, "[z,y,x]" in 3D."""
+    """Return the name of an offset in rule files: "C", a compass point such as "NE" in 2D, or "[z,y,x]" in 3D."""
     if not any(offset):
         return "C"
     if len(offset) == 2:

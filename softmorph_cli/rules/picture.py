@@ -1,8 +1,8 @@
-"""Templates drawn as pictures.
+"""Templates of rules, drawn as pictures: conditions on the 3 x 3 (x 3) block of voxels around a voxel.
 
-Marks: `1` foreground, `0` background, `.` either, `x` at least one of all `x` is foreground, `*` the voxel itself
-(either). In 2D a picture is three lines of three marks. In 3D each line has three groups, the slices at -1, 0, +1 along
-axis 0; the lines run along axis 1, the marks of a group along axis 2::
+The marks are `1` foreground, `0` background, `.` either, `x` at least one of all `x` is foreground, `*` the centre
+voxel (either). In 2D a picture is three lines of three marks. In 3D each line has three groups, the slices at -1, 0, +1
+along axis 0; the lines are in the order of axis 1, the marks of a group in the order of axis 2::
 
     000  000  000
     xxx  x*x  xxx
@@ -23,18 +23,19 @@ _MARKS = frozenset("10.x*")
 
 @dataclass(frozen=True)
 class Template:
-    """A picture, possibly in its four quarter turns.
+    """A condition on the neighbours of a voxel, drawn as a picture, with or without the picture's quarter turns.
 
     Attributes:
-        marks: Every offset of the block with its mark.
-        quarter_turn: A rotation by 90 degrees, if the template holds where the picture or one of its turns does.
+        marks: Pairs of each offset of the 3 x 3 (x 3) block and the mark drawn for that offset.
+        quarter_turn: The rotation by 90 degrees if the condition is that the picture or one of the picture's turns
+            holds; None if the picture is not turned.
     """
 
     marks: tuple[tuple[Offset, str], ...]
     quarter_turn: Rotation | None = None
 
     def __str__(self) -> str:
-        """Return the picture."""
+        """Return the picture as text, in the format that `parse` reads."""
         rows: dict[tuple[int, ...], str] = {}
         for offset, mark in self.marks:
             rows[offset[:-1]] = rows.get(offset[:-1], "") + mark
@@ -44,10 +45,10 @@ class Template:
 
     @property
     def expression(self) -> Expression:
-        """The template as an expression.
+        """The Boolean expression that is true where the template holds.
 
-        The common factor of the four quarter turns is written in front of the OR of the rest: `product` and the
-        t-norms depend on that form.
+        The common factor of the four quarter turns is written in front of the OR of the other factors: the logic
+        `product` and the t-norms depend on the form of the expression.
         """
         alternatives = [_conditions(self.marks)]
         if self.quarter_turn is not None:
@@ -66,10 +67,15 @@ def _conditions(marks: tuple[tuple[Offset, str], ...]) -> list[Expression]:
 
 
 def parse(picture: str, dimensions: int, quarter_turn: Rotation | None = None) -> Template:
-    """Parse a picture, see the module's docstring.
+    """Return the template drawn as a picture, in the format described in the module's docstring.
+
+    Args:
+        picture: The lines of marks.
+        dimensions: The number of axes, 2 or 3.
+        quarter_turn: The rotation by 90 degrees if the template also holds in the picture's quarter turns.
 
     Raises:
-        RuleError: If the picture has other marks or another shape.
+        RuleError: If the picture has an unknown mark or the wrong shape.
     """
     groups = [line.split() for line in picture.strip().splitlines() if line.strip()]
     wanted = (1 if dimensions == 2 else 3) * ["..."]

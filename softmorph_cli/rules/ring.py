@@ -1,4 +1,4 @@
-"""Neighbourhoods as integers: bit k of a ring is the kth neighbour of a voxel in array order."""
+"""Encodes neighbourhoods as integers: bit k of a ring is set if the kth neighbour (in array order) is foreground."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ Masks = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Ring:
-    """The neighbours of a voxel and their adjacency.
+    """The neighbours of a voxel and the adjacency among the neighbours, as bit masks.
+
+    A ring is an integer in which bit k stands for `offsets[k]`.
 
     Attributes:
-        offsets: All 8 or 26 offsets.
-        grow: For each neighbour the bits of the 8- or 26-adjacent ones (foreground), shape (8,) or (26,).
-        flow: For each neighbour in `near` the bits of the 4- or 6-adjacent ones in `near` (background).
-        near: The bits of the neighbours through which background can touch the voxel: all 8, or 18 of 26.
-        cross: The bits of the 4 or 6 direct neighbours.
+        offsets: The offsets of all 8 or 26 neighbours.
+        grow: For each neighbour, the ring of the neighbours that are 8- or 26-adjacent to it (foreground), shape (8,)
+            or (26,).
+        flow: For each neighbour in `near`, the ring of the neighbours in `near` that are 4- or 6-adjacent to it
+            (background); 0 for other neighbours.
+        near: The ring of the neighbours through which background can touch the voxel: all 8 in 2D, 18 of 26 in 3D.
+        cross: The ring of the 4 or 6 direct neighbours.
     """
 
     offsets: tuple[Offset, ...]
@@ -33,17 +37,17 @@ class Ring:
     cross: int
 
     def bits(self, chosen: Set[Offset]) -> int:
-        """Return the ring of these neighbours; other offsets are ignored."""
+        """Return the ring (integer) in which the bits of the offsets in `chosen` are set; the centre is ignored."""
         return sum(1 << k for k, offset in enumerate(self.offsets) if offset in chosen)
 
     def chosen(self, bits: int) -> set[Offset]:
-        """Return the neighbours of a ring."""
+        """Return the offsets of the neighbours whose bits are set in the ring `bits`."""
         return {offset for k, offset in enumerate(self.offsets) if bits >> k & 1}
 
 
 @cache
 def ring(dimensions: int) -> Ring:
-    """Return the neighbours in 2 or 3 dimensions."""
+    """Return the neighbours of a voxel in 2 or 3 dimensions with the adjacency among the neighbours."""
     smallest, *middle, largest = CONNECTIVITIES[dimensions]
     offsets = neighbors(largest, dimensions)
     cross = set(neighbors(smallest, dimensions))
@@ -56,14 +60,19 @@ def ring(dimensions: int) -> Ring:
 
 
 def around(place: Offset, offsets: Set[Offset]) -> set[Offset]:
-    """Return the offsets shifted to a place."""
+    """Return the set of offsets, each shifted by the vector `place`."""
     return {tuple(a + b for a, b in zip(place, offset, strict=True)) for offset in offsets}
 
 
 def components(members: int, wanted: int, adjacent: Masks) -> int:
-    """Return the number of components of a ring that contain any bit of `wanted`; 2 stands for two or more.
+    """Return the number (at most 2) of connected components of a ring that contain a bit of `wanted`.
 
-    Numba compiles it.
+    Numba compiles the function, so the code is limited to integers and arrays.
+
+    Args:
+        members: The ring whose components are counted.
+        wanted: The ring of the bits of which a component has to contain at least one.
+        adjacent: For each neighbour the ring of adjacent neighbours: `Ring.grow` or `Ring.flow`.
     """
     found = 0
     while members & wanted:

@@ -1,4 +1,4 @@
-"""A rule: a Boolean condition, an action where it holds, and a schedule of sub-iterations."""
+"""Defines a rule: a Boolean condition, an action where the condition holds, and a schedule of sub-iterations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from softmorph_cli.rules.picture import Template
 
 
 class Action(StrEnum):
-    """The action where the condition holds; elsewhere `DELETE` and `ADD` keep the voxel."""
+    """What a rule does with a voxel.
+
+    `DELETE` sets the voxel to background and `ADD` to foreground where the condition holds; elsewhere the voxel keeps
+    its value. `SET` sets the voxel to the value of the condition.
+    """
 
     DELETE = "delete"
     ADD = "add"
@@ -20,14 +24,14 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class SubIteration:
-    """A parallel pass over all voxels or one subfield.
+    """A parallel pass of a rule over all voxels or over one subfield.
 
     Attributes:
         expression: The condition, as drawn for the rule's first direction.
-        rotation: Turns the offsets of `expression` to the direction of this pass.
-        label: The name of the direction or the subfield.
-        subfield: The parity along each axis of the indices, in the whole map, of the voxels that the pass may change,
-            such as (0, 1, 1); None for all voxels. Voxels of one subfield are not neighbours.
+        rotation: The rotation matrix that turns the offsets of `expression` to the direction of this pass.
+        label: The name of the direction or of the subfield.
+        subfield: For a pass over one subfield, the parity of the voxels' indices along each axis of the whole map,
+            such as (0, 1, 1); None for a pass over all voxels. Voxels of one subfield are not neighbours.
     """
 
     expression: Expression
@@ -41,18 +45,18 @@ class Rule:
     """A binary morphological filter as data.
 
     Attributes:
-        name: The name as it is typed.
-        dimensions: 2 or 3.
-        action: See `Action`.
+        name: The name with which a user selects the rule.
+        dimensions: The number of axes, 2 or 3.
+        action: What the rule does with a voxel: delete, add or set.
         sub_iterations: The passes of one iteration, in order.
         outside: The value of voxels outside the image, 0 or 1.
-        iterations: The default number of iterations; None until nothing changes.
+        iterations: The default number of iterations; None to iterate until nothing changes.
         title: A description in one line.
-        citation: The source.
+        citation: The publication from which the rule comes.
         templates: The named pictures and expressions of the rule's file, to be printed.
-        condition: Their combination, as written.
-        order: A good variable order of the decision diagram from top to bottom, if one is known.
-        origin: Where the condition is written ("my_rule.toml, line 7"), for messages.
+        condition: The condition as written, which combines the templates.
+        order: A good variable order of the decision diagram from top to bottom; empty if none is known.
+        origin: The file and line of the condition ("my_rule.toml, line 7"), for messages.
     """
 
     name: str
@@ -69,7 +73,7 @@ class Rule:
     origin: str = field(default="", compare=False)
 
     def update(self, sub_iteration: SubIteration) -> Expression:
-        """Return the new value of a voxel as an expression, for the first direction."""
+        """Return the new value of a voxel in a sub-iteration as an expression, for the rule's first direction."""
         old, condition = var(centre(self.dimensions)), sub_iteration.expression
         match self.action:
             case Action.DELETE:
@@ -81,5 +85,5 @@ class Rule:
 
     @property
     def absorbing(self) -> int | None:
-        """The value that `action` never changes, 0 or 1; None for `SET`."""
+        """The voxel value that the rule never changes: 0 for `DELETE`, 1 for `ADD`; None for `SET`."""
         return {Action.DELETE: 0, Action.ADD: 1, Action.SET: None}[self.action]

@@ -1,6 +1,6 @@
-"""Rules as TOML files: the bundled ones and users' own.
+"""Reads rules from TOML files, both the bundled rules and users' rules.
 
-The schema::
+A rule file has these keys::
 
     title = "What it does, in one line"         # optional
     citation = "Where it comes from"            # optional
@@ -24,9 +24,9 @@ The schema::
     turn = true                                 # 2D: also in its quarter turns
     turn_about_axis = 1                         # 3D: also in its quarter turns about this axis
 
-An expression consists of `&`, `|`, `^`, `~`, parentheses, names of templates, and neighbours: `C` is the voxel itself,
-`N NE E SE S SW W NW` are its neighbours in 2D, `[z,y,x]` is an offset. `at_least(k, ...)` and `exactly(k, ...)` count
-expressions or a set: `cross` (4 or 6), `ring` (8 or 26), `block` (9 or 27, with the voxel itself). `simple` holds if
+An expression consists of `&`, `|`, `^`, `~`, parentheses, names of templates, and neighbours: `C` is the centre voxel,
+`N NE E SE S SW W NW` are the neighbours in 2D, `[z,y,x]` is an offset. `at_least(k, ...)` and `exactly(k, ...)` count
+expressions or a set: `cross` (4 or 6), `ring` (8 or 26), `block` (9 or 27, with the centre voxel). `simple` holds if
 deleting the voxel alone keeps the topology, (8, 4) in 2D and (26, 6) in 3D, see softmorph_cli.rules.simple_points. Each
 entry of `schedule` is a direction: the rule is drawn for "N" in 2D and "U" in 3D and is turned to the others;
 `{turn = "S", when = "..."}` is a pass with a separate condition. With "subfields" the rule is not turned: the 4 or 8
@@ -93,20 +93,20 @@ _TEMPLATE_KEYS = frozenset({"picture", "turn", "turn_about_axis"})
 
 
 def named_file(rule: str | Path) -> Path | None:
-    """Return the file of a rule, without the suffix "+simple"; None for the name of a bundled rule.
+    """Return the path of a rule's file without the suffix "+simple", or None if `rule` names a bundled rule.
 
-    A file's name ends in ".toml" or contains a slash.
+    A string that ends in ".toml" or contains a slash is taken as a path.
     """
     path = Path(str(rule).removesuffix(SUFFIX))
     return path if path.suffix == ".toml" or len(path.parts) > 1 else None
 
 
 def load(path: Path) -> Rule:
-    """Read a rule file; the file's name is that of the rule.
+    """Return the rule in a rule file; the rule's name is the file's name without ".toml".
 
     Raises:
         FileError: If the file cannot be read.
-        RuleError: If it contains no valid rule; the message names the file and the line.
+        RuleError: If the file contains no valid rule; the message names the file and the line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -122,15 +122,15 @@ def load(path: Path) -> Rule:
 
 
 def loads(text: str, *, name: str, origin: str = "rule") -> Rule:
-    """Parse a rule.
+    """Return the rule in a TOML text.
 
     Args:
-        text: TOML.
-        name: The rule's name.
-        origin: The name of the text in messages.
+        text: The content of a rule file.
+        name: The name of the rule.
+        origin: The name of the text (such as the file's path) in error messages.
 
     Raises:
-        RuleError: If it is no valid rule; the message names `origin` and the line.
+        RuleError: If the text contains no valid rule; the message names `origin` and the line.
     """
     try:
         table = parse_toml(text)
@@ -140,7 +140,7 @@ def loads(text: str, *, name: str, origin: str = "rule") -> Rule:
 
 
 class _Reader:
-    """Makes a rule of a parsed file; errors name the line."""
+    """Converts the parsed TOML table of a rule file to a `Rule`; errors name the line of the faulty key."""
 
     def __init__(self, table: Mapping[str, Any], text: str, name: str, origin: str) -> None:
         self.table, self.lines, self.name, self.origin = table, text.splitlines(), name, origin
@@ -347,7 +347,7 @@ class _Reader:
         return RuleError(f"{self.place(key, within)}: {message}.")
 
     def place(self, key: str, within: str = "") -> str:
-        """Return the file and the line of `key` (after `within`), if it is there."""
+        """Return the file and the line of `key` (after the line of `within`), or the file alone if no line is found."""
         found = not within
         for number, line in enumerate(self.lines, start=1):
             written = line.split("=")[0].strip(" []\"'").split(".")[-1]

@@ -1,7 +1,7 @@
-"""Simple points: voxels of which the deletion of any one keeps the topology of the image.
+"""Defines simple points: voxels whose deletion, one voxel at a time, keeps the topology of the image.
 
 The predicate is stored as a reduced decision diagram in `diagrams/`, written by `tests/helpers_simple_diagrams.py`
-from its definition.
+from the definition.
 
 Source: Bertrand & Malandain, *A new characterization of three-dimensional simple points* (1994); the diagram, for
 single images: Robert & Malandain, *Fast binary image processing using binary decision diagrams* (1998).
@@ -36,9 +36,9 @@ MEANING: Final = {
 
 @cache
 def simple(dimensions: int) -> Expression:
-    """Return the predicate "the voxel is simple" over its neighbours, for (8, 4) in 2D and (26, 6) in 3D.
+    """Return the expression "the voxel is simple" over the neighbours, for (8, 4) connectivity in 2D, (26, 6) in 3D.
 
-    Each node of the diagram is an if-then-else, and equal nodes are one object.
+    The expression is built from the decision diagram: each node is an if-then-else, and equal nodes are one object.
     """
     offsets = ring(dimensions).offsets
     values: list[Expression] = [constant(False), constant(True)]
@@ -50,13 +50,13 @@ def simple(dimensions: int) -> Expression:
 
 
 def with_simple(rule: Rule) -> Rule:
-    """Return a deleting rule restricted to simple points, with each pass split into subfields.
+    """Return a deleting rule restricted to simple points, with each pass split into passes over the subfields.
 
-    Any such rule keeps the topology of an image with background outside: voxels of one subfield are not neighbours, so
-    all simple ones may be deleted at once.
+    The restricted rule keeps the topology of any image with background outside: voxels of one subfield are not
+    neighbours, so all simple points of a subfield may be deleted at once.
 
     Raises:
-        RuleError: If the rule does not delete.
+        RuleError: If the action of the rule is not to delete.
     """
     if rule.action is not Action.DELETE:
         raise RuleError(

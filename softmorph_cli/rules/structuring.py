@@ -1,4 +1,4 @@
-"""Erosion and dilation as rules: AND and OR over a structuring element, which contains the centre."""
+"""Defines erosion and dilation as rules: AND and OR over a structuring element that contains the centre voxel."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DEFAULT_CONNECTIVITY = {2: 4, 3: 6}
 
 
 def check_connectivity(connectivity: int | None, dimensions: int) -> int:
-    """Return the connectivity, by default 4 in 2D and 6 in 3D.
+    """Return a valid connectivity: `connectivity`, or the default (4 in 2D, 6 in 3D) if it is None.
 
     Raises:
-        InputError: If there is no such connectivity in these dimensions.
+        InputError: If the connectivity does not exist in 2D or 3D respectively.
     """
     chosen = DEFAULT_CONNECTIVITY[dimensions] if connectivity is None else connectivity
     if chosen not in CONNECTIVITIES[dimensions]:
@@ -26,7 +26,7 @@ def check_connectivity(connectivity: int | None, dimensions: int) -> int:
 
 
 def element(connectivity: int, axes: tuple[int, ...], dimensions: int) -> tuple[Offset, ...]:
-    """Return the offsets of an element along some axes, the centre first."""
+    """Return the offsets of a structuring element that extends along the array axes `axes`; the centre is first."""
     reachable = neighbors(connectivity, dimensions)
     others = [axis for axis in range(dimensions) if axis not in axes]
     return (centre(dimensions), *(o for o in reachable if not any(o[axis] for axis in others)))
@@ -34,19 +34,25 @@ def element(connectivity: int, axes: tuple[int, ...], dimensions: int) -> tuple[
 
 @cache
 def erosion(connectivity: int, dimensions: int, axes: tuple[int, ...] | None = None) -> Rule:
-    """Return the erosion by an element; outside the image counts as foreground, so borders do not erode.
+    """Return the rule of an erosion; voxels outside the image count as foreground, so borders do not erode.
 
     Args:
-        connectivity: 4 or 8 in 2D; 6, 18 or 26 in 3D.
-        dimensions: 2 or 3.
-        axes: The array axes along which the element extends; None for all.
+        connectivity: The connectivity of the structuring element: 4 or 8 in 2D; 6, 18 or 26 in 3D.
+        dimensions: The number of axes of the image, 2 or 3.
+        axes: The array axes along which the element extends; None for all axes.
     """
     return _rule("erosion", connectivity, dimensions, axes)
 
 
 @cache
 def dilation(connectivity: int, dimensions: int, axes: tuple[int, ...] | None = None) -> Rule:
-    """Return the dilation by an element; outside the image counts as background. Arguments as `erosion`."""
+    """Return the rule of a dilation; voxels outside the image count as background.
+
+    Args:
+        connectivity: The connectivity of the structuring element: 4 or 8 in 2D; 6, 18 or 26 in 3D.
+        dimensions: The number of axes of the image, 2 or 3.
+        axes: The array axes along which the element extends; None for all axes.
+    """
     return _rule("dilation", connectivity, dimensions, axes)
 
 
